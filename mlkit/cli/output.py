@@ -1,0 +1,94 @@
+"""Where the command line writes: results on standard output, all else on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from mlkit.errors import MlkitError
+from mlkit.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+
+@dataclass(frozen=True)
+class Output:
+    """The output settings of one run of `mlkit`.
+
+    Attributes:
+        quiet: Print results and errors only.
+        debug: Print tracebacks of errors.
+    """
+
+    quiet: bool = False
+    debug: bool = False
+
+    @staticmethod
+    def result(renderable: RenderableType) -> None:
+        """Print a result for people on standard output."""
+        _console(sys.stdout).print(renderable)
+
+    @staticmethod
+    def document(schema: str, version: int, fields: Mapping[str, Any]) -> None:
+        """Print one versioned JSON document on standard output.
+
+        Args:
+            schema: What the document is, such as `bandit.show`.
+            version: Raised when a field changes its meaning or goes away.
+            fields: The document's own fields.
+        """
+        document = {"schema": f"mlkit.{schema}", "version": version, **fields}
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def note(self, text: str) -> None:
+        """Tell a person something on standard error, unless they asked for quiet."""
+        if not self.quiet:
+            sys.stderr.write(text + "\n")
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[Progress]:
+        """Show a progress bar on standard error while the block runs, on a terminal only."""
+        if self.quiet or not sys.stderr.isatty():
+            yield silent
+            return
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+        with Bar(*columns, console=_console(sys.stderr), transient=True) as bar:
+            task = bar.add_task(label, total=None)
+            yield lambda done, total=None: bar.update(task, completed=done, total=total)
+
+    def fail(self, error: Exception) -> NoReturn:
+        """Print an error and leave with its exit code; a bug leaves with 70."""
+        if self.debug:
+            import traceback
+
+            traceback.print_exception(error)
+        if not isinstance(error, MlkitError):
+            kind = f"{type(error).__name__}: {error}"
+            error = MlkitError(f"internal: {kind}", hint="`mlkit --debug ...` shows where")
+        sys.stderr.write(f"error: {error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"hint: {error.hint}\n")
+        sys.exit(error.exit_code)
+
+
+def of(context: typer.Context) -> Output:
+    """Give the output settings of the running command."""
+    output = context.find_object(Output)
+    return output if output is not None else Output()
+
+
+def _console(stream: Any) -> Console:
+    from rich.console import Console
+
+    # A pipe has no width: never cut what a program reads.
+    return Console(file=stream, width=None if stream.isatty() else 160, highlight=False)

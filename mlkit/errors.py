@@ -1,0 +1,89 @@
+"""The errors that mlkit raises on purpose.
+
+    MlkitError               70  internal, unless a subclass says otherwise
+    ├── NegativeResult        1  a check that was asked for does not hold
+    ├── UsageError            2  arguments that contradict one another
+    ├── Waiting               3  a person or an event has to come first
+    ├── BadData              65  input that was found and cannot be used
+    ├── InputMissing         66  input that is not there or cannot be read
+    ├── ServiceUnavailable   69  an engine, interpreter or server that is not there
+    ├── ConfigurationError   78  mlkit.toml, a MLKIT_* variable, or a state directory
+    └── Interrupted         130  stopped by a signal (128 + its number)
+
+Code below the command line raises them and never prints or exits; `mlkit.cli.main` turns one
+into `error: ...` and `hint: ...` on standard error and the exit code.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MlkitError(Exception):
+    """A failure with a message for the user, a hint at the cure, and an exit code.
+
+    Args:
+        message: One line that names the place (file, line, row, element id, index).
+        hint: One line that says what to do about it, if that is known.
+    """
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class NegativeResult(MlkitError):
+    """A check that the user asked for does not hold."""
+
+    exit_code = 1
+
+
+class UsageError(MlkitError):
+    """Arguments that contradict one another or are out of range."""
+
+    exit_code = 2
+
+
+class Waiting(MlkitError):
+    """The work cannot go on before a person or an event acts."""
+
+    exit_code = 3
+
+
+class BadData(MlkitError, ValueError):
+    """Input that was found but cannot be used."""
+
+    exit_code = 65
+
+
+class InputMissing(MlkitError):
+    """Input that does not exist or cannot be read."""
+
+    exit_code = 66
+
+
+class ServiceUnavailable(MlkitError):
+    """An engine, interpreter, package or server that is needed and not there."""
+
+    exit_code = 69
+
+
+class ConfigurationError(MlkitError):
+    """A wrong setting: in mlkit.toml, in a MLKIT_* variable, or in a state directory."""
+
+    exit_code = 78
+
+
+class Interrupted(MlkitError):
+    """Stopped by a signal.
+
+    Args:
+        signal_number: The signal; the exit code is 128 + this number.
+    """
+
+    def __init__(self, signal_number: int, message: str = "interrupted") -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number  # type: ignore[misc]
