@@ -1,0 +1,142 @@
+"""A worker's connection to the writer: it survives a restart of the writer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from mlkit.bandit.server.journal import Change, Event
+from mlkit.bandit.server.wire import (
+    Announcement,
+    ArmChange,
+    Feedback,
+    Frames,
+    Reply,
+    Request,
+    TableReady,
+    announcement_decoder,
+    frame,
+)
+
+RETRY = 0.05
+"""Seconds between attempts to connect."""
+
+
+class WriterUnavailable(Exception):
+    """The writer did not answer in time; whether it has taken the message is not known."""
+
+
+class WriterLink:
+    """Sends changes to the writer and waits until they are on disk.
+
+    A message that has no answer when the connection breaks is sent again on the next one. That
+    is safe: events carry their ids, and arms are put and removed as a whole.
+
+    Args:
+        path: The writer's Unix socket.
+        on_table: Called with each posterior table that the writer announces.
+        timeout: Seconds to wait for an answer.
+    """
+
+    def __init__(
+        self, path: str, on_table: Callable[[TableReady], None], *, timeout: float = 15.0
+    ) -> None:
+        self._path = path
+        self._on_table = on_table
+        self._timeout = timeout
+        self._number = 0
+        self._waiting: dict[int, tuple[bytes, asyncio.Future[Reply]]] = {}
+        self._outbox: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+
+    async def keep_connected(self) -> None:
+        """Connect, and connect again whenever the writer goes away, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            lost = loop.create_future()
+            try:
+                transport, _ = await loop.create_unix_connection(
+                    lambda lost=lost: _Incoming(self._receive, lost), self._path
+                )
+            except OSError:
+                await asyncio.sleep(RETRY)
+                continue
+            await self._use(transport, lost)
+
+    async def _use(self, transport: asyncio.Transport, lost: Awaitable[None]) -> None:
+        self._transport = transport
+        self._outbox = [message for message, _ in self._waiting.values()]
+        self._flush()
+        try:
+            await lost
+        finally:
+            self._transport = None
+            transport.close()
+
+    async def feedback(self, events: list[Event]) -> Reply:
+        """Send events and wait until they are on disk.
+
+        Raises:
+            WriterUnavailable: There was no answer in time.
+        """
+        return await self._ask(Feedback(self._next(), events))
+
+    async def change_arm(self, change: Change) -> Reply:
+        """Send a change of an arm and wait until it is on disk.
+
+        Raises:
+            WriterUnavailable: There was no answer in time.
+        """
+        return await self._ask(ArmChange(self._next(), change))
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    async def _ask(self, request: Request) -> Reply:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Reply] = loop.create_future()
+        message = frame(request)
+        self._waiting[request.number] = message, answer
+        if not self._outbox:
+            loop.call_soon(self._flush)
+        self._outbox.append(message)
+        try:
+            return await asyncio.wait_for(answer, self._timeout)
+        except TimeoutError:
+            raise WriterUnavailable from None
+        finally:
+            del self._waiting[request.number]
+
+    def _flush(self) -> None:
+        # Without a connection the messages stay in `_waiting`, from where the next one sends them.
+        if self._transport is not None and self._outbox:
+            self._transport.write(b"".join(self._outbox))
+        self._outbox = []
+
+    def _receive(self, message: Announcement) -> None:
+        if isinstance(message, TableReady):
+            self._on_table(message)
+        elif message.number in self._waiting:
+            answer = self._waiting[message.number][1]
+            if not answer.done():
+                answer.set_result(message)
+
+
+class _Incoming(asyncio.Protocol):
+    """Hands over the messages of the writer."""
+
+    def __init__(
+        self, receive: Callable[[Announcement], None], lost: asyncio.Future[None]
+    ) -> None:
+        self._receive = receive
+        self._lost = lost
+        self._frames = Frames()
+
+    def data_received(self, data: bytes) -> None:
+        for body in self._frames.feed(data):
+            self._receive(announcement_decoder.decode(body))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._lost.done():
+            self._lost.set_result(None)
