@@ -1,0 +1,1 @@
+"""Thompson-sampling bandits: posteriors, sampling, serving."""
