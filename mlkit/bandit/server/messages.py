@@ -103,7 +103,7 @@ class ArmParameters(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
     a: float | None = None
     b: float | None = None
-    pulls: float = 0.0
+    pulls: int = 0
 
 
 class ArmDocument(msgspec.Struct, gc=False):

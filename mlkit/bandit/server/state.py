@@ -1,0 +1,163 @@
+"""The state directory of a server: what outlives it.
+
+    lock                  held by the server's processes
+    key                   the secret that signs decision ids (mode 0600)
+    journal.sqlite        see `journal`
+    posteriors-HASH.*     the posteriors file that the journal starts from
+    writer.sock           where the workers reach the writer
+    table-N               the posterior table of the running server; made anew at each start
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+from mlkit.bandit.server.decision import KEY_BYTES
+from mlkit.bandit.server.journal import Journal
+from mlkit.errors import BadData, ConfigurationError, ServiceUnavailable
+from mlkit.files import replacing
+
+LOCK_WAIT = 5.0
+"""Seconds to wait for the processes of a server that was killed."""
+
+
+class StateDirectory:
+    """The files of one server; the directory is made if it is not there.
+
+    Raises:
+        ConfigurationError: The directory cannot be made or used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            usable = os.access(self.path, os.W_OK | os.X_OK)
+        except OSError as error:
+            raise ConfigurationError(f"{path}: {error.strerror}", hint=_STATE_HINT) from error
+        if not usable:
+            raise ConfigurationError(f"{path}: not writable", hint=_STATE_HINT)
+
+    @property
+    def journal(self) -> Path:
+        """The journal's database."""
+        return self.path / "journal.sqlite"
+
+    def table(self, number: int) -> Path:
+        """The file of a posterior table."""
+        return self.path / f"table-{number}"
+
+    def lock(self, wait: float = LOCK_WAIT) -> int:
+        """Take the directory for this server; processes that inherit the descriptor share it.
+
+        Returns:
+            The descriptor that holds the lock until all its copies are closed.
+
+        Raises:
+            ServiceUnavailable: Another server has it.
+        """
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        until = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return descriptor
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    os.close(descriptor)
+                    hint = "stop that server, or give this one a --state of its own"
+                    text = f"{self.path}: in use by another server"
+                    raise ServiceUnavailable(text, hint=hint) from None
+                time.sleep(0.05)
+
+    def key(self) -> bytes:
+        """Give the key that signs decision ids; the first call makes it.
+
+        Raises:
+            BadData: The key file is damaged.
+        """
+        path = self.path / "key"
+        if not path.exists():
+            with replacing(path) as file:
+                file.write(secrets.token_bytes(KEY_BYTES))
+            path.chmod(0o600)
+        key = path.read_bytes()
+        if len(key) != KEY_BYTES:
+            hint = "restore it from a backup; without it, decision ids of before are refused"
+            raise BadData(f"{path}: {len(key)} bytes, expected {KEY_BYTES}", hint=hint)
+        return key
+
+    def clear_tables(self) -> None:
+        """Delete the tables of an earlier run."""
+        for path in self.path.glob("table-*"):
+            path.unlink(missing_ok=True)
+
+    # The posteriors file
+
+    def posteriors(self, journal: Journal) -> Path:
+        """Give the state's copy of its posteriors file.
+
+        Raises:
+            ConfigurationError: The state has none.
+        """
+        name = journal.meta("posteriors")
+        if name is None:
+            raise ConfigurationError(f"{self.path}: no state of a server", hint=_NO_STATE_HINT)
+        return self.path / name
+
+    def settle(self, journal: Journal, source: Path, digest: str, *, adopt: bool) -> Path:
+        """Start from a posteriors file: the one of before, a first one, or another one.
+
+        Args:
+            journal: The state's journal.
+            source: The file.
+            digest: Its SHA-256.
+            adopt: Whether another file may replace the one of before, with all that was
+                learned since.
+
+        Raises:
+            ConfigurationError: The state belongs to another file.
+        """
+        known = journal.meta("posteriors_hash")
+        if known not in (None, digest) and not adopt:
+            text = f"{self.path}: the state belongs to another posteriors file than {source}"
+            raise ConfigurationError(text, hint=_ADOPT_HINT)
+        copy = self.keep(source, digest)
+        if known != digest:
+            journal.restart_from(self.facts(copy, digest), keep_after=journal.seq)
+        self.drop_other_posteriors(copy)
+        return copy
+
+    @staticmethod
+    def facts(copy: Path, digest: str) -> dict[str, str]:
+        """Give what the journal remembers of its posteriors file."""
+        return {"posteriors": copy.name, "posteriors_hash": digest}
+
+    def keep(self, source: Path, digest: str) -> Path:
+        """Copy a posteriors file into the state, durably."""
+        copy = self.path / f"posteriors-{digest[:16]}{source.suffix.lower()}"
+        if not copy.exists():
+            with replacing(copy) as to, source.open("rb") as file:
+                shutil.copyfileobj(file, to)
+        return copy
+
+    def drop_other_posteriors(self, copy: Path) -> None:
+        """Delete the copies of earlier posteriors files."""
+        for path in self.path.glob("posteriors-*"):
+            if path != copy:
+                with contextlib.suppress(FileNotFoundError):
+                    path.unlink()
+
+
+_STATE_HINT = "--state names a directory that the server may write"
+_NO_STATE_HINT = "--state names the directory that `mlkit bandit serve --state DIR` has made"
+_ADOPT_HINT = (
+    "give the file of before; or --adopt this one: it replaces all that was learned since "
+    "(`mlkit bandit export` saves that first)"
+)
