@@ -102,6 +102,7 @@ class Journal:
         path: The database file; it is made if it is not there.
         window: Seconds for which the ids of events are remembered.
         clock: Gives the seconds since 1970.
+        read_only: Change nothing; the file has to be there.
 
     Raises:
         ConfigurationError: The file is of a newer format.
@@ -109,7 +110,12 @@ class Journal:
     """
 
     def __init__(
-        self, path: Path, *, window: float = 7 * 86400, clock: Callable[[], float] = time.time
+        self,
+        path: Path,
+        *,
+        window: float = 7 * 86400,
+        clock: Callable[[], float] = time.time,
+        read_only: bool = False,
     ) -> None:
         self._path = path
         self._window = window
@@ -117,7 +123,10 @@ class Journal:
         self._slice = 0
         try:
             self._database = sqlite3.connect(path, isolation_level=None)
-            self._prepare()
+            if read_only:
+                self._check_format()
+            else:
+                self._prepare()
             self.seq: int = self._one("SELECT max(seq) FROM journal") or self.compacted
         except sqlite3.DatabaseError as error:
             raise BadData(f"{path}: {error}", hint="restore the state from a backup") from error
@@ -127,12 +136,15 @@ class Journal:
             self._database.execute(f"PRAGMA {pragma}")
         self._database.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
         self._database.executescript(_SCHEMA)
+        if self.meta("format") is None:
+            self.set_meta({"format": FORMAT})
+        self._check_format()
+
+    def _check_format(self) -> None:
         found = self.meta("format")
-        if found is not None and found != FORMAT:
+        if found != FORMAT:
             hint = f"this mlkit reads format {FORMAT}; use the mlkit that wrote it"
             raise ConfigurationError(f"{self._path}: a journal of format {found}", hint=hint)
-        if found is None:
-            self.set_meta({"format": FORMAT})
 
     def close(self) -> None:
         """Close the database; what was committed stays."""

@@ -23,6 +23,7 @@ class Limits:
     Attributes:
         max_body: Bytes of a body.
         max_candidates: Candidates of a body, over all its predictions.
+        max_batch: Predictions of a body.
         max_k: Arms that one prediction gives.
         max_events: Feedback events of a body.
         max_page: Arms on a page of `GET /arms`.
@@ -30,6 +31,7 @@ class Limits:
 
     max_body: int = 1 << 20
     max_candidates: int = 10_000
+    max_batch: int = 100
     max_k: int = 1_000
     max_events: int = 1_000
     max_page: int = 1_000

@@ -10,6 +10,7 @@ import mmap
 from bisect import bisect_left
 from collections.abc import Iterator
 
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 ROUTES = (
     "/predict",
     "/feedback",
