@@ -10,7 +10,9 @@
 namespace mlkit::serving {
 namespace {
 
-double clamped(double parameter) { return std::clamp(parameter, min_parameter, max_parameter); }
+double clamped(double parameter) {
+  return std::clamp(parameter, beta::smallest_parameter, beta::largest_parameter);
+}
 
 std::uint32_t as_count(double pulls) {
   constexpr double most = std::numeric_limits<std::uint32_t>::max();
@@ -283,8 +285,9 @@ bool PosteriorTable::add_reward(std::optional<std::string_view> context, std::st
 }
 
 Posterior PosteriorTable::start_of_pair(const ArmRecord& arm) const {
-  const double mean = arm.a / (arm.a + arm.b);
-  return {clamped(shrinkage_ * mean), clamped(shrinkage_ * (1 - mean)), 0};
+  // As mlkit.bandit.posterior.shrunk: not 1 - mean, which is 0 when the mean rounds to 1.
+  const double counts = arm.a + arm.b;
+  return {clamped(shrinkage_ * arm.a / counts), clamped(shrinkage_ * arm.b / counts), 0};
 }
 
 void PosteriorTable::add_to_pair(Number number, double reward) {

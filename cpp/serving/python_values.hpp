@@ -98,7 +98,7 @@ inline std::span<const double> parameters(const Numbers& values, const char* nam
   return numbers;
 }
 
-inline bool valid_pulls(double pulls) { return pulls >= 0 && pulls <= max_parameter; }
+inline bool valid_pulls(double pulls) { return pulls >= 0 && pulls <= 1e15; }
 
 inline std::span<const double> counts(const Numbers& values, std::size_t rows) {
   const auto numbers = column(values, "pulls", rows);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "beta/sampler.hpp"
 #include "serving/id_hash.hpp"
 
 namespace mlkit::serving {
@@ -16,9 +17,10 @@ struct Prior {
   double a, b;
 };
 
-// Parameters that the sampler is exact for, see BetaSampler.
-inline constexpr double min_parameter = 1e-300, max_parameter = 1e15;
-inline bool valid_parameter(double x) { return x >= min_parameter && x <= max_parameter; }
+// A NaN is no parameter.
+inline bool valid_parameter(double x) {
+  return x >= beta::smallest_parameter && x <= beta::largest_parameter;
+}
 
 struct Header {
   char magic[8];
