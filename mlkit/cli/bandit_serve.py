@@ -103,6 +103,7 @@ def _run(settings: Settings, note: Callable[[str], None]) -> int:
     # One thread of linear algebra a process: forking is safe, and the server uses none.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     from mlkit.bandit.server.supervisor import Supervisor
 
     return Supervisor(settings, lambda url: _announce(url, settings, note)).run()

@@ -213,7 +213,7 @@ class Endpoints:
         for event, hashed, repeat, ignored in rows:
             event_id = _event_id(event)
             receipts.append(FeedbackReceipt(event_id, repeat, ignored))
-            if self._log is not None and not repeat:
+            if self._log is not None and not (repeat or ignored):
                 self._log.feedback(
                     event_id, event.decision_id, hashed.context, event.arm, event.reward
                 )

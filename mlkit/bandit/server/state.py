@@ -3,14 +3,13 @@
     lock                  held by the server's processes
     key                   the secret that signs decision ids (mode 0600)
     journal.sqlite        see `journal`
-    posteriors-HASH.*     the posteriors file that the journal starts from
+    posteriors-HASH/      the posteriors file that the journal starts from
     writer.sock           where the workers reach the writer
     table-N               the posterior table of the running server; made anew at each start
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import secrets
@@ -137,12 +136,14 @@ class StateDirectory:
     @staticmethod
     def facts(copy: Path, digest: str) -> dict[str, str]:
         """Give what the journal remembers of its posteriors file."""
-        return {"posteriors": copy.name, "posteriors_hash": digest}
+        return {"posteriors": f"{copy.parent.name}/{copy.name}", "posteriors_hash": digest}
 
     def keep(self, source: Path, digest: str) -> Path:
         """Copy a posteriors file into the state, durably."""
-        copy = self.path / f"posteriors-{digest[:16]}{source.suffix.lower()}"
+        # Under its own name, which is the model's name if the file gives none.
+        copy = self.path / f"posteriors-{digest[:16]}" / source.name
         if not copy.exists():
+            copy.parent.mkdir(exist_ok=True)
             with replacing(copy) as to, source.open("rb") as file:
                 shutil.copyfileobj(file, to)
         return copy
@@ -150,9 +151,8 @@ class StateDirectory:
     def drop_other_posteriors(self, copy: Path) -> None:
         """Delete the copies of earlier posteriors files."""
         for path in self.path.glob("posteriors-*"):
-            if path != copy:
-                with contextlib.suppress(FileNotFoundError):
-                    path.unlink()
+            if path != copy.parent:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 _STATE_HINT = "--state names a directory that the server may write"
