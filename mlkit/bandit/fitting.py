@@ -85,4 +85,4 @@ def posteriors_of(sums: Sums, header: Header) -> Posteriors:
 
 
 def _by_arm(sums: Sums, values: NDArray[Any]) -> NDArray[np.float64]:
-    return np.bincount(sums.arm, values, len(sums.arms))
+    return np.bincount(sums.arm, values.astype(np.float64), len(sums.arms))
