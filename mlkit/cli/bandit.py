@@ -46,7 +46,7 @@ Examples:
 
 @app.command(epilog=FIT_EPILOG)
 def fit(
-    context: typer.Context,
+    ctx: typer.Context,
     logs: Annotated[
         list[Path],
         typer.Argument(
@@ -63,9 +63,8 @@ def fit(
     reward: Annotated[
         str | None, typer.Option(metavar="COL", help="Column of rewards in [0, 1].")
     ] = None,
-    context_column: Annotated[
-        str | None,
-        typer.Option("--context", metavar="COL", help="Column of user or segment ids."),
+    context: Annotated[
+        str | None, typer.Option(metavar="COL", help="Column of user or segment ids.")
     ] = None,
     prior: Annotated[str, typer.Option(metavar="A,B", help="Beta prior of every arm.")] = "1,1",
     shrinkage: Annotated[
@@ -91,11 +90,11 @@ def fit(
     _check_output(output, logs, json=json)
     name = model or (output.stem if str(output) != "-" else "posteriors")
     header = Header(name, _prior(prior), shrinkage)
-    columns = _columns(arm, reward, context_column)
-    with of(context).progress("reading") as progress:
+    columns = _columns(arm, reward, context)
+    with of(ctx).progress("reading") as progress:
         fitted = fit_logs(logs, columns, header, skip_bad_rows=skip_bad_rows, progress=progress)
     posterior_file.write(fitted, output)
-    _tell_fit(of(context), fitted, output, json=json)
+    _tell_fit(of(ctx), fitted, output, json=json)
 
 
 def _check_output(output: Path, logs: list[Path], *, json: bool) -> None:
@@ -238,12 +237,9 @@ Examples:
 
 @app.command(epilog=SHOW_EPILOG)
 def show(
-    context: typer.Context,
+    ctx: typer.Context,
     posteriors: PosteriorsFile,
-    context_id: Annotated[
-        str | None,
-        typer.Option("--context", metavar="ID", help="Show the posteriors of this context."),
-    ] = None,
+    context: Context = None,
     top: Annotated[int, typer.Option(min=1, help="Number of arms to show.")] = 20,
     draws: Draws = 10_000,
     seed: Seed = None,
@@ -256,12 +252,12 @@ def show(
     from mlkit.bandit import posterior_file, summary
 
     found = posterior_file.read(posteriors)
-    arms, seed = found.of(context_id), _seed(seed)
-    with of(context).progress("drawing") as progress:
+    arms, seed = found.of(context), _seed(seed)
+    with of(ctx).progress("drawing") as progress:
         rows = summary.summarize(arms, draws, seed, progress=progress)
     shown = rows[:top]
     if json:
-        fields = {"context": context_id, "draws": draws, "seed": seed, "arms_total": len(rows)}
+        fields = {"context": context, "draws": draws, "seed": seed, "arms_total": len(rows)}
         documents = {"arms": [row._asdict() for row in shown]}
         Output.document("bandit.show", 1, _model(found) | fields | documents)
         return
@@ -269,7 +265,7 @@ def show(
 
     Output.result(bandit_tables.summaries(shown))
     if len(shown) < len(rows):
-        of(context).note(f"{len(rows) - len(shown):,} more arms; --top shows more")
+        of(ctx).note(f"{len(rows) - len(shown):,} more arms; --top shows more")
 
 
 def _seed(seed: int | None) -> int:
