@@ -142,7 +142,8 @@ def _tell_fit(output: Output, fitted: Posteriors, path: Path, *, json: bool) -> 
         Output.document("bandit.fit", 1, _model(fitted) | fields)
         return
     pairs = f" and {len(fitted.contexts):,} (context, arm) pairs" if len(fitted.contexts) else ""
-    output.note(f"{path}: {len(fitted.arms):,} arms{pairs} from {rows:,} rewards")
+    place = "standard output" if str(path) == "-" else path
+    output.note(f"{place}: {len(fitted.arms):,} arms{pairs} from {rows:,} rewards")
     if skipped:
         output.note(f"{skipped:,} bad rows skipped")
 
