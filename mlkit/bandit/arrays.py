@@ -21,14 +21,21 @@ def floats(name: str, values: ArrayLike) -> Floats:
         ValueError: The argument is no array of these types.
     """
     if not isinstance(values, np.ndarray | np.generic):
-        try:
-            return np.asarray(values, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name}: cannot be read as numbers: {error}") from error
+        return _from_python(name, values)
     array = np.asarray(values)
     if array.dtype not in (np.float64, np.float32) or not array.dtype.isnative:
         raise ValueError(f"{name}: dtype is {array.dtype}, expected float64 or float32")
     return array
+
+
+def _from_python(name: str, values: ArrayLike) -> Floats:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name}: is no regular array: {error}") from error
+    if array.size and array.dtype.kind not in "iuf":
+        raise ValueError(f"{name}: dtype is {array.dtype}, expected numbers")
+    return array.astype(np.float64)
 
 
 def common_shape(**arrays: Floats) -> tuple[int, ...]:

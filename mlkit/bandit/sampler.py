@@ -80,8 +80,8 @@ class BetaSampler:
         shape = common_shape(a=a, b=b)
         if draws is not None:
             shape = (_count(draws), *shape)
-        _check("a", a)
-        _check("b", b)
+        check_parameters("a", a)
+        check_parameters("b", b)
         result = output(out, shape)
         workers = thread_count(threads, result.size, worth=_THREAD_WORTH)
         offset = self._advance(result.size)
@@ -116,8 +116,12 @@ def _count(draws: int) -> int:
     return int(draws)
 
 
-def _check(name: str, values: Floats) -> None:
-    """Refuse values that are no parameters."""
+def check_parameters(name: str, values: Floats) -> None:
+    """Refuse values that are no parameters of a Beta distribution.
+
+    Raises:
+        ValueError: A value is outside [1e-300, 1e15] or NaN; the message has its index.
+    """
     bad = kernel.first_invalid(values)
     if bad < values.size:
         where, value = place(name, values, bad), values.flat[bad]

@@ -19,6 +19,7 @@ class RootGroup(LazyGroup):
     """The groups of `mlkit`; one that is not listed here has not landed."""
 
     members: ClassVar[dict[str, tuple[str, str]]] = {
+        "bandit": ("mlkit.cli.bandit:app", "Fit, inspect and serve Thompson-sampling bandits."),
         "doctor": ("mlkit.cli.doctor:app", "Show what this machine offers each workload."),
     }
 
