@@ -39,11 +39,8 @@ void PosteriorTable::find_arms(std::span<const std::string_view> ids, Number* ar
     arms[i] = arm_index_.guess(hashes[i]);
     if (const ArmRecord* record = arm_record(arms[i])) __builtin_prefetch(record);
   }
-  for (std::size_t i = 0; i < ids.size(); ++i)
-    if (const ArmRecord* record = arm_record(arms[i]))
-      __builtin_prefetch(ids_ + record->id * Layout::id_unit);
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (arm_id(arms[i]) != ids[i]) arms[i] = find_arm(hashes[i], ids[i]);
+    if (!has_id(arms[i], ids[i])) arms[i] = find_arm(hashes[i], ids[i]);
     if (!is_live(arms[i])) arms[i] = 0;
   }
 }
