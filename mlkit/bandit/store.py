@@ -76,7 +76,7 @@ SPARE = Room(arms=1 << 10, contexts=1 << 14, posteriors=1 << 16, id_bytes=1 << 2
 
 
 def load(
-    posteriors: Path, table: Path, *, headroom: float = 0.25, progress: Progress = silent
+    posteriors: Path, table: Path, *, headroom: float = 0.1, progress: Progress = silent
 ) -> tuple[Header, PosteriorTable]:
     """Make a table from a posteriors file, which is read twice: to measure it and to load it.
 
