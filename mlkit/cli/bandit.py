@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlkit.cli import bandit_serve
 from mlkit.cli.groups import CommandGroup
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -22,6 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Serve Thompson-sampling recommendations from a log of rewards.",
 )
+bandit_serve.register(app)
 
 PosteriorsFile = Annotated[
     Path, typer.Argument(metavar="POSTERIORS", help="Posteriors file (Parquet, CSV; - is CSV).")

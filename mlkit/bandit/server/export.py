@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from pathlib import Path
 
-from mlkit.bandit import posterior_file
-from mlkit.bandit._posterior_table import PosteriorTable, TableFull
-from mlkit.bandit.server import tables
+from mlkit.bandit import posterior_file, store
 from mlkit.bandit.server.journal import Journal
+from mlkit.bandit.server.tables import GrowingTable
 from mlkit.errors import InputMissing
 
 
@@ -19,8 +19,7 @@ def export(state: Path, output: Path) -> int:
 
     Args:
         state: The state directory.
-        output: The posteriors file to write; it must not be the one that the server started
-            from if that is still needed.
+        output: The posteriors file to write; `-` is standard output, as CSV.
 
     Returns:
         The number of posteriors.
@@ -34,24 +33,18 @@ def export(state: Path, output: Path) -> int:
         hint = "--state names the directory that `mlkit bandit serve --state DIR` has made"
         raise InputMissing(f"{state}: no state of a server", hint=hint)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=state) as scratch:
-        journal = Journal(path, read_only=True)
-        with journal.transaction("DEFERRED"):
-            # One read transaction: a server that runs meanwhile changes nothing of what it sees.
-            source = state / journal.meta("posteriors")
-            header, table = tables.load(source, Path(scratch) / "table-0")
-            table = _restored(table, journal, Path(scratch))
-        journal.close()
-        posterior_file.write_batches(header, tables.batches_of(table), output)
-    return table.used()["arms"] + table.used()["posteriors"]
+        present = _present(state, Journal(path, read_only=True), Path(scratch))
+        posterior_file.write_batches(present.header, store.export(present.table), output)
+    used = present.table.used()
+    return used["arms"] + used["posteriors"]
 
 
-def _restored(table: PosteriorTable, journal: Journal, scratch: Path) -> PosteriorTable:
-    number = 0
-    for function, *arguments in tables.restoring(table, journal):
-        try:
-            function(table, *arguments)
-        except TableFull:
-            number += 1
-            table = tables.grow(table, scratch / f"table-{number}")
-            function(table, *arguments)
-    return table
+def _present(state: Path, journal: Journal, scratch: Path) -> GrowingTable:
+    numbers = itertools.count()
+    # One read transaction: what a server commits meanwhile is not seen in part.
+    with journal.transaction("DEFERRED"):
+        source = state / journal.meta("posteriors")
+        present = GrowingTable(source, lambda: scratch / f"table-{next(numbers)}")
+        present.restore(journal)
+    journal.close()
+    return present

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from mlkit.bandit import posterior_file
-from mlkit.bandit._posterior_table import PosteriorTable, TableFull
-from mlkit.bandit.posterior import Header
-from mlkit.bandit.server import tables
-from mlkit.bandit.server.journal import Change, Journal
+from mlkit.bandit.server.journal import Journal
 from mlkit.bandit.server.state import StateDirectory
+from mlkit.bandit.server.tables import GrowingTable
 from mlkit.errors import MlkitError
-
-T = TypeVar("T")
 
 
 class Replacement(NamedTuple):
@@ -22,19 +17,15 @@ class Replacement(NamedTuple):
 
     facts: dict[str, str]
     copy: Path
-    header: Header
-    table: PosteriorTable
-    path: Path
+    posteriors: GrowingTable
 
 
 class Model:
     """The posteriors of a server, and what is durable of them.
 
     Attributes:
-        journal: The journal; append to it before `apply`.
-        header: What the posteriors file says of all rows.
-        table: The table.
-        path: The table's file. It is another one when the table has grown or was replaced.
+        journal: The journal; a change is committed there before the table shows it.
+        posteriors: The table.
 
     Args:
         state: The state directory, which this process has locked.
@@ -58,52 +49,43 @@ class Model:
     ) -> None:
         self._state = state
         self._source = source
-        self._number = 0
+        self._tables = 0
         state.clear_tables()
         self.journal = Journal(state.journal, window=window)
         if resume:
-            copy = state.posteriors(self.journal)
+            self.posteriors = self._load(state.posteriors(self.journal))
         else:
-            digest = posterior_file.content_hash(source)
-            copy = state.settle(self.journal, source, digest, adopt=adopt)
-        self.path = self._next_path()
-        self.header, self.table = self._load(copy, self.path)
-        for function, *arguments in tables.restoring(self.table, self.journal):
-            self._change(function, *arguments)
+            self.posteriors = self._settle(adopt)
+        self.posteriors.restore(self.journal)
         self.compact()
 
-    def _next_path(self) -> Path:
-        self._number += 1
-        return self._state.table(self._number)
+    def _settle(self, adopt: bool) -> GrowingTable:
+        """Start from the posteriors file: the one of before, a first one, or another one."""
+        digest = posterior_file.content_hash(self._source)
+        known = self.journal.meta("posteriors_hash")
+        self._state.check_owner(known, digest, self._source, adopt=adopt)
+        copy = self._state.keep(self._source, digest)
+        posteriors = self._load(copy)
+        if known != digest:
+            self.journal.restart_from(self._state.facts(copy, digest), keep_after=self.journal.seq)
+        self._state.drop_other_posteriors(copy)
+        return posteriors
 
-    def _load(self, copy: Path, path: Path) -> tuple[Header, PosteriorTable]:
+    def _load(self, source: Path) -> GrowingTable:
         try:
-            return tables.load(copy, path)
+            return GrowingTable(source, self._next_path)
         except MlkitError as error:
             # The user knows the file that was given, and not our copy of it.
-            error.message = error.message.replace(str(copy), str(self._source))
+            error.message = error.message.replace(str(source), str(self._source))
             raise
 
-    def _change(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Change the table; one that is full is replaced by a larger one."""
-        try:
-            return function(self.table, *arguments)
-        except TableFull:
-            before, self.path = self.path, self._next_path()
-            self.table = tables.grow(self.table, self.path)
-            before.unlink(missing_ok=True)
-            return function(self.table, *arguments)
-
-    def apply(self, change: Change) -> bool:
-        """Show a change that is in the journal; see `tables.apply`."""
-        return self._change(tables.apply, change)
+    def _next_path(self) -> Path:
+        self._tables += 1
+        return self._state.table(self._tables)
 
     def compact(self) -> None:
         """Move the journal into the snapshot."""
-        self.journal.compact(self._posterior)
-
-    def _posterior(self, context: str | None, arm: str) -> tuple[float, float, float] | None:
-        return self.table.arm(arm) if context is None else self.table.pair(context, arm)
+        self.journal.compact(self.posteriors.posterior)
 
     def prepare_replacement(self, known: str) -> Replacement | None:
         """Read the posteriors file again, beside the running model and from any thread.
@@ -121,9 +103,7 @@ class Model:
         if digest == known:
             return None
         copy = self._state.keep(self._source, digest)
-        path = self._next_path()
-        header, table = self._load(copy, path)
-        return Replacement(self._state.facts(copy, digest), copy, header, table, path)
+        return Replacement(self._state.facts(copy, digest), copy, self._load(copy))
 
     def replace(self, new: Replacement, *, keep_after: int) -> None:
         """Go on with other posteriors.
@@ -134,8 +114,8 @@ class Model:
                 have been compacted. What was learned up to it is forgotten.
         """
         self.journal.restart_from(new.facts, keep_after=keep_after)
-        self.path.unlink(missing_ok=True)
-        self.header, self.table, self.path = new.header, new.table, new.path
-        for change in self.journal.changes(after=keep_after):
-            self.apply(change)
+        self.posteriors.path.unlink(missing_ok=True)
+        self.posteriors = new.posteriors
+        for change in self.journal.changes():
+            self.posteriors.apply(change)
         self._state.drop_other_posteriors(new.copy)

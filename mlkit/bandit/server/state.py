@@ -110,28 +110,21 @@ class StateDirectory:
             raise ConfigurationError(f"{self.path}: no state of a server", hint=_NO_STATE_HINT)
         return self.path / name
 
-    def settle(self, journal: Journal, source: Path, digest: str, *, adopt: bool) -> Path:
-        """Start from a posteriors file: the one of before, a first one, or another one.
+    def check_owner(self, known: str | None, digest: str, source: Path, *, adopt: bool) -> None:
+        """Refuse another posteriors file than the one of before, unless it is adopted.
 
         Args:
-            journal: The state's journal.
+            known: The hash of the state's file; None if it has none yet.
+            digest: The hash of the file.
             source: The file.
-            digest: Its SHA-256.
-            adopt: Whether another file may replace the one of before, with all that was
-                learned since.
+            adopt: Whether it may replace the one of before, and all that was learned since.
 
         Raises:
             ConfigurationError: The state belongs to another file.
         """
-        known = journal.meta("posteriors_hash")
         if known not in (None, digest) and not adopt:
             text = f"{self.path}: the state belongs to another posteriors file than {source}"
             raise ConfigurationError(text, hint=_ADOPT_HINT)
-        copy = self.keep(source, digest)
-        if known != digest:
-            journal.restart_from(self.facts(copy, digest), keep_after=journal.seq)
-        self.drop_other_posteriors(copy)
-        return copy
 
     @staticmethod
     def facts(copy: Path, digest: str) -> dict[str, str]:

@@ -52,7 +52,7 @@ class Writer:
         self._counters = counters
         self._connections: set[_Connection] = set()
         self._group: list[tuple[_Connection, Request]] = []
-        self._announced = model.path
+        self._announced = model.posteriors.path
         self._since_compaction = 0
         self._reloading = False
         self._stopping = False
@@ -106,10 +106,10 @@ class Writer:
         self._check_idle()
 
     def _table_ready(self) -> TableReady:
-        return TableReady(str(self._model.path), self._model.header.model)
+        return TableReady(str(self._model.posteriors.path), self._model.posteriors.header.model)
 
     def _announce(self) -> None:
-        self._announced = self._model.path
+        self._announced = self._model.posteriors.path
         for connection in self._connections:
             connection.send(self._table_ready())
 
@@ -131,7 +131,7 @@ class Writer:
 
     def _take(self, group: list[tuple[_Connection, Request]]) -> None:
         replies = self._taken([request for _, request in group])
-        if self._model.path != self._announced:
+        if self._model.posteriors.path != self._announced:
             self._announce()
         for (connection, _), reply in zip(group, replies, strict=True):
             connection.send(reply)
@@ -153,7 +153,7 @@ class Writer:
         if isinstance(request, Feedback):
             return self._model.journal.take_events(request.events)
         change = request.change
-        if change.kind == Kind.REMOVE and self._model.table.arm(change.arm) is None:
+        if change.kind == Kind.REMOVE and self._model.posteriors.table.arm(change.arm) is None:
             return None
         self._model.journal.append([change])
         return []
@@ -164,7 +164,7 @@ class Writer:
             return ArmChanged(request.number, existed=False)
         if isinstance(request, ArmChange):
             self._since_compaction += 1
-            return ArmChanged(request.number, self._model.apply(request.change))
+            return ArmChanged(request.number, self._model.posteriors.apply(request.change))
         if isinstance(outcome, Conflict):
             self._counters.add(metrics.CONFLICTS)
             return Conflicting(request.number, outcome.index)
@@ -174,7 +174,7 @@ class Writer:
         return Taken(request.number, outcome, ignored)
 
     def _reward(self, event: Event) -> bool:
-        return self._model.apply(Change(Kind.REWARD, event.context, event.arm, event.reward))
+        return self._model.posteriors.apply(Change(Kind.REWARD, event.context, event.arm, event.reward))
 
     def _count(self, repeats: list[bool], ignored: list[bool]) -> None:
         duplicates, unused = sum(repeats), sum(ignored)
