@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pytest
 
@@ -50,16 +50,21 @@ class Server:
         self.lines: list[str] = []
         self.port = 0
         self._listening = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stderr is not None
-        for line in self.process.stderr:
+        with self.process.stderr as stream:
+            self._read_lines(stream)
+        self._listening.set()
+
+    def _read_lines(self, stream: IO[str]) -> None:
+        for line in stream:
             self.lines.append(line)
             if found := re.search(r"serving at http://127\.0\.0\.1:(\d+)", line):
                 self.port = int(found[1])
                 self._listening.set()
-        self._listening.set()
 
     def wait_until_ready(self) -> Server:
         assert self._listening.wait(30), self.stderr
@@ -113,6 +118,7 @@ class Server:
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
+        self._reader.join(10)
 
 
 Start = Callable[..., Server]
@@ -137,9 +143,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Give one server with two workers to the tests of a module, which share its state."""
     directory = tmp_path_factory.mktemp("server")
     options = "--workers", "2", "--max-body", "20000", "--max-candidates", "50", "--max-k", "20"
-    running = Server(directory, *options).wait_until_ready()
-    yield running
-    running.close()
+    running = Server(directory, *options)
+    try:
+        yield running.wait_until_ready()
+    finally:
+        running.close()
 
 
 @pytest.fixture
