@@ -93,9 +93,9 @@ def dicts(rows: int) -> float:
 def measure(directory: Path, rows: int, contexts: int, arms: int) -> dict[str, Any]:
     posteriors, path = directory / "posteriors.parquet", directory / "table"
     posterior_file.write_batches(Header("memory"), batches(rows, contexts, arms), posteriors)
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     _, table = store.load(posteriors, path)
-    loaded = time.perf_counter() - start
+    loaded, loaded_cpu = time.perf_counter() - start, time.process_time() - start_cpu
     pa.default_memory_pool().release_unused()
     pipes, readers = [], []
     for _ in range(2):
@@ -115,6 +115,7 @@ def measure(directory: Path, rows: int, contexts: int, arms: int) -> dict[str, A
         "contexts": contexts,
         "arms": arms,
         "load_s": loaded,
+        "load_cpu_s": loaded_cpu,
         "table_mb": path.stat().st_size / 1e6,
         "posteriors_mb": posteriors.stat().st_size / 1e6,
         "used": table.used(),
@@ -127,7 +128,7 @@ def measure(directory: Path, rows: int, contexts: int, arms: int) -> dict[str, A
 
 def show(found: dict[str, Any]) -> None:
     print(f"{found['rows']:,} posteriors of {found['contexts']:,} contexts, {found['arms']:,} arms")
-    print(f"  load from Parquet   {found['load_s']:8.1f} s")
+    print(f"  load from Parquet   {found['load_s']:8.1f} s  ({found['load_cpu_s']:.1f} s of CPU)")
     print(f"  table file          {found['table_mb']:8.0f} MB")
     for name, sizes in found["processes_mb"].items():
         print(f"  {name:18}  {sizes['pss']:8.0f} MB PSS  ({sizes['rss']:.0f} RSS)")
