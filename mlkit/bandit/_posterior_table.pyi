@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-StringBuffers = tuple[NDArray[np.int32] | NDArray[np.int64], NDArray[np.uint8]]
+_Buffers = tuple[NDArray[np.int32] | NDArray[np.int64], NDArray[np.uint8]]
 _Column = NDArray[np.float64]
 _Ids = tuple[NDArray[np.int64], NDArray[np.uint8]]
 
@@ -61,7 +61,7 @@ class PosteriorTable:
             OSError: The file cannot be opened.
         """
 
-    def load_arms(self, ids: StringBuffers, a: ArrayLike, b: ArrayLike, pulls: ArrayLike) -> None:
+    def load_arms(self, ids: _Buffers, a: ArrayLike, b: ArrayLike, pulls: ArrayLike) -> None:
         """Add many new arms.
 
         Args:
@@ -78,8 +78,8 @@ class PosteriorTable:
 
     def load_contexts(
         self,
-        contexts: StringBuffers,
-        arms: StringBuffers,
+        contexts: _Buffers,
+        arms: _Buffers,
         a: ArrayLike,
         b: ArrayLike,
         pulls: ArrayLike,

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from mlkit.bandit import posterior_file
-from mlkit.bandit._posterior_table import Fetched, PosteriorTable, StringBuffers, TableFull
+from mlkit.bandit._posterior_table import Fetched, PosteriorTable, TableFull
 from mlkit.bandit.posterior import SCHEMA, Header
 from mlkit.errors import BadData
 from mlkit.progress import Progress, silent
@@ -20,6 +21,8 @@ from mlkit.progress import Progress, silent
 __all__ = ["Fetched", "PosteriorTable", "Room", "Store", "TableFull", "export", "grow", "load"]
 
 _EXPORT_ROWS = 1 << 18
+StringBuffers = tuple[NDArray[Any], NDArray[np.uint8]]
+"""Offsets and bytes of an Arrow string array."""
 
 
 class Store(Protocol):
@@ -184,7 +187,7 @@ def _load_contexts(table: PosteriorTable, batch: pa.RecordBatch) -> None:
     table.load_contexts(_buffers(batch["context"]), _buffers(batch["arm"]), *_numbers(batch))
 
 
-def _numbers(batch: pa.RecordBatch) -> list[np.ndarray]:
+def _numbers(batch: pa.RecordBatch) -> list[NDArray[Any]]:
     return [batch[name].to_numpy(zero_copy_only=False) for name in ("a", "b", "pulls")]
 
 
@@ -202,7 +205,7 @@ def _strings(buffers: StringBuffers) -> pa.Array:
     return ids.cast(pa.string())
 
 
-def _batch(contexts: pa.Array, ids: StringBuffers, columns: list[np.ndarray]) -> pa.RecordBatch:
+def _batch(contexts: pa.Array, ids: StringBuffers, columns: list[NDArray[Any]]) -> pa.RecordBatch:
     a, b, pulls = (pa.array(column) for column in columns)
     arrays = [contexts, _strings(ids), a, b, pulls.cast(pa.int64(), safe=False)]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)

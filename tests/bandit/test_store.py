@@ -22,9 +22,8 @@ ROWS = st.tuples(NUMBERS, NUMBERS, st.integers(0, 2**32 - 1))
 
 
 def table_of(rows) -> pa.Table:
-    columns = zip(*[(*key, *row) for key, row in rows.items()], strict=True)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-    return pa.table(arrays, SCHEMA) if arrays else SCHEMA.empty_table()
+    lines = [dict(zip(SCHEMA.names, (*key, *row), strict=True)) for key, row in rows.items()]
+    return pa.Table.from_pylist(lines, SCHEMA)
 
 
 def write(path: Path, rows, prior=(1.0, 3.0), shrinkage=8.0) -> None:
@@ -95,11 +94,8 @@ def test_an_exported_table_is_a_posteriors_file(tmp_path):
     ],
 )
 def test_a_bad_file_leaves_no_table(tmp_path, rows, message):
-    columns = list(zip(*[(*row, 1.0, 1.0, 0) for row in rows], strict=True))
-    batch = pa.RecordBatch.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)],
-        schema=SCHEMA,
-    )
+    lines = [{"context": context, "arm": arm, "a": 1, "b": 1, "pulls": 0} for context, arm in rows]
+    batch = pa.RecordBatch.from_pylist(lines, SCHEMA)
     posterior_file.write_batches(Header("m"), [batch], tmp_path / "bad.parquet")
     with pytest.raises(BadData, match=message) as raised:
         load(tmp_path / "bad.parquet", tmp_path / "table")
