@@ -220,7 +220,7 @@ def _csv_batches(path: Path) -> Iterator[pa.RecordBatch]:
         names = csv_input.column_names(text, path)
         _check_columns(names, path)
         _check_known(names, path)
-        batches = csv_input.read_batches(text, path, names)
+        batches = csv_input.read_batches(text, path, names, on_bad_row=csv_input.refuse)
         yield from (batch for batch in batches if len(batch))
 
 
