@@ -59,7 +59,7 @@ def place(name: str, array: Floats, flat_index: int) -> str:
     return f"{name}[{', '.join(str(int(each)) for each in index)}]"
 
 
-def output(out: NDArray[np.float64] | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def output(out: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Check the array that a result goes into, or make it.
 
     Raises:
@@ -77,7 +77,7 @@ def output(out: NDArray[np.float64] | None, shape: tuple[int, ...]) -> NDArray[n
     return out
 
 
-def thread_count(threads: int | None, size: int, *, worth: int) -> int:
+def thread_count(threads: Any, size: int, *, worth: int) -> int:
     """Choose how many threads share a batch.
 
     Args:

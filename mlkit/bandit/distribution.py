@@ -6,6 +6,7 @@ The numbers are scipy.special's, whose loops release the GIL.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,7 @@ def _in_threads(
     axis = int(np.argmax(out.shape))
     views = [np.moveaxis(array, axis, 0) for array in (out, *arguments)]
     bounds = np.linspace(0, out.shape[axis], threads + 1).astype(int)
-    pieces = [[view[i:j] for view in views] for i, j in zip(bounds, bounds[1:], strict=False)]
+    pieces = [[view[i:j] for view in views] for i, j in pairwise(bounds)]
     with ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(_into, piece[0], function, piece[1:]) for piece in pieces]:
             done.result()

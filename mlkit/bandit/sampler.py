@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from typing import Any
 
 import numpy as np
 from numpy.random import SeedSequence
@@ -96,7 +97,7 @@ class BetaSampler:
         return offset
 
 
-def _key(seed: int | SeedSequence | None) -> kernel.Key:
+def _key(seed: Any) -> kernel.Key:
     if isinstance(seed, SeedSequence):
         first, second = seed.generate_state(2, np.uint64).tolist()
         return kernel.Key(first, second)
@@ -110,7 +111,7 @@ def _key(seed: int | SeedSequence | None) -> kernel.Key:
     return kernel.Key.from_seed(int(seed))
 
 
-def _count(draws: int) -> int:
+def _count(draws: Any) -> int:
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 0:
         raise ValueError(f"draws: is {draws!r}, expected an integer of at least 0")
     return int(draws)
