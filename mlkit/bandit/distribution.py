@@ -19,6 +19,7 @@ from mlkit.bandit.arrays import (
     floats,
     output,
     place,
+    stretch,
     thread_count,
 )
 from mlkit.bandit.sampler import check_parameters
@@ -114,7 +115,7 @@ def _evaluate(
         (check_parameters if name in ("a", "b") else _check_unit)(name, array)
     result = output(out, shape)
     workers = thread_count(threads, result.size, worth=_THREAD_WORTH)
-    point, a, b = (np.broadcast_to(array, shape) for array in arrays.values())
+    point, a, b = (stretch(array, shape) for array in arrays.values())
     _in_threads(function, [a, b, point], result, workers)
     return result
 
