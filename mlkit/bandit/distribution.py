@@ -6,6 +6,7 @@ The numbers are scipy.special's, whose loops release the GIL.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from mlkit.bandit.arrays import (
     floats,
     output,
     place,
+    stretch,
     thread_count,
 )
 from mlkit.bandit.sampler import check_parameters
@@ -113,7 +115,7 @@ def _evaluate(
         (check_parameters if name in ("a", "b") else _check_unit)(name, array)
     result = output(out, shape)
     workers = thread_count(threads, result.size, worth=_THREAD_WORTH)
-    point, a, b = (np.broadcast_to(array, shape) for array in arrays.values())
+    point, a, b = (stretch(array, shape) for array in arrays.values())
     _in_threads(function, [a, b, point], result, workers)
     return result
 
@@ -136,7 +138,7 @@ def _in_threads(
     axis = int(np.argmax(out.shape))
     views = [np.moveaxis(array, axis, 0) for array in (out, *arguments)]
     bounds = np.linspace(0, out.shape[axis], threads + 1).astype(int)
-    pieces = [[view[i:j] for view in views] for i, j in zip(bounds, bounds[1:], strict=False)]
+    pieces = [[view[i:j] for view in views] for i, j in pairwise(bounds)]
     with ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(_into, piece[0], function, piece[1:]) for piece in pieces]:
             done.result()

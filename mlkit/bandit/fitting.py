@@ -85,4 +85,5 @@ def posteriors_of(sums: Sums, header: Header) -> Posteriors:
 
 
 def _by_arm(sums: Sums, values: NDArray[Any]) -> NDArray[np.float64]:
-    return np.bincount(sums.arm, values.astype(np.float64), len(sums.arms))
+    # The annotations of bincount say int whatever the weights are.
+    return np.asarray(np.bincount(sums.arm, values, len(sums.arms)), np.float64)

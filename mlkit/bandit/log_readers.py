@@ -70,18 +70,13 @@ def read_csv(log: Log, columns: Columns) -> Iterator[Rows]:
     place, row = csv_input.place_in(log.path), 0
     # Few rewards differ, so they are looked at as a dictionary of texts.
     types = {columns.reward: pa.dictionary(pa.int32(), pa.string())}
-    skip = partial(_skip, log) if log.skip_bad_rows else None
     with _text(log) as (text, stream):
         _check_columns(log, csv_input.column_names(text, log.path), columns)
         names = columns.names()
-        for batch in csv_input.read_batches(text, log.path, names, types=types, on_bad_row=skip):
+        for batch in csv_input.read_batches(text, log.path, names, types=types, on_bad_row=log.bad):
             log.bytes_read = stream.bytes_read
             yield _rows(log, batch, columns, partial(_at, place, row))
             row += len(batch)
-
-
-def _skip(log: Log, _row: Any) -> None:
-    log.skipped += 1
 
 
 def _at(place: Callable[[int], str], begin: int, row: int) -> str:
