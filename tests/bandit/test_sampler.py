@@ -266,5 +266,5 @@ def test_bad_arguments_are_refused(arguments, message):
 
 @pytest.mark.parametrize("seed", [-1, 2**64, 1.0, "7", True])
 def test_bad_seeds_are_refused(seed):
-    with pytest.raises(ValueError, match="^seed: "):
+    with pytest.raises(ValueError, match=r"^seed: "):
         BetaSampler(seed)
