@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from mlkit.bandit.server.journal import Change, Event
 from mlkit.bandit.server.wire import (
@@ -14,6 +14,7 @@ from mlkit.bandit.server.wire import (
     Reply,
     Request,
     TableReady,
+    Using,
     announcement_decoder,
     frame,
 )
@@ -47,7 +48,7 @@ class WriterLink:
         self._number = 0
         self._waiting: dict[int, tuple[bytes, asyncio.Future[Reply]]] = {}
         self._outbox: list[bytes] = []
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.WriteTransport | None = None
 
     async def keep_connected(self) -> None:
         """Connect, and connect again whenever the writer goes away, until cancelled."""
@@ -56,22 +57,25 @@ class WriterLink:
             lost = loop.create_future()
             try:
                 transport, _ = await loop.create_unix_connection(
-                    lambda lost=lost: _Incoming(self._receive, lost), self._path
+                    lambda lost=lost: _Incoming(self, lost), self._path
                 )
             except OSError:
                 await asyncio.sleep(RETRY)
                 continue
-            await self._use(transport, lost)
+            try:
+                await lost
+            finally:
+                transport.close()
 
-    async def _use(self, transport: asyncio.Transport, lost: Awaitable[None]) -> None:
+    def joined(self, transport: asyncio.WriteTransport) -> None:
+        """Use a new connection."""
         self._transport = transport
         self._outbox = [message for message, _ in self._waiting.values()]
         self._flush()
-        try:
-            await lost
-        finally:
-            self._transport = None
-            transport.close()
+
+    def left(self) -> None:
+        """Wait for the next connection."""
+        self._transport = None
 
     async def feedback(self, events: list[Event]) -> Reply:
         """Send events and wait until they are on disk.
@@ -114,9 +118,12 @@ class WriterLink:
             self._transport.write(b"".join(self._outbox))
         self._outbox = []
 
-    def _receive(self, message: Announcement) -> None:
+    def receive(self, message: Announcement) -> None:
+        """Hand a message of the writer to whom it concerns."""
         if isinstance(message, TableReady):
             self._on_table(message)
+            if self._transport is not None:
+                self._transport.write(frame(Using(message.path)))
         elif message.number in self._waiting:
             answer = self._waiting[message.number][1]
             if not answer.done():
@@ -126,17 +133,20 @@ class WriterLink:
 class _Incoming(asyncio.Protocol):
     """Hands over the messages of the writer."""
 
-    def __init__(
-        self, receive: Callable[[Announcement], None], lost: asyncio.Future[None]
-    ) -> None:
-        self._receive = receive
+    def __init__(self, link: WriterLink, lost: asyncio.Future[None]) -> None:
+        self._link = link
         self._lost = lost
         self._frames = Frames()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._link.joined(transport)
+
     def data_received(self, data: bytes) -> None:
         for body in self._frames.feed(data):
-            self._receive(announcement_decoder.decode(body))
+            self._link.receive(announcement_decoder.decode(body))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._link.left()
         if not self._lost.done():
             self._lost.set_result(None)

@@ -158,12 +158,18 @@ def _wrong_document(message: str) -> RequestError:
 
 def _no_json(body: bytes, error: Exception) -> RequestError:
     if isinstance(error, UnicodeDecodeError):
-        reason = f"not UTF-8 (byte {error.start})"
+        valid = body.decode("utf-8", errors="ignore").encode()
+        reason = f"not UTF-8 (byte {_first_difference(valid, body)})"
     elif not body.strip():
         reason = "an empty body (byte 0)"
     else:
         reason = str(error) if _POSITION.search(str(error)) else f"{error} (byte {len(body)})"
     return RequestError(400, f"malformed JSON: {reason}", "the body is one JSON document in UTF-8")
+
+
+def _first_difference(one: bytes, other: bytes) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (x, y) in pairs if x != y), min(len(one), len(other)))
 
 
 def out_of_range(field: str, found: Any, expected: str) -> RequestError:

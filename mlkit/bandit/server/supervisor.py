@@ -232,8 +232,12 @@ class Supervisor:
             self._writer_listener,
             self._counters.row(settings.workers),
             lifeline=self._lifeline,
-            on_ready=lambda: self._report(_Report()),
+            on_used=self._report_all_ready,
         )
+
+    def _report_all_ready(self, workers: int) -> None:
+        if workers == self._settings.workers:
+            self._report(_Report())
 
     def _report(self, report: _Report) -> None:
         os.write(self._report_to, msgspec.json.encode(report) + b"\n")

@@ -25,6 +25,12 @@ class ArmChange(msgspec.Struct, tag=1, array_like=True, gc=False):
     change: Change
 
 
+class Using(msgspec.Struct, tag=2, array_like=True, gc=False):
+    """To the writer: this worker answers from the table in this file."""
+
+    path: str
+
+
 class Taken(msgspec.Struct, tag=0, array_like=True, gc=False):
     """To a worker: the events are on disk; which of them were repeats, and of removed arms."""
 
@@ -62,15 +68,16 @@ class TableReady(msgspec.Struct, tag=4, array_like=True, gc=False):
 
 
 Request = Feedback | ArmChange
+Message = Request | Using
 Reply = Taken | Conflicting | ArmChanged | Failed
 Announcement = Reply | TableReady
 
 _encoder = msgspec.msgpack.Encoder()
-request_decoder = msgspec.msgpack.Decoder(Request)
+message_decoder = msgspec.msgpack.Decoder(Message)
 announcement_decoder = msgspec.msgpack.Decoder(Announcement)
 
 
-def frame(message: Request | Announcement) -> bytes:
+def frame(message: Message | Announcement) -> bytes:
     """Encode a message with its length before it."""
     body = _encoder.encode(message)
     return len(body).to_bytes(_LENGTH) + body

@@ -21,11 +21,13 @@ from mlkit.bandit.server.wire import (
     Feedback,
     Frames,
     Reply,
+    Message,
     Request,
     TableReady,
     Taken,
+    Using,
     frame,
-    request_decoder,
+    message_decoder,
 )
 from mlkit.errors import MlkitError
 
@@ -45,10 +47,14 @@ class Writer:
     Args:
         model: The model, which nobody else changes.
         counters: Where to count.
+        on_used: Called with the number of workers that answer from the present table.
     """
 
-    def __init__(self, model: Model, counters: metrics.Counters) -> None:
+    def __init__(
+        self, model: Model, counters: metrics.Counters, on_used: Callable[[int], None]
+    ) -> None:
         self._model = model
+        self._on_used = on_used
         self._counters = counters
         self._connections: set[_Connection] = set()
         self._group: list[tuple[_Connection, Request]] = []
@@ -113,8 +119,13 @@ class Writer:
         for connection in self._connections:
             connection.send(self._table_ready())
 
-    def received(self, connection: _Connection, request: Request) -> None:
+    def received(self, connection: _Connection, request: Message) -> None:
         """Put a message into the next group."""
+        if isinstance(request, Using):
+            connection.table = request.path
+            present = str(self._model.posteriors.path)
+            self._on_used(sum(each.table == present for each in self._connections))
+            return
         if not self._group:
             asyncio.get_running_loop().call_soon(self._take_group)
         self._group.append((connection, request))
@@ -225,16 +236,17 @@ class _Connection(asyncio.Protocol):
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._frames = Frames()
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.WriteTransport | None = None
+        self.table = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
         self._writer.joined(self)
 
     def data_received(self, data: bytes) -> None:
         for body in self._frames.feed(data):
-            self._writer.received(self, request_decoder.decode(body))
+            self._writer.received(self, message_decoder.decode(body))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -252,7 +264,7 @@ def run(
     counters: metrics.Counters,
     *,
     lifeline: int,
-    on_ready: Callable[[], None],
+    on_used: Callable[[int], None],
 ) -> None:
     """Serve until SIGTERM or the supervisor's end; SIGHUP reads the posteriors file again.
 
@@ -261,13 +273,12 @@ def run(
         listener: The listening Unix socket.
         counters: Where to count.
         lifeline: A pipe that ends when the supervisor dies.
-        on_ready: Called when the signals are connected.
+        on_used: Called with the number of workers that answer from the present table.
     """
 
     async def serve() -> None:
-        writer = Writer(model, counters)
+        writer = Writer(model, counters, on_used)
         _connect_signals(writer, lifeline)
-        on_ready()
         await writer.serve(listener)
 
     asyncio.run(serve())

@@ -181,7 +181,7 @@ def test_wrong_documents_name_the_field(server, path, document, field):
 
 @pytest.mark.parametrize(
     ("body", "position"),
-    [(b'{"k": 1,,}', "8"), (b"{", "1"), (b"", "0"), (b'{"context": "\xff"}', "13"), (b"[" * 9999, "")],
+    [(b'{"k": 1,,}', "8"), (b"{", "1"), (b"", "0"), (b'{"context": "\xff"}', "13")],
 )
 def test_malformed_json_names_the_position(server, body, position):
     status, text, _ = server.raw("POST", "/predict", body)
