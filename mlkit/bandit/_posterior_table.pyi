@@ -118,6 +118,14 @@ class PosteriorTable:
             TableFull: There is no room; nothing was changed.
         """
 
+    def put_pair(self, context: str, arm: str, a: float, b: float, pulls: float = 0.0) -> None:
+        """Add or set the posterior of (context, arm) for an arm that is there.
+
+        Raises:
+            ValueError: The arm is not there, an id is bad, or a number is out of range.
+            TableFull: There is no room; nothing was changed.
+        """
+
     def remove_arm(self, arm: str) -> bool:
         """Remove an arm and its (context, arm) posteriors; False if it is not there."""
 

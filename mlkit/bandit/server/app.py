@@ -94,9 +94,7 @@ class Application:
             logger.exception("%s %s failed", scope["method"], scope["path"])
             response = _error(500, "internal error", _BUG_HINT, ())
         headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
-        await send(
-            {"type": "http.response.start", "status": response.status, "headers": headers}
-        )
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
         name = route.name if route is not None else "other"
         self._counters.request(self._number[name], response.status, perf_counter() - arrival)

@@ -274,7 +274,12 @@ class Endpoints:
         """Tell whether predictions can be served."""
         table = self._loaded()
         uptime = time.monotonic() - self._started
-        facts = {"status": "ok", "model": self._model, "arms": self._count_arms(table), "uptime": uptime}
+        facts = {
+            "status": "ok",
+            "model": self._model,
+            "arms": self._count_arms(table),
+            "uptime": uptime,
+        }
         return Response(_encode(facts))
 
     @staticmethod

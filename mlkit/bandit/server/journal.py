@@ -78,7 +78,7 @@ class Event(NamedTuple):
 class Conflict(NamedTuple):
     """The first event of a batch whose id was used with another body."""
 
-    index: int
+    place: int
 
 
 class SnapshotRow(NamedTuple):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 from mlkit.bandit.server.journal import Change, Event
 from mlkit.bandit.server.wire import (
@@ -54,10 +56,10 @@ class WriterLink:
         """Connect, and connect again whenever the writer goes away, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            lost = loop.create_future()
+            lost: asyncio.Future[None] = loop.create_future()
             try:
                 transport, _ = await loop.create_unix_connection(
-                    lambda lost=lost: _Incoming(self, lost), self._path
+                    partial(_Incoming, self, lost), self._path
                 )
             except OSError:
                 await asyncio.sleep(RETRY)
@@ -139,8 +141,8 @@ class _Incoming(asyncio.Protocol):
         self._frames = Frames()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._link.joined(transport)
+        # uvloop's transports do not derive from asyncio's.
+        self._link.joined(cast("asyncio.WriteTransport", transport))
 
     def data_received(self, data: bytes) -> None:
         for body in self._frames.feed(data):

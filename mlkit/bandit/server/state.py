@@ -1,5 +1,7 @@
 """The state directory of a server: what outlives it.
 
+Its files:
+
     lock                  held by the server's processes
     key                   the secret that signs decision ids (mode 0600)
     journal.sqlite        see `journal`
@@ -105,7 +107,7 @@ class StateDirectory:
         Raises:
             ConfigurationError: The state has none.
         """
-        name = journal.meta("posteriors")
+        name: str | None = journal.meta("posteriors")
         if name is None:
             raise ConfigurationError(f"{self.path}: no state of a server", hint=_NO_STATE_HINT)
         return self.path / name

@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 from collections.abc import Callable
+from typing import cast
 
 from mlkit.bandit.server import metrics
 from mlkit.bandit.server.journal import Change, Conflict, Event, Kind
@@ -20,8 +21,8 @@ from mlkit.bandit.server.wire import (
     Failed,
     Feedback,
     Frames,
-    Reply,
     Message,
+    Reply,
     Request,
     TableReady,
     Taken,
@@ -178,14 +179,16 @@ class Writer:
             return ArmChanged(request.number, self._model.posteriors.apply(request.change))
         if isinstance(outcome, Conflict):
             self._counters.add(metrics.CONFLICTS)
-            return Conflicting(request.number, outcome.index)
+            return Conflicting(request.number, outcome.place)
         pairs = zip(request.events, outcome, strict=True)
         ignored = [not repeat and not self._reward(event) for event, repeat in pairs]
         self._count(outcome, ignored)
         return Taken(request.number, outcome, ignored)
 
     def _reward(self, event: Event) -> bool:
-        return self._model.posteriors.apply(Change(Kind.REWARD, event.context, event.arm, event.reward))
+        return self._model.posteriors.apply(
+            Change(Kind.REWARD, event.context, event.arm, event.reward)
+        )
 
     def _count(self, repeats: list[bool], ignored: list[bool]) -> None:
         duplicates, unused = sum(repeats), sum(ignored)
@@ -240,8 +243,8 @@ class _Connection(asyncio.Protocol):
         self.table = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        # uvloop's transports do not derive from asyncio's.
+        self._transport = cast("asyncio.WriteTransport", transport)
         self._writer.joined(self)
 
     def data_received(self, data: bytes) -> None:

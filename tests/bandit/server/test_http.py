@@ -59,7 +59,11 @@ def test_feedback_moves_the_posterior_of_the_arm_and_of_the_context(server):
     event = {"decision_id": decision["decision_id"], "arm": "fed", "reward": 1}
     assert server.post("/feedback", event)["duplicate"] is False
     assert server.get("/arms/fed") | {"mean": None} == {
-        **{"arm": "fed", "a": 3.0, "b": 8.0, "pulls": 1, "mean": None}
+        "arm": "fed",
+        "a": 3.0,
+        "b": 8.0,
+        "pulls": 1,
+        "mean": None,
     }
     found = server.post("/predict", {"context": "u-fed", "candidates": ["fed"]})
     assert found["unknown"]["contexts"] == 0
@@ -190,12 +194,19 @@ def test_malformed_json_names_the_position(server, body, position):
 
 
 def test_arm_parameters_are_checked(server):
-    for document in ({"a": 1}, {"a": 0, "b": 1}, {"a": 1, "b": 1e16}, {"a": 1, "b": 1, "pulls": -1}):
+    for document in (
+        {"a": 1},
+        {"a": 0, "b": 1},
+        {"a": 1, "b": 1e16},
+        {"a": 1, "b": 1, "pulls": -1},
+    ):
         assert server.call("PUT", "/arms/bad", document).status == 422
     assert server.call("GET", "/arms/bad").status == 404
 
 
-@pytest.mark.parametrize("path", ["/arms/%FF", "/arms?after=%FF", "/arms?limit=0", "/arms/" + 300 * "x"])
+@pytest.mark.parametrize(
+    "path", ["/arms/%FF", "/arms?after=%FF", "/arms?limit=0", "/arms/" + 300 * "x"]
+)
 def test_bad_paths_are_explained(server, path):
     answer = server.call("GET", path)
     assert answer.status in (400, 422)
@@ -210,7 +221,11 @@ def test_an_unknown_path_is_404(server):
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("GET", "/predict", "POST"), ("POST", "/arms/c1", "DELETE, GET, PUT"), ("PUT", "/arms", "GET")],
+    [
+        ("GET", "/predict", "POST"),
+        ("POST", "/arms/c1", "DELETE, GET, PUT"),
+        ("PUT", "/arms", "GET"),
+    ],
 )
 def test_a_wrong_method_is_405_with_the_allowed_ones(server, method, path, allowed):
     answer = server.call(method, path)
