@@ -1,0 +1,1 @@
+"""Pairs of securities: screening, fitting and backtesting."""
