@@ -1,0 +1,1 @@
+"""Pair trading: price files, the screen for cointegrated pairs, and the fit of one pair."""
