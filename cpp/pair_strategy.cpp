@@ -34,8 +34,10 @@ void require_prices(const Doubles& prices, const char* name, bool may_miss) {
   const double* data = prices.data();
   for (py::ssize_t i = 0; i < prices.size(); ++i) {
     const bool fine = (data[i] > 0.0 && std::isfinite(data[i])) || (may_miss && std::isnan(data[i]));
-    require(fine, std::string(name) + "[" + std::to_string(i) + "] is " +
-                      std::to_string(data[i]) + ": a price must be positive and finite");
+    if (fine) continue;
+    throw std::invalid_argument(std::string(name) + "[" + std::to_string(i) + "] is " +
+                                std::to_string(data[i]) +
+                                ": a price must be positive and finite");
   }
 }
 

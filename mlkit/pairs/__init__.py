@@ -1,1 +1,1 @@
-"""Pairs of securities: screening, fitting and backtesting."""
+"""Pair trading: price files, the screen for cointegrated pairs, and the fit of one pair."""
