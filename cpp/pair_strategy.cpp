@@ -109,14 +109,21 @@ struct BoundEngine {
       : tickers(tickers_), scripted(decider.has_value()),
         engine(tickers_, settings, decider ? *decider : Decider{}) {}
 
-  std::int64_t add(std::size_t y, std::size_t x, std::int64_t feed, std::int64_t trade,
-                   std::int64_t stop, const SignalSettings& signal) {
+  std::int64_t add(std::size_t y, std::size_t x, std::int64_t stop, const SignalSettings& signal,
+                   const MaybeDoubles& history) {
     require(y < tickers && x < tickers && y != x, "y and x must be two different columns");
-    require(feed <= trade && trade < stop, "expected feed <= trade < stop");
-    return engine.add({y, x, feed, trade, stop, signal});
+    std::vector<Legs> closes;
+    if (history) {
+      require(history->ndim() == 2 && history->shape(1) == 2, "history: expected columns y and x");
+      require_prices(*history, "history", false);
+      for (py::ssize_t i = 0; i < history->shape(0); ++i) {
+        closes.push_back({history->at(i, 0), history->at(i, 1)});
+      }
+    }
+    return engine.add({y, x, stop, signal}, closes);
   }
 
-  // One bar (1-D) or many (2-D).
+  // Bars, a row each.
   void take(const Doubles& closes, const MaybeDoubles& opens, const MaybeDoubles& dividends) {
     const py::ssize_t columns = closes.ndim() == 2 ? closes.shape(1) : -1;
     require(columns == py::ssize_t(tickers), "closes: expected a column for each ticker");
@@ -314,8 +321,9 @@ void register_engine(py::module_& m) {
   py::class_<BoundEngine>(m, "Engine", "The event engine: bars in, fills and an account out.")
       .def(py::init<std::size_t, const Settings&, std::optional<Decider>>(), "tickers"_a,
            "settings"_a, "decider"_a = py::none())
-      .def("add", &BoundEngine::add, py::kw_only(), "y"_a, "x"_a, "feed"_a, "trade"_a, "stop"_a,
-           "signal"_a, "Add a pair and its window; return its number.")
+      .def("add", &BoundEngine::add, py::kw_only(), "y"_a, "x"_a,
+           "stop"_a = std::numeric_limits<std::int64_t>::max(), "signal"_a,
+           "history"_a = py::none(), "Add a pair that trades from now on; return its number.")
       .def("take", &BoundEngine::take, "closes"_a, "opens"_a = py::none(),
            "dividends"_a = py::none(), "Take bars, a row each.")
       .def("finish", [](BoundEngine& self) { self.engine.finish(); },

@@ -6,6 +6,18 @@
 
 namespace mlkit::strategy {
 
+namespace {
+
+Reason reason(Order exit) {
+  switch (exit) {
+    case Order::stop: return Reason::stopped;
+    case Order::time_stop: return Reason::timed_out;
+    default: return Reason::reverted;
+  }
+}
+
+}  // namespace
+
 Engine::Engine(std::size_t tickers, const Settings& settings, Decider decider)
     : settings_(settings),
       decider_(std::move(decider)),
@@ -13,9 +25,10 @@ Engine::Engine(std::size_t tickers, const Settings& settings, Decider decider)
   now_.cash = now_.equity = settings.sizing.capital;
 }
 
-std::int64_t Engine::add(const Pair& pair) {
-  if (pair.feed < bar_) throw std::invalid_argument("a pair cannot start at a bar that is over");
-  slots_.push_back({pair, Signal(pair.signal), {}, {}, {}});
+std::int64_t Engine::add(const Pair& pair, const std::vector<Legs>& history) {
+  Slot slot{pair, Signal(pair.signal)};
+  for (const Legs& closes : history) slot.signal.push(closes.y, closes.x);
+  slots_.push_back(std::move(slot));
   live_.push_back(slots_.size() - 1);
   return std::int64_t(slots_.size()) - 1;
 }
@@ -108,7 +121,7 @@ void Engine::close_ended(const Bar& bar) {
     Slot& slot = slots_[index];
     const bool gone = std::isnan(bar.close[slot.pair.y]) || std::isnan(bar.close[slot.pair.x]);
     const bool ended = !settings_.carry && bar_ == slot.pair.stop - 1;
-    if (gone && bar_ >= slot.pair.feed) slot.dead = true;
+    if (gone) slot.dead = true;
     if (!slot.dead && !ended) continue;
     if (slot.open) {
       slot.trade.reason = slot.dead ? Reason::delisted : Reason::window_end;
@@ -156,14 +169,24 @@ void Engine::order_exit(Slot& slot, Reason reason) {
 }
 
 void Engine::decide(const Bar& bar) {
-  for (std::size_t position = 0; position < live_.size(); ++position) {
-    const std::size_t index = live_[position];
+  for (std::size_t index : live_) {
     Slot& slot = slots_[index];
-    if (slot.dead || bar_ < slot.pair.feed) continue;
+    if (slot.dead) continue;
     slot.features = slot.signal.push(bar.close[slot.pair.y], bar.close[slot.pair.x]);
     const bool over = bar_ >= slot.pair.stop - (settings_.carry ? 0 : 1);
-    if (bar_ < slot.pair.trade || (over && slot.state.side == 0)) continue;
-    ask(slot, std::int64_t(index));
+    if (over && slot.state.side == 0) continue;
+    const auto pair = std::int64_t(index);
+    const auto [state, order] = ask(slot, pair);
+    slot.state = state;
+    if (order == Order::none) continue;
+    bool accepted = true;
+    if (state.side == 0) {
+      order_exit(slot, reason(order));
+    } else {
+      accepted = order_entry(slot, pair, state.side);
+      if (!accepted) slot.state.side = 0;  // the lock stays: a missed entry is not chased
+    }
+    choices_.push_back({bar_, pair, order, accepted, slot.features});
   }
   if (settings_.same_bar) {
     fill({nullptr, bar.close, nullptr});
@@ -171,43 +194,34 @@ void Engine::decide(const Bar& bar) {
   }
 }
 
-// Ask the rule. A refused entry leaves the state as it was; so does one beyond the window.
-void Engine::ask(Slot& slot, std::int64_t index) {
-  Decision decision{slot.state, Order::none};
-  if (decider_) {
-    decision.state.held += slot.state.side != 0;
-    decision.order = decider_(index, slot.features, decision.state);
-  } else {
-    decision = mlkit::strategy::step(slot.state, slot.features.z, settings_.rule);
+Decision Engine::ask(const Slot& slot, std::int64_t index) const {
+  if (!decider_) return mlkit::strategy::step(slot.state, slot.features.z, settings_.rule);
+  State state = slot.state;
+  if (state.side != 0) ++state.held;
+  const Order order = decider_(index, slot.features, state);
+  if (order == Order::none) return {state, order};
+  const bool entry = order == Order::enter_long || order == Order::enter_short;
+  if (entry != (state.side == 0)) {
+    throw std::invalid_argument(entry ? "the strategy enters a pair that has a position"
+                                      : "the strategy leaves a pair that has no position");
   }
-  const bool entry = decision.order == Order::enter_long || decision.order == Order::enter_short;
-  if (decision.order == Order::none) {
-    slot.state = decision.state;
-  } else if (entry) {
-    if (slot.state.side != 0) throw std::invalid_argument("enter: the pair has a position");
-    Trade order;
-    order.pair = index;
-    order.side = decision.order == Order::enter_long ? 1 : -1;
-    order.decided = bar_;
-    order.beta = slot.features.beta;
-    order.entry_z = slot.features.z;
-    order.shares = size(order.side, order.beta, last(slot), settings_.sizing);
-    const bool accepted = accept(slot, order);
-    choices_.push_back({bar_, index, decision.order, accepted, slot.features});
-    if (!accepted) return;
-    slot.trade = order;
-    slot.entering = true;
-    slot.state = decider_ ? State{order.side, order.side, 0} : decision.state;
-    ordered_ += gross(order.shares, last(slot));
-  } else {
-    if (slot.state.side == 0) throw std::invalid_argument("exit: the pair has no position");
-    choices_.push_back({bar_, index, decision.order, true, slot.features});
-    slot.state = decider_ ? State{0, slot.state.side, 0} : decision.state;
-    const Reason reason = decision.order == Order::stop        ? Reason::stopped
-                          : decision.order == Order::time_stop ? Reason::timed_out
-                                                               : Reason::reverted;
-    order_exit(slot, reason);
-  }
+  const int side = !entry ? 0 : order == Order::enter_long ? 1 : -1;
+  return {{side, 0, 0}, order};
+}
+
+bool Engine::order_entry(Slot& slot, std::int64_t index, int side) {
+  Trade order;
+  order.pair = index;
+  order.side = side;
+  order.decided = bar_;
+  order.beta = slot.features.beta;
+  order.entry_z = slot.features.z;
+  order.shares = size(side, order.beta, last(slot), settings_.sizing);
+  if (!accept(slot, order)) return false;
+  slot.trade = order;
+  slot.entering = true;
+  ordered_ += gross(order.shares, last(slot));
+  return true;
 }
 
 bool Engine::accept(const Slot& slot, const Trade& order) const {

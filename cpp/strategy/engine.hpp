@@ -36,11 +36,11 @@ struct Settings {
   bool carry = false;     // positions outlive their window
 };
 
-// A pair and its window: bars [feed, trade) warm the features up, decisions fall in
-// [trade, stop), and positions close at the close of bar stop - 1 unless they are carried.
+// A pair and its window: it trades from the bar at which it is added, and its positions close
+// at the close of bar stop - 1 unless they are carried.
 struct Pair {
   std::size_t y = 0, x = 0;  // columns
-  std::int64_t feed = 0, trade = 0, stop = 0;
+  std::int64_t stop = std::numeric_limits<std::int64_t>::max();
   SignalSettings signal;
 };
 
@@ -84,14 +84,14 @@ struct Choice {
 };
 
 // Decides in place of the built-in rule: pair, features, side and bars held.
-using Decider = std::function<Order(std::int64_t, const Features&, const State&)>;
+using Decider = std::function<Order(std::int64_t pair, const Features&, const State&)>;
 
 class Engine {
  public:
   Engine(std::size_t tickers, const Settings& settings, Decider decider = nullptr);
 
-  // Add a pair that trades from now on; its `feed` must not lie behind.
-  std::int64_t add(const Pair& pair);
+  // Add a pair that trades from now on; earlier closes, oldest first, warm its features up.
+  std::int64_t add(const Pair& pair, const std::vector<Legs>& history);
   void step(const Bar& bar);
   // Close what is open at the last closes; the last row is rewritten.
   void finish();
@@ -106,9 +106,9 @@ class Engine {
   struct Slot {
     Pair pair;
     Signal signal;
-    State state;
-    Features features;
-    Trade trade;            // the position that is open, or ordered
+    State state{};
+    Features features{};
+    Trade trade{};          // the position that is open, or ordered
     bool open = false;      // shares are held
     bool entering = false;  // an entry waits for its fill
     bool leaving = false;   // an exit waits for its fill
@@ -121,7 +121,8 @@ class Engine {
   void mark();
   void call_margin();
   void decide(const Bar& bar);
-  void ask(Slot& slot, std::int64_t index);
+  Decision ask(const Slot& slot, std::int64_t index) const;
+  bool order_entry(Slot& slot, std::int64_t index, int side);
   bool accept(const Slot& slot, const Trade& order) const;
   void enter(Slot& slot, Legs prices);
   void leave(Slot& slot, Legs prices);

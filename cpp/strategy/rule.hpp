@@ -37,8 +37,8 @@ struct Decision {
 };
 
 // Enter against a spread of at least `entry` deviations; leave when it has reverted to within
-// `exit`, when it has run to `stop`, or after `max_bars`. After any exit the spread has to
-// revert before the next entry (the lock).
+// `exit`, when it has run to `stop`, or after `max_bars`. After any exit, and after an entry that
+// was refused, the spread has to revert before the next entry (the lock).
 inline Decision step(State state, double z, const Rule& rule) {
   const auto reverted = [&](int side) { return side * z >= -rule.exit; };
   if (state.side == 0) {

@@ -103,12 +103,14 @@ class Account {
       waiting_ = true;
       return;
     }
+    state_ = decision.state;
+    state_.side = 0;    // unless it is accepted
     if (open_) return;  // a margin call waits for its fill
     const Legs prices = closes(bar);
     const Legs shares = size(decision.state.side, features_.beta[bar], prices, settings_.sizing);
     if (!affordable(gross(shares, prices))) return;
     shares_ = shares;
-    state_ = decision.state;
+    state_.side = decision.state.side;
     waiting_ = true;
   }
 
