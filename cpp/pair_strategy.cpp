@@ -293,7 +293,10 @@ void register_settings(py::module_& m) {
            "hedge_window"_a = signal.hedge_window, "lookback"_a = signal.lookback,
            "mean"_a = signal.mean, "deviation"_a = signal.deviation,
            "covariance"_a = signal.kalman.covariance, "drift"_a = signal.kalman.drift,
-           "noise"_a = signal.kalman.noise);
+           "noise"_a = signal.kalman.noise)
+      .def_property_readonly("warms_up", [](const SignalSettings& self) {
+        return self.hedge != Hedge::kalman && (self.lookback > 0 || self.hedge == Hedge::rolling);
+      });
 }
 
 void register_engine(py::module_& m) {
