@@ -238,7 +238,7 @@ void register_dtypes() {
   PYBIND11_NUMPY_DTYPE(Legs, y, x);
   PYBIND11_NUMPY_DTYPE(Ledger, commission, slippage, half_spread, borrow, dividends);
   PYBIND11_NUMPY_DTYPE(Features, beta, spread, z);
-  PYBIND11_NUMPY_DTYPE(Trade, pair, side, decided, entered, closed, reason, beta, entry_z, shares,
+  PYBIND11_NUMPY_DTYPE(Trade, pair, side, reason, decided, entered, closed, beta, entry_z, shares,
                        entry_price, exit_price, turnover, ledger);
   PYBIND11_NUMPY_DTYPE(Row, cash, positions, equity, gross, ledger, interest);
   PYBIND11_NUMPY_DTYPE(Choice, bar, pair, order, accepted, features);

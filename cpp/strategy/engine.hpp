@@ -57,8 +57,8 @@ enum class Reason : int { reverted, stopped, timed_out, window_end, delisted, ma
 struct Trade {
   std::int64_t pair = 0;
   int side = 0;
-  std::int64_t decided = -1, entered = -1, closed = -1;  // bars
   Reason reason = Reason::data_end;
+  std::int64_t decided = -1, entered = -1, closed = -1;  // bars
   double beta = 0.0, entry_z = 0.0;
   Legs shares, entry_price, exit_price;
   double turnover = 0.0;  // money traded, both legs, in and out
@@ -79,7 +79,7 @@ struct Choice {
   std::int64_t bar;
   std::int64_t pair;
   Order order;
-  bool accepted;
+  int accepted;  // 0 or 1; no bool, since bytes of padding would have no value
   Features features;
 };
 
