@@ -2,18 +2,18 @@
 
 import collections.abc
 
-import numpy
-import numpy.typing
+import numpy as np
+import numpy.typing as npt
 
 def engle_granger(
-    series: numpy.typing.NDArray[numpy.float64],
-    cross: numpy.typing.NDArray[numpy.float64],
+    series: npt.NDArray[np.float64],
+    cross: npt.NDArray[np.float64],
     *,
     lags: int,
     choose: bool,
     threads: int = 1,
     progress: collections.abc.Callable[[int, int], None] | None = None,
-) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.intc]]:
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intc]]:
     """Compute the Engle-Granger statistics of all pairs of series, in both directions.
 
     Args:

@@ -88,7 +88,7 @@ def engle_granger(
 
 def schwert(length: int) -> int:
     """Give the most lags that Akaike's criterion may choose (Schwert 1989, as statsmodels)."""
-    return min(math.ceil(12.0 * (length / 100.0) ** 0.25), length // 2 - 1)
+    return int(min(math.ceil(12.0 * (length / 100.0) ** 0.25), length // 2 - 1))
 
 
 def _detrended(series: Matrix, trend: Trend) -> tuple[Matrix, Matrix]:
