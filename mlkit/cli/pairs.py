@@ -270,3 +270,55 @@ def _cells(pair: Pair, criteria: Criteria) -> list[str]:
         cells.append(f"{pair.distance:.4g}")
     rest = f"{pair.hedge_ratio:.4f}", f"{pair.half_life:.1f}", f"{pair.hurst:.3f}"
     return [*cells, *rest, f"{pair.correlation:.3f}"]
+
+
+FIT_EPILOG = """\
+Examples:
+
+  mlkit pairs fit examples/pairs/us_large_caps.csv.gz KO PEP --start 2015-01-01 --stop 2020-01-01
+
+  mlkit pairs fit prices.csv XOM CVX --levels --window 60 --json
+"""
+
+
+@app.command(epilog=FIT_EPILOG)
+def fit(
+    context: typer.Context,
+    prices: PricesFile,
+    y: Annotated[str, typer.Argument(metavar="Y", help="The dependent ticker.")],
+    x: Annotated[str, typer.Argument(metavar="X", help="The other ticker.")],
+    align: AlignOption = None,
+    start: Start = None,
+    stop: Stop = None,
+    levels: Levels = False,
+    trend: Annotated[Trend, typer.Option(help="Constant, and powers of time.")] = Trend.C,
+    window: Annotated[
+        int | None, typer.Option(min=3, help="Bars of the rolling hedge ratio.")
+    ] = None,
+    drift: Annotated[float, typer.Option(help="Of the Kalman filter, between 0 and 1.")] = 1e-4,
+    cost: Annotated[
+        float, typer.Option(min=0.0, help="Of a cycle, for Bertram's thresholds.")
+    ] = 0.001,
+    johansen_lags: Annotated[int, typer.Option(min=0, help="Lagged changes.")] = 1,
+    json: Json = False,
+) -> None:
+    """Fit one pair: hedge ratios, the spread's process, and tests of cointegration."""
+    from mlkit.cli import pairs_fit
+    from mlkit.pairs.fit import fit_pair
+
+    universe = _read(of(context), prices, align, [y, x], start, stop)
+    found = fit_pair(
+        universe,
+        y,
+        x,
+        levels=levels,
+        trend=trend.value,
+        window=window,
+        drift=drift,
+        cost=cost,
+        johansen_lags=johansen_lags,
+    )
+    if json:
+        Output.document("pairs.fit", 1, pairs_fit.document(found))
+    else:
+        pairs_fit.show(found)

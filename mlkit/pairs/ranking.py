@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +36,13 @@ class Universe:
     """
 
     prices: Prices
-    scale: str
+    scale: Literal["log", "levels"]
     series: Matrix
     first: NDArray[np.intp]
     second: NDArray[np.intp]
 
     @classmethod
-    def of(cls, prices: Prices, scale: str) -> Universe:
+    def of(cls, prices: Prices, scale: Literal["log", "levels"]) -> Universe:
         """List the pairs of complete prices."""
         series = np.log(prices.close) if scale == "log" else prices.close
         return cls(prices, scale, series, *np.triu_indices(len(prices.tickers), 1))

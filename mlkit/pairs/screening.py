@@ -77,6 +77,7 @@ class Pair:
     Attributes:
         y: The ticker that is bought when the spread y - hedge ratio * x is low.
         x: The other ticker.
+        scale: What the hedge ratio is in.
         hedge_ratio: Money (log) or shares (levels) of x for each of y; negative for a pair
             that moves against one another, whose legs are on the same side.
         intercept: The spread's mean in the window.
@@ -94,6 +95,7 @@ class Pair:
 
     y: str
     x: str
+    scale: Scale
     hedge_ratio: float
     intercept: float
     statistic: float | None
@@ -244,6 +246,7 @@ def _pair(
     return Pair(
         y=tickers[found.y[n]],
         x=tickers[found.x[n]],
+        scale=universe.scale,
         hedge_ratio=float(found.hedge_ratio[n]),
         intercept=mean,
         statistic=tests.get("statistic"),
