@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mlkit.errors import BadData, UsageError
 from mlkit.pairs import _pair_strategy as native
+from mlkit.pairs import ornstein_uhlenbeck
 from mlkit.pairs.settings import Signal
 
 Vector = NDArray[np.float64]
@@ -130,16 +131,11 @@ def _regress(y: Vector, x: Vector) -> tuple[float, float, Vector, float]:
 
 
 def _stationary(spread: Vector, place: str) -> tuple[float, float]:
-    """Give the long-run mean and deviation of the AR(1) that samples the fitted OU process."""
-    before, after = spread[:-1], spread[1:]
-    centred = before - before.mean()
-    slope = float(centred @ (after - after.mean())) / float(centred @ centred)
-    if not 0.0 < slope < 1.0:
+    """Give the long-run mean and deviation of the Ornstein-Uhlenbeck process of a spread."""
+    process = ornstein_uhlenbeck.fit(spread)
+    if process is None:
         raise BadData(
-            f"{place}: the spread of the formation period does not revert (slope {slope:.4f})",
+            f"{place}: the spread of the formation period does not revert",
             hint="use the lookback or the formation z-score, or another pair",
         )
-    intercept = float(after.mean() - slope * before.mean())
-    residual = after - intercept - slope * before
-    variance = float(residual @ residual) / (len(residual) - 2)
-    return intercept / (1 - slope), float(np.sqrt(variance / (1 - slope**2)))
+    return process.mean.value, process.deviation

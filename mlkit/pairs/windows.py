@@ -9,7 +9,8 @@ import numpy as np
 
 from mlkit.errors import BadData, UsageError
 from mlkit.pairs.formation import Formation, fit, formed, warm_up
-from mlkit.pairs.prices import Matrix, Prices
+from mlkit.pairs.prices import Prices
+from mlkit.pairs.screening import Criteria, screen
 from mlkit.pairs.settings import Settings
 from mlkit.progress import Progress, silent
 
@@ -144,26 +145,15 @@ def complete(period: Prices) -> Prices:
     return period.select(np.asarray(period.tickers)[moving].tolist())
 
 
-def by_distance(period: Prices, settings: Settings) -> tuple[list[tuple[str, str]], int]:
-    """Rank pairs by the squared distance of their normalised prices, nearest first.
-
-    Gatev, Goetzmann and Rouwenhorst, Pairs Trading (2006), section 2.1. The leg with the
-    earlier column is y.
-    """
-    normalised = period.close / period.close[0]
-    count = len(period.tickers)
-    rows, columns = np.triu_indices(count, 1)
-    order = np.argsort(_distances(normalised, rows, columns), kind="stable")
-    best = order[: settings.selection.top]
-    names = period.tickers
-    return [(names[rows[i]], names[columns[i]]) for i in best], len(rows)
-
-
-def _distances(normalised: Matrix, rows: np.ndarray, columns: np.ndarray) -> Matrix:
-    """Sum the squared deviations of each pair; a column at a time, to save memory."""
-    distances = np.empty(len(rows))
-    for column in np.unique(rows):
-        mine = rows == column
-        gaps = normalised[:, columns[mine]] - normalised[:, [column]]
-        distances[mine] = np.einsum("ij,ij->j", gaps, gaps)
-    return distances
+def by_screen(period: Prices, settings: Settings) -> tuple[list[tuple[str, str]], int]:
+    """Choose pairs by the screen, as `settings.selection` says."""
+    chosen = settings.selection
+    criteria = Criteria(
+        method=chosen.method,
+        scale="log" if settings.signal.log else "levels",
+        fdr=chosen.fdr,
+        alpha=chosen.alpha,
+        top=chosen.top,
+    )
+    found = screen(period, criteria)
+    return [(pair.y, pair.x) for pair in found.pairs], found.tested

@@ -12,9 +12,9 @@ from tests.pairs.markets import cointegrated, prices
 from mlkit.errors import BadData, UsageError
 from mlkit.pairs import _pair_strategy as native
 from mlkit.pairs.backtest import REASONS, run
-from mlkit.pairs.settings import Costs, Limits, Rule, Settings, Signal, Sizing, from_document
+from mlkit.pairs.settings import Costs, Limits, Rule, Selection, Settings, Signal, Sizing, from_document
 from mlkit.pairs.strategy import Order, Strategy
-from mlkit.pairs.windows import GivenPair, by_distance, given, rolling
+from mlkit.pairs.windows import GivenPair, by_screen, given, rolling
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIGNALS = [
@@ -32,13 +32,14 @@ SETTINGS = Settings(
     costs=EXPENSIVE,
     formation=80,
     cash_rate=0.03,
+    selection=Selection(method="distance", top=3),
     bars_per_year=252.0,
 )
 
 
 def plan(market, settings):
     if settings.trading:
-        return rolling(market, settings, by_distance)
+        return rolling(market, settings, by_screen)
     return given(market, [GivenPair("A", "B"), GivenPair("C", "D")], settings)
 
 
@@ -71,7 +72,7 @@ def schemes(seed):
     trading, carry = [(0, False), (60, False), (60, True)][rng.integers(3)]
     return replace(
         SETTINGS, signal=signal, trading=trading, carry=carry, same_bar=bool(rng.integers(2)),
-        selection=replace(SETTINGS.selection, top=2),
+        selection=Selection(method="distance", top=2),
     )  # fmt: skip
 
 
@@ -428,7 +429,7 @@ def test_a_late_ticker_joins_when_its_formation_bars_are_complete():
     late = replace(market, close=close)
     windows = given(late, [GivenPair("A", "B")], SETTINGS)
     assert windows[0].formation == 100
-    walked = rolling(late, replace(SETTINGS, trading=40), by_distance)
+    walked = rolling(late, replace(SETTINGS, trading=40), by_screen)
     for window in walked:
         names = {name for pair in window.pairs for name in (pair.y, pair.x)}
         assert ("A" in names) <= (window.formation >= 100)
