@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlkit.cli import pairs_backtest
 from mlkit.cli.groups import CommandGroup
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -322,3 +323,6 @@ def fit(
         Output.document("pairs.fit", 1, pairs_fit.document(found))
     else:
         pairs_fit.show(found)
+
+
+app.command("backtest", epilog=pairs_backtest.EPILOG)(pairs_backtest.command)

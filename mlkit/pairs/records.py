@@ -206,12 +206,34 @@ def _replace(path: Path, content: bytes) -> None:
         raise
 
 
+def parse_pair(text: str) -> GivenPair:
+    """Read `Y,X` or `Y,X,BETA`.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    cells = [cell.strip() for cell in text.split(",")]
+    if len(cells) not in (2, 3) or not all(cells):
+        raise UsageError(f"--pair {text}: not a pair", hint="--pair KO,PEP or --pair KO,PEP,0.8")
+    try:
+        return GivenPair(cells[0], cells[1], _beta(cells[2]) if len(cells) == 3 else None)
+    except ValueError as error:
+        raise UsageError(f"--pair {text}: {error}") from error
+
+
+def _beta(text: str) -> float:
+    beta = float(text)
+    if not np.isfinite(beta) or beta == 0.0:
+        raise ValueError(f"a hedge ratio of {text} hedges nothing")
+    return beta
+
+
 def read_pairs(path: Path) -> list[GivenPair]:
-    """Read pairs from a CSV with the columns y, x and optionally beta, as the screen writes.
+    """Read pairs from a CSV with the columns y, x and optionally hedge_ratio (or beta).
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: A column is missing or a beta is no number; the message names the row.
+        BadData: A column is missing or a hedge ratio is no number; the message names the row.
     """
     import csv
 
@@ -220,7 +242,8 @@ def read_pairs(path: Path) -> list[GivenPair]:
             rows = csv.DictReader(file)
             for needed in ("y", "x"):
                 if needed not in (rows.fieldnames or ()):
-                    raise BadData(f"{path}: no column '{needed}'", hint="columns: y,x[,beta]")
+                    hint = "columns: y,x and, if you like, hedge_ratio"
+                    raise BadData(f"{path}: no column '{needed}'", hint=hint)
             return [_pair(path, number, row) for number, row in enumerate(rows, start=2)]
     except OSError as error:
         raise InputMissing(f"{path}: {error.strerror}") from error
@@ -229,15 +252,10 @@ def read_pairs(path: Path) -> list[GivenPair]:
 
 
 def _pair(path: Path, number: int, row: Mapping[str, str | None]) -> GivenPair:
-    y, x, text = row["y"], row["x"], row.get("beta")
+    y, x, text = row["y"], row["x"], row.get("hedge_ratio") or row.get("beta")
     if not y or not x:
         raise BadData(f"{path}: row {number}: a ticker is missing")
-    if not text:
-        return GivenPair(y, x)
     try:
-        beta = float(text)
+        return GivenPair(y, x, _beta(text) if text else None)
     except ValueError as error:
-        raise BadData(f"{path}: row {number}: beta '{text}' is not a number") from error
-    if not np.isfinite(beta) or beta == 0.0:
-        raise BadData(f"{path}: row {number}: beta {text} hedges nothing")
-    return GivenPair(y, x, beta)
+        raise BadData(f"{path}: row {number}: {error}") from error
