@@ -201,11 +201,11 @@ py::array_t<Score> sweep(const Doubles& closes, const MaybeDoubles& opens,
     each.rule = rules[i];
     require_settings(each);
   }
-  const std::size_t scored = bars - trade;
+  const std::size_t scored = bars - trade + 1;  // and the close before them
   if (equity) {
     require(equity->ndim() == 2 && std::size_t(equity->shape(0)) == rules.size() &&
                 std::size_t(equity->shape(1)) == scored,
-            "equity: expected a row for each rule and a column for each traded bar");
+            "equity: expected a row for each rule, a column for each traded bar and one before");
   }
   const double* c = closes.data();
   const double* o = data_or_null(opens);

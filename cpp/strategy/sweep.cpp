@@ -53,6 +53,7 @@ class Account {
     return equity_;
   }
 
+  double equity() const { return equity_; }
   double turnover() const { return turnover_; }
   std::int64_t trades() const { return trades_; }
 
@@ -138,7 +139,7 @@ class Account {
 // Mean and deviation of the returns, and the drawdown.
 class Tally {
  public:
-  explicit Tally(double capital) : previous_(capital), peak_(capital) {}
+  explicit Tally(double equity) : previous_(equity), peak_(equity) {}
 
   void take(double equity) {
     const double change = equity / previous_ - 1.0;
@@ -169,12 +170,13 @@ Score score(const Series& series, const FeatureSeries& features, std::size_t tra
             const Settings& settings, double* equity) {
   Account account(series, features, settings);
   for (std::size_t bar = 0; bar < trade; ++bar) account.idle(bar);
-  Tally tally(settings.sizing.capital);
+  Tally tally(account.equity());
+  if (equity != nullptr) *equity++ = account.equity();
   Score result;
   for (std::size_t bar = trade; bar < series.bars; ++bar) {
     result.equity = account.step(bar);
     if (bar + 1 == series.bars) result.equity = account.finish(bar);
-    if (equity != nullptr) equity[bar - trade] = result.equity;
+    if (equity != nullptr) *equity++ = result.equity;
     tally.take(result.equity);
   }
   result.sharpe = tally.sharpe();

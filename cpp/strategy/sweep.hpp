@@ -32,8 +32,8 @@ struct Score {
   std::int64_t trades = 0;  // closed
 };
 
-// Score one rule over bars [trade, bars). `equity` receives the account at each of them, if it
-// is not null. Trades and equity equal the engine's bit for bit.
+// Score one rule over bars [trade, bars). `equity` receives the account at the close before them
+// and at each of them, if it is not null. Trades and equity equal the engine's bit for bit.
 Score score(const Series& series, const FeatureSeries& features, std::size_t trade,
             const Settings& settings, double* equity);
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlkit.cli import pairs_backtest
+from mlkit.cli import pairs_backtest, pairs_sweep
 from mlkit.cli.groups import CommandGroup
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -326,3 +326,4 @@ def fit(
 
 
 app.command("backtest", epilog=pairs_backtest.EPILOG)(pairs_backtest.command)
+app.command("sweep", epilog=pairs_sweep.EPILOG)(pairs_sweep.command)

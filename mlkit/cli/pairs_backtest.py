@@ -159,10 +159,11 @@ def _named(texts: list[str], file: Path | None, refit: bool) -> list[GivenPair]:
 def _screened(file: Path | None) -> list[str]:
     if file is None:
         return []
-    return [
+    warning = (
         f"{file}: pairs that were screened on bars that are traded here show a result that "
         "nobody could have had; --formation with --trading screens on earlier bars only"
-    ]
+    )
+    return [warning]
 
 
 def _read(out: Output, source: Source, expected: str | None) -> Prices:

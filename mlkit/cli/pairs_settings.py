@@ -149,21 +149,23 @@ def _parameter(name: str, flag: Flag) -> inspect.Parameter:
     option = typer.Option(*flag.flags, help=flag.text, rich_help_panel=flag.panel)
     kind = flag.kind | None if flag.default is None else flag.kind
     keyword = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, keyword, default=flag.default, annotation=Annotated[kind, option])
+    return inspect.Parameter(
+        name, keyword, default=flag.default, annotation=Annotated[kind, option]
+    )
 
 
 def build(chosen: Mapping[str, Any]) -> Settings:
     """Build settings from the options' values; what was left out keeps its default."""
     from mlkit.pairs import settings
 
-    sections: dict[str, dict[str, Any]] = {}
+    sections: dict[str, dict[str, Any]] = {flag.section: {} for flag in FLAGS}
     for flag in FLAGS:
         value = chosen.get(flag.name)
         if value is not None:
             plain = value.value if isinstance(value, StrEnum) else value
-            sections.setdefault(flag.section, {})[flag.field] = plain
+            sections[flag.section][flag.field] = plain
     signal = sections["signal"]
-    signal.setdefault("zscore", "filter" if signal["hedge"] == "kalman" else "lookback")
+    signal.setdefault("zscore", "filter" if signal.get("hedge") == "kalman" else "lookback")
     return settings.Settings(
         rule=settings.Rule(**sections["rule"]),
         signal=settings.Signal(**signal),

@@ -126,7 +126,9 @@ def _regress(y: Vector, x: Vector) -> tuple[float, float, Vector, float]:
     alpha = float(y.mean() - beta * centre)
     residual = y - alpha - beta * x
     noise = float(residual @ residual) / (len(y) - 2)
-    covariance = noise * np.array([1 / len(y) + centre**2 / squares, -centre / squares, 1 / squares])
+    covariance = noise * np.array(
+        [1 / len(y) + centre**2 / squares, -centre / squares, 1 / squares]
+    )
     return alpha, beta, covariance, noise
 
 

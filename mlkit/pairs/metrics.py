@@ -143,7 +143,7 @@ def expected_best_sharpe(variance: float, trials: float) -> float:
     if trials <= 1.0:
         return 0.0
     quantiles = special.ndtri(1.0 - 1.0 / trials), special.ndtri(1.0 - 1.0 / (trials * math.e))
-    return math.sqrt(variance) * ((1.0 - EULER) * quantiles[0] + EULER * quantiles[1])
+    return float(math.sqrt(variance) * ((1.0 - EULER) * quantiles[0] + EULER * quantiles[1]))
 
 
 def independent_trials(trials: int, correlation: float) -> float:

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlkit.pairs.backtest import COSTS, REASONS, Backtest
 
@@ -132,5 +131,3 @@ def warnings(result: Backtest) -> list[str]:
     if any(window.formation == window.start for window in result.windows):
         said.append("a pair trades on the bars that it was fitted on")
     return said
-
-

@@ -1,5 +1,6 @@
 """Laws of the backtest: no look-ahead, every unit of money accounted for, symmetries."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -7,14 +8,23 @@ import pytest
 from hypothesis import given as forall
 from hypothesis import settings as runs
 from hypothesis import strategies as st
-from tests.pairs.markets import cointegrated, prices
 
 from mlkit.errors import BadData, UsageError
 from mlkit.pairs import _pair_strategy as native
 from mlkit.pairs.backtest import REASONS, run
-from mlkit.pairs.settings import Costs, Limits, Rule, Selection, Settings, Signal, Sizing, from_document
+from mlkit.pairs.settings import (
+    Costs,
+    Limits,
+    Rule,
+    Selection,
+    Settings,
+    Signal,
+    Sizing,
+    from_document,
+)
 from mlkit.pairs.strategy import Order, Strategy
 from mlkit.pairs.windows import GivenPair, by_screen, given, rolling
+from tests.pairs.markets import cointegrated, prices
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIGNALS = [
@@ -280,9 +290,11 @@ def concurrent(result):
 def test_caps_hold_at_every_bar():
     market = cointegrated(8, tickers=6)
     pairs = [GivenPair(a, b) for a, b in ("AB", "AC", "AD", "BC", "EF")]
+
     def go(**limits):
         settings = replace(SETTINGS, limits=replace(Limits(), **limits))
         return run(market, given(market, pairs, settings), settings)  # fmt: skip
+
     assert concurrent(go()).max() > 2
     assert concurrent(go(pairs=2)).max() == 2
     with_a = go(pairs_per_ticker=1)
@@ -290,7 +302,7 @@ def test_caps_hold_at_every_bar():
     shares = [(t["entered"], t["closed"]) for t in with_a.trades
               if "A" in with_a.pair_names(t["pair"])]  # fmt: skip
     shares.sort()
-    assert all(one[1] <= two[0] for one, two in zip(shares, shares[1:], strict=False))
+    assert all(one[1] <= two[0] for one, two in itertools.pairwise(shares))
     levered = go(leverage=0.15)
     decided = levered.choices[levered.choices["accepted"] == 1]
     assert len(decided)
