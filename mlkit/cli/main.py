@@ -79,7 +79,7 @@ def root(
 def main() -> None:
     """Run `mlkit` and leave with the documented exit code."""
     try:
-        app()
+        app(prog_name="mlkit")
     except Exception as bug:  # what is not an MlkitError is a defect of ours: exit 70
         Output(debug="--debug" in sys.argv).fail(bug)
 
