@@ -47,11 +47,11 @@ def test_the_file_of_pairs_holds_the_same(found):
 
 def test_screen_for_people():
     said = mlkit("pairs", "screen", EXAMPLE, *WINDOW).stdout
-    assert "0 of 190 pairs tested" in said
+    assert "0 of 190 tested pairs" in said
     assert "no pair passes: the best adjusted p is" in said
     table = mlkit("pairs", "screen", EXAMPLE, *WINDOW, "--method", "distance", "--top", "3").stdout
     assert "distance" in table
-    assert "3 of 190 pairs ranked" in table
+    assert "3 of 190 ranked pairs" in table
 
 
 def test_pairs_on_standard_output_and_prices_on_standard_input():
