@@ -240,7 +240,7 @@ def _show(out: Output, found: Screen, prices: Prices) -> None:
 def _summary(found: Screen, prices: Prices) -> str:
     window = f"{prices.zoned[0]} to {prices.zoned[-1]}, {found.bars} bars"
     done = "tested" if found.criteria.method == "cointegration" else "ranked"
-    text = f"{len(found.pairs)} of {found.tested} pairs {done} ({found.tickers} tickers; {window})"
+    text = f"{len(found.pairs)} of {found.tested} {done} pairs ({found.tickers} tickers; {window})"
     if found.filtered:
         text += f"; {found.filtered} filtered out before"
     if not found.pairs and found.best_adjusted_p is not None:

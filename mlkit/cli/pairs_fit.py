@@ -107,10 +107,16 @@ def _johansen(fit: PairFit) -> Table:
         [
             f"at most {each.rank}",
             f"{each.eigenvalue:.4f}",
-            *(f"{value:.2f}" for value in (each.trace, each.trace_critical[1])),
-            *(f"{value:.2f}" for value in (each.maximum, each.maximum_critical[1])),
+            f"{each.trace:.2f}",
+            _five_percent(each.trace_critical),
+            f"{each.maximum:.2f}",
+            _five_percent(each.maximum_critical),
         ]
         for each in fit.johansen
     ]
     columns = ["relations", "eigenvalue", "trace", "5 %", "maximum eigenvalue", "5 %"]
     return _table("Johansen", columns, rows)
+
+
+def _five_percent(critical: tuple[float, float, float] | None) -> str:
+    return "" if critical is None else f"{critical[1]:.2f}"

@@ -10,6 +10,7 @@ from mlkit.errors import BadData
 from mlkit.pairs import hedging
 from mlkit.pairs.cointegration import MINIMUM_LENGTH, Trend, engle_granger
 from mlkit.pairs.hedging import Filtered, LeastSquares, Series
+from mlkit.pairs.johansen import JohansenTest, johansen
 from mlkit.pairs.null import better, null_of
 from mlkit.pairs.ornstein_uhlenbeck import OrnsteinUhlenbeck, Thresholds, bertram
 from mlkit.pairs.ornstein_uhlenbeck import fit as fit_process
@@ -35,27 +36,6 @@ class UnitRootTest:
     lags: int
     p_value: float
     critical: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class JohansenTest:
-    """Johansen's statistics for the hypothesis of at most `rank` cointegrating relations.
-
-    Attributes:
-        rank: The hypothesis.
-        eigenvalue: The next one.
-        trace: The trace statistic.
-        trace_critical: Its critical values at 10, 5 and 1 %.
-        maximum: The maximum eigenvalue statistic.
-        maximum_critical: Its critical values at 10, 5 and 1 %.
-    """
-
-    rank: int
-    eigenvalue: float
-    trace: float
-    trace_critical: tuple[float, float, float]
-    maximum: float
-    maximum_critical: tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,31 +172,3 @@ def _dickey_fuller(name: str, series: Series) -> UnitRootTest:
     critical = [float(found.critical_values[level]) for level in ("1%", "5%", "10%")]
     levels = (critical[0], critical[1], critical[2])
     return UnitRootTest(name, float(found.statistic), int(found.lags), float(found.pvalue), levels)
-
-
-def johansen(series: Series, lags: int = 1) -> tuple[JohansenTest, ...]:
-    """Test for the number of cointegrating relations (Johansen 1991), with a constant.
-
-    Args:
-        series: Shape (length, n).
-        lags: Lagged changes in the regression.
-    """
-    from statsmodels.tsa.vector_ar.vecm import coint_johansen
-
-    found = coint_johansen(series, 0, lags)
-    return tuple(
-        JohansenTest(
-            rank,
-            float(found.eig[rank]),
-            float(found.trace_stat[rank]),
-            _triple(found.trace_stat_crit_vals[rank]),
-            float(found.max_eig_stat[rank]),
-            _triple(found.max_eig_stat_crit_vals[rank]),
-        )
-        for rank in range(series.shape[1])
-    )
-
-
-def _triple(values: Series) -> tuple[float, float, float]:
-    first, second, third = (float(each) for each in values)
-    return first, second, third
