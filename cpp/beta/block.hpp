@@ -57,29 +57,41 @@ class Block {
     return Sfc64<V>::seeded(key_.words[0] ^ domain, key_.words[1], number);
   }
 
-  [[gnu::always_inline]] void draw_gamma(std::size_t at, Real parameter, Word normal_word,
-                                         Word uniform_word) {
+  // What the loop of first attempts keeps in registers.
+  struct Progress {
+    std::size_t queued;
+    Mask boosted;
+  };
+
+  [[gnu::always_inline]] void draw_gamma(std::size_t at, Word slot, Real parameter,
+                                         Word normal_word, Word uniform_word,
+                                         Progress& progress) {
     const Mask small = V::less(parameter, V::real(1.0));
     const Real shape = V::select(small, parameter + 1.0, parameter);
     Real drawn;
     const Mask done = Gamma<V>::attempt(shape, normal_word, uniform_word, drawn);
-    boosted_ |= V::bits(small) != 0;
     V::store(shape_ + at, shape);
     V::store(drawn_ + at, drawn);
     V::store(normal_words_ + at, normal_word);
     V::store(uniform_words_ + at, uniform_word);
-    queued_ += V::compress(queue_ + queued_, V::negate(done), V::count_from(at));
+    progress.queued += V::compress(queue_ + progress.queued, V::negate(done), slot);
+    progress.boosted = V::either(progress.boosted, small);
   }
 
   void attempt(const double* a, const double* b, std::size_t count) {
+    Progress progress{0, V::nowhere()};
     for (std::size_t lane = 0; lane < streams; lane += width) {
       Sfc64<V> words = stream(0, lane);
-      for (std::size_t at = lane; at < count; at += streams) {
+      Word slot = V::count_from(lane);
+      for (std::size_t at = lane; at < count; at += streams, slot = slot + streams) {
         const Word normal_a = words.next(), normal_b = words.next(), uniforms = words.next();
-        draw_gamma(at, load(a, at, count), normal_a, uniforms);
-        draw_gamma(block_size + at, load(b, at, count), normal_b, uniforms << 32);
+        draw_gamma(at, slot, load(a, at, count), normal_a, uniforms, progress);
+        draw_gamma(block_size + at, slot + block_size, load(b, at, count), normal_b,
+                   uniforms << 32, progress);
       }
     }
+    queued_ = progress.queued;
+    boosted_ = V::bits(progress.boosted) != 0;
   }
 
   // Fill the queue's last vector with copies of its last entry, which then computes the same.

@@ -3,9 +3,9 @@
 //
 // With d = shape - 1/3, c = 1 / sqrt(9 d), x normal and v = (1 + c x)^3, the draw d v is
 // accepted when log u < x^2/2 + d - d v + d log v. Nine of ten draws or more are settled
-// without logarithms: by the paper's squeeze, u < 1 - 0.0331 x^4, or by u < 1 - x^4 c^2 / 6
-// where c x > -1/2 (with t = c x, the logarithm of the acceptance is the series
-// c^-2 (-t^4/12 + t^5/15 - t^6/18 + ...), which is above -t^4 / (7.08 c^2) there).
+// without logarithms: by u < 1 - 0.1415 x^4 c^2 where t = c x > -1/2 (the logarithm of the
+// acceptance is c^-2 (-t^4/12 + t^5/15 - t^6/18 + ...), which is above -0.1413 t^4 / c^2
+// there), elsewhere by the paper's u < 1 - 0.0331 x^4.
 //
 // The other lanes are queued and finished side by side: `settle` looks at the logarithms with
 // the same random bits, `retry` draws anew from a stream that belongs to this one draw. So a
@@ -48,9 +48,8 @@ struct Gamma {
     const Real t = x / V::square_root(d * 9.0);
     const Real w = t + 1.0;
     const Real square = x * x;
-    const Real rough = square * 0.0331;
-    const Real fine = V::minimum(rough, t * t * (1.0 / 6.0));
-    const Real slope = V::select(V::less(V::real(-0.5), t), fine, rough);
+    const Mask near = V::less(V::real(-0.5), t);
+    const Real slope = V::select(near, t * t * 0.1415, square * 0.0331);
     return {d, w * w * w, square, 1.0 - square * slope, V::less(V::real(0.0), w)};
   }
 
@@ -102,22 +101,27 @@ struct Gamma {
     return V::as_real((V::as_word(x) & ~sign_bit) | (V::as_word(sign) & sign_bit));
   }
 
-  // Finish a normal that a word began, with the wedges and the tail; lanes that are not sure
+  // Finish normals that a word began, with the wedges and the tail; lanes that are not sure
   // then have to start again.
-  MLKIT_INLINE Normal full_normal(Word word, Sfc64<V>& stream, Mask pending) {
+  [[gnu::noinline]] static void finish(Normal& normal, Word word, Real height, Sfc64<V>& stream,
+                                       Mask pending) {
     const Word index = word & (random::ziggurat_size - 1);
     const Mask base = V::equal(index, V::word(0));
-    Normal normal = quick_normal(word);
     const Mask core = V::less(V::magnitude(signed_uniform<V>(word)),
                               V::real(random::ziggurat_base_ratio));
-    const Mask outer = V::both(pending, V::both(base, V::negate(core)));
     const Real bottom = V::gather(random::ziggurat_heights, index);
     const Real top = V::gather(random::ziggurat_heights, index + 1);
-    const Real y = bottom + uniform<V>(stream.next()) * (top - bottom);
-    const Mask wedge = V::both(V::negate(base),
-                               V::less(y, exp_of_negative<V>(normal.x * normal.x * -0.5)));
+    const Real density = exp_of_negative<V>(normal.x * normal.x * -0.5);
+    const Mask wedge = V::less(bottom + height * (top - bottom), density);
     normal.sure = V::either(V::either(normal.sure, wedge), base);
-    normal.x = tail(stream, outer, normal.x);
+    normal.x = tail(stream, V::both(pending, V::both(base, V::negate(core))), normal.x);
+  }
+
+  MLKIT_INLINE Normal full_normal(Word word, Sfc64<V>& stream, Mask pending) {
+    Normal normal = quick_normal(word);
+    const Real height = uniform<V>(stream.next());  // drawn always: the lanes stay in step
+    if (V::bits(V::both(pending, V::negate(normal.sure))) != 0)
+      finish(normal, word, height, stream, pending);
     return normal;
   }
 

@@ -15,6 +15,8 @@ namespace {
 using Vector = Avx512;
 #elif defined(MLKIT_ISA_avx2)
 using Vector = Avx2;
+#elif defined(MLKIT_ISA_wide)  // built by the tests: the lanes of AVX-512 on any machine
+using Vector = Lanes<8>;
 #else
 using Vector = Lanes<2>;
 #endif

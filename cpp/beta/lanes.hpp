@@ -80,6 +80,7 @@ struct Lanes {
     const Word chosen = copy<Word>(mask);
     return (yes & chosen) | (no & ~chosen);
   }
+  MLKIT_INLINE Mask nowhere() { return Mask{}; }
   MLKIT_INLINE unsigned bits(Mask mask) {
     unsigned set = 0;
     for (int lane = 0; lane < W; ++lane) set |= (mask[lane] & 1u) << lane;
@@ -126,9 +127,8 @@ struct Lanes {
     return count;
   }
   MLKIT_INLINE Word count_from(std::uint64_t first) {
-    Word value;
-    for (int lane = 0; lane < W; ++lane) value[lane] = first + lane;
-    return value;
+    constexpr std::uint64_t numbers[] = {0, 1, 2, 3, 4, 5, 6, 7};
+    return load(numbers) + first;
   }
 };
 

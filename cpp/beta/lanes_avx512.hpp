@@ -26,6 +26,7 @@ struct Avx512 : Lanes<8> {
   MLKIT_INLINE Word select(Mask mask, Word yes, Word no) {
     return (Word)_mm512_mask_blend_epi64(mask, integer(no), integer(yes));
   }
+  MLKIT_INLINE Mask nowhere() { return 0; }
   MLKIT_INLINE unsigned bits(Mask mask) { return mask; }
   MLKIT_INLINE Real minimum(Real a, Real b) { return _mm512_min_pd(a, b); }
   MLKIT_INLINE Real square_root(Real value) { return _mm512_sqrt_pd(value); }

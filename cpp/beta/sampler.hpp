@@ -15,7 +15,7 @@ struct Key {
 Key key_from_seed(std::uint64_t seed);
 
 // Draws are made in blocks; a call may start at a multiple of this in its stream.
-inline constexpr std::size_t block_size = 256;
+inline constexpr std::size_t block_size = 512;
 
 // The smallest and the largest parameter that the sampler takes.
 inline constexpr double smallest_parameter = 1e-300;

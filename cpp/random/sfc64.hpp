@@ -16,7 +16,7 @@ struct Sfc64 {
 
   MLKIT_INLINE Sfc64 seeded(std::uint64_t key0, std::uint64_t key1, Word stream) {
     Sfc64 state{V::word(key0), V::word(key1), stream, V::word(1)};
-    constexpr int mixing_rounds = 18;
+    constexpr int mixing_rounds = 12;
     for (int round = 0; round < mixing_rounds; ++round) state.next();
     return state;
   }

@@ -60,6 +60,12 @@ void put_arm(PosteriorTable& table, const py::str& arm, double a, double b, doub
   table.put_arm(id_of(arm.ptr(), "arm"), posterior_of(a, b, pulls));
 }
 
+void put_pair(PosteriorTable& table, const py::str& context, const py::str& arm, double a,
+              double b, double pulls) {
+  table.put_pair(id_of(context.ptr(), "context"), id_of(arm.ptr(), "arm"),
+                 posterior_of(a, b, pulls));
+}
+
 bool remove_arm(PosteriorTable& table, const py::str& arm) {
   return table.remove_arm(id_of(arm.ptr(), "arm"));
 }
@@ -198,6 +204,12 @@ void define_changes(Class& table) {
            "An arm that was removed starts anew, without its (context, arm) posteriors.\n\n"
            "Raises:\n"
            "    ValueError: The id is too long or has no UTF-8, or a number is out of range.\n"
+           "    TableFull: There is no room; nothing was changed.")
+      .def("put_pair", &put_pair, py::arg("context"), py::arg("arm"), py::arg("a"), py::arg("b"),
+           py::arg("pulls") = 0.0,
+           "Add or set the posterior of (context, arm) for an arm that is there.\n\n"
+           "Raises:\n"
+           "    ValueError: The arm is not there, an id is bad, or a number is out of range.\n"
            "    TableFull: There is no room; nothing was changed.")
       .def("remove_arm", &remove_arm, py::arg("arm"),
            "Remove an arm and its (context, arm) posteriors; False if it is not there.")

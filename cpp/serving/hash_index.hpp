@@ -73,6 +73,7 @@ class HashIndex {
   // Bit i: slot i has the tag. Without branches, as most look-ups find nothing or one entry.
   static unsigned matches(const std::uint64_t* slots, std::uint64_t wanted) {
     unsigned found = 0;
+#pragma GCC unroll 8
     for (unsigned i = 0; i < bucket_slots; ++i)
       found |= static_cast<unsigned>((acquire(slots[i]) ^ wanted) >> 32 == 0) << i;
     return found;

@@ -17,6 +17,20 @@ namespace mlkit::serving {
 
 inline constexpr std::size_t max_id_bytes = 256;
 
+inline std::uint64_t word_at(const char* text) {
+  std::uint64_t value;
+  std::memcpy(&value, text, sizeof value);
+  return value;
+}
+
+// Whether n bytes are the same; without a call for the usual lengths, as memcmp would be.
+inline bool same_bytes(const char* x, const char* y, std::size_t n) {
+  const auto differ = [&](std::size_t at) { return word_at(x + at) ^ word_at(y + at); };
+  if (n < 8 || n > 32) return std::memcmp(x, y, n) == 0;
+  if (n <= 16) return (differ(0) | differ(n - 8)) == 0;
+  return (differ(0) | differ(8) | differ(n - 16) | differ(n - 8)) == 0;
+}
+
 class IdHash {
  public:
   static constexpr std::size_t key_count = max_id_bytes / 8 + 3;
@@ -30,7 +44,7 @@ class IdHash {
     const std::uint64_t* key = keys_;
     Wide sum = 0;
     for (; left > 16; left -= 16, text += 16, key += 2)
-      sum += multiply(word(text) + key[0], word(text + 8) + key[1]);
+      sum += multiply(word_at(text) + key[0], word_at(text + 8) + key[1]);
     const auto [first, second] = last_words(text, left);
     sum += multiply(first + key[0], second + key[1]);
     return fold(static_cast<std::uint64_t>(sum), static_cast<std::uint64_t>(sum >> 64), id.size());
@@ -47,12 +61,6 @@ class IdHash {
 
   static Wide multiply(std::uint64_t x, std::uint64_t y) { return static_cast<Wide>(x) * y; }
 
-  static std::uint64_t word(const char* text) {
-    std::uint64_t value;
-    std::memcpy(&value, text, sizeof value);
-    return value;
-  }
-
   static std::uint64_t half_word(const char* text) {
     std::uint32_t value;
     std::memcpy(&value, text, sizeof value);
@@ -61,7 +69,7 @@ class IdHash {
 
   // The last 0 to 16 bytes as two words that overlap where there are fewer than 16.
   static std::pair<std::uint64_t, std::uint64_t> last_words(const char* text, std::size_t n) {
-    if (n >= 8) return {word(text), word(text + n - 8)};
+    if (n >= 8) return {word_at(text), word_at(text + n - 8)};
     if (n >= 4) return {half_word(text), half_word(text + n - 4)};
     if (n == 0) return {0, 0};
     const auto byte = [text](std::size_t i) -> std::uint64_t {

@@ -66,19 +66,6 @@ Sizes PosteriorTable::used() const {
           std::min(acquire(used.posteriors), capacity_.posteriors), acquire(used.id_bytes)};
 }
 
-ArmRecord* PosteriorTable::arm_record(Number arm) const {
-  return arm - 1u < capacity_.arms ? arms_ + (arm - 1u) : nullptr;
-}
-
-PosteriorRecord* PosteriorTable::pair_record(Number pair) const {
-  return pair - 1u < capacity_.posteriors ? pairs_ + (pair - 1u) : nullptr;
-}
-
-bool PosteriorTable::is_live(Number arm) const {
-  const ArmRecord* record = arm_record(arm);
-  return record && acquire(record->live);
-}
-
 std::string_view PosteriorTable::id(std::uint32_t unit) const {
   if (unit >= layout_.id_units) return {};
   const std::byte* start = ids_ + unit * Layout::id_unit;
@@ -94,10 +81,7 @@ std::string_view PosteriorTable::arm_id(std::uint32_t arm) const {
 }
 
 PosteriorTable::Number PosteriorTable::find_arm(std::uint64_t hash, std::string_view wanted) const {
-  return arm_index_.find(hash, [&](Number arm) {
-    const ArmRecord* record = arm_record(arm);
-    return record && id(record->id) == wanted;
-  });
+  return arm_index_.find(hash, [&](Number arm) { return has_id(arm, wanted); });
 }
 
 PosteriorTable::Number PosteriorTable::find_live_arm(std::string_view wanted) const {
@@ -186,7 +170,11 @@ std::uint32_t PosteriorTable::add_id(std::string_view text) {
 PosteriorTable::Number PosteriorTable::add_arm_record(std::uint32_t id_unit, Posterior posterior) {
   std::uint64_t& count = header().used.arms;
   const auto arm = static_cast<Number>(count + 1);
-  arms_[count] = {posterior.a, posterior.b, posterior.pulls, id_unit, 1};
+  const std::string_view text = id(id_unit);
+  ArmRecord& record = arms_[count];
+  record = {posterior.a, posterior.b, posterior.pulls, id_unit, 1,
+            static_cast<std::uint16_t>(text.size()), {}};
+  text.copy(record.id_start, sizeof record.id_start);
   publish(count, count + 1);
   return arm;
 }
@@ -237,7 +225,7 @@ void PosteriorTable::put_arm(std::string_view text, Posterior posterior) {
 bool PosteriorTable::remove_arm(std::string_view text) {
   require_room({});
   ArmRecord* record = arm_record(find_live_arm(text));
-  if (record) publish(record->live, 0u);
+  if (record) publish(record->live, std::uint16_t{0});
   return record != nullptr;
 }
 

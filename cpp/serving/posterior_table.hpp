@@ -121,9 +121,22 @@ class PosteriorTable {
   Header& header() const { return *section<Header>(0); }
 
   // The record of a number, or nullptr for a number that is 0 or out of range.
-  ArmRecord* arm_record(Number arm) const;
-  PosteriorRecord* pair_record(Number pair) const;
-  bool is_live(Number arm) const;
+  ArmRecord* arm_record(Number arm) const {
+    return arm - 1u < capacity_.arms ? arms_ + (arm - 1u) : nullptr;
+  }
+  PosteriorRecord* pair_record(Number pair) const {
+    return pair - 1u < capacity_.posteriors ? pairs_ + (pair - 1u) : nullptr;
+  }
+  bool is_live(Number arm) const {
+    const ArmRecord* record = arm_record(arm);
+    return record && acquire(record->live);
+  }
+  bool has_id(Number arm, std::string_view wanted) const {
+    const ArmRecord* record = arm_record(arm);
+    if (!record || record->id_length != wanted.size()) return false;
+    if (wanted.size() > sizeof record->id_start) return id(record->id) == wanted;
+    return same_bytes(record->id_start, wanted.data(), wanted.size());
+  }
   std::string_view id(std::uint32_t unit) const;
 
   Number find_arm(std::uint64_t hash, std::string_view id) const;

@@ -27,6 +27,26 @@ void for_chunks(std::span<const T> keys, Work&& work) {
                               std::string(why));
 }
 
+constexpr std::uint64_t copied_at_once = 1 << 12;
+
+struct PairColumns {
+  std::vector<std::string_view> contexts, arms;
+  std::vector<double> a, b, pulls;
+
+  void clear() {
+    contexts.clear();
+    arms.clear();
+    for (auto* column : {&a, &b, &pulls}) column->clear();
+  }
+  void add(std::string_view context, std::string_view arm, const Posterior& posterior) {
+    contexts.push_back(context);
+    arms.push_back(arm);
+    a.push_back(posterior.a);
+    b.push_back(posterior.b);
+    pulls.push_back(posterior.pulls);
+  }
+};
+
 }  // namespace
 
 void PosteriorTable::find_arms(std::span<const std::string_view> ids, Number* arms) const {
@@ -39,11 +59,8 @@ void PosteriorTable::find_arms(std::span<const std::string_view> ids, Number* ar
     arms[i] = arm_index_.guess(hashes[i]);
     if (const ArmRecord* record = arm_record(arms[i])) __builtin_prefetch(record);
   }
-  for (std::size_t i = 0; i < ids.size(); ++i)
-    if (const ArmRecord* record = arm_record(arms[i]))
-      __builtin_prefetch(ids_ + record->id * Layout::id_unit);
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (arm_id(arms[i]) != ids[i]) arms[i] = find_arm(hashes[i], ids[i]);
+    if (!has_id(arms[i], ids[i])) arms[i] = find_arm(hashes[i], ids[i]);
     if (!is_live(arms[i])) arms[i] = 0;
   }
 }
@@ -179,10 +196,14 @@ void PosteriorTable::copy(const PosteriorTable& source) {
     put_arm(arm, {prior_.a, prior_.b, 0});
     remove_arm(arm);
   }
-  source.visit_pairs(0, source.used().posteriors,
-                     [this](std::string_view context, std::string_view arm, Posterior posterior) {
-                       put_pair(context, arm, posterior);
-                     });
+  PairColumns pairs;
+  for (std::uint64_t start = 0; start < source.used().posteriors; start += copied_at_once) {
+    pairs.clear();
+    source.visit_pairs(start, start + copied_at_once,
+                       [&pairs](std::string_view context, std::string_view arm,
+                                const Posterior& posterior) { pairs.add(context, arm, posterior); });
+    load_pairs(pairs.contexts, pairs.arms, pairs.a.data(), pairs.b.data(), pairs.pulls.data());
+  }
 }
 
 }  // namespace mlkit::serving

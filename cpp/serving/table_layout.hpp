@@ -34,11 +34,15 @@ struct Header {
   alignas(64) Sizes used;        // written by the one writer, after what they count
 };
 
-struct ArmRecord {
+// One cache line. Its copy of the start of the id spares most look-ups the way to the id.
+struct alignas(64) ArmRecord {
   double a, b, pulls;
   std::uint32_t id;
-  std::uint32_t live;
+  std::uint16_t live;
+  std::uint16_t id_length;
+  char id_start[32];
 };
+static_assert(sizeof(ArmRecord) == 64);
 
 struct PosteriorRecord {
   std::uint32_t context;  // the context's id; ids are stored once

@@ -15,6 +15,13 @@ bool before(const Scored& x, const Scored& y) {
   return x.draw > y.draw || (x.draw == y.draw && x.candidate < y.candidate);
 }
 
+// Another stream than that of a request with the same seed.
+beta::Key own_key(std::uint64_t seed) {
+  beta::Key key = beta::key_from_seed(seed);
+  key.words[1] ^= 0x6d6c6b69742f6f77u;
+  return key;
+}
+
 std::uint64_t whole_blocks(std::size_t draws) {
   return (draws + beta::block_size - 1) / beta::block_size * beta::block_size;
 }
@@ -22,7 +29,7 @@ std::uint64_t whole_blocks(std::size_t draws) {
 }  // namespace
 
 ThompsonSampler::ThompsonSampler(std::optional<std::uint64_t> seed)
-    : key_(beta::key_from_seed(seed ? *seed : entropy())) {}
+    : key_(own_key(seed ? *seed : entropy())) {}
 
 void ThompsonSampler::draw(std::span<const double> a, std::span<const double> b, double* out,
                            std::optional<std::uint64_t> seed) {

@@ -21,14 +21,21 @@ def floats(name: str, values: ArrayLike) -> Floats:
         ValueError: The argument is no array of these types.
     """
     if not isinstance(values, np.ndarray | np.generic):
-        try:
-            return np.asarray(values, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name}: cannot be read as numbers: {error}") from error
+        return _from_python(name, values)
     array = np.asarray(values)
     if array.dtype not in (np.float64, np.float32) or not array.dtype.isnative:
         raise ValueError(f"{name}: dtype is {array.dtype}, expected float64 or float32")
     return array
+
+
+def _from_python(name: str, values: ArrayLike) -> Floats:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name}: is no regular array: {error}") from error
+    if array.size and array.dtype.kind not in "iuf":
+        raise ValueError(f"{name}: dtype is {array.dtype}, expected numbers")
+    return array.astype(np.float64)
 
 
 def common_shape(**arrays: Floats) -> tuple[int, ...]:
@@ -37,11 +44,19 @@ def common_shape(**arrays: Floats) -> tuple[int, ...]:
     Raises:
         ValueError: They do not broadcast; the message gives every shape.
     """
+    shapes = {array.shape for array in arrays.values()}
+    if len(shapes) == 1:
+        return shapes.pop()
     try:
         return np.broadcast_shapes(*(array.shape for array in arrays.values()))
     except ValueError:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise ValueError(f"shapes do not broadcast: {shapes}") from None
+        listed = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"shapes do not broadcast: {listed}") from None
+
+
+def stretch(array: Floats, shape: tuple[int, ...]) -> Floats:
+    """View an array in the shape that it broadcasts to."""
+    return array if array.shape == shape else np.broadcast_to(array, shape)
 
 
 def place(name: str, array: Floats, flat_index: int) -> str:
@@ -52,7 +67,7 @@ def place(name: str, array: Floats, flat_index: int) -> str:
     return f"{name}[{', '.join(str(int(each)) for each in index)}]"
 
 
-def output(out: NDArray[np.float64] | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def output(out: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Check the array that a result goes into, or make it.
 
     Raises:
@@ -70,7 +85,7 @@ def output(out: NDArray[np.float64] | None, shape: tuple[int, ...]) -> NDArray[n
     return out
 
 
-def thread_count(threads: int | None, size: int, *, worth: int) -> int:
+def thread_count(threads: Any, size: int, *, worth: int) -> int:
     """Choose how many threads share a batch.
 
     Args:

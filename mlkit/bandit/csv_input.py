@@ -20,7 +20,8 @@ from mlkit.errors import BadData, InputMissing
 STANDARD_STREAM = "-"
 _HEADER_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 23
-OnBadRow = Callable[[pa.csv.InvalidRow], object]
+OnBadRow = Callable[[str, Callable[[], str]], None]
+"""Takes what is wrong with a row, and a function that finds its place."""
 Place = Callable[[int], str]
 """Names the place of a row (0 is the first) in a file: `p.csv: line 2`."""
 
@@ -98,7 +99,7 @@ def read_batches(
     columns: Sequence[str],
     *,
     types: dict[str, pa.DataType] | None = None,
-    on_bad_row: OnBadRow | None = None,
+    on_bad_row: OnBadRow,
 ) -> Iterator[pa.RecordBatch]:
     """Read columns of a CSV as text; an empty field that is not quoted is null.
 
@@ -107,18 +108,22 @@ def read_batches(
         path: Its name, for errors.
         columns: The columns to read.
         types: Their Arrow types; text where not given.
-        on_bad_row: Called for a row with too few or too many fields, which is then skipped.
+        on_bad_row: Called for a row with too few or too many fields, which is then skipped
+            unless it raises BadData.
 
     Raises:
         BadData: A row has too few or too many fields, or is not UTF-8.
     """
-    refused: list[pa.csv.InvalidRow] = []
+    refused: list[BadData] = []
+    place = place_in(path)
 
     def judge(row: pa.csv.InvalidRow) -> str:
-        if on_bad_row is None:
-            refused.append(row)
+        found = f"{row.actual_columns} fields, expected {row.expected_columns}"
+        try:
+            on_bad_row(found, lambda: place(row.number - 2))
+        except BadData as error:  # Arrow ignores what is raised here
+            refused.append(error)
             return "error"
-        on_bad_row(row)
         return "skip"
 
     try:
@@ -136,15 +141,12 @@ def read_batches(
             ),
         )
     except pa.ArrowInvalid as error:
-        raise _explained(error, refused, path) from error
+        raise (refused[0] if refused else BadData(f"{path}: {error}")) from error
 
 
-def _explained(error: Exception, refused: list[pa.csv.InvalidRow], path: Path) -> BadData:
-    if not refused:
-        return BadData(f"{path}: {error}")
-    row = refused[0]
-    found = f"{row.actual_columns} fields, expected {row.expected_columns}"
-    return BadData(f"{place_in(path)(row.number - 2)}: {found}")
+def refuse(reason: str, place: Callable[[], str]) -> None:
+    """Raise for a bad row."""
+    raise BadData(f"{place()}: {reason}")
 
 
 def place_in(path: Path) -> Place:

@@ -49,7 +49,9 @@ class Prior(NamedTuple):
     b: float = 1.0
 
 
-def update(a: Number, b: Number, reward: Number, pulls: Number) -> tuple[Number, Number]:
+def update(
+    a: Number | float, b: Number | float, reward: Number, pulls: Number
+) -> tuple[Number, Number]:
     """Add `pulls` rewards with the sum `reward` to a posterior."""
     return a + reward, b + (pulls - reward)
 

@@ -26,10 +26,11 @@ import pyarrow.parquet as pq
 from mlkit.bandit import csv_input
 from mlkit.bandit.csv_input import STANDARD_STREAM, Place, opened
 from mlkit.bandit.posterior import SCHEMA, Header, Posteriors, Prior, SourceFile, find_bad_row
-from mlkit.errors import BadData, MlkitError
+from mlkit.errors import BadData, InputMissing, MlkitError, UsageError
 from mlkit.files import replacing
 
 VERSION = 1
+_PARQUET = (".parquet", ".pq")
 _KEY = b"mlkit.posteriors"
 _SHARED = {"model": pa.string(), "prior_a": pa.float64(), "prior_b": pa.float64()} | {
     "shrinkage": pa.float64()
@@ -98,6 +99,7 @@ def write(posteriors: Posteriors, path: Path) -> None:
     The same posteriors give the same bytes.
 
     Raises:
+        UsageError: The name ends in no known format.
         InputMissing: The directory is not there.
         BadData: A posterior is out of range.
     """
@@ -106,6 +108,7 @@ def write(posteriors: Posteriors, path: Path) -> None:
 
 def write_batches(header: Header, batches: Iterable[pa.RecordBatch], path: Path) -> None:
     """Write batches of `SCHEMA` as a posteriors file; otherwise as `write`."""
+    check_writable(path)
     checked = _conformed(batches, lambda row: f"{path}: row {row + 1}")
     to = _write_csv if _is_csv(path) else _write_parquet
     if str(path) == STANDARD_STREAM:
@@ -115,8 +118,24 @@ def write_batches(header: Header, batches: Iterable[pa.RecordBatch], path: Path)
         to(header, checked, file)
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a path that posteriors cannot be written to, before any work.
+
+    Raises:
+        UsageError: The name ends in no known format.
+        InputMissing: The directory is not there.
+    """
+    if str(path) == STANDARD_STREAM:
+        return
+    if path.suffix.lower() not in (".csv", *_PARQUET):
+        hint = "the name ends in .parquet or .csv; - writes CSV to standard output"
+        raise UsageError(f"{path}: unknown format", hint=hint)
+    if not path.parent.is_dir():
+        raise InputMissing(f"{path}: the directory {path.parent} does not exist")
+
+
 def _is_csv(path: Path) -> bool:
-    return path.suffix.lower() == ".csv" or str(path) == STANDARD_STREAM
+    return path.suffix.lower() not in _PARQUET
 
 
 # Parquet
@@ -201,7 +220,7 @@ def _csv_batches(path: Path) -> Iterator[pa.RecordBatch]:
         names = csv_input.column_names(text, path)
         _check_columns(names, path)
         _check_known(names, path)
-        batches = csv_input.read_batches(text, path, names)
+        batches = csv_input.read_batches(text, path, names, on_bad_row=csv_input.refuse)
         yield from (batch for batch in batches if len(batch))
 
 
@@ -311,6 +330,8 @@ def _sound(batch: pa.RecordBatch, row: int, place: Place) -> pa.RecordBatch:
 def _check_unique(table: pa.Table, path: Path) -> None:
     """Refuse two rows of the same context and arm."""
     keys = table.select(["context", "arm"])
+    if _is_ascending(keys):  # as mlkit writes them
+        return
     if len(keys.group_by(keys.column_names).aggregate([])) == len(keys):
         return
     seen: set[tuple[str | None, str]] = set()
@@ -320,6 +341,14 @@ def _check_unique(table: pa.Table, path: Path) -> None:
             of = "" if key[0] is None else f" in the context {key[0]!r}"
             raise BadData(f"{_place_in(path)(row)}: the arm {key[1]!r}{of} was there before")
         seen.add(key)
+
+
+def _is_ascending(keys: pa.Table) -> bool:
+    """Say whether each row comes after the one before; no context comes first."""
+    context, arm = keys["context"].fill_null(""), keys["arm"]
+    same = pc.equal(context[:-1], context[1:])
+    after = pc.or_(pc.less(context[:-1], context[1:]), pc.and_(same, pc.less(arm[:-1], arm[1:])))
+    return bool(pc.all(after).as_py())
 
 
 def _place_in(path: Path) -> Place:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 import threading
+from typing import Any
 
 import numpy as np
 from numpy.random import SeedSequence
 from numpy.typing import ArrayLike, NDArray
 
 from mlkit.bandit import _beta_sampler as kernel
-from mlkit.bandit.arrays import Floats, common_shape, floats, output, place, thread_count
+from mlkit.bandit.arrays import Floats, common_shape, floats, output, place, stretch, thread_count
 
 BLOCK_SIZE = kernel.BLOCK_SIZE
 """Draws in a block of the stream; a call may be split at multiples of it."""
@@ -80,13 +81,12 @@ class BetaSampler:
         shape = common_shape(a=a, b=b)
         if draws is not None:
             shape = (_count(draws), *shape)
-        _check("a", a)
-        _check("b", b)
+        check_parameters("a", a)
+        check_parameters("b", b)
         result = output(out, shape)
         workers = thread_count(threads, result.size, worth=_THREAD_WORTH)
         offset = self._advance(result.size)
-        a, b = np.broadcast_to(a, shape), np.broadcast_to(b, shape)
-        _fill(self._key, offset, a, b, result, workers)
+        _fill(self._key, offset, stretch(a, shape), stretch(b, shape), result, workers)
         return result
 
     def _advance(self, size: int) -> int:
@@ -96,7 +96,7 @@ class BetaSampler:
         return offset
 
 
-def _key(seed: int | SeedSequence | None) -> kernel.Key:
+def _key(seed: Any) -> kernel.Key:
     if isinstance(seed, SeedSequence):
         first, second = seed.generate_state(2, np.uint64).tolist()
         return kernel.Key(first, second)
@@ -110,14 +110,18 @@ def _key(seed: int | SeedSequence | None) -> kernel.Key:
     return kernel.Key.from_seed(int(seed))
 
 
-def _count(draws: int) -> int:
+def _count(draws: Any) -> int:
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 0:
         raise ValueError(f"draws: is {draws!r}, expected an integer of at least 0")
     return int(draws)
 
 
-def _check(name: str, values: Floats) -> None:
-    """Refuse values that are no parameters."""
+def check_parameters(name: str, values: Floats) -> None:
+    """Refuse values that are no parameters of a Beta distribution.
+
+    Raises:
+        ValueError: A value is outside [1e-300, 1e15] or NaN; the message has its index.
+    """
     bad = kernel.first_invalid(values)
     if bad < values.size:
         where, value = place(name, values, bad), values.flat[bad]
@@ -138,5 +142,7 @@ def _fill(
 
 def _overlaps(out: NDArray[np.float64], values: Floats) -> bool:
     """Say whether writing `out` may change parameters before they are read."""
+    if not np.may_share_memory(out, values):
+        return False
     same = out.ctypes.data == values.ctypes.data and out.strides == values.strides
-    return np.may_share_memory(out, values) and not (same and values.dtype == out.dtype)
+    return not (same and values.dtype == out.dtype)

@@ -19,7 +19,8 @@ class RootGroup(LazyGroup):
     """The groups of `mlkit`; one that is not listed here has not landed."""
 
     members: ClassVar[dict[str, tuple[str, str]]] = {
-        "pairs": ("mlkit.cli.pairs:app", "Find pairs of securities, and fit one in depth."),
+        "bandit": ("mlkit.cli.bandit:app", "Fit, inspect and serve Thompson-sampling bandits."),
+        "pairs": ("mlkit.cli.pairs:app", "Find pairs of securities, fit and backtest them."),
         "doctor": ("mlkit.cli.doctor:app", "Show what this machine offers each workload."),
     }
 
