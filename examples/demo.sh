@@ -34,3 +34,5 @@ for _ in $(seq 200); do
 done
 [ -n "$url" ] || { cat server.log >&2; exit 1; }
 run python "$examples/bandit/client.py" "$url"
+
+bash "$examples/demo_pairs.sh"
