@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given as forall
 from hypothesis import settings as runs
 from hypothesis import strategies as st
+from pairs.markets import cointegrated, prices
 
 from mlkit.errors import BadData, UsageError
 from mlkit.pairs import _pair_strategy as native
@@ -24,7 +25,6 @@ from mlkit.pairs.settings import (
 )
 from mlkit.pairs.strategy import Order, Strategy
 from mlkit.pairs.windows import GivenPair, by_screen, given, rolling
-from tests.pairs.markets import cointegrated, prices
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIGNALS = [
