@@ -1,0 +1,1 @@
+"""BPMN diagrams as durable pipelines: parse, check, run, resume."""

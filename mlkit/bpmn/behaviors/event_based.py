@@ -1,0 +1,36 @@
+"""The exclusive event-based gateway (BPMN 2.0.2, 13.4.4): the first event wins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlkit.bpmn.behaviors import subscription
+from mlkit.bpmn.behaviors.behavior import Behavior
+from mlkit.bpmn.behaviors.catch import CatchEvent
+from mlkit.bpmn.state import Activation, Scope
+from mlkit.errors import BadData
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.move import Move
+
+
+class EventBasedGateway(Behavior):
+    """Waits for all the events behind it at once."""
+
+    def enter(self, move: Move, scope: Scope) -> None:
+        """Subscribe to every event behind the gateway."""
+        activation = move.activate(self, scope)
+        try:
+            for flow in self.flows:
+                self._wait(move, scope, activation, flow)
+        except BadData as error:
+            for child in list(activation.children):
+                move.remove(move.state.activations[child])
+            move.incident(activation, f"{self.id}: {error.message}", "enter")
+
+    def _wait(self, move: Move, scope: Scope, gateway: Activation, flow: str) -> None:
+        target = move.graph.targets[flow]
+        if not isinstance(target, CatchEvent):
+            raise BadData(f"{target.id} is no event to wait for")
+        branch = move.activate(target, scope, "branch", gateway)
+        subscription.subscribe(move, branch, target.awaited)
