@@ -151,6 +151,8 @@ def _pending(activation: Activation) -> Effect | None:
         return Effect("timer", activation.id, due=detail["due"])
     if "message" in detail and activation.status == "waiting":
         return Effect("subscribe", activation.id, detail["message"], detail["key"])
+    if "signal" in detail and activation.status == "waiting":
+        return Effect("listen", activation.id, detail["signal"])
     if "task" in detail and activation.status == "waiting":
         return Effect("ask", activation.id)
     return None

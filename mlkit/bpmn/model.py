@@ -220,9 +220,11 @@ class Definitions:
         sha256: The hash of its bytes.
         processes: In document order.
         problems: What the parser could not accept, or noticed.
+        resources: The texts of the script files beside it that it uses.
     """
 
     file: str
     sha256: str
     processes: tuple[Process, ...]
     problems: tuple[Problem, ...]
+    resources: Mapping[str, str] = field(default_factory=dict)

@@ -26,6 +26,7 @@ def subscribe(move: Move, activation: Activation, event: EventDefinition) -> Non
     else:
         name = move.text(event.name, move.variables(activation))
         activation.detail = {"signal": name}
+        move.effects.append(Effect("listen", activation.id, name))
     activation.status = "waiting"
 
 

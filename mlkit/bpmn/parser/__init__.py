@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +42,30 @@ def parse(path: Path) -> Definitions:
         BadData: It is no BPMN document, or a hostile one.
     """
     root, sha256 = xml.read(path)
-    return _definitions(root, path, sha256)
+    return _definitions(root, path, sha256, {})
 
 
-def parse_text(content: bytes, path: Path, sha256: str = "") -> Definitions:
-    """Read a document that is already in memory, as if from `path`."""
-    return _definitions(xml.parse(content, str(path)), path, sha256)
+def parse_text(content: bytes, path: Path, resources: Mapping[str, str] | None = None) -> Definitions:
+    """Read a document that is already in memory, as if from `path`.
+
+    Args:
+        content: The XML.
+        path: Where it came from, for messages and for the files beside it.
+        resources: The texts of those files, where they are known already.
+    """
+    sha256 = hashlib.sha256(content).hexdigest()
+    return _definitions(xml.parse(content, str(path)), path, sha256, resources or {})
 
 
-def _definitions(root: Element, path: Path, sha256: str) -> Definitions:
-    reader = Reader(root, path)
+def _definitions(
+    root: Element, path: Path, sha256: str, resources: Mapping[str, str]
+) -> Definitions:
+    reader = Reader(root, path, resources)
     _check_inert(reader, root)
     found = xml.children(root, "process")
     processes = tuple(_process(reader, each) for each in found)
-    return Definitions(path.name, sha256, processes, tuple(reader.problems))
+    problems = tuple(reader.problems)
+    return Definitions(path.name, sha256, processes, problems, reader.resources)
 
 
 def _check_inert(reader: Reader, root: Element) -> None:

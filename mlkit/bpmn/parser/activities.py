@@ -70,6 +70,15 @@ def _source(reader: Reader, element: Element) -> str | None:
 
 
 def _resource(reader: Reader, element: Element, resource: str) -> str | None:
+    if resource not in reader.resources:
+        source = reader.stored.get(resource) or _read_beside(reader, element, resource)
+        if source is None:
+            return None
+        reader.resources[resource] = source
+    return reader.resources[resource]
+
+
+def _read_beside(reader: Reader, element: Element, resource: str) -> str | None:
     folder = reader.path.parent.resolve()
     path = (folder / re.sub(r"^\w+://", "", resource)).resolve()
     if not path.is_relative_to(folder):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mlkit.bpmn.expressions import Expression, ExpressionError
@@ -19,10 +19,13 @@ class Reader:
     Args:
         root: The `definitions` element.
         path: The diagram's file; scripts in files beside it are found from here.
+        resources: Their texts, where they were stored with an instance.
     """
 
-    def __init__(self, root: Element, path: Path) -> None:
+    def __init__(self, root: Element, path: Path, resources: Mapping[str, str]) -> None:
         self.root = root
+        self.stored = resources
+        self.resources: dict[str, str] = {}
         self.path = path
         self.problems: list[Problem] = []
         self.zeebe = xml.ZEEBE in root.nsmap.values()
