@@ -214,7 +214,9 @@ class Journal:
         found = self.connection.execute(
             "SELECT sequence, state FROM snapshots WHERE instance = ?", (row.number,)
         ).fetchone()
-        sequence, state = (0, engine.create()) if found is None else (found[0], _STATES.decode(found[1]))
+        sequence, state = (
+            (0, engine.create()) if found is None else (found[0], _STATES.decode(found[1]))
+        )
         for sequence, at, event, _ in self._events(row.number, sequence):
             engine.apply(state, _EVENTS.decode(event), at)
         return state, sequence

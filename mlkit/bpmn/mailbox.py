@@ -71,9 +71,7 @@ class Mailbox:
         self.connection.execute("DELETE FROM subscriptions WHERE instance = ?", (instance,))
         self.connection.execute("DELETE FROM inbox WHERE instance = ?", (instance,))
 
-    def send(
-        self, name: str, key: str, variables: dict[str, Any], expires: float
-    ) -> int | None:
+    def send(self, name: str, key: str, variables: dict[str, Any], expires: float) -> int | None:
         """Deliver a message to the one that waits for it, or keep it.
 
         Returns:
@@ -93,15 +91,19 @@ class Mailbox:
                 hint="give each a correlation key of its own",
             )
         if not found:
-            self.connection.execute(
-                "INSERT INTO messages (name, key, variables, expires) VALUES (?, ?, ?, ?)",
-                (name, key, _ENCODER.encode(variables), expires),
-            )
+            self.keep(name, key, variables, expires)
             return None
         instance, activation = found[0]
         self.unsubscribe(instance, activation)
         self.deliver(instance, Receive(activation, variables))
         return int(instance)
+
+    def keep(self, name: str, key: str, variables: dict[str, Any], expires: float) -> None:
+        """Keep a message for the first that will wait for it."""
+        self.connection.execute(
+            "INSERT INTO messages (name, key, variables, expires) VALUES (?, ?, ?, ?)",
+            (name, key, _ENCODER.encode(variables), expires),
+        )
 
     def broadcast(self, name: str, variables: dict[str, Any], sender: int = 0) -> list[int]:
         """Deliver a signal to every instance that waits for it, except the sender."""

@@ -19,7 +19,7 @@ from mlkit.bpmn.model import Script
 from mlkit.bpmn.scripts import Result, ScriptPool
 from mlkit.bpmn.state import State
 from mlkit.bpmn.timers import Clock, RealClock
-from mlkit.errors import BadData
+from mlkit.errors import BadData, UsageError
 
 INBOX_INTERVAL = 0.2
 MESSAGE_LIFE = 7 * 86400.0
@@ -134,7 +134,9 @@ class Runner:
                 self.apply(self.instances[number], Fire(activation))
 
     def _next_due(self) -> float | None:
-        while self.timers and not self._is_due(self.timers[0][1], self.timers[0][2], self.timers[0][0]):
+        while self.timers and not self._is_due(
+            self.timers[0][1], self.timers[0][2], self.timers[0][0]
+        ):
             heapq.heappop(self.timers)
         return self.timers[0][0] if self.timers else None
 
@@ -199,7 +201,10 @@ class Runner:
         elif effect.kind == "listen" and effect.id in running.state.activations:
             mailbox.listen(number, effect.id, effect.name)
         elif effect.kind == "send":
-            mailbox.send(effect.name, effect.key, {}, now + MESSAGE_LIFE)
+            try:
+                mailbox.send(effect.name, effect.key, {}, now + MESSAGE_LIFE)
+            except UsageError:  # Several wait; none may take it unless the others give up.
+                mailbox.keep(effect.name, effect.key, {}, now + MESSAGE_LIFE)
         elif effect.kind == "broadcast":
             mailbox.broadcast(effect.name, {}, sender=number)
 

@@ -31,7 +31,17 @@ _SLOT = struct.Struct("=qd")
 _FIRST_SLOT = 8 + 8 * _CANCELLED
 _MAX_RECORD = 100_000
 _PER_WORKER = 8
-_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "USER", "VIRTUAL_ENV")
+_KEPT_VARIABLES = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "USER",
+    "VIRTUAL_ENV",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,4 +320,3 @@ def _tail(descriptor: int, size: int = 10_000) -> str:
     with contextlib.suppress(OSError):
         return os.pread(descriptor, size, max(0, end - size)).decode("utf-8", "replace")
     return ""
-

@@ -19,6 +19,7 @@ class RootGroup(LazyGroup):
     """The groups of `mlkit`; one that is not listed here has not landed."""
 
     members: ClassVar[dict[str, tuple[str, str]]] = {
+        "bpmn": ("mlkit.cli.bpmn:app", "Run BPMN diagrams as durable pipelines."),
         "doctor": ("mlkit.cli.doctor:app", "Show what this machine offers each workload."),
     }
 

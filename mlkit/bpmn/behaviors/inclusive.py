@@ -93,7 +93,9 @@ def link_sources(target: FlowNode, body: model.Scope) -> list[str]:
     return [
         each.id
         for each in body.nodes.values()
-        if each.type == "intermediateThrowEvent" and is_link(each) and link_name(each) == link_name(target)
+        if each.type == "intermediateThrowEvent"
+        and is_link(each)
+        and link_name(each) == link_name(target)
     ]
 
 

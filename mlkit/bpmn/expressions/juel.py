@@ -22,9 +22,7 @@ class JuelParser(Parser):
     """The part between `${` and `}`."""
 
     infix: ClassVar = {
-        text: (level, op)
-        for level, row in enumerate(_OPERATORS, start=2)
-        for text, op in row
+        text: (level, op) for level, row in enumerate(_OPERATORS, start=2) for text, op in row
     }
     prefix: ClassVar = {"!": (9, "not"), "not": (9, "not"), "-": (9, "neg"), "empty": (9, "empty")}
     constants: ClassVar = {"true": True, "false": False, "null": None}

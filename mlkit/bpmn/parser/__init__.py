@@ -30,7 +30,13 @@ _DRAWN_DATA = {"dataObjectReference", "dataStoreReference"}
 _UNSUPPORTED = {
     "businessRuleTask", "callActivity", "transaction", "adHocSubProcess", "complexGateway",
 }  # fmt: skip
-_LISTENERS = ("executionListener", "taskListener", "connector", "executionListeners", "taskListeners")
+_LISTENERS = (
+    "executionListener",
+    "taskListener",
+    "connector",
+    "executionListeners",
+    "taskListeners",
+)
 _PLACEHOLDER = "__targetRef_placeholder"
 
 
@@ -45,7 +51,9 @@ def parse(path: Path) -> Definitions:
     return _definitions(root, path, sha256, {})
 
 
-def parse_text(content: bytes, path: Path, resources: Mapping[str, str] | None = None) -> Definitions:
+def parse_text(
+    content: bytes, path: Path, resources: Mapping[str, str] | None = None
+) -> Definitions:
     """Read a document that is already in memory, as if from `path`.
 
     Args:

@@ -44,7 +44,9 @@ def _script(reader: Reader, element: Element) -> dict[str, Any]:
     source = _source(reader, element)
     if program is None or source is None:
         return {}
-    return {"work": Script(program, source, xml.vendor(element, "resultVariable", "resultVariableName"))}
+    return {
+        "work": Script(program, source, xml.vendor(element, "resultVariable", "resultVariableName"))
+    }
 
 
 def _format(reader: Reader, element: Element) -> str | None:
@@ -124,7 +126,9 @@ def _send(reader: Reader, element: Element) -> dict[str, Any]:
 
 def _receive(reader: Reader, element: Element) -> dict[str, Any]:
     if element.get("instantiate") == "true":
-        reader.problem("task.instantiate", element, "instantiating receive tasks: not supported yet")
+        reader.problem(
+            "task.instantiate", element, "instantiating receive tasks: not supported yet"
+        )
     return {"event": readers.message(reader, element)}
 
 
@@ -176,7 +180,8 @@ def _field(reader: Reader, task: Element, element: Element) -> FormField:
     if kind not in _FIELD_TYPES:
         reader.problem("form.type", task, f"field {element.get('id')!r}: no type {kind!r}")
     constraints = {
-        str(each.get("name")): str(each.get("config") or "") for each in element.iter("{*}constraint")
+        str(each.get("name")): str(each.get("config") or "")
+        for each in element.iter("{*}constraint")
     }
     if "validator" in constraints:
         reader.problem("form.validator", task, "custom validators are not supported")
@@ -188,7 +193,9 @@ def _field(reader: Reader, task: Element, element: Element) -> FormField:
         default=reader.value(None if default is None else str(default), element),
         required="required" in constraints or element.get("required") == "true",
         readonly="readonly" in constraints or element.get("writable") == "false",
-        options={str(v.get("id")): str(v.get("name") or v.get("id")) for v in element.iter("{*}value")},
+        options={
+            str(v.get("id")): str(v.get("name") or v.get("id")) for v in element.iter("{*}value")
+        },
         limits=_limits(reader, task, constraints),
     )
 
@@ -200,7 +207,9 @@ def _limits(reader: Reader, task: Element, constraints: dict[str, str]) -> dict[
             try:
                 limits[name] = float(constraints[name])
             except ValueError:
-                reader.problem("form.constraint", task, f"{name} {constraints[name]!r} is no number")
+                reader.problem(
+                    "form.constraint", task, f"{name} {constraints[name]!r} is no number"
+                )
     return limits
 
 
@@ -279,7 +288,9 @@ def mappings(
     for each in [] if holder is None else holder:
         if xml.local(each) == f"{direction}Parameter":
             if len(each):
-                reader.problem("io.nested", element, f"{each.get('name')!r}: only text is supported")
+                reader.problem(
+                    "io.nested", element, f"{each.get('name')!r}: only text is supported"
+                )
                 continue
             result.append((str(each.get("name")), reader.value(xml.text(each), each)))
     return tuple((name, value) for name, value in result if value is not None)

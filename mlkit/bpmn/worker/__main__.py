@@ -284,7 +284,11 @@ def _failure(error: BaseException, element: str) -> dict[str, str]:
 
 
 def _describe(error: BaseException, element: str) -> str:
-    lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == element]
+    lines = [
+        each.lineno
+        for each in traceback.extract_tb(error.__traceback__)
+        if each.filename == element
+    ]
     if isinstance(error, SyntaxError) and not lines:
         lines = [error.lineno]
     place = f"line {lines[-1]}: " if lines else ""
