@@ -165,12 +165,12 @@ class Journal:
         return list(self._rows("ORDER BY number", ()))
 
     def _rows(self, clause: str, values: tuple[Any, ...]) -> Iterator[Row]:
-        fields = "number, id, process, definition, options, key, phase, epoch, sequence,"
-        query = f"SELECT {fields} created, updated FROM instances {clause}"
+        names = Row.__slots__
+        query = f"SELECT {', '.join(names)} FROM instances {clause}"
         with schema.failures(self.path):
             found = self.connection.execute(query, values).fetchall()
         for row in found:
-            yield Row(*row[:4], json.loads(row[4]), *row[5:])
+            yield Row(**{**dict(zip(names, row, strict=True)), "options": json.loads(row[4])})
 
     # -- events ----------------------------------------------------------------------------
 
@@ -217,8 +217,9 @@ class Journal:
         sequence, state = (
             (0, engine.create()) if found is None else (found[0], _STATES.decode(found[1]))
         )
-        for sequence, at, event, _ in self._events(row.number, sequence):
+        for number, at, event, _ in list(self._events(row.number, sequence)):
             engine.apply(state, _EVENTS.decode(event), at)
+            sequence = number
         return state, sequence
 
     def events(self, row: Row) -> Iterator[tuple[float, AnyEvent, list[Step]]]:

@@ -26,7 +26,9 @@ CREATE TABLE events (
   instance INTEGER NOT NULL, sequence INTEGER NOT NULL, at REAL NOT NULL,
   event BLOB NOT NULL, trace BLOB NOT NULL, PRIMARY KEY (instance, sequence)
 ) WITHOUT ROWID;
-CREATE TABLE snapshots (instance INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, state BLOB NOT NULL);
+CREATE TABLE snapshots (
+  instance INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, state BLOB NOT NULL
+);
 CREATE TABLE logs (
   instance INTEGER NOT NULL, element TEXT NOT NULL, iteration TEXT NOT NULL,
   attempt INTEGER NOT NULL, ended REAL NOT NULL, duration REAL NOT NULL, peak INTEGER NOT NULL,

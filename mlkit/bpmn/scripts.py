@@ -175,7 +175,7 @@ class ScriptPool:
         return results
 
     def _received(self) -> list[Result]:
-        results = []
+        results: list[Result] = []
         while True:
             try:
                 record = self.near.recv(1 << 20)

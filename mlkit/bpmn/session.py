@@ -224,9 +224,10 @@ def _start_node(process: Process, message: str | None) -> str:
         return ""
     for node in process.body.nodes.values():
         event = node.event
-        if node.type == "startEvent" and event is not None and event.kind == "message":
-            if event.name is not None and event.name.text == message:
-                return node.id
+        if node.type != "startEvent" or event is None or event.name is None:
+            continue
+        if event.kind == "message" and event.name.text == message:
+            return node.id
     raise InputMissing(f"{process.id}: no start event for message {message!r}")
 
 

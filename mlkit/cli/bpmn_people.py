@@ -214,11 +214,36 @@ def _prompt(form: FormField, task: Task) -> Any:
     return typer.prompt(form.label + choices, default=default or "", err=True)
 
 
+_COMPLETE = """\
+Examples:
+
+  mlkit bpmn complete 3f2a/12 --set rate=0.1
+
+  mlkit bpmn complete 3f2a/Review
+"""
+_APPROVE = """\
+Examples:
+
+  mlkit bpmn approve 3f2a/12
+
+  mlkit bpmn approve 3f2a/12 --comment good
+"""
+_REJECT = _APPROVE.replace("approve", "reject").replace("good", "late")
+_MESSAGE = """\
+Examples:
+
+  mlkit bpmn message paid --key 42
+
+  mlkit bpmn message paid --set total=9 --ttl 3600
+"""
+_SIGNAL = "Examples:\n\n  mlkit bpmn signal stop\n\n  mlkit bpmn signal stop --set why=late\n"
+_TASKS = "Examples:\n\n  mlkit bpmn tasks --group owners\n\n  mlkit bpmn tasks --json\n"
+
 COMMANDS = (
-    (tasks, "Examples:\n\n  mlkit bpmn tasks --group owners\n\n  mlkit bpmn tasks --json\n"),
-    (complete, "Examples:\n\n  mlkit bpmn complete 3f2a/12 --set rate=0.1\n\n  mlkit bpmn complete 3f2a/Review\n"),
-    (approve, "Examples:\n\n  mlkit bpmn approve 3f2a/12\n\n  mlkit bpmn approve 3f2a/12 --comment good\n"),
-    (reject, "Examples:\n\n  mlkit bpmn reject 3f2a/12\n\n  mlkit bpmn reject 3f2a/12 --comment late\n"),
-    (message, "Examples:\n\n  mlkit bpmn message paid --key 42\n\n  mlkit bpmn message paid --set total=9\n"),
-    (signal, "Examples:\n\n  mlkit bpmn signal stop\n\n  mlkit bpmn signal stop --set why=late\n"),
-)  # fmt: skip
+    (tasks, _TASKS),
+    (complete, _COMPLETE),
+    (approve, _APPROVE),
+    (reject, _REJECT),
+    (message, _MESSAGE),
+    (signal, _SIGNAL),
+)

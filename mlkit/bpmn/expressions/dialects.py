@@ -180,7 +180,7 @@ def _check_size(op: str, left: Any, right: Any) -> None:
         if size * times > MAX_TEXT:
             raise OperationError("the result is too long")
     if op == "pow" and isinstance(left, int | Decimal) and isinstance(right, int | Decimal):
-        digits = len(str(abs(int(left)))) * abs(right)
+        digits: Any = len(str(abs(int(left)))) * abs(right)
         if digits > MAX_DIGITS:
             raise OperationError("the result is too large")
     if op == "mod" and isinstance(left, str):

@@ -1,6 +1,4 @@
-"""Python expressions, reduced to the tree: no attributes beyond data, no lambdas, no names
-that start with an underscore.
-"""
+"""Python expressions, reduced to the tree: data, operators and listed functions only."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def _scope(reader: Reader, element: Element) -> Scope:
 
 
 def _flows(reader: Reader, element: Element) -> dict[str, SequenceFlow]:
-    flows = {}
+    flows: dict[str, SequenceFlow] = {}
     for each in xml.children(element, "sequenceFlow"):
         condition = xml.child(each, "conditionExpression")
         identifier = str(each.get("id") or f"flow-{xml.line(each)}-{len(flows)}")

@@ -201,7 +201,7 @@ def _field(reader: Reader, task: Element, element: Element) -> FormField:
 
 
 def _limits(reader: Reader, task: Element, constraints: dict[str, str]) -> dict[str, float]:
-    limits = {}
+    limits: dict[str, float] = {}
     for name in ("min", "max", "minlength", "maxlength"):
         if name in constraints:
             try:
@@ -243,11 +243,11 @@ def _multi_instance(reader: Reader, loop: Element) -> Loop:
     result = Loop(
         sequential=loop.get("isSequential") == "true",
         cardinality=None if cardinality is None else reader.condition(cardinality),
-        collection=collection and reader.expression(collection, loop, plain="python"),
+        collection=reader.expression(collection, loop, plain="python") if collection else None,
         element=read("elementVariable", "inputElement"),
         completion=None if completion is None else reader.condition(completion),
         output_collection=read("outputCollection", "outputCollection"),
-        output_element=output and reader.expression(output, loop, plain="python"),
+        output_element=reader.expression(output, loop, plain="python") if output else None,
     )
     if result.cardinality is None and result.collection is None:
         reader.problem("loop.size", loop, "neither a collection nor a cardinality says how many")
@@ -278,6 +278,7 @@ def _retry(reader: Reader, element: Element) -> Retry:
 def mappings(
     reader: Reader, element: Element, direction: str
 ) -> tuple[tuple[str, Expression], ...]:
+    """Read the input or output mappings of a node."""
     result = []
     mapping = xml.extension(element, "ioMapping")
     for each in [] if mapping is None else mapping:

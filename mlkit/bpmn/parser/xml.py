@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TypeAlias
 
 from lxml import etree
 
 from mlkit.errors import BadData, InputMissing
 
 MAX_BYTES = 20_000_000
-Element = etree._Element
+Element: TypeAlias = etree._Element
 
 BPMN = "http://www.omg.org/spec/BPMN/20100524/MODEL"
 MLKIT = "urn:mlkit:bpmn"
@@ -79,7 +80,7 @@ def child(element: Element, name: str) -> Element | None:
 
 def children(element: Element, name: str) -> list[Element]:
     """Give the BPMN children of that name."""
-    return element.findall(f"{{{BPMN}}}{name}")
+    return list(element.findall(f"{{{BPMN}}}{name}"))
 
 
 def text(element: Element | None) -> str:

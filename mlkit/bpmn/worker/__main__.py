@@ -33,6 +33,7 @@ SLOT = struct.Struct("=qd")
 FIRST_SLOT = HEADER.size + CANCELLED.size
 MAX_RECORD = 100_000
 MAX_OUTPUT = 1_000_000
+SHORT = 0.002
 PR_SET_PDEATHSIG = 1
 _HIDDEN = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
 _PLAIN = (str, int, float, bool, type(None))
@@ -78,6 +79,8 @@ class Recorder(dict):  # type: ignore[type-arg]
     """The local names of a script: notes what is bound, and keeps it in the globals."""
 
     __slots__ = ("bound", "namespace")
+    namespace: dict[str, Any]
+    bound: dict[str, Any]
 
     def __setitem__(self, name: str, value: Any) -> None:
         self.namespace[name] = self.bound[name] = value
@@ -129,7 +132,8 @@ class Worker:
         self.slots = slots
         self.place = FIRST_SLOT + slot * SLOT.size
         self.compiled: dict[str, types.CodeType] = {}
-        self.reset_at = 0
+        self.peak = 0
+        self.grown = True
 
     def serve(self) -> None:
         while record := self.jobs.recv(1 << 20):
@@ -165,7 +169,7 @@ class Worker:
         except BaseException as error:  # a script may also call sys.exit()
             reply |= _failure(error, job["element"])
         reply["duration"] = time.perf_counter() - start
-        reply["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        reply["peak"] = self._peak(reply["duration"])
         reply["stdout"], reply["stderr"] = _collect(sys.stdout, 1), _collect(sys.stderr, 2)
         return reply
 
@@ -174,14 +178,22 @@ class Worker:
             os.makedirs(job["work"], exist_ok=True)
             os.chdir(job["work"])
         os.environ["MLKIT_KEY"] = job["key"]
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        if usage.ru_maxrss > self.reset_at + 1024:
+        if self.grown:
             _reset_peak()
-            self.reset_at = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            self.peak, self.grown = _read_peak(), False
         if job["cpu"]:
+            usage = resource.getrusage(resource.RUSAGE_SELF)
             used = int(usage.ru_utime + usage.ru_stime) + 1
             hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
             resource.setrlimit(resource.RLIMIT_CPU, (used + job["cpu"], hard))
+
+    def _peak(self, duration: float) -> int:
+        """Give the peak memory of the task; a short one has no time to need much."""
+        if duration < SHORT:
+            return self.peak
+        peak = _read_peak()
+        self.grown = peak > self.peak
+        return peak
 
     def _execute(self, job: dict[str, Any]) -> tuple[dict[str, Any], str]:
         artifacts = Artifacts(job["artifacts"])
@@ -314,6 +326,14 @@ def _collect(stream: Any, descriptor: int) -> str:
     os.ftruncate(descriptor, 0)
     cut = f"\n[{size - MAX_OUTPUT} more bytes]\n" if size > MAX_OUTPUT else ""
     return content.decode("utf-8", "replace") + cut
+
+
+def _read_peak() -> int:
+    with open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def _reset_peak() -> None:
