@@ -73,7 +73,13 @@ def _wait(activation: Activation, task: tasks.Task | None) -> dict[str, Any]:
     detail = activation.detail
     if task is not None:
         people = {"assignee": task.assignee, "users": task.users, "groups": task.groups}
-        form = [{"id": f.id, "label": f.label, "type": f.type} for f in task.form]
+        form = [
+            {
+                "id": f.id, "label": f.label, "type": f.type, "required": f.required,
+                "readonly": f.readonly, "default": task.defaults.get(f.id),
+            }
+            for f in task.form
+        ]  # fmt: skip
         return {"for": "person", "task": task.id, **people, "form": form}
     if "due" in detail:
         kind = "retry" if activation.status == "pausing" else "timer"

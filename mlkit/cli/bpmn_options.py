@@ -88,9 +88,11 @@ def _tell(found: dict[str, Any], session: Session, output: Output) -> None:
 def _waiting(each: dict[str, Any], where: str) -> str:
     label = each["name"] or each["element"]
     if each["for"] == "person":
-        fields = " ".join(f"--set {field['id']}=..." for field in each["form"])
-        command = f"mlkit bpmn complete {each['task']}{where} {fields}".rstrip()
-        if not fields:
+        fields = [field for field in each["form"] if not field["readonly"]]
+        values = " ".join(f"--set {field['id']}=..." for field in fields)
+        command = f"mlkit bpmn complete {each['task']}{where} {values}"
+        needed = [field for field in fields if field["required"] or field["type"] == "boolean"]
+        if [field["type"] for field in needed] in ([], ["boolean"]):
             command = f"mlkit bpmn approve {each['task']}{where}"
         return f"waiting for {_who(each)}: {label}: `{command}`"
     if each["for"] == "message":
