@@ -150,7 +150,7 @@ class ScriptPool:
 
     def send(self) -> None:
         """Hand queued jobs to the workers, as many as they can soon begin."""
-        if self.waiting and len(self.workers) < self.size:
+        if not self.idle and len(self.workers) < self.size:
             self._grow()
         while self.waiting and len(self.sent) < self.size * _PER_WORKER:
             number, record = self.waiting[0]

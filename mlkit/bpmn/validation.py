@@ -129,8 +129,8 @@ def _gateways(body: Scope, process: Process) -> Iterator[Problem]:
                 yield Problem("flow.unconditional", "warning", each, body.flows[each].line, message)
         if node.type == "eventBasedGateway":
             yield from _event_gateway(node, body)
-        if node.type.endswith("Gateway") and not node.outgoing:
-            yield _error("gateway.end", node, "no flow leaves the gateway")
+        if node.type == "eventBasedGateway" and not node.outgoing:
+            yield _error("gateway.event", node, "no event follows the gateway")
 
 
 def _event_gateway(node: FlowNode, body: Scope) -> Iterator[Problem]:

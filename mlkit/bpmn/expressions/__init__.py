@@ -9,6 +9,7 @@ from typing import Any
 
 from mlkit.bpmn.expressions import feel, juel, python
 from mlkit.bpmn.expressions.evaluator import Evaluator, Lookup
+from mlkit.bpmn.expressions.functions import KNOWN
 from mlkit.bpmn.expressions.tree import MAX_LENGTH, ExpressionError, Node
 
 __all__ = ["Expression", "ExpressionError", "Lookup"]
@@ -60,4 +61,13 @@ class Expression:
 def _parse(text: str, language: str) -> Node:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(text, MAX_LENGTH, f"longer than {MAX_LENGTH} characters")
-    return _PARSERS[language](text)
+    tree = _PARSERS[language](text)
+    _check_calls(tree, text)
+    return tree
+
+
+def _check_calls(node: Node, text: str) -> None:
+    if node.op == "call" and node.value not in KNOWN:
+        raise ExpressionError(text, node.position, f"there is no function {node.value!r}")
+    for each in node.children:
+        _check_calls(each, text)

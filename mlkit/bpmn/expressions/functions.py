@@ -102,3 +102,4 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "date": _date, "date and time": datetime.fromisoformat, "datetime": datetime.fromisoformat,
     "duration": duration, "temporal": _temporal,
 }  # fmt: skip
+KNOWN = frozenset(FUNCTIONS) | {"now", "today"}

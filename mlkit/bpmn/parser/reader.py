@@ -108,7 +108,9 @@ class Reader:
         kind = xml.local(element).removesuffix("EventDefinition")
         read = _DEFINITIONS.get(kind)
         if read is None:
-            self.problem("event.unsupported", element, f"{kind} events are not supported yet")
+            owner = element.getparent()
+            message = f"{kind} events are not supported yet"
+            self.problem("event.unsupported", element if owner is None else owner, message)
             return None
         return read(self, element)
 
