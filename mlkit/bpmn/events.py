@@ -89,8 +89,8 @@ class Effect(NamedTuple):
 
     Attributes:
         kind: `run` a script or callable, `timer` at `due`, `ask` a person, `subscribe` to a
-            message, `listen` for a signal, `stop` running work, `send` a message, `broadcast`
-            a signal.
+            message, `listen` for a signal, `unsubscribe` from either, `stop` running work,
+            `send` a message, `broadcast` a signal.
         id: The activation that it is for.
         name: The name of the message or signal.
         key: The correlation key of the message.

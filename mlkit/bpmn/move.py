@@ -131,6 +131,8 @@ class Move:
             del self.state.scopes[activation.local]
         if activation.host:
             self._forget(activation)
+        if "message" in activation.detail or "signal" in activation.detail:
+            self.effects.append(Effect("unsubscribe", activation.id))
         del self.state.activations[activation.id]
 
     def _forget(self, activation: Activation) -> None:

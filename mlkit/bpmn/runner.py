@@ -87,7 +87,8 @@ class Runner:
         pending = running.engine.pending(running.state)
         if any(each.kind == "run" for each in pending):
             self.apply(running, Recover())
-        self.effects += [(running, each) for each in pending if each.kind != "run"]
+        # Subscriptions are rows of the journal: they have outlived the engine.
+        self.effects += [(running, each) for each in pending if each.kind == "timer"]
 
     def apply(self, running: Running, event: AnyEvent) -> None:
         """Move an instance; the next commit makes it durable."""
@@ -200,6 +201,8 @@ class Runner:
             mailbox.subscribe(number, effect.id, effect.name, effect.key, now)
         elif effect.kind == "listen" and effect.id in running.state.activations:
             mailbox.listen(number, effect.id, effect.name)
+        elif effect.kind == "unsubscribe":
+            mailbox.unsubscribe(number, effect.id)
         elif effect.kind == "send":
             try:
                 mailbox.send(effect.name, effect.key, {}, now + MESSAGE_LIFE)

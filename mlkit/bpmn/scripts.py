@@ -30,7 +30,9 @@ _CANCELLED = 64
 _SLOT = struct.Struct("=qd")
 _FIRST_SLOT = 8 + 8 * _CANCELLED
 _MAX_RECORD = 100_000
-_PER_WORKER = 8
+_PER_WORKER = 16
+# Scripts that took less than this many seconds travel together: waking a worker costs more.
+_SHORT = 0.001
 _KEPT_VARIABLES = (
     "PATH",
     "HOME",
@@ -82,6 +84,17 @@ class Result:
 
 
 @dataclass(slots=True)
+class _Job:
+    """A job on its way: its number, its record, and those that travel behind it."""
+
+    number: int
+    record: bytes
+    source: str
+    behind: tuple[_Job, ...] = ()
+    reason: str = ""
+
+
+@dataclass(slots=True)
 class _Worker:
     process: subprocess.Popen[bytes]
     slot: int
@@ -121,8 +134,10 @@ class ScriptPool:
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.near, selectors.EVENT_READ)
         self.workers: dict[int, _Worker] = {}
-        self.waiting: deque[tuple[int, bytes]] = deque()
-        self.sent: dict[int, str] = {}
+        self.waiting: deque[_Job] = deque()
+        self.sent: dict[int, _Job] = {}
+        self.durations: dict[str, float] = {}
+        self.stopped: dict[int, _Job] = {}
         self.cancelled: deque[int] = deque(maxlen=_CANCELLED)
         self.number = 0
 
@@ -139,7 +154,7 @@ class ScriptPool:
         record = msgspec.json.encode(job)
         if len(record) > _MAX_RECORD:
             record = b"@" + self._spill(record)
-        self.waiting.append((self.number, record))
+        self.waiting.append(_Job(self.number, record, job["source"]))
         return self.number
 
     def _spill(self, record: bytes) -> bytes:
@@ -152,14 +167,32 @@ class ScriptPool:
         """Hand queued jobs to the workers, as many as they can soon begin."""
         if not self.idle and len(self.workers) < self.size:
             self._grow()
+        share = min(_PER_WORKER, -(-len(self.waiting) // self.size))
         while self.waiting and len(self.sent) < self.size * _PER_WORKER:
-            number, record = self.waiting[0]
+            batch = self._batch(share)
             try:
-                self.near.send(record)
+                self.near.send(_together(batch))
             except BlockingIOError:
+                self.waiting.extendleft(reversed(batch))
                 return
-            self.sent[number] = ""
-            self.waiting.popleft()
+            for at, job in enumerate(batch):
+                job.behind = tuple(batch[at + 1 :])
+                self.sent[job.number] = job
+
+    def _batch(self, share: int) -> list[_Job]:
+        """Take the jobs that one worker gets at once: several only if they are short."""
+        batch = [self.waiting.popleft()]
+        size = len(batch[0].record)
+        while self.waiting and len(batch) < share and self._is_short(batch[-1]):
+            size += len(self.waiting[0].record)
+            if size > _MAX_RECORD or not self._is_short(self.waiting[0]):
+                break
+            batch.append(self.waiting.popleft())
+        return batch
+
+    def _is_short(self, job: _Job) -> bool:
+        spilled = job.record[:1] == b"@"
+        return not spilled and self.durations.get(job.source, 1.0) < _SHORT
 
     def wait(self, timeout: float | None) -> list[Result]:
         """Wait for results, at most `timeout` seconds (None: until there is one)."""
@@ -187,21 +220,26 @@ class ScriptPool:
                 path.unlink()
             reply = msgspec.json.decode(record)
             reply["job"] = reply.pop("id")
-            if self.sent.pop(reply["job"], None) is not None:
+            job = self.sent.pop(reply["job"], None)
+            if job is not None:
+                self.durations[job.source] = reply["duration"]
                 results.append(Result(**reply))
 
     def stop(self, job: int) -> None:
         """End a job: drop it where it waits, kill its worker where it runs."""
-        self.waiting = deque(each for each in self.waiting if each[0] != job)
-        if self.sent.pop(job, None) is None:
+        self.waiting = deque(each for each in self.waiting if each.number != job)
+        sent = self.sent.pop(job, None)
+        if sent is None:
             return
         self.cancelled.append(job)
         numbers = [*self.cancelled, *[0] * (_CANCELLED - len(self.cancelled))]
         struct.pack_into(f"={_CANCELLED}q", self.slots, _HEADER.size, *numbers)
         _HEADER.pack_into(self.slots, 0, len(self.cancelled))
-        self._kill(job)
+        if self._kill(job):
+            self.stopped[job] = sent
 
-    def _kill(self, job: int) -> None:
+    def _kill(self, job: int) -> bool:
+        """Kill the worker that runs a job; say whether one did."""
         for worker in self.workers.values():
             if self._current(worker)[0] == job:
                 # Frozen first, so that it cannot begin another job before the kill.
@@ -209,15 +247,19 @@ class ScriptPool:
                 os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
                 same = self._current(worker)[0] == job
                 worker.process.send_signal(signal.SIGKILL if same else signal.SIGCONT)
+                return same
+        return False
 
     def _expire(self) -> None:
         if not self.limits.timeout:
             return
         for worker in self.workers.values():
-            job, started = self._current(worker)
-            if self.sent.get(job) == "" and time.monotonic() - started > self.limits.timeout:
-                self.sent[job] = f"stopped after {self.limits.timeout:g} s (--timeout)"
-                self._kill(job)
+            number, started = self._current(worker)
+            job = self.sent.get(number)
+            late = time.monotonic() - started > self.limits.timeout
+            if job is not None and late and not job.reason:
+                job.reason = f"stopped after {self.limits.timeout:g} s (--timeout)"
+                self._kill(number)
 
     def _current(self, worker: _Worker) -> tuple[int, float]:
         job, started = _SLOT.unpack_from(self.slots, _FIRST_SLOT + worker.slot * _SLOT.size)
@@ -227,16 +269,23 @@ class ScriptPool:
         """Bury a worker that died; the job that it had has failed."""
         code = worker.process.wait()
         received = self._received()
-        job, _ = self._current(worker)
-        reason = self.sent.pop(job, None)
+        number, _ = self._current(worker)
+        job = self.sent.pop(number, None)
         outputs = [_tail(each) for each in worker.outputs]
         self._release(worker)
-        if reason is None:
+        self._requeue(job or self.stopped.pop(number, None))
+        if job is None:
             return received
         died = f"signal {-code}" if code < 0 else f"exit status {code}"
-        message = reason or f"the script's process ended by {died}"
-        lost = Result(job, "failed", message=message, stdout=outputs[0], stderr=outputs[1])
+        message = job.reason or f"the script's process ended by {died}"
+        lost = Result(number, "failed", message=message, stdout=outputs[0], stderr=outputs[1])
         return [*received, lost]
+
+    def _requeue(self, job: _Job | None) -> None:
+        """Queue again what travelled behind the job of a worker that died: it never began."""
+        for each in reversed(job.behind if job is not None else ()):
+            if self.sent.pop(each.number, None) is not None:
+                self.waiting.appendleft(each)
 
     def _release(self, worker: _Worker) -> None:
         self.selector.unregister(worker.pidfd)
@@ -297,6 +346,12 @@ class ScriptPool:
         self.slots.close()
         os.close(self.shared)
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _together(batch: list[_Job]) -> bytes:
+    if len(batch) == 1:
+        return batch[0].record
+    return b"[" + b",".join(each.record for each in batch) + b"]"
 
 
 def _interpreter(python: str | None) -> str:

@@ -144,7 +144,15 @@ def retry(
 ) -> None:
     """Try incidents again; exits as `run` does."""
     from mlkit.bpmn.events import Retry
+    from mlkit.bpmn.report import incidents
+    from mlkit.bpmn.session import Session
+    from mlkit.errors import UsageError
 
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        found = incidents(session.engine(row), session.state(row))
+    if not [each for each in found if incident in (0, each["id"]) and each["id"] is not None]:
+        raise UsageError(f"instance {row.id}: there is no such incident to try again")
     send_event(context, instance, Retry(incident), state, json)
 
 

@@ -60,8 +60,11 @@ def publish(move: Move, activation: Activation, event: AnyEvent, scope: int) -> 
 
 
 def again(move: Move, activation: Activation) -> bool:
-    """Start a repeating timer again; False where nothing is left to wait for."""
-    if "due" not in activation.detail:
+    """Wait once more; False where nothing is left to wait for."""
+    detail = activation.detail
+    if "message" in detail:
+        move.effects.append(Effect("subscribe", activation.id, detail["message"], detail["key"]))
+    if "due" not in detail:
         return True
     left = activation.detail.get("again", 0)
     if left == 0:

@@ -179,12 +179,17 @@ def _check_size(op: str, left: Any, right: Any) -> None:
         times = max((each for each in (left, right) if isinstance(each, int)), default=0)
         if size * times > MAX_TEXT:
             raise OperationError("the result is too long")
-    if op == "pow" and isinstance(left, int | Decimal) and isinstance(right, int | Decimal):
-        digits: Any = len(str(abs(int(left)))) * abs(right)
-        if digits > MAX_DIGITS:
-            raise OperationError("the result is too large")
+    if op == "pow" and _digits(left) * _digits(right, itself=True) > MAX_DIGITS:
+        raise OperationError("the result is too large")
     if op == "mod" and isinstance(left, str):
         raise OperationError("'%' formats no text here")
+
+
+def _digits(value: Any, itself: bool = False) -> int:
+    if not isinstance(value, int | Decimal):
+        return 1
+    number = abs(int(value))
+    return number if itself else len(str(number))
 
 
 def _part(base: Any, key: str) -> Any:

@@ -139,10 +139,11 @@ class Worker:
         while record := self.jobs.recv(1 << 20):
             if record[:1] == b"@":
                 record = _read_spilled(record)
-            job = json.loads(record)
-            if not self._cancelled(job["id"]):
-                SLOT.pack_into(self.slots, self.place, job["id"], time.monotonic())
-                self._reply(self._run(job), job["spill"])
+            jobs = json.loads(record)
+            for job in jobs if isinstance(jobs, list) else [jobs]:
+                if not self._cancelled(job["id"]):
+                    SLOT.pack_into(self.slots, self.place, job["id"], time.monotonic())
+                    self._reply(self._run(job), job["spill"])
 
     def _cancelled(self, job: int) -> bool:
         (count,) = HEADER.unpack_from(self.slots, 0)
