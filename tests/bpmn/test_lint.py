@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mlkit.bpmn.parser import parse, parse_text, xml
 from mlkit.bpmn.validation import lint
 from mlkit.errors import BadData, InputMissing
 
+EMPTY = b'<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"/>'
 ENDS = '<startEvent id="s"/><endEvent id="e"/>'
 SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipeline.bpmn"
 
@@ -51,7 +53,8 @@ SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipel
         (ENDS + '<exclusiveGateway id="g" default="no"/>', "s>g g>e?x", "flow.default g"),
         (ENDS + '<parallelGateway id="g"/>', "s>g g>e?x", "flow.condition f1"),
         (ENDS + '<eventBasedGateway id="g"/><task id="a"/>', "s>g g>a a>e", "gateway.event a"),
-        (ENDS + '<task id="a"/>', "s>a a>e?__import__('os')", "expression.broken conditionExpression"),
+        (ENDS + '<task id="a"/>', "s>a a>e?__import__('os')",
+         "expression.broken conditionExpression"),
         (ENDS + '<task id="a"><multiInstanceLoopCharacteristics/></task>', "s>a a>e",
          "loop.size multiInstanceLoopCharacteristics"),
         (ENDS + '<task id="a"><standardLoopCharacteristics/></task>', "s>a a>e", "loop.standard a"),
@@ -100,10 +103,8 @@ def test_what_modelers_write_beside_the_flow_only_warns(problems, diagram):
     "content",
     [
         b"", b"no xml", b"<a/>", b"<definitions/>", b"\xff\xfe\x00", b"<a><b></a>",
-        b'<!DOCTYPE d [<!ENTITY x "y">]><definitions xmlns="http://www.omg.org/spec/BPMN/20100524'
-        b'/MODEL">&x;</definitions>',
-        b'<!DOCTYPE d SYSTEM "http://127.0.0.1:1/x.dtd"><definitions '
-        b'xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"/>',
+        b'<!DOCTYPE d [<!ENTITY x "y">]>' + EMPTY.replace(b"/>", b">&x;</definitions>"),
+        b'<!DOCTYPE d SYSTEM "http://127.0.0.1:1/x.dtd">' + EMPTY,
     ],
 )  # fmt: skip
 def test_hostile_and_broken_documents_are_refused(content):
@@ -136,10 +137,8 @@ def test_a_mutated_file_is_linted_or_refused(data):
         at = data.draw(st.integers(0, len(content) - 1))
         size = data.draw(st.integers(0, 60))
         content[at : at + size] = data.draw(st.binary(max_size=8))
-    try:
+    with suppress(BadData):
         lint(parse_text(bytes(content), SHOWCASE), SHOWCASE.parent)
-    except BadData:
-        pass
 
 
 def test_vendors_spell_one_notion_in_several_ways(play):

@@ -95,12 +95,11 @@ def line(element: Element) -> int:
 
 def vendor(element: Element, *names: str) -> str | None:
     """Give an attribute by any of its spellings in any vendor's namespace."""
-    for space in VENDORS:
-        for name in names:
-            value = element.get(f"{{{space}}}{name}")
-            if value is not None:
-                return str(value)
-    return None
+    if not any("}" in key for key in element.keys()):  # noqa: SIM118 - an element is no dict
+        return None
+    wanted = (f"{{{space}}}{name}" for space in VENDORS for name in names)
+    found = (element.get(each) for each in wanted)
+    return next((str(each) for each in found if each is not None), None)
 
 
 def extension(element: Element, name: str) -> Element | None:
