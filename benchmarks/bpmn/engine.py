@@ -10,6 +10,7 @@ starts. SpiffWorkflow is optional: `pip install SpiffWorkflow`.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sqlite3
 import statistics
@@ -32,7 +33,7 @@ HEAD = (
 
 def sequence(count: int) -> str:
     names = ["s", *(f"t{n}" for n in range(count)), "e"]
-    return document(count, list(zip(names, names[1:], strict=False)), "")
+    return document(count, list(itertools.pairwise(names)), "")
 
 
 def parallel(count: int) -> str:

@@ -29,12 +29,10 @@ class Mailbox:
             "INSERT INTO inbox (instance, event) VALUES (?, ?)", (instance, _ENCODER.encode(event))
         )
 
-    def inbox(self, instance: int) -> list[tuple[int, AnyEvent]]:
-        """Give the events that wait for an instance, oldest first."""
-        found = self.connection.execute(
-            "SELECT id, event FROM inbox WHERE instance = ? ORDER BY id", (instance,)
-        )
-        return [(identifier, _EVENTS.decode(event)) for identifier, event in found]
+    def inbox(self) -> list[tuple[int, int, AnyEvent]]:
+        """Give the events that wait, oldest first: their number, their instance, the event."""
+        found = self.connection.execute("SELECT id, instance, event FROM inbox ORDER BY id")
+        return [(number, instance, _EVENTS.decode(event)) for number, instance, event in found]
 
     def subscribe(self, instance: int, activation: int, name: str, key: str, now: float) -> None:
         """Wait for a message; one that is there already is delivered at once."""

@@ -6,8 +6,10 @@ from it: nothing is started, printed or acknowledged before its commit.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,12 +80,14 @@ class Runner:
         self.timers: list[tuple[float, int, int]] = []
         self.dirty: dict[int, Running] = {}
         self.effects: list[tuple[Running, Effect]] = []
+        self.look_again = 0.0
 
     # -- instances -------------------------------------------------------------------------
 
     def add(self, running: Running) -> None:
         """Take an instance in; what it waits for is set up again."""
         self.instances[running.number] = running
+        self.look_again = 0.0
         pending = running.engine.pending(running.state)
         if any(each.kind == "run" for each in pending):
             self.apply(running, Recover())
@@ -112,7 +116,11 @@ class Runner:
             if self._read_inboxes():
                 continue
             if not self._moves_alone():
-                return
+                # What came since the last look is for this run, not for the next one.
+                self.look_again = 0.0
+                if not self._read_inboxes():
+                    return
+                continue
             self._turn()
 
     def _moves_alone(self) -> bool:
@@ -196,6 +204,8 @@ class Runner:
     def _mail(self, running: Running, effect: Effect) -> None:
         """Do the effects that are rows of the journal."""
         assert self.journal is not None
+        if effect.kind in ("subscribe", "send"):
+            self.look_again = 0.0
         mailbox, number, now = self.journal.mailbox, running.number, self.clock.now()
         if effect.kind == "subscribe" and effect.id in running.state.activations:
             mailbox.subscribe(number, effect.id, effect.name, effect.key, now)
@@ -253,18 +263,20 @@ class Runner:
 
     def _read_inboxes(self) -> bool:
         """Apply what other processes, or other instances, have for the instances here."""
-        if self.journal is None:
+        if self.journal is None or time.monotonic() < self.look_again:
             return False
+        self.look_again = time.monotonic() + INBOX_INTERVAL
         found = False
-        for running in self.instances.values():
-            for identifier, event in self.journal.mailbox.inbox(running.number):
-                running.changes.taken.append(identifier)
-                found = True
-                self.dirty[running.number] = running
-                try:
-                    self.apply(running, event)
-                except BadData:
-                    continue  # It was meant for a state that has passed.
+        for identifier, number, event in self.journal.mailbox.inbox():
+            running = self.instances.get(number)
+            if running is None:
+                continue
+            running.changes.taken.append(identifier)
+            self.dirty[number] = running
+            found = True
+            # What was meant for a state that has passed has no effect.
+            with contextlib.suppress(BadData):
+                self.apply(running, event)
         return found
 
     def release(self) -> None:

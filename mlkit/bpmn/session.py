@@ -105,7 +105,7 @@ class Session:
             BadData: The diagram has errors, or a variable cannot be stored.
         """
         definitions, _ = load(path, bindings)
-        process = executable(definitions)
+        process = validation.executable(definitions)[0]
         folder = path.parent.resolve()
         packed = packed_variables(variables)
         options = {"folder": str(folder), "tasks": _bound(process, folder, bindings or {})}
@@ -183,23 +183,6 @@ def load(
     problems = validation.lint(definitions, path.parent.resolve(), bindings)
     validation.require_sound(problems, str(path))
     return definitions, problems
-
-
-def executable(definitions: Definitions) -> Process:
-    """Give the process of a file that is to run.
-
-    Raises:
-        BadData: Several pools would have to run together.
-    """
-    if len(definitions.processes) == 1:
-        return definitions.processes[0]
-    chosen = [each for each in definitions.processes if each.executable]
-    if len(chosen) != 1:
-        raise BadData(
-            f"{definitions.file}: {len(chosen)} executable processes; several pools cannot run yet",
-            hint='mark all but one isExecutable="false"',
-        )
-    return chosen[0]
 
 
 def packed_variables(variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,13 +40,24 @@ def lint(
     found = list(definitions.problems)
     if not definitions.processes:
         found.append(Problem("process.none", "error", definitions.file, 0, "there is no process"))
-    for process in definitions.processes:
+    if len(executable(definitions)) != 1 and definitions.processes:
+        message = 'several pools cannot run together yet; mark all but one isExecutable="false"'
+        line = definitions.processes[-1].line
+        found.append(Problem("process.several", "error", definitions.file, line, message))
+    for process in executable(definitions):
         for body in scopes(process.body):
             for rule in _RULES:
                 found += rule(body, process)
         for node in nodes(process.body):
             found += _work(node, folder, tasks or {})
     return sorted(found, key=lambda each: (each.severity, each.line, each.rule))
+
+
+def executable(definitions: Definitions) -> tuple[Process, ...]:
+    """Give the processes of a file that are to run: the only one, or those marked so."""
+    if len(definitions.processes) == 1:
+        return definitions.processes
+    return tuple(each for each in definitions.processes if each.executable)
 
 
 def require_sound(problems: list[Problem], file: str) -> None:

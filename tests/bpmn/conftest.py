@@ -46,7 +46,8 @@ def _flow(number: object, text: str) -> str:
     inner = inner.replace("&lt;", "<").replace(
         "<conditionExpression><", "<conditionExpression>&lt;"
     )
-    return f'<sequenceFlow id="f{number}" sourceRef="{source}" targetRef="{target}">{inner}</sequenceFlow>'
+    ends = f'sourceRef="{source}" targetRef="{target}"'
+    return f'<sequenceFlow id="f{number}" {ends}>{inner}</sequenceFlow>'
 
 
 class Play:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -49,7 +50,7 @@ class Writer:
     def sequence(self, blocks, times):
         parts = [self.write(each, times) for each in blocks]
         flows = [flow for part in parts for flow in part[1]]
-        flows += [f"{a[3]}>{b[2]}" for a, b in zip(parts, parts[1:], strict=False)]
+        flows += [f"{a[3]}>{b[2]}" for a, b in pairwise(parts)]
         return "".join(part[0] for part in parts), flows, parts[0][2], parts[-1][3]
 
     def parallel(self, blocks, times):

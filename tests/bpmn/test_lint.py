@@ -71,6 +71,14 @@ SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipel
          "form.type u"),
         (ENDS + '<userTask id="u" camunda:formKey="a.form"/>', "s>u u>e", "form.external u"),
         (ENDS + '<task id="s"/>', "s>e", "id.missing s"),
+        (ENDS + '<intermediateThrowEvent id="m"><messageEventDefinition messageRef="Paid" '
+         'camunda:topic="x"/></intermediateThrowEvent>', "s>m m>e",
+         "event.implementation messageEventDefinition"),
+        (ENDS + '<task id="a"><extensionElements><camunda:odd/></extensionElements></task>',
+         "s>a a>e", "extension.ignored a"),
+        (ENDS + '<task id="a" camunda:odd="1"/>', "s>a a>e", "attribute.ignored a"),
+        (ENDS + '</process><process id="p2" isExecutable="true"><startEvent id="s2"/>', "",
+         "process.several test.bpmn"),
         (ENDS + '<property id="x" name="y"/>', "s>e", "data.property x"),
     ],
 )  # fmt: skip

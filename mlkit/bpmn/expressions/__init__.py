@@ -10,7 +10,7 @@ from typing import Any
 from mlkit.bpmn.expressions import feel, juel, python
 from mlkit.bpmn.expressions.evaluator import Evaluator, Lookup
 from mlkit.bpmn.expressions.functions import KNOWN
-from mlkit.bpmn.expressions.tree import MAX_LENGTH, ExpressionError, Node
+from mlkit.bpmn.expressions.tree import MAX_DEPTH, MAX_LENGTH, ExpressionError, Node
 
 __all__ = ["Expression", "ExpressionError", "Lookup"]
 
@@ -62,12 +62,17 @@ def _parse(text: str, language: str) -> Node:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(text, MAX_LENGTH, f"longer than {MAX_LENGTH} characters")
     tree = _PARSERS[language](text)
-    _check_calls(tree, text)
+    _check(tree, text)
     return tree
 
 
-def _check_calls(node: Node, text: str) -> None:
-    if node.op == "call" and node.value not in KNOWN:
-        raise ExpressionError(text, node.position, f"there is no function {node.value!r}")
-    for each in node.children:
-        _check_calls(each, text)
+def _check(tree: Node, text: str) -> None:
+    """Refuse unknown functions, and trees too deep to evaluate (long chains of operators)."""
+    stack = [(tree, 0)]
+    while stack:
+        node, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            raise ExpressionError(text, node.position, "nests too deeply")
+        if node.op == "call" and node.value not in KNOWN:
+            raise ExpressionError(text, node.position, f"there is no function {node.value!r}")
+        stack += [(each, depth + 1) for each in node.children]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlkit.bpmn.model import Definitions, FlowNode, Process, Scope, SequenceFlow
-from mlkit.bpmn.parser import activities, xml
+from mlkit.bpmn.parser import activities, inert, xml
 from mlkit.bpmn.parser.reader import Reader
 from mlkit.bpmn.parser.xml import Element
 
@@ -30,14 +30,6 @@ _DRAWN_DATA = {"dataObjectReference", "dataStoreReference"}
 _UNSUPPORTED = {
     "businessRuleTask", "callActivity", "transaction", "adHocSubProcess", "complexGateway",
 }  # fmt: skip
-_LISTENERS = (
-    "executionListener",
-    "taskListener",
-    "connector",
-    "executionListeners",
-    "taskListeners",
-)
-_PLACEHOLDER = "__targetRef_placeholder"
 
 
 def parse(path: Path) -> Definitions:
@@ -69,31 +61,11 @@ def _definitions(
     root: Element, path: Path, sha256: str, resources: Mapping[str, str]
 ) -> Definitions:
     reader = Reader(root, path, resources)
-    _check_inert(reader, root)
+    inert.check(reader, root)
     found = xml.children(root, "process")
     processes = tuple(_process(reader, each) for each in found)
     problems = tuple(reader.problems)
     return Definitions(path.name, sha256, processes, problems, reader.resources)
-
-
-def _check_inert(reader: Reader, root: Element) -> None:
-    for element in root.iter("{*}extensionElements"):
-        for each in element.iter():
-            if xml.local(each) in _LISTENERS:
-                owner = element.getparent()
-                reader.problem(
-                    "extension.unsupported",
-                    element if owner is None else owner,
-                    f"{xml.local(each)} is not supported",
-                )
-    for element in root.iter("{*}property"):
-        if xml.is_bpmn(element) and element.get("name") != _PLACEHOLDER:
-            reader.problem("data.property", element, "data properties are not supported yet")
-    for element in root.iter("{*}dataInputAssociation", "{*}dataOutputAssociation"):
-        if len(element.findall("{*}assignment")) or len(element.findall("{*}transformation")):
-            reader.problem("data.association", element, "assignments are not supported yet")
-        else:
-            reader.warn("data.drawn", element, "data flows are drawn only: variables carry data")
 
 
 def _process(reader: Reader, element: Element) -> Process:
@@ -201,12 +173,16 @@ def _event(reader: Reader, element: Element) -> dict[str, Any]:
     passive = "cancelActivity" if xml.local(element) == "boundaryEvent" else "isInterrupting"
     if element.get("parallelMultiple") == "true":
         reader.problem("event.multiple", element, "parallel multiple events: not supported yet")
+    if activities.mappings(reader, element, "input") or activities.mappings(
+        reader, element, "output"
+    ):
+        reader.problem("io.event", element, "mappings on events are not supported yet")
+    if xml.extension(element, "formData") is not None or xml.vendor(element, "formKey"):
+        reader.warn("form.start", element, "a start form is not asked: --var gives the values")
     return {
         "event": reader.event(element),
         "attached_to": None if attached is None else str(attached),
         "interrupting": element.get(passive) != "false",
-        "inputs": activities.mappings(reader, element, "input"),
-        "outputs": activities.mappings(reader, element, "output"),
     }
 
 

@@ -18,6 +18,7 @@ from mlkit.errors import BadData
 _PYTHON = ("", "python", "python3", "text/x-python", "application/x-python")
 _R = ("r", "text/x-r", "application/x-r")
 _FIELD_TYPES = {"string", "long", "double", "boolean", "date", "enum"}
+MAX_ATTEMPTS = 1_000
 _RETRY = re.compile(r"R(\d+)/(P.+)")
 
 
@@ -258,13 +259,14 @@ def _retry(reader: Reader, element: Element) -> Retry:
     after_crash = element.get(f"{{{xml.MLKIT}}}retry") != "never"
     cycle = xml.extension(element, "failedJobRetryTimeCycle")
     if cycle is None:
-        return Retry(after_crash=after_crash)
+        attempts = _zeebe_attempts(reader, element)
+        return Retry(attempts, ("PT0S",) * (attempts - 1), after_crash)
     source = xml.text(cycle)
     try:
         match = _RETRY.fullmatch(source)
         if match is not None:
             duration(match[2])
-            attempts = max(1, int(match[1]))
+            attempts = min(max(1, int(match[1])), MAX_ATTEMPTS)
             return Retry(attempts, (match[2],) * (attempts - 1), after_crash)
         pauses = tuple(each.strip() for each in source.split(","))
         for pause in pauses:
@@ -273,6 +275,17 @@ def _retry(reader: Reader, element: Element) -> Retry:
         reader.problem("retry.cycle", element, f"{source!r}: {error.message}")
         return Retry(after_crash=after_crash)
     return Retry(len(pauses) + 1, pauses, after_crash)
+
+
+def _zeebe_attempts(reader: Reader, element: Element) -> int:
+    definition = xml.extension(element, "taskDefinition")
+    written = None if definition is None else definition.get("retries")
+    if written is None:
+        return 1
+    if not str(written).isdigit() or not int(written) <= MAX_ATTEMPTS:
+        reader.problem("retry.cycle", element, f"retries {written!r}: no number that is known here")
+        return 1
+    return max(1, int(written))
 
 
 def mappings(

@@ -155,6 +155,9 @@ def _timer(reader: Reader, element: Element) -> EventDefinition | None:
 
 def message(reader: Reader, element: Element) -> EventDefinition | None:
     """Read a message event definition, or the message of a receive task."""
+    if xml.local(element) == "messageEventDefinition" and _implemented(element):
+        reader.problem("event.implementation", element, "events that call code: not supported yet")
+        return None
     name, target = reader.named(element, "message")
     if name is None or target is None:
         return None
@@ -162,6 +165,10 @@ def message(reader: Reader, element: Element) -> EventDefinition | None:
     key = None if subscription is None else subscription.get("correlationKey")
     expression = None if key is None else reader.value(str(key), target)
     return EventDefinition("message", name=name, expression=expression)
+
+
+def _implemented(element: Element) -> bool:
+    return xml.vendor(element, "class", "topic", "delegateExpression", "expression") is not None
 
 
 def _signal(reader: Reader, element: Element) -> EventDefinition | None:
