@@ -6,12 +6,11 @@ what makes the journal enough to go on from.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlkit.bpmn.behaviors.activity import Activity
-from mlkit.bpmn.behaviors.catch import CatchEvent
-from mlkit.bpmn.behaviors.subprocess import begins_alone
+from mlkit.bpmn.behaviors.starting import begin
 from mlkit.bpmn.behaviors.throw import broadcast
 from mlkit.bpmn.events import (
     AnyEvent,
@@ -26,20 +25,25 @@ from mlkit.bpmn.events import (
 from mlkit.bpmn.graph import Graph
 from mlkit.bpmn.model import Process
 from mlkit.bpmn.move import Move
-from mlkit.bpmn.state import Activation, Scope, State
+from mlkit.bpmn.state import Activation, State
 from mlkit.errors import BadData
 
 
 class Engine:
-    """Runs instances of one process definition; holds no instance itself."""
+    """Runs instances of a definition; holds no instance itself.
 
-    def __init__(self, process: Process) -> None:
-        self.process = process
-        self.graph = Graph(process)
+    Args:
+        processes: One process, or the pools of a collaboration, which run together.
+        called: The processes that call activities run, by id.
+    """
+
+    def __init__(self, *processes: Process, called: Mapping[str, Process] | None = None) -> None:
+        self.processes = processes
+        self.graph = Graph(processes, called or {})
 
     def create(self) -> State:
         """Make the state of an instance before its start event."""
-        return State(self.process.id)
+        return State(self.processes[0].id)
 
     def apply(self, state: State, event: AnyEvent, at: float) -> Outcome:
         """Move an instance on.
@@ -76,36 +80,10 @@ class Engine:
         return [each for each in found if each is not None]
 
     def _start(self, move: Move, event: Start) -> None:
-        state = move.state
-        state.key = event.key
-        root = Scope(state.next_id(), self.process.body.id, variables=dict(event.variables))
-        state.scopes[root.id] = root
-        chosen = [event.node] if event.node else self._entries()
-        if chosen:
-            root.live = len(chosen)
-            for each in chosen:
-                behavior = self.graph.behaviors[each]
-                if isinstance(behavior, CatchEvent):
-                    move.passed(behavior, root)
-                    behavior.go(move, root)
-                else:
-                    behavior.try_enter(move, root)
-        else:
-            self._wait_for_start(move, root)
-
-    def _entries(self) -> list[str]:
-        nodes = self.process.body.nodes.values()
-        starts = [each for each in nodes if each.type == "startEvent"]
-        if not starts:
-            return [each.id for each in nodes if begins_alone(each)]
-        return [each.id for each in starts if each.event and each.event.kind == "none"][:1]
-
-    def _wait_for_start(self, move: Move, root: Scope) -> None:
-        root.live = 1
-        for node in self.process.body.nodes.values():
-            behavior = self.graph.behaviors[node.id]
-            if node.type == "startEvent" and isinstance(behavior, CatchEvent):
-                behavior.wait(move, move.activate(behavior, root, "start"))
+        move.state.key = event.key
+        for process in self.processes:
+            start = event.node if event.node in process.body.nodes else ""
+            begin(move, process, event.variables, start)
 
     def _signal(self, move: Move, event: Signal) -> None:
         broadcast(move, event)
@@ -122,8 +100,8 @@ class Engine:
     def _cancel(self, move: Move, event: Cancel) -> None:
         if move.state.status != "running":
             raise BadData(f"the instance is {move.state.status} already")
-        root = next(each for each in move.state.scopes.values() if not each.parent)
-        move.clear(root)
+        for root in move.state.roots():
+            move.clear(root)
         move.state.status = "cancelled"
         move.state.error = {"code": "", "message": event.reason}
 

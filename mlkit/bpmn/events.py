@@ -65,6 +65,19 @@ class Signal(Event, tag="signal"):
     variables: dict[str, Any] = {}
 
 
+class Begin(Event, tag="begin"):
+    """Somebody starts an activity of an ad-hoc sub-process."""
+
+    id: int
+    element: str
+
+
+class Hold(Event, tag="hold"):
+    """A condition that an activation waits for became true; the engine itself finds out."""
+
+    id: int
+
+
 class Retry(Event, tag="retry"):
     """An operator asks to try an incident again (0: all of them)."""
 
@@ -81,7 +94,10 @@ class Recover(Event, tag="recover"):
     """The engine died; attempts that were running start again."""
 
 
-AnyEvent = Start | Complete | Throw | Fail | Fire | Receive | Signal | Retry | Cancel | Recover
+AnyEvent = (
+    Start | Complete | Throw | Fail | Fire | Receive | Signal | Begin | Hold | Retry | Cancel
+    | Recover
+)  # fmt: skip
 
 
 class Effect(NamedTuple):
@@ -95,6 +111,7 @@ class Effect(NamedTuple):
         name: The name of the message or signal.
         key: The correlation key of the message.
         due: When the timer fires, in seconds since 1970.
+        variables: What a sent message carries.
     """
 
     kind: str
@@ -102,6 +119,7 @@ class Effect(NamedTuple):
     name: str = ""
     key: str = ""
     due: float = 0.0
+    variables: dict[str, Any] | None = None
 
 
 class Step(NamedTuple):

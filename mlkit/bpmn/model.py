@@ -46,13 +46,17 @@ class EventDefinition:
     """What an event waits for or throws.
 
     Attributes:
-        kind: `none`, `message`, `timer`, `error`, `escalation`, `signal`, `link`, `terminate`.
+        kind: `none`, `message`, `timer`, `error`, `escalation`, `signal`, `conditional`,
+            `compensate`, `cancel`, `link`, `terminate`, `multiple`.
         name: The name of the message, signal or link.
         code: The code of the error or escalation; None catches every code.
         timer: `date`, `duration` or `cycle`, where `kind` is `timer`.
-        expression: The timer's value, or the correlation key of the message.
+        expression: The timer's value, the condition, or the correlation key of the message.
         code_variable: Where a caught code is stored.
         message_variable: Where the message of a caught error is stored.
+        activity: What is compensated; None for all of the scope.
+        parts: The definitions of a multiple event.
+        parallel: Whether all parts must happen, instead of one.
     """
 
     kind: str
@@ -62,6 +66,28 @@ class EventDefinition:
     expression: Expression | None = None
     code_variable: str | None = None
     message_variable: str | None = None
+    activity: str | None = None
+    parts: tuple[EventDefinition, ...] = ()
+    parallel: bool = False
+
+    def of_kind(self, kind: str) -> tuple[EventDefinition, ...]:
+        """Give the definitions of a kind: this one, or its parts."""
+        return tuple(each for each in self.parts or (self,) if each.kind == kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A standard loop: again while the condition holds.
+
+    Attributes:
+        condition: Looked at before or after each turn; without one it always holds.
+        before: Whether it is looked at before the first turn too.
+        maximum: The most turns; None for no limit.
+    """
+
+    condition: Expression | None = None
+    before: bool = False
+    maximum: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +148,42 @@ class Computed:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """The process or global task that a call activity runs.
+
+    Attributes:
+        process: Its id.
+        inputs: Variables of the called process, evaluated at the caller.
+        outputs: Variables of the caller, evaluated in the called process when it ends.
+        all_in: Whether it gets all variables of the caller.
+        all_out: Whether the caller gets all its variables.
+    """
+
+    process: str
+    inputs: tuple[tuple[str, Expression], ...] = ()
+    outputs: tuple[tuple[str, Expression], ...] = ()
+    all_in: bool = False
+    all_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AdHoc:
+    """How the activities of an ad-hoc sub-process start and end.
+
+    Attributes:
+        active: Gives the ids of the activities to start; None leaves it to people.
+        completion: Ends the sub-process when it holds after an activity.
+        cancels: Whether what still runs then is ended.
+        sequential: One activity at a time.
+    """
+
+    active: Expression | None = None
+    completion: Expression | None = None
+    cancels: bool = True
+    sequential: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FormField:
     """A field of a form.
 
@@ -165,10 +227,18 @@ class FlowNode:
         default: The id of the default flow.
         event: What it waits for or throws, for events and receive tasks.
         work: What an activity does.
-        loop: Its multi-instance marker.
+        loop: Its loop or multi-instance marker.
         body: The inside of a sub-process.
+        ad_hoc: How the inside of an ad-hoc sub-process goes.
+        triggered: Whether it is an event sub-process.
         attached_to: The activity that a boundary event guards.
-        interrupting: Whether a boundary event ends that activity.
+        interrupting: Whether a boundary event, or the start of an event sub-process, ends what
+            it stands at.
+        instantiate: Whether an event gateway or receive task begins the process.
+        parallel: Whether an event gateway waits for all events.
+        compensates: Whether it is a compensation handler, outside the flow.
+        handler: The id of the compensation handler of a compensation boundary event.
+        recipients: Ids of the nodes and processes that message flows lead to.
         inputs: Local variables to set before, in order.
         outputs: Variables to set in the surrounding scope after; if any, nothing else leaves.
     """
@@ -181,23 +251,35 @@ class FlowNode:
     outgoing: tuple[str, ...] = ()
     default: str | None = None
     event: EventDefinition | None = None
-    work: Script | Callable | Computed | Person | None = None
-    loop: Loop | None = None
+    work: Script | Callable | Computed | Person | Call | None = None
+    loop: Loop | Repeat | None = None
     retry: Retry = Retry()
     body: Scope | None = None
+    ad_hoc: AdHoc | None = None
+    triggered: bool = False
     attached_to: str | None = None
     interrupting: bool = True
+    instantiate: bool = False
+    parallel: bool = False
+    compensates: bool = False
+    handler: str | None = None
+    recipients: tuple[str, ...] = ()
     inputs: tuple[tuple[str, Expression], ...] = ()
     outputs: tuple[tuple[str, Expression], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The flow nodes and flows inside a process or sub-process."""
+    """The flow nodes and flows inside a process or sub-process.
+
+    Attributes:
+        declared: The names of its data objects and properties: they end with it.
+    """
 
     id: str
     nodes: Mapping[str, FlowNode]
     flows: Mapping[str, SequenceFlow]
+    declared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +302,9 @@ class Definitions:
         sha256: The hash of its bytes.
         processes: In document order.
         problems: What the parser could not accept, or noticed.
-        resources: The texts of the script files beside it that it uses.
+        resources: The texts of the files beside it that it uses: scripts, called diagrams.
+        called: The processes and global tasks that call activities run, by id.
+        collaboration: Whether its processes are pools of one collaboration.
     """
 
     file: str
@@ -228,3 +312,5 @@ class Definitions:
     processes: tuple[Process, ...]
     problems: tuple[Problem, ...]
     resources: Mapping[str, str] = field(default_factory=dict)
+    called: Mapping[str, Process] = field(default_factory=dict)
+    collaboration: bool = False

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from mlkit.bpmn.behaviors import starting
 from mlkit.bpmn.events import Effect, Step
 from mlkit.bpmn.expressions import Expression
-from mlkit.bpmn.state import Activation, Scope, State
+from mlkit.bpmn.state import Activation, Post, Scope, State
 from mlkit.bpmn.worker.values import Unstorable, pack, unpack
 from mlkit.errors import BadData
 
@@ -29,7 +30,7 @@ class Move:
         at: When the event happened, in seconds since 1970.
     """
 
-    __slots__ = ("at", "deferred", "effects", "graph", "queue", "state", "trace")
+    __slots__ = ("at", "deferred", "effects", "finished", "graph", "queue", "state", "trace")
 
     def __init__(self, state: State, graph: Graph, at: float) -> None:
         self.state = state
@@ -39,6 +40,7 @@ class Move:
         self.trace: list[Step] = []
         self.queue: deque[tuple[Scope, str]] = deque()
         self.deferred: deque[int] = deque()
+        self.finished = False
 
     # -- tokens ------------------------------------------------------------------------
 
@@ -59,21 +61,43 @@ class Move:
             if self.deferred:
                 self._resume(self.deferred.popleft())
                 continue
-            if not self.graph.inclusive or not self._open_inclusive_joins():
-                return
+            if not any(look(self) for look in self.graph.watchers):
+                break
+        if self.finished:
+            self._complete()
 
     def _resume(self, activation: int) -> None:
         found = self.state.activations.get(activation)
         if found is not None:
             self.behavior(found).resume(self, found)
 
-    def _open_inclusive_joins(self) -> bool:
-        for scope in list(self.state.scopes.values()):
-            if scope.arrived:
-                for gateway in self.graph.inclusive:
-                    if gateway.open(self, scope):
-                        return True
+    def _complete(self) -> None:
+        """End the instance once every process in it has ended or has never begun."""
+        if self.state.status != "running" or not all(map(self._is_over, self.state.roots())):
+            return
+        for root in self.state.roots():
+            self.clear(root)
+        self.state.status = "completed"
+
+    def _is_over(self, root: Scope) -> bool:
+        inside = [each for each in self.state.activations.values() if each.scope == root.id]
+        begun = any(each.role not in ("start", "trigger", "branch", "part") for each in inside)
+        return not root.live or not (begun or root.arrived)
+
+    def begin_by(self, post: Post) -> bool:
+        """Begin the pool that a message begins; say whether there is one."""
+        for process in self.graph.processes:
+            node = starting.by_message(self, process, post.name, post.recipients)
+            if node is not None:
+                starting.begin(self, process, post.variables, node)
+                return True
         return False
+
+    def open(self, scope: Scope) -> None:
+        """Begin a scope and arm its event sub-processes."""
+        self.state.scopes[scope.id] = scope
+        for each in self.graph.triggers.get(scope.element, ()):
+            each.arm(self, scope)
 
     def put(self, scope: Scope, flows: tuple[str, ...]) -> None:
         """Replace one token of a scope by one on each of these flows."""
@@ -91,12 +115,10 @@ class Move:
     def finish(self, scope: Scope) -> None:
         """End a scope in which no token is left."""
         if not scope.owner:
-            self.state.status = "completed"
+            self.finished = True
             return
         owner = self.state.activations[scope.owner]
-        del self.state.scopes[scope.id]
-        owner.body = 0
-        self.behavior(owner).leave(self, owner)
+        self.behavior(owner).finish(self, owner, scope)
 
     # -- activations -------------------------------------------------------------------
 
@@ -208,6 +230,13 @@ class Move:
         """Evaluate a condition."""
         return expression.holds(self._lookup(scope), self._now())
 
+    def constant(self, expression: Expression | None) -> str:
+        """Give the text of an expression outside any process."""
+        try:
+            return "" if expression is None else str(expression.evaluate(_nothing, self._now()))
+        except BadData:
+            return ""
+
     def text(self, expression: Expression | None, scope: int) -> str:
         """Give an expression's value as text; nothing for no expression."""
         value = None if expression is None else self.evaluate(expression, scope)
@@ -220,3 +249,7 @@ class Move:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.at, UTC)
+
+
+def _nothing(name: str) -> Any:
+    raise KeyError(name)

@@ -215,9 +215,9 @@ class Runner:
             mailbox.unsubscribe(number, effect.id)
         elif effect.kind == "send":
             try:
-                mailbox.send(effect.name, effect.key, {}, now + MESSAGE_LIFE)
+                mailbox.send(effect.name, effect.key, effect.variables or {}, now + MESSAGE_LIFE)
             except UsageError:  # Several wait; none may take it unless the others give up.
-                mailbox.keep(effect.name, effect.key, {}, now + MESSAGE_LIFE)
+                mailbox.keep(effect.name, effect.key, effect.variables or {}, now + MESSAGE_LIFE)
         elif effect.kind == "broadcast":
             mailbox.broadcast(effect.name, {}, sender=number)
 

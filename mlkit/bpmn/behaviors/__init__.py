@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from mlkit.bpmn import model
 from mlkit.bpmn.behaviors.activity import Activity
+from mlkit.bpmn.behaviors.ad_hoc import AdHocSubProcess
 from mlkit.bpmn.behaviors.behavior import Behavior
 from mlkit.bpmn.behaviors.boundary import BoundaryEvent
+from mlkit.bpmn.behaviors.call import CallActivity
 from mlkit.bpmn.behaviors.catch import CatchEvent, ReceiveTask
 from mlkit.bpmn.behaviors.end import EndEvent
 from mlkit.bpmn.behaviors.event_based import EventBasedGateway
+from mlkit.bpmn.behaviors.event_subprocess import EventSubProcess
 from mlkit.bpmn.behaviors.gateways import ExclusiveGateway, ParallelGateway
 from mlkit.bpmn.behaviors.inclusive import InclusiveGateway
+from mlkit.bpmn.behaviors.loops import StandardLoop
 from mlkit.bpmn.behaviors.multi_instance import MultiInstance
+from mlkit.bpmn.behaviors.repeated import Repeated
 from mlkit.bpmn.behaviors.subprocess import SubProcess
 from mlkit.bpmn.behaviors.tasks import ComputedTask, WorkTask
 from mlkit.bpmn.behaviors.throw import SendTask, ThrowEvent
+from mlkit.bpmn.behaviors.transaction import Transaction
 from mlkit.bpmn.behaviors.user import UserTask
-from mlkit.bpmn.model import Computed, FlowNode
+from mlkit.bpmn.model import Computed, FlowNode, Repeat
 
 _KINDS: dict[str, type[Behavior]] = {
     "startEvent": CatchEvent,
@@ -35,7 +41,11 @@ _KINDS: dict[str, type[Behavior]] = {
     "sendTask": WorkTask,
     "receiveTask": ReceiveTask,
     "userTask": UserTask,
+    "businessRuleTask": WorkTask,
     "subProcess": SubProcess,
+    "transaction": Transaction,
+    "adHocSubProcess": AdHocSubProcess,
+    "callActivity": CallActivity,
 }
 
 
@@ -46,7 +56,16 @@ def behavior_of(node: FlowNode, body: model.Scope) -> Behavior:
         kind = ComputedTask
     elif node.type == "sendTask" and node.event is not None:
         kind = SendTask
+    elif node.triggered:
+        kind = EventSubProcess
     behavior = kind(node, body)
-    if node.loop is not None and isinstance(behavior, Activity):
-        return MultiInstance(node, body, behavior, node.loop)
-    return behavior
+    if node.loop is None or not isinstance(behavior, Activity):
+        return behavior
+    if isinstance(node.loop, Repeat):
+        return StandardLoop(node, body, behavior, node.loop)
+    return MultiInstance(node, body, behavior, node.loop)
+
+
+def inner_of(behavior: Behavior) -> Behavior:
+    """Give what one turn of a repeated activity does; any other behaviour itself."""
+    return behavior.inner if isinstance(behavior, Repeated) else behavior

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlkit.bpmn import model
-from mlkit.bpmn.behaviors import errors
+from mlkit.bpmn.behaviors import compensation, errors
 from mlkit.bpmn.behaviors.behavior import Behavior
 from mlkit.bpmn.events import AnyEvent, Complete, Effect, Fail, Fire, Throw
 from mlkit.bpmn.model import FlowNode
-from mlkit.bpmn.state import Activation, Scope
+from mlkit.bpmn.state import Activation, Done, Scope
 from mlkit.bpmn.timers import duration
 from mlkit.errors import BadData
 
@@ -26,10 +26,12 @@ class Activity(Behavior):
         super().__init__(node, body)
         self.guards: tuple[BoundaryEvent, ...] = ()
         self.mapped = bool(node.inputs or node.outputs)
+        self.compensable = False
 
     def link(self, graph: Graph) -> None:
         """Find the boundary events."""
         self.guards = tuple(graph.guards.get(self.id, ()))
+        self.compensable = self.id in graph.handlers
 
     def enter(self, move: Move, scope: Scope) -> None:
         """Begin one activation."""
@@ -116,6 +118,8 @@ class Activity(Behavior):
         }
         if stage == "enter":
             super().retry(move, activation)
+        elif stage == "await":
+            activation.status = "waiting"
         elif stage == "begin":
             self.begin(move, activation)
         elif stage == "leave":
@@ -136,12 +140,29 @@ class Activity(Behavior):
     def _leave(self, move: Move, activation: Activation) -> None:
         if self.node.outputs:
             self._map_outputs(move, activation)
-        if activation.role == "iteration":
+        if activation.role == "compensation":
+            compensation.handled(move, activation)
+        elif activation.role == "iteration":
             host = move.state.activations[activation.host]
             behavior = move.behavior(host)
             behavior.iterated(move, host, activation)  # type: ignore[attr-defined]
         else:
-            super()._leave(move, activation)
+            self._go(move, activation)
+
+    def _go(self, move: Move, activation: Activation) -> None:
+        scope = move.state.scopes[activation.scope]
+        flows = self.choose(move, scope)
+        self.record(move, activation)
+        move.remove(activation)
+        move.step(activation, "completed")
+        move.put(scope, flows)
+
+    def record(self, move: Move, activation: Activation) -> None:
+        """Keep, where somebody may compensate it, that the activity completed."""
+        if self.compensable:
+            local = move.state.scopes.get(activation.local)
+            done = Done(self.id, {} if local is None else dict(local.variables))
+            compensation.keep(move, activation, done)
 
     def _map_outputs(self, move: Move, activation: Activation) -> None:
         local = activation.local

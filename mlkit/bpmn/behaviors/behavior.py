@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlkit.bpmn import model
-from mlkit.bpmn.model import FlowNode
+from mlkit.bpmn.behaviors import compensation
+from mlkit.bpmn.model import EventDefinition, FlowNode
 from mlkit.bpmn.state import Activation, Scope
 from mlkit.errors import BadData
 
@@ -29,6 +30,13 @@ class Behavior:
         self.outgoing = tuple((each, body.flows[each].condition) for each in node.outgoing)
         self.plain = all(condition is None for _, condition in self.outgoing)
         self.flows = node.outgoing
+
+    @property
+    def awaited(self) -> EventDefinition:
+        """What the node waits for."""
+        if self.node.event is None:
+            raise BadData(f"{self.id} waits for nothing that can be executed")
+        return self.node.event
 
     def link(self, graph: Graph) -> None:
         """Find the neighbours, once all behaviours exist."""
@@ -77,10 +85,25 @@ class Behavior:
 
     def resume(self, move: Move, activation: Activation) -> None:
         """Go on with what was deferred until other tokens have moved."""
+        compensation.proceed(move, activation)
+
+    def compensated(self, move: Move, activation: Activation) -> None:
+        """Go on after the last compensation handler."""
+        self.leave(move, activation)
+
+    def won(self, move: Move, activation: Activation, branch: Activation) -> None:
+        """Take note that one of the events behind an event gateway happened."""
+
+    def finish(self, move: Move, activation: Activation, scope: Scope) -> None:
+        """Go on when no token is left inside."""
 
     def retry(self, move: Move, activation: Activation) -> None:
         """Try an incident again."""
-        if activation.detail.get("stage") == "leave":
+        stage = activation.detail.pop("stage", None)
+        if stage == "await":
+            activation.status = "waiting"
+            return
+        if stage == "leave":
             activation.status = "open"
             self.leave(move, activation)
             return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mlkit.bpmn.behaviors import subscription
 from mlkit.bpmn.behaviors.behavior import Behavior
+from mlkit.bpmn.behaviors.errors import Thrown, tell
 from mlkit.bpmn.events import AnyEvent
 from mlkit.bpmn.state import Activation
 from mlkit.errors import BadData
@@ -13,16 +14,14 @@ from mlkit.errors import BadData
 if TYPE_CHECKING:
     from mlkit.bpmn.move import Move
 
-_THROWN = ("error", "escalation")
-
 
 class BoundaryEvent(Behavior):
     """An event that guards an activity."""
 
     def arm(self, move: Move, host: Activation) -> None:
-        """Wait beside an activity that begins; errors and escalations find their way alone."""
-        event = self.node.event
-        if event is not None and event.kind not in _THROWN:
+        """Wait beside an activity that begins; what is thrown finds its way alone."""
+        event = self.awaited
+        if any(each.kind not in subscription.THROWN for each in event.parts or (event,)):
             scope = move.state.scopes[host.scope]
             guard = move.activate(self, scope, "guard", host)
             guard.iteration = host.iteration
@@ -33,19 +32,18 @@ class BoundaryEvent(Behavior):
         if not subscription.fired(activation, event):
             super().event(move, activation, event)
             return
-        host = move.state.activations[activation.host]
-        subscription.publish(move, activation, event, host.scope)
-        if not self.node.interrupting and not subscription.again(move, activation):
-            move.remove(activation)
+        guard = subscription.happened(move, activation, self.awaited)
+        subscription.publish(move, activation, event, activation.scope)
+        if guard is None:
+            return
+        host = move.state.activations[guard.host]
+        if not self.node.interrupting:
+            subscription.again(move, activation, self.awaited)
         self._fire(move, host)
 
-    def catch(self, move: Move, host: Activation, code: str, message: str) -> None:
-        """Take an error or escalation that the activity or its inside threw."""
-        event = self.node.event
-        assert event is not None
-        for name, value in ((event.code_variable, code), (event.message_variable, message)):
-            if name:
-                move.state.assign(host.scope, {name: value})
+    def catch(self, move: Move, host: Activation, thrown: Thrown) -> None:
+        """Take what the activity or its inside threw."""
+        tell(move, host.scope, self.awaited, thrown)
         self._fire(move, host)
 
     def _fire(self, move: Move, host: Activation) -> None:
@@ -57,7 +55,7 @@ class BoundaryEvent(Behavior):
         self.try_enter(move, scope)
 
     def retry(self, move: Move, activation: Activation) -> None:
-        """Try an incident again: a guard that failed was removed with its activity."""
-        if activation.role == "guard":
+        """Try an incident again: a guard that failed to begin was removed with its activity."""
+        if activation.role == "guard" and activation.detail.get("stage") != "await":
             raise BadData(f"{self.id} cannot be tried again")
         super().retry(move, activation)

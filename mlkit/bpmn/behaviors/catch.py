@@ -8,7 +8,6 @@ from mlkit.bpmn.behaviors import subscription
 from mlkit.bpmn.behaviors.activity import Activity
 from mlkit.bpmn.behaviors.behavior import Behavior
 from mlkit.bpmn.events import AnyEvent
-from mlkit.bpmn.model import EventDefinition
 from mlkit.bpmn.state import Activation, Scope
 from mlkit.errors import BadData
 
@@ -18,13 +17,6 @@ if TYPE_CHECKING:
 
 class CatchEvent(Behavior):
     """An event that keeps its token until something happens."""
-
-    @property
-    def awaited(self) -> EventDefinition:
-        """What it waits for."""
-        if self.node.event is None:
-            raise BadData(f"{self.id} waits for nothing that can be executed")
-        return self.node.event
 
     def enter(self, move: Move, scope: Scope) -> None:
         """Begin to wait; a link target and a none event let the token pass."""
@@ -44,15 +36,18 @@ class CatchEvent(Behavior):
         if not subscription.fired(activation, event):
             super().event(move, activation, event)
             return
+        whole = subscription.happened(move, activation, self.awaited)
         subscription.publish(move, activation, event, activation.scope)
-        if activation.role in ("branch", "start"):
-            self._win(move, activation)
+        if whole is None:
+            return
+        if whole.role in ("branch", "start"):
+            self._win(move, whole)
         else:
-            self.leave(move, activation)
+            self.leave(move, whole)
 
     def retry(self, move: Move, activation: Activation) -> None:
         """Try an incident again."""
-        if activation.role == "start":
+        if activation.role == "start" and activation.detail.get("stage") != "await":
             self.wait(move, activation)
         else:
             super().retry(move, activation)
@@ -62,10 +57,9 @@ class CatchEvent(Behavior):
         scope = move.state.scopes[activation.scope]
         gateway = move.state.activations.get(activation.host)
         if gateway is not None:
-            move.remove(gateway)
-            move.step(gateway, "completed")
+            move.behavior(gateway).won(move, gateway, activation)
         for each in list(move.state.activations.values()):
-            if each.role == "start":
+            if each.role == "start" and each.scope == scope.id:
                 move.remove(each)
         move.passed(self, scope)
         self.go(move, scope)

@@ -1,12 +1,12 @@
-"""End events: none, error, escalation, message, signal, terminate."""
+"""End events: none, message, signal, escalation, compensation, cancel, error, terminate."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlkit.bpmn.behaviors import errors
+from mlkit.bpmn.behaviors import errors, transaction
 from mlkit.bpmn.behaviors.behavior import Behavior
-from mlkit.bpmn.behaviors.throw import prepare, release
+from mlkit.bpmn.behaviors.throw import prepare, release, undo
 from mlkit.bpmn.state import Scope
 
 if TYPE_CHECKING:
@@ -18,19 +18,21 @@ class EndEvent(Behavior):
 
     def enter(self, move: Move, scope: Scope) -> None:
         """Throw what it throws and consume the token."""
-        event = self.node.event
-        kind = "none" if event is None else event.kind
-        thrown = prepare(move, scope.id, event) if event is not None else ("", "")
-        move.passed(self, scope)
-        if kind == "error":
-            errors.throw_from(move, scope, thrown[0], self.node.name)
+        kinds = {each.kind for each in self.awaited.parts or (self.awaited,)}
+        thrown = prepare(move, scope.id, self.node)
+        if "compensate" not in kinds:
+            move.passed(self, scope)
+        if not release(move, scope, self.node, thrown):
             return
-        if kind == "terminate":
+        if "cancel" in kinds:
+            transaction.cancel(move, scope)
+        elif "error" in kinds:
+            (code,) = [each.name for each in thrown if each.event.kind == "error"][:1]
+            errors.throw_from(move, scope, code, self.node.name)
+        elif "terminate" in kinds:
             move.clear(scope)
             move.finish(scope)
-            return
-        if event is not None:
-            release(move, scope, event, thrown)
-        # The escalation or signal may have ended this scope.
-        if move.state.scopes.get(scope.id) is scope and scope.live:
+        elif "compensate" in kinds:
+            undo(move, self, scope)
+        else:
             move.put(scope, ())

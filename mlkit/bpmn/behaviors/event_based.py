@@ -1,4 +1,4 @@
-"""The exclusive event-based gateway (BPMN 2.0.2, 13.4.4): the first event wins."""
+"""Event-based gateways (BPMN 2.0.2, 13.4.4): the first event wins, or all must happen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ class EventBasedGateway(Behavior):
 
     def enter(self, move: Move, scope: Scope) -> None:
         """Subscribe to every event behind the gateway."""
-        activation = move.activate(self, scope)
+        self.wait(move, move.activate(self, scope))
+
+    def wait(self, move: Move, activation: Activation) -> None:
+        """Subscribe, or stop as an incident where that fails."""
+        scope = move.state.scopes[activation.scope]
         try:
             for flow in self.flows:
                 self._wait(move, scope, activation, flow)
@@ -34,3 +38,19 @@ class EventBasedGateway(Behavior):
             raise BadData(f"{target.id} is no event to wait for")
         branch = move.activate(target, scope, "branch", gateway)
         subscription.subscribe(move, branch, target.awaited)
+
+    def won(self, move: Move, activation: Activation, branch: Activation) -> None:
+        """Give the gateway's token to the event; a parallel one keeps it until the last."""
+        if self.node.parallel and len(activation.children) > 1:
+            activation.role = ""
+            move.remove(branch)
+            move.state.scopes[activation.scope].live += 1
+            return
+        move.remove(activation)
+        move.step(activation, "completed")
+
+    def retry(self, move: Move, activation: Activation) -> None:
+        """Try an incident again."""
+        activation.detail = {}
+        activation.status = "open"
+        self.wait(move, activation)

@@ -23,6 +23,7 @@ class InclusiveGateway(Behavior):
         super().__init__(node, body)
         # For each incoming flow: the nodes from which a token can reach it without passing
         # this gateway.
+        self.watches = len(node.incoming) > 1
         self.sources = {flow: _upstream(flow, node.id, body) for flow in node.incoming}
 
     def arrive(self, move: Move, scope: Scope, flow: str) -> None:
@@ -31,6 +32,11 @@ class InclusiveGateway(Behavior):
             scope.arrived[flow] = scope.arrived.get(flow, 0) + 1
         else:
             self.try_enter(move, scope)
+
+    def look(self, move: Move) -> bool:
+        """Open the join in one scope where it may; say whether there was one."""
+        waiting = [each for each in move.state.scopes.values() if each.arrived]
+        return any(self.open(move, each) for each in waiting)
 
     def open(self, move: Move, scope: Scope) -> bool:
         """Let the waiting tokens pass if the join may open; say whether it did."""

@@ -6,35 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 from mlkit.bpmn import model
 from mlkit.bpmn.behaviors.activity import Activity
+from mlkit.bpmn.behaviors.repeated import Repeated
 from mlkit.bpmn.model import FlowNode, Loop
 from mlkit.bpmn.state import Activation, Scope
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.events import AnyEvent
-    from mlkit.bpmn.graph import Graph
     from mlkit.bpmn.move import Move
 
 MAX_INSTANCES = 100_000
 
 
-class MultiInstance(Activity):
-    """The outside of a multi-instance activity; `inner` is what each iteration does.
-
-    Both have the node's id: an activation with the role `iteration` belongs to the inner
-    one, any other to the outside.
-    """
+class MultiInstance(Repeated):
+    """Does its activity once for each item, all at once or one after the other."""
 
     def __init__(self, node: FlowNode, body: model.Scope, inner: Activity, loop: Loop) -> None:
-        super().__init__(node, body)
-        self.inner = inner
+        super().__init__(node, body, inner)
         self.loop = loop
-        self.mapped = False
-
-    def link(self, graph: Graph) -> None:
-        """Find the neighbours of both."""
-        super().link(graph)
-        self.inner.link(graph)
 
     def execute(self, move: Move, activation: Activation) -> None:
         """Start the iterations: all, or the first."""
@@ -73,8 +61,7 @@ class MultiInstance(Activity):
         if index >= len(host.detail["items"]):
             return
         host.detail["next"] = index + 1
-        activation = move.activate(self, move.state.scopes[host.scope], "iteration", host)
-        activation.iteration = f"{host.iteration}.{index}" if host.iteration else str(index)
+        activation = self.spawn(move, host, index)
         activation.local = move.state.next_id()
         variables: dict[str, Any] = {"loopCounter": index}
         if self.loop.element:
@@ -100,6 +87,7 @@ class MultiInstance(Activity):
         if left is not None:
             index = move.state.scopes[activation.local].variables["loopCounter"]
             host.detail["outputs"][index] = left[0]
+        self.inner.record(move, activation)
         move.remove(activation)
         move.step(activation, "completed")
         if enough:
@@ -110,7 +98,10 @@ class MultiInstance(Activity):
 
     def resume(self, move: Move, activation: Activation) -> None:
         """Start the next iteration."""
-        self._spawn(move, activation)
+        if activation.role == "iteration":
+            super().resume(move, activation)
+        else:
+            self._spawn(move, activation)
 
     def _left(self, move: Move, activation: Activation) -> tuple[Any] | None:
         if self.loop.output_collection is None:
@@ -134,31 +125,3 @@ class MultiInstance(Activity):
                 move.terminate(found)
         host.detail = {}
         self.leave(move, host)
-
-    def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
-        """Hand an iteration's event to the inner activity."""
-        if activation.role == "iteration":
-            self.inner.event(move, activation, event)
-        else:
-            super().event(move, activation, event)
-
-    def retry(self, move: Move, activation: Activation) -> None:
-        """Hand an iteration's incident to the inner activity."""
-        if activation.role == "iteration":
-            self.inner.retry(move, activation)
-        else:
-            super().retry(move, activation)
-
-    def recover(self, move: Move, activation: Activation) -> None:
-        """Hand an iteration to the inner activity."""
-        self.inner.recover(move, activation)
-
-    def leave(self, move: Move, activation: Activation) -> None:
-        """Let an iteration or the whole activity end."""
-        if activation.role == "iteration":
-            self.inner.leave(move, activation)
-        else:
-            super().leave(move, activation)
-
-    def _map_outputs(self, move: Move, activation: Activation) -> None:
-        """Map nothing: each iteration has done it."""

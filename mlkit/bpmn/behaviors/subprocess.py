@@ -1,12 +1,13 @@
-"""The embedded sub-process (BPMN 2.0.2, 13.3.4)."""
+"""Sub-processes (BPMN 2.0.2, 13.3.4) and what they have in common with all that has an inside."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlkit.bpmn.behaviors import compensation
 from mlkit.bpmn.behaviors.activity import Activity
 from mlkit.bpmn.model import FlowNode, Scope
-from mlkit.bpmn.state import Activation
+from mlkit.bpmn.state import Activation, Done
 from mlkit.bpmn.state import Scope as RunningScope
 
 if TYPE_CHECKING:
@@ -16,19 +17,56 @@ if TYPE_CHECKING:
 class SubProcess(Activity):
     """An activity with a scope inside."""
 
+    @property
+    def inside(self) -> Scope:
+        """The definition of the inside."""
+        assert self.node.body is not None
+        return self.node.body
+
     def execute(self, move: Move, activation: Activation) -> None:
         """Put a token on each of the inner entry nodes."""
-        body = self.node.body
-        assert body is not None
-        entries = entry_nodes(body)
-        parent = move.variables(activation)
-        scope = RunningScope(move.state.next_id(), body.id, parent, activation.id)
-        move.state.scopes[scope.id] = scope
-        activation.body = scope.id
+        scope = self.open(move, activation)
+        entries = entry_nodes(self.inside)
         scope.live = len(entries)
         for node in entries:
-            if scope.id in move.state.scopes:
+            if scope.id in move.state.scopes and not scope.interrupted:
                 move.graph.behaviors[node.id].try_enter(move, scope)
+
+    def open(self, move: Move, activation: Activation) -> RunningScope:
+        """Make the scope of the inside, with its data, and arm its event sub-processes.
+
+        Raises:
+            BadData: What an event sub-process waits for cannot be evaluated.
+        """
+        parent = move.variables(activation)
+        scope = RunningScope(move.state.next_id(), self.inside.id, parent, activation.id)
+        scope.variables = dict.fromkeys(self.inside.declared)
+        activation.body = scope.id
+        move.open(scope)
+        return scope
+
+    def finish(self, move: Move, activation: Activation, scope: RunningScope) -> None:
+        """Leave, once no token is left inside."""
+        self.close(move, activation, scope)
+        self.leave(move, activation)
+
+    def close(self, move: Move, activation: Activation, scope: RunningScope) -> None:
+        """Remove the scope of the inside; keep what can be compensated later."""
+        own = any(
+            each.awaited.of_kind("compensate")
+            for each in move.graph.triggers.get(self.inside.id, ())
+        )
+        if scope.done or own or self.compensable:
+            local = move.state.scopes.get(activation.local)
+            variables = {**(local.variables if local else {}), **scope.variables}
+            if activation.role != "compensation":
+                compensation.keep(move, activation, Done(self.id, variables, scope.done))
+        move.clear(scope)
+        del move.state.scopes[scope.id]
+        activation.body = 0
+
+    def record(self, move: Move, activation: Activation) -> None:
+        """Keep nothing: closing the inside has done it."""
 
 
 def entry_nodes(body: Scope) -> list[FlowNode]:
@@ -42,4 +80,5 @@ def entry_nodes(body: Scope) -> list[FlowNode]:
 def begins_alone(node: FlowNode) -> bool:
     """Say whether a node without a start event before it gets a token of its own."""
     link = node.event is not None and node.event.kind == "link"
-    return not node.incoming and node.attached_to is None and not link
+    apart = link or node.triggered or node.compensates or node.attached_to is not None
+    return not node.incoming and not apart

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlkit.bpmn.behaviors import errors
+from mlkit.bpmn.behaviors import compensation, errors
 from mlkit.bpmn.behaviors.activity import Activity
 from mlkit.bpmn.behaviors.behavior import Behavior
 from mlkit.bpmn.events import Effect, Signal
-from mlkit.bpmn.model import EventDefinition
-from mlkit.bpmn.state import Activation, Scope
+from mlkit.bpmn.model import EventDefinition, FlowNode
+from mlkit.bpmn.state import Activation, Post, Scope
 
 if TYPE_CHECKING:
     from mlkit.bpmn.move import Move
@@ -20,25 +20,28 @@ class ThrowEvent(Behavior):
 
     def enter(self, move: Move, scope: Scope) -> None:
         """Throw, then go on; a link goes on at its target."""
-        event = self.node.event
-        if event is None or event.kind == "none":
+        event = self.awaited
+        if event.kind == "none":
             super().enter(move, scope)
         elif event.kind == "link":
             move.passed(self, scope)
             move.queue.append((scope, self.id))
+        elif event.of_kind("compensate"):
+            thrown = prepare(move, scope.id, self.node)
+            if release(move, scope, self.node, thrown):
+                undo(move, self, scope)
         else:
-            self._throw(move, scope, event)
+            self._throw(move, scope)
 
-    def _throw(self, move: Move, scope: Scope, event: EventDefinition) -> None:
+    def _throw(self, move: Move, scope: Scope) -> None:
         flows = self.choose(move, scope)
-        thrown = prepare(move, scope.id, event)
+        thrown = prepare(move, scope.id, self.node)
         move.passed(self, scope)
         # The token moves on first: what catches the event may end this scope.
         scope.live += len(flows)
         for flow in flows:
             move.queue.append((scope, flow))
-        release(move, scope, event, thrown)
-        if scope.id in move.state.scopes and scope.live:
+        if release(move, scope, self.node, thrown):
             scope.live -= 1
             if scope.live == 0:
                 move.finish(scope)
@@ -49,35 +52,73 @@ class SendTask(Activity):
 
     def execute(self, move: Move, activation: Activation) -> None:
         """Send."""
-        event = self.node.event
-        if event is not None:
-            thrown = prepare(move, move.variables(activation), event)
-            release(move, move.state.scopes[activation.scope], event, thrown)
+        if self.node.event is not None:
+            scope = move.state.scopes[activation.scope]
+            release(move, scope, self.node, prepare(move, move.variables(activation), self.node))
         self.leave(move, activation)
 
 
-def prepare(move: Move, scope: int, event: EventDefinition) -> tuple[str, str]:
-    """Evaluate the name (or code) and the key of what is thrown.
+def undo(move: Move, behavior: Behavior, scope: Scope) -> None:
+    """Compensate; the token goes on after the last handler."""
+    thrower = move.activate(behavior, scope)
+    (event,) = behavior.awaited.of_kind("compensate")[:1]
+    compensation.begin(move, thrower, compensation.home(move, scope), event.activity)
+
+
+class Outgoing(NamedTuple):
+    """What one definition of an event throws, evaluated."""
+
+    event: EventDefinition
+    name: str
+    key: str
+    variables: dict[str, Any]
+
+
+def prepare(move: Move, scope: int, node: FlowNode) -> list[Outgoing]:
+    """Evaluate the names, keys and contents of what a node throws.
 
     Raises:
         BadData: An expression fails.
     """
+    if node.event is None:
+        return []
+    return [_prepare(move, scope, node, each) for each in node.event.parts or (node.event,)]
+
+
+def _prepare(move: Move, scope: int, node: FlowNode, event: EventDefinition) -> Outgoing:
     if event.kind in ("error", "escalation"):
-        return event.code or "", ""
+        return Outgoing(event, event.code or "", "", {})
     key = move.state.key if event.expression is None else move.text(event.expression, scope)
-    return move.text(event.name, scope), key
-
-
-def release(move: Move, scope: Scope, event: EventDefinition, thrown: tuple[str, str]) -> None:
-    """Throw: to the runner, to who listens in this instance, or outwards."""
-    name, key = thrown
+    variables = {}
     if event.kind == "message":
-        move.effects.append(Effect("send", 0, name, key))
-    elif event.kind == "signal":
-        move.effects.append(Effect("broadcast", 0, name))
-        broadcast(move, Signal(name))
-    elif event.kind == "escalation":
-        errors.escalate(move, scope, name)
+        variables = {name: move.evaluate(each, scope) for name, each in node.inputs}
+    return Outgoing(event, move.text(event.name, scope), key, variables)
+
+
+def release(move: Move, scope: Scope, node: FlowNode, thrown: list[Outgoing]) -> bool:
+    """Throw messages, signals and escalations; say whether the scope has outlived it."""
+    interrupted = scope.interrupted
+    for each in thrown:
+        if each.event.kind == "message":
+            _send(move, node, each)
+        elif each.event.kind == "signal":
+            move.effects.append(Effect("broadcast", 0, each.name))
+            broadcast(move, Signal(each.name))
+        elif each.event.kind == "escalation":
+            errors.escalate(move, scope, each.name)
+        here = move.state.scopes.get(scope.id) is scope and scope.interrupted == interrupted
+        if not here or not scope.live:
+            return False
+    return True
+
+
+def _send(move: Move, node: FlowNode, message: Outgoing) -> None:
+    if node.recipients:
+        recipients = list(node.recipients)
+        move.state.posts.append(Post(recipients, message.name, message.key, message.variables))
+    else:
+        content = message.variables
+        move.effects.append(Effect("send", 0, message.name, message.key, variables=content))
 
 
 def broadcast(move: Move, signal: Signal) -> None:

@@ -10,9 +10,15 @@ from typing import Any
 from mlkit.bpmn.expressions import feel, juel, python
 from mlkit.bpmn.expressions.evaluator import Evaluator, Lookup
 from mlkit.bpmn.expressions.functions import KNOWN
-from mlkit.bpmn.expressions.tree import MAX_DEPTH, MAX_LENGTH, ExpressionError, Node
+from mlkit.bpmn.expressions.tree import (
+    MAX_DEPTH,
+    MAX_LENGTH,
+    ExpressionError,
+    Node,
+    UnknownVariable,
+)
 
-__all__ = ["Expression", "ExpressionError", "Lookup"]
+__all__ = ["Expression", "ExpressionError", "Lookup", "UnknownVariable"]
 
 _PARSERS = {"python": python.parse, "juel": juel.parse, "feel": feel.parse}
 

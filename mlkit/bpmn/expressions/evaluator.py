@@ -8,7 +8,7 @@ from typing import Any
 
 from mlkit.bpmn.expressions.dialects import DIALECTS, OperationError, kind
 from mlkit.bpmn.expressions.functions import call
-from mlkit.bpmn.expressions.tree import ExpressionError, Node
+from mlkit.bpmn.expressions.tree import ExpressionError, Node, UnknownVariable
 
 MAX_WORK = 100_000
 Lookup = Callable[[str], Any]
@@ -72,7 +72,7 @@ def _name(run: Evaluator, node: Node) -> Any:
         if run.dialect.missing_is_null:
             return None
         problem = f"there is no variable {node.value!r}"
-        raise ExpressionError(run.text, node.position, problem) from None
+        raise UnknownVariable(run.text, node.position, problem) from None
 
 
 def _compare(run: Evaluator, node: Node) -> Any:

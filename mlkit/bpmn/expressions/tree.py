@@ -25,6 +25,10 @@ class ExpressionError(BadData):
         self.problem = problem
 
 
+class UnknownVariable(ExpressionError):
+    """A name that no variable has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One operation of an expression.
