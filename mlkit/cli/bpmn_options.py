@@ -107,14 +107,6 @@ def _who(each: dict[str, Any]) -> str:
     return each["assignee"] or ", ".join([*each["users"], *each["groups"]]) or "anybody"
 
 
-def split_task(task: str) -> tuple[str, str]:
-    """Split `INSTANCE/TASK`."""
-    instance, slash, rest = task.partition("/")
-    if not slash or not rest:
-        raise UsageError(f"{task!r}: expected INSTANCE/TASK", hint="see `mlkit bpmn tasks`")
-    return instance, rest
-
-
 def ago(at: float) -> str:
     """Write how long ago something was."""
     seconds = max(0, int(time.time() - at))

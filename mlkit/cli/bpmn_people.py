@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlkit.cli.bpmn_instances import is_open, send_event
-from mlkit.cli.bpmn_options import STATE, State, ago, pairs, split_task
+from mlkit.cli.bpmn_options import STATE, State, ago, pairs
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 from mlkit.errors import BadData
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from mlkit.bpmn.session import Session
     from mlkit.bpmn.tasks import Task
 
-TaskName = Annotated[str, typer.Argument(metavar="INSTANCE/TASK", help="As `tasks` lists it.")]
+TaskName = Annotated[
+    str,
+    typer.Argument(metavar="TASK", help="As `tasks` lists it, or the id of its element."),
+]
 Values = Annotated[
     list[str], typer.Option("--set", metavar="K=V", help="A value; JSON keeps its type.")
 ]
@@ -100,18 +103,29 @@ def reject(
 
 
 def _finish(context: typer.Context, task: str, values: Any, state: Path, json: bool) -> None:
-    from mlkit.bpmn import tasks
     from mlkit.bpmn.events import Complete
     from mlkit.bpmn.session import Session, packed_variables
 
-    instance, wanted = split_task(task)
     with Session(state) as session:
-        row = session.journal.find(instance)
-        found = tasks.choose(session.tasks(row), wanted)
+        row, found = _waiting_task(session, task)
         given = values(found)
         plain = {name: value for name, value in given.items() if not isinstance(value, dict)}
         event = Complete(found.activation, {**given, **packed_variables(plain)})
     send_event(context, row.id, event, state, json)
+
+
+def _waiting_task(session: Session, name: str) -> tuple[Row, Task]:
+    """Find the task that is meant by `INSTANCE/TASK`, or by its element's id alone."""
+    from mlkit.bpmn import tasks
+
+    instance, slash, wanted = name.partition("/")
+    if slash:
+        rows = [session.journal.find(instance)]
+    else:
+        rows, wanted = [each for each in session.journal.rows() if is_open(each)], name
+    waiting = [(row, task) for row in rows for task in session.tasks(row)]
+    task = tasks.choose([each for _, each in waiting], wanted)
+    return next(row for row, each in waiting if each is task), task
 
 
 def message(

@@ -19,6 +19,7 @@ class RootGroup(LazyGroup):
     """The groups of `mlkit`; one that is not listed here has not landed."""
 
     members: ClassVar[dict[str, tuple[str, str]]] = {
+        "bandit": ("mlkit.cli.bandit:app", "Fit, inspect and serve Thompson-sampling bandits."),
         "bpmn": ("mlkit.cli.bpmn:app", "Run BPMN diagrams as durable pipelines."),
         "doctor": ("mlkit.cli.doctor:app", "Show what this machine offers each workload."),
     }
@@ -79,7 +80,7 @@ def root(
 def main() -> None:
     """Run `mlkit` and leave with the documented exit code."""
     try:
-        app()
+        app(prog_name="mlkit")
     except Exception as bug:  # what is not an MlkitError is a defect of ours: exit 70
         Output(debug="--debug" in sys.argv).fail(bug)
 

@@ -220,6 +220,17 @@ def test_lint_lists_all_problems_and_list_shows_instances(mlkit, tmp_path, diagr
     assert "completed" in mlkit("show", row["instance"][:4]).stdout
 
 
+def test_a_task_is_named_by_its_element_where_one_instance_waits_at_it(mlkit, tmp_path, diagram):
+    path = write(tmp_path, diagram, ENDS + '<userTask id="check"/>', "s>check check>e")
+    mlkit("run", path)
+    assert mlkit("approve", "check").returncode == 0
+    mlkit("run", path)
+    mlkit("run", path)
+    both = mlkit("approve", "check")
+    assert both.returncode == 66
+    assert "several tasks of 'check'" in both.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
@@ -227,7 +238,7 @@ def test_lint_lists_all_problems_and_list_shows_instances(mlkit, tmp_path, diagr
         (["show", "abc"], 66, "no journal"),
         (["run", "x", "--var", "novalue"], 2, "expected NAME=VALUE"),
         (["run", "x", "--clock", "lunar"], 2, "lunar"),
-        (["approve", "abc"], 2, "INSTANCE/TASK"),
+        (["approve", "abc"], 66, "no journal"),
     ],
 )
 def test_wrong_use_is_a_one_line_error(mlkit, arguments, code, text):

@@ -1,0 +1,58 @@
+# make demo   build, install and run the main job of every workload on the bundled examples
+# make test   run the test suite (under 10 minutes)
+# make test-all   the same and the tests marked slow
+# make dev    an editable install with the tools that CONTRIBUTING.md names
+# make check  formatting, lint, types
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/pytest
+SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp mlkit -type f -not -name '*.pyc' 2>/dev/null)
+
+.PHONY: demo test test-all test-slow dev check reference system-packages clean
+
+demo: $(VENV)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
+
+test: $(VENV)/.installed-test system-packages
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/.installed-test system-packages
+	$(PYTEST) -m slow
+
+test-all: $(VENV)/.installed-test system-packages
+	$(PYTEST)
+
+dev: $(BIN)/python
+	$(BIN)/pip install --quiet scikit-build-core 'pybind11>=3.0,<4' cmake ninja
+	$(BIN)/pip install --quiet --no-build-isolation --config-settings=cmake.define.MLKIT_WERROR=ON --editable '.[dev]'
+	touch $(VENV)/.installed $(VENV)/.installed-test
+	$(BIN)/pre-commit install
+
+check:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+reference: $(VENV)/.installed
+	$(BIN)/python -m mlkit.cli.reference > docs/cli.md
+
+# A missing package is counted by the tests that skip for it; with MLKIT_REQUIRE_ALL it is an error.
+system-packages:
+	@bash .ci/system-packages system-packages.txt
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+
+$(VENV)/.installed: $(SOURCES) | $(BIN)/python
+	$(BIN)/pip install --quiet .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install --quiet '.[test]'
+	touch $@
+
+clean:
+	rm -rf build dist $(VENV)

@@ -1,0 +1,34 @@
+// The sampler's kernel, compiled once for each instruction set.
+#include "beta/kernel.hpp"
+
+#include "beta/block.hpp"
+#if defined(MLKIT_ISA_avx512)
+#include "beta/lanes_avx512.hpp"
+#elif defined(MLKIT_ISA_avx2)
+#include "beta/lanes_avx2.hpp"
+#endif
+
+namespace mlkit::beta::MLKIT_ISA {
+namespace {
+
+#if defined(MLKIT_ISA_avx512)
+using Vector = Avx512;
+#elif defined(MLKIT_ISA_avx2)
+using Vector = Avx2;
+#elif defined(MLKIT_ISA_wide)  // built by the tests: the lanes of AVX-512 on any machine
+using Vector = Lanes<8>;
+#else
+using Vector = Lanes<2>;
+#endif
+
+}  // namespace
+
+void sample(Key key, std::uint64_t offset, const double* a, const double* b, double* out,
+            std::size_t count) {
+  for (std::size_t at = 0; at < count; at += block_size) {
+    const std::size_t length = count - at < block_size ? count - at : block_size;
+    Block<Vector>(key, offset + at).draw(a + at, b + at, out + at, length);
+  }
+}
+
+}  // namespace mlkit::beta::MLKIT_ISA

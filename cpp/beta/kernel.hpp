@@ -1,0 +1,20 @@
+// The kernels that sampler.cpp chooses from.
+#pragma once
+
+#include "beta/sampler.hpp"
+
+#define MLKIT_DECLARE_KERNEL(isa)                                                          \
+  namespace isa {                                                                          \
+  void sample(Key key, std::uint64_t offset, const double* a, const double* b, double* out, \
+              std::size_t count);                                                          \
+  }
+
+namespace mlkit::beta {
+
+MLKIT_DECLARE_KERNEL(baseline)
+#if defined(__x86_64__)
+MLKIT_DECLARE_KERNEL(avx2)
+MLKIT_DECLARE_KERNEL(avx512)
+#endif
+
+}  // namespace mlkit::beta

@@ -1,0 +1,81 @@
+#include "beta/sampler.hpp"
+
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
+#include "beta/kernel.hpp"
+#include "simd/simd.hpp"
+
+namespace mlkit::beta {
+
+namespace {
+
+// Other libraries may leave a thread rounding oddly or flushing subnormals to zero.
+class DefaultArithmetic {
+#if defined(__SSE2__)
+ public:
+  DefaultArithmetic() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
+  ~DefaultArithmetic() { _mm_setcsr(saved_); }
+  DefaultArithmetic(const DefaultArithmetic&) = delete;
+  DefaultArithmetic& operator=(const DefaultArithmetic&) = delete;
+
+ private:
+  unsigned saved_;
+#endif
+};
+
+using Kernel = decltype(&baseline::sample);
+
+Kernel selected_kernel() {
+  switch (simd::selected()) {
+#if defined(__x86_64__)
+    case simd::Isa::avx512: return avx512::sample;
+    case simd::Isa::avx2: return avx2::sample;
+#endif
+    default: return baseline::sample;
+  }
+}
+
+bool is_parameter(double value) {
+  return value >= smallest_parameter && value <= largest_parameter;  // false for NaN
+}
+
+std::uint64_t split_mix(std::uint64_t value) {
+  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  value = (value ^ (value >> 27)) * 0x94d049bb133111ebULL;
+  return value ^ (value >> 31);
+}
+
+}  // namespace
+
+// Two words of SplitMix64 (Steele, Lea and Flood 2014).
+Key key_from_seed(std::uint64_t seed) {
+  constexpr std::uint64_t gamma = 0x9e3779b97f4a7c15ULL;
+  return {{split_mix(seed + gamma), split_mix(seed + 2 * gamma)}};
+}
+
+void sample(Key key, std::uint64_t offset, const double* a, const double* b, double* out,
+            std::size_t count) {
+  const Kernel kernel = selected_kernel();
+  const DefaultArithmetic arithmetic;
+  kernel(key, offset, a, b, out, count);
+}
+
+std::size_t first_invalid(const double* values, std::size_t count) {
+  constexpr std::size_t stride = 1024;
+  for (std::size_t begin = 0; begin < count; begin += stride) {
+    const std::size_t end = count - begin < stride ? count : begin + stride;
+    std::int64_t bad = 0;  // as wide as a double, so that compilers vectorize the loop
+    for (std::size_t i = begin; i < end; ++i) {
+      bad |= values[i] >= smallest_parameter ? 0 : -1;
+      bad |= values[i] <= largest_parameter ? 0 : -1;
+    }
+    if (bad == 0) continue;
+    for (std::size_t i = begin; i < end; ++i)
+      if (!is_parameter(values[i])) return i;
+  }
+  return count;
+}
+
+}  // namespace mlkit::beta

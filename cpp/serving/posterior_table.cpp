@@ -1,0 +1,289 @@
+// Making a table, and reading and changing single posteriors.
+#include "serving/posterior_table.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+namespace mlkit::serving {
+namespace {
+
+double clamped(double parameter) {
+  return std::clamp(parameter, beta::smallest_parameter, beta::largest_parameter);
+}
+
+std::uint32_t as_count(double pulls) {
+  constexpr double most = std::numeric_limits<std::uint32_t>::max();
+  return static_cast<std::uint32_t>(std::min(std::round(pulls), most));
+}
+
+[[noreturn]] void refuse(const char* what, std::uint64_t capacity) {
+  throw TableFull("the posterior table is full: it has room for " + std::to_string(capacity) +
+                  " " + what);
+}
+
+}  // namespace
+
+PosteriorTable PosteriorTable::create(const std::string& path, const Sizes& capacity, Prior prior,
+                                      double shrinkage) {
+  const Header header = make_header(capacity, prior, shrinkage);
+  MappedFile file = MappedFile::create(path, Layout(capacity).bytes);
+  std::memcpy(file.data(), &header, sizeof header);
+  return {std::move(file), header};
+}
+
+PosteriorTable PosteriorTable::open(const std::string& path) {
+  MappedFile file = MappedFile::open(path);
+  check_file(file.data(), file.size(), path);
+  Header header;
+  std::memcpy(&header, file.data(), sizeof header);
+  return {std::move(file), header};
+}
+
+PosteriorTable::PosteriorTable(MappedFile file, const Header& header)
+    : file_(std::move(file)),
+      capacity_(header.capacity),
+      prior_(header.prior),
+      shrinkage_(header.shrinkage),
+      hash_(header.keys),
+      layout_(header.capacity),
+      arm_index_(section<std::uint64_t>(layout_.arm_index), HashIndex::slots_for(capacity_.arms)),
+      context_index_(section<std::uint64_t>(layout_.context_index),
+                     HashIndex::slots_for(capacity_.contexts)),
+      pair_index_(section<std::uint64_t>(layout_.posterior_index),
+                  HashIndex::slots_for(capacity_.posteriors)),
+      arms_(section<ArmRecord>(layout_.arms)),
+      pairs_(section<PosteriorRecord>(layout_.posteriors)),
+      pair_pulls_(section<std::uint32_t>(layout_.pulls)),
+      ids_(file_.data() + layout_.ids) {}
+
+Sizes PosteriorTable::used() const {
+  const Sizes& used = header().used;
+  return {std::min(acquire(used.arms), capacity_.arms),
+          std::min(acquire(used.contexts), capacity_.contexts),
+          std::min(acquire(used.posteriors), capacity_.posteriors), acquire(used.id_bytes)};
+}
+
+std::string_view PosteriorTable::id(std::uint32_t unit) const {
+  if (unit >= layout_.id_units) return {};
+  const std::byte* start = ids_ + unit * Layout::id_unit;
+  std::uint16_t length;
+  std::memcpy(&length, start, sizeof length);
+  if (length > max_id_bytes || unit + Layout::units_of(length) > layout_.id_units) return {};
+  return {reinterpret_cast<const char*>(start + sizeof length), length};
+}
+
+std::string_view PosteriorTable::arm_id(std::uint32_t arm) const {
+  const ArmRecord* record = arm_record(arm);
+  return record ? id(record->id) : std::string_view();
+}
+
+PosteriorTable::Number PosteriorTable::find_arm(std::uint64_t hash, std::string_view wanted) const {
+  return arm_index_.find(hash, [&](Number arm) { return has_id(arm, wanted); });
+}
+
+PosteriorTable::Number PosteriorTable::find_live_arm(std::string_view wanted) const {
+  const Number arm = find_arm(hash_(wanted), wanted);
+  return is_live(arm) ? arm : 0;
+}
+
+PosteriorTable::Number PosteriorTable::find_context(std::uint64_t hash,
+                                                    std::string_view wanted) const {
+  return context_index_.find(hash, [&](Number context) { return id(context) == wanted; });
+}
+
+PosteriorTable::Number PosteriorTable::find_pair(std::uint64_t hash, Pair pair) const {
+  return pair_index_.find(hash, [&](Number number) {
+    const PosteriorRecord* record = pair_record(number);
+    return record && record->context == pair.context && record->arm == pair.arm;
+  });
+}
+
+std::optional<Posterior> PosteriorTable::pair_at(Number number) const {
+  const PosteriorRecord* record = pair_record(number);
+  if (!record) return std::nullopt;
+  const double a = read(record->a), b = read(record->b);
+  if (!valid_parameter(a) || !valid_parameter(b)) return std::nullopt;
+  return Posterior{a, b, static_cast<double>(read(pair_pulls_[number - 1u]))};
+}
+
+std::optional<Posterior> PosteriorTable::arm(std::string_view wanted) const {
+  const ArmRecord* record = arm_record(find_live_arm(wanted));
+  if (!record) return std::nullopt;
+  return Posterior{read(record->a), read(record->b), read(record->pulls)};
+}
+
+std::optional<Posterior> PosteriorTable::pair(std::string_view context,
+                                              std::string_view arm) const {
+  const Pair pair{find_context(hash_(context), context), find_live_arm(arm)};
+  if (!pair.context || !pair.arm) return std::nullopt;
+  return pair_at(find_pair(hash_(pair.context, pair.arm), pair));
+}
+
+std::vector<NamedPosterior> PosteriorTable::arms(std::optional<std::string_view> after,
+                                                 std::size_t limit) const {
+  std::vector<NamedPosterior> found;
+  visit_arms([&](std::string_view arm, Posterior posterior) {
+    if (!after || arm > *after) found.push_back({arm, posterior});
+  });
+  const auto cut = found.begin() + static_cast<std::ptrdiff_t>(std::min(limit, found.size()));
+  std::partial_sort(found.begin(), cut, found.end(),
+                    [](const auto& x, const auto& y) { return x.arm < y.arm; });
+  found.erase(cut, found.end());
+  return found;
+}
+
+std::vector<std::string_view> PosteriorTable::removed_arms() const {
+  std::vector<std::string_view> removed;
+  const std::uint64_t count = used().arms;
+  for (Number arm = 1; arm <= count; ++arm) {
+    const std::string_view name = arm_id(arm);
+    if (!is_live(arm) && find_arm(hash_(name), name) == arm) removed.push_back(name);
+  }
+  return removed;
+}
+
+void PosteriorTable::require_room(const Sizes& more) const {
+  if (!file_.writable()) throw std::runtime_error("the posterior table is open for reading only");
+  const Sizes now = used();
+  if (now.arms + more.arms > capacity_.arms) refuse("arms", capacity_.arms);
+  if (now.contexts + more.contexts > capacity_.contexts) refuse("contexts", capacity_.contexts);
+  if (now.posteriors + more.posteriors > capacity_.posteriors)
+    refuse("(context, arm) posteriors", capacity_.posteriors);
+  if (now.id_bytes + more.id_bytes > capacity_.id_bytes)
+    refuse("bytes of ids", capacity_.id_bytes);
+}
+
+std::uint32_t PosteriorTable::add_id(std::string_view text) {
+  const auto length = static_cast<std::uint16_t>(text.size());
+  const std::uint32_t unit = next_id_unit_;
+  std::byte* start = ids_ + unit * Layout::id_unit;
+  std::memcpy(start, &length, sizeof length);
+  std::memcpy(start + sizeof length, text.data(), length);
+  next_id_unit_ += static_cast<std::uint32_t>(Layout::units_of(length));
+  publish(header().used.id_bytes, header().used.id_bytes + length);
+  return unit;
+}
+
+PosteriorTable::Number PosteriorTable::add_arm_record(std::uint32_t id_unit, Posterior posterior) {
+  std::uint64_t& count = header().used.arms;
+  const auto arm = static_cast<Number>(count + 1);
+  const std::string_view text = id(id_unit);
+  ArmRecord& record = arms_[count];
+  record = {posterior.a, posterior.b, posterior.pulls, id_unit, 1,
+            static_cast<std::uint16_t>(text.size()), {}};
+  text.copy(record.id_start, sizeof record.id_start);
+  publish(count, count + 1);
+  return arm;
+}
+
+PosteriorTable::Number PosteriorTable::add_arm(std::uint64_t hash, std::string_view text,
+                                               Posterior posterior) {
+  const Number arm = add_arm_record(add_id(text), posterior);
+  arm_index_.insert(hash, arm);
+  return arm;
+}
+
+PosteriorTable::Number PosteriorTable::add_context(std::uint64_t hash, std::string_view text) {
+  const Number context = add_id(text);
+  context_index_.insert(hash, context);
+  publish(header().used.contexts, header().used.contexts + 1);
+  return context;
+}
+
+PosteriorTable::Number PosteriorTable::add_pair(std::uint64_t hash, Pair pair,
+                                                Posterior posterior) {
+  std::uint64_t& count = header().used.posteriors;
+  const auto number = static_cast<Number>(count + 1);
+  pairs_[count] = {pair.context, pair.arm, posterior.a, posterior.b};
+  pair_pulls_[count] = as_count(posterior.pulls);
+  pair_index_.insert(hash, number);
+  publish(count, count + 1);
+  return number;
+}
+
+void PosteriorTable::put_arm(std::string_view text, Posterior posterior) {
+  const std::uint64_t hash = hash_(text);
+  const Number arm = find_arm(hash, text);
+  require_room({is_live(arm) ? 0u : 1u, 0, 0, arm ? 0 : text.size()});
+  if (is_live(arm)) {
+    ArmRecord& record = *arm_record(arm);
+    write(record.a, posterior.a);
+    write(record.b, posterior.b);
+    write(record.pulls, posterior.pulls);
+  } else if (arm) {
+    // A record of its own, so that the pairs of the removed arm stay hidden.
+    const Number fresh = add_arm_record(arm_record(arm)->id, posterior);
+    arm_index_.replace(hash, fresh, [arm](Number number) { return number == arm; });
+  } else {
+    add_arm(hash, text, posterior);
+  }
+}
+
+bool PosteriorTable::remove_arm(std::string_view text) {
+  require_room({});
+  ArmRecord* record = arm_record(find_live_arm(text));
+  if (record) publish(record->live, std::uint16_t{0});
+  return record != nullptr;
+}
+
+void PosteriorTable::put_pair(std::string_view context, std::string_view arm_text,
+                              Posterior posterior) {
+  const Number arm = find_live_arm(arm_text);
+  if (!arm) throw std::invalid_argument("the arm of the pair is not in the table");
+  const std::uint64_t context_hash = hash_(context);
+  Pair pair{find_context(context_hash, context), arm};
+  const Number number = pair.context ? find_pair(hash_(pair.context, arm), pair) : 0;
+  require_room({0, pair.context ? 0u : 1u, number ? 0u : 1u, pair.context ? 0 : context.size()});
+  if (!pair.context) pair.context = add_context(context_hash, context);
+  if (!number) {
+    add_pair(hash_(pair.context, arm), pair, posterior);
+    return;
+  }
+  write(pair_record(number)->a, posterior.a);
+  write(pair_record(number)->b, posterior.b);
+  write(pair_pulls_[number - 1u], as_count(posterior.pulls));
+}
+
+bool PosteriorTable::add_reward(std::optional<std::string_view> context, std::string_view text,
+                                double reward) {
+  const std::uint64_t arm_hash = hash_(text);
+  const std::uint64_t context_hash = context ? hash_(*context) : 0;
+  Number arm = find_arm(arm_hash, text);
+  if (arm && !is_live(arm)) return false;
+  Pair pair{context ? find_context(context_hash, *context) : 0, arm};
+  Number number = arm && pair.context ? find_pair(hash_(pair.context, arm), pair) : 0;
+
+  const bool new_context = context && !pair.context;
+  require_room({arm ? 0u : 1u, new_context ? 1u : 0u, context && !number ? 1u : 0u,
+                (arm ? 0 : text.size()) + (new_context ? context->size() : 0)});
+  if (!arm) pair.arm = arm = add_arm(arm_hash, text, {prior_.a, prior_.b, 0});
+  if (new_context) pair.context = add_context(context_hash, *context);
+  ArmRecord& record = *arm_record(arm);
+  if (context) {
+    if (!number) number = add_pair(hash_(pair.context, arm), pair, start_of_pair(record));
+    add_to_pair(number, reward);
+  }
+  write(record.a, clamped(record.a + reward));
+  write(record.b, clamped(record.b + (1 - reward)));
+  write(record.pulls, record.pulls + 1);
+  return true;
+}
+
+Posterior PosteriorTable::start_of_pair(const ArmRecord& arm) const {
+  // As mlkit.bandit.posterior.shrunk: not 1 - mean, which is 0 when the mean rounds to 1.
+  const double counts = arm.a + arm.b;
+  return {clamped(shrinkage_ * arm.a / counts), clamped(shrinkage_ * arm.b / counts), 0};
+}
+
+void PosteriorTable::add_to_pair(Number number, double reward) {
+  PosteriorRecord& pair = *pair_record(number);
+  std::uint32_t& pulls = pair_pulls_[number - 1u];
+  write(pair.a, clamped(pair.a + reward));
+  write(pair.b, clamped(pair.b + (1 - reward)));
+  if (pulls != std::numeric_limits<std::uint32_t>::max()) write(pulls, pulls + 1);
+}
+
+}  // namespace mlkit::serving

@@ -1,0 +1,174 @@
+"""CSV read as a stream of Arrow batches of text, with the line of a row found when needed."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.csv
+
+from mlkit.errors import BadData, InputMissing
+
+STANDARD_STREAM = "-"
+_HEADER_BYTES = 1 << 16
+_BLOCK_BYTES = 1 << 23
+OnBadRow = Callable[[str, Callable[[], str]], None]
+"""Takes what is wrong with a row, and a function that finds its place."""
+Place = Callable[[int], str]
+"""Names the place of a row (0 is the first) in a file: `p.csv: line 2`."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, or standard input for `-`.
+
+    Raises:
+        InputMissing: The file cannot be read.
+    """
+    if str(path) == STANDARD_STREAM:
+        yield sys.stdin.buffer
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise InputMissing(f"{path}: cannot be read: {error.strerror}") from error
+    with file:
+        yield file
+
+
+class HashingReader(io.RawIOBase):
+    """A stream that hashes what passes through.
+
+    Attributes:
+        sha256: The hash of the bytes read so far.
+        bytes_read: Their number.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+        self.bytes_read = 0
+
+    def readable(self) -> bool:
+        """Say that this stream can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes into a buffer."""
+        count = self._file.readinto(buffer)  # type: ignore[attr-defined]
+        self.sha256.update(memoryview(buffer)[:count])
+        self.bytes_read += count
+        return int(count)
+
+
+def text_of(stream: io.RawIOBase) -> io.BufferedReader[Any]:
+    """Decompress a stream if it begins as gzip does, and buffer it."""
+    buffered = io.BufferedReader(stream, _HEADER_BYTES)
+    if buffered.peek(2)[:2] != b"\x1f\x8b":
+        return buffered
+    return io.BufferedReader(gzip.GzipFile(fileobj=buffered), _HEADER_BYTES)
+
+
+def column_names(text: io.BufferedReader[Any], path: Path) -> list[str]:
+    """Read the names in the first line of a CSV, which stays unread.
+
+    Raises:
+        BadData: There is no first line, or it is not UTF-8.
+    """
+    line = text.peek(_HEADER_BYTES).lstrip(b"\r\n").split(b"\n")[0]
+    try:
+        names = next(csv.reader([line.decode("utf-8-sig")]), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadData(f"{path}: line 1: no UTF-8 text: {error}") from error
+    if not names:
+        raise BadData(f"{path}: empty", hint="the first line of a CSV names the columns")
+    return names
+
+
+def read_batches(
+    text: io.BufferedReader[Any],
+    path: Path,
+    columns: Sequence[str],
+    *,
+    types: dict[str, pa.DataType] | None = None,
+    on_bad_row: OnBadRow,
+) -> Iterator[pa.RecordBatch]:
+    """Read columns of a CSV as text; an empty field that is not quoted is null.
+
+    Args:
+        text: The file from its first line on.
+        path: Its name, for errors.
+        columns: The columns to read.
+        types: Their Arrow types; text where not given.
+        on_bad_row: Called for a row with too few or too many fields, which is then skipped
+            unless it raises BadData.
+
+    Raises:
+        BadData: A row has too few or too many fields, or is not UTF-8.
+    """
+    refused: list[BadData] = []
+    place = place_in(path)
+
+    def judge(row: pa.csv.InvalidRow) -> str:
+        found = f"{row.actual_columns} fields, expected {row.expected_columns}"
+        try:
+            on_bad_row(found, lambda: place(row.number - 2))
+        except BadData as error:  # Arrow ignores what is raised here
+            refused.append(error)
+            return "error"
+        return "skip"
+
+    try:
+        # Without threads, which do not speed up a few columns, rows have numbers.
+        yield from pa.csv.open_csv(
+            text,
+            pa.csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
+            pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=judge),
+            pa.csv.ConvertOptions(
+                include_columns=columns,
+                column_types=dict.fromkeys(columns, pa.string()) | (types or {}),
+                strings_can_be_null=True,
+                null_values=[""],
+                quoted_strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise (refused[0] if refused else BadData(f"{path}: {error}")) from error
+
+
+def refuse(reason: str, place: Callable[[], str]) -> None:
+    """Raise for a bad row."""
+    raise BadData(f"{place()}: {reason}")
+
+
+def place_in(path: Path) -> Place:
+    """Give a function that names the line at which a row begins, as an editor shows it.
+
+    Rows and lines differ where there are blank lines or quoted line breaks, so the file is
+    read again. That of standard input cannot be: its rows are counted, from 1, the header's.
+    """
+    if str(path) == STANDARD_STREAM:
+        return lambda row: f"standard input: row {row + 2}"
+    return lambda row: f"{path}: line {_line_of(path, row)}"
+
+
+def _line_of(path: Path, row: int) -> int:
+    csv.field_size_limit(sys.maxsize)
+    with opened(path) as file, io.TextIOWrapper(text_of(HashingReader(file)), "utf-8") as text:
+        reader = csv.reader(text)
+        begin, left = 1, row + 1
+        for fields in reader:
+            if fields:
+                if left == 0:
+                    break
+                left -= 1
+            begin = reader.line_num + 1
+        return begin

@@ -1,0 +1,1 @@
+"""The recommendation server: HTTP in worker processes, one writer with a durable journal."""

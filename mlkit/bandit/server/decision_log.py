@@ -1,0 +1,155 @@
+"""The log of decisions and feedback as JSON Lines, one file a worker and day."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+_FLUSH_BYTES = 1 << 18
+logger = logging.getLogger("mlkit.bandit.server")
+
+
+class DecisionLine(msgspec.Struct, tag_field="type", tag="decision", gc=False):
+    """One decision."""
+
+    at: str
+    decision_id: str
+    context: str | None
+    arms: list[str]
+    scores: list[float]
+
+
+class FeedbackLine(msgspec.Struct, tag_field="type", tag="feedback", gc=False):
+    """One event that was counted."""
+
+    at: str
+    event_id: str
+    decision_id: str | None
+    context: str | None
+    arm: str
+    reward: float
+
+
+class DecisionLog:
+    """Appends lines to `DIRECTORY/YYYY-MM-DD.worker-N.jsonl`; days are those of UTC.
+
+    Lines wait in memory for `flush`, which the worker calls several times a second: what a
+    SIGKILL loses is in the journal if it was acknowledged feedback. A log that cannot be
+    written stops no request; the loss is reported once.
+
+    Args:
+        directory: Where the files are.
+        worker: The worker's number, from 0.
+        clock: Gives the seconds since 1970.
+    """
+
+    def __init__(
+        self, directory: Path, worker: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._directory = directory
+        self._worker = worker
+        self._clock = clock
+        self._encoder = msgspec.json.Encoder()
+        self._lines = bytearray()
+        self._second = -1
+        self._prefix = ""
+        self._lines_day = ""
+        self._day = ""
+        self._file = -1
+        self._state: Literal["good", "failed"] = "good"
+
+    def decision(
+        self, decision_id: str, context: str | None, arms: list[str], scores: list[float]
+    ) -> None:
+        """Log one decision."""
+        self._append(DecisionLine(self._now(), decision_id, context, arms, scores))
+
+    def feedback(
+        self,
+        event_id: str,
+        decision_id: str | None,
+        context: str | None,
+        arm: str,
+        reward: float,
+    ) -> None:
+        """Log one event that was counted."""
+        self._append(FeedbackLine(self._now(), event_id, decision_id, context, arm, reward))
+
+    def _now(self) -> str:
+        now = self._clock()
+        if int(now) != self._second:
+            self._second = int(now)
+            self._prefix = datetime.fromtimestamp(self._second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            if not self._prefix.startswith(self._lines_day):
+                self.flush()
+        return f"{self._prefix}.{int(now % 1 * 1e6):06d}Z"
+
+    def _append(self, line: DecisionLine | FeedbackLine) -> None:
+        self._encoder.encode_into(line, self._lines, -1)
+        self._lines += b"\n"
+        self._lines_day = self._prefix[:10]
+        if len(self._lines) > _FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand the lines that wait to the operating system."""
+        if not self._lines:
+            return
+        try:
+            self._open_day(self._lines_day)
+            _write_all(self._file, self._lines)
+            self._state = "good"
+        except OSError as error:
+            if self._state == "good":
+                logger.error("the decision log in %s loses lines: %s", self._directory, error)
+            self._state = "failed"
+        self._lines.clear()
+
+    def _open_day(self, day: str) -> None:
+        if day == self._day and self._file >= 0:
+            return
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        path = self._directory / f"{day}.worker-{self._worker}.jsonl"
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._day = day
+        _cut_torn_line(self._file)
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self.flush()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _write_all(file: int, data: bytearray) -> None:
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(file, view) :]
+    finally:
+        view.release()
+
+
+def _cut_torn_line(file: int) -> None:
+    """Cut a last line that a killed worker left without its end."""
+    end = os.fstat(file).st_size
+    size = end
+    while size:
+        start = max(0, size - (1 << 16))
+        newline = os.pread(file, size - start, start).rfind(b"\n")
+        if newline >= 0:
+            size = start + newline + 1
+            break
+        size = start
+    if size < end:
+        os.ftruncate(file, size)

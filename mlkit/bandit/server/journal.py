@@ -1,0 +1,291 @@
+"""What the server must not forget: rewards, changes of arms, and the event ids it has seen.
+
+One SQLite database in WAL mode with `synchronous=FULL`: a commit returns after its fsync. The
+state of the model is the posteriors file it started from, then the rows of `snapshot`, which
+hold whole posteriors, then the rows of `journal` in their order. Compaction moves the effect of
+`journal` into `snapshot` in one transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mlkit.errors import BadData, ConfigurationError
+
+FORMAT = 1
+_SLICES = 4096
+_HASH = 16
+_WAL_PAGES = 8000  # 32 MB between checkpoints
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seen (
+  event BLOB PRIMARY KEY,   -- hash of the event id
+  body BLOB NOT NULL,       -- hash of the rest of the event
+  at REAL NOT NULL          -- seconds since 1970
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS journal (
+  seq INTEGER PRIMARY KEY,
+  kind INTEGER NOT NULL,    -- see Kind
+  context TEXT, arm TEXT NOT NULL,
+  a REAL, b REAL, pulls REAL  -- of a reward: the reward in `a`
+);
+CREATE TABLE IF NOT EXISTS snapshot (
+  arm TEXT NOT NULL,
+  context TEXT NOT NULL,    -- '': the arm's own posterior
+  removed INTEGER NOT NULL DEFAULT 0,  -- the arm was removed since the posteriors file
+  a REAL, b REAL, pulls REAL,          -- null: it is not there now
+  PRIMARY KEY (arm, context)
+) WITHOUT ROWID;
+"""
+
+
+class Kind(IntEnum):
+    """What a change does."""
+
+    REWARD = 0
+    PUT = 1
+    REMOVE = 2
+
+
+class Change(NamedTuple):
+    """One change of the posteriors: a reward (in `a`), or an arm that is put or removed."""
+
+    kind: int
+    context: str | None
+    arm: str
+    a: float | None = None
+    b: float | None = None
+    pulls: float | None = None
+
+
+class Event(NamedTuple):
+    """One feedback event: hashes of its id and of its body, and what it says."""
+
+    event: bytes
+    body: bytes
+    context: str | None
+    arm: str
+    reward: float
+
+
+class Conflict(NamedTuple):
+    """The first event of a batch whose id was used with another body."""
+
+    place: int
+
+
+class SnapshotRow(NamedTuple):
+    """The present posterior of an arm, or of an arm in a context."""
+
+    arm: str
+    context: str
+    removed: int
+    a: float | None
+    b: float | None
+    pulls: float | None
+
+
+Posterior = tuple[float, float, float]
+
+
+class Journal:
+    """The database of one state directory.
+
+    Args:
+        path: The database file; it is made if it is not there.
+        window: Seconds for which the ids of events are remembered.
+        clock: Gives the seconds since 1970.
+        read_only: Change nothing; the file has to be there.
+
+    Raises:
+        ConfigurationError: The file is of a newer format.
+        BadData: The file is no database, or damaged.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        window: float = 7 * 86400,
+        clock: Callable[[], float] = time.time,
+        read_only: bool = False,
+    ) -> None:
+        self._path = path
+        self._window = window
+        self._clock = clock
+        self._slice = 0
+        try:
+            self._database = sqlite3.connect(path, isolation_level=None)
+            if read_only:
+                self._check_format()
+            else:
+                self._prepare()
+            self.seq: int = self._one("SELECT max(seq) FROM journal") or self.compacted
+        except sqlite3.DatabaseError as error:
+            raise BadData(f"{path}: {error}", hint="restore the state from a backup") from error
+
+    def _prepare(self) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-65536"):
+            self._database.execute(f"PRAGMA {pragma}")
+        self._database.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
+        self._database.executescript(_SCHEMA)
+        if self.meta("format") is None:
+            self.set_meta({"format": FORMAT})
+        self._check_format()
+
+    def _check_format(self) -> None:
+        found = self.meta("format")
+        if found != FORMAT:
+            hint = f"this mlkit reads format {FORMAT}; use the mlkit that wrote it"
+            raise ConfigurationError(f"{self._path}: a journal of format {found}", hint=hint)
+
+    def close(self) -> None:
+        """Close the database; what was committed stays."""
+        self._database.close()
+
+    def _one(self, query: str, *values: Any) -> Any:
+        row = self._database.execute(query, values).fetchone()
+        return row[0] if row else None
+
+    def meta(self, name: str) -> Any:
+        """Give a fact about the state, or None."""
+        return self._one("SELECT value FROM meta WHERE name = ?", name)
+
+    def set_meta(self, facts: dict[str, Any]) -> None:
+        """Set facts about the state."""
+        self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", facts.items())
+
+    @property
+    def compacted(self) -> int:
+        """The number of the last change that is in the snapshot."""
+        return self.meta("compacted") or 0
+
+    @contextmanager
+    def transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
+        """Commit what the block does, or nothing of it."""
+        self._database.execute(f"BEGIN {kind}")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+
+    # Writing
+
+    def take_events(self, events: Sequence[Event]) -> list[bool] | Conflict:
+        """Append the events of one batch that were not seen before, inside a transaction.
+
+        Returns:
+            For each event whether it is a repeat; or the conflict because of which nothing of
+            the batch was written.
+        """
+        now = self._clock()
+        fresh: dict[bytes, Event] = {}
+        repeats = []
+        for index, event in enumerate(events):
+            earlier = fresh[event.event].body if event.event in fresh else self._seen(event, now)
+            if earlier is not None and earlier != event.body:
+                return Conflict(index)
+            repeats.append(earlier is not None)
+            if earlier is None:
+                fresh[event.event] = event
+        self._remember(fresh.values(), now)
+        return repeats
+
+    def _seen(self, event: Event, now: float) -> bytes | None:
+        query = "SELECT body FROM seen WHERE event = ? AND at >= ?"
+        row = self._database.execute(query, (event.event, now - self._window)).fetchone()
+        return row[0] if row else None
+
+    def _remember(self, fresh: Iterable[Event], now: float) -> None:
+        rows = [(each.event, each.body, now) for each in fresh]
+        self._database.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
+        changes = [Change(Kind.REWARD, e.context, e.arm, e.reward) for e in fresh]
+        self.append(changes)
+
+    def append(self, changes: Sequence[Change]) -> None:
+        """Append changes, inside a transaction."""
+        rows = [(self.seq + n, *change) for n, change in enumerate(changes, 1)]
+        self._database.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self.seq += len(rows)
+
+    def forget_expired(self) -> None:
+        """Delete old event ids from the next 1/4096 of them, so that no call takes long."""
+        start = self._slice << 4
+        self._slice = (self._slice + 1) % _SLICES
+        first, last = start.to_bytes(2), (start + 15).to_bytes(2) + b"\xff" * _HASH
+        query = "DELETE FROM seen WHERE event BETWEEN ? AND ? AND at < ?"
+        self._database.execute(query, (first, last, self._clock() - self._window))
+
+    # Reading back
+
+    def changes(self, after: int = 0) -> Iterator[Change]:
+        """Give the changes that are not in the snapshot, in their order."""
+        query = "SELECT kind, context, arm, a, b, pulls FROM journal WHERE seq > ? ORDER BY seq"
+        return (Change(*row) for row in self._database.execute(query, (after,)))
+
+    def snapshot(self) -> Iterator[SnapshotRow]:
+        """Give the rows of the snapshot: of each arm its own first."""
+        query = "SELECT arm, context, removed, a, b, pulls FROM snapshot ORDER BY arm, context"
+        return (SnapshotRow(*row) for row in self._database.execute(query))
+
+    def length(self) -> int:
+        """Count the changes that are not in the snapshot."""
+        return int(self._one("SELECT count(*) FROM journal"))
+
+    # Compaction
+
+    def compact(self, posterior_of: Callable[[str | None, str], Posterior | None]) -> None:
+        """Move the effect of the journal into the snapshot.
+
+        Args:
+            posterior_of: Gives the present posterior of a context (None: of the arm itself)
+                and an arm, after all changes of the journal; None if it has none of its own.
+        """
+        with self.transaction():
+            self._compact_removals()
+            self._compact_posteriors(posterior_of)
+            self._database.execute("DELETE FROM journal")
+            self.set_meta({"compacted": self.seq})
+
+    def _compact_removals(self) -> None:
+        removed = f"SELECT DISTINCT arm FROM journal WHERE kind = {Kind.REMOVE:d}"
+        self._database.execute(f"DELETE FROM snapshot WHERE arm IN ({removed})")
+        into = "INSERT INTO snapshot (arm, context, removed)"
+        self._database.execute(f"{into} SELECT arm, '', 1 FROM ({removed})")
+
+    def _compact_posteriors(
+        self, posterior_of: Callable[[str | None, str], Posterior | None]
+    ) -> None:
+        touched = self._database.execute(
+            "SELECT DISTINCT context, arm FROM journal WHERE context IS NOT NULL"
+            " UNION SELECT DISTINCT NULL, arm FROM journal"
+        ).fetchall()
+        found = ((arm, context or "", posterior_of(context, arm)) for context, arm in touched)
+        rows = [(arm, context, *posterior) for arm, context, posterior in found if posterior]
+        self._database.executemany(
+            "INSERT INTO snapshot (arm, context, a, b, pulls) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET a = excluded.a, b = excluded.b, pulls = excluded.pulls",
+            rows,
+        )
+
+    def restart_from(self, facts: dict[str, Any], *, keep_after: int) -> None:
+        """Forget the snapshot and the changes up to a number: other posteriors replace them.
+
+        Args:
+            facts: What to set about the state in the same transaction.
+            keep_after: Changes with a higher number stay.
+        """
+        with self.transaction():
+            self._database.execute("DELETE FROM snapshot")
+            self._database.execute("DELETE FROM journal WHERE seq <= ?", (keep_after,))
+            self.set_meta({**facts, "compacted": keep_after})

@@ -1,0 +1,41 @@
+"""What a server is told at its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlkit.bandit.server.messages import Limits
+
+WEEK = 7 * 86400.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one server.
+
+    Attributes:
+        posteriors: The posteriors file; SIGHUP reads it again.
+        state: The state directory.
+        host: The address to listen at.
+        port: The port; 0 takes a free one.
+        workers: Processes that answer requests.
+        adopt: Whether another posteriors file may replace that of the state.
+        log: Directory of the decision log, or None.
+        token: What clients must show, or None.
+        dedupe_window: Seconds for which event ids and decision ids are good.
+        grace: Seconds to finish the requests in flight on SIGTERM.
+        limits: What one request may ask for.
+    """
+
+    posteriors: Path
+    state: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 2
+    adopt: bool = False
+    log: Path | None = None
+    token: bytes | None = field(default=None, repr=False)
+    dedupe_window: float = WEEK
+    grace: float = 8.0
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,158 @@
+"""The state directory of a server: what outlives it.
+
+Its files:
+
+    lock                  held by the server's processes
+    key                   the secret that signs decision ids (mode 0600)
+    journal.sqlite        see `journal`
+    posteriors-HASH/      the posteriors file that the journal starts from
+    writer.sock           where the workers reach the writer
+    table-N               the posterior table of the running server; made anew at each start
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+from mlkit.bandit.server.decision import KEY_BYTES
+from mlkit.bandit.server.journal import Journal
+from mlkit.errors import BadData, ConfigurationError, ServiceUnavailable
+from mlkit.files import replacing
+
+LOCK_WAIT = 5.0
+"""Seconds to wait for the processes of a server that was killed."""
+
+
+class StateDirectory:
+    """The files of one server; the directory is made if it is not there.
+
+    Raises:
+        ConfigurationError: The directory cannot be made or used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            usable = os.access(self.path, os.W_OK | os.X_OK)
+        except OSError as error:
+            raise ConfigurationError(f"{path}: {error.strerror}", hint=_STATE_HINT) from error
+        if not usable:
+            raise ConfigurationError(f"{path}: not writable", hint=_STATE_HINT)
+
+    @property
+    def journal(self) -> Path:
+        """The journal's database."""
+        return self.path / "journal.sqlite"
+
+    def table(self, number: int) -> Path:
+        """The file of a posterior table."""
+        return self.path / f"table-{number}"
+
+    def lock(self, wait: float = LOCK_WAIT) -> int:
+        """Take the directory for this server; processes that inherit the descriptor share it.
+
+        Returns:
+            The descriptor that holds the lock until all its copies are closed.
+
+        Raises:
+            ServiceUnavailable: Another server has it.
+        """
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        until = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return descriptor
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    os.close(descriptor)
+                    hint = "stop that server, or give this one a --state of its own"
+                    text = f"{self.path}: in use by another server"
+                    raise ServiceUnavailable(text, hint=hint) from None
+                time.sleep(0.05)
+
+    def key(self) -> bytes:
+        """Give the key that signs decision ids; the first call makes it.
+
+        Raises:
+            BadData: The key file is damaged.
+        """
+        path = self.path / "key"
+        if not path.exists():
+            with replacing(path) as file:
+                file.write(secrets.token_bytes(KEY_BYTES))
+            path.chmod(0o600)
+        key = path.read_bytes()
+        if len(key) != KEY_BYTES:
+            hint = "restore it from a backup; without it, decision ids of before are refused"
+            raise BadData(f"{path}: {len(key)} bytes, expected {KEY_BYTES}", hint=hint)
+        return key
+
+    def clear_tables(self) -> None:
+        """Delete the tables of an earlier run."""
+        for path in self.path.glob("table-*"):
+            path.unlink(missing_ok=True)
+
+    # The posteriors file
+
+    def posteriors(self, journal: Journal) -> Path:
+        """Give the state's copy of its posteriors file.
+
+        Raises:
+            ConfigurationError: The state has none.
+        """
+        name: str | None = journal.meta("posteriors")
+        if name is None:
+            raise ConfigurationError(f"{self.path}: no state of a server", hint=_NO_STATE_HINT)
+        return self.path / name
+
+    def check_owner(self, known: str | None, digest: str, source: Path, *, adopt: bool) -> None:
+        """Refuse another posteriors file than the one of before, unless it is adopted.
+
+        Args:
+            known: The hash of the state's file; None if it has none yet.
+            digest: The hash of the file.
+            source: The file.
+            adopt: Whether it may replace the one of before, and all that was learned since.
+
+        Raises:
+            ConfigurationError: The state belongs to another file.
+        """
+        if known not in (None, digest) and not adopt:
+            text = f"{self.path}: the state belongs to another posteriors file than {source}"
+            raise ConfigurationError(text, hint=_ADOPT_HINT)
+
+    @staticmethod
+    def facts(copy: Path, digest: str) -> dict[str, str]:
+        """Give what the journal remembers of its posteriors file."""
+        return {"posteriors": f"{copy.parent.name}/{copy.name}", "posteriors_hash": digest}
+
+    def keep(self, source: Path, digest: str) -> Path:
+        """Copy a posteriors file into the state, durably."""
+        # Under its own name, which is the model's name if the file gives none.
+        copy = self.path / f"posteriors-{digest[:16]}" / source.name
+        if not copy.exists():
+            copy.parent.mkdir(exist_ok=True)
+            with replacing(copy) as to, source.open("rb") as file:
+                shutil.copyfileobj(file, to)
+        return copy
+
+    def drop_other_posteriors(self, copy: Path) -> None:
+        """Delete the copies of earlier posteriors files."""
+        for path in self.path.glob("posteriors-*"):
+            if path != copy.parent:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+_STATE_HINT = "--state names a directory that the server may write"
+_NO_STATE_HINT = "--state names the directory that `mlkit bandit serve --state DIR` has made"
+_ADOPT_HINT = (
+    "give the file of before; or --adopt this one: it replaces all that was learned since "
+    "(`mlkit bandit export` saves that first)"
+)

@@ -1,0 +1,103 @@
+"""What the workers and the writer tell one another: msgpack messages, each behind its length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from mlkit.bandit.server.journal import Change, Event
+
+_LENGTH = 4
+
+
+class Feedback(msgspec.Struct, tag=0, array_like=True, gc=False):
+    """To the writer: events that are taken together or not at all."""
+
+    number: int
+    events: list[Event]
+
+
+class ArmChange(msgspec.Struct, tag=1, array_like=True, gc=False):
+    """To the writer: put or remove an arm."""
+
+    number: int
+    change: Change
+
+
+class Using(msgspec.Struct, tag=2, array_like=True, gc=False):
+    """To the writer: this worker answers from the table in this file."""
+
+    path: str
+
+
+class Taken(msgspec.Struct, tag=0, array_like=True, gc=False):
+    """To a worker: the events are on disk; which of them were repeats, and of removed arms."""
+
+    number: int
+    repeats: list[bool]
+    ignored: list[bool]
+
+
+class Conflicting(msgspec.Struct, tag=1, array_like=True, gc=False):
+    """To a worker: nothing was taken, as this event's id was used with another body."""
+
+    number: int
+    index: int
+
+
+class ArmChanged(msgspec.Struct, tag=2, array_like=True, gc=False):
+    """To a worker: the change is on disk; whether the arm was there before."""
+
+    number: int
+    existed: bool
+
+
+class Failed(msgspec.Struct, tag=3, array_like=True, gc=False):
+    """To a worker: nothing was taken, as the journal could not be written."""
+
+    number: int
+    error: str
+
+
+class TableReady(msgspec.Struct, tag=4, array_like=True, gc=False):
+    """To a worker: the posterior table to use from now on."""
+
+    path: str
+    model: str
+
+
+Request = Feedback | ArmChange
+Message = Request | Using
+Reply = Taken | Conflicting | ArmChanged | Failed
+Announcement = Reply | TableReady
+
+_encoder = msgspec.msgpack.Encoder()
+message_decoder = msgspec.msgpack.Decoder(Message)
+announcement_decoder = msgspec.msgpack.Decoder(Announcement)
+
+
+def frame(message: Message | Announcement) -> bytes:
+    """Encode a message with its length before it."""
+    body = _encoder.encode(message)
+    return len(body).to_bytes(_LENGTH) + body
+
+
+class Frames:
+    """Cuts a stream of bytes into messages."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Give the bodies of the messages that are complete now."""
+        self._rest += data
+        start = 0
+        while len(self._rest) - start >= _LENGTH:
+            body = start + _LENGTH
+            stop = body + int.from_bytes(self._rest[start:body])
+            if stop > len(self._rest):
+                break
+            yield bytes(self._rest[body:stop])
+            start = stop
+        del self._rest[:start]

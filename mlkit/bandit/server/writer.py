@@ -1,0 +1,304 @@
+"""The writer process: it makes feedback durable, then visible, then acknowledges it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sqlite3
+from collections.abc import Callable
+from typing import cast
+
+from mlkit.bandit.server import metrics
+from mlkit.bandit.server.journal import Change, Conflict, Event, Kind
+from mlkit.bandit.server.model import Model
+from mlkit.bandit.server.wire import (
+    Announcement,
+    ArmChange,
+    ArmChanged,
+    Conflicting,
+    Failed,
+    Feedback,
+    Frames,
+    Message,
+    Reply,
+    Request,
+    TableReady,
+    Taken,
+    Using,
+    frame,
+    message_decoder,
+)
+from mlkit.errors import MlkitError
+
+COMPACT_AFTER = 50_000
+"""Changes in the journal before they are compacted into the snapshot."""
+_HOUSEKEEPING = 5.0
+Outcome = list[bool] | Conflict | None
+"""Of feedback: which events are repeats, or a conflict. None: there was no arm to remove."""
+logger = logging.getLogger("mlkit.bandit.server")
+
+
+class Writer:
+    """Takes what the workers send in groups: one commit, one sync a group.
+
+    A group is what has arrived while the one before was on its way to the disk.
+
+    Args:
+        model: The model, which nobody else changes.
+        counters: Where to count.
+        on_used: Called with the number of workers that answer from the present table.
+    """
+
+    def __init__(
+        self, model: Model, counters: metrics.Counters, on_used: Callable[[int], None]
+    ) -> None:
+        self._model = model
+        self._on_used = on_used
+        self._counters = counters
+        self._connections: set[_Connection] = set()
+        self._group: list[tuple[_Connection, Request]] = []
+        self._announced = model.posteriors.path
+        self._since_compaction = 0
+        self._reloading = False
+        self._stopping = False
+        self._finished = asyncio.get_running_loop().create_future()
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Serve the workers until `stop`, and then until the last of them is gone.
+
+        Raises:
+            Exception: The table could not be changed as the journal says. Only a new start,
+                which makes a new table, helps.
+        """
+        loop = asyncio.get_running_loop()
+        server = await loop.create_unix_server(lambda: _Connection(self), sock=listener)
+        housekeeping = asyncio.create_task(self._keep_house())
+        try:
+            await self._finished
+        finally:
+            housekeeping.cancel()
+        server.close()
+        self._model.compact()
+        self._model.journal.close()
+
+    def stop(self) -> None:
+        """Leave when the last worker has gone."""
+        self._stopping = True
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        if self._stopping and not self._connections and not self._finished.done():
+            self._finished.set_result(None)
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING)
+            try:
+                self._model.journal.forget_expired()
+            except sqlite3.Error as error:
+                logger.warning("old event ids cannot be deleted: %s", error)
+
+    # Connections
+
+    def joined(self, connection: _Connection) -> None:
+        """Tell a new worker which table to use."""
+        self._connections.add(connection)
+        connection.send(self._table_ready())
+
+    def left(self, connection: _Connection) -> None:
+        """Forget a worker; what it has sent is still taken."""
+        self._connections.discard(connection)
+        self._check_idle()
+
+    def _table_ready(self) -> TableReady:
+        return TableReady(str(self._model.posteriors.path), self._model.posteriors.header.model)
+
+    def _announce(self) -> None:
+        self._announced = self._model.posteriors.path
+        for connection in self._connections:
+            connection.send(self._table_ready())
+
+    def received(self, connection: _Connection, request: Message) -> None:
+        """Put a message into the next group."""
+        if isinstance(request, Using):
+            connection.table = request.path
+            present = str(self._model.posteriors.path)
+            self._on_used(sum(each.table == present for each in self._connections))
+            return
+        if not self._group:
+            asyncio.get_running_loop().call_soon(self._take_group)
+        self._group.append((connection, request))
+
+    # Groups
+
+    def _take_group(self) -> None:
+        group, self._group = self._group, []
+        try:
+            self._take(group)
+        except Exception as error:
+            if not self._finished.done():
+                self._finished.set_exception(error)
+
+    def _take(self, group: list[tuple[_Connection, Request]]) -> None:
+        replies = self._taken([request for _, request in group])
+        if self._model.posteriors.path != self._announced:
+            self._announce()
+        for (connection, _), reply in zip(group, replies, strict=True):
+            connection.send(reply)
+        self._compact_if_long()
+
+    def _taken(self, requests: list[Request]) -> list[Reply]:
+        try:
+            with self._model.journal.transaction():
+                outcomes = [self._write(request) for request in requests]
+        except sqlite3.Error as error:
+            logger.error("the journal cannot be written: %s", error)
+            return [Failed(request.number, str(error)) for request in requests]
+        self._counters.add(metrics.COMMITS)
+        pairs = zip(requests, outcomes, strict=True)
+        return [self._shown(request, outcome) for request, outcome in pairs]
+
+    def _write(self, request: Request) -> Outcome:
+        """Append a message to the journal."""
+        if isinstance(request, Feedback):
+            return self._model.journal.take_events(request.events)
+        change = request.change
+        if change.kind == Kind.REMOVE and self._model.posteriors.table.arm(change.arm) is None:
+            return None
+        self._model.journal.append([change])
+        return []
+
+    def _shown(self, request: Request, outcome: Outcome) -> Reply:
+        """Apply a committed message to the table."""
+        if outcome is None:
+            return ArmChanged(request.number, existed=False)
+        if isinstance(request, ArmChange):
+            self._since_compaction += 1
+            return ArmChanged(request.number, self._model.posteriors.apply(request.change))
+        if isinstance(outcome, Conflict):
+            self._counters.add(metrics.CONFLICTS)
+            return Conflicting(request.number, outcome.place)
+        pairs = zip(request.events, outcome, strict=True)
+        ignored = [not repeat and not self._reward(event) for event, repeat in pairs]
+        self._count(outcome, ignored)
+        return Taken(request.number, outcome, ignored)
+
+    def _reward(self, event: Event) -> bool:
+        return self._model.posteriors.apply(
+            Change(Kind.REWARD, event.context, event.arm, event.reward)
+        )
+
+    def _count(self, repeats: list[bool], ignored: list[bool]) -> None:
+        duplicates, unused = sum(repeats), sum(ignored)
+        self._since_compaction += len(repeats) - duplicates
+        self._counters.add(metrics.DUPLICATES, duplicates)
+        self._counters.add(metrics.IGNORED, unused)
+        self._counters.add(metrics.EVENTS, len(repeats) - duplicates - unused)
+
+    def _compact_if_long(self) -> None:
+        if self._since_compaction < COMPACT_AFTER or self._reloading:
+            return
+        self._since_compaction = 0
+        try:
+            self._model.compact()
+        except sqlite3.Error as error:
+            logger.warning("the journal cannot be compacted: %s", error)
+
+    # Another posteriors file
+
+    async def reload(self) -> None:
+        """Swap to the present content of the posteriors file, if it is another one.
+
+        What was learned before this call is forgotten; feedback that arrives while the file is
+        read counts in the new posteriors.
+        """
+        if self._reloading:
+            return
+        self._reloading = True
+        journal = self._model.journal
+        keep_after, known = journal.seq, journal.meta("posteriors_hash")
+        try:
+            new = await asyncio.to_thread(self._model.prepare_replacement, known)
+            if new is None:
+                logger.info("the posteriors file has not changed")
+                return
+            self._model.replace(new, keep_after=keep_after)
+            self._announce()
+            logger.info("swapped to the new posteriors file")
+        except (MlkitError, OSError, sqlite3.Error) as error:
+            logger.error("still on the old posteriors: %s", error)
+        finally:
+            self._reloading = False
+
+
+class _Connection(asyncio.Protocol):
+    """A worker."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._frames = Frames()
+        self._transport: asyncio.WriteTransport | None = None
+        self.table = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports do not derive from asyncio's.
+        self._transport = cast("asyncio.WriteTransport", transport)
+        self._writer.joined(self)
+
+    def data_received(self, data: bytes) -> None:
+        for body in self._frames.feed(data):
+            self._writer.received(self, message_decoder.decode(body))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._writer.left(self)
+
+    def send(self, message: Announcement) -> None:
+        """Send a message, unless the worker is gone."""
+        if self._transport is not None:
+            self._transport.write(frame(message))
+
+
+def run(
+    model: Model,
+    listener: socket.socket,
+    counters: metrics.Counters,
+    *,
+    lifeline: int,
+    on_used: Callable[[int], None],
+) -> None:
+    """Serve until SIGTERM or the supervisor's end; SIGHUP reads the posteriors file again.
+
+    Args:
+        model: The model.
+        listener: The listening Unix socket.
+        counters: Where to count.
+        lifeline: A pipe that ends when the supervisor dies.
+        on_used: Called with the number of workers that answer from the present table.
+    """
+
+    async def serve() -> None:
+        writer = Writer(model, counters, on_used)
+        _connect_signals(writer, lifeline)
+        await writer.serve(listener)
+
+    asyncio.run(serve())
+
+
+def _connect_signals(writer: Writer, lifeline: int) -> None:
+    loop = asyncio.get_running_loop()
+    reloads: set[asyncio.Task[None]] = set()
+
+    def supervisor_gone() -> None:
+        loop.remove_reader(lifeline)
+        writer.stop()
+
+    def reload() -> None:
+        reloads.add(task := loop.create_task(writer.reload()))
+        task.add_done_callback(reloads.discard)
+
+    loop.add_reader(lifeline, supervisor_gone)
+    loop.add_signal_handler(signal.SIGTERM, writer.stop)
+    loop.add_signal_handler(signal.SIGHUP, reload)

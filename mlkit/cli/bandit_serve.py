@@ -1,0 +1,153 @@
+"""`mlkit bandit serve` and `mlkit bandit export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlkit.cli import output
+from mlkit.cli.options import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlkit.bandit.server.settings import Settings
+
+SERVE_EPILOG = """\
+Examples:
+
+  mlkit bandit serve posteriors.parquet --state ./state
+
+  mlkit bandit serve posteriors.parquet --state /var/lib/mlkit --host 0.0.0.0 --port 80
+  --workers 4 --token-file /run/secrets/token --log /var/log/mlkit
+"""
+
+EXPORT_EPILOG = """\
+Examples:
+
+  mlkit bandit export --state ./state -o posteriors.parquet
+
+  mlkit bandit export --state ./state -o - | head
+"""
+
+State = Annotated[
+    Path,
+    typer.Option(metavar="DIR", help="State directory: journal, key, copy of the posteriors."),
+]
+
+
+def serve(
+    context: typer.Context,
+    posteriors: Annotated[Path, typer.Argument(help="Posteriors file; SIGHUP reads it again.")],
+    state: State,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: a free one.")] = 8000,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Worker processes (default: the cores).")
+    ] = None,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Start a state of another file anew from this one."),
+    ] = False,
+    log: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Log decisions and feedback as JSON Lines."),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Demand the bearer token in this file.")
+    ] = None,
+    dedupe_window: Annotated[
+        float, typer.Option(min=0.001, metavar="DAYS", help="Days for which event ids are kept.")
+    ] = 7.0,
+    grace: Annotated[
+        float,
+        typer.Option(min=1, metavar="SECONDS", help="Time to finish requests on SIGTERM."),
+    ] = 8.0,
+    max_body: Annotated[int, typer.Option(min=1, help="Bytes of a request's body.")] = 1 << 20,
+    max_candidates: Annotated[int, typer.Option(min=1, help="Candidates of a request.")] = 10_000,
+    max_k: Annotated[int, typer.Option("--max-k", min=1, help="Arms of an answer.")] = 1_000,
+) -> None:
+    """Serve recommendations over HTTP, and learn from feedback.
+
+    POST /predict, POST /feedback, GET|PUT|DELETE /arms, GET /health, /metrics and /docs.
+    Acknowledged feedback is on disk in the state directory. SIGTERM finishes the requests in
+    flight and exits 143; SIGHUP swaps to the new content of the posteriors file.
+    """
+    import os
+
+    from mlkit.bandit.server.messages import Limits
+    from mlkit.bandit.server.settings import Settings
+
+    settings = Settings(
+        posteriors=posteriors,
+        state=state,
+        host=host,
+        port=port,
+        workers=workers or len(os.sched_getaffinity(0)),
+        adopt=adopt,
+        log=log,
+        token=None if token_file is None else _token(token_file),
+        dedupe_window=dedupe_window * 86400,
+        grace=grace,
+        limits=Limits(max_body=max_body, max_candidates=max_candidates, max_k=max_k),
+    )
+    raise typer.Exit(_run(settings, output.of(context).note))
+
+
+def _run(settings: Settings, note: Callable[[str], None]) -> int:
+    import logging
+    import os
+
+    # One thread of linear algebra a process: forking is safe, and the server uses none.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    from mlkit.bandit.server.supervisor import Supervisor
+
+    return Supervisor(settings, lambda url: _announce(url, settings, note)).run()
+
+
+def _announce(url: str, settings: Settings, note: Callable[[str], None]) -> None:
+    header = "" if settings.token is None else " -H 'Authorization: Bearer TOKEN'"
+    note(f"serving at {url} with {settings.workers} workers; {url}/docs describes it")
+    note(f"""try: curl{header} {url}/predict -d '{{"k": 3}}'""")
+
+
+def _token(path: Path) -> bytes:
+    from mlkit.errors import BadData, InputMissing
+
+    try:
+        token = path.read_bytes().strip()
+    except OSError as error:
+        raise InputMissing(f"{path}: {error.strerror}", hint="--token-file names a file") from error
+    if not token or not all(33 <= byte <= 126 for byte in token):
+        hint = "the file holds one token of printable ASCII characters without spaces"
+        raise BadData(f"{path}: no bearer token", hint=hint)
+    return token
+
+
+def export(
+    context: typer.Context,
+    state: State,
+    to: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="POSTERIORS", help="File to write; -: stdout."),
+    ],
+    json: Json = False,
+) -> None:
+    """Write the present posteriors of a server, whether it runs or not."""
+    from mlkit.bandit.server.export import export as export_state
+
+    rows = export_state(state, to)
+    if json:
+        output.Output.document("bandit.export", 1, {"posteriors": rows, "output": str(to)})
+    else:
+        output.of(context).note(f"{rows} posteriors written to {to}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `mlkit bandit`."""
+    app.command(epilog=SERVE_EPILOG)(serve)
+    app.command(epilog=EXPORT_EPILOG)(export)

@@ -1,0 +1,155 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from mlkit import __version__
+from mlkit.cli.main import app
+
+
+def commands(command, name="mlkit"):
+    """List (full name, command) of every leaf below a command."""
+    members = getattr(command, "list_commands", None)
+    if members is None:
+        yield name, command
+        return
+    context = typer.Context(command)
+    for each in members(context):
+        yield from commands(command.get_command(context, each), f"{name} {each}")
+
+
+STREAMING = {"mlkit bandit serve"}
+"""Commands that print no result: they serve until they are stopped."""
+LEAVES = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_command_has_help_two_examples_and_json(name):
+    command = LEAVES[name]
+    assert command.help
+    assert "json" in {option.name for option in command.params} or name in STREAMING
+    assert len(re.findall(rf"^\s*{name}\b", command.epilog or "", re.MULTILINE)) >= 2, "examples"
+    assert all(option.help for option in command.params if option.param_type_name == "option")
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_command_is_on_a_page_of_the_documentation(name, repository):
+    pages = [page for page in (repository / "docs").glob("*.md") if page.name != "cli.md"]
+    assert any(name in page.read_text() for page in pages)
+
+
+def test_the_version(mlkit):
+    assert mlkit("--version").stdout == f"mlkit {__version__}\n"
+
+
+def test_an_unknown_command_is_a_usage_error_with_the_near_name(mlkit):
+    done = mlkit("doktor")
+    assert done.returncode == 2
+    assert "Did you mean 'doctor'?" in done.stderr
+    assert done.stdout == ""
+
+
+def test_json_is_one_versioned_document_on_standard_output(mlkit):
+    document = json.loads(mlkit("doctor", "--json").stdout)
+    assert document["schema"] == "mlkit.doctor"
+    assert document["version"] == 1
+    assert {"name", "workloads", "state", "found", "hint"} == set(document["components"][0])
+
+
+def test_no_colour_codes_in_a_pipe(mlkit):
+    assert "\x1b" not in mlkit("doctor").stdout
+
+
+def on_a_terminal(command, environment):
+    """Run a command with a terminal for its output, and give what it printed."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command, stdout=theirs, stdin=theirs, env=environment) as child:
+        os.close(theirs)
+        text = b""
+        while True:
+            try:
+                part = os.read(ours, 4096)
+            except OSError:  # the terminal is gone: the child has ended
+                break
+            if not part:
+                break
+            text += part
+        child.wait()
+    os.close(ours)
+    return text.decode()
+
+
+def test_no_color_is_honoured_on_a_terminal():
+    command = [sys.executable, "-m", "mlkit", "doctor"]
+    plain = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    plain.pop("NO_COLOR", None)
+    assert "\x1b[3" in on_a_terminal(command, plain)
+    assert "\x1b[3" not in on_a_terminal(command, plain | {"NO_COLOR": "1"})
+
+
+def test_flag_over_variable_over_file_over_default(mlkit, tmp_path):
+    def is_json(*arguments, **variables):
+        done = mlkit("doctor", *arguments, env={**os.environ, **variables})
+        assert done.returncode == 0, done.stderr
+        return done.stdout.startswith("{")
+
+    assert not is_json()
+    (tmp_path / "mlkit.toml").write_text("[doctor]\njson = true\n")
+    assert is_json()
+    assert not is_json(MLKIT_DOCTOR_JSON="0")
+    assert is_json("--json", MLKIT_DOCTOR_JSON="0")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[doctor]\njsn = true\n", "[doctor]: unknown setting 'jsn'"),
+        ("[docter]\njson = true\n", "unknown setting 'docter'"),
+        ("doctor = 1\n", "expected a table"),
+        ("[doctor\n", "line 1"),
+    ],
+)
+def test_a_wrong_settings_file_is_refused(mlkit, tmp_path, text, message):
+    (tmp_path / "mlkit.toml").write_text(text)
+    done = mlkit("doctor")
+    assert done.returncode == 78
+    assert message in done.stderr
+    assert "mlkit.toml" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_settings_file_that_is_not_there_is_refused(mlkit):
+    assert mlkit("--config", "nowhere.toml", "doctor").returncode == 78
+
+
+def test_completion_is_offered(mlkit):
+    done = mlkit("--help")
+    assert "--install-completion" in done.stdout
+
+
+def test_a_defect_of_ours_is_one_line_with_exit_70_and_a_traceback_on_request(tmp_path):
+    code = (
+        "import sys, mlkit.environment as e\n"
+        "e.survey = lambda: 1 / 0\n"
+        "from mlkit.cli.main import main\n"
+        "main()\n"
+    )
+
+    def run(*arguments):
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    done = run("doctor")
+    assert done.returncode == 70
+    assert done.stderr.startswith("error: internal: ZeroDivisionError")
+    assert "Traceback" not in done.stderr
+    assert "Traceback" in run("--debug", "doctor").stderr

@@ -1,0 +1,66 @@
+"""Fixtures that every workload's tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# Machines of CI are noisy: a slow example is no failure. Derandomised, a red run can be repeated.
+hypothesis.settings.register_profile("mlkit", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("mlkit")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """With MLKIT_REQUIRE_ALL=1, fail what skips: there, no component may be missing."""
+    report = yield
+    if (
+        report.skipped
+        and os.environ.get("MLKIT_REQUIRE_ALL") == "1"
+        and not hasattr(report, "wasxfail")
+    ):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and MLKIT_REQUIRE_ALL=1: {report.longrepr}"
+    return report
+
+
+@pytest.fixture
+def repository() -> Path:
+    """Give the project's root."""
+    return REPOSITORY
+
+
+@pytest.fixture
+def need_program() -> Callable[[str], str]:
+    """Give the path of a program, or skip the test."""
+
+    def need(name: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            pytest.skip(f"needs the program {name}")
+        return path
+
+    return need
+
+
+@pytest.fixture
+def mlkit(tmp_path: Path) -> Run:
+    """Run `mlkit` as a user does: a process of its own, in an empty directory."""
+
+    def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        options = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 120} | options
+        command = [sys.executable, "-m", "mlkit", *map(str, arguments)]
+        return subprocess.run(command, check=False, **options)
+
+    return run

@@ -1,0 +1,55 @@
+"""The documentation says what the code does: its examples run, its reference is current."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlkit.cli.reference import reference
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXECUTED = [page for page in PAGES if page.name != "cli.md"]
+BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def commands(block: str) -> str:
+    """Give the commands of a console block (`$ command`, `> ` goes on) as a shell script."""
+    lines = block.splitlines()
+    return "\n".join(line[2:] for line in lines if line.startswith(("$ ", "> ")))
+
+
+@pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.name)
+def test_the_examples_of_a_page_run_in_order(page, tmp_path):
+    """Run a page's examples from top to bottom in a directory that holds only `examples/`."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for language, block in BLOCK.findall(page.read_text()):
+        script = ["bash", "-euo", "pipefail", "-c", commands(block)]
+        command = script if language == "console" else [sys.executable, "-c", block]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"{page.name}:\n{block}\n{done.stdout}{done.stderr}"
+
+
+def test_the_command_reference_is_current():
+    assert (ROOT / "docs" / "cli.md").read_text() == reference(), "run `make reference`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
