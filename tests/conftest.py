@@ -13,6 +13,10 @@ from typing import Any
 import hypothesis
 import pytest
 
+# What is tested is what was installed: `python -m mlkit` must not find the folder `mlkit` of the
+# project's root, which lacks the extensions.
+os.environ["PYTHONSAFEPATH"] = "1"
+
 REPOSITORY = Path(__file__).parents[1]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
