@@ -161,9 +161,8 @@ def test_bar_by_bar_and_one_batch_are_bit_equal(seed):
             if window.start == bar:
                 pair = window.pairs[0]
                 y, x = market.tickers.index(pair.y), market.tickers.index(pair.x)
-                past = market.close[window.formation : bar, [y, x]]
-                warm = past if pair.signal.warms_up else None
-                engine.add(y=y, x=x, signal=pair.signal, history=warm)
+                history = market.close[bar - pair.warm : bar, [y, x]]
+                engine.add(y=y, x=x, signal=pair.signal, history=history)
         rows = slice(bar, bar + 1)
         engine.take(market.close[rows], market.open[rows], market.dividends[rows])
     engine.finish()
