@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given as forall
 from hypothesis import settings as runs
 from hypothesis import strategies as st
+from pairs.markets import cointegrated
 
 from mlkit.errors import UsageError
 from mlkit.pairs import _pair_strategy as native
@@ -14,7 +15,6 @@ from mlkit.pairs.backtest import run
 from mlkit.pairs.settings import Costs, Limits, Rule, Selection, Settings, Signal, Sizing
 from mlkit.pairs.sweep import Grid, sweep
 from mlkit.pairs.windows import GivenPair, plan
-from tests.pairs.markets import cointegrated
 
 SETTINGS = Settings(
     costs=Costs(0.01, 1.0, 2.0, 3.0, 4.0, borrow_rate=0.05),
