@@ -28,15 +28,23 @@ def document(session: Session, row: Row) -> dict[str, Any]:
         "state": state.phase if row.sequence else "running",
         "error": state.error,
         "variables": root_variables(state),
+        **_pools(engine, state),
         "trace": trace(session.journal, row, engine),
         "waiting": waiting(row.id, engine, state),
         "incidents": incidents(engine, state),
     }
 
 
+def _pools(engine: Engine, state: State) -> dict[str, Any]:
+    """Give the variables of each pool, where there are several."""
+    if len(engine.processes) < 2:
+        return {}
+    return {"pools": [{"process": e.element, "variables": e.variables} for e in state.roots()]}
+
+
 def root_variables(state: State) -> dict[str, Any]:
-    """Give the variables of the process."""
-    return next((each.variables for each in state.scopes.values() if not each.parent), {})
+    """Give the variables of the process, or of the first pool."""
+    return next((each.variables for each in state.roots()), {})
 
 
 def trace(journal: Journal, row: Row, engine: Engine) -> list[dict[str, Any]]:
@@ -86,7 +94,13 @@ def _wait(activation: Activation, task: tasks.Task | None) -> dict[str, Any]:
         return {"for": kind, "due": instant(detail["due"])}
     if "message" in detail:
         return {"for": "message", "message": detail["message"], "key": detail["key"]}
-    return {"for": "signal", "signal": detail.get("signal")}
+    if "condition" in detail:
+        return {"for": "condition"}
+    if "ad_hoc" in detail:
+        return {"for": "start"}
+    if "signal" in detail:
+        return {"for": "signal", "signal": detail["signal"]}
+    return {"for": "several"}
 
 
 def _place(engine: Engine, activation: Activation) -> dict[str, Any]:
@@ -120,5 +134,5 @@ def open_nodes(engine: Engine, state: State) -> list[dict[str, Any]]:
     return [
         {**_place(engine, each), "status": each.status, "attempt": each.attempt}
         for each in state.activations.values()
-        if each.role not in ("guard", "branch")
+        if each.role not in ("guard", "branch", "trigger", "part")
     ]

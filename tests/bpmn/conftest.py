@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mlkit.bpmn.engine import Engine
+from mlkit.bpmn.session import engine_of
 from mlkit.bpmn.events import AnyEvent, Complete, Effect, Fail, Fire, Receive, Signal, Start, Throw
 from mlkit.bpmn.parser import parse_text
 from mlkit.bpmn.state import State
@@ -59,7 +59,7 @@ class Play:
         self.definitions = parse_text(xml.encode(), Path("test.bpmn"))
         errors = [each for each in lint(self.definitions, Path.cwd()) if each.severity == "error"]
         assert not errors, errors
-        self.engine = Engine(self.definitions.processes[0])
+        self.engine = engine_of(self.definitions)
         self.state = self.engine.create()
         self.answers = answers or (lambda element, variables: {})
         self.now = 1_000_000.0
