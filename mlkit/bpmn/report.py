@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlkit.bpmn import tasks
+from mlkit.bpmn.behaviors import inner_of
+from mlkit.bpmn.behaviors.ad_hoc import AdHocSubProcess
 from mlkit.bpmn.engine import Engine
 from mlkit.bpmn.journal import Journal, Row
 from mlkit.bpmn.session import Session
@@ -73,11 +75,11 @@ def waiting(instance: str, engine: Engine, state: State) -> list[dict[str, Any]]
     found = []
     for each in state.activations.values():
         if state.status == "running" and each.status in ("waiting", "pausing"):
-            found.append({**_place(engine, each), **_wait(each, people.get(each.id))})
+            found.append({**_place(engine, each), **_wait(engine, each, people.get(each.id))})
     return found
 
 
-def _wait(activation: Activation, task: tasks.Task | None) -> dict[str, Any]:
+def _wait(engine: Engine, activation: Activation, task: tasks.Task | None) -> dict[str, Any]:
     detail = activation.detail
     if task is not None:
         people = {"assignee": task.assignee, "users": task.users, "groups": task.groups}
@@ -97,10 +99,15 @@ def _wait(activation: Activation, task: tasks.Task | None) -> dict[str, Any]:
     if "condition" in detail:
         return {"for": "condition"}
     if "ad_hoc" in detail:
-        return {"for": "start"}
+        return {"for": "start", "activities": sorted(_startable(engine, activation))}
     if "signal" in detail:
         return {"for": "signal", "signal": detail["signal"]}
     return {"for": "several"}
+
+
+def _startable(engine: Engine, activation: Activation) -> set[str]:
+    behavior = inner_of(engine.graph.behaviors[activation.node])
+    return behavior.startable if isinstance(behavior, AdHocSubProcess) else set()
 
 
 def _place(engine: Engine, activation: Activation) -> dict[str, Any]:

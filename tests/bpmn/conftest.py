@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from mlkit.bpmn.session import engine_of
 from mlkit.bpmn.events import AnyEvent, Complete, Effect, Fail, Fire, Receive, Signal, Start, Throw
 from mlkit.bpmn.parser import parse_text
+from mlkit.bpmn.session import engine_of
 from mlkit.bpmn.state import State
 from mlkit.bpmn.validation import lint
 
@@ -161,6 +161,12 @@ def play() -> Callable[..., Play]:
         return Play(diagram(body, flows, roots), answers)
 
     return make
+
+
+@pytest.fixture
+def play_xml() -> Callable[..., Play]:
+    """Play a whole document."""
+    return Play
 
 
 @pytest.fixture
