@@ -35,4 +35,5 @@ done
 [ -n "$url" ] || { cat server.log >&2; exit 1; }
 run python "$examples/bandit/client.py" "$url"
 
+bash "$examples/demo_pairs.sh"
 bash "$examples/demo_bpmn.sh"

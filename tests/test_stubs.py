@@ -20,7 +20,8 @@ def declared(body: list[ast.stmt]) -> set[str]:
     """List the public names that a stub's module or class body declares."""
     names = [node.name for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     names += [ast.unparse(node.target) for node in body if isinstance(node, ast.AnnAssign)]
-    return public(names)
+    assigned = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    return public([*names, *map(ast.unparse, assigned)])
 
 
 @pytest.mark.parametrize("stub", STUBS, ids=lambda stub: stub.stem)

@@ -1,0 +1,216 @@
+"""Time one pair's backtest and a sweep, with vectorbt and backtrader in the same run.
+
+    python benchmarks/pairs/backtest.py [--json FILE] [--long]
+
+All take the same closes and trade the same z-score (40 bars, entry 2, exit 0.5) of a fixed
+hedge ratio, with 5 basis points of costs; each figure is the best of several runs, since other
+work on the machine only ever adds time. The peers receive ready z-scores where they can
+(vectorbt), so our figures, which include the features, are the strict side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+
+import numpy as np
+
+from mlkit.pairs import _pair_strategy as native
+
+LOOKBACK, ENTRY, EXIT = 40, 2.0, 0.5
+
+
+def market(bars):
+    rng = np.random.default_rng(1)
+    trend = 100 * np.exp(np.cumsum(rng.normal(0, 0.01 / max(1, bars / 5e4) ** 0.5, bars)))
+    gap, shocks = np.zeros(bars), rng.normal(0, 0.01, bars)
+    for t in range(1, bars):
+        gap[t] = 0.95 * gap[t - 1] + shocks[t]
+    return np.column_stack([trend * np.exp(gap), trend])
+
+
+def timed(work, runs):
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return {"best": min(times), "median": statistics.median(times), "worst": max(times)}
+
+
+SETTINGS = native.Settings(
+    rule=native.Rule(entry=ENTRY, exit=EXIT), costs=native.Costs(commission_bps=5.0)
+)
+
+
+def ours(closes):
+    engine = native.Engine(2, SETTINGS)
+    engine.take(closes[:LOOKBACK])
+    signal = native.Signal(beta=1.0, lookback=LOOKBACK)
+    engine.add(y=0, x=1, signal=signal, history=closes[:LOOKBACK])
+    engine.take(closes[LOOKBACK:])
+    engine.finish()
+    equity = engine.rows()["equity"]
+    returns = np.diff(equity) / equity[:-1]
+    return returns.mean() / returns.std(), (1 - equity / np.maximum.accumulate(equity)).max()
+
+
+def our_sweep(closes, threads):
+    lookbacks = list(range(20, 120, 10))
+    y, x = np.ascontiguousarray(closes.T)
+    found = [native.features(y, x, native.Signal(beta=1.0, lookback=n)) for n in lookbacks]
+    grid = [(a, b, k) for a in np.linspace(1, 3, 10) for b in np.linspace(0, 0.9, 10)
+            for k in range(10)]  # fmt: skip
+    return native.sweep(
+        closes=closes.T, opens=None, dividends=None, z=np.array([z for _, _, z in found]),
+        beta=np.array([beta for beta, _, _ in found]), trade=120,
+        rules=[native.Rule(entry=a, exit=b) for a, b, _ in grid], rows=[k for _, _, k in grid],
+        settings=SETTINGS, threads=threads,
+    )  # fmt: skip
+
+
+def z_scores(closes, lookback):
+    import pandas as pd
+
+    spread = pd.Series(np.log(closes[:, 0]) - np.log(closes[:, 1]))
+    return ((spread - spread.rolling(lookback).mean()) / spread.rolling(lookback).std()).to_numpy()
+
+
+def held(z, entry, exit_):
+    """The side after each bar, by the same rule."""
+    side, out = 0, np.zeros(len(z))
+    for t, each in enumerate(z):
+        if side == 0 and abs(each) >= entry:
+            side = -1 if each > 0 else 1
+        elif side != 0 and side * each >= -exit_:
+            side = 0
+        out[t] = side
+    return out
+
+
+def sizes(closes, sides):
+    """Order sizes in shares of both legs, to be filled at the next close."""
+    changes = np.diff(sides, prepend=0.0)
+    orders = np.full(closes.shape, np.nan)
+    units = np.zeros(2)
+    for t in np.flatnonzero(changes[:-1]):
+        if sides[t] != 0:
+            units = np.array([1.0, -1.0]) * sides[t] * 5000.0 / closes[t]
+            orders[t + 1] = units
+        else:
+            orders[t + 1] = -units
+    return orders
+
+
+def vectorbt_portfolio(closes, orders, groups):
+    import vectorbt as vbt
+
+    return vbt.Portfolio.from_orders(
+        closes, size=orders, fees=0.0005, init_cash=100_000.0, group_by=groups,
+        cash_sharing=True, freq="1D",
+    )  # fmt: skip
+
+
+def vectorbt_one(closes, orders):
+    portfolio = vectorbt_portfolio(closes, orders, True)
+    return portfolio.sharpe_ratio(), portfolio.max_drawdown()
+
+
+def vectorbt_sweep(closes, orders, count):
+    portfolio = vectorbt_portfolio(
+        np.tile(closes, count), np.tile(orders, count), np.repeat(np.arange(count), 2)
+    )
+    return portfolio.sharpe_ratio(), portfolio.max_drawdown()
+
+
+def backtrader_one(closes, z):
+    import backtrader as bt
+    import pandas as pd
+
+    class PairTrade(bt.Strategy):
+        def __init__(self):
+            self.side = 0
+
+        def next(self):
+            now = z[len(self) - 1]
+            if self.side == 0 and abs(now) >= ENTRY:
+                self.side = -1 if now > 0 else 1
+                for data, sign in zip(self.datas, (1, -1), strict=True):
+                    self.order_target_size(data, sign * self.side * 5000.0 / data.close[0])
+            elif self.side != 0 and self.side * now >= -EXIT:
+                self.side = 0
+                for data in self.datas:
+                    self.close(data)
+
+    cerebro = bt.Cerebro()
+    cerebro.broker.setcash(100_000.0)
+    cerebro.broker.setcommission(0.0005)
+    dates = pd.date_range("2000-01-01", periods=len(closes))
+    for column in range(2):
+        close = closes[:, column]
+        frame = pd.DataFrame(
+            {"open": close, "high": close, "low": close, "close": close, "volume": 0.0}, dates
+        )
+        cerebro.adddata(bt.feeds.PandasData(dataname=frame))
+    cerebro.addstrategy(PairTrade)
+    cerebro.addanalyzer(bt.analyzers.SharpeRatio)
+    cerebro.addanalyzer(bt.analyzers.DrawDown)
+    cerebro.run()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--long", action="store_true", help="also 1e6 bars")
+    options = parser.parse_args()
+    short = market(1260)
+    z = z_scores(short, LOOKBACK)
+    orders = sizes(short, held(z, ENTRY, EXIT))
+    vectorbt_one(short, orders)  # compiles
+    rows = [
+        ("mlkit, T = 1260", timed(lambda: ours(short), 200)),
+        ("vectorbt, T = 1260", timed(lambda: vectorbt_one(short, orders), 20)),
+        ("backtrader, T = 1260", timed(lambda: backtrader_one(short, z), 3)),
+        ("mlkit, 1,000 combinations", timed(lambda: our_sweep(short, 1), 20)),
+        ("mlkit, 1,000 combinations, 2 threads", timed(lambda: our_sweep(short, 2), 20)),
+        ("vectorbt, 1,000 combinations", timed(lambda: vectorbt_sweep(short, orders, 1000), 2)),
+    ]
+    if options.long:
+        long = market(1_000_000)
+        long_orders = sizes(long, held(z_scores(long, LOOKBACK), ENTRY, EXIT))
+        rows += [
+            ("mlkit, 1e6 bars", timed(lambda: ours(long), 5)),
+            ("vectorbt, 1e6 bars", timed(lambda: vectorbt_one(long, long_orders), 3)),
+        ]
+    report(dict(rows), options.json)
+
+
+PEERS = (
+    ("mlkit, T = 1260", "vectorbt, T = 1260"),
+    ("mlkit, T = 1260", "backtrader, T = 1260"),
+    ("mlkit, 1,000 combinations", "vectorbt, 1,000 combinations"),
+    ("mlkit, 1,000 combinations, 2 threads", "mlkit, 1,000 combinations"),
+    ("mlkit, 1e6 bars", "vectorbt, 1e6 bars"),
+)
+
+
+def report(rows, path):
+    for name, each in rows.items():
+        print(f"{name:40} best {1e3 * each['best']:12.4f} ms  median {1e3 * each['median']:12.4f}"
+              f"  worst {1e3 * each['worst']:12.4f}")  # fmt: skip
+    ratios = {
+        f"{mine} / {peer}": rows[peer]["best"] / rows[mine]["best"]
+        for mine, peer in PEERS
+        if mine in rows and peer in rows
+    }
+    for name, ratio in ratios.items():
+        print(f"{name:80} {ratio:10,.1f} x")
+    if path:
+        with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
+            json.dump({"seconds": rows, "ratios": ratios}, file, indent=2)
+
+
+if __name__ == "__main__":
+    main()

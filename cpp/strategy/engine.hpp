@@ -1,0 +1,146 @@
+// The event engine: bars in, fills and one cash account out.
+//
+// A decision is taken at a bar's close and fixes the shares; it fills at the next bar's open
+// (its close, if there are no opens). The same engine runs a replay and a live feed, bar by
+// bar; a batch is a loop over `step`.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "strategy/account.hpp"
+#include "strategy/rule.hpp"
+#include "strategy/signal.hpp"
+
+namespace mlkit::strategy {
+
+struct Limits {
+  std::int64_t pairs = std::numeric_limits<std::int64_t>::max();
+  std::int64_t pairs_per_ticker = std::numeric_limits<std::int64_t>::max();
+  double leverage = std::numeric_limits<double>::infinity();  // gross exposure over equity
+  double initial_margin = 0.0;      // equity over gross exposure, to enter
+  double maintenance_margin = 0.0;  // the same, to stay
+};
+
+struct Settings {
+  Rule rule;
+  Costs costs;
+  Sizing sizing;
+  Limits limits;
+  double cash_rate = 0.0;  // a year, on the cash balance
+  double bars_per_year = 252.0;
+  bool same_bar = false;  // fill at the close of the decision
+  bool carry = false;     // positions outlive their window
+};
+
+// A pair and its window: it trades from the bar at which it is added, and its positions close
+// at the close of bar stop - 1 unless they are carried.
+struct Pair {
+  std::size_t y = 0, x = 0;  // columns
+  std::int64_t stop = std::numeric_limits<std::int64_t>::max();
+  SignalSettings signal;
+};
+
+// One bar of all tickers; `open` and `dividend` may be null. A close that is not a number
+// means that the ticker is gone: its positions close at the last price.
+struct Bar {
+  const double* open = nullptr;
+  const double* close = nullptr;
+  const double* dividend = nullptr;
+};
+
+enum class Reason : int { reverted, stopped, timed_out, window_end, delisted, margin_call, data_end };
+
+struct Trade {
+  std::int64_t pair = 0;
+  int side = 0;
+  Reason reason = Reason::data_end;
+  std::int64_t decided = -1, entered = -1, closed = -1;  // bars
+  double beta = 0.0, entry_z = 0.0;
+  Legs shares, entry_price, exit_price;
+  double turnover = 0.0;  // money traded, both legs, in and out
+  Ledger ledger;
+  double result() const {
+    return shares.y * (exit_price.y - entry_price.y) + shares.x * (exit_price.x - entry_price.x);
+  }
+};
+
+// The account at a close; the ledger and the interest are running totals.
+struct Row {
+  double cash = 0.0, positions = 0.0, equity = 0.0, gross = 0.0;
+  Ledger ledger;
+  double interest = 0.0;
+};
+
+struct Choice {
+  std::int64_t bar;
+  std::int64_t pair;
+  Order order;
+  int accepted;  // 0 or 1; no bool, since bytes of padding would have no value
+  Features features;
+};
+
+// Decides in place of the built-in rule: pair, features, side and bars held.
+using Decider = std::function<Order(std::int64_t pair, const Features&, const State&)>;
+
+class Engine {
+ public:
+  Engine(std::size_t tickers, const Settings& settings, Decider decider = nullptr);
+
+  // Add a pair that trades from now on; earlier closes, oldest first, warm its features up.
+  std::int64_t add(const Pair& pair, const std::vector<Legs>& history);
+  void step(const Bar& bar);
+  // Close what is open at the last closes; the last row is rewritten.
+  void finish();
+
+  std::int64_t bars() const { return bar_; }
+  void reserve(std::size_t bars) { rows_.reserve(bars); }
+  const std::vector<Row>& rows() const { return rows_; }
+  const std::vector<Trade>& trades() const { return trades_; }
+  const std::vector<Choice>& choices() const { return choices_; }
+
+ private:
+  struct Slot {
+    Pair pair;
+    Signal signal;
+    State state{};
+    Features features{};
+    Trade trade{};          // the position that is open, or ordered
+    bool open = false;      // shares are held
+    bool entering = false;  // an entry waits for its fill
+    bool leaving = false;   // an exit waits for its fill
+    bool dead = false;
+  };
+
+  void accrue(const Bar& bar);
+  void fill(const Bar& bar);
+  void close_ended(const Bar& bar);
+  void mark();
+  void call_margin();
+  void decide(const Bar& bar);
+  Decision ask(const Slot& slot, std::int64_t index) const;
+  bool order_entry(Slot& slot, std::int64_t index, int side);
+  bool accept(const Slot& slot, const Trade& order) const;
+  void enter(Slot& slot, Legs prices);
+  void leave(Slot& slot, Legs prices);
+  void order_exit(Slot& slot, Reason reason);
+  Legs last(const Slot& slot) const { return {last_[slot.pair.y], last_[slot.pair.x]}; }
+  void forget_ended();
+
+  Settings settings_;
+  Decider decider_;
+  std::int64_t bar_ = 0;
+  std::vector<double> last_;     // last known close
+  std::vector<std::size_t> live_;  // slots that are fed, in order of arrival
+  std::vector<Slot> slots_;
+  std::vector<Row> rows_;
+  std::vector<Trade> trades_;
+  std::vector<Choice> choices_;
+  Row now_;
+  double ordered_ = 0.0;  // gross exposure of entries that wait
+};
+
+}  // namespace mlkit::strategy

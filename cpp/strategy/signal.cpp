@@ -1,0 +1,74 @@
+#include "strategy/signal.hpp"
+
+#include <cmath>
+
+namespace mlkit::strategy {
+
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+double ratio(double deviation, double scale) { return scale > 0.0 ? deviation / scale : nan; }
+
+}  // namespace
+
+Signal::Signal(const SignalSettings& settings) : settings_(settings) {
+  if (settings.lookback > 0) moments_.emplace(settings.lookback);
+  if (settings.hedge == Hedge::rolling) regression_.emplace(settings.hedge_window);
+}
+
+Features Signal::push(double y, double x) {
+  if (settings_.log) {
+    y = std::log(y);
+    x = std::log(x);
+  }
+  switch (settings_.hedge) {
+    case Hedge::rolling: return rolling(y, x);
+    case Hedge::kalman: return kalman(y, x);
+    default: return fixed(y, x);
+  }
+}
+
+Features Signal::fixed(double y, double x) {
+  const double spread = y - settings_.alpha - settings_.beta * x;
+  return {settings_.beta, spread, z_score(spread)};
+}
+
+Features Signal::rolling(double y, double x) {
+  regression_->push(y, x);
+  if (!regression_->full()) return {};
+  const double beta = regression_->slope();
+  const double spread = y - regression_->intercept() - beta * x;
+  if (std::isnan(spread)) return {};
+  return {beta, spread, z_score(spread)};
+}
+
+double Signal::z_score(double spread) {
+  if (!moments_) return ratio(spread - settings_.mean, settings_.deviation);
+  moments_->push(spread);
+  if (!moments_->full()) return nan;
+  return ratio(spread - moments_->mean(), std::sqrt(moments_->variance()));
+}
+
+// Predict, compare, correct. The spread is the innovation, its z-score the innovation over the
+// deviation that the filter expects (E. Chan, Algorithmic Trading, 2013, chapter 3).
+Features Signal::kalman(double y, double x) {
+  auto& [aa, ab, bb] = settings_.kalman.covariance;
+  const auto& drift = settings_.kalman.drift;
+  aa += drift[0];
+  ab += drift[1];
+  bb += drift[2];
+  const double innovation = y - settings_.alpha - settings_.beta * x;
+  const double a = aa + ab * x;  // covariance of the innovation with alpha, and with beta
+  const double b = ab + bb * x;
+  const double variance = a + b * x + settings_.kalman.noise;
+  if (!(variance > 0.0)) return {settings_.beta, innovation, nan};
+  settings_.alpha += a / variance * innovation;
+  settings_.beta += b / variance * innovation;
+  aa -= a * a / variance;
+  ab -= a * b / variance;
+  bb -= b * b / variance;
+  return {settings_.beta, innovation, innovation / std::sqrt(variance)};
+}
+
+}  // namespace mlkit::strategy

@@ -1,0 +1,52 @@
+// From closing prices to the features of a pair, one bar at a time.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <optional>
+
+#include "strategy/moments.hpp"
+#include "strategy/rule.hpp"
+
+namespace mlkit::strategy {
+
+enum class Hedge { fixed, rolling, kalman };
+
+// Random-walk intercept and slope, observed through y = alpha + beta x + noise.
+struct KalmanSettings {
+  std::array<double, 3> covariance{};  // of (alpha, beta) at the start: aa, ab, bb
+  std::array<double, 3> drift{};       // added to it at each bar
+  double noise = 0.0;                  // variance of the observation
+};
+
+struct SignalSettings {
+  Hedge hedge = Hedge::fixed;
+  bool log = true;
+  double alpha = 0.0;
+  double beta = 1.0;
+  std::size_t hedge_window = 0;  // bars of the rolling regression
+  std::size_t lookback = 0;      // bars of the z-score; 0: `mean` and `deviation` are given
+  double mean = 0.0;
+  double deviation = 1.0;
+  KalmanSettings kalman;
+};
+
+class Signal {
+ public:
+  explicit Signal(const SignalSettings& settings);
+
+  // Take a bar's closing prices.
+  Features push(double y, double x);
+
+ private:
+  Features fixed(double y, double x);
+  Features rolling(double y, double x);
+  Features kalman(double y, double x);
+  double z_score(double spread);
+
+  SignalSettings settings_;
+  std::optional<RollingMoments> moments_;
+  std::optional<RollingRegression> regression_;
+};
+
+}  // namespace mlkit::strategy

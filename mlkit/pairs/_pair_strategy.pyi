@@ -1,0 +1,188 @@
+"""The strategy step, the event engine and the sweep of pair trading."""
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Doubles = NDArray[np.float64]
+
+class Rule:
+    """Thresholds of the built-in rule, in deviations of the spread."""
+
+    def __init__(
+        self,
+        *,
+        entry: float = ...,
+        exit: float = ...,  # noqa: A002
+        stop: float = ...,
+        max_bars: int = ...,
+    ) -> None: ...
+
+class Costs:
+    """Costs of each leg of a fill, and the yearly fee on shorts."""
+
+    def __init__(
+        self,
+        *,
+        per_share: float = ...,
+        per_trade: float = ...,
+        commission_bps: float = ...,
+        slippage_bps: float = ...,
+        half_spread_bps: float = ...,
+        borrow_rate: float = ...,
+    ) -> None: ...
+
+class Sizing:
+    """Capital, and the money in both legs of a pair."""
+
+    def __init__(
+        self,
+        *,
+        capital: float = ...,
+        gross: float = ...,
+        log: bool = ...,
+        whole_shares: bool = ...,
+    ) -> None: ...
+
+class Limits:
+    """Caps on pairs, on a ticker's pairs and on leverage."""
+
+    def __init__(
+        self,
+        *,
+        pairs: int = ...,
+        pairs_per_ticker: int = ...,
+        leverage: float = ...,
+        initial_margin: float = ...,
+        maintenance_margin: float = ...,
+    ) -> None: ...
+
+class Settings:
+    """All that an engine has to know besides its pairs."""
+
+    def __init__(
+        self,
+        *,
+        rule: Rule = ...,
+        costs: Costs = ...,
+        sizing: Sizing = ...,
+        limits: Limits = ...,
+        cash_rate: float = ...,
+        bars_per_year: float = ...,
+        same_bar: bool = ...,
+        carry: bool = ...,
+    ) -> None: ...
+
+class Signal:
+    """How a pair's spread and its z-score are computed."""
+
+    def __init__(
+        self,
+        *,
+        hedge: str = ...,
+        log: bool = ...,
+        alpha: float = ...,
+        beta: float = ...,
+        hedge_window: int = ...,
+        lookback: int = ...,
+        mean: float = ...,
+        deviation: float = ...,
+        covariance: Sequence[float] = ...,
+        drift: Sequence[float] = ...,
+        noise: float = ...,
+    ) -> None: ...
+    @property
+    def warms_up(self) -> bool: ...
+
+class Order(IntEnum):
+    """What a strategy asks for at a close."""
+
+    NONE = 0
+    ENTER_LONG = 1
+    ENTER_SHORT = 2
+    EXIT = 3
+    STOP = 4
+    TIME_STOP = 5
+
+class Features:
+    """What the engine computed for a pair at a close."""
+
+    @property
+    def beta(self) -> float: ...
+    @property
+    def spread(self) -> float: ...
+    @property
+    def z(self) -> float: ...
+
+class State:
+    """A pair's position as its strategy sees it."""
+
+    def __init__(self, side: int = 0, locked: int = 0, held: int = 0) -> None: ...
+    @property
+    def side(self) -> int: ...
+    @property
+    def locked(self) -> int: ...
+    @property
+    def held(self) -> int: ...
+
+class Engine:
+    """The event engine: bars in, fills and an account out."""
+
+    def __init__(
+        self,
+        tickers: int,
+        settings: Settings,
+        decider: Callable[[int, Features, State], Order] | None = None,
+    ) -> None: ...
+    def add(
+        self, *, y: int, x: int, stop: int = ..., signal: Signal, history: _Doubles | None = None
+    ) -> int:
+        """Add a pair that trades from now on; return its number."""
+
+    def take(
+        self,
+        closes: _Doubles,
+        opens: _Doubles | None = None,
+        dividends: _Doubles | None = None,
+    ) -> None:
+        """Take bars, a row each."""
+
+    def finish(self) -> None:
+        """Close what is open at the last closes."""
+
+    def rows(self) -> NDArray[np.void]:
+        """The account at each close."""
+
+    def trades(self) -> NDArray[np.void]:
+        """The closed trades, in the order of closing."""
+
+    def choices(self) -> NDArray[np.void]:
+        """The orders that the strategy asked for, and whether they were accepted."""
+
+def step(state: State, z: float, rule: Rule) -> tuple[State, Order]:
+    """Apply the built-in rule to one bar: the new state, an order."""
+
+def features(y: _Doubles, x: _Doubles, signal: Signal) -> tuple[_Doubles, _Doubles, _Doubles]:
+    """Compute hedge ratio, spread and z-score at each close."""
+
+def rolling_moments(values: _Doubles, length: int) -> tuple[_Doubles, _Doubles]:
+    """Compute the mean and the sample variance of a sliding window."""
+
+def sweep(
+    *,
+    closes: _Doubles,
+    opens: _Doubles | None,
+    dividends: _Doubles | None,
+    z: _Doubles,
+    beta: _Doubles,
+    trade: int,
+    rules: Sequence[Rule],
+    rows: Sequence[int],
+    settings: Settings,
+    threads: int = 1,
+    equity: _Doubles | None = None,
+) -> NDArray[Any]:
+    """Score many rules on one pair."""

@@ -1,0 +1,261 @@
+"""What a backtest leaves behind: tables of trades, positions and equity, and `run.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mlkit import __version__
+from mlkit.errors import BadData, InputMissing, UsageError
+from mlkit.pairs.backtest import COSTS, REASONS, Backtest
+from mlkit.pairs.settings import Settings, from_document
+from mlkit.pairs.windows import GivenPair
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Format = Literal["csv", "parquet"]
+RUN = "run.json"
+SCHEMA = 1
+
+
+def trades(result: Backtest) -> pa.Table:
+    """Tabulate the trades, in the order of closing."""
+    import pyarrow as pa
+
+    each, times = result.trades, result.prices.zoned
+    names = [result.pair_names(int(number)) for number in each["pair"]]
+    windows = [result.numbers[int(number)][0] for number in each["pair"]]
+    return pa.table(
+        {
+            "window": windows,
+            "y": [name[0] for name in names],
+            "x": [name[1] for name in names],
+            "side": np.where(each["side"] > 0, "long", "short"),
+            "decided": times[each["decided"]],
+            "entered": times[each["entered"]],
+            "closed": times[each["closed"]],
+            "bars": each["closed"] - each["entered"],
+            "reason": [REASONS[number] for number in each["reason"]],
+            "beta": each["beta"],
+            "z": each["entry_z"],
+            **{
+                f"{leg}_{column}": np.ascontiguousarray(each[field][leg])
+                for field, column in (
+                    ("shares", "shares"),
+                    ("entry_price", "entry_price"),
+                    ("exit_price", "exit_price"),
+                )
+                for leg in "yx"
+            },
+            "gross_result": result.results(),
+            **{name: np.ascontiguousarray(each["ledger"][name]) for name in COSTS},
+            "dividends": np.ascontiguousarray(each["ledger"]["dividends"]),
+            "net_result": result.net_results(),
+        }
+    )
+
+
+def equity(result: Backtest) -> pa.Table:
+    """Tabulate the account at each close; costs, dividends and interest are running totals."""
+    import pyarrow as pa
+
+    account = result.account
+    columns = {name: account[name] for name in ("cash", "positions", "equity", "gross")}
+    columns |= {name: account["ledger"][name] for name in (*COSTS, "dividends")}
+    columns["interest"] = account["interest"]
+    return pa.table(
+        {"date": result.prices.zoned}
+        | {name: np.ascontiguousarray(each) for name, each in columns.items()}
+    )
+
+
+def positions(result: Backtest) -> pa.Table:
+    """Tabulate the shares held after each bar, a row a bar, pair and leg."""
+    import pyarrow as pa
+
+    times, close = result.prices.zoned, result.prices.close
+    columns = {name: i for i, name in enumerate(result.prices.tickers)}
+    table: dict[str, list[Any]] = {
+        name: [] for name in ("date", "window", "pair", "ticker", "shares", "close", "value")
+    }
+    for trade in result.trades:
+        bars = np.arange(trade["entered"], trade["closed"])
+        number = int(trade["pair"])
+        names = result.pair_names(number)
+        for leg, ticker in zip("yx", names, strict=True):
+            prices = close[bars, columns[ticker]]
+            shares = float(trade["shares"][leg])
+            table["date"] += times[bars].tolist()
+            table["window"] += [result.numbers[number][0]] * len(bars)
+            table["pair"] += ["/".join(names)] * len(bars)
+            table["ticker"] += [ticker] * len(bars)
+            table["shares"] += [shares] * len(bars)
+            table["close"] += prices.tolist()
+            table["value"] += (shares * prices).tolist()
+    floats = {"shares", "close", "value"}
+    kinds = {name: pa.float64() if name in floats else pa.string() for name in table}
+    kinds["window"] = pa.int64()
+    return pa.table({name: pa.array(each, kinds[name]) for name, each in table.items()})
+
+
+def run_document(
+    result: Backtest, source: Mapping[str, Any], pairs: Sequence[GivenPair]
+) -> dict[str, Any]:
+    """Describe a run so that it can be repeated exactly.
+
+    Args:
+        result: The run.
+        source: Where the prices came from and how they were read: `path` and the options of
+            `prices.read`.
+        pairs: The pairs that were given; none if the run walked forward.
+    """
+    return {
+        "schema": "mlkit.pairs.run",
+        "version": SCHEMA,
+        "mlkit": __version__,
+        "prices": {**source, "sha256": result.prices.content_hash},
+        "pairs": [asdict(pair) for pair in pairs],
+        "settings": result.settings.document(),
+        "bars_per_year": result.bars_per_year,
+    }
+
+
+def read_run(path: Path) -> tuple[dict[str, Any], list[GivenPair], Settings]:
+    """Read a `run.json`: the source of its prices, its pairs, its settings.
+
+    Raises:
+        InputMissing: The file cannot be read.
+        BadData: It is no `run.json`, or one of another version.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if (document["schema"], document["version"]) != ("mlkit.pairs.run", SCHEMA):
+            raise BadData(f"{path}: schema {document['schema']} version {document['version']}")
+        if document["mlkit"] != __version__:
+            raise BadData(
+                f"{path}: written by mlkit {document['mlkit']}, and this is {__version__}",
+                hint=f"pip install mlkit=={document['mlkit']} repeats it exactly",
+            )
+        pairs = [GivenPair(**pair) for pair in document["pairs"]]
+        return document["prices"], pairs, from_document(document["settings"])
+    except OSError as error:
+        raise InputMissing(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, BadData):
+            raise
+        raise BadData(f"{path}: not a run.json: {error}") from error
+
+
+def write(
+    directory: Path, result: Backtest, document: Mapping[str, Any], kind: Format = "csv"
+) -> list[Path]:
+    """Write trades, positions and equity, then `run.json`, each of them whole or not at all.
+
+    Raises:
+        UsageError: The directory cannot be written.
+    """
+    tables = {"trades": trades, "positions": positions, "equity": equity}
+    paths = []
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, build in tables.items():
+            path = directory / f"{name}.{kind}"
+            _replace(path, _encoded(build(result), kind))
+            paths.append(path)
+        text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+        _replace(directory / RUN, text.encode())
+    except OSError as error:
+        raise UsageError(f"{directory}: cannot be written: {error.strerror}") from error
+    return [*paths, directory / RUN]
+
+
+def _encoded(table: pa.Table, kind: Format) -> bytes:
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    sink = pa.BufferOutputStream()
+    if kind == "csv":
+        options = pyarrow.csv.WriteOptions(quoting_style="needed")
+        pyarrow.csv.write_csv(table, sink, options)
+    else:
+        pyarrow.parquet.write_table(table, sink)
+    return bytes(sink.getvalue())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside the file, then rename: a reader sees the old file or the new one."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def parse_pair(text: str) -> GivenPair:
+    """Read `Y,X` or `Y,X,BETA`.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    cells = [cell.strip() for cell in text.split(",")]
+    if len(cells) not in (2, 3) or not all(cells):
+        raise UsageError(f"--pair {text}: not a pair", hint="--pair KO,PEP or --pair KO,PEP,0.8")
+    try:
+        return GivenPair(cells[0], cells[1], _beta(cells[2]) if len(cells) == 3 else None)
+    except ValueError as error:
+        raise UsageError(f"--pair {text}: {error}") from error
+
+
+def _beta(text: str) -> float:
+    beta = float(text)
+    if not np.isfinite(beta) or beta == 0.0:
+        raise ValueError(f"a hedge ratio of {text} hedges nothing")
+    return beta
+
+
+def read_pairs(path: Path) -> list[GivenPair]:
+    """Read pairs from a CSV with the columns y, x and optionally hedge_ratio (or beta).
+
+    Raises:
+        InputMissing: The file cannot be read.
+        BadData: A column is missing or a hedge ratio is no number; the message names the row.
+    """
+    import csv
+
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            for needed in ("y", "x"):
+                if needed not in (rows.fieldnames or ()):
+                    hint = "columns: y,x and, if you like, hedge_ratio"
+                    raise BadData(f"{path}: no column '{needed}'", hint=hint)
+            return [_pair(path, number, row) for number, row in enumerate(rows, start=2)]
+    except OSError as error:
+        raise InputMissing(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path}: not UTF-8: {error}") from error
+
+
+def _pair(path: Path, number: int, row: Mapping[str, str | None]) -> GivenPair:
+    y, x, text = row["y"], row["x"], row.get("hedge_ratio") or row.get("beta")
+    if not y or not x:
+        raise BadData(f"{path}: row {number}: a ticker is missing")
+    try:
+        return GivenPair(y, x, _beta(text) if text else None)
+    except ValueError as error:
+        raise BadData(f"{path}: row {number}: {error}") from error

@@ -1,0 +1,159 @@
+"""Formation and trading windows: what trades when, fitted on earlier bars only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mlkit.errors import BadData, UsageError
+from mlkit.pairs.formation import Formation, fit, formed, warm_up
+from mlkit.pairs.prices import Prices
+from mlkit.pairs.screening import Criteria, screen
+from mlkit.pairs.settings import Settings
+from mlkit.progress import Progress, silent
+
+END = 2**62
+"""The stop of a window that trades to the end of the data, wherever that is."""
+
+
+@dataclass(frozen=True)
+class GivenPair:
+    """A pair that the user names; with a `beta` it needs no formation period."""
+
+    y: str
+    x: str
+    beta: float | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """Pairs that trade over bars [start, stop), fitted on bars [formation, start).
+
+    Attributes:
+        formation: First bar of the formation period.
+        start: First bar that is traded.
+        stop: The bar after the last one; it may lie beyond the data.
+        pairs: The pairs, with what the formation period fixed.
+        tested: How many pairs were examined.
+        skipped: Chosen pairs that could not be fitted, and why.
+    """
+
+    formation: int
+    start: int
+    stop: int
+    pairs: tuple[Formation, ...]
+    tested: int
+    skipped: tuple[str, ...] = field(default=())
+
+
+Select = Callable[[Prices, Settings], tuple[list[tuple[str, str]], int]]
+"""Chooses pairs (y, x) from a formation period, best first, and counts those it examined."""
+
+
+def given(prices: Prices, pairs: Iterable[GivenPair], settings: Settings) -> list[Window]:
+    """Plan pairs that the user names, each from its first common bar on.
+
+    A pair that carries its beta trades as soon as its signal has warmed up; any other is
+    fitted on `settings.formation` bars that are not traded.
+
+    Raises:
+        UsageError: No pair, an unknown ticker, or a pair without beta and formation period.
+        BadData: The prices end before the first traded bar.
+    """
+    planned = [_given_window(prices, pair, settings) for pair in pairs]
+    if not planned:
+        raise UsageError("no pair is given", hint="name one: --pair KO,PEP")
+    return sorted(planned, key=lambda window: window.start)
+
+
+def _given_window(prices: Prices, pair: GivenPair, settings: Settings) -> Window:
+    names = (pair.y, pair.x)
+    place = "/".join(names)
+    if pair.y == pair.x:
+        raise UsageError(f"{place}: a pair needs two different tickers")
+    if pair.beta is not None and settings.signal.zscore != "lookback":
+        raise UsageError(
+            f"{place}: a pair that carries its beta has only the lookback z-score",
+            hint="drop the beta, and the pair is fitted on --formation bars",
+        )
+    closes = prices.select(names).close
+    together = np.flatnonzero(~np.isnan(closes).any(axis=1))
+    first = int(together[0]) if len(together) else len(closes)
+    length = settings.formation if pair.beta is None else warm_up(settings.signal)
+    start = first + length
+    if start + 2 > len(closes):
+        raise BadData(
+            f"{prices.source}: {place}: {len(closes) - first} common bars, and the formation "
+            f"period takes {length}",
+            hint="shorten --formation, or take a longer file",
+        )
+    if pair.beta is None:
+        y, x = closes[first:start].T
+        formation = fit(y, x, names, settings.signal)
+    else:
+        formation = formed(names, settings.signal, alpha=0.0, beta=pair.beta)
+    return Window(first, start, END, (formation,), 1)
+
+
+def rolling(
+    prices: Prices, settings: Settings, select: Select, progress: Progress = silent
+) -> list[Window]:
+    """Plan windows of `trading` bars, each selected and fitted on the bars before it.
+
+    Raises:
+        UsageError: A period is missing.
+        BadData: The prices are shorter than one formation period and two bars.
+    """
+    formation, trading = settings.formation, settings.trading
+    if formation < 1 or trading < 1:
+        raise UsageError("walking forward needs --formation and --trading bars")
+    if len(prices) < formation + 2:
+        raise BadData(
+            f"{prices.source}: {len(prices)} bars, and the first window needs {formation + 2}",
+            hint="shorten --formation, or take a longer file",
+        )
+    starts = range(formation, len(prices), trading)
+    windows = []
+    for done, start in enumerate(starts):
+        progress(done, len(starts))
+        windows.append(_window(prices, settings, select, start))
+    return windows
+
+
+def _window(prices: Prices, settings: Settings, select: Select, start: int) -> Window:
+    first = start - settings.formation
+    period = complete(prices.window(first, start))
+    chosen, tested = select(period, settings) if len(period.tickers) > 1 else ([], 0)
+    fitted, skipped = [], []
+    for y, x in chosen[: settings.selection.top]:
+        closes = period.select((y, x)).close
+        try:
+            fitted.append(fit(closes[:, 0], closes[:, 1], (y, x), settings.signal))
+        except BadData as error:
+            skipped.append(error.message)
+    stop = start + settings.trading
+    return Window(first, start, stop, tuple(fitted), tested, tuple(skipped))
+
+
+def complete(period: Prices) -> Prices:
+    """Keep the tickers that have every bar of a formation period, and move in it."""
+    whole = ~np.isnan(period.close).any(axis=0)
+    moving = np.zeros_like(whole)
+    moving[whole] = np.ptp(period.close[:, whole], axis=0) > 0.0
+    return period.select(np.asarray(period.tickers)[moving].tolist())
+
+
+def by_screen(period: Prices, settings: Settings) -> tuple[list[tuple[str, str]], int]:
+    """Choose pairs by the screen, as `settings.selection` says."""
+    chosen = settings.selection
+    criteria = Criteria(
+        method=chosen.method,
+        scale="log" if settings.signal.log else "levels",
+        fdr=chosen.fdr,
+        alpha=chosen.alpha,
+        top=chosen.top,
+    )
+    found = screen(period, criteria)
+    return [(pair.y, pair.x) for pair in found.pairs], found.tested

@@ -1,0 +1,137 @@
+"""`mlkit pairs backtest` and `sweep` as a user meets them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "pairs" / "us_large_caps.csv.gz"
+
+
+def mlkit(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "mlkit", "pairs", *map(str, arguments)],
+        capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, "NO_COLOR": "1"},
+    )  # fmt: skip
+
+
+def document(*arguments):
+    done = mlkit(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_run_is_repeated_exactly_from_its_run_json(tmp_path):
+    first = mlkit("backtest", EXAMPLE, "--pair", "KO,PEP", "--hedge", "kalman", "--entry", "1.5",
+                  "--stop-loss", "4", "-o", tmp_path / "a")  # fmt: skip
+    assert first.returncode == 0, first.stderr
+    again = mlkit("backtest", "--from", tmp_path / "a" / "run.json", "-o", tmp_path / "b")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == first.stdout
+    for name in ("trades.csv", "positions.csv", "equity.csv", "run.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_changed_price_file_is_not_taken_for_the_same_run(tmp_path):
+    prices = tmp_path / "p.csv"
+    rows = [f"2020-01-{day:02d},{10 + day % 3},{20 + day % 5}" for day in range(1, 29)]
+    prices.write_text("\n".join(["date,A,B", *rows]) + "\n")
+    made = mlkit("backtest", prices, "--pair", "A,B", "--formation", "15", "--lookback", "5",
+                 "-o", tmp_path)  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    prices.write_text(prices.read_text().replace("2020-01-28,11", "2020-01-28,12"))
+    done = mlkit("backtest", "--from", tmp_path / "run.json")
+    assert done.returncode == 65
+    assert "differs" in done.stderr
+
+
+def test_tables_agree_with_the_summary(tmp_path):
+    said = document("backtest", EXAMPLE, "--start", "2010-01-01", "--formation", "252",
+                    "--trading", "126", "--method", "distance", "--top", "5",
+                    "-o", tmp_path, "--format", "parquet")  # fmt: skip
+    trades = pyarrow.parquet.read_table(tmp_path / "trades.parquet").to_pydict()
+    equity = pyarrow.parquet.read_table(tmp_path / "equity.parquet").to_pydict()
+    held = pyarrow.parquet.read_table(tmp_path / "positions.parquet").to_pydict()
+    assert said["trading"]["trades"] == len(trades["y"]) > 20
+    assert sum(trades["net_result"]) == pytest.approx(equity["equity"][-1] - 100_000)
+    assert said["money"]["equity"] == equity["equity"][-1]
+    by_date = dict.fromkeys(equity["date"], 0.0)
+    for date, value in zip(held["date"], held["value"], strict=True):
+        by_date[date] += value
+    for date, positions in zip(equity["date"], equity["positions"], strict=True):
+        assert by_date[date] == pytest.approx(positions, abs=1e-6)
+
+
+def test_cointegration_passes_a_pair_in_few_windows_and_says_so():
+    said = document("backtest", EXAMPLE, "--formation", "252", "--trading", "126")
+    counts = said["windows"]
+    assert 0 < counts["without_pairs"] < counts["windows"]
+    assert any("had no pair and held cash" in each for each in said["warnings"])
+
+
+def test_a_screened_file_carries_its_hedge_ratio_and_warns(tmp_path):
+    file = tmp_path / "pairs.csv"
+    assert mlkit("screen", EXAMPLE, "--method", "distance", "--top", "2", "--stop", "2000-01-01",
+                 "-o", file).returncode == 0  # fmt: skip
+    header, first = file.read_text().splitlines()[:2]
+    row = dict(zip(header.split(","), first.split(","), strict=True))
+    done = mlkit("backtest", EXAMPLE, "--pairs", file, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "screened on bars that are traded here" in done.stderr
+    trades = pyarrow.csv.read_csv(tmp_path / "out" / "trades.csv").to_pydict()
+    betas = {b for y, b in zip(trades["y"], trades["beta"], strict=True) if y == row["y"]}
+    assert float(row["hedge_ratio"]) in betas
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((EXAMPLE,), 2, "nothing to trade"),
+        ((), 2, "PRICES is missing"),
+        ((EXAMPLE, "--pair", "KO"), 2, "not a pair"),
+        ((EXAMPLE, "--pair", "KO,PEPP"), 2, "no ticker 'PEPP'"),
+        ((EXAMPLE, "--pair", "KO,PEP,0"), 2, "hedges nothing"),
+        ((EXAMPLE, "--pair", "KO,PEP", "--trading", "126"), 2, "chooses its own pairs"),
+        ((EXAMPLE, "--pair", "KO,PEP", "--entry", "0.2"), 2, "must be greater than exit"),
+        ((EXAMPLE, "--pair", "KO,PEP", "--formation", "20"), 2, "the signal needs 60"),
+        ((EXAMPLE, "--pair", "KO,PEP", "--formation", "9000"), 65, "common bars"),
+        ((EXAMPLE, "--pairs", "missing.csv"), 66, "missing.csv"),
+        (("--from", "missing.json"), 66, "missing.json"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_a_code(arguments, code, message):
+    done = mlkit("backtest", *arguments)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+
+
+def test_a_repeated_run_takes_no_other_setting(tmp_path):
+    done = mlkit("backtest", "--from", "run.json", "--entry", "3")
+    assert done.returncode == 2
+    assert "--entry and --from" in done.stderr
+
+
+def test_a_sweep_states_its_trials(tmp_path):
+    said = document("sweep", EXAMPLE, "--pair", "KO,PEP", "--start", "2010-01-01",
+                    "--entry", "1:2:0.5", "--exit", "0,0.5", "--trials", "10")  # fmt: skip
+    assert len(said["configurations"]) == 18
+    assert said["deflated_sharpe"]["trials"] == 28
+    best = max(said["configurations"], key=lambda each: each["sharpe"])
+    assert said["best"] == best
+    done = mlkit("backtest", EXAMPLE, "--pair", "KO,PEP", "--start", "2010-01-01", "--json",
+                 "--entry", best["entry"], "--exit", best["exit"],
+                 "--lookback", best["lookback"])  # fmt: skip
+    assert json.loads(done.stdout)["money"]["equity"] == best["equity"]
+
+
+def test_a_range_includes_both_ends():
+    from mlkit.cli.pairs_sweep import parse_values
+
+    assert parse_values("1:3:0.5", "--entry") == (1.0, 1.5, 2.0, 2.5, 3.0)
+    assert parse_values("0:0.3:0.1", "--exit") == pytest.approx((0.0, 0.1, 0.2, 0.3))

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLE = "examples/pairs/us_large_caps.csv.gz"
+WINDOW = ["--start", "2015-01-01", "--stop", "2020-01-01"]
+
+
+def mlkit(*words, code=0):
+    run = subprocess.run([sys.executable, "-m", "mlkit", *words], capture_output=True, text=True)
+    assert run.returncode == code, run.stderr
+    return run
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    output = tmp_path_factory.mktemp("screen") / "pairs.csv"
+    words = ["pairs", "screen", EXAMPLE, *WINDOW, "--fdr", "none", "--json", "-o", str(output)]
+    return json.loads(mlkit(*words).stdout), output.read_text().splitlines()
+
+
+def test_screen_as_json(found):
+    document, _ = found
+    assert document["schema"] == "mlkit.pairs.screen"
+    assert (document["tested"], document["tickers"], document["bars"]) == (190, 20, 1258)
+    assert document["window"] == ["2015-01-02", "2019-12-31"]
+    p = [pair["p_value"] for pair in document["pairs"]]
+    assert p == sorted(p)
+    assert max(p) <= 0.05
+
+
+def test_the_file_of_pairs_holds_the_same(found):
+    document, (header, *rows) = found
+    assert header.startswith("y,x,scale,hedge_ratio,intercept,statistic")
+    assert len(rows) == len(document["pairs"])
+    assert rows[0].split(",")[:2] == [document["pairs"][0]["y"], document["pairs"][0]["x"]]
+
+
+def test_screen_for_people():
+    said = mlkit("pairs", "screen", EXAMPLE, *WINDOW).stdout
+    assert "0 of 190 tested pairs" in said
+    assert "no pair passes: the best adjusted p is" in said
+    table = mlkit("pairs", "screen", EXAMPLE, *WINDOW, "--method", "distance", "--top", "3").stdout
+    assert "distance" in table
+    assert "3 of 190 ranked pairs" in table
+
+
+def test_pairs_on_standard_output_and_prices_on_standard_input():
+    words = ["-o", "-", "--alpha", "1", "--tickers", "KO,PEP"]
+    with Path(EXAMPLE).open("rb") as prices:
+        run = subprocess.run(
+            [sys.executable, "-m", "mlkit", "pairs", "screen", "-", *WINDOW, *words],
+            stdin=prices,
+            capture_output=True,
+            text=True,
+        )
+    assert len(run.stdout.splitlines()) == 2
+
+
+def test_fit():
+    words = ["pairs", "fit", EXAMPLE, "KO", "PEP", *WINDOW]
+    document = json.loads(mlkit(*words, "--json").stdout)
+    assert document["engle_granger"][0]["statistic"] == pytest.approx(-3.0275, abs=1e-4)
+    said = mlkit(*words).stdout
+    for title in ("KO on PEP", "Ornstein-Uhlenbeck", "unit roots", "Johansen", "Bertram"):
+        assert title in said
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["screen", "none.csv"], 66, "error: none.csv: cannot be read"),
+        (["screen", EXAMPLE, "--tickers", "KOO"], 2, "did you mean 'KO'?"),
+        (["screen", EXAMPLE, "--half-life", "9"], 2, "--half-life 9: not a range"),
+        (["screen", EXAMPLE, "--start", "2022-12-20"], 65, "bars in the window"),
+        (["screen", EXAMPLE, "--groups", "none.csv"], 66, "none.csv: cannot be read"),
+        (["screen", EXAMPLE, "-o", "/nowhere/pairs.csv"], 66, "cannot be written"),
+        (["fit", EXAMPLE, "KO", "COKE"], 2, "no ticker 'COKE'"),
+    ],
+)
+def test_errors(words, code, says):
+    said = mlkit("pairs", *words, code=code).stderr
+    assert says in said
+    assert "Traceback" not in said
+
+
+def test_an_interrupted_screen_writes_nothing(tmp_path):
+    rng = np.random.default_rng(1)
+    close = np.exp(rng.standard_normal((2500, 400)).cumsum(axis=0) * 0.01)
+    days = np.datetime64("2010-01-01") + np.arange(2500)
+    source, output = tmp_path / "prices.csv", tmp_path / "pairs.csv"
+    rows = [",".join(["date", *(f"T{n}" for n in range(400))])]
+    rows += [
+        f"{day}," + ",".join(map("{:.6g}".format, row))
+        for day, row in zip(days, close, strict=True)
+    ]
+    source.write_text("\n".join(rows))
+    words = ["pairs", "screen", str(source), "-o", str(output), "--threads", "1", "--alpha", "1"]
+    run = subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", "-m", "mlkit", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    time.sleep(2.5)
+    os.kill(run.pid, signal.SIGINT)
+    run.communicate(timeout=30)
+    assert run.returncode != 0
+    assert list(tmp_path.iterdir()) == [source]
