@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import http.client
+import itertools
 import json
 import os
 import random
@@ -16,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -125,7 +127,7 @@ def check_sums(before, after, events):
             pulls[context, event["arm"]] += 1
             rewards[context, event["arm"]] += event["reward"]
     for key, count in pulls.items():
-        context, arm = key
+        context, _arm = key
         a, b, known = before.get(key, (None, None, 0))
         assert after[key][2] == known + count, key
         if a is not None and not context:
@@ -178,8 +180,7 @@ def trace_of(start, path, use):
 
 
 def children_of(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as stream:
-        return [int(child) for child in stream.read().split()]
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def syncs_before_answers(lines):
@@ -216,7 +217,7 @@ def test_an_answer_leaves_after_the_sync_of_its_event(start, tmp_path, need_prog
 
     before_answers = syncs_before_answers(trace_of(start, tmp_path / "trace", use))
     assert len(before_answers) == 10
-    steps = [after - before for before, after in zip(before_answers, before_answers[1:])]
+    steps = [after - before for before, after in itertools.pairwise(before_answers)]
     assert all(step >= 1 for step in steps), before_answers
     assert before_answers[0] >= 1
 
