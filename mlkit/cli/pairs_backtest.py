@@ -95,6 +95,9 @@ def backtest(
         typer.Option("--output", "-o", metavar="DIR", help="Write tables and run.json there."),
     ] = None,
     table_format: Annotated[Format, typer.Option("--format", help="Of the tables.")] = Format.CSV,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write one page with pictures.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Backtest pairs with two-leg costs: given ones, or chosen anew in each window.
@@ -106,7 +109,7 @@ def backtest(
 
     out = of(context)
     if repeat is not None:
-        _refuse_settings(context, {"repeat", "output", "table_format", "json"})
+        _refuse_settings(context, {"repeat", "output", "table_format", "report", "json"})
         source, named, built, expected = _recorded(repeat)
     elif prices is None:
         raise UsageError("PRICES is missing", hint="name a file, or repeat a run with --from")
@@ -120,6 +123,10 @@ def backtest(
     if output is not None:
         document = records.run_document(result, source.document(), named)
         records.write(output, result, document, table_format.value)
+    if report is not None:
+        from mlkit.pairs.report import backtest as page
+
+        page.write(report, result, warnings)
     _show(out, result, warnings, json)
 
 
