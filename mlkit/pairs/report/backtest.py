@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from mlkit.pairs import summary
 from mlkit.pairs.backtest import COSTS, REASONS, Backtest
 from mlkit.pairs.report import page
-from mlkit.pairs.report.drawing import Album, Draw, Ink, Vector, area, date_ticks, line, most_ticks
+from mlkit.pairs.report.drawing import (
+    Panel,
+    Vector,
+    date_ticks,
+    number_ticks,
+    picture,
+    responsive,
+    shares,
+)
 from mlkit.pairs.report.pair_charts import pair_charts
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 EXTREMES = 5
 """Trades that are listed, of the best and of the worst."""
@@ -37,10 +43,9 @@ def write(path: Path, result: Backtest, warnings: Sequence[str] = ()) -> None:
 
 def context(result: Backtest, warnings: Sequence[str] = ()) -> dict[str, Any]:
     """Give all that the template shows."""
-    album = Album()
     document = summary.document(result)
     document["warnings"] = [*warnings, *document["warnings"]]
-    charts = pair_charts(album, result)
+    charts = pair_charts(result)
     places = {(chart.y, chart.x): number for number, chart in enumerate(charts, start=1)}
     for row in document["pairs"]:
         row["chart"] = places[row["y"], row["x"]]
@@ -52,12 +57,11 @@ def context(result: Backtest, warnings: Sequence[str] = ()) -> dict[str, Any]:
         "costs": cost_steps(document["money"]),
         "months": monthly(result),
         "years": yearly(result),
-        "equity": album.responsive(_equity(result), 400, left=58),
-        "distributions": _distributions(album, result),
+        "equity": _equity(result),
+        "distributions": _distributions(result),
         "extremes": extremes(result),
         "charts": charts,
     }
-
 
 def _universe(result: Backtest) -> dict[str, Any]:
     prices = result.prices
@@ -156,42 +160,37 @@ def extremes(result: Backtest) -> list[dict[str, Any]]:
     return rows
 
 
-def _equity(result: Backtest) -> Draw:
+def _equity(result: Backtest) -> Markup:
     """Draw equity with and without costs, drawdown, and gross exposure."""
     equity = result.equity
     account = result.account[-len(equity) :]
     before = equity + sum(account["ledger"][name] for name in COSTS)
+    top = Panel(230.0)
+    top.line(before, "second")
+    top.line(equity, "first bold")
+    middle = Panel(80.0, most=3, form=shares)
+    below = equity / np.maximum.accumulate(equity) - 1.0
+    middle.area(below, np.zeros_like(below), "loss")
+    bottom = Panel(60.0, most=3, form=shares)
+    bottom.area(np.zeros_like(equity), account["gross"] / equity, "muted")
     dates = result.prices.zoned[-len(equity) :]
-
-    def draw(figure: Figure) -> None:
-        top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[4, 1.6, 1.2])
-        line(top, before, Ink.SECOND, linewidth=1.0)
-        line(top, equity, Ink.FIRST, linewidth=1.4)
-        top.yaxis.set_major_formatter("{x:,.0f}")
-        below = equity / np.maximum.accumulate(equity) - 1.0
-        area(middle, below, np.zeros_like(below), Ink.LOSS, 0.35)
-        area(bottom, np.zeros_like(equity), account["gross"] / equity, Ink.MUTED, 0.45)
-        for axes in (middle, bottom):
-            axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
-            axes.locator_params(axis="y", nbins=3)
-        middle.margins(y=0.02)
-        bottom.set_ylim(0.0)
-        for axes in (top, middle):
-            axes.tick_params(bottom=False)
-        date_ticks(bottom, dates, most_ticks(figure))
-
-    return draw
+    span = (0.0, len(equity) - 1.0)
+    return responsive(
+        lambda width: picture(
+            [top, middle, bottom], span, date_ticks(dates, width), width, left=58.0
+        )
+    )
 
 
-def _distributions(album: Album, result: Backtest) -> dict[str, Any] | None:
+def _distributions(result: Backtest) -> dict[str, Any] | None:
     """Draw how net results and holding times are distributed; None without a trade."""
     net = result.net_results()
     if not len(net):
         return None
-    bars = result.trades["closed"] - result.trades["entered"]
+    bars = (result.trades["closed"] - result.trades["entered"]).astype(float)
     return {
-        "net": album.picture(_histogram(net, signed=True), 400, 200),
-        "bars": album.picture(_histogram(bars.astype(float), signed=False), 400, 200),
+        "net": _histogram(net, _edges(net)),
+        "bars": _histogram(bars, _whole_edges(bars)),
         "mean": float(net.mean()),
         "median": float(np.median(net)),
         "deviation": float(net.std(ddof=1)) if len(net) > 1 else None,
@@ -199,28 +198,33 @@ def _distributions(album: Album, result: Backtest) -> dict[str, Any] | None:
     }
 
 
-def _histogram(values: Vector, *, signed: bool) -> Draw:
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        edges = _edges(values, signed=signed)
-        counts, _ = np.histogram(values, edges)
-        inks = [Ink.LOSS if signed and left < 0.0 else Ink.FIRST for left in edges[:-1]]
-        axes.bar(
-            edges[:-1], counts, np.diff(edges), align="edge", color=[ink.value for ink in inks],
-            alpha=0.75, edgecolor="none",
-        )  # fmt: skip
-        axes.axvline(float(values.mean()), color=Ink.TEXT.value, linewidth=1.2, linestyle="--")
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-        axes.yaxis.get_major_locator().set_params(integer=True)
-
-    return draw
+def _histogram(values: Vector, edges: Vector) -> Markup:
+    counts = np.histogram(values, edges)[0].astype(float)
+    panel = Panel(150.0, most=4)
+    losses = edges[:-1] < 0.0
+    for style, kept in (("loss", losses), ("first", ~losses)):
+        panel.columns(edges, np.where(kept, counts, 0.0), style)
+    panel.rules(np.array([values.mean()]), "ink dash")
+    low, high = float(edges[0]), float(edges[-1])
+    return picture([panel], (low, high), number_ticks(low, high, 400.0), 400.0)
 
 
-def _edges(values: Vector, *, signed: bool) -> Vector:
+def _edges(values: Vector) -> Vector:
     """Divide a range into up to 40 bins, none of which holds gains and losses."""
     low, high = float(values.min()), float(values.max())
-    width = (high - low) / min(40, max(8, int(np.sqrt(len(values)) * 2))) or 1.0
-    if not signed:
-        low, width = np.floor(low), max(1.0, np.ceil(width))
-    first, last = np.floor(low / width), np.floor(high / width) + 1
-    return np.asarray(np.arange(first, last + 1) * width)
+    width = (high - low) / _bins(values) or 1.0
+    return _steps(low, high, width)
+
+
+def _whole_edges(values: Vector) -> Vector:
+    """Divide a range of counts into up to 40 bins that begin at whole numbers."""
+    low, high = float(values.min()), float(values.max())
+    return _steps(low, high, max(1.0, np.ceil((high - low) / _bins(values))))
+
+
+def _bins(values: Vector) -> int:
+    return min(40, max(8, int(2.0 * np.sqrt(len(values)))))
+
+
+def _steps(low: float, high: float, width: float) -> Vector:
+    return np.arange(np.floor(low / width), np.floor(high / width) + 2) * width

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -13,13 +12,8 @@ from numpy.typing import NDArray
 
 from mlkit.pairs import _pair_strategy as native
 from mlkit.pairs.backtest import Backtest
-from mlkit.pairs.report.drawing import Album, Draw, Ink, Vector, date_ticks, line
+from mlkit.pairs.report.drawing import Panel, Ticks, Vector, date_ticks, picture
 from mlkit.pairs.settings import Rule
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 @dataclass(frozen=True, eq=False)
 class Stretch:
@@ -51,15 +45,15 @@ class PairChart:
     picture: Markup
 
 
-def pair_charts(album: Album, result: Backtest) -> list[PairChart]:
+def pair_charts(result: Backtest) -> list[PairChart]:
     """Draw each pair that was traded, the best first; its windows stand side by side."""
     by_name: dict[tuple[str, str], list[int]] = defaultdict(list)
     traded = set(result.trades["pair"].tolist())
     for number in range(len(result.numbers)):
         by_name[result.pair_names(number)].append(number)
-    net = result.net_results()
+    net, dates = result.net_results(), result.prices.zoned
     charts = [
-        _chart(album, result, names, numbers, net)
+        _chart(result, names, numbers, net, dates)
         for names, numbers in by_name.items()
         if traded & set(numbers)
     ]
@@ -67,19 +61,23 @@ def pair_charts(album: Album, result: Backtest) -> list[PairChart]:
 
 
 def _chart(
-    album: Album, result: Backtest, names: tuple[str, str], numbers: list[int], net: Vector
+    result: Backtest,
+    names: tuple[str, str],
+    numbers: list[int],
+    net: Vector,
+    dates: NDArray[np.str_],
 ) -> PairChart:
     mine = np.isin(result.trades["pair"], numbers)
-    betas = [result.windows[w].pairs[place].beta for w, place in map(result.numbers.__getitem__, numbers)]
+    places = [result.numbers[number] for number in numbers]
+    betas = [result.windows[window].pairs[place].beta for window, place in places]
     stretches = [_stretch(result, number) for number in numbers]
-    draw = _spread_and_score(stretches, result.prices.zoned, result.settings.rule)
     return PairChart(
         *names,
         windows=len(numbers),
         betas=(min(betas), max(betas)),
         trades=int(mine.sum()),
         net_result=float(net[mine].sum()),
-        picture=album.picture(draw, 400, 230, left=40),
+        picture=_spread_and_score(stretches, dates, result.settings.rule),
     )
 
 
@@ -100,65 +98,73 @@ def _stretch(result: Backtest, number: int) -> Stretch:
     return Stretch(window.start, spread[warm - begin :], z[warm - begin :], trades)
 
 
-def _spread_and_score(stretches: list[Stretch], dates: NDArray[np.str_], rule: Rule) -> Draw:
+def _spread_and_score(
+    stretches: list[Stretch], dates: NDArray[np.str_], rule: Rule
+) -> Markup:
     gap = 0 if len(stretches) == 1 else max(1, sum(len(each.z) for each in stretches) // 150)
     offsets = np.cumsum([0, *(len(each.z) + gap for each in stretches)])
-
-    def draw(figure: Figure) -> None:
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 1])
-        blank = np.full(gap, np.nan)
-        for axes, name in ((upper, "spread"), (lower, "z")):
-            joined = np.concatenate([np.append(getattr(each, name), blank) for each in stretches])
-            _trades(axes, stretches, offsets, name)
-            line(axes, joined, Ink.FIRST, linewidth=0.8)
-            axes.locator_params(axis="y", nbins=5)
-        _thresholds(lower, rule)
-        upper.tick_params(bottom=False)
-        if len(stretches) == 1:
-            first = stretches[0].first
-            date_ticks(lower, dates[first : first + len(stretches[0].z)], 5)
-        else:
-            _window_ticks((upper, lower), stretches, offsets, dates)
-
-    return draw
+    end = float(offsets[-1] - gap)
+    panels = []
+    for name, height in (("spread", 100.0), ("z", 84.0)):
+        panel = Panel(height, most=4)
+        panel.rules(offsets[1:-1] - gap / 2.0, "rule")
+        _tint(panel, stretches, offsets)
+        joined = [np.append(getattr(each, name), np.full(gap, np.nan)) for each in stretches]
+        panel.line(np.concatenate(joined), "first thin", buckets=180)
+        _mark(panel, stretches, offsets, name)
+        panels.append(panel)
+    _thresholds(panels[1], rule, end)
+    return picture(panels, (0.0, end), _ticks(stretches, offsets, dates), 400.0, left=40.0)
 
 
-def _thresholds(axes: Axes, rule: Rule) -> None:
-    for level, style in ((rule.entry, "--"), (rule.exit, ":"), (rule.stop, "-.")):
+def _thresholds(panel: Panel, rule: Rule, end: float) -> None:
+    for level, style in ((rule.entry, "dash"), (rule.exit, "dot"), (rule.stop, "dash-dot")):
         if math.isfinite(level):
             for each in {level, -level}:
-                axes.axhline(each, color=Ink.MUTED.value, linewidth=0.8, linestyle=style)
+                panel.level(each, end, "muted thin " + style)
 
 
-def _trades(axes: Axes, stretches: list[Stretch], offsets: NDArray[np.intp], name: str) -> None:
-    """Tint the bars that a position was held, and mark its fills."""
-    for side, ink, marker in ((1, Ink.GAIN, "^"), (-1, Ink.LOSS, "v")):
-        entries, exits = [], []
-        for stretch, offset in zip(stretches, offsets[:-1], strict=True):
-            mine = stretch.trades[stretch.trades["side"] == side]
-            values = getattr(stretch, name)
-            for places, field in ((entries, "entered"), (exits, "closed")):
-                bars = np.minimum(mine[field] - stretch.first, len(values) - 1)
-                places.append(np.array([bars + offset, values[bars]]))
-        (start, at), (end, left) = np.hstack(entries), np.hstack(exits)
-        spans = np.column_stack([start, end - start])
-        axes.broken_barh(
-            spans.tolist(), (0, 1), transform=axes.get_xaxis_transform(), color=ink.value, alpha=0.18
-        )
-        style = {"linestyle": "", "color": ink.value, "markeredgewidth": 0.0, "zorder": 3}
-        axes.plot(start, at, marker=marker, markersize=5.5, **style)
-        axes.plot(end, left, marker="o", markersize=3.5, **style)
+SIDES = ((1, "gain", "up"), (-1, "loss", "down"))
+"""Side of a trade, its colour, its mark."""
 
 
-def _window_ticks(
-    panels: tuple[Axes, Axes],
-    stretches: list[Stretch],
-    offsets: NDArray[np.intp],
-    dates: NDArray[np.str_],
-) -> None:
+def _tint(panel: Panel, stretches: list[Stretch], offsets: NDArray[np.intp]) -> None:
+    """Tint the bars that a position was held."""
+    for side, style, _ in SIDES:
+        starts, _ = _fills(stretches, offsets, side, "entered", "z")
+        ends, _ = _fills(stretches, offsets, side, "closed", "z")
+        panel.bands(starts, ends, style + " faint")
+
+
+def _mark(panel: Panel, stretches: list[Stretch], offsets: NDArray[np.intp], name: str) -> None:
+    """Mark the bars at which entries and exits filled."""
+    for side, style, shape in SIDES:
+        for field, mark in (("entered", shape), ("closed", "dot")):
+            bars, values = _fills(stretches, offsets, side, field, name)
+            known = np.isfinite(values)
+            panel.marks(bars[known], values[known], mark, style)
+
+
+def _fills(
+    stretches: list[Stretch], offsets: NDArray[np.intp], side: int, field: str, name: str
+) -> tuple[Vector, Vector]:
+    """Give the places of one side's fills on the x axis, and the curve's values there."""
+    places, values = [], []
+    for stretch, offset in zip(stretches, offsets[:-1], strict=True):
+        mine = stretch.trades[stretch.trades["side"] == side]
+        curve = getattr(stretch, name)
+        bars = np.minimum(mine[field] - stretch.first, len(curve) - 1)
+        places.append(bars + float(offset))
+        values.append(curve[bars])
+    return np.concatenate(places), np.concatenate(values)
+
+
+def _ticks(
+    stretches: list[Stretch], offsets: NDArray[np.intp], dates: NDArray[np.str_]
+) -> Ticks:
+    if len(stretches) == 1:
+        first = stretches[0].first
+        return date_ticks(dates[first : first + len(stretches[0].z)], 400.0)
     step = math.ceil(len(stretches) / 5)
-    labels = [str(dates[each.first])[:7] for each in stretches[::step]]
-    panels[1].set_xticks(offsets[:-1:step], labels, ha="left")
-    for axes in panels:
-        for offset in offsets[:-1]:
-            axes.axvline(offset, color=Ink.GRID.value, linewidth=0.8)
+    starts = zip(offsets[:-1:step], stretches[::step], strict=True)
+    return [(float(offset), str(dates[each.first])[:7]) for offset, each in starts]
