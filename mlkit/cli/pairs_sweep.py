@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,6 +51,9 @@ def sweep(
         None
     ),
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write one page with pictures.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Score a grid of thresholds on one pair, and deflate the Sharpe ratio of the best.
@@ -72,7 +76,12 @@ def sweep(
     )
     data = read(prices, tickers=(named.y, named.x)).window(start, stop)
     cores = threads or len(os.sched_getaffinity(0))
-    result = score(data, named.y, named.x, build(settings), grid, threads=cores, trials=trials)
+    fixed = build(settings)
+    result = score(data, named.y, named.x, fixed, grid, threads=cores, trials=trials)
+    if report is not None:
+        from mlkit.pairs.report import sweep as page
+
+        page.write(report, data, fixed, result)
     document = _document(result)
     if json:
         Output.document("pairs.sweep", 1, document)

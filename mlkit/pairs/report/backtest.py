@@ -51,7 +51,8 @@ def context(result: Backtest, warnings: Sequence[str] = ()) -> dict[str, Any]:
         row["chart"] = places[row["y"], row["x"]]
     return {
         **document,
-        "universe": _universe(result),
+        "universe": page.universe(result.prices),
+        "fills": "next open" if result.prices.open is not None else "next close",
         "settings": result.settings.document(),
         "paid_bps": _paid(document["money"]),
         "costs": cost_steps(document["money"]),
@@ -62,20 +63,6 @@ def context(result: Backtest, warnings: Sequence[str] = ()) -> dict[str, Any]:
         "extremes": extremes(result),
         "charts": charts,
     }
-
-def _universe(result: Backtest) -> dict[str, Any]:
-    prices = result.prices
-    return {
-        "source": prices.source,
-        "sha256": prices.content_hash,
-        "tickers": prices.tickers,
-        "bars": len(prices),
-        "first": str(prices.zoned[0]),
-        "last": str(prices.zoned[-1]),
-        "repairs": [str(each) for each in prices.repairs],
-        "fills": "next open" if prices.open is not None else "next close",
-    }
-
 
 def _paid(money: dict[str, Any]) -> float | None:
     """Give what commission, slippage and spread cost, in basis points of the turnover."""

@@ -73,12 +73,13 @@ class Panel:
         """Draw a horizontal line from x = `start` to `end`."""
         self.curve(np.array([start, end]), np.array([value, value]), style)
 
-    def area(self, low: Vector, high: Vector, style: str) -> None:
-        """Fill between two curves over bars 0, 1, ..., both of them finite."""
+    def area(self, low: Vector, high: Vector, style: str, start: int = 0) -> None:
+        """Fill between two curves over bars `start`, ..., both of them finite."""
+        low, high = low[start:], high[start:]
         self._cover(low)
         self._cover(high)
         kept = np.union1d(decimate(low, 200), decimate(high, 200))
-        x = np.concatenate([kept, kept[::-1]]).astype(float)
+        x = np.concatenate([kept, kept[::-1]]) + float(start)
         y = np.concatenate([low[kept], high[kept][::-1]])
         self._add("area " + style, lambda scale: _polyline(scale.x(x), scale.y(y)) + "z")
 
@@ -256,13 +257,24 @@ def decimate(values: Vector, buckets: int = 400) -> NDArray[np.intp]:
 
 
 def even_ticks(low: float, high: float, most: int) -> tuple[list[float], int]:
-    """Choose about `most` round values in a range, and the digits that their step needs."""
-    rough = (high - low) / max(most, 1)
-    power = math.floor(math.log10(rough))
-    step = next(each * 10.0**power for each in (1.0, 2.0, 5.0, 10.0) if each * 10.0**power >= rough)
+    """Choose at most `most` round values in a range, and the digits that their step needs."""
+    power = 10.0 ** (math.floor(math.log10((high - low) / most)) - 1)
+    for step in (power * times for times in (10, 20, 25, 50, 100, 200, 250, 500)):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first < most:
+            break
+    values = [place * step for place in range(first, last + 1)]
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [place * step for place in range(first, last + 1)], digits
+    return values, digits + (round(step / 10.0**-digits, 6) % 1.0 > 0.0)
+
+
+def log_ticks(low: float, high: float) -> Ticks:
+    """Label 1, 2, 5, 10, ... on an axis of natural logarithms, or evenly on a narrow one."""
+    powers = range(math.floor(low / math.log(10.0)), math.ceil(high / math.log(10.0)) + 1)
+    values = [times * 10.0**power for power in powers for times in (1.0, 2.0, 5.0)]
+    if sum(low <= math.log(value) <= high for value in values) < 3:
+        values, _ = even_ticks(math.exp(low), math.exp(high), 5)
+    return [(math.log(value), f"{value:,g}") for value in values if value > 0.0]
 
 
 def signed(value: float, digits: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlkit import __version__
 from mlkit.files import replacing
+from mlkit.pairs.prices import Prices
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 NONE = "\N{EN DASH}"
@@ -43,8 +44,22 @@ def render(template: str, context: dict[str, Any]) -> str:
         "words": words,
         "shade": shade,
         "value": value,
+        "digits": digits,
     }
     return environment.get_template(template).render(version=__version__, **context)
+
+
+def universe(prices: Prices) -> dict[str, Any]:
+    """Say which prices a page is about."""
+    return {
+        "source": prices.source,
+        "sha256": prices.content_hash,
+        "tickers": prices.tickers,
+        "bars": len(prices),
+        "first": str(prices.zoned[0]),
+        "last": str(prices.zoned[-1]),
+        "repairs": [str(each) for each in prices.repairs],
+    }
 
 
 def number(given: float | None, digits: int = 2, *, signed: bool = False) -> str:
@@ -53,6 +68,13 @@ def number(given: float | None, digits: int = 2, *, signed: bool = False) -> str
         return NONE
     text = f"{given:{'+' if signed else ''},.{digits}f}"
     return text.replace("-", MINUS) if float(text.replace(",", "")) else text.lstrip("+-")
+
+
+def digits(given: float | None, most: int) -> str:
+    """Give a number with so many significant digits; a dash if there is none."""
+    if given is None or not math.isfinite(given):
+        return NONE
+    return f"{given:.{most}g}".replace("-", MINUS)
 
 
 def percent(given: float | None, digits: int = 1, *, signed: bool = False) -> str:
