@@ -140,7 +140,8 @@ def screen(
     with out.progress("screening") as progress:
         found = screening.screen(universe, criteria, threads=threads or _cores(), progress=progress)
     if output is not None:
-        write_pairs(found.pairs, output)
+        period = str(universe.zoned[0]), str(universe.zoned[-1])
+        write_pairs(found.pairs, output, period)
     if json:
         Output.document("pairs.screen", 1, _document(found, universe))
     elif output != "-":

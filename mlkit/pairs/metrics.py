@@ -196,18 +196,18 @@ class Deflated:
     adjusted_probability: float | None
 
 
-def deflate(best: Vector, sharpes: Sequence[float] | Vector, returns: Vector, elsewhere: int = 0
-            ) -> Deflated:  # fmt: skip
+def deflate(
+    best: Vector, sharpes: Sequence[float] | Vector, correlation: float, elsewhere: int = 0
+) -> Deflated:
     """Deflate the Sharpe ratio of the best of many configurations.
 
     Args:
         best: Its returns, shape (T,).
         sharpes: Sharpe ratios a bar of all configurations that were scored on the same bars.
-        returns: Their returns, shape (configurations, T).
+        correlation: The mean correlation of their returns, see `average_correlation`.
         elsewhere: Trials that were made before.
     """
     trials = len(sharpes) + elsewhere
-    correlation = average_correlation(returns)
     independent = independent_trials(trials, correlation)
     variance = float(np.var(np.asarray(sharpes), ddof=1)) if len(sharpes) > 1 else 0.0
     raw, adjusted = (expected_best_sharpe(variance, n) for n in (trials, independent))

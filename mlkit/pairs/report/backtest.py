@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +26,18 @@ EXTREMES = 5
 """Trades that are listed, of the best and of the worst."""
 
 
-def write(path: Path, result: Backtest, warnings: Sequence[str] = ()) -> None:
+def write(path: Path, result: Backtest) -> None:
     """Write one page about a backtest.
-
-    Args:
-        path: The page.
-        result: What it shows.
-        warnings: What a reader has to know beyond what the result itself tells.
 
     Raises:
         InputMissing: The directory does not exist or cannot be written.
     """
-    page.write(path, "backtest.html", context(result, warnings))
+    page.write(path, "backtest.html", context(result))
 
 
-def context(result: Backtest, warnings: Sequence[str] = ()) -> dict[str, Any]:
+def context(result: Backtest) -> dict[str, Any]:
     """Give all that the template shows."""
     document = summary.document(result)
-    document["warnings"] = [*warnings, *document["warnings"]]
     charts = pair_charts(result)
     places = {(chart.y, chart.x): number for number, chart in enumerate(charts, start=1)}
     for row in document["pairs"]:
@@ -58,11 +51,12 @@ def context(result: Backtest, warnings: Sequence[str] = ()) -> dict[str, Any]:
         "costs": cost_steps(document["money"]),
         "months": monthly(result),
         "years": yearly(result),
-        "equity": _equity(result),
+        "equity": equity_picture(result),
         "distributions": _distributions(result),
         "extremes": extremes(result),
         "charts": charts,
     }
+
 
 def _paid(money: dict[str, Any]) -> float | None:
     """Give what commission, slippage and spread cost, in basis points of the turnover."""
@@ -147,7 +141,7 @@ def extremes(result: Backtest) -> list[dict[str, Any]]:
     return rows
 
 
-def _equity(result: Backtest) -> Markup:
+def equity_picture(result: Backtest) -> Markup:
     """Draw equity with and without costs, drawdown, and gross exposure."""
     equity = result.equity
     account = result.account[-len(equity) :]

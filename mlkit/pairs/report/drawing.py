@@ -200,13 +200,13 @@ def picture(
     parts += [_x_label(float(x(np.array([at]))[0]), bottom, label, width) for at, label in ticks]
     inside = "\n".join(parts)
     box = f"0 0 {width:g} {bottom + BOTTOM:g}"
-    return Markup(f'<svg viewBox="{box}" aria-hidden="true">\n{inside}\n</svg>')  # noqa: S704
+    return Markup(f'<svg viewBox="{box}" aria-hidden="true">\n{inside}\n</svg>')
 
 
 def responsive(draw: Callable[[float], Markup]) -> Markup:
     """Draw twice, for a desk and for a phone; the page's style sheet shows one of them."""
     text = '<div class="wide">{}</div><div class="narrow">{}</div>'
-    return Markup(text).format(draw(WIDE), draw(NARROW))  # noqa: S704
+    return Markup(text).format(draw(WIDE), draw(NARROW))
 
 
 def _x_label(at: float, bottom: float, label: str, width: float) -> str:

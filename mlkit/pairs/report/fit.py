@@ -145,7 +145,7 @@ def _hedge(fit: PairFit, dates: NDArray[np.str_]) -> Markup:
 def _memory(series: Vector, process: OrnsteinUhlenbeck | None) -> Markup:
     lags = min(LAGS, len(series) // 4)
     values = autocorrelation(series, lags)
-    edges = np.arange(lags + 1) + 0.5
+    edges = np.arange(0.5, lags + 1.0)
     panel = Panel(130.0)
     panel.include(-0.1, 0.1)
     panel.columns(edges, values, "first")

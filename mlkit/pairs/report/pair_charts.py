@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from mlkit.pairs import _pair_strategy as native
 from mlkit.pairs.backtest import Backtest
-from mlkit.pairs.report.drawing import Panel, Ticks, Vector, date_ticks, picture
+from mlkit.pairs.report.drawing import Panel, Ticks, Vector, date_ticks, picture, responsive
 from mlkit.pairs.settings import Rule
+
 
 @dataclass(frozen=True, eq=False)
 class Stretch:
@@ -24,12 +25,14 @@ class Stretch:
         spread: At each close, shape (bars,).
         z: Its z-score, shape (bars,).
         trades: The trades of the pair in this window.
+        rule: Its thresholds.
     """
 
     first: int
     spread: Vector
     z: Vector
     trades: NDArray[np.void]
+    rule: Rule
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class PairChart:
     betas: tuple[float, float]
     trades: int
     net_result: float
+    broad: bool
     picture: Markup
 
 
@@ -77,7 +81,8 @@ def _chart(
         betas=(min(betas), max(betas)),
         trades=int(mine.sum()),
         net_result=float(net[mine].sum()),
-        picture=_spread_and_score(stretches, dates, result.settings.rule),
+        broad=len(numbers) > CROWDED,
+        picture=_spread_and_score(stretches, dates),
     )
 
 
@@ -91,37 +96,52 @@ def _stretch(result: Backtest, number: int) -> Stretch:
     columns = [result.prices.tickers.index(name) for name in (pair.y, pair.x)]
     closes = result.prices.close[window.formation : stop, columns]
     closes = closes[: int(np.flatnonzero(~np.isnan(closes).any(axis=1))[-1]) + 1]
-    warm = window.start - window.formation
-    begin = 0 if pair.signal.warms_up else warm
-    y, x = np.ascontiguousarray(closes[begin:].T)
+    warm = min(pair.warm, window.start - window.formation)
+    y, x = np.ascontiguousarray(closes[window.start - window.formation - warm :].T)
     _, spread, z = native.features(y, x, pair.signal)
-    return Stretch(window.start, spread[warm - begin :], z[warm - begin :], trades)
+    rule = window.rule or result.settings.rule
+    return Stretch(window.start, spread[warm:], z[warm:], trades, rule)
 
 
-def _spread_and_score(
-    stretches: list[Stretch], dates: NDArray[np.str_], rule: Rule
-) -> Markup:
+CROWDED = 12
+"""Windows of a pair above which its picture takes the page's whole width."""
+
+
+def _spread_and_score(stretches: list[Stretch], dates: NDArray[np.str_]) -> Markup:
     gap = 0 if len(stretches) == 1 else max(1, sum(len(each.z) for each in stretches) // 150)
     offsets = np.cumsum([0, *(len(each.z) + gap for each in stretches)])
     end = float(offsets[-1] - gap)
     panels = []
     for name, height in (("spread", 100.0), ("z", 84.0)):
-        panel = Panel(height, most=4)
+        panel = Panel(height, most=5)
         panel.rules(offsets[1:-1] - gap / 2.0, "rule")
         _tint(panel, stretches, offsets)
+        buckets = 360 if len(stretches) > CROWDED else 180
         joined = [np.append(getattr(each, name), np.full(gap, np.nan)) for each in stretches]
-        panel.line(np.concatenate(joined), "first thin", buckets=180)
+        panel.line(np.concatenate(joined), "first thin", buckets=buckets)
         _mark(panel, stretches, offsets, name)
         panels.append(panel)
-    _thresholds(panels[1], rule, end)
-    return picture(panels, (0.0, end), _ticks(stretches, offsets, dates), 400.0, left=40.0)
+    _thresholds(panels[1], stretches, offsets)
+    if len(stretches) <= CROWDED:
+        return picture(panels, (0.0, end), _ticks(stretches, offsets, dates), 400.0, left=40.0)
+    return responsive(
+        lambda width: picture(panels, (0.0, end), _ticks(stretches, offsets, dates, width), width)
+    )
 
 
-def _thresholds(panel: Panel, rule: Rule, end: float) -> None:
-    for level, style in ((rule.entry, "dash"), (rule.exit, "dot"), (rule.stop, "dash-dot")):
-        if math.isfinite(level):
-            for each in {level, -level}:
-                panel.level(each, end, "muted thin " + style)
+def _thresholds(panel: Panel, stretches: list[Stretch], offsets: NDArray[np.intp]) -> None:
+    """Draw entry, exit and stop, of each window if their rules differ."""
+    ends = [
+        float(offset) + len(each.z) - 1.0
+        for each, offset in zip(stretches, offsets[:-1], strict=True)
+    ]
+    if len({each.rule for each in stretches}) == 1:
+        stretches, offsets, ends = stretches[:1], offsets[:2], ends[-1:]
+    for stretch, start, end in zip(stretches, offsets[:-1], ends, strict=True):
+        rule = stretch.rule
+        for level, style in ((rule.entry, "dash"), (rule.exit, "dot"), (rule.stop, "dash-dot")):
+            for each in {level, -level} if math.isfinite(level) else ():
+                panel.level(each, end, "muted thin " + style, float(start))
 
 
 SIDES = ((1, "gain", "up"), (-1, "loss", "down"))
@@ -160,11 +180,14 @@ def _fills(
 
 
 def _ticks(
-    stretches: list[Stretch], offsets: NDArray[np.intp], dates: NDArray[np.str_]
+    stretches: list[Stretch],
+    offsets: NDArray[np.intp],
+    dates: NDArray[np.str_],
+    width: float = 400.0,
 ) -> Ticks:
     if len(stretches) == 1:
         first = stretches[0].first
-        return date_ticks(dates[first : first + len(stretches[0].z)], 400.0)
-    step = math.ceil(len(stretches) / 5)
+        return date_ticks(dates[first : first + len(stretches[0].z)], width)
+    step = math.ceil(len(stretches) / (width / 80.0))
     starts = zip(offsets[:-1:step], stretches[::step], strict=True)
     return [(float(offset), str(dates[each.first])[:7]) for offset, each in starts]

@@ -9,67 +9,68 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from mlkit.pairs.prices import Prices
 from mlkit.pairs.report import page
+from mlkit.pairs.report.backtest import equity_picture
 from mlkit.pairs.report.drawing import Panel, Vector, number_ticks, picture, responsive
 from mlkit.pairs.settings import Settings
-from mlkit.pairs.sweep import Sweep
+from mlkit.pairs.sweep import Configuration, Sweep, WalkForward
 
 MOST = 10
 """Configurations that are listed, the best first."""
 
 
-def write(path: Path, prices: Prices, settings: Settings, result: Sweep) -> None:
+def write(path: Path, result: Sweep) -> None:
     """Write one page about a sweep.
-
-    Args:
-        path: The page.
-        prices: What was traded.
-        settings: All that the grid did not vary.
-        result: What it shows.
 
     Raises:
         InputMissing: The directory does not exist or cannot be written.
     """
-    page.write(path, "sweep.html", context(prices, settings, result))
+    page.write(path, "sweep.html", context(result))
 
 
-def context(prices: Prices, settings: Settings, result: Sweep) -> dict[str, Any]:
+def context(result: Sweep) -> dict[str, Any]:
     """Give all that the template shows."""
     year = math.sqrt(result.bars_per_year)
     sharpes = result.scores["sharpe"] * year
     order = np.argsort(-sharpes, kind="stable")[:MOST]
+    pairs = [pair for window in result.windows for pair in window.pairs]
     return {
         "result": result,
+        "pairs": pairs,
+        "first": str(result.prices.zoned[result.first]),
+        "last": str(result.prices.zoned[-1]),
+        "warnings": [each for window in result.windows for each in window.warnings],
         "rows": [_row(result, int(place), year) for place in order],
-        "grids": _grids(result, sharpes),
+        "grids": grids(result, sharpes),
         "most": float(np.abs(sharpes).max()),
         "share_positive": float((sharpes > 0.0).mean()),
         "benchmark": result.deflated.benchmark * year,
         "adjusted_benchmark": result.deflated.adjusted_benchmark * year,
         "histogram": _histogram(sharpes, result.deflated.benchmark * year),
-        "universe": page.universe(prices),
-        "settings": _fixed(settings),
+        "walk": None if result.walk is None else _walk(result, result.walk, year),
+        "universe": page.universe(result.prices),
+        "settings": _fixed(result.settings),
     }
 
 
 def _row(result: Sweep, place: int, year: float) -> dict[str, Any]:
-    rule, lookback = result.configurations[place]
     score = result.scores[place]
     return {
-        "entry": rule.entry,
-        "exit": rule.exit,
-        "stop": rule.stop if math.isfinite(rule.stop) else None,
-        "lookback": lookback,
+        **_thresholds(result.configurations[place]),
         "sharpe": float(score["sharpe"]) * year,
         "drawdown": float(score["drawdown"]),
-        "turnover": float(score["turnover"]),
         "trades": int(score["trades"]),
         "equity": float(score["equity"]),
     }
 
 
-def _grids(result: Sweep, sharpes: Vector) -> list[dict[str, Any]]:
+def _thresholds(configuration: Configuration) -> dict[str, Any]:
+    rule, lookback = configuration
+    stop = rule.stop if math.isfinite(rule.stop) else None
+    return {"entry": rule.entry, "exit": rule.exit, "stop": stop, "lookback": lookback or None}
+
+
+def grids(result: Sweep, sharpes: Vector) -> list[dict[str, Any]]:
     """Give a table of Sharpe ratios for each lookback and stop: entries down, exits across."""
     cells: dict[tuple[int, float], dict[tuple[float, float], int]] = {}
     for place, (rule, lookback) in enumerate(result.configurations):
@@ -95,9 +96,8 @@ def _cell(place: int | None, sharpes: Vector, best: int) -> dict[str, Any] | Non
 
 def _histogram(sharpes: Vector, benchmark: float) -> Markup:
     """Draw how the Sharpe ratios are distributed, and where the best of as much luck lies."""
-    low = min(float(sharpes.min()), 0.0)
-    high = max(float(sharpes.max()), benchmark)
-    edges = np.linspace(low, high + 1e-9 + 0.02 * (high - low), 41)
+    low, high = min(float(sharpes.min()), 0.0), max(float(sharpes.max()), benchmark)
+    edges = np.linspace(low, high + 0.02 * (high - low) + 1e-9, 41)
     panel = Panel(140.0, most=4)
     panel.columns(edges, np.histogram(sharpes, edges)[0].astype(float), "first")
     panel.rules(np.array([benchmark]), "second bold")
@@ -106,15 +106,36 @@ def _histogram(sharpes: Vector, benchmark: float) -> Markup:
     return responsive(lambda width: picture([panel], span, number_ticks(*span, width), width))
 
 
+def _walk(result: Sweep, walk: WalkForward, year: float) -> dict[str, Any]:
+    """Give what each window's best promised, and what it earned in the window after it."""
+    account, times = walk.backtest.account["equity"], result.prices.zoned
+    windows = [
+        {
+            "first": str(times[window.start]),
+            "pairs": len(window.pairs),
+            "promised": float(promised) * year,
+            "return": float(account[min(window.stop, len(account)) - 1] / account[window.start - 1])
+            - 1.0,
+            "chosen": None if chosen is None else _thresholds(result.configurations[chosen]),
+        }
+        for window, chosen, promised in zip(
+            result.windows[1:], walk.chosen, walk.promised, strict=True
+        )
+    ]
+    known = walk.promised[np.isfinite(walk.promised)]
+    return {
+        "windows": windows,
+        "promised": float(known.mean()) * year if len(known) else None,
+        "performance": walk.backtest.performance,
+        "trades": len(walk.backtest.trades),
+        "equity": equity_picture(walk.backtest),
+    }
+
+
 def _fixed(settings: Settings) -> dict[str, Any]:
-    """Leave out what the grid varies and what a sweep does not use."""
+    """Leave out what the grid varies."""
     document = settings.document()
     for name in ("entry", "exit", "stop"):
         del document["rule"][name]
-    for name in ("lookback", "zscore", "hedge", "hedge_window", "drift"):
-        del document["signal"][name]
-    return {
-        name: part
-        for name, part in document.items()
-        if name not in ("selection", "trading", "carry", "limits")
-    }
+    del document["signal"]["lookback"]
+    return document
