@@ -99,7 +99,8 @@ def monthly(result: Backtest) -> dict[str, Any]:
     cells: dict[int, list[float | None]] = {year: [None] * 12 for year in years}
     for text, each in zip(texts[last - 1], returns, strict=True):
         cells[int(text[:4])][int(text[5:]) - 1] = float(each)
-    return {"cells": cells, "most": float(np.quantile(np.abs(returns), 0.95))}
+    moved = np.abs(returns[returns != 0.0])
+    return {"cells": cells, "most": float(np.quantile(moved, 0.95)) if len(moved) else 0.0}
 
 
 def yearly(result: Backtest) -> dict[int, dict[str, Any]]:
@@ -181,7 +182,7 @@ def _distributions(result: Backtest) -> dict[str, Any] | None:
 
 def _histogram(values: Vector, edges: Vector) -> Markup:
     counts = np.histogram(values, edges)[0].astype(float)
-    panel = Panel(150.0, most=4)
+    panel = Panel(150.0, most=4, step=1.0)
     losses = edges[:-1] < 0.0
     for style, kept in (("loss", losses), ("first", ~losses)):
         panel.columns(edges, np.where(kept, counts, 0.0), style)
@@ -193,17 +194,18 @@ def _histogram(values: Vector, edges: Vector) -> Markup:
 def _edges(values: Vector) -> Vector:
     """Divide a range into up to 40 bins, none of which holds gains and losses."""
     low, high = float(values.min()), float(values.max())
-    width = (high - low) / _bins(values) or 1.0
+    width = (high - low) / histogram_bins(values) or 1.0
     return _steps(low, high, width)
 
 
 def _whole_edges(values: Vector) -> Vector:
     """Divide a range of counts into up to 40 bins that begin at whole numbers."""
     low, high = float(values.min()), float(values.max())
-    return _steps(low, high, max(1.0, np.ceil((high - low) / _bins(values))))
+    return _steps(low, high, max(1.0, np.ceil((high - low) / histogram_bins(values))))
 
 
-def _bins(values: Vector) -> int:
+def histogram_bins(values: Vector) -> int:
+    """Give a number of bins that suits so many values."""
     return min(40, max(8, int(2.0 * np.sqrt(len(values)))))
 
 

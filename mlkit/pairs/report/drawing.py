@@ -45,12 +45,14 @@ class Panel:
         most: The most labels on the y axis, or nearly.
         form: Turns a label's value into text; None writes it as short as its step allows.
         ticks: Labels of the y axis if they are not to be chosen.
+        step: The least step between labels that are chosen.
     """
 
     height: float
     most: int = 5
     form: Callable[[float], str] | None = None
     ticks: Ticks | None = None
+    step: float = 0.0
     _low: float = math.inf
     _high: float = -math.inf
     _shapes: list[Callable[[Scale], str]] = field(default_factory=list)
@@ -67,7 +69,7 @@ class Panel:
     def curve(self, x: Vector, y: Vector, style: str) -> None:
         """Draw a curve through points; NaN leaves a gap."""
         self._cover(y)
-        self._add("line " + style, lambda scale: _polyline(scale.x(x), scale.y(y)))
+        self._trace("line " + style, lambda scale: _polyline(scale.x(x), scale.y(y)))
 
     def level(self, value: float, end: float, style: str, start: float = 0.0) -> None:
         """Draw a horizontal line from x = `start` to `end`."""
@@ -81,7 +83,7 @@ class Panel:
         kept = np.union1d(decimate(low, 200), decimate(high, 200))
         x = np.concatenate([kept, kept[::-1]]) + float(start)
         y = np.concatenate([low[kept], high[kept][::-1]])
-        self._add("area " + style, lambda scale: _polyline(scale.x(x), scale.y(y)) + "z")
+        self._trace("area " + style, lambda scale: _polyline(scale.x(x), scale.y(y)) + "z")
 
     def columns(self, edges: Vector, heights: Vector, style: str) -> None:
         """Draw a histogram's columns, or bars from 0 up or down."""
@@ -130,6 +132,11 @@ class Panel:
     def _add(self, style: str, path: Callable[[Scale], str]) -> None:
         self._shapes.append(lambda scale: f'<path class="{style}" d="{path(scale)}"/>')
 
+    def _trace(self, style: str, path: Callable[[Scale], str]) -> None:
+        self._shapes.append(
+            lambda scale: f'<path class="{style}" transform="scale(.1)" d="{path(scale)}"/>'
+        )
+
     def draw(self, x: Callable[[Vector], Vector], left: float, right: float, top: float) -> str:
         """Write the axis and the shapes of a panel whose upper edge lies at `top`."""
         low, high = self._range()
@@ -157,7 +164,7 @@ class Panel:
     def _labels(self, low: float, high: float) -> Ticks:
         if self.ticks is not None:
             return [tick for tick in self.ticks if low <= tick[0] <= high]
-        values, digits = even_ticks(low, high, self.most)
+        values, digits = even_ticks(low, high, self.most, self.step)
         form = self.form or (lambda value: signed(value, digits))
         return [(value, form(value)) for value in values]
 
@@ -219,15 +226,23 @@ def _x_label(at: float, bottom: float, label: str, width: float) -> str:
 
 
 def _polyline(x: Vector, y: Vector) -> str:
-    """Write points as a path; those after a move are lines, and NaN begins a new one."""
-    words, pen = [], "M"
-    for each, at in zip(x.tolist(), y.tolist(), strict=True):
-        if math.isfinite(at):
-            words.append(f"{pen}{each:.1f} {at:.1f}")
-            pen = " "
+    """Write points as a path in tenths of a point, each relative to the one before.
+
+    NaN begins a new line.
+    """
+    tenths = np.rint(10.0 * np.column_stack([x, y]))
+    known = np.isfinite(tenths).all(axis=1)
+    words, before = [], None
+    for (across, down), drawn in zip(tenths.tolist(), known.tolist(), strict=True):
+        if not drawn:
+            before = None
+        elif before is None:
+            words.append(f"M{across:.0f} {down:.0f}l")
+            before = across, down
         else:
-            pen = "M"
-    return "".join(words)
+            words.append(f"{across - before[0]:.0f} {down - before[1]:.0f} ")
+            before = across, down
+    return "".join(words).replace(" -", "-").replace(" M", "M").rstrip()
 
 
 def _boxes(left: Vector, right: Vector, high: Vector, low: float) -> str:
@@ -256,12 +271,12 @@ def decimate(values: Vector, buckets: int = 400) -> NDArray[np.intp]:
     return np.unique(np.concatenate([lows, highs, [0, count - 1]]))
 
 
-def even_ticks(low: float, high: float, most: int) -> tuple[list[float], int]:
+def even_ticks(low: float, high: float, most: int, least: float = 0.0) -> tuple[list[float], int]:
     """Choose at most `most` round values in a range, and the digits that their step needs."""
     power = 10.0 ** (math.floor(math.log10((high - low) / most)) - 1)
-    for step in (power * times for times in (10, 20, 25, 50, 100, 200, 250, 500)):
+    for step in (power * times for times in (10, 20, 25, 50, 100, 200, 250, 500, 1000)):
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-        if last - first < most:
+        if last - first < most and step >= least:
             break
     values = [place * step for place in range(first, last + 1)]
     digits = max(0, -math.floor(math.log10(step) + 1e-9))

@@ -103,6 +103,9 @@ def _stretch(result: Backtest, number: int) -> Stretch:
     return Stretch(window.start, spread[warm:], z[warm:], trades, rule)
 
 
+CARD = 400.0
+"""Width of a picture that stands beside another, in points."""
+
 CROWDED = 12
 """Windows of a pair above which its picture takes the page's whole width."""
 
@@ -110,23 +113,30 @@ CROWDED = 12
 def _spread_and_score(stretches: list[Stretch], dates: NDArray[np.str_]) -> Markup:
     gap = 0 if len(stretches) == 1 else max(1, sum(len(each.z) for each in stretches) // 150)
     offsets = np.cumsum([0, *(len(each.z) + gap for each in stretches)])
-    end = float(offsets[-1] - gap)
+
+    def draw(width: float) -> Markup:
+        panels = _panels(stretches, offsets, gap, buckets=int(0.42 * width))
+        ticks = _ticks(stretches, offsets, dates, width)
+        return picture(panels, (0.0, float(offsets[-1] - gap)), ticks, width)
+
+    return responsive(draw) if len(stretches) > CROWDED else draw(CARD)
+
+
+def _panels(
+    stretches: list[Stretch], offsets: NDArray[np.intp], gap: int, buckets: int
+) -> list[Panel]:
+    """Draw the spread above its z-score."""
     panels = []
     for name, height in (("spread", 100.0), ("z", 84.0)):
         panel = Panel(height, most=5)
         panel.rules(offsets[1:-1] - gap / 2.0, "rule")
         _tint(panel, stretches, offsets)
-        buckets = 360 if len(stretches) > CROWDED else 180
         joined = [np.append(getattr(each, name), np.full(gap, np.nan)) for each in stretches]
-        panel.line(np.concatenate(joined), "first thin", buckets=buckets)
+        panel.line(np.concatenate(joined), "first thin", buckets)
         _mark(panel, stretches, offsets, name)
         panels.append(panel)
     _thresholds(panels[1], stretches, offsets)
-    if len(stretches) <= CROWDED:
-        return picture(panels, (0.0, end), _ticks(stretches, offsets, dates), 400.0, left=40.0)
-    return responsive(
-        lambda width: picture(panels, (0.0, end), _ticks(stretches, offsets, dates, width), width)
-    )
+    return panels
 
 
 def _thresholds(panel: Panel, stretches: list[Stretch], offsets: NDArray[np.intp]) -> None:
@@ -183,7 +193,7 @@ def _ticks(
     stretches: list[Stretch],
     offsets: NDArray[np.intp],
     dates: NDArray[np.str_],
-    width: float = 400.0,
+    width: float,
 ) -> Ticks:
     if len(stretches) == 1:
         first = stretches[0].first

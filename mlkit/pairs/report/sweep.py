@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from mlkit.pairs.report import page
-from mlkit.pairs.report.backtest import equity_picture
+from mlkit.pairs.report.backtest import equity_picture, histogram_bins
 from mlkit.pairs.report.drawing import Panel, Vector, number_ticks, picture, responsive
 from mlkit.pairs.settings import Settings
 from mlkit.pairs.sweep import Configuration, Sweep, WalkForward
@@ -97,8 +97,8 @@ def _cell(place: int | None, sharpes: Vector, best: int) -> dict[str, Any] | Non
 def _histogram(sharpes: Vector, benchmark: float) -> Markup:
     """Draw how the Sharpe ratios are distributed, and where the best of as much luck lies."""
     low, high = min(float(sharpes.min()), 0.0), max(float(sharpes.max()), benchmark)
-    edges = np.linspace(low, high + 0.02 * (high - low) + 1e-9, 41)
-    panel = Panel(140.0, most=4)
+    edges = np.linspace(low, high + 0.02 * (high - low) + 1e-9, histogram_bins(sharpes) + 1)
+    panel = Panel(140.0, most=4, step=1.0)
     panel.columns(edges, np.histogram(sharpes, edges)[0].astype(float), "first")
     panel.rules(np.array([benchmark]), "second bold")
     panel.rules(np.array([sharpes.max()]), "ink dash")
