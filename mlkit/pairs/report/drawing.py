@@ -155,7 +155,7 @@ class Panel:
         return "\n".join([*axis, *(shape(scale) for shape in self._shapes)])
 
     def _range(self) -> tuple[float, float]:
-        if not math.isfinite(self._low):
+        if not math.isfinite(self._low) or self._low == self._high == 0.0:
             return 0.0, 1.0
         room = 0.04 * (self._high - self._low) or 0.5 * abs(self._high) or 0.5
         low = self._low if self._low == 0.0 else self._low - room
@@ -230,19 +230,14 @@ def _polyline(x: Vector, y: Vector) -> str:
 
     NaN begins a new line.
     """
-    tenths = np.rint(10.0 * np.column_stack([x, y]))
-    known = np.isfinite(tenths).all(axis=1)
-    words, before = [], None
-    for (across, down), drawn in zip(tenths.tolist(), known.tolist(), strict=True):
-        if not drawn:
-            before = None
-        elif before is None:
-            words.append(f"M{across:.0f} {down:.0f}l")
-            before = across, down
+    words, pen, before = [], "m", (0.0, 0.0)
+    for across, down in np.rint(10.0 * np.column_stack([x, y])).tolist():
+        if math.isfinite(down):
+            words.append(f"{pen}{across - before[0]:.0f} {down - before[1]:.0f}")
+            pen, before = " ", (across, down)
         else:
-            words.append(f"{across - before[0]:.0f} {down - before[1]:.0f} ")
-            before = across, down
-    return "".join(words).replace(" -", "-").replace(" M", "M").rstrip()
+            pen = "m"
+    return "".join(words).replace(" -", "-")
 
 
 def _boxes(left: Vector, right: Vector, high: Vector, low: float) -> str:

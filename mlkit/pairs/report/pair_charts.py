@@ -129,7 +129,7 @@ def _panels(
     panels = []
     for name, height in (("spread", 100.0), ("z", 84.0)):
         panel = Panel(height, most=5)
-        panel.rules(offsets[1:-1] - gap / 2.0, "rule")
+        panel.rules(np.asarray(offsets[1:-1] - gap / 2.0, dtype=float), "rule")
         _tint(panel, stretches, offsets)
         joined = [np.append(getattr(each, name), np.full(gap, np.nan)) for each in stretches]
         panel.line(np.concatenate(joined), "first thin", buckets)
