@@ -36,3 +36,4 @@ done
 run python "$examples/bandit/client.py" "$url"
 
 bash "$examples/demo_pairs.sh"
+bash "$examples/demo_bpmn.sh"

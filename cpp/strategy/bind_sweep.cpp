@@ -103,13 +103,13 @@ py::array_t<double> equity(const Doubles& closes, const MaybeDoubles& opens,
   const BoundSeries bound(closes, opens, dividends);
   const Series series = bound.series();
   require(trade + 2 <= series.bars, "trade must leave at least two bars");
-  std::vector<double> curve(series.bars - trade + 1);
+  Curve curve;
   {
     const py::gil_scoped_release release;
     const auto found = features(series.y_close, series.x_close, series.bars, signal);
-    simulate(series, found, trade, settings, curve.data());
+    simulate(series, found, trade, settings, curve);
   }
-  return array(curve);
+  return array(curve.equity);
 }
 
 }  // namespace

@@ -39,9 +39,36 @@ class Account {
     return bar;
   }
 
+  // Bars through which the position is merely held, from this one on: `step` in brief. The first
+  // bar at which anything else happens is left to `step`.
+  std::size_t hold(std::size_t bar, double* equity) {
+    if (!open_ || waiting_) return bar;
+    const Rule& rule = settings_.rule;
+    const double margin = settings_.limits.maintenance_margin, side = state_.side;
+    const Legs shares = shares_;
+    double cash = cash_;
+    std::int64_t held = state_.held;
+    for (; bar < series_.bars; ++bar) {
+      double next = cash;
+      if (interest_ != 0.0) next += next * interest_;
+      if (accrues_) next -= accrued(bar);
+      const double now = next + value(shares, closes(bar));
+      const double z = side * z_[bar];
+      const bool called = margin > 0.0 && now < margin * gross(shares, closes(bar));
+      const bool over = rule.max_bars > 0 && held + 1 >= rule.max_bars;
+      if (called || over || z >= -rule.exit || z <= -rule.stop) break;
+      ++held;
+      cash = next;
+      *equity++ = now;
+    }
+    cash_ = cash;
+    state_.held = held;
+    return bar;
+  }
+
   double step(std::size_t bar) {
     if (bar > 0 && interest_ != 0.0) cash_ += cash_ * interest_;
-    if (open_ && accrues_) accrue(bar);
+    if (open_ && accrues_) cash_ -= accrued(bar);
     if (waiting_) fill(fill_prices(bar));
     mark(bar);
     if (open_) call_margin(bar);
@@ -80,13 +107,13 @@ class Account {
             std::isnan(open.x) ? series_.x_close[bar] : open.x};
   }
 
-  void accrue(std::size_t bar) {
+  double accrued(std::size_t bar) const {
     Ledger paid;
     paid.borrow = short_value(shares_, closes(bar - 1)) * borrow_;
     if (series_.y_dividend != nullptr) {
       paid.dividends = value(shares_, {series_.y_dividend[bar], series_.x_dividend[bar]});
     }
-    cash_ -= paid.costs();
+    return paid.costs();
   }
 
   void fill(Legs prices) {
@@ -149,23 +176,21 @@ class Account {
   std::int64_t trades_ = 0;
 };
 
-// A sum in four parts, which is faster and more accurate than in one.
-template <class Term>
-double total(std::size_t count, const Term& term) {
-  std::array<double, 4> parts{};
-  std::size_t i = 0;
-  for (; i + 4 <= count; i += 4) {
-    for (std::size_t k = 0; k < 4; ++k) parts[k] += term(i + k);
-  }
-  for (; i < count; ++i) parts[0] += term(i);
-  return (parts[0] + parts[1]) + (parts[2] + parts[3]);
-}
-
-double greatest_drawdown(const double* equity, std::size_t count) {
-  double peak = equity[0], worst = 0.0;
-  for (std::size_t i = 1; i < count; ++i) {
-    peak = std::max(peak, equity[i]);
-    worst = std::max(worst, 1.0 - equity[i] / peak);
+// `floor` is the equity below which a drawdown is the worst one: most bars need no division.
+double greatest_drawdown(const Curve& curve) {
+  double peak = curve.equity.front(), worst = 0.0, floor = peak;
+  for (const auto& [begin, end] : curve.moves) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const double now = curve.equity[i];
+      if (now > peak) {
+        peak = now;
+      } else if (now < floor) {
+        worst = 1.0 - now / peak;
+      } else {
+        continue;
+      }
+      floor = peak * (1.0 - worst);
+    }
   }
   return worst;
 }
@@ -175,19 +200,48 @@ double greatest_drawdown(const double* equity, std::size_t count) {
 struct Block {
   std::size_t begin = 0, end = 0;
   std::vector<double> returns;
+  double means = 0.0;  // of the scaled returns, to be taken from the sum
   std::size_t varying = 0;
 };
 
-// Turn an equity curve into the returns' deviations from their mean; give the Sharpe ratio and
-// the sum of squares.
-std::array<double, 2> deviations(const double* equity, std::size_t count, double rate,
-                                 double* returns) {
-  for (std::size_t i = 0; i < count; ++i) returns[i] = equity[i + 1] / equity[i] - 1.0 - rate;
-  const double mean = total(count, [&](std::size_t i) { return returns[i]; }) / double(count);
-  for (std::size_t i = 0; i < count; ++i) returns[i] -= mean;
-  const double squares = total(count, [&](std::size_t i) { return returns[i] * returns[i]; });
-  const double deviation = std::sqrt(squares / double(count - 1));
-  return {deviation > 0.0 ? mean / deviation : 0.0, squares};
+// Returns in excess of cash where the curve moves, and their sums.
+void excess(const Curve& curve, double rate, double* returns, double& sum, double& squares) {
+  for (const auto& [begin, end] : curve.moves) {
+    std::array<double, 4> sums{}, more{};
+    const auto take = [&](std::size_t i, std::size_t part) {
+      const double change = curve.equity[i] / curve.equity[i - 1] - 1.0 - rate;
+      returns[i - 1] = change;
+      sums[part] += change;
+      more[part] += change * change;
+    };
+    std::size_t i = begin;
+    for (; i + 4 <= end; i += 4) {
+      for (std::size_t k = 0; k < 4; ++k) take(i + k, k);
+    }
+    for (; i < end; ++i) take(i, 0);
+    sum += (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    squares += (more[0] + more[1]) + (more[2] + more[3]);
+  }
+}
+
+// Below this deviation a curve does not vary but for rounding, as one that only earns interest.
+constexpr double flat = 1e-13;
+
+void measure(const Curve& curve, double rate, std::vector<double>& returns, Block& block,
+             Score& score) {
+  const auto count = double(returns.size());
+  double sum = 0.0, squares = 0.0;
+  score.drawdown = greatest_drawdown(curve);
+  excess(curve, rate, returns.data(), sum, squares);
+  squares -= sum * sum / count;
+  if (!(squares > flat * flat * count)) return;
+  score.sharpe = sum / count / std::sqrt(squares / (count - 1.0));
+  const double scale = 1.0 / std::sqrt(squares);
+  for (const auto& [begin, end] : curve.moves) {
+    for (std::size_t i = begin - 1; i + 1 < end; ++i) block.returns[i] += returns[i] * scale;
+  }
+  block.means += sum / count * scale;
+  ++block.varying;
 }
 
 // The mean correlation between different rows of length 1, from their sum.
@@ -196,10 +250,11 @@ double mean_correlation(const std::vector<Block>& blocks) {
   double rows = 0.0;
   for (const Block& block : blocks) {
     rows += double(block.varying);
-    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += block.returns[i];
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += block.returns[i] - block.means;
   }
   if (rows < 2.0) return 1.0;
-  const double square = total(sum.size(), [&](std::size_t i) { return sum[i] * sum[i]; });
+  double square = 0.0;
+  for (const double each : sum) square += each * each;
   return (square - rows) / (rows * (rows - 1.0));
 }
 
@@ -220,7 +275,7 @@ std::vector<Block> blocks_of(std::size_t configurations, std::size_t bars) {
   std::vector<Block> blocks(count);
   for (std::size_t i = 0; i < count; ++i) {
     blocks[i] = {configurations * i / count, configurations * (i + 1) / count,
-                 std::vector<double>(bars)};
+                 std::vector<double>(bars), 0.0, 0};
   }
   return blocks;
 }
@@ -241,18 +296,30 @@ FeatureSeries features(const double* y, const double* x, std::size_t bars,
 }
 
 Score simulate(const Series& series, const FeatureSeries& features, std::size_t trade,
-               const Settings& settings, double* equity) {
+               const Settings& settings, Curve& curve) {
   Account account(series, features, settings);
   for (std::size_t bar = 0; bar < trade; ++bar) account.idle(bar);
-  *equity++ = account.equity();
-  for (std::size_t bar = trade; bar < series.bars;) {
-    const std::size_t next = account.next(bar);
-    equity = std::fill_n(equity, next - bar, account.equity());
-    if (next < series.bars) *equity++ = account.step(next);
-    bar = next + 1;
+  curve.equity.resize(series.bars - trade + 1);
+  curve.moves.clear();
+  curve.equity.front() = account.equity();
+  double* const equity = curve.equity.data() + 1;
+  const auto moves = [&](std::size_t begin, std::size_t end) {
+    if (end > begin) curve.moves.push_back({begin - trade + 1, end - trade + 1});
+  };
+  std::size_t moved = trade;  // the curve moves from this bar on
+  for (std::size_t bar = trade; bar < series.bars; ++bar) {
+    const std::size_t held = account.hold(bar, equity + (bar - trade));
+    bar = account.next(held);
+    if (bar > held) {
+      std::fill(equity + (held - trade), equity + (bar - trade), account.equity());
+      moves(moved, held);
+      moved = bar;
+    }
+    if (bar < series.bars) equity[bar - trade] = account.step(bar);
   }
+  moves(moved, series.bars);
   Score result;
-  result.equity = equity[-1] = account.finish(series.bars - 1);
+  result.equity = curve.equity.back() = account.finish(series.bars - 1);
   result.turnover = account.turnover();
   result.trades = account.trades();
   return result;
@@ -270,18 +337,13 @@ double sweep(const Series& series, const std::vector<SignalSettings>& signals, s
   std::vector<Block> blocks = blocks_of(configurations.size(), bars);
   spread_over(threads, blocks.size(), [&](std::size_t number) {
     Block& block = blocks[number];
-    std::vector<double> equity(bars + 1), returns(bars);
+    Curve curve;
+    std::vector<double> returns(bars);
     Settings each = settings;
     for (std::size_t i = block.begin; i < block.end; ++i) {
       each.rule = configurations[i].rule;
-      scores[i] = simulate(series, known[configurations[i].signal], trade, each, equity.data());
-      scores[i].drawdown = greatest_drawdown(equity.data(), equity.size());
-      const auto [sharpe, squares] = deviations(equity.data(), bars, rate, returns.data());
-      scores[i].sharpe = sharpe;
-      if (!(squares > 0.0)) continue;
-      ++block.varying;
-      const double scale = 1.0 / std::sqrt(squares);
-      for (std::size_t k = 0; k < bars; ++k) block.returns[k] += returns[k] * scale;
+      scores[i] = simulate(series, known[configurations[i].signal], trade, each, curve);
+      measure(curve, rate, returns, block, scores[i]);
     }
   });
   return mean_correlation(blocks);

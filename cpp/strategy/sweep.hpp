@@ -43,10 +43,19 @@ struct Configuration {
 FeatureSeries features(const double* y, const double* x, std::size_t bars,
                        const SignalSettings& signal);
 
-// Trade one rule over bars [trade, bars). `equity` receives the account at the close before them
-// and at each of them. Trades and equity equal the engine's bit for bit.
+// The account at the close before the traded bars and at each of them, and where it moves: at
+// all other places it is what it was at the one before.
+struct Curve {
+  struct Run {
+    std::size_t begin = 0, end = 0;
+  };
+  std::vector<double> equity;
+  std::vector<Run> moves;
+};
+
+// Trade one rule over bars [trade, bars). Trades and equity equal the engine's bit for bit.
 Score simulate(const Series& series, const FeatureSeries& features, std::size_t trade,
-               const Settings& settings, double* equity);
+               const Settings& settings, Curve& curve);
 
 // Score configurations on the same bars, and give the mean correlation of their returns. The
 // results do not depend on the number of threads.

@@ -21,6 +21,7 @@ class RootGroup(LazyGroup):
     members: ClassVar[dict[str, tuple[str, str]]] = {
         "bandit": ("mlkit.cli.bandit:app", "Fit, inspect and serve Thompson-sampling bandits."),
         "pairs": ("mlkit.cli.pairs:app", "Find pairs of securities, fit and backtest them."),
+        "bpmn": ("mlkit.cli.bpmn:app", "Run BPMN diagrams as durable pipelines."),
         "doctor": ("mlkit.cli.doctor:app", "Show what this machine offers each workload."),
     }
 

@@ -15,7 +15,7 @@ from mlkit.errors import UsageError
 from mlkit.pairs import _pair_strategy as native
 from mlkit.pairs import backtest
 from mlkit.pairs.backtest import Backtest, infer_bars_per_year
-from mlkit.pairs.metrics import Deflated, average_correlation, deflate
+from mlkit.pairs.metrics import FLAT, Deflated, average_correlation, deflate
 from mlkit.pairs.prices import Prices
 from mlkit.pairs.settings import Rule, Settings
 from mlkit.pairs.windows import Window
@@ -307,5 +307,5 @@ class _Job:
 def sharpes(returns: Matrix) -> Matrix:
     """Give the Sharpe ratio a bar of each row; 0 where the returns do not vary."""
     deviation = returns.std(axis=1, ddof=1)
-    moves = np.ptp(returns, axis=1) > 0.0
+    moves = deviation > FLAT
     return np.where(moves, returns.mean(axis=1) / np.where(moves, deviation, 1.0), 0.0)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
-import multiprocessing
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -399,43 +402,18 @@ def test_a_damaged_body_never_crashes_a_reader(seed, damage, tmp_path_factory):
 # Processes
 
 
-def watch(path, ready, stop, found):
-    """Read all the time; every look must be whole and no count may fall."""
-    reader = PosteriorTable.open(path)
-    seen, fault = 0, ""
-    ready.set()
-    while not stop.is_set() and not fault:
-        fetched = reader.fetch("u", [f"arm-{i}" for i in range(400)])
-        known = len(fetched) - fetched.unknown_arms
-        every = reader.fetch("u", None)
-        if known < seen or len(every) < known:
-            fault = f"{known} arms after {seen}"
-        if not all(name.startswith("arm-") for name in every.candidates):
-            fault = "a broken id"
-        if not (np.all(fetched.a >= 1) and np.all(fetched.b >= 0.5)):
-            fault = "a broken posterior"
-        seen = known
-    found.put((seen, fault))
-
-
 def test_readers_in_other_processes_see_whole_changes_at_once(path):
-    context = multiprocessing.get_context("spawn")
     table = create(path)
-    stop, found = context.Event(), context.Queue()
-    ready = [context.Event() for _ in range(2)]
-    readers = [context.Process(target=watch, args=(str(path), each, stop, found)) for each in ready]
-    for reader in readers:
-        reader.start()
-    for each in ready:
-        assert each.wait(30)
-    for _ in range(20):
-        for i in range(400):
-            if table.arm(f"arm-{i}") is None:
-                table.put_arm(f"arm-{i}", 8.0, 8.0)
-            table.add_reward("u", f"arm-{i}", 1.0)
-    stop.set()
-    results = [found.get(timeout=30) for _ in readers]
-    for reader in readers:
-        reader.join(30)
+    command = [sys.executable, str(Path(__file__).with_name("watch_table.py")), str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(subprocess.Popen(command, **pipes)) for _ in range(2)]
+        assert [reader.stdout.readline() for reader in readers] == ["ready\n", "ready\n"]
+        for _ in range(20):
+            for i in range(400):
+                if table.arm(f"arm-{i}") is None:
+                    table.put_arm(f"arm-{i}", 8.0, 8.0)
+                table.add_reward("u", f"arm-{i}", 1.0)
+        results = [json.loads(reader.communicate(timeout=30)[0]) for reader in readers]
     assert [fault for _, fault in results] == ["", ""]
     assert PosteriorTable.open(str(path)).arm("arm-399") == (28, 8, 20)

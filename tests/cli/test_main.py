@@ -69,10 +69,12 @@ def test_no_colour_codes_in_a_pipe(mlkit):
     assert "\x1b" not in mlkit("doctor").stdout
 
 
-def on_a_terminal(command, environment):
+def on_a_terminal(command, environment, directory):
     """Run a command with a terminal for its output, and give what it printed."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(command, stdout=theirs, stdin=theirs, env=environment) as child:
+    with subprocess.Popen(
+        command, stdout=theirs, stdin=theirs, env=environment, cwd=directory
+    ) as child:
         os.close(theirs)
         text = b""
         while True:
@@ -88,12 +90,12 @@ def on_a_terminal(command, environment):
     return text.decode()
 
 
-def test_no_color_is_honoured_on_a_terminal():
+def test_no_color_is_honoured_on_a_terminal(tmp_path):
     command = [sys.executable, "-m", "mlkit", "doctor"]
     plain = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
     plain.pop("NO_COLOR", None)
-    assert "\x1b[3" in on_a_terminal(command, plain)
-    assert "\x1b[3" not in on_a_terminal(command, plain | {"NO_COLOR": "1"})
+    assert "\x1b[3" in on_a_terminal(command, plain, tmp_path)
+    assert "\x1b[3" not in on_a_terminal(command, plain | {"NO_COLOR": "1"}, tmp_path)
 
 
 def test_flag_over_variable_over_file_over_default(mlkit, tmp_path):

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given as forall
 from hypothesis import settings as runs
 from hypothesis import strategies as st
+from pairs.backtests import SETTINGS, SIGNALS, backtest, held, schemes
+from pairs.markets import cointegrated, prices
 
 from mlkit.errors import BadData, UsageError
 from mlkit.pairs.backtest import REASONS, run
@@ -21,8 +23,6 @@ from mlkit.pairs.settings import (
 )
 from mlkit.pairs.strategy import Order, Strategy
 from mlkit.pairs.windows import GivenPair, by_screen, given, rolling
-from tests.pairs.backtests import SETTINGS, SIGNALS, backtest, held, schemes
-from tests.pairs.markets import cointegrated, prices
 
 SEEDS = st.integers(0, 2**32 - 1)
 

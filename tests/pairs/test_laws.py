@@ -7,13 +7,7 @@ import pytest
 from hypothesis import given as forall
 from hypothesis import settings as runs
 from hypothesis import strategies as st
-
-from mlkit.pairs import _pair_strategy as native
-from mlkit.pairs.backtest import run
-from mlkit.pairs.settings import Signal, Sizing
-from mlkit.pairs.strategy import Order, Strategy
-from mlkit.pairs.windows import GivenPair, given, plan
-from tests.pairs.backtests import (
+from pairs.backtests import (
     EXPENSIVE,
     FREE,
     SCHEMES,
@@ -23,7 +17,13 @@ from tests.pairs.backtests import (
     held,
     schemes,
 )
-from tests.pairs.markets import cointegrated, prices
+from pairs.markets import cointegrated, prices
+
+from mlkit.pairs import _pair_strategy as native
+from mlkit.pairs.backtest import run
+from mlkit.pairs.settings import Signal, Sizing
+from mlkit.pairs.strategy import Order, Strategy
+from mlkit.pairs.windows import GivenPair, given, plan
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given as forall
 from hypothesis import settings as runs
 from hypothesis import strategies as st
+from pairs.markets import cointegrated
 
 from mlkit.errors import UsageError
 from mlkit.pairs import _pair_strategy as native
 from mlkit.pairs.backtest import run
-from mlkit.pairs.settings import Costs, Limits, Selection, Settings, Signal, Sizing
+from mlkit.pairs.settings import Costs, Limits, Rule, Selection, Settings, Signal, Sizing
 from mlkit.pairs.sweep import Grid, sweep
 from mlkit.pairs.windows import GivenPair, plan
-from tests.pairs.markets import cointegrated
 
 SETTINGS = Settings(
     costs=Costs(0.01, 1.0, 2.0, 3.0, 4.0, borrow_rate=0.05),
@@ -35,14 +35,23 @@ def on_one_pair(market, settings, grid, **options):
 GRID = Grid((1.0, 1.5, 2.0), (-0.5, 0.0, 0.5), (3.0, float("inf")), (10, 25))
 
 
-@forall(st.integers(0, 2**32 - 1), st.booleans(), st.booleans(), st.sampled_from([1e4, 3e5]))
-@runs(max_examples=15, deadline=None)
-def test_each_configuration_equals_its_backtest_bit_for_bit(seed, same_bar, opens, gross):
+@forall(
+    st.integers(0, 2**32 - 1), st.booleans(), st.booleans(), st.booleans(),
+    st.sampled_from([1e4, 3e5]), st.sampled_from([0, 4]), st.sampled_from([0.0, 0.03]),
+)  # fmt: skip
+@runs(max_examples=30, deadline=None)
+def test_each_configuration_equals_its_backtest_bit_for_bit(
+    seed, same_bar, opens, dividends, gross, max_bars, cash_rate
+):
     market = cointegrated(seed, bars=250, tickers=2)
-    if not opens:
-        market = replace(market, open=None)
-    limits = Limits(initial_margin=0.3, maintenance_margin=0.3)
-    settings = replace(SETTINGS, same_bar=same_bar, sizing=Sizing(gross=gross), limits=limits)
+    market = replace(
+        market, open=market.open if opens else None,
+        dividends=market.dividends if dividends else None,
+    )  # fmt: skip
+    settings = replace(
+        SETTINGS, same_bar=same_bar, sizing=Sizing(gross=gross), cash_rate=cash_rate,
+        limits=Limits(initial_margin=0.3, maintenance_margin=0.3), rule=Rule(max_bars=max_bars),
+    )  # fmt: skip
     swept = on_one_pair(market, settings, GRID)
     for (rule, lookback), score in zip(swept.configurations, swept.scores, strict=True):
         one = replace(settings, rule=rule, signal=Signal(lookback=lookback))

@@ -1,0 +1,71 @@
+"""One behaviour a kind of flow node, and the table that finds it."""
+
+from __future__ import annotations
+
+from mlkit.bpmn import model
+from mlkit.bpmn.behaviors.activity import Activity
+from mlkit.bpmn.behaviors.ad_hoc import AdHocSubProcess
+from mlkit.bpmn.behaviors.behavior import Behavior
+from mlkit.bpmn.behaviors.boundary import BoundaryEvent
+from mlkit.bpmn.behaviors.call import CallActivity
+from mlkit.bpmn.behaviors.catch import CatchEvent, ReceiveTask
+from mlkit.bpmn.behaviors.end import EndEvent
+from mlkit.bpmn.behaviors.event_based import EventBasedGateway
+from mlkit.bpmn.behaviors.event_subprocess import EventSubProcess
+from mlkit.bpmn.behaviors.gateways import ExclusiveGateway, ParallelGateway
+from mlkit.bpmn.behaviors.inclusive import InclusiveGateway
+from mlkit.bpmn.behaviors.loops import StandardLoop
+from mlkit.bpmn.behaviors.multi_instance import MultiInstance
+from mlkit.bpmn.behaviors.repeated import Repeated
+from mlkit.bpmn.behaviors.subprocess import SubProcess
+from mlkit.bpmn.behaviors.tasks import ComputedTask, WorkTask
+from mlkit.bpmn.behaviors.throw import SendTask, ThrowEvent
+from mlkit.bpmn.behaviors.transaction import Transaction
+from mlkit.bpmn.behaviors.user import UserTask
+from mlkit.bpmn.model import Computed, FlowNode, Repeat
+
+_KINDS: dict[str, type[Behavior]] = {
+    "startEvent": CatchEvent,
+    "intermediateCatchEvent": CatchEvent,
+    "intermediateThrowEvent": ThrowEvent,
+    "boundaryEvent": BoundaryEvent,
+    "endEvent": EndEvent,
+    "exclusiveGateway": ExclusiveGateway,
+    "parallelGateway": ParallelGateway,
+    "inclusiveGateway": InclusiveGateway,
+    "eventBasedGateway": EventBasedGateway,
+    "task": Activity,
+    "manualTask": Activity,
+    "scriptTask": WorkTask,
+    "serviceTask": WorkTask,
+    "sendTask": WorkTask,
+    "receiveTask": ReceiveTask,
+    "userTask": UserTask,
+    "businessRuleTask": WorkTask,
+    "subProcess": SubProcess,
+    "transaction": Transaction,
+    "adHocSubProcess": AdHocSubProcess,
+    "callActivity": CallActivity,
+}
+
+
+def behavior_of(node: FlowNode, body: model.Scope) -> Behavior:
+    """Make the behaviour of a flow node."""
+    kind = _KINDS[node.type]
+    if isinstance(node.work, Computed):
+        kind = ComputedTask
+    elif node.type == "sendTask" and node.event is not None:
+        kind = SendTask
+    elif node.triggered:
+        kind = EventSubProcess
+    behavior = kind(node, body)
+    if node.loop is None or not isinstance(behavior, Activity):
+        return behavior
+    if isinstance(node.loop, Repeat):
+        return StandardLoop(node, body, behavior, node.loop)
+    return MultiInstance(node, body, behavior, node.loop)
+
+
+def inner_of(behavior: Behavior) -> Behavior:
+    """Give what one turn of a repeated activity does; any other behaviour itself."""
+    return behavior.inner if isinstance(behavior, Repeated) else behavior

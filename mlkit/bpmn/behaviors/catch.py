@@ -1,0 +1,95 @@
+"""Intermediate catch events, start events that wait, and receive tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlkit.bpmn.behaviors import subscription
+from mlkit.bpmn.behaviors.activity import Activity
+from mlkit.bpmn.behaviors.behavior import Behavior
+from mlkit.bpmn.events import AnyEvent
+from mlkit.bpmn.state import Activation, Scope
+from mlkit.errors import BadData
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.move import Move
+
+
+class CatchEvent(Behavior):
+    """An event that keeps its token until something happens."""
+
+    def enter(self, move: Move, scope: Scope) -> None:
+        """Begin to wait; a link target and a none event let the token pass."""
+        if self.awaited.kind in ("none", "link"):
+            super().enter(move, scope)
+        else:
+            self.wait(move, move.activate(self, scope))
+
+    def wait(self, move: Move, activation: Activation) -> None:
+        """Subscribe, or stop as an incident where that fails."""
+        move.guarded(
+            activation, "enter", lambda: subscription.subscribe(move, activation, self.awaited)
+        )
+
+    def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
+        """Go on when what it waits for happens."""
+        if not subscription.fired(activation, event):
+            super().event(move, activation, event)
+            return
+        whole = subscription.happened(move, activation, self.awaited)
+        subscription.publish(move, activation, event, activation.scope)
+        if whole is None:
+            return
+        if whole.role in ("branch", "start"):
+            self._win(move, whole)
+        else:
+            self.leave(move, whole)
+
+    def retry(self, move: Move, activation: Activation) -> None:
+        """Try an incident again."""
+        if activation.role == "start" and activation.detail.get("stage") != "await":
+            self.wait(move, activation)
+        else:
+            super().retry(move, activation)
+
+    def _win(self, move: Move, activation: Activation) -> None:
+        """Take the token of an event gateway (or of the waiting process) for this event."""
+        scope = move.state.scopes[activation.scope]
+        gateway = move.state.activations.get(activation.host)
+        if gateway is not None:
+            move.behavior(gateway).won(move, gateway, activation)
+        for each in list(move.state.activations.values()):
+            if each.role == "start" and each.scope == scope.id:
+                move.remove(each)
+        move.passed(self, scope)
+        self.go(move, scope)
+
+    def go(self, move: Move, scope: Scope) -> None:
+        """Send a token on."""
+        try:
+            move.put(scope, self.choose(move, scope))
+        except BadData as error:
+            move.park(self, scope, f"{self.id}: {error.message}")
+
+
+class ReceiveTask(Activity, CatchEvent):
+    """An activity that waits for a message."""
+
+    def enter(self, move: Move, scope: Scope) -> None:
+        """Begin one activation."""
+        Activity.enter(self, move, scope)
+
+    def execute(self, move: Move, activation: Activation) -> None:
+        """Wait for the message."""
+        subscription.subscribe(move, activation, self.awaited)
+
+    def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
+        """Go on when the message arrives."""
+        if activation.role == "branch":
+            CatchEvent.event(self, move, activation, event)
+        elif subscription.fired(activation, event):
+            scope = move.variables(activation)
+            subscription.publish(move, activation, event, scope)
+            self.leave(move, activation)
+        else:
+            Activity.event(self, move, activation, event)

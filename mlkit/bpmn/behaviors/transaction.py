@@ -1,0 +1,57 @@
+"""Transactions (BPMN 2.0.2, 10.3.5 and 13.3.4): cancelled, they undo what was done inside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlkit.bpmn.behaviors import compensation
+from mlkit.bpmn.behaviors.errors import Thrown, find
+from mlkit.bpmn.behaviors.subprocess import SubProcess
+from mlkit.bpmn.state import Activation, Done, Scope
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.move import Move
+
+
+class Transaction(SubProcess):
+    """A sub-process that a cancel end event inside ends and undoes."""
+
+    def cancel(self, move: Move, activation: Activation) -> None:
+        """End what runs inside, compensate what completed, then leave by the cancel event."""
+        scope = move.state.scopes[activation.body]
+        done = _completed(move, scope)
+        move.clear(scope)
+        scope.interrupted = True
+        activation.todo, scope.done = done, []
+        compensation.proceed(move, activation)
+
+    def compensated(self, move: Move, activation: Activation) -> None:
+        """Leave by the cancel event on the boundary."""
+        host = activation
+        while host.role == "iteration":
+            host = move.state.activations[host.host]
+        thrown = Thrown("cancel", None)
+        guard = find(move.graph.guards.get(self.id, ()), thrown)
+        assert guard is not None, "lint asks for it"
+        guard.catch(move, host, thrown)
+
+
+def _completed(move: Move, scope: Scope) -> list[Done]:
+    """Give what completed in a scope and in those that still run inside it."""
+    inside = [each for each in move.state.scopes.values() if each.parent == scope.id]
+    return [*scope.done, *(done for each in inside for done in _completed(move, each))]
+
+
+def cancel(move: Move, scope: Scope) -> None:
+    """Cancel the innermost transaction around a scope."""
+    owner = move.state.activations[scope.owner]
+    while not _is_transaction(move, owner):
+        owner = move.state.activations[move.state.scopes[owner.scope].owner]
+    inner = move.behavior(owner)
+    inner = getattr(inner, "inner", inner)
+    assert isinstance(inner, Transaction)
+    inner.cancel(move, owner)
+
+
+def _is_transaction(move: Move, owner: Activation) -> bool:
+    return move.behavior(owner).node.type == "transaction"

@@ -1,0 +1,43 @@
+"""User tasks: a person does the work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlkit.bpmn.behaviors.activity import Activity
+from mlkit.bpmn.events import Effect
+from mlkit.bpmn.expressions import Expression
+from mlkit.bpmn.model import Person
+from mlkit.bpmn.state import Activation
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.move import Move
+
+
+class UserTask(Activity):
+    """Waits until somebody completes it."""
+
+    def execute(self, move: Move, activation: Activation) -> None:
+        """Find out who may do it, and ask."""
+        person = self.node.work if isinstance(self.node.work, Person) else Person()
+        scope = move.variables(activation)
+        detail: dict[str, Any] = {"task": True, "since": move.at}
+        for key in ("assignee", "due_date", "priority"):
+            value = move.text(getattr(person, key.removesuffix("_date")), scope)
+            if value:
+                detail[key] = value
+        detail |= {"users": _names(move, person.users, scope)}
+        detail |= {"groups": _names(move, person.groups, scope)}
+        for field in person.form:
+            if field.default is not None:
+                value = move.evaluate(field.default, scope)
+                detail.setdefault("defaults", {})[field.id] = value
+        activation.detail = detail
+        activation.status = "waiting"
+        move.effects.append(Effect("ask", activation.id))
+
+
+def _names(move: Move, expression: Expression | None, scope: int) -> list[str]:
+    value = [] if expression is None else move.evaluate(expression, scope)
+    parts = value if isinstance(value, list) else str(value or "").split(",")
+    return [str(each).strip() for each in parts if str(each).strip()]

@@ -1,0 +1,145 @@
+"""What moves an instance (events), and what the engine asks for in return (effects).
+
+Events are journalled as JSON. An instance's state is the fold of its events, so whatever
+the engine decides from must be in them: results, the time, the moment that a timer fired.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+
+class Event(msgspec.Struct, tag_field="type", omit_defaults=True):
+    """Something that happened to an instance; `id` names an activation."""
+
+
+class Start(Event, tag="start"):
+    """The instance begins, at the named start event or as the diagram says."""
+
+    variables: dict[str, Any] = {}
+    node: str = ""
+    key: str = ""
+
+
+class Complete(Event, tag="complete"):
+    """The work of an activity is done."""
+
+    id: int
+    variables: dict[str, Any] = {}
+
+
+class Throw(Event, tag="throw"):
+    """The work of an activity ended with a BPMN error."""
+
+    id: int
+    code: str
+    message: str = ""
+
+
+class Fail(Event, tag="fail"):
+    """An attempt failed."""
+
+    id: int
+    message: str
+
+
+class Fire(Event, tag="fire"):
+    """A timer is due."""
+
+    id: int
+
+
+class Receive(Event, tag="receive"):
+    """A message arrived for a waiting activation."""
+
+    id: int
+    variables: dict[str, Any] = {}
+
+
+class Signal(Event, tag="signal"):
+    """A signal was broadcast."""
+
+    name: str
+    variables: dict[str, Any] = {}
+
+
+class Begin(Event, tag="begin"):
+    """Somebody starts an activity of an ad-hoc sub-process."""
+
+    id: int
+    element: str
+
+
+class Hold(Event, tag="hold"):
+    """A condition that an activation waits for became true; the engine itself finds out."""
+
+    id: int
+
+
+class Retry(Event, tag="retry"):
+    """An operator asks to try an incident again (0: all of them)."""
+
+    id: int = 0
+
+
+class Cancel(Event, tag="cancel"):
+    """An operator ends the instance."""
+
+    reason: str = ""
+
+
+class Recover(Event, tag="recover"):
+    """The engine died; attempts that were running start again."""
+
+
+AnyEvent = (
+    Start | Complete | Throw | Fail | Fire | Receive | Signal | Begin | Hold | Retry | Cancel
+    | Recover
+)  # fmt: skip
+
+
+class Effect(NamedTuple):
+    """Something for the runner to do once the move is on disk.
+
+    Attributes:
+        kind: `run` a script or callable, `timer` at `due`, `ask` a person, `subscribe` to a
+            message, `listen` for a signal, `unsubscribe` from either, `stop` running work,
+            `send` a message, `broadcast` a signal.
+        id: The activation that it is for.
+        name: The name of the message or signal.
+        key: The correlation key of the message.
+        due: When the timer fires, in seconds since 1970.
+        variables: What a sent message carries.
+    """
+
+    kind: str
+    id: int
+    name: str = ""
+    key: str = ""
+    due: float = 0.0
+    variables: dict[str, Any] | None = None
+
+
+class Step(NamedTuple):
+    """An entry of the trace.
+
+    Attributes:
+        element: The id of the flow node.
+        event: `completed` or `terminated`.
+        iteration: The index in a multi-instance activity, outermost first: `2` or `0.3`.
+        attempt: How often its work was started, 0 for what does no work.
+    """
+
+    element: str
+    event: str
+    iteration: str
+    attempt: int
+
+
+class Outcome(NamedTuple):
+    """What one event led to."""
+
+    effects: list[Effect]
+    trace: list[Step]

@@ -1,0 +1,84 @@
+"""Expressions in three dialects: Python, JUEL `${...}` and FEEL `=...`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from mlkit.bpmn.expressions import feel, juel, python
+from mlkit.bpmn.expressions.evaluator import Evaluator, Lookup
+from mlkit.bpmn.expressions.functions import KNOWN
+from mlkit.bpmn.expressions.tree import (
+    MAX_DEPTH,
+    MAX_LENGTH,
+    ExpressionError,
+    Node,
+    UnknownVariable,
+)
+
+__all__ = ["Expression", "ExpressionError", "Lookup", "UnknownVariable"]
+
+_PARSERS = {"python": python.parse, "juel": juel.parse, "feel": feel.parse}
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """An expression as written.
+
+    Attributes:
+        text: Its source.
+        language: `python`, `juel`, `feel`, or `text` for a constant.
+        line: Where it stands in the diagram.
+    """
+
+    text: str
+    language: str
+    line: int = 0
+
+    def check(self) -> None:
+        """Parse it.
+
+        Raises:
+            ExpressionError: It is broken.
+        """
+        if self.language != "text":
+            _parse(self.text, self.language)
+
+    def evaluate(self, lookup: Lookup, now: datetime) -> Any:
+        """Give its value.
+
+        Raises:
+            ExpressionError: It is broken or refuses the values that it meets.
+        """
+        if self.language == "text":
+            return self.text
+        tree = _parse(self.text, self.language)
+        return Evaluator(self.text, self.language, lookup, now).run(tree)
+
+    def holds(self, lookup: Lookup, now: datetime) -> bool:
+        """Evaluate it as a condition."""
+        tree = _parse(self.text, self.language)
+        return Evaluator(self.text, self.language, lookup, now).condition(tree)
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str, language: str) -> Node:
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(text, MAX_LENGTH, f"longer than {MAX_LENGTH} characters")
+    tree = _PARSERS[language](text)
+    _check(tree, text)
+    return tree
+
+
+def _check(tree: Node, text: str) -> None:
+    """Refuse unknown functions, and trees too deep to evaluate (long chains of operators)."""
+    stack = [(tree, 0)]
+    while stack:
+        node, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            raise ExpressionError(text, node.position, "nests too deeply")
+        if node.op == "call" and node.value not in KNOWN:
+            raise ExpressionError(text, node.position, f"there is no function {node.value!r}")
+        stack += [(each, depth + 1) for each in node.children]

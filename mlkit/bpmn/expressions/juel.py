@@ -1,0 +1,78 @@
+"""JUEL, the `${...}` expressions of Camunda 7, Activiti and Flowable (a subset)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from mlkit.bpmn.expressions.pratt import Parser
+from mlkit.bpmn.expressions.tree import ExpressionError, Node
+
+_OPERATORS: list[list[tuple[str, str]]] = [
+    [("||", "or"), ("or", "or")],
+    [("&&", "and"), ("and", "and")],
+    [("==", "eq"), ("eq", "eq"), ("!=", "ne"), ("ne", "ne")],
+    [
+        *[("<", "lt"), ("lt", "lt"), (">", "gt"), ("gt", "gt")],
+        *[("<=", "le"), ("le", "le"), (">=", "ge"), ("ge", "ge")],
+    ],
+    [("+", "add"), ("-", "sub")],
+    [("*", "mul"), ("/", "div"), ("div", "div"), ("%", "mod"), ("mod", "mod")],
+]
+
+
+class JuelParser(Parser):
+    """The part between `${` and `}`."""
+
+    infix: ClassVar = {
+        text: (level, op) for level, row in enumerate(_OPERATORS, start=2) for text, op in row
+    }
+    prefix: ClassVar = {"!": (9, "not"), "not": (9, "not"), "-": (9, "neg"), "empty": (9, "empty")}
+    constants: ClassVar = {"true": True, "false": False, "null": None}
+
+    def special(self, left: Node, floor: int) -> Node:
+        """Parse `condition ? this : that`."""
+        if floor > 1 or not self.accept("?"):
+            return left
+        chosen = self.expression(1)
+        self.expect(":")
+        return Node("if", left.position, (left, chosen, self.expression(1)))
+
+
+def parse(text: str) -> Node:
+    """Parse text that mixes constants with `${...}` and `#{...}`.
+
+    A text that is one expression keeps its type; a mixture is a string.
+
+    Raises:
+        ExpressionError: The expression, or the brackets around it, are broken.
+    """
+    parts: list[Node] = []
+    position = 0
+    while position < len(text):
+        opening = _opening(text, position)
+        if opening > position:
+            parts.append(Node("literal", position, value=text[position:opening]))
+        if opening == len(text):
+            break
+        closing = _closing(text, opening + 2)
+        parts.append(JuelParser(text, opening + 2, closing).parse())
+        position = closing + 1
+    return parts[0] if len(parts) == 1 else Node("text", 0, tuple(parts))
+
+
+def _opening(text: str, start: int) -> int:
+    found = [at for at in (text.find("${", start), text.find("#{", start)) if at >= 0]
+    return min(found, default=len(text))
+
+
+def _closing(text: str, start: int) -> int:
+    quote = ""
+    for at in range(start, len(text)):
+        if quote:
+            if text[at] == quote and text[at - 1] != "\\":
+                quote = ""
+        elif text[at] in "\"'":
+            quote = text[at]
+        elif text[at] == "}":
+            return at
+    raise ExpressionError(text, start - 2, "no closing '}'")

@@ -1,0 +1,68 @@
+"""What stands beside the flow: refused where it would change a run, else a warning."""
+
+from __future__ import annotations
+
+from mlkit.bpmn.parser import xml
+from mlkit.bpmn.parser.reader import Reader
+from mlkit.bpmn.parser.xml import Element
+
+# Modelers write this property where somebody draws a data input.
+_PLACEHOLDER = "__targetRef_placeholder"
+_REFUSED = {
+    "executionListener", "taskListener", "connector", "executionListeners", "taskListeners",
+    "in", "out", "errorEventDefinition", "calledElement", "calledDecision",
+}  # fmt: skip
+_READ = {
+    "formData", "formProperty", "inputOutput", "failedJobRetryTimeCycle", "taskDefinition",
+    "ioMapping", "assignmentDefinition", "formDefinition", "subscription", "loopCharacteristics",
+    "script", "userTask",
+}  # fmt: skip
+_READ_ATTRIBUTES = {
+    "assignee", "candidateUsers", "candidateGroups", "dueDate", "priority", "formKey", "formRef",
+    "resource", "resultVariable", "resultVariableName", "collection", "elementVariable",
+    "outputCollection", "outputElement", "errorCodeVariable", "errorMessageVariable",
+    "escalationCodeVariable", "class", "delegateExpression", "expression", "topic", "type",
+    "retry",
+    # True of every task here, or of no consequence for a single engine.
+    "asyncBefore", "asyncAfter", "async", "exclusive", "historyTimeToLive", "versionTag",
+    "isStartableInTasklist", "modelerTemplate", "modelerTemplateVersion",
+    "modelerTemplateIcon", "formRefBinding",
+}  # fmt: skip
+
+
+def check(reader: Reader, root: Element) -> None:
+    """Note what a run would not do as it is drawn."""
+    for element in root.iter(f"{{{xml.BPMN}}}*"):
+        kind = xml.local(element)
+        if kind == "extensionElements":
+            _extensions(reader, element)
+        elif kind == "property" and element.get("name") != _PLACEHOLDER:
+            reader.problem("data.property", element, "data properties are not supported yet")
+        elif kind in ("dataInputAssociation", "dataOutputAssociation"):
+            _association(reader, element)
+        _attributes(reader, element)
+
+
+def _extensions(reader: Reader, element: Element) -> None:
+    parent = element.getparent()
+    owner = element if parent is None else parent
+    for each in element:
+        name = xml.local(each)
+        if name in _REFUSED:
+            reader.problem("extension.unsupported", owner, f"{name} is not supported")
+        elif name not in _READ:
+            reader.warn("extension.ignored", owner, f"{name} is not looked at")
+
+
+def _association(reader: Reader, element: Element) -> None:
+    if xml.children(element, "assignment") or xml.children(element, "transformation"):
+        reader.problem("data.association", element, "assignments are not supported yet")
+    else:
+        reader.warn("data.drawn", element, "data flows are drawn only: variables carry data")
+
+
+def _attributes(reader: Reader, element: Element) -> None:
+    for key in element.keys():  # noqa: SIM118 - an element is no dict
+        space, _, name = str(key)[1:].partition("}")
+        if name and space in xml.VENDORS and name not in _READ_ATTRIBUTES:
+            reader.warn("attribute.ignored", element, f"{name} is not looked at")

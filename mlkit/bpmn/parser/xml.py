@@ -1,0 +1,115 @@
+"""Read XML that may be hostile: no entities, no DTD, no network, no enormous files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TypeAlias
+
+from lxml import etree
+
+from mlkit.errors import BadData, InputMissing
+
+MAX_BYTES = 20_000_000
+Element: TypeAlias = etree._Element
+
+BPMN = "http://www.omg.org/spec/BPMN/20100524/MODEL"
+MLKIT = "urn:mlkit:bpmn"
+ZEEBE = "http://camunda.org/schema/zeebe/1.0"
+CAMUNDA = "http://camunda.org/schema/1.0/bpmn"
+# Where one notion has several spellings, the first namespace that has it wins.
+VENDORS = (MLKIT, CAMUNDA, "http://activiti.org/bpmn", "http://flowable.org/bpmn", ZEEBE)
+
+
+def read(path: Path) -> tuple[Element, str]:
+    """Read a file into its root element and the SHA-256 of its bytes.
+
+    Raises:
+        InputMissing: The file cannot be read.
+        BadData: It is too large, no XML, or declares a DTD.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BadData(f"{path}: larger than {MAX_BYTES // 1_000_000} MB")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputMissing(f"{path}: {error.strerror}") from error
+    return parse(content, str(path)), hashlib.sha256(content).hexdigest()
+
+
+def parse(content: bytes, place: str) -> Element:
+    """Parse bytes; `place` names them in messages.
+
+    Raises:
+        BadData: They are no BPMN document, or declare a DTD.
+    """
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,
+        remove_comments=True, remove_pis=True,
+    )  # fmt: skip
+    try:
+        root = etree.fromstring(content, parser)
+    except etree.XMLSyntaxError as error:
+        raise BadData(f"{place}: no XML: {error.msg}") from error
+    if root.getroottree().docinfo.doctype:
+        raise BadData(f"{place}: declares a DTD", hint="remove the <!DOCTYPE ...> declaration")
+    if root.tag != f"{{{BPMN}}}definitions":
+        raise BadData(f"{place}:{root.sourceline}: the root is no BPMN 2.0 <definitions>")
+    return root
+
+
+def local(element: Element) -> str:
+    """Give the element's name without its namespace."""
+    return str(element.tag).rpartition("}")[2]
+
+
+def namespace(element: Element) -> str:
+    """Give the element's namespace."""
+    return str(element.tag)[1:].partition("}")[0]
+
+
+def is_bpmn(element: Element) -> bool:
+    """Say whether the element belongs to BPMN itself."""
+    return str(element.tag).startswith(f"{{{BPMN}}}")
+
+
+def child(element: Element, name: str) -> Element | None:
+    """Give the first BPMN child of that name."""
+    return element.find(f"{{{BPMN}}}{name}")
+
+
+def children(element: Element, name: str) -> list[Element]:
+    """Give the BPMN children of that name."""
+    return list(element.findall(f"{{{BPMN}}}{name}"))
+
+
+def text(element: Element | None) -> str:
+    """Give the text inside an element, or nothing."""
+    return "" if element is None else "".join(map(str, element.itertext())).strip()
+
+
+def line(element: Element) -> int:
+    """Give the element's line in the file."""
+    return int(element.sourceline or 0)
+
+
+def vendor(element: Element, *names: str) -> str | None:
+    """Give an attribute by any of its spellings in any vendor's namespace."""
+    if not any("}" in key for key in element.keys()):  # noqa: SIM118 - an element is no dict
+        return None
+    wanted = (f"{{{space}}}{name}" for space in VENDORS for name in names)
+    found = (element.get(each) for each in wanted)
+    return next((str(each) for each in found if each is not None), None)
+
+
+def extension(element: Element, name: str) -> Element | None:
+    """Give the first vendor's extension element of that name."""
+    return next(iter(extensions(element, name)), None)
+
+
+def extensions(element: Element, name: str) -> list[Element]:
+    """Give the extension elements of that name, of any vendor."""
+    holder = child(element, "extensionElements")
+    if holder is None:
+        return []
+    return [each for space in VENDORS for each in holder.findall(f"{{{space}}}{name}")]

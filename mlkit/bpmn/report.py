@@ -1,0 +1,124 @@
+"""Documents about instances, as `--json` prints them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from mlkit.bpmn import tasks
+from mlkit.bpmn.engine import Engine
+from mlkit.bpmn.journal import Journal, Row
+from mlkit.bpmn.session import Session
+from mlkit.bpmn.state import Activation, State
+
+
+def instant(at: float) -> str:
+    """Write a moment as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def document(session: Session, row: Row) -> dict[str, Any]:
+    """Describe an instance: state, variables, trace, what waits, incidents."""
+    row = session.journal.find(row.id)
+    engine = session.engine(row)
+    state = session.journal.replay(row, engine)[0]
+    return {
+        "instance": row.id,
+        "process": row.process,
+        "state": state.phase if row.sequence else "running",
+        "error": state.error,
+        "variables": root_variables(state),
+        "trace": trace(session.journal, row, engine),
+        "waiting": waiting(row.id, engine, state),
+        "incidents": incidents(engine, state),
+    }
+
+
+def root_variables(state: State) -> dict[str, Any]:
+    """Give the variables of the process."""
+    return next((each.variables for each in state.scopes.values() if not each.parent), {})
+
+
+def trace(journal: Journal, row: Row, engine: Engine) -> list[dict[str, Any]]:
+    """Give the flow nodes that ended, in order."""
+    found = []
+    for at, _, steps in journal.events(row):
+        for step in steps:
+            node = engine.graph.behaviors[step.element].node
+            found.append(
+                {
+                    "element": node.id,
+                    "name": node.name,
+                    "type": node.type,
+                    "event": step.event,
+                    "iteration": step.iteration or None,
+                    "attempt": step.attempt,
+                    "at": instant(at),
+                }
+            )
+    return found
+
+
+def waiting(instance: str, engine: Engine, state: State) -> list[dict[str, Any]]:
+    """Describe what an instance waits for."""
+    people = {each.activation: each for each in tasks.waiting(instance, engine, state)}
+    found = []
+    for each in state.activations.values():
+        if state.status == "running" and each.status in ("waiting", "pausing"):
+            found.append({**_place(engine, each), **_wait(each, people.get(each.id))})
+    return found
+
+
+def _wait(activation: Activation, task: tasks.Task | None) -> dict[str, Any]:
+    detail = activation.detail
+    if task is not None:
+        people = {"assignee": task.assignee, "users": task.users, "groups": task.groups}
+        form = [
+            {
+                "id": f.id, "label": f.label, "type": f.type, "required": f.required,
+                "readonly": f.readonly, "default": task.defaults.get(f.id),
+            }
+            for f in task.form
+        ]  # fmt: skip
+        return {"for": "person", "task": task.id, **people, "form": form}
+    if "due" in detail:
+        kind = "retry" if activation.status == "pausing" else "timer"
+        return {"for": kind, "due": instant(detail["due"])}
+    if "message" in detail:
+        return {"for": "message", "message": detail["message"], "key": detail["key"]}
+    return {"for": "signal", "signal": detail.get("signal")}
+
+
+def _place(engine: Engine, activation: Activation) -> dict[str, Any]:
+    node = engine.graph.behaviors[activation.node].node
+    return {
+        "id": activation.id,
+        "element": node.id,
+        "name": node.name,
+        "type": node.type,
+        "iteration": activation.iteration or None,
+    }
+
+
+def incidents(engine: Engine, state: State) -> list[dict[str, Any]]:
+    """Describe what an operator must look at."""
+    found = [
+        {**_place(engine, each), "attempt": each.attempt, "message": each.detail.get("incident")}
+        for each in state.activations.values()
+        if each.status == "incident"
+    ]
+    if state.phase == "incident" and not found:
+        stuck = {flow for scope in state.scopes.values() for flow in scope.arrived}
+        for element in sorted({engine.graph.targets[flow].id for flow in stuck}):
+            message = "tokens wait at this join for others that cannot come"
+            found.append({"id": None, "element": element, "message": message})
+    return found
+
+
+def open_nodes(engine: Engine, state: State) -> list[dict[str, Any]]:
+    """Say where the tokens are."""
+    return [
+        {**_place(engine, each), "status": each.status, "attempt": each.attempt}
+        for each in state.activations.values()
+        if each.role not in ("guard", "branch")
+    ]

@@ -1,0 +1,377 @@
+"""Warm worker processes that run scripts and callables outside the engine, in parallel."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlkit.errors import ServiceUnavailable
+
+# The layout of the shared memory, as in worker/__main__.py.
+_HEADER = struct.Struct("=q")
+_CANCELLED = 64
+_SLOT = struct.Struct("=qd")
+_FIRST_SLOT = 8 + 8 * _CANCELLED
+_MAX_RECORD = 100_000
+_PER_WORKER = 16
+# Scripts that took less than this many seconds travel together: waking a worker costs more.
+_SHORT = 0.001
+_KEPT_VARIABLES = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "USER",
+    "VIRTUAL_ENV",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a script may use.
+
+    Attributes:
+        timeout: Seconds of real time for one attempt, 0 for no limit.
+        cpu: Seconds of processor time for one attempt, 0 for no limit.
+        memory: Megabytes of data for a worker, 0 for no limit.
+        variables: Names of environment variables that scripts get beyond the harmless ones.
+    """
+
+    timeout: float = 0
+    cpu: int = 0
+    memory: int = 0
+    variables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How an attempt ended.
+
+    Attributes:
+        job: The number that `submit` gave.
+        outcome: `completed`, `error` (a BPMN error) or `failed`.
+    """
+
+    job: int
+    outcome: str
+    variables: dict[str, Any] = field(default_factory=dict)
+    code: str = ""
+    message: str = ""
+    duration: float = 0.0
+    peak: int = 0
+    stdout: str = ""
+    stderr: str = ""
+
+
+@dataclass(slots=True)
+class _Job:
+    """A job on its way: its number, its record, and those that travel behind it."""
+
+    number: int
+    record: bytes
+    source: str
+    behind: tuple[_Job, ...] = ()
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    slot: int
+    pidfd: int
+    outputs: tuple[int, int]
+
+
+class ScriptPool:
+    """Workers that share one socket of jobs.
+
+    Args:
+        size: How many workers; they start when the first job comes.
+        python: The interpreter, the running one by default.
+        limits: What scripts may use.
+        artifacts: The folder of stored values.
+    """
+
+    def __init__(
+        self,
+        size: int | None = None,
+        python: str | None = None,
+        limits: Limits = Limits(),
+        artifacts: Path | None = None,
+    ) -> None:
+        self.size = size or os.cpu_count() or 1
+        self.python = _interpreter(python)
+        self.limits = limits
+        self.scratch = tempfile.mkdtemp(prefix="mlkit-bpmn-")
+        self.artifacts = str((artifacts or Path(self.scratch) / "artifacts").resolve())
+        self.near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for each in (self.near, self.far):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self.near.setblocking(False)
+        self.shared = os.memfd_create("mlkit-slots")
+        os.ftruncate(self.shared, _FIRST_SLOT + _SLOT.size * self.size)
+        self.slots = mmap.mmap(self.shared, 0)
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.near, selectors.EVENT_READ)
+        self.workers: dict[int, _Worker] = {}
+        self.waiting: deque[_Job] = deque()
+        self.sent: dict[int, _Job] = {}
+        self.durations: dict[str, float] = {}
+        self.stopped: dict[int, _Job] = {}
+        self.cancelled: deque[int] = deque(maxlen=_CANCELLED)
+        self.number = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether no job is open."""
+        return not self.sent and not self.waiting
+
+    def submit(self, job: dict[str, Any]) -> int:
+        """Queue a job; give the number that its result will carry."""
+        self.number += 1
+        job["id"] = self.number
+        job["artifacts"], job["spill"], job["cpu"] = self.artifacts, self.scratch, self.limits.cpu
+        record = msgspec.json.encode(job)
+        if len(record) > _MAX_RECORD:
+            record = b"@" + self._spill(record)
+        self.waiting.append(_Job(self.number, record, job["source"]))
+        return self.number
+
+    def _spill(self, record: bytes) -> bytes:
+        handle, path = tempfile.mkstemp(dir=self.scratch)
+        with os.fdopen(handle, "wb") as file:
+            file.write(record)
+        return path.encode()
+
+    def send(self) -> None:
+        """Hand queued jobs to the workers, as many as they can soon begin."""
+        if not self.idle and len(self.workers) < self.size:
+            self._grow()
+        share = min(_PER_WORKER, -(-len(self.waiting) // self.size))
+        while self.waiting and len(self.sent) < self.size * _PER_WORKER:
+            batch = self._batch(share)
+            try:
+                self.near.send(_together(batch))
+            except BlockingIOError:
+                self.waiting.extendleft(reversed(batch))
+                return
+            for at, job in enumerate(batch):
+                job.behind = tuple(batch[at + 1 :])
+                self.sent[job.number] = job
+
+    def _batch(self, share: int) -> list[_Job]:
+        """Take the jobs that one worker gets at once: several only if they are short."""
+        batch = [self.waiting.popleft()]
+        size = len(batch[0].record)
+        while self.waiting and len(batch) < share and self._is_short(batch[-1]):
+            size += len(self.waiting[0].record)
+            if size > _MAX_RECORD or not self._is_short(self.waiting[0]):
+                break
+            batch.append(self.waiting.popleft())
+        return batch
+
+    def _is_short(self, job: _Job) -> bool:
+        spilled = job.record[:1] == b"@"
+        return not spilled and self.durations.get(job.source, 1.0) < _SHORT
+
+    def wait(self, timeout: float | None) -> list[Result]:
+        """Wait for results, at most `timeout` seconds (None: until there is one)."""
+        self.send()
+        if self.limits.timeout and self.sent:
+            timeout = min(timeout if timeout is not None else 1.0, 0.05)
+        results = []
+        for key, _ in self.selector.select(timeout):
+            if key.fileobj is not self.near:
+                results += self._buried(key.data)
+        results = self._received() + results
+        self._expire()
+        return results
+
+    def _received(self) -> list[Result]:
+        results: list[Result] = []
+        while True:
+            try:
+                record = self.near.recv(1 << 20)
+            except BlockingIOError:
+                return results
+            if record[:1] == b"@":
+                path = Path(os.fsdecode(record[1:]))
+                record = path.read_bytes()
+                path.unlink()
+            reply = msgspec.json.decode(record)
+            reply["job"] = reply.pop("id")
+            job = self.sent.pop(reply["job"], None)
+            if job is not None:
+                self.durations[job.source] = reply["duration"]
+                results.append(Result(**reply))
+
+    def stop(self, job: int) -> None:
+        """End a job: drop it where it waits, kill its worker where it runs."""
+        self.waiting = deque(each for each in self.waiting if each.number != job)
+        sent = self.sent.pop(job, None)
+        if sent is None:
+            return
+        self.cancelled.append(job)
+        numbers = [*self.cancelled, *[0] * (_CANCELLED - len(self.cancelled))]
+        struct.pack_into(f"={_CANCELLED}q", self.slots, _HEADER.size, *numbers)
+        _HEADER.pack_into(self.slots, 0, len(self.cancelled))
+        if self._kill(job):
+            self.stopped[job] = sent
+
+    def _kill(self, job: int) -> bool:
+        """Kill the worker that runs a job; say whether one did."""
+        for worker in self.workers.values():
+            if self._current(worker)[0] == job:
+                # Frozen first, so that it cannot begin another job before the kill.
+                worker.process.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                same = self._current(worker)[0] == job
+                worker.process.send_signal(signal.SIGKILL if same else signal.SIGCONT)
+                return same
+        return False
+
+    def _expire(self) -> None:
+        if not self.limits.timeout:
+            return
+        for worker in self.workers.values():
+            number, started = self._current(worker)
+            job = self.sent.get(number)
+            late = time.monotonic() - started > self.limits.timeout
+            if job is not None and late and not job.reason:
+                job.reason = f"stopped after {self.limits.timeout:g} s (--timeout)"
+                self._kill(number)
+
+    def _current(self, worker: _Worker) -> tuple[int, float]:
+        job, started = _SLOT.unpack_from(self.slots, _FIRST_SLOT + worker.slot * _SLOT.size)
+        return job, started
+
+    def _buried(self, worker: _Worker) -> list[Result]:
+        """Bury a worker that died; the job that it had has failed."""
+        code = worker.process.wait()
+        received = self._received()
+        number, _ = self._current(worker)
+        job = self.sent.pop(number, None)
+        outputs = [_tail(each) for each in worker.outputs]
+        self._release(worker)
+        self._requeue(job or self.stopped.pop(number, None))
+        if job is None:
+            return received
+        died = f"signal {-code}" if code < 0 else f"exit status {code}"
+        message = job.reason or f"the script's process ended by {died}"
+        lost = Result(number, "failed", message=message, stdout=outputs[0], stderr=outputs[1])
+        return [*received, lost]
+
+    def _requeue(self, job: _Job | None) -> None:
+        """Queue again what travelled behind the job of a worker that died: it never began."""
+        for each in reversed(job.behind if job is not None else ()):
+            if self.sent.pop(each.number, None) is not None:
+                self.waiting.appendleft(each)
+
+    def _release(self, worker: _Worker) -> None:
+        self.selector.unregister(worker.pidfd)
+        for each in (worker.pidfd, *worker.outputs):
+            os.close(each)
+        del self.workers[worker.slot]
+
+    def _grow(self) -> None:
+        wanted = min(self.size, len(self.waiting) + len(self.sent))
+        for slot in range(self.size):
+            if len(self.workers) >= wanted:
+                return
+            if slot not in self.workers:
+                self._start(slot)
+
+    def _start(self, slot: int) -> None:
+        outputs = _output("stdout"), _output("stderr")
+        _SLOT.pack_into(self.slots, _FIRST_SLOT + slot * _SLOT.size, 0, 0.0)
+        program = str(Path(__file__).parent / "worker")
+        numbers = [str(each) for each in (self.far.fileno(), self.shared, slot, os.getpid())]
+        try:
+            process = subprocess.Popen(
+                [self.python, "-u", program, *numbers],
+                stdin=subprocess.DEVNULL, stdout=outputs[0], stderr=outputs[1],
+                pass_fds=(self.far.fileno(), self.shared), env=self._environment(),
+            )  # fmt: skip
+        except OSError as error:
+            raise ServiceUnavailable(f"{self.python}: {error.strerror}") from error
+        if self.limits.memory:
+            import resource
+
+            limit = self.limits.memory << 20
+            resource.prlimit(process.pid, resource.RLIMIT_DATA, (limit, limit))
+        worker = _Worker(process, slot, os.pidfd_open(process.pid), outputs)
+        self.workers[slot] = worker
+        self.selector.register(worker.pidfd, selectors.EVENT_READ, worker)
+
+    def _environment(self) -> dict[str, str]:
+        names = (*_KEPT_VARIABLES, *self.limits.variables)
+        return {name: os.environ[name] for name in names if name in os.environ}
+
+    def output(self, job: int) -> str:
+        """Give the end of what a running job has printed so far."""
+        for worker in self.workers.values():
+            if self._current(worker)[0] == job:
+                return _tail(worker.outputs[0])
+        return ""
+
+    def close(self) -> None:
+        """End the workers."""
+        for worker in list(self.workers.values()):
+            worker.process.kill()
+            worker.process.wait()
+            self._release(worker)
+        self.selector.close()
+        self.near.close()
+        self.far.close()
+        self.slots.close()
+        os.close(self.shared)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _together(batch: list[_Job]) -> bytes:
+    if len(batch) == 1:
+        return batch[0].record
+    return b"[" + b",".join(each.record for each in batch) + b"]"
+
+
+def _interpreter(python: str | None) -> str:
+    if python is None:
+        return sys.executable
+    found = shutil.which(python)
+    if found is None:
+        raise ServiceUnavailable(f"{python}: no such interpreter", hint="see --python")
+    return found
+
+
+def _output(name: str) -> int:
+    """Make the file that a worker prints into; appending, so that it can be emptied."""
+    descriptor = os.memfd_create(name)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_APPEND)
+    return descriptor
+
+
+def _tail(descriptor: int, size: int = 10_000) -> str:
+    end = os.fstat(descriptor).st_size
+    with contextlib.suppress(OSError):
+        return os.pread(descriptor, size, max(0, end - size)).decode("utf-8", "replace")
+    return ""

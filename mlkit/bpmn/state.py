@@ -1,0 +1,185 @@
+"""The state of an instance: its tokens, the activities in progress, its variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+
+class Done(msgspec.Struct, omit_defaults=True):
+    """A completed activity that can be compensated.
+
+    Attributes:
+        node: Its id.
+        variables: Its own variables when it completed.
+        inner: What completed inside it, in order.
+    """
+
+    node: str
+    variables: dict[str, Any] = {}
+    inner: list[Done] = []
+
+
+class Post(msgspec.Struct, omit_defaults=True):
+    """A message that went along message flows and that nobody has taken yet.
+
+    Attributes:
+        recipients: The nodes and processes that may take it.
+    """
+
+    recipients: list[str]
+    name: str
+    key: str = ""
+    variables: dict[str, Any] = {}
+
+
+class Scope(msgspec.Struct, omit_defaults=True):
+    """A running process or sub-process, or the local variables of one activity.
+
+    Attributes:
+        parent: The surrounding scope, 0 for the process.
+        owner: The activation that ends when this scope does, 0 for the process.
+        live: Tokens on flows plus activations that hold one.
+        isolated: Whether names that are set inside stay inside.
+        called: Whether what surrounds it is not seen from inside (a called process).
+        interrupted: Whether an event sub-process has ended what ran here.
+        arrived: Tokens that wait at joins, by flow.
+        done: What completed here and can be compensated, in order.
+    """
+
+    id: int
+    element: str
+    parent: int = 0
+    owner: int = 0
+    live: int = 0
+    isolated: bool = False
+    called: bool = False
+    interrupted: bool = False
+    variables: dict[str, Any] = {}
+    arrived: dict[str, int] = {}
+    done: list[Done] = []
+
+
+class Activation(msgspec.Struct, omit_defaults=True):
+    """A flow node in progress.
+
+    Attributes:
+        scope: Where its token is.
+        status: `working` (a script or callable runs), `waiting` (for a person, time, message
+            or signal), `open` (something inside it runs), `pausing` (before another attempt),
+            `incident`.
+        role: `""` holds a token; `iteration` of a loop, `guard` (an armed boundary event),
+            `trigger` (an armed event sub-process), `branch` of an event gateway, `part` of a
+            multiple event, `start` event that waits, `compensation` handler that runs.
+        host: The activation that it belongs to, for the roles that have one.
+        local: The scope of its own variables, 0 where it has none.
+        body: The scope of a sub-process.
+        children: Its guards, iterations, branches or parts.
+        detail: What it waits for; the message of an incident.
+        todo: What it still has to compensate, last first.
+    """
+
+    id: int
+    node: str
+    scope: int
+    status: str = "open"
+    role: str = ""
+    host: int = 0
+    local: int = 0
+    body: int = 0
+    attempt: int = 0
+    iteration: str = ""
+    children: list[int] = []
+    detail: dict[str, Any] = {}
+    todo: list[Done] = []
+
+
+class State(msgspec.Struct, omit_defaults=True):
+    """All of an instance.
+
+    Attributes:
+        process: The id of its definition, or of the first of several pools.
+        status: `running`, `completed`, `failed` or `cancelled`.
+        key: The business key.
+        error: The uncaught BPMN error, or the reason of a cancellation.
+        sequence: The last id that was given out.
+        posts: Messages between its pools that nobody has taken yet.
+    """
+
+    process: str
+    status: str = "running"
+    key: str = ""
+    error: dict[str, str] | None = None
+    sequence: int = 0
+    scopes: dict[int, Scope] = {}
+    activations: dict[int, Activation] = {}
+    posts: list[Post] = []
+
+    def next_id(self) -> int:
+        """Give out an id."""
+        self.sequence += 1
+        return self.sequence
+
+    def chain(self, scope: int) -> Iterator[Scope]:
+        """Go through a scope and those that are seen from it, innermost first."""
+        while scope:
+            found = self.scopes[scope]
+            yield found
+            scope = 0 if found.called else found.parent
+
+    def roots(self) -> list[Scope]:
+        """Give the scopes of the processes (one a pool), in the order of their start."""
+        return [each for each in self.scopes.values() if not each.parent]
+
+    def lookup(self, scope: int, name: str) -> Any:
+        """Give a variable as seen from a scope.
+
+        Raises:
+            KeyError: There is none of that name.
+        """
+        for each in self.chain(scope):
+            if name in each.variables:
+                return each.variables[name]
+        raise KeyError(name)
+
+    def visible(self, scope: int) -> dict[str, Any]:
+        """Give all variables that are seen from a scope."""
+        layers = [each.variables for each in self.chain(scope) if each.variables]
+        if len(layers) == 1:
+            return layers[0]
+        merged: dict[str, Any] = {}
+        for layer in reversed(layers):
+            merged.update(layer)
+        return merged
+
+    def assign(self, scope: int, variables: dict[str, Any]) -> None:
+        """Set variables: where they are declared, else in the nearest isolated scope or root."""
+        for name, value in variables.items():
+            for each in self.chain(scope):
+                if name in each.variables or each.isolated or each.called or not each.parent:
+                    each.variables[name] = value
+                    break
+
+    @property
+    def phase(self) -> str:
+        """Say how the instance stands: its status, or what keeps it from going on.
+
+        One of `running`, `waiting`, `incident`, `completed`, `failed`, `cancelled`.
+        """
+        if self.status != "running":
+            return self.status
+        statuses = {each.status for each in self.activations.values()}
+        if "working" in statuses:
+            return "running"
+        # Where nothing works and nothing waits, tokens are stuck at a join.
+        stuck = not statuses & {"waiting", "pausing"}
+        return "incident" if stuck or "incident" in statuses else "waiting"
+
+    @property
+    def moves_alone(self) -> bool:
+        """Say whether work or a timer will move the instance without anybody's help."""
+        return self.status == "running" and any(
+            each.status == "working" or "due" in each.detail for each in self.activations.values()
+        )

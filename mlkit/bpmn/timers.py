@@ -1,0 +1,166 @@
+"""When timers fire: ISO 8601 dates, durations and repeating intervals, and cron lines."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from mlkit.errors import BadData
+
+_DURATION = re.compile(
+    r"(?P<sign>-?)P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
+    r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
+)
+_REPEAT = re.compile(r"R(?P<times>\d*)(?:/(?P<rest>.+))?")
+FOREVER = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a timer fires first, and how it goes on.
+
+    Attributes:
+        due: The first time, in seconds since 1970.
+        again: Times that are left after the first; `FOREVER` without an end.
+        interval: The ISO duration or cron line between two times.
+    """
+
+    due: float
+    again: int = 0
+    interval: str = ""
+
+
+def duration(text: str) -> timedelta:
+    """Read an ISO 8601 duration whose length is known (no years, no months).
+
+    Raises:
+        BadData: The text is no such duration.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or not any(match[name] for name in _UNITS):
+        raise BadData(f"{text!r} is no ISO 8601 duration", hint="ninety minutes are PT1H30M")
+    if match["years"] or match["months"]:
+        raise BadData(f"{text!r}: years and months differ in length", hint="say days: P30D")
+    length = timedelta(**{unit: float(match[unit] or 0) for unit in _UNITS[2:]})
+    return -length if match["sign"] else length
+
+
+_UNITS = ("years", "months", "weeks", "days", "hours", "minutes", "seconds")
+
+
+def schedule(kind: str, text: str, now: float) -> Schedule:
+    """Find out when a timer fires.
+
+    Args:
+        kind: `date`, `duration` or `cycle`.
+        text: The timer's evaluated expression.
+        now: Seconds since 1970; relative times count from here.
+
+    Raises:
+        BadData: The text does not fit its kind.
+    """
+    text = text.strip()
+    if kind == "date":
+        return Schedule(_moment(text))
+    if kind == "duration":
+        return Schedule(now + duration(text).total_seconds())
+    repeat = _REPEAT.fullmatch(text)
+    return _cron(text, now) if repeat is None else _repeating(repeat, text, now)
+
+
+def following(interval: str, due: float) -> float:
+    """Give the time after `due` of a repeating timer."""
+    if interval.startswith("P"):
+        return due + duration(interval).total_seconds()
+    return _next_cron(interval, due)
+
+
+def _repeating(repeat: re.Match[str], text: str, now: float) -> Schedule:
+    parts = (repeat["rest"] or "").split("/")
+    interval = next((each for each in parts if each.startswith("P")), None)
+    if interval is None or duration(interval) <= timedelta():
+        raise BadData(f"{text!r}: a cycle needs a positive interval", hint="such as R3/PT10S")
+    again = int(repeat["times"]) - 1 if repeat["times"] else FOREVER
+    if repeat["times"] == "0":
+        raise BadData(f"{text!r} never fires")
+    start = _moment(parts[0]) if parts[0] != interval else None
+    first = now + duration(interval).total_seconds() if start is None else start
+    return Schedule(first, again, interval)
+
+
+def _cron(text: str, now: float) -> Schedule:
+    return Schedule(_next_cron(text, now), FOREVER, text)
+
+
+def _next_cron(text: str, after: float) -> float:
+    from croniter import CroniterError, croniter
+
+    fields = text.split()
+    # Five fields are Unix cron; six or seven are Quartz, seconds first, years (if any) last.
+    line = " ".join(fields[:6]) if fields[6:] in ([], ["*"]) else text
+    try:
+        start = datetime.fromtimestamp(after, UTC)
+        found = croniter(line.replace("?", "*"), start, second_at_beginning=len(fields) > 5)
+        return float(found.get_next(float))
+    except (CroniterError, ValueError, KeyError) as error:
+        hint = "write R3/PT10S, or a cron line such as '0 6 * * 1-5'"
+        raise BadData(f"{text!r} is no cycle: {error}", hint=hint) from error
+
+
+def _moment(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadData(f"{text!r} is no ISO 8601 date", hint="2030-01-31T12:00:00Z") from error
+    # A date without an offset is UTC, so that a diagram means the same on every machine.
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+class Clock(Protocol):
+    """Where a run takes the time from."""
+
+    def now(self) -> float:
+        """Give seconds since 1970."""
+
+    def wait(self, due: float | None, idle: bool) -> float | None:
+        """Say how many real seconds to wait for `due`; None waits for something else.
+
+        `idle` says that no script is running, so that only time can bring news.
+        """
+
+
+@dataclass(slots=True)
+class RealClock:
+    """The time of day."""
+
+    source: Callable[[], float] = time.time
+
+    def now(self) -> float:
+        """Give seconds since 1970."""
+        return self.source()
+
+    def wait(self, due: float | None, idle: bool) -> float | None:
+        """Wait as long as it takes."""
+        return None if due is None else max(0.0, due - self.source())
+
+
+@dataclass(slots=True)
+class SimulatedClock:
+    """A clock that stands still while work is open, and jumps to the next timer after it."""
+
+    moment: float
+
+    def now(self) -> float:
+        """Give the simulated time."""
+        return self.moment
+
+    def wait(self, due: float | None, idle: bool) -> float | None:
+        """Jump to `due` if nothing else can happen before."""
+        if due is None or (not idle and due > self.moment):
+            return None
+        self.moment = max(self.moment, due)
+        return 0.0

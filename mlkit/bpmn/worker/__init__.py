@@ -1,0 +1,1 @@
+"""The process that runs scripts; its files need nothing but the standard library."""

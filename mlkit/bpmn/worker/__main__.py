@@ -1,0 +1,368 @@
+"""Run scripts and callables, one after the other, until the engine goes away.
+
+Started as `python DIRECTORY JOBS_FD SLOTS_FD SLOT PARENT`. Jobs and results are records of a
+socket that all workers share, so that whichever is free takes the next one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib
+import inspect
+import json
+import mmap
+import os
+import pickle
+import resource
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import time
+import traceback
+import types
+from typing import Any
+
+import values  # type: ignore[import-not-found]
+
+HEADER = struct.Struct("=q")
+CANCELLED = struct.Struct("=64q")
+SLOT = struct.Struct("=qd")
+FIRST_SLOT = HEADER.size + CANCELLED.size
+MAX_RECORD = 100_000
+MAX_OUTPUT = 1_000_000
+SHORT = 0.002
+PR_SET_PDEATHSIG = 1
+_HIDDEN = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
+_PLAIN = (str, int, float, bool, type(None))
+
+
+class BpmnError(Exception):
+    """A BPMN error: a modelled outcome that a boundary event catches; never retried."""
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(message or code)
+        self.code = str(code)
+
+
+class Execution:
+    """What Camunda scripts know as `execution`."""
+
+    def __init__(self, job: dict[str, Any], namespace: dict[str, Any], bound: dict[str, Any]):
+        self._namespace = namespace
+        self._bound = bound
+        self.id = job["instance"]
+        self.element = job["element"]
+        self.attempt = job["attempt"]
+        self.key = job["key"]
+        self.folder = job["folder"]
+
+    def getVariable(self, name: str) -> Any:  # noqa: N802 - Camunda's name
+        return self._namespace.get(name)
+
+    def setVariable(self, name: str, value: Any) -> None:  # noqa: N802
+        self._bound[name] = self._namespace[name] = value
+
+    def hasVariable(self, name: str) -> bool:  # noqa: N802
+        return name in self._namespace
+
+    def getProcessInstanceId(self) -> str:  # noqa: N802
+        return str(self.id)
+
+    def getCurrentActivityId(self) -> str:  # noqa: N802
+        return str(self.element)
+
+
+class Recorder(dict):  # type: ignore[type-arg]
+    """The local names of a script: notes what is bound, and keeps it in the globals."""
+
+    __slots__ = ("bound", "namespace")
+    namespace: dict[str, Any]
+    bound: dict[str, Any]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.namespace[name] = self.bound[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self.namespace[name]
+        self.bound.pop(name, None)
+
+
+class Artifacts:
+    """Values that are no JSON, stored by the hash of their content."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def load(self, reference: dict[str, Any]) -> Any:
+        with open(os.path.join(self.folder, reference["$artifact"]), "rb") as file:
+            return pickle.load(file)
+
+    def store(self, value: Any) -> dict[str, Any]:
+        content = pickle.dumps(value, protocol=5)
+        name = hashlib.sha256(content).hexdigest()
+        path = os.path.join(self.folder, name)
+        if not os.path.exists(path):
+            self._write(path, content)
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        return {"$artifact": name, "kind": kind, "size": len(content)}
+
+    def _write(self, path: str, content: bytes) -> None:
+        os.makedirs(self.folder, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=self.folder)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, jobs: socket.socket, slots: mmap.mmap, slot: int) -> None:
+        self.jobs = jobs
+        self.slots = slots
+        self.place = FIRST_SLOT + slot * SLOT.size
+        self.compiled: dict[str, types.CodeType] = {}
+        self.peak = 0
+        self.grown = True
+
+    def serve(self) -> None:
+        while record := self.jobs.recv(1 << 20):
+            if record[:1] == b"@":
+                record = _read_spilled(record)
+            jobs = json.loads(record)
+            for job in jobs if isinstance(jobs, list) else [jobs]:
+                if not self._cancelled(job["id"]):
+                    SLOT.pack_into(self.slots, self.place, job["id"], time.monotonic())
+                    self._reply(self._run(job), job["spill"])
+
+    def _cancelled(self, job: int) -> bool:
+        (count,) = HEADER.unpack_from(self.slots, 0)
+        return bool(count) and job in CANCELLED.unpack_from(self.slots, HEADER.size)
+
+    def _reply(self, reply: dict[str, Any], spill: str) -> None:
+        record = json.dumps(reply).encode()
+        if len(record) > MAX_RECORD:
+            handle, path = tempfile.mkstemp(dir=spill)
+            with os.fdopen(handle, "wb") as file:
+                file.write(record)
+            record = b"@" + path.encode()
+        self.jobs.send(record)
+
+    def _run(self, job: dict[str, Any]) -> dict[str, Any]:
+        self._prepare(job)
+        start = time.perf_counter()
+        reply: dict[str, Any] = {"id": job["id"], "outcome": "completed"}
+        try:
+            published, skipped = self._execute(job)
+            reply["variables"] = published
+            if skipped:
+                sys.stderr.write(skipped)
+        except BaseException as error:  # a script may also call sys.exit()
+            reply |= _failure(error, job["element"])
+        reply["duration"] = time.perf_counter() - start
+        reply["peak"] = self._peak(reply["duration"])
+        reply["stdout"], reply["stderr"] = _collect(sys.stdout, 1), _collect(sys.stderr, 2)
+        return reply
+
+    def _prepare(self, job: dict[str, Any]) -> None:
+        if job["work"] and os.getcwd() != job["work"]:
+            os.makedirs(job["work"], exist_ok=True)
+            os.chdir(job["work"])
+        os.environ["MLKIT_KEY"] = job["key"]
+        if self.grown:
+            _reset_peak()
+            self.peak, self.grown = _read_peak(), False
+        if job["cpu"]:
+            usage = resource.getrusage(resource.RUSAGE_SELF)
+            used = int(usage.ru_utime + usage.ru_stime) + 1
+            hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+            resource.setrlimit(resource.RLIMIT_CPU, (used + job["cpu"], hard))
+
+    def _peak(self, duration: float) -> int:
+        """Give the peak memory of the task; a short one has no time to need much."""
+        if duration < SHORT:
+            return self.peak
+        peak = _read_peak()
+        self.grown = peak > self.peak
+        return peak
+
+    def _execute(self, job: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        artifacts = Artifacts(job["artifacts"])
+        packed = job["variables"]
+        namespace = {
+            name: value if type(value) in _PLAIN else values.unpack(value, artifacts.load)
+            for name, value in packed.items()
+        }
+        bound: dict[str, Any] = {}
+        if job["kind"] == "call":
+            _call(job, namespace, bound)
+            return publish(bound, artifacts)
+        before = dict(namespace)
+        namespace["BpmnError"] = BpmnError
+        namespace["execution"] = execution = Execution(job, namespace, bound)
+        recorder = Recorder()
+        recorder.namespace, recorder.bound = namespace, bound
+        namespace["__name__"] = "__main__"
+        exec(self._code(job["source"], job["element"]), namespace, recorder)
+        if job["result"]:
+            bound.setdefault(job["result"], namespace.get("result"))
+        changed = _changed(namespace, before, packed, execution, artifacts)
+        return publish({**changed, **bound}, artifacts)
+
+    def _code(self, source: str, element: str) -> types.CodeType:
+        code = self.compiled.get(source)
+        if code is None:
+            code = self.compiled[source] = compile(inspect.cleandoc("\n" + source), element, "exec")
+        return code
+
+
+def _call(job: dict[str, Any], namespace: dict[str, Any], bound: dict[str, Any]) -> None:
+    """Call `module:function` with the variables that its parameters name."""
+    module, _, name = job["source"].partition(":")
+    if job["folder"] not in sys.path:
+        sys.path.insert(0, job["folder"])
+    function = getattr(importlib.import_module(module), name)
+    parameters = inspect.signature(function).parameters.values()
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        result = function(**namespace)
+    else:
+        result = function(**{p.name: namespace[p.name] for p in parameters if p.name in namespace})
+    if job["result"]:
+        bound[job["result"]] = result
+    elif isinstance(result, dict):
+        bound.update(result)
+
+
+def _changed(
+    namespace: dict[str, Any],
+    before: dict[str, Any],
+    packed: dict[str, Any],
+    execution: Execution,
+    artifacts: Artifacts,
+) -> dict[str, Any]:
+    """Find what changed without being bound at the top level: in place, or by `global`."""
+    changed = {}
+    for name, value in namespace.items():
+        if name not in before:
+            if value is not BpmnError and value is not execution:
+                changed[name] = value
+        elif value is not before[name]:
+            changed[name] = value
+        elif type(value) not in _PLAIN:
+            try:
+                same = packed[name] == _pack(value, artifacts)
+            except values.Unstorable:
+                same = False
+            if not same:
+                changed[name] = value
+    return changed
+
+
+def publish(names: dict[str, Any], artifacts: Artifacts) -> tuple[dict[str, Any], str]:
+    """Pack what may leave a task; name what cannot be stored."""
+    published, skipped = {}, ""
+    for name, value in names.items():
+        if name[:1] == "_" or isinstance(value, _HIDDEN):
+            continue
+        try:
+            published[name] = value if type(value) in (str, int, bool) else _pack(value, artifacts)
+        except Exception as error:
+            skipped += f"warning: {name} is not published: {error}\n"
+    return published, skipped
+
+
+def _pack(value: Any, artifacts: Artifacts) -> Any:
+    try:
+        return values.pack(value)
+    except values.Unstorable:
+        return artifacts.store(value)
+
+
+def _failure(error: BaseException, element: str) -> dict[str, str]:
+    # By name: callables raise the class of an installed mlkit, scripts the one above.
+    if type(error).__name__ == "BpmnError" and hasattr(error, "code"):
+        return {"outcome": "error", "code": str(error.code), "message": str(error)}
+    traceback.print_exception(error.__class__, error, _script_frames(error))
+    return {"outcome": "failed", "message": _describe(error, element)}
+
+
+def _describe(error: BaseException, element: str) -> str:
+    lines = [
+        each.lineno
+        for each in traceback.extract_tb(error.__traceback__)
+        if each.filename == element
+    ]
+    if isinstance(error, SyntaxError) and not lines:
+        lines = [error.lineno]
+    place = f"line {lines[-1]}: " if lines else ""
+    return f"{place}{type(error).__name__}: {error}"
+
+
+def _script_frames(error: BaseException) -> types.TracebackType | None:
+    """Leave the worker's own frames out of a traceback."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
+        frame = frame.tb_next
+    return frame
+
+
+def _collect(stream: Any, descriptor: int) -> str:
+    """Take what was printed, also by subprocesses: the descriptor is a file."""
+    stream.flush()
+    size = os.fstat(descriptor).st_size
+    if not size:
+        return ""
+    with open(f"/proc/self/fd/{descriptor}", "rb") as file:
+        content = file.read(MAX_OUTPUT)
+    os.ftruncate(descriptor, 0)
+    cut = f"\n[{size - MAX_OUTPUT} more bytes]\n" if size > MAX_OUTPUT else ""
+    return content.decode("utf-8", "replace") + cut
+
+
+def _read_peak() -> int:
+    with open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _reset_peak() -> None:
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass  # Without it the peak is that of the worker so far.
+
+
+def _read_spilled(record: bytes) -> bytes:
+    path = record[1:].decode()
+    with open(path, "rb") as file:
+        content = file.read()
+    os.unlink(path)
+    return content
+
+
+def main() -> None:
+    jobs, slots, slot, parent = (int(each) for each in sys.argv[1:5])
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    del sys.path[0]
+    sys.argv = [""]
+    shared = mmap.mmap(slots, 0)
+    Worker(socket.socket(fileno=jobs), shared, slot).serve()
+
+
+main()

@@ -1,0 +1,92 @@
+"""How Python values travel and are stored: as JSON, with a tag where JSON has no type.
+
+This file uses the standard library only: script workers load it in interpreters of the
+user's choice, where mlkit is not installed.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+MAX_DEPTH = 100
+_PLAIN = (str, bool, type(None))
+
+
+class Unstorable(Exception):
+    """A value that is neither JSON nor one of the tagged types."""
+
+
+def pack(value: Any, depth: int = 0) -> Any:
+    """Turn a value into JSON; dates, times, durations, decimals and NaN get a tag.
+
+    Raises:
+        Unstorable: It is of another type, contains one, or is nested too deeply.
+    """
+    kind = type(value)
+    if kind in _PLAIN or kind is int:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else {"$float": repr(value)}
+    if depth > MAX_DEPTH:
+        raise Unstorable("nested too deeply")
+    if kind is list or kind is tuple:
+        return [pack(each, depth + 1) for each in value]
+    if kind is dict:
+        return _pack_mapping(value, depth)
+    return _pack_tagged(value, depth)
+
+
+def _pack_mapping(value: dict[Any, Any], depth: int) -> dict[str, Any]:
+    for key in value:
+        if type(key) is not str or key.startswith("$"):
+            raise Unstorable(f"key {key!r}")
+    return {key: pack(each, depth + 1) for key, each in value.items()}
+
+
+def _pack_tagged(value: Any, depth: int) -> Any:
+    if isinstance(value, datetime):
+        return {"$datetime": value.isoformat()}
+    if isinstance(value, date):
+        return {"$date": value.isoformat()}
+    if isinstance(value, time):
+        return {"$time": value.isoformat()}
+    if isinstance(value, timedelta):
+        return {"$duration": value.total_seconds()}
+    if isinstance(value, Decimal):
+        return {"$decimal": str(value)}
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        return pack(value.item(), depth + 1)
+    raise Unstorable(type(value).__name__)
+
+
+_READERS: dict[str, Any] = {
+    "$float": float,
+    "$datetime": datetime.fromisoformat,
+    "$date": date.fromisoformat,
+    "$time": time.fromisoformat,
+    "$duration": lambda seconds: timedelta(seconds=seconds),
+    "$decimal": Decimal,
+}
+
+
+def unpack(value: Any, artifact: Any = None) -> Any:
+    """Turn packed JSON into Python values.
+
+    Args:
+        value: What `pack` made.
+        artifact: Loads a value stored as an artifact; without it the reference stays.
+    """
+    if isinstance(value, list):
+        return [unpack(each, artifact) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        ((tag, content),) = value.items()
+        if tag in _READERS:
+            return _READERS[tag](content)
+    if "$artifact" in value:
+        return value if artifact is None else artifact(value)
+    return {key: unpack(each, artifact) for key, each in value.items()}

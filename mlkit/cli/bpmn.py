@@ -1,0 +1,248 @@
+"""`mlkit bpmn`: run a diagram as a durable pipeline."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlkit.cli import bpmn_instances, bpmn_people
+from mlkit.cli.bpmn_options import STATE, State, conclude, pairs, variables_file
+from mlkit.cli.groups import CommandGroup
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+from mlkit.errors import Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.events import Step
+    from mlkit.bpmn.model import Problem
+    from mlkit.bpmn.runner import Running
+    from mlkit.bpmn.session import Session, Settings
+
+app = typer.Typer(
+    name="bpmn",
+    add_completion=False,
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Run BPMN diagrams as durable pipelines: scripts, people, timers, errors.",
+)
+
+Workers = Annotated[int | None, typer.Option(min=1, help="Scripts at once (default: processors).")]
+Python = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of the scripts.")]
+Timeout = Annotated[float, typer.Option(min=0, help="Seconds for one attempt (0: no limit).")]
+Memory = Annotated[int, typer.Option(min=0, help="Megabytes of data a script (0: no limit).")]
+Cpu = Annotated[int, typer.Option(min=0, help="Processor seconds an attempt (0: no limit).")]
+Env = Annotated[
+    list[str], typer.Option("--env", metavar="NAME", help="A variable that scripts may see.")
+]
+NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask; leave user tasks waiting.")]
+
+RUN_EPILOG = """\
+Examples:
+
+  mlkit bpmn run pipeline.bpmn --var rows=1000
+
+  mlkit bpmn run pipeline.bpmn --vars input.json --no-input --json | jq .state
+"""
+
+
+@app.command(epilog=RUN_EPILOG)
+def run(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The diagram.")],
+    var: Annotated[
+        list[str], typer.Option("--var", metavar="K=V", help="A variable; JSON keeps its type.")
+    ] = [],  # noqa: B006 - typer's way to say "none given"
+    vars_: Annotated[
+        Path | None, typer.Option("--vars", metavar="FILE", help="A JSON object of variables.")
+    ] = None,
+    state: State = STATE,
+    no_input: NoInput = False,
+    clock: Annotated[str, typer.Option(help="real, or simulated: timers do not wait.")] = "real",
+    until: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Stop before timers later than this.")
+    ] = None,
+    message: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Start at the event of this message.")
+    ] = None,
+    business_key: Annotated[str, typer.Option(help="Correlates messages.")] = "",
+    task: Annotated[
+        list[str],
+        typer.Option("--task", metavar="NAME=MODULE:FUNCTION", help="Bind a service task."),
+    ] = [],  # noqa: B006
+    workers: Workers = None,
+    python: Python = None,
+    timeout: Timeout = 0,
+    memory: Memory = 0,
+    cpu: Cpu = 0,
+    env: Env = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Run a diagram until it ends or waits for a person, a message or a signal.
+
+    Exits 0 when it completed, 1 when it failed or has an incident, 3 when it waits.
+    """
+    output = of(context)
+    settings = _settings(workers, python, (timeout, cpu, memory, tuple(env)), output, json)
+    _set_clock(settings, clock, until)
+    variables = {**variables_file(vars_), **pairs(var, "--var")}
+    bindings = {name: str(value) for name, value in pairs(task, "--task").items()}
+    from mlkit.bpmn.session import Session, load
+
+    for warning in load(file, bindings)[1]:
+        output.note(f"warning: {file}:{warning.line}: {warning.message} [{warning.rule}]")
+    with Session(state, settings, create=True) as session, _stopping():
+        row = session.begin(file, variables, business_key, message, bindings)
+        _go_on(session, row, no_input or json)
+        conclude(session, row, json, output)
+
+
+RESUME_EPILOG = """\
+Examples:
+
+  mlkit bpmn resume
+
+  mlkit bpmn resume 3f2a9c1b --json
+"""
+
+
+@app.command(epilog=RESUME_EPILOG)
+def resume(
+    context: typer.Context,
+    instance: Annotated[str | None, typer.Argument(help="Its id (default: all).")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All instances that have not ended.")] = False,
+    state: State = STATE,
+    no_input: NoInput = False,
+    workers: Workers = None,
+    python: Python = None,
+    timeout: Timeout = 0,
+    memory: Memory = 0,
+    cpu: Cpu = 0,
+    env: Env = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Go on after a kill, or wait for the timers of instances that wait.
+
+    With an instance, exits as `run` does; with all of them, exits 0.
+    """
+    output = of(context)
+    settings = _settings(workers, python, (timeout, cpu, memory, tuple(env)), output, json)
+    from mlkit.bpmn.session import Session
+
+    with Session(state, settings) as session, _stopping():
+        if instance is not None and not all_:
+            row = session.journal.find(instance)
+            _go_on(session, row, no_input or json)
+            conclude(session, row, json, output)
+            return
+        rows = [each for each in session.journal.rows() if bpmn_instances.is_open(each)]
+        session.advance(rows)
+        bpmn_instances.show_rows([session.journal.find(each.id) for each in rows], json)
+
+
+LINT_EPILOG = """\
+Examples:
+
+  mlkit bpmn lint pipeline.bpmn
+
+  mlkit bpmn lint *.bpmn --json | jq '.files[].problems[].rule'
+"""
+
+
+@app.command(epilog=LINT_EPILOG)
+def lint(
+    files: Annotated[list[Path], typer.Argument(help="Diagrams.")],
+    task: Annotated[
+        list[str],
+        typer.Option("--task", metavar="NAME=MODULE:FUNCTION", help="Bind a service task."),
+    ] = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Find all problems of diagrams; exits 1 when there are errors."""
+    from mlkit.bpmn.parser import parse
+    from mlkit.bpmn.validation import lint as find
+
+    bindings = {name: str(value) for name, value in pairs(task, "--task").items()}
+    found = {file: find(parse(file), file.parent.resolve(), bindings) for file in files}
+    if json:
+        _lint_document(found)
+    else:
+        for file, problems in found.items():
+            for each in problems:
+                place = f"{file}:{each.line}: {each.severity}: {each.element}"
+                sys.stdout.write(f"{place}: {each.message} [{each.rule}]\n")
+    if any(each.severity == "error" for problems in found.values() for each in problems):
+        raise typer.Exit(1)
+
+
+def _lint_document(found: dict[Path, list[Problem]]) -> None:
+    from dataclasses import asdict
+
+    files = [
+        {"file": str(file), "problems": [asdict(each) for each in problems]}
+        for file, problems in found.items()
+    ]
+    Output.document("bpmn.lint", 1, {"files": files})
+
+
+def _settings(
+    workers: int | None,
+    python: str | None,
+    limits: tuple[float, int, int, tuple[str, ...]],
+    output: Output,
+    json: bool,
+) -> Settings:
+    from mlkit.bpmn.scripts import Limits
+    from mlkit.bpmn.session import Settings
+
+    watching = sys.stderr.isatty() and not output.quiet and not json
+    return Settings(
+        workers, python, Limits(*limits), observer=_watcher(output) if watching else None
+    )
+
+
+def _watcher(output: Output) -> Any:
+    def watch(running: Running, at: float, trace: list[Step]) -> None:
+        clock = time.strftime("%H:%M:%S", time.localtime(at))
+        for step in trace:
+            node = running.engine.graph.behaviors[step.element].node
+            times = f" (attempt {step.attempt})" if step.attempt > 1 else ""
+            output.note(f"{clock} {step.event:>10}  {node.name or node.id}{times}")
+
+    return watch
+
+
+def _set_clock(settings: Settings, clock: str, until: float | None) -> None:
+    from mlkit.bpmn.timers import RealClock, SimulatedClock
+
+    if clock not in ("real", "simulated"):
+        raise UsageError(f"--clock {clock!r}: expected real or simulated")
+    settings.clock = RealClock() if clock == "real" else SimulatedClock(time.time())
+    settings.until = None if until is None else settings.clock.now() + until
+
+
+def _go_on(session: Session, row: Any, silent: bool) -> None:
+    """Run to the next wait; on a terminal, ask for the user tasks and go on."""
+    session.advance([row])
+    asking = not silent and sys.stdin.isatty() and sys.stderr.isatty()
+    while asking and bpmn_people.ask(session, row):
+        session.advance([row])
+
+
+class _stopping:  # noqa: N801 - a block, as in contextlib
+    """Turn Ctrl-C into exit 130: everything that happened is in the journal."""
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            raise Interrupted(signal.SIGINT, "stopped; `mlkit bpmn resume` goes on")
+
+
+for command, epilog in (*bpmn_instances.COMMANDS, *bpmn_people.COMMANDS):
+    app.command(epilog=epilog)(command)

@@ -1,0 +1,187 @@
+"""`mlkit bpmn list, show, history, logs, cancel, retry`: instances and what they did."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlkit.cli.bpmn_options import STATE, State, ago, conclude
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.events import AnyEvent
+    from mlkit.bpmn.journal import Row
+
+Instance = Annotated[str, typer.Argument(help="The instance's id, or the beginning of it.")]
+_OPEN = ("running", "waiting", "incident")
+
+
+def is_open(row: Row) -> bool:
+    """Say whether an instance has not ended."""
+    return row.phase in _OPEN
+
+
+def show_rows(rows: list[Row], json: bool) -> None:
+    """Print a list of instances."""
+    from mlkit.bpmn.report import instant
+
+    if json:
+        fields = [
+            {
+                "instance": each.id, "process": each.process, "state": each.phase,
+                "business_key": each.key, "created": instant(each.created),
+                "updated": instant(each.updated),
+            }
+            for each in rows
+        ]  # fmt: skip
+        Output.document("bpmn.list", 1, {"instances": fields})
+        return
+    for each in rows:
+        sys.stdout.write(f"{each.id}  {each.phase:<9}  {each.process}  {ago(each.updated)}\n")
+
+
+def list_(state: State = STATE, json: Json = False) -> None:
+    """List the instances of a state folder, oldest first."""
+    from mlkit.bpmn.journal import Journal
+
+    journal = Journal(state)
+    try:
+        show_rows(journal.rows(), json)
+    finally:
+        journal.close()
+
+
+list_.__name__ = "list"
+
+
+def show(instance: Instance, state: State = STATE, json: Json = False) -> None:
+    """Show where an instance's tokens are, its variables, and what it waits for."""
+    from mlkit.bpmn.report import document, open_nodes
+    from mlkit.bpmn.session import Session
+
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        found = document(session, row)
+        tokens = open_nodes(session.engine(row), session.state(row))
+    if json:
+        Output.document("bpmn.show", 1, {**found, "tokens": tokens})
+        return
+    sys.stdout.write(f"{found['instance']}  {found['process']}  {found['state']}\n")
+    for each in tokens:
+        sys.stdout.write(f"  {each['status']:<9} {each['name'] or each['element']}\n")
+    for name, value in found["variables"].items():
+        sys.stdout.write(f"  {name} = {_short(value)}\n")
+
+
+def _short(value: Any) -> str:
+    import json
+
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def history(instance: Instance, state: State = STATE, json: Json = False) -> None:
+    """Show the flow nodes that an instance went through, in order."""
+    from mlkit.bpmn.report import trace
+    from mlkit.bpmn.session import Session
+
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        found = trace(session.journal, row, session.engine(row))
+    if json:
+        Output.document("bpmn.history", 1, {"instance": row.id, "trace": found})
+        return
+    for each in found:
+        iteration = f" [{each['iteration']}]" if each["iteration"] else ""
+        label = f"{each['name'] or each['element']}{iteration}"
+        sys.stdout.write(f"{each['at']}  {each['event']:<10}  {each['type']:<22} {label}\n")
+
+
+def logs(instance: Instance, state: State = STATE, json: Json = False) -> None:
+    """Show what each attempt at a task printed, its duration and its peak memory."""
+    from mlkit.bpmn.report import instant
+    from mlkit.bpmn.session import Session
+
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        found = session.journal.logs(row)
+    if json:
+        fields = [{**each._asdict(), "ended": instant(each.ended)} for each in found]
+        Output.document("bpmn.logs", 1, {"instance": row.id, "logs": fields})
+        return
+    for each in found:
+        iteration = f" [{each.iteration}]" if each.iteration else ""
+        cost = f"{each.duration:.3f} s, {each.peak / 1e6:.0f} MB"
+        head = f"== {each.element}{iteration}, attempt {each.attempt}: {each.outcome}, {cost}"
+        sys.stdout.write(f"{head}\n{each.stdout}{each.stderr}")
+
+
+def cancel(
+    context: typer.Context,
+    instance: Instance,
+    reason: Annotated[str, typer.Option(help="Kept with the instance.")] = "",
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """End an instance."""
+    from mlkit.bpmn.events import Cancel
+
+    try:
+        send_event(context, instance, Cancel(reason), state, json)
+    except typer.Exit:
+        return
+
+
+def retry(
+    context: typer.Context,
+    instance: Instance,
+    incident: Annotated[int, typer.Option(help="Its number (0: all of the instance).")] = 0,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Try incidents again; exits as `run` does."""
+    from mlkit.bpmn.events import Retry
+    from mlkit.bpmn.report import incidents
+    from mlkit.bpmn.session import Session
+    from mlkit.errors import UsageError
+
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        found = incidents(session.engine(row), session.state(row))
+    if not [each for each in found if incident in (0, each["id"]) and each["id"] is not None]:
+        raise UsageError(f"instance {row.id}: there is no such incident to try again")
+    send_event(context, instance, Retry(incident), state, json)
+
+
+def send_event(
+    context: typer.Context, instance: str, event: AnyEvent, state: Any, json: bool
+) -> None:
+    """Give an event to an instance: at once, or through its inbox where another runs it."""
+    from mlkit.bpmn.session import Session
+    from mlkit.errors import UsageError
+
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        if not is_open(row):
+            raise UsageError(f"instance {row.id} is {row.phase}")
+        session.deliver(row, event)
+        if not session.advance([row]):
+            of(context).note(f"instance {row.id} runs in another process, which will take it")
+            return
+        conclude(session, row, json, of(context))
+
+
+COMMANDS = (
+    (
+        list_,
+        "Examples:\n\n  mlkit bpmn list\n\n  mlkit bpmn list --json | jq '.instances[].state'\n",
+    ),
+    (show, "Examples:\n\n  mlkit bpmn show 3f2a\n\n  mlkit bpmn show 3f2a --json | jq .tokens\n"),
+    (history, "Examples:\n\n  mlkit bpmn history 3f2a\n\n  mlkit bpmn history 3f2a --json\n"),
+    (logs, "Examples:\n\n  mlkit bpmn logs 3f2a\n\n  mlkit bpmn logs 3f2a --json | jq .logs\n"),
+    (cancel, "Examples:\n\n  mlkit bpmn cancel 3f2a\n\n  mlkit bpmn cancel 3f2a --reason late\n"),
+    (retry, "Examples:\n\n  mlkit bpmn retry 3f2a\n\n  mlkit bpmn retry 3f2a --incident 12\n"),
+)

@@ -1,0 +1,116 @@
+"""Options and results that the `mlkit bpmn` commands share."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlkit.cli.output import Output
+from mlkit.errors import BadData, InputMissing, UsageError
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.journal import Row
+    from mlkit.bpmn.session import Session
+
+State = Annotated[Path, typer.Option("--state", metavar="DIR", help="Folder of the journal.")]
+STATE = Path(".mlkit")
+EXIT_CODES = {"completed": 0, "waiting": 3, "running": 3}
+
+
+def pairs(texts: Iterable[str], option: str) -> dict[str, Any]:
+    """Read `name=value` options; a value that is JSON keeps its type."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} {text!r}: expected NAME=VALUE")
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def variables_file(path: Path | None) -> dict[str, Any]:
+    """Read a JSON object of variables."""
+    if path is None:
+        return {}
+    try:
+        found = json.loads(sys.stdin.read() if str(path) == "-" else path.read_text("utf-8"))
+    except OSError as error:
+        raise InputMissing(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise BadData(f"{path}: {error}") from error
+    if not isinstance(found, dict):
+        raise BadData(f"{path}: expected a JSON object of variables")
+    return found
+
+
+def conclude(session: Session, row: Row, as_json: bool, output: Output) -> None:
+    """Print how an instance stands, and leave with the exit code that says it."""
+    from mlkit.bpmn.report import document
+
+    found = document(session, row)
+    if as_json:
+        Output.document("bpmn.instance", 1, found)
+    else:
+        _tell(found, session, output)
+    code = EXIT_CODES.get(found["state"], 1)
+    if code:
+        raise typer.Exit(code)
+
+
+def _tell(found: dict[str, Any], session: Session, output: Output) -> None:
+    sys.stdout.write(f"{found['instance']}  {found['state']}\n")
+    state = session.journal.folder
+    where = "" if state == STATE else f" --state {state}"
+    if found["error"] and found["error"]["message"]:
+        output.note(f"error {found['error']['code']}: {found['error']['message']}")
+    for each in found["incidents"]:
+        output.note(f"incident at {each['element']}: {each['message']}")
+    if found["incidents"]:
+        output.note(f"`mlkit bpmn logs {found['instance']}{where}` shows what was printed")
+        output.note(f"`mlkit bpmn retry {found['instance']}{where}` tries again")
+    for each in found["waiting"]:
+        output.note(_waiting(each, where))
+
+
+def _waiting(each: dict[str, Any], where: str) -> str:
+    label = each["name"] or each["element"]
+    if each["for"] == "person":
+        fields = [field for field in each["form"] if not field["readonly"]]
+        values = " ".join(f"--set {field['id']}=..." for field in fields)
+        command = f"mlkit bpmn complete {each['task']}{where} {values}"
+        needed = [field for field in fields if field["required"] or field["type"] == "boolean"]
+        if [field["type"] for field in needed] in ([], ["boolean"]):
+            command = f"mlkit bpmn approve {each['task']}{where}"
+        return f"waiting for {_who(each)}: {label}: `{command}`"
+    if each["for"] == "message":
+        key = f" --key {each['key']}" if each["key"] else ""
+        return f"waiting at {label}: `mlkit bpmn message {each['message']}{key}{where}`"
+    if each["for"] == "signal":
+        return f"waiting at {label}: `mlkit bpmn signal {each['signal']}{where}`"
+    return f"waiting at {label} until {each['due']}: `mlkit bpmn resume{where}`"
+
+
+def _who(each: dict[str, Any]) -> str:
+    return each["assignee"] or ", ".join([*each["users"], *each["groups"]]) or "anybody"
+
+
+def ago(at: float) -> str:
+    """Write how long ago something was."""
+    seconds = max(0, int(time.time() - at))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"

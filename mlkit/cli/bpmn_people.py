@@ -1,0 +1,263 @@
+"""`mlkit bpmn tasks, complete, approve, reject, message, signal`: from outside to instances."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlkit.cli.bpmn_instances import is_open, send_event
+from mlkit.cli.bpmn_options import STATE, State, ago, pairs
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+from mlkit.errors import BadData
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.journal import Row
+    from mlkit.bpmn.model import FormField
+    from mlkit.bpmn.session import Session
+    from mlkit.bpmn.tasks import Task
+
+TaskName = Annotated[
+    str,
+    typer.Argument(metavar="TASK", help="As `tasks` lists it, or the id of its element."),
+]
+Values = Annotated[
+    list[str], typer.Option("--set", metavar="K=V", help="A value; JSON keeps its type.")
+]
+Comment = Annotated[str | None, typer.Option(help="Kept in the variable `comment`.")]
+
+
+def tasks(
+    assignee: Annotated[str | None, typer.Option(help="Only what this person may do.")] = None,
+    group: Annotated[str | None, typer.Option(help="Only what this group may do.")] = None,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """List the user tasks that wait."""
+    from dataclasses import asdict
+
+    from mlkit.bpmn.session import Session
+
+    with Session(state) as session:
+        rows = [each for each in session.journal.rows() if is_open(each)]
+        found = [task for row in rows for task in session.tasks(row)]
+    found = [each for each in found if each.is_for(assignee, group)]
+    if json:
+        fields = [{"task": each.id, **_without_expressions(asdict(each))} for each in found]
+        Output.document("bpmn.tasks", 1, {"tasks": fields})
+        return
+    for each in found:
+        who = each.assignee or ", ".join([*each.users, *each.groups]) or "anybody"
+        sys.stdout.write(f"{each.id}  {each.name}  for {who}  {ago(each.since)}\n")
+
+
+def _without_expressions(fields: dict[str, Any]) -> dict[str, Any]:
+    for each in fields["form"]:
+        each["default"] = fields["defaults"].get(each["id"])
+    del fields["defaults"]
+    return fields
+
+
+def complete(
+    context: typer.Context,
+    task: TaskName,
+    set_: Values = [],  # noqa: B006 - typer's way to say "none given"
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Complete a user task with the values of its form; exits as `run` does."""
+    from mlkit.bpmn import tasks
+
+    given = pairs(set_, "--set")
+    _finish(context, task, lambda found: tasks.fill(found, given), state, json)
+
+
+def approve(
+    context: typer.Context,
+    task: TaskName,
+    comment: Comment = None,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Approve: complete a user task with `approved` true; exits as `run` does."""
+    from mlkit.bpmn import tasks
+
+    _finish(context, task, lambda found: tasks.decide(found, True, comment), state, json)
+
+
+def reject(
+    context: typer.Context,
+    task: TaskName,
+    comment: Comment = None,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Reject: complete a user task with `approved` false; exits as `run` does."""
+    from mlkit.bpmn import tasks
+
+    _finish(context, task, lambda found: tasks.decide(found, False, comment), state, json)
+
+
+def _finish(context: typer.Context, task: str, values: Any, state: Path, json: bool) -> None:
+    from mlkit.bpmn.events import Complete
+    from mlkit.bpmn.session import Session, packed_variables
+
+    with Session(state) as session:
+        row, found = _waiting_task(session, task)
+        given = values(found)
+        plain = {name: value for name, value in given.items() if not isinstance(value, dict)}
+        event = Complete(found.activation, {**given, **packed_variables(plain)})
+    send_event(context, row.id, event, state, json)
+
+
+def _waiting_task(session: Session, name: str) -> tuple[Row, Task]:
+    """Find the task that is meant by `INSTANCE/TASK`, or by its element's id alone."""
+    from mlkit.bpmn import tasks
+
+    instance, slash, wanted = name.partition("/")
+    if slash:
+        rows = [session.journal.find(instance)]
+    else:
+        rows, wanted = [each for each in session.journal.rows() if is_open(each)], name
+    waiting = [(row, task) for row in rows for task in session.tasks(row)]
+    task = tasks.choose([each for _, each in waiting], wanted)
+    return next(row for row, each in waiting if each is task), task
+
+
+def message(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The message's name.")],
+    key: Annotated[str, typer.Option(help="The correlation key, or the business key.")] = "",
+    set_: Values = [],  # noqa: B006
+    ttl: Annotated[float, typer.Option(help="Seconds to keep it if nobody waits.")] = 604800,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Send a message to the one activity that waits for it; else keep it.
+
+    Exits 0 when it was delivered or kept, 2 when several wait for it.
+    """
+    from mlkit.bpmn.session import Session, packed_variables
+
+    variables = packed_variables(pairs(set_, "--set"))
+    with Session(state) as session:
+        with session.journal.transaction():
+            expires = time.time() + ttl
+            number = session.journal.mailbox.send(name, key, variables, expires)
+        receivers = [] if number is None else [number]
+        _delivered(session, "message", name, receivers, json, of(context))
+
+
+def signal(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The signal's name.")],
+    set_: Values = [],  # noqa: B006
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Broadcast a signal to everything that waits for it now."""
+    from mlkit.bpmn.session import Session, packed_variables
+
+    variables = packed_variables(pairs(set_, "--set"))
+    with Session(state) as session:
+        with session.journal.transaction():
+            numbers = session.journal.mailbox.broadcast(name, variables)
+        _delivered(session, "signal", name, numbers, json, of(context))
+
+
+def _delivered(
+    session: Session, kind: str, name: str, numbers: list[int], json: bool, output: Output
+) -> None:
+    rows = [each for each in session.journal.rows() if each.number in numbers]
+    session.advance(rows)
+    receivers = [_standing(session, each) for each in rows]
+    if json:
+        Output.document(f"bpmn.{kind}", 1, {"name": name, "receivers": receivers})
+        return
+    for each in receivers:
+        sys.stdout.write(f"{each['instance']}  {each['state']}\n")
+    if not receivers:
+        output.note(f"nobody waits for {kind} {name!r}" + ("; kept" if kind == "message" else ""))
+
+
+def _standing(session: Session, row: Row) -> dict[str, str]:
+    return {"instance": row.id, "state": session.journal.find(row.id).phase}
+
+
+def ask(session: Session, row: Row) -> bool:
+    """Ask for the first user task of an instance on the terminal; say whether there was one."""
+    from mlkit.bpmn.events import Complete
+    from mlkit.bpmn.session import packed_variables
+
+    waiting = session.tasks(row)
+    if not waiting:
+        return False
+    task = waiting[0]
+    typer.echo(f"\n{task.name}", err=True)
+    values = None
+    while values is None:
+        try:
+            values = _answers(task)
+        except BadData as error:
+            typer.echo(f"error: {error.message}", err=True)
+    plain = {name: value for name, value in values.items() if not isinstance(value, dict)}
+    session.deliver(row, Complete(task.activation, {**values, **packed_variables(plain)}))
+    return True
+
+
+def _answers(task: Task) -> dict[str, Any]:
+    from mlkit.bpmn import tasks
+
+    if not task.form:
+        approved = typer.confirm("Approve?", err=True)
+        comment = typer.prompt("Comment", default="", show_default=False, err=True)
+        return tasks.decide(task, approved, comment or None)
+    given = {each.id: _prompt(each, task) for each in task.form if not each.readonly}
+    return tasks.fill(task, {name: value for name, value in given.items() if value != ""})
+
+
+def _prompt(form: FormField, task: Task) -> Any:
+    default = task.defaults.get(form.id)
+    if form.type == "boolean":
+        return typer.confirm(form.label, default=bool(default), err=True)
+    choices = f" ({', '.join(form.options)})" if form.options else ""
+    return typer.prompt(form.label + choices, default=default or "", err=True)
+
+
+_COMPLETE = """\
+Examples:
+
+  mlkit bpmn complete 3f2a/12 --set rate=0.1
+
+  mlkit bpmn complete 3f2a/Review
+"""
+_APPROVE = """\
+Examples:
+
+  mlkit bpmn approve 3f2a/12
+
+  mlkit bpmn approve 3f2a/12 --comment good
+"""
+_REJECT = _APPROVE.replace("approve", "reject").replace("good", "late")
+_MESSAGE = """\
+Examples:
+
+  mlkit bpmn message paid --key 42
+
+  mlkit bpmn message paid --set total=9 --ttl 3600
+"""
+_SIGNAL = "Examples:\n\n  mlkit bpmn signal stop\n\n  mlkit bpmn signal stop --set why=late\n"
+_TASKS = "Examples:\n\n  mlkit bpmn tasks --group owners\n\n  mlkit bpmn tasks --json\n"
+
+COMMANDS = (
+    (tasks, _TASKS),
+    (complete, _COMPLETE),
+    (approve, _APPROVE),
+    (reject, _REJECT),
+    (message, _MESSAGE),
+    (signal, _SIGNAL),
+)

@@ -1,0 +1,248 @@
+"""`mlkit bpmn` as people and scripts use it: real processes, output, exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socketserver
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase"
+
+
+@pytest.fixture
+def mlkit(tmp_path):
+    def run(*arguments, stdin=""):
+        return subprocess.run(
+            [sys.executable, "-m", "mlkit", "bpmn", *map(str, arguments)],
+            capture_output=True, text=True, check=False, cwd=tmp_path, input=stdin,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def showcase(tmp_path):
+    shutil.copytree(SHOWCASE, tmp_path / "showcase")
+    return tmp_path / "showcase" / "pipeline.bpmn"
+
+
+def steps(document):
+    return [each["element"] for each in document["trace"] if each["event"] == "completed"]
+
+
+def test_the_showcase_trains_asks_and_deploys(mlkit, showcase, tmp_path):
+    first = mlkit("run", showcase, "--var", "owner=ann", "--var", "source=clicks.csv", "--json")
+    assert (first.returncode, first.stderr) == (3, "")
+    document = json.loads(first.stdout)
+    assert (document["schema"], document["state"]) == ("mlkit.bpmn.instance", "waiting")
+    assert steps(document) == ["start", "fetch_data", "train_model"]
+    (waiting,) = document["waiting"]
+    assert waiting["assignee"] == "ann"
+    accuracy = document["variables"]["accuracy"]
+    assert waiting["form"][0]["default"] == accuracy
+    assert accuracy > document["variables"]["baseline"]
+
+    listed = json.loads(mlkit("tasks", "--assignee", "ann", "--json").stdout)["tasks"]
+    assert [each["task"] for each in listed] == [waiting["task"]]
+    assert json.loads(mlkit("tasks", "--assignee", "bob", "--json").stdout)["tasks"] == []
+    refused = mlkit("complete", waiting["task"], "--set", "accuracy=1", "--set", "what=1")
+    assert refused.returncode == 65
+    assert "what: no such field" in refused.stderr
+    assert "accuracy: is read-only" in refused.stderr
+
+    second = mlkit("approve", waiting["task"], "--comment", "fine", "--json")
+    assert second.returncode == 0
+    document = json.loads(second.stdout)
+    assert document["state"] == "completed"
+    assert steps(document)[3:] == ["approve", "decision", "deploy_model", "deployed"]
+    model = json.loads(Path(document["variables"]["deployed_to"]).read_text())
+    assert len(model["weights"]) == 4
+    assert document["variables"]["comment"] == "fine"
+
+
+def test_a_rejected_model_is_not_deployed(mlkit, showcase):
+    document = json.loads(
+        mlkit("run", showcase, "--var", "owner=a", "--var", "source=clicks.csv", "--json").stdout
+    )
+    done = mlkit("reject", document["waiting"][0]["task"], "--json")
+    assert steps(json.loads(done.stdout))[-1] == "rejected"
+
+
+class Mailbox(socketserver.StreamRequestHandler):
+    """As much SMTP as one mail needs."""
+
+    def handle(self):
+        self.wfile.write(b"220 ready\r\n")
+        while line := self.rfile.readline():
+            verb = line[:4].upper()
+            if verb == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                lines = iter(self.rfile.readline, b".\r\n")
+                self.server.mails.append(b"".join(lines).decode())
+            self.wfile.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
+
+
+def test_the_showcase_mails_when_fetching_fails(mlkit, showcase):
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mailbox) as server:
+        server.mails = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_address[1]}"
+        done = mlkit(
+            "run", showcase, "--var", "owner=ann", "--var", "source=none.csv",
+            "--var", f"mail_server={address}", "--json",
+        )  # fmt: skip
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert steps(document) == ["start", "fetch_failed", "mail_failure", "not_fetched"]
+    assert {"element": "fetch_data", "event": "terminated"}.items() <= document["trace"][1].items()
+    (mail,) = server.mails
+    assert "To: ann@localhost" in mail
+    assert "none.csv: No such file or directory" in mail
+
+
+def write(tmp_path, diagram, body, flows):
+    path = tmp_path / "p.bpmn"
+    path.write_text(diagram(body, flows))
+    return path
+
+
+ENDS = '<startEvent id="s"/><endEvent id="e"/>'
+
+
+def test_failed_and_incident_exit_1(mlkit, tmp_path, diagram):
+    path = write(
+        tmp_path,
+        diagram,
+        ENDS + '<scriptTask id="w"><script>1 / 0</script></scriptTask>',
+        "s>w w>e",
+    )
+    done = mlkit("run", path)
+    assert done.returncode == 1
+    assert "incident at w: line 1: ZeroDivisionError" in done.stderr
+    assert "Traceback" not in done.stderr.replace("mlkit bpmn logs", "")
+    instance = done.stdout.split()[0]
+    printed = mlkit("logs", instance).stdout
+    assert 'File "w", line 1' in printed
+    assert "worker" not in printed
+    body = '<startEvent id="s"/><endEvent id="e"><errorEventDefinition errorRef="Bad"/></endEvent>'
+    document = json.loads(mlkit("run", write(tmp_path, diagram, body, "s>e"), "--json").stdout)
+    assert (document["state"], document["error"]["code"]) == ("failed", "BAD")
+
+
+def test_retry_and_cancel(mlkit, tmp_path, diagram):
+    source = "open(execution.folder + '/flag').close()"
+    body = ENDS + f'<scriptTask id="w"><script>{source}</script></scriptTask>'
+    instance = mlkit("run", write(tmp_path, diagram, body, "s>w w>e")).stdout.split()[0]
+    assert mlkit("retry", instance).returncode == 1
+    (tmp_path / "flag").touch()
+    assert mlkit("retry", instance).returncode == 0
+    refused = mlkit("cancel", instance)
+    assert refused.returncode == 2
+    assert "is completed" in refused.stderr
+
+
+def test_messages_and_signals_from_outside(mlkit, tmp_path, diagram):
+    body = ENDS + '<intermediateCatchEvent id="m"><messageEventDefinition messageRef="Paid"/>'
+    body += '</intermediateCatchEvent><intermediateCatchEvent id="c"><signalEventDefinition '
+    body += 'signalRef="Stop"/></intermediateCatchEvent>'
+    path = write(tmp_path, diagram, body, "s>m m>c c>e")
+    # Sent before anybody waits: kept, and taken by the first that does.
+    assert mlkit("message", "paid", "--key", "k1", "--set", "total=9").returncode == 66
+    first = mlkit("run", path, "--business-key", "k1", "--json")
+    assert json.loads(first.stdout)["waiting"][0]["message"] == "paid"
+    mlkit("message", "paid", "--key", "other")
+    sent = json.loads(mlkit("message", "paid", "--key", "k1", "--set", "total=9", "--json").stdout)
+    assert len(sent["receivers"]) == 1
+    kept = mlkit("message", "paid", "--key", "k2")
+    assert "kept" in kept.stderr
+    second = json.loads(mlkit("run", path, "--business-key", "k2", "--json").stdout)
+    assert second["waiting"][0]["signal"] == "stop"
+    done = json.loads(mlkit("signal", "stop", "--json").stdout)
+    assert [each["state"] for each in done["receivers"]] == ["completed", "completed"]
+    third = mlkit("run", path, "--business-key", "k3")
+    fourth = mlkit("run", path, "--business-key", "k3")
+    assert (third.returncode, fourth.returncode) == (3, 3)
+    assert mlkit("message", "paid", "--key", "k3").returncode == 2
+
+
+def test_a_simulated_clock_does_not_wait(mlkit, tmp_path, diagram):
+    timer = "<timerEventDefinition><timeDuration>P30D</timeDuration></timerEventDefinition>"
+    body = ENDS + f'<intermediateCatchEvent id="t">{timer}</intermediateCatchEvent>'
+    path = write(tmp_path, diagram, body, "s>t t>e")
+    document = json.loads(mlkit("run", path, "--clock", "simulated", "--json").stdout)
+    start, fired = document["trace"][0]["at"], document["trace"][1]["at"]
+    assert document["state"] == "completed"
+    assert start[:10] != fired[:10]
+    bounded = mlkit("run", path, "--clock", "simulated", "--until", "60")
+    assert bounded.returncode == 3
+
+
+def test_service_tasks_call_python(mlkit, tmp_path, diagram):
+    (tmp_path / "steps.py").write_text(
+        "from mlkit.bpmn import BpmnError\n"
+        "def double(x): return {'y': x * 2}\n"
+        "def refuse(): raise BpmnError('NO', 'not today')\n"
+    )
+    body = ENDS + '<serviceTask id="a" camunda:class="steps:double"/>'
+    body += '<serviceTask id="b" camunda:type="external" camunda:topic="refuse"/>'
+    path = write(tmp_path, diagram, body, "s>a a>b b>e")
+    unbound = mlkit("run", path)
+    assert unbound.returncode == 65
+    assert "b: 'refuse' names no Python callable" in unbound.stderr
+    assert not (tmp_path / ".mlkit").exists()
+    done = mlkit("run", path, "--task", "refuse=steps:refuse", "--var", "x=4", "--json")
+    document = json.loads(done.stdout)
+    assert document["variables"]["y"] == 8
+    assert document["error"] == {"code": "NO", "message": "not today"}
+
+
+def test_lint_lists_all_problems_and_list_shows_instances(mlkit, tmp_path, diagram):
+    body = ENDS + '<scriptTask id="w" scriptFormat="R"><script>x</script></scriptTask>'
+    path = write(tmp_path, diagram, body + '<task id="lost"/>', "s>w w>e")
+    done = mlkit("lint", path, "--json")
+    assert done.returncode == 1
+    (file,) = json.loads(done.stdout)["files"]
+    assert {each["rule"] for each in file["problems"]} == {"script.r", "node.unreachable"}
+    only_r = write(tmp_path, diagram, body, "s>w w>e")
+    assert mlkit("run", only_r).returncode == 69
+    path = write(tmp_path, diagram, ENDS, "s>e")
+    mlkit("run", path)
+    (row,) = json.loads(mlkit("list", "--json").stdout)["instances"]
+    assert row["state"] == "completed"
+    assert "startEvent" in mlkit("history", row["instance"]).stdout
+    assert "completed" in mlkit("show", row["instance"][:4]).stdout
+
+
+def test_a_task_is_named_by_its_element_where_one_instance_waits_at_it(mlkit, tmp_path, diagram):
+    path = write(tmp_path, diagram, ENDS + '<userTask id="check"/>', "s>check check>e")
+    mlkit("run", path)
+    assert mlkit("approve", "check").returncode == 0
+    mlkit("run", path)
+    mlkit("run", path)
+    both = mlkit("approve", "check")
+    assert both.returncode == 66
+    assert "several tasks of 'check'" in both.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["run", "none.bpmn"], 66, "none.bpmn"),
+        (["show", "abc"], 66, "no journal"),
+        (["run", "x", "--var", "novalue"], 2, "expected NAME=VALUE"),
+        (["run", "x", "--clock", "lunar"], 2, "lunar"),
+        (["approve", "abc"], 66, "no journal"),
+    ],
+)
+def test_wrong_use_is_a_one_line_error(mlkit, arguments, code, text):
+    done = mlkit(*arguments)
+    assert done.returncode == code
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr

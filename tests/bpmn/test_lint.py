@@ -1,0 +1,169 @@
+"""What lint finds, and how the parser takes hostile or broken files."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlkit.bpmn.parser import parse, parse_text, xml
+from mlkit.bpmn.validation import lint
+from mlkit.errors import BadData, InputMissing
+
+EMPTY = b'<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"/>'
+ENDS = '<startEvent id="s"/><endEvent id="e"/>'
+SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipeline.bpmn"
+
+
+@pytest.mark.parametrize(
+    ("body", "flows", "expected"),
+    [
+        ('<task id="a"/>', "", "process.start p"),
+        (ENDS + '<task id="a"/>', "s>e", "node.unreachable a"),
+        (ENDS, "s>e s>gone", "flow.dangling f1"),
+        (ENDS + '<task id="a"/>', "s>a a>s a>e", "flow.dangling f1"),
+        (ENDS, "s>e e>e", "flow.dangling f1"),
+        (ENDS + '<boundaryEvent id="b" attachedToRef="x"><timerEventDefinition><timeDuration>PT1S'
+         "</timeDuration></timerEventDefinition></boundaryEvent>", "s>e", "boundary.host b"),
+        (ENDS + '<task id="a"/><boundaryEvent id="b" attachedToRef="a" cancelActivity="false">'
+         "<errorEventDefinition/></boundaryEvent>", "s>a a>e b>e", "boundary.error b"),
+        (ENDS + '<intermediateCatchEvent id="c"><errorEventDefinition/></intermediateCatchEvent>',
+         "s>c c>e", "event.place c"),
+        (ENDS + '<intermediateCatchEvent id="c"><conditionalEventDefinition/>'
+         "</intermediateCatchEvent>", "s>c c>e", "event.unsupported c"),
+        (ENDS + '<intermediateThrowEvent id="l"><linkEventDefinition name="L"/>'
+         "</intermediateThrowEvent>", "s>l", "link.target l"),
+        (ENDS + '<intermediateCatchEvent id="m"><messageEventDefinition messageRef="None"/>'
+         "</intermediateCatchEvent>", "s>m m>e", "reference.missing messageEventDefinition"),
+        (ENDS + '<intermediateCatchEvent id="t"><timerEventDefinition/></intermediateCatchEvent>',
+         "s>t t>e", "timer.empty timerEventDefinition"),
+        (ENDS + '<scriptTask id="w"><script>x = = 1</script></scriptTask>', "s>w w>e",
+         "script.syntax w"),
+        (ENDS + '<scriptTask id="w"/>', "s>w w>e", "script.empty w"),
+        (ENDS + '<scriptTask id="w" scriptFormat="groovy"><script>x</script></scriptTask>',
+         "s>w w>e", "script.format w"),
+        (ENDS + '<scriptTask id="w" camunda:resource="../../etc/passwd"/>', "s>w w>e",
+         "script.resource w"),
+        (ENDS + '<serviceTask id="w"/>', "s>w w>e", "task.unbound w"),
+        (ENDS + '<serviceTask id="w" camunda:class="no.such.module:f"/>', "s>w w>e",
+         "task.unbound w"),
+        (ENDS + '<exclusiveGateway id="g" default="no"/>', "s>g g>e?x", "flow.default g"),
+        (ENDS + '<parallelGateway id="g"/>', "s>g g>e?x", "flow.condition f1"),
+        (ENDS + '<eventBasedGateway id="g"/><task id="a"/>', "s>g g>a a>e", "gateway.event a"),
+        (ENDS + '<task id="a"/>', "s>a a>e?__import__('os')",
+         "expression.broken conditionExpression"),
+        (ENDS + '<task id="a"><multiInstanceLoopCharacteristics/></task>', "s>a a>e",
+         "loop.size multiInstanceLoopCharacteristics"),
+        (ENDS + '<task id="a"><standardLoopCharacteristics/></task>', "s>a a>e", "loop.standard a"),
+        (ENDS + '<task id="a" completionQuantity="2"/>', "s>a a>e", "token.quantity a"),
+        (ENDS + '<task id="a" isForCompensation="true"/>', "s>a a>e", "compensation a"),
+        (ENDS + '<complexGateway id="g"/>', "s>g g>e", "element.unsupported g"),
+        (ENDS + '<callActivity id="g" calledElement="x"/>', "s>g g>e", "element.unsupported g"),
+        (ENDS + '<subProcess id="x" triggeredByEvent="true"><startEvent id="i"/></subProcess>',
+         "s>x x>e", "subprocess.event x"),
+        (ENDS + '<task id="a"><extensionElements><camunda:executionListener/></extensionElements>'
+         "</task>", "s>a a>e", "extension.unsupported a"),
+        (ENDS + '<userTask id="u"><extensionElements><camunda:formData><camunda:formField id="f" '
+         'type="colour"/></camunda:formData></extensionElements></userTask>', "s>u u>e",
+         "form.type u"),
+        (ENDS + '<userTask id="u" camunda:formKey="a.form"/>', "s>u u>e", "form.external u"),
+        (ENDS + '<task id="s"/>', "s>e", "id.missing s"),
+        (ENDS + '<intermediateThrowEvent id="m"><messageEventDefinition messageRef="Paid" '
+         'camunda:topic="x"/></intermediateThrowEvent>', "s>m m>e",
+         "event.implementation messageEventDefinition"),
+        (ENDS + '<task id="a"><extensionElements><camunda:odd/></extensionElements></task>',
+         "s>a a>e", "extension.ignored a"),
+        (ENDS + '<task id="a" camunda:odd="1"/>', "s>a a>e", "attribute.ignored a"),
+        (ENDS + '</process><process id="p2" isExecutable="true"><startEvent id="s2"/>', "",
+         "process.several test.bpmn"),
+        (ENDS + '<property id="x" name="y"/>', "s>e", "data.property x"),
+    ],
+)  # fmt: skip
+def test_each_problem_is_found_with_its_rule_and_element(problems, diagram, body, flows, expected):
+    assert expected in problems(diagram(body, flows))
+
+
+def test_problems_carry_their_line(tmp_path):
+    path = tmp_path / "p.bpmn"
+    path.write_text(
+        '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL">\n<process id="p">\n'
+        '<startEvent id="s"/>\n\n<task id="lost"/>\n</process></definitions>'
+    )
+    assert ("node.unreachable", 5) in [(p.rule, p.line) for p in lint(parse(path), tmp_path)]
+
+
+def test_what_modelers_write_beside_the_flow_only_warns(problems, diagram):
+    body = ENDS + '<dataObjectReference id="d" dataObjectRef="o"/><dataObject id="o"/>'
+    body += '<textAnnotation id="n"><text>note</text></textAnnotation>'
+    body += '<task id="a"><property id="q" name="__targetRef_placeholder"/>'
+    body += '<dataInputAssociation id="i"><sourceRef>d</sourceRef><targetRef>q</targetRef>'
+    body += "</dataInputAssociation></task>"
+    found = problems(diagram(body, "s>a a>e").replace('"true"', '"false"'))
+    assert found == ["process.executable p", "data.drawn d", "data.drawn i"] or set(found) == {
+        "process.executable p", "data.drawn d", "data.drawn i"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"no xml", b"<a/>", b"<definitions/>", b"\xff\xfe\x00", b"<a><b></a>",
+        b'<!DOCTYPE d [<!ENTITY x "y">]>' + EMPTY.replace(b"/>", b">&x;</definitions>"),
+        b'<!DOCTYPE d SYSTEM "http://127.0.0.1:1/x.dtd">' + EMPTY,
+    ],
+)  # fmt: skip
+def test_hostile_and_broken_documents_are_refused(content):
+    with pytest.raises(BadData, match=r"x\.bpmn"):
+        parse_text(content, Path("x.bpmn"))
+
+
+def test_a_billion_laughs_costs_nothing():
+    lines = ['<!DOCTYPE d [<!ENTITY a0 "ha">']
+    lines += [f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 30)]
+    bomb = "\n".join(lines) + ']><definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL">'
+    with pytest.raises(BadData):
+        parse_text((bomb + "&a29;</definitions>").encode(), Path("x.bpmn"))
+
+
+def test_enormous_and_missing_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(xml, "MAX_BYTES", 100)
+    (tmp_path / "x.bpmn").write_text(" " * 101)
+    with pytest.raises(BadData, match="larger than"):
+        parse(tmp_path / "x.bpmn")
+    with pytest.raises(InputMissing):
+        parse(tmp_path / "none.bpmn")
+
+
+@given(st.data())
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_mutated_file_is_linted_or_refused(data):
+    content = bytearray(SHOWCASE.read_bytes())
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        size = data.draw(st.integers(0, 60))
+        content[at : at + size] = data.draw(st.binary(max_size=8))
+    with suppress(BadData):
+        lint(parse_text(bytes(content), SHOWCASE), SHOWCASE.parent)
+
+
+def test_vendors_spell_one_notion_in_several_ways(play):
+    for vendor in ("camunda", "activiti", "flowable"):
+        body = ENDS + f'<userTask id="u" {vendor}:assignee="ann"/>'
+        xmlns = f'xmlns:{vendor}="http://{vendor}.org/bpmn"'
+        body = body if vendor == "camunda" else body.replace("<userTask", f"<userTask {xmlns}")
+        done = play(body, "s>u u>e").start()
+        assert done.state.activations[done.find("u")].detail["assignee"] == "ann"
+    zeebe = '<userTask id="u"><extensionElements><zeebe:assignmentDefinition assignee="=owner"/>'
+    done = play(ENDS + zeebe + "</extensionElements></userTask>", "s>u u>e").start(owner="bob")
+    assert done.state.activations[done.find("u")].detail["assignee"] == "bob"
+
+
+def test_lanes_are_candidate_groups(play):
+    lanes = (
+        '<laneSet id="l"><lane id="l1" name="owners"><flowNodeRef>u</flowNodeRef></lane></laneSet>'
+    )
+    done = play(lanes + ENDS + '<userTask id="u"/>', "s>u u>e").start()
+    assert done.state.activations[done.find("u")].detail["groups"] == ["owners"]

@@ -1,0 +1,186 @@
+"""Scripts in worker processes: what they see, what they publish, how they fail."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from mlkit.bpmn.scripts import Limits, ScriptPool
+from mlkit.errors import ServiceUnavailable
+
+JOB = {
+    "kind": "script", "result": None, "element": "w", "instance": "i", "attempt": 1,
+    "key": "i/w/", "folder": "", "work": "",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shared():
+    pool = ScriptPool(2)
+    yield pool
+    pool.close()
+
+
+def run(pool, source, **variables):
+    job = pool.submit({**JOB, "source": source, "variables": variables})
+    return gather(pool, [job])[job]
+
+
+def gather(pool, jobs):
+    found = {}
+    deadline = time.monotonic() + 60
+    while len(found) < len(jobs):
+        assert time.monotonic() < deadline, "the pool hangs"
+        for result in pool.wait(1.0):
+            found[result.job] = result
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "variables", "published"),
+    [
+        ("y = x + 1", {"x": 1}, {"y": 2}),
+        ("_hidden = 1\nimport math\ndef f(): return 1\nclass C: pass\ny = f()", {}, {"y": 1}),
+        ("x.append(4)", {"x": [1], "z": [2]}, {"x": [1, 4]}),
+        ("x['a']['b'] = 2", {"x": {"a": {}}}, {"x": {"a": {"b": 2}}}),
+        ("x = x", {"x": 1, "y": 2}, {"x": 1}),
+        ("def f():\n  global y\n  y = 2\nf()", {"x": 1}, {"y": 2}),
+        ("execution.setVariable('a', execution.getVariable('x'))", {"x": 5}, {"a": 5}),
+        ("from datetime import date\nd = date(2026, 1, 2)", {}, {"d": {"$date": "2026-01-02"}}),
+        ("from decimal import Decimal\nd = Decimal('1.10')", {}, {"d": {"$decimal": "1.10"}}),
+        (
+            "d = d.replace(year=2030)",
+            {"d": {"$date": "2026-01-02"}},
+            {"d": {"$date": "2030-01-02"}},
+        ),
+        ("t = (1, 2)", {}, {"t": [1, 2]}),
+        ("del y\nz = 1", {"y": 2}, {"z": 1}),
+        ("  a = 1\n  b = 2", {}, {"a": 1, "b": 2}),
+        ("xs = [n * k for n in range(2) for k in [x]]", {"x": 3}, {"xs": [0, 3], "n": None}),
+    ],
+)
+def test_what_a_script_publishes(shared, source, variables, published):
+    result = run(shared, source, **variables)
+    assert result.outcome == "completed", result.stderr
+    published.pop("n", None)
+    assert result.variables == published
+
+
+def test_values_that_are_no_json_travel_as_artifacts(shared):
+    first = run(shared, "import numpy as np\na = np.arange(3.0)\ns = np.float64(0.5)")
+    reference = first.variables["a"]
+    assert first.variables["s"] == 0.5
+    assert reference["kind"] == "numpy.ndarray"
+    second = run(shared, "total = float(a.sum())", a=reference)
+    assert second.variables == {"total": 3.0}
+    changed = run(shared, "a[0] = 9", a=reference)
+    assert changed.variables["a"]["$artifact"] != reference["$artifact"]
+
+
+def test_what_cannot_be_stored_is_skipped_with_a_warning(shared):
+    result = run(shared, "f = open('/dev/null')\ny = 1")
+    assert result.variables == {"y": 1}
+    assert "warning: f is not published" in result.stderr
+
+
+def test_printing_is_kept_also_that_of_subprocesses(shared):
+    source = "import subprocess, sys\nprint('one')\nsubprocess.run(['echo', 'two'])\n"
+    result = run(shared, source + "print('three', file=sys.stderr)")
+    assert (result.stdout, result.stderr) == ("one\ntwo\n", "three\n")
+    assert run(shared, "pass").stdout == ""
+
+
+def test_errors_and_failures(shared):
+    thrown = run(shared, "raise BpmnError('CODE', 'text')")
+    assert (thrown.outcome, thrown.code, thrown.message) == ("error", "CODE", "text")
+    failed = run(shared, "x = 1\ny = 1 / 0")
+    assert (failed.outcome, failed.message) == (
+        "failed",
+        "line 2: ZeroDivisionError: division by zero",
+    )
+    assert failed.variables == {}
+    assert 'File "w", line 2' in failed.stderr
+    assert run(shared, "import sys; sys.exit(3)").message.endswith("SystemExit: 3")
+
+
+def test_a_script_that_kills_its_process_fails_alone(shared):
+    died = run(shared, "print('last words', flush=True)\nimport os\nos.kill(os.getpid(), 9)")
+    assert died.outcome == "failed"
+    assert "signal 9" in died.message
+    assert died.stdout == "last words\n"
+    assert run(shared, "y = 1").variables == {"y": 1}
+
+
+def test_large_values_travel_too(shared):
+    result = run(shared, "y = x + 'b'", x="a" * 500_000)
+    assert len(result.variables["y"]) == 500_001
+
+
+def test_scripts_run_in_parallel(shared):
+    # Each waits for the other: only together can they end.
+    source = """
+import os, time
+open(os.path.join(folder, me), "w").close()
+while not os.path.exists(os.path.join(folder, other)):
+    time.sleep(0.005)
+"""
+    jobs = [
+        shared.submit(
+            {**JOB, "source": source, "variables": {"folder": shared.scratch, "me": a, "other": b}}
+        )
+        for a, b in (("p", "q"), ("q", "p"))
+    ]
+    assert {each.outcome for each in gather(shared, jobs).values()} == {"completed"}
+
+
+def test_a_timeout_ends_only_the_late_script():
+    pool = ScriptPool(1, limits=Limits(timeout=0.3))
+    try:
+        late = run(pool, "import time; time.sleep(60)")
+        assert late.message == "stopped after 0.3 s (--timeout)"
+        assert run(pool, "y = 1").variables == {"y": 1}
+    finally:
+        pool.close()
+
+
+def test_memory_and_processor_limits():
+    pool = ScriptPool(1, limits=Limits(memory=300, cpu=1))
+    try:
+        assert "MemoryError" in run(pool, "x = bytearray(400_000_000)").message
+        assert "signal 24" in run(pool, "while True: pass").message
+    finally:
+        pool.close()
+
+
+def test_a_stopped_job_never_ends_and_the_next_one_runs():
+    pool = ScriptPool(1)
+    try:
+        running = pool.submit({**JOB, "source": "import time; time.sleep(60)", "variables": {}})
+        queued = pool.submit({**JOB, "source": "y = 1", "variables": {}})
+        pool.wait(1.0)
+        pool.stop(running)
+        last = pool.submit({**JOB, "source": "y = 2", "variables": {}})
+        found = gather(pool, [queued, last])
+        assert running not in found
+        assert found[last].variables == {"y": 2}
+    finally:
+        pool.close()
+
+
+def test_secrets_stay_outside(monkeypatch):
+    monkeypatch.setenv("SECRET_TOKEN", "x")
+    monkeypatch.setenv("ALLOWED", "y")
+    pool = ScriptPool(1, limits=Limits(variables=("ALLOWED",)))
+    try:
+        result = run(
+            pool, "import os\na, b = os.environ.get('SECRET_TOKEN'), os.environ['ALLOWED']"
+        )
+        assert result.variables == {"a": None, "b": "y"}
+    finally:
+        pool.close()
+
+
+def test_an_interpreter_that_is_missing():
+    with pytest.raises(ServiceUnavailable, match="no such interpreter"):
+        ScriptPool(1, python="python-of-nowhere")
