@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <limits>
 #include <new>
+#include <utility>
 #include <vector>
 
 #ifdef __linux__
@@ -37,12 +38,23 @@ struct HugePages {
   }
   void deallocate(T* memory, std::size_t) { std::free(memory); }
 
+  // Numbers that are about to be written need no zeros before.
+  template <class U>
+  void construct(U* place) {
+    ::new (static_cast<void*>(place)) U;
+  }
+  template <class U, class... Values>
+  void construct(U* place, Values&&... values) {
+    ::new (static_cast<void*>(place)) U(std::forward<Values>(values)...);
+  }
+
   template <class U>
   bool operator==(const HugePages<U>&) const {
     return true;
   }
 };
 
+// A vector whose new elements have no value.
 template <class T>
 using Long = std::vector<T, HugePages<T>>;
 
