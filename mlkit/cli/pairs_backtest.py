@@ -73,6 +73,9 @@ def backtest(
         typer.Option("--output", "-o", metavar="DIR", help="Write tables and run.json there."),
     ] = None,
     table_format: Annotated[Format, typer.Option("--format", help="Of the tables.")] = Format.CSV,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write one page with pictures.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Backtest pairs with two-leg costs: given ones, or chosen anew in each window.
@@ -84,7 +87,8 @@ def backtest(
 
     out = of(context)
     if repeat is not None:
-        _refuse_settings(context, {"prices", "repeat", "output", "table_format", "json"})
+        where = {"prices", "repeat", "output", "table_format", "report", "json"}
+        _refuse_settings(context, where)
         source, named, built, expected = _recorded(repeat, prices)
     elif prices is None:
         raise UsageError("PRICES is missing", hint="name a file, or repeat a run with --from")
@@ -97,6 +101,10 @@ def backtest(
     if output is not None:
         document = records.run_document(result, source.document(), named)
         records.write(output, result, document, table_format.value)
+    if report is not None:
+        from mlkit.pairs.report import backtest as page
+
+        page.write(report, result)
     _show(out, result, json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -72,6 +73,9 @@ def sweep(
     start: StartOption = None,
     stop: StopOption = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write one page with pictures.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Score a grid of thresholds, and deflate the Sharpe ratio of the best.
@@ -103,6 +107,10 @@ def sweep(
     result = score(
         data, planned, built, grid, threads=cores, trials=trials, walk_forward=walk_forward
     )
+    if report is not None:
+        from mlkit.pairs.report import sweep as page
+
+        page.write(report, result)
     document = _document(result)
     if json:
         Output.document("pairs.sweep", 2, document)
