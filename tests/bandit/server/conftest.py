@@ -67,7 +67,7 @@ class Server:
                 self._listening.set()
 
     def wait_until_ready(self) -> Server:
-        assert self._listening.wait(30), self.stderr
+        assert self._listening.wait(120), self.stderr
         assert self.port, self.stderr
         return self
 
