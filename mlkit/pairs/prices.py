@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ class Prices:
         """Count the bars."""
         return len(self.timestamps)
 
-    @property
+    @cached_property
     def zoned(self) -> NDArray[np.str_]:
         """The timestamps as ISO 8601 text in their own zone; dates alone for daily bars."""
         import pyarrow as pa
