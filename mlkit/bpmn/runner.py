@@ -18,7 +18,7 @@ from mlkit.bpmn.engine import Engine
 from mlkit.bpmn.events import AnyEvent, Complete, Effect, Fail, Fire, Recover, Step, Throw
 from mlkit.bpmn.journal import Changes, Entry, Journal, Log, Row
 from mlkit.bpmn.model import Script
-from mlkit.bpmn.scripts import Result, ScriptPool
+from mlkit.bpmn.scripts import Result, ScriptPool, mentioned
 from mlkit.bpmn.state import State
 from mlkit.bpmn.timers import Clock, RealClock
 from mlkit.errors import BadData, UsageError
@@ -249,7 +249,9 @@ class Runner:
                 "instance": running.id,
                 "attempt": activation.attempt,
                 "key": f"{running.id}/{activation.node}/{activation.iteration}",
-                "variables": running.state.visible(activation.local or activation.scope),
+                "variables": running.state.visible(
+                    activation.local or activation.scope, mentioned(source) if script else None
+                ),
                 "folder": options.get("folder", ""),
                 "work": options.get("work", ""),
             }

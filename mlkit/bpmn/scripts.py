@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,11 @@ _CANCELLED = 64
 _SLOT = struct.Struct("=qd")
 _FIRST_SLOT = 8 + 8 * _CANCELLED
 _MAX_RECORD = 100_000
+_NAME = re.compile(r"[^\W\d]\w*")
+# What reaches variables by names that are made at run time.
+_SEES_ALL = {
+    "execution", "globals", "locals", "vars", "dir", "eval", "exec", "inspect", "_getframe",
+}  # fmt: skip
 _PER_WORKER = 16
 # Scripts that took less than this many seconds travel together: waking a worker costs more.
 _SHORT = 0.001
@@ -346,6 +353,17 @@ class ScriptPool:
         self.slots.close()
         os.close(self.shared)
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+@lru_cache(maxsize=4096)
+def mentioned(source: str) -> frozenset[str] | None:
+    """Give every name that a script mentions, also inside strings; None where it may see all.
+
+    Only these variables travel to the worker: a task costs what it uses, not what all tasks
+    before it left.
+    """
+    names = frozenset(_NAME.findall(source))
+    return None if names & _SEES_ALL else names
 
 
 def _together(batch: list[_Job]) -> bytes:

@@ -139,7 +139,7 @@ class Worker:
         while record := self.jobs.recv(1 << 20):
             if record[:1] == b"@":
                 record = _read_spilled(record)
-            jobs = json.loads(record)
+            jobs = json.loads(record.decode())
             for job in jobs if isinstance(jobs, list) else [jobs]:
                 if not self._cancelled(job["id"]):
                     SLOT.pack_into(self.slots, self.place, job["id"], time.monotonic())
