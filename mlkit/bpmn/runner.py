@@ -94,11 +94,11 @@ class Runner:
         # Subscriptions are rows of the journal: they have outlived the engine.
         self.effects += [(running, each) for each in pending if each.kind == "timer"]
 
-    def apply(self, running: Running, event: AnyEvent) -> None:
+    def apply(self, running: Running, event: AnyEvent, log: Log | None = None) -> None:
         """Move an instance; the next commit makes it durable."""
         at = self.clock.now()
         effects, trace = running.engine.apply(running.state, event, at)
-        running.changes.entries.append(Entry(at, event, trace))
+        running.changes.entries.append(Entry(at, event, trace, log))
         self.dirty[running.number] = running
         for each in effects:
             self.effects.append((running, each))
@@ -160,11 +160,9 @@ class Runner:
         found = running.state.activations.get(activation)
         if found is None:
             return
-        running.changes.logs.append(
-            Log(
-                found.node, found.iteration, found.attempt, self.clock.now(), result.duration,
-                result.peak, result.outcome, result.stdout, result.stderr,
-            )
+        log = Log(
+            found.node, found.iteration, found.attempt, self.clock.now(), result.duration,
+            result.peak, result.outcome, result.stdout, result.stderr,
         )  # fmt: skip
         event: AnyEvent
         if result.outcome == "completed":
@@ -173,7 +171,7 @@ class Runner:
             event = Throw(activation, result.code, result.message)
         else:
             event = Fail(activation, result.message)
-        self.apply(running, event)
+        self.apply(running, event, log)
 
     # -- commit, then act ------------------------------------------------------------------
 

@@ -110,12 +110,12 @@ class Session:
         packed = packed_variables(variables)
         options = {"folder": str(folder), "tasks": _bound(engine, folder, bindings or {})}
         at = self.settings.clock.now() if self.settings.clock else time.time()
-        self.journal.store_definition(
-            definitions.sha256, definitions.file, path.read_bytes(), definitions.resources
-        )
         start = Start(packed, _start_node(engine, message), key)
-        row = self.journal.create(process.id, definitions.sha256, options, key, at)
         with self.journal.transaction():
+            name = self.journal.store_definition(
+                definitions.file, path.read_bytes(), definitions.resources
+            )
+            row = self.journal.create(process.id, name, options, key, at)
             self.journal.mailbox.deliver(row.number, start)
         return row
 
