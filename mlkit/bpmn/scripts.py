@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,7 @@ class Limits:
     variables: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """How an attempt ended.
 
     Attributes:
@@ -79,15 +78,18 @@ class Result:
         outcome: `completed`, `error` (a BPMN error) or `failed`.
     """
 
-    job: int
+    job: int = msgspec.field(name="id")
     outcome: str
-    variables: dict[str, Any] = field(default_factory=dict)
+    variables: dict[str, Any] = {}
     code: str = ""
     message: str = ""
     duration: float = 0.0
     peak: int = 0
     stdout: str = ""
     stderr: str = ""
+
+
+_RESULTS = msgspec.json.Decoder(Result)
 
 
 @dataclass(slots=True)
@@ -157,7 +159,6 @@ class ScriptPool:
         """Queue a job; give the number that its result will carry."""
         self.number += 1
         job["id"] = self.number
-        job["artifacts"], job["spill"], job["cpu"] = self.artifacts, self.scratch, self.limits.cpu
         record = msgspec.json.encode(job)
         if len(record) > _MAX_RECORD:
             record = b"@" + self._spill(record)
@@ -225,12 +226,11 @@ class ScriptPool:
                 path = Path(os.fsdecode(record[1:]))
                 record = path.read_bytes()
                 path.unlink()
-            reply = msgspec.json.decode(record)
-            reply["job"] = reply.pop("id")
-            job = self.sent.pop(reply["job"], None)
+            result = _RESULTS.decode(record)
+            job = self.sent.pop(result.job, None)
             if job is not None:
-                self.durations[job.source] = reply["duration"]
-                results.append(Result(**reply))
+                self.durations[job.source] = result.duration
+                results.append(result)
 
     def stop(self, job: int) -> None:
         """End a job: drop it where it waits, kill its worker where it runs."""
@@ -312,10 +312,11 @@ class ScriptPool:
         outputs = _output("stdout"), _output("stderr")
         _SLOT.pack_into(self.slots, _FIRST_SLOT + slot * _SLOT.size, 0, 0.0)
         program = str(Path(__file__).parent / "worker")
-        numbers = [str(each) for each in (self.far.fileno(), self.shared, slot, os.getpid())]
+        numbers = (self.far.fileno(), self.shared, slot, os.getpid(), self.limits.cpu)
+        arguments = [*map(str, numbers), self.artifacts, self.scratch]
         try:
             process = subprocess.Popen(
-                [self.python, "-u", program, *numbers],
+                [self.python, "-u", program, *arguments],
                 stdin=subprocess.DEVNULL, stdout=outputs[0], stderr=outputs[1],
                 pass_fds=(self.far.fileno(), self.shared), env=self._environment(),
             )  # fmt: skip
