@@ -211,6 +211,19 @@ class Journal:
             )
         return sequence
 
+    def fork(self, row: Row, upto: int, definition: str, options: dict[str, Any]) -> Row:
+        """Add, inside a transaction, an instance that begins with another one's first events."""
+        new = self.create(row.process, definition, options, row.key, row.created)
+        self.connection.execute(
+            "INSERT INTO events SELECT ?, sequence, at, event, trace, log FROM events"
+            " WHERE instance = ? AND sequence <= ?",
+            (new.number, row.number, upto),
+        )
+        self.connection.execute(
+            "UPDATE instances SET sequence = ? WHERE number = ?", (upto, new.number)
+        )
+        return next(self._rows("WHERE number = ?", (new.number,)))
+
     def replay(self, row: Row, engine: Engine) -> tuple[State, int]:
         """Give an instance's state and the number of its last event."""
         found = self.connection.execute(

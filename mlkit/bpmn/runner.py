@@ -89,7 +89,11 @@ class Runner:
         self.instances[running.number] = running
         self.look_again = 0.0
         pending = running.engine.pending(running.state)
-        if any(each.kind == "run" for each in pending):
+        runs = [each for each in pending if each.kind == "run"]
+        if running.sequence == running.options.get("forked"):
+            # What the instance that it comes from had begun begins here for the first time.
+            self.effects += [(running, each) for each in runs]
+        elif runs:
             self.apply(running, Recover())
         # Subscriptions are rows of the journal: they have outlived the engine.
         self.effects += [(running, each) for each in pending if each.kind == "timer"]
