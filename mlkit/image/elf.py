@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any, cast
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -38,7 +39,7 @@ def parse(data: bytes) -> Elf | None:
     """Parse an ELF file; None if it is none that a loader would take."""
     interpreter, needed, runpath = None, [], []
     try:
-        for segment in ELFFile(io.BytesIO(data)).iter_segments():
+        for segment in cast(Any, ELFFile(io.BytesIO(data))).iter_segments():
             if segment["p_type"] == "PT_INTERP":
                 interpreter = segment.get_interp_name()
             elif segment["p_type"] == "PT_DYNAMIC":

@@ -268,7 +268,7 @@ class _Received(io.RawIOBase):
 def over(tunnel: Tunnel, seconds: float) -> http.client.HTTPConnection:
     """Speak HTTP through a tunnel."""
     connection = http.client.HTTPConnection("localhost", timeout=seconds)
-    connection.sock = tunnel  # type: ignore[assignment]
+    connection.sock = tunnel
     return connection
 
 

@@ -14,7 +14,24 @@ SHELLS = {"sh", "bash", "dash", "ash"}
 FEATURES = set("|&;<>()$`*?[]{}~#!\n=")
 """Characters that, outside quotes, only a shell understands (assignments included)."""
 BUILTINS = set(
-    ". : alias cd eval exit export if for read set source test trap ulimit umask".split()
+    [
+        ".",
+        ":",
+        "alias",
+        "cd",
+        "eval",
+        "exit",
+        "export",
+        "if",
+        "for",
+        "read",
+        "set",
+        "source",
+        "test",
+        "trap",
+        "ulimit",
+        "umask",
+    ]
 )
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -77,7 +94,7 @@ def plain_words(line: str) -> tuple[str, ...] | None:
 
     A leading `exec` is dropped: without a shell there is nothing to replace.
     """
-    if FEATURES & set(_outside_quotes(line)) or '"' in line and set("$`\\") & set(line):
+    if FEATURES & set(_outside_quotes(line)) or ('"' in line and set("$`\\") & set(line)):
         return None
     try:
         words = shlex.split(line)
