@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,26 +14,10 @@ from mlkit.image.inventory import FileSystem
 SHELLS = {"sh", "bash", "dash", "ash"}
 FEATURES = set("|&;<>()$`*?[]{}~#!\n=")
 """Characters that, outside quotes, only a shell understands (assignments included)."""
-BUILTINS = set(
-    [
-        ".",
-        ":",
-        "alias",
-        "cd",
-        "eval",
-        "exit",
-        "export",
-        "if",
-        "for",
-        "read",
-        "set",
-        "source",
-        "test",
-        "trap",
-        "ulimit",
-        "umask",
-    ]
-)
+BUILTINS = {
+    *(".", ":", "alias", "cd", "eval", "exit", "export", "if", "for", "read", "set", "source"),
+    *("test", "trap", "ulimit", "umask"),
+}
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -133,3 +118,18 @@ def find_program(files: FileSystem, config: dict[str, Any], word: str) -> str | 
         if entry and entry.kind == "file":
             return place
     return None
+
+
+def health_command(config: dict[str, Any]) -> list[str]:
+    """Give the health check's command in exec form; empty if there is none."""
+    test = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
+    if test[0] == "CMD-SHELL":
+        return ["/bin/sh", "-c", test[1]]
+    return list(test[1:]) if test[0] == "CMD" else []
+
+
+def health_words(config: dict[str, Any]) -> list[str]:
+    """List the words of the health check that may name programs."""
+    command = health_command(config)
+    line = shell_line(command)
+    return command[:1] + (re.split(r"[\s;|&()'\"]+", line) if line else [])

@@ -176,7 +176,7 @@ class Runner:
                 problem = sidecar.logs().strip() or "the tracer does not start"
             time.sleep(POLL)
         if problem:
-            raise ServiceUnavailable(f"tracing is refused: {problem}", hint="use --trace none")
+            raise ServiceUnavailable(f"tracing is refused: {problem}")
         app.put({".mlkit-go": b""})
         return sidecar
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mlkit.image import elf
-from mlkit.image.entrypoint import Command, environment, find_program
+from mlkit.image.entrypoint import Command, environment, find_program, health_words
 from mlkit.image.inventory import Entry, Inventory
 from mlkit.image.packages import Packages
 from mlkit.image.python_imports import INTERPRETER, Finder
@@ -30,16 +30,8 @@ SYSTEM = {"", "usr", "etc", "bin", "lib", "sbin", "var", "tmp", "root", "home", 
 SYSTEM |= {"usr/bin", "usr/sbin", "usr/lib", "usr/local/bin", "usr/local/lib", "proc", "sys", "dev"}
 """Directories that are no app's own."""
 REFUSE = ("usr/share/doc/", "usr/share/man/", "usr/share/info/", "usr/share/lintian/")
-CACHES = (
-    "var/cache/",
-    "var/lib/apt/",
-    "var/lib/dpkg/",
-    "var/log/",
-    "tmp/",
-    "proc/",
-    "sys/",
-    "dev/",
-)
+CACHES = ("var/cache/", "var/lib/apt/", "var/lib/dpkg/", "var/log/", "tmp/", "proc/", "sys/")
+"""Directories whose contents are no part of an app."""
 
 
 @dataclass
@@ -71,7 +63,7 @@ class Request:
     """
 
     command: Command
-    trace: Trace = Trace()
+    trace: Trace = field(default_factory=Trace)
     profile: Profile = "balanced"
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
@@ -98,6 +90,7 @@ class Planner:
         self._plan = Plan()
         self._todo: list[Entry] = []
         self._finder: Finder | None = None
+        self._whole_ones: set[str] = set()
         self._exclude = [glob.lstrip("/") for glob in request.exclude]
 
     def run(self) -> Plan:
@@ -178,6 +171,10 @@ class Planner:
         self.keep(folder, "working directory")
         for volume in self._config.get("Volumes") or ():
             self.keep(volume, "volume")
+        for word in health_words(self._config):
+            program = find_program(self._files, self._config, word)
+            if program and word not in {".", "/"}:
+                self.keep(program, "health check")
 
     def _kind(self, path: str) -> str:
         entry = self._files.resolve(path)
@@ -294,7 +291,8 @@ class Planner:
                 continue
             top = path[len(place) + 1 :].split("/")[0]
             root = f"{place}/{top}"
-            if self._kind(root) == "directory" and f"{root}/" not in self._plan.reasons:
+            if self._kind(root) == "directory" and root not in self._whole_ones:
+                self._whole_ones.add(root)
                 self._whole(root, place, top)
 
     def _whole(self, root: str, place: str, top: str) -> None:
@@ -304,7 +302,7 @@ class Planner:
         stem = top.lower().replace("_", "-")
         for name in sorted(self._files.children.get(place, ())):
             plain = name.lower().replace("_", "-")
-            if plain.startswith(f"{stem}-") or plain.startswith(f"{stem}."):
+            if plain.startswith((f"{stem}-", f"{stem}.")):
                 self.keep(f"{place}/{name}", f"package data of {top}")
                 self._below(f"{place}/{name}", f"package data of {top}")
 

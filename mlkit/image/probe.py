@@ -123,7 +123,7 @@ def _http(probe: Probe, app: Container, relay: Container) -> Answer:
         headers = {name.lower(): value for name, value in response.getheaders()}
         body = response.read()
     except (OSError, http.client.HTTPException) as error:
-        return Answer(probe.text, False, problem=f"no answer: {error or type(error).__name__}")
+        return Answer(probe.text, False, problem=f"no answer: {error!r}")
     finally:
         tunnel.close()
     held = probe.expected in {None, response.status}
