@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import posixpath
@@ -9,13 +10,11 @@ import re
 import subprocess
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from mlkit.errors import BadData, ServiceUnavailable
 from mlkit.image.build import Item, directory, file, symlink
-from mlkit.image.inventory import Entry
 from mlkit.progress import Progress, silent
 
 KINDS = ("static", "base", "cc", "python3")
@@ -59,7 +58,7 @@ def packages_of(kind: str) -> list[str]:
         ServiceUnavailable: There is no apt, or it has no package lists.
     """
     kinds = KINDS[: KINDS.index(kind) + 1]
-    known = {line for each in _seed_names() for line in _apt("apt-cache", "pkgnames", each)}
+    known = set(_apt("apt-cache", "pkgnames"))
     wanted = []
     for each in kinds:
         for names in SEEDS[each]:
@@ -71,19 +70,31 @@ def packages_of(kind: str) -> list[str]:
     return wanted if kind == "static" else _with_dependencies(wanted)
 
 
-def _seed_names() -> Iterator[str]:
-    for groups in SEEDS.values():
-        for names in groups:
-            yield from names
-
-
 def _with_dependencies(names: list[str]) -> list[str]:
+    """Add what packages depend on at run time, the first of several alternatives."""
+    graph = _dependencies(names)
+    wanted: set[str] = set()
+    todo = list(names)
+    while todo:
+        name = todo.pop()
+        if name not in wanted and not LEFT_OUT.fullmatch(name):
+            wanted.add(name)
+            todo += graph.get(name, ())
+    return sorted(wanted)
+
+
+def _dependencies(names: list[str]) -> dict[str, list[str]]:
     refuse = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
     options = [f"--no-{each}" for each in refuse]
-    lines = _apt("apt-cache", "depends", "--recurse", "--installed=false", *options, *names)
-    found = {line for line in lines if line[:1].isalnum() and ":" not in line}
-    kept = {name for name in found if not LEFT_OUT.fullmatch(name)}
-    return sorted(kept | set(names))
+    graph: dict[str, list[str]] = {}
+    name = ""
+    for line in _apt("apt-cache", "depends", "--recurse", *options, *names):
+        word = line.split()[-1] if line.split() else ""
+        if line[:1] not in {" ", "|"}:
+            name = word
+        elif "epends:" in line and not line.startswith(" |") and not word.startswith("<"):
+            graph.setdefault(name, []).append(word)
+    return graph
 
 
 def assemble(kind: str, progress: Progress = silent) -> list[Item]:
@@ -107,45 +118,52 @@ def assemble(kind: str, progress: Progress = silent) -> list[Item]:
 
 
 def fetch(names: Iterable[str]) -> dict[str, Path]:
-    """Download packages into the cache, and give their archives."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlkit" / "debs"
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = sorted(set(names))
-    # apt verifies what is there already, and fetches what is not.
-    lines = _apt("apt-get", "download", "--print-uris", *wanted, folder=folder)
-    files = {}
-    for line in lines:
-        if match := re.match(r"'\S+' (\S+)", line):
-            files[match.group(1).partition("_")[0]] = folder / match.group(1)
-    if any(not path.exists() for path in files.values()) or set(files) != set(wanted):
-        _apt("apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", *wanted, folder=folder)
-    _verify(files)
-    missing = [name for name in wanted if name not in files or not files[name].exists()]
+    """Download packages into the cache, check them against apt's index, give their archives."""
+    index = _index(sorted(set(names)))
+    missing = [name for name, (archive, _) in index.items() if not archive.exists()]
     if missing:
-        raise ServiceUnavailable(f"apt did not fetch {missing[0]}", hint="run `apt-get update`")
-    return files
+        _apt("apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", *missing)
+    for archive, digest in index.values():
+        if not archive.exists():
+            raise ServiceUnavailable(f"apt did not fetch {archive.name}", hint="`apt-get update`")
+        if hashlib.sha256(archive.read_bytes()).hexdigest() != digest:
+            raise BadData(f"{archive}: not what the archive's index names", hint="delete it")
+    return {name: archive for name, (archive, _) in index.items()}
 
 
-def _verify(files: dict[str, Path]) -> None:
-    """Compare cached archives with the index that apt has checked."""
-    import hashlib
+def _index(names: list[str]) -> dict[str, tuple[Path, str]]:
+    """Give each package's place in the cache and its SHA-256, of the newest version."""
+    found: dict[str, tuple[Path, str]] = {}
+    for stanza in "\n".join(_apt("apt-cache", "show", "--no-all-versions", *names)).split("\n\n"):
+        pairs = (line.partition(": ") for line in stanza.splitlines())
+        fields = {key: value for key, _, value in pairs}
+        if "SHA256" in fields:
+            version = fields["Version"].replace(":", "%3a")
+            name = f"{fields['Package']}_{version}_{fields['Architecture']}.deb"
+            found[fields["Package"]] = _cache() / name, fields["SHA256"]
+    return found
 
-    for name, path in files.items():
-        lines = _apt("apt-cache", "show", name)
-        good = {line.split()[1] for line in lines if line.startswith("SHA256:")}
-        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() not in good:
-            raise BadData(f"{path}: not what the archive's index names", hint="delete it")
+
+def _cache() -> Path:
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "mlkit" / "packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
-def _apt(*command: str, folder: Path | None = None) -> list[str]:
+def _apt(program: str, *words: str) -> list[str]:
+    """Run apt in our cache; it keeps its parsed lists there, which slim systems do not."""
+    folder = _cache()
+    options = [f"-oDir::Cache::{each}={folder}/{each}.bin" for each in ("pkgcache", "srcpkgcache")]
+    command = [program, *options, *words]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except OSError as error:
         hint = "bases are assembled on Debian or Ubuntu"
-        raise ServiceUnavailable(f"{command[0]}: {error.strerror}", hint=hint) from error
+        raise ServiceUnavailable(f"{program}: {error.strerror}", hint=hint) from error
     if done.returncode:
         text = (done.stderr.strip().splitlines() or ["failed"])[-1]
-        raise ServiceUnavailable(f"{command[0]}: {text}", hint="run `apt-get update`")
+        raise ServiceUnavailable(f"{program}: {text}", hint="run `apt-get update`")
     return done.stdout.splitlines()
 
 
@@ -185,14 +203,13 @@ def _package_items(name: str, archive: Path) -> Iterator[Item]:
 
 
 def _item(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> Item:
-    owner = {"mode": member.mode & 0o7777, "uid": member.uid, "gid": member.gid}
+    mode, uid, gid = member.mode & 0o7777, member.uid, member.gid
     if member.isdir():
-        return Item(Entry(path, "directory", **owner))
+        return directory(path, mode, uid, gid)
     if member.issym():
         return symlink(path, member.linkname)
     content = tar.extractfile(member)  # follows hard links
-    data = content.read() if content else b""
-    return Item(replace(file(path, data).entry, **owner), data)
+    return file(path, content.read() if content else b"", mode, uid, gid)
 
 
 def _bytes(tar: tarfile.TarFile, name: str) -> bytes:

@@ -154,7 +154,7 @@ def _first_difference(a: str, b: str) -> tuple[str, str]:
         (n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
     )
     begin = max(0, at - 20)
-    return repr(a[begin : at + 60]), repr(b[begin : at + 60])
+    return repr(a[begin : begin + 80]), repr(b[begin : begin + 80])
 
 
 def mask(text: str) -> str:
