@@ -95,6 +95,12 @@ class Engine:
         with contextlib.suppress(APIError):
             self._client.api.remove_image(name, force=True)
 
+    def remove_untagged(self, image: str) -> None:
+        """Remove an image unless it has a name: then somebody else wants it."""
+        with contextlib.suppress(InputMissing):
+            if not self.inspect(image)["RepoTags"]:
+                self.remove_image(image)
+
     def build(self, folder: Path) -> str:
         """Build a Dockerfile folder, and give the image's id."""
         try:
