@@ -48,9 +48,12 @@ def diff(
     from mlkit.image.opening import opened
 
     output = of(context)
-    with output.progress("layers") as progress:
-        with opened(a, progress) as first, opened(b, progress) as second:
-            found = compute(first, second)
+    with (
+        output.progress("layers") as progress,
+        opened(a, progress) as first,
+        opened(b, progress) as second,
+    ):
+        found = compute(first, second)
     if json:
         Output.document("image.diff", 1, _document(found))
     else:

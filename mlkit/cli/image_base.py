@@ -95,7 +95,9 @@ def _build(kind: str, name: str, output: Path | None, progress: Any) -> dict[str
         layer = write_layer(items, Path(folder) / "layer.tar")
         archive = Path(folder) / "image.tar"
         config = document([layer], base.config_of(kind), here())
-        image = write_archive(config, [layer], name if ":" in name else f"{name}:latest", archive)
+        full = name if ":" in name.split("/")[-1] else f"{name}:latest"
+        with archive.open("wb") as target:
+            image = write_archive(config, [layer], full, target)
         if output:
             with replacing(output) as file, archive.open("rb") as source:
                 shutil.copyfileobj(source, file)

@@ -196,13 +196,15 @@ def _ready(
     from mlkit.image.probe import parse
     from mlkit.image.slim import default_probes, exposed_ports
 
-    with contextlib.closing(Engine()) as engine, in_engine(engine, image) as name:
-        with opened(image if Path(image).is_file() else name) as inventory:
-            config = inventory.image.config
-            asked = [parse(each, exposed_ports(config)) for each in probes or ()]
-            settings = replace(settings, probes=asked or default_probes(config))
-            with Tools(engine) as tools:
-                yield Runner(engine, tools, settings, init_program()), inventory, name
+    with contextlib.ExitStack() as stack:
+        engine = stack.enter_context(contextlib.closing(Engine()))
+        name = stack.enter_context(in_engine(engine, image))
+        inventory = stack.enter_context(opened(image if Path(image).is_file() else name))
+        config = inventory.image.config
+        asked = [parse(each, exposed_ports(config)) for each in probes or ()]
+        settings = replace(settings, probes=asked or default_probes(config))
+        tools = stack.enter_context(Tools(engine))
+        yield Runner(engine, tools, settings, init_program()), inventory, name
 
 
 def _settings(

@@ -140,7 +140,9 @@ def document(layers: list[Written], config: dict[str, Any], architecture: str) -
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def write_archive(document: bytes, layers: list[Written], name: str | None, file: IO[bytes]) -> str:
+def write_archive(
+    document: bytes, layers: list[Written], name: str | None, target: IO[bytes]
+) -> str:
     """Write what `docker load` reads, and give the image id."""
     digest = hashlib.sha256(document).hexdigest()
     files = {each.digest: each.path for each in layers}
@@ -151,7 +153,7 @@ def write_archive(document: bytes, layers: list[Written], name: str | None, file
             "Layers": [f"{each.digest}/layer.tar" for each in layers],
         }
     ]
-    with path.open("wb") as raw, tarfile.open(fileobj=raw, mode="w") as tar:
+    with tarfile.open(fileobj=target, mode="w") as tar:
         _add_bytes(tar, f"{digest}.json", document)
         for each, source in files.items():
             info = tarfile.TarInfo(f"{each}/layer.tar")

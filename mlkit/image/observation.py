@@ -92,7 +92,8 @@ class Tools:
             config = {"Entrypoint": ["/relay"], "Labels": {LABEL: "1"}}
             document = build.document([layer], config, build.here())
             archive = Path(folder) / "image.tar"
-            build.write_archive(document, [layer], None, archive)
+            with archive.open("wb") as file:
+                build.write_archive(document, [layer], None, file)
             self.image = engine.load(archive)
 
     def __enter__(self) -> Tools:

@@ -235,7 +235,8 @@ class Slimmer:
         architecture = str(self._inventory.image.document.get("architecture", build.here()))
         document = build.document(layers, self._config(init), architecture)
         archive = self._folder / "image.tar"
-        build.write_archive(document, layers, None, archive)
+        with archive.open("wb") as file:
+            build.write_archive(document, layers, None, file)
         image = self._runner.engine.load(archive)
         self._trials.append(image)
         archive.unlink()
@@ -293,7 +294,7 @@ def export(built: Built, name: str, where: str) -> None:
     elif where.endswith(".tar"):
         full = name if ":" in name.split("/")[-1] else f"{name}:latest"
         with replacing(Path(where)) as file:
-            build.write_archive(built.document, built.layers, full, Path(file.name))
+            build.write_archive(built.document, built.layers, full, file)
     else:
         raise UsageError(f"--output {where}: not understood", hint="docker, FILE.tar or oci:DIR")
 
