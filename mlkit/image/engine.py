@@ -244,7 +244,10 @@ class Tunnel:
         return io.BufferedReader(_Received(self))
 
     def close(self) -> None:
-        """Hang up."""
+        """Do nothing: `http.client` closes a socket that its answer is still read from."""
+
+    def hang_up(self) -> None:
+        """Close it."""
         self._raw.close()
         if self._socket is not self._raw:
             self._socket.close()

@@ -125,7 +125,7 @@ def _http(probe: Probe, app: Container, relay: Container) -> Answer:
     except (OSError, http.client.HTTPException) as error:
         return Answer(probe.text, False, problem=f"no answer: {error!r}")
     finally:
-        tunnel.close()
+        tunnel.hang_up()
     held = probe.expected in {None, response.status}
     problem = "" if held else f"status {response.status}"
     return Answer(probe.text, held, response.status, headers, body, problem)
@@ -139,7 +139,7 @@ def _tcp(probe: Probe, app: Container, relay: Container) -> Answer:
     except OSError:
         held = False
     finally:
-        tunnel.close()
+        tunnel.hang_up()
     return Answer(probe.text, held, problem="" if held else f"nothing listens on {probe.port}")
 
 
