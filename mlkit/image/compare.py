@@ -17,6 +17,7 @@ SLOWER = 2.0
 """A time is broken beyond so many times the original's ..."""
 SLACK = 1.0
 """... and so many seconds more."""
+TIMES = {"ready time", "stop time"}
 OWN_HEADERS = {"date", "age", "etag", "last-modified", "expires", "set-cookie", "server-timing"}
 
 

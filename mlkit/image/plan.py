@@ -130,7 +130,7 @@ class Planner:
 
     def _below(self, path: str, reason: str) -> None:
         real, _ = self._files.walk(path)
-        for each in self._files.below(real or ""):
+        for each in self._files.below(real) if real else ():
             self.keep(each, reason)
 
     def _roots(self) -> None:

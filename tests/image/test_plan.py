@@ -102,5 +102,5 @@ def test_imports_are_found_at_any_depth_and_relative():
 def test_foreign_packages_are_refused(tmp_path, path):
     with open_image(saved(tmp_path / "i.tar", layer(Member(path, "x")))) as image:
         inventory = take(image)
-        with pytest.raises(BadData, match="apk|rpm"):
+        with pytest.raises(BadData, match="its packages are"):
             refuse_foreign(inventory)
