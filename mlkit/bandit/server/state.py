@@ -24,7 +24,7 @@ from mlkit.bandit.server.journal import Journal
 from mlkit.errors import BadData, ConfigurationError, ServiceUnavailable
 from mlkit.files import replacing
 
-LOCK_WAIT = 5.0
+LOCK_WAIT = 15.0
 """Seconds to wait for the processes of a server that was killed."""
 
 

@@ -54,7 +54,9 @@ def test_an_answer_leaves_after_the_sync_of_the_log(start, need_program, tmp_pat
     for mark in marks:
         seen = [c for c in found if mark in c.text]
         asked = next(c for c in seen if re.match("read|recv", c.text))
-        answered = next(c for c in seen if re.match("write|send", c.text) and "HTTP/1.1 200" in c.text)
+        answered = next(
+            c for c in seen if re.match("write|send", c.text) and "HTTP/1.1 200" in c.text
+        )
         between = [c for c in found if asked.end <= c.start and c.end <= answered.start]
         logged = [c for c in between if "pwrite64" in c.text and "journal.sqlite-wal" in c.text]
         synced = [c for c in syncs_of(between) if c.text.endswith("= 0")]

@@ -32,7 +32,9 @@ SCALARS = (
     | st.sampled_from([2**64, -1, 1e300, 5e-324, "c1", "\ud800", "\0"])
 )
 DOCUMENTS = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(FIELDS, inner), max_leaves=9
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(FIELDS, inner),
+    max_leaves=9,
 )
 
 

@@ -93,7 +93,9 @@ def test_killed_processes_start_again(start, eventually):
     os.kill(writer, signal.SIGKILL)
     assert server.post("/feedback", EVENT)["duplicate"] is False
     assert server.writers() != [writer]
-    assert f"worker 0 (pid {victim})" in server.stderr or f"worker 1 (pid {victim})" in server.stderr
+    assert (
+        f"worker 0 (pid {victim})" in server.stderr or f"worker 1 (pid {victim})" in server.stderr
+    )
     restarts = "mlkit_process_restarts_total 2.0"
     eventually(lambda: restarts in server.raw("GET", "/metrics")[1].decode())
 
