@@ -234,6 +234,36 @@ def test_only_the_pools_that_are_marked_run_and_all_where_none_is(play_xml):
     assert one.completed() == ["qs", "qe"]
 
 
+def test_a_correlation_property_finds_the_receiver(play_xml):
+    """Two receivers wait for one message; the key in it says which of them is meant."""
+    message = '<messageEventDefinition messageRef="Go"/>'
+    mapped = (
+        '<extensionElements><camunda:inputOutput><camunda:inputParameter name="order">${n}'
+        f"</camunda:inputParameter></camunda:inputOutput></extensionElements>{message}"
+    )
+    left = chain("startEvent s", "userTask u", f"endEvent e {mapped}")
+    right = (
+        '<correlationSubscription id="cs" correlationKeyRef="ck"><correlationPropertyBinding'
+        ' id="cb" correlationPropertyRef="cp"><dataPath>mine</dataPath>'
+        "</correlationPropertyBinding></correlationSubscription>"
+        + chain("startEvent qs", f"intermediateCatchEvent hear {message}", "endEvent qe")
+    )
+    xml = pools(left, right, "e>hear").replace(
+        "<collaboration",
+        '<message id="Go" name="go"/><correlationProperty id="cp">'
+        '<correlationPropertyRetrievalExpression id="cr" messageRef="Go"><messagePath>order'
+        "</messagePath></correlationPropertyRetrievalExpression></correlationProperty>"
+        "<collaboration",
+        1,
+    )
+    matching = play_xml(xml).start(n=7, mine=7)
+    matching.complete("u")
+    assert matching.state.status == "completed"
+    other = play_xml(xml).start(n=7, mine=8)
+    other.complete("u")
+    assert other.state.phase == "waiting"
+
+
 def test_terminate_ends_its_own_pool_only(play_xml):
     left = chain("startEvent s", "endEvent e <terminateEventDefinition/>")
     right = chain("startEvent qs", "userTask u", "endEvent qe")

@@ -100,10 +100,14 @@ def prepare(move: Move, scope: int, node: FlowNode) -> list[Outgoing]:
 def _prepare(move: Move, scope: int, node: FlowNode, event: EventDefinition) -> Outgoing:
     if event.kind in ("error", "escalation"):
         return Outgoing(event, event.code or "", "", {})
-    key = move.state.key if event.expression is None else move.text(event.expression, scope)
     variables = {}
     if event.kind == "message":
         variables = {name: move.evaluate(each, scope) for name, each in node.inputs}
+    key = move.state.key
+    if event.expression is not None:
+        # The key is looked for in the message first.
+        with move.names(move.state.scopes[scope], **variables) as inner:
+            key = move.text(event.expression, inner)
     return Outgoing(event, move.text(event.name, scope), key, variables)
 
 
