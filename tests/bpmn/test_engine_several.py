@@ -226,6 +226,14 @@ def test_a_message_to_the_world_outside_is_sent_out(play_xml):
     assert [(each.kind, each.name) for each in done.sent] == [("send", "m0")]
 
 
+def test_a_message_to_a_pool_that_does_not_run_here_is_sent_out(play_xml):
+    left = chain("startEvent s", f"endEvent e {PING}")
+    right = chain(f"startEvent qs {PING}", "endEvent qe")
+    done = play_xml(pools(left, right, "e>qs", ("true", "false"))).start()
+    assert [each.kind for each in done.sent] == ["send"]
+    assert done.state.status == "completed"
+
+
 def test_only_the_pools_that_are_marked_run_and_all_where_none_is(play_xml):
     left, right = chain("startEvent s", "endEvent e"), chain("startEvent qs", "endEvent qe")
     both = play_xml(pools(left, right, "", ("false", "false"))).start()

@@ -129,8 +129,8 @@ def release(move: Move, scope: Scope, node: FlowNode, thrown: list[Outgoing]) ->
 
 
 def _send(move: Move, node: FlowNode, message: Outgoing) -> None:
-    if node.recipients:
-        recipients = list(node.recipients)
+    recipients = [each for each in node.recipients if move.graph.runs(each)]
+    if recipients:
         move.state.posts.append(Post(recipients, message.name, message.key, message.variables))
     else:
         content = message.variables
