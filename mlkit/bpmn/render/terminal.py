@@ -213,11 +213,18 @@ def _edge(
     if not xml.local(edge.element).endswith("ssociation"):
         sheet.put(*at, tip)
     if name := name_of(edge.element):
-        (x, y), (u, v) = max(
-            zip(points, points[1:], strict=False), key=lambda each: abs(each[0][0] - each[1][0])
-        )
-        middle = (x + u - len(name)) // 2
-        sheet.put(max(middle, min(x, u) + 1), min(y, v), name)
+        _name(sheet, name, points)
+
+
+def _name(sheet: Sheet, name: str, points: list[Cell]) -> None:
+    """Write an edge's label into its longest level part, or beside its longest upright one."""
+    parts = list(zip(points, points[1:], strict=False))
+    (x, y), (u, _) = max(parts, key=lambda each: abs(each[0][0] - each[1][0]))
+    if abs(u - x) > len(name) + 2:
+        sheet.put(max((x + u - len(name)) // 2, min(x, u) + 1), y, name)
+    else:
+        (_, y), (u, v) = max(parts, key=lambda each: abs(each[0][1] - each[1][1]))
+        sheet.put(u + 2, (y + v) // 2, name)
 
 
 def _node(sheet: Sheet, shape: Shape, place: Place, known: Mapping[str, Progress]) -> None:
