@@ -108,14 +108,14 @@ class Session:
         process = engine.processes[0]
         folder = path.parent.resolve()
         packed = packed_variables(variables)
-        options = {"folder": str(folder), "tasks": _bound(engine, folder, bindings or {})}
+        options = {"folder": str(folder), "tasks": bound(engine, folder, bindings or {})}
         at = self.settings.clock.now() if self.settings.clock else time.time()
-        self.journal.store_definition(
-            definitions.sha256, definitions.file, path.read_bytes(), definitions.resources
-        )
         start = Start(packed, _start_node(engine, message), key)
-        row = self.journal.create(process.id, definitions.sha256, options, key, at)
         with self.journal.transaction():
+            name = self.journal.store_definition(
+                definitions.file, path.read_bytes(), definitions.resources
+            )
+            row = self.journal.create(process.id, name, options, key, at)
             self.journal.mailbox.deliver(row.number, start)
         return row
 
@@ -219,7 +219,12 @@ def _start_node(engine: Engine, message: str | None) -> str:
     raise InputMissing(f"{engine.processes[0].id}: no start event for message {message!r}")
 
 
-def _bound(engine: Engine, folder: Path, bindings: Mapping[str, str]) -> dict[str, str]:
+def bound(engine: Engine, folder: Path, bindings: Mapping[str, str]) -> dict[str, str]:
+    """Find the `module:function` of each name that the tasks of a diagram call.
+
+    Raises:
+        UsageError: A binding is for no task.
+    """
     works = (each.node.work for each in engine.graph.behaviors.values())
     names = {each.name for each in works if isinstance(each, Callable)}
     unused = set(bindings) - names

@@ -144,6 +144,45 @@ def resume(
         bpmn_instances.show_rows([session.journal.find(each.id) for each in rows], json)
 
 
+RERUN_EPILOG = """\
+Examples:
+
+  mlkit bpmn rerun 3f2a9c1b --from train_model
+
+  mlkit bpmn rerun 3f2a9c1b --from train_model --file pipeline.bpmn
+"""
+
+
+@app.command(epilog=RERUN_EPILOG)
+def rerun(
+    context: typer.Context,
+    instance: bpmn_instances.Instance,
+    from_: Annotated[str, typer.Option("--from", metavar="TASK", help="The id of an activity.")],
+    file: Annotated[
+        Path | None, typer.Option("--file", help="A changed diagram, the same up to there.")
+    ] = None,
+    state: State = STATE,
+    no_input: NoInput = False,
+    workers: Workers = None,
+    python: Python = None,
+    timeout: Timeout = 0,
+    memory: Memory = 0,
+    cpu: Cpu = 0,
+    env: Env = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Run a new instance from a task on, with the results of all before it; exits as `run` does."""
+    output = of(context)
+    settings = _settings(workers, python, (timeout, cpu, memory, tuple(env)), output, json)
+    from mlkit.bpmn.rerun import rerun as fork
+    from mlkit.bpmn.session import Session
+
+    with Session(state, settings) as session, _stopping():
+        row = fork(session, session.journal.find(instance), from_, file)
+        _go_on(session, row, no_input or json)
+        conclude(session, row, json, output)
+
+
 LINT_EPILOG = """\
 Examples:
 

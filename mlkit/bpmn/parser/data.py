@@ -11,6 +11,10 @@ from mlkit.bpmn.parser.xml import Element
 
 # Modelers write a property of this name where somebody draws a data input.
 PLACEHOLDER = "__targetRef_placeholder"
+_MAPPED = {
+    f"{{{xml.BPMN}}}{name}"
+    for name in ("extensionElements", "dataInputAssociation", "dataOutputAssociation")
+}
 _HOLDERS = {
     "dataObject", "dataObjectReference", "property", "dataInput", "dataOutput", "inputDataItem",
     "outputDataItem",
@@ -21,6 +25,8 @@ def mappings(
     reader: Reader, element: Element, direction: str
 ) -> tuple[tuple[str, Expression], ...]:
     """Read the input or output mappings of a node."""
+    if not any(each.tag in _MAPPED for each in element):
+        return ()
     result: list[tuple[str, Expression | None]] = []
     mapping = xml.extension(element, "ioMapping")
     for each in [] if mapping is None else mapping:

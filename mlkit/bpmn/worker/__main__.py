@@ -1,7 +1,7 @@
 """Run scripts and callables, one after the other, until the engine goes away.
 
-Started as `python DIRECTORY JOBS_FD SLOTS_FD SLOT PARENT`. Jobs and results are records of a
-socket that all workers share, so that whichever is free takes the next one.
+Started as `python DIRECTORY JOBS_FD SLOTS_FD SLOT PARENT CPU ARTIFACTS SPILL`. Jobs and results
+are records of a socket that all workers share, so that whichever is free takes the next one.
 """
 
 from __future__ import annotations
@@ -127,10 +127,15 @@ class Artifacts:
 class Worker:
     """One worker process."""
 
-    def __init__(self, jobs: socket.socket, slots: mmap.mmap, slot: int) -> None:
+    def __init__(
+        self, jobs: socket.socket, slots: mmap.mmap, slot: int, cpu: int, artifacts: str, spill: str
+    ) -> None:
         self.jobs = jobs
         self.slots = slots
         self.place = FIRST_SLOT + slot * SLOT.size
+        self.cpu = cpu
+        self.artifacts = Artifacts(artifacts)
+        self.spill = spill
         self.compiled: dict[str, types.CodeType] = {}
         self.peak = 0
         self.grown = True
@@ -139,20 +144,20 @@ class Worker:
         while record := self.jobs.recv(1 << 20):
             if record[:1] == b"@":
                 record = _read_spilled(record)
-            jobs = json.loads(record)
+            jobs = json.loads(record.decode())
             for job in jobs if isinstance(jobs, list) else [jobs]:
                 if not self._cancelled(job["id"]):
                     SLOT.pack_into(self.slots, self.place, job["id"], time.monotonic())
-                    self._reply(self._run(job), job["spill"])
+                    self._reply(self._run(job))
 
     def _cancelled(self, job: int) -> bool:
         (count,) = HEADER.unpack_from(self.slots, 0)
         return bool(count) and job in CANCELLED.unpack_from(self.slots, HEADER.size)
 
-    def _reply(self, reply: dict[str, Any], spill: str) -> None:
+    def _reply(self, reply: dict[str, Any]) -> None:
         record = json.dumps(reply).encode()
         if len(record) > MAX_RECORD:
-            handle, path = tempfile.mkstemp(dir=spill)
+            handle, path = tempfile.mkstemp(dir=self.spill)
             with os.fdopen(handle, "wb") as file:
                 file.write(record)
             record = b"@" + path.encode()
@@ -171,7 +176,10 @@ class Worker:
             reply |= _failure(error, job["element"])
         reply["duration"] = time.perf_counter() - start
         reply["peak"] = self._peak(reply["duration"])
-        reply["stdout"], reply["stderr"] = _collect(sys.stdout, 1), _collect(sys.stderr, 2)
+        for name, stream, descriptor in (("stdout", sys.stdout, 1), ("stderr", sys.stderr, 2)):
+            printed = _collect(stream, descriptor)
+            if printed:
+                reply[name] = printed
         return reply
 
     def _prepare(self, job: dict[str, Any]) -> None:
@@ -182,11 +190,11 @@ class Worker:
         if self.grown:
             _reset_peak()
             self.peak, self.grown = _read_peak(), False
-        if job["cpu"]:
+        if self.cpu:
             usage = resource.getrusage(resource.RUSAGE_SELF)
             used = int(usage.ru_utime + usage.ru_stime) + 1
             hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-            resource.setrlimit(resource.RLIMIT_CPU, (used + job["cpu"], hard))
+            resource.setrlimit(resource.RLIMIT_CPU, (used + self.cpu, hard))
 
     def _peak(self, duration: float) -> int:
         """Give the peak memory of the task; a short one has no time to need much."""
@@ -197,7 +205,7 @@ class Worker:
         return peak
 
     def _execute(self, job: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        artifacts = Artifacts(job["artifacts"])
+        artifacts = self.artifacts
         packed = job["variables"]
         namespace = {
             name: value if type(value) in _PLAIN else values.unpack(value, artifacts.load)
@@ -354,7 +362,8 @@ def _read_spilled(record: bytes) -> bytes:
 
 
 def main() -> None:
-    jobs, slots, slot, parent = (int(each) for each in sys.argv[1:5])
+    jobs, slots, slot, parent, cpu = (int(each) for each in sys.argv[1:6])
+    folders = sys.argv[6:8]
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
@@ -362,7 +371,7 @@ def main() -> None:
     del sys.path[0]
     sys.argv = [""]
     shared = mmap.mmap(slots, 0)
-    Worker(socket.socket(fileno=jobs), shared, slot).serve()
+    Worker(socket.socket(fileno=jobs), shared, slot, cpu, *folders).serve()
 
 
 main()
