@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli import bpmn_instances, bpmn_people
+from mlkit.cli import bpmn_instances, bpmn_people, bpmn_render
 from mlkit.cli.bpmn_options import STATE, State, conclude, pairs, variables_file
 from mlkit.cli.groups import CommandGroup
 from mlkit.cli.options import Json
@@ -283,5 +283,5 @@ class _stopping:  # noqa: N801 - a block, as in contextlib
             raise Interrupted(signal.SIGINT, "stopped; `mlkit bpmn resume` goes on")
 
 
-for command, epilog in (*bpmn_instances.COMMANDS, *bpmn_people.COMMANDS):
+for command, epilog in (*bpmn_instances.COMMANDS, *bpmn_people.COMMANDS, *bpmn_render.COMMANDS):
     app.command(epilog=epilog)(command)

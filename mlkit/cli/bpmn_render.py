@@ -73,12 +73,13 @@ def _found(
 
 def _write(picture: Picture, progress: Mapping[str, Progress] | None, output: Path) -> None:
     from mlkit.bpmn import render as rendering
-    from mlkit.durable import write_atomically
+    from mlkit.files import replacing
 
     content = rendering.svg(picture, progress)
     if output.suffix == ".png":
         content = rendering.png(content)
-    write_atomically(output, content)
+    with replacing(output) as written:
+        written.write(content)
 
 
 def _document(

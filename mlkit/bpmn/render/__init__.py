@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.render.files import picture, pictures, png
+from mlkit.bpmn.render.files import parsed, picture, pictures, png
 from mlkit.bpmn.render.page import svg
 from mlkit.bpmn.render.progress import Progress, progress
 
-__all__ = ["Progress", "picture", "pictures", "png", "progress", "svg"]
+__all__ = ["Progress", "parsed", "picture", "pictures", "png", "progress", "svg"]

@@ -8,6 +8,7 @@ from mlkit.bpmn.parser import xml
 from mlkit.bpmn.parser.xml import Element
 from mlkit.bpmn.render import lettering
 from mlkit.bpmn.render.picture import Box, Edge, Picture, Point, Shape, name_of
+import itertools
 
 _SIZES = {
     "dataObjectReference": (36.0, 50.0),
@@ -154,7 +155,7 @@ def edge_label(flow: Element, points: tuple[Point, ...]) -> Box | None:
         return None
     lines = lettering.wrap(name, 82, lettering.SMALL)
     height = len(lines) * lettering.SMALL * lettering.LEADING
-    parts = list(zip(points, points[1:], strict=False))
+    parts = list(itertools.pairwise(points))
     own = parts[1:] or parts
     level = [part for part in own if abs(part[0].x - part[1].x) >= 40]
     start, end = level[0] if level else max(own, key=lambda each: abs(each[0].y - each[1].y))

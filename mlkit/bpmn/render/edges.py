@@ -9,6 +9,7 @@ from mlkit.bpmn.parser.xml import Element
 from mlkit.bpmn.render import lettering
 from mlkit.bpmn.render.drawing import Drawing, number, polygon, polyline
 from mlkit.bpmn.render.picture import Box, Edge, Point, name_of
+import itertools
 
 BEND = 6.0
 ASSOCIATIONS = ("association", "dataInputAssociation", "dataOutputAssociation")
@@ -128,8 +129,8 @@ def label_box(edge: Edge) -> Box:
 
 
 def _middle(points: tuple[Point, ...]) -> Point:
-    left = sum(math.dist(a, b) for a, b in zip(points, points[1:], strict=False)) / 2
-    for start, end in zip(points, points[1:], strict=False):
+    left = sum(math.dist(a, b) for a, b in itertools.pairwise(points)) / 2
+    for start, end in itertools.pairwise(points):
         length = math.dist(start, end)
         if length >= left:
             return _towards(start, end, left)

@@ -24,6 +24,11 @@ def picture(path: Path) -> Picture:
     return pictures(xml.read(path)[0], str(path))[0]
 
 
+def parsed(content: bytes, file: str) -> Picture:
+    """Give the picture of a document that is already in memory; raises as `picture` does."""
+    return pictures(xml.parse(content, file), file)[0]
+
+
 def pictures(root: Element, file: str) -> list[Picture]:
     """Give the pictures of all diagrams of a document, or an automatic layout.
 

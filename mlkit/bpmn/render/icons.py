@@ -18,7 +18,9 @@ def user(drawing: Drawing) -> None:
     """Draw a head above shoulders."""
     drawing.path("M2 17 V13.5 C2 10.5 5 9.5 9 9.5 C13 9.5 16 10.5 16 13.5 V17 Z", 1.1)
     drawing.circle(Point(9, 5.2), 3.9, 1.1)
-    drawing.solid("M5.1 5 C5.1 -0.4 12.9 -0.4 12.9 5 C11 5 10 4.4 9.2 3.4 C8.2 4.6 6.6 5 5.1 5 Z", 0.6)
+    drawing.solid(
+        "M5.1 5 C5.1 -0.4 12.9 -0.4 12.9 5 C11 5 10 4.4 9.2 3.4 C8.2 4.6 6.6 5 5.1 5 Z", 0.6
+    )
     drawing.line("M5.2 17 V13.6 M12.8 17 V13.6", 1)
 
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
+import itertools
 
 ROW_GAP = 40.0
 WIRE = 12.0
@@ -142,7 +143,7 @@ def _chain(arrow: Arrow, nodes: dict[str, Cell], ranks: list[list[Cell]], back: 
     for cell in cells:
         ranks[cell.rank].append(cell)
     path = [source, *cells, target]
-    for place, (one, other) in enumerate(zip(path, path[1:], strict=False)):
+    for place, (one, other) in enumerate(itertools.pairwise(path)):
         drop = arrow.drop if place == 0 else 0.0
         one.links.append((other, -drop))
         other.links.append((one, drop))

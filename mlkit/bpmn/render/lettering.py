@@ -12,7 +12,7 @@ SMALL = 11.0
 LEADING = 1.2
 _WIDTHS = {
     **dict.fromkeys("ijlI.,:;'|!", 0.28),
-    **dict.fromkeys("frt()[]{}/\\- \"", 0.36),
+    **dict.fromkeys('frt()[]{}/\\- "', 0.36),
     **dict.fromkeys("mwMW@%", 0.89),
     **dict.fromkeys("ABCDEFGHJKLNOPQRSTUVXYZ&", 0.66),
 }

@@ -50,6 +50,9 @@ class Colours(NamedTuple):
     fill: str = ""
 
 
+NO_COLOURS = Colours()
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A flow node, pool, lane, data element or artifact with its place.
@@ -67,7 +70,7 @@ class Shape:
     expanded: bool = True
     horizontal: bool = True
     marked: bool = True
-    colours: Colours = Colours()
+    colours: Colours = NO_COLOURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Edge:
     element: Element
     points: tuple[Point, ...]
     label: Box | None = None
-    colours: Colours = Colours()
+    colours: Colours = NO_COLOURS
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mlkit.bpmn.session import Session
-from mlkit.bpmn.journal import Row
 from mlkit.bpmn import report
+from mlkit.bpmn.journal import Row
+from mlkit.bpmn.session import Session
 
 _OPEN = {"working": "running", "open": "running", "incident": "failed"}
 
@@ -29,7 +29,7 @@ class Progress:
     @property
     def text(self) -> str:
         """Say it in a few characters."""
-        parts = [f"{self.count}×"] if self.count > 1 else []
+        parts = [f"{self.count}\u00d7"] if self.count > 1 else []
         if self.seconds is not None:
             parts.append(brief(self.seconds))
         return " ".join(parts)

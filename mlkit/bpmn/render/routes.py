@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from mlkit.bpmn.render.layers import Arrow, Cell, Layers
 from mlkit.bpmn.render.picture import Box, Point
+import itertools
 
 COLUMN_GAP = 56.0
 CHANNEL = 10.0
@@ -49,7 +50,7 @@ class Columns:
         layers = self.layers
         source, target = layers.nodes[arrow.source], layers.nodes[arrow.target]
         path = [source, *layers.chains[arrow.id], target]
-        for one, other in zip(path, path[1:], strict=False):
+        for one, other in itertools.pairwise(path):
             if one.rank != other.rank or arrow.id in layers.back:
                 gap = gap_between(one, other, source)
                 key = (gap, id(one))
@@ -101,7 +102,7 @@ def route(
     points = [start or Point(source.right, source.center.y)]
     if start is not None:
         points.append(Point(start.x, max(path[1].y, start.y + 18)))
-    for one, other in zip(path, path[1:], strict=False):
+    for one, other in itertools.pairwise(path):
         here = points[-1].y
         there = target.center.y if other is last else other.y
         if abs(here - there) < 0.5:

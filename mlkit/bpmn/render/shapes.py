@@ -14,7 +14,11 @@ BAND = 30.0
 SUBPROCESSES = ("subProcess", "transaction", "adHocSubProcess")
 ACTIVITIES = (*icons.TASKS, "task", "globalTask", "callActivity", *SUBPROCESSES)
 EVENTS = (
-    "startEvent", "intermediateCatchEvent", "boundaryEvent", "intermediateThrowEvent", "endEvent",
+    "startEvent",
+    "intermediateCatchEvent",
+    "boundaryEvent",
+    "intermediateThrowEvent",
+    "endEvent",
 )
 _THROWING = ("intermediateThrowEvent", "endEvent")
 _DOUBLE = ("intermediateCatchEvent", "boundaryEvent", "intermediateThrowEvent")
@@ -215,5 +219,3 @@ DRAWERS: dict[str, Callable[[Drawing, Shape], None]] = {
     "lane": _lane,
     "group": _group,
 }
-
-

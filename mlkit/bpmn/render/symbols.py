@@ -28,9 +28,7 @@ def cross(arm: float, half: float) -> list[tuple[float, float]]:
 def turned(points: list[tuple[float, float]], degrees: float) -> list[tuple[float, float]]:
     """Turn points around the middle."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return [
-        (18 + (x - 18) * c - (y - 18) * s, 18 + (x - 18) * s + (y - 18) * c) for x, y in points
-    ]
+    return [(18 + (x - 18) * c - (y - 18) * s, 18 + (x - 18) * s + (y - 18) * c) for x, y in points]
 
 
 def message(drawing: Drawing, thrown: bool) -> None:

@@ -9,6 +9,7 @@ from mlkit.bpmn.render import shapes
 from mlkit.bpmn.render.page import extent
 from mlkit.bpmn.render.picture import Edge, Picture, Point, Shape, name_of
 from mlkit.bpmn.render.progress import Progress
+import itertools
 
 COLUMN, ROW = 7.0, 16.0
 _NORTH, _EAST, _SOUTH, _WEST = 1, 2, 4, 8
@@ -20,7 +21,7 @@ _EVENT_SIGNS = {
     "multiple": "⬠", "parallelMultiple": "+",
 }  # fmt: skip
 _GATEWAY_SIGNS = {
-    "exclusiveGateway": "×", "parallelGateway": "+", "inclusiveGateway": "○",
+    "exclusiveGateway": "✕", "parallelGateway": "+", "inclusiveGateway": "○",
     "eventBasedGateway": "⬠", "complexGateway": "*",
 }  # fmt: skip
 _MOST_CELLS = 4_000_000
@@ -202,7 +203,7 @@ def _edge(
         points = [source, *points[1:]]
     if target is not None:
         points = [*points[:-1], target]
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in itertools.pairwise(points):
         sheet.line(start, end)
     (x, y), (u, v) = points[-2], points[-1]
     if abs(u - x) >= abs(v - y):
@@ -218,7 +219,7 @@ def _edge(
 
 def _name(sheet: Sheet, name: str, points: list[Cell]) -> None:
     """Write an edge's label into its longest level part, or beside its longest upright one."""
-    parts = list(zip(points, points[1:], strict=False))
+    parts = list(itertools.pairwise(points))
     (x, y), (u, _) = max(parts, key=lambda each: abs(each[0][0] - each[1][0]))
     if abs(u - x) > len(name) + 2:
         sheet.put(max((x + u - len(name)) // 2, min(x, u) + 1), y, name)
