@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from mlkit.bpmn.parser import xml
 from mlkit.bpmn.parser.xml import Element
 from mlkit.bpmn.render import lettering
 from mlkit.bpmn.render.picture import Box, Edge, Picture, Point, Shape, name_of
-import itertools
 
 _SIZES = {
     "dataObjectReference": (36.0, 50.0),

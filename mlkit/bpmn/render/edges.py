@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from mlkit.bpmn.parser import xml
@@ -9,7 +10,6 @@ from mlkit.bpmn.parser.xml import Element
 from mlkit.bpmn.render import lettering
 from mlkit.bpmn.render.drawing import Drawing, number, polygon, polyline
 from mlkit.bpmn.render.picture import Box, Edge, Point, name_of
-import itertools
 
 BEND = 6.0
 ASSOCIATIONS = ("association", "dataInputAssociation", "dataOutputAssociation")

@@ -7,11 +7,11 @@ their neighbours, then choose heights that are near the neighbours' without over
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
-import itertools
 
 ROW_GAP = 40.0
 WIRE = 12.0

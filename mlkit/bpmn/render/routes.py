@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from mlkit.bpmn.render.layers import Arrow, Cell, Layers
 from mlkit.bpmn.render.picture import Box, Point
-import itertools
 
 COLUMN_GAP = 56.0
 CHANNEL = 10.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 
 from mlkit.bpmn.parser import xml
@@ -9,7 +10,6 @@ from mlkit.bpmn.render import shapes
 from mlkit.bpmn.render.page import extent
 from mlkit.bpmn.render.picture import Edge, Picture, Point, Shape, name_of
 from mlkit.bpmn.render.progress import Progress
-import itertools
 
 COLUMN, ROW = 7.0, 16.0
 _NORTH, _EAST, _SOUTH, _WEST = 1, 2, 4, 8
