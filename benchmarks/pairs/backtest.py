@@ -59,15 +59,11 @@ def ours(closes):
 
 def our_sweep(closes, threads):
     lookbacks = list(range(20, 120, 10))
-    y, x = np.ascontiguousarray(closes.T)
-    found = [native.features(y, x, native.Signal(beta=1.0, lookback=n)) for n in lookbacks]
-    grid = [(a, b, k) for a in np.linspace(1, 3, 10) for b in np.linspace(0, 0.9, 10)
+    grid = [(a, b, np.inf, k) for a in np.linspace(1, 3, 10) for b in np.linspace(0, 0.9, 10)
             for k in range(10)]  # fmt: skip
     return native.sweep(
-        closes=closes.T, opens=None, dividends=None, z=np.array([z for _, _, z in found]),
-        beta=np.array([beta for beta, _, _ in found]), trade=120,
-        rules=[native.Rule(entry=a, exit=b) for a, b, _ in grid], rows=[k for _, _, k in grid],
-        settings=SETTINGS, threads=threads,
+        closes=closes.T, trade=120, grid=np.array(grid), settings=SETTINGS, threads=threads,
+        signals=[native.Signal(beta=1.0, lookback=n) for n in lookbacks],
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ struct Limits {
 };
 
 struct Settings {
-  Rule rule;
+  Rule rule;  // of pairs that bring none
   Costs costs;
   Sizing sizing;
   Limits limits;
@@ -42,6 +42,7 @@ struct Pair {
   std::size_t y = 0, x = 0;  // columns
   std::int64_t stop = std::numeric_limits<std::int64_t>::max();
   SignalSettings signal;
+  Rule rule;
 };
 
 // One bar of all tickers; `open` and `dividend` may be null. A close that is not a number

@@ -48,14 +48,14 @@ void RollingRegression::push(double y, double x) {
       x_reference_ = x;
     }
     ++count_;
+    share_ = 1.0 / double(count_);
   }
   y_[next_] = y;
   x_[next_] = x;
   if (++next_ == y_.size()) next_ = 0;
   add(y, x, 1.0);
-  const double count = double(count_);
-  if (loses_digits(y_sum_.value(), y_removed, count, centred(yy_, y_sum_, y_sum_)) ||
-      loses_digits(x_sum_.value(), x_removed, count, centred(xx_, x_sum_, x_sum_))) {
+  if (loses_digits(y_sum_.value(), y_removed, share_, centred(yy_, y_sum_, y_sum_)) ||
+      loses_digits(x_sum_.value(), x_removed, share_, centred(xx_, x_sum_, x_sum_))) {
     restart(y, x);
   }
 }
@@ -74,9 +74,8 @@ double RollingRegression::slope() const {
 }
 
 double RollingRegression::intercept() const {
-  const double n = double(count_);
-  const double y_mean = y_reference_ + y_sum_.value() / n;
-  const double x_mean = x_reference_ + x_sum_.value() / n;
+  const double y_mean = y_reference_ + y_sum_.value() * share_;
+  const double x_mean = x_reference_ + x_sum_.value() * share_;
   return y_mean - slope() * x_mean;
 }
 

@@ -30,8 +30,8 @@ class Sum {
 
 // A centred sum of squares keeps fewer than about ten good digits when the reference is more
 // than a hundred deviations away, or when the value that leaves was 1e6 deviations away.
-inline bool loses_digits(double sum, double removed, double count, double centred) {
-  return sum * sum / count > 1e4 * centred || removed * removed > 1e12 * centred;
+inline bool loses_digits(double sum, double removed, double share, double centred) {
+  return sum * sum * share > 1e4 * centred || removed * removed > 1e12 * centred;
 }
 
 // Mean and sample variance (divisor n - 1) of the last `length` values.
@@ -40,40 +40,47 @@ class RollingMoments {
   explicit RollingMoments(std::size_t length) : window_(length) {}
 
   void push(double value) {
+    // Local sums: the store into the window could change members, for all that a compiler knows.
+    Sum sum = sum_, squares = squares_;
     double removed = 0.0;
     if (full()) {
       removed = window_[next_] - reference_;
-      sum_.add(-removed);
-      squares_.add(-(removed * removed));
+      sum.add(-removed);
+      squares.add(-(removed * removed));
     } else {
       if (count_ == 0) reference_ = value;
       ++count_;
+      share_ = 1.0 / double(count_);
+      sample_share_ = 1.0 / double(count_ - 1);
     }
     window_[next_] = value;
     if (++next_ == window_.size()) next_ = 0;
     const double deviation = value - reference_;
-    sum_.add(deviation);
-    squares_.add(deviation * deviation);
-    if (loses_digits(sum_.value(), removed, double(count_), centred())) restart(value);
+    sum.add(deviation);
+    squares.add(deviation * deviation);
+    sum_ = sum;
+    squares_ = squares;
+    if (loses_digits(sum.value(), removed, share_, centred())) restart(value);
   }
 
   bool full() const { return count_ == window_.size(); }
-  double mean() const { return reference_ + sum_.value() / double(count_); }
+  double mean() const { return reference_ + sum_.value() * share_; }
   double variance() const {
     const double squares = centred();
-    return squares > 0.0 ? squares / double(count_ - 1) : 0.0;
+    return squares > 0.0 ? squares * sample_share_ : 0.0;
   }
 
  private:
   double centred() const {
     const double sum = sum_.value();
-    return squares_.value() - sum * sum / double(count_);
+    return squares_.value() - sum * sum * share_;
   }
   void restart(double newest);
 
   std::vector<double> window_;
   std::size_t next_ = 0;
   std::size_t count_ = 0;
+  double share_ = 0.0, sample_share_ = 0.0;  // 1 / count, 1 / (count - 1)
   double reference_ = 0.0;
   Sum sum_;
   Sum squares_;
@@ -94,13 +101,14 @@ class RollingRegression {
  private:
   void add(double y, double x, double sign);
   double centred(const Sum& products, const Sum& a, const Sum& b) const {
-    return products.value() - a.value() * b.value() / double(count_);
+    return products.value() - a.value() * b.value() * share_;
   }
   void restart(double y, double x);
 
   std::vector<double> y_, x_;
   std::size_t next_ = 0;
   std::size_t count_ = 0;
+  double share_ = 0.0;  // 1 / count
   double y_reference_ = 0.0, x_reference_ = 0.0;
   Sum y_sum_, x_sum_, yy_, xy_, xx_;
 };

@@ -57,7 +57,10 @@ def _beginning(session: Session, row: Row, element: str) -> int:
     state, found, before = engine.create(), 0, 0
     for number, (at, event, _) in enumerate(session.journal.events(row), 1):
         engine.apply(state, event, at)
-        newest = max((a.id for a in state.activations.values() if a.node == element and not a.role), default=0)
+        newest = max(
+            (a.id for a in state.activations.values() if a.node == element and not a.role),
+            default=0,
+        )
         if newest > before:
             found, before = number, newest
     if not found:

@@ -239,21 +239,23 @@ class Runner:
         if activation is None or activation.status != "working":
             return
         work = running.engine.graph.behaviors[activation.node].node.work
-        script = isinstance(work, Script)
-        source = work.source if isinstance(work, Script) else self._bound(running, work)
+        if isinstance(work, Script):
+            kind, source = "r" if work.format == "r" else "script", work.source
+            names = mentioned(source, work.format)
+        else:
+            kind, source, names = "call", self._bound(running, work), None
         options = running.options
         job = self.pool.submit(
             {
-                "kind": "script" if script else "call",
+                "kind": kind,
                 "source": source,
                 "result": getattr(work, "result", None),
                 "element": activation.node,
                 "instance": running.id,
+                "iteration": activation.iteration,
                 "attempt": activation.attempt,
                 "key": f"{running.id}/{activation.node}/{activation.iteration}",
-                "variables": running.state.visible(
-                    activation.local or activation.scope, mentioned(source) if script else None
-                ),
+                "variables": running.state.visible(activation.local or activation.scope, names),
                 "folder": options.get("folder", ""),
                 "work": options.get("work", ""),
             }

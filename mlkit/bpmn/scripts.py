@@ -35,7 +35,10 @@ _MAX_RECORD = 100_000
 _NAME = re.compile(r"[^\W\d]\w*")
 # What reaches variables by names that are made at run time.
 _SEES_ALL = {
-    "execution", "globals", "locals", "vars", "dir", "eval", "exec", "inspect", "_getframe",
+    "python": {
+        "execution", "globals", "locals", "vars", "dir", "eval", "exec", "inspect", "_getframe",
+    },
+    "r": {"execution", "get", "get0", "mget", "exists", "ls", "eval", "environment", "frame"},
 }  # fmt: skip
 _PER_WORKER = 16
 # Scripts that took less than this many seconds travel together: waking a worker costs more.
@@ -119,6 +122,7 @@ class ScriptPool:
         python: The interpreter, the running one by default.
         limits: What scripts may use.
         artifacts: The folder of stored values.
+        rscript: The interpreter of scripts in R.
     """
 
     def __init__(
@@ -127,9 +131,11 @@ class ScriptPool:
         python: str | None = None,
         limits: Limits = Limits(),
         artifacts: Path | None = None,
+        rscript: str | None = None,
     ) -> None:
         self.size = size or os.cpu_count() or 1
         self.python = _interpreter(python)
+        self.rscript = rscript or "Rscript"
         self.limits = limits
         self.scratch = tempfile.mkdtemp(prefix="mlkit-bpmn-")
         self.artifacts = str((artifacts or Path(self.scratch) / "artifacts").resolve())
@@ -313,7 +319,7 @@ class ScriptPool:
         _SLOT.pack_into(self.slots, _FIRST_SLOT + slot * _SLOT.size, 0, 0.0)
         program = str(Path(__file__).parent / "worker")
         numbers = (self.far.fileno(), self.shared, slot, os.getpid(), self.limits.cpu)
-        arguments = [*map(str, numbers), self.artifacts, self.scratch]
+        arguments = [*map(str, numbers), self.artifacts, self.scratch, self.rscript]
         try:
             process = subprocess.Popen(
                 [self.python, "-u", program, *arguments],
@@ -357,14 +363,14 @@ class ScriptPool:
 
 
 @lru_cache(maxsize=4096)
-def mentioned(source: str) -> frozenset[str] | None:
+def mentioned(source: str, language: str) -> frozenset[str] | None:
     """Give every name that a script mentions, also inside strings; None where it may see all.
 
     Only these variables travel to the worker: a task costs what it uses, not what all tasks
     before it left.
     """
     names = frozenset(_NAME.findall(source))
-    return None if names & _SEES_ALL else names
+    return None if names & _SEES_ALL[language] else names
 
 
 def _together(batch: list[_Job]) -> bytes:
