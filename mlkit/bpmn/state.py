@@ -47,6 +47,7 @@ class Scope(msgspec.Struct, omit_defaults=True):
         interrupted: Whether an event sub-process has ended what ran here.
         arrived: Tokens that wait at joins, by flow.
         done: What completed here and can be compensated, in order.
+        resetting: By complex gateway that has opened, the flows that it had tokens from.
     """
 
     id: int
@@ -60,6 +61,7 @@ class Scope(msgspec.Struct, omit_defaults=True):
     variables: dict[str, Any] = {}
     arrived: dict[str, int] = {}
     done: list[Done] = []
+    resetting: dict[str, list[str]] = {}
 
 
 class Activation(msgspec.Struct, omit_defaults=True):
