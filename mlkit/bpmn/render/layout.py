@@ -228,7 +228,7 @@ def _guards(element: Element, boxes: dict[str, Box]) -> dict[str, tuple[Element,
         place = taken.get(host, 0)
         taken[host] = place + 1
         box = boxes[host]
-        x = max(box.right - 46 - 48 * place, box.x - 18)
+        x = max(box.right - 38 - 48 * place, box.x - 18)
         found[str(each.get("id"))] = each, Box(x, box.bottom - 18, *_EVENT)
     return found
 

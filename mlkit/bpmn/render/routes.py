@@ -6,7 +6,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
-from mlkit.bpmn.render.layers import Arrow, Cell, Layers
+from mlkit.bpmn.render.layers import WIRE, Arrow, Cell, Layers
 from mlkit.bpmn.render.picture import Box, Point
 
 COLUMN_GAP = 56.0
@@ -105,7 +105,7 @@ def route(
     for one, other in itertools.pairwise(path):
         here = points[-1].y
         there = target.center.y if other is last else other.y
-        if abs(here - there) < 0.5:
+        if abs(here - there) < (0.5 if other is last else WIRE / 2):
             continue
         x = columns.channel(gap_between(one, other, first), one)
         points += [Point(x, here), Point(x, there)]
@@ -119,13 +119,13 @@ def _through_corners(
     free: Callable[[float, float, float, str], bool], turns: Callable[[str], bool], down: bool,
 ) -> tuple[Point, ...]:  # fmt: skip
     """Let gateways be left and entered at their upper and lower corners where nothing is near."""
-    if len(points) >= 4 and not down and turns(arrow.source) and points[2].x <= points[3].x:
+    if len(points) >= 4 and not down and turns(arrow.source):
         x, y = source.center.x, points[2].y
         if free(x, source.center.y, y, arrow.source):
             edge = source.bottom if y > source.center.y else source.y
             if abs(y - source.center.y) > source.height / 2:
                 points = [Point(x, edge), Point(x, y), *points[3:]]
-    if len(points) >= 4 and turns(arrow.target) and points[-4].x <= points[-3].x:
+    if len(points) >= 4 and turns(arrow.target):
         x, y = target.center.x, points[-3].y
         if free(x, target.center.y, y, arrow.target) and abs(y - target.center.y) > 25:
             edge = target.bottom if y > target.center.y else target.y
