@@ -124,6 +124,9 @@ class Activity(Behavior):
     def retry(self, move: Move, activation: Activation) -> None:
         """Do again what an incident stopped."""
         stage = activation.detail.get("stage")
+        if stage == "receive":
+            super().retry(move, activation)
+            return
         activation.status = "open"
         activation.detail = {
             key: each for key, each in activation.detail.items() if key not in ("incident", "stage")
