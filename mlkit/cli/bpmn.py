@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli import bpmn_instances, bpmn_people, bpmn_render
+from mlkit.cli import bpmn_instances, bpmn_people, bpmn_render, bpmn_test
 from mlkit.cli.bpmn_options import STATE, State, conclude, pairs, variables_file
 from mlkit.cli.groups import CommandGroup
 from mlkit.cli.options import Json
@@ -293,5 +293,10 @@ class _stopping:  # noqa: N801 - a block, as in contextlib
             raise Interrupted(signal.SIGINT, "stopped; `mlkit bpmn resume` goes on")
 
 
-for command, epilog in (*bpmn_instances.COMMANDS, *bpmn_people.COMMANDS, *bpmn_render.COMMANDS):
+for command, epilog in (
+    *bpmn_instances.COMMANDS,
+    *bpmn_people.COMMANDS,
+    *bpmn_render.COMMANDS,
+    *bpmn_test.COMMANDS,
+):
     app.command(epilog=epilog)(command)

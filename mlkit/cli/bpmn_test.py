@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlkit.bpmn.rehearsal import Result
 
 
-def test(
+def play(
     context: typer.Context,
     scenarios: Annotated[list[Path], typer.Argument(help="Files of scenarios.")],
     json: Json = False,
@@ -82,4 +82,6 @@ Examples:
   mlkit bpmn test scenario.json --json | jq '.scenarios[].differences'
 """
 
-COMMANDS = ((test, TEST_EPILOG),)
+play.__name__ = "test"
+
+COMMANDS = ((play, TEST_EPILOG),)
