@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mlkit.bpmn import tasks, validation
 from mlkit.bpmn.engine import Engine
@@ -55,7 +55,7 @@ class Session:
         self.engines: dict[tuple[str, str], Engine] = {}
         self.pool: ScriptPool | None = None
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
