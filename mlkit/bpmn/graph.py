@@ -56,6 +56,10 @@ class Graph:
         for behavior in self.behaviors.values():
             behavior.link(self)
 
+    def runs(self, name: str) -> bool:
+        """Say whether a process or node is among those that run here."""
+        return name in self.behaviors or any(each.id == name for each in self.processes)
+
     def _add(self, body: Scope) -> None:
         for node in body.nodes.values():
             behavior = self.behaviors[node.id] = behavior_of(node, body)

@@ -17,8 +17,9 @@ from typing import Any
 from mlkit.bpmn.engine import Engine
 from mlkit.bpmn.events import AnyEvent, Complete, Effect, Fail, Fire, Recover, Step, Throw
 from mlkit.bpmn.journal import Changes, Entry, Journal, Log, Row
+from mlkit.bpmn.mentions import mentioned
 from mlkit.bpmn.model import Script
-from mlkit.bpmn.scripts import Result, ScriptPool, mentioned
+from mlkit.bpmn.scripts import Result, ScriptPool
 from mlkit.bpmn.state import State
 from mlkit.bpmn.timers import Clock, RealClock
 from mlkit.errors import BadData, UsageError

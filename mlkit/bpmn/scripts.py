@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import mmap
 import os
-import re
 import selectors
 import shutil
 import signal
@@ -18,7 +17,6 @@ import tempfile
 import time
 from collections import deque
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +30,6 @@ _CANCELLED = 64
 _SLOT = struct.Struct("=qd")
 _FIRST_SLOT = 8 + 8 * _CANCELLED
 _MAX_RECORD = 100_000
-_NAME = re.compile(r"[^\W\d]\w*")
-# What reaches variables by names that are made at run time.
-_SEES_ALL = {
-    "python": {
-        "execution", "globals", "locals", "vars", "dir", "eval", "exec", "inspect", "_getframe",
-    },
-    "r": {"execution", "get", "get0", "mget", "exists", "ls", "eval", "environment", "frame"},
-}  # fmt: skip
 _PER_WORKER = 16
 # Scripts that took less than this many seconds travel together: waking a worker costs more.
 _SHORT = 0.001
@@ -360,17 +350,6 @@ class ScriptPool:
         self.slots.close()
         os.close(self.shared)
         shutil.rmtree(self.scratch, ignore_errors=True)
-
-
-@lru_cache(maxsize=4096)
-def mentioned(source: str, language: str) -> frozenset[str] | None:
-    """Give every name that a script mentions, also inside strings; None where it may see all.
-
-    Only these variables travel to the worker: a task costs what it uses, not what all tasks
-    before it left.
-    """
-    names = frozenset(_NAME.findall(source))
-    return None if names & _SEES_ALL[language] else names
 
 
 def _together(batch: list[_Job]) -> bytes:

@@ -226,12 +226,50 @@ def test_a_message_to_the_world_outside_is_sent_out(play_xml):
     assert [(each.kind, each.name) for each in done.sent] == [("send", "m0")]
 
 
+def test_a_message_to_a_pool_that_does_not_run_here_is_sent_out(play_xml):
+    left = chain("startEvent s", f"endEvent e {PING}")
+    right = chain(f"startEvent qs {PING}", "endEvent qe")
+    done = play_xml(pools(left, right, "e>qs", ("true", "false"))).start()
+    assert [each.kind for each in done.sent] == ["send"]
+    assert done.state.status == "completed"
+
+
 def test_only_the_pools_that_are_marked_run_and_all_where_none_is(play_xml):
     left, right = chain("startEvent s", "endEvent e"), chain("startEvent qs", "endEvent qe")
     both = play_xml(pools(left, right, "", ("false", "false"))).start()
     assert sorted(both.completed()) == ["e", "qe", "qs", "s"]
     one = play_xml(pools(left, right, "", ("false", "true"))).start()
     assert one.completed() == ["qs", "qe"]
+
+
+def test_a_correlation_property_finds_the_receiver(play_xml):
+    """Two receivers wait for one message; the key in it says which of them is meant."""
+    message = '<messageEventDefinition messageRef="Go"/>'
+    mapped = (
+        '<extensionElements><camunda:inputOutput><camunda:inputParameter name="order">${n}'
+        f"</camunda:inputParameter></camunda:inputOutput></extensionElements>{message}"
+    )
+    left = chain("startEvent s", "userTask u", f"endEvent e {mapped}")
+    right = (
+        '<correlationSubscription id="cs" correlationKeyRef="ck"><correlationPropertyBinding'
+        ' id="cb" correlationPropertyRef="cp"><dataPath>mine</dataPath>'
+        "</correlationPropertyBinding></correlationSubscription>"
+        + chain("startEvent qs", f"intermediateCatchEvent hear {message}", "endEvent qe")
+    )
+    xml = pools(left, right, "e>hear").replace(
+        "<collaboration",
+        '<message id="Go" name="go"/><correlationProperty id="cp">'
+        '<correlationPropertyRetrievalExpression id="cr" messageRef="Go"><messagePath>order'
+        "</messagePath></correlationPropertyRetrievalExpression></correlationProperty>"
+        "<collaboration",
+        1,
+    )
+    matching = play_xml(xml).start(n=7, mine=7)
+    matching.complete("u")
+    assert matching.state.status == "completed"
+    other = play_xml(xml).start(n=7, mine=8)
+    other.complete("u")
+    assert other.state.phase == "waiting"
 
 
 def test_terminate_ends_its_own_pool_only(play_xml):

@@ -84,6 +84,9 @@ SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipel
         (ENDS + '<businessRuleTask id="r" camunda:decisionRef="d"/>', "s>r r>e",
          "task.decision r"),
         (ENDS + '<subProcess id="x" triggeredByEvent="true"/>', "s>e", "subprocess.event x"),
+        (ENDS + '<subProcess id="x" triggeredByEvent="true"><startEvent id="i">'
+         '<signalEventDefinition signalRef="Stop"/></startEvent><standardLoopCharacteristics '
+         'loopMaximum="2"/></subProcess>', "s>e", "subprocess.event x"),
         (ENDS + '<task id="a"><dataInputAssociation id="i"><assignment><from>1</from><to>a b</to>'
          "</assignment></dataInputAssociation></task>", "s>a a>e", "data.assignment assignment"),
         (ENDS + '<complexGateway id="g"/>', "s>g g>e", "gateway.complex g"),

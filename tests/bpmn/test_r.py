@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from mlkit.bpmn.scripts import ScriptPool, mentioned
+from mlkit.bpmn.mentions import mentioned
+from mlkit.bpmn.scripts import ScriptPool
 
 HEAD = '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL">'
 

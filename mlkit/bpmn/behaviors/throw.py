@@ -100,10 +100,14 @@ def prepare(move: Move, scope: int, node: FlowNode) -> list[Outgoing]:
 def _prepare(move: Move, scope: int, node: FlowNode, event: EventDefinition) -> Outgoing:
     if event.kind in ("error", "escalation"):
         return Outgoing(event, event.code or "", "", {})
-    key = move.state.key if event.expression is None else move.text(event.expression, scope)
     variables = {}
     if event.kind == "message":
         variables = {name: move.evaluate(each, scope) for name, each in node.inputs}
+    key = move.state.key
+    if event.expression is not None:
+        # The key is looked for in the message first.
+        with move.names(move.state.scopes[scope], **variables) as inner:
+            key = move.text(event.expression, inner)
     return Outgoing(event, move.text(event.name, scope), key, variables)
 
 
@@ -125,8 +129,8 @@ def release(move: Move, scope: Scope, node: FlowNode, thrown: list[Outgoing]) ->
 
 
 def _send(move: Move, node: FlowNode, message: Outgoing) -> None:
-    if node.recipients:
-        recipients = list(node.recipients)
+    recipients = [each for each in node.recipients if move.graph.runs(each)]
+    if recipients:
         move.state.posts.append(Post(recipients, message.name, message.key, message.variables))
     else:
         content = message.variables

@@ -71,8 +71,38 @@ def message(reader: Reader, element: Element) -> EventDefinition | None:
         return None
     subscription = xml.extension(target, "subscription")
     key = None if subscription is None else subscription.get("correlationKey")
-    expression = None if key is None else reader.value(str(key), target)
+    if key is not None:
+        expression = reader.value(str(key), target)
+    else:
+        expression = _correlation(reader, target, element if holder is None else holder)
     return EventDefinition("message", name=name, expression=expression)
+
+
+_SENDERS = {"endEvent", "intermediateThrowEvent", "sendTask"}
+
+
+def _correlation(reader: Reader, message: Element, owner: Element) -> Expression | None:
+    """Read the key of a message out of its correlation property, if it has one.
+
+    A sender looks into the message; a receiver into its own data, as the process binds it.
+    """
+    for declared in reader.declared.values():
+        for each in xml.children(declared, "correlationPropertyRetrievalExpression"):
+            if str(each.get("messageRef")).rpartition(":")[2] != message.get("id"):
+                continue
+            path = xml.child(each, "messagePath")
+            if xml.local(owner) not in _SENDERS:
+                path = _bound(owner, str(declared.get("id")), path)
+            return None if path is None else reader.condition(path)
+    return None
+
+
+def _bound(owner: Element, wanted: str, otherwise: Element | None) -> Element | None:
+    process = next(iter(owner.iterancestors(f"{{{xml.BPMN}}}process")), owner)
+    for each in process.iter(f"{{{xml.BPMN}}}correlationPropertyBinding"):
+        if str(each.get("correlationPropertyRef")).rpartition(":")[2] == wanted:
+            return xml.child(each, "dataPath")
+    return otherwise
 
 
 def _implemented(element: Element) -> bool:

@@ -36,6 +36,8 @@ def starts(place: Place) -> Iterator[Problem]:
 def _triggered(owner: FlowNode, found: list[FlowNode]) -> Iterator[Problem]:
     if len(found) != 1:
         yield wrong("subprocess.event", owner, f"it needs one start event, not {len(found)}")
+    if owner.loop is not None:
+        yield wrong("subprocess.event", owner, "an event sub-process cannot be repeated")
     if owner.incoming or owner.outgoing:
         yield wrong("subprocess.event", owner, "no flow may touch an event sub-process")
 

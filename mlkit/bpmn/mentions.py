@@ -1,0 +1,26 @@
+"""Which variables a script can use: only those travel to its worker."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_NAME = re.compile(r"[^\W\d]\w*")
+# What reaches variables by names that are made at run time.
+_SEES_ALL = {
+    "python": {
+        "execution", "globals", "locals", "vars", "dir", "eval", "exec", "inspect", "_getframe",
+    },
+    "r": {"execution", "get", "get0", "mget", "exists", "ls", "eval", "environment", "frame"},
+}  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def mentioned(source: str, language: str) -> frozenset[str] | None:
+    """Give every name that a script mentions, also inside strings; None where it may see all.
+
+    Only these variables travel to the worker: a task costs what it uses, not what all tasks
+    before it left.
+    """
+    names = frozenset(_NAME.findall(source))
+    return None if names & _SEES_ALL[language] else names
