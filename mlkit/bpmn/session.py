@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mlkit.bpmn import tasks, validation
 from mlkit.bpmn.engine import Engine
@@ -55,7 +55,7 @@ class Session:
         self.engines: dict[tuple[str, str], Engine] = {}
         self.pool: ScriptPool | None = None
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -138,10 +138,7 @@ class Session:
         Returns:
             The instances that this process ran, as they are now.
         """
-        runner = Runner(
-            self._pool(rows), self.journal, self.settings.clock, self.settings.observer,
-            self.settings.until,
-        )  # fmt: skip
+        runner = self.runner(self.script_pool(rows))
         mine = []
         try:
             for row in rows:
@@ -153,6 +150,11 @@ class Session:
         finally:
             runner.release()
         return [self.journal.find(each.id) for each in mine]
+
+    def runner(self, pool: ScriptPool) -> Runner:
+        """Make what moves instances on."""
+        chosen = self.settings
+        return Runner(pool, self.journal, chosen.clock, chosen.observer, chosen.until)
 
     def _own(self, row: Row) -> Running | None:
         owned = self.journal.own(row)
@@ -169,7 +171,7 @@ class Session:
         options = {**row.options, "work": str(work)}
         return Running(engine, state, row.number, row.id, options, row, sequence, lock)
 
-    def _pool(self, rows: list[Row]) -> ScriptPool:
+    def script_pool(self, rows: list[Row]) -> ScriptPool:
         """Start the pool with the interpreters of this session, else those of the first run."""
         if self.pool is None:
             chosen = self.settings

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli import bpmn_instances, bpmn_people
+from mlkit.cli import bpmn_instances, bpmn_people, bpmn_render, bpmn_test
 from mlkit.cli.bpmn_options import STATE, State, conclude, pairs, variables_file
 from mlkit.cli.groups import CommandGroup
 from mlkit.cli.options import Json
@@ -18,9 +18,7 @@ from mlkit.cli.output import Output, of
 from mlkit.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.events import Step
     from mlkit.bpmn.model import Problem
-    from mlkit.bpmn.runner import Running
     from mlkit.bpmn.session import Session, Settings
 
 app = typer.Typer(
@@ -89,9 +87,7 @@ def run(
     Exits 0 when it completed, 1 when it failed or has an incident, 3 when it waits.
     """
     output = of(context)
-    settings = _settings(
-        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), output, json
-    )
+    settings = _settings(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
     _set_clock(settings, clock, until)
     variables = {**variables_file(vars_), **pairs(var, "--var")}
     bindings = {name: str(value) for name, value in pairs(task, "--task").items()}
@@ -101,7 +97,7 @@ def run(
         output.note(f"warning: {file}:{warning.line}: {warning.message} [{warning.rule}]")
     with Session(state, settings, create=True) as session, _stopping():
         row = session.begin(file, variables, business_key, message, bindings)
-        _go_on(session, row, no_input or json)
+        _go_on(session, row, no_input or json, not json and not output.quiet)
         conclude(session, row, json, output)
 
 
@@ -135,15 +131,13 @@ def resume(
     With an instance, exits as `run` does; with all of them, exits 0.
     """
     output = of(context)
-    settings = _settings(
-        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), output, json
-    )
+    settings = _settings(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
     from mlkit.bpmn.session import Session
 
     with Session(state, settings) as session, _stopping():
         if instance is not None and not all_:
             row = session.journal.find(instance)
-            _go_on(session, row, no_input or json)
+            _go_on(session, row, no_input or json, not json and not output.quiet)
             conclude(session, row, json, output)
             return
         rows = [each for each in session.journal.rows() if bpmn_instances.is_open(each)]
@@ -181,15 +175,13 @@ def rerun(
 ) -> None:
     """Run a new instance from a task on, with the results of all before it; exits as `run` does."""
     output = of(context)
-    settings = _settings(
-        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), output, json
-    )
+    settings = _settings(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
     from mlkit.bpmn.rerun import rerun as fork
     from mlkit.bpmn.session import Session
 
     with Session(state, settings) as session, _stopping():
         row = fork(session, session.journal.find(instance), from_, file)
-        _go_on(session, row, no_input or json)
+        _go_on(session, row, no_input or json, not json and not output.quiet)
         conclude(session, row, json, output)
 
 
@@ -242,27 +234,11 @@ def _settings(
     workers: int | None,
     programs: tuple[str | None, str | None],
     limits: tuple[float, int, int, tuple[str, ...]],
-    output: Output,
-    json: bool,
 ) -> Settings:
     from mlkit.bpmn.scripts import Limits
     from mlkit.bpmn.session import Settings
 
-    watching = sys.stderr.isatty() and not output.quiet and not json
-    return Settings(
-        workers, *programs, Limits(*limits), observer=_watcher(output) if watching else None
-    )
-
-
-def _watcher(output: Output) -> Any:
-    def watch(running: Running, at: float, trace: list[Step]) -> None:
-        clock = time.strftime("%H:%M:%S", time.localtime(at))
-        for step in trace:
-            node = running.engine.graph.behaviors[step.element].node
-            times = f" (attempt {step.attempt})" if step.attempt > 1 else ""
-            output.note(f"{clock} {step.event:>10}  {node.name or node.id}{times}")
-
-    return watch
+    return Settings(workers, *programs, Limits(*limits))
 
 
 def _set_clock(settings: Settings, clock: str, until: float | None) -> None:
@@ -274,11 +250,21 @@ def _set_clock(settings: Settings, clock: str, until: float | None) -> None:
     settings.until = None if until is None else settings.clock.now() + until
 
 
-def _go_on(session: Session, row: Any, silent: bool) -> None:
-    """Run to the next wait; on a terminal, ask for the user tasks and go on."""
-    session.advance([row])
+def _go_on(session: Session, row: Any, silent: bool, watched: bool) -> None:
+    """Run to the next wait; on a terminal, show it, ask for the user tasks and go on."""
+    _advance(session, row, watched)
     asking = not silent and sys.stdin.isatty() and sys.stderr.isatty()
     while asking and bpmn_people.ask(session, row):
+        _advance(session, row, watched)
+
+
+def _advance(session: Session, row: Any, watched: bool) -> None:
+    if watched and sys.stderr.isatty():
+        from mlkit.cli.bpmn_live import shown
+
+        with shown(session):
+            session.advance([row])
+    else:
         session.advance([row])
 
 
@@ -293,5 +279,10 @@ class _stopping:  # noqa: N801 - a block, as in contextlib
             raise Interrupted(signal.SIGINT, "stopped; `mlkit bpmn resume` goes on")
 
 
-for command, epilog in (*bpmn_instances.COMMANDS, *bpmn_people.COMMANDS):
+for command, epilog in (
+    *bpmn_instances.COMMANDS,
+    *bpmn_people.COMMANDS,
+    *bpmn_render.COMMANDS,
+    *bpmn_test.COMMANDS,
+):
     app.command(epilog=epilog)(command)

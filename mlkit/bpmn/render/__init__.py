@@ -1,0 +1,9 @@
+"""Draw a diagram, as SVG, as PNG, or in the characters of a terminal."""
+
+from __future__ import annotations
+
+from mlkit.bpmn.render.files import parsed, picture, pictures, png
+from mlkit.bpmn.render.page import svg
+from mlkit.bpmn.render.progress import Progress, progress
+
+__all__ = ["Progress", "parsed", "picture", "pictures", "png", "progress", "svg"]

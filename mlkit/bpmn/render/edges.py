@@ -1,0 +1,142 @@
+"""Draw flows and associations: lines with bends, arrowheads, marks at their start, labels."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from mlkit.bpmn.parser import xml
+from mlkit.bpmn.parser.xml import Element
+from mlkit.bpmn.render import lettering
+from mlkit.bpmn.render.drawing import Drawing, number, polygon, polyline
+from mlkit.bpmn.render.picture import Box, Edge, Point, name_of
+
+BEND = 6.0
+ASSOCIATIONS = ("association", "dataInputAssociation", "dataOutputAssociation")
+
+
+def draw(drawing: Drawing, edge: Edge) -> None:
+    """Draw an edge with its label."""
+    kind = xml.local(edge.element)
+    if kind in ASSOCIATIONS:
+        _association(drawing, edge, kind)
+    elif kind == "messageFlow":
+        _message_flow(drawing, edge)
+    else:
+        _sequence_flow(drawing, edge)
+    if name := name_of(edge.element):
+        _label(drawing, name, edge)
+
+
+def _sequence_flow(drawing: Drawing, edge: Edge) -> None:
+    points = edge.points
+    drawing.line(rounded(points), 2)
+    drawing.solid(polygon(*_arrow(points[-2], points[-1], 10, 4.5)))
+    source = _source(edge.element)
+    if source is None:
+        return
+    if source.get("default") == edge.element.get("id"):
+        drawing.line(polyline(*_slash(points[0], points[1])), 2)
+    elif _is_activity(source) and xml.child(edge.element, "conditionExpression") is not None:
+        drawing.path(polygon(*_diamond(points[0], points[1])), 1.6)
+
+
+def _source(element: Element) -> Element | None:
+    parent, wanted = element.getparent(), element.get("sourceRef")
+    if parent is None:
+        return None
+    return next((each for each in parent if each.get("id") == wanted), None)
+
+
+def _is_activity(element: Element) -> bool:
+    return not xml.local(element).endswith(("Gateway", "Event"))
+
+
+def _message_flow(drawing: Drawing, edge: Edge) -> None:
+    points = edge.points
+    drawing.line(rounded(points), 1.6, stroke_dasharray="9 6")
+    drawing.path(polygon(*_arrow(points[-2], points[-1], 11, 5)), 1.5)
+    drawing.circle(points[0], 4, 1.5)
+
+
+def _association(drawing: Drawing, edge: Edge, kind: str) -> None:
+    points = edge.points
+    drawing.line(polyline(*points), 1.6, stroke_dasharray="0.5 5")
+    direction = edge.element.get("associationDirection", "None")
+    if direction in ("One", "Both") or kind != "association":
+        drawing.line(_open(points[-2], points[-1]), 1.6)
+    if direction == "Both":
+        drawing.line(_open(points[1], points[0]), 1.6)
+
+
+def rounded(points: tuple[Point, ...]) -> str:
+    """Give the path of a line with rounded bends."""
+    path = f"M{number(points[0].x)} {number(points[0].y)}"
+    for before, here, after in zip(points, points[1:], points[2:], strict=False):
+        near, far = math.dist(before, here), math.dist(here, after)
+        bend = min(BEND, near / 2, far / 2)
+        start, end = _towards(here, before, bend), _towards(here, after, bend)
+        path += f"L{number(start.x)} {number(start.y)}"
+        path += f"Q{number(here.x)} {number(here.y)} {number(end.x)} {number(end.y)}"
+    return path + f"L{number(points[-1].x)} {number(points[-1].y)}"
+
+
+def _towards(here: Point, there: Point, distance: float) -> Point:
+    whole = math.dist(here, there)
+    share = distance / whole if whole else 0.0
+    return Point(here.x + (there.x - here.x) * share, here.y + (there.y - here.y) * share)
+
+
+def _frame(start: Point, end: Point) -> tuple[float, float]:
+    """Give the direction from one point to another."""
+    length = math.dist(start, end) or 1.0
+    return (end.x - start.x) / length, (end.y - start.y) / length
+
+
+def _at(origin: Point, way: tuple[float, float], along: float, aside: float) -> Point:
+    (u, v) = way
+    return Point(origin.x + u * along - v * aside, origin.y + v * along + u * aside)
+
+
+def _arrow(start: Point, end: Point, length: float, half: float) -> list[Point]:
+    way = _frame(start, end)
+    return [end, _at(end, way, -length, half), _at(end, way, -length, -half)]
+
+
+def _open(start: Point, end: Point) -> str:
+    way = _frame(start, end)
+    return polyline(_at(end, way, -8, 5), end, _at(end, way, -8, -5))
+
+
+def _slash(start: Point, end: Point) -> list[Point]:
+    way = _frame(start, end)
+    return [_at(start, way, 7, 6), _at(start, way, 13, -6)]
+
+
+def _diamond(start: Point, end: Point) -> list[Point]:
+    way = _frame(start, end)
+    sides = ((0, 0), (9, 5), (18, 0), (9, -5))
+    return [_at(start, way, along, aside) for along, aside in sides]
+
+
+def label_box(edge: Edge) -> Box:
+    """Give the place of an edge's label: as drawn, or over its middle."""
+    if edge.label is not None:
+        room = max(edge.label.width, 90.0)
+        return Box(edge.label.center.x - room / 2, edge.label.y, room, edge.label.height)
+    middle = _middle(edge.points)
+    return Box(middle.x - 45, middle.y - 18, 90, 14)
+
+
+def _middle(points: tuple[Point, ...]) -> Point:
+    left = sum(math.dist(a, b) for a, b in itertools.pairwise(points)) / 2
+    for start, end in itertools.pairwise(points):
+        length = math.dist(start, end)
+        if length >= left:
+            return _towards(start, end, left)
+        left -= length
+    return points[-1]
+
+
+def _label(drawing: Drawing, name: str, edge: Edge) -> None:
+    lettering.topmost(drawing, name, label_box(edge), lettering.SMALL)

@@ -1,0 +1,115 @@
+"""Put a picture on a page: what is behind first, coloured by state where an instance is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mlkit.bpmn.parser import xml
+from mlkit.bpmn.render import edges, lettering, shapes
+from mlkit.bpmn.render.drawing import INK, PAPER, Drawing
+from mlkit.bpmn.render.picture import Box, Colours, Picture, Point, Shape, name_of
+from mlkit.bpmn.render.progress import Progress
+
+MARGIN = 20.0
+PALETTE = {
+    "done": Colours("#1c7c45", "#dcf5e3"),
+    "running": Colours("#1f5fd0", "#dbe8ff"),
+    "waiting": Colours("#a86200", "#fff0cc"),
+    "failed": Colours("#c22727", "#fde0de"),
+    "ended": Colours("#74777f", "#ececef"),
+}
+_CONTAINERS = ("participant", "lane", "group")
+
+
+def svg(picture: Picture, progress: Mapping[str, Progress] | None = None) -> bytes:
+    """Draw a picture as an SVG file.
+
+    Args:
+        picture: What is where.
+        progress: How far an instance has come, by the id of the element.
+    """
+    page = Drawing.page(extent(picture, legend=progress is not None))
+    known = progress or {}
+    containers = [each for each in picture.shapes if _is_container(each)]
+    for each in containers:
+        _shape(page, each, known)
+    for edge in picture.edges:
+        group = page.group(edge.colours.stroke, **_marks(edge.element))
+        edges.draw(group, edge)
+    for each in picture.shapes:
+        if not _is_container(each):
+            _shape(page, each, known)
+    for each in picture.shapes:
+        _badge(page, each, known)
+    if progress is not None:
+        _legend(page, picture)
+    return page.bytes()
+
+
+def _is_container(shape: Shape) -> bool:
+    kind = xml.local(shape.element)
+    return kind in _CONTAINERS or (kind in shapes.SUBPROCESSES and shape.expanded)
+
+
+def _shape(page: Drawing, shape: Shape, known: Mapping[str, Progress]) -> None:
+    found = known.get(str(shape.element.get("id")))
+    stroke, fill = shape.colours if found is None else PALETTE[found.state]
+    marks = _marks(shape.element)
+    if found is not None:
+        marks["data_state"] = found.state
+    shapes.draw(page.group(stroke or INK, fill or PAPER, **marks), shape)
+
+
+def _marks(element: xml.Element) -> dict[str, str]:
+    return {"data_element": str(element.get("id")), "data_type": xml.local(element)}
+
+
+def _badge(page: Drawing, shape: Shape, known: Mapping[str, Progress]) -> None:
+    found = known.get(str(shape.element.get("id")))
+    if found is None or not found.text:
+        return
+    stroke, fill = PALETTE[found.state]
+    wide = lettering.width(found.text, 10) + 10
+    box = Box(shape.box.right - wide + 6, shape.box.y - 9, wide, 16)
+    group = page.group(stroke, fill)
+    group.rectangle(box, 1.2, 8)
+    group.text([found.text], Point(box.center.x, box.y + 11.5), 10, 12)
+
+
+def _legend(page: Drawing, picture: Picture) -> None:
+    where = extent(picture)
+    x, y = where.x + MARGIN, where.bottom + 4
+    for state, colours in PALETTE.items():
+        group = page.group(*colours)
+        group.rectangle(Box(x, y, 14, 14), 1.5, 3)
+        wide = lettering.width(state, lettering.SMALL)
+        group.text([state], Point(x + 22 + wide / 2, y + 11), lettering.SMALL, 12)
+        x += wide + 44
+
+
+def extent(picture: Picture, legend: bool = False) -> Box:
+    """Give the area that a picture covers, with a margin."""
+    boxes = list(_covered(picture))
+    left, top = min(each.x for each in boxes), min(each.y for each in boxes)
+    right, bottom = max(each.right for each in boxes), max(each.bottom for each in boxes)
+    if legend:
+        bottom, right = bottom + 30, max(right, left + 340)
+    around = Box(left - MARGIN, top - MARGIN, right - left, bottom - top)
+    return Box(around.x, around.y, around.width + 2 * MARGIN, around.height + 2 * MARGIN)
+
+
+def _covered(picture: Picture) -> Iterator[Box]:
+    for shape in picture.shapes:
+        yield shape.box
+        outside = not _is_container(shape) and xml.local(shape.element) not in shapes.ACTIVITIES
+        if outside and (name := name_of(shape.element)):
+            yield _written(name, shapes.external_label(shape))
+    for edge in picture.edges:
+        yield from (Box(x, y, 0, 0) for x, y in edge.points)
+        if name := name_of(edge.element):
+            yield _written(name, edges.label_box(edge))
+
+
+def _written(name: str, box: Box) -> Box:
+    lines = lettering.wrap(name, box.width - 8, lettering.SMALL)
+    return Box(box.x, box.y, box.width, len(lines) * lettering.SMALL * lettering.LEADING)

@@ -1,0 +1,144 @@
+"""Lead edges between placed nodes: right angles, each in a channel between two ranks."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+
+from mlkit.bpmn.render.layers import WIRE, Arrow, Cell, Layers
+from mlkit.bpmn.render.picture import Box, Point
+
+COLUMN_GAP = 56.0
+CHANNEL = 10.0
+
+
+class Columns:
+    """Where the ranks and the channels between them are.
+
+    Args:
+        layers: The ranks.
+        widths: The width of each node.
+        labels: By edge, the width of its label.
+        arrows: All edges.
+    """
+
+    def __init__(
+        self, layers: Layers, widths: Mapping[str, float], labels: Mapping[str, float],
+        arrows: list[Arrow],
+    ) -> None:  # fmt: skip
+        self.layers = layers
+        self.channels: dict[tuple[int, int], int] = {}
+        self._count: dict[int, int] = defaultdict(int)
+        room: dict[int, float] = defaultdict(lambda: COLUMN_GAP)
+        for each in arrows:
+            self._reserve(each)
+            gap = layers.nodes[each.source].rank + 1
+            room[gap] = max(room[gap], labels.get(each.id, 0.0) + 34)
+        size = [0.0] * len(layers.ranks)
+        for key, cell in layers.nodes.items():
+            size[cell.rank] = max(size[cell.rank], widths[key])
+        self.width = size
+        self.left: list[float] = []
+        x = CHANNEL * self._count[0]
+        for rank, wide in enumerate(size):
+            self.left.append(x)
+            x += wide + room[rank + 1] + CHANNEL * max(0, self._count[rank + 1] - 1)
+
+    def _reserve(self, arrow: Arrow) -> None:
+        """Give each bend of an edge a channel; edges from one place share it."""
+        layers = self.layers
+        source, target = layers.nodes[arrow.source], layers.nodes[arrow.target]
+        path = [source, *layers.chains[arrow.id], target]
+        for one, other in itertools.pairwise(path):
+            if one.rank != other.rank or arrow.id in layers.back:
+                gap = gap_between(one, other, source)
+                key = (gap, id(one))
+                if key not in self.channels:
+                    self.channels[key] = self._count[gap]
+                    self._count[gap] += 1
+
+    def right(self, rank: int) -> float:
+        """Give the right side of a rank."""
+        return self.left[rank] + self.width[rank]
+
+    def center(self, rank: int) -> float:
+        """Give the middle of a rank."""
+        return self.left[rank] + self.width[rank] / 2
+
+    def channel(self, gap: int, one: Cell) -> float:
+        """Give the x where an edge that comes from a cell bends in a gap."""
+        number = self.channels[gap, id(one)]
+        if gap >= len(self.left):
+            return self.right(gap - 1) + 20 + CHANNEL * number
+        return self.left[gap] - 24 - CHANNEL * number
+
+
+def gap_between(one: Cell, other: Cell, source: Cell) -> int:
+    """Give the number of the gap in which an edge bends; gap n is left of rank n."""
+    if one.rank != other.rank:
+        return max(one.rank, other.rank)
+    return one.rank + 1 if one is source else one.rank
+
+
+def route(
+    arrow: Arrow, columns: Columns, boxes: Mapping[str, Box], start: Point | None,
+    free: Callable[[float, float, float, str], bool], turns: Callable[[str], bool],
+) -> tuple[Point, ...]:  # fmt: skip
+    """Give the points of an edge.
+
+    Args:
+        arrow: The edge.
+        columns: Ranks and channels.
+        boxes: Where the nodes are.
+        start: Where it leaves, for boundary events: downwards.
+        free: Says whether a vertical line at x from y to y, leaving a node, crosses no other.
+        turns: Says whether a node (a gateway) can be left and entered from above and below.
+    """
+    layers = columns.layers
+    source, target = boxes[arrow.source], boxes[arrow.target]
+    first, last = layers.nodes[arrow.source], layers.nodes[arrow.target]
+    path = [first, *layers.chains[arrow.id], last]
+    points = [start or Point(source.right, source.center.y)]
+    if start is not None:
+        points.append(Point(start.x, max(path[1].y, start.y + 18)))
+    for one, other in itertools.pairwise(path):
+        here = points[-1].y
+        there = target.center.y if other is last else other.y
+        if abs(here - there) < (0.5 if other is last else WIRE / 2):
+            continue
+        x = columns.channel(gap_between(one, other, first), one)
+        points += [Point(x, here), Point(x, there)]
+    points.append(Point(target.x, target.center.y))
+    found = straightened(points)
+    return _through_corners(arrow, found, source, target, free, turns, start is not None)
+
+
+def _through_corners(
+    arrow: Arrow, points: list[Point], source: Box, target: Box,
+    free: Callable[[float, float, float, str], bool], turns: Callable[[str], bool], down: bool,
+) -> tuple[Point, ...]:  # fmt: skip
+    """Let gateways be left and entered at their upper and lower corners where nothing is near."""
+    if len(points) >= 4 and not down and turns(arrow.source):
+        x, y = source.center.x, points[2].y
+        if free(x, source.center.y, y, arrow.source):
+            edge = source.bottom if y > source.center.y else source.y
+            if abs(y - source.center.y) > source.height / 2:
+                points = [Point(x, edge), Point(x, y), *points[3:]]
+    if len(points) >= 4 and turns(arrow.target):
+        x, y = target.center.x, points[-3].y
+        if free(x, target.center.y, y, arrow.target) and abs(y - target.center.y) > 25:
+            edge = target.bottom if y > target.center.y else target.y
+            points = [*points[:-3], Point(x, y), Point(x, edge)]
+    return tuple(straightened(points))
+
+
+def straightened(points: list[Point]) -> list[Point]:
+    """Leave out points that are no bends."""
+    kept = points[:1]
+    for before, here, after in zip(points, points[1:], points[2:], strict=False):
+        level = abs(before.y - here.y) < 0.5 and abs(here.y - after.y) < 0.5
+        upright = abs(before.x - here.x) < 0.5 and abs(here.x - after.x) < 0.5
+        if here != before and not level and not upright:
+            kept.append(here)
+    return [*kept, points[-1]]
