@@ -11,6 +11,7 @@ import typer
 
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
+from mlkit.cli.pairs_report import ReportOption
 from mlkit.cli.pairs_settings import build, with_settings
 from mlkit.cli.pairs_source import (
     AlignOption,
@@ -46,7 +47,7 @@ Examples:
 
   mlkit pairs backtest examples/pairs/us_large_caps.csv.gz --pair KO,PEP --formation 504
 
-  mlkit pairs backtest prices.csv --formation 252 --trading 126 --method distance -o results
+  mlkit pairs backtest prices.csv --formation 252 --trading 126 --method distance --report r.html
 """
 
 
@@ -73,9 +74,7 @@ def backtest(
         typer.Option("--output", "-o", metavar="DIR", help="Write tables and run.json there."),
     ] = None,
     table_format: Annotated[Format, typer.Option("--format", help="Of the tables.")] = Format.CSV,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write one page with pictures.")
-    ] = None,
+    report: ReportOption = None,
     json: Json = False,
 ) -> None:
     """Backtest pairs with two-leg costs: given ones, or chosen anew in each window.
