@@ -12,9 +12,9 @@ namespace mlkit::strategy {
 
 namespace {
 
-template <class T>
-py::array_t<T> copied(const std::vector<T>& values) {
-  return py::array_t<T>(py::ssize_t(values.size()), values.data());
+template <class Values>
+auto copied(const Values& values) {
+  return py::array_t<typename Values::value_type>(py::ssize_t(values.size()), values.data());
 }
 
 // The bars that a replay goes through.

@@ -10,7 +10,8 @@ namespace mlkit::strategy {
 
 namespace {
 
-py::array_t<double> array(const std::vector<double>& values) {
+template <class Values>
+py::array_t<double> array(const Values& values) {
   return py::array_t<double>(py::ssize_t(values.size()), values.data());
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "strategy/account.hpp"
+#include "strategy/pages.hpp"
 #include "strategy/rule.hpp"
 #include "strategy/signal.hpp"
 
@@ -99,7 +100,7 @@ class Engine {
 
   std::int64_t bars() const { return bar_; }
   void reserve(std::size_t bars) { rows_.reserve(bars); }
-  const std::vector<Row>& rows() const { return rows_; }
+  const Long<Row>& rows() const { return rows_; }
   const std::vector<Trade>& trades() const { return trades_; }
   const std::vector<Choice>& choices() const { return choices_; }
 
@@ -137,7 +138,7 @@ class Engine {
   std::vector<double> last_;     // last known close
   std::vector<std::size_t> live_;  // slots that are fed, in order of arrival
   std::vector<Slot> slots_;
-  std::vector<Row> rows_;
+  Long<Row> rows_;
   std::vector<Trade> trades_;
   std::vector<Choice> choices_;
   Row now_;

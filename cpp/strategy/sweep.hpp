@@ -22,7 +22,7 @@ struct Series {
 
 struct FeatureSeries {
   explicit FeatureSeries(std::size_t bars) : beta(bars), spread(bars), z(bars) {}
-  std::vector<double> beta, spread, z;
+  Long<double> beta, spread, z;
 };
 
 struct Score {
@@ -49,7 +49,7 @@ struct Curve {
   struct Run {
     std::size_t begin = 0, end = 0;
   };
-  std::vector<double> equity;
+  Long<double> equity;
   std::vector<Run> moves;
 };
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -257,6 +256,8 @@ class _Job:
             equity = engine.rows()["equity"][max(self.first - 1, 0) :]
             backtest.require_equity(self.prices, equity)
             return equity.copy(), float(trades["turnover"].sum()), len(trades)
+
+        from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(self.threads) as pool:
             found = list(pool.map(run, self.configurations))
