@@ -41,6 +41,7 @@ def render(template: str, context: dict[str, Any]) -> str:
     environment.filters |= {
         "percent": percent,
         "number": number,
+        "moment": moment,
         "words": words,
         "shade": shade,
         "value": value,
@@ -82,6 +83,11 @@ def percent(given: float | None, digits: int = 1, *, signed: bool = False) -> st
     if given is None or not math.isfinite(given):
         return NONE
     return f"{number(100.0 * given, digits, signed=signed)}\N{NO-BREAK SPACE}%"
+
+
+def moment(text: str) -> str:
+    """Give a timestamp of ISO 8601 to the minute, in its own zone."""
+    return text[:16].replace("T", " ")
 
 
 def words(name: str) -> str:
