@@ -111,7 +111,7 @@ def sweep(
         page.write(report, result)
     document = _document(result)
     if json:
-        Output.document("pairs.sweep", 2, document)
+        Output.document("pairs.sweep", 1, document)
     else:
         _show(out, document)
 

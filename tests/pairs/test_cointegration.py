@@ -56,7 +56,7 @@ def test_equals_statsmodels(length, lags, trend):
     assert_like_statsmodels(panel(rng, length, 6), trend, lags)
 
 
-@pytest.mark.parametrize("length", [1260, 3000])
+@pytest.mark.parametrize("length", [1260, pytest.param(3000, marks=pytest.mark.slow)])
 def test_equals_statsmodels_on_long_series(length):
     assert_like_statsmodels(panel(np.random.default_rng(length), length, 2), "c", None)
 
