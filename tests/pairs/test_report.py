@@ -292,6 +292,15 @@ def test_numbers_read_well(given, shown):
     assert page.number(given) == shown
 
 
+def test_groups_of_tickers_are_listed_among_the_settings(tmp_path):
+    chosen = replace(WALK.selection, groups={name: f"<b>{name[:3]}" for name in HOSTILE})
+    result = walked(market(), replace(WALK, selection=chosen))
+    backtest_page.write(tmp_path / "r.html", result)
+    reader = Reader(tmp_path / "r.html")
+    assert f"{HOSTILE[3]}: <b>{HOSTILE[3][:3]}" in reader.text
+    assert page.value({}) == "none"
+
+
 def mlkit(*arguments, cwd):
     return subprocess.run(
         [sys.executable, "-m", "mlkit", "pairs", *map(str, arguments)],

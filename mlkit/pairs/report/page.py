@@ -97,8 +97,10 @@ def words(name: str) -> str:
 
 def value(given: Any) -> str:
     """Give a setting as the command line would take it."""
-    if given is None:
+    if given is None or given == {}:
         return "none"
+    if isinstance(given, dict):
+        return ", ".join(f"{name}: {each}" for name, each in given.items())
     if isinstance(given, bool):
         return "yes" if given else "no"
     return f"{given:,.10g}" if isinstance(given, int | float) else str(given)
