@@ -58,15 +58,15 @@ class Prices:
     @cached_property
     def zoned(self) -> NDArray[np.str_]:
         """The timestamps as ISO 8601 text in their own zone; dates alone for daily bars."""
-        import pyarrow as pa
-
         if self.timezone is None:
             midnight = self.timestamps.astype("datetime64[D]")
             daily = bool((midnight == self.timestamps).all())
             return np.datetime_as_string(self.timestamps, unit="D" if daily else "s")
-        kind = pa.timestamp("ns", tz=self.timezone)
-        moments = pa.array(self.timestamps).cast(pa.timestamp("ns", tz="UTC")).cast(kind)
-        return np.array([each.as_py().isoformat() for each in moments], dtype=np.str_)
+        wall = _wall_clock(self.timestamps, self.timezone)
+        offsets = (wall - self.timestamps).astype("timedelta64[m]").astype(np.int64)
+        values, which = np.unique(offsets, return_inverse=True)
+        suffixes = np.array([_offset(int(minutes)) for minutes in values], dtype=np.str_)
+        return np.strings.add(np.datetime_as_string(wall, unit="s"), suffixes[which])
 
     def select(self, tickers: Iterable[str]) -> Prices:
         """Keep some tickers, in the order given.
@@ -167,6 +167,24 @@ def _keep_tickers(grid: Grid, names: tuple[str, ...]) -> None:
     grid.rows, grid.tickers = grid.rows[:, columns], names
     dead = np.isnan(next(iter(grid.fields.values()))).all(axis=1)
     grid.keep(np.logical_not(dead), np.ones(len(names), bool))
+
+
+def _wall_clock(moments: NDArray[np.datetime64], timezone: str) -> NDArray[np.datetime64]:
+    """Give what a clock of the zone, or of the fixed offset, shows at moments in UTC."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if timezone[0] in "+-":
+        hours, minutes = (int(part) for part in timezone[1:].split(":"))
+        shift = np.timedelta64(60 * hours + minutes, "m")
+        return moments - shift if timezone[0] == "-" else moments + shift
+    utc = pa.array(moments).cast(pa.timestamp("ns", tz="UTC"))
+    local = pc.local_timestamp(utc.cast(pa.timestamp("ns", tz=timezone)))
+    return np.asarray(local.to_numpy(zero_copy_only=False))
+
+
+def _offset(minutes: int) -> str:
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
 
 
 def _position(name: str, tickers: tuple[str, ...], source: str) -> int:

@@ -274,3 +274,19 @@ def test_window(prices):
     assert prices.window("2020-01-05", "2020-01-08").zoned.tolist() == DATES[4:7]
     with pytest.raises(UsageError, match="'soon' is not a date"):
         prices.window("soon", None)
+
+
+@pytest.mark.parametrize(
+    "timezone", ["America/New_York", "Asia/Kolkata", "-05:00", "+05:30", "UTC"]
+)
+def test_moments_are_written_as_python_writes_them(timezone):
+    from datetime import UTC, datetime
+    from zoneinfo import ZoneInfo
+
+    moments = np.datetime64("2021-01-01T00:30", "ns") + np.arange(800) * np.timedelta64(13, "h")
+    close = np.ones((len(moments), 1))
+    zoned = Prices(("A",), moments, timezone, close).zoned
+    instants = [datetime.fromtimestamp(int(each) / 1e9, UTC) for each in moments.astype(np.int64)]
+    zone = datetime.fromisoformat(f"2021-01-01T00:00{timezone}").tzinfo if timezone[0] in "+-" \
+        else ZoneInfo(timezone)  # fmt: skip
+    assert zoned.tolist() == [each.astimezone(zone).isoformat() for each in instants]

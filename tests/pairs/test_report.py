@@ -204,6 +204,15 @@ def test_a_crowded_pair_has_a_picture_for_a_desk_and_one_for_a_phone(tmp_path):
         assert chart.picture.count("<svg") == (2 if chart.broad else 1)
 
 
+def test_windows_of_hours_are_told_apart_by_their_day():
+    prices = market(("AA", "BB", "CC", "DD"))
+    hours = prices.timestamps[0] + np.arange(len(prices)) * np.timedelta64(1, "h")
+    prices = replace(prices, timestamps=hours, timezone="America/New_York")
+    for chart in backtest_page.context(walked(prices))["charts"]:
+        labels = re.findall(r'class="tick x"[^>]*>([^<]*)<', str(chart.picture))
+        assert len(set(labels)) == len(labels)
+
+
 def test_warnings_stand_on_the_page(tmp_path):
     result = walked(market(), replace(WALK, same_bar=True))
     backtest_page.write(tmp_path / "r.html", result)
@@ -281,6 +290,15 @@ def test_nothing_is_left_behind_where_a_page_cannot_be_written(tmp_path):
 )
 def test_numbers_read_well(given, shown):
     assert page.number(given) == shown
+
+
+def test_groups_of_tickers_are_listed_among_the_settings(tmp_path):
+    chosen = replace(WALK.selection, groups={name: f"<b>{name[:3]}" for name in HOSTILE})
+    result = walked(market(), replace(WALK, selection=chosen))
+    backtest_page.write(tmp_path / "r.html", result)
+    reader = Reader(tmp_path / "r.html")
+    assert f"{HOSTILE[3]}: <b>{HOSTILE[3][:3]}" in reader.text
+    assert page.value({}) == "none"
 
 
 def mlkit(*arguments, cwd):

@@ -19,7 +19,7 @@ def walk(seed, length, speed, start=0.0):
 @pytest.mark.parametrize("speed", [0.0, 0.05, 0.7])
 @pytest.mark.parametrize("start", [0.0, 1e4])
 def test_statistic_and_lags_are_those_of_statsmodels(length, speed, start):
-    for seed in range(6):
+    for seed in range(6 if length < 500 else 1):
         series = walk(seed, length, speed, start)
         theirs = adfuller(series, autolag="AIC", result_object=True)
         statistic, lags = dickey_fuller(series)

@@ -41,6 +41,7 @@ def render(template: str, context: dict[str, Any]) -> str:
     environment.filters |= {
         "percent": percent,
         "number": number,
+        "moment": moment,
         "words": words,
         "shade": shade,
         "value": value,
@@ -84,6 +85,11 @@ def percent(given: float | None, digits: int = 1, *, signed: bool = False) -> st
     return f"{number(100.0 * given, digits, signed=signed)}\N{NO-BREAK SPACE}%"
 
 
+def moment(text: str) -> str:
+    """Give a timestamp of ISO 8601 to the minute, in its own zone."""
+    return text[:16].replace("T", " ")
+
+
 def words(name: str) -> str:
     """Give a field's name as people write it."""
     return name.replace("_", " ")
@@ -91,8 +97,10 @@ def words(name: str) -> str:
 
 def value(given: Any) -> str:
     """Give a setting as the command line would take it."""
-    if given is None:
+    if given is None or given == {}:
         return "none"
+    if isinstance(given, dict):
+        return ", ".join(f"{name}: {each}" for name, each in given.items())
     if isinstance(given, bool):
         return "yes" if given else "no"
     return f"{given:,.10g}" if isinstance(given, int | float) else str(given)

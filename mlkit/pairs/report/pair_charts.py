@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mlkit.pairs import _pair_strategy as native
 from mlkit.pairs.backtest import Backtest
+from mlkit.pairs.report import page
 from mlkit.pairs.report.drawing import Panel, Ticks, Vector, date_ticks, picture, responsive
 from mlkit.pairs.settings import Rule
 
@@ -199,5 +200,8 @@ def _ticks(
         first = stretches[0].first
         return date_ticks(dates[first : first + len(stretches[0].z)], width)
     step = math.ceil(len(stretches) / (width / 80.0))
-    starts = zip(offsets[:-1:step], stretches[::step], strict=True)
-    return [(float(offset), str(dates[each.first])[:7]) for offset, each in starts]
+    starts = [str(dates[each.first]) for each in stretches[::step]]
+    labels = [page.moment(text)[:7] for text in starts]
+    if len(set(labels)) < len(labels):
+        labels = [page.moment(text)[:10] for text in starts]
+    return list(zip(offsets[:-1:step].astype(float).tolist(), labels, strict=True))
