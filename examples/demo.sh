@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Run the main job of every workload on the bundled examples. Leaves nothing behind.
+# Run the main job of every workload on the bundled examples. Leaves only the reports behind,
+# whose place it prints.
 set -euo pipefail
 examples=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d)

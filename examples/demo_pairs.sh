@@ -5,14 +5,19 @@ examples=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/pairs
 prices=$examples/us_large_caps.csv.gz
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# These are kept, to be looked at.
+reports=$(realpath -m "${MLKIT_DEMO_REPORTS:-$(mktemp -d -t mlkit-reports.XXXXXX)}")
+mkdir -p "$reports"
 cd "$work"
 
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 show() { printf '\033[2m$ %s\033[0m\n' "$*"; }
 run() { show "$@"; "$@"; }
 walk() {
-  show mlkit pairs backtest "$prices" --formation 252 --trading 126 --method "$1" --json
-  mlkit pairs backtest "$prices" --formation 252 --trading 126 --method "$1" --json >"$1.json"
+  local command=(mlkit pairs backtest "$prices" --formation 252 --trading 126 --method "$1"
+    --report "$reports/$1.html" --json)
+  show "${command[@]}"
+  "${command[@]}" >"$1.json"
 }
 
 say "Pairs: which of 190 pairs are cointegrated, after false discovery control?"
@@ -24,4 +29,7 @@ walk distance
 python "$examples/compare.py" cointegration.json distance.json
 
 say "Pairs: the best of 132 settings for KO/PEP, and how much of it is luck"
-run mlkit pairs sweep "$prices" --pair KO,PEP --lookback 20,40,60
+run mlkit pairs sweep "$prices" --pair KO,PEP --lookback 20,40,60 --report "$reports/sweep.html"
+
+say "Pairs: the reports, to be opened in a browser"
+printf 'file://%s\n' "$reports"/*.html

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -12,6 +13,13 @@ from typing import Any
 
 import hypothesis
 import pytest
+
+# What is tested is what was installed: `python -m mlkit` must not find the folder `mlkit` of the
+# project's root, which lacks the extensions.
+os.environ["PYTHONSAFEPATH"] = "1"
+
+# Shells start background jobs, and so all that these start, with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parents[1]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -1,5 +1,7 @@
 #include "beta/sampler.hpp"
 
+#include <bit>
+
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -41,6 +43,22 @@ bool is_parameter(double value) {
   return value >= smallest_parameter && value <= largest_parameter;  // false for NaN
 }
 
+constexpr std::size_t stretch = 64;
+
+// Doubles that are not negative are ordered as their bits are, and the sign bit of one of the
+// two differences is set by anything else and by what is outside the range. Integers, since
+// compilers vectorize no loop that tests doubles.
+bool all_parameters(const double* values) {
+  constexpr auto low = std::bit_cast<std::uint64_t>(smallest_parameter);
+  constexpr auto high = std::bit_cast<std::uint64_t>(largest_parameter);
+  std::uint64_t outside = 0;
+  for (std::size_t i = 0; i < stretch; ++i) {
+    const auto bits = std::bit_cast<std::uint64_t>(values[i]);
+    outside |= (bits - low) | (high - bits);
+  }
+  return outside >> 63 == 0;
+}
+
 std::uint64_t split_mix(std::uint64_t value) {
   value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ULL;
   value = (value ^ (value >> 27)) * 0x94d049bb133111ebULL;
@@ -63,19 +81,10 @@ void sample(Key key, std::uint64_t offset, const double* a, const double* b, dou
 }
 
 std::size_t first_invalid(const double* values, std::size_t count) {
-  constexpr std::size_t stride = 1024;
-  for (std::size_t begin = 0; begin < count; begin += stride) {
-    const std::size_t end = count - begin < stride ? count : begin + stride;
-    std::int64_t bad = 0;  // as wide as a double, so that compilers vectorize the loop
-    for (std::size_t i = begin; i < end; ++i) {
-      bad |= values[i] >= smallest_parameter ? 0 : -1;
-      bad |= values[i] <= largest_parameter ? 0 : -1;
-    }
-    if (bad == 0) continue;
-    for (std::size_t i = begin; i < end; ++i)
-      if (!is_parameter(values[i])) return i;
-  }
-  return count;
+  std::size_t at = 0;
+  while (at + stretch <= count && all_parameters(values + at)) at += stretch;
+  while (at < count && is_parameter(values[at])) ++at;
+  return at;
 }
 
 }  // namespace mlkit::beta

@@ -195,7 +195,7 @@ void Engine::decide(const Bar& bar) {
 }
 
 Decision Engine::ask(const Slot& slot, std::int64_t index) const {
-  if (!decider_) return mlkit::strategy::step(slot.state, slot.features.z, settings_.rule);
+  if (!decider_) return mlkit::strategy::step(slot.state, slot.features.z, slot.pair.rule);
   State state = slot.state;
   if (state.side != 0) ++state.held;
   const Order order = decider_(index, slot.features, state);

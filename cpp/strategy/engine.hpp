@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "strategy/account.hpp"
+#include "strategy/pages.hpp"
 #include "strategy/rule.hpp"
 #include "strategy/signal.hpp"
 
@@ -26,7 +27,7 @@ struct Limits {
 };
 
 struct Settings {
-  Rule rule;
+  Rule rule;  // of pairs that bring none
   Costs costs;
   Sizing sizing;
   Limits limits;
@@ -42,6 +43,7 @@ struct Pair {
   std::size_t y = 0, x = 0;  // columns
   std::int64_t stop = std::numeric_limits<std::int64_t>::max();
   SignalSettings signal;
+  Rule rule;
 };
 
 // One bar of all tickers; `open` and `dividend` may be null. A close that is not a number
@@ -98,7 +100,7 @@ class Engine {
 
   std::int64_t bars() const { return bar_; }
   void reserve(std::size_t bars) { rows_.reserve(bars); }
-  const std::vector<Row>& rows() const { return rows_; }
+  const Long<Row>& rows() const { return rows_; }
   const std::vector<Trade>& trades() const { return trades_; }
   const std::vector<Choice>& choices() const { return choices_; }
 
@@ -136,7 +138,7 @@ class Engine {
   std::vector<double> last_;     // last known close
   std::vector<std::size_t> live_;  // slots that are fed, in order of arrival
   std::vector<Slot> slots_;
-  std::vector<Row> rows_;
+  Long<Row> rows_;
   std::vector<Trade> trades_;
   std::vector<Choice> choices_;
   Row now_;

@@ -8,7 +8,7 @@ namespace {
 
 // The mean as an offset from one of the values, so that a constant window has it exactly.
 double mean_near(const std::vector<double>& values, std::size_t count, double origin) {
-  Sum sum;
+  Sum<double> sum;
   for (std::size_t i = 0; i < count; ++i) sum.add(values[i] - origin);
   return origin + sum.value() / double(count);
 }
@@ -17,13 +17,12 @@ double mean_near(const std::vector<double>& values, std::size_t count, double or
 
 void RollingMoments::restart(double newest) {
   reference_ = mean_near(window_, count_, newest);
-  sum_ = Sum{};
-  squares_ = Sum{};
+  sums_ = {};
   for (std::size_t i = 0; i < count_; ++i) {
     const double deviation = window_[i] - reference_;
-    sum_.add(deviation);
-    squares_.add(deviation * deviation);
+    sums_.add(Two{deviation, deviation * deviation});
   }
+  settle();
 }
 
 void RollingRegression::add(double y, double x, double sign) {
@@ -48,14 +47,15 @@ void RollingRegression::push(double y, double x) {
       x_reference_ = x;
     }
     ++count_;
+    share_ = 1.0 / double(count_);
   }
   y_[next_] = y;
   x_[next_] = x;
   if (++next_ == y_.size()) next_ = 0;
   add(y, x, 1.0);
-  const double count = double(count_);
-  if (loses_digits(y_sum_.value(), y_removed, count, centred(yy_, y_sum_, y_sum_)) ||
-      loses_digits(x_sum_.value(), x_removed, count, centred(xx_, x_sum_, x_sum_))) {
+  const auto square = [&](const Total& sum) { return sum.value() * sum.value() * share_; };
+  if (loses_digits(square(y_sum_), y_removed, centred(yy_, y_sum_, y_sum_)) ||
+      loses_digits(square(x_sum_), x_removed, centred(xx_, x_sum_, x_sum_))) {
     restart(y, x);
   }
 }
@@ -63,7 +63,7 @@ void RollingRegression::push(double y, double x) {
 void RollingRegression::restart(double y, double x) {
   y_reference_ = mean_near(y_, count_, y);
   x_reference_ = mean_near(x_, count_, x);
-  y_sum_ = x_sum_ = yy_ = xy_ = xx_ = Sum{};
+  y_sum_ = x_sum_ = yy_ = xy_ = xx_ = Total{};
   for (std::size_t i = 0; i < count_; ++i) add(y_[i], x_[i], 1.0);
 }
 
@@ -74,9 +74,8 @@ double RollingRegression::slope() const {
 }
 
 double RollingRegression::intercept() const {
-  const double n = double(count_);
-  const double y_mean = y_reference_ + y_sum_.value() / n;
-  const double x_mean = x_reference_ + x_sum_.value() / n;
+  const double y_mean = y_reference_ + y_sum_.value() * share_;
+  const double x_mean = x_reference_ + x_sum_.value() * share_;
   return y_mean - slope() * x_mean;
 }
 

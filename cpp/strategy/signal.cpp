@@ -30,7 +30,7 @@ Features Signal::push(double y, double x) {
 }
 
 Features Signal::fixed(double y, double x) {
-  const double spread = y - settings_.alpha - settings_.beta * x;
+  const double spread = fixed_spread(y, x, settings_.alpha, settings_.beta);
   return {settings_.beta, spread, z_score(spread)};
 }
 
@@ -46,8 +46,7 @@ Features Signal::rolling(double y, double x) {
 double Signal::z_score(double spread) {
   if (!moments_) return ratio(spread - settings_.mean, settings_.deviation);
   moments_->push(spread);
-  if (!moments_->full()) return nan;
-  return ratio(spread - moments_->mean(), std::sqrt(moments_->variance()));
+  return mlkit::strategy::z_score(spread, *moments_);
 }
 
 // Predict, compare, correct. The spread is the innovation, its z-score the innovation over the

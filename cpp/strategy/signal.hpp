@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstddef>
+#include <limits>
 #include <optional>
 
 #include "strategy/moments.hpp"
@@ -30,6 +32,17 @@ struct SignalSettings {
   double deviation = 1.0;
   KalmanSettings kalman;
 };
+
+inline double fixed_spread(double y, double x, double alpha, double beta) {
+  return y - alpha - beta * x;
+}
+
+// NaN while the window fills, and when it does not vary.
+inline double z_score(double spread, const RollingMoments& moments) {
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  const double variance = moments.variance();
+  return moments.full() && variance > 0.0 ? (spread - moments.mean()) / std::sqrt(variance) : nan;
+}
 
 class Signal {
  public:

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[Any]
 """An array of float64 or float32, of any strides."""
 
+_FLOAT64 = np.dtype(np.float64)
+
 
 def floats(name: str, values: ArrayLike) -> Floats:
     """View an argument as an array of float64 or float32.
@@ -20,6 +22,8 @@ def floats(name: str, values: ArrayLike) -> Floats:
     Raises:
         ValueError: The argument is no array of these types.
     """
+    if type(values) is np.ndarray and values.dtype is _FLOAT64:
+        return values  # the rest costs more than a small batch
     if not isinstance(values, np.ndarray | np.generic):
         return _from_python(name, values)
     array = np.asarray(values)
@@ -44,11 +48,11 @@ def common_shape(**arrays: Floats) -> tuple[int, ...]:
     Raises:
         ValueError: They do not broadcast; the message gives every shape.
     """
-    shapes = {array.shape for array in arrays.values()}
-    if len(shapes) == 1:
-        return shapes.pop()
+    first, *others = shapes = [array.shape for array in arrays.values()]
+    if all(shape == first for shape in others):
+        return first
     try:
-        return np.broadcast_shapes(*(array.shape for array in arrays.values()))
+        return np.broadcast_shapes(*shapes)
     except ValueError:
         listed = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise ValueError(f"shapes do not broadcast: {listed}") from None
@@ -98,7 +102,8 @@ def thread_count(threads: Any, size: int, *, worth: int) -> int:
         ValueError: `threads` is below 1 or no integer.
     """
     if threads is None:
-        return max(1, min(len(os.sched_getaffinity(0)), size // worth))
+        shares = size // worth
+        return 1 if shares < 2 else min(len(os.sched_getaffinity(0)), shares)
     if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1:
         raise ValueError(f"threads: is {threads!r}, expected an integer of at least 1")
     return int(min(threads, max(1, size)))

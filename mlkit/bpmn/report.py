@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlkit.bpmn import tasks
+from mlkit.bpmn.behaviors import inner_of
+from mlkit.bpmn.behaviors.ad_hoc import AdHocSubProcess
 from mlkit.bpmn.engine import Engine
 from mlkit.bpmn.journal import Journal, Row
 from mlkit.bpmn.session import Session
@@ -28,15 +30,23 @@ def document(session: Session, row: Row) -> dict[str, Any]:
         "state": state.phase if row.sequence else "running",
         "error": state.error,
         "variables": root_variables(state),
+        **_pools(engine, state),
         "trace": trace(session.journal, row, engine),
         "waiting": waiting(row.id, engine, state),
         "incidents": incidents(engine, state),
     }
 
 
+def _pools(engine: Engine, state: State) -> dict[str, Any]:
+    """Give the variables of each pool, where there are several."""
+    if len(engine.processes) < 2:
+        return {}
+    return {"pools": [{"process": e.element, "variables": e.variables} for e in state.roots()]}
+
+
 def root_variables(state: State) -> dict[str, Any]:
-    """Give the variables of the process."""
-    return next((each.variables for each in state.scopes.values() if not each.parent), {})
+    """Give the variables of the process, or of the first pool."""
+    return next((each.variables for each in state.roots()), {})
 
 
 def trace(journal: Journal, row: Row, engine: Engine) -> list[dict[str, Any]]:
@@ -65,11 +75,11 @@ def waiting(instance: str, engine: Engine, state: State) -> list[dict[str, Any]]
     found = []
     for each in state.activations.values():
         if state.status == "running" and each.status in ("waiting", "pausing"):
-            found.append({**_place(engine, each), **_wait(each, people.get(each.id))})
+            found.append({**_place(engine, each), **_wait(engine, each, people.get(each.id))})
     return found
 
 
-def _wait(activation: Activation, task: tasks.Task | None) -> dict[str, Any]:
+def _wait(engine: Engine, activation: Activation, task: tasks.Task | None) -> dict[str, Any]:
     detail = activation.detail
     if task is not None:
         people = {"assignee": task.assignee, "users": task.users, "groups": task.groups}
@@ -86,7 +96,18 @@ def _wait(activation: Activation, task: tasks.Task | None) -> dict[str, Any]:
         return {"for": kind, "due": instant(detail["due"])}
     if "message" in detail:
         return {"for": "message", "message": detail["message"], "key": detail["key"]}
-    return {"for": "signal", "signal": detail.get("signal")}
+    if "condition" in detail:
+        return {"for": "condition"}
+    if "ad_hoc" in detail:
+        return {"for": "start", "activities": sorted(_startable(engine, activation))}
+    if "signal" in detail:
+        return {"for": "signal", "signal": detail["signal"]}
+    return {"for": "several"}
+
+
+def _startable(engine: Engine, activation: Activation) -> set[str]:
+    behavior = inner_of(engine.graph.behaviors[activation.node])
+    return behavior.startable if isinstance(behavior, AdHocSubProcess) else set()
 
 
 def _place(engine: Engine, activation: Activation) -> dict[str, Any]:
@@ -120,5 +141,5 @@ def open_nodes(engine: Engine, state: State) -> list[dict[str, Any]]:
     return [
         {**_place(engine, each), "status": each.status, "attempt": each.attempt}
         for each in state.activations.values()
-        if each.role not in ("guard", "branch")
+        if each.role not in ("guard", "branch", "trigger", "part")
     ]

@@ -13,7 +13,7 @@ from mlkit.bpmn import tasks, validation
 from mlkit.bpmn.engine import Engine
 from mlkit.bpmn.events import AnyEvent, Start
 from mlkit.bpmn.journal import Journal, Row
-from mlkit.bpmn.model import Callable, Definitions, Problem, Process
+from mlkit.bpmn.model import Callable, Definitions, Problem
 from mlkit.bpmn.parser import parse, parse_text
 from mlkit.bpmn.runner import Observer, Runner, Running
 from mlkit.bpmn.scripts import Limits, ScriptPool
@@ -70,8 +70,7 @@ class Session:
             file, content, resources = self.journal.definition(row.definition)
             path = Path(row.options.get("folder", "")) / file
             definitions = parse_text(content, path, resources)
-            found = next(each for each in definitions.processes if each.id == row.process)
-            known = self.engines[row.definition, row.process] = Engine(found)
+            known = self.engines[row.definition, row.process] = engine_of(definitions)
         return known
 
     def state(self, row: Row) -> State:
@@ -105,15 +104,16 @@ class Session:
             BadData: The diagram has errors, or a variable cannot be stored.
         """
         definitions, _ = load(path, bindings)
-        process = validation.executable(definitions)[0]
+        engine = engine_of(definitions)
+        process = engine.processes[0]
         folder = path.parent.resolve()
         packed = packed_variables(variables)
-        options = {"folder": str(folder), "tasks": _bound(process, folder, bindings or {})}
+        options = {"folder": str(folder), "tasks": _bound(engine, folder, bindings or {})}
         at = self.settings.clock.now() if self.settings.clock else time.time()
         self.journal.store_definition(
             definitions.sha256, definitions.file, path.read_bytes(), definitions.resources
         )
-        start = Start(packed, _start_node(process, message), key)
+        start = Start(packed, _start_node(engine, message), key)
         row = self.journal.create(process.id, definitions.sha256, options, key, at)
         with self.journal.transaction():
             self.journal.mailbox.deliver(row.number, start)
@@ -171,6 +171,11 @@ class Session:
         return self.pool
 
 
+def engine_of(definitions: Definitions) -> Engine:
+    """Make the engine of a file: its process, or its pools."""
+    return Engine(*validation.executable(definitions), called=definitions.called)
+
+
 def load(
     path: Path, bindings: Mapping[str, str] | None = None
 ) -> tuple[Definitions, list[Problem]]:
@@ -202,22 +207,21 @@ def packed_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
     return packed
 
 
-def _start_node(process: Process, message: str | None) -> str:
+def _start_node(engine: Engine, message: str | None) -> str:
     if message is None:
         return ""
-    for node in process.body.nodes.values():
+    for node in (node for each in engine.processes for node in each.body.nodes.values()):
         event = node.event
         if node.type != "startEvent" or event is None or event.name is None:
             continue
         if event.kind == "message" and event.name.text == message:
             return node.id
-    raise InputMissing(f"{process.id}: no start event for message {message!r}")
+    raise InputMissing(f"{engine.processes[0].id}: no start event for message {message!r}")
 
 
-def _bound(process: Process, folder: Path, bindings: Mapping[str, str]) -> dict[str, str]:
-    from mlkit.bpmn.graph import nodes
-
-    names = {each.work.name for each in nodes(process.body) if isinstance(each.work, Callable)}
+def _bound(engine: Engine, folder: Path, bindings: Mapping[str, str]) -> dict[str, str]:
+    works = (each.node.work for each in engine.graph.behaviors.values())
+    names = {each.name for each in works if isinstance(each, Callable)}
     unused = set(bindings) - names
     if unused:
         raise UsageError(f"--task {sorted(unused)[0]}: no task of the diagram has this name")

@@ -82,7 +82,7 @@ def _tell(found: dict[str, Any], session: Session, output: Output) -> None:
         output.note(f"`mlkit bpmn logs {found['instance']}{where}` shows what was printed")
         output.note(f"`mlkit bpmn retry {found['instance']}{where}` tries again")
     for each in found["waiting"]:
-        output.note(_waiting(each, where))
+        output.note(_waiting({"instance": found["instance"], **each}, where))
 
 
 def _waiting(each: dict[str, Any], where: str) -> str:
@@ -100,6 +100,12 @@ def _waiting(each: dict[str, Any], where: str) -> str:
         return f"waiting at {label}: `mlkit bpmn message {each['message']}{key}{where}`"
     if each["for"] == "signal":
         return f"waiting at {label}: `mlkit bpmn signal {each['signal']}{where}`"
+    if each["for"] == "start":
+        names = ", ".join(each["activities"])
+        command = f"mlkit bpmn start {each['instance']} ELEMENT{where}"
+        return f"waiting at {label} for somebody to start {names}: `{command}`"
+    if each["for"] in ("condition", "several"):
+        return f"waiting at {label} for {each['for'].replace('several', 'one of several events')}"
     return f"waiting at {label} until {each['due']}: `mlkit bpmn resume{where}`"
 
 

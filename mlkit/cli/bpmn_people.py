@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.bpmn_instances import is_open, send_event
+from mlkit.cli.bpmn_instances import Instance, is_open, send_event
 from mlkit.cli.bpmn_options import STATE, State, ago, pairs
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -112,6 +112,33 @@ def _finish(context: typer.Context, task: str, values: Any, state: Path, json: b
         plain = {name: value for name, value in given.items() if not isinstance(value, dict)}
         event = Complete(found.activation, {**given, **packed_variables(plain)})
     send_event(context, row.id, event, state, json)
+
+
+def start(
+    context: typer.Context,
+    instance: Instance,
+    element: Annotated[str, typer.Argument(help="An activity of an ad-hoc sub-process.")],
+    end: Annotated[bool, typer.Option("--end", help="End the ad-hoc sub-process ELEMENT.")] = False,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Start an activity of an ad-hoc sub-process, or end the sub-process; exits as `run` does."""
+    from mlkit.bpmn import report
+    from mlkit.bpmn.events import Begin, Complete
+    from mlkit.bpmn.session import Session
+    from mlkit.errors import UsageError
+
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        waiting = report.waiting(row.id, session.engine(row), session.state(row))
+    for each in (each for each in waiting if each["for"] == "start"):
+        if end and each["element"] == element:
+            send_event(context, row.id, Complete(each["id"]), state, json)
+            return
+        if not end and element in each["activities"]:
+            send_event(context, row.id, Begin(each["id"], element), state, json)
+            return
+    raise UsageError(f"instance {row.id}: no ad-hoc sub-process that waits has {element!r}")
 
 
 def _waiting_task(session: Session, name: str) -> tuple[Row, Task]:
@@ -253,11 +280,20 @@ Examples:
 _SIGNAL = "Examples:\n\n  mlkit bpmn signal stop\n\n  mlkit bpmn signal stop --set why=late\n"
 _TASKS = "Examples:\n\n  mlkit bpmn tasks --group owners\n\n  mlkit bpmn tasks --json\n"
 
+_START = """\
+Examples:
+
+  mlkit bpmn start 3f2a call_customer
+
+  mlkit bpmn start 3f2a investigate --end
+"""
+
 COMMANDS = (
     (tasks, _TASKS),
     (complete, _COMPLETE),
     (approve, _APPROVE),
     (reject, _REJECT),
+    (start, _START),
     (message, _MESSAGE),
     (signal, _SIGNAL),
 )

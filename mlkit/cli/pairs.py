@@ -140,7 +140,8 @@ def screen(
     with out.progress("screening") as progress:
         found = screening.screen(universe, criteria, threads=threads or _cores(), progress=progress)
     if output is not None:
-        write_pairs(found.pairs, output)
+        period = str(universe.zoned[0]), str(universe.zoned[-1])
+        write_pairs(found.pairs, output, period)
     if json:
         Output.document("pairs.screen", 1, _document(found, universe))
     elif output != "-":
@@ -278,7 +279,7 @@ Examples:
 
   mlkit pairs fit examples/pairs/us_large_caps.csv.gz KO PEP --start 2015-01-01 --stop 2020-01-01
 
-  mlkit pairs fit prices.csv XOM CVX --levels --window 60 --json
+  mlkit pairs fit prices.csv XOM CVX --levels --window 60 --report fit.html
 """
 
 
@@ -301,6 +302,9 @@ def fit(
         float, typer.Option(min=0.0, help="Of a cycle, for Bertram's thresholds.")
     ] = 0.001,
     johansen_lags: Annotated[int, typer.Option(min=0, help="Lagged changes.")] = 1,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write one page with pictures.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Fit one pair: hedge ratios, the spread's process, and tests of cointegration."""
@@ -319,6 +323,18 @@ def fit(
         cost=cost,
         johansen_lags=johansen_lags,
     )
+    if report is not None:
+        from mlkit.pairs.report import fit as page
+
+        options = {
+            "scale": "levels" if levels else "log",
+            "trend": trend.value,
+            "window": found.window,
+            "drift": drift,
+            "cost": cost,
+            "johansen_lags": johansen_lags,
+        }
+        page.write(report, universe, found, options)
     if json:
         Output.document("pairs.fit", 1, pairs_fit.document(found))
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,18 @@ import typer
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 from mlkit.cli.pairs_settings import build, with_settings
+from mlkit.cli.pairs_source import (
+    AlignOption,
+    PairOption,
+    PairsOption,
+    RawOption,
+    RefitOption,
+    Source,
+    StartOption,
+    StopOption,
+    load,
+    named_pairs,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,13 +32,6 @@ if TYPE_CHECKING:
     from mlkit.pairs.prices import Prices
     from mlkit.pairs.settings import Settings
     from mlkit.pairs.windows import GivenPair
-
-
-class Align(StrEnum):
-    """How missing bars are mended."""
-
-    INNER = "inner"
-    FFILL = "ffill"
 
 
 class Format(StrEnum):
@@ -46,22 +50,6 @@ Examples:
 """
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where prices come from, as `run.json` keeps it."""
-
-    path: str
-    align: str | None = None
-    raw: bool = False
-    start: str | None = None
-    stop: str | None = None
-
-    def document(self) -> dict[str, Any]:
-        """Give the fields; the path from the root, so that the run can be repeated anywhere."""
-        path = self.path if self.path == "-" else str(Path(self.path).resolve())
-        return {**vars(self), "path": path}
-
-
 def backtest(
     context: typer.Context,
     settings: Mapping[str, Any],
@@ -69,32 +57,25 @@ def backtest(
         str | None,
         typer.Argument(metavar="PRICES", help="CSV or Parquet, wide or long; - is stdin."),
     ] = None,
-    pair: Annotated[
-        list[str] | None, typer.Option(metavar="Y,X[,BETA]", help="A pair; may be repeated.")
-    ] = None,
-    pairs: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="CSV of pairs, as the screen writes it.")
-    ] = None,
-    refit: Annotated[
-        bool, typer.Option("--refit", help="Fit the file's pairs anew on --formation bars.")
-    ] = False,
+    pair: PairOption = None,
+    pairs: PairsOption = None,
+    refit: RefitOption = False,
     repeat: Annotated[
         Path | None,
         typer.Option("--from", metavar="RUN.JSON", help="Repeat a run exactly; no other setting."),
     ] = None,
-    align: Annotated[Align | None, typer.Option(help="Mend missing bars; else an error.")] = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Closes as paid; both legs' dividends are booked.")
-    ] = False,
-    start: Annotated[str | None, typer.Option(metavar="DATE", help="First bar.")] = None,
-    stop: Annotated[
-        str | None, typer.Option(metavar="DATE", help="First bar after the last.")
-    ] = None,
+    align: AlignOption = None,
+    raw: RawOption = False,
+    start: StartOption = None,
+    stop: StopOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write tables and run.json there."),
     ] = None,
     table_format: Annotated[Format, typer.Option("--format", help="Of the tables.")] = Format.CSV,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write one page with pictures.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Backtest pairs with two-leg costs: given ones, or chosen anew in each window.
@@ -106,21 +87,25 @@ def backtest(
 
     out = of(context)
     if repeat is not None:
-        _refuse_settings(context, {"repeat", "output", "table_format", "json"})
-        source, named, built, expected = _recorded(repeat)
+        where = {"prices", "repeat", "output", "table_format", "report", "json"}
+        _refuse_settings(context, where)
+        source, named, built, expected = _recorded(repeat, prices)
     elif prices is None:
         raise UsageError("PRICES is missing", hint="name a file, or repeat a run with --from")
     else:
-        source = Source(prices, align.value if align else None, raw, start, stop)
+        source = Source.of(prices, align, raw, start, stop)
         built, expected = build(settings), None
-        named = _named(pair or [], pairs, refit)
-    data = _read(out, source, expected)
+        named = named_pairs(pair, pairs, refit)
+    data = load(out, source, expected)
     result = _run(out, data, named, built)
-    warnings = _screened(pairs)
     if output is not None:
         document = records.run_document(result, source.document(), named)
         records.write(output, result, document, table_format.value)
-    _show(out, result, warnings, json)
+    if report is not None:
+        from mlkit.pairs.report import backtest as page
+
+        page.write(report, result)
+    _show(out, result, json)
 
 
 command = with_settings(backtest)
@@ -133,81 +118,37 @@ def _refuse_settings(context: typer.Context, allowed: set[str]) -> None:
     for name in context.params:
         given = context.get_parameter_source(name)
         if name not in allowed and given is not None and given.name == "COMMANDLINE":
-            flag = "PRICES" if name == "prices" else "--" + name.replace("_", "-")
+            flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag} and --from: a repeated run has its settings in run.json")
 
 
-def _recorded(path: Path) -> tuple[Source, list[GivenPair], Settings, str]:
+def _recorded(
+    path: Path, prices: str | None
+) -> tuple[Source, list[GivenPair], Settings, str | None]:
+    """Read a recorded run; its prices may have moved to another place."""
+    from dataclasses import replace
+
     from mlkit.pairs.records import read_run
 
     recorded, named, settings = read_run(path)
     expected = recorded.pop("sha256")
-    return Source(**recorded), named, settings, expected
-
-
-def _named(texts: list[str], file: Path | None, refit: bool) -> list[GivenPair]:
-    from dataclasses import replace
-
-    from mlkit.pairs.records import parse_pair, read_pairs
-
-    from_file = [] if file is None else read_pairs(file)
-    if refit:
-        from_file = [replace(each, beta=None) for each in from_file]
-    return [*map(parse_pair, texts), *from_file]
-
-
-def _screened(file: Path | None) -> list[str]:
-    if file is None:
-        return []
-    warning = (
-        f"{file}: pairs that were screened on bars that are traded here show a result that "
-        "nobody could have had; --formation with --trading screens on earlier bars only"
-    )
-    return [warning]
-
-
-def _read(out: Output, source: Source, expected: str | None) -> Prices:
-    from mlkit.errors import BadData
-    from mlkit.pairs.prices import read
-
-    data = read(source.path, align=source.align, raw=source.raw)  # type: ignore[arg-type]
-    if expected is not None and data.content_hash != expected:
-        raise BadData(
-            f"{source.path}: its content differs from the run's (SHA-256 {expected[:12]}...)",
-            hint="restore the file, or run anew without --from",
-        )
-    for repair in data.repairs:
-        out.note(f"note: {repair}")
-    return data.window(source.start, source.stop)
+    source = Source(**recorded)
+    return source if prices is None else replace(source, path=prices), named, settings, expected
 
 
 def _run(out: Output, prices: Prices, named: list[GivenPair], settings: Settings) -> Backtest:
-    from mlkit.errors import UsageError
     from mlkit.pairs import windows
     from mlkit.pairs.backtest import run
 
-    if named and settings.trading:
-        raise UsageError(
-            "given pairs and --trading: a walk forward chooses its own pairs",
-            hint="drop --pair and --pairs, or --trading",
-        )
-    if not named and not settings.trading:
-        raise UsageError(
-            "nothing to trade", hint="--pair KO,PEP, --pairs FILE, or --formation 252 --trading 126"
-        )
-    if named:
-        planned = windows.given(prices, named, settings)
-    else:
-        with out.progress("selecting") as progress:
-            planned = windows.rolling(prices, settings, windows.by_screen, progress)
+    with out.progress("selecting") as progress:
+        planned = windows.plan(prices, named, settings, progress)
     return run(prices, planned, settings)
 
 
-def _show(out: Output, result: Backtest, more: list[str], json: bool) -> None:
+def _show(out: Output, result: Backtest, json: bool) -> None:
     from mlkit.pairs import summary
 
     document = summary.document(result)
-    document["warnings"] = [*more, *document["warnings"]]
     if json:
         settings = result.settings.document()
         Output.document("pairs.backtest", 1, {"settings": settings, **document})

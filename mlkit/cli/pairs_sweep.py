@@ -1,8 +1,9 @@
-"""`mlkit pairs sweep`: many settings of the rule on one pair, and the luck in the best one."""
+"""`mlkit pairs sweep`: many settings of the rule, and the luck in the best one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,18 +11,31 @@ import typer
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 from mlkit.cli.pairs_settings import build, with_settings
+from mlkit.cli.pairs_source import (
+    AlignOption,
+    PairOption,
+    PairsOption,
+    RawOption,
+    RefitOption,
+    Source,
+    StartOption,
+    StopOption,
+    load,
+    named_pairs,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mlkit.pairs.sweep import Sweep
+    from mlkit.pairs.settings import Settings
+    from mlkit.pairs.sweep import Configuration, Sweep, WalkForward
 
 EPILOG = """\
 Examples:
 
   mlkit pairs sweep examples/pairs/us_large_caps.csv.gz --pair KO,PEP --lookback 20,40,60
 
-  mlkit pairs sweep prices.csv --pair XOM,CVX --entry 1:3:0.25 --exit 0:1:0.25 --trials 200 --json
+  mlkit pairs sweep prices.csv --formation 252 --trading 126 --method distance --walk-forward --json
 """
 
 Values = "START:STOP:STEP or A,B,..."
@@ -33,7 +47,9 @@ def sweep(
     prices: Annotated[
         str, typer.Argument(metavar="PRICES", help="CSV or Parquet, wide or long; - is stdin.")
     ],
-    pair: Annotated[str, typer.Option(metavar="Y,X", help="The pair.")],
+    pair: PairOption = None,
+    pairs: PairsOption = None,
+    refit: RefitOption = False,
     entry: Annotated[str, typer.Option(metavar=Values, help="Entry thresholds.")] = "1:3:0.25",
     exits: Annotated[
         str, typer.Option("--exit", metavar=Values, help="Exit thresholds.")
@@ -41,49 +57,75 @@ def sweep(
     stop_loss: Annotated[
         str | None, typer.Option(metavar=Values, help="Stop thresholds (default: none).")
     ] = None,
-    lookback: Annotated[str, typer.Option(metavar=Values, help="Bars.")] = "20,40,60",
+    lookback: Annotated[
+        str | None,
+        typer.Option(metavar=Values, help="Bars of the z-score (default: 20,40,60)."),
+    ] = None,
+    walk_forward: Annotated[
+        bool,
+        typer.Option("--walk-forward", help="Choose on each window, and score on the next."),
+    ] = False,
     trials: Annotated[
         int, typer.Option(min=0, help="Configurations that were tried before, elsewhere.")
     ] = 0,
-    start: Annotated[str | None, typer.Option(metavar="DATE", help="First bar.")] = None,
-    stop: Annotated[str | None, typer.Option(metavar="DATE", help="First bar after the last.")] = (
-        None
-    ),
+    align: AlignOption = None,
+    raw: RawOption = False,
+    start: StartOption = None,
+    stop: StopOption = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write one page with pictures.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Score a grid of thresholds on one pair, and deflate the Sharpe ratio of the best.
+    """Score a grid of thresholds, and deflate the Sharpe ratio of the best.
 
-    The pair is fitted on --formation bars that are not scored.
+    Pairs are given or chosen as in `backtest`; formation periods are not scored.
     """
     import os
+    from dataclasses import replace
 
-    from mlkit.pairs.prices import read
-    from mlkit.pairs.records import parse_pair
+    from mlkit.pairs import windows
     from mlkit.pairs.sweep import Grid
     from mlkit.pairs.sweep import sweep as score
 
-    named = parse_pair(pair)
+    out = of(context)
+    built = build(settings)
     grid = Grid(
         entry=parse_values(entry, "--entry"),
         exit=parse_values(exits, "--exit"),
         stop=parse_values(stop_loss, "--stop-loss") if stop_loss else (float("inf"),),
-        lookback=tuple(map(int, parse_values(lookback, "--lookback"))),
+        lookback=_lookbacks(lookback, built),
     )
-    data = read(prices, tickers=(named.y, named.x)).window(start, stop)
+    longest = max(grid.lookback, default=built.signal.lookback)
+    built = replace(built, signal=replace(built.signal, lookback=longest))
+    named = named_pairs(pair, pairs, refit)
+    data = load(out, Source.of(prices, align, raw, start, stop))
+    with out.progress("selecting") as progress:
+        planned = windows.plan(data, named, built, progress)
     cores = threads or len(os.sched_getaffinity(0))
-    result = score(data, named.y, named.x, build(settings), grid, threads=cores, trials=trials)
+    result = score(
+        data, planned, built, grid, threads=cores, trials=trials, walk_forward=walk_forward
+    )
+    if report is not None:
+        from mlkit.pairs.report import sweep as page
+
+        page.write(report, result)
     document = _document(result)
     if json:
-        Output.document("pairs.sweep", 1, document)
+        Output.document("pairs.sweep", 2, document)
     else:
-        _show(of(context), document)
+        _show(out, document)
 
 
 VARIED = {"entry", "exit", "stop_loss", "lookback"}
-WINDOWED = {"trading", "carry", "method", "top", "fdr", "alpha"}
-UNSWEPT = {"zscore", "hedge", "hedge_window", "drift", "max_pairs", "max_per_ticker"}
-command = with_settings(sweep, frozenset(VARIED | WINDOWED | UNSWEPT))
+command = with_settings(sweep, frozenset(VARIED))
+
+
+def _lookbacks(text: str | None, settings: Settings) -> tuple[int, ...]:
+    if text is None:
+        return (20, 40, 60) if settings.signal.zscore == "lookback" else ()
+    return tuple(map(int, parse_values(text, "--lookback")))
 
 
 def parse_values(text: str, flag: str) -> tuple[float, ...]:
@@ -110,24 +152,29 @@ def _document(result: Sweep) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {
-        "pair": [result.pair.y, result.pair.x],
-        "hedge_ratio": result.pair.beta,
+        "windows": len(result.windows),
+        "pairs": [
+            {"y": pair.y, "x": pair.x, "hedge_ratio": pair.beta}
+            for window in result.windows[:1]
+            for pair in window.pairs
+        ]
+        if len(result.windows) == 1
+        else [],
+        "settings": result.settings.document(),
         "bars": result.bars,
         "bars_per_year": result.bars_per_year,
         "best": _row(result, result.best),
         "deflated_sharpe": asdict(result.deflated),
+        "walk_forward": None if result.walk is None else _walk(result, result.walk),
+        "warnings": [each for window in result.windows for each in window.warnings],
         "configurations": [_row(result, number) for number in range(len(result.scores))],
     }
 
 
 def _row(result: Sweep, number: int) -> dict[str, Any]:
-    rule, lookback = result.configurations[number]
     score = result.scores[number]
     return {
-        "entry": rule.entry,
-        "exit": rule.exit,
-        "stop": None if rule.stop == float("inf") else rule.stop,
-        "lookback": lookback,
+        **_thresholds(result.configurations[number]),
         "sharpe": float(score["sharpe"]) * result.bars_per_year**0.5,
         "equity": float(score["equity"]),
         "max_drawdown": float(score["drawdown"]),
@@ -136,13 +183,47 @@ def _row(result: Sweep, number: int) -> dict[str, Any]:
     }
 
 
+def _thresholds(configuration: Configuration) -> dict[str, Any]:
+    rule, lookback = configuration
+    return {
+        "entry": rule.entry,
+        "exit": rule.exit,
+        "stop": None if rule.stop == float("inf") else rule.stop,
+        "lookback": lookback or None,
+    }
+
+
+def _walk(result: Sweep, walk: WalkForward) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    times, year = result.prices.zoned, result.bars_per_year**0.5
+    return {
+        "performance": asdict(walk.backtest.performance),
+        "trades": len(walk.backtest.trades),
+        "windows": [
+            {
+                "first": str(times[window.start]),
+                "pairs": len(window.pairs),
+                "promised_sharpe": None if promised != promised else float(promised) * year,
+                **({} if number is None else _thresholds(result.configurations[number])),
+            }
+            for window, number, promised in zip(
+                result.windows[1:], walk.chosen, walk.promised, strict=True
+            )
+        ],
+    }
+
+
 def _show(out: Output, document: dict[str, Any], most: int = 10) -> None:
+    for warning in document["warnings"]:
+        out.note(f"warning: {warning}")
     deflated, year = document["deflated_sharpe"], document["bars_per_year"] ** 0.5
     Output.result(_table(document["configurations"], most))
     Output.result(
-        f"{deflated['trials']} trials on the same {document['bars']} bars, worth "
-        f"{deflated['independent']:.1f} independent ones (mean correlation "
-        f"{deflated['correlation']:.2f})"
+        f"{deflated['trials']} trials on the same {document['bars']} bars "
+        f"({document['bars_per_year']:g} a year), worth {deflated['independent']:.1f} independent "
+        f"ones (mean correlation {deflated['correlation']:.2f}); standard deviation of their "
+        f"Sharpe ratios {deflated['sharpe_variance'] ** 0.5 * year:.3f}"
     )
     for name, benchmark, probability in (
         ("all trials", deflated["benchmark"], deflated["probability"]),
@@ -153,7 +234,24 @@ def _show(out: Output, document: dict[str, Any], most: int = 10) -> None:
             f"deflated Sharpe, {name}: {said} that the best one's true Sharpe ratio exceeds "
             f"{benchmark * year:.3f}, the expected best of as many worthless trials"
         )
+    if document["walk_forward"]:
+        Output.result(_walked(document["walk_forward"]))
     out.note("note: the best of a sweep is the luckiest too; --trials counts earlier attempts")
+
+
+def _walked(walk: dict[str, Any]) -> str:
+    promised = [
+        each["promised_sharpe"] for each in walk["windows"] if each["promised_sharpe"] is not None
+    ]
+    done = walk["performance"]
+    sharpe, sure = done["sharpe"], done["probabilistic_sharpe"]
+    mean = f"{sum(promised) / len(promised):.3f}" if promised else "-"
+    return (
+        f"walk forward: the best of each window promised a Sharpe ratio of {mean} on average; in "
+        f"the windows after it, {'-' if sharpe is None else f'{sharpe:.3f}'} "
+        f"({walk['trades']:,} trades, total return {100 * done['total_return']:.2f} %, "
+        f"probabilistic Sharpe {'-' if sure is None else f'{100 * sure:.1f} %'})"
+    )
 
 
 def _table(rows: list[dict[str, Any]], most: int) -> Table:
@@ -167,7 +265,7 @@ def _table(rows: list[dict[str, Any]], most: int) -> Table:
             f"{row['entry']:g}",
             f"{row['exit']:g}",
             "-" if row["stop"] is None else f"{row['stop']:g}",
-            str(row["lookback"]),
+            "-" if row["lookback"] is None else str(row["lookback"]),
             f"{row['sharpe']:.3f}",
             f"{100 * row['max_drawdown']:.2f} %",
             str(row["trades"]),

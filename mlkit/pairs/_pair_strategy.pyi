@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +93,11 @@ class Signal:
         drift: Sequence[float] = ...,
         noise: float = ...,
     ) -> None: ...
+    def with_lookback(self, lookback: int) -> Signal:
+        """Give the same signal over another number of bars."""
+
+    @property
+    def lookback(self) -> int: ...
     @property
     def warms_up(self) -> bool: ...
 
@@ -128,6 +132,21 @@ class State:
     @property
     def held(self) -> int: ...
 
+class Planned:
+    """A pair that joins a replay at a bar, warmed up before it."""
+
+    def __init__(
+        self,
+        *,
+        y: int,
+        x: int,
+        start: int,
+        stop: int = ...,
+        warm: int = ...,
+        signal: Signal,
+        rule: Rule | None = None,
+    ) -> None: ...
+
 class Engine:
     """The event engine: bars in, fills and an account out."""
 
@@ -138,7 +157,14 @@ class Engine:
         decider: Callable[[int, Features, State], Order] | None = None,
     ) -> None: ...
     def add(
-        self, *, y: int, x: int, stop: int = ..., signal: Signal, history: _Doubles | None = None
+        self,
+        *,
+        y: int,
+        x: int,
+        stop: int = ...,
+        signal: Signal,
+        rule: Rule | None = None,
+        history: _Doubles | None = None,
     ) -> int:
         """Add a pair that trades from now on; return its number."""
 
@@ -147,8 +173,9 @@ class Engine:
         closes: _Doubles,
         opens: _Doubles | None = None,
         dividends: _Doubles | None = None,
+        plan: Sequence[Planned] = ...,
     ) -> None:
-        """Take bars, a row each."""
+        """Take bars, a row each; planned pairs join at their bar of these."""
 
     def finish(self) -> None:
         """Close what is open at the last closes."""
@@ -174,15 +201,23 @@ def rolling_moments(values: _Doubles, length: int) -> tuple[_Doubles, _Doubles]:
 def sweep(
     *,
     closes: _Doubles,
-    opens: _Doubles | None,
-    dividends: _Doubles | None,
-    z: _Doubles,
-    beta: _Doubles,
+    opens: _Doubles | None = None,
+    dividends: _Doubles | None = None,
     trade: int,
-    rules: Sequence[Rule],
-    rows: Sequence[int],
+    signals: Sequence[Signal],
+    grid: _Doubles,
     settings: Settings,
     threads: int = 1,
-    equity: _Doubles | None = None,
-) -> NDArray[Any]:
-    """Score many rules on one pair."""
+) -> tuple[NDArray[np.void], float]:
+    """Score many rules on one pair; give the mean correlation as well."""
+
+def equity(
+    *,
+    closes: _Doubles,
+    opens: _Doubles | None = None,
+    dividends: _Doubles | None = None,
+    trade: int,
+    signal: Signal,
+    settings: Settings,
+) -> _Doubles:
+    """Give the equity of one rule on one pair from the close before bar `trade`."""

@@ -112,14 +112,10 @@ def run(
         settings.native(bars_per_year),
         None if strategy is None else decider(strategy),
     )
-    numbers = _replay(engine, prices, windows)
+    replay(engine, prices, plan(prices, windows))
     account = engine.rows()
-    lost = np.flatnonzero(account["equity"] <= 0.0)
-    if len(lost):
-        raise BadData(
-            f"{prices.source}: the account is lost at {prices.zoned[lost[0]]}",
-            hint="lower --gross, or set a margin requirement or a cap on leverage",
-        )
+    require_equity(prices, account["equity"])
+    numbers = [(i, place) for i, each in enumerate(windows) for place in range(len(each.pairs))]
     first = min(window.start for window in windows)
     return Backtest(
         prices, settings, windows, bars_per_year, first,
@@ -127,38 +123,47 @@ def run(
     )  # fmt: skip
 
 
-def _replay(
-    engine: native.Engine, prices: Prices, windows: Sequence[Window]
-) -> list[tuple[int, int]]:
-    """Feed the bars, adding each window's pairs when it starts; give the pairs' places."""
-    columns = {name: i for i, name in enumerate(prices.tickers)}
-    numbers, done = [], 0
-    for index, window in enumerate(windows):
-        _take(engine, prices, done, window.start)
-        done = window.start
-        for place, pair in enumerate(window.pairs):
-            y, x = columns[pair.y], columns[pair.x]
-            history = prices.close[window.formation : window.start, [y, x]]
-            warm = history if pair.signal.warms_up else None
-            engine.add(y=y, x=x, stop=window.stop, signal=pair.signal, history=warm)
-            numbers.append((index, place))
-    _take(engine, prices, done, len(prices))
-    engine.finish()
-    return numbers
+def require_equity(prices: Prices, equity: NDArray[np.float64]) -> None:
+    """Refuse an account that was lost: its later returns mean nothing.
 
-
-def _take(engine: native.Engine, prices: Prices, start: int, stop: int) -> None:
-    if stop <= start:
-        return
-    opens, dividends = prices.open, prices.dividends
-    try:
-        engine.take(
-            prices.close[start:stop],
-            None if opens is None else opens[start:stop],
-            None if dividends is None else dividends[start:stop],
+    Raises:
+        BadData: The equity is not positive at a bar.
+    """
+    lost = np.flatnonzero(equity <= 0.0)
+    if len(lost):
+        raise BadData(
+            f"{prices.source}: the account is lost at {prices.zoned[lost[0]]}",
+            hint="lower --gross, or set a margin requirement or a cap on leverage",
         )
+
+
+def plan(prices: Prices, windows: Sequence[Window]) -> list[native.Planned]:
+    """Give the pairs of all windows in the engine's form, in the order of their windows."""
+    columns = {name: i for i, name in enumerate(prices.tickers)}
+    planned = []
+    for window in windows:
+        rule = None if window.rule is None else native.Rule(**vars(window.rule))
+        planned += [
+            native.Planned(
+                y=columns[pair.y], x=columns[pair.x], start=window.start, stop=window.stop,
+                warm=min(pair.warm, window.start - window.formation), signal=pair.signal, rule=rule,
+            )
+            for pair in window.pairs
+        ]  # fmt: skip
+    return planned
+
+
+def replay(engine: native.Engine, prices: Prices, planned: list[native.Planned]) -> None:
+    """Feed all bars to an engine, and close what is open at the end.
+
+    Raises:
+        BadData: A strategy gave an order that its position forbids.
+    """
+    try:
+        engine.take(prices.close, prices.open, prices.dividends, planned)
     except ValueError as error:
         raise BadData(f"{prices.source}: {error}") from error
+    engine.finish()
 
 
 def infer_bars_per_year(prices: Prices, formation: int) -> float:

@@ -17,6 +17,7 @@ from mlkit.pairs.ornstein_uhlenbeck import fit as fit_process
 from mlkit.pairs.prices import Prices
 from mlkit.pairs.significance import mackinnon
 from mlkit.pairs.spread import hurst, spread
+from mlkit.pairs.unit_root import dickey_fuller
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,9 @@ def _engle_granger(
 
 
 def _dickey_fuller(name: str, series: Series) -> UnitRootTest:
-    from statsmodels.tsa.stattools import adfuller
+    from statsmodels.tsa.adfvalues import mackinnoncrit, mackinnonp
 
-    found = adfuller(series, autolag="AIC", result_object=True)
-    critical = [float(found.critical_values[level]) for level in ("1%", "5%", "10%")]
-    levels = (critical[0], critical[1], critical[2])
-    return UnitRootTest(name, float(found.statistic), int(found.lags), float(found.pvalue), levels)
+    statistic, lags = dickey_fuller(series)
+    one, five, ten = mackinnoncrit(1, "c", len(series) - lags - 1)
+    critical = float(one), float(five), float(ten)
+    return UnitRootTest(name, statistic, lags, float(mackinnonp(statistic)), critical)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class Formation:
         mean: Mean of the spread `y - alpha - beta x` that the z-score refers to.
         deviation: Its deviation.
         signal: The same in the engine's form.
+        warm: Bars before the first traded one that the signal has to see.
     """
 
     y: str
@@ -36,6 +37,12 @@ class Formation:
     mean: float
     deviation: float
     signal: native.Signal
+    warm: int
+
+    def with_lookback(self, lookback: int) -> Formation:
+        """Give the same fit with a z-score over another number of bars."""
+        signal = self.signal.with_lookback(lookback)
+        return replace(self, signal=signal, warm=self.warm - self.signal.lookback + lookback)
 
 
 def fit(y: Vector, x: Vector, names: tuple[str, str], settings: Signal) -> Formation:
@@ -99,7 +106,9 @@ def formed(
         drift=list(drift),
         noise=noise,
     )
-    return Formation(names[0], names[1], beta, alpha, mean, deviation, signal)
+    # A Kalman filter starts from the fit, and a fixed spread with fixed moments has no memory.
+    warm = warm_up(settings) if signal.warms_up else 0
+    return Formation(names[0], names[1], beta, alpha, mean, deviation, signal, warm)
 
 
 def warm_up(settings: Signal) -> int:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 Vector = NDArray[np.float64]
 EULER = 0.5772156649015329
+FLAT = 1e-13
+"""Deviation below which returns do not vary but for rounding, as those of cash above cash."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def performance(equity: Vector, bars_per_year: float, cash_rate: float = 0.0) ->
         annual_return=annual,
         volatility=float(np.std(returns, ddof=1)) * year,
         sharpe=None if per_bar is None else per_bar * year,
-        sortino=float(excess.mean()) / downside * year if downside > 0.0 else None,
+        sortino=float(excess.mean()) / downside * year if downside > FLAT else None,
         calmar=annual / drawdown if annual is not None and drawdown > 0.0 else None,
         max_drawdown=drawdown,
         drawdown_bars=stretch,
@@ -89,7 +90,7 @@ def performance(equity: Vector, bars_per_year: float, cash_rate: float = 0.0) ->
 def sharpe(returns: Vector) -> float | None:
     """Give the Sharpe ratio a bar; None if the returns do not vary."""
     deviation = float(np.std(returns, ddof=1))
-    return float(returns.mean()) / deviation if deviation > 0.0 else None
+    return float(returns.mean()) / deviation if deviation > FLAT else None
 
 
 def drawdowns(equity: Vector) -> tuple[float, int]:
@@ -105,7 +106,7 @@ def shape(returns: Vector) -> tuple[float | None, float | None]:
     """Give the skewness and the kurtosis (3 for a normal distribution) of returns."""
     centred = returns - returns.mean()
     variance = float(np.mean(centred**2))
-    if variance <= 0.0:
+    if variance <= FLAT**2:
         return None, None
     return (
         float(np.mean(centred**3)) / variance**1.5,
@@ -128,7 +129,12 @@ def probabilistic_sharpe(
         kurtosis: Of the returns; 3 for a normal distribution.
     """
     spread = 1.0 - skewness * observed + (kurtosis - 1.0) / 4.0 * observed**2
-    return float(special.ndtr((observed - benchmark) * math.sqrt((bars - 1) / spread)))
+    return _normal((observed - benchmark) * math.sqrt((bars - 1) / spread))
+
+
+def _normal(z: float) -> float:
+    """Give the normal distribution function; scipy.special would cost a third of a run."""
+    return 0.5 * math.erfc(-z / math.sqrt(2.0))
 
 
 def expected_best_sharpe(variance: float, trials: float) -> float:
@@ -142,7 +148,10 @@ def expected_best_sharpe(variance: float, trials: float) -> float:
     """
     if trials <= 1.0:
         return 0.0
-    quantiles = special.ndtri(1.0 - 1.0 / trials), special.ndtri(1.0 - 1.0 / (trials * math.e))
+    from statistics import NormalDist
+
+    quantile = NormalDist().inv_cdf
+    quantiles = quantile(1.0 - 1.0 / trials), quantile(1.0 - 1.0 / (trials * math.e))
     return float(math.sqrt(variance) * ((1.0 - EULER) * quantiles[0] + EULER * quantiles[1]))
 
 
@@ -163,7 +172,8 @@ def average_correlation(returns: Vector) -> float:
     """
     centred = returns - returns.mean(axis=1, keepdims=True)
     norms = np.sqrt(np.sum(centred**2, axis=1))
-    scaled = centred[norms > 0.0] / norms[norms > 0.0, None]
+    varying = norms > FLAT * math.sqrt(returns.shape[1])
+    scaled = centred[varying] / norms[varying, None]
     count = len(scaled)
     if count < 2:
         return 1.0
@@ -196,18 +206,18 @@ class Deflated:
     adjusted_probability: float | None
 
 
-def deflate(best: Vector, sharpes: Sequence[float] | Vector, returns: Vector, elsewhere: int = 0
-            ) -> Deflated:  # fmt: skip
+def deflate(
+    best: Vector, sharpes: Sequence[float] | Vector, correlation: float, elsewhere: int = 0
+) -> Deflated:
     """Deflate the Sharpe ratio of the best of many configurations.
 
     Args:
         best: Its returns, shape (T,).
         sharpes: Sharpe ratios a bar of all configurations that were scored on the same bars.
-        returns: Their returns, shape (configurations, T).
+        correlation: The mean correlation of their returns, see `average_correlation`.
         elsewhere: Trials that were made before.
     """
     trials = len(sharpes) + elsewhere
-    correlation = average_correlation(returns)
     independent = independent_trials(trials, correlation)
     variance = float(np.var(np.asarray(sharpes), ddof=1)) if len(sharpes) > 1 else 0.0
     raw, adjusted = (expected_best_sharpe(variance, n) for n in (trials, independent))

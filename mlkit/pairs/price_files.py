@@ -187,7 +187,7 @@ def _timestamps(
         column = column.cast(pa.timestamp("ns", tz=zone))
     except pa.ArrowException as error:
         raise BadData(f"{source}: dates of type {column.type}: {error}") from error
-    return column.to_numpy().astype("datetime64[ns]"), zone
+    return _moments(column), zone
 
 
 def _parsed_times(
@@ -196,7 +196,7 @@ def _parsed_times(
     column = pc.utf8_trim_whitespace(column)
     for kind in (pa.timestamp("ns"), pa.timestamp("ns", tz="UTC")):
         try:
-            times = column.cast(kind).to_numpy().astype("datetime64[ns]")
+            times = _moments(column.cast(kind))
         except pa.ArrowInvalid:
             continue
         return times, None if kind.tz is None else _zone(column)
@@ -259,7 +259,7 @@ def _long(
     }
     if not fields.keys() & {"close", "adjusted"}:
         raise BadData(f"{source}: no column 'close'", hint="long files: date, ticker, close")
-    codes = coded.indices.to_numpy().astype(np.intp)
+    codes = _array(coded.indices.cast(pa.int64())).astype(np.intp)
     return tuple(coded.dictionary.to_pylist()), codes, fields
 
 
@@ -267,10 +267,27 @@ def _numbers(column: Any, source: str, first_row: int, name: str) -> NDArray[np.
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = pc.utf8_trim_whitespace(column)
     try:
-        values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        cells = column.cast(pa.float64())
     except pa.ArrowException as error:
         raise _bad_number(column, source, first_row, name) from error
-    return np.asarray(values, dtype=np.float64)
+    if cells.null_count == 0:
+        return _array(cells)
+    return np.where(_array(pc.is_valid(cells).cast(pa.int8())), _array(cells), np.nan)
+
+
+def _moments(times: Any) -> NDArray[np.datetime64]:
+    return _array(times.cast(pa.int64())).astype("datetime64[ns]")
+
+
+def _array(column: Any) -> NDArray[Any]:
+    """Give 64-bit or 8-bit numbers as NumPy has them; what a null holds is undefined.
+
+    pyarrow's own conversions import pandas, which takes longer than reading most files.
+    """
+    flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    size = flat.type.bit_width // 8
+    kind = flat.type.to_pandas_dtype()
+    return np.frombuffer(flat.buffers()[1], kind, len(flat), flat.offset * size)
 
 
 def _bad_number(column: Any, source: str, first_row: int, name: str) -> BadData:

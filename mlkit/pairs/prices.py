@@ -93,6 +93,15 @@ class Prices:
         bars = slice(self._bar(start), self._bar(stop))
         return self._cut(bars, slice(None), self.tickers)
 
+    def count_until(self, moment: str) -> int:
+        """Count the bars up to a moment in ISO 8601, one at that moment included.
+
+        Raises:
+            UsageError: The text is no moment.
+        """
+        instant = _instant(moment, self.timezone)
+        return int(np.searchsorted(self.timestamps, instant, side="right"))
+
     def _bar(self, moment: int | str | np.datetime64 | None) -> int | None:
         if moment is None or isinstance(moment, int):
             return moment

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 
 from mlkit import __version__
 from mlkit.errors import BadData, InputMissing, UsageError
+from mlkit.files import replacing
 from mlkit.pairs.backtest import COSTS, REASONS, Backtest
 from mlkit.pairs.settings import Settings, from_document
 from mlkit.pairs.windows import GivenPair
@@ -168,10 +167,12 @@ def write(
         directory.mkdir(parents=True, exist_ok=True)
         for name, build in tables.items():
             path = directory / f"{name}.{kind}"
-            _replace(path, _encoded(build(result), kind))
+            with replacing(path) as file:
+                file.write(_encoded(build(result), kind))
             paths.append(path)
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-        _replace(directory / RUN, text.encode())
+        with replacing(directory / RUN) as file:
+            file.write(text.encode())
     except OSError as error:
         raise UsageError(f"{directory}: cannot be written: {error.strerror}") from error
     return [*paths, directory / RUN]
@@ -189,73 +190,3 @@ def _encoded(table: pa.Table, kind: Format) -> bytes:
     else:
         pyarrow.parquet.write_table(table, sink)
     return bytes(sink.getvalue())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside the file, then rename: a reader sees the old file or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def parse_pair(text: str) -> GivenPair:
-    """Read `Y,X` or `Y,X,BETA`.
-
-    Raises:
-        UsageError: It is neither.
-    """
-    cells = [cell.strip() for cell in text.split(",")]
-    if len(cells) not in (2, 3) or not all(cells):
-        raise UsageError(f"--pair {text}: not a pair", hint="--pair KO,PEP or --pair KO,PEP,0.8")
-    try:
-        return GivenPair(cells[0], cells[1], _beta(cells[2]) if len(cells) == 3 else None)
-    except ValueError as error:
-        raise UsageError(f"--pair {text}: {error}") from error
-
-
-def _beta(text: str) -> float:
-    beta = float(text)
-    if not np.isfinite(beta) or beta == 0.0:
-        raise ValueError(f"a hedge ratio of {text} hedges nothing")
-    return beta
-
-
-def read_pairs(path: Path) -> list[GivenPair]:
-    """Read pairs from a CSV with the columns y, x and optionally hedge_ratio (or beta).
-
-    Raises:
-        InputMissing: The file cannot be read.
-        BadData: A column is missing or a hedge ratio is no number; the message names the row.
-    """
-    import csv
-
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            for needed in ("y", "x"):
-                if needed not in (rows.fieldnames or ()):
-                    hint = "columns: y,x and, if you like, hedge_ratio"
-                    raise BadData(f"{path}: no column '{needed}'", hint=hint)
-            return [_pair(path, number, row) for number, row in enumerate(rows, start=2)]
-    except OSError as error:
-        raise InputMissing(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise BadData(f"{path}: not UTF-8: {error}") from error
-
-
-def _pair(path: Path, number: int, row: Mapping[str, str | None]) -> GivenPair:
-    y, x, text = row["y"], row["x"], row.get("hedge_ratio") or row.get("beta")
-    if not y or not x:
-        raise BadData(f"{path}: row {number}: a ticker is missing")
-    try:
-        return GivenPair(y, x, _beta(text) if text else None)
-    except ValueError as error:
-        raise BadData(f"{path}: row {number}: {error}") from error

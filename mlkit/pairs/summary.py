@@ -122,7 +122,7 @@ def windows(result: Backtest) -> dict[str, Any]:
 
 def warnings(result: Backtest) -> list[str]:
     """Say what a reader of the numbers has to know."""
-    said = []
+    said = [warning for window in result.windows for warning in window.warnings]
     empty = windows(result)["without_pairs"]
     if empty:
         said.append(f"{empty} of {len(result.windows)} windows had no pair and held cash")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from mlkit.errors import BadData, UsageError
 from mlkit.pairs.formation import Formation, fit, formed, warm_up
 from mlkit.pairs.prices import Prices
 from mlkit.pairs.screening import Criteria, screen
-from mlkit.pairs.settings import Settings
+from mlkit.pairs.settings import Rule, Settings
 from mlkit.progress import Progress, silent
 
 END = 2**62
@@ -20,11 +20,21 @@ END = 2**62
 
 @dataclass(frozen=True)
 class GivenPair:
-    """A pair that the user names; with a `beta` it needs no formation period."""
+    """A pair that the user names; with a `beta` it needs no formation period.
+
+    Attributes:
+        y: First ticker.
+        x: Second ticker.
+        beta: Hedge ratio.
+        screened_from: First bar on which the pair was screened, in ISO 8601, if that is known.
+        screened_to: The last one.
+    """
 
     y: str
     x: str
     beta: float | None = None
+    screened_from: str | None = None
+    screened_to: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,8 @@ class Window:
         pairs: The pairs, with what the formation period fixed.
         tested: How many pairs were examined.
         skipped: Chosen pairs that could not be fitted, and why.
+        rule: Thresholds of this window; None for those of the settings.
+        warnings: What a reader of the results has to know about the choice of the pairs.
     """
 
     formation: int
@@ -46,10 +58,94 @@ class Window:
     pairs: tuple[Formation, ...]
     tested: int
     skipped: tuple[str, ...] = field(default=())
+    rule: Rule | None = None
+    warnings: tuple[str, ...] = ()
 
 
 Select = Callable[[Prices, Settings], tuple[list[tuple[str, str]], int]]
 """Chooses pairs (y, x) from a formation period, best first, and counts those it examined."""
+
+
+def plan(
+    prices: Prices,
+    pairs: Sequence[GivenPair],
+    settings: Settings,
+    progress: Progress = silent,
+) -> list[Window]:
+    """Plan a backtest: given pairs once, given pairs window by window, or screened ones.
+
+    Args:
+        prices: Bars.
+        pairs: Pairs that the user names; none for the screen.
+        settings: With a trading period, windows roll and everything is fitted anew in each.
+        progress: Told of each window.
+
+    Raises:
+        UsageError: There is nothing to trade, or see `given` and `rolling`.
+        BadData: See `given` and `rolling`.
+    """
+    if settings.trading == 0:
+        if not pairs:
+            hint = "--pair KO,PEP, --pairs FILE, or --formation 252 --trading 126"
+            raise UsageError("nothing to trade", hint=hint)
+        planned = given(prices, pairs, settings)
+    else:
+        for pair in pairs:
+            _require_tickers(prices, pair)
+        planned = rolling(prices, settings, by_name(pairs) if pairs else by_screen, progress)
+    return [replace(planned[0], warnings=_hindsight(prices, pairs, planned)), *planned[1:]]
+
+
+def _hindsight(
+    prices: Prices, pairs: Sequence[GivenPair], planned: Sequence[Window]
+) -> tuple[str, ...]:
+    """Warn of pairs that were screened on bars on which they are traded."""
+    starts: dict[tuple[str, str], int] = {}
+    for window in planned:
+        for each in window.pairs:
+            starts.setdefault((each.y, each.x), window.start)
+    seen = [
+        pair
+        for pair in pairs
+        if pair.screened_to is not None
+        and prices.count_until(pair.screened_to) > starts.get((pair.y, pair.x), len(prices))
+    ]
+    if not seen:
+        return ()
+    first = seen[0]
+    warning = (
+        f"{len(seen)} of {len(pairs)} pairs are traded on bars on which they were screened "
+        f"({first.y}/{first.x}: screened up to {first.screened_to}): a result that nobody could "
+        "have had; --formation with --trading screens on earlier bars only"
+    )
+    return (warning,)
+
+
+def _require_tickers(prices: Prices, pair: GivenPair) -> None:
+    if pair.y == pair.x:
+        raise UsageError(f"{pair.y}/{pair.x}: a pair needs two different tickers")
+    prices.select((pair.y, pair.x))
+
+
+def by_name(pairs: Sequence[GivenPair]) -> Select:
+    """Choose the named pairs wherever both tickers have every bar.
+
+    Raises:
+        UsageError: A pair carries its beta, which rolling windows would fit anew.
+    """
+    names = [(pair.y, pair.x) for pair in pairs]
+    for pair in pairs:
+        if pair.beta is not None:
+            raise UsageError(
+                f"{pair.y}/{pair.x}: a pair that carries its beta is not fitted in windows",
+                hint="drop --trading, or fit the pairs anew with --refit",
+            )
+
+    def select(period: Prices, settings: Settings) -> tuple[list[tuple[str, str]], int]:
+        here = [(y, x) for y, x in names if {y, x} <= set(period.tickers)]
+        return here, len(here)
+
+    return select
 
 
 def given(prices: Prices, pairs: Iterable[GivenPair], settings: Settings) -> list[Window]:
@@ -71,8 +167,7 @@ def given(prices: Prices, pairs: Iterable[GivenPair], settings: Settings) -> lis
 def _given_window(prices: Prices, pair: GivenPair, settings: Settings) -> Window:
     names = (pair.y, pair.x)
     place = "/".join(names)
-    if pair.y == pair.x:
-        raise UsageError(f"{place}: a pair needs two different tickers")
+    _require_tickers(prices, pair)
     if pair.beta is not None and settings.signal.zscore != "lookback":
         raise UsageError(
             f"{place}: a pair that carries its beta has only the lookback z-score",
@@ -127,7 +222,7 @@ def _window(prices: Prices, settings: Settings, select: Select, start: int) -> W
     period = complete(prices.window(first, start))
     chosen, tested = select(period, settings) if len(period.tickers) > 1 else ([], 0)
     fitted, skipped = [], []
-    for y, x in chosen[: settings.selection.top]:
+    for y, x in chosen:
         closes = period.select((y, x)).close
         try:
             fitted.append(fit(closes[:, 0], closes[:, 1], (y, x), settings.signal))

@@ -97,8 +97,6 @@ def test_an_interrupted_fit_leaves_nothing(tmp_path):
         cwd=tmp_path,
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # Shells start background jobs, and all that these start, with SIGINT ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         process.stdin.write(b"a,r\n" + b"x,1\n" * 1_000_000)
         process.stdin.flush()  # more than a pipe holds: the command is reading

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from mlkit.bpmn.engine import Engine
 from mlkit.bpmn.events import AnyEvent, Complete, Effect, Fail, Fire, Receive, Signal, Start, Throw
 from mlkit.bpmn.parser import parse_text
+from mlkit.bpmn.session import engine_of
 from mlkit.bpmn.state import State
 from mlkit.bpmn.validation import lint
 
@@ -59,7 +59,7 @@ class Play:
         self.definitions = parse_text(xml.encode(), Path("test.bpmn"))
         errors = [each for each in lint(self.definitions, Path.cwd()) if each.severity == "error"]
         assert not errors, errors
-        self.engine = Engine(self.definitions.processes[0])
+        self.engine = engine_of(self.definitions)
         self.state = self.engine.create()
         self.answers = answers or (lambda element, variables: {})
         self.now = 1_000_000.0
@@ -161,6 +161,12 @@ def play() -> Callable[..., Play]:
         return Play(diagram(body, flows, roots), answers)
 
     return make
+
+
+@pytest.fixture
+def play_xml() -> Callable[..., Play]:
+    """Play a whole document."""
+    return Play
 
 
 @pytest.fixture

@@ -195,7 +195,7 @@ def test_service_tasks_call_python(mlkit, tmp_path, diagram):
     path = write(tmp_path, diagram, body, "s>a a>b b>e")
     unbound = mlkit("run", path)
     assert unbound.returncode == 65
-    assert "b: 'refuse' names no Python callable" in unbound.stderr
+    assert "b: 'refuse' is no Python callable" in unbound.stderr
     assert not (tmp_path / ".mlkit").exists()
     done = mlkit("run", path, "--task", "refuse=steps:refuse", "--var", "x=4", "--json")
     document = json.loads(done.stdout)

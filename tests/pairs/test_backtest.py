@@ -1,4 +1,4 @@
-"""Laws of the backtest: no look-ahead, every unit of money accounted for, symmetries."""
+"""The backtest: fills, sizes, costs, caps, margin calls, windows, strategies in Python."""
 
 import itertools
 from dataclasses import replace
@@ -8,17 +8,15 @@ import pytest
 from hypothesis import given as forall
 from hypothesis import settings as runs
 from hypothesis import strategies as st
+from pairs.backtests import SETTINGS, SIGNALS, backtest, held, schemes
 from pairs.markets import cointegrated, prices
 
 from mlkit.errors import BadData, UsageError
-from mlkit.pairs import _pair_strategy as native
 from mlkit.pairs.backtest import REASONS, run
 from mlkit.pairs.settings import (
     Costs,
     Limits,
     Rule,
-    Selection,
-    Settings,
     Signal,
     Sizing,
     from_document,
@@ -27,110 +25,11 @@ from mlkit.pairs.strategy import Order, Strategy
 from mlkit.pairs.windows import GivenPair, by_screen, given, rolling
 
 SEEDS = st.integers(0, 2**32 - 1)
-SIGNALS = [
-    Signal(lookback=15),
-    Signal(lookback=15, log=False),
-    Signal(zscore="formation"),
-    Signal(zscore="ou"),
-    Signal(lookback=15, hedge="rolling", hedge_window=30),
-    Signal(zscore="filter", hedge="kalman", drift=1e-3),
-    Signal(zscore="filter", hedge="kalman", log=False, drift=1e-3),
-]
-EXPENSIVE = Costs(0.01, 1.0, 2.0, 3.0, 4.0, borrow_rate=0.05)
-SETTINGS = Settings(
-    rule=Rule(entry=1.2, exit=0.2, stop=4.0, max_bars=25),
-    costs=EXPENSIVE,
-    formation=80,
-    cash_rate=0.03,
-    selection=Selection(method="distance", top=3),
-    bars_per_year=252.0,
-)
-
-
-def plan(market, settings):
-    if settings.trading:
-        return rolling(market, settings, by_screen)
-    return given(market, [GivenPair("A", "B"), GivenPair("C", "D")], settings)
-
-
-def backtest(market, settings, strategy=None):
-    return run(market, plan(market, settings), settings, strategy)
-
-
-def cut(market, stop):
-    return market.window(0, stop)
-
-
-def changed_after(market, bar, rng):
-    factor = np.ones_like(market.close)
-    factor[bar + 1 :] = np.exp(rng.normal(0, 0.1, (len(market) - bar - 1, 1)))
-    factor[bar + 1 :, 0] *= 1.2
-    return replace(market, close=market.close * factor, open=market.open * factor)
-
-
-def decisions(result, until):
-    """Orders that were decided up to a bar, with all that was known at the time."""
-    early = result.choices[result.choices["bar"] <= until]
-    return [(int(each["bar"]), result.pair_names(int(each["pair"])), each.tobytes()[16:])
-            for each in early]  # fmt: skip
-
-
-def schemes(seed):
-    """A signal and a window scheme: given pairs, walking forward, carrying."""
-    rng = np.random.default_rng(seed)
-    signal = SIGNALS[rng.integers(len(SIGNALS))]
-    trading, carry = [(0, False), (60, False), (60, True)][rng.integers(3)]
-    return replace(
-        SETTINGS, signal=signal, trading=trading, carry=carry, same_bar=bool(rng.integers(2)),
-        selection=Selection(method="distance", top=2),
-    )  # fmt: skip
-
-
-@forall(SEEDS)
-@runs(max_examples=60, deadline=None)
-def test_nothing_after_a_bar_changes_a_decision_up_to_it(seed):
-    settings, market = schemes(seed), cointegrated(seed, bars=300)
-    rng = np.random.default_rng(seed)
-    bar = int(rng.integers(100, 290))
-    whole = backtest(market, settings)
-    for other in (cut(market, bar + 1), cut(market, bar + 5), changed_after(market, bar, rng)):
-        again = backtest(other, settings)
-        assert decisions(again, bar) == decisions(whole, bar)
-        np.testing.assert_array_equal(again.account[:bar], whole.account[:bar])
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
 def test_every_signal_trades(signal):
     assert len(backtest(cointegrated(1), replace(SETTINGS, signal=signal)).trades) > 2
-
-
-class Prophet(Strategy):
-    """Cheats: enters by the next close, which no strategy can know."""
-
-    def __init__(self, market):
-        y, x = market.close[:, 0], market.close[:, 1]
-        self.rises = np.append(np.diff(np.log(y / x)) > 0.0, False)
-        self.bar = 80
-
-    def step(self, state, features, position):
-        rises = self.rises[self.bar]
-        self.bar += 1
-        if position.side == 0:
-            return state, Order.ENTER_LONG if rises else Order.ENTER_SHORT
-        return state, Order.EXIT if (position.side > 0) != rises else Order.NONE
-
-
-def test_a_planted_look_ahead_breaks_the_law():
-    market, settings = cointegrated(4), SETTINGS
-    pairs = given(market, [GivenPair("A", "B")], settings)
-    changed = changed_after(market, 200, np.random.default_rng(0))
-    results = [run(each, pairs, settings, Prophet(each)) for each in (market, changed)]
-    assert decisions(results[0], 199) == decisions(results[1], 199)
-    assert any(
-        decisions(run(each, pairs, settings, Prophet(each)), 200) != decisions(results[0], 200)
-        for each in (cut(market, 201), changed_after(market, 200, np.random.default_rng(1)),
-                     changed_after(market, 200, np.random.default_rng(2)), changed)
-    )  # fmt: skip
 
 
 def test_orders_fill_at_the_next_open_or_close_or_at_once_if_told_so():
@@ -147,68 +46,6 @@ def test_orders_fill_at_the_next_open_or_close_or_at_once_if_told_so():
             assert trade["entered"] == trade["decided"] + delay
             column = market.tickers.index(y)
             assert trade["entry_price"]["y"] == field[trade["entered"], column]
-
-
-@forall(SEEDS)
-@runs(max_examples=30, deadline=None)
-def test_bar_by_bar_and_one_batch_are_bit_equal(seed):
-    market = cointegrated(seed, bars=250)
-    settings = replace(schemes(seed), trading=0)
-    batch = backtest(market, settings)
-    engine = native.Engine(len(market.tickers), settings.native(252.0))
-    for bar in range(len(market)):
-        for window in batch.windows:
-            if window.start == bar:
-                pair = window.pairs[0]
-                y, x = market.tickers.index(pair.y), market.tickers.index(pair.x)
-                past = market.close[window.formation : bar, [y, x]]
-                warm = past if pair.signal.warms_up else None
-                engine.add(y=y, x=x, signal=pair.signal, history=warm)
-        rows = slice(bar, bar + 1)
-        engine.take(market.close[rows], market.open[rows], market.dividends[rows])
-    engine.finish()
-    assert engine.rows().tobytes() == batch.account.tobytes()
-    assert engine.trades().tobytes() == batch.trades.tobytes()
-
-
-def held(result):
-    """Shares of each ticker after each bar, rebuilt from the trades alone."""
-    shares = np.zeros(result.prices.close.shape)
-    for trade in result.trades:
-        for leg, name in zip("yx", result.pair_names(trade["pair"]), strict=True):
-            column = result.prices.tickers.index(name)
-            shares[trade["entered"] : trade["closed"], column] += trade["shares"][leg]
-    return shares
-
-
-@forall(SEEDS)
-@runs(max_examples=40, deadline=None)
-def test_every_unit_of_money_is_accounted_for(seed):
-    settings, market = schemes(seed), cointegrated(seed, bars=300)
-    result = backtest(market, settings)
-    account, capital = result.account, settings.sizing.capital
-    equity = account["equity"]
-    np.testing.assert_allclose(account["cash"] + account["positions"], equity, rtol=1e-9)
-    value = np.sum(held(result) * market.close, axis=1)
-    np.testing.assert_allclose(account["positions"], value, atol=1e-9 * capital)
-    for bar in range(len(market)):
-        closed = result.trades["closed"] <= bar
-        ledger = account["ledger"][bar]
-        costs = sum(ledger[name] for name in ("commission", "slippage", "half_spread", "borrow"))
-        gross = result.results()[closed].sum() + open_result(result, bar)
-        explained = gross - costs + ledger["dividends"] + account["interest"][bar]
-        assert explained == pytest.approx(equity[bar] - capital, abs=1e-9 * capital)
-
-
-def open_result(result, bar):
-    """Moves of the open positions, from their unslipped entry prices to the close."""
-    total = 0.0
-    for trade in result.trades:
-        if trade["entered"] <= bar < trade["closed"]:
-            for leg, name in zip("yx", result.pair_names(trade["pair"]), strict=True):
-                close = result.prices.close[bar, result.prices.tickers.index(name)]
-                total += trade["shares"][leg] * (close - trade["entry_price"][leg])
-    return total
 
 
 def test_costs_interest_and_dividends_are_what_they_say():
@@ -234,33 +71,6 @@ def test_costs_interest_and_dividends_are_what_they_say():
     cash = result.account["cash"]
     interest = np.diff(result.account["interest"])
     np.testing.assert_allclose(interest, cash[:-1] * 0.03 / 252, rtol=1e-9)
-
-
-@pytest.mark.parametrize("signal", SIGNALS)
-def test_rescaling_a_leg_leaves_the_money_unchanged(signal):
-    market = cointegrated(6)
-    scale = np.array([1.0, 4096.0, 1.0, 1.0])
-    other = replace(
-        market, close=market.close * scale, open=market.open * scale,
-        dividends=market.dividends * scale,
-    )  # fmt: skip
-    settings = replace(SETTINGS, signal=signal, costs=replace(EXPENSIVE, per_share=0.0))
-    one, two = backtest(market, settings), backtest(other, settings)
-    np.testing.assert_allclose(one.account["equity"], two.account["equity"], rtol=1e-9)
-    ratio = one.windows[0].pairs[0].beta / two.windows[0].pairs[0].beta
-    assert ratio == pytest.approx(1.0 if signal.log else 4096.0)
-
-
-def test_mirroring_a_leg_swaps_its_side_only():
-    market = cointegrated(6)
-    mirrored = market.close.copy()
-    mirrored[:, 1] = 1000.0 / mirrored[:, 1]
-    other = replace(market, close=mirrored, open=None)
-    one, two = backtest(replace(market, open=None), SETTINGS), backtest(other, SETTINGS)
-    mine = [each.trades[each.trades["pair"] == 0] for each in (one, two)]
-    np.testing.assert_array_equal(mine[0]["decided"], mine[1]["decided"])
-    np.testing.assert_allclose(mine[0]["shares"]["y"], mine[1]["shares"]["y"])
-    assert (np.sign(mine[0]["shares"]["x"]) == -np.sign(mine[1]["shares"]["x"])).all()
 
 
 def test_sizes_put_the_gross_money_into_beta_weighted_legs():
@@ -344,8 +154,8 @@ def test_a_delisted_ticker_closes_its_pair_at_the_last_price():
 def test_windows_close_what_they_opened_unless_it_is_carried():
     market = cointegrated(10)
     windowed = replace(SETTINGS, trading=30, rule=Rule(entry=1.5, exit=-1.0))
-    stops = {w.stop - 1 for w in plan(market, windowed)}
     result = backtest(market, windowed)
+    stops = {window.stop - 1 for window in result.windows}
     ended = result.trades["reason"] == REASONS.index("window_end")
     assert ended.any()
     assert set(result.trades["closed"][ended].tolist()) <= stops
@@ -386,10 +196,10 @@ class WrittenRule(Strategy):
 @forall(SEEDS)
 @runs(max_examples=25, deadline=None)
 def test_the_rule_written_in_python_makes_identical_trades(seed):
-    settings, market = schemes(seed), cointegrated(seed, bars=250)
+    (settings, pairs), market = schemes(seed), cointegrated(seed, bars=250)
     settings = replace(settings, limits=replace(settings.limits, pairs=1))
-    built_in = backtest(market, settings)
-    written = backtest(market, settings, WrittenRule(settings.rule))
+    built_in = backtest(market, settings, pairs=pairs)
+    written = backtest(market, settings, WrittenRule(settings.rule), pairs=pairs)
     assert written.trades.tobytes() == built_in.trades.tobytes()
     assert written.account.tobytes() == built_in.account.tobytes()
 

@@ -82,7 +82,12 @@ def test_a_screened_file_carries_its_hedge_ratio_and_warns(tmp_path):
     row = dict(zip(header.split(","), first.split(","), strict=True))
     done = mlkit("backtest", EXAMPLE, "--pairs", file, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "screened on bars that are traded here" in done.stderr
+    assert "2 of 2 pairs are traded on bars on which they were screened" in done.stderr
+    assert f"{row['y']}/{row['x']}: screened up to 1999-12-31" in done.stderr
+    again = mlkit("backtest", "--from", tmp_path / "out" / "run.json")
+    assert again.stderr == done.stderr
+    later = mlkit("backtest", EXAMPLE, "--pairs", file, "--start", "2000-01-01")
+    assert later.stderr == ""
     trades = pyarrow.csv.read_csv(tmp_path / "out" / "trades.csv").to_pydict()
     betas = {b for y, b in zip(trades["y"], trades["beta"], strict=True) if y == row["y"]}
     assert float(row["hedge_ratio"]) in betas
@@ -96,7 +101,8 @@ def test_a_screened_file_carries_its_hedge_ratio_and_warns(tmp_path):
         ((EXAMPLE, "--pair", "KO"), 2, "not a pair"),
         ((EXAMPLE, "--pair", "KO,PEPP"), 2, "no ticker 'PEPP'"),
         ((EXAMPLE, "--pair", "KO,PEP,0"), 2, "hedges nothing"),
-        ((EXAMPLE, "--pair", "KO,PEP", "--trading", "126"), 2, "chooses its own pairs"),
+        ((EXAMPLE, "--pair", "KO,PEP,1", "--trading", "126"), 2, "carries its beta"),
+        ((EXAMPLE, "--pair", "KO,KO", "--trading", "126"), 2, "two different tickers"),
         ((EXAMPLE, "--pair", "KO,PEP", "--entry", "0.2"), 2, "must be greater than exit"),
         ((EXAMPLE, "--pair", "KO,PEP", "--formation", "20"), 2, "the signal needs 60"),
         ((EXAMPLE, "--pair", "KO,PEP", "--formation", "9000"), 65, "common bars"),

@@ -78,8 +78,8 @@ def test_trials_made_elsewhere_lower_the_probability():
     rng = np.random.default_rng(3)
     returns = rng.normal(0.05, 1.0, (30, 400))
     sharpes = returns.mean(axis=1) / returns.std(axis=1, ddof=1)
-    here = metrics.deflate(returns[0], sharpes, returns)
-    more = metrics.deflate(returns[0], sharpes, returns, elsewhere=1000)
+    here = metrics.deflate(returns[0], sharpes, metrics.average_correlation(returns))
+    more = metrics.deflate(returns[0], sharpes, 0.0, elsewhere=1000)
     assert (here.trials, more.trials) == (30, 1030)
     assert more.probability < here.probability
     assert here.probability <= here.adjusted_probability

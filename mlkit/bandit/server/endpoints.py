@@ -284,8 +284,7 @@ class Endpoints:
 
     @staticmethod
     def _count_arms(table: PosteriorTable) -> int:
-        # `used()` counts removed arms too.
-        return len(table.fetch(None, None))
+        return table.used()["arms"] - len(table.removed_arms())
 
     async def metrics(self, request: Request) -> Response:
         """Give the metrics of all workers."""

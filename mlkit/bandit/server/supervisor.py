@@ -265,7 +265,7 @@ class Supervisor:
         child.due = now + child.wait
         self._own.add(metrics.RESTARTS)
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        logger.error("%s (pid gone by %s) starts again", child.name, how)
+        logger.error("%s ended by %s; it starts again", child.name, how)
 
     # Stopping
 

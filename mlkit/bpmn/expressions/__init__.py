@@ -29,7 +29,8 @@ class Expression:
 
     Attributes:
         text: Its source.
-        language: `python`, `juel`, `feel`, or `text` for a constant.
+        language: `python`, `juel`, `feel`, `text` for a constant, or `name` for a variable
+            that may be missing.
         line: Where it stands in the diagram.
     """
 
@@ -43,7 +44,7 @@ class Expression:
         Raises:
             ExpressionError: It is broken.
         """
-        if self.language != "text":
+        if self.language not in ("text", "name"):
             _parse(self.text, self.language)
 
     def evaluate(self, lookup: Lookup, now: datetime) -> Any:
@@ -54,6 +55,11 @@ class Expression:
         """
         if self.language == "text":
             return self.text
+        if self.language == "name":
+            try:
+                return lookup(self.text)
+            except KeyError:
+                return None
         tree = _parse(self.text, self.language)
         return Evaluator(self.text, self.language, lookup, now).run(tree)
 

@@ -7,9 +7,8 @@ from collections.abc import Callable as Function
 from typing import Any
 
 from mlkit.bpmn.expressions import Expression
-from mlkit.bpmn.model import Callable, Computed, FormField, Loop, Person, Retry, Script
-from mlkit.bpmn.parser import reader as readers
-from mlkit.bpmn.parser import xml
+from mlkit.bpmn.model import Callable, Computed, Person, Retry, Script
+from mlkit.bpmn.parser import calls, data, events, forms, loops, xml
 from mlkit.bpmn.parser.reader import Reader
 from mlkit.bpmn.parser.xml import Element
 from mlkit.bpmn.timers import duration
@@ -17,19 +16,17 @@ from mlkit.errors import BadData
 
 _PYTHON = ("", "python", "python3", "text/x-python", "application/x-python")
 _R = ("r", "text/x-r", "application/x-r")
-_FIELD_TYPES = {"string", "long", "double", "boolean", "date", "enum"}
 MAX_ATTEMPTS = 1_000
 _RETRY = re.compile(r"R(\d+)/(P.+)")
 
 
-def work(reader: Reader, element: Element) -> dict[str, Any]:
-    """Read the fields of a `FlowNode` that say what an activity does."""
-    kind = xml.local(element)
+def work(reader: Reader, element: Element, kind: str) -> dict[str, Any]:
+    """Read the fields of a `FlowNode` that say what an activity of a kind does."""
     fields: dict[str, Any] = {
-        "loop": _loop(reader, element),
+        "loop": loops.read(reader, element),
         "retry": _retry(reader, element),
-        "inputs": mappings(reader, element, "input"),
-        "outputs": mappings(reader, element, "output"),
+        "inputs": data.mappings(reader, element, "input"),
+        "outputs": data.mappings(reader, element, "output"),
     }
     read = _KINDS.get(kind)
     return fields if read is None else {**fields, **read(reader, element)}
@@ -51,7 +48,8 @@ def _script(reader: Reader, element: Element) -> dict[str, Any]:
 
 
 def _format(reader: Reader, element: Element) -> str | None:
-    written = str(element.get("scriptFormat") or "").strip().lower()
+    written = str(element.get("scriptFormat") or element.get("scriptLanguage") or "")
+    written = written.strip().lower()
     if written in _PYTHON:
         return "python"
     if written in _R:
@@ -73,23 +71,9 @@ def _source(reader: Reader, element: Element) -> str | None:
 
 
 def _resource(reader: Reader, element: Element, resource: str) -> str | None:
-    if resource not in reader.resources:
-        source = reader.stored.get(resource) or _read_beside(reader, element, resource)
-        if source is None:
-            return None
-        reader.resources[resource] = source
-    return reader.resources[resource]
-
-
-def _read_beside(reader: Reader, element: Element, resource: str) -> str | None:
-    folder = reader.path.parent.resolve()
-    path = (folder / re.sub(r"^\w+://", "", resource)).resolve()
-    if not path.is_relative_to(folder):
-        reader.problem("script.resource", element, f"{resource!r} is not beside the diagram")
-        return None
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return reader.library.text(resource)
+    except (OSError, ValueError) as error:
         reader.problem("script.resource", element, f"{resource!r} cannot be read: {error}")
         return None
 
@@ -122,15 +106,20 @@ def _callable(element: Element) -> str | None:
 def _send(reader: Reader, element: Element) -> dict[str, Any]:
     if _callable(element) is not None or xml.vendor(element, "expression") is not None:
         return _service(reader, element)
-    return {"event": readers.message(reader, element)}
+    return {"event": events.message(reader, element)}
 
 
 def _receive(reader: Reader, element: Element) -> dict[str, Any]:
-    if element.get("instantiate") == "true":
-        reader.problem(
-            "task.instantiate", element, "instantiating receive tasks: not supported yet"
-        )
-    return {"event": readers.message(reader, element)}
+    instantiate = element.get("instantiate") == "true"
+    return {"event": events.message(reader, element), "instantiate": instantiate}
+
+
+def _rule(reader: Reader, element: Element) -> dict[str, Any]:
+    decision = xml.vendor(element, "decisionRef") is not None
+    if decision or xml.extension(element, "calledDecision") is not None:
+        reader.problem("task.decision", element, "DMN decisions cannot be run")
+        return {}
+    return _service(reader, element)
 
 
 def _user(reader: Reader, element: Element) -> dict[str, Any]:
@@ -151,7 +140,7 @@ def _user(reader: Reader, element: Element) -> dict[str, Any]:
         or (None if lane is None else Expression(lane, "text", xml.line(element))),
         due=read("dueDate"),
         priority=read("priority"),
-        form=_form(reader, element),
+        form=forms.read(reader, element),
     )
     return {"work": person}
 
@@ -162,97 +151,6 @@ def _resource_name(reader: Reader, element: Element, role: str) -> Expression | 
         return None
     formal = next(iter(holder.iter(f"{{{xml.BPMN}}}formalExpression")), None)
     return None if formal is None else reader.value(xml.text(formal), formal)
-
-
-def _form(reader: Reader, element: Element) -> tuple[FormField, ...]:
-    key = xml.vendor(element, "formKey", "formRef")
-    if xml.extension(element, "formDefinition") is not None or (key or "").endswith(".form"):
-        reader.problem("form.external", element, "form-js forms are not supported yet")
-    elif key is not None:
-        reader.warn("form.key", element, f"the form {key!r} is not shown; --set gives values")
-    data = xml.extension(element, "formData")
-    fields = [] if data is None else [each for each in data if xml.local(each) == "formField"]
-    fields += xml.extensions(element, "formProperty")
-    return tuple(_field(reader, element, each) for each in fields)
-
-
-def _field(reader: Reader, task: Element, element: Element) -> FormField:
-    kind = str(element.get("type") or "string")
-    if kind not in _FIELD_TYPES:
-        reader.problem("form.type", task, f"field {element.get('id')!r}: no type {kind!r}")
-    constraints = {
-        str(each.get("name")): str(each.get("config") or "")
-        for each in element.iter("{*}constraint")
-    }
-    if "validator" in constraints:
-        reader.problem("form.validator", task, "custom validators are not supported")
-    default = element.get("defaultValue") or element.get("default")
-    return FormField(
-        id=str(element.get("id")),
-        label=str(element.get("label") or element.get("name") or element.get("id")),
-        type=kind,
-        default=reader.value(None if default is None else str(default), element),
-        required="required" in constraints or element.get("required") == "true",
-        readonly="readonly" in constraints or element.get("writable") == "false",
-        options={
-            str(v.get("id")): str(v.get("name") or v.get("id")) for v in element.iter("{*}value")
-        },
-        limits=_limits(reader, task, constraints),
-    )
-
-
-def _limits(reader: Reader, task: Element, constraints: dict[str, str]) -> dict[str, float]:
-    limits: dict[str, float] = {}
-    for name in ("min", "max", "minlength", "maxlength"):
-        if name in constraints:
-            try:
-                limits[name] = float(constraints[name])
-            except ValueError:
-                reader.problem(
-                    "form.constraint", task, f"{name} {constraints[name]!r} is no number"
-                )
-    return limits
-
-
-def _loop(reader: Reader, element: Element) -> Loop | None:
-    if xml.child(element, "standardLoopCharacteristics") is not None:
-        reader.problem("loop.standard", element, "standard loops are not supported yet")
-    loop = xml.child(element, "multiInstanceLoopCharacteristics")
-    if loop is None:
-        return None
-    for name in ("loopDataInputRef", "loopDataOutputRef", "complexBehaviorDefinition"):
-        if xml.child(loop, name) is not None:
-            reader.problem("loop.unsupported", loop, f"{name} is not supported yet")
-    if str(loop.get("behavior") or "All") != "All":
-        reader.problem("loop.unsupported", loop, "event behaviour is not supported yet")
-    return _multi_instance(reader, loop)
-
-
-def _multi_instance(reader: Reader, loop: Element) -> Loop:
-    zeebe = xml.extension(loop, "loopCharacteristics")
-    cardinality = xml.child(loop, "loopCardinality")
-    completion = xml.child(loop, "completionCondition")
-
-    def read(vendor: str, other: str) -> str | None:
-        found = xml.vendor(loop, vendor)
-        if found is None and zeebe is not None and zeebe.get(other):
-            found = str(zeebe.get(other))
-        return found
-
-    collection = read("collection", "inputCollection")
-    output = read("outputElement", "outputElement")
-    result = Loop(
-        sequential=loop.get("isSequential") == "true",
-        cardinality=None if cardinality is None else reader.condition(cardinality),
-        collection=reader.expression(collection, loop, plain="python") if collection else None,
-        element=read("elementVariable", "inputElement"),
-        completion=None if completion is None else reader.condition(completion),
-        output_collection=read("outputCollection", "outputCollection"),
-        output_element=reader.expression(output, loop, plain="python") if output else None,
-    )
-    if result.cardinality is None and result.collection is None:
-        reader.problem("loop.size", loop, "neither a collection nor a cardinality says how many")
-    return result
 
 
 def _retry(reader: Reader, element: Element) -> Retry:
@@ -288,32 +186,12 @@ def _zeebe_attempts(reader: Reader, element: Element) -> int:
     return max(1, int(written))
 
 
-def mappings(
-    reader: Reader, element: Element, direction: str
-) -> tuple[tuple[str, Expression], ...]:
-    """Read the input or output mappings of a node."""
-    result = []
-    mapping = xml.extension(element, "ioMapping")
-    for each in [] if mapping is None else mapping:
-        if xml.local(each) == direction:
-            value = reader.value(str(each.get("source") or ""), each)
-            result.append((str(each.get("target")), value))
-    holder = xml.extension(element, "inputOutput")
-    for each in [] if holder is None else holder:
-        if xml.local(each) == f"{direction}Parameter":
-            if len(each):
-                reader.problem(
-                    "io.nested", element, f"{each.get('name')!r}: only text is supported"
-                )
-                continue
-            result.append((str(each.get("name")), reader.value(xml.text(each), each)))
-    return tuple((name, value) for name, value in result if value is not None)
-
-
 _KINDS: dict[str, Function[[Reader, Element], dict[str, Any]]] = {
     "scriptTask": _script,
     "serviceTask": _service,
     "sendTask": _send,
     "receiveTask": _receive,
     "userTask": _user,
+    "businessRuleTask": _rule,
+    "callActivity": calls.read,
 }

@@ -6,23 +6,21 @@ from mlkit.bpmn.parser import xml
 from mlkit.bpmn.parser.reader import Reader
 from mlkit.bpmn.parser.xml import Element
 
-# Modelers write this property where somebody draws a data input.
-_PLACEHOLDER = "__targetRef_placeholder"
 _REFUSED = {
     "executionListener", "taskListener", "connector", "executionListeners", "taskListeners",
-    "in", "out", "errorEventDefinition", "calledElement", "calledDecision",
+    "errorEventDefinition",
 }  # fmt: skip
 _READ = {
     "formData", "formProperty", "inputOutput", "failedJobRetryTimeCycle", "taskDefinition",
     "ioMapping", "assignmentDefinition", "formDefinition", "subscription", "loopCharacteristics",
-    "script", "userTask",
+    "script", "userTask", "in", "out", "calledElement", "calledDecision", "adHoc",
 }  # fmt: skip
 _READ_ATTRIBUTES = {
     "assignee", "candidateUsers", "candidateGroups", "dueDate", "priority", "formKey", "formRef",
     "resource", "resultVariable", "resultVariableName", "collection", "elementVariable",
     "outputCollection", "outputElement", "errorCodeVariable", "errorMessageVariable",
     "escalationCodeVariable", "class", "delegateExpression", "expression", "topic", "type",
-    "retry",
+    "retry", "decisionRef",
     # True of every task here, or of no consequence for a single engine.
     "asyncBefore", "asyncAfter", "async", "exclusive", "historyTimeToLive", "versionTag",
     "isStartableInTasklist", "modelerTemplate", "modelerTemplateVersion",
@@ -36,10 +34,6 @@ def check(reader: Reader, root: Element) -> None:
         kind = xml.local(element)
         if kind == "extensionElements":
             _extensions(reader, element)
-        elif kind == "property" and element.get("name") != _PLACEHOLDER:
-            reader.problem("data.property", element, "data properties are not supported yet")
-        elif kind in ("dataInputAssociation", "dataOutputAssociation"):
-            _association(reader, element)
         _attributes(reader, element)
 
 
@@ -52,13 +46,6 @@ def _extensions(reader: Reader, element: Element) -> None:
             reader.problem("extension.unsupported", owner, f"{name} is not supported")
         elif name not in _READ:
             reader.warn("extension.ignored", owner, f"{name} is not looked at")
-
-
-def _association(reader: Reader, element: Element) -> None:
-    if xml.children(element, "assignment") or xml.children(element, "transformation"):
-        reader.problem("data.association", element, "assignments are not supported yet")
-    else:
-        reader.warn("data.drawn", element, "data flows are drawn only: variables carry data")
 
 
 def _attributes(reader: Reader, element: Element) -> None:

@@ -75,7 +75,7 @@ def is_bpmn(element: Element) -> bool:
 
 def child(element: Element, name: str) -> Element | None:
     """Give the first BPMN child of that name."""
-    return element.find(f"{{{BPMN}}}{name}")
+    return element.find(f"{{{BPMN}}}{name}") if len(element) else None
 
 
 def children(element: Element, name: str) -> list[Element]:

@@ -1,0 +1,126 @@
+"""Durable feedback: `python benchmarks/bandit/feedback.py [--json FILE]`.
+
+Events a second that the server acknowledges, in batches of 100 over several connections, each
+event on disk before its answer (SQLite, `synchronous=FULL`); and how many commits that took.
+The peer is SQLite itself: the same rows, 100 a transaction, from one process without HTTP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sqlite3
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import servers
+import serving
+from rich.console import Console
+from rich.table import Table
+
+BATCH = 100
+LUA = """
+local headers = {["Content-Type"] = "application/json"}
+local arms, number = {}, %d
+for i = 0, 99 do arms[i] = string.format("arm-%%012d", i * 997) end
+request = function()
+  local events = {}
+  for i = 1, 100 do
+    number = number + 1
+    events[i] = string.format(
+      '{"event_id":"e-%%d","context":"u%%d","arm":"%%s","reward":%%d}',
+      number, number %% 5000, arms[number %% 100], number %% 2)
+  end
+  return wrk.format("POST", "/feedback", headers, "[" .. table.concat(events, ",") .. "]")
+end
+"""
+
+
+def commits(port: int) -> float:
+    with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        told = answer.read().decode()
+    return float(re.search(r"^mlkit_journal_commits_total ([\d.e+]+)", told, re.MULTILINE)[1])
+
+
+def ours(folder: Path, options: Any) -> list[dict[str, float]]:
+    posteriors, script = folder / "posteriors.csv", folder / "feedback.lua"
+    serving.write_posteriors(posteriors)
+    port = servers.free_port()
+    command = servers.mlkit(posteriors, folder / "state", port, "--workers", "2")
+    rounds = []
+    with servers.running(command, port, "/health"):
+        for turn in range(options.rounds):
+            script.write_text(LUA % (turn * 100_000_000))
+            before = commits(port)
+            found = serving.wrk(port, script, options.seconds, options.connections)
+            made = commits(port) - before
+            rounds.append(
+                found
+                | {"events": found["rate"] * BATCH, "shared": found["requests"] * BATCH / made}
+            )
+    return rounds
+
+
+def bare_sqlite(folder: Path, seconds: float) -> float:
+    """Insert as many rows as fit into the time, synced every 100."""
+    with sqlite3.connect(folder / "peer.sqlite", isolation_level=None) as database:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+            database.execute(f"PRAGMA {pragma}")
+        database.execute("CREATE TABLE event (id TEXT PRIMARY KEY, context, arm, reward)")
+        started, rows = time.perf_counter(), 0
+        while time.perf_counter() - started < seconds:
+            batch = [(f"e-{rows + i}", "u1", "arm", 1.0) for i in range(BATCH)]
+            database.execute("BEGIN")
+            database.executemany("INSERT INTO event VALUES (?, ?, ?, ?)", batch)
+            database.execute("COMMIT")
+            rows += BATCH
+        return rows / (time.perf_counter() - started)
+
+
+def show(found: dict[str, Any]) -> None:
+    table = Table(title="Durable feedback, batches of 100")
+    for column in ("", "events/s", "(range)", "p50 ms", "p99 ms", "events a commit"):
+        table.add_column(column, justify="right")
+    row = found["mlkit"]
+    table.add_row(
+        "mlkit over HTTP",
+        f"{row['events']:,.0f}",
+        f"{row['slowest']:,.0f}-{row['fastest']:,.0f}",
+        f"{row['p50']:.1f}",
+        f"{row['p99']:.1f}",
+        f"{row['shared']:.0f}",
+    )
+    table.add_row("SQLite alone", f"{found['sqlite']:,.0f}", "", "", "", "100")
+    Console().print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # on a disk, not in memory
+        rounds = ours(Path(folder), options)
+        peer = bare_sqlite(Path(folder), options.seconds)
+    events = [each["events"] for each in rounds]
+    middle = {
+        key: statistics.median(each[key] for each in rounds)
+        for key in ("events", "p50", "p99", "shared")
+    }
+    middle |= {"slowest": min(events), "fastest": max(events)}
+    found = {"mlkit": middle, "sqlite": peer, "load": os.getloadavg()[0]}
+    show(found)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()

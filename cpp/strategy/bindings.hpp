@@ -1,0 +1,34 @@
+// What the bindings of the strategy share: arrays, and the checks of what comes in.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+
+#include "strategy/engine.hpp"
+
+namespace mlkit::strategy {
+
+namespace py = pybind11;
+
+using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+using MaybeDoubles = std::optional<Doubles>;
+
+// Raise ValueError unless it holds.
+void require(bool holds, const std::string& message);
+// Name the first value that is not a positive, finite price; NaN may stand for a missing one.
+void require_prices(const Doubles& prices, const char* name, bool may_miss);
+void require_like(const MaybeDoubles& array, const Doubles& other, const char* name);
+void require_rule(const Rule& rule);
+
+inline const double* data_or_null(const MaybeDoubles& array) {
+  return array ? array->data() : nullptr;
+}
+
+void register_engine(py::module_& m);
+void register_sweep(py::module_& m);
+
+}  // namespace mlkit::strategy

@@ -1,0 +1,133 @@
+"""Read what events wait for and throw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mlkit.bpmn.expressions import Expression
+from mlkit.bpmn.model import EventDefinition
+from mlkit.bpmn.parser import xml
+from mlkit.bpmn.parser.reader import Reader
+from mlkit.bpmn.parser.xml import Element
+
+
+def event(reader: Reader, element: Element) -> EventDefinition | None:
+    """Read the event definitions inside an event; None notes a problem."""
+    found = [each for each in element if xml.local(each).endswith("EventDefinition")]
+    for each in xml.children(element, "eventDefinitionRef"):
+        declared = reader.declared.get(xml.text(each).rpartition(":")[2])
+        if declared is None or not xml.local(declared).endswith("EventDefinition"):
+            reader.problem("reference.missing", each, f"there is no {xml.text(each)!r}")
+            return None
+        found.append(declared)
+    parts = [_definition(reader, each, element) for each in found]
+    known = tuple(each for each in parts if each is not None)
+    if len(known) < len(parts):
+        return None
+    if len(known) > 1:
+        parallel = element.get("parallelMultiple") == "true"
+        return EventDefinition("multiple", parts=known, parallel=parallel)
+    return known[0] if known else EventDefinition("none")
+
+
+def _definition(reader: Reader, element: Element, owner: Element) -> EventDefinition | None:
+    kind = xml.local(element).removesuffix("EventDefinition")
+    read = _DEFINITIONS.get(kind)
+    if read is None:
+        reader.problem("event.unsupported", owner, f"{kind} events are not supported")
+        return None
+    return read(reader, element)
+
+
+def _timer(reader: Reader, element: Element) -> EventDefinition | None:
+    for kind in ("date", "duration", "cycle"):
+        part = xml.child(element, f"time{kind.capitalize()}")
+        if part is not None:
+            source = xml.text(part)
+            if not source:
+                reader.problem("timer.empty", element, f"the {kind} is empty")
+                return None
+            return EventDefinition("timer", timer=kind, expression=reader.value(source, part))
+    reader.problem("timer.empty", element, "the timer has no date, duration or cycle")
+    return None
+
+
+def message(reader: Reader, element: Element) -> EventDefinition | None:
+    """Read a message event definition, or the message of a receive task."""
+    if xml.local(element) == "messageEventDefinition" and _implemented(element):
+        reader.problem("event.implementation", element, "events that call code: not supported yet")
+        return None
+    holder = element.getparent() if xml.local(element) == "messageEventDefinition" else element
+    drawn = reader.flow_names.get("" if holder is None else str(holder.get("id")))
+    if element.get("messageRef") is None and drawn:
+        return EventDefinition("message", name=Expression(drawn, "text", xml.line(element)))
+    name, target = reader.named(element, "message")
+    if name is None or target is None:
+        return None
+    subscription = xml.extension(target, "subscription")
+    key = None if subscription is None else subscription.get("correlationKey")
+    expression = None if key is None else reader.value(str(key), target)
+    return EventDefinition("message", name=name, expression=expression)
+
+
+def _implemented(element: Element) -> bool:
+    return xml.vendor(element, "class", "topic", "delegateExpression", "expression") is not None
+
+
+def _signal(reader: Reader, element: Element) -> EventDefinition | None:
+    name, _ = reader.named(element, "signal")
+    return None if name is None else EventDefinition("signal", name=name)
+
+
+def _coded(kind: str) -> Callable[[Reader, Element], EventDefinition | None]:
+    def read(reader: Reader, element: Element) -> EventDefinition | None:
+        target = reader.reference(element, f"{kind}Ref", kind)
+        if target is None and element.get(f"{kind}Ref") is not None:
+            return None
+        code = None if target is None else target.get(f"{kind}Code") or target.get("name")
+        return EventDefinition(
+            kind,
+            code=None if code is None else str(code),
+            code_variable=xml.vendor(element, f"{kind}CodeVariable"),
+            message_variable=xml.vendor(element, f"{kind}MessageVariable"),
+        )
+
+    return read
+
+
+def _link(reader: Reader, element: Element) -> EventDefinition | None:
+    name = element.get("name")
+    if not name:
+        reader.problem("link.unnamed", element, "the link has no name")
+        return None
+    return EventDefinition("link", name=Expression(str(name), "text"))
+
+
+def _conditional(reader: Reader, element: Element) -> EventDefinition | None:
+    condition = xml.child(element, "condition")
+    if condition is None:
+        reader.problem("expression.empty", element, "the event has no condition")
+        return None
+    expression = reader.condition(condition)
+    return None if expression is None else EventDefinition("conditional", expression=expression)
+
+
+def _compensate(reader: Reader, element: Element) -> EventDefinition:
+    activity = reader.name(str(element.get("activityRef") or "").rpartition(":")[2])
+    if element.get("waitForCompletion") == "false":
+        reader.warn("compensation.wait", element, "the event waits for the compensation anyway")
+    return EventDefinition("compensate", activity=activity or None)
+
+
+_DEFINITIONS: dict[str, Callable[[Reader, Element], EventDefinition | None]] = {
+    "timer": _timer,
+    "message": message,
+    "signal": _signal,
+    "error": _coded("error"),
+    "escalation": _coded("escalation"),
+    "link": _link,
+    "conditional": _conditional,
+    "compensate": _compensate,
+    "cancel": lambda reader, element: EventDefinition("cancel"),
+    "terminate": lambda reader, element: EventDefinition("terminate"),
+}

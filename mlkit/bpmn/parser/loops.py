@@ -1,0 +1,68 @@
+"""Read loop and multi-instance markers."""
+
+from __future__ import annotations
+
+from mlkit.bpmn.model import Loop, Repeat
+from mlkit.bpmn.parser import data, xml
+from mlkit.bpmn.parser.reader import Reader
+from mlkit.bpmn.parser.xml import Element
+
+
+def read(reader: Reader, element: Element) -> Loop | Repeat | None:
+    """Read the loop or multi-instance marker of an activity."""
+    standard = xml.child(element, "standardLoopCharacteristics")
+    if standard is not None:
+        return _standard(reader, standard)
+    loop = xml.child(element, "multiInstanceLoopCharacteristics")
+    if loop is None:
+        return None
+    if xml.child(loop, "complexBehaviorDefinition") is not None:
+        reader.problem("loop.unsupported", loop, "complex behaviour is not supported yet")
+    if str(loop.get("behavior") or "All") != "All":
+        reader.problem("loop.unsupported", loop, "event behaviour is not supported yet")
+    return _multi_instance(reader, loop)
+
+
+def _multi_instance(reader: Reader, loop: Element) -> Loop:
+    zeebe = xml.extension(loop, "loopCharacteristics")
+    cardinality = xml.child(loop, "loopCardinality")
+    completion = xml.child(loop, "completionCondition")
+
+    def read(vendor: str, other: str) -> str | None:
+        found = xml.vendor(loop, vendor)
+        if found is None and zeebe is not None and zeebe.get(other):
+            found = str(zeebe.get(other))
+        return found
+
+    def standard(name: str) -> str | None:
+        return data.referred(reader, xml.child(loop, name))
+
+    collection = read("collection", "inputCollection") or standard("loopDataInputRef")
+    output = read("outputElement", "outputElement") or standard("outputDataItem")
+    result = Loop(
+        sequential=loop.get("isSequential") == "true",
+        cardinality=None if cardinality is None else reader.condition(cardinality),
+        collection=reader.expression(collection, loop, plain="python") if collection else None,
+        element=read("elementVariable", "inputElement") or standard("inputDataItem"),
+        completion=None if completion is None else reader.condition(completion),
+        output_collection=read("outputCollection", "outputCollection")
+        or standard("loopDataOutputRef"),
+        output_element=reader.expression(output, loop, plain="python") if output else None,
+    )
+    if result.cardinality is None and result.collection is None:
+        reader.problem("loop.size", loop, "neither a collection nor a cardinality says how many")
+    return result
+
+
+def _standard(reader: Reader, loop: Element) -> Repeat:
+    condition = xml.child(loop, "loopCondition")
+    maximum = str(loop.get("loopMaximum") or "")
+    if maximum and not maximum.isdigit():
+        reader.problem("loop.size", loop, f"loopMaximum {maximum!r} is no number")
+    if condition is None and not maximum:
+        reader.problem("loop.size", loop, "neither a condition nor a maximum ends the loop")
+    return Repeat(
+        condition=None if condition is None else reader.condition(condition),
+        before=loop.get("testBefore") == "true",
+        maximum=int(maximum) if maximum.isdigit() else None,
+    )
