@@ -28,8 +28,9 @@ walk cointegration
 walk distance
 python "$examples/compare.py" cointegration.json distance.json
 
-say "Pairs: the best of 132 settings for KO/PEP, and how much of it is luck"
-run mlkit pairs sweep "$prices" --pair KO,PEP --lookback 20,40,60 --report "$reports/sweep.html"
+say "Pairs: 20 settings for the second one: how much of the best is luck, and what choosing by the past earns"
+run mlkit pairs sweep "$prices" --formation 252 --trading 126 --method distance \
+  --entry 1:3:0.5 --exit 0,0.5 --lookback 40,60 --walk-forward --report "$reports/sweep.html"
 
 say "Pairs: the reports, to be opened in a browser"
 printf 'file://%s\n' "$reports"/*.html

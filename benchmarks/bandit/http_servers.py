@@ -1,13 +1,15 @@
 """Which HTTP server: `python benchmarks/bandit/http_servers.py [--json FILE]`.
 
-The same ASGI application, which reads a body of 400 candidates and answers 300 bytes, on uvicorn
-and on granian (`pip install granian`), one worker each, under wrk in turns. What it costs beside
-the prediction itself decided for uvicorn; see docs/architecture.md.
+The same application, which reads a body of 400 candidates and answers 300 bytes, on uvicorn and
+on granian (`pip install granian`; by ASGI, and by its own protocol, RSGI), one worker each, under
+wrk in turns. What it costs beside the prediction itself decided for uvicorn; see
+docs/architecture.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -31,15 +33,23 @@ async def app(scope, receive, send) -> None:
     await send({"type": "http.response.body", "body": ANSWER})
 
 
+async def rsgi(scope, protocol) -> None:
+    """Do the same by the protocol of granian."""
+    await protocol()
+    protocol.response_bytes(200, [("content-type", "application/json")], ANSWER)
+
+
 def commands(ports: list[int]) -> dict[str, list[str]]:
     python, here = [sys.executable, "-m"], str(Path(__file__).parent)
     uvicorn = ["uvicorn", "http_servers:app", "--app-dir", here, "--port", str(ports[0])]
     quiet = ["--no-access-log", "--lifespan", "off", "--loop", "uvloop", "--http", "httptools"]
-    granian = ["granian", "http_servers:app", "--working-dir", here, "--port", str(ports[1])]
-    plain = ["--interface", "asginl", "--loop", "uvloop", "--no-ws", "--http", "1"]
+    granian = ["granian", "--working-dir", here, "--loop", "uvloop", "--no-ws", "--http", "1"]
+    asgi = ["http_servers:app", "--interface", "asginl", "--port", str(ports[1])]
+    own = ["http_servers:rsgi", "--interface", "rsgi", "--port", str(ports[2])]
     return {
         "uvicorn": [*python, *uvicorn, *quiet],
-        "granian": [*python, *granian, *plain],
+        "granian, ASGI": [*python, *granian, *asgi],
+        "granian, RSGI": [*python, *granian, *own],
     }
 
 
@@ -47,15 +57,16 @@ def measure(folder: Path, options: Any) -> dict[str, Any]:
     bodies, script = folder / "bodies", folder / "load.lua"
     serving.write_bodies(bodies, [f"arm-{n:012}" for n in range(serving.ARMS)], 400, 1000)
     script.write_text(serving.LUA % (bodies, "/predict"))
-    ports = [servers.free_port(), servers.free_port()]
-    rounds: dict[str, list] = {"uvicorn": [], "granian": []}
+    ports = [servers.free_port() for _ in range(3)]
     starts = commands(ports)
-    with (
-        servers.running(starts["uvicorn"], ports[0], "/") as first,
-        servers.running(starts["granian"], ports[1], "/") as second,
-    ):
+    rounds: dict[str, list] = {name: [] for name in starts}
+    with contextlib.ExitStack() as stack:
+        pids = [
+            stack.enter_context(servers.running(command, port, "/"))
+            for command, port in zip(starts.values(), ports, strict=True)
+        ]
         for _ in range(options.rounds):
-            for name, pid, port in zip(rounds, (first, second), ports, strict=True):
+            for name, pid, port in zip(rounds, pids, ports, strict=True):
                 rounds[name].append(serving.closed_loop(pid, port, script, options))
     return {name: serving.middle(found) for name, found in rounds.items()}
 

@@ -276,6 +276,7 @@ void register_table(py::module_& m) {
   define_changes(table);
   define_reading(table);
   table
+      .def("__len__", &PosteriorTable::count_arms, "Count the arms that are there.")
       .def("capacity", [](const PosteriorTable& self) { return dict_of(self.capacity()); },
            "Tell the room for arms, contexts, posteriors and id_bytes.")
       .def("used", [](const PosteriorTable& self) { return dict_of(self.used()); },

@@ -66,6 +66,11 @@ Sizes PosteriorTable::used() const {
           std::min(acquire(used.posteriors), capacity_.posteriors), acquire(used.id_bytes)};
 }
 
+std::uint64_t PosteriorTable::count_arms() const {
+  const std::uint64_t records = used().arms;
+  return records - std::min(acquire(header().removed), records);
+}
+
 std::string_view PosteriorTable::id(std::uint32_t unit) const {
   if (unit >= layout_.id_units) return {};
   const std::byte* start = ids_ + unit * Layout::id_unit;
@@ -225,8 +230,10 @@ void PosteriorTable::put_arm(std::string_view text, Posterior posterior) {
 bool PosteriorTable::remove_arm(std::string_view text) {
   require_room({});
   ArmRecord* record = arm_record(find_live_arm(text));
-  if (record) publish(record->live, std::uint16_t{0});
-  return record != nullptr;
+  if (!record) return false;
+  publish(record->live, std::uint16_t{0});
+  publish(header().removed, header().removed + 1);
+  return true;
 }
 
 void PosteriorTable::put_pair(std::string_view context, std::string_view arm_text,

@@ -59,6 +59,8 @@ class PosteriorTable {
 
   Sizes capacity() const { return capacity_; }
   Sizes used() const;
+  // The number of arms that are there.
+  std::uint64_t count_arms() const;
   Prior prior() const { return prior_; }
   double shrinkage() const { return shrinkage_; }
 

@@ -191,6 +191,9 @@ class PosteriorTable:
             Contexts and arms as Arrow offsets and bytes, a, b and pulls.
         """
 
+    def __len__(self) -> int:
+        """Count the arms that are there."""
+
     def capacity(self) -> dict[str, int]:
         """Tell the room for arms, contexts, posteriors and id_bytes."""
 

@@ -72,6 +72,13 @@ class Begin(Event, tag="begin"):
     element: str
 
 
+class Claim(Event, tag="claim"):
+    """Somebody takes a user task, or gives it back (no assignee)."""
+
+    id: int
+    assignee: str = ""
+
+
 class Hold(Event, tag="hold"):
     """A condition that an activation waits for became true; the engine itself finds out."""
 
@@ -95,8 +102,8 @@ class Recover(Event, tag="recover"):
 
 
 AnyEvent = (
-    Start | Complete | Throw | Fail | Fire | Receive | Signal | Begin | Hold | Retry | Cancel
-    | Recover
+    Start | Complete | Throw | Fail | Fire | Receive | Signal | Begin | Claim | Hold | Retry
+    | Cancel | Recover
 )  # fmt: skip
 
 

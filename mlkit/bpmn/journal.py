@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -42,6 +43,9 @@ class Log(NamedTuple):
     stderr: str
 
 
+_LOGS = msgspec.json.Decoder(Log)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """What the journal knows of an instance without replaying it."""
@@ -61,11 +65,12 @@ class Row:
 
 @dataclass(slots=True)
 class Entry:
-    """One event to append, with its trace."""
+    """One event to append, with its trace, and what the task printed that it ended."""
 
     at: float
     event: AnyEvent
     trace: list[Step]
+    log: Log | None = None
 
 
 @dataclass(slots=True)
@@ -74,12 +79,10 @@ class Changes:
 
     Attributes:
         entries: Its events, in order.
-        logs: What its tasks printed.
         taken: The inbox rows that the events came from.
     """
 
     entries: list[Entry] = field(default_factory=list)
-    logs: list[Log] = field(default_factory=list)
     taken: list[int] = field(default_factory=list)
 
 
@@ -111,16 +114,17 @@ class Journal:
 
     # -- definitions and instances ---------------------------------------------------------
 
-    def store_definition(
-        self, sha256: str, file: str, content: bytes, resources: Mapping[str, str]
-    ) -> str:
-        """Keep a diagram with the files that it uses; give the hash that names it."""
+    def store_definition(self, file: str, content: bytes, resources: Mapping[str, str]) -> str:
+        """Keep, inside a transaction, a diagram with the files that it uses.
+
+        Returns:
+            The hash of all of them, which names them.
+        """
         extra = json.dumps(dict(resources), sort_keys=True).encode()
-        with self.transaction():
-            self.connection.execute(
-                "INSERT OR IGNORE INTO definitions VALUES (?, ?, ?, ?)",
-                (sha256, file, content, extra),
-            )
+        sha256 = hashlib.sha256(b"%d\n%s%s" % (len(content), content, extra)).hexdigest()
+        self.connection.execute(
+            "INSERT OR IGNORE INTO definitions VALUES (?, ?, ?, ?)", (sha256, file, content, extra)
+        )
         return sha256
 
     def definition(self, sha256: str) -> tuple[str, bytes, dict[str, str]]:
@@ -135,15 +139,14 @@ class Journal:
     def create(
         self, process: str, definition: str, options: dict[str, Any], key: str, at: float
     ) -> Row:
-        """Add an instance that has no event yet."""
+        """Add an instance that has no event yet, inside a transaction."""
         identifier = secrets.token_hex(4)
-        with self.transaction():
-            self.connection.execute(
-                "INSERT INTO instances (id, process, definition, options, key, phase, created,"
-                " updated) VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",
-                (identifier, process, definition, _ENCODER.encode(options), key, at, at),
-            )
-        return self.find(identifier)
+        number = self.connection.execute(
+            "INSERT INTO instances (id, process, definition, options, key, phase, created,"
+            " updated) VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",
+            (identifier, process, definition, _ENCODER.encode(options), key, at, at),
+        ).lastrowid
+        return next(self._rows("WHERE number = ?", (number,)))
 
     def find(self, identifier: str) -> Row:
         """Give an instance by its id or the beginning of it.
@@ -184,12 +187,11 @@ class Journal:
         for entry in changes.entries:
             sequence += 1
             body, trace = _ENCODER.encode(entry.event), _ENCODER.encode(entry.trace)
+            log = None if entry.log is None else _ENCODER.encode(entry.log)
             connection.execute(
-                "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
-                (number, sequence, entry.at, body, trace),
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
+                (number, sequence, entry.at, body, trace, log),
             )
-        for log in changes.logs:
-            connection.execute("INSERT INTO logs VALUES (?,?,?,?,?,?,?,?,?,?)", (number, *log))
         for taken in changes.taken:
             connection.execute("DELETE FROM inbox WHERE id = ?", (taken,))
         at = changes.entries[-1].at if changes.entries else row.updated
@@ -208,6 +210,19 @@ class Journal:
                 (number, sequence, _ENCODER.encode(state)),
             )
         return sequence
+
+    def fork(self, row: Row, upto: int, definition: str, options: dict[str, Any]) -> Row:
+        """Add, inside a transaction, an instance that begins with another one's first events."""
+        new = self.create(row.process, definition, options, row.key, row.created)
+        self.connection.execute(
+            "INSERT INTO events SELECT ?, sequence, at, event, trace, log FROM events"
+            " WHERE instance = ? AND sequence <= ?",
+            (new.number, row.number, upto),
+        )
+        self.connection.execute(
+            "UPDATE instances SET sequence = ? WHERE number = ?", (upto, new.number)
+        )
+        return next(self._rows("WHERE number = ?", (new.number,)))
 
     def replay(self, row: Row, engine: Engine) -> tuple[State, int]:
         """Give an instance's state and the number of its last event."""
@@ -237,11 +252,10 @@ class Journal:
     def logs(self, row: Row) -> list[Log]:
         """Give what an instance's tasks printed, in the order that they ended."""
         found = self.connection.execute(
-            "SELECT element, iteration, attempt, ended, duration, peak, outcome, stdout, stderr"
-            " FROM logs WHERE instance = ? ORDER BY rowid",
+            "SELECT log FROM events WHERE instance = ? AND log IS NOT NULL ORDER BY sequence",
             (row.number,),
         )
-        return [Log(*each) for each in found]
+        return [_LOGS.decode(log) for (log,) in found]
 
     # -- ownership -------------------------------------------------------------------------
 

@@ -91,6 +91,21 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Sign:
+    """What a multi-instance activity throws when an iteration completes.
+
+    Attributes:
+        event: A message, signal, escalation or error.
+        first: Only when the first one completes.
+        condition: Only where it holds.
+    """
+
+    event: EventDefinition
+    first: bool = False
+    condition: Expression | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Loop:
     """A multi-instance marker.
 
@@ -102,6 +117,7 @@ class Loop:
         completion: Ends the activity early when it holds after an iteration.
         output_collection: The variable that gathers `output_element` of each iteration.
         output_element: What an iteration leaves.
+        signs: What it throws as iterations complete.
     """
 
     sequential: bool
@@ -111,6 +127,7 @@ class Loop:
     completion: Expression | None = None
     output_collection: str | None = None
     output_element: Expression | None = None
+    signs: tuple[Sign, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +253,9 @@ class FlowNode:
             it stands at.
         instantiate: Whether an event gateway or receive task begins the process.
         parallel: Whether an event gateway waits for all events.
+        activation: When a complex gateway opens.
+        needs: How many tokens an activity waits for before it begins.
+        gives: How many tokens each of its outgoing flows gets.
         compensates: Whether it is a compensation handler, outside the flow.
         handler: The id of the compensation handler of a compensation boundary event.
         recipients: Ids of the nodes and processes that message flows lead to.
@@ -261,6 +281,9 @@ class FlowNode:
     interrupting: bool = True
     instantiate: bool = False
     parallel: bool = False
+    activation: Expression | None = None
+    needs: int = 1
+    gives: int = 1
     compensates: bool = False
     handler: str | None = None
     recipients: tuple[str, ...] = ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +178,7 @@ class Move:
                 self.terminate(each)
         self.queue = deque(each for each in self.queue if each[0] is not scope)
         scope.arrived.clear()
+        scope.resetting.clear()
         scope.live = 0
 
     def step(self, activation: Activation, event: str) -> None:
@@ -229,6 +231,16 @@ class Move:
     def holds(self, expression: Expression, scope: int) -> bool:
         """Evaluate a condition."""
         return expression.holds(self._lookup(scope), self._now())
+
+    @contextmanager
+    def names(self, scope: Scope, **values: Any) -> Iterator[int]:
+        """Let expressions see some more names for a while; gives the scope to evaluate in."""
+        inner = Scope(-1, scope.element, scope.id, variables=values)
+        self.state.scopes[inner.id] = inner
+        try:
+            yield inner.id
+        finally:
+            del self.state.scopes[inner.id]
 
     def constant(self, expression: Expression | None) -> str:
         """Give the text of an expression outside any process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,6 +68,29 @@ def trace(journal: Journal, row: Row, engine: Engine) -> list[dict[str, Any]]:
                 }
             )
     return found
+
+
+def artifacts(journal: Journal, row: Row) -> list[dict[str, Any]]:
+    """Give the stored values of an instance, in order: what made each, and from which."""
+    found: list[dict[str, Any]] = []
+    for _, event, _ in journal.events(row):
+        for name, value in getattr(event, "variables", {}).items():
+            for each in _references(value):
+                reference = {key: part for key, part in each.items() if key != "$artifact"}
+                found.append({"name": name, "artifact": each["$artifact"], **reference})
+    unique = {(each["name"], each["artifact"], each.get("by")): each for each in found}
+    return list(unique.values())
+
+
+def _references(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if "$artifact" in value:
+            yield value
+            return
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _references(each)
 
 
 def waiting(instance: str, engine: Engine, state: State) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from mlkit.bpmn.engine import Engine
 from mlkit.bpmn.events import AnyEvent, Complete, Effect, Fail, Fire, Recover, Step, Throw
 from mlkit.bpmn.journal import Changes, Entry, Journal, Log, Row
 from mlkit.bpmn.model import Script
-from mlkit.bpmn.scripts import Result, ScriptPool
+from mlkit.bpmn.scripts import Result, ScriptPool, mentioned
 from mlkit.bpmn.state import State
 from mlkit.bpmn.timers import Clock, RealClock
 from mlkit.errors import BadData, UsageError
@@ -89,16 +89,20 @@ class Runner:
         self.instances[running.number] = running
         self.look_again = 0.0
         pending = running.engine.pending(running.state)
-        if any(each.kind == "run" for each in pending):
+        runs = [each for each in pending if each.kind == "run"]
+        if running.sequence == running.options.get("forked"):
+            # What the instance that it comes from had begun begins here for the first time.
+            self.effects += [(running, each) for each in runs]
+        elif runs:
             self.apply(running, Recover())
         # Subscriptions are rows of the journal: they have outlived the engine.
         self.effects += [(running, each) for each in pending if each.kind == "timer"]
 
-    def apply(self, running: Running, event: AnyEvent) -> None:
+    def apply(self, running: Running, event: AnyEvent, log: Log | None = None) -> None:
         """Move an instance; the next commit makes it durable."""
         at = self.clock.now()
         effects, trace = running.engine.apply(running.state, event, at)
-        running.changes.entries.append(Entry(at, event, trace))
+        running.changes.entries.append(Entry(at, event, trace, log))
         self.dirty[running.number] = running
         for each in effects:
             self.effects.append((running, each))
@@ -160,11 +164,9 @@ class Runner:
         found = running.state.activations.get(activation)
         if found is None:
             return
-        running.changes.logs.append(
-            Log(
-                found.node, found.iteration, found.attempt, self.clock.now(), result.duration,
-                result.peak, result.outcome, result.stdout, result.stderr,
-            )
+        log = Log(
+            found.node, found.iteration, found.attempt, self.clock.now(), result.duration,
+            result.peak, result.outcome, result.stdout, result.stderr,
         )  # fmt: skip
         event: AnyEvent
         if result.outcome == "completed":
@@ -173,7 +175,7 @@ class Runner:
             event = Throw(activation, result.code, result.message)
         else:
             event = Fail(activation, result.message)
-        self.apply(running, event)
+        self.apply(running, event, log)
 
     # -- commit, then act ------------------------------------------------------------------
 
@@ -237,19 +239,23 @@ class Runner:
         if activation is None or activation.status != "working":
             return
         work = running.engine.graph.behaviors[activation.node].node.work
-        script = isinstance(work, Script)
-        source = work.source if isinstance(work, Script) else self._bound(running, work)
+        if isinstance(work, Script):
+            kind, source = "r" if work.format == "r" else "script", work.source
+            names = mentioned(source, work.format)
+        else:
+            kind, source, names = "call", self._bound(running, work), None
         options = running.options
         job = self.pool.submit(
             {
-                "kind": "script" if script else "call",
+                "kind": kind,
                 "source": source,
                 "result": getattr(work, "result", None),
                 "element": activation.node,
                 "instance": running.id,
+                "iteration": activation.iteration,
                 "attempt": activation.attempt,
                 "key": f"{running.id}/{activation.node}/{activation.iteration}",
-                "variables": running.state.visible(activation.local or activation.scope),
+                "variables": running.state.visible(activation.local or activation.scope, names),
                 "folder": options.get("folder", ""),
                 "work": options.get("work", ""),
             }

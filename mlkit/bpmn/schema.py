@@ -24,17 +24,11 @@ CREATE TABLE instances (
 );
 CREATE TABLE events (
   instance INTEGER NOT NULL, sequence INTEGER NOT NULL, at REAL NOT NULL,
-  event BLOB NOT NULL, trace BLOB NOT NULL, PRIMARY KEY (instance, sequence)
+  event BLOB NOT NULL, trace BLOB NOT NULL, log BLOB, PRIMARY KEY (instance, sequence)
 ) WITHOUT ROWID;
 CREATE TABLE snapshots (
   instance INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, state BLOB NOT NULL
 );
-CREATE TABLE logs (
-  instance INTEGER NOT NULL, element TEXT NOT NULL, iteration TEXT NOT NULL,
-  attempt INTEGER NOT NULL, ended REAL NOT NULL, duration REAL NOT NULL, peak INTEGER NOT NULL,
-  outcome TEXT NOT NULL, stdout TEXT NOT NULL, stderr TEXT NOT NULL
-);
-CREATE INDEX logs_by_instance ON logs (instance);
 CREATE TABLE inbox (id INTEGER PRIMARY KEY, instance INTEGER NOT NULL, event BLOB NOT NULL);
 CREATE TABLE messages (
   id INTEGER PRIMARY KEY, name TEXT NOT NULL, key TEXT NOT NULL, variables BLOB NOT NULL,

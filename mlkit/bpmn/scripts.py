@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -16,7 +17,8 @@ import sys
 import tempfile
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,14 @@ _CANCELLED = 64
 _SLOT = struct.Struct("=qd")
 _FIRST_SLOT = 8 + 8 * _CANCELLED
 _MAX_RECORD = 100_000
+_NAME = re.compile(r"[^\W\d]\w*")
+# What reaches variables by names that are made at run time.
+_SEES_ALL = {
+    "python": {
+        "execution", "globals", "locals", "vars", "dir", "eval", "exec", "inspect", "_getframe",
+    },
+    "r": {"execution", "get", "get0", "mget", "exists", "ls", "eval", "environment", "frame"},
+}  # fmt: skip
 _PER_WORKER = 16
 # Scripts that took less than this many seconds travel together: waking a worker costs more.
 _SHORT = 0.001
@@ -63,8 +73,7 @@ class Limits:
     variables: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """How an attempt ended.
 
     Attributes:
@@ -72,15 +81,18 @@ class Result:
         outcome: `completed`, `error` (a BPMN error) or `failed`.
     """
 
-    job: int
+    job: int = msgspec.field(name="id")
     outcome: str
-    variables: dict[str, Any] = field(default_factory=dict)
+    variables: dict[str, Any] = {}
     code: str = ""
     message: str = ""
     duration: float = 0.0
     peak: int = 0
     stdout: str = ""
     stderr: str = ""
+
+
+_RESULTS = msgspec.json.Decoder(Result)
 
 
 @dataclass(slots=True)
@@ -110,6 +122,7 @@ class ScriptPool:
         python: The interpreter, the running one by default.
         limits: What scripts may use.
         artifacts: The folder of stored values.
+        rscript: The interpreter of scripts in R.
     """
 
     def __init__(
@@ -118,9 +131,11 @@ class ScriptPool:
         python: str | None = None,
         limits: Limits = Limits(),
         artifacts: Path | None = None,
+        rscript: str | None = None,
     ) -> None:
         self.size = size or os.cpu_count() or 1
         self.python = _interpreter(python)
+        self.rscript = rscript or "Rscript"
         self.limits = limits
         self.scratch = tempfile.mkdtemp(prefix="mlkit-bpmn-")
         self.artifacts = str((artifacts or Path(self.scratch) / "artifacts").resolve())
@@ -150,7 +165,6 @@ class ScriptPool:
         """Queue a job; give the number that its result will carry."""
         self.number += 1
         job["id"] = self.number
-        job["artifacts"], job["spill"], job["cpu"] = self.artifacts, self.scratch, self.limits.cpu
         record = msgspec.json.encode(job)
         if len(record) > _MAX_RECORD:
             record = b"@" + self._spill(record)
@@ -218,12 +232,11 @@ class ScriptPool:
                 path = Path(os.fsdecode(record[1:]))
                 record = path.read_bytes()
                 path.unlink()
-            reply = msgspec.json.decode(record)
-            reply["job"] = reply.pop("id")
-            job = self.sent.pop(reply["job"], None)
+            result = _RESULTS.decode(record)
+            job = self.sent.pop(result.job, None)
             if job is not None:
-                self.durations[job.source] = reply["duration"]
-                results.append(Result(**reply))
+                self.durations[job.source] = result.duration
+                results.append(result)
 
     def stop(self, job: int) -> None:
         """End a job: drop it where it waits, kill its worker where it runs."""
@@ -305,10 +318,11 @@ class ScriptPool:
         outputs = _output("stdout"), _output("stderr")
         _SLOT.pack_into(self.slots, _FIRST_SLOT + slot * _SLOT.size, 0, 0.0)
         program = str(Path(__file__).parent / "worker")
-        numbers = [str(each) for each in (self.far.fileno(), self.shared, slot, os.getpid())]
+        numbers = (self.far.fileno(), self.shared, slot, os.getpid(), self.limits.cpu)
+        arguments = [*map(str, numbers), self.artifacts, self.scratch, self.rscript]
         try:
             process = subprocess.Popen(
-                [self.python, "-u", program, *numbers],
+                [self.python, "-u", program, *arguments],
                 stdin=subprocess.DEVNULL, stdout=outputs[0], stderr=outputs[1],
                 pass_fds=(self.far.fileno(), self.shared), env=self._environment(),
             )  # fmt: skip
@@ -346,6 +360,17 @@ class ScriptPool:
         self.slots.close()
         os.close(self.shared)
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+@lru_cache(maxsize=4096)
+def mentioned(source: str, language: str) -> frozenset[str] | None:
+    """Give every name that a script mentions, also inside strings; None where it may see all.
+
+    Only these variables travel to the worker: a task costs what it uses, not what all tasks
+    before it left.
+    """
+    names = frozenset(_NAME.findall(source))
+    return None if names & _SEES_ALL[language] else names
 
 
 def _together(batch: list[_Job]) -> bytes:

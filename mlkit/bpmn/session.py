@@ -30,12 +30,14 @@ class Settings:
     Attributes:
         workers: How many scripts run at once; None for one a processor.
         python: The interpreter of the scripts.
+        rscript: The interpreter of scripts in R.
         clock: None for the time of day.
         until: When to stop, in seconds since 1970.
     """
 
     workers: int | None = None
     python: str | None = None
+    rscript: str | None = None
     limits: Limits = field(default_factory=Limits)
     clock: Clock | None = None
     observer: Observer | None = None
@@ -103,19 +105,23 @@ class Session:
         Raises:
             BadData: The diagram has errors, or a variable cannot be stored.
         """
-        definitions, _ = load(path, bindings)
+        definitions, _ = load(path, bindings, self.settings.rscript)
         engine = engine_of(definitions)
         process = engine.processes[0]
         folder = path.parent.resolve()
         packed = packed_variables(variables)
-        options = {"folder": str(folder), "tasks": _bound(engine, folder, bindings or {})}
+        options: dict[str, Any] = {
+            "folder": str(folder),
+            "tasks": bound(engine, folder, bindings or {}),
+        }
+        options |= {"python": self.settings.python, "rscript": self.settings.rscript}
         at = self.settings.clock.now() if self.settings.clock else time.time()
-        self.journal.store_definition(
-            definitions.sha256, definitions.file, path.read_bytes(), definitions.resources
-        )
         start = Start(packed, _start_node(engine, message), key)
-        row = self.journal.create(process.id, definitions.sha256, options, key, at)
         with self.journal.transaction():
+            name = self.journal.store_definition(
+                definitions.file, path.read_bytes(), definitions.resources
+            )
+            row = self.journal.create(process.id, name, options, key, at)
             self.journal.mailbox.deliver(row.number, start)
         return row
 
@@ -133,7 +139,7 @@ class Session:
             The instances that this process ran, as they are now.
         """
         runner = Runner(
-            self._pool(), self.journal, self.settings.clock, self.settings.observer,
+            self._pool(rows), self.journal, self.settings.clock, self.settings.observer,
             self.settings.until,
         )  # fmt: skip
         mine = []
@@ -163,11 +169,15 @@ class Session:
         options = {**row.options, "work": str(work)}
         return Running(engine, state, row.number, row.id, options, row, sequence, lock)
 
-    def _pool(self) -> ScriptPool:
+    def _pool(self, rows: list[Row]) -> ScriptPool:
+        """Start the pool with the interpreters of this session, else those of the first run."""
         if self.pool is None:
             chosen = self.settings
+            first = rows[0].options if rows else {}
+            python = chosen.python or first.get("python")
+            rscript = chosen.rscript or first.get("rscript")
             folder = self.journal.folder / "artifacts"
-            self.pool = ScriptPool(chosen.workers, chosen.python, chosen.limits, folder)
+            self.pool = ScriptPool(chosen.workers, python, chosen.limits, folder, rscript)
         return self.pool
 
 
@@ -177,7 +187,7 @@ def engine_of(definitions: Definitions) -> Engine:
 
 
 def load(
-    path: Path, bindings: Mapping[str, str] | None = None
+    path: Path, bindings: Mapping[str, str] | None = None, rscript: str | None = None
 ) -> tuple[Definitions, list[Problem]]:
     """Read and check a diagram that is to run; gives its warnings too.
 
@@ -185,7 +195,7 @@ def load(
         BadData: It has errors.
     """
     definitions = parse(path)
-    problems = validation.lint(definitions, path.parent.resolve(), bindings)
+    problems = validation.lint(definitions, path.parent.resolve(), bindings, rscript)
     validation.require_sound(problems, str(path))
     return definitions, problems
 
@@ -219,7 +229,12 @@ def _start_node(engine: Engine, message: str | None) -> str:
     raise InputMissing(f"{engine.processes[0].id}: no start event for message {message!r}")
 
 
-def _bound(engine: Engine, folder: Path, bindings: Mapping[str, str]) -> dict[str, str]:
+def bound(engine: Engine, folder: Path, bindings: Mapping[str, str]) -> dict[str, str]:
+    """Find the `module:function` of each name that the tasks of a diagram call.
+
+    Raises:
+        UsageError: A binding is for no task.
+    """
     works = (each.node.work for each in engine.graph.behaviors.values())
     names = {each.name for each in works if isinstance(each, Callable)}
     unused = set(bindings) - names

@@ -47,6 +47,7 @@ class Scope(msgspec.Struct, omit_defaults=True):
         interrupted: Whether an event sub-process has ended what ran here.
         arrived: Tokens that wait at joins, by flow.
         done: What completed here and can be compensated, in order.
+        resetting: By complex gateway that has opened, the flows that it had tokens from.
     """
 
     id: int
@@ -60,6 +61,7 @@ class Scope(msgspec.Struct, omit_defaults=True):
     variables: dict[str, Any] = {}
     arrived: dict[str, int] = {}
     done: list[Done] = []
+    resetting: dict[str, list[str]] = {}
 
 
 class Activation(msgspec.Struct, omit_defaults=True):
@@ -144,8 +146,14 @@ class State(msgspec.Struct, omit_defaults=True):
                 return each.variables[name]
         raise KeyError(name)
 
-    def visible(self, scope: int) -> dict[str, Any]:
-        """Give all variables that are seen from a scope."""
+    def visible(self, scope: int, names: frozenset[str] | None = None) -> dict[str, Any]:
+        """Give the variables that are seen from a scope: all, or those of some names."""
+        if names is not None:
+            found: dict[str, Any] = {}
+            for each in self.chain(scope):
+                known = each.variables
+                found |= {n: known[n] for n in names if n in known and n not in found}
+            return found
         layers = [each.variables for each in self.chain(scope) if each.variables]
         if len(layers) == 1:
             return layers[0]

@@ -9,14 +9,17 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from mlkit.bpmn import rules
+from mlkit.bpmn import r, rules
 from mlkit.bpmn.graph import nodes
 from mlkit.bpmn.model import Call, Callable, Definitions, FlowNode, Problem, Process, Script
 from mlkit.errors import BadData, ServiceUnavailable
 
 
 def lint(
-    definitions: Definitions, folder: Path, tasks: Mapping[str, str] | None = None
+    definitions: Definitions,
+    folder: Path,
+    tasks: Mapping[str, str] | None = None,
+    rscript: str | None = None,
 ) -> list[Problem]:
     """Find all problems of a file, errors first, by line.
 
@@ -24,6 +27,7 @@ def lint(
         definitions: The file.
         folder: Where it is; modules of callables may stand there.
         tasks: Names of callables bound by the caller, to `module:function`.
+        rscript: The interpreter of scripts in R.
     """
     found = list(definitions.problems)
     if not definitions.processes:
@@ -37,7 +41,7 @@ def lint(
     for process in everything.values():
         found += rules.check(process)
         for node in nodes(process.body):
-            found += _work(node, folder, tasks or {})
+            found += _work(node, folder, tasks or {}, rscript or "Rscript")
             found += _called(node, definitions)
     return sorted(found, key=lambda each: (each.severity, each.line, each.rule))
 
@@ -67,14 +71,18 @@ def require_sound(problems: list[Problem], file: str) -> None:
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     message = f"{file}:{first.line}: {first.element}: {first.message} [{first.rule}]{more}"
     if all(each.rule == "script.r" for each in errors):
-        raise ServiceUnavailable(message, hint="write the script in Python")
+        raise ServiceUnavailable(message, hint="install r-base-core and r-cran-jsonlite")
     raise BadData(message, hint=f"`mlkit bpmn lint {file}` shows all problems")
 
 
-def _work(node: FlowNode, folder: Path, tasks: Mapping[str, str]) -> Iterator[Problem]:
+def _work(
+    node: FlowNode, folder: Path, tasks: Mapping[str, str], rscript: str
+) -> Iterator[Problem]:
     work = node.work
     if isinstance(work, Script) and work.format == "r":
-        yield rules.wrong("script.r", node, "R scripts cannot be run yet")
+        problem = r.lacking(rscript)
+        if problem is not None:
+            yield rules.wrong("script.r", node, problem)
     elif isinstance(work, Script):
         try:
             compile(inspect.cleandoc("\n" + work.source), node.id, "exec")

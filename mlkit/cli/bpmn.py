@@ -33,6 +33,7 @@ app = typer.Typer(
 
 Workers = Annotated[int | None, typer.Option(min=1, help="Scripts at once (default: processors).")]
 Python = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of the scripts.")]
+Rscript = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of scripts in R.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds for one attempt (0: no limit).")]
 Memory = Annotated[int, typer.Option(min=0, help="Megabytes of data a script (0: no limit).")]
 Cpu = Annotated[int, typer.Option(min=0, help="Processor seconds an attempt (0: no limit).")]
@@ -76,6 +77,7 @@ def run(
     ] = [],  # noqa: B006
     workers: Workers = None,
     python: Python = None,
+    rscript: Rscript = None,
     timeout: Timeout = 0,
     memory: Memory = 0,
     cpu: Cpu = 0,
@@ -87,13 +89,15 @@ def run(
     Exits 0 when it completed, 1 when it failed or has an incident, 3 when it waits.
     """
     output = of(context)
-    settings = _settings(workers, python, (timeout, cpu, memory, tuple(env)), output, json)
+    settings = _settings(
+        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), output, json
+    )
     _set_clock(settings, clock, until)
     variables = {**variables_file(vars_), **pairs(var, "--var")}
     bindings = {name: str(value) for name, value in pairs(task, "--task").items()}
     from mlkit.bpmn.session import Session, load
 
-    for warning in load(file, bindings)[1]:
+    for warning in load(file, bindings, rscript)[1]:
         output.note(f"warning: {file}:{warning.line}: {warning.message} [{warning.rule}]")
     with Session(state, settings, create=True) as session, _stopping():
         row = session.begin(file, variables, business_key, message, bindings)
@@ -119,6 +123,7 @@ def resume(
     no_input: NoInput = False,
     workers: Workers = None,
     python: Python = None,
+    rscript: Rscript = None,
     timeout: Timeout = 0,
     memory: Memory = 0,
     cpu: Cpu = 0,
@@ -130,7 +135,9 @@ def resume(
     With an instance, exits as `run` does; with all of them, exits 0.
     """
     output = of(context)
-    settings = _settings(workers, python, (timeout, cpu, memory, tuple(env)), output, json)
+    settings = _settings(
+        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), output, json
+    )
     from mlkit.bpmn.session import Session
 
     with Session(state, settings) as session, _stopping():
@@ -142,6 +149,48 @@ def resume(
         rows = [each for each in session.journal.rows() if bpmn_instances.is_open(each)]
         session.advance(rows)
         bpmn_instances.show_rows([session.journal.find(each.id) for each in rows], json)
+
+
+RERUN_EPILOG = """\
+Examples:
+
+  mlkit bpmn rerun 3f2a9c1b --from train_model
+
+  mlkit bpmn rerun 3f2a9c1b --from train_model --file pipeline.bpmn
+"""
+
+
+@app.command(epilog=RERUN_EPILOG)
+def rerun(
+    context: typer.Context,
+    instance: bpmn_instances.Instance,
+    from_: Annotated[str, typer.Option("--from", metavar="TASK", help="The id of an activity.")],
+    file: Annotated[
+        Path | None, typer.Option("--file", help="A changed diagram, the same up to there.")
+    ] = None,
+    state: State = STATE,
+    no_input: NoInput = False,
+    workers: Workers = None,
+    python: Python = None,
+    rscript: Rscript = None,
+    timeout: Timeout = 0,
+    memory: Memory = 0,
+    cpu: Cpu = 0,
+    env: Env = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Run a new instance from a task on, with the results of all before it; exits as `run` does."""
+    output = of(context)
+    settings = _settings(
+        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), output, json
+    )
+    from mlkit.bpmn.rerun import rerun as fork
+    from mlkit.bpmn.session import Session
+
+    with Session(state, settings) as session, _stopping():
+        row = fork(session, session.journal.find(instance), from_, file)
+        _go_on(session, row, no_input or json)
+        conclude(session, row, json, output)
 
 
 LINT_EPILOG = """\
@@ -191,7 +240,7 @@ def _lint_document(found: dict[Path, list[Problem]]) -> None:
 
 def _settings(
     workers: int | None,
-    python: str | None,
+    programs: tuple[str | None, str | None],
     limits: tuple[float, int, int, tuple[str, ...]],
     output: Output,
     json: bool,
@@ -201,7 +250,7 @@ def _settings(
 
     watching = sys.stderr.isatty() and not output.quiet and not json
     return Settings(
-        workers, python, Limits(*limits), observer=_watcher(output) if watching else None
+        workers, *programs, Limits(*limits), observer=_watcher(output) if watching else None
     )
 
 

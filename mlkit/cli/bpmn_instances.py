@@ -119,6 +119,26 @@ def logs(instance: Instance, state: State = STATE, json: Json = False) -> None:
         sys.stdout.write(f"{head}\n{each.stdout}{each.stderr}")
 
 
+def artifacts(instance: Instance, state: State = STATE, json: Json = False) -> None:
+    """List the stored values of an instance: which task made each, and from which others."""
+    from mlkit.bpmn.report import artifacts as find
+    from mlkit.bpmn.session import Session
+
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        found = find(session.journal, row)
+    if json:
+        Output.document("bpmn.artifacts", 1, {"instance": row.id, "artifacts": found})
+        return
+    names = {each["artifact"]: each["name"] for each in found}
+    for each in found:
+        made = f"by {each['by']}, attempt {each['attempt']}" if "by" in each else "given"
+        sources = ", ".join(names.get(name, name[:12]) for name in each.get("from", []))
+        origin = f" from {sources}" if sources else ""
+        kind = f"{each['kind']}, {each['size'] / 1e6:.1f} MB"
+        sys.stdout.write(f"{each['artifact'][:12]}  {each['name']}  {kind}, {made}{origin}\n")
+
+
 def cancel(
     context: typer.Context,
     instance: Instance,
@@ -182,6 +202,10 @@ COMMANDS = (
     (show, "Examples:\n\n  mlkit bpmn show 3f2a\n\n  mlkit bpmn show 3f2a --json | jq .tokens\n"),
     (history, "Examples:\n\n  mlkit bpmn history 3f2a\n\n  mlkit bpmn history 3f2a --json\n"),
     (logs, "Examples:\n\n  mlkit bpmn logs 3f2a\n\n  mlkit bpmn logs 3f2a --json | jq .logs\n"),
+    (
+        artifacts,
+        "Examples:\n\n  mlkit bpmn artifacts 3f2a\n\n  mlkit bpmn artifacts 3f2a --json\n",
+    ),
     (cancel, "Examples:\n\n  mlkit bpmn cancel 3f2a\n\n  mlkit bpmn cancel 3f2a --reason late\n"),
     (retry, "Examples:\n\n  mlkit bpmn retry 3f2a\n\n  mlkit bpmn retry 3f2a --incident 12\n"),
 )

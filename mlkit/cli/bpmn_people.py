@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from mlkit.cli.bpmn_instances import Instance, is_open, send_event
 from mlkit.cli.bpmn_options import STATE, State, ago, pairs
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
-from mlkit.errors import BadData
+from mlkit.errors import BadData, UsageError
 
 if TYPE_CHECKING:
     from mlkit.bpmn.journal import Row
@@ -114,6 +115,30 @@ def _finish(context: typer.Context, task: str, values: Any, state: Path, json: b
     send_event(context, row.id, event, state, json)
 
 
+def claim(
+    context: typer.Context,
+    task: TaskName,
+    assignee: Annotated[str | None, typer.Option(help="Who takes it (default: you).")] = None,
+    release: Annotated[bool, typer.Option("--release", help="Give it back.")] = False,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Take a user task, so that it is yours; or give it back."""
+    import getpass
+
+    from mlkit.bpmn.events import Claim
+    from mlkit.bpmn.session import Session
+
+    with Session(state) as session:
+        row, found = _waiting_task(session, task)
+        taken = found.assignee not in (None, assignee or getpass.getuser())
+        if taken and not release:
+            raise UsageError(f"task {found.id}: {found.assignee} has it", hint="see --release")
+    event = Claim(found.activation, "" if release else assignee or getpass.getuser())
+    with contextlib.suppress(typer.Exit):
+        send_event(context, row.id, event, state, json)
+
+
 def start(
     context: typer.Context,
     instance: Instance,
@@ -126,7 +151,6 @@ def start(
     from mlkit.bpmn import report
     from mlkit.bpmn.events import Begin, Complete
     from mlkit.bpmn.session import Session
-    from mlkit.errors import UsageError
 
     with Session(state) as session:
         row = session.journal.find(instance)
@@ -280,6 +304,13 @@ Examples:
 _SIGNAL = "Examples:\n\n  mlkit bpmn signal stop\n\n  mlkit bpmn signal stop --set why=late\n"
 _TASKS = "Examples:\n\n  mlkit bpmn tasks --group owners\n\n  mlkit bpmn tasks --json\n"
 
+_CLAIM = """\
+Examples:
+
+  mlkit bpmn claim 3f2a/12
+
+  mlkit bpmn claim review --assignee ann
+"""
 _START = """\
 Examples:
 
@@ -293,6 +324,7 @@ COMMANDS = (
     (complete, _COMPLETE),
     (approve, _APPROVE),
     (reject, _REJECT),
+    (claim, _CLAIM),
     (start, _START),
     (message, _MESSAGE),
     (signal, _SIGNAL),

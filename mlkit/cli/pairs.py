@@ -12,6 +12,7 @@ from mlkit.cli import pairs_backtest, pairs_sweep
 from mlkit.cli.groups import CommandGroup
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
+from mlkit.cli.pairs_report import ReportOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -302,9 +303,7 @@ def fit(
         float, typer.Option(min=0.0, help="Of a cycle, for Bertram's thresholds.")
     ] = 0.001,
     johansen_lags: Annotated[int, typer.Option(min=0, help="Lagged changes.")] = 1,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write one page with pictures.")
-    ] = None,
+    report: ReportOption = None,
     json: Json = False,
 ) -> None:
     """Fit one pair: hedge ratios, the spread's process, and tests of cointegration."""

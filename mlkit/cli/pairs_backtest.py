@@ -11,6 +11,7 @@ import typer
 
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
+from mlkit.cli.pairs_report import ReportOption
 from mlkit.cli.pairs_settings import build, with_settings
 from mlkit.cli.pairs_source import (
     AlignOption,
@@ -46,7 +47,7 @@ Examples:
 
   mlkit pairs backtest examples/pairs/us_large_caps.csv.gz --pair KO,PEP --formation 504
 
-  mlkit pairs backtest prices.csv --formation 252 --trading 126 --method distance -o results
+  mlkit pairs backtest prices.csv --formation 252 --trading 126 --method distance --report r.html
 """
 
 
@@ -73,9 +74,7 @@ def backtest(
         typer.Option("--output", "-o", metavar="DIR", help="Write tables and run.json there."),
     ] = None,
     table_format: Annotated[Format, typer.Option("--format", help="Of the tables.")] = Format.CSV,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write one page with pictures.")
-    ] = None,
+    report: ReportOption = None,
     json: Json = False,
 ) -> None:
     """Backtest pairs with two-leg costs: given ones, or chosen anew in each window.
@@ -160,7 +159,10 @@ def _show(out: Output, result: Backtest, json: bool) -> None:
         f"{period['first']} to {period['last']}, {period['bars']} bars, "
         f"{period['bars_per_year']:g} a year"
     )
-    for table in (_performance(document), _money(document["money"]), _pairs(document["pairs"])):
+    for table in (
+        _performance(document), _money(document["money"]), _years(document["years"]),
+        _pairs(document["pairs"]),
+    ):  # fmt: skip
         Output.result(table)
 
 
@@ -207,6 +209,19 @@ def _money(money: dict[str, Any]) -> Table:
         table.add_row(name, f"{money[name]:,.2f}")
     even = money["break_even_bps"]
     table.add_row("break-even cost", "-" if even is None else f"{even:.2f} bp of turnover")
+    return table
+
+
+def _years(years: list[dict[str, Any]], across: int = 5) -> Table:
+    from rich.table import Table
+
+    table = Table(*["year", "return"] * min(across, len(years)))
+    for column in table.columns[1::2]:
+        column.justify = "right"
+    for row in range(0, len(years), across):
+        cells = [(str(each["year"]), f"{100 * each['return']:.1f} %")
+                 for each in years[row : row + across]]  # fmt: skip
+        table.add_row(*(text for cell in cells for text in cell))
     return table
 
 

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -113,6 +114,12 @@ FLAGS = (
     Flag("selection", "top", int, 20, "Pairs of a window at most.", PERIODS),
     Flag("selection", "fdr", Control, Control.BY, "Control of false discoveries.", PERIODS),
     Flag("selection", "alpha", float, 0.05, "Share of false discoveries.", PERIODS),
+    Flag("selection", "min_half_life", float, 0.0, "Least half-life of the spread.", PERIODS),
+    Flag("selection", "max_half_life", float, None, "Greatest half-life (default: any).", PERIODS),
+    Flag("selection", "max_hurst", float, None, "Hurst exponent below it (default: any).", PERIODS),
+    Flag("selection", "min_correlation", float, 0.0, "Of the returns, of either sign.", PERIODS),
+    Flag("selection", "min_price", float, 0.0, "Least close in the formation period.", PERIODS),
+    Flag("selection", "groups", Path, None, "CSV ticker,group; pairs within one.", PERIODS),
     Flag("", "carry", bool, False, "Positions outlive their window.", PERIODS, ("--carry",)),
     Flag("", "same_bar", bool, False, "Fill at the close of the decision (nobody can).", PERIODS,
          ("--same-bar",)),
@@ -157,6 +164,7 @@ def _parameter(name: str, flag: Flag) -> inspect.Parameter:
 def build(chosen: Mapping[str, Any]) -> Settings:
     """Build settings from the options' values; what was left out keeps its default."""
     from mlkit.pairs import settings
+    from mlkit.pairs.pair_files import read_groups
 
     sections: dict[str, dict[str, Any]] = {flag.section: {} for flag in FLAGS}
     for flag in FLAGS:
@@ -164,6 +172,8 @@ def build(chosen: Mapping[str, Any]) -> Settings:
         if value is not None:
             plain = value.value if isinstance(value, StrEnum) else value
             sections[flag.section][flag.field] = plain
+    if "groups" in sections["selection"]:
+        sections["selection"]["groups"] = read_groups(sections["selection"]["groups"])
     signal = sections["signal"]
     signal.setdefault("zscore", "filter" if signal.get("hedge") == "kalman" else "lookback")
     return settings.Settings(

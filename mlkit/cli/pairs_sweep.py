@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
+from mlkit.cli.pairs_report import ReportOption
 from mlkit.cli.pairs_settings import build, with_settings
 from mlkit.cli.pairs_source import (
     AlignOption,
@@ -73,9 +73,7 @@ def sweep(
     start: StartOption = None,
     stop: StopOption = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write one page with pictures.")
-    ] = None,
+    report: ReportOption = None,
     json: Json = False,
 ) -> None:
     """Score a grid of thresholds, and deflate the Sharpe ratio of the best.
@@ -113,7 +111,7 @@ def sweep(
         page.write(report, result)
     document = _document(result)
     if json:
-        Output.document("pairs.sweep", 2, document)
+        Output.document("pairs.sweep", 1, document)
     else:
         _show(out, document)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlkit.errors import BadData
+from mlkit.errors import BadData, UsageError
 from mlkit.pairs import hedging
 from mlkit.pairs.cointegration import MINIMUM_LENGTH, Trend, engle_granger
 from mlkit.pairs.hedging import Filtered, LeastSquares, Series
@@ -107,6 +107,8 @@ def fit_pair(
         BadData: Too few common bars, or one series is a multiple of the other.
         UsageError: An argument is out of range, or a ticker is not there.
     """
+    if y == x:
+        raise UsageError(f"{y} and {x}: a pair needs two different tickers")
     both = prices.select([y, x])
     close = both.close[~np.isnan(both.close).any(axis=1)]
     if len(close) < MINIMUM_LENGTH:

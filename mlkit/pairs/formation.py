@@ -45,7 +45,9 @@ class Formation:
         return replace(self, signal=signal, warm=self.warm - self.signal.lookback + lookback)
 
 
-def fit(y: Vector, x: Vector, names: tuple[str, str], settings: Signal) -> Formation:
+def fit(
+    y: Vector, x: Vector, names: tuple[str, str], settings: Signal, beta: float | None = None
+) -> Formation:
     """Fit the hedge ratio and the spread on a formation period.
 
     Args:
@@ -53,6 +55,7 @@ def fit(y: Vector, x: Vector, names: tuple[str, str], settings: Signal) -> Forma
         x: Closes of the second leg, shape (T,).
         names: Their tickers.
         settings: What the signal needs.
+        beta: The hedge ratio of the method that chose the pair; None for least squares.
 
     Raises:
         UsageError: The period is shorter than a window of the signal.
@@ -65,7 +68,11 @@ def fit(y: Vector, x: Vector, names: tuple[str, str], settings: Signal) -> Forma
     for name, series in zip(names, (y, x), strict=True):
         if np.ptp(series) == 0.0:
             raise BadData(f"{place}: {name} is constant in the formation period")
-    alpha, beta, covariance, noise = _regress(y, x)
+    alpha, slope, covariance, noise = _regress(y, x)
+    if beta is None or settings.hedge == "kalman":  # the filter starts from least squares
+        beta = slope
+    else:
+        alpha = float(np.mean(y - beta * x))
     spread = y - alpha - beta * x
     mean, deviation = 0.0, float(np.std(spread, ddof=1))
     if settings.zscore == "ou":

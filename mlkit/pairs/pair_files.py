@@ -103,7 +103,8 @@ def read_pairs(path: Path) -> list[GivenPair]:
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: A column is missing or a hedge ratio is no number; the message names the row.
+        BadData: A column is missing, a hedge ratio is no number (the message names the row), or
+            there is no pair.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -112,7 +113,13 @@ def read_pairs(path: Path) -> list[GivenPair]:
                 if needed not in (rows.fieldnames or ()):
                     hint = "columns: y,x and, if you like, hedge_ratio"
                     raise BadData(f"{path}: no column '{needed}'", hint=hint)
-            return [_pair(path, number, row) for number, row in enumerate(rows, start=2)]
+            pairs = [_pair(path, number, row) for number, row in enumerate(rows, start=2)]
+            if not pairs:
+                raise BadData(
+                    f"{path}: there is no pair in it",
+                    hint="if the screen passed none, it found nothing that it can vouch for",
+                )
+            return pairs
     except OSError as error:
         raise InputMissing(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

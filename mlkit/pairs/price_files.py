@@ -164,10 +164,10 @@ def _date_column(table: Any, source: str) -> str:
     found = named + temporal + unnamed
     if not found or len(names) < 2:
         seen = ", ".join(names[:6])
-        raise BadData(
-            f"{source}: no column of dates among: {seen}",
-            hint="name it 'date'; wide files have a column a ticker, long ones date, ticker, close",
-        )
+        hint = "name it 'date'; wide files have a column a ticker, long ones date, ticker, close"
+        if len(names) == 1 and any(mark in seen for mark in ";\t|"):
+            hint = "separate the columns by commas"
+        raise BadData(f"{source}: no column of dates among: {seen}", hint=hint)
     return str(found[0])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ class Prices:
         """Count the bars."""
         return len(self.timestamps)
 
-    @property
+    @cached_property
     def zoned(self) -> NDArray[np.str_]:
         """The timestamps as ISO 8601 text in their own zone; dates alone for daily bars."""
         import pyarrow as pa
@@ -171,7 +172,8 @@ def _keep_tickers(grid: Grid, names: tuple[str, ...]) -> None:
 def _position(name: str, tickers: tuple[str, ...], source: str) -> int:
     if name in tickers:
         return tickers.index(name)
-    near = difflib.get_close_matches(name, tickers, n=1)
+    near = [each for each in tickers if each.lower() == name.lower()]
+    near += difflib.get_close_matches(name, tickers, n=1)
     listed = ", ".join(tickers[:8]) + (", ..." if len(tickers) > 8 else "")
     hint = f"did you mean '{near[0]}'?" if near else f"there are: {listed}"
     raise UsageError(f"{source}: no ticker '{name}'", hint=hint)

@@ -186,7 +186,10 @@ def _complete(prices: Prices) -> tuple[Prices, dict[str, str]]:
             left_out[ticker] = f"{gaps} bars without a price" if gaps else "constant"
     kept = [ticker for ticker in prices.tickers if ticker not in left_out]
     if len(kept) < 2:
-        raise BadData(f"{prices.source}: {len(kept)} tickers with complete bars, pairs need two")
+        raise BadData(
+            f"{prices.source}: a screen needs 2 tickers with complete bars, and finds {len(kept)}",
+            hint="a wide file has a column a ticker, a long one the columns date, ticker, close",
+        )
     return prices.select(kept), left_out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -115,12 +116,24 @@ class Selection:
         fdr: False-discovery control of the cointegration screen.
         alpha: Its rate.
         top: Pairs kept at most.
+        min_half_life: Bars in which half of a gap closes, at least.
+        max_half_life: The same, at most.
+        max_hurst: The spread's Hurst exponent stays below it.
+        min_correlation: Of the returns, of either sign.
+        min_price: Least close in the formation period.
+        groups: Tickers and their groups; only pairs within a group, if there are any.
     """
 
     method: Method = "cointegration"
     fdr: FDR = "by"
     alpha: float = 0.05
     top: int = 20
+    min_half_life: float = 0.0
+    max_half_life: float = math.inf
+    max_hurst: float = math.inf
+    min_correlation: float = 0.0
+    min_price: float = 0.0
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -255,4 +268,9 @@ def _checks(settings: Settings) -> list[tuple[bool, str, str | None]]:
         (settings.trading >= 0, "the trading period must not be negative", None),
         (settings.selection.top >= 1, "top must be at least 1", None),
         (0 < settings.selection.alpha < 1, "alpha must be between 0 and 1", None),
+        (
+            settings.selection.min_half_life <= settings.selection.max_half_life,
+            "the least half-life must not exceed the greatest",
+            None,
+        ),
     ]

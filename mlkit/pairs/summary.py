@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlkit.pairs.backtest import COSTS, REASONS, Backtest
+from mlkit.pairs.windows import Window
 
 
 def document(result: Backtest) -> dict[str, Any]:
@@ -81,17 +82,15 @@ def money(result: Backtest) -> dict[str, Any]:
 
 def by_pair(result: Backtest) -> list[dict[str, Any]]:
     """Sum the results of each pair of tickers, the best first."""
-    net, names = result.net_results(), [
-        result.pair_names(int(number)) for number in result.trades["pair"]
-    ]  # fmt: skip
-    traded = sorted(set(names))
-    groups = {name: net[[each == name for each in names]] for name in traded}
+    groups: dict[tuple[str, str], list[float]] = {}
+    for number, net in zip(result.trades["pair"], result.net_results(), strict=True):
+        groups.setdefault(result.pair_names(int(number)), []).append(float(net))
     rows = [
         {
-            "y": y, "x": x, "trades": len(each), "win_rate": float((each > 0.0).mean()),
-            "net_result": float(each.sum()),
+            "y": y, "x": x, "trades": len(each),
+            "win_rate": sum(net > 0.0 for net in each) / len(each), "net_result": sum(each),
         }
-        for (y, x), each in groups.items()
+        for (y, x), each in sorted(groups.items())
     ]  # fmt: skip
     return sorted(rows, key=lambda row: -row["net_result"])
 
@@ -117,6 +116,18 @@ def windows(result: Backtest) -> dict[str, Any]:
         "pairs": int(counts.sum()),
         "tested": sum(window.tested for window in result.windows),
         "skipped": [reason for window in result.windows for reason in window.skipped],
+        "each": [_window(result, window) for window in result.windows],
+    }
+
+
+def _window(result: Backtest, window: Window) -> dict[str, Any]:
+    times = result.prices.zoned
+    return {
+        "formed": str(times[window.formation]),
+        "first": str(times[window.start]),
+        "last": str(times[min(window.stop, len(times)) - 1]),
+        "tested": window.tested,
+        "pairs": [{"y": pair.y, "x": pair.x, "hedge_ratio": pair.beta} for pair in window.pairs],
     }
 
 

@@ -226,12 +226,15 @@ class _Job:
             **arrays, signals=signals, grid=np.array(rows, dtype=float),
             settings=self.native(self.configurations[0][0]), threads=self.threads,
         )  # fmt: skip
+        # The one whose account was lost, if there is any, else the best.
+        worst = int(np.argmax(scores["drawdown"]))
         best = int(np.argmax(scores["sharpe"]))
-        rule, lookback = self.configurations[best]
-        equity = native.equity(
-            **arrays, signal=signals[lookbacks.index(lookback)], settings=self.native(rule)
-        )
-        backtest.require_equity(self.prices, equity)
+        for number in (worst, best):
+            rule, lookback = self.configurations[number]
+            equity = native.equity(
+                **arrays, signal=signals[lookbacks.index(lookback)], settings=self.native(rule)
+            )
+            backtest.require_equity(self.prices, equity)
         deflated = deflate(self.excess(equity), scores["sharpe"], correlation, trials)
         return scores, best, deflated, None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +11,7 @@ import numpy as np
 from mlkit.errors import BadData, UsageError
 from mlkit.pairs.formation import Formation, fit, formed, warm_up
 from mlkit.pairs.prices import Prices
-from mlkit.pairs.screening import Criteria, screen
+from mlkit.pairs.screening import Criteria, Filters, screen
 from mlkit.pairs.settings import Rule, Settings
 from mlkit.progress import Progress, silent
 
@@ -62,8 +63,11 @@ class Window:
     warnings: tuple[str, ...] = ()
 
 
-Select = Callable[[Prices, Settings], tuple[list[tuple[str, str]], int]]
-"""Chooses pairs (y, x) from a formation period, best first, and counts those it examined."""
+Select = Callable[[Prices, Settings], tuple[list[GivenPair], int]]
+"""Chooses pairs from a formation period, best first, and counts those it examined.
+
+A pair comes with its hedge ratio where least squares might contradict the choice.
+"""
 
 
 def plan(
@@ -133,7 +137,6 @@ def by_name(pairs: Sequence[GivenPair]) -> Select:
     Raises:
         UsageError: A pair carries its beta, which rolling windows would fit anew.
     """
-    names = [(pair.y, pair.x) for pair in pairs]
     for pair in pairs:
         if pair.beta is not None:
             raise UsageError(
@@ -141,8 +144,8 @@ def by_name(pairs: Sequence[GivenPair]) -> Select:
                 hint="drop --trading, or fit the pairs anew with --refit",
             )
 
-    def select(period: Prices, settings: Settings) -> tuple[list[tuple[str, str]], int]:
-        here = [(y, x) for y, x in names if {y, x} <= set(period.tickers)]
+    def select(period: Prices, settings: Settings) -> tuple[list[GivenPair], int]:
+        here = [pair for pair in pairs if {pair.y, pair.x} <= set(period.tickers)]
         return here, len(here)
 
     return select
@@ -222,10 +225,11 @@ def _window(prices: Prices, settings: Settings, select: Select, start: int) -> W
     period = complete(prices.window(first, start))
     chosen, tested = select(period, settings) if len(period.tickers) > 1 else ([], 0)
     fitted, skipped = [], []
-    for y, x in chosen:
-        closes = period.select((y, x)).close
+    for pair in chosen:
+        names = (pair.y, pair.x)
+        y, x = period.select(names).close.T
         try:
-            fitted.append(fit(closes[:, 0], closes[:, 1], (y, x), settings.signal))
+            fitted.append(fit(y, x, names, settings.signal, pair.beta))
         except BadData as error:
             skipped.append(error.message)
     stop = start + settings.trading
@@ -240,8 +244,12 @@ def complete(period: Prices) -> Prices:
     return period.select(np.asarray(period.tickers)[moving].tolist())
 
 
-def by_screen(period: Prices, settings: Settings) -> tuple[list[tuple[str, str]], int]:
-    """Choose pairs by the screen, as `settings.selection` says."""
+def by_screen(period: Prices, settings: Settings) -> tuple[list[GivenPair], int]:
+    """Choose pairs by the screen, as `settings.selection` says.
+
+    The sign of a correlation is that of returns, and prices that trend may be regressed to
+    the other one; so correlated pairs keep the screen's hedge ratio.
+    """
     chosen = settings.selection
     criteria = Criteria(
         method=chosen.method,
@@ -249,6 +257,15 @@ def by_screen(period: Prices, settings: Settings) -> tuple[list[tuple[str, str]]
         fdr=chosen.fdr,
         alpha=chosen.alpha,
         top=chosen.top,
+        filters=Filters(
+            min_correlation=chosen.min_correlation or None,
+            groups=dict(chosen.groups) or None,
+            min_price=chosen.min_price or None,
+            half_life=(chosen.min_half_life, chosen.max_half_life),
+            max_hurst=None if math.isinf(chosen.max_hurst) else chosen.max_hurst,
+        ),
     )
     found = screen(period, criteria)
-    return [(pair.y, pair.x) for pair in found.pairs], found.tested
+    keeps = chosen.method == "correlation"
+    pairs = [GivenPair(each.y, each.x, each.hedge_ratio if keeps else None) for each in found.pairs]
+    return pairs, found.tested

@@ -204,14 +204,12 @@ def test_service_tasks_call_python(mlkit, tmp_path, diagram):
 
 
 def test_lint_lists_all_problems_and_list_shows_instances(mlkit, tmp_path, diagram):
-    body = ENDS + '<scriptTask id="w" scriptFormat="R"><script>x</script></scriptTask>'
+    body = ENDS + '<scriptTask id="w" scriptFormat="groovy"><script>x</script></scriptTask>'
     path = write(tmp_path, diagram, body + '<task id="lost"/>', "s>w w>e")
     done = mlkit("lint", path, "--json")
     assert done.returncode == 1
     (file,) = json.loads(done.stdout)["files"]
-    assert {each["rule"] for each in file["problems"]} == {"script.r", "node.unreachable"}
-    only_r = write(tmp_path, diagram, body, "s>w w>e")
-    assert mlkit("run", only_r).returncode == 69
+    assert {each["rule"] for each in file["problems"]} == {"script.format", "node.unreachable"}
     path = write(tmp_path, diagram, ENDS, "s>e")
     mlkit("run", path)
     (row,) = json.loads(mlkit("list", "--json").stdout)["instances"]

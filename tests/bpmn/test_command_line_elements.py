@@ -76,3 +76,59 @@ def test_people_start_the_activities_of_an_ad_hoc_sub_process(mlkit, tmp_path):
     done = mlkit("start", instance, "h", "--end", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["variables"] == {"looked": True}
+
+
+PIPELINE = row(
+    "startEvent s",
+    'scriptTask fetch <script>import random\nx = random.random()\nopen("kept", "w").write("1")'
+    "</script>",
+    'scriptTask train <script>y = -x\nfound = open("kept").read()</script>',
+    "userTask check",
+    "endEvent e",
+)
+
+
+def test_a_rerun_keeps_the_results_of_what_lies_before(mlkit, tmp_path):
+    path = tmp_path / "a.bpmn"
+    path.write_text(f'{PLAIN}<process id="p">{PIPELINE}</process></definitions>')
+    first = json.loads(mlkit("run", path, "--json").stdout)
+    again = json.loads(mlkit("rerun", first["instance"], "--from", "train", "--json").stdout)
+    assert again["instance"] != first["instance"]
+    assert again["variables"] == first["variables"]
+    assert [(each["element"], each["attempt"]) for each in again["trace"]] == [
+        ("s", 0), ("fetch", 1), ("train", 1)
+    ]  # fmt: skip
+    done = mlkit("approve", f"{again['instance']}/check", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(mlkit("show", first["instance"], "--json").stdout)["state"] == "waiting"
+
+
+def test_a_rerun_with_a_changed_diagram_must_lead_there_in_the_same_way(mlkit, tmp_path):
+    path = tmp_path / "a.bpmn"
+    text = f'{PLAIN}<process id="p">{PIPELINE}</process></definitions>'
+    path.write_text(text)
+    first = json.loads(mlkit("run", path, "--json").stdout)
+    path.write_text(text.replace("y = -x", "y = 2 * x"))
+    arguments = ("rerun", first["instance"], "--from", "train", "--file", path, "--json")
+    changed = json.loads(mlkit(*arguments).stdout)
+    assert changed["variables"]["x"] == first["variables"]["x"]
+    assert changed["variables"]["y"] == 2 * changed["variables"]["x"]
+    path.write_text(text.replace('"fetch"', '"load"'))
+    refused = mlkit(*arguments)
+    assert refused.returncode == 2
+    assert "in the same way" in refused.stderr
+    missing = mlkit("rerun", first["instance"], "--from", "e", "--json")
+    assert missing.returncode == 66
+
+
+def test_a_task_is_claimed_and_given_back(mlkit, tmp_path):
+    body = row("startEvent s", "userTask check", "endEvent e")
+    (tmp_path / "a.bpmn").write_text(f'{PLAIN}<process id="p">{body}</process></definitions>')
+    mlkit("run", "a.bpmn")
+    assert mlkit("claim", "check", "--assignee", "ann").returncode == 0
+    assert "for ann" in mlkit("tasks").stdout
+    refused = mlkit("claim", "check", "--assignee", "bob")
+    assert refused.returncode == 2
+    assert "ann has it" in refused.stderr
+    assert mlkit("claim", "check", "--release").returncode == 0
+    assert "for anybody" in mlkit("tasks").stdout

@@ -14,6 +14,7 @@ import pytest
 
 from mlkit.bpmn.events import Complete
 from mlkit.bpmn.journal import Journal
+from mlkit.bpmn.report import root_variables
 from mlkit.bpmn.session import Session
 from mlkit.bpmn.timers import SimulatedClock
 from mlkit.errors import ConfigurationError, InputMissing, ServiceUnavailable
@@ -219,3 +220,20 @@ def test_journal_bytes_grow_linearly_with_steps(tmp_path, diagram):
             ).fetchone()
             sizes.append(size)
     assert sizes[1] < 2.2 * sizes[0]
+
+
+def test_a_new_run_takes_a_script_file_as_it_is_now(tmp_path, diagram):
+    script = tmp_path / "step.py"
+    path = tmp_path / "a.bpmn"
+    path.write_text(
+        diagram(
+            '<startEvent id="s"/><scriptTask id="t" camunda:resource="step.py"/><endEvent id="e"/>',
+            "s>t t>e",
+        )
+    )
+    for number in (1, 2):
+        script.write_text(f"x = {number}")
+        with Session(tmp_path / "state", create=True) as session:
+            row = session.begin(path, {})
+            session.advance([row])
+            assert root_variables(session.state(session.journal.find(row.id))) == {"x": number}

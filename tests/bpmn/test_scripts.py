@@ -10,8 +10,8 @@ from mlkit.bpmn.scripts import Limits, ScriptPool
 from mlkit.errors import ServiceUnavailable
 
 JOB = {
-    "kind": "script", "result": None, "element": "w", "instance": "i", "attempt": 1,
-    "key": "i/w/", "folder": "", "work": "",
+    "kind": "script", "result": None, "element": "w", "instance": "i",
+    "iteration": "", "attempt": 1, "key": "i/w/", "folder": "", "work": "",
 }  # fmt: skip
 
 

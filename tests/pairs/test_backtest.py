@@ -17,6 +17,7 @@ from mlkit.pairs.settings import (
     Costs,
     Limits,
     Rule,
+    Selection,
     Signal,
     Sizing,
     from_document,
@@ -261,3 +262,32 @@ def test_a_period_without_a_fitting_pair_is_said():
     flat = prices(np.ones((100, 2)))
     with pytest.raises(BadData, match="constant in the formation period"):
         given(flat, [GivenPair("A", "B")], SETTINGS)
+
+
+def test_a_negatively_correlated_pair_keeps_its_sign_whatever_its_prices_trend_to():
+    rng = np.random.default_rng(0)
+    moves = rng.normal(0, 0.01, 200)
+    against = -moves + rng.normal(0, 0.002, 200)
+    drift = np.full(200, 0.02)  # which makes least squares find a positive hedge ratio
+    market = prices(50 * np.exp(np.cumsum([moves + drift, against + drift], axis=1)).T)
+    chosen = Selection(method="correlation", top=1)
+    settings = replace(SETTINGS, trading=40, signal=Signal(lookback=15), selection=chosen)
+    result = backtest(market, settings)
+    assert all(window.pairs[0].beta < 0.0 for window in result.windows)
+    shares = result.trades["shares"]
+    assert len(shares)
+    assert (np.sign(shares["y"]) == np.sign(shares["x"])).all()
+
+
+def test_the_filters_of_the_screen_hold_in_every_window():
+    market = cointegrated(3, tickers=6)
+    groups = {"A": "1", "B": "2", "C": "1", "D": "2", "E": "1", "F": "2"}
+    for change in ({"groups": groups}, {"min_correlation": 0.1}, {"max_half_life": 4.0}):
+        chosen = Selection(method="distance", top=20, **change)
+        settings = replace(SETTINGS, trading=60, selection=chosen)
+        counts = [len(window.pairs) for window in backtest(market, settings).windows]
+        assert 0 < sum(counts) < 15 * len(counts)
+        assert from_document(settings.document()) == settings
+    settings = replace(SETTINGS, trading=60, selection=Selection(method="distance", groups=groups))
+    for window in backtest(market, settings).windows:
+        assert all(groups[pair.y] == groups[pair.x] for pair in window.pairs)

@@ -71,6 +71,9 @@ def test_cointegration_passes_a_pair_in_few_windows_and_says_so():
     said = document("backtest", EXAMPLE, "--formation", "252", "--trading", "126")
     counts = said["windows"]
     assert 0 < counts["without_pairs"] < counts["windows"]
+    empty = [each for each in counts["each"] if not each["pairs"]]
+    assert len(empty) == counts["without_pairs"]
+    assert all(each["formed"] < each["first"] <= each["last"] for each in counts["each"])
     assert any("had no pair and held cash" in each for each in said["warnings"])
 
 

@@ -314,7 +314,17 @@ def test_a_run_is_repeated_into_a_page(tmp_path):
     assert (tmp_path / "a.html").read_text() == (tmp_path / "b.html").read_text()
 
 
-def test_a_page_that_cannot_be_written_is_one_line_and_a_code(tmp_path):
-    done = mlkit("fit", EXAMPLE, "KO", "PEP", "--report", "missing/f.html", cwd=tmp_path)
-    assert done.returncode == 66
-    assert done.stderr.startswith("error: missing/f.html: cannot be written")
+@pytest.mark.parametrize(
+    ("place", "code", "message"),
+    [
+        ("missing/f.html", 66, "there is no directory missing"),
+        (".", 2, "a directory"),
+        ("-", 2, "a page goes to a file"),
+    ],
+)
+def test_a_place_for_no_page_is_refused_before_the_work(tmp_path, place, code, message):
+    done = mlkit("fit", "no-prices.csv", "KO", "PEP", "--report", place, cwd=tmp_path)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert done.stderr.startswith("error: --report")
+    assert list(tmp_path.iterdir()) == []

@@ -171,7 +171,7 @@ def test_tickers_without_complete_bars_are_left_out(planted):
 def test_what_cannot_be_screened(planted):
     with pytest.raises(BadData, match="29 bars in the window"):
         screen(planted.window(0, 29), Criteria())
-    with pytest.raises(BadData, match="1 tickers with complete bars"):
+    with pytest.raises(BadData, match="needs 2 tickers with complete bars, and finds 1"):
         screen(planted.select(["T01"]), Criteria())
 
 

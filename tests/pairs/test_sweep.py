@@ -9,7 +9,7 @@ from hypothesis import settings as runs
 from hypothesis import strategies as st
 from pairs.markets import cointegrated
 
-from mlkit.errors import UsageError
+from mlkit.errors import BadData, UsageError
 from mlkit.pairs import _pair_strategy as native
 from mlkit.pairs.backtest import run
 from mlkit.pairs.settings import Costs, Limits, Rule, Selection, Settings, Signal, Sizing
@@ -93,6 +93,17 @@ def test_impossible_grids_and_signals_are_refused():
         on_one_pair(market, SETTINGS, Grid((1.0,) * 2000, (0.0,) * 2000, (9.0,), (20,)))
     with pytest.raises(UsageError, match="there is one window"):
         on_one_pair(market, SETTINGS, GRID, walk_forward=True)
+
+
+def test_a_configuration_that_loses_the_account_stops_the_sweep():
+    market = cointegrated(1, tickers=2)
+    ruinous = replace(
+        SETTINGS,
+        sizing=Sizing(gross=5e6),
+        limits=Limits(initial_margin=0.0, maintenance_margin=0.0),
+    )
+    with pytest.raises(BadData, match="the account is lost"):
+        on_one_pair(market, ruinous, GRID)
 
 
 def test_bad_arrays_are_named():

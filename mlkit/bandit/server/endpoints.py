@@ -277,14 +277,10 @@ class Endpoints:
         facts = {
             "status": "ok",
             "model": self._model,
-            "arms": self._count_arms(table),
+            "arms": len(table),
             "uptime": uptime,
         }
         return Response(_encode(facts))
-
-    @staticmethod
-    def _count_arms(table: PosteriorTable) -> int:
-        return table.used()["arms"] - len(table.removed_arms())
 
     async def metrics(self, request: Request) -> Response:
         """Give the metrics of all workers."""
@@ -295,7 +291,7 @@ class Endpoints:
         }
         if self._table is not None:
             pairs = self._table.used()["posteriors"]
-            gauges["arms"] = "Arms that can be recommended.", self._count_arms(self._table)
+            gauges["arms"] = "Arms that can be recommended.", len(self._table)
             gauges["context_posteriors"] = "(context, arm) posteriors.", pairs
         body = metrics.exposition(self._all_counters, gauges)
         return Response(body, headers=((b"content-type", metrics.CONTENT_TYPE),))

@@ -9,6 +9,7 @@ from mlkit.bpmn.behaviors.behavior import Behavior
 from mlkit.bpmn.behaviors.boundary import BoundaryEvent
 from mlkit.bpmn.behaviors.call import CallActivity
 from mlkit.bpmn.behaviors.catch import CatchEvent, ReceiveTask
+from mlkit.bpmn.behaviors.complex import ComplexGateway
 from mlkit.bpmn.behaviors.end import EndEvent
 from mlkit.bpmn.behaviors.event_based import EventBasedGateway
 from mlkit.bpmn.behaviors.event_subprocess import EventSubProcess
@@ -34,6 +35,7 @@ _KINDS: dict[str, type[Behavior]] = {
     "parallelGateway": ParallelGateway,
     "inclusiveGateway": InclusiveGateway,
     "eventBasedGateway": EventBasedGateway,
+    "complexGateway": ComplexGateway,
     "task": Activity,
     "manualTask": Activity,
     "scriptTask": WorkTask,

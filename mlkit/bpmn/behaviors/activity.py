@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mlkit.bpmn import model
 from mlkit.bpmn.behaviors import compensation, errors
 from mlkit.bpmn.behaviors.behavior import Behavior
+from mlkit.bpmn.behaviors.gateways import consume
 from mlkit.bpmn.events import AnyEvent, Complete, Effect, Fail, Fire, Throw
 from mlkit.bpmn.model import FlowNode
 from mlkit.bpmn.state import Activation, Done, Scope
@@ -32,6 +33,17 @@ class Activity(Behavior):
         """Find the boundary events."""
         self.guards = tuple(graph.guards.get(self.id, ()))
         self.compensable = self.id in graph.handlers
+
+    def arrive(self, move: Move, scope: Scope, flow: str) -> None:
+        """Begin, or wait until as many tokens are here as the activity needs."""
+        needs = self.node.needs
+        if needs > 1:
+            scope.arrived[flow] = scope.arrived.get(flow, 0) + 1
+            here = [each for each in self.node.incoming for _ in range(scope.arrived.get(each, 0))]
+            if len(here) < needs:
+                return
+            consume(scope, tuple(here[:needs]))
+        self.try_enter(move, scope)
 
     def enter(self, move: Move, scope: Scope) -> None:
         """Begin one activation."""
@@ -112,6 +124,9 @@ class Activity(Behavior):
     def retry(self, move: Move, activation: Activation) -> None:
         """Do again what an incident stopped."""
         stage = activation.detail.get("stage")
+        if stage == "receive":
+            super().retry(move, activation)
+            return
         activation.status = "open"
         activation.detail = {
             key: each for key, each in activation.detail.items() if key not in ("incident", "stage")
@@ -151,7 +166,7 @@ class Activity(Behavior):
 
     def _go(self, move: Move, activation: Activation) -> None:
         scope = move.state.scopes[activation.scope]
-        flows = self.choose(move, scope)
+        flows = self.choose(move, scope) * self.node.gives
         self.record(move, activation)
         move.remove(activation)
         move.step(activation, "completed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlkit.bpmn import model
-from mlkit.bpmn.behaviors import compensation
+from mlkit.bpmn.behaviors import compensation, subscription
 from mlkit.bpmn.model import EventDefinition, FlowNode
 from mlkit.bpmn.state import Activation, Scope
 from mlkit.errors import BadData
@@ -99,6 +99,9 @@ class Behavior:
 
     def retry(self, move: Move, activation: Activation) -> None:
         """Try an incident again."""
+        if "received" in activation.detail:
+            subscription.receive_again(move, activation)
+            return
         stage = activation.detail.pop("stage", None)
         if stage == "await":
             activation.status = "waiting"

@@ -32,8 +32,9 @@ class BoundaryEvent(Behavior):
         if not subscription.fired(activation, event):
             super().event(move, activation, event)
             return
+        if not subscription.publish(move, activation, event, self.node.outputs):
+            return
         guard = subscription.happened(move, activation, self.awaited)
-        subscription.publish(move, activation, event, activation.scope)
         if guard is None:
             return
         host = move.state.activations[guard.host]
@@ -56,6 +57,6 @@ class BoundaryEvent(Behavior):
 
     def retry(self, move: Move, activation: Activation) -> None:
         """Try an incident again: a guard that failed to begin was removed with its activity."""
-        if activation.role == "guard" and activation.detail.get("stage") != "await":
+        if activation.role == "guard" and activation.detail.get("stage") == "enter":
             raise BadData(f"{self.id} cannot be tried again")
         super().retry(move, activation)

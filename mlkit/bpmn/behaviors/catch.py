@@ -36,8 +36,9 @@ class CatchEvent(Behavior):
         if not subscription.fired(activation, event):
             super().event(move, activation, event)
             return
+        if not subscription.publish(move, activation, event, self.node.outputs):
+            return
         whole = subscription.happened(move, activation, self.awaited)
-        subscription.publish(move, activation, event, activation.scope)
         if whole is None:
             return
         if whole.role in ("branch", "start"):
@@ -47,7 +48,7 @@ class CatchEvent(Behavior):
 
     def retry(self, move: Move, activation: Activation) -> None:
         """Try an incident again."""
-        if activation.role == "start" and activation.detail.get("stage") != "await":
+        if activation.role == "start" and activation.detail.get("stage") == "enter":
             self.wait(move, activation)
         else:
             super().retry(move, activation)
@@ -88,8 +89,7 @@ class ReceiveTask(Activity, CatchEvent):
         if activation.role == "branch":
             CatchEvent.event(self, move, activation, event)
         elif subscription.fired(activation, event):
-            scope = move.variables(activation)
-            subscription.publish(move, activation, event, scope)
+            subscription.publish(move, activation, event)
             self.leave(move, activation)
         else:
             Activity.event(self, move, activation, event)

@@ -53,9 +53,12 @@ def throw_failure(move: Move, activation: Activation, message: str) -> bool:
     return _rise(move, Thrown("error", None, message), host, move.state.scopes[host.scope])
 
 
-def escalate(move: Move, scope: Scope, code: str) -> None:
-    """Throw an escalation outwards; one that nobody catches has no effect."""
-    _rise(move, Thrown("escalation", code), None, scope)
+def escalate(move: Move, scope: Scope, code: str, host: Activation | None = None) -> None:
+    """Throw an escalation outwards, from an activity or from inside a scope.
+
+    One that nobody catches has no effect.
+    """
+    _rise(move, Thrown("escalation", code), host, scope)
 
 
 def _rise(move: Move, thrown: Thrown, host: Activation | None, scope: Scope) -> bool:

@@ -45,8 +45,10 @@ class EventSubProcess(SubProcess):
         if not subscription.fired(activation, event):
             super().event(move, activation, event)
             return
+        outputs = self.start.outputs if self.start is not None else ()
+        if not subscription.publish(move, activation, event, outputs):
+            return
         trigger = subscription.happened(move, activation, self.awaited)
-        subscription.publish(move, activation, event, activation.scope)
         if trigger is None:
             return
         scope = move.state.scopes[activation.scope]

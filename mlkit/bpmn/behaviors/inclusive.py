@@ -35,7 +35,8 @@ class InclusiveGateway(Behavior):
 
     def look(self, move: Move) -> bool:
         """Open the join in one scope where it may; say whether there was one."""
-        waiting = [each for each in move.state.scopes.values() if each.arrived]
+        scopes = move.state.scopes.values()
+        waiting = [each for each in scopes if each.arrived or each.resetting]
         return any(self.open(move, each) for each in waiting)
 
     def open(self, move: Move, scope: Scope) -> bool:
@@ -44,13 +45,19 @@ class InclusiveGateway(Behavior):
         if not filled or len(self.node.incoming) < 2:
             return False
         empty = [flow for flow in self.node.incoming if flow not in scope.arrived]
-        for place in _places(move, scope, self.id):
-            reaches_empty = any(place in self.sources[flow] for flow in empty)
-            if reaches_empty and not any(place in self.sources[flow] for flow in filled):
-                return False
+        if self.expects(move, scope, empty, filled):
+            return False
         consume(scope, filled)
         self.try_enter(move, scope)
         return True
+
+    def expects(self, move: Move, scope: Scope, empty: list[str], filled: tuple[str, ...]) -> bool:
+        """Say whether a token can still come by an empty flow, and by no filled one."""
+        for place in _places(move, scope, self.id):
+            reaches_empty = any(place in self.sources[flow] for flow in empty)
+            if reaches_empty and not any(place in self.sources[flow] for flow in filled):
+                return True
+        return False
 
 
 def _places(move: Move, scope: Scope, gateway: str) -> set[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mlkit.bpmn import model
 from mlkit.bpmn.behaviors.activity import Activity
 from mlkit.bpmn.behaviors.repeated import Repeated
+from mlkit.bpmn.behaviors.throw import announce
 from mlkit.bpmn.model import FlowNode, Loop
 from mlkit.bpmn.state import Activation, Scope
 from mlkit.errors import BadData
@@ -90,11 +91,22 @@ class MultiInstance(Repeated):
         self.inner.record(move, activation)
         move.remove(activation)
         move.step(activation, "completed")
+        self._sign(move, host, scope)
+        if host.id not in move.state.activations:
+            return  # What it threw has interrupted it.
         if enough:
             self._finish(move, host)
         elif self.loop.sequential:
             # Deferred: iterations that do not wait would nest as deeply as there are items.
             move.deferred.append(host.id)
+
+    def _sign(self, move: Move, host: Activation, counts: Scope) -> None:
+        """Throw what the diagram says; the activity's own boundary events catch it first."""
+        first = counts.variables["nrOfCompletedInstances"] == 1
+        for each in self.loop.signs:
+            holds = each.condition is None or move.holds(each.condition, counts.id)
+            if holds and (first or not each.first) and host.id in move.state.activations:
+                announce(move, host, each.event)
 
     def resume(self, move: Move, activation: Activation) -> None:
         """Start the next iteration."""

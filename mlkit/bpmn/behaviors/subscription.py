@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlkit.bpmn.events import AnyEvent, Effect, Fire, Hold, Receive, Signal
-from mlkit.bpmn.expressions import UnknownVariable
+from mlkit.bpmn.expressions import Expression, UnknownVariable
 from mlkit.bpmn.model import EventDefinition
 from mlkit.bpmn.state import Activation
 from mlkit.bpmn.timers import FOREVER, following, schedule
@@ -14,6 +14,7 @@ from mlkit.errors import BadData
 if TYPE_CHECKING:
     from mlkit.bpmn.move import Move
 
+Mappings = tuple[tuple[str, Expression], ...]
 # What is thrown inside the instance finds its catcher; nothing waits for it.
 THROWN = ("error", "escalation", "compensate", "cancel")
 _AWAITED = {Fire: "due", Receive: "message", Signal: "signal", Hold: "condition"}
@@ -87,10 +88,37 @@ def happened(move: Move, activation: Activation, event: EventDefinition) -> Acti
     return None if any(each.role == "part" for each in left) else whole
 
 
-def publish(move: Move, activation: Activation, event: AnyEvent, scope: int) -> None:
-    """Set the variables that a message or signal brings."""
-    if isinstance(event, Receive | Signal) and event.variables:
-        move.state.assign(scope, event.variables)
+def publish(move: Move, activation: Activation, event: AnyEvent, outputs: Mappings = ()) -> bool:
+    """Set the variables that a message or signal brings: as mapped, or all.
+
+    Returns:
+        False where a mapping fails: the activation keeps what came, for a retry.
+    """
+    if not isinstance(event, Receive | Signal):
+        return True
+    scope = move.variables(activation)
+    values = event.variables
+    try:
+        if outputs:
+            with move.names(move.state.scopes[scope], **event.variables) as inner:
+                values = {name: move.evaluate(each, inner) for name, each in outputs}
+    except BadData as error:
+        move.incident(activation, f"{activation.node}: {error.message}", "receive")
+        activation.detail["received"] = event.variables
+        return False
+    move.state.assign(scope, values)
+    return True
+
+
+def receive_again(move: Move, activation: Activation) -> None:
+    """Take once more what came when a mapping failed."""
+    detail = activation.detail
+    variables = detail.pop("received")
+    activation.detail = {k: each for k, each in detail.items() if k not in ("incident", "stage")}
+    activation.status = "waiting"
+    signal = Signal(activation.detail.get("signal", ""), variables)
+    event = Receive(activation.id, variables) if "message" in detail else signal
+    move.behavior(activation).event(move, activation, event)
 
 
 def again(move: Move, activation: Activation, event: EventDefinition) -> None:

@@ -65,6 +65,18 @@ def undo(move: Move, behavior: Behavior, scope: Scope) -> None:
     compensation.begin(move, thrower, compensation.home(move, scope), event.activity)
 
 
+def announce(move: Move, host: Activation, event: EventDefinition) -> None:
+    """Throw an event from an activity that goes on."""
+    scope = move.state.scopes[host.scope]
+    if event.kind == "error":
+        errors.throw(move, host, event.code or "", "")
+    elif event.kind == "escalation":
+        errors.escalate(move, scope, event.code or "", host)
+    else:
+        outgoing = _prepare(move, scope.id, FlowNode("", ""), event)
+        release(move, scope, FlowNode("", ""), [outgoing])
+
+
 class Outgoing(NamedTuple):
     """What one definition of an event throws, evaluated."""
 

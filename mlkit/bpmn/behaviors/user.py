@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlkit.bpmn.behaviors.activity import Activity
-from mlkit.bpmn.events import Effect
+from mlkit.bpmn.events import AnyEvent, Claim, Effect
 from mlkit.bpmn.expressions import Expression
 from mlkit.bpmn.model import Person
 from mlkit.bpmn.state import Activation
+from mlkit.errors import BadData
 
 if TYPE_CHECKING:
     from mlkit.bpmn.move import Move
@@ -35,6 +36,17 @@ class UserTask(Activity):
         activation.detail = detail
         activation.status = "waiting"
         move.effects.append(Effect("ask", activation.id))
+
+    def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
+        """Let somebody take the task or give it back; else it is done."""
+        if not isinstance(event, Claim):
+            super().event(move, activation, event)
+            return
+        holder = activation.detail.get("assignee")
+        if event.assignee and holder not in (None, event.assignee):
+            raise BadData(f"{self.id}: {holder!r} has the task", hint="give it back by --release")
+        rest = {key: each for key, each in activation.detail.items() if key != "assignee"}
+        activation.detail = rest | ({"assignee": event.assignee} if event.assignee else {})
 
 
 def _names(move: Move, expression: Expression | None, scope: int) -> list[str]:

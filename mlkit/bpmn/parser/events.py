@@ -14,13 +14,9 @@ from mlkit.bpmn.parser.xml import Element
 def event(reader: Reader, element: Element) -> EventDefinition | None:
     """Read the event definitions inside an event; None notes a problem."""
     found = [each for each in element if xml.local(each).endswith("EventDefinition")]
-    for each in xml.children(element, "eventDefinitionRef"):
-        declared = reader.declared.get(xml.text(each).rpartition(":")[2])
-        if declared is None or not xml.local(declared).endswith("EventDefinition"):
-            reader.problem("reference.missing", each, f"there is no {xml.text(each)!r}")
-            return None
-        found.append(declared)
     parts = [_definition(reader, each, element) for each in found]
+    for each in xml.children(element, "eventDefinitionRef"):
+        parts.append(declared(reader, xml.text(each), element))
     known = tuple(each for each in parts if each is not None)
     if len(known) < len(parts):
         return None
@@ -28,6 +24,15 @@ def event(reader: Reader, element: Element) -> EventDefinition | None:
         parallel = element.get("parallelMultiple") == "true"
         return EventDefinition("multiple", parts=known, parallel=parallel)
     return known[0] if known else EventDefinition("none")
+
+
+def declared(reader: Reader, wanted: str, owner: Element) -> EventDefinition | None:
+    """Read an event definition of the whole file; None notes a problem."""
+    found = reader.declared.get(wanted.rpartition(":")[2])
+    if found is None or not xml.local(found).endswith("EventDefinition"):
+        reader.problem("reference.missing", owner, f"there is no event definition {wanted!r}")
+        return None
+    return _definition(reader, found, owner)
 
 
 def _definition(reader: Reader, element: Element, owner: Element) -> EventDefinition | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.model import Loop, Repeat
-from mlkit.bpmn.parser import data, xml
+from collections.abc import Iterator
+from dataclasses import replace
+
+from mlkit.bpmn.model import Loop, Repeat, Sign
+from mlkit.bpmn.parser import data, events, xml
 from mlkit.bpmn.parser.reader import Reader
 from mlkit.bpmn.parser.xml import Element
 
@@ -16,10 +19,6 @@ def read(reader: Reader, element: Element) -> Loop | Repeat | None:
     loop = xml.child(element, "multiInstanceLoopCharacteristics")
     if loop is None:
         return None
-    if xml.child(loop, "complexBehaviorDefinition") is not None:
-        reader.problem("loop.unsupported", loop, "complex behaviour is not supported yet")
-    if str(loop.get("behavior") or "All") != "All":
-        reader.problem("loop.unsupported", loop, "event behaviour is not supported yet")
     return _multi_instance(reader, loop)
 
 
@@ -49,9 +48,27 @@ def _multi_instance(reader: Reader, loop: Element) -> Loop:
         or standard("loopDataOutputRef"),
         output_element=reader.expression(output, loop, plain="python") if output else None,
     )
+    result = replace(result, signs=tuple(_signs(reader, loop)))
     if result.cardinality is None and result.collection is None:
         reader.problem("loop.size", loop, "neither a collection nor a cardinality says how many")
     return result
+
+
+def _signs(reader: Reader, loop: Element) -> Iterator[Sign]:
+    """Read what is thrown: for each iteration, for the first, or where a condition holds."""
+    behavior = str(loop.get("behavior") or "All")
+    if behavior in ("None", "One"):
+        wanted = str(loop.get(f"{behavior.lower()}BehaviorEventRef") or "")
+        event = events.declared(reader, wanted, loop)
+        if event is not None:
+            yield Sign(event, first=behavior == "One")
+    for each in xml.children(loop, "complexBehaviorDefinition") if behavior == "Complex" else ():
+        condition, thrown = xml.child(each, "condition"), xml.child(each, "event")
+        inside = None if thrown is None else events.event(reader, thrown)
+        if condition is None or inside is None or inside.kind == "none":
+            reader.problem("loop.behavior", each, "it needs a condition and an event to throw")
+        else:
+            yield Sign(inside, condition=reader.condition(condition))
 
 
 def _standard(reader: Reader, loop: Element) -> Repeat:

@@ -10,6 +10,7 @@ from mlkit.bpmn.parser import activities, data, events, xml
 from mlkit.bpmn.parser.reader import Reader
 from mlkit.bpmn.parser.xml import Element
 
+MAX_TOKENS = 1_000
 _EVENTS = {
     "startEvent", "endEvent", "intermediateCatchEvent", "intermediateThrowEvent", "boundaryEvent",
 }  # fmt: skip
@@ -18,13 +19,15 @@ _TASKS = {
     "businessRuleTask", "callActivity",
 }  # fmt: skip
 _SUB_PROCESSES = {"subProcess", "transaction", "adHocSubProcess"}
-_GATEWAYS = {"exclusiveGateway", "parallelGateway", "inclusiveGateway", "eventBasedGateway"}
+_GATEWAYS = {
+    "exclusiveGateway", "parallelGateway", "inclusiveGateway", "eventBasedGateway",
+    "complexGateway",
+}  # fmt: skip
 _INERT = {
     "documentation", "extensionElements", "laneSet", "textAnnotation", "association", "group",
     "category", "sequenceFlow", "auditing", "monitoring", "dataObject", "dataObjectReference",
     "property", "ioSpecification", "artifact", "standardLoopCharacteristics",
 }  # fmt: skip
-_UNSUPPORTED = {"complexGateway"}
 
 
 def process(reader: Reader, element: Element) -> Process:
@@ -115,12 +118,9 @@ def _node(reader: Reader, element: Element) -> dict[str, Any] | None:
     if kind == "dataStoreReference":
         reader.warn("data.drawn", element, "the data store is drawn only: variables carry data")
         return None
-    if kind in _UNSUPPORTED or kind not in _EVENTS | _TASKS | _GATEWAYS | _SUB_PROCESSES:
+    if kind not in _EVENTS | _TASKS | _GATEWAYS | _SUB_PROCESSES:
         _refuse(reader, element, kind)
-        return {} if kind in _UNSUPPORTED else None
-    for attribute in ("startQuantity", "completionQuantity"):
-        if str(element.get(attribute) or "1") != "1":
-            reader.problem("token.quantity", element, f"{attribute} is not supported yet")
+        return None
     if kind in _EVENTS:
         return _event(reader, element)
     if kind in _GATEWAYS:
@@ -158,15 +158,21 @@ def _event(reader: Reader, element: Element) -> dict[str, Any]:
 
 
 def _gateway(reader: Reader, element: Element) -> dict[str, Any]:
+    condition = xml.child(element, "activationCondition")
+    if condition is None and xml.local(element) == "complexGateway":
+        reader.problem("gateway.complex", element, "no activation condition says when it opens")
     return {
         "instantiate": element.get("instantiate") == "true",
         "parallel": element.get("eventGatewayType") == "Parallel",
+        "activation": None if condition is None else reader.condition(condition),
     }
 
 
 def _activity(reader: Reader, element: Element) -> dict[str, Any]:
     kind = xml.local(element)
     fields = activities.work(reader, element, kind)
+    fields["needs"] = _quantity(reader, element, "startQuantity")
+    fields["gives"] = _quantity(reader, element, "completionQuantity")
     fields["compensates"] = element.get("isForCompensation") == "true"
     if kind in _SUB_PROCESSES:
         fields["triggered"] = element.get("triggeredByEvent") == "true"
@@ -174,6 +180,15 @@ def _activity(reader: Reader, element: Element) -> dict[str, Any]:
     if kind == "adHocSubProcess":
         fields["ad_hoc"] = _ad_hoc(reader, element)
     return fields
+
+
+def _quantity(reader: Reader, element: Element, attribute: str) -> int:
+    written = str(element.get(attribute) or "1")
+    if written.isdigit() and 1 <= int(written) <= MAX_TOKENS:
+        return int(written)
+    message = f"{attribute} {written!r}: no number from 1 to {MAX_TOKENS}"
+    reader.problem("token.quantity", element, message)
+    return 1
 
 
 def _ad_hoc(reader: Reader, element: Element) -> AdHoc:

@@ -1,19 +1,17 @@
 """Run scripts and callables, one after the other, until the engine goes away.
 
-Started as `python DIRECTORY JOBS_FD SLOTS_FD SLOT PARENT`. Jobs and results are records of a
-socket that all workers share, so that whichever is free takes the next one.
+Started as `python DIRECTORY JOBS_FD SLOTS_FD SLOT PARENT CPU ARTIFACTS SPILL R`. Jobs and results
+are records of a socket that all workers share, so that whichever is free takes the next one.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import importlib
 import inspect
 import json
 import mmap
 import os
-import pickle
 import resource
 import signal
 import socket
@@ -25,7 +23,9 @@ import traceback
 import types
 from typing import Any
 
+import rscript  # type: ignore[import-not-found]
 import values  # type: ignore[import-not-found]
+from artifacts import Artifacts, same  # type: ignore[import-not-found]
 
 HEADER = struct.Struct("=q")
 CANCELLED = struct.Struct("=64q")
@@ -90,47 +90,18 @@ class Recorder(dict):  # type: ignore[type-arg]
         self.bound.pop(name, None)
 
 
-class Artifacts:
-    """Values that are no JSON, stored by the hash of their content."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-
-    def load(self, reference: dict[str, Any]) -> Any:
-        with open(os.path.join(self.folder, reference["$artifact"]), "rb") as file:
-            return pickle.load(file)
-
-    def store(self, value: Any) -> dict[str, Any]:
-        content = pickle.dumps(value, protocol=5)
-        name = hashlib.sha256(content).hexdigest()
-        path = os.path.join(self.folder, name)
-        if not os.path.exists(path):
-            self._write(path, content)
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        return {"$artifact": name, "kind": kind, "size": len(content)}
-
-    def _write(self, path: str, content: bytes) -> None:
-        os.makedirs(self.folder, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.folder)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
 class Worker:
     """One worker process."""
 
-    def __init__(self, jobs: socket.socket, slots: mmap.mmap, slot: int) -> None:
+    def __init__(
+        self, jobs: socket.socket, slots: mmap.mmap, numbers: tuple[int, int], places: list[str]
+    ) -> None:
         self.jobs = jobs
         self.slots = slots
+        slot, self.cpu = numbers
+        folder, self.spill, self.r = places
         self.place = FIRST_SLOT + slot * SLOT.size
+        self.artifacts = Artifacts(folder)
         self.compiled: dict[str, types.CodeType] = {}
         self.peak = 0
         self.grown = True
@@ -139,20 +110,20 @@ class Worker:
         while record := self.jobs.recv(1 << 20):
             if record[:1] == b"@":
                 record = _read_spilled(record)
-            jobs = json.loads(record)
+            jobs = json.loads(record.decode())
             for job in jobs if isinstance(jobs, list) else [jobs]:
                 if not self._cancelled(job["id"]):
                     SLOT.pack_into(self.slots, self.place, job["id"], time.monotonic())
-                    self._reply(self._run(job), job["spill"])
+                    self._reply(self._run(job))
 
     def _cancelled(self, job: int) -> bool:
         (count,) = HEADER.unpack_from(self.slots, 0)
         return bool(count) and job in CANCELLED.unpack_from(self.slots, HEADER.size)
 
-    def _reply(self, reply: dict[str, Any], spill: str) -> None:
+    def _reply(self, reply: dict[str, Any]) -> None:
         record = json.dumps(reply).encode()
         if len(record) > MAX_RECORD:
-            handle, path = tempfile.mkstemp(dir=spill)
+            handle, path = tempfile.mkstemp(dir=self.spill)
             with os.fdopen(handle, "wb") as file:
                 file.write(record)
             record = b"@" + path.encode()
@@ -171,7 +142,10 @@ class Worker:
             reply |= _failure(error, job["element"])
         reply["duration"] = time.perf_counter() - start
         reply["peak"] = self._peak(reply["duration"])
-        reply["stdout"], reply["stderr"] = _collect(sys.stdout, 1), _collect(sys.stderr, 2)
+        for name, stream, descriptor in (("stdout", sys.stdout, 1), ("stderr", sys.stderr, 2)):
+            printed = _collect(stream, descriptor)
+            if printed:
+                reply[name] = printed
         return reply
 
     def _prepare(self, job: dict[str, Any]) -> None:
@@ -182,11 +156,11 @@ class Worker:
         if self.grown:
             _reset_peak()
             self.peak, self.grown = _read_peak(), False
-        if job["cpu"]:
+        if self.cpu:
             usage = resource.getrusage(resource.RUSAGE_SELF)
             used = int(usage.ru_utime + usage.ru_stime) + 1
             hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-            resource.setrlimit(resource.RLIMIT_CPU, (used + job["cpu"], hard))
+            resource.setrlimit(resource.RLIMIT_CPU, (used + self.cpu, hard))
 
     def _peak(self, duration: float) -> int:
         """Give the peak memory of the task; a short one has no time to need much."""
@@ -194,10 +168,14 @@ class Worker:
             return self.peak
         peak = _read_peak()
         self.grown = peak > self.peak
-        return peak
+        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        return max(peak, children)
 
     def _execute(self, job: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        artifacts = Artifacts(job["artifacts"])
+        artifacts = self.artifacts
+        artifacts.begin(job["element"], job["iteration"], job["attempt"])
+        if job["kind"] == "r":
+            return rscript.run(self.r, job, artifacts, self.spill)  # type: ignore[no-any-return]
         packed = job["variables"]
         namespace = {
             name: value if type(value) in _PLAIN else values.unpack(value, artifacts.load)
@@ -260,10 +238,10 @@ def _changed(
             changed[name] = value
         elif type(value) not in _PLAIN:
             try:
-                same = packed[name] == _pack(value, artifacts)
+                kept = same(packed[name], _pack(value, artifacts))
             except values.Unstorable:
-                same = False
-            if not same:
+                kept = False
+            if not kept:
                 changed[name] = value
     return changed
 
@@ -354,15 +332,18 @@ def _read_spilled(record: bytes) -> bytes:
 
 
 def main() -> None:
-    jobs, slots, slot, parent = (int(each) for each in sys.argv[1:5])
+    jobs, slots, slot, parent, cpu = (int(each) for each in sys.argv[1:6])
+    places = sys.argv[6:9]
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     del sys.path[0]
+    for name in ("values", "artifacts", "rscript"):
+        del sys.modules[name]  # A script may have modules of these names.
     sys.argv = [""]
     shared = mmap.mmap(slots, 0)
-    Worker(socket.socket(fileno=jobs), shared, slot).serve()
+    Worker(socket.socket(fileno=jobs), shared, (slot, cpu), places).serve()
 
 
 main()

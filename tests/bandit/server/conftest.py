@@ -67,7 +67,7 @@ class Server:
                 self._listening.set()
 
     def wait_until_ready(self) -> Server:
-        assert self._listening.wait(30), self.stderr
+        assert self._listening.wait(120), self.stderr
         assert self.port, self.stderr
         return self
 
@@ -103,9 +103,16 @@ class Server:
         return answer.body
 
     def children(self) -> list[int]:
-        """The writer, then the workers, if none of them was restarted."""
         pid = self.process.pid
         return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def writers(self) -> list[int]:
+        """The child that has the journal open; none while it starts again."""
+        return [pid for pid in self.children() if _has_open(pid, "journal.sqlite")]
+
+    def workers(self) -> list[int]:
+        writers = self.writers()
+        return [pid for pid in self.children() if pid not in writers]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -119,6 +126,13 @@ class Server:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         self._reader.join(10)
+
+
+def _has_open(pid: int, name: str) -> bool:
+    try:
+        return any(os.readlink(each).endswith(name) for each in Path(f"/proc/{pid}/fd").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 Start = Callable[..., Server]

@@ -1,0 +1,104 @@
+"""Values that are no JSON: stored by the hash of their content, passed by reference.
+
+This file uses the standard library only; data frames of R need pandas and pyreadr.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+from typing import Any
+
+
+class Artifacts:
+    """A folder of stored values.
+
+    Attributes:
+        maker: What each reference says of its origin: `by`, `attempt`.
+        loaded: The hashes of what the task in hand has read.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.maker: dict[str, Any] = {}
+        self.loaded: list[str] = []
+        self.frames: dict[str, dict[str, Any]] = {}
+
+    def begin(self, element: str, iteration: str, attempt: int) -> None:
+        """Begin a task; what it stores will say so."""
+        self.maker = {"by": element, "attempt": attempt}
+        if iteration:
+            self.maker["iteration"] = iteration
+        self.loaded = []
+        self.frames = {}
+
+    def path(self, reference: dict[str, Any]) -> str:
+        """Give the file of a stored value, and note that it was read."""
+        if reference["$artifact"] not in self.loaded:
+            self.loaded.append(reference["$artifact"])
+        return os.path.join(self.folder, reference["$artifact"])
+
+    def load(self, reference: dict[str, Any]) -> Any:
+        """Read a stored value."""
+        path = self.path(reference)
+        if reference.get("format") == "rds":
+            return self._load_rds(path, reference)
+        with open(path, "rb") as file:
+            return pickle.load(file)
+
+    def _load_rds(self, path: str, reference: dict[str, Any]) -> Any:
+        import pyreadr  # type: ignore[import-untyped]
+
+        if reference["kind"] != "data.frame":
+            raise TypeError(f"a {reference['kind']} of R cannot be read in Python")
+        frame = pyreadr.read_r(path)[None]
+        # A frame that a script leaves as it is stays the one that R stored.
+        self.frames[hashlib.sha256(pickle.dumps(frame, protocol=5)).hexdigest()] = reference
+        return frame
+
+    def store(self, value: Any) -> dict[str, Any]:
+        """Store a Python value; give the reference to it."""
+        content = pickle.dumps(value, protocol=5)
+        known = self.frames.get(hashlib.sha256(content).hexdigest())
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        return known or self._keep(content, {"kind": kind})
+
+    def store_rds(self, path: str, kind: str) -> dict[str, Any]:
+        """Store a file that R wrote; give the reference to it."""
+        with open(path, "rb") as file:
+            return self._keep(file.read(), {"kind": kind, "format": "rds"})
+
+    def _keep(self, content: bytes, fields: dict[str, Any]) -> dict[str, Any]:
+        name = hashlib.sha256(content).hexdigest()
+        path = os.path.join(self.folder, name)
+        if not os.path.exists(path):
+            self._write(path, content)
+        origin = {**self.maker, "from": list(self.loaded)}
+        return {"$artifact": name, "size": len(content), **fields, **origin}
+
+    def _write(self, path: str, content: bytes) -> None:
+        os.makedirs(self.folder, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=self.folder)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Compare packed values; artifacts by their content, not by their origin."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        if "$artifact" in one or "$artifact" in other:
+            return one.get("$artifact") == other.get("$artifact")
+        return one.keys() == other.keys() and all(same(each, other[k]) for k, each in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other) and type(one) is type(other)

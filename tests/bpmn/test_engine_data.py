@@ -1,0 +1,123 @@
+"""Data (10.4): objects and properties and their scopes, associations, mappings on events."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlkit.bpmn.events import Retry
+
+ENDS = '<startEvent id="s"/><endEvent id="e"/>'
+SCRIPT = '<scriptTask id="w"><script>pass</script>{}</scriptTask>'
+
+
+def test_a_data_object_of_a_sub_process_ends_with_it(play, arrows):
+    inside = '<startEvent id="is"/>' + SCRIPT.format("") + arrows("is>w", "i")
+    inside += '<dataObject id="o" name="draft"/>'
+    done = play(ENDS + f'<subProcess id="p1">{inside}</subProcess>', "s>p1 p1>e",
+                lambda *_: {"draft": 1, "final": 2}).start()  # fmt: skip
+    assert done.variables == {"final": 2}
+
+
+def test_a_data_object_inside_hides_one_of_its_name_outside(play, arrows):
+    inside = '<startEvent id="is"/>' + SCRIPT.format("") + arrows("is>w", "i")
+    inside += '<property id="o" name="x"/>'
+    seen = []
+    done = play(ENDS + f'<subProcess id="p1">{inside}</subProcess>', "s>p1 p1>e",
+                lambda _, v: seen.append(v["x"]) or {"x": 5}).start(x=1)  # fmt: skip
+    assert seen == [None]
+    assert done.variables == {"x": 1}
+
+
+IO = (
+    '<ioSpecification><dataInput id="i1" name="n"/><dataOutput id="o1" name="answer"/>'
+    "<inputSet/><outputSet/></ioSpecification>"
+)
+DATA = '<dataObject id="d1" name="total"/><dataObjectReference id="r1" name="total"/>'
+RESULT = '<dataObjectReference id="r2" name="result"/>'
+
+
+def test_associations_carry_data_in_and_out(play):
+    inner = IO + (
+        '<dataInputAssociation id="a1"><sourceRef>r1</sourceRef><targetRef>i1</targetRef>'
+        '</dataInputAssociation><dataOutputAssociation id="a2"><sourceRef>o1</sourceRef>'
+        "<targetRef>r2</targetRef></dataOutputAssociation>"
+    )
+    seen = []
+
+    def answer(_, variables):
+        seen.append(variables["n"])
+        return {"answer": 7, "rest": 8}
+
+    done = play(ENDS + DATA + RESULT + SCRIPT.format(inner), "s>w w>e", answer).start(total=3)
+    assert seen == [3]
+    assert done.variables == {"total": 3, "result": 7}
+
+
+def test_assignments_and_transformations_compute_it(play):
+    inner = IO + (
+        '<dataInputAssociation id="a1"><targetRef>i1</targetRef><assignment><from>total * 2</from>'
+        '<to>i1</to></assignment></dataInputAssociation><dataOutputAssociation id="a2">'
+        "<sourceRef>o1</sourceRef><targetRef>r2</targetRef><transformation>${answer + 1}"
+        "</transformation></dataOutputAssociation>"
+    )
+    seen = []
+    done = play(ENDS + DATA + RESULT + SCRIPT.format(inner), "s>w w>e",
+                lambda _, v: seen.append(v["n"]) or {"answer": 7}).start(total=3)  # fmt: skip
+    assert seen == [6]
+    assert done.variables == {"total": 3, "result": 8}
+
+
+def test_a_multi_instance_takes_its_items_from_a_data_object(play):
+    loop = (
+        "<multiInstanceLoopCharacteristics><loopDataInputRef>r1</loopDataInputRef>"
+        "<loopDataOutputRef>r2</loopDataOutputRef>"
+        '<inputDataItem id="in" name="each"/><outputDataItem id="out" name="answer"/>'
+        "</multiInstanceLoopCharacteristics>"
+    )
+    done = play(ENDS + DATA + RESULT + SCRIPT.format(loop), "s>w w>e",
+                lambda _, v: {"answer": v["each"] * 10}).start(total=[1, 2])  # fmt: skip
+    assert done.variables == {"total": [1, 2], "result": [10, 20]}
+
+
+MESSAGE = '<messageEventDefinition messageRef="Paid"/>'
+
+
+def mapped(direction: str, name: str, value: str) -> str:
+    return (
+        f'<extensionElements><camunda:inputOutput><camunda:{direction}Parameter name="{name}">'
+        f"{value}</camunda:{direction}Parameter></camunda:inputOutput></extensionElements>"
+    )
+
+
+@pytest.mark.parametrize("kind", ["catch", "boundary"])
+def test_an_event_takes_what_it_maps_of_a_message(play, kind):
+    inner = mapped("output", "sum", "${amount + 1}") + MESSAGE
+    if kind == "catch":
+        body = ENDS + f'<intermediateCatchEvent id="c">{inner}</intermediateCatchEvent>'
+        done = play(body, "s>c c>e").start()
+    else:
+        body = ENDS + f'<userTask id="u"/><boundaryEvent id="c" attachedToRef="u">{inner}'
+        done = play(body + "</boundaryEvent>", "s>u u>e c>e").start()
+    done.receive("c", amount=4, secret=1)
+    assert done.variables == {"sum": 5}
+    assert done.state.status == "completed"
+
+
+def test_a_message_that_the_mapping_refuses_is_kept_for_a_retry(play):
+    inner = mapped("output", "sum", "${amount + 1}") + MESSAGE
+    body = ENDS + f'<intermediateCatchEvent id="c">{inner}</intermediateCatchEvent>'
+    done = play(body, "s>c c>e").start()
+    done.receive("c", other=1)
+    assert done.state.phase == "incident"
+    assert done.variables == {}
+    done.state.roots()[0].variables["amount"] = 2
+    done.apply(Retry())
+    assert done.variables["sum"] == 3
+    assert done.state.status == "completed"
+
+
+def test_a_sent_message_carries_what_its_event_maps(play):
+    inner = mapped("input", "total", "${n * 2}") + MESSAGE
+    body = f'<startEvent id="s"/><endEvent id="e">{inner}</endEvent>'
+    done = play(body, "s>e").start(n=2)
+    assert [(each.name, each.variables) for each in done.sent] == [("paid", {"total": 4})]
