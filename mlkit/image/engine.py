@@ -206,10 +206,17 @@ class Container:
         return time.monotonic() - began
 
     def tunnel(self, command: Sequence[str]) -> Tunnel:
-        """Run a command in it and hold its standard input and output."""
+        """Run a command in it and hold its standard input and output.
+
+        Raises:
+            ConnectionError: The container has ended.
+        """
         api = self._raw.client.api
-        made = api.exec_create(self.id, list(command), stdin=True)
-        return Tunnel(api.exec_start(made["Id"], socket=True))
+        try:
+            made = api.exec_create(self.id, list(command), stdin=True)
+            return Tunnel(api.exec_start(made["Id"], socket=True))
+        except APIError as error:
+            raise ConnectionError(_text(error)) from error
 
 
 class Tunnel:

@@ -24,6 +24,11 @@ RUNTIME = (
     *("usr/lib/locale/C.utf8", "tmp", "var/tmp", "root", "run", "home", "etc/debian_version"),
 )
 """Paths that programs expect of any system."""
+LOADED_LATE = (
+    *("etc/ssl/certs", "usr/lib/ssl", "usr/local/share/ca-certificates", "etc/pki/tls"),
+    *("usr/share/zoneinfo", "usr/lib/locale"),
+)
+"""Data that libraries read when somebody asks, at whatever time that is."""
 LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "var/run", "var/lock")
 """Links of the merged /usr, kept so that absolute paths go on working."""
 SYSTEM = {"", "usr", "etc", "bin", "lib", "sbin", "var", "tmp", "root", "home", "opt", "usr/local"}
@@ -166,7 +171,9 @@ class Planner:
         for path in RUNTIME:
             self.keep(path, "expected of any system")
         self._below("etc/ld.so.conf.d", "expected of any system")
-        self._below("usr/lib/locale/C.utf8", "locale")
+        for path in LOADED_LATE:
+            self.keep(path, "locale / tzdata / CA")
+            self._below(path, "locale / tzdata / CA")
         folder = self._config.get("WorkingDir") or "/"
         self.keep(folder, "working directory")
         for volume in self._config.get("Volumes") or ():

@@ -112,7 +112,10 @@ def ask(probe: Probe, app: Container, relay: Container, patience: float) -> Answ
 
 
 def _http(probe: Probe, app: Container, relay: Container) -> Answer:
-    tunnel = relay.tunnel(["/relay", str(probe.port)])
+    try:
+        tunnel = relay.tunnel(["/relay", str(probe.port)])
+    except ConnectionError:
+        return Answer(probe.text, False, problem="the container has ended")
     try:
         tunnel.settimeout(15)
         if tunnel.receive() != b"+":
@@ -132,7 +135,10 @@ def _http(probe: Probe, app: Container, relay: Container) -> Answer:
 
 
 def _tcp(probe: Probe, app: Container, relay: Container) -> Answer:
-    tunnel = relay.tunnel(["/relay", str(probe.port)])
+    try:
+        tunnel = relay.tunnel(["/relay", str(probe.port)])
+    except ConnectionError:
+        return Answer(probe.text, False, problem="the container has ended")
     try:
         tunnel.settimeout(15)
         held = tunnel.receive() == b"+"

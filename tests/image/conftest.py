@@ -66,7 +66,9 @@ def build(engine, tmp_path_factory):
         (folder / "Dockerfile").write_text(dockerfile)
         for name, content in files.items():
             data = content if isinstance(content, bytes) else content.encode()
-            (folder / name.replace("_", ".", 1)).write_bytes(data)
+            path = folder / name.replace("_", ".", 1)
+            path.write_bytes(data)
+            path.chmod(0o755)
         name = f"mlkit-test-{len(made)}"
         engine.tag(engine.build(folder), name)
         made.extend([name, f"{name}-slim"])

@@ -104,3 +104,15 @@ def test_foreign_packages_are_refused(tmp_path, path):
         inventory = take(image)
         with pytest.raises(BadData, match="its packages are"):
             refuse_foreign(inventory)
+
+
+def test_certificates_and_zones_stay_though_nobody_has_read_them_yet(tmp_path):
+    members = [
+        Member("app", "x"),
+        Member("usr/share/ca-certificates/a.crt", "x"),
+        Member("etc/ssl/certs/a.pem", link="/usr/share/ca-certificates/a.crt"),
+        Member("usr/lib/ssl/cert.pem", link="/etc/ssl/certs/a.pem"),
+        Member("usr/share/zoneinfo/Europe/Berlin", "x"),
+    ]
+    reasons = kept(tmp_path, members, {"Entrypoint": ["/app"]}).reasons
+    assert {member.name for member in members} <= set(reasons)

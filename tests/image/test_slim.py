@@ -82,7 +82,7 @@ def test_python_behaves_equally_on_routes_that_were_not_probed(mlkit, served, pr
         "image", "slim", served, "--profile", profile, "--probe=http:8000/", *QUICK, "--json"
     )
     found = document(slim)
-    assert found["verdict"] == "equal"
+    assert found["verdict"] in {"equal", "improved"}
     assert found["size"]["after"] < limit
     assert {"libc6", "libpython3.11-stdlib", "python3.11-minimal"} <= set(found["packages"]["kept"])
     compared = mlkit("image", "compare", served, f"{served}-slim", *ROUTES, *QUICK, "--json")
