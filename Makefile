@@ -15,8 +15,9 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp mlkit -type f -not -na
 demo: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
+# A file of tests stays in one process: its tests share servers and engines.
 test: $(VENV)/.installed-test system-packages
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" --numprocesses auto --dist loadfile
 
 test-slow: $(VENV)/.installed-test system-packages
 	$(PYTEST) -m slow
@@ -50,9 +51,9 @@ $(VENV)/.installed: $(SOURCES) | $(BIN)/python
 	$(BIN)/pip install --quiet .
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
+$(VENV)/.installed-test: $(SOURCES) | $(BIN)/python
 	$(BIN)/pip install --quiet '.[test]'
-	touch $@
+	touch $(VENV)/.installed $@
 
 clean:
 	rm -rf build dist $(VENV)

@@ -38,3 +38,4 @@ run python "$examples/bandit/client.py" "$url"
 
 bash "$examples/demo_pairs.sh"
 bash "$examples/demo_bpmn.sh"
+bash "$examples/demo_image.sh"

@@ -22,6 +22,7 @@ class RootGroup(LazyGroup):
         "bandit": ("mlkit.cli.bandit:app", "Fit, inspect and serve Thompson-sampling bandits."),
         "pairs": ("mlkit.cli.pairs:app", "Find pairs of securities, fit and backtest them."),
         "bpmn": ("mlkit.cli.bpmn:app", "Run BPMN diagrams as durable pipelines."),
+        "image": ("mlkit.cli.image:app", "Slim container images, and prove that they work."),
         "doctor": ("mlkit.cli.doctor:app", "Show what this machine offers each workload."),
     }
 

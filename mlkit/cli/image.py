@@ -1,0 +1,105 @@
+"""`mlkit image`: slim container images, and prove that they work."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlkit.cli import image_base, image_run
+from mlkit.cli.groups import CommandGroup
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mlkit.image.difference import Difference
+
+app = typer.Typer(
+    name="image",
+    add_completion=False,
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Slim container images onto a distroless base, and prove that they work.",
+)
+LARGEST = 15
+
+IMAGE_HELP = "An image of the engine, a `docker save` archive, or an OCI layout."
+DIFF_EPILOG = """\
+Examples:
+
+  mlkit image diff app:1 app:1-slim
+
+  mlkit image diff before.tar after.tar --json | jq '.packages'
+"""
+
+
+@app.command(epilog=DIFF_EPILOG)
+def diff(
+    context: typer.Context,
+    a: Annotated[str, typer.Argument(metavar="A", help=IMAGE_HELP)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The image to compare it with.")],
+    json: Json = False,
+) -> None:
+    """Show what differs between two images: files, packages, sizes, config."""
+    from mlkit.image.difference import diff as compute
+    from mlkit.image.opening import opened
+
+    output = of(context)
+    with (
+        output.progress("layers") as progress,
+        opened(a, progress) as first,
+        opened(b, progress) as second,
+    ):
+        found = compute(first, second)
+    if json:
+        Output.document("image.diff", 1, _document(found))
+    else:
+        Output.result(_table(a, b, found))
+
+
+def _document(found: Difference) -> dict[str, Any]:
+    return {
+        "before": found.before,
+        "after": found.after,
+        "removed": [{"path": each.path, "size": each.size} for each in found.removed],
+        "added": [{"path": each.path, "size": each.size} for each in found.added],
+        "changed": found.changed,
+        "packages": [asdict(each) for each in found.packages],
+        "config": [asdict(each) for each in found.config],
+    }
+
+
+def _table(a: str, b: str, found: Difference) -> Table:
+    from rich.table import Table
+
+    table = Table("", a, b)
+    table.add_row("size", megabytes(found.before), megabytes(found.after))
+    table.add_row("files only here", str(len(found.removed)), str(len(found.added)))
+    table.add_row("files that differ", str(len(found.changed)), "")
+    for each in found.removed[:LARGEST]:
+        table.add_row("", f"{each.path} ({megabytes(each.size)})", "")
+    for each in found.added[:LARGEST]:
+        table.add_row("", "", f"{each.path} ({megabytes(each.size)})")
+    for change in found.packages[:LARGEST]:
+        table.add_row(f"package {change.name}", _text(change.before), _text(change.after))
+    if len(found.packages) > LARGEST:
+        table.add_row("packages", f"and {len(found.packages) - LARGEST} more", "")
+    for change in found.config:
+        table.add_row(f"config {change.name}", _text(change.before), _text(change.after))
+    return table
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def megabytes(size: int) -> str:
+    """Write a size as people read it: 10^6 bytes."""
+    return f"{size / 1e6:.2f} MB"
+
+
+image_run.register(app)
+app.add_typer(image_base.app)

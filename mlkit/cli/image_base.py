@@ -1,0 +1,133 @@
+"""`mlkit image base`: distroless bases from Debian packages."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlkit.cli.groups import CommandGroup
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+
+app = typer.Typer(
+    name="base",
+    add_completion=False,
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Assemble distroless bases from the machine's own Debian packages.",
+)
+
+
+class Kind(StrEnum):
+    """What a base holds."""
+
+    STATIC = "static"
+    BASE = "base"
+    CC = "cc"
+    PYTHON3 = "python3"
+
+
+HOLDS = {
+    "static": "certificates, time zones, users; for static programs",
+    "base": "static, and glibc and OpenSSL",
+    "cc": "base, and the C++ and OpenMP libraries",
+    "python3": "cc, and Debian's Python",
+}
+
+BUILD_EPILOG = """\
+Examples:
+
+  mlkit image base build static -o static.tar
+
+  mlkit image base build python3 -t bases/python3 --json
+"""
+
+
+@app.command(epilog=BUILD_EPILOG)
+def build(
+    context: typer.Context,
+    kind: Annotated[Kind, typer.Argument(help="What it holds.")],
+    tag: Annotated[
+        str | None, typer.Option("--tag", "-t", metavar="NAME", help="Load it under this name.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write a `docker load` archive."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the packages.")] = False,
+    json: Json = False,
+) -> None:
+    """Assemble a base from Debian packages; the same packages give the same image id.
+
+    apt names the packages of the machine's own suite and their digests, from the signed index.
+    """
+    from mlkit.image import base
+
+    packages = base.packages_of(kind.value)
+    fields: dict[str, Any] = {"kind": kind.value, "packages": packages}
+    if not dry_run:
+        with of(context).progress("packages") as progress:
+            fields |= _build(kind.value, tag or f"mlkit/{kind.value}", output, progress)
+    if json:
+        Output.document("image.base.build", 1, fields)
+        return
+    if dry_run:
+        Output.result("\n".join(packages))
+    else:
+        size = f"{fields['size'] / 1e6:.2f} MB, {len(packages)} packages"
+        Output.result(f"{fields['image']} {fields['name']}: {size}")
+
+
+def _build(kind: str, name: str, output: Path | None, progress: Any) -> dict[str, Any]:
+    import shutil
+    import tempfile
+
+    from mlkit.files import replacing
+    from mlkit.image import base
+    from mlkit.image.build import document, here, write_archive, write_layer
+    from mlkit.image.engine import Engine
+
+    items = base.assemble(kind, progress)
+    with tempfile.TemporaryDirectory(prefix="mlkit-image-") as folder:
+        layer = write_layer(items, Path(folder) / "layer.tar")
+        archive = Path(folder) / "image.tar"
+        config = document([layer], base.config_of(kind), here())
+        full = name if ":" in name.split("/")[-1] else f"{name}:latest"
+        with archive.open("wb") as target:
+            image = write_archive(config, [layer], full, target)
+        if output:
+            with replacing(output) as file, archive.open("rb") as source:
+                shutil.copyfileobj(source, file)
+        else:
+            engine = Engine()
+            engine.load(archive)
+            engine.close()
+    size = sum(item.entry.size for item in items)
+    return {"name": str(output or name), "image": image, "size": size}
+
+
+LIST_EPILOG = """\
+Examples:
+
+  mlkit image base list
+
+  mlkit image base list --json
+"""
+
+
+@app.command("list", epilog=LIST_EPILOG)
+def list_bases(json: Json = False) -> None:
+    """List the bases that `build` can assemble."""
+    if json:
+        bases = [{"kind": kind, "holds": holds} for kind, holds in HOLDS.items()]
+        Output.document("image.base.list", 1, {"bases": bases})
+        return
+    from rich.table import Table
+
+    table = Table("base", "holds")
+    for kind, holds in HOLDS.items():
+        table.add_row(kind, holds)
+    Output.result(table)

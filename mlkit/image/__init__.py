@@ -1,0 +1,1 @@
+"""Container images: look into them, slim them onto a distroless base, prove that they work."""

@@ -1,0 +1,239 @@
+"""Image archives: `docker save` tars and OCI layouts, read without an engine."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import platform
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol, cast
+
+from mlkit.errors import BadData, InputMissing
+
+BOMB_RATIO = 200
+"""A layer that grows more than so many times when it is decompressed is refused ..."""
+BOMB_FLOOR = 1 << 30
+"""... once it has passed so many bytes."""
+CHUNK = 1 << 20
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class Store(Protocol):
+    """The named members of an archive."""
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a member; it can be sought."""
+
+    def close(self) -> None:
+        """Let the archive go."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: an uncompressed tar in a store.
+
+    Attributes:
+        diff_id: `sha256:...` of the uncompressed tar, as the config states it.
+        path: The uncompressed tar, if it had to be unpacked; else it lies in the store.
+        name: The member of the store.
+        store: The archive's members.
+    """
+
+    diff_id: str
+    name: str
+    store: Store
+    path: Path | None = None
+
+    def open(self) -> IO[bytes]:
+        """Open the uncompressed tar; it can be sought."""
+        return self.path.open("rb") if self.path else self.store.open(self.name)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image: its config document, and its layers from the lowest up.
+
+    Attributes:
+        source: What the user named.
+        document: The whole config document (`architecture`, `os`, `config`, `rootfs`, ...).
+        layers: The layers, lowest first.
+    """
+
+    source: str
+    document: dict[str, Any]
+    layers: tuple[Layer, ...]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Give what the container runs: Entrypoint, Cmd, Env, User, and so on."""
+        return self.document.get("config") or {}
+
+
+class TarStore:
+    """The members of a tar file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._tar = tarfile.open(path, "r:")  # noqa: SIM115  open as long as the image is
+        try:
+            self._names = {member.name.removeprefix("./"): member for member in self._tar}
+        except BaseException:
+            self._tar.close()
+            raise
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a member, following links inside the tar."""
+        member = self._names.get(name)
+        stream = self._tar.extractfile(member) if member else None
+        if stream is None:
+            raise BadData(f"{self._path}: {name} is missing", hint="the archive is incomplete")
+        return stream
+
+    def close(self) -> None:
+        """Close the tar."""
+        self._tar.close()
+
+
+class DirectoryStore:
+    """The files of a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file of the folder."""
+        path = self._path / name
+        if ".." in Path(name).parts or not path.is_file():
+            raise BadData(f"{self._path}: {name} is missing", hint="the layout is incomplete")
+        return path.open("rb")
+
+    def close(self) -> None:
+        """Do nothing: each file is closed by whoever opened it."""
+
+
+@contextlib.contextmanager
+def open_image(path: Path, source: str | None = None) -> Iterator[Image]:
+    """Open a `docker save` archive, an OCI layout, or a tar of one.
+
+    Compressed layers are unpacked into a temporary folder, which is gone after the block.
+
+    Args:
+        path: The archive or the folder.
+        source: What to call it in messages.
+
+    Raises:
+        InputMissing: There is nothing at `path`.
+        BadData: It is no image, is damaged, or is an image for another system.
+    """
+    if not path.exists():
+        raise InputMissing(f"{path}: not found")
+    with contextlib.ExitStack() as stack:
+        work = stack.enter_context(tempfile.TemporaryDirectory(prefix="mlkit-image-"))
+        with _refusing(path):
+            store = stack.enter_context(contextlib.closing(_store(path)))
+            image = _read(store, source or str(path), Path(work))
+        yield image
+
+
+def _store(path: Path) -> Store:
+    return DirectoryStore(path) if path.is_dir() else TarStore(path)
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn what a damaged archive raises into an error for the user."""
+    try:
+        yield
+    except BadData:
+        raise
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, ValueError, LookupError) as error:
+        hint = "give a `docker save` archive or an OCI layout"
+        raise BadData(f"{path}: not a readable image: {error}", hint=hint) from error
+
+
+def _read(store: Store, source: str, work: Path) -> Image:
+    with contextlib.suppress(BadData):
+        store.open("manifest.json").close()
+        manifest = _json(store, "manifest.json")[0]
+        return _assemble(store, source, work, manifest["Config"], manifest["Layers"])
+    index = _json(store, "index.json")
+    manifest = _choose_manifest(store, index, source)
+    layers = [_blob(layer["digest"]) for layer in manifest["layers"]]
+    return _assemble(store, source, work, _blob(manifest["config"]["digest"]), layers)
+
+
+def _choose_manifest(store: Store, index: dict[str, Any], source: str) -> dict[str, Any]:
+    """Take the manifest for this machine, or the only one."""
+    entries = index["manifests"]
+    here = ARCHITECTURES.get(platform.machine(), platform.machine())
+    fitting = [
+        entry
+        for entry in entries
+        if entry.get("platform", {"os": "linux", "architecture": here})["os"] == "linux"
+        and entry.get("platform", {"architecture": here})["architecture"] == here
+    ]
+    if not fitting:
+        raise BadData(f"{source}: no image for linux/{here} in the index")
+    document = cast(dict[str, Any], _json(store, _blob(fitting[0]["digest"])))
+    return _choose_manifest(store, document, source) if "manifests" in document else document
+
+
+def _json(store: Store, name: str) -> Any:
+    with store.open(name) as stream:
+        return json.load(stream)
+
+
+def _blob(digest: str) -> str:
+    algorithm, _, value = digest.partition(":")
+    return f"blobs/{algorithm}/{value}"
+
+
+def _assemble(store: Store, source: str, work: Path, config: str, names: list[str]) -> Image:
+    document = _json(store, config)
+    if document.get("os", "linux") != "linux":
+        raise BadData(f"{source}: an image for {document['os']}; only Linux images are understood")
+    ids = document["rootfs"]["diff_ids"]
+    if len(ids) != len(names):
+        raise BadData(f"{source}: {len(names)} layers, but the config names {len(ids)}")
+    pairs = enumerate(zip(ids, names, strict=True))
+    layers = tuple(_layer(store, name, diff, work / f"{n}.tar") for n, (diff, name) in pairs)
+    return Image(source, document, layers)
+
+
+def _layer(store: Store, name: str, diff_id: str, spare: Path) -> Layer:
+    """Give a layer; if it is compressed, unpack it beside, so that it can be sought."""
+    with store.open(name) as stream:
+        magic = stream.read(4)
+        if magic == b"\x28\xb5\x2f\xfd":
+            hint = "save it with gzip or uncompressed layers"
+            raise BadData(f"{name}: a layer compressed with zstd", hint=hint)
+        if magic[:2] != b"\x1f\x8b":
+            return Layer(diff_id, name, store)
+        size = stream.seek(0, 2)
+        stream.seek(0)
+        _unpack(stream, name, size, spare)
+    return Layer(diff_id, name, store, spare)
+
+
+def _unpack(stream: IO[bytes], name: str, size: int, target: Path) -> None:
+    """Decompress a layer to a file, but not a bomb."""
+    limit, written = max(BOMB_FLOOR, BOMB_RATIO * size), 0
+    _check_space(target, size)
+    with gzip.open(stream) as source, target.open("wb") as file:
+        while chunk := source.read(CHUNK):
+            written += len(chunk)
+            if written > limit:
+                raise BadData(f"{name}: {size} bytes unpack to more than {limit}: a bomb?")
+            file.write(chunk)
+
+
+def _check_space(target: Path, needed: int) -> None:
+    if shutil.disk_usage(target.parent).free < needed:
+        hint = "free some, or point TMPDIR to a larger disk"
+        raise BadData(f"{target.parent}: no space left to unpack a layer", hint=hint)

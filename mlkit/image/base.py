@@ -1,0 +1,269 @@
+"""Distroless bases, assembled from Debian packages without installing them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import posixpath
+import re
+import subprocess
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from mlkit.errors import BadData, ServiceUnavailable
+from mlkit.image.build import Item, directory, file, symlink
+from mlkit.progress import Progress, silent
+
+KINDS = ("static", "base", "cc", "python3")
+SEEDS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "static": (("base-files",), ("netbase",), ("tzdata",), ("media-types",)),
+    "base": (("libc6",), ("libssl3t64", "libssl3")),
+    "cc": (("libstdc++6",), ("libgcc-s1",), ("libgomp1",)),
+    "python3": (("python3-minimal",), ("libpython3-stdlib",)),
+}
+"""What each kind adds to the one before; of several names the first that the suite has."""
+CERTIFICATES = "ca-certificates"
+LEFT_OUT = re.compile(r"(debconf|cdebconf|dpkg|perl|tar|.*awk|openssl|install-info|sensible|lsb).*")
+"""Dependencies that only the installation of a package needs."""
+NO_RUNTIME = re.compile(
+    r"usr/share/(man|locale|info|lintian|bug|doc-base)(/|$)|usr/share/doc/.*(?<!/copyright)$"
+)
+MERGED = ("bin", "lib", "lib64", "sbin")
+PASSWD = b"""root:x:0:0:root:/root:/sbin/nologin
+nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin
+nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin
+"""
+GROUP = b"root:x:0:\ntty:x:5:\nstaff:x:50:\nnobody:x:65534:\nnonroot:x:65532:\n"
+NSSWITCH = b"""passwd: files
+group: files
+shadow: files
+hosts: files dns
+networks: files
+protocols: files
+services: files
+"""
+ENVIRONMENT = [
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
+]
+
+
+def packages_of(kind: str) -> list[str]:
+    """List the packages of a base, in this machine's own suite.
+
+    Raises:
+        ServiceUnavailable: There is no apt, or it has no package lists.
+    """
+    kinds = KINDS[: KINDS.index(kind) + 1]
+    known = set(_apt("apt-cache", "pkgnames"))
+    wanted = []
+    for each in kinds:
+        for names in SEEDS[each]:
+            found = [name for name in names if name in known]
+            if not found:
+                hint = "run `apt-get update`"
+                raise ServiceUnavailable(f"apt knows no package {names[0]}", hint=hint)
+            wanted.append(found[0])
+    return wanted if kind == "static" else _with_dependencies(wanted)
+
+
+def _with_dependencies(names: list[str]) -> list[str]:
+    """Add what packages depend on at run time, the first of several alternatives."""
+    graph = _dependencies(names)
+    wanted: set[str] = set()
+    todo = list(names)
+    while todo:
+        name = todo.pop()
+        if name not in wanted and not LEFT_OUT.fullmatch(name):
+            wanted.add(name)
+            todo += graph.get(name, ())
+    return sorted(wanted)
+
+
+def _dependencies(names: list[str]) -> dict[str, list[str]]:
+    refuse = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
+    options = [f"--no-{each}" for each in refuse]
+    graph: dict[str, list[str]] = {}
+    name = ""
+    for line in _apt("apt-cache", "depends", "--recurse", *options, *names):
+        word = line.split()[-1] if line.split() else ""
+        if line[:1] not in {" ", "|"}:
+            name = word
+        elif "epends:" in line and not line.startswith(" |") and not word.startswith("<"):
+            graph.setdefault(name, []).append(word)
+    return graph
+
+
+def assemble(kind: str, progress: Progress = silent) -> list[Item]:
+    """Give the files of a base.
+
+    apt checks each package against the archive's signed index.
+
+    Raises:
+        ServiceUnavailable: apt cannot fetch the packages.
+    """
+    names = packages_of(kind)
+    archives = fetch([*names, CERTIFICATES])
+    items: dict[str, Item] = {}
+    for number, name in enumerate(names):
+        progress(number, len(names))
+        for item in _package_items(name, archives[name]):
+            items[item.entry.path] = item
+    for item in (*_certificates(archives[CERTIFICATES]), *_system(kind, items)):
+        items[item.entry.path] = item
+    return [items[path] for path in sorted(items)]
+
+
+def fetch(names: Iterable[str]) -> dict[str, Path]:
+    """Download packages into the cache, check them against apt's index, give their archives."""
+    index = _index(sorted(set(names)))
+    missing = [name for name, (archive, _) in index.items() if not archive.exists()]
+    if missing:
+        _apt("apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", *missing)
+    for archive, digest in index.values():
+        if not archive.exists():
+            raise ServiceUnavailable(f"apt did not fetch {archive.name}", hint="`apt-get update`")
+        if hashlib.sha256(archive.read_bytes()).hexdigest() != digest:
+            raise BadData(f"{archive}: not what the archive's index names", hint="delete it")
+    return {name: archive for name, (archive, _) in index.items()}
+
+
+def _index(names: list[str]) -> dict[str, tuple[Path, str]]:
+    """Give each package's place in the cache and its SHA-256, of the newest version."""
+    found: dict[str, tuple[Path, str]] = {}
+    for stanza in "\n".join(_apt("apt-cache", "show", "--no-all-versions", *names)).split("\n\n"):
+        pairs = (line.partition(": ") for line in stanza.splitlines())
+        fields = {key: value for key, _, value in pairs}
+        if "SHA256" in fields:
+            version = fields["Version"].replace(":", "%3a")
+            name = f"{fields['Package']}_{version}_{fields['Architecture']}.deb"
+            found[fields["Package"]] = _cache() / name, fields["SHA256"]
+    return found
+
+
+def _cache() -> Path:
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "mlkit" / "packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _apt(program: str, *words: str) -> list[str]:
+    """Run apt in our cache; it keeps its parsed lists there, which slim systems do not."""
+    folder = _cache()
+    options = [f"-oDir::Cache::{each}={folder}/{each}.bin" for each in ("pkgcache", "srcpkgcache")]
+    command = [program, *options, *words]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError as error:
+        hint = "bases are assembled on Debian or Ubuntu"
+        raise ServiceUnavailable(f"{program}: {error.strerror}", hint=hint) from error
+    if done.returncode:
+        text = (done.stderr.strip().splitlines() or ["failed"])[-1]
+        raise ServiceUnavailable(f"{program}: {text}", hint="run `apt-get update`")
+    return done.stdout.splitlines()
+
+
+def members(archive: Path) -> dict[str, bytes]:
+    """Read a .deb, which is an `ar` archive: {"control.tar.xz": ..., "data.tar.xz": ...}."""
+    data, at, found = archive.read_bytes(), 8, {}
+    if not data.startswith(b"!<arch>\n"):
+        raise BadData(f"{archive}: not a Debian package")
+    while at + 60 <= len(data):
+        name = data[at : at + 16].decode().strip().rstrip("/")
+        size = int(data[at + 48 : at + 58])
+        found[name] = data[at + 60 : at + 60 + size]
+        at += 60 + size + size % 2
+    return found
+
+
+def open_part(archive: Path, part: str) -> tarfile.TarFile:
+    """Open the `control` or `data` tar of a .deb."""
+    for name, data in members(archive).items():
+        if name.startswith(f"{part}.tar"):
+            if name.endswith(".zst"):
+                raise BadData(f"{archive}: compressed with zstd", hint="use Debian's packages")
+            return tarfile.open(fileobj=io.BytesIO(data))
+    raise BadData(f"{archive}: it has no {part}.tar")
+
+
+def _package_items(name: str, archive: Path) -> Iterator[Item]:
+    with open_part(archive, "control") as control:
+        for source, suffix in (("./control", ""), ("./md5sums", ".md5sums")):
+            if source in control.getnames():
+                yield file(f"var/lib/dpkg/status.d/{name}{suffix}", _bytes(control, source))
+    with open_part(archive, "data") as data:
+        for member in data:
+            path = _merge(member.name.removeprefix("./").strip("/"))
+            if path not in {"", "."} and not NO_RUNTIME.match(path):
+                yield _item(data, member, path)
+
+
+def _item(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> Item:
+    mode, uid, gid = member.mode & 0o7777, member.uid, member.gid
+    if member.isdir():
+        return directory(path, mode, uid, gid)
+    if member.issym():
+        return symlink(path, member.linkname)
+    content = tar.extractfile(member)  # follows hard links
+    return file(path, content.read() if content else b"", mode, uid, gid)
+
+
+def _bytes(tar: tarfile.TarFile, name: str) -> bytes:
+    stream: IO[bytes] | None = tar.extractfile(name)
+    return stream.read() if stream else b""
+
+
+def _merge(path: str) -> str:
+    """Move /bin, /lib and so on below /usr, as an installed system has them."""
+    top = path.partition("/")[0]
+    return f"usr/{path}" if top in MERGED else path
+
+
+def _certificates(archive: Path) -> Iterator[Item]:
+    """Join the certificates into the one file that OpenSSL and Go read."""
+    with open_part(archive, "data") as data:
+        names = sorted(name for name in data.getnames() if name.endswith(".crt"))
+        bundle = b"".join(_bytes(data, name).rstrip() + b"\n" for name in names)
+        yield file("etc/ssl/certs/ca-certificates.crt", bundle)
+        copyright_file = f"usr/share/doc/{CERTIFICATES}/copyright"
+        yield file(copyright_file, _bytes(data, f"./{copyright_file}"))
+    with open_part(archive, "control") as control:
+        yield file(f"var/lib/dpkg/status.d/{CERTIFICATES}", _bytes(control, "./control"))
+
+
+def _system(kind: str, items: dict[str, Item]) -> Iterator[Item]:
+    for top in MERGED:
+        yield symlink(top, f"usr/{top}")
+        yield directory(f"usr/{top}")
+    yield file("etc/passwd", PASSWD)
+    yield file("etc/group", GROUP)
+    yield file("etc/nsswitch.conf", NSSWITCH)
+    yield directory("tmp", 0o1777)
+    yield directory("root", 0o700)
+    yield directory("home/nonroot", 0o700, 65532, 65532)
+    if kind == "python3" and "usr/bin/python3" not in items:
+        versions = [path for path in items if re.fullmatch(r"usr/bin/python3\.\d+", path)]
+        yield symlink("usr/bin/python3", posixpath.basename(max(versions)))
+
+
+def config_of(kind: str) -> dict[str, object]:
+    """Give the config of a base: it runs as the user nonroot."""
+    config: dict[str, object] = {
+        "Env": [*ENVIRONMENT, *(["LANG=C.UTF-8"] if kind == "python3" else [])],
+        "User": "65532",
+        "WorkingDir": "/home/nonroot",
+    }
+    return config | ({"Entrypoint": ["/usr/bin/python3"]} if kind == "python3" else {})
+
+
+def init_program() -> bytes:
+    """Give the static tini: of this machine, or out of Debian's package."""
+    path = Path("/usr/bin/tini-static")
+    if path.exists():
+        return path.read_bytes()
+    with open_part(fetch(["tini"])["tini"], "data") as data:
+        return _bytes(data, "./usr/bin/tini-static")

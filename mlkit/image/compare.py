@@ -1,0 +1,172 @@
+"""Comparing how two containers behave, with the noise of the original masked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mlkit.image.observation import Observation
+from mlkit.image.probe import Answer
+
+Verdict = Literal["equal", "improved", "broken"]
+VARIES = re.compile(r"0x[0-9a-f]+|\d+|[0-9a-f]{8,}", re.IGNORECASE)
+ALARM = re.compile(r"error|traceback|no such file|not found|cannot|exception|fatal", re.IGNORECASE)
+SLOWER = 2.0
+"""A time is broken beyond so many times the original's ..."""
+SLACK = 1.0
+"""... and so many seconds more."""
+TIMES = {"ready time", "stop time"}
+OWN_HEADERS = {"date", "age", "etag", "last-modified", "expires", "set-cookie", "server-timing"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that the two did not do alike.
+
+    Attributes:
+        what: What was compared.
+        original: What the original did.
+        candidate: What the other one did.
+        effect: Whether that is worse, better, or only worth telling.
+    """
+
+    what: str
+    original: str
+    candidate: str
+    effect: Literal["broken", "improved", "noted"]
+
+
+def compare(originals: Sequence[Observation], candidate: Observation) -> list[Difference]:
+    """List what a candidate does otherwise than every run of the original did.
+
+    Args:
+        originals: Fresh runs of the original; what differs among them is noise.
+        candidate: A run of the other image.
+    """
+    one = originals[0]
+    found = [*_life(originals, candidate), *_stopping(originals, candidate)]
+    for number, answer in enumerate(one.answers):
+        answers = [each.answers[number] for each in originals]
+        found += _answers(answers, candidate.answers[number] if candidate.answers else None)
+        del answer
+    return [*found, *_log(originals, candidate)]
+
+
+def verdict(differences: Sequence[Difference]) -> Verdict:
+    """Sum up: broken if anything is, else improved if anything is."""
+    effects = {each.effect for each in differences}
+    return "broken" if "broken" in effects else "improved" if "improved" in effects else "equal"
+
+
+def _life(originals: Sequence[Observation], candidate: Observation) -> list[Difference]:
+    codes = {each.exit_code for each in originals}
+    if candidate.problem:
+        return [Difference("start", "starts", candidate.problem, "broken")]
+    found = []
+    if candidate.exit_code not in codes:
+        effect = _better(candidate.works and not any(each.works for each in originals))
+        ours = ", ".join(sorted(map(_ending, codes)))
+        found.append(Difference("ending", ours, _ending(candidate.exit_code), effect))
+    slowest = max(each.ready for each in originals)
+    if candidate.ready > max(SLOWER * slowest, slowest + SLACK):
+        times = f"{slowest:.1f} s", f"{candidate.ready:.1f} s"
+        found.append(Difference("ready time", *times, "broken"))
+    return found
+
+
+def _better(yes: bool) -> Literal["improved", "broken"]:
+    return "improved" if yes else "broken"
+
+
+def _ending(code: int | None) -> str:
+    return "stays up" if code is None else f"exit code {code}"
+
+
+def _stopping(originals: Sequence[Observation], candidate: Observation) -> list[Difference]:
+    found = []
+    stops = [each.stop for each in originals if each.stop is not None]
+    if stops and candidate.stop is not None:
+        slowest = max(stops)
+        times = f"{slowest:.1f} s", f"{candidate.stop:.1f} s"
+        if candidate.stop > max(SLOWER * slowest, slowest + SLACK):
+            found.append(Difference("stop time", *times, "broken"))
+        if all(each.killed for each in originals) and not candidate.killed:
+            found.append(Difference("SIGTERM", "ignored", "stops", "improved"))
+    most = max(each.zombies for each in originals)
+    if candidate.zombies > most:
+        found.append(Difference("zombies", str(most), str(candidate.zombies), "broken"))
+    elif most and not candidate.zombies:
+        found.append(Difference("zombies", str(most), "0", "improved"))
+    return found
+
+
+def _answers(originals: Sequence[Answer], candidate: Answer | None) -> list[Difference]:
+    one, what = originals[0], f"probe {originals[0].probe}"
+    if candidate is None:
+        return [Difference(what, _said(one), "not asked", "broken")]
+    held = {each.held for each in originals}
+    if candidate.held not in held:
+        return [Difference(what, _said(one), _said(candidate), _better(candidate.held))]
+    if candidate.status not in {each.status for each in originals}:
+        return [Difference(what, _said(one), _said(candidate), "broken")]
+    return [*_headers(originals, candidate, what), *_body(originals, candidate, what)]
+
+
+def _said(answer: Answer) -> str:
+    status = "" if answer.status is None else f" {answer.status}"
+    return f"holds{status}" if answer.held else answer.problem or f"fails{status}"
+
+
+def _headers(originals: Sequence[Answer], candidate: Answer, what: str) -> list[Difference]:
+    names = {name for each in (*originals, candidate) for name in each.headers} - OWN_HEADERS
+    found = []
+    for name in sorted(names):
+        values = {mask(each.headers.get(name, "(none)")) for each in originals}
+        theirs = candidate.headers.get(name, "(none)")
+        if len(values) == 1 and mask(theirs) not in values:
+            original = originals[0].headers.get(name, "(none)")
+            found.append(Difference(f"{what}: {name}", original, theirs, "broken"))
+    return found
+
+
+def _body(originals: Sequence[Answer], candidate: Answer, what: str) -> list[Difference]:
+    """Compare bodies exactly where the original repeats itself, else with numbers masked."""
+    bodies = {each.body for each in originals}
+    if candidate.body in bodies:
+        return []
+    masked = {mask(each.decode(errors="replace")) for each in bodies}
+    theirs = mask(candidate.body.decode(errors="replace"))
+    if len(bodies) > 1 and (len(masked) > 1 or theirs in masked):
+        return []
+    pair = _first_difference(min(masked), theirs) if len(bodies) > 1 else _plain(bodies, candidate)
+    return [Difference(f"{what}: body", *pair, "broken")]
+
+
+def _plain(bodies: set[bytes], candidate: Answer) -> tuple[str, str]:
+    return _first_difference(
+        min(bodies).decode(errors="replace"), candidate.body.decode(errors="replace")
+    )
+
+
+def _first_difference(a: str, b: str) -> tuple[str, str]:
+    at = next(
+        (n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
+    begin = max(0, at - 20)
+    return repr(a[begin : begin + 80]), repr(b[begin : begin + 80])
+
+
+def mask(text: str) -> str:
+    """Replace numbers and hexadecimal words, which vary from run to run."""
+    return VARIES.sub("#", text)
+
+
+def _log(originals: Sequence[Observation], candidate: Observation) -> list[Difference]:
+    known = {mask(line) for each in originals for line in each.log.splitlines()}
+    new = [line for line in candidate.log.splitlines() if mask(line) not in known]
+    alarms = [line for line in new if ALARM.search(line)]
+    if alarms:
+        return [Difference("log", "no such line", alarms[0].strip(), "broken")]
+    return [Difference("log", "no such line", new[0].strip(), "noted")] if new else []

@@ -1,0 +1,108 @@
+"""The diagnosis of a container: process 1, signals, zombies, shell, user."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+
+from mlkit.image.entrypoint import SHELLS, parse
+from mlkit.image.inventory import Inventory
+from mlkit.image.observation import Observation, Runner
+
+CURE = 'put an init in front: ENTRYPOINT ["/tini", "--", ...]; `mlkit image slim` does'
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong, or worth a change.
+
+    Attributes:
+        code: A short name that stays.
+        observed: What was seen.
+        cure: What to do.
+    """
+
+    code: str
+    observed: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What running an image showed.
+
+    Attributes:
+        findings: What is wrong.
+        needs_init: An init cures some of it.
+        alone: The run as the image is.
+        helped: The run with an init in front, if one was tried.
+    """
+
+    findings: list[Finding]
+    needs_init: bool
+    alone: Observation
+    helped: Observation | None
+
+
+def diagnose(runner: Runner, inventory: Inventory, image: str, argv: list[str]) -> Diagnosis:
+    """Run an image as it is, and, where that goes badly, with an init in front.
+
+    Args:
+        runner: How it is run.
+        inventory: The image's files.
+        image: Its name in the engine.
+        argv: Entrypoint and command in one.
+    """
+    alone = runner.run(image, argv)
+    suspicious = not alone.works or alone.killed or alone.zombies > 0
+    helped = runner.run(image, argv, init=True) if suspicious and not alone.problem else None
+    findings = _process_one(runner, image, argv, alone, helped) if helped else []
+    if not alone.works and not findings:
+        findings.append(Finding("fails", _how(alone), "mend the image: an init does not help"))
+    behind_shell = _is_shell(alone.first) and parse(inventory.image.config).converted
+    needs = any(each.code.startswith("pid1-") for each in findings) or behind_shell
+    return Diagnosis([*findings, *_form(inventory)], needs, alone, helped)
+
+
+def _process_one(
+    runner: Runner, image: str, argv: list[str], alone: Observation, helped: Observation
+) -> list[Finding]:
+    found = []
+    if not alone.works and helped.works:
+        traced = runner.run(image, argv, traced=True).trace
+        why = "; a process asked getppid(), got 1, and took itself for an orphan"
+        orphaned = why if traced and traced.orphaned else ""
+        found.append(Finding("pid1-dies", f"as process 1: {_how(alone)}{orphaned}", CURE))
+    if alone.killed and not helped.killed:
+        observed = "as process 1 it ignores SIGTERM and has to be killed"
+        found.append(Finding("pid1-signal", observed, CURE))
+    elif alone.killed:
+        cure = "handle SIGTERM in the app; with an init it is killed as well"
+        found.append(Finding("signal", "it ignores SIGTERM and has to be killed", cure))
+    if alone.zombies and not helped.zombies:
+        found.append(Finding("pid1-zombies", f"{alone.zombies} zombies are left", CURE))
+    return found
+
+
+def _how(run: Observation) -> str:
+    if run.problem:
+        return run.problem
+    failed = [f"{each.probe}: {each.problem}" for each in run.answers if not each.held]
+    ending = "it stays up" if run.exit_code is None else f"it ends with exit code {run.exit_code}"
+    return "; ".join([ending, *failed])
+
+
+def _is_shell(command: str) -> bool:
+    return posixpath.basename(command.split(" ")[0]) in SHELLS if command else False
+
+
+def _form(inventory: Inventory) -> list[Finding]:
+    command, found = parse(inventory.image.config), []
+    if command.form == "shell":
+        if command.converted:
+            observed = "shell form, but nothing of the shell is used"
+            cure = "write exec form; `mlkit image slim` does"
+        else:
+            observed, cure = command.shell, "write exec form, or keep the shell"
+        found.append(Finding("shell-form", observed, cure))
+    return found

@@ -1,0 +1,135 @@
+"""What a container starts: exec form or shell form, and whether the shell is needed."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mlkit.image.inventory import FileSystem
+
+SHELLS = {"sh", "bash", "dash", "ash"}
+FEATURES = set("|&;<>()$`*?[]{}~#!\n=")
+"""Characters that, outside quotes, only a shell understands (assignments included)."""
+BUILTINS = {
+    *(".", ":", "alias", "cd", "eval", "exit", "export", "if", "for", "read", "set", "source"),
+    *("test", "trap", "ulimit", "umask"),
+}
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a container starts.
+
+    Attributes:
+        entrypoint: The entrypoint, in exec form.
+        arguments: What follows: the command.
+        form: `exec`, or `shell` where it was written as a line for a shell.
+        shell: The shell that stays necessary, and why; empty if none does.
+        converted: It was a shell's line, and is in exec form now.
+    """
+
+    entrypoint: tuple[str, ...]
+    arguments: tuple[str, ...]
+    form: Literal["exec", "shell"]
+    shell: str = ""
+    converted: bool = False
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """Give all words."""
+        return self.entrypoint + self.arguments
+
+
+def parse(config: dict[str, Any], arguments: Sequence[str] = ()) -> Command:
+    """Read a config's Entrypoint and Cmd, and take the shell out where none of it is used.
+
+    A converted shell-form entrypoint drops Cmd, as the shell did.
+
+    Args:
+        config: The image's config.
+        arguments: What the user runs it with, in place of Cmd.
+    """
+    entrypoint = tuple(config.get("Entrypoint") or ())
+    command = tuple(arguments or config.get("Cmd") or ())
+    line = shell_line(entrypoint) or (None if entrypoint else shell_line(command))
+    if line is None:
+        return Command(entrypoint, command, "exec")
+    words = plain_words(line)
+    if words is None:
+        return Command(entrypoint, command, "shell", shell=f"`{line}` uses the shell")
+    if shell_line(entrypoint):
+        return Command(words, (), "shell", converted=True)
+    return Command((), words, "shell", converted=True)
+
+
+def shell_line(argv: Sequence[str]) -> str | None:
+    """Give the line of `sh -c LINE`; None if it is something else."""
+    if len(argv) >= 3 and posixpath.basename(argv[0]) in SHELLS and argv[1] == "-c":
+        return argv[2]
+    return None
+
+
+def plain_words(line: str) -> tuple[str, ...] | None:
+    """Split a shell's line that uses nothing of the shell; None if it does.
+
+    A leading `exec` is dropped: without a shell there is nothing to replace.
+    """
+    if FEATURES & set(_outside_quotes(line)) or ('"' in line and set("$`\\") & set(line)):
+        return None
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return None
+    words = words[1:] if words[:1] == ["exec"] else words
+    return tuple(words) if words and words[0] not in BUILTINS else None
+
+
+def _outside_quotes(line: str) -> str:
+    kept, quote = [], ""
+    for letter in line:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        else:
+            kept.append(letter)
+    return "".join(kept)
+
+
+def environment(config: dict[str, Any]) -> dict[str, str]:
+    """Give the config's environment."""
+    pairs = (each.partition("=") for each in config.get("Env") or ())
+    return {name: value for name, _, value in pairs}
+
+
+def find_program(files: FileSystem, config: dict[str, Any], word: str) -> str | None:
+    """Find a command's file as the engine does: by PATH, or from the working directory."""
+    if "/" in word:
+        place = posixpath.join(config.get("WorkingDir") or "/", word)
+        return place if files.resolve(place) else None
+    for folder in environment(config).get("PATH", DEFAULT_PATH).split(":"):
+        place = posixpath.join(folder, word)
+        entry = files.resolve(place)
+        if entry and entry.kind == "file":
+            return place
+    return None
+
+
+def health_command(config: dict[str, Any]) -> list[str]:
+    """Give the health check's command in exec form; empty if there is none."""
+    test = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
+    if test[0] == "CMD-SHELL":
+        return ["/bin/sh", "-c", test[1]]
+    return list(test[1:]) if test[0] == "CMD" else []
+
+
+def health_words(config: dict[str, Any]) -> list[str]:
+    """List the words of the health check that may name programs."""
+    command = health_command(config)
+    line = shell_line(command)
+    return command[:1] + (re.split(r"[\s;|&()'\"]+", line) if line else [])

@@ -1,0 +1,225 @@
+"""Running a container and watching it: probes, processes, signals, and what it looks up."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlkit.errors import ServiceUnavailable
+from mlkit.image import build
+from mlkit.image.engine import LABEL, Container, Engine
+from mlkit.image.probe import Answer, Probe, ask
+from mlkit.image.trace import Trace, read_lines, tool
+
+STOP_PATIENCE = 4
+"""Seconds from SIGTERM to SIGKILL; an app that needs as long does not stop by itself."""
+POLL = 0.03
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How containers are run, whichever image they run.
+
+    Attributes:
+        probes: What is asked.
+        environment: Further variables.
+        volumes: As `docker run --volume`.
+        network: The network; the engine's default if empty.
+        patience: Seconds that an app may take to become ready.
+        watch: Seconds that it has to survive after that.
+    """
+
+    probes: Sequence[Probe] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    volumes: Sequence[str] = ()
+    network: str = ""
+    patience: float = 20.0
+    watch: float = 2.0
+
+
+@dataclass(frozen=True)
+class Observation:
+    """How one run went.
+
+    Attributes:
+        problem: The engine's complaint if it did not start.
+        exit_code: How it ended by itself; None: it was still up when it was told to stop.
+        ready: Seconds until all probes had their answers.
+        answers: One for each probe.
+        log: What it wrote.
+        first: The command of process 1.
+        zombies: Processes that nobody has reaped.
+        stop: Seconds from SIGTERM to its end; None: it had ended before.
+        killed: SIGTERM did not end it.
+        trace: What it looked up, if it was traced.
+    """
+
+    problem: str | None = None
+    exit_code: int | None = None
+    ready: float = 0.0
+    answers: Sequence[Answer] = ()
+    log: str = ""
+    first: str = ""
+    zombies: int = 0
+    stop: float | None = None
+    killed: bool = False
+    trace: Trace | None = None
+
+    @property
+    def works(self) -> bool:
+        """Say whether it did all that was asked, or stayed up if nothing was."""
+        if self.problem:
+            return False
+        if self.answers:
+            return all(answer.held for answer in self.answers)
+        return self.exit_code in {None, 0}
+
+
+class Tools:
+    """The image of our static programs, in the engine as long as the block lasts."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        with tempfile.TemporaryDirectory(prefix="mlkit-image-") as folder:
+            names = ("tracer", "relay")
+            items = [build.file(name, tool(name), 0o755) for name in names]
+            layer = build.write_layer(items, Path(folder) / "layer.tar")
+            config = {"Entrypoint": ["/relay"], "Labels": {LABEL: "1"}}
+            document = build.document([layer], config, build.here())
+            archive = Path(folder) / "image.tar"
+            with archive.open("wb") as file:
+                build.write_archive(document, [layer], None, file)
+            self.image = engine.load(archive)
+
+    def __enter__(self) -> Tools:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.remove_image(self.image)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs containers under one set of settings.
+
+    Attributes:
+        engine: Where.
+        tools: Our programs.
+        settings: How.
+        init: The bytes of a static init, for runs that want one in front.
+    """
+
+    engine: Engine
+    tools: Tools
+    settings: Settings
+    init: bytes = b""
+
+    def run(
+        self, image: str, argv: Sequence[str], *, traced: bool = False, init: bool = False
+    ) -> Observation:
+        """Run an image once, from its start to its end.
+
+        Args:
+            image: Its name or id.
+            argv: Entrypoint and command in one.
+            traced: Hold it at its start, and note what it looks up.
+            init: Put an init in front.
+        """
+        command = ["/.mlkit-init", "--", *argv] if init else list(argv)
+        if traced:
+            command = ["/.mlkit-gate", *command]
+        with ExitStack() as stack:
+            app = stack.enter_context(self._app(image, command))
+            files = {".mlkit-init": self.init} if init else {}
+            if traced:
+                files[".mlkit-gate"] = tool("gate")
+            if files:
+                app.put(files)
+            problem = app.start()
+            if problem:
+                return Observation(problem=problem)
+            tracer = self._trace(stack, app) if traced else None
+            return self._watch(stack, app, tracer)
+
+    def _app(self, image: str, command: list[str]) -> Any:
+        settings: dict[str, Any] = {"entrypoint": command[:1], "command": command[1:]}
+        if self.settings.network:
+            settings["network"] = self.settings.network
+        return self.engine.container(
+            image,
+            environment=self.settings.environment,
+            volumes=list(self.settings.volumes),
+            **settings,
+        )
+
+    def _trace(self, stack: ExitStack, app: Container) -> Container:
+        """Put the tracer beside a held app, and let the app go."""
+        sidecar: Container = stack.enter_context(
+            self.engine.container(
+                self.tools.image,
+                entrypoint=["/tracer"],
+                pid_mode=f"container:{app.id}",
+                network_mode="none",
+                cap_drop=["ALL"],
+                cap_add=["SYS_PTRACE"],
+                security_opt=["apparmor=unconfined", "seccomp=unconfined"],
+            )
+        )
+        problem = sidecar.start()
+        until = time.monotonic() + 10
+        while not problem and "ready" not in sidecar.logs():
+            if time.monotonic() > until or not sidecar.state().running:
+                problem = sidecar.logs().strip() or "the tracer does not start"
+            time.sleep(POLL)
+        if problem:
+            raise ServiceUnavailable(f"tracing is refused: {problem}")
+        app.put({".mlkit-go": b""})
+        return sidecar
+
+    def _watch(self, stack: ExitStack, app: Container, tracer: Container | None) -> Observation:
+        began = time.monotonic()
+        answers = self._answers(stack, app)
+        ready = time.monotonic() - began
+        until = time.monotonic() + self.settings.watch
+        while app.state().running and time.monotonic() < until:
+            time.sleep(POLL)
+        processes = app.processes()
+        code = app.state().exit_code
+        stop = app.stop(STOP_PATIENCE) if code is None else None
+        return Observation(
+            exit_code=code,
+            ready=ready,
+            answers=answers,
+            log=app.logs(),
+            first=processes[0][2] if processes else "",
+            zombies=sum(state.startswith("Z") for _, state, _ in processes),
+            stop=stop,
+            killed=code is None and app.state().exit_code == 137,
+            trace=read_lines(tracer.logs().splitlines()) if tracer else None,
+        )
+
+    def _answers(self, stack: ExitStack, app: Container) -> list[Answer]:
+        probes = self.settings.probes
+        if not probes or not app.state().running:
+            late = [each for each in probes if each.kind in {"log", "exit"}]
+            gone = "the container has ended"
+            return [
+                ask(each, app, app, 1) if each in late else Answer(each.text, False, problem=gone)
+                for each in probes
+            ]
+        relay = app
+        if any(each.kind in {"http", "tcp"} for each in probes):
+            relay = stack.enter_context(
+                self.engine.container(
+                    self.tools.image,
+                    network_mode=f"container:{app.id}",
+                    cap_drop=["ALL"],
+                )
+            )
+            relay.start()
+        return [ask(each, app, relay, self.settings.patience) for each in probes]

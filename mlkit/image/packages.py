@@ -1,0 +1,111 @@
+"""The dpkg database of an image: which package each file belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mlkit.errors import BadData
+from mlkit.image.inventory import Inventory
+
+STATUS = "var/lib/dpkg/status"
+STATUS_PARTS = "var/lib/dpkg/status.d"
+INFO = "var/lib/dpkg/info"
+FOREIGN = {"lib/apk/db/installed": "apk", "var/lib/rpm": "rpm", "usr/lib/sysimage/rpm": "rpm"}
+
+
+@dataclass(frozen=True)
+class Package:
+    """An installed package.
+
+    Attributes:
+        name: Its name.
+        version: Its version.
+        architecture: Its architecture.
+        stanza: Its paragraph of the database, as it stands there.
+    """
+
+    name: str
+    version: str
+    architecture: str
+    stanza: str
+
+
+@dataclass(frozen=True)
+class Packages:
+    """The installed packages and the owner of each path.
+
+    Attributes:
+        installed: Name to package.
+        owners: Path (without links in its directory) to the package's name.
+    """
+
+    installed: dict[str, Package]
+    owners: dict[str, str]
+
+    def files_of(self, name: str) -> list[str]:
+        """List the paths of a package."""
+        return sorted(path for path, owner in self.owners.items() if owner == name)
+
+
+def read_packages(inventory: Inventory) -> Packages:
+    """Read the database of an image: of Debian's dpkg, or of a distroless image."""
+    installed = {package.name: package for package in _installed(inventory)}
+    owners: dict[str, str] = {}
+    for name, lines in _lists(inventory):
+        for line in lines:
+            path = line.strip("/").removeprefix("./")
+            if path:
+                owners.setdefault(inventory.files.real_parent(path), name)
+    return Packages(installed, owners)
+
+
+def refuse_foreign(inventory: Inventory) -> None:
+    """Refuse an image whose packages come from another package manager.
+
+    Raises:
+        BadData: It has a database of apk or rpm.
+    """
+    for path, name in FOREIGN.items():
+        if path in inventory.files:
+            hint = "images on Debian, Ubuntu, distroless and scratch are understood"
+            raise BadData(f"{inventory.image.source}: its packages are {name}'s", hint=hint)
+
+
+def _installed(inventory: Inventory) -> Iterator[Package]:
+    text = (inventory.read_path(STATUS) or b"").decode(errors="replace")
+    for stanza in text.split("\n\n"):
+        package = _package(stanza)
+        if package and "\nStatus: install ok installed" in "\n" + stanza:
+            yield package
+    for name in sorted(inventory.files.children.get(STATUS_PARTS, ())):
+        if not name.endswith(".md5sums"):
+            part = inventory.read_path(f"{STATUS_PARTS}/{name}") or b""
+            if package := _package(part.decode(errors="replace")):
+                yield package
+
+
+def _package(stanza: str) -> Package | None:
+    pairs = (line.partition(": ") for line in stanza.splitlines() if line[:1].isalpha())
+    fields = {key: value for key, _, value in pairs}
+    if not {"Package", "Version"} <= fields.keys():
+        return None
+    architecture = fields.get("Architecture", "all")
+    return Package(fields["Package"], fields["Version"], architecture, stanza.strip() + "\n")
+
+
+def _lists(inventory: Inventory) -> Iterator[tuple[str, list[str]]]:
+    """Give each package's name and its paths."""
+    for name in sorted(inventory.files.children.get(INFO, ())):
+        if name.endswith(".list"):
+            text = inventory.read_path(f"{INFO}/{name}") or b""
+            yield name.removesuffix(".list").partition(":")[0], _lines(text)
+    for name in sorted(inventory.files.children.get(STATUS_PARTS, ())):
+        if name.endswith(".md5sums"):
+            text = inventory.read_path(f"{STATUS_PARTS}/{name}") or b""
+            paths = [line.partition("  ")[2] for line in _lines(text)]
+            yield name.removesuffix(".md5sums"), paths
+
+
+def _lines(text: bytes) -> list[str]:
+    return text.decode(errors="surrogateescape").splitlines()

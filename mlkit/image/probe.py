@@ -1,0 +1,170 @@
+"""Probes: how an app is exercised, while it is traced and when it is compared."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mlkit.errors import UsageError
+from mlkit.image.engine import Container, over
+
+Kind = Literal["http", "tcp", "exec", "log", "exit"]
+HTTP = re.compile(r"(?:(GET|HEAD|POST|PUT|DELETE|OPTIONS) )?(?:(\d+))?(/[^\s]*?)(?:=(\d{3}))?")
+PAUSE = 0.05
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One question to a running container.
+
+    Attributes:
+        text: As the user wrote it.
+        kind: What is asked.
+        argument: Path, command or expression.
+        port: Of `http` and `tcp`.
+        method: Of `http`.
+        expected: The status of `http` or the code of `exit`, if one is demanded.
+    """
+
+    text: str
+    kind: Kind
+    argument: str = ""
+    port: int = 0
+    method: str = "GET"
+    expected: int | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a probe got.
+
+    Attributes:
+        probe: Its text.
+        held: The app answered, with the status demanded.
+        status: HTTP status or exit code.
+        headers: HTTP headers, lower-case names.
+        body: Body, or output.
+        problem: Why it does not hold.
+    """
+
+    probe: str
+    held: bool
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    problem: str = ""
+
+
+def parse(text: str, ports: list[int]) -> Probe:
+    """Read a probe.
+
+    `http:[METHOD ][PORT]/PATH[=STATUS]`, `tcp:PORT`, `exec:COMMAND`, `log:REGEX`, `exit:CODE`.
+    Without a port `http` takes the first exposed one.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    kind, _, rest = text.partition(":")
+    try:
+        if kind == "http" and (match := HTTP.fullmatch(rest)):
+            method, port, path, status = match.groups()
+            number = int(port) if port else ports[0] if ports else 80
+            return Probe(
+                text, "http", path, number, method or "GET", int(status) if status else None
+            )
+        if kind == "tcp":
+            return Probe(text, "tcp", port=int(rest))
+        if kind == "exec" and shlex.split(rest):
+            return Probe(text, "exec", rest)
+        if kind == "log" and rest:
+            re.compile(rest)
+            return Probe(text, "log", rest)
+        if kind == "exit":
+            return Probe(text, "exit", expected=int(rest))
+    except (ValueError, re.error) as error:
+        raise UsageError(f"--probe {text}: {error}") from error
+    hint = "http:[METHOD ][PORT]/PATH[=STATUS], tcp:PORT, exec:COMMAND, log:REGEX or exit:CODE"
+    raise UsageError(f"--probe {text}: not understood", hint=hint)
+
+
+def ask(probe: Probe, app: Container, relay: Container, patience: float) -> Answer:
+    """Ask again and again until the probe holds, the app has ended, or time is up.
+
+    Args:
+        probe: The question.
+        app: The container that is asked.
+        relay: A container in its network namespace that holds our relay.
+        patience: Seconds.
+    """
+    once = ASK[probe.kind]
+    until = time.monotonic() + patience
+    while True:
+        answer = once(probe, app, relay)
+        over_and_done = time.monotonic() > until or not app.state().running
+        if answer.held or answer.status is not None or over_and_done:
+            return answer
+        time.sleep(PAUSE)
+
+
+def _http(probe: Probe, app: Container, relay: Container) -> Answer:
+    tunnel = relay.tunnel(["/relay", str(probe.port)])
+    try:
+        tunnel.settimeout(15)
+        if tunnel.receive() != b"+":
+            return Answer(probe.text, False, problem=f"nothing listens on port {probe.port}")
+        connection = over(tunnel, 15)
+        connection.request(probe.method, probe.argument, headers={"Host": "localhost"})
+        response = connection.getresponse()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        body = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        return Answer(probe.text, False, problem=f"no answer: {error!r}")
+    finally:
+        tunnel.hang_up()
+    held = probe.expected in {None, response.status}
+    problem = "" if held else f"status {response.status}"
+    return Answer(probe.text, held, response.status, headers, body, problem)
+
+
+def _tcp(probe: Probe, app: Container, relay: Container) -> Answer:
+    tunnel = relay.tunnel(["/relay", str(probe.port)])
+    try:
+        tunnel.settimeout(15)
+        held = tunnel.receive() == b"+"
+    except OSError:
+        held = False
+    finally:
+        tunnel.hang_up()
+    return Answer(probe.text, held, problem="" if held else f"nothing listens on {probe.port}")
+
+
+def _exec(probe: Probe, app: Container, relay: Container) -> Answer:
+    code, output = app.execute(shlex.split(probe.argument))
+    problem = "" if code == 0 else f"exit code {code}"
+    return Answer(probe.text, code == 0, code, body=output, problem=problem)
+
+
+def _log(probe: Probe, app: Container, relay: Container) -> Answer:
+    held = re.search(probe.argument, app.logs(), re.MULTILINE) is not None
+    return Answer(probe.text, held, problem="" if held else "not in the log")
+
+
+def _exit(probe: Probe, app: Container, relay: Container) -> Answer:
+    code = app.state().exit_code
+    held = code == probe.expected
+    problem = "" if held else "still running" if code is None else f"exit code {code}"
+    return Answer(probe.text, held, code, problem=problem)
+
+
+ASK: dict[Kind, Callable[[Probe, Container, Container], Answer]] = {
+    "http": _http,
+    "tcp": _tcp,
+    "exec": _exec,
+    "log": _log,
+    "exit": _exit,
+}

@@ -1,0 +1,152 @@
+"""What Python code imports, found without running it."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mlkit.image.inventory import Inventory
+
+INTERPRETER = re.compile(r"(?:^|/)python3\.(\d+)$")
+HIDDEN = (
+    *("encodings", "site", "sitecustomize", "usercustomize", "codecs", "io", "abc", "os", "stat"),
+    *("_collections_abc", "zipimport", "importlib", "importlib.machinery", "importlib.util"),
+    *("warnings", "traceback", "linecache", "tokenize", "token", "re", "enum", "functools"),
+    *("copyreg", "types", "keyword", "stringprep", "unicodedata", "threading", "_sitebuiltins"),
+    *("_weakrefset", "heapq", "locale", "getpass", "concurrent.futures.thread"),
+    *("concurrent.futures.process", "multiprocessing.popen_fork", "multiprocessing.spawn"),
+    *("multiprocessing.resource_tracker", "multiprocessing.popen_spawn_posix", "_strptime"),
+    *("_pydecimal", "_pydatetime", "_sysconfigdata__linux_x86_64-linux-gnu", "_osx_support"),
+)
+"""What the interpreter and C code import by name, where no import statement says so."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that an import needs.
+
+    Attributes:
+        path: Of the image.
+        reason: Which module it serves.
+    """
+
+    path: str
+    reason: str
+
+
+class Finder:
+    """Finds modules in an image.
+
+    Args:
+        inventory: The image.
+        version: The interpreter's minor version.
+        prefixes: Where Pythons and virtual environments live, such as `usr`, `usr/local`.
+        more: Further directories of the search path.
+    """
+
+    def __init__(
+        self, inventory: Inventory, version: int, prefixes: list[str], more: list[str]
+    ) -> None:
+        self._inventory = inventory
+        self._seen: set[str] = set()
+        self.standard = [f"{prefix}/lib/python3.{version}" for prefix in prefixes]
+        third = [
+            *(f"{prefix}/lib/python3.{version}/site-packages" for prefix in prefixes),
+            *(f"{prefix}/lib/python3.{version}/dist-packages" for prefix in prefixes),
+            *(f"{prefix}/lib/python3/dist-packages" for prefix in prefixes),
+        ]
+        dynamic = [f"{each}/lib-dynload" for each in self.standard]
+        self.path = [*more, *self.standard, *dynamic, *third]
+        self.third = third
+
+    def hidden(self) -> Iterator[Found]:
+        """Find what every interpreter needs."""
+        for module in HIDDEN:
+            yield from self.module(module)
+        for place in self.standard:
+            for path in self._inventory.files.below(f"{place}/encodings"):
+                yield Found(path, "python import of encodings")
+            for name in sorted(self._inventory.files.children.get(place, ())):
+                if name.startswith("_sysconfigdata") and name.endswith(".py"):
+                    yield Found(f"{place}/{name}", "python import of sysconfig")
+
+    def imports_of(self, path: str) -> Iterator[Found]:
+        """Find what a source file imports, at any depth of its functions."""
+        data = self._inventory.read_path(path) or b""
+        for module in imported(data, self._package(path)):
+            yield from self.module(module)
+
+    def module(self, name: str) -> Iterator[Found]:
+        """Find a module's files, and those of the packages that it is in."""
+        if name in self._seen or not name:
+            return
+        self._seen.add(name)
+        parent, _, last = name.rpartition(".")
+        if parent:
+            yield from self.module(parent)
+        places = self._places(parent) if parent else self.path
+        for place in places:
+            yield from self._files(f"{place}/{last}", f"python import of {name}")
+
+    def _places(self, package: str) -> list[str]:
+        relative = package.replace(".", "/")
+        return [f"{place}/{relative}" for place in self.path]
+
+    def _files(self, stem: str, reason: str) -> Iterator[Found]:
+        files = self._inventory.files
+        for candidate in (f"{stem}.py", f"{stem}/__init__.py"):
+            if files.resolve(candidate):
+                yield Found(candidate, reason)
+        parent, _, last = stem.rpartition("/")
+        real, _ = files.walk(parent)
+        for name in sorted(files.children.get(real, ()) if real is not None else ()):
+            if name.startswith(f"{last}.") and name.endswith(".so"):
+                yield Found(f"{parent}/{name}", reason)
+
+    def _package(self, path: str) -> str:
+        """Name the package that a file is in, for relative imports."""
+        for place in sorted(self.path, key=len, reverse=True):
+            if path.startswith(place + "/"):
+                return path[len(place) + 1 :].rpartition("/")[0].replace("/", ".")
+        return ""
+
+
+def imported(data: bytes, package: str = "") -> set[str]:
+    """List the modules that a source text may import: `from a import b` gives a and a.b."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            tree = ast.parse(data)
+        except (SyntaxError, ValueError, RecursionError):
+            return set()
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, package)
+            found |= {base} | {f"{base}.{alias.name}".lstrip(".") for alias in node.names}
+        elif isinstance(node, ast.Call) and (name := _by_name(node)):
+            found.add(name)
+    return found - {""}
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".") if package else []
+    base = parts[: len(parts) - node.level + 1]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def _by_name(call: ast.Call) -> str:
+    """Give the module of `import_module("name")` and `__import__("name")`."""
+    word = ast.unparse(call.func).rpartition(".")[2]
+    if word in {"import_module", "__import__"} and call.args:
+        first = call.args[0]
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            return first.value.lstrip(".")
+    return ""

@@ -1,0 +1,95 @@
+"""A real Docker Engine, and base images built from Debian packages."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from mlkit.errors import ServiceUnavailable
+from mlkit.image.engine import Engine
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory):
+    """Give the engine; one that is installed and not running is started, and stopped again."""
+    folder = tmp_path_factory.mktemp("docker")
+    with contextlib.ExitStack() as stack:
+        try:
+            found = Engine()
+        except ServiceUnavailable:
+            stack.enter_context(_daemon(folder))
+            found = Engine()
+        with contextlib.closing(found):
+            yield found
+
+
+@contextlib.contextmanager
+def _daemon(folder):
+    if shutil.which("dockerd") is None or os.getuid() != 0:
+        pytest.skip("needs a Docker Engine: dockerd, as root")
+    command = ["dockerd", "--data-root", folder / "data", "--exec-root", folder / "exec"]
+    command += ["--pidfile", folder / "pid"]
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as daemon,
+    ):
+        try:
+            _wait(daemon, folder)
+            yield
+        finally:
+            daemon.terminate()
+            daemon.wait(60)
+
+
+def _wait(daemon, folder):
+    until = time.monotonic() + 60
+    while time.monotonic() < until and daemon.poll() is None:
+        with contextlib.suppress(ServiceUnavailable):
+            Engine().close()
+            return
+        time.sleep(0.3)
+    pytest.skip(f"dockerd does not start here: {(folder / 'log').read_text()[-400:]}")
+
+
+@pytest.fixture(scope="session")
+def build(engine, tmp_path_factory):
+    """Build an image from a Dockerfile and files; it is removed at the end."""
+    made = []
+
+    def make(dockerfile, **files):
+        folder = tmp_path_factory.mktemp("build")
+        (folder / "Dockerfile").write_text(dockerfile)
+        for name, content in files.items():
+            data = content if isinstance(content, bytes) else content.encode()
+            (folder / name.replace("_", ".", 1)).write_bytes(data)
+        name = f"mlkit-test-{len(made)}"
+        engine.tag(engine.build(folder), name)
+        made.extend([name, f"{name}-slim"])
+        return name
+
+    yield make
+    for name in made:
+        engine.remove_image(name)
+
+
+@pytest.fixture(scope="session")
+def debian(engine, tmp_path_factory):
+    """Give a Debian image with Python, assembled by mmdebstrap."""
+    import docker
+
+    if shutil.which("mmdebstrap") is None:
+        pytest.skip("needs the program mmdebstrap")
+    archive = tmp_path_factory.mktemp("debian") / "root.tar"
+    packages = "--include=python3,ca-certificates,tzdata"
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", packages, "bookworm", archive]
+    subprocess.run(command, check=True)
+    client = docker.from_env()
+    client.api.import_image_from_file(str(archive), repository="mlkit-test-debian", tag="1")
+    yield "mlkit-test-debian:1"
+    client.images.remove("mlkit-test-debian:1", force=True)
+    client.close()

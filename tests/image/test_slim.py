@@ -1,0 +1,133 @@
+"""Slimming with a real Docker Engine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mlkit.image.engine import LABEL
+
+pytestmark = pytest.mark.slow
+QUICK = ("--watch", "1", "--patience", "8")
+EXAMPLES = Path(__file__).parents[2] / "examples" / "image"
+SERVER = """
+import http.server, signal, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/lazy":
+            import decimal, json
+            body = json.dumps({"x": str(decimal.Decimal("1.10"))})
+        elif self.path == "/tls":
+            import ssl
+            body = str(len(ssl.create_default_context().get_ca_certs()))
+        elif self.path == "/zone":
+            import zoneinfo
+            body = str(zoneinfo.ZoneInfo("Europe/Berlin"))
+        elif self.path == "/user":
+            import pwd
+            body = pwd.getpwuid(65534).pw_name
+        else:
+            body = "hello"
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body.encode())
+    def log_message(self, *arguments):
+        pass
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+http.server.HTTPServer(("", 8000), Handler).serve_forever()
+"""
+ROUTES = [f"--probe=http:8000{path}" for path in ("/", "/lazy", "/tls", "/zone", "/user")]
+
+
+def document(done, code=0):
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def suicidal(build, tmp_path_factory):
+    """Give a server whose children end when process 1 is their parent."""
+    program = tmp_path_factory.mktemp("c") / "prefork"
+    source = EXAMPLES / "prefork.c"
+    subprocess.run(["cc", "-O1", "-static", "-o", program, source], check=True)
+    return build((EXAMPLES / "Dockerfile").read_text(), prefork=program.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def served(build, debian):
+    """Give a Python server with routes that import late."""
+    text = f'FROM {debian}\nCOPY app.py /srv/app.py\nEXPOSE 8000\nCMD ["python3", "/srv/app.py"]\n'
+    return build(text, app_py=SERVER)
+
+
+def test_the_suicidal_container_is_diagnosed_and_lives_after_slimming(mlkit, suicidal):
+    probe = "--probe=http:3000/"
+    found = document(mlkit("image", "doctor", suicidal, probe, *QUICK, "--json"), 1)
+    assert [each["code"] for each in found["findings"]] == ["pid1-dies"]
+    assert "getppid" in found["findings"][0]["observed"]
+    slimmed = document(mlkit("image", "slim", suicidal, probe, *QUICK, "--json"))
+    assert slimmed["verdict"] == "improved"
+    assert slimmed["command"] == ["/tini", "--", "/prefork"]
+    assert slimmed["size"]["after"] < 9e6
+    after = mlkit("image", "doctor", f"{suicidal}-slim", probe, *QUICK, "--json")
+    assert document(after)["findings"] == []
+
+
+@pytest.mark.parametrize(("profile", "limit"), [("balanced", 36e6), ("safe", 120e6)])
+def test_python_behaves_equally_on_routes_that_were_not_probed(mlkit, served, profile, limit):
+    slim = mlkit(
+        "image", "slim", served, "--profile", profile, "--probe=http:8000/", *QUICK, "--json"
+    )
+    found = document(slim)
+    assert found["verdict"] == "equal"
+    assert found["size"]["after"] < limit
+    assert {"libc6", "libpython3.11-stdlib", "python3.11-minimal"} <= set(found["packages"]["kept"])
+    compared = mlkit("image", "compare", served, f"{served}-slim", *ROUTES, *QUICK, "--json")
+    assert document(compared)["verdict"] == "equal", compared.stdout
+
+
+def test_the_same_input_gives_the_same_image_and_nothing_is_left_behind(mlkit, engine, suicidal):
+    command = ("image", "slim", suicidal, "--probe=http:3000/", *QUICK, "--json")
+    first, second = document(mlkit(*command)), document(mlkit(*command))
+    assert first["id"] == second["id"]
+    assert document(mlkit("image", "clean", "--json"))["removed"] == []
+    assert engine.inspect(f"{suicidal}-slim")["Config"]["Labels"].get(LABEL) is None
+
+
+def test_a_break_is_reported_and_the_result_is_not_kept(mlkit, engine, served):
+    probes = ["--probe=http:8000/", "--probe=http:8000/lazy=200"]
+    command = ["image", "slim", served, "-t", "mlkit-test-broken", *probes, *QUICK, "--json"]
+    found = document(mlkit(*command, "--exclude", "/usr/lib/python3.11/decimal.py"), 1)
+    assert found["verdict"] == "broken"
+    assert found["result"] is None
+    missing = mlkit("image", "diff", "mlkit-test-broken", served)
+    assert missing.returncode == 66
+
+
+def test_an_original_that_does_not_work_is_bad_data(mlkit, build, debian):
+    name = build(f'FROM {debian}\nCMD ["/bin/false"]\n')
+    done = mlkit("image", "slim", name, *QUICK)
+    assert done.returncode == 65
+    assert "original itself does not work" in done.stderr
+
+
+def test_a_shell_form_command_loses_its_shell_only_where_it_can(mlkit, build, debian):
+    plain = build(f"FROM {debian}\nENTRYPOINT sleep 100\n")
+    found = document(mlkit("image", "slim", plain, *QUICK, "--json"))
+    assert found["command"][-2:] == ["sleep", "100"]
+    kept = build(f"FROM {debian}\nENV N=100\nENTRYPOINT sleep $N\n")
+    found = document(mlkit("image", "slim", kept, *QUICK, "--json"))
+    assert found["command"][-3:] == ["/bin/sh", "-c", "sleep $N"]
+    assert found["verdict"] in {"equal", "improved"}
+
+
+def test_bases_repeat_themselves(mlkit, tmp_path):
+    ids = []
+    for name in ("a.tar", "b.tar"):
+        done = mlkit("image", "base", "build", "base", "-o", tmp_path / name, "--json")
+        ids.append(document(done)["image"])
+    assert ids[0] == ids[1]
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
