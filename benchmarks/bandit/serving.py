@@ -55,9 +55,9 @@ def write_bodies(path: Path, arms: list[str], candidates: int, count: int) -> No
     path.write_text("".join(f"{line}\n" for line in lines))
 
 
-def wrk(port: int, script: Path, seconds: float, connections: int) -> dict[str, float]:
+def wrk(port: int, script: Path, seconds: int, connections: int) -> dict[str, float]:
     """Run a closed loop and read wrk's report."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "-s", str(script)]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
     command.append(f"http://127.0.0.1:{port}/predict")
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in told or "Socket errors" in told:
@@ -169,7 +169,7 @@ def show(found: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
