@@ -130,7 +130,8 @@ class Server:
 
 def _has_open(pid: int, name: str) -> bool:
     try:
-        return any(os.readlink(each).endswith(name) for each in Path(f"/proc/{pid}/fd").iterdir())
+        links = (each.readlink() for each in Path(f"/proc/{pid}/fd").iterdir())
+        return any(str(link).endswith(name) for link in links)
     except (FileNotFoundError, ProcessLookupError):
         return False
 

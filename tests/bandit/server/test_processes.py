@@ -41,7 +41,7 @@ def owner(server, client_port):
         for pid in server.workers():
             inodes = {f"socket:[{inode}]" for inode in inodes_of(client_port)}
             with contextlib.suppress(OSError):
-                if inodes & {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}:
+                if inodes & {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}:
                     return pid
     return None
 
