@@ -1,223 +1,231 @@
-"""The server's processes: several workers, restarts, signals, PID 1."""
+"""Workers, signals, the first process of a container, and the state directory."""
 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-EVENT = {"event_id": "e", "arm": "c1", "context": "u5", "reward": 1}
+OTHER = "context,arm,a,b,pulls\n,d1,4,4,6\n"
 
 
-def connections_to_all(server, workers):
-    """Give a connection to each worker: the kernel spreads connections by their ports."""
-    found = {}
-    for _ in range(200):
-        connection = server.connect()
-        connection.connect()
-        local = connection.sock.getsockname()[1]
-        pid = owner(server, local)
-        if pid is None or pid in found:
-            connection.close()
-        else:
-            found[pid] = connection
-        if len(found) == workers:
-            return list(found.values())
-    raise AssertionError("not every worker was reached")
+def seen_by_workers(server, path, looks=24):
+    """Ask on new connections, which go to all workers."""
+    return [server.get(path) for _ in range(looks)]
 
 
-def owner(server, client_port):
-    """The worker whose open socket has this client at its other end."""
-    until = time.monotonic() + 5
-    while time.monotonic() < until:
-        for pid in server.workers():
-            inodes = {f"socket:[{inode}]" for inode in inodes_of(client_port)}
-            with contextlib.suppress(OSError):
-                if inodes & {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}:
-                    return pid
-    return None
+def state_of(pid):
+    """Give the letter of a process's state; an empty text if it is gone."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
 
 
-def inodes_of(client_port):
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if int(fields[2].split(":")[1], 16) == client_port and fields[3] == "01":
-            yield fields[9]
-
-
-def ask(connection, method, path, document=None):
-    connection.request(method, path, None if document is None else json.dumps(document))
-    answer = connection.getresponse()
-    return answer.status, json.loads(answer.read() or b"null")
-
-
-def test_feedback_given_to_one_worker_reaches_all_within_a_second(start, eventually):
+def test_feedback_to_one_worker_reaches_all(start):
     server = start("--workers", "3")
-    one, *others = connections_to_all(server, 3)
-    assert ask(one, "POST", "/feedback", EVENT)[1]["duplicate"] is False
-    for other in others:
-        eventually(lambda other=other: ask(other, "GET", "/arms/c1")[1]["pulls"] == 31, 1.0)
-        _, answer = ask(other, "POST", "/predict", {"context": "u5", "candidates": ["c1"]})
-        assert answer["unknown"] == {"contexts": 0, "arms": 0}
-        assert ask(other, "POST", "/feedback", EVENT)[1]["duplicate"] is True
+    server.post("/feedback", {"event_id": "e", "arm": "c1", "reward": 1})
+    assert {arm["pulls"] for arm in seen_by_workers(server, "/arms/c1")} == {31}
 
 
-def test_a_decision_of_one_worker_resolves_at_another_and_after_a_restart(start):
-    server = start("--workers", "2")
-    one, other = connections_to_all(server, 2)
-    _, decision = ask(one, "POST", "/predict", {"context": "u7", "candidates": ["c1"]})
-    event = {"decision_id": decision["decision_id"], "arm": "c1", "reward": 1}
-    assert ask(other, "POST", "/feedback", event)[0] == 200
+def test_a_decision_is_known_to_all_workers_and_after_a_restart(start):
+    server = start("--workers", "3")
+    decision = server.post("/predict", {"context": "u1", "k": 2})
+    event = {"decision_id": decision["decision_id"], "arm": "c2", "reward": 0.5}
+    receipts = [server.post("/feedback", event)["duplicate"] for _ in range(12)]
+    assert receipts == [False] + 11 * [True]
     assert server.stop() == 143
+    again = start()
+    assert again.post("/feedback", event)["duplicate"]
+    assert again.post("/feedback", event | {"arm": "c1"})["duplicate"] is False
+
+
+def test_a_worker_that_dies_is_restarted(start, eventually):
     server = start("--workers", "2")
-    assert server.post("/feedback", event)["duplicate"] is True
-    assert server.post("/feedback", event | {"arm": "c2"})["duplicate"] is False
-    found = server.post("/predict", {"context": "u7", "candidates": ["c1", "c2"]})
-    assert found["unknown"]["contexts"] == 0
+    before = server.children()
+    os.kill(before[1], signal.SIGKILL)
+    eventually(lambda: len(server.children()) == 3 and before[1] not in server.children())
+    eventually(lambda: "worker 0 ended by SIGKILL; it starts again" in server.stderr)
+    eventually(lambda: all("model" in told for told in seen_by_workers(server, "/health", 8)))
+    assert "mlkit_process_restarts_total 1.0" in metrics(server)
 
 
-def test_killed_processes_start_again(start, eventually):
-    server = start("--workers", "2")
-    (writer,) = server.writers()
-    victim = server.workers()[0]
-    os.kill(victim, signal.SIGKILL)
-    eventually(lambda: len(server.workers()) == 2 and victim not in server.workers())
-    os.kill(writer, signal.SIGKILL)
-    assert server.post("/feedback", EVENT)["duplicate"] is False
-    assert server.writers() != [writer]
-    assert (
-        f"worker 0 (pid {victim})" in server.stderr or f"worker 1 (pid {victim})" in server.stderr
-    )
-    restarts = "mlkit_process_restarts_total 2.0"
-    eventually(lambda: restarts in server.raw("GET", "/metrics")[1].decode())
+def metrics(server):
+    return server.raw("GET", "/metrics")[1].decode()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_stops_all_processes(start, number, code):
-    server = start("--workers", "2")
-    children = server.children()
-    assert len(children) == 3
-    assert server.stop(number) == code
-    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
-    assert "Traceback" not in server.stderr
-
-
-def test_sigterm_finishes_the_requests_in_flight(start, eventually):
+def test_sigterm_finishes_the_request_in_flight(start):
     server = start("--workers", "1")
-    (writer,) = server.writers()
-    os.kill(writer, signal.SIGSTOP)  # so that the request is in flight when the signal comes
-    connection = server.connect()
-    connection.request("POST", "/feedback", json.dumps(EVENT))
-    time.sleep(0.3)
-    server.process.send_signal(signal.SIGTERM)
-    eventually(lambda: refused(server))
-    os.kill(writer, signal.SIGCONT)
-    answer = connection.getresponse()
-    assert answer.status == 200
-    assert json.loads(answer.read())["duplicate"] is False
-    assert server.process.wait(20) == 143
-    server = start("--workers", "1")
-    assert server.post("/feedback", EVENT)["duplicate"] is True
-
-
-def refused(server):
-    try:
-        socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
-    except OSError:
-        return True
-    return False
-
-
-def test_the_grace_time_ends_what_does_not_finish(start):
-    server = start("--workers", "1", "--grace", "1")
-    (writer,) = server.writers()
-    os.kill(writer, signal.SIGSTOP)
-    connection = server.connect()
-    connection.request("POST", "/feedback", json.dumps(EVENT))
-    time.sleep(0.2)
-    assert server.stop() == 143  # the stopped writer is killed
-    with pytest.raises((http.client.HTTPException, OSError)):
-        connection.getresponse()
-
-
-def test_workers_and_writer_leave_when_the_supervisor_dies(start, eventually):
-    server = start("--workers", "2")
-    children = server.children()
-    server.process.kill()
-    server.process.wait(10)
-    eventually(lambda: not any(alive(pid) for pid in children))
-
-
-def alive(pid):
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    return False
-
-
-def test_two_servers_do_not_share_a_state(start):
-    start("--workers", "1")
-    second = start("--workers", "1", ready=False)
-    assert second.process.wait(30) == 69
-    assert "in use by another server" in second.stderr
-
-
-def test_a_port_in_use_is_explained(start, tmp_path, mlkit):
-    server = start("--workers", "1")
-    done = mlkit(
-        *("bandit", "serve", server.posteriors, "--state", "other", "--port", str(server.port))
-    )
-    assert done.returncode == 69
-    assert f"port {server.port} of 127.0.0.1 is in use" in done.stderr
-
-
-# In a container the server is the process 1 of its own PID namespace.
-
-
-@pytest.fixture
-def as_first_process(need_program):
-    unshare = need_program("unshare")
-    prefix = unshare, "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"
-    if os.geteuid() == 0:
-        prefix = unshare, "--pid", "--fork", "--mount-proc"
-    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("needs PID namespaces: run as root, or allow those of users")
-    return prefix
-
-
-def first_process(server):
-    """The process 1 of the namespace, as it is called outside."""
-    (pid,) = server.children()
-    return pid
-
-
-def children_of(pid):
-    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def test_the_first_process_of_a_container_stops_on_sigterm(start, as_first_process):
-    server = start("--workers", "2", prefix=as_first_process)
-    server.post("/feedback", EVENT)
-    os.kill(first_process(server), signal.SIGTERM)
+    body = json.dumps({"k": 1}).encode()
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as stream:
+        stream.sendall(head + body[:3])
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        stream.sendall(body[3:])
+        assert stream.recv(4096).startswith(b"HTTP/1.1 200")
     assert server.process.wait(20) == 143
 
 
-def test_the_first_process_of_a_container_reaps_orphans(
-    start, as_first_process, need_program, eventually
-):
-    server = start("--workers", "2", prefix=as_first_process)
-    init = first_process(server)
-    orphans = "for n in 1 2 3; do (sleep 0.2 & ); done"
-    subprocess.run(
-        [need_program("nsenter"), "-t", str(init), "-p", "--", "sh", "-c", orphans], check=True
-    )
-    eventually(lambda: len(children_of(init)) == 3)
-    assert all(alive(pid) for pid in children_of(init))
-    assert server.get("/health")["status"] == "ok"
+def test_an_idle_client_does_not_hold_up_the_end(start):
+    server = start("--workers", "1", "--grace", "3")
+    with contextlib.closing(server.connect()) as idle:
+        idle.request("GET", "/health")
+        idle.getresponse().read()
+        started = time.monotonic()
+        assert server.stop() == 143
+        assert time.monotonic() - started < 10
+
+
+def test_a_second_signal_does_not_wait(start):
+    server = start("--workers", "1", "--grace", "600")
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as stream:
+        stream.sendall(head)
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert server.process.poll() is None
+        assert server.stop() == 143
+
+
+def test_as_first_process_of_a_container(start, need_program, eventually):
+    """PID 1 has no default actions of signals, and inherits the orphans of all others."""
+    unshare, enter = need_program("unshare"), need_program("nsenter")
+    if os.geteuid() != 0:
+        pytest.skip("a PID namespace needs root")
+    server = start(prefix=(unshare, "--pid", "--fork", "--mount-proc", "--kill-child"))
+    (first,) = server.children()
+    assert "NSpid:\t" in (status := Path(f"/proc/{first}/status").read_text())
+    assert next(line for line in status.splitlines() if line.startswith("NSpid")).endswith("\t1")
+    orphan = "sleep 0.2 & sleep 0.2 & sleep 0.2 &"
+    subprocess.run([enter, "-t", str(first), "-p", "sh", "-c", orphan], check=True)
+    below = f"/proc/{first}/task/{first}/children"
+    eventually(lambda: len(Path(below).read_text().split()) <= 3)
+    assert all(state_of(pid) != "Z" for pid in Path(below).read_text().split())
+    os.kill(first, signal.SIGTERM)
+    assert server.process.wait(20) == 143
+
+
+# The posteriors file and the state
+
+
+def test_sighup_swaps_to_the_new_file(start, eventually):
+    server = start("--workers", "2")
+    server.posteriors.write_text(OTHER)
+    server.process.send_signal(signal.SIGHUP)
+    eventually(lambda: {a["arms"] for a in seen_by_workers(server, "/health", 8)} == {1})
+    assert server.post("/predict", {"k": 5})["arms"] == ["d1"]
+    server.post("/feedback", {"event_id": "e", "arm": "d1", "reward": 1})
+    server.stop()
+    again = start()
+    assert again.get("/arms/d1")["pulls"] == 7
+
+
+def test_a_bad_file_changes_nothing(start, eventually):
+    server = start("--workers", "2")
+    server.posteriors.write_text("context,arm,a,b,pulls\n,d1,-4,4,6\n")
+    server.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "still on the old posteriors" in server.stderr)
+    assert "line 2" in server.stderr
+    assert {a["arms"] for a in seen_by_workers(server, "/health")} == {3}
+
+
+def test_another_file_needs_adopt(start):
+    server = start()
+    server.post("/feedback", {"event_id": "e", "arm": "c1", "reward": 1})
+    server.stop()
+    server.posteriors.write_text(OTHER)
+    refused = start(ready=False)
+    assert refused.process.wait(20) == 78
+    refused._reader.join(10)
+    assert "hint:" in refused.stderr
+    assert "--adopt" in refused.stderr
+    adopted = start("--adopt")
+    assert [arm["arm"] for arm in adopted.get("/arms")["arms"]] == ["d1"]
+
+
+def test_a_state_serves_one_server(start):
+    start()
+    second = start(ready=False)
+    assert second.process.wait(20) == 69
+    second._reader.join(10)
+    assert "state" in second.stderr
+    assert "hint:" in second.stderr
+
+
+def test_the_key_is_nobody_elses(start):
+    server = start()
+    assert (server.state / "key").stat().st_mode & 0o777 == 0o600
+
+
+def test_export_is_the_same_while_the_server_runs_and_after(start, tmp_path):
+    server = start()
+    events = [{"event_id": f"e{i}", "arm": "c1", "context": "u9", "reward": 1} for i in range(9)]
+    server.post("/feedback", events)
+    server.call("PUT", "/arms/new", {"a": 2, "b": 5})
+    server.call("DELETE", "/arms/c2")
+    running = export(server, tmp_path / "running.csv")
+    server.stop()
+    assert export(server, tmp_path / "stopped.csv") == running
+    assert ',"new",2,5,' in running
+    assert '"c2"' not in running
+    assert '"u9","c1",' in running
+
+
+def export(server, path):
+    command = ["bandit", "export", "--state", str(server.state), "-o", str(path)]
+    subprocess.run([sys.executable, "-m", "mlkit", *command], check=True, capture_output=True)
+    return "".join(sorted(line for line in path.read_text().splitlines(keepends=True)))
+
+
+def test_what_was_exported_can_be_served(start, tmp_path):
+    server = start()
+    server.post("/feedback", {"event_id": "e", "arm": "c1", "reward": 1})
+    export(server, tmp_path / "learnt.csv")
+    server.stop()
+    shutil.rmtree(server.state)
+    shutil.copy(tmp_path / "learnt.csv", server.posteriors)
+    again = start()
+    assert again.get("/arms/c1")["pulls"] == 31
+
+
+# The token and the log
+
+
+def test_the_token_is_demanded_but_of_health(start, tmp_path):
+    secret = tmp_path / "token"
+    secret.write_text("s3cret\n")
+    server = start("--token-file", str(secret))
+    assert server.call("GET", "/health").status == 200
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic s3cret"}):
+        for path in ("/arms", "/metrics", "/docs", "/nowhere"):
+            answer = server.raw("GET", path, **headers)
+            assert answer[0] == 401, path
+            assert answer[2]["www-authenticate"] == "Bearer"
+    assert server.call("GET", "/arms", Authorization="Bearer s3cret").status == 200
+    assert "s3cret" not in server.stderr
+
+
+def test_the_log_is_what_fit_reads(start, tmp_path, mlkit):
+    server = start("--workers", "2", "--log", str(tmp_path / "log"))
+    for user in range(20):
+        decision = server.post("/predict", {"context": f"u{user % 4}", "k": 2})
+        arm = decision["arms"][0]
+        event = {"decision_id": decision["decision_id"], "arm": arm, "reward": user % 2}
+        server.post("/feedback", event)
+        server.post("/feedback", event)
+    server.stop()
+    logs = sorted((tmp_path / "log").glob("*.jsonl"))
+    done = mlkit("bandit", "fit", *logs, "-o", tmp_path / "fitted.csv", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rewards"] == 20

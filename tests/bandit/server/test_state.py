@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 
@@ -100,49 +99,9 @@ def test_a_missing_posteriors_file_is_input_missing(start, tmp_path, mlkit):
     assert "Traceback" not in done.stderr
 
 
-def test_export_is_the_same_with_the_server_running_and_stopped(start, mlkit):
-    server = start("--workers", "2")
-    for number in range(20):
-        reward(server, f"{number}", context=f"u{number % 3}", arm=f"c{number % 4}")
-    server.call("DELETE", "/arms/c2")
-    for name in ("running", "stopped"):
-        done = mlkit("bandit", "export", "--state", "state", "-o", f"{name}.parquet", "--json")
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["posteriors"] > 0
-        server.stop() if name == "running" else None
-    files = [server.directory / f"{name}.parquet" for name in ("running", "stopped")]
-    assert files[0].read_bytes() == files[1].read_bytes()
-    (server.directory / "state").rename(server.directory / "state-of-before")
-    files[0].rename(server.posteriors.with_name("exported.parquet"))
-    shown = mlkit("bandit", "show", "exported.parquet", "--json")
-    assert {"c0", "c1", "c3"} <= {arm["arm"] for arm in json.loads(shown.stdout)["arms"]}
-
-
 def test_export_of_no_state_is_input_missing(mlkit):
     done = mlkit("bandit", "export", "--state", "nowhere", "-o", "x.csv")
     assert done.returncode == 66
-
-
-def test_the_log_is_read_back_by_fit(start, mlkit):
-    server = start("--workers", "2", "--log", "logs")
-    rewards = {"c1": 0, "c2": 0, "a/b é": 0}
-    for number in range(30):
-        decision = server.post("/predict", {"context": f"u{number % 2}", "k": 1})
-        event = {"decision_id": decision["decision_id"], "arm": decision["arms"][0], "reward": 1}
-        server.post("/feedback", event)
-        server.post("/feedback", event)
-        rewards[decision["arms"][0]] += 1
-    server.stop()
-    logs = sorted((server.directory / "logs").glob("*.jsonl"))
-    assert logs
-    lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
-    assert sum(line["type"] == "decision" for line in lines) == 30
-    assert sum(line["type"] == "feedback" for line in lines) == 30
-    done = mlkit("bandit", "fit", *logs, "--context", "context", "-o", "fitted.csv")
-    assert done.returncode == 0, done.stderr
-    shown = json.loads(mlkit("bandit", "show", "fitted.csv", "--json").stdout)
-    found = {arm["arm"]: arm["pulls"] for arm in shown["arms"]}
-    assert found == {arm: count for arm, count in rewards.items() if count}
 
 
 def test_a_token_is_demanded_everywhere_but_at_health(start, tmp_path):
@@ -168,20 +127,6 @@ def test_a_token_file_without_a_token_is_refused(mlkit, tmp_path):
     for name, code in [("token", 65), ("nowhere", 66)]:
         options = "--state", "s", "--token-file", name
         assert mlkit("bandit", "serve", "p.csv", *options).returncode == code
-
-
-def test_an_old_decision_is_refused_and_an_old_event_id_is_forgotten(start, eventually):
-    seconds = 1.5
-    server = start("--workers", "1", "--dedupe-window", str(seconds / 86400))
-    decision = server.post("/predict", {"k": 1})
-    event = {"decision_id": decision["decision_id"], "arm": "c1", "reward": 1}
-    with_own_id = {"event_id": "own", "arm": "c1", "reward": 1}
-    assert server.post("/feedback", with_own_id)["duplicate"] is False
-    eventually(lambda: server.call("POST", "/feedback", event).status == 410)
-    answer = server.call("POST", "/feedback", event)
-    assert "decision_id" in answer.body["error"]
-    assert "--dedupe-window" in answer.body["hint"]
-    assert server.post("/feedback", with_own_id)["duplicate"] is False
 
 
 def test_the_state_is_for_its_owner_only(start):
