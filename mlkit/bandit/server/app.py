@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mlkit.bandit.server.messages import RequestError
+from mlkit.bandit.server.messages import RequestError, unavailable
 from mlkit.bandit.server.metrics import ROUTES, Counters
 
 Scope = dict[str, Any]
@@ -87,9 +88,12 @@ class Application:
         try:
             response = await self._respond(route, rest, scope, receive)
         except RequestError as error:
-            response = _error(error.status, error.error, error.hint, error.headers)
+            response = _refused(error)
         except ClientGone:
             return
+        except asyncio.CancelledError:
+            # The grace of a stop is over, and the writer has not answered yet.
+            response = _refused(unavailable("the server stops"))
         except Exception:
             logger.exception("%s %s failed", scope["method"], scope["path"])
             response = _error(500, "internal error", _BUG_HINT, ())
@@ -171,6 +175,10 @@ class Application:
             "send several smaller requests, or start the server with a larger --max-body",
             ((b"connection", b"close"),),
         )
+
+
+def _refused(error: RequestError) -> Response:
+    return _error(error.status, error.error, error.hint, error.headers)
 
 
 def _error(status: int, error: str, hint: str, headers: Headers) -> Response:

@@ -35,6 +35,7 @@ from mlkit.bandit.server.messages import (
     feedback_decoder,
     out_of_range,
     predict_decoder,
+    unavailable,
 )
 from mlkit.bandit.server.settings import Settings
 from mlkit.bandit.server.wire import ArmChanged, Conflicting, Failed, Reply, TableReady, Taken
@@ -104,7 +105,7 @@ class Endpoints:
 
     def _loaded(self) -> PosteriorTable:
         if self._table is None:
-            raise _unavailable("the posteriors are still being loaded")
+            raise unavailable("the posteriors are still being loaded")
         return self._table
 
     # Predictions
@@ -200,9 +201,9 @@ class Endpoints:
         try:
             reply: Reply = await asked
         except WriterUnavailable:
-            raise _unavailable("the journal's writer does not answer") from None
+            raise unavailable("the journal's writer does not answer") from None
         if isinstance(reply, Failed):
-            raise _unavailable(f"the journal cannot be written: {reply.error}")
+            raise unavailable(f"the journal cannot be written: {reply.error}")
         return reply
 
     def _receipts(
@@ -303,10 +304,6 @@ class Endpoints:
     async def docs(self, request: Request) -> Response:
         """Give the documentation page, which loads nothing else."""
         return Response(self._docs, headers=((b"content-type", b"text/html; charset=utf-8"),))
-
-
-def _unavailable(error: str) -> RequestError:
-    return RequestError(503, error, "try again in a moment", ((b"retry-after", b"1"),))
 
 
 def _no_arm(arm: str) -> RequestError:

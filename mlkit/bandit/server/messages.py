@@ -57,6 +57,11 @@ class RequestError(Exception):
         self.headers = headers
 
 
+def unavailable(error: str) -> RequestError:
+    """Give the error of a request that may well succeed when it is sent again."""
+    return RequestError(503, error, "try again in a moment", ((b"retry-after", b"1"),))
+
+
 class PredictRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One prediction that a client asks for."""
 
