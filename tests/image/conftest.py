@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import subprocess
 import time
+import warnings
 
 import pytest
 
@@ -19,13 +21,27 @@ def engine(tmp_path_factory):
     """Give the engine; one that is installed and not running is started, and stopped again."""
     folder = tmp_path_factory.mktemp("docker")
     with contextlib.ExitStack() as stack:
-        try:
-            found = Engine()
-        except ServiceUnavailable:
+        found = _running()
+        if found is None:
             stack.enter_context(_daemon(folder))
             found = Engine()
         with contextlib.closing(found):
             yield found
+
+
+def _running():
+    """Give the engine that runs already, if there is one.
+
+    The docker package leaves the socket of a refused connection to the garbage collector.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            return Engine()
+        except ServiceUnavailable:
+            return None
+        finally:
+            gc.collect()
 
 
 @contextlib.contextmanager
@@ -49,8 +65,8 @@ def _daemon(folder):
 def _wait(daemon, folder):
     until = time.monotonic() + 60
     while time.monotonic() < until and daemon.poll() is None:
-        with contextlib.suppress(ServiceUnavailable):
-            Engine().close()
+        if found := _running():
+            found.close()
             return
         time.sleep(0.3)
     pytest.skip(f"dockerd does not start here: {(folder / 'log').read_text()[-400:]}")
