@@ -16,6 +16,7 @@ from mlkit.bandit.server.app import Application
 from mlkit.bandit.server.decision import DecisionIds
 from mlkit.bandit.server.decision_log import DecisionLog
 from mlkit.bandit.server.endpoints import Endpoints
+from mlkit.bandit.server.http import OneWriteProtocol
 from mlkit.bandit.server.link import WriterLink
 from mlkit.bandit.server.metrics import SharedCounters
 from mlkit.bandit.server.settings import Settings
@@ -97,7 +98,7 @@ async def _serve(context: WorkerContext) -> None:
 def _configuration(application: Application, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        http="httptools",
+        http=OneWriteProtocol,
         ws="none",
         interface="asgi3",
         lifespan="off",
