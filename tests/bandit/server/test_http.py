@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import time
 
 import pytest
+
+from mlkit.bandit.server.decision import DecisionIds
 
 
 def test_health_tells_the_model(server):
@@ -112,6 +115,18 @@ def test_a_changed_decision_id_is_refused(server):
     answer = server.call("POST", "/feedback", event)
     assert answer.status == 422
     assert "decision_id" in answer.body["error"]
+
+
+@pytest.mark.parametrize(("days", "status"), [(6.9, 200), (7.1, 410)])
+def test_a_decision_older_than_the_window_is_refused(server, days, status):
+    key = (server.state / "key").read_bytes()
+    decision_id = DecisionIds(key, clock=lambda: time.time() - days * 86400).make("late")
+    event = {"decision_id": decision_id, "arm": "c2", "reward": 1}
+    answer = server.call("POST", "/feedback", event)
+    assert answer.status == status
+    if status == 410:
+        assert "older than 7 days" in answer.body["error"]
+        assert "--dedupe-window" in answer.body["hint"]
 
 
 def test_arms_come_in_pages(server):
