@@ -1,8 +1,10 @@
 #include "beta/batch.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
-#include <thread>
+
+#include "threads/crew.hpp"
 
 namespace mlkit::beta {
 
@@ -36,15 +38,6 @@ class Reader {
   const double* contiguous_;
   std::vector<double> buffer_;
 };
-
-void sample_range(Key key, std::uint64_t offset, const Operand& a, const Operand& b, double* out,
-                  std::size_t begin, std::size_t end) {
-  Reader first(a), second(b);
-  for (std::size_t at = begin; at < end; at += Reader::piece) {
-    const std::size_t count = std::min(Reader::piece, end - at);
-    sample(key, offset + at, first.read(at, count), second.read(at, count), out + at, count);
-  }
-}
 
 }  // namespace
 
@@ -94,15 +87,17 @@ std::size_t first_invalid(const Operand& values) {
 }
 
 void sample(Key key, std::uint64_t offset, const Operand& a, const Operand& b, double* out,
-            std::size_t count, std::size_t threads) {
-  const std::size_t pieces = (count + Reader::piece - 1) / Reader::piece;
-  const std::size_t share = (pieces + threads - 1) / threads * Reader::piece;
-  std::vector<std::jthread> workers;
-  for (std::size_t begin = share; begin < count; begin += share) {
-    const std::size_t end = std::min(count, begin + share);
-    workers.emplace_back([=, &a, &b] { sample_range(key, offset, a, b, out, begin, end); });
-  }
-  sample_range(key, offset, a, b, out, 0, std::min(count, share));
+            std::size_t count, std::size_t thread_count) {
+  // Threads take pieces as they come: one that starts late or shares its core draws less.
+  std::atomic<std::size_t> next = 0;
+  const auto take = [&] {
+    Reader first(a), second(b);
+    for (std::size_t at; (at = next.fetch_add(Reader::piece)) < count;) {
+      const std::size_t size = std::min(Reader::piece, count - at);
+      sample(key, offset + at, first.read(at, size), second.read(at, size), out + at, size);
+    }
+  };
+  threads::run_with_helpers(thread_count - 1, take);
 }
 
 }  // namespace mlkit::beta

@@ -1,7 +1,5 @@
 #include "beta/sampler.hpp"
 
-#include <bit>
-
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -27,36 +25,24 @@ class DefaultArithmetic {
 #endif
 };
 
-using Kernel = decltype(&baseline::sample);
+// The functions of one instruction set.
+struct Kernel {
+  decltype(&baseline::sample) sample;
+  decltype(&baseline::valid_stretches) valid_stretches;
+};
 
 Kernel selected_kernel() {
   switch (simd::selected()) {
 #if defined(__x86_64__)
-    case simd::Isa::avx512: return avx512::sample;
-    case simd::Isa::avx2: return avx2::sample;
+    case simd::Isa::avx512: return {avx512::sample, avx512::valid_stretches};
+    case simd::Isa::avx2: return {avx2::sample, avx2::valid_stretches};
 #endif
-    default: return baseline::sample;
+    default: return {baseline::sample, baseline::valid_stretches};
   }
 }
 
 bool is_parameter(double value) {
   return value >= smallest_parameter && value <= largest_parameter;  // false for NaN
-}
-
-constexpr std::size_t stretch = 64;
-
-// Doubles that are not negative are ordered as their bits are, and the sign bit of one of the
-// two differences is set by anything else and by what is outside the range. Integers, since
-// compilers vectorize no loop that tests doubles.
-bool all_parameters(const double* values) {
-  constexpr auto low = std::bit_cast<std::uint64_t>(smallest_parameter);
-  constexpr auto high = std::bit_cast<std::uint64_t>(largest_parameter);
-  std::uint64_t outside = 0;
-  for (std::size_t i = 0; i < stretch; ++i) {
-    const auto bits = std::bit_cast<std::uint64_t>(values[i]);
-    outside |= (bits - low) | (high - bits);
-  }
-  return outside >> 63 == 0;
 }
 
 std::uint64_t split_mix(std::uint64_t value) {
@@ -77,12 +63,11 @@ void sample(Key key, std::uint64_t offset, const double* a, const double* b, dou
             std::size_t count) {
   const Kernel kernel = selected_kernel();
   const DefaultArithmetic arithmetic;
-  kernel(key, offset, a, b, out, count);
+  kernel.sample(key, offset, a, b, out, count);
 }
 
 std::size_t first_invalid(const double* values, std::size_t count) {
-  std::size_t at = 0;
-  while (at + stretch <= count && all_parameters(values + at)) at += stretch;
+  std::size_t at = selected_kernel().valid_stretches(values, count);
   while (at < count && is_parameter(values[at])) ++at;
   return at;
 }

@@ -16,7 +16,7 @@ from mlkit.bandit.arrays import Floats, common_shape, floats, output, place, str
 BLOCK_SIZE = kernel.BLOCK_SIZE
 """Draws in a block of the stream; a call may be split at multiples of it."""
 
-_THREAD_WORTH = 32_768  # about 0.3 ms of drawing: ten times the cost of starting a thread
+_THREAD_WORTH = 32_768  # about 0.3 ms of drawing: ten times the cost of waking a thread
 
 
 class BetaSampler:

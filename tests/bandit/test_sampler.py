@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -135,6 +137,42 @@ def test_threads_change_nothing(threads):
     a = np.geomspace(0.1, 1e6, 50_001)
     one = BetaSampler(1).sample(a, 3.0, threads=1)
     assert_array_equal(BetaSampler(1).sample(a, 3.0, threads=threads), one)
+
+
+def test_calls_with_threads_may_run_at_once():
+    a = np.geomspace(0.1, 1e6, 50_001)
+    expected, found = BetaSampler(1).sample(a, 3.0, threads=1), []
+    callers = [
+        threading.Thread(
+            target=lambda: found.append(
+                [BetaSampler(1).sample(a, 3.0, threads=3) for _ in range(20)]
+            )
+        )
+        for _ in range(4)
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(found) == 4
+    for draws in found:
+        assert_array_equal(draws, [expected] * 20)
+
+
+def test_threads_work_in_a_child_after_a_fork():
+    code = """
+import os
+from mlkit.bandit import BetaSampler
+before = BetaSampler(1).sample(2.0, 3.0, 100_000, threads=2)
+child = os.fork()
+same = bool((BetaSampler(1).sample(2.0, 3.0, 100_000, threads=2) == before).all())
+if child == 0:
+    os._exit(0 if same else 1)
+_, status = os.waitpid(child, 0)
+print(same, os.waitstatus_to_exitcode(status))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert run.stdout == "True 0\n", run.stderr
 
 
 def test_draws_are_the_same_on_every_machine(kernel):
