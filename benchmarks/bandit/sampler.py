@@ -158,6 +158,24 @@ def kernel_share(rows: list[Row]) -> list[str]:
     ]
 
 
+def thread_gain(a, b, rounds: int = 20, calls: int = 20) -> str:
+    """Compare one thread with two in bursts by turns: before a lone call the second core sleeps."""
+    best = _simd.available()[-1]
+    works = [ours(best, a, b, PAIRS, threads=threads) for threads in (1, 2)]
+    gains = []
+    for _ in range(rounds):
+        times = []
+        for work in works:
+            start = time.perf_counter()
+            for _ in range(calls):
+                work()
+            times.append(time.perf_counter() - start)
+        gains.append(times[0] / times[1])
+    low, *_, high = statistics.quantiles(gains, n=10)
+    spread = f"{statistics.median(gains):.2f} ({low:.2f}-{high:.2f})"
+    return f"Two threads are {spread} times as fast as one, in bursts of {calls} calls."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=40)
@@ -171,6 +189,7 @@ def main() -> None:
             a, b = mix(np.random.default_rng(1))
             found = measure(mix.__name__, methods(a, b, library), options.repeats)
             show(found)
+            print(thread_gain(a, b))
             rows += found
     if library is None:
         print("Boost's headers were not found: apt-get install libboost-dev, or --boost DIR")
