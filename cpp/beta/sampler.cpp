@@ -62,7 +62,7 @@ Key key_from_seed(std::uint64_t seed) {
 void sample(Key key, std::uint64_t offset, const double* a, const double* b, double* out,
             std::size_t count) {
   const Kernel kernel = selected_kernel();
-  const DefaultArithmetic arithmetic;
+  [[maybe_unused]] const DefaultArithmetic arithmetic;
   kernel.sample(key, offset, a, b, out, count);
 }
 
