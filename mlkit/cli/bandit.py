@@ -195,7 +195,7 @@ Examples:
 
   mlkit bandit quantile posteriors.parquet --p 0.95
 
-  mlkit bandit quantile posteriors.parquet --p 0.05 --p 0.5 --p 0.95 --context u123 --json
+  mlkit bandit quantile posteriors.parquet --p 0.05 0.5 0.95 --context u123 --json
 """
 
 
@@ -204,18 +204,24 @@ def quantile(
     posteriors: PosteriorsFile,
     p: Annotated[
         list[float],
-        typer.Option("--p", min=0.0, max=1.0, help="Probability; give it once or more."),
+        typer.Option("--p", metavar="P", min=0.0, max=1.0, help="Probability, or several."),
     ],
+    more: Annotated[
+        # Click's options take a fixed number of values: what follows `--p P` arrives here.
+        list[float] | None,
+        typer.Argument(metavar="P", min=0.0, max=1.0, help="More probabilities."),
+    ] = None,
     context: Context = None,
     json: Json = False,
 ) -> None:
     """Show quantiles of every arm's mean reward, the highest first.
 
-    Arms are in the order of the last `--p`: with --p 0.95 alone, that of an upper confidence
+    Arms are in the order of the last probability: with --p 0.95 alone, that of an upper confidence
     bound.
     """
     from mlkit.bandit import posterior_file, summary
 
+    p = [*p, *(more or [])]
     found = posterior_file.read(posteriors)
     rows = summary.quantiles(found.of(context), p)
     if json:

@@ -161,8 +161,9 @@ def test_sample_chooses_an_arm_as_often_as_it_is_best(document, posteriors):
     assert share == pytest.approx(0.1, abs=0.02)
 
 
-def test_quantiles_are_those_of_scipy(document, posteriors):
-    told = document("quantile", posteriors, "--p", "0.05", "--p", "0.95")
+@pytest.mark.parametrize("p", [("0.05", "0.95"), ("0.05", "--p", "0.95")])
+def test_quantiles_are_those_of_scipy(document, posteriors, p):
+    told = document("quantile", posteriors, "--p", *p)
     assert [row["arm"] for row in told["arms"]] == ["new", "good", "bad [x]"]
     assert told["arms"][1]["quantiles"] == pytest.approx(stats.beta(90, 10).ppf([0.05, 0.95]))
 
