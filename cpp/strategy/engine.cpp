@@ -198,7 +198,7 @@ Decision Engine::ask(const Slot& slot, std::int64_t index) const {
   if (!decider_) return mlkit::strategy::step(slot.state, slot.features.z, slot.pair.rule);
   State state = slot.state;
   if (state.side != 0) ++state.held;
-  const Order order = decider_(index, slot.features, state);
+  const Order order = decider_(bar_, index, slot.features, state);
   if (order == Order::none) return {state, order};
   const bool entry = order == Order::enter_long || order == Order::enter_short;
   if (entry != (state.side == 0)) {

@@ -86,7 +86,8 @@ struct Choice {
 };
 
 // Decides in place of the built-in rule: pair, features, side and bars held.
-using Decider = std::function<Order(std::int64_t pair, const Features&, const State&)>;
+using Decider = std::function<Order(std::int64_t bar, std::int64_t pair, const Features&,
+                                    const State&)>;
 
 class Engine {
  public:

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
     from mlkit.pairs.backtest import Backtest
     from mlkit.pairs.prices import Prices
+    from mlkit.pairs.records import Run
     from mlkit.pairs.settings import Settings
+    from mlkit.pairs.strategy import Strategy
     from mlkit.pairs.windows import GivenPair
 
 
@@ -48,6 +50,8 @@ Examples:
   mlkit pairs backtest examples/pairs/us_large_caps.csv.gz --pair KO,PEP --formation 504
 
   mlkit pairs backtest prices.csv --formation 252 --trading 126 --method distance --report r.html
+
+  mlkit pairs backtest prices.csv --pair KO,PEP --strategy patient.py:Patient -o run
 """
 
 
@@ -61,6 +65,10 @@ def backtest(
     pair: PairOption = None,
     pairs: PairsOption = None,
     refit: RefitOption = False,
+    strategy: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.PY:CLASS", help="Run your mlkit.pairs.Strategy (its code!)."),
+    ] = None,
     repeat: Annotated[
         Path | None,
         typer.Option("--from", metavar="RUN.JSON", help="Repeat a run exactly; no other setting."),
@@ -82,21 +90,26 @@ def backtest(
     Decisions fall at a close and fill at the next open, or the next close without opens.
     """
     from mlkit.errors import UsageError
-    from mlkit.pairs import records
+    from mlkit.pairs import records, strategy_file
+    from mlkit.pairs.records import read_run
 
     out = of(context)
     if repeat is not None:
         where = {"prices", "repeat", "output", "table_format", "report", "json"}
         _refuse_settings(context, where)
-        source, named, built, expected = _recorded(repeat, prices)
+        recorded = read_run(repeat)
+        source, expected = _recorded_source(recorded, prices)
+        named, built = recorded.pairs, recorded.settings
+        own = None if recorded.strategy is None else strategy_file.reload(recorded.strategy)
     elif prices is None:
         raise UsageError("PRICES is missing", hint="name a file, or repeat a run with --from")
     else:
         source = Source.of(prices, align, raw, start, stop)
         built, expected = build(settings), None
         named = named_pairs(pair, pairs, refit)
+        own = None if strategy is None else strategy_file.load(strategy)
     data = load(out, source, expected)
-    result = _run(out, data, named, built)
+    result = _run(out, data, named, built, own)
     if output is not None:
         document = records.run_document(result, source.document(), named)
         records.write(output, result, document, table_format.value)
@@ -121,39 +134,48 @@ def _refuse_settings(context: typer.Context, allowed: set[str]) -> None:
             raise UsageError(f"{flag} and --from: a repeated run has its settings in run.json")
 
 
-def _recorded(
-    path: Path, prices: str | None
-) -> tuple[Source, list[GivenPair], Settings, str | None]:
-    """Read a recorded run; its prices may have moved to another place."""
+def _recorded_source(recorded: Run, prices: str | None) -> tuple[Source, str]:
+    """Give the source of a recorded run, which may have moved, and the prices' hash."""
     from dataclasses import replace
 
-    from mlkit.pairs.records import read_run
-
-    recorded, named, settings = read_run(path)
-    expected = recorded.pop("sha256")
-    source = Source(**recorded)
-    return source if prices is None else replace(source, path=prices), named, settings, expected
+    expected = recorded.prices.pop("sha256")
+    source = Source(**recorded.prices)
+    return (source if prices is None else replace(source, path=prices)), expected
 
 
-def _run(out: Output, prices: Prices, named: list[GivenPair], settings: Settings) -> Backtest:
+def _run(
+    out: Output,
+    prices: Prices,
+    named: list[GivenPair],
+    settings: Settings,
+    strategy: Strategy | None,
+) -> Backtest:
     from mlkit.pairs import windows
     from mlkit.pairs.backtest import run
 
     with out.progress("selecting") as progress:
         planned = windows.plan(prices, named, settings, progress)
-    return run(prices, planned, settings)
+    return run(prices, planned, settings, strategy)
 
 
 def _show(out: Output, result: Backtest, json: bool) -> None:
+    from dataclasses import asdict
+
     from mlkit.pairs import summary
+    from mlkit.pairs.strategy_file import reference
 
     document = summary.document(result)
     if json:
         settings = result.settings.document()
-        Output.document("pairs.backtest", 1, {"settings": settings, **document})
+        own = None if result.strategy is None else asdict(reference(result.strategy))
+        fields = {"settings": settings, "strategy": own, **document}
+        Output.document("pairs.backtest", 1, fields)
         return
     for warning in document["warnings"]:
         out.note(f"warning: {warning}")
+    if result.strategy is not None:
+        used = reference(result.strategy)
+        Output.result(f"strategy {used.name} of {used.file} decides")
     period = document["period"]
     Output.result(
         f"{period['first']} to {period['last']}, {period['bars']} bars, "

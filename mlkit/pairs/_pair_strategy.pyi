@@ -154,7 +154,7 @@ class Engine:
         self,
         tickers: int,
         settings: Settings,
-        decider: Callable[[int, Features, State], Order] | None = None,
+        decider: Callable[[int, int, Features, State], Order] | None = None,
     ) -> None: ...
     def add(
         self,

@@ -45,6 +45,7 @@ class Backtest:
         trades: The closed trades, a structured array.
         choices: Every order that the strategy asked for, and whether it was accepted.
         numbers: For each pair number of `trades` its window and its place in the window.
+        strategy: What decided; None: the built-in rule.
     """
 
     prices: Prices
@@ -56,6 +57,7 @@ class Backtest:
     trades: NDArray[np.void]
     choices: NDArray[np.void]
     numbers: Sequence[tuple[int, int]]
+    strategy: Strategy | None = None
 
     @property
     def equity(self) -> NDArray[np.float64]:
@@ -104,13 +106,14 @@ def run(
 
     Raises:
         BadData: The account was lost to the point that its equity is not positive, or a
-            strategy gave an order that its position forbids.
+            strategy failed or gave an order that its position forbids.
     """
     bars_per_year = settings.bars_per_year or infer_bars_per_year(prices, settings.formation)
+    names = [f"{pair.y}/{pair.x}" for window in windows for pair in window.pairs]
     engine = native.Engine(
         len(prices.tickers),
         settings.native(bars_per_year),
-        None if strategy is None else decider(strategy),
+        None if strategy is None else decider(strategy, names, prices.zoned),
     )
     replay(engine, prices, plan(prices, windows))
     account = engine.rows()
@@ -119,7 +122,7 @@ def run(
     first = min(window.start for window in windows)
     return Backtest(
         prices, settings, windows, bars_per_year, first,
-        account, engine.trades(), engine.choices(), numbers,
+        account, engine.trades(), engine.choices(), numbers, strategy,
     )  # fmt: skip
 
 
@@ -157,10 +160,12 @@ def replay(engine: native.Engine, prices: Prices, planned: list[native.Planned])
     """Feed all bars to an engine, and close what is open at the end.
 
     Raises:
-        BadData: A strategy gave an order that its position forbids.
+        BadData: A strategy failed or gave an order that its position forbids.
     """
     try:
         engine.take(prices.close, prices.open, prices.dividends, planned)
+    except BadData as error:
+        raise BadData(f"{prices.source}: {error.message}", hint=error.hint) from error
     except ValueError as error:
         raise BadData(f"{prices.source}: {error}") from error
     engine.finish()

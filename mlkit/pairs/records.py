@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from mlkit.errors import BadData, InputMissing, UsageError
 from mlkit.files import replacing
 from mlkit.pairs.backtest import COSTS, REASONS, Backtest
 from mlkit.pairs.settings import Settings, from_document
+from mlkit.pairs.strategy_file import Reference, reference
 from mlkit.pairs.windows import GivenPair
 
 if TYPE_CHECKING:
@@ -123,12 +124,29 @@ def run_document(
         "prices": {**source, "sha256": result.prices.content_hash},
         "pairs": [asdict(pair) for pair in pairs],
         "settings": result.settings.document(),
+        "strategy": None if result.strategy is None else asdict(reference(result.strategy)),
         "bars_per_year": result.bars_per_year,
     }
 
 
-def read_run(path: Path) -> tuple[dict[str, Any], list[GivenPair], Settings]:
-    """Read a `run.json`: the source of its prices, its pairs, its settings.
+class Run(NamedTuple):
+    """What a `run.json` says.
+
+    Attributes:
+        prices: The source of its prices.
+        pairs: The pairs that were given.
+        settings: Its settings.
+        strategy: The strategy; None: the built-in rule.
+    """
+
+    prices: dict[str, Any]
+    pairs: list[GivenPair]
+    settings: Settings
+    strategy: Reference | None
+
+
+def read_run(path: Path) -> Run:
+    """Read a `run.json`.
 
     Raises:
         InputMissing: The file cannot be read.
@@ -144,7 +162,8 @@ def read_run(path: Path) -> tuple[dict[str, Any], list[GivenPair], Settings]:
                 hint=f"pip install mlkit=={document['mlkit']} repeats it exactly",
             )
         pairs = [GivenPair(**pair) for pair in document["pairs"]]
-        return document["prices"], pairs, from_document(document["settings"])
+        strategy = document["strategy"] and Reference(**document["strategy"])
+        return Run(document["prices"], pairs, from_document(document["settings"]), strategy)
     except OSError as error:
         raise InputMissing(f"{path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

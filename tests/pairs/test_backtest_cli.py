@@ -37,6 +37,65 @@ def test_a_run_is_repeated_exactly_from_its_run_json(tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+FADING = """
+from mlkit.pairs import Order, Strategy
+
+class Fading(Strategy):
+    def step(self, state, features, position):
+        if position.side != 0:
+            return state, Order.EXIT if position.side * features.z >= 0 else Order.NONE
+        if abs(features.z) < 2.5:
+            return state, Order.NONE
+        return state, Order.ENTER_SHORT if features.z > 0 else Order.ENTER_LONG
+"""
+
+
+def test_a_run_of_an_own_strategy_is_repeated_with_that_strategy(tmp_path):
+    (tmp_path / "fading.py").write_text(FADING)
+    command = ["backtest", EXAMPLE, "--pair", "KO,PEP"]
+    built_in = document(*command)
+    own = document(*command, "--strategy", tmp_path / "fading.py", "-o", tmp_path / "a")
+    assert own["strategy"]["name"] == "Fading"
+    assert own["trading"]["trades"] != built_in["trading"]["trades"]
+    run, page = tmp_path / "a" / "run.json", tmp_path / "r.html"
+    again = document("backtest", "--from", run, "--report", page, "-o", tmp_path / "b")
+    assert again == own
+    assert (tmp_path / "b" / "run.json").read_bytes() == run.read_bytes()
+    assert "fading.py" in page.read_text()
+
+    (tmp_path / "fading.py").write_text(FADING.replace("2.5", "2.4"))
+    changed = mlkit("backtest", "--from", run)
+    assert changed.returncode == 65
+    assert "the strategy has changed since the run" in changed.stderr
+    (tmp_path / "fading.py").unlink()
+    assert mlkit("backtest", "--from", run).returncode == 66
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "status", "message"),
+    [
+        (FADING, ":Other", 2, "no strategy Other"),
+        ("x = 1", "", 2, "no strategy"),
+        (FADING + FADING.replace("Fading", "Second"), "", 2, "which strategy?"),
+        ("x = = 1", "", 65, "line 1: invalid syntax"),
+        ("\n1 / 0", "", 65, "line 2: ZeroDivisionError: division by zero"),
+        (FADING + "    def __init__(self, n): pass", "", 65, "Fading()"),
+        (FADING.replace("if abs", "1 / 0\n        if abs"), "", 65, "(bar 252): Fading.step: Zero"),
+        (FADING.replace("Order.NONE", "7"), "", 65, "KO/PEP at 1990-12-31 (bar 252)"),
+        (FADING.replace("return state, Order.NONE", "return"), "", 65, "TypeError"),
+    ],
+)
+def test_a_strategy_that_fails_is_told_in_one_line(tmp_path, code, name, status, message):
+    (tmp_path / "s.py").write_text(code)
+    strategy = f"{tmp_path / 's.py'}{name}"
+    done = mlkit("backtest", EXAMPLE, "--pair", "KO,PEP", "--strategy", strategy,
+                 "-o", tmp_path / "out")  # fmt: skip
+    assert done.returncode == status
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_changed_price_file_is_not_taken_for_the_same_run(tmp_path):
     prices = tmp_path / "p.csv"
     rows = [f"2020-01-{day:02d},{10 + day % 3},{20 + day % 5}" for day in range(1, 29)]

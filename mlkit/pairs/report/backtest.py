@@ -21,6 +21,7 @@ from mlkit.pairs.report.drawing import (
     shares,
 )
 from mlkit.pairs.report.pair_charts import pair_charts
+from mlkit.pairs.strategy_file import reference
 
 EXTREMES = 5
 """Trades that are listed, of the best and of the worst."""
@@ -47,6 +48,7 @@ def context(result: Backtest) -> dict[str, Any]:
         "universe": page.universe(result.prices),
         "fills": "next open" if result.prices.open is not None else "next close",
         "settings": result.settings.document(),
+        "strategy": result.strategy and reference(result.strategy),
         "paid_bps": _paid(document["money"]),
         "costs": cost_steps(document["money"]),
         "months": monthly(result),
