@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlkit.errors import BadData, UsageError
-from mlkit.files import replacing
+from mlkit.files import replacing, replacing_folder
 from mlkit.image import base, build
 from mlkit.image.build import Item, Written
 from mlkit.image.compare import TIMES, Difference, Verdict, compare, verdict
@@ -21,6 +21,7 @@ from mlkit.image.packages import Packages, read_packages, refuse_foreign
 from mlkit.image.plan import Plan, Profile, Request, plan
 from mlkit.image.probe import Probe
 from mlkit.image.trace import Trace
+from mlkit.interruption import whole
 from mlkit.progress import Progress, silent
 
 TRIALS = 6
@@ -126,7 +127,8 @@ class Slimmer:
     def close(self) -> None:
         """Remove the results that nobody has named."""
         while self._trials:
-            self._runner.engine.remove_untagged(self._trials.pop())
+            with whole():
+                self._runner.engine.remove_untagged(self._trials.pop())
 
     def run(self, progress: Progress = silent) -> Slimmed:
         """Slim, and prove.
@@ -251,8 +253,9 @@ class Slimmer:
         archive = self._folder / "image.tar"
         with archive.open("wb") as file:
             build.write_archive(document, layers, None, file)
-        image = self._runner.engine.load(archive)
-        self._trials.append(image)
+        with whole():
+            image = self._runner.engine.load(archive)
+            self._trials.append(image)
         archive.unlink()
         size = sum({each.entry.path: each.entry.size for each in [*self._base, *items]}.values())
         return Built(document, layers, image, size)
@@ -304,7 +307,8 @@ def export(built: Built, name: str, where: str) -> None:
         folder = Path(where.removeprefix("oci:"))
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(f"{folder}: not empty")
-        build.write_layout(built.document, built.layers, name, folder)
+        with replacing_folder(folder) as fresh:
+            build.write_layout(built.document, built.layers, name, fresh)
     elif where.endswith(".tar"):
         full = name if ":" in name.split("/")[-1] else f"{name}:latest"
         with replacing(Path(where)) as file:
