@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlkit.errors import ServiceUnavailable
-from mlkit.image import build
+from mlkit.image import build, launch
 from mlkit.image.engine import LABEL, Container, Engine
 from mlkit.image.probe import Answer, Probe, ask
 from mlkit.image.trace import Trace, read_lines, tool
@@ -138,6 +138,8 @@ class Runner:
             files = {".mlkit-init": self.init} if init else {}
             if traced:
                 files[".mlkit-gate"] = tool("gate")
+            if f"/{launch.PROGRAM}" in argv:
+                files[launch.PROGRAM] = tool("launch")
             if files:
                 app.put(files)
             problem = app.start()

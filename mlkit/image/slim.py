@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from mlkit.errors import BadData, UsageError
 from mlkit.files import replacing, replacing_folder
-from mlkit.image import base, build
+from mlkit.image import base, build, health, launch
 from mlkit.image.build import Item, Written
 from mlkit.image.compare import TIMES, Difference, Verdict, compare, verdict
 from mlkit.image.diagnosis import Diagnosis, Finding, diagnose
@@ -20,7 +20,7 @@ from mlkit.image.observation import Observation, Runner
 from mlkit.image.packages import Packages, read_packages, refuse_foreign
 from mlkit.image.plan import Plan, Profile, Request, plan
 from mlkit.image.probe import Probe
-from mlkit.image.trace import Trace
+from mlkit.image.trace import Trace, tool
 from mlkit.interruption import whole
 from mlkit.progress import Progress, silent
 
@@ -29,6 +29,8 @@ TRIALS = 6
 ATTEMPTS = 3
 """How often a result that is only slow is run."""
 INIT_PATH = "tini"
+OURS = {launch.PROGRAM: "launch", health.PROGRAM: "health"}
+"""Where our programs lie in a result."""
 STATUS = "var/lib/dpkg/status.d"
 
 
@@ -120,6 +122,7 @@ class Slimmer:
         self._folder = folder
         self._packages = read_packages(inventory)
         self._command = parse(inventory.image.config)
+        self._health = health.health(inventory.image.config)
         self._original = original_argv(inventory)
         self._trials: list[str] = []
         self._base = base.assemble(options.base) if options.base != "none" else []
@@ -266,9 +269,15 @@ class Slimmer:
         items += self._records(kept)
         if init:
             items.append(build.file(INIT_PATH, self._runner.init, 0o755))
+        items += [build.file(name, tool(OURS[name]), 0o755) for name in sorted(self._programs())]
         if not self._base and "tmp" not in kept.reasons:
             items.append(build.directory("tmp", 0o1777))
         return items
+
+    def _programs(self) -> set[str]:
+        """Name the programs of ours that the result starts."""
+        ours = {launch.PROGRAM} if self._command.launched else set()
+        return ours | (self._health.programs if self._health else set())
 
     def _records(self, kept: Plan) -> list[Item]:
         """Write each kept package where scanners of distroless images look."""
@@ -287,6 +296,8 @@ class Slimmer:
             "Healthcheck",
         )
         config = {name: original[name] for name in carried if original.get(name)}
+        if self._health:
+            config["Healthcheck"] = config["Healthcheck"] | {"Test": list(self._health.test)}
         prefix = [f"/{INIT_PATH}", "--"] if init else []
         entrypoint = [*prefix, *self._command.entrypoint]
         config |= {"Entrypoint": entrypoint} if entrypoint else {}
