@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,18 +37,48 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
+    _sync(path.parent)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give a folder that becomes `path`, which is not there or empty, when the block ends well.
+
+    Raises:
+        InputMissing: The directory of `path` cannot be written.
+        OSError: `path` has got files meanwhile.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        name = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise InputMissing(f"{path}: cannot be written: {error.strerror}") from error
+    folder = Path(name)
+    try:
+        yield folder
+        for each in folder.rglob("*"):
+            _sync(each)
+        folder.chmod(0o777 & ~_mask())
+        folder.replace(path)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    _sync(path.parent)
 
 
 def _allow_as_usual(name: str) -> None:
     """Give a temporary file, which only its owner may read, the permissions of any new file."""
+    Path(name).chmod(0o666 & ~_mask())
+
+
+def _mask() -> int:
     mask = os.umask(0)
     os.umask(mask)
-    Path(name).chmod(0o666 & ~mask)
+    return mask
 
 
-def _sync_directory(path: Path) -> None:
-    """Put the directory's entries on disk, so that a rename outlives a power cut."""
+def _sync(path: Path) -> None:
+    """Put a file, or a directory's entries, on disk, so that a rename outlives a power cut."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -195,15 +195,18 @@ def _ready(
     from mlkit.image.opening import in_engine, opened
     from mlkit.image.probe import parse
     from mlkit.image.slim import default_probes, exposed_ports
+    from mlkit.interruption import stoppable, whole
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(stoppable())
         engine = stack.enter_context(contextlib.closing(Engine()))
         name = stack.enter_context(in_engine(engine, image))
         inventory = stack.enter_context(opened(image if Path(image).is_file() else name))
         config = inventory.image.config
         asked = [parse(each, exposed_ports(config)) for each in probes or ()]
         settings = replace(settings, probes=asked or default_probes(config))
-        tools = stack.enter_context(Tools(engine))
+        with whole():
+            tools = stack.enter_context(Tools(engine))
         yield Runner(engine, tools, settings, init_program()), inventory, name
 
 

@@ -73,7 +73,19 @@ def _life(originals: Sequence[Observation], candidate: Observation) -> list[Diff
     if candidate.ready > max(SLOWER * slowest, slowest + SLACK):
         times = f"{slowest:.1f} s", f"{candidate.ready:.1f} s"
         found.append(Difference("ready time", *times, "broken"))
-    return found
+    return [*found, *_health(originals, candidate)]
+
+
+def _health(originals: Sequence[Observation], candidate: Observation) -> list[Difference]:
+    states = {each.healthy for each in originals}
+    if candidate.healthy in states:
+        return []
+    ours, theirs = _state(originals[0].healthy), _state(candidate.healthy)
+    return [Difference("health check", ours, theirs, _better(candidate.healthy is True))]
+
+
+def _state(healthy: bool | None) -> str:
+    return {None: "not run", True: "healthy", False: "unhealthy"}[healthy]
 
 
 def _better(yes: bool) -> Literal["improved", "broken"]:

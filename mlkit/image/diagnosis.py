@@ -100,7 +100,8 @@ def _form(inventory: Inventory) -> list[Finding]:
     command, found = parse(inventory.image.config), []
     if command.form == "shell":
         if command.converted:
-            observed = "shell form, but nothing of the shell is used"
+            used = "only $VAR" if command.launched else "nothing"
+            observed = f"shell form, but {used} of the shell is used"
             cure = "write exec form; `mlkit image slim` does"
         else:
             observed, cure = command.shell, "write exec form, or keep the shell"

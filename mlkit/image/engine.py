@@ -18,6 +18,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable
 from mlkit.image.archive import CHUNK
+from mlkit.interruption import whole
 
 LABEL = "io.mlkit.image.temporary"
 """On everything that a run makes in the engine and takes away again."""
@@ -92,7 +93,7 @@ class Engine:
 
     def remove_image(self, name: str) -> None:
         """Remove an image, if it is there."""
-        with contextlib.suppress(APIError):
+        with whole(), contextlib.suppress(APIError):
             self._client.api.remove_image(name, force=True)
 
     def remove_untagged(self, image: str) -> None:
@@ -117,15 +118,17 @@ class Engine:
             image: Its image.
             settings: As the `docker` package names them.
         """
+        with contextlib.ExitStack() as stack:
+            with whole():
+                raw = self._create(image, settings)
+                stack.callback(_remove, raw)
+            yield Container(raw)
+
+    def _create(self, image: str, settings: dict[str, Any]) -> Any:
         try:
-            raw = self._client.containers.create(image, labels={LABEL: "1"}, **settings)
+            return self._client.containers.create(image, labels={LABEL: "1"}, **settings)
         except (APIError, DockerException) as error:
             raise BadData(f"{image}: no container: {_text(error)}") from error
-        try:
-            yield Container(raw)
-        finally:
-            with contextlib.suppress(NotFound):
-                raw.remove(force=True, v=True)
 
     def clean(self) -> list[str]:
         """Remove what interrupted runs have left, and list it."""
@@ -286,6 +289,12 @@ def over(tunnel: Tunnel, seconds: float) -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection("localhost", timeout=seconds)
     connection.sock = tunnel
     return connection
+
+
+def _remove(raw: Any) -> None:
+    """Remove a container, with the anonymous volumes that it made."""
+    with whole(), contextlib.suppress(NotFound):
+        raw.remove(force=True, v=True)
 
 
 def _text(error: Exception) -> str:

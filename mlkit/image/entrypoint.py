@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import posixpath
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mlkit.image import launch
 from mlkit.image.inventory import FileSystem
+from mlkit.image.launch import BUILTINS
 
 SHELLS = {"sh", "bash", "dash", "ash"}
-FEATURES = set("|&;<>()$`*?[]{}~#!\n=")
-"""Characters that, outside quotes, only a shell understands (assignments included)."""
-BUILTINS = {
-    *(".", ":", "alias", "cd", "eval", "exit", "export", "if", "for", "read", "set", "source"),
-    *("test", "trap", "ulimit", "umask"),
-}
+FEATURES = set("|&;<>()$`*?[]{}~#!\n")
+"""Characters that, outside quotes, only a shell understands."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -31,6 +28,8 @@ class Command:
         form: `exec`, or `shell` where it was written as a line for a shell.
         shell: The shell that stays necessary, and why; empty if none does.
         converted: It was a shell's line, and is in exec form now.
+        launched: The line for our launcher, where only `$VAR` is left of the shell.
+        guess: The words as the image's own environment has them: for the static closure only.
     """
 
     entrypoint: tuple[str, ...]
@@ -38,11 +37,18 @@ class Command:
     form: Literal["exec", "shell"]
     shell: str = ""
     converted: bool = False
+    launched: str = ""
+    guess: tuple[str, ...] = ()
 
     @property
     def argv(self) -> tuple[str, ...]:
         """Give all words."""
         return self.entrypoint + self.arguments
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Give the words that may name files."""
+        return self.guess or self.argv
 
 
 def parse(config: dict[str, Any], arguments: Sequence[str] = ()) -> Command:
@@ -59,12 +65,14 @@ def parse(config: dict[str, Any], arguments: Sequence[str] = ()) -> Command:
     line = shell_line(entrypoint) or (None if entrypoint else shell_line(command))
     if line is None:
         return Command(entrypoint, command, "exec")
-    words = plain_words(line)
-    if words is None:
+    words, variables = plain_words(line), environment(config)
+    launched = line if words is None and launch.suffices(line, variables) else ""
+    if words is None and not launched:
         return Command(entrypoint, command, "shell", shell=f"`{line}` uses the shell")
-    if shell_line(entrypoint):
-        return Command(words, (), "shell", converted=True)
-    return Command((), words, "shell", converted=True)
+    words = words or (f"/{launch.PROGRAM}", line)
+    guess = launch.guess(line, variables) if launched else ()
+    begin, rest = (words, ()) if shell_line(entrypoint) else ((), words)
+    return Command(begin, rest, "shell", "", True, launched, guess)
 
 
 def shell_line(argv: Sequence[str]) -> str | None:
@@ -86,7 +94,8 @@ def plain_words(line: str) -> tuple[str, ...] | None:
     except ValueError:
         return None
     words = words[1:] if words[:1] == ["exec"] else words
-    return tuple(words) if words and words[0] not in BUILTINS else None
+    plain = words and words[0] not in BUILTINS and "=" not in words[0]
+    return tuple(words) if plain else None
 
 
 def _outside_quotes(line: str) -> str:
@@ -118,18 +127,3 @@ def find_program(files: FileSystem, config: dict[str, Any], word: str) -> str | 
         if entry and entry.kind == "file":
             return place
     return None
-
-
-def health_command(config: dict[str, Any]) -> list[str]:
-    """Give the health check's command in exec form; empty if there is none."""
-    test = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
-    if test[0] == "CMD-SHELL":
-        return ["/bin/sh", "-c", test[1]]
-    return list(test[1:]) if test[0] == "CMD" else []
-
-
-def health_words(config: dict[str, Any]) -> list[str]:
-    """List the words of the health check that may name programs."""
-    command = health_command(config)
-    line = shell_line(command)
-    return command[:1] + (re.split(r"[\s;|&()'\"]+", line) if line else [])

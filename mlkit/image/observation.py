@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mlkit.errors import ServiceUnavailable
-from mlkit.image import build
+from mlkit.image import build, launch
 from mlkit.image.engine import LABEL, Container, Engine
+from mlkit.image.health import health_command
 from mlkit.image.probe import Answer, Probe, ask
 from mlkit.image.trace import Trace, read_lines, tool
 
@@ -57,6 +58,7 @@ class Observation:
         stop: Seconds from SIGTERM to its end; None: it had ended before.
         killed: SIGTERM did not end it.
         trace: What it looked up, if it was traced.
+        healthy: Its own health check holds; None: it has none, had ended, or was traced.
     """
 
     problem: str | None = None
@@ -69,6 +71,7 @@ class Observation:
     stop: float | None = None
     killed: bool = False
     trace: Trace | None = None
+    healthy: bool | None = None
 
     @property
     def works(self) -> bool:
@@ -138,13 +141,16 @@ class Runner:
             files = {".mlkit-init": self.init} if init else {}
             if traced:
                 files[".mlkit-gate"] = tool("gate")
+            if f"/{launch.PROGRAM}" in argv:
+                files[launch.PROGRAM] = tool("launch")
             if files:
                 app.put(files)
             problem = app.start()
             if problem:
                 return Observation(problem=problem)
             tracer = self._trace(stack, app) if traced else None
-            return self._watch(stack, app, tracer)
+            check = [] if traced else health_command(self.engine.inspect(image)["Config"])
+            return self._watch(stack, app, tracer, check)
 
     def _app(self, image: str, command: list[str]) -> Any:
         settings: dict[str, Any] = {"entrypoint": command[:1], "command": command[1:]}
@@ -181,10 +187,13 @@ class Runner:
         app.put({".mlkit-go": b""})
         return sidecar
 
-    def _watch(self, stack: ExitStack, app: Container, tracer: Container | None) -> Observation:
+    def _watch(
+        self, stack: ExitStack, app: Container, tracer: Container | None, check: list[str]
+    ) -> Observation:
         began = time.monotonic()
         answers = self._answers(stack, app)
         ready = time.monotonic() - began
+        healthy = self._healthy(app, check)
         until = time.monotonic() + self.settings.watch
         while app.state().running and time.monotonic() < until:
             time.sleep(POLL)
@@ -201,7 +210,18 @@ class Runner:
             stop=stop,
             killed=code is None and app.state().exit_code == 137,
             trace=read_lines(tracer.logs().splitlines()) if tracer else None,
+            healthy=healthy,
         )
+
+    def _healthy(self, app: Container, check: list[str]) -> bool | None:
+        """Run the health check now, since the engine would wait for its interval."""
+        until = time.monotonic() + self.settings.patience
+        while check and app.state().running:
+            code, _ = app.execute(check)
+            if code == 0 or time.monotonic() > until:
+                return code == 0
+            time.sleep(POLL)
+        return None
 
     def _answers(self, stack: ExitStack, app: Container) -> list[Answer]:
         probes = self.settings.probes

@@ -10,6 +10,7 @@ from pathlib import Path
 from mlkit.image.archive import open_image
 from mlkit.image.engine import Engine
 from mlkit.image.inventory import Inventory, take
+from mlkit.interruption import whole
 from mlkit.progress import Progress, silent
 
 
@@ -44,8 +45,12 @@ def in_engine(engine: Engine, name: str) -> Iterator[str]:
         engine.inspect(name)
         yield name
         return
-    image = engine.build(path) if (path / "Dockerfile").is_file() else engine.load(path)
-    try:
+    with contextlib.ExitStack() as stack:
+        if (path / "Dockerfile").is_file():
+            image = engine.build(path)
+            stack.callback(engine.remove_untagged, image)
+        else:
+            with whole():
+                image = engine.load(path)
+                stack.callback(engine.remove_untagged, image)
         yield image
-    finally:
-        engine.remove_untagged(image)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mlkit.image import elf
-from mlkit.image.entrypoint import Command, environment, find_program, health_words
+from mlkit.image.entrypoint import Command, environment, find_program
+from mlkit.image.health import health_words
 from mlkit.image.inventory import Entry, Inventory
 from mlkit.image.packages import Packages
 from mlkit.image.python_imports import INTERPRETER, Finder
@@ -139,7 +140,7 @@ class Planner:
             self.keep(each, reason)
 
     def _roots(self) -> None:
-        argv = self._request.command.argv
+        argv = self._request.command.words
         program = find_program(self._files, self._config, argv[0]) if argv else None
         if program:
             self.keep(program, "entrypoint")
@@ -288,7 +289,7 @@ class Planner:
         return posixpath.join(self._config.get("WorkingDir") or "/", word)
 
     def _scripts(self) -> list[str]:
-        words = self._request.command.argv
+        words = self._request.command.words
         return [word for word in words if self._kind(self._absolute(word)) == "file"]
 
     def _distribution(self, path: str) -> None:

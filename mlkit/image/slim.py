@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlkit.errors import BadData, UsageError
-from mlkit.files import replacing
-from mlkit.image import base, build
+from mlkit.files import replacing, replacing_folder
+from mlkit.image import base, build, health, launch
 from mlkit.image.build import Item, Written
 from mlkit.image.compare import TIMES, Difference, Verdict, compare, verdict
 from mlkit.image.diagnosis import Diagnosis, Finding, diagnose
@@ -20,7 +20,8 @@ from mlkit.image.observation import Observation, Runner
 from mlkit.image.packages import Packages, read_packages, refuse_foreign
 from mlkit.image.plan import Plan, Profile, Request, plan
 from mlkit.image.probe import Probe
-from mlkit.image.trace import Trace
+from mlkit.image.trace import Trace, tool
+from mlkit.interruption import whole
 from mlkit.progress import Progress, silent
 
 TRIALS = 6
@@ -28,6 +29,8 @@ TRIALS = 6
 ATTEMPTS = 3
 """How often a result that is only slow is run."""
 INIT_PATH = "tini"
+OURS = {launch.PROGRAM: "launch", health.PROGRAM: "health"}
+"""Where our programs lie in a result."""
 STATUS = "var/lib/dpkg/status.d"
 
 
@@ -119,6 +122,7 @@ class Slimmer:
         self._folder = folder
         self._packages = read_packages(inventory)
         self._command = parse(inventory.image.config)
+        self._health = health.health(inventory.image.config)
         self._original = original_argv(inventory)
         self._trials: list[str] = []
         self._base = base.assemble(options.base) if options.base != "none" else []
@@ -126,7 +130,8 @@ class Slimmer:
     def close(self) -> None:
         """Remove the results that nobody has named."""
         while self._trials:
-            self._runner.engine.remove_untagged(self._trials.pop())
+            with whole():
+                self._runner.engine.remove_untagged(self._trials.pop())
 
     def run(self, progress: Progress = silent) -> Slimmed:
         """Slim, and prove.
@@ -251,8 +256,9 @@ class Slimmer:
         archive = self._folder / "image.tar"
         with archive.open("wb") as file:
             build.write_archive(document, layers, None, file)
-        image = self._runner.engine.load(archive)
-        self._trials.append(image)
+        with whole():
+            image = self._runner.engine.load(archive)
+            self._trials.append(image)
         archive.unlink()
         size = sum({each.entry.path: each.entry.size for each in [*self._base, *items]}.values())
         return Built(document, layers, image, size)
@@ -263,9 +269,15 @@ class Slimmer:
         items += self._records(kept)
         if init:
             items.append(build.file(INIT_PATH, self._runner.init, 0o755))
+        items += [build.file(name, tool(OURS[name]), 0o755) for name in sorted(self._programs())]
         if not self._base and "tmp" not in kept.reasons:
             items.append(build.directory("tmp", 0o1777))
         return items
+
+    def _programs(self) -> set[str]:
+        """Name the programs of ours that the result starts."""
+        ours = {launch.PROGRAM} if self._command.launched else set()
+        return ours | (self._health.programs if self._health else set())
 
     def _records(self, kept: Plan) -> list[Item]:
         """Write each kept package where scanners of distroless images look."""
@@ -284,6 +296,8 @@ class Slimmer:
             "Healthcheck",
         )
         config = {name: original[name] for name in carried if original.get(name)}
+        if self._health:
+            config["Healthcheck"] = config["Healthcheck"] | {"Test": list(self._health.test)}
         prefix = [f"/{INIT_PATH}", "--"] if init else []
         entrypoint = [*prefix, *self._command.entrypoint]
         config |= {"Entrypoint": entrypoint} if entrypoint else {}
@@ -304,7 +318,8 @@ def export(built: Built, name: str, where: str) -> None:
         folder = Path(where.removeprefix("oci:"))
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(f"{folder}: not empty")
-        build.write_layout(built.document, built.layers, name, folder)
+        with replacing_folder(folder) as fresh:
+            build.write_layout(built.document, built.layers, name, fresh)
     elif where.endswith(".tar"):
         full = name if ":" in name.split("/")[-1] else f"{name}:latest"
         with replacing(Path(where)) as file:

@@ -29,7 +29,7 @@ def test_a_command_that_uses_nothing_of_the_shell_becomes_exec_form(config, argv
 
 @pytest.mark.parametrize(
     "line",
-    ["a && b", "a; b", "a $PORT", "A=1 app", "a > f", "cd /x", "a *.txt", 'a "$X"', "a 'open"],
+    ["a && b", "a; b", "$APP x", "A=1 app", "a > f", "cd /x", "a *.txt", 'a "$@"', "a 'open"],
 )
 def test_a_line_that_uses_the_shell_keeps_it(line):
     command = parse({"Entrypoint": ["/bin/sh", "-c", line]})

@@ -39,6 +39,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 http.server.HTTPServer(("", 8000), Handler).serve_forever()
 """
+CURL = """#!/usr/bin/python3
+import sys, urllib.request
+urllib.request.urlopen(sys.argv[2])
+"""
 ROUTES = [f"--probe=http:8000{path}" for path in ("/", "/lazy", "/tls", "/zone", "/user")]
 
 
@@ -126,7 +130,7 @@ def test_a_shell_form_command_loses_its_shell_only_where_it_can(mlkit, build, de
     assert found["command"][-2:] == ["sleep", "100"]
     kept = build(f"FROM {debian}\nENV N=100\nENTRYPOINT sleep $N\n")
     found = document(mlkit("image", "slim", kept, *QUICK, "--json"))
-    assert found["command"][-3:] == ["/bin/sh", "-c", "sleep $N"]
+    assert found["command"][-2:] == ["/mlkit-launch", "sleep $N"]
     assert found["verdict"] in {"equal", "improved"}
 
 
@@ -137,3 +141,17 @@ def test_bases_repeat_themselves(mlkit, tmp_path):
         ids.append(document(done)["image"])
     assert ids[0] == ids[1]
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+
+
+def test_a_health_check_is_kept_true_without_its_shell_and_curl(mlkit, engine, build, debian):
+    text = f"FROM {debian}\nCOPY app.py /srv/app.py\nENV PORT=8000\nEXPOSE 8000\n"
+    text += "COPY curl /usr/bin/curl\n"
+    text += "HEALTHCHECK CMD curl -f http://localhost:$PORT/ || exit 1\n"
+    name = build(text + 'CMD ["python3", "/srv/app.py"]\n', app_py=SERVER, curl=CURL)
+    slimmed = document(mlkit("image", "slim", name, "--probe=http:8000/", *QUICK, "--json"))
+    assert slimmed["verdict"] in {"equal", "improved"}
+    assert not {"usr/bin/curl", "usr/bin/dash"} & set(slimmed["kept"])
+    test = engine.inspect(f"{name}-slim")["Config"]["Healthcheck"]["Test"]
+    assert test == ["CMD", "/mlkit-launch", '/mlkit-health "http://localhost:$PORT/"']
+    compared = mlkit("image", "compare", name, f"{name}-slim", *ROUTES, *QUICK, "--json")
+    assert document(compared)["verdict"] == "equal", compared.stdout
