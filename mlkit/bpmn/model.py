@@ -51,7 +51,8 @@ class EventDefinition:
         name: The name of the message, signal or link.
         code: The code of the error or escalation; None catches every code.
         timer: `date`, `duration` or `cycle`, where `kind` is `timer`.
-        expression: The timer's value, the condition, or the correlation key of the message.
+        expression: The timer's value or the condition.
+        keys: The values that a message is correlated by; none for the business key.
         code_variable: Where a caught code is stored.
         message_variable: Where the message of a caught error is stored.
         activity: What is compensated; None for all of the scope.
@@ -64,6 +65,7 @@ class EventDefinition:
     code: str | None = None
     timer: str = ""
     expression: Expression | None = None
+    keys: tuple[Expression, ...] = ()
     code_variable: str | None = None
     message_variable: str | None = None
     activity: str | None = None

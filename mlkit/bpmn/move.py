@@ -18,6 +18,7 @@ from mlkit.errors import BadData
 if TYPE_CHECKING:
     from mlkit.bpmn.behaviors.behavior import Behavior
     from mlkit.bpmn.graph import Graph
+    from mlkit.bpmn.model import EventDefinition
 
 MAX_MOVES = 10_000
 
@@ -255,6 +256,16 @@ class Move:
         if isinstance(value, dict) and len(value) == 1:
             value = next(iter(value.values()))
         return "" if value is None else str(value)
+
+    def correlation_key(self, event: EventDefinition, scope: int) -> str:
+        """Give the key that a message is sent with or awaited by: the business key by default.
+
+        Several values are joined by commas; a comma or backslash within one gets a backslash.
+        """
+        values = [self.text(each, scope) for each in event.keys]
+        if len(values) > 1:
+            values = [each.replace("\\", "\\\\").replace(",", "\\,") for each in values]
+        return ",".join(values) if values else self.state.key
 
     def _lookup(self, scope: int) -> Callable[[str], Any]:
         return lambda name: unpack(self.state.lookup(scope, name))

@@ -272,6 +272,56 @@ def test_a_correlation_property_finds_the_receiver(play_xml):
     assert other.state.phase == "waiting"
 
 
+def keyed_by_two(properties, key):
+    """A receiver that awaits a message by two properties of it."""
+    declared = "".join(
+        f'<correlationProperty id="{name}"><correlationPropertyRetrievalExpression id="r{name}"'
+        f' messageRef="Go"><messagePath>{name}</messagePath>'
+        "</correlationPropertyRetrievalExpression></correlationProperty>"
+        for name in properties
+    )
+    references = "".join(f"<correlationPropertyRef>{each}</correlationPropertyRef>" for each in key)
+    left = chain(
+        "startEvent s",
+        "userTask u",
+        "endEvent e <extensionElements><camunda:inputOutput>"
+        + "".join(
+            f'<camunda:inputParameter name="{each}">${{sent_{each}}}</camunda:inputParameter>'
+            for each in properties
+        )
+        + '</camunda:inputOutput></extensionElements><messageEventDefinition messageRef="Go"/>',
+    )
+    message = '<messageEventDefinition messageRef="Go"/>'
+    right = chain("startEvent qs", f"intermediateCatchEvent hear {message}", "endEvent qe")
+    grouped = f'<correlationKey id="ck">{references}</correlationKey>' if key else ""
+    return (
+        pools(left, right, "e>hear")
+        .replace("<collaboration", f'<message id="Go" name="go"/>{declared}<collaboration', 1)
+        .replace("</collaboration>", f"{grouped}</collaboration>", 1)
+    )
+
+
+@pytest.mark.parametrize("key", [(), ("day", "shop"), ("shop",)])
+def test_all_properties_of_a_correlation_key_count(play_xml, key):
+    xml = keyed_by_two(("shop", "day"), key)
+    known = {"shop": 7, "day": "a,b"}
+    for sent, met in (
+        ({"sent_shop": 7, "sent_day": "a,b"}, True),
+        ({"sent_shop": 7, "sent_day": "c"}, key == ("shop",)),
+        ({"sent_shop": 8, "sent_day": "a,b"}, False),
+    ):
+        play = play_xml(xml).start(**known, **sent)
+        play.complete("u")
+        assert (play.state.status == "completed") == met
+
+
+def test_keys_of_several_values_do_not_run_into_one_another(play_xml):
+    xml = keyed_by_two(("shop", "day"), ())
+    play = play_xml(xml).start(shop="a,b", day="c", sent_shop="a", sent_day="b,c")
+    play.complete("u")
+    assert play.state.phase == "waiting"
+
+
 def test_terminate_ends_its_own_pool_only(play_xml):
     left = chain("startEvent s", "endEvent e <terminateEventDefinition/>")
     right = chain("startEvent qs", "userTask u", "endEvent qe")

@@ -62,7 +62,7 @@ def _start_timer(move: Move, activation: Activation, event: EventDefinition) -> 
 def _await_message(move: Move, activation: Activation, event: EventDefinition) -> None:
     scope = move.variables(activation)
     name = move.text(event.name, scope)
-    key = move.state.key if event.expression is None else move.text(event.expression, scope)
+    key = move.correlation_key(event, scope)
     activation.detail = {**activation.detail, "message": name, "key": key}
     move.effects.append(Effect("subscribe", activation.id, name, key))
 

@@ -103,11 +103,9 @@ def _prepare(move: Move, scope: int, node: FlowNode, event: EventDefinition) -> 
     variables = {}
     if event.kind == "message":
         variables = {name: move.evaluate(each, scope) for name, each in node.inputs}
-    key = move.state.key
-    if event.expression is not None:
-        # The key is looked for in the message first.
-        with move.names(move.state.scopes[scope], **variables) as inner:
-            key = move.text(event.expression, inner)
+    # The key is looked for in the message first.
+    with move.names(move.state.scopes[scope], **variables) as inner:
+        key = move.correlation_key(event, inner)
     return Outgoing(event, move.text(event.name, scope), key, variables)
 
 

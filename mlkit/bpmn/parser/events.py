@@ -73,28 +73,45 @@ def message(reader: Reader, element: Element) -> EventDefinition | None:
     key = None if subscription is None else subscription.get("correlationKey")
     if key is not None:
         expression = reader.value(str(key), target)
+        keys: tuple[Expression, ...] = () if expression is None else (expression,)
     else:
-        expression = _correlation(reader, target, element if holder is None else holder)
-    return EventDefinition("message", name=name, expression=expression)
+        keys = _correlation(reader, target, element if holder is None else holder)
+    return EventDefinition("message", name=name, keys=keys)
 
 
 _SENDERS = {"endEvent", "intermediateThrowEvent", "sendTask"}
 
 
-def _correlation(reader: Reader, message: Element, owner: Element) -> Expression | None:
-    """Read the key of a message out of its correlation property, if it has one.
+def _correlation(reader: Reader, message: Element, owner: Element) -> tuple[Expression, ...]:
+    """Read the keys of a message out of its correlation properties, if it has any.
 
     A sender looks into the message; a receiver into its own data, as the process binds it.
     """
-    for declared in reader.declared.values():
+    found = []
+    for name, path in _properties(reader, message).items():
+        place = path if xml.local(owner) in _SENDERS else _bound(owner, name, path)
+        if place is not None:
+            found.append(reader.condition(place))
+    return tuple(each for each in found if each is not None)
+
+
+def _properties(reader: Reader, message: Element) -> dict[str, Element | None]:
+    """Give the correlation properties of a message, by id, with their place in the message.
+
+    They are those of the first correlation key that the message has whole, in its order;
+    without one, all that name the message.
+    """
+    paths: dict[str, Element | None] = {}
+    for name, declared in reader.declared.items():
         for each in xml.children(declared, "correlationPropertyRetrievalExpression"):
-            if str(each.get("messageRef")).rpartition(":")[2] != message.get("id"):
-                continue
-            path = xml.child(each, "messagePath")
-            if xml.local(owner) not in _SENDERS:
-                path = _bound(owner, str(declared.get("id")), path)
-            return None if path is None else reader.condition(path)
-    return None
+            if str(each.get("messageRef")).rpartition(":")[2] == message.get("id"):
+                paths[name] = xml.child(each, "messagePath")
+    for key in reader.root.iter(f"{{{xml.BPMN}}}correlationKey"):
+        listed = xml.children(key, "correlationPropertyRef")
+        names = [xml.text(each).rpartition(":")[2] for each in listed]
+        if names and paths.keys() >= set(names):
+            return {name: paths[name] for name in names}
+    return paths
 
 
 def _bound(owner: Element, wanted: str, otherwise: Element | None) -> Element | None:
