@@ -13,6 +13,16 @@ from mlkit.interruption import stoppable, whole
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
+@pytest.fixture(autouse=True)
+def nothing_ignored():
+    """Take the signals as in a terminal: `nohup` and background jobs ignore some."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in NUMBERS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_signal_stops_with_the_exit_code_that_shells_give_it(number):
     with pytest.raises(Interrupted) as stopped, stoppable():

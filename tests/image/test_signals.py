@@ -57,6 +57,11 @@ def wait_for_containers(client, process, count):
         time.sleep(0.01)
 
 
+def as_in_a_terminal():
+    """Background jobs start with SIGINT ignored, and hand that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("containers", [1, 4, 9])
 def test_a_signal_leaves_nothing_behind(client, prefork, tmp_path, number, containers):
@@ -66,7 +71,9 @@ def test_a_signal_leaves_nothing_behind(client, prefork, tmp_path, number, conta
     command = [sys.executable, "-m", "mlkit", "image", "slim", prefork, "--probe=http:3000/"]
     command += ["--watch=1", "--patience=8", f"--output=oci:{tmp_path / 'out'}"]
     environment = os.environ | {"TMPDIR": str(temporary)}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=as_in_a_terminal
+    ) as process:
         wait_for_containers(client, process, containers)
         process.send_signal(number)
         _, errors = process.communicate(timeout=PATIENCE)
