@@ -207,10 +207,13 @@ class FormField:
     """A field of a form.
 
     Attributes:
-        type: `string`, `long`, `double`, `boolean`, `date` or `enum`.
+        type: `string`, `long`, `double`, `boolean`, `date`, `enum`, or `list` for several of
+            the options.
         default: Its default, evaluated when the form is shown.
-        options: The values of an enum with their labels.
+        prefilled: Whether a variable of its name goes before the default.
+        options: The values of an enum or list with their labels.
         limits: `min`, `max`, `minlength`, `maxlength`.
+        pattern: A regular expression that is found in every text that it takes.
     """
 
     id: str
@@ -221,6 +224,8 @@ class FormField:
     readonly: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
+    prefilled: bool = False
+    pattern: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -121,7 +122,7 @@ def _value(form: FormField, given: Mapping[str, Any], defaults: Mapping[str, Any
             raise ValueError("is read-only")
         return None
     value = given.get(form.id, defaults.get(form.id))
-    if value is None or value == "":
+    if value is None or value in ("", []):
         if form.required:
             raise ValueError("is required")
         return None
@@ -129,6 +130,10 @@ def _value(form: FormField, given: Mapping[str, Any], defaults: Mapping[str, Any
 
 
 def _typed(form: FormField, value: Any) -> Any:
+    if form.type == "list":
+        return _chosen(form, value)
+    if isinstance(value, dict) and len(value) == 1:  # a stored date or decimal
+        value = next(iter(value.values()))
     text = str(value).strip()
     try:
         if form.type == "boolean":
@@ -146,6 +151,15 @@ def _typed(form: FormField, value: Any) -> Any:
     return text
 
 
+def _chosen(form: FormField, value: Any) -> list[str]:
+    listed = value if isinstance(value, list) else str(value).split(",")
+    chosen = [str(each).strip() for each in listed if str(each).strip()]
+    for each in chosen:
+        if form.options and each not in form.options:
+            raise ValueError(f"{each!r} is none of {', '.join(form.options)}")
+    return chosen
+
+
 def _limited(form: FormField, value: Any) -> Any:
     size: float = len(value) if isinstance(value, str) else 0
     number = value if isinstance(value, int | float) else None
@@ -157,6 +171,8 @@ def _limited(form: FormField, value: Any) -> Any:
             raise ValueError(f"less than {name} {limit:g}")
         if name.startswith("max") and measured > limit:
             raise ValueError(f"more than {name} {limit:g}")
+    if form.pattern is not None and isinstance(value, str) and not re.search(form.pattern, value):
+        raise ValueError(f"{value!r} does not match {form.pattern}")
     return value
 
 

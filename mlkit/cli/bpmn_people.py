@@ -275,8 +275,15 @@ def _prompt(form: FormField, task: Task) -> Any:
     default = task.defaults.get(form.id)
     if form.type == "boolean":
         return typer.confirm(form.label, default=bool(default), err=True)
-    choices = f" ({', '.join(form.options)})" if form.options else ""
-    return typer.prompt(form.label + choices, default=default or "", err=True)
+    if isinstance(default, dict):  # a stored date or decimal
+        default = next(iter(default.values()), "")
+    if isinstance(default, list):
+        default = ",".join(map(str, default))
+    several = "several of " if form.type == "list" else ""
+    options = ", ".join(k if k == label else f"{k} = {label}" for k, label in form.options.items())
+    choices = f" ({several}{options})" if options else ""
+    shown = "" if default is None else str(default)
+    return typer.prompt(form.label + choices, default=shown, err=True)
 
 
 _COMPLETE = """\

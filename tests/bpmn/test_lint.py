@@ -98,7 +98,7 @@ SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipel
         (ENDS + '<userTask id="u"><extensionElements><camunda:formData><camunda:formField id="f" '
          'type="colour"/></camunda:formData></extensionElements></userTask>', "s>u u>e",
          "form.type u"),
-        (ENDS + '<userTask id="u" camunda:formKey="a.form"/>', "s>u u>e", "form.external u"),
+        (ENDS + '<userTask id="u" camunda:formKey="a.form"/>', "s>u u>e", "form.missing u"),
         (ENDS + '<task id="s"/>', "s>e", "id.missing s"),
         (ENDS + '<intermediateThrowEvent id="m"><messageEventDefinition messageRef="Paid" '
          'camunda:topic="x"/></intermediateThrowEvent>', "s>m m>e",

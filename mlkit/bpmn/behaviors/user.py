@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mlkit.bpmn.behaviors.activity import Activity
 from mlkit.bpmn.events import AnyEvent, Claim, Effect
 from mlkit.bpmn.expressions import Expression
-from mlkit.bpmn.model import Person
+from mlkit.bpmn.model import FormField, Person
 from mlkit.bpmn.state import Activation
 from mlkit.errors import BadData
 
@@ -30,8 +30,8 @@ class UserTask(Activity):
         detail |= {"users": _names(move, person.users, scope)}
         detail |= {"groups": _names(move, person.groups, scope)}
         for field in person.form:
-            if field.default is not None:
-                value = move.evaluate(field.default, scope)
+            value = _default(move, field, scope)
+            if value is not None:
                 detail.setdefault("defaults", {})[field.id] = value
         activation.detail = detail
         activation.status = "waiting"
@@ -47,6 +47,13 @@ class UserTask(Activity):
             raise BadData(f"{self.id}: {holder!r} has the task", hint="give it back by --release")
         rest = {key: each for key, each in activation.detail.items() if key != "assignee"}
         activation.detail = rest | ({"assignee": event.assignee} if event.assignee else {})
+
+
+def _default(move: Move, field: FormField, scope: int) -> Any:
+    value = move.evaluate(Expression(field.id, "name"), scope) if field.prefilled else None
+    if value is None and field.default is not None:
+        value = move.evaluate(field.default, scope)
+    return value
 
 
 def _names(move: Move, expression: Expression | None, scope: int) -> list[str]:

@@ -3,24 +3,71 @@
 from __future__ import annotations
 
 from mlkit.bpmn.model import FormField
-from mlkit.bpmn.parser import xml
+from mlkit.bpmn.parser import form_js, xml
 from mlkit.bpmn.parser.reader import Reader
 from mlkit.bpmn.parser.xml import Element
 
 _FIELD_TYPES = {"string", "long", "double", "boolean", "date", "enum"}
+_EMBEDDED = "camunda-forms:bpmn:"
+
+
+_WARNINGS = {"form.conditional", "form.options"}
 
 
 def read(reader: Reader, element: Element) -> tuple[FormField, ...]:
-    """Read the form fields of a user task."""
-    key = xml.vendor(element, "formKey", "formRef")
-    if xml.extension(element, "formDefinition") is not None or (key or "").endswith(".form"):
-        reader.problem("form.external", element, "form-js forms are not supported yet")
-    elif key is not None:
+    """Read the form fields of a user task: those of its form-js form, or those within it."""
+    definition = xml.extension(element, "formDefinition")
+    key = xml.vendor(element, "formKey") or _attribute(definition, "formKey")
+    wanted = xml.vendor(element, "formRef") or _attribute(definition, "formId")
+    if wanted is not None or (key or "").endswith(".form") or (key or "").startswith(_EMBEDDED):
+        return _of_form_js(reader, element, key, wanted)
+    if key is not None:
         reader.warn("form.key", element, f"the form {key!r} is not shown; --set gives values")
     data = xml.extension(element, "formData")
     fields = [] if data is None else [each for each in data if xml.local(each) == "formField"]
     fields += xml.extensions(element, "formProperty")
     return tuple(_field(reader, element, each) for each in fields)
+
+
+def _attribute(element: Element | None, name: str) -> str | None:
+    value = None if element is None else element.get(name)
+    return None if value is None else str(value)
+
+
+def _of_form_js(
+    reader: Reader, element: Element, key: str | None, wanted: str | None
+) -> tuple[FormField, ...]:
+    name = f"the form {key or wanted}"
+    try:
+        text = _source(reader, key, wanted)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        reader.problem("form.missing", element, f"{name}: {reason}")
+        return ()
+
+    def note(rule: str, message: str) -> None:
+        severity = "warning" if rule in _WARNINGS else "error"
+        reader.problem(rule, element, f"{name}: {message}", severity)
+
+    return form_js.read(text, note)
+
+
+def _source(reader: Reader, key: str | None, wanted: str | None) -> str:
+    """Find a form: by its id, within the diagram, or by the name of its file.
+
+    Raises:
+        ValueError: There is none, or it is not beside the diagram.
+        OSError: It cannot be read.
+    """
+    if wanted is not None:
+        return reader.library.form(wanted)
+    assert key is not None
+    if key.startswith(_EMBEDDED):
+        for each in reader.root.iter(f"{{{xml.ZEEBE}}}userTaskForm"):
+            if each.get("id") == key.removeprefix(_EMBEDDED):
+                return xml.text(each)
+        raise ValueError("it is not in the diagram")
+    return reader.library.text(key.rpartition(":")[2])
 
 
 def _field(reader: Reader, task: Element, element: Element) -> FormField:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlkit.bpmn.parser import xml
+from mlkit.bpmn.parser import form_js, xml
 from mlkit.bpmn.parser.xml import Element
 from mlkit.errors import MlkitError
 
@@ -55,19 +55,43 @@ class Library:
             raise ValueError(f"it is larger than {xml.MAX_BYTES // 1_000_000} MB")
         return path.read_text(encoding="utf-8")
 
+    def form(self, wanted: str) -> str:
+        """Give the text of the form-js form with an id.
+
+        Raises:
+            ValueError: None beside the diagram has it, or several.
+        """
+        found = []
+        for name in self._names():
+            if name.endswith(".form"):
+                # A broken file beside the diagram is no matter of the diagram.
+                with contextlib.suppress(OSError, ValueError):
+                    content = self.stored.get(name) or self._read(name)
+                    if form_js.identifier(content) == wanted:
+                        found.append(name)
+        if len(found) != 1:
+            problem = f"{' and '.join(found)} have it" if found else "no .form file has it"
+            raise ValueError(f"{problem} as its id")
+        return self.text(found[0])
+
     def files_with(self, process: str) -> list[str]:
         """Give the names of the diagrams beside this one that hold a process."""
         if self.diagrams is None:
             self.diagrams = self._load()
         return [name for name, root in self.diagrams.items() if _holds(root, process)]
 
+    def _names(self) -> list[str]:
+        """Name the files beside the diagram; those stored, if it was."""
+        names: list[str] = []
+        if self.stored:
+            return list(self.stored)
+        with contextlib.suppress(OSError):
+            names = sorted(each.name for each in self.path.parent.iterdir())
+        return names
+
     def _load(self) -> dict[str, Element]:
-        names = [each for each in self.stored if each.endswith(DIAGRAMS)]
-        if not self.stored:
-            with contextlib.suppress(OSError):
-                names = sorted(each.name for each in self.path.parent.iterdir())
         found: dict[str, Element] = {}
-        for name in names:
+        for name in self._names():
             if name.endswith(DIAGRAMS) and name != self.path.name:
                 # A broken file beside the diagram is no matter of the diagram.
                 with contextlib.suppress(MlkitError, OSError, ValueError):
