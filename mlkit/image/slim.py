@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from mlkit.errors import BadData, UsageError
 from mlkit.files import replacing, replacing_folder
-from mlkit.image import base, build, health, launch
+from mlkit.image import base, build, explanation, health, launch
 from mlkit.image.build import Item, Written
 from mlkit.image.compare import TIMES, Difference, Verdict, compare, verdict
 from mlkit.image.diagnosis import Diagnosis, Finding, diagnose
@@ -267,12 +267,23 @@ class Slimmer:
         entries = self._inventory.files.entries
         items = [Item(entries[path], self._inventory) for path in sorted(kept.reasons)]
         items += self._records(kept)
+        items.append(build.file(explanation.RECORD, explanation.encode(self._record(kept))))
         if init:
             items.append(build.file(INIT_PATH, self._runner.init, 0o755))
         items += [build.file(name, tool(OURS[name]), 0o755) for name in sorted(self._programs())]
         if not self._base and "tmp" not in kept.reasons:
             items.append(build.directory("tmp", 0o1777))
         return items
+
+    def _record(self, kept: Plan) -> explanation.Record:
+        """Note why each file is kept, for `mlkit image explain`."""
+        return explanation.Record(
+            original=self._inventory.image.source,
+            layers=explanation.fingerprint(self._inventory),
+            profile=self._options.profile,
+            exclude=list(self._options.exclude),
+            kept=kept.reasons,
+        )
 
     def _programs(self) -> set[str]:
         """Name the programs of ours that the result starts."""
