@@ -30,7 +30,9 @@ LEFT_OUT = re.compile(r"(debconf|cdebconf|dpkg|perl|tar|.*awk|openssl|install-in
 """Dependencies that only the installation of a package needs."""
 NO_RUNTIME = re.compile(
     r"usr/share/(man|locale|info|lintian|bug|doc-base)(/|$)|usr/share/doc/.*(?<!/copyright)$"
+    r"|usr/share/zoneinfo/(right|posix)(/|$)"
 )
+"""What is read by people, and time zones by clocks that count leap seconds."""
 MERGED = ("bin", "lib", "lib64", "sbin")
 PASSWD = b"""root:x:0:0:root:/root:/sbin/nologin
 nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin

@@ -6,6 +6,7 @@ import fnmatch
 import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from mlkit.image import elf
@@ -30,6 +31,8 @@ LOADED_LATE = (
     *("usr/share/zoneinfo", "usr/lib/locale"),
 )
 """Data that libraries read when somebody asks, at whatever time that is."""
+NOT_LATE = ("usr/lib/ssl/misc/", "usr/share/zoneinfo/right/", "usr/share/zoneinfo/posix/")
+"""Among those: scripts for certificate authorities, and zones by other clocks."""
 LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "var/run", "var/lock")
 """Links of the merged /usr, kept so that absolute paths go on working."""
 SYSTEM = {"", "usr", "etc", "bin", "lib", "sbin", "var", "tmp", "root", "home", "opt", "usr/local"}
@@ -134,10 +137,11 @@ class Planner:
     def _excluded(self, path: str) -> bool:
         return any(fnmatch.fnmatchcase(path, glob) for glob in self._exclude)
 
-    def _below(self, path: str, reason: str) -> None:
+    def _below(self, path: str, reason: str, but: tuple[str, ...] = ()) -> None:
         real, _ = self._files.walk(path)
         for each in self._files.below(real) if real else ():
-            self.keep(each, reason)
+            if not each.startswith(but):
+                self.keep(each, reason)
 
     def _roots(self) -> None:
         argv = self._request.command.words
@@ -174,7 +178,7 @@ class Planner:
         self._below("etc/ld.so.conf.d", "expected of any system")
         for path in LOADED_LATE:
             self.keep(path, "locale / tzdata / CA")
-            self._below(path, "locale / tzdata / CA")
+            self._below(path, "locale / tzdata / CA", NOT_LATE)
         folder = self._config.get("WorkingDir") or "/"
         self.keep(folder, "working directory")
         for volume in self._config.get("Volumes") or ():
@@ -249,9 +253,17 @@ class Planner:
     def _imports(self, entry: Entry) -> None:
         if self._finder is None:
             return
-        for found in self._finder.imports_of(entry.path):
+        for found in self._finder.imports_of(entry.path, self._started(entry)):
             self.keep(found.path, found.reason)
             self._distribution(found.path)
+
+    def _started(self, entry: Entry) -> bool:
+        """Say whether a Python file may be what a command runs: a script, or a module by -m."""
+        if self._plan.reasons[entry.path] == "entrypoint" or not entry.path.endswith(".py"):
+            return True
+        words = self._request.command.words
+        modules = [word for flag, word in pairwise(words) if flag == "-m"]
+        return any(entry.path.endswith(f"/{each.replace('.', '/')}.py") for each in modules)
 
     def _python(self) -> None:
         """Follow the imports of all Python code that is kept (not for `tight`)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from mlkit.image.inventory import Inventory
@@ -22,6 +22,9 @@ HIDDEN = (
     *("_pydecimal", "_pydatetime", "_sysconfigdata__linux_x86_64-linux-gnu", "_osx_support"),
 )
 """What the interpreter and C code import by name, where no import statement says so."""
+
+DEVELOPMENT = frozenset({"doctest", "pydoc", "pdb", "test", "unittest"})
+"""What functions of the standard library import for `help()`, breakpoints and their own tests."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,19 @@ class Finder:
                 if name.startswith("_sysconfigdata") and name.endswith(".py"):
                     yield Found(f"{place}/{name}", "python import of sysconfig")
 
-    def imports_of(self, path: str) -> Iterator[Found]:
-        """Find what a source file imports, at any depth of its functions."""
+    def imports_of(self, path: str, started: bool = False) -> Iterator[Found]:
+        """Find what a source file imports, at any depth of its functions.
+
+        Args:
+            path: The file.
+            started: Whether it may be run as `__main__`.
+        """
         data = self._inventory.read_path(path) or b""
-        for module in imported(data, self._package(path)):
+        started = started or path.endswith("/__main__.py")
+        standard = path.startswith(tuple(f"{each}/" for each in self.standard))
+        third = path.startswith(tuple(f"{each}/" for each in self.third))
+        unwanted = DEVELOPMENT if standard and not third else frozenset[str]()
+        for module in imported(data, self._package(path), started, unwanted):
             yield from self.module(module)
 
     def module(self, name: str) -> Iterator[Found]:
@@ -114,8 +126,17 @@ class Finder:
         return ""
 
 
-def imported(data: bytes, package: str = "") -> set[str]:
-    """List the modules that a source text may import: `from a import b` gives a and a.b."""
+def imported(
+    data: bytes, package: str = "", started: bool = True, unwanted: Set[str] = frozenset()
+) -> set[str]:
+    """List the modules that a source text may import: `from a import b` gives a and a.b.
+
+    Args:
+        data: The text.
+        package: The package that it is in.
+        started: Whether what stands under `if __name__ == "__main__":` counts.
+        unwanted: Packages whose import by a function does not count.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -123,15 +144,38 @@ def imported(data: bytes, package: str = "") -> set[str]:
         except (SyntaxError, ValueError, RecursionError):
             return set()
     found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(node, package)
-            found |= {base} | {f"{base}.{alias.name}".lstrip(".") for alias in node.names}
-        elif isinstance(node, ast.Call) and (name := _by_name(node)):
-            found.add(name)
+    for node, late in _nodes(tree, started):
+        names = _imports(node, package)
+        found |= {each for each in names if not late or each.partition(".")[0] not in unwanted}
     return found - {""}
+
+
+def _imports(node: ast.AST, package: str) -> set[str]:
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    if isinstance(node, ast.ImportFrom):
+        base = _absolute(node, package)
+        return {base} | {f"{base}.{alias.name}".lstrip(".") for alias in node.names}
+    return {_by_name(node)} if isinstance(node, ast.Call) else set()
+
+
+def _nodes(tree: ast.AST, started: bool) -> Iterator[tuple[ast.AST, bool]]:
+    """Give all nodes, each with whether it is within a function."""
+    todo = [(tree, False)]
+    while todo:
+        node, late = todo.pop()
+        yield node, late
+        late = late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        skipped = not started and isinstance(node, ast.If) and _asks_for_main(node.test)
+        inner = node.orelse if skipped else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
+        todo += [(each, late) for each in inner]
+
+
+def _asks_for_main(test: ast.expr) -> bool:
+    return isinstance(test, ast.Compare) and ast.unparse(test) in {
+        "__name__ == '__main__'",
+        "'__main__' == __name__",
+    }
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:

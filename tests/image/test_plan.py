@@ -98,6 +98,43 @@ def test_imports_are_found_at_any_depth_and_relative():
     assert imported(b"not python(") == set()
 
 
+def test_what_runs_as_main_only_is_imported_by_what_is_started(tmp_path):
+    lib = "usr/lib/python3.11"
+    guard = 'if __name__ == "__main__":\n    import {}\nelse:\n    import {}\n'
+    members = [
+        Member("usr/bin/python3.11", "x"),
+        Member("usr/bin/python3", link="python3.11"),
+        Member("srv/app.py", guard.format("turtle", "this") + "import helper\n"),
+        Member("srv/helper.py", guard.format("cmd", "queue")),
+        Member(f"{lib}/http/server.py", guard.format("getopt", "shelve")),
+        *(Member(f"{lib}/{each}.py", "")
+          for each in ("turtle", "this", "cmd", "queue", "getopt", "shelve")),
+    ]  # fmt: skip
+    script = kept(tmp_path, members, {"Cmd": ["python3", "/srv/app.py"]}).reasons
+    module = kept(tmp_path, members, {"Cmd": ["python3", "-m", "http.server"]},
+                  required=[f"{lib}/http/server.py"]).reasons  # fmt: skip
+    assert {f"{lib}/turtle.py", f"{lib}/this.py", f"{lib}/queue.py"} <= set(script)
+    assert f"{lib}/cmd.py" not in script
+    assert {f"{lib}/getopt.py", f"{lib}/shelve.py"} <= set(module)
+
+
+def test_the_standard_librarys_own_tests_and_help_are_not_followed(tmp_path):
+    lib = "usr/lib/python3.11"
+    late = "def _test():\n    import doctest, test.support\n"
+    members = [
+        Member("usr/bin/python3.11", "x"),
+        Member("usr/bin/python3", link="python3.11"),
+        Member("srv/app.py", "import difflib\ndef check():\n    import pdb\n"),
+        Member(f"{lib}/difflib.py", late + "import pydoc\n"),
+        *(Member(f"{lib}/{each}.py", "") for each in ("doctest", "pydoc", "pdb", "test/support")),
+    ]
+    found = kept(tmp_path, members, {"Cmd": ["python3", "/srv/app.py"]}).reasons
+    assert f"{lib}/doctest.py" not in found
+    assert f"{lib}/test/support.py" not in found
+    assert f"{lib}/pydoc.py" in found, "not in a function"
+    assert f"{lib}/pdb.py" in found, "not of the standard library"
+
+
 @pytest.mark.parametrize("path", ["lib/apk/db/installed", "var/lib/rpm/db"])
 def test_foreign_packages_are_refused(tmp_path, path):
     with open_image(saved(tmp_path / "i.tar", layer(Member(path, "x")))) as image:
@@ -114,5 +151,10 @@ def test_certificates_and_zones_stay_though_nobody_has_read_them_yet(tmp_path):
         Member("usr/lib/ssl/cert.pem", link="/etc/ssl/certs/a.pem"),
         Member("usr/share/zoneinfo/Europe/Berlin", "x"),
     ]
-    reasons = kept(tmp_path, members, {"Entrypoint": ["/app"]}).reasons
+    others = [
+        Member("usr/lib/ssl/misc/CA.pl", "#!/usr/bin/perl"),
+        Member("usr/share/zoneinfo/right/Europe/Berlin", "x"),
+    ]
+    reasons = kept(tmp_path, [*members, *others], {"Entrypoint": ["/app"]}).reasons
     assert {member.name for member in members} <= set(reasons)
+    assert not {member.name for member in others} & set(reasons)

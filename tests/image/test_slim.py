@@ -86,7 +86,7 @@ def test_the_suicidal_container_is_diagnosed_and_lives_after_slimming(mlkit, sui
     assert document(after)["findings"] == []
 
 
-@pytest.mark.parametrize(("profile", "limit"), [("balanced", 42e6), ("safe", 120e6)])
+@pytest.mark.parametrize(("profile", "limit"), [("balanced", 33e6), ("safe", 120e6)])
 def test_python_behaves_equally_on_routes_that_were_not_probed(mlkit, served, profile, limit):
     slim = mlkit(
         "image", "slim", served, "--profile", profile, "--probe=http:8000/", *QUICK, "--json"
