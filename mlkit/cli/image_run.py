@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +66,10 @@ Probes = Annotated[
 ]
 Env = Annotated[
     list[str] | None, typer.Option("--env", "-e", metavar="K=V", help="Set it in all runs.")
+]
+EnvFile = Annotated[
+    Path | None,
+    typer.Option("--env-file", metavar="F", help="Set the variables of this file in all runs."),
 ]
 Volumes = Annotated[
     list[str] | None, typer.Option("--volume", metavar="V", help="Mount it in all runs.")
@@ -138,6 +144,7 @@ def slim(
         typer.Option(metavar="ARGS", help="Trace a further run with these arguments."),
     ] = None,
     env: Env = None,
+    env_file: EnvFile = None,
     volume: Volumes = None,
     network: Network = "",
     watch: Watch = 3.0,
@@ -146,6 +153,16 @@ def slim(
         str,
         typer.Option("--output", "-o", metavar="WHERE", help="docker, FILE.tar or oci:DIR."),
     ] = "docker",
+    trace: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Keep what these traces hold as well."),
+    ] = None,
+    trace_out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what was looked up.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Slim and prove, and keep no result.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Keep a broken result.")] = False,
     json: Json = False,
 ) -> None:
@@ -155,7 +172,9 @@ def slim(
     original. Exits 1, without a result, if the result is broken.
     """
     from mlkit.image.slim import Options, Slimmer
+    from mlkit.image.trace import Trace, read_file, write_file
 
+    traces = [read_file(each) for each in trace or ()]
     options = Options(
         profile=profile.value,
         base=base.value,
@@ -163,8 +182,9 @@ def slim(
         include=include or (),
         exclude=exclude or (),
         runs=[each.split() for each in run or ()],
+        trace=reduce(or_, traces, Trace()),
     )
-    settings = _settings(env, volume, network, watch, patience)
+    settings = _settings(env, env_file, volume, network, watch, patience)
     name = tag or f"{Path(image).stem if Path(image).exists() else image}-slim"
     with contextlib.ExitStack() as stack:
         runner, inventory, original = stack.enter_context(_ready(image, probe, settings))
@@ -173,7 +193,10 @@ def slim(
         slimmer = Slimmer(runner, inventory, original, options, folder)
         result = stack.enter_context(contextlib.closing(slimmer)).run(progress)
         good = result.verdict != "broken" or force
-        place = _write(runner.engine, result, name, output) if good else None
+        if trace_out is not None:
+            write_file(result.trace, trace_out)
+        kept = good and not dry_run
+        place = _write(runner.engine, result, name, output) if kept else None
         fields = _fields(image, place, inventory, result)
     if not good:
         of(context).note("the result is broken and was not kept; --force keeps it")
@@ -211,11 +234,20 @@ def _ready(
 
 
 def _settings(
-    env: list[str] | None, volume: list[str] | None, network: str, watch: float, patience: float
+    env: list[str] | None,
+    env_file: Path | None,
+    volume: list[str] | None,
+    network: str,
+    watch: float,
+    patience: float,
 ) -> Settings:
+    import os
+
+    from mlkit.image import env_file as files
     from mlkit.image.observation import Settings
 
-    pairs = dict(each.partition("=")[::2] for each in env or ())
+    pairs = {} if env_file is None else files.read(env_file, os.environ)
+    pairs |= dict(each.partition("=")[::2] for each in env or ())
     return Settings((), pairs, volume or (), network, patience, watch)
 
 
@@ -284,6 +316,7 @@ def doctor(
     image: ImageName,
     probe: Probes = None,
     env: Env = None,
+    env_file: EnvFile = None,
     volume: Volumes = None,
     network: Network = "",
     watch: Watch = 10.0,
@@ -297,7 +330,7 @@ def doctor(
     from mlkit.image.diagnosis import diagnose
     from mlkit.image.slim import original_argv
 
-    settings = _settings(env, volume, network, watch, patience)
+    settings = _settings(env, env_file, volume, network, watch, patience)
     with of(context).progress("watching"), _ready(image, probe, settings) as ready:
         runner, inventory, name = ready
         found = diagnose(runner, inventory, name, original_argv(inventory))
@@ -326,6 +359,7 @@ def compare(
     candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="What is judged.")],
     probe: Probes = None,
     env: Env = None,
+    env_file: EnvFile = None,
     volume: Volumes = None,
     network: Network = "",
     watch: Watch = 3.0,
@@ -342,7 +376,7 @@ def compare(
     from mlkit.image.opening import in_engine, opened
     from mlkit.image.slim import original_argv
 
-    settings = _settings(env, volume, network, watch, patience)
+    settings = _settings(env, env_file, volume, network, watch, patience)
     with contextlib.ExitStack() as stack:
         stack.enter_context(of(context).progress("comparing"))
         runner, inventory, name = stack.enter_context(_ready(original, probe, settings))
@@ -363,12 +397,15 @@ def compare(
         raise typer.Exit(1)
 
 
-def clean(json: Json = False) -> None:
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List only.")] = False,
+    json: Json = False,
+) -> None:
     """Remove the containers and images that interrupted runs have left in the engine."""
     from mlkit.image.engine import Engine
 
     with contextlib.closing(Engine()) as engine:
-        removed = engine.clean()
+        removed = engine.clean(dry_run)
     if json:
         Output.document("image.clean", 1, {"removed": removed})
     else:

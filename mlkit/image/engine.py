@@ -130,16 +130,18 @@ class Engine:
         except (APIError, DockerException) as error:
             raise BadData(f"{image}: no container: {_text(error)}") from error
 
-    def clean(self) -> list[str]:
-        """Remove what interrupted runs have left, and list it."""
+    def clean(self, dry: bool = False) -> list[str]:
+        """List what interrupted runs have left, and remove it unless `dry`."""
         wanted = {"label": f"{LABEL}=1"}
         removed = []
         for raw in self._client.containers.list(all=True, filters=wanted):
             removed.append(f"container {raw.short_id}")
-            raw.remove(force=True, v=True)
+            if not dry:
+                raw.remove(force=True, v=True)
         for image in self._client.images.list(filters=wanted):
             removed.append(f"image {image.short_id}")
-            self.remove_image(image.id)
+            if not dry:
+                self.remove_image(image.id)
         return removed
 
 

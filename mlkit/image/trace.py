@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import importlib.resources
+import json
 import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
+from mlkit.errors import BadData, InputMissing
+from mlkit.files import replacing
+
+SCHEMA = "mlkit.image.trace"
 SYNTHETIC = ("/proc/", "/sys/", "/dev/")
 """Not of the image."""
 
@@ -40,6 +46,41 @@ class Trace:
 
 
 _ALL = fields(Trace)
+
+
+def write_file(trace: Trace, path: Path) -> None:
+    """Write a trace that `read_file` reads: the file whole or not at all.
+
+    Raises:
+        InputMissing: It cannot be written.
+    """
+    document = {"schema": SCHEMA, "version": 1, **trace.document()}
+    with replacing(path) as file:
+        file.write((json.dumps(document, indent=1) + "\n").encode())
+
+
+def read_file(path: Path) -> Trace:
+    """Read a trace that an earlier run has left.
+
+    Raises:
+        InputMissing: The file cannot be read.
+        BadData: It is no trace, or one of another version.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if (document["schema"], document["version"]) != (SCHEMA, 1):
+            raise BadData(f"{path}: schema {document['schema']} version {document['version']}")
+        for name in ("opened", "statted", "missed"):
+            if not all(isinstance(each, str) and each[:1] == "/" for each in document[name]):
+                raise BadData(f"{path}: {name} holds what is no absolute path")
+        return read_document(document)
+    except OSError as error:
+        raise InputMissing(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        if isinstance(error, BadData):
+            raise
+        raise BadData(f"{path}: not a trace of `mlkit image slim --trace-out`",
+                      hint="see docs/image.md") from error  # fmt: skip
 
 
 def read_document(document: dict[str, Any]) -> Trace:

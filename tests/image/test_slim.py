@@ -107,6 +107,27 @@ def test_the_same_input_gives_the_same_image_and_nothing_is_left_behind(mlkit, e
     assert engine.inspect(f"{suicidal}-slim")["Config"]["Labels"].get(LABEL) is None
 
 
+def test_a_dry_run_keeps_nothing_and_its_trace_can_be_used_again(mlkit, tmp_path, build, debian):
+    command = 'CMD ["sh", "-c", "test $FLAG = on && cat /etc/debian_version"]'
+    name = build(f"FROM {debian}\n{command}\n")
+    (tmp_path / "env").write_text("FLAG=on\n")
+    options = ["--env-file", "env", "--probe=exit:0", *QUICK, "--json"]
+    found = document(mlkit("image", "slim", name, "--trace-out=t.json", "--dry-run", *options))
+    assert found["verdict"] in {"equal", "improved"}
+    assert found["result"] is None
+    assert mlkit("image", "diff", f"{name}-slim", name).returncode == 66
+    trace = json.loads((tmp_path / "t.json").read_text())
+    assert "/etc/debian_version" in trace["opened"]
+    trace["opened"].append("/etc/issue")
+    (tmp_path / "t.json").write_text(json.dumps(trace))
+    found = document(mlkit("image", "slim", name, "--trace=t.json", *options))
+    assert found["kept"]["etc/issue"] == "opened"
+    told = document(mlkit("image", "explain", f"{name}-slim", "/etc/issue", "--json"))
+    assert told["paths"][0]["reason"] == "opened"
+    left = document(mlkit("image", "clean", "--dry-run", "--json"))["removed"]
+    assert document(mlkit("image", "clean", "--json"))["removed"] == left
+
+
 def test_a_break_is_reported_and_the_result_is_not_kept(mlkit, engine, served):
     probes = ["--probe=http:8000/", "--probe=http:8000/lazy=200"]
     command = ["image", "slim", served, "-t", "mlkit-test-broken", *probes, *QUICK, "--json"]

@@ -1,0 +1,40 @@
+"""Files of environment variables, as `docker run --env-file` reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlkit.errors import BadData, InputMissing
+
+
+def read(path: Path, own: Mapping[str, str]) -> dict[str, str]:
+    """Read `K=V` lines; `K` alone takes the value of mlkit's own environment, if it has one.
+
+    Args:
+        path: The file; empty lines and those that begin with # are passed over.
+        own: The environment of this process.
+
+    Raises:
+        InputMissing: It cannot be read.
+        BadData: A line has no name, or the file is no text; the message has the line, and
+            never a value, which may be a secret.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputMissing(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path}: not UTF-8 at byte {error.start}") from error
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, equals, value = line.lstrip().partition("=")
+        if not name or any(each.isspace() for each in name) or "\0" in line:
+            raise BadData(f"{path}: line {number}: expected NAME=VALUE")
+        if equals:
+            found[name] = value
+        elif name in own:
+            found[name] = own[name]
+    return found
