@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -106,6 +107,39 @@ def explain(
         return
     for each in found:
         Output.result(_explanation(each))
+
+
+SBOM_EPILOG = """\
+Examples:
+
+  mlkit image sbom app:1-slim -o app.cdx.json
+
+  mlkit image sbom slim.tar --json | jq -r '.sbom.components[].purl'
+"""
+
+
+@app.command(epilog=SBOM_EPILOG)
+def sbom(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help=IMAGE_HELP)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write the software bill of materials of an image, as CycloneDX."""
+    from json import loads
+
+    from mlkit.image.opening import opened
+    from mlkit.image.sbom import bill, write
+
+    with opened(image) as inventory:
+        if output is not None:
+            write(inventory, output)
+        text = bill(inventory)
+    if json:
+        Output.document("image.sbom", 1, {"image": image, "sbom": loads(text)})
+    elif output is None:
+        typer.echo(text, nl=False)
 
 
 def _explanation(found: Explanation) -> Tree:

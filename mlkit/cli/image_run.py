@@ -160,6 +160,9 @@ def slim(
     trace_out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write what was looked up.")
     ] = None,
+    sbom: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the result's bill of materials.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Slim and prove, and keep no result.")
     ] = False,
@@ -197,6 +200,8 @@ def slim(
             write_file(result.trace, trace_out)
         kept = good and not dry_run
         place = _write(runner.engine, result, name, output) if kept else None
+        if place is not None and sbom is not None:
+            _bill(place, sbom)
         fields = _fields(image, place, inventory, result)
     if not good:
         of(context).note("the result is broken and was not kept; --force keeps it")
@@ -260,6 +265,14 @@ def _write(engine: Engine, result: Slimmed, name: str, output: str) -> str:
         return output
     engine.tag(result.built.image, name)
     return name
+
+
+def _bill(place: str, path: Path) -> None:
+    from mlkit.image import sbom
+    from mlkit.image.opening import opened
+
+    with opened(place.removeprefix("oci:")) as inventory:
+        sbom.write(inventory, path)
 
 
 def _fields(image: str, place: str | None, inventory: Inventory, result: Slimmed) -> dict[str, Any]:

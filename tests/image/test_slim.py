@@ -120,7 +120,9 @@ def test_a_dry_run_keeps_nothing_and_its_trace_can_be_used_again(mlkit, tmp_path
     assert "/etc/debian_version" in trace["opened"]
     trace["opened"].append("/etc/issue")
     (tmp_path / "t.json").write_text(json.dumps(trace))
-    found = document(mlkit("image", "slim", name, "--trace=t.json", *options))
+    found = document(mlkit("image", "slim", name, "--trace=t.json", "--sbom=b.json", *options))
+    bill = json.loads((tmp_path / "b.json").read_text())
+    assert {"libc6", "tzdata"} <= {each["name"] for each in bill["components"]}
     assert found["kept"]["etc/issue"] == "opened"
     told = document(mlkit("image", "explain", f"{name}-slim", "/etc/issue", "--json"))
     assert told["paths"][0]["reason"] == "opened"
