@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -73,6 +75,12 @@ def sweep(
     start: StartOption = None,
     stop: StopOption = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write all configurations: .csv or .parquet."
+        ),
+    ] = None,
     report: ReportOption = None,
     json: Json = False,
 ) -> None:
@@ -83,11 +91,13 @@ def sweep(
     import os
     from dataclasses import replace
 
-    from mlkit.pairs import windows
+    from mlkit.pairs import records, windows
     from mlkit.pairs.sweep import Grid
     from mlkit.pairs.sweep import sweep as score
 
     out = of(context)
+    if output is not None:
+        records.table_format(output)  # before the work
     built = build(settings)
     grid = Grid(
         entry=parse_values(entry, "--entry"),
@@ -110,6 +120,8 @@ def sweep(
 
         page.write(report, result)
     document = _document(result)
+    if output is not None:
+        records.write_rows(output, document["configurations"])
     if json:
         Output.document("pairs.sweep", 1, document)
     else:
@@ -133,17 +145,24 @@ def parse_values(text: str, flag: str) -> tuple[float, ...]:
         UsageError: It is neither.
     """
     from mlkit.errors import UsageError
+    from mlkit.pairs.sweep import LARGEST
 
+    hint = f"{flag} 1:3:0.25 or {flag} 1,2,3"
     try:
-        if ":" not in text:
-            return tuple(float(each) for each in text.split(","))
-        first, last, step = (float(each) for each in text.split(":"))
-        if step <= 0 or last < first:
-            raise ValueError(text)
+        values = [float(each) for each in text.split(":" if ":" in text else ",")]
     except ValueError as error:
-        hint = f"{flag} 1:3:0.25 or {flag} 1,2,3"
         raise UsageError(f"{flag} {text}: no range and no list", hint=hint) from error
-    return tuple(first + step * i for i in range(int((last - first) / step + 1e-9) + 1))
+    if not all(map(isfinite, values)):
+        raise UsageError(f"{flag} {text}: a value is not finite", hint=hint)
+    if ":" not in text:
+        return tuple(values)
+    if len(values) != 3 or values[2] <= 0 or values[1] < values[0]:
+        raise UsageError(f"{flag} {text}: no range and no list", hint=hint)
+    first, last, step = values
+    steps = (last - first) / step + 1e-9
+    if steps >= LARGEST:
+        raise UsageError(f"{flag} {text}: more than {LARGEST} values", hint="take a larger step")
+    return tuple(first + step * i for i in range(int(steps) + 1))
 
 
 def _document(result: Sweep) -> dict[str, Any]:

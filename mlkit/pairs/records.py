@@ -197,6 +197,32 @@ def write(
     return [*paths, directory / RUN]
 
 
+def table_format(path: Path) -> Format:
+    """Give the format of a table by its file's name.
+
+    Raises:
+        UsageError: It is neither .csv nor .parquet.
+    """
+    formats: dict[str, Format] = {".csv": "csv", ".parquet": "parquet"}
+    if path.suffix not in formats:
+        raise UsageError(f"{path}: neither .csv nor .parquet")
+    return formats[path.suffix]
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a table of rows that have the same names, whole or not at all.
+
+    Raises:
+        UsageError: The name tells no format.
+        InputMissing: The file cannot be written.
+    """
+    import pyarrow as pa
+
+    data = _encoded(pa.Table.from_pylist(list(map(dict, rows))), table_format(path))
+    with replacing(path) as file:
+        file.write(data)
+
+
 def _encoded(table: pa.Table, kind: Format) -> bytes:
     import pyarrow as pa
     import pyarrow.csv

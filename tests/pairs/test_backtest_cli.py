@@ -198,6 +198,39 @@ def test_a_sweep_states_its_trials(tmp_path):
     assert json.loads(done.stdout)["money"]["equity"] == best["equity"]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_sweep_writes_its_configurations(tmp_path, suffix):
+    path = tmp_path / f"all.{suffix}"
+    said = document("sweep", EXAMPLE, "--pair", "KO,PEP", "--start", "2010-01-01",
+                    "--entry", "1,2", "--exit", "0", "-o", path)  # fmt: skip
+    read = pyarrow.csv.read_csv if suffix == "csv" else pyarrow.parquet.read_table
+    rows = read(path).to_pylist()
+    assert len(rows) == len(said["configurations"]) == 6
+    assert [row["sharpe"] for row in rows] == pytest.approx(
+        [each["sharpe"] for each in said["configurations"]], rel=1e-12
+    )
+    assert {row["entry"] for row in rows} == {1.0, 2.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--entry", "0:1e12:1e-3"], "--entry 0:1e12:1e-3: more than"),
+        (["--entry", "1:inf:1"], "a value is not finite"),
+        (["--entry", "1:nan:1"], "a value is not finite"),
+        (["--exit", "0,nan"], "a value is not finite"),
+        (["--exit", "1:2"], "no range and no list"),
+        (["--exit", "2:1:1"], "no range and no list"),
+        (["--exit", "a"], "no range and no list"),
+        (["-o", "all.txt"], "neither .csv nor .parquet"),
+    ],
+)
+def test_a_sweep_refuses_bad_values_before_it_works(arguments, problem):
+    done = mlkit("sweep", EXAMPLE, "--pair", "KO,PEP", *arguments)
+    assert done.returncode == 2
+    assert problem in done.stderr
+
+
 def test_a_range_includes_both_ends():
     from mlkit.cli.pairs_sweep import parse_values
 
