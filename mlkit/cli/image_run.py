@@ -43,6 +43,13 @@ class InitName(StrEnum):
     NEVER = "never"
 
 
+class UserName(StrEnum):
+    """Who the result runs as."""
+
+    KEEP = "keep"
+    NONROOT = "nonroot"
+
+
 class BaseName(StrEnum):
     """What lies below the app's own files."""
 
@@ -139,6 +146,9 @@ def slim(
     init: Annotated[
         InitName, typer.Option(help="Put tini in front of the entrypoint.")
     ] = InitName.AUTO,
+    user: Annotated[
+        UserName, typer.Option(help="Who the result runs as; the proof runs it so.")
+    ] = UserName.KEEP,
     run: Annotated[
         list[str] | None,
         typer.Option(metavar="ARGS", help="Trace a further run with these arguments."),
@@ -182,6 +192,7 @@ def slim(
         profile=profile.value,
         base=base.value,
         init=init.value,
+        user=user.value,
         include=include or (),
         exclude=exclude or (),
         runs=[each.split() for each in run or ()],

@@ -32,6 +32,8 @@ INIT_PATH = "tini"
 OURS = {launch.PROGRAM: "launch", health.PROGRAM: "health"}
 """Where our programs lie in a result."""
 STATUS = "var/lib/dpkg/status.d"
+NONROOT = "65532:65532"
+"""The user of distroless images; by number, since the image's own passwd may not name it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Options:
         exclude: Globs of paths to drop.
         runs: Arguments of further runs that are traced.
         trace: What earlier runs looked up.
+        user: Who the result runs as: as in the original, or user 65532, who owns nothing.
     """
 
     profile: Profile = "balanced"
@@ -55,6 +58,7 @@ class Options:
     exclude: Sequence[str] = ()
     runs: Sequence[Sequence[str]] = ()
     trace: Trace = field(default_factory=Trace)
+    user: Literal["keep", "nonroot"] = "keep"
 
 
 @dataclass(frozen=True)
@@ -307,6 +311,8 @@ class Slimmer:
             "Healthcheck",
         )
         config = {name: original[name] for name in carried if original.get(name)}
+        if self._options.user == "nonroot":
+            config["User"] = NONROOT
         if self._health:
             config["Healthcheck"] = config["Healthcheck"] | {"Test": list(self._health.test)}
         prefix = [f"/{INIT_PATH}", "--"] if init else []

@@ -130,6 +130,18 @@ def test_a_dry_run_keeps_nothing_and_its_trace_can_be_used_again(mlkit, tmp_path
     assert document(mlkit("image", "clean", "--json"))["removed"] == left
 
 
+def test_nonroot_is_proven_by_running_as_that_user(mlkit, engine, build, debian):
+    reads = build(f'FROM {debian}\nCMD ["cat", "/etc/debian_version"]\n')
+    options = ("--user=nonroot", "--probe=exit:0", *QUICK, "--json")
+    found = document(mlkit("image", "slim", reads, *options))
+    assert found["verdict"] in {"equal", "improved"}
+    assert engine.inspect(f"{reads}-slim")["Config"]["User"] == "65532:65532"
+    writes = build(f'FROM {debian}\nWORKDIR /srv\nCMD ["touch", "/srv/x"]\n')
+    found = document(mlkit("image", "slim", writes, *options), 1)
+    assert found["verdict"] == "broken"
+    assert found["result"] is None
+
+
 def test_a_break_is_reported_and_the_result_is_not_kept(mlkit, engine, served):
     probes = ["--probe=http:8000/", "--probe=http:8000/lazy=200"]
     command = ["image", "slim", served, "-t", "mlkit-test-broken", *probes, *QUICK, "--json"]
