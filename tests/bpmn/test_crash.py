@@ -78,7 +78,7 @@ def test_a_crash_after_any_commit_changes_nothing(path, tmp_path, as_json, monke
             expected = told(session, finish(session, row))
     assert expected[0] == "completed"
     assert expected[1]["total"] == 37
-    assert len(copies) > 10
+    assert len(copies) >= 6  # tasks that end together share a commit
     for copy in copies:
         with Session(copy) as session:
             row = session.journal.find(row.id)
