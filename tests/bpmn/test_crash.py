@@ -17,9 +17,9 @@ from mlkit.bpmn.report import root_variables
 from mlkit.bpmn.session import Session
 
 BODY = """<startEvent id="s"/><endEvent id="e"/><parallelGateway id="q"/><parallelGateway id="j"/>
-<exclusiveGateway id="m"/><scriptTask id="a"><script>x = loopCounter * 10</script><multiInstanceLoopCharacteristics
- camunda:outputCollection="xs" camunda:outputElement="${x}"><loopCardinality>3</loopCardinality>
-</multiInstanceLoopCharacteristics></scriptTask>
+<exclusiveGateway id="m"/><scriptTask id="a"><script>x = loopCounter * 10</script>
+<multiInstanceLoopCharacteristics camunda:outputCollection="xs" camunda:outputElement="${x}">
+<loopCardinality>3</loopCardinality></multiInstanceLoopCharacteristics></scriptTask>
 <scriptTask id="b"><script>raise BpmnError("LOW", "too low")</script></scriptTask>
 <boundaryEvent id="low" attachedToRef="b"><errorEventDefinition/></boundaryEvent>
 <scriptTask id="c"><script>mended = sorted(["b", "a"])</script></scriptTask>
