@@ -1,6 +1,7 @@
 """`mlkit pairs backtest` and `sweep` as a user meets them."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -196,6 +197,28 @@ def test_a_sweep_states_its_trials(tmp_path):
                  "--entry", best["entry"], "--exit", best["exit"],
                  "--lookback", best["lookback"])  # fmt: skip
     assert json.loads(done.stdout)["money"]["equity"] == best["equity"]
+
+
+def test_raw_prices_book_the_dividends_of_both_legs(tmp_path):
+    """A long leg gets what is paid on a bar that it was held before, a short leg pays it."""
+    days = [f"2020-{month:02d}-{day:02d}" for month in range(1, 7) for day in range(1, 29)]
+    paid = {("A", 60): 0.5, ("A", 90): 0.25, ("B", 75): 0.4, ("B", 120): 0.1}
+    rows = ["date,ticker,close,dividend"]
+    for i, day in enumerate(days):
+        for ticker, close in (("A", 100 + 5 * math.sin(i / 4)), ("B", 100 + math.cos(i / 9))):
+            rows.append(f"{day},{ticker},{close},{paid.get((ticker, i), 0)}")
+    (tmp_path / "p.csv").write_text("\n".join(rows) + "\n")
+    command = ["backtest", tmp_path / "p.csv", "--pair", "A,B", "--formation", "30",
+               "--lookback", "15", "--entry", "1", "-o", tmp_path / "out"]  # fmt: skip
+    said = document(*command, "--raw")
+    held = pyarrow.csv.read_csv(tmp_path / "out" / "positions.csv").to_pylist()
+    shares = {(row["ticker"], str(row["date"])[:10]): row["shares"] for row in held}
+    expected = sum(
+        amount * shares.get((ticker, days[bar - 1]), 0.0) for (ticker, bar), amount in paid.items()
+    )
+    assert expected != 0.0
+    assert said["money"]["dividends"] == pytest.approx(expected, rel=1e-9)
+    assert document(*command)["money"]["dividends"] == 0.0
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
