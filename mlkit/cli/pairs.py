@@ -104,8 +104,11 @@ def screen(
         float, typer.Option(min=0.0, max=1.0, help="Share of false discoveries accepted.")
     ] = 0.05,
     top: Annotated[int | None, typer.Option(min=1, help="At most so many pairs.")] = None,
-    half_life: Annotated[
-        str | None, typer.Option(metavar="LOW:HIGH", help="In bars, such as 2:60.")
+    min_half_life: Annotated[
+        float, typer.Option(help="Least half-life of the spread, bars.")
+    ] = 0.0,
+    max_half_life: Annotated[
+        float | None, typer.Option(help="Greatest half-life (default: any).")
     ] = None,
     max_hurst: Annotated[float | None, typer.Option(help="Hurst exponent below it.")] = None,
     min_correlation: Annotated[
@@ -127,6 +130,7 @@ def screen(
     from mlkit.pairs.pair_files import write_pairs
 
     out = of(context)
+    half_life = _range(min_half_life, max_half_life)
     universe = _read(out, prices, align, tickers.split(",") if tickers else None, start, stop)
     criteria = screening.Criteria(
         method=method.value,
@@ -172,7 +176,7 @@ def _read(
 
 
 def _filters(
-    half_life: str | None,
+    half_life: tuple[float, float],
     max_hurst: float | None,
     min_correlation: float | None,
     groups: Path | None,
@@ -185,21 +189,17 @@ def _filters(
         min_correlation=min_correlation,
         groups=None if groups is None else read_groups(groups),
         min_price=min_price,
-        half_life=_range(half_life) if half_life else (0.0, float("inf")),
+        half_life=half_life,
         max_hurst=max_hurst,
     )
 
 
-def _range(text: str) -> tuple[float, float]:
+def _range(low: float, high: float | None) -> tuple[float, float]:
     from mlkit.errors import UsageError
 
-    low, _, high = text.partition(":")
-    try:
-        bounds = float(low or 0), float(high or "inf")
-    except ValueError as error:
-        raise UsageError(f"--half-life {text}: not a range", hint="2:60, 2: or :60") from error
-    if ":" not in text or not bounds[0] <= bounds[1]:
-        raise UsageError(f"--half-life {text}: not a range", hint="2:60, 2: or :60")
+    bounds = low, float("inf") if high is None else high
+    if not 0.0 <= bounds[0] <= bounds[1]:
+        raise UsageError(f"--min-half-life {low:g} and --max-half-life {bounds[1]:g}: no range")
     return bounds
 
 

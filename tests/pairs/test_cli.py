@@ -80,7 +80,8 @@ def test_fit():
     [
         (["screen", "none.csv"], 66, "error: none.csv: cannot be read"),
         (["screen", EXAMPLE, "--tickers", "KOO"], 2, "did you mean 'KO'?"),
-        (["screen", EXAMPLE, "--half-life", "9"], 2, "--half-life 9: not a range"),
+        (["screen", EXAMPLE, "--min-half-life", "9", "--max-half-life", "2"], 2, "no range"),
+        (["screen", EXAMPLE, "--min-half-life", "nan"], 2, "no range"),
         (["screen", EXAMPLE, "--start", "2022-12-20"], 65, "bars in the window"),
         (["screen", EXAMPLE, "--groups", "none.csv"], 66, "none.csv: cannot be read"),
         (["screen", EXAMPLE, "-o", "/nowhere/pairs.csv"], 66, "cannot be written"),
