@@ -104,9 +104,10 @@ def ask(probe: Probe, app: Container, relay: Container, patience: float) -> Answ
     once = ASK[probe.kind]
     until = time.monotonic() + patience
     while True:
+        # Looked at first: what an app does last is seen by one more question after its end.
+        last = time.monotonic() > until or not app.state().running
         answer = once(probe, app, relay)
-        over_and_done = time.monotonic() > until or not app.state().running
-        if answer.held or answer.status is not None or over_and_done:
+        if answer.held or answer.status is not None or last:
             return answer
         time.sleep(PAUSE)
 
