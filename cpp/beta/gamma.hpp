@@ -12,7 +12,7 @@
 // draw depends on nothing but its own place in the stream and its own shape.
 #pragma once
 
-#include "beta/elementary.hpp"
+#include "simd/elementary.hpp"
 #include "random/sfc64.hpp"
 #include "random/ziggurat_tables.hpp"
 

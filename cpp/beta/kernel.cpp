@@ -2,26 +2,9 @@
 #include "beta/kernel.hpp"
 
 #include "beta/block.hpp"
-#if defined(MLKIT_ISA_avx512)
-#include "beta/lanes_avx512.hpp"
-#elif defined(MLKIT_ISA_avx2)
-#include "beta/lanes_avx2.hpp"
-#endif
+#include "simd/vector.hpp"
 
 namespace mlkit::beta::MLKIT_ISA {
-namespace {
-
-#if defined(MLKIT_ISA_avx512)
-using Vector = Avx512;
-#elif defined(MLKIT_ISA_avx2)
-using Vector = Avx2;
-#elif defined(MLKIT_ISA_wide)  // built by the tests: the lanes of AVX-512 on any machine
-using Vector = Lanes<8>;
-#else
-using Vector = Lanes<2>;
-#endif
-
-}  // namespace
 
 void sample(Key key, std::uint64_t offset, const double* a, const double* b, double* out,
             std::size_t count) {

@@ -4,9 +4,12 @@
 // start with different (key, stream number) do not overlap within 2^64 words.
 #pragma once
 
-#include "beta/lanes.hpp"
+#include "simd/lanes.hpp"
 
 namespace mlkit::beta::MLKIT_ISA {
+
+using namespace mlkit::simd::MLKIT_ISA;
+
 namespace {
 
 template <class V>

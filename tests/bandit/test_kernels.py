@@ -96,16 +96,23 @@ def isa_flags(repository, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["avx2", "avx512"])
+@pytest.mark.parametrize(
+    ("source", "functions"),
+    [
+        ("beta/kernel.cpp", {"beta::{}::sample", "beta::{}::valid_stretches"}),
+        ("strategy/series_kernel.cpp", {"strategy::{}::kernel"}),
+    ],
+)
 def test_a_kernel_shares_no_code_and_uses_exact_operations_only(
-    build, repository, need_program, name
+    build, repository, need_program, source, functions, name
 ):
     if "avx2" not in _simd.available():
         pytest.skip("needs an x86-64 machine")
     define = [f"-DMLKIT_ISA={name}", f"-DMLKIT_ISA_{name}"]
-    made = build("kernel.o", "-c", "beta/kernel.cpp", *isa_flags(repository, name), *define)
+    made = build("kernel.o", "-c", source, *isa_flags(repository, name), *define)
     symbols = subprocess.check_output([need_program("nm"), "-C", made], text=True)
     visible = set(re.findall(r"^[0-9a-f]+ [A-Zu-w] (.*)\(", symbols, re.MULTILINE))
-    assert visible == {f"mlkit::beta::{name}::{each}" for each in ("sample", "valid_stretches")}
+    assert visible == {f"mlkit::{each.format(name)}" for each in functions}
     code = subprocess.check_output([need_program("objdump"), "-d", made], text=True)
     assert "vsqrtpd" in code
     assert not re.search(r"vfn?m(add|sub)|vrsqrt|vrcp|<(log|exp|pow)", code)

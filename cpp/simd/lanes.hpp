@@ -8,9 +8,13 @@
 
 #include <cstdint>
 
+#ifndef MLKIT_ISA  // outside of the kernels
+#define MLKIT_ISA baseline
+#endif
+
 #define MLKIT_INLINE [[gnu::always_inline]] static inline
 
-namespace mlkit::beta::MLKIT_ISA {
+namespace mlkit::simd::MLKIT_ISA {
 namespace {
 
 // Spelt out for each width: GCC does not see that a vector of dependent size is a vector.
@@ -69,6 +73,7 @@ struct Lanes {
   }
 
   MLKIT_INLINE Mask less(Real a, Real b) { return copy<Mask>(a < b); }
+  MLKIT_INLINE Mask reaches(Real a, Real b) { return copy<Mask>(a >= b); }
   MLKIT_INLINE Mask equal(Word a, Word b) { return copy<Mask>(a == b); }
   MLKIT_INLINE Mask both(Mask a, Mask b) { return a & b; }
   MLKIT_INLINE Mask either(Mask a, Mask b) { return a | b; }
@@ -91,6 +96,7 @@ struct Lanes {
     return as_real(as_word(value) & 0x7fffffffffffffffULL);
   }
   MLKIT_INLINE Real minimum(Real a, Real b) { return select(less(a, b), a, b); }
+  MLKIT_INLINE Real maximum(Real a, Real b) { return select(less(b, a), a, b); }
   MLKIT_INLINE Real square_root(Real value) {
     Real root;
     for (int lane = 0; lane < W; ++lane) root[lane] = __builtin_sqrt(value[lane]);
@@ -133,4 +139,4 @@ struct Lanes {
 };
 
 }  // namespace
-}  // namespace mlkit::beta::MLKIT_ISA
+}  // namespace mlkit::simd::MLKIT_ISA

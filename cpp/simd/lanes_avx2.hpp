@@ -3,9 +3,9 @@
 
 #include <immintrin.h>
 
-#include "beta/lanes.hpp"
+#include "simd/lanes.hpp"
 
-namespace mlkit::beta::MLKIT_ISA {
+namespace mlkit::simd::MLKIT_ISA {
 namespace {
 
 // Row m moves the 64-bit lanes that are set in m to the front, as pairs of 32-bit lanes.
@@ -29,6 +29,7 @@ struct Avx2 : Lanes<4> {
   MLKIT_INLINE __m256i integer(Word value) { return (__m256i)value; }
 
   MLKIT_INLINE Mask less(Real a, Real b) { return (Mask)_mm256_cmp_pd(a, b, _CMP_LT_OQ); }
+  MLKIT_INLINE Mask reaches(Real a, Real b) { return (Mask)_mm256_cmp_pd(a, b, _CMP_GE_OQ); }
   MLKIT_INLINE Real select(Mask mask, Real yes, Real no) {
     return _mm256_blendv_pd(no, yes, (__m256d)mask);
   }
@@ -37,6 +38,7 @@ struct Avx2 : Lanes<4> {
   }
   MLKIT_INLINE unsigned bits(Mask mask) { return _mm256_movemask_pd((__m256d)mask); }
   MLKIT_INLINE Real minimum(Real a, Real b) { return _mm256_min_pd(a, b); }
+  MLKIT_INLINE Real maximum(Real a, Real b) { return _mm256_max_pd(a, b); }
   MLKIT_INLINE Real square_root(Real value) { return _mm256_sqrt_pd(value); }
   // Four loads: measured faster than the gather instruction (Zen 3: 7.9 against 8.5 ns a draw).
   template <class Number>
@@ -59,4 +61,4 @@ struct Avx2 : Lanes<4> {
 };
 
 }  // namespace
-}  // namespace mlkit::beta::MLKIT_ISA
+}  // namespace mlkit::simd::MLKIT_ISA

@@ -2,9 +2,9 @@
 // bits (a libm's own results differ with the machine's FMA).
 #pragma once
 
-#include "beta/lanes.hpp"
+#include "simd/lanes.hpp"
 
-namespace mlkit::beta::MLKIT_ISA {
+namespace mlkit::simd::MLKIT_ISA {
 namespace {
 
 // ln 2 in two parts; the upper one times an exponent is exact.
@@ -72,4 +72,4 @@ MLKIT_INLINE typename V::Real exp_of_negative(typename V::Real x) {
 }
 
 }  // namespace
-}  // namespace mlkit::beta::MLKIT_ISA
+}  // namespace mlkit::simd::MLKIT_ISA

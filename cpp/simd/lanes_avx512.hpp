@@ -3,9 +3,9 @@
 
 #include <immintrin.h>
 
-#include "beta/lanes.hpp"
+#include "simd/lanes.hpp"
 
-namespace mlkit::beta::MLKIT_ISA {
+namespace mlkit::simd::MLKIT_ISA {
 namespace {
 
 struct Avx512 : Lanes<8> {
@@ -14,6 +14,7 @@ struct Avx512 : Lanes<8> {
   MLKIT_INLINE __m512i integer(Word value) { return (__m512i)value; }
 
   MLKIT_INLINE Mask less(Real a, Real b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
+  MLKIT_INLINE Mask reaches(Real a, Real b) { return _mm512_cmp_pd_mask(a, b, _CMP_GE_OQ); }
   MLKIT_INLINE Mask equal(Word a, Word b) {
     return _mm512_cmpeq_epi64_mask(integer(a), integer(b));
   }
@@ -29,6 +30,7 @@ struct Avx512 : Lanes<8> {
   MLKIT_INLINE Mask nowhere() { return 0; }
   MLKIT_INLINE unsigned bits(Mask mask) { return mask; }
   MLKIT_INLINE Real minimum(Real a, Real b) { return _mm512_min_pd(a, b); }
+  MLKIT_INLINE Real maximum(Real a, Real b) { return _mm512_max_pd(a, b); }
   MLKIT_INLINE Real square_root(Real value) { return _mm512_sqrt_pd(value); }
   template <int shift>
   MLKIT_INLINE Word rotate_left(Word value) {
@@ -50,4 +52,4 @@ struct Avx512 : Lanes<8> {
 };
 
 }  // namespace
-}  // namespace mlkit::beta::MLKIT_ISA
+}  // namespace mlkit::simd::MLKIT_ISA
