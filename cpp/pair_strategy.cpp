@@ -15,7 +15,7 @@ void require(bool holds, const std::string& message) {
 void require_prices(const Doubles& prices, const char* name, bool may_miss) {
   const double* data = prices.data();
   for (py::ssize_t i = 0; i < prices.size(); ++i) {
-    const bool fine = (data[i] > 0.0 && std::isfinite(data[i])) || (may_miss && std::isnan(data[i]));
+    const bool fine = std::isnormal(data[i]) ? data[i] > 0.0 : may_miss && std::isnan(data[i]);
     if (fine) continue;
     throw std::invalid_argument(std::string(name) + "[" + std::to_string(i) + "] is " +
                                 std::to_string(data[i]) +

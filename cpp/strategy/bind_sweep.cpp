@@ -19,12 +19,14 @@ py::tuple bound_features(const Doubles& y, const Doubles& x, const SignalSetting
   require(y.ndim() == 1 && x.ndim() == 1 && y.size() == x.size(), "y and x must be of one length");
   require_prices(y, "y", false);
   require_prices(x, "x", false);
-  FeatureSeries found(0);
+  FeatureSeries found;
   {
     const double *y_in = y.data(), *x_in = x.data();
     const auto bars = std::size_t(y.size());
     const py::gil_scoped_release release;
-    found = features(y_in, x_in, bars, signal);
+    found = features(y_in, x_in, bars, signal, true);
+    if (found.beta.empty()) found.beta.assign(bars, found.fixed_beta);
+    found.z.resize(bars);
   }
   return py::make_tuple(array(found.beta), array(found.spread), array(found.z));
 }
@@ -104,13 +106,13 @@ py::array_t<double> equity(const Doubles& closes, const MaybeDoubles& opens,
   const BoundSeries bound(closes, opens, dividends);
   const Series series = bound.series();
   require(trade + 2 <= series.bars, "trade must leave at least two bars");
-  Curve curve;
+  Long<double> curve;
   {
     const py::gil_scoped_release release;
     const auto found = features(series.y_close, series.x_close, series.bars, signal);
-    simulate(series, found, trade, settings, curve);
+    simulate(series_kernel(), series, found, trade, settings, curve);
   }
-  return array(curve.equity);
+  return array(curve);
 }
 
 }  // namespace

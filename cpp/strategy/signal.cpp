@@ -2,11 +2,21 @@
 
 #include <cmath>
 
+#include "simd/elementary.hpp"
+
 namespace mlkit::strategy {
 
 namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+// Of both prices at once, by the arithmetic of the kernels.
+void to_logarithms(double& y, double& x) {
+  using Both = simd::baseline::Lanes<2>;
+  const Both::Real logs = simd::baseline::log<Both>(Both::Real{y, x});
+  y = logs[0];
+  x = logs[1];
+}
 
 double ratio(double deviation, double scale) { return scale > 0.0 ? deviation / scale : nan; }
 
@@ -18,10 +28,7 @@ Signal::Signal(const SignalSettings& settings) : settings_(settings) {
 }
 
 Features Signal::push(double y, double x) {
-  if (settings_.log) {
-    y = std::log(y);
-    x = std::log(x);
-  }
+  if (settings_.log) to_logarithms(y, x);
   switch (settings_.hedge) {
     case Hedge::rolling: return rolling(y, x);
     case Hedge::kalman: return kalman(y, x);

@@ -1,6 +1,7 @@
-// One pair: its features, and the engine's account without its bookkeeping.
+// One pair: the engine's account without its bookkeeping.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "strategy/sweep.hpp"
 
@@ -11,13 +12,18 @@ namespace {
 // The account of one pair, bar by bar, in the order of Engine::step.
 class Account {
  public:
-  Account(const Series& series, const FeatureSeries& features, const Settings& settings)
+  Account(const Series& series, const FeatureSeries& features, const Settings& settings,
+          const SeriesKernel& kernel)
       : series_(series),
+        features_(features),
         z_(features.z.data()),
-        beta_(features.beta.data()),
         settings_(settings),
+        kernel_(kernel),
         interest_(settings.cash_rate / settings.bars_per_year),
         borrow_(settings.costs.borrow_rate / settings.bars_per_year),
+        margin_(settings.limits.maintenance_margin > 0.0
+                    ? settings.limits.maintenance_margin
+                    : -std::numeric_limits<double>::infinity()),
         accrues_(borrow_ != 0.0 || series.y_dividend != nullptr),
         cash_(settings.sizing.capital),
         equity_(settings.sizing.capital) {}
@@ -28,39 +34,23 @@ class Account {
     equity_ = cash_;
   }
 
-  // The next bar from here on at which anything can happen.
+  // The next bar from here on at which anything can happen to an account that holds nothing.
   std::size_t next(std::size_t bar) const {
     if (open_ || waiting_ || interest_ != 0.0 || state_.locked != 0) return bar;
-    const double entry = settings_.rule.entry;
-    while (bar < series_.bars && !(std::abs(z_[bar]) >= entry)) ++bar;
-    return bar;
+    return kernel_.first_beyond(z_, bar, series_.bars, settings_.rule.entry);
   }
 
-  // Bars through which the position is merely held, from this one on: `step` in brief. The first
-  // bar at which anything else happens is left to `step`.
+  // The first bar from here on at which more happens than that the position is held.
   std::size_t hold(std::size_t bar, double* equity) {
     if (!open_ || waiting_) return bar;
     const Rule& rule = settings_.rule;
-    const double margin = settings_.limits.maintenance_margin, side = state_.side;
-    const Legs shares = shares_;
-    double cash = cash_;
-    std::int64_t held = state_.held;
-    for (; bar < series_.bars; ++bar) {
-      double next = cash;
-      if (interest_ != 0.0) next += next * interest_;
-      if (accrues_) next -= accrued(bar);
-      const double now = next + value(shares, closes(bar));
-      const double z = side * z_[bar];
-      const bool called = margin > 0.0 && now < margin * gross(shares, closes(bar));
-      const bool over = rule.max_bars > 0 && held + 1 >= rule.max_bars;
-      if (called || over || z >= -rule.exit || z <= -rule.stop) break;
-      ++held;
-      cash = next;
-      *equity++ = now;
-    }
-    cash_ = cash;
-    state_.held = held;
-    return bar;
+    const std::size_t stop = time_stop(bar);
+    const std::size_t acts =
+        kernel_.first_outside(z_, bar, stop, double(state_.side), rule.exit, rule.stop);
+    const std::size_t end = accrues_ || interest_ != 0.0 ? hold_accruing(bar, acts, equity)
+                                                         : hold_plain(bar, acts, equity);
+    state_.held += std::int64_t(end - bar);
+    return end;
   }
 
   double step(std::size_t bar) {
@@ -95,6 +85,34 @@ class Account {
   std::int64_t trades() const { return trades_; }
 
  private:
+  // The bar at which the position has been held for too long.
+  std::size_t time_stop(std::size_t bar) const {
+    const std::int64_t most = settings_.rule.max_bars, left = most - 1 - state_.held;
+    if (most == 0) return series_.bars;
+    return std::min(series_.bars, bar + std::size_t(std::max<std::int64_t>(left, 0)));
+  }
+
+  std::size_t hold_plain(std::size_t bar, std::size_t end, double* equity) const {
+    return bar + kernel_.hold(cash_, shares_.y, shares_.x, margin_, series_.y_close + bar,
+                              series_.x_close + bar, end - bar, series_.bars - bar, equity);
+  }
+
+  std::size_t hold_accruing(std::size_t bar, std::size_t end, double* equity) {
+    const Legs shares = shares_;
+    double cash = cash_;
+    for (; bar < end; ++bar) {
+      double next = cash;
+      if (interest_ != 0.0) next += next * interest_;
+      if (accrues_) next -= accrued(bar);
+      const double now = next + value(shares, closes(bar));
+      if (now < margin_ * gross(shares, closes(bar))) break;
+      cash = next;
+      *equity++ = now;
+    }
+    cash_ = cash;
+    return bar;
+  }
+
   Legs closes(std::size_t bar) const { return {series_.y_close[bar], series_.x_close[bar]}; }
 
   Legs fill_prices(std::size_t bar) const {
@@ -129,8 +147,7 @@ class Account {
   void mark(std::size_t bar) { equity_ = open_ ? cash_ + value(shares_, closes(bar)) : cash_; }
 
   void call_margin(std::size_t bar) {
-    const double margin = settings_.limits.maintenance_margin;
-    if (margin <= 0.0 || equity_ >= margin * gross(shares_, closes(bar))) return;
+    if (!(equity_ < margin_ * gross(shares_, closes(bar)))) return;
     waiting_ = true;
     state_.side = 0;
   }
@@ -145,7 +162,7 @@ class Account {
     state_.side = 0;    // unless it is accepted
     if (open_) return;  // a margin call waits for its fill
     const Legs prices = closes(bar);
-    const Legs shares = size(decision.state.side, beta_[bar], prices, settings_.sizing);
+    const Legs shares = size(decision.state.side, features_.beta_at(bar), prices, settings_.sizing);
     if (!affordable(gross(shares, prices))) return;
     shares_ = shares;
     state_.side = decision.state.side;
@@ -160,9 +177,12 @@ class Account {
   }
 
   const Series& series_;
-  const double *z_, *beta_;
+  const FeatureSeries& features_;
+  const double* z_;
   const Settings& settings_;
+  const SeriesKernel& kernel_;
   const double interest_, borrow_;
+  const double margin_;  // below this share of the exposure the equity calls
   const bool accrues_;
   double cash_, equity_;
   Legs shares_;
@@ -173,67 +193,23 @@ class Account {
   std::int64_t trades_ = 0;
 };
 
-// The arithmetic of Signal, first all spreads and then all z-scores: a processor has several
-// logarithms in work at a time when nothing waits for them.
-void fixed_features(const double* y, const double* x, std::size_t bars,
-                    const SignalSettings& settings, FeatureSeries& out) {
-  const double alpha = settings.alpha, beta = settings.beta;
-  for (std::size_t i = 0; i < bars; ++i) {
-    out.beta[i] = beta;
-    out.spread[i] = settings.log ? fixed_spread(std::log(y[i]), std::log(x[i]), alpha, beta)
-                                 : fixed_spread(y[i], x[i], alpha, beta);
-  }
-  RollingMoments moments(settings.lookback);
-  for (std::size_t i = 0; i < bars; ++i) {
-    moments.push(out.spread[i]);
-    out.z[i] = z_score(out.spread[i], moments);
-  }
-}
-
 }  // namespace
 
-FeatureSeries features(const double* y, const double* x, std::size_t bars,
-                       const SignalSettings& settings) {
-  FeatureSeries out(bars);
-  if (settings.hedge == Hedge::fixed && settings.lookback > 0) {
-    fixed_features(y, x, bars, settings, out);
-    return out;
-  }
-  Signal signal(settings);
-  for (std::size_t i = 0; i < bars; ++i) {
-    const Features now = signal.push(y[i], x[i]);
-    out.beta[i] = now.beta;
-    out.spread[i] = now.spread;
-    out.z[i] = now.z;
-  }
-  return out;
-}
-
-Score simulate(const Series& series, const FeatureSeries& features, std::size_t trade,
-               const Settings& settings, Curve& curve) {
-  Account account(series, features, settings);
+Score simulate(const SeriesKernel& kernel, const Series& series, const FeatureSeries& features,
+               std::size_t trade, const Settings& settings, Long<double>& equity) {
+  Account account(series, features, settings, kernel);
   for (std::size_t bar = 0; bar < trade; ++bar) account.idle(bar);
-  curve.equity.resize(series.bars - trade + 1);
-  curve.moves.clear();
-  curve.equity.front() = account.equity();
-  double* const equity = curve.equity.data() + 1;
-  const auto moves = [&](std::size_t begin, std::size_t end) {
-    if (end > begin) curve.moves.push_back({begin - trade + 1, end - trade + 1});
-  };
-  std::size_t moved = trade;  // the curve moves from this bar on
+  equity.resize(series.bars - trade + 1);
+  equity.front() = account.equity();
+  double* const curve = equity.data() + 1;
   for (std::size_t bar = trade; bar < series.bars; ++bar) {
-    const std::size_t held = account.hold(bar, equity + (bar - trade));
+    const std::size_t held = account.hold(bar, curve + (bar - trade));
     bar = account.next(held);
-    if (bar > held) {
-      std::fill(equity + (held - trade), equity + (bar - trade), account.equity());
-      moves(moved, held);
-      moved = bar;
-    }
-    if (bar < series.bars) equity[bar - trade] = account.step(bar);
+    std::fill(curve + (held - trade), curve + (bar - trade), account.equity());
+    if (bar < series.bars) curve[bar - trade] = account.step(bar);
   }
-  moves(moved, series.bars);
   Score result;
-  result.equity = curve.equity.back() = account.finish(series.bars - 1);
+  result.equity = equity.back() = account.finish(series.bars - 1);
   result.turnover = account.turnover();
   result.trades = account.trades();
   return result;

@@ -186,12 +186,17 @@ def check(grid: Grid) -> None:
 
 def _check_signs(grid: Grid) -> None:
     for name, cells in grid.fields.items():
-        least = 0.0 if name in ("volume", "dividends") else np.nextafter(0.0, 1.0)
+        # A subnormal price has no logarithm of full precision.
+        least = 0.0 if name in ("volume", "dividends") else np.finfo(float).tiny
         bad = (cells < least) | np.isinf(cells)
         wrong = "negative" if least == 0.0 else "not positive"
 
-        def say(bar: int, ticker: int, name: str = name, wrong: str = wrong) -> str:
+        def say(
+            bar: int, ticker: int, name: str = name, wrong: str = wrong, least: float = least
+        ) -> str:
             value = grid.fields[name][bar, ticker]
+            if 0.0 < value < least:
+                return f"{name} {value:g} is too small for a price"
             return f"{name} {value:g} is {'not finite' if np.isinf(value) else wrong}"
 
         if grid.mend(bad, f"{name} that is {wrong} or not finite taken as missing", say):

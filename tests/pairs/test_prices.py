@@ -127,6 +127,7 @@ def spoiled(bar: int, cell: object) -> list[object]:
         ("nan", "row 9, B: there is no price"),
         (0, "row 9, B: close 0 is not positive"),
         (-1.5, "row 9, B: close -1.5 is not positive"),
+        (1e-310, "row 9, B: close 1e-310 is too small for a price"),
         ("inf", "row 9, B: close inf is not finite"),
     ],
 )

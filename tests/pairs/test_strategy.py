@@ -50,6 +50,19 @@ def test_a_constant_window_has_no_deviation():
     assert (variance[-10:] == 0.0).all()
 
 
+@given(SEEDS, st.sampled_from([1e-300, 1e-3, 1.0, 1e9, 1e300]))
+@settings(max_examples=25, deadline=None)
+def test_spreads_are_those_of_exact_logarithms(seed, level):
+    rng = np.random.default_rng(seed)
+    y, x = level * np.exp(rng.normal(0, 0.5, (2, 300)))
+    signal = native.Signal(alpha=0.3, beta=0.7, lookback=10)
+    beta, spread, _ = native.features(y, x, signal)
+    exact = np.log(y) - 0.3 - 0.7 * np.log(x)
+    scale = np.abs(np.log(y)) + np.abs(np.log(x)) + 1.0
+    assert (np.abs(spread - exact) <= 3e-16 * scale).all()
+    assert (beta == 0.7).all()
+
+
 @given(SEEDS, st.sampled_from([1.0, 1e5]))
 @settings(max_examples=25, deadline=None)
 def test_rolling_hedge_ratio_equals_a_regression_on_each_window(seed, level):

@@ -9,6 +9,7 @@ from hypothesis import settings as runs
 from hypothesis import strategies as st
 from pairs.markets import cointegrated
 
+from mlkit import _simd
 from mlkit.errors import BadData, UsageError
 from mlkit.pairs import _pair_strategy as native
 from mlkit.pairs.backtest import run
@@ -70,6 +71,20 @@ def test_threads_change_nothing():
     one, two = (on_one_pair(market, SETTINGS, GRID, threads=n) for n in (1, 2))
     assert one.scores.tobytes() == two.scores.tobytes()
     assert one.deflated == two.deflated
+
+
+@pytest.mark.parametrize("cash_rate", [0.0, 0.03])
+def test_instruction_sets_give_equal_bits(monkeypatch, cash_rate):
+    market = cointegrated(3, bars=1003, tickers=2)
+    settings = replace(
+        SETTINGS, cash_rate=cash_rate, costs=Costs(0.01, 1.0, 2.0, 3.0, 4.0, cash_rate)
+    )
+    found = []
+    for name in _simd.available():
+        monkeypatch.setenv("MLKIT_SIMD", name)
+        swept = on_one_pair(market, settings, GRID)
+        found.append((swept.scores.tobytes(), swept.deflated))
+    assert all(each == found[0] for each in found)
 
 
 def test_the_best_of_a_sweep_of_noise_is_deflated():
