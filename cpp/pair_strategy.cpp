@@ -1,6 +1,7 @@
 // mlkit.pairs._pair_strategy: the strategy step, the event engine and the sweep.
 #include <array>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 
 #include "strategy/bindings.hpp"
@@ -13,10 +14,18 @@ void require(bool holds, const std::string& message) {
 }
 
 void require_prices(const Doubles& prices, const char* name, bool may_miss) {
+  using Range = std::numeric_limits<double>;
   const double* data = prices.data();
+  const auto fine = [may_miss](double price) {
+    return bool(int(price >= Range::min()) & int(price <= Range::max())) ||
+           (may_miss && std::isnan(price));
+  };
+  // All are looked at before any is named: without a way out the loop takes several at a time.
+  bool all = true;
+  for (py::ssize_t i = 0; i < prices.size(); ++i) all &= fine(data[i]);
+  if (all) return;
   for (py::ssize_t i = 0; i < prices.size(); ++i) {
-    const bool fine = std::isnormal(data[i]) ? data[i] > 0.0 : may_miss && std::isnan(data[i]);
-    if (fine) continue;
+    if (fine(data[i])) continue;
     throw std::invalid_argument(std::string(name) + "[" + std::to_string(i) + "] is " +
                                 std::to_string(data[i]) +
                                 ": a price must be positive and finite");
