@@ -29,18 +29,27 @@ class Account {
         equity_(settings.sizing.capital) {}
 
   // A bar before the first decision only earns interest.
-  void idle(std::size_t bar) {
+  void wait(std::size_t bar) {
     if (bar > 0 && interest_ != 0.0) cash_ += cash_ * interest_;
     equity_ = cash_;
   }
 
-  // The next bar from here on at which anything can happen to an account that holds nothing.
-  std::size_t next(std::size_t bar) const {
-    if (open_ || waiting_ || interest_ != 0.0 || state_.locked != 0) return bar;
-    return kernel_.first_beyond(z_, bar, series_.bars, settings_.rule.entry);
+  // Pass over the bars at which an account that holds nothing does nothing; give the next one.
+  std::size_t idle(std::size_t bar, double* equity) {
+    if (open_ || waiting_ || state_.locked != 0) return bar;
+    const std::size_t end = kernel_.first_beyond(z_, bar, series_.bars, settings_.rule.entry);
+    if (interest_ == 0.0) {
+      std::fill_n(equity, end - bar, equity_);
+      return end;
+    }
+    for (; bar < end; ++bar) {
+      wait(bar);
+      *equity++ = equity_;
+    }
+    return end;
   }
 
-  // The first bar from here on at which more happens than that the position is held.
+  // Pass over the bars at which a position is only held; give the next one.
   std::size_t hold(std::size_t bar, double* equity) {
     if (!open_ || waiting_) return bar;
     const Rule& rule = settings_.rule;
@@ -198,14 +207,13 @@ class Account {
 Score simulate(const SeriesKernel& kernel, const Series& series, const FeatureSeries& features,
                std::size_t trade, const Settings& settings, Long<double>& equity) {
   Account account(series, features, settings, kernel);
-  for (std::size_t bar = 0; bar < trade; ++bar) account.idle(bar);
+  for (std::size_t bar = 0; bar < trade; ++bar) account.wait(bar);
   equity.resize(series.bars - trade + 1);
   equity.front() = account.equity();
   double* const curve = equity.data() + 1;
   for (std::size_t bar = trade; bar < series.bars; ++bar) {
-    const std::size_t held = account.hold(bar, curve + (bar - trade));
-    bar = account.next(held);
-    std::fill(curve + (held - trade), curve + (bar - trade), account.equity());
+    bar = account.hold(bar, curve + (bar - trade));
+    bar = account.idle(bar, curve + (bar - trade));
     if (bar < series.bars) curve[bar - trade] = account.step(bar);
   }
   Score result;
