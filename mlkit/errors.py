@@ -18,21 +18,40 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+LONGEST = 500
+"""Characters of a message; the middle of a longer one is left out."""
+
 
 class MlkitError(Exception):
     """A failure with a message for the user, a hint at the cure, and an exit code.
 
     Args:
-        message: One line that names the place (file, line, row, element id, index).
+        message: One line that names the place (file, line, row, element id, index). What it
+            quotes from the input may be anything: see `one_line`.
         hint: One line that says what to do about it, if that is known.
     """
 
     exit_code: ClassVar[int] = 70
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
+        message = one_line(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint if hint is None else one_line(hint)
+
+
+def one_line(text: str) -> str:
+    """Make text fit for a line of a terminal: no control characters, and not endless."""
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else _escaped(each) for each in text)
+    if len(text) > LONGEST:
+        half = LONGEST // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    return text
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 class NegativeResult(MlkitError):

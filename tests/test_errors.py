@@ -31,3 +31,17 @@ def test_bad_data_is_a_value_error():
 
 def test_a_signal_leaves_with_128_and_its_number():
     assert errors.Interrupted(15).exit_code == 143
+
+
+def test_a_message_is_one_line_whatever_it_quotes():
+    error = errors.BadData("row 3: '1\n2\x1b[2J\udcff' is no number", hint="a\tb")
+    assert error.message == str(error) == "row 3: '1\\n2\\x1b[2J\\udcff' is no number"
+    assert error.hint == "a\\tb"
+    assert errors.BadData("größer als 1\u202f000 €").message == "größer als 1\\u202f000 €"
+
+
+def test_a_message_that_quotes_much_keeps_its_beginning_and_its_end():
+    message = errors.BadData(f"row 3: '{'x' * 100_000}' is no number").message
+    assert len(message) < 600
+    assert message.startswith("row 3: 'xxx")
+    assert message.endswith("xxx' is no number")
