@@ -125,6 +125,8 @@ def _pending(activation: Activation) -> Effect | None:
     detail = activation.detail
     if activation.status == "working":
         return Effect("run", activation.id)
+    if activation.status == "fetching":
+        return Effect("fetch", activation.id)
     if "due" in detail:
         return Effect("timer", activation.id, due=detail["due"])
     if "message" in detail and activation.status == "waiting":

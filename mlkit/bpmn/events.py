@@ -85,6 +85,13 @@ class Hold(Event, tag="hold"):
     id: int
 
 
+class Supply(Event, tag="supply"):
+    """The values of the data stores that an activity reads are here; None where none is kept."""
+
+    id: int
+    values: dict[str, Any] = {}
+
+
 class Retry(Event, tag="retry"):
     """An operator asks to try an incident again (0: all of them)."""
 
@@ -103,7 +110,7 @@ class Recover(Event, tag="recover"):
 
 AnyEvent = (
     Start | Complete | Throw | Fail | Fire | Receive | Signal | Begin | Claim | Hold | Retry
-    | Cancel | Recover
+    | Cancel | Recover | Supply
 )  # fmt: skip
 
 
@@ -113,7 +120,8 @@ class Effect(NamedTuple):
     Attributes:
         kind: `run` a script or callable, `timer` at `due`, `ask` a person, `subscribe` to a
             message, `listen` for a signal, `unsubscribe` from either, `stop` running work,
-            `send` a message, `broadcast` a signal.
+            `send` a message, `broadcast` a signal, `fetch` what an activity reads from data
+            stores, `store` the one value of `variables` in the data store `name`.
         id: The activation that it is for.
         name: The name of the message or signal.
         key: The correlation key of the message.

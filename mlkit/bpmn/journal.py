@@ -20,6 +20,7 @@ from mlkit.bpmn.engine import Engine
 from mlkit.bpmn.events import AnyEvent, Step
 from mlkit.bpmn.mailbox import Mailbox
 from mlkit.bpmn.state import State
+from mlkit.bpmn.stores import Stores
 from mlkit.errors import ConfigurationError, InputMissing, ServiceUnavailable
 
 SNAPSHOT_EVERY = 500
@@ -99,6 +100,7 @@ class Journal:
         self.path = folder / schema.FILE_NAME
         self.connection = schema.connect(folder, create)
         self.mailbox = Mailbox(self.connection)
+        self.stores = Stores(self.connection)
 
     def close(self) -> None:
         """Close the file."""

@@ -207,13 +207,19 @@ class FormField:
     """A field of a form.
 
     Attributes:
-        type: `string`, `long`, `double`, `boolean`, `date`, `enum`, or `list` for several of
-            the options.
-        default: Its default, evaluated when the form is shown.
-        prefilled: Whether a variable of its name goes before the default.
+        id: The variable that it sets; `address.street` sets a part of an object.
+        type: `string`, `long`, `double`, `boolean`, `date`, `enum`, `list` for several of the
+            options, `rows` for a list of objects with the same fields.
+        default: Its default, evaluated when the form is shown; a variable of its name goes first.
         options: The values of an enum or list with their labels.
+        choices: Gives the options, where data has them.
         limits: `min`, `max`, `minlength`, `maxlength`.
         pattern: A regular expression that is found in every text that it takes.
+        hidden: It is not there where one of these holds.
+        locked: It is read-only where this holds.
+        value: What it is, where nobody fills it.
+        fields: The fields of each row.
+        textual: Whether a number is stored as text.
     """
 
     id: str
@@ -223,9 +229,14 @@ class FormField:
     required: bool = False
     readonly: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
-    limits: Mapping[str, float] = field(default_factory=dict)
-    prefilled: bool = False
+    choices: Expression | None = None
+    limits: Mapping[str, float | Expression] = field(default_factory=dict)
     pattern: str | None = None
+    hidden: tuple[Expression, ...] = ()
+    locked: Expression | None = None
+    value: Expression | None = None
+    fields: tuple[FormField, ...] = ()
+    textual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +279,8 @@ class FlowNode:
         recipients: Ids of the nodes and processes that message flows lead to.
         inputs: Local variables to set before, in order.
         outputs: Variables to set in the surrounding scope after; if any, nothing else leaves.
+        reads: The data stores whose values it sees, as local variables of their names.
+        writes: The data stores that it sets when it completes.
     """
 
     id: str
@@ -296,6 +309,8 @@ class FlowNode:
     recipients: tuple[str, ...] = ()
     inputs: tuple[tuple[str, Expression], ...] = ()
     outputs: tuple[tuple[str, Expression], ...] = ()
+    reads: tuple[str, ...] = ()
+    writes: tuple[tuple[str, Expression], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ from typing import Any
 from mlkit.bpmn import tasks, timers
 from mlkit.bpmn.events import AnyEvent, Complete, Fail, Throw
 from mlkit.bpmn.expectation import differences
+from mlkit.bpmn.forms import packed_variables
 from mlkit.bpmn.model import Callable as Named
 from mlkit.bpmn.parser import parse
 from mlkit.bpmn.report import document
 from mlkit.bpmn.runner import Runner, Running
 from mlkit.bpmn.scenario import Answer, Message, Mock, Scenario, Signal
 from mlkit.bpmn.scripts import ScriptPool
-from mlkit.bpmn.session import Session, Settings, packed_variables
+from mlkit.bpmn.session import Session, Settings
 from mlkit.bpmn.timers import SimulatedClock
 from mlkit.errors import BadData, InputMissing
 
@@ -195,8 +196,7 @@ class Player(Runner):
             except BadData as error:
                 self.session.problems.append(error.message)
                 return
-            plain = {k: v for k, v in values.items() if not isinstance(v, dict)}
-            self.apply(running, Complete(task.activation, {**values, **packed_variables(plain)}))
+            self.apply(running, Complete(task.activation, values))
 
         return act
 
@@ -227,7 +227,7 @@ class Player(Runner):
 def _values(task: tasks.Task, answer: Answer) -> dict[str, Any]:
     if answer.approve is None:
         return tasks.fill(task, answer.set)
-    return {**answer.set, **tasks.decide(task, answer.approve, answer.comment)}
+    return {**packed_variables(answer.set), **tasks.decide(task, answer.approve, answer.comment)}
 
 
 def _outcome(mock: Mock, identifier: int) -> AnyEvent:

@@ -107,14 +107,7 @@ def _wait(engine: Engine, activation: Activation, task: tasks.Task | None) -> di
     detail = activation.detail
     if task is not None:
         people = {"assignee": task.assignee, "users": task.users, "groups": task.groups}
-        form = [
-            {
-                "id": f.id, "label": f.label, "type": f.type, "required": f.required,
-                "readonly": f.readonly, "default": task.defaults.get(f.id),
-            }
-            for f in task.form
-        ]  # fmt: skip
-        return {"for": "person", "task": task.id, **people, "form": form}
+        return {"for": "person", "task": task.id, **people, "form": tasks.described(task)}
     if "due" in detail:
         kind = "retry" if activation.status == "pausing" else "timer"
         return {"for": kind, "due": instant(detail["due"])}

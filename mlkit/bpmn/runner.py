@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlkit.bpmn.engine import Engine
-from mlkit.bpmn.events import AnyEvent, Complete, Effect, Fail, Fire, Recover, Step, Throw
+from mlkit.bpmn.events import AnyEvent, Complete, Effect, Fail, Fire, Recover, Step, Supply, Throw
 from mlkit.bpmn.journal import Changes, Entry, Journal, Log, Row
 from mlkit.bpmn.mentions import mentioned
 from mlkit.bpmn.model import Script
 from mlkit.bpmn.scripts import Result, ScriptPool
 from mlkit.bpmn.state import State
+from mlkit.bpmn.stores import Stores
 from mlkit.bpmn.timers import Clock, RealClock
 from mlkit.errors import BadData, UsageError
 
@@ -73,6 +74,7 @@ class Runner:
     ) -> None:
         self.pool = pool
         self.journal = journal
+        self.stores = Stores() if journal is None else journal.stores
         self.clock = clock or RealClock()
         self.observer = observer
         self.until = until
@@ -97,7 +99,7 @@ class Runner:
         elif runs:
             self.apply(running, Recover())
         # Subscriptions are rows of the journal: they have outlived the engine.
-        self.effects += [(running, each) for each in pending if each.kind == "timer"]
+        self.effects += [(running, each) for each in pending if each.kind in ("timer", "fetch")]
 
     def apply(self, running: Running, event: AnyEvent, log: Log | None = None) -> None:
         """Move an instance; the next commit makes it durable."""
@@ -118,7 +120,7 @@ class Runner:
         """
         while True:
             self.commit()
-            if self._read_inboxes():
+            if self.dirty or self._read_inboxes():
                 continue
             if not self._moves_alone():
                 # What came since the last look is for this run, not for the next one.
@@ -223,10 +225,20 @@ class Runner:
                 mailbox.keep(effect.name, effect.key, effect.variables or {}, now + MESSAGE_LIFE)
         elif effect.kind == "broadcast":
             mailbox.broadcast(effect.name, {}, sender=number)
+        elif effect.kind == "store":
+            self._store(running, effect)
+
+    def _store(self, running: Running, effect: Effect) -> None:
+        value = (effect.variables or {})["value"]
+        self.stores.set(effect.name, value, running.number, self.clock.now())
 
     def _act(self, running: Running, effect: Effect) -> None:
         if effect.kind == "run":
             self._submit(running, effect.id)
+        elif effect.kind == "fetch":
+            self._supply(running, effect.id)
+        elif effect.kind == "store" and self.journal is None:
+            self._store(running, effect)
         elif effect.kind == "timer":
             heapq.heappush(self.timers, (effect.due, running.number, effect.id))
         elif effect.kind == "stop":
@@ -234,6 +246,12 @@ class Runner:
             if job is not None:
                 del self.jobs[job]
                 self.pool.stop(job)
+
+    def _supply(self, running: Running, identifier: int) -> None:
+        activation = running.state.activations.get(identifier)
+        if activation is not None and activation.status == "fetching":
+            reads = running.engine.graph.behaviors[activation.node].node.reads
+            self.apply(running, Supply(identifier, self.stores.get(reads)))
 
     def _submit(self, running: Running, identifier: int) -> None:
         activation = running.state.activations.get(identifier)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlkit.errors import ConfigurationError, InputMissing, ServiceUnavailable
 
-VERSION = 1
+VERSION = 2
 FILE_NAME = "journal.sqlite"
 
 _TABLES = """
@@ -40,6 +40,13 @@ CREATE TABLE subscriptions (
 ) WITHOUT ROWID;
 CREATE INDEX subscriptions_by_name ON subscriptions (kind, name, key);
 """
+_STORES = """
+CREATE TABLE stores (
+  name TEXT PRIMARY KEY, value BLOB NOT NULL, instance INTEGER NOT NULL, updated REAL NOT NULL
+) WITHOUT ROWID
+"""
+# What each version has more than the one before it.
+_VERSIONS = (_TABLES, _STORES)
 
 
 def connect(folder: Path, create: bool) -> sqlite3.Connection:
@@ -73,15 +80,16 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     with transaction(connection):
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in _TABLES.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-        elif version > VERSION:
+        if version > VERSION:
             raise ConfigurationError(
                 f"{path}: journal version {version}, this mlkit reads up to {VERSION}",
                 hint="use the mlkit that wrote it, or a newer one",
             )
+        for tables in _VERSIONS[version:]:
+            for statement in tables.split(";"):
+                connection.execute(statement)
+        if version < VERSION:
+            connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any, Self
 from mlkit.bpmn import tasks, validation
 from mlkit.bpmn.engine import Engine
 from mlkit.bpmn.events import AnyEvent, Start
+from mlkit.bpmn.forms import packed_variables
 from mlkit.bpmn.journal import Journal, Row
 from mlkit.bpmn.model import Callable, Definitions, Problem
 from mlkit.bpmn.parser import parse, parse_text
@@ -19,8 +20,7 @@ from mlkit.bpmn.runner import Observer, Runner, Running
 from mlkit.bpmn.scripts import Limits, ScriptPool
 from mlkit.bpmn.state import State
 from mlkit.bpmn.timers import Clock
-from mlkit.bpmn.worker.values import Unstorable, pack
-from mlkit.errors import BadData, InputMissing, UsageError
+from mlkit.errors import InputMissing, UsageError
 
 
 @dataclass(slots=True)
@@ -200,23 +200,6 @@ def load(
     problems = validation.lint(definitions, path.parent.resolve(), bindings, rscript)
     validation.require_sound(problems, str(path))
     return definitions, problems
-
-
-def packed_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Make variables ready to be stored.
-
-    Raises:
-        BadData: One cannot be.
-    """
-    packed = {}
-    for name, value in variables.items():
-        if not name.isidentifier() or name.startswith("_"):
-            raise BadData(f"variable {name!r}: no name that a script could use")
-        try:
-            packed[name] = pack(value)
-        except Unstorable as error:
-            raise BadData(f"variable {name!r} cannot be stored: {error}") from error
-    return packed
 
 
 def _start_node(engine: Engine, message: str | None) -> str:

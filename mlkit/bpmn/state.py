@@ -71,7 +71,7 @@ class Activation(msgspec.Struct, omit_defaults=True):
         scope: Where its token is.
         status: `working` (a script or callable runs), `waiting` (for a person, time, message
             or signal), `open` (something inside it runs), `pausing` (before another attempt),
-            `incident`.
+            `fetching` (the values of data stores), `incident`.
         role: `""` holds a token; `iteration` of a loop, `guard` (an armed boundary event),
             `trigger` (an armed event sub-process), `branch` of an event gateway, `part` of a
             multiple event, `start` event that waits, `compensation` handler that runs.
@@ -146,6 +146,10 @@ class State(msgspec.Struct, omit_defaults=True):
                 return each.variables[name]
         raise KeyError(name)
 
+    def has(self, scope: int, name: str) -> bool:
+        """Say whether a variable is seen from a scope."""
+        return any(name in each.variables for each in self.chain(scope))
+
     def visible(self, scope: int, names: frozenset[str] | None = None) -> dict[str, Any]:
         """Give the variables that are seen from a scope: all, or those of some names."""
         if names is not None:
@@ -179,7 +183,7 @@ class State(msgspec.Struct, omit_defaults=True):
         if self.status != "running":
             return self.status
         statuses = {each.status for each in self.activations.values()}
-        if "working" in statuses:
+        if statuses & {"working", "fetching"}:
             return "running"
         # Where nothing works and nothing waits, tokens are stuck at a join.
         stuck = not statuses & {"waiting", "pausing"}
@@ -189,5 +193,6 @@ class State(msgspec.Struct, omit_defaults=True):
     def moves_alone(self) -> bool:
         """Say whether work or a timer will move the instance without anybody's help."""
         return self.status == "running" and any(
-            each.status == "working" or "due" in each.detail for each in self.activations.values()
+            each.status in ("working", "fetching") or "due" in each.detail
+            for each in self.activations.values()
         )

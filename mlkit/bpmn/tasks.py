@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any
 
+from mlkit.bpmn import forms
 from mlkit.bpmn.engine import Engine
 from mlkit.bpmn.model import FormField, Person
 from mlkit.bpmn.state import Activation, State
 from mlkit.errors import BadData, InputMissing
-
-_TRUE = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +21,7 @@ class Task:
         activation: Its number in the instance.
         since: When it began to wait, in seconds since 1970.
         defaults: Values of the form that are filled in already.
+        variables: Those that the expressions of the form may see.
     """
 
     instance: str
@@ -37,6 +35,7 @@ class Task:
     since: float
     form: tuple[FormField, ...] = ()
     defaults: dict[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -54,13 +53,13 @@ def waiting(instance: str, engine: Engine, state: State) -> list[Task]:
     if state.status != "running":
         return []
     return [
-        _task(instance, engine, each)
+        _task(instance, engine, state, each)
         for each in state.activations.values()
         if each.status == "waiting" and each.detail.get("task")
     ]
 
 
-def _task(instance: str, engine: Engine, activation: Activation) -> Task:
+def _task(instance: str, engine: Engine, state: State, activation: Activation) -> Task:
     node = engine.graph.behaviors[activation.node].node
     detail = activation.detail
     return Task(
@@ -75,6 +74,7 @@ def _task(instance: str, engine: Engine, activation: Activation) -> Task:
         since=detail["since"],
         form=node.work.form if isinstance(node.work, Person) else (),
         defaults=detail.get("defaults", {}),
+        variables=state.visible(activation.local or activation.scope),
     )
 
 
@@ -92,7 +92,7 @@ def choose(tasks: list[Task], wanted: str) -> Task:
 
 
 def fill(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the values that somebody gives for a task.
+    """Check the values that somebody gives for a task; gives them as they are stored.
 
     A task without a form takes any values.
 
@@ -100,80 +100,41 @@ def fill(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
         BadData: A value is wrong or missing; the message goes field by field.
     """
     if not task.form:
-        return dict(given)
-    problems = [f"{name}: no such field" for name in given if name not in {f.id for f in task.form}]
-    values = {}
-    for each in task.form:
-        try:
-            value = _value(each, given, task.defaults)
-        except ValueError as error:
-            problems.append(f"{each.id}: {error}")
-            continue
-        if value is not None:
-            values[each.id] = value
+        return forms.packed_variables(given)
+    values, problems = entry(task, given).values()
     if problems:
         raise BadData(f"task {task.id}: {'; '.join(problems)}")
     return values
 
 
-def _value(form: FormField, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
-    if form.readonly:
-        if form.id in given:
-            raise ValueError("is read-only")
-        return None
-    value = given.get(form.id, defaults.get(form.id))
-    if value is None or value in ("", []):
-        if form.required:
-            raise ValueError("is required")
-        return None
-    return _limited(form, _typed(form, value))
+def entry(task: Task, given: Mapping[str, Any]) -> forms.Entry:
+    """Give a task's form as it stands with some values."""
+    return forms.Entry(task.form, given, task.defaults, task.variables)
 
 
-def _typed(form: FormField, value: Any) -> Any:
-    if form.type == "list":
-        return _chosen(form, value)
-    if isinstance(value, dict) and len(value) == 1:  # a stored date or decimal
-        value = next(iter(value.values()))
-    text = str(value).strip()
-    try:
-        if form.type == "boolean":
-            return value if isinstance(value, bool) else _TRUE[text.lower()]
-        if form.type == "long":
-            return int(text)
-        if form.type == "double":
-            return float(text)
-        if form.type == "date":
-            return {"$date": date.fromisoformat(text).isoformat()}
-    except (KeyError, ValueError):
-        raise ValueError(f"{text!r} is no {form.type}") from None
-    if form.type == "enum" and text not in form.options:
-        raise ValueError(f"{text!r} is none of {', '.join(form.options)}")
-    return text
+def described(task: Task) -> list[dict[str, Any]]:
+    """Describe the fields of a task's form that are shown at first, as documents have them."""
+    return [_described(each, task.defaults.get(each.id)) for each in entry(task, {}).shown()]
 
 
-def _chosen(form: FormField, value: Any) -> list[str]:
-    listed = value if isinstance(value, list) else str(value).split(",")
-    chosen = [str(each).strip() for each in listed if str(each).strip()]
-    for each in chosen:
-        if form.options and each not in form.options:
-            raise ValueError(f"{each!r} is none of {', '.join(form.options)}")
-    return chosen
+def document(task: Task) -> dict[str, Any]:
+    """Describe a task, as documents have it."""
+    names = (
+        "instance", "activation", "element", "name", "iteration", "assignee", "users", "groups",
+        "since",
+    )  # fmt: skip
+    fields = {name: getattr(task, name) for name in names}
+    return {"task": task.id, **fields, "form": described(task)}
 
 
-def _limited(form: FormField, value: Any) -> Any:
-    size: float = len(value) if isinstance(value, str) else 0
-    number = value if isinstance(value, int | float) else None
-    for name, limit in form.limits.items():
-        measured = size if name.endswith("length") else number
-        if measured is None:
-            continue
-        if name.startswith("min") and measured < limit:
-            raise ValueError(f"less than {name} {limit:g}")
-        if name.startswith("max") and measured > limit:
-            raise ValueError(f"more than {name} {limit:g}")
-    if form.pattern is not None and isinstance(value, str) and not re.search(form.pattern, value):
-        raise ValueError(f"{value!r} does not match {form.pattern}")
-    return value
+def _described(field: FormField, default: Any) -> dict[str, Any]:
+    inner = [_described(each, None) for each in field.fields]
+    return {
+        "id": field.id, "label": field.label, "type": field.type, "default": default,
+        "required": field.required, "readonly": field.readonly or field.value is not None,
+        "options": dict(field.options), "limits": dict(field.limits), "pattern": field.pattern,
+        **({"fields": inner} if inner else {}),
+    }  # fmt: skip
 
 
 def decide(task: Task, approved: bool, comment: str | None) -> dict[str, Any]:
@@ -191,7 +152,7 @@ def decide(task: Task, approved: bool, comment: str | None) -> dict[str, Any]:
     if comment is not None:
         values["comment"] = comment
     if not task.form:
-        return values
+        return forms.packed_variables(values)
     known = {each.id for each in task.form}
     extra = {key: value for key, value in values.items() if key not in known}
     return {**fill(task, {k: v for k, v in values.items() if k in known}), **extra}

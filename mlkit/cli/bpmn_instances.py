@@ -1,4 +1,4 @@
-"""`mlkit bpmn list, show, history, logs, cancel, retry`: instances and what they did."""
+"""`mlkit bpmn list, show, history, logs, stores, ...`: instances and what they did."""
 
 from __future__ import annotations
 
@@ -139,6 +139,25 @@ def artifacts(instance: Instance, state: State = STATE, json: Json = False) -> N
         sys.stdout.write(f"{each['artifact'][:12]}  {each['name']}  {kind}, {made}{origin}\n")
 
 
+def stores(state: State = STATE, json: Json = False) -> None:
+    """List the data stores of a state folder, and which instance set each last."""
+    from mlkit.bpmn.journal import Journal
+    from mlkit.bpmn.report import instant
+
+    journal = Journal(state)
+    try:
+        found = journal.stores.all()
+    finally:
+        journal.close()
+    if json:
+        fields = [{**each._asdict(), "updated": instant(each.updated)} for each in found]
+        Output.document("bpmn.stores", 1, {"stores": fields})
+        return
+    for each in found:
+        origin = f"by {each.instance}, {ago(each.updated)}"
+        sys.stdout.write(f"{each.name} = {_short(each.value)}  ({origin})\n")
+
+
 def cancel(
     context: typer.Context,
     instance: Instance,
@@ -206,6 +225,7 @@ COMMANDS = (
         artifacts,
         "Examples:\n\n  mlkit bpmn artifacts 3f2a\n\n  mlkit bpmn artifacts 3f2a --json\n",
     ),
+    (stores, "Examples:\n\n  mlkit bpmn stores\n\n  mlkit bpmn stores --json | jq .stores\n"),
     (cancel, "Examples:\n\n  mlkit bpmn cancel 3f2a\n\n  mlkit bpmn cancel 3f2a --reason late\n"),
     (retry, "Examples:\n\n  mlkit bpmn retry 3f2a\n\n  mlkit bpmn retry 3f2a --incident 12\n"),
 )

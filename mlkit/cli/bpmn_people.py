@@ -39,28 +39,19 @@ def tasks(
     json: Json = False,
 ) -> None:
     """List the user tasks that wait."""
-    from dataclasses import asdict
-
     from mlkit.bpmn.session import Session
+    from mlkit.bpmn.tasks import document
 
     with Session(state) as session:
         rows = [each for each in session.journal.rows() if is_open(each)]
         found = [task for row in rows for task in session.tasks(row)]
     found = [each for each in found if each.is_for(assignee, group)]
     if json:
-        fields = [{"task": each.id, **_without_expressions(asdict(each))} for each in found]
-        Output.document("bpmn.tasks", 1, {"tasks": fields})
+        Output.document("bpmn.tasks", 1, {"tasks": [document(each) for each in found]})
         return
     for each in found:
         who = each.assignee or ", ".join([*each.users, *each.groups]) or "anybody"
         sys.stdout.write(f"{each.id}  {each.name}  for {who}  {ago(each.since)}\n")
-
-
-def _without_expressions(fields: dict[str, Any]) -> dict[str, Any]:
-    for each in fields["form"]:
-        each["default"] = fields["defaults"].get(each["id"])
-    del fields["defaults"]
-    return fields
 
 
 def complete(
@@ -105,13 +96,11 @@ def reject(
 
 def _finish(context: typer.Context, task: str, values: Any, state: Path, json: bool) -> None:
     from mlkit.bpmn.events import Complete
-    from mlkit.bpmn.session import Session, packed_variables
+    from mlkit.bpmn.session import Session
 
     with Session(state) as session:
         row, found = _waiting_task(session, task)
-        given = values(found)
-        plain = {name: value for name, value in given.items() if not isinstance(value, dict)}
-        event = Complete(found.activation, {**given, **packed_variables(plain)})
+        event = Complete(found.activation, values(found))
     send_event(context, row.id, event, state, json)
 
 
@@ -192,7 +181,8 @@ def message(
 
     Exits 0 when it was delivered or kept, 2 when several wait for it.
     """
-    from mlkit.bpmn.session import Session, packed_variables
+    from mlkit.bpmn.forms import packed_variables
+    from mlkit.bpmn.session import Session
 
     variables = packed_variables(pairs(set_, "--set"))
     with Session(state) as session:
@@ -211,7 +201,8 @@ def signal(
     json: Json = False,
 ) -> None:
     """Broadcast a signal to everything that waits for it now."""
-    from mlkit.bpmn.session import Session, packed_variables
+    from mlkit.bpmn.forms import packed_variables
+    from mlkit.bpmn.session import Session
 
     variables = packed_variables(pairs(set_, "--set"))
     with Session(state) as session:
@@ -242,7 +233,6 @@ def _standing(session: Session, row: Row) -> dict[str, str]:
 def ask(session: Session, row: Row) -> bool:
     """Ask for the first user task of an instance on the terminal; say whether there was one."""
     from mlkit.bpmn.events import Complete
-    from mlkit.bpmn.session import packed_variables
 
     waiting = session.tasks(row)
     if not waiting:
@@ -255,8 +245,7 @@ def ask(session: Session, row: Row) -> bool:
             values = _answers(task)
         except BadData as error:
             typer.echo(f"error: {error.message}", err=True)
-    plain = {name: value for name, value in values.items() if not isinstance(value, dict)}
-    session.deliver(row, Complete(task.activation, {**values, **packed_variables(plain)}))
+    session.deliver(row, Complete(task.activation, values))
     return True
 
 
@@ -267,12 +256,32 @@ def _answers(task: Task) -> dict[str, Any]:
         approved = typer.confirm("Approve?", err=True)
         comment = typer.prompt("Comment", default="", show_default=False, err=True)
         return tasks.decide(task, approved, comment or None)
-    given = {each.id: _prompt(each, task) for each in task.form if not each.readonly}
+    given: dict[str, Any] = {}
+    while (field := _next(task, given)) is not None:
+        default = task.defaults.get(field.id)
+        given[field.id] = _rows(field) if field.fields else _prompt(field, default)
     return tasks.fill(task, {name: value for name, value in given.items() if value != ""})
 
 
-def _prompt(form: FormField, task: Task) -> Any:
-    default = task.defaults.get(form.id)
+def _next(task: Task, given: dict[str, Any]) -> FormField | None:
+    """Give the first field that is shown, by what was answered so far, and not answered yet."""
+    from mlkit.bpmn import tasks
+
+    for each in tasks.entry(task, given).shown():
+        if not (each.readonly or each.value is not None or each.id in given):
+            return each
+    return None
+
+
+def _rows(field: FormField) -> list[dict[str, Any]]:
+    rows = []
+    while typer.confirm(f"{field.label}: another row?", default=False, err=True):
+        asked = {e.id: _prompt(e, None) for e in field.fields if not (e.readonly or e.value)}
+        rows.append({name: value for name, value in asked.items() if value != ""})
+    return rows
+
+
+def _prompt(form: FormField, default: Any) -> Any:
     if form.type == "boolean":
         return typer.confirm(form.label, default=bool(default), err=True)
     if isinstance(default, dict):  # a stored date or decimal

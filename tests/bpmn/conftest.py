@@ -66,6 +66,7 @@ class Play:
         self.journal: list[tuple[float, bytes]] = []
         self.trace: list[tuple[str, str]] = []
         self.sent: list[Effect] = []
+        self.stored: list[Effect] = []
         self.runs: list[str] = []
         self.stopped: list[int] = []
 
@@ -86,6 +87,8 @@ class Play:
             self.stopped.append(effect.id)
         elif effect.kind in ("send", "broadcast"):
             self.sent.append(effect)
+        elif effect.kind == "store":
+            self.stored.append(effect)
         activation = self.state.activations.get(effect.id)
         if effect.kind != "run" or activation is None or activation.status != "working":
             return

@@ -79,6 +79,92 @@ def test_a_multi_instance_takes_its_items_from_a_data_object(play):
     assert done.variables == {"total": [1, 2], "result": [10, 20]}
 
 
+def test_a_multi_instance_goes_through_what_an_association_gives_and_gathers_into_another(play):
+    loop = IO + (
+        '<dataInputAssociation id="a1"><sourceRef>r1</sourceRef><targetRef>i1</targetRef>'
+        '</dataInputAssociation><dataOutputAssociation id="a2"><sourceRef>o1</sourceRef>'
+        "<targetRef>r2</targetRef></dataOutputAssociation>"
+        "<multiInstanceLoopCharacteristics><loopDataInputRef>i1</loopDataInputRef>"
+        "<loopDataOutputRef>o1</loopDataOutputRef>"
+        '<inputDataItem id="in" name="each"/><outputDataItem id="out" name="twice"/>'
+        "</multiInstanceLoopCharacteristics>"
+    )
+    done = play(ENDS + DATA + RESULT + SCRIPT.format(loop), "s>w w>e",
+                lambda _, v: {"twice": v["each"] * 2}).start(total=[1, 2])  # fmt: skip
+    assert done.variables == {"total": [1, 2], "result": [2, 4]}
+
+
+def test_references_to_one_data_object_are_one_variable(play):
+    data = '<dataObject id="d" name="total"/><dataObjectReference id="r1" name="Total, draft"'
+    data += ' dataObjectRef="d"/><dataObjectReference id="r2" name="other" dataObjectRef="d"/>'
+    inner = IO + (
+        '<dataInputAssociation id="a1"><sourceRef>r1</sourceRef><targetRef>i1</targetRef>'
+        '</dataInputAssociation><dataOutputAssociation id="a2"><sourceRef>o1</sourceRef>'
+        "<targetRef>r2</targetRef></dataOutputAssociation>"
+    )
+    done = play(ENDS + data + SCRIPT.format(inner), "s>w w>e",
+                lambda _, v: {"answer": v["n"] + 1}).start(total=1)  # fmt: skip
+    assert done.variables == {"total": 2}
+
+
+def test_a_transformation_takes_several_sources(play):
+    inner = IO + (
+        '<dataInputAssociation id="a1"><sourceRef>r1</sourceRef><sourceRef>r2</sourceRef>'
+        "<targetRef>i1</targetRef><transformation>total + result</transformation>"
+        "</dataInputAssociation>"
+    )
+    seen = []
+    play(ENDS + DATA + RESULT + SCRIPT.format(inner), "s>w w>e",
+         lambda _, v: seen.append(v["n"]) or {}).start(total=3, result=4)  # fmt: skip
+    assert seen == [7]
+
+
+def test_drawn_data_of_a_name_needs_no_warning(problems, diagram):
+    drawn = (
+        '<property id="t" name="__targetRef_placeholder"/><dataInputAssociation id="i">'
+        "<sourceRef>r1</sourceRef><targetRef>t</targetRef></dataInputAssociation>"
+        '<dataOutputAssociation id="o"><targetRef>r2</targetRef></dataOutputAssociation>'
+    )
+    assert problems(diagram(ENDS + DATA + RESULT + SCRIPT.format(drawn), "s>w w>e", "")) == []
+    unnamed = DATA.replace('name="total"', 'name="The total"')
+    found = problems(diagram(ENDS + unnamed + RESULT + SCRIPT.format(drawn), "s>w w>e", ""))
+    assert found == ["data.drawn i"]
+
+
+PARAMETERS = """<extensionElements><camunda:inputOutput>
+<camunda:inputParameter name="urls"><camunda:list><camunda:value>${base}/a</camunda:value>
+<camunda:value>b</camunda:value><camunda:value/></camunda:list></camunda:inputParameter>
+<camunda:inputParameter name="options"><camunda:map><camunda:entry key="size">${n + 1}
+</camunda:entry><camunda:entry key="tags"><camunda:list><camunda:value>x</camunda:value>
+</camunda:list></camunda:entry></camunda:map></camunda:inputParameter>
+<camunda:inputParameter name="twice"><camunda:script scriptFormat="python">n * 2
+</camunda:script></camunda:inputParameter><camunda:inputParameter name="nothing"/>
+</camunda:inputOutput></extensionElements>"""
+
+
+def test_camunda_parameters_may_be_lists_maps_and_scripts(play):
+    seen = {}
+    play(ENDS + SCRIPT.format(PARAMETERS), "s>w w>e",
+         lambda _, v: seen.update(v) or {}).start(base="http://h", n=2, nothing=1)  # fmt: skip
+    assert seen["urls"] == ["http://h/a", "b", None]
+    assert seen["options"] == {"size": 3, "tags": ["x"]}
+    assert (seen["twice"], seen["nothing"]) == (4, None)
+
+
+@pytest.mark.parametrize(
+    ("inside", "rule"),
+    [
+        ('<camunda:script scriptFormat="groovy">1</camunda:script>', "expression.language"),
+        ('<camunda:script resource="a.py"/>', "io.nested"),
+        ("<camunda:list><camunda:value>${</camunda:value></camunda:list>", "expression.broken"),
+    ],
+)
+def test_a_parameter_that_cannot_be_read_is_a_problem(problems, diagram, inside, rule):
+    inner = mapped("input", "x", inside)
+    found = problems(diagram(ENDS + SCRIPT.format(inner), "s>w w>e"))
+    assert any(each.startswith(rule) for each in found)
+
+
 MESSAGE = '<messageEventDefinition messageRef="Paid"/>'
 
 

@@ -8,8 +8,12 @@ import sys
 
 import pytest
 
+from mlkit.bpmn.events import Start
 from mlkit.bpmn.parser import parse_text
+from mlkit.bpmn.session import engine_of
+from mlkit.bpmn.tasks import described, fill, waiting
 from mlkit.bpmn.validation import lint
+from mlkit.errors import BadData
 
 FORM = {
     "id": "review",
@@ -107,8 +111,8 @@ def test_a_form_is_found_and_its_values_are_checked(mlkit, tmp_path, link):
     (tmp_path / "d.bpmn").write_text(LINKS[link])
     ran = mlkit("run", "d.bpmn", "--var", "owner=ann", "--var", "tags=a", "--json")
     assert ran.returncode == 3, ran.stderr
-    (waiting,) = json.loads(ran.stdout)["waiting"]
-    defaults = {each["id"]: each["default"] for each in waiting["form"]}
+    (open_,) = json.loads(ran.stdout)["waiting"]
+    defaults = {each["id"]: each["default"] for each in open_["form"]}
     assert defaults == {
         "owner": "ann", "mail": None, "share": "0", "count": None, "level": None, "tags": "a",
         "day": None, "ok": "false", "note": None, "seen": None,
@@ -120,7 +124,7 @@ def test_a_form_is_found_and_its_values_are_checked(mlkit, tmp_path, link):
         "tags": "a,c", "day": "soon", "ok": "maybe", "note": "<script>", "seen": "x", "odd": "1",
     }  # fmt: skip
     given = [word for name, value in wrong.items() for word in ("--set", f"{name}={value}")]
-    refused = mlkit("complete", waiting["task"], *given)
+    refused = mlkit("complete", open_["task"], *given)
     assert refused.returncode == 65
     for problem in (
         "owner: is required", "mail: 'nobody' does not match", "share: more than max 1",
@@ -135,7 +139,7 @@ def test_a_form_is_found_and_its_values_are_checked(mlkit, tmp_path, link):
         "day": "2026-01-31", "ok": "yes", "note": "fine",
     }  # fmt: skip
     given = [word for name, value in right.items() for word in ("--set", f"{name}={value}")]
-    done = mlkit("complete", waiting["task"], *given, "--json")
+    done = mlkit("complete", open_["task"], *given, "--json")
     assert done.returncode == 0, done.stderr
     variables = json.loads(done.stdout)["variables"]
     assert variables["owner"] == "ann"
@@ -157,10 +161,28 @@ def one(kind, **rest):
         ("[1]", "it is no form-js form"),
         pytest.param("[" * 100_000, "it is no form-js form", id="deep"),
         (one("signature"), "error form.type: the form a.form: field 'x': no type 'signature'"),
-        (one("group", path="a"), "group 'a': fields in a path are not supported"),
+        (one("filepicker"), "field 'x': no type 'filepicker'"),
+        (one("dynamiclist", label="L"), "form.name: the form a.form: list 'L': no path"),
+        (json.dumps({"components": [{"type": "textfield", "key": "a b"}]}), "error form.name"),
+        (
+            json.dumps(
+                {
+                    "components": [
+                        {
+                            "type": "group",
+                            "path": "$x",
+                            "components": [{"type": "textfield", "key": "a"}],
+                        }
+                    ]
+                }
+            ),
+            "error form.name: the form a.form: field 'a': '$x' is no name of a variable",
+        ),
         (one("textfield", validate={"pattern": "("}), "form.pattern: the form a.form: field 'x'"),
-        (one("textfield", conditional={"hide": "=true"}), "warning form.conditional: the form"),
-        (one("select", valuesKey="all"), "warning form.options: the form a.form: field 'x'"),
+        (one("textfield", conditional={"hide": "=1 +"}), "form.expression: the form a.form: fiel"),
+        (one("textfield", conditional={"hide": "=evil()"}), "there is no function 'evil'"),
+        (one("expression"), "form.expression: the form a.form: field 'x': no expression"),
+        (one("select"), "error form.options: the form a.form: field 'x': nothing says"),
     ],
 )
 def test_a_form_that_cannot_be_asked_is_told_by_lint(found, tmp_path, text, problem):
@@ -185,3 +207,153 @@ def test_two_forms_of_one_id_are_an_error(found, tmp_path):
         (tmp_path / name).write_text(json.dumps(FORM))
     xml = LINKS["formRef"]
     assert any("a.form and b.form have it as its id" in each for each in found(xml))
+
+
+RICH = {
+    "id": "order",
+    "components": [
+        {"type": "select", "key": "kind", "validate": {"required": True},
+         "values": [{"label": "Private", "value": "private"}, {"label": "Firm", "value": "firm"}]},
+        {"type": "textfield", "key": "tax_id", "validate": {"required": True},
+         "conditional": {"hide": '=kind != "firm"'}},
+        {"type": "group", "label": "Address", "path": "address",
+         "conditional": {"hide": '=kind = "private"'}, "components": [
+             {"type": "textfield", "key": "street", "validate": {"required": True}},
+             {"type": "textfield", "key": "state", "conditional": {"hide": '=this.street = "x"'}},
+         ]},
+        {"type": "select", "key": "region", "valuesKey": "regions"},
+        {"type": "number", "key": "price", "validate": {"min": 0, "max": "=limit"}},
+        {"type": "number", "key": "amount", "decimalDigits": 0, "serializeToString": True},
+        {"type": "expression", "key": "total", "expression": "=price * 2"},
+        {"type": "textfield", "key": "why", "readonly": "=price < 10"},
+        {"type": "dynamiclist", "path": "items", "components": [
+            {"type": "textfield", "key": "name", "validate": {"required": True}},
+            {"type": "number", "key": "size", "validate": {"max": 5}},
+        ]},
+        {"type": "checkbox", "key": "fast"},
+        {"type": "textfield", "key": "note"},
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def task(tmp_path):
+    """The waiting task of a form, with variables; `fill` gives its values or its problems."""
+
+    def make(form=RICH, **variables):
+        (tmp_path / "a.form").write_text(json.dumps(form))
+        xml = diagram(' camunda:formKey="a.form">')
+        engine = engine_of(parse_text(xml.encode(), tmp_path / "d.bpmn"))
+        state = engine.create()
+        engine.apply(state, Start(variables), 0.0)
+        return waiting("i", engine, state)[0]
+
+    return make
+
+
+def refused(task, given):
+    with pytest.raises(BadData) as caught:
+        fill(task, given)
+    return caught.value.message
+
+
+PRIVATE = {"kind": "private", "price": "20", "region": "north"}
+
+
+def test_a_hidden_field_is_neither_asked_nor_required_nor_taken(task):
+    open_ = task(regions=["north"], limit=50)
+    assert [each["id"] for each in described(open_)][:3] == ["kind", "address.street",
+                                                              "address.state"]  # fmt: skip
+    values = fill(open_, PRIVATE)
+    assert "tax_id" not in values
+    assert "address" not in values
+    assert "tax_id: is hidden" in refused(open_, {**PRIVATE, "tax_id": "1"})
+    firm = {**PRIVATE, "kind": "firm"}
+    message = refused(open_, firm)
+    assert "tax_id: is required" in message
+    assert "address.street: is required" in message
+
+
+def test_a_group_with_a_path_makes_an_object_and_a_condition_sees_it(task):
+    open_ = task(regions=["north"], limit=50)
+    firm = {**PRIVATE, "kind": "firm", "tax_id": "1"}
+    given = {"address.street": "Main St", "address.state": "OR"}
+    assert fill(open_, firm | given)["address"] == {"street": "Main St", "state": "OR"}
+    whole = {"address": {"street": "Main St"}}
+    assert fill(open_, firm | whole)["address"] == {"street": "Main St", "state": None}
+    assert "address.state: is hidden" in refused(open_, firm | {**given, "address.street": "x"})
+
+
+def test_a_part_of_an_object_is_filled_in_before(task):
+    open_ = task(address={"street": "Oak"}, kind="firm")
+    assert open_.defaults == {"kind": "firm", "address.street": "Oak"}
+
+
+def test_options_limits_and_locks_come_out_of_data(task):
+    open_ = task(regions=[{"value": "n", "label": "North"}, "south"], limit=30)
+    message = refused(open_, {**PRIVATE, "price": 31})
+    assert "region: 'north' is none of n, south" in message
+    assert "price: more than max 30" in message
+    right = {**PRIVATE, "region": "n", "price": 9}
+    assert "why: is read-only" in refused(open_, {**right, "why": "cheap"})
+    assert fill(open_, {**right, "price": 11, "why": "dear"})["why"] == "dear"
+
+
+def test_computed_and_textual_values(task):
+    values = fill(task(regions=["north"], limit=30), {**PRIVATE, "amount": "7"})
+    assert values["total"] == 40
+    assert values["amount"] == "7"
+    assert "amount: 'x' is no long" in refused(task(), {**PRIVATE, "amount": "x"})
+    assert "total: is read-only" in refused(task(), {**PRIVATE, "total": 1})
+
+
+def test_the_rows_of_a_list_are_checked_one_by_one(task):
+    open_ = task(regions=["north"], limit=30)
+    rows = [{"name": "a", "size": "2"}, {"name": "b"}]
+    expected = [{"name": "a", "size": 2.0}, {"name": "b", "size": None}]
+    assert fill(open_, {**PRIVATE, "items": rows})["items"] == expected
+    message = refused(open_, {**PRIVATE, "items": [{"name": "a"}, {"size": 9, "odd": 1}]})
+    assert "items: row 2: odd: no such field, name: is required, size: more than max 5" in message
+    assert "items: is no list" in refused(open_, {**PRIVATE, "items": "a,b"})
+
+
+def test_what_is_left_empty_is_null_and_an_unchecked_box_is_false(task):
+    values = fill(task(regions=["north"], limit=30), PRIVATE)
+    assert (values["note"], values["fast"]) == (None, False)
+
+
+@pytest.mark.parametrize("value", [{"$date": "x"}, {"$float": "y"}, [1], {"a": {"b": 1}}])
+def test_a_value_of_the_wrong_shape_is_refused(task, value):
+    assert "note: " in refused(task(regions=["north"], limit=30), {**PRIVATE, "note": value})
+
+
+SCRIPTS = (
+    "${1 + 1}", "=1 + 1", "#{x}", "__import__('os').system('touch owned')", "<script>a</script>",
+    "'); import os; os._exit(1)", "{{ 7 * 7 }}", "\x1b[2J",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SCRIPTS)
+def test_a_value_that_is_a_script_stays_text(task, text):
+    values = fill(task(regions=["north"], limit=30), {**PRIVATE, "note": text})
+    assert values["note"] == text.strip()
+
+
+def test_a_value_that_is_a_script_runs_nowhere(mlkit, tmp_path):
+    """Not in the form shown next, nor a condition, a mapping, a script or the picture."""
+    xml = diagram(' camunda:assignee="${note}" camunda:formKey="a.form">').replace(
+        '<endEvent id="e"/>',
+        '<scriptTask id="w" name="W"><script>seen = note</script></scriptTask><endEvent id="e"/>',
+    ).replace('sourceRef="u" targetRef="e"/>', 'sourceRef="u" targetRef="w"/>'
+              '<sequenceFlow id="f3" sourceRef="w" targetRef="e"><conditionExpression>'
+              "${note == seen}</conditionExpression></sequenceFlow>")  # fmt: skip
+    (tmp_path / "a.form").write_text(one("textfield").replace('"x"', '"note"'))
+    (tmp_path / "d.bpmn").write_text(xml)
+    for text in SCRIPTS[:-1]:
+        ran = json.loads(mlkit("run", "d.bpmn", "--var", f"note={text}", "--json").stdout)
+        assert ran["waiting"][0]["assignee"] == text
+        assert ran["waiting"][0]["form"][0]["default"] == text
+        done = mlkit("complete", ran["waiting"][0]["task"], "--set", f"note={text}", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["variables"] == {"note": text, "seen": text}
+    assert not (tmp_path / "owned").exists()

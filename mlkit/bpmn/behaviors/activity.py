@@ -8,7 +8,7 @@ from mlkit.bpmn import model
 from mlkit.bpmn.behaviors import compensation, errors
 from mlkit.bpmn.behaviors.behavior import Behavior
 from mlkit.bpmn.behaviors.gateways import consume
-from mlkit.bpmn.events import AnyEvent, Complete, Effect, Fail, Fire, Throw
+from mlkit.bpmn.events import AnyEvent, Complete, Effect, Fail, Fire, Supply, Throw
 from mlkit.bpmn.model import FlowNode
 from mlkit.bpmn.state import Activation, Done, Scope
 from mlkit.bpmn.timers import duration
@@ -27,6 +27,7 @@ class Activity(Behavior):
         super().__init__(node, body)
         self.guards: tuple[BoundaryEvent, ...] = ()
         self.mapped = bool(node.inputs or node.outputs)
+        self.fetches = bool(node.reads)
         self.compensable = False
 
     def link(self, graph: Graph) -> None:
@@ -50,10 +51,20 @@ class Activity(Behavior):
         self.begin(move, move.activate(self, scope))
 
     def begin(self, move: Move, activation: Activation) -> None:
+        """Begin, once the data stores that it reads have given their values."""
+        if self.fetches:
+            activation.status = "fetching"
+            move.effects.append(Effect("fetch", activation.id))
+        else:
+            self.proceed(move, activation)
+
+    def proceed(
+        self, move: Move, activation: Activation, stored: dict[str, Any] | None = None
+    ) -> None:
         """Set the local variables, arm the boundary events and do the work."""
         try:
-            if self.mapped:
-                self._map_inputs(move, activation)
+            if self.mapped or stored is not None:
+                self._map_inputs(move, activation, stored or {})
             if activation.role != "iteration":
                 for guard in self.guards:
                     guard.arm(move, activation)
@@ -71,13 +82,14 @@ class Activity(Behavior):
         for child in list(activation.children):
             move.remove(move.state.activations[child])
 
-    def _map_inputs(self, move: Move, activation: Activation) -> None:
+    def _map_inputs(self, move: Move, activation: Activation, stored: dict[str, Any]) -> None:
         if not activation.local:
             local = move.state.next_id()
             isolated = bool(self.node.outputs)
             move.state.scopes[local] = Scope(local, self.id, activation.scope, isolated=isolated)
             activation.local = local
         scope = move.state.scopes[activation.local]
+        scope.variables.update(stored)
         for name, expression in self.node.inputs:
             scope.variables[name] = move.evaluate(expression, scope.id)
 
@@ -93,6 +105,9 @@ class Activity(Behavior):
             self.failed(move, activation, event.message)
         elif isinstance(event, Fire) and activation.status == "pausing":
             self.work(move, activation)
+        elif isinstance(event, Supply) and activation.status == "fetching":
+            activation.status = "open"
+            self.proceed(move, activation, event.values)
         else:
             super().event(move, activation, event)
 
@@ -153,8 +168,10 @@ class Activity(Behavior):
     # -- leaving -----------------------------------------------------------------------
 
     def _leave(self, move: Move, activation: Activation) -> None:
+        stored = self._stored(move, activation) if self.node.writes else []
         if self.node.outputs:
             self._map_outputs(move, activation)
+        move.effects += stored
         if activation.role == "compensation":
             compensation.handled(move, activation)
         elif activation.role == "iteration":
@@ -178,6 +195,15 @@ class Activity(Behavior):
             local = move.state.scopes.get(activation.local)
             done = Done(self.id, {} if local is None else dict(local.variables))
             compensation.keep(move, activation, done)
+
+    def _stored(self, move: Move, activation: Activation) -> list[Effect]:
+        """Give what the data stores get; nothing of a variable that is not there."""
+        scope = move.variables(activation)
+        return [
+            Effect("store", activation.id, store, variables={"value": move.evaluate(each, scope)})
+            for store, each in self.node.writes
+            if each.language != "name" or move.state.has(scope, each.text)
+        ]
 
     def _map_outputs(self, move: Move, activation: Activation) -> None:
         local = activation.local

@@ -26,12 +26,9 @@ class StandardLoop(Repeated):
 
     def execute(self, move: Move, activation: Activation) -> None:
         """Begin the first turn, unless the condition forbids it."""
-        if not activation.local:
-            local = move.state.next_id()
-            variables = {"loopCounter": 0}
-            scope = Scope(local, self.id, activation.scope, variables=variables)
-            move.state.scopes[local] = scope
-            activation.local = local
+        known = move.state.scopes.get(activation.local)
+        if known is None or "loopCounter" not in known.variables:
+            self.outside(move, activation, {"loopCounter": 0})
         if self.loop.before and not self._again(move, activation, 0):
             self.leave(move, activation)
         else:

@@ -28,12 +28,9 @@ class MultiInstance(Repeated):
     def execute(self, move: Move, activation: Activation) -> None:
         """Start the iterations: all, or the first."""
         items = self._items(move, activation)
-        local = move.state.next_id()
         counts = {"nrOfInstances": len(items), "nrOfActiveInstances": 0}
         counts |= {"nrOfCompletedInstances": 0, "nrOfTerminatedInstances": 0}
-        scope = Scope(local, self.id, activation.scope, variables=counts)
-        move.state.scopes[local] = scope
-        activation.local = local
+        self.outside(move, activation, counts)
         activation.detail = {"items": items, "next": 0}
         if self.loop.output_collection:
             activation.detail["outputs"] = [None] * len(items)
@@ -45,12 +42,12 @@ class MultiInstance(Repeated):
 
     def _items(self, move: Move, activation: Activation) -> list[Any]:
         if self.loop.collection is not None:
-            items = move.evaluate(self.loop.collection, activation.scope)
+            items = move.evaluate(self.loop.collection, move.variables(activation))
             if not isinstance(items, list):
                 raise BadData(f"the collection {self.loop.collection.text!r} is no list")
             return items
         assert self.loop.cardinality is not None
-        count = move.evaluate(self.loop.cardinality, activation.scope)
+        count = move.evaluate(self.loop.cardinality, move.variables(activation))
         if isinstance(count, float) and count.is_integer():
             count = int(count)
         if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MAX_INSTANCES:

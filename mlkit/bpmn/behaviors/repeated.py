@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlkit.bpmn import model
 from mlkit.bpmn.behaviors.activity import Activity
+from mlkit.bpmn.events import Effect
 from mlkit.bpmn.model import FlowNode
 from mlkit.bpmn.state import Activation, Scope
 
@@ -26,6 +27,7 @@ class Repeated(Activity):
         super().__init__(node, body)
         self.inner = inner
         self.mapped = False
+        inner.fetches = False
 
     def link(self, graph: Graph) -> None:
         """Find the neighbours of both."""
@@ -79,6 +81,24 @@ class Repeated(Activity):
         """Keep what the turns left to be compensated."""
         done = move.state.scopes[activation.local].done
         move.state.scopes[activation.scope].done.extend(done)
+
+    def _map_inputs(self, move: Move, activation: Activation, stored: dict[str, Any]) -> None:
+        """Keep for all turns what the data stores gave; each turn maps its inputs."""
+        self.outside(move, activation, stored)
+
+    def outside(self, move: Move, activation: Activation, variables: dict[str, Any]) -> Scope:
+        """Give the scope around the turns, with some more variables."""
+        if not activation.local:
+            activation.local = move.state.next_id()
+            scope = Scope(activation.local, self.id, activation.scope)
+            move.state.scopes[activation.local] = scope
+        found = move.state.scopes[activation.local]
+        found.variables.update(variables)
+        return found
+
+    def _stored(self, move: Move, activation: Activation) -> list[Effect]:
+        """Store nothing: each turn has done it."""
+        return []
 
     def _map_outputs(self, move: Move, activation: Activation) -> None:
         """Map nothing: each turn has done it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlkit.bpmn import forms
 from mlkit.bpmn.behaviors.activity import Activity
 from mlkit.bpmn.events import AnyEvent, Claim, Effect
 from mlkit.bpmn.expressions import Expression
@@ -50,7 +51,9 @@ class UserTask(Activity):
 
 
 def _default(move: Move, field: FormField, scope: int) -> Any:
-    value = move.evaluate(Expression(field.id, "name"), scope) if field.prefilled else None
+    name, _, inner = field.id.partition(".")
+    value = move.evaluate(Expression(name, "name"), scope)
+    value = forms.at(value, inner) if inner else value
     if value is None and field.default is not None:
         value = move.evaluate(field.default, scope)
     return value

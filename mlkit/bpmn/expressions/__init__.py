@@ -18,7 +18,7 @@ from mlkit.bpmn.expressions.tree import (
     UnknownVariable,
 )
 
-__all__ = ["Expression", "ExpressionError", "Lookup", "UnknownVariable"]
+__all__ = ["Composite", "Expression", "ExpressionError", "Lookup", "UnknownVariable"]
 
 _PARSERS = {"python": python.parse, "juel": juel.parse, "feel": feel.parse}
 
@@ -67,6 +67,27 @@ class Expression:
         """Evaluate it as a condition."""
         tree = _parse(self.text, self.language)
         return Evaluator(self.text, self.language, lookup, now).condition(tree)
+
+
+@dataclass(frozen=True, slots=True)
+class Composite(Expression):
+    """A list or map of expressions, as vendors' mappings write them.
+
+    Attributes:
+        parts: Each with its key; a list has the keys None.
+    """
+
+    parts: tuple[tuple[str | None, Expression], ...] = ()
+
+    def evaluate(self, lookup: Lookup, now: datetime) -> Any:
+        """Give the list, or the dictionary."""
+        values = [(key, each.evaluate(lookup, now)) for key, each in self.parts]
+        if self.language == "list":
+            return [value for _, value in values]
+        return {str(key): value for key, value in values}
+
+    def check(self) -> None:
+        """Do nothing: each part was checked when it was read."""
 
 
 @lru_cache(maxsize=4096)

@@ -58,7 +58,7 @@ def _definitions(root: Element, library: Library, sha256: str) -> Definitions:
         file=library.path.name,
         sha256=sha256,
         processes=processes,
-        problems=tuple(problems),
+        problems=tuple(dict.fromkeys(problems)),
         resources=library.used,
         called=called,
         collaboration=xml.child(root, "collaboration") is not None,
@@ -72,6 +72,7 @@ def _called_file(name: str, library: Library) -> Reader:
 
 def _file(reader: Reader) -> tuple[Process, ...]:
     reader.data = data.names(reader.root)
+    reader.stores = data.stores(reader.root)
     reader.handlers = collaboration.associations(reader.root)
     collaboration.read(reader)
     inert.check(reader, reader.root)

@@ -27,6 +27,7 @@ def work(reader: Reader, element: Element, kind: str) -> dict[str, Any]:
         "retry": _retry(reader, element),
         "inputs": data.mappings(reader, element, "input"),
         "outputs": data.mappings(reader, element, "output"),
+        **data.stored(reader, element),
     }
     read = _KINDS.get(kind)
     return fields if read is None else {**fields, **read(reader, element)}

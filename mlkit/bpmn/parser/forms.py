@@ -11,9 +11,6 @@ _FIELD_TYPES = {"string", "long", "double", "boolean", "date", "enum"}
 _EMBEDDED = "camunda-forms:bpmn:"
 
 
-_WARNINGS = {"form.conditional", "form.options"}
-
-
 def read(reader: Reader, element: Element) -> tuple[FormField, ...]:
     """Read the form fields of a user task: those of its form-js form, or those within it."""
     definition = xml.extension(element, "formDefinition")
@@ -46,8 +43,7 @@ def _of_form_js(
         return ()
 
     def note(rule: str, message: str) -> None:
-        severity = "warning" if rule in _WARNINGS else "error"
-        reader.problem(rule, element, f"{name}: {message}", severity)
+        reader.problem(rule, element, f"{name}: {message}")
 
     return form_js.read(text, note)
 

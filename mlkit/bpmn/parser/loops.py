@@ -36,16 +36,19 @@ def _multi_instance(reader: Reader, loop: Element) -> Loop:
     def standard(name: str) -> str | None:
         return data.referred(reader, xml.child(loop, name))
 
-    collection = read("collection", "inputCollection") or standard("loopDataInputRef")
+    listed = read("collection", "inputCollection")
+    collection = reader.expression(listed, loop, plain="python") if listed else None
+    if collection is None and xml.child(loop, "loopDataInputRef") is not None:
+        collection = data.collection(reader, loop)
     output = read("outputElement", "outputElement") or standard("outputDataItem")
     result = Loop(
         sequential=loop.get("isSequential") == "true",
         cardinality=None if cardinality is None else reader.condition(cardinality),
-        collection=reader.expression(collection, loop, plain="python") if collection else None,
+        collection=collection,
         element=read("elementVariable", "inputElement") or standard("inputDataItem"),
         completion=None if completion is None else reader.condition(completion),
         output_collection=read("outputCollection", "outputCollection")
-        or standard("loopDataOutputRef"),
+        or data.gathered(reader, loop),
         output_element=reader.expression(output, loop, plain="python") if output else None,
     )
     result = replace(result, signs=tuple(_signs(reader, loop)))

@@ -89,7 +89,7 @@ def _scope(reader: Reader, element: Element) -> Scope:
             **fields,
         )
     inside = xml.local(element) != "process"
-    declared = data.declared(element) if inside else ()
+    declared = data.declared(reader, element) if inside else ()
     return Scope(reader.name(element.get("id")), nodes, flows, declared)
 
 
@@ -116,7 +116,8 @@ def _node(reader: Reader, element: Element) -> dict[str, Any] | None:
     if kind in _INERT:
         return None
     if kind == "dataStoreReference":
-        reader.warn("data.drawn", element, "the data store is drawn only: variables carry data")
+        if not reader.stores.get(str(element.get("id"))):
+            reader.warn("data.drawn", element, "drawn only: its name is not that of a variable")
         return None
     if kind not in _EVENTS | _TASKS | _GATEWAYS | _SUB_PROCESSES:
         _refuse(reader, element, kind)
@@ -146,6 +147,7 @@ def _event(reader: Reader, element: Element) -> dict[str, Any]:
     passive = "cancelActivity" if kind == "boundaryEvent" else "isInterrupting"
     if xml.extension(element, "formData") is not None or xml.vendor(element, "formKey"):
         reader.warn("form.start", element, "a start form is not asked: --var gives the values")
+    data.refuse_stores(reader, element)
     handler = reader.handlers.get(str(element.get("id"))) if kind == "boundaryEvent" else None
     return {
         "event": events.event(reader, element),

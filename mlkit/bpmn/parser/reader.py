@@ -23,6 +23,7 @@ class Reader:
         declared: The root elements by id.
         groups: By node id, the lane.
         data: By id, the variable that a data element stands for.
+        stores: By id of a reference, the name of its data store; "" where it is drawn only.
         handlers: By id of a boundary event, what an association leads to.
         flows: By id, the pools and nodes that message flows lead to.
         flow_names: By node id, the name of the message of its message flow.
@@ -42,6 +43,7 @@ class Reader:
         }
         self.groups: dict[str, str] = {}
         self.data: dict[str, str] = {}
+        self.stores: dict[str, str] = {}
         self.handlers: dict[str, str] = {}
         self.flows: dict[str, list[str]] = {}
         self.flow_names: dict[str, str] = {}

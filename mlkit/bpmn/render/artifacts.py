@@ -133,7 +133,7 @@ def guard_label(element: Element, box: Box) -> Box | None:
 
 def gateway_label(element: Element, box: Box) -> Box | None:
     """Give the place of a gateway's label: at the left above the flow that comes in."""
-    lines = len(lettering.wrap(name_of(element), 82, lettering.SMALL))
+    lines = len(lettering.wrap(name_of(element), 90, lettering.SMALL))
     top = box.center.y - 10 - lines * lettering.SMALL * lettering.LEADING
     return _left_of(box.center.x - 14, top, name_of(element))
 
@@ -153,7 +153,7 @@ def edge_label(flow: Element, points: tuple[Point, ...]) -> Box | None:
     name = name_of(flow)
     if not name:
         return None
-    lines = lettering.wrap(name, 82, lettering.SMALL)
+    lines = lettering.wrap(name, 90, lettering.SMALL)
     height = len(lines) * lettering.SMALL * lettering.LEADING
     parts = list(itertools.pairwise(points))
     own = parts[1:] or parts

@@ -48,12 +48,12 @@ class Drawing:
         element = self._add("g", **attributes)
         return Drawing(element, stroke or self.stroke, fill or self.fill)
 
-    def moved(self, x: float, y: float, scale: float = 1.0) -> Drawing:
-        """Begin a group with its origin at another place, and larger or smaller."""
+    def moved(self, x: float, y: float, scale: float = 1.0, symbol: str = "") -> Drawing:
+        """Begin a group with its origin at another place, larger or smaller, for a symbol."""
         where = f"translate({number(x)} {number(y)})"
         if scale != 1.0:
             where += f" scale({scale:.4g})"
-        return self.group(transform=where)
+        return self.group(transform=where, **({"data_symbol": symbol} if symbol else {}))
 
     def rectangle(self, box: Box, width: float = 2, radius: float = 0, **more: str) -> None:
         """Draw a rectangle."""

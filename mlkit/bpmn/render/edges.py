@@ -31,14 +31,18 @@ def draw(drawing: Drawing, edge: Edge) -> None:
 def _sequence_flow(drawing: Drawing, edge: Edge) -> None:
     points = edge.points
     drawing.line(rounded(points), 2)
-    drawing.solid(polygon(*_arrow(points[-2], points[-1], 10, 4.5)))
+    _mark(drawing, "arrow").solid(polygon(*_arrow(points[-2], points[-1], 10, 4.5)))
     source = _source(edge.element)
     if source is None:
         return
     if source.get("default") == edge.element.get("id"):
-        drawing.line(polyline(*_slash(points[0], points[1])), 2)
+        _mark(drawing, "default-start").line(polyline(*_slash(points[0], points[1])), 2)
     elif _is_activity(source) and xml.child(edge.element, "conditionExpression") is not None:
-        drawing.path(polygon(*_diamond(points[0], points[1])), 1.6)
+        _mark(drawing, "conditional-start").path(polygon(*_diamond(points[0], points[1])), 1.6)
+
+
+def _mark(drawing: Drawing, name: str) -> Drawing:
+    return drawing.group(data_symbol=name)
 
 
 def _source(element: Element) -> Element | None:
@@ -55,8 +59,8 @@ def _is_activity(element: Element) -> bool:
 def _message_flow(drawing: Drawing, edge: Edge) -> None:
     points = edge.points
     drawing.line(rounded(points), 1.6, stroke_dasharray="9 6")
-    drawing.path(polygon(*_arrow(points[-2], points[-1], 11, 5)), 1.5)
-    drawing.circle(points[0], 4, 1.5)
+    _mark(drawing, "message-end").path(polygon(*_arrow(points[-2], points[-1], 11, 5)), 1.5)
+    _mark(drawing, "message-start").circle(points[0], 4, 1.5)
 
 
 def _association(drawing: Drawing, edge: Edge, kind: str) -> None:
@@ -64,9 +68,9 @@ def _association(drawing: Drawing, edge: Edge, kind: str) -> None:
     drawing.line(polyline(*points), 1.6, stroke_dasharray="0.5 5")
     direction = edge.element.get("associationDirection", "None")
     if direction in ("One", "Both") or kind != "association":
-        drawing.line(_open(points[-2], points[-1]), 1.6)
+        _mark(drawing, "open-end").line(_open(points[-2], points[-1]), 1.6)
     if direction == "Both":
-        drawing.line(_open(points[1], points[0]), 1.6)
+        _mark(drawing, "open-start").line(_open(points[1], points[0]), 1.6)
 
 
 def rounded(points: tuple[Point, ...]) -> str:
@@ -124,19 +128,23 @@ def label_box(edge: Edge) -> Box:
     if edge.label is not None:
         room = max(edge.label.width, 90.0)
         return Box(edge.label.center.x - room / 2, edge.label.y, room, edge.label.height)
-    middle = _middle(edge.points)
+    middle, (across, down) = _middle(edge.points)
+    if abs(down) > abs(across):
+        wide = lettering.width(name_of(edge.element), lettering.SMALL)
+        return Box(middle.x + 5 + min(wide, 90.0) / 2 - 45, middle.y - 7, 90, 14)
     return Box(middle.x - 45, middle.y - 18, 90, 14)
 
 
-def _middle(points: tuple[Point, ...]) -> Point:
+def _middle(points: tuple[Point, ...]) -> tuple[Point, tuple[float, float]]:
+    """Give the point half way along a line, and the direction there."""
     left = sum(math.dist(a, b) for a, b in itertools.pairwise(points)) / 2
     for start, end in itertools.pairwise(points):
         length = math.dist(start, end)
         if length >= left:
-            return _towards(start, end, left)
+            return _towards(start, end, left), _frame(start, end)
         left -= length
-    return points[-1]
+    return points[-1], _frame(points[-2], points[-1])
 
 
 def _label(drawing: Drawing, name: str, edge: Edge) -> None:
-    lettering.topmost(drawing, name, label_box(edge), lettering.SMALL)
+    lettering.outside(drawing, name, label_box(edge))

@@ -121,8 +121,6 @@ MARKERS: dict[str, Callable[[Drawing], None]] = {
 def markers_of(element: Element, expanded: bool) -> list[str]:
     """Say which markers stand at the foot of an activity, from left to right."""
     found = []
-    if not expanded:
-        found.append("collapsed")
     if element.get("isForCompensation") == "true":
         found.append("compensation")
     multiple = xml.child(element, "multiInstanceLoopCharacteristics")
@@ -130,6 +128,8 @@ def markers_of(element: Element, expanded: bool) -> list[str]:
         found.append("sequential" if multiple.get("isSequential") == "true" else "parallel")
     if xml.child(element, "standardLoopCharacteristics") is not None:
         found.append("loop")
+    if not expanded:
+        found.append("collapsed")
     if xml.local(element) == "adHocSubProcess":
         found.append("adhoc")
     return found
@@ -140,4 +140,4 @@ def draw_markers(drawing: Drawing, names: list[str], box: Box) -> None:
     room = FOOT + 4
     left = box.center.x - (len(names) * room - 4) / 2
     for place, name in enumerate(names):
-        MARKERS[name](drawing.moved(left + place * room, box.bottom - FOOT - 4))
+        MARKERS[name](drawing.moved(left + place * room, box.bottom - FOOT - 4, symbol=name))

@@ -64,6 +64,11 @@ def topmost(drawing: Drawing, text: str, box: Box, size: float = SIZE) -> None:
     _write(drawing, wrap(text, max(box.width - 8, size), size), box.center.x, box.y, size)
 
 
+def outside(drawing: Drawing, text: str, box: Box) -> None:
+    """Write the label of an event, gateway, data object or flow beside it."""
+    _write(drawing, wrap(text, max(box.width, SMALL), SMALL), box.center.x, box.y, SMALL)
+
+
 def upwards(drawing: Drawing, text: str, box: Box) -> None:
     """Write a label in the middle of a box, turned to be read from below."""
     x, y = box.center

@@ -33,12 +33,12 @@ def svg(picture: Picture, progress: Mapping[str, Progress] | None = None) -> byt
     containers = [each for each in picture.shapes if _is_container(each)]
     for each in containers:
         _shape(page, each, known)
-    for edge in picture.edges:
-        group = page.group(edge.colours.stroke, **_marks(edge.element))
-        edges.draw(group, edge)
     for each in picture.shapes:
         if not _is_container(each):
             _shape(page, each, known)
+    for edge in picture.edges:
+        group = page.group(edge.colours.stroke, **_marks(edge.element))
+        edges.draw(group, edge)
     for each in picture.shapes:
         _badge(page, each, known)
     if progress is not None:
@@ -111,5 +111,5 @@ def _covered(picture: Picture) -> Iterator[Box]:
 
 
 def _written(name: str, box: Box) -> Box:
-    lines = lettering.wrap(name, box.width - 8, lettering.SMALL)
+    lines = lettering.wrap(name, box.width, lettering.SMALL)
     return Box(box.x, box.y, box.width, len(lines) * lettering.SMALL * lettering.LEADING)

@@ -64,8 +64,7 @@ def external_label(shape: Shape) -> Box:
 
 def _outside(drawing: Drawing, shape: Shape) -> None:
     if name := name_of(shape.element):
-        label = external_label(shape)
-        lettering.topmost(drawing, name, label, lettering.SMALL)
+        lettering.outside(drawing, name, external_label(shape))
 
 
 def _event(drawing: Drawing, shape: Shape) -> None:
@@ -76,10 +75,11 @@ def _event(drawing: Drawing, shape: Shape) -> None:
     drawing.circle(shape.box.center, radius, 4 if kind == "endEvent" else 1.6, **dashes)
     if kind in _DOUBLE:
         drawing.circle(shape.box.center, radius - 3 * scale, 1.6, **dashes)
-    symbol = symbols.EVENTS.get(event_symbol(element))
+    name = event_symbol(element)
+    symbol = symbols.EVENTS.get(name)
     if symbol is not None:
         at = shape.box.center
-        field = drawing.moved(at.x - radius, at.y - radius, scale)
+        field = drawing.moved(at.x - radius, at.y - radius, scale, name)
         symbol(field, kind in _THROWING)
     _outside(drawing, shape)
 
@@ -89,11 +89,13 @@ def _gateway(drawing: Drawing, shape: Shape) -> None:
     x, y = box.center
     drawing.path(polygon((x, box.y), (box.right, y), (x, box.bottom), (box.x, y)))
     scale = min(box.width, box.height) / 50
-    field = drawing.moved(x - 18 * scale, y - 18 * scale, scale)
+    both = element.get("eventGatewayType") == "Parallel"
+    shown = kind != "exclusiveGateway" or shape.marked
+    name = (f"{kind}:parallel" if both else kind) if shown else ""
+    field = drawing.moved(x - 18 * scale, y - 18 * scale, scale, name)
     if kind == "eventBasedGateway":
-        both = element.get("eventGatewayType") == "Parallel"
         symbols.event_based(field, element.get("instantiate") == "true", both)
-    elif kind != "exclusiveGateway" or shape.marked:
+    elif shown:
         symbols.GATEWAYS[kind](field)
     _outside(drawing, shape)
 
@@ -108,8 +110,8 @@ def _activity(drawing: Drawing, shape: Shape) -> None:
             Box(box.x + 3.5, box.y + 3.5, box.width - 7, box.height - 7), 1.5, 7, fill="none"
         )
     if kind in icons.TASKS:
-        icons.TASKS[kind](drawing.moved(box.x + 6, box.y + 6))
-    closed = kind in SUBPROCESSES and not shape.expanded
+        icons.TASKS[kind](drawing.moved(box.x + 6, box.y + 6, symbol=kind))
+    closed = kind == "callActivity" or (kind in SUBPROCESSES and not shape.expanded)
     icons.draw_markers(drawing, icons.markers_of(element, not closed), box)
     if kind in SUBPROCESSES and shape.expanded:
         lettering.topmost(drawing, name_of(element), box.moved(0, 8))
@@ -157,7 +159,7 @@ def _data_object(drawing: Drawing, shape: Shape) -> None:
     kind = xml.local(shape.element)
     if kind in ("dataInput", "dataOutput"):
         arrow = symbols.EVENTS["link"]
-        arrow(drawing.moved(x - 3, y - 3, 0.6), kind == "dataOutput")
+        arrow(drawing.moved(x - 3, y - 3, 0.6, kind), kind == "dataOutput")
     if _is_collection(shape.element):
         icons.draw_markers(drawing, ["parallel"], shape.box)
     _outside(drawing, shape)

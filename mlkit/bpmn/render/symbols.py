@@ -104,23 +104,23 @@ EVENTS: dict[str, Callable[[Drawing, bool], None]] = {
 
 def exclusive(drawing: Drawing) -> None:
     """Draw the cross of an exclusive gateway."""
-    drawing.solid(polygon(*turned(cross(9, 1.5), 45)))
+    drawing.solid(polygon(*turned(cross(10.5, 1.7), 45)))
 
 
 def parallel(drawing: Drawing) -> None:
     """Draw the plus of a parallel gateway."""
-    drawing.solid(polygon(*cross(9, 1.5)))
+    drawing.solid(polygon(*cross(12, 1.9)))
 
 
 def inclusive(drawing: Drawing) -> None:
     """Draw the circle of an inclusive gateway."""
-    drawing.circle(CENTER, 8.5, 2.5)
+    drawing.circle(CENTER, 11, 2.5)
 
 
 def complex_(drawing: Drawing) -> None:
     """Draw the star of a complex gateway."""
-    drawing.solid(polygon(*cross(9.5, 1.2)))
-    drawing.solid(polygon(*turned(cross(8.5, 1.2), 45)))
+    drawing.solid(polygon(*cross(11.5, 1.5)))
+    drawing.solid(polygon(*turned(cross(10.5, 1.5), 45)))
 
 
 GATEWAYS: dict[str, Callable[[Drawing], None]] = {

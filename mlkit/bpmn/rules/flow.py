@@ -111,6 +111,8 @@ def _event_gateway(node: FlowNode, body: Scope) -> Iterator[Problem]:
             yield wrong("gateway.event", target, "an event gateway leads to events that wait only")
         elif target is not None and len(target.incoming) > 1:
             yield wrong("gateway.event", target, "only the event gateway may lead here")
+        elif target is not None and (target.reads or target.writes):
+            yield wrong("data.store", target, "it uses no data store behind an event gateway")
 
 
 def reachable(place: Place) -> Iterator[Problem]:
