@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli import image_base, image_run
+from mlkit.cli import image_base, image_run, image_slim
 from mlkit.cli.groups import CommandGroup
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -197,5 +197,6 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.2f} MB"
 
 
+image_slim.register(app)
 image_run.register(app)
 app.add_typer(image_base.app)

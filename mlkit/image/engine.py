@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import socket
+import ssl
 import struct
 import tarfile
 import time
@@ -232,13 +234,18 @@ class Tunnel:
         self._socket = getattr(raw, "_sock", raw)
         self._buffer = b""
 
-    def settimeout(self, seconds: float) -> None:
-        """Bound each wait."""
+    def settimeout(self, seconds: float | None) -> None:
+        """Bound each wait; None: wait as long as it takes."""
         self._socket.settimeout(seconds)
 
     def sendall(self, data: bytes) -> None:
         """Send bytes."""
         self._socket.sendall(data)
+
+    def finish(self) -> None:
+        """Say that no more is sent; an encrypted connection to an engine cannot say so."""
+        if not isinstance(self._socket, ssl.SSLSocket):
+            self._socket.shutdown(socket.SHUT_WR)
 
     def receive(self) -> bytes:
         """Give the next bytes of standard output; none: it has ended."""

@@ -14,7 +14,7 @@ from mlkit.errors import ServiceUnavailable
 from mlkit.image import build, launch
 from mlkit.image.engine import LABEL, Container, Engine
 from mlkit.image.health import health_command
-from mlkit.image.probe import Answer, Probe, ask
+from mlkit.image.probe import OVER_NETWORK, Answer, Probe, ask
 from mlkit.image.trace import Trace, read_lines, tool
 
 STOP_PATIENCE = 4
@@ -233,7 +233,7 @@ class Runner:
                 for each in probes
             ]
         relay = app
-        if any(each.kind in {"http", "tcp"} for each in probes):
+        if any(each.kind in OVER_NETWORK for each in probes):
             relay = stack.enter_context(
                 self.engine.container(
                     self.tools.image,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ INIT_PATH = "tini"
 OURS = {launch.PROGRAM: "launch", health.PROGRAM: "health"}
 """Where our programs lie in a result."""
 STATUS = "var/lib/dpkg/status.d"
+PORT = re.compile(r"[1-9][0-9]{0,4}")
 NONROOT = "65532:65532"
 """The user of distroless images; by number, since the image's own passwd may not name it."""
 
@@ -370,8 +372,10 @@ def original_argv(inventory: Inventory) -> list[str]:
 
 def exposed_ports(config: dict[str, Any]) -> list[int]:
     """List the exposed TCP ports."""
-    names = sorted(config.get("ExposedPorts") or ())
-    return [int(name.partition("/")[0]) for name in names if not name.endswith("/udp")]
+    names = (str(name).partition("/") for name in config.get("ExposedPorts") or ())
+    return sorted(
+        {int(port) for port, _, kind in names if kind in {"", "tcp"} and PORT.fullmatch(port)}
+    )
 
 
 def default_probes(config: dict[str, Any]) -> list[Probe]:

@@ -1,0 +1,199 @@
+"""`mlkit image slim`."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from enum import StrEnum
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlkit.cli import image_slim_result
+from mlkit.cli.image_options import (
+    Asked,
+    Env,
+    EnvFile,
+    Exec,
+    ImageName,
+    Network,
+    Patience,
+    ProbeFile,
+    Probes,
+    Volumes,
+    Watch,
+    ready,
+    settings_of,
+)
+from mlkit.cli.options import Json
+from mlkit.cli.output import of
+
+if TYPE_CHECKING:
+    from mlkit.image.engine import Engine
+    from mlkit.image.slim import Slimmed
+
+
+class ProfileName(StrEnum):
+    """How much is kept."""
+
+    SAFE = "safe"
+    BALANCED = "balanced"
+    TIGHT = "tight"
+
+
+class InitName(StrEnum):
+    """Whether an init goes in front."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class UserName(StrEnum):
+    """Who the result runs as."""
+
+    KEEP = "keep"
+    NONROOT = "nonroot"
+
+
+class BaseName(StrEnum):
+    """What lies below the app's own files."""
+
+    STATIC = "static"
+    BASE = "base"
+    CC = "cc"
+    PYTHON3 = "python3"
+    NONE = "none"
+
+
+SLIM_EPILOG = """\
+Examples:
+
+  mlkit image slim app:1 -t app:1-slim --probe http:8000/ --probe http:8000/health=200
+
+  mlkit image slim app.tar --profile tight --probe log:ready --output slim.tar --json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `mlkit image`."""
+    app.command(epilog=SLIM_EPILOG)(slim)
+
+
+def slim(
+    context: typer.Context,
+    image: ImageName,
+    tag: Annotated[
+        str | None,
+        typer.Option("--tag", "-t", metavar="NAME", help="The result's name (IMAGE-slim)."),
+    ] = None,
+    base: Annotated[BaseName, typer.Option(help="The distroless base.")] = BaseName.STATIC,
+    profile: Annotated[ProfileName, typer.Option(help="How much is kept.")] = ProfileName.BALANCED,
+    probe: Probes = None,
+    probes: ProbeFile = None,
+    exec: Exec = None,  # noqa: A002 - named as its option is
+    include: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Keep these paths too.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Drop these paths.")
+    ] = None,
+    init: Annotated[
+        InitName, typer.Option(help="Put tini in front of the entrypoint.")
+    ] = InitName.AUTO,
+    user: Annotated[
+        UserName, typer.Option(help="Who the result runs as; the proof runs it so.")
+    ] = UserName.KEEP,
+    run: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ARGS", help="Trace a further run with these arguments."),
+    ] = None,
+    env: Env = None,
+    env_file: EnvFile = None,
+    volume: Volumes = None,
+    network: Network = "",
+    watch: Watch = 3.0,
+    patience: Patience = 20.0,
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="WHERE", help="docker, FILE.tar or oci:DIR."),
+    ] = "docker",
+    trace: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Keep what these traces hold as well."),
+    ] = None,
+    trace_out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what was looked up.")
+    ] = None,
+    sbom: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the result's bill of materials.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Slim and prove, and keep no result.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Keep a broken result.")] = False,
+    json: Json = False,
+) -> None:
+    """Carry an image onto a distroless base, and prove that it behaves as before.
+
+    The app is run and traced, what it needs is kept, and the result is compared with the
+    original. Exits 1, without a result, if the result is broken.
+    """
+    from mlkit.image.slim import Options, Slimmer
+    from mlkit.image.trace import Trace, read_file, write_file
+
+    traces = [read_file(each) for each in trace or ()]
+    options = Options(
+        profile=profile.value,
+        base=base.value,
+        init=init.value,
+        user=user.value,
+        include=include or (),
+        exclude=exclude or (),
+        runs=[each.split() for each in run or ()],
+        trace=reduce(or_, traces, Trace()),
+    )
+    settings = settings_of(env, env_file, volume, network, watch, patience)
+    asked = Asked(probe, probes, exec)
+    name = tag or f"{Path(image).stem if Path(image).exists() else image}-slim"
+    with contextlib.ExitStack() as stack:
+        runner, inventory, original = stack.enter_context(ready(image, asked, settings))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlkit-image-")))
+        progress = stack.enter_context(of(context).progress("slimming"))
+        slimmer = Slimmer(runner, inventory, original, options, folder)
+        result = stack.enter_context(contextlib.closing(slimmer)).run(progress)
+        good = result.verdict != "broken" or force
+        if trace_out is not None:
+            write_file(result.trace, trace_out)
+        kept = good and not dry_run
+        place = _write(runner.engine, result, name, output) if kept else None
+        if place is not None and sbom is not None:
+            _bill(place, sbom)
+        fields = image_slim_result.fields(image, place, inventory, result)
+    if not good:
+        of(context).note("the result is broken and was not kept; --force keeps it")
+    image_slim_result.show(fields, json)
+    if result.verdict == "broken":
+        raise typer.Exit(1)
+
+
+def _write(engine: Engine, result: Slimmed, name: str, output: str) -> str:
+    """Put the result where the user wants it, and say where that is."""
+    from mlkit.image.slim import export
+
+    if output != "docker":
+        export(result.built, name, output)
+        return output
+    engine.tag(result.built.image, name)
+    return name
+
+
+def _bill(place: str, path: Path) -> None:
+    from mlkit.image import sbom
+    from mlkit.image.opening import opened
+
+    with opened(place.removeprefix("oci:")) as inventory:
+        sbom.write(inventory, path)
