@@ -116,15 +116,14 @@ def ready(image: str, asked: Asked, settings: Settings) -> Iterator[tuple[Runner
     from mlkit.image.base import init_program
     from mlkit.image.engine import Engine
     from mlkit.image.observation import Runner, Tools
-    from mlkit.image.opening import in_engine, opened
+    from mlkit.image.opening import in_engine
     from mlkit.image.slim import default_probes
     from mlkit.interruption import stoppable, whole
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(stoppable())
         engine = stack.enter_context(contextlib.closing(Engine()))
-        name = stack.enter_context(in_engine(engine, image))
-        inventory = stack.enter_context(opened(image if Path(image).is_file() else name))
+        inventory, name = stack.enter_context(in_engine(engine, image))
         config = inventory.image.config
         settings = replace(settings, probes=asked.read(config) or default_probes(config))
         with whole():

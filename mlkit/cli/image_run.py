@@ -126,7 +126,7 @@ def compare(
     """
     from mlkit.image.compare import compare as differ
     from mlkit.image.compare import verdict
-    from mlkit.image.opening import in_engine, opened
+    from mlkit.image.opening import in_engine
     from mlkit.image.slim import original_argv
 
     settings, asked = (
@@ -136,8 +136,8 @@ def compare(
     with contextlib.ExitStack() as stack:
         stack.enter_context(of(context).progress("comparing"))
         runner, inventory, name = stack.enter_context(ready(original, asked, settings))
-        theirs = stack.enter_context(in_engine(runner.engine, candidate))
-        argv = original_argv(stack.enter_context(opened(theirs)))
+        other, theirs = stack.enter_context(in_engine(runner.engine, candidate))
+        argv = original_argv(other)
         ours = [runner.run(name, original_argv(inventory)) for _ in range(3)]
         found = differ(ours, runner.run(theirs, argv))
     said = verdict(found)

@@ -59,16 +59,6 @@ class UserName(StrEnum):
     NONROOT = "nonroot"
 
 
-class BaseName(StrEnum):
-    """What lies below the app's own files."""
-
-    STATIC = "static"
-    BASE = "base"
-    CC = "cc"
-    PYTHON3 = "python3"
-    NONE = "none"
-
-
 SLIM_EPILOG = """\
 Examples:
 
@@ -90,7 +80,13 @@ def slim(
         str | None,
         typer.Option("--tag", "-t", metavar="NAME", help="The result's name (IMAGE-slim)."),
     ] = None,
-    base: Annotated[BaseName, typer.Option(help="The distroless base.")] = BaseName.STATIC,
+    base: Annotated[
+        str,
+        typer.Option(
+            metavar="BASE",
+            help="auto, static, base, cc, python3, none, or an image of the engine.",
+        ),
+    ] = "auto",
     profile: Annotated[ProfileName, typer.Option(help="How much is kept.")] = ProfileName.BALANCED,
     probe: Probes = None,
     probes: ProbeFile = None,
@@ -142,13 +138,14 @@ def slim(
     The app is run and traced, what it needs is kept, and the result is compared with the
     original. Exits 1, without a result, if the result is broken.
     """
-    from mlkit.image.slim import Options, Slimmer
+    from mlkit.image.options import Options
+    from mlkit.image.slim import Slimmer
     from mlkit.image.trace import Trace, read_file, write_file
 
     traces = [read_file(each) for each in trace or ()]
     options = Options(
         profile=profile.value,
-        base=base.value,
+        base=base,
         init=init.value,
         user=user.value,
         include=include or (),
@@ -182,7 +179,7 @@ def slim(
 
 def _write(engine: Engine, result: Slimmed, name: str, output: str) -> str:
     """Put the result where the user wants it, and say where that is."""
-    from mlkit.image.slim import export
+    from mlkit.image.result import export
 
     if output != "docker":
         export(result.built, name, output)

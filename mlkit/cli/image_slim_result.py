@@ -21,6 +21,7 @@ def fields(image: str, place: str | None, inventory: Inventory, result: Slimmed)
         "result": place,
         "id": result.built.image if place else None,
         "verdict": result.verdict,
+        "base": result.built.base,
         "size": {"before": inventory.size, "after": result.built.size},
         "packages": {
             "before": len(result.packages.installed),
@@ -48,6 +49,7 @@ def show(fields: dict[str, Any], json: bool) -> None:
     packages = fields["packages"]
     table.add_row("verdict", fields["verdict"])
     table.add_row("result", fields["result"] or "not kept")
+    table.add_row("base", fields["base"])
     table.add_row("size", " -> ".join(sizes))
     table.add_row("packages", f"{packages['before']} -> {len(packages['kept'])}")
     table.add_row("starts", " ".join(fields["command"]))

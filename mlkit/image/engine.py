@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import secrets
 import socket
 import ssl
 import struct
 import tarfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,11 +20,15 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable
+from mlkit.image import build
 from mlkit.image.archive import CHUNK
+from mlkit.image.build import Blob
 from mlkit.interruption import whole
 
 LABEL = "io.mlkit.image.temporary"
 """On everything that a run makes in the engine and takes away again."""
+TEMPORARY = "mlkit-temporary"
+"""The name of images that a run takes away again, each with a tag of its own."""
 TIMEOUT = 120
 
 
@@ -80,13 +85,44 @@ class Engine:
             file.write(chunk)
         file.flush()
 
-    def load(self, path: Path) -> str:
-        """Load an archive, and give the image's id or name."""
+    def load(self, archive: Iterable[bytes]) -> str:
+        """Load a `docker save` archive, given in parts, and give the image's id."""
         try:
-            with path.open("rb") as file:
-                return str(self._client.images.load(file)[0].id)
-        except (APIError, docker.errors.ImageLoadError) as error:
+            return str(self._client.images.load(archive)[0].id)
+        except (DockerException, IndexError) as error:
             raise ServiceUnavailable(f"the engine refuses the image: {_text(error)}") from error
+
+    @contextlib.contextmanager
+    def loaded(self, document: bytes, layers: Sequence[Blob]) -> Iterator[str]:
+        """Load an image that is gone after the block, unless somebody has named it meanwhile.
+
+        Args:
+            document: Its config document.
+            layers: Its layers, lowest first.
+
+        Yields:
+            Its id.
+        """
+        name = _temporary_name()
+        with contextlib.ExitStack() as stack:
+            with whole():
+                image = self.load(build.archive(document, layers, name))
+                stack.callback(self.remove_image, name)
+            yield image
+
+    @contextlib.contextmanager
+    def built(self, folder: Path) -> Iterator[str]:
+        """Build a Dockerfile folder into an image that is gone after the block.
+
+        Yields:
+            Its id.
+        """
+        name = _temporary_name()
+        with contextlib.ExitStack() as stack:
+            with whole():
+                image = self.build(folder, name)
+                stack.callback(self.remove_image, name)
+            yield image
 
     def tag(self, image: str, name: str) -> None:
         """Give an image a name."""
@@ -98,16 +134,10 @@ class Engine:
         with whole(), contextlib.suppress(APIError):
             self._client.api.remove_image(name, force=True)
 
-    def remove_untagged(self, image: str) -> None:
-        """Remove an image unless it has a name: then somebody else wants it."""
-        with contextlib.suppress(InputMissing):
-            if not self.inspect(image)["RepoTags"]:
-                self.remove_image(image)
-
-    def build(self, folder: Path) -> str:
+    def build(self, folder: Path, name: str | None = None) -> str:
         """Build a Dockerfile folder, and give the image's id."""
         try:
-            image, _ = self._client.images.build(path=str(folder), rm=True)
+            image, _ = self._client.images.build(path=str(folder), tag=name, rm=True, forcerm=True)
         except (APIError, docker.errors.BuildError, TypeError) as error:
             raise BadData(f"{folder}: the build fails: {_text(error)}") from error
         return str(image.id)
@@ -140,11 +170,19 @@ class Engine:
             removed.append(f"container {raw.short_id}")
             if not dry:
                 raw.remove(force=True, v=True)
-        for image in self._client.images.list(filters=wanted):
-            removed.append(f"image {image.short_id}")
+        for name, image in self._temporary_images(wanted):
+            removed.append(f"image {image}")
             if not dry:
-                self.remove_image(image.id)
+                self.remove_image(name)
         return removed
+
+    def _temporary_images(self, wanted: dict[str, str]) -> Iterator[tuple[str, str]]:
+        """Give what to remove, and the short id: names of ours, and images with our label."""
+        for image in self._client.images.list(name=TEMPORARY):
+            ours = [name for name in image.tags if name.startswith(f"{TEMPORARY}:")]
+            yield from ((name, image.short_id) for name in ours)
+        for image in self._client.images.list(filters=wanted):
+            yield image.id, image.short_id
 
 
 class Container:
@@ -298,6 +336,10 @@ def over(tunnel: Tunnel, seconds: float) -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection("localhost", timeout=seconds)
     connection.sock = tunnel
     return connection
+
+
+def _temporary_name() -> str:
+    return f"{TEMPORARY}:{secrets.token_hex(8)}"
 
 
 def _remove(raw: Any) -> None:

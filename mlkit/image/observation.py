@@ -94,10 +94,7 @@ class Tools:
             layer = build.write_layer(items, Path(folder) / "layer.tar")
             config = {"Entrypoint": ["/relay"], "Labels": {LABEL: "1"}}
             document = build.document([layer], config, build.here())
-            archive = Path(folder) / "image.tar"
-            with archive.open("wb") as file:
-                build.write_archive(document, [layer], None, file)
-            self.image = engine.load(archive)
+            self.image = engine.load(build.archive(document, [layer], None))
 
     def __enter__(self) -> Tools:
         return self
