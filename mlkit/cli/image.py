@@ -11,6 +11,7 @@ import typer
 
 from mlkit.cli import image_base, image_run, image_slim
 from mlkit.cli.groups import CommandGroup
+from mlkit.cli.image_text import megabytes
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 
@@ -190,11 +191,6 @@ def _table(a: str, b: str, found: Difference) -> Table:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def megabytes(size: int) -> str:
-    """Write a size as people read it: 10^6 bytes."""
-    return f"{size / 1e6:.2f} MB"
 
 
 image_slim.register(app)

@@ -74,6 +74,11 @@ class Asked:
     file: Path | None = None
     command: str | None = None
 
+    @property
+    def anything(self) -> bool:
+        """Say whether the user asks anything at all."""
+        return bool(self.probes or self.file or self.command)
+
     def read(self, config: dict[str, Any]) -> list[Probe]:
         """Give the probes: those of the file, of the command line, and the command last."""
         from mlkit.image import probe_file

@@ -23,6 +23,7 @@ from mlkit.cli.image_options import (
     ready,
     settings_of,
 )
+from mlkit.cli.image_text import plain
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 
@@ -100,7 +101,7 @@ def _findings(findings: list[Finding]) -> Table:
 
     table = Table("finding", "observed", "cure")
     for each in findings:
-        table.add_row(each.code, each.observed, each.cure)
+        table.add_row(each.code, plain(each.observed), plain(each.cure))
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import tempfile
 from enum import StrEnum
 from functools import reduce
@@ -127,6 +128,9 @@ def slim(
     sbom: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the result's bill of materials.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page about it (HTML).")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Slim and prove, and keep no result.")
     ] = False,
@@ -142,20 +146,21 @@ def slim(
     from mlkit.image.slim import Slimmer
     from mlkit.image.trace import Trace, read_file, write_file
 
+    asked = Asked(probe, probes, exec)
     traces = [read_file(each) for each in trace or ()]
     options = Options(
         profile=profile.value,
         base=base,
         init=init.value,
         user=user.value,
+        asked=asked.anything,
         include=include or (),
         exclude=exclude or (),
-        runs=[each.split() for each in run or ()],
+        runs=[_words(each) for each in run or ()],
         trace=reduce(or_, traces, Trace()),
     )
     settings = settings_of(env, env_file, volume, network, watch, patience)
-    asked = Asked(probe, probes, exec)
-    name = tag or f"{Path(image).stem if Path(image).exists() else image}-slim"
+    name = tag or f"{_stem(image)}-slim"
     with contextlib.ExitStack() as stack:
         runner, inventory, original = stack.enter_context(ready(image, asked, settings))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlkit-image-")))
@@ -167,6 +172,10 @@ def slim(
             write_file(result.trace, trace_out)
         kept = good and not dry_run
         place = _write(runner.engine, result, name, output) if kept else None
+        if report is not None:
+            from mlkit.image.report import write
+
+            write(report, image, place, inventory, result)
         if place is not None and sbom is not None:
             _bill(place, sbom)
         fields = image_slim_result.fields(image, place, inventory, result)
@@ -175,6 +184,20 @@ def slim(
     image_slim_result.show(fields, json)
     if result.verdict == "broken":
         raise typer.Exit(1)
+
+
+def _stem(image: str) -> str:
+    path = Path(image)
+    return path.resolve().stem.lower() if path.exists() else image
+
+
+def _words(text: str) -> list[str]:
+    from mlkit.errors import UsageError
+
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"--run {text}: {error}") from error
 
 
 def _write(engine: Engine, result: Slimmed, name: str, output: str) -> str:

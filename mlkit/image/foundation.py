@@ -139,16 +139,10 @@ class Merged(Inventory):
             return data.read(entry, length)
         return data if length < 0 else data[:length]
 
-    @property
-    def size(self) -> int:
-        """Give the bytes of all files, hard links counted once."""
-        sizes: dict[object, int] = {}
-        for path, entry in self.files.entries.items():
-            item = self.items.get(path)
-            if entry.kind == "file" and item is not None:
-                of_image = isinstance(item.data, Inventory)
-                sizes[(id(item.data), entry.content) if of_image else path] = entry.size
-        return sum(sizes.values())
+    def content(self, entry: Entry) -> object:
+        """Give what hard links have in common; bytes of our own are no links."""
+        data = self.items[entry.path].data
+        return (id(data), entry.content) if isinstance(data, Inventory) else entry.path
 
 
 def merge(inventory: Inventory, below: Sequence[Item], own: Sequence[Item]) -> Merged:

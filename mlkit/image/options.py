@@ -22,6 +22,7 @@ class Options:
         exclude: Globs of paths to drop.
         runs: Arguments of further runs that are traced.
         trace: What earlier runs looked up.
+        asked: The user gave probes; otherwise little is shown.
         user: Who the result runs as: as in the original, or user 65532, who owns nothing.
     """
 
@@ -32,4 +33,5 @@ class Options:
     exclude: Sequence[str] = ()
     runs: Sequence[Sequence[str]] = ()
     trace: Trace = field(default_factory=Trace)
+    asked: bool = True
     user: Literal["keep", "nonroot"] = "keep"

@@ -18,11 +18,20 @@ from mlkit.image.packages import Packages, read_packages, refuse_foreign
 from mlkit.image.plan import Plan, Request, plan
 from mlkit.image.probe import Probe
 from mlkit.image.result import INIT_PATH, Builder, Built
+from mlkit.image.summary import Sizes, sizes, weakness
 from mlkit.image.trace import Trace
 from mlkit.progress import Progress, silent
 
 TRIALS = 6
 """How often a result is built anew because a path was missing."""
+BLIND = {
+    "ptrace": "",
+    "fanotify": "The engine refuses ptrace: files that were only looked at were not seen, and no"
+    " trial could tell what the result lacks. Only the comparison speaks for it.",
+    "none": "The engine refuses ptrace and fanotify: no run was traced. What is kept follows from"
+    " the files alone, and only the comparison speaks for it.",
+}
+"""What a way of tracing does not see."""
 ATTEMPTS = 3
 """How often a result that is only slow is run."""
 PORT = re.compile(r"[1-9][0-9]{0,4}")
@@ -42,6 +51,11 @@ class Slimmed:
         added: Paths that a trial had missed.
         command: What the result starts.
         packages: The original's packages.
+        originals: Runs of the original.
+        candidate: A run of the result.
+        sizes: Where the bytes are.
+        profile: How much was kept besides what was traced.
+        warnings: What makes the proof weaker than it looks.
     """
 
     built: Built
@@ -53,6 +67,11 @@ class Slimmed:
     added: list[str]
     command: list[str]
     packages: Packages
+    originals: list[Observation]
+    candidate: Observation
+    sizes: Sizes
+    profile: str
+    warnings: list[str]
 
 
 class Slimmer:
@@ -115,6 +134,11 @@ class Slimmer:
             added=added,
             command=self._argv(self._command, init),
             packages=self._packages,
+            originals=originals,
+            candidate=candidate,
+            sizes=sizes(self._inventory, self._packages, kept, built.files),
+            profile=self._options.profile,
+            warnings=self._warnings(trace, kept),
         )
 
     def _prove(
@@ -144,7 +168,8 @@ class Slimmer:
             ending = f"it ends with exit code {first.exit_code}"
             text = first.problem or "; ".join(failed) or ending
             hint = "run it by hand, give --env or --volume, or choose other probes"
-            raise BadData(f"{self._image}: the original itself does not work: {text}", hint=hint)
+            name = self._inventory.image.source
+            raise BadData(f"{name}: the original itself does not work: {text}", hint=hint)
         more = [self._runner.run(self._image, self._original, init=init) for _ in range(2)]
         return [first, *more]
 
@@ -194,6 +219,13 @@ class Slimmer:
     def _wanted(self, real: str) -> bool:
         globs = [each.lstrip("/") for each in self._options.exclude]
         return not any(Path(real).match(each) for each in globs)
+
+    def _warnings(self, trace: Trace, kept: Plan) -> list[str]:
+        probes = [each.text for each in self._runner.settings.probes]
+        found = [weakness(probes, self._options.asked), BLIND[trace.method]]
+        for library, user in kept.unresolved:
+            found.append(f"/{user} needs {library}, which the original does not hold either.")
+        return [each for each in found if each]
 
     def _argv(self, command: Command, init: bool) -> list[str]:
         return [*([f"/{INIT_PATH}", "--"] if init else []), *command.argv]
