@@ -34,7 +34,6 @@ from mlkit.cli.output import of
 
 if TYPE_CHECKING:
     from mlkit.image.engine import Engine
-    from mlkit.image.slim import Slimmed
 
 
 class ProfileName(StrEnum):
@@ -116,7 +115,9 @@ def slim(
     patience: Patience = 20.0,
     output: Annotated[
         str,
-        typer.Option("--output", "-o", metavar="WHERE", help="docker, FILE.tar or oci:DIR."),
+        typer.Option(
+            "--output", "-o", metavar="WHERE", help="docker, FILE.tar, oci:DIR or registry:REF."
+        ),
     ] = "docker",
     trace: Annotated[
         list[Path] | None,
@@ -142,7 +143,9 @@ def slim(
     The app is run and traced, what it needs is kept, and the result is compared with the
     original. Exits 1, without a result, if the result is broken.
     """
+    from mlkit.files import check_place
     from mlkit.image.options import Options
+    from mlkit.image.output import parse, put
     from mlkit.image.slim import Slimmer
     from mlkit.image.trace import Trace, read_file, write_file
 
@@ -160,7 +163,9 @@ def slim(
         trace=reduce(or_, traces, Trace()),
     )
     settings = settings_of(env, env_file, volume, network, watch, patience)
-    name = tag or f"{_stem(image)}-slim"
+    target = parse(output, tag, image)
+    for path in filter(None, (trace_out, sbom, report)):
+        check_place(path)
     with contextlib.ExitStack() as stack:
         runner, inventory, original = stack.enter_context(ready(image, asked, settings))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlkit-image-")))
@@ -171,24 +176,20 @@ def slim(
         if trace_out is not None:
             write_file(result.trace, trace_out)
         kept = good and not dry_run
-        place = _write(runner.engine, result, name, output) if kept else None
+        place = put(target, result.built, runner.engine) if kept else None
+        where = place.text if place else None
         if report is not None:
             from mlkit.image.report import write
 
-            write(report, image, place, inventory, result)
+            write(report, image, where, inventory, result)
         if place is not None and sbom is not None:
-            _bill(place, sbom)
+            _bill(runner.engine, result.built.image, target.name, sbom)
         fields = image_slim_result.fields(image, place, inventory, result)
     if not good:
         of(context).note("the result is broken and was not kept; --force keeps it")
     image_slim_result.show(fields, json)
     if result.verdict == "broken":
         raise typer.Exit(1)
-
-
-def _stem(image: str) -> str:
-    path = Path(image)
-    return path.resolve().stem.lower() if path.exists() else image
 
 
 def _words(text: str) -> list[str]:
@@ -200,20 +201,9 @@ def _words(text: str) -> list[str]:
         raise UsageError(f"--run {text}: {error}") from error
 
 
-def _write(engine: Engine, result: Slimmed, name: str, output: str) -> str:
-    """Put the result where the user wants it, and say where that is."""
-    from mlkit.image.result import export
-
-    if output != "docker":
-        export(result.built, name, output)
-        return output
-    engine.tag(result.built.image, name)
-    return name
-
-
-def _bill(place: str, path: Path) -> None:
+def _bill(engine: Engine, image: str, name: str, path: Path) -> None:
     from mlkit.image import sbom
-    from mlkit.image.opening import opened
+    from mlkit.image.opening import saved
 
-    with opened(place.removeprefix("oci:")) as inventory:
+    with saved(engine, image, name) as inventory:
         sbom.write(inventory, path)

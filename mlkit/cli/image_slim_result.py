@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mlkit.image.inventory import Inventory
+    from mlkit.image.output import Place
     from mlkit.image.slim import Slimmed
 
 LARGEST = 5
@@ -20,13 +21,16 @@ MOST = 10
 """Packages and layers that are listed."""
 
 
-def fields(image: str, place: str | None, inventory: Inventory, result: Slimmed) -> dict[str, Any]:
+def fields(
+    image: str, place: Place | None, inventory: Inventory, result: Slimmed
+) -> dict[str, Any]:
     """Give what a slimming came to as JSON values."""
     from mlkit.image.evidence import evidence
 
     return {
         "image": image,
-        "result": place,
+        "result": place.text if place else None,
+        "digest": place.digest if place else None,
         "id": result.built.image if place else None,
         "verdict": result.verdict,
         "base": result.built.base,
@@ -73,6 +77,7 @@ def _overview(fields: dict[str, Any]) -> Table:
     rows = [
         ("verdict", fields["verdict"]),
         ("result", fields["result"] or "not kept"),
+        *((("digest", fields["digest"]),) if fields["digest"] else ()),
         ("base", fields["base"]),
         ("size", f"{megabytes(size['before'])} -> {megabytes(size['after'])}"),
         ("packages", f"{packages['before']} -> {len(packages['kept'])}"),

@@ -5,16 +5,24 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
+import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from mlkit.errors import UsageError
 from mlkit.image.archive import ARCHITECTURES, CHUNK
 from mlkit.image.inventory import Entry, Inventory
 
 EPOCH = "1970-01-01T00:00:00Z"
+PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+HOST = r"(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9-]+(?=:\d))(?::\d+)?"
+TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+NAME = re.compile(rf"(?:{HOST}/)?{PART}(?:/{PART})*(?::{TAG})?")
+LONGEST_NAME = 255
 TYPES = {"file": tarfile.REGTYPE, "directory": tarfile.DIRTYPE, "symlink": tarfile.SYMTYPE}
 
 
@@ -213,6 +221,18 @@ def image_id(document: bytes) -> str:
     return f"sha256:{hashlib.sha256(document).hexdigest()}"
 
 
+def check_name(name: str) -> str:
+    """Give the name of an image if it is one.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        hint = "lower case, such as app:1-slim or registry.example/team/app:1"
+        raise UsageError(f"{name}: no name of an image", hint=hint)
+    return name
+
+
 def with_tag(name: str) -> str:
     """Give a name with its tag."""
     return name if ":" in name.split("/")[-1] else f"{name}:latest"
@@ -223,7 +243,7 @@ def write_layout(document: bytes, layers: list[Written], name: str | None, folde
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     for each in layers:
-        (blobs / each.digest).write_bytes(each.path.read_bytes())
+        shutil.copyfile(each.path, blobs / each.digest)
     kind = "application/vnd.oci.image"
     config = _blob(blobs, document, f"{kind}.config.v1+json")
     described = [

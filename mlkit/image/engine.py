@@ -126,8 +126,46 @@ class Engine:
 
     def tag(self, image: str, name: str) -> None:
         """Give an image a name."""
-        repository, _, tag = name.rpartition(":") if ":" in name.split("/")[-1] else (name, "", "")
-        self._client.api.tag(image, repository, tag or "latest")
+        repository, _, tag = build.with_tag(name).rpartition(":")
+        try:
+            self._client.api.tag(image, repository, tag)
+        except APIError as error:
+            raise BadData(f"{name}: {_text(error)}") from error
+
+    def push(self, image: str, reference: str) -> str:
+        """Push an image to a registry, and give its digest there.
+
+        The engine pushes, with the credentials that `docker login` has left in Docker's own
+        settings. The image has the name in the engine only meanwhile.
+
+        Raises:
+            ServiceUnavailable: The registry cannot be reached, or refuses.
+        """
+        repository, _, tag = build.with_tag(reference).rpartition(":")
+        with self._named(image, reference):
+            try:
+                events = self._client.api.push(repository, tag, stream=True, decode=True)
+                return _pushed(events)
+            except (APIError, DockerException, OSError) as error:
+                hint = f"`docker login {repository.partition('/')[0]}`, or try `docker push`"
+                text = f"{reference}: not pushed: {_text(error)}"
+                raise ServiceUnavailable(text, hint=hint) from error
+
+    @contextlib.contextmanager
+    def _named(self, image: str, name: str) -> Iterator[None]:
+        """Give an image a name while the block runs; an image that has it gets it back."""
+        try:
+            before = str(self.inspect(name)["Id"])
+        except InputMissing:
+            before = ""
+        with contextlib.ExitStack() as stack:
+            with whole():
+                self.tag(image, name)
+                if before:
+                    stack.callback(self.tag, before, name)
+                else:
+                    stack.callback(self.remove_image, name)
+            yield
 
     def remove_image(self, name: str) -> None:
         """Remove an image, if it is there."""
@@ -336,6 +374,16 @@ def over(tunnel: Tunnel, seconds: float) -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection("localhost", timeout=seconds)
     connection.sock = tunnel
     return connection
+
+
+def _pushed(events: Iterable[dict[str, Any]]) -> str:
+    """Read what the engine says of a push, and give the digest."""
+    digest = ""
+    for event in events:
+        if "error" in event:
+            raise DockerException(event["error"])
+        digest = (event.get("aux") or {}).get("Digest") or digest
+    return digest
 
 
 def _temporary_name() -> str:

@@ -56,7 +56,7 @@ def in_engine(
     with contextlib.ExitStack() as stack:
         if is_build_folder(path):
             found = stack.enter_context(engine.built(path))
-            yield stack.enter_context(_saved(engine, found, name, progress)), found
+            yield stack.enter_context(saved(engine, found, name, progress)), found
         elif is_archive(path):
             image = stack.enter_context(open_image(path))
             inventory = take(image, progress)
@@ -74,12 +74,22 @@ def _known(engine: Engine, name: str, progress: Progress) -> Iterator[Inventory]
             hint = "it holds no Dockerfile and no index.json, and no image has this name"
             raise BadData(f"{name}: a folder that is no image", hint=hint) from error
         raise
-    with _saved(engine, name, name, progress) as inventory:
+    with saved(engine, name, name, progress) as inventory:
         yield inventory
 
 
 @contextlib.contextmanager
-def _saved(engine: Engine, name: str, source: str, progress: Progress) -> Iterator[Inventory]:
+def saved(
+    engine: Engine, name: str, source: str, progress: Progress = silent
+) -> Iterator[Inventory]:
+    """Take the inventory of an image of the engine.
+
+    Args:
+        engine: Where it is.
+        name: Its name or id.
+        source: What to call it.
+        progress: Told of each layer.
+    """
     with tempfile.NamedTemporaryFile(prefix="mlkit-image-", suffix=".tar") as file:
         engine.save(name, file)  # type: ignore[arg-type]
         with open_image(Path(file.name), source) as image:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlkit.errors import UsageError
-from mlkit.files import replacing, replacing_folder
 from mlkit.image import base, build, explanation, foundation, health, launch
 from mlkit.image.build import Item, Written
 from mlkit.image.engine import LABEL, Engine
@@ -216,22 +214,3 @@ class Builder:
             "org.opencontainers.image.base.digest": image.id,
             "io.mlkit.image.base": below.name,
         }
-
-
-def export(built: Built, name: str, where: str) -> None:
-    """Write a result to `FILE.tar`, for `docker load`, or to `oci:FOLDER`.
-
-    Raises:
-        UsageError: The folder is not empty, or `where` is neither.
-    """
-    if where.startswith("oci:"):
-        folder = Path(where.removeprefix("oci:"))
-        if folder.exists() and any(folder.iterdir()):
-            raise UsageError(f"{folder}: not empty")
-        with replacing_folder(folder) as fresh:
-            build.write_layout(built.document, built.layers, name, fresh)
-    elif where.endswith(".tar"):
-        with replacing(Path(where)) as file:
-            file.writelines(build.archive(built.document, built.layers, build.with_tag(name)))
-    else:
-        raise UsageError(f"--output {where}: not understood", hint="docker, FILE.tar or oci:DIR")
