@@ -281,6 +281,15 @@ class Container:
             return 127, _text(error).encode()
         return int(done.exit_code), bytes(done.output or b"")
 
+    def finish(self, seconds: float) -> str:
+        """Wait until it has ended, and give what it wrote; nothing if it takes too long."""
+        until = time.monotonic() + seconds
+        while self.state().running:
+            if time.monotonic() > until:
+                return ""
+            time.sleep(0.02)
+        return self.logs()
+
     def stop(self, patience: int) -> float:
         """Ask it to stop, kill it after `patience` seconds; give the seconds that it took."""
         began = time.monotonic()

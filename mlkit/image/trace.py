@@ -119,5 +119,5 @@ def _tidy(path: str) -> str:
 
 
 def tool(name: str) -> bytes:
-    """Give one of our static programs: gate, tracer, relay, launch or health."""
+    """Give one of our static programs: gate, tracer, relay, witness, launch or health."""
     return importlib.resources.files("mlkit.image").joinpath("tools", name).read_bytes()
