@@ -13,6 +13,18 @@ from typing import BinaryIO
 from mlkit.errors import InputMissing
 
 
+def check_place(path: Path) -> None:
+    """Make sure, before any work is done, that a file can be written.
+
+    Raises:
+        InputMissing: Its directory does not exist or cannot be written.
+    """
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputMissing(f"{path}: cannot be written: no such directory, or not allowed")
+    if path.is_dir():
+        raise InputMissing(f"{path}: cannot be written: a directory")
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` when the block ends well.

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli import image_base, image_run
+from mlkit.cli import image_base, image_run, image_slim
 from mlkit.cli.groups import CommandGroup
+from mlkit.cli.image_text import megabytes
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 
@@ -192,10 +193,6 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def megabytes(size: int) -> str:
-    """Write a size as people read it: 10^6 bytes."""
-    return f"{size / 1e6:.2f} MB"
-
-
+image_slim.register(app)
 image_run.register(app)
 app.add_typer(image_base.app)

@@ -82,31 +82,27 @@ def build(
 
 
 def _build(kind: str, name: str, output: Path | None, progress: Any) -> dict[str, Any]:
-    import shutil
+    import contextlib
     import tempfile
 
     from mlkit.files import replacing
     from mlkit.image import base
-    from mlkit.image.build import document, here, write_archive, write_layer
+    from mlkit.image.build import archive, document, here, image_id, with_tag, write_layer
     from mlkit.image.engine import Engine
 
     items = base.assemble(kind, progress)
     with tempfile.TemporaryDirectory(prefix="mlkit-image-") as folder:
         layer = write_layer(items, Path(folder) / "layer.tar")
-        archive = Path(folder) / "image.tar"
         config = document([layer], base.config_of(kind), here())
-        full = name if ":" in name.split("/")[-1] else f"{name}:latest"
-        with archive.open("wb") as target:
-            image = write_archive(config, [layer], full, target)
+        whole = archive(config, [layer], with_tag(name))
         if output:
-            with replacing(output) as file, archive.open("rb") as source:
-                shutil.copyfileobj(source, file)
+            with replacing(output) as file:
+                file.writelines(whole)
         else:
-            engine = Engine()
-            engine.load(archive)
-            engine.close()
+            with contextlib.closing(Engine()) as engine:
+                engine.load(whole)
     size = sum(item.entry.size for item in items)
-    return {"name": str(output or name), "image": image, "size": size}
+    return {"name": str(output or name), "image": image_id(config), "size": size}
 
 
 LIST_EPILOG = """\

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import json
+import os
 import platform
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
+
+import zstandard
 
 from mlkit.errors import BadData, InputMissing
 
@@ -21,7 +26,17 @@ BOMB_RATIO = 200
 BOMB_FLOOR = 1 << 30
 """... once it has passed so many bytes."""
 CHUNK = 1 << 20
+WINDOW = 1 << 27
+"""The largest window of zstd that is read, as `zstd` itself has it."""
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+DAMAGED = (
+    *(tarfile.TarError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError),
+    *(EOFError, ValueError, LookupError, TypeError, AttributeError, RecursionError),
+)
+"""What a damaged or hostile archive makes the readers raise."""
+GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 class Store(Protocol):
@@ -50,6 +65,17 @@ class Layer:
     store: Store
     path: Path | None = None
 
+    @property
+    def digest(self) -> str:
+        """Give the SHA-256 of the uncompressed tar, in hexadecimal digits."""
+        return self.diff_id.partition(":")[2]
+
+    @property
+    def size(self) -> int:
+        """Give the bytes of the uncompressed tar."""
+        with self.open() as stream:
+            return stream.seek(0, os.SEEK_END)
+
     def open(self) -> IO[bytes]:
         """Open the uncompressed tar; it can be sought."""
         return self.path.open("rb") if self.path else self.store.open(self.name)
@@ -63,11 +89,18 @@ class Image:
         source: What the user named.
         document: The whole config document (`architecture`, `os`, `config`, `rootfs`, ...).
         layers: The layers, lowest first.
+        raw: The config document as it is stored: its SHA-256 is the image's id.
     """
 
     source: str
     document: dict[str, Any]
     layers: tuple[Layer, ...]
+    raw: bytes = b""
+
+    @property
+    def id(self) -> str:
+        """Give the image's id."""
+        return f"sha256:{hashlib.sha256(self.raw).hexdigest()}"
 
     @property
     def config(self) -> dict[str, Any]:
@@ -152,7 +185,7 @@ def _refusing(path: Path) -> Iterator[None]:
         yield
     except BadData:
         raise
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, ValueError, LookupError) as error:
+    except DAMAGED as error:
         hint = "give a `docker save` archive or an OCI layout"
         raise BadData(f"{path}: not a readable image: {error}", hint=hint) from error
 
@@ -195,7 +228,9 @@ def _blob(digest: str) -> str:
 
 
 def _assemble(store: Store, source: str, work: Path, config: str, names: list[str]) -> Image:
-    document = _json(store, config)
+    with store.open(config) as stream:
+        raw = stream.read()
+    document = json.loads(raw)
     if document.get("os", "linux") != "linux":
         raise BadData(f"{source}: an image for {document['os']}; only Linux images are understood")
     ids = document["rootfs"]["diff_ids"]
@@ -203,17 +238,13 @@ def _assemble(store: Store, source: str, work: Path, config: str, names: list[st
         raise BadData(f"{source}: {len(names)} layers, but the config names {len(ids)}")
     pairs = enumerate(zip(ids, names, strict=True))
     layers = tuple(_layer(store, name, diff, work / f"{n}.tar") for n, (diff, name) in pairs)
-    return Image(source, document, layers)
+    return Image(source, document, layers, raw)
 
 
 def _layer(store: Store, name: str, diff_id: str, spare: Path) -> Layer:
     """Give a layer; if it is compressed, unpack it beside, so that it can be sought."""
     with store.open(name) as stream:
-        magic = stream.read(4)
-        if magic == b"\x28\xb5\x2f\xfd":
-            hint = "save it with gzip or uncompressed layers"
-            raise BadData(f"{name}: a layer compressed with zstd", hint=hint)
-        if magic[:2] != b"\x1f\x8b":
+        if not stream.read(4).startswith((GZIP, ZSTANDARD)):
             return Layer(diff_id, name, store)
         size = stream.seek(0, 2)
         stream.seek(0)
@@ -225,12 +256,22 @@ def _unpack(stream: IO[bytes], name: str, size: int, target: Path) -> None:
     """Decompress a layer to a file, but not a bomb."""
     limit, written = max(BOMB_FLOOR, BOMB_RATIO * size), 0
     _check_space(target, size)
-    with gzip.open(stream) as source, target.open("wb") as file:
+    with decompressed(stream) as source, target.open("wb") as file:
         while chunk := source.read(CHUNK):
             written += len(chunk)
             if written > limit:
                 raise BadData(f"{name}: {size} bytes unpack to more than {limit}: a bomb?")
             file.write(chunk)
+
+
+def decompressed(stream: IO[bytes]) -> IO[bytes]:
+    """Open a stream that is compressed with gzip or zstd."""
+    magic = stream.read(4)
+    stream.seek(0)
+    if magic.startswith(GZIP):
+        return cast(IO[bytes], gzip.open(stream))
+    decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW)
+    return cast(IO[bytes], decompressor.stream_reader(stream, read_across_frames=True))
 
 
 def _check_space(target: Path, needed: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from mlkit.errors import BadData, ServiceUnavailable
+from mlkit.image.archive import decompressed
 from mlkit.image.build import Item, directory, file, symlink
 from mlkit.progress import Progress, silent
 
@@ -25,6 +26,7 @@ SEEDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "python3": (("python3-minimal",), ("libpython3-stdlib",)),
 }
 """What each kind adds to the one before; of several names the first that the suite has."""
+OS_RELEASE = Path("/etc/os-release")
 CERTIFICATES = "ca-certificates"
 LEFT_OUT = re.compile(r"(debconf|cdebconf|dpkg|perl|tar|.*awk|openssl|install-info|sensible|lsb).*")
 """Dependencies that only the installation of a package needs."""
@@ -97,6 +99,22 @@ def _dependencies(names: list[str]) -> dict[str, list[str]]:
         elif "epends:" in line and not line.startswith(" |") and not word.startswith("<"):
             graph.setdefault(name, []).append(word)
     return graph
+
+
+def release() -> tuple[str, str] | None:
+    """Name the distribution and the release that bases are made of; None if it is not known."""
+    try:
+        return read_release(OS_RELEASE.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+
+
+def read_release(text: str) -> tuple[str, str] | None:
+    """Read the distribution and its release out of an os-release file."""
+    lines = (line.partition("=") for line in text.splitlines())
+    values = {name: value.strip().strip("\"'") for name, _, value in lines}
+    named = values.get("VERSION_CODENAME") or values.get("VERSION_ID")
+    return (values["ID"], named) if values.get("ID") and named else None
 
 
 def assemble(kind: str, progress: Progress = silent) -> list[Item]:
@@ -186,8 +204,8 @@ def open_part(archive: Path, part: str) -> tarfile.TarFile:
     """Open the `control` or `data` tar of a .deb."""
     for name, data in members(archive).items():
         if name.startswith(f"{part}.tar"):
-            if name.endswith(".zst"):
-                raise BadData(f"{archive}: compressed with zstd", hint="use Debian's packages")
+            if name.endswith(".zst"):  # Ubuntu's packages
+                data = decompressed(io.BytesIO(data)).read()
             return tarfile.open(fileobj=io.BytesIO(data))
     raise BadData(f"{archive}: it has no {part}.tar")
 

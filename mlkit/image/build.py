@@ -5,16 +5,24 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
+import shutil
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
-from mlkit.image.archive import ARCHITECTURES
+from mlkit.errors import UsageError
+from mlkit.image.archive import ARCHITECTURES, CHUNK
 from mlkit.image.inventory import Entry, Inventory
 
 EPOCH = "1970-01-01T00:00:00Z"
+PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+HOST = r"(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9-]+(?=:\d))(?::\d+)?"
+TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+NAME = re.compile(rf"(?:{HOST}/)?{PART}(?:/{PART})*(?::{TAG})?")
+LONGEST_NAME = 255
 TYPES = {"file": tarfile.REGTYPE, "directory": tarfile.DIRTYPE, "symlink": tarfile.SYMTYPE}
 
 
@@ -42,6 +50,30 @@ class Written:
 
     path: Path
     digest: str
+
+    @property
+    def size(self) -> int:
+        """Give its bytes."""
+        return self.path.stat().st_size
+
+    def open(self) -> IO[bytes]:
+        """Open the tar."""
+        return self.path.open("rb")
+
+
+class Blob(Protocol):
+    """A layer that can be read: one that was written, or one of an archive."""
+
+    @property
+    def digest(self) -> str:
+        """Its SHA-256, in hexadecimal digits."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+    def open(self) -> IO[bytes]:
+        """Open the uncompressed tar."""
 
 
 def file(path: str, data: bytes, mode: int = 0o644, uid: int = 0, gid: int = 0) -> Item:
@@ -122,6 +154,16 @@ class _Chunks(io.RawIOBase):
         return size
 
 
+def digest(item: Item) -> str:
+    """Give the SHA-256 of a file's bytes."""
+    if isinstance(item.data, bytes):
+        return hashlib.sha256(item.data).hexdigest()
+    total = hashlib.sha256()
+    for chunk in item.data.chunks(item.entry):
+        total.update(chunk)
+    return total.hexdigest()
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -140,12 +182,15 @@ def document(layers: list[Written], config: dict[str, Any], architecture: str) -
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def write_archive(
-    document: bytes, layers: list[Written], name: str | None, target: IO[bytes]
-) -> str:
-    """Write what `docker load` reads, and give the image id."""
+def archive(document: bytes, layers: Sequence[Blob], name: str | None) -> Iterator[bytes]:
+    """Give what `docker load` reads, in parts.
+
+    Args:
+        document: The config document.
+        layers: The layers, lowest first.
+        name: With a tag; None: the image gets no name.
+    """
     digest = hashlib.sha256(document).hexdigest()
-    files = {each.digest: each.path for each in layers}
     manifest = [
         {
             "Config": f"{digest}.json",
@@ -153,21 +198,44 @@ def write_archive(
             "Layers": [f"{each.digest}/layer.tar" for each in layers],
         }
     ]
-    with tarfile.open(fileobj=target, mode="w") as tar:
-        _add_bytes(tar, f"{digest}.json", document)
-        for each, source in files.items():
-            info = tarfile.TarInfo(f"{each}/layer.tar")
-            info.size = source.stat().st_size
-            with source.open("rb") as stream:
-                tar.addfile(info, stream)
-        _add_bytes(tar, "manifest.json", json.dumps(manifest).encode())
-    return f"sha256:{digest}"
+    yield from _member(f"{digest}.json", len(document), io.BytesIO(document))
+    for each in {each.digest: each for each in layers}.values():
+        with each.open() as stream:
+            yield from _member(f"{each.digest}/layer.tar", each.size, stream)
+    text = json.dumps(manifest).encode()
+    yield from _member("manifest.json", len(text), io.BytesIO(text))
+    yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def _add_bytes(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+def _member(name: str, size: int, stream: IO[bytes]) -> Iterator[bytes]:
     info = tarfile.TarInfo(name)
-    info.size = len(data)
-    tar.addfile(info, io.BytesIO(data))
+    info.size = size
+    yield info.tobuf()
+    while chunk := stream.read(CHUNK):
+        yield chunk
+    yield bytes(-size % tarfile.BLOCKSIZE)
+
+
+def image_id(document: bytes) -> str:
+    """Give the id of an image with this config document."""
+    return f"sha256:{hashlib.sha256(document).hexdigest()}"
+
+
+def check_name(name: str) -> str:
+    """Give the name of an image if it is one.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        hint = "lower case, such as app:1-slim or registry.example/team/app:1"
+        raise UsageError(f"{name}: no name of an image", hint=hint)
+    return name
+
+
+def with_tag(name: str) -> str:
+    """Give a name with its tag."""
+    return name if ":" in name.split("/")[-1] else f"{name}:latest"
 
 
 def write_layout(document: bytes, layers: list[Written], name: str | None, folder: Path) -> str:
@@ -175,7 +243,7 @@ def write_layout(document: bytes, layers: list[Written], name: str | None, folde
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     for each in layers:
-        (blobs / each.digest).write_bytes(each.path.read_bytes())
+        shutil.copyfile(each.path, blobs / each.digest)
     kind = "application/vnd.oci.image"
     config = _blob(blobs, document, f"{kind}.config.v1+json")
     described = [

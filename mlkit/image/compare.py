@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Literal
 
 from mlkit.image.observation import Observation
@@ -12,6 +13,8 @@ from mlkit.image.probe import Answer
 
 Verdict = Literal["equal", "improved", "broken"]
 VARIES = re.compile(r"0x[0-9a-f]+|\d+|[0-9a-f]{8,}", re.IGNORECASE)
+WORDS = re.compile(r"\w+|\s+|[^\w\s]")
+GAP = r".*?"
 ALARM = re.compile(r"error|traceback|no such file|not found|cannot|exception|fatal", re.IGNORECASE)
 SLOWER = 2.0
 """A time is broken beyond so many times the original's ..."""
@@ -47,6 +50,7 @@ def compare(originals: Sequence[Observation], candidate: Observation) -> list[Di
     """
     one = originals[0]
     found = [*_life(originals, candidate), *_stopping(originals, candidate)]
+    found += [*_standing(originals, candidate), *_finding(originals, candidate)]
     for number, answer in enumerate(one.answers):
         answers = [each.answers[number] for each in originals]
         found += _answers(answers, candidate.answers[number] if candidate.answers else None)
@@ -114,6 +118,53 @@ def _stopping(originals: Sequence[Observation], candidate: Observation) -> list[
     return found
 
 
+def _standing(originals: Sequence[Observation], candidate: Observation) -> list[Difference]:
+    """Compare as whom, where and with which variables the app runs."""
+    apps = [each.app for each in originals if each.app]
+    theirs = candidate.app
+    if not apps or theirs is None:
+        return []
+    found = []
+    if theirs.user not in {each.user for each in apps}:
+        found.append(Difference("user", apps[0].user, theirs.user, "broken"))
+    places = {each.directory for each in apps} - {None}
+    if places and theirs.directory and theirs.directory not in places:
+        found.append(Difference("directory", min(map(str, places)), theirs.directory, "broken"))
+    return [*found, *_variables([each.environment for each in apps], theirs.environment)]
+
+
+def _variables(originals: list[dict[str, str]], theirs: dict[str, str]) -> list[Difference]:
+    """Compare variables; their values may be secrets, and are not told."""
+    found = []
+    if not all(originals) or not theirs:  # not to be seen
+        return []
+    for name in sorted(set(theirs).union(*originals)):
+        values = {each.get(name) for each in originals}
+        value = theirs.get(name)
+        if value in values or (len(values) > 1 and value is not None):
+            continue
+        ours = "not set" if values == {None} else "set"
+        told = "not set" if value is None else "another value" if ours == "set" else "set"
+        found.append(Difference(f"variable {name}", ours, told, "broken"))
+    return found
+
+
+def _finding(originals: Sequence[Observation], candidate: Observation) -> list[Difference]:
+    """Compare what programs find: certificates, the time zone, users, addresses."""
+    looks = [each.look for each in originals if each.look]
+    if not looks or not candidate.look:
+        return []
+    found = []
+    for name, value in looks[0].items():
+        values = {each.get(name, "") for each in looks}
+        theirs = candidate.look.get(name, "")
+        if theirs in values or (len(values) > 1 and mask(theirs) in set(map(mask, values))):
+            continue
+        more = name == "certificates" and int(theirs or 0) > max(map(int, values))
+        found.append(Difference(name, value, theirs or "nothing", "noted" if more else "broken"))
+    return found
+
+
 def _answers(originals: Sequence[Answer], candidate: Answer | None) -> list[Difference]:
     one, what = originals[0], f"probe {originals[0].probe}"
     if candidate is None:
@@ -135,31 +186,67 @@ def _headers(originals: Sequence[Answer], candidate: Answer, what: str) -> list[
     names = {name for each in (*originals, candidate) for name in each.headers} - OWN_HEADERS
     found = []
     for name in sorted(names):
-        values = {mask(each.headers.get(name, "(none)")) for each in originals}
+        values = [each.headers.get(name, "(none)") for each in originals]
         theirs = candidate.headers.get(name, "(none)")
-        if len(values) == 1 and mask(theirs) not in values:
-            original = originals[0].headers.get(name, "(none)")
-            found.append(Difference(f"{what}: {name}", original, theirs, "broken"))
+        if not alike(values, theirs):
+            found.append(Difference(f"{what}: {name}", values[0], theirs, "broken"))
     return found
 
 
 def _body(originals: Sequence[Answer], candidate: Answer, what: str) -> list[Difference]:
-    """Compare bodies exactly where the original repeats itself, else with numbers masked."""
-    bodies = {each.body for each in originals}
-    if candidate.body in bodies:
+    bodies = [each.body.decode(errors="replace") for each in originals]
+    theirs = candidate.body.decode(errors="replace")
+    if candidate.body in {each.body for each in originals}:
         return []
-    masked = {mask(each.decode(errors="replace")) for each in bodies}
-    theirs = mask(candidate.body.decode(errors="replace"))
-    if len(bodies) > 1 and (len(masked) > 1 or theirs in masked):
+    if len({each.body for each in originals}) > 1 and alike(bodies, theirs):
         return []
-    pair = _first_difference(min(masked), theirs) if len(bodies) > 1 else _plain(bodies, candidate)
+    pair = _first_difference(bodies[0], theirs)
     return [Difference(f"{what}: body", *pair, "broken")]
 
 
-def _plain(bodies: set[bytes], candidate: Answer) -> tuple[str, str]:
-    return _first_difference(
-        min(bodies).decode(errors="replace"), candidate.body.decode(errors="replace")
-    )
+def alike(originals: Sequence[str], candidate: str) -> bool:
+    """Say whether a text is one that the original might have given.
+
+    What all its texts share has to be there, in that order; between may stand anything where
+    they differ, and nothing else where they do not.
+    """
+    if candidate in originals:
+        return True
+    if len(set(originals)) == 1:
+        return False
+    masked = [mask(each) for each in originals]
+    if mask(candidate) in masked:
+        return True
+    return template(masked).fullmatch(mask(candidate)) is not None
+
+
+def template(texts: Sequence[str]) -> re.Pattern[str]:
+    """Make an expression of what texts share, word by word, with gaps where they differ."""
+    shared: list[str] = WORDS.findall(texts[0])
+    gaps: set[int] = set()
+    for text in texts[1:]:
+        shared, gaps = _common(shared, gaps, WORDS.findall(text))
+    parts = [
+        (GAP if number in gaps else "") + re.escape(each) for number, each in enumerate(shared)
+    ]
+    return re.compile("".join(parts) + (GAP if len(shared) in gaps else ""), re.DOTALL)
+
+
+def _common(shared: list[str], gaps: set[int], words: list[str]) -> tuple[list[str], set[int]]:
+    """Give the words that two lists share, and before which of them something else stood."""
+    kept: list[str] = []
+    apart: set[int] = set()
+    blocks = SequenceMatcher(None, shared, words, autojunk=False).get_matching_blocks()
+    here, there = 0, 0
+    for block in blocks:
+        if block.a > here or block.b > there or any(here < each <= block.a for each in gaps):
+            apart.add(len(kept))
+        apart |= {
+            len(kept) + each - block.a for each in gaps if block.a <= each <= block.a + block.size
+        }
+        kept += shared[block.a : block.a + block.size]
+        here, there = block.a + block.size, block.b + block.size
+    return kept, apart
 
 
 def _first_difference(a: str, b: str) -> tuple[str, str]:

@@ -74,7 +74,9 @@ def _process_one(
         orphaned = why if traced and traced.orphaned else ""
         found.append(Finding("pid1-dies", f"as process 1: {_how(alone)}{orphaned}", CURE))
     if alone.killed and not helped.killed:
-        observed = "as process 1 it ignores SIGTERM and has to be killed"
+        handles = alone.app is not None and alone.app.stops
+        why = "" if handles or alone.app is None else ", which it does not handle (SigCgt)"
+        observed = f"as process 1 it ignores SIGTERM{why}, and has to be killed"
         found.append(Finding("pid1-signal", observed, CURE))
     elif alone.killed:
         cure = "handle SIGTERM in the app; with an init it is killed as well"

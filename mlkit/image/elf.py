@@ -35,6 +35,16 @@ class Elf:
     runpath: tuple[str, ...]
 
 
+NOTHING = Elf(None, (), ())
+"""Who asks for a library by name only."""
+BUILT_IN = {"libnss_files", "libnss_dns", "libresolv"}
+
+
+def functions(data: bytes, names: frozenset[str]) -> frozenset[str]:
+    """Say which functions of some an ELF file names; it may import them."""
+    return frozenset(name for name in names if b"\0" + name.encode() + b"\0" in data)
+
+
 def parse(data: bytes) -> Elf | None:
     """Parse an ELF file; None if it is none that a loader would take."""
     interpreter, needed, runpath = None, [], []
@@ -107,3 +117,10 @@ def configured(inventory: Inventory) -> list[str]:
         lines = (line.partition("#")[0].strip() for line in text.splitlines())
         found += [line for line in lines if line.startswith("/")]
     return found
+
+
+def name_services(inventory: Inventory) -> set[str]:
+    """Name the libraries that glibc loads for users, groups and hosts, as `nsswitch.conf` says."""
+    text = (inventory.read_path("etc/nsswitch.conf") or b"").decode(errors="replace")
+    lines = (line.partition("#")[0].partition(":")[2] for line in text.splitlines())
+    return BUILT_IN | {f"libnss_{word}" for line in lines for word in line.split()}

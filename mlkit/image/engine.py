@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import secrets
+import socket
+import ssl
 import struct
 import tarfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,11 +20,15 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable
+from mlkit.image import build
 from mlkit.image.archive import CHUNK
+from mlkit.image.build import Blob
 from mlkit.interruption import whole
 
 LABEL = "io.mlkit.image.temporary"
 """On everything that a run makes in the engine and takes away again."""
+TEMPORARY = "mlkit-temporary"
+"""The name of images that a run takes away again, each with a tag of its own."""
 TIMEOUT = 120
 
 
@@ -78,34 +85,97 @@ class Engine:
             file.write(chunk)
         file.flush()
 
-    def load(self, path: Path) -> str:
-        """Load an archive, and give the image's id or name."""
+    def load(self, archive: Iterable[bytes]) -> str:
+        """Load a `docker save` archive, given in parts, and give the image's id."""
         try:
-            with path.open("rb") as file:
-                return str(self._client.images.load(file)[0].id)
-        except (APIError, docker.errors.ImageLoadError) as error:
+            return str(self._client.images.load(archive)[0].id)
+        except (DockerException, IndexError) as error:
             raise ServiceUnavailable(f"the engine refuses the image: {_text(error)}") from error
+
+    @contextlib.contextmanager
+    def loaded(self, document: bytes, layers: Sequence[Blob]) -> Iterator[str]:
+        """Load an image that is gone after the block, unless somebody has named it meanwhile.
+
+        Args:
+            document: Its config document.
+            layers: Its layers, lowest first.
+
+        Yields:
+            Its id.
+        """
+        name = _temporary_name()
+        with contextlib.ExitStack() as stack:
+            with whole():
+                image = self.load(build.archive(document, layers, name))
+                stack.callback(self.remove_image, name)
+            yield image
+
+    @contextlib.contextmanager
+    def built(self, folder: Path) -> Iterator[str]:
+        """Build a Dockerfile folder into an image that is gone after the block.
+
+        Yields:
+            Its id.
+        """
+        name = _temporary_name()
+        with contextlib.ExitStack() as stack:
+            with whole():
+                image = self.build(folder, name)
+                stack.callback(self.remove_image, name)
+            yield image
 
     def tag(self, image: str, name: str) -> None:
         """Give an image a name."""
-        repository, _, tag = name.rpartition(":") if ":" in name.split("/")[-1] else (name, "", "")
-        self._client.api.tag(image, repository, tag or "latest")
+        repository, _, tag = build.with_tag(name).rpartition(":")
+        try:
+            self._client.api.tag(image, repository, tag)
+        except APIError as error:
+            raise BadData(f"{name}: {_text(error)}") from error
+
+    def push(self, image: str, reference: str) -> str:
+        """Push an image to a registry, and give its digest there.
+
+        The engine pushes, with the credentials that `docker login` has left in Docker's own
+        settings. The image has the name in the engine only meanwhile.
+
+        Raises:
+            ServiceUnavailable: The registry cannot be reached, or refuses.
+        """
+        repository, _, tag = build.with_tag(reference).rpartition(":")
+        with self._named(image, reference):
+            try:
+                events = self._client.api.push(repository, tag, stream=True, decode=True)
+                return _pushed(events)
+            except (APIError, DockerException, OSError) as error:
+                hint = f"`docker login {repository.partition('/')[0]}`, or try `docker push`"
+                text = f"{reference}: not pushed: {_text(error)}"
+                raise ServiceUnavailable(text, hint=hint) from error
+
+    @contextlib.contextmanager
+    def _named(self, image: str, name: str) -> Iterator[None]:
+        """Give an image a name while the block runs; an image that has it gets it back."""
+        try:
+            before = str(self.inspect(name)["Id"])
+        except InputMissing:
+            before = ""
+        with contextlib.ExitStack() as stack:
+            with whole():
+                self.tag(image, name)
+                if before:
+                    stack.callback(self.tag, before, name)
+                else:
+                    stack.callback(self.remove_image, name)
+            yield
 
     def remove_image(self, name: str) -> None:
         """Remove an image, if it is there."""
         with whole(), contextlib.suppress(APIError):
             self._client.api.remove_image(name, force=True)
 
-    def remove_untagged(self, image: str) -> None:
-        """Remove an image unless it has a name: then somebody else wants it."""
-        with contextlib.suppress(InputMissing):
-            if not self.inspect(image)["RepoTags"]:
-                self.remove_image(image)
-
-    def build(self, folder: Path) -> str:
+    def build(self, folder: Path, name: str | None = None) -> str:
         """Build a Dockerfile folder, and give the image's id."""
         try:
-            image, _ = self._client.images.build(path=str(folder), rm=True)
+            image, _ = self._client.images.build(path=str(folder), tag=name, rm=True, forcerm=True)
         except (APIError, docker.errors.BuildError, TypeError) as error:
             raise BadData(f"{folder}: the build fails: {_text(error)}") from error
         return str(image.id)
@@ -138,11 +208,19 @@ class Engine:
             removed.append(f"container {raw.short_id}")
             if not dry:
                 raw.remove(force=True, v=True)
-        for image in self._client.images.list(filters=wanted):
-            removed.append(f"image {image.short_id}")
+        for name, image in self._temporary_images(wanted):
+            removed.append(f"image {image}")
             if not dry:
-                self.remove_image(image.id)
+                self.remove_image(name)
         return removed
+
+    def _temporary_images(self, wanted: dict[str, str]) -> Iterator[tuple[str, str]]:
+        """Give what to remove, and the short id: names of ours, and images with our label."""
+        for image in self._client.images.list(name=TEMPORARY):
+            ours = [name for name in image.tags if name.startswith(f"{TEMPORARY}:")]
+            yield from ((name, image.short_id) for name in ours)
+        for image in self._client.images.list(filters=wanted):
+            yield image.id, image.short_id
 
 
 class Container:
@@ -203,6 +281,15 @@ class Container:
             return 127, _text(error).encode()
         return int(done.exit_code), bytes(done.output or b"")
 
+    def finish(self, seconds: float) -> str:
+        """Wait until it has ended, and give what it wrote; nothing if it takes too long."""
+        until = time.monotonic() + seconds
+        while self.state().running:
+            if time.monotonic() > until:
+                return ""
+            time.sleep(0.02)
+        return self.logs()
+
     def stop(self, patience: int) -> float:
         """Ask it to stop, kill it after `patience` seconds; give the seconds that it took."""
         began = time.monotonic()
@@ -232,13 +319,18 @@ class Tunnel:
         self._socket = getattr(raw, "_sock", raw)
         self._buffer = b""
 
-    def settimeout(self, seconds: float) -> None:
-        """Bound each wait."""
+    def settimeout(self, seconds: float | None) -> None:
+        """Bound each wait; None: wait as long as it takes."""
         self._socket.settimeout(seconds)
 
     def sendall(self, data: bytes) -> None:
         """Send bytes."""
         self._socket.sendall(data)
+
+    def finish(self) -> None:
+        """Say that no more is sent; an encrypted connection to an engine cannot say so."""
+        if not isinstance(self._socket, ssl.SSLSocket):
+            self._socket.shutdown(socket.SHUT_WR)
 
     def receive(self) -> bytes:
         """Give the next bytes of standard output; none: it has ended."""
@@ -291,6 +383,20 @@ def over(tunnel: Tunnel, seconds: float) -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection("localhost", timeout=seconds)
     connection.sock = tunnel
     return connection
+
+
+def _pushed(events: Iterable[dict[str, Any]]) -> str:
+    """Read what the engine says of a push, and give the digest."""
+    digest = ""
+    for event in events:
+        if "error" in event:
+            raise DockerException(event["error"])
+        digest = (event.get("aux") or {}).get("Digest") or digest
+    return digest
+
+
+def _temporary_name() -> str:
+    return f"{TEMPORARY}:{secrets.token_hex(8)}"
 
 
 def _remove(raw: Any) -> None:

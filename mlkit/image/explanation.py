@@ -15,7 +15,7 @@ from typing import Any, Literal
 from mlkit.errors import BadData
 from mlkit.image.inventory import Inventory
 from mlkit.image.packages import read_packages
-from mlkit.image.plan import CACHES, REFUSE
+from mlkit.image.system import CACHES, REFUSE
 
 RECORD = "var/lib/mlkit/slim.json.gz"
 """Where the record lies in a result."""

@@ -186,11 +186,15 @@ class Inventory:
                 left -= len(chunk)
                 yield chunk
 
+    def content(self, entry: Entry) -> object:
+        """Give what files with the same bytes at the same place, hard links, have in common."""
+        return entry.content
+
     @property
     def size(self) -> int:
         """Give the bytes of all files, hard links counted once."""
         files = (entry for entry in self.files.entries.values() if entry.kind == "file")
-        return sum({entry.content: entry.size for entry in files}.values())
+        return sum({self.content(entry): entry.size for entry in files}.values())
 
 
 def take(image: Image, progress: Progress = silent) -> Inventory:

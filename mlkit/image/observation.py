@@ -14,8 +14,9 @@ from mlkit.errors import ServiceUnavailable
 from mlkit.image import build, launch
 from mlkit.image.engine import LABEL, Container, Engine
 from mlkit.image.health import health_command
-from mlkit.image.probe import Answer, Probe, ask
+from mlkit.image.probe import OVER_NETWORK, Answer, Probe, ask
 from mlkit.image.trace import Trace, read_lines, tool
+from mlkit.image.witness import Process, app_of, hosts_of, read_look, read_processes
 
 STOP_PATIENCE = 4
 """Seconds from SIGTERM to SIGKILL; an app that needs as long does not stop by itself."""
@@ -55,6 +56,8 @@ class Observation:
         log: What it wrote.
         first: The command of process 1.
         zombies: Processes that nobody has reaped.
+        app: The app's process, if it was up at the end and not traced.
+        look: What a program in the container finds: certificates, zone, addresses.
         stop: Seconds from SIGTERM to its end; None: it had ended before.
         killed: SIGTERM did not end it.
         trace: What it looked up, if it was traced.
@@ -68,6 +71,8 @@ class Observation:
     log: str = ""
     first: str = ""
     zombies: int = 0
+    app: Process | None = None
+    look: dict[str, str] = field(default_factory=dict)
     stop: float | None = None
     killed: bool = False
     trace: Trace | None = None
@@ -75,12 +80,12 @@ class Observation:
 
     @property
     def works(self) -> bool:
-        """Say whether it did all that was asked, or stayed up if nothing was."""
+        """Say whether it did all that was asked, and stayed up or ended as it should."""
         if self.problem:
             return False
-        if self.answers:
-            return all(answer.held for answer in self.answers)
-        return self.exit_code in {None, 0}
+        asked_to_end = any(answer.probe.startswith("exit:") for answer in self.answers)
+        ended_well = self.exit_code in {None, 0} or asked_to_end
+        return ended_well and all(answer.held for answer in self.answers)
 
 
 class Tools:
@@ -89,15 +94,12 @@ class Tools:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         with tempfile.TemporaryDirectory(prefix="mlkit-image-") as folder:
-            names = ("tracer", "relay")
+            names = ("tracer", "relay", "witness")
             items = [build.file(name, tool(name), 0o755) for name in names]
             layer = build.write_layer(items, Path(folder) / "layer.tar")
             config = {"Entrypoint": ["/relay"], "Labels": {LABEL: "1"}}
             document = build.document([layer], config, build.here())
-            archive = Path(folder) / "image.tar"
-            with archive.open("wb") as file:
-                build.write_archive(document, [layer], None, file)
-            self.image = engine.load(archive)
+            self.image = engine.load(build.archive(document, [layer], None))
 
     def __enter__(self) -> Tools:
         return self
@@ -141,10 +143,11 @@ class Runner:
             files = {".mlkit-init": self.init} if init else {}
             if traced:
                 files[".mlkit-gate"] = tool("gate")
+            else:
+                files[".mlkit-witness"] = tool("witness")
             if f"/{launch.PROGRAM}" in argv:
                 files[launch.PROGRAM] = tool("launch")
-            if files:
-                app.put(files)
+            app.put(files)
             problem = app.start()
             if problem:
                 return Observation(problem=problem)
@@ -197,7 +200,9 @@ class Runner:
         until = time.monotonic() + self.settings.watch
         while app.state().running and time.monotonic() < until:
             time.sleep(POLL)
-        processes = app.processes()
+        listed = app.processes()
+        processes = [] if tracer else self._processes(app)
+        look = {} if tracer else self._look(app, app_of(processes))
         code = app.state().exit_code
         stop = app.stop(STOP_PATIENCE) if code is None else None
         return Observation(
@@ -205,13 +210,35 @@ class Runner:
             ready=ready,
             answers=answers,
             log=app.logs(),
-            first=processes[0][2] if processes else "",
-            zombies=sum(state.startswith("Z") for _, state, _ in processes),
+            first=listed[0][2] if listed else "",
+            zombies=sum(each.state == "Z" for each in processes),
+            app=app_of(processes),
+            look=look,
             stop=stop,
             killed=code is None and app.state().exit_code == 137,
             trace=read_lines(tracer.logs().splitlines()) if tracer else None,
             healthy=healthy,
         )
+
+    def _processes(self, app: Container) -> list[Process]:
+        """List its processes, from a sidecar: the engine shows no zombies."""
+        if not app.state().running:
+            return []
+        settings = {"pid_mode": f"container:{app.id}", "network_mode": "none"}
+        with self.engine.container(
+            self.tools.image,
+            entrypoint=["/witness", "processes"],
+            cap_drop=["ALL"],
+            cap_add=["SYS_PTRACE"],
+            **settings,
+        ) as sidecar:
+            return [] if sidecar.start() else read_processes(sidecar.finish(10))
+
+    def _look(self, app: Container, process: Process | None) -> dict[str, str]:
+        """See what a program in the container finds, as its user and in its network."""
+        hosts = hosts_of(process.environment.values()) if process and self.settings.network else []
+        code, output = app.execute(["/.mlkit-witness", "look", *hosts])
+        return read_look(output.decode(errors="replace")) if code == 0 else {}
 
     def _healthy(self, app: Container, check: list[str]) -> bool | None:
         """Run the health check now, since the engine would wait for its interval."""
@@ -233,7 +260,7 @@ class Runner:
                 for each in probes
             ]
         relay = app
-        if any(each.kind in {"http", "tcp"} for each in probes):
+        if any(each.kind in OVER_NETWORK for each in probes):
             relay = stack.enter_context(
                 self.engine.container(
                     self.tools.image,

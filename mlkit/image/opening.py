@@ -7,11 +7,21 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from mlkit.errors import BadData, InputMissing
 from mlkit.image.archive import open_image
 from mlkit.image.engine import Engine
 from mlkit.image.inventory import Inventory, take
-from mlkit.interruption import whole
 from mlkit.progress import Progress, silent
+
+
+def is_build_folder(path: Path) -> bool:
+    """Say whether a path is a folder that `docker build` takes."""
+    return (path / "Dockerfile").is_file()
+
+
+def is_archive(path: Path) -> bool:
+    """Say whether a path holds an image: an archive, or the folder of an OCI layout."""
+    return path.is_file() or (path / "index.json").is_file() or (path / "manifest.json").is_file()
 
 
 @contextlib.contextmanager
@@ -19,38 +29,68 @@ def opened(name: str, progress: Progress = silent) -> Iterator[Inventory]:
     """Take the inventory of an image; archives and layouts need no engine.
 
     Args:
-        name: A path to an archive or OCI layout, or a name that the engine knows.
+        name: A path to an archive, OCI layout or build folder, or a name that the engine knows.
         progress: Told of each layer.
     """
     path = Path(name)
-    if path.exists():
+    if is_archive(path) and not is_build_folder(path):
         with open_image(path) as image:
             yield take(image, progress)
         return
-    with tempfile.NamedTemporaryFile(prefix="mlkit-image-", suffix=".tar") as file:
-        engine = Engine()
-        try:
-            engine.save(name, file)  # type: ignore[arg-type]
-        finally:
-            engine.close()
-        with open_image(Path(file.name), name) as image:
-            yield take(image, progress)
+    with (
+        contextlib.closing(Engine()) as engine,
+        in_engine(engine, name, progress) as (inventory, _),
+    ):
+        yield inventory
 
 
 @contextlib.contextmanager
-def in_engine(engine: Engine, name: str) -> Iterator[str]:
-    """Give an image's name or id in the engine; what is put there for it goes after the block."""
+def in_engine(
+    engine: Engine, name: str, progress: Progress = silent
+) -> Iterator[tuple[Inventory, str]]:
+    """Give an image's inventory, and its name or id in the engine.
+
+    What is put into the engine for it is gone after the block.
+    """
     path = Path(name)
-    if not path.exists():
-        engine.inspect(name)
-        yield name
-        return
     with contextlib.ExitStack() as stack:
-        if (path / "Dockerfile").is_file():
-            image = engine.build(path)
-            stack.callback(engine.remove_untagged, image)
+        if is_build_folder(path):
+            found = stack.enter_context(engine.built(path))
+            yield stack.enter_context(saved(engine, found, name, progress)), found
+        elif is_archive(path):
+            image = stack.enter_context(open_image(path))
+            inventory = take(image, progress)
+            yield inventory, stack.enter_context(engine.loaded(image.raw, image.layers))
         else:
-            with whole():
-                image = engine.load(path)
-                stack.callback(engine.remove_untagged, image)
-        yield image
+            yield stack.enter_context(_known(engine, name, progress)), name
+
+
+@contextlib.contextmanager
+def _known(engine: Engine, name: str, progress: Progress) -> Iterator[Inventory]:
+    try:
+        engine.inspect(name)
+    except InputMissing as error:
+        if Path(name).is_dir():
+            hint = "it holds no Dockerfile and no index.json, and no image has this name"
+            raise BadData(f"{name}: a folder that is no image", hint=hint) from error
+        raise
+    with saved(engine, name, name, progress) as inventory:
+        yield inventory
+
+
+@contextlib.contextmanager
+def saved(
+    engine: Engine, name: str, source: str, progress: Progress = silent
+) -> Iterator[Inventory]:
+    """Take the inventory of an image of the engine.
+
+    Args:
+        engine: Where it is.
+        name: Its name or id.
+        source: What to call it.
+        progress: Told of each layer.
+    """
+    with tempfile.NamedTemporaryFile(prefix="mlkit-image-", suffix=".tar") as file:
+        engine.save(name, file)  # type: ignore[arg-type]
+        with open_image(Path(file.name), source) as image:
+            yield take(image, progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -13,34 +13,25 @@ from mlkit.image import elf
 from mlkit.image.entrypoint import Command, environment, find_program
 from mlkit.image.health import health_words
 from mlkit.image.inventory import Entry, Inventory
+from mlkit.image.keep_set import KeepSet
+from mlkit.image.late import Late
+from mlkit.image.names import WORD
+from mlkit.image.node_imports import SUFFIXES
 from mlkit.image.packages import Packages
-from mlkit.image.python_imports import INTERPRETER, Finder
+from mlkit.image.python_closure import PythonClosure, interpreters
+from mlkit.image.system import (
+    CACHES,
+    LINKS,
+    LOADED_LATE,
+    NOT_LATE,
+    PYTHON_PLACES,
+    RUNTIME,
+    SYSTEM,
+)
 from mlkit.image.trace import Trace
 
 Profile = Literal["safe", "balanced", "tight"]
-RUNTIME = (
-    *("etc/passwd", "etc/group", "etc/nsswitch.conf", "etc/host.conf", "etc/services"),
-    *("etc/protocols", "etc/os-release", "usr/lib/os-release", "etc/ld.so.cache"),
-    *("etc/ssl/certs/ca-certificates.crt", "etc/localtime", "etc/timezone", "etc/mime.types"),
-    *("etc/ld.so.conf", "etc/ld.so.conf.d", "etc/ssl/openssl.cnf", "usr/lib/ssl/openssl.cnf"),
-    *("usr/lib/locale/C.utf8", "tmp", "var/tmp", "root", "run", "home", "etc/debian_version"),
-)
-"""Paths that programs expect of any system."""
-LOADED_LATE = (
-    *("etc/ssl/certs", "usr/lib/ssl", "usr/local/share/ca-certificates", "etc/pki/tls"),
-    *("usr/share/zoneinfo", "usr/lib/locale"),
-)
-"""Data that libraries read when somebody asks, at whatever time that is."""
-NOT_LATE = ("usr/lib/ssl/misc/", "usr/share/zoneinfo/right/", "usr/share/zoneinfo/posix/")
-"""Among those: scripts for certificate authorities, and zones by other clocks."""
-LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "var/run", "var/lock")
-"""Links of the merged /usr, kept so that absolute paths go on working."""
-SYSTEM = {"", "usr", "etc", "bin", "lib", "sbin", "var", "tmp", "root", "home", "opt", "usr/local"}
-SYSTEM |= {"usr/bin", "usr/sbin", "usr/lib", "usr/local/bin", "usr/local/lib", "proc", "sys", "dev"}
-"""Directories that are no app's own."""
-REFUSE = ("usr/share/doc/", "usr/share/man/", "usr/share/info/", "usr/share/lintian/")
-CACHES = ("var/cache/", "var/lib/apt/", "var/lib/dpkg/", "var/log/", "tmp/", "proc/", "sys/")
-"""Directories whose contents are no part of an app."""
+OWN = "the app's own directory"
 
 
 @dataclass
@@ -94,71 +85,70 @@ class Planner:
         self._request = request
         self._config = inventory.image.config
         self._variables = environment(self._config)
+        self._kept = KeepSet(inventory, packages, request.exclude)
+        self._keep = self._kept.keep
         library_path = self._variables.get("LD_LIBRARY_PATH", "").split(":")
         self._loader = elf.Loader(inventory, tuple(filter(None, library_path)))
-        self._plan = Plan()
-        self._todo: list[Entry] = []
-        self._finder: Finder | None = None
-        self._whole_ones: set[str] = set()
-        self._exclude = [glob.lstrip("/") for glob in request.exclude]
+        self._late = Late(self._kept, self._loader, request.command)
+        self._unresolved: list[tuple[str, str]] = []
+        self._pythons: list[PythonClosure] = []
+        self._closed = request.profile != "tight"
 
     def run(self) -> Plan:
         """Keep the roots, then whatever they need."""
         self._roots()
         self._runtime()
-        self._close()
-        self._python()
-        if self._request.profile != "tight":
+        if self._closed:
+            self._late.named_by_config()
             self._app_directories()
-        if self._request.profile == "safe":
-            self._whole_packages()
+            self._late.directories()
         self._close()
-        self._records()
-        return self._plan
-
-    def keep(self, path: str, reason: str) -> None:
-        """Keep what a path leads to, and every link and directory on the way."""
-        real, links = self._files.walk(path)
-        for link in links:
-            self._note(link, f"symlink to {self._files.entries[link].target}")
-        entry = self._files.get(real) if real else None
-        if entry and real and not self._excluded(real):
-            self._note(real, reason)
-
-    def _note(self, path: str, reason: str) -> None:
-        if path in self._plan.reasons:
-            return
-        self._plan.reasons[path] = reason
-        parent = path.rpartition("/")[0]
-        if parent:
-            self._note(parent, "directory of a kept file")
-        self._todo.append(self._files.entries[path])
-
-    def _excluded(self, path: str) -> bool:
-        return any(fnmatch.fnmatchcase(path, glob) for glob in self._exclude)
-
-    def _below(self, path: str, reason: str, but: tuple[str, ...] = ()) -> None:
-        real, _ = self._files.walk(path)
-        for each in self._files.below(real) if real else ():
-            if not each.startswith(but):
-                self.keep(each, reason)
+        if self._closed:
+            self._python()
+            self._loaded_late()
+        if self._request.profile == "safe":
+            self._kept.whole_packages(list(self._kept.reasons))
+            everything = (path for path in self._files.entries if not path.startswith(CACHES))
+            self._kept.unowned(everything, OWN)
+        self._close()
+        return self._records()
 
     def _roots(self) -> None:
         argv = self._request.command.words
         program = find_program(self._files, self._config, argv[0]) if argv else None
         if program:
-            self.keep(program, "entrypoint")
-        for word in argv[1:]:
-            place = posixpath.join(self._config.get("WorkingDir") or "/", word)
-            if self._kind(place) == "file":
-                self.keep(place, "entrypoint")
+            self._keep(program, "entrypoint")
+        for word in self._scripts():
+            self._keep(self._absolute(word), "entrypoint")
         for path in sorted(self._request.trace.opened):
-            self.keep(path, "opened")
+            self._keep(path, "opened")
+            self._listed(path)
         for path in sorted(self._request.trace.statted):
-            self.keep(path, "stat'ed")
+            self._keep(path, "stat'ed")
         for path in self._request.required:
-            self.keep(path, "missed in a trial")
+            self._keep(path, "missed in a trial")
         self._included()
+
+    def _listed(self, path: str) -> None:
+        """Keep the files of a directory that was opened: its list may be what was wanted.
+
+        Where a file was made, keep the directory that it was made in.
+        """
+        real, _ = self._files.walk(path)
+        if real is None:
+            self._holding(path)
+        elif real not in SYSTEM and not PYTHON_PLACES.search(real) and not real.startswith(CACHES):
+            for name in sorted(self._files.children.get(real, ())):
+                self._keep(f"{real}/{name}", "listed")
+
+    def _holding(self, path: str) -> None:
+        parent = posixpath.dirname(path.rstrip("/"))
+        if parent in {"", "/"}:
+            return
+        if self._files.walk(parent)[0] is None:
+            self._holding(parent)
+        else:
+            self._keep(parent, "directory that is written to")
 
     def _included(self) -> None:
         globs = [glob.lstrip("/") for glob in self._request.include]
@@ -166,37 +156,33 @@ class Planner:
             return
         for path in list(self._files.entries):
             if any(fnmatch.fnmatchcase(path, each) for each in globs):
-                self.keep(path, "user include")
+                self._keep(path, "user include")
 
     def _runtime(self) -> None:
         for path in LINKS:
             if path in self._files and self._files.entries[path].kind == "symlink":
-                self.keep(path, "symlink of the merged /usr")
-                self._note(path, "symlink of the merged /usr")
+                self._keep(path, "symlink of the merged /usr")
+                self._kept.note(path, "symlink of the merged /usr")
         for path in RUNTIME:
-            self.keep(path, "expected of any system")
-        self._below("etc/ld.so.conf.d", "expected of any system")
+            self._keep(path, "expected of any system")
+        self._kept.below("etc/ld.so.conf.d", "expected of any system")
         for path in LOADED_LATE:
-            self.keep(path, "locale / tzdata / CA")
-            self._below(path, "locale / tzdata / CA", NOT_LATE)
+            self._keep(path, "locale / tzdata / CA")
+            self._kept.below(path, "locale / tzdata / CA", NOT_LATE)
         folder = self._config.get("WorkingDir") or "/"
-        self.keep(folder, "working directory")
+        self._keep(folder, "working directory")
         for volume in self._config.get("Volumes") or ():
-            self.keep(volume, "volume")
+            self._keep(volume, "volume")
         for word in health_words(self._config):
             program = find_program(self._files, self._config, word)
             if program and word not in {".", "/"}:
-                self.keep(program, "health check")
-
-    def _kind(self, path: str) -> str:
-        entry = self._files.resolve(path)
-        return entry.kind if entry else ""
+                self._keep(program, "health check")
 
     def _close(self) -> None:
-        while self._todo:
-            entry = self._todo.pop()
+        while self._kept.todo:
+            entry = self._kept.todo.pop()
             if entry.kind == "symlink":
-                self.keep(entry.path, f"target of {entry.path}")
+                self._keep(entry.path, f"target of {entry.path}")
             elif entry.kind == "file":
                 self._look_into(entry)
 
@@ -204,92 +190,83 @@ class Planner:
         head = self._inventory.read(entry, 256)
         if head.startswith(elf.MAGIC):
             self._needs(entry)
-        elif head.startswith(b"#!"):
+            return
+        script = head.startswith(b"#!")
+        if script:
             self._script(entry, head)
-        elif entry.path.endswith(".pyc"):
+        if entry.path.endswith(".pyc"):
             self._source(entry)
-        elif entry.path.endswith(".py"):
-            self._imports(entry)
+        elif entry.path.endswith(".py") or (script and b"python" in head.split(b"\n")[0]):
+            for each in self._pythons:
+                each.imports_of(entry.path, self._started(entry))
+        elif entry.path.endswith(SUFFIXES) and self._closed:
+            self._late.required_by(entry)
+        if self._closed:
+            self._late.of_text(entry)
 
     def _needs(self, entry: Entry) -> None:
-        found = elf.parse(self._inventory.read(entry))
+        data = self._inventory.read(entry)
+        found = elf.parse(data)
         if found is None:
             return
         if found.interpreter:
-            self.keep(found.interpreter, "interpreter")
+            self._keep(found.interpreter, "interpreter")
         for name in found.needed:
             paths = self._loader.find(name, found, entry.path)
-            for path in paths:
-                self.keep(path, f"needed by ELF {entry.path}")
+            for number, path in enumerate(paths):
+                sibling = "sibling of a CPU-dispatched library: " if number else ""
+                self._keep(path, f"{sibling}needed by ELF {entry.path}")
             if not paths:
-                self._plan.unresolved.append((name, entry.path))
+                self._unresolved.append((name, entry.path))
         if posixpath.basename(entry.path) == "libc.so.6":
-            self._name_services(entry)
-
-    def _name_services(self, libc: Entry) -> None:
-        """Keep what glibc loads by name: users, groups and host names are looked up with it."""
-        folder = libc.path.rpartition("/")[0]
-        for name in sorted(self._files.children.get(folder, ())):
-            if name.startswith(("libnss_files.so", "libnss_dns.so", "libresolv.so")):
-                self.keep(f"{folder}/{name}", "loaded by glibc: NSS")
+            self._late.name_services(entry)
+        if self._closed:
+            self._late.of_elf(entry, found, data)
 
     def _script(self, entry: Entry, head: bytes) -> None:
         words = head.split(b"\n")[0][2:].decode(errors="replace").split()
         if words:
-            self.keep(words[0], f"interpreter of {entry.path}")
+            self._keep(words[0], f"interpreter of {entry.path}")
         if len(words) > 1 and words[0].endswith("/env"):
             program = find_program(self._files, self._config, words[-1])
             if program:
-                self.keep(program, f"interpreter of {entry.path}")
-        if words and "python" in words[-1]:
-            self._imports(entry)
+                self._keep(program, f"interpreter of {entry.path}")
 
     def _source(self, entry: Entry) -> None:
         folder, name = posixpath.split(entry.path)
         if posixpath.basename(folder) == "__pycache__":
             source = f"{posixpath.dirname(folder)}/{name.split('.')[0]}.py"
-            self.keep(source, "source of .pyc")
-
-    def _imports(self, entry: Entry) -> None:
-        if self._finder is None:
-            return
-        for found in self._finder.imports_of(entry.path, self._started(entry)):
-            self.keep(found.path, found.reason)
-            self._distribution(found.path)
+            self._keep(source, "source of .pyc")
 
     def _started(self, entry: Entry) -> bool:
         """Say whether a Python file may be what a command runs: a script, or a module by -m."""
-        if self._plan.reasons[entry.path] == "entrypoint" or not entry.path.endswith(".py"):
+        if self._kept.reasons[entry.path] == "entrypoint" or not entry.path.endswith(".py"):
             return True
         words = self._request.command.words
         modules = [word for flag, word in pairwise(words) if flag == "-m"]
         return any(entry.path.endswith(f"/{each.replace('.', '/')}.py") for each in modules)
 
-    def _python(self) -> None:
-        """Follow the imports of all Python code that is kept (not for `tight`)."""
-        versions = {
-            match.group(1)
-            for path in self._plan.reasons
-            if (match := INTERPRETER.search(path)) and self._kind(path) == "file"
-        }
-        if not versions or self._request.profile == "tight":
-            return
-        version = int(max(versions, key=int))
-        self._finder = Finder(self._inventory, version, self._prefixes(), self._search_path())
-        for found in self._finder.hidden():
-            self.keep(found.path, found.reason)
-        for path in list(self._plan.reasons):
-            entry = self._files.entries[path]
-            if entry.kind == "file":
-                self._distribution(path)
-                self._todo.append(entry)
-        self._close()
+    def _loaded_late(self) -> None:
+        """Keep plug-ins; they need libraries, which have plug-ins."""
+        for _ in range(3):
+            self._late.plugins()
+            self._close()
+        self._late.whole_where_unknown()
 
-    def _prefixes(self) -> list[str]:
-        environments = [
-            path.rpartition("/")[0] for path in self._files.entries if path.endswith("pyvenv.cfg")
-        ]
-        return ["usr", "usr/local", *sorted(environments)]
+    def _python(self) -> None:
+        """Follow the imports of all Python code that is kept."""
+        found = interpreters(self._kept.kept_files())
+        for version, roots in found.items():
+            closure = PythonClosure(
+                self._inventory, version, roots, self._search_path(), self._keep
+            )
+            self._pythons.append(closure)
+            closure.begin()
+        for path in self._kept.kept_files() if found else ():
+            for each in self._pythons:
+                each.package_of(path)
+            self._kept.todo.append(self._files.entries[path])
+        self._close()
 
     def _search_path(self) -> list[str]:
         folders = self._variables.get("PYTHONPATH", "").split(":")
@@ -301,30 +278,10 @@ class Planner:
         return posixpath.join(self._config.get("WorkingDir") or "/", word)
 
     def _scripts(self) -> list[str]:
-        words = self._request.command.words
-        return [word for word in words if self._kind(self._absolute(word)) == "file"]
-
-    def _distribution(self, path: str) -> None:
-        """Keep the whole of a third-party package once a part of it is kept."""
-        for place in self._finder.third if self._finder else ():
-            if not path.startswith(place + "/"):
-                continue
-            top = path[len(place) + 1 :].split("/")[0]
-            root = f"{place}/{top}"
-            if self._kind(root) == "directory" and root not in self._whole_ones:
-                self._whole_ones.add(root)
-                self._whole(root, place, top)
-
-    def _whole(self, root: str, place: str, top: str) -> None:
-        for each in self._files.below(root):
-            if "/__pycache__/" not in each:
-                self._note(each, f"package data of {top}")
-        stem = top.lower().replace("_", "-")
-        for name in sorted(self._files.children.get(place, ())):
-            plain = name.lower().replace("_", "-")
-            if plain.startswith((f"{stem}-", f"{stem}.")):
-                self.keep(f"{place}/{name}", f"package data of {top}")
-                self._below(f"{place}/{name}", f"package data of {top}")
+        """List the words of the command that are files; a shell's line has some within."""
+        command = self._request.command
+        words = [*command.words[1:], *WORD.findall(command.shell)]
+        return [word for word in words if self._kept.kind(self._absolute(word)) == "file"]
 
     def _app_directories(self) -> None:
         """Keep the app's own files: those of no package beside what is started."""
@@ -332,33 +289,15 @@ class Planner:
         folders |= {posixpath.dirname(self._absolute(word)) for word in self._scripts()}
         for folder in sorted(folders):
             real, _ = self._files.walk(folder)
-            if real is None or real in SYSTEM:
-                continue
-            self._unowned(self._files.below(real))
+            if real is not None and (real not in SYSTEM or real == "srv"):
+                self._kept.unowned(self._files.below(real), OWN)
 
-    def _unowned(self, paths: Iterable[str]) -> None:
-        for each in paths:
-            if each not in self._packages.owners:
-                self.keep(each, "the app's own directory")
-
-    def _whole_packages(self) -> None:
-        touched = {
-            self._packages.owners[path]
-            for path in self._plan.reasons
-            if path in self._packages.owners and self._files.entries[path].kind == "file"
-        }
-        for path, owner in sorted(self._packages.owners.items()):
-            if owner in touched and not path.startswith(REFUSE) and path in self._files:
-                self.keep(path, f"package {owner}")
-        self._unowned(path for path in self._files.entries if not path.startswith(CACHES))
-
-    def _records(self) -> None:
+    def _records(self) -> Plan:
         """Note the packages of what is kept, and keep their copyright files."""
         owners = self._packages.owners
-        kept = [path for path in self._plan.reasons if self._files.entries[path].kind == "file"]
-        self._plan.packages = {owners[path] for path in kept if path in owners}
-        for name in sorted(self._plan.packages):
-            self.keep(f"usr/share/doc/{name}/copyright", f"package data of {name}")
-        for path in list(self._plan.reasons):
-            if self._excluded(path):
-                del self._plan.reasons[path]
+        packages = {owners[path] for path in self._kept.kept_files() if path in owners}
+        for name in sorted(packages):
+            self._keep(f"usr/share/doc/{name}/copyright", f"package data of {name}")
+        reasons = self._kept.reasons
+        kept = {path: why for path, why in reasons.items() if not self._kept.excluded(path)}
+        return Plan(kept, self._unresolved, packages)

@@ -6,16 +6,22 @@ import http.client
 import re
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from mlkit.errors import UsageError
+from mlkit.image import forward, host_command
 from mlkit.image.engine import Container, over
 
-Kind = Literal["http", "tcp", "exec", "log", "exit"]
-HTTP = re.compile(r"(?:(GET|HEAD|POST|PUT|DELETE|OPTIONS) )?(?:(\d+))?(/[^\s]*?)(?:=(\d{3}))?")
+Kind = Literal["http", "tcp", "exec", "log", "exit", "command"]
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+HTTP = re.compile(rf"(?:({'|'.join(METHODS)}) )?(?:(\d+))?(/[!-~]*?)(?:=(\d{{3}}))?")
 PAUSE = 0.05
+HUNG = 124
+"""The code of a command that took too long, as `timeout` gives it."""
+OVER_NETWORK: frozenset[Kind] = frozenset({"http", "tcp", "command"})
+"""Kinds that need a relay in the app's network."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +30,14 @@ class Probe:
 
     Attributes:
         text: As the user wrote it.
-        kind: What is asked.
+        kind: What is asked; `command` runs on this machine.
         argument: Path, command or expression.
         port: Of `http` and `tcp`.
         method: Of `http`.
         expected: The status of `http` or the code of `exit`, if one is demanded.
+        headers: What `http` sends.
+        body: What `http` sends.
+        ports: What a `command` can reach, the most important first.
     """
 
     text: str
@@ -37,6 +46,9 @@ class Probe:
     port: int = 0
     method: str = "GET"
     expected: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    ports: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -73,12 +85,12 @@ def parse(text: str, ports: list[int]) -> Probe:
     try:
         if kind == "http" and (match := HTTP.fullmatch(rest)):
             method, port, path, status = match.groups()
-            number = int(port) if port else ports[0] if ports else 80
+            number = _port(port) if port else ports[0] if ports else 80
             return Probe(
                 text, "http", path, number, method or "GET", int(status) if status else None
             )
         if kind == "tcp":
-            return Probe(text, "tcp", port=int(rest))
+            return Probe(text, "tcp", port=_port(rest))
         if kind == "exec" and shlex.split(rest):
             return Probe(text, "exec", rest)
         if kind == "log" and rest:
@@ -90,6 +102,28 @@ def parse(text: str, ports: list[int]) -> Probe:
         raise UsageError(f"--probe {text}: {error}") from error
     hint = "http:[METHOD ][PORT]/PATH[=STATUS], tcp:PORT, exec:COMMAND, log:REGEX or exit:CODE"
     raise UsageError(f"--probe {text}: not understood", hint=hint)
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 1 << 16:
+        raise ValueError("a port is a number from 1 to 65535")
+    return number
+
+
+def command(line: str, ports: Sequence[int]) -> Probe:
+    """Make a probe of the user's own test command, which runs on this machine.
+
+    Args:
+        line: For a shell.
+        ports: What it can reach, the most important first.
+
+    Raises:
+        UsageError: The line is empty.
+    """
+    if not line.strip():
+        raise UsageError("--exec: an empty command")
+    return Probe(f"command: {line}", "command", line, ports=tuple(dict.fromkeys(ports)))
 
 
 def ask(probe: Probe, app: Container, relay: Container, patience: float) -> Answer:
@@ -122,9 +156,10 @@ def _http(probe: Probe, app: Container, relay: Container) -> Answer:
         if tunnel.receive() != b"+":
             return Answer(probe.text, False, problem=f"nothing listens on port {probe.port}")
         connection = over(tunnel, 15)
-        connection.request(probe.method, probe.argument, headers={"Host": "localhost"})
+        headers = {"Host": "localhost", **probe.headers}
+        connection.request(probe.method, probe.argument, probe.body, headers)
         response = connection.getresponse()
-        headers = {name.lower(): value for name, value in response.getheaders()}
+        told = {name.lower(): value for name, value in response.getheaders()}
         body = response.read()
     except (OSError, http.client.HTTPException) as error:
         return Answer(probe.text, False, problem=f"no answer: {error!r}")
@@ -132,22 +167,40 @@ def _http(probe: Probe, app: Container, relay: Container) -> Answer:
         tunnel.hang_up()
     held = probe.expected in {None, response.status}
     problem = "" if held else f"status {response.status}"
-    return Answer(probe.text, held, response.status, headers, body, problem)
+    return Answer(probe.text, held, response.status, told, body, problem)
 
 
 def _tcp(probe: Probe, app: Container, relay: Container) -> Answer:
+    held = _listens(relay, probe.port)
+    return Answer(probe.text, held, problem="" if held else f"nothing listens on {probe.port}")
+
+
+def _listens(relay: Container, port: int) -> bool:
     try:
-        tunnel = relay.tunnel(["/relay", str(probe.port)])
+        tunnel = relay.tunnel(["/relay", str(port)])
     except ConnectionError:
-        return Answer(probe.text, False, problem="the container has ended")
+        return False
     try:
         tunnel.settimeout(15)
-        held = tunnel.receive() == b"+"
+        return tunnel.receive() == b"+"
     except OSError:
-        held = False
+        return False
     finally:
         tunnel.hang_up()
-    return Answer(probe.text, held, problem="" if held else f"nothing listens on {probe.port}")
+
+
+def _command(probe: Probe, app: Container, relay: Container) -> Answer:
+    """Run the user's command once something listens; it is not asked again if it fails."""
+    if probe.ports and not any(_listens(relay, port) for port in probe.ports):
+        ports = ", ".join(map(str, probe.ports))
+        return Answer(probe.text, False, problem=f"nothing listens on {ports}")
+    with forward.forwarded(relay, probe.ports) as ours:
+        where = host_command.address(forward.HOST, ours, app.id)
+        code, output = host_command.run(probe.argument, where)
+    said = host_command.last_line(output)
+    how = f"it took more than {host_command.LONGEST} s" if code is None else f"exit code {code}"
+    problem = "" if code == 0 else f"{how}: {said}" if said else how
+    return Answer(probe.text, code == 0, HUNG if code is None else code, problem=problem)
 
 
 def _exec(probe: Probe, app: Container, relay: Container) -> Answer:
@@ -174,4 +227,5 @@ ASK: dict[Kind, Callable[[Probe, Container, Container], Answer]] = {
     "exec": _exec,
     "log": _log,
     "exit": _exit,
+    "command": _command,
 }

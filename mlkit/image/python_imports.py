@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+import posixpath
 import re
 import warnings
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mlkit.image.inventory import Inventory
 
-INTERPRETER = re.compile(r"(?:^|/)python3\.(\d+)$")
+INTERPRETER = re.compile(r"(?:(.*)/)?s?bin/python3\.(\d+)$")
 HIDDEN = (
     *("encodings", "site", "sitecustomize", "usercustomize", "codecs", "io", "abc", "os", "stat"),
     *("_collections_abc", "zipimport", "importlib", "importlib.machinery", "importlib.util"),
@@ -54,7 +56,7 @@ class Finder:
         self, inventory: Inventory, version: int, prefixes: list[str], more: list[str]
     ) -> None:
         self._inventory = inventory
-        self._seen: set[str] = set()
+        self._seen: set[tuple[str, str]] = set()
         self.standard = [f"{prefix}/lib/python3.{version}" for prefix in prefixes]
         third = [
             *(f"{prefix}/lib/python3.{version}/site-packages" for prefix in prefixes),
@@ -62,8 +64,19 @@ class Finder:
             *(f"{prefix}/lib/python3/dist-packages" for prefix in prefixes),
         ]
         dynamic = [f"{each}/lib-dynload" for each in self.standard]
-        self.path = [*more, *self.standard, *dynamic, *third]
         self.third = third
+        self.path = [*more, *self.standard, *dynamic, *third, *self._linked()]
+
+    def _linked(self) -> Iterator[str]:
+        """List the directories that `.pth` files add to the search path."""
+        for place in self.third:
+            names = sorted(self._inventory.files.children.get(place, ()))
+            for name in names:
+                data = self._inventory.read_path(f"{place}/{name}") if name[-4:] == ".pth" else b""
+                for line in (data or b"").decode(errors="replace").splitlines():
+                    real, _ = self._inventory.files.walk(posixpath.join("/", place, line.strip()))
+                    if line.strip() and real:
+                        yield real
 
     def hidden(self) -> Iterator[Found]:
         """Find what every interpreter needs."""
@@ -85,27 +98,37 @@ class Finder:
         """
         data = self._inventory.read_path(path) or b""
         started = started or path.endswith("/__main__.py")
-        standard = path.startswith(tuple(f"{each}/" for each in self.standard))
-        third = path.startswith(tuple(f"{each}/" for each in self.third))
+        third = self.is_third(path)
+        standard = self.is_standard(path)
         unwanted = DEVELOPMENT if standard and not third else frozenset[str]()
-        for module in imported(data, self._package(path), started, unwanted):
-            yield from self.module(module)
+        beside = "" if standard or third else posixpath.dirname(path)
+        for module in sorted(imported(data, self._package(path), started, unwanted)):
+            yield from self.module(module, beside)
 
-    def module(self, name: str) -> Iterator[Found]:
-        """Find a module's files, and those of the packages that it is in."""
-        if name in self._seen or not name:
+    def is_standard(self, path: str) -> bool:
+        """Say whether a path belongs to the standard library, or to what lies within it."""
+        return path.startswith(tuple(f"{each}/" for each in self.standard))
+
+    def is_third(self, path: str) -> bool:
+        """Say whether a path belongs to an installed third-party package."""
+        return path.startswith(tuple(f"{each}/" for each in self.third))
+
+    def module(self, name: str, beside: str = "") -> Iterator[Found]:
+        """Find a module's files, and those of the packages that it is in.
+
+        Args:
+            name: Its name.
+            beside: A directory that comes first: a script's own.
+        """
+        if (name, beside) in self._seen or not name:
             return
-        self._seen.add(name)
+        self._seen.add((name, beside))
         parent, _, last = name.rpartition(".")
         if parent:
-            yield from self.module(parent)
-        places = self._places(parent) if parent else self.path
-        for place in places:
-            yield from self._files(f"{place}/{last}", f"python import of {name}")
-
-    def _places(self, package: str) -> list[str]:
-        relative = package.replace(".", "/")
-        return [f"{place}/{relative}" for place in self.path]
+            yield from self.module(parent, beside)
+        for place in [beside, *self.path] if beside else self.path:
+            stem = posixpath.join(place, parent.replace(".", "/"), last)
+            yield from self._files(stem, f"python import of {name}")
 
     def _files(self, stem: str, reason: str) -> Iterator[Found]:
         files = self._inventory.files
@@ -126,9 +149,10 @@ class Finder:
         return ""
 
 
+@lru_cache(maxsize=4096)
 def imported(
     data: bytes, package: str = "", started: bool = True, unwanted: Set[str] = frozenset()
-) -> set[str]:
+) -> frozenset[str]:
     """List the modules that a source text may import: `from a import b` gives a and a.b.
 
     Args:
@@ -137,17 +161,21 @@ def imported(
         started: Whether what stands under `if __name__ == "__main__":` counts.
         unwanted: Packages whose import by a function does not count.
     """
+    found: set[str] = set()
+    for node, late in _nodes(tree_of(data), started):
+        names = _imports(node, package)
+        found |= {each for each in names if not late or each.partition(".")[0] not in unwanted}
+    return frozenset(found - {""})
+
+
+def tree_of(data: bytes) -> ast.Module:
+    """Parse a source text; what is none has no statements."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            tree = ast.parse(data)
+            return ast.parse(data)
         except (SyntaxError, ValueError, RecursionError):
-            return set()
-    found: set[str] = set()
-    for node, late in _nodes(tree, started):
-        names = _imports(node, package)
-        found |= {each for each in names if not late or each.partition(".")[0] not in unwanted}
-    return found - {""}
+            return ast.Module([], [])
 
 
 def _imports(node: ast.AST, package: str) -> set[str]:
@@ -186,10 +214,17 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*base, *([node.module] if node.module else [])])
 
 
+def called(call: ast.Call) -> str:
+    """Name the function that is called, without what it belongs to."""
+    function = call.func
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
 def _by_name(call: ast.Call) -> str:
     """Give the module of `import_module("name")` and `__import__("name")`."""
-    word = ast.unparse(call.func).rpartition(".")[2]
-    if word in {"import_module", "__import__"} and call.args:
+    if called(call) in {"import_module", "__import__"} and call.args:
         first = call.args[0]
         if isinstance(first, ast.Constant) and isinstance(first.value, str):
             return first.value.lstrip(".")

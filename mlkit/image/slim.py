@@ -2,80 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from mlkit.errors import BadData, UsageError
-from mlkit.files import replacing, replacing_folder
-from mlkit.image import base, build, explanation, health, launch
-from mlkit.image.build import Item, Written
+from mlkit.errors import BadData
 from mlkit.image.compare import TIMES, Difference, Verdict, compare, verdict
 from mlkit.image.diagnosis import Diagnosis, Finding, diagnose
-from mlkit.image.engine import LABEL
 from mlkit.image.entrypoint import Command, parse
 from mlkit.image.inventory import Inventory
 from mlkit.image.observation import Observation, Runner
+from mlkit.image.options import Options
 from mlkit.image.packages import Packages, read_packages, refuse_foreign
-from mlkit.image.plan import Plan, Profile, Request, plan
+from mlkit.image.plan import Plan, Request, plan
 from mlkit.image.probe import Probe
-from mlkit.image.trace import Trace, tool
-from mlkit.interruption import whole
+from mlkit.image.result import INIT_PATH, Builder, Built
+from mlkit.image.summary import Sizes, sizes, weakness
+from mlkit.image.trace import Trace
 from mlkit.progress import Progress, silent
 
 TRIALS = 6
 """How often a result is built anew because a path was missing."""
+BLIND = {
+    "ptrace": "",
+    "fanotify": "The engine refuses ptrace: files that were only looked at were not seen, and no"
+    " trial could tell what the result lacks. Only the comparison speaks for it.",
+    "none": "The engine refuses ptrace and fanotify: no run was traced. What is kept follows from"
+    " the files alone, and only the comparison speaks for it.",
+}
+"""What a way of tracing does not see."""
 ATTEMPTS = 3
 """How often a result that is only slow is run."""
-INIT_PATH = "tini"
-OURS = {launch.PROGRAM: "launch", health.PROGRAM: "health"}
-"""Where our programs lie in a result."""
-STATUS = "var/lib/dpkg/status.d"
-NONROOT = "65532:65532"
-"""The user of distroless images; by number, since the image's own passwd may not name it."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user asks for.
-
-    Attributes:
-        profile: How much is kept besides what was traced.
-        base: A kind of base, or `none`.
-        init: Whether an init goes in front.
-        include: Globs of paths to keep.
-        exclude: Globs of paths to drop.
-        runs: Arguments of further runs that are traced.
-        trace: What earlier runs looked up.
-        user: Who the result runs as: as in the original, or user 65532, who owns nothing.
-    """
-
-    profile: Profile = "balanced"
-    base: str = "static"
-    init: Literal["auto", "always", "never"] = "auto"
-    include: Sequence[str] = ()
-    exclude: Sequence[str] = ()
-    runs: Sequence[Sequence[str]] = ()
-    trace: Trace = field(default_factory=Trace)
-    user: Literal["keep", "nonroot"] = "keep"
-
-
-@dataclass(frozen=True)
-class Built:
-    """A result on disk.
-
-    Attributes:
-        document: The config document.
-        layers: The layers.
-        image: Its id, in the engine until the caller removes it.
-        size: Bytes of its files.
-    """
-
-    document: bytes
-    layers: list[Written]
-    image: str
-    size: int
+PORT = re.compile(r"[1-9][0-9]{0,4}")
 
 
 @dataclass(frozen=True)
@@ -92,6 +51,11 @@ class Slimmed:
         added: Paths that a trial had missed.
         command: What the result starts.
         packages: The original's packages.
+        originals: Runs of the original.
+        candidate: A run of the result.
+        sizes: Where the bytes are.
+        profile: How much was kept besides what was traced.
+        warnings: What makes the proof weaker than it looks.
     """
 
     built: Built
@@ -103,6 +67,11 @@ class Slimmed:
     added: list[str]
     command: list[str]
     packages: Packages
+    originals: list[Observation]
+    candidate: Observation
+    sizes: Sizes
+    profile: str
+    warnings: list[str]
 
 
 class Slimmer:
@@ -126,16 +95,14 @@ class Slimmer:
         self._folder = folder
         self._packages = read_packages(inventory)
         self._command = parse(inventory.image.config)
-        self._health = health.health(inventory.image.config)
         self._original = original_argv(inventory)
-        self._trials: list[str] = []
-        self._base = base.assemble(options.base) if options.base != "none" else []
+        self._builder = Builder(
+            runner.engine, inventory, self._packages, self._command, options, folder, runner.init
+        )
 
     def close(self) -> None:
-        """Remove the results that nobody has named."""
-        while self._trials:
-            with whole():
-                self._runner.engine.remove_untagged(self._trials.pop())
+        """Remove the results that nobody has named, and let the base go."""
+        self._builder.close()
 
     def run(self, progress: Progress = silent) -> Slimmed:
         """Slim, and prove.
@@ -144,6 +111,7 @@ class Slimmer:
             BadData: The image cannot be slimmed, or does not work itself.
         """
         refuse_foreign(self._inventory)
+        self._builder.open_base()
         progress(0, 5)
         diagnosis = diagnose(self._runner, self._inventory, self._image, self._original)
         init = self._wants_init(diagnosis)
@@ -166,6 +134,11 @@ class Slimmer:
             added=added,
             command=self._argv(self._command, init),
             packages=self._packages,
+            originals=originals,
+            candidate=candidate,
+            sizes=sizes(self._inventory, self._packages, kept, built.files),
+            profile=self._options.profile,
+            warnings=self._warnings(trace, kept),
         )
 
     def _prove(
@@ -195,7 +168,8 @@ class Slimmer:
             ending = f"it ends with exit code {first.exit_code}"
             text = first.problem or "; ".join(failed) or ending
             hint = "run it by hand, give --env or --volume, or choose other probes"
-            raise BadData(f"{self._image}: the original itself does not work: {text}", hint=hint)
+            name = self._inventory.image.source
+            raise BadData(f"{name}: the original itself does not work: {text}", hint=hint)
         more = [self._runner.run(self._image, self._original, init=init) for _ in range(2)]
         return [first, *more]
 
@@ -223,16 +197,16 @@ class Slimmer:
                 added,
             )
             kept = plan(self._inventory, self._packages, request)
-            built = self._build(kept, init)
+            built = self._builder.build(kept, init)
             argv = self._argv(self._command, init)
             missed = self._missed(kept, self._runner.run(built.image, argv, traced=True))
             if not missed:
                 return built, kept, added
             added += missed
-            self.close()
+            self._builder.forget()
         request = replace(request, required=added)
         kept = plan(self._inventory, self._packages, request)
-        return self._build(kept, init), kept, added
+        return self._builder.build(kept, init), kept, added
 
     def _missed(self, kept: Plan, trial: Observation) -> list[str]:
         found = []
@@ -246,103 +220,15 @@ class Slimmer:
         globs = [each.lstrip("/") for each in self._options.exclude]
         return not any(Path(real).match(each) for each in globs)
 
+    def _warnings(self, trace: Trace, kept: Plan) -> list[str]:
+        probes = [each.text for each in self._runner.settings.probes]
+        found = [weakness(probes, self._options.asked), BLIND[trace.method]]
+        for library, user in kept.unresolved:
+            found.append(f"/{user} needs {library}, which the original does not hold either.")
+        return [each for each in found if each]
+
     def _argv(self, command: Command, init: bool) -> list[str]:
         return [*([f"/{INIT_PATH}", "--"] if init else []), *command.argv]
-
-    def _build(self, kept: Plan, init: bool) -> Built:
-        layers = []
-        if self._base:
-            layers.append(build.write_layer(self._base, self._folder / "base.tar"))
-        items = self._items(kept, init)
-        layers.append(build.write_layer(items, self._folder / "app.tar"))
-        architecture = str(self._inventory.image.document.get("architecture", build.here()))
-        document = build.document(layers, self._config(init), architecture)
-        archive = self._folder / "image.tar"
-        with archive.open("wb") as file:
-            build.write_archive(document, layers, None, file)
-        with whole():
-            image = self._runner.engine.load(archive)
-            self._trials.append(image)
-        archive.unlink()
-        size = sum({each.entry.path: each.entry.size for each in [*self._base, *items]}.values())
-        return Built(document, layers, image, size)
-
-    def _items(self, kept: Plan, init: bool) -> list[Item]:
-        entries = self._inventory.files.entries
-        items = [Item(entries[path], self._inventory) for path in sorted(kept.reasons)]
-        items += self._records(kept)
-        items.append(build.file(explanation.RECORD, explanation.encode(self._record(kept))))
-        if init:
-            items.append(build.file(INIT_PATH, self._runner.init, 0o755))
-        items += [build.file(name, tool(OURS[name]), 0o755) for name in sorted(self._programs())]
-        if not self._base and "tmp" not in kept.reasons:
-            items.append(build.directory("tmp", 0o1777))
-        return items
-
-    def _record(self, kept: Plan) -> explanation.Record:
-        """Note why each file is kept, for `mlkit image explain`."""
-        return explanation.Record(
-            original=self._inventory.image.source,
-            layers=explanation.fingerprint(self._inventory),
-            profile=self._options.profile,
-            exclude=list(self._options.exclude),
-            kept=kept.reasons,
-        )
-
-    def _programs(self) -> set[str]:
-        """Name the programs of ours that the result starts."""
-        ours = {launch.PROGRAM} if self._command.launched else set()
-        return ours | (self._health.programs if self._health else set())
-
-    def _records(self, kept: Plan) -> list[Item]:
-        """Write each kept package where scanners of distroless images look."""
-        items = []
-        for name in sorted(kept.packages):
-            package = self._packages.installed.get(name)
-            if package:
-                items.append(build.file(f"{STATUS}/{name}", package.stanza.encode()))
-        return items
-
-    def _config(self, init: bool) -> dict[str, Any]:
-        """Carry the original's config over, with the new entrypoint and where it came from."""
-        original = self._inventory.image.config
-        carried = (
-            *("Env", "User", "WorkingDir", "ExposedPorts", "Volumes", "StopSignal"),
-            "Healthcheck",
-        )
-        config = {name: original[name] for name in carried if original.get(name)}
-        if self._options.user == "nonroot":
-            config["User"] = NONROOT
-        if self._health:
-            config["Healthcheck"] = config["Healthcheck"] | {"Test": list(self._health.test)}
-        prefix = [f"/{INIT_PATH}", "--"] if init else []
-        entrypoint = [*prefix, *self._command.entrypoint]
-        config |= {"Entrypoint": entrypoint} if entrypoint else {}
-        config |= {"Cmd": list(self._command.arguments)} if self._command.arguments else {}
-        labels = dict(original.get("Labels") or {})
-        labels.pop(LABEL, None)
-        labels["org.opencontainers.image.base.name"] = self._inventory.image.source
-        return config | {"Labels": labels}
-
-
-def export(built: Built, name: str, where: str) -> None:
-    """Write a result to `FILE.tar`, for `docker load`, or to `oci:FOLDER`.
-
-    Raises:
-        UsageError: The folder is not empty, or `where` is neither.
-    """
-    if where.startswith("oci:"):
-        folder = Path(where.removeprefix("oci:"))
-        if folder.exists() and any(folder.iterdir()):
-            raise UsageError(f"{folder}: not empty")
-        with replacing_folder(folder) as fresh:
-            build.write_layout(built.document, built.layers, name, fresh)
-    elif where.endswith(".tar"):
-        full = name if ":" in name.split("/")[-1] else f"{name}:latest"
-        with replacing(Path(where)) as file:
-            build.write_archive(built.document, built.layers, full, file)
-    else:
-        raise UsageError(f"--output {where}: not understood", hint="docker, FILE.tar or oci:DIR")
 
 
 def _cured(diagnosis: Diagnosis, candidate: Observation) -> list[Difference]:
@@ -370,8 +256,10 @@ def original_argv(inventory: Inventory) -> list[str]:
 
 def exposed_ports(config: dict[str, Any]) -> list[int]:
     """List the exposed TCP ports."""
-    names = sorted(config.get("ExposedPorts") or ())
-    return [int(name.partition("/")[0]) for name in names if not name.endswith("/udp")]
+    names = (str(name).partition("/") for name in config.get("ExposedPorts") or ())
+    return sorted(
+        {int(port) for port, _, kind in names if kind in {"", "tcp"} and PORT.fullmatch(port)}
+    )
 
 
 def default_probes(config: dict[str, Any]) -> list[Probe]:

@@ -6,13 +6,16 @@ import importlib.resources
 import json
 import posixpath
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mlkit.errors import BadData, InputMissing
 from mlkit.files import replacing
 
+Method = Literal["ptrace", "fanotify", "none"]
+METHODS: tuple[Method, ...] = ("ptrace", "fanotify", "none")
+"""How runs are traced, the one that sees most first."""
 SCHEMA = "mlkit.image.trace"
 SYNTHETIC = ("/proc/", "/sys/", "/dev/")
 """Not of the image."""
@@ -27,25 +30,29 @@ class Trace:
         statted: Looked at.
         missed: Looked for and not there.
         orphaned: A process asked for its parent and learnt that it is process 1.
+        method: How it was seen; `fanotify` sees opened files only, `none` nothing.
     """
 
     opened: frozenset[str] = frozenset()
     statted: frozenset[str] = frozenset()
     missed: frozenset[str] = frozenset()
     orphaned: bool = False
+    method: Method = "ptrace"
 
     def __or__(self, other: Trace) -> Trace:
-        """Unite what two runs looked up."""
-        values = {each.name: getattr(self, each.name) | getattr(other, each.name) for each in _ALL}
-        return Trace(**values)
+        """Unite what two runs looked up; the method is that of the run that saw less."""
+        return Trace(
+            self.opened | other.opened,
+            self.statted | other.statted,
+            self.missed | other.missed,
+            self.orphaned | other.orphaned,
+            max(self.method, other.method, key=METHODS.index),
+        )
 
     def document(self) -> dict[str, Any]:
         """Give it as JSON values."""
         lists = {name: sorted(getattr(self, name)) for name in ("opened", "statted", "missed")}
-        return lists | {"orphaned": self.orphaned}
-
-
-_ALL = fields(Trace)
+        return lists | {"orphaned": self.orphaned, "method": self.method}
 
 
 def write_file(trace: Trace, path: Path) -> None:
@@ -86,7 +93,10 @@ def read_file(path: Path) -> Trace:
 def read_document(document: dict[str, Any]) -> Trace:
     """Take a trace from its JSON values."""
     sets = {name: frozenset(document[name]) for name in ("opened", "statted", "missed")}
-    return Trace(**sets, orphaned=bool(document["orphaned"]))
+    method = document.get("method", "ptrace")
+    if method not in METHODS:
+        raise ValueError(f"method {method!r}")
+    return Trace(**sets, orphaned=bool(document["orphaned"]), method=method)
 
 
 def read_lines(lines: Iterable[str]) -> Trace:
@@ -109,5 +119,5 @@ def _tidy(path: str) -> str:
 
 
 def tool(name: str) -> bytes:
-    """Give one of our static programs: gate, tracer, relay, launch or health."""
+    """Give one of our static programs: gate, tracer, relay, witness, launch or health."""
     return importlib.resources.files("mlkit.image").joinpath("tools", name).read_bytes()

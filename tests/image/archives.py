@@ -70,8 +70,8 @@ def saved(path: Path, *layers: bytes, config=None, **more) -> Path:
     return path
 
 
-def layout(path: Path, *layers: bytes, config=None) -> Path:
-    """Write an OCI layout with gzipped layers."""
+def layout(path: Path, *layers: bytes, config=None, compress=gzip.compress) -> Path:
+    """Write an OCI layout with compressed layers."""
 
     def blob(data):
         name = hashlib.sha256(data).hexdigest()
@@ -81,7 +81,7 @@ def layout(path: Path, *layers: bytes, config=None) -> Path:
 
     manifest = {
         "config": blob(json.dumps(document(layers, config)).encode()),
-        "layers": [blob(gzip.compress(each)) for each in layers],
+        "layers": [blob(compress(each)) for each in layers],
     }
     index = {"manifests": [blob(json.dumps(manifest).encode())]}
     (path / "index.json").write_text(json.dumps(index))

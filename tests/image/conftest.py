@@ -97,17 +97,35 @@ def build(engine, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def debian(engine, tmp_path_factory):
-    """Give a Debian image with Python, assembled by mmdebstrap."""
+    """Give a Debian image with Python and what the tests' images are made with."""
+    packages = "python3,ca-certificates,tzdata,curl,openssl,locales,libcap2-bin"
+    with _assembled("mlkit-test-debian:1", packages, tmp_path_factory) as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def node(engine, tmp_path_factory):
+    """Give a Debian image with Node."""
+    with _assembled("mlkit-test-node:1", "nodejs,node-semver", tmp_path_factory) as name:
+        yield name
+
+
+@contextlib.contextmanager
+def _assembled(name, packages, tmp_path_factory):
+    """Assemble a Debian image by mmdebstrap."""
     import docker
 
     if shutil.which("mmdebstrap") is None:
         pytest.skip("needs the program mmdebstrap")
     archive = tmp_path_factory.mktemp("debian") / "root.tar"
-    packages = "--include=python3,ca-certificates,tzdata"
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", packages, "bookworm", archive]
-    subprocess.run(command, check=True)
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}"]
+    subprocess.run([*command, "bookworm", archive], check=True)
+    repository, _, tag = name.partition(":")
     client = docker.from_env()
-    client.api.import_image_from_file(str(archive), repository="mlkit-test-debian", tag="1")
-    yield "mlkit-test-debian:1"
-    client.images.remove("mlkit-test-debian:1", force=True)
-    client.close()
+    client.api.import_image_from_file(str(archive), repository=repository, tag=tag)
+    archive.unlink()
+    try:
+        yield name
+    finally:
+        client.images.remove(name, force=True)
+        client.close()

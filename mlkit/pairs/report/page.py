@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlkit import __version__
-from mlkit.files import replacing
+from mlkit import page
 from mlkit.pairs.prices import Prices
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -21,24 +21,12 @@ def write(path: Path, template: str, context: dict[str, Any]) -> None:
     Raises:
         InputMissing: The directory does not exist or cannot be written.
     """
-    text = render(template, context)
-    with replacing(path) as file:
-        # A ticker from a damaged file may hold half a surrogate pair.
-        file.write(text.encode("utf-8", errors="replace"))
+    page.write(path, render(template, context))
 
 
 def render(template: str, context: dict[str, Any]) -> str:
     """Fill a template; every value that is no picture is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters: dict[str, Callable[..., Any]] = {
         "percent": percent,
         "number": number,
         "moment": moment,
@@ -47,7 +35,7 @@ def render(template: str, context: dict[str, Any]) -> str:
         "value": value,
         "digits": digits,
     }
-    return environment.get_template(template).render(version=__version__, **context)
+    return page.render(TEMPLATES, template, context, filters)
 
 
 def universe(prices: Prices) -> dict[str, Any]:

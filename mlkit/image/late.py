@@ -1,0 +1,161 @@
+"""What is loaded late, which no trace of a start shows: what kept code and settings name."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+from mlkit.image import elf, names
+from mlkit.image.entrypoint import Command, environment, find_program
+from mlkit.image.inventory import Entry
+from mlkit.image.keep_set import KeepSet
+from mlkit.image.node_imports import Modules
+from mlkit.image.system import LOADED_LATE, PYTHON_PLACES, REFUSE, RUNTIME, SYSTEM
+
+UNKNOWN = re.compile(r"(?:^|/)(?:perl|ruby|php|java|lua|tclsh|guile|Rscript|R)[\d.]*$")
+"""Programs that load files late, and whose language is not understood here."""
+OWN_RULES = re.compile(r"libc6$|(?:lib)?python3")
+"""Packages whose plug-ins are kept by rules of their own."""
+FUNCTIONS = frozenset({*names.C_START, "dlopen", "dlmopen", "iconv_open"})
+LARGEST_TEXT = 4 << 20
+
+
+class Late:
+    """The rules for what is loaded late.
+
+    Args:
+        kept: The keep-set.
+        loader: The image's dynamic loader.
+        command: What is started.
+    """
+
+    def __init__(self, kept: KeepSet, loader: elf.Loader, command: Command) -> None:
+        self._kept = kept
+        self._files = kept.files
+        self._loader = loader
+        self._command = command
+        self._config = kept.inventory.image.config
+        self._variables = environment(self._config)
+        node_path = self._variables.get("NODE_PATH", "").split(":")
+        self._modules = Modules(kept.inventory, node_path)
+        self._whole_ones: set[str] = set()
+
+    def named_by_config(self) -> None:
+        """Keep what variables and arguments name."""
+        words = [*self._command.words, *self._variables.values()]
+        for word in words:
+            self._named(names.Names(names.paths_in(word.encode(), self._files)), "the config")
+        if self._command.shell:
+            line = set(names.WORD.findall(" ".join(self._command.words)))
+            self._named(names.Names(programs=line), "the command")
+
+    def directories(self) -> None:
+        """Keep directories that an app may write to: its own, empty ones, those for everybody."""
+        for path, entry in self._files.entries.items():
+            if entry.kind != "directory" or path.startswith(REFUSE):
+                continue
+            if path in self._kept.packages.owners:
+                if entry.mode & 0o002:
+                    self._kept.keep(path, "directory that all may write to")
+            elif entry.uid or entry.mode & 0o022 or not self._files.children.get(path):
+                self._kept.keep(path, "directory of no package")
+
+    def of_text(self, entry: Entry) -> None:
+        """Keep what a source or settings file of the app names."""
+        if self._own(entry.path) and entry.size < LARGEST_TEXT:
+            data = self._kept.inventory.read(entry)
+            self._named(names.of_text(entry.path, data, self._files), entry.path)
+
+    def of_elf(self, entry: Entry, found: elf.Elf, data: bytes) -> None:
+        """Keep what a program or library loads by name."""
+        imports = elf.functions(data, FUNCTIONS)
+        own = self._own(entry.path)
+        if own and "iconv_open" in imports:
+            self._charsets(f"loaded by glibc for {entry.path}: gconv")
+        named = names.of_elf(data, imports, self._files, own)
+        self._named(named, entry.path, found)
+
+    def name_services(self, libc: Entry) -> None:
+        """Keep what glibc loads by name: users, groups and host names are looked up with it."""
+        folder = libc.path.rpartition("/")[0]
+        services = elf.name_services(self._kept.inventory)
+        for name in sorted(self._files.children.get(folder, ())):
+            if name.partition(".so")[0] in services:
+                self._kept.keep(f"{folder}/{name}", "loaded by glibc: NSS")
+        for name in self._loader.find("libgcc_s.so.1", elf.NOTHING, libc.path):
+            self._kept.keep(name, "loaded by glibc: ends threads")
+
+    def required_by(self, entry: Entry) -> None:
+        """Keep the modules that a source file of JavaScript requires."""
+        text = self._kept.inventory.read(entry).decode(errors="replace")
+        for path, whole in self._modules.required_by(entry.path, text):
+            self._kept.keep(path, f"required by {entry.path}")
+            if whole:
+                self._node_package(path)
+
+    def plugins(self) -> None:
+        """Keep the plug-ins of kept libraries: what their packages have in folders beneath."""
+        owners = self._kept.packages.owners
+        libraries = {
+            (owner, posixpath.dirname(path))
+            for path in list(self._kept.reasons)
+            if ".so" in path and (owner := owners.get(path)) and not OWN_RULES.match(owner)
+        }
+        wanted = {owner for owner, _ in libraries}
+        for path, owner in sorted(owners.items()) if wanted else ():
+            if owner in wanted and path.endswith(".so"):
+                folders = {folder for each, folder in libraries if each == owner}
+                if any(path.startswith(f"{each}/") for each in folders - {posixpath.dirname(path)}):
+                    self._kept.keep(path, f"plug-in of {owner}")
+
+    def whole_where_unknown(self) -> None:
+        """Keep whole packages where the language of a kept program is not understood."""
+        reasons = self._kept.reasons
+        if any("/gconv/" in path for path in reasons):
+            self._charsets("loaded by glibc: gconv")
+        if any(UNKNOWN.search(path) for path in reasons):
+            self._kept.whole_packages([path for path, why in reasons.items() if why == "opened"])
+
+    def _own(self, path: str) -> bool:
+        """Say whether a file is the app's own: of no package of any package manager."""
+        foreign = path in self._kept.packages.owners or "/node_modules/" in path
+        system = path in RUNTIME or posixpath.dirname(path) == "etc"
+        library = PYTHON_PLACES.search(path) or path.startswith(LOADED_LATE)
+        return not (foreign or system or library)
+
+    def _charsets(self, reason: str) -> None:
+        for folder in elf.PLACES:
+            self._kept.below(f"{folder}/gconv", reason)
+
+    def _named(self, found: names.Names, source: str, who: elf.Elf = elf.NOTHING) -> None:
+        reason = f"named in {source}"
+        for path in sorted(found.paths):
+            self._path(path, reason)
+        for name in sorted(found.libraries):
+            for path in self._loader.find(name, who, source):
+                self._kept.keep(path, reason)
+        programs = {each for each in found.programs if "/" not in each}
+        for word in sorted(programs | ({"sh"} if found.shell else set())):
+            program = find_program(self._files, self._config, word)
+            if program:
+                self._kept.keep(program, reason)
+
+    def _path(self, path: str, reason: str) -> None:
+        """Keep a file; of a directory, what is of no package."""
+        real, _ = self._files.walk(path)
+        if real is None or real in SYSTEM:
+            return
+        self._kept.keep(path, reason)
+        if not PYTHON_PLACES.search(real):
+            self._kept.unowned(self._files.below(real), reason)
+
+    def _node_package(self, path: str) -> None:
+        real, _ = self._files.walk(path)
+        if real is None or real in self._whole_ones:
+            return
+        self._whole_ones.add(real)
+        self._kept.below(real, f"package data of {posixpath.basename(real)}")
+        for other, whole in self._modules.dependencies(path):
+            self._kept.keep(other, f"required by {path}")
+            if whole:
+                self._node_package(other)

@@ -1,0 +1,37 @@
+"""What a user asks of a slimming."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mlkit.image.plan import Profile
+from mlkit.image.trace import Trace
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asks for.
+
+    Attributes:
+        profile: How much is kept besides what was traced.
+        base: `auto`, a kind of base, `none`, or the name of an image in the engine.
+        init: Whether an init goes in front.
+        include: Globs of paths to keep.
+        exclude: Globs of paths to drop.
+        runs: Arguments of further runs that are traced.
+        trace: What earlier runs looked up.
+        asked: The user gave probes; otherwise little is shown.
+        user: Who the result runs as: as in the original, or user 65532, who owns nothing.
+    """
+
+    profile: Profile = "balanced"
+    base: str = "auto"
+    init: Literal["auto", "always", "never"] = "auto"
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    runs: Sequence[Sequence[str]] = ()
+    trace: Trace = field(default_factory=Trace)
+    asked: bool = True
+    user: Literal["keep", "nonroot"] = "keep"

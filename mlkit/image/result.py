@@ -1,0 +1,216 @@
+"""The result: the kept files over a base, with the records and the config of the original."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlkit.image import base, build, explanation, foundation, health, launch
+from mlkit.image.build import Item, Written
+from mlkit.image.engine import LABEL, Engine
+from mlkit.image.entrypoint import Command
+from mlkit.image.foundation import Foundation, Merged
+from mlkit.image.health import Health
+from mlkit.image.inventory import Inventory
+from mlkit.image.options import Options
+from mlkit.image.packages import INFO, STATUS_PARTS, Packages
+from mlkit.image.plan import Plan
+from mlkit.image.trace import tool
+
+INIT_PATH = "tini"
+OURS = {launch.PROGRAM: "launch", health.PROGRAM: "health"}
+"""Where our programs lie in a result."""
+NONROOT = "65532:65532"
+"""The user of distroless images; by number, since the image's own passwd may not name it."""
+CARRIED = (
+    *("Env", "User", "WorkingDir", "ExposedPorts", "Volumes", "StopSignal"),
+    "Healthcheck",
+)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A result on disk.
+
+    Attributes:
+        document: The config document.
+        layers: The layers, the lowest first.
+        image: Its id, in the engine until the caller removes it.
+        base: What lies below: `none`, a kind of base, or an image's name.
+        files: Its files.
+    """
+
+    document: bytes
+    layers: list[Written]
+    image: str
+    base: str
+    files: Merged
+
+    @property
+    def size(self) -> int:
+        """Give the bytes of its files."""
+        return self.files.size
+
+
+class Builder:
+    """Builds results of one image.
+
+    Args:
+        engine: Where they are loaded.
+        inventory: The original's files.
+        packages: The original's packages.
+        command: What a result starts.
+        options: What the user asks for.
+        folder: For the layers; they stay as long as the folder does.
+        init: The bytes of a static init.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        inventory: Inventory,
+        packages: Packages,
+        command: Command,
+        options: Options,
+        folder: Path,
+        init: bytes,
+    ) -> None:
+        self._engine = engine
+        self._inventory = inventory
+        self._packages = packages
+        self._command = command
+        self._options = options
+        self._folder = folder
+        self._init = init
+        self._health: Health | None = health.health(inventory.image.config)
+        self._foundation: Foundation | None = None
+        self._lowest: list[Written] = []
+        self._architecture = str(inventory.image.document.get("architecture", build.here()))
+        self._opened = contextlib.ExitStack()
+        self._trial = contextlib.ExitStack()
+
+    def close(self) -> None:
+        """Remove what was built unless it has a name, and let the base go."""
+        self.forget()
+        self._opened.close()
+
+    def forget(self) -> None:
+        """Remove what was built from the engine, unless it has a name."""
+        self._trial.close()
+
+    def open_base(self) -> None:
+        """Take the base, unless it is chosen by what is kept; a wrong name fails early.
+
+        Raises:
+            InputMissing: The engine has no such image.
+        """
+        name = self._options.base
+        if name != foundation.AUTO:
+            self._take(name)
+
+    def build(self, kept: Plan, init: bool) -> Built:
+        """Build a result, and load it into the engine until it is forgotten.
+
+        Raises:
+            BadData: A library of the base would replace a newer one of the app's.
+        """
+        if self._foundation is None:
+            self._take(foundation.choose(self._inventory, self._packages, kept))
+        below = self._foundation
+        assert below is not None
+        items = self._items(kept, init, below)
+        merged = foundation.merge(self._inventory, below.items, items)
+        foundation.check(merged, below.name)
+        own = foundation.without_same(items, below.items)
+        layers = [*self._lowest, build.write_layer(own, self._folder / "app.tar")]
+        document = build.document(layers, self._config(init, below), self._architecture)
+        return Built(document, layers, self._load(document, layers), below.name, merged)
+
+    def _take(self, name: str) -> None:
+        if name in {foundation.NONE, *base.KINDS}:
+            self._foundation = foundation.assembled(name)
+        else:
+            taken = foundation.image(name, self._architecture)
+            self._foundation = self._opened.enter_context(taken)
+        self._lowest = self._foundation.layers(self._folder)
+
+    def _load(self, document: bytes, layers: list[Written]) -> str:
+        return self._trial.enter_context(self._engine.loaded(document, layers))
+
+    def _items(self, kept: Plan, init: bool, below: Foundation) -> list[Item]:
+        entries = self._inventory.files.entries
+        items = [Item(entries[path], self._inventory) for path in sorted(kept.reasons)]
+        items += self._records(kept)
+        items.append(build.file(explanation.RECORD, explanation.encode(self._record(kept))))
+        if init:
+            items.append(build.file(INIT_PATH, self._init, 0o755))
+        items += [build.file(name, tool(OURS[name]), 0o755) for name in sorted(self._programs())]
+        if not below.items and "tmp" not in kept.reasons:
+            items.append(build.directory("tmp", 0o1777))
+        return items
+
+    def _record(self, kept: Plan) -> explanation.Record:
+        """Note why each file is kept, for `mlkit image explain`."""
+        return explanation.Record(
+            original=self._inventory.image.source,
+            layers=explanation.fingerprint(self._inventory),
+            profile=self._options.profile,
+            exclude=list(self._options.exclude),
+            kept=kept.reasons,
+        )
+
+    def _programs(self) -> set[str]:
+        """Name the programs of ours that the result starts."""
+        ours = {launch.PROGRAM} if self._command.launched else set()
+        return ours | (self._health.programs if self._health else set())
+
+    def _records(self, kept: Plan) -> Iterator[Item]:
+        """Write each kept package where scanners of distroless images look."""
+        for name in sorted(kept.packages):
+            package = self._packages.installed.get(name)
+            if package:
+                yield build.file(f"{STATUS_PARTS}/{name}", package.stanza.encode())
+                sums = self._sums(name, kept)
+                if sums:
+                    yield build.file(f"{STATUS_PARTS}/{name}.md5sums", sums)
+
+    def _sums(self, name: str, kept: Plan) -> bytes:
+        """Give the checksums of a package's kept files, as its archive states them."""
+        files = self._inventory.files
+        architecture = self._packages.installed[name].architecture
+        places = [f"{INFO}/{name}:{architecture}", f"{INFO}/{name}", f"{STATUS_PARTS}/{name}"]
+        texts = [self._inventory.read_path(f"{each}.md5sums") for each in places]
+        lines = next((each for each in texts if each is not None), b"").splitlines(keepends=True)
+        wanted = []
+        for line in lines:
+            path = line.rstrip(b"\n").partition(b"  ")[2].decode(errors="surrogateescape")
+            if files.real_parent(path) in kept.reasons:
+                wanted.append(line)
+        return b"".join(wanted)
+
+    def _config(self, init: bool, below: Foundation) -> dict[str, Any]:
+        """Carry the original's config over, with the new entrypoint and where it came from."""
+        original = self._inventory.image.config
+        config = {name: original[name] for name in CARRIED if original.get(name)}
+        if self._options.user == "nonroot":
+            config["User"] = NONROOT
+        if self._health:
+            config["Healthcheck"] = config["Healthcheck"] | {"Test": list(self._health.test)}
+        prefix = [f"/{INIT_PATH}", "--"] if init else []
+        entrypoint = [*prefix, *self._command.entrypoint]
+        config |= {"Entrypoint": entrypoint} if entrypoint else {}
+        config |= {"Cmd": list(self._command.arguments)} if self._command.arguments else {}
+        return config | {"Labels": self._labels(below)}
+
+    def _labels(self, below: Foundation) -> dict[str, str]:
+        image = self._inventory.image
+        labels = dict(image.config.get("Labels") or {})
+        labels.pop(LABEL, None)
+        return labels | {
+            "org.opencontainers.image.base.name": image.source,
+            "org.opencontainers.image.base.digest": image.id,
+            "io.mlkit.image.base": below.name,
+        }

@@ -1,0 +1,101 @@
+"""What a container is like from within: its processes, and what programs in it find."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+SIGTERM = 15
+INITS = {".mlkit-init", "tini", "docker-init", "dumb-init"}
+SHELLS = {"sh", "bash", "dash", "ash"}
+GIVEN = {"HOSTNAME", "PWD", "OLDPWD", "SHLVL", "_"}
+"""Variables that the engine or a shell sets, another each time."""
+HOST = re.compile(r"\w+://(?:[^/@\s]*@)?([A-Za-z][\w.-]*)")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of a container.
+
+    Attributes:
+        pid: Its id within the container.
+        parent: Its parent's.
+        state: As `/proc/PID/status` has it; Z is a zombie.
+        user: User and group id.
+        caught: The signals that it handles, as bits.
+        command: Its arguments, joined by spaces.
+        directory: Where it works; None if that was not to be seen.
+        environment: Its variables.
+    """
+
+    pid: int
+    parent: int
+    state: str
+    user: str
+    caught: int = 0
+    command: str = ""
+    directory: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def stops(self) -> bool:
+        """Say whether it handles SIGTERM."""
+        return bool(self.caught >> (SIGTERM - 1) & 1)
+
+
+def read_processes(text: str) -> list[Process]:
+    """Read what the witness says of processes, by their ids."""
+    facts: dict[int, dict[str, list[str]]] = {}
+    for line in text.splitlines():
+        key, _, rest = line.partition("\t")
+        pid, _, value = rest.partition(" ")
+        if pid.isdigit():
+            facts.setdefault(int(pid), {}).setdefault(key, []).append(value)
+    return [_process(pid, each) for pid, each in sorted(facts.items()) if "process" in each]
+
+
+def _process(pid: int, facts: dict[str, list[str]]) -> Process:
+    parent, state, user, group, caught = facts["process"][0].split()[:5]
+    pairs = (each.partition("=") for each in facts.get("variable", ()))
+    return Process(
+        pid,
+        int(parent),
+        state,
+        f"{user}:{group}",
+        int(caught, 16) if caught != "-" else 0,
+        facts.get("command", [""])[0],
+        facts.get("directory", [None])[0],
+        {name: value for name, _, value in pairs if name not in GIVEN},
+    )
+
+
+def app_of(processes: Iterable[Process]) -> Process | None:
+    """Find the app: process 1, or what an init or a shell has started in its place."""
+    by_parent: dict[int, list[Process]] = {}
+    for each in processes:
+        by_parent.setdefault(each.parent, []).append(each)
+    here = next((each for each in by_parent.get(0, ()) if each.pid == 1), None)
+    while here and _stands_before(here.command):
+        alive = [each for each in by_parent.get(here.pid, ()) if each.state != "Z"]
+        if len(alive) != 1:
+            return here
+        here = alive[0]
+    return here
+
+
+def _stands_before(command: str) -> bool:
+    words = command.split(" ")
+    name = posixpath.basename(words[0])
+    return name in INITS or (name in SHELLS and words[1:2] == ["-c"])
+
+
+def read_look(text: str) -> dict[str, str]:
+    """Read what the witness found from within."""
+    return dict(line.split("\t", 1) for line in text.splitlines() if "\t" in line)
+
+
+def hosts_of(environment: Iterable[str]) -> list[str]:
+    """List the hosts that URLs in variables name."""
+    return sorted({match for value in environment for match in HOST.findall(value)})

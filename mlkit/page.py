@@ -1,0 +1,51 @@
+"""Pages of reports: one file that holds all it shows, for screens of any width and for paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlkit import __version__
+from mlkit.files import replacing
+
+FRAME = Path(__file__).parent / "templates"
+"""Templates for all: `page.html` to extend, with its style, and `parts.html`."""
+
+
+def write(path: Path, text: str) -> None:
+    """Write a page, whole or not at all.
+
+    Raises:
+        InputMissing: The directory does not exist or cannot be written.
+    """
+    with replacing(path) as file:
+        # A name from a damaged file may hold half a surrogate pair.
+        file.write(text.encode("utf-8", errors="replace"))
+
+
+def render(
+    folder: Path,
+    template: str,
+    context: Mapping[str, Any],
+    filters: Mapping[str, Callable[..., Any]],
+) -> str:
+    """Fill a template; every value that is no picture is escaped.
+
+    Args:
+        folder: The workload's templates.
+        template: One of them.
+        context: What it shows.
+        filters: How it shows it.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader([folder, FRAME]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= dict(filters)
+    return environment.get_template(template).render(version=__version__, **context)

@@ -1,0 +1,1 @@
+NAME = "hello from a plugin"
