@@ -44,7 +44,7 @@ def squarify(sizes: Sequence[float], box: Box) -> list[Box]:
     found: list[Box] = []
     while areas:
         row = _row(areas, min(box.width, box.height))
-        placed, box = _place(areas[:row], box)
+        placed, box = _place(areas[:row], sum(areas[row:]), box)
         found += placed
         areas = areas[row:]
     return found
@@ -62,19 +62,23 @@ def _row(areas: Sequence[float], side: float) -> int:
     return max(count, 1)
 
 
-def _place(areas: Sequence[float], box: Box) -> tuple[list[Box], Box]:
-    """Lay a row along the shorter side, and give what is left."""
-    total, placed, at = sum(areas), [], 0.0
+def _place(row: Sequence[float], rest: float, box: Box) -> tuple[list[Box], Box]:
+    """Lay a row along the shorter side; give what is left for the rest of the areas.
+
+    By shares of the box, so that what rounding did to the box before is not magnified.
+    """
+    total, placed, at = sum(row), [], 0.0
+    share = total / (total + rest)
     if box.width >= box.height:
-        across = total / box.height if box.height else 0.0
-        for area in areas:
+        across = box.width * share
+        for area in row:
             length = box.height * area / total
             placed.append(Box(box.x, box.y + at, across, length))
             at += length
-        return placed, Box(box.x + across, box.y, max(box.width - across, 0.0), box.height)
-    down = total / box.width if box.width else 0.0
-    for area in areas:
+        return placed, Box(box.x + across, box.y, box.width - across, box.height)
+    down = box.height * share
+    for area in row:
         length = box.width * area / total
         placed.append(Box(box.x + at, box.y, length, down))
         at += length
-    return placed, Box(box.x, box.y + down, box.width, max(box.height - down, 0.0))
+    return placed, Box(box.x, box.y + down, box.width, box.height - down)
