@@ -32,6 +32,10 @@ def render(
     instance: Annotated[
         str | None, typer.Option(metavar="ID", help="Colour by how far this instance has come.")
     ] = None,
+    diagram: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of several in the file: a number, an id or a name."),
+    ] = None,
     state: State = STATE,
     json: Json = False,
 ) -> None:
@@ -41,34 +45,55 @@ def render(
     """
     if output is not None and output.suffix not in (".svg", ".png"):
         raise UsageError(f"-o {output}: expected a name that ends in .svg or .png")
-    picture, progress = _found(file, instance, state)
+    from mlkit.bpmn.render import choose
+
+    pictures, progress = _found(file, instance, state)
+    picture = choose(pictures, diagram, str(file or instance))
     if output is not None:
         _write(picture, progress, output)
     if json:
-        Output.document("bpmn.render", 1, _document(picture, progress, output))
-    elif output is None:
+        shown = _document(picture, progress, output)
+        Output.document("bpmn.render", 1, {**shown, "diagrams": _diagrams(pictures)})
+        return
+    if output is None:
         _print(picture, progress)
     else:
         of(context).note(f"wrote {output}")
+    if diagram is None and len(pictures) > 1:
+        _name_others(context, pictures)
+
+
+def _diagrams(pictures: list[Picture]) -> list[dict[str, Any]]:
+    return [
+        {"number": number, "element": each.element, "name": each.name}
+        for number, each in enumerate(pictures, 1)
+    ]
+
+
+def _name_others(context: typer.Context, pictures: list[Picture]) -> None:
+    from mlkit.bpmn.render import titled
+
+    others = ", ".join(titled(number, each) for number, each in enumerate(pictures, 1))
+    of(context).note(f"--diagram chooses one of several: {others}")
 
 
 def _found(
     file: Path | None, instance: str | None, state: Path
-) -> tuple[Picture, dict[str, Progress] | None]:
+) -> tuple[list[Picture], dict[str, Progress] | None]:
     from mlkit.bpmn import render as rendering
 
     if instance is None:
         if file is None:
             raise UsageError("what is to be drawn? name a FILE, or --instance ID")
-        return rendering.picture(file), None
+        return rendering.pictures(file), None
     from mlkit.bpmn.session import Session
 
     with Session(state) as session:
         row = session.journal.find(instance)
         name, content, _ = session.journal.definition(row.definition)
         # The file of today may be another one than the one that runs.
-        picture = rendering.picture(file) if file else rendering.parsed(content, name)
-        return picture, rendering.progress(session, row)
+        pictures = rendering.pictures(file) if file else rendering.parsed(content, name)
+        return pictures, rendering.progress(session, row)
 
 
 def _write(picture: Picture, progress: Mapping[str, Progress] | None, output: Path) -> None:
@@ -136,6 +161,8 @@ Examples:
   mlkit bpmn render pipeline.bpmn -o pipeline.svg
 
   mlkit bpmn render --instance 3f2a -o now.png
+
+  mlkit bpmn render pipeline.bpmn --diagram train -o train.svg
 """
 
 COMMANDS = ((render, RENDER_EPILOG),)

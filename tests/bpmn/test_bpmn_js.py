@@ -189,7 +189,7 @@ def our_rings(kind, group, marks):
 @pytest.mark.parametrize("name", FILES)
 def test_the_same_shapes_markers_and_labels_are_drawn(theirs, name):
     assert theirs[name]["warnings"] == []
-    picture = render.parsed(FILES[name].encode(), name)
+    picture = render.parsed(FILES[name].encode(), name)[0]
     ours, wanted = described(render.svg(picture)), known(theirs[name])
     assert ours.keys() == wanted.keys()
     assert len(ours) > 10

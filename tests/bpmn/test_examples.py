@@ -42,7 +42,7 @@ def test_a_scenario_goes_as_expected(path, number, need_program):
 def test_an_example_is_sound_fully_drawn_and_has_scenarios(path):
     assert not lint(parse(path), path.parent)
     assert (path.parent / "scenarios.json").exists()
-    (found,) = render.pictures(render.files.xml.read(path)[0], str(path))
+    (found,) = render.pictures(path)
     process = parse(path).processes[0].body
     assert {each.element.get("id") for each in found.shapes} == set(process.nodes)
     assert {each.element.get("id") for each in found.edges} == set(process.flows)

@@ -23,7 +23,7 @@ NODES = ("Event", "Gateway", "Task", "task", "subProcess")
 
 
 def picture(xml):
-    return render.parsed(xml.encode(), "test.bpmn")
+    return render.parsed(xml.encode(), "test.bpmn")[0]
 
 
 def groups(svg):
@@ -228,7 +228,7 @@ def test_a_file_without_anything_to_draw_is_refused():
 
 
 def test_the_png_is_twice_as_large_and_needs_no_installed_font():
-    svg = render.svg(render.picture(SHOWCASE))
+    svg = render.svg(render.pictures(SHOWCASE)[0])
     png = render.png(svg)
     root = etree.fromstring(svg)
     assert png.startswith(b"\x89PNG")
@@ -238,7 +238,9 @@ def test_the_png_is_twice_as_large_and_needs_no_installed_font():
 
 
 def test_the_text_shows_boxes_labels_and_arrows():
-    lines = ["".join(part for part, _ in line) for line in terminal.text(render.picture(SHOWCASE))]
+    lines = [
+        "".join(part for part, _ in line) for line in terminal.text(render.pictures(SHOWCASE)[0])
+    ]
     text = "\n".join(lines)
     for label in ("Fetch data", "Approved?", "Deploy model", "yes", "Rejected", "Fetch failed"):
         assert label in text
@@ -246,7 +248,7 @@ def test_the_text_shows_boxes_labels_and_arrows():
 
 
 def test_the_outline_lists_nodes_with_what_follows():
-    lines = terminal.outline(render.picture(SHOWCASE), {})
+    lines = terminal.outline(render.pictures(SHOWCASE)[0], {})
     text = ["".join(part for part, _ in line) for line in lines]
     assert text[0] == "· Start → Fetch data"
     assert "· Approved? → yes: Deploy model → Rejected" in text
@@ -271,10 +273,10 @@ def test_a_damaged_file_is_drawn_or_refused_with_its_name(data):
             name = data.draw(st.sampled_from(sorted(element.attrib)))
             element.set(name, data.draw(st.sampled_from(["", "0", "-5", "x", "1e5", "true"])))
     try:
-        found = render.parsed(etree.tostring(tree), "test.bpmn")
-        etree.fromstring(render.svg(found))
-        terminal.text(found)
-        terminal.outline(found, {})
+        for found in render.parsed(etree.tostring(tree), "test.bpmn"):
+            etree.fromstring(render.svg(found))
+            terminal.text(found)
+            terminal.outline(found, {})
     except BadData as error:
         refusal = error.message
     else:

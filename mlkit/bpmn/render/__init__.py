@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.render.files import parsed, picture, pictures, png
+from mlkit.bpmn.render.files import choose, parsed, pictures, png, titled
 from mlkit.bpmn.render.page import svg
 from mlkit.bpmn.render.progress import Progress, progress
 
-__all__ = ["Progress", "parsed", "picture", "pictures", "png", "progress", "svg"]
+__all__ = [
+    "Progress",
+    "choose",
+    "parsed",
+    "pictures",
+    "png",
+    "progress",
+    "svg",
+    "titled",
+]

@@ -8,37 +8,51 @@ from mlkit.bpmn.parser import xml
 from mlkit.bpmn.parser.xml import Element
 from mlkit.bpmn.render import interchange, layout
 from mlkit.bpmn.render.picture import Picture
-from mlkit.errors import BadData, ServiceUnavailable
+from mlkit.errors import BadData, InputMissing, ServiceUnavailable
 
 _MOST_PIXELS = 60e6
 _ZOOM = 2.0
 
 
-def picture(path: Path) -> Picture:
-    """Give the picture of a file's first diagram, or an automatic layout of one without.
+def pictures(path: Path) -> list[Picture]:
+    """Give the pictures of all diagrams of a file, or an automatic layout of one without.
 
     Raises:
         InputMissing: The file cannot be read.
         BadData: It is no BPMN document, or nothing in it can be drawn.
     """
-    return pictures(xml.read(path)[0], str(path))[0]
+    return _pictures(xml.read(path)[0], str(path))
 
 
-def parsed(content: bytes, file: str) -> Picture:
-    """Give the picture of a document that is already in memory; raises as `picture` does."""
-    return pictures(xml.parse(content, file), file)[0]
+def parsed(content: bytes, file: str) -> list[Picture]:
+    """Give the pictures of a document that is already in memory; raises as `pictures` does."""
+    return _pictures(xml.parse(content, file), file)
 
 
-def pictures(root: Element, file: str) -> list[Picture]:
-    """Give the pictures of all diagrams of a document, or an automatic layout.
-
-    Args:
-        root: The `definitions` element.
-        file: Its name, for messages.
+def choose(found: list[Picture], wanted: str | None, file: str) -> Picture:
+    """Give one of several pictures: the first, or the one of a number, an element or a name.
 
     Raises:
-        BadData: Nothing in it can be drawn.
+        InputMissing: There is none of that name, or several.
     """
+    if wanted is None:
+        return found[0]
+    names = [{str(number), each.element, each.name} for number, each in enumerate(found, 1)]
+    chosen = [each for each, known in zip(found, names, strict=True) if wanted in known]
+    if len(chosen) != 1:
+        problem = "several diagrams are" if chosen else "no diagram is"
+        hint = f"it has {', '.join(map(titled, range(1, len(found) + 1), found))}"
+        raise InputMissing(f"{file}: {problem} named {wanted!r}", hint=hint)
+    return chosen[0]
+
+
+def titled(number: int, picture: Picture) -> str:
+    """Name a diagram by its number, its element and its name."""
+    name = f" ({picture.name})" if picture.name else ""
+    return f"{number}: {picture.element}{name}"
+
+
+def _pictures(root: Element, file: str) -> list[Picture]:
     drawn = [interchange.read(root, each, file) for each in interchange.planes(root)]
     found = [each for each in drawn if each.shapes] or [layout.arrange(root)]
     if not found[0].shapes:

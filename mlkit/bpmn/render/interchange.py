@@ -7,7 +7,7 @@ import re
 
 from mlkit.bpmn.parser import xml
 from mlkit.bpmn.parser.xml import Element
-from mlkit.bpmn.render.picture import Box, Colours, Edge, Picture, Point, Shape
+from mlkit.bpmn.render.picture import Box, Colours, Edge, Picture, Point, Shape, name_of
 from mlkit.errors import BadData
 
 _BPMNDI = "{http://www.omg.org/spec/BPMN/20100524/DI}"
@@ -34,6 +34,10 @@ def read(root: Element, plane: Element, file: str) -> Picture:
         BadData: A coordinate is no number, or far out of any picture.
     """
     known = {str(each.get("id")): each for each in root.iter() if each.get("id")}
+    shown = str(plane.get("bpmnElement") or "").rpartition(":")[2]
+    diagram = plane.getparent()
+    title = "" if diagram is None else str(diagram.get("name") or "")
+    title = title or (name_of(known[shown]) if shown in known else "")
     shapes, edges = [], []
     for each in plane:
         element = known.get(str(each.get("bpmnElement")).rpartition(":")[2])
@@ -46,6 +50,8 @@ def read(root: Element, plane: Element, file: str) -> Picture:
     return Picture(
         tuple(sorted((s for s in shapes if s is not None), key=_depth)),
         tuple(e for e in edges if e is not None),
+        shown,
+        title,
     )
 
 

@@ -85,10 +85,17 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A diagram; shapes are in the order of drawing, what is behind first."""
+    """A diagram; shapes are in the order of drawing, what is behind first.
+
+    Attributes:
+        element: The id of the process, collaboration or sub-process that it shows.
+        name: What the file calls it; else the name of that element.
+    """
 
     shapes: tuple[Shape, ...]
     edges: tuple[Edge, ...]
+    element: str = ""
+    name: str = ""
 
 
 def name_of(element: Element) -> str:
