@@ -1,6 +1,6 @@
 // Tell what a container is like from within, in lines `KEY TAB VALUE`; newlines are escaped.
 //   witness processes   from a sidecar in the process namespace of the app:
-//       process   PID PPID STATE UID GID SIGCGT
+//       process   PID PPID STATE UID GID SIGCGT SIGBLK
 //       command, directory, variable   PID and the text
 //   witness look NAME...   run in the container itself, as its user:
 //       certificates, zone, user, and the addresses of localhost, of the host, and of each NAME
@@ -54,7 +54,8 @@ static void field(const char *status, const char *name) {
 }
 
 static void status(const char *pid) {
-  static const char *const NAMES[] = {"\nPPid:", "\nState:", "\nUid:", "\nGid:", "\nSigCgt:"};
+  static const char *const NAMES[] = {"\nPPid:", "\nState:", "\nUid:",
+                                      "\nGid:",  "\nSigCgt:", "\nSigBlk:"};
   char path[300];
   size_t size;
   snprintf(path, sizeof path, "/proc/%s/status", pid);

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli import image_base, image_run, image_slim
+from mlkit.cli import image_base, image_doctor, image_run, image_slim
 from mlkit.cli.groups import CommandGroup
 from mlkit.cli.image_text import megabytes
 from mlkit.cli.options import Json
@@ -194,5 +194,6 @@ def _text(value: Any) -> str:
 
 
 image_slim.register(app)
+image_doctor.register(app)
 image_run.register(app)
 app.add_typer(image_base.app)

@@ -1,10 +1,10 @@
-"""`mlkit image doctor`, `compare` and `clean`: commands that look at containers."""
+"""`mlkit image compare` and `clean`."""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,7 +13,6 @@ from mlkit.cli.image_options import (
     Env,
     EnvFile,
     Exec,
-    ImageName,
     Network,
     Patience,
     ProbeFile,
@@ -23,22 +22,9 @@ from mlkit.cli.image_options import (
     ready,
     settings_of,
 )
-from mlkit.cli.image_text import plain
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from mlkit.image.diagnosis import Finding
-
-DOCTOR_EPILOG = """\
-Examples:
-
-  mlkit image doctor app:1 --probe http:8000/
-
-  mlkit image doctor app:1 --watch 30 --json
-"""
 COMPARE_EPILOG = """\
 Examples:
 
@@ -57,52 +43,8 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `mlkit image`."""
-    app.command(epilog=DOCTOR_EPILOG)(doctor)
     app.command(epilog=COMPARE_EPILOG)(compare)
     app.command(epilog=CLEAN_EPILOG)(clean)
-
-
-def doctor(
-    context: typer.Context,
-    image: ImageName,
-    probe: Probes = None,
-    probes: ProbeFile = None,
-    env: Env = None,
-    env_file: EnvFile = None,
-    volume: Volumes = None,
-    network: Network = "",
-    watch: Watch = 10.0,
-    patience: Patience = 20.0,
-    json: Json = False,
-) -> None:
-    """Diagnose how an image starts, stops and lives, as process 1 and under an init.
-
-    Exits 1 if there are findings.
-    """
-    from mlkit.image.diagnosis import diagnose
-    from mlkit.image.slim import original_argv
-
-    settings = settings_of(env, env_file, volume, network, watch, patience)
-    with of(context).progress("watching"), ready(image, Asked(probe, probes), settings) as given:
-        runner, inventory, name = given
-        found = diagnose(runner, inventory, name, original_argv(inventory))
-    if json:
-        findings = [asdict(each) for each in found.findings]
-        document = {"image": image, "needs_init": found.needs_init, "findings": findings}
-        Output.document("image.doctor", 1, document)
-    else:
-        Output.result(_findings(found.findings) if found.findings else f"{image}: no findings")
-    if found.findings:
-        raise typer.Exit(1)
-
-
-def _findings(findings: list[Finding]) -> Table:
-    from rich.table import Table
-
-    table = Table("finding", "observed", "cure")
-    for each in findings:
-        table.add_row(each.code, plain(each.observed), plain(each.cure))
-    return table
 
 
 def compare(

@@ -47,6 +47,7 @@ def fields(
         "traced_by": result.trace.method,
         "warnings": result.warnings,
         "findings": [asdict(each) for each in result.findings],
+        "notes": [asdict(each) for each in result.notes],
         "differences": [asdict(each) for each in result.differences],
         "comparison": [
             asdict(each)
@@ -84,6 +85,7 @@ def _overview(fields: dict[str, Any]) -> Table:
         ("starts", " ".join(fields["command"])),
         *(("warning", each) for each in fields["warnings"]),
         *((f"finding {each['code']}", each["observed"]) for each in fields["findings"]),
+        *((f"note {each['code']}", each["observed"]) for each in fields["notes"]),
         *((each["effect"], _difference(each)) for each in fields["differences"]),
         *(("added after a trial", path) for path in fields["added"]),
         *(("dropped", _dropped(each)) for each in fields["dropped"][:LARGEST]),

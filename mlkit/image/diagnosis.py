@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
+from typing import Any
 
+from mlkit.image import findings
 from mlkit.image.entrypoint import SHELLS, parse
+from mlkit.image.findings import Finding
+from mlkit.image.health import health_command
 from mlkit.image.inventory import Inventory
 from mlkit.image.observation import Observation, Runner
-
-CURE = 'put an init in front: ENTRYPOINT ["/tini", "--", ...]; `mlkit image slim` does'
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something wrong, or worth a change.
-
-    Attributes:
-        code: A short name that stays.
-        observed: What was seen.
-        cure: What to do.
-    """
-
-    code: str
-    observed: str
-    cure: str
 
 
 @dataclass(frozen=True)
@@ -33,15 +20,32 @@ class Diagnosis:
 
     Attributes:
         findings: What is wrong.
+        notes: What is worth knowing, and no reason to fail a check.
         needs_init: An init cures some of it.
         alone: The run as the image is.
         helped: The run with an init in front, if one was tried.
     """
 
     findings: list[Finding]
+    notes: list[Finding]
     needs_init: bool
     alone: Observation
     helped: Observation | None
+
+    def facts(self) -> dict[str, Any]:
+        """Give what was seen of the image as it is, as JSON values."""
+        app = self.alone.app
+        return {
+            "process_1": self.alone.first or None,
+            "caught": f"{app.caught:016x}" if app else None,
+            "app": app.command if app else None,
+            "user": app.user if app else None,
+            "zombies": self.alone.zombies,
+            "healthy": self.alone.healthy,
+            "exit_code": self.alone.exit_code,
+            "stop_seconds": self.alone.stop,
+            "killed": self.alone.killed,
+        }
 
 
 def diagnose(runner: Runner, inventory: Inventory, image: str, argv: list[str]) -> Diagnosis:
@@ -56,12 +60,22 @@ def diagnose(runner: Runner, inventory: Inventory, image: str, argv: list[str]) 
     alone = runner.run(image, argv)
     suspicious = not alone.works or alone.killed or alone.zombies > 0
     helped = runner.run(image, argv, init=True) if suspicious and not alone.problem else None
-    findings = _process_one(runner, image, argv, alone, helped) if helped else []
-    if not alone.works and not findings:
-        findings.append(Finding("fails", _how(alone), "mend the image: an init does not help"))
-    behind_shell = _is_shell(alone.first) and parse(inventory.image.config).converted
-    needs = any(each.code.startswith("pid1-") for each in findings) or behind_shell
-    return Diagnosis([*findings, *_form(inventory)], needs, alone, helped)
+    config = inventory.image.config
+    found = _process_one(runner, image, argv, alone, helped) if helped else []
+    if not alone.works and not found:
+        found.append(Finding("fails", _how(alone), "mend the image: an init does not help"))
+    behind_shell = _is_shell(alone.first) and parse(config).converted
+    needs = any(each.code.startswith("pid1-") for each in found) or behind_shell
+    found += [*_health(alone, config), *findings.form(config)]
+    notes = list(findings.notes(config, alone.app.user if alone.app else None))
+    return Diagnosis(found, notes, needs, alone, helped)
+
+
+def _health(alone: Observation, config: dict[str, Any]) -> list[Finding]:
+    if alone.healthy is not False:
+        return []
+    observed = f"its health check fails: {' '.join(health_command(config))}"
+    return [Finding("health-check", observed, "mend the app, or the check if that is wrong")]
 
 
 def _process_one(
@@ -72,17 +86,17 @@ def _process_one(
         traced = runner.run(image, argv, traced=True).trace
         why = "; a process asked getppid(), got 1, and took itself for an orphan"
         orphaned = why if traced and traced.orphaned else ""
-        found.append(Finding("pid1-dies", f"as process 1: {_how(alone)}{orphaned}", CURE))
+        found.append(Finding("pid1-dies", f"as process 1: {_how(alone)}{orphaned}", findings.INIT))
     if alone.killed and not helped.killed:
         handles = alone.app is not None and alone.app.stops
         why = "" if handles or alone.app is None else ", which it does not handle (SigCgt)"
         observed = f"as process 1 it ignores SIGTERM{why}, and has to be killed"
-        found.append(Finding("pid1-signal", observed, CURE))
+        found.append(Finding("pid1-signal", observed, findings.INIT))
     elif alone.killed:
         cure = "handle SIGTERM in the app; with an init it is killed as well"
         found.append(Finding("signal", "it ignores SIGTERM and has to be killed", cure))
     if alone.zombies and not helped.zombies:
-        found.append(Finding("pid1-zombies", f"{alone.zombies} zombies are left", CURE))
+        found.append(Finding("pid1-zombies", f"{alone.zombies} zombies are left", findings.INIT))
     return found
 
 
@@ -96,16 +110,3 @@ def _how(run: Observation) -> str:
 
 def _is_shell(command: str) -> bool:
     return posixpath.basename(command.split(" ")[0]) in SHELLS if command else False
-
-
-def _form(inventory: Inventory) -> list[Finding]:
-    command, found = parse(inventory.image.config), []
-    if command.form == "shell":
-        if command.converted:
-            used = "only $VAR" if command.launched else "nothing"
-            observed = f"shell form, but {used} of the shell is used"
-            cure = "write exec form; `mlkit image slim` does"
-        else:
-            observed, cure = command.shell, "write exec form, or keep the shell"
-        found.append(Finding("shell-form", observed, cure))
-    return found

@@ -200,6 +200,15 @@ class Engine:
         except (APIError, DockerException) as error:
             raise BadData(f"{image}: no container: {_text(error)}") from error
 
+    def find_container(self, name: str) -> Container | None:
+        """Give a container of the user's, to be looked at only."""
+        try:
+            return Container(self._client.containers.get(name))
+        except NotFound:
+            return None
+        except APIError as error:
+            raise BadData(f"{name}: {_text(error)}") from error
+
     def clean(self, dry: bool = False) -> list[str]:
         """List what interrupted runs have left, and remove it unless `dry`."""
         wanted = {"label": f"{LABEL}=1"}
@@ -233,6 +242,11 @@ class Container:
     def id(self) -> str:
         """Give its id."""
         return str(self._raw.id)
+
+    def facts(self) -> dict[str, Any]:
+        """Give all that the engine says about it."""
+        self._raw.reload()
+        return dict(self._raw.attrs)
 
     def put(self, files: Mapping[str, bytes]) -> None:
         """Put executable files into the root directory."""

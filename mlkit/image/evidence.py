@@ -63,6 +63,20 @@ def _aspects(originals: Sequence[Observation], candidate: Observation) -> Iterat
     if stops and candidate.stop is not None:
         yield _times("stop time", stops, candidate.stop)
     yield _of("zombies", originals, candidate, lambda each: str(each.zombies))
+    yield from _within(originals, candidate)
+
+
+def _within(originals: Sequence[Observation], candidate: Observation) -> Iterator[Evidence]:
+    """Give what a process within the container sees; variables are counted, not told."""
+    apps, theirs = [each.app for each in originals if each.app], candidate.app
+    if apps and theirs:
+        yield Evidence("user", _joined(each.user for each in apps), theirs.user, "equal")
+        places = _joined(each.directory or "unknown" for each in apps)
+        yield Evidence("directory", places, theirs.directory or "unknown", "equal")
+    looks = [each.look for each in originals if each.look]
+    for name in looks[0] if looks and candidate.look else ():
+        ours = _joined(each.get(name, "nothing") for each in looks)
+        yield Evidence(name, ours, candidate.look.get(name, "nothing"), "equal")
 
 
 def _of(

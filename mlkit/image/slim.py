@@ -9,8 +9,9 @@ from typing import Any
 
 from mlkit.errors import BadData
 from mlkit.image.compare import TIMES, Difference, Verdict, compare, verdict
-from mlkit.image.diagnosis import Diagnosis, Finding, diagnose
+from mlkit.image.diagnosis import Diagnosis, diagnose
 from mlkit.image.entrypoint import Command, parse
+from mlkit.image.findings import Finding
 from mlkit.image.inventory import Inventory
 from mlkit.image.observation import Observation, Runner
 from mlkit.image.options import Options
@@ -47,7 +48,8 @@ class Slimmed:
         trace: What the app looked up.
         verdict: How the result behaves, compared with the original.
         differences: Where it behaves otherwise.
-        findings: The diagnosis of the original.
+        findings: The diagnosis of the original: what is wrong with it.
+        notes: What is worth knowing of it.
         added: Paths that a trial had missed.
         command: What the result starts.
         packages: The original's packages.
@@ -64,6 +66,7 @@ class Slimmed:
     verdict: Verdict
     differences: list[Difference]
     findings: list[Finding]
+    notes: list[Finding]
     added: list[str]
     command: list[str]
     packages: Packages
@@ -131,6 +134,7 @@ class Slimmer:
             verdict=verdict(differences),
             differences=differences,
             findings=diagnosis.findings,
+            notes=diagnosis.notes,
             added=added,
             command=self._argv(self._command, init),
             packages=self._packages,

@@ -28,6 +28,7 @@ class Process:
         command: Its arguments, joined by spaces.
         directory: Where it works; None if that was not to be seen.
         environment: Its variables.
+        blocked: The signals that it blocks, to ask for them itself, as bits.
     """
 
     pid: int
@@ -38,11 +39,16 @@ class Process:
     command: str = ""
     directory: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    blocked: int = 0
 
     @property
     def stops(self) -> bool:
         """Say whether it handles SIGTERM."""
-        return bool(self.caught >> (SIGTERM - 1) & 1)
+        return self.handles(SIGTERM)
+
+    def handles(self, signal: int) -> bool:
+        """Say whether it catches a signal, or blocks it, as those do that wait for it."""
+        return bool((self.caught | self.blocked) >> (signal - 1) & 1)
 
 
 def read_processes(text: str) -> list[Process]:
@@ -57,7 +63,7 @@ def read_processes(text: str) -> list[Process]:
 
 
 def _process(pid: int, facts: dict[str, list[str]]) -> Process:
-    parent, state, user, group, caught = facts["process"][0].split()[:5]
+    parent, state, user, group, caught, blocked = facts["process"][0].split()[:6]
     pairs = (each.partition("=") for each in facts.get("variable", ()))
     return Process(
         pid,
@@ -68,6 +74,7 @@ def _process(pid: int, facts: dict[str, list[str]]) -> Process:
         facts.get("command", [""])[0],
         facts.get("directory", [None])[0],
         {name: value for name, _, value in pairs if name not in GIVEN},
+        int(blocked, 16) if blocked != "-" else 0,
     )
 
 

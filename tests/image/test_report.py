@@ -15,9 +15,9 @@ from image.archives import Member, layer, saved
 from mlkit.image import build, foundation
 from mlkit.image.archive import open_image
 from mlkit.image.compare import Difference
-from mlkit.image.diagnosis import Finding
 from mlkit.image.entrypoint import parse
 from mlkit.image.evidence import evidence
+from mlkit.image.findings import Finding
 from mlkit.image.inventory import take
 from mlkit.image.observation import Observation
 from mlkit.image.packages import read_packages
@@ -90,6 +90,7 @@ def slimmed(tmp_path):
                 verdict="broken",
                 differences=[Difference("log", "no such line", f"\x1b[31m{EVIL}", "broken")],
                 findings=[Finding("shell-form", EVIL, "cure")],
+                notes=[Finding("root", EVIL, "cure")],
                 added=[f"/{EVIL}"],
                 command=["/usr/bin/app", EVIL],
                 packages=packages,
