@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlkit.image.inventory import Inventory
     from mlkit.image.observation import Runner, Settings
     from mlkit.image.probe import Probe
+    from mlkit.image.tracing import Tracer
 
 ImageName = Annotated[
     str,
@@ -101,6 +102,7 @@ def settings_of(
     network: str,
     watch: float,
     patience: float,
+    tracer: Tracer = "auto",
 ) -> Settings:
     """Give the settings of all runs, but for the probes."""
     import os
@@ -110,7 +112,7 @@ def settings_of(
 
     pairs = {} if env_file is None else files.read(env_file, os.environ)
     pairs |= dict(each.partition("=")[::2] for each in env or ())
-    return Settings((), pairs, volume or (), network, patience, watch)
+    return Settings((), pairs, volume or (), network, patience, watch, tracer)
 
 
 @contextlib.contextmanager

@@ -52,6 +52,15 @@ class InitName(StrEnum):
     NEVER = "never"
 
 
+class TracerName(StrEnum):
+    """How runs are traced."""
+
+    AUTO = "auto"
+    PTRACE = "ptrace"
+    FANOTIFY = "fanotify"
+    NONE = "none"
+
+
 class UserName(StrEnum):
     """Who the result runs as."""
 
@@ -119,6 +128,9 @@ def slim(
             "--output", "-o", metavar="WHERE", help="docker, FILE.tar, oci:DIR or registry:REF."
         ),
     ] = "docker",
+    tracer: Annotated[
+        TracerName, typer.Option(help="How runs are traced: by the best way that is allowed.")
+    ] = TracerName.AUTO,
     trace: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Keep what these traces hold as well."),
@@ -162,7 +174,7 @@ def slim(
         runs=[_words(each) for each in run or ()],
         trace=reduce(or_, traces, Trace()),
     )
-    settings = settings_of(env, env_file, volume, network, watch, patience)
+    settings = settings_of(env, env_file, volume, network, watch, patience, tracer.value)
     target = parse(output, tag, image)
     for path in filter(None, (trace_out, sbom, report)):
         check_place(path)

@@ -82,6 +82,7 @@ def _overview(fields: dict[str, Any]) -> Table:
         ("base", fields["base"]),
         ("size", f"{megabytes(size['before'])} -> {megabytes(size['after'])}"),
         ("packages", f"{packages['before']} -> {len(packages['kept'])}"),
+        ("traced by", fields["traced_by"]),
         ("starts", " ".join(fields["command"])),
         *(("warning", each) for each in fields["warnings"]),
         *((f"finding {each['code']}", each["observed"]) for each in fields["findings"]),

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlkit.errors import ServiceUnavailable
 from mlkit.image import build, launch
 from mlkit.image.engine import LABEL, Container, Engine
 from mlkit.image.health import health_command
 from mlkit.image.probe import OVER_NETWORK, Answer, Probe, ask
-from mlkit.image.trace import Trace, read_lines, tool
+from mlkit.image.trace import Trace, tool
+from mlkit.image.tracing import Tracer, Tracing, attach
 from mlkit.image.witness import Process, app_of, hosts_of, read_look, read_processes
 
 STOP_PATIENCE = 4
@@ -34,6 +34,7 @@ class Settings:
         network: The network; the engine's default if empty.
         patience: Seconds that an app may take to become ready.
         watch: Seconds that it has to survive after that.
+        tracer: How it is traced.
     """
 
     probes: Sequence[Probe] = ()
@@ -42,6 +43,7 @@ class Settings:
     network: str = ""
     patience: float = 20.0
     watch: float = 2.0
+    tracer: Tracer = "auto"
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Tools:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         with tempfile.TemporaryDirectory(prefix="mlkit-image-") as folder:
-            names = ("tracer", "relay", "witness")
+            names = ("tracer", "listener", "relay", "witness")
             items = [build.file(name, tool(name), 0o755) for name in names]
             layer = build.write_layer(items, Path(folder) / "layer.tar")
             config = {"Entrypoint": ["/relay"], "Labels": {LABEL: "1"}}
@@ -166,32 +168,14 @@ class Runner:
             **settings,
         )
 
-    def _trace(self, stack: ExitStack, app: Container) -> Container:
-        """Put the tracer beside a held app, and let the app go."""
-        sidecar: Container = stack.enter_context(
-            self.engine.container(
-                self.tools.image,
-                entrypoint=["/tracer"],
-                pid_mode=f"container:{app.id}",
-                network_mode="none",
-                cap_drop=["ALL"],
-                cap_add=["SYS_PTRACE"],
-                security_opt=["apparmor=unconfined", "seccomp=unconfined"],
-            )
-        )
-        problem = sidecar.start()
-        until = time.monotonic() + 10
-        while not problem and "ready" not in sidecar.logs():
-            if time.monotonic() > until or not sidecar.state().running:
-                problem = sidecar.logs().strip() or "the tracer does not start"
-            time.sleep(POLL)
-        if problem:
-            raise ServiceUnavailable(f"tracing is refused: {problem}")
+    def _trace(self, stack: ExitStack, app: Container) -> Tracing:
+        """Put a tracer beside a held app, and let the app go."""
+        tracing = attach(stack, self.engine, self.tools.image, app, self.settings.tracer)
         app.put({".mlkit-go": b""})
-        return sidecar
+        return tracing
 
     def _watch(
-        self, stack: ExitStack, app: Container, tracer: Container | None, check: list[str]
+        self, stack: ExitStack, app: Container, tracer: Tracing | None, check: list[str]
     ) -> Observation:
         began = time.monotonic()
         answers = self._answers(stack, app)
@@ -216,7 +200,7 @@ class Runner:
             look=look,
             stop=stop,
             killed=code is None and app.state().exit_code == 137,
-            trace=read_lines(tracer.logs().splitlines()) if tracer else None,
+            trace=tracer.trace() if tracer else None,
             healthy=healthy,
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlkit.errors import BadData
+from mlkit.errors import BadData, ServiceUnavailable
 from mlkit.image.compare import TIMES, Difference, Verdict, compare, verdict
 from mlkit.image.diagnosis import Diagnosis, diagnose
 from mlkit.image.entrypoint import Command, parse
@@ -21,16 +21,17 @@ from mlkit.image.probe import Probe
 from mlkit.image.result import INIT_PATH, Builder, Built
 from mlkit.image.summary import Sizes, sizes, weakness
 from mlkit.image.trace import Trace
+from mlkit.image.tracing import with_links
 from mlkit.progress import Progress, silent
 
 TRIALS = 6
 """How often a result is built anew because a path was missing."""
 BLIND = {
     "ptrace": "",
-    "fanotify": "The engine refuses ptrace: files that were only looked at were not seen, and no"
-    " trial could tell what the result lacks. Only the comparison speaks for it.",
-    "none": "The engine refuses ptrace and fanotify: no run was traced. What is kept follows from"
-    " the files alone, and only the comparison speaks for it.",
+    "fanotify": "Traced by fanotify, not by ptrace: what was only looked at was not seen, and no"
+    " trial could tell what the result lacks; only the comparison speaks for it.",
+    "none": "No run was traced, neither by ptrace nor by fanotify: what is kept follows from the"
+    " files alone, and only the comparison speaks for it.",
 }
 """What a way of tracing does not see."""
 ATTEMPTS = 3
@@ -190,7 +191,12 @@ class Slimmer:
         for each in commands:
             seen = self._runner.run(self._image, list(each), traced=True, init=init).trace
             total |= seen or Trace()
-        return total
+        if total.method == "none" and not total.opened and self._options.profile == "tight":
+            hint = "take --profile balanced, or give what an earlier run looked up by --trace"
+            text = "profile tight keeps what is traced, and the engine refuses to trace"
+            raise ServiceUnavailable(text, hint=hint)
+        files = self._inventory.files
+        return with_links(total, files) if total.method == "fanotify" else total
 
     def _build_until_nothing_is_missed(
         self, trace: Trace, init: bool
@@ -208,8 +214,7 @@ class Slimmer:
             )
             kept = plan(self._inventory, self._packages, request)
             built = self._builder.build(kept, init)
-            argv = self._argv(self._command, init)
-            missed = self._missed(kept, self._runner.run(built.image, argv, traced=True))
+            missed = self._trial(built, kept, init) if trace.method == "ptrace" else []
             if not missed:
                 return built, kept, added
             added += missed
@@ -217,6 +222,11 @@ class Slimmer:
         request = replace(request, required=added)
         kept = plan(self._inventory, self._packages, request)
         return self._builder.build(kept, init), kept, added
+
+    def _trial(self, built: Built, kept: Plan, init: bool) -> list[str]:
+        """Run a result, and list what it looked for in vain and the original has."""
+        argv = self._argv(self._command, init)
+        return self._missed(kept, self._runner.run(built.image, argv, traced=True))
 
     def _missed(self, kept: Plan, trial: Observation) -> list[str]:
         found = []

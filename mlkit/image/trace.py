@@ -99,8 +99,8 @@ def read_document(document: dict[str, Any]) -> Trace:
     return Trace(**sets, orphaned=bool(document["orphaned"]), method=method)
 
 
-def read_lines(lines: Iterable[str]) -> Trace:
-    """Take a trace from what the tracer wrote."""
+def read_lines(lines: Iterable[str], method: Method = "ptrace") -> Trace:
+    """Take a trace from what a tracer wrote."""
     found: dict[str, set[str]] = {"open": set(), "stat": set(), "miss": set()}
     orphaned = False
     for line in lines:
@@ -109,7 +109,7 @@ def read_lines(lines: Iterable[str]) -> Trace:
         if word in found and not (rest + "/").startswith(SYNTHETIC):
             found[word].add(_tidy(rest))
     opened, statted, missed = (frozenset(each) for each in found.values())
-    return Trace(opened, statted - opened, missed, orphaned)
+    return Trace(opened, statted - opened, missed, orphaned, method)
 
 
 def _tidy(path: str) -> str:

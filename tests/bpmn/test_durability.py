@@ -4,45 +4,38 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from mlkit.bpmn.events import Complete
-from mlkit.bpmn.journal import Journal
+from mlkit.bpmn.journal import Journal, Row
 from mlkit.bpmn.report import root_variables
 from mlkit.bpmn.session import Session
 from mlkit.bpmn.timers import SimulatedClock
 from mlkit.errors import ConfigurationError, InputMissing, ServiceUnavailable
 
-BODY = """<startEvent id="s"/><endEvent id="e"/><parallelGateway id="q"/><parallelGateway id="j"/>
-<scriptTask id="a"><script>
+ROUNDS = 25
+BODY = f"""<startEvent id="s"/><endEvent id="e"/><parallelGateway id="q"/>
+<parallelGateway id="j"/><scriptTask id="a"><script>
 import os, time
-time.sleep(0.02)
 with open(os.path.join(execution.folder, "ran"), "a") as file:
-    file.write(f"{execution.key} {execution.attempt}\\n")
+    file.write(f"{{execution.key}} {{execution.attempt}}\\n")
+time.sleep(0.01)
 x = loopCounter
 </script><multiInstanceLoopCharacteristics isSequential="true"
- camunda:outputCollection="xs" camunda:outputElement="${x}"><loopCardinality>6</loopCardinality>
-</multiInstanceLoopCharacteristics></scriptTask>
+ camunda:outputCollection="xs" camunda:outputElement="${{x}}"><loopCardinality>{ROUNDS}
+</loopCardinality></multiInstanceLoopCharacteristics></scriptTask>
 <scriptTask id="b"><script>
 time = __import__("time")
 time.sleep(0.05)
 y = 1
-</script></scriptTask>
-<userTask id="u"/>"""
+</script></scriptTask>"""
 FLOWS = "s>q q>a q>b a>j b>j j>e"
-
-
-@pytest.fixture
-def pipeline(tmp_path, diagram):
-    path = tmp_path / "p.bpmn"
-    path.write_text(diagram(BODY.replace('<userTask id="u"/>', ""), FLOWS))
-    return path
 
 
 def mlkit(*arguments, **options):
@@ -50,53 +43,108 @@ def mlkit(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
-def kill_and_resume(path: Path, after: float) -> bool:
-    """Kill a run so many seconds after its journal came to be; say whether it was half done."""
-    state = path.parent / "state"
-    command = [sys.executable, "-m", "mlkit", "bpmn", "run", path, "--state", state]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (state / "journal.sqlite").exists() and process.poll() is None:
-        time.sleep(0.005)
-    time.sleep(after)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    journal = Journal(state)
-    rows = journal.rows()
-    done = [step for row in rows for _, _, trace in journal.events(row) for step in trace]
-    journal.close()
-    if not rows:
-        return False
-    mlkit("resume", "--state", state)
-    journal = Journal(state)
-    row = journal.rows()[0]
-    after_kill = [step for _, _, trace in journal.events(row) for step in trace]
-    journal.close()
-    assert row.phase == "completed"
-    # What was done before the kill stays the beginning of what was done at all.
-    assert after_kill[: len(done)] == done
-    iterations = [s.iteration for s in after_kill if s.element == "a" and s.iteration]
-    assert iterations == list("012345")
-    ran = (path.parent / "ran").read_text().split("\n")[:-1]
-    keys = [line.split()[0] for line in ran]
-    assert sorted(set(keys)) == [f"{row.id}/a/{n}" for n in range(6)]
-    assert len(ran) == len(set(ran)), "one attempt number was used twice"
-    return 0 < len(done) < len(after_kill)
+class Victim:
+    """A run that is killed again and again, and what must be true after each kill."""
+
+    def __init__(self, path: Path, rng: random.Random) -> None:
+        self.path = path
+        self.state = path.parent / "state"
+        self.rng = rng
+        self.ran = path.parent / "ran"
+        self.done: list[tuple[str, str]] = []
+        self.hits = 0
+
+    def lines(self) -> list[str]:
+        return self.ran.read_text().split("\n")[:-1] if self.ran.exists() else []
+
+    def start(self) -> subprocess.Popen[bytes]:
+        begun = (self.state / "journal.sqlite").exists() and self.look()[0] is not None
+        command = ["resume"] if begun else ["run", str(self.path)]
+        command = [sys.executable, "-m", "mlkit", "bpmn", *command, "--state", str(self.state)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def look(self) -> tuple[Row | None, list[tuple[str, str]]]:
+        """Give the instance, and the tasks that the journal says are completed."""
+        journal = Journal(self.state)
+        try:
+            row = next(iter(journal.rows()), None)
+            events = [] if row is None else list(journal.events(row))
+        finally:
+            journal.close()
+        return row, [(step.element, step.iteration) for _, _, trace in events for step in trace]
+
+    def kill(self) -> bool:
+        """Start it and kill it at a random moment; say whether it has ended before."""
+        before = len(self.lines())
+        process = self.start()
+        deadline = time.monotonic() + 60
+        if self.rng.random() < 0.85:  # most often while it works, sometimes while it starts
+            while len(self.lines()) == before and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.003)
+            time.sleep(self.rng.uniform(0.0, 0.12))
+        else:
+            time.sleep(self.rng.uniform(0.0, 0.6))
+        process.kill()
+        process.wait()
+        return self.check(before)
+
+    def check(self, before: int) -> bool:
+        if not (self.state / "journal.sqlite").exists():
+            return False
+        row, done = self.look()
+        # What was completed before stays the beginning of what is completed now,
+        assert done[: len(self.done)] == self.done
+        # and nothing of it has run again.
+        again = {line.split()[0].split("/", 1)[1] for line in self.lines()[before:]}
+        assert not again & {f"{element}/{iteration}" for element, iteration in self.done}
+        self.hits += len(self.done) < len(done)
+        self.done = done
+        return row is not None and row.phase == "completed"
+
+    def finish(self) -> None:
+        """Let it end, and look at all that it did."""
+        before = len(self.lines())
+        while not self.check(before):
+            before = len(self.lines())
+            assert self.start().wait() == 0
+        # The order of sequential iterations, each once.
+        assert [i for element, i in self.done if element == "a" and i] == [*map(str, range(ROUNDS))]
+        assert [element for element, _ in self.done].count("b") == 1
+        row, _ = self.look()
+        keys = [line.split()[0] for line in self.lines()]
+        assert set(keys) == {f"{row.id}/a/{n}" for n in range(ROUNDS)}
+        assert len(keys) == len(set(self.lines())), "one attempt number was used twice"
 
 
-def test_a_kill_loses_and_repeats_no_completed_task(pipeline):
-    assert kill_and_resume(pipeline, 0.25) in (False, True)
+def kill_often(folder: Path, xml: str, seed: int, kills: int) -> int:
+    """Kill runs so many times; give how many kills met a run that had got further."""
+    rng, left, hits, number = random.Random(seed), kills, 0, 0
+    while left:
+        place = folder / f"{seed}-{number}"
+        place.mkdir()
+        (place / "p.bpmn").write_text(xml)
+        victim = Victim(place / "p.bpmn", rng)
+        ended = False
+        while left and not ended:
+            ended = victim.kill()
+            left -= 1
+        victim.finish()
+        hits += victim.hits
+        number += 1
+    return hits
+
+
+def test_kills_lose_and_repeat_no_completed_task(tmp_path, diagram):
+    assert kill_often(tmp_path, diagram(BODY, FLOWS), 1, 3) > 0
 
 
 @pytest.mark.slow
 def test_many_kills(tmp_path, diagram):
-    rng = random.Random(1)
-    hits = 0
-    for number in range(200):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        (folder / "p.bpmn").write_text(diagram(BODY.replace('<userTask id="u"/>', ""), FLOWS))
-        hits += kill_and_resume(folder / "p.bpmn", rng.uniform(0.0, 0.5))
-    assert hits > 50
+    xml = diagram(BODY, FLOWS)
+    with ThreadPoolExecutor(2) as threads:
+        hits = sum(threads.map(lambda seed: kill_often(tmp_path, xml, seed, 105), (2, 3)))
+    assert hits > 100
 
 
 def test_scripts_die_with_their_engine(tmp_path, diagram):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from mlkit.bpmn.parser import parse, parse_text, xml
 from mlkit.bpmn.validation import lint
@@ -33,13 +30,13 @@ SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipel
         (ENDS + '<intermediateCatchEvent id="c"><errorEventDefinition/></intermediateCatchEvent>',
          "s>c c>e", "event.place c"),
         (ENDS + '<intermediateCatchEvent id="c"><conditionalEventDefinition/>'
-         "</intermediateCatchEvent>", "s>c c>e", "expression.empty conditionalEventDefinition"),
+         "</intermediateCatchEvent>", "s>c c>e", "expression.empty c"),
         (ENDS + '<intermediateThrowEvent id="l"><linkEventDefinition name="L"/>'
          "</intermediateThrowEvent>", "s>l", "link.target l"),
         (ENDS + '<intermediateCatchEvent id="m"><messageEventDefinition messageRef="None"/>'
-         "</intermediateCatchEvent>", "s>m m>e", "reference.missing messageEventDefinition"),
+         "</intermediateCatchEvent>", "s>m m>e", "reference.missing m"),
         (ENDS + '<intermediateCatchEvent id="t"><timerEventDefinition/></intermediateCatchEvent>',
-         "s>t t>e", "timer.empty timerEventDefinition"),
+         "s>t t>e", "timer.empty t"),
         (ENDS + '<scriptTask id="w"><script>x = = 1</script></scriptTask>', "s>w w>e",
          "script.syntax w"),
         (ENDS + '<scriptTask id="w"/>', "s>w w>e", "script.empty w"),
@@ -54,11 +51,11 @@ SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipel
         (ENDS + '<parallelGateway id="g"/>', "s>g g>e?x", "flow.condition f1"),
         (ENDS + '<eventBasedGateway id="g"/><task id="a"/>', "s>g g>a a>e", "gateway.event a"),
         (ENDS + '<task id="a"/>', "s>a a>e?__import__('os')",
-         "expression.broken conditionExpression"),
+         "expression.broken f1"),
         (ENDS + '<task id="a"><multiInstanceLoopCharacteristics/></task>', "s>a a>e",
-         "loop.size multiInstanceLoopCharacteristics"),
+         "loop.size a"),
         (ENDS + '<task id="a"><standardLoopCharacteristics/></task>', "s>a a>e",
-         "loop.size standardLoopCharacteristics"),
+         "loop.size a"),
         (ENDS + '<task id="a" completionQuantity="0"/>', "s>a a>e", "token.quantity a"),
         (ENDS + '<task id="a" isForCompensation="true"/>', "s>a a>e", "flow.dangling f0"),
         (ENDS + '<task id="a" isForCompensation="true"/>', "s>e", "node.unreachable a"),
@@ -88,7 +85,7 @@ SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipel
          '<signalEventDefinition signalRef="Stop"/></startEvent><standardLoopCharacteristics '
          'loopMaximum="2"/></subProcess>', "s>e", "subprocess.event x"),
         (ENDS + '<task id="a"><dataInputAssociation id="i"><assignment><from>1</from><to>a b</to>'
-         "</assignment></dataInputAssociation></task>", "s>a a>e", "data.assignment assignment"),
+         "</assignment></dataInputAssociation></task>", "s>a a>e", "data.assignment i"),
         (ENDS + '<complexGateway id="g"/>', "s>g g>e", "gateway.complex g"),
         (ENDS + '<callActivity id="g" calledElement="x"/>', "s>g g>e", "call.missing g"),
         (ENDS + '<subProcess id="x" triggeredByEvent="true"><startEvent id="i"/></subProcess>',
@@ -102,7 +99,7 @@ SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipel
         (ENDS + '<task id="s"/>', "s>e", "id.missing s"),
         (ENDS + '<intermediateThrowEvent id="m"><messageEventDefinition messageRef="Paid" '
          'camunda:topic="x"/></intermediateThrowEvent>', "s>m m>e",
-         "event.implementation messageEventDefinition"),
+         "event.implementation m"),
         (ENDS + '<task id="a"><extensionElements><camunda:odd/></extensionElements></task>',
          "s>a a>e", "extension.ignored a"),
         (ENDS + '<task id="a" camunda:odd="1"/>', "s>a a>e", "attribute.ignored a"),
@@ -161,18 +158,6 @@ def test_enormous_and_missing_files(tmp_path, monkeypatch):
         parse(tmp_path / "x.bpmn")
     with pytest.raises(InputMissing):
         parse(tmp_path / "none.bpmn")
-
-
-@given(st.data())
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_mutated_file_is_linted_or_refused(data):
-    content = bytearray(SHOWCASE.read_bytes())
-    for _ in range(data.draw(st.integers(1, 6))):
-        at = data.draw(st.integers(0, len(content) - 1))
-        size = data.draw(st.integers(0, 60))
-        content[at : at + size] = data.draw(st.binary(max_size=8))
-    with suppress(BadData):
-        lint(parse_text(bytes(content), SHOWCASE), SHOWCASE.parent)
 
 
 def test_vendors_spell_one_notion_in_several_ways(play):

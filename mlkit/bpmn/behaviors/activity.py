@@ -97,7 +97,10 @@ class Activity(Behavior):
 
     def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
         """Take the result of the work."""
-        if isinstance(event, Complete):
+        working = activation.status == "working" or "task" in activation.detail
+        if isinstance(event, Complete | Throw | Fail) and not working:
+            super().event(move, activation, event)
+        elif isinstance(event, Complete):
             self.complete(move, activation, event.variables)
         elif isinstance(event, Throw):
             errors.throw(move, activation, event.code, event.message)

@@ -54,8 +54,12 @@ class Reader:
         return f"{self.prefix}{identifier}" if identifier else ""
 
     def problem(self, rule: str, element: Element, message: str, severity: str = "error") -> None:
-        """Note a problem with an element."""
-        name = self.prefix + str(element.get("id") or xml.local(element))
+        """Note a problem with an element, under its id or that of the one around it."""
+        named = element
+        while not named.get("id") and (outer := named.getparent()) is not None:
+            named = outer
+        whole = named is self.root and element is not self.root
+        name = self.prefix + str((not whole and named.get("id")) or xml.local(element))
         self.problems.append(Problem(rule, severity, name, xml.line(element), message))
 
     def warn(self, rule: str, element: Element, message: str) -> None:
