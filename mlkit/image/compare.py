@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import pairwise
 from typing import Literal
 
 from mlkit.image.observation import Observation
@@ -14,8 +15,11 @@ from mlkit.image.probe import Answer
 Verdict = Literal["equal", "improved", "broken"]
 Effect = Literal["broken", "improved", "noted"]
 VARIES = re.compile(r"0x[0-9a-f]+|\d+|[0-9a-f]{8,}", re.IGNORECASE)
-WORDS = re.compile(r"\w+|\s+|[^\w\s]")
-GAP = r".*?"
+WORDS = re.compile(r"[\w#]+|\s+|[^\w\s#]")
+SHORT = 1_000
+"""Characters of a text that may be noise altogether."""
+MOST = 1_000
+"""Words between a common beginning and a common end of which any may have moved."""
 ALARM = re.compile(r"error|traceback|no such file|not found|cannot|exception|fatal", re.IGNORECASE)
 SLOWER = 2.0
 """A time is broken beyond so many times the original's ..."""
@@ -234,7 +238,8 @@ def alike(originals: Sequence[str], candidate: str) -> bool:
     """Say whether a text is one that the original might have given.
 
     What all its texts share has to be there, in that order; between may stand anything where
-    they differ, and nothing else where they do not.
+    they differ, and nothing else where they do not. Long texts that share less than their half
+    tell nothing, and no other text is like them.
     """
     if candidate in originals:
         return True
@@ -243,36 +248,97 @@ def alike(originals: Sequence[str], candidate: str) -> bool:
     masked = [mask(each) for each in originals]
     if mask(candidate) in masked:
         return True
-    return template(masked).fullmatch(mask(candidate)) is not None
+    pieces = template(masked)
+    shortest = min(map(len, masked))
+    if shortest > SHORT and 2 * sum(map(len, pieces)) < shortest:
+        return False
+    return fits(pieces, mask(candidate))
 
 
-def template(texts: Sequence[str]) -> re.Pattern[str]:
-    """Make an expression of what texts share, word by word, with gaps where they differ."""
-    shared: list[str] = WORDS.findall(texts[0])
+def template(texts: Sequence[str]) -> list[str]:
+    """Give the pieces that texts share, in order; where one ends, something differs.
+
+    The first piece begins each of the texts and the last one ends it; both may be empty.
+    """
+    lists = [WORDS.findall(text) for text in texts]
+    shared, gaps = _in_place(lists) or _in_order(lists)
+    ends = [0, *sorted(gaps), len(shared)]
+    return ["".join(shared[begin:end]) for begin, end in pairwise(ends)]
+
+
+def fits(pieces: Sequence[str], text: str) -> bool:
+    """Say whether a text consists of pieces, in order, with anything between them.
+
+    The leftmost place of each is as good as any other, so this takes a time in proportion to the
+    text; an expression with as many gaps might not come back.
+    """
+    if len(pieces) == 1:
+        return text == pieces[0]
+    first, *middle, last = pieces
+    at, end = len(first), len(text) - len(last)
+    if not (text.startswith(first) and text.endswith(last)):
+        return False
+    for piece in middle:
+        found = text.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return at <= end
+
+
+Shared = tuple[list[str], set[int]]
+"""The words that lists share, and before which of them something else stood."""
+
+
+def _in_place(lists: list[list[str]]) -> Shared | None:
+    """Compare word by word, where most words have the same place in all lists."""
+    if len(set(map(len, lists))) > 1:
+        return None
+    shared: list[str] = []
+    gaps = set()
+    for word, *others in zip(*lists, strict=True):
+        if all(each == word for each in others):
+            shared.append(word)
+        else:
+            gaps.add(len(shared))
+    return (shared, gaps) if 2 * len(shared) >= len(lists[0]) else None
+
+
+def _in_order(lists: list[list[str]]) -> Shared:
+    shared = lists[0]
     gaps: set[int] = set()
-    for text in texts[1:]:
-        shared, gaps = _common(shared, gaps, WORDS.findall(text))
-    parts = [
-        (GAP if number in gaps else "") + re.escape(each) for number, each in enumerate(shared)
-    ]
-    return re.compile("".join(parts) + (GAP if len(shared) in gaps else ""), re.DOTALL)
+    for words in lists[1:]:
+        shared, gaps = _common(shared, gaps, words)
+    return shared, gaps
 
 
-def _common(shared: list[str], gaps: set[int], words: list[str]) -> tuple[list[str], set[int]]:
-    """Give the words that two lists share, and before which of them something else stood."""
+def _common(shared: list[str], gaps: set[int], words: list[str]) -> Shared:
     kept: list[str] = []
     apart: set[int] = set()
-    blocks = SequenceMatcher(None, shared, words, autojunk=False).get_matching_blocks()
     here, there = 0, 0
-    for block in blocks:
-        if block.a > here or block.b > there or any(here < each <= block.a for each in gaps):
+    for a, b, size in _blocks(shared, words):
+        if a > here or b > there or any(here < each <= a for each in gaps):
             apart.add(len(kept))
-        apart |= {
-            len(kept) + each - block.a for each in gaps if block.a <= each <= block.a + block.size
-        }
-        kept += shared[block.a : block.a + block.size]
-        here, there = block.a + block.size, block.b + block.size
+        apart |= {len(kept) + each - a for each in gaps if a <= each <= a + size}
+        kept += shared[a : a + size]
+        here, there = a + size, b + size
     return kept, apart
+
+
+def _blocks(one: list[str], other: list[str]) -> list[tuple[int, int, int]]:
+    """List what two lists share: where in the one, where in the other, how much.
+
+    Beginning and end are compared first: what is between takes the square of its length.
+    """
+    most = min(len(one), len(other))
+    head = next((n for n in range(most) if one[n] != other[n]), most)
+    tail = next((n for n in range(most - head) if one[-1 - n] != other[-1 - n]), most - head)
+    inner, outer = one[head : len(one) - tail], other[head : len(other) - tail]
+    found = []
+    if max(len(inner), len(outer)) <= MOST:
+        matcher = SequenceMatcher(None, inner, outer, autojunk=False)
+        found = [(head + a, head + b, size) for a, b, size in matcher.get_matching_blocks()]
+    return [(0, 0, head), *found, (len(one) - tail, len(other) - tail, tail)]
 
 
 def _first_difference(a: str, b: str) -> tuple[str, str]:

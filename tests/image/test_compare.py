@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import random
+
 import pytest
 
-from mlkit.image.compare import compare, verdict
+from mlkit.image.compare import alike, compare, verdict
 from mlkit.image.observation import Observation
 
 
@@ -24,3 +27,31 @@ def test_a_health_check_that_stops_holding_is_a_break(ours, theirs, said):
     found = compare(originals, Observation(healthy=theirs))
     assert verdict(found) == said
     assert {each.what for each in found} <= {"health check"}
+
+
+def listing(rng, count, text="constant text"):
+    """Give a body whose entries hold a word that is another one each time."""
+    words = ("".join(rng.choices("abcdefghijkl0123", k=12)) for _ in range(count))
+    return json.dumps([{"id": n, "token": each, "name": text} for n, each in enumerate(words)])
+
+
+@pytest.mark.parametrize("count", [3, 60, 2000])
+def test_noise_in_many_places_is_learnt_and_nothing_else(count):
+    rng = random.Random(count)
+    originals = [listing(rng, count) for _ in range(3)]
+    assert alike(originals, listing(rng, count))
+    assert not alike(originals, listing(rng, count) + "Traceback")
+    assert not alike(originals, listing(rng, count, "another text"))
+    assert not alike(originals, listing(rng, count + 1)[:-40])
+
+
+def test_texts_with_many_gaps_are_compared_at_once():
+    rng = random.Random(1)
+    originals = [" ".join(rng.choices("aaaaaaaab", k=900 + n)) for n in range(3)]
+    assert not alike(originals, " ".join(["a"] * 900) + " c c d")
+
+
+def test_long_texts_that_share_little_tell_nothing():
+    originals = ["".join(random.Random(n).choices("ghijkl ", k=5000)) for n in range(3)]
+    assert not alike(originals, "".join(random.Random(4).choices("ghijkl ", k=5000)))
+    assert alike(["ghij", "klmn", "opqr"], "stuv")
