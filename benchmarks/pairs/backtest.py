@@ -79,12 +79,14 @@ GRID = [
 ]
 
 
+LOOKBACKS = sorted({lookback for _, _, lookback in GRID})
+ROWS = np.array([(entry, leave, np.inf, LOOKBACKS.index(n)) for entry, leave, n in GRID])
+
+
 def our_sweep(legs, threads):
-    lookbacks = sorted({lookback for _, _, lookback in GRID})
-    rows = [(entry, leave, np.inf, lookbacks.index(n)) for entry, leave, n in GRID]
     return native.sweep(
-        closes=legs, trade=120, grid=np.array(rows), settings=SETTINGS, threads=threads,
-        signals=[native.Signal(beta=1.0, lookback=n) for n in lookbacks],
+        closes=legs, trade=120, grid=ROWS, settings=SETTINGS, threads=threads,
+        signals=[native.Signal(beta=1.0, lookback=n) for n in LOOKBACKS],
     )  # fmt: skip
 
 
@@ -157,10 +159,8 @@ def vectorbt_one(closes, orders):
 
 
 def vectorbt_sweep(closes):
-    lookbacks = sorted({lookback for _, _, lookback in GRID})
-    z = np.array([z_scores(closes, lookback) for lookback in lookbacks])
-    rows = np.array([lookbacks.index(lookback) for _, _, lookback in GRID])
-    orders = make_orders(closes, z, np.array(GRID), rows)
+    z = np.array([z_scores(closes, lookback) for lookback in LOOKBACKS])
+    orders = make_orders(closes, z, ROWS, ROWS[:, 3].astype(np.int64))
     count = len(GRID)
     portfolio = vectorbt_portfolio(np.tile(closes, count), orders, np.repeat(np.arange(count), 2))
     return portfolio.sharpe_ratio(), portfolio.max_drawdown()

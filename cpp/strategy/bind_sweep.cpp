@@ -71,11 +71,14 @@ std::vector<Configuration> read_grid(const Doubles& grid, std::size_t signals,
   require(grid.ndim() == 2 && grid.shape(1) == 4 && grid.shape(0) > 0,
           "grid: expected rows of entry, exit, stop and signal");
   std::vector<Configuration> found;
-  for (py::ssize_t i = 0; i < grid.shape(0); ++i) {
-    const double signal = grid.at(i, 3);
-    require(signal >= 0.0 && signal < double(signals),
-            "grid[" + std::to_string(i) + "]: its signal is out of range");
-    found.push_back({{grid.at(i, 0), grid.at(i, 1), grid.at(i, 2), max_bars},
+  found.reserve(std::size_t(grid.shape(0)));
+  const auto rows = grid.unchecked<2>();
+  for (py::ssize_t i = 0; i < rows.shape(0); ++i) {
+    const double signal = rows(i, 3);
+    if (!(signal >= 0.0 && signal < double(signals))) {
+      throw std::invalid_argument("grid[" + std::to_string(i) + "]: its signal is out of range");
+    }
+    found.push_back({{rows(i, 0), rows(i, 1), rows(i, 2), max_bars},
                      std::size_t(signal)});
     require_rule(found.back().rule);
   }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <functional>
 #include <iterator>
 #include <numeric>
 
@@ -46,28 +45,55 @@ void measure(const SeriesKernel& kernel, const Long<double>& equity, double rate
   ++block.varying;
 }
 
-// The mean correlation between different rows of length 1, from their sum.
-double mean_correlation(const std::vector<Block>& blocks, std::size_t bars) {
-  std::vector<double> sum(bars);
-  double rows = 0.0;
+// The mean correlation between different rows of length 1, from their sum over `bars`.
+double mean_correlation(const SeriesKernel& kernel, const std::vector<Block>& blocks,
+                        std::size_t bars) {
+  Long<double> sum(blocks.front().returns.size(), 0.0);
+  double rows = 0.0, means = 0.0;
   for (const Block& block : blocks) {
     rows += double(block.varying);
-    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += block.returns[i] - block.means;
+    means += block.means;
+    kernel.add_scaled(block.returns.data(), 1.0, sum.size(), sum.data());
   }
   if (rows < 2.0) return 1.0;
   double square = 0.0;
-  for (const double each : sum) square += each * each;
+  for (std::size_t i = 0; i < bars; ++i) square += (sum[i] - means) * (sum[i] - means);
   return (square - rows) / (rows * (rows - 1.0));
 }
 
-// Run work(0) ... work(count - 1), each once, on some threads.
-void spread_over(std::size_t threads, std::size_t count,
-                 const std::function<void(std::size_t)>& work) {
-  std::atomic<std::size_t> next{0};
-  threads::run_with_helpers(std::min(threads, count) - 1, [&] {
-    for (std::size_t i = next++; i < count; i = next++) work(i);
-  });
-}
+// Pieces of work that threads take one after the other.
+class Pieces {
+ public:
+  explicit Pieces(std::size_t count) : count_(count) {}
+
+  // Do pieces until none is left to begin.
+  template <class Work>
+  void take(const Work& work) {
+    for (std::size_t i = next_++; i < count_; i = next_++) {
+      try {
+        work(i);
+      } catch (...) {
+        failed_ = true;
+        throw;
+      }
+      ++done_;
+    }
+  }
+  // Wait for the pieces that other threads have begun, which are short; say whether all are done.
+  bool await() const {
+    while (done_ < count_ && !failed_) {
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#endif
+    }
+    return !failed_;
+  }
+
+ private:
+  const std::size_t count_;
+  std::atomic<std::size_t> next_{0}, done_{0};
+  std::atomic<bool> failed_{false};
+};
 
 std::vector<Block> blocks_of(std::size_t configurations, std::size_t bars) {
   const std::size_t count = std::min<std::size_t>(configurations, 32);
@@ -91,11 +117,11 @@ double sweep(const Series& series, const std::vector<SignalSettings>& signals, s
   const double rate = settings.cash_rate / settings.bars_per_year;
   const SeriesKernel kernel = series_kernel();
   std::vector<FeatureSeries> known(signals.size());
-  spread_over(threads, signals.size(), [&](std::size_t i) {
-    known[i] = features(series.y_close, series.x_close, series.bars, signals[i]);
-  });
   std::vector<Block> blocks = blocks_of(configurations.size(), padded);
-  spread_over(threads, blocks.size(), [&](std::size_t number) {
+  const auto compute = [&](std::size_t i) {
+    known[i] = features(series.y_close, series.x_close, series.bars, signals[i]);
+  };
+  const auto score = [&](std::size_t number) {
     Block& block = blocks[number];
     Long<double> equity, returns(padded);
     Settings each = settings;
@@ -104,8 +130,13 @@ double sweep(const Series& series, const std::vector<SignalSettings>& signals, s
       scores[i] = simulate(kernel, series, known[configurations[i].signal], trade, each, equity);
       measure(kernel, equity, rate, returns, block, scores[i]);
     }
+  };
+  Pieces first(signals.size()), then(blocks.size());
+  threads::run_with_helpers(std::min(threads, blocks.size()) - 1, [&] {
+    first.take(compute);
+    if (first.await()) then.take(score);
   });
-  return one ? 1.0 : mean_correlation(blocks, bars);
+  return one ? 1.0 : mean_correlation(kernel, blocks, bars);
 }
 
 }  // namespace mlkit::strategy
