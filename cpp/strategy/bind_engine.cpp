@@ -2,6 +2,7 @@
 #include <pybind11/functional.h>
 #include <pybind11/native_enum.h>
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -12,9 +13,12 @@ namespace mlkit::strategy {
 
 namespace {
 
+// As bytes: NumPy would copy records field by field.
 template <class Values>
 auto copied(const Values& values) {
-  return py::array_t<typename Values::value_type>(py::ssize_t(values.size()), values.data());
+  py::array_t<typename Values::value_type> array(py::ssize_t(values.size()));
+  std::copy(values.begin(), values.end(), array.mutable_data());
+  return array;
 }
 
 // The bars that a replay goes through.
