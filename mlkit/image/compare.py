@@ -12,6 +12,7 @@ from mlkit.image.observation import Observation
 from mlkit.image.probe import Answer
 
 Verdict = Literal["equal", "improved", "broken"]
+Effect = Literal["broken", "improved", "noted"]
 VARIES = re.compile(r"0x[0-9a-f]+|\d+|[0-9a-f]{8,}", re.IGNORECASE)
 WORDS = re.compile(r"\w+|\s+|[^\w\s]")
 GAP = r".*?"
@@ -38,7 +39,7 @@ class Difference:
     what: str
     original: str
     candidate: str
-    effect: Literal["broken", "improved", "noted"]
+    effect: Effect
 
 
 def compare(originals: Sequence[Observation], candidate: Observation) -> list[Difference]:
@@ -130,12 +131,25 @@ def _standing(originals: Sequence[Observation], candidate: Observation) -> list[
     places = {each.directory for each in apps} - {None}
     if places and theirs.directory and theirs.directory not in places:
         found.append(Difference("directory", min(map(str, places)), theirs.directory, "broken"))
-    return [*found, *_variables([each.environment for each in apps], theirs.environment)]
+    unknown = any(_unknown(each.look.get("user", "")) for each in originals)
+    variables = [each.environment for each in apps]
+    return [*found, *_variables(variables, theirs.environment, unknown)]
 
 
-def _variables(originals: list[dict[str, str]], theirs: dict[str, str]) -> list[Difference]:
-    """Compare variables; their values may be secrets, and are not told."""
+def _unknown(user: str) -> bool:
+    """Say whether a user has no name."""
+    return user.split(" ")[2:3] == ["-"]
+
+
+def _variables(
+    originals: list[dict[str, str]], theirs: dict[str, str], unknown: bool
+) -> list[Difference]:
+    """Compare variables; their values may be secrets, and are not told.
+
+    The engine takes HOME from `/etc/passwd`: a user whom the original does not know has none.
+    """
     found = []
+    effect: Effect
     if not all(originals) or not theirs:  # not to be seen
         return []
     for name in sorted(set(theirs).union(*originals)):
@@ -143,9 +157,10 @@ def _variables(originals: list[dict[str, str]], theirs: dict[str, str]) -> list[
         value = theirs.get(name)
         if value in values or (len(values) > 1 and value is not None):
             continue
+        effect = "noted" if name == "HOME" and unknown else "broken"
         ours = "not set" if values == {None} else "set"
         told = "not set" if value is None else "another value" if ours == "set" else "set"
-        found.append(Difference(f"variable {name}", ours, told, "broken"))
+        found.append(Difference(f"variable {name}", ours, told, effect))
     return found
 
 
@@ -158,11 +173,22 @@ def _finding(originals: Sequence[Observation], candidate: Observation) -> list[D
     for name, value in looks[0].items():
         values = {each.get(name, "") for each in looks}
         theirs = candidate.look.get(name, "")
-        if theirs in values or (len(values) > 1 and mask(theirs) in set(map(mask, values))):
+        varies = len(values) > 1 or name.startswith("address")
+        if theirs in values or (varies and mask(theirs) in set(map(mask, values))):
             continue
-        more = name == "certificates" and int(theirs or 0) > max(map(int, values))
-        found.append(Difference(name, value, theirs or "nothing", "noted" if more else "broken"))
+        effect: Effect = "noted" if _more(name, value, theirs) else "broken"
+        found.append(Difference(name, value, theirs or "nothing", effect))
     return found
+
+
+def _more(name: str, ours: str, theirs: str) -> bool:
+    """Say whether a program finds more than before: certificates, addresses, its user's name."""
+    if name == "certificates":
+        return int(theirs or 0) > int(ours or 0)
+    if name.startswith("address"):
+        return set(ours.split(" ")) < set(theirs.split(" "))
+    same = theirs.split(" ")[:2] == ours.split(" ")[:2]
+    return name == "user" and _unknown(ours) and same
 
 
 def _answers(originals: Sequence[Answer], candidate: Answer | None) -> list[Difference]:

@@ -15,8 +15,9 @@ from mlkit.image.system import LOADED_LATE, PYTHON_PLACES, REFUSE, RUNTIME, SYST
 UNKNOWN = re.compile(r"(?:^|/)(?:perl|ruby|php|java|lua|tclsh|guile|Rscript|R)[\d.]*$")
 """Programs that load files late, and whose language is not understood here."""
 OWN_RULES = re.compile(r"libc6$|(?:lib)?python3")
-"""Packages whose plug-ins are kept by rules of their own."""
-FUNCTIONS = frozenset({*names.C_START, "dlopen", "dlmopen", "iconv_open"})
+"""Packages of which other rules know what they load late."""
+LOADING = frozenset({"dlopen", "dlmopen"})
+FUNCTIONS = LOADING | names.C_START | {"iconv_open"}
 LARGEST_TEXT = 4 << 20
 
 
@@ -68,10 +69,12 @@ class Late:
 
     def of_elf(self, entry: Entry, found: elf.Elf, data: bytes) -> None:
         """Keep what a program or library loads by name."""
-        imports = elf.functions(data, FUNCTIONS)
         own = self._own(entry.path)
+        imports = elf.functions(data, FUNCTIONS if own else LOADING)
         if own and "iconv_open" in imports:
             self._charsets(f"loaded by glibc for {entry.path}: gconv")
+        if OWN_RULES.match(self._kept.packages.owners.get(entry.path, "")):
+            imports = frozenset()
         named = names.of_elf(data, imports, self._files, own)
         self._named(named, entry.path, found)
 
@@ -111,7 +114,7 @@ class Late:
     def whole_where_unknown(self) -> None:
         """Keep whole packages where the language of a kept program is not understood."""
         reasons = self._kept.reasons
-        if any("/gconv/" in path for path in reasons):
+        if any("/gconv/" in path and path.endswith(".so") for path in reasons):
             self._charsets("loaded by glibc: gconv")
         if any(UNKNOWN.search(path) for path in reasons):
             self._kept.whole_packages([path for path, why in reasons.items() if why == "opened"])

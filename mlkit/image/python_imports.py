@@ -6,7 +6,7 @@ import ast
 import posixpath
 import re
 import warnings
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,6 +25,9 @@ HIDDEN = (
 )
 """What the interpreter and C code import by name, where no import statement says so."""
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Where statements have statements within."""
 DEVELOPMENT = frozenset({"doctest", "pydoc", "pdb", "test", "unittest"})
 """What functions of the standard library import for `help()`, breakpoints and their own tests."""
 
@@ -161,8 +164,11 @@ def imported(
         started: Whether what stands under `if __name__ == "__main__":` counts.
         unwanted: Packages whose import by a function does not count.
     """
+    if b"import" not in data:
+        return frozenset()
     found: set[str] = set()
-    for node, late in _nodes(tree_of(data), started):
+    calls = b"import_module" in data or b"__import__" in data
+    for node, late in _nodes(tree_of(data), started, calls):
         names = _imports(node, package)
         found |= {each for each in names if not late or each.partition(".")[0] not in unwanted}
     return frozenset(found - {""})
@@ -187,23 +193,33 @@ def _imports(node: ast.AST, package: str) -> set[str]:
     return {_by_name(node)} if isinstance(node, ast.Call) else set()
 
 
-def _nodes(tree: ast.AST, started: bool) -> Iterator[tuple[ast.AST, bool]]:
-    """Give all nodes, each with whether it is within a function."""
+def _nodes(tree: ast.AST, started: bool, calls: bool) -> Iterator[tuple[ast.AST, bool]]:
+    """Give all statements, and the expressions if wanted, each with whether a function has it."""
     todo = [(tree, False)]
     while todo:
         node, late = todo.pop()
         yield node, late
-        late = late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        skipped = not started and isinstance(node, ast.If) and _asks_for_main(node.test)
-        inner = node.orelse if skipped else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
+        late = late or isinstance(node, FUNCTIONS)
+        if not started and isinstance(node, ast.If) and _asks_for_main(node.test):
+            inner: Iterable[ast.AST] = node.orelse
+        else:
+            inner = ast.iter_child_nodes(node) if calls else _statements(node)
         todo += [(each, late) for each in inner]
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    for name in BODIES:
+        yield from getattr(node, name, ())
+
+
 def _asks_for_main(test: ast.expr) -> bool:
-    return isinstance(test, ast.Compare) and ast.unparse(test) in {
-        "__name__ == '__main__'",
-        "'__main__' == __name__",
-    }
+    if not isinstance(test, ast.Compare) or not isinstance(test.ops[0], ast.Eq):
+        return False
+    sides = (test.left, *test.comparators)
+    names = {each.id for each in sides if isinstance(each, ast.Name)}
+    return names == {"__name__"} and any(
+        isinstance(each, ast.Constant) and each.value == "__main__" for each in sides
+    )
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
