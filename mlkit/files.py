@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -10,7 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from mlkit.errors import InputMissing
+from mlkit.errors import InputMissing, ServiceUnavailable
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What the system says when a file cannot grow."""
 
 
 def check_place(path: Path) -> None:
@@ -23,6 +27,23 @@ def check_place(path: Path) -> None:
         raise InputMissing(f"{path}: cannot be written: no such directory, or not allowed")
     if path.is_dir():
         raise InputMissing(f"{path}: cannot be written: a directory")
+
+
+@contextlib.contextmanager
+def enough_space() -> Iterator[None]:
+    """Tell a full disk from a bug while the block runs.
+
+    Raises:
+        ServiceUnavailable: There was no space left for a file.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        place = error.filename or tempfile.gettempdir()
+        hint = "free some, or point TMPDIR to a larger disk"
+        raise ServiceUnavailable(f"{place}: {os.strerror(error.errno)}", hint=hint) from error
 
 
 @contextlib.contextmanager

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlkit.cli.groups import CommandGroup
+from mlkit.cli.image_text import plain
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
+
+if TYPE_CHECKING:
+    from mlkit.image.apt import Apt
 
 app = typer.Typer(
     name="base",
@@ -42,7 +46,7 @@ Examples:
 
   mlkit image base build static -o static.tar
 
-  mlkit image base build python3 -t bases/python3 --json
+  mlkit image base build python3 -t bases/python3 --suite trixie --json
 """
 
 
@@ -57,20 +61,32 @@ def build(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write a `docker load` archive."),
     ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A suite's code name (default: the machine's own)."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the packages.")] = False,
     json: Json = False,
 ) -> None:
     """Assemble a base from Debian packages; the same packages give the same image id.
 
-    apt names the packages of the machine's own suite and their digests, from the signed index.
+    apt names the packages of a suite and their digests, from the archive's signed index.
     """
+    from mlkit.files import check_place
     from mlkit.image import base
+    from mlkit.image.apt import of_suite
+    from mlkit.image.build import check_name
 
-    packages = base.packages_of(kind.value)
+    check_name(tag or "mlkit")
+    if output:
+        check_place(output)
+    apt = of_suite(suite)
+    packages = base.packages_of(kind.value, apt)
     fields: dict[str, Any] = {"kind": kind.value, "packages": packages}
     if not dry_run:
         with of(context).progress("packages") as progress:
-            fields |= _build(kind.value, tag or f"mlkit/{kind.value}", output, progress)
+            name = tag or f"mlkit/{kind.value}"
+            fields |= _build(kind.value, name, output, progress, apt, suite)
     if json:
         Output.document("image.base.build", 1, fields)
         return
@@ -81,7 +97,9 @@ def build(
         Output.result(f"{fields['image']} {fields['name']}: {size}")
 
 
-def _build(kind: str, name: str, output: Path | None, progress: Any) -> dict[str, Any]:
+def _build(
+    kind: str, name: str, output: Path | None, progress: Any, apt: Apt, suite: str | None
+) -> dict[str, Any]:
     import contextlib
     import tempfile
 
@@ -90,10 +108,10 @@ def _build(kind: str, name: str, output: Path | None, progress: Any) -> dict[str
     from mlkit.image.build import archive, document, here, image_id, with_tag, write_layer
     from mlkit.image.engine import Engine
 
-    items = base.assemble(kind, progress)
+    items = base.assemble(kind, progress, apt)
     with tempfile.TemporaryDirectory(prefix="mlkit-image-") as folder:
         layer = write_layer(items, Path(folder) / "layer.tar")
-        config = document([layer], base.config_of(kind), here())
+        config = document([layer], base.config_of(kind, suite), here())
         whole = archive(config, [layer], with_tag(name))
         if output:
             with replacing(output) as file:
@@ -116,14 +134,35 @@ Examples:
 
 @app.command("list", epilog=LIST_EPILOG)
 def list_bases(json: Json = False) -> None:
-    """List the bases that `build` can assemble."""
+    """List the bases that `build` can assemble, and those that the engine holds already."""
+    built = _built()
     if json:
-        bases = [{"kind": kind, "holds": holds} for kind, holds in HOLDS.items()]
+        bases = [
+            {"kind": kind, "holds": holds, "images": built.get(kind, [])}
+            for kind, holds in HOLDS.items()
+        ]
         Output.document("image.base.list", 1, {"bases": bases})
         return
     from rich.table import Table
 
-    table = Table("base", "holds")
+    table = Table("base", "holds", "built")
     for kind, holds in HOLDS.items():
-        table.add_row(kind, holds)
+        images = (f"{each['name']} ({each['suite']})" for each in built.get(kind, []))
+        table.add_row(kind, holds, plain(", ".join(images)))
     Output.result(table)
+
+
+def _built() -> dict[str, list[dict[str, str]]]:
+    """Give the bases in the engine by kind; none where there is no engine."""
+    import contextlib
+
+    from mlkit.errors import ServiceUnavailable
+    from mlkit.image.base import LABEL
+    from mlkit.image.engine import Engine
+
+    found: dict[str, list[dict[str, str]]] = {}
+    with contextlib.suppress(ServiceUnavailable), contextlib.closing(Engine()) as engine:
+        for name, labels in engine.labelled(LABEL):
+            suite = labels.get(f"{LABEL}.suite", "unknown")
+            found.setdefault(labels[LABEL], []).append({"name": name, "suite": suite})
+    return found

@@ -123,7 +123,7 @@ def ready(image: str, asked: Asked, settings: Settings) -> Iterator[tuple[Runner
     from mlkit.image.base import init_program
     from mlkit.image.engine import Engine
     from mlkit.image.observation import Runner, Tools
-    from mlkit.image.opening import in_engine
+    from mlkit.image.opening import in_engine, refuse_architecture
     from mlkit.image.slim import default_probes
     from mlkit.interruption import stoppable, whole
 
@@ -131,6 +131,7 @@ def ready(image: str, asked: Asked, settings: Settings) -> Iterator[tuple[Runner
         stack.enter_context(stoppable())
         engine = stack.enter_context(contextlib.closing(Engine()))
         inventory, name = stack.enter_context(in_engine(engine, image))
+        refuse_architecture(inventory)
         config = inventory.image.config
         settings = replace(settings, probes=asked.read(config) or default_probes(config))
         with whole():

@@ -69,7 +69,7 @@ def compare(
     """
     from mlkit.image.compare import compare as differ
     from mlkit.image.compare import verdict
-    from mlkit.image.opening import in_engine
+    from mlkit.image.opening import in_engine, refuse_architecture
     from mlkit.image.slim import original_argv
 
     settings, asked = (
@@ -80,6 +80,7 @@ def compare(
         stack.enter_context(of(context).progress("comparing"))
         runner, inventory, name = stack.enter_context(ready(original, asked, settings))
         other, theirs = stack.enter_context(in_engine(runner.engine, candidate))
+        refuse_architecture(other)
         argv = original_argv(other)
         ours = [runner.run(name, original_argv(inventory)) for _ in range(3)]
         found = differ(ours, runner.run(theirs, argv))

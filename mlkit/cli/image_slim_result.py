@@ -56,6 +56,7 @@ def fields(
         "added": result.added,
         "unresolved": [list(each) for each in result.plan.unresolved],
         "dropped": [asdict(each) for each in result.sizes.dropped[:20]],
+        "left_out": inventory.files.dropped,
         "kept": dict(sorted(result.plan.reasons.items())),
     }
 
@@ -89,6 +90,7 @@ def _overview(fields: dict[str, Any]) -> Table:
         *((f"note {each['code']}", each["observed"]) for each in fields["notes"]),
         *((each["effect"], _difference(each)) for each in fields["differences"]),
         *(("added after a trial", path) for path in fields["added"]),
+        *(("left out", f"/{path}: no file") for path in fields["left_out"][:LARGEST]),
         *(("dropped", _dropped(each)) for each in fields["dropped"][:LARGEST]),
     ]
     for name, text in rows:

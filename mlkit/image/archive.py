@@ -19,13 +19,16 @@ from typing import IO, Any, Protocol, cast
 
 import zstandard
 
-from mlkit.errors import BadData, InputMissing
+from mlkit.errors import BadData, InputMissing, ServiceUnavailable
 
 BOMB_RATIO = 200
 """A layer that grows more than so many times when it is decompressed is refused ..."""
 BOMB_FLOOR = 1 << 30
 """... once it has passed so many bytes."""
 CHUNK = 1 << 20
+LARGEST_DOCUMENT = 16 << 20
+"""Bytes of a manifest or a config."""
+SHA256 = "blobs/sha256/"
 WINDOW = 1 << 27
 """The largest window of zstd that is read, as `zstd` itself has it."""
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -142,7 +145,7 @@ class DirectoryStore:
     def open(self, name: str) -> IO[bytes]:
         """Open a file of the folder."""
         path = self._path / name
-        if ".." in Path(name).parts or not path.is_file():
+        if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
             raise BadData(f"{self._path}: {name} is missing", hint="the layout is incomplete")
         return path.open("rb")
 
@@ -191,14 +194,21 @@ def _refusing(path: Path) -> Iterator[None]:
 
 
 def _read(store: Store, source: str, work: Path) -> Image:
-    with contextlib.suppress(BadData):
-        store.open("manifest.json").close()
+    if _holds(store, "manifest.json"):
         manifest = _json(store, "manifest.json")[0]
         return _assemble(store, source, work, manifest["Config"], manifest["Layers"])
     index = _json(store, "index.json")
     manifest = _choose_manifest(store, index, source)
     layers = [_blob(layer["digest"]) for layer in manifest["layers"]]
     return _assemble(store, source, work, _blob(manifest["config"]["digest"]), layers)
+
+
+def _holds(store: Store, name: str) -> bool:
+    try:
+        store.open(name).close()
+    except BadData:
+        return False
+    return True
 
 
 def _choose_manifest(store: Store, index: dict[str, Any], source: str) -> dict[str, Any]:
@@ -218,8 +228,18 @@ def _choose_manifest(store: Store, index: dict[str, Any], source: str) -> dict[s
 
 
 def _json(store: Store, name: str) -> Any:
+    return json.loads(_document(store, name))
+
+
+def _document(store: Store, name: str) -> bytes:
+    """Read a JSON document; one that is named by its digest has to have it."""
     with store.open(name) as stream:
-        return json.load(stream)
+        data = stream.read(LARGEST_DOCUMENT + 1)
+    if len(data) > LARGEST_DOCUMENT:
+        raise BadData(f"{name}: more than {LARGEST_DOCUMENT} bytes")
+    if name.startswith(SHA256) and hashlib.sha256(data).hexdigest() != name.removeprefix(SHA256):
+        raise BadData(f"{name}: its digest is another one", hint="the archive is damaged")
+    return data
 
 
 def _blob(digest: str) -> str:
@@ -228,8 +248,7 @@ def _blob(digest: str) -> str:
 
 
 def _assemble(store: Store, source: str, work: Path, config: str, names: list[str]) -> Image:
-    with store.open(config) as stream:
-        raw = stream.read()
+    raw = _document(store, config)
     document = json.loads(raw)
     if document.get("os", "linux") != "linux":
         raise BadData(f"{source}: an image for {document['os']}; only Linux images are understood")
@@ -277,4 +296,4 @@ def decompressed(stream: IO[bytes]) -> IO[bytes]:
 def _check_space(target: Path, needed: int) -> None:
     if shutil.disk_usage(target.parent).free < needed:
         hint = "free some, or point TMPDIR to a larger disk"
-        raise BadData(f"{target.parent}: no space left to unpack a layer", hint=hint)
+        raise ServiceUnavailable(f"{target.parent}: no space left to unpack a layer", hint=hint)

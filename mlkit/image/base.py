@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
 import posixpath
 import re
-import subprocess
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from mlkit.errors import BadData, ServiceUnavailable
+from mlkit.image.apt import Apt
 from mlkit.image.archive import decompressed
 from mlkit.image.build import Item, directory, file, symlink
 from mlkit.progress import Progress, silent
@@ -26,10 +24,10 @@ SEEDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "python3": (("python3-minimal",), ("libpython3-stdlib",)),
 }
 """What each kind adds to the one before; of several names the first that the suite has."""
+LABEL = "io.mlkit.image.kind"
+"""On bases that were built, so that they can be listed."""
 OS_RELEASE = Path("/etc/os-release")
 CERTIFICATES = "ca-certificates"
-LEFT_OUT = re.compile(r"(debconf|cdebconf|dpkg|perl|tar|.*awk|openssl|install-info|sensible|lsb).*")
-"""Dependencies that only the installation of a package needs."""
 NO_RUNTIME = re.compile(
     r"usr/share/(man|locale|info|lintian|bug|doc-base)(/|$)|usr/share/doc/.*(?<!/copyright)$"
     r"|usr/share/zoneinfo/(right|posix)(/|$)"
@@ -55,14 +53,19 @@ ENVIRONMENT = [
 ]
 
 
-def packages_of(kind: str) -> list[str]:
-    """List the packages of a base, in this machine's own suite.
+def packages_of(kind: str, apt: Apt | None = None) -> list[str]:
+    """List the packages of a base.
+
+    Args:
+        kind: What it holds.
+        apt: Of which suite; None: of the machine's own.
 
     Raises:
         ServiceUnavailable: There is no apt, or it has no package lists.
     """
+    apt = apt or Apt()
     kinds = KINDS[: KINDS.index(kind) + 1]
-    known = set(_apt("apt-cache", "pkgnames"))
+    known = apt.names()
     wanted = []
     for each in kinds:
         for names in SEEDS[each]:
@@ -71,34 +74,7 @@ def packages_of(kind: str) -> list[str]:
                 hint = "run `apt-get update`"
                 raise ServiceUnavailable(f"apt knows no package {names[0]}", hint=hint)
             wanted.append(found[0])
-    return wanted if kind == "static" else _with_dependencies(wanted)
-
-
-def _with_dependencies(names: list[str]) -> list[str]:
-    """Add what packages depend on at run time, the first of several alternatives."""
-    graph = _dependencies(names)
-    wanted: set[str] = set()
-    todo = list(names)
-    while todo:
-        name = todo.pop()
-        if name not in wanted and not LEFT_OUT.fullmatch(name):
-            wanted.add(name)
-            todo += graph.get(name, ())
-    return sorted(wanted)
-
-
-def _dependencies(names: list[str]) -> dict[str, list[str]]:
-    refuse = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
-    options = [f"--no-{each}" for each in refuse]
-    graph: dict[str, list[str]] = {}
-    name = ""
-    for line in _apt("apt-cache", "depends", "--recurse", *options, *names):
-        word = line.split()[-1] if line.split() else ""
-        if line[:1] not in {" ", "|"}:
-            name = word
-        elif "epends:" in line and not line.startswith(" |") and not word.startswith("<"):
-            graph.setdefault(name, []).append(word)
-    return graph
+    return wanted if kind == "static" else apt.with_dependencies(wanted)
 
 
 def release() -> tuple[str, str] | None:
@@ -117,16 +93,22 @@ def read_release(text: str) -> tuple[str, str] | None:
     return (values["ID"], named) if values.get("ID") and named else None
 
 
-def assemble(kind: str, progress: Progress = silent) -> list[Item]:
+def assemble(kind: str, progress: Progress = silent, apt: Apt | None = None) -> list[Item]:
     """Give the files of a base.
 
     apt checks each package against the archive's signed index.
 
+    Args:
+        kind: What it holds.
+        progress: Told of each package.
+        apt: Of which suite; None: of the machine's own.
+
     Raises:
         ServiceUnavailable: apt cannot fetch the packages.
     """
-    names = packages_of(kind)
-    archives = fetch([*names, CERTIFICATES])
+    apt = apt or Apt()
+    names = packages_of(kind, apt)
+    archives = apt.fetch([*names, CERTIFICATES])
     items: dict[str, Item] = {}
     for number, name in enumerate(names):
         progress(number, len(names))
@@ -135,56 +117,6 @@ def assemble(kind: str, progress: Progress = silent) -> list[Item]:
     for item in (*_certificates(archives[CERTIFICATES]), *_system(kind, items)):
         items[item.entry.path] = item
     return [items[path] for path in sorted(items)]
-
-
-def fetch(names: Iterable[str]) -> dict[str, Path]:
-    """Download packages into the cache, check them against apt's index, give their archives."""
-    index = _index(sorted(set(names)))
-    missing = [name for name, (archive, _) in index.items() if not archive.exists()]
-    if missing:
-        _apt("apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", *missing)
-    for archive, digest in index.values():
-        if not archive.exists():
-            raise ServiceUnavailable(f"apt did not fetch {archive.name}", hint="`apt-get update`")
-        if hashlib.sha256(archive.read_bytes()).hexdigest() != digest:
-            raise BadData(f"{archive}: not what the archive's index names", hint="delete it")
-    return {name: archive for name, (archive, _) in index.items()}
-
-
-def _index(names: list[str]) -> dict[str, tuple[Path, str]]:
-    """Give each package's place in the cache and its SHA-256, of the newest version."""
-    found: dict[str, tuple[Path, str]] = {}
-    for stanza in "\n".join(_apt("apt-cache", "show", "--no-all-versions", *names)).split("\n\n"):
-        pairs = (line.partition(": ") for line in stanza.splitlines())
-        fields = {key: value for key, _, value in pairs}
-        if "SHA256" in fields:
-            version = fields["Version"].replace(":", "%3a")
-            name = f"{fields['Package']}_{version}_{fields['Architecture']}.deb"
-            found[fields["Package"]] = _cache() / name, fields["SHA256"]
-    return found
-
-
-def _cache() -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "mlkit" / "packages"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _apt(program: str, *words: str) -> list[str]:
-    """Run apt in our cache; it keeps its parsed lists there, which slim systems do not."""
-    folder = _cache()
-    options = [f"-oDir::Cache::{each}={folder}/{each}.bin" for each in ("pkgcache", "srcpkgcache")]
-    command = [program, *options, *words]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    except OSError as error:
-        hint = "bases are assembled on Debian or Ubuntu"
-        raise ServiceUnavailable(f"{program}: {error.strerror}", hint=hint) from error
-    if done.returncode:
-        text = (done.stderr.strip().splitlines() or ["failed"])[-1]
-        raise ServiceUnavailable(f"{program}: {text}", hint="run `apt-get update`")
-    return done.stdout.splitlines()
 
 
 def members(archive: Path) -> dict[str, bytes]:
@@ -270,12 +202,20 @@ def _system(kind: str, items: dict[str, Item]) -> Iterator[Item]:
         yield symlink("usr/bin/python3", posixpath.basename(max(versions)))
 
 
-def config_of(kind: str) -> dict[str, object]:
-    """Give the config of a base: it runs as the user nonroot."""
+def config_of(kind: str, suite: str | None = None) -> dict[str, object]:
+    """Give the config of a base: it runs as the user nonroot.
+
+    Args:
+        kind: What it holds.
+        suite: What it was made of; None: the machine's own.
+    """
+    own = release()
+    made_of = suite or (own[1] if own else "unknown")
     config: dict[str, object] = {
         "Env": [*ENVIRONMENT, *(["LANG=C.UTF-8"] if kind == "python3" else [])],
         "User": "65532",
         "WorkingDir": "/home/nonroot",
+        "Labels": {LABEL: kind, f"{LABEL}.suite": made_of},
     }
     return config | ({"Entrypoint": ["/usr/bin/python3"]} if kind == "python3" else {})
 
@@ -285,5 +225,5 @@ def init_program() -> bytes:
     path = Path("/usr/bin/tini-static")
     if path.exists():
         return path.read_bytes()
-    with open_part(fetch(["tini"])["tini"], "data") as data:
+    with open_part(Apt().fetch(["tini"])["tini"], "data") as data:
         return _bytes(data, "./usr/bin/tini-static")

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import io
 import secrets
-import socket
-import ssl
-import struct
 import tarfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,12 +13,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import docker
+import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable
 from mlkit.image import build
 from mlkit.image.archive import CHUNK
 from mlkit.image.build import Blob
+from mlkit.image.tunnel import Tunnel
 from mlkit.interruption import whole
 
 LABEL = "io.mlkit.image.temporary"
@@ -43,6 +41,20 @@ class State:
 
     running: bool
     exit_code: int | None
+
+
+@contextlib.contextmanager
+def failures() -> Iterator[None]:
+    """Tell what goes wrong in the engine from bugs of ours while the block runs.
+
+    Raises:
+        ServiceUnavailable: The engine refused, or was gone.
+    """
+    try:
+        yield
+    except (DockerException, requests.RequestException) as error:
+        hint = "see the engine's log and its disk; `mlkit image clean` removes what was left"
+        raise ServiceUnavailable(f"the Docker Engine fails: {_text(error)}", hint=hint) from error
 
 
 class Engine:
@@ -200,6 +212,11 @@ class Engine:
         except (APIError, DockerException) as error:
             raise BadData(f"{image}: no container: {_text(error)}") from error
 
+    def labelled(self, label: str) -> list[tuple[str, dict[str, str]]]:
+        """List the names of images that carry a label, with all their labels."""
+        images = self._client.images.list(filters={"label": label})
+        return sorted((name, dict(each.labels)) for each in images for name in each.tags)
+
     def find_container(self, name: str) -> Container | None:
         """Give a container of the user's, to be looked at only."""
         try:
@@ -323,80 +340,6 @@ class Container:
             return Tunnel(api.exec_start(made["Id"], socket=True))
         except APIError as error:
             raise ConnectionError(_text(error)) from error
-
-
-class Tunnel:
-    """Standard input and output of a command in a container, as a socket of `http.client`."""
-
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
-        self._socket = getattr(raw, "_sock", raw)
-        self._buffer = b""
-
-    def settimeout(self, seconds: float | None) -> None:
-        """Bound each wait; None: wait as long as it takes."""
-        self._socket.settimeout(seconds)
-
-    def sendall(self, data: bytes) -> None:
-        """Send bytes."""
-        self._socket.sendall(data)
-
-    def finish(self) -> None:
-        """Say that no more is sent; an encrypted connection to an engine cannot say so."""
-        if not isinstance(self._socket, ssl.SSLSocket):
-            self._socket.shutdown(socket.SHUT_WR)
-
-    def receive(self) -> bytes:
-        """Give the next bytes of standard output; none: it has ended."""
-        while True:
-            head = self._exactly(8)
-            if len(head) < 8:
-                return b""
-            stream, size = struct.unpack(">BxxxL", head)
-            data = self._exactly(size)
-            if stream == 1:
-                return data
-
-    def makefile(self, mode: str = "rb") -> io.BufferedReader:
-        """Give what is received as a file."""
-        return io.BufferedReader(_Received(self))
-
-    def close(self) -> None:
-        """Do nothing: `http.client` closes a socket that its answer is still read from."""
-
-    def hang_up(self) -> None:
-        """Close it."""
-        self._raw.close()
-        if self._socket is not self._raw:
-            self._socket.close()
-
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size and (part := self._socket.recv(size - len(data))):
-            data += part
-        return data
-
-
-class _Received(io.RawIOBase):
-    def __init__(self, tunnel: Tunnel) -> None:
-        self._tunnel = tunnel
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._left or self._tunnel.receive()
-        size = min(len(data), len(buffer))
-        buffer[:size], self._left = data[:size], data[size:]
-        return size
-
-
-def over(tunnel: Tunnel, seconds: float) -> http.client.HTTPConnection:
-    """Speak HTTP through a tunnel."""
-    connection = http.client.HTTPConnection("localhost", timeout=seconds)
-    connection.sock = tunnel
-    return connection
 
 
 def _pushed(events: Iterable[dict[str, Any]]) -> str:

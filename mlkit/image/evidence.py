@@ -70,7 +70,6 @@ def _within(originals: Sequence[Observation], candidate: Observation) -> Iterato
     """Give what a process within the container sees; variables are counted, not told."""
     apps, theirs = [each.app for each in originals if each.app], candidate.app
     if apps and theirs:
-        yield Evidence("user", _joined(each.user for each in apps), theirs.user, "equal")
         places = _joined(each.directory or "unknown" for each in apps)
         yield Evidence("directory", places, theirs.directory or "unknown", "equal")
     looks = [each.look for each in originals if each.look]

@@ -10,7 +10,8 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 
-from mlkit.image.engine import Container, Tunnel
+from mlkit.image.engine import Container
+from mlkit.image.tunnel import Tunnel
 
 HOST = "127.0.0.1"
 BACKLOG = 128

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field, replace
 from typing import IO, Any, Literal, cast
 
 from mlkit.errors import BadData
-from mlkit.image.archive import CHUNK, Image
+from mlkit.image.archive import CHUNK, DAMAGED, Image
 from mlkit.progress import Progress, silent
 
 Kind = Literal["file", "directory", "symlink"]
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
+DEEPEST = 255
+"""Directories within one another; no real image comes near."""
+HOSTILE = "the archive is hostile"
 MAX_LINKS = 40
 """Symbolic links followed before a path counts as a loop, as in Linux."""
 
@@ -138,11 +141,12 @@ class FileSystem:
 
     def real_parent(self, path: str) -> str:
         """Give a path with the links of its directory resolved, but not its own."""
-        parent, _, name = path.rpartition("/")
-        if not parent:
-            return path
-        real, _ = self.walk(parent)
-        return path if real is None else f"{real}/{name}".lstrip("/")
+        parts = path.split("/")
+        for count in range(len(parts) - 1, 0, -1):  # directories that are still to come are none
+            real, _ = self.walk("/".join(parts[:count]))
+            if real is not None:
+                return "/".join([real, *parts[count:]]).lstrip("/")
+        return path
 
     def _kind(self, path: str) -> Kind | None:
         entry = self.entries.get(path)
@@ -243,7 +247,9 @@ def _members(reader: HashingReader, where: str) -> Iterator[tarfile.TarInfo]:
             for member in tar:
                 yield member
                 cast(Any, tar).members.clear()  # or tarfile keeps them all
-    except tarfile.ReadError as error:
+    except (*DAMAGED, OverflowError) as error:
+        if isinstance(error, BadData):
+            raise
         raise BadData(f"{where}: {error}", hint="the archive is damaged") from error
 
 
@@ -258,6 +264,8 @@ def apply(files: FileSystem, members: Iterable[tarfile.TarInfo], layer: int, whe
     fresh: set[str] = set()
     for member in members:
         path = files.real_parent(_clean(member.name, where))
+        if path.count("/") > DEEPEST:
+            raise BadData(f"{where}: {path[:60]}...: nested too deep", hint=HOSTILE)
         parent, _, name = path.rpartition("/")
         if name == OPAQUE:
             _hide_below(files, parent, fresh)
@@ -271,8 +279,10 @@ def apply(files: FileSystem, members: Iterable[tarfile.TarInfo], layer: int, whe
 
 def _clean(name: str, where: str) -> str:
     parts = _parts(name)
+    if len(parts) > DEEPEST:
+        raise BadData(f"{where}: {name[:60]!r}...: nested too deep", hint=HOSTILE)
     if ".." in parts:
-        raise BadData(f"{where}: the name {name!r} leaves the image", hint="the archive is hostile")
+        raise BadData(f"{where}: the name {name!r} leaves the image", hint=HOSTILE)
     return "/".join(parts)
 
 
@@ -289,6 +299,8 @@ def _hide_below(files: FileSystem, path: str, fresh: set[str]) -> None:
 
 
 def _add(files: FileSystem, member: tarfile.TarInfo, path: str, layer: int, where: str) -> None:
+    if member.issparse():
+        raise BadData(f"{where}: {member.name!r} is a sparse file", hint="save the image again")
     if member.islnk():
         files.add(replace(_linked(files, member, where), path=path))
     elif member.isreg() or member.isdir() or member.issym():

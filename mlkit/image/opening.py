@@ -8,10 +8,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlkit.errors import BadData, InputMissing
+from mlkit.files import enough_space
+from mlkit.image import build
 from mlkit.image.archive import open_image
-from mlkit.image.engine import Engine
+from mlkit.image.engine import Engine, failures
 from mlkit.image.inventory import Inventory, take
 from mlkit.progress import Progress, silent
+
+
+def refuse_architecture(inventory: Inventory) -> None:
+    """Refuse an image that this machine's engine cannot run as it is.
+
+    Raises:
+        BadData: It is for another architecture.
+    """
+    theirs = inventory.image.document.get("architecture") or build.here()
+    if theirs != build.here():
+        hint = f"build or pull it for {build.here()}"
+        text = f"{inventory.image.source}: for {theirs}, and this machine is {build.here()}"
+        raise BadData(text, hint=hint)
 
 
 def is_build_folder(path: Path) -> bool:
@@ -34,7 +49,7 @@ def opened(name: str, progress: Progress = silent) -> Iterator[Inventory]:
     """
     path = Path(name)
     if is_archive(path) and not is_build_folder(path):
-        with open_image(path) as image:
+        with enough_space(), open_image(path) as image:
             yield take(image, progress)
         return
     with (
@@ -53,7 +68,7 @@ def in_engine(
     What is put into the engine for it is gone after the block.
     """
     path = Path(name)
-    with contextlib.ExitStack() as stack:
+    with failures(), enough_space(), contextlib.ExitStack() as stack:
         if is_build_folder(path):
             found = stack.enter_context(engine.built(path))
             yield stack.enter_context(saved(engine, found, name, progress)), found

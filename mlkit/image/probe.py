@@ -12,7 +12,8 @@ from typing import Literal
 
 from mlkit.errors import UsageError
 from mlkit.image import forward, host_command
-from mlkit.image.engine import Container, over
+from mlkit.image.engine import Container
+from mlkit.image.tunnel import over
 
 Kind = Literal["http", "tcp", "exec", "log", "exit", "command"]
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

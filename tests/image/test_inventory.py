@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import tarfile
 
 import pytest
@@ -219,3 +221,69 @@ def test_every_parent_is_a_directory_and_whiting_out_all_leaves_nothing(
         parent = each.rpartition("/")[0]
         assert not parent or entries[parent].kind == "directory"
     assert merged(path, *lower, layer(*upper)) == {}
+
+
+def test_directories_without_end_are_refused(tmp_path):
+    deep = "/".join("d" * 300)
+    with pytest.raises(BadData, match="nested too deep"):
+        merged(tmp_path, layer(Member(f"{deep}/x", "1")))
+    steps = [Member("/".join("d" * 200))]
+    for number in range(3):
+        start = "/".join("d" * 200) if number == 0 else f"l{number}/" + "/".join("e" * 50)
+        steps += [Member(start), Member(f"l{number + 1}", link=f"/{start}")]
+    steps.append(Member("l3/" + "/".join("f" * 50)))
+    with pytest.raises(BadData, match="nested too deep"):
+        merged(tmp_path, layer(*steps))
+
+
+def test_a_folder_leads_to_no_file_outside(tmp_path):
+    (tmp_path / "secret").write_text("{}")
+    folder = tmp_path / "oci"
+    folder.mkdir()
+    for name in (str(tmp_path / "secret"), "../secret"):
+        manifest = [{"Config": name, "Layers": []}]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(BadData, match="missing"), open_image(folder):
+            pass
+
+
+def test_a_blob_that_is_not_what_its_name_says_is_refused(tmp_path):
+    folder = tmp_path / "oci"
+    folder.mkdir()
+    layout(folder, layer(Member("a", "1")), config={"User": "root"})
+    for path in (folder / "blobs" / "sha256").iterdir():
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b'"root"', b'"evil"'))
+    with pytest.raises(BadData, match="digest"), open_image(folder):
+        pass
+
+
+@pytest.mark.parametrize("manifest", ["[]", "{}", "[1]", '"x"', "[{}]", "null", "[" * 100_000])
+def test_a_manifest_that_is_none_is_refused(tmp_path, manifest):
+    folder = tmp_path / "oci"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(manifest)
+    with pytest.raises(BadData), open_image(folder):
+        pass
+
+
+@given(st.data())
+def test_a_damaged_archive_is_read_or_refused_and_never_a_bug(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("damaged") / "i.tar"
+    one = layer(
+        Member("a", "1"), Member("b" * 120, "2"), Member("l", link="a"), Member("h", hard="a")
+    )
+    content = bytearray(saved(path, one).read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(512, len(content)))])
+    with contextlib.suppress(BadData), open_image(path) as image:
+        take(image)
+
+
+def test_a_file_in_a_directory_of_its_own_goes_through_a_link(tmp_path):
+    lower = layer(Member("usr/lib"), Member("lib", link="usr/lib"))
+    found = merged(tmp_path, lower, layer(Member("lib/new/deep/x", "1")))
+    assert found["usr/lib/new/deep/x"] == "1"
+    assert found["lib"] == "usr/lib"
