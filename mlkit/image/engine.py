@@ -105,7 +105,7 @@ class Engine:
     def build(self, folder: Path) -> str:
         """Build a Dockerfile folder, and give the image's id."""
         try:
-            image, _ = self._client.images.build(path=str(folder), rm=True)
+            image, _ = self._client.images.build(path=str(folder), rm=True, forcerm=True)
         except (APIError, docker.errors.BuildError, TypeError) as error:
             raise BadData(f"{folder}: the build fails: {_text(error)}") from error
         return str(image.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -129,6 +130,7 @@ class Slimmer:
         self._health = health.health(inventory.image.config)
         self._original = original_argv(inventory)
         self._trials: list[str] = []
+        self._lost: list[str] = []
         self._base = base.assemble(options.base) if options.base != "none" else []
 
     def close(self) -> None:
@@ -156,6 +158,9 @@ class Slimmer:
         candidate, differences = self._prove(originals, built, init)
         if diagnosis.needs_init and init:
             differences += _cured(diagnosis, candidate)
+        if verdict(differences) == "broken":
+            differences += [Difference("looked for in vain", "there", path, "noted")
+                            for path in self._lost]  # fmt: skip
         return Slimmed(
             built=built,
             plan=kept,
@@ -231,26 +236,29 @@ class Slimmer:
             kept = plan(self._inventory, self._packages, request)
             built = self._build(kept, init)
             argv = self._argv(self._command, init)
-            missed = self._missed(kept, self._runner.run(built.image, argv, traced=True))
-            if not missed:
+            self._lost = self._missed(kept, self._runner.run(built.image, argv, traced=True))
+            wanted = [path for path in self._lost if self._wanted(path)]
+            if not wanted:
                 return built, kept, added
-            added += missed
+            added += wanted
             self.close()
         request = replace(request, required=added)
         kept = plan(self._inventory, self._packages, request)
         return self._build(kept, init), kept, added
 
     def _missed(self, kept: Plan, trial: Observation) -> list[str]:
+        """List what a trial looked for in vain and the original has."""
         found = []
         for path in sorted(trial.trace.missed if trial.trace else ()):
             real, _ = self._inventory.files.walk(path)
-            if real and real not in kept.reasons and self._wanted(real):
+            if real and real not in kept.reasons:
                 found.append(path)
         return found
 
-    def _wanted(self, real: str) -> bool:
+    def _wanted(self, path: str) -> bool:
+        real, _ = self._inventory.files.walk(path)
         globs = [each.lstrip("/") for each in self._options.exclude]
-        return not any(Path(real).match(each) for each in globs)
+        return not any(fnmatch.fnmatchcase(real or "", each) for each in globs)
 
     def _argv(self, command: Command, init: bool) -> list[str]:
         return [*([f"/{INIT_PATH}", "--"] if init else []), *command.argv]
