@@ -18,7 +18,7 @@ from mlkit.image.engine import LABEL
 from mlkit.image.entrypoint import Command, parse
 from mlkit.image.inventory import Inventory
 from mlkit.image.observation import Observation, Runner
-from mlkit.image.packages import Packages, read_packages, refuse_foreign
+from mlkit.image.packages import Packages, read_packages, records, refuse_foreign
 from mlkit.image.plan import Plan, Profile, Request, plan
 from mlkit.image.probe import Probe
 from mlkit.image.trace import Trace, tool
@@ -32,7 +32,6 @@ ATTEMPTS = 3
 INIT_PATH = "tini"
 OURS = {launch.PROGRAM: "launch", health.PROGRAM: "health"}
 """Where our programs lie in a result."""
-STATUS = "var/lib/dpkg/status.d"
 NONROOT = "65532:65532"
 """The user of distroless images; by number, since the image's own passwd may not name it."""
 
@@ -310,12 +309,8 @@ class Slimmer:
 
     def _records(self, kept: Plan) -> list[Item]:
         """Write each kept package where scanners of distroless images look."""
-        items = []
-        for name in sorted(kept.packages):
-            package = self._packages.installed.get(name)
-            if package:
-                items.append(build.file(f"{STATUS}/{name}", package.stanza.encode()))
-        return items
+        found = records(self._inventory, self._packages, kept.packages, kept.reasons)
+        return [build.file(path, data) for path, data in found]
 
     def _config(self, init: bool) -> dict[str, Any]:
         """Carry the original's config over, with the new entrypoint and where it came from."""
