@@ -84,7 +84,7 @@ def _overview(fields: dict[str, Any]) -> Table:
         ("size", f"{megabytes(size['before'])} -> {megabytes(size['after'])}"),
         ("packages", f"{packages['before']} -> {len(packages['kept'])}"),
         ("traced by", fields["traced_by"]),
-        ("starts", " ".join(fields["command"])),
+        ("starts", " ".join(fields["command"]).replace("\n", "; ")),
         *(("warning", each) for each in fields["warnings"]),
         *((f"finding {each['code']}", each["observed"]) for each in fields["findings"]),
         *((f"note {each['code']}", each["observed"]) for each in fields["notes"]),

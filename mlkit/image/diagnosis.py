@@ -6,7 +6,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import Any
 
-from mlkit.image import findings
+from mlkit.image import findings, script
 from mlkit.image.entrypoint import SHELLS, parse
 from mlkit.image.findings import Finding
 from mlkit.image.health import health_command
@@ -68,6 +68,8 @@ def diagnose(runner: Runner, inventory: Inventory, image: str, argv: list[str]) 
     needs = any(each.code.startswith("pid1-") for each in found) or behind_shell
     found += [*_health(alone, config), *findings.form(config)]
     notes = list(findings.notes(config, alone.app.user if alone.app else None))
+    _, start = script.without_shell(inventory, parse(config))
+    notes += [script.note(start)] if start else []
     return Diagnosis(found, notes, needs, alone, helped)
 
 

@@ -40,17 +40,29 @@ def suffices(line: str, environment: Mapping[str, str]) -> bool:
         return False
     if not replaced and set("$'\"") & set(first[0]):
         return False
-    return not any(PATTERNS & set(environment.get(name, "")) for name in _bare(line))
+    return not any(PATTERNS & set(environment.get(name, "")) for name in bare(line))
 
 
-def _bare(line: str) -> set[str]:
+def names(line: str, *, without_default: bool = False) -> set[str]:
+    """Name the variables that a line uses, or those of them that it gives no default."""
+    found = (each.strip("${}") for each in INSIDE.findall(re.sub(r"'[^']*'", "", line)))
+    parts = [each.partition("-") for each in found]
+    return {name.removesuffix(":") for name, dash, _ in parts if not (without_default and dash)}
+
+
+def inside(text: str, environment: Mapping[str, str]) -> str:
+    """Expand the variables in a word."""
+    return INSIDE.sub(lambda found: _value(found[0], environment), text)
+
+
+def bare(line: str) -> set[str]:
     """Name the variables outside quotes."""
     return {found[2] or found[3] for found in PARTS.finditer(line) if not found[1]}
 
 
 def guess(line: str, environment: Mapping[str, str]) -> tuple[str, ...]:
     """Expand a line with the image's environment, to see which files it may name."""
-    expanded = INSIDE.sub(lambda found: _value(found[0], environment), line)
+    expanded = inside(line, environment)
     try:
         words = shlex.split(expanded)
     except ValueError:  # a value holds a quote

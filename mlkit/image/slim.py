@@ -20,6 +20,7 @@ from mlkit.image.packages import Packages, read_packages, refuse_foreign
 from mlkit.image.plan import Plan, Request, plan
 from mlkit.image.probe import Probe
 from mlkit.image.result import INIT_PATH, Builder, Built
+from mlkit.image.script import without_shell
 from mlkit.image.summary import Sizes, sizes, weakness
 from mlkit.image.trace import Trace
 from mlkit.image.tracing import with_links
@@ -99,7 +100,7 @@ class Slimmer:
         self._options = options
         self._folder = folder
         self._packages = read_packages(inventory)
-        self._command = parse(inventory.image.config)
+        self._command, _ = without_shell(inventory, parse(inventory.image.config))
         self._original = original_argv(inventory)
         self._lost: list[str] = []
         self._builder = Builder(
