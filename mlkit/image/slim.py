@@ -12,11 +12,12 @@ from mlkit.errors import BadData, UsageError
 from mlkit.files import replacing, replacing_folder
 from mlkit.image import base, build, explanation, health, launch
 from mlkit.image.build import Item, Written
+from mlkit.image.bytecode import refreshed
 from mlkit.image.compare import TIMES, Difference, Verdict, compare, verdict
 from mlkit.image.diagnosis import Diagnosis, Finding, diagnose
 from mlkit.image.engine import LABEL
 from mlkit.image.entrypoint import Command, parse
-from mlkit.image.inventory import Inventory
+from mlkit.image.inventory import Entry, Inventory
 from mlkit.image.observation import Observation, Runner
 from mlkit.image.packages import Packages, read_packages, records, refuse_foreign
 from mlkit.image.plan import Plan, Profile, Request, plan
@@ -282,7 +283,7 @@ class Slimmer:
 
     def _items(self, kept: Plan, init: bool) -> list[Item]:
         entries = self._inventory.files.entries
-        items = [Item(entries[path], self._inventory) for path in sorted(kept.reasons)]
+        items = [self._item(entries[path]) for path in sorted(kept.reasons)]
         items += self._records(kept)
         items.append(build.file(explanation.RECORD, explanation.encode(self._record(kept))))
         if init:
@@ -291,6 +292,10 @@ class Slimmer:
         if not self._base and "tmp" not in kept.reasons:
             items.append(build.directory("tmp", 0o1777))
         return items
+
+    def _item(self, entry: Entry) -> Item:
+        fresh = refreshed(self._inventory, entry)
+        return Item(entry, self._inventory if fresh is None else fresh)
 
     def _record(self, kept: Plan) -> explanation.Record:
         """Note why each file is kept, for `mlkit image explain`."""
