@@ -10,11 +10,12 @@ from typing import Any
 
 from mlkit.image import base, build, explanation, foundation, health, launch
 from mlkit.image.build import Item, Written
+from mlkit.image.bytecode import refreshed
 from mlkit.image.engine import LABEL, Engine
 from mlkit.image.entrypoint import Command
 from mlkit.image.foundation import Foundation, Merged
 from mlkit.image.health import Health
-from mlkit.image.inventory import Inventory
+from mlkit.image.inventory import Entry, Inventory
 from mlkit.image.options import Options
 from mlkit.image.packages import INFO, STATUS_PARTS, Packages
 from mlkit.image.plan import Plan
@@ -142,7 +143,7 @@ class Builder:
 
     def _items(self, kept: Plan, init: bool, below: Foundation) -> list[Item]:
         entries = self._inventory.files.entries
-        items = [Item(entries[path], self._inventory) for path in sorted(kept.reasons)]
+        items = [self._item(entries[path]) for path in sorted(kept.reasons)]
         items += self._records(kept)
         items.append(build.file(explanation.RECORD, explanation.encode(self._record(kept))))
         if init:
@@ -151,6 +152,10 @@ class Builder:
         if not below.items and "tmp" not in kept.reasons:
             items.append(build.directory("tmp", 0o1777))
         return items
+
+    def _item(self, entry: Entry) -> Item:
+        fresh = refreshed(self._inventory, entry)
+        return Item(entry, self._inventory if fresh is None else fresh)
 
     def _record(self, kept: Plan) -> explanation.Record:
         """Note why each file is kept, for `mlkit image explain`."""
