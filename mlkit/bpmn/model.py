@@ -152,10 +152,17 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Callable:
-    """A Python function that a service or send task calls, `module:function` once bound."""
+    """A Python function that a service or send task calls, `module:function` once bound.
+
+    Attributes:
+        name: What the diagram calls it.
+        result: The variable for what it returns.
+        decision: Whether it stands in for a DMN decision.
+    """
 
     name: str
     result: str | None = None
+    decision: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,11 @@ def _work(
             )
     elif isinstance(work, Callable) and resolve(work.name, folder, tasks) is None:
         hint = f"bind it by --task {work.name}=module:function"
-        yield rules.wrong("task.unbound", node, f"{work.name!r} is no Python callable: {hint}")
+        problem = f"{work.name!r} is no Python callable"
+        if work.decision:
+            problem = f"the DMN decision {work.name!r} cannot be run"
+        rule = "task.decision" if work.decision else "task.unbound"
+        yield rules.wrong(rule, node, f"{problem}: {hint}")
 
 
 def _called(node: FlowNode, definitions: Definitions) -> Iterator[Problem]:

@@ -120,3 +120,18 @@ def test_operator_soup(text):
     for language, written in (("python", text), ("juel", f"${{{text}}}"), ("feel", f"={text}")):
         with suppress(ExpressionError):
             Expression(written, language).evaluate(lambda name: VALUES[name], NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"\${n}", "${n}"), (r"cost: \#{n}, ${n}", "cost: #{n}, 3"),
+        ("${s.equals('text')}", True), ("${items.get(1)}", 2), ("${items.get(7)}", None),
+    ],
+)  # fmt: skip
+def test_juel_escapes_and_the_methods_that_people_write(text, expected):
+    assert value(text, "juel") == expected
+
+
+def test_empty_is_a_function_in_python():
+    assert value("empty(empty_) and not empty(items)", "python") is True

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from mlkit.bpmn.parser import parse, parse_text, xml
+from mlkit.bpmn.report import root_variables
+from mlkit.bpmn.session import Session
 from mlkit.bpmn.validation import lint
 from mlkit.errors import BadData, InputMissing
 
@@ -80,6 +82,10 @@ SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipel
          "adhoc.event i"),
         (ENDS + '<businessRuleTask id="r" camunda:decisionRef="d"/>', "s>r r>e",
          "task.decision r"),
+        (ENDS + '<businessRuleTask id="r"><extensionElements><zeebe:calledDecision decisionId="d"/>'
+         "</extensionElements></businessRuleTask>", "s>r r>e", "task.decision r"),
+        (ENDS + '<mine:box xmlns:mine="urn:mine" id="b"/>', "s>e", "element.foreign b"),
+        (ENDS + '<scripttask id="b"/>', "s>e", "element.unsupported b"),
         (ENDS + '<subProcess id="x" triggeredByEvent="true"/>', "s>e", "subprocess.event x"),
         (ENDS + '<subProcess id="x" triggeredByEvent="true"><startEvent id="i">'
          '<signalEventDefinition signalRef="Stop"/></startEvent><standardLoopCharacteristics '
@@ -178,3 +184,19 @@ def test_lanes_are_candidate_groups(play):
     )
     done = play(lanes + ENDS + '<userTask id="u"/>', "s>u u>e").start()
     assert done.state.activations[done.find("u")].detail["groups"] == ["owners"]
+
+
+@pytest.mark.parametrize("kind", ["choreography", "conversation", "globalConversation"])
+def test_what_is_beside_processes_and_cannot_run_is_an_error(problems, diagram, kind):
+    xml = diagram(ENDS, "s>e", f'<{kind} id="x"/>')
+    assert problems(xml) == ["element.unsupported x"]
+
+
+def test_a_decision_runs_once_a_callable_is_bound(diagram, tmp_path):
+    (tmp_path / "rules.py").write_text("def discount(total):\n    return total / 10\n")
+    body = ENDS + '<businessRuleTask id="r" camunda:decisionRef="d" camunda:resultVariable="off"/>'
+    (tmp_path / "d.bpmn").write_text(diagram(body, "s>r r>e"))
+    with Session(tmp_path / "state", create=True) as session:
+        row = session.begin(tmp_path / "d.bpmn", {"total": 50}, bindings={"d": "rules:discount"})
+        session.advance([row])
+        assert root_variables(session.state(row))["off"] == 5

@@ -97,8 +97,9 @@ class Activity(Behavior):
 
     def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
         """Take the result of the work."""
-        working = activation.status == "working" or "task" in activation.detail
-        if isinstance(event, Complete | Throw | Fail) and not working:
+        working = activation.status == "working"
+        asked = isinstance(event, Complete) and "task" in activation.detail
+        if isinstance(event, Complete | Throw | Fail) and not (working or asked):
             super().event(move, activation, event)
         elif isinstance(event, Complete):
             self.complete(move, activation, event.variables)

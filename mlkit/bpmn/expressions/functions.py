@@ -78,8 +78,10 @@ def _distinct(values: list[Any]) -> list[Any]:
     return [each for at, each in enumerate(values) if each not in values[:at]]
 
 
-def _get(mapping: dict[str, Any], key: str, default: Any = None) -> Any:
-    return mapping.get(key, default)
+def _get(whole: dict[str, Any] | list[Any], key: Any, default: Any = None) -> Any:
+    if isinstance(whole, list):
+        return whole[key] if 0 <= key < len(whole) else default
+    return whole.get(key, default)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -98,7 +100,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "distinct values": _distinct, "sorted": sorted, "get": _get,
     "not": lambda value: (not value) if isinstance(value, bool) else None,
     "is defined": lambda value: value is not None,
-    "isEmpty": lambda value: not value,
+    "isEmpty": lambda value: not value, "empty": lambda value: not value,
+    "equals": lambda value, other: bool(value == other),
     "date": _date, "date and time": datetime.fromisoformat, "datetime": datetime.fromisoformat,
     "duration": duration, "temporal": _temporal,
 }  # fmt: skip

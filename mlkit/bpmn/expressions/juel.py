@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from mlkit.bpmn.expressions.pratt import Parser
@@ -51,7 +52,8 @@ def parse(text: str) -> Node:
     while position < len(text):
         opening = _opening(text, position)
         if opening > position:
-            parts.append(Node("literal", position, value=text[position:opening]))
+            constant = re.sub(r"\\([$#]\{)", r"\1", text[position:opening])
+            parts.append(Node("literal", position, value=constant))
         if opening == len(text):
             break
         closing = _closing(text, opening + 2)
@@ -61,8 +63,9 @@ def parse(text: str) -> Node:
 
 
 def _opening(text: str, start: int) -> int:
-    found = [at for at in (text.find("${", start), text.find("#{", start)) if at >= 0]
-    return min(found, default=len(text))
+    """Find the next `${` or `#{` that no backslash makes a constant."""
+    found = re.compile(r"(?<!\\)[$#]\{").search(text, start)
+    return len(text) if found is None else found.start()
 
 
 def _closing(text: str, start: int) -> int:

@@ -116,11 +116,17 @@ def _receive(reader: Reader, element: Element) -> dict[str, Any]:
 
 
 def _rule(reader: Reader, element: Element) -> dict[str, Any]:
-    decision = xml.vendor(element, "decisionRef") is not None
-    if decision or xml.extension(element, "calledDecision") is not None:
-        reader.problem("task.decision", element, "DMN decisions cannot be run")
+    zeebe = xml.extension(element, "calledDecision")
+    decision = xml.vendor(element, "decisionRef")
+    result = xml.vendor(element, "resultVariable", "resultVariableName")
+    if zeebe is not None:
+        decision, result = str(zeebe.get("decisionId") or ""), zeebe.get("resultVariable")
+    if decision is None:
+        return _service(reader, element)
+    if not decision:
+        reader.problem("task.decision", element, "no decision is chosen")
         return {}
-    return _service(reader, element)
+    return {"work": Callable(decision, None if result is None else str(result), decision=True)}
 
 
 def _user(reader: Reader, element: Element) -> dict[str, Any]:

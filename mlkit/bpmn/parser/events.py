@@ -60,7 +60,11 @@ def _timer(reader: Reader, element: Element) -> EventDefinition | None:
 def message(reader: Reader, element: Element) -> EventDefinition | None:
     """Read a message event definition, or the message of a receive task."""
     if xml.local(element) == "messageEventDefinition" and _implemented(element):
-        reader.problem("event.implementation", element, "events that call code: not supported yet")
+        reader.problem(
+            "event.implementation",
+            element,
+            "an event that calls code cannot be run: use a send task",
+        )
         return None
     holder = element.getparent() if xml.local(element) == "messageEventDefinition" else element
     drawn = reader.flow_names.get("" if holder is None else str(holder.get("id")))

@@ -6,6 +6,8 @@ from mlkit.bpmn.parser import xml
 from mlkit.bpmn.parser.reader import Reader
 from mlkit.bpmn.parser.xml import Element
 
+SUB_PROCESSES = ("subProcess", "transaction", "adHocSubProcess")
+
 _REFUSED = {
     "executionListener", "taskListener", "connector", "executionListeners", "taskListeners",
     "errorEventDefinition",
@@ -28,8 +30,22 @@ _READ_ATTRIBUTES = {
 }  # fmt: skip
 
 
+_NOT_RUN = (
+    "choreography", "globalChoreographyTask", "globalConversation", "conversation",
+    "subConversation", "callConversation",
+)  # fmt: skip
+_PLACES = (f"{{{xml.BPMN}}}process", *(f"{{{xml.BPMN}}}{each}" for each in SUB_PROCESSES))
+
+
 def check(reader: Reader, root: Element) -> None:
     """Note what a run would not do as it is drawn."""
+    for each in root.iter(*(f"{{{xml.BPMN}}}{kind}" for kind in _NOT_RUN)):
+        reader.problem("element.unsupported", each, f"a {xml.local(each)} cannot be run")
+    for place in root.iter(*_PLACES):
+        for each in place:
+            if not xml.is_bpmn(each):
+                message = f"{xml.local(each)} is no element of BPMN: it is not looked at"
+                reader.warn("element.foreign", each, message)
     for element in root.iter(f"{{{xml.BPMN}}}*"):
         kind = xml.local(element)
         if kind == "extensionElements":

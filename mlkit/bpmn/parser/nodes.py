@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from mlkit.bpmn.model import AdHoc, FlowNode, Process, Scope, SequenceFlow
-from mlkit.bpmn.parser import activities, data, events, xml
+from mlkit.bpmn.parser import activities, data, events, inert, xml
 from mlkit.bpmn.parser.reader import Reader
 from mlkit.bpmn.parser.xml import Element
 
@@ -18,7 +18,7 @@ _TASKS = {
     "task", "scriptTask", "serviceTask", "userTask", "manualTask", "sendTask", "receiveTask",
     "businessRuleTask", "callActivity",
 }  # fmt: skip
-_SUB_PROCESSES = {"subProcess", "transaction", "adHocSubProcess"}
+_SUB_PROCESSES = {*inert.SUB_PROCESSES}
 _GATEWAYS = {
     "exclusiveGateway", "parallelGateway", "inclusiveGateway", "eventBasedGateway",
     "complexGateway",
@@ -139,7 +139,7 @@ _PARTS = {
 
 def _refuse(reader: Reader, element: Element, kind: str) -> None:
     if kind not in _PARTS:
-        reader.problem("element.unsupported", element, f"{kind} is not supported yet")
+        reader.problem("element.unsupported", element, f"{kind} is no element that can be run")
 
 
 def _event(reader: Reader, element: Element) -> dict[str, Any]:
