@@ -37,6 +37,7 @@ class Entry:
         layer: Index of the layer that holds it.
         offset: Where a file's bytes begin in the layer's tar.
         xattrs: Extended attributes, file capabilities among them.
+        mtime: When it was changed; results have no times, but compiled Python files hold them.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Entry:
     layer: int = 0
     offset: int = 0
     xattrs: tuple[tuple[str, str], ...] = ()
+    mtime: int = 0
 
     @property
     def content(self) -> tuple[int, int]:
@@ -335,4 +337,5 @@ def _entry(member: tarfile.TarInfo, path: str, layer: int) -> Entry:
         layer=layer,
         offset=member.offset_data,
         xattrs=tuple(xattrs),
+        mtime=int(member.mtime),
     )

@@ -18,6 +18,8 @@ OWN_RULES = re.compile(r"libc6$|(?:lib)?python3")
 """Packages of which other rules know what they load late."""
 LOADING = frozenset({"dlopen", "dlmopen"})
 FUNCTIONS = LOADING | names.C_START | {"iconv_open"}
+RUN = ("opened", "entrypoint", "interpreter")
+"""Reasons of what a run has used."""
 LARGEST_TEXT = 4 << 20
 
 
@@ -117,7 +119,8 @@ class Late:
         if any("/gconv/" in path and path.endswith(".so") for path in reasons):
             self._charsets("loaded by glibc: gconv")
         if any(UNKNOWN.search(path) for path in reasons):
-            self._kept.whole_packages([path for path, why in reasons.items() if why == "opened"])
+            run = [path for path, why in reasons.items() if why.startswith(RUN)]
+            self._kept.whole_packages(run)
 
     def _own(self, path: str) -> bool:
         """Say whether a file is the app's own: of no package of any package manager."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,6 +102,7 @@ class Slimmer:
         self._packages = read_packages(inventory)
         self._command, _ = without_shell(inventory, parse(inventory.image.config))
         self._original = original_argv(inventory)
+        self._lost: list[str] = []
         self._builder = Builder(
             runner.engine, inventory, self._packages, self._command, options, folder, runner.init
         )
@@ -129,6 +131,9 @@ class Slimmer:
         candidate, differences = self._prove(originals, built, init)
         if diagnosis.needs_init and init:
             differences += _cured(diagnosis, candidate)
+        if verdict(differences) == "broken":
+            differences += [Difference("looked for in vain", "there", path, "noted")
+                            for path in self._lost]  # fmt: skip
         return Slimmed(
             built=built,
             plan=kept,
@@ -215,10 +220,11 @@ class Slimmer:
             )
             kept = plan(self._inventory, self._packages, request)
             built = self._builder.build(kept, init)
-            missed = self._trial(built, kept, init) if trace.method == "ptrace" else []
-            if not missed:
+            self._lost = self._trial(built, kept, init) if trace.method == "ptrace" else []
+            wanted = [path for path in self._lost if self._wanted(path)]
+            if not wanted:
                 return built, kept, added
-            added += missed
+            added += wanted
             self._builder.forget()
         request = replace(request, required=added)
         kept = plan(self._inventory, self._packages, request)
@@ -230,16 +236,18 @@ class Slimmer:
         return self._missed(kept, self._runner.run(built.image, argv, traced=True))
 
     def _missed(self, kept: Plan, trial: Observation) -> list[str]:
+        """List what a trial looked for in vain and the original has."""
         found = []
         for path in sorted(trial.trace.missed if trial.trace else ()):
             real, _ = self._inventory.files.walk(path)
-            if real and real not in kept.reasons and self._wanted(real):
+            if real and real not in kept.reasons:
                 found.append(path)
         return found
 
-    def _wanted(self, real: str) -> bool:
+    def _wanted(self, path: str) -> bool:
+        real, _ = self._inventory.files.walk(path)
         globs = [each.lstrip("/") for each in self._options.exclude]
-        return not any(Path(real).match(each) for each in globs)
+        return not any(fnmatch.fnmatchcase(real or "", each) for each in globs)
 
     def _warnings(self, trace: Trace, kept: Plan) -> list[str]:
         probes = [each.text for each in self._runner.settings.probes]

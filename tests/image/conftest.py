@@ -85,7 +85,7 @@ def build(engine, tmp_path_factory):
             path = folder / name.replace("_", ".", 1)
             path.write_bytes(data)
             path.chmod(0o755)
-        name = f"mlkit-test-{len(made)}"
+        name = f"mlkit-test-{os.getpid()}-{len(made)}"
         engine.tag(engine.build(folder), name)
         made.extend([name, f"{name}-slim"])
         return name
@@ -99,14 +99,16 @@ def build(engine, tmp_path_factory):
 def debian(engine, tmp_path_factory):
     """Give a Debian image with Python and what the tests' images are made with."""
     packages = "python3,ca-certificates,tzdata,curl,openssl,locales,libcap2-bin"
-    with _assembled("mlkit-test-debian:1", packages, tmp_path_factory) as name:
+    with _assembled(f"mlkit-test-debian:{os.getpid()}", packages, tmp_path_factory) as name:
         yield name
 
 
 @pytest.fixture(scope="session")
 def node(engine, tmp_path_factory):
     """Give a Debian image with Node."""
-    with _assembled("mlkit-test-node:1", "nodejs,node-semver", tmp_path_factory) as name:
+    with _assembled(
+        f"mlkit-test-node:{os.getpid()}", "nodejs,node-semver", tmp_path_factory
+    ) as name:
         yield name
 
 

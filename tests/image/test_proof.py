@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import docker
 import pytest
 from image.cases import CASES, Case
 
+from mlkit.errors import BadData
 from mlkit.image.base import init_program
 from mlkit.image.compare import compare
 from mlkit.image.inventory import Inventory
@@ -117,3 +120,103 @@ def test_a_result_answers_what_was_not_traced(subject, profile, tmp_path):
     broken = [each for each in compare(subject.originals, theirs) if each.effect == "broken"]
     assert not broken, broken
     assert slimmed.built.size < max(subject.inventory.size, 3e6)
+
+
+def slimmed_of(engine, tools, name, folder, probes, **settings):
+    """Slim an image of the engine; give what it came to, and what is left in the engine."""
+    options = settings.pop("options", Options())
+    asked = Settings([parse(each, []) for each in probes], **{"patience": 15, **settings})
+    runner = Runner(engine, tools, asked, init_program())
+    with opened(name) as inventory:
+        slimmer = Slimmer(runner, inventory, name, options, folder)
+        with closing(slimmer):
+            return slimmer.run()
+
+
+CLOCK = """RUN mkdir /opt/late && touch /opt/late/file
+ENV SECONDS_UP={} LATE_FILE=/opt/late/file
+CMD ["python3", {}]
+"""
+CLOCK_IMAGE = "FROM {}\nEXPOSE 8000\nWORKDIR /srv\nCOPY plain.py /srv/\n"
+
+
+@pytest.fixture
+def image(engine, context, debian):
+    """Build an image of the apps; it is gone after the test."""
+    made = []
+
+    def make(text):
+        (context / "Dockerfile").write_text(text.replace("{debian}", debian))
+        made.append(engine.build(context))
+        return made[-1]
+
+    yield make
+    for each in made:
+        engine.remove_image(each)
+
+
+def clock(seconds, *flags):
+    """Give an image whose app ends after seconds: with a flag always, else if a file is gone."""
+    words = ", ".join(f'"{each}"' for each in ("plain.py", "--clock", *flags))
+    return CLOCK_IMAGE.format("{debian}") + CLOCK.format(seconds, words)
+
+
+def test_an_app_that_crashes_after_20_seconds_is_no_success(engine, tools, image, tmp_path):
+    name = image(clock(20, "--dies"))
+    with pytest.raises(BadData, match="does not work: it ends with exit code 3"):
+        slimmed_of(engine, tools, name, tmp_path, ["http:8000/"], watch=22)
+
+
+def test_a_result_that_crashes_late_is_broken_and_says_what_it_lacks(
+    engine, tools, image, tmp_path
+):
+    name = image(clock(2))
+    before = left()
+    lacking = Options(exclude=["/opt/late/*"])
+    options = {"watch": 4, "options": lacking}
+    slimmed = slimmed_of(engine, tools, name, tmp_path, ["http:8000/"], **options)
+    assert slimmed.verdict == "broken"
+    found = {each.what: each for each in slimmed.differences}
+    assert (found["ending"].original, found["ending"].candidate) == ("stays up", "exit code 3")
+    assert found["looked for in vain"].candidate == "/opt/late/file"
+    assert left() == before
+
+
+def left():
+    """List all images and containers of the engine."""
+    with closing(docker.from_env()) as client:
+        found = (*client.images.list(all=True), *client.containers.list(all=True))
+        return {each.id for each in found}
+
+
+def test_a_file_that_only_a_trial_opens_is_added(engine, tools, image, tmp_path):
+    text = "FROM {debian}\nCOPY counting.py /srv/\nVOLUME /count\n"
+    text += "RUN mkdir /opt/late && echo x > /opt/late/0 && echo x > /opt/late/1\n"
+    name = image(text + 'CMD ["python3", "/srv/counting.py"]\n')
+    (tmp_path / "count").mkdir()
+    slimmed = slimmed_of(
+        engine, tools, name, tmp_path, ["log:True", "exit:0"], watch=0.2,
+        volumes=[f"{tmp_path / 'count'}:/count"], options=Options(profile="tight"),
+    )  # fmt: skip
+    assert slimmed.verdict == "equal", slimmed.differences
+    assert len(slimmed.added) == 1
+    assert slimmed.added[0].startswith("/opt/late/")
+
+
+def test_each_thing_that_is_worse_is_noticed(mlkit, engine, image):
+    """Compare an image with one that differs in all that probes do not ask."""
+    original = image(CLOCK_IMAGE.replace("{}", "{debian}") + "ENV TZ=Europe/Berlin NAME=a\n"
+                     'CMD ["python3", "/srv/plain.py"]\n')  # fmt: skip
+    worse = image(
+        f"FROM {original}\nENV TZ=UTC NAME=b\nWORKDIR /tmp\nUSER 12\n"
+        'ENV SSL_CERT_FILE=/gone\nCMD ["python3", "/srv/plain.py", "--orphans", "--deaf"]\n'
+    )
+    options = ("--probe=tcp:8000", "--watch=1", "--json")
+    done = mlkit("image", "compare", original, worse, *options, timeout=300)
+    assert done.returncode == 1, done.stderr
+    broken = {each["what"] for each in json.loads(done.stdout)["differences"]
+              if each["effect"] == "broken"}  # fmt: skip
+    assert broken >= {
+        *("user", "directory", "variable NAME", "variable TZ", "certificates", "zone"),
+        *("zombies", "stop time"),
+    }
