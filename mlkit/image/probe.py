@@ -16,6 +16,8 @@ from mlkit.image.engine import Container, over
 Kind = Literal["http", "tcp", "exec", "log", "exit"]
 HTTP = re.compile(r"(?:(GET|HEAD|POST|PUT|DELETE|OPTIONS) )?(?:(\d+))?(/[^\s]*?)(?:=(\d{3}))?")
 PAUSE = 0.05
+UNAVAILABLE = 503
+"""What a server answers that is not ready yet: it is asked again."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,9 @@ def ask(probe: Probe, app: Container, relay: Container, patience: float) -> Answ
         # Looked at first: what an app does last is seen by one more question after its end.
         last = time.monotonic() > until or not app.state().running
         answer = once(probe, app, relay)
-        if answer.held or answer.status is not None or last:
+        early = answer.status == UNAVAILABLE != probe.expected
+        answered = answer.held or answer.status is not None
+        if last or (answered and not early):
             return answer
         time.sleep(PAUSE)
 
