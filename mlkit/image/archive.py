@@ -292,6 +292,7 @@ def _unpack(stream: IO[bytes], name: str, size: int, target: Path) -> None:
 
 def decompressed(stream: IO[bytes]) -> IO[bytes]:
     """Open a stream that is compressed with gzip or zstd."""
+    stream.seek(0)
     magic = stream.read(4)
     stream.seek(0)
     if magic.startswith(GZIP):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 import time
 from collections.abc import Sequence
@@ -91,7 +92,10 @@ class Observation:
 
 
 class Tools:
-    """The image of our static programs, in the engine as long as the block lasts."""
+    """The image of our static programs, in the engine as long as the block lasts.
+
+    Each run has one of its own: another run's end must not take it away.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -99,7 +103,8 @@ class Tools:
             names = ("tracer", "listener", "relay", "witness")
             items = [build.file(name, tool(name), 0o755) for name in names]
             layer = build.write_layer(items, Path(folder) / "layer.tar")
-            config = {"Entrypoint": ["/relay"], "Labels": {LABEL: "1"}}
+            labels = {LABEL: "1", f"{LABEL}.run": secrets.token_hex(8)}
+            config = {"Entrypoint": ["/relay"], "Labels": labels}
             document = build.document([layer], config, build.here())
             self.image = engine.load(build.archive(document, [layer], None))
 

@@ -66,13 +66,13 @@ def _place(areas: Sequence[float], box: Box) -> tuple[list[Box], Box]:
     """Lay a row along the shorter side, and give what is left."""
     total, placed, at = sum(areas), [], 0.0
     if box.width >= box.height:
-        across = total / box.height if box.height else 0.0
+        across = min(total / box.height, box.width) if box.height else 0.0
         for area in areas:
             length = box.height * area / total
             placed.append(Box(box.x, box.y + at, across, length))
             at += length
         return placed, Box(box.x + across, box.y, max(box.width - across, 0.0), box.height)
-    down = total / box.width if box.width else 0.0
+    down = min(total / box.width, box.height) if box.width else 0.0
     for area in areas:
         length = box.width * area / total
         placed.append(Box(box.x + at, box.y, length, down))
