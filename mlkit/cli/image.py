@@ -11,12 +11,13 @@ import typer
 
 from mlkit.cli import image_base, image_doctor, image_run, image_slim
 from mlkit.cli.groups import CommandGroup
-from mlkit.cli.image_text import megabytes
+from mlkit.cli.image_text import megabytes, plain
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
     from rich.tree import Tree
 
     from mlkit.image.difference import Difference
@@ -144,16 +145,15 @@ def sbom(
 
 
 def _explanation(found: Explanation) -> Tree:
-    from rich.text import Text
     from rich.tree import Tree
 
     parts = [] if found.size is None else [megabytes(found.size)]
     parts += [f"package {found.package}"] if found.package else []
     more = f" ({', '.join(parts)})" if parts else ""
-    tree = Tree(Text(f"/{found.path}: {found.state}: {found.reason}{more}"))
+    tree = Tree(plain(f"/{found.path}: {found.state}: {found.reason}{more}"))
     branch = tree
     for path, reason in found.chain:
-        branch = branch.add(Text(f"/{path}: {reason}"))
+        branch = branch.add(plain(f"/{path}: {reason}"))
     return tree
 
 
@@ -170,27 +170,28 @@ def _document(found: Difference) -> dict[str, Any]:
 
 
 def _table(a: str, b: str, found: Difference) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("", a, b)
+    table = Table("", escape(a), escape(b))
     table.add_row("size", megabytes(found.before), megabytes(found.after))
     table.add_row("files only here", str(len(found.removed)), str(len(found.added)))
     table.add_row("files that differ", str(len(found.changed)), "")
     for each in found.removed[:LARGEST]:
-        table.add_row("", f"{each.path} ({megabytes(each.size)})", "")
+        table.add_row("", plain(f"{each.path} ({megabytes(each.size)})"), "")
     for each in found.added[:LARGEST]:
-        table.add_row("", "", f"{each.path} ({megabytes(each.size)})")
+        table.add_row("", "", plain(f"{each.path} ({megabytes(each.size)})"))
     for change in found.packages[:LARGEST]:
-        table.add_row(f"package {change.name}", _text(change.before), _text(change.after))
+        table.add_row(plain(f"package {change.name}"), _text(change.before), _text(change.after))
     if len(found.packages) > LARGEST:
         table.add_row("packages", f"and {len(found.packages) - LARGEST} more", "")
     for change in found.config:
-        table.add_row(f"config {change.name}", _text(change.before), _text(change.after))
+        table.add_row(plain(f"config {change.name}"), _text(change.before), _text(change.after))
     return table
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+def _text(value: Any) -> Text:
+    return plain("" if value is None else str(value))
 
 
 image_slim.register(app)

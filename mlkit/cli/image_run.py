@@ -22,6 +22,7 @@ from mlkit.cli.image_options import (
     ready,
     settings_of,
 )
+from mlkit.cli.image_text import plain
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 
@@ -69,8 +70,10 @@ def compare(
     """
     from mlkit.image.compare import compare as differ
     from mlkit.image.compare import verdict
+    from mlkit.image.evidence import evidence
     from mlkit.image.opening import in_engine, refuse_architecture
     from mlkit.image.slim import original_argv
+    from mlkit.image.summary import weakness
 
     settings, asked = (
         settings_of(env, env_file, volume, network, watch, patience),
@@ -83,16 +86,25 @@ def compare(
         refuse_architecture(other)
         argv = original_argv(other)
         ours = [runner.run(name, original_argv(inventory)) for _ in range(3)]
-        found = differ(ours, runner.run(theirs, argv))
+        other_run = runner.run(theirs, argv)
+        found = differ(ours, other_run)
+        weak = weakness([each.text for each in runner.settings.probes], asked.anything)
     said = verdict(found)
     if json:
-        fields = {"verdict": said, "differences": [asdict(each) for each in found]}
+        fields = {
+            "verdict": said,
+            "differences": [asdict(each) for each in found],
+            "comparison": [asdict(each) for each in evidence(ours, other_run, found)],
+            "warnings": [weak] if weak else [],
+        }
         Output.document("image.compare", 1, fields)
     else:
-        lines = [
-            f"{each.effect}: {each.what}: {each.original} -> {each.candidate}" for each in found
-        ]
-        Output.result("\n".join([said, *lines]))
+        Output.result(said)
+        for each in found:
+            text = f"{each.effect}: {each.what}: {each.original} -> {each.candidate}"
+            Output.result(plain(text))
+        if weak:
+            of(context).note(weak)
     if said == "broken":
         raise typer.Exit(1)
 

@@ -172,13 +172,20 @@ def open_image(path: Path, source: str | None = None) -> Iterator[Image]:
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(tempfile.TemporaryDirectory(prefix="mlkit-image-"))
         with _refusing(path):
-            store = stack.enter_context(contextlib.closing(_store(path)))
+            store = stack.enter_context(contextlib.closing(_store(path, Path(work))))
             image = _read(store, source or str(path), Path(work))
         yield image
 
 
-def _store(path: Path) -> Store:
-    return DirectoryStore(path) if path.is_dir() else TarStore(path)
+def _store(path: Path, work: Path) -> Store:
+    """Give what an archive holds; one that is compressed is unpacked beside."""
+    if path.is_dir():
+        return DirectoryStore(path)
+    with path.open("rb") as stream:
+        if not stream.read(4).startswith((GZIP, ZSTANDARD)):
+            return TarStore(path)
+        _unpack(stream, path.name, path.stat().st_size, work / "archive.tar")
+    return TarStore(work / "archive.tar")
 
 
 @contextlib.contextmanager
@@ -285,6 +292,7 @@ def _unpack(stream: IO[bytes], name: str, size: int, target: Path) -> None:
 
 def decompressed(stream: IO[bytes]) -> IO[bytes]:
     """Open a stream that is compressed with gzip or zstd."""
+    stream.seek(0)
     magic = stream.read(4)
     stream.seek(0)
     if magic.startswith(GZIP):

@@ -61,7 +61,7 @@ class ContainerDiagnosis:
 def watch(engine: Engine, tools: Tools, container: Container, seconds: float) -> Watched:
     """Watch a container.
 
-    Its processes are read by a sidecar in its process namespace, with one capability and no
+    Its processes are read by a sidecar in its process namespace, with two capabilities and no
     network.
 
     Raises:
@@ -91,7 +91,7 @@ def _processes(
         tools.image,
         entrypoint=["/witness", "processes"],
         cap_drop=["ALL"],
-        cap_add=["SYS_PTRACE"],
+        cap_add=["SYS_PTRACE", "DAC_READ_SEARCH"],  # to see other users' variables
         **settings,
     ) as sidecar:
         return [] if sidecar.start() else read_processes(sidecar.finish(10))

@@ -45,7 +45,8 @@ class Late:
 
     def named_by_config(self) -> None:
         """Keep what variables and arguments name."""
-        words = [*self._command.words, *self._variables.values()]
+        variables = [value for name, value in self._variables.items() if not name.endswith("PATH")]
+        words = [*self._command.words, *variables]
         for word in words:
             self._named(names.Names(names.paths_in(word.encode(), self._files)), "the config")
         if self._command.shell:

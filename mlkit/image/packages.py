@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from mlkit.errors import BadData
@@ -105,6 +105,39 @@ def _lists(inventory: Inventory) -> Iterator[tuple[str, list[str]]]:
             text = inventory.read_path(f"{STATUS_PARTS}/{name}") or b""
             paths = [line.partition("  ")[2] for line in _lines(text)]
             yield name.removesuffix(".md5sums"), paths
+
+
+def records(
+    inventory: Inventory, packages: Packages, names: Iterable[str], kept: Container[str]
+) -> Iterator[tuple[str, bytes]]:
+    """Write the database of a distroless image: each package's entry, and its files' digests.
+
+    Args:
+        inventory: The image that the packages come from.
+        packages: Its packages.
+        names: Those of which something is kept.
+        kept: The paths that are kept.
+    """
+    for name in sorted(names):
+        if package := packages.installed.get(name):
+            lines = [
+                f"{digest}  {path}\n"
+                for path, digest in _checksums(inventory, package)
+                if inventory.files.real_parent(path) in kept
+            ]
+            yield f"{STATUS_PARTS}/{name}", package.stanza.encode()
+            sums = "".join(lines).encode(errors="surrogateescape")
+            yield f"{STATUS_PARTS}/{name}.md5sums", sums
+
+
+def _checksums(inventory: Inventory, package: Package) -> list[tuple[str, str]]:
+    """Give the paths and MD5 digests of a package's files."""
+    names = (package.name, f"{package.name}:{package.architecture}")
+    for place in (*(f"{INFO}/{each}" for each in names), f"{STATUS_PARTS}/{package.name}"):
+        if text := inventory.read_path(f"{place}.md5sums"):
+            pairs = (line.partition("  ") for line in _lines(text))
+            return [(path, digest) for digest, _, path in pairs if path]
+    return []
 
 
 def _lines(text: bytes) -> list[str]:

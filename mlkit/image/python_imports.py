@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import posixpath
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 from mlkit.image.inventory import Inventory
 
@@ -60,6 +60,7 @@ class Finder:
     ) -> None:
         self._inventory = inventory
         self._seen: set[tuple[str, str]] = set()
+        self._folders: dict[str, dict[str, list[str]]] = {}
         self.standard = [f"{prefix}/lib/python3.{version}" for prefix in prefixes]
         third = [
             *(f"{prefix}/lib/python3.{version}/site-packages" for prefix in prefixes),
@@ -104,6 +105,8 @@ class Finder:
         third = self.is_third(path)
         standard = self.is_standard(path)
         unwanted = DEVELOPMENT if standard and not third else frozenset[str]()
+        if third and "/tests/" in path:
+            return
         beside = "" if standard or third else posixpath.dirname(path)
         for module in sorted(imported(data, self._package(path), started, unwanted)):
             yield from self.module(module, beside)
@@ -134,15 +137,25 @@ class Finder:
             yield from self._files(stem, f"python import of {name}")
 
     def _files(self, stem: str, reason: str) -> Iterator[Found]:
-        files = self._inventory.files
-        for candidate in (f"{stem}.py", f"{stem}/__init__.py"):
-            if files.resolve(candidate):
-                yield Found(candidate, reason)
         parent, _, last = stem.rpartition("/")
-        real, _ = files.walk(parent)
-        for name in sorted(files.children.get(real, ()) if real is not None else ()):
-            if name.startswith(f"{last}.") and name.endswith(".so"):
+        for name in self._modules_in(parent).get(last, ()):
+            if name == last:
+                if self._inventory.files.resolve(f"{stem}/__init__.py"):
+                    yield Found(f"{stem}/__init__.py", reason)
+            else:
                 yield Found(f"{parent}/{name}", reason)
+
+    def _modules_in(self, folder: str) -> dict[str, list[str]]:
+        """Give the names in a directory that modules may have, by module."""
+        if folder not in self._folders:
+            real, _ = self._inventory.files.walk(folder)
+            found: dict[str, list[str]] = {}
+            for name in sorted(self._inventory.files.children.get(real, ()) if real else ()):
+                stem, _, suffix = name.partition(".")
+                if suffix in {"", "py"} or suffix.endswith("so"):
+                    found.setdefault(stem, []).append(name)
+            self._folders[folder] = found
+        return self._folders[folder]
 
     def _package(self, path: str) -> str:
         """Name the package that a file is in, for relative imports."""
@@ -152,9 +165,8 @@ class Finder:
         return ""
 
 
-@lru_cache(maxsize=4096)
 def imported(
-    data: bytes, package: str = "", started: bool = True, unwanted: Set[str] = frozenset()
+    data: bytes, package: str = "", started: bool = True, unwanted: frozenset[str] = frozenset()
 ) -> frozenset[str]:
     """List the modules that a source text may import: `from a import b` gives a and a.b.
 
@@ -166,6 +178,17 @@ def imported(
     """
     if b"import" not in data:
         return frozenset()
+    key = (hashlib.sha256(data).digest(), package, started, unwanted)
+    if key not in _KNOWN:
+        _KNOWN[key] = _imported(data, package, started, unwanted)
+    return _KNOWN[key]
+
+
+_KNOWN: dict[tuple[bytes, str, bool, frozenset[str]], frozenset[str]] = {}
+"""Of texts that were read: a keep-set is computed several times."""
+
+
+def _imported(data: bytes, package: str, started: bool, unwanted: frozenset[str]) -> frozenset[str]:
     found: set[str] = set()
     calls = b"import_module" in data or b"__import__" in data
     for node, late in _nodes(tree_of(data), started, calls):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from mlkit.image.foundation import Foundation, Merged
 from mlkit.image.health import Health
 from mlkit.image.inventory import Entry, Inventory
 from mlkit.image.options import Options
-from mlkit.image.packages import INFO, STATUS_PARTS, Packages
+from mlkit.image.packages import Packages, records
 from mlkit.image.plan import Plan
 from mlkit.image.trace import tool
 
@@ -153,10 +152,6 @@ class Builder:
             items.append(build.directory("tmp", 0o1777))
         return items
 
-    def _item(self, entry: Entry) -> Item:
-        fresh = refreshed(self._inventory, entry)
-        return Item(entry, self._inventory if fresh is None else fresh)
-
     def _record(self, kept: Plan) -> explanation.Record:
         """Note why each file is kept, for `mlkit image explain`."""
         return explanation.Record(
@@ -172,29 +167,14 @@ class Builder:
         ours = {launch.PROGRAM} if self._command.launched else set()
         return ours | (self._health.programs if self._health else set())
 
-    def _records(self, kept: Plan) -> Iterator[Item]:
+    def _records(self, kept: Plan) -> list[Item]:
         """Write each kept package where scanners of distroless images look."""
-        for name in sorted(kept.packages):
-            package = self._packages.installed.get(name)
-            if package:
-                yield build.file(f"{STATUS_PARTS}/{name}", package.stanza.encode())
-                sums = self._sums(name, kept)
-                if sums:
-                    yield build.file(f"{STATUS_PARTS}/{name}.md5sums", sums)
+        found = records(self._inventory, self._packages, kept.packages, kept.reasons)
+        return [build.file(path, data) for path, data in found]
 
-    def _sums(self, name: str, kept: Plan) -> bytes:
-        """Give the checksums of a package's kept files, as its archive states them."""
-        files = self._inventory.files
-        architecture = self._packages.installed[name].architecture
-        places = [f"{INFO}/{name}:{architecture}", f"{INFO}/{name}", f"{STATUS_PARTS}/{name}"]
-        texts = [self._inventory.read_path(f"{each}.md5sums") for each in places]
-        lines = next((each for each in texts if each is not None), b"").splitlines(keepends=True)
-        wanted = []
-        for line in lines:
-            path = line.rstrip(b"\n").partition(b"  ")[2].decode(errors="surrogateescape")
-            if files.real_parent(path) in kept.reasons:
-                wanted.append(line)
-        return b"".join(wanted)
+    def _item(self, entry: Entry) -> Item:
+        fresh = refreshed(self._inventory, entry)
+        return Item(entry, self._inventory if fresh is None else fresh)
 
     def _config(self, init: bool, below: Foundation) -> dict[str, Any]:
         """Carry the original's config over, with the new entrypoint and where it came from."""

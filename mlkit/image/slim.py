@@ -132,9 +132,8 @@ class Slimmer:
         if diagnosis.needs_init and init:
             differences += _cured(diagnosis, candidate)
         if verdict(differences) == "broken":
-            differences += [
-                Difference("looked for in vain", "there", path, "noted") for path in self._lost
-            ]
+            differences += [Difference("looked for in vain", "there", path, "noted")
+                            for path in self._lost]  # fmt: skip
         return Slimmed(
             built=built,
             plan=kept,
@@ -237,6 +236,7 @@ class Slimmer:
         return self._missed(kept, self._runner.run(built.image, argv, traced=True))
 
     def _missed(self, kept: Plan, trial: Observation) -> list[str]:
+        """List what a trial looked for in vain and the original has."""
         found = []
         for path in sorted(trial.trace.missed if trial.trace else ()):
             real, _ = self._inventory.files.walk(path)

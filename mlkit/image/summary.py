@@ -78,13 +78,16 @@ def sizes(inventory: Inventory, packages: Packages, kept: Plan, result: Merged) 
     def package(path: str) -> str:
         return packages.owners.get(path, UNOWNED)
 
+    def is_original(path: str) -> bool:
+        return result.items[path].entry is inventory.files.entries.get(path)
+
     def package_after(path: str) -> str:
-        if result.items[path].data is inventory:
+        if is_original(path):
             return package(path)
         return OURS if path in result.own else of_base.get(path, UNOWNED)
 
     def layer_after(path: str) -> str:
-        if result.items[path].data is inventory:
+        if is_original(path):
             return names[result.files.entries[path].layer]
         return OURS if path in result.own else "(base)"
 
@@ -92,7 +95,7 @@ def sizes(inventory: Inventory, packages: Packages, kept: Plan, result: Merged) 
         return packages.owners.get(path) or _folder(path)
 
     before, after = list(_files(inventory)), list(_files(result))
-    ours = [entry for entry in after if result.items[entry.path].data is inventory]
+    ours = [entry for entry in after if is_original(entry.path)]
     by_package = _shares(before, package, after, package_after)
     return Sizes(
         packages=sorted(by_package, key=lambda each: (-each.before, -each.after, each.name)),

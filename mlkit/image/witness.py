@@ -63,7 +63,7 @@ def read_processes(text: str) -> list[Process]:
 
 
 def _process(pid: int, facts: dict[str, list[str]]) -> Process:
-    parent, state, user, group, caught, blocked = facts["process"][0].split()[:6]
+    parent, state, user, group, caught, blocked, *_ = [*facts["process"][0].split(), "-"]
     pairs = (each.partition("=") for each in facts.get("variable", ()))
     return Process(
         pid,

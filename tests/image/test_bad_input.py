@@ -14,7 +14,9 @@ import docker
 import pytest
 from image.archives import Member, layer, saved
 
+from mlkit.image import build
 from mlkit.image.archive import ARCHITECTURES
+from mlkit.image.engine import TEMPORARY
 
 pytestmark = pytest.mark.slow
 QUICK = ("--watch", "0.5", "--patience", "2")
@@ -143,3 +145,12 @@ def test_an_engine_that_goes_away(mlkit, tmp_path):
     for command in ("slim", "doctor"):
         done = mlkit("image", command, "app:1", env=environment)
         refused(done, 69, "no Docker Engine", "DOCKER_HOST")
+
+
+def test_what_a_killed_run_has_left_is_listed_and_removed(mlkit, engine, nothing_left, tmp_path):
+    document = build.document([], {"Cmd": ["/s"]}, HERE)
+    image = engine.load(build.archive(document, [], f"{TEMPORARY}:killed"))
+    dry = json.loads(mlkit("image", "clean", "--dry-run", "--json").stdout)["removed"]
+    assert f"image {image[:19]}" in dry
+    assert json.loads(mlkit("image", "clean", "--json").stdout)["removed"] == dry
+    assert json.loads(mlkit("image", "clean", "--json").stdout)["removed"] == []

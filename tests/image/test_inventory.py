@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import tarfile
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 from image.archives import Member, layer, layout, saved
@@ -115,6 +117,18 @@ def test_an_oci_layout_gives_the_same_as_a_saved_archive(tmp_path):
         ours = take(image).files
     with open_image(saved(tmp_path / "i.tar", one)) as image:
         assert take(image).files.entries == ours.entries
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+def test_a_compressed_archive_gives_the_same(tmp_path, compress):
+    path = saved(tmp_path / "i.tar", layer(Member("a", "1")))
+    whole = tmp_path / "i.tar.gz"
+    whole.write_bytes(compress(path.read_bytes()))
+    with open_image(whole) as image:
+        assert take(image).read_path("a") == b"1"
+    whole.write_bytes(whole.read_bytes()[:-30])
+    with pytest.raises(BadData, match=r"i\.tar\.gz"), open_image(whole):
+        pass
 
 
 def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):

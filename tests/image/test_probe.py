@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlkit.image.probe import ask, parse
+from mlkit.image.probe import ASK, Answer, ask, parse
 
 
 class Ending:
@@ -30,6 +30,19 @@ def test_an_end_between_two_looks_is_not_missed(text, looks):
     app = Ending(looks)
     answer = ask(parse(text, []), app, app, 60.0)
     assert answer.held, answer.problem
+
+
+@pytest.mark.parametrize(("wanted", "status"), [("", 200), ("=200", 200), ("=503", 503)])
+def test_a_server_that_is_not_ready_yet_is_asked_again(monkeypatch, wanted, status):
+    states = iter((503, 503, 200))
+
+    def once(probe, app, relay):
+        found = next(states)
+        return Answer(probe.text, probe.expected in {None, found}, found)
+
+    monkeypatch.setitem(ASK, "http", once)
+    app = Ending(1000)
+    assert ask(parse(f"http:/{wanted}", []), app, app, 60.0).status == status
 
 
 def test_another_exit_code_is_told():

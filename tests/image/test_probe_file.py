@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
 
-from mlkit.errors import BadData, InputMissing, UsageError
+from mlkit.errors import BadData, InputMissing, Interrupted, UsageError
 from mlkit.image import host_command
 from mlkit.image.probe import Probe, command, parse
 from mlkit.image.probe_file import read
+from mlkit.interruption import stoppable
 
 
 def written(tmp_path, text):
@@ -96,6 +98,23 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path, monkey
     line = f"(sleep 2; touch {tmp_path}/late) & echo begun; sleep 60"
     assert host_command.run(line, {}) == (None, "begun\n")
     time.sleep(2.5)
+    assert not (tmp_path / "late").exists()
+
+
+@pytest.fixture
+def interrupted_soon():
+    """Send SIGINT in half a second."""
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("interrupted_soon")
+def test_a_command_that_is_interrupted_is_ended_with_all_that_it_started(tmp_path):
+    with pytest.raises(Interrupted), stoppable():
+        host_command.run(f"(sleep 1.5; touch {tmp_path}/late) & sleep 60", {})
+    time.sleep(2)
     assert not (tmp_path / "late").exists()
 
 
