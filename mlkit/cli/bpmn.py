@@ -63,7 +63,8 @@ def run(
     no_input: NoInput = False,
     clock: Annotated[str, typer.Option(help="real, or simulated: timers do not wait.")] = "real",
     until: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Stop before timers later than this.")
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="Stop before timers later than this."),
     ] = None,
     message: Annotated[
         str | None, typer.Option(metavar="NAME", help="Start at the event of this message.")
@@ -137,6 +138,8 @@ def resume(
     with Session(state, settings) as session, _stopping():
         if instance is not None and not all_:
             row = session.journal.find(instance)
+            if bpmn_instances.is_open(row) and session.journal.is_owned(row):
+                output.note(f"instance {row.id} runs in another process")
             _go_on(session, row, no_input or json, not json and not output.quiet)
             conclude(session, row, json, output)
             return
