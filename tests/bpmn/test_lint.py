@@ -178,6 +178,27 @@ def test_vendors_spell_one_notion_in_several_ways(play):
     assert done.state.activations[done.find("u")].detail["assignee"] == "bob"
 
 
+def test_zeebe_says_until_when_and_how_urgent(play):
+    inner = '<zeebe:taskSchedule dueDate="=day"/><zeebe:priorityDefinition priority="70"/>'
+    body = ENDS + f'<userTask id="u"><extensionElements>{inner}</extensionElements></userTask>'
+    done = play(body, "s>u u>e").start(day="2030-01-31")
+    detail = done.state.activations[done.find("u")].detail
+    assert (detail["due_date"], detail["priority"]) == ("2030-01-31", "70")
+
+
+def test_a_business_key_of_its_own_is_told_for_a_called_process(problems, diagram):
+    inner = '<extensionElements><camunda:in businessKey="{}"/></extensionElements>'
+    body = ENDS + f'<callActivity id="c" calledElement="q">{inner}</callActivity>'
+    roots = '<process id="q"><startEvent id="qs"/></process>'
+    own = diagram(body.format("#{execution.processBusinessKey}"), "s>c c>e", roots)
+    other = diagram(body.format("${order}"), "s>c c>e", roots)
+    own, other = (
+        each.replace("http://camunda.org/schema/zeebe/1.0", "urn:z") for each in (own, other)
+    )
+    assert problems(own) == []
+    assert problems(other) == ["call.key c"]
+
+
 def test_lanes_are_candidate_groups(play):
     lanes = (
         '<laneSet id="l"><lane id="l1" name="owners"><flowNodeRef>u</flowNodeRef></lane></laneSet>'

@@ -14,8 +14,9 @@ _REFUSED = {
 }  # fmt: skip
 _READ = {
     "formData", "formProperty", "inputOutput", "failedJobRetryTimeCycle", "taskDefinition",
-    "ioMapping", "assignmentDefinition", "formDefinition", "subscription", "loopCharacteristics",
-    "script", "userTask", "in", "out", "calledElement", "calledDecision", "adHoc",
+    "ioMapping", "assignmentDefinition", "taskSchedule", "priorityDefinition", "formDefinition",
+    "userTaskForm", "subscription", "loopCharacteristics", "script", "userTask", "in", "out",
+    "calledElement", "calledDecision", "adHoc",
 }  # fmt: skip
 _READ_ATTRIBUTES = {
     "assignee", "candidateUsers", "candidateGroups", "dueDate", "priority", "formKey", "formRef",
