@@ -287,3 +287,24 @@ def test_resume_says_that_another_process_runs_the_instance(mlkit, tmp_path, dia
     os.close(lock)
     journal.close()
     assert f"instance {instance} runs in another process" in refused.stderr
+
+
+def test_lint_tells_all_files_though_one_is_broken(mlkit, tmp_path, diagram):
+    (tmp_path / "a.bpmn").write_text("<oops")
+    (tmp_path / "b.bpmn").write_text(diagram('<task id="alone"/>'))
+    found = mlkit("lint", "a.bpmn", "b.bpmn", "none.bpmn")
+    assert found.returncode == 65
+    assert "a.bpmn: no XML" in found.stderr
+    assert "there is no start event [process.start]" in found.stdout
+    document = json.loads(mlkit("lint", "a.bpmn", "b.bpmn", "--json").stdout)
+    rules = [[each["rule"] for each in file["problems"]] for file in document["files"]]
+    assert rules == [["file.broken"], ["process.start"]]
+
+
+@pytest.mark.parametrize("attribute", ["script", "camunda:script"])
+def test_a_script_may_stand_in_an_attribute(mlkit, tmp_path, diagram, attribute):
+    body = f'<startEvent id="s"/><scriptTask id="w" {attribute}="x = 1&#10;y = x + 1"/>'
+    (tmp_path / "p.bpmn").write_text(diagram(body, "s>w"))
+    ran = mlkit("run", "p.bpmn", "--json")
+    assert json.loads(ran.stdout)["variables"] == {"x": 1, "y": 2}
+    assert ran.stderr == ""

@@ -65,6 +65,7 @@ def _source(reader: Reader, element: Element) -> str | None:
         return _resource(reader, element, resource)
     inner = xml.child(element, "script")
     source = "" if inner is None else "".join(map(str, inner.itertext()))
+    source = source or str(element.get("script") or xml.vendor(element, "script") or "")
     if not source.strip():
         reader.problem("script.empty", element, "the script is empty")
         return None
