@@ -261,6 +261,20 @@ class Journal:
 
     # -- ownership -------------------------------------------------------------------------
 
+    def is_owned(self, row: Row) -> bool:
+        """Say whether a process runs an instance now."""
+        try:
+            lock = os.open(self.folder / "locks" / row.id, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
     def own(self, row: Row) -> tuple[Row, int] | None:
         """Take an instance for this process; None where another one runs it.
 

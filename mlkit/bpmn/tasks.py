@@ -20,6 +20,8 @@ class Task:
     Attributes:
         activation: Its number in the instance.
         since: When it began to wait, in seconds since 1970.
+        due: When it should be done, as the diagram says it.
+        priority: Its priority, as the diagram says it.
         defaults: Values of the form that are filled in already.
         variables: Those that the expressions of the form may see.
     """
@@ -33,6 +35,8 @@ class Task:
     users: list[str]
     groups: list[str]
     since: float
+    due: str | None = None
+    priority: str | None = None
     form: tuple[FormField, ...] = ()
     defaults: dict[str, Any] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
@@ -72,6 +76,8 @@ def _task(instance: str, engine: Engine, state: State, activation: Activation) -
         users=detail["users"],
         groups=detail["groups"],
         since=detail["since"],
+        due=detail.get("due_date"),
+        priority=detail.get("priority"),
         form=node.work.form if isinstance(node.work, Person) else (),
         defaults=detail.get("defaults", {}),
         variables=state.visible(activation.local or activation.scope),
@@ -121,7 +127,7 @@ def document(task: Task) -> dict[str, Any]:
     """Describe a task, as documents have it."""
     names = (
         "instance", "activation", "element", "name", "iteration", "assignee", "users", "groups",
-        "since",
+        "since", "due", "priority",
     )  # fmt: skip
     fields = {name: getattr(task, name) for name in names}
     return {"task": task.id, **fields, "form": described(task)}

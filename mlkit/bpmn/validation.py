@@ -90,6 +90,8 @@ def _work(
             yield rules.wrong(
                 "script.syntax", node, f"line {getattr(error, 'lineno', 1)}: {error.args[0]}"
             )
+        except (RecursionError, MemoryError):
+            yield rules.wrong("script.syntax", node, "it nests too deeply to be read")
     elif isinstance(work, Callable) and resolve(work.name, folder, tasks) is None:
         hint = f"bind it by --task {work.name}=module:function"
         problem = f"{work.name!r} is no Python callable"

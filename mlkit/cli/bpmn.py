@@ -15,7 +15,7 @@ from mlkit.cli.bpmn_options import STATE, State, conclude, pairs, variables_file
 from mlkit.cli.groups import CommandGroup
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
-from mlkit.errors import Interrupted, UsageError
+from mlkit.errors import BadData, InputMissing, Interrupted, MlkitError, UsageError
 
 if TYPE_CHECKING:
     from mlkit.bpmn.model import Problem
@@ -63,7 +63,8 @@ def run(
     no_input: NoInput = False,
     clock: Annotated[str, typer.Option(help="real, or simulated: timers do not wait.")] = "real",
     until: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Stop before timers later than this.")
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="Stop before timers later than this."),
     ] = None,
     message: Annotated[
         str | None, typer.Option(metavar="NAME", help="Start at the event of this message.")
@@ -137,6 +138,8 @@ def resume(
     with Session(state, settings) as session, _stopping():
         if instance is not None and not all_:
             row = session.journal.find(instance)
+            if bpmn_instances.is_open(row) and session.journal.is_owned(row):
+                output.note(f"instance {row.id} runs in another process")
             _go_on(session, row, no_input or json, not json and not output.quiet)
             conclude(session, row, json, output)
             return
@@ -203,12 +206,10 @@ def lint(
     ] = [],  # noqa: B006
     json: Json = False,
 ) -> None:
-    """Find all problems of diagrams; exits 1 when there are errors."""
-    from mlkit.bpmn.parser import parse
-    from mlkit.bpmn.validation import lint as find
-
+    """Find all problems of diagrams; exits 1 when there are errors, 65 for what is no diagram."""
     bindings = {name: str(value) for name, value in pairs(task, "--task").items()}
-    found = {file: find(parse(file), file.parent.resolve(), bindings) for file in files}
+    refused: list[MlkitError] = []
+    found = {file: _problems(file, bindings, refused) for file in files}
     if json:
         _lint_document(found)
     else:
@@ -216,8 +217,23 @@ def lint(
             for each in problems:
                 place = f"{file}:{each.line}: {each.severity}: {each.element}"
                 sys.stdout.write(f"{place}: {each.message} [{each.rule}]\n")
+    if refused:
+        raise refused[0]
     if any(each.severity == "error" for problems in found.values() for each in problems):
         raise typer.Exit(1)
+
+
+def _problems(file: Path, bindings: dict[str, str], refused: list[MlkitError]) -> list[Problem]:
+    """Find the problems of a file; one that cannot be read is no reason to leave the others."""
+    from mlkit.bpmn.model import Problem
+    from mlkit.bpmn.parser import parse
+    from mlkit.bpmn.validation import lint as find
+
+    try:
+        return find(parse(file), file.parent.resolve(), bindings)
+    except (BadData, InputMissing) as error:
+        refused.append(error)
+        return [Problem("file.broken", "error", file.name, 0, error.message)]
 
 
 def _lint_document(found: dict[Path, list[Problem]]) -> None:

@@ -70,6 +70,8 @@ def show(instance: Instance, state: State = STATE, json: Json = False) -> None:
         Output.document("bpmn.show", 1, {**found, "tokens": tokens})
         return
     sys.stdout.write(f"{found['instance']}  {found['process']}  {found['state']}\n")
+    if found["error"]:
+        sys.stdout.write(f"  {found['error']['code']}  {found['error']['message']}\n")
     for each in tokens:
         sys.stdout.write(f"  {each['status']:<9} {each['name'] or each['element']}\n")
     for name, value in found["variables"].items():

@@ -75,7 +75,9 @@ def _tell(found: dict[str, Any], session: Session, output: Output) -> None:
     state = session.journal.folder
     where = "" if state == STATE else f" --state {state}"
     if found["error"] and found["error"]["message"]:
-        output.note(f"error {found['error']['code']}: {found['error']['message']}")
+        code = found["error"]["code"]
+        what = f"error {code}" if code else found["state"]
+        output.note(f"{what}: {found['error']['message']}")
     for each in found["incidents"]:
         output.note(f"incident at {each['element']}: {each['message']}")
     if found["incidents"]:

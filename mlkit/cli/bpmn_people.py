@@ -39,6 +39,7 @@ def tasks(
     json: Json = False,
 ) -> None:
     """List the user tasks that wait."""
+    from mlkit.bpmn.report import instant
     from mlkit.bpmn.session import Session
     from mlkit.bpmn.tasks import document
 
@@ -47,7 +48,8 @@ def tasks(
         found = [task for row in rows for task in session.tasks(row)]
     found = [each for each in found if each.is_for(assignee, group)]
     if json:
-        Output.document("bpmn.tasks", 1, {"tasks": [document(each) for each in found]})
+        fields = [{**document(each), "since": instant(each.since)} for each in found]
+        Output.document("bpmn.tasks", 1, {"tasks": fields})
         return
     for each in found:
         who = each.assignee or ", ".join([*each.users, *each.groups]) or "anybody"
@@ -173,7 +175,7 @@ def message(
     name: Annotated[str, typer.Argument(help="The message's name.")],
     key: Annotated[str, typer.Option(help="The correlation key, or the business key.")] = "",
     set_: Values = [],  # noqa: B006
-    ttl: Annotated[float, typer.Option(help="Seconds to keep it if nobody waits.")] = 604800,
+    ttl: Annotated[float, typer.Option(min=0, help="Seconds to keep it if nobody waits.")] = 604800,
     state: State = STATE,
     json: Json = False,
 ) -> None:

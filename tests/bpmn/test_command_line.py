@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socketserver
 import subprocess
@@ -11,6 +12,8 @@ import threading
 from pathlib import Path
 
 import pytest
+
+from mlkit.bpmn.journal import Journal
 
 SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase"
 
@@ -244,3 +247,64 @@ def test_wrong_use_is_a_one_line_error(mlkit, arguments, code, text):
     assert done.returncode == code
     assert text in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "p.bpmn", "--until", "-1"), ("message", "m", "--ttl", "-1"),
+        ("run", "p.bpmn", "--clock", "lunar"), ("run", "p.bpmn", "--var", "x"),
+    ],
+)  # fmt: skip
+def test_values_that_no_option_takes_are_wrong_use(mlkit, arguments):
+    refused = mlkit(*arguments)
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_task_says_until_when_and_how_urgent_and_a_cancelled_instance_why(
+    mlkit, tmp_path, diagram
+):
+    body = '<startEvent id="s"/><endEvent id="e"/><userTask id="u" camunda:dueDate="${day}"'
+    (tmp_path / "p.bpmn").write_text(diagram(body + ' camunda:priority="50"/>', "s>u u>e"))
+    ran = mlkit("run", "p.bpmn", "--var", 'day="2030-01-31"', "--json")
+    instance = json.loads(ran.stdout)["instance"]
+    (task,) = json.loads(mlkit("tasks", "--json").stdout)["tasks"]
+    assert (task["due"], task["priority"]) == ("2030-01-31", "50")
+    assert task["since"].endswith("Z")
+    assert "cancelled: too late" in mlkit("cancel", instance, "--reason", "too late").stderr
+    assert "too late" in mlkit("show", instance).stdout
+
+
+def test_resume_says_that_another_process_runs_the_instance(mlkit, tmp_path, diagram):
+    body = '<startEvent id="s"/><endEvent id="e"/><userTask id="u"/>'
+    (tmp_path / "p.bpmn").write_text(diagram(body, "s>u u>e"))
+    instance = json.loads(mlkit("run", "p.bpmn", "--json").stdout)["instance"]
+    assert "another process" not in mlkit("resume", instance).stderr
+    journal = Journal(tmp_path / ".mlkit")
+    _, lock = journal.own(journal.find(instance))
+    refused = mlkit("resume", instance)
+    os.close(lock)
+    journal.close()
+    assert f"instance {instance} runs in another process" in refused.stderr
+
+
+def test_lint_tells_all_files_though_one_is_broken(mlkit, tmp_path, diagram):
+    (tmp_path / "a.bpmn").write_text("<oops")
+    (tmp_path / "b.bpmn").write_text(diagram('<task id="alone"/>'))
+    found = mlkit("lint", "a.bpmn", "b.bpmn", "none.bpmn")
+    assert found.returncode == 65
+    assert "a.bpmn: no XML" in found.stderr
+    assert "there is no start event [process.start]" in found.stdout
+    document = json.loads(mlkit("lint", "a.bpmn", "b.bpmn", "--json").stdout)
+    rules = [[each["rule"] for each in file["problems"]] for file in document["files"]]
+    assert rules == [["file.broken"], ["process.start"]]
+
+
+@pytest.mark.parametrize("attribute", ["script", "camunda:script"])
+def test_a_script_may_stand_in_an_attribute(mlkit, tmp_path, diagram, attribute):
+    body = f'<startEvent id="s"/><scriptTask id="w" {attribute}="x = 1&#10;y = x + 1"/>'
+    (tmp_path / "p.bpmn").write_text(diagram(body, "s>w"))
+    ran = mlkit("run", "p.bpmn", "--json")
+    assert json.loads(ran.stdout)["variables"] == {"x": 1, "y": 2}
+    assert ran.stderr == ""

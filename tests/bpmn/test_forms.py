@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from bpmn.test_live import on_a_terminal
 
 from mlkit.bpmn.events import Start
 from mlkit.bpmn.parser import parse_text
@@ -357,3 +358,21 @@ def test_a_value_that_is_a_script_runs_nowhere(mlkit, tmp_path):
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["variables"] == {"note": text, "seen": text}
     assert not (tmp_path / "owned").exists()
+
+
+def test_a_terminal_asks_only_for_what_is_shown_by_the_answers_so_far(tmp_path):
+    form = {"components": [each for each in RICH["components"]
+                           if each.get("key") in ("kind", "tax_id", "total", "price", "why")
+                           or each.get("path") == "items"]}  # fmt: skip
+    (tmp_path / "a.form").write_text(json.dumps(form))
+    (tmp_path / "d.bpmn").write_text(diagram(' camunda:formKey="a.form">'))
+    answers = ["firm", "T1", "6", "y", "bolt", "3", "n"]
+    printed, code = on_a_terminal(["run", "d.bpmn", "--var", "limit=50"], tmp_path, answers)
+    assert code == 0, printed
+    assert printed.index("kind") < printed.index("tax_id") < printed.index("price")
+    assert "why" not in printed  # read-only below 10
+    answers = ["private", "60", "dear", "n", "private", "20", "dear", "n"]
+    again, code = on_a_terminal(["run", "d.bpmn", "--var", "limit=50"], tmp_path, answers)
+    assert code == 0, again
+    assert "tax_id" not in again
+    assert "price: more than max 50" in again

@@ -41,6 +41,8 @@ SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipel
          "s>t t>e", "timer.empty t"),
         (ENDS + '<scriptTask id="w"><script>x = = 1</script></scriptTask>', "s>w w>e",
          "script.syntax w"),
+        (ENDS + f'<scriptTask id="w"><script>{"-" * 200_000}1</script></scriptTask>', "s>w w>e",
+         "script.syntax w"),
         (ENDS + '<scriptTask id="w"/>', "s>w w>e", "script.empty w"),
         (ENDS + '<scriptTask id="w" scriptFormat="groovy"><script>x</script></scriptTask>',
          "s>w w>e", "script.format w"),
@@ -178,6 +180,27 @@ def test_vendors_spell_one_notion_in_several_ways(play):
     assert done.state.activations[done.find("u")].detail["assignee"] == "bob"
 
 
+def test_zeebe_says_until_when_and_how_urgent(play):
+    inner = '<zeebe:taskSchedule dueDate="=day"/><zeebe:priorityDefinition priority="70"/>'
+    body = ENDS + f'<userTask id="u"><extensionElements>{inner}</extensionElements></userTask>'
+    done = play(body, "s>u u>e").start(day="2030-01-31")
+    detail = done.state.activations[done.find("u")].detail
+    assert (detail["due_date"], detail["priority"]) == ("2030-01-31", "70")
+
+
+def test_a_business_key_of_its_own_is_told_for_a_called_process(problems, diagram):
+    inner = '<extensionElements><camunda:in businessKey="{}"/></extensionElements>'
+    body = ENDS + f'<callActivity id="c" calledElement="q">{inner}</callActivity>'
+    roots = '<process id="q"><startEvent id="qs"/></process>'
+    own = diagram(body.format("#{execution.processBusinessKey}"), "s>c c>e", roots)
+    other = diagram(body.format("${order}"), "s>c c>e", roots)
+    own, other = (
+        each.replace("http://camunda.org/schema/zeebe/1.0", "urn:z") for each in (own, other)
+    )
+    assert problems(own) == []
+    assert problems(other) == ["call.key c"]
+
+
 def test_lanes_are_candidate_groups(play):
     lanes = (
         '<laneSet id="l"><lane id="l1" name="owners"><flowNodeRef>u</flowNodeRef></lane></laneSet>'
@@ -200,3 +223,67 @@ def test_a_decision_runs_once_a_callable_is_bound(diagram, tmp_path):
         row = session.begin(tmp_path / "d.bpmn", {"total": 50}, bindings={"d": "rules:discount"})
         session.advance([row])
         assert root_variables(session.state(row))["off"] == 5
+
+
+RACE = ENDS + '<parallelGateway id="g"/><parallelGateway id="j"/>'
+TASK = '<scriptTask id="{}" {}><script>{}</script>{}</scriptTask>'
+SEVERAL = (
+    "<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality>"
+    "</multiInstanceLoopCharacteristics>"
+)
+MAPPED = (
+    "<extensionElements><camunda:inputOutput><camunda:outputParameter "
+    'name="z">${x}</camunda:outputParameter></camunda:inputOutput></extensionElements>'
+)
+FORK = "s>g g>a g>b a>j b>j j>e"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "more", "found"),
+    [
+        ("x = 1", "x = 2", "", ["data.race b"]),
+        ("x = 1", "for x in [1]: pass", "", ["data.race b"]),
+        ("x = []", "x['k'] = 2", "", ["data.race b"]),
+        ("x = 1", "y = x\ndef f(): x = 1\n[x for x in [1]]", "", []),
+        ("_x = 1", "_x = 2", "", []),
+        ("x = 1", "x = 2", SEVERAL, []),
+        ("x = 1", "x = 2", MAPPED, []),
+    ],
+)  # fmt: skip
+def test_two_branches_that_set_one_name_are_a_warning(problems, diagram, one, other, more, found):
+    body = RACE + TASK.format("a", "", one, "") + TASK.format("b", "", other, more)
+    assert problems(diagram(body, FORK)) == found
+
+
+@pytest.mark.parametrize(
+    ("flows", "found"),
+    [
+        ("s>a a>b b>e", []),  # one after the other
+        ("s>x x>a?n x>b?m a>e b>e", []),  # one or the other
+        ("s>g g>a g>j a>j j>b b>e", []),  # behind the join
+        ("s>a s>b a>e b>e", ["data.race b"]),  # two flows that leave a start event
+    ],
+)
+def test_only_what_can_run_at_once_races(problems, diagram, flows, found):
+    body = ENDS + TASK.format("a", "", "x = 1", "") + TASK.format("b", "", "x = 2", "")
+    for node, tag in (("g", "parallelGateway"), ("j", "parallelGateway"),
+                      ("x", "exclusiveGateway")):  # fmt: skip
+        body += f'<{tag} id="{node}"/>' if f">{node}" in flows else ""
+    assert problems(diagram(body, flows)) == found
+
+
+def test_what_a_non_interrupting_event_starts_races_with_its_task(problems, diagram):
+    guard = '<boundaryEvent id="t" attachedToRef="a" cancelActivity="false"><timerEventDefinition>'
+    guard += "<timeDuration>PT1S</timeDuration></timerEventDefinition></boundaryEvent>"
+    body = ENDS + TASK.format("a", "", "x = 1", "") + TASK.format("b", "", "x = 2", "") + guard
+    assert problems(diagram(body, "s>a a>e t>b b>e")) == ["data.race b"]
+
+
+def test_scripts_in_r_race_too(diagram, tmp_path):
+    body = (
+        RACE
+        + TASK.format("a", 'scriptFormat="R"', "x &lt;- 1", "")
+        + TASK.format("b", "", "x = 2", "")
+    )
+    found = lint(parse_text(diagram(body, FORK).encode(), tmp_path / "t.bpmn"), tmp_path)
+    assert any(each.rule == "data.race" for each in found)

@@ -11,7 +11,7 @@ import sys
 SCRIPT = "import time; print('first step'); print('\\x1b[31mred'); time.sleep(1.2)"
 
 
-def on_a_terminal(arguments, directory, **environment):
+def on_a_terminal(arguments, directory, answers=(), **environment):
     """Run a command with a terminal of its own; give what it printed, and its exit code."""
     ours, theirs = pty.openpty()
     settings = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
@@ -20,6 +20,7 @@ def on_a_terminal(arguments, directory, **environment):
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=settings, cwd=directory
     ) as child:
         os.close(theirs)
+        os.write(ours, "".join(f"{each}\n" for each in answers).encode())
         text = b""
         while True:
             try:

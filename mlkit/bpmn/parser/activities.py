@@ -65,6 +65,7 @@ def _source(reader: Reader, element: Element) -> str | None:
         return _resource(reader, element, resource)
     inner = xml.child(element, "script")
     source = "" if inner is None else "".join(map(str, inner.itertext()))
+    source = source or str(element.get("script") or xml.vendor(element, "script") or "")
     if not source.strip():
         reader.problem("script.empty", element, "the script is empty")
         return None
@@ -130,12 +131,13 @@ def _rule(reader: Reader, element: Element) -> dict[str, Any]:
 
 
 def _user(reader: Reader, element: Element) -> dict[str, Any]:
-    zeebe = xml.extension(element, "assignmentDefinition")
+    kinds = ("assignmentDefinition", "taskSchedule", "priorityDefinition")
+    zeebe = [each for kind in kinds for each in xml.extensions(element, kind)]
 
-    def read(*names: str) -> Expression | None:
-        found = xml.vendor(element, *names)
-        if found is None and zeebe is not None:
-            found = next((str(zeebe.get(name)) for name in names if zeebe.get(name)), None)
+    def read(name: str) -> Expression | None:
+        found = xml.vendor(element, name)
+        if found is None:
+            found = next((str(each.get(name)) for each in zeebe if each.get(name)), None)
         return reader.value(found, element)
 
     lane = reader.groups.get(str(element.get("id")))

@@ -85,4 +85,8 @@ def _mappings(reader: Reader, element: Element, kind: str) -> tuple[Mapping, boo
             result += [] if value is None else [(target, value)]
         elif each.get("businessKey") is None:
             reader.problem("call.mapping", element, f"{kind}: it needs a source and a target")
+        elif "processBusinessKey" not in str(each.get("businessKey")):
+            reader.warn(
+                "call.key", element, "the called process has the business key of its caller"
+            )
     return tuple(result), everything

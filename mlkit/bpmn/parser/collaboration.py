@@ -27,9 +27,12 @@ def read(reader: Reader) -> None:
         str(each.get("id")): str(each.get("processRef") or "").rpartition(":")[2]
         for each in xml.children(collaboration, "participant")
     }
-    for flow in xml.children(collaboration, "messageFlow"):
+    flows = xml.children(collaboration, "messageFlow")
+    nodes = {str(e.get("id")): e for e in reader.root.iter(f"{{{xml.BPMN}}}*")} if flows else {}
+    for flow in flows:
         source, target = str(flow.get("sourceRef")), str(flow.get("targetRef"))
-        name = _name(reader, flow, source, target)
+        ends = [nodes[each] for each in (source, target) if each in nodes]
+        name = _name(reader, flow, ends)
         for end in (source, target):
             if end not in pools:
                 reader.flow_names.setdefault(end, name)
@@ -37,19 +40,15 @@ def read(reader: Reader) -> None:
             reader.flows.setdefault(source, []).append(reader.name(pools.get(target, target)))
 
 
-def _name(reader: Reader, flow: Element, source: str, target: str) -> str:
+def _name(reader: Reader, flow: Element, ends: list[Element]) -> str:
     """Give the name of the message that a flow carries: a message's, else the flow's own."""
-    ends = [each for each in (source, target) if each]
     chosen = str(flow.get("messageRef") or "")
-    chosen = chosen or next(filter(None, (_message_of(reader, end) for end in ends)), "")
+    chosen = chosen or next(filter(None, map(_message_of, ends)), "")
     message = reader.declared.get(chosen.rpartition(":")[2])
     named = None if message is None else message.get("name")
     return str(named or flow.get("name") or flow.get("id"))
 
 
-def _message_of(reader: Reader, node: str) -> str:
-    for element in reader.root.iter(f"{{{xml.BPMN}}}*"):
-        if element.get("id") == node:
-            found = xml.child(element, "messageEventDefinition")
-            return str((element if found is None else found).get("messageRef") or "")
-    return ""
+def _message_of(node: Element) -> str:
+    found = xml.child(node, "messageEventDefinition")
+    return str((node if found is None else found).get("messageRef") or "")

@@ -14,15 +14,16 @@ _REFUSED = {
 }  # fmt: skip
 _READ = {
     "formData", "formProperty", "inputOutput", "failedJobRetryTimeCycle", "taskDefinition",
-    "ioMapping", "assignmentDefinition", "formDefinition", "subscription", "loopCharacteristics",
-    "script", "userTask", "in", "out", "calledElement", "calledDecision", "adHoc",
+    "ioMapping", "assignmentDefinition", "taskSchedule", "priorityDefinition", "formDefinition",
+    "userTaskForm", "subscription", "loopCharacteristics", "script", "userTask", "in", "out",
+    "calledElement", "calledDecision", "adHoc",
 }  # fmt: skip
 _READ_ATTRIBUTES = {
     "assignee", "candidateUsers", "candidateGroups", "dueDate", "priority", "formKey", "formRef",
     "resource", "resultVariable", "resultVariableName", "collection", "elementVariable",
     "outputCollection", "outputElement", "errorCodeVariable", "errorMessageVariable",
     "escalationCodeVariable", "class", "delegateExpression", "expression", "topic", "type",
-    "retry", "decisionRef",
+    "retry", "decisionRef", "script",
     # True of every task here, or of no consequence for a single engine.
     "asyncBefore", "asyncAfter", "async", "exclusive", "historyTimeToLive", "versionTag",
     "isStartableInTasklist", "modelerTemplate", "modelerTemplateVersion",

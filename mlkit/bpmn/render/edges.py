@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 
 from mlkit.bpmn.parser import xml
 from mlkit.bpmn.parser.xml import Element
@@ -15,24 +16,23 @@ BEND = 6.0
 ASSOCIATIONS = ("association", "dataInputAssociation", "dataOutputAssociation")
 
 
-def draw(drawing: Drawing, edge: Edge) -> None:
-    """Draw an edge with its label."""
+def draw(drawing: Drawing, edge: Edge, nodes: Mapping[str, Element]) -> None:
+    """Draw an edge with its label; `nodes` are the elements of the file by id."""
     kind = xml.local(edge.element)
     if kind in ASSOCIATIONS:
         _association(drawing, edge, kind)
     elif kind == "messageFlow":
         _message_flow(drawing, edge)
     else:
-        _sequence_flow(drawing, edge)
+        _sequence_flow(drawing, edge, nodes.get(str(edge.element.get("sourceRef"))))
     if name := name_of(edge.element):
         _label(drawing, name, edge)
 
 
-def _sequence_flow(drawing: Drawing, edge: Edge) -> None:
+def _sequence_flow(drawing: Drawing, edge: Edge, source: Element | None) -> None:
     points = edge.points
     drawing.line(rounded(points), 2)
     _mark(drawing, "arrow").solid(polygon(*_arrow(points[-2], points[-1], 10, 4.5)))
-    source = _source(edge.element)
     if source is None:
         return
     if source.get("default") == edge.element.get("id"):
@@ -43,13 +43,6 @@ def _sequence_flow(drawing: Drawing, edge: Edge) -> None:
 
 def _mark(drawing: Drawing, name: str) -> Drawing:
     return drawing.group(data_symbol=name)
-
-
-def _source(element: Element) -> Element | None:
-    parent, wanted = element.getparent(), element.get("sourceRef")
-    if parent is None:
-        return None
-    return next((each for each in parent if each.get("id") == wanted), None)
 
 
 def _is_activity(element: Element) -> bool:

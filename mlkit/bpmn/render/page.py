@@ -36,14 +36,20 @@ def svg(picture: Picture, progress: Mapping[str, Progress] | None = None) -> byt
     for each in picture.shapes:
         if not _is_container(each):
             _shape(page, each, known)
+    nodes = _by_id(picture)
     for edge in picture.edges:
         group = page.group(edge.colours.stroke, **_marks(edge.element))
-        edges.draw(group, edge)
+        edges.draw(group, edge, nodes)
     for each in picture.shapes:
         _badge(page, each, known)
     if progress is not None:
         _legend(page, picture)
     return page.bytes()
+
+
+def _by_id(picture: Picture) -> dict[str, xml.Element]:
+    root = next((e.element.getroottree().getroot() for e in picture.edges), None)
+    return {} if root is None else {str(e.get("id")): e for e in root.iter() if e.get("id")}
 
 
 def _is_container(shape: Shape) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mlkit.bpmn.model import FlowNode, Problem, Process, Scope
-from mlkit.bpmn.rules import event, flow
+from mlkit.bpmn.rules import data, event, flow
 from mlkit.bpmn.rules.place import Place, wrong
 
 __all__ = ["check", "wrong"]
@@ -19,6 +19,7 @@ _RULES: tuple[Callable[[Place], Iterator[Problem]], ...] = (
     event.events,
     event.transactions,
     event.messages,
+    data.writes,
 )
 
 

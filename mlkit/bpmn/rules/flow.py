@@ -122,6 +122,7 @@ def reachable(place: Place) -> Iterator[Problem]:
     if not queue or (place.owner is not None and place.owner.type == "adHocSubProcess"):
         queue = [each.id for each in body.nodes.values() if begins_alone(each)]
     queue += [each.id for each in body.nodes.values() if each.triggered]
+    after = _after(body)
     seen: set[str] = set()
     while queue:
         name = queue.pop()
@@ -131,7 +132,7 @@ def reachable(place: Place) -> Iterator[Problem]:
         seen.add(name)
         queue += [body.flows[each].target for each in node.outgoing]
         queue += [node.handler] if node.handler else []
-        queue += [each.id for each in body.nodes.values() if _follows(each, node)]
+        queue += after.get(node.id, ())
     for node in body.nodes.values():
         if node.id not in seen:
             yield wrong("node.unreachable", node, "no token can reach it")
@@ -141,13 +142,15 @@ def _begins(node: FlowNode) -> bool:
     return node.type == "startEvent" or (node.instantiate and not node.incoming)
 
 
-def _follows(each: FlowNode, node: FlowNode) -> bool:
-    if each.attached_to == node.id:
-        return True
-    links = node.type == "intermediateThrowEvent" and is_link(node)
-    return (
-        links
-        and each.type == "intermediateCatchEvent"
-        and is_link(each)
-        and link_name(each) == link_name(node)
-    )
+def _after(body: Scope) -> dict[str, list[str]]:
+    """Give what follows nodes without a flow: boundary events, and the targets of links."""
+    found: dict[str, list[str]] = {}
+    links = [each for each in body.nodes.values() if is_link(each)]
+    targets = {link_name(e): e.id for e in links if e.type == "intermediateCatchEvent"}
+    for node in body.nodes.values():
+        if node.attached_to:
+            found.setdefault(node.attached_to, []).append(node.id)
+    for node in links:
+        if node.type == "intermediateThrowEvent" and link_name(node) in targets:
+            found.setdefault(node.id, []).append(targets[link_name(node)])
+    return found
