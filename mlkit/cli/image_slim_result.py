@@ -90,7 +90,7 @@ def _overview(fields: dict[str, Any]) -> Table:
         *((f"note {each['code']}", each["observed"]) for each in fields["notes"]),
         *((each["effect"], _difference(each)) for each in fields["differences"]),
         *(("added after a trial", path) for path in fields["added"]),
-        *(("left out", f"/{path}: no file") for path in fields["left_out"][:LARGEST]),
+        *_left_out(fields["left_out"]),
         *(("dropped", _dropped(each)) for each in fields["dropped"][:LARGEST]),
     ]
     for name, text in rows:
@@ -118,3 +118,12 @@ def _sizes(title: str, shares: list[dict[str, Any]]) -> Table:
         sums = [sum(each[column] for each in rest) for column in ("before", "after")]
         table.add_row(f"{len(rest)} more", *map(megabytes, sums))
     return table
+
+
+def _left_out(paths: list[str]) -> list[tuple[str, str]]:
+    """Tell in one line of device nodes, pipes and sockets: a base image has many."""
+    if not paths:
+        return []
+    more = f" and {len(paths) - LARGEST} more" if len(paths) > LARGEST else ""
+    names = ", ".join(f"/{path}" for path in paths[:LARGEST])
+    return [("left out", f"{names}{more}: no files")]
