@@ -30,7 +30,8 @@ def differences(expect: Expectation, found: dict[str, Any]) -> list[str]:
         *_differs("terminated", expect.terminated, _elements(found, "terminated")),
         *_places("waiting", expect.waiting, found["waiting"]),
         *_places("incidents", expect.incidents, found["incidents"]),
-        *_variables(expect.variables, found["variables"]),
+        *_values("variable", expect.variables, found["variables"]),
+        *_values("store", expect.stores, found.get("stores", {})),
         *_holds(expect.holds, found),
     ]
 
@@ -60,15 +61,15 @@ def _passes(expected: list[str], completed: list[str]) -> Iterator[str]:
             return
 
 
-def _variables(expected: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
+def _values(what: str, expected: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
     for name, value in expected.items():
         actual = found.get(name, _MISSING)
         if actual is _MISSING:
-            yield f"variable {name}: expected {_short(value)}, is not there"
+            yield f"{what} {name}: expected {_short(value)}, is not there"
         else:
-            yield from _differs(f"variable {name}", value, actual)
+            yield from _differs(f"{what} {name}", value, actual)
             if value is None and actual is not None:
-                yield f"variable {name}: expected null, is {_short(actual)}"
+                yield f"{what} {name}: expected null, is {_short(actual)}"
 
 
 def _holds(expected: list[str], found: dict[str, Any]) -> Iterator[str]:

@@ -71,10 +71,12 @@ def rehearse(scenario: Scenario, folder: Path, settings: Settings) -> Result:
         tempfile.TemporaryDirectory(prefix="mlkit-scenario-") as state,
         Rehearsal(Path(state), settings, scenario) as session,
     ):
+        session.fill_stores()
         variables = scenario.variables
         row = session.begin(path, variables, scenario.key, scenario.message, bindings)
         session.advance([row])
         found = document(session, row)
+        found["stores"] = {each.name: each.value for each in session.journal.stores.all()}
         problems = [*session.problems, *differences(scenario.expect, found)]
         unused = [f"the answer to {each.task!r} was not used" for each in session.answers]
         return Result(scenario, [*problems, *unused], found, settings.clock.now() - begin)
@@ -119,6 +121,12 @@ class Rehearsal(Session):
         self.scenario = scenario
         self.answers = list(scenario.answers)
         self.problems: list[str] = []
+
+    def fill_stores(self) -> None:
+        """Give the data stores what they hold at the start."""
+        with self.journal.transaction():
+            for name, value in packed_variables(self.scenario.stores).items():
+                self.journal.stores.set(name, value)
 
     def runner(self, pool: ScriptPool) -> Runner:
         """Make the runner that plays it."""

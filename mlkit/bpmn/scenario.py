@@ -70,6 +70,7 @@ class Expectation(msgspec.Struct, forbid_unknown_fields=True):
         waiting: The elements that wait, in any order.
         incidents: The elements with an incident, in any order.
         error: The code of the uncaught error.
+        stores: Data stores with their values; others may be there.
     """
 
     state: str | None = None
@@ -82,6 +83,7 @@ class Expectation(msgspec.Struct, forbid_unknown_fields=True):
     waiting: list[str] | None = None
     incidents: list[str] | None = None
     error: str | None = None
+    stores: dict[str, Any] = {}
 
 
 class Scenario(msgspec.Struct, forbid_unknown_fields=True):
@@ -93,6 +95,7 @@ class Scenario(msgspec.Struct, forbid_unknown_fields=True):
         start: The date at which the simulated clock begins.
         until: Timers later than this duration after the start do not fire.
         variables: The first variables.
+        stores: What data stores hold at the start.
         key: The business key.
         message: Start at the event of this message.
         tasks: Names of service tasks, to `module:function`.
@@ -106,6 +109,7 @@ class Scenario(msgspec.Struct, forbid_unknown_fields=True):
     start: str = START
     until: str | None = None
     variables: dict[str, Any] = {}
+    stores: dict[str, Any] = {}
     key: str = ""
     message: str | None = None
     tasks: dict[str, str] = {}

@@ -235,3 +235,17 @@ def test_a_journal_of_a_later_version_is_left_alone(tmp_path):
     connection.close()
     with pytest.raises(ConfigurationError, match="journal version 99"):
         Journal(tmp_path / "st")
+
+
+def test_a_scenario_fills_stores_and_expects_what_they_hold(tmp_path, diagram):
+    (tmp_path / "p.bpmn").write_text(diagram(ENDS + STORE + COUNT, "s>w w>e", ""))
+    scenario = {"diagram": "p.bpmn", "stores": {"seen": 4}, "expect": {"stores": {"seen": 5}}}
+    (tmp_path / "s.json").write_text(json.dumps(scenario))
+    command = [sys.executable, "-m", "mlkit", "bpmn", "test", "s.json"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    scenario["expect"]["stores"] = {"seen": 6}
+    (tmp_path / "s.json").write_text(json.dumps(scenario))
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "store seen: expected 6, is 5" in ran.stdout

@@ -135,3 +135,29 @@ def test_juel_escapes_and_the_methods_that_people_write(text, expected):
 
 def test_empty_is_a_function_in_python():
     assert value("empty(empty_) and not empty(items)", "python") is True
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("=n in [1..3]", True), ("=n in [1..3)", False), ("=n in (3..5]", False),
+        ("=n in ]2..3]", True), ("=n in [1..n * 2] and yes", True), ("=n in [1, 2, 3]", True),
+        ("=n in (1, 2)", False), ("=n in items", True), ("=n in (items)", True),
+        ("=n in []", False), ("=none in [1..3]", None),
+        ('=day in [date("2026-01-01")..today()]', False),
+        ("=if n in [1..3] then 1 else 2", 1), ("=(n in [1..3]) = true", True),
+    ],
+)  # fmt: skip
+def test_feel_intervals(text, expected):
+    assert value(text, "feel") == expected
+
+
+@pytest.mark.parametrize("text", ["=n in [1..", "=n in [1..3", "=n in ]1]", "=n in [1..3}"])
+def test_a_broken_interval_is_told(text):
+    with pytest.raises(ExpressionError):
+        value(text, "feel")
+
+
+def test_nested_ins_cost_no_more_than_their_length():
+    with suppress(ExpressionError):
+        value("=" + "n in (" * 55 + "1" + ")" * 55, "feel")

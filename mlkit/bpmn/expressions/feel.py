@@ -24,7 +24,7 @@ class FeelParser(Parser):
     infix: ClassVar = {
         "or": (2, "or"), "and": (3, "and"),
         "=": (4, "eq"), "!=": (4, "ne"), "<": (4, "lt"), "<=": (4, "le"),
-        ">": (4, "gt"), ">=": (4, "ge"), "in": (4, "in"),
+        ">": (4, "gt"), ">=": (4, "ge"),
         "+": (6, "add"), "-": (6, "sub"), "*": (7, "mul"), "/": (7, "div"), "**": (8, "pow"),
     }  # fmt: skip
     prefix: ClassVar = {"-": (9, "neg")}
@@ -36,7 +36,9 @@ class FeelParser(Parser):
         return int(text) if text.isdigit() else Decimal(text)
 
     def special(self, left: Node, floor: int) -> Node:
-        """Parse `x between a and b`."""
+        """Parse `x between a and b`, and `x in` a list or an interval."""
+        if floor <= 4 and self.token.kind == "name" and self.token.text == "in":
+            return self._in(left, self.next().position)
         if floor > 4 or not self.accept("between"):
             return left
         low = self.expression(5)
@@ -44,6 +46,35 @@ class FeelParser(Parser):
         high = self.expression(5)
         above = Node("ge", left.position, (left, low))
         return Node("and", left.position, (above, Node("le", left.position, (left, high))))
+
+    def _in(self, left: Node, position: int) -> Node:
+        """Parse what `in` looks into: `[1..5]`, `(1..5)`, `]1..5[`, a list or an expression."""
+        opening = self.token.text if self.token.kind == "symbol" else ""
+        if opening not in ("[", "(", "]"):
+            return Node("in", position, (left, self.expression(5)))
+        self.next()
+        closing = ")" if opening == "(" else "]"
+        items: list[Node] = []
+        while opening == "]" or not self.accept(closing):
+            if items:
+                self.expect(",")
+            items.append(self.expression())
+            if len(items) == 1 and self.accept(".."):
+                return self._interval(left, items[0], opening == "[")
+            if opening == "]":
+                raise ExpressionError(self.text, self.token.position, "expected '..'")
+        single = opening == "(" and len(items) == 1
+        whole = items[0] if single else Node("list", position, tuple(items))
+        return Node("in", position, (left, self._suffixes(whole)))
+
+    def _interval(self, left: Node, low: Node, closed: bool) -> Node:
+        high = self.expression()
+        end = self.next()
+        if end.text not in (")", "]", "["):
+            raise ExpressionError(self.text, end.position, "expected the end of the interval")
+        above = Node("ge" if closed else "gt", left.position, (left, low))
+        below = Node("le" if end.text == "]" else "lt", left.position, (left, high))
+        return Node("and", left.position, (above, below))
 
     def primary(self) -> Node:
         """Parse also a context `{...}` and a date literal `@"..."`."""
