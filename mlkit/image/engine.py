@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import secrets
 import tarfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable
-from mlkit.image import build
+from mlkit.image import build, owner
 from mlkit.image.archive import CHUNK
 from mlkit.image.build import Blob
 from mlkit.image.tunnel import Tunnel
@@ -25,6 +24,8 @@ from mlkit.interruption import whole
 
 LABEL = "io.mlkit.image.temporary"
 """On everything that a run makes in the engine and takes away again."""
+RUN = f"{LABEL}.run"
+"""The label that says which run."""
 TEMPORARY = "mlkit-temporary"
 """The name of images that a run takes away again, each with a tag of its own."""
 TIMEOUT = 120
@@ -208,7 +209,8 @@ class Engine:
 
     def _create(self, image: str, settings: dict[str, Any]) -> Any:
         try:
-            return self._client.containers.create(image, labels={LABEL: "1"}, **settings)
+            labels = {LABEL: "1", RUN: owner.mark()}
+            return self._client.containers.create(image, labels=labels, **settings)
         except (APIError, DockerException) as error:
             raise BadData(f"{image}: no container: {_text(error)}") from error
 
@@ -227,26 +229,32 @@ class Engine:
             raise BadData(f"{name}: {_text(error)}") from error
 
     def clean(self, dry: bool = False) -> list[str]:
-        """List what interrupted runs have left, and remove it unless `dry`."""
+        """List what interrupted runs have left, and remove it unless `dry`.
+
+        What belongs to a run that still goes on, on this machine, is left alone.
+        """
         wanted = {"label": f"{LABEL}=1"}
         removed = []
         for raw in self._client.containers.list(all=True, filters=wanted):
-            removed.append(f"container {raw.short_id}")
-            if not dry:
-                raw.remove(force=True, v=True)
-        for name, image in self._temporary_images(wanted):
+            if not owner.goes_on(raw.labels.get(RUN, "")):
+                removed.append(f"container {raw.short_id}")
+                if not dry:
+                    raw.remove(force=True, v=True)
+        for name, image in self._left_images(wanted):
             removed.append(f"image {image}")
             if not dry:
                 self.remove_image(name)
         return removed
 
-    def _temporary_images(self, wanted: dict[str, str]) -> Iterator[tuple[str, str]]:
+    def _left_images(self, wanted: dict[str, str]) -> Iterator[tuple[str, str]]:
         """Give what to remove, and the short id: names of ours, and images with our label."""
         for image in self._client.images.list(name=TEMPORARY):
             ours = [name for name in image.tags if name.startswith(f"{TEMPORARY}:")]
-            yield from ((name, image.short_id) for name in ours)
+            left = (name for name in ours if not owner.goes_on(name.partition(":")[2]))
+            yield from ((name, image.short_id) for name in left)
         for image in self._client.images.list(filters=wanted):
-            yield image.id, image.short_id
+            if not owner.goes_on(image.labels.get(RUN, "")):
+                yield image.id, image.short_id
 
 
 class Container:
@@ -353,7 +361,7 @@ def _pushed(events: Iterable[dict[str, Any]]) -> str:
 
 
 def _temporary_name() -> str:
-    return f"{TEMPORARY}:{secrets.token_hex(8)}"
+    return f"{TEMPORARY}:{owner.mark()}"
 
 
 def _remove(raw: Any) -> None:

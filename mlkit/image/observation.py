@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import tempfile
 import time
 from collections.abc import Sequence
@@ -11,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlkit.image import build, launch
-from mlkit.image.engine import LABEL, Container, Engine
+from mlkit.image import build, launch, owner
+from mlkit.image.engine import LABEL, RUN, Container, Engine
 from mlkit.image.health import health_command
 from mlkit.image.probe import OVER_NETWORK, Answer, Probe, ask
 from mlkit.image.trace import Trace, tool
@@ -103,7 +102,7 @@ class Tools:
             names = ("tracer", "listener", "relay", "witness")
             items = [build.file(name, tool(name), 0o755) for name in names]
             layer = build.write_layer(items, Path(folder) / "layer.tar")
-            labels = {LABEL: "1", f"{LABEL}.run": secrets.token_hex(8)}
+            labels = {LABEL: "1", RUN: owner.mark()}
             config = {"Entrypoint": ["/relay"], "Labels": labels}
             document = build.document([layer], config, build.here())
             self.image = engine.load(build.archive(document, [layer], None))

@@ -10,7 +10,7 @@ from typing import Any
 from mlkit.image import base, build, explanation, foundation, health, launch
 from mlkit.image.build import Item, Written
 from mlkit.image.bytecode import refreshed
-from mlkit.image.engine import LABEL, Engine
+from mlkit.image.engine import LABEL, RUN, Engine
 from mlkit.image.entrypoint import Command
 from mlkit.image.foundation import Foundation, Merged
 from mlkit.image.health import Health
@@ -193,7 +193,8 @@ class Builder:
     def _labels(self, below: Foundation) -> dict[str, str]:
         image = self._inventory.image
         labels = dict(image.config.get("Labels") or {})
-        labels.pop(LABEL, None)
+        for ours in (LABEL, RUN):
+            labels.pop(ours, None)
         return labels | {
             "org.opencontainers.image.base.name": image.source,
             "org.opencontainers.image.base.digest": image.id,

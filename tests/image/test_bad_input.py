@@ -154,3 +154,6 @@ def test_what_a_killed_run_has_left_is_listed_and_removed(mlkit, engine, nothing
     assert f"image {image[:19]}" in dry
     assert json.loads(mlkit("image", "clean", "--json").stdout)["removed"] == dry
     assert json.loads(mlkit("image", "clean", "--json").stdout)["removed"] == []
+    with engine.loaded(document, []) as image, engine.container(image, command=["/s"]) as mine:
+        assert json.loads(mlkit("image", "clean", "--json").stdout)["removed"] == []
+        assert mine.state().running is False, "what a run that goes on has made is still there"
