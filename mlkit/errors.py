@@ -42,16 +42,20 @@ class MlkitError(Exception):
 
 def one_line(text: str) -> str:
     """Make text fit for a line of a terminal: no control characters, and not endless."""
-    if not text.isprintable():
-        text = "".join(each if each.isprintable() else _escaped(each) for each in text)
+    text = printable(text)
     if len(text) > LONGEST:
         half = LONGEST // 2
         text = f"{text[:half]} ... {text[-half:]}"
     return text
 
 
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+def printable(text: str) -> str:
+    """Escape what would steer a terminal or end the line, as Python writes it."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 class NegativeResult(MlkitError):

@@ -279,10 +279,16 @@ class ScriptPool:
         self._requeue(job or self.stopped.pop(number, None))
         if job is None:
             return received
-        died = f"signal {-code}" if code < 0 else f"exit status {code}"
-        message = job.reason or f"the script's process ended by {died}"
+        message = job.reason or self._cause(code)
         lost = Result(number, "failed", message=message, stdout=outputs[0], stderr=outputs[1])
         return [*received, lost]
+
+    def _cause(self, code: int) -> str:
+        """Say by what a worker died."""
+        if code == -signal.SIGXCPU:
+            return f"stopped after {self.limits.cpu} s of processor time (--cpu)"
+        died = f"signal {-code}" if code < 0 else f"exit status {code}"
+        return f"the script's process ended by {died}"
 
     def _requeue(self, job: _Job | None) -> None:
         """Queue again what travelled behind the job of a worker that died: it never began."""

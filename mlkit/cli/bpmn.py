@@ -216,7 +216,7 @@ def lint(
         for file, problems in found.items():
             for each in problems:
                 place = f"{file}:{each.line}: {each.severity}: {each.element}"
-                sys.stdout.write(f"{place}: {each.message} [{each.rule}]\n")
+                Output.line(f"{place}: {each.message} [{each.rule}]")
     if refused:
         raise refused[0]
     if any(each.severity == "error" for problems in found.values() for each in problems):

@@ -40,7 +40,7 @@ def show_rows(rows: list[Row], json: bool) -> None:
         Output.document("bpmn.list", 1, {"instances": fields})
         return
     for each in rows:
-        sys.stdout.write(f"{each.id}  {each.phase:<9}  {each.process}  {ago(each.updated)}\n")
+        Output.line(f"{each.id}  {each.phase:<9}  {each.process}  {ago(each.updated)}")
 
 
 def list_(state: State = STATE, json: Json = False) -> None:
@@ -69,13 +69,13 @@ def show(instance: Instance, state: State = STATE, json: Json = False) -> None:
     if json:
         Output.document("bpmn.show", 1, {**found, "tokens": tokens})
         return
-    sys.stdout.write(f"{found['instance']}  {found['process']}  {found['state']}\n")
+    Output.line(f"{found['instance']}  {found['process']}  {found['state']}")
     if found["error"]:
-        sys.stdout.write(f"  {found['error']['code']}  {found['error']['message']}\n")
+        Output.line(f"  {found['error']['code']}  {found['error']['message']}")
     for each in tokens:
-        sys.stdout.write(f"  {each['status']:<9} {each['name'] or each['element']}\n")
+        Output.line(f"  {each['status']:<9} {each['name'] or each['element']}")
     for name, value in found["variables"].items():
-        sys.stdout.write(f"  {name} = {_short(value)}\n")
+        Output.line(f"  {name} = {_short(value)}")
 
 
 def _short(value: Any) -> str:
@@ -99,7 +99,7 @@ def history(instance: Instance, state: State = STATE, json: Json = False) -> Non
     for each in found:
         iteration = f" [{each['iteration']}]" if each["iteration"] else ""
         label = f"{each['name'] or each['element']}{iteration}"
-        sys.stdout.write(f"{each['at']}  {each['event']:<10}  {each['type']:<22} {label}\n")
+        Output.line(f"{each['at']}  {each['event']:<10}  {each['type']:<22} {label}")
 
 
 def logs(instance: Instance, state: State = STATE, json: Json = False) -> None:
@@ -138,7 +138,7 @@ def artifacts(instance: Instance, state: State = STATE, json: Json = False) -> N
         sources = ", ".join(names.get(name, name[:12]) for name in each.get("from", []))
         origin = f" from {sources}" if sources else ""
         kind = f"{each['kind']}, {each['size'] / 1e6:.1f} MB"
-        sys.stdout.write(f"{each['artifact'][:12]}  {each['name']}  {kind}, {made}{origin}\n")
+        Output.line(f"{each['artifact'][:12]}  {each['name']}  {kind}, {made}{origin}")
 
 
 def stores(state: State = STATE, json: Json = False) -> None:
@@ -157,7 +157,7 @@ def stores(state: State = STATE, json: Json = False) -> None:
         return
     for each in found:
         origin = f"by {each.instance}, {ago(each.updated)}"
-        sys.stdout.write(f"{each.name} = {_short(each.value)}  ({origin})\n")
+        Output.line(f"{each.name} = {_short(each.value)}  ({origin})")
 
 
 def cancel(

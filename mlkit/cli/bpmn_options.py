@@ -71,7 +71,7 @@ def conclude(session: Session, row: Row, as_json: bool, output: Output) -> None:
 
 
 def _tell(found: dict[str, Any], session: Session, output: Output) -> None:
-    sys.stdout.write(f"{found['instance']}  {found['state']}\n")
+    Output.line(f"{found['instance']}  {found['state']}")
     state = session.journal.folder
     where = "" if state == STATE else f" --state {state}"
     if found["error"] and found["error"]["message"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,7 +52,7 @@ def tasks(
         return
     for each in found:
         who = each.assignee or ", ".join([*each.users, *each.groups]) or "anybody"
-        sys.stdout.write(f"{each.id}  {each.name}  for {who}  {ago(each.since)}\n")
+        Output.line(f"{each.id}  {each.name}  for {who}  {ago(each.since)}")
 
 
 def complete(
@@ -223,7 +222,7 @@ def _delivered(
         Output.document(f"bpmn.{kind}", 1, {"name": name, "receivers": receivers})
         return
     for each in receivers:
-        sys.stdout.write(f"{each['instance']}  {each['state']}\n")
+        Output.line(f"{each['instance']}  {each['state']}")
     if not receivers:
         output.note(f"nobody waits for {kind} {name!r}" + ("; kept" if kind == "message" else ""))
 

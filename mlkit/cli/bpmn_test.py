@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,9 +50,9 @@ def _tell(path: Path, found: Result, place: str) -> None:
     steps = f"{len(found.document['trace'])} steps"
     name = f"{path}: {found.scenario.name or found.scenario.diagram}"
     sign = "FAIL" if found.differences else "ok"
-    sys.stdout.write(f"{place} {sign:<4} {name} ({steps}, {_days(found.elapsed)})\n")
+    Output.line(f"{place} {sign:<4} {name} ({steps}, {_days(found.elapsed)})")
     for each in found.differences:
-        sys.stdout.write(f"       {each}\n")
+        Output.line(f"       {each}")
 
 
 def _days(seconds: float) -> str:

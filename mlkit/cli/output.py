@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from mlkit.errors import MlkitError
+from mlkit.errors import MlkitError, printable
 from mlkit.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -36,6 +36,11 @@ class Output:
         _console(sys.stdout).print(renderable)
 
     @staticmethod
+    def line(text: str) -> None:
+        """Print a line of a result; what it quotes of a user's data cannot steer the terminal."""
+        sys.stdout.write(printable(text) + "\n")
+
+    @staticmethod
     def document(schema: str, version: int, fields: Mapping[str, Any]) -> None:
         """Print one versioned JSON document on standard output.
 
@@ -50,7 +55,7 @@ class Output:
     def note(self, text: str) -> None:
         """Tell a person something on standard error, unless they asked for quiet."""
         if not self.quiet:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write("\n".join(map(printable, text.split("\n"))) + "\n")
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Progress]:

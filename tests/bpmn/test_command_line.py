@@ -308,3 +308,15 @@ def test_a_script_may_stand_in_an_attribute(mlkit, tmp_path, diagram, attribute)
     ran = mlkit("run", "p.bpmn", "--json")
     assert json.loads(ran.stdout)["variables"] == {"x": 1, "y": 2}
     assert ran.stderr == ""
+
+
+def test_what_data_holds_does_not_steer_the_terminal(mlkit, showcase):
+    owner = json.dumps("\x1b[2Jann\nroot")
+    ran = mlkit(
+        "run", showcase, "--no-input", "--var", f"owner={owner}", "--var", "source=clicks.csv"
+    )
+    assert ran.returncode == 3
+    listed = mlkit("tasks").stdout
+    assert "\x1b" not in ran.stdout + ran.stderr + listed
+    assert "for \\x1b[2Jann\\nroot" in listed
+    assert len(listed.splitlines()) == 1
