@@ -81,7 +81,8 @@ def answers(client, image):
                 else sorted(chosen["arms"]),
             )
         found["bad"] = ask(f"{url}/predict", b'{"k": "x"}')
-        found["help"] = container.exec_run(["mlkit", "bandit", "show", "posteriors.parquet"])
+        show = ["mlkit", "bandit", "show", "posteriors.parquet", "--json"]
+        found["shown"] = container.exec_run(show, stderr=False)
         return found
     finally:
         container.remove(force=True, v=True)
