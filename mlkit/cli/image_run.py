@@ -395,8 +395,7 @@ def compare(
     The original is run three times; what differs among its runs is noise. Exits 1 if the
     candidate is broken.
     """
-    from mlkit.image.compare import compare as differ
-    from mlkit.image.compare import verdict
+    from mlkit.image.compare import settle, verdict
     from mlkit.image.opening import in_engine, opened
     from mlkit.image.slim import original_argv
 
@@ -406,8 +405,9 @@ def compare(
         runner, inventory, name = stack.enter_context(_ready(original, probe, settings))
         theirs = stack.enter_context(in_engine(runner.engine, candidate))
         argv = original_argv(stack.enter_context(opened(theirs)))
-        ours = [runner.run(name, original_argv(inventory)) for _ in range(3)]
-        found = differ(ours, runner.run(theirs, argv))
+        mine = original_argv(inventory)
+        ours = [runner.run(name, mine) for _ in range(3)]
+        _, found = settle(ours, lambda: runner.run(name, mine), lambda: runner.run(theirs, argv))
     said = verdict(found)
     if json:
         fields = {"verdict": said, "differences": [asdict(each) for each in found]}

@@ -13,7 +13,7 @@ from mlkit.files import replacing, replacing_folder
 from mlkit.image import base, build, explanation, health, launch
 from mlkit.image.build import Item, Written
 from mlkit.image.bytecode import refreshed
-from mlkit.image.compare import TIMES, Difference, Verdict, compare, verdict
+from mlkit.image.compare import Difference, Verdict, settle, verdict
 from mlkit.image.diagnosis import Diagnosis, Finding, diagnose
 from mlkit.image.engine import LABEL
 from mlkit.image.entrypoint import Command, parse
@@ -28,8 +28,6 @@ from mlkit.progress import Progress, silent
 
 TRIALS = 6
 """How often a result is built anew because a path was missing."""
-ATTEMPTS = 3
-"""How often a result that is only slow is run."""
 INIT_PATH = "tini"
 OURS = {launch.PROGRAM: "launch", health.PROGRAM: "health"}
 """Where our programs lie in a result."""
@@ -178,14 +176,11 @@ class Slimmer:
     ) -> tuple[Observation, list[Difference]]:
         """Compare; where only times differ, the machine may have been busy: try again."""
         argv = self._argv(self._command, init)
-        for _ in range(ATTEMPTS):
-            candidate = self._runner.run(built.image, argv)
-            differences = compare(originals, candidate)
-            broken = {each.what for each in differences if each.effect == "broken"}
-            if not broken or broken - TIMES:
-                break
-            originals = [*originals, self._again(originals)]
-        return candidate, differences
+        return settle(
+            originals,
+            lambda: self._again(originals),
+            lambda: self._runner.run(built.image, argv),
+        )
 
     def _again(self, originals: list[Observation]) -> Observation:
         """Run the original once more, as it was run before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlkit.image.compare import compare, verdict
+from mlkit.image.compare import compare, settle, verdict
 from mlkit.image.observation import Observation
 
 
@@ -24,3 +24,12 @@ def test_a_health_check_that_stops_holding_is_a_break(ours, theirs, said):
     found = compare(originals, Observation(healthy=theirs))
     assert verdict(found) == said
     assert {each.what for each in found} <= {"health check"}
+
+
+def test_where_only_times_differ_both_are_run_again():
+    quick, slow = Observation(ready=0.1), Observation(ready=9.0)
+    theirs, found = settle([quick] * 3, lambda: slow, lambda: slow)
+    assert theirs is slow
+    assert found == [], "the original is as slow now"
+    _, found = settle([quick] * 3, lambda: quick, lambda: slow)
+    assert [each.what for each in found] == ["ready time"]
