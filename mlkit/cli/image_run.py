@@ -68,8 +68,7 @@ def compare(
     The original is run three times; what differs among its runs is noise. Exits 1 if the
     candidate is broken.
     """
-    from mlkit.image.compare import compare as differ
-    from mlkit.image.compare import verdict
+    from mlkit.image.compare import settle, verdict
     from mlkit.image.evidence import evidence
     from mlkit.image.opening import in_engine, refuse_architecture
     from mlkit.image.slim import original_argv
@@ -85,9 +84,11 @@ def compare(
         other, theirs = stack.enter_context(in_engine(runner.engine, candidate))
         refuse_architecture(other)
         argv = original_argv(other)
-        ours = [runner.run(name, original_argv(inventory)) for _ in range(3)]
-        other_run = runner.run(theirs, argv)
-        found = differ(ours, other_run)
+        mine = original_argv(inventory)
+        ours = [runner.run(name, mine) for _ in range(3)]
+        other_run, found = settle(
+            ours, lambda: runner.run(name, mine), lambda: runner.run(theirs, argv)
+        )
         weak = weakness([each.text for each in runner.settings.probes], asked.anything)
     said = verdict(found)
     if json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -25,6 +25,8 @@ SLOWER = 2.0
 """A time is broken beyond so many times the original's ..."""
 SLACK = 1.0
 """... and so many seconds more."""
+ATTEMPTS = 3
+"""How often a candidate that is only slow is run."""
 TIMES = {"ready time", "stop time"}
 OWN_HEADERS = {"date", "age", "etag", "last-modified", "expires", "set-cookie", "server-timing"}
 
@@ -61,6 +63,29 @@ def compare(originals: Sequence[Observation], candidate: Observation) -> list[Di
         found += _answers(answers, candidate.answers[number] if candidate.answers else None)
         del answer
     return [*found, *_log(originals, candidate)]
+
+
+def settle(
+    originals: Sequence[Observation],
+    original: Callable[[], Observation],
+    candidate: Callable[[], Observation],
+) -> tuple[Observation, list[Difference]]:
+    """Run a candidate and compare; run both again where only times differ.
+
+    Args:
+        originals: Runs of the original.
+        original: Runs it once more.
+        candidate: Runs the candidate.
+    """
+    runs = list(originals)
+    for _ in range(ATTEMPTS):
+        theirs = candidate()
+        differences = compare(runs, theirs)
+        broken = {each.what for each in differences if each.effect == "broken"}
+        if not broken or broken - TIMES:
+            break
+        runs.append(original())
+    return theirs, differences
 
 
 def verdict(differences: Sequence[Difference]) -> Verdict:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlkit.errors import BadData, ServiceUnavailable
-from mlkit.image.compare import TIMES, Difference, Verdict, compare, verdict
+from mlkit.image.compare import Difference, Verdict, settle, verdict
 from mlkit.image.diagnosis import Diagnosis, diagnose
 from mlkit.image.entrypoint import Command, parse
 from mlkit.image.findings import Finding
@@ -36,8 +36,6 @@ BLIND = {
     " files alone, and only the comparison speaks for it.",
 }
 """What a way of tracing does not see."""
-ATTEMPTS = 3
-"""How often a result that is only slow is run."""
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 
 
@@ -157,14 +155,11 @@ class Slimmer:
     ) -> tuple[Observation, list[Difference]]:
         """Compare; where only times differ, the machine may have been busy: try again."""
         argv = self._argv(self._command, init)
-        for _ in range(ATTEMPTS):
-            candidate = self._runner.run(built.image, argv)
-            differences = compare(originals, candidate)
-            broken = {each.what for each in differences if each.effect == "broken"}
-            if not broken or broken - TIMES:
-                break
-            originals = [*originals, self._again(originals)]
-        return candidate, differences
+        return settle(
+            originals,
+            lambda: self._again(originals),
+            lambda: self._runner.run(built.image, argv),
+        )
 
     def _again(self, originals: list[Observation]) -> Observation:
         """Run the original once more, as it was run before."""

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from mlkit.image.compare import alike, compare, verdict
+from mlkit.image.compare import alike, compare, settle, verdict
 from mlkit.image.observation import Observation
 
 
@@ -55,3 +55,12 @@ def test_long_texts_that_share_little_tell_nothing():
     originals = ["".join(random.Random(n).choices("ghijkl ", k=5000)) for n in range(3)]
     assert not alike(originals, "".join(random.Random(4).choices("ghijkl ", k=5000)))
     assert alike(["ghij", "klmn", "opqr"], "stuv")
+
+
+def test_where_only_times_differ_both_are_run_again():
+    quick, slow = Observation(ready=0.1), Observation(ready=9.0)
+    theirs, found = settle([quick] * 3, lambda: slow, lambda: slow)
+    assert theirs is slow
+    assert found == [], "the original is as slow now"
+    _, found = settle([quick] * 3, lambda: quick, lambda: slow)
+    assert [each.what for each in found] == ["ready time"]
