@@ -38,6 +38,16 @@ RUN CGO_ENABLED=0 GOCACHE=/root/.cache/go go build -o /usr/local/bin/prefork pre
 EXPOSE 3000
 ENTRYPOINT ["/usr/local/bin/prefork"]
 """
+# As the authors of services build them for a base without anything: stripped, alone.
+STATIC_GO = """FROM {} AS build
+WORKDIR /build
+COPY prefork.go /build/
+RUN CGO_ENABLED=0 GOCACHE=/root/.cache/go go build -ldflags="-s -w" -o /prefork prefork.go
+FROM scratch
+COPY --from=build /prefork /prefork
+EXPOSE 3000
+ENTRYPOINT ["/prefork"]
+"""
 BIG_FILES, BIG_SIZE = 40, 50 << 20
 
 
@@ -196,6 +206,11 @@ def main():
         if "go" in what:
             base = debian(client, stack, "mlkit-bench-golang", "golang,git,ca-certificates")
             name = built(client, stack, "mlkit-bench-go", GO.format(base), HERE / "prefork.go")
+            alone = built(client, stack, "mlkit-bench-go-static", STATIC_GO.format(base),
+                          HERE / "prefork.go")  # fmt: skip
+            figures["static go"] = repeat(
+                wanted.rounds, "static prefork, Go", engine, tools, alone,
+                "balanced", "http:3000/", "http:3000/late=200")  # fmt: skip
             figures["go"] = repeat(wanted.rounds, "Go build image", engine, tools, name,
                                    "balanced", "http:3000/", "http:3000/late=200")  # fmt: skip
     if wanted.json:
