@@ -9,6 +9,7 @@ import pytest
 
 from mlkit.image.compare import alike, compare, settle, verdict
 from mlkit.image.observation import Observation
+from mlkit.image.probe import Answer
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,16 @@ def test_where_only_times_differ_both_are_run_again():
     assert found == [], "the original is as slow now"
     _, found = settle([quick] * 3, lambda: quick, lambda: slow)
     assert [each.what for each in found] == ["ready time"]
+
+
+def answered(uptime, length=None):
+    body = json.dumps({"status": "ok", "uptime": uptime}).encode()
+    headers = {"content-length": str(length or len(body))}
+    return Observation(answers=[Answer("http:/", True, 200, headers, body)])
+
+
+def test_the_length_of_a_body_that_varies_is_noise():
+    originals = [answered(each) for each in (11.25, 13.75, 12.5)]
+    assert compare(originals, answered(9.5)) == []
+    same = [answered(1)] * 3
+    assert [each.what for each in compare(same, answered(1, 7))] == ["probe http:/: content-length"]
