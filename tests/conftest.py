@@ -51,10 +51,11 @@ def repository() -> Path:
 
 @pytest.fixture
 def need_program() -> Callable[[str], str]:
-    """Give the path of a program, or skip the test."""
+    """Give the path of a program, or skip the test; those of wheels lie beside the interpreter."""
+    beside = str(Path(sys.executable).parent)
 
     def need(name: str) -> str:
-        path = shutil.which(name)
+        path = shutil.which(name) or shutil.which(name, path=beside)
         if path is None:
             pytest.skip(f"needs the program {name}")
         return path
