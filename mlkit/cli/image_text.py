@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlkit.errors import printable
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -17,6 +19,4 @@ def plain(text: str) -> Text:
     """Give text of an image's as it is: no markup, and nothing that steers the terminal."""
     from rich.text import Text
 
-    return Text(
-        "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
-    )
+    return Text(printable(text))

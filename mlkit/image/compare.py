@@ -55,13 +55,10 @@ def compare(originals: Sequence[Observation], candidate: Observation) -> list[Di
         originals: Fresh runs of the original; what differs among them is noise.
         candidate: A run of the other image.
     """
-    one = originals[0]
     found = [*_life(originals, candidate), *_stopping(originals, candidate)]
     found += [*_standing(originals, candidate), *_finding(originals, candidate)]
-    for number, answer in enumerate(one.answers):
-        answers = [each.answers[number] for each in originals]
+    for number, answers in enumerate(zip(*(each.answers for each in originals), strict=True)):
         found += _answers(answers, candidate.answers[number] if candidate.answers else None)
-        del answer
     return [*found, *_log(originals, candidate)]
 
 
