@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import mmap
 import os
 import selectors
 import shutil
@@ -22,13 +21,10 @@ from typing import Any
 
 import msgspec
 
+from mlkit.bpmn.worker.slots import MAX_CANCELLED, Slots
 from mlkit.errors import ServiceUnavailable
 
-# The layout of the shared memory, as in worker/__main__.py.
-_HEADER = struct.Struct("=q")
-_CANCELLED = 64
-_SLOT = struct.Struct("=qd")
-_FIRST_SLOT = 8 + 8 * _CANCELLED
+_BATCH = struct.Struct("=q")
 _MAX_RECORD = 100_000
 _PER_WORKER = 16
 # Scripts that took less than this many seconds travel together: waking a worker costs more.
@@ -82,17 +78,18 @@ class Result(msgspec.Struct, frozen=True):
     stderr: str = ""
 
 
-_RESULTS = msgspec.json.Decoder(Result)
+_RESULT = msgspec.json.Decoder(Result)
+_RESULTS = msgspec.json.Decoder(list[Result])
 
 
 @dataclass(slots=True)
 class _Job:
-    """A job on its way: its number, its record, and those that travel behind it."""
+    """A job on its way: its number, its record, and the batch that it travels in."""
 
     number: int
     record: bytes
     source: str
-    behind: tuple[_Job, ...] = ()
+    batch: int = 0
     reason: str = ""
 
 
@@ -134,16 +131,15 @@ class ScriptPool:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         self.near.setblocking(False)
         self.shared = os.memfd_create("mlkit-slots")
-        os.ftruncate(self.shared, _FIRST_SLOT + _SLOT.size * self.size)
-        self.slots = mmap.mmap(self.shared, 0)
+        os.ftruncate(self.shared, Slots.size(self.size))
+        self.slots = Slots(self.shared)
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.near, selectors.EVENT_READ)
         self.workers: dict[int, _Worker] = {}
         self.waiting: deque[_Job] = deque()
         self.sent: dict[int, _Job] = {}
         self.durations: dict[str, float] = {}
-        self.stopped: dict[int, _Job] = {}
-        self.cancelled: deque[int] = deque(maxlen=_CANCELLED)
+        self.cancelled: deque[int] = deque(maxlen=MAX_CANCELLED)
         self.number = 0
 
     @property
@@ -157,15 +153,15 @@ class ScriptPool:
         job["id"] = self.number
         record = msgspec.json.encode(job)
         if len(record) > _MAX_RECORD:
-            record = b"@" + self._spill(record)
+            record = self._spilled(record)
         self.waiting.append(_Job(self.number, record, job["source"]))
         return self.number
 
-    def _spill(self, record: bytes) -> bytes:
+    def _spilled(self, record: bytes) -> bytes:
         handle, path = tempfile.mkstemp(dir=self.scratch)
         with os.fdopen(handle, "wb") as file:
-            file.write(record)
-        return path.encode()
+            file.write(b"[" + record + b"]")
+        return b"@" + path.encode()
 
     def send(self) -> None:
         """Hand queued jobs to the workers, as many as they can soon begin."""
@@ -179,8 +175,8 @@ class ScriptPool:
             except BlockingIOError:
                 self.waiting.extendleft(reversed(batch))
                 return
-            for at, job in enumerate(batch):
-                job.behind = tuple(batch[at + 1 :])
+            for job in batch:
+                job.batch = batch[0].number
                 self.sent[job.number] = job
 
     def _batch(self, share: int) -> list[_Job]:
@@ -222,66 +218,62 @@ class ScriptPool:
                 path = Path(os.fsdecode(record[1:]))
                 record = path.read_bytes()
                 path.unlink()
-            result = _RESULTS.decode(record)
-            job = self.sent.pop(result.job, None)
+            batch = record[:1] == b"["
+            self._take(_RESULTS.decode(record) if batch else [_RESULT.decode(record)], results)
+
+    def _take(self, replies: list[Result], results: list[Result]) -> None:
+        """Add replies to the results: those to jobs that are still wanted, once each."""
+        for each in replies:
+            job = self.sent.pop(each.job, None)
             if job is not None:
-                self.durations[job.source] = result.duration
-                results.append(result)
+                self.durations[job.source] = each.duration
+                results.append(each)
 
     def stop(self, job: int) -> None:
         """End a job: drop it where it waits, kill its worker where it runs."""
         self.waiting = deque(each for each in self.waiting if each.number != job)
-        sent = self.sent.pop(job, None)
-        if sent is None:
-            return
-        self.cancelled.append(job)
-        numbers = [*self.cancelled, *[0] * (_CANCELLED - len(self.cancelled))]
-        struct.pack_into(f"={_CANCELLED}q", self.slots, _HEADER.size, *numbers)
-        _HEADER.pack_into(self.slots, 0, len(self.cancelled))
-        if self._kill(job):
-            self.stopped[job] = sent
+        if self.sent.pop(job, None) is not None:
+            self.cancelled.append(job)
+            self.slots.cancel(self.cancelled)
+            self._kill(job)
 
-    def _kill(self, job: int) -> bool:
-        """Kill the worker that runs a job; say whether one did."""
+    def _kill(self, job: int) -> None:
+        """Kill the worker that runs a job, if one does."""
         for worker in self.workers.values():
-            if self._current(worker)[0] == job:
+            if self.slots.current(worker.slot)[0] == job:
                 # Frozen first, so that it cannot begin another job before the kill.
                 worker.process.send_signal(signal.SIGSTOP)
                 os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-                same = self._current(worker)[0] == job
+                same = self.slots.current(worker.slot)[0] == job
                 worker.process.send_signal(signal.SIGKILL if same else signal.SIGCONT)
-                return same
-        return False
+                return
 
     def _expire(self) -> None:
         if not self.limits.timeout:
             return
         for worker in self.workers.values():
-            number, started = self._current(worker)
+            number, started = self.slots.current(worker.slot)
             job = self.sent.get(number)
             late = time.monotonic() - started > self.limits.timeout
             if job is not None and late and not job.reason:
                 job.reason = f"stopped after {self.limits.timeout:g} s (--timeout)"
                 self._kill(number)
 
-    def _current(self, worker: _Worker) -> tuple[int, float]:
-        job, started = _SLOT.unpack_from(self.slots, _FIRST_SLOT + worker.slot * _SLOT.size)
-        return job, started
-
     def _buried(self, worker: _Worker) -> list[Result]:
         """Bury a worker that died; the job that it had has failed."""
         code = worker.process.wait()
-        received = self._received()
-        number, _ = self._current(worker)
+        results = self._received()
+        self._take(_RESULTS.decode(self.slots.held(worker.slot)), results)
+        number, _ = self.slots.current(worker.slot)
         job = self.sent.pop(number, None)
         outputs = [_tail(each) for each in worker.outputs]
+        self._requeue(self.slots.batch(worker.slot))
         self._release(worker)
-        self._requeue(job or self.stopped.pop(number, None))
-        if job is None:
-            return received
-        message = job.reason or self._cause(code)
-        lost = Result(number, "failed", message=message, stdout=outputs[0], stderr=outputs[1])
-        return [*received, lost]
+        if job is not None:
+            message = job.reason or self._cause(code)
+            lost = Result(number, "failed", message=message, stdout=outputs[0], stderr=outputs[1])
+            results.append(lost)
+        return results
 
     def _cause(self, code: int) -> str:
         """Say by what a worker died."""
@@ -290,11 +282,11 @@ class ScriptPool:
         died = f"signal {-code}" if code < 0 else f"exit status {code}"
         return f"the script's process ended by {died}"
 
-    def _requeue(self, job: _Job | None) -> None:
-        """Queue again what travelled behind the job of a worker that died: it never began."""
-        for each in reversed(job.behind if job is not None else ()):
-            if self.sent.pop(each.number, None) is not None:
-                self.waiting.appendleft(each)
+    def _requeue(self, batch: int) -> None:
+        """Queue again what has not begun of the batch of a worker that died."""
+        for each in reversed([each for each in self.sent.values() if each.batch == batch]):
+            del self.sent[each.number]
+            self.waiting.appendleft(each)
 
     def _release(self, worker: _Worker) -> None:
         self.selector.unregister(worker.pidfd)
@@ -312,7 +304,7 @@ class ScriptPool:
 
     def _start(self, slot: int) -> None:
         outputs = _output("stdout"), _output("stderr")
-        _SLOT.pack_into(self.slots, _FIRST_SLOT + slot * _SLOT.size, 0, 0.0)
+        self.slots.clear(slot)
         program = str(Path(__file__).parent / "worker")
         numbers = (self.far.fileno(), self.shared, slot, os.getpid(), self.limits.cpu)
         arguments = [*map(str, numbers), self.artifacts, self.scratch, self.rscript]
@@ -340,7 +332,7 @@ class ScriptPool:
     def output(self, job: int) -> str:
         """Give the end of what a running job has printed so far."""
         for worker in self.workers.values():
-            if self._current(worker)[0] == job:
+            if self.slots.current(worker.slot)[0] == job:
                 return _tail(worker.outputs[0])
         return ""
 
@@ -359,9 +351,11 @@ class ScriptPool:
 
 
 def _together(batch: list[_Job]) -> bytes:
-    if len(batch) == 1:
-        return batch[0].record
-    return b"[" + b",".join(each.record for each in batch) + b"]"
+    """Make the record of a batch: its number, so that a worker can say at once what it took."""
+    number, records = _BATCH.pack(batch[0].number), [each.record for each in batch]
+    if records[0][:1] == b"@":
+        return number + records[0]
+    return number + b"[" + b",".join(records) + b"]"
 
 
 def _interpreter(python: str | None) -> str:

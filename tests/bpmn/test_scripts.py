@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
@@ -110,6 +111,65 @@ def test_a_script_that_kills_its_process_fails_alone(shared):
     assert "signal 9" in died.message
     assert died.stdout == "last words\n"
     assert run(shared, "y = 1").variables == {"y": 1}
+
+
+def test_short_scripts_that_travel_together_keep_their_results_when_one_kills_the_worker(tmp_path):
+    source = f"""
+import os
+with open({str(tmp_path / "ran")!r}, "a") as file:
+    print(x, file=file)
+if x == 5:
+    os.kill(os.getpid(), 9)
+y = x
+"""
+    pool = ScriptPool(1)
+    assert run(pool, source, x=-1).outcome == "completed"  # Now it is known to be short.
+    jobs = [pool.submit({**JOB, "source": source, "variables": {"x": n}}) for n in range(10)]
+    results = gather(pool, jobs)
+    pool.close()
+    assert [results[each].variables.get("y") for each in jobs] == [0, 1, 2, 3, 4, None, 6, 7, 8, 9]
+    assert "signal 9" in results[jobs[5]].message
+    assert (tmp_path / "ran").read_text().split() == [str(n) for n in range(-1, 10)]
+
+
+def test_many_results_of_a_batch_arrive_whatever_their_size():
+    pool = ScriptPool(1)
+    source = "y = 'a' * x"
+    assert run(pool, source, x=1).outcome == "completed"
+    sizes = [10, 30_000, 200_000, 5, 90_000, 31_000, 1, 20_000, 20_000]
+    jobs = [pool.submit({**JOB, "source": source, "variables": {"x": n}}) for n in sizes]
+    results = gather(pool, jobs)
+    pool.close()
+    assert [len(results[each].variables["y"]) for each in jobs] == sizes
+
+
+@pytest.mark.parametrize(
+    "value", [r"'\ud800'", r"['\udcff', 1]", "10**5000", r"{'\udc80': 1}"], ids=str
+)
+def test_what_json_cannot_hold_reaches_the_next_script_whole(shared, value):
+    first = run(shared, f"x = {value}\ny = 1")
+    assert first.variables["y"] == 1, first.message
+    assert run(shared, f"same = x == {value}", **first.variables).variables == {"same": True}
+
+
+def test_messages_and_names_that_are_no_text_are_made_printable(shared):
+    thrown = run(shared, r"raise BpmnError('\ud800', '\udcff')")
+    assert (thrown.code, thrown.message) == (r"\ud800", r"\udcff")
+    assert r"\ud800" in run(shared, r"open('\ud800/x')").message
+    set_variable = "execution.setVariable"
+    named = run(shared, rf"{set_variable}('\ud800', 1); {set_variable}(3, 1); y = 1")
+    assert named.variables == {"y": 1}
+    assert named.stderr.count("it is no name") == 2
+
+
+def test_an_interpreter_without_msgspec_runs_scripts(tmp_path):
+    plain = tmp_path / "python"
+    plain.write_text(f'#!/bin/sh\nexec "{sys.base_prefix}/bin/python3" -I -S "$@"\n')
+    plain.chmod(0o755)
+    pool = ScriptPool(1, python=str(plain))
+    found = run(pool, "try:\n  import msgspec\n  y = 0\nexcept ImportError:\n  y = x + 2**70", x=1)
+    pool.close()
+    assert found.variables == {"y": 1 + 2**70}
 
 
 def test_large_values_travel_too(shared):

@@ -1,7 +1,8 @@
 """Run scripts and callables, one after the other, until the engine goes away.
 
-Started as `python DIRECTORY JOBS_FD SLOTS_FD SLOT PARENT CPU ARTIFACTS SPILL R`. Jobs and results
-are records of a socket that all workers share, so that whichever is free takes the next one.
+Started as `python DIRECTORY JOBS_FD SLOTS_FD SLOT PARENT CPU ARTIFACTS SPILL R`. Batches of jobs
+and of replies are records of a socket that all workers share, so that whichever is free takes the
+next one.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 import ctypes
 import importlib
 import inspect
-import json
-import mmap
 import os
 import resource
 import signal
@@ -26,11 +25,10 @@ from typing import Any
 import rscript  # type: ignore[import-not-found]
 import values  # type: ignore[import-not-found]
 from artifacts import Artifacts, same  # type: ignore[import-not-found]
+from codec import decode, encode  # type: ignore[import-not-found]
+from slots import Slots  # type: ignore[import-not-found]
 
-HEADER = struct.Struct("=q")
-CANCELLED = struct.Struct("=64q")
-SLOT = struct.Struct("=qd")
-FIRST_SLOT = HEADER.size + CANCELLED.size
+BATCH = struct.Struct("=q")
 MAX_RECORD = 100_000
 MAX_OUTPUT = 1_000_000
 SHORT = 0.002
@@ -94,40 +92,53 @@ class Worker:
     """One worker process."""
 
     def __init__(
-        self, jobs: socket.socket, slots: mmap.mmap, numbers: tuple[int, int], places: list[str]
+        self, jobs: socket.socket, slots: Slots, numbers: tuple[int, int], places: list[str]
     ) -> None:
         self.jobs = jobs
         self.slots = slots
-        slot, self.cpu = numbers
+        self.slot, self.cpu = numbers
         folder, self.spill, self.r = places
-        self.place = FIRST_SLOT + slot * SLOT.size
         self.artifacts = Artifacts(folder)
         self.compiled: dict[str, types.CodeType] = {}
+        self.held: list[bytes] = []
         self.peak = 0
         self.grown = True
 
     def serve(self) -> None:
+        """Take batches until the engine goes away."""
         while record := self.jobs.recv(1 << 20):
+            self.slots.take(self.slot, *BATCH.unpack_from(record))
+            record = record[BATCH.size :]
             if record[:1] == b"@":
                 record = _read_spilled(record)
-            jobs = json.loads(record.decode())
-            for job in jobs if isinstance(jobs, list) else [jobs]:
-                if not self._cancelled(job["id"]):
-                    SLOT.pack_into(self.slots, self.place, job["id"], time.monotonic())
+            for job in decode(record):
+                if not self.slots.is_cancelled(job["id"]):
+                    self.slots.begin(self.slot, job["id"])
                     self._reply(self._run(job))
-
-    def _cancelled(self, job: int) -> bool:
-        (count,) = HEADER.unpack_from(self.slots, 0)
-        return bool(count) and job in CANCELLED.unpack_from(self.slots, HEADER.size)
+            self._send()
 
     def _reply(self, reply: dict[str, Any]) -> None:
-        record = json.dumps(reply).encode()
-        if len(record) > MAX_RECORD:
-            handle, path = tempfile.mkstemp(dir=self.spill)
-            with os.fdopen(handle, "wb") as file:
-                file.write(record)
-            record = b"@" + path.encode()
-        self.jobs.send(record)
+        """Reply, together with the rest of the batch unless that takes long."""
+        record = encode(reply)
+        if self.slots.hold(self.slot, record):
+            self.held.append(record)
+            if reply["duration"] > SHORT:
+                self._send()
+        else:
+            self._send()
+            self.jobs.send(record if len(record) <= MAX_RECORD else self._spilled(record))
+
+    def _send(self) -> None:
+        if self.held:
+            self.jobs.send(b"[" + b",".join(self.held) + b"]")
+            self.slots.release(self.slot)
+            self.held = []
+
+    def _spilled(self, record: bytes) -> bytes:
+        handle, path = tempfile.mkstemp(dir=self.spill)
+        with os.fdopen(handle, "wb") as file:
+            file.write(record)
+        return b"@" + path.encode()
 
     def _run(self, job: dict[str, Any]) -> dict[str, Any]:
         self._prepare(job)
@@ -250,10 +261,13 @@ def publish(names: dict[str, Any], artifacts: Artifacts) -> tuple[dict[str, Any]
     """Pack what may leave a task; name what cannot be stored."""
     published, skipped = {}, ""
     for name, value in names.items():
+        if type(name) is not str or not values.is_text(name):
+            skipped += f"warning: {name!r} is not published: it is no name\n"
+            continue
         if name[:1] == "_" or isinstance(value, _HIDDEN):
             continue
         try:
-            published[name] = value if type(value) in (str, int, bool) else _pack(value, artifacts)
+            published[name] = _pack(value, artifacts)
         except Exception as error:
             skipped += f"warning: {name} is not published: {error}\n"
     return published, skipped
@@ -269,7 +283,7 @@ def _pack(value: Any, artifacts: Artifacts) -> Any:
 def _failure(error: BaseException, element: str) -> dict[str, str]:
     # By name: callables raise the class of an installed mlkit, scripts the one above.
     if type(error).__name__ == "BpmnError" and hasattr(error, "code"):
-        return {"outcome": "error", "code": str(error.code), "message": str(error)}
+        return {"outcome": "error", "code": _text(error.code), "message": _text(error)}
     traceback.print_exception(error.__class__, error, _script_frames(error))
     return {"outcome": "failed", "message": _describe(error, element)}
 
@@ -283,7 +297,12 @@ def _describe(error: BaseException, element: str) -> str:
     if isinstance(error, SyntaxError) and not lines:
         lines = [error.lineno]
     place = f"line {lines[-1]}: " if lines else ""
-    return f"{place}{type(error).__name__}: {error}"
+    return _text(f"{place}{type(error).__name__}: {error}")
+
+
+def _text(value: Any) -> str:
+    """Give a value as text that can travel: the names of files may hold what is no Unicode."""
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def _script_frames(error: BaseException) -> types.TracebackType | None:
@@ -297,7 +316,7 @@ def _script_frames(error: BaseException) -> types.TracebackType | None:
 def _collect(stream: Any, descriptor: int) -> str:
     """Take what was printed, also by subprocesses: the descriptor is a file."""
     stream.flush()
-    size = os.fstat(descriptor).st_size
+    size = os.lseek(descriptor, 0, os.SEEK_END)
     if not size:
         return ""
     with open(f"/proc/self/fd/{descriptor}", "rb") as file:
@@ -339,11 +358,10 @@ def main() -> None:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     del sys.path[0]
-    for name in ("values", "artifacts", "rscript"):
+    for name in ("values", "artifacts", "rscript", "slots", "codec"):
         del sys.modules[name]  # A script may have modules of these names.
     sys.argv = [""]
-    shared = mmap.mmap(slots, 0)
-    Worker(socket.socket(fileno=jobs), shared, (slot, cpu), places).serve()
+    Worker(socket.socket(fileno=jobs), Slots(slots), (slot, cpu), places).serve()
 
 
 main()

@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 MAX_DEPTH = 100
-_PLAIN = (str, bool, type(None))
+# Python itself neither writes nor reads longer ones, unless told to.
+_MAX_INTEGER = 10**4300
 
 
 class Unstorable(Exception):
@@ -26,7 +27,9 @@ def pack(value: Any, depth: int = 0) -> Any:
         Unstorable: It is of another type, contains one, or is nested too deeply.
     """
     kind = type(value)
-    if kind in _PLAIN or kind is int:
+    if kind is bool or value is None or (kind is str and is_text(value)):
+        return value
+    if kind is int and -_MAX_INTEGER < value < _MAX_INTEGER:
         return value
     if kind is float:
         return value if math.isfinite(value) else {"$float": repr(value)}
@@ -39,9 +42,20 @@ def pack(value: Any, depth: int = 0) -> Any:
     return _pack_tagged(value, depth)
 
 
+def is_text(value: str) -> bool:
+    """Say whether a string is Unicode text: file names may hold lone surrogates for odd bytes."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _pack_mapping(value: dict[Any, Any], depth: int) -> dict[str, Any]:
     for key in value:
-        if type(key) is not str or key.startswith("$"):
+        if type(key) is not str or key.startswith("$") or not is_text(key):
             raise Unstorable(f"key {key!r}")
     return {key: pack(each, depth + 1) for key, each in value.items()}
 
@@ -59,6 +73,10 @@ def _pack_tagged(value: Any, depth: int) -> Any:
         return {"$decimal": str(value)}
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         return pack(value.item(), depth + 1)
+    if isinstance(value, str):
+        raise Unstorable("text with characters that are no Unicode")
+    if isinstance(value, int):
+        raise Unstorable("an integer of more than 4,300 digits")
     raise Unstorable(type(value).__name__)
 
 
