@@ -6,22 +6,23 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from mlkit.bpmn import schema
-from mlkit.bpmn.engine import Engine
 from mlkit.bpmn.events import AnyEvent, Step
 from mlkit.bpmn.mailbox import Mailbox
 from mlkit.bpmn.state import State
 from mlkit.bpmn.stores import Stores
 from mlkit.errors import ConfigurationError, InputMissing, ServiceUnavailable
+
+if TYPE_CHECKING:  # Who only lists instances needs no engine.
+    from mlkit.bpmn.engine import Engine
 
 SNAPSHOT_EVERY = 500
 _ENCODER = msgspec.json.Encoder()
@@ -142,7 +143,7 @@ class Journal:
         self, process: str, definition: str, options: dict[str, Any], key: str, at: float
     ) -> Row:
         """Add an instance that has no event yet, inside a transaction."""
-        identifier = secrets.token_hex(4)
+        identifier = os.urandom(4).hex()
         number = self.connection.execute(
             "INSERT INTO instances (id, process, definition, options, key, phase, created,"
             " updated) VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",

@@ -63,7 +63,8 @@ class Move:
             if self.deferred:
                 self._resume(self.deferred.popleft())
                 continue
-            if not any(look(self) for look in self.graph.watchers):
+            watchers = self.graph.watchers
+            if not watchers or not any(look(self) for look in watchers):
                 break
         if self.finished:
             self._complete()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from mlkit.bpmn import tasks
@@ -13,11 +12,7 @@ from mlkit.bpmn.engine import Engine
 from mlkit.bpmn.journal import Journal, Row
 from mlkit.bpmn.session import Session
 from mlkit.bpmn.state import Activation, State
-
-
-def instant(at: float) -> str:
-    """Write a moment as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+from mlkit.bpmn.timers import instant
 
 
 def document(session: Session, row: Row) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def is_open(row: Row) -> bool:
 
 def show_rows(rows: list[Row], json: bool) -> None:
     """Print a list of instances."""
-    from mlkit.bpmn.report import instant
+    from mlkit.bpmn.timers import instant
 
     if json:
         fields = [
@@ -104,8 +104,8 @@ def history(instance: Instance, state: State = STATE, json: Json = False) -> Non
 
 def logs(instance: Instance, state: State = STATE, json: Json = False) -> None:
     """Show what each attempt at a task printed, its duration and its peak memory."""
-    from mlkit.bpmn.report import instant
     from mlkit.bpmn.session import Session
+    from mlkit.bpmn.timers import instant
 
     with Session(state) as session:
         row = session.journal.find(instance)
@@ -144,7 +144,7 @@ def artifacts(instance: Instance, state: State = STATE, json: Json = False) -> N
 def stores(state: State = STATE, json: Json = False) -> None:
     """List the data stores of a state folder, and which instance set each last."""
     from mlkit.bpmn.journal import Journal
-    from mlkit.bpmn.report import instant
+    from mlkit.bpmn.timers import instant
 
     journal = Journal(state)
     try:

@@ -38,9 +38,9 @@ def tasks(
     json: Json = False,
 ) -> None:
     """List the user tasks that wait."""
-    from mlkit.bpmn.report import instant
     from mlkit.bpmn.session import Session
     from mlkit.bpmn.tasks import document
+    from mlkit.bpmn.timers import instant
 
     with Session(state) as session:
         rows = [each for each in session.journal.rows() if is_open(each)]

@@ -98,14 +98,11 @@ class Activity(Behavior):
     def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
         """Take the result of the work."""
         working = activation.status == "working"
-        asked = isinstance(event, Complete) and "task" in activation.detail
-        if isinstance(event, Complete | Throw | Fail) and not (working or asked):
-            super().event(move, activation, event)
-        elif isinstance(event, Complete):
+        if isinstance(event, Complete) and (working or "task" in activation.detail):
             self.complete(move, activation, event.variables)
-        elif isinstance(event, Throw):
+        elif isinstance(event, Throw) and working:
             errors.throw(move, activation, event.code, event.message)
-        elif isinstance(event, Fail):
+        elif isinstance(event, Fail) and working:
             self.failed(move, activation, event.message)
         elif isinstance(event, Fire) and activation.status == "pausing":
             self.work(move, activation)

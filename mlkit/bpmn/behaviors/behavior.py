@@ -116,7 +116,10 @@ class Behavior:
 
     def leave(self, move: Move, activation: Activation) -> None:
         """End an activation and send its token on."""
-        move.guarded(activation, "leave", lambda: self._leave(move, activation))
+        try:
+            self._leave(move, activation)
+        except BadData as error:
+            move.incident(activation, f"{self.id}: {error.message}", "leave")
 
     def _leave(self, move: Move, activation: Activation) -> None:
         scope = move.state.scopes[activation.scope]
