@@ -35,3 +35,12 @@ def test_version_loads_nothing_heavy():
 
 def test_a_group_s_help_loads_no_workload():
     assert "numpy" not in modules_after("doctor", "--help")
+
+
+def test_a_list_of_instances_loads_no_engine(tmp_path):
+    from mlkit.bpmn.journal import Journal
+
+    Journal(tmp_path, create=True).close()
+    loaded = modules_after("bpmn", "list", "--state", str(tmp_path))
+    assert "mlkit.bpmn.journal" in loaded
+    assert not loaded & {"mlkit.bpmn.engine", "mlkit.bpmn.parser", "lxml"}
