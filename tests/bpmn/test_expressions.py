@@ -71,6 +71,128 @@ def test_feel(text, expected):
     assert value(text, "feel") == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("=for x in items return x * 2", [2, 4, 6]), ("=for x in 1..3, y in 1..x return x * y",
+        [1, 2, 4, 3, 6, 9]), ("=for x in 3..1 return x", [3, 2, 1]),
+        ("=for x in none return x", None),
+        ("=for i in 0..4 return if i < 2 then 1 else partial[-1] + partial[-2]", [1, 1, 2, 3, 5]),
+        ("=for line in order.lines return line.price", [1, 5]), ("=for x in n return x + 1", [4]),
+        ("=some x in items satisfies x > 2", True), ("=every x in items satisfies x > 2", False),
+        ("=some x in empty_ satisfies true", False), ("=every x in empty_ satisfies false", True),
+        ("=some x in items satisfies x > missing", None), ("=every x in none satisfies x", None),
+        ("=some x in items, y in items satisfies x + y = 6", True),
+        ("=some x in [1, null] satisfies x > 0", True),
+        ("=(every x in items satisfies x > 0) and yes",
+        True), ("=for item in order.lines[price > 2] return item.price", [5]),
+    ],
+)  # fmt: skip
+def test_feel_iterates(text, expected):
+    assert value(text, "feel") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("=items[count(items)]", 3), ("=items[n - 1]", 2), ("=items[0]", None), ("=items[1.0]", 1),
+        ("=items[f]", []), ('=["ab", "b"][contains(item, "a")]', ["ab"]),
+        ("=n instance of number", True), ("=s instance of number", False),
+        ("=none instance of Any", False), ("=day instance of date", True),
+        ("=day instance of date and time", False), ("=yes instance of number", False),
+        ("=order instance of context and items instance of list", True),
+    ],
+)  # fmt: skip
+def test_feel_positions_and_types(text, expected):
+    assert value(text, "feel") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # Most are examples of the standard (DMN 1.4, 10.3.4).
+        ('=substring("foobar", 3)', "obar"), ('=substring("foobar", 3, 3)', "oba"),
+        ('=substring("foobar", -2, 1)', "a"), ('=substring before("foobar", "bar")', "foo"),
+        ('=substring after("foobar", "ob")', "ar"), ('=substring after("foobar", "x")', ""),
+        ('=replace("abcd", "(ab)|(a)", "[1=$1][2=$2]")', "[1=ab][2=]cd"),
+        ('=replace("a.b", "\\\\.", "$")', "a$b"), ('=matches("foobar", "^fo*b")', True),
+        ('=matches("FOO", "foo", "i")', True), ('=split("John Doe", "\\\\s")', ["John", "Doe"]),
+        ('=split("a;b;c;;", ";")', ["a", "b", "c", "", ""]),
+        ('=extract("a1b22", "[0-9]+")', ["1", "22"]),
+        ('=string join(["a", null, "b"], ", ")', "a, b"), ('=upper case("aBc4")', "ABC4"),
+        ("=string(1.10) + string(true)", "1.1true"), ("=string(null)", None),
+        ('=string([1, "a", {b: 2}])', '[1, "a", {b: 2}]'), ('=string(@"P1DT90M")', "P1DT1H30M"),
+        ('=number("1 000,5", " ", ",")', 1000.5), ('=number("x")', None), ('=number("1_0")', None),
+        ("=decimal(1/3, 2)", 0.33), ("=decimal(2.5, 0)", 2), ("=floor(-1.5)", -2),
+        ("=round half up(5.125, 2)", 5.13), ("=round up(-5.5, 0)", -6), ("=modulo(-12, 5)", 3),
+        ("=modulo(12, -5)", -3), ("=sqrt(16)", 4), ("=odd(5) and even(-2)", True),
+        ("=abs(-10)", 10),
+        ("=list contains([1, null], null)", True), ("=list contains([true], 1)", False),
+        ("=mean([2, 3, 5, 11])", 5.25), ("=median([6, 1, 2, 3])", 2.5),
+        ("=mode([6, 3, 9, 6, 6])", [6]),
+        ("=stddev([2, 4, 7, 5])", pytest.approx(2.0816659994661)), ("=sum([0.1, 0.2])", 0.3),
+        ("=sum([])", None), ("=min([])", None), ("=product([2, 3, 4])", 24),
+        ("=all([true, null])", None),
+        ("=any([false, true, null])", True), ("=sublist([4, 5, 6], 1, 2)", [4, 5]),
+        ("=append([1], 2, 3)", [1, 2, 3]), ("=concatenate([1, 2], [3])", [1, 2, 3]),
+        ("=insert before([1, 3], 1, 2)", [2, 1, 3]), ("=remove([1, 2, 3], 2)", [1, 3]),
+        ("=reverse(items)", [3, 2, 1]), ("=index of([1, 2, 3, 2], 2)", [2, 4]),
+        ("=union([1, 2], [2, 3])", [1, 2, 3]), ("=distinct values([1, true, 1, 1.0])", [1, True]),
+        ("=duplicate values([1, 2, 1, 3, 3])", [1, 3]),
+        ("=flatten([[1, 2], [[3]], 4])", [1, 2, 3, 4]),
+        ("=sort([3, 1, 2])", [1, 2, 3]), ("=sort(items, function(x, y) x > y)", [3, 2, 1]),
+        ('=get value({a: {b: 2}}, ["a", "b"])', 2), ('=get value({a: 1}, "x")', None),
+        ("=get entries({a: 1})", [{"key": "a", "value": 1}]),
+        ('=context put({a: 1}, "b", 2)', {"a": 1, "b": 2}),
+        ("=context merge([{a: 1}, {a: 2, b: 3}])", {"a": 2, "b": 3}),
+        ('=context([{key: "a", value: 1}])', {"a": 1}), ("=get or else(missing, 1)", 1),
+        ("=date(2026, 3, 4) = day", True), ("=day of week(day)", "Wednesday"),
+        ("=month of year(day)", "March"), ("=week of year(day)", 10), ("=day of year(day)", 63),
+        ('=string(last day of month(date("2028-02-05")))', "2028-02-29"),
+        ('=date and time(day, time("10:00:00")).hour', 10), ('=time("25:00:00")', None),
+        ('=@"2026-01-02T00:00:00Z" = now()', True), ('=date("2026-02-30")', None),
+        ("=count(null)", None), ("=substring(null, 1)", None),
+        ('=day + duration("P1D") > day', True),
+    ],
+)  # fmt: skip
+def test_feel_functions(text, expected):
+    found = value(text, "feel")
+    assert found == expected
+    assert isinstance(found, bool) == isinstance(expected, bool)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=some x in items", "=for in items return 1", "=for x items return 1",
+        "=n instance of house",
+        "=substring()", '=contains("a")', "=unheard of(1)", "=some x in items return x",
+    ],
+)  # fmt: skip
+def test_feel_that_is_broken_is_told_before_it_runs(text):
+    with pytest.raises(ExpressionError, match="at character"):
+        Expression(text, "feel").check()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=for x in 1..1000000000 return x", "=count(for x in 1..1000, y in 1..1000 return x)",
+        "=for x in 1..20000 return big", "=flatten(for x in 1..2000 return big)",
+        "=string join(for x in 1..2000 return string(big))",
+        "=string(for x in 1..2000 return big)",
+        '=replace(string join(for x in 1..900 return "aaaaaaaaa"), "a", string(big))',
+    ],
+)  # fmt: skip
+def test_loops_cannot_take_all_time_or_memory(text):
+    with pytest.raises(ExpressionError, match="too"):
+        value(text, "feel", big=list(range(1000)))
+
+
+def test_no_pattern_takes_long():
+    assert value('=matches(s, "^(a+)+$")', "feel", s="a" * 50_000 + "b") is False
+
+
 def test_feel_counts_in_decimals_and_answers_in_json_numbers():
     assert value("=0.1 * 3", "feel") == 0.3
     assert value("=d * 2", "feel", d=Decimal("0.15")) == 0.3
@@ -84,7 +206,8 @@ def test_feel_counts_in_decimals_and_answers_in_json_numbers():
         ("f'{n}'", "python"), ("9 ** 9 ** 9", "python"), ("'a' * 10 ** 9", "python"),
         ("exec('1')", "python"), ("s.__len__()", "python"), ("order._x", "python"),
         ("${s.class}", "juel"), ("${execution.getEngine()}", "juel"), ("${n", "juel"),
-        ("${n +}", "juel"), ("=for x in items return x", "feel"), ("=", "feel"), ("=1 1", "feel"),
+        ("${n +}", "juel"), ("=for x in items", "feel"), ("=function(x) x", "feel"),
+        ("=", "feel"), ("=1 1", "feel"),
         ("unknown", "python"), ("${unknown}", "juel"), ("n +", "python"), ("'%s' % n", "python"),
         ("(" * 200 + "1" + ")" * 200, "feel"), ("-" * 500 + "1", "juel"),
         ("+".join("1" * 300), "feel"), ("[" * 2000 + "]" * 2000, "python"), ("1" * 5000, "feel"),

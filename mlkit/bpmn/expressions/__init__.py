@@ -7,9 +7,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from mlkit.bpmn.expressions import feel, juel, python
+from mlkit.bpmn.expressions import feel, functions, juel, python
 from mlkit.bpmn.expressions.evaluator import Evaluator, Lookup
-from mlkit.bpmn.expressions.functions import KNOWN
 from mlkit.bpmn.expressions.tree import (
     MAX_DEPTH,
     MAX_LENGTH,
@@ -95,17 +94,19 @@ def _parse(text: str, language: str) -> Node:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(text, MAX_LENGTH, f"longer than {MAX_LENGTH} characters")
     tree = _PARSERS[language](text)
-    _check(tree, text)
+    _check(tree, text, language)
     return tree
 
 
-def _check(tree: Node, text: str) -> None:
+def _check(tree: Node, text: str, language: str) -> None:
     """Refuse unknown functions, and trees too deep to evaluate (long chains of operators)."""
     stack = [(tree, 0)]
     while stack:
         node, depth = stack.pop()
         if depth > MAX_DEPTH:
             raise ExpressionError(text, node.position, "nests too deeply")
-        if node.op == "call" and node.value not in KNOWN:
-            raise ExpressionError(text, node.position, f"there is no function {node.value!r}")
+        if node.op == "call":
+            problem = functions.check(language, str(node.value), len(node.children))
+            if problem:
+                raise ExpressionError(text, node.position, problem)
         stack += [(each, depth + 1) for each in node.children]

@@ -24,7 +24,11 @@ Temporal = (date, time, timedelta)
 
 
 class OperationError(Exception):
-    """An operation that its operands do not allow."""
+    """An operation that its operands do not allow, or that would take too much."""
+
+
+class Refusal(OperationError):
+    """A function that refuses its arguments."""
 
 
 class Dialect:
@@ -63,6 +67,10 @@ class Dialect:
     def negate(self, value: Any) -> Any:
         """Give the opposite condition."""
         return not self.truth(value)
+
+    def argument(self, value: Any) -> Any:
+        """Turn a value into what the functions work on."""
+        return value
 
     def result(self, value: Any) -> Any:
         """Turn the final value into one that a variable can hold."""
@@ -154,15 +162,32 @@ class Feel(Dialect):
         """Give the opposite; the opposite of no condition is null."""
         return not value if isinstance(value, bool) else None
 
+    def argument(self, value: Any) -> Any:
+        """Give numbers, also those within lists, as decimals."""
+        return list(map(self.argument, value)) if isinstance(value, list) else _decimal(value)
+
     def result(self, value: Any) -> Any:
         """Turn decimals into the numbers of JSON."""
-        if isinstance(value, Decimal):
-            return int(value) if value == value.to_integral_value() else float(value)
-        if isinstance(value, list):
-            return [self.result(each) for each in value]
-        if isinstance(value, dict):
-            return {key: self.result(each) for key, each in value.items()}
-        return value
+        room = MAX_TEXT
+
+        def turned(value: Any) -> Any:
+            nonlocal room
+            if isinstance(value, Decimal):
+                return int(value) if value == value.to_integral_value() else float(value)
+            if callable(value):
+                raise OperationError("a function is no value")
+            if isinstance(value, list | dict):
+                # Loops can repeat a large value more often than fits into memory.
+                room -= len(value)
+                if room < 0:
+                    raise OperationError("the result is too large")
+            if isinstance(value, list):
+                return [turned(each) for each in value]
+            if isinstance(value, dict):
+                return {key: turned(each) for key, each in value.items()}
+            return value
+
+        return turned(value)
 
 
 DIALECTS = {"python": Dialect(), "juel": Juel(), "feel": Feel()}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
-from mlkit.bpmn.expressions.dialects import DIALECTS, OperationError, kind
+from mlkit.bpmn.expressions.dialects import DIALECTS, Number, OperationError, Refusal, kind
 from mlkit.bpmn.expressions.functions import call
 from mlkit.bpmn.expressions.tree import ExpressionError, Node, UnknownVariable
 
 MAX_WORK = 100_000
 Lookup = Callable[[str], Any]
+# A filter's expression of these kinds may be a number: the position of an item.
+_POSITIONS = ("literal", "neg", "name", "item", "filter", "call", "if", "add", "sub", "mul", "div")
 _REFUSALS = (OperationError, TypeError, ValueError, ArithmeticError, KeyError, IndexError)
 
 
@@ -27,6 +31,7 @@ class Evaluator:
 
     def __init__(self, text: str, language: str, lookup: Lookup, now: datetime) -> None:
         self.text = text
+        self.language = language
         self.dialect = DIALECTS[language]
         self.lookup = lookup
         self.now = now
@@ -38,7 +43,11 @@ class Evaluator:
         Raises:
             ExpressionError: An operation refuses its operands, or a limit is reached.
         """
-        return self.dialect.result(self.value(node))
+        value = self.value(node)
+        try:
+            return self.dialect.result(value)
+        except OperationError as error:
+            raise ExpressionError(self.text, node.position, str(error)) from error
 
     def condition(self, node: Node) -> bool:
         """Evaluate the tree as a condition."""
@@ -63,6 +72,15 @@ class Evaluator:
     def values(self, nodes: tuple[Node, ...]) -> Iterator[Any]:
         """Evaluate operands one after the other."""
         return (self.value(each) for each in nodes)
+
+    def within(self, names: Mapping[str, Any], node: Node) -> Any:
+        """Evaluate one operation that sees some more names."""
+        outer = self.lookup
+        self.lookup = lambda name: names[name] if name in names else outer(name)
+        try:
+            return self.value(node)
+        finally:
+            self.lookup = outer
 
 
 def _name(run: Evaluator, node: Node) -> Any:
@@ -111,32 +129,105 @@ def _item(run: Evaluator, node: Node) -> Any:
 
 
 def _filter(run: Evaluator, node: Node) -> Any:
-    base = run.value(node.children[0])
+    """Give the item at a position, or the items for which a condition holds."""
+    base, inner = run.value(node.children[0]), node.children[1]
     if base is None:
         return None
     items = base if isinstance(base, list) else [base]
-    inner = node.children[1]
-    if inner.op in ("literal", "neg", "name"):
+    if inner.op in _POSITIONS:
         index = run.value(inner)
-        if isinstance(index, int) and not isinstance(index, bool):
-            at = index - 1 if index > 0 else len(items) + index
+        if isinstance(index, int | Decimal) and not isinstance(index, bool):
+            at = int(index) - 1 if index > 0 else len(items) + int(index)
             return items[at] if index and 0 <= at < len(items) else None
-    return [each for each in items if _matches(run, inner, each)]
+    return [each for each in items if run.within(_names(each), inner) is True]
 
 
-def _matches(run: Evaluator, node: Node, item: Any) -> bool:
-    outer = run.lookup
+def _names(item: Any) -> dict[str, Any]:
+    """Give the names that a filter's condition sees: `item`, and the entries of a context."""
+    return {**item, "item": item} if isinstance(item, dict) else {"item": item}
 
-    def inner(name: str) -> Any:
-        if name == "item":
-            return item
-        return item[name] if isinstance(item, dict) and name in item else outer(name)
 
-    run.lookup = inner
+def _range(run: Evaluator, node: Node) -> range | None:
+    low, high = map(_whole, run.values(node.children))
+    if low is None or high is None:
+        return None
+    return range(low, high + 1) if low <= high else range(low, high - 1, -1)
+
+
+def _whole(value: Any) -> int | None:
+    number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    return int(value) if number and value == int(value) else None
+
+
+def _bindings(run: Evaluator, node: Node, names: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Go through every combination of what the names of an iteration stand for."""
+    variables: tuple[str, ...] = node.value  # type: ignore[assignment]
+    if len(names) == len(variables):
+        yield names
+        return
+    domain = run.within(names, node.children[len(names)])
+    if domain is None:
+        raise _NoDomain
+    items: Iterable[Any] = domain if isinstance(domain, list | range) else [domain]
+    for each in items:
+        yield from _bindings(run, node, {**names, variables[len(names)]: each})
+
+
+class _NoDomain(Exception):
+    """What an iteration goes through is null."""
+
+
+def _for(run: Evaluator, node: Node) -> list[Any] | None:
+    results: list[Any] = []
     try:
-        return run.value(node) is True
-    finally:
-        run.lookup = outer
+        for names in _bindings(run, node, {}):
+            results.append(run.within({**names, "partial": results}, node.children[-1]))
+    except _NoDomain:
+        return None
+    return results
+
+
+def _quantified(run: Evaluator, node: Node) -> Any:
+    """Combine a condition over all combinations: `or` for some, `and` for every."""
+    combine = "or" if node.op == "some" else "and"
+    found: Any = node.op == "every"
+    try:
+        for names in _bindings(run, node, {}):
+            holds = partial(run.within, names, node.children[-1])
+            found = run.dialect.logic(combine, found, holds)
+            if found is (node.op == "some"):
+                break
+    except _NoDomain:
+        return None
+    return found
+
+
+def _function(run: Evaluator, node: Node) -> Callable[..., Any]:
+    parameters: tuple[str, ...] = node.value  # type: ignore[assignment]
+
+    def function(*arguments: Any) -> Any:
+        return run.within(dict(zip(parameters, arguments, strict=True)), node.children[0])
+
+    return function
+
+
+def _instance(run: Evaluator, node: Node) -> bool:
+    value = run.value(node.children[0])
+    return value is not None and _TYPES[str(node.value)](value)
+
+
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    "Any": lambda value: True,
+    "boolean": lambda value: isinstance(value, bool),
+    "number": lambda value: isinstance(value, Number) and not isinstance(value, bool),
+    "string": lambda value: isinstance(value, str),
+    "list": lambda value: isinstance(value, list),
+    "context": lambda value: isinstance(value, dict),
+    "date": lambda value: isinstance(value, date) and not isinstance(value, datetime),
+    "time": lambda value: isinstance(value, time),
+    "date and time": lambda value: isinstance(value, datetime),
+    "days and time duration": lambda value: isinstance(value, timedelta),
+}
 
 
 def _map(run: Evaluator, node: Node) -> dict[Any, Any]:
@@ -155,7 +246,13 @@ def _shown(value: Any) -> str:
 
 
 def _call(run: Evaluator, node: Node) -> Any:
-    return call(str(node.value), list(run.values(node.children)), run.now)
+    arguments = [run.dialect.argument(each) for each in run.values(node.children)]
+    try:
+        return call(run.language, str(node.value), arguments, run.now)
+    except Refusal:
+        if run.dialect.missing_is_null:
+            return None
+        raise
 
 
 def _negative(run: Evaluator, node: Node) -> Any:
@@ -177,6 +274,12 @@ _OPERATIONS: dict[str, Callable[[Evaluator, Node], Any]] = {
     "filter": _filter,
     "if": _if,
     "call": _call,
+    "range": _range,
+    "for": _for,
+    "some": _quantified,
+    "every": _quantified,
+    "function": _function,
+    "instance": _instance,
     "neg": _negative,
     "not": lambda run, node: run.dialect.negate(run.value(node.children[0])),
     "empty": lambda run, node: run.value(node.children[0]) in (None, "", [], {}),

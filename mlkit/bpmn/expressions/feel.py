@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import ClassVar
 
+from mlkit.bpmn.expressions.feel_functions import BUILTINS
 from mlkit.bpmn.expressions.lexer import Token, unquote
 from mlkit.bpmn.expressions.pratt import Parser
 from mlkit.bpmn.expressions.tree import ExpressionError, Node
 
-# Built-in functions whose names hold spaces.
-_SPACED = {
-    ("string", "length"), ("upper", "case"), ("lower", "case"), ("starts", "with"),
-    ("ends", "with"), ("list", "contains"), ("date", "and", "time"), ("distinct", "values"),
-    ("index", "of"), ("substring", "before"), ("substring", "after"), ("is", "defined"),
-}  # fmt: skip
-_REFUSED = {"for", "some", "every", "function", "instance"}
+# Built-in functions whose names hold spaces, the longest first.
+_SPACED = sorted((tuple(each.split()) for each in BUILTINS if " " in each), key=len, reverse=True)
+_SPACED.append(("is", "defined"))
+_TYPES = (
+    "date and time", "days and time duration", "number", "string", "boolean", "date", "time",
+    "list", "context", "Any",
+)  # fmt: skip
 
 
 class FeelParser(Parser):
@@ -39,6 +41,8 @@ class FeelParser(Parser):
         """Parse `x between a and b`, and `x in` a list or an interval."""
         if floor <= 4 and self.token.kind == "name" and self.token.text == "in":
             return self._in(left, self.next().position)
+        if floor <= 4 and self.token.kind == "name" and self.token.text == "instance":
+            return self._instance(left, self.next().position)
         if floor > 4 or not self.accept("between"):
             return left
         low = self.expression(5)
@@ -76,6 +80,14 @@ class FeelParser(Parser):
         below = Node("le" if end.text == "]" else "lt", left.position, (left, high))
         return Node("and", left.position, (above, below))
 
+    def _instance(self, left: Node, position: int) -> Node:
+        self.expect("of")
+        for name in _TYPES:
+            if self._ahead(name.split()):
+                self.index += len(name.split())
+                return Node("instance", position, (left,), name)
+        raise ExpressionError(self.text, self.token.position, "there is no such type here")
+
     def primary(self) -> Node:
         """Parse also a context `{...}` and a date literal `@"..."`."""
         position = self.token.position
@@ -90,22 +102,50 @@ class FeelParser(Parser):
         return super().primary()
 
     def name(self, token: Token) -> Node:
-        """Parse also `if`, `not(...)` and functions whose names hold spaces."""
+        """Parse also `if`, loops, functions, and calls of those whose names hold spaces."""
         if token.text == "if":
             return self._if(token.position)
-        if token.text in _REFUSED:
-            raise ExpressionError(self.text, token.position, f"{token.text!r} is not supported")
+        if token.text in ("for", "some", "every") and self.token.kind == "name":
+            return self._loop(token)
+        if token.text == "function" and self.accept("("):
+            return self._function(token.position)
         for words in _SPACED:
-            if words[0] == token.text and self._words(words[1:]):
+            if words[0] == token.text and self._ahead([*words[1:], "("]):
+                self.index += len(words)
                 return Node("call", token.position, self.sequence(")"), " ".join(words))
         return super().name(token)
 
-    def _words(self, words: tuple[str, ...]) -> bool:
-        ahead = [each.text for each in self.tokens[self.index : self.index + len(words) + 1]]
-        found = ahead == [*words, "("]
-        if found:
-            self.index += len(words) + 1
-        return found
+    def _ahead(self, words: Sequence[str]) -> bool:
+        return [each.text for each in self.tokens[self.index :][: len(words)]] == [*words]
+
+    def _loop(self, kind: Token) -> Node:
+        """Parse `for x in xs, y in ys return ...`, `some ... satisfies ...` and `every ...`."""
+        names: list[str] = []
+        parts: list[Node] = []
+        while not names or self.accept(","):
+            names.append(self._variable())
+            self.expect("in")
+            domain = self.expression()
+            if self.accept(".."):
+                domain = Node("range", domain.position, (domain, self.expression()))
+            parts.append(domain)
+        self.expect("return" if kind.text == "for" else "satisfies")
+        return Node(kind.text, kind.position, (*parts, self.expression()), tuple(names))
+
+    def _function(self, position: int) -> Node:
+        """Parse `function(a, b) ...`, which tells `sort` what comes first."""
+        names: list[str] = []
+        while not self.accept(")"):
+            if names:
+                self.expect(",")
+            names.append(self._variable())
+        return Node("function", position, (self.expression(),), tuple(names))
+
+    def _variable(self) -> str:
+        token = self.next()
+        if token.kind != "name":
+            raise ExpressionError(self.text, token.position, "expected a name")
+        return token.text
 
     def _if(self, position: int) -> Node:
         condition = self.expression()

@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from mlkit.bpmn.expressions.dialects import OperationError, kind
+from mlkit.bpmn.expressions.dialects import Refusal, kind
+from mlkit.bpmn.expressions.feel_functions import BUILTINS
 from mlkit.bpmn.timers import duration
+from mlkit.errors import BadData
+
+_REFUSALS = (
+    TypeError, ValueError, AttributeError, LookupError, ArithmeticError, BadData, RecursionError,
+)  # fmt: skip
 
 
-def call(name: str, arguments: list[Any], now: datetime) -> Any:
-    """Call a function of the table.
+def call(language: str, name: str, arguments: list[Any], now: datetime) -> Any:
+    """Call a function that `check` knows.
 
     Raises:
-        OperationError: There is no such function, or it refuses its arguments.
+        Refusal: It refuses its arguments.
+        OperationError: A limit is reached.
     """
-    if name in ("now", "today") and not arguments:
+    if name in _TIMES:
         return now if name == "now" else now.date()
-    function = FUNCTIONS.get(name)
-    if function is None:
-        raise OperationError(f"there is no function {name!r}")
     try:
-        return function(*arguments)
-    except (TypeError, ValueError, AttributeError, KeyError, ArithmeticError) as error:
-        raise OperationError(f"{name}: {error}") from error
+        return _TABLES[language][name](*arguments)
+    except _REFUSALS as error:
+        raise Refusal(f"{name}: {error}") from error
+
+
+@lru_cache(maxsize=4096)
+def check(language: str, name: str, count: int) -> str:
+    """Say what is wrong with a call of a function with `count` arguments; nothing if it fits."""
+    function = _TIMES.get(name) or _TABLES[language].get(name)
+    if function is None:
+        return f"there is no function {name!r}"
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return f"{name!r} does not take {count} argument{'' if count == 1 else 's'}"
+    except ValueError:
+        pass  # One of Python's own that does not tell its parameters.
+    return ""
 
 
 def _contains(whole: Any, part: Any) -> bool:
@@ -70,14 +91,6 @@ def _date(value: Any) -> date:
     return value if isinstance(value, date) else date.fromisoformat(value)
 
 
-def _index_of(values: list[Any], wanted: Any) -> list[int]:
-    return [at for at, each in enumerate(values, start=1) if each == wanted]
-
-
-def _distinct(values: list[Any]) -> list[Any]:
-    return [each for at, each in enumerate(values) if each not in values[:at]]
-
-
 def _get(whole: dict[str, Any] | list[Any], key: Any, default: Any = None) -> Any:
     if isinstance(whole, list):
         return whole[key] if 0 <= key < len(whole) else default
@@ -85,24 +98,25 @@ def _get(whole: dict[str, Any] | list[Any], key: Any, default: Any = None) -> An
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "len": _size, "size": _size, "count": _size, "length": _size, "string length": _size,
-    "contains": _contains, "list contains": _contains,
+    "len": _size, "size": _size, "count": _size, "length": _size,
+    "contains": _contains,
     "min": _extreme(min), "max": _extreme(max), "sum": _sum,
     "any": any, "all": all, "abs": abs, "round": round, "floor": math.floor,
     "ceiling": math.ceil, "int": int, "float": float, "number": float, "str": str,
     "string": str, "bool": bool,
-    "lower": str.lower, "lower case": str.lower, "toLowerCase": str.lower,
-    "upper": str.upper, "upper case": str.upper, "toUpperCase": str.upper,
+    "lower": str.lower, "toLowerCase": str.lower,
+    "upper": str.upper, "toUpperCase": str.upper,
     "strip": str.strip, "trim": str.strip,
-    "startswith": str.startswith, "starts with": str.startswith, "startsWith": str.startswith,
-    "endswith": str.endswith, "ends with": str.endswith, "endsWith": str.endswith,
-    "substring": _substring, "join": _join, "index of": _index_of,
-    "distinct values": _distinct, "sorted": sorted, "get": _get,
+    "startswith": str.startswith, "startsWith": str.startswith,
+    "endswith": str.endswith, "endsWith": str.endswith,
+    "substring": _substring, "join": _join,
+    "sorted": sorted, "get": _get,
     "not": lambda value: (not value) if isinstance(value, bool) else None,
     "is defined": lambda value: value is not None,
     "isEmpty": lambda value: not value, "empty": lambda value: not value,
     "equals": lambda value, other: bool(value == other),
-    "date": _date, "date and time": datetime.fromisoformat, "datetime": datetime.fromisoformat,
+    "date": _date, "datetime": datetime.fromisoformat,
     "duration": duration, "temporal": _temporal,
 }  # fmt: skip
-KNOWN = frozenset(FUNCTIONS) | {"now", "today"}
+_TABLES = {"python": FUNCTIONS, "juel": FUNCTIONS, "feel": {**FUNCTIONS, **BUILTINS}}
+_TIMES: dict[str, Callable[[], None]] = {"now": lambda: None, "today": lambda: None}

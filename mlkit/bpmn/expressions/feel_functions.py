@@ -1,0 +1,430 @@
+"""The built-in functions of FEEL (DMN 1.4, 10.3.4), and some that Camunda 8 has beside them.
+
+What a function refuses becomes null in FEEL, so these raise whatever comes; only what is too large
+is an `OperationError`. Numbers arrive as integers or decimals, lists count from 1.
+"""
+
+from __future__ import annotations
+
+import decimal
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import cmp_to_key, reduce
+from typing import Any
+
+from mlkit.bpmn.expressions.dialects import MAX_TEXT, OperationError, kind
+from mlkit.bpmn.timers import duration
+
+MAX_ITEMS = 100_000
+_FLAGS = {"i": "(?i)", "s": "(?s)", "m": "(?m)", "x": "(?x)"}
+
+
+# -- text --------------------------------------------------------------------------------------
+
+
+def _text(value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, found {kind(value)}")
+    return value
+
+
+def _substring(text: str, start: Any, length: Any = None) -> str:
+    begin = _position(start, len(_text(text)), inclusive=True)
+    if length is not None and length < 1:
+        raise ValueError("no length")
+    return text[begin:] if length is None else text[begin : begin + int(length)]
+
+
+def _before(text: str, match: str) -> str:
+    head, found, _ = _text(text).partition(match) if match else ("", "", "")
+    return head if found else ""
+
+
+def _after(text: str, match: str) -> str:
+    return _text(text).partition(match)[2] if match else _text(text)
+
+
+def _pattern(pattern: str, flags: str = "") -> Any:
+    # Linear in the text whatever the pattern: instances replay, so no clock may decide.
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile("".join(_FLAGS[each] for each in flags or "") + pattern, options)
+    except re2.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression") from error
+
+
+def _matches(text: str, pattern: str, flags: str = "") -> bool:
+    return _pattern(pattern, flags).search(_text(text)) is not None
+
+
+def _replace(text: str, pattern: str, new: str, flags: str = "") -> str:
+    if len(_text(text)) * (len(new) + 1) > MAX_TEXT:
+        raise OperationError("the result may be too long")
+
+    def fill(match: Any) -> str:
+        parts = new.split("$")
+        groups = match.re.groups
+        return parts[0] + "".join(_group(match, each, groups) for each in parts[1:])
+
+    return str(_pattern(pattern, flags).sub(fill, text))
+
+
+def _group(match: Any, text: str, groups: int) -> str:
+    number = text[:1]
+    if not number.isdecimal() or int(number) > groups:
+        return "$" + text
+    return (match.group(int(number)) or "") + text[1:]
+
+
+def _split(text: str, delimiter: str) -> list[str]:
+    return list(_pattern(delimiter).split(_text(text)))
+
+
+def _extract(text: str, pattern: str) -> list[str]:
+    return [match.group(0) for match in _pattern(pattern).finditer(_text(text))]
+
+
+def _join(items: list[Any], delimiter: str = "", prefix: str = "", suffix: str = "") -> str:
+    parts = [each for each in items if each is not None]
+    if sum(map(len, parts)) + len(parts) * len(delimiter or "") > MAX_TEXT:
+        raise OperationError("the result is too long")
+    return (prefix or "") + (delimiter or "").join(parts) + (suffix or "")
+
+
+def shown(value: Any) -> Any:
+    """Give a value as FEEL writes it; null stays null."""
+    return value if value is None or isinstance(value, str) else _written(value)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, Decimal):
+        return format(value.normalize() if value else Decimal(0), "f")
+    if isinstance(value, datetime | time):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return _written_duration(value)
+    if isinstance(value, list):
+        return _limited(f"[{', '.join(map(_inner, value))}]")
+    if isinstance(value, dict):
+        return _limited(
+            "{" + ", ".join(f"{key}: {_inner(each)}" for key, each in value.items()) + "}"
+        )
+    return str(value)
+
+
+def _inner(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else _written(value)
+
+
+def _limited(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise OperationError("the result is too long")
+    return text
+
+
+def _written_duration(value: timedelta) -> str:
+    sign, value = ("-", -value) if value < timedelta() else ("", value)
+    minutes, seconds = divmod(value.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    exact = f"{seconds}.{value.microseconds:06d}".rstrip("0").rstrip(".")
+    clock = "".join(
+        f"{number}{unit}" for number, unit in ((hours, "H"), (minutes, "M"), (exact, "S"))
+        if number not in (0, "0")
+    )  # fmt: skip
+    days = f"{value.days}D" if value.days else ""
+    return f"{sign}P{days}{'T' if clock else ''}{clock}" if days or clock else "PT0S"
+
+
+# -- numbers -----------------------------------------------------------------------------------
+
+
+def _number(value: Any, grouping: str | None = None, point: str | None = None) -> Decimal:
+    if isinstance(value, str):
+        text = value.replace(grouping, "") if grouping else value
+        text = text.replace(point, ".") if point else text
+        if "_" in text or not text.isascii():
+            raise ValueError(f"{value!r} is no number")
+        value = Decimal(text)
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise TypeError(f"expected a number, found {kind(value)}")
+    number = Decimal(value)
+    if not number.is_finite():
+        raise ValueError("no number")
+    return number
+
+
+def _rounding(mode: str) -> Callable[..., Decimal]:
+    def rounded(number: Any, scale: Any = 0) -> Decimal:
+        return _number(number).quantize(Decimal(1).scaleb(-int(scale)), mode)
+
+    return rounded
+
+
+def _modulo(dividend: Any, divisor: Any) -> Decimal:
+    """Give the remainder with the sign of the divisor."""
+    a, b = _number(dividend), _number(divisor)
+    return a - b * (a / b).to_integral_value(decimal.ROUND_FLOOR)
+
+
+def _is_odd(number: Any) -> bool:
+    return _number(number) % 2 != 0
+
+
+# -- lists -------------------------------------------------------------------------------------
+
+
+def _items(values: tuple[Any, ...]) -> list[Any]:
+    """Give what an aggregate works on: one list, or the arguments."""
+    return values[0] if len(values) == 1 and isinstance(values[0], list) else list(values)
+
+
+def _aggregate(compute: Callable[[list[Decimal]], Any]) -> Callable[..., Any]:
+    def aggregate(*values: Any) -> Any:
+        numbers = [_number(each) for each in _items(values)]
+        return compute(numbers) if numbers else None
+
+    return aggregate
+
+
+def _extreme(pick: Callable[[Iterable[Any]], Any]) -> Callable[..., Any]:
+    def extreme(*values: Any) -> Any:
+        items = _items(values)
+        return pick(items) if items else None
+
+    return extreme
+
+
+def _quantified(deciding: bool) -> Callable[..., Any]:
+    def quantified(*values: Any) -> bool | None:
+        items = _items(values)
+        if any(each is deciding for each in items):
+            return deciding
+        return (not deciding) if all(isinstance(each, bool) for each in items) else None
+
+    return quantified
+
+
+def _mode(numbers: list[Decimal]) -> list[Decimal]:
+    return sorted(statistics.multimode(numbers))
+
+
+def _list(value: Any) -> list[Any]:
+    if value is None:
+        raise TypeError("expected a list, found null")
+    return value if isinstance(value, list) else [value]
+
+
+def _position(position: Any, length: int, inclusive: bool = False) -> int:
+    """Turn a position that counts from 1, or from the end if negative, into an index."""
+    at = int(position) - 1 if position > 0 else length + int(position)
+    if not position or not 0 <= at < length + inclusive:
+        raise IndexError(f"no position {position}")
+    return at
+
+
+def _concatenated(*lists: Any) -> list[Any]:
+    whole: list[Any] = []
+    for each in map(_list, lists):
+        if len(whole) + len(each) > MAX_ITEMS:
+            raise OperationError("the list is too long")
+        whole += each
+    return whole
+
+
+def _sublist(items: Any, start: Any, length: Any = None) -> list[Any]:
+    at = _position(start, len(_list(items)))
+    return _list(items)[at:] if length is None else _list(items)[at : at + int(length)]
+
+
+def _inserted(items: Any, position: Any, new: Any) -> list[Any]:
+    at = _position(position, len(_list(items)))
+    return [*_list(items)[:at], new, *_list(items)[at:]]
+
+
+def _removed(items: Any, position: Any) -> list[Any]:
+    at = _position(position, len(_list(items)))
+    return [*_list(items)[:at], *_list(items)[at + 1 :]]
+
+
+def _key(value: Any) -> Any:
+    """Give what tells values apart: true is not 1, though it is to Python."""
+    if isinstance(value, list):
+        return ("list", *map(_key, value))
+    if isinstance(value, dict):
+        return ("context", frozenset((name, _key(each)) for name, each in value.items()))
+    number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    return ("number" if number else type(value).__name__, value)
+
+
+def _distinct(items: Any) -> list[Any]:
+    first: dict[Any, Any] = {}
+    for each in _list(items):
+        first.setdefault(_key(each), each)
+    return list(first.values())
+
+
+def _duplicates(items: Any) -> list[Any]:
+    counts = Counter(_key(each) for each in _list(items))
+    return [each for each in _distinct(items) if counts[_key(each)] > 1]
+
+
+def _flatten(items: Any) -> list[Any]:
+    flat: list[Any] = []
+    for each in _list(items):
+        flat += _flatten(each) if isinstance(each, list) else [each]
+        if len(flat) > MAX_ITEMS:
+            raise OperationError("the list is too long")
+    return flat
+
+
+def _index_of(items: Any, wanted: Any) -> list[int]:
+    return [at for at, each in enumerate(_list(items), start=1) if _key(each) == _key(wanted)]
+
+
+def _sorted(items: Any, precedes: Callable[[Any, Any], Any] | None = None) -> list[Any]:
+    if precedes is None:
+        return sorted(_list(items))
+
+    def compare(one: Any, other: Any) -> int:
+        return -1 if precedes(one, other) is True else int(precedes(other, one) is True)
+
+    return sorted(_list(items), key=cmp_to_key(compare))
+
+
+# -- contexts ----------------------------------------------------------------------------------
+
+
+def _get(context: dict[str, Any], key: Any) -> Any:
+    keys = key if isinstance(key, list) else [key]
+    return reduce(lambda found, each: found[each], keys, context)
+
+
+def _put(context: dict[str, Any], key: Any, value: Any) -> dict[str, Any]:
+    first, *rest = key if isinstance(key, list) else [key]
+    inner = _put(context.get(_text(first)) or {}, rest, value) if rest else value
+    return {**context, first: inner}
+
+
+def _merged(*contexts: Any) -> dict[str, Any]:
+    return {key: value for each in _items(contexts) for key, value in each.items()}
+
+
+def _entries(context: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": value} for key, value in context.items()]
+
+
+def _context(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    return {_text(each["key"]): each["value"] for each in entries}
+
+
+# -- time --------------------------------------------------------------------------------------
+
+
+def _date(*parts: Any) -> date:
+    if len(parts) == 3:
+        return date(*map(int, parts))
+    (value,) = parts
+    if isinstance(value, datetime):
+        return value.date()
+    return value if isinstance(value, date) else date.fromisoformat(value)
+
+
+def _time(*parts: Any) -> time:
+    if len(parts) in (3, 4):
+        hour, minute, second = parts[:3]
+        whole = int(second)
+        return time(int(hour), int(minute), whole, int((second - whole) * 1_000_000))
+    (value,) = parts
+    if isinstance(value, datetime):
+        return value.timetz()
+    return value if isinstance(value, time) else time.fromisoformat(value)
+
+
+def _moment(*parts: Any) -> datetime:
+    if len(parts) == 2:
+        return datetime.combine(_date(parts[0]), _time(parts[1]))
+    (value,) = parts
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, date):
+        return datetime.combine(value, time())
+    return datetime.fromisoformat(value)
+
+
+def _temporal(text: str) -> Any:
+    if text.lstrip("-").startswith("P"):
+        return duration(text)
+    if "T" in text:
+        return datetime.fromisoformat(text)
+    return time.fromisoformat(text) if ":" in text else date.fromisoformat(text)
+
+
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+)  # fmt: skip
+
+
+def _last_day(day: date) -> date:
+    following = date(day.year + day.month // 12, day.month % 12 + 1, 1)
+    return following - timedelta(days=1)
+
+
+# -- the table ---------------------------------------------------------------------------------
+
+
+BUILTINS: dict[str, Callable[..., Any]] = {
+    # conversion
+    "string": shown, "number": _number, "context": _context, "date": _date, "time": _time,
+    "date and time": _moment, "duration": duration, "temporal": _temporal,
+    # text
+    "substring": _substring, "string length": lambda text: len(_text(text)),
+    "upper case": lambda text: _text(text).upper(), "lower case": lambda text: _text(text).lower(),
+    "substring before": _before, "substring after": _after, "replace": _replace,
+    "contains": lambda text, part: _text(part) in _text(text),
+    "starts with": lambda text, part: _text(text).startswith(part),
+    "ends with": lambda text, part: _text(text).endswith(part),
+    "matches": _matches, "split": _split, "extract": _extract, "string join": _join,
+    "trim": lambda text: _text(text).strip(), "is blank": lambda text: not _text(text).strip(),
+    # numbers
+    "decimal": _rounding(decimal.ROUND_HALF_EVEN), "floor": _rounding(decimal.ROUND_FLOOR),
+    "ceiling": _rounding(decimal.ROUND_CEILING), "round up": _rounding(decimal.ROUND_UP),
+    "round down": _rounding(decimal.ROUND_DOWN), "round half up": _rounding(decimal.ROUND_HALF_UP),
+    "round half down": _rounding(decimal.ROUND_HALF_DOWN), "modulo": _modulo,
+    "abs": lambda value: abs(value if isinstance(value, timedelta) else _number(value)),
+    "sqrt": lambda number: _number(number).sqrt(), "exp": lambda number: _number(number).exp(),
+    "log": lambda number: _number(number).ln(), "odd": _is_odd,
+    "even": lambda number: not _is_odd(number),
+    # lists
+    "list contains": lambda items, wanted: bool(_index_of(items, wanted)),
+    "count": lambda items: len(_list(items)), "min": _extreme(min), "max": _extreme(max),
+    "sum": _aggregate(sum), "mean": _aggregate(statistics.mean),
+    "median": _aggregate(statistics.median), "mode": _aggregate(_mode),
+    "stddev": _aggregate(statistics.stdev),
+    "product": _aggregate(lambda numbers: reduce(lambda a, b: a * b, numbers)),
+    "all": _quantified(False), "any": _quantified(True), "sublist": _sublist,
+    "append": lambda items, *new: _concatenated(items, list(new)), "concatenate": _concatenated,
+    "insert before": _inserted, "remove": _removed, "reverse": lambda items: _list(items)[::-1],
+    "index of": _index_of, "union": lambda *lists: _distinct(_concatenated(*lists)),
+    "distinct values": _distinct, "duplicate values": _duplicates, "flatten": _flatten,
+    "sort": _sorted, "is empty": lambda items: not _list(items),
+    # contexts
+    "get value": _get, "get entries": _entries, "context put": _put, "context merge": _merged,
+    "get or else": lambda value, other: other if value is None else value,
+    # time
+    "day of week": lambda day: _DAYS[day.weekday()],
+    "month of year": lambda day: _MONTHS[day.month - 1],
+    "day of year": lambda day: day.timetuple().tm_yday,
+    "week of year": lambda day: day.isocalendar().week, "last day of month": _last_day,
+}  # fmt: skip
