@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mlkit.bpmn.events import Complete
 
 ENDS = '<startEvent id="s"/><endEvent id="e"/>'
@@ -200,3 +202,26 @@ def test_a_handler_that_works_outside_counts_its_own_attempts(play):
     done.apply(Complete(done.find("undo_a"), {"undone": True}))
     assert done.variables == {"undone": True}
     assert done.state.status == "completed"
+
+
+@pytest.mark.parametrize("sequential", ["true", "false"])
+def test_a_turn_of_a_transaction_that_is_cancelled_cancels_and_undoes_all_turns(
+    play, arrows, as_json, sequential
+):
+    turns = (
+        f'<multiInstanceLoopCharacteristics isSequential="{sequential}">'
+        "<loopCardinality>3</loopCardinality></multiInstanceLoopCharacteristics>"
+    )
+    body = task("a") + '<userTask id="w"/><exclusiveGateway id="g" default="fi4"/>'
+    body += arrows("is>a a>w w>g g>no?bad g>ok", "i")
+    inside = transaction(body).replace('<transaction id="x">', f'<transaction id="x">{turns}')
+    done = play(ENDS + inside, OUTER).start()
+    first = next(each for each in done.state.activations.values() if each.node == "w")
+    done.apply(Complete(first.id, {"bad": False}))
+    done.complete("w", bad=True)
+    while "undo_a" in waiting(done):
+        done.complete("undo_a")
+    assert len(done.completed("undo_a")) == len(done.completed("a"))
+    assert done.completed("late", "e") == ["late", "e"]
+    assert done.state.status == "completed"
+    assert as_json(done.replayed()) == as_json(done.state)

@@ -17,13 +17,29 @@ class Transaction(SubProcess):
     """A sub-process that a cancel end event inside ends and undoes."""
 
     def cancel(self, move: Move, activation: Activation) -> None:
-        """End what runs inside, compensate what completed, then leave by the cancel event."""
+        """End what runs inside, compensate what completed, then leave by the cancel event.
+
+        Where the transaction has several turns, one that is cancelled cancels all.
+        """
         scope = move.state.scopes[activation.body]
-        done = _completed(move, scope)
+        done = [*self._other_turns(move, activation), *_completed(move, scope)]
         move.clear(scope)
         scope.interrupted = True
         activation.todo, scope.done = done, []
         compensation.proceed(move, activation)
+
+    def _other_turns(self, move: Move, activation: Activation) -> list[Done]:
+        """End the other turns; give what completed in them and in those that are over."""
+        if activation.role != "iteration":
+            return []
+        host = move.state.activations[activation.host]
+        done = list(move.state.scopes[host.local].done)
+        turns = [move.state.activations[each] for each in host.children if each != activation.id]
+        for turn in turns:
+            if turn.role == "iteration":
+                done += _completed(move, move.state.scopes[turn.body]) if turn.body else []
+                move.terminate(turn)
+        return done
 
     def compensated(self, move: Move, activation: Activation) -> None:
         """Leave by the cancel event on the boundary."""
