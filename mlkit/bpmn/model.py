@@ -268,7 +268,7 @@ class FlowNode:
         outgoing: Ids of flows, in document order.
         default: The id of the default flow.
         event: What it waits for or throws, for events and receive tasks.
-        work: What an activity does.
+        work: What an activity does, or a throwing event that calls code.
         loop: Its loop or multi-instance marker.
         body: The inside of a sub-process.
         ad_hoc: How the inside of an ad-hoc sub-process goes.

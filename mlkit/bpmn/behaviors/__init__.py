@@ -58,6 +58,8 @@ def behavior_of(node: FlowNode, body: model.Scope) -> Behavior:
         kind = ComputedTask
     elif node.type == "sendTask" and node.event is not None:
         kind = SendTask
+    elif issubclass(kind, ThrowEvent | EndEvent) and node.work is not None:
+        kind = WorkTask
     elif node.triggered:
         kind = EventSubProcess
     behavior = kind(node, body)

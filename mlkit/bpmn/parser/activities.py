@@ -7,7 +7,7 @@ from collections.abc import Callable as Function
 from typing import Any
 
 from mlkit.bpmn.expressions import Expression
-from mlkit.bpmn.model import Callable, Computed, Person, Retry, Script
+from mlkit.bpmn.model import Callable, Computed, EventDefinition, Person, Retry, Script
 from mlkit.bpmn.parser import calls, data, events, forms, loops, xml
 from mlkit.bpmn.parser.reader import Reader
 from mlkit.bpmn.parser.xml import Element
@@ -34,6 +34,8 @@ def work(reader: Reader, element: Element, kind: str) -> dict[str, Any]:
 
 
 def _script(reader: Reader, element: Element) -> dict[str, Any]:
+    if xml.extension(element, "taskDefinition") is not None:
+        return _service(reader, element)
     zeebe = xml.extension(element, "script")
     if zeebe is not None and zeebe.get("expression"):
         value = reader.value(str(zeebe.get("expression")), element)
@@ -91,6 +93,19 @@ def _service(reader: Reader, element: Element) -> dict[str, Any]:
         reader.problem("task.unbound", element, "no Python callable is named")
         return {}
     return {"work": Callable(name, result)}
+
+
+def calling(reader: Reader, element: Element) -> dict[str, Any] | None:
+    """Read the fields of a throwing message event that calls code, as vendors have it.
+
+    The code sends the message; the event is otherwise what a service task is. None for any other.
+    """
+    thrown = xml.children(element, "messageEventDefinition")
+    for place in (element, *thrown) if len(thrown) == 1 else ():
+        if _callable(place) is not None or xml.vendor(place, "expression") is not None:
+            fields = {"event": EventDefinition("none"), "retry": _retry(reader, element)}
+            return {**fields, **_service(reader, place)}
+    return None
 
 
 def _callable(element: Element) -> str | None:

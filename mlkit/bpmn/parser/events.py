@@ -63,7 +63,7 @@ def message(reader: Reader, element: Element) -> EventDefinition | None:
         reader.problem(
             "event.implementation",
             element,
-            "an event that calls code cannot be run: use a send task",
+            "only throwing events of one message can call code: use a send task",
         )
         return None
     holder = element.getparent() if xml.local(element) == "messageEventDefinition" else element

@@ -76,9 +76,10 @@ def _field(reader: Reader, task: Element, element: Element) -> FormField:
     }
     if "validator" in constraints:
         reader.problem("form.validator", task, "custom validators are not supported")
-    default = element.get("defaultValue") or element.get("default")
+    default = element.get("defaultValue") or element.get("default") or element.get("expression")
     return FormField(
-        id=str(element.get("id")),
+        # Activiti and Flowable let a property set a variable of another name.
+        id=str(element.get("variable") or element.get("id")),
         label=str(element.get("label") or element.get("name") or element.get("id")),
         type=kind,
         default=reader.value(None if default is None else str(default), element),

@@ -14,6 +14,7 @@ MAX_TOKENS = 1_000
 _EVENTS = {
     "startEvent", "endEvent", "intermediateCatchEvent", "intermediateThrowEvent", "boundaryEvent",
 }  # fmt: skip
+_THROWS = ("intermediateThrowEvent", "endEvent")
 _TASKS = {
     "task", "scriptTask", "serviceTask", "userTask", "manualTask", "sendTask", "receiveTask",
     "businessRuleTask", "callActivity",
@@ -149,8 +150,9 @@ def _event(reader: Reader, element: Element) -> dict[str, Any]:
         reader.warn("form.start", element, "a start form is not asked: --var gives the values")
     data.refuse_stores(reader, element)
     handler = reader.handlers.get(str(element.get("id"))) if kind == "boundaryEvent" else None
+    calling = activities.calling(reader, element) if kind in _THROWS else None
     return {
-        "event": events.event(reader, element),
+        **(calling or {"event": events.event(reader, element)}),
         "attached_to": reader.name(element.get("attachedToRef")) or None,
         "interrupting": element.get(passive) != "false",
         "handler": reader.name(handler) or None,
