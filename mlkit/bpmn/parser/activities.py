@@ -100,8 +100,10 @@ def calling(reader: Reader, element: Element) -> dict[str, Any] | None:
 
     The code sends the message; the event is otherwise what a service task is. None for any other.
     """
-    thrown = xml.children(element, "messageEventDefinition")
-    for place in (element, *thrown) if len(thrown) == 1 else ():
+    thrown = [each for each in element if xml.local(each).endswith("EventDefinition")]
+    if [xml.local(each) for each in thrown] != ["messageEventDefinition"]:
+        return None
+    for place in (element, *thrown):
         if _callable(place) is not None or xml.vendor(place, "expression") is not None:
             fields = {"event": EventDefinition("none"), "retry": _retry(reader, element)}
             return {**fields, **_service(reader, place)}
