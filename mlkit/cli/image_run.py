@@ -65,13 +65,14 @@ def compare(
 ) -> None:
     """Run two images side by side and compare how they behave.
 
-    The original is run three times; what differs among its runs is noise. Exits 1 if the
+    The original is run three times; what differs among its runs is noise. A further run of the
+    candidate is traced: what it looks for in vain and the original has is told. Exits 1 if the
     candidate is broken.
     """
-    from mlkit.image.compare import settle, verdict
+    from mlkit.image.compare import verdict
     from mlkit.image.evidence import evidence
     from mlkit.image.opening import in_engine, refuse_architecture
-    from mlkit.image.slim import original_argv
+    from mlkit.image.side_by_side import Subject, side_by_side
     from mlkit.image.summary import weakness
 
     settings, asked = (
@@ -79,33 +80,31 @@ def compare(
         Asked(probe, probes, exec),
     )
     with contextlib.ExitStack() as stack:
-        stack.enter_context(of(context).progress("comparing"))
+        progress = stack.enter_context(of(context).progress("comparing"))
         runner, inventory, name = stack.enter_context(ready(original, asked, settings))
         other, theirs = stack.enter_context(in_engine(runner.engine, candidate))
         refuse_architecture(other)
-        argv = original_argv(other)
-        mine = original_argv(inventory)
-        ours = [runner.run(name, mine) for _ in range(3)]
-        other_run, found = settle(
-            ours, lambda: runner.run(name, mine), lambda: runner.run(theirs, argv)
-        )
+        compared = side_by_side(runner, Subject(name, inventory), Subject(theirs, other), progress)
         weak = weakness([each.text for each in runner.settings.probes], asked.anything)
+    found = compared.differences
+    warnings = [*([weak] if weak else []), *compared.warnings]
     said = verdict(found)
     if json:
+        table = evidence(compared.originals, compared.candidate, found)
         fields = {
             "verdict": said,
             "differences": [asdict(each) for each in found],
-            "comparison": [asdict(each) for each in evidence(ours, other_run, found)],
-            "warnings": [weak] if weak else [],
+            "comparison": [asdict(each) for each in table],
+            "warnings": warnings,
         }
         Output.document("image.compare", 1, fields)
     else:
         Output.result(said)
         for each in found:
-            text = f"{each.effect}: {each.what}: {each.original} -> {each.candidate}"
-            Output.result(plain(text))
-        if weak:
-            of(context).note(weak)
+            told = f"{each.effect}: {each.what}: {each.original} -> {each.candidate}"
+            Output.result(plain(told))
+        for text in warnings:
+            of(context).note(text)
     if said == "broken":
         raise typer.Exit(1)
 

@@ -28,6 +28,10 @@ SLACK = 1.0
 ATTEMPTS = 3
 """How often a candidate that is only slow is run."""
 TIMES = {"ready time", "stop time"}
+ITS_OWN = "address of the host"
+"""What each container has of its own; other names lead where they led before."""
+IN_VAIN = "looked for in vain"
+"""What is told of a path that the candidate lacks."""
 OWN_HEADERS = {"date", "age", "etag", "last-modified", "expires", "set-cookie", "server-timing"}
 
 
@@ -89,6 +93,11 @@ def verdict(differences: Sequence[Difference]) -> Verdict:
     """Sum up: broken if anything is, else improved if anything is."""
     effects = {each.effect for each in differences}
     return "broken" if "broken" in effects else "improved" if "improved" in effects else "equal"
+
+
+def missing(paths: Sequence[str]) -> list[Difference]:
+    """Tell of paths that a candidate looked for in vain: evidence, and by itself no break."""
+    return [Difference(IN_VAIN, "there", path, "noted") for path in paths]
 
 
 def _life(originals: Sequence[Observation], candidate: Observation) -> list[Difference]:
@@ -199,7 +208,7 @@ def _finding(originals: Sequence[Observation], candidate: Observation) -> list[D
     for name, value in looks[0].items():
         values = {each.get(name, "") for each in looks}
         theirs = candidate.look.get(name, "")
-        varies = len(values) > 1 or name.startswith("address")
+        varies = len(values) > 1 or name == ITS_OWN
         if theirs in values or (varies and mask(theirs) in set(map(mask, values))):
             continue
         effect: Effect = "noted" if _more(name, value, theirs) else "broken"

@@ -29,6 +29,9 @@ class KeepSet:
 
     def keep(self, path: str, reason: str) -> None:
         """Keep what a path leads to, and every link and directory on the way."""
+        before, up, _ = path.rpartition("/..")
+        if up and before:  # a directory that is only gone through has to be there
+            self.keep(before, reason)
         real, links = self.files.walk(path)
         for link in links:
             self.note(link, f"symlink to {self.files.entries[link].target}")

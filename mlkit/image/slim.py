@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlkit.errors import BadData, ServiceUnavailable
-from mlkit.image.compare import Difference, Verdict, settle, verdict
+from mlkit.image.compare import Difference, Verdict, missing, settle, verdict
 from mlkit.image.diagnosis import Diagnosis, diagnose
 from mlkit.image.entrypoint import Command, parse
 from mlkit.image.findings import Finding
@@ -22,7 +22,7 @@ from mlkit.image.probe import Probe
 from mlkit.image.result import INIT_PATH, Builder, Built
 from mlkit.image.script import without_shell
 from mlkit.image.summary import Sizes, sizes, weakness
-from mlkit.image.trace import Trace
+from mlkit.image.trace import Trace, in_vain
 from mlkit.image.tracing import with_links
 from mlkit.progress import Progress, silent
 
@@ -129,9 +129,7 @@ class Slimmer:
         candidate, differences = self._prove(originals, built, init)
         if diagnosis.needs_init and init:
             differences += _cured(diagnosis, candidate)
-        if verdict(differences) == "broken":
-            differences += [Difference("looked for in vain", "there", path, "noted")
-                            for path in self._lost]  # fmt: skip
+        differences += missing(self._lost)
         return Slimmed(
             built=built,
             plan=kept,
@@ -215,7 +213,7 @@ class Slimmer:
             )
             kept = plan(self._inventory, self._packages, request)
             built = self._builder.build(kept, init)
-            self._lost = self._trial(built, kept, init) if trace.method == "ptrace" else []
+            self._lost = self._trial(built, init) if trace.method == "ptrace" else []
             wanted = [path for path in self._lost if self._wanted(path)]
             if not wanted:
                 return built, kept, added
@@ -223,21 +221,14 @@ class Slimmer:
             self._builder.forget()
         request = replace(request, required=added)
         kept = plan(self._inventory, self._packages, request)
-        return self._builder.build(kept, init), kept, added
+        built = self._builder.build(kept, init)
+        self._lost = self._trial(built, init)
+        return built, kept, added
 
-    def _trial(self, built: Built, kept: Plan, init: bool) -> list[str]:
+    def _trial(self, built: Built, init: bool) -> list[str]:
         """Run a result, and list what it looked for in vain and the original has."""
-        argv = self._argv(self._command, init)
-        return self._missed(kept, self._runner.run(built.image, argv, traced=True))
-
-    def _missed(self, kept: Plan, trial: Observation) -> list[str]:
-        """List what a trial looked for in vain and the original has."""
-        found = []
-        for path in sorted(trial.trace.missed if trial.trace else ()):
-            real, _ = self._inventory.files.walk(path)
-            if real and real not in kept.reasons:
-                found.append(path)
-        return found
+        trial = self._runner.run(built.image, self._argv(self._command, init), traced=True)
+        return in_vain(trial.trace or Trace(), self._inventory.files, built.files.files)
 
     def _wanted(self, path: str) -> bool:
         real, _ = self._inventory.files.walk(path)

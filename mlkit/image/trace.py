@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from mlkit.errors import BadData, InputMissing
 from mlkit.files import replacing
+from mlkit.image.inventory import FileSystem
 
 Method = Literal["ptrace", "fanotify", "none"]
 METHODS: tuple[Method, ...] = ("ptrace", "fanotify", "none")
@@ -110,6 +111,23 @@ def read_lines(lines: Iterable[str], method: Method = "ptrace") -> Trace:
             found[word].add(_tidy(rest))
     opened, statted, missed = (frozenset(each) for each in found.values())
     return Trace(opened, statted - opened, missed, orphaned, method)
+
+
+def in_vain(trace: Trace, original: FileSystem, candidate: FileSystem) -> list[str]:
+    """List what a run of a candidate looked for in vain although the original has it.
+
+    That is the best sign of a file that is loaded late.
+
+    Args:
+        trace: Of the candidate's run.
+        original: The original's files.
+        candidate: The candidate's files; what a run itself has removed is no lack.
+    """
+    return [
+        path
+        for path in sorted(trace.missed)
+        if original.walk(path)[0] and candidate.walk(path)[0] is None
+    ]
 
 
 def _tidy(path: str) -> str:

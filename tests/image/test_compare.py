@@ -78,3 +78,25 @@ def test_the_length_of_a_body_that_varies_is_noise():
     assert compare(originals, answered(9.5)) == []
     same = [answered(1)] * 3
     assert [each.what for each in compare(same, answered(1, 7))] == ["probe http:/: content-length"]
+
+
+def looked(**addresses):
+    return Observation(look={f"address of {name}": each for name, each in addresses.items()})
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        (["10.0.0.2"] * 3, "10.0.0.3", "broken"),
+        (["10.0.0.2", "10.0.0.3", "10.0.0.4"], "10.0.0.5", "equal"),
+        (["10.0.0.2", "10.0.0.3", "10.0.0.4"], "Name or service not known", "broken"),
+        (["10.0.0.2"] * 3, "10.0.0.2 10.0.0.3", "equal"),
+    ],
+)
+def test_a_name_has_the_address_that_it_had(ours, theirs, said):
+    assert verdict(compare([looked(db=each) for each in ours], looked(db=theirs))) == said
+
+
+def test_each_container_has_an_address_of_its_own():
+    ours = [Observation(look={"address of the host": "10.0.0.2"})] * 3
+    assert compare(ours, Observation(look={"address of the host": "10.0.0.3"})) == []

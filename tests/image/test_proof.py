@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -220,3 +221,63 @@ def test_each_thing_that_is_worse_is_noticed(mlkit, engine, image):
         *("user", "directory", "variable NAME", "variable TZ", "certificates", "zone"),
         *("zombies", "stop time"),
     }
+
+
+def compared(mlkit, original, candidate, *options):
+    """Compare two images; give the exit code and the differences, by what differs."""
+    done = mlkit("image", "compare", original, candidate, *options, "--json", timeout=300)
+    assert done.stdout, done.stderr
+    document = json.loads(done.stdout)
+    return done.returncode, document["differences"], document["warnings"]
+
+
+def test_what_a_candidate_looks_for_in_vain_is_told(mlkit, engine, image):
+    original = image(clock(1))
+    lacking = image(f"FROM {original}\nRUN rm /opt/late/file /usr/share/doc/zlib1g/copyright\n")
+    before = left()
+    options = ("--probe=http:8000/", "--watch=2")
+    code, found, warnings = compared(mlkit, original, lacking, *options)
+    assert code == 1
+    vain = [each for each in found if each["what"] == "looked for in vain"]
+    assert [(each["original"], each["candidate"]) for each in vain] == [("there", "/opt/late/file")]
+    assert warnings == []
+    assert compared(mlkit, original, original, *options)[:2] == (0, [])
+    assert left() == before
+
+
+@contextmanager
+def network_of(image, *names):
+    """Give the name of a network, and the addresses of containers in it."""
+    with closing(docker.from_env()) as client, ExitStack() as stack:
+        network = client.networks.create(f"mlkit-test-{os.getpid()}")
+        stack.callback(network.remove)
+        addresses = {}
+        for name in names:
+            each = client.containers.create(image, ["sleep", "600"], name=f"mlkit-test-{name}")
+            stack.callback(each.remove, force=True, v=True)
+            network.connect(each, aliases=[name])
+            each.start()
+            each.reload()
+            networks = each.attrs["NetworkSettings"]["Networks"]
+            addresses[name] = networks[network.name]["IPAddress"]
+        yield network.name, addresses
+
+
+def test_a_name_that_resolves_otherwise_is_a_break(mlkit, engine, image, debian):
+    text = CLOCK_IMAGE.replace("{}", "{debian}") + 'CMD ["python3", "plain.py"]\n'
+    original = image(f"{text}ENV DB=tcp://me:secret@db/x HOSTALIASES=/etc/host.aliases\n")
+    other = image(f"FROM {original}\nRUN echo db spare > /etc/host.aliases\n")
+    deaf = image(f"FROM {original}\nRUN sed -i '/^hosts:/s/ .*/ gone/' /etc/nsswitch.conf\n")
+    with network_of(debian, "db", "spare") as (network, addresses):
+        options = ("--probe=http:8000/", "--watch=0", f"--network={network}")
+        assert compared(mlkit, original, original, *options)[:2] == (0, [])
+        code, found, _ = compared(mlkit, original, other, *options)
+        assert code == 1
+        assert [tuple(each.values()) for each in found] == [
+            ("address of db", addresses["db"], addresses["spare"], "broken")
+        ]
+        code, found, _ = compared(mlkit, original, deaf, *options)
+    assert code == 1
+    broken = {each["what"]: each["original"] for each in found if each["effect"] == "broken"}
+    assert broken.keys() == {"address of db", "address of localhost", "address of the host"}
+    assert broken["address of db"] == addresses["db"]
