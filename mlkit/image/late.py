@@ -6,13 +6,25 @@ import posixpath
 import re
 
 from mlkit.image import elf, names
+from mlkit.image.catalogues import catalogues, other_charsets
 from mlkit.image.entrypoint import Command, environment, find_program
 from mlkit.image.inventory import Entry
 from mlkit.image.keep_set import KeepSet
 from mlkit.image.node_imports import Modules
-from mlkit.image.system import LOADED_LATE, PYTHON_PLACES, REFUSE, RUNTIME, SYSTEM
+from mlkit.image.package_data import LIBRARY, PROGRAM, PackageData
+from mlkit.image.system import (
+    BUILDERS,
+    DATABASES,
+    LANGUAGES,
+    LOADED_LATE,
+    NOT_WHOLE,
+    PYTHON_PLACES,
+    REFUSE,
+    RUNTIME,
+    SYSTEM,
+)
 
-UNKNOWN = re.compile(r"(?:^|/)(?:perl|ruby|php|java|lua|tclsh|guile|Rscript|R)[\d.]*$")
+UNKNOWN = re.compile(rf"(?:^|/)({'|'.join(LANGUAGES)})[\d.]*$")
 """Programs that load files late, and whose language is not understood here."""
 OWN_RULES = re.compile(r"libc6$|(?:lib)?python3")
 """Packages of which other rules know what they load late."""
@@ -42,13 +54,16 @@ class Late:
         node_path = self._variables.get("NODE_PATH", "").split(":")
         self._modules = Modules(kept.inventory, node_path)
         self._whole_ones: set[str] = set()
+        self._data = PackageData(kept.packages, kept.files)
+        self._started: set[str] = set()
 
     def named_by_config(self) -> None:
         """Keep what variables and arguments name."""
         variables = [value for name, value in self._variables.items() if not name.endswith("PATH")]
         words = [*self._command.words, *variables]
         for word in words:
-            self._named(names.Names(names.paths_in(word.encode(), self._files)), "the config")
+            found = names.Names(names.paths_in(word.encode(), self._files))
+            self._named(found, "the config", whole=True)
         if self._command.shell:
             line = set(names.WORD.findall(" ".join(self._command.words)))
             self._named(names.Names(programs=line), "the command")
@@ -68,7 +83,13 @@ class Late:
         """Keep what a source or settings file of the app names."""
         if self._own(entry.path) and entry.size < LARGEST_TEXT:
             data = self._kept.inventory.read(entry)
-            self._named(names.of_text(entry.path, data, self._files), entry.path)
+            self._named(names.of_text(entry.path, data, self._files), entry.path, whole=True)
+
+    def of_installed(self, entry: Entry) -> None:
+        """Keep what a module of an installed Python package loads and starts by name."""
+        found = names.of_module(self._kept.inventory.read(entry))
+        found.programs -= BUILDERS
+        self._named(found, entry.path)
 
     def of_elf(self, entry: Entry, found: elf.Elf, data: bytes) -> None:
         """Keep what a program or library loads by name."""
@@ -114,30 +135,61 @@ class Late:
                 if any(path.startswith(f"{each}/") for each in folders - {posixpath.dirname(path)}):
                     self._kept.keep(path, f"plug-in of {owner}")
 
+    def data(self) -> None:
+        """Keep what packages of kept programs and libraries have for these to read."""
+        owners = self._kept.packages.owners
+        users = {
+            owner
+            for path in list(self._kept.reasons)
+            if (PROGRAM.search(path) or LIBRARY.search(path)) and (owner := owners.get(path))
+        }
+        own = {each for each in users if not OWN_RULES.match(each)}
+        for path, reason in self._data.of(own, frozenset(self._started)):
+            self._kept.keep(path, reason)
+        for path, reason in self._data.beneath(users - own):
+            self._kept.keep(path, reason)
+
+    def catalogues(self) -> None:
+        """Keep translated messages."""
+        owners = self._kept.packages.owners
+        kept = {owners[path] for path in self._kept.reasons if path in owners}
+        if other_charsets(self._kept.inventory):
+            self._charsets("loaded by glibc for locales: gconv")
+        for path in catalogues(self._kept.inventory, self._kept.packages, kept):
+            self._kept.keep(path, "catalogue of messages")
+
     def whole_where_unknown(self) -> None:
         """Keep whole packages where the language of a kept program is not understood."""
         reasons = self._kept.reasons
         if any("/gconv/" in path and path.endswith(".so") for path in reasons):
             self._charsets("loaded by glibc: gconv")
-        if any(UNKNOWN.search(path) for path in reasons):
+        found = {match.group(1) for path in reasons if (match := UNKNOWN.search(path))}
+        if found:
             run = [path for path, why in reasons.items() if why.startswith(RUN)]
             self._kept.whole_packages(run)
+        for language in sorted(found):
+            for place in LANGUAGES[language]:
+                for folder in elf.PLACES if "*/" in place else ("",):
+                    path = place.replace("*", folder) if folder else place
+                    self._kept.below(path, f"library of {language}")
 
     def _own(self, path: str) -> bool:
         """Say whether a file is the app's own: of no package of any package manager."""
         foreign = path in self._kept.packages.owners or "/node_modules/" in path
         system = path in RUNTIME or posixpath.dirname(path) == "etc"
-        library = PYTHON_PLACES.search(path) or path.startswith(LOADED_LATE)
+        library = PYTHON_PLACES.search(path) or path.startswith((*LOADED_LATE, *DATABASES))
         return not (foreign or system or library)
 
     def _charsets(self, reason: str) -> None:
         for folder in elf.PLACES:
             self._kept.below(f"{folder}/gconv", reason)
 
-    def _named(self, found: names.Names, source: str, who: elf.Elf = elf.NOTHING) -> None:
+    def _named(
+        self, found: names.Names, source: str, who: elf.Elf = elf.NOTHING, *, whole: bool = False
+    ) -> None:
         reason = f"named in {source}"
         for path in sorted(found.paths):
-            self._path(path, reason)
+            self._path(path, reason, whole)
         for name in sorted(found.libraries):
             for path in self._loader.find(name, who, source):
                 self._kept.keep(path, reason)
@@ -146,14 +198,26 @@ class Late:
             program = find_program(self._files, self._config, word)
             if program:
                 self._kept.keep(program, reason)
+                self._starts(program)
 
-    def _path(self, path: str, reason: str) -> None:
-        """Keep a file; of a directory, what is of no package."""
+    def _starts(self, program: str) -> None:
+        """Note the package of a program that may be started; a run that did so shows its needs."""
+        real, _ = self._files.walk(program)
+        owner = self._kept.packages.owners.get(real or "")
+        if owner and real and not self._kept.reasons.get(real, "").startswith(RUN):
+            self._started.add(owner)
+
+    def _path(self, path: str, reason: str, whole: bool) -> None:
+        """Keep a file; of a directory all that is in it, or only what is of no package."""
         real, _ = self._files.walk(path)
         if real is None or real in SYSTEM:
             return
         self._kept.keep(path, reason)
-        if not PYTHON_PLACES.search(real):
+        if PYTHON_PLACES.search(real) or f"{real}/".startswith(DATABASES):
+            return
+        if whole and not f"{real}/".startswith(NOT_WHOLE):
+            self._kept.below(real, reason)
+        else:
             self._kept.unowned(self._files.below(real), reason)
 
     def _node_package(self, path: str) -> None:

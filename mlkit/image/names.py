@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 
 from mlkit.image.inventory import FileSystem
 from mlkit.image.python_imports import called, tree_of
+from mlkit.image.system import SYSTEM
 
 PATH = re.compile(rb"/[A-Za-z0-9_.@+-]+(?:/[A-Za-z0-9_.@+-]+)+|/[A-Za-z0-9_.@+-]{2,}")
+PLUGINS = re.compile(rb"(?:/usr)?/lib/(?:[A-Za-z0-9_.+-]+/)*[A-Za-z0-9_.+-]+")
 SONAME = re.compile(rb"\b[A-Za-z0-9_+.-]+\.so(?:\.\d+)*(?![A-Za-z0-9_.])")
 TEXT = re.compile(rb"[\t\n -~]{2,}")
 WORD = re.compile(r"[^\s;|&()<>'\"`{}\[\]$=,]+")
@@ -27,6 +29,8 @@ STARTERS = frozenset(
 )
 """Functions of Python that start programs."""
 SHELLED = frozenset(("system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"))
+STARTS = re.compile(rb"subprocess|ctypes|dlopen|\bos\.(?:popen|system|exec|spawn)|\bwhich\(")
+"""What a Python text has in it that loads libraries or starts programs."""
 JS_START = re.compile(r"\b(exec|execSync|execFile|execFileSync|spawn|spawnSync|fork)\s*\(([^;)]*)")
 JS_TEXT = re.compile(r"'((?:[^'\\\n]|\\.)*)'|\"((?:[^\"\\\n]|\\.)*)\"|`([^`]*)`")
 C_SHELL = frozenset(("system", "popen"))
@@ -75,6 +79,17 @@ def paths_in(data: bytes, files: FileSystem, compiled: bool = False) -> set[str]
     return found
 
 
+def _plugins(data: bytes, files: FileSystem) -> set[str]:
+    """List the libraries in directories that one which loads libraries names: its plug-ins."""
+    found = set()
+    for match in set(PLUGINS.findall(data)):
+        real, _ = files.walk(match.decode("ascii"))
+        for name in sorted(files.children.get(real, ()) if real and real not in SYSTEM else ()):
+            if name.endswith(".so"):
+                found.add(f"/{real}/{name}")
+    return found
+
+
 def _longest(text: str, files: FileSystem) -> str:
     """Give the longest beginning of a text that is a path of the image."""
     place, parts = "", text[1:].split("/")
@@ -101,6 +116,7 @@ def of_elf(data: bytes, imports: frozenset[str], files: FileSystem, own: bool) -
     names = Names()
     if imports & {"dlopen", "dlmopen"}:
         names.libraries = {each.decode("ascii") for each in SONAME.findall(data)}
+        names.paths = _plugins(data, files)
     if own:
         names.paths = paths_in(data, files, compiled=True)
         names.shell = bool(imports & C_SHELL)
@@ -123,6 +139,15 @@ def of_text(path: str, data: bytes, files: FileSystem) -> Names:
     elif path.endswith(".py") or b"python" in data.split(b"\n", 1)[0]:
         _of_python(data, names)
     return names
+
+
+def of_module(data: bytes) -> Names:
+    """Name what a module of Python may load and start late, wherever it came from."""
+    found = Names()
+    if STARTS.search(data):
+        found.libraries = {each.decode("ascii") for each in SONAME.findall(data)}
+        _of_python(data, found)
+    return found
 
 
 def is_shell(data: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,6 +18,7 @@ from mlkit.image.keep_set import KeepSet
 from mlkit.image.late import Late
 from mlkit.image.names import WORD
 from mlkit.image.node_imports import SUFFIXES
+from mlkit.image.package_data import PROGRAM
 from mlkit.image.packages import Packages
 from mlkit.image.python_closure import PythonClosure, interpreters
 from mlkit.image.system import (
@@ -32,6 +34,8 @@ from mlkit.image.trace import Trace
 
 Profile = Literal["safe", "balanced", "tight"]
 OWN = "the app's own directory"
+RUNS_SCRIPTS = re.compile(r"python[\d.]*|node(?:js)?")
+"""Programs whose own directory says nothing of the app."""
 
 
 @dataclass
@@ -114,9 +118,7 @@ class Planner:
         return self._records()
 
     def _roots(self) -> None:
-        argv = self._request.command.words
-        program = find_program(self._files, self._config, argv[0]) if argv else None
-        if program:
+        for program in self._program():
             self._keep(program, "entrypoint")
         for word in self._scripts():
             self._keep(self._absolute(word), "entrypoint")
@@ -199,6 +201,8 @@ class Planner:
         elif entry.path.endswith(".py") or (script and b"python" in head.split(b"\n")[0]):
             for each in self._pythons:
                 each.imports_of(entry.path, self._started(entry))
+            if self._closed and any(each.finder.is_third(entry.path) for each in self._pythons):
+                self._late.of_installed(entry)
         elif entry.path.endswith(SUFFIXES) and self._closed:
             self._late.required_by(entry)
         if self._closed:
@@ -250,8 +254,10 @@ class Planner:
         """Keep plug-ins; they need libraries, which have plug-ins."""
         for _ in range(3):
             self._late.plugins()
+            self._late.data()
             self._close()
         self._late.whole_where_unknown()
+        self._late.catalogues()
 
     def _python(self) -> None:
         """Follow the imports of all Python code that is kept."""
@@ -262,11 +268,19 @@ class Planner:
             )
             self._pythons.append(closure)
             closure.begin()
+            if self._is_only_named(version):
+                closure.standard_library()
         for path in self._kept.kept_files() if found else ():
             for each in self._pythons:
                 each.package_of(path)
             self._kept.todo.append(self._files.entries[path])
         self._close()
+
+    def _is_only_named(self, version: int) -> bool:
+        """Say whether a Python may be started, but what it runs then is not known."""
+        name = f"python3.{version}"
+        found = [path for path in self._kept.kept_files() if posixpath.basename(path) == name]
+        return all(self._kept.reasons[path].startswith("named in") for path in found)
 
     def _search_path(self) -> list[str]:
         folders = self._variables.get("PYTHONPATH", "").split(":")
@@ -287,10 +301,37 @@ class Planner:
         """Keep the app's own files: those of no package beside what is started."""
         folders = {self._config.get("WorkingDir") or "/"}
         folders |= {posixpath.dirname(self._absolute(word)) for word in self._scripts()}
-        for folder in sorted(folders):
+        folders |= set(self._variables.get("PYTHONPATH", "").split(":"))
+        programs = {path for path in self._request.trace.opened if PROGRAM.search(path)}
+        folders |= {self._home(path) for path in programs | self._program()}
+        for folder in sorted(folders - {""}):
             real, _ = self._files.walk(folder)
             if real is not None and (real not in SYSTEM or real == "srv"):
                 self._kept.unowned(self._files.below(real), OWN)
+
+    def _program(self) -> set[str]:
+        """Give the path of what is started."""
+        argv = self._request.command.words
+        program = find_program(self._files, self._config, argv[0]) if argv else None
+        return {program} if program else set()
+
+    def _home(self, path: str) -> str:
+        """Give the directory of a program of the app's own, which may hold what it reads.
+
+        Of `/opt/app/bin/app` that is `/opt/app`; empty if it is no such program, or if what lies
+        there is known: the packages of a Python or Node, the modules that Go was built from.
+        """
+        entry = self._files.resolve(path)
+        plain = entry is None or entry.kind != "file" or not entry.mode & 0o111
+        if entry is None or plain or entry.path in self._packages.owners or ".so" in entry.path:
+            return ""
+        folder, name = posixpath.split(entry.path)
+        if posixpath.basename(folder) in {"bin", "sbin", "libexec"}:
+            folder = posixpath.dirname(folder)
+        inner = self._files.children.get(f"{folder}/lib", set())
+        known = any(each.startswith("python3") or each == "node_modules" for each in inner)
+        built = f"{folder}/pkg/mod" in self._files or f"{folder}/pyvenv.cfg" in self._files
+        return "" if known or built or RUNS_SCRIPTS.fullmatch(name) else folder
 
     def _records(self) -> Plan:
         """Note the packages of what is kept, and keep their copyright files."""

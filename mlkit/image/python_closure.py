@@ -6,8 +6,9 @@ import posixpath
 from collections.abc import Callable, Iterable
 
 from mlkit.image.inventory import Inventory
-from mlkit.image.python_imports import INTERPRETER, Finder
+from mlkit.image.python_imports import INTERPRETER, Finder, distributions_named
 from mlkit.image.python_packages import TOOLS, Distributions
+from mlkit.image.system import SYSTEM
 
 Keep = Callable[[str, str], None]
 
@@ -43,15 +44,30 @@ class PythonClosure:
         """Keep what every interpreter needs, and what is found by its metadata alone."""
         for found in self.finder.hidden():
             self._keep(found.path, found.reason)
+        places = {*self.finder.third, *self.finder.standard, *SYSTEM}
+        for folder in set(self.finder.linked) - places:
+            for path in self._inventory.files.below(folder):
+                self._keep(path, "directory of a .pth file")
         for each in self._installed.all:
             if each.plugins and each.name not in TOOLS:
                 self._keep_distribution(each.place, each.tops)
+
+    def standard_library(self) -> None:
+        """Keep the whole standard library: of code that nobody has seen anything may be needed."""
+        for place in self.finder.standard:
+            for path in self._inventory.files.below(place):
+                if "/__pycache__" not in path and "-packages/" not in path:
+                    self._keep(path, "library of a Python that no run has started")
 
     def imports_of(self, path: str, started: bool) -> None:
         """Keep what a source file imports."""
         for found in self.finder.imports_of(path, started):
             self._keep(found.path, found.reason)
             self.package_of(found.path)
+        if not self.finder.is_standard(path) or self.finder.is_third(path):
+            named = distributions_named(self._inventory.read_path(path) or b"")
+            for each in self._installed.named(named):
+                self._keep_distribution(each.place, each.tops)
 
     def package_of(self, path: str) -> None:
         """Keep the whole of a third-party package once a part of it is kept."""

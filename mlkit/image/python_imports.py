@@ -28,6 +28,9 @@ HIDDEN = (
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
 """Where statements have statements within."""
+METADATA = frozenset({"version", "distribution", "metadata", "requires", "files"})
+METADATA |= {"get_distribution", "require"}
+"""Functions that read the metadata of a distribution, whether it is imported or not."""
 DEVELOPMENT = frozenset({"doctest", "pydoc", "pdb", "test", "unittest"})
 """What functions of the standard library import for `help()`, breakpoints and their own tests."""
 
@@ -69,7 +72,8 @@ class Finder:
         ]
         dynamic = [f"{each}/lib-dynload" for each in self.standard]
         self.third = third
-        self.path = [*more, *self.standard, *dynamic, *third, *self._linked()]
+        self.linked = list(self._linked())
+        self.path = [*more, *self.standard, *dynamic, *third, *self.linked]
 
     def _linked(self) -> Iterator[str]:
         """List the directories that `.pth` files add to the search path."""
@@ -142,6 +146,8 @@ class Finder:
             if name == last:
                 if self._inventory.files.resolve(f"{stem}/__init__.py"):
                     yield Found(f"{stem}/__init__.py", reason)
+                elif self.is_third(stem):  # a part of a namespace package
+                    yield Found(stem, reason)
             else:
                 yield Found(f"{parent}/{name}", reason)
 
@@ -251,6 +257,17 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
     parts = package.split(".") if package else []
     base = parts[: len(parts) - node.level + 1]
     return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def distributions_named(data: bytes) -> set[str]:
+    """List the distributions whose metadata a source text asks for by name: `version("name")`."""
+    if b"metadata" not in data and b"pkg_resources" not in data:
+        return set()
+    calls = (node for node in ast.walk(tree_of(data)) if isinstance(node, ast.Call))
+    first = (call.args[0] for call in calls if called(call) in METADATA and call.args)
+    return {
+        each.value for each in first if isinstance(each, ast.Constant) and type(each.value) is str
+    }
 
 
 def called(call: ast.Call) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mlkit.image.inventory import Inventory
@@ -50,6 +50,11 @@ class Distributions:
     def owning(self, place: str, top: str) -> list[Distribution]:
         """List the distributions that a name in a directory belongs to."""
         return [each for each in self.all if each.place == place and top in each.tops]
+
+    def named(self, names: Iterable[str]) -> list[Distribution]:
+        """List the distributions with some names."""
+        wanted = {normal(each) for each in names}
+        return [self._by_name[name] for name in sorted(wanted & self._by_name.keys())]
 
     def required_by(self, distribution: Distribution) -> list[Distribution]:
         """List what a distribution needs and the image has."""

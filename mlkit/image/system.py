@@ -10,6 +10,9 @@ RUNTIME = (
     *("etc/ssl/certs/ca-certificates.crt", "etc/localtime", "etc/timezone", "etc/mime.types"),
     *("etc/ld.so.conf", "etc/ld.so.conf.d", "etc/ssl/openssl.cnf", "usr/lib/ssl/openssl.cnf"),
     *("usr/lib/locale/C.utf8", "tmp", "var/tmp", "root", "run", "home", "etc/debian_version"),
+    *("etc/shadow", "etc/gshadow", "usr/share/mime/globs2", "usr/share/mime/mime.cache"),
+    *("usr/share/mime/magic", "usr/share/mime/aliases", "usr/share/mime/subclasses"),
+    *("etc/apache2/mime.types", "usr/share/misc/magic", "etc/magic"),
     *("etc/gai.conf", "etc/shells", "etc/inputrc", "etc/ethers", "etc/networks", "etc/rpc"),
 )
 """Paths that programs expect of any system."""
@@ -33,3 +36,24 @@ CACHES = ("var/cache/", "var/lib/apt/", "var/lib/dpkg/", "var/log/", "tmp/", "pr
 """Directories whose contents are no part of an app."""
 PYTHON_PLACES = re.compile(r"(?:^|/)python3(?:\.\d+)?(?:/|$)|\.zip$")
 """Where interpreters of Python look for modules; they list these directories."""
+DATABASES = ("var/lib/dpkg/", "var/lib/apt/")
+"""What names all files of an image, for whom it is no app to say that it needs them."""
+LANGUAGES = {
+    "perl": ("etc/perl", "usr/share/perl", "usr/share/perl5", "usr/local/share/perl", "*/perl",
+             "*/perl5", "*/perl-base"),
+    "ruby": ("usr/lib/ruby", "usr/share/ruby", "usr/share/rubygems-integration", "var/lib/gems",
+             "usr/local/lib/ruby", "usr/local/bundle", "*/ruby"),
+    "php": ("etc/php", "usr/lib/php", "usr/share/php", "usr/local/lib/php", "usr/local/etc/php"),
+    "java": ("usr/lib/jvm", "usr/share/java", "etc/java"),
+    "lua": ("usr/share/lua", "usr/local/share/lua", "usr/local/lib/lua", "*/lua"),
+    "tclsh": ("usr/share/tcltk", "usr/lib/tcltk"),
+    "guile": ("usr/share/guile", "*/guile"),
+    "R": ("etc/R", "usr/lib/R", "usr/share/R", "usr/local/lib/R"),
+    "Rscript": ("etc/R", "usr/lib/R", "usr/share/R", "usr/local/lib/R"),
+}  # fmt: skip
+"""Where languages that are not understood here have their libraries; `*` is where C has its own."""
+BUILDERS = {"cc", "gcc", "c++", "g++", "clang", "ld", "ar", "as", "make", "cmake", "ninja", "pip"}
+"""Programs that packages of Python start when they are built, or build others."""
+NOT_WHOLE = (*REFUSE, *(f"{each}/" for each in LOADED_LATE), *CACHES, "etc/alternatives/",
+             "usr/share/locale/", "usr/lib/locale/")  # fmt: skip
+"""Directories of which not all is kept where somebody names them: other rules know better."""

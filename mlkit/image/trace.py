@@ -116,7 +116,8 @@ def read_lines(lines: Iterable[str], method: Method = "ptrace") -> Trace:
 def in_vain(trace: Trace, original: FileSystem, candidate: FileSystem) -> list[str]:
     """List what a run of a candidate looked for in vain although the original has it.
 
-    That is the best sign of a file that is loaded late.
+    That is the best sign of a file that is loaded late. Compiled Python files are none: whoever
+    looks for one reads the source instead.
 
     Args:
         trace: Of the candidate's run.
@@ -126,7 +127,7 @@ def in_vain(trace: Trace, original: FileSystem, candidate: FileSystem) -> list[s
     return [
         path
         for path in sorted(trace.missed)
-        if original.walk(path)[0] and candidate.walk(path)[0] is None
+        if original.walk(path)[0] and candidate.walk(path)[0] is None and "__pycache__" not in path
     ]
 
 

@@ -81,7 +81,7 @@ def test_tight_keeps_nothing_for_a_name(tmp_path):
 
 def test_a_package_does_not_keep_what_its_programs_name(tmp_path):
     members = [Member("usr/bin/app", PROGRAM + b"/etc/a/b\0"), Member("etc/a/b", "x")]
-    reasons = kept(tmp_path, members, {"Cmd": ["app"]}, {"app": ["usr/bin/app", "etc/a/b"]})
+    reasons = kept(tmp_path, members, {"Cmd": ["app"]}, {"app": ["usr/bin/app"], "a": ["etc/a/b"]})
     assert "etc/a/b" not in reasons
 
 
@@ -202,11 +202,14 @@ def test_a_directory_that_was_listed_and_one_that_was_written_to(tmp_path):
 
 
 def test_whole_packages_where_a_language_is_not_understood(tmp_path):
-    owned = {"perl": ["usr/bin/perl", "usr/share/perl/Late.pm"], "other": ["usr/share/other"]}
+    own = ["usr/bin/perl", "usr/share/tool/script"]
+    modules = ["usr/share/perl/Late.pm", f"{LIB}/perl/Late.so"]
+    owned = {"perl-base": own, "modules": modules, "other": ["usr/share/other"]}
     members = [Member(each, "x") for paths in owned.values() for each in paths]
     trace = Trace(frozenset({"/usr/bin/perl"}))
     reasons = kept(tmp_path, members, {"Cmd": ["perl"]}, owned, trace=trace)
-    assert reasons["usr/share/perl/Late.pm"] == "package perl"
+    assert reasons["usr/share/tool/script"] == "package data of perl-base"
+    assert {reasons[path] for path in modules} == {"library of perl"}
     assert "usr/share/other" not in reasons
 
 
