@@ -111,7 +111,7 @@ def settings_of(
     from mlkit.image.observation import Settings
 
     pairs = {} if env_file is None else files.read(env_file, os.environ)
-    pairs |= dict(each.partition("=")[::2] for each in env or ())
+    pairs |= files.pairs(env or (), os.environ)
     return Settings((), pairs, volume or (), network, patience, watch, tracer)
 
 

@@ -212,7 +212,8 @@ class Engine:
             labels = {LABEL: "1", RUN: owner.mark()}
             return self._client.containers.create(image, labels=labels, **settings)
         except (APIError, DockerException) as error:
-            raise BadData(f"{image}: no container: {_text(error)}") from error
+            hint = "look at the image's config, and at --volume and --network"
+            raise BadData(f"{image}: no container: {_text(error)}", hint=hint) from error
 
     def labelled(self, label: str) -> list[tuple[str, dict[str, str]]]:
         """List the names of images that carry a label, with all their labels."""

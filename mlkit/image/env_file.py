@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mlkit.errors import BadData, InputMissing
+from mlkit.errors import BadData, InputMissing, UsageError
+
+
+def pairs(given: Iterable[str], own: Mapping[str, str]) -> dict[str, str]:
+    """Read `K=V` as it stands on a command line; `K` alone takes the value of `own`, if it has one.
+
+    Raises:
+        UsageError: One has no name.
+    """
+    found = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not name:
+            raise UsageError("--env: expected NAME=VALUE", hint="such as --env PORT=8000")
+        if equals or name in own:
+            found[name] = value if equals else own[name]
+    return found
 
 
 def read(path: Path, own: Mapping[str, str]) -> dict[str, str]:
@@ -23,7 +39,8 @@ def read(path: Path, own: Mapping[str, str]) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputMissing(f"{path}: cannot be read: {error.strerror}") from error
+        hint = "lines of NAME=VALUE, as for `docker run --env-file`"
+        raise InputMissing(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
     except UnicodeDecodeError as error:
         raise BadData(f"{path}: not UTF-8 at byte {error.start}") from error
     found: dict[str, str] = {}

@@ -11,7 +11,7 @@ from mlkit.image.entrypoint import Command, environment, find_program
 from mlkit.image.inventory import Entry
 from mlkit.image.keep_set import KeepSet
 from mlkit.image.node_imports import Modules
-from mlkit.image.package_data import LIBRARY, PROGRAM, PackageData
+from mlkit.image.package_data import LIBRARY, NO_DATA, PROGRAM, PackageData
 from mlkit.image.system import (
     BUILDERS,
     DATABASES,
@@ -78,6 +78,14 @@ class Late:
                     self._kept.keep(path, "directory that all may write to")
             elif entry.uid or entry.mode & 0o022 or not self._files.children.get(path):
                 self._kept.keep(path, "directory of no package")
+
+    def settings(self) -> None:
+        """Keep settings that no package has brought: a path to them may be put together."""
+        for path, entry in self._files.entries.items():
+            plain = entry.kind == "file" and not entry.mode & 0o111
+            own = path.startswith("etc/") and path not in self._kept.packages.owners
+            if plain and own and not NO_DATA.match(path):
+                self._kept.keep(path, "settings of no package")
 
     def of_text(self, entry: Entry) -> None:
         """Keep what a source or settings file of the app names."""

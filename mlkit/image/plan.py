@@ -5,18 +5,19 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
 from mlkit.image import elf
-from mlkit.image.entrypoint import Command, environment, find_program
+from mlkit.image.entrypoint import Command, environment, find_program, shell_line
 from mlkit.image.health import health_words
 from mlkit.image.inventory import Entry, Inventory
 from mlkit.image.keep_set import KeepSet
 from mlkit.image.late import Late
-from mlkit.image.names import WORD
+from mlkit.image.names import WORD, paths_in
 from mlkit.image.node_imports import SUFFIXES
 from mlkit.image.package_data import PROGRAM
 from mlkit.image.packages import Packages
@@ -64,6 +65,7 @@ class Request:
         include: Globs of paths to keep.
         exclude: Globs of paths to drop; they win.
         required: Paths that a trial has shown to be missing.
+        asked: Lines that probes start in the container; no trace shows these processes.
     """
 
     command: Command
@@ -72,6 +74,7 @@ class Request:
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     required: Sequence[str] = ()
+    asked: Sequence[str] = ()
 
 
 def plan(inventory: Inventory, packages: Packages, request: Request) -> Plan:
@@ -129,7 +132,19 @@ class Planner:
             self._keep(path, "stat'ed")
         for path in self._request.required:
             self._keep(path, "missed in a trial")
+        for line in self._request.asked:
+            self._probe(line)
         self._included()
+
+    def _probe(self, line: str) -> None:
+        """Keep the program of a probe, what a shell of its starts, and the paths that it names."""
+        words = shlex.split(line)
+        program, paths = words[0], paths_in(line.encode(), self._files)
+        named = WORD.findall(shell_line(words) or "")
+        found = (find_program(self._files, self._config, each) for each in (program, *named))
+        for path in (*filter(None, found), *sorted(paths)):
+            if self._kept.kind(path) == "file":
+                self._keep(path, "probe")
 
     def _listed(self, path: str) -> None:
         """Keep the files of a directory that was opened: its list may be what was wanted.
@@ -258,6 +273,7 @@ class Planner:
             self._close()
         self._late.whole_where_unknown()
         self._late.catalogues()
+        self._late.settings()
 
     def _python(self) -> None:
         """Follow the imports of all Python code that is kept."""

@@ -153,11 +153,14 @@ class Slimmer:
     ) -> tuple[Observation, list[Difference]]:
         """Compare; where only times differ, the machine may have been busy: try again."""
         argv = self._argv(self._command, init)
-        return settle(
+        candidate, differences = settle(
             originals,
             lambda: self._again(originals),
             lambda: self._runner.run(built.image, argv),
         )
+        if self._options.user == "nonroot":
+            differences = [_asked_for(each) for each in differences]
+        return candidate, differences
 
     def _again(self, originals: list[Observation]) -> Observation:
         """Run the original once more, as it was run before."""
@@ -210,6 +213,7 @@ class Slimmer:
                 self._options.include,
                 self._options.exclude,
                 added,
+                [each.argument for each in self._runner.settings.probes if each.kind == "exec"],
             )
             kept = plan(self._inventory, self._packages, request)
             built = self._builder.build(kept, init)
@@ -244,6 +248,12 @@ class Slimmer:
 
     def _argv(self, command: Command, init: bool) -> list[str]:
         return [*([f"/{INIT_PATH}", "--"] if init else []), *command.argv]
+
+
+def _asked_for(difference: Difference) -> Difference:
+    """Only note that the user is another one where that was asked for."""
+    asked = difference.what in {"user", "variable HOME"}
+    return replace(difference, effect="noted") if asked else difference
 
 
 def _cured(diagnosis: Diagnosis, candidate: Observation) -> list[Difference]:

@@ -77,7 +77,9 @@ def read_file(path: Path) -> Trace:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if (document["schema"], document["version"]) != (SCHEMA, 1):
-            raise BadData(f"{path}: schema {document['schema']} version {document['version']}")
+            found = f"schema {document['schema']} version {document['version']}"
+            hint = "give what --trace-out has written"
+            raise BadData(f"{path}: no trace, but {found}", hint=hint)
         for name in ("opened", "statted", "missed"):
             if not all(isinstance(each, str) and each[:1] == "/" for each in document[name]):
                 raise BadData(f"{path}: {name} holds what is no absolute path")

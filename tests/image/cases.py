@@ -47,18 +47,58 @@ USER app
 CMD ["late"]
 """
 
+LATER = (
+    *("metadata", "entries", "resource", "namespace", "translated", "catalogue", "fonts", "folder"),
+    *("filetype", "perl", "shadow", "library", "program", "through", "joined", "database"),
+)
+SPEAKS = "FROM {more}\nRUN localedef -i de_DE -f UTF-8 de_DE.UTF-8\nEXPOSE 8000\n"
+CATALOGUE = "COPY later.mo /usr/share/locale/de/LC_MESSAGES/later.mo\n"
+PACKAGES = "/usr/local/lib/python3.11/dist-packages"
+INSTALLED = f"""{SPEAKS}{CATALOGUE}WORKDIR /srv
+COPY later.py /srv/later.py
+COPY answer.pl /srv/cgi-bin/answer.pl
+COPY site {PACKAGES}
+COPY parts /opt/more/parts
+RUN cd {PACKAGES} && echo /opt/more > more.pth && mkdir lonely-2.0.dist-info respkg-1.0.dist-info \
+ && echo 'Version: 2.0' > lonely-2.0.dist-info/METADATA \
+ && echo 'Version: 1.0' > respkg-1.0.dist-info/METADATA \
+ && printf '[later.plugins]\\none = respkg:hook\\n' > respkg-1.0.dist-info/entry_points.txt \
+ && mkdir -p /opt/tools /opt/through/empty && touch /opt/through/empty/x \
+ && echo file > /opt/through/file \
+ && printf '#!/bin/sh\\necho helped | sort\\n' > /opt/tools/helper \
+ && chmod 755 /opt/tools/helper
+"""
+BESIDE = f"""{SPEAKS}{CATALOGUE}COPY beside /opt/own/bin/beside
+COPY plugin.so /opt/own/lib/plug.so
+RUN mkdir /opt/own/share /etc/beside.d && echo text > /opt/own/share/text \
+ && echo setting > /etc/beside.d/one \
+ && printf '#!/bin/sh\\necho helped | sort\\n' > /opt/own/bin/helper \
+ && chmod 755 /opt/own/bin/helper
+CMD ["/opt/own/bin/beside"]
+"""
+BUILT = """FROM {go}
+WORKDIR /build
+COPY late.go prefork.go /build/
+RUN export CGO_ENABLED=0 && go build -o /usr/local/bin/late late.go \
+ && go build -ldflags="-s -w" -o /usr/local/bin/prefork prefork.go
+RUN echo 'text/late late' > /etc/mime.types && echo setting > /etc/late-go.conf \
+ && mkdir -p /usr/local/share && echo text > /usr/local/share/text
+"""
+GO = ("zone", "names", "config", "kind", "beside", "certificates")
+
 
 @dataclass(frozen=True)
 class Case:
     """An image, and how it is slimmed.
 
     Attributes:
-        dockerfile: `{debian}` and `{node}` stand for base images.
+        dockerfile: `{debian}`, `{node}`, `{more}` and `{go}` stand for base images.
         late: Probes of the result that were not traced with.
         traced: Probes of the slimming.
         verdict: What slimming has to say.
         starts: What the result's command has to begin with.
         watch: Seconds.
+        most: Bytes that the balanced result may have; 0: what the original has.
     """
 
     dockerfile: str
@@ -67,6 +107,7 @@ class Case:
     verdict: Literal["equal", "improved"] = "equal"
     starts: tuple[str, ...] = ()
     watch: float = 0.3
+    most: float = 0
 
 
 def routes(*names: str) -> tuple[str, ...]:
@@ -141,6 +182,31 @@ CASES = {
         'CMD ["node", "late.js"]\n',
         routes(*("own", "computed", "module", "fetch", "crypto", "date", "spawn", "shell"),
                *("esm", "lookup")),
+    ),
+    "installed Python": Case(
+        INSTALLED + 'CMD ["python3", "/srv/later.py"]\n', routes(*LATER)
+    ),
+    "neighbours": Case(
+        BESIDE,
+        routes("sibling", "plugin", "helper", "parts", "translated", "message", "pipe", "python"),
+    ),
+    "static Go": Case(
+        BUILT.replace("FROM {go}", "FROM {go} AS build") +
+        "FROM {debian}\nCOPY --from=build /usr/local/bin/late /opt/late/bin/late\n"
+        "COPY --from=build /etc/mime.types /etc/late-go.conf /etc/\n"
+        "COPY --from=build /usr/local/share/text /opt/late/share/text\n"
+        'EXPOSE 8000\nCMD ["/opt/late/bin/late"]\n',
+        routes(*GO), most=12e6,
+    ),
+    "prefork in Go": Case(
+        BUILT.replace("FROM {go}", "FROM {go} AS build") +
+        "FROM scratch\nCOPY --from=build /usr/local/bin/prefork /prefork\n"
+        'EXPOSE 3000\nENTRYPOINT ["/prefork"]\n',
+        ("http:3000/late",), ("http:3000/",), "improved", ("/tini", "--", "/prefork"), most=9e6,
+    ),
+    "Go build image": Case(
+        BUILT + 'EXPOSE 3000\nENTRYPOINT ["prefork"]\n',
+        ("http:3000/late",), ("http:3000/",), "improved", ("/tini", "--", "prefork"), most=12e6,
     ),
     "shell script": plain(
         'COPY entrypoint.sh /entrypoint.sh\nENTRYPOINT ["/entrypoint.sh"]\nCMD ["plain", "x"]'

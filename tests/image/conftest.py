@@ -112,6 +112,22 @@ def node(engine, tmp_path_factory):
         yield name
 
 
+@pytest.fixture(scope="session")
+def more(engine, tmp_path_factory):
+    """Give a Debian image with programs that read data of other packages, and with Perl."""
+    packages = "python3,locales,file,perl,fontconfig,fonts-dejavu-core,libexpat1"
+    with _assembled(f"mlkit-test-more:{os.getpid()}", packages, tmp_path_factory) as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def go(engine, tmp_path_factory):
+    """Give a Debian image with Go."""
+    packages = "golang-go,ca-certificates"
+    with _assembled(f"mlkit-test-go:{os.getpid()}", packages, tmp_path_factory) as name:
+        yield name
+
+
 @contextlib.contextmanager
 def _assembled(name, packages, tmp_path_factory):
     """Assemble a Debian image by mmdebstrap."""

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mlkit.errors import BadData, InputMissing
+from mlkit.errors import BadData, InputMissing, UsageError
 from mlkit.image import env_file
 from mlkit.image.trace import Trace, read_file, write_file
 
@@ -63,3 +63,10 @@ def test_what_is_no_trace_is_bad_data(tmp_path, text):
         read_file(tmp_path / "t.json")
     with pytest.raises(InputMissing):
         read_file(tmp_path / "none.json")
+
+
+def test_variables_of_the_command_line_are_as_those_of_docker_run():
+    given = ["A=1=2", "HOME", "GONE", "EMPTY="]
+    assert env_file.pairs(given, {"HOME": "/root"}) == {"A": "1=2", "HOME": "/root", "EMPTY": ""}
+    with pytest.raises(UsageError, match="NAME=VALUE"):
+        env_file.pairs(["=x"], {})

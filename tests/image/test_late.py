@@ -63,14 +63,14 @@ def test_what_a_program_and_its_settings_name_is_kept(tmp_path, path, name):
         *(Member(each, "x") for each in (
             "etc/app/app.toml", "opt/data/deep/x", "usr/lib/libz.so.1", "usr/bin/sort",
             "usr/bin/sh", "usr/bin/unnamed", "etc/variable", "etc/argument", "src/main.c",
-            f"{LIB}/gconv/EUC-JP.so", "usr/lib/libother.so.1", "etc/app2/x",
+            f"{LIB}/gconv/EUC-JP.so", "usr/lib/libother.so.1", "opt/app2/x",
         )),
         Member("var/lib/app"), Member("var/spool/all", mode=0o777),
     ]  # fmt: skip
     config = {"Cmd": ["app", "--file=/etc/argument"], "Env": ["FILE=/etc/variable"]}
     reasons = kept(tmp_path, members, config, {"spool": ["var/spool/all"]})
     assert reasons[path] == name
-    dropped = {"usr/bin/unnamed", "src/main.c", "usr/lib/libother.so.1", "etc/app2/x"}
+    dropped = {"usr/bin/unnamed", "src/main.c", "usr/lib/libother.so.1", "opt/app2/x"}
     assert not dropped & set(reasons)
 
 

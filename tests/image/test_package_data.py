@@ -118,14 +118,14 @@ def test_the_languages_of_an_archive_of_locales(tmp_path, data, found):
     ],
 )
 def test_what_lies_beside_a_program_of_the_app_is_its_own(tmp_path, program, data, stays):
-    members = [Member(program, "\x7fELF", mode=0o755), Member(data, "x"), Member("etc/x/y", "x")]
+    members = [Member(program, "\x7fELF", mode=0o755), Member(data, "x"), Member("opt/x/y", "x")]
     members += [Member("opt/env/pyvenv.cfg", ""), Member("go/pkg/mod/x", "x")]
     for config, opened in (({"Cmd": [f"/{program}"]}, ()), ({"Cmd": ["/x"]}, [f"/{program}"])):
         if opened and "/bin/" not in program:
             continue  # what is only opened may be anything
         reasons = kept(tmp_path, members, config, opened=opened)
         assert (reasons.get(data) == "the app's own directory") is stays
-        assert "etc/x/y" not in reasons
+        assert "opt/x/y" not in reasons
 
 
 def test_modules_of_python_that_are_installed_load_and_start_by_name(tmp_path):
@@ -181,6 +181,14 @@ def test_a_library_names_the_directory_of_its_plug_ins(tmp_path):
     reasons = kept(tmp_path, members, {"Cmd": ["/x"]}, packages, opened=[f"/{LIB}/libloads.so"])
     assert reasons[f"{LIB}/loads/one.so"] == f"named in {LIB}/libloads.so"
     assert not {f"{LIB}/loads/x", f"{LIB}/libz.so"} & reasons.keys()
+
+
+def test_settings_of_no_package_are_the_apps_own(tmp_path):
+    paths = ["etc/own.d/one", "etc/apt/own", "etc/foreign.d/x"]
+    members = [Member(path, "x") for path in paths]
+    packages = {"foreign": ("", ["etc/foreign.d/x"])}
+    reasons = kept(tmp_path, members, {"Cmd": ["/x"]}, packages)
+    assert [path for path in paths if path in reasons] == paths[:1]
 
 
 def test_the_database_of_packages_names_nothing(tmp_path):

@@ -142,6 +142,23 @@ def test_nonroot_is_proven_by_running_as_that_user(mlkit, engine, build, debian)
     assert found["result"] is None
 
 
+def test_a_server_may_run_as_nonroot_though_the_user_is_another_one(mlkit, served):
+    options = ("--user=nonroot", *ROUTES, *QUICK, "--dry-run", "--json")
+    found = document(mlkit("image", "slim", served, *options))
+    assert found["verdict"] in {"equal", "improved"}
+    effects = {each["what"]: each["effect"] for each in found["differences"]}
+    assert effects["user"] == "noted"
+
+
+@pytest.mark.parametrize("profile", ["tight", "balanced"])
+def test_what_a_probe_starts_in_the_container_is_kept(mlkit, served, profile):
+    probes = ("--probe=exec:cksum /etc/debian_version", '--probe=exec:sh -c "seq 2 | tac"')
+    options = (f"--profile={profile}", *probes, *QUICK, "--dry-run", "--json")
+    found = document(mlkit("image", "slim", served, *options))
+    assert found["verdict"] == "equal", found["differences"]
+    assert {found["kept"][f"usr/bin/{each}"] for each in ("cksum", "seq", "tac")} == {"probe"}
+
+
 def test_a_break_is_reported_and_the_result_is_not_kept(mlkit, engine, served):
     probes = ["--probe=http:8000/", "--probe=http:8000/lazy=200"]
     command = ["image", "slim", served, "-t", "mlkit-test-broken", *probes, *QUICK, "--json"]

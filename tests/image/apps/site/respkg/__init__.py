@@ -1,0 +1,5 @@
+"""A package with data and a plug-in."""
+
+
+def hook():
+    return "hooked"
