@@ -13,6 +13,8 @@ from mlkit.image.inventory import FileSystem
 from mlkit.image.launch import BUILTINS
 
 SHELLS = {"sh", "bash", "dash", "ash"}
+HARMLESS = {"-e", "-o", "-eo", "pipefail", "errexit"}
+"""Options of a shell that mean nothing where it starts one program."""
 FEATURES = set("|&;<>()$`*?[]{}~#!\n")
 """Characters that, outside quotes, only a shell understands."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -76,10 +78,12 @@ def parse(config: dict[str, Any], arguments: Sequence[str] = ()) -> Command:
 
 
 def shell_line(argv: Sequence[str]) -> str | None:
-    """Give the line of `sh -c LINE`; None if it is something else."""
-    if len(argv) >= 3 and posixpath.basename(argv[0]) in SHELLS and argv[1] == "-c":
-        return argv[2]
-    return None
+    """Give the line of `sh -c LINE` or `bash -o pipefail -c LINE`; None if it is something else."""
+    if "-c" not in argv or posixpath.basename(argv[0]) not in SHELLS:
+        return None
+    at = argv.index("-c")
+    plain = all(each in HARMLESS for each in argv[1:at])
+    return argv[at + 1] if plain and len(argv) > at + 1 else None
 
 
 def plain_words(line: str) -> tuple[str, ...] | None:

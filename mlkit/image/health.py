@@ -186,10 +186,13 @@ ALWAYS: dict[Reader, Callable[[list[str]], list[str]]] = {_curl: _of_curl, _wget
 
 
 def health_command(config: dict[str, Any]) -> list[str]:
-    """Give the command of a health check in exec form; empty if there is none."""
+    """Give the command of a health check in exec form; empty if there is none.
+
+    A line is for the shell of the image's `SHELL`, as the engine has it.
+    """
     test = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
     if test[0] == "CMD-SHELL":
-        return ["/bin/sh", "-c", test[1]]
+        return [*(config.get("Shell") or ("/bin/sh", "-c")), test[1]]
     return list(test[1:]) if test[0] == "CMD" else []
 
 
@@ -200,6 +203,6 @@ def health_words(config: dict[str, Any]) -> list[str]:
         return []
     if launch.PROGRAM in found.programs:
         return list(launch.guess(found.test[2], environment(config))[:1])
-    command = health_command({"Healthcheck": {"Test": list(found.test)}})
-    line = shell_line(command)
+    command = health_command(config | {"Healthcheck": {"Test": list(found.test)}})
+    line = found.test[1] if found.test[0] == "CMD-SHELL" else shell_line(command)
     return command[:1] + (re.split(r"[\s;|&()'\"]+", line) if line else [])

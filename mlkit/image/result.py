@@ -27,7 +27,7 @@ NONROOT = "65532:65532"
 """The user of distroless images; by number, since the image's own passwd may not name it."""
 CARRIED = (
     *("Env", "User", "WorkingDir", "ExposedPorts", "Volumes", "StopSignal"),
-    "Healthcheck",
+    *("Healthcheck", "Shell"),
 )
 
 

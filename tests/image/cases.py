@@ -169,6 +169,10 @@ CASES = {
         "HEALTHCHECK CMD curl -fsS http://localhost:8000/ | grep -q srv\n"
         'CMD ["python3", "plain.py"]'
     ),
+    "health check with bash": plain(
+        'SHELL ["/bin/bash", "-c"]\nHEALTHCHECK CMD [[ -f plain.py ]] && exec '
+        '3<>/dev/tcp/localhost/8000\nCMD ["python3", "plain.py"]'
+    ),
     "random user": plain('RUN chmod 777 /srv\nUSER 54321:0\nCMD ["python3", "plain.py"]'),
     "virtual environment": Case(
         "FROM {debian}\nEXPOSE 8000\nCOPY wheels /wheels\n"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlkit.image.entrypoint import parse, plain_words
+from mlkit.image.entrypoint import parse, plain_words, shell_line
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,17 @@ def test_plain_words_are_those_that_a_shell_passes(words):
     if found is not None:
         done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
         assert done.stdout == "".join(f"{word}\n" for word in found[2:])
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["/bin/bash", "-o", "pipefail", "-c", "app x"], "app x"),
+        (["sh", "-ec", "app"], None),
+        (["bash", "-l", "-c", "app"], None),
+        (["sh", "-c"], None),
+        (["app", "-c", "x"], None),
+    ],
+)
+def test_options_of_a_shell_before_its_line(argv, line):
+    assert shell_line(argv) == line

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from mlkit.image.health import health, health_words
+from mlkit.image.health import health, health_command, health_words
 from mlkit.image.trace import tool
 
 
@@ -137,3 +137,11 @@ def test_a_server_that_never_answers_is_not_well(prober):
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         done = subprocess.run([prober, "-time", "1", url], check=False, timeout=60)
     assert done.returncode != 0
+
+
+def test_a_line_is_for_the_shell_of_the_image():
+    config = {"Healthcheck": {"Test": ["CMD-SHELL", "[[ -f /x ]] && probe"]}}
+    assert health_command(config)[:2] == ["/bin/sh", "-c"]
+    config["Shell"] = ["/bin/bash", "-o", "pipefail", "-c"]
+    assert health_command(config) == [*config["Shell"], "[[ -f /x ]] && probe"]
+    assert {"/bin/bash", "probe"} <= set(health_words(config))
