@@ -190,7 +190,8 @@ class Engine:
         try:
             image, _ = self._client.images.build(path=str(folder), tag=name, rm=True, forcerm=True)
         except (APIError, docker.errors.BuildError, TypeError) as error:
-            raise BadData(f"{folder}: the build fails: {_text(error)}") from error
+            hint = "`docker build` shows all that it says"
+            raise BadData(f"{folder}: the build fails: {_text(error)}", hint=hint) from error
         return str(image.id)
 
     @contextlib.contextmanager

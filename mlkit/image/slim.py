@@ -195,7 +195,9 @@ class Slimmer:
             total |= seen or Trace()
         if total.method == "none" and not total.opened and self._options.profile == "tight":
             hint = "take --profile balanced, or give what an earlier run looked up by --trace"
-            text = "profile tight keeps what is traced, and the engine refuses to trace"
+            asked = self._runner.settings.tracer == "none"
+            why = "no run is" if asked else "the engine refuses to trace"
+            text = f"profile tight keeps what is traced, and {why}"
             raise ServiceUnavailable(text, hint=hint)
         files = self._inventory.files
         return with_links(total, files) if total.method == "fanotify" else total
