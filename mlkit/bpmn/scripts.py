@@ -261,17 +261,20 @@ class ScriptPool:
 
     def _buried(self, worker: _Worker) -> list[Result]:
         """Bury a worker that died; the job that it had has failed."""
-        code = worker.process.wait()
+        code, peak = _wait(worker.process)
         results = self._received()
         self._take(_RESULTS.decode(self.slots.held(worker.slot)), results)
-        number, _ = self.slots.current(worker.slot)
+        number, started = self.slots.current(worker.slot)
         job = self.sent.pop(number, None)
         outputs = [_tail(each) for each in worker.outputs]
         self._requeue(self.slots.batch(worker.slot))
         self._release(worker)
         if job is not None:
             message = job.reason or self._cause(code)
-            lost = Result(number, "failed", message=message, stdout=outputs[0], stderr=outputs[1])
+            lost = Result(
+                number, "failed", message=message, duration=time.monotonic() - started, peak=peak,
+                stdout=outputs[0], stderr=f"{outputs[1]}{message}\n",
+            )  # fmt: skip
             results.append(lost)
         return results
 
@@ -348,6 +351,13 @@ class ScriptPool:
         self.slots.close()
         os.close(self.shared)
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int]:
+    """Wait for the end of a process; give its exit status, and its most memory in bytes."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_maxrss * 1024
 
 
 def _together(batch: list[_Job]) -> bytes:

@@ -118,7 +118,11 @@ def logs(instance: Instance, state: State = STATE, json: Json = False) -> None:
         iteration = f" [{each.iteration}]" if each.iteration else ""
         cost = f"{each.duration:.3f} s, {each.peak / 1e6:.0f} MB"
         head = f"== {each.element}{iteration}, attempt {each.attempt}: {each.outcome}, {cost}"
-        sys.stdout.write(f"{head}\n{each.stdout}{each.stderr}")
+        sys.stdout.write(f"{head}\n{_ended(each.stdout)}{_ended(each.stderr)}")
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith("\n") or not text else f"{text}\n"
 
 
 def artifacts(instance: Instance, state: State = STATE, json: Json = False) -> None:
