@@ -16,11 +16,32 @@ from mlkit.errors import BadData, InputMissing, UsageError
 
 if TYPE_CHECKING:
     from mlkit.bpmn.journal import Row
-    from mlkit.bpmn.session import Session
+    from mlkit.bpmn.session import Session, Settings
 
 State = Annotated[Path, typer.Option("--state", metavar="DIR", help="Folder of the journal.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Scripts at once (default: processors).")]
+Python = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of the scripts.")]
+Rscript = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of scripts in R.")]
+Timeout = Annotated[float, typer.Option(min=0, help="Seconds for one attempt (0: no limit).")]
+Memory = Annotated[int, typer.Option(min=0, help="Megabytes of data a script (0: no limit).")]
+Cpu = Annotated[int, typer.Option(min=0, help="Processor seconds an attempt (0: no limit).")]
+Env = Annotated[
+    list[str], typer.Option("--env", metavar="NAME", help="A variable that scripts may see.")
+]
 STATE = Path(".mlkit")
 EXIT_CODES = {"completed": 0, "waiting": 3, "running": 3}
+
+
+def settings_of(
+    workers: int | None,
+    programs: tuple[str | None, str | None],
+    limits: tuple[float, int, int, tuple[str, ...]],
+) -> Settings:
+    """Give the settings that options say: interpreters; timeout, CPU, memory, variables."""
+    from mlkit.bpmn.scripts import Limits
+    from mlkit.bpmn.session import Settings
+
+    return Settings(workers, *programs, Limits(*limits))
 
 
 def pairs(texts: Iterable[str], option: str) -> dict[str, Any]:

@@ -232,7 +232,10 @@ def _standing(session: Session, row: Row) -> dict[str, str]:
 
 
 def ask(session: Session, row: Row) -> bool:
-    """Ask for the first user task of an instance on the terminal; say whether there was one."""
+    """Ask for the first user task of an instance on the terminal; say whether it was answered.
+
+    Who ends the input instead (Ctrl-D, Ctrl-C) leaves the task waiting.
+    """
     from mlkit.bpmn.events import Complete
 
     waiting = session.tasks(row)
@@ -246,7 +249,13 @@ def ask(session: Session, row: Row) -> bool:
             values = _answers(task)
         except BadData as error:
             typer.echo(f"error: {error.message}", err=True)
-    session.deliver(row, Complete(task.activation, values))
+        except typer.Abort:
+            typer.echo(err=True)
+            return False
+    if any(each.id == task.id for each in session.tasks(row)):
+        session.deliver(row, Complete(task.activation, values))
+    else:
+        typer.echo(f"{task.name}: somebody else has done it meanwhile", err=True)
     return True
 
 
@@ -254,13 +263,18 @@ def _answers(task: Task) -> dict[str, Any]:
     from mlkit.bpmn import tasks
 
     if not task.form:
-        approved = typer.confirm("Approve?", err=True)
+        approved = typer.confirm("Approve?", default=None, err=True)
         comment = typer.prompt("Comment", default="", show_default=False, err=True)
         return tasks.decide(task, approved, comment or None)
     given: dict[str, Any] = {}
     while (field := _next(task, given)) is not None:
         default = task.defaults.get(field.id)
-        given[field.id] = _rows(field) if field.fields else _prompt(field, default)
+        value = _rows(field) if field.fields else _prompt(field, default)
+        problem = tasks.entry(task, {**given, field.id: value}).problem(field)
+        if problem is None:
+            given[field.id] = value
+        else:
+            typer.echo(f"error: {field.label}: {problem}", err=True)
     return tasks.fill(task, {name: value for name, value in given.items() if value != ""})
 
 
