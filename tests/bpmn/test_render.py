@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cProfile
+import pstats
 import re
 from itertools import combinations
 from pathlib import Path
@@ -169,6 +171,33 @@ def test_any_graph_is_laid_out_without_overlaps(kinds, arrows):
     assert len(found.edges) == len(flows)
     check_layout(found)
     assert render.svg(found) == render.svg(picture(write(body, " ".join(flows))))
+
+
+def fan(count):
+    nodes = "".join(f'<task id="t{each}"/>' for each in range(count))
+    body = f'<startEvent id="s"/><parallelGateway id="g"/>{nodes}<parallelGateway id="j"/>'
+    return body, "s>g " + " ".join(f"g>t{each} t{each}>j" for each in range(count))
+
+
+def detours(count):
+    body, flows, before = '<startEvent id="s"/>', "", "s"
+    for each in range(count):
+        body += f'<exclusiveGateway id="g{each}"/><task id="t{each}"/>'
+        body += f'<exclusiveGateway id="j{each}"/>'
+        flows += f"{before}>g{each} g{each}>t{each} t{each}>j{each} g{each}>j{each} "
+        before = f"j{each}"
+    return body, flows
+
+
+@pytest.mark.parametrize("shape", [fan, detours])
+def test_the_work_of_a_layout_grows_with_the_diagram_and_not_faster(shape):
+    def calls(count):
+        profile = cProfile.Profile()
+        xml = write(*shape(count))
+        profile.runcall(picture, xml)
+        return pstats.Stats(profile).total_calls
+
+    assert calls(400) < 5 * calls(100)
 
 
 def test_flows_go_from_left_to_right(diagram):
