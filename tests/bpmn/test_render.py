@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from mlkit.bpmn import render
-from mlkit.bpmn.render import terminal
+from mlkit.bpmn.render import lettering, terminal
 from mlkit.errors import BadData
 
 SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipeline.bpmn"
@@ -254,6 +254,14 @@ def test_a_file_without_anything_to_draw_is_refused():
 
 
 # -- other outputs -------------------------------------------------------------------------
+
+
+def test_the_legend_of_a_narrow_picture_is_on_the_page(diagram):
+    root = etree.fromstring(render.svg(picture(diagram('<startEvent id="s"/>', "")), {}))
+    left, _, width, _ = map(float, root.get("viewBox").split())
+    (ended,) = (each for each in root.iter(f"{SVG}tspan") if each.text == "ended")
+    middle = float(ended.get("x"))
+    assert middle + lettering.width("ended", lettering.SMALL) / 2 < left + width
 
 
 def test_the_png_is_twice_as_large_and_needs_no_installed_font():
