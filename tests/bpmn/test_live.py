@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -92,3 +93,22 @@ def test_an_answer_to_a_task_that_is_done_meanwhile_is_not_lost_silently(tmp_pat
     printed, code = on_a_terminal(["run", "p.bpmn"], tmp_path, asked={"Approve?": meanwhile})
     assert code == 0
     assert "somebody else has done it" in printed
+
+
+FORM = """<extensionElements><camunda:formData>
+<camunda:formField id="v" label="Value" type="string" defaultValue="${who}"/>
+<camunda:formField id="ok" label="Fine" type="boolean" defaultValue="false"/>
+</camunda:formData></extensionElements>"""
+
+
+def test_enter_takes_the_defaults_and_they_do_not_steer_the_terminal(tmp_path, diagram):
+    body = f'<startEvent id="s"/><userTask id="u">{FORM}</userTask>'
+    (tmp_path / "p.bpmn").write_text(diagram(body, "s>u"))
+    arguments = ["run", "p.bpmn", "--var", "who=\x1b[31mX"]
+    printed, code = on_a_terminal(arguments, tmp_path, ["", ""])
+    assert code == 0
+    assert "\x1b[31mX" not in printed
+    assert "Value [\\x1b[31mX]" in printed
+    (instance,) = re.findall(r"(\w{8})  completed", printed)
+    shown = on_a_terminal(["show", instance, "--json"], tmp_path)[0]
+    assert json.loads(shown)["variables"] == {"who": "\x1b[31mX", "v": "\x1b[31mX", "ok": False}
