@@ -29,6 +29,7 @@ _MAX_RECORD = 100_000
 _PER_WORKER = 16
 # Scripts that took less than this many seconds travel together: waking a worker costs more.
 _SHORT = 0.001
+_MOST_STILLBORN = 3
 _KEPT_VARIABLES = (
     "PATH",
     "HOME",
@@ -141,6 +142,7 @@ class ScriptPool:
         self.durations: dict[str, float] = {}
         self.cancelled: deque[int] = deque(maxlen=MAX_CANCELLED)
         self.number = 0
+        self.stillborn = 0
 
     @property
     def idle(self) -> bool:
@@ -276,7 +278,16 @@ class ScriptPool:
                 stdout=outputs[0], stderr=f"{outputs[1]}{message}\n",
             )  # fmt: skip
             results.append(lost)
+        self._count_stillborn(number == 0, code, outputs[1])
         return results
+
+    def _count_stillborn(self, stillborn: bool, code: int, stderr: str) -> None:
+        """Give up on an interpreter whose processes end before they begin a script."""
+        self.stillborn = self.stillborn + 1 if stillborn else 0
+        if self.stillborn == _MOST_STILLBORN:
+            said = stderr.strip().rpartition("\n")[2]
+            message = f"{self.python}: {self._cause(code)}, before any script began"
+            raise ServiceUnavailable(f"{message}: {said}" if said else message, hint="see --python")
 
     def _cause(self, code: int) -> str:
         """Say by what a worker died."""

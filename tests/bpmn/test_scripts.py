@@ -294,3 +294,32 @@ def test_secrets_stay_outside(monkeypatch):
 def test_an_interpreter_that_is_missing():
     with pytest.raises(ServiceUnavailable, match="no such interpreter"):
         ScriptPool(1, python="python-of-nowhere")
+
+
+def program(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_an_interpreter_that_ends_before_any_script_is_told_and_not_tried_for_ever(tmp_path):
+    pool = ScriptPool(1, python=program(tmp_path / "python", "echo too old >&2; exit 3"))
+    try:
+        with pytest.raises(ServiceUnavailable, match=r"exit status 3, before any script.*too old"):
+            run(pool, "y = 1")
+    finally:
+        pool.close()
+
+
+def test_the_tasks_of_mlkit_run_in_an_interpreter_without_it(tmp_path):
+    bare = f'exec {sys.executable} -S "$@"'
+    pool = ScriptPool(1, python=program(tmp_path / "python", bare))
+    try:
+        assert "No module named 'mlkit'" in run(pool, "import mlkit").message
+        job = {**JOB, "kind": "call", "source": "mlkit.bpmn.mail:send", "folder": str(tmp_path)}
+        given = {"mail_to": "a@b", "mail_subject": "s", "mail_text": "t",
+                 "mail_server": "127.0.0.1:1"}  # fmt: skip
+        number = pool.submit({**job, "variables": given})
+        assert "ConnectionRefusedError" in gather(pool, [number])[number].message
+    finally:
+        pool.close()

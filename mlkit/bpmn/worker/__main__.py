@@ -33,6 +33,7 @@ BATCH = struct.Struct("=q")
 MAX_RECORD = 100_000
 MAX_OUTPUT = 1_000_000
 MAX_MESSAGE = 10_000
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 SHORT = 0.002
 PR_SET_PDEATHSIG = 1
 _HIDDEN = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
@@ -234,12 +235,26 @@ def _loaded(packed: dict[str, Any], artifacts: Artifacts) -> dict[str, Any]:
     return namespace
 
 
+def _module(name: str) -> types.ModuleType:
+    """Import a module; mlkit's own tasks are there also where the interpreter has no mlkit."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != "mlkit":
+            raise
+    sys.path.append(ROOT)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(ROOT)
+
+
 def _call(job: dict[str, Any], namespace: dict[str, Any], bound: dict[str, Any]) -> None:
     """Call `module:function` with the variables that its parameters name."""
     module, _, name = job["source"].partition(":")
     if job["folder"] not in sys.path:
         sys.path.insert(0, job["folder"])
-    function = getattr(importlib.import_module(module), name)
+    function = getattr(_module(module), name)
     parameters = inspect.signature(function).parameters.values()
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         result = function(**namespace)
