@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -94,7 +95,7 @@ def conclude(session: Session, row: Row, as_json: bool, output: Output) -> None:
 def _tell(found: dict[str, Any], session: Session, output: Output) -> None:
     Output.line(f"{found['instance']}  {found['state']}")
     state = session.journal.folder
-    where = "" if state == STATE else f" --state {state}"
+    where = "" if state == STATE else f" --state {quote(str(state))}"
     if found["error"] and found["error"]["message"]:
         code = found["error"]["code"]
         what = f"error {code}" if code else found["state"]
@@ -112,17 +113,17 @@ def _waiting(each: dict[str, Any], where: str) -> str:
     label = each["name"] or each["element"]
     if each["for"] == "person":
         fields = [field for field in each["form"] if not field["readonly"]]
-        values = " ".join(f"--set {field['id']}=..." for field in fields)
+        values = " ".join(f"--set {quote(field['id'])}=..." for field in fields)
         command = f"mlkit bpmn complete {each['task']}{where} {values}"
         needed = [field for field in fields if field["required"] or field["type"] == "boolean"]
         if [field["type"] for field in needed] in ([], ["boolean"]):
             command = f"mlkit bpmn approve {each['task']}{where}"
         return f"waiting for {_who(each)}: {label}: `{command}`"
     if each["for"] == "message":
-        key = f" --key {each['key']}" if each["key"] else ""
-        return f"waiting at {label}: `mlkit bpmn message {each['message']}{key}{where}`"
+        key = f" --key {quote(each['key'])}" if each["key"] else ""
+        return f"waiting at {label}: `mlkit bpmn message {quote(each['message'])}{key}{where}`"
     if each["for"] == "signal":
-        return f"waiting at {label}: `mlkit bpmn signal {each['signal']}{where}`"
+        return f"waiting at {label}: `mlkit bpmn signal {quote(each['signal'])}{where}`"
     if each["for"] == "start":
         names = ", ".join(each["activities"])
         command = f"mlkit bpmn start {each['instance']} ELEMENT{where}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import socketserver
 import subprocess
@@ -174,6 +176,19 @@ def test_messages_and_signals_from_outside(mlkit, tmp_path, diagram):
     fourth = mlkit("run", path, "--business-key", "k3")
     assert (third.returncode, fourth.returncode) == (3, 3)
     assert mlkit("message", "paid", "--key", "k3").returncode == 2
+
+
+def test_the_commands_that_run_names_can_be_copied_whatever_data_holds(mlkit, tmp_path, diagram):
+    body = ENDS + '<receiveTask id="r" messageRef="Paid"/>'
+    path = tmp_path / "p.bpmn"
+    path.write_text(diagram(body, "s>r r>e").replace('name="paid"', 'name="Order paid"'))
+    key = "1; touch owned #'"
+    run = mlkit("run", path, "--business-key", key, "--state", "my state")
+    (command,) = re.findall("`(.*)`", run.stderr)
+    assert shlex.split(command) == [
+        "mlkit", "bpmn", "message", "Order paid", "--key", key, "--state", "my state"
+    ]  # fmt: skip
+    assert mlkit(*shlex.split(command)[2:]).stdout.split()[-1] == "completed"
 
 
 def test_a_simulated_clock_does_not_wait(mlkit, tmp_path, diagram):
