@@ -6,7 +6,6 @@ A value is data. Whatever somebody fills in, nothing here evaluates it.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -18,6 +17,8 @@ from mlkit.bpmn.worker.values import Unstorable, pack, unpack
 from mlkit.errors import BadData
 
 MAX_ROWS = 1_000
+# Patterns come with the diagram: one that backtracks without end must not hang who fills the form.
+_PATTERN_SECONDS = 1.0
 _TRUE = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 Form = tuple[FormField, ...]
 
@@ -154,7 +155,7 @@ class Entry:
             if field.id in self.given:
                 raise ValueError("is read-only")
             if field.value is None:
-                return {}
+                return self._fixed(field)
             return {field.id: pack(self.evaluate(field, field.value))}
         if field.fields:
             return {field.id: self._rows(field)}
@@ -164,6 +165,21 @@ class Entry:
                 raise ValueError("is required")
             return {field.id: False if field.type == "boolean" else None}
         return {field.id: _limited(field, _typed(field, value))}
+
+    def problem(self, field: FormField) -> str | None:
+        """Say what is wrong with the value of a field; None where nothing is."""
+        try:
+            self._checked(field)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def _fixed(self, field: FormField) -> dict[str, Any]:
+        """Give the default of a read-only field that shows no variable."""
+        default = self.defaults.get(field.id)
+        if default in (None, "") or at(self.variables, field.id) is not None:
+            return {}
+        return {field.id: _typed(field, default)}
 
     def _rows(self, field: FormField) -> list[dict[str, Any]]:
         rows = self.raw(field) or []
@@ -253,6 +269,8 @@ def _typed(form: FormField, value: Any) -> Any:
 
 
 def _number(form: FormField, text: str) -> Any:
+    if not text.isascii() or "_" in text:  # Python would read more than people mean.
+        raise ValueError("no number")
     value = int(text) if form.type == "long" else float(text)
     if value != value or value in (float("inf"), float("-inf")):
         raise ValueError("no number")
@@ -279,6 +297,15 @@ def _limited(form: FormField, value: Any) -> Any:
             raise ValueError(f"less than {name} {limit:g}")
         if name.startswith("max") and measured > limit:
             raise ValueError(f"more than {name} {limit:g}")
-    if form.pattern is not None and isinstance(value, str) and not re.search(form.pattern, value):
+    if form.pattern is not None and isinstance(value, str) and not _fits(form.pattern, value):
         raise ValueError(f"{value!r} does not match {form.pattern}")
     return value
+
+
+def _fits(pattern: str, value: str) -> bool:
+    import regex
+
+    try:
+        return regex.search(pattern, value, timeout=_PATTERN_SECONDS) is not None
+    except TimeoutError:
+        raise ValueError(f"takes too long to compare with the pattern {pattern}") from None

@@ -34,8 +34,8 @@ def rerun(session: Session, row: Row, element: str, file: Path | None = None) ->
     if file is None:
         engine, definition, options = session.engine(row), row.definition, row.options
     else:
-        definitions, _ = load(file, row.options.get("tasks"))
-        engine = engine_of(definitions)
+        diagram = load(file, row.options.get("tasks"), row.options.get("rscript"))
+        engine = engine_of(diagram.definitions)
         folder = file.parent.resolve()
         options = {**row.options, "folder": str(folder)}
         options["tasks"] = bound(engine, folder, row.options.get("tasks", {}))
@@ -43,8 +43,8 @@ def rerun(session: Session, row: Row, element: str, file: Path | None = None) ->
     journal = session.journal
     with journal.transaction():
         if file is not None:
-            content = file.read_bytes()
-            definition = journal.store_definition(file.name, content, definitions.resources)
+            resources = diagram.definitions.resources
+            definition = journal.store_definition(file.name, diagram.content, resources)
         new = journal.fork(row, upto, definition, {**options, "forked": upto})
         _subscribe(session, new, engine)
     _copy_work(session, row, new)

@@ -29,6 +29,7 @@ _MAX_RECORD = 100_000
 _PER_WORKER = 16
 # Scripts that took less than this many seconds travel together: waking a worker costs more.
 _SHORT = 0.001
+_MOST_STILLBORN = 3
 _KEPT_VARIABLES = (
     "PATH",
     "HOME",
@@ -141,6 +142,7 @@ class ScriptPool:
         self.durations: dict[str, float] = {}
         self.cancelled: deque[int] = deque(maxlen=MAX_CANCELLED)
         self.number = 0
+        self.stillborn = 0
 
     @property
     def idle(self) -> bool:
@@ -261,19 +263,31 @@ class ScriptPool:
 
     def _buried(self, worker: _Worker) -> list[Result]:
         """Bury a worker that died; the job that it had has failed."""
-        code = worker.process.wait()
+        code, peak = _wait(worker.process)
         results = self._received()
         self._take(_RESULTS.decode(self.slots.held(worker.slot)), results)
-        number, _ = self.slots.current(worker.slot)
+        number, started = self.slots.current(worker.slot)
         job = self.sent.pop(number, None)
         outputs = [_tail(each) for each in worker.outputs]
         self._requeue(self.slots.batch(worker.slot))
         self._release(worker)
         if job is not None:
             message = job.reason or self._cause(code)
-            lost = Result(number, "failed", message=message, stdout=outputs[0], stderr=outputs[1])
+            lost = Result(
+                number, "failed", message=message, duration=time.monotonic() - started, peak=peak,
+                stdout=outputs[0], stderr=f"{outputs[1]}{message}\n",
+            )  # fmt: skip
             results.append(lost)
+        self._count_stillborn(number == 0, code, outputs[1])
         return results
+
+    def _count_stillborn(self, stillborn: bool, code: int, stderr: str) -> None:
+        """Give up on an interpreter whose processes end before they begin a script."""
+        self.stillborn = self.stillborn + 1 if stillborn else 0
+        if self.stillborn == _MOST_STILLBORN:
+            said = stderr.strip().rpartition("\n")[2]
+            message = f"{self.python}: {self._cause(code)}, before any script began"
+            raise ServiceUnavailable(f"{message}: {said}" if said else message, hint="see --python")
 
     def _cause(self, code: int) -> str:
         """Say by what a worker died."""
@@ -348,6 +362,13 @@ class ScriptPool:
         self.slots.close()
         os.close(self.shared)
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int]:
+    """Wait for the end of a process; give its exit status, and its most memory in bytes."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_maxrss * 1024
 
 
 def _together(batch: list[_Job]) -> bytes:

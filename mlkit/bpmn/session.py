@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from mlkit.bpmn import tasks, validation
 from mlkit.bpmn.engine import Engine
@@ -15,7 +15,7 @@ from mlkit.bpmn.events import AnyEvent, Start
 from mlkit.bpmn.forms import packed_variables
 from mlkit.bpmn.journal import Journal, Row
 from mlkit.bpmn.model import Callable, Definitions, Problem
-from mlkit.bpmn.parser import parse, parse_text
+from mlkit.bpmn.parser import parse_text, read
 from mlkit.bpmn.runner import Observer, Runner, Running
 from mlkit.bpmn.scripts import Limits, ScriptPool
 from mlkit.bpmn.state import State
@@ -44,6 +44,14 @@ class Settings:
     until: float | None = None
 
 
+class Means(NamedTuple):
+    """What scripts run with."""
+
+    python: str | None
+    rscript: str | None
+    limits: Limits
+
+
 class Session:
     """A state folder in use; closes its workers and its journal at the end of a `with`."""
 
@@ -54,6 +62,7 @@ class Session:
         self.journal = Journal(folder, create)
         self.engines: dict[tuple[str, str], Engine] = {}
         self.pool: ScriptPool | None = None
+        self.means: Means | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +96,7 @@ class Session:
 
     def begin(
         self,
-        path: Path,
+        diagram: Path | Diagram,
         variables: Mapping[str, Any],
         key: str = "",
         message: str | None = None,
@@ -96,7 +105,7 @@ class Session:
         """Add an instance of a diagram and journal its start.
 
         Args:
-            path: The diagram.
+            diagram: The file, or what `load` made of it with the same bindings.
             variables: Its first variables.
             key: The business key.
             message: Start at the event of this message.
@@ -105,21 +114,23 @@ class Session:
         Raises:
             BadData: The diagram has errors, or a variable cannot be stored.
         """
-        definitions, _ = load(path, bindings, self.settings.rscript)
-        engine = engine_of(definitions)
+        if isinstance(diagram, Path):
+            diagram = load(diagram, bindings, self.settings.rscript)
+        engine = engine_of(diagram.definitions)
         process = engine.processes[0]
-        folder = path.parent.resolve()
+        folder = diagram.path.parent.resolve()
         packed = packed_variables(variables)
         options: dict[str, Any] = {
             "folder": str(folder),
             "tasks": bound(engine, folder, bindings or {}),
         }
         options |= {"python": self.settings.python, "rscript": self.settings.rscript}
+        options["limits"] = asdict(self.settings.limits)
         at = self.settings.clock.now() if self.settings.clock else time.time()
         start = Start(packed, _start_node(engine, message), key)
         with self.journal.transaction():
             name = self.journal.store_definition(
-                definitions.file, path.read_bytes(), definitions.resources
+                diagram.path.name, diagram.content, diagram.definitions.resources
             )
             row = self.journal.create(process.id, name, options, key, at)
             self.journal.mailbox.deliver(row.number, start)
@@ -135,10 +146,19 @@ class Session:
     def advance(self, rows: list[Row]) -> list[Row]:
         """Run instances to their next wait; those of other processes are left to them.
 
+        They run together, where they have the same interpreters and limits; else one group after
+        the other.
+
         Returns:
             The instances that this process ran, as they are now.
         """
-        runner = self.runner(self.script_pool(rows))
+        groups: dict[Means, list[Row]] = {}
+        for row in rows:
+            groups.setdefault(self._means(row), []).append(row)
+        return [each for means, group in groups.items() for each in self._advance(group, means)]
+
+    def _advance(self, rows: list[Row], means: Means) -> list[Row]:
+        runner = self.runner(self._pool(means))
         mine = []
         try:
             for row in rows:
@@ -171,15 +191,27 @@ class Session:
         options = {**row.options, "work": str(work)}
         return Running(engine, state, row.number, row.id, options, row, sequence, lock)
 
-    def script_pool(self, rows: list[Row]) -> ScriptPool:
-        """Start the pool with the interpreters of this session, else those of the first run."""
-        if self.pool is None:
-            chosen = self.settings
-            first = rows[0].options if rows else {}
-            python = chosen.python or first.get("python")
-            rscript = chosen.rscript or first.get("rscript")
+    def _means(self, row: Row) -> Means:
+        """Give what an instance's scripts run with: as this session says, else as its first run."""
+        chosen, kept = self.settings, row.options
+        known = Limits(**kept.get("limits", {}))
+        limits = Limits(
+            chosen.limits.timeout or known.timeout,
+            chosen.limits.cpu or known.cpu,
+            chosen.limits.memory or known.memory,
+            tuple(dict.fromkeys((*known.variables, *chosen.limits.variables))),
+        )
+        python = chosen.python or kept.get("python")
+        return Means(python, chosen.rscript or kept.get("rscript"), limits)
+
+    def _pool(self, means: Means) -> ScriptPool:
+        if self.means != means or self.pool is None:
+            if self.pool is not None:
+                self.pool.close()
             folder = self.journal.folder / "artifacts"
-            self.pool = ScriptPool(chosen.workers, python, chosen.limits, folder, rscript)
+            workers = self.settings.workers
+            self.pool = ScriptPool(workers, means.python, means.limits, folder, means.rscript)
+            self.means = means
         return self.pool
 
 
@@ -188,18 +220,35 @@ def engine_of(definitions: Definitions) -> Engine:
     return Engine(*validation.executable(definitions), called=definitions.called)
 
 
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    """A file that was read and checked.
+
+    Attributes:
+        content: Its bytes, as they were read.
+        warnings: What the check found besides errors.
+    """
+
+    path: Path
+    content: bytes
+    definitions: Definitions
+    warnings: list[Problem]
+
+
 def load(
     path: Path, bindings: Mapping[str, str] | None = None, rscript: str | None = None
-) -> tuple[Definitions, list[Problem]]:
-    """Read and check a diagram that is to run; gives its warnings too.
+) -> Diagram:
+    """Read and check a diagram that is to run.
 
     Raises:
+        InputMissing: It is not there.
         BadData: It has errors.
     """
-    definitions = parse(path)
+    content = read(path)
+    definitions = parse_text(content, path)
     problems = validation.lint(definitions, path.parent.resolve(), bindings, rscript)
     validation.require_sound(problems, str(path))
-    return definitions, problems
+    return Diagram(path, content, definitions, problems)
 
 
 def _start_node(engine: Engine, message: str | None) -> str:

@@ -6,16 +6,30 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from mlkit.cli import bpmn_instances, bpmn_people, bpmn_render, bpmn_test
-from mlkit.cli.bpmn_options import STATE, State, conclude, pairs, variables_file
+from mlkit.cli.bpmn_options import (
+    STATE,
+    Cpu,
+    Env,
+    Memory,
+    Python,
+    Rscript,
+    State,
+    Timeout,
+    Workers,
+    conclude,
+    pairs,
+    settings_of,
+    variables_file,
+)
 from mlkit.cli.groups import CommandGroup
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
-from mlkit.errors import BadData, InputMissing, Interrupted, MlkitError, UsageError
+from mlkit.errors import BadData, InputMissing, Interrupted, MlkitError
 
 if TYPE_CHECKING:
     from mlkit.bpmn.model import Problem
@@ -29,15 +43,7 @@ app = typer.Typer(
     help="Run BPMN diagrams as durable pipelines: scripts, people, timers, errors.",
 )
 
-Workers = Annotated[int | None, typer.Option(min=1, help="Scripts at once (default: processors).")]
-Python = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of the scripts.")]
-Rscript = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of scripts in R.")]
-Timeout = Annotated[float, typer.Option(min=0, help="Seconds for one attempt (0: no limit).")]
-Memory = Annotated[int, typer.Option(min=0, help="Megabytes of data a script (0: no limit).")]
-Cpu = Annotated[int, typer.Option(min=0, help="Processor seconds an attempt (0: no limit).")]
-Env = Annotated[
-    list[str], typer.Option("--env", metavar="NAME", help="A variable that scripts may see.")
-]
+ClockKind = Literal["real", "simulated"]
 NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask; leave user tasks waiting.")]
 
 RUN_EPILOG = """\
@@ -61,7 +67,7 @@ def run(
     ] = None,
     state: State = STATE,
     no_input: NoInput = False,
-    clock: Annotated[str, typer.Option(help="real, or simulated: timers do not wait.")] = "real",
+    clock: Annotated[ClockKind, typer.Option(help="Simulated: timers do not wait.")] = "real",
     until: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", min=0, help="Stop before timers later than this."),
@@ -88,16 +94,17 @@ def run(
     Exits 0 when it completed, 1 when it failed or has an incident, 3 when it waits.
     """
     output = of(context)
-    settings = _settings(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
+    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
     _set_clock(settings, clock, until)
     variables = {**variables_file(vars_), **pairs(var, "--var")}
     bindings = {name: str(value) for name, value in pairs(task, "--task").items()}
     from mlkit.bpmn.session import Session, load
 
-    for warning in load(file, bindings, rscript)[1]:
+    sound = load(file, bindings, rscript)
+    for warning in sound.warnings:
         output.note(f"warning: {file}:{warning.line}: {warning.message} [{warning.rule}]")
     with Session(state, settings, create=True) as session, _stopping():
-        row = session.begin(file, variables, business_key, message, bindings)
+        row = session.begin(sound, variables, business_key, message, bindings)
         _go_on(session, row, no_input or json, not json and not output.quiet)
         conclude(session, row, json, output)
 
@@ -132,7 +139,7 @@ def resume(
     With an instance, exits as `run` does; with all of them, exits 0.
     """
     output = of(context)
-    settings = _settings(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
+    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
     from mlkit.bpmn.session import Session
 
     with Session(state, settings) as session, _stopping():
@@ -178,7 +185,7 @@ def rerun(
 ) -> None:
     """Run a new instance from a task on, with the results of all before it; exits as `run` does."""
     output = of(context)
-    settings = _settings(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
+    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
     from mlkit.bpmn.rerun import rerun as fork
     from mlkit.bpmn.session import Session
 
@@ -246,22 +253,9 @@ def _lint_document(found: dict[Path, list[Problem]]) -> None:
     Output.document("bpmn.lint", 1, {"files": files})
 
 
-def _settings(
-    workers: int | None,
-    programs: tuple[str | None, str | None],
-    limits: tuple[float, int, int, tuple[str, ...]],
-) -> Settings:
-    from mlkit.bpmn.scripts import Limits
-    from mlkit.bpmn.session import Settings
-
-    return Settings(workers, *programs, Limits(*limits))
-
-
-def _set_clock(settings: Settings, clock: str, until: float | None) -> None:
+def _set_clock(settings: Settings, clock: ClockKind, until: float | None) -> None:
     from mlkit.bpmn.timers import RealClock, SimulatedClock
 
-    if clock not in ("real", "simulated"):
-        raise UsageError(f"--clock {clock!r}: expected real or simulated")
     settings.clock = RealClock() if clock == "real" else SimulatedClock(time.time())
     settings.until = None if until is None else settings.clock.now() + until
 

@@ -7,13 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.bpmn_options import STATE, State, ago, conclude
+from mlkit.cli.bpmn_options import (
+    STATE,
+    Cpu,
+    Env,
+    Memory,
+    State,
+    Timeout,
+    ago,
+    conclude,
+    settings_of,
+)
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 
 if TYPE_CHECKING:
     from mlkit.bpmn.events import AnyEvent
     from mlkit.bpmn.journal import Row
+    from mlkit.bpmn.session import Settings
 
 Instance = Annotated[str, typer.Argument(help="The instance's id, or the beginning of it.")]
 _OPEN = ("running", "waiting", "incident")
@@ -118,7 +129,11 @@ def logs(instance: Instance, state: State = STATE, json: Json = False) -> None:
         iteration = f" [{each.iteration}]" if each.iteration else ""
         cost = f"{each.duration:.3f} s, {each.peak / 1e6:.0f} MB"
         head = f"== {each.element}{iteration}, attempt {each.attempt}: {each.outcome}, {cost}"
-        sys.stdout.write(f"{head}\n{each.stdout}{each.stderr}")
+        sys.stdout.write(f"{head}\n{_ended(each.stdout)}{_ended(each.stderr)}")
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith("\n") or not text else f"{text}\n"
 
 
 def artifacts(instance: Instance, state: State = STATE, json: Json = False) -> None:
@@ -181,9 +196,13 @@ def retry(
     instance: Instance,
     incident: Annotated[int, typer.Option(help="Its number (0: all of the instance).")] = 0,
     state: State = STATE,
+    timeout: Timeout = 0,
+    memory: Memory = 0,
+    cpu: Cpu = 0,
+    env: Env = [],  # noqa: B006 - typer's way to say "none given"
     json: Json = False,
 ) -> None:
-    """Try incidents again; exits as `run` does."""
+    """Try incidents again, with other limits where they are given; exits as `run` does."""
     from mlkit.bpmn.events import Retry
     from mlkit.bpmn.report import incidents
     from mlkit.bpmn.session import Session
@@ -194,24 +213,29 @@ def retry(
         found = incidents(session.engine(row), session.state(row))
     if not [each for each in found if incident in (0, each["id"]) and each["id"] is not None]:
         raise UsageError(f"instance {row.id}: there is no such incident to try again")
-    send_event(context, instance, Retry(incident), state, json)
+    settings = settings_of(None, (None, None), (timeout, cpu, memory, tuple(env)))
+    send_event(context, instance, Retry(incident), state, json, settings)
 
 
 def send_event(
-    context: typer.Context, instance: str, event: AnyEvent, state: Any, json: bool
+    context: typer.Context,
+    instance: str,
+    event: AnyEvent,
+    state: Any,
+    json: bool,
+    settings: Settings | None = None,
 ) -> None:
     """Give an event to an instance: at once, or through its inbox where another runs it."""
     from mlkit.bpmn.session import Session
     from mlkit.errors import UsageError
 
-    with Session(state) as session:
+    with Session(state, settings) as session:
         row = session.journal.find(instance)
         if not is_open(row):
             raise UsageError(f"instance {row.id} is {row.phase}")
         session.deliver(row, event)
         if not session.advance([row]):
             of(context).note(f"instance {row.id} runs in another process, which will take it")
-            return
         conclude(session, row, json, of(context))
 
 
@@ -229,5 +253,5 @@ COMMANDS = (
     ),
     (stores, "Examples:\n\n  mlkit bpmn stores\n\n  mlkit bpmn stores --json | jq .stores\n"),
     (cancel, "Examples:\n\n  mlkit bpmn cancel 3f2a\n\n  mlkit bpmn cancel 3f2a --reason late\n"),
-    (retry, "Examples:\n\n  mlkit bpmn retry 3f2a\n\n  mlkit bpmn retry 3f2a --incident 12\n"),
+    (retry, "Examples:\n\n  mlkit bpmn retry 3f2a\n\n  mlkit bpmn retry 3f2a --timeout 600\n"),
 )

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,11 +17,32 @@ from mlkit.errors import BadData, InputMissing, UsageError
 
 if TYPE_CHECKING:
     from mlkit.bpmn.journal import Row
-    from mlkit.bpmn.session import Session
+    from mlkit.bpmn.session import Session, Settings
 
 State = Annotated[Path, typer.Option("--state", metavar="DIR", help="Folder of the journal.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Scripts at once (default: processors).")]
+Python = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of the scripts.")]
+Rscript = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of scripts in R.")]
+Timeout = Annotated[float, typer.Option(min=0, help="Seconds for one attempt (0: no limit).")]
+Memory = Annotated[int, typer.Option(min=0, help="Megabytes of data a script (0: no limit).")]
+Cpu = Annotated[int, typer.Option(min=0, help="Processor seconds an attempt (0: no limit).")]
+Env = Annotated[
+    list[str], typer.Option("--env", metavar="NAME", help="A variable that scripts may see.")
+]
 STATE = Path(".mlkit")
 EXIT_CODES = {"completed": 0, "waiting": 3, "running": 3}
+
+
+def settings_of(
+    workers: int | None,
+    programs: tuple[str | None, str | None],
+    limits: tuple[float, int, int, tuple[str, ...]],
+) -> Settings:
+    """Give the settings that options say: interpreters; timeout, CPU, memory, variables."""
+    from mlkit.bpmn.scripts import Limits
+    from mlkit.bpmn.session import Settings
+
+    return Settings(workers, *programs, Limits(*limits))
 
 
 def pairs(texts: Iterable[str], option: str) -> dict[str, Any]:
@@ -73,7 +95,7 @@ def conclude(session: Session, row: Row, as_json: bool, output: Output) -> None:
 def _tell(found: dict[str, Any], session: Session, output: Output) -> None:
     Output.line(f"{found['instance']}  {found['state']}")
     state = session.journal.folder
-    where = "" if state == STATE else f" --state {state}"
+    where = "" if state == STATE else f" --state {quote(str(state))}"
     if found["error"] and found["error"]["message"]:
         code = found["error"]["code"]
         what = f"error {code}" if code else found["state"]
@@ -91,17 +113,17 @@ def _waiting(each: dict[str, Any], where: str) -> str:
     label = each["name"] or each["element"]
     if each["for"] == "person":
         fields = [field for field in each["form"] if not field["readonly"]]
-        values = " ".join(f"--set {field['id']}=..." for field in fields)
+        values = " ".join(f"--set {quote(field['id'])}=..." for field in fields)
         command = f"mlkit bpmn complete {each['task']}{where} {values}"
         needed = [field for field in fields if field["required"] or field["type"] == "boolean"]
         if [field["type"] for field in needed] in ([], ["boolean"]):
             command = f"mlkit bpmn approve {each['task']}{where}"
         return f"waiting for {_who(each)}: {label}: `{command}`"
     if each["for"] == "message":
-        key = f" --key {each['key']}" if each["key"] else ""
-        return f"waiting at {label}: `mlkit bpmn message {each['message']}{key}{where}`"
+        key = f" --key {quote(each['key'])}" if each["key"] else ""
+        return f"waiting at {label}: `mlkit bpmn message {quote(each['message'])}{key}{where}`"
     if each["for"] == "signal":
-        return f"waiting at {label}: `mlkit bpmn signal {each['signal']}{where}`"
+        return f"waiting at {label}: `mlkit bpmn signal {quote(each['signal'])}{where}`"
     if each["for"] == "start":
         names = ", ".join(each["activities"])
         command = f"mlkit bpmn start {each['instance']} ELEMENT{where}"

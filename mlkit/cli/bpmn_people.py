@@ -13,7 +13,7 @@ from mlkit.cli.bpmn_instances import Instance, is_open, send_event
 from mlkit.cli.bpmn_options import STATE, State, ago, pairs
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
-from mlkit.errors import BadData, UsageError
+from mlkit.errors import BadData, UsageError, printable
 
 if TYPE_CHECKING:
     from mlkit.bpmn.journal import Row
@@ -232,21 +232,30 @@ def _standing(session: Session, row: Row) -> dict[str, str]:
 
 
 def ask(session: Session, row: Row) -> bool:
-    """Ask for the first user task of an instance on the terminal; say whether there was one."""
+    """Ask for the first user task of an instance on the terminal; say whether it was answered.
+
+    Who ends the input instead (Ctrl-D, Ctrl-C) leaves the task waiting.
+    """
     from mlkit.bpmn.events import Complete
 
     waiting = session.tasks(row)
     if not waiting:
         return False
     task = waiting[0]
-    typer.echo(f"\n{task.name}", err=True)
+    typer.echo(f"\n{printable(task.name)}", err=True)
     values = None
     while values is None:
         try:
             values = _answers(task)
         except BadData as error:
-            typer.echo(f"error: {error.message}", err=True)
-    session.deliver(row, Complete(task.activation, values))
+            typer.echo(f"error: {printable(error.message)}", err=True)
+        except typer.Abort:
+            typer.echo(err=True)
+            return False
+    if any(each.id == task.id for each in session.tasks(row)):
+        session.deliver(row, Complete(task.activation, values))
+    else:
+        typer.echo(f"{printable(task.name)}: somebody else has done it meanwhile", err=True)
     return True
 
 
@@ -254,13 +263,18 @@ def _answers(task: Task) -> dict[str, Any]:
     from mlkit.bpmn import tasks
 
     if not task.form:
-        approved = typer.confirm("Approve?", err=True)
+        approved = typer.confirm("Approve?", default=None, err=True)
         comment = typer.prompt("Comment", default="", show_default=False, err=True)
         return tasks.decide(task, approved, comment or None)
     given: dict[str, Any] = {}
     while (field := _next(task, given)) is not None:
         default = task.defaults.get(field.id)
-        given[field.id] = _rows(field) if field.fields else _prompt(field, default)
+        value = _rows(field) if field.fields else _prompt(field, default)
+        problem = tasks.entry(task, {**given, field.id: value}).problem(field)
+        if problem is None:
+            given[field.id] = value
+        else:
+            typer.echo(f"error: {printable(f'{field.label}: {problem}')}", err=True)
     return tasks.fill(task, {name: value for name, value in given.items() if value != ""})
 
 
@@ -276,24 +290,27 @@ def _next(task: Task, given: dict[str, Any]) -> FormField | None:
 
 def _rows(field: FormField) -> list[dict[str, Any]]:
     rows = []
-    while typer.confirm(f"{field.label}: another row?", default=False, err=True):
+    while typer.confirm(f"{printable(field.label)}: another row?", default=False, err=True):
         asked = {e.id: _prompt(e, None) for e in field.fields if not (e.readonly or e.value)}
         rows.append({name: value for name, value in asked.items() if value != ""})
     return rows
 
 
 def _prompt(form: FormField, default: Any) -> Any:
+    """Ask for a field; what data holds is shown, and taken, but does not steer the terminal."""
+    label = printable(form.label)
     if form.type == "boolean":
-        return typer.confirm(form.label, default=bool(default), err=True)
+        return typer.confirm(label, default=str(default).lower() == "true", err=True)
     if isinstance(default, dict):  # a stored date or decimal
         default = next(iter(default.values()), "")
     if isinstance(default, list):
         default = ",".join(map(str, default))
     several = "several of " if form.type == "list" else ""
     options = ", ".join(k if k == label else f"{k} = {label}" for k, label in form.options.items())
-    choices = f" ({several}{options})" if options else ""
+    choices = f" ({several}{printable(options)})" if options else ""
     shown = "" if default is None else str(default)
-    return typer.prompt(form.label + choices, default=shown, err=True)
+    question = f"{label}{choices} [{printable(shown)}]"
+    return typer.prompt(question, default=shown, show_default=False, err=True)
 
 
 _COMPLETE = """\

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import socketserver
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -175,6 +178,19 @@ def test_messages_and_signals_from_outside(mlkit, tmp_path, diagram):
     assert mlkit("message", "paid", "--key", "k3").returncode == 2
 
 
+def test_the_commands_that_run_names_can_be_copied_whatever_data_holds(mlkit, tmp_path, diagram):
+    body = ENDS + '<receiveTask id="r" messageRef="Paid"/>'
+    path = tmp_path / "p.bpmn"
+    path.write_text(diagram(body, "s>r r>e").replace('name="paid"', 'name="Order paid"'))
+    key = "1; touch owned #'"
+    run = mlkit("run", path, "--business-key", key, "--state", "my state")
+    (command,) = re.findall("`(.*)`", run.stderr)
+    assert shlex.split(command) == [
+        "mlkit", "bpmn", "message", "Order paid", "--key", key, "--state", "my state"
+    ]  # fmt: skip
+    assert mlkit(*shlex.split(command)[2:]).stdout.split()[-1] == "completed"
+
+
 def test_a_simulated_clock_does_not_wait(mlkit, tmp_path, diagram):
     timer = "<timerEventDefinition><timeDuration>P30D</timeDuration></timerEventDefinition>"
     body = ENDS + f'<intermediateCatchEvent id="t">{timer}</intermediateCatchEvent>'
@@ -287,6 +303,59 @@ def test_resume_says_that_another_process_runs_the_instance(mlkit, tmp_path, dia
     os.close(lock)
     journal.close()
     assert f"instance {instance} runs in another process" in refused.stderr
+
+
+def test_an_instance_keeps_the_limits_and_the_environment_of_its_run(
+    mlkit, tmp_path, diagram, monkeypatch
+):
+    monkeypatch.setenv("TOKEN", "t0k")
+    source = "import os, time; print(os.environ.get('TOKEN')); time.sleep(2)"
+    body = ENDS + f'<userTask id="u"/><scriptTask id="w"><script>{source}</script></scriptTask>'
+    path = write(tmp_path, diagram, body, "s>u u>w w>e")
+    mlkit("run", path, "--timeout", "0.3", "--env", "TOKEN")
+    late = mlkit("approve", "u")
+    assert late.returncode == 1
+    assert "stopped after 0.3 s (--timeout)" in late.stderr
+    instance = late.stdout.split()[0]
+    assert "t0k" in mlkit("logs", instance).stdout
+    again = mlkit("retry", instance, "--timeout", "60")
+    assert again.returncode == 0, again.stderr
+
+
+def test_instances_keep_their_interpreters_also_together(mlkit, tmp_path, diagram):
+    other = tmp_path / "python"
+    other.write_text(f'#!/bin/sh\nOTHER=1 exec {sys.executable} "$@"\n')
+    other.chmod(0o755)
+    source = "import os; mine = 'OTHER' in os.environ"
+    timer = "<timerEventDefinition><timeDuration>PT0.1S</timeDuration></timerEventDefinition>"
+    body = ENDS + f'<scriptTask id="w"><script>{source}</script></scriptTask>'
+    body += f'<intermediateCatchEvent id="t">{timer}</intermediateCatchEvent>'
+    path = write(tmp_path, diagram, body, "s>t t>w w>e")
+    for chosen in ([], ["--python", other], []):
+        mlkit("run", path, "--until", "0", *chosen)
+    mlkit("resume")
+    listed = json.loads(mlkit("list", "--json").stdout)["instances"]
+    shown = [json.loads(mlkit("show", each["instance"], "--json").stdout) for each in listed]
+    assert [each["variables"]["mine"] for each in shown] == [False, True, False]
+
+
+def test_a_command_for_an_instance_that_runs_elsewhere_is_taken_there(mlkit, tmp_path, diagram):
+    source = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)"
+    body = ENDS + '<parallelGateway id="g"/><userTask id="u"/><parallelGateway id="j"/>'
+    body += f'<scriptTask id="w"><script>{source}</script></scriptTask>'
+    path = write(tmp_path, diagram, body, "s>g g>u g>w u>j w>j j>e")
+    command = [sys.executable, "-m", "mlkit", "bpmn", "run", str(path), "--json"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as running:
+        while not (work := list(tmp_path.glob(".mlkit/work/*"))):
+            assert running.poll() is None
+            time.sleep(0.02)
+        done = mlkit("approve", "u", "--json")
+        assert done.returncode == 3
+        assert json.loads(done.stdout)["state"] == "running"
+        assert "runs in another process, which will take it" in done.stderr
+        (work[0] / "go").touch()
+        document = json.loads(running.communicate()[0])
+    assert (document["state"], document["variables"]) == ("completed", {"approved": True})
 
 
 def test_lint_tells_all_files_though_one_is_broken(mlkit, tmp_path, diagram):

@@ -252,18 +252,20 @@ def test_a_journal_that_was_deleted_in_use_stops_the_run(tmp_path, diagram):
             session.advance([row])
 
 
-def test_journal_bytes_grow_linearly_with_steps(tmp_path, diagram):
+def test_journal_bytes_grow_linearly_with_steps(tmp_path, diagram, monkeypatch):
+    monkeypatch.setattr("mlkit.bpmn.journal.SNAPSHOT_EVERY", 20)
     sizes = []
     for steps in (100, 200):
         body = f"""<startEvent id="s"/><endEvent id="e"/><scriptTask id="w"><script>x = "v" * 50
-</script><multiInstanceLoopCharacteristics isSequential="true"><loopCardinality>{steps}
-</loopCardinality></multiInstanceLoopCharacteristics></scriptTask>"""
+</script><multiInstanceLoopCharacteristics isSequential="true" camunda:outputCollection="xs"
+ camunda:outputElement="${{x}}"><loopCardinality>{steps}</loopCardinality></multiInstanceLoopCharacteristics></scriptTask>"""
         path = tmp_path / f"{steps}.bpmn"
         path.write_text(diagram(body, "s>w w>e"))
         with Session(tmp_path / str(steps), create=True) as session:
             row = session.advance([session.begin(path, {})])[0]
             (size,) = session.journal.connection.execute(
-                "SELECT sum(length(event) + length(trace)) FROM events WHERE instance = ?",
+                "SELECT (SELECT sum(length(event) + length(trace)) FROM events WHERE instance = ?1)"
+                " + (SELECT sum(length(state)) FROM snapshots WHERE instance = ?1)",
                 (row.number,),
             ).fetchone()
             sizes.append(size)

@@ -14,7 +14,7 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from mlkit.bpmn import render
-from mlkit.bpmn.parser import parse
+from mlkit.bpmn.parser import parse, xml
 from mlkit.bpmn.rehearsal import rehearse
 from mlkit.bpmn.render import interchange
 from mlkit.bpmn.scenario import load
@@ -46,7 +46,7 @@ def test_an_example_is_sound_fully_drawn_and_has_scenarios(path):
     process = parse(path).processes[0].body
     assert {each.element.get("id") for each in found.shapes} == set(process.nodes)
     assert {each.element.get("id") for each in found.edges} == set(process.flows)
-    assert len(interchange.planes(render.files.xml.read(path)[0])) == 1
+    assert len(interchange.planes(xml.parse(xml.read(path), path.name))) == 1
 
 
 class Post:

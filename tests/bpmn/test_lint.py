@@ -246,6 +246,10 @@ FORK = "s>g g>a g>b a>j b>j j>e"
         ("x = 1", "x = 2", "", ["data.race b"]),
         ("x = 1", "for x in [1]: pass", "", ["data.race b"]),
         ("x = []", "x['k'] = 2", "", ["data.race b"]),
+        ("x.append(1)", "x.extend([2])", "", ["data.race b"]),
+        ("execution.setVariable('x', 1)", "x = 2", "", ["data.race b"]),
+        ("import os\nos.remove('x')", "import os\nos.remove('x')", "", []),
+        ("x.index(1)", "x.index(2)", "", []),
         ("x = 1", "y = x\ndef f(): x = 1\n[x for x in [1]]", "", []),
         ("_x = 1", "_x = 2", "", []),
         ("x = 1", "x = 2", SEVERAL, []),
@@ -281,11 +285,13 @@ def test_what_a_non_interrupting_event_starts_races_with_its_task(problems, diag
     assert problems(diagram(body, "s>a a>e t>b b>e")) == ["data.race b"]
 
 
-def test_scripts_in_r_race_too(diagram, tmp_path):
+@pytest.mark.parametrize(
+    ("source", "races"),
+    [("x &lt;- 1", True), ("x$part[2] &lt;- 1", True), ("x[1] == 3", False), ("x &lt; -1", False)],
+)
+def test_scripts_in_r_race_too(diagram, tmp_path, source, races):
     body = (
-        RACE
-        + TASK.format("a", 'scriptFormat="R"', "x &lt;- 1", "")
-        + TASK.format("b", "", "x = 2", "")
+        RACE + TASK.format("a", 'scriptFormat="R"', source, "") + TASK.format("b", "", "x = 2", "")
     )
     found = lint(parse_text(diagram(body, FORK).encode(), tmp_path / "t.bpmn"), tmp_path)
-    assert any(each.rule == "data.race" for each in found)
+    assert any(each.rule == "data.race" for each in found) == races

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -11,8 +12,12 @@ import sys
 SCRIPT = "import time; print('first step'); print('\\x1b[31mred'); time.sleep(1.2)"
 
 
-def on_a_terminal(arguments, directory, answers=(), **environment):
-    """Run a command with a terminal of its own; give what it printed, and its exit code."""
+def on_a_terminal(arguments, directory, answers=(), asked=None, **environment):
+    """Run a command with a terminal of its own; give what it printed, and its exit code.
+
+    What is `asked` is answered by a call, once; the other answers are there from the start.
+    """
+    asked = dict(asked or {})
     ours, theirs = pty.openpty()
     settings = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
     command = [sys.executable, "-m", "mlkit", "bpmn", *arguments]
@@ -30,6 +35,8 @@ def on_a_terminal(arguments, directory, answers=(), **environment):
             if not part:
                 break
             text += part
+            for question in [each for each in asked if each.encode() in text]:
+                os.write(ours, asked.pop(question)().encode())
     os.close(ours)
     return text.decode(), child.returncode
 
@@ -62,3 +69,46 @@ def test_without_colour_or_quiet_it_holds_back(tmp_path, diagram):
     assert coloured.search(on_a_terminal(["run", "p.bpmn"], tmp_path)[0])
     assert not coloured.search(on_a_terminal(["run", "p.bpmn"], tmp_path, NO_COLOR="1")[0])
     assert "✔" not in on_a_terminal(["run", "p.bpmn", "--json"], tmp_path)[0]
+
+
+def test_a_decision_is_asked_for_and_the_end_of_the_input_leaves_the_task(tmp_path, diagram):
+    body = '<startEvent id="s"/><userTask id="u" name="Check"/>'
+    (tmp_path / "p.bpmn").write_text(diagram(body, "s>u"))
+    printed, code = on_a_terminal(["run", "p.bpmn"], tmp_path, ["", "perhaps", "y", ""])
+    assert code == 0, printed
+    printed, code = on_a_terminal(["run", "p.bpmn"], tmp_path, ["\x04"])
+    assert code == 3, printed
+    assert "`mlkit bpmn approve " in printed
+
+
+def test_an_answer_to_a_task_that_is_done_meanwhile_is_not_lost_silently(tmp_path, diagram):
+    body = '<startEvent id="s"/><userTask id="u" name="Check"/>'
+    (tmp_path / "p.bpmn").write_text(diagram(body, "s>u"))
+    done = f"cd {tmp_path} && {sys.executable} -m mlkit bpmn reject u"
+
+    def meanwhile():
+        subprocess.run(done, shell=True, check=True, capture_output=True)
+        return "y\n\n"
+
+    printed, code = on_a_terminal(["run", "p.bpmn"], tmp_path, asked={"Approve?": meanwhile})
+    assert code == 0
+    assert "somebody else has done it" in printed
+
+
+FORM = """<extensionElements><camunda:formData>
+<camunda:formField id="v" label="Value" type="string" defaultValue="${who}"/>
+<camunda:formField id="ok" label="Fine" type="boolean" defaultValue="false"/>
+</camunda:formData></extensionElements>"""
+
+
+def test_enter_takes_the_defaults_and_they_do_not_steer_the_terminal(tmp_path, diagram):
+    body = f'<startEvent id="s"/><userTask id="u">{FORM}</userTask>'
+    (tmp_path / "p.bpmn").write_text(diagram(body, "s>u"))
+    arguments = ["run", "p.bpmn", "--var", "who=\x1b[31mX"]
+    printed, code = on_a_terminal(arguments, tmp_path, ["", ""])
+    assert code == 0
+    assert "\x1b[31mX" not in printed
+    assert "Value [\\x1b[31mX]" in printed
+    (instance,) = re.findall(r"(\w{8})  completed", printed)
+    shown = on_a_terminal(["show", instance, "--json"], tmp_path)[0]
+    assert json.loads(shown)["variables"] == {"who": "\x1b[31mX", "v": "\x1b[31mX", "ok": False}

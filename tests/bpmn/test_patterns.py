@@ -257,6 +257,52 @@ def test_28_and_33_joins_in_loops_take_one_token_of_each_flow_a_time(play):
     assert done(found)
 
 
+def test_30_structured_partial_join(play):
+    condition = "<activationCondition>activationCount >= 2</activationCondition>"
+    body = ENDS + gateway("parallel", "q") + user("a", "b", "c") + task("d")
+    body += f'<complexGateway id="g">{condition}</complexGateway>'
+    found = play(body, "s>q q>a q>b q>c a>g b>g c>g g>d d>e").start().complete("c")
+    assert found.completed("d") == []
+    found.complete("a")
+    assert found.completed("d") == ["d"]
+    found.complete("b")
+    assert found.completed("d") == ["d"]
+    assert done(found)
+
+
+def test_37_and_38_synchronizing_merges_of_unstructured_flows(play):
+    """The join waits for what can still come, and no longer when it has gone elsewhere."""
+    body = ENDS + gateway("inclusive", "o", "j") + gateway("exclusive", "x")
+    body += user("a", "b", "c") + task("d")
+    flows = "s>o o>a?True o>b?True a>x x>j?way==1 x>c?way==2 b>j j>d d>e c>e"
+    for way in (1, 2):
+        found = play(body, flows).start().complete("b")
+        assert found.completed("d") == []
+        found.complete("a", way=way)
+        assert found.completed("d") == ["d"]
+        assert done(found) == (way == 1)
+
+
+def test_41_thread_merge(play):
+    body = ENDS + gateway("parallel", "q") + user("a", "b") + gateway("exclusive", "m")
+    body += '<task id="w" startQuantity="2"/>'
+    found = play(body, "s>q q>a q>b a>m b>m m>w w>e").start().complete("a")
+    assert found.completed("w") == []
+    found.complete("b")
+    assert found.completed("w") == ["w"]
+    assert done(found)
+
+
+def test_42_thread_split(play):
+    body = ENDS + '<task id="w" completionQuantity="3"/>' + user("a")
+    found = play(body, "s>w w>a a>e").start()
+    for _ in range(3):
+        assert not done(found)
+        found.complete("a")
+    assert found.completed("a", "e") == ["a", "e"] * 3
+    assert done(found)
+
+
 def test_43_explicit_termination(play):
     body = ENDS + gateway("parallel", "q") + user("a", "b", "c")
     body += '<endEvent id="t"><terminateEventDefinition/></endEvent>'

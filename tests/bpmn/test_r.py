@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from mlkit.bpmn.mentions import mentioned
-from mlkit.bpmn.scripts import ScriptPool
+from mlkit.bpmn.scripts import Limits, ScriptPool
 
 HEAD = '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL">'
 
@@ -54,6 +54,30 @@ def test_values_go_there_and_back(run):
     }  # fmt: skip
 
 
+def test_vectors_of_moments_and_lists_of_one_are_json_too(run):
+    done = run(
+        'days <- as.Date(c("2024-02-29", NA)); one <- I("a")\n'
+        'wait <- as.difftime(2, units = "mins")\n'
+        'times <- c("2024-07-01 10:00:00", "2024-01-01 10:00:00"); zone <- "America/New_York"\n'
+        "when <- as.POSIXct(times, tz = zone); rm(times, zone)"
+    )
+    assert done.variables == {
+        "days": [{"$date": "2024-02-29"}, None], "one": ["a"], "wait": {"$duration": 120},
+        "when": [{"$datetime": "2024-07-01T14:00:00.000000+00:00"},
+                 {"$datetime": "2024-01-01T15:00:00.000000+00:00"}],
+    }  # fmt: skip
+
+
+def test_names_that_would_be_taken_for_tags_stay_in_r(run):
+    done = run('odd <- list("$date" = "never")')
+    assert done.variables["odd"]["kind"] == "list"
+
+
+def test_a_script_sees_nothing_of_what_runs_it(run):
+    done = run('seen <- exists("job") || exists("folder") || exists("to_json")')
+    assert done.variables == {"seen": False}
+
+
 def test_what_it_prints_is_kept(run):
     done = run('cat("hello\\n"); message("careful")')
     assert (done.stdout, done.stderr) == ("hello\n", "careful\n")
@@ -68,6 +92,26 @@ def test_a_bpmn_error_is_thrown_and_another_error_is_a_failure(run):
     assert broken.outcome == "failed"
     ended = run("quit(status = 3)")
     assert ended.message == "RError: R ended with exit status 3"
+    assert ended.stderr == "RError: R ended with exit status 3\n"
+    assert ended.peak > 10_000_000
+
+
+def test_the_processor_limit_is_that_of_the_script_alone(need_program):
+    need_program("Rscript")
+    pool = ScriptPool(1, limits=Limits(cpu=2))
+    job = {"result": None, "element": "t", "instance": "i", "iteration": "", "attempt": 1,
+           "key": "i/t/", "variables": {}, "folder": "", "work": ""}  # fmt: skip
+    try:
+        burn = "import time\nwhile time.process_time() < 1.2: pass"
+        pool.submit({**job, "kind": "script", "source": burn})
+        pool.submit({**job, "kind": "r", "source": "repeat {}"})
+        found = []
+        while len(found) < 2:
+            found += pool.wait(None)
+    finally:
+        pool.close()
+    assert found[1].message == "RError: stopped after 2 s of processor time (--cpu)"
+    assert found[1].duration < 2.9
 
 
 def test_execution_gives_the_key_and_variables_by_name(run):
@@ -135,6 +179,62 @@ def test_data_frames_pass_between_python_and_r_with_their_lineage(need_program, 
     }  # fmt: skip
     assert made["frame", "fit"]["from"] == [made["frame", "load"]["artifact"]]
     assert made["model", "fit"]["kind"] == "lm"
+
+
+MAKE_FRAME = """
+import datetime, pandas
+day = datetime.date(2024, 2, 29)
+frame = pandas.DataFrame({
+    "whole": pandas.array([1, None, 3], dtype="Int64"), "large": [2**40, 2, 3],
+    "truth": pandas.array([True, None, False], dtype="boolean"), "x": [1.5, None, float("inf")],
+    "text": ["a\\"q", "\u4e2d", None], "day": [day, None, day],
+    "level": pandas.Categorical(["lo", "hi", None], categories=["lo", "mid", "hi"], ordered=True),
+    "plain": pandas.to_datetime(["2024-01-01 10:00:00.123456", None, "1960-05-05 00:00:00.5"]),
+    "zoned": pandas.to_datetime(["2024-07-01 10:00", None, "2024-01-05"], format="mixed"),
+    "took": pandas.to_timedelta(["1 days", "2 hours", None]),
+}, index=["r1", "r2", "r3"])
+frame["zoned"] = frame["zoned"].dt.tz_localize("Europe/Berlin")
+empty = frame.iloc[:0]
+"""
+SEE_FRAME = """
+stopifnot(
+  identical(frame$whole, c(1L, NA, 3L)), is.numeric(frame$large), is.ordered(frame$level),
+  identical(levels(frame$level), c("lo", "mid", "hi")), identical(rownames(frame)[1], "r1"),
+  format(frame$zoned[1], "%H:%M %Z") == "10:00 CEST", is.na(frame$zoned[2]), is.na(frame$day[2]),
+  as.numeric(frame$zoned[1]) == as.numeric(as.POSIXct("2024-07-01 08:00", tz = "UTC")),
+  identical(as.numeric(frame$took, units = "hours"), c(24, 2, NA)),
+  identical(frame$truth, c(TRUE, NA, FALSE)), nrow(empty) == 0, is.ordered(empty$level))
+frame$more <- 1:3
+"""
+
+
+def test_a_frame_that_comes_back_from_r_is_the_same(need_program, tmp_path):
+    need_program("Rscript")
+    pandas = pytest.importorskip("pandas")
+    pool = ScriptPool(1, artifacts=tmp_path)
+
+    def play(kind, source, **variables):
+        pool.submit({"kind": kind, "source": source, "result": None, "element": "t", "work": "",
+                     "instance": "i", "iteration": "", "attempt": 1, "key": "i/t/", "folder": "",
+                     "variables": variables})  # fmt: skip
+        (done,) = pool.wait(None) or pool.wait(None)
+        assert done.outcome == "completed", done.stderr
+        return done.variables
+
+    try:
+        made = play("script", MAKE_FRAME)
+        seen = play("r", SEE_FRAME, frame=made["frame"], empty=made["empty"])
+        kept = play("script", "frame['last'] = 1", frame=seen["frame"])["frame"]
+    finally:
+        pool.close()
+    before, after = (pandas.read_pickle(tmp_path / each["$artifact"], compression=None)
+                     for each in (made["frame"], kept))  # fmt: skip
+    assert list(after.pop("more")) == [1, 2, 3]
+    assert list(after.pop("last")) == [1, 1, 1]
+    pandas.testing.assert_index_equal(before.index, after.index, check_names=False)
+    for name in before:
+        one, other = before[name].reset_index(drop=True), after[name].reset_index(drop=True)
+        pandas.testing.assert_series_equal(one, other, check_dtype=name != "large")
 
 
 def test_without_r_a_diagram_that_needs_it_does_not_start(tmp_path):

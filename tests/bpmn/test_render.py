@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cProfile
+import pstats
 import re
 from itertools import combinations
 from pathlib import Path
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from mlkit.bpmn import render
-from mlkit.bpmn.render import terminal
+from mlkit.bpmn.render import lettering, terminal
 from mlkit.errors import BadData
 
 SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipeline.bpmn"
@@ -171,6 +173,33 @@ def test_any_graph_is_laid_out_without_overlaps(kinds, arrows):
     assert render.svg(found) == render.svg(picture(write(body, " ".join(flows))))
 
 
+def fan(count):
+    nodes = "".join(f'<task id="t{each}"/>' for each in range(count))
+    body = f'<startEvent id="s"/><parallelGateway id="g"/>{nodes}<parallelGateway id="j"/>'
+    return body, "s>g " + " ".join(f"g>t{each} t{each}>j" for each in range(count))
+
+
+def detours(count):
+    body, flows, before = '<startEvent id="s"/>', "", "s"
+    for each in range(count):
+        body += f'<exclusiveGateway id="g{each}"/><task id="t{each}"/>'
+        body += f'<exclusiveGateway id="j{each}"/>'
+        flows += f"{before}>g{each} g{each}>t{each} t{each}>j{each} g{each}>j{each} "
+        before = f"j{each}"
+    return body, flows
+
+
+@pytest.mark.parametrize("shape", [fan, detours])
+def test_the_work_of_a_layout_grows_with_the_diagram_and_not_faster(shape):
+    def calls(count):
+        profile = cProfile.Profile()
+        xml = write(*shape(count))
+        profile.runcall(picture, xml)
+        return pstats.Stats(profile).total_calls
+
+    assert calls(400) < 5 * calls(100)
+
+
 def test_flows_go_from_left_to_right(diagram):
     body = '<startEvent id="s"/><task id="a"/><task id="b"/><endEvent id="e"/>'
     places = boxes(picture(diagram(body, "s>a a>b b>e b>a")))
@@ -225,6 +254,14 @@ def test_a_file_without_anything_to_draw_is_refused():
 
 
 # -- other outputs -------------------------------------------------------------------------
+
+
+def test_the_legend_of_a_narrow_picture_is_on_the_page(diagram):
+    root = etree.fromstring(render.svg(picture(diagram('<startEvent id="s"/>', "")), {}))
+    left, _, width, _ = map(float, root.get("viewBox").split())
+    (ended,) = (each for each in root.iter(f"{SVG}tspan") if each.text == "ended")
+    middle = float(ended.get("x"))
+    assert middle + lettering.width("ended", lettering.SMALL) / 2 < left + width
 
 
 def test_the_png_is_twice_as_large_and_needs_no_installed_font():

@@ -85,6 +85,40 @@ def test_what_cannot_be_stored_is_skipped_with_a_warning(shared):
     assert "warning: f is not published" in result.stderr
 
 
+def test_a_value_that_becomes_unstorable_in_place_is_skipped_too(shared):
+    result = run(shared, "x.append(lambda: 1)\ny = 1", x=[1])
+    assert (result.outcome, result.variables) == ("completed", {"y": 1})
+    assert "warning: x is not published" in result.stderr
+
+
+def test_a_value_that_cannot_be_read_harms_only_who_needs_it(shared):
+    model = {"$artifact": "0" * 64, "size": 1, "kind": "lm", "format": "rds"}
+    result = run(shared, "y = execution.getVariable('x') + 1", x=1, model=model)
+    assert result.variables == {"y": 2}
+    assert "warning: model is not passed: " in result.stderr
+    assert run(shared, "y = model", model=model).outcome == "failed"
+
+
+def test_what_a_script_does_to_its_process_is_undone_for_the_next_one():
+    pool = ScriptPool(1)
+    try:
+        for spoilt in (
+            "import sys\nsys.stdout.close()",
+            "import io, sys\nsys.stdout = io.StringIO()",
+            "import os, tempfile\nos.chdir(tempfile.mkdtemp())\nos.rmdir(os.getcwd())",
+        ):
+            assert run(pool, spoilt).outcome == "completed"
+            assert run(pool, "print('here')").stdout == "here\n"
+    finally:
+        pool.close()
+
+
+def test_an_exception_without_a_text_is_a_failure_like_others(shared):
+    source = "class E(Exception):\n  def __str__(self): return 1 / 0\nraise E()"
+    assert run(shared, source).message == ("line 3: E: its text cannot be had: ZeroDivisionError")
+    assert len(run(shared, "raise ValueError('x' * 10**6)").message) < 11_000
+
+
 def test_printing_is_kept_also_that_of_subprocesses(shared):
     source = "import subprocess, sys\nprint('one')\nsubprocess.run(['echo', 'two'])\n"
     result = run(shared, source + "print('three', file=sys.stderr)")
@@ -110,6 +144,9 @@ def test_a_script_that_kills_its_process_fails_alone(shared):
     assert died.outcome == "failed"
     assert "signal 9" in died.message
     assert died.stdout == "last words\n"
+    assert died.stderr.endswith("signal 9\n")
+    assert died.duration > 0
+    assert died.peak > 1_000_000
     assert run(shared, "y = 1").variables == {"y": 1}
 
 
@@ -214,6 +251,18 @@ def test_memory_and_processor_limits():
         pool.close()
 
 
+def test_peak_memory_is_that_of_the_task_not_of_an_earlier_one():
+    pool = ScriptPool(1)
+    try:
+        child = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'bytearray(10**8)'])"
+        rest = "import time\ntime.sleep(0.01)"
+        assert run(pool, child).peak > 10**8
+        assert run(pool, "x = len(bytearray(10**8))\n" + rest).peak > 10**8
+        assert run(pool, rest).peak < 10**8
+    finally:
+        pool.close()
+
+
 def test_a_stopped_job_never_ends_and_the_next_one_runs():
     pool = ScriptPool(1)
     try:
@@ -245,3 +294,32 @@ def test_secrets_stay_outside(monkeypatch):
 def test_an_interpreter_that_is_missing():
     with pytest.raises(ServiceUnavailable, match="no such interpreter"):
         ScriptPool(1, python="python-of-nowhere")
+
+
+def program(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_an_interpreter_that_ends_before_any_script_is_told_and_not_tried_for_ever(tmp_path):
+    pool = ScriptPool(1, python=program(tmp_path / "python", "echo too old >&2; exit 3"))
+    try:
+        with pytest.raises(ServiceUnavailable, match=r"exit status 3, before any script.*too old"):
+            run(pool, "y = 1")
+    finally:
+        pool.close()
+
+
+def test_the_tasks_of_mlkit_run_in_an_interpreter_without_it(tmp_path):
+    bare = f'exec {sys.executable} -S "$@"'
+    pool = ScriptPool(1, python=program(tmp_path / "python", bare))
+    try:
+        assert "No module named 'mlkit'" in run(pool, "import mlkit").message
+        job = {**JOB, "kind": "call", "source": "mlkit.bpmn.mail:send", "folder": str(tmp_path)}
+        given = {"mail_to": "a@b", "mail_subject": "s", "mail_text": "t",
+                 "mail_server": "127.0.0.1:1"}  # fmt: skip
+        number = pool.submit({**job, "variables": given})
+        assert "ConnectionRefusedError" in gather(pool, [number])[number].message
+    finally:
+        pool.close()

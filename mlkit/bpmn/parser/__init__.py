@@ -12,7 +12,9 @@ from mlkit.bpmn.parser.library import Library
 from mlkit.bpmn.parser.reader import Reader
 from mlkit.bpmn.parser.xml import Element
 
-__all__ = ["parse", "parse_text"]
+__all__ = ["parse", "parse_text", "read"]
+
+read = xml.read
 
 
 def parse(path: Path) -> Definitions:
@@ -22,8 +24,7 @@ def parse(path: Path) -> Definitions:
         InputMissing: It cannot be read.
         BadData: It is no BPMN document, or a hostile one.
     """
-    root, sha256 = xml.read(path)
-    return _definitions(root, Library(path, {}), sha256)
+    return parse_text(xml.read(path), path)
 
 
 def parse_text(

@@ -7,7 +7,6 @@ The schema is that of form-js 1 (https://github.com/bpmn-io/form-js).
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -184,9 +183,13 @@ def _text(value: Any) -> str:
 
 def _pattern(name: str, rules: Mapping[str, Any], note: Note) -> str | None:
     pattern = rules.get("pattern") or _KNOWN_TEXTS.get(str(rules.get("validationType")))
+    if pattern is None:
+        return None
+    import regex
+
     try:
-        return None if pattern is None else re.compile(str(pattern)).pattern
-    except re.error as error:
+        return str(regex.compile(str(pattern)).pattern)
+    except regex.error as error:
         note("form.pattern", f"field {name!r}: {pattern!r}: {error}")
         return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,20 +20,19 @@ CAMUNDA = "http://camunda.org/schema/1.0/bpmn"
 VENDORS = (MLKIT, CAMUNDA, "http://activiti.org/bpmn", "http://flowable.org/bpmn", ZEEBE)
 
 
-def read(path: Path) -> tuple[Element, str]:
-    """Read a file into its root element and the SHA-256 of its bytes.
+def read(path: Path) -> bytes:
+    """Read the bytes of a file.
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: It is too large, no XML, or declares a DTD.
+        BadData: It is too large.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise BadData(f"{path}: larger than {MAX_BYTES // 1_000_000} MB")
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputMissing(f"{path}: {error.strerror}") from error
-    return parse(content, str(path)), hashlib.sha256(content).hexdigest()
 
 
 def parse(content: bytes, place: str) -> Element:

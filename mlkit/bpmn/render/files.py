@@ -21,7 +21,7 @@ def pictures(path: Path) -> list[Picture]:
         InputMissing: The file cannot be read.
         BadData: It is no BPMN document, or nothing in it can be drawn.
     """
-    return _pictures(xml.read(path)[0], str(path))
+    return _pictures(xml.parse(xml.read(path), str(path)), str(path))
 
 
 def parsed(content: bytes, file: str) -> list[Picture]:

@@ -18,7 +18,7 @@ from mlkit.bpmn.render.picture import (
     moved_points,
     name_of,
 )
-from mlkit.bpmn.render.routes import Columns, route
+from mlkit.bpmn.render.routes import Columns, Obstacles, route
 
 _EVENT, _GATEWAY, _TASK = (36.0, 36.0), (50.0, 50.0), (100.0, 80.0)
 _LABELLED = 44.0
@@ -126,8 +126,9 @@ def scope(element: Element) -> Picture:
               boxes[key].y + _PAD + 14 - artifacts.extent(picture).y)
         for key, picture in inner.items() if picture.shapes
     ]  # fmt: skip
+    obstacles, turns = Obstacles(columns, boxes), _gateway(nodes)
     edges = [
-        _edge(flows[each.id], each, columns, boxes, guards, _gateway(nodes)) for each in arrows
+        _edge(flows[each.id], each, columns, boxes, guards, obstacles, turns) for each in arrows
     ]
     events = [Shape(each, box, artifacts.guard_label(each, box)) for each, box in guards.values()]
     picture = Picture(
@@ -235,18 +236,10 @@ def _guards(element: Element, boxes: dict[str, Box]) -> dict[str, tuple[Element,
 
 def _edge(
     flow: Element, arrow: Arrow, columns: Columns, boxes: dict[str, Box],
-    guards: dict[str, tuple[Element, Box]], turns: Callable[[str], bool],
+    guards: dict[str, tuple[Element, Box]], obstacles: Obstacles, turns: Callable[[str], bool],
 ) -> Edge:  # fmt: skip
     guard = guards.get(str(flow.get("sourceRef")))
     start = None if guard is None else Point(guard[1].center.x, guard[1].bottom)
 
-    def free(x: float, here: float, there: float, leaving: str) -> bool:
-        low, high = min(here, there) - 15, max(here, there) + 15
-        return not any(
-            box.x - 10 < x < box.right + 10 and box.y < high and low < box.bottom
-            for key, box in boxes.items()
-            if key != leaving
-        )
-
-    points = route(arrow, columns, boxes, start, free, turns)
+    points = route(arrow, columns, boxes, start, obstacles.free, turns)
     return Edge(flow, points, artifacts.edge_label(flow, points))

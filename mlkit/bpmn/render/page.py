@@ -18,6 +18,7 @@ PALETTE = {
     "failed": Colours("#c22727", "#fde0de"),
     "ended": Colours("#74777f", "#ececef"),
 }
+_LEGEND_GAP = 44.0
 _CONTAINERS = ("participant", "lane", "group")
 
 
@@ -90,7 +91,11 @@ def _legend(page: Drawing, picture: Picture) -> None:
         group.rectangle(Box(x, y, 14, 14), 1.5, 3)
         wide = lettering.width(state, lettering.SMALL)
         group.text([state], Point(x + 22 + wide / 2, y + 11), lettering.SMALL, 12)
-        x += wide + 44
+        x += _LEGEND_GAP + wide
+
+
+def _legend_width() -> float:
+    return sum(_LEGEND_GAP + lettering.width(state, lettering.SMALL) for state in PALETTE)
 
 
 def extent(picture: Picture, legend: bool = False) -> Box:
@@ -99,7 +104,7 @@ def extent(picture: Picture, legend: bool = False) -> Box:
     left, top = min(each.x for each in boxes), min(each.y for each in boxes)
     right, bottom = max(each.right for each in boxes), max(each.bottom for each in boxes)
     if legend:
-        bottom, right = bottom + 30, max(right, left + 340)
+        bottom, right = bottom + 30, max(right, left + _legend_width())
     around = Box(left - MARGIN, top - MARGIN, right - left, bottom - top)
     return Box(around.x, around.y, around.width + 2 * MARGIN, around.height + 2 * MARGIN)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right as bisect
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
@@ -72,6 +73,36 @@ class Columns:
         if gap >= len(self.left):
             return self.right(gap - 1) + 20 + CHANNEL * number
         return self.left[gap] - 24 - CHANNEL * number
+
+
+class Obstacles:
+    """The nodes, as what vertical lines must not cross.
+
+    Args:
+        columns: The ranks; they are further apart than lines keep away from nodes.
+        boxes: Where the nodes are.
+    """
+
+    def __init__(self, columns: Columns, boxes: Mapping[str, Box]) -> None:
+        self.left = columns.left
+        self.ranks: list[list[tuple[float, str, Box]]] = [[] for _ in columns.left]
+        for key, cell in columns.layers.nodes.items():
+            self.ranks[cell.rank].append((boxes[key].bottom, key, boxes[key]))
+        for each in self.ranks:
+            each.sort(key=lambda node: node[0])
+
+    def free(self, x: float, here: float, there: float, leaving: str) -> bool:
+        """Say whether a line at x from y to y, leaving a node, crosses no other."""
+        low, high = min(here, there) - 15, max(here, there) + 15
+        rank = self.ranks[max(0, bisect(self.left, x + 10) - 1)]
+        # The nodes of a rank lie one below the other: what ends above the line is passed over.
+        for at in range(bisect(rank, low, key=lambda node: node[0]), len(rank)):
+            _, key, box = rank[at]
+            if box.y >= high:
+                return True
+            if key != leaving and box.x - 10 < x < box.right + 10:
+                return False
+        return True
 
 
 def gap_between(one: Cell, other: Cell, source: Cell) -> int:

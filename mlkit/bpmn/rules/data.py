@@ -27,7 +27,13 @@ _OWN_SCOPE = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp,
     ast.DictComp, ast.GeneratorExp,
 )  # fmt: skip
-_R_NAME = re.compile(r"^[ \t]*([A-Za-z][\w.]*)[ \t]*(?:<-|=(?!=))", re.MULTILINE)
+_R_NAME = re.compile(
+    r"^[ \t]*([A-Za-z][\w.]*)(?:[ \t]*(?:<-|=(?!=))|[$@\[][^\n#]*?<-)", re.MULTILINE
+)
+_CHANGES = frozenset((
+    "add", "append", "clear", "discard", "extend", "fill", "insert", "pop", "popitem", "remove",
+    "reverse", "setdefault", "sort", "update",
+))  # fmt: skip
 
 
 def writes(place: Place) -> Iterator[Problem]:
@@ -124,7 +130,8 @@ def _of_python(source: str) -> set[str]:
         queue: list[ast.AST] = [ast.parse(inspect.cleandoc("\n" + source))]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set()
-    found = set()
+    found: set[str] = set()
+    modules: set[str] = set()  # `os.remove(path)` changes no variable
     while queue:
         node = queue.pop()
         if isinstance(node, _OWN_SCOPE):
@@ -135,5 +142,29 @@ def _of_python(source: str) -> set[str]:
         changed = isinstance(getattr(node, "ctx", None), ast.Store)
         if changed and isinstance(target, ast.Name):
             found.add(target.id)
+        by_call = _changed_by_call(node)
+        if by_call is not None:
+            found.add(by_call)
+        modules |= _imported(node)
         queue += ast.iter_child_nodes(node)
-    return found
+    return found - modules
+
+
+def _changed_by_call(node: ast.AST) -> str | None:
+    """Give the name that a statement such as `rows.append(1)` changes, or that `execution` sets."""
+    match node:
+        case ast.Expr(
+            value=ast.Call(
+                func=ast.Attribute(value=ast.Name(id="execution"), attr="setVariable"),
+                args=[ast.Constant(value=str(name)), *_],
+            )
+        ):
+            return name
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method))):
+            return name if method in _CHANGES else None
+    return None
+
+
+def _imported(node: ast.AST) -> set[str]:
+    names = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
+    return {each.asname or each.name.partition(".")[0] for each in names}

@@ -7,6 +7,7 @@ next one.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import inspect
@@ -31,6 +32,8 @@ from slots import Slots  # type: ignore[import-not-found]
 BATCH = struct.Struct("=q")
 MAX_RECORD = 100_000
 MAX_OUTPUT = 1_000_000
+MAX_MESSAGE = 10_000
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 SHORT = 0.002
 PR_SET_PDEATHSIG = 1
 _HIDDEN = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
@@ -97,11 +100,13 @@ class Worker:
         self.jobs = jobs
         self.slots = slots
         self.slot, self.cpu = numbers
-        folder, self.spill, self.r = places
+        folder, self.spill, program = places
+        self.r = rscript.Program(program, self.cpu, self.spill)
         self.artifacts = Artifacts(folder)
         self.compiled: dict[str, types.CodeType] = {}
         self.held: list[bytes] = []
         self.peak = 0
+        self.children = 0
         self.grown = True
 
     def serve(self) -> None:
@@ -160,13 +165,16 @@ class Worker:
         return reply
 
     def _prepare(self, job: dict[str, Any]) -> None:
-        if job["work"] and os.getcwd() != job["work"]:
+        for name, descriptor in (("stdout", 1), ("stderr", 2)):
+            _renew(name, descriptor)
+        if job["work"] and _here() != job["work"]:
             os.makedirs(job["work"], exist_ok=True)
             os.chdir(job["work"])
         os.environ["MLKIT_KEY"] = job["key"]
         if self.grown:
             _reset_peak()
             self.peak, self.grown = _read_peak(), False
+        self.r.peak, self.children = 0, _read_children()
         if self.cpu:
             usage = resource.getrusage(resource.RUSAGE_SELF)
             used = int(usage.ru_utime + usage.ru_stime) + 1
@@ -179,19 +187,18 @@ class Worker:
             return self.peak
         peak = _read_peak()
         self.grown = peak > self.peak
-        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-        return max(peak, children)
+        children = _read_children()
+        # The system keeps the largest of all children: of an earlier task's if it has not grown.
+        others = self.r.peak, children if children > self.children else 0
+        return int(max(peak, *others))
 
     def _execute(self, job: dict[str, Any]) -> tuple[dict[str, Any], str]:
         artifacts = self.artifacts
         artifacts.begin(job["element"], job["iteration"], job["attempt"])
         if job["kind"] == "r":
-            return rscript.run(self.r, job, artifacts, self.spill)  # type: ignore[no-any-return]
+            return rscript.run(self.r, job, artifacts)  # type: ignore[no-any-return]
         packed = job["variables"]
-        namespace = {
-            name: value if type(value) in _PLAIN else values.unpack(value, artifacts.load)
-            for name, value in packed.items()
-        }
+        namespace = _loaded(packed, artifacts)
         bound: dict[str, Any] = {}
         if job["kind"] == "call":
             _call(job, namespace, bound)
@@ -215,12 +222,39 @@ class Worker:
         return code
 
 
+def _loaded(packed: dict[str, Any], artifacts: Artifacts) -> dict[str, Any]:
+    """Read the variables of a job; what cannot be read here may not be needed."""
+    namespace = {}
+    for name, value in packed.items():
+        try:
+            namespace[name] = (
+                value if type(value) in _PLAIN else values.unpack(value, artifacts.load)
+            )
+        except Exception as error:
+            sys.stderr.write(f"warning: {name} is not passed: {error}\n")
+    return namespace
+
+
+def _module(name: str) -> types.ModuleType:
+    """Import a module; mlkit's own tasks are there also where the interpreter has no mlkit."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != "mlkit":
+            raise
+    sys.path.append(ROOT)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(ROOT)
+
+
 def _call(job: dict[str, Any], namespace: dict[str, Any], bound: dict[str, Any]) -> None:
     """Call `module:function` with the variables that its parameters name."""
     module, _, name = job["source"].partition(":")
     if job["folder"] not in sys.path:
         sys.path.insert(0, job["folder"])
-    function = getattr(importlib.import_module(module), name)
+    function = getattr(_module(module), name)
     parameters = inspect.signature(function).parameters.values()
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         result = function(**namespace)
@@ -250,7 +284,7 @@ def _changed(
         elif type(value) not in _PLAIN:
             try:
                 kept = same(packed[name], _pack(value, artifacts))
-            except values.Unstorable:
+            except Exception:  # `publish` says why it cannot be stored
                 kept = False
             if not kept:
                 changed[name] = value
@@ -288,6 +322,15 @@ def _failure(error: BaseException, element: str) -> dict[str, str]:
     return {"outcome": "failed", "message": _describe(error, element)}
 
 
+def _text(value: object) -> str:
+    """Give a value as text that can travel: a script's may be long, fail, or be no Unicode."""
+    try:
+        text = str(value)
+    except Exception as error:
+        text = f"its text cannot be had: {type(error).__name__}"
+    return text[:MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()
+
+
 def _describe(error: BaseException, element: str) -> str:
     lines = [
         each.lineno
@@ -297,25 +340,37 @@ def _describe(error: BaseException, element: str) -> str:
     if isinstance(error, SyntaxError) and not lines:
         lines = [error.lineno]
     place = f"line {lines[-1]}: " if lines else ""
-    return _text(f"{place}{type(error).__name__}: {error}")
-
-
-def _text(value: Any) -> str:
-    """Give a value as text that can travel: the names of files may hold what is no Unicode."""
-    return str(value).encode("utf-8", "backslashreplace").decode()
+    return f"{place}{type(error).__name__}: {_text(error)}"
 
 
 def _script_frames(error: BaseException) -> types.TracebackType | None:
     """Leave the worker's own frames out of a traceback."""
     frame = error.__traceback__
-    while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
+    while frame is not None and frame.tb_frame.f_code.co_filename in (__file__, rscript.__file__):
         frame = frame.tb_next
     return frame
 
 
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # A script has removed it.
+        return ""
+
+
+def _renew(name: str, descriptor: int) -> None:
+    """Undo what a script may have done to a standard stream."""
+    stream = getattr(sys, f"__{name}__")
+    if stream.closed:
+        stream = os.fdopen(descriptor, "w", buffering=1, encoding="utf-8", closefd=False)
+        setattr(sys, f"__{name}__", stream)
+    setattr(sys, name, stream)
+
+
 def _collect(stream: Any, descriptor: int) -> str:
     """Take what was printed, also by subprocesses: the descriptor is a file."""
-    stream.flush()
+    with contextlib.suppress(Exception):  # It may be what a script has put there, or closed.
+        stream.flush()
     size = os.lseek(descriptor, 0, os.SEEK_END)
     if not size:
         return ""
@@ -332,6 +387,10 @@ def _read_peak() -> int:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return 0
+
+
+def _read_children() -> int:
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
 def _reset_peak() -> None:

@@ -11,6 +11,8 @@ import pickle
 import tempfile
 from typing import Any
 
+_UNITS = {"secs": "s", "mins": "min", "hours": "h", "days": "D", "weeks": "W"}
+
 
 class Artifacts:
     """A folder of stored values.
@@ -53,7 +55,7 @@ class Artifacts:
 
         if reference["kind"] != "data.frame":
             raise TypeError(f"a {reference['kind']} of R cannot be read in Python")
-        frame = pyreadr.read_r(path)[None]
+        frame = _restored(pyreadr.read_r(path)[None], reference)
         # A frame that a script leaves as it is stays the one that R stored.
         self.frames[hashlib.sha256(pickle.dumps(frame, protocol=5)).hexdigest()] = reference
         return frame
@@ -65,10 +67,10 @@ class Artifacts:
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         return known or self._keep(content, {"kind": kind})
 
-    def store_rds(self, path: str, kind: str) -> dict[str, Any]:
+    def store_rds(self, path: str, fields: dict[str, Any]) -> dict[str, Any]:
         """Store a file that R wrote; give the reference to it."""
         with open(path, "rb") as file:
-            return self._keep(file.read(), {"kind": kind, "format": "rds"})
+            return self._keep(file.read(), {"format": "rds", **fields})
 
     def _keep(self, content: bytes, fields: dict[str, Any]) -> dict[str, Any]:
         name = hashlib.sha256(content).hexdigest()
@@ -91,6 +93,31 @@ class Artifacts:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _restored(frame: Any, reference: dict[str, Any]) -> Any:
+    """Give the columns of a data frame of R what pyreadr does not read.
+
+    Whole numbers and truth values with missing ones, zones, durations, and the order of levels.
+    """
+    import pandas as pd  # type: ignore[import-untyped]
+
+    columns = {at: frame.iloc[:, at - 1] for at in range(1, frame.shape[1] + 1)}
+    for at, each in columns.items():
+        kinds = {type(v) for v in each if not pd.isna(v)} if each.dtype == object else set()
+        if kinds in ({int}, {bool}):
+            frame.isetitem(at - 1, each.astype("Int64" if kinds == {int} else "boolean"))
+    for at, zone in reference.get("zones", {}).items():
+        moments = columns[int(at)].astype("datetime64[ns]").dt.round("us").astype("datetime64[us]")
+        if zone not in ("", "UTC", "GMT"):
+            moments = moments.dt.tz_localize("UTC").dt.tz_convert(zone.removeprefix("Etc/"))
+        frame.isetitem(int(at) - 1, moments)
+    for at, unit in reference.get("units", {}).items():
+        lasting = pd.to_timedelta(columns[int(at)], unit=_UNITS[unit])
+        frame.isetitem(int(at) - 1, lasting)
+    for at in reference.get("ordered", []):
+        frame.isetitem(at - 1, columns[at].cat.as_ordered())
+    return frame
 
 
 def same(one: Any, other: Any) -> bool:

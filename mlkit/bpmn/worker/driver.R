@@ -1,9 +1,18 @@
-# Run one script: `Rscript driver.R FOLDER`. The folder holds job.json, and gets result.json.
+# Run one script: `Rscript -e START driver.R FOLDER`, where START reads this file into an environment
+# of its own, out of the script's sight. The folder holds job.json, and gets result.json.
 
+# Columns are known by their number: names may be empty, or twice the same.
 read_frame <- function(reference) {
   frame <- readRDS(reference[["$rds"]])
-  for (name in unlist(reference$times)) frame[[name]] <- as.POSIXct(frame[[name]], tz = "UTC")
-  for (name in unlist(reference$dates)) frame[[name]] <- as.Date(frame[[name]])
+  attr(frame, "datalabel") <- attr(frame, "var.labels") <- NULL
+  change <- function(numbers, made) for (at in unlist(numbers)) frame[[at]] <<- made(frame[[at]])
+  seconds <- function(column) as.difftime(replace(column, is.na(column), NA), units = "secs")
+  change(reference$dates, as.Date)
+  change(reference$integers, as.integer)
+  change(reference$durations, seconds)
+  change(reference$ordered, function(column) structure(column, class = c("ordered", "factor")))
+  for (at in names(reference$zones)) change(as.integer(at), function(column)
+    structure(as.POSIXct(column, tz = "UTC"), tzone = reference$zones[[at]]))
   frame
 }
 
@@ -46,26 +55,51 @@ scalar <- function(value) {
   tagged("$float", sprintf("%.17g", value))
 }
 
+moment <- function(value) {
+  if (is.na(value)) return(NULL)
+  if (inherits(value, "Date")) return(tagged("$date", format(value)))
+  if (inherits(value, "difftime"))
+    return(list("$duration" = jsonlite::unbox(as.numeric(value, units = "secs"))))
+  tagged("$datetime", format(value, "%Y-%m-%dT%H:%M:%OS6+00:00", tz = "UTC"))
+}
+
+vector_to_json <- function(value, write, single) {
+  parts <- lapply(seq_along(value), function(number) write(value[number]))
+  if (single) parts[[1]] else parts
+}
+
+# What Python must be told of the columns of a frame, for pyreadr does not read it.
+columns <- function(frame) {
+  of <- function(kind) unname(which(vapply(frame, inherits, logical(1), what = kind)))
+  having <- function(kind, name) setNames(lapply(of(kind), function(at)
+    jsonlite::unbox(c(attr(frame[[at]], name), "")[[1]])), of(kind))
+  list(zones = having("POSIXct", "tzone"), units = having("difftime", "units"),
+       ordered = of("ordered"))
+}
+
 to_json <- function(value, name) {
   if (is.null(value)) return(NULL)
-  if (inherits(value, "Date") && length(value) == 1) return(tagged("$date", format(value)))
-  if (inherits(value, "POSIXct") && length(value) == 1)
-    return(tagged("$datetime", format(value, "%Y-%m-%dT%H:%M:%OS6+00:00", tz = "UTC")))
   if (is.factor(value)) value <- as.character(value)
-  plain <- is.character(value) || is.numeric(value) || is.logical(value)
-  if (plain && is.null(attributes(value))) {
-    if (length(value) == 1) return(scalar(value))
-    return(lapply(value, scalar))
+  single <- length(value) == 1
+  if (inherits(value, "AsIs")) {  # I(x), as jsonlite has it: a list also of one value
+    class(value) <- setdiff(class(value), "AsIs")
+    single <- FALSE
   }
-  if (is.list(value) && !is.object(value)) {
+  if (inherits(value, c("Date", "POSIXct", "difftime")) && is.null(dim(value)))
+    return(vector_to_json(value, moment, single))
+  plain <- is.character(value) || is.numeric(value) || is.logical(value)
+  if (plain && is.null(attributes(value))) return(vector_to_json(value, scalar, single))
+  if (is.list(value) && !is.object(value) && !any(startsWith(c(names(value), ""), "$"))) {
     parts <- lapply(value, to_json, name = NULL)
     nested <- !any(vapply(parts, inherits, logical(1), what = "unstorable"))
     if (nested) return(parts)
   }
   if (is.null(name)) return(structure(list(), class = "unstorable"))
-  path <- file.path(folder, paste0(name, ".rds"))
+  path <- file.path(folder, paste0(match(name, ls(scope)), ".out"))
   saveRDS(value, path)
-  list("$rds" = jsonlite::unbox(path), kind = jsonlite::unbox(class(value)[1]))
+  known <- if (is.data.frame(value)) columns(value)
+  kind <- if (is.data.frame(value)) "data.frame" else class(value)[1]
+  c(list("$rds" = jsonlite::unbox(path), kind = jsonlite::unbox(kind)), known)
 }
 
 bpmn_error <- function(code, message = code) {
@@ -73,13 +107,17 @@ bpmn_error <- function(code, message = code) {
   stop(structure(condition, class = c("bpmn_error", "error", "condition")))
 }
 
-folder <- commandArgs(trailingOnly = TRUE)[[1]]
+folder <- commandArgs(trailingOnly = TRUE)[[2]]
 job <- jsonlite::fromJSON(file.path(folder, "job.json"), simplifyVector = FALSE)
-scope <- new.env(parent = globalenv())
-for (name in names(job$variables))
-  assign(name, from_json(job$variables[[name]]), envir = scope)
+offered <- new.env(parent = globalenv())
+scope <- new.env(parent = offered)
+for (name in names(job$variables)) tryCatch(
+  assign(name, from_json(job$variables[[name]]), envir = scope),
+  error = function(condition)
+    message("warning: ", name, " is not passed to R: ", conditionMessage(condition)))
 before <- as.list(scope)
-execution <- list(
+offered$bpmn_error <- bpmn_error
+offered$execution <- list(
   id = job$instance, element = job$element, attempt = job$attempt, key = job$key,
   folder = job$folder,
   getVariable = function(name) get0(name, envir = scope, inherits = FALSE),

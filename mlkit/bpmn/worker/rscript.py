@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import values  # type: ignore[import-not-found]
 from artifacts import Artifacts  # type: ignore[import-not-found]
 
 _DRIVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "driver.R")
+_START = "sys.source(commandArgs(TRUE)[[1]], new.env(parent = globalenv()))"
 _PR_SET_PDEATHSIG = 1
 _PRCTL = ctypes.CDLL(None).prctl
 
@@ -36,40 +38,74 @@ class Thrown(Exception):
 
 
 Thrown.__name__ = "BpmnError"
+RError.__module__ = "builtins"  # so that what is printed does not name this file
 
 
-def run(
-    program: str, job: dict[str, Any], artifacts: Artifacts, scratch: str
-) -> tuple[dict[str, Any], str]:
+class Program:
+    """An interpreter of R.
+
+    Args:
+        path: The program.
+        cpu: Seconds of processor time for a script, 0 for no limit.
+        scratch: Where files may lie while a script runs.
+
+    Attributes:
+        peak: The most memory that the last script had, in bytes.
+    """
+
+    def __init__(self, path: str, cpu: int, scratch: str) -> None:
+        self.path = path
+        self.cpu = cpu
+        self.scratch = scratch
+        self.peak = 0
+
+    def start(self, folder: str) -> int:
+        """Run the script of a folder to its end; give its exit status."""
+        sys.stdout.flush()
+        command = [self.path, "--vanilla", "-e", _START, _DRIVER, folder]
+        process = subprocess.Popen(command, preexec_fn=self._limit)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.peak = usage.ru_maxrss * 1024
+        return process.returncode
+
+    def _limit(self) -> None:
+        _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if self.cpu:
+            hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+            resource.setrlimit(resource.RLIMIT_CPU, (self.cpu, hard))
+
+    def ended(self, status: int) -> str:
+        """Say by what R ended that left no result."""
+        if status == -signal.SIGXCPU:
+            return f"stopped after {self.cpu} s of processor time (--cpu)"
+        died = f"signal {-status}" if status < 0 else f"exit status {status}"
+        return f"R ended with {died}"
+
+
+def run(program: Program, job: dict[str, Any], artifacts: Artifacts) -> tuple[dict[str, Any], str]:
     """Run a script; give what it publishes, and warnings about what it does not.
 
     Raises:
         RError: It failed.
         Thrown: It threw a BPMN error.
     """
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+    with tempfile.TemporaryDirectory(dir=program.scratch) as folder:
         variables, skipped = _passed(job["variables"], artifacts, folder)
         with open(os.path.join(folder, "job.json"), "w", encoding="utf-8") as file:
             json.dump({**job, "variables": variables}, file)
-        sys.stdout.flush()
-        done = subprocess.run(
-            [program, "--vanilla", _DRIVER, folder], check=False, preexec_fn=_die_with_parent
-        )
+        status = program.start(folder)
         try:
             with open(os.path.join(folder, "result.json"), encoding="utf-8") as file:
                 result = json.load(file)
         except OSError:
-            raise RError(f"R ended with exit status {done.returncode}") from None
+            raise RError(program.ended(status)) from None
         if result["outcome"] == "error":
             raise Thrown(result["code"], result["message"])
         if result["outcome"] == "failed":
             raise RError(result["message"])
         found = result.get("variables", {})
         return {name: _taken(each, artifacts) for name, each in found.items()}, skipped
-
-
-def _die_with_parent() -> None:
-    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _passed(
@@ -80,7 +116,7 @@ def _passed(
         if isinstance(value, dict) and "$artifact" in value:
             try:
                 passed[name] = _artifact(value, artifacts, os.path.join(folder, f"{number}.rds"))
-            except (ImportError, TypeError, values.Unstorable) as error:
+            except Exception as error:  # it may not be needed
                 skipped += f"warning: {name} is not passed to R: {error}\n"
         else:
             passed[name] = value
@@ -100,18 +136,46 @@ def _frame(frame: Any, path: str) -> dict[str, Any]:
     """Write a data frame; pyreadr writes moments as text, so their columns are named beside."""
     import pyreadr  # type: ignore[import-untyped]
 
-    pyreadr.write_rds(path, frame, datetimeformat="%Y-%m-%d %H:%M:%S.%f")
-    times = [str(each) for each in frame.columns if frame[each].dtype.kind == "M"]
-    dates = [
-        str(each)
-        for each in frame.columns
-        if frame[each].dtype == object and frame[each].map(_is_date).any()
-    ]
-    return {"$rds": path, "times": times, "dates": dates}
+    columns = {at: frame.iloc[:, at - 1] for at in range(1, frame.shape[1] + 1)}
+    kinds = {at: each.dtype for at, each in columns.items()}
+    found = {
+        "zones": {at: _zone(each) for at, each in kinds.items() if each.kind == "M"},
+        "durations": [at for at, each in kinds.items() if each.kind == "m"],
+        "ordered": [at for at, each in kinds.items() if getattr(each, "ordered", False)],
+        "integers": [at for at, each in columns.items() if _is_short(each)],
+        "dates": [at for at, each in columns.items() if _has_dates(each)],
+    }
+    written = frame.copy(deep=False)
+    written.columns = [str(each) for each in frame.columns]
+    for at, each in columns.items():
+        if each.dtype.kind in "Mm":
+            written.isetitem(at - 1, _plain(each))
+    pyreadr.write_rds(path, written, datetimeformat="%Y-%m-%d %H:%M:%S.%f")
+    return {"$rds": path, **found}
 
 
-def _is_date(value: Any) -> bool:
-    return type(value) is date
+def _zone(kind: Any) -> str:
+    """Name a zone for R; a column without one is in UTC there."""
+    name = str(getattr(kind, "tz", None))
+    return name if "/" in name else "UTC" if name == "None" else "Etc/UTC"
+
+
+def _plain(column: Any) -> Any:
+    """Turn what pyreadr would write wrongly into moments in UTC and seconds."""
+    if column.dtype.kind == "m":
+        return column.dt.total_seconds()
+    aware = getattr(column.dtype, "tz", None) is not None
+    return column.dt.tz_convert("UTC").dt.tz_localize(None) if aware else column
+
+
+def _is_short(column: Any) -> bool:
+    """Say whether R's integers, of 32 bits, can hold a column."""
+    whole = column.dtype.kind in "iu" and not hasattr(column.dtype, "categories")
+    return whole and bool(column.dropna().between(-(2**31) + 1, 2**31 - 1).all())
+
+
+def _has_dates(column: Any) -> bool:
+    return column.dtype.kind == "O" and any(type(each) is date for each in column)
 
 
 def _taken(value: Any, artifacts: Artifacts) -> Any:
@@ -120,7 +184,8 @@ def _taken(value: Any, artifacts: Artifacts) -> Any:
     if not isinstance(value, dict):
         return value
     if "$rds" in value:
-        return artifacts.store_rds(value["$rds"], value["kind"])
+        columns = {key: value[key] for key in ("zones", "ordered", "units") if value.get(key)}
+        return artifacts.store_rds(value["$rds"], {"kind": value["kind"], **columns})
     if "$float" in value:
         return values.pack(float(value["$float"]))
     return {name: _taken(each, artifacts) for name, each in value.items()}
