@@ -7,7 +7,6 @@ next one.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import importlib
 import inspect
@@ -174,7 +173,7 @@ class Worker:
         if self.grown:
             _reset_peak()
             self.peak, self.grown = _read_peak(), False
-        self.r.peak, self.children = 0, _read_children()
+        self.r.peak = 0
         if self.cpu:
             usage = resource.getrusage(resource.RUSAGE_SELF)
             used = int(usage.ru_utime + usage.ru_stime) + 1
@@ -189,8 +188,9 @@ class Worker:
         self.grown = peak > self.peak
         children = _read_children()
         # The system keeps the largest of all children: of an earlier task's if it has not grown.
-        others = self.r.peak, children if children > self.children else 0
-        return int(max(peak, *others))
+        largest = children if children > self.children else 0
+        self.children = children
+        return int(max(peak, self.r.peak, largest))
 
     def _execute(self, job: dict[str, Any]) -> tuple[dict[str, Any], str]:
         artifacts = self.artifacts
@@ -364,13 +364,16 @@ def _renew(name: str, descriptor: int) -> None:
     if stream.closed:
         stream = os.fdopen(descriptor, "w", buffering=1, encoding="utf-8", closefd=False)
         setattr(sys, f"__{name}__", stream)
-    setattr(sys, name, stream)
+    if getattr(sys, name) is not stream:
+        setattr(sys, name, stream)
 
 
 def _collect(stream: Any, descriptor: int) -> str:
     """Take what was printed, also by subprocesses: the descriptor is a file."""
-    with contextlib.suppress(Exception):  # It may be what a script has put there, or closed.
+    try:  # noqa: SIM105 - this is done twice a task, and half as dear
         stream.flush()
+    except Exception:
+        pass  # It may be what a script has put there, or closed.
     size = os.lseek(descriptor, 0, os.SEEK_END)
     if not size:
         return ""
