@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mlkit.bpmn.events import Complete
 
 ENDS = '<startEvent id="s"/><endEvent id="e"/>'
@@ -200,3 +202,30 @@ def test_a_handler_that_works_outside_counts_its_own_attempts(play):
     done.apply(Complete(done.find("undo_a"), {"undone": True}))
     assert done.variables == {"undone": True}
     assert done.state.status == "completed"
+
+
+@pytest.mark.parametrize("sequential", ["true", "false"])
+def test_a_cancelled_turn_ends_all_turns_of_its_transaction_and_undoes_them(
+    play, arrows, sequential, as_json
+):
+    many = f'<multiInstanceLoopCharacteristics isSequential="{sequential}">'
+    many += "<loopCardinality>3</loopCardinality></multiInstanceLoopCharacteristics>"
+    body = f'{many}{task("a")}<userTask id="check"/><exclusiveGateway id="g" default="fi4"/>'
+    body = body.replace('<userTask id="undo_a"', '<scriptTask id="undo_a"').replace(
+        'isForCompensation="true"/>', 'isForCompensation="true"><script>1</script></scriptTask>'
+    )
+    body += arrows("is>a a>check check>g g>no?loopCounter==1 g>ok", "i")
+    undone = []
+
+    def undo(_, variables):
+        undone.append(variables["loopCounter"])
+        return {}
+
+    done = play(ENDS + transaction(body), OUTER, undo).start()
+    while done.state.status == "running":
+        first = min(e.id for e in done.state.activations.values() if e.node == "check")
+        done.apply(Complete(first))
+    assert undone == ([1, 0] if sequential == "true" else [2, 1, 0])
+    assert done.completed("late", "x") == ["x", "late"]
+    assert done.state.status == "completed"
+    assert as_json(done.replayed()) == as_json(done.state)

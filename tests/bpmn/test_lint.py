@@ -107,7 +107,7 @@ SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase" / "pipel
         (ENDS + '<task id="s"/>', "s>e", "id.missing s"),
         (ENDS + '<intermediateThrowEvent id="m"><messageEventDefinition messageRef="Paid" '
          'camunda:topic="x"/></intermediateThrowEvent>', "s>m m>e",
-         "event.implementation m"),
+         "task.unbound m"),
         (ENDS + '<task id="a"><extensionElements><camunda:odd/></extensionElements></task>',
          "s>a a>e", "extension.ignored a"),
         (ENDS + '<task id="a" camunda:odd="1"/>', "s>a a>e", "attribute.ignored a"),

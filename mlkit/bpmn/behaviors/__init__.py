@@ -23,7 +23,7 @@ from mlkit.bpmn.behaviors.tasks import ComputedTask, WorkTask
 from mlkit.bpmn.behaviors.throw import SendTask, ThrowEvent
 from mlkit.bpmn.behaviors.transaction import Transaction
 from mlkit.bpmn.behaviors.user import UserTask
-from mlkit.bpmn.model import Computed, FlowNode, Repeat
+from mlkit.bpmn.model import Callable, Computed, FlowNode, Repeat
 
 _KINDS: dict[str, type[Behavior]] = {
     "startEvent": CatchEvent,
@@ -60,6 +60,8 @@ def behavior_of(node: FlowNode, body: model.Scope) -> Behavior:
         kind = SendTask
     elif node.triggered:
         kind = EventSubProcess
+    elif isinstance(node.work, Callable):
+        kind = WorkTask
     behavior = kind(node, body)
     if node.loop is None or not isinstance(behavior, Activity):
         return behavior

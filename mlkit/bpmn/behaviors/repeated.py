@@ -66,6 +66,10 @@ class Repeated(Activity):
         """Hand a turn to the inner activity."""
         self.inner.resume(move, activation)
 
+    def compensated(self, move: Move, activation: Activation) -> None:
+        """Hand what a turn has undone to the inner activity."""
+        self.inner.compensated(move, activation)
+
     def finish(self, move: Move, activation: Activation, scope: Scope) -> None:
         """Hand the end of a turn's inside to the inner activity."""
         self.inner.finish(move, activation, scope)

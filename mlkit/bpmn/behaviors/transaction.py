@@ -17,13 +17,29 @@ class Transaction(SubProcess):
     """A sub-process that a cancel end event inside ends and undoes."""
 
     def cancel(self, move: Move, activation: Activation) -> None:
-        """End what runs inside, compensate what completed, then leave by the cancel event."""
+        """End what runs inside, compensate what completed, then leave by the cancel event.
+
+        The event ends all turns of a repeated transaction, so all of them are undone.
+        """
         scope = move.state.scopes[activation.body]
-        done = _completed(move, scope)
+        iterates = activation.role == "iteration"
+        done = self._turns(move, activation) if iterates else _completed(move, scope)
         move.clear(scope)
         scope.interrupted = True
         activation.todo, scope.done = done, []
         compensation.proceed(move, activation)
+
+    def _turns(self, move: Move, activation: Activation) -> list[Done]:
+        """Give what all turns have completed; end those that run beside this one."""
+        host = move.state.activations[activation.host]
+        around = move.state.scopes[host.local]
+        done, around.done = around.done, []
+        for turn in [move.state.activations[each] for each in host.children]:
+            if turn.role == "iteration":
+                done += _of_turn(move, turn)
+                if turn is not activation:
+                    move.terminate(turn)
+        return done
 
     def compensated(self, move: Move, activation: Activation) -> None:
         """Leave by the cancel event on the boundary."""
@@ -40,6 +56,14 @@ def _completed(move: Move, scope: Scope) -> list[Done]:
     """Give what completed in a scope and in those that still run inside it."""
     inside = [each for each in move.state.scopes.values() if each.parent == scope.id]
     return [*scope.done, *(done for each in inside for done in _completed(move, each))]
+
+
+def _of_turn(move: Move, turn: Activation) -> list[Done]:
+    if not turn.body:
+        return []
+    scope = move.state.scopes[turn.body]
+    own = Done(turn.node, move.state.scopes[turn.local].variables | scope.variables)
+    return [compensation.inside(each, own) for each in _completed(move, scope)]
 
 
 def cancel(move: Move, scope: Scope) -> None:

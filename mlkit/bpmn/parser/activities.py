@@ -111,6 +111,14 @@ def _send(reader: Reader, element: Element) -> dict[str, Any]:
     return {"event": events.message(reader, element)}
 
 
+def sending(reader: Reader, event: Element, definition: Element) -> dict[str, Any]:
+    """Read the callable or expression that a throwing message event names instead of a message."""
+    for each in (event, definition):
+        if _callable(each) is not None or xml.vendor(each, "expression") is not None:
+            return {**_service(reader, each), "retry": _retry(reader, event)}
+    return {}
+
+
 def _receive(reader: Reader, element: Element) -> dict[str, Any]:
     instantiate = element.get("instantiate") == "true"
     return {"event": events.message(reader, element), "instantiate": instantiate}
@@ -140,7 +148,8 @@ def _user(reader: Reader, element: Element) -> dict[str, Any]:
             found = next((str(each.get(name)) for each in zeebe if each.get(name)), None)
         return reader.value(found, element)
 
-    lane = reader.groups.get(str(element.get("id")))
+    around = (element, *element.iterancestors())
+    lane = next(filter(None, (reader.groups.get(str(each.get("id"))) for each in around)), None)
     person = Person(
         assignee=read("assignee") or _resource_name(reader, element, "humanPerformer"),
         users=read("candidateUsers"),

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from mlkit.bpmn.model import AdHoc, FlowNode, Process, Scope, SequenceFlow
-from mlkit.bpmn.parser import activities, data, events, inert, xml
+from mlkit.bpmn.parser import activities, calls, data, events, inert, xml
 from mlkit.bpmn.parser.reader import Reader
 from mlkit.bpmn.parser.xml import Element
 
@@ -14,6 +14,7 @@ MAX_TOKENS = 1_000
 _EVENTS = {
     "startEvent", "endEvent", "intermediateCatchEvent", "intermediateThrowEvent", "boundaryEvent",
 }  # fmt: skip
+_THROWING = {"endEvent", "intermediateThrowEvent"}
 _TASKS = {
     "task", "scriptTask", "serviceTask", "userTask", "manualTask", "sendTask", "receiveTask",
     "businessRuleTask", "callActivity",
@@ -89,8 +90,14 @@ def _scope(reader: Reader, element: Element) -> Scope:
             **fields,
         )
     inside = xml.local(element) != "process"
-    declared = data.declared(reader, element) if inside else ()
+    declared = data.declared(reader, element) if inside else _initiators(element)
     return Scope(reader.name(element.get("id")), nodes, flows, declared)
+
+
+def _initiators(process: Element) -> tuple[str, ...]:
+    """Give the variables for who began the process: null, where `--var` does not say it."""
+    found = (xml.vendor(each, "initiator") for each in xml.children(process, "startEvent"))
+    return tuple(each for each in found if each)
 
 
 def _flows(reader: Reader, element: Element) -> dict[str, SequenceFlow]:
@@ -149,13 +156,16 @@ def _event(reader: Reader, element: Element) -> dict[str, Any]:
         reader.warn("form.start", element, "a start form is not asked: --var gives the values")
     data.refuse_stores(reader, element)
     handler = reader.handlers.get(str(element.get("id"))) if kind == "boundaryEvent" else None
+    sends = xml.child(element, "messageEventDefinition") if kind in _THROWING else None
+    done = {} if sends is None else activities.sending(reader, element, sends)
     return {
-        "event": events.event(reader, element),
+        "event": None if done else events.event(reader, element),
         "attached_to": reader.name(element.get("attachedToRef")) or None,
         "interrupting": element.get(passive) != "false",
         "handler": reader.name(handler) or None,
-        "inputs": data.mappings(reader, element, "input"),
+        "inputs": (*data.mappings(reader, element, "input"), *calls.payload(reader, element)),
         "outputs": data.mappings(reader, element, "output"),
+        **done,
     }
 
 
