@@ -106,17 +106,17 @@ def _parse(text: str, language: str) -> Node:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(text, MAX_LENGTH, f"longer than {MAX_LENGTH} characters")
     tree = _PARSERS[language](text)
-    _check(tree, text)
+    _check(tree, text, KNOWN[language])
     return tree
 
 
-def _check(tree: Node, text: str) -> None:
+def _check(tree: Node, text: str, known: frozenset[str]) -> None:
     """Refuse unknown functions, and trees too deep to evaluate (long chains of operators)."""
     stack = [(tree, 0)]
     while stack:
         node, depth = stack.pop()
         if depth > MAX_DEPTH:
             raise ExpressionError(text, node.position, "nests too deeply")
-        if node.op == "call" and node.value not in KNOWN:
+        if node.op == "call" and node.value not in known:
             raise ExpressionError(text, node.position, f"there is no function {node.value!r}")
         stack += [(each, depth + 1) for each in node.children]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 from mlkit.bpmn.expressions.dialects import DIALECTS, OperationError, kind
@@ -12,7 +13,15 @@ from mlkit.bpmn.expressions.tree import ExpressionError, Node, UnknownVariable
 
 MAX_WORK = 100_000
 Lookup = Callable[[str], Any]
-_REFUSALS = (OperationError, TypeError, ValueError, ArithmeticError, KeyError, IndexError)
+_REFUSALS = (
+    OperationError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    KeyError,
+    IndexError,
+    RecursionError,
+)
 
 
 class Evaluator:
@@ -27,8 +36,11 @@ class Evaluator:
 
     def __init__(self, text: str, language: str, lookup: Lookup, now: datetime) -> None:
         self.text = text
+        self.language = language
         self.dialect = DIALECTS[language]
-        self.lookup = lookup
+        self.outside = lookup
+        self.known: dict[str, Any] = {}
+        self.lookup: Lookup = self._variable
         self.now = now
         self.work = MAX_WORK
 
@@ -38,7 +50,15 @@ class Evaluator:
         Raises:
             ExpressionError: An operation refuses its operands, or a limit is reached.
         """
-        return self.dialect.result(self.value(node))
+        try:
+            return self.dialect.result(self.value(node))
+        except (OperationError, RecursionError) as error:
+            raise ExpressionError(self.text, node.position, str(error)) from error
+
+    def _variable(self, name: str) -> Any:
+        if name not in self.known:
+            self.known[name] = self.dialect.enter(self.outside(name))
+        return self.known[name]
 
     def condition(self, node: Node) -> bool:
         """Evaluate the tree as a condition."""
@@ -49,9 +69,7 @@ class Evaluator:
 
     def value(self, node: Node) -> Any:
         """Evaluate one operation."""
-        self.work -= 1
-        if self.work < 0:
-            raise ExpressionError(self.text, node.position, "takes too much work")
+        self.charge(node, 1)
         try:
             return _OPERATIONS[node.op](self, node)
         except _REFUSALS as error:
@@ -59,6 +77,25 @@ class Evaluator:
                 raise
             problem = f"no item {error}" if isinstance(error, KeyError) else str(error)
             raise ExpressionError(self.text, node.position, problem) from error
+
+    def within(self, node: Node, names: Mapping[str, Any]) -> Any:
+        """Evaluate an operation that sees some more names."""
+        outer = self.lookup
+        self.lookup = lambda name: names[name] if name in names else outer(name)
+        try:
+            return self.value(node)
+        finally:
+            self.lookup = outer
+
+    def charge(self, node: Node, size: int) -> None:
+        """Count what a result holds as work.
+
+        Raises:
+            ExpressionError: There was too much of it.
+        """
+        self.work -= size
+        if self.work < 0:
+            raise ExpressionError(self.text, node.position, "takes too much work")
 
     def values(self, nodes: tuple[Node, ...]) -> Iterator[Any]:
         """Evaluate operands one after the other."""
@@ -90,9 +127,9 @@ def _logic(run: Evaluator, node: Node) -> Any:
     return run.dialect.logic(node.op, run.value(left), lambda: run.value(right))
 
 
-def _in(run: Evaluator, node: Node) -> bool:
+def _in(run: Evaluator, node: Node) -> Any:
     item, whole = run.values(node.children)
-    return (item in whole) == (node.op == "in")
+    return run.dialect.contains(whole, item, node.op == "in")
 
 
 def _is(run: Evaluator, node: Node) -> bool:
@@ -116,27 +153,95 @@ def _filter(run: Evaluator, node: Node) -> Any:
         return None
     items = base if isinstance(base, list) else [base]
     inner = node.children[1]
-    if inner.op in ("literal", "neg", "name"):
-        index = run.value(inner)
-        if isinstance(index, int) and not isinstance(index, bool):
-            at = index - 1 if index > 0 else len(items) + index
-            return items[at] if index and 0 <= at < len(items) else None
-    return [each for each in items if _matches(run, inner, each)]
+    if inner.op in ("literal", "neg", "name") or items:
+        index = run.within(inner, _fields(items[0]) if items else {})
+        if isinstance(index, int | Decimal) and not isinstance(index, bool):
+            at = int(index) - 1 if index > 0 else len(items) + int(index)
+            return items[at] if index == int(index) and index and 0 <= at < len(items) else None
+    return [each for each in items if run.within(inner, _fields(each)) is True]
 
 
-def _matches(run: Evaluator, node: Node, item: Any) -> bool:
-    outer = run.lookup
+def _fields(item: Any) -> dict[str, Any]:
+    """Give the names that a filter sees: those in the item, and the item itself."""
+    return {**item, "item": item} if isinstance(item, dict) else {"item": item}
 
-    def inner(name: str) -> Any:
-        if name == "item":
-            return item
-        return item[name] if isinstance(item, dict) and name in item else outer(name)
 
-    run.lookup = inner
-    try:
-        return run.value(node) is True
-    finally:
-        run.lookup = outer
+def _range(run: Evaluator, node: Node) -> list[int] | None:
+    low, high = run.values(node.children)
+    if not all(isinstance(each, int | Decimal) for each in (low, high)):
+        return None
+    first, last = int(low), int(high)
+    step = 1 if first <= last else -1
+    run.charge(node, abs(last - first) + 1)
+    return list(range(first, last + step, step))
+
+
+def _turns(run: Evaluator, node: Node) -> Iterator[dict[str, Any] | None]:
+    """Give the names of each turn of `for`, `some` or `every`; None where one has no list."""
+    names: tuple[str, ...] = node.value  # type: ignore[assignment]
+
+    def turns(index: int, known: dict[str, Any]) -> Iterator[dict[str, Any] | None]:
+        if index == len(names):
+            yield known
+            return
+        items = run.within(node.children[index], known)
+        for item in items if isinstance(items, list) else ():
+            yield from turns(index + 1, {**known, names[index]: item})
+        if not isinstance(items, list):
+            yield None
+
+    return turns(0, {})
+
+
+def _for(run: Evaluator, node: Node) -> list[Any] | None:
+    results = []
+    for names in _turns(run, node):
+        if names is None:
+            return None
+        value = run.within(node.children[-1], names)
+        run.charge(node, len(value) if isinstance(value, list | dict | str) else 1)
+        results.append(value)
+    return results
+
+
+def _quantified(run: Evaluator, node: Node) -> bool | None:
+    deciding = node.op == "some"
+    for names in _turns(run, node):
+        if names is None:
+            return None
+        if (run.within(node.children[-1], names) is True) is deciding:
+            return deciding
+    return not deciding
+
+
+def _function(run: Evaluator, node: Node) -> Callable[..., Any]:
+    names: tuple[str, ...] = node.value  # type: ignore[assignment]
+    lookup = run.lookup
+
+    def function(*values: Any) -> Any:
+        outer, run.lookup = run.lookup, lookup
+        try:
+            return run.within(node.children[0], dict(zip(names, values, strict=True)))
+        finally:
+            run.lookup = outer
+
+    return function
+
+
+def _instance(run: Evaluator, node: Node) -> bool:
+    value = run.value(node.children[0])
+    if node.value == "number":
+        return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    exact = node.value == "date" and isinstance(value, datetime)
+    return isinstance(value, TYPES[str(node.value)]) and not exact
+
+
+TYPES: dict[str, Any] = {
+    "number": Decimal, "string": str, "boolean": bool, "list": list, "context": dict,
+    "date": date, "time": time, "date and time": datetime, "days and time duration": timedelta,
+    "function": Callable, "Any": object, "Null": type(None),
+}  # fmt: skip
+"""The types of FEEL's `instance of`."""
 
 
 def _map(run: Evaluator, node: Node) -> dict[Any, Any]:
@@ -155,7 +260,9 @@ def _shown(value: Any) -> str:
 
 
 def _call(run: Evaluator, node: Node) -> Any:
-    return call(str(node.value), list(run.values(node.children)), run.now)
+    values = list(run.values(node.children))
+    run.charge(node, sum(len(each) for each in values if isinstance(each, list | str)) // 100)
+    return call(run.language, str(node.value), values, run.now)
 
 
 def _negative(run: Evaluator, node: Node) -> Any:
@@ -175,6 +282,12 @@ _OPERATIONS: dict[str, Callable[[Evaluator, Node], Any]] = {
     "text": _text,
     "item": _item,
     "filter": _filter,
+    "range": _range,
+    "for": _for,
+    "some": _quantified,
+    "every": _quantified,
+    "function": _function,
+    "instance": _instance,
     "if": _if,
     "call": _call,
     "neg": _negative,

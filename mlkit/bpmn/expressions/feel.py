@@ -5,17 +5,19 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import ClassVar
 
+from mlkit.bpmn.expressions.evaluator import TYPES
+from mlkit.bpmn.expressions.feel_functions import FEEL
 from mlkit.bpmn.expressions.lexer import Token, unquote
 from mlkit.bpmn.expressions.pratt import Parser
 from mlkit.bpmn.expressions.tree import ExpressionError, Node
 
-# Built-in functions whose names hold spaces.
-_SPACED = {
-    ("string", "length"), ("upper", "case"), ("lower", "case"), ("starts", "with"),
-    ("ends", "with"), ("list", "contains"), ("date", "and", "time"), ("distinct", "values"),
-    ("index", "of"), ("substring", "before"), ("substring", "after"), ("is", "defined"),
-}  # fmt: skip
-_REFUSED = {"for", "some", "every", "function", "instance"}
+# Built-in functions whose names hold spaces, the longest first.
+_SPACED = sorted(
+    (tuple(each.split()) for each in (*FEEL, "is defined") if " " in each), key=len, reverse=True
+)
+# What several words of a type begin with: `date and` goes on, `date and x` does not.
+_BEGUN = {" ".join(name.split()[:n]) for name in TYPES for n in range(1, len(name.split()) + 1)}
+_UNARY = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
 
 
 class FeelParser(Parser):
@@ -39,6 +41,9 @@ class FeelParser(Parser):
         """Parse `x between a and b`, and `x in` a list or an interval."""
         if floor <= 4 and self.token.kind == "name" and self.token.text == "in":
             return self._in(left, self.next().position)
+        if floor <= 4 and self.accept("instance"):
+            self.expect("of")
+            return self._instance(left)
         if floor > 4 or not self.accept("between"):
             return left
         low = self.expression(5)
@@ -50,6 +55,9 @@ class FeelParser(Parser):
     def _in(self, left: Node, position: int) -> Node:
         """Parse what `in` looks into: `[1..5]`, `(1..5)`, `]1..5[`, a list or an expression."""
         opening = self.token.text if self.token.kind == "symbol" else ""
+        if opening in _UNARY:
+            self.next()
+            return Node(_UNARY[opening], position, (left, self.expression(5)))
         if opening not in ("[", "(", "]"):
             return Node("in", position, (left, self.expression(5)))
         self.next()
@@ -81,6 +89,8 @@ class FeelParser(Parser):
         position = self.token.position
         if self.accept("{"):
             return self._context(position)
+        if self.accept("["):
+            return self._list(position)
         if self.accept("@"):
             token = self.next()
             if token.kind != "string":
@@ -93,12 +103,74 @@ class FeelParser(Parser):
         """Parse also `if`, `not(...)` and functions whose names hold spaces."""
         if token.text == "if":
             return self._if(token.position)
-        if token.text in _REFUSED:
-            raise ExpressionError(self.text, token.position, f"{token.text!r} is not supported")
+        if token.text in ("for", "some", "every"):
+            return self._turns(token)
+        if token.text == "function":
+            return self._function(token.position)
+        if token.text == "partial" and self.loops:
+            raise ExpressionError(self.text, token.position, "'partial' is not supported")
         for words in _SPACED:
             if words[0] == token.text and self._words(words[1:]):
                 return Node("call", token.position, self.sequence(")"), " ".join(words))
         return super().name(token)
+
+    def _list(self, position: int) -> Node:
+        """Parse `[a, b]`, or the numbers `[a..b]`."""
+        if self.accept("]"):
+            return Node("list", position)
+        first = self.expression()
+        if self.accept(".."):
+            whole = Node("range", position, (first, self.expression()))
+            self.expect("]")
+            return whole
+        rest = self.sequence("]") if self.accept(",") else ()
+        if not rest:
+            self.expect("]")
+        return Node("list", position, (first, *rest))
+
+    loops = 0
+
+    def _turns(self, word: Token) -> Node:
+        """Parse `for x in a, y in b return c`, and `some` or `every` with `satisfies`."""
+        names: list[str] = []
+        parts: list[Node] = []
+        while not names or self.accept(","):
+            names.append(self._variable())
+            self.expect("in")
+            source = self.expression()
+            if self.accept(".."):
+                source = Node("range", source.position, (source, self.expression()))
+            parts.append(source)
+        self.expect("return" if word.text == "for" else "satisfies")
+        self.loops += 1
+        parts.append(self.expression())
+        self.loops -= 1
+        return Node(word.text, word.position, tuple(parts), tuple(names))
+
+    def _variable(self) -> str:
+        token = self.next()
+        if token.kind != "name":
+            raise ExpressionError(self.text, token.position, "expected the name of a variable")
+        return token.text
+
+    def _function(self, position: int) -> Node:
+        """Parse `function(x, y) body`, as `sort` takes it."""
+        self.expect("(")
+        names: list[str] = []
+        while not self.accept(")"):
+            if names:
+                self.expect(",")
+            names.append(self._variable())
+        return Node("function", position, (self.expression(),), tuple(names))
+
+    def _instance(self, left: Node) -> Node:
+        first = self.next()
+        words = [first.text]
+        while self.token.kind == "name" and " ".join([*words, self.token.text]) in _BEGUN:
+            words.append(self.next().text)
+        if " ".join(words) not in TYPES:
+            raise ExpressionError(self.text, first.position, f"there is no type {first.text!r}")
+        return Node("instance", first.position, (left,), " ".join(words))
 
     def _words(self, words: tuple[str, ...]) -> bool:
         ahead = [each.text for each in self.tokens[self.index : self.index + len(words) + 1]]

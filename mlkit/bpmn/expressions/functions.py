@@ -7,25 +7,34 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from mlkit.bpmn.expressions.dialects import OperationError, kind
+from mlkit.bpmn.expressions.dialects import MAX_TEXT, OperationError, kind
+from mlkit.bpmn.expressions.feel_functions import FEEL
+from mlkit.bpmn.expressions.tree import ExpressionError
 from mlkit.bpmn.timers import duration
 
 
-def call(name: str, arguments: list[Any], now: datetime) -> Any:
-    """Call a function of the table.
+def call(language: str, name: str, arguments: list[Any], now: datetime) -> Any:
+    """Call a function of a dialect's table; FEEL gives null where one refuses its arguments.
 
     Raises:
         OperationError: There is no such function, or it refuses its arguments.
     """
     if name in ("now", "today") and not arguments:
         return now if name == "now" else now.date()
-    function = FUNCTIONS.get(name)
+    function = TABLES[language].get(name)
     if function is None:
         raise OperationError(f"there is no function {name!r}")
     try:
         return function(*arguments)
-    except (TypeError, ValueError, AttributeError, KeyError, ArithmeticError) as error:
+    except ExpressionError:
+        raise  # A function that sorts met a limit.
+    except _REFUSALS as error:
+        if language == "feel":
+            return None
         raise OperationError(f"{name}: {error}") from error
+
+
+_REFUSALS = (TypeError, ValueError, AttributeError, KeyError, IndexError, ArithmeticError)
 
 
 def _contains(whole: Any, part: Any) -> bool:
@@ -53,9 +62,10 @@ def _join(values: list[str], separator: str = "") -> str:
     return separator.join(values)
 
 
-def _substring(text: str, start: int, length: int | None = None) -> str:
-    begin = int(start) - 1 if start > 0 else len(text) + int(start)
-    return text[begin:] if length is None else text[begin : begin + int(length)]
+def _replace(text: str, old: str, new: str) -> str:
+    if (text.count(old) + 1) * (len(new) + 1) > MAX_TEXT:
+        raise OperationError("the result is too long")
+    return text.replace(old, new)
 
 
 def _temporal(text: str) -> date | datetime | timedelta:
@@ -70,14 +80,6 @@ def _date(value: Any) -> date:
     return value if isinstance(value, date) else date.fromisoformat(value)
 
 
-def _index_of(values: list[Any], wanted: Any) -> list[int]:
-    return [at for at, each in enumerate(values, start=1) if each == wanted]
-
-
-def _distinct(values: list[Any]) -> list[Any]:
-    return [each for at, each in enumerate(values) if each not in values[:at]]
-
-
 def _get(whole: dict[str, Any] | list[Any], key: Any, default: Any = None) -> Any:
     if isinstance(whole, list):
         return whole[key] if 0 <= key < len(whole) else default
@@ -85,24 +87,44 @@ def _get(whole: dict[str, Any] | list[Any], key: Any, default: Any = None) -> An
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "len": _size, "size": _size, "count": _size, "length": _size, "string length": _size,
-    "contains": _contains, "list contains": _contains,
+    "len": _size, "size": _size, "count": _size, "length": _size,
+    "contains": _contains,
     "min": _extreme(min), "max": _extreme(max), "sum": _sum,
     "any": any, "all": all, "abs": abs, "round": round, "floor": math.floor,
     "ceiling": math.ceil, "int": int, "float": float, "number": float, "str": str,
     "string": str, "bool": bool,
-    "lower": str.lower, "lower case": str.lower, "toLowerCase": str.lower,
-    "upper": str.upper, "upper case": str.upper, "toUpperCase": str.upper,
+    "lower": str.lower, "toLowerCase": str.lower,
+    "upper": str.upper, "toUpperCase": str.upper,
     "strip": str.strip, "trim": str.strip,
-    "startswith": str.startswith, "starts with": str.startswith, "startsWith": str.startswith,
-    "endswith": str.endswith, "ends with": str.endswith, "endsWith": str.endswith,
-    "substring": _substring, "join": _join, "index of": _index_of,
-    "distinct values": _distinct, "sorted": sorted, "get": _get,
+    "startswith": str.startswith, "startsWith": str.startswith,
+    "endswith": str.endswith, "endsWith": str.endswith,
+    "join": _join, "replace": _replace, "sorted": sorted, "get": _get,
     "not": lambda value: (not value) if isinstance(value, bool) else None,
     "is defined": lambda value: value is not None,
     "isEmpty": lambda value: not value, "empty": lambda value: not value,
     "equals": lambda value, other: bool(value == other),
-    "date": _date, "date and time": datetime.fromisoformat, "datetime": datetime.fromisoformat,
+    "date": _date, "datetime": datetime.fromisoformat,
     "duration": duration, "temporal": _temporal,
 }  # fmt: skip
-KNOWN = frozenset(FUNCTIONS) | {"now", "today"}
+
+
+def _java_substring(text: str, start: int, end: int | None = None) -> str:
+    stop = len(text) if end is None else end
+    if not 0 <= start <= stop <= len(text):
+        raise ValueError(f"no part of a text of {len(text)} characters")
+    return text[start:stop]
+
+
+# The methods of Java's strings, lists and maps that people write.
+_JAVA: dict[str, Callable[..., Any]] = {
+    "substring": _java_substring, "toString": str, "indexOf": lambda whole, part: whole.find(part)
+    if isinstance(whole, str) else next((i for i, e in enumerate(whole) if e == part), -1),
+    "containsKey": lambda mapping, key: key in mapping, "concat": str.__add__,
+    "equalsIgnoreCase": lambda one, other: one.lower() == other.lower(),
+}  # fmt: skip
+TABLES: dict[str, dict[str, Callable[..., Any]]] = {
+    "python": FUNCTIONS,
+    "juel": FUNCTIONS | _JAVA,
+    "feel": FUNCTIONS | FEEL,
+}
+KNOWN = {language: frozenset(table) | {"now", "today"} for language, table in TABLES.items()}
