@@ -255,3 +255,19 @@ def test_a_timer_that_says_no_time_is_an_error(problems, diagram, text):
     timer = f"<timerEventDefinition><timeCycle>{text}</timeCycle></timerEventDefinition>"
     event = f'<intermediateCatchEvent id="t">{timer}</intermediateCatchEvent>'
     assert problems(diagram(ENDS + event, "s>t t>e")) == ["timer.value t"]
+
+
+def test_retries_may_stand_in_the_marker_of_a_multi_instance(play):
+    cycle = extension("<camunda:failedJobRetryTimeCycle>R3/PT1S</camunda:failedJobRetryTimeCycle>")
+    marker = f"<multiInstanceLoopCharacteristics>{cycle}<loopCardinality>1</loopCardinality>"
+    marker += "</multiInstanceLoopCharacteristics>"
+    body = f'{ENDS}<scriptTask id="w">{marker}<script>1</script></scriptTask>'
+    answers = iter(["broken", "broken", {}])
+    done = play(body, "s>w w>e", lambda *_: next(answers)).start().tick().tick()
+    assert done.state.status == "completed"
+
+
+def test_what_an_ad_hoc_sub_process_would_gather_is_told(problems, diagram):
+    listed = '<zeebe:adHoc activeElementsCollection="=[]" outputCollection="x" outputElement="=1"/>'
+    inside = f'<adHocSubProcess id="h">{extension(listed)}<task id="t"/></adHocSubProcess>'
+    assert problems(diagram(ENDS + inside, "s>h h>e")) == ["adhoc.output h"]

@@ -260,7 +260,9 @@ def test_hostile_feel_is_refused(text):
         ("${s.substring(1)}", "ext"), ("${s.substring(0, 2)}", "te"), ("${s.indexOf('x')}", 2),
         ("${order.missing}", None), ("${order.missing.deep}", None), ("${none.x == null}", True),
         ("${items[7]}", None), ("${order['total']}", 9), ("${order.containsKey('total')}", True),
-        ("${-7 % 3}", -1), ("${7 mod -3}", 1), ("${s.replace('t', 'T')}", "TexT"),
+        ("${execution.getVariable('n') + 1}", 4), ("${execution.getVariable('gone')}", None),
+        ("${execution.hasVariable('gone')}", False), ("${-7 % 3}", -1),
+        ("${7 mod -3}", 1), ("${s.replace('t', 'T')}", "TexT"),
         ("${s.toString().equalsIgnoreCase('TEXT')}", True), ("${empty order.missing}", True),
     ],
 )  # fmt: skip

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlkit.bpmn.behaviors import compensation, errors
+from mlkit.bpmn.behaviors import compensation, errors, messages
 from mlkit.bpmn.behaviors.activity import Activity
 from mlkit.bpmn.behaviors.behavior import Behavior
 from mlkit.bpmn.events import Effect, Signal
 from mlkit.bpmn.model import EventDefinition, FlowNode
 from mlkit.bpmn.state import Activation, Post, Scope
+from mlkit.errors import BadData
 
 if TYPE_CHECKING:
     from mlkit.bpmn.move import Move
@@ -57,6 +58,7 @@ class SendTask(Activity):
             seen = move.variables(activation)
             mine = move.state.scopes[seen].variables
             thrown = _all(move, seen, self.node, {name: mine[name] for name, _ in self.node.inputs})
+            _require_one_receiver(move, self.node, thrown)
             release(move, move.state.scopes[activation.scope], self.node, thrown)
         self.leave(move, activation)
 
@@ -97,6 +99,7 @@ def prepare(move: Move, scope: Scope, behavior: Behavior) -> list[Outgoing]:
     node = behavior.node
     values = _contents(move, scope.id, node)
     thrown = _all(move, scope.id, node, values)
+    _require_one_receiver(move, node, thrown)
     if node.outputs:
         with move.names(scope, **values) as inner:
             left = {name: move.evaluate(each, inner) for name, each in node.outputs}
@@ -143,6 +146,22 @@ def release(move: Move, scope: Scope, node: FlowNode, thrown: list[Outgoing]) ->
         if not here or not scope.live:
             return False
     return True
+
+
+def _require_one_receiver(move: Move, node: FlowNode, thrown: list[Outgoing]) -> None:
+    """Refuse a message that several wait for at the other end of a message flow.
+
+    Raises:
+        BadData: They do.
+    """
+    for each in thrown if node.recipients else ():
+        post = Post(list(node.recipients), each.name, each.key)
+        waiting = messages.receivers(move, post) if each.event.kind == "message" else []
+        if len(waiting) > 1:
+            problem = (
+                f"message {each.name!r}, key {each.key!r}: {len(waiting)} activities wait for it"
+            )
+            raise BadData(problem, hint="give each a correlation key of its own")
 
 
 def _send(move: Move, node: FlowNode, message: Outgoing) -> None:

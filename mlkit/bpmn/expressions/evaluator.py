@@ -112,6 +112,21 @@ def _name(run: Evaluator, node: Node) -> Any:
         raise UnknownVariable(run.text, node.position, problem) from None
 
 
+def _variable(run: Evaluator, node: Node) -> Any:
+    try:
+        return run.lookup(str(node.value))
+    except KeyError:
+        return None
+
+
+def _known(run: Evaluator, node: Node) -> bool:
+    try:
+        run.lookup(str(node.value))
+    except KeyError:
+        return False
+    return True
+
+
 def _compare(run: Evaluator, node: Node) -> Any:
     left, right = run.values(node.children)
     return run.dialect.compare(node.op, left, right)
@@ -277,6 +292,8 @@ def _negative(run: Evaluator, node: Node) -> Any:
 _OPERATIONS: dict[str, Callable[[Evaluator, Node], Any]] = {
     "literal": lambda run, node: node.value,
     "name": _name,
+    "variable": _variable,
+    "known": _known,
     "list": lambda run, node: list(run.values(node.children)),
     "map": _map,
     "text": _text,

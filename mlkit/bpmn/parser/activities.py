@@ -173,7 +173,10 @@ def _resource_name(reader: Reader, element: Element, role: str) -> Expression | 
 
 def _retry(reader: Reader, element: Element) -> Retry:
     after_crash = element.get(f"{{{xml.MLKIT}}}retry") != "never"
-    cycle = xml.extension(element, "failedJobRetryTimeCycle")
+    loop = xml.child(element, "multiInstanceLoopCharacteristics")
+    places = (element,) if loop is None else (element, loop)
+    written = (xml.extension(each, "failedJobRetryTimeCycle") for each in places)
+    cycle = next((each for each in written if each is not None), None)
     if cycle is None:
         attempts = _zeebe_attempts(reader, element)
         return Retry(attempts, ("PT0S",) * (attempts - 1), after_crash)

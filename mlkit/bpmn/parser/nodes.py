@@ -206,6 +206,8 @@ def _quantity(reader: Reader, element: Element, attribute: str) -> int:
 def _ad_hoc(reader: Reader, element: Element) -> AdHoc:
     zeebe = xml.extension(element, "adHoc")
     listed = None if zeebe is None else zeebe.get("activeElementsCollection")
+    if zeebe is not None and zeebe.get("outputCollection"):
+        reader.problem("adhoc.output", element, "it cannot gather what its activities leave")
     condition = xml.child(element, "completionCondition")
     return AdHoc(
         active=reader.expression(str(listed), element, plain="python") if listed else None,
