@@ -120,6 +120,8 @@ class Loop:
         output_collection: The variable that gathers `output_element` of each iteration.
         output_element: What an iteration leaves.
         signs: What it throws as iterations complete.
+        counts: What the names of its counts begin with: `nrOf` or, in zeebe's, `numberOf`.
+        first: What `loopCounter` is in the first iteration: 0 or, in zeebe's, 1.
     """
 
     sequential: bool
@@ -130,6 +132,8 @@ class Loop:
     output_collection: str | None = None
     output_element: Expression | None = None
     signs: tuple[Sign, ...] = ()
+    counts: str = "nrOf"
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)

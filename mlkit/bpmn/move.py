@@ -90,10 +90,10 @@ class Move:
     def begin_by(self, post: Post) -> bool:
         """Begin the pool that a message begins; say whether there is one."""
         for process in self.graph.processes:
-            node = starting.by_message(self, process, post.name, post.recipients)
-            if node is not None:
-                starting.begin(self, process, post.variables, node)
-                return True
+            for node in starting.by_message(process, post.name):
+                if {node, process.id} & set(post.recipients):
+                    starting.begin(self, process, post.variables, node)
+                    return True
         return False
 
     def open(self, scope: Scope) -> None:
@@ -244,13 +244,6 @@ class Move:
         finally:
             del self.state.scopes[inner.id]
 
-    def constant(self, expression: Expression | None) -> str:
-        """Give the text of an expression outside any process."""
-        try:
-            return "" if expression is None else str(expression.evaluate(_nothing, self._now()))
-        except BadData:
-            return ""
-
     def text(self, expression: Expression | None, scope: int) -> str:
         """Give an expression's value as text; nothing for no expression."""
         value = None if expression is None else self.evaluate(expression, scope)
@@ -273,7 +266,3 @@ class Move:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.at, UTC)
-
-
-def _nothing(name: str) -> Any:
-    raise KeyError(name)

@@ -224,7 +224,7 @@ class Runner:
             except UsageError:  # Several wait; none may take it unless the others give up.
                 mailbox.keep(effect.name, effect.key, effect.variables or {}, now + MESSAGE_LIFE)
         elif effect.kind == "broadcast":
-            mailbox.broadcast(effect.name, {}, sender=number)
+            mailbox.broadcast(effect.name, effect.variables or {}, sender=number)
         elif effect.kind == "store":
             self._store(running, effect)
 

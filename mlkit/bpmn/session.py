@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from mlkit.bpmn import tasks, validation
+from mlkit.bpmn.behaviors import starting
 from mlkit.bpmn.engine import Engine
 from mlkit.bpmn.events import AnyEvent, Start
 from mlkit.bpmn.forms import packed_variables
@@ -254,12 +255,9 @@ def load(
 def _start_node(engine: Engine, message: str | None) -> str:
     if message is None:
         return ""
-    for node in (node for each in engine.processes for node in each.body.nodes.values()):
-        event = node.event
-        if node.type != "startEvent" or event is None or event.name is None:
-            continue
-        if event.kind == "message" and event.name.text == message:
-            return node.id
+    for process in engine.processes:
+        for node in starting.by_message(process, message):
+            return node
     raise InputMissing(f"{engine.processes[0].id}: no start event for message {message!r}")
 
 

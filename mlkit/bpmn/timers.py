@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from calendar import monthrange
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -52,6 +53,29 @@ def duration(text: str) -> timedelta:
 _UNITS = ("years", "months", "weeks", "days", "hours", "minutes", "seconds")
 
 
+def later(text: str, moment: float) -> float:
+    """Give the moment that lies an ISO 8601 duration after another.
+
+    Years and months are those of the calendar, in UTC: a month after 31 January is 28 February.
+
+    Raises:
+        BadData: The text is no duration.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or not (match["years"] or match["months"]):
+        return moment + duration(text).total_seconds()
+    sign = -1 if match["sign"] else 1
+    months = sign * (12 * int(match["years"] or 0) + int(match["months"] or 0))
+    rest = timedelta(**{unit: float(match[unit] or 0) for unit in _UNITS[2:]})
+    try:
+        start = datetime.fromtimestamp(moment, UTC)
+        year, month = divmod(12 * start.year + start.month - 1 + months, 12)
+        day = min(start.day, monthrange(year, month + 1)[1])
+        return (start.replace(year=year, month=month + 1, day=day) + sign * rest).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise BadData(f"{text!r} leads out of the calendar") from error
+
+
 def schedule(kind: str, text: str, now: float) -> Schedule:
     """Find out when a timer fires.
 
@@ -67,7 +91,7 @@ def schedule(kind: str, text: str, now: float) -> Schedule:
     if kind == "date":
         return Schedule(_moment(text))
     if kind == "duration":
-        return Schedule(now + duration(text).total_seconds())
+        return Schedule(later(text, now))
     repeat = _REPEAT.fullmatch(text)
     return _cron(text, now) if repeat is None else _repeating(repeat, text, now)
 
@@ -75,20 +99,23 @@ def schedule(kind: str, text: str, now: float) -> Schedule:
 def following(interval: str, due: float) -> float:
     """Give the time after `due` of a repeating timer."""
     if interval.startswith("P"):
-        return due + duration(interval).total_seconds()
+        return later(interval, due)
     return _next_cron(interval, due)
 
 
 def _repeating(repeat: re.Match[str], text: str, now: float) -> Schedule:
     parts = (repeat["rest"] or "").split("/")
     interval = next((each for each in parts if each.startswith("P")), None)
-    if interval is None or duration(interval) <= timedelta():
+    if interval is not None and parts[-1] != interval:
+        hint = "say how often: R3/PT10S"
+        raise BadData(f"{text!r}: the end of a cycle is not looked at", hint=hint)
+    if interval is None or later(interval, now) <= now:
         raise BadData(f"{text!r}: a cycle needs a positive interval", hint="such as R3/PT10S")
     again = int(repeat["times"]) - 1 if repeat["times"] else FOREVER
     if repeat["times"] == "0":
         raise BadData(f"{text!r} never fires")
     start = _moment(parts[0]) if parts[0] != interval else None
-    first = now + duration(interval).total_seconds() if start is None else start
+    first = later(interval, now) if start is None else start
     return Schedule(first, again, interval)
 
 

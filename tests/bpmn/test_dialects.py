@@ -1,229 +1,273 @@
-"""What vendors' modelers write beside the standard, run as they mean it."""
+"""What the modelers of Camunda, Zeebe, Activiti and Flowable write means what it means there."""
 
 from __future__ import annotations
 
 import pytest
 
-from mlkit.bpmn import tasks
-from mlkit.bpmn.events import Fail
+from mlkit.bpmn.behaviors.starting import by_message
+from mlkit.bpmn.events import Retry, Start
+from mlkit.bpmn.model import Callable
 
-BPMN = "http://www.omg.org/spec/BPMN/20100524/MODEL"
-SEVEN = {
-    "camunda": "http://camunda.org/schema/1.0/bpmn",
-    "activiti": "http://activiti.org/bpmn",
-    "flowable": "http://flowable.org/bpmn",
-}
-ZEEBE = "http://camunda.org/schema/zeebe/1.0"
-ROW = (
-    '<startEvent id="s"/>{}<endEvent id="e"/><sequenceFlow id="f1" sourceRef="s" targetRef="{}"/>'
-    '<sequenceFlow id="f2" sourceRef="{}" targetRef="e"/>'
-)
-# Callables that any machine has; what they would do is answered by the test.
-CALL = "json:dumps"
+ENDS = '<startEvent id="s"/><endEvent id="e"/>'
+TIMER = "<timerEventDefinition><timeDuration>PT1H</timeDuration></timerEventDefinition>"
+STOP = '<signalEventDefinition signalRef="Stop"/>'
+FLOWABLE = 'xmlns:flowable="http://flowable.org/bpmn"'
 
 
-def seven(prefix: str, body: str, node: str, roots: str = "") -> str:
-    body = ROW.format(body.replace("v:", f"{prefix}:"), node, node)
-    return (
-        f'<definitions xmlns="{BPMN}" xmlns:{prefix}="{SEVEN[prefix]}">{roots}'
-        f'<process id="p" isExecutable="true" {prefix}:historyTimeToLive="180">{body}</process>'
-        "</definitions>"
+def extension(inner: str) -> str:
+    return f"<extensionElements>{inner}</extensionElements>"
+
+
+def mapping(kind: str, source: str, target: str) -> str:
+    return extension(
+        f'<zeebe:ioMapping><zeebe:{kind} source="{source}" target="{target}"/></zeebe:ioMapping>'
     )
 
 
-def eight(body: str, node: str, roots: str = "") -> str:
-    platform = (
-        'xmlns:modeler="http://camunda.org/schema/modeler/1.0" '
-        'modeler:executionPlatform="Camunda Cloud" modeler:executionPlatformVersion="8.6.0"'
-    )
-    body = ROW.format(body, node, node)
-    return (
-        f'<definitions xmlns="{BPMN}" xmlns:zeebe="{ZEEBE}" {platform}>{roots}'
-        f'<process id="p" isExecutable="true">{body}</process></definitions>'
-    )
+CARRIES = extension('<camunda:in source="m" target="x"/>')
 
 
-def inside(*elements: str) -> str:
-    return f"<extensionElements>{''.join(elements)}</extensionElements>"
+# -- what events map -------------------------------------------------------------------------------
 
 
-def waiting(done) -> tasks.Task:
-    (task,) = tasks.waiting("i", done.engine, done.state)
-    return task
+def test_an_event_that_waits_for_time_sets_its_outputs(play):
+    body = f'{ENDS}<intermediateCatchEvent id="t">{mapping("output", "=true", "late")}{TIMER}'
+    done = play(f"{body}</intermediateCatchEvent>", "s>t t>e").start()
+    assert done.variables == {}
+    assert done.tick().variables == {"late": True}
 
 
-@pytest.mark.parametrize("prefix", SEVEN)
-def test_people_of_the_older_dialects(play_xml, prefix):
-    body = (
-        '<userTask id="u" v:assignee="${owner}" v:candidateUsers="ann, bob" '
-        'v:candidateGroups="${groups}" v:dueDate="${due}" v:priority="${50 + 1}" '
-        'v:asyncBefore="true" v:asyncAfter="true" v:exclusive="false"/>'
-    )
-    done = play_xml(seven(prefix, body, "u"))
-    done.start(owner="eve", groups=["ops", "ml"], due="2030-01-31")
-    task = waiting(done)
-    assert (task.assignee, task.users, task.groups) == ("eve", ["ann", "bob"], ["ops", "ml"])
-    assert (task.due, task.priority) == ("2030-01-31", "51")
+def test_an_event_waits_for_what_its_inputs_say(play):
+    timer = "<timerEventDefinition><timeDuration>=pause</timeDuration></timerEventDefinition>"
+    inputs = mapping("input", "=&quot;PT&quot; + string(n) + &quot;H&quot;", "pause")
+    body = f'{ENDS}<intermediateCatchEvent id="t">{inputs}{timer}</intermediateCatchEvent>'
+    done = play(body, "s>t t>e").start(n=2)
+    before = done.now
+    assert done.tick().now == before + 7200
+    assert done.variables == {"n": 2}
 
 
-@pytest.mark.parametrize("prefix", ["activiti", "flowable"])
-def test_form_properties(play_xml, prefix):
-    field = (
-        '<v:formProperty id="days" name="Days" type="long" required="true" variable="d"/>'
-        '<v:formProperty id="how" type="enum" default="fast"><v:value id="fast" name="Fast"/>'
-        '<v:value id="slow" name="Slow"/></v:formProperty>'
-    )
-    done = play_xml(seven(prefix, f'<userTask id="u">{inside(field)}</userTask>', "u")).start()
-    days, how = waiting(done).form
-    assert (days.id, days.label, days.type, days.required) == ("d", "Days", "long", True)
-    assert (how.type, how.options) == ("enum", {"fast": "Fast", "slow": "Slow"})
+def test_a_start_event_sets_its_outputs(play):
+    body = f'<startEvent id="s">{mapping("output", "=n + 1", "n")}</startEvent><endEvent id="e"/>'
+    assert play(body, "s>e").start(n=1).variables == {"n": 2}
 
 
-@pytest.mark.parametrize("prefix", SEVEN)
 @pytest.mark.parametrize(
-    "named",
-    [f'v:class="{CALL}"', f'v:delegateExpression="${{{CALL}}}"',
-     f'v:type="external" v:topic="{CALL}"', f'implementation="{CALL}"'],
+    ("definition", "answer"),
+    [('<errorEventDefinition errorRef="Bad"/>', "!BAD"), ("<errorEventDefinition/>", "broken")],
+)
+def test_a_boundary_event_that_catches_an_error_sets_its_outputs(play, definition, answer):
+    body = f'{ENDS}<scriptTask id="w"><script>1</script></scriptTask><endEvent id="f"/>'
+    body += f'<boundaryEvent id="b" attachedToRef="w">{mapping("output", "=42", "why")}'
+    done = play(f"{body}{definition}</boundaryEvent>", "s>w w>e b>f", lambda *_: answer).start()
+    assert done.completed("f", "e") == ["f"]
+    assert done.variables == {"why": 42}
+
+
+def test_an_event_sub_process_that_catches_an_escalation_sets_its_outputs(play, arrows):
+    start = f'<startEvent id="is">{mapping("output", "=1", "risen")}<escalationEventDefinition/>'
+    inside = f'{start}</startEvent><endEvent id="ie"/>{arrows("is>ie", "i")}'
+    body = f'<startEvent id="s"/><subProcess id="h" triggeredByEvent="true">{inside}</subProcess>'
+    body += '<endEvent id="e"><escalationEventDefinition escalationRef="Up"/></endEvent>'
+    done = play(body, "s>e").start()
+    assert done.completed("ie") == ["ie"]
+    assert done.variables == {"risen": 1}
+
+
+def test_an_output_that_fails_is_an_incident_which_a_retry_maps_again(play, as_json):
+    body = f'{ENDS}<intermediateCatchEvent id="t">{extension("")}{TIMER}</intermediateCatchEvent>'
+    outputs = mapping("output", "${n}", "m")
+    done = play(body.replace(extension(""), outputs), "s>t t>e").start().tick()
+    assert done.state.phase == "incident"
+    done.variables["n"] = 5
+    done.apply(Retry())
+    assert done.state.status == "completed"
+    assert done.variables["m"] == 5
+
+
+@pytest.mark.parametrize(
+    "throws",
+    [
+        f'{mapping("input", "=n + 1", "x")}{STOP}',
+        STOP.replace("/>", f">{CARRIES}</signalEventDefinition>"),
+    ],
 )  # fmt: skip
-def test_service_tasks_name_their_code_in_several_ways(play_xml, prefix, named):
-    body = f'<serviceTask id="t" {named} v:resultVariable="r"/>'
-    done = play_xml(seven(prefix, body, "t"), lambda node, _: {"r": node}).start()
-    assert done.runs == ["t"]
-    assert done.variables == {"r": "t"}
+def test_a_signal_carries_what_its_event_maps(play, throws):
+    body = f'{ENDS}<parallelGateway id="g"/><intermediateCatchEvent id="c">{STOP}'
+    body += f'</intermediateCatchEvent><intermediateThrowEvent id="t">{throws}'
+    done = play(f"{body}</intermediateThrowEvent>", "s>g g>c g>t c>e t>e").start(n=1, m=2)
+    assert done.state.status == "completed"
+    assert done.variables == {"n": 1, "m": 2, "x": 2}
+    assert done.sent[0].variables == {"x": 2}
 
 
-@pytest.mark.parametrize("prefix", SEVEN)
-def test_an_expression_computes_a_result(play_xml, prefix):
-    body = '<serviceTask id="t" v:expression="${n * 2}" v:resultVariable="r"/>'
-    done = play_xml(seven(prefix, body, "t")).start(n=4)
-    assert done.variables == {"n": 4, "r": 8}
-
-
-@pytest.mark.parametrize("prefix", SEVEN)
-def test_a_collection_of_the_older_dialects(play_xml, prefix):
-    body = (
-        '<scriptTask id="t" scriptFormat="python"><multiInstanceLoopCharacteristics '
-        'v:collection="${items}" v:elementVariable="item"/><script>pass</script></scriptTask>'
+def test_a_passing_throw_event_sets_its_outputs(play):
+    event = (
+        f'<intermediateThrowEvent id="t">{mapping("output", "=1", "x")}</intermediateThrowEvent>'
     )
+    assert play(ENDS + event, "s>t t>e").start().variables == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        extension('<zeebe:taskDefinition type="json:dumps" retries="2"/>')
+        + "<messageEventDefinition/>",
+        '<messageEventDefinition camunda:class="json:dumps"/>',
+        '<messageEventDefinition camunda:delegateExpression="${json:dumps}"/>',
+    ],
+)
+def test_a_message_event_may_name_a_callable_that_sends_it(play, inner):
+    body = f'<startEvent id="s"/><intermediateThrowEvent id="t">{inner}</intermediateThrowEvent>'
+    body += f'<endEvent id="e">{inner}</endEvent>'
+    done = play(body, "s>t t>e", lambda *_: {"sent": 1}).start()
+    assert done.runs == ["t", "e"]
+    assert isinstance(done.engine.graph.behaviors["t"].node.work, Callable)
+    assert done.state.status == "completed"
+    assert done.variables == {"sent": 1}
+
+
+# -- zeebe's multi-instance ------------------------------------------------------------------------
+
+
+def test_zeebe_counts_turns_from_one_and_names_the_counts_in_its_way(play):
+    loop = '<zeebe:loopCharacteristics inputCollection="=list" inputElement="x"'
+    loop += ' outputCollection="seen" outputElement="=loopCounter"/>'
+    enough = "<completionCondition>=numberOfCompletedInstances &gt;= 2</completionCondition>"
+    marker = f'<multiInstanceLoopCharacteristics isSequential="true">{extension(loop)}{enough}'
+    body = f'{ENDS}<task id="w">{marker}</multiInstanceLoopCharacteristics></task>'
+    done = play(body, "s>w w>e").start(list=[7, 8, 9])
+    assert done.variables["seen"] == [1, 2, None]
+
+
+# -- camunda, activiti, flowable -------------------------------------------------------------------
+
+
+def test_fields_of_a_delegate_are_its_variables(play):
+    fields = '<camunda:field name="a" stringValue="hi"/><camunda:field name="b" expression="${n}"/>'
+    fields += "<camunda:field name='c'><camunda:string>text</camunda:string></camunda:field>"
+    body = f'{ENDS}<serviceTask id="w" camunda:class="json:dumps">{extension(fields)}</serviceTask>'
     seen = []
-    play_xml(seven(prefix, body, "t"), lambda _, v: seen.append(v["item"]) or {}).start(
-        items=[1, 2]
+    play(body, "s>w w>e", lambda _, variables: seen.append(variables) or {}).start(n=3)
+    assert seen == [{"n": 3, "a": "hi", "b": 3, "c": "text"}]
+
+
+def test_the_initiator_is_a_variable_that_nobody_has_to_give(play):
+    body = '<startEvent id="s" camunda:initiator="who"/><endEvent id="e"/>'
+    body += '<userTask id="u" camunda:assignee="${who}"/>'
+    asked = play(body, "s>u u>e").start()
+    assert "assignee" not in asked.state.activations[asked.find("u")].detail
+    told = play(body, "s>u u>e").start(who="ann")
+    assert told.state.activations[told.find("u")].detail["assignee"] == "ann"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "path"),
+    [
+        ("", "amt"),
+        ('variable="amount"', "amount"),
+        ('expression="#{order.total}"', "order.total"),
+    ],
+)  # fmt: skip
+def test_a_form_property_may_set_another_variable(play, attributes, path):
+    prop = extension(f'<camunda:formProperty id="amt" type="long" {attributes}/>')
+    done = play(f'{ENDS}<userTask id="u">{prop}</userTask>', "s>u u>e").start(order={"total": 3})
+    (field,) = done.engine.graph.behaviors["u"].node.work.form
+    assert field.id == path
+
+
+def test_a_lane_is_the_group_of_tasks_in_its_sub_processes_too(play, arrows):
+    lane = (
+        '<laneSet id="ls"><lane id="l" name="owners"><flowNodeRef>sp</flowNodeRef></lane></laneSet>'
     )
-    assert seen == [1, 2]
+    inside = f'<startEvent id="is"/><userTask id="u"/>{arrows("is>u", "i")}'
+    done = play(f'{lane}{ENDS}<subProcess id="sp">{inside}</subProcess>', "s>sp sp>e").start()
+    assert done.state.activations[done.find("u")].detail["groups"] == ["owners"]
 
 
-@pytest.mark.parametrize("prefix", SEVEN)
-def test_failures_are_retried_as_the_dialect_says(play_xml, prefix):
-    cycle = inside("<v:failedJobRetryTimeCycle>R3/PT10S</v:failedJobRetryTimeCycle>")
-    body = f'<scriptTask id="t">{cycle}<script>pass</script></scriptTask>'
-    done = play_xml(seven(prefix, body, "t"), lambda *_: "broken").start()
-    began = done.now
-    done.tick().tick()
-    assert (len(done.runs), done.now - began) == (3, 20)
-    assert done.state.phase == "incident"
+def test_flowable_gives_all_variables_to_a_process_that_inherits_them(play_xml):
+    space = 'xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"'
+    call = '<callActivity id="c" calledElement="q" flowable:inheritVariables="{}"/>'
+    flow = '<sequenceFlow id="{0}" sourceRef="{1}" targetRef="{2}"/>'
+    outer = f"{ENDS}{{}}{flow.format('f', 's', 'c')}{flow.format('g', 'c', 'e')}"
+    inner = f'<startEvent id="qs"/><userTask id="u"/>{flow.format("h", "qs", "u")}'
+    for inherits, seen in (("true", {"x": 1}), ("false", {})):
+        done = play_xml(
+            f'<definitions {space} {FLOWABLE}><process id="p">{outer.format(call.format(inherits))}'
+            f'</process><process id="q">{inner}</process></definitions>'
+        ).start(x=1)
+        waiting = done.state.activations[done.find("u")]
+        assert done.state.visible(waiting.scope) == seen
 
 
-def test_the_variables_of_a_caught_error(play_xml):
-    body = (
-        '<scriptTask id="t"><script>pass</script></scriptTask><boundaryEvent id="b" '
-        'attachedToRef="t"><errorEventDefinition errorRef="Bad" camunda:errorCodeVariable="code" '
-        'camunda:errorMessageVariable="text"/></boundaryEvent>'
-        '<sequenceFlow id="f3" sourceRef="b" targetRef="e"/>'
-    )
-    roots = '<error id="Bad" errorCode="BAD" name="bad"/>'
-    done = play_xml(seven("camunda", body, "t", roots), lambda *_: "!BAD").start()
-    assert done.variables["code"] == "BAD"
+# -- how a process begins --------------------------------------------------------------------------
+
+
+RECEIVERS = '<receiveTask id="r" messageRef="Paid" instantiate="true"/><endEvent id="e"/>'
+RECEIVERS += '<receiveTask id="q" messageRef="Gone" instantiate="true"/><userTask id="u"/>'
+GONE = '<message id="Paid" name="paid"/><message id="Gone" name="gone"/>'
+
+
+def test_the_first_of_several_receive_tasks_begins_a_process(play):
+    done = play(RECEIVERS, "r>u q>u u>e", roots=GONE).start().receive("r")
+    assert [each.node for each in done.state.activations.values()] == ["u"]
+
+
+def test_a_message_begins_a_process_at_its_receive_task_or_behind_its_gateway(play):
+    done = play(RECEIVERS, "r>u q>u u>e", roots=GONE)
+    node = next(by_message(done.engine.processes[0], "gone"))
+    assert done.apply(Start({"x": 1}, node)).completed() == ["q"]
+    body = '<eventBasedGateway id="g" instantiate="true"/><endEvent id="e"/>'
+    for each, message in (("m", "Paid"), ("n", "Gone")):
+        definition = f'<messageEventDefinition messageRef="{message}"/>'
+        body += f'<intermediateCatchEvent id="{each}">{definition}</intermediateCatchEvent>'
+    done = play(body, "g>m g>n m>e n>e", roots=GONE)
+    assert next(by_message(done.engine.processes[0], "gone")) == "n"
+
+
+def test_a_process_begins_in_one_way(problems, diagram):
+    two = diagram('<startEvent id="s"/><startEvent id="t"/><endEvent id="e"/>', "s>e t>e")
+    assert "process.starts t" in problems(two)
+    loop = '<standardLoopCharacteristics loopMaximum="2"/>'
+    repeated = f'<receiveTask id="r" messageRef="Paid" instantiate="true">{loop}</receiveTask>'
+    assert "process.starts r" in problems(diagram(f'{repeated}<endEvent id="e"/>', "r>e"))
+
+
+# -- what a run would do otherwise is told before it starts ---------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("attribute", "inner", "expected"),
+    [
+        ("", "<camunda:mapException>y</camunda:mapException>", "extension.unsupported w"),
+        ('camunda:variableMappingClass="a.B"', "", "attribute.unsupported w"),
+        ('camunda:asyncBefore="true"', "", None),
+    ],
+)  # fmt: skip
+def test_attributes_that_change_a_run_are_errors(problems, diagram, attribute, inner, expected):
+    task = f'<serviceTask id="w" camunda:class="json:dumps" {attribute}>{extension(inner)}'
+    found = problems(diagram(f"{ENDS}{task}</serviceTask>", "s>w w>e"))
+    assert found == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize("text", ["5 minutes", "R0/PT1H", "R3/PT1H/2026-01-01T00:00:00Z", "* * *"])
+def test_a_timer_that_says_no_time_is_an_error(problems, diagram, text):
+    timer = f"<timerEventDefinition><timeCycle>{text}</timeCycle></timerEventDefinition>"
+    event = f'<intermediateCatchEvent id="t">{timer}</intermediateCatchEvent>'
+    assert problems(diagram(ENDS + event, "s>t t>e")) == ["timer.value t"]
+
+
+def test_retries_may_stand_in_the_marker_of_a_multi_instance(play):
+    cycle = extension("<camunda:failedJobRetryTimeCycle>R3/PT1S</camunda:failedJobRetryTimeCycle>")
+    marker = f"<multiInstanceLoopCharacteristics>{cycle}<loopCardinality>1</loopCardinality>"
+    marker += "</multiInstanceLoopCharacteristics>"
+    body = f'{ENDS}<scriptTask id="w">{marker}<script>1</script></scriptTask>'
+    answers = iter(["broken", "broken", {}])
+    done = play(body, "s>w w>e", lambda *_: next(answers)).start().tick().tick()
     assert done.state.status == "completed"
 
 
-@pytest.mark.parametrize("prefix", SEVEN)
-@pytest.mark.parametrize("kind", ["intermediateThrowEvent", "endEvent"])
-def test_a_message_event_may_call_code(play_xml, prefix, kind):
-    thrown = f'<messageEventDefinition v:type="external" v:topic="{CALL}"/>'
-    body = f'<{kind} id="m" name="tell them">{thrown}</{kind}>'
-    xml = seven(prefix, body, "m")
-    if kind == "endEvent":
-        xml = xml.replace('<sequenceFlow id="f2" sourceRef="m" targetRef="e"/>', "")
-        xml = xml.replace('<endEvent id="e"/>', "")
-    done = play_xml(xml, lambda *_: {"told": True}).start()
-    assert done.runs == ["m"]
-    assert done.variables == {"told": True}
-    assert done.state.status == "completed"
-
-
-def test_code_of_a_message_event_that_fails_is_an_incident_at_the_event(play_xml):
-    thrown = f'<messageEventDefinition camunda:class="{CALL}"/>'
-    body = f'<intermediateThrowEvent id="m">{thrown}</intermediateThrowEvent>'
-    done = play_xml(seven("camunda", body, "m"), lambda *_: None).start()
-    done.apply(Fail(done.find("m"), "no connection"))
-    assert done.state.phase == "incident"
-
-
-# -- zeebe -------------------------------------------------------------------------------------
-
-
-def test_zeebe_people(play_xml):
-    body = '<userTask id="u">' + inside(
-        "<zeebe:userTask/>",
-        '<zeebe:assignmentDefinition assignee="=owner" candidateUsers="=users" '
-        'candidateGroups="ops,ml"/>',
-        '<zeebe:taskSchedule dueDate="=due"/>', '<zeebe:priorityDefinition priority="=40 + 2"/>',
-    ) + "</userTask>"  # fmt: skip
-    done = play_xml(eight(body, "u")).start(owner="eve", users=["ann"], due="2030-01-31")
-    task = waiting(done)
-    assert (task.assignee, task.users, task.groups) == ("eve", ["ann"], ["ops", "ml"])
-    assert (task.due, task.priority) == ("2030-01-31", "42")
-
-
-@pytest.mark.parametrize("kind", ["serviceTask", "sendTask", "businessRuleTask", "scriptTask"])
-def test_zeebe_jobs_map_their_variables(play_xml, kind):
-    body = f'<{kind} id="t">' + inside(
-        f'<zeebe:taskDefinition type="{CALL}" retries="2"/>',
-        '<zeebe:ioMapping><zeebe:input source="=order.total * 2" target="amount"/>'
-        '<zeebe:output source="=answer + 1" target="result"/></zeebe:ioMapping>',
-    ) + f"</{kind}>"  # fmt: skip
-    seen = []
-
-    def answer(_, variables):
-        seen.append(variables["amount"])
-        return "broken" if len(seen) == 1 else {"answer": 6}
-
-    done = play_xml(eight(body, "t"), answer).start(order={"total": 3})
-    done.tick()
-    assert seen == [6, 6]
-    assert done.variables == {"order": {"total": 3}, "result": 7}
-
-
-def test_a_zeebe_message_event_with_a_job_calls_code(play_xml):
-    job = inside(f'<zeebe:taskDefinition type="{CALL}"/>')
-    body = f'<intermediateThrowEvent id="m">{job}<messageEventDefinition/></intermediateThrowEvent>'
-    done = play_xml(eight(body, "m"), lambda *_: {"told": True}).start()
-    assert (done.runs, done.state.status) == (["m"], "completed")
-
-
-def test_a_zeebe_script_is_an_expression(play_xml):
-    script = inside('<zeebe:script expression="=for x in xs return x * 2" resultVariable="r"/>')
-    done = play_xml(eight(f'<scriptTask id="t">{script}</scriptTask>', "t")).start(xs=[1, 2])
-    assert done.variables["r"] == [2, 4]
-
-
-def test_a_zeebe_loop_gathers_what_each_item_gives(play_xml):
-    loop = inside(
-        '<zeebe:loopCharacteristics inputCollection="=xs" inputElement="x" '
-        'outputCollection="ys" outputElement="=y + 1"/>'
-    )
-    body = (
-        f'<serviceTask id="t">{inside(f"<zeebe:taskDefinition type={CALL!r}/>")}'
-        f"<multiInstanceLoopCharacteristics>{loop}</multiInstanceLoopCharacteristics></serviceTask>"
-    )
-    done = play_xml(eight(body, "t"), lambda _, v: {"y": v["x"] * 10}).start(xs=[1, 2])
-    assert done.variables == {"xs": [1, 2], "ys": [11, 21]}
-
-
-def test_a_zeebe_subscription_waits_for_its_key(play_xml):
-    key = inside('<zeebe:subscription correlationKey="=order.id"/>')
-    roots = f'<message id="Paid" name="paid">{key}</message>'
-    body = '<receiveTask id="r" messageRef="Paid"/>'
-    done = play_xml(eight(body, "r", roots)).start(order={"id": "o-7"})
-    (wanted,) = [each for each in done.engine.pending(done.state) if each.kind == "subscribe"]
-    assert (wanted.name, wanted.key) == ("paid", "o-7")
+def test_what_an_ad_hoc_sub_process_would_gather_is_told(problems, diagram):
+    listed = '<zeebe:adHoc activeElementsCollection="=[]" outputCollection="x" outputElement="=1"/>'
+    inside = f'<adHocSubProcess id="h">{extension(listed)}<task id="t"/></adHocSubProcess>'
+    assert problems(diagram(ENDS + inside, "s>h h>e")) == ["adhoc.output h"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mlkit.bpmn.events import Retry
+
 ENDS = '<startEvent id="s"/><endEvent id="e"/>'
 SIGNAL = '<signalEventDefinition id="sd" signalRef="Stop"/>'
 ESCALATION = '<escalationEventDefinition id="ed" escalationRef="Up"/>'
@@ -171,3 +173,18 @@ def test_an_event_that_is_not_there_is_an_error(problems, diagram):
                    '<signalEventDefinition signalRef="Stop"/>', False)  # fmt: skip
     found = problems(diagram(body, GUARDED))
     assert "reference.missing w" in found
+
+
+def test_a_condition_that_fails_after_an_iteration_is_an_incident_that_loses_none(play):
+    inner = (
+        "<complexBehaviorDefinition><condition>gone</condition><event>"
+        '<signalEventDefinition signalRef="Stop"/></event></complexBehaviorDefinition>'
+    )
+    body = guarded(several('behavior="Complex"', inner),
+                   '<signalEventDefinition signalRef="Stop"/>', False)  # fmt: skip
+    done = play(body, GUARDED, roots=ROOTS).start()
+    done.complete("w")
+    assert done.completed("w") == []
+    done.variables["gone"] = False
+    done.apply(Retry())
+    assert done.completed("w") == ["w"]

@@ -334,3 +334,21 @@ def test_a_message_flow_from_a_task_that_sends_nothing_is_an_error(problems):
     left = chain("startEvent s", "task t", "endEvent e")
     right = chain(f"startEvent qs {PING}", "endEvent qe")
     assert "flow.message t" in problems(pools(left, right, "t>qs"))
+
+
+def test_a_message_that_several_wait_for_is_an_incident_of_its_event(play_xml):
+    left = chain("startEvent s", "userTask u", f"intermediateThrowEvent ask {PING}", "endEvent e")
+    ends = '<parallelGateway id="g"/><userTask id="more"/><endEvent id="qe"/>'
+    right = (
+        f'<startEvent id="qs"/><intermediateCatchEvent id="hear">{PING}</intermediateCatchEvent>'
+    )
+    flows = (("qs", "g"), ("g", "hear"), ("g", "more"), ("more", "hear"), ("hear", "qe"))
+    right += ends + "".join(
+        f'<sequenceFlow id="{a}-{b}" sourceRef="{a}" targetRef="{b}"/>' for a, b in flows
+    )
+    done = play_xml(pools(left, right, "ask>hear")).start()
+    done.complete("more").complete("u")
+    assert done.state.phase == "incident"
+    assert done.completed("hear") == []
+    problem = done.state.activations[done.find("ask")].detail["incident"]
+    assert "2 activities wait for it" in problem

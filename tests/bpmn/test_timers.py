@@ -81,3 +81,26 @@ def test_a_simulated_clock_jumps_only_while_nothing_is_open():
     assert clock.now() == NOW
     assert clock.wait(NOW + 100, idle=True) == 0
     assert clock.now() == NOW + 100
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        ("duration", "P1M", "2026-02-01T00:00:00+00:00"),
+        ("duration", "P1Y2M3DT4H", "2027-03-04T04:00:00+00:00"),
+        ("duration", "-P1M", "2025-12-01T00:00:00+00:00"),
+        ("cycle", "R2/2026-01-31T08:00:00Z/P1M", "2026-01-31T08:00:00+00:00"),
+    ],
+)
+def test_months_and_years_are_those_of_the_calendar(kind, text, expected):
+    assert schedule(kind, text, NOW).due == at(expected)
+
+
+def test_a_month_after_the_last_of_january_is_the_last_of_february():
+    assert following("P1M", at("2026-01-31T08:00:00Z")) == at("2026-02-28T08:00:00Z")
+
+
+@pytest.mark.parametrize("text", ["R3/PT10S/2026-02-01T00:00:00Z", "R/-P1M", "R3/P9999Y"])
+def test_cycles_that_are_none(text):
+    with pytest.raises(BadData):
+        schedule("cycle", text, NOW)

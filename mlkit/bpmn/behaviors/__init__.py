@@ -23,7 +23,7 @@ from mlkit.bpmn.behaviors.tasks import ComputedTask, WorkTask
 from mlkit.bpmn.behaviors.throw import SendTask, ThrowEvent
 from mlkit.bpmn.behaviors.transaction import Transaction
 from mlkit.bpmn.behaviors.user import UserTask
-from mlkit.bpmn.model import Computed, FlowNode, Repeat
+from mlkit.bpmn.model import Callable, Computed, FlowNode, Repeat
 
 _KINDS: dict[str, type[Behavior]] = {
     "startEvent": CatchEvent,
@@ -58,10 +58,10 @@ def behavior_of(node: FlowNode, body: model.Scope) -> Behavior:
         kind = ComputedTask
     elif node.type == "sendTask" and node.event is not None:
         kind = SendTask
-    elif issubclass(kind, ThrowEvent | EndEvent) and node.work is not None:
-        kind = WorkTask
     elif node.triggered:
         kind = EventSubProcess
+    elif isinstance(node.work, Callable):
+        kind = WorkTask
     behavior = kind(node, body)
     if node.loop is None or not isinstance(behavior, Activity):
         return behavior

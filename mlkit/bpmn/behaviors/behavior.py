@@ -79,6 +79,12 @@ class Behavior:
             return chosen or (str(default),)
         raise BadData("no condition of its outgoing flows holds and none is the default")
 
+    def map_outputs(self, move: Move, scope: Scope) -> None:
+        """Set what the output mappings of an event say in the scope around it."""
+        if self.node.outputs:
+            values = {name: move.evaluate(each, scope.id) for name, each in self.node.outputs}
+            move.state.assign(scope.id, values)
+
     def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
         """Take an event that is meant for an activation of this node."""
         raise BadData(f"{self.id} does not wait for {type(event).__name__.lower()!r}")

@@ -8,7 +8,7 @@ from mlkit.bpmn.behaviors import subscription
 from mlkit.bpmn.behaviors.behavior import Behavior
 from mlkit.bpmn.behaviors.errors import Thrown, tell
 from mlkit.bpmn.events import AnyEvent
-from mlkit.bpmn.state import Activation
+from mlkit.bpmn.state import Activation, Scope
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class BoundaryEvent(Behavior):
     def arm(self, move: Move, host: Activation) -> None:
         """Wait beside an activity that begins; what is thrown finds its way alone."""
         event = self.awaited
-        if any(each.kind not in subscription.THROWN for each in event.parts or (event,)):
+        if not subscription.is_thrown(event):
             scope = move.state.scopes[host.scope]
             guard = move.activate(self, scope, "guard", host)
             guard.iteration = host.iteration
@@ -41,6 +41,12 @@ class BoundaryEvent(Behavior):
         if not self.node.interrupting:
             subscription.again(move, activation, self.awaited)
         self._fire(move, host)
+
+    def enter(self, move: Move, scope: Scope) -> None:
+        """Go on; what was thrown brings nothing, so that it is known here what leaves."""
+        if subscription.is_thrown(self.awaited):
+            self.map_outputs(move, scope)
+        super().enter(move, scope)
 
     def catch(self, move: Move, host: Activation, thrown: Thrown) -> None:
         """Take what the activity or its inside threw."""

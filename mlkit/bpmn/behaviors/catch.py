@@ -21,15 +21,23 @@ class CatchEvent(Behavior):
     def enter(self, move: Move, scope: Scope) -> None:
         """Begin to wait; a link target and a none event let the token pass."""
         if self.awaited.kind in ("none", "link"):
+            self.map_outputs(move, scope)
             super().enter(move, scope)
         else:
             self.wait(move, move.activate(self, scope))
 
     def wait(self, move: Move, activation: Activation) -> None:
         """Subscribe, or stop as an incident where that fails."""
-        move.guarded(
-            activation, "enter", lambda: subscription.subscribe(move, activation, self.awaited)
-        )
+        move.guarded(activation, "enter", lambda: self.subscribe(move, activation))
+
+    def subscribe(self, move: Move, activation: Activation) -> None:
+        """Wait for the event.
+
+        Raises:
+            BadData: What it waits for cannot be evaluated.
+        """
+        subscription.prepare(move, activation, self.node.inputs)
+        subscription.subscribe(move, activation, self.awaited)
 
     def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
         """Go on when what it waits for happens."""
@@ -62,15 +70,27 @@ class CatchEvent(Behavior):
         for each in list(move.state.activations.values()):
             if each.role == "start" and each.scope == scope.id:
                 move.remove(each)
-        move.passed(self, scope)
         self.go(move, scope)
 
-    def go(self, move: Move, scope: Scope) -> None:
-        """Send a token on."""
+    def happen(self, move: Move, scope: Scope) -> None:
+        """Begin a process by this event, whose variables are there already."""
         try:
-            move.put(scope, self.choose(move, scope))
+            self.map_outputs(move, scope)
         except BadData as error:
             move.park(self, scope, f"{self.id}: {error.message}")
+        else:
+            self.go(move, scope)
+
+    def go(self, move: Move, scope: Scope) -> None:
+        """Send on the token of an event that has happened."""
+        try:
+            flows = self.choose(move, scope)
+        except BadData as error:
+            waiting = move.activate(self, scope)
+            move.incident(waiting, f"{self.id}: {error.message}", "leave")
+        else:
+            move.passed(self, scope)
+            move.put(scope, flows)
 
 
 class ReceiveTask(Activity, CatchEvent):
@@ -86,7 +106,7 @@ class ReceiveTask(Activity, CatchEvent):
 
     def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
         """Go on when the message arrives."""
-        if activation.role == "branch":
+        if activation.role in ("branch", "start"):
             CatchEvent.event(self, move, activation, event)
         elif subscription.fired(activation, event):
             subscription.publish(move, activation, event)

@@ -46,7 +46,7 @@ def proceed(move: Move, thrower: Activation) -> None:
         if handler is not None:
             _run(move, thrower, handler, done)
             return
-        thrower.todo += [_inside(each, done) for each in done.inner]
+        thrower.todo += [inside(each, done) for each in done.inner]
     move.behavior(thrower).compensated(move, thrower)
 
 
@@ -60,7 +60,7 @@ def _handler(move: Move, done: Done) -> Activity | None:
     return next((each for each in triggers if each.awaited.of_kind("compensate")), None)
 
 
-def _inside(inner: Done, outer: Done) -> Done:
+def inside(inner: Done, outer: Done) -> Done:
     """Let what completed inside a sub-process see the variables that this had."""
     return Done(inner.node, {**outer.variables, **inner.variables}, inner.inner)
 
@@ -68,7 +68,7 @@ def _inside(inner: Done, outer: Done) -> Done:
 def _run(move: Move, thrower: Activation, handler: Activity, done: Done) -> None:
     scope = move.state.scopes[thrower.body or thrower.scope]
     activation = move.activate(handler, scope, "compensation", thrower)
-    inner = [_inside(each, done) for each in done.inner]
+    inner = [inside(each, done) for each in done.inner]
     if done.variables or inner:
         local = Scope(
             move.state.next_id(), handler.id, scope.id, variables=dict(done.variables), done=inner

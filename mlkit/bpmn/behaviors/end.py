@@ -19,7 +19,7 @@ class EndEvent(Behavior):
     def enter(self, move: Move, scope: Scope) -> None:
         """Throw what it throws and consume the token."""
         kinds = {each.kind for each in self.awaited.parts or (self.awaited,)}
-        thrown = prepare(move, scope.id, self.node)
+        thrown = prepare(move, scope, self)
         if "compensate" not in kinds:
             move.passed(self, scope)
         if not release(move, scope, self.node, thrown):

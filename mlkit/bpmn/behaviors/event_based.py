@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlkit.bpmn.behaviors import subscription
 from mlkit.bpmn.behaviors.behavior import Behavior
 from mlkit.bpmn.behaviors.catch import CatchEvent
 from mlkit.bpmn.state import Activation, Scope
@@ -37,7 +36,7 @@ class EventBasedGateway(Behavior):
         if not isinstance(target, CatchEvent):
             raise BadData(f"{target.id} is no event to wait for")
         branch = move.activate(target, scope, "branch", gateway)
-        subscription.subscribe(move, branch, target.awaited)
+        target.subscribe(move, branch)
 
     def won(self, move: Move, activation: Activation, branch: Activation) -> None:
         """Give the gateway's token to the event; a parallel one keeps it until the last."""

@@ -36,7 +36,7 @@ class EventSubProcess(SubProcess):
     def arm(self, move: Move, scope: Scope) -> None:
         """Wait while a scope runs; what is thrown finds its way alone."""
         event = self.awaited
-        if any(each.kind not in subscription.THROWN for each in event.parts or (event,)):
+        if not subscription.is_thrown(event):
             trigger = move.activate(self, scope, "trigger")
             move.guarded(trigger, "arm", lambda: subscription.subscribe(move, trigger, event))
 
@@ -75,12 +75,13 @@ class EventSubProcess(SubProcess):
 
     def execute(self, move: Move, activation: Activation) -> None:
         """Put a token behind the start event."""
-        scope = self.open(move, activation)
-        scope.live = 1
         assert self.start is not None
         start = move.graph.behaviors[self.start.id]
         assert isinstance(start, CatchEvent)
-        move.passed(start, scope)
+        if subscription.is_thrown(self.awaited):
+            start.map_outputs(move, move.state.scopes[move.variables(activation)])
+        scope = self.open(move, activation)
+        scope.live = 1
         start.go(move, scope)
 
     def retry(self, move: Move, activation: Activation) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def deliver(move: Move) -> bool:
     """Deliver one message that somebody takes; say whether there was one."""
     for post in move.state.posts:
-        waiting = [each for each in move.state.activations.values() if _takes(move, each, post)]
+        waiting = receivers(move, post)
         if len(waiting) == 1:
             move.state.posts.remove(post)
             receiver = waiting[0]
@@ -25,6 +25,11 @@ def deliver(move: Move) -> bool:
             move.state.posts.remove(post)
             return True
     return False
+
+
+def receivers(move: Move, post: Post) -> list[Activation]:
+    """Give what waits for a message."""
+    return [each for each in move.state.activations.values() if _takes(move, each, post)]
 
 
 def _takes(move: Move, activation: Activation, post: Post) -> bool:

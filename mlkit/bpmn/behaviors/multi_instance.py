@@ -8,7 +8,7 @@ from mlkit.bpmn import model
 from mlkit.bpmn.behaviors.activity import Activity
 from mlkit.bpmn.behaviors.repeated import Repeated
 from mlkit.bpmn.behaviors.throw import announce
-from mlkit.bpmn.model import FlowNode, Loop
+from mlkit.bpmn.model import FlowNode, Loop, Sign
 from mlkit.bpmn.state import Activation, Scope
 from mlkit.errors import BadData
 
@@ -24,13 +24,17 @@ class MultiInstance(Repeated):
     def __init__(self, node: FlowNode, body: model.Scope, inner: Activity, loop: Loop) -> None:
         super().__init__(node, body, inner)
         self.loop = loop
+        self.all = f"{loop.counts}Instances"
+        self.active = f"{loop.counts}ActiveInstances"
+        self.completed = f"{loop.counts}CompletedInstances"
 
     def execute(self, move: Move, activation: Activation) -> None:
         """Start the iterations: all, or the first."""
         items = self._items(move, activation)
-        counts = {"nrOfInstances": len(items), "nrOfActiveInstances": 0}
-        counts |= {"nrOfCompletedInstances": 0, "nrOfTerminatedInstances": 0}
-        self.outside(move, activation, counts)
+        counts = dict.fromkeys(
+            (self.active, self.completed, f"{self.loop.counts}TerminatedInstances"), 0
+        )
+        self.outside(move, activation, counts | {self.all: len(items)})
         activation.detail = {"items": items, "next": 0}
         if self.loop.output_collection:
             activation.detail["outputs"] = [None] * len(items)
@@ -61,34 +65,38 @@ class MultiInstance(Repeated):
         host.detail["next"] = index + 1
         activation = self.spawn(move, host, index)
         activation.local = move.state.next_id()
-        variables: dict[str, Any] = {"loopCounter": index}
+        variables: dict[str, Any] = {"loopCounter": index + self.loop.first}
         if self.loop.element:
             variables[self.loop.element] = host.detail["items"][index]
         move.state.scopes[activation.local] = Scope(
             activation.local, self.id, host.local, isolated=True, variables=variables
         )
-        move.state.scopes[host.local].variables["nrOfActiveInstances"] += 1
+        move.state.scopes[host.local].variables[self.active] += 1
         self.inner.begin(move, activation)
 
     def iterated(self, move: Move, host: Activation, activation: Activation) -> None:
         """Count an iteration that is done; finish, or start the next."""
         left = self._left(move, activation)
         scope = move.state.scopes[host.local]
-        scope.variables["nrOfActiveInstances"] -= 1
-        scope.variables["nrOfCompletedInstances"] += 1
+        scope.variables[self.active] -= 1
+        scope.variables[self.completed] += 1
         try:
             enough = self._enough(move, activation, scope)
+            signs = self._signs(move, scope)
         except BadData:
-            scope.variables["nrOfActiveInstances"] += 1
-            scope.variables["nrOfCompletedInstances"] -= 1
+            scope.variables[self.active] += 1
+            scope.variables[self.completed] -= 1
             raise
         if left is not None:
-            index = move.state.scopes[activation.local].variables["loopCounter"]
+            counter = move.state.scopes[activation.local].variables["loopCounter"]
+            index = counter - self.loop.first
             host.detail["outputs"][index] = left[0]
         self.inner.record(move, activation)
         move.remove(activation)
         move.step(activation, "completed")
-        self._sign(move, host, scope)
+        for each in signs:
+            if host.id in move.state.activations:
+                announce(move, host, each.event)
         if host.id not in move.state.activations:
             return  # What it threw has interrupted it.
         if enough:
@@ -97,13 +105,15 @@ class MultiInstance(Repeated):
             # Deferred: iterations that do not wait would nest as deeply as there are items.
             move.deferred.append(host.id)
 
-    def _sign(self, move: Move, host: Activation, counts: Scope) -> None:
-        """Throw what the diagram says; the activity's own boundary events catch it first."""
-        first = counts.variables["nrOfCompletedInstances"] == 1
-        for each in self.loop.signs:
-            holds = each.condition is None or move.holds(each.condition, counts.id)
-            if holds and (first or not each.first) and host.id in move.state.activations:
-                announce(move, host, each.event)
+    def _signs(self, move: Move, counts: Scope) -> list[Sign]:
+        """Choose what is thrown; the activity's own boundary events catch it first."""
+        first = counts.variables[self.completed] == 1
+        return [
+            each
+            for each in self.loop.signs
+            if (first or not each.first)
+            and (each.condition is None or move.holds(each.condition, counts.id))
+        ]
 
     def resume(self, move: Move, activation: Activation) -> None:
         """Start the next iteration."""
@@ -120,7 +130,7 @@ class MultiInstance(Repeated):
         return (move.evaluate(self.loop.output_element, activation.local),)
 
     def _enough(self, move: Move, activation: Activation, scope: Scope) -> bool:
-        done = scope.variables["nrOfCompletedInstances"] == scope.variables["nrOfInstances"]
+        done = scope.variables[self.completed] == scope.variables[self.all]
         completion = self.loop.completion
         return done or (completion is not None and move.holds(completion, activation.local))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mlkit.bpmn.behaviors.catch import CatchEvent
 from mlkit.bpmn.behaviors.event_based import EventBasedGateway
 from mlkit.bpmn.behaviors.subprocess import begins_alone
-from mlkit.bpmn.model import FlowNode, Process
+from mlkit.bpmn.model import EventDefinition, FlowNode, Process
 from mlkit.bpmn.state import Scope
 
 if TYPE_CHECKING:
@@ -27,20 +28,20 @@ def begin(move: Move, process: Process, variables: dict[str, Any], start: str = 
     root.live = len(chosen) or 1
     move.open(root)
     for each in chosen:
-        _enter(move, root, each)
+        _enter(move, root, each, happened=bool(start))
     for node in waiting:
         behavior = move.graph.behaviors[node.id]
         assert isinstance(behavior, CatchEvent | EventBasedGateway)
         behavior.wait(move, move.activate(behavior, root, "start"))
 
 
-def _enter(move: Move, root: Scope, node: str) -> None:
+def _enter(move: Move, root: Scope, node: str, happened: bool) -> None:
+    """Put a token on a node; behind it, where it waits for what has happened already."""
     behavior = move.graph.behaviors[node]
     if root.interrupted:
         return
-    if behavior.node.type == "startEvent" and isinstance(behavior, CatchEvent):
-        move.passed(behavior, root)
-        behavior.go(move, root)
+    if happened and isinstance(behavior, CatchEvent) and behavior.awaited.kind != "none":
+        behavior.happen(move, root)
     else:
         behavior.try_enter(move, root)
 
@@ -56,7 +57,10 @@ def immediate(process: Process) -> list[str]:
 
 
 def alternatives(process: Process) -> list[FlowNode]:
-    """Give the events, gateways and receive tasks of which the first begins a process."""
+    """Give the events, gateways and receive tasks of which the first begins a process.
+
+    A none start event is among them where there is one; it never waits.
+    """
     return [
         each
         for each in process.body.nodes.values()
@@ -64,12 +68,16 @@ def alternatives(process: Process) -> list[FlowNode]:
     ]
 
 
-def by_message(move: Move, process: Process, name: str, recipients: list[str]) -> str | None:
-    """Find the start event of a process that a message may begin."""
-    for node in process.body.nodes.values():
-        if node.type != "startEvent" or node.event is None:
-            continue
-        named = any(move.constant(each.name) == name for each in node.event.of_kind("message"))
-        if named and not node.event.parallel and {node.id, process.id} & set(recipients):
-            return node.id
-    return None
+def by_message(process: Process, name: str) -> Iterator[str]:
+    """Find the nodes at which a message begins a process: where nothing else must happen too."""
+    for node in alternatives(process):
+        targets = [process.body.flows[each].target for each in node.outgoing]
+        gateway = node.type == "eventBasedGateway"
+        entries = [process.body.nodes[each] for each in targets] if gateway else [node]
+        for each in entries if not node.parallel else ():
+            if each.event is not None and not each.event.parallel and _named(each.event, name):
+                yield each.id
+
+
+def _named(event: EventDefinition, name: str) -> bool:
+    return any(each.name and each.name.constant() == name for each in event.of_kind("message"))

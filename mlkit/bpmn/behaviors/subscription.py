@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mlkit.bpmn.events import AnyEvent, Effect, Fire, Hold, Receive, Signal
 from mlkit.bpmn.expressions import Expression, UnknownVariable
 from mlkit.bpmn.model import EventDefinition
-from mlkit.bpmn.state import Activation
+from mlkit.bpmn.state import Activation, Scope
 from mlkit.bpmn.timers import FOREVER, following, schedule
 from mlkit.errors import BadData
 
@@ -18,6 +18,20 @@ Mappings = tuple[tuple[str, Expression], ...]
 # What is thrown inside the instance finds its catcher; nothing waits for it.
 THROWN = ("error", "escalation", "compensate", "cancel")
 _AWAITED = {Fire: "due", Receive: "message", Signal: "signal", Hold: "condition"}
+
+
+def prepare(move: Move, activation: Activation, inputs: Mappings) -> None:
+    """Give an activation variables of its own, which what it waits for may be made of.
+
+    Raises:
+        BadData: One cannot be evaluated.
+    """
+    if inputs and not activation.local:
+        activation.local = move.state.next_id()
+        local = Scope(activation.local, activation.node, activation.scope)
+        move.state.scopes[activation.local] = local
+        for name, each in inputs:
+            local.variables[name] = move.evaluate(each, activation.local)
 
 
 def subscribe(move: Move, activation: Activation, event: EventDefinition) -> None:
@@ -67,6 +81,11 @@ def _await_message(move: Move, activation: Activation, event: EventDefinition) -
     move.effects.append(Effect("subscribe", activation.id, name, key))
 
 
+def is_thrown(event: EventDefinition) -> bool:
+    """Say whether an event is thrown inside the instance, so that nothing waits for it."""
+    return all(each.kind in THROWN for each in event.parts or (event,))
+
+
 def fired(activation: Activation, event: AnyEvent) -> bool:
     """Say whether an event is what the activation waits for."""
     wanted = _AWAITED.get(type(event), "")
@@ -89,22 +108,21 @@ def happened(move: Move, activation: Activation, event: EventDefinition) -> Acti
 
 
 def publish(move: Move, activation: Activation, event: AnyEvent, outputs: Mappings = ()) -> bool:
-    """Set the variables that a message or signal brings: as mapped, or all.
+    """Set what the outputs of an event say, or all variables that a message or signal brings.
 
     Returns:
         False where a mapping fails: the activation keeps what came, for a retry.
     """
-    if not isinstance(event, Receive | Signal):
-        return True
     scope = move.variables(activation)
-    values = event.variables
+    brought = event.variables if isinstance(event, Receive | Signal) else {}
+    values = brought
     try:
         if outputs:
-            with move.names(move.state.scopes[scope], **event.variables) as inner:
+            with move.names(move.state.scopes[scope], **brought) as inner:
                 values = {name: move.evaluate(each, inner) for name, each in outputs}
     except BadData as error:
         move.incident(activation, f"{activation.node}: {error.message}", "receive")
-        activation.detail["received"] = event.variables
+        activation.detail["received"] = brought
         return False
     move.state.assign(scope, values)
     return True
@@ -116,8 +134,15 @@ def receive_again(move: Move, activation: Activation) -> None:
     variables = detail.pop("received")
     activation.detail = {k: each for k, each in detail.items() if k not in ("incident", "stage")}
     activation.status = "waiting"
-    signal = Signal(activation.detail.get("signal", ""), variables)
-    event = Receive(activation.id, variables) if "message" in detail else signal
+    event: AnyEvent = Fire(activation.id)
+    if "message" in detail:
+        event = Receive(activation.id, variables)
+    elif "signal" in detail:
+        event = Signal(detail["signal"], variables)
+    elif "condition" in detail:
+        event = Hold(activation.id)
+    else:
+        activation.detail["due"] = move.at
     move.behavior(activation).event(move, activation, event)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlkit.bpmn.behaviors import compensation, errors
+from mlkit.bpmn.behaviors import compensation, errors, messages
 from mlkit.bpmn.behaviors.activity import Activity
 from mlkit.bpmn.behaviors.behavior import Behavior
 from mlkit.bpmn.events import Effect, Signal
 from mlkit.bpmn.model import EventDefinition, FlowNode
 from mlkit.bpmn.state import Activation, Post, Scope
+from mlkit.errors import BadData
 
 if TYPE_CHECKING:
     from mlkit.bpmn.move import Move
@@ -22,12 +23,13 @@ class ThrowEvent(Behavior):
         """Throw, then go on; a link goes on at its target."""
         event = self.awaited
         if event.kind == "none":
+            prepare(move, scope, self)
             super().enter(move, scope)
         elif event.kind == "link":
             move.passed(self, scope)
             move.queue.append((scope, self.id))
         elif event.of_kind("compensate"):
-            thrown = prepare(move, scope.id, self.node)
+            thrown = prepare(move, scope, self)
             if release(move, scope, self.node, thrown):
                 undo(move, self, scope)
         else:
@@ -35,7 +37,7 @@ class ThrowEvent(Behavior):
 
     def _throw(self, move: Move, scope: Scope) -> None:
         flows = self.choose(move, scope)
-        thrown = prepare(move, scope.id, self.node)
+        thrown = prepare(move, scope, self)
         move.passed(self, scope)
         # The token moves on first: what catches the event may end this scope.
         scope.live += len(flows)
@@ -53,8 +55,11 @@ class SendTask(Activity):
     def execute(self, move: Move, activation: Activation) -> None:
         """Send."""
         if self.node.event is not None:
-            scope = move.state.scopes[activation.scope]
-            release(move, scope, self.node, prepare(move, move.variables(activation), self.node))
+            seen = move.variables(activation)
+            mine = move.state.scopes[seen].variables
+            thrown = _all(move, seen, self.node, {name: mine[name] for name, _ in self.node.inputs})
+            _require_one_receiver(move, self.node, thrown)
+            release(move, move.state.scopes[activation.scope], self.node, thrown)
         self.leave(move, activation)
 
 
@@ -73,8 +78,7 @@ def announce(move: Move, host: Activation, event: EventDefinition) -> None:
     elif event.kind == "escalation":
         errors.escalate(move, scope, event.code or "", host)
     else:
-        outgoing = _prepare(move, scope.id, FlowNode("", ""), event)
-        release(move, scope, FlowNode("", ""), [outgoing])
+        release(move, scope, FlowNode("", ""), [_prepare(move, scope.id, event, {})])
 
 
 class Outgoing(NamedTuple):
@@ -86,27 +90,45 @@ class Outgoing(NamedTuple):
     variables: dict[str, Any]
 
 
-def prepare(move: Move, scope: int, node: FlowNode) -> list[Outgoing]:
-    """Evaluate the names, keys and contents of what a node throws.
+def prepare(move: Move, scope: Scope, behavior: Behavior) -> list[Outgoing]:
+    """Evaluate the names, keys and contents of what an event throws, and set its outputs.
 
     Raises:
         BadData: An expression fails.
     """
+    node = behavior.node
+    values = _contents(move, scope.id, node)
+    thrown = _all(move, scope.id, node, values)
+    _require_one_receiver(move, node, thrown)
+    if node.outputs:
+        with move.names(scope, **values) as inner:
+            left = {name: move.evaluate(each, inner) for name, each in node.outputs}
+        move.state.assign(scope.id, left)
+    return thrown
+
+
+def _contents(move: Move, scope: int, node: FlowNode) -> dict[str, Any]:
+    """Evaluate the inputs of what throws: each sees those before it."""
+    values: dict[str, Any] = {}
+    for name, each in node.inputs:
+        with move.names(move.state.scopes[scope], **values) as inner:
+            values[name] = move.evaluate(each, inner)
+    return values
+
+
+def _all(move: Move, scope: int, node: FlowNode, values: dict[str, Any]) -> list[Outgoing]:
     if node.event is None:
         return []
-    return [_prepare(move, scope, node, each) for each in node.event.parts or (node.event,)]
+    return [_prepare(move, scope, each, values) for each in node.event.parts or (node.event,)]
 
 
-def _prepare(move: Move, scope: int, node: FlowNode, event: EventDefinition) -> Outgoing:
+def _prepare(move: Move, scope: int, event: EventDefinition, values: dict[str, Any]) -> Outgoing:
     if event.kind in ("error", "escalation"):
         return Outgoing(event, event.code or "", "", {})
-    variables = {}
-    if event.kind == "message":
-        variables = {name: move.evaluate(each, scope) for name, each in node.inputs}
-    # The key is looked for in the message first.
-    with move.names(move.state.scopes[scope], **variables) as inner:
-        key = move.correlation_key(event, inner)
-    return Outgoing(event, move.text(event.name, scope), key, variables)
+    # Names and keys are looked for in what is sent first.
+    with move.names(move.state.scopes[scope], **values) as inner:
+        key = move.correlation_key(event, inner) if event.kind == "message" else ""
+        return Outgoing(event, move.text(event.name, inner), key, values)
 
 
 def release(move: Move, scope: Scope, node: FlowNode, thrown: list[Outgoing]) -> bool:
@@ -116,14 +138,30 @@ def release(move: Move, scope: Scope, node: FlowNode, thrown: list[Outgoing]) ->
         if each.event.kind == "message":
             _send(move, node, each)
         elif each.event.kind == "signal":
-            move.effects.append(Effect("broadcast", 0, each.name))
-            broadcast(move, Signal(each.name))
+            move.effects.append(Effect("broadcast", 0, each.name, variables=each.variables))
+            broadcast(move, Signal(each.name, each.variables))
         elif each.event.kind == "escalation":
             errors.escalate(move, scope, each.name)
         here = move.state.scopes.get(scope.id) is scope and scope.interrupted == interrupted
         if not here or not scope.live:
             return False
     return True
+
+
+def _require_one_receiver(move: Move, node: FlowNode, thrown: list[Outgoing]) -> None:
+    """Refuse a message that several wait for at the other end of a message flow.
+
+    Raises:
+        BadData: They do.
+    """
+    for each in thrown if node.recipients else ():
+        post = Post(list(node.recipients), each.name, each.key)
+        waiting = messages.receivers(move, post) if each.event.kind == "message" else []
+        if len(waiting) > 1:
+            problem = (
+                f"message {each.name!r}, key {each.key!r}: {len(waiting)} activities wait for it"
+            )
+            raise BadData(problem, hint="give each a correlation key of its own")
 
 
 def _send(move: Move, node: FlowNode, message: Outgoing) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -62,6 +62,13 @@ class Expression:
         tree = _parse(self.text, self.language)
         return Evaluator(self.text, self.language, lookup, now).run(tree)
 
+    def constant(self) -> str:
+        """Give its value as text outside any process; nothing where it needs a variable."""
+        try:
+            return str(self.evaluate(_nothing, datetime.fromtimestamp(0, UTC)))
+        except ExpressionError:
+            return ""
+
     def holds(self, lookup: Lookup, now: datetime) -> bool:
         """Evaluate it as a condition."""
         tree = _parse(self.text, self.language)
@@ -87,6 +94,10 @@ class Composite(Expression):
 
     def check(self) -> None:
         """Do nothing: each part was checked when it was read."""
+
+
+def _nothing(name: str) -> Any:
+    raise KeyError(name)
 
 
 @lru_cache(maxsize=4096)

@@ -36,9 +36,17 @@ class Dialect:
 
     missing_is_null: ClassVar[bool] = False
 
+    def enter(self, value: Any) -> Any:
+        """Take the value of a variable."""
+        return value
+
     def truth(self, value: Any) -> bool:
         """Decide a condition."""
         return bool(value)
+
+    def contains(self, whole: Any, item: Any, wanted: bool) -> Any:
+        """Say whether an item is in a whole, or that it is not."""
+        return (item in whole) == wanted
 
     def compare(self, op: str, left: Any, right: Any) -> Any:
         """Compare two values."""
@@ -68,10 +76,6 @@ class Dialect:
         """Give the opposite condition."""
         return not self.truth(value)
 
-    def argument(self, value: Any) -> Any:
-        """Turn a value into what the functions work on."""
-        return value
-
     def result(self, value: Any) -> Any:
         """Turn the final value into one that a variable can hold."""
         return value
@@ -98,11 +102,27 @@ class Juel(Dialect):
             left, right = _juel_number(left), _juel_number(right)
         return super().compare(op, left, right)
 
+    def item(self, base: Any, key: Any) -> Any:
+        """Look into data: null is empty, and what is not in a map or list is null."""
+        if base is None:
+            return None
+        if isinstance(base, dict):
+            return base.get(key)
+        if isinstance(base, list):
+            at = _juel_number(key)
+            return base[at] if isinstance(at, int) and 0 <= at < len(base) else None
+        return super().item(base, key)
+
     def arithmetic(self, op: str, left: Any, right: Any) -> Any:
         """Compute after coercion to numbers."""
         if isinstance(left, Temporal) or isinstance(right, Temporal):
             return super().arithmetic(op, left, right)
-        return super().arithmetic(op, _juel_number(left), _juel_number(right))
+        one, other = _juel_number(left), _juel_number(right)
+        if op == "mod" and isinstance(one, int) and isinstance(other, int):
+            # The rest has the sign of the dividend, as in Java.
+            rest = abs(one) % abs(other)
+            return -rest if one < 0 else rest
+        return super().arithmetic(op, one, other)
 
     def logic(self, op: str, left: Any, right: Callable[[], Any]) -> Any:
         """Combine two conditions into true or false."""
@@ -114,6 +134,25 @@ class Feel(Dialect):
     """FEEL: null spreads, conditions have three values, lists start at 1."""
 
     missing_is_null: ClassVar[bool] = True
+
+    def enter(self, value: Any) -> Any:
+        """Take the value of a variable: its numbers are decimals."""
+        if isinstance(value, float):
+            return Decimal(repr(value))
+        if isinstance(value, list):
+            return [self.enter(each) for each in value]
+        if isinstance(value, dict):
+            return {key: self.enter(each) for key, each in value.items()}
+        return value
+
+    def contains(self, whole: Any, item: Any, wanted: bool) -> Any:
+        """Say whether a list holds an item; a single value is a list of one."""
+        if whole is None:
+            return None
+        return any(
+            self.compare("eq", each, item) is True
+            for each in (whole if isinstance(whole, list) else [whole])
+        )
 
     def truth(self, value: Any) -> bool:
         """Decide a condition: only true is true."""
@@ -130,9 +169,13 @@ class Feel(Dialect):
 
     def arithmetic(self, op: str, left: Any, right: Any) -> Any:
         """Compute in decimals; what does not fit gives null."""
-        left, right = _decimal(left), _decimal(right)
+        if any(isinstance(each, timedelta) for each in (left, right)) and op in ("mul", "div"):
+            left, right = (float(e) if isinstance(e, Decimal) else e for e in (left, right))
+        else:
+            left, right = _decimal(left), _decimal(right)
+        texts = isinstance(left, str) and isinstance(right, str) and op == "add"
         try:
-            if isinstance(left, str) and op != "add":
+            if not texts and not all(map(_is_computed, (left, right))):
                 return None
             return super().arithmetic(op, left, right)
         except (TypeError, ArithmeticError):
@@ -143,6 +186,10 @@ class Feel(Dialect):
         try:
             if isinstance(base, list) and isinstance(key, str):
                 return [self.item(each, key) for each in base]
+            if isinstance(base, timedelta):
+                return _of_duration(base, key)
+            if isinstance(base, date) and key == "weekday":
+                return base.isoweekday()
             return super().item(base, key)
         except (KeyError, OperationError):
             return None
@@ -161,10 +208,6 @@ class Feel(Dialect):
     def negate(self, value: Any) -> Any:
         """Give the opposite; the opposite of no condition is null."""
         return not value if isinstance(value, bool) else None
-
-    def argument(self, value: Any) -> Any:
-        """Give numbers, also those within lists, as decimals."""
-        return list(map(self.argument, value)) if isinstance(value, list) else _decimal(value)
 
     def result(self, value: Any) -> Any:
         """Turn decimals into the numbers of JSON."""
@@ -224,6 +267,17 @@ def _part(base: Any, key: str) -> Any:
     if clock or (key in ("year", "month", "day") and isinstance(base, date)):
         return getattr(base, key)
     raise OperationError(f"{kind(base)} has no {key!r}")
+
+
+def _of_duration(length: timedelta, key: Any) -> int:
+    minutes, seconds = divmod(length.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = {"days": length.days, "hours": hours, "minutes": minutes, "seconds": seconds}
+    return parts[key]
+
+
+def _is_computed(value: Any) -> bool:
+    return isinstance(value, (*Number, *Temporal)) and not isinstance(value, bool)
 
 
 def _juel_number(value: Any) -> Any:

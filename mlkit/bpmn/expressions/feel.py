@@ -20,6 +20,9 @@ _TYPES = (
 )  # fmt: skip
 
 
+_COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+
+
 class FeelParser(Parser):
     """A FEEL expression, without the leading `=`."""
 
@@ -52,8 +55,11 @@ class FeelParser(Parser):
         return Node("and", left.position, (above, Node("le", left.position, (left, high))))
 
     def _in(self, left: Node, position: int) -> Node:
-        """Parse what `in` looks into: `[1..5]`, `(1..5)`, `]1..5[`, a list or an expression."""
+        """Parse what `in` looks into: `< 5`, `[1..5]`, `]1..5[`, a list or an expression."""
         opening = self.token.text if self.token.kind == "symbol" else ""
+        if opening in _COMPARISONS:
+            self.next()
+            return Node(_COMPARISONS[opening], position, (left, self.expression(5)))
         if opening not in ("[", "(", "]"):
             return Node("in", position, (left, self.expression(5)))
         self.next()

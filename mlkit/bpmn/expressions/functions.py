@@ -9,8 +9,9 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from mlkit.bpmn.expressions.dialects import Refusal, kind
+from mlkit.bpmn.expressions.dialects import MAX_TEXT, OperationError, Refusal, kind
 from mlkit.bpmn.expressions.feel_functions import BUILTINS
+from mlkit.bpmn.expressions.tree import ExpressionError
 from mlkit.bpmn.timers import duration
 from mlkit.errors import BadData
 
@@ -30,6 +31,8 @@ def call(language: str, name: str, arguments: list[Any], now: datetime) -> Any:
         return now if name == "now" else now.date()
     try:
         return _TABLES[language][name](*arguments)
+    except ExpressionError:
+        raise  # Out of a function that `sort` was given.
     except _REFUSALS as error:
         raise Refusal(f"{name}: {error}") from error
 
@@ -74,9 +77,24 @@ def _join(values: list[str], separator: str = "") -> str:
     return separator.join(values)
 
 
-def _substring(text: str, start: int, length: int | None = None) -> str:
-    begin = int(start) - 1 if start > 0 else len(text) + int(start)
-    return text[begin:] if length is None else text[begin : begin + int(length)]
+def _replace(text: str, old: str, new: str) -> str:
+    if (text.count(old) + 1) * (len(new) + 1) + len(text) > MAX_TEXT:
+        raise OperationError("the result is too long")
+    return text.replace(old, new)
+
+
+def _substring(text: str, start: int, end: int | None = None) -> str:
+    """Give a part of a text as Java's strings do: from 0, without the end."""
+    stop = len(text) if end is None else end
+    if not 0 <= start <= stop <= len(text):
+        raise ValueError(f"no part of a text of {len(text)} characters")
+    return text[start:stop]
+
+
+def _index_of(whole: str | list[Any], part: Any) -> int:
+    if isinstance(whole, str):
+        return whole.find(part)
+    return next((at for at, each in enumerate(whole) if each == part), -1)
 
 
 def _temporal(text: str) -> date | datetime | timedelta:
@@ -109,8 +127,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "strip": str.strip, "trim": str.strip,
     "startswith": str.startswith, "startsWith": str.startswith,
     "endswith": str.endswith, "endsWith": str.endswith,
-    "substring": _substring, "join": _join,
-    "sorted": sorted, "get": _get,
+    "join": _join, "replace": _replace, "sorted": sorted, "get": _get,
     "not": lambda value: (not value) if isinstance(value, bool) else None,
     "is defined": lambda value: value is not None,
     "isEmpty": lambda value: not value, "empty": lambda value: not value,
@@ -118,5 +135,15 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "date": _date, "datetime": datetime.fromisoformat,
     "duration": duration, "temporal": _temporal,
 }  # fmt: skip
-_TABLES = {"python": FUNCTIONS, "juel": FUNCTIONS, "feel": {**FUNCTIONS, **BUILTINS}}
+# The methods of Java's strings, lists and maps that people write.
+_JAVA: dict[str, Callable[..., Any]] = {
+    "substring": _substring, "toString": str, "indexOf": _index_of, "concat": str.__add__,
+    "containsKey": lambda mapping, key: key in mapping,
+    "equalsIgnoreCase": lambda one, other: one.lower() == other.lower(),
+}  # fmt: skip
+_TABLES: dict[str, dict[str, Callable[..., Any]]] = {
+    "python": FUNCTIONS,
+    "juel": FUNCTIONS | _JAVA,
+    "feel": FUNCTIONS | BUILTINS,
+}
 _TIMES: dict[str, Callable[[], None]] = {"now": lambda: None, "today": lambda: None}

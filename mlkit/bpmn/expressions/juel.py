@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from mlkit.bpmn.expressions.lexer import Token
 from mlkit.bpmn.expressions.pratt import Parser
 from mlkit.bpmn.expressions.tree import ExpressionError, Node
 
@@ -19,6 +20,9 @@ _OPERATORS: list[list[tuple[str, str]]] = [
     [("+", "add"), ("-", "sub")],
     [("*", "mul"), ("/", "div"), ("div", "div"), ("%", "mod"), ("mod", "mod")],
 ]
+
+
+_OF_EXECUTION = {"getVariable": "variable", "hasVariable": "known"}
 
 
 class JuelParser(Parser):
@@ -37,6 +41,18 @@ class JuelParser(Parser):
         chosen = self.expression(1)
         self.expect(":")
         return Node("if", left.position, (left, chosen, self.expression(1)))
+
+    def member(self, node: Node, dot: Token) -> Node:
+        """Parse also `execution.getVariable('x')`, which names a variable that may be missing."""
+        field = self.token
+        found = super().member(node, dot)
+        if (node.op, node.value) != ("name", "execution") or found.op != "call":
+            return found
+        names = found.children[1:]
+        if found.value not in _OF_EXECUTION or [each.op for each in names] != ["literal"]:
+            problem = "of an execution, getVariable('x') and hasVariable('x') are known"
+            raise ExpressionError(self.text, field.position, problem)
+        return Node(_OF_EXECUTION[str(found.value)], field.position, value=names[0].value)
 
 
 def parse(text: str) -> Node:

@@ -142,7 +142,7 @@ class Parser:
         while self.token.text in (".", "[") and self.token.kind == "symbol":
             token = self.next()
             if token.text == ".":
-                node = self._member(node, token)
+                node = self.member(node, token)
             else:
                 node = Node(self.subscript, token.position, (node, self.expression()))
                 self.expect("]")
@@ -150,7 +150,8 @@ class Parser:
 
     subscript: ClassVar[str] = "item"
 
-    def _member(self, node: Node, dot: Token) -> Node:
+    def member(self, node: Node, dot: Token) -> Node:
+        """Parse what stands behind a dot: a key of data, or a function of it."""
         field = self.next()
         if field.kind != "name":
             raise ExpressionError(self.text, field.position, "expected a name after '.'")

@@ -157,7 +157,8 @@ def _user(reader: Reader, element: Element) -> dict[str, Any]:
             found = next((str(each.get(name)) for each in zeebe if each.get(name)), None)
         return reader.value(found, element)
 
-    lane = reader.groups.get(str(element.get("id")))
+    around = (element, *element.iterancestors())
+    lane = next(filter(None, (reader.groups.get(str(each.get("id"))) for each in around)), None)
     person = Person(
         assignee=read("assignee") or _resource_name(reader, element, "humanPerformer"),
         users=read("candidateUsers"),
@@ -181,7 +182,10 @@ def _resource_name(reader: Reader, element: Element, role: str) -> Expression | 
 
 def _retry(reader: Reader, element: Element) -> Retry:
     after_crash = element.get(f"{{{xml.MLKIT}}}retry") != "never"
-    cycle = xml.extension(element, "failedJobRetryTimeCycle")
+    loop = xml.child(element, "multiInstanceLoopCharacteristics")
+    places = (element,) if loop is None else (element, loop)
+    written = (xml.extension(each, "failedJobRetryTimeCycle") for each in places)
+    cycle = next((each for each in written if each is not None), None)
     if cycle is None:
         attempts = _zeebe_attempts(reader, element)
         return Retry(attempts, ("PT0S",) * (attempts - 1), after_crash)

@@ -56,6 +56,7 @@ def _call(reader: Reader, element: Element, process: str, zeebe: Element | None)
     inputs, all_in = _mappings(reader, element, "in")
     outputs, all_out = _mappings(reader, element, "out")
     if reader.camunda:
+        all_in = all_in or xml.vendor(element, "inheritVariables") == "true"
         return Call(process, inputs, outputs, all_in, all_out)
     return Call(process, inputs, outputs, True, True)
 
@@ -67,6 +68,18 @@ def _zeebe(reader: Reader, element: Element, process: str, zeebe: Element | None
     inputs = tuple((name, data.variable(name)) for name, _ in given)
     returned = data.mappings(reader, element, "output")
     return Call(process, inputs, (), all_in, all_out or bool(returned))
+
+
+def payload(reader: Reader, event: Element) -> Mapping:
+    """Read the variables that a thrown signal carries, as Camunda's `in` elements name them."""
+    found: Mapping = ()
+    for each in xml.children(event, "signalEventDefinition"):
+        inputs, everything = _mappings(reader, each, "in")
+        found += inputs
+        if everything:
+            message = "a signal carries single variables: name each"
+            reader.problem("signal.mapping", event, message)
+    return found
 
 
 def _mappings(reader: Reader, element: Element, kind: str) -> tuple[Mapping, bool]:

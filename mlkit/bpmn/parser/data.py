@@ -34,6 +34,8 @@ def mappings(reader: Reader, element: Element, direction: str) -> Mappings:
     for each in [] if holder is None else holder:
         if xml.local(each) == f"{direction}Parameter":
             result.append((str(each.get("name")), _parameter(reader, each)))
+    fields = xml.extensions(element, "field") if direction == "input" else []
+    result += [(str(each.get("name")), _field(reader, each)) for each in fields]
     result += _associations(reader, element, direction)
     return tuple((name, value) for name, value in result if value is not None)
 
@@ -55,6 +57,12 @@ def _parameter(reader: Reader, element: Element) -> Expression | None:
         if value is not None:
             parts.append((str(each.get("key")) if kind == "map" else None, value))
     return Composite(kind, kind, xml.line(element), tuple(parts))
+
+
+def _field(reader: Reader, element: Element) -> Expression | None:
+    """Read a field that a delegate gets: text or an expression, in an attribute or inside it."""
+    written = element.get("stringValue") or element.get("expression")
+    return reader.value(str(written or xml.text(element)), element)
 
 
 def _item(reader: Reader, element: Element) -> Expression | None:

@@ -9,6 +9,8 @@ from mlkit.bpmn.model import EventDefinition
 from mlkit.bpmn.parser import xml
 from mlkit.bpmn.parser.reader import Reader
 from mlkit.bpmn.parser.xml import Element
+from mlkit.bpmn.timers import schedule
+from mlkit.errors import BadData
 
 
 def event(reader: Reader, element: Element) -> EventDefinition | None:
@@ -52,9 +54,20 @@ def _timer(reader: Reader, element: Element) -> EventDefinition | None:
             if not source:
                 reader.problem("timer.empty", element, f"the {kind} is empty")
                 return None
-            return EventDefinition("timer", timer=kind, expression=reader.value(source, part))
+            expression = reader.value(source, part)
+            _check_timer(reader, element, kind, expression)
+            return EventDefinition("timer", timer=kind, expression=expression)
     reader.problem("timer.empty", element, "the timer has no date, duration or cycle")
     return None
+
+
+def _check_timer(reader: Reader, element: Element, kind: str, value: Expression | None) -> None:
+    """Note a constant that says no time; what is computed is looked at when it is known."""
+    if value is not None and value.language == "text":
+        try:
+            schedule(kind, value.text, 0.0)
+        except BadData as error:
+            reader.problem("timer.value", element, error.message)
 
 
 def message(reader: Reader, element: Element) -> EventDefinition | None:

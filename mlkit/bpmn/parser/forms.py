@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from mlkit.bpmn.model import FormField
 from mlkit.bpmn.parser import form_js, xml
 from mlkit.bpmn.parser.reader import Reader
@@ -78,8 +80,7 @@ def _field(reader: Reader, task: Element, element: Element) -> FormField:
         reader.problem("form.validator", task, "custom validators are not supported")
     default = element.get("defaultValue") or element.get("default") or element.get("expression")
     return FormField(
-        # Activiti and Flowable let a property set a variable of another name.
-        id=str(element.get("variable") or element.get("id")),
+        id=_path(element),
         label=str(element.get("label") or element.get("name") or element.get("id")),
         type=kind,
         default=reader.value(None if default is None else str(default), element),
@@ -90,6 +91,12 @@ def _field(reader: Reader, task: Element, element: Element) -> FormField:
         },
         limits=_limits(reader, task, constraints),
     )
+
+
+def _path(element: Element) -> str:
+    """Give what a field sets: a form property may name a variable, or a path in an expression."""
+    bound = re.fullmatch(r"[$#]\{\s*([A-Za-z_][\w.]*)\s*\}", str(element.get("expression") or ""))
+    return str(element.get("variable") or (bound and bound[1]) or element.get("id"))
 
 
 def _limits(reader: Reader, task: Element, constraints: dict[str, str]) -> dict[str, float]:

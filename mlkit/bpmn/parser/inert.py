@@ -10,20 +10,24 @@ SUB_PROCESSES = ("subProcess", "transaction", "adHocSubProcess")
 
 _REFUSED = {
     "executionListener", "taskListener", "connector", "executionListeners", "taskListeners",
-    "errorEventDefinition",
+    "errorEventDefinition", "mapException", "variableAggregation", "eventType",
+}  # fmt: skip
+# Vendor attributes that say how a run goes, and that nothing here does.
+_REFUSED_ATTRIBUTES = {
+    "variableMappingClass", "variableMappingDelegateExpression", "endDate", "caseRef",
 }  # fmt: skip
 _READ = {
     "formData", "formProperty", "inputOutput", "failedJobRetryTimeCycle", "taskDefinition",
     "ioMapping", "assignmentDefinition", "taskSchedule", "priorityDefinition", "formDefinition",
     "userTaskForm", "subscription", "loopCharacteristics", "script", "userTask", "in", "out",
-    "calledElement", "calledDecision", "adHoc",
+    "calledElement", "calledDecision", "adHoc", "field",
 }  # fmt: skip
 _READ_ATTRIBUTES = {
     "assignee", "candidateUsers", "candidateGroups", "dueDate", "priority", "formKey", "formRef",
     "resource", "resultVariable", "resultVariableName", "collection", "elementVariable",
     "outputCollection", "outputElement", "errorCodeVariable", "errorMessageVariable",
     "escalationCodeVariable", "class", "delegateExpression", "expression", "topic", "type",
-    "retry", "decisionRef", "script",
+    "retry", "decisionRef", "script", "initiator", "inheritVariables",
     # True of every task here, or of no consequence for a single engine.
     "asyncBefore", "asyncAfter", "async", "exclusive", "historyTimeToLive", "versionTag",
     "isStartableInTasklist", "modelerTemplate", "modelerTemplateVersion",
@@ -68,5 +72,7 @@ def _extensions(reader: Reader, element: Element) -> None:
 def _attributes(reader: Reader, element: Element) -> None:
     for key in element.keys():  # noqa: SIM118 - an element is no dict
         space, _, name = str(key)[1:].partition("}")
-        if name and space in xml.VENDORS and name not in _READ_ATTRIBUTES:
+        if name in _REFUSED_ATTRIBUTES and space in xml.VENDORS:
+            reader.problem("attribute.unsupported", element, f"{name} is not supported")
+        elif name and space in xml.VENDORS and name not in _READ_ATTRIBUTES:
             reader.warn("attribute.ignored", element, f"{name} is not looked at")

@@ -52,6 +52,8 @@ def _multi_instance(reader: Reader, loop: Element) -> Loop:
         output_element=reader.expression(output, loop, plain="python") if output else None,
     )
     result = replace(result, signs=tuple(_signs(reader, loop)))
+    if zeebe is not None:
+        result = replace(result, counts="numberOf", first=1)
     if result.cardinality is None and result.collection is None:
         reader.problem("loop.size", loop, "neither a collection nor a cardinality says how many")
     return result

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from mlkit.bpmn.model import AdHoc, FlowNode, Process, Scope, SequenceFlow
-from mlkit.bpmn.parser import activities, data, events, inert, xml
+from mlkit.bpmn.parser import activities, calls, data, events, inert, xml
 from mlkit.bpmn.parser.reader import Reader
 from mlkit.bpmn.parser.xml import Element
 
@@ -14,7 +14,7 @@ MAX_TOKENS = 1_000
 _EVENTS = {
     "startEvent", "endEvent", "intermediateCatchEvent", "intermediateThrowEvent", "boundaryEvent",
 }  # fmt: skip
-_THROWS = ("intermediateThrowEvent", "endEvent")
+_THROWING = {"endEvent", "intermediateThrowEvent"}
 _TASKS = {
     "task", "scriptTask", "serviceTask", "userTask", "manualTask", "sendTask", "receiveTask",
     "businessRuleTask", "callActivity",
@@ -90,8 +90,14 @@ def _scope(reader: Reader, element: Element) -> Scope:
             **fields,
         )
     inside = xml.local(element) != "process"
-    declared = data.declared(reader, element) if inside else ()
+    declared = data.declared(reader, element) if inside else _initiators(element)
     return Scope(reader.name(element.get("id")), nodes, flows, declared)
+
+
+def _initiators(process: Element) -> tuple[str, ...]:
+    """Give the variables for who began the process: null, where `--var` does not say it."""
+    found = (xml.vendor(each, "initiator") for each in xml.children(process, "startEvent"))
+    return tuple(each for each in found if each)
 
 
 def _flows(reader: Reader, element: Element) -> dict[str, SequenceFlow]:
@@ -150,13 +156,13 @@ def _event(reader: Reader, element: Element) -> dict[str, Any]:
         reader.warn("form.start", element, "a start form is not asked: --var gives the values")
     data.refuse_stores(reader, element)
     handler = reader.handlers.get(str(element.get("id"))) if kind == "boundaryEvent" else None
-    calling = activities.calling(reader, element) if kind in _THROWS else None
+    calling = activities.calling(reader, element) if kind in _THROWING else None
     return {
         **(calling or {"event": events.event(reader, element)}),
         "attached_to": reader.name(element.get("attachedToRef")) or None,
         "interrupting": element.get(passive) != "false",
         "handler": reader.name(handler) or None,
-        "inputs": data.mappings(reader, element, "input"),
+        "inputs": (*data.mappings(reader, element, "input"), *calls.payload(reader, element)),
         "outputs": data.mappings(reader, element, "output"),
     }
 
@@ -198,6 +204,8 @@ def _quantity(reader: Reader, element: Element, attribute: str) -> int:
 def _ad_hoc(reader: Reader, element: Element) -> AdHoc:
     zeebe = xml.extension(element, "adHoc")
     listed = None if zeebe is None else zeebe.get("activeElementsCollection")
+    if zeebe is not None and zeebe.get("outputCollection"):
+        reader.problem("adhoc.output", element, "it cannot gather what its activities leave")
     condition = xml.child(element, "completionCondition")
     return AdHoc(
         active=reader.expression(str(listed), element, plain="python") if listed else None,

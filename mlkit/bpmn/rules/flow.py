@@ -16,6 +16,7 @@ def starts(place: Place) -> Iterator[Problem]:
     """Say where a process or sub-process does not begin as it must."""
     body, owner, process = place
     found = [each for each in body.nodes.values() if each.type == "startEvent"]
+    yield from _entries(body, found)
     instantiates = any(each.instantiate and not each.incoming for each in body.nodes.values())
     if owner is None:
         alone = len(body.nodes) == 1 and next(iter(body.nodes)) == process.id
@@ -31,6 +32,17 @@ def starts(place: Place) -> Iterator[Problem]:
                 yield wrong("adhoc.event", node, "it cannot stand in an ad-hoc sub-process")
     elif not entry_nodes(body):
         yield wrong("subprocess.start", owner, "nothing starts inside")
+
+
+def _entries(body: Scope, found: list[FlowNode]) -> Iterator[Problem]:
+    plain = [each for each in found if each.event is not None and each.event.kind == "none"]
+    for node in plain[1:]:
+        yield wrong(
+            "process.starts", node, f"only one none start event can stand here: {plain[0].id!r}"
+        )
+    for node in body.nodes.values():
+        if node.instantiate and node.loop is not None:
+            yield wrong("process.starts", node, "what begins a process cannot be repeated")
 
 
 def _triggered(owner: FlowNode, found: list[FlowNode]) -> Iterator[Problem]:
