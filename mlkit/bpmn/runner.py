@@ -62,6 +62,7 @@ class Runner:
         clock: Real or simulated.
         observer: Called after each commit with an instance, the time and its new trace.
         until: The clock's time at which to stop, for diagrams that never end.
+        waits: Whether to wait for timers that are not due yet.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Runner:
         clock: Clock | None = None,
         observer: Observer | None = None,
         until: float | None = None,
+        waits: bool = True,
     ) -> None:
         self.pool = pool
         self.journal = journal
@@ -78,6 +80,7 @@ class Runner:
         self.clock = clock or RealClock()
         self.observer = observer
         self.until = until
+        self.waits = waits
         self.instances: dict[int, Running] = {}
         self.jobs: dict[int, tuple[Running, int]] = {}
         self.timers: list[tuple[float, int, int]] = []
@@ -132,9 +135,16 @@ class Runner:
 
     def _moves_alone(self) -> bool:
         due = self._next_due()
-        if self.pool.idle and due is not None and self.until is not None and due > self.until:
+        if not self.pool.idle or due is None:
+            return not self.pool.idle
+        if self.until is not None and due > self.until:
             return False
-        return not self.pool.idle or due is not None
+        return self.waits or due <= self.clock.now() or self._pauses()
+
+    def _pauses(self) -> bool:
+        """Say whether a task is between two attempts."""
+        states = (running.state for running in self.instances.values())
+        return any(a.status == "pausing" for state in states for a in state.activations.values())
 
     def _turn(self) -> None:
         due = self._next_due()

@@ -34,6 +34,7 @@ class Settings:
         rscript: The interpreter of scripts in R.
         clock: None for the time of day.
         until: When to stop, in seconds since 1970.
+        waits: Whether to wait for timers that are not due yet; else they are a wait like others.
     """
 
     workers: int | None = None
@@ -43,6 +44,7 @@ class Settings:
     clock: Clock | None = None
     observer: Observer | None = None
     until: float | None = None
+    waits: bool = True
 
 
 class Means(NamedTuple):
@@ -175,7 +177,7 @@ class Session:
     def runner(self, pool: ScriptPool) -> Runner:
         """Make what moves instances on."""
         chosen = self.settings
-        return Runner(pool, self.journal, chosen.clock, chosen.observer, chosen.until)
+        return Runner(pool, self.journal, chosen.clock, chosen.observer, chosen.until, chosen.waits)
 
     def _own(self, row: Row) -> Running | None:
         owned = self.journal.own(row)

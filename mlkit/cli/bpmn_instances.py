@@ -225,10 +225,15 @@ def send_event(
     json: bool,
     settings: Settings | None = None,
 ) -> None:
-    """Give an event to an instance: at once, or through its inbox where another runs it."""
-    from mlkit.bpmn.session import Session
+    """Give an event to an instance, which goes on to its next wait, also for a timer.
+
+    Where another process runs it, the event reaches it through its inbox.
+    """
+    from mlkit.bpmn.session import Session, Settings
     from mlkit.errors import UsageError
 
+    settings = settings or Settings()
+    settings.waits = False
     with Session(state, settings) as session:
         row = session.journal.find(instance)
         if not is_open(row):

@@ -183,10 +183,10 @@ def message(
     Exits 0 when it was delivered or kept, 2 when several wait for it.
     """
     from mlkit.bpmn.forms import packed_variables
-    from mlkit.bpmn.session import Session
+    from mlkit.bpmn.session import Session, Settings
 
     variables = packed_variables(pairs(set_, "--set"))
-    with Session(state) as session:
+    with Session(state, Settings(waits=False)) as session:
         with session.journal.transaction():
             expires = time.time() + ttl
             number = session.journal.mailbox.send(name, key, variables, expires)
@@ -203,10 +203,10 @@ def signal(
 ) -> None:
     """Broadcast a signal to everything that waits for it now."""
     from mlkit.bpmn.forms import packed_variables
-    from mlkit.bpmn.session import Session
+    from mlkit.bpmn.session import Session, Settings
 
     variables = packed_variables(pairs(set_, "--set"))
-    with Session(state) as session:
+    with Session(state, Settings(waits=False)) as session:
         with session.journal.transaction():
             numbers = session.journal.mailbox.broadcast(name, variables)
         _delivered(session, "signal", name, numbers, json, of(context))

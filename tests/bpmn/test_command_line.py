@@ -191,6 +191,28 @@ def test_the_commands_that_run_names_can_be_copied_whatever_data_holds(mlkit, tm
     assert mlkit(*shlex.split(command)[2:]).stdout.split()[-1] == "completed"
 
 
+def test_commands_do_not_wait_for_timers_but_for_further_attempts(mlkit, tmp_path, diagram):
+    timer = "<timerEventDefinition><timeDuration>PT1H</timeDuration></timerEventDefinition>"
+    cycle = "<extensionElements><camunda:failedJobRetryTimeCycle>R2/PT0.2S"
+    cycle += "</camunda:failedJobRetryTimeCycle></extensionElements>"
+    source = "y = 1 / (execution.attempt - 1)"
+    body = ENDS + '<parallelGateway id="g"/><userTask id="a"/><userTask id="b"/>'
+    body += (
+        f'<boundaryEvent id="t" attachedToRef="b" cancelActivity="false">{timer}</boundaryEvent>'
+    )
+    body += f'<scriptTask id="w">{cycle}<script>{source}</script></scriptTask>'
+    body += '<receiveTask id="r" messageRef="Paid"/>'
+    path = write(tmp_path, diagram, body, "s>g g>a g>b g>r a>w w>e b>e r>e t>e")
+    mlkit("run", path, "--until", "0")
+    assert mlkit("claim", "b", "--assignee", "ann").returncode == 0
+    assert mlkit("message", "paid").returncode == 0
+    done = mlkit("approve", "a", "--json")
+    assert done.returncode == 3
+    document = json.loads(done.stdout)
+    assert steps(document)[-2:] == ["w", "e"]
+    assert sorted(each["for"] for each in document["waiting"]) == ["person", "timer"]
+
+
 def test_a_simulated_clock_does_not_wait(mlkit, tmp_path, diagram):
     timer = "<timerEventDefinition><timeDuration>P30D</timeDuration></timerEventDefinition>"
     body = ENDS + f'<intermediateCatchEvent id="t">{timer}</intermediateCatchEvent>'
