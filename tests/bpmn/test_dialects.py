@@ -271,3 +271,17 @@ def test_what_an_ad_hoc_sub_process_would_gather_is_told(problems, diagram):
     listed = '<zeebe:adHoc activeElementsCollection="=[]" outputCollection="x" outputElement="=1"/>'
     inside = f'<adHocSubProcess id="h">{extension(listed)}<task id="t"/></adHocSubProcess>'
     assert problems(diagram(ENDS + inside, "s>h h>e")) == ["adhoc.output h"]
+
+
+@pytest.mark.parametrize(
+    ("body", "flows", "expected"),
+    [
+        (f'<startEvent id="s">{mapping("input", "=1", "x")}</startEvent><endEvent id="e"/>', "s>e",
+         "event.mapping s"),
+        ('<startEvent id="s"/><endEvent id="e"><errorEventDefinition errorRef="Odd"/></endEvent>',
+         "s>e", "code.dynamic Odd"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_mapped_or_computed_is_told(problems, diagram, body, flows, expected):
+    roots = '<error id="Odd" errorCode="=reason"/>'
+    assert problems(diagram(body, flows, roots)) == [expected]

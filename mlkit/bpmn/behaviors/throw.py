@@ -26,6 +26,7 @@ class ThrowEvent(Behavior):
             prepare(move, scope, self)
             super().enter(move, scope)
         elif event.kind == "link":
+            prepare(move, scope, self)
             move.passed(self, scope)
             move.queue.append((scope, self.id))
         elif event.of_kind("compensate"):

@@ -154,6 +154,8 @@ def _coded(kind: str) -> Callable[[Reader, Element], EventDefinition | None]:
         if target is None and element.get(f"{kind}Ref") is not None:
             return None
         code = None if target is None else target.get(f"{kind}Code") or target.get("name")
+        if target is not None and _is_computed(reader, str(code)):
+            reader.problem("code.dynamic", target, f"the code {code!r} must be a constant")
         return EventDefinition(
             kind,
             code=None if code is None else str(code),
@@ -162,6 +164,10 @@ def _coded(kind: str) -> Callable[[Reader, Element], EventDefinition | None]:
         )
 
     return read
+
+
+def _is_computed(reader: Reader, code: str) -> bool:
+    return "${" in code or "#{" in code or (reader.zeebe and code.startswith("="))
 
 
 def _link(reader: Reader, element: Element) -> EventDefinition | None:

@@ -55,6 +55,8 @@ def _kinds(node: FlowNode, kinds: set[str], place: Place) -> Iterator[Problem]:
     event = node.event
     if event is not None and event.parallel and kinds & _THROWN:
         yield wrong("event.parallel", node, "what is thrown cannot be one of all")
+    if node.type in ("startEvent", "boundaryEvent") and node.inputs:
+        yield wrong("event.mapping", node, "it has no inputs: nothing is there before it happens")
     if node.type == "startEvent" and "error" in kinds and not node.interrupting:
         yield wrong("subprocess.error", node, "an error always interrupts")
     if node.type == "endEvent" and "cancel" in kinds and not _in_transaction(place):
