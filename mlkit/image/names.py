@@ -56,6 +56,13 @@ class Names:
     programs: set[str] = field(default_factory=set)
     shell: bool = False
 
+    def add(self, other: Names) -> None:
+        """Add what another part of the file names."""
+        self.paths |= other.paths
+        self.libraries |= other.libraries
+        self.programs |= other.programs
+        self.shell |= other.shell
+
 
 def paths_in(data: bytes, files: FileSystem, compiled: bool = False) -> set[str]:
     """List the absolute paths of the image that stand in bytes.
@@ -104,14 +111,17 @@ def _longest(text: str, files: FileSystem) -> str:
     return place
 
 
-def of_elf(data: bytes, imports: frozenset[str], files: FileSystem, own: bool) -> Names:
+def of_elf(
+    data: bytes, imports: frozenset[str], files: FileSystem, own: bool, commands: frozenset[str]
+) -> Names:
     """Name what a program or library may load late.
 
     Args:
-        data: Its bytes.
+        data: Bytes of it; no name is cut at their ends.
         imports: The functions that it imports.
         files: The image.
         own: It is the app's own, not of a package: its paths and commands count as well.
+        commands: The names on PATH.
     """
     names = Names()
     if imports & {"dlopen", "dlmopen"}:
@@ -121,7 +131,7 @@ def of_elf(data: bytes, imports: frozenset[str], files: FileSystem, own: bool) -
         names.paths = paths_in(data, files, compiled=True)
         names.shell = bool(imports & C_SHELL)
         if imports & C_START:
-            names.programs = _words(TEXT.findall(data))
+            names.programs = _words(TEXT.findall(data)) & commands
     return names
 
 

@@ -224,10 +224,14 @@ class Planner:
             self._late.of_text(entry)
 
     def _needs(self, entry: Entry) -> None:
-        data = self._inventory.read(entry)
-        found = elf.parse(data)
-        if found is None:
-            return
+        with self._inventory.open(entry) as file:
+            found = elf.parse(file)
+            if found is not None:
+                self._needed_by(entry, found)
+                if self._closed:
+                    self._late.of_elf(entry, found, file)
+
+    def _needed_by(self, entry: Entry, found: elf.Elf) -> None:
         if found.interpreter:
             self._keep(found.interpreter, "interpreter")
         for name in found.needed:
@@ -239,8 +243,6 @@ class Planner:
                 self._unresolved.append((name, entry.path))
         if posixpath.basename(entry.path) == "libc.so.6":
             self._late.name_services(entry)
-        if self._closed:
-            self._late.of_elf(entry, found, data)
 
     def _script(self, entry: Entry, head: bytes) -> None:
         words = head.split(b"\n")[0][2:].decode(errors="replace").split()
