@@ -57,6 +57,7 @@ class Late:
         self._whole_ones: set[str] = set()
         self._data = PackageData(kept.packages, kept.files)
         self._started: set[str] = set()
+        self._places: set[tuple[str, bool]] = set()
         self._commands = commands(self._files, self._config)
 
     def named_by_config(self) -> None:
@@ -225,6 +226,9 @@ class Late:
         if real is None or real in SYSTEM:
             return
         self._kept.keep(path, reason)
+        if (real, whole) in self._places:
+            return
+        self._places.add((real, whole))
         if PYTHON_PLACES.search(real) or f"{real}/".startswith(DATABASES):
             return
         if whole and not f"{real}/".startswith(NOT_WHOLE):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import gc
 import posixpath
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -79,7 +81,20 @@ class Request:
 
 def plan(inventory: Inventory, packages: Packages, request: Request) -> Plan:
     """Compute the keep-set."""
-    return Planner(inventory, packages, request).run()
+    with _uncollected():
+        return Planner(inventory, packages, request).run()
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let no garbage be collected: syntax trees are many objects, and hold no cycles."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 class Planner:
