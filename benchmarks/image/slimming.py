@@ -22,9 +22,10 @@ import docker
 from mlkit.image import slim as stages
 from mlkit.image.base import init_program
 from mlkit.image.compare import compare
+from mlkit.image.early import trace_early
 from mlkit.image.engine import Engine
 from mlkit.image.observation import Runner, Settings, Tools
-from mlkit.image.opening import opened
+from mlkit.image.opening import in_engine
 from mlkit.image.probe import parse
 from mlkit.image.slim import Options, Slimmer
 
@@ -49,6 +50,12 @@ EXPOSE 3000
 ENTRYPOINT ["/prefork"]
 """
 BIG_FILES, BIG_SIZE = 40, 50 << 20
+HEAVY = """FROM {}
+COPY server.py libheavy.so data.bin /srv/
+EXPOSE 8000
+CMD ["python3", "/srv/server.py"]
+"""
+LIBRARY, DATA = 600_000_000, 1_000_000_000
 
 
 def debian(client, stack, name, packages):
@@ -94,13 +101,17 @@ def slim(engine, tools, name, profile, probe, late, watch=0.5):
     """Slim once; give sizes, times, and whether what was not probed works."""
     times = {}
     began = time.perf_counter()
-    with opened(name) as inventory, tempfile.TemporaryDirectory() as folder:
-        times["inventory"] = time.perf_counter() - began
+    with in_engine(engine, name) as source, tempfile.TemporaryDirectory() as folder:
         runner, other = (
             Runner(engine, tools, Settings([parse(each, [])], watch=watch), init_program())
             for each in (probe, late)
         )
-        slimmer = Slimmer(runner, inventory, name, Options(profile=profile), Path(folder))
+        options = Options(profile=profile)
+        early = trace_early(runner, source, options)
+        times["early"] = time.perf_counter() - began
+        inventory = source.inventory()
+        times["inventory"] = time.perf_counter() - began
+        slimmer = Slimmer(runner, inventory, name, options, Path(folder), early)
         for each in ("_trace", "_prove"):
             timed(times, slimmer, each)
         timed(times, slimmer._builder, "build")
@@ -125,7 +136,10 @@ def slim(engine, tools, name, profile, probe, late, watch=0.5):
 
 
 def together(times):
-    """Add up inventory, trace and build; trial and proof are told apart."""
+    """Add up inventory, trace and build; trial and proof are told apart.
+
+    The trace runs while the inventory is taken; what `_trace` takes comes on top of both.
+    """
     return sum(times[each] for each in ("inventory", "_trace", "plan", "build"))
 
 
@@ -171,14 +185,43 @@ def big(client, stack, engine):
     return {"saves": saves, "inventories": inventories, "ratio": ratio, "memory": memory}
 
 
+def heavy(client, stack):
+    """Slim an image with a large library and a large file, in a process of its own: its peak."""
+    base = debian(client, stack, "mlkit-bench-python", "python3,ca-certificates,tzdata")
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "libheavy.so"
+        library.write_bytes(next(Path("/usr/lib").glob("*-linux-gnu/libz.so.1")).read_bytes())
+        for path, size in ((library, LIBRARY), (Path(folder) / "data.bin", DATA)):
+            with path.open("ab") as file:
+                file.writelines(os.urandom(1_000_000) for _ in range(size // 1_000_000))
+        (Path(folder) / "server.py").write_bytes((HERE / "server.py").read_bytes())
+        (Path(folder) / "Dockerfile").write_text(HEAVY.format(base))
+        client.images.build(path=folder, tag="mlkit-bench-heavy", forcerm=True)
+    stack.callback(client.images.remove, "mlkit-bench-heavy", force=True)
+    command = [sys.executable, "-m", "mlkit", "image", "slim", "mlkit-bench-heavy", "--dry-run"]
+    command += ["--probe=http:8000/", "--watch=0.5", "--json"]
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    with process:
+        found = json.loads(process.stdout.read())
+        _, code, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(code)
+    seconds, memory = time.perf_counter() - began, usage.ru_maxrss * 1024
+    print(
+        f"a library of {LIBRARY / 1e6:.0f} MB and a file of {DATA / 1e6:.0f} MB: the whole of a"
+        f" slimming {seconds:.0f} s, {found['verdict']}, peak {memory / 1e6:.0f} MB"
+    )
+    return {"seconds": seconds, "memory": memory, "verdict": found["verdict"]}
+
+
 def main():
     """Run all, or what is named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("what", nargs="*", help="python, static, go, big (default: all)")
+    parser.add_argument("what", nargs="*", help="python, static, go, big, heavy (default: all)")
     wanted = parser.parse_args()
-    what = set(wanted.what or ("python", "static", "go", "big"))
+    what = set(wanted.what or ("python", "static", "go", "big", "heavy"))
     figures = {}
     with ExitStack() as stack:
         client = stack.enter_context(closing(docker.from_env(timeout=600)))
@@ -186,6 +229,8 @@ def main():
         tools = stack.enter_context(Tools(engine))
         if "big" in what:
             figures["big"] = big(client, stack, engine)
+        if "heavy" in what:
+            figures["heavy"] = heavy(client, stack)
         if "python" in what:
             base = debian(client, stack, "mlkit-bench-python", "python3,ca-certificates,tzdata")
             name = built(client, stack, "mlkit-bench-server", PYTHON.format(base),

@@ -114,8 +114,9 @@ def _image(stack: contextlib.ExitStack, image: str, asked: Asked, settings: Any)
     from mlkit.image.diagnosis import diagnose
     from mlkit.image.slim import original_argv
 
-    runner, inventory, name = stack.enter_context(ready(image, asked, settings))
-    found = diagnose(runner, inventory, name, original_argv(inventory))
+    runner, source = stack.enter_context(ready(image, asked, settings))
+    inventory = source.inventory()
+    found = diagnose(runner, inventory, source.name, original_argv(inventory))
     return {
         "kind": "image",
         "needs_init": found.needs_init,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from mlkit.image.inventory import Inventory
     from mlkit.image.observation import Runner, Settings
+    from mlkit.image.opening import Source
     from mlkit.image.probe import Probe
     from mlkit.image.tracing import Tracer
 
@@ -116,8 +116,8 @@ def settings_of(
 
 
 @contextlib.contextmanager
-def ready(image: str, asked: Asked, settings: Settings) -> Iterator[tuple[Runner, Inventory, str]]:
-    """Give what runs containers, the image's files, and its name in the engine."""
+def ready(image: str, asked: Asked, settings: Settings) -> Iterator[tuple[Runner, Source]]:
+    """Give what runs containers, and the image; its files may still be on their way."""
     from dataclasses import replace
 
     from mlkit.image.base import init_program
@@ -130,10 +130,10 @@ def ready(image: str, asked: Asked, settings: Settings) -> Iterator[tuple[Runner
     with contextlib.ExitStack() as stack:
         stack.enter_context(stoppable())
         engine = stack.enter_context(contextlib.closing(Engine()))
-        inventory, name = stack.enter_context(in_engine(engine, image))
-        refuse_architecture(inventory)
-        config = inventory.image.config
-        settings = replace(settings, probes=asked.read(config) or default_probes(config))
+        source = stack.enter_context(in_engine(engine, image))
+        refuse_architecture(source)
+        probes = asked.read(source.config) or default_probes(source.config)
+        settings = replace(settings, probes=probes)
         with whole():
             tools = stack.enter_context(Tools(engine))
-        yield Runner(engine, tools, settings, init_program()), inventory, name
+        yield Runner(engine, tools, settings, init_program()), source

@@ -81,10 +81,12 @@ def compare(
     )
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(of(context).progress("comparing"))
-        runner, inventory, name = stack.enter_context(ready(original, asked, settings))
-        other, theirs = stack.enter_context(in_engine(runner.engine, candidate))
+        runner, source = stack.enter_context(ready(original, asked, settings))
+        other = stack.enter_context(in_engine(runner.engine, candidate))
         refuse_architecture(other)
-        compared = side_by_side(runner, Subject(name, inventory), Subject(theirs, other), progress)
+        ours = Subject(source.name, source.inventory())
+        theirs = Subject(other.name, other.inventory())
+        compared = side_by_side(runner, ours, theirs, progress)
         weak = weakness([each.text for each in runner.settings.probes], asked.anything)
     found = compared.differences
     warnings = [*([weak] if weak else []), *compared.warnings]

@@ -156,6 +156,7 @@ def slim(
     original. Exits 1, without a result, if the result is broken.
     """
     from mlkit.files import check_place
+    from mlkit.image.early import trace_early
     from mlkit.image.options import Options
     from mlkit.image.output import parse, put
     from mlkit.image.slim import Slimmer
@@ -179,10 +180,12 @@ def slim(
     for path in filter(None, (trace_out, sbom, report)):
         check_place(path)
     with contextlib.ExitStack() as stack:
-        runner, inventory, original = stack.enter_context(ready(image, asked, settings))
+        runner, source = stack.enter_context(ready(image, asked, settings))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlkit-image-")))
         progress = stack.enter_context(of(context).progress("slimming"))
-        slimmer = Slimmer(runner, inventory, original, options, folder)
+        early = trace_early(runner, source, options)
+        inventory = source.inventory()
+        slimmer = Slimmer(runner, inventory, source.name, options, folder, early)
         result = stack.enter_context(contextlib.closing(slimmer)).run(progress)
         good = result.verdict != "broken" or force
         if trace_out is not None:

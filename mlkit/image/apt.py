@@ -5,6 +5,7 @@ apt checks its index against the archive's signature, and the index names each p
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -54,8 +55,8 @@ class Apt:
         return done.stdout.splitlines()
 
     def names(self) -> set[str]:
-        """Give the names of all packages."""
-        return set(self.run("apt-cache", "pkgnames"))
+        """Give the names of all packages; apt is asked once."""
+        return _names(self)
 
     def with_dependencies(self, names: list[str]) -> list[str]:
         """Add what packages depend on at run time, the first of several alternatives."""
@@ -114,6 +115,11 @@ class Apt:
                 name = f"{fields['Package']}_{version}_{fields['Architecture']}.deb"
                 found[fields["Package"]] = cache() / name, fields["SHA256"]
         return found
+
+
+@functools.cache
+def _names(apt: Apt) -> set[str]:
+    return set(apt.run("apt-cache", "pkgnames"))
 
 
 def of_suite(suite: str | None) -> Apt:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import os
 import platform
+import posixpath
 import shutil
 import tarfile
 import tempfile
@@ -26,6 +28,8 @@ BOMB_RATIO = 200
 BOMB_FLOOR = 1 << 30
 """... once it has passed so many bytes."""
 CHUNK = 1 << 20
+MOST_LINKS = 8
+"""Links followed inside an archive."""
 LARGEST_DOCUMENT = 16 << 20
 """Bytes of a manifest or a config."""
 SHA256 = "blobs/sha256/"
@@ -45,8 +49,8 @@ GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 class Store(Protocol):
     """The named members of an archive."""
 
-    def open(self, name: str) -> IO[bytes]:
-        """Open a member; it can be sought."""
+    def open(self, name: str) -> Part:
+        """Open a member."""
 
     def close(self) -> None:
         """Let the archive go."""
@@ -79,9 +83,9 @@ class Layer:
         with self.open() as stream:
             return stream.seek(0, os.SEEK_END)
 
-    def open(self) -> IO[bytes]:
-        """Open the uncompressed tar; it can be sought."""
-        return self.path.open("rb") if self.path else self.store.open(self.name)
+    def open(self) -> Part:
+        """Open the uncompressed tar."""
+        return opened_file(self.path) if self.path else self.store.open(self.name)
 
 
 @dataclass(frozen=True)
@@ -111,29 +115,92 @@ class Image:
         return self.document.get("config") or {}
 
 
+class Part(io.RawIOBase):
+    """A part of a file as a file of its own; several can be read at the same time.
+
+    Args:
+        file: The whole file.
+        begin: Where the part begins.
+        size: Its bytes.
+        whole: Close the file with the part.
+    """
+
+    def __init__(self, file: IO[bytes], begin: int, size: int, whole: bool = False) -> None:
+        self._file = file
+        self._begin = begin
+        self._size = size
+        self._whole = whole
+        self._at = 0
+
+    def part(self, begin: int, size: int) -> Part:
+        """Give a part of this part, in its stead: the file is closed with that one."""
+        size = min(size, max(0, self._size - begin))
+        whole, self._whole = self._whole, False
+        return Part(self._file, self._begin + begin, size, whole)
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        if start + offset < 0:
+            raise ValueError("a place before the beginning")
+        self._at = start + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what fits, from its own place: the file's is left alone."""
+        view = memoryview(buffer)[: max(0, self._size - self._at)]
+        count = os.preadv(self._file.fileno(), [view], self._begin + self._at) if view else 0
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        """Close it."""
+        if self._whole:
+            self._file.close()
+        super().close()
+
+
+def opened_file(path: Path) -> Part:
+    """Open a whole file as a part."""
+    return Part(path.open("rb"), 0, path.stat().st_size, whole=True)
+
+
 class TarStore:
     """The members of a tar file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._tar = tarfile.open(path, "r:")  # noqa: SIM115  open as long as the image is
+        self._file = path.open("rb")
         try:
-            self._names = {member.name.removeprefix("./"): member for member in self._tar}
+            with tarfile.open(fileobj=self._file, mode="r:") as tar:
+                self._names = {member.name.removeprefix("./"): member for member in tar}
         except BaseException:
-            self._tar.close()
+            self._file.close()
             raise
 
-    def open(self, name: str) -> IO[bytes]:
+    def open(self, name: str) -> Part:
         """Open a member, following links inside the tar."""
-        member = self._names.get(name)
-        stream = self._tar.extractfile(member) if member else None
-        if stream is None:
+        for _ in range(MOST_LINKS):
+            member = self._names.get(name)
+            if member is None or not (member.issym() or member.islnk()):
+                break
+            beside = posixpath.dirname(name) if member.issym() else ""
+            name = posixpath.normpath(posixpath.join(beside, member.linkname))
+        if member is None or not member.isreg() or member.issparse():
             raise BadData(f"{self._path}: {name} is missing", hint="the archive is incomplete")
-        return stream
+        return Part(self._file, member.offset_data, member.size)
 
     def close(self) -> None:
         """Close the tar."""
-        self._tar.close()
+        self._file.close()
 
 
 class DirectoryStore:
@@ -142,12 +209,12 @@ class DirectoryStore:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def open(self, name: str) -> IO[bytes]:
+    def open(self, name: str) -> Part:
         """Open a file of the folder."""
         path = self._path / name
         if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
             raise BadData(f"{self._path}: {name} is missing", hint="the layout is incomplete")
-        return path.open("rb")
+        return opened_file(path)
 
     def close(self) -> None:
         """Do nothing: each file is closed by whoever opened it."""
@@ -274,7 +341,7 @@ def _layer(store: Store, name: str, diff_id: str, spare: Path) -> Layer:
             return Layer(diff_id, name, store)
         size = stream.seek(0, 2)
         stream.seek(0)
-        _unpack(stream, name, size, spare)
+        _unpack(cast(IO[bytes], stream), name, size, spare)
     return Layer(diff_id, name, store, spare)
 
 

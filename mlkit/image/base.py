@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import posixpath
 import re
@@ -53,8 +54,9 @@ ENVIRONMENT = [
 ]
 
 
+@functools.cache
 def packages_of(kind: str, apt: Apt | None = None) -> list[str]:
-    """List the packages of a base.
+    """List the packages of a base; apt is asked once.
 
     Args:
         kind: What it holds.

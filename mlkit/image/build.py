@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from mlkit.errors import UsageError
-from mlkit.image.archive import ARCHITECTURES, CHUNK
+from mlkit.image.archive import ARCHITECTURES, CHUNK, Part
 from mlkit.image.inventory import Entry, Inventory
 
 EPOCH = "1970-01-01T00:00:00Z"
@@ -72,7 +72,7 @@ class Blob(Protocol):
     def size(self) -> int:
         """Its bytes."""
 
-    def open(self) -> IO[bytes]:
+    def open(self) -> IO[bytes] | Part:
         """Open the uncompressed tar."""
 
 
@@ -207,7 +207,7 @@ def archive(document: bytes, layers: Sequence[Blob], name: str | None) -> Iterat
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def _member(name: str, size: int, stream: IO[bytes]) -> Iterator[bytes]:
+def _member(name: str, size: int, stream: IO[bytes] | Part) -> Iterator[bytes]:
     info = tarfile.TarInfo(name)
     info.size = size
     yield info.tobuf()

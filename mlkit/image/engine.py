@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import tarfile
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -97,6 +99,32 @@ class Engine:
         for chunk in self._client.api.get_image(name, chunk_size=CHUNK):
             file.write(chunk)
         file.flush()
+
+    @contextlib.contextmanager
+    def saving(self, name: str, file: BinaryIO) -> Iterator[Callable[[], None]]:
+        """Write an image as a `docker save` archive while the block does something else.
+
+        The engine packs the whole image before it sends the first byte. Whoever leaves the block
+        before that closes the file, and does not wait: the thread, with a connection of its own,
+        then ends at its first write.
+
+        Yields:
+            What waits until the archive is there, and raises what went wrong.
+        """
+        done: Future[None] = Future()
+
+        def save() -> None:
+            try:
+                with contextlib.closing(Engine()) as engine:
+                    engine.save(name, file)
+            except BaseException as error:  # whoever waits for it gets it
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        self.inspect(name)
+        threading.Thread(target=save, name="docker save", daemon=True).start()
+        yield done.result
 
     def load(self, archive: Iterable[bytes]) -> str:
         """Load a `docker save` archive, given in parts, and give the image's id."""

@@ -120,6 +120,14 @@ def environment(config: dict[str, Any]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def commands(files: FileSystem, config: dict[str, Any]) -> frozenset[str]:
+    """List the names in the directories of PATH: no other word without a slash is a program."""
+    folders = environment(config).get("PATH", DEFAULT_PATH).split(":")
+    places = (files.walk(folder)[0] for folder in folders)
+    found = (files.children.get(place, ()) for place in places if place is not None)
+    return frozenset(name for names in found for name in names)
+
+
 def find_program(files: FileSystem, config: dict[str, Any], word: str) -> str | None:
     """Find a command's file as the engine does: by PATH, or from the working directory."""
     if "/" in word:

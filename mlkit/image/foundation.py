@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from mlkit.errors import BadData, ServiceUnavailable
 from mlkit.image import base, build, symbols
@@ -68,9 +71,27 @@ def image(name: str, architecture: str, progress: Progress = silent) -> Iterator
         yield Foundation(name, items, inventory)
 
 
-def assembled(kind: str, progress: Progress = silent) -> Foundation:
+@functools.cache
+def assembled(kind: str) -> Foundation:
     """Assemble a kind of base from Debian packages; `none` is nothing."""
-    return Foundation(kind, () if kind == NONE else base.assemble(kind, progress))
+    return Foundation(kind, () if kind == NONE else base.assemble(kind))
+
+
+def read_ahead(name: str) -> None:
+    """Ask apt now what `assembled` and `choose` will want to know of it.
+
+    Args:
+        name: The base that is asked for.
+
+    Raises:
+        ServiceUnavailable: A base that is wanted cannot be assembled.
+    """
+    if name in base.KINDS:
+        assembled(name)
+    elif name == AUTO:
+        assembled(base.KINDS[0])
+        with contextlib.suppress(ServiceUnavailable):
+            base.packages_of(base.KINDS[1])
 
 
 def choose(inventory: Inventory, packages: Packages, kept: Plan) -> str:
@@ -132,12 +153,10 @@ class Merged(Inventory):
     items: dict[str, Item] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
 
-    def read(self, entry: Entry, length: int = -1) -> bytes:
-        """Read a file's bytes, or its first `length`."""
+    def open(self, entry: Entry) -> IO[bytes]:
+        """Open a file; it can be sought."""
         data = self.items[entry.path].data
-        if isinstance(data, Inventory):
-            return data.read(entry, length)
-        return data if length < 0 else data[:length]
+        return data.open(entry) if isinstance(data, Inventory) else io.BytesIO(data)
 
     def content(self, entry: Entry) -> object:
         """Give what hard links have in common; bytes of our own are no links."""

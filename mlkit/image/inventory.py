@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import tarfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, Literal, cast
 
 from mlkit.errors import BadData
-from mlkit.image.archive import CHUNK, DAMAGED, Image
+from mlkit.image.archive import CHUNK, DAMAGED, Image, Layer, Part
 from mlkit.progress import Progress, silent
 
 Kind = Literal["file", "directory", "symlink"]
@@ -174,9 +176,13 @@ class Inventory:
     def read(self, entry: Entry, length: int = -1) -> bytes:
         """Read a file's bytes, or its first `length`."""
         size = entry.size if length < 0 else min(length, entry.size)
-        with self.image.layers[entry.layer].open() as stream:
-            stream.seek(entry.offset)
+        with self.open(entry) as stream:
             return stream.read(size)
+
+    def open(self, entry: Entry) -> IO[bytes]:
+        """Open a file, which may be too large to be read as a whole; it can be sought."""
+        layer = self.image.layers[entry.layer].open()
+        return io.BufferedReader(layer.part(entry.offset, entry.size))
 
     def read_path(self, path: str) -> bytes | None:
         """Read the file that a path leads to; None if there is none."""
@@ -185,11 +191,8 @@ class Inventory:
 
     def chunks(self, entry: Entry) -> Iterator[bytes]:
         """Read a file in parts."""
-        left = entry.size
-        with self.image.layers[entry.layer].open() as stream:
-            stream.seek(entry.offset)
-            while left and (chunk := stream.read(min(left, CHUNK))):
-                left -= len(chunk)
+        with self.open(entry) as stream:
+            while chunk := stream.read(CHUNK):
                 yield chunk
 
     def content(self, entry: Entry) -> object:
@@ -213,39 +216,24 @@ def take(image: Image, progress: Progress = silent) -> Inventory:
     for number, layer in enumerate(image.layers):
         progress(number, len(image.layers))
         where = f"{image.source}: layer {number + 1}"
-        with layer.open() as stream:
-            reader = HashingReader(stream)
-            apply(files, _members(reader, where), number, where)
-            found = f"sha256:{reader.finish()}"
-        if found != layer.diff_id:
+        with ThreadPoolExecutor(1) as other:  # both wait for the disk; neither needs the other
+            found = other.submit(_digest, layer)
+            with layer.open() as stream:
+                apply(files, _members(stream, where), number, where)
+        if found.result() != layer.diff_id:
             raise BadData(f"{where}: its digest is not {layer.diff_id}", hint="save it again")
     return Inventory(image, files)
 
 
-class HashingReader:
-    """A stream that hashes what is read from it."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._hash = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        """Read and hash."""
-        chunk = self._stream.read(size)
-        self._hash.update(chunk)
-        return chunk
-
-    def finish(self) -> str:
-        """Read what is left, and give the digest of all."""
-        while self.read(CHUNK):
-            pass
-        return self._hash.hexdigest()
+def _digest(layer: Layer) -> str:
+    with layer.open() as stream:
+        return f"sha256:{hashlib.file_digest(cast(Any, stream), 'sha256').hexdigest()}"
 
 
-def _members(reader: HashingReader, where: str) -> Iterator[tarfile.TarInfo]:
+def _members(stream: Part, where: str) -> Iterator[tarfile.TarInfo]:
     try:
-        stream = cast(IO[bytes], reader)
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, errorlevel=2) as tar:
+        buffered = io.BufferedReader(stream)
+        with tarfile.open(fileobj=buffered, mode="r:", errorlevel=2) as tar:
             for member in tar:
                 yield member
                 cast(Any, tar).members.clear()  # or tarfile keeps them all

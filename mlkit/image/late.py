@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
+from typing import IO
 
 from mlkit.image import elf, names
 from mlkit.image.catalogues import catalogues, other_charsets
-from mlkit.image.entrypoint import Command, environment, find_program
+from mlkit.image.entrypoint import Command, commands, environment, find_program
 from mlkit.image.inventory import Entry
 from mlkit.image.keep_set import KeepSet
 from mlkit.image.node_imports import Modules
@@ -56,6 +57,8 @@ class Late:
         self._whole_ones: set[str] = set()
         self._data = PackageData(kept.packages, kept.files)
         self._started: set[str] = set()
+        self._places: set[tuple[str, bool]] = set()
+        self._commands = commands(self._files, self._config)
 
     def named_by_config(self) -> None:
         """Keep what variables and arguments name."""
@@ -99,15 +102,17 @@ class Late:
         found.programs -= BUILDERS
         self._named(found, entry.path)
 
-    def of_elf(self, entry: Entry, found: elf.Elf, data: bytes) -> None:
+    def of_elf(self, entry: Entry, found: elf.Elf, file: IO[bytes]) -> None:
         """Keep what a program or library loads by name."""
         own = self._own(entry.path)
-        imports = elf.functions(data, FUNCTIONS if own else LOADING)
+        imports = elf.functions(file, FUNCTIONS if own else LOADING)
         if own and "iconv_open" in imports:
             self._charsets(f"loaded by glibc for {entry.path}: gconv")
         if OWN_RULES.match(self._kept.packages.owners.get(entry.path, "")):
             imports = frozenset()
-        named = names.of_elf(data, imports, self._files, own)
+        named = names.Names()
+        for data in elf.pieces(file) if own or imports else ():
+            named.add(names.of_elf(data, imports, self._files, own, self._commands))
         self._named(named, entry.path, found)
 
     def name_services(self, libc: Entry) -> None:
@@ -201,8 +206,8 @@ class Late:
         for name in sorted(found.libraries):
             for path in self._loader.find(name, who, source):
                 self._kept.keep(path, reason)
-        programs = {each for each in found.programs if "/" not in each}
-        for word in sorted(programs | ({"sh"} if found.shell else set())):
+        programs = found.programs | ({"sh"} if found.shell else set())
+        for word in sorted(programs & self._commands):
             program = find_program(self._files, self._config, word)
             if program:
                 self._kept.keep(program, reason)
@@ -221,6 +226,9 @@ class Late:
         if real is None or real in SYSTEM:
             return
         self._kept.keep(path, reason)
+        if (real, whole) in self._places:
+            return
+        self._places.add((real, whole))
         if PYTHON_PLACES.search(real) or f"{real}/".startswith(DATABASES):
             return
         if whole and not f"{real}/".startswith(NOT_WHOLE):

@@ -28,6 +28,8 @@ STARTERS = frozenset(
     )
 )
 """Functions of Python that start programs."""
+CALLS = re.compile(rb"\b(?:%b)\s*[\\(]" % "|".join([*STARTERS, "find_library"]).encode())
+"""Without this in its text a source need not be parsed for them."""
 SHELLED = frozenset(("system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"))
 STARTS = re.compile(rb"subprocess|ctypes|dlopen|\bos\.(?:popen|system|exec|spawn)|\bwhich\(")
 """What a Python text has in it that loads libraries or starts programs."""
@@ -55,6 +57,13 @@ class Names:
     libraries: set[str] = field(default_factory=set)
     programs: set[str] = field(default_factory=set)
     shell: bool = False
+
+    def add(self, other: Names) -> None:
+        """Add what another part of the file names."""
+        self.paths |= other.paths
+        self.libraries |= other.libraries
+        self.programs |= other.programs
+        self.shell |= other.shell
 
 
 def paths_in(data: bytes, files: FileSystem, compiled: bool = False) -> set[str]:
@@ -104,25 +113,33 @@ def _longest(text: str, files: FileSystem) -> str:
     return place
 
 
-def of_elf(data: bytes, imports: frozenset[str], files: FileSystem, own: bool) -> Names:
+def of_elf(
+    data: bytes, imports: frozenset[str], files: FileSystem, own: bool, commands: frozenset[str]
+) -> Names:
     """Name what a program or library may load late.
 
     Args:
-        data: Its bytes.
+        data: Bytes of it; no name is cut at their ends.
         imports: The functions that it imports.
         files: The image.
         own: It is the app's own, not of a package: its paths and commands count as well.
+        commands: The names on PATH.
     """
     names = Names()
     if imports & {"dlopen", "dlmopen"}:
-        names.libraries = {each.decode("ascii") for each in SONAME.findall(data)}
+        names.libraries = _libraries(data)
         names.paths = _plugins(data, files)
     if own:
         names.paths = paths_in(data, files, compiled=True)
         names.shell = bool(imports & C_SHELL)
         if imports & C_START:
-            names.programs = _words(TEXT.findall(data))
+            names.programs = _words(TEXT.findall(data)) & commands
     return names
+
+
+def _libraries(data: bytes) -> set[str]:
+    """List what looks like names of libraries; a search is cheap where none can be."""
+    return {each.decode("ascii") for each in SONAME.findall(data)} if b".so" in data else set()
 
 
 def _words(texts: list[bytes]) -> set[str]:
@@ -131,7 +148,7 @@ def _words(texts: list[bytes]) -> set[str]:
 
 def of_text(path: str, data: bytes, files: FileSystem) -> Names:
     """Name what a source text of the app may load or start late."""
-    names = Names(paths_in(data, files), {each.decode("ascii") for each in SONAME.findall(data)})
+    names = Names(paths_in(data, files), _libraries(data))
     if is_shell(data):
         names.programs = set(WORD.findall(data.decode(errors="replace")))
     elif path.endswith((".js", ".mjs", ".cjs", ".ts")):
@@ -145,7 +162,7 @@ def of_module(data: bytes) -> Names:
     """Name what a module of Python may load and start late, wherever it came from."""
     found = Names()
     if STARTS.search(data):
-        found.libraries = {each.decode("ascii") for each in SONAME.findall(data)}
+        found.libraries = _libraries(data)
         _of_python(data, found)
     return found
 
@@ -164,6 +181,8 @@ def _of_javascript(text: str, names: Names) -> None:
 
 
 def _of_python(data: bytes, names: Names) -> None:
+    if not CALLS.search(data):
+        return
     for node in ast.walk(tree_of(data)):
         if not isinstance(node, ast.Call):
             continue

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlkit.errors import BadData, InputMissing
 from mlkit.files import enough_space
@@ -16,16 +19,35 @@ from mlkit.image.inventory import Inventory, take
 from mlkit.progress import Progress, silent
 
 
-def refuse_architecture(inventory: Inventory) -> None:
+@dataclass(frozen=True)
+class Source:
+    """An image of the engine, which can be run at once; its files may still be on their way.
+
+    Attributes:
+        name: Its name or id in the engine.
+        title: What the user calls it.
+        architecture: What machines it is for.
+        config: What its containers run: Entrypoint, Cmd, Env, User, and so on.
+        inventory: Waits for its files, and gives them.
+    """
+
+    name: str
+    title: str
+    architecture: str
+    config: dict[str, Any]
+    inventory: Callable[[], Inventory]
+
+
+def refuse_architecture(image: Source) -> None:
     """Refuse an image that this machine's engine cannot run as it is.
 
     Raises:
         BadData: It is for another architecture.
     """
-    theirs = inventory.image.document.get("architecture") or build.here()
+    theirs = image.architecture or build.here()
     if theirs != build.here():
         hint = f"build or pull it for {build.here()}"
-        text = f"{inventory.image.source}: for {theirs}, and this machine is {build.here()}"
+        text = f"{image.title}: for {theirs}, and this machine is {build.here()}"
         raise BadData(text, hint=hint)
 
 
@@ -54,16 +76,14 @@ def opened(name: str, progress: Progress = silent) -> Iterator[Inventory]:
         return
     with (
         contextlib.closing(Engine()) as engine,
-        in_engine(engine, name, progress) as (inventory, _),
+        in_engine(engine, name, progress) as source,
     ):
-        yield inventory
+        yield source.inventory()
 
 
 @contextlib.contextmanager
-def in_engine(
-    engine: Engine, name: str, progress: Progress = silent
-) -> Iterator[tuple[Inventory, str]]:
-    """Give an image's inventory, and its name or id in the engine.
+def in_engine(engine: Engine, name: str, progress: Progress = silent) -> Iterator[Source]:
+    """Give an image that the engine can run.
 
     What is put into the engine for it is gone after the block.
     """
@@ -71,26 +91,26 @@ def in_engine(
     with failures(), enough_space(), contextlib.ExitStack() as stack:
         if is_build_folder(path):
             found = stack.enter_context(engine.built(path))
-            yield stack.enter_context(saved(engine, found, name, progress)), found
+            yield stack.enter_context(_arriving(engine, found, name, progress))
         elif is_archive(path):
             image = stack.enter_context(open_image(path))
             inventory = take(image, progress)
-            yield inventory, stack.enter_context(engine.loaded(image.raw, image.layers))
+            loaded = stack.enter_context(engine.loaded(image.raw, image.layers))
+            architecture = image.document.get("architecture", "")
+            yield Source(loaded, name, architecture, image.config, lambda: inventory)
         else:
-            yield stack.enter_context(_known(engine, name, progress)), name
+            _refuse_other_folder(engine, path)
+            yield stack.enter_context(_arriving(engine, name, name, progress))
 
 
-@contextlib.contextmanager
-def _known(engine: Engine, name: str, progress: Progress) -> Iterator[Inventory]:
-    try:
-        engine.inspect(name)
-    except InputMissing as error:
-        if Path(name).is_dir():
+def _refuse_other_folder(engine: Engine, path: Path) -> None:
+    """Tell a folder that is neither a layout nor an image's name from an unknown name."""
+    if path.is_dir():
+        try:
+            engine.inspect(str(path))
+        except InputMissing as error:
             hint = "it holds no Dockerfile and no index.json, and no image has this name"
-            raise BadData(f"{name}: a folder that is no image", hint=hint) from error
-        raise
-    with saved(engine, name, name, progress) as inventory:
-        yield inventory
+            raise BadData(f"{path}: a folder that is no image", hint=hint) from error
 
 
 @contextlib.contextmanager
@@ -105,7 +125,22 @@ def saved(
         source: What to call it.
         progress: Told of each layer.
     """
-    with tempfile.NamedTemporaryFile(prefix="mlkit-image-", suffix=".tar") as file:
-        engine.save(name, file)  # type: ignore[arg-type]
-        with open_image(Path(file.name), source) as image:
-            yield take(image, progress)
+    with _arriving(engine, name, source, progress) as image:
+        yield image.inventory()
+
+
+@contextlib.contextmanager
+def _arriving(engine: Engine, name: str, title: str, progress: Progress) -> Iterator[Source]:
+    """Let the files of an image of the engine come, and give it at once."""
+    facts = engine.inspect(name)
+    with contextlib.ExitStack() as stack:
+        spare = functools.partial(tempfile.NamedTemporaryFile, prefix="mlkit-image-")
+        file = stack.enter_context(spare(suffix=".tar"))
+        wait = stack.enter_context(engine.saving(name, file))  # type: ignore[arg-type]
+
+        @functools.cache
+        def inventory() -> Inventory:
+            wait()
+            return take(stack.enter_context(open_image(Path(file.name), title)), progress)
+
+        yield Source(name, title, facts["Architecture"], facts["Config"] or {}, inventory)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import gc
 import posixpath
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -79,7 +81,20 @@ class Request:
 
 def plan(inventory: Inventory, packages: Packages, request: Request) -> Plan:
     """Compute the keep-set."""
-    return Planner(inventory, packages, request).run()
+    with _uncollected():
+        return Planner(inventory, packages, request).run()
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let no garbage be collected: syntax trees are many objects, and hold no cycles."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 class Planner:
@@ -224,10 +239,14 @@ class Planner:
             self._late.of_text(entry)
 
     def _needs(self, entry: Entry) -> None:
-        data = self._inventory.read(entry)
-        found = elf.parse(data)
-        if found is None:
-            return
+        with self._inventory.open(entry) as file:
+            found = elf.parse(file)
+            if found is not None:
+                self._needed_by(entry, found)
+                if self._closed:
+                    self._late.of_elf(entry, found, file)
+
+    def _needed_by(self, entry: Entry, found: elf.Elf) -> None:
         if found.interpreter:
             self._keep(found.interpreter, "interpreter")
         for name in found.needed:
@@ -239,8 +258,6 @@ class Planner:
                 self._unresolved.append((name, entry.path))
         if posixpath.basename(entry.path) == "libc.so.6":
             self._late.name_services(entry)
-        if self._closed:
-            self._late.of_elf(entry, found, data)
 
     def _script(self, entry: Entry, head: bytes) -> None:
         words = head.split(b"\n")[0][2:].decode(errors="replace").split()

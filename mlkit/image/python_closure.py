@@ -105,6 +105,6 @@ def interpreters(paths: Iterable[str]) -> dict[int, list[str]]:
     """Give the minor versions of the interpreters among paths, each with their prefixes."""
     found: dict[int, list[str]] = {}
     for path in sorted(paths):
-        if match := INTERPRETER.search(path):
+        if "bin/python3." in path and (match := INTERPRETER.search(path)):
             found.setdefault(int(match.group(2)), []).append(match.group(1) or "")
     return found

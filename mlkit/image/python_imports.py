@@ -31,6 +31,7 @@ BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
 METADATA = frozenset({"version", "distribution", "metadata", "requires", "files"})
 METADATA |= {"get_distribution", "require"}
 """Functions that read the metadata of a distribution, whether it is imported or not."""
+ASKED = re.compile(rb"\b(?:%b)\s*[\\(]" % "|".join(METADATA).encode())
 DEVELOPMENT = frozenset({"doctest", "pydoc", "pdb", "test", "unittest"})
 """What functions of the standard library import for `help()`, breakpoints and their own tests."""
 
@@ -262,6 +263,8 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 def distributions_named(data: bytes) -> set[str]:
     """List the distributions whose metadata a source text asks for by name: `version("name")`."""
     if b"metadata" not in data and b"pkg_resources" not in data:
+        return set()
+    if not ASKED.search(data):
         return set()
     calls = (node for node in ast.walk(tree_of(data)) if isinstance(node, ast.Call))
     first = (call.args[0] for call in calls if called(call) in METADATA and call.args)

@@ -11,6 +11,7 @@ from typing import Any
 from mlkit.errors import BadData, ServiceUnavailable
 from mlkit.image.compare import Difference, Verdict, missing, settle, verdict
 from mlkit.image.diagnosis import Diagnosis, diagnose
+from mlkit.image.early import Early
 from mlkit.image.entrypoint import Command, parse
 from mlkit.image.findings import Finding
 from mlkit.image.inventory import Inventory
@@ -87,16 +88,19 @@ class Slimmer:
         image: Its name in the engine.
         options: What the user asks for.
         folder: For the layers; they stay as long as the folder does.
+        early: A run that was traced meanwhile; it stands for the same run.
     """
 
     def __init__(
-        self, runner: Runner, inventory: Inventory, image: str, options: Options, folder: Path
-    ) -> None:
+        self, runner: Runner, inventory: Inventory, image: str, options: Options, folder: Path,
+        early: Early | None = None,
+    ) -> None:  # fmt: skip
         self._runner = runner
         self._inventory = inventory
         self._image = image
         self._options = options
         self._folder = folder
+        self._early = early
         self._packages = read_packages(inventory)
         self._command, _ = without_shell(inventory, parse(inventory.image.config))
         self._original = original_argv(inventory)
@@ -191,8 +195,7 @@ class Slimmer:
         commands = [command, *([*self._command.entrypoint, *run] for run in self._options.runs)]
         total = self._options.trace
         for each in commands:
-            seen = self._runner.run(self._image, list(each), traced=True, init=init).trace
-            total |= seen or Trace()
+            total |= self._traced(list(each), init)
         if total.method == "none" and not total.opened and self._options.profile == "tight":
             hint = "take --profile balanced, or give what an earlier run looked up by --trace"
             asked = self._runner.settings.tracer == "none"
@@ -201,6 +204,13 @@ class Slimmer:
             raise ServiceUnavailable(text, hint=hint)
         files = self._inventory.files
         return with_links(total, files) if total.method == "fanotify" else total
+
+    def _traced(self, argv: list[str], init: bool) -> Trace:
+        """Trace a run, unless it was traced already."""
+        early = self._early
+        if early and (early.argv, early.init) == (argv, init):
+            return early.trace
+        return self._runner.run(self._image, argv, traced=True, init=init).trace or Trace()
 
     def _build_until_nothing_is_missed(
         self, trace: Trace, init: bool

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -33,26 +32,26 @@ class Lack:
     versions: tuple[str, ...]
 
 
-def needed(data: bytes) -> dict[str, set[str]]:
+def needed(file: IO[bytes]) -> dict[str, set[str]]:
     """Give the symbol versions that an ELF file needs of each library, by DT_NEEDED name."""
     found: dict[str, set[str]] = {}
-    for version, entries in _versions(data, GNUVerNeedSection):
+    for version, entries in _versions(file, GNUVerNeedSection):
         found.setdefault(version.name, set()).update(entry.name for entry in entries)
     return found
 
 
-def offered(data: bytes) -> set[str]:
+def offered(file: IO[bytes]) -> set[str]:
     """Give the symbol versions that a library defines."""
     return {
         entry.name
-        for _, entries in _versions(data, GNUVerDefSection)
+        for _, entries in _versions(file, GNUVerDefSection)
         for entry in list(entries)[:1]  # the others are the versions that it grew from
     }
 
 
-def _versions(data: bytes, kind: type) -> Iterator[tuple[Any, list[Any]]]:
+def _versions(file: IO[bytes], kind: type) -> Iterator[tuple[Any, list[Any]]]:
     try:
-        for section in cast(Any, ELFFile(io.BytesIO(data))).iter_sections():
+        for section in cast(Any, ELFFile(file)).iter_sections():
             if isinstance(section, kind):
                 for version, entries in cast(Any, section).iter_versions():
                     yield version, list(entries)
@@ -81,15 +80,16 @@ def lacking(merged: Inventory, own: set[str], libraries: set[str]) -> list[Lack]
 def _lacks(
     merged: Inventory, loader: elf.Loader, user: Entry, names: set[str], libraries: set[str]
 ) -> Iterator[Lack]:
-    data = merged.read(user)
-    parsed = elf.parse(data)
-    if parsed is None or not names & set(parsed.needed):
-        return
-    wanted = needed(data)
+    with merged.open(user) as file:
+        parsed = elf.parse(file)
+        if parsed is None or not names & set(parsed.needed):
+            return
+        wanted = needed(file)
     for name in parsed.needed:
         paths = loader.find(name, parsed, user.path)
         real = merged.files.walk(paths[0])[0] if paths else None
         if real in libraries:
-            missing = wanted.get(name, set()) - offered(merged.read(merged.files.entries[real]))
+            with merged.open(merged.files.entries[real]) as file:
+                missing = wanted.get(name, set()) - offered(file)
             if missing:
                 yield Lack(real, user.path, tuple(sorted(missing)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from io import BytesIO
 
 import pytest
 from image.archives import Member, layer, saved
@@ -45,10 +46,10 @@ def library(tmp_path_factory):
 
 
 def test_symbol_versions_are_read(library):
-    assert symbols.needed(library["app"])["libl.so.1"] == {"L_2"}
-    assert symbols.offered(library["new"]) >= {"L_1", "L_2"}
-    assert "L_2" not in symbols.offered(library["old"])
-    assert symbols.needed(b"\x7fELF broken") == {}
+    assert symbols.needed(BytesIO(library["app"]))["libl.so.1"] == {"L_2"}
+    assert symbols.offered(BytesIO(library["new"])) >= {"L_1", "L_2"}
+    assert "L_2" not in symbols.offered(BytesIO(library["old"]))
+    assert symbols.needed(BytesIO(b"\x7fELF broken")) == {}
 
 
 @pytest.mark.parametrize(("below", "own", "fits"), [("old", "", False), ("new", "", True),
