@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any, cast
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
 
 from mlkit.image.archive import CHUNK
 from mlkit.image.inventory import FileSystem, Inventory
 
 MAGIC = b"\x7fELF"
-PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
-DT_NULL, DT_NEEDED, DT_STRTAB, DT_RPATH, DT_RUNPATH = 0, 1, 5, 15, 29
-LONGEST_NAME = 4096
-"""Bytes of a path, as Linux has it, and more than any name for a loader."""
-MOST_TAGS = 1 << 16
-"""Entries of a dynamic section; real ones have about thirty."""
 LONGEST = 4 << 20
 """Bytes without a zero among them that are held at a time."""
 TRIPLETS = ("x86_64-linux-gnu", "aarch64-linux-gnu")
@@ -76,99 +72,22 @@ def pieces(file: IO[bytes]) -> Iterator[bytes]:
 
 def parse(file: IO[bytes]) -> Elf | None:
     """Parse an ELF file, of which little is read; None if it is none that a loader would take."""
+    interpreter, needed, runpath = None, [], []
     try:
-        return _parse(Reader(file))
-    except (struct.error, ValueError, OverflowError, UnicodeDecodeError):
+        for segment in cast(Any, ELFFile(file)).iter_segments():
+            if segment["p_type"] == "PT_INTERP":
+                interpreter = segment.get_interp_name()
+            elif segment["p_type"] == "PT_DYNAMIC":
+                for tag in segment.iter_tags():
+                    if tag.entry.d_tag == "DT_NEEDED":
+                        needed.append(tag.needed)
+                    elif tag.entry.d_tag == "DT_RUNPATH":
+                        runpath += tag.runpath.split(":")
+                    elif tag.entry.d_tag == "DT_RPATH":
+                        runpath += tag.rpath.split(":")
+    except (ELFError, ValueError, KeyError, IndexError, UnicodeDecodeError):
         return None
-
-
-class Reader:
-    """The numbers of an ELF file, in its own byte order and width (System V ABI, chapter 4).
-
-    Raises:
-        ValueError: It is no ELF file.
-        struct.error: It is too short.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        magic = self.read(0, 16)
-        if magic[:4] != MAGIC or magic[4] not in {1, 2} or magic[5] not in {1, 2}:
-            raise ValueError("no ELF file")
-        self.wide = magic[4] == 2
-        self._order = "<" if magic[5] == 1 else ">"
-
-    def read(self, at: int, size: int) -> bytes:
-        """Read bytes; fewer if the file ends before."""
-        self._file.seek(at)
-        return self._file.read(size)
-
-    def numbers(self, narrow: str, wide: str, at: int) -> tuple[int, ...]:
-        """Read numbers, by the format of `struct` for 32 bits or that for 64."""
-        form = self._order + (wide if self.wide else narrow)
-        return struct.unpack(form, self.read(at, struct.calcsize(form)))
-
-
-def _parse(reader: Reader) -> Elf:
-    (begin,) = reader.numbers("I", "Q", 32 if reader.wide else 28)
-    size, count = reader.numbers("HH", "HH", 54 if reader.wide else 42)
-    segments = [_segment(reader, begin + number * size) for number in range(count)]
-    loaded = [each for each in segments if each.kind == PT_LOAD]
-    interpreter, tags = None, list[tuple[int, int]]()
-    for each in segments:
-        if each.kind == PT_INTERP:
-            interpreter = _text(reader, each.offset)
-        elif each.kind == PT_DYNAMIC:
-            tags += _tags(reader, each)
-    found = {DT_NEEDED: list[str](), DT_RPATH: [], DT_RUNPATH: []}
-    strings = next((_place(loaded, value) for tag, value in tags if tag == DT_STRTAB), 0)
-    for tag, value in tags:
-        if tag in found:
-            found[tag].append(_text(reader, strings + value))
-    places = ":".join([*found[DT_RUNPATH], *found[DT_RPATH]])
-    runpath = places.split(":") if places else []
-    return Elf(interpreter, tuple(found[DT_NEEDED]), tuple(runpath))
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A program header: its type, where it lies in the file and in memory, and its bytes."""
-
-    kind: int
-    offset: int
-    address: int
-    size: int
-
-
-def _segment(reader: Reader, at: int) -> Segment:
-    if reader.wide:
-        kind, _, offset, address, _, size = reader.numbers("", "IIQQQQ", at)
-    else:
-        kind, offset, address, _, size = reader.numbers("IIIII", "", at)
-    return Segment(kind, offset, address, size)
-
-
-def _tags(reader: Reader, segment: Segment) -> Iterator[tuple[int, int]]:
-    width = 16 if reader.wide else 8
-    size = min(segment.size, MOST_TAGS * width)
-    for at in range(segment.offset, segment.offset + size, width):
-        tag, value = reader.numbers("iI", "qQ", at)
-        if tag == DT_NULL:
-            return
-        yield tag, value
-
-
-def _place(loaded: list[Segment], address: int) -> int:
-    """Give where in the file lies what is to lie at an address."""
-    for each in loaded:
-        if each.address <= address < each.address + each.size:
-            return address - each.address + each.offset
-    raise ValueError("an address of no segment")
-
-
-def _text(reader: Reader, at: int) -> str:
-    data = reader.read(at, LONGEST_NAME)
-    return data[: data.index(b"\0")].decode()
+    return Elf(interpreter, tuple(needed), tuple(runpath))
 
 
 class Loader:
