@@ -240,7 +240,8 @@ def _problems(file: Path, bindings: dict[str, str], refused: list[MlkitError]) -
         return find(parse(file), file.parent.resolve(), bindings)
     except (BadData, InputMissing) as error:
         refused.append(error)
-        return [Problem("file.broken", "error", file.name, 0, error.message)]
+        message = error.message.removeprefix(f"{file}: ")
+        return [Problem("file.broken", "error", file.name, 0, message)]
 
 
 def _lint_document(found: dict[Path, list[Problem]]) -> None:

@@ -58,14 +58,14 @@ def tasks(
 def complete(
     context: typer.Context,
     task: TaskName,
-    set_: Values = [],  # noqa: B006 - typer's way to say "none given"
+    set: Values = [],  # noqa: A002, B006 - named as its option; typer's way to say "none given"
     state: State = STATE,
     json: Json = False,
 ) -> None:
     """Complete a user task with the values of its form; exits as `run` does."""
     from mlkit.bpmn import tasks
 
-    given = pairs(set_, "--set")
+    given = pairs(set, "--set")
     _finish(context, task, lambda found: tasks.fill(found, given), state, json)
 
 
@@ -173,7 +173,7 @@ def message(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The message's name.")],
     key: Annotated[str, typer.Option(help="The correlation key, or the business key.")] = "",
-    set_: Values = [],  # noqa: B006
+    set: Values = [],  # noqa: A002, B006
     ttl: Annotated[float, typer.Option(min=0, help="Seconds to keep it if nobody waits.")] = 604800,
     state: State = STATE,
     json: Json = False,
@@ -185,7 +185,7 @@ def message(
     from mlkit.bpmn.forms import packed_variables
     from mlkit.bpmn.session import Session, Settings
 
-    variables = packed_variables(pairs(set_, "--set"))
+    variables = packed_variables(pairs(set, "--set"))
     with Session(state, Settings(waits=False)) as session:
         with session.journal.transaction():
             expires = time.time() + ttl
@@ -197,7 +197,7 @@ def message(
 def signal(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The signal's name.")],
-    set_: Values = [],  # noqa: B006
+    set: Values = [],  # noqa: A002, B006
     state: State = STATE,
     json: Json = False,
 ) -> None:
@@ -205,7 +205,7 @@ def signal(
     from mlkit.bpmn.forms import packed_variables
     from mlkit.bpmn.session import Session, Settings
 
-    variables = packed_variables(pairs(set_, "--set"))
+    variables = packed_variables(pairs(set, "--set"))
     with Session(state, Settings(waits=False)) as session:
         with session.journal.transaction():
             numbers = session.journal.mailbox.broadcast(name, variables)
