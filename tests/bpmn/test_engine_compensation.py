@@ -225,3 +225,42 @@ def test_a_turn_of_a_transaction_that_is_cancelled_cancels_and_undoes_all_turns(
     assert done.completed("late", "e") == ["late", "e"]
     assert done.state.status == "completed"
     assert as_json(done.replayed()) == as_json(done.state)
+
+
+@pytest.mark.parametrize("sequential", ["true", "false"])
+def test_a_cancelled_turn_ends_all_turns_of_its_transaction_and_undoes_them(
+    play, arrows, sequential, as_json
+):
+    many = f'<multiInstanceLoopCharacteristics isSequential="{sequential}">'
+    many += "<loopCardinality>3</loopCardinality></multiInstanceLoopCharacteristics>"
+    body = f'{many}{task("a")}<userTask id="check"/><exclusiveGateway id="g" default="fi4"/>'
+    body = body.replace('<userTask id="undo_a"', '<scriptTask id="undo_a"').replace(
+        'isForCompensation="true"/>', 'isForCompensation="true"><script>1</script></scriptTask>'
+    )
+    body += arrows("is>a a>check check>g g>no?loopCounter==1 g>ok", "i")
+    undone = []
+
+    def undo(_, variables):
+        undone.append(variables["loopCounter"])
+        return {}
+
+    done = play(ENDS + transaction(body), OUTER, undo).start()
+    while done.state.status == "running":
+        first = min(e.id for e in done.state.activations.values() if e.node == "check")
+        done.apply(Complete(first))
+    assert undone == ([1, 0] if sequential == "true" else [2, 1, 0])
+    assert done.completed("late", "x") == ["x", "late"]
+    assert done.state.status == "completed"
+    assert as_json(done.replayed()) == as_json(done.state)
+
+
+def test_a_transaction_within_another_is_cancelled_alone(play, arrows):
+    inner = f'<startEvent id="ns"/>{task("b")}<endEvent id="nn">{CANCEL}</endEvent>'
+    inner = f'<transaction id="n">{inner}{arrows("ns>b b>nn", "n")}</transaction>'
+    inner += f'<boundaryEvent id="nc" attachedToRef="n">{CANCEL}</boundaryEvent>'
+    outer = f'<startEvent id="is"/><endEvent id="ok"/>{task("a")}{inner}'
+    outer += arrows("is>a a>n n>ok nc>ok", "i")
+    done = play(f'{ENDS}<transaction id="x">{outer}</transaction>', "s>x x>e").start()
+    assert waiting(done) == ["undo_b"]
+    done.complete("undo_b")
+    assert done.completed()[-4:] == ["nc", "ok", "x", "e"]

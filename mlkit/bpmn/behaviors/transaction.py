@@ -19,26 +19,26 @@ class Transaction(SubProcess):
     def cancel(self, move: Move, activation: Activation) -> None:
         """End what runs inside, compensate what completed, then leave by the cancel event.
 
-        Where the transaction has several turns, one that is cancelled cancels all.
+        The event ends all turns of a repeated transaction, so all of them are undone.
         """
         scope = move.state.scopes[activation.body]
-        done = [*self._other_turns(move, activation), *_completed(move, scope)]
+        iterates = activation.role == "iteration"
+        done = self._turns(move, activation) if iterates else _completed(move, scope)
         move.clear(scope)
         scope.interrupted = True
         activation.todo, scope.done = done, []
         compensation.proceed(move, activation)
 
-    def _other_turns(self, move: Move, activation: Activation) -> list[Done]:
-        """End the other turns; give what completed in them and in those that are over."""
-        if activation.role != "iteration":
-            return []
+    def _turns(self, move: Move, activation: Activation) -> list[Done]:
+        """Give what all turns have completed; end those that run beside this one."""
         host = move.state.activations[activation.host]
-        done = list(move.state.scopes[host.local].done)
-        turns = [move.state.activations[each] for each in host.children if each != activation.id]
-        for turn in turns:
+        around = move.state.scopes[host.local]
+        done, around.done = around.done, []
+        for turn in [move.state.activations[each] for each in host.children]:
             if turn.role == "iteration":
-                done += _completed(move, move.state.scopes[turn.body]) if turn.body else []
-                move.terminate(turn)
+                done += _of_turn(move, turn)
+                if turn is not activation:
+                    move.terminate(turn)
         return done
 
     def compensated(self, move: Move, activation: Activation) -> None:
@@ -56,6 +56,14 @@ def _completed(move: Move, scope: Scope) -> list[Done]:
     """Give what completed in a scope and in those that still run inside it."""
     inside = [each for each in move.state.scopes.values() if each.parent == scope.id]
     return [*scope.done, *(done for each in inside for done in _completed(move, each))]
+
+
+def _of_turn(move: Move, turn: Activation) -> list[Done]:
+    if not turn.body:
+        return []
+    scope = move.state.scopes[turn.body]
+    own = Done(turn.node, move.state.scopes[turn.local].variables | scope.variables)
+    return [compensation.inside(each, own) for each in _completed(move, scope)]
 
 
 def cancel(move: Move, scope: Scope) -> None:

@@ -114,10 +114,19 @@ def transactions(place: Place) -> Iterator[Problem]:
     """Say which transactions can be cancelled without a way to go on."""
     for node in place.body.nodes.values():
         if node.type == "transaction" and node.body is not None:
-            ends = any(_is_cancel(each) for each in nodes(node.body) if each.type == "endEvent")
+            ends = any(map(_is_cancel, _ends(node.body)))
             guards = [e for e in place.body.nodes.values() if e.attached_to == node.id]
             if ends and not any(map(_is_cancel, guards)):
                 yield wrong("cancel.boundary", node, "no cancel event stands on its boundary")
+
+
+def _ends(body: Scope) -> Iterator[FlowNode]:
+    """Give the end events of a transaction; those of one inside it are that one's own."""
+    for node in body.nodes.values():
+        if node.type == "endEvent":
+            yield node
+        elif node.body is not None and node.type != "transaction":
+            yield from _ends(node.body)
 
 
 def _is_cancel(node: FlowNode) -> bool:
