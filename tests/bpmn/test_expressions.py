@@ -397,3 +397,8 @@ def test_deep_data_is_an_error_of_the_expression():
         deep = [deep]
     with pytest.raises(ExpressionError):
         value("=flatten(deep)", "feel", deep=deep)
+
+
+def test_a_duration_of_months_is_told():
+    with pytest.raises(ExpressionError, match="say days"):
+        value('=day + duration("P1M")', "feel")

@@ -7,6 +7,7 @@ is an `OperationError`. Numbers arrive as integers or decimals, lists count from
 from __future__ import annotations
 
 import decimal
+import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -361,9 +362,18 @@ def _moment(*parts: Any) -> datetime:
     return datetime.fromisoformat(value)
 
 
+def _duration(text: Any) -> timedelta:
+    if isinstance(text, timedelta):
+        return text
+    if re.match(r"-?P\d+[YM]", text):
+        # Null would hide that this is a good duration elsewhere.
+        raise OperationError(f"{text!r}: years and months differ in length, say days")
+    return duration(text)
+
+
 def _temporal(text: str) -> Any:
     if text.lstrip("-").startswith("P"):
-        return duration(text)
+        return _duration(text)
     if "T" in text:
         return datetime.fromisoformat(text)
     return time.fromisoformat(text) if ":" in text else date.fromisoformat(text)
@@ -387,7 +397,7 @@ def _last_day(day: date) -> date:
 BUILTINS: dict[str, Callable[..., Any]] = {
     # conversion
     "string": shown, "number": _number, "context": _context, "date": _date, "time": _time,
-    "date and time": _moment, "duration": duration, "temporal": _temporal,
+    "date and time": _moment, "duration": _duration, "temporal": _temporal,
     # text
     "substring": _substring, "string length": lambda text: len(_text(text)),
     "upper case": lambda text: _text(text).upper(), "lower case": lambda text: _text(text).lower(),
