@@ -6,7 +6,6 @@ import pytest
 
 from mlkit.bpmn.behaviors.starting import by_message
 from mlkit.bpmn.events import Retry, Start
-from mlkit.bpmn.model import Callable
 
 ENDS = '<startEvent id="s"/><endEvent id="e"/>'
 TIMER = "<timerEventDefinition><timeDuration>PT1H</timeDuration></timerEventDefinition>"
@@ -106,25 +105,6 @@ def test_a_passing_throw_event_sets_its_outputs(play):
         f'<intermediateThrowEvent id="t">{mapping("output", "=1", "x")}</intermediateThrowEvent>'
     )
     assert play(ENDS + event, "s>t t>e").start().variables == {"x": 1}
-
-
-@pytest.mark.parametrize(
-    "inner",
-    [
-        extension('<zeebe:taskDefinition type="json:dumps" retries="2"/>')
-        + "<messageEventDefinition/>",
-        '<messageEventDefinition camunda:class="json:dumps"/>',
-        '<messageEventDefinition camunda:delegateExpression="${json:dumps}"/>',
-    ],
-)
-def test_a_message_event_may_name_a_callable_that_sends_it(play, inner):
-    body = f'<startEvent id="s"/><intermediateThrowEvent id="t">{inner}</intermediateThrowEvent>'
-    body += f'<endEvent id="e">{inner}</endEvent>'
-    done = play(body, "s>t t>e", lambda *_: {"sent": 1}).start()
-    assert done.runs == ["t", "e"]
-    assert isinstance(done.engine.graph.behaviors["t"].node.work, Callable)
-    assert done.state.status == "completed"
-    assert done.variables == {"sent": 1}
 
 
 # -- zeebe's multi-instance ------------------------------------------------------------------------

@@ -122,7 +122,7 @@ class Behavior:
 
     def leave(self, move: Move, activation: Activation) -> None:
         """End an activation and send its token on."""
-        try:
+        try:  # Not by `guarded`: every activity leaves here, and a closure for each is dear.
             self._leave(move, activation)
         except BadData as error:
             move.incident(activation, f"{self.id}: {error.message}", "leave")

@@ -13,7 +13,6 @@ from mlkit.bpmn.expressions.tree import ExpressionError, Node
 
 # Built-in functions whose names hold spaces, the longest first.
 _SPACED = sorted((tuple(each.split()) for each in BUILTINS if " " in each), key=len, reverse=True)
-_SPACED.append(("is", "defined"))
 _TYPES = (
     "date and time", "days and time duration", "number", "string", "boolean", "date", "time",
     "list", "context", "Any",

@@ -16,134 +16,11 @@ from decimal import Decimal
 from functools import cmp_to_key, reduce
 from typing import Any
 
-from mlkit.bpmn.expressions.dialects import MAX_TEXT, OperationError, kind
+from mlkit.bpmn.expressions.dialects import OperationError, kind
+from mlkit.bpmn.expressions.feel_text import TEXT, checked, index_at
 from mlkit.bpmn.timers import duration
 
 MAX_ITEMS = 100_000
-_FLAGS = {"i": "(?i)", "s": "(?s)", "m": "(?m)", "x": "(?x)"}
-
-
-# -- text --------------------------------------------------------------------------------------
-
-
-def _text(value: str) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected text, found {kind(value)}")
-    return value
-
-
-def _substring(text: str, start: Any, length: Any = None) -> str:
-    begin = _position(start, len(_text(text)), inclusive=True)
-    if length is not None and length < 1:
-        raise ValueError("no length")
-    return text[begin:] if length is None else text[begin : begin + int(length)]
-
-
-def _before(text: str, match: str) -> str:
-    head, found, _ = _text(text).partition(match) if match else ("", "", "")
-    return head if found else ""
-
-
-def _after(text: str, match: str) -> str:
-    return _text(text).partition(match)[2] if match else _text(text)
-
-
-def _pattern(pattern: str, flags: str = "") -> Any:
-    # Linear in the text whatever the pattern: instances replay, so no clock may decide.
-    import re2
-
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        return re2.compile("".join(_FLAGS[each] for each in flags or "") + pattern, options)
-    except re2.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression") from error
-
-
-def _matches(text: str, pattern: str, flags: str = "") -> bool:
-    return _pattern(pattern, flags).search(_text(text)) is not None
-
-
-def _replace(text: str, pattern: str, new: str, flags: str = "") -> str:
-    if len(_text(text)) * (len(new) + 1) > MAX_TEXT:
-        raise OperationError("the result may be too long")
-
-    def fill(match: Any) -> str:
-        parts = new.split("$")
-        groups = match.re.groups
-        return parts[0] + "".join(_group(match, each, groups) for each in parts[1:])
-
-    return str(_pattern(pattern, flags).sub(fill, text))
-
-
-def _group(match: Any, text: str, groups: int) -> str:
-    number = text[:1]
-    if not number.isdecimal() or int(number) > groups:
-        return "$" + text
-    return (match.group(int(number)) or "") + text[1:]
-
-
-def _split(text: str, delimiter: str) -> list[str]:
-    return list(_pattern(delimiter).split(_text(text)))
-
-
-def _extract(text: str, pattern: str) -> list[str]:
-    return [match.group(0) for match in _pattern(pattern).finditer(_text(text))]
-
-
-def _join(items: list[Any], delimiter: str = "", prefix: str = "", suffix: str = "") -> str:
-    parts = [each for each in items if each is not None]
-    if sum(map(len, parts)) + len(parts) * len(delimiter or "") > MAX_TEXT:
-        raise OperationError("the result is too long")
-    return (prefix or "") + (delimiter or "").join(parts) + (suffix or "")
-
-
-def shown(value: Any) -> Any:
-    """Give a value as FEEL writes it; null stays null."""
-    return value if value is None or isinstance(value, str) else _written(value)
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, Decimal):
-        return format(value.normalize() if value else Decimal(0), "f")
-    if isinstance(value, datetime | time):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return _written_duration(value)
-    if isinstance(value, list):
-        return _limited(f"[{', '.join(map(_inner, value))}]")
-    if isinstance(value, dict):
-        return _limited(
-            "{" + ", ".join(f"{key}: {_inner(each)}" for key, each in value.items()) + "}"
-        )
-    return str(value)
-
-
-def _inner(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else _written(value)
-
-
-def _limited(text: str) -> str:
-    if len(text) > MAX_TEXT:
-        raise OperationError("the result is too long")
-    return text
-
-
-def _written_duration(value: timedelta) -> str:
-    sign, value = ("-", -value) if value < timedelta() else ("", value)
-    minutes, seconds = divmod(value.seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    exact = f"{seconds}.{value.microseconds:06d}".rstrip("0").rstrip(".")
-    clock = "".join(
-        f"{number}{unit}" for number, unit in ((hours, "H"), (minutes, "M"), (exact, "S"))
-        if number not in (0, "0")
-    )  # fmt: skip
-    days = f"{value.days}D" if value.days else ""
-    return f"{sign}P{days}{'T' if clock else ''}{clock}" if days or clock else "PT0S"
 
 
 # -- numbers -----------------------------------------------------------------------------------
@@ -225,14 +102,6 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _position(position: Any, length: int, inclusive: bool = False) -> int:
-    """Turn a position that counts from 1, or from the end if negative, into an index."""
-    at = int(position) - 1 if position > 0 else length + int(position)
-    if not position or not 0 <= at < length + inclusive:
-        raise IndexError(f"no position {position}")
-    return at
-
-
 def _concatenated(*lists: Any) -> list[Any]:
     whole: list[Any] = []
     for each in map(_list, lists):
@@ -243,17 +112,17 @@ def _concatenated(*lists: Any) -> list[Any]:
 
 
 def _sublist(items: Any, start: Any, length: Any = None) -> list[Any]:
-    at = _position(start, len(_list(items)))
+    at = index_at(start, len(_list(items)))
     return _list(items)[at:] if length is None else _list(items)[at : at + int(length)]
 
 
 def _inserted(items: Any, position: Any, new: Any) -> list[Any]:
-    at = _position(position, len(_list(items)))
+    at = index_at(position, len(_list(items)))
     return [*_list(items)[:at], new, *_list(items)[at:]]
 
 
 def _removed(items: Any, position: Any) -> list[Any]:
-    at = _position(position, len(_list(items)))
+    at = index_at(position, len(_list(items)))
     return [*_list(items)[:at], *_list(items)[at + 1 :]]
 
 
@@ -312,7 +181,7 @@ def _get(context: dict[str, Any], key: Any) -> Any:
 
 def _put(context: dict[str, Any], key: Any, value: Any) -> dict[str, Any]:
     first, *rest = key if isinstance(key, list) else [key]
-    inner = _put(context.get(_text(first)) or {}, rest, value) if rest else value
+    inner = _put(context.get(checked(first)) or {}, rest, value) if rest else value
     return {**context, first: inner}
 
 
@@ -325,13 +194,14 @@ def _entries(context: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _context(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    return {_text(each["key"]): each["value"] for each in entries}
+    return {checked(each["key"]): each["value"] for each in entries}
 
 
 # -- time --------------------------------------------------------------------------------------
 
 
-def _date(*parts: Any) -> date:
+def to_date(*parts: Any) -> date:
+    """Make a date: of year, month and day, of a moment, or of ISO text."""
     if len(parts) == 3:
         return date(*map(int, parts))
     (value,) = parts
@@ -353,7 +223,7 @@ def _time(*parts: Any) -> time:
 
 def _moment(*parts: Any) -> datetime:
     if len(parts) == 2:
-        return datetime.combine(_date(parts[0]), _time(parts[1]))
+        return datetime.combine(to_date(parts[0]), _time(parts[1]))
     (value,) = parts
     if isinstance(value, datetime):
         return value
@@ -371,7 +241,8 @@ def _duration(text: Any) -> timedelta:
     return duration(text)
 
 
-def _temporal(text: str) -> Any:
+def to_temporal(text: str) -> Any:
+    """Read a date, a time, both, or a duration out of ISO text."""
     if text.lstrip("-").startswith("P"):
         return _duration(text)
     if "T" in text:
@@ -395,18 +266,10 @@ def _last_day(day: date) -> date:
 
 
 BUILTINS: dict[str, Callable[..., Any]] = {
+    **TEXT,
     # conversion
-    "string": shown, "number": _number, "context": _context, "date": _date, "time": _time,
-    "date and time": _moment, "duration": _duration, "temporal": _temporal,
-    # text
-    "substring": _substring, "string length": lambda text: len(_text(text)),
-    "upper case": lambda text: _text(text).upper(), "lower case": lambda text: _text(text).lower(),
-    "substring before": _before, "substring after": _after, "replace": _replace,
-    "contains": lambda text, part: _text(part) in _text(text),
-    "starts with": lambda text, part: _text(text).startswith(part),
-    "ends with": lambda text, part: _text(text).endswith(part),
-    "matches": _matches, "split": _split, "extract": _extract, "string join": _join,
-    "trim": lambda text: _text(text).strip(), "is blank": lambda text: not _text(text).strip(),
+    "number": _number, "context": _context, "date": to_date, "time": _time,
+    "date and time": _moment, "duration": _duration, "temporal": to_temporal,
     # numbers
     "decimal": _rounding(decimal.ROUND_HALF_EVEN), "floor": _rounding(decimal.ROUND_FLOOR),
     "ceiling": _rounding(decimal.ROUND_CEILING), "round up": _rounding(decimal.ROUND_UP),
@@ -430,6 +293,7 @@ BUILTINS: dict[str, Callable[..., Any]] = {
     "distinct values": _distinct, "duplicate values": _duplicates, "flatten": _flatten,
     "sort": _sorted, "is empty": lambda items: not _list(items),
     # contexts
+    "is defined": lambda value: value is not None,
     "get value": _get, "get entries": _entries, "context put": _put, "context merge": _merged,
     "get or else": lambda value, other: other if value is None else value,
     # time

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from mlkit.bpmn.expressions.dialects import MAX_TEXT, OperationError, Refusal, kind
-from mlkit.bpmn.expressions.feel_functions import BUILTINS
+from mlkit.bpmn.expressions.feel_functions import BUILTINS, to_date, to_temporal
 from mlkit.bpmn.expressions.tree import ExpressionError
 from mlkit.bpmn.timers import duration
 from mlkit.errors import BadData
@@ -97,18 +97,6 @@ def _index_of(whole: str | list[Any], part: Any) -> int:
     return next((at for at, each in enumerate(whole) if each == part), -1)
 
 
-def _temporal(text: str) -> date | datetime | timedelta:
-    if text.lstrip("-").startswith("P"):
-        return duration(text)
-    return datetime.fromisoformat(text) if "T" in text else date.fromisoformat(text)
-
-
-def _date(value: Any) -> date:
-    if isinstance(value, datetime):
-        return value.date()
-    return value if isinstance(value, date) else date.fromisoformat(value)
-
-
 def _get(whole: dict[str, Any] | list[Any], key: Any, default: Any = None) -> Any:
     if isinstance(whole, list):
         return whole[key] if 0 <= key < len(whole) else default
@@ -129,11 +117,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "endswith": str.endswith, "endsWith": str.endswith,
     "join": _join, "replace": _replace, "sorted": sorted, "get": _get,
     "not": lambda value: (not value) if isinstance(value, bool) else None,
-    "is defined": lambda value: value is not None,
     "isEmpty": lambda value: not value, "empty": lambda value: not value,
     "equals": lambda value, other: bool(value == other),
-    "date": _date, "datetime": datetime.fromisoformat,
-    "duration": duration, "temporal": _temporal,
+    "date": to_date, "datetime": datetime.fromisoformat,
+    "duration": duration, "temporal": to_temporal,
 }  # fmt: skip
 # The methods of Java's strings, lists and maps that people write.
 _JAVA: dict[str, Callable[..., Any]] = {

@@ -22,6 +22,7 @@ import traceback
 import types
 from typing import Any
 
+import process  # type: ignore[import-not-found]
 import rscript  # type: ignore[import-not-found]
 import values  # type: ignore[import-not-found]
 from artifacts import Artifacts, same  # type: ignore[import-not-found]
@@ -30,7 +31,6 @@ from slots import Slots  # type: ignore[import-not-found]
 
 BATCH = struct.Struct("=q")
 MAX_RECORD = 100_000
-MAX_OUTPUT = 1_000_000
 MAX_MESSAGE = 10_000
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 SHORT = 0.002
@@ -158,21 +158,21 @@ class Worker:
         reply["duration"] = time.perf_counter() - start
         reply["peak"] = self._peak(reply["duration"])
         for name, stream, descriptor in (("stdout", sys.stdout, 1), ("stderr", sys.stderr, 2)):
-            printed = _collect(stream, descriptor)
+            printed = process.collect(stream, descriptor)
             if printed:
                 reply[name] = printed
         return reply
 
     def _prepare(self, job: dict[str, Any]) -> None:
         for name, descriptor in (("stdout", 1), ("stderr", 2)):
-            _renew(name, descriptor)
+            process.renew(name, descriptor)
         if job["work"] and _here() != job["work"]:
             os.makedirs(job["work"], exist_ok=True)
             os.chdir(job["work"])
         os.environ["MLKIT_KEY"] = job["key"]
         if self.grown:
-            _reset_peak()
-            self.peak, self.grown = _read_peak(), False
+            process.reset_peak()
+            self.peak, self.grown = process.read_peak(), False
         self.r.peak = 0
         if self.cpu:
             usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -184,9 +184,9 @@ class Worker:
         """Give the peak memory of the task; a short one has no time to need much."""
         if duration < SHORT:
             return self.peak
-        peak = _read_peak()
+        peak = process.read_peak()
         self.grown = peak > self.peak
-        children = _read_children()
+        children = process.read_children()
         # The system keeps the largest of all children: of an earlier task's if it has not grown.
         largest = children if children > self.children else 0
         self.children = children
@@ -358,52 +358,6 @@ def _here() -> str:
         return ""
 
 
-def _renew(name: str, descriptor: int) -> None:
-    """Undo what a script may have done to a standard stream."""
-    stream = getattr(sys, f"__{name}__")
-    if stream.closed:
-        stream = os.fdopen(descriptor, "w", buffering=1, encoding="utf-8", closefd=False)
-        setattr(sys, f"__{name}__", stream)
-    if getattr(sys, name) is not stream:
-        setattr(sys, name, stream)
-
-
-def _collect(stream: Any, descriptor: int) -> str:
-    """Take what was printed, also by subprocesses: the descriptor is a file."""
-    try:  # noqa: SIM105 - this is done twice a task, and half as dear
-        stream.flush()
-    except Exception:
-        pass  # It may be what a script has put there, or closed.
-    size = os.lseek(descriptor, 0, os.SEEK_END)
-    if not size:
-        return ""
-    with open(f"/proc/self/fd/{descriptor}", "rb") as file:
-        content = file.read(MAX_OUTPUT)
-    os.ftruncate(descriptor, 0)
-    cut = f"\n[{size - MAX_OUTPUT} more bytes]\n" if size > MAX_OUTPUT else ""
-    return content.decode("utf-8", "replace") + cut
-
-
-def _read_peak() -> int:
-    with open("/proc/self/status") as file:
-        for line in file:
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
-def _read_children() -> int:
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-
-
-def _reset_peak() -> None:
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-    except OSError:
-        pass  # Without it the peak is that of the worker so far.
-
-
 def _read_spilled(record: bytes) -> bytes:
     path = record[1:].decode()
     with open(path, "rb") as file:
@@ -420,7 +374,7 @@ def main() -> None:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     del sys.path[0]
-    for name in ("values", "artifacts", "rscript", "slots", "codec"):
+    for name in ("values", "artifacts", "rscript", "slots", "codec", "process"):
         del sys.modules[name]  # A script may have modules of these names.
     sys.argv = [""]
     Worker(socket.socket(fileno=jobs), Slots(slots), (slot, cpu), places).serve()
