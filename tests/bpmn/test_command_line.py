@@ -154,6 +154,22 @@ def test_retry_and_cancel(mlkit, tmp_path, diagram):
     assert "is completed" in refused.stderr
 
 
+def test_variables_come_from_a_file_too(mlkit, tmp_path, diagram):
+    path = write(tmp_path, diagram, ENDS + '<task id="t"/>', "s>t t>e")
+    given = tmp_path / "input.json"
+    given.write_text('{"a": [1, 2.5], "b": "file"}')
+    done = mlkit("run", path, "--vars", given, "--var", "b=option", "--json")
+    assert json.loads(done.stdout)["variables"] == {"a": [1, 2.5], "b": "option"}
+    for content, code in (("[1]", 65), ('{"a": ', 65), (None, 66)):
+        given.unlink()
+        if content is not None:
+            given.write_text(content)
+        refused = mlkit("run", path, "--vars", given)
+        assert (refused.returncode, refused.stdout) == (code, "")
+        assert refused.stderr.startswith(f"error: {given}: ")
+        given.touch()
+
+
 def test_messages_and_signals_from_outside(mlkit, tmp_path, diagram):
     body = ENDS + '<intermediateCatchEvent id="m"><messageEventDefinition messageRef="Paid"/>'
     body += '</intermediateCatchEvent><intermediateCatchEvent id="c"><signalEventDefinition '

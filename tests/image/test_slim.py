@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mlkit.errors import InputMissing
 from mlkit.image.engine import LABEL
 
 pytestmark = pytest.mark.slow
@@ -84,6 +85,29 @@ def test_the_suicidal_container_is_diagnosed_and_lives_after_slimming(mlkit, sui
     assert slimmed["size"]["after"] < 9e6
     after = mlkit("image", "doctor", f"{suicidal}-slim", probe, *QUICK, "--json")
     assert document(after)["findings"] == []
+
+
+def test_init_is_put_in_front_or_left_out_as_the_user_says(mlkit, engine, suicidal, served):
+    never = mlkit("image", "slim", suicidal, "-t", "mlkit-test-never", "--init=never",
+                  "--probe=http:3000/", *QUICK, "--json")  # fmt: skip
+    assert document(never, 1)["verdict"] == "broken"
+    with pytest.raises(InputMissing):
+        engine.inspect("mlkit-test-never")
+    always = mlkit("image", "slim", served, "--init=always", "--probe=http:8000/", *QUICK, "--json")
+    assert document(always)["command"][:2] == ["/tini", "--"]
+
+
+def test_a_volume_is_there_in_all_runs(mlkit, tmp_path, build, debian):
+    (tmp_path / "text").write_text("given")
+    read = "import sys; print(open('/given/text').read()); sys.exit(7)"
+    image = build(f"FROM {debian}\nENTRYPOINT {json.dumps(['python3', '-c', read])}\n")
+    command = ("image", "slim", image, "--probe=exit:7", *QUICK, "--json")
+    alone = mlkit(*command)
+    assert alone.returncode == 65
+    assert "--volume" in alone.stderr
+    slimmed = document(mlkit(*command, "--volume", f"{tmp_path}:/given:ro"))
+    assert slimmed["verdict"] == "equal"
+    assert not [path for path in slimmed["kept"] if path.startswith("given/")]
 
 
 @pytest.mark.parametrize(("profile", "limit"), [("balanced", 33e6), ("safe", 120e6)])
