@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mlkit.bandit import posterior_file, store
-from mlkit.bandit.posterior import SCHEMA, Header
+from mlkit.bandit.posteriors import file
+from mlkit.bandit.posteriors.posterior import SCHEMA, Header
+from mlkit.bandit.stores import memory_mapped
 
 BATCH = 1 << 20
 SPAWN = multiprocessing.get_context("spawn")
@@ -92,9 +93,9 @@ def dicts(rows: int) -> float:
 
 def measure(directory: Path, rows: int, contexts: int, arms: int) -> dict[str, Any]:
     posteriors, path = directory / "posteriors.parquet", directory / "table"
-    posterior_file.write_batches(Header("memory"), batches(rows, contexts, arms), posteriors)
+    file.write_batches(Header("memory"), batches(rows, contexts, arms), posteriors)
     start, start_cpu = time.perf_counter(), time.process_time()
-    _, table = store.load(posteriors, path)
+    _, table = memory_mapped.load(posteriors, path)
     loaded, loaded_cpu = time.perf_counter() - start, time.process_time() - start_cpu
     pa.default_memory_pool().release_unused()
     pipes, readers = [], []

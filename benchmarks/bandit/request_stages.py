@@ -29,7 +29,6 @@ import serving
 from rich.console import Console
 from rich.table import Table
 
-from mlkit.bandit import store
 from mlkit.bandit._posterior_table import PosteriorTable, ThompsonSampler
 from mlkit.bandit.server.app import Application
 from mlkit.bandit.server.decision import KEY_BYTES, DecisionIds
@@ -45,6 +44,7 @@ from mlkit.bandit.server.messages import (
 from mlkit.bandit.server.metrics import SharedCounters
 from mlkit.bandit.server.settings import Settings
 from mlkit.bandit.server.wire import TableReady
+from mlkit.bandit.stores import memory_mapped
 
 HEADERS = [(b"host", b"localhost"), (b"content-type", b"application/json")]
 
@@ -104,7 +104,7 @@ def exchange(app: Application, body: bytes) -> Coroutine[Any, Any, None]:
 def measure(folder: Path, requests: int) -> dict[str, dict[str, float]]:
     posteriors, path, bodies = folder / "posteriors.csv", folder / "table", folder / "bodies"
     serving.write_bodies(bodies, serving.write_posteriors(posteriors), 400, requests)
-    _, writer = store.load(posteriors, path)
+    _, writer = memory_mapped.load(posteriors, path)
     table, sampler = PosteriorTable.open(str(path)), ThompsonSampler()
     ids, encode = DecisionIds(os.urandom(KEY_BYTES)), msgspec.json.Encoder().encode
     app, limits, clock = application(path, ids), Limits(), Clock()

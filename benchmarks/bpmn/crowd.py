@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from mlkit.bpmn.session import Session
+from mlkit.bpmn.runtime.session import Session
 
 HEAD = (
     '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" id="d" targetNamespace="t">'

@@ -19,12 +19,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mlkit.bpmn.engine import Engine
-from mlkit.bpmn.events import Start
-from mlkit.bpmn.journal import Journal, Row
-from mlkit.bpmn.parser import parse, parse_text
-from mlkit.bpmn.runner import Runner, Running
-from mlkit.bpmn.scripts import ScriptPool
+from mlkit.bpmn.definition.parser import parse, parse_text
+from mlkit.bpmn.engine.engine import Engine
+from mlkit.bpmn.engine.events import Start
+from mlkit.bpmn.journal.sqlite import Journal, Row
+from mlkit.bpmn.runtime.runner import Runner, Running
+from mlkit.workers.pool import ScriptPool
 
 HEAD = (
     '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" id="d" targetNamespace="t">'

@@ -20,13 +20,13 @@ from pathlib import Path
 import docker
 
 from mlkit.image import slim as stages
-from mlkit.image.base import init_program
-from mlkit.image.compare import compare
-from mlkit.image.early import trace_early
-from mlkit.image.engine import Engine
-from mlkit.image.observation import Runner, Settings, Tools
-from mlkit.image.opening import in_engine
-from mlkit.image.probe import parse
+from mlkit.image.base.debian import init_program
+from mlkit.image.filesystem.image_source import in_engine
+from mlkit.image.proof.compare import compare
+from mlkit.image.run.early_trace import trace_early
+from mlkit.image.run.engine import Engine
+from mlkit.image.run.observation import Runner, Settings, Tools
+from mlkit.image.run.probe import parse
 from mlkit.image.slim import Options, Slimmer
 
 HERE = Path(__file__).parent

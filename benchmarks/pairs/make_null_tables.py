@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 
-from mlkit.pairs.null import TABLES, simulate
+from mlkit.pairs.screen.null import TABLES, simulate
 
 LENGTHS = (30, 36, 45, 60, 80, 110, 150, 200, 252, 350, 504, 756, 1260, 2520, 5040)
 SHORT, PAIRS_SHORT, PAIRS_LONG = 1000, 2_000_000, 500_000

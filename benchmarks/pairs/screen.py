@@ -24,8 +24,8 @@ import numpy as np
 from statsmodels.tsa.stattools import coint
 
 from mlkit import _simd
-from mlkit.pairs.cointegration import engle_granger
-from mlkit.pairs.null import better, null_of
+from mlkit.pairs.screen.cointegration import engle_granger
+from mlkit.pairs.screen.null import better, null_of
 
 ROUNDS = 5
 

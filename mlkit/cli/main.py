@@ -19,10 +19,10 @@ class RootGroup(LazyGroup):
     """The groups of `mlkit`; one that is not listed here has not landed."""
 
     members: ClassVar[dict[str, tuple[str, str]]] = {
-        "bandit": ("mlkit.cli.bandit:app", "Fit, inspect and serve Thompson-sampling bandits."),
-        "pairs": ("mlkit.cli.pairs:app", "Find pairs of securities, fit and backtest them."),
-        "bpmn": ("mlkit.cli.bpmn:app", "Run BPMN diagrams as durable pipelines."),
-        "image": ("mlkit.cli.image:app", "Slim container images, and prove that they work."),
+        "bandit": ("mlkit.cli.bandit.app:app", "Fit, inspect and serve Thompson-sampling bandits."),
+        "pairs": ("mlkit.cli.pairs.app:app", "Find pairs of securities, fit and backtest them."),
+        "bpmn": ("mlkit.cli.bpmn.app:app", "Run BPMN diagrams as durable pipelines."),
+        "image": ("mlkit.cli.image.app:app", "Slim container images, and prove that they work."),
         "doctor": ("mlkit.cli.doctor:app", "Show what this machine offers each workload."),
     }
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlkit.image.plan import Profile
-from mlkit.image.trace import Trace
+from mlkit.image.keep.plan import Profile
+from mlkit.image.run.trace import Trace
 
 
 @dataclass(frozen=True)

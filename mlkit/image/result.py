@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlkit.image import base, build, explanation, foundation, health, launch
-from mlkit.image.build import Item, Written
-from mlkit.image.bytecode import refreshed
-from mlkit.image.engine import LABEL, RUN, Engine
-from mlkit.image.entrypoint import Command
-from mlkit.image.foundation import Foundation, Merged
-from mlkit.image.health import Health
-from mlkit.image.inventory import Entry, Inventory
+from mlkit.image.base import base_image, debian
+from mlkit.image.base.base_image import Foundation, Merged
+from mlkit.image.command import health, launch
+from mlkit.image.command.entrypoint import Command
+from mlkit.image.command.health import Health
+from mlkit.image.filesystem import build
+from mlkit.image.filesystem.build import Item, Written
+from mlkit.image.filesystem.inventory import Entry, Inventory
+from mlkit.image.keep import provenance
+from mlkit.image.keep.bytecode import refreshed
+from mlkit.image.keep.plan import Plan
 from mlkit.image.options import Options
-from mlkit.image.packages import Packages, records
-from mlkit.image.plan import Plan
-from mlkit.image.trace import tool
+from mlkit.image.packages.dpkg import Packages, records
+from mlkit.image.run.engine import LABEL, RUN, Engine
+from mlkit.image.run.trace import tool
 
 INIT_PATH = "tini"
 OURS = {launch.PROGRAM: "launch", health.PROGRAM: "health"}
@@ -108,7 +111,7 @@ class Builder:
             InputMissing: The engine has no such image.
         """
         name = self._options.base
-        if name != foundation.AUTO:
+        if name != base_image.AUTO:
             self._take(name)
 
     def build(self, kept: Plan, init: bool) -> Built:
@@ -118,22 +121,22 @@ class Builder:
             BadData: A library of the base would replace a newer one of the app's.
         """
         if self._foundation is None:
-            self._take(foundation.choose(self._inventory, self._packages, kept))
+            self._take(base_image.choose(self._inventory, self._packages, kept))
         below = self._foundation
         assert below is not None
         items = self._items(kept, init, below)
-        merged = foundation.merge(self._inventory, below.items, items)
-        foundation.check(merged, below.name)
-        own = foundation.without_same(items, below.items)
+        merged = base_image.merge(self._inventory, below.items, items)
+        base_image.check(merged, below.name)
+        own = base_image.without_same(items, below.items)
         layers = [*self._lowest, build.write_layer(own, self._folder / "app.tar")]
         document = build.document(layers, self._config(init, below), self._architecture)
         return Built(document, layers, self._load(document, layers), below.name, merged)
 
     def _take(self, name: str) -> None:
-        if name in {foundation.NONE, *base.KINDS}:
-            self._foundation = foundation.assembled(name)
+        if name in {base_image.NONE, *debian.KINDS}:
+            self._foundation = base_image.assembled(name)
         else:
-            taken = foundation.image(name, self._architecture)
+            taken = base_image.image(name, self._architecture)
             self._foundation = self._opened.enter_context(taken)
         self._lowest = self._foundation.layers(self._folder)
 
@@ -144,7 +147,7 @@ class Builder:
         entries = self._inventory.files.entries
         items = [self._item(entries[path]) for path in sorted(kept.reasons)]
         items += self._records(kept)
-        items.append(build.file(explanation.RECORD, explanation.encode(self._record(kept))))
+        items.append(build.file(provenance.RECORD, provenance.encode(self._record(kept))))
         if init:
             items.append(build.file(INIT_PATH, self._init, 0o755))
         items += [build.file(name, tool(OURS[name]), 0o755) for name in sorted(self._programs())]
@@ -152,11 +155,11 @@ class Builder:
             items.append(build.directory("tmp", 0o1777))
         return items
 
-    def _record(self, kept: Plan) -> explanation.Record:
+    def _record(self, kept: Plan) -> provenance.Record:
         """Note why each file is kept, for `mlkit image explain`."""
-        return explanation.Record(
+        return provenance.Record(
             original=self._inventory.image.source,
-            layers=explanation.fingerprint(self._inventory),
+            layers=provenance.fingerprint(self._inventory),
             profile=self._options.profile,
             exclude=list(self._options.exclude),
             kept=kept.reasons,
@@ -198,5 +201,5 @@ class Builder:
         return labels | {
             "org.opencontainers.image.base.name": image.source,
             "org.opencontainers.image.base.digest": image.id,
-            "io.mlkit.image.base": below.name,
+            "io.mlkit.image.base.debian": below.name,
         }

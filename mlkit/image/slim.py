@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from mlkit.errors import BadData, ServiceUnavailable
-from mlkit.image.compare import Difference, Verdict, missing, settle, verdict
-from mlkit.image.diagnosis import Diagnosis, diagnose
-from mlkit.image.early import Early
-from mlkit.image.entrypoint import Command, parse
-from mlkit.image.findings import Finding
-from mlkit.image.inventory import Inventory
-from mlkit.image.observation import Observation, Runner
+from mlkit.image.command.entrypoint import Command, parse
+from mlkit.image.command.script import without_shell
+from mlkit.image.filesystem.inventory import Inventory
+from mlkit.image.keep.plan import Plan, Request, plan
 from mlkit.image.options import Options
-from mlkit.image.packages import Packages, read_packages, refuse_foreign
-from mlkit.image.plan import Plan, Request, plan
-from mlkit.image.probe import Probe
+from mlkit.image.packages.dpkg import Packages, read_packages, refuse_foreign
+from mlkit.image.proof.compare import Difference, Verdict, missing, settle, verdict
+from mlkit.image.proof.diagnosis import Diagnosis, diagnose
+from mlkit.image.proof.findings import Finding
+from mlkit.image.report.summary import Sizes, sizes, weakness
 from mlkit.image.result import INIT_PATH, Builder, Built
-from mlkit.image.script import without_shell
-from mlkit.image.summary import Sizes, sizes, weakness
-from mlkit.image.trace import Trace, in_vain
-from mlkit.image.tracing import with_links
+from mlkit.image.run.early_trace import Early
+from mlkit.image.run.observation import Observation, Runner
+from mlkit.image.run.probe import Probe
+from mlkit.image.run.trace import Trace, in_vain
+from mlkit.image.run.tracing import with_links
 from mlkit.progress import Progress, silent
 
 TRIALS = 6

@@ -3,6 +3,6 @@
 A strategy of your own is a subclass of `Strategy` that `backtest.run` takes.
 """
 
-from mlkit.pairs.strategy import Features, Order, State, Strategy
+from mlkit.pairs.strategy.strategy import Features, Order, State, Strategy
 
 __all__ = ["Features", "Order", "State", "Strategy"]

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mlkit.errors import BadData, UsageError
-from mlkit.pairs.formation import Formation, fit, formed, warm_up
-from mlkit.pairs.prices import Prices
-from mlkit.pairs.screening import Criteria, Filters, screen
+from mlkit.pairs.fit.formation import Formation, fit, formed, warm_up
+from mlkit.pairs.prices.prices import Prices
+from mlkit.pairs.screen.screening import Criteria, Filters, screen
 from mlkit.pairs.settings import Rule, Settings
 from mlkit.progress import Progress, silent
 

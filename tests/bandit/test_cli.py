@@ -11,7 +11,7 @@ import time
 import pytest
 from scipy import stats
 
-from mlkit.bandit import posterior_file
+from mlkit.bandit.posteriors import file
 from mlkit.cli.main import app
 
 CSV = "context,arm,a,b,pulls\n,good,90,10,98\n,bad [x],10,90,98\n,new,1,1,0\nu,good,1,9,8\n"
@@ -41,7 +41,7 @@ def test_fit_reads_the_bundled_log(mlkit, repository, tmp_path):
     done = mlkit("bandit", "fit", log, *columns, "--prior", "1,99", "-o", "p.parquet")
     assert (done.returncode, done.stdout) == (0, "")
     assert "p.parquet: 34 arms and 139 (context, arm) pairs from 10,000 rewards" in done.stderr
-    header = posterior_file.read(tmp_path / "p.parquet").header()
+    header = file.read(tmp_path / "p.parquet").header()
     assert (header.model, header.prior, header.shrinkage) == ("p", (1.0, 99.0), 100.0)
 
 

@@ -10,11 +10,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from mlkit.bpmn.events import AnyEvent, Complete, Effect, Fail, Fire, Receive, Signal, Start, Throw
-from mlkit.bpmn.parser import parse_text
-from mlkit.bpmn.session import engine_of
-from mlkit.bpmn.state import State
-from mlkit.bpmn.validation import lint
+from mlkit.bpmn.definition.parser import parse_text
+from mlkit.bpmn.engine.events import (
+    AnyEvent,
+    Complete,
+    Effect,
+    Fail,
+    Fire,
+    Receive,
+    Signal,
+    Start,
+    Throw,
+)
+from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.lint.validation import lint
+from mlkit.bpmn.runtime.session import engine_of
 
 HEAD = (
     '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" id="d"'

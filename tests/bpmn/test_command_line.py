@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from mlkit.bpmn.journal import Journal
+from mlkit.bpmn.journal.sqlite import Journal
 
 SHOWCASE = Path(__file__).parents[2] / "examples" / "bpmn" / "showcase"
 

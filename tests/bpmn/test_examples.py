@@ -14,12 +14,12 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from mlkit.bpmn import render
-from mlkit.bpmn.parser import parse, xml
-from mlkit.bpmn.rehearsal import rehearse
-from mlkit.bpmn.render import interchange
-from mlkit.bpmn.scenario import load
-from mlkit.bpmn.session import Settings
-from mlkit.bpmn.validation import lint
+from mlkit.bpmn.definition.parser import parse, xml
+from mlkit.bpmn.lint.validation import lint
+from mlkit.bpmn.render import diagram_interchange
+from mlkit.bpmn.runtime.session import Settings
+from mlkit.bpmn.scenarios.run import rehearse
+from mlkit.bpmn.scenarios.scenario import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "bpmn"
 DIAGRAMS = sorted(EXAMPLES.glob("*/*.bpmn"))
@@ -46,7 +46,7 @@ def test_an_example_is_sound_fully_drawn_and_has_scenarios(path):
     process = parse(path).processes[0].body
     assert {each.element.get("id") for each in found.shapes} == set(process.nodes)
     assert {each.element.get("id") for each in found.edges} == set(process.flows)
-    assert len(interchange.planes(xml.parse(xml.read(path), path.name))) == 1
+    assert len(diagram_interchange.planes(xml.parse(xml.read(path), path.name))) == 1
 
 
 class Post:

@@ -13,7 +13,7 @@ import warnings
 import pytest
 
 from mlkit.errors import ServiceUnavailable
-from mlkit.image.engine import Engine
+from mlkit.image.run.engine import Engine
 
 
 @pytest.fixture(scope="session")

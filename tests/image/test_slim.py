@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlkit.errors import InputMissing
-from mlkit.image.engine import LABEL
+from mlkit.image.run.engine import LABEL
 
 pytestmark = pytest.mark.slow
 QUICK = ("--watch", "1", "--patience", "8")

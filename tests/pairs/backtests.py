@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlkit.pairs.backtest import run
+from mlkit.pairs.backtest.replay import run
 from mlkit.pairs.settings import Costs, Rule, Selection, Settings, Signal
 from mlkit.pairs.windows import GivenPair, plan
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mlkit.pairs.prices import Prices
+from mlkit.pairs.prices.prices import Prices
 
 
 def prices(close, *, opens=None, dividends=None, tickers=None):

@@ -255,7 +255,7 @@ def test_a_sweep_refuses_bad_values_before_it_works(arguments, problem):
 
 
 def test_a_range_includes_both_ends():
-    from mlkit.cli.pairs_sweep import parse_values
+    from mlkit.cli.pairs.sweep import parse_values
 
     assert parse_values("1:3:0.5", "--entry") == (1.0, 1.5, 2.0, 2.5, 3.0)
     assert parse_values("0:0.3:0.1", "--exit") == pytest.approx((0.0, 0.1, 0.2, 0.3))

@@ -6,9 +6,10 @@ import itertools
 import tempfile
 from pathlib import Path
 
-from mlkit.bandit import posterior_file, store
+from mlkit.bandit.posteriors import file
 from mlkit.bandit.server.journal import Journal
 from mlkit.bandit.server.tables import GrowingTable
+from mlkit.bandit.stores import memory_mapped
 from mlkit.errors import InputMissing
 
 
@@ -34,7 +35,7 @@ def export(state: Path, output: Path) -> int:
         raise InputMissing(f"{state}: no state of a server", hint=hint)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=state) as scratch:
         present = _present(state, Journal(path, read_only=True), Path(scratch))
-        posterior_file.write_batches(present.header, store.export(present.table), output)
+        file.write_batches(present.header, memory_mapped.export(present.table), output)
     used = present.table.used()
     return used["arms"] + used["posteriors"]
 

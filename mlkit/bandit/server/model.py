@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from mlkit.bandit import posterior_file
+from mlkit.bandit.posteriors import file
 from mlkit.bandit.server.journal import Journal
 from mlkit.bandit.server.state import StateDirectory
 from mlkit.bandit.server.tables import GrowingTable
@@ -61,7 +61,7 @@ class Model:
 
     def _settle(self, adopt: bool) -> GrowingTable:
         """Start from the posteriors file: the one of before, a first one, or another one."""
-        digest = posterior_file.content_hash(self._source)
+        digest = file.content_hash(self._source)
         known = self.journal.meta("posteriors_hash")
         self._state.check_owner(known, digest, self._source, adopt=adopt)
         copy = self._state.keep(self._source, digest)
@@ -99,7 +99,7 @@ class Model:
         Raises:
             MlkitError: The file cannot be used; nothing has changed.
         """
-        digest = posterior_file.content_hash(self._source)
+        digest = file.content_hash(self._source)
         if digest == known:
             return None
         copy = self._state.keep(self._source, digest)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mlkit.bandit import store
-from mlkit.bandit.posterior import Header
+from mlkit.bandit.posteriors.posterior import Header
 from mlkit.bandit.server.journal import Change, Journal, Kind
-from mlkit.bandit.store import PosteriorTable, TableFull
+from mlkit.bandit.stores import memory_mapped
+from mlkit.bandit.stores.memory_mapped import PosteriorTable, TableFull
 
 _GROWTH = 1.5
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class GrowingTable:
         self.path = next_path()
         self.header: Header
         self.table: PosteriorTable
-        self.header, self.table = store.load(posteriors, self.path)
+        self.header, self.table = memory_mapped.load(posteriors, self.path)
 
     def apply(self, change: Change) -> bool:
         """Apply one change.
@@ -59,7 +59,7 @@ class GrowingTable:
             return function(self.table, *arguments)
         except TableFull:
             before, self.path = self.path, self._next_path()
-            self.table = store.grow(self.table, self.path, factor=_GROWTH)
+            self.table = memory_mapped.grow(self.table, self.path, factor=_GROWTH)
             before.unlink(missing_ok=True)  # who has it open keeps it
             return function(self.table, *arguments)
 

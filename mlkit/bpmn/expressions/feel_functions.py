@@ -16,9 +16,9 @@ from decimal import Decimal
 from functools import cmp_to_key, reduce
 from typing import Any
 
+from mlkit.bpmn.definition.timers import duration
 from mlkit.bpmn.expressions.dialects import OperationError, kind
 from mlkit.bpmn.expressions.feel_text import TEXT, checked, index_at
-from mlkit.bpmn.timers import duration
 
 MAX_ITEMS = 100_000
 

@@ -9,10 +9,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from mlkit.bpmn.definition.timers import duration
 from mlkit.bpmn.expressions.dialects import MAX_TEXT, OperationError, Refusal, kind
 from mlkit.bpmn.expressions.feel_functions import BUILTINS, to_date, to_temporal
 from mlkit.bpmn.expressions.tree import ExpressionError
-from mlkit.bpmn.timers import duration
 from mlkit.errors import BadData
 
 _REFUSALS = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from mlkit.bpmn.parser import xml
-from mlkit.bpmn.parser.xml import Element
-from mlkit.bpmn.render import lettering
+from mlkit.bpmn.definition.parser import xml
+from mlkit.bpmn.definition.parser.xml import Element
+from mlkit.bpmn.render import text_measurement
 from mlkit.bpmn.render.picture import Box, Edge, Picture, Point, Shape, name_of
 
 _SIZES = {
@@ -49,8 +49,8 @@ def add(picture: Picture, element: Element) -> Picture:
         width, height = _SIZES[xml.local(each)]
         if xml.local(each) == "textAnnotation":
             text = xml.text(xml.child(each, "text"))
-            lines = len(lettering.wrap(text, width - 10))
-            height = max(36.0, lines * lettering.SIZE * lettering.LEADING + 8)
+            lines = len(text_measurement.wrap(text, width - 10))
+            height = max(36.0, lines * text_measurement.SIZE * text_measurement.LEADING + 8)
         x = max(wish - width / 2, right)
         box = Box(x, top - height, width, height)
         label = Box(box.center.x - 45, box.y - 18, 90, 14)
@@ -133,15 +133,15 @@ def guard_label(element: Element, box: Box) -> Box | None:
 
 def gateway_label(element: Element, box: Box) -> Box | None:
     """Give the place of a gateway's label: at the left above the flow that comes in."""
-    lines = len(lettering.wrap(name_of(element), 90, lettering.SMALL))
-    top = box.center.y - 10 - lines * lettering.SMALL * lettering.LEADING
+    lines = len(text_measurement.wrap(name_of(element), 90, text_measurement.SMALL))
+    top = box.center.y - 10 - lines * text_measurement.SMALL * text_measurement.LEADING
     return _left_of(box.center.x - 14, top, name_of(element))
 
 
 def _left_of(right: float, top: float, name: str) -> Box | None:
     if not name:
         return None
-    wide = min(90.0, lettering.width(name, lettering.SMALL) + 8)
+    wide = min(90.0, text_measurement.width(name, text_measurement.SMALL) + 8)
     return Box(right - wide - (90 - wide) / 2, top, 90, 14)
 
 
@@ -153,13 +153,13 @@ def edge_label(flow: Element, points: tuple[Point, ...]) -> Box | None:
     name = name_of(flow)
     if not name:
         return None
-    lines = lettering.wrap(name, 90, lettering.SMALL)
-    height = len(lines) * lettering.SMALL * lettering.LEADING
+    lines = text_measurement.wrap(name, 90, text_measurement.SMALL)
+    height = len(lines) * text_measurement.SMALL * text_measurement.LEADING
     parts = list(itertools.pairwise(points))
     own = parts[1:] or parts
     level = [part for part in own if abs(part[0].x - part[1].x) >= 40]
     start, end = level[0] if level else max(own, key=lambda each: abs(each[0].y - each[1].y))
     if abs(start.y - end.y) < 0.5:
         return Box((start.x + end.x) / 2 - 45, start.y - height - 4, 90, height)
-    wide = max(lettering.width(each, lettering.SMALL) for each in lines)
+    wide = max(text_measurement.width(each, text_measurement.SMALL) for each in lines)
     return Box(start.x + 6 + wide / 2 - 45, (start.y + end.y - height) / 2, 90, height)

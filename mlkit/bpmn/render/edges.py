@@ -6,9 +6,9 @@ import itertools
 import math
 from collections.abc import Mapping
 
-from mlkit.bpmn.parser import xml
-from mlkit.bpmn.parser.xml import Element
-from mlkit.bpmn.render import lettering
+from mlkit.bpmn.definition.parser import xml
+from mlkit.bpmn.definition.parser.xml import Element
+from mlkit.bpmn.render import text_measurement
 from mlkit.bpmn.render.drawing import Drawing, number, polygon, polyline
 from mlkit.bpmn.render.picture import Box, Edge, Point, name_of
 
@@ -123,7 +123,7 @@ def label_box(edge: Edge) -> Box:
         return Box(edge.label.center.x - room / 2, edge.label.y, room, edge.label.height)
     middle, (across, down) = _middle(edge.points)
     if abs(down) > abs(across):
-        wide = lettering.width(name_of(edge.element), lettering.SMALL)
+        wide = text_measurement.width(name_of(edge.element), text_measurement.SMALL)
         return Box(middle.x + 5 + min(wide, 90.0) / 2 - 45, middle.y - 7, 90, 14)
     return Box(middle.x - 45, middle.y - 18, 90, 14)
 
@@ -140,4 +140,4 @@ def _middle(points: tuple[Point, ...]) -> tuple[Point, tuple[float, float]]:
 
 
 def _label(drawing: Drawing, name: str, edge: Edge) -> None:
-    lettering.outside(drawing, name, label_box(edge))
+    text_measurement.outside(drawing, name, label_box(edge))

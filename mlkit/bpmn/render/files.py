@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlkit.bpmn.parser import xml
-from mlkit.bpmn.parser.xml import Element
-from mlkit.bpmn.render import interchange, layout
+from mlkit.bpmn.definition.parser import xml
+from mlkit.bpmn.definition.parser.xml import Element
+from mlkit.bpmn.render import diagram_interchange, layout
 from mlkit.bpmn.render.picture import Picture
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable
 
@@ -53,7 +53,9 @@ def titled(number: int, picture: Picture) -> str:
 
 
 def _pictures(root: Element, file: str) -> list[Picture]:
-    drawn = [interchange.read(root, each, file) for each in interchange.planes(root)]
+    drawn = [
+        diagram_interchange.read(root, each, file) for each in diagram_interchange.planes(root)
+    ]
     found = [each for each in drawn if each.shapes] or [layout.arrange(root)]
     if not found[0].shapes:
         raise BadData(f"{file}: there is nothing to draw: no process has a flow node")

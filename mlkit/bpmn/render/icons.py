@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from mlkit.bpmn.parser import xml
-from mlkit.bpmn.parser.xml import Element
+from mlkit.bpmn.definition.parser import xml
+from mlkit.bpmn.definition.parser.xml import Element
 from mlkit.bpmn.render.drawing import Drawing, polygon, polyline
 from mlkit.bpmn.render.picture import Box, Point
 from mlkit.bpmn.render.symbols import envelope

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from mlkit.bpmn.parser import xml
-from mlkit.bpmn.parser.xml import Element
-from mlkit.bpmn.render import artifacts, lettering, shapes, symbols
+from mlkit.bpmn.definition.parser import xml
+from mlkit.bpmn.definition.parser.xml import Element
+from mlkit.bpmn.render import artifacts, shapes, symbols, text_measurement
 from mlkit.bpmn.render.layers import Arrow, Layers, layered
 from mlkit.bpmn.render.picture import (
     Box,
@@ -112,7 +112,7 @@ def scope(element: Element) -> Picture:
     layers = _layers(element, nodes, sizes, arrows)
     widths = {key: size[0] for key, size in sizes.items()}
     flows = {str(each.get("id")): each for each in xml.children(element, "sequenceFlow")}
-    labels = {key: min(90.0, lettering.width(name_of(each))) for key, each in flows.items()}
+    labels = {key: min(90.0, text_measurement.width(name_of(each))) for key, each in flows.items()}
     columns = Columns(layers, widths, labels, arrows)
     boxes = {
         key: Box(columns.center(cell.rank) - sizes[key][0] / 2, cell.y - sizes[key][1] / 2,

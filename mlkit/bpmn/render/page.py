@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from mlkit.bpmn.parser import xml
-from mlkit.bpmn.render import edges, lettering, shapes
+from mlkit.bpmn.definition.parser import xml
+from mlkit.bpmn.render import edges, shapes, text_measurement
 from mlkit.bpmn.render.drawing import INK, PAPER, Drawing
 from mlkit.bpmn.render.picture import Box, Colours, Picture, Point, Shape, name_of
 from mlkit.bpmn.render.progress import Progress
@@ -76,7 +76,7 @@ def _badge(page: Drawing, shape: Shape, known: Mapping[str, Progress]) -> None:
     if found is None or not found.text:
         return
     stroke, fill = PALETTE[found.state]
-    wide = lettering.width(found.text, 10) + 10
+    wide = text_measurement.width(found.text, 10) + 10
     box = Box(shape.box.right - wide + 6, shape.box.y - 9, wide, 16)
     group = page.group(stroke, fill)
     group.rectangle(box, 1.2, 8)
@@ -89,13 +89,15 @@ def _legend(page: Drawing, picture: Picture) -> None:
     for state, colours in PALETTE.items():
         group = page.group(*colours)
         group.rectangle(Box(x, y, 14, 14), 1.5, 3)
-        wide = lettering.width(state, lettering.SMALL)
-        group.text([state], Point(x + 22 + wide / 2, y + 11), lettering.SMALL, 12)
+        wide = text_measurement.width(state, text_measurement.SMALL)
+        group.text([state], Point(x + 22 + wide / 2, y + 11), text_measurement.SMALL, 12)
         x += _LEGEND_GAP + wide
 
 
 def _legend_width() -> float:
-    return sum(_LEGEND_GAP + lettering.width(state, lettering.SMALL) for state in PALETTE)
+    return sum(
+        _LEGEND_GAP + text_measurement.width(state, text_measurement.SMALL) for state in PALETTE
+    )
 
 
 def extent(picture: Picture, legend: bool = False) -> Box:
@@ -122,5 +124,7 @@ def _covered(picture: Picture) -> Iterator[Box]:
 
 
 def _written(name: str, box: Box) -> Box:
-    lines = lettering.wrap(name, box.width, lettering.SMALL)
-    return Box(box.x, box.y, box.width, len(lines) * lettering.SMALL * lettering.LEADING)
+    lines = text_measurement.wrap(name, box.width, text_measurement.SMALL)
+    return Box(
+        box.x, box.y, box.width, len(lines) * text_measurement.SMALL * text_measurement.LEADING
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mlkit.bpmn.parser.xml import Element
+from mlkit.bpmn.definition.parser.xml import Element
 
 
 class Point(NamedTuple):

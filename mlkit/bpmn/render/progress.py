@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mlkit.bpmn import report
-from mlkit.bpmn.journal import Row
-from mlkit.bpmn.session import Session
+from mlkit.bpmn.journal.sqlite import Row
+from mlkit.bpmn.runtime import documents
+from mlkit.bpmn.runtime.session import Session
 
 _OPEN = {"working": "running", "open": "running", "incident": "failed"}
 
@@ -48,14 +48,14 @@ def progress(session: Session, row: Row) -> dict[str, Progress]:
     """Say how far an instance has come, by the id of the element."""
     engine, state = session.engine(row), session.state(row)
     found: dict[str, Progress] = {}
-    for step in report.trace(session.journal, row, engine):
+    for step in documents.trace(session.journal, row, engine):
         each = found.setdefault(step["element"], Progress("done"))
         each.count += step["event"] == "completed"
         each.state = "done" if step["event"] == "completed" else "ended"
     _add_logs(found, session, row)
     if state.status == "running":
-        _add_open(found, report.open_nodes(engine, state))
-    for incident in report.incidents(engine, state):
+        _add_open(found, documents.open_nodes(engine, state))
+    for incident in documents.incidents(engine, state):
         found.setdefault(incident["element"], Progress("failed")).state = "failed"
     return found
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mlkit.bpmn.parser import xml
-from mlkit.bpmn.parser.xml import Element
-from mlkit.bpmn.render import icons, lettering, symbols
+from mlkit.bpmn.definition.parser import xml
+from mlkit.bpmn.definition.parser.xml import Element
+from mlkit.bpmn.render import icons, symbols, text_measurement
 from mlkit.bpmn.render.drawing import Drawing, number, polygon
 from mlkit.bpmn.render.picture import Box, Shape, name_of
 
@@ -64,7 +64,7 @@ def external_label(shape: Shape) -> Box:
 
 def _outside(drawing: Drawing, shape: Shape) -> None:
     if name := name_of(shape.element):
-        lettering.outside(drawing, name, external_label(shape))
+        text_measurement.outside(drawing, name, external_label(shape))
 
 
 def _event(drawing: Drawing, shape: Shape) -> None:
@@ -114,16 +114,16 @@ def _activity(drawing: Drawing, shape: Shape) -> None:
     closed = kind == "callActivity" or (kind in SUBPROCESSES and not shape.expanded)
     icons.draw_markers(drawing, icons.markers_of(element, not closed), box)
     if kind in SUBPROCESSES and shape.expanded:
-        lettering.topmost(drawing, name_of(element), box.moved(0, 8))
+        text_measurement.topmost(drawing, name_of(element), box.moved(0, 8))
     else:
-        lettering.centred(drawing, name_of(element), box)
+        text_measurement.centred(drawing, name_of(element), box)
 
 
 def _participant(drawing: Drawing, shape: Shape) -> None:
     box, element = shape.box, shape.element
     drawing.rectangle(box)
     if element.get("processRef") is None or not shape.expanded:
-        lettering.centred(drawing, name_of(element), box)
+        text_measurement.centred(drawing, name_of(element), box)
     else:
         _band(drawing, shape)
     if xml.child(element, "participantMultiplicity") is not None:
@@ -134,19 +134,27 @@ def _band(drawing: Drawing, shape: Shape) -> None:
     box = shape.box
     if shape.horizontal:
         drawing.line(f"M{number(box.x + BAND)} {number(box.y)}V{number(box.bottom)}")
-        lettering.upwards(drawing, name_of(shape.element), Box(box.x, box.y, BAND, box.height))
+        text_measurement.upwards(
+            drawing, name_of(shape.element), Box(box.x, box.y, BAND, box.height)
+        )
     else:
         drawing.line(f"M{number(box.x)} {number(box.y + BAND)}H{number(box.right)}")
-        lettering.centred(drawing, name_of(shape.element), Box(box.x, box.y, box.width, BAND))
+        text_measurement.centred(
+            drawing, name_of(shape.element), Box(box.x, box.y, box.width, BAND)
+        )
 
 
 def _lane(drawing: Drawing, shape: Shape) -> None:
     drawing.rectangle(shape.box, 1.5, fill_opacity="0.4")
     box = shape.box
     if shape.horizontal:
-        lettering.upwards(drawing, name_of(shape.element), Box(box.x, box.y, BAND, box.height))
+        text_measurement.upwards(
+            drawing, name_of(shape.element), Box(box.x, box.y, BAND, box.height)
+        )
     else:
-        lettering.centred(drawing, name_of(shape.element), Box(box.x, box.y, box.width, BAND))
+        text_measurement.centred(
+            drawing, name_of(shape.element), Box(box.x, box.y, box.width, BAND)
+        )
 
 
 def _data_object(drawing: Drawing, shape: Shape) -> None:
@@ -192,7 +200,7 @@ def _annotation(drawing: Drawing, shape: Shape) -> None:
     bracket = f"M{number(box.x + 10)} {number(box.y)}H{number(box.x)}V{number(box.bottom)}h10"
     drawing.line(bracket, 1.5)
     text = xml.text(xml.child(shape.element, "text"))
-    lettering.leftmost(drawing, text, box, lettering.SIZE)
+    text_measurement.leftmost(drawing, text, box, text_measurement.SIZE)
 
 
 def _group(drawing: Drawing, shape: Shape) -> None:
@@ -202,12 +210,12 @@ def _group(drawing: Drawing, shape: Shape) -> None:
     for each in root.iter(f"{{{xml.BPMN}}}categoryValue"):
         if wanted and each.get("id") == wanted:
             where = shape.label or Box(shape.box.x, shape.box.y - 16, shape.box.width, 14)
-            lettering.topmost(drawing, str(each.get("value") or ""), where)
+            text_measurement.topmost(drawing, str(each.get("value") or ""), where)
 
 
 def _box(drawing: Drawing, shape: Shape) -> None:
     drawing.rectangle(shape.box)
-    lettering.centred(drawing, name_of(shape.element), shape.box)
+    text_measurement.centred(drawing, name_of(shape.element), shape.box)
 
 
 DRAWERS: dict[str, Callable[[Drawing, Shape], None]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 
-from mlkit.bpmn.parser import xml
+from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.render import shapes
 from mlkit.bpmn.render.page import extent
 from mlkit.bpmn.render.picture import Edge, Picture, Point, Shape, name_of

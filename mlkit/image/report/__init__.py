@@ -1,7 +1,1 @@
-"""The report of a slimming: one page that holds all it shows."""
-
-from __future__ import annotations
-
-from mlkit.image.report.page import write
-
-__all__ = ["write"]
+"""The report of a slimming: what its page shows, and the sums that it shows."""

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mlkit import page
-from mlkit.image.evidence import evidence
-from mlkit.image.inventory import Inventory
-from mlkit.image.packages import Packages
-from mlkit.image.plan import Plan
+from mlkit.image.filesystem.inventory import Inventory
+from mlkit.image.keep.plan import Plan
+from mlkit.image.packages.dpkg import Packages
+from mlkit.image.proof.evidence import evidence
+from mlkit.image.report.summary import Share
 from mlkit.image.report.treemap import Box, squarify
 from mlkit.image.slim import Slimmed
-from mlkit.image.summary import Share
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 WIDE, NARROW = Box(0.0, 0.0, 860.0, 480.0), Box(0.0, 0.0, 380.0, 520.0)
 """Treemaps for a desk and for a phone, in points."""
 MOST = 60

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from mlkit.pairs import summary
-from mlkit.pairs.backtest import COSTS, REASONS, Backtest
+from mlkit.pairs.backtest import summary
+from mlkit.pairs.backtest.replay import COSTS, REASONS, Backtest
 from mlkit.pairs.report import page
 from mlkit.pairs.report.drawing import (
     Panel,
@@ -21,7 +21,7 @@ from mlkit.pairs.report.drawing import (
     shares,
 )
 from mlkit.pairs.report.pair_charts import pair_charts
-from mlkit.pairs.strategy_file import reference
+from mlkit.pairs.strategy.file import reference
 
 EXTREMES = 5
 """Trades that are listed, of the best and of the worst."""

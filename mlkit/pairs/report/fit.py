@@ -9,9 +9,9 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from mlkit.pairs.fit import PairFit
-from mlkit.pairs.ornstein_uhlenbeck import OrnsteinUhlenbeck
-from mlkit.pairs.prices import Prices
+from mlkit.pairs.fit.ornstein_uhlenbeck import OrnsteinUhlenbeck
+from mlkit.pairs.fit.pair import PairFit
+from mlkit.pairs.prices.prices import Prices
 from mlkit.pairs.report import page
 from mlkit.pairs.report.drawing import (
     Panel,

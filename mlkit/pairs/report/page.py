@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mlkit import page
-from mlkit.pairs.prices import Prices
+from mlkit.pairs.prices.prices import Prices
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 NONE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 

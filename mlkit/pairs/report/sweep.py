@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from mlkit.pairs.backtest.sweep import Configuration, Sweep, WalkForward
 from mlkit.pairs.report import page
 from mlkit.pairs.report.backtest import equity_picture, histogram_bins
 from mlkit.pairs.report.drawing import Panel, Vector, number_ticks, picture, responsive
 from mlkit.pairs.settings import Settings
-from mlkit.pairs.sweep import Configuration, Sweep, WalkForward
 
 MOST = 10
 """Configurations that are listed, the best first."""

@@ -1,0 +1,199 @@
+"""The three formats of logs, read as batches of rows that are still to be checked."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import itertools
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mlkit.bandit.logs import csv_input
+from mlkit.bandit.logs.csv_input import HashingReader, opened
+from mlkit.bandit.posteriors.file import content_hash, missing_column
+from mlkit.errors import BadData
+
+if TYPE_CHECKING:
+    from mlkit.bandit.logs.rewards import Log
+
+_PARQUET_ROWS = 1 << 18
+_LINES = 1 << 15
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a CSV or Parquet log.
+
+    Attributes:
+        arm: Ids of the arms: text or integers.
+        reward: Numbers in [0, 1].
+        context: Ids of users or segments: text or integers. None: there are none.
+    """
+
+    arm: str
+    reward: str
+    context: str | None = None
+
+    def names(self) -> list[str]:
+        """Give the names of the columns."""
+        return [name for name in (self.context, self.arm, self.reward) if name is not None]
+
+
+class Rows(NamedTuple):
+    """Rows of a log as they were found.
+
+    Attributes:
+        context: Text; null where there is none.
+        arm: Text.
+        reward: Anything.
+        place: Names the place of a row, for an error.
+    """
+
+    context: pa.Array
+    arm: pa.Array
+    reward: pa.Array
+    place: Callable[[int], str]
+
+
+def read_csv(log: Log, columns: Columns) -> Iterator[Rows]:
+    """Read a CSV, plain or gzip."""
+    place, row = csv_input.place_in(log.path), 0
+    # Few rewards differ, so they are looked at as a dictionary of texts.
+    types = {columns.reward: pa.dictionary(pa.int32(), pa.string())}
+    with _text(log) as (text, stream):
+        _check_columns(log, csv_input.column_names(text, log.path), columns)
+        names = columns.names()
+        for batch in csv_input.read_batches(text, log.path, names, types=types, on_bad_row=log.bad):
+            log.bytes_read = stream.bytes_read
+            yield _rows(log, batch, columns, partial(_at, place, row))
+            row += len(batch)
+
+
+def _at(place: Callable[[int], str], begin: int, row: int) -> str:
+    return place(begin + row)
+
+
+def read_parquet(log: Log, columns: Columns) -> Iterator[Rows]:
+    """Read a Parquet file, a part of a row group at a time."""
+    log.sha256 = content_hash(log.path)
+    size, row = log.path.stat().st_size, 0
+    try:
+        file = pq.ParquetFile(log.path)
+        _check_columns(log, file.schema_arrow.names, columns)
+        for batch in file.iter_batches(_PARQUET_ROWS, columns=columns.names()):
+            yield _rows(log, batch, columns, partial(_parquet_place, log, row))
+            row += len(batch)
+            log.bytes_read = size * row // file.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise BadData(f"{log.path}: damaged Parquet file: {error}") from error
+
+
+def _parquet_place(log: Log, begin: int, row: int) -> str:
+    return f"{log.path}: row {begin + row + 1}"
+
+
+class Decision(msgspec.Struct, tag="decision", tag_field="type"):
+    """A line of a JSON Lines log that tells a decision; it has no reward."""
+
+
+class Feedback(msgspec.Struct, tag="feedback", tag_field="type"):
+    """A line of a JSON Lines log that tells a reward."""
+
+    event_id: str
+    arm: str
+    reward: float
+    context: str | None = None
+
+
+def read_json_lines(log: Log) -> Iterator[Rows]:
+    """Read the feedback of a JSON Lines log, plain or gzip; each event counts once."""
+    numbers: list[int] = []
+    with _text(log) as (text, stream):
+        lines = enumerate(text, 1)
+        while chunk := list(itertools.islice(lines, _LINES)):
+            log.bytes_read = stream.bytes_read
+            found = list(_feedback(log, chunk))
+            numbers = [number for number, _ in found]
+            events = [event for _, event in found]
+            yield Rows(
+                pa.array([event.context or None for event in events], pa.string()),
+                pa.array([event.arm for event in events], pa.string()),
+                pa.array([event.reward for event in events], pa.float64()),
+                partial(_line_place, log, numbers),
+            )
+
+
+def _line_place(log: Log, numbers: Sequence[int], row: int) -> str:
+    return f"{log.path}: line {numbers[row]}"
+
+
+_decode = msgspec.json.Decoder(Decision | Feedback).decode
+
+
+def _feedback(log: Log, lines: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, Feedback]]:
+    """Decode lines, and give the feedback that is new, with its line number."""
+    for number, line in lines:
+        try:
+            event = _decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            log.bad(str(error), partial(_line_place, log, [number], 0))
+            continue
+        if isinstance(event, Feedback) and _is_new(log, event.event_id):
+            yield number, event
+
+
+def _is_new(log: Log, event_id: str) -> bool:
+    """Note an event; keep a hash, since ids are long and there may be many."""
+    key = hashlib.blake2b(event_id.encode(), digest_size=16).digest()
+    if key in log.events:
+        return False
+    log.events.add(key)
+    return True
+
+
+@contextmanager
+def _text(log: Log) -> Iterator[tuple[io.BufferedReader[Any], HashingReader]]:
+    """Open a log as unpacked bytes, and hash its bytes."""
+    with opened(log.path) as file:
+        stream = HashingReader(file)
+        try:
+            yield csv_input.text_of(stream), stream
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise BadData(f"{log.path}: damaged gzip file: {error}") from error
+        log.sha256 = stream.sha256.hexdigest()
+
+
+def _check_columns(log: Log, names: Sequence[str], columns: Columns) -> None:
+    for name in columns.names():
+        if name not in names:
+            raise missing_column(log.path, name, names)
+        if list(names).count(name) > 1:
+            raise BadData(f"{log.path}: two columns {name!r}")
+
+
+def _rows(log: Log, batch: pa.RecordBatch, columns: Columns, place: Callable[[int], str]) -> Rows:
+    arm = _ids(log, batch, columns.arm)
+    reward = batch[columns.reward]
+    if columns.context is None:
+        return Rows(pa.nulls(len(batch), pa.string()), arm, reward, place)
+    context = _ids(log, batch, columns.context)
+    empty = pc.equal(pc.binary_length(context), 0)
+    return Rows(pc.if_else(empty, None, context), arm, reward, place)
+
+
+def _ids(log: Log, batch: pa.RecordBatch, name: str) -> pa.Array:
+    column = batch[name]
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind):
+        return column.cast(pa.string())
+    raise BadData(f"{log.path}: the column {name!r} is {kind}, expected text or integers")

@@ -1,0 +1,149 @@
+"""Logs of rewards: CSV, Parquet, and the JSON Lines that the server writes.
+
+A log of any size is read as a stream: no more than one batch of it is in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlkit.bandit.logs.csv_input import STANDARD_STREAM, opened
+from mlkit.bandit.logs.readers import Columns, Rows, read_csv, read_json_lines, read_parquet
+from mlkit.bandit.posteriors.posterior import ID_BYTES, SourceFile
+from mlkit.errors import BadData, UsageError
+
+REWARDS = pa.schema([("context", pa.string()), ("arm", pa.string()), ("reward", pa.float64())])
+"""The columns of a batch of rewards; a row without a context counts for the arm alone."""
+
+
+@dataclass
+class Log:
+    """One log, to be read once.
+
+    Attributes:
+        path: The file; `-` is a CSV on standard input.
+        columns: Its columns; not needed for JSON Lines.
+        skip_bad_rows: Count and skip a bad row instead of raising.
+        events: The feedback events seen so far; logs that may repeat one another's events
+            share a set.
+        rows: Good rows read so far.
+        skipped: Bad rows so far.
+        bytes_read: How far in the file the reading is.
+        sha256: The hash of the file's bytes, once all is read.
+    """
+
+    path: Path
+    columns: Columns | None = None
+    skip_bad_rows: bool = False
+    events: set[bytes] = field(default_factory=set)
+    rows: int = 0
+    skipped: int = 0
+    bytes_read: int = 0
+    sha256: str = ""
+
+    def rewards(self) -> Iterator[pa.RecordBatch]:
+        """Read the log as batches of `REWARDS`.
+
+        Raises:
+            InputMissing: The file cannot be read.
+            UsageError: The columns of a CSV or Parquet log are not given.
+            BadData: The file lacks a column, is damaged, or has a bad row that is not to be
+                skipped; the message names its line (CSV, JSON Lines) or row (Parquet).
+        """
+        for rows in self._found():
+            batch = self._good(rows)
+            self.rows += len(batch)
+            yield batch
+
+    def size(self) -> int | None:
+        """Give the file's size in bytes, or None for standard input.
+
+        Raises:
+            InputMissing: The file cannot be read.
+        """
+        if str(self.path) == STANDARD_STREAM:
+            return None
+        with opened(self.path):
+            return self.path.stat().st_size
+
+    def bad(self, reason: str, place: Callable[[], str]) -> None:
+        """Count a bad row, or raise; only then is its place looked for."""
+        if not self.skip_bad_rows:
+            hint = "--skip-bad-rows counts such rows and goes on"
+            raise BadData(f"{place()}: {reason}", hint=hint)
+        self.skipped += 1
+
+    def source(self) -> SourceFile:
+        """Give what the posteriors file tells of this log."""
+        return SourceFile(self.path.name, self.rows, self.skipped, self.sha256)
+
+    def _found(self) -> Iterator[Rows]:
+        if self.path.name.removesuffix(".gz").endswith((".jsonl", ".ndjson")):
+            return read_json_lines(self)
+        if self.columns is None:
+            hint = "only the JSON Lines logs of `mlkit bandit serve --log` (.jsonl) imply them"
+            raise UsageError(f"{self.path}: --arm and --reward are needed", hint=hint)
+        if self.path.suffix.lower() in (".parquet", ".pq"):
+            return read_parquet(self, self.columns)
+        return read_csv(self, self.columns)
+
+    def _good(self, rows: Rows) -> pa.RecordBatch:
+        """Give the good rows of a batch; count the bad ones, or raise for the first."""
+        reward = as_numbers(rows.reward)
+        columns = {
+            "arm": _is_id(rows.arm, or_missing=False),
+            "context": _is_id(rows.context, or_missing=True),
+            "reward": _within(reward, 0.0, 1.0),
+        }
+        good = pc.and_(pc.and_(columns["arm"], columns["context"]), columns["reward"])
+        first = pc.index(good, False).as_py()
+        batch = pa.RecordBatch.from_arrays([rows.context, rows.arm, reward], schema=REWARDS)
+        if first < 0:
+            return batch
+        name = next(name for name, fine in columns.items() if not fine[first].as_py())
+        found = getattr(rows, name)[first].as_py()
+        shown = f"{name} is {'missing' if found is None else repr(found)[:80]}"
+        self.bad(f"{shown}, expected {_EXPECTED[name]}", lambda: rows.place(first))
+        self.skipped += pc.sum(pc.invert(good)).as_py() - 1  # the first is counted
+        return batch.filter(good)
+
+
+_EXPECTED = {
+    "arm": f"1 to {ID_BYTES} bytes of UTF-8",
+    "context": f"at most {ID_BYTES} bytes of UTF-8",
+    "reward": "a number in [0, 1]",
+}
+
+
+def as_numbers(column: pa.Array) -> pa.Array:
+    """Convert rewards to float64; what is no number becomes null."""
+    if pa.types.is_dictionary(column.type):
+        return as_numbers(column.dictionary).take(column.indices)
+    try:
+        return column.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return pa.array([_as_number(value) for value in column], pa.float64())
+
+
+def _as_number(value: pa.Scalar) -> float | None:
+    try:
+        number: float | None = value.cast(pa.float64()).as_py()
+    except pa.ArrowInvalid:
+        return None
+    return number
+
+
+def _is_id(column: pa.Array, *, or_missing: bool) -> pa.Array:
+    return _within(pc.binary_length(column), 1, ID_BYTES, or_missing=or_missing)
+
+
+def _within(
+    column: pa.Array, lowest: float, highest: float, *, or_missing: bool = False
+) -> pa.Array:
+    inside = pc.and_(pc.greater_equal(column, lowest), pc.less_equal(column, highest))
+    return pc.fill_null(inside, or_missing)

@@ -1,0 +1,1 @@
+"""Posteriors: their arithmetic, their files, and what they say."""

@@ -1,0 +1,89 @@
+"""From logs to posteriors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mlkit.bandit.logs.readers import Columns
+from mlkit.bandit.logs.rewards import Log
+from mlkit.bandit.posteriors.posterior import SCHEMA, Header, Posteriors, shrunk, update
+from mlkit.bandit.posteriors.tally import Sums, Tally
+from mlkit.errors import BadData
+from mlkit.progress import Progress, silent
+
+
+def fit(
+    logs: Sequence[Path],
+    columns: Columns | None,
+    header: Header,
+    *,
+    skip_bad_rows: bool = False,
+    progress: Progress = silent,
+) -> Posteriors:
+    """Fit one posterior an arm, and one a (context, arm) pair where rows have a context.
+
+    An arm's posterior starts from the prior; that of a (context, arm) pair from the arm's
+    mean over all logs, worth `header.shrinkage` pulls. Memory is bound by the number of pairs.
+
+    Args:
+        logs: CSV, Parquet or JSON Lines files; `-` is a CSV on standard input.
+        columns: The columns of CSV and Parquet logs.
+        header: The model's name, prior and shrinkage; its source is filled in.
+        skip_bad_rows: Count and skip a bad row instead of raising.
+        progress: Told how many bytes are read.
+
+    Raises:
+        InputMissing: A log cannot be read.
+        UsageError: Columns are needed and not given.
+        BadData: A log lacks a column, is damaged, has a bad row, or none at all.
+    """
+    events: set[bytes] = set()
+    opened = [Log(path, columns, skip_bad_rows, events) for path in logs]
+    sizes = [log.size() for log in opened]
+    total = None if None in sizes else sum(size for size in sizes if size is not None)
+    tally, done = Tally(), 0
+    for log in opened:
+        for batch in log.rewards():
+            tally.add(batch)
+            progress(done + log.bytes_read, total)
+        done += log.bytes_read
+    sums = tally.sums()
+    if not len(sums.pulls):
+        raise BadData(f"{', '.join(map(str, logs))}: no rewards", hint=_why_none(opened))
+    return posteriors_of(sums, replace(header, source=tuple(map(Log.source, opened))))
+
+
+def _why_none(logs: Sequence[Log]) -> str | None:
+    skipped = sum(log.skipped for log in logs)
+    return (
+        f"{skipped} bad rows were skipped; without --skip-bad-rows one is named"
+        if skipped
+        else None
+    )
+
+
+def posteriors_of(sums: Sums, header: Header) -> Posteriors:
+    """Turn sums of rewards into posteriors, sorted by context and arm."""
+    pulls, reward = _by_arm(sums, sums.pulls), _by_arm(sums, sums.reward)
+    a, b = update(*header.prior, reward, pulls)
+    arms = pa.table([sums.arms, a, b, pulls.astype(np.int64)], schema=SCHEMA.remove(0))
+    own = sums.context > 0  # the first is null: rows without a context
+    arm = sums.arm[own]
+    start = shrunk(a[arm], b[arm], header.shrinkage)
+    updated = update(*start, sums.reward[own], sums.pulls[own].astype(np.float64))
+    ids = sums.contexts.take(pa.array(sums.context[own])), sums.arms.take(pa.array(arm))
+    contexts = pa.table([*ids, *updated, sums.pulls[own]], schema=SCHEMA)
+    model, prior, shrinkage, source = header.model, header.prior, header.shrinkage, header.source
+    return Posteriors(model, prior, shrinkage, source, arms, contexts)
+
+
+def _by_arm(sums: Sums, values: NDArray[Any]) -> NDArray[np.float64]:
+    # The annotations of bincount say int whatever the weights are.
+    return np.asarray(np.bincount(sums.arm, values, len(sums.arms)), np.float64)

@@ -1,0 +1,1 @@
+"""Where the fetch stage of the server gets posteriors from."""

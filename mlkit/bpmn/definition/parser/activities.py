@@ -1,0 +1,227 @@
+"""Read what activities do: scripts, callables, people, multi-instance, retries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable as Function
+from typing import Any
+
+from mlkit.bpmn.definition.model import Callable, Computed, EventDefinition, Person, Retry, Script
+from mlkit.bpmn.definition.parser import calls, data, events, forms, loops, xml
+from mlkit.bpmn.definition.parser.reader import Reader
+from mlkit.bpmn.definition.parser.xml import Element
+from mlkit.bpmn.definition.timers import duration
+from mlkit.bpmn.expressions import Expression
+from mlkit.errors import BadData
+
+_PYTHON = ("", "python", "python3", "text/x-python", "application/x-python")
+_R = ("r", "text/x-r", "application/x-r")
+MAX_ATTEMPTS = 1_000
+_RETRY = re.compile(r"R(\d+)/(P.+)")
+
+
+def work(reader: Reader, element: Element, kind: str) -> dict[str, Any]:
+    """Read the fields of a `FlowNode` that say what an activity of a kind does."""
+    fields: dict[str, Any] = {
+        "loop": loops.read(reader, element),
+        "retry": _retry(reader, element),
+        "inputs": data.mappings(reader, element, "input"),
+        "outputs": data.mappings(reader, element, "output"),
+        **data.stored(reader, element),
+    }
+    read = _KINDS.get(kind)
+    return fields if read is None else {**fields, **read(reader, element)}
+
+
+def _script(reader: Reader, element: Element) -> dict[str, Any]:
+    if xml.extension(element, "taskDefinition") is not None:
+        return _service(reader, element)
+    zeebe = xml.extension(element, "script")
+    if zeebe is not None and zeebe.get("expression"):
+        value = reader.value(str(zeebe.get("expression")), element)
+        result = zeebe.get("resultVariable")
+        return {"work": value and Computed(value, None if result is None else str(result))}
+    program = _format(reader, element)
+    source = _source(reader, element)
+    if program is None or source is None:
+        return {}
+    return {
+        "work": Script(program, source, xml.vendor(element, "resultVariable", "resultVariableName"))
+    }
+
+
+def _format(reader: Reader, element: Element) -> str | None:
+    written = str(element.get("scriptFormat") or element.get("scriptLanguage") or "")
+    written = written.strip().lower()
+    if written in _PYTHON:
+        return "python"
+    if written in _R:
+        return "r"
+    reader.problem("script.format", element, f"scripts in {written!r} cannot be run")
+    return None
+
+
+def _source(reader: Reader, element: Element) -> str | None:
+    resource = xml.vendor(element, "resource")
+    if resource is not None:
+        return _resource(reader, element, resource)
+    inner = xml.child(element, "script")
+    source = "" if inner is None else "".join(map(str, inner.itertext()))
+    source = source or str(element.get("script") or xml.vendor(element, "script") or "")
+    if not source.strip():
+        reader.problem("script.empty", element, "the script is empty")
+        return None
+    return source
+
+
+def _resource(reader: Reader, element: Element, resource: str) -> str | None:
+    try:
+        return reader.library.text(resource)
+    except (OSError, ValueError) as error:
+        reader.problem("script.resource", element, f"{resource!r} cannot be read: {error}")
+        return None
+
+
+def _service(reader: Reader, element: Element) -> dict[str, Any]:
+    result = xml.vendor(element, "resultVariable", "resultVariableName")
+    expression = xml.vendor(element, "expression")
+    if expression is not None:
+        value = reader.value(expression, element)
+        return {"work": value and Computed(value, result)}
+    name = _callable(element)
+    if name is None:
+        reader.problem("task.unbound", element, "no Python callable is named")
+        return {}
+    return {"work": Callable(name, result)}
+
+
+def calling(reader: Reader, element: Element) -> dict[str, Any] | None:
+    """Read the fields of a throwing message event that calls code, as vendors have it.
+
+    The code sends the message; the event is otherwise what a service task is. None for any other.
+    """
+    thrown = [each for each in element if xml.local(each).endswith("EventDefinition")]
+    if [xml.local(each) for each in thrown] != ["messageEventDefinition"]:
+        return None
+    for place in (element, *thrown):
+        if _callable(place) is not None or xml.vendor(place, "expression") is not None:
+            fields = {"event": EventDefinition("none"), "retry": _retry(reader, element)}
+            return {**fields, **_service(reader, place)}
+    return None
+
+
+def _callable(element: Element) -> str | None:
+    definition = xml.extension(element, "taskDefinition")
+    if definition is not None and definition.get("type"):
+        return str(definition.get("type"))
+    for attribute in ("topic", "class", "delegateExpression", "type"):
+        name = xml.vendor(element, attribute)
+        if name is not None and (attribute, name) != ("type", "external"):
+            return re.sub(r"^[$#]\{\s*(.*?)\s*\}$", r"\1", name)
+    name = element.get("implementation")
+    return None if name is None or str(name).startswith("##") else str(name)
+
+
+def _send(reader: Reader, element: Element) -> dict[str, Any]:
+    if _callable(element) is not None or xml.vendor(element, "expression") is not None:
+        return _service(reader, element)
+    return {"event": events.message(reader, element)}
+
+
+def _receive(reader: Reader, element: Element) -> dict[str, Any]:
+    instantiate = element.get("instantiate") == "true"
+    return {"event": events.message(reader, element), "instantiate": instantiate}
+
+
+def _rule(reader: Reader, element: Element) -> dict[str, Any]:
+    zeebe = xml.extension(element, "calledDecision")
+    decision = xml.vendor(element, "decisionRef")
+    result = xml.vendor(element, "resultVariable", "resultVariableName")
+    if zeebe is not None:
+        decision, result = str(zeebe.get("decisionId") or ""), zeebe.get("resultVariable")
+    if decision is None:
+        return _service(reader, element)
+    if not decision:
+        reader.problem("task.decision", element, "no decision is chosen")
+        return {}
+    return {"work": Callable(decision, None if result is None else str(result), decision=True)}
+
+
+def _user(reader: Reader, element: Element) -> dict[str, Any]:
+    kinds = ("assignmentDefinition", "taskSchedule", "priorityDefinition")
+    zeebe = [each for kind in kinds for each in xml.extensions(element, kind)]
+
+    def read(name: str) -> Expression | None:
+        found = xml.vendor(element, name)
+        if found is None:
+            found = next((str(each.get(name)) for each in zeebe if each.get(name)), None)
+        return reader.value(found, element)
+
+    around = (element, *element.iterancestors())
+    lane = next(filter(None, (reader.groups.get(str(each.get("id"))) for each in around)), None)
+    person = Person(
+        assignee=read("assignee") or _resource_name(reader, element, "humanPerformer"),
+        users=read("candidateUsers"),
+        groups=read("candidateGroups")
+        or _resource_name(reader, element, "potentialOwner")
+        or (None if lane is None else Expression(lane, "text", xml.line(element))),
+        due=read("dueDate"),
+        priority=read("priority"),
+        form=forms.read(reader, element),
+    )
+    return {"work": person}
+
+
+def _resource_name(reader: Reader, element: Element, role: str) -> Expression | None:
+    holder = xml.child(element, role)
+    if holder is None:
+        return None
+    formal = next(iter(holder.iter(f"{{{xml.BPMN}}}formalExpression")), None)
+    return None if formal is None else reader.value(xml.text(formal), formal)
+
+
+def _retry(reader: Reader, element: Element) -> Retry:
+    after_crash = element.get(f"{{{xml.MLKIT}}}retry") != "never"
+    loop = xml.child(element, "multiInstanceLoopCharacteristics")
+    places = (element,) if loop is None else (element, loop)
+    written = (xml.extension(each, "failedJobRetryTimeCycle") for each in places)
+    cycle = next((each for each in written if each is not None), None)
+    if cycle is None:
+        attempts = _zeebe_attempts(reader, element)
+        return Retry(attempts, ("PT0S",) * (attempts - 1), after_crash)
+    source = xml.text(cycle)
+    try:
+        match = _RETRY.fullmatch(source)
+        if match is not None:
+            duration(match[2])
+            attempts = min(max(1, int(match[1])), MAX_ATTEMPTS)
+            return Retry(attempts, (match[2],) * (attempts - 1), after_crash)
+        pauses = tuple(each.strip() for each in source.split(","))
+        for pause in pauses:
+            duration(pause)
+    except BadData as error:
+        reader.problem("retry.cycle", element, f"{source!r}: {error.message}")
+        return Retry(after_crash=after_crash)
+    return Retry(len(pauses) + 1, pauses, after_crash)
+
+
+def _zeebe_attempts(reader: Reader, element: Element) -> int:
+    definition = xml.extension(element, "taskDefinition")
+    written = None if definition is None else definition.get("retries")
+    if written is None:
+        return 1
+    if not str(written).isdigit() or not int(written) <= MAX_ATTEMPTS:
+        reader.problem("retry.cycle", element, f"retries {written!r}: no number that is known here")
+        return 1
+    return max(1, int(written))
+
+
+_KINDS: dict[str, Function[[Reader, Element], dict[str, Any]]] = {
+    "scriptTask": _script,
+    "serviceTask": _service,
+    "sendTask": _send,
+    "receiveTask": _receive,
+    "userTask": _user,
+    "businessRuleTask": _rule,
+    "callActivity": calls.read,
+}

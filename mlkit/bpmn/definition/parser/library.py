@@ -1,0 +1,107 @@
+"""The files beside a diagram: scripts that it names, diagrams that it calls."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlkit.bpmn.definition.parser import form_js, xml
+from mlkit.bpmn.definition.parser.xml import Element
+from mlkit.errors import MlkitError
+
+DIAGRAMS = (".bpmn", ".bpmn20.xml")
+_CALLABLE = ("process", "global")
+
+
+class Library:
+    """The texts that a diagram uses beside its own.
+
+    Args:
+        path: The diagram.
+        stored: The texts, where they were stored with an instance.
+
+    Attributes:
+        used: The texts that were asked for, by name.
+        wanted: The diagrams that hold a called process, in the order that they were found.
+    """
+
+    def __init__(self, path: Path, stored: Mapping[str, str]) -> None:
+        self.path = path
+        self.stored = stored
+        self.used: dict[str, str] = {}
+        self.wanted: list[str] = []
+        self.diagrams: dict[str, Element] | None = None
+
+    def text(self, name: str) -> str:
+        """Give the text of a file beside the diagram.
+
+        Raises:
+            ValueError: It is not beside the diagram, or not UTF-8.
+            OSError: It cannot be read.
+        """
+        if name not in self.used:
+            stored = self.stored.get(name)
+            self.used[name] = self._read(name) if stored is None else stored
+        return self.used[name]
+
+    def _read(self, name: str) -> str:
+        folder = self.path.parent.resolve()
+        path = (folder / re.sub(r"^\w+://", "", name)).resolve()
+        if not path.is_relative_to(folder):
+            raise ValueError("it is not beside the diagram")
+        if path.stat().st_size > xml.MAX_BYTES:
+            raise ValueError(f"it is larger than {xml.MAX_BYTES // 1_000_000} MB")
+        return path.read_text(encoding="utf-8")
+
+    def form(self, wanted: str) -> str:
+        """Give the text of the form-js form with an id.
+
+        Raises:
+            ValueError: None beside the diagram has it, or several.
+        """
+        found = []
+        for name in self._names():
+            if name.endswith(".form"):
+                # A broken file beside the diagram is no matter of the diagram.
+                with contextlib.suppress(OSError, ValueError):
+                    content = self.stored.get(name) or self._read(name)
+                    if form_js.identifier(content) == wanted:
+                        found.append(name)
+        if len(found) != 1:
+            problem = f"{' and '.join(found)} have it" if found else "no .form file has it"
+            raise ValueError(f"{problem} as its id")
+        return self.text(found[0])
+
+    def files_with(self, process: str) -> list[str]:
+        """Give the names of the diagrams beside this one that hold a process."""
+        if self.diagrams is None:
+            self.diagrams = self._load()
+        return [name for name, root in self.diagrams.items() if _holds(root, process)]
+
+    def _names(self) -> list[str]:
+        """Name the files beside the diagram; those stored, if it was."""
+        names: list[str] = []
+        if self.stored:
+            return list(self.stored)
+        with contextlib.suppress(OSError):
+            names = sorted(each.name for each in self.path.parent.iterdir())
+        return names
+
+    def _load(self) -> dict[str, Element]:
+        found: dict[str, Element] = {}
+        for name in self._names():
+            if name.endswith(DIAGRAMS) and name != self.path.name:
+                # A broken file beside the diagram is no matter of the diagram.
+                with contextlib.suppress(MlkitError, OSError, ValueError):
+                    content = self.stored.get(name) or self._read(name)
+                    found[name] = xml.parse(content.encode(), name)
+        return found
+
+
+def _holds(root: Element, process: str) -> bool:
+    return any(
+        each.get("id") == process and xml.is_bpmn(each) and xml.local(each).startswith(_CALLABLE)
+        for each in root
+    )

@@ -1,0 +1,90 @@
+"""Read loop and multi-instance markers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from mlkit.bpmn.definition.model import Loop, Repeat, Sign
+from mlkit.bpmn.definition.parser import data, events, xml
+from mlkit.bpmn.definition.parser.reader import Reader
+from mlkit.bpmn.definition.parser.xml import Element
+
+
+def read(reader: Reader, element: Element) -> Loop | Repeat | None:
+    """Read the loop or multi-instance marker of an activity."""
+    standard = xml.child(element, "standardLoopCharacteristics")
+    if standard is not None:
+        return _standard(reader, standard)
+    loop = xml.child(element, "multiInstanceLoopCharacteristics")
+    if loop is None:
+        return None
+    return _multi_instance(reader, loop)
+
+
+def _multi_instance(reader: Reader, loop: Element) -> Loop:
+    zeebe = xml.extension(loop, "loopCharacteristics")
+    cardinality = xml.child(loop, "loopCardinality")
+    completion = xml.child(loop, "completionCondition")
+
+    def read(vendor: str, other: str) -> str | None:
+        found = xml.vendor(loop, vendor)
+        if found is None and zeebe is not None and zeebe.get(other):
+            found = str(zeebe.get(other))
+        return found
+
+    def standard(name: str) -> str | None:
+        return data.referred(reader, xml.child(loop, name))
+
+    listed = read("collection", "inputCollection")
+    collection = reader.expression(listed, loop, plain="python") if listed else None
+    if collection is None and xml.child(loop, "loopDataInputRef") is not None:
+        collection = data.collection(reader, loop)
+    output = read("outputElement", "outputElement") or standard("outputDataItem")
+    result = Loop(
+        sequential=loop.get("isSequential") == "true",
+        cardinality=None if cardinality is None else reader.condition(cardinality),
+        collection=collection,
+        element=read("elementVariable", "inputElement") or standard("inputDataItem"),
+        completion=None if completion is None else reader.condition(completion),
+        output_collection=read("outputCollection", "outputCollection")
+        or data.gathered(reader, loop),
+        output_element=reader.expression(output, loop, plain="python") if output else None,
+    )
+    result = replace(result, signs=tuple(_signs(reader, loop)))
+    if zeebe is not None:
+        result = replace(result, counts="numberOf", first=1)
+    if result.cardinality is None and result.collection is None:
+        reader.problem("loop.size", loop, "neither a collection nor a cardinality says how many")
+    return result
+
+
+def _signs(reader: Reader, loop: Element) -> Iterator[Sign]:
+    """Read what is thrown: for each iteration, for the first, or where a condition holds."""
+    behavior = str(loop.get("behavior") or "All")
+    if behavior in ("None", "One"):
+        wanted = str(loop.get(f"{behavior.lower()}BehaviorEventRef") or "")
+        event = events.declared(reader, wanted, loop)
+        if event is not None:
+            yield Sign(event, first=behavior == "One")
+    for each in xml.children(loop, "complexBehaviorDefinition") if behavior == "Complex" else ():
+        condition, thrown = xml.child(each, "condition"), xml.child(each, "event")
+        inside = None if thrown is None else events.event(reader, thrown)
+        if condition is None or inside is None or inside.kind == "none":
+            reader.problem("loop.behavior", each, "it needs a condition and an event to throw")
+        else:
+            yield Sign(inside, condition=reader.condition(condition))
+
+
+def _standard(reader: Reader, loop: Element) -> Repeat:
+    condition = xml.child(loop, "loopCondition")
+    maximum = str(loop.get("loopMaximum") or "")
+    if maximum and not maximum.isdigit():
+        reader.problem("loop.size", loop, f"loopMaximum {maximum!r} is no number")
+    if condition is None and not maximum:
+        reader.problem("loop.size", loop, "neither a condition nor a maximum ends the loop")
+    return Repeat(
+        condition=None if condition is None else reader.condition(condition),
+        before=loop.get("testBefore") == "true",
+        maximum=int(maximum) if maximum.isdigit() else None,
+    )

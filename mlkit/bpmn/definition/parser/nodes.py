@@ -1,0 +1,215 @@
+"""Read processes: their flow nodes, sequence flows and sub-processes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from mlkit.bpmn.definition.model import AdHoc, FlowNode, Process, Scope, SequenceFlow
+from mlkit.bpmn.definition.parser import activities, calls, data, events, unsupported, xml
+from mlkit.bpmn.definition.parser.reader import Reader
+from mlkit.bpmn.definition.parser.xml import Element
+
+MAX_TOKENS = 1_000
+_EVENTS = {
+    "startEvent", "endEvent", "intermediateCatchEvent", "intermediateThrowEvent", "boundaryEvent",
+}  # fmt: skip
+_THROWING = {"endEvent", "intermediateThrowEvent"}
+_TASKS = {
+    "task", "scriptTask", "serviceTask", "userTask", "manualTask", "sendTask", "receiveTask",
+    "businessRuleTask", "callActivity",
+}  # fmt: skip
+_SUB_PROCESSES = {*unsupported.SUB_PROCESSES}
+_GATEWAYS = {
+    "exclusiveGateway", "parallelGateway", "inclusiveGateway", "eventBasedGateway",
+    "complexGateway",
+}  # fmt: skip
+_INERT = {
+    "documentation", "extensionElements", "laneSet", "textAnnotation", "association", "group",
+    "category", "sequenceFlow", "auditing", "monitoring", "dataObject", "dataObjectReference",
+    "property", "ioSpecification", "artifact", "standardLoopCharacteristics",
+}  # fmt: skip
+
+
+def process(reader: Reader, element: Element) -> Process:
+    """Read a process definition."""
+    executable = element.get("isExecutable") != "false"
+    if not executable:
+        reader.warn("process.executable", element, 'isExecutable="false" is ignored')
+    _read_lanes(reader, element)
+    body = _scope(reader, element)
+    if not body.id:
+        reader.problem("id.missing", element, "the process has no id")
+    name = str(element.get("name") or body.id)
+    return Process(body.id, name, executable, body, xml.line(element))
+
+
+def global_task(reader: Reader, element: Element) -> Process:
+    """Read a global task as a process of one task."""
+    kind = xml.local(element).removeprefix("global")
+    kind = kind[0].lower() + kind[1:]
+    identifier = reader.name(element.get("id"))
+    name = str(element.get("name") or identifier)
+    fields = activities.work(reader, element, kind)
+    node = FlowNode(id=identifier, type=kind, name=name, line=xml.line(element), **fields)
+    return Process(identifier, name, True, Scope(identifier, {node.id: node}, {}), node.line)
+
+
+def _read_lanes(reader: Reader, process: Element) -> None:
+    for lane in process.iter(f"{{{xml.BPMN}}}lane"):
+        name = lane.get("name")
+        for reference in xml.children(lane, "flowNodeRef"):
+            if name:
+                reader.groups[xml.text(reference)] = str(name)
+
+
+def _scope(reader: Reader, element: Element) -> Scope:
+    flows = _flows(reader, element)
+    incoming, outgoing = defaultdict(list), defaultdict(list)
+    for flow in flows.values():
+        incoming[flow.target].append(flow.id)
+        outgoing[flow.source].append(flow.id)
+    nodes: dict[str, FlowNode] = {}
+    for each in element:
+        fields = _node(reader, each) if xml.is_bpmn(each) else None
+        if fields is None:
+            continue
+        identifier = reader.name(each.get("id"))
+        if not identifier or identifier in nodes:
+            reader.problem("id.missing", each, "the id is missing or taken")
+            continue
+        nodes[identifier] = FlowNode(
+            id=identifier,
+            type=xml.local(each),
+            name=str(each.get("name") or ""),
+            line=xml.line(each),
+            incoming=tuple(incoming[identifier]),
+            outgoing=tuple(outgoing[identifier]),
+            default=reader.name(each.get("default")) or None,
+            recipients=tuple(reader.flows.get(str(each.get("id")), ())),
+            **fields,
+        )
+    inside = xml.local(element) != "process"
+    declared = data.declared(reader, element) if inside else _initiators(element)
+    return Scope(reader.name(element.get("id")), nodes, flows, declared)
+
+
+def _initiators(process: Element) -> tuple[str, ...]:
+    """Give the variables for who began the process: null, where `--var` does not say it."""
+    found = (xml.vendor(each, "initiator") for each in xml.children(process, "startEvent"))
+    return tuple(each for each in found if each)
+
+
+def _flows(reader: Reader, element: Element) -> dict[str, SequenceFlow]:
+    flows: dict[str, SequenceFlow] = {}
+    for each in xml.children(element, "sequenceFlow"):
+        condition = xml.child(each, "conditionExpression")
+        identifier = reader.name(each.get("id") or f"flow-{xml.line(each)}-{len(flows)}")
+        if identifier in flows:
+            reader.problem("id.missing", each, "the id is taken")
+        flows[identifier] = SequenceFlow(
+            id=identifier,
+            source=reader.name(each.get("sourceRef")),
+            target=reader.name(each.get("targetRef")),
+            condition=None if condition is None else reader.condition(condition),
+            line=xml.line(each),
+        )
+    return flows
+
+
+def _node(reader: Reader, element: Element) -> dict[str, Any] | None:
+    """Read the particular fields of a flow node; None for what is no flow node."""
+    kind = xml.local(element)
+    if kind in _INERT:
+        return None
+    if kind == "dataStoreReference":
+        if not reader.stores.get(str(element.get("id"))):
+            reader.warn("data.drawn", element, "drawn only: its name is not that of a variable")
+        return None
+    if kind not in _EVENTS | _TASKS | _GATEWAYS | _SUB_PROCESSES:
+        _refuse(reader, element, kind)
+        return None
+    if kind in _EVENTS:
+        return _event(reader, element)
+    if kind in _GATEWAYS:
+        return _gateway(reader, element)
+    return _activity(reader, element)
+
+
+# Parts of an activity, which stand among the flow nodes of a sub-process.
+_PARTS = {
+    "incoming", "outgoing", "multiInstanceLoopCharacteristics", "dataInputAssociation",
+    "dataOutputAssociation", "resourceRole", "performer", "humanPerformer", "potentialOwner",
+    "supportedInterfaceRef", "correlationSubscription", "completionCondition",
+}  # fmt: skip
+
+
+def _refuse(reader: Reader, element: Element, kind: str) -> None:
+    if kind not in _PARTS:
+        reader.problem("element.unsupported", element, f"{kind} is no element that can be run")
+
+
+def _event(reader: Reader, element: Element) -> dict[str, Any]:
+    kind = xml.local(element)
+    passive = "cancelActivity" if kind == "boundaryEvent" else "isInterrupting"
+    if xml.extension(element, "formData") is not None or xml.vendor(element, "formKey"):
+        reader.warn("form.start", element, "a start form is not asked: --var gives the values")
+    data.refuse_stores(reader, element)
+    handler = reader.handlers.get(str(element.get("id"))) if kind == "boundaryEvent" else None
+    calling = activities.calling(reader, element) if kind in _THROWING else None
+    return {
+        **(calling or {"event": events.event(reader, element)}),
+        "attached_to": reader.name(element.get("attachedToRef")) or None,
+        "interrupting": element.get(passive) != "false",
+        "handler": reader.name(handler) or None,
+        "inputs": (*data.mappings(reader, element, "input"), *calls.payload(reader, element)),
+        "outputs": data.mappings(reader, element, "output"),
+    }
+
+
+def _gateway(reader: Reader, element: Element) -> dict[str, Any]:
+    condition = xml.child(element, "activationCondition")
+    if condition is None and xml.local(element) == "complexGateway":
+        reader.problem("gateway.complex", element, "no activation condition says when it opens")
+    return {
+        "instantiate": element.get("instantiate") == "true",
+        "parallel": element.get("eventGatewayType") == "Parallel",
+        "activation": None if condition is None else reader.condition(condition),
+    }
+
+
+def _activity(reader: Reader, element: Element) -> dict[str, Any]:
+    kind = xml.local(element)
+    fields = activities.work(reader, element, kind)
+    fields["needs"] = _quantity(reader, element, "startQuantity")
+    fields["gives"] = _quantity(reader, element, "completionQuantity")
+    fields["compensates"] = element.get("isForCompensation") == "true"
+    if kind in _SUB_PROCESSES:
+        fields["triggered"] = element.get("triggeredByEvent") == "true"
+        fields["body"] = _scope(reader, element)
+    if kind == "adHocSubProcess":
+        fields["ad_hoc"] = _ad_hoc(reader, element)
+    return fields
+
+
+def _quantity(reader: Reader, element: Element, attribute: str) -> int:
+    written = str(element.get(attribute) or "1")
+    if written.isdigit() and 1 <= int(written) <= MAX_TOKENS:
+        return int(written)
+    message = f"{attribute} {written!r}: no number from 1 to {MAX_TOKENS}"
+    reader.problem("token.quantity", element, message)
+    return 1
+
+
+def _ad_hoc(reader: Reader, element: Element) -> AdHoc:
+    zeebe = xml.extension(element, "adHoc")
+    listed = None if zeebe is None else zeebe.get("activeElementsCollection")
+    if zeebe is not None and zeebe.get("outputCollection"):
+        reader.problem("adhoc.output", element, "it cannot gather what its activities leave")
+    condition = xml.child(element, "completionCondition")
+    return AdHoc(
+        active=reader.expression(str(listed), element, plain="python") if listed else None,
+        completion=None if condition is None else reader.condition(condition),
+        cancels=element.get("cancelRemainingInstances") != "false",
+        sequential=element.get("ordering") == "Sequential",
+    )

@@ -1,0 +1,213 @@
+"""What all activities share: local variables, boundary events, multi-instance, retries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlkit.bpmn.definition import model
+from mlkit.bpmn.definition.model import FlowNode
+from mlkit.bpmn.definition.timers import duration
+from mlkit.bpmn.engine.behaviors import compensation, errors
+from mlkit.bpmn.engine.behaviors.behavior import Behavior
+from mlkit.bpmn.engine.behaviors.gateways import consume
+from mlkit.bpmn.engine.events import AnyEvent, Complete, Effect, Fail, Fire, Supply, Throw
+from mlkit.bpmn.engine.state import Activation, Done, Scope
+from mlkit.errors import BadData
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.engine.behaviors.boundary import BoundaryEvent
+    from mlkit.bpmn.engine.graph import Graph
+    from mlkit.bpmn.engine.step import Move
+
+
+class Activity(Behavior):
+    """An activity that is done as soon as it begins (task, manual task)."""
+
+    def __init__(self, node: FlowNode, body: model.Scope) -> None:
+        super().__init__(node, body)
+        self.guards: tuple[BoundaryEvent, ...] = ()
+        self.mapped = bool(node.inputs or node.outputs)
+        self.fetches = bool(node.reads)
+        self.compensable = False
+
+    def link(self, graph: Graph) -> None:
+        """Find the boundary events."""
+        self.guards = tuple(graph.guards.get(self.id, ()))
+        self.compensable = self.id in graph.handlers
+
+    def arrive(self, move: Move, scope: Scope, flow: str) -> None:
+        """Begin, or wait until as many tokens are here as the activity needs."""
+        needs = self.node.needs
+        if needs > 1:
+            scope.arrived[flow] = scope.arrived.get(flow, 0) + 1
+            here = [each for each in self.node.incoming for _ in range(scope.arrived.get(each, 0))]
+            if len(here) < needs:
+                return
+            consume(scope, tuple(here[:needs]))
+        self.try_enter(move, scope)
+
+    def enter(self, move: Move, scope: Scope) -> None:
+        """Begin one activation."""
+        self.begin(move, move.activate(self, scope))
+
+    def begin(self, move: Move, activation: Activation) -> None:
+        """Begin, once the data stores that it reads have given their values."""
+        if self.fetches:
+            activation.status = "fetching"
+            move.effects.append(Effect("fetch", activation.id))
+        else:
+            self.proceed(move, activation)
+
+    def proceed(
+        self, move: Move, activation: Activation, stored: dict[str, Any] | None = None
+    ) -> None:
+        """Set the local variables, arm the boundary events and do the work."""
+        try:
+            if self.mapped or stored is not None:
+                self._map_inputs(move, activation, stored or {})
+            if activation.role != "iteration":
+                for guard in self.guards:
+                    guard.arm(move, activation)
+            self.execute(move, activation)
+        except BadData as error:
+            self.disarm(move, activation)
+            move.incident(activation, f"{self.id}: {error.message}", "begin")
+
+    def execute(self, move: Move, activation: Activation) -> None:
+        """Do the work, or ask for it."""
+        self.leave(move, activation)
+
+    def disarm(self, move: Move, activation: Activation) -> None:
+        """Remove the armed boundary events."""
+        for child in list(activation.children):
+            move.remove(move.state.activations[child])
+
+    def _map_inputs(self, move: Move, activation: Activation, stored: dict[str, Any]) -> None:
+        if not activation.local:
+            local = move.state.next_id()
+            isolated = bool(self.node.outputs)
+            move.state.scopes[local] = Scope(local, self.id, activation.scope, isolated=isolated)
+            activation.local = local
+        scope = move.state.scopes[activation.local]
+        scope.variables.update(stored)
+        for name, expression in self.node.inputs:
+            scope.variables[name] = move.evaluate(expression, scope.id)
+
+    # -- results -----------------------------------------------------------------------
+
+    def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
+        """Take the result of the work."""
+        working = activation.status == "working"
+        if isinstance(event, Complete) and (working or "task" in activation.detail):
+            self.complete(move, activation, event.variables)
+        elif isinstance(event, Throw) and working:
+            errors.throw(move, activation, event.code, event.message)
+        elif isinstance(event, Fail) and working:
+            self.failed(move, activation, event.message)
+        elif isinstance(event, Fire) and activation.status == "pausing":
+            self.work(move, activation)
+        elif isinstance(event, Supply) and activation.status == "fetching":
+            activation.status = "open"
+            self.proceed(move, activation, event.values)
+        else:
+            super().event(move, activation, event)
+
+    def complete(self, move: Move, activation: Activation, variables: dict[str, Any]) -> None:
+        """Publish what the work left and go on."""
+        if variables:
+            move.state.assign(move.variables(activation), variables)
+        self.leave(move, activation)
+
+    def work(self, move: Move, activation: Activation) -> None:
+        """Ask for (another) attempt at the work."""
+        activation.status = "working"
+        activation.attempt += 1
+        activation.detail = {}
+        move.effects.append(Effect("run", activation.id))
+
+    def failed(self, move: Move, activation: Activation, message: str) -> None:
+        """Pause before another attempt; after the last, look for a catch-all, else stop."""
+        retry = self.node.retry
+        if activation.attempt < retry.attempts:
+            pause = retry.pauses[activation.attempt - 1]
+            due = move.at + duration(pause).total_seconds()
+            activation.status = "pausing"
+            activation.detail = {"due": due, "failure": message}
+            move.effects.append(Effect("timer", activation.id, due=due))
+        elif not errors.throw_failure(move, activation, message):
+            move.incident(activation, message, "work")
+
+    def retry(self, move: Move, activation: Activation) -> None:
+        """Do again what an incident stopped."""
+        stage = activation.detail.get("stage")
+        if stage == "receive":
+            super().retry(move, activation)
+            return
+        activation.status = "open"
+        activation.detail = {
+            key: each for key, each in activation.detail.items() if key not in ("incident", "stage")
+        }
+        if stage == "enter":
+            super().retry(move, activation)
+        elif stage == "await":
+            activation.status = "waiting"
+        elif stage == "begin":
+            self.begin(move, activation)
+        elif stage == "leave":
+            self.leave(move, activation)
+        else:
+            self.work(move, activation)
+
+    def recover(self, move: Move, activation: Activation) -> None:
+        """Start work again that ran when the engine died."""
+        if self.node.retry.after_crash:
+            self.work(move, activation)
+        else:
+            message = 'the engine died while it ran, and mlkit:retry="never"'
+            move.incident(activation, message, "work")
+
+    # -- leaving -----------------------------------------------------------------------
+
+    def _leave(self, move: Move, activation: Activation) -> None:
+        stored = self._stored(move, activation) if self.node.writes else []
+        if self.node.outputs:
+            self._map_outputs(move, activation)
+        move.effects += stored
+        if activation.role == "compensation":
+            compensation.handled(move, activation)
+        elif activation.role == "iteration":
+            host = move.state.activations[activation.host]
+            behavior = move.behavior(host)
+            behavior.iterated(move, host, activation)  # type: ignore[attr-defined]
+        else:
+            self._go(move, activation)
+
+    def _go(self, move: Move, activation: Activation) -> None:
+        scope = move.state.scopes[activation.scope]
+        flows = self.choose(move, scope) * self.node.gives
+        self.record(move, activation)
+        move.remove(activation)
+        move.step(activation, "completed")
+        move.put(scope, flows)
+
+    def record(self, move: Move, activation: Activation) -> None:
+        """Keep, where somebody may compensate it, that the activity completed."""
+        if self.compensable:
+            local = move.state.scopes.get(activation.local)
+            done = Done(self.id, {} if local is None else dict(local.variables))
+            compensation.keep(move, activation, done)
+
+    def _stored(self, move: Move, activation: Activation) -> list[Effect]:
+        """Give what the data stores get; nothing of a variable that is not there."""
+        scope = move.variables(activation)
+        return [
+            Effect("store", activation.id, store, variables={"value": move.evaluate(each, scope)})
+            for store, each in self.node.writes
+            if each.language != "name" or move.state.has(scope, each.text)
+        ]
+
+    def _map_outputs(self, move: Move, activation: Activation) -> None:
+        local = activation.local
+        values = {name: move.evaluate(each, local) for name, each in self.node.outputs}
+        iterates = activation.role == "iteration"
+        move.state.assign(local if iterates else move.state.scopes[local].parent, values)

@@ -1,0 +1,55 @@
+"""Event-based gateways (BPMN 2.0.2, 13.4.4): the first event wins, or all must happen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlkit.bpmn.engine.behaviors.behavior import Behavior
+from mlkit.bpmn.engine.behaviors.catch import CatchEvent
+from mlkit.bpmn.engine.state import Activation, Scope
+from mlkit.errors import BadData
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.engine.step import Move
+
+
+class EventBasedGateway(Behavior):
+    """Waits for all the events behind it at once."""
+
+    def enter(self, move: Move, scope: Scope) -> None:
+        """Subscribe to every event behind the gateway."""
+        self.wait(move, move.activate(self, scope))
+
+    def wait(self, move: Move, activation: Activation) -> None:
+        """Subscribe, or stop as an incident where that fails."""
+        scope = move.state.scopes[activation.scope]
+        try:
+            for flow in self.flows:
+                self._wait(move, scope, activation, flow)
+        except BadData as error:
+            for child in list(activation.children):
+                move.remove(move.state.activations[child])
+            move.incident(activation, f"{self.id}: {error.message}", "enter")
+
+    def _wait(self, move: Move, scope: Scope, gateway: Activation, flow: str) -> None:
+        target = move.graph.targets[flow]
+        if not isinstance(target, CatchEvent):
+            raise BadData(f"{target.id} is no event to wait for")
+        branch = move.activate(target, scope, "branch", gateway)
+        target.subscribe(move, branch)
+
+    def won(self, move: Move, activation: Activation, branch: Activation) -> None:
+        """Give the gateway's token to the event; a parallel one keeps it until the last."""
+        if self.node.parallel and len(activation.children) > 1:
+            activation.role = ""
+            move.remove(branch)
+            move.state.scopes[activation.scope].live += 1
+            return
+        move.remove(activation)
+        move.step(activation, "completed")
+
+    def retry(self, move: Move, activation: Activation) -> None:
+        """Try an incident again."""
+        activation.detail = {}
+        activation.status = "open"
+        self.wait(move, activation)

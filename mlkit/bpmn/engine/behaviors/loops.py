@@ -1,0 +1,75 @@
+"""Standard loops (BPMN 2.0.2, 13.3.6): again while a condition holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlkit.bpmn.definition import model
+from mlkit.bpmn.definition.model import FlowNode, Repeat
+from mlkit.bpmn.engine.behaviors.activity import Activity
+from mlkit.bpmn.engine.behaviors.repeated import Repeated
+from mlkit.bpmn.engine.state import Activation, Scope
+from mlkit.errors import BadData
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.engine.step import Move
+
+MAX_TURNS = 100_000
+
+
+class StandardLoop(Repeated):
+    """Does its activity again and again; `loopCounter` counts the turns from 0."""
+
+    def __init__(self, node: FlowNode, body: model.Scope, inner: Activity, loop: Repeat) -> None:
+        super().__init__(node, body, inner)
+        self.loop = loop
+
+    def execute(self, move: Move, activation: Activation) -> None:
+        """Begin the first turn, unless the condition forbids it."""
+        known = move.state.scopes.get(activation.local)
+        if known is None or "loopCounter" not in known.variables:
+            self.outside(move, activation, {"loopCounter": 0})
+        if self.loop.before and not self._again(move, activation, 0):
+            self.leave(move, activation)
+        else:
+            self._turn(move, activation)
+
+    def _again(self, move: Move, host: Activation, turns: int) -> bool:
+        if turns >= MAX_TURNS:
+            raise BadData(f"no end after {MAX_TURNS} turns")
+        if self.loop.maximum is not None and turns >= self.loop.maximum:
+            return False
+        condition = self.loop.condition
+        return condition is None or move.holds(condition, host.local)
+
+    def _turn(self, move: Move, host: Activation) -> None:
+        index = move.state.scopes[host.local].variables["loopCounter"]
+        activation = self.spawn(move, host, index)
+        activation.local = move.state.next_id()
+        move.state.scopes[activation.local] = Scope(activation.local, self.id, host.local)
+        self.inner.begin(move, activation)
+
+    def iterated(self, move: Move, host: Activation, activation: Activation) -> None:
+        """Look at the condition; begin the next turn or leave."""
+        counter = move.state.scopes[host.local].variables
+        counter["loopCounter"] += 1
+        try:
+            again = self._again(move, host, counter["loopCounter"])
+        except BadData:
+            counter["loopCounter"] -= 1
+            raise
+        self.inner.record(move, activation)
+        move.remove(activation)
+        move.step(activation, "completed")
+        if again:
+            # Deferred: turns that do not wait would nest as deeply as there are turns.
+            move.deferred.append(host.id)
+        else:
+            self.leave(move, host)
+
+    def resume(self, move: Move, activation: Activation) -> None:
+        """Begin the next turn."""
+        if activation.role == "iteration":
+            super().resume(move, activation)
+        else:
+            self._turn(move, activation)

@@ -1,0 +1,146 @@
+"""Multi-instance activities (BPMN 2.0.2, 13.3.7): one wrapper around any activity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlkit.bpmn.definition import model
+from mlkit.bpmn.definition.model import FlowNode, Loop, Sign
+from mlkit.bpmn.engine.behaviors.activity import Activity
+from mlkit.bpmn.engine.behaviors.repeated import Repeated
+from mlkit.bpmn.engine.behaviors.throw import announce
+from mlkit.bpmn.engine.state import Activation, Scope
+from mlkit.errors import BadData
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.engine.step import Move
+
+MAX_INSTANCES = 100_000
+
+
+class MultiInstance(Repeated):
+    """Does its activity once for each item, all at once or one after the other."""
+
+    def __init__(self, node: FlowNode, body: model.Scope, inner: Activity, loop: Loop) -> None:
+        super().__init__(node, body, inner)
+        self.loop = loop
+        self.all = f"{loop.counts}Instances"
+        self.active = f"{loop.counts}ActiveInstances"
+        self.completed = f"{loop.counts}CompletedInstances"
+
+    def execute(self, move: Move, activation: Activation) -> None:
+        """Start the iterations: all, or the first."""
+        items = self._items(move, activation)
+        counts = dict.fromkeys(
+            (self.active, self.completed, f"{self.loop.counts}TerminatedInstances"), 0
+        )
+        self.outside(move, activation, counts | {self.all: len(items)})
+        activation.detail = {"items": items, "next": 0}
+        if self.loop.output_collection:
+            activation.detail["outputs"] = [None] * len(items)
+        if not items:
+            self._finish(move, activation)
+        for _ in items[:1] if self.loop.sequential else items:
+            if activation.id in move.state.activations:
+                self._spawn(move, activation)
+
+    def _items(self, move: Move, activation: Activation) -> list[Any]:
+        if self.loop.collection is not None:
+            items = move.evaluate(self.loop.collection, move.variables(activation))
+            if not isinstance(items, list):
+                raise BadData(f"the collection {self.loop.collection.text!r} is no list")
+            return items
+        assert self.loop.cardinality is not None
+        count = move.evaluate(self.loop.cardinality, move.variables(activation))
+        if isinstance(count, float) and count.is_integer():
+            count = int(count)
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MAX_INSTANCES:
+            raise BadData(f"the cardinality is {count!r}, no number from 0 to {MAX_INSTANCES}")
+        return list(range(count))
+
+    def _spawn(self, move: Move, host: Activation) -> None:
+        index = host.detail["next"]
+        if index >= len(host.detail["items"]):
+            return
+        host.detail["next"] = index + 1
+        activation = self.spawn(move, host, index)
+        activation.local = move.state.next_id()
+        variables: dict[str, Any] = {"loopCounter": index + self.loop.first}
+        if self.loop.element:
+            variables[self.loop.element] = host.detail["items"][index]
+        move.state.scopes[activation.local] = Scope(
+            activation.local, self.id, host.local, isolated=True, variables=variables
+        )
+        move.state.scopes[host.local].variables[self.active] += 1
+        self.inner.begin(move, activation)
+
+    def iterated(self, move: Move, host: Activation, activation: Activation) -> None:
+        """Count an iteration that is done; finish, or start the next."""
+        left = self._left(move, activation)
+        scope = move.state.scopes[host.local]
+        scope.variables[self.active] -= 1
+        scope.variables[self.completed] += 1
+        try:
+            enough = self._enough(move, activation, scope)
+            signs = self._signs(move, scope)
+        except BadData:
+            scope.variables[self.active] += 1
+            scope.variables[self.completed] -= 1
+            raise
+        if left is not None:
+            counter = move.state.scopes[activation.local].variables["loopCounter"]
+            index = counter - self.loop.first
+            host.detail["outputs"][index] = left[0]
+        self.inner.record(move, activation)
+        move.remove(activation)
+        move.step(activation, "completed")
+        for each in signs:
+            if host.id in move.state.activations:
+                announce(move, host, each.event)
+        if host.id not in move.state.activations:
+            return  # What it threw has interrupted it.
+        if enough:
+            self._finish(move, host)
+        elif self.loop.sequential:
+            # Deferred: iterations that do not wait would nest as deeply as there are items.
+            move.deferred.append(host.id)
+
+    def _signs(self, move: Move, counts: Scope) -> list[Sign]:
+        """Choose what is thrown; the activity's own boundary events catch it first."""
+        first = counts.variables[self.completed] == 1
+        return [
+            each
+            for each in self.loop.signs
+            if (first or not each.first)
+            and (each.condition is None or move.holds(each.condition, counts.id))
+        ]
+
+    def resume(self, move: Move, activation: Activation) -> None:
+        """Start the next iteration."""
+        if activation.role == "iteration":
+            super().resume(move, activation)
+        else:
+            self._spawn(move, activation)
+
+    def _left(self, move: Move, activation: Activation) -> tuple[Any] | None:
+        if self.loop.output_collection is None:
+            return None
+        if self.loop.output_element is None:
+            return (None,)
+        return (move.evaluate(self.loop.output_element, activation.local),)
+
+    def _enough(self, move: Move, activation: Activation, scope: Scope) -> bool:
+        done = scope.variables[self.completed] == scope.variables[self.all]
+        completion = self.loop.completion
+        return done or (completion is not None and move.holds(completion, activation.local))
+
+    def _finish(self, move: Move, host: Activation) -> None:
+        outputs = host.detail.get("outputs")
+        if outputs is not None:
+            move.state.assign(host.scope, {str(self.loop.output_collection): outputs})
+        for child in list(host.children):
+            found = move.state.activations[child]
+            if found.role == "iteration":
+                move.terminate(found)
+        host.detail = {}
+        self.leave(move, host)

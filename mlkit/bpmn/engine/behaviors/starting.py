@@ -1,0 +1,83 @@
+"""How a process begins (BPMN 2.0.2, 13.2): at its start events, or at what stands for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from mlkit.bpmn.definition.model import EventDefinition, FlowNode, Process
+from mlkit.bpmn.engine.behaviors.catch import CatchEvent
+from mlkit.bpmn.engine.behaviors.event_based import EventBasedGateway
+from mlkit.bpmn.engine.behaviors.subprocess import begins_alone
+from mlkit.bpmn.engine.state import Scope
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.engine.step import Move
+
+
+def begin(move: Move, process: Process, variables: dict[str, Any], start: str = "") -> None:
+    """Begin a process at a node, or as the diagram says.
+
+    A none start event begins at once. Without one the process waits at all its other start
+    events, and at its instantiating gateways and receive tasks, and the first one begins it.
+    """
+    root = Scope(move.state.next_id(), process.body.id)
+    root.variables = {**dict.fromkeys(process.body.declared), **variables}
+    chosen = [start] if start else immediate(process)
+    waiting = [] if chosen else alternatives(process)
+    root.live = len(chosen) or 1
+    move.open(root)
+    for each in chosen:
+        _enter(move, root, each, happened=bool(start))
+    for node in waiting:
+        behavior = move.graph.behaviors[node.id]
+        assert isinstance(behavior, CatchEvent | EventBasedGateway)
+        behavior.wait(move, move.activate(behavior, root, "start"))
+
+
+def _enter(move: Move, root: Scope, node: str, happened: bool) -> None:
+    """Put a token on a node; behind it, where it waits for what has happened already."""
+    behavior = move.graph.behaviors[node]
+    if root.interrupted:
+        return
+    if happened and isinstance(behavior, CatchEvent) and behavior.awaited.kind != "none":
+        behavior.happen(move, root)
+    else:
+        behavior.try_enter(move, root)
+
+
+def immediate(process: Process) -> list[str]:
+    """Give the nodes at which a process begins without waiting."""
+    nodes = process.body.nodes.values()
+    starts = [each for each in nodes if each.type == "startEvent"]
+    plain = [each.id for each in starts if each.event and each.event.kind == "none"][:1]
+    if starts or any(each.instantiate for each in nodes):
+        return plain
+    return [each.id for each in nodes if begins_alone(each)]
+
+
+def alternatives(process: Process) -> list[FlowNode]:
+    """Give the events, gateways and receive tasks of which the first begins a process.
+
+    A none start event is among them where there is one; it never waits.
+    """
+    return [
+        each
+        for each in process.body.nodes.values()
+        if each.type == "startEvent" or (each.instantiate and not each.incoming)
+    ]
+
+
+def by_message(process: Process, name: str) -> Iterator[str]:
+    """Find the nodes at which a message begins a process: where nothing else must happen too."""
+    for node in alternatives(process):
+        targets = [process.body.flows[each].target for each in node.outgoing]
+        gateway = node.type == "eventBasedGateway"
+        entries = [process.body.nodes[each] for each in targets] if gateway else [node]
+        for each in entries if not node.parallel else ():
+            if each.event is not None and not each.event.parallel and _named(each.event, name):
+                yield each.id
+
+
+def _named(event: EventDefinition, name: str) -> bool:
+    return any(each.name and each.name.constant() == name for each in event.of_kind("message"))

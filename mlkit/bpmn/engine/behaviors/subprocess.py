@@ -1,0 +1,84 @@
+"""Sub-processes (BPMN 2.0.2, 13.3.4) and what they have in common with all that has an inside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlkit.bpmn.definition.model import FlowNode, Scope
+from mlkit.bpmn.engine.behaviors import compensation
+from mlkit.bpmn.engine.behaviors.activity import Activity
+from mlkit.bpmn.engine.state import Activation, Done
+from mlkit.bpmn.engine.state import Scope as RunningScope
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.engine.step import Move
+
+
+class SubProcess(Activity):
+    """An activity with a scope inside."""
+
+    @property
+    def inside(self) -> Scope:
+        """The definition of the inside."""
+        assert self.node.body is not None
+        return self.node.body
+
+    def execute(self, move: Move, activation: Activation) -> None:
+        """Put a token on each of the inner entry nodes."""
+        scope = self.open(move, activation)
+        entries = entry_nodes(self.inside)
+        scope.live = len(entries)
+        for node in entries:
+            if scope.id in move.state.scopes and not scope.interrupted:
+                move.graph.behaviors[node.id].try_enter(move, scope)
+
+    def open(self, move: Move, activation: Activation) -> RunningScope:
+        """Make the scope of the inside, with its data, and arm its event sub-processes.
+
+        Raises:
+            BadData: What an event sub-process waits for cannot be evaluated.
+        """
+        parent = move.variables(activation)
+        scope = RunningScope(move.state.next_id(), self.inside.id, parent, activation.id)
+        scope.variables = dict.fromkeys(self.inside.declared)
+        activation.body = scope.id
+        move.open(scope)
+        return scope
+
+    def finish(self, move: Move, activation: Activation, scope: RunningScope) -> None:
+        """Leave, once no token is left inside."""
+        self.close(move, activation, scope)
+        self.leave(move, activation)
+
+    def close(self, move: Move, activation: Activation, scope: RunningScope) -> None:
+        """Remove the scope of the inside; keep what can be compensated later."""
+        own = any(
+            each.awaited.of_kind("compensate")
+            for each in move.graph.triggers.get(self.inside.id, ())
+        )
+        if scope.done or own or self.compensable:
+            local = move.state.scopes.get(activation.local)
+            variables = {**(local.variables if local else {}), **scope.variables}
+            if activation.role != "compensation":
+                compensation.keep(move, activation, Done(self.id, variables, scope.done))
+        move.clear(scope)
+        del move.state.scopes[scope.id]
+        activation.body = 0
+
+    def record(self, move: Move, activation: Activation) -> None:
+        """Keep nothing: closing the inside has done it."""
+
+
+def entry_nodes(body: Scope) -> list[FlowNode]:
+    """Give the none start events of a scope; without one, the nodes nothing leads to."""
+    starts = [each for each in body.nodes.values() if each.type == "startEvent"]
+    if starts:
+        return [each for each in starts if each.event is not None and each.event.kind == "none"]
+    return [each for each in body.nodes.values() if begins_alone(each)]
+
+
+def begins_alone(node: FlowNode) -> bool:
+    """Say whether a node without a start event before it gets a token of its own."""
+    link = node.event is not None and node.event.kind == "link"
+    apart = link or node.triggered or node.compensates or node.attached_to is not None
+    return not node.incoming and not apart

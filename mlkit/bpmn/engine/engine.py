@@ -1,0 +1,138 @@
+"""The engine: state + event -> state + effects. No clock, no files, no processes.
+
+The same events in the same order give the same state, wherever they are applied; that is
+what makes the journal enough to go on from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mlkit.bpmn.definition.model import Process
+from mlkit.bpmn.engine.behaviors.activity import Activity
+from mlkit.bpmn.engine.behaviors.starting import begin
+from mlkit.bpmn.engine.behaviors.throw import broadcast
+from mlkit.bpmn.engine.events import (
+    AnyEvent,
+    Cancel,
+    Effect,
+    Outcome,
+    Recover,
+    Retry,
+    Signal,
+    Start,
+)
+from mlkit.bpmn.engine.graph import Graph
+from mlkit.bpmn.engine.state import Activation, State
+from mlkit.bpmn.engine.step import Move
+from mlkit.errors import BadData
+
+
+class Engine:
+    """Runs instances of a definition; holds no instance itself.
+
+    Args:
+        processes: One process, or the pools of a collaboration, which run together.
+        called: The processes that call activities run, by id.
+    """
+
+    def __init__(self, *processes: Process, called: Mapping[str, Process] | None = None) -> None:
+        self.processes = processes
+        self.graph = Graph(processes, called or {})
+
+    def create(self) -> State:
+        """Make the state of an instance before its start event."""
+        return State(self.processes[0].id)
+
+    def apply(self, state: State, event: AnyEvent, at: float) -> Outcome:
+        """Move an instance on.
+
+        Args:
+            state: Changed in place; belongs to the caller.
+            event: What happened. One whose activation is gone has no effect: it lost a
+                race, for example against an interrupting timer.
+            at: When, in seconds since 1970.
+
+        Returns:
+            What the runner must do, and what to add to the trace.
+
+        Raises:
+            BadData: The event does not fit the state; nothing has changed.
+        """
+        move = Move(state, self.graph, at)
+        general = _GENERAL.get(type(event))
+        if general is not None:
+            general(self, move, event)
+        else:
+            activation = state.activations.get(event.id)  # type: ignore[union-attr]
+            if activation is None:
+                return Outcome([], [])
+            self.graph.behaviors[activation.node].event(move, activation, event)
+        move.run()
+        return Outcome(move.effects, move.trace)
+
+    def pending(self, state: State) -> list[Effect]:
+        """Give what waits to be done, for an instance that was loaded."""
+        if state.status != "running":
+            return []
+        found = (_pending(each) for each in state.activations.values())
+        return [each for each in found if each is not None]
+
+    def _start(self, move: Move, event: Start) -> None:
+        move.state.key = event.key
+        for process in self.processes:
+            start = event.node if event.node in process.body.nodes else ""
+            begin(move, process, event.variables, start)
+
+    def _signal(self, move: Move, event: Signal) -> None:
+        broadcast(move, event)
+
+    def _retry(self, move: Move, event: Retry) -> None:
+        found = [each for each in move.state.activations.values() if each.status == "incident"]
+        wanted = [each for each in found if event.id in (0, each.id)]
+        if not wanted:
+            raise BadData("there is no incident to try again")
+        for each in wanted:
+            if each.id in move.state.activations:
+                move.behavior(each).retry(move, each)
+
+    def _cancel(self, move: Move, event: Cancel) -> None:
+        if move.state.status != "running":
+            raise BadData(f"the instance is {move.state.status} already")
+        for root in move.state.roots():
+            move.clear(root)
+        move.state.status = "cancelled"
+        move.state.error = {"code": "", "message": event.reason}
+
+    def _recover(self, move: Move, event: Recover) -> None:
+        for each in list(move.state.activations.values()):
+            behavior = move.behavior(each)
+            if each.status == "working" and isinstance(behavior, Activity):
+                behavior.recover(move, each)
+
+
+_GENERAL: dict[type, Callable[[Engine, Move, Any], None]] = {
+    Start: Engine._start,
+    Signal: Engine._signal,
+    Retry: Engine._retry,
+    Cancel: Engine._cancel,
+    Recover: Engine._recover,
+}
+
+
+def _pending(activation: Activation) -> Effect | None:
+    detail = activation.detail
+    if activation.status == "working":
+        return Effect("run", activation.id)
+    if activation.status == "fetching":
+        return Effect("fetch", activation.id)
+    if "due" in detail:
+        return Effect("timer", activation.id, due=detail["due"])
+    if "message" in detail and activation.status == "waiting":
+        return Effect("subscribe", activation.id, detail["message"], detail["key"])
+    if "signal" in detail and activation.status == "waiting":
+        return Effect("listen", activation.id, detail["signal"])
+    if "task" in detail and activation.status == "waiting":
+        return Effect("ask", activation.id)
+    return None

@@ -1,0 +1,110 @@
+"""Process definitions, ready to run: behaviours linked to one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from mlkit.bpmn.definition.model import FlowNode, Process, Scope
+from mlkit.bpmn.engine.behaviors import behavior_of, inner_of
+from mlkit.bpmn.engine.behaviors.activity import Activity
+from mlkit.bpmn.engine.behaviors.ad_hoc import AdHocSubProcess
+from mlkit.bpmn.engine.behaviors.behavior import Behavior
+from mlkit.bpmn.engine.behaviors.boundary import BoundaryEvent
+from mlkit.bpmn.engine.behaviors.event_subprocess import EventSubProcess
+from mlkit.bpmn.engine.behaviors.inclusive import InclusiveGateway, is_link, link_sources
+from mlkit.bpmn.engine.behaviors.messages import deliver
+from mlkit.bpmn.engine.behaviors.subscription import conditions
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.engine.step import Move
+
+
+class Graph:
+    """The linked behaviours of processes, of what they call, and of their sub-processes.
+
+    Args:
+        processes: What runs: one process, or the pools of a collaboration.
+        called: What call activities run, by id.
+
+    Attributes:
+        behaviors: By node id (ids are unique in a file, and called files have a prefix).
+        targets: By flow id, the behaviour that its tokens reach; by the id of a throwing link
+            event, the one behind the catching link.
+        guards: By activity id, its boundary events.
+        triggers: By the id of a scope, the event sub-processes in it.
+        handlers: By activity id, its compensation handler.
+        watchers: What may go on once all tokens rest; each says whether it did.
+    """
+
+    def __init__(self, processes: tuple[Process, ...], called: Mapping[str, Process]) -> None:
+        self.processes = processes
+        self.called = called
+        self.behaviors: dict[str, Behavior] = {}
+        self.targets: dict[str, Behavior] = {}
+        self.guards: dict[str, list[BoundaryEvent]] = {}
+        self.triggers: dict[str, list[EventSubProcess]] = {}
+        self.handlers: dict[str, Activity] = {}
+        everything = {id(each): each for each in (*processes, *called.values())}
+        for process in everything.values():
+            for body in scopes(process.body):
+                self._add(body)
+        for guards in self.guards.values():
+            for guard in guards:
+                self._add_handler(guard)
+        self.watchers = self._watchers()
+        for behavior in self.behaviors.values():
+            behavior.link(self)
+
+    def runs(self, name: str) -> bool:
+        """Say whether a process or node is among those that run here."""
+        return name in self.behaviors or any(each.id == name for each in self.processes)
+
+    def _add(self, body: Scope) -> None:
+        for node in body.nodes.values():
+            behavior = self.behaviors[node.id] = behavior_of(node, body)
+            if isinstance(behavior, BoundaryEvent) and node.attached_to:
+                self.guards.setdefault(node.attached_to, []).append(behavior)
+            elif isinstance(behavior, EventSubProcess):
+                self.triggers.setdefault(body.id, []).append(behavior)
+        for flow in body.flows.values():
+            self.targets[flow.id] = self.behaviors[flow.target]
+        for node in body.nodes.values():
+            if node.type == "intermediateCatchEvent" and is_link(node):
+                for source in link_sources(node, body):
+                    self.targets[source] = self.behaviors[node.id]
+
+    def _add_handler(self, guard: BoundaryEvent) -> None:
+        handler = self.behaviors.get(guard.node.handler or "")
+        if isinstance(handler, Activity) and guard.node.attached_to:
+            self.handlers[guard.node.attached_to] = handler
+
+    def _watchers(self) -> list[Callable[[Move], bool]]:
+        found: list[Callable[[Move], bool]] = []
+        if any(each.node.recipients for each in self.behaviors.values()):
+            found.append(deliver)
+        if any(_is_conditional(each.node) for each in self.behaviors.values()):
+            found.append(conditions)
+        for behavior in self.behaviors.values():
+            inner = inner_of(behavior)
+            if isinstance(inner, InclusiveGateway | AdHocSubProcess) and inner.watches:
+                found.append(inner.look)
+        return found
+
+
+def _is_conditional(node: FlowNode) -> bool:
+    return node.event is not None and bool(node.event.of_kind("conditional"))
+
+
+def scopes(body: Scope) -> Iterator[Scope]:
+    """Go through a scope and all those inside it."""
+    yield body
+    for node in body.nodes.values():
+        if node.body is not None:
+            yield from scopes(node.body)
+
+
+def nodes(body: Scope) -> Iterator[FlowNode]:
+    """Go through the flow nodes of a scope and of all those inside it."""
+    for each in scopes(body):
+        yield from each.nodes.values()

@@ -1,0 +1,268 @@
+"""One move: everything that follows from one event until all tokens wait again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mlkit.bpmn.engine.behaviors import starting
+from mlkit.bpmn.engine.events import Effect, Step
+from mlkit.bpmn.engine.state import Activation, Post, Scope, State
+from mlkit.bpmn.expressions import Expression
+from mlkit.errors import BadData
+from mlkit.workers.child.values import Unstorable, pack, unpack
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.definition.model import EventDefinition
+    from mlkit.bpmn.engine.behaviors.behavior import Behavior
+    from mlkit.bpmn.engine.graph import Graph
+
+MAX_MOVES = 10_000
+
+
+class Move:
+    """A move in progress; behaviours act on the state through it.
+
+    Args:
+        state: Changed in place.
+        graph: The definition.
+        at: When the event happened, in seconds since 1970.
+    """
+
+    __slots__ = ("at", "deferred", "effects", "finished", "graph", "queue", "state", "trace")
+
+    def __init__(self, state: State, graph: Graph, at: float) -> None:
+        self.state = state
+        self.graph = graph
+        self.at = at
+        self.effects: list[Effect] = []
+        self.trace: list[Step] = []
+        self.queue: deque[tuple[Scope, str]] = deque()
+        self.deferred: deque[int] = deque()
+        self.finished = False
+
+    # -- tokens ------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Move tokens until every one of them waits."""
+        budget = MAX_MOVES
+        while True:
+            while self.queue:
+                scope, flow = self.queue.popleft()
+                if scope.id not in self.state.scopes:
+                    continue
+                budget -= 1
+                if budget < 0:
+                    problem = f"no wait within {MAX_MOVES} moves: an endless loop?"
+                    self.park(self.graph.targets[flow], scope, problem)
+                else:
+                    self.graph.targets[flow].arrive(self, scope, flow)
+            if self.deferred:
+                self._resume(self.deferred.popleft())
+                continue
+            watchers = self.graph.watchers
+            if not watchers or not any(look(self) for look in watchers):
+                break
+        if self.finished:
+            self._complete()
+
+    def _resume(self, activation: int) -> None:
+        found = self.state.activations.get(activation)
+        if found is not None:
+            self.behavior(found).resume(self, found)
+
+    def _complete(self) -> None:
+        """End the instance once every process in it has ended or has never begun."""
+        if self.state.status != "running" or not all(map(self._is_over, self.state.roots())):
+            return
+        for root in self.state.roots():
+            self.clear(root)
+        self.state.status = "completed"
+
+    def _is_over(self, root: Scope) -> bool:
+        inside = [each for each in self.state.activations.values() if each.scope == root.id]
+        begun = any(each.role not in ("start", "trigger", "branch", "part") for each in inside)
+        return not root.live or not (begun or root.arrived)
+
+    def begin_by(self, post: Post) -> bool:
+        """Begin the pool that a message begins; say whether there is one."""
+        for process in self.graph.processes:
+            for node in starting.by_message(process, post.name):
+                if {node, process.id} & set(post.recipients):
+                    starting.begin(self, process, post.variables, node)
+                    return True
+        return False
+
+    def open(self, scope: Scope) -> None:
+        """Begin a scope and arm its event sub-processes."""
+        self.state.scopes[scope.id] = scope
+        for each in self.graph.triggers.get(scope.element, ()):
+            each.arm(self, scope)
+
+    def put(self, scope: Scope, flows: tuple[str, ...]) -> None:
+        """Replace one token of a scope by one on each of these flows."""
+        scope.live += len(flows) - 1
+        for flow in flows:
+            self.queue.append((scope, flow))
+        if scope.live == 0:
+            self.finish(scope)
+
+    def park(self, behavior: Behavior, scope: Scope, problem: str) -> None:
+        """Keep a token that cannot enter its node as an incident."""
+        activation = self.activate(behavior, scope)
+        self.incident(activation, problem, "enter")
+
+    def finish(self, scope: Scope) -> None:
+        """End a scope in which no token is left."""
+        if not scope.owner:
+            self.finished = True
+            return
+        owner = self.state.activations[scope.owner]
+        self.behavior(owner).finish(self, owner, scope)
+
+    # -- activations -------------------------------------------------------------------
+
+    def behavior(self, activation: Activation) -> Behavior:
+        """Give the behaviour of the node that is active."""
+        return self.graph.behaviors[activation.node]
+
+    def activate(
+        self, behavior: Behavior, scope: Scope, role: str = "", host: Activation | None = None
+    ) -> Activation:
+        """Begin an activation, as the child of `host` if one is given."""
+        activation = Activation(self.state.next_id(), behavior.id, scope.id, role=role)
+        if host is not None:
+            activation.host = host.id
+            activation.iteration = host.iteration
+            host.children.append(activation.id)
+        elif scope.owner:
+            activation.iteration = self.state.activations[scope.owner].iteration
+        self.state.activations[activation.id] = activation
+        return activation
+
+    def remove(self, activation: Activation) -> None:
+        """End an activation and whatever belongs to it, without a trace of its own."""
+        for child in activation.children:
+            found = self.state.activations.get(child)
+            if found is not None:
+                self.terminate(found)
+        if activation.body:
+            self.clear(self.state.scopes[activation.body])
+            del self.state.scopes[activation.body]
+        if activation.local:
+            del self.state.scopes[activation.local]
+        if activation.host:
+            self._forget(activation)
+        if "message" in activation.detail or "signal" in activation.detail:
+            self.effects.append(Effect("unsubscribe", activation.id))
+        del self.state.activations[activation.id]
+
+    def _forget(self, activation: Activation) -> None:
+        host = self.state.activations.get(activation.host)
+        if host is not None and activation.id in host.children:
+            host.children = [each for each in host.children if each != activation.id]
+
+    def terminate(self, activation: Activation) -> None:
+        """End an activation before its time."""
+        if activation.status in ("working", "pausing"):
+            self.effects.append(Effect("stop", activation.id))
+        self.remove(activation)
+        if activation.role in ("", "iteration"):
+            self.step(activation, "terminated")
+
+    def clear(self, scope: Scope) -> None:
+        """End everything inside a scope."""
+        for each in list(self.state.activations.values()):
+            if each.scope == scope.id and each.id in self.state.activations and not each.host:
+                self.terminate(each)
+        self.queue = deque(each for each in self.queue if each[0] is not scope)
+        scope.arrived.clear()
+        scope.resetting.clear()
+        scope.live = 0
+
+    def step(self, activation: Activation, event: str) -> None:
+        """Add an activation's end to the trace."""
+        attempt, iteration = activation.attempt, activation.iteration
+        self.trace.append(Step(activation.node, event, iteration, attempt))
+
+    def passed(self, behavior: Behavior, scope: Scope) -> None:
+        """Add a node to the trace that a token passed without waiting."""
+        owner = self.state.activations.get(scope.owner)
+        self.trace.append(Step(behavior.id, "completed", owner.iteration if owner else "", 0))
+
+    def incident(self, activation: Activation, problem: str, stage: str) -> None:
+        """Stop an activation until an operator acts.
+
+        Args:
+            activation: What stops.
+            problem: Why.
+            stage: What a retry does again: `enter`, `begin`, `work` or `leave`.
+        """
+        activation.status = "incident"
+        activation.detail = {**activation.detail, "incident": problem, "stage": stage}
+        activation.detail.pop("due", None)
+
+    def guarded(self, activation: Activation, stage: str, action: Callable[[], None]) -> None:
+        """Do something; if an expression in it fails, stop the activation instead."""
+        try:
+            action()
+        except BadData as error:
+            self.incident(activation, f"{activation.node}: {error.message}", stage)
+
+    # -- variables ---------------------------------------------------------------------
+
+    def variables(self, activation: Activation) -> int:
+        """Give the scope in which an activation reads and writes."""
+        return activation.local or activation.scope
+
+    def evaluate(self, expression: Expression, scope: int) -> Any:
+        """Give an expression's value, ready to be stored.
+
+        Raises:
+            BadData: It fails, or its value cannot be stored.
+        """
+        value = expression.evaluate(self._lookup(scope), self._now())
+        try:
+            return pack(value)
+        except Unstorable as error:
+            raise BadData(f"{expression.text!r} gives what cannot be stored: {error}") from error
+
+    def holds(self, expression: Expression, scope: int) -> bool:
+        """Evaluate a condition."""
+        return expression.holds(self._lookup(scope), self._now())
+
+    @contextmanager
+    def names(self, scope: Scope, **values: Any) -> Iterator[int]:
+        """Let expressions see some more names for a while; gives the scope to evaluate in."""
+        inner = Scope(-1, scope.element, scope.id, variables=values)
+        self.state.scopes[inner.id] = inner
+        try:
+            yield inner.id
+        finally:
+            del self.state.scopes[inner.id]
+
+    def text(self, expression: Expression | None, scope: int) -> str:
+        """Give an expression's value as text; nothing for no expression."""
+        value = None if expression is None else self.evaluate(expression, scope)
+        if isinstance(value, dict) and len(value) == 1:
+            value = next(iter(value.values()))
+        return "" if value is None else str(value)
+
+    def correlation_key(self, event: EventDefinition, scope: int) -> str:
+        """Give the key that a message is sent with or awaited by: the business key by default.
+
+        Several values are joined by commas; a comma or backslash within one gets a backslash.
+        """
+        values = [self.text(each, scope) for each in event.keys]
+        if len(values) > 1:
+            values = [each.replace("\\", "\\\\").replace(",", "\\,") for each in values]
+        return ",".join(values) if values else self.state.key
+
+    def _lookup(self, scope: int) -> Callable[[str], Any]:
+        return lambda name: unpack(self.state.lookup(scope, name))
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self.at, UTC)

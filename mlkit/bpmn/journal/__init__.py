@@ -1,0 +1,1 @@
+"""The journal: the events of every instance, durable before anything follows from them."""

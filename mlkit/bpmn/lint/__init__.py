@@ -1,0 +1,1 @@
+"""Lint: what would stop or surprise a run, found before it starts."""

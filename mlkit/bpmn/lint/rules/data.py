@@ -1,0 +1,170 @@
+"""Rules about data: two branches that run at once and set the same variable."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from itertools import combinations
+
+from mlkit.bpmn.definition.model import (
+    Callable,
+    Computed,
+    FlowNode,
+    Loop,
+    Person,
+    Problem,
+    Scope,
+    Script,
+)
+from mlkit.bpmn.lint.rules.place import Place
+
+MOST_STEPS = 1_000_000
+"""Nodes that are looked at; beyond that, in enormous files, nothing more is told."""
+_SPLITS = ("parallelGateway", "inclusiveGateway", "complexGateway")
+_OWN_SCOPE = (
+    ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp,
+    ast.DictComp, ast.GeneratorExp,
+)  # fmt: skip
+_R_NAME = re.compile(
+    r"^[ \t]*([A-Za-z][\w.]*)(?:[ \t]*(?:<-|=(?!=))|[$@\[][^\n#]*?<-)", re.MULTILINE
+)
+_CHANGES = frozenset((
+    "add", "append", "clear", "discard", "extend", "fill", "insert", "pop", "popitem", "remove",
+    "reverse", "setdefault", "sort", "update",
+))  # fmt: skip
+
+
+def writes(place: Place) -> Iterator[Problem]:
+    """Say which variables two branches set that run at once: the last commit wins."""
+    body = place.body
+    setters: dict[str, list[str]] = {}
+    for node in body.nodes.values():
+        for name in written(node):
+            setters.setdefault(name, []).append(node.id)
+    shared = {name: each for name, each in setters.items() if len(each) > 1}
+    if not shared:
+        return
+    told = set()
+    for branches in _branches(body):
+        for one, other in combinations(branches, 2):
+            for name, nodes in shared.items():
+                mine = [each for each in nodes if each in one - other]
+                theirs = [each for each in nodes if each in other - one]
+                if mine and theirs and (name, mine[0], theirs[0]) not in told:
+                    told.add((name, mine[0], theirs[0]))
+                    yield _problem(body.nodes[theirs[0]], name, mine[0])
+
+
+def _problem(node: FlowNode, name: str, other: str) -> Problem:
+    message = f"{name!r} is set here and by {other!r}, which may run at once: the last one wins"
+    return Problem("data.race", "warning", node.id, node.line, message)
+
+
+def _branches(body: Scope) -> Iterator[list[set[str]]]:
+    """Give, for each place where tokens part, the nodes that each of them can reach."""
+    steps = MOST_STEPS
+    guards: dict[str, list[FlowNode]] = {}
+    for node in body.nodes.values():
+        if node.attached_to and not node.interrupting:
+            guards.setdefault(node.attached_to, []).append(node)
+    for node in body.nodes.values():
+        ways = [body.flows[each].target for each in node.outgoing]
+        found = [_reached(body, [each]) for each in ways] if _parts(node, body) else []
+        if node.id in guards:
+            found.append({node.id} | _reached(body, ways))
+            for guard in guards[node.id]:
+                found.append(_reached(body, [body.flows[e].target for e in guard.outgoing]))
+        steps -= sum(map(len, found))
+        if steps < 0:
+            return
+        if len(found) > 1:
+            yield found
+
+
+def _parts(node: FlowNode, body: Scope) -> bool:
+    """Say whether several of the flows that leave a node can get a token at once."""
+    if len(node.outgoing) < 2 or node.type in ("exclusiveGateway", "eventBasedGateway"):
+        return False
+    plain = (body.flows[each].condition is None for each in node.outgoing)
+    return node.type in _SPLITS or all(plain)
+
+
+def _reached(body: Scope, starts: list[str]) -> set[str]:
+    seen: set[str] = set()
+    queue = list(starts)
+    while queue:
+        name = queue.pop()
+        if name not in seen and name in body.nodes:
+            seen.add(name)
+            queue += [body.flows[each].target for each in body.nodes[name].outgoing]
+    return seen
+
+
+def written(node: FlowNode) -> set[str]:
+    """Give the variables that an activity sets in the scope around it, as far as can be seen."""
+    if isinstance(node.loop, Loop):
+        return {node.loop.output_collection} if node.loop.output_collection else set()
+    if node.outputs:
+        return {name for name, _ in node.outputs}
+    work = node.work
+    inner = {name for name, _ in node.inputs} | set(node.reads)
+    found: set[str] = set()
+    if isinstance(work, Script):
+        found = _of_r(work.source) if work.format == "r" else _of_python(work.source)
+    elif isinstance(work, Person):
+        found = {each.id.partition(".")[0] for each in work.form}
+    if isinstance(work, Script | Callable | Computed) and work.result:
+        found.add(work.result)
+    return {each for each in found if not each.startswith("_")} - inner
+
+
+def _of_r(source: str) -> set[str]:
+    return set(_R_NAME.findall(source))
+
+
+def _of_python(source: str) -> set[str]:
+    """Give the names that a script binds, or changes the inside of, at the top level."""
+    try:
+        queue: list[ast.AST] = [ast.parse(inspect.cleandoc("\n" + source))]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    found: set[str] = set()
+    modules: set[str] = set()  # `os.remove(path)` changes no variable
+    while queue:
+        node = queue.pop()
+        if isinstance(node, _OWN_SCOPE):
+            continue
+        target: ast.AST = node
+        while isinstance(target, ast.Subscript | ast.Attribute):
+            target = target.value
+        changed = isinstance(getattr(node, "ctx", None), ast.Store)
+        if changed and isinstance(target, ast.Name):
+            found.add(target.id)
+        by_call = _changed_by_call(node)
+        if by_call is not None:
+            found.add(by_call)
+        modules |= _imported(node)
+        queue += ast.iter_child_nodes(node)
+    return found - modules
+
+
+def _changed_by_call(node: ast.AST) -> str | None:
+    """Give the name that a statement such as `rows.append(1)` changes, or that `execution` sets."""
+    match node:
+        case ast.Expr(
+            value=ast.Call(
+                func=ast.Attribute(value=ast.Name(id="execution"), attr="setVariable"),
+                args=[ast.Constant(value=str(name)), *_],
+            )
+        ):
+            return name
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method))):
+            return name if method in _CHANGES else None
+    return None
+
+
+def _imported(node: ast.AST) -> set[str]:
+    names = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
+    return {each.asname or each.name.partition(".")[0] for each in names}

@@ -1,0 +1,20 @@
+"""Where a rule looks, and how it says what it found."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mlkit.bpmn.definition.model import FlowNode, Problem, Process, Scope
+
+
+class Place(NamedTuple):
+    """A scope of a process with the sub-process that it is the inside of, if any."""
+
+    body: Scope
+    owner: FlowNode | None
+    process: Process
+
+
+def wrong(rule: str, node: FlowNode, message: str) -> Problem:
+    """Give an error of a flow node."""
+    return Problem(rule, "error", node.id, node.line, message)

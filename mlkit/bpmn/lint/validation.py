@@ -1,0 +1,134 @@
+"""Lint: find everything that would stop or surprise a run, before it starts."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from mlkit.bpmn.definition.model import (
+    Call,
+    Callable,
+    Definitions,
+    FlowNode,
+    Problem,
+    Process,
+    Script,
+)
+from mlkit.bpmn.engine.graph import nodes
+from mlkit.bpmn.lint import rules
+from mlkit.errors import BadData, ServiceUnavailable
+from mlkit.workers import r
+
+
+def lint(
+    definitions: Definitions,
+    folder: Path,
+    tasks: Mapping[str, str] | None = None,
+    rscript: str | None = None,
+) -> list[Problem]:
+    """Find all problems of a file, errors first, by line.
+
+    Args:
+        definitions: The file.
+        folder: Where it is; modules of callables may stand there.
+        tasks: Names of callables bound by the caller, to `module:function`.
+        rscript: The interpreter of scripts in R.
+    """
+    found = list(definitions.problems)
+    if not definitions.processes:
+        found.append(Problem("process.none", "error", definitions.file, 0, "there is no process"))
+    running = executable(definitions)
+    if len(running) > 1 and not definitions.collaboration:
+        message = 'several processes and no pools: mark all but one isExecutable="false"'
+        line = definitions.processes[-1].line
+        found.append(Problem("process.several", "error", definitions.file, line, message))
+    everything = {each.id: each for each in (*running, *definitions.called.values())}
+    for process in everything.values():
+        found += rules.check(process)
+        for node in nodes(process.body):
+            found += _work(node, folder, tasks or {}, rscript or "Rscript")
+            found += _called(node, definitions)
+    return sorted(found, key=lambda each: (each.severity, each.line, each.rule))
+
+
+def executable(definitions: Definitions) -> tuple[Process, ...]:
+    """Give the processes of a file that are to run.
+
+    Those marked executable, where some are; all where none is (as bpmn.io writes it). What a
+    call activity of the file calls runs when it is called.
+    """
+    marked = tuple(each for each in definitions.processes if each.executable)
+    found = marked or definitions.processes
+    return tuple(each for each in found if each.id not in definitions.called) or found[:1]
+
+
+def require_sound(problems: list[Problem], file: str) -> None:
+    """Refuse a file with errors.
+
+    Raises:
+        ServiceUnavailable: It needs R.
+        BadData: It has other errors; the message names the first, the hint shows the rest.
+    """
+    errors = [each for each in problems if each.severity == "error"]
+    if not errors:
+        return
+    first = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    message = f"{file}:{first.line}: {first.element}: {first.message} [{first.rule}]{more}"
+    if all(each.rule == "script.r" for each in errors):
+        raise ServiceUnavailable(message, hint="install r-base-core and r-cran-jsonlite")
+    raise BadData(message, hint=f"`mlkit bpmn lint {file}` shows all problems")
+
+
+def _work(
+    node: FlowNode, folder: Path, tasks: Mapping[str, str], rscript: str
+) -> Iterator[Problem]:
+    work = node.work
+    if isinstance(work, Script) and work.format == "r":
+        problem = r.lacking(rscript)
+        if problem is not None:
+            yield rules.wrong("script.r", node, problem)
+    elif isinstance(work, Script):
+        try:
+            compile(inspect.cleandoc("\n" + work.source), node.id, "exec")
+        except (SyntaxError, ValueError) as error:
+            yield rules.wrong(
+                "script.syntax", node, f"line {getattr(error, 'lineno', 1)}: {error.args[0]}"
+            )
+        except (RecursionError, MemoryError):
+            yield rules.wrong("script.syntax", node, "it nests too deeply to be read")
+    elif isinstance(work, Callable) and resolve(work.name, folder, tasks) is None:
+        hint = f"bind it by --task {work.name}=module:function"
+        problem = f"{work.name!r} is no Python callable"
+        if work.decision:
+            problem = f"the DMN decision {work.name!r} cannot be run"
+        rule = "task.decision" if work.decision else "task.unbound"
+        yield rules.wrong(rule, node, f"{problem}: {hint}")
+
+
+def _called(node: FlowNode, definitions: Definitions) -> Iterator[Problem]:
+    if isinstance(node.work, Call) and node.work.process not in definitions.called:
+        yield rules.wrong("call.missing", node, f"there is no process {node.work.process!r}")
+
+
+def resolve(name: str, folder: Path, tasks: Mapping[str, str]) -> str | None:
+    """Find the `module:function` that a task's name stands for; None where there is none."""
+    place = tasks.get(name, name)
+    if ":" not in place:
+        registered = [each for each in entry_points(group="mlkit.bpmn") if each.name == name]
+        return registered[0].value if registered else None
+    return place if _exists(place.partition(":")[0], folder) else None
+
+
+def _exists(module: str, folder: Path) -> bool:
+    sys.path.insert(0, str(folder))
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+    finally:
+        sys.path.remove(str(folder))

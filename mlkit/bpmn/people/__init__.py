@@ -1,0 +1,1 @@
+"""User tasks: who may do them, and what their forms accept."""

@@ -1,0 +1,164 @@
+"""User tasks: which ones wait, for whom, and what their forms accept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlkit.bpmn.definition.model import FormField, Person
+from mlkit.bpmn.engine.engine import Engine
+from mlkit.bpmn.engine.state import Activation, State
+from mlkit.bpmn.people import forms
+from mlkit.errors import BadData, InputMissing
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A user task that waits.
+
+    Attributes:
+        activation: Its number in the instance.
+        since: When it began to wait, in seconds since 1970.
+        due: When it should be done, as the diagram says it.
+        priority: Its priority, as the diagram says it.
+        defaults: Values of the form that are filled in already.
+        variables: Those that the expressions of the form may see.
+    """
+
+    instance: str
+    activation: int
+    element: str
+    name: str
+    iteration: str
+    assignee: str | None
+    users: list[str]
+    groups: list[str]
+    since: float
+    due: str | None = None
+    priority: str | None = None
+    form: tuple[FormField, ...] = ()
+    defaults: dict[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The name that commands use."""
+        return f"{self.instance}/{self.activation}"
+
+    def is_for(self, assignee: str | None, group: str | None) -> bool:
+        """Say whether somebody, or a member of a group, may do it."""
+        mine = assignee is None or assignee == self.assignee or assignee in self.users
+        return mine and (group is None or group in self.groups)
+
+
+def waiting(instance: str, engine: Engine, state: State) -> list[Task]:
+    """Give the user tasks of an instance that wait."""
+    if state.status != "running":
+        return []
+    return [
+        _task(instance, engine, state, each)
+        for each in state.activations.values()
+        if each.status == "waiting" and each.detail.get("task")
+    ]
+
+
+def _task(instance: str, engine: Engine, state: State, activation: Activation) -> Task:
+    node = engine.graph.behaviors[activation.node].node
+    detail = activation.detail
+    return Task(
+        instance=instance,
+        activation=activation.id,
+        element=node.id,
+        name=node.name or node.id,
+        iteration=activation.iteration,
+        assignee=detail.get("assignee"),
+        users=detail["users"],
+        groups=detail["groups"],
+        since=detail["since"],
+        due=detail.get("due_date"),
+        priority=detail.get("priority"),
+        form=node.work.form if isinstance(node.work, Person) else (),
+        defaults=detail.get("defaults", {}),
+        variables=state.visible(activation.local or activation.scope),
+    )
+
+
+def choose(tasks: list[Task], wanted: str) -> Task:
+    """Find a task by its number or by its element's id.
+
+    Raises:
+        InputMissing: No task, or more than one, is meant.
+    """
+    found = [each for each in tasks if wanted in (str(each.activation), each.element)]
+    if len(found) != 1:
+        problem = "several tasks of" if found else "no waiting task"
+        raise InputMissing(f"{problem} {wanted!r}", hint="see `mlkit bpmn tasks`")
+    return found[0]
+
+
+def fill(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the values that somebody gives for a task; gives them as they are stored.
+
+    A task without a form takes any values.
+
+    Raises:
+        BadData: A value is wrong or missing; the message goes field by field.
+    """
+    if not task.form:
+        return forms.packed_variables(given)
+    values, problems = entry(task, given).values()
+    if problems:
+        raise BadData(f"task {task.id}: {'; '.join(problems)}")
+    return values
+
+
+def entry(task: Task, given: Mapping[str, Any]) -> forms.Entry:
+    """Give a task's form as it stands with some values."""
+    return forms.Entry(task.form, given, task.defaults, task.variables)
+
+
+def described(task: Task) -> list[dict[str, Any]]:
+    """Describe the fields of a task's form that are shown at first, as documents have them."""
+    return [_described(each, task.defaults.get(each.id)) for each in entry(task, {}).shown()]
+
+
+def document(task: Task) -> dict[str, Any]:
+    """Describe a task, as documents have it."""
+    names = (
+        "instance", "activation", "element", "name", "iteration", "assignee", "users", "groups",
+        "since", "due", "priority",
+    )  # fmt: skip
+    fields = {name: getattr(task, name) for name in names}
+    return {"task": task.id, **fields, "form": described(task)}
+
+
+def _described(field: FormField, default: Any) -> dict[str, Any]:
+    inner = [_described(each, None) for each in field.fields]
+    return {
+        "id": field.id, "label": field.label, "type": field.type, "default": default,
+        "required": field.required, "readonly": field.readonly or field.value is not None,
+        "options": dict(field.options), "limits": dict(field.limits), "pattern": field.pattern,
+        **({"fields": inner} if inner else {}),
+    }  # fmt: skip
+
+
+def decide(task: Task, approved: bool, comment: str | None) -> dict[str, Any]:
+    """Give the values of an approval or a rejection.
+
+    The decision goes to the form's only boolean field, or to `approved`; the comment to
+    `comment`.
+
+    Raises:
+        BadData: The form asks for more than a decision.
+    """
+    booleans = [each.id for each in task.form if each.type == "boolean" and not each.readonly]
+    name = booleans[0] if len(booleans) == 1 else "approved"
+    values: dict[str, Any] = {name: approved}
+    if comment is not None:
+        values["comment"] = comment
+    if not task.form:
+        return forms.packed_variables(values)
+    known = {each.id for each in task.form}
+    extra = {key: value for key, value in values.items() if key not in known}
+    return {**fill(task, {k: v for k, v in values.items() if k in known}), **extra}

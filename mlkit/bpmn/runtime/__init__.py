@@ -1,0 +1,1 @@
+"""The loop between the engine and the world: sessions, workers, timers, the journal."""

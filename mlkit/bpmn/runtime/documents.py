@@ -1,0 +1,157 @@
+"""Documents about instances, as `--json` prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.engine.behaviors import inner_of
+from mlkit.bpmn.engine.behaviors.ad_hoc import AdHocSubProcess
+from mlkit.bpmn.engine.engine import Engine
+from mlkit.bpmn.engine.state import Activation, State
+from mlkit.bpmn.journal.sqlite import Journal, Row
+from mlkit.bpmn.people import tasks
+from mlkit.bpmn.runtime.session import Session
+
+
+def document(session: Session, row: Row) -> dict[str, Any]:
+    """Describe an instance: state, variables, trace, what waits, incidents."""
+    row = session.journal.find(row.id)
+    engine = session.engine(row)
+    state = session.journal.replay(row, engine)[0]
+    return {
+        "instance": row.id,
+        "process": row.process,
+        "state": state.phase if row.sequence else "running",
+        "error": state.error,
+        "variables": root_variables(state),
+        **_pools(engine, state),
+        "trace": trace(session.journal, row, engine),
+        "waiting": waiting(row.id, engine, state),
+        "incidents": incidents(engine, state),
+    }
+
+
+def _pools(engine: Engine, state: State) -> dict[str, Any]:
+    """Give the variables of each pool, where there are several."""
+    if len(engine.processes) < 2:
+        return {}
+    return {"pools": [{"process": e.element, "variables": e.variables} for e in state.roots()]}
+
+
+def root_variables(state: State) -> dict[str, Any]:
+    """Give the variables of the process, or of the first pool."""
+    return next((each.variables for each in state.roots()), {})
+
+
+def trace(journal: Journal, row: Row, engine: Engine) -> list[dict[str, Any]]:
+    """Give the flow nodes that ended, in order."""
+    found = []
+    for at, _, steps in journal.events(row):
+        for step in steps:
+            node = engine.graph.behaviors[step.element].node
+            found.append(
+                {
+                    "element": node.id,
+                    "name": node.name,
+                    "type": node.type,
+                    "event": step.event,
+                    "iteration": step.iteration or None,
+                    "attempt": step.attempt,
+                    "at": instant(at),
+                }
+            )
+    return found
+
+
+def artifacts(journal: Journal, row: Row) -> list[dict[str, Any]]:
+    """Give the stored values of an instance, in order: what made each, and from which."""
+    found: list[dict[str, Any]] = []
+    for _, event, _ in journal.events(row):
+        for name, value in getattr(event, "variables", {}).items():
+            for each in _references(value):
+                reference = {key: part for key, part in each.items() if key != "$artifact"}
+                found.append({"name": name, "artifact": each["$artifact"], **reference})
+    unique = {(each["name"], each["artifact"], each.get("by")): each for each in found}
+    return list(unique.values())
+
+
+def _references(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if "$artifact" in value:
+            yield value
+            return
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _references(each)
+
+
+def waiting(instance: str, engine: Engine, state: State) -> list[dict[str, Any]]:
+    """Describe what an instance waits for."""
+    people = {each.activation: each for each in tasks.waiting(instance, engine, state)}
+    found = []
+    for each in state.activations.values():
+        if state.status == "running" and each.status in ("waiting", "pausing"):
+            found.append({**_place(engine, each), **_wait(engine, each, people.get(each.id))})
+    return found
+
+
+def _wait(engine: Engine, activation: Activation, task: tasks.Task | None) -> dict[str, Any]:
+    detail = activation.detail
+    if task is not None:
+        people = {"assignee": task.assignee, "users": task.users, "groups": task.groups}
+        return {"for": "person", "task": task.id, **people, "form": tasks.described(task)}
+    if "due" in detail:
+        kind = "retry" if activation.status == "pausing" else "timer"
+        return {"for": kind, "due": instant(detail["due"])}
+    if "message" in detail:
+        return {"for": "message", "message": detail["message"], "key": detail["key"]}
+    if "condition" in detail:
+        return {"for": "condition"}
+    if "ad_hoc" in detail:
+        return {"for": "start", "activities": sorted(_startable(engine, activation))}
+    if "signal" in detail:
+        return {"for": "signal", "signal": detail["signal"]}
+    return {"for": "several"}
+
+
+def _startable(engine: Engine, activation: Activation) -> set[str]:
+    behavior = inner_of(engine.graph.behaviors[activation.node])
+    return behavior.startable if isinstance(behavior, AdHocSubProcess) else set()
+
+
+def _place(engine: Engine, activation: Activation) -> dict[str, Any]:
+    node = engine.graph.behaviors[activation.node].node
+    return {
+        "id": activation.id,
+        "element": node.id,
+        "name": node.name,
+        "type": node.type,
+        "iteration": activation.iteration or None,
+    }
+
+
+def incidents(engine: Engine, state: State) -> list[dict[str, Any]]:
+    """Describe what an operator must look at."""
+    found = [
+        {**_place(engine, each), "attempt": each.attempt, "message": each.detail.get("incident")}
+        for each in state.activations.values()
+        if each.status == "incident"
+    ]
+    if state.phase == "incident" and not found:
+        stuck = {flow for scope in state.scopes.values() for flow in scope.arrived}
+        for element in sorted({engine.graph.targets[flow].id for flow in stuck}):
+            message = "tokens wait at this join for others that cannot come"
+            found.append({"id": None, "element": element, "message": message})
+    return found
+
+
+def open_nodes(engine: Engine, state: State) -> list[dict[str, Any]]:
+    """Say where the tokens are."""
+    return [
+        {**_place(engine, each), "status": each.status, "attempt": each.attempt}
+        for each in state.activations.values()
+        if each.role not in ("guard", "branch", "trigger", "part")
+    ]

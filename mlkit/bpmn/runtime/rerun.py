@@ -1,0 +1,103 @@
+"""Begin an instance anew from one of its activities, with the results of all before it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from mlkit.bpmn.engine.engine import Engine
+from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.journal.sqlite import Row
+from mlkit.bpmn.runtime.session import Session, bound, engine_of, load
+from mlkit.errors import InputMissing, UsageError
+
+
+def rerun(session: Session, row: Row, element: str, file: Path | None = None) -> Row:
+    """Add an instance that goes on from where an activity last began.
+
+    It has the events of the old instance up to there, and a copy of its working folder. What
+    ran beside the activity then runs again.
+
+    Args:
+        session: The state folder.
+        row: The old instance.
+        element: The activity's id.
+        file: A changed diagram; what lies before the activity must be the same in it.
+
+    Raises:
+        InputMissing: The activity has never begun.
+        UsageError: The changed diagram does not lead there in the same way.
+        BadData: The changed diagram has errors.
+    """
+    upto = _beginning(session, row, element)
+    if file is None:
+        engine, definition, options = session.engine(row), row.definition, row.options
+    else:
+        diagram = load(file, row.options.get("tasks"), row.options.get("rscript"))
+        engine = engine_of(diagram.definitions)
+        folder = file.parent.resolve()
+        options = {**row.options, "folder": str(folder)}
+        options["tasks"] = bound(engine, folder, row.options.get("tasks", {}))
+        _require_same(session, row, engine, upto, element)
+    journal = session.journal
+    with journal.transaction():
+        if file is not None:
+            resources = diagram.definitions.resources
+            definition = journal.store_definition(file.name, diagram.content, resources)
+        new = journal.fork(row, upto, definition, {**options, "forked": upto})
+        _subscribe(session, new, engine)
+    _copy_work(session, row, new)
+    return new
+
+
+def _beginning(session: Session, row: Row, element: str) -> int:
+    """Give the number of the event that the last activation of an element came from."""
+    engine = session.engine(row)
+    state, found, before = engine.create(), 0, 0
+    for number, (at, event, _) in enumerate(session.journal.events(row), 1):
+        engine.apply(state, event, at)
+        newest = max(
+            (a.id for a in state.activations.values() if a.node == element and not a.role),
+            default=0,
+        )
+        if newest > before:
+            found, before = number, newest
+    if not found:
+        raise InputMissing(
+            f"instance {row.id}: {element!r} has not begun", hint="see `mlkit bpmn history`"
+        )
+    return found
+
+
+def _require_same(session: Session, row: Row, engine: Engine, upto: int, element: str) -> None:
+    state = engine.create()
+    for number, (at, event, trace) in enumerate(session.journal.events(row), 1):
+        if number > upto:
+            break
+        try:
+            same = engine.apply(state, event, at).trace == trace
+        except KeyError:
+            same = False
+        if not same:
+            problem = f"the changed diagram does not lead to {element!r} in the same way"
+            raise UsageError(problem, hint="begin a new instance, or rerun from further up")
+    if all(each.node != element for each in state.activations.values()):
+        raise UsageError(f"the changed diagram does not lead to {element!r}")
+
+
+def _subscribe(session: Session, row: Row, engine: Engine) -> None:
+    """Register what the new instance waits for: the rows of the old one are its own."""
+    state: State = session.journal.replay(row, engine)[0]
+    mailbox: Any = session.journal.mailbox
+    for each in engine.pending(state):
+        if each.kind == "subscribe":
+            mailbox.subscribe(row.number, each.id, each.name, each.key, row.updated)
+        elif each.kind == "listen":
+            mailbox.listen(row.number, each.id, each.name)
+
+
+def _copy_work(session: Session, old: Row, new: Row) -> None:
+    work = session.journal.folder / "work"
+    if (work / old.id).is_dir():
+        shutil.copytree(work / old.id, work / new.id)

@@ -1,0 +1,332 @@
+"""The event loop between the engine and the world: workers, timers, messages, the journal.
+
+Each turn applies what happened, commits all of it at once, and only then does what follows
+from it: nothing is started, printed or acknowledged before its commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlkit.bpmn.definition.model import Script
+from mlkit.bpmn.definition.referenced_names import mentioned
+from mlkit.bpmn.engine.engine import Engine
+from mlkit.bpmn.engine.events import (
+    AnyEvent,
+    Complete,
+    Effect,
+    Fail,
+    Fire,
+    Recover,
+    Step,
+    Supply,
+    Throw,
+)
+from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.journal.sqlite import Changes, Entry, Journal, Log, Row
+from mlkit.bpmn.journal.sqlite_stores import Stores
+from mlkit.bpmn.runtime.clock import Clock, RealClock
+from mlkit.errors import BadData, UsageError
+from mlkit.workers.pool import Result, ScriptPool
+
+INBOX_INTERVAL = 0.2
+MESSAGE_LIFE = 7 * 86400.0
+Observer = Callable[["Running", float, list[Step]], None]
+
+
+@dataclass(slots=True)
+class Running:
+    """An instance that this process moves.
+
+    Attributes:
+        row: What the journal calls it; None in memory.
+        options: `folder` (where the diagram is), `work` (the tasks' folder), `tasks` (bound
+            callables).
+        sequence: The number of its last event on disk.
+    """
+
+    engine: Engine
+    state: State
+    number: int
+    id: str
+    options: dict[str, Any] = field(default_factory=dict)
+    row: Row | None = None
+    sequence: int = 0
+    lock: int | None = None
+    changes: Changes = field(default_factory=Changes)
+    jobs: dict[int, int] = field(default_factory=dict)
+
+
+class Runner:
+    """Moves instances on until nothing is left that moves alone.
+
+    Args:
+        pool: Where scripts run.
+        journal: Where events are kept; None keeps nothing.
+        clock: Real or simulated.
+        observer: Called after each commit with an instance, the time and its new trace.
+        until: The clock's time at which to stop, for diagrams that never end.
+        waits: Whether to wait for timers that are not due yet.
+    """
+
+    def __init__(
+        self,
+        pool: ScriptPool,
+        journal: Journal | None = None,
+        clock: Clock | None = None,
+        observer: Observer | None = None,
+        until: float | None = None,
+        waits: bool = True,
+    ) -> None:
+        self.pool = pool
+        self.journal = journal
+        self.stores = Stores() if journal is None else journal.stores
+        self.clock = clock or RealClock()
+        self.observer = observer
+        self.until = until
+        self.waits = waits
+        self.instances: dict[int, Running] = {}
+        self.jobs: dict[int, tuple[Running, int]] = {}
+        self.timers: list[tuple[float, int, int]] = []
+        self.dirty: dict[int, Running] = {}
+        self.effects: list[tuple[Running, Effect]] = []
+        self.look_again = 0.0
+
+    # -- instances -------------------------------------------------------------------------
+
+    def add(self, running: Running) -> None:
+        """Take an instance in; what it waits for is set up again."""
+        self.instances[running.number] = running
+        self.look_again = 0.0
+        pending = running.engine.pending(running.state)
+        runs = [each for each in pending if each.kind == "run"]
+        if running.sequence == running.options.get("forked"):
+            # What the instance that it comes from had begun begins here for the first time.
+            self.effects += [(running, each) for each in runs]
+        elif runs:
+            self.apply(running, Recover())
+        # Subscriptions are rows of the journal: they have outlived the engine.
+        self.effects += [(running, each) for each in pending if each.kind in ("timer", "fetch")]
+
+    def apply(self, running: Running, event: AnyEvent, log: Log | None = None) -> None:
+        """Move an instance; the next commit makes it durable."""
+        at = self.clock.now()
+        effects, trace = running.engine.apply(running.state, event, at)
+        running.changes.entries.append(Entry(at, event, trace, log))
+        self.dirty[running.number] = running
+        for each in effects:
+            self.effects.append((running, each))
+
+    # -- the loop --------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until every instance has ended or waits for somebody.
+
+        Raises:
+            ServiceUnavailable: The journal cannot be written; nothing is lost by it.
+        """
+        while True:
+            self.commit()
+            if self.dirty or self._read_inboxes():
+                continue
+            if not self._moves_alone():
+                # What came since the last look is for this run, not for the next one.
+                self.look_again = 0.0
+                if not self._read_inboxes():
+                    return
+                continue
+            self._turn()
+
+    def _moves_alone(self) -> bool:
+        due = self._next_due()
+        if not self.pool.idle or due is None:
+            return not self.pool.idle
+        if self.until is not None and due > self.until:
+            return False
+        return self.waits or due <= self.clock.now() or self._pauses()
+
+    def _pauses(self) -> bool:
+        """Say whether a task is between two attempts."""
+        states = (running.state for running in self.instances.values())
+        return any(a.status == "pausing" for state in states for a in state.activations.values())
+
+    def _turn(self) -> None:
+        due = self._next_due()
+        wait = self.clock.wait(due, self.pool.idle)
+        if self.journal is not None:
+            wait = INBOX_INTERVAL if wait is None else min(wait, INBOX_INTERVAL)
+        for result in self.pool.wait(wait):
+            self._finished(result)
+        now = self.clock.now()
+        while self.timers and self.timers[0][0] <= now:
+            due, number, activation = heapq.heappop(self.timers)
+            if self._is_due(number, activation, due):
+                self.apply(self.instances[number], Fire(activation))
+
+    def _next_due(self) -> float | None:
+        while self.timers and not self._is_due(
+            self.timers[0][1], self.timers[0][2], self.timers[0][0]
+        ):
+            heapq.heappop(self.timers)
+        return self.timers[0][0] if self.timers else None
+
+    def _is_due(self, number: int, activation: int, due: float) -> bool:
+        running = self.instances.get(number)
+        found = None if running is None else running.state.activations.get(activation)
+        return found is not None and found.detail.get("due") == due
+
+    def _finished(self, result: Result) -> None:
+        running, activation = self.jobs.pop(result.job)
+        running.jobs.pop(activation, None)
+        found = running.state.activations.get(activation)
+        if found is None:
+            return
+        log = Log(
+            found.node, found.iteration, found.attempt, self.clock.now(), result.duration,
+            result.peak, result.outcome, result.stdout, result.stderr,
+        )  # fmt: skip
+        event: AnyEvent
+        if result.outcome == "completed":
+            event = Complete(activation, result.variables)
+        elif result.outcome == "error":
+            event = Throw(activation, result.code, result.message)
+        else:
+            event = Fail(activation, result.message)
+        self.apply(running, event, log)
+
+    # -- commit, then act ------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Make everything that was applied durable, then do what follows from it."""
+        dirty, effects = self.dirty, self.effects
+        if not dirty and not effects:
+            return
+        if self.journal is not None:
+            with self.journal.transaction():
+                for running in dirty.values():
+                    assert running.row is not None
+                    running.sequence = self.journal.append(
+                        running.row, running.sequence, running.state, running.changes
+                    )
+                for running, effect in effects:
+                    self._mail(running, effect)
+        self.dirty, self.effects = {}, []
+        for running in dirty.values():
+            changes, running.changes = running.changes, Changes()
+            if self.observer is not None:
+                for entry in changes.entries:
+                    self.observer(running, entry.at, entry.trace)
+        for running, effect in effects:
+            self._act(running, effect)
+        self.pool.send()
+
+    def _mail(self, running: Running, effect: Effect) -> None:
+        """Do the effects that are rows of the journal."""
+        assert self.journal is not None
+        if effect.kind in ("subscribe", "send"):
+            self.look_again = 0.0
+        mailbox, number, now = self.journal.mailbox, running.number, self.clock.now()
+        if effect.kind == "subscribe" and effect.id in running.state.activations:
+            mailbox.subscribe(number, effect.id, effect.name, effect.key, now)
+        elif effect.kind == "listen" and effect.id in running.state.activations:
+            mailbox.listen(number, effect.id, effect.name)
+        elif effect.kind == "unsubscribe":
+            mailbox.unsubscribe(number, effect.id)
+        elif effect.kind == "send":
+            try:
+                mailbox.send(effect.name, effect.key, effect.variables or {}, now + MESSAGE_LIFE)
+            except UsageError:  # Several wait; none may take it unless the others give up.
+                mailbox.keep(effect.name, effect.key, effect.variables or {}, now + MESSAGE_LIFE)
+        elif effect.kind == "broadcast":
+            mailbox.broadcast(effect.name, effect.variables or {}, sender=number)
+        elif effect.kind == "store":
+            self._store(running, effect)
+
+    def _store(self, running: Running, effect: Effect) -> None:
+        value = (effect.variables or {})["value"]
+        self.stores.set(effect.name, value, running.number, self.clock.now())
+
+    def _act(self, running: Running, effect: Effect) -> None:
+        if effect.kind == "run":
+            self._submit(running, effect.id)
+        elif effect.kind == "fetch":
+            self._supply(running, effect.id)
+        elif effect.kind == "store" and self.journal is None:
+            self._store(running, effect)
+        elif effect.kind == "timer":
+            heapq.heappush(self.timers, (effect.due, running.number, effect.id))
+        elif effect.kind == "stop":
+            job = running.jobs.pop(effect.id, None)
+            if job is not None:
+                del self.jobs[job]
+                self.pool.stop(job)
+
+    def _supply(self, running: Running, identifier: int) -> None:
+        activation = running.state.activations.get(identifier)
+        if activation is not None and activation.status == "fetching":
+            reads = running.engine.graph.behaviors[activation.node].node.reads
+            self.apply(running, Supply(identifier, self.stores.get(reads)))
+
+    def _submit(self, running: Running, identifier: int) -> None:
+        activation = running.state.activations.get(identifier)
+        if activation is None or activation.status != "working":
+            return
+        work = running.engine.graph.behaviors[activation.node].node.work
+        if isinstance(work, Script):
+            kind, source = "r" if work.format == "r" else "script", work.source
+            names = mentioned(source, work.format)
+        else:
+            kind, source, names = "call", self._bound(running, work), None
+        options = running.options
+        job = self.pool.submit(
+            {
+                "kind": kind,
+                "source": source,
+                "result": getattr(work, "result", None),
+                "element": activation.node,
+                "instance": running.id,
+                "iteration": activation.iteration,
+                "attempt": activation.attempt,
+                "key": f"{running.id}/{activation.node}/{activation.iteration}",
+                "variables": running.state.visible(activation.local or activation.scope, names),
+                "folder": options.get("folder", ""),
+                "work": options.get("work", ""),
+            }
+        )
+        self.jobs[job] = (running, identifier)
+        running.jobs[identifier] = job
+
+    @staticmethod
+    def _bound(running: Running, work: Any) -> str:
+        return str(running.options.get("tasks", {}).get(work.name, work.name))
+
+    def _read_inboxes(self) -> bool:
+        """Apply what other processes, or other instances, have for the instances here."""
+        if self.journal is None or time.monotonic() < self.look_again:
+            return False
+        self.look_again = time.monotonic() + INBOX_INTERVAL
+        found = False
+        for identifier, number, event in self.journal.mailbox.inbox():
+            running = self.instances.get(number)
+            if running is None:
+                continue
+            running.changes.taken.append(identifier)
+            self.dirty[number] = running
+            found = True
+            # What was meant for a state that has passed has no effect.
+            with contextlib.suppress(BadData):
+                self.apply(running, event)
+        return found
+
+    def release(self) -> None:
+        """Let other processes have the instances."""
+        for running in self.instances.values():
+            if running.lock is not None:
+                os.close(running.lock)
+                running.lock = None

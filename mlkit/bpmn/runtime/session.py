@@ -1,0 +1,279 @@
+"""Instances in a state folder: begin them, find them, hand them events, run them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from mlkit.bpmn.definition.model import Callable, Definitions, Problem
+from mlkit.bpmn.definition.parser import parse_text, read
+from mlkit.bpmn.engine.behaviors import starting
+from mlkit.bpmn.engine.engine import Engine
+from mlkit.bpmn.engine.events import AnyEvent, Start
+from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.journal.sqlite import Journal, Row
+from mlkit.bpmn.lint import validation
+from mlkit.bpmn.people import tasks
+from mlkit.bpmn.people.forms import packed_variables
+from mlkit.bpmn.runtime.clock import Clock
+from mlkit.bpmn.runtime.runner import Observer, Runner, Running
+from mlkit.errors import InputMissing, UsageError
+from mlkit.workers.pool import Limits, ScriptPool
+
+
+@dataclass(slots=True)
+class Settings:
+    """How a session runs what it runs.
+
+    Attributes:
+        workers: How many scripts run at once; None for one a processor.
+        python: The interpreter of the scripts.
+        rscript: The interpreter of scripts in R.
+        clock: None for the time of day.
+        until: When to stop, in seconds since 1970.
+        waits: Whether to wait for timers that are not due yet; else they are a wait like others.
+    """
+
+    workers: int | None = None
+    python: str | None = None
+    rscript: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    clock: Clock | None = None
+    observer: Observer | None = None
+    until: float | None = None
+    waits: bool = True
+
+
+class Means(NamedTuple):
+    """What scripts run with."""
+
+    python: str | None
+    rscript: str | None
+    limits: Limits
+
+
+class Session:
+    """A state folder in use; closes its workers and its journal at the end of a `with`."""
+
+    def __init__(
+        self, folder: Path, settings: Settings | None = None, create: bool = False
+    ) -> None:
+        self.settings = settings or Settings()
+        self.journal = Journal(folder, create)
+        self.engines: dict[tuple[str, str], Engine] = {}
+        self.pool: ScriptPool | None = None
+        self.means: Means | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.pool is not None:
+            self.pool.close()
+        self.journal.close()
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def engine(self, row: Row) -> Engine:
+        """Give the engine of an instance's stored definition."""
+        known = self.engines.get((row.definition, row.process))
+        if known is None:
+            file, content, resources = self.journal.definition(row.definition)
+            path = Path(row.options.get("folder", "")) / file
+            definitions = parse_text(content, path, resources)
+            known = self.engines[row.definition, row.process] = engine_of(definitions)
+        return known
+
+    def state(self, row: Row) -> State:
+        """Give an instance's state as journalled."""
+        return self.journal.replay(row, self.engine(row))[0]
+
+    def tasks(self, row: Row) -> list[tasks.Task]:
+        """Give the user tasks of an instance that wait."""
+        return tasks.waiting(row.id, self.engine(row), self.state(row))
+
+    # -- beginning -------------------------------------------------------------------------
+
+    def begin(
+        self,
+        diagram: Path | Diagram,
+        variables: Mapping[str, Any],
+        key: str = "",
+        message: str | None = None,
+        bindings: Mapping[str, str] | None = None,
+    ) -> Row:
+        """Add an instance of a diagram and journal its start.
+
+        Args:
+            diagram: The file, or what `load` made of it with the same bindings.
+            variables: Its first variables.
+            key: The business key.
+            message: Start at the event of this message.
+            bindings: Names of callables, to `module:function`.
+
+        Raises:
+            BadData: The diagram has errors, or a variable cannot be stored.
+        """
+        if isinstance(diagram, Path):
+            diagram = load(diagram, bindings, self.settings.rscript)
+        engine = engine_of(diagram.definitions)
+        process = engine.processes[0]
+        folder = diagram.path.parent.resolve()
+        packed = packed_variables(variables)
+        options: dict[str, Any] = {
+            "folder": str(folder),
+            "tasks": bound(engine, folder, bindings or {}),
+        }
+        options |= {"python": self.settings.python, "rscript": self.settings.rscript}
+        options["limits"] = asdict(self.settings.limits)
+        at = self.settings.clock.now() if self.settings.clock else time.time()
+        start = Start(packed, _start_node(engine, message), key)
+        with self.journal.transaction():
+            name = self.journal.store_definition(
+                diagram.path.name, diagram.content, diagram.definitions.resources
+            )
+            row = self.journal.create(process.id, name, options, key, at)
+            self.journal.mailbox.deliver(row.number, start)
+        return row
+
+    # -- moving ----------------------------------------------------------------------------
+
+    def deliver(self, row: Row, event: AnyEvent) -> None:
+        """Put an event into an instance's durable inbox."""
+        with self.journal.transaction():
+            self.journal.mailbox.deliver(row.number, event)
+
+    def advance(self, rows: list[Row]) -> list[Row]:
+        """Run instances to their next wait; those of other processes are left to them.
+
+        They run together, where they have the same interpreters and limits; else one group after
+        the other.
+
+        Returns:
+            The instances that this process ran, as they are now.
+        """
+        groups: dict[Means, list[Row]] = {}
+        for row in rows:
+            groups.setdefault(self._means(row), []).append(row)
+        return [each for means, group in groups.items() for each in self._advance(group, means)]
+
+    def _advance(self, rows: list[Row], means: Means) -> list[Row]:
+        runner = self.runner(self._pool(means))
+        mine = []
+        try:
+            for row in rows:
+                running = self._own(row)
+                if running is not None:
+                    mine.append(row)
+                    runner.add(running)
+            runner.run()
+        finally:
+            runner.release()
+        return [self.journal.find(each.id) for each in mine]
+
+    def runner(self, pool: ScriptPool) -> Runner:
+        """Make what moves instances on."""
+        chosen = self.settings
+        return Runner(pool, self.journal, chosen.clock, chosen.observer, chosen.until, chosen.waits)
+
+    def _own(self, row: Row) -> Running | None:
+        owned = self.journal.own(row)
+        if owned is None:
+            return None
+        row, lock = owned
+        try:
+            engine = self.engine(row)
+            state, sequence = self.journal.replay(row, engine)
+        except BaseException:
+            os.close(lock)
+            raise
+        work = self.journal.folder.resolve() / "work" / row.id
+        options = {**row.options, "work": str(work)}
+        return Running(engine, state, row.number, row.id, options, row, sequence, lock)
+
+    def _means(self, row: Row) -> Means:
+        """Give what an instance's scripts run with: as this session says, else as its first run."""
+        chosen, kept = self.settings, row.options
+        known = Limits(**kept.get("limits", {}))
+        limits = Limits(
+            chosen.limits.timeout or known.timeout,
+            chosen.limits.cpu or known.cpu,
+            chosen.limits.memory or known.memory,
+            tuple(dict.fromkeys((*known.variables, *chosen.limits.variables))),
+        )
+        python = chosen.python or kept.get("python")
+        return Means(python, chosen.rscript or kept.get("rscript"), limits)
+
+    def _pool(self, means: Means) -> ScriptPool:
+        if self.means != means or self.pool is None:
+            if self.pool is not None:
+                self.pool.close()
+            folder = self.journal.folder / "artifacts"
+            workers = self.settings.workers
+            self.pool = ScriptPool(workers, means.python, means.limits, folder, means.rscript)
+            self.means = means
+        return self.pool
+
+
+def engine_of(definitions: Definitions) -> Engine:
+    """Make the engine of a file: its process, or its pools."""
+    return Engine(*validation.executable(definitions), called=definitions.called)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    """A file that was read and checked.
+
+    Attributes:
+        content: Its bytes, as they were read.
+        warnings: What the check found besides errors.
+    """
+
+    path: Path
+    content: bytes
+    definitions: Definitions
+    warnings: list[Problem]
+
+
+def load(
+    path: Path, bindings: Mapping[str, str] | None = None, rscript: str | None = None
+) -> Diagram:
+    """Read and check a diagram that is to run.
+
+    Raises:
+        InputMissing: It is not there.
+        BadData: It has errors.
+    """
+    content = read(path)
+    definitions = parse_text(content, path)
+    problems = validation.lint(definitions, path.parent.resolve(), bindings, rscript)
+    validation.require_sound(problems, str(path))
+    return Diagram(path, content, definitions, problems)
+
+
+def _start_node(engine: Engine, message: str | None) -> str:
+    if message is None:
+        return ""
+    for process in engine.processes:
+        for node in starting.by_message(process, message):
+            return node
+    raise InputMissing(f"{engine.processes[0].id}: no start event for message {message!r}")
+
+
+def bound(engine: Engine, folder: Path, bindings: Mapping[str, str]) -> dict[str, str]:
+    """Find the `module:function` of each name that the tasks of a diagram call.
+
+    Raises:
+        UsageError: A binding is for no task.
+    """
+    works = (each.node.work for each in engine.graph.behaviors.values())
+    names = {each.name for each in works if isinstance(each, Callable)}
+    unused = set(bindings) - names
+    if unused:
+        raise UsageError(f"--task {sorted(unused)[0]}: no task of the diagram has this name")
+    found = {name: validation.resolve(name, folder, bindings) for name in names}
+    return {name: place for name, place in found.items() if place is not None}

@@ -1,0 +1,1 @@
+"""Scenarios: a diagram is played with a simulated clock and prepared answers."""

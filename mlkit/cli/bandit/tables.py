@@ -1,0 +1,77 @@
+"""The tables of `mlkit bandit`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from mlkit.bandit.posteriors.summary import Quantiles, Score, Summary
+
+_BAR = 20
+
+
+def scores(draws: Sequence[Sequence[Score]]) -> Table:
+    """Make a table of draws; the draw is numbered if there are several."""
+    several = len(draws) > 1
+    table = _table("draw" if several else None, "rank", arm=True)
+    table.add_column("score", justify="right")
+    for number, drawn in enumerate(draws, 1):
+        for rank, (arm, score) in enumerate(drawn, 1):
+            numbers = [str(number), str(rank)] if several else [str(rank)]
+            table.add_row(*numbers, _id(arm), _share(score))
+    return table
+
+
+def quantiles(rows: Sequence[Quantiles], probabilities: Sequence[float]) -> Table:
+    """Make a table of quantiles, one column a probability."""
+    table = _table(arm=True)
+    for p in probabilities:
+        table.add_column(f"p {p:g}", justify="right")
+    for row in rows:
+        table.add_row(_id(row.arm), *(f"{value:.6g}" for value in row.values))
+    return table
+
+
+def summaries(rows: Sequence[Summary]) -> Table:
+    """Make a table of arms; bars share the axis from 0 to the highest interval end."""
+    table = _table(arm=True)
+    for name in ("pulls", "mean", "95 % interval", "best"):
+        table.add_column(name, justify="right", no_wrap=True)
+    highest = max((row.high for row in rows), default=1.0)
+    table.add_column(f"0 to {_share(highest)}", no_wrap=True)
+    for row in rows:
+        interval = f"{_share(row.low)} - {_share(row.high)}"
+        best = f"{row.best:.1%}"
+        bar = _bar(row, highest)
+        table.add_row(_id(row.arm), f"{row.pulls:,}", _share(row.mean), interval, best, bar)
+    return table
+
+
+def _table(*numbers: str | None, arm: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in filter(None, numbers):
+        table.add_column(name, justify="right")
+    if arm:
+        table.add_column("arm", overflow="fold")
+    return table
+
+
+def _id(arm: str) -> Text:
+    """Show an id as it is, and one that would move the cursor or hide itself quoted."""
+    return Text(arm if arm.isprintable() else repr(arm))
+
+
+def _share(value: float) -> str:
+    """Show a number in [0, 1] with three digits that count."""
+    return f"{value:.2e}" if 0 < value < 1e-3 else f"{value:.4f}"
+
+
+def _bar(row: Summary, highest: float) -> Text:
+    """Draw the credible interval as a line, and the mean as a point on it."""
+    low, mean, high = (round(x / highest * (_BAR - 1)) for x in (row.low, row.mean, row.high))
+    line = ["─" if low <= i <= high else " " for i in range(_BAR)]
+    line[mean] = "●"
+    return Text("".join(line))

@@ -1,0 +1,262 @@
+"""`mlkit bpmn list, show, history, logs, stores, ...`: instances and what they did."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlkit.cli.bpmn.options import (
+    STATE,
+    Cpu,
+    Env,
+    Memory,
+    State,
+    Timeout,
+    ago,
+    conclude,
+    settings_of,
+)
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.engine.events import AnyEvent
+    from mlkit.bpmn.journal.sqlite import Row
+    from mlkit.bpmn.runtime.session import Settings
+
+Instance = Annotated[str, typer.Argument(help="The instance's id, or the beginning of it.")]
+_OPEN = ("running", "waiting", "incident")
+
+
+def is_open(row: Row) -> bool:
+    """Say whether an instance has not ended."""
+    return row.phase in _OPEN
+
+
+def show_rows(rows: list[Row], json: bool) -> None:
+    """Print a list of instances."""
+    from mlkit.bpmn.definition.timers import instant
+
+    if json:
+        fields = [
+            {
+                "instance": each.id, "process": each.process, "state": each.phase,
+                "business_key": each.key, "created": instant(each.created),
+                "updated": instant(each.updated),
+            }
+            for each in rows
+        ]  # fmt: skip
+        Output.document("bpmn.list", 1, {"instances": fields})
+        return
+    for each in rows:
+        Output.line(f"{each.id}  {each.phase:<9}  {each.process}  {ago(each.updated)}")
+
+
+def list_(state: State = STATE, json: Json = False) -> None:
+    """List the instances of a state folder, oldest first."""
+    from mlkit.bpmn.journal.sqlite import Journal
+
+    journal = Journal(state)
+    try:
+        show_rows(journal.rows(), json)
+    finally:
+        journal.close()
+
+
+list_.__name__ = "list"
+
+
+def show(instance: Instance, state: State = STATE, json: Json = False) -> None:
+    """Show where an instance's tokens are, its variables, and what it waits for."""
+    from mlkit.bpmn.runtime.documents import document, open_nodes
+    from mlkit.bpmn.runtime.session import Session
+
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        found = document(session, row)
+        tokens = open_nodes(session.engine(row), session.state(row))
+    if json:
+        Output.document("bpmn.show", 1, {**found, "tokens": tokens})
+        return
+    Output.line(f"{found['instance']}  {found['process']}  {found['state']}")
+    if found["error"]:
+        Output.line(f"  {found['error']['code']}  {found['error']['message']}")
+    for each in tokens:
+        Output.line(f"  {each['status']:<9} {each['name'] or each['element']}")
+    for name, value in found["variables"].items():
+        Output.line(f"  {name} = {_short(value)}")
+
+
+def _short(value: Any) -> str:
+    import json
+
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def history(instance: Instance, state: State = STATE, json: Json = False) -> None:
+    """Show the flow nodes that an instance went through, in order."""
+    from mlkit.bpmn.runtime.documents import trace
+    from mlkit.bpmn.runtime.session import Session
+
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        found = trace(session.journal, row, session.engine(row))
+    if json:
+        Output.document("bpmn.history", 1, {"instance": row.id, "trace": found})
+        return
+    for each in found:
+        iteration = f" [{each['iteration']}]" if each["iteration"] else ""
+        label = f"{each['name'] or each['element']}{iteration}"
+        Output.line(f"{each['at']}  {each['event']:<10}  {each['type']:<22} {label}")
+
+
+def logs(instance: Instance, state: State = STATE, json: Json = False) -> None:
+    """Show what each attempt at a task printed, its duration and its peak memory."""
+    from mlkit.bpmn.definition.timers import instant
+    from mlkit.bpmn.runtime.session import Session
+
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        found = session.journal.logs(row)
+    if json:
+        fields = [{**each._asdict(), "ended": instant(each.ended)} for each in found]
+        Output.document("bpmn.logs", 1, {"instance": row.id, "logs": fields})
+        return
+    for each in found:
+        iteration = f" [{each.iteration}]" if each.iteration else ""
+        cost = f"{each.duration:.3f} s, {each.peak / 1e6:.0f} MB"
+        head = f"== {each.element}{iteration}, attempt {each.attempt}: {each.outcome}, {cost}"
+        sys.stdout.write(f"{head}\n{_ended(each.stdout)}{_ended(each.stderr)}")
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith("\n") or not text else f"{text}\n"
+
+
+def artifacts(instance: Instance, state: State = STATE, json: Json = False) -> None:
+    """List the stored values of an instance: which task made each, and from which others."""
+    from mlkit.bpmn.runtime.documents import artifacts as find
+    from mlkit.bpmn.runtime.session import Session
+
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        found = find(session.journal, row)
+    if json:
+        Output.document("bpmn.artifacts", 1, {"instance": row.id, "artifacts": found})
+        return
+    names = {each["artifact"]: each["name"] for each in found}
+    for each in found:
+        made = f"by {each['by']}, attempt {each['attempt']}" if "by" in each else "given"
+        sources = ", ".join(names.get(name, name[:12]) for name in each.get("from", []))
+        origin = f" from {sources}" if sources else ""
+        kind = f"{each['kind']}, {each['size'] / 1e6:.1f} MB"
+        Output.line(f"{each['artifact'][:12]}  {each['name']}  {kind}, {made}{origin}")
+
+
+def stores(state: State = STATE, json: Json = False) -> None:
+    """List the data stores of a state folder, and which instance set each last."""
+    from mlkit.bpmn.definition.timers import instant
+    from mlkit.bpmn.journal.sqlite import Journal
+
+    journal = Journal(state)
+    try:
+        found = journal.stores.all()
+    finally:
+        journal.close()
+    if json:
+        fields = [{**each._asdict(), "updated": instant(each.updated)} for each in found]
+        Output.document("bpmn.stores", 1, {"stores": fields})
+        return
+    for each in found:
+        origin = f"by {each.instance}, {ago(each.updated)}"
+        Output.line(f"{each.name} = {_short(each.value)}  ({origin})")
+
+
+def cancel(
+    context: typer.Context,
+    instance: Instance,
+    reason: Annotated[str, typer.Option(help="Kept with the instance.")] = "",
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """End an instance."""
+    from mlkit.bpmn.engine.events import Cancel
+
+    try:
+        send_event(context, instance, Cancel(reason), state, json)
+    except typer.Exit:
+        return
+
+
+def retry(
+    context: typer.Context,
+    instance: Instance,
+    incident: Annotated[int, typer.Option(help="Its number (0: all of the instance).")] = 0,
+    state: State = STATE,
+    timeout: Timeout = 0,
+    memory: Memory = 0,
+    cpu: Cpu = 0,
+    env: Env = [],  # noqa: B006 - typer's way to say "none given"
+    json: Json = False,
+) -> None:
+    """Try incidents again, with other limits where they are given; exits as `run` does."""
+    from mlkit.bpmn.engine.events import Retry
+    from mlkit.bpmn.runtime.documents import incidents
+    from mlkit.bpmn.runtime.session import Session
+    from mlkit.errors import UsageError
+
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        found = incidents(session.engine(row), session.state(row))
+    if not [each for each in found if incident in (0, each["id"]) and each["id"] is not None]:
+        raise UsageError(f"instance {row.id}: there is no such incident to try again")
+    settings = settings_of(None, (None, None), (timeout, cpu, memory, tuple(env)))
+    send_event(context, instance, Retry(incident), state, json, settings)
+
+
+def send_event(
+    context: typer.Context,
+    instance: str,
+    event: AnyEvent,
+    state: Any,
+    json: bool,
+    settings: Settings | None = None,
+) -> None:
+    """Give an event to an instance, which goes on to its next wait, also for a timer.
+
+    Where another process runs it, the event reaches it through its inbox.
+    """
+    from mlkit.bpmn.runtime.session import Session, Settings
+    from mlkit.errors import UsageError
+
+    settings = settings or Settings()
+    settings.waits = False
+    with Session(state, settings) as session:
+        row = session.journal.find(instance)
+        if not is_open(row):
+            raise UsageError(f"instance {row.id} is {row.phase}")
+        session.deliver(row, event)
+        if not session.advance([row]):
+            of(context).note(f"instance {row.id} runs in another process, which will take it")
+        conclude(session, row, json, of(context))
+
+
+COMMANDS = (
+    (
+        list_,
+        "Examples:\n\n  mlkit bpmn list\n\n  mlkit bpmn list --json | jq '.instances[].state'\n",
+    ),
+    (show, "Examples:\n\n  mlkit bpmn show 3f2a\n\n  mlkit bpmn show 3f2a --json | jq .tokens\n"),
+    (history, "Examples:\n\n  mlkit bpmn history 3f2a\n\n  mlkit bpmn history 3f2a --json\n"),
+    (logs, "Examples:\n\n  mlkit bpmn logs 3f2a\n\n  mlkit bpmn logs 3f2a --json | jq .logs\n"),
+    (
+        artifacts,
+        "Examples:\n\n  mlkit bpmn artifacts 3f2a\n\n  mlkit bpmn artifacts 3f2a --json\n",
+    ),
+    (stores, "Examples:\n\n  mlkit bpmn stores\n\n  mlkit bpmn stores --json | jq .stores\n"),
+    (cancel, "Examples:\n\n  mlkit bpmn cancel 3f2a\n\n  mlkit bpmn cancel 3f2a --reason late\n"),
+    (retry, "Examples:\n\n  mlkit bpmn retry 3f2a\n\n  mlkit bpmn retry 3f2a --timeout 600\n"),
+)

@@ -1,0 +1,146 @@
+"""Options and results that the `mlkit bpmn` commands share."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlkit.cli.output import Output
+from mlkit.errors import BadData, InputMissing, UsageError
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.journal.sqlite import Row
+    from mlkit.bpmn.runtime.session import Session, Settings
+
+State = Annotated[Path, typer.Option("--state", metavar="DIR", help="Folder of the journal.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Scripts at once (default: processors).")]
+Python = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of the scripts.")]
+Rscript = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of scripts in R.")]
+Timeout = Annotated[float, typer.Option(min=0, help="Seconds for one attempt (0: no limit).")]
+Memory = Annotated[int, typer.Option(min=0, help="Megabytes of data a script (0: no limit).")]
+Cpu = Annotated[int, typer.Option(min=0, help="Processor seconds an attempt (0: no limit).")]
+Env = Annotated[
+    list[str], typer.Option("--env", metavar="NAME", help="A variable that scripts may see.")
+]
+STATE = Path(".mlkit")
+EXIT_CODES = {"completed": 0, "waiting": 3, "running": 3}
+
+
+def settings_of(
+    workers: int | None,
+    programs: tuple[str | None, str | None],
+    limits: tuple[float, int, int, tuple[str, ...]],
+) -> Settings:
+    """Give the settings that options say: interpreters; timeout, CPU, memory, variables."""
+    from mlkit.bpmn.runtime.session import Settings
+    from mlkit.workers.pool import Limits
+
+    return Settings(workers, *programs, Limits(*limits))
+
+
+def pairs(texts: Iterable[str], option: str) -> dict[str, Any]:
+    """Read `name=value` options; a value that is JSON keeps its type."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} {text!r}: expected NAME=VALUE")
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def variables_file(path: Path | None) -> dict[str, Any]:
+    """Read a JSON object of variables."""
+    if path is None:
+        return {}
+    try:
+        found = json.loads(sys.stdin.read() if str(path) == "-" else path.read_text("utf-8"))
+    except OSError as error:
+        raise InputMissing(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise BadData(f"{path}: {error}") from error
+    if not isinstance(found, dict):
+        raise BadData(f"{path}: expected a JSON object of variables")
+    return found
+
+
+def conclude(session: Session, row: Row, as_json: bool, output: Output) -> None:
+    """Print how an instance stands, and leave with the exit code that says it."""
+    from mlkit.bpmn.runtime.documents import document
+
+    found = document(session, row)
+    if as_json:
+        Output.document("bpmn.instance", 1, found)
+    else:
+        _tell(found, session, output)
+    code = EXIT_CODES.get(found["state"], 1)
+    if code:
+        raise typer.Exit(code)
+
+
+def _tell(found: dict[str, Any], session: Session, output: Output) -> None:
+    Output.line(f"{found['instance']}  {found['state']}")
+    state = session.journal.folder
+    where = "" if state == STATE else f" --state {quote(str(state))}"
+    if found["error"] and found["error"]["message"]:
+        code = found["error"]["code"]
+        what = f"error {code}" if code else found["state"]
+        output.note(f"{what}: {found['error']['message']}")
+    for each in found["incidents"]:
+        output.note(f"incident at {each['element']}: {each['message']}")
+    if found["incidents"]:
+        output.note(f"`mlkit bpmn logs {found['instance']}{where}` shows what was printed")
+        output.note(f"`mlkit bpmn retry {found['instance']}{where}` tries again")
+    for each in found["waiting"]:
+        output.note(_waiting({"instance": found["instance"], **each}, where))
+
+
+def _waiting(each: dict[str, Any], where: str) -> str:
+    label = each["name"] or each["element"]
+    if each["for"] == "person":
+        fields = [field for field in each["form"] if not field["readonly"]]
+        values = " ".join(f"--set {quote(field['id'])}=..." for field in fields)
+        command = f"mlkit bpmn complete {each['task']}{where} {values}"
+        needed = [field for field in fields if field["required"] or field["type"] == "boolean"]
+        if [field["type"] for field in needed] in ([], ["boolean"]):
+            command = f"mlkit bpmn approve {each['task']}{where}"
+        return f"waiting for {_who(each)}: {label}: `{command}`"
+    if each["for"] == "message":
+        key = f" --key {quote(each['key'])}" if each["key"] else ""
+        return f"waiting at {label}: `mlkit bpmn message {quote(each['message'])}{key}{where}`"
+    if each["for"] == "signal":
+        return f"waiting at {label}: `mlkit bpmn signal {quote(each['signal'])}{where}`"
+    if each["for"] == "start":
+        names = ", ".join(each["activities"])
+        command = f"mlkit bpmn start {each['instance']} ELEMENT{where}"
+        return f"waiting at {label} for somebody to start {names}: `{command}`"
+    if each["for"] in ("condition", "several"):
+        return f"waiting at {label} for {each['for'].replace('several', 'one of several events')}"
+    return f"waiting at {label} until {each['due']}: `mlkit bpmn resume{where}`"
+
+
+def _who(each: dict[str, Any]) -> str:
+    return each["assignee"] or ", ".join([*each["users"], *each["groups"]]) or "anybody"
+
+
+def ago(at: float) -> str:
+    """Write how long ago something was."""
+    seconds = max(0, int(time.time() - at))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"

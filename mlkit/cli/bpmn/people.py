@@ -1,0 +1,365 @@
+"""`mlkit bpmn tasks, complete, approve, reject, message, signal`: from outside to instances."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlkit.cli.bpmn.instances import Instance, is_open, send_event
+from mlkit.cli.bpmn.options import STATE, State, ago, pairs
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+from mlkit.errors import BadData, UsageError, printable
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.definition.model import FormField
+    from mlkit.bpmn.journal.sqlite import Row
+    from mlkit.bpmn.people.tasks import Task
+    from mlkit.bpmn.runtime.session import Session
+
+TaskName = Annotated[
+    str,
+    typer.Argument(metavar="TASK", help="As `tasks` lists it, or the id of its element."),
+]
+Values = Annotated[
+    list[str], typer.Option("--set", metavar="K=V", help="A value; JSON keeps its type.")
+]
+Comment = Annotated[str | None, typer.Option(help="Kept in the variable `comment`.")]
+
+
+def tasks(
+    assignee: Annotated[str | None, typer.Option(help="Only what this person may do.")] = None,
+    group: Annotated[str | None, typer.Option(help="Only what this group may do.")] = None,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """List the user tasks that wait."""
+    from mlkit.bpmn.definition.timers import instant
+    from mlkit.bpmn.people.tasks import document
+    from mlkit.bpmn.runtime.session import Session
+
+    with Session(state) as session:
+        rows = [each for each in session.journal.rows() if is_open(each)]
+        found = [task for row in rows for task in session.tasks(row)]
+    found = [each for each in found if each.is_for(assignee, group)]
+    if json:
+        fields = [{**document(each), "since": instant(each.since)} for each in found]
+        Output.document("bpmn.tasks", 1, {"tasks": fields})
+        return
+    for each in found:
+        who = each.assignee or ", ".join([*each.users, *each.groups]) or "anybody"
+        Output.line(f"{each.id}  {each.name}  for {who}  {ago(each.since)}")
+
+
+def complete(
+    context: typer.Context,
+    task: TaskName,
+    set: Values = [],  # noqa: A002, B006 - named as its option; typer's way to say "none given"
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Complete a user task with the values of its form; exits as `run` does."""
+    from mlkit.bpmn.people import tasks
+
+    given = pairs(set, "--set")
+    _finish(context, task, lambda found: tasks.fill(found, given), state, json)
+
+
+def approve(
+    context: typer.Context,
+    task: TaskName,
+    comment: Comment = None,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Approve: complete a user task with `approved` true; exits as `run` does."""
+    from mlkit.bpmn.people import tasks
+
+    _finish(context, task, lambda found: tasks.decide(found, True, comment), state, json)
+
+
+def reject(
+    context: typer.Context,
+    task: TaskName,
+    comment: Comment = None,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Reject: complete a user task with `approved` false; exits as `run` does."""
+    from mlkit.bpmn.people import tasks
+
+    _finish(context, task, lambda found: tasks.decide(found, False, comment), state, json)
+
+
+def _finish(context: typer.Context, task: str, values: Any, state: Path, json: bool) -> None:
+    from mlkit.bpmn.engine.events import Complete
+    from mlkit.bpmn.runtime.session import Session
+
+    with Session(state) as session:
+        row, found = _waiting_task(session, task)
+        event = Complete(found.activation, values(found))
+    send_event(context, row.id, event, state, json)
+
+
+def claim(
+    context: typer.Context,
+    task: TaskName,
+    assignee: Annotated[str | None, typer.Option(help="Who takes it (default: you).")] = None,
+    release: Annotated[bool, typer.Option("--release", help="Give it back.")] = False,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Take a user task, so that it is yours; or give it back."""
+    import getpass
+
+    from mlkit.bpmn.engine.events import Claim
+    from mlkit.bpmn.runtime.session import Session
+
+    with Session(state) as session:
+        row, found = _waiting_task(session, task)
+        taken = found.assignee not in (None, assignee or getpass.getuser())
+        if taken and not release:
+            raise UsageError(f"task {found.id}: {found.assignee} has it", hint="see --release")
+    event = Claim(found.activation, "" if release else assignee or getpass.getuser())
+    with contextlib.suppress(typer.Exit):
+        send_event(context, row.id, event, state, json)
+
+
+def start(
+    context: typer.Context,
+    instance: Instance,
+    element: Annotated[str, typer.Argument(help="An activity of an ad-hoc sub-process.")],
+    end: Annotated[bool, typer.Option("--end", help="End the ad-hoc sub-process ELEMENT.")] = False,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Start an activity of an ad-hoc sub-process, or end the sub-process; exits as `run` does."""
+    from mlkit.bpmn.engine.events import Begin, Complete
+    from mlkit.bpmn.runtime import documents
+    from mlkit.bpmn.runtime.session import Session
+
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        waiting = documents.waiting(row.id, session.engine(row), session.state(row))
+    for each in (each for each in waiting if each["for"] == "start"):
+        if end and each["element"] == element:
+            send_event(context, row.id, Complete(each["id"]), state, json)
+            return
+        if not end and element in each["activities"]:
+            send_event(context, row.id, Begin(each["id"], element), state, json)
+            return
+    raise UsageError(f"instance {row.id}: no ad-hoc sub-process that waits has {element!r}")
+
+
+def _waiting_task(session: Session, name: str) -> tuple[Row, Task]:
+    """Find the task that is meant by `INSTANCE/TASK`, or by its element's id alone."""
+    from mlkit.bpmn.people import tasks
+
+    instance, slash, wanted = name.partition("/")
+    if slash:
+        rows = [session.journal.find(instance)]
+    else:
+        rows, wanted = [each for each in session.journal.rows() if is_open(each)], name
+    waiting = [(row, task) for row in rows for task in session.tasks(row)]
+    task = tasks.choose([each for _, each in waiting], wanted)
+    return next(row for row, each in waiting if each is task), task
+
+
+def message(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The message's name.")],
+    key: Annotated[str, typer.Option(help="The correlation key, or the business key.")] = "",
+    set: Values = [],  # noqa: A002, B006
+    ttl: Annotated[float, typer.Option(min=0, help="Seconds to keep it if nobody waits.")] = 604800,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Send a message to the one activity that waits for it; else keep it.
+
+    Exits 0 when it was delivered or kept, 2 when several wait for it.
+    """
+    from mlkit.bpmn.people.forms import packed_variables
+    from mlkit.bpmn.runtime.session import Session, Settings
+
+    variables = packed_variables(pairs(set, "--set"))
+    with Session(state, Settings(waits=False)) as session:
+        with session.journal.transaction():
+            expires = time.time() + ttl
+            number = session.journal.mailbox.send(name, key, variables, expires)
+        receivers = [] if number is None else [number]
+        _delivered(session, "message", name, receivers, json, of(context))
+
+
+def signal(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The signal's name.")],
+    set: Values = [],  # noqa: A002, B006
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Broadcast a signal to everything that waits for it now."""
+    from mlkit.bpmn.people.forms import packed_variables
+    from mlkit.bpmn.runtime.session import Session, Settings
+
+    variables = packed_variables(pairs(set, "--set"))
+    with Session(state, Settings(waits=False)) as session:
+        with session.journal.transaction():
+            numbers = session.journal.mailbox.broadcast(name, variables)
+        _delivered(session, "signal", name, numbers, json, of(context))
+
+
+def _delivered(
+    session: Session, kind: str, name: str, numbers: list[int], json: bool, output: Output
+) -> None:
+    rows = [each for each in session.journal.rows() if each.number in numbers]
+    session.advance(rows)
+    receivers = [_standing(session, each) for each in rows]
+    if json:
+        Output.document(f"bpmn.{kind}", 1, {"name": name, "receivers": receivers})
+        return
+    for each in receivers:
+        Output.line(f"{each['instance']}  {each['state']}")
+    if not receivers:
+        output.note(f"nobody waits for {kind} {name!r}" + ("; kept" if kind == "message" else ""))
+
+
+def _standing(session: Session, row: Row) -> dict[str, str]:
+    return {"instance": row.id, "state": session.journal.find(row.id).phase}
+
+
+def ask(session: Session, row: Row) -> bool:
+    """Ask for the first user task of an instance on the terminal; say whether it was answered.
+
+    Who ends the input instead (Ctrl-D, Ctrl-C) leaves the task waiting.
+    """
+    from mlkit.bpmn.engine.events import Complete
+
+    waiting = session.tasks(row)
+    if not waiting:
+        return False
+    task = waiting[0]
+    typer.echo(f"\n{printable(task.name)}", err=True)
+    values = None
+    while values is None:
+        try:
+            values = _answers(task)
+        except BadData as error:
+            typer.echo(f"error: {printable(error.message)}", err=True)
+        except typer.Abort:
+            typer.echo(err=True)
+            return False
+    if any(each.id == task.id for each in session.tasks(row)):
+        session.deliver(row, Complete(task.activation, values))
+    else:
+        typer.echo(f"{printable(task.name)}: somebody else has done it meanwhile", err=True)
+    return True
+
+
+def _answers(task: Task) -> dict[str, Any]:
+    from mlkit.bpmn.people import tasks
+
+    if not task.form:
+        approved = typer.confirm("Approve?", default=None, err=True)
+        comment = typer.prompt("Comment", default="", show_default=False, err=True)
+        return tasks.decide(task, approved, comment or None)
+    given: dict[str, Any] = {}
+    while (field := _next(task, given)) is not None:
+        default = task.defaults.get(field.id)
+        value = _rows(field) if field.fields else _prompt(field, default)
+        problem = tasks.entry(task, {**given, field.id: value}).problem(field)
+        if problem is None:
+            given[field.id] = value
+        else:
+            typer.echo(f"error: {printable(f'{field.label}: {problem}')}", err=True)
+    return tasks.fill(task, {name: value for name, value in given.items() if value != ""})
+
+
+def _next(task: Task, given: dict[str, Any]) -> FormField | None:
+    """Give the first field that is shown, by what was answered so far, and not answered yet."""
+    from mlkit.bpmn.people import tasks
+
+    for each in tasks.entry(task, given).shown():
+        if not (each.readonly or each.value is not None or each.id in given):
+            return each
+    return None
+
+
+def _rows(field: FormField) -> list[dict[str, Any]]:
+    rows = []
+    while typer.confirm(f"{printable(field.label)}: another row?", default=False, err=True):
+        asked = {e.id: _prompt(e, None) for e in field.fields if not (e.readonly or e.value)}
+        rows.append({name: value for name, value in asked.items() if value != ""})
+    return rows
+
+
+def _prompt(form: FormField, default: Any) -> Any:
+    """Ask for a field; what data holds is shown, and taken, but does not steer the terminal."""
+    label = printable(form.label)
+    if form.type == "boolean":
+        return typer.confirm(label, default=str(default).lower() == "true", err=True)
+    if isinstance(default, dict):  # a stored date or decimal
+        default = next(iter(default.values()), "")
+    if isinstance(default, list):
+        default = ",".join(map(str, default))
+    several = "several of " if form.type == "list" else ""
+    options = ", ".join(k if k == label else f"{k} = {label}" for k, label in form.options.items())
+    choices = f" ({several}{printable(options)})" if options else ""
+    shown = "" if default is None else str(default)
+    question = f"{label}{choices} [{printable(shown)}]"
+    return typer.prompt(question, default=shown, show_default=False, err=True)
+
+
+_COMPLETE = """\
+Examples:
+
+  mlkit bpmn complete 3f2a/12 --set rate=0.1
+
+  mlkit bpmn complete 3f2a/Review
+"""
+_APPROVE = """\
+Examples:
+
+  mlkit bpmn approve 3f2a/12
+
+  mlkit bpmn approve 3f2a/12 --comment good
+"""
+_REJECT = _APPROVE.replace("approve", "reject").replace("good", "late")
+_MESSAGE = """\
+Examples:
+
+  mlkit bpmn message paid --key 42
+
+  mlkit bpmn message paid --set total=9 --ttl 3600
+"""
+_SIGNAL = "Examples:\n\n  mlkit bpmn signal stop\n\n  mlkit bpmn signal stop --set why=late\n"
+_TASKS = "Examples:\n\n  mlkit bpmn tasks --group owners\n\n  mlkit bpmn tasks --json\n"
+
+_CLAIM = """\
+Examples:
+
+  mlkit bpmn claim 3f2a/12
+
+  mlkit bpmn claim review --assignee ann
+"""
+_START = """\
+Examples:
+
+  mlkit bpmn start 3f2a call_customer
+
+  mlkit bpmn start 3f2a investigate --end
+"""
+
+COMMANDS = (
+    (tasks, _TASKS),
+    (complete, _COMPLETE),
+    (approve, _APPROVE),
+    (reject, _REJECT),
+    (claim, _CLAIM),
+    (start, _START),
+    (message, _MESSAGE),
+    (signal, _SIGNAL),
+)

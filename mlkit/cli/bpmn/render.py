@@ -1,0 +1,168 @@
+"""`mlkit bpmn render`: the picture of a diagram, or of how far an instance has come."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlkit.cli.bpmn.options import STATE, State
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+from mlkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.render import Progress
+    from mlkit.bpmn.render.picture import Picture
+
+COLOURS = {"done": "green", "running": "blue", "waiting": "yellow", "failed": "red", "ended": "dim"}
+
+
+def render(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(help="The diagram; not with --instance.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="PATH", help="Write .svg or .png; else text."),
+    ] = None,
+    instance: Annotated[
+        str | None, typer.Option(metavar="ID", help="Colour by how far this instance has come.")
+    ] = None,
+    diagram: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of several in the file: a number, an id or a name."),
+    ] = None,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Draw a diagram as SVG, PNG or text; with an instance, coloured by state.
+
+    A file that says nothing about places (no BPMN DI) is laid out from left to right.
+    """
+    if output is not None and output.suffix not in (".svg", ".png"):
+        raise UsageError(f"-o {output}: expected a name that ends in .svg or .png")
+    from mlkit.bpmn.render import choose
+
+    pictures, progress = _found(file, instance, state)
+    picture = choose(pictures, diagram, str(file or instance))
+    if output is not None:
+        _write(picture, progress, output)
+    if json:
+        shown = _document(picture, progress, output)
+        Output.document("bpmn.render", 1, {**shown, "diagrams": _diagrams(pictures)})
+        return
+    if output is None:
+        _print(picture, progress)
+    else:
+        of(context).note(f"wrote {output}")
+    if diagram is None and len(pictures) > 1:
+        _name_others(context, pictures)
+
+
+def _diagrams(pictures: list[Picture]) -> list[dict[str, Any]]:
+    return [
+        {"number": number, "element": each.element, "name": each.name}
+        for number, each in enumerate(pictures, 1)
+    ]
+
+
+def _name_others(context: typer.Context, pictures: list[Picture]) -> None:
+    from mlkit.bpmn.render import titled
+
+    others = ", ".join(titled(number, each) for number, each in enumerate(pictures, 1))
+    of(context).note(f"--diagram chooses one of several: {others}")
+
+
+def _found(
+    file: Path | None, instance: str | None, state: Path
+) -> tuple[list[Picture], dict[str, Progress] | None]:
+    from mlkit.bpmn import render as rendering
+
+    if instance is None:
+        if file is None:
+            raise UsageError("what is to be drawn? name a FILE, or --instance ID")
+        return rendering.pictures(file), None
+    from mlkit.bpmn.runtime.session import Session
+
+    with Session(state) as session:
+        row = session.journal.find(instance)
+        name, content, _ = session.journal.definition(row.definition)
+        # The file of today may be another one than the one that runs.
+        pictures = rendering.pictures(file) if file else rendering.parsed(content, name)
+        return pictures, rendering.progress(session, row)
+
+
+def _write(picture: Picture, progress: Mapping[str, Progress] | None, output: Path) -> None:
+    from mlkit.bpmn import render as rendering
+    from mlkit.files import replacing
+
+    content = rendering.svg(picture, progress)
+    if output.suffix == ".png":
+        content = rendering.png(content)
+    with replacing(output) as written:
+        written.write(content)
+
+
+def _document(
+    picture: Picture, progress: dict[str, Progress] | None, output: Path | None
+) -> dict[str, Any]:
+    from mlkit.bpmn.definition.parser.xml import local
+
+    known = progress or {}
+    shapes = []
+    for each in picture.shapes:
+        found = known.get(str(each.element.get("id")))
+        fields: dict[str, Any] = {
+            "element": each.element.get("id"), "type": local(each.element),
+            "name": each.element.get("name") or "", **each.box._asdict(),
+        }  # fmt: skip
+        if progress is not None:
+            fields["state"] = found.state if found else None
+            fields["count"] = found.count if found else 0
+            fields["seconds"] = found.seconds if found else None
+        shapes.append(fields)
+    edges = [
+        {
+            "element": each.element.get("id"), "type": local(each.element),
+            "name": each.element.get("name") or "", "points": [list(p) for p in each.points],
+        }
+        for each in picture.edges
+    ]  # fmt: skip
+    return {"output": None if output is None else str(output), "shapes": shapes, "edges": edges}
+
+
+def _print(picture: Picture, progress: Mapping[str, Progress] | None) -> None:
+    from mlkit.bpmn.render import terminal
+
+    lines = terminal.text(picture, progress)
+    width = max((sum(len(part) for part, _ in line) for line in lines), default=0)
+    if sys.stdout.isatty() and width > shutil.get_terminal_size().columns:
+        lines = terminal.outline(picture, progress or {})
+    if not sys.stdout.isatty():
+        for line in lines:
+            sys.stdout.write("".join(part for part, _ in line).rstrip() + "\n")
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for line in lines:
+        parts = ((part, COLOURS.get(name, "")) for part, name in line)
+        console.print(Text.assemble(*parts), no_wrap=True, crop=False, soft_wrap=True)
+
+
+RENDER_EPILOG = """\
+Examples:
+
+  mlkit bpmn render pipeline.bpmn -o pipeline.svg
+
+  mlkit bpmn render --instance 3f2a -o now.png
+
+  mlkit bpmn render pipeline.bpmn --diagram train -o train.svg
+"""
+
+COMMANDS = ((render, RENDER_EPILOG),)

@@ -1,0 +1,86 @@
+"""`mlkit bpmn test`: play scenarios against diagrams, without waiting and without people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.scenarios.run import Result
+
+
+def play(
+    context: typer.Context,
+    scenarios: Annotated[list[Path], typer.Argument(help="Files of scenarios.")],
+    json: Json = False,
+) -> None:
+    """Play scenarios and compare each run with what is expected of it.
+
+    Timers do not wait, tasks may be mocked, people answer as the scenario says. Exits 0 when all
+    runs are as expected, 1 when one is not.
+    """
+    from mlkit.bpmn.runtime.session import Settings
+    from mlkit.bpmn.scenarios.run import rehearse
+    from mlkit.bpmn.scenarios.scenario import load
+
+    output = of(context)
+    planned = [(path, each) for path in scenarios for each in load(path)]
+    results = []
+    for number, (path, each) in enumerate(planned, 1):
+        found = rehearse(each, path.parent, Settings())
+        results.append((path, found))
+        if not json:
+            _tell(path, found, f"{number}/{len(planned)}")
+    failed = sum(bool(found.differences) for _, found in results)
+    if json:
+        documents = [_document(path, found) for path, found in results]
+        Output.document("bpmn.test", 1, {"scenarios": documents, "failed": failed})
+    else:
+        output.note(f"{len(results) - failed} of {len(results)} scenarios as expected")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _tell(path: Path, found: Result, place: str) -> None:
+    steps = f"{len(found.document['trace'])} steps"
+    name = f"{path}: {found.scenario.name or found.scenario.diagram}"
+    sign = "FAIL" if found.differences else "ok"
+    Output.line(f"{place} {sign:<4} {name} ({steps}, {_days(found.elapsed)})")
+    for each in found.differences:
+        Output.line(f"       {each}")
+
+
+def _days(seconds: float) -> str:
+    """Write simulated time as people say it."""
+    from datetime import timedelta
+
+    return f"{timedelta(seconds=round(seconds))} simulated"
+
+
+def _document(path: Path, found: Result) -> dict[str, Any]:
+    return {
+        "file": str(path),
+        "name": found.scenario.name,
+        "passed": not found.differences,
+        "differences": found.differences,
+        "seconds": found.elapsed,
+        "run": found.document,
+    }
+
+
+TEST_EPILOG = """\
+Examples:
+
+  mlkit bpmn test scenarios/*.json
+
+  mlkit bpmn test scenario.json --json | jq '.scenarios[].differences'
+"""
+
+play.__name__ = "test"
+
+COMMANDS = ((play, TEST_EPILOG),)

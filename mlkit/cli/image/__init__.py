@@ -1,0 +1,1 @@
+"""`mlkit image`."""

@@ -1,0 +1,175 @@
+"""`mlkit image base`: distroless bases from Debian packages."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlkit.cli.groups import CommandGroup
+from mlkit.cli.image.text import plain
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+
+if TYPE_CHECKING:
+    from mlkit.image.packages.apt import Apt
+
+app = typer.Typer(
+    name="base",
+    add_completion=False,
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Assemble distroless bases from the machine's own Debian packages.",
+)
+
+
+class Kind(StrEnum):
+    """What a base holds."""
+
+    STATIC = "static"
+    BASE = "base"
+    CC = "cc"
+    PYTHON3 = "python3"
+
+
+HOLDS = {
+    "static": "certificates, time zones, users; for static programs",
+    "base": "static, and glibc and OpenSSL",
+    "cc": "base, and the C++ and OpenMP libraries",
+    "python3": "cc, and Debian's Python",
+}
+
+BUILD_EPILOG = """\
+Examples:
+
+  mlkit image base build static -o static.tar
+
+  mlkit image base build python3 -t bases/python3 --suite trixie --json
+"""
+
+
+@app.command(epilog=BUILD_EPILOG)
+def build(
+    context: typer.Context,
+    kind: Annotated[Kind, typer.Argument(help="What it holds.")],
+    tag: Annotated[
+        str | None, typer.Option("--tag", "-t", metavar="NAME", help="Load it under this name.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write a `docker load` archive."),
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A suite's code name (default: the machine's own)."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the packages.")] = False,
+    json: Json = False,
+) -> None:
+    """Assemble a base from Debian packages; the same packages give the same image id.
+
+    apt names the packages of a suite and their digests, from the archive's signed index.
+    """
+    from mlkit.files import check_place
+    from mlkit.image.base import debian
+    from mlkit.image.filesystem.build import check_name
+    from mlkit.image.packages.apt import of_suite
+
+    check_name(tag or "mlkit")
+    if output:
+        check_place(output)
+    apt = of_suite(suite)
+    packages = debian.packages_of(kind.value, apt)
+    fields: dict[str, Any] = {"kind": kind.value, "packages": packages}
+    if not dry_run:
+        with of(context).progress("packages") as progress:
+            name = tag or f"mlkit/{kind.value}"
+            fields |= _build(kind.value, name, output, progress, apt, suite)
+    if json:
+        Output.document("image.base.build", 1, fields)
+        return
+    if dry_run:
+        Output.result("\n".join(packages))
+    else:
+        size = f"{fields['size'] / 1e6:.2f} MB, {len(packages)} packages"
+        Output.result(f"{fields['image']} {fields['name']}: {size}")
+
+
+def _build(
+    kind: str, name: str, output: Path | None, progress: Any, apt: Apt, suite: str | None
+) -> dict[str, Any]:
+    import contextlib
+    import tempfile
+
+    from mlkit.files import replacing
+    from mlkit.image.base import debian
+    from mlkit.image.filesystem.build import (
+        archive,
+        document,
+        here,
+        image_id,
+        with_tag,
+        write_layer,
+    )
+    from mlkit.image.run.engine import Engine
+
+    items = debian.assemble(kind, progress, apt)
+    with tempfile.TemporaryDirectory(prefix="mlkit-image-") as folder:
+        layer = write_layer(items, Path(folder) / "layer.tar")
+        config = document([layer], debian.config_of(kind, suite), here())
+        whole = archive(config, [layer], with_tag(name))
+        if output:
+            with replacing(output) as file:
+                file.writelines(whole)
+        else:
+            with contextlib.closing(Engine()) as engine:
+                engine.load(whole)
+    size = sum(item.entry.size for item in items)
+    return {"name": str(output or name), "image": image_id(config), "size": size}
+
+
+LIST_EPILOG = """\
+Examples:
+
+  mlkit image base list
+
+  mlkit image base list --json
+"""
+
+
+@app.command("list", epilog=LIST_EPILOG)
+def list_bases(json: Json = False) -> None:
+    """List the bases that `build` can assemble, and those that the engine holds already."""
+    built = _built()
+    if json:
+        bases = [
+            {"kind": kind, "holds": holds, "images": built.get(kind, [])}
+            for kind, holds in HOLDS.items()
+        ]
+        Output.document("image.base.list", 1, {"bases": bases})
+        return
+    from rich.table import Table
+
+    table = Table("base", "holds", "built")
+    for kind, holds in HOLDS.items():
+        images = (f"{each['name']} ({each['suite']})" for each in built.get(kind, []))
+        table.add_row(kind, holds, plain(", ".join(images)))
+    Output.result(table)
+
+
+def _built() -> dict[str, list[dict[str, str]]]:
+    """Give the bases in the engine by kind; none where there is no engine."""
+    import contextlib
+
+    from mlkit.errors import ServiceUnavailable
+    from mlkit.image.base.debian import LABEL
+    from mlkit.image.run.engine import Engine
+
+    found: dict[str, list[dict[str, str]]] = {}
+    with contextlib.suppress(ServiceUnavailable), contextlib.closing(Engine()) as engine:
+        for name, labels in engine.labelled(LABEL):
+            suite = labels.get(f"{LABEL}.suite", "unknown")
+            found.setdefault(labels[LABEL], []).append({"name": name, "suite": suite})
+    return found

@@ -1,0 +1,139 @@
+"""Options that the `mlkit image` commands share, and what they start from."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mlkit.image.filesystem.image_source import Source
+    from mlkit.image.run.observation import Runner, Settings
+    from mlkit.image.run.probe import Probe
+    from mlkit.image.run.tracing import Tracer
+
+ImageName = Annotated[
+    str,
+    typer.Argument(
+        metavar="IMAGE",
+        help="An image of the engine, a `docker save` archive, an OCI layout, a build folder.",
+    ),
+]
+Probes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--probe",
+        metavar="PROBE",
+        help="http:[METHOD ][PORT]/PATH[=STATUS], tcp:PORT, exec:CMD, log:REGEX, exit:CODE.",
+    ),
+]
+ProbeFile = Annotated[
+    Path | None, typer.Option("--probes", metavar="FILE", help="Probes in TOML, with bodies.")
+]
+Exec = Annotated[
+    str | None,
+    typer.Option(
+        "--exec",
+        metavar="CMD",
+        help="A test command of yours, run here; MLKIT_HOST and MLKIT_PORT name the app.",
+    ),
+]
+Env = Annotated[
+    list[str] | None, typer.Option("--env", "-e", metavar="K=V", help="Set it in all runs.")
+]
+EnvFile = Annotated[
+    Path | None,
+    typer.Option("--env-file", metavar="F", help="Set the variables of this file in all runs."),
+]
+Volumes = Annotated[
+    list[str] | None, typer.Option("--volume", metavar="V", help="Mount it in all runs.")
+]
+Network = Annotated[str, typer.Option(metavar="N", help="The network of all runs.")]
+Watch = Annotated[
+    float, typer.Option(min=0.0, metavar="S", help="Seconds that an app has to survive.")
+]
+Patience = Annotated[
+    float, typer.Option(min=0.1, metavar="S", help="Seconds that an app may take to get ready.")
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the app is asked, as the user gave it.
+
+    Attributes:
+        probes: `--probe`.
+        file: `--probes`.
+        command: `--exec`.
+    """
+
+    probes: Sequence[str] | None
+    file: Path | None = None
+    command: str | None = None
+
+    @property
+    def anything(self) -> bool:
+        """Say whether the user asks anything at all."""
+        return bool(self.probes or self.file or self.command)
+
+    def read(self, config: dict[str, Any]) -> list[Probe]:
+        """Give the probes: those of the file, of the command line, and the command last."""
+        from mlkit.image.run import probe_file
+        from mlkit.image.run.probe import command, parse
+        from mlkit.image.slim import exposed_ports
+
+        ports = exposed_ports(config)
+        found = probe_file.read(self.file, ports) if self.file else []
+        found += [parse(each, ports) for each in self.probes or ()]
+        if self.command is not None:
+            named = [each.port for each in found if each.port]
+            found.append(command(self.command, [*ports, *named]))
+        return found
+
+
+def settings_of(
+    env: list[str] | None,
+    env_file: Path | None,
+    volume: list[str] | None,
+    network: str,
+    watch: float,
+    patience: float,
+    tracer: Tracer = "auto",
+) -> Settings:
+    """Give the settings of all runs, but for the probes."""
+    import os
+
+    from mlkit.image.command import env_file as files
+    from mlkit.image.run.observation import Settings
+
+    pairs = {} if env_file is None else files.read(env_file, os.environ)
+    pairs |= files.pairs(env or (), os.environ)
+    return Settings((), pairs, volume or (), network, patience, watch, tracer)
+
+
+@contextlib.contextmanager
+def ready(image: str, asked: Asked, settings: Settings) -> Iterator[tuple[Runner, Source]]:
+    """Give what runs containers, and the image; its files may still be on their way."""
+    from dataclasses import replace
+
+    from mlkit.image.base.debian import init_program
+    from mlkit.image.filesystem.image_source import in_engine, refuse_architecture
+    from mlkit.image.run.engine import Engine
+    from mlkit.image.run.observation import Runner, Tools
+    from mlkit.image.slim import default_probes
+    from mlkit.interruption import stoppable, whole
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stoppable())
+        engine = stack.enter_context(contextlib.closing(Engine()))
+        source = stack.enter_context(in_engine(engine, image))
+        refuse_architecture(source)
+        probes = asked.read(source.config) or default_probes(source.config)
+        settings = replace(settings, probes=probes)
+        with whole():
+            tools = stack.enter_context(Tools(engine))
+        yield Runner(engine, tools, settings, init_program()), source

@@ -1,0 +1,126 @@
+"""`mlkit image compare` and `clean`."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from mlkit.cli.image.options import (
+    Asked,
+    Env,
+    EnvFile,
+    Exec,
+    Network,
+    Patience,
+    ProbeFile,
+    Probes,
+    Volumes,
+    Watch,
+    ready,
+    settings_of,
+)
+from mlkit.cli.image.text import plain
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+
+COMPARE_EPILOG = """\
+Examples:
+
+  mlkit image compare app:1 app:1-slim --probe http:8000/
+
+  mlkit image compare app:1 app:2 --probe tcp:5432 --json
+"""
+CLEAN_EPILOG = """\
+Examples:
+
+  mlkit image clean
+
+  mlkit image clean --json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `mlkit image`."""
+    app.command(epilog=COMPARE_EPILOG)(compare)
+    app.command(epilog=CLEAN_EPILOG)(clean)
+
+
+def compare(
+    context: typer.Context,
+    original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="What it should be like.")],
+    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="What is judged.")],
+    probe: Probes = None,
+    probes: ProbeFile = None,
+    exec: Exec = None,  # noqa: A002 - named as its option is
+    env: Env = None,
+    env_file: EnvFile = None,
+    volume: Volumes = None,
+    network: Network = "",
+    watch: Watch = 3.0,
+    patience: Patience = 20.0,
+    json: Json = False,
+) -> None:
+    """Run two images side by side and compare how they behave.
+
+    The original is run three times; what differs among its runs is noise. A further run of the
+    candidate is traced: what it looks for in vain and the original has is told. Exits 1 if the
+    candidate is broken.
+    """
+    from mlkit.image.filesystem.image_source import in_engine, refuse_architecture
+    from mlkit.image.proof.compare import verdict
+    from mlkit.image.proof.evidence import evidence
+    from mlkit.image.report.summary import weakness
+    from mlkit.image.run.side_by_side import Subject, side_by_side
+
+    settings, asked = (
+        settings_of(env, env_file, volume, network, watch, patience),
+        Asked(probe, probes, exec),
+    )
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(of(context).progress("comparing"))
+        runner, source = stack.enter_context(ready(original, asked, settings))
+        other = stack.enter_context(in_engine(runner.engine, candidate))
+        refuse_architecture(other)
+        ours = Subject(source.name, source.inventory())
+        theirs = Subject(other.name, other.inventory())
+        compared = side_by_side(runner, ours, theirs, progress)
+        weak = weakness([each.text for each in runner.settings.probes], asked.anything)
+    found = compared.differences
+    warnings = [*([weak] if weak else []), *compared.warnings]
+    said = verdict(found)
+    if json:
+        table = evidence(compared.originals, compared.candidate, found)
+        fields = {
+            "verdict": said,
+            "differences": [asdict(each) for each in found],
+            "comparison": [asdict(each) for each in table],
+            "warnings": warnings,
+        }
+        Output.document("image.compare", 1, fields)
+    else:
+        Output.result(said)
+        for each in found:
+            told = f"{each.effect}: {each.what}: {each.original} -> {each.candidate}"
+            Output.result(plain(told))
+        for text in warnings:
+            of(context).note(text)
+    if said == "broken":
+        raise typer.Exit(1)
+
+
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List only.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove the containers and images that interrupted runs have left in the engine."""
+    from mlkit.image.run.engine import Engine
+
+    with contextlib.closing(Engine()) as engine:
+        removed = engine.clean(dry_run)
+    if json:
+        Output.document("image.clean", 1, {"removed": removed})
+    else:
+        Output.result("\n".join(removed) or "nothing was left")

@@ -1,0 +1,129 @@
+"""What `mlkit image slim` prints."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from mlkit.cli.image.text import megabytes, plain
+from mlkit.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mlkit.image.filesystem.inventory import Inventory
+    from mlkit.image.filesystem.output import Place
+    from mlkit.image.slim import Slimmed
+
+LARGEST = 5
+"""Dropped files that are listed."""
+MOST = 10
+"""Packages and layers that are listed."""
+
+
+def fields(
+    image: str, place: Place | None, inventory: Inventory, result: Slimmed
+) -> dict[str, Any]:
+    """Give what a slimming came to as JSON values."""
+    from mlkit.image.proof.evidence import evidence
+
+    return {
+        "image": image,
+        "result": place.text if place else None,
+        "digest": place.digest if place else None,
+        "id": result.built.image if place else None,
+        "verdict": result.verdict,
+        "base": result.built.base,
+        "size": {"before": inventory.size, "after": result.built.size},
+        "packages": {
+            "before": len(result.packages.installed),
+            "kept": sorted(result.plan.packages),
+        },
+        "command": result.command,
+        "sizes": {
+            "packages": [asdict(each) for each in result.sizes.packages],
+            "layers": [asdict(each) for each in result.sizes.layers],
+        },
+        "traced_by": result.trace.method,
+        "warnings": result.warnings,
+        "findings": [asdict(each) for each in result.findings],
+        "notes": [asdict(each) for each in result.notes],
+        "differences": [asdict(each) for each in result.differences],
+        "comparison": [
+            asdict(each)
+            for each in evidence(result.originals, result.candidate, result.differences)
+        ],
+        "added": result.added,
+        "unresolved": [list(each) for each in result.plan.unresolved],
+        "dropped": [asdict(each) for each in result.sizes.dropped[:20]],
+        "left_out": inventory.files.dropped,
+        "kept": dict(sorted(result.plan.reasons.items())),
+    }
+
+
+def show(fields: dict[str, Any], json: bool) -> None:
+    """Print them, as a table or as JSON."""
+    if json:
+        Output.document("image.slim", 1, fields)
+        return
+    Output.result(_overview(fields))
+    for title, shares in fields["sizes"].items():
+        Output.result(_sizes(f"size by {title[:-1]}", shares))
+
+
+def _overview(fields: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table("", "")
+    size, packages = fields["size"], fields["packages"]
+    rows = [
+        ("verdict", fields["verdict"]),
+        ("result", fields["result"] or "not kept"),
+        *((("digest", fields["digest"]),) if fields["digest"] else ()),
+        ("base", fields["base"]),
+        ("size", f"{megabytes(size['before'])} -> {megabytes(size['after'])}"),
+        ("packages", f"{packages['before']} -> {len(packages['kept'])}"),
+        ("traced by", fields["traced_by"]),
+        ("starts", " ".join(fields["command"]).replace("\n", "; ")),
+        *(("warning", each) for each in fields["warnings"]),
+        *((f"finding {each['code']}", each["observed"]) for each in fields["findings"]),
+        *((f"note {each['code']}", each["observed"]) for each in fields["notes"]),
+        *((each["effect"], _difference(each)) for each in fields["differences"]),
+        *(("added after a trial", path) for path in fields["added"]),
+        *_left_out(fields["left_out"]),
+        *(("dropped", _dropped(each)) for each in fields["dropped"][:LARGEST]),
+    ]
+    for name, text in rows:
+        table.add_row(name, plain(text))
+    return table
+
+
+def _difference(each: dict[str, Any]) -> str:
+    return f"{each['what']}: {each['original']} -> {each['candidate']}"
+
+
+def _dropped(each: dict[str, Any]) -> str:
+    return f"{each['path']} ({megabytes(each['size'])})"
+
+
+def _sizes(title: str, shares: list[dict[str, Any]]) -> Table:
+    """Show the largest shares, the others as one."""
+    from rich.table import Table
+
+    table = Table(title, "before", "after")
+    first, rest = shares[:MOST], shares[MOST:]
+    for each in first:
+        table.add_row(plain(each["name"]), megabytes(each["before"]), megabytes(each["after"]))
+    if rest:
+        sums = [sum(each[column] for each in rest) for column in ("before", "after")]
+        table.add_row(f"{len(rest)} more", *map(megabytes, sums))
+    return table
+
+
+def _left_out(paths: list[str]) -> list[tuple[str, str]]:
+    """Tell in one line of device nodes, pipes and sockets: a base image has many."""
+    if not paths:
+        return []
+    more = f" and {len(paths) - LARGEST} more" if len(paths) > LARGEST else ""
+    names = ", ".join(f"/{path}" for path in paths[:LARGEST])
+    return [("left out", f"{names}{more}: no files")]

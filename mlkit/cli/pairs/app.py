@@ -1,0 +1,344 @@
+"""`mlkit pairs`: find pairs of securities and look at one of them in depth."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlkit.cli.groups import CommandGroup
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+from mlkit.cli.pairs import backtest, sweep
+from mlkit.cli.pairs.report import ReportOption
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mlkit.pairs.prices.prices import Prices
+    from mlkit.pairs.screen.screening import Criteria, Filters, Pair, Screen
+
+app = typer.Typer(
+    name="pairs",
+    add_completion=False,
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Find pairs of securities that move together, and look at them in depth.",
+)
+
+
+class Align(StrEnum):
+    """How missing bars are mended."""
+
+    INNER = "inner"
+    FFILL = "ffill"
+
+
+class Method(StrEnum):
+    """How pairs are ranked."""
+
+    COINTEGRATION = "cointegration"
+    CORRELATION = "correlation"
+    DISTANCE = "distance"
+
+
+class Trend(StrEnum):
+    """What the cointegrating regression holds besides the other series."""
+
+    C = "c"
+    CT = "ct"
+    CTT = "ctt"
+
+
+class Fdr(StrEnum):
+    """How false discoveries are controlled."""
+
+    BY = "by"
+    BH = "bh"
+    NONE = "none"
+
+
+PricesFile = Annotated[
+    str, typer.Argument(metavar="PRICES", help="CSV or Parquet, wide or long; - is stdin.")
+]
+AlignOption = Annotated[
+    Align | None,
+    typer.Option(help="Mend missing, doubled or unsorted bars, and count it; else an error."),
+]
+Start = Annotated[str | None, typer.Option(metavar="DATE", help="First bar.")]
+Stop = Annotated[str | None, typer.Option(metavar="DATE", help="First bar after the last.")]
+Levels = Annotated[
+    bool,
+    typer.Option("--levels/--log", help="Prices (beta weighs shares) or logs (money)."),
+]
+
+SCREEN_EPILOG = """\
+Examples:
+
+  mlkit pairs screen examples/pairs/us_large_caps.csv.gz --start 2015-01-01 -o pairs.csv
+
+  mlkit pairs screen prices.parquet --method distance --groups sectors.csv --top 20 --json
+"""
+
+
+@app.command(epilog=SCREEN_EPILOG)
+def screen(
+    context: typer.Context,
+    prices: PricesFile,
+    align: AlignOption = None,
+    tickers: Annotated[str | None, typer.Option(metavar="A,B,...", help="Only these.")] = None,
+    start: Start = None,
+    stop: Stop = None,
+    levels: Levels = False,
+    method: Annotated[Method, typer.Option(help="How to rank.")] = Method.COINTEGRATION,
+    trend: Annotated[Trend, typer.Option(help="Constant, and powers of time.")] = Trend.C,
+    lags: Annotated[
+        int | None, typer.Option(min=0, help="Lagged changes in the test (default: by AIC).")
+    ] = None,
+    fdr: Annotated[
+        Fdr, typer.Option(help="Benjamini-Yekutieli, Benjamini-Hochberg, or none.")
+    ] = Fdr.BY,
+    alpha: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of false discoveries accepted.")
+    ] = 0.05,
+    top: Annotated[int | None, typer.Option(min=1, help="At most so many pairs.")] = None,
+    min_half_life: Annotated[
+        float, typer.Option(help="Least half-life of the spread, bars.")
+    ] = 0.0,
+    max_half_life: Annotated[
+        float | None, typer.Option(help="Greatest half-life (default: any).")
+    ] = None,
+    max_hurst: Annotated[float | None, typer.Option(help="Hurst exponent below it.")] = None,
+    min_correlation: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Of the returns, of either sign.")
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV ticker,group; only pairs within a group."),
+    ] = None,
+    min_price: Annotated[float | None, typer.Option(help="Least close in the window.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write pairs as CSV.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Rank all pairs of a universe, and keep those that pass false discovery control."""
+    from mlkit.pairs.screen import screening
+    from mlkit.pairs.screen.pair_files import write_pairs
+
+    out = of(context)
+    half_life = _range(min_half_life, max_half_life)
+    universe = _read(out, prices, align, tickers.split(",") if tickers else None, start, stop)
+    criteria = screening.Criteria(
+        method=method.value,
+        scale="levels" if levels else "log",
+        trend=trend.value,
+        lags=lags,
+        fdr=fdr.value,
+        alpha=alpha,
+        top=top,
+        filters=_filters(half_life, max_hurst, min_correlation, groups, min_price),
+    )
+    with out.progress("screening") as progress:
+        found = screening.screen(universe, criteria, threads=threads or _cores(), progress=progress)
+    if output is not None:
+        period = str(universe.zoned[0]), str(universe.zoned[-1])
+        write_pairs(found.pairs, output, period)
+    if json:
+        Output.document("pairs.screen", 1, _document(found, universe))
+    elif output != "-":
+        _show(out, found, universe)
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0))
+
+
+def _read(
+    out: Output,
+    path: str,
+    align: Align | None,
+    tickers: list[str] | None,
+    start: str | None,
+    stop: str | None,
+) -> Prices:
+    from mlkit.pairs.prices.prices import read
+
+    prices = read(path, align=align.value if align else None, tickers=tickers)
+    for repair in prices.repairs:
+        out.note(f"note: {repair}")
+    return prices.window(start, stop)
+
+
+def _filters(
+    half_life: tuple[float, float],
+    max_hurst: float | None,
+    min_correlation: float | None,
+    groups: Path | None,
+    min_price: float | None,
+) -> Filters:
+    from mlkit.pairs.screen.pair_files import read_groups
+    from mlkit.pairs.screen.screening import Filters
+
+    return Filters(
+        min_correlation=min_correlation,
+        groups=None if groups is None else read_groups(groups),
+        min_price=min_price,
+        half_life=half_life,
+        max_hurst=max_hurst,
+    )
+
+
+def _range(low: float, high: float | None) -> tuple[float, float]:
+    from mlkit.errors import UsageError
+
+    bounds = low, float("inf") if high is None else high
+    if not 0.0 <= bounds[0] <= bounds[1]:
+        raise UsageError(f"--min-half-life {low:g} and --max-half-life {bounds[1]:g}: no range")
+    return bounds
+
+
+def _document(found: Screen, prices: Prices) -> dict[str, object]:
+    from dataclasses import asdict
+
+    from mlkit.pairs.screen.pair_files import record
+
+    criteria = asdict(found.criteria)
+    low, high = found.criteria.filters.half_life
+    criteria["filters"]["half_life"] = [low, None if high == float("inf") else high]
+    return {
+        "source": prices.source,
+        "content_hash": prices.content_hash,
+        "repairs": [asdict(each) for each in prices.repairs],
+        "window": [str(prices.zoned[0]), str(prices.zoned[-1])],
+        "bars": found.bars,
+        "criteria": criteria,
+        "tickers": found.tickers,
+        "left_out": found.left_out,
+        "considered": found.considered,
+        "filtered": found.filtered,
+        "near_collinear": [list(each) for each in found.near_collinear],
+        "tested": found.tested,
+        "best_adjusted_p": found.best_adjusted_p,
+        "pairs": [record(pair) for pair in found.pairs],
+    }
+
+
+def _show(out: Output, found: Screen, prices: Prices) -> None:
+    for ticker, reason in found.left_out.items():
+        out.note(f"note: {ticker} left out: {reason}")
+    for y, x in found.near_collinear:
+        out.note(f"note: {y} and {x} are one series but for rounding: not tested")
+    if found.pairs:
+        Output.result(_table(found))
+    Output.result(_summary(found, prices))
+
+
+def _summary(found: Screen, prices: Prices) -> str:
+    window = f"{prices.zoned[0]} to {prices.zoned[-1]}, {found.bars} bars"
+    done = "tested" if found.criteria.method == "cointegration" else "ranked"
+    text = f"{len(found.pairs)} of {found.tested} {done} pairs ({found.tickers} tickers; {window})"
+    if found.filtered:
+        text += f"; {found.filtered} filtered out before"
+    if not found.pairs and found.best_adjusted_p is not None:
+        text += f"\nno pair passes: the best adjusted p is {found.best_adjusted_p:.3g}"
+    return text
+
+
+def _table(found: Screen) -> Table:
+    from rich.table import Table
+
+    tested = found.criteria.method == "cointegration"
+    table = Table("", "y", "x")
+    columns = ["statistic", "p", "adjusted p"] if tested else []
+    if found.criteria.method == "distance":
+        columns.append("distance")
+    for name in [*columns, "hedge ratio", "half-life", "Hurst", "correlation"]:
+        table.add_column(name, justify="right")
+    for number, pair in enumerate(found.pairs, start=1):
+        table.add_row(str(number), pair.y, pair.x, *_cells(pair, found.criteria))
+    return table
+
+
+def _cells(pair: Pair, criteria: Criteria) -> list[str]:
+    cells = []
+    if pair.statistic is not None:
+        cells = [f"{pair.statistic:.3f}", f"{pair.p_value:.2g}", f"{pair.adjusted_p:.2g}"]
+    if criteria.method == "distance":
+        cells.append(f"{pair.distance:.4g}")
+    rest = f"{pair.hedge_ratio:.4f}", f"{pair.half_life:.1f}", f"{pair.hurst:.3f}"
+    return [*cells, *rest, f"{pair.correlation:.3f}"]
+
+
+FIT_EPILOG = """\
+Examples:
+
+  mlkit pairs fit examples/pairs/us_large_caps.csv.gz KO PEP --start 2015-01-01 --stop 2020-01-01
+
+  mlkit pairs fit prices.csv XOM CVX --levels --window 60 --report fit.html
+"""
+
+
+@app.command(epilog=FIT_EPILOG)
+def fit(
+    context: typer.Context,
+    prices: PricesFile,
+    y: Annotated[str, typer.Argument(metavar="Y", help="The dependent ticker.")],
+    x: Annotated[str, typer.Argument(metavar="X", help="The other ticker.")],
+    align: AlignOption = None,
+    start: Start = None,
+    stop: Stop = None,
+    levels: Levels = False,
+    trend: Annotated[Trend, typer.Option(help="Constant, and powers of time.")] = Trend.C,
+    window: Annotated[
+        int | None, typer.Option(min=3, help="Bars of the rolling hedge ratio.")
+    ] = None,
+    drift: Annotated[float, typer.Option(help="Of the Kalman filter, between 0 and 1.")] = 1e-4,
+    cost: Annotated[
+        float, typer.Option(min=0.0, help="Of a cycle, for Bertram's thresholds.")
+    ] = 0.001,
+    johansen_lags: Annotated[int, typer.Option(min=0, help="Lagged changes.")] = 1,
+    report: ReportOption = None,
+    json: Json = False,
+) -> None:
+    """Fit one pair: hedge ratios, the spread's process, and tests of cointegration."""
+    from mlkit.cli.pairs import fit
+    from mlkit.pairs.fit.pair import fit_pair
+
+    universe = _read(of(context), prices, align, [y, x], start, stop)
+    found = fit_pair(
+        universe,
+        y,
+        x,
+        levels=levels,
+        trend=trend.value,
+        window=window,
+        drift=drift,
+        cost=cost,
+        johansen_lags=johansen_lags,
+    )
+    if report is not None:
+        from mlkit.pairs.report import fit as page
+
+        options = {
+            "scale": "levels" if levels else "log",
+            "trend": trend.value,
+            "window": found.window,
+            "drift": drift,
+            "cost": cost,
+            "johansen_lags": johansen_lags,
+        }
+        page.write(report, universe, found, options)
+    if json:
+        Output.document("pairs.fit", 1, fit.document(found))
+    else:
+        fit.show(found)
+
+
+app.command("backtest", epilog=backtest.EPILOG)(backtest.command)
+app.command("sweep", epilog=sweep.EPILOG)(sweep.command)

@@ -1,0 +1,1 @@
+"""Base images: assembled from Debian packages, or any image of the engine."""

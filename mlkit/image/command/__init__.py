@@ -1,0 +1,1 @@
+"""What a container starts: entrypoints, scripts, launchers, health checks."""

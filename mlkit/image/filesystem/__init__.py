@@ -1,0 +1,1 @@
+"""Images as files: archives, layers, the merged file system, and new images."""

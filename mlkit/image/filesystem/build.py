@@ -1,0 +1,277 @@
+"""Images written by hand: the same input gives the same bytes, and so the same image id."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from mlkit.errors import UsageError
+from mlkit.image.filesystem.archive import ARCHITECTURES, CHUNK, Part
+from mlkit.image.filesystem.inventory import Entry, Inventory
+
+EPOCH = "1970-01-01T00:00:00Z"
+PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+HOST = r"(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9-]+(?=:\d))(?::\d+)?"
+TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+NAME = re.compile(rf"(?:{HOST}/)?{PART}(?:/{PART})*(?::{TAG})?")
+LONGEST_NAME = 255
+TYPES = {"file": tarfile.REGTYPE, "directory": tarfile.DIRTYPE, "symlink": tarfile.SYMTYPE}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One path of a layer to be written, with where its bytes come from.
+
+    Attributes:
+        entry: Path, kind, mode, owner, attributes.
+        data: The bytes, or the image to copy them from.
+    """
+
+    entry: Entry
+    data: bytes | Inventory = b""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A layer on disk.
+
+    Attributes:
+        path: The tar.
+        digest: Its SHA-256, which is the diff id.
+    """
+
+    path: Path
+    digest: str
+
+    @property
+    def size(self) -> int:
+        """Give its bytes."""
+        return self.path.stat().st_size
+
+    def open(self) -> IO[bytes]:
+        """Open the tar."""
+        return self.path.open("rb")
+
+
+class Blob(Protocol):
+    """A layer that can be read: one that was written, or one of an archive."""
+
+    @property
+    def digest(self) -> str:
+        """Its SHA-256, in hexadecimal digits."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+    def open(self) -> IO[bytes] | Part:
+        """Open the uncompressed tar."""
+
+
+def file(path: str, data: bytes, mode: int = 0o644, uid: int = 0, gid: int = 0) -> Item:
+    """Make a file from bytes."""
+    return Item(Entry(path, "file", mode, uid, gid, size=len(data)), data)
+
+
+def directory(path: str, mode: int = 0o755, uid: int = 0, gid: int = 0) -> Item:
+    """Make a directory."""
+    return Item(Entry(path, "directory", mode, uid, gid))
+
+
+def symlink(path: str, target: str) -> Item:
+    """Make a symbolic link."""
+    return Item(Entry(path, "symlink", 0o777, target=target))
+
+
+def write_layer(items: Iterable[Item], path: Path) -> Written:
+    """Write a layer: sorted, without times, parents before children, hard links kept."""
+    by_path = {item.entry.path: item for item in items}
+    for name in list(by_path):
+        for parent in parents(name):
+            by_path.setdefault(parent, directory(parent))
+    first: dict[tuple[int, int, int], str] = {}
+    with (
+        path.open("wb") as raw,
+        tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name in sorted(by_path):
+            _write(tar, by_path[name], first)
+    return Written(path, _sha256(path))
+
+
+def parents(path: str) -> list[str]:
+    """List the directories above a path, the highest first."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _write(tar: tarfile.TarFile, item: Item, first: dict[tuple[int, int, int], str]) -> None:
+    entry = item.entry
+    info = tarfile.TarInfo(entry.path)
+    info.type, info.mode, info.uid, info.gid = TYPES[entry.kind], entry.mode, entry.uid, entry.gid
+    info.linkname = entry.target
+    info.pax_headers = {f"SCHILY.xattr.{name}": value for name, value in entry.xattrs}
+    if entry.kind == "file" and isinstance(item.data, Inventory):
+        key = (id(item.data), *entry.content)
+        info.linkname = first.setdefault(key, entry.path)
+        if info.linkname != entry.path:
+            info.type = tarfile.LNKTYPE
+            tar.addfile(info)
+            return
+        info.linkname = ""
+    info.size = entry.size if entry.kind == "file" else 0
+    tar.addfile(info, _stream(item) if info.size else None)
+
+
+def _stream(item: Item) -> IO[bytes]:
+    if isinstance(item.data, bytes):
+        return io.BytesIO(item.data)
+    return io.BufferedReader(_Chunks(item.data.chunks(item.entry)))
+
+
+class _Chunks(io.RawIOBase):
+    """Parts of a file as a stream."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._left or next(self._chunks, b"")
+        size = min(len(data), len(buffer))
+        buffer[:size], self._left = data[:size], data[size:]
+        return size
+
+
+def digest(item: Item) -> str:
+    """Give the SHA-256 of a file's bytes."""
+    if isinstance(item.data, bytes):
+        return hashlib.sha256(item.data).hexdigest()
+    total = hashlib.sha256()
+    for chunk in item.data.chunks(item.entry):
+        total.update(chunk)
+    return total.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def document(layers: list[Written], config: dict[str, Any], architecture: str) -> bytes:
+    """Make the config document; its SHA-256 is the image id."""
+    value = {
+        "architecture": architecture,
+        "config": config,
+        "created": EPOCH,
+        "history": [{"created": EPOCH, "created_by": "mlkit image"} for _ in layers],
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{each.digest}" for each in layers]},
+    }
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def archive(document: bytes, layers: Sequence[Blob], name: str | None) -> Iterator[bytes]:
+    """Give what `docker load` reads, in parts.
+
+    Args:
+        document: The config document.
+        layers: The layers, lowest first.
+        name: With a tag; None: the image gets no name.
+    """
+    digest = hashlib.sha256(document).hexdigest()
+    manifest = [
+        {
+            "Config": f"{digest}.json",
+            "RepoTags": [name] if name else None,
+            "Layers": [f"{each.digest}/layer.tar" for each in layers],
+        }
+    ]
+    yield from _member(f"{digest}.json", len(document), io.BytesIO(document))
+    for each in {each.digest: each for each in layers}.values():
+        with each.open() as stream:
+            yield from _member(f"{each.digest}/layer.tar", each.size, stream)
+    text = json.dumps(manifest).encode()
+    yield from _member("manifest.json", len(text), io.BytesIO(text))
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _member(name: str, size: int, stream: IO[bytes] | Part) -> Iterator[bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    yield info.tobuf()
+    while chunk := stream.read(CHUNK):
+        yield chunk
+    yield bytes(-size % tarfile.BLOCKSIZE)
+
+
+def image_id(document: bytes) -> str:
+    """Give the id of an image with this config document."""
+    return f"sha256:{hashlib.sha256(document).hexdigest()}"
+
+
+def check_name(name: str) -> str:
+    """Give the name of an image if it is one.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        hint = "lower case, such as app:1-slim or registry.example/team/app:1"
+        raise UsageError(f"{name}: no name of an image", hint=hint)
+    return name
+
+
+def with_tag(name: str) -> str:
+    """Give a name with its tag."""
+    return name if ":" in name.split("/")[-1] else f"{name}:latest"
+
+
+def write_layout(document: bytes, layers: list[Written], name: str | None, folder: Path) -> str:
+    """Write an OCI layout into an empty folder, and give the image id."""
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    for each in layers:
+        shutil.copyfile(each.path, blobs / each.digest)
+    kind = "application/vnd.oci.image"
+    config = _blob(blobs, document, f"{kind}.config.v1+json")
+    described = [
+        {
+            "mediaType": f"{kind}.layer.v1.tar",
+            "digest": f"sha256:{each.digest}",
+            "size": each.path.stat().st_size,
+        }
+        for each in layers
+    ]
+    manifest = {"schemaVersion": 2, "config": config, "layers": described}
+    entry = _blob(blobs, json.dumps(manifest, sort_keys=True).encode(), f"{kind}.manifest.v1+json")
+    if name:
+        entry["annotations"] = {"org.opencontainers.image.ref.name": name}
+    index = {"schemaVersion": 2, "manifests": [entry]}
+    (folder / "index.json").write_text(json.dumps(index, sort_keys=True))
+    (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    return str(config["digest"])
+
+
+def _blob(folder: Path, data: bytes, media_type: str) -> dict[str, Any]:
+    digest = hashlib.sha256(data).hexdigest()
+    (folder / digest).write_bytes(data)
+    return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
+
+
+def here() -> str:
+    """Name this machine's architecture as images do."""
+    import platform
+
+    return ARCHITECTURES.get(platform.machine(), platform.machine())

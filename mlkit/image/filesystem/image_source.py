@@ -1,0 +1,146 @@
+"""Opening what a user names: an image of the engine, an archive, a layout, a build folder."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlkit.errors import BadData, InputMissing
+from mlkit.files import enough_space
+from mlkit.image.filesystem import build
+from mlkit.image.filesystem.archive import open_image
+from mlkit.image.filesystem.inventory import Inventory, take
+from mlkit.image.run.engine import Engine, failures
+from mlkit.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image of the engine, which can be run at once; its files may still be on their way.
+
+    Attributes:
+        name: Its name or id in the engine.
+        title: What the user calls it.
+        architecture: What machines it is for.
+        config: What its containers run: Entrypoint, Cmd, Env, User, and so on.
+        inventory: Waits for its files, and gives them.
+    """
+
+    name: str
+    title: str
+    architecture: str
+    config: dict[str, Any]
+    inventory: Callable[[], Inventory]
+
+
+def refuse_architecture(image: Source) -> None:
+    """Refuse an image that this machine's engine cannot run as it is.
+
+    Raises:
+        BadData: It is for another architecture.
+    """
+    theirs = image.architecture or build.here()
+    if theirs != build.here():
+        hint = f"build or pull it for {build.here()}"
+        text = f"{image.title}: for {theirs}, and this machine is {build.here()}"
+        raise BadData(text, hint=hint)
+
+
+def is_build_folder(path: Path) -> bool:
+    """Say whether a path is a folder that `docker build` takes."""
+    return (path / "Dockerfile").is_file()
+
+
+def is_archive(path: Path) -> bool:
+    """Say whether a path holds an image: an archive, or the folder of an OCI layout."""
+    return path.is_file() or (path / "index.json").is_file() or (path / "manifest.json").is_file()
+
+
+@contextlib.contextmanager
+def opened(name: str, progress: Progress = silent) -> Iterator[Inventory]:
+    """Take the inventory of an image; archives and layouts need no engine.
+
+    Args:
+        name: A path to an archive, OCI layout or build folder, or a name that the engine knows.
+        progress: Told of each layer.
+    """
+    path = Path(name)
+    if is_archive(path) and not is_build_folder(path):
+        with enough_space(), open_image(path) as image:
+            yield take(image, progress)
+        return
+    with (
+        contextlib.closing(Engine()) as engine,
+        in_engine(engine, name, progress) as source,
+    ):
+        yield source.inventory()
+
+
+@contextlib.contextmanager
+def in_engine(engine: Engine, name: str, progress: Progress = silent) -> Iterator[Source]:
+    """Give an image that the engine can run.
+
+    What is put into the engine for it is gone after the block.
+    """
+    path = Path(name)
+    with failures(), enough_space(), contextlib.ExitStack() as stack:
+        if is_build_folder(path):
+            found = stack.enter_context(engine.built(path))
+            yield stack.enter_context(_arriving(engine, found, name, progress))
+        elif is_archive(path):
+            image = stack.enter_context(open_image(path))
+            inventory = take(image, progress)
+            loaded = stack.enter_context(engine.loaded(image.raw, image.layers))
+            architecture = image.document.get("architecture", "")
+            yield Source(loaded, name, architecture, image.config, lambda: inventory)
+        else:
+            _refuse_other_folder(engine, path)
+            yield stack.enter_context(_arriving(engine, name, name, progress))
+
+
+def _refuse_other_folder(engine: Engine, path: Path) -> None:
+    """Tell a folder that is neither a layout nor an image's name from an unknown name."""
+    if path.is_dir():
+        try:
+            engine.inspect(str(path))
+        except InputMissing as error:
+            hint = "it holds no Dockerfile and no index.json, and no image has this name"
+            raise BadData(f"{path}: a folder that is no image", hint=hint) from error
+
+
+@contextlib.contextmanager
+def saved(
+    engine: Engine, name: str, source: str, progress: Progress = silent
+) -> Iterator[Inventory]:
+    """Take the inventory of an image of the engine.
+
+    Args:
+        engine: Where it is.
+        name: Its name or id.
+        source: What to call it.
+        progress: Told of each layer.
+    """
+    with _arriving(engine, name, source, progress) as image:
+        yield image.inventory()
+
+
+@contextlib.contextmanager
+def _arriving(engine: Engine, name: str, title: str, progress: Progress) -> Iterator[Source]:
+    """Let the files of an image of the engine come, and give it at once."""
+    facts = engine.inspect(name)
+    with contextlib.ExitStack() as stack:
+        spare = functools.partial(tempfile.NamedTemporaryFile, prefix="mlkit-image-")
+        file = stack.enter_context(spare(suffix=".tar"))
+        wait = stack.enter_context(engine.saving(name, file))  # type: ignore[arg-type]
+
+        @functools.cache
+        def inventory() -> Inventory:
+            wait()
+            return take(stack.enter_context(open_image(Path(file.name), title)), progress)
+
+        yield Source(name, title, facts["Architecture"], facts["Config"] or {}, inventory)

@@ -1,0 +1,1 @@
+"""The keep-set: which files of an image stay, each with its reason."""

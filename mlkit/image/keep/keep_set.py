@@ -1,0 +1,83 @@
+"""The paths that are kept of an image, and the worklist of those still to be looked into."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+
+from mlkit.image.filesystem.inventory import Entry, Inventory
+from mlkit.image.keep.system import REFUSE
+from mlkit.image.packages.dpkg import Packages
+
+
+class KeepSet:
+    """A growing set of kept paths, each with the first reason for it.
+
+    Args:
+        inventory: The image.
+        packages: Its packages.
+        exclude: Globs of paths that are never kept.
+    """
+
+    def __init__(self, inventory: Inventory, packages: Packages, exclude: Sequence[str]) -> None:
+        self.inventory = inventory
+        self.files = inventory.files
+        self.packages = packages
+        self.reasons: dict[str, str] = {}
+        self.todo: list[Entry] = []
+        self._exclude = [glob.lstrip("/") for glob in exclude]
+
+    def keep(self, path: str, reason: str) -> None:
+        """Keep what a path leads to, and every link and directory on the way."""
+        before, up, _ = path.rpartition("/..")
+        if up and before:  # a directory that is only gone through has to be there
+            self.keep(before, reason)
+        real, links = self.files.walk(path)
+        for link in links:
+            self.note(link, f"symlink to {self.files.entries[link].target}")
+        if real and real in self.files and not self.excluded(real):
+            self.note(real, reason)
+
+    def note(self, path: str, reason: str) -> None:
+        """Keep a path itself, and the directories above it."""
+        if path in self.reasons:
+            return
+        self.reasons[path] = reason
+        parent = path.rpartition("/")[0]
+        if parent:
+            self.note(parent, "directory of a kept file")
+        self.todo.append(self.files.entries[path])
+
+    def below(self, path: str, reason: str, but: tuple[str, ...] = ()) -> None:
+        """Keep all under a directory, except what begins with one of `but`."""
+        real, _ = self.files.walk(path)
+        for each in self.files.below(real) if real else ():
+            if not each.startswith(but):
+                self.keep(each, reason)
+
+    def unowned(self, paths: Iterable[str], reason: str) -> None:
+        """Keep those of some paths that belong to no package."""
+        for each in paths:
+            if each not in self.packages.owners:
+                self.keep(each, reason)
+
+    def whole_packages(self, paths: Iterable[str]) -> None:
+        """Keep all files of the packages that own some of these paths."""
+        owners = self.packages.owners
+        touched = {owners[path] for path in paths if path in owners and self.kind(path) == "file"}
+        for path, owner in sorted(owners.items()):
+            if owner in touched and not path.startswith(REFUSE) and path in self.files:
+                self.keep(path, f"package {owner}")
+
+    def excluded(self, path: str) -> bool:
+        """Say whether the user wants a path dropped."""
+        return any(fnmatch.fnmatchcase(path, glob) for glob in self._exclude)
+
+    def kind(self, path: str) -> str:
+        """Say what a path leads to; empty if it leads nowhere."""
+        entry = self.files.resolve(path)
+        return entry.kind if entry else ""
+
+    def kept_files(self) -> list[str]:
+        """List the files among the kept paths."""
+        return [path for path in self.reasons if self.files.entries[path].kind == "file"]

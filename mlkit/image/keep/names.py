@@ -1,0 +1,209 @@
+"""What code names without opening it yet: paths, libraries for `dlopen`, programs to start."""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mlkit.image.filesystem.inventory import FileSystem
+from mlkit.image.keep.python_imports import called, tree_of
+from mlkit.image.keep.system import SYSTEM
+
+PATH = re.compile(rb"/[A-Za-z0-9_.@+-]+(?:/[A-Za-z0-9_.@+-]+)+|/[A-Za-z0-9_.@+-]{2,}")
+PLUGINS = re.compile(rb"(?:/usr)?/lib/(?:[A-Za-z0-9_.+-]+/)*[A-Za-z0-9_.+-]+")
+SONAME = re.compile(rb"\b[A-Za-z0-9_+.-]+\.so(?:\.\d+)*(?![A-Za-z0-9_.])")
+TEXT = re.compile(rb"[\t\n -~]{2,}")
+WORD = re.compile(r"[^\s;|&()<>'\"`{}\[\]$=,]+")
+SOURCE = re.compile(r"\.(?:c|cc|cpp|cxx|h|hpp|go|rs|s|S|f90|pyx)$")
+"""What a compiler leaves in a program about where its source lay."""
+STARTERS = frozenset(
+    (
+        *("run", "Popen", "call", "check_call", "check_output", "system", "popen", "getoutput"),
+        *("getstatusoutput", "create_subprocess_exec", "create_subprocess_shell", "which"),
+        *("execv", "execve", "execvp", "execvpe", "execl", "execle", "execlp", "posix_spawn"),
+        *("spawnv", "spawnl", "spawnlp", "spawnvp", "posix_spawnp"),
+    )
+)
+"""Functions of Python that start programs."""
+CALLS = re.compile(rb"\b(?:%b)\s*[\\(]" % "|".join([*STARTERS, "find_library"]).encode())
+"""Without this in its text a source need not be parsed for them."""
+SHELLED = frozenset(("system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"))
+STARTS = re.compile(rb"subprocess|ctypes|dlopen|\bos\.(?:popen|system|exec|spawn)|\bwhich\(")
+"""What a Python text has in it that loads libraries or starts programs."""
+JS_START = re.compile(r"\b(exec|execSync|execFile|execFileSync|spawn|spawnSync|fork)\s*\(([^;)]*)")
+JS_TEXT = re.compile(r"'((?:[^'\\\n]|\\.)*)'|\"((?:[^\"\\\n]|\\.)*)\"|`([^`]*)`")
+C_SHELL = frozenset(("system", "popen"))
+C_START = C_SHELL | {
+    *("execl", "execle", "execlp", "execv", "execve", "execvp", "execvpe"),
+    *("posix_spawn", "posix_spawnp", "fexecve"),
+}
+
+
+@dataclass
+class Names:
+    """What a file names.
+
+    Attributes:
+        paths: Absolute paths that the image has.
+        libraries: Names for the loader.
+        programs: Words that may name programs; only those on PATH matter.
+        shell: It hands lines to `/bin/sh`.
+    """
+
+    paths: set[str] = field(default_factory=set)
+    libraries: set[str] = field(default_factory=set)
+    programs: set[str] = field(default_factory=set)
+    shell: bool = False
+
+    def add(self, other: Names) -> None:
+        """Add what another part of the file names."""
+        self.paths |= other.paths
+        self.libraries |= other.libraries
+        self.programs |= other.programs
+        self.shell |= other.shell
+
+
+def paths_in(data: bytes, files: FileSystem, compiled: bool = False) -> set[str]:
+    """List the absolute paths of the image that stand in bytes.
+
+    In a compiled program a name may be followed by another text at once, so the longest part
+    that is there counts.
+
+    Args:
+        data: Code, configuration, or a variable's value.
+        files: The image.
+        compiled: Leave out what only says where the source lay.
+    """
+    found = set()
+    for match in set(PATH.findall(data)):
+        text = match.decode("ascii")
+        if compiled and SOURCE.search(text):
+            continue
+        place = _longest(text, files) if compiled else text.rstrip(".")
+        if place and files.walk(place)[0] and place.count("/") > 1:
+            found.add(place)
+    return found
+
+
+def _plugins(data: bytes, files: FileSystem) -> set[str]:
+    """List the libraries in directories that one which loads libraries names: its plug-ins."""
+    found = set()
+    for match in set(PLUGINS.findall(data)):
+        real, _ = files.walk(match.decode("ascii"))
+        for name in sorted(files.children.get(real, ()) if real and real not in SYSTEM else ()):
+            if name.endswith(".so"):
+                found.add(f"/{real}/{name}")
+    return found
+
+
+def _longest(text: str, files: FileSystem) -> str:
+    """Give the longest beginning of a text that is a path of the image."""
+    place, parts = "", text[1:].split("/")
+    for number, part in enumerate(parts):
+        if files.walk(f"{place}/{part}")[0] is not None:
+            place = f"{place}/{part}"
+            continue
+        last = number == len(parts) - 1
+        names = files.children.get(files.walk(place or "/")[0] or "", ()) if last else ()
+        fitting = [name for name in names if part.startswith(name) and len(name) > 2]
+        return f"{place}/{max(fitting, key=len)}" if fitting else place
+    return place
+
+
+def of_elf(
+    data: bytes, imports: frozenset[str], files: FileSystem, own: bool, commands: frozenset[str]
+) -> Names:
+    """Name what a program or library may load late.
+
+    Args:
+        data: Bytes of it; no name is cut at their ends.
+        imports: The functions that it imports.
+        files: The image.
+        own: It is the app's own, not of a package: its paths and commands count as well.
+        commands: The names on PATH.
+    """
+    names = Names()
+    if imports & {"dlopen", "dlmopen"}:
+        names.libraries = _libraries(data)
+        names.paths = _plugins(data, files)
+    if own:
+        names.paths = paths_in(data, files, compiled=True)
+        names.shell = bool(imports & C_SHELL)
+        if imports & C_START:
+            names.programs = _words(TEXT.findall(data)) & commands
+    return names
+
+
+def _libraries(data: bytes) -> set[str]:
+    """List what looks like names of libraries; a search is cheap where none can be."""
+    return {each.decode("ascii") for each in SONAME.findall(data)} if b".so" in data else set()
+
+
+def _words(texts: list[bytes]) -> set[str]:
+    return {word for text in texts for word in WORD.findall(text.decode("ascii"))}
+
+
+def of_text(path: str, data: bytes, files: FileSystem) -> Names:
+    """Name what a source text of the app may load or start late."""
+    names = Names(paths_in(data, files), _libraries(data))
+    if is_shell(data):
+        names.programs = set(WORD.findall(data.decode(errors="replace")))
+    elif path.endswith((".js", ".mjs", ".cjs", ".ts")):
+        _of_javascript(data.decode(errors="replace"), names)
+    elif path.endswith(".py") or b"python" in data.split(b"\n", 1)[0]:
+        _of_python(data, names)
+    return names
+
+
+def of_module(data: bytes) -> Names:
+    """Name what a module of Python may load and start late, wherever it came from."""
+    found = Names()
+    if STARTS.search(data):
+        found.libraries = _libraries(data)
+        _of_python(data, found)
+    return found
+
+
+def is_shell(data: bytes) -> bool:
+    """Say whether a text is a script for a shell."""
+    first = data.split(b"\n", 1)[0]
+    return first.startswith(b"#!") and first.rstrip().endswith((b"sh", b"sh -e", b"sh -eu"))
+
+
+def _of_javascript(text: str, names: Names) -> None:
+    for call, rest in JS_START.findall(text):
+        for parts in JS_TEXT.findall(rest):
+            names.programs |= set(WORD.findall("".join(parts)))
+        names.shell |= call in {"exec", "execSync"} or "shell" in rest
+
+
+def _of_python(data: bytes, names: Names) -> None:
+    if not CALLS.search(data):
+        return
+    for node in ast.walk(tree_of(data)):
+        if not isinstance(node, ast.Call):
+            continue
+        function = called(node)
+        if function in STARTERS:
+            for text in _constants(node):
+                names.programs |= set(WORD.findall(text))
+            shell = any(each.arg == "shell" for each in node.keywords)
+            names.shell |= shell or function in SHELLED
+        elif function == "find_library":
+            names.programs |= {"ldconfig"}
+            names.libraries |= {f"lib{text}.so" for text in _constants(node)}
+
+
+def _constants(node: ast.AST) -> Iterator[str]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+            yield each.value
+
+
+def versions_of(library: str, names: set[str]) -> list[str]:
+    """List the files of a directory that a name for the loader means, `libz.so` any version."""
+    wanted = posixpath.basename(library)
+    return sorted(name for name in names if name == wanted or name.startswith(f"{wanted}."))

@@ -1,0 +1,110 @@
+"""What the Python code of an image needs: modules, whole packages, metadata."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterable
+
+from mlkit.image.filesystem.inventory import Inventory
+from mlkit.image.keep.python_imports import INTERPRETER, Finder, distributions_named
+from mlkit.image.keep.system import SYSTEM
+from mlkit.image.packages.python import TOOLS, Distributions
+
+Keep = Callable[[str, str], None]
+
+
+class PythonClosure:
+    """The closure under imports, for one version of the interpreter.
+
+    Args:
+        inventory: The image.
+        version: The minor version.
+        roots: Where interpreters of it live, such as `usr/local`.
+        search_path: Further directories of the search path.
+        keep: Keeps a path for a reason.
+    """
+
+    def __init__(
+        self, inventory: Inventory, version: int, roots: Iterable[str], search_path: list[str],
+        keep: Keep,
+    ) -> None:  # fmt: skip
+        self._inventory = inventory
+        self._keep = keep
+        self._whole_ones: set[str] = set()
+        environments = [
+            posixpath.dirname(path)
+            for path in inventory.files.entries
+            if path.endswith("pyvenv.cfg")
+        ]
+        prefixes = list(dict.fromkeys([*roots, "usr", "usr/local", *sorted(environments)]))
+        self.finder = Finder(inventory, version, prefixes, search_path)
+        self._installed = Distributions(inventory, self.finder.third)
+
+    def begin(self) -> None:
+        """Keep what every interpreter needs, and what is found by its metadata alone."""
+        for found in self.finder.hidden():
+            self._keep(found.path, found.reason)
+        places = {*self.finder.third, *self.finder.standard, *SYSTEM}
+        for folder in set(self.finder.linked) - places:
+            for path in self._inventory.files.below(folder):
+                self._keep(path, "directory of a .pth file")
+        for each in self._installed.all:
+            if each.plugins and each.name not in TOOLS:
+                self._keep_distribution(each.place, each.tops)
+
+    def standard_library(self) -> None:
+        """Keep the whole standard library: of code that nobody has seen anything may be needed."""
+        for place in self.finder.standard:
+            for path in self._inventory.files.below(place):
+                if "/__pycache__" not in path and "-packages/" not in path:
+                    self._keep(path, "library of a Python that no run has started")
+
+    def imports_of(self, path: str, started: bool) -> None:
+        """Keep what a source file imports."""
+        for found in self.finder.imports_of(path, started):
+            self._keep(found.path, found.reason)
+            self.package_of(found.path)
+        if not self.finder.is_standard(path) or self.finder.is_third(path):
+            named = distributions_named(self._inventory.read_path(path) or b"")
+            for each in self._installed.named(named):
+                self._keep_distribution(each.place, each.tops)
+
+    def package_of(self, path: str) -> None:
+        """Keep the whole of a third-party package once a part of it is kept."""
+        for place in self.finder.third:
+            if path.startswith(place + "/"):
+                self._whole(place, path[len(place) + 1 :].split("/")[0])
+
+    def _whole(self, place: str, top: str) -> None:
+        entry = self._inventory.files.resolve(f"{place}/{top}")
+        if entry and entry.kind == "directory":
+            self._keep_distribution(place, {top})
+        else:  # a module of one file
+            self._with_owners(place, top)
+
+    def _keep_distribution(self, place: str, tops: Iterable[str]) -> None:
+        for top in sorted(tops):
+            root = f"{place}/{top}"
+            if root in self._whole_ones or top == "__pycache__":
+                continue
+            self._whole_ones.add(root)
+            self._keep(root, f"package data of {top}")
+            for each in self._inventory.files.below(root):
+                if "/__pycache__/" not in each:
+                    self._keep(each, f"package data of {top}")
+            self._with_owners(place, top)
+
+    def _with_owners(self, place: str, top: str) -> None:
+        for each in self._installed.owning(place, top):
+            self._keep_distribution(each.place, each.tops)
+            for other in self._installed.required_by(each):
+                self._keep_distribution(other.place, other.tops)
+
+
+def interpreters(paths: Iterable[str]) -> dict[int, list[str]]:
+    """Give the minor versions of the interpreters among paths, each with their prefixes."""
+    found: dict[int, list[str]] = {}
+    for path in sorted(paths):
+        if "bin/python3." in path and (match := INTERPRETER.search(path)):
+            found.setdefault(int(match.group(2)), []).append(match.group(1) or "")
+    return found

@@ -1,0 +1,1 @@
+"""Packages in an image: Debian's, Python's, and the bill of materials."""

@@ -1,0 +1,144 @@
+"""The dpkg database of an image: which package each file belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+
+from mlkit.errors import BadData
+from mlkit.image.filesystem.inventory import Inventory
+
+STATUS = "var/lib/dpkg/status"
+STATUS_PARTS = "var/lib/dpkg/status.d"
+INFO = "var/lib/dpkg/info"
+FOREIGN = {"lib/apk/db/installed": "apk", "var/lib/rpm": "rpm", "usr/lib/sysimage/rpm": "rpm"}
+
+
+@dataclass(frozen=True)
+class Package:
+    """An installed package.
+
+    Attributes:
+        name: Its name.
+        version: Its version.
+        architecture: Its architecture.
+        stanza: Its paragraph of the database, as it stands there.
+    """
+
+    name: str
+    version: str
+    architecture: str
+    stanza: str
+
+
+@dataclass(frozen=True)
+class Packages:
+    """The installed packages and the owner of each path.
+
+    Attributes:
+        installed: Name to package.
+        owners: Path (without links in its directory) to the package's name.
+    """
+
+    installed: dict[str, Package]
+    owners: dict[str, str]
+
+    def files_of(self, name: str) -> list[str]:
+        """List the paths of a package."""
+        return sorted(path for path, owner in self.owners.items() if owner == name)
+
+
+def read_packages(inventory: Inventory) -> Packages:
+    """Read the database of an image: of Debian's dpkg, or of a distroless image."""
+    installed = {package.name: package for package in _installed(inventory)}
+    owners: dict[str, str] = {}
+    for name, lines in _lists(inventory):
+        for line in lines:
+            path = line.strip("/").removeprefix("./")
+            if path:
+                owners.setdefault(inventory.files.real_parent(path), name)
+    return Packages(installed, owners)
+
+
+def refuse_foreign(inventory: Inventory) -> None:
+    """Refuse an image whose packages come from another package manager.
+
+    Raises:
+        BadData: It has a database of apk or rpm.
+    """
+    for path, name in FOREIGN.items():
+        if path in inventory.files:
+            hint = "images on Debian, Ubuntu, distroless and scratch are understood"
+            raise BadData(f"{inventory.image.source}: its packages are {name}'s", hint=hint)
+
+
+def _installed(inventory: Inventory) -> Iterator[Package]:
+    text = (inventory.read_path(STATUS) or b"").decode(errors="replace")
+    for stanza in text.split("\n\n"):
+        package = _package(stanza)
+        if package and "\nStatus: install ok installed" in "\n" + stanza:
+            yield package
+    for name in sorted(inventory.files.children.get(STATUS_PARTS, ())):
+        if not name.endswith(".md5sums"):
+            part = inventory.read_path(f"{STATUS_PARTS}/{name}") or b""
+            if package := _package(part.decode(errors="replace")):
+                yield package
+
+
+def _package(stanza: str) -> Package | None:
+    pairs = (line.partition(": ") for line in stanza.splitlines() if line[:1].isalpha())
+    fields = {key: value for key, _, value in pairs}
+    if not {"Package", "Version"} <= fields.keys():
+        return None
+    architecture = fields.get("Architecture", "all")
+    return Package(fields["Package"], fields["Version"], architecture, stanza.strip() + "\n")
+
+
+def _lists(inventory: Inventory) -> Iterator[tuple[str, list[str]]]:
+    """Give each package's name and its paths."""
+    for name in sorted(inventory.files.children.get(INFO, ())):
+        if name.endswith(".list"):
+            text = inventory.read_path(f"{INFO}/{name}") or b""
+            yield name.removesuffix(".list").partition(":")[0], _lines(text)
+    for name in sorted(inventory.files.children.get(STATUS_PARTS, ())):
+        if name.endswith(".md5sums"):
+            text = inventory.read_path(f"{STATUS_PARTS}/{name}") or b""
+            paths = [line.partition("  ")[2] for line in _lines(text)]
+            yield name.removesuffix(".md5sums"), paths
+
+
+def records(
+    inventory: Inventory, packages: Packages, names: Iterable[str], kept: Container[str]
+) -> Iterator[tuple[str, bytes]]:
+    """Write the database of a distroless image: each package's entry, and its files' digests.
+
+    Args:
+        inventory: The image that the packages come from.
+        packages: Its packages.
+        names: Those of which something is kept.
+        kept: The paths that are kept.
+    """
+    for name in sorted(names):
+        if package := packages.installed.get(name):
+            lines = [
+                f"{digest}  {path}\n"
+                for path, digest in _checksums(inventory, package)
+                if inventory.files.real_parent(path) in kept
+            ]
+            yield f"{STATUS_PARTS}/{name}", package.stanza.encode()
+            sums = "".join(lines).encode(errors="surrogateescape")
+            yield f"{STATUS_PARTS}/{name}.md5sums", sums
+
+
+def _checksums(inventory: Inventory, package: Package) -> list[tuple[str, str]]:
+    """Give the paths and MD5 digests of a package's files."""
+    names = (package.name, f"{package.name}:{package.architecture}")
+    for place in (*(f"{INFO}/{each}" for each in names), f"{STATUS_PARTS}/{package.name}"):
+        if text := inventory.read_path(f"{place}.md5sums"):
+            pairs = (line.partition("  ") for line in _lines(text))
+            return [(path, digest) for digest, _, path in pairs if path]
+    return []
+
+
+def _lines(text: bytes) -> list[str]:
+    return text.decode(errors="surrogateescape").splitlines()

@@ -1,0 +1,262 @@
+"""Running a container and watching it: probes, processes, signals, and what it looks up."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlkit.image.command import launch
+from mlkit.image.command.health import health_command
+from mlkit.image.filesystem import build
+from mlkit.image.run import owner
+from mlkit.image.run.engine import LABEL, RUN, Container, Engine
+from mlkit.image.run.inspector import Process, app_of, hosts_of, read_look, read_processes
+from mlkit.image.run.probe import OVER_NETWORK, Answer, Probe, ask
+from mlkit.image.run.trace import Trace, tool
+from mlkit.image.run.tracing import Tracer, Tracing, attach
+
+STOP_PATIENCE = 4
+"""Seconds from SIGTERM to SIGKILL; an app that needs as long does not stop by itself."""
+POLL = 0.03
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How containers are run, whichever image they run.
+
+    Attributes:
+        probes: What is asked.
+        environment: Further variables.
+        volumes: As `docker run --volume`.
+        network: The network; the engine's default if empty.
+        patience: Seconds that an app may take to become ready.
+        watch: Seconds that it has to survive after that.
+        tracer: How it is traced.
+    """
+
+    probes: Sequence[Probe] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    volumes: Sequence[str] = ()
+    network: str = ""
+    patience: float = 20.0
+    watch: float = 2.0
+    tracer: Tracer = "auto"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """How one run went.
+
+    Attributes:
+        problem: The engine's complaint if it did not start.
+        exit_code: How it ended by itself; None: it was still up when it was told to stop.
+        ready: Seconds until all probes had their answers.
+        answers: One for each probe.
+        log: What it wrote.
+        first: The command of process 1.
+        zombies: Processes that nobody has reaped.
+        app: The app's process, if it was up at the end and not traced.
+        look: What a program in the container finds: certificates, zone, addresses.
+        stop: Seconds from SIGTERM to its end; None: it had ended before.
+        killed: SIGTERM did not end it.
+        trace: What it looked up, if it was traced.
+        healthy: Its own health check holds; None: it has none, had ended, or was traced.
+    """
+
+    problem: str | None = None
+    exit_code: int | None = None
+    ready: float = 0.0
+    answers: Sequence[Answer] = ()
+    log: str = ""
+    first: str = ""
+    zombies: int = 0
+    app: Process | None = None
+    look: dict[str, str] = field(default_factory=dict)
+    stop: float | None = None
+    killed: bool = False
+    trace: Trace | None = None
+    healthy: bool | None = None
+
+    @property
+    def works(self) -> bool:
+        """Say whether it did all that was asked, and stayed up or ended as it should."""
+        if self.problem:
+            return False
+        asked_to_end = any(answer.probe.startswith("exit:") for answer in self.answers)
+        ended_well = self.exit_code in {None, 0} or asked_to_end
+        return ended_well and all(answer.held for answer in self.answers)
+
+
+class Tools:
+    """The image of our static programs, in the engine as long as the block lasts.
+
+    Each run has one of its own: another run's end must not take it away.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        with tempfile.TemporaryDirectory(prefix="mlkit-image-") as folder:
+            names = ("tracer", "listener", "relay", "witness")
+            items = [build.file(name, tool(name), 0o755) for name in names]
+            layer = build.write_layer(items, Path(folder) / "layer.tar")
+            labels = {LABEL: "1", RUN: owner.mark()}
+            config = {"Entrypoint": ["/relay"], "Labels": labels}
+            document = build.document([layer], config, build.here())
+            self.image = engine.load(build.archive(document, [layer], None))
+
+    def __enter__(self) -> Tools:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.remove_image(self.image)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs containers under one set of settings.
+
+    Attributes:
+        engine: Where.
+        tools: Our programs.
+        settings: How.
+        init: The bytes of a static init, for runs that want one in front.
+    """
+
+    engine: Engine
+    tools: Tools
+    settings: Settings
+    init: bytes = b""
+
+    def run(
+        self, image: str, argv: Sequence[str], *, traced: bool = False, init: bool = False
+    ) -> Observation:
+        """Run an image once, from its start to its end.
+
+        Args:
+            image: Its name or id.
+            argv: Entrypoint and command in one.
+            traced: Hold it at its start, and note what it looks up.
+            init: Put an init in front.
+        """
+        command = ["/.mlkit-init", "--", *argv] if init else list(argv)
+        if traced:
+            command = ["/.mlkit-gate", *command]
+        with ExitStack() as stack:
+            app = stack.enter_context(self._app(image, command))
+            files = {".mlkit-init": self.init} if init else {}
+            if traced:
+                files[".mlkit-gate"] = tool("gate")
+            else:
+                files[".mlkit-witness"] = tool("witness")
+            if f"/{launch.PROGRAM}" in argv:
+                files[launch.PROGRAM] = tool("launch")
+            app.put(files)
+            problem = app.start()
+            if problem:
+                return Observation(problem=problem)
+            tracer = self._trace(stack, app) if traced else None
+            check = [] if traced else health_command(self.engine.inspect(image)["Config"])
+            return self._watch(stack, app, tracer, check)
+
+    def _app(self, image: str, command: list[str]) -> Any:
+        settings: dict[str, Any] = {"entrypoint": command[:1], "command": command[1:]}
+        if self.settings.network:
+            settings["network"] = self.settings.network
+        return self.engine.container(
+            image,
+            environment=self.settings.environment,
+            volumes=list(self.settings.volumes),
+            **settings,
+        )
+
+    def _trace(self, stack: ExitStack, app: Container) -> Tracing:
+        """Put a tracer beside a held app, and let the app go."""
+        tracing = attach(stack, self.engine, self.tools.image, app, self.settings.tracer)
+        app.put({".mlkit-go": b""})
+        return tracing
+
+    def _watch(
+        self, stack: ExitStack, app: Container, tracer: Tracing | None, check: list[str]
+    ) -> Observation:
+        began = time.monotonic()
+        answers = self._answers(stack, app)
+        ready = time.monotonic() - began
+        healthy = self._healthy(app, check)
+        until = time.monotonic() + self.settings.watch
+        while app.state().running and time.monotonic() < until:
+            time.sleep(POLL)
+        listed = app.processes()
+        processes = [] if tracer else self._processes(app)
+        look = {} if tracer else self._look(app, app_of(processes))
+        code = app.state().exit_code
+        stop = app.stop(STOP_PATIENCE) if code is None else None
+        return Observation(
+            exit_code=code,
+            ready=ready,
+            answers=answers,
+            log=app.logs(),
+            first=listed[0][2] if listed else "",
+            zombies=sum(each.state == "Z" for each in processes),
+            app=app_of(processes),
+            look=look,
+            stop=stop,
+            killed=code is None and app.state().exit_code == 137,
+            trace=tracer.trace() if tracer else None,
+            healthy=healthy,
+        )
+
+    def _processes(self, app: Container) -> list[Process]:
+        """List its processes, from a sidecar: the engine shows no zombies."""
+        if not app.state().running:
+            return []
+        settings = {"pid_mode": f"container:{app.id}", "network_mode": "none"}
+        with self.engine.container(
+            self.tools.image,
+            entrypoint=["/witness", "processes"],
+            cap_drop=["ALL"],
+            cap_add=["SYS_PTRACE", "DAC_READ_SEARCH"],  # to see other users' variables
+            **settings,
+        ) as sidecar:
+            return [] if sidecar.start() else read_processes(sidecar.finish(10))
+
+    def _look(self, app: Container, process: Process | None) -> dict[str, str]:
+        """See what a program in the container finds, as its user and in its network."""
+        hosts = hosts_of(process.environment.values()) if process and self.settings.network else []
+        code, output = app.execute(["/.mlkit-witness", "look", *hosts])
+        return read_look(output.decode(errors="replace")) if code == 0 else {}
+
+    def _healthy(self, app: Container, check: list[str]) -> bool | None:
+        """Run the health check now, since the engine would wait for its interval."""
+        until = time.monotonic() + self.settings.patience
+        while check and app.state().running:
+            code, _ = app.execute(check)
+            if code == 0 or time.monotonic() > until:
+                return code == 0
+            time.sleep(POLL)
+        return None
+
+    def _answers(self, stack: ExitStack, app: Container) -> list[Answer]:
+        probes = self.settings.probes
+        if not probes or not app.state().running:
+            late = [each for each in probes if each.kind in {"log", "exit"}]
+            gone = "the container has ended"
+            return [
+                ask(each, app, app, 1) if each in late else Answer(each.text, False, problem=gone)
+                for each in probes
+            ]
+        relay = app
+        if any(each.kind in OVER_NETWORK for each in probes):
+            relay = stack.enter_context(
+                self.engine.container(
+                    self.tools.image,
+                    network_mode=f"container:{app.id}",
+                    cap_drop=["ALL"],
+                )
+            )
+            relay.start()
+        return [ask(each, app, relay, self.settings.patience) for each in probes]

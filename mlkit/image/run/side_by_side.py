@@ -1,0 +1,89 @@
+"""Running two images side by side: how they behave, and what the second one lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlkit.image.filesystem.inventory import Inventory
+from mlkit.image.proof.compare import Difference, missing, settle
+from mlkit.image.run.observation import Observation, Runner
+from mlkit.image.run.trace import Trace, in_vain
+from mlkit.image.slim import original_argv
+from mlkit.progress import Progress, silent
+
+RUNS = 3
+"""Fresh runs of the original, from which noise is learnt."""
+STEPS = RUNS + 2
+BLIND = "ptrace is refused here: what the candidate looked for in vain was not seen."
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One of two images.
+
+    Attributes:
+        name: In the engine.
+        inventory: Its files.
+    """
+
+    name: str
+    inventory: Inventory
+
+    @property
+    def argv(self) -> list[str]:
+        """Give what it starts.
+
+        Raises:
+            BadData: It starts nothing.
+        """
+        return original_argv(self.inventory)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How two images behave.
+
+    Attributes:
+        originals: Runs of the original.
+        candidate: A run of the candidate.
+        differences: Where it behaves otherwise, with what it looked for in vain.
+        warnings: What makes the comparison weaker than it looks.
+    """
+
+    originals: Sequence[Observation]
+    candidate: Observation
+    differences: list[Difference]
+    warnings: list[str]
+
+
+def side_by_side(
+    runner: Runner, original: Subject, candidate: Subject, progress: Progress = silent
+) -> Compared:
+    """Compare two images; a further run of the candidate is traced.
+
+    Args:
+        runner: Runs them.
+        original: What it should be like.
+        candidate: What is judged.
+        progress: Told of each run.
+
+    Raises:
+        BadData: One of them starts nothing.
+    """
+    ours, theirs = original.argv, candidate.argv
+    originals = []
+    for number in range(RUNS):
+        progress(number, STEPS)
+        originals.append(runner.run(original.name, ours))
+    progress(RUNS, STEPS)
+    run, differences = settle(
+        originals,
+        lambda: runner.run(original.name, ours),
+        lambda: runner.run(candidate.name, theirs),
+    )
+    progress(RUNS + 1, STEPS)
+    trace = runner.run(candidate.name, theirs, traced=True).trace or Trace()
+    lost = in_vain(trace, original.inventory.files, candidate.inventory.files)
+    blind = [] if trace.method == "ptrace" else [BLIND]
+    return Compared(originals, run, [*differences, *missing(lost)], blind)

@@ -1,0 +1,195 @@
+"""Replay prices through the strategy step, and account for every unit of money."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlkit.errors import BadData, MlkitError
+from mlkit.pairs import _pair_strategy as native
+from mlkit.pairs.backtest.metrics import Performance, performance
+from mlkit.pairs.prices.prices import Prices
+from mlkit.pairs.settings import Settings
+from mlkit.pairs.strategy.strategy import Strategy, decider
+from mlkit.pairs.windows import Window
+
+REASONS = (
+    "reverted",
+    "stopped",
+    "timed_out",
+    "window_end",
+    "delisted",
+    "margin_call",
+    "data_end",
+)
+"""Why a trade was closed, by the engine's number."""
+
+COSTS = ("commission", "slippage", "half_spread", "borrow")
+
+
+@dataclass(frozen=True, eq=False)
+class Backtest:
+    """A finished backtest.
+
+    Attributes:
+        prices: What was replayed.
+        settings: What it was told.
+        windows: The windows with their fitted pairs.
+        bars_per_year: What a year is.
+        first: The first bar that was traded.
+        account: The account at each close, a structured array of shape (T,): cash,
+            positions, equity, gross, interest and a ledger of running totals.
+        trades: The closed trades, a structured array.
+        choices: Every order that the strategy asked for, and whether it was accepted.
+        numbers: For each pair number of `trades` its window and its place in the window.
+        strategy: What decided; None: the built-in rule.
+    """
+
+    prices: Prices
+    settings: Settings
+    windows: Sequence[Window]
+    bars_per_year: float
+    first: int
+    account: NDArray[np.void]
+    trades: NDArray[np.void]
+    choices: NDArray[np.void]
+    numbers: Sequence[tuple[int, int]]
+    strategy: Strategy | None = None
+
+    @property
+    def equity(self) -> NDArray[np.float64]:
+        """Equity at each close, from the one before the first traded bar."""
+        return self.account["equity"][max(self.first - 1, 0) :]
+
+    @property
+    def performance(self) -> Performance:
+        """The measures of the equity curve."""
+        return performance(self.equity, self.bars_per_year, self.settings.cash_rate)
+
+    def results(self) -> NDArray[np.float64]:
+        """Give each trade's gross result: price moves at unslipped prices, before any cost."""
+        moved = {
+            leg: self.trades["exit_price"][leg] - self.trades["entry_price"][leg] for leg in "yx"
+        }
+        legs = [self.trades["shares"][leg] * moved[leg] for leg in "yx"]
+        return np.asarray(legs[0] + legs[1])
+
+    def net_results(self) -> NDArray[np.float64]:
+        """Give each trade's result after its costs, fees and dividends."""
+        ledger = self.trades["ledger"]
+        costs = sum((ledger[name] for name in COSTS), np.zeros(len(self.trades)))
+        return np.asarray(self.results() - costs + ledger["dividends"])
+
+    def pair_names(self, number: int) -> tuple[str, str]:
+        """Give the tickers of a pair number."""
+        window, place = self.numbers[number]
+        pair = self.windows[window].pairs[place]
+        return pair.y, pair.x
+
+
+def run(
+    prices: Prices,
+    windows: Sequence[Window],
+    settings: Settings,
+    strategy: Strategy | None = None,
+) -> Backtest:
+    """Trade planned windows over their prices.
+
+    Args:
+        prices: Bars; opens are used for fills where there are any, dividends are booked.
+        windows: From `windows.given` or `windows.rolling`, by their start.
+        settings: Rule, money and costs.
+        strategy: Decides in place of the built-in rule.
+
+    Raises:
+        BadData: The account was lost to the point that its equity is not positive, or a
+            strategy failed or gave an order that its position forbids.
+    """
+    bars_per_year = settings.bars_per_year or infer_bars_per_year(prices, settings.formation)
+    names = [f"{pair.y}/{pair.x}" for window in windows for pair in window.pairs]
+    engine = native.Engine(
+        len(prices.tickers),
+        settings.native(bars_per_year),
+        None if strategy is None else decider(strategy, names, prices.zoned),
+    )
+    replay(engine, prices, plan(prices, windows))
+    account = engine.rows()
+    require_equity(prices, account["equity"])
+    numbers = [(i, place) for i, each in enumerate(windows) for place in range(len(each.pairs))]
+    first = min(window.start for window in windows)
+    return Backtest(
+        prices, settings, windows, bars_per_year, first,
+        account, engine.trades(), engine.choices(), numbers, strategy,
+    )  # fmt: skip
+
+
+def require_equity(prices: Prices, equity: NDArray[np.float64]) -> None:
+    """Refuse an account that was lost: its later returns mean nothing.
+
+    Raises:
+        BadData: The equity is not positive at a bar.
+    """
+    lost = np.flatnonzero(equity <= 0.0)
+    if len(lost):
+        raise BadData(
+            f"{prices.source}: the account is lost at {prices.zoned[lost[0]]}",
+            hint="lower --gross, or set a margin requirement or a cap on leverage",
+        )
+
+
+def plan(prices: Prices, windows: Sequence[Window]) -> list[native.Planned]:
+    """Give the pairs of all windows in the engine's form, in the order of their windows."""
+    columns = {name: i for i, name in enumerate(prices.tickers)}
+    planned = []
+    for window in windows:
+        rule = None if window.rule is None else native.Rule(**vars(window.rule))
+        planned += [
+            native.Planned(
+                y=columns[pair.y], x=columns[pair.x], start=window.start, stop=window.stop,
+                warm=min(pair.warm, window.start - window.formation), signal=pair.signal, rule=rule,
+            )
+            for pair in window.pairs
+        ]  # fmt: skip
+    return planned
+
+
+def replay(engine: native.Engine, prices: Prices, planned: list[native.Planned]) -> None:
+    """Feed all bars to an engine, and close what is open at the end.
+
+    Raises:
+        BadData: A strategy failed or gave an order that its position forbids.
+    """
+    try:
+        engine.take(prices.close, prices.open, prices.dividends, planned)
+    except BadData as error:
+        raise BadData(f"{prices.source}: {error.message}", hint=error.hint) from error
+    except ValueError as error:
+        raise BadData(f"{prices.source}: {error}") from error
+    engine.finish()
+
+
+def infer_bars_per_year(prices: Prices, formation: int) -> float:
+    """Read the bars a year off the first bars, without looking beyond the formation period.
+
+    Daily bars give 252, weekly 52, monthly 12; of intraday bars the usual number a day is
+    counted and multiplied by 252.
+
+    Raises:
+        BadData: Fewer than three bars.
+    """
+    moments = prices.timestamps[: max(formation, 20)]
+    if len(moments) < 3:
+        raise BadData(f"{prices.source}: {len(moments)} bars tell no frequency",
+                      hint="give --bars-per-year")  # fmt: skip
+    day = np.timedelta64(1, "D")
+    step = float(np.median(np.diff(moments) / day))
+    if step < 0.8:
+        _, counts = np.unique(moments.astype("datetime64[D]"), return_counts=True)
+        return 252.0 * float(np.median(counts))
+    for longest, bars in ((4.0, 252.0), (10.0, 52.0), (45.0, 12.0), (120.0, 4.0)):
+        if step < longest:
+            return bars
+    raise MlkitError(f"{prices.source}: bars of {step:.0f} days", hint="give --bars-per-year")

@@ -1,0 +1,1 @@
+"""One pair in depth: hedge ratios, spreads, half-lives, optimal thresholds."""

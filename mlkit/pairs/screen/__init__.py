@@ -1,0 +1,1 @@
+"""The screen: every pair of a universe tested, and false discoveries controlled."""

@@ -1,0 +1,1 @@
+"""Isolated worker processes that run scripts and callables in Python and R."""

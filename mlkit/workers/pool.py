@@ -1,0 +1,402 @@
+"""Warm worker processes that run scripts and callables outside the engine, in parallel."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlkit.errors import ServiceUnavailable
+from mlkit.workers.child.slots import MAX_CANCELLED, Slots
+
+_BATCH = struct.Struct("=q")
+_MAX_RECORD = 100_000
+_PER_WORKER = 16
+# Scripts that took less than this many seconds travel together: waking a worker costs more.
+_SHORT = 0.001
+_MOST_STILLBORN = 3
+_KEPT_VARIABLES = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "USER",
+    "VIRTUAL_ENV",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a script may use.
+
+    Attributes:
+        timeout: Seconds of real time for one attempt, 0 for no limit.
+        cpu: Seconds of processor time for one attempt, 0 for no limit.
+        memory: Megabytes of data for a worker, 0 for no limit.
+        variables: Names of environment variables that scripts get beyond the harmless ones.
+    """
+
+    timeout: float = 0
+    cpu: int = 0
+    memory: int = 0
+    variables: tuple[str, ...] = ()
+
+
+class Result(msgspec.Struct, frozen=True):
+    """How an attempt ended.
+
+    Attributes:
+        job: The number that `submit` gave.
+        outcome: `completed`, `error` (a BPMN error) or `failed`.
+    """
+
+    job: int = msgspec.field(name="id")
+    outcome: str
+    variables: dict[str, Any] = {}
+    code: str = ""
+    message: str = ""
+    duration: float = 0.0
+    peak: int = 0
+    stdout: str = ""
+    stderr: str = ""
+
+
+_RESULT = msgspec.json.Decoder(Result)
+_RESULTS = msgspec.json.Decoder(list[Result])
+
+
+@dataclass(slots=True)
+class _Job:
+    """A job on its way: its number, its record, and the batch that it travels in."""
+
+    number: int
+    record: bytes
+    source: str
+    batch: int = 0
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    slot: int
+    pidfd: int
+    outputs: tuple[int, int]
+
+
+class ScriptPool:
+    """Workers that share one socket of jobs.
+
+    Args:
+        size: How many workers; they start when the first job comes.
+        python: The interpreter, the running one by default.
+        limits: What scripts may use.
+        artifacts: The folder of stored values.
+        rscript: The interpreter of scripts in R.
+    """
+
+    def __init__(
+        self,
+        size: int | None = None,
+        python: str | None = None,
+        limits: Limits = Limits(),
+        artifacts: Path | None = None,
+        rscript: str | None = None,
+    ) -> None:
+        self.size = size or os.cpu_count() or 1
+        self.python = _interpreter(python)
+        self.rscript = rscript or "Rscript"
+        self.limits = limits
+        self.scratch = tempfile.mkdtemp(prefix="mlkit-bpmn-")
+        self.artifacts = str((artifacts or Path(self.scratch) / "artifacts").resolve())
+        self.near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for each in (self.near, self.far):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self.near.setblocking(False)
+        self.shared = os.memfd_create("mlkit-slots")
+        os.ftruncate(self.shared, Slots.size(self.size))
+        self.slots = Slots(self.shared)
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.near, selectors.EVENT_READ)
+        self.workers: dict[int, _Worker] = {}
+        self.waiting: deque[_Job] = deque()
+        self.sent: dict[int, _Job] = {}
+        self.durations: dict[str, float] = {}
+        self.cancelled: deque[int] = deque(maxlen=MAX_CANCELLED)
+        self.number = 0
+        self.stillborn = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether no job is open."""
+        return not self.sent and not self.waiting
+
+    def submit(self, job: dict[str, Any]) -> int:
+        """Queue a job; give the number that its result will carry."""
+        self.number += 1
+        job["id"] = self.number
+        record = msgspec.json.encode(job)
+        if len(record) > _MAX_RECORD:
+            record = self._spilled(record)
+        self.waiting.append(_Job(self.number, record, job["source"]))
+        return self.number
+
+    def _spilled(self, record: bytes) -> bytes:
+        handle, path = tempfile.mkstemp(dir=self.scratch)
+        with os.fdopen(handle, "wb") as file:
+            file.write(b"[" + record + b"]")
+        return b"@" + path.encode()
+
+    def send(self) -> None:
+        """Hand queued jobs to the workers, as many as they can soon begin."""
+        if not self.idle and len(self.workers) < self.size:
+            self._grow()
+        share = min(_PER_WORKER, -(-len(self.waiting) // self.size))
+        while self.waiting and len(self.sent) < self.size * _PER_WORKER:
+            batch = self._batch(share)
+            try:
+                self.near.send(_together(batch))
+            except BlockingIOError:
+                self.waiting.extendleft(reversed(batch))
+                return
+            for job in batch:
+                job.batch = batch[0].number
+                self.sent[job.number] = job
+
+    def _batch(self, share: int) -> list[_Job]:
+        """Take the jobs that one worker gets at once: several only if they are short."""
+        batch = [self.waiting.popleft()]
+        size = len(batch[0].record)
+        while self.waiting and len(batch) < share and self._is_short(batch[-1]):
+            size += len(self.waiting[0].record)
+            if size > _MAX_RECORD or not self._is_short(self.waiting[0]):
+                break
+            batch.append(self.waiting.popleft())
+        return batch
+
+    def _is_short(self, job: _Job) -> bool:
+        spilled = job.record[:1] == b"@"
+        return not spilled and self.durations.get(job.source, 1.0) < _SHORT
+
+    def wait(self, timeout: float | None) -> list[Result]:
+        """Wait for results, at most `timeout` seconds (None: until there is one)."""
+        self.send()
+        if self.limits.timeout and self.sent:
+            timeout = min(timeout if timeout is not None else 1.0, 0.05)
+        results = []
+        for key, _ in self.selector.select(timeout):
+            if key.fileobj is not self.near:
+                results += self._buried(key.data)
+        results = self._received() + results
+        self._expire()
+        return results
+
+    def _received(self) -> list[Result]:
+        results: list[Result] = []
+        while True:
+            try:
+                record = self.near.recv(1 << 20)
+            except BlockingIOError:
+                return results
+            if record[:1] == b"@":
+                path = Path(os.fsdecode(record[1:]))
+                record = path.read_bytes()
+                path.unlink()
+            batch = record[:1] == b"["
+            self._take(_RESULTS.decode(record) if batch else [_RESULT.decode(record)], results)
+
+    def _take(self, replies: list[Result], results: list[Result]) -> None:
+        """Add replies to the results: those to jobs that are still wanted, once each."""
+        for each in replies:
+            job = self.sent.pop(each.job, None)
+            if job is not None:
+                self.durations[job.source] = each.duration
+                results.append(each)
+
+    def stop(self, job: int) -> None:
+        """End a job: drop it where it waits, kill its worker where it runs."""
+        self.waiting = deque(each for each in self.waiting if each.number != job)
+        if self.sent.pop(job, None) is not None:
+            self.cancelled.append(job)
+            self.slots.cancel(self.cancelled)
+            self._kill(job)
+
+    def _kill(self, job: int) -> None:
+        """Kill the worker that runs a job, if one does."""
+        for worker in self.workers.values():
+            if self.slots.current(worker.slot)[0] == job:
+                # Frozen first, so that it cannot begin another job before the kill.
+                worker.process.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                same = self.slots.current(worker.slot)[0] == job
+                worker.process.send_signal(signal.SIGKILL if same else signal.SIGCONT)
+                return
+
+    def _expire(self) -> None:
+        if not self.limits.timeout:
+            return
+        for worker in self.workers.values():
+            number, started = self.slots.current(worker.slot)
+            job = self.sent.get(number)
+            late = time.monotonic() - started > self.limits.timeout
+            if job is not None and late and not job.reason:
+                job.reason = f"stopped after {self.limits.timeout:g} s (--timeout)"
+                self._kill(number)
+
+    def _buried(self, worker: _Worker) -> list[Result]:
+        """Bury a worker that died; the job that it had has failed."""
+        code, peak = _wait(worker.process)
+        results = self._received()
+        self._take(_RESULTS.decode(self.slots.held(worker.slot)), results)
+        number, started = self.slots.current(worker.slot)
+        job = self.sent.pop(number, None)
+        outputs = [_tail(each) for each in worker.outputs]
+        self._requeue(self.slots.batch(worker.slot))
+        self._release(worker)
+        if job is not None:
+            message = job.reason or self._cause(code)
+            lost = Result(
+                number, "failed", message=message, duration=time.monotonic() - started, peak=peak,
+                stdout=outputs[0], stderr=f"{outputs[1]}{message}\n",
+            )  # fmt: skip
+            results.append(lost)
+        self._count_stillborn(number == 0, code, outputs[1])
+        return results
+
+    def _count_stillborn(self, stillborn: bool, code: int, stderr: str) -> None:
+        """Give up on an interpreter whose processes end before they begin a script."""
+        self.stillborn = self.stillborn + 1 if stillborn else 0
+        if self.stillborn == _MOST_STILLBORN:
+            said = stderr.strip().rpartition("\n")[2]
+            message = f"{self.python}: {self._cause(code)}, before any script began"
+            raise ServiceUnavailable(f"{message}: {said}" if said else message, hint="see --python")
+
+    def _cause(self, code: int) -> str:
+        """Say by what a worker died."""
+        if code == -signal.SIGXCPU:
+            return f"stopped after {self.limits.cpu} s of processor time (--cpu)"
+        died = f"signal {-code}" if code < 0 else f"exit status {code}"
+        return f"the script's process ended by {died}"
+
+    def _requeue(self, batch: int) -> None:
+        """Queue again what has not begun of the batch of a worker that died."""
+        for each in reversed([each for each in self.sent.values() if each.batch == batch]):
+            del self.sent[each.number]
+            self.waiting.appendleft(each)
+
+    def _release(self, worker: _Worker) -> None:
+        self.selector.unregister(worker.pidfd)
+        for each in (worker.pidfd, *worker.outputs):
+            os.close(each)
+        del self.workers[worker.slot]
+
+    def _grow(self) -> None:
+        wanted = min(self.size, len(self.waiting) + len(self.sent))
+        for slot in range(self.size):
+            if len(self.workers) >= wanted:
+                return
+            if slot not in self.workers:
+                self._start(slot)
+
+    def _start(self, slot: int) -> None:
+        outputs = _output("stdout"), _output("stderr")
+        self.slots.clear(slot)
+        program = str(Path(__file__).parent / "child")
+        numbers = (self.far.fileno(), self.shared, slot, os.getpid(), self.limits.cpu)
+        arguments = [*map(str, numbers), self.artifacts, self.scratch, self.rscript]
+        try:
+            process = subprocess.Popen(
+                [self.python, "-u", program, *arguments],
+                stdin=subprocess.DEVNULL, stdout=outputs[0], stderr=outputs[1],
+                pass_fds=(self.far.fileno(), self.shared), env=self._environment(),
+            )  # fmt: skip
+        except OSError as error:
+            raise ServiceUnavailable(f"{self.python}: {error.strerror}") from error
+        if self.limits.memory:
+            import resource
+
+            limit = self.limits.memory << 20
+            resource.prlimit(process.pid, resource.RLIMIT_DATA, (limit, limit))
+        worker = _Worker(process, slot, os.pidfd_open(process.pid), outputs)
+        self.workers[slot] = worker
+        self.selector.register(worker.pidfd, selectors.EVENT_READ, worker)
+
+    def _environment(self) -> dict[str, str]:
+        names = (*_KEPT_VARIABLES, *self.limits.variables)
+        return {name: os.environ[name] for name in names if name in os.environ}
+
+    def output(self, job: int) -> str:
+        """Give the end of what a running job has printed so far."""
+        for worker in self.workers.values():
+            if self.slots.current(worker.slot)[0] == job:
+                return _tail(worker.outputs[0])
+        return ""
+
+    def close(self) -> None:
+        """End the workers."""
+        for worker in list(self.workers.values()):
+            worker.process.kill()
+            worker.process.wait()
+            self._release(worker)
+        self.selector.close()
+        self.near.close()
+        self.far.close()
+        self.slots.close()
+        os.close(self.shared)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int]:
+    """Wait for the end of a process; give its exit status, and its most memory in bytes."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_maxrss * 1024
+
+
+def _together(batch: list[_Job]) -> bytes:
+    """Make the record of a batch: its number, so that a worker can say at once what it took."""
+    number, records = _BATCH.pack(batch[0].number), [each.record for each in batch]
+    if records[0][:1] == b"@":
+        return number + records[0]
+    return number + b"[" + b",".join(records) + b"]"
+
+
+def _interpreter(python: str | None) -> str:
+    if python is None:
+        return sys.executable
+    found = shutil.which(python)
+    if found is None:
+        raise ServiceUnavailable(f"{python}: no such interpreter", hint="see --python")
+    return found
+
+
+def _output(name: str) -> int:
+    """Make the file that a worker prints into; appending, so that it can be emptied."""
+    descriptor = os.memfd_create(name)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_APPEND)
+    return descriptor
+
+
+def _tail(descriptor: int, size: int = 10_000) -> str:
+    end = os.fstat(descriptor).st_size
+    with contextlib.suppress(OSError):
+        return os.pread(descriptor, size, max(0, end - size)).decode("utf-8", "replace")
+    return ""

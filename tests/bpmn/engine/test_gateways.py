@@ -1,0 +1,133 @@
+"""Gateways and implicit splits and merges (BPMN 2.0.2, 13.2 and 13.4)."""
+
+from __future__ import annotations
+
+import pytest
+
+ENDS = '<startEvent id="s"/><endEvent id="e"/>'
+
+
+def tasks(*names: str) -> str:
+    return "".join(f'<task id="{name}"/>' for name in names)
+
+
+def test_exclusive_takes_the_first_flow_that_holds(play):
+    body = ENDS + tasks("a", "b") + '<exclusiveGateway id="g"/>'
+    done = play(body, "s>g g>a?x>0 g>b?x>1 a>e b>e").start(x=2)
+    assert done.completed() == ["s", "g", "a", "e"]
+    assert done.state.status == "completed"
+
+
+def test_exclusive_takes_the_default_flow_when_nothing_holds(play):
+    body = ENDS + tasks("a", "b") + '<exclusiveGateway id="g" default="f1"/>'
+    done = play(body, "s>g g>a g>b?x>1 a>e b>e").start(x=0)
+    assert done.completed("a", "b") == ["a"]
+
+
+def test_exclusive_without_a_way_out_is_an_incident_that_a_retry_resolves(play):
+    from mlkit.bpmn.engine.events import Retry
+
+    body = ENDS + tasks("a", "b") + '<exclusiveGateway id="g"/>'
+    done = play(body, "s>g g>a?x>0 g>b?x>1 a>e b>e").start(x=0)
+    assert done.state.phase == "incident"
+    done.variables["x"] = 1
+    done.apply(Retry())
+    assert done.completed() == ["s", "g", "a", "e"]
+
+
+def test_exclusive_merge_lets_every_token_pass(play):
+    body = ENDS + tasks("a", "b", "c") + '<parallelGateway id="q"/><exclusiveGateway id="m"/>'
+    done = play(body, "s>q q>a q>b a>m b>m m>c c>e").start()
+    assert done.completed("c") == ["c", "c"]
+
+
+def test_parallel_join_waits_for_every_flow(play):
+    body = ENDS + '<parallelGateway id="q"/><parallelGateway id="j"/>'
+    body += '<userTask id="a"/><userTask id="b"/>'
+    done = play(body, "s>q q>a q>b a>j b>j j>e").start()
+    done.complete("a")
+    assert done.completed("j") == []
+    done.complete("b")
+    assert done.completed("j", "e") == ["j", "e"]
+
+
+def test_parallel_join_needs_one_token_on_each_flow_not_two_on_one(play):
+    body = ENDS + '<parallelGateway id="q"/><parallelGateway id="j"/><userTask id="b"/>'
+    body += tasks("a1", "a2", "m")
+    done = play(body, "s>q q>a1 q>a2 q>b a1>m a2>m m>j b>j j>e").start()
+    assert done.completed("m") == ["m", "m"]
+    assert done.completed("j") == []
+    done.complete("b")
+    # One token of m is left over and can never join.
+    assert done.completed("j") == ["j"]
+    assert done.state.phase == "incident"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(1, ["a"]), (2, ["a", "b"]), (3, ["a", "b", "c"]), (0, ["d"])]
+)
+def test_inclusive_split_takes_all_that_hold_and_the_join_waits_for_them(play, value, expected):
+    body = ENDS + tasks("d", "z") + '<inclusiveGateway id="g" default="f4"/>'
+    body += '<inclusiveGateway id="j"/><userTask id="a"/><userTask id="b"/><userTask id="c"/>'
+    flows = "s>g g>a?x>0 g>b?x>1 g>c?x>2 g>d a>j b>j c>j d>j j>z z>e"
+    done = play(body, flows).start(x=value)
+    for name in expected:
+        if name != "d":
+            assert done.completed("j") == []
+            done.complete(name)
+    assert done.completed("a", "b", "c", "d") == expected
+    assert done.completed("j", "z") == ["j", "z"]
+
+
+def test_inclusive_join_does_not_wait_for_a_token_that_can_only_come_round_itself(play):
+    # A loop back over the join: its empty flow can be reached through the join only.
+    body = ENDS + '<inclusiveGateway id="j"/><userTask id="u"/>'
+    body += '<exclusiveGateway id="g" default="f3"/>'
+    done = play(body, "s>j j>u u>g g>e g>j?again").start(again=True)
+    done.complete("u")
+    assert done.completed("j") == ["j", "j"]
+    done.complete("u", again=False)
+    assert done.state.status == "completed"
+
+
+def test_inclusive_join_waits_for_a_boundary_event_that_may_still_fire(play):
+    body = ENDS + '<inclusiveGateway id="q"/><inclusiveGateway id="j"/><userTask id="u"/>'
+    body += tasks("a", "late") + '<boundaryEvent id="b" attachedToRef="u" cancelActivity="false">'
+    body += '<signalEventDefinition signalRef="Stop"/></boundaryEvent><endEvent id="e2"/>'
+    done = play(body, "s>q q>u q>a a>j b>late late>j u>e2 j>e").start()
+    assert done.completed("j") == []
+    done.complete("u")
+    assert done.completed("j") == ["j"]
+
+
+def test_conditional_flows_leave_an_activity_beside_unconditional_ones(play):
+    body = ENDS + tasks("t", "a", "b", "c")
+    done = play(body, "s>t t>a?x>0 t>b?x>1 t>c a>e b>e c>e").start(x=1)
+    assert done.completed("a", "b", "c") == ["a", "c"]
+
+
+def test_implicit_split_and_merge(play):
+    done = play(ENDS + tasks("t", "a", "b", "m"), "s>t t>a t>b a>m b>m m>e").start()
+    assert done.completed("m") == ["m", "m"]
+    assert done.state.status == "completed"
+
+
+EVENTS = """<eventBasedGateway id="g"/>
+<intermediateCatchEvent id="m"><messageEventDefinition messageRef="Paid"/></intermediateCatchEvent>
+<intermediateCatchEvent id="t"><timerEventDefinition><timeDuration>PT1H</timeDuration>
+</timerEventDefinition></intermediateCatchEvent><receiveTask id="r" messageRef="Paid"/>"""
+
+
+@pytest.mark.parametrize("winner", ["m", "t", "r"])
+def test_event_gateway_lets_the_first_event_win(play, winner):
+    done = play(ENDS + EVENTS, "s>g g>m g>t g>r m>e t>e r>e").start()
+    done.tick() if winner == "t" else done.receive(winner)
+    assert done.completed() == ["s", "g", winner, "e"]
+    assert not done.state.activations
+
+
+def test_a_loop_without_a_wait_stops_as_an_incident(play):
+    body = ENDS + tasks("a") + '<exclusiveGateway id="g" default="f3"/>'
+    done = play(body, "s>a a>g g>e?False g>a").start()
+    assert done.state.phase == "incident"
+    assert "endless loop" in next(iter(done.state.activations.values())).detail["incident"]

@@ -1,0 +1,289 @@
+"""The journal: replay, kills, locks, inboxes, damage."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from mlkit.bpmn.engine.events import Complete
+from mlkit.bpmn.journal.sqlite import Journal, Row
+from mlkit.bpmn.runtime.clock import SimulatedClock
+from mlkit.bpmn.runtime.documents import root_variables
+from mlkit.bpmn.runtime.session import Session
+from mlkit.errors import ConfigurationError, InputMissing, ServiceUnavailable
+
+ROUNDS = 25
+BODY = f"""<startEvent id="s"/><endEvent id="e"/><parallelGateway id="q"/>
+<parallelGateway id="j"/><scriptTask id="a"><script>
+import os, time
+with open(os.path.join(execution.folder, "ran"), "a") as file:
+    file.write(f"{{execution.key}} {{execution.attempt}}\\n")
+time.sleep(0.01)
+x = loopCounter
+</script><multiInstanceLoopCharacteristics isSequential="true"
+ camunda:outputCollection="xs" camunda:outputElement="${{x}}"><loopCardinality>{ROUNDS}
+</loopCardinality></multiInstanceLoopCharacteristics></scriptTask>
+<scriptTask id="b"><script>
+time = __import__("time")
+time.sleep(0.05)
+y = 1
+</script></scriptTask>"""
+FLOWS = "s>q q>a q>b a>j b>j j>e"
+
+
+def mlkit(*arguments, **options):
+    command = [sys.executable, "-m", "mlkit", "bpmn", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+class Victim:
+    """A run that is killed again and again, and what must be true after each kill."""
+
+    def __init__(self, path: Path, rng: random.Random) -> None:
+        self.path = path
+        self.state = path.parent / "state"
+        self.rng = rng
+        self.ran = path.parent / "ran"
+        self.done: list[tuple[str, str]] = []
+        self.hits = 0
+
+    def lines(self) -> list[str]:
+        return self.ran.read_text().split("\n")[:-1] if self.ran.exists() else []
+
+    def start(self) -> subprocess.Popen[bytes]:
+        begun = (self.state / "journal.sqlite").exists() and self.look()[0] is not None
+        command = ["resume"] if begun else ["run", str(self.path)]
+        command = [sys.executable, "-m", "mlkit", "bpmn", *command, "--state", str(self.state)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def look(self) -> tuple[Row | None, list[tuple[str, str]]]:
+        """Give the instance, and the tasks that the journal says are completed."""
+        journal = Journal(self.state)
+        try:
+            row = next(iter(journal.rows()), None)
+            events = [] if row is None else list(journal.events(row))
+        finally:
+            journal.close()
+        return row, [(step.element, step.iteration) for _, _, trace in events for step in trace]
+
+    def kill(self) -> bool:
+        """Start it and kill it at a random moment; say whether it has ended before."""
+        before = len(self.lines())
+        process = self.start()
+        deadline = time.monotonic() + 60
+        if self.rng.random() < 0.85:  # most often while it works, sometimes while it starts
+            while len(self.lines()) == before and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.003)
+            time.sleep(self.rng.uniform(0.0, 0.12))
+        else:
+            time.sleep(self.rng.uniform(0.0, 0.6))
+        process.kill()
+        process.wait()
+        return self.check(before)
+
+    def check(self, before: int) -> bool:
+        if not (self.state / "journal.sqlite").exists():
+            return False
+        row, done = self.look()
+        # What was completed before stays the beginning of what is completed now,
+        assert done[: len(self.done)] == self.done
+        # and nothing of it has run again.
+        again = {line.split()[0].split("/", 1)[1] for line in self.lines()[before:]}
+        assert not again & {f"{element}/{iteration}" for element, iteration in self.done}
+        self.hits += len(self.done) < len(done)
+        self.done = done
+        return row is not None and row.phase == "completed"
+
+    def finish(self) -> None:
+        """Let it end, and look at all that it did."""
+        before = len(self.lines())
+        while not self.check(before):
+            before = len(self.lines())
+            assert self.start().wait() == 0
+        # The order of sequential iterations, each once.
+        assert [i for element, i in self.done if element == "a" and i] == [*map(str, range(ROUNDS))]
+        assert [element for element, _ in self.done].count("b") == 1
+        row, _ = self.look()
+        keys = [line.split()[0] for line in self.lines()]
+        assert set(keys) == {f"{row.id}/a/{n}" for n in range(ROUNDS)}
+        assert len(keys) == len(set(self.lines())), "one attempt number was used twice"
+
+
+def kill_often(folder: Path, xml: str, seed: int, kills: int) -> int:
+    """Kill runs so many times; give how many kills met a run that had got further."""
+    rng, left, hits, number = random.Random(seed), kills, 0, 0
+    while left:
+        place = folder / f"{seed}-{number}"
+        place.mkdir()
+        (place / "p.bpmn").write_text(xml)
+        victim = Victim(place / "p.bpmn", rng)
+        ended = False
+        while left and not ended:
+            ended = victim.kill()
+            left -= 1
+        victim.finish()
+        hits += victim.hits
+        number += 1
+    return hits
+
+
+def test_kills_lose_and_repeat_no_completed_task(tmp_path, diagram):
+    assert kill_often(tmp_path, diagram(BODY, FLOWS), 1, 3) > 0
+
+
+@pytest.mark.slow
+def test_many_kills(tmp_path, diagram):
+    xml = diagram(BODY, FLOWS)
+    with ThreadPoolExecutor(2) as threads:
+        hits = sum(threads.map(lambda seed: kill_often(tmp_path, xml, seed, 105), (2, 3)))
+    assert hits > 100
+
+
+def test_scripts_die_with_their_engine(tmp_path, diagram):
+    body = """<startEvent id="s"/><endEvent id="e"/><scriptTask id="w"><script>
+import os, time
+open(os.path.join(execution.folder, "pid"), "w").write(str(os.getpid()))
+time.sleep(60)
+</script></scriptTask>"""
+    path = tmp_path / "p.bpmn"
+    path.write_text(diagram(body, "s>w w>e"))
+    command = [sys.executable, "-m", "mlkit", "bpmn", "run", path, "--state", tmp_path / "st"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    pid = tmp_path / "pid"
+    deadline = time.monotonic() + 30
+    while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    worker = int(pid.read_text())
+    while time.monotonic() < deadline:
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        state = Path(f"/proc/{worker}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        if state == "Z":
+            return
+        time.sleep(0.02)
+    pytest.fail("the worker outlived its engine")
+
+
+def test_a_closed_and_opened_session_goes_on_from_the_same_state(tmp_path, diagram, as_json):
+    path = tmp_path / "p.bpmn"
+    path.write_text(diagram('<startEvent id="s"/><userTask id="u"/><endEvent id="e"/>', "s>u u>e"))
+    with Session(tmp_path / "st", create=True) as session:
+        row = session.begin(path, {"x": [1, {"y": None}]})
+        session.advance([row])
+        before = as_json(session.state(row))
+    # Editing the file does not disturb what runs.
+    path.write_text("<broken/>")
+    with Session(tmp_path / "st") as session:
+        row = session.journal.find(row.id)
+        assert as_json(session.state(row)) == before
+        task = session.tasks(row)[0]
+        session.deliver(row, Complete(task.activation, {"z": 1}))
+        assert session.advance([row])[0].phase == "completed"
+
+
+def test_snapshots_give_the_same_state_as_all_events(tmp_path, diagram, as_json, monkeypatch):
+    monkeypatch.setattr("mlkit.bpmn.journal.sqlite.SNAPSHOT_EVERY", 3)
+    cycle = "<timerEventDefinition><timeCycle>R20/PT1H</timeCycle></timerEventDefinition>"
+    body = f"""<startEvent id="s"/><userTask id="u"/><boundaryEvent id="b" attachedToRef="u"
+    cancelActivity="false">{cycle}</boundaryEvent><endEvent id="e"/>"""
+    path = tmp_path / "p.bpmn"
+    path.write_text(diagram(body, "s>u u>e b>e"))
+    from mlkit.bpmn.runtime.session import Settings
+
+    with Session(tmp_path / "st", Settings(clock=SimulatedClock(0.0)), create=True) as session:
+        row = session.advance([session.begin(path, {})])[0]
+        short = as_json(session.state(row))
+        session.journal.connection.execute("DELETE FROM snapshots")
+        assert as_json(session.state(row)) == short
+        assert row.sequence == 21
+
+
+def test_two_processes_never_run_one_instance(tmp_path, diagram):
+    path = tmp_path / "p.bpmn"
+    path.write_text(diagram('<startEvent id="s"/><userTask id="u"/><endEvent id="e"/>', "s>u u>e"))
+    with Session(tmp_path / "st", create=True) as one, Session(tmp_path / "st") as two:
+        row = one.advance([one.begin(path, {})])[0]
+        owned, lock = one.journal.own(row)
+        assert two.advance([row]) == []
+        os.close(lock)
+        # The epoch refuses whoever held the instance before, even without the file lock.
+        assert two.journal.own(row) is not None
+        from mlkit.bpmn.journal.sqlite import Changes
+
+        with pytest.raises(ConfigurationError, match="took it over"), one.journal.transaction():
+            one.journal.append(owned, owned.sequence, one.state(row), Changes())
+
+
+def test_a_newer_journal_is_refused(tmp_path):
+    journal = Journal(tmp_path, create=True)
+    journal.connection.execute("PRAGMA user_version = 99")
+    journal.close()
+    with pytest.raises(ConfigurationError, match="journal version 99"):
+        Journal(tmp_path)
+
+
+def test_a_missing_and_a_foreign_journal_are_refused(tmp_path):
+    with pytest.raises(InputMissing, match="no journal"):
+        Journal(tmp_path)
+    (tmp_path / "journal.sqlite").write_bytes(b"no database, but long enough to look at" * 40)
+    with pytest.raises(ConfigurationError, match=r"journal\.sqlite"):
+        Journal(tmp_path)
+
+
+def test_a_journal_that_was_deleted_in_use_stops_the_run(tmp_path, diagram):
+    path = tmp_path / "p.bpmn"
+    path.write_text(diagram('<startEvent id="s"/><endEvent id="e"/>', "s>e"))
+    with Session(tmp_path / "st", create=True) as session:
+        row = session.begin(path, {})
+        (tmp_path / "st" / "journal.sqlite").unlink()
+        with pytest.raises(ServiceUnavailable, match="was deleted"):
+            session.advance([row])
+
+
+def test_journal_bytes_grow_linearly_with_steps(tmp_path, diagram, monkeypatch):
+    monkeypatch.setattr("mlkit.bpmn.journal.sqlite.SNAPSHOT_EVERY", 20)
+    sizes = []
+    for steps in (100, 200):
+        body = f"""<startEvent id="s"/><endEvent id="e"/><scriptTask id="w"><script>x = "v" * 50
+</script><multiInstanceLoopCharacteristics isSequential="true" camunda:outputCollection="xs"
+ camunda:outputElement="${{x}}"><loopCardinality>{steps}</loopCardinality></multiInstanceLoopCharacteristics></scriptTask>"""
+        path = tmp_path / f"{steps}.bpmn"
+        path.write_text(diagram(body, "s>w w>e"))
+        with Session(tmp_path / str(steps), create=True) as session:
+            row = session.advance([session.begin(path, {})])[0]
+            (size,) = session.journal.connection.execute(
+                "SELECT (SELECT sum(length(event) + length(trace)) FROM events WHERE instance = ?1)"
+                " + (SELECT sum(length(state)) FROM snapshots WHERE instance = ?1)",
+                (row.number,),
+            ).fetchone()
+            sizes.append(size)
+    assert sizes[1] < 2.2 * sizes[0]
+
+
+def test_a_new_run_takes_a_script_file_as_it_is_now(tmp_path, diagram):
+    script = tmp_path / "step.py"
+    path = tmp_path / "a.bpmn"
+    path.write_text(
+        diagram(
+            '<startEvent id="s"/><scriptTask id="t" camunda:resource="step.py"/><endEvent id="e"/>',
+            "s>t t>e",
+        )
+    )
+    for number in (1, 2):
+        script.write_text(f"x = {number}")
+        with Session(tmp_path / "state", create=True) as session:
+            row = session.begin(path, {})
+            session.advance([row])
+            assert root_variables(session.state(session.journal.find(row.id))) == {"x": number}

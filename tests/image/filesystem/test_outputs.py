@@ -1,0 +1,229 @@
+"""Where results go and images come from, with a real Docker Engine and a real registry."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+import time
+import urllib.request
+
+import docker
+import pytest
+import zstandard
+from image.archives import Member, layer, layout, saved
+
+from mlkit.image.filesystem.archive import open_image
+from mlkit.image.filesystem.inventory import take
+
+pytestmark = pytest.mark.slow
+QUICK = ("--watch", "0.5", "--patience", "8", "--json")
+# "user" with the password "secret", hashed by bcrypt.
+HTPASSWD = "user:$2b$04$HE4OFNCpTZ4gqvulMMQ11.U0XQSOcJ0oWrqLEc4twrpTtdTCARkeW\n"
+CONFIGURATION = """
+version: 0.1
+storage:
+  filesystem:
+    rootdirectory: {folder}/data
+http:
+  addr: 127.0.0.1:{port}
+auth:
+  htpasswd:
+    realm: test
+    path: {folder}/htpasswd
+"""
+ECHO = """#include <unistd.h>
+int main(void) { write(1, "done\\n", 5); return 0; }
+"""
+
+
+def document(done, code=0):
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """Give a static program that says `done`."""
+    folder = tmp_path_factory.mktemp("c")
+    (folder / "echo.c").write_text(ECHO)
+    subprocess.run(["cc", "-static", "-s", "-o", folder / "echo", folder / "echo.c"], check=True)
+    return (folder / "echo").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def echo(build, program):
+    """Give an image of it."""
+    return build('FROM scratch\nCOPY echo /echo\nCMD ["/echo"]\n', echo=program)
+
+
+@pytest.fixture
+def client(engine):
+    """Give a client of the engine."""
+    with contextlib.closing(docker.from_env()) as found:
+        yield found
+
+
+def images(client):
+    """List what the engine holds: ids and names."""
+    return sorted((each.id, *each.tags) for each in client.images.list())
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    """Give the address of a registry that asks for a password."""
+    if shutil.which("docker-registry") is None:
+        pytest.skip("needs the program docker-registry")
+    folder = tmp_path_factory.mktemp("registry")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (folder / "htpasswd").write_text(HTPASSWD)
+    (folder / "config.yml").write_text(CONFIGURATION.format(folder=folder, port=port))
+    command = ["docker-registry", "serve", folder / "config.yml"]
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as server,
+    ):
+        try:
+            wait_for(port, server)
+            yield f"127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def wait_for(port, server):
+    until = time.monotonic() + 30
+    while time.monotonic() < until and server.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    raise AssertionError("the registry does not start")
+
+
+def manifest(registry, path):
+    """Ask the registry for a manifest: (its digest, the document)."""
+    word = base64.b64encode(b"user:secret").decode()
+    kind = "application/vnd.docker.distribution.manifest.v2+json"
+    headers = {"Authorization": f"Basic {word}", "Accept": kind}
+    request = urllib.request.Request(f"http://{registry}/v2/{path}", headers=headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.headers["Docker-Content-Digest"], json.load(answer)
+
+
+def test_a_result_is_pushed_with_the_credentials_of_docker(mlkit, client, registry, echo, tmp_path):
+    before = images(client)
+    reference = f"{registry}/team/echo:1"
+    command = ["image", "slim", echo, "--probe=exit:0", f"--output=registry:{reference}", *QUICK]
+    refused = mlkit(*command, env=os.environ | {"DOCKER_CONFIG": str(tmp_path)})
+    assert refused.returncode == 69, refused.stderr
+    assert f"error: {reference}: not pushed: " in refused.stderr
+    assert f"hint: `docker login {registry}" in refused.stderr
+    word = base64.b64encode(b"user:secret").decode()
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {registry: {"auth": word}}}))
+    found = document(
+        mlkit(*command, "--sbom=bill.json", env=os.environ | {"DOCKER_CONFIG": str(tmp_path)})
+    )
+    assert found["result"] == f"registry:{reference}"
+    digest, there = manifest(registry, "team/echo/manifests/1")
+    assert found["digest"] == digest
+    assert found["id"] == there["config"]["digest"]
+    bill = json.loads((tmp_path / "bill.json").read_text())
+    assert bill["metadata"]["component"]["name"] == reference
+    assert images(client) == before, "nothing is left in the engine"
+
+
+def test_an_image_that_has_the_pushed_name_keeps_it(mlkit, client, engine, registry, echo):
+    reference = f"{registry}/kept:1"
+    engine.tag(echo, reference)
+    before = images(client)
+    done = mlkit("image", "slim", echo, "--probe=exit:0", f"--output=registry:{reference}", *QUICK)
+    assert done.returncode == 69
+    assert images(client) == before
+    engine.remove_image(reference)
+
+
+def test_archives_and_layouts_load_and_run(mlkit, client, echo, tmp_path, need_program):
+    skopeo = need_program("skopeo")
+    for output in ("slim.tar", "oci:slim"):
+        found = document(
+            mlkit("image", "slim", echo, "--probe=exit:0", "--tag=echo:s", "-o", output, *QUICK)
+        )
+        assert found["result"] == output
+    names = (client.api.inspect_image(echo)["Id"],)
+    loaded = subprocess.run(
+        ["docker", "load", "-i", tmp_path / "slim.tar"], capture_output=True, check=True, text=True
+    )
+    assert "echo:s" in loaded.stdout
+    assert client.images.get("echo:s").id not in names
+    assert client.containers.run("echo:s", remove=True) == b"done\n"
+    client.images.remove("echo:s")
+    source, target = f"oci:{tmp_path}/slim:echo:s", f"docker-archive:{tmp_path}/copy.tar:echo:c"
+    subprocess.run([skopeo, "--insecure-policy", "copy", source, target], check=True)
+    with (tmp_path / "copy.tar").open("rb") as file:
+        (copied,) = client.images.load(file)
+    assert copied.id == found["id"]
+    assert client.containers.run("echo:c", remove=True) == b"done\n"
+    client.images.remove("echo:c")
+
+
+@pytest.mark.parametrize("kind", ["archive", "layout", "layout tar", "zstd", "folder"])
+def test_images_of_every_kind_are_slimmed_diagnosed_and_compared(
+    mlkit, client, echo, program, tmp_path, kind
+):
+    path = tmp_path / "in"
+    one = layer(Member("echo", program, mode=0o755))
+    config = {"Cmd": ["/echo"]}
+    if kind == "archive":
+        path = saved(tmp_path / "in.tar", one, config=config)
+    elif kind == "folder":
+        path.mkdir()
+        (path / "Dockerfile").write_text('FROM scratch\nADD echo.tar /\nCMD ["/echo"]\n')
+        (path / "echo.tar").write_bytes(one)
+    else:
+        path.mkdir()
+        compress = zstandard.compress if kind == "zstd" else None
+        layout(path, one, config=config, **({"compress": compress} if compress else {}))
+    if kind == "layout tar":
+        with tarfile.open(tmp_path / "layout.tar", "w") as tar:
+            tar.add(path, ".")
+        path = tmp_path / "layout.tar"
+    before = images(client)
+    found = document(mlkit("image", "doctor", path, "--probe=exit:0", *QUICK))
+    assert found["findings"] == []
+    found = document(mlkit("image", "slim", path, "--probe=exit:0", "-o", "slim.tar", *QUICK))
+    assert found["verdict"] == "equal"
+    with open_image(tmp_path / "slim.tar") as image:
+        assert take(image).read_path("echo") == program
+    compared = mlkit("image", "compare", path, "slim.tar", "--probe=exit:0", *QUICK)
+    assert document(compared)["verdict"] == "equal"
+    assert document(mlkit("image", "diff", path, "slim.tar", "--json"))["removed"] == []
+    assert images(client) == before, "an archive's own name is not given in the engine"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--output=x.zip"], "--output x.zip: not understood"),
+        (["--output=registry:UPPER/case"], "UPPER/case: no name of an image"),
+        (["--tag=a b"], "a b: no name of an image"),
+        (["--tag=x", "--output=registry:r/x"], "--tag"),
+        (["--output=oci:."], ".: not an empty folder"),
+    ],
+)
+def test_a_wrong_output_is_told_before_any_work(mlkit, tmp_path, options, message):
+    (tmp_path / "file").write_text("")
+    done = mlkit("image", "slim", "no-such-image", *options)
+    assert done.returncode == 2
+    assert f"error: {message}" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--report", "--sbom", "--trace-out", "--output"])
+def test_a_place_that_cannot_be_written_is_told_before_any_work(mlkit, option):
+    done = mlkit("image", "slim", "no-such-image", option, "nowhere/x.tar")
+    assert done.returncode == 66
+    assert "nowhere/x.tar: cannot be written" in done.stderr

@@ -1,0 +1,102 @@
+"""The comparison of runs, without an engine."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from mlkit.image.proof.compare import alike, compare, settle, verdict
+from mlkit.image.run.observation import Observation
+from mlkit.image.run.probe import Answer
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        ((True, True, True), True, "equal"),
+        ((True, True, True), False, "broken"),
+        ((True, True, True), None, "broken"),
+        ((False, False, False), True, "improved"),
+        ((True, False, True), False, "equal"),
+        ((None, None, None), None, "equal"),
+    ],
+)
+def test_a_health_check_that_stops_holding_is_a_break(ours, theirs, said):
+    originals = [Observation(healthy=each) for each in ours]
+    found = compare(originals, Observation(healthy=theirs))
+    assert verdict(found) == said
+    assert {each.what for each in found} <= {"health check"}
+
+
+def listing(rng, count, text="constant text"):
+    """Give a body whose entries hold a word that is another one each time."""
+    words = ("".join(rng.choices("abcdefghijkl0123", k=12)) for _ in range(count))
+    return json.dumps([{"id": n, "token": each, "name": text} for n, each in enumerate(words)])
+
+
+@pytest.mark.parametrize("count", [3, 60, 2000])
+def test_noise_in_many_places_is_learnt_and_nothing_else(count):
+    rng = random.Random(count)
+    originals = [listing(rng, count) for _ in range(3)]
+    assert alike(originals, listing(rng, count))
+    assert not alike(originals, listing(rng, count) + "Traceback")
+    assert not alike(originals, listing(rng, count, "another text"))
+    assert not alike(originals, listing(rng, count + 1)[:-40])
+
+
+def test_texts_with_many_gaps_are_compared_at_once():
+    rng = random.Random(1)
+    originals = [" ".join(rng.choices("aaaaaaaab", k=900 + n)) for n in range(3)]
+    assert not alike(originals, " ".join(["a"] * 900) + " c c d")
+
+
+def test_long_texts_that_share_little_tell_nothing():
+    originals = ["".join(random.Random(n).choices("ghijkl ", k=5000)) for n in range(3)]
+    assert not alike(originals, "".join(random.Random(4).choices("ghijkl ", k=5000)))
+    assert alike(["ghij", "klmn", "opqr"], "stuv")
+
+
+def test_where_only_times_differ_both_are_run_again():
+    quick, slow = Observation(ready=0.1), Observation(ready=9.0)
+    theirs, found = settle([quick] * 3, lambda: slow, lambda: slow)
+    assert theirs is slow
+    assert found == [], "the original is as slow now"
+    _, found = settle([quick] * 3, lambda: quick, lambda: slow)
+    assert [each.what for each in found] == ["ready time"]
+
+
+def answered(uptime, length=None):
+    body = json.dumps({"status": "ok", "uptime": uptime}).encode()
+    headers = {"content-length": str(length or len(body))}
+    return Observation(answers=[Answer("http:/", True, 200, headers, body)])
+
+
+def test_the_length_of_a_body_that_varies_is_noise():
+    originals = [answered(each) for each in (11.25, 13.75, 12.5)]
+    assert compare(originals, answered(9.5)) == []
+    same = [answered(1)] * 3
+    assert [each.what for each in compare(same, answered(1, 7))] == ["probe http:/: content-length"]
+
+
+def looked(**addresses):
+    return Observation(look={f"address of {name}": each for name, each in addresses.items()})
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        (["10.0.0.2"] * 3, "10.0.0.3", "broken"),
+        (["10.0.0.2", "10.0.0.3", "10.0.0.4"], "10.0.0.5", "equal"),
+        (["10.0.0.2", "10.0.0.3", "10.0.0.4"], "Name or service not known", "broken"),
+        (["10.0.0.2"] * 3, "10.0.0.2 10.0.0.3", "equal"),
+    ],
+)
+def test_a_name_has_the_address_that_it_had(ours, theirs, said):
+    assert verdict(compare([looked(db=each) for each in ours], looked(db=theirs))) == said
+
+
+def test_each_container_has_an_address_of_its_own():
+    ours = [Observation(look={"address of the host": "10.0.0.2"})] * 3
+    assert compare(ours, Observation(look={"address of the host": "10.0.0.3"})) == []

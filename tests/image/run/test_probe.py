@@ -1,0 +1,52 @@
+"""Probes that are asked again and again while an app comes and goes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from mlkit.image.run.probe import ASK, Answer, ask, parse
+
+
+class Ending:
+    """An app that ends between two looks at it, and says so last."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def state(self):
+        self.looks -= 1
+        running = self.looks >= 0
+        return SimpleNamespace(running=running, exit_code=None if running else 0)
+
+    def logs(self):
+        return "" if self.looks >= 0 else "done\n"
+
+
+@pytest.mark.parametrize("looks", range(6))
+@pytest.mark.parametrize("text", ["exit:0", "log:^done$"])
+def test_an_end_between_two_looks_is_not_missed(text, looks):
+    app = Ending(looks)
+    answer = ask(parse(text, []), app, app, 60.0)
+    assert answer.held, answer.problem
+
+
+@pytest.mark.parametrize(("wanted", "status"), [("", 200), ("=200", 200), ("=503", 503)])
+def test_a_server_that_is_not_ready_yet_is_asked_again(monkeypatch, wanted, status):
+    states = iter((503, 503, 200))
+
+    def once(probe, app, relay):
+        found = next(states)
+        return Answer(probe.text, probe.expected in {None, found}, found)
+
+    monkeypatch.setitem(ASK, "http", once)
+    app = Ending(1000)
+    assert ask(parse(f"http:/{wanted}", []), app, app, 60.0).status == status
+
+
+def test_another_exit_code_is_told():
+    app = Ending(1)
+    answer = ask(parse("exit:3", []), app, app, 60.0)
+    assert not answer.held
+    assert answer.problem == "exit code 0"
