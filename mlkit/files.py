@@ -6,27 +6,32 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from mlkit.errors import InputMissing, ServiceUnavailable
+from mlkit.errors import InputMissing, ServiceUnavailable, UsageError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What the system says when a file cannot grow."""
 
 
 def check_place(path: Path) -> None:
-    """Make sure, before any work is done, that a file can be written.
+    """Make sure, before any work is done, that an output can be written.
 
     Raises:
+        UsageError: It is a directory.
         InputMissing: Its directory does not exist or cannot be written.
     """
+    if path.is_dir():
+        raise UsageError(f"{path}: cannot be written: a directory", hint="name a file in it")
+    if _is_special(path):
+        return
+    path = _target(path)
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputMissing(f"{path}: cannot be written: no such directory, or not allowed")
-    if path.is_dir():
-        raise InputMissing(f"{path}: cannot be written: a directory")
 
 
 @contextlib.contextmanager
@@ -41,36 +46,108 @@ def enough_space() -> Iterator[None]:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        place = error.filename or tempfile.gettempdir()
-        hint = "free some, or point TMPDIR to a larger disk"
-        raise ServiceUnavailable(f"{place}: {os.strerror(error.errno)}", hint=hint) from error
+        raise full_disk(error) from error
+
+
+def full_disk(error: OSError) -> ServiceUnavailable:
+    """Return the error that a user sees for an error of the system in `FULL`."""
+    place = error.filename or tempfile.gettempdir()
+    hint = "free some disk space; temporary files go where TMPDIR points"
+    return ServiceUnavailable(f"{place}: {os.strerror(error.errno or 0)}", hint=hint)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of `path` when the block ends well.
+def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """Open an output: a regular file appears whole or not at all, anything else is written to.
 
-    The bytes go to a temporary file beside `path`, reach the disk, and then get its name in
-    one step. A block that fails or is interrupted leaves `path` as it was.
+    The bytes of a regular file go to a temporary file beside it, reach the disk, and then get its
+    name in one step. A block that fails or is interrupted leaves `path` as it was. A file that was
+    there keeps its permissions, and a symbolic link stays a link: its target is replaced. Devices,
+    FIFOs and `/dev/stdout` are written to, since replacing one would break what others do with it.
+
+    Args:
+        path: The output.
+        mode: Permissions of a new file, before the umask.
 
     Raises:
+        UsageError: `path` is a directory.
         InputMissing: The directory of `path` does not exist or cannot be written.
+        ServiceUnavailable: The disk is full.
     """
+    check_place(path)
+    with _telling_a_full_disk(path):
+        if _is_special(path):
+            with _opened(path) as file:
+                yield file
+            return
+        path = _target(path)
+        with _part_of(path, mode) as file:
+            yield file
+    _sync(path.parent)
+
+
+def _target(path: Path) -> Path:
+    """Return the file that a chain of symbolic links leads to, whether it exists or not."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether something that is no regular file and no directory has that name."""
+    try:
+        kind = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(kind) and not stat.S_ISDIR(kind)
+
+
+@contextlib.contextmanager
+def _telling_a_full_disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        error.filename = str(path)
+        raise full_disk(error) from error
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        file = path.open("wb")
+    except OSError as error:
+        raise InputMissing(f"{path}: cannot be written: {error.strerror}") from error
+    with file:
+        yield file
+
+
+@contextlib.contextmanager
+def _part_of(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """Write a temporary file that takes the place of `path` at the end."""
     try:
         number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:
+        if error.errno in FULL:
+            raise
         raise InputMissing(f"{path}: cannot be written: {error.strerror}") from error
     try:
         with os.fdopen(number, "wb") as file:
             yield file
             file.flush()
             os.fsync(number)
-        _allow_as_usual(name)
+        Path(name).chmod(_permissions(path, mode))
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+
+
+def _permissions(path: Path, mode: int) -> int:
+    """Return the permissions of the file that is replaced, or those of a new one."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode) & 0o777
+    except OSError:
+        return mode & ~_mask()
 
 
 @contextlib.contextmanager
@@ -97,11 +174,6 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     _sync(path.parent)
-
-
-def _allow_as_usual(name: str) -> None:
-    """Give a temporary file, which only its owner may read, the permissions of any new file."""
-    Path(name).chmod(0o666 & ~_mask())
 
 
 def _mask() -> int:

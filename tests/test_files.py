@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
-from mlkit.errors import InputMissing
+from mlkit.errors import InputMissing, ServiceUnavailable, UsageError
 from mlkit.files import replacing, replacing_folder
 
 
@@ -65,3 +71,70 @@ def test_a_place_below_a_file_is_named(tmp_path):
         replacing_folder(tmp_path / "file" / "layout"),
     ):
         pass
+
+
+def write(path, text=b"new", **options):
+    with replacing(path, **options) as file:
+        file.write(text)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, mode):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    write(path)
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_new_file_may_be_private(tmp_path):
+    write(tmp_path / "key", mode=0o600)
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_symbolic_link_stays_and_its_target_is_replaced(tmp_path, there):
+    target, link = tmp_path / "target", tmp_path / "link"
+    if there:
+        target.write_bytes(b"old")
+    link.symlink_to("target")
+    write(link)
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_a_fifo_is_written_to_and_stays_a_fifo(tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(path.read_bytes)
+        write(path)
+        assert read.result() == b"new"
+    assert stat.S_ISFIFO(path.stat().st_mode)
+    assert [each.name for each in tmp_path.iterdir()] == ["fifo"]
+
+
+def test_a_device_stays_a_device():
+    write(Path("/dev/null"))
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_a_directory_is_a_wrong_argument(tmp_path):
+    with pytest.raises(UsageError, match="a directory"):
+        write(tmp_path)
+
+
+def test_a_full_disk_is_a_missing_service_and_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fill_disk():
+        with replacing(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(ServiceUnavailable, match="file: No space left") as caught:
+        fill_disk()
+    assert "disk space" in caught.value.hint
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NoReturn
 
 import typer
+from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from mlkit import __version__
 from mlkit.cli.groups import LazyGroup
 from mlkit.cli.output import Output
 from mlkit.config import find, load
-from mlkit.errors import MlkitError
+from mlkit.errors import Interrupted, MlkitError, ServiceUnavailable, UsageError
+from mlkit.files import FULL, full_disk
 
 
 class RootGroup(LazyGroup):
@@ -34,6 +38,15 @@ class RootGroup(LazyGroup):
             return super().invoke(ctx)
         except MlkitError as error:
             ctx.obj.fail(error)
+        except BrokenPipeError:
+            _leave_quietly()
+
+    def make_context(self, *arguments: Any, **extra: Any) -> Any:
+        """Read the arguments; `--help` and `--version` print here."""
+        try:
+            return super().make_context(*arguments, **extra)
+        except BrokenPipeError:  # typer would leave with 1, which means a negative result here
+            _leave_quietly()
 
 
 def _apply_settings(ctx: Any) -> None:
@@ -81,10 +94,61 @@ def root(
 
 def main() -> None:
     """Run `mlkit` and leave with the documented exit code."""
+    output = Output(debug="--debug" in sys.argv)
     try:
-        app(prog_name="mlkit")
+        _require_streams()
+        code = app(prog_name="mlkit", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_quietly()
+    except NoArgsIsHelpError as help_text:
+        sys.stdout.write(f"{help_text.format_message()}\n")
+        code = UsageError.exit_code
+    except ClickException as error:
+        output.fail(_usage_error(error))
+    except typer.Abort:
+        output.fail(Interrupted(signal.SIGINT))
+    except OSError as error:
+        output.fail(_disk_error(error) if error.errno in FULL else error)
     except Exception as bug:  # what is not an MlkitError is a defect of ours: exit 70
-        Output(debug="--debug" in sys.argv).fail(bug)
+        output.fail(bug)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage_error(error: ClickException) -> UsageError:
+    """Return a wrong option or argument as an error like all others."""
+    context = getattr(error, "ctx", None)
+    hint = f"{context.command_path} --help" if context is not None else None
+    return UsageError(error.format_message(), hint=hint)
+
+
+def _require_streams() -> None:
+    """Make sure that there is somewhere to write; Python has None for a stream that is closed."""
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stdout is None:
+        sys.stdout = sys.stderr
+        hint = "send results that nobody needs to /dev/null"
+        raise ServiceUnavailable("standard output is closed", hint=hint)
+
+
+def _leave_quietly() -> NoReturn:
+    """End after the reader of our output has gone, as SIGPIPE ends other programs."""
+    _forget_standard_output()
+    sys.exit(128 + signal.SIGPIPE)
+
+
+def _disk_error(error: OSError) -> MlkitError:
+    """Return the error for a full disk; without a file's name, it is that of standard output."""
+    if error.filename is None:
+        error.filename = "standard output"
+    _forget_standard_output()
+    return full_disk(error)
+
+
+def _forget_standard_output() -> None:
+    """Send what is still buffered nowhere: the interpreter's last flush would fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

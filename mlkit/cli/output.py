@@ -95,5 +95,11 @@ def of(context: typer.Context) -> Output:
 def _console(stream: Any) -> Console:
     from rich.console import Console
 
+    class Plain(Console):
+        """A console that leaves a broken pipe to the command line."""
+
+        def on_broken_pipe(self) -> None:
+            raise
+
     # A pipe has no width: never cut what a program reads.
-    return Console(file=stream, width=None if stream.isatty() else 160, highlight=False)
+    return Plain(file=stream, width=None if stream.isatty() else 160, highlight=False)

@@ -155,3 +155,59 @@ def test_a_defect_of_ours_is_one_line_with_exit_70_and_a_traceback_on_request(tm
     assert done.stderr.startswith("error: internal: ZeroDivisionError")
     assert "Traceback" not in done.stderr
     assert "Traceback" in run("--debug", "doctor").stderr
+
+
+def shell(line, tmp_path):
+    """Run a line of bash in which `$mlkit` is the command; return its exit code and errors."""
+    environment = {**os.environ, "mlkit": f"{sys.executable} -m mlkit"}
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("doctor --nope", "No such option: --nope"),
+        ("doctor extra", "unexpected extra argument"),
+        ("bandit sample", "Missing argument 'POSTERIORS'"),
+        ("bandit sample p --draws x", "'--draws': Input should be a valid integer"),
+        ("doktor", "No such command 'doktor'"),
+    ],
+)
+def test_a_wrong_option_is_an_error_like_all_others(mlkit, words, message):
+    done = mlkit(*words.split())
+    assert done.returncode == 2
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert message in error
+    assert hint.startswith("hint: mlkit")
+
+
+@pytest.mark.parametrize("words", ["doctor", "doctor --json", "--help", "--version"])
+def test_a_full_disk_under_standard_output_is_told(words, tmp_path):
+    code, errors = shell(f"$mlkit {words} >/dev/full", tmp_path)
+    assert code == 69
+    assert errors.startswith(
+        "error: standard output: No space left on device\nhint: free some disk"
+    )
+    assert errors.count("\n") == 2
+
+
+def test_a_closed_standard_output_is_told(tmp_path):
+    code, errors = shell("$mlkit doctor >&-", tmp_path)
+    assert code == 69
+    assert errors.startswith("error: standard output is closed\nhint: ")
+
+
+def test_a_closed_standard_error_is_no_failure(tmp_path):
+    assert shell("$mlkit doctor 2>&-", tmp_path) == (0, "")
+
+
+@pytest.mark.parametrize("words", ["doctor", "doctor --json", "--help"])
+def test_a_reader_that_goes_away_is_no_complaint(words, tmp_path):
+    line = f"set -o pipefail; (trap '' PIPE; exec $mlkit {words}) | exec 0<&-"
+    code, errors = shell(line, tmp_path)
+    assert code in {0, 141}  # all may fit in the pipe before its reader has gone
+    assert errors == ""
