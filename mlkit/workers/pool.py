@@ -30,6 +30,7 @@ _PER_WORKER = 16
 # Scripts that took less than this many seconds travel together: waking a worker costs more.
 _SHORT = 0.001
 _MOST_STILLBORN = 3
+_PATIENCE = 10.0
 _KEPT_VARIABLES = (
     "PATH",
     "HOME",
@@ -228,6 +229,8 @@ class ScriptPool:
         for each in replies:
             job = self.sent.pop(each.job, None)
             if job is not None:
+                if job.reason and each.outcome == "failed":
+                    each = _explained(each, job.reason)
                 self.durations[job.source] = each.duration
                 results.append(each)
 
@@ -246,9 +249,18 @@ class ScriptPool:
                 # Frozen first, so that it cannot begin another job before the kill.
                 worker.process.send_signal(signal.SIGSTOP)
                 os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-                same = self.slots.current(worker.slot)[0] == job
-                worker.process.send_signal(signal.SIGKILL if same else signal.SIGCONT)
+                if self.slots.current(worker.slot)[0] == job:
+                    self._kill_task(worker)
+                worker.process.send_signal(signal.SIGCONT)
                 return
+
+    def _kill_task(self, worker: _Worker) -> None:
+        """Kill what a frozen worker runs: the process of its task, or else the worker."""
+        apart = self.slots.apart(worker.slot)
+        if apart:
+            os.kill(apart, signal.SIGKILL)
+        else:
+            worker.process.kill()
 
     def _expire(self) -> None:
         if not self.limits.timeout:
@@ -268,6 +280,9 @@ class ScriptPool:
         self._take(_RESULTS.decode(self.slots.held(worker.slot)), results)
         number, started = self.slots.current(worker.slot)
         job = self.sent.pop(number, None)
+        if apart := self.slots.apart(worker.slot):
+            with contextlib.suppress(OSError):
+                os.killpg(apart, signal.SIGKILL)
         outputs = [_tail(each) for each in worker.outputs]
         self._requeue(self.slots.batch(worker.slot))
         self._release(worker)
@@ -351,17 +366,28 @@ class ScriptPool:
         return ""
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers, and with them what their tasks have started."""
+        self.near.close()  # a worker that waits for its task hears that, and ends it
         for worker in list(self.workers.values()):
-            worker.process.kill()
-            worker.process.wait()
+            if not self.slots.apart(worker.slot):
+                worker.process.kill()
+            try:
+                worker.process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
             self._release(worker)
         self.selector.close()
-        self.near.close()
         self.far.close()
         self.slots.close()
         os.close(self.shared)
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _explained(result: Result, reason: str) -> Result:
+    """Return the result of a job that we have stopped, with the reason in place of the signal."""
+    stderr = result.stderr.removesuffix(f"{result.message}\n") + f"{reason}\n"
+    return msgspec.structs.replace(result, message=reason, stderr=stderr)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int]:

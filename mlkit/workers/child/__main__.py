@@ -1,5 +1,9 @@
 """Run scripts and callables, one after the other, until the engine goes away.
 
+A plain script (`source`) runs in this process, any other task in a fork of it (`apart`), so that
+each starts from the same clean state: whatever it does to its process ends with it. Libraries that
+scripts import are imported here first, so that a fork has them.
+
 Started as `python DIRECTORY JOBS_FD SLOTS_FD SLOT PARENT CPU ARTIFACTS SPILL R`. Batches of jobs
 and of replies are records of a socket that all workers share, so that whichever is free takes the
 next one.
@@ -7,7 +11,9 @@ next one.
 
 from __future__ import annotations
 
-import ctypes
+import atexit
+import contextlib
+import gc
 import importlib
 import inspect
 import os
@@ -24,9 +30,12 @@ from typing import Any
 
 import process  # type: ignore[import-not-found]
 import rscript  # type: ignore[import-not-found]
+import source  # type: ignore[import-not-found]
 import values  # type: ignore[import-not-found]
+from apart import Apart, die_with_parent  # type: ignore[import-not-found]
 from artifacts import Artifacts, same  # type: ignore[import-not-found]
 from codec import decode, encode  # type: ignore[import-not-found]
+from printed import Printed, Stream  # type: ignore[import-not-found]
 from slots import Slots  # type: ignore[import-not-found]
 
 BATCH = struct.Struct("=q")
@@ -34,7 +43,7 @@ MAX_RECORD = 100_000
 MAX_MESSAGE = 10_000
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 SHORT = 0.002
-PR_SET_PDEATHSIG = 1
+ARTIFACT = b'"$artifact"'
 _HIDDEN = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -102,11 +111,14 @@ class Worker:
         folder, self.spill, program = places
         self.r = rscript.Program(program, self.cpu, self.spill)
         self.artifacts = Artifacts(folder)
-        self.compiled: dict[str, types.CodeType] = {}
+        self.sources: dict[str, source.Source] = {}
+        self.imported: set[str] = set()
         self.held: list[bytes] = []
         self.peak = 0
-        self.children = 0
         self.grown = True
+        self.printed = Printed("stdout", 1), Printed("stderr", 2)
+        self.apart = Apart(jobs.fileno(), self.printed, lambda pid: slots.set_apart(self.slot, pid))
+        sys.stdout, sys.stderr = map(Stream, self.printed)
 
     def serve(self) -> None:
         """Take batches until the engine goes away."""
@@ -115,10 +127,11 @@ class Worker:
             record = record[BATCH.size :]
             if record[:1] == b"@":
                 record = _read_spilled(record)
+            plain = ARTIFACT not in record  # an artifact may be an object of any class
             for job in decode(record):
                 if not self.slots.is_cancelled(job["id"]):
                     self.slots.begin(self.slot, job["id"])
-                    self._reply(self._run(job))
+                    self._reply(self._run(job, plain))
             self._send()
 
     def _reply(self, reply: dict[str, Any]) -> None:
@@ -144,8 +157,102 @@ class Worker:
             file.write(record)
         return b"@" + path.encode()
 
-    def _run(self, job: dict[str, Any]) -> dict[str, Any]:
-        self._prepare(job)
+    def _run(self, job: dict[str, Any], plain: bool) -> dict[str, Any]:
+        for each in self.printed:
+            each.begin(job["work"], f"{job['element']}-{job['attempt']}")
+        read = self._source(job)
+        if plain and read is not None and read.is_plain:
+            reply = self._run_here(job)
+        else:
+            self._import(job, read)
+            reply = self._run_apart(job)
+        for each in self.printed:
+            if text := each.text():
+                reply[each.name] = text
+        return reply
+
+    def _source(self, job: dict[str, Any]) -> source.Source | None:
+        """Compile a script in Python, once; None for other tasks and for what is no Python."""
+        if job["kind"] != "script":
+            return None
+        text = job["source"]
+        if text not in self.sources:
+            try:
+                self.sources[text] = source.read(text, job["element"])
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                return None
+        return self.sources[text]
+
+    def _import(self, job: dict[str, Any], read: source.Source | None) -> None:
+        """Import what a task will: libraries only, since what lies beside a diagram is its own.
+
+        What fails here fails again in the task, which reports it.
+        """
+        named = read.modules if read is not None else ()
+        if job["kind"] == "call":
+            named = (job["source"].partition(":")[0],)
+        for name in named:
+            if name not in self.imported and name not in sys.modules:
+                self.imported.add(name)
+                with contextlib.suppress(BaseException):
+                    _module(name) if job["kind"] == "call" else importlib.import_module(name)
+                gc.freeze()  # a collection in a fork must not copy what it finds here
+        for each in self.printed:
+            each.begin(job["work"], f"{job['element']}-{job['attempt']}")
+
+    def _run_here(self, job: dict[str, Any]) -> dict[str, Any]:
+        if self.grown:
+            process.reset_peak()
+            self.peak, self.grown = process.read_peak(), False
+        if self.cpu:
+            usage = resource.getrusage(resource.RUSAGE_SELF)
+            self._limit(int(usage.ru_utime + usage.ru_stime) + 1)
+        reply = self._perform(job)
+        reply["peak"] = self._peak(reply["duration"])
+        return reply
+
+    def _limit(self, used: int) -> None:
+        """Limit the processor time of a task, in a process that has used some seconds before."""
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (used + self.cpu, hard))
+
+    def _run_apart(self, job: dict[str, Any]) -> dict[str, Any]:
+        start = time.perf_counter()
+        ended = self.apart.run(lambda: self._task(job))
+        if ended.reply:
+            reply: dict[str, Any] = decode(ended.reply)
+            reply["peak"] = max(ended.peak, reply["peak"])
+            return reply
+        message = _cause(ended.status, self.cpu)
+        self.printed[1].write(f"{message}\n".encode())
+        duration = time.perf_counter() - start
+        return {"id": job["id"], "outcome": "failed", "message": message,
+                "duration": duration, "peak": ended.peak}  # fmt: skip
+
+    def _task(self, job: dict[str, Any]) -> bytes:
+        """Be the process of one task; return its reply."""
+        self.jobs.close()
+        gc.freeze()
+        for name, number in (("stdout", 1), ("stderr", 2)):
+            stream = open(  # noqa: SIM115 - as long as the process lives
+                number, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False
+            )
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+        if job["work"]:
+            os.makedirs(job["work"], exist_ok=True)
+            os.chdir(job["work"])
+        os.environ["MLKIT_KEY"] = job["key"]
+        if self.cpu:
+            self._limit(0)
+        if "numpy.random" in sys.modules:  # or all tasks would draw what their worker would
+            sys.modules["numpy.random"].seed()
+        reply = self._perform(job)
+        reply["peak"] = self.r.peak
+        _finish()
+        return encode(reply)  # type: ignore[no-any-return]
+
+    def _perform(self, job: dict[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
         reply: dict[str, Any] = {"id": job["id"], "outcome": "completed"}
         try:
@@ -156,41 +263,15 @@ class Worker:
         except BaseException as error:  # a script may also call sys.exit()
             reply |= _failure(error, job["element"])
         reply["duration"] = time.perf_counter() - start
-        reply["peak"] = self._peak(reply["duration"])
-        for name, stream, descriptor in (("stdout", sys.stdout, 1), ("stderr", sys.stderr, 2)):
-            printed = process.collect(stream, descriptor)
-            if printed:
-                reply[name] = printed
         return reply
 
-    def _prepare(self, job: dict[str, Any]) -> None:
-        for name, descriptor in (("stdout", 1), ("stderr", 2)):
-            process.renew(name, descriptor)
-        if job["work"] and _here() != job["work"]:
-            os.makedirs(job["work"], exist_ok=True)
-            os.chdir(job["work"])
-        os.environ["MLKIT_KEY"] = job["key"]
-        if self.grown:
-            process.reset_peak()
-            self.peak, self.grown = process.read_peak(), False
-        self.r.peak = 0
-        if self.cpu:
-            usage = resource.getrusage(resource.RUSAGE_SELF)
-            used = int(usage.ru_utime + usage.ru_stime) + 1
-            hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-            resource.setrlimit(resource.RLIMIT_CPU, (used + self.cpu, hard))
-
     def _peak(self, duration: float) -> int:
-        """Give the peak memory of the task; a short one has no time to need much."""
+        """Return the peak memory of a plain script; a short one has no time to need much."""
         if duration < SHORT:
             return self.peak
         peak = process.read_peak()
         self.grown = peak > self.peak
-        children = process.read_children()
-        # The system keeps the largest of all children: of an earlier task's if it has not grown.
-        largest = children if children > self.children else 0
-        self.children = children
-        return int(max(peak, self.r.peak, largest))
+        return int(peak)
 
     def _execute(self, job: dict[str, Any]) -> tuple[dict[str, Any], str]:
         artifacts = self.artifacts
@@ -203,23 +284,53 @@ class Worker:
         if job["kind"] == "call":
             _call(job, namespace, bound)
             return publish(bound, artifacts)
+        try:
+            return self._execute_script(job, namespace, bound)
+        finally:
+            # Without a cycle files are closed in order: a collection may close the innermost first.
+            namespace.clear()
+            bound.clear()
+
+    def _execute_script(
+        self, job: dict[str, Any], namespace: dict[str, Any], bound: dict[str, Any]
+    ) -> tuple[dict[str, Any], str]:
         before = dict(namespace)
         namespace["BpmnError"] = BpmnError
         namespace["execution"] = execution = Execution(job, namespace, bound)
         recorder = Recorder()
         recorder.namespace, recorder.bound = namespace, bound
         namespace["__name__"] = "__main__"
-        exec(self._code(job["source"], job["element"]), namespace, recorder)
+        exec(self._code(job), namespace, recorder)
         if job["result"]:
             bound.setdefault(job["result"], namespace.get("result"))
-        changed = _changed(namespace, before, packed, execution, artifacts)
-        return publish({**changed, **bound}, artifacts)
+        changed = _changed(namespace, before, job["variables"], execution, self.artifacts)
+        return publish({**changed, **bound}, self.artifacts)
 
-    def _code(self, source: str, element: str) -> types.CodeType:
-        code = self.compiled.get(source)
-        if code is None:
-            code = self.compiled[source] = compile(inspect.cleandoc("\n" + source), element, "exec")
+    def _code(self, job: dict[str, Any]) -> types.CodeType:
+        read = self._source(job)
+        read = read or source.read(job["source"], job["element"])  # raises what is wrong with it
+        code: types.CodeType = read.code
         return code
+
+
+def _finish() -> None:
+    """Do what a process does at its end, so that what is buffered reaches its files."""
+    gc.collect()
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:
+        traceback.print_exc()
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        with contextlib.suppress(Exception):  # it may be what a script has put there, or closed
+            stream.flush()  # type: ignore[union-attr]
+
+
+def _cause(status: int, cpu: int) -> str:
+    """Return by what the process of a task ended."""
+    if status == -signal.SIGXCPU:
+        return f"stopped after {cpu} s of processor time (--cpu)"
+    died = f"signal {-status}" if status < 0 else f"exit status {status}"
+    return f"the script's process ended by {died}"
 
 
 def _loaded(packed: dict[str, Any], artifacts: Artifacts) -> dict[str, Any]:
@@ -351,13 +462,6 @@ def _script_frames(error: BaseException) -> types.TracebackType | None:
     return frame
 
 
-def _here() -> str:
-    try:
-        return os.getcwd()
-    except OSError:  # A script has removed it.
-        return ""
-
-
 def _read_spilled(record: bytes) -> bytes:
     path = record[1:].decode()
     with open(path, "rb") as file:
@@ -369,12 +473,13 @@ def _read_spilled(record: bytes) -> bytes:
 def main() -> None:
     jobs, slots, slot, parent, cpu = (int(each) for each in sys.argv[1:6])
     places = sys.argv[6:9]
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent(True)
     if os.getppid() != parent:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     del sys.path[0]
-    for name in ("values", "artifacts", "rscript", "slots", "codec", "process"):
+    for name in ("values", "artifacts", "rscript", "slots", "codec", "process",
+                 "source", "apart", "printed"):  # fmt: skip
         del sys.modules[name]  # A script may have modules of these names.
     sys.argv = [""]
     Worker(socket.socket(fileno=jobs), Slots(slots), (slot, cpu), places).serve()

@@ -16,7 +16,8 @@ _CANCELLED = struct.Struct(f"={MAX_CANCELLED}q")
 _FIRST_SLOT = _COUNT.size + _CANCELLED.size
 _BATCH = struct.Struct("=q")
 _CURRENT = struct.Struct("=qd")
-_HELD = _BATCH.size + _CURRENT.size
+_APART = _BATCH.size + _CURRENT.size
+_HELD = _APART + _COUNT.size
 _FIRST_REPLY = _HELD + _COUNT.size
 _ROOM = 32_000
 _SLOT_SIZE = _FIRST_REPLY + _ROOM
@@ -80,6 +81,14 @@ class Slots:
         start = _FIRST_SLOT + slot * _SLOT_SIZE + _BATCH.size
         job, started = _CURRENT.unpack_from(self.memory, start)
         return job, started
+
+    def set_apart(self, slot: int, process: int) -> None:
+        """Note the process that runs the job apart from its worker; 0: none does."""
+        _COUNT.pack_into(self.memory, _FIRST_SLOT + slot * _SLOT_SIZE + _APART, process)
+
+    def apart(self, slot: int) -> int:
+        """Return the process that runs the job apart from its worker, 0 if none does."""
+        return int(_COUNT.unpack_from(self.memory, _FIRST_SLOT + slot * _SLOT_SIZE + _APART)[0])
 
     def hold(self, slot: int, reply: bytes) -> bool:
         """Keep one more reply that is not sent yet; say whether there was room."""
