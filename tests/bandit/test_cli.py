@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import signal
 import subprocess
@@ -188,3 +189,49 @@ def test_a_missing_file_exits_66(mlkit, command):
     done = mlkit("bandit", command, "nowhere.parquet", *p)
     assert done.returncode == 66
     assert done.stderr.startswith("error: nowhere.parquet: cannot be read")
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """Return a posteriors file of which one byte of a page has changed."""
+    arms = "".join(f",arm{i},{i + 1.5},9,{i}\n" for i in range(300))
+    (tmp_path / "good.csv").write_text("context,arm,a,b,pulls\n" + arms)
+    file.write(file.read(tmp_path / "good.csv"), tmp_path / "damaged.parquet")
+    content = bytearray((tmp_path / "damaged.parquet").read_bytes())
+    content[200] ^= 255
+    (tmp_path / "damaged.parquet").write_bytes(content)
+    return "damaged.parquet"
+
+
+COMMANDS = [
+    ["show"],
+    ["sample"],
+    ["quantile", "--p", "0.5"],
+    ["serve", "--state", "st", "--port", "0"],
+    ["fit", "--arm", "arm", "--reward", "a", "-o", "p.csv"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_damaged_parquet_file_is_bad_data_at_once(mlkit, damaged, command):
+    done = mlkit("bandit", command[0], damaged, *command[1:])
+    assert done.returncode == 65, done.stderr
+    assert "error: " in done.stderr
+    assert "damaged.parquet: damaged Parquet file: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("damaged.parquet") == 1
+
+
+def test_bombs_are_refused_until_an_option_lets_them_in(mlkit, tmp_path):
+    log = b"arm,reward\n" + (b"x" * 200 + b",1\n") * 400_000
+    (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(log, compresslevel=4))
+    fit = ["bandit", "fit", "bomb.csv.gz", "--arm", "arm", "--reward", "reward", "-o", "p.parquet"]
+    done = mlkit(*fit)
+    assert done.returncode == 65
+    assert "bomb.csv.gz: unpacks to more than 200 times its size" in done.stderr
+    assert "hint: --max-ratio" in done.stderr
+    done = mlkit(*fit, "--max-ratio", "2000")
+    assert done.returncode == 0, done.stderr
+    assert file.read(tmp_path / "p.parquet").arms["pulls"].to_pylist() == [400_000]
+    done = mlkit("bandit", "show", "p.parquet", "--max-unpacked", "0.001")
+    assert done.returncode == 0

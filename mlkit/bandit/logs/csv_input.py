@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import hashlib
 import io
 import sys
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from mlkit.errors import BadData, InputMissing
+from mlkit.unpacking import GZIP_MAGIC, UNLIMITED, GzipReader, UnpackLimits
 
 STANDARD_STREAM = "-"
 _HEADER_BYTES = 1 << 16
@@ -69,12 +69,16 @@ class HashingReader(io.RawIOBase):
         return int(count)
 
 
-def text_of(stream: io.RawIOBase) -> io.BufferedReader[Any]:
-    """Decompress a stream if it begins as gzip does, and buffer it."""
+def text_of(stream: io.RawIOBase, path: Path, limits: UnpackLimits) -> io.BufferedReader[Any]:
+    """Unpack a stream if it begins as gzip does, and buffer it.
+
+    Raises:
+        BadData: While reading: it is damaged, or unpacks to more than the limits allow.
+    """
     buffered = io.BufferedReader(stream, _HEADER_BYTES)
-    if buffered.peek(2)[:2] != b"\x1f\x8b":
+    if buffered.peek(2)[:2] != GZIP_MAGIC:
         return buffered
-    return io.BufferedReader(gzip.GzipFile(fileobj=buffered), _HEADER_BYTES)
+    return io.BufferedReader(GzipReader(buffered, str(path), limits), _HEADER_BYTES)
 
 
 def column_names(text: io.BufferedReader[Any], path: Path) -> list[str]:
@@ -162,8 +166,9 @@ def place_in(path: Path) -> Place:
 
 def _line_of(path: Path, row: int) -> int:
     csv.field_size_limit(sys.maxsize)
-    with opened(path) as file, io.TextIOWrapper(text_of(HashingReader(file)), "utf-8") as text:
-        reader = csv.reader(text)
+    with opened(path) as file:
+        unpacked = text_of(HashingReader(file), path, UNLIMITED)  # that far it was read before
+        reader = csv.reader(io.TextIOWrapper(unpacked, "utf-8"))
         begin, left = 1, row + 1
         for fields in reader:
             if fields:

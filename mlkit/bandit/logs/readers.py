@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import itertools
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from mlkit.bandit.logs import csv_input
 from mlkit.bandit.logs.csv_input import HashingReader, opened
 from mlkit.bandit.posteriors.file import content_hash, missing_column
 from mlkit.errors import BadData
+from mlkit.parquet import ParquetReader
 
 if TYPE_CHECKING:
     from mlkit.bandit.logs.rewards import Log
@@ -86,16 +84,12 @@ def _at(place: Callable[[int], str], begin: int, row: int) -> str:
 def read_parquet(log: Log, columns: Columns) -> Iterator[Rows]:
     """Read a Parquet file, a part of a row group at a time."""
     log.sha256 = content_hash(log.path)
-    size, row = log.path.stat().st_size, 0
-    try:
-        file = pq.ParquetFile(log.path)
-        _check_columns(log, file.schema_arrow.names, columns)
-        for batch in file.iter_batches(_PARQUET_ROWS, columns=columns.names()):
-            yield _rows(log, batch, columns, partial(_parquet_place, log, row))
-            row += len(batch)
-            log.bytes_read = size * row // file.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise BadData(f"{log.path}: damaged Parquet file: {error}") from error
+    file, row = ParquetReader(log.path, limits=log.limits), 0
+    _check_columns(log, file.columns, columns)
+    for batch in file.batches(columns.names(), _PARQUET_ROWS):
+        yield _rows(log, batch, columns, partial(_parquet_place, log, row))
+        row += len(batch)
+        log.bytes_read = file.size * row // max(row, file.rows)
 
 
 def _parquet_place(log: Log, begin: int, row: int) -> str:
@@ -166,10 +160,7 @@ def _text(log: Log) -> Iterator[tuple[io.BufferedReader[Any], HashingReader]]:
     """Open a log as unpacked bytes, and hash its bytes."""
     with opened(log.path) as file:
         stream = HashingReader(file)
-        try:
-            yield csv_input.text_of(stream), stream
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise BadData(f"{log.path}: damaged gzip file: {error}") from error
+        yield csv_input.text_of(stream, log.path, log.limits), stream
         log.sha256 = stream.sha256.hexdigest()
 
 

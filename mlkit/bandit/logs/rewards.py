@@ -16,6 +16,8 @@ from mlkit.bandit.logs.csv_input import STANDARD_STREAM, opened
 from mlkit.bandit.logs.readers import Columns, Rows, read_csv, read_json_lines, read_parquet
 from mlkit.bandit.posteriors.posterior import ID_BYTES, SourceFile
 from mlkit.errors import BadData, UsageError
+from mlkit.parquet import SUFFIXES
+from mlkit.unpacking import STREAMED, UnpackLimits
 
 REWARDS = pa.schema([("context", pa.string()), ("arm", pa.string()), ("reward", pa.float64())])
 """The columns of a batch of rewards; a row without a context counts for the arm alone."""
@@ -31,6 +33,7 @@ class Log:
         skip_bad_rows: Count and skip a bad row instead of raising.
         events: The feedback events seen so far; logs that may repeat one another's events
             share a set.
+        limits: How much a compressed file may unpack to.
         rows: Good rows read so far.
         skipped: Bad rows so far.
         bytes_read: How far in the file the reading is.
@@ -41,6 +44,7 @@ class Log:
     columns: Columns | None = None
     skip_bad_rows: bool = False
     events: set[bytes] = field(default_factory=set)
+    limits: UnpackLimits = STREAMED
     rows: int = 0
     skipped: int = 0
     bytes_read: int = 0
@@ -88,7 +92,7 @@ class Log:
         if self.columns is None:
             hint = "only the JSON Lines logs of `mlkit bandit serve --log` (.jsonl) imply them"
             raise UsageError(f"{self.path}: --arm and --reward are needed", hint=hint)
-        if self.path.suffix.lower() in (".parquet", ".pq"):
+        if self.path.suffix.lower() in SUFFIXES:
             return read_parquet(self, self.columns)
         return read_csv(self, self.columns)
 

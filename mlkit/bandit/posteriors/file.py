@@ -35,9 +35,10 @@ from mlkit.bandit.posteriors.posterior import (
 )
 from mlkit.errors import BadData, InputMissing, MlkitError, UsageError
 from mlkit.files import replacing
+from mlkit.parquet import SUFFIXES, ParquetReader
+from mlkit.unpacking import UnpackLimits
 
 VERSION = 1
-_PARQUET = (".parquet", ".pq")
 _KEY = b"mlkit.posteriors"
 _SHARED = {"model": pa.string(), "prior_a": pa.float64(), "prior_b": pa.float64()} | {
     "shrinkage": pa.float64()
@@ -66,15 +67,19 @@ def content_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
-def read(path: Path) -> Posteriors:
+def read(path: Path, limits: UnpackLimits | None = None) -> Posteriors:
     """Read a posteriors file into memory.
+
+    Args:
+        path: The file; `-` is a CSV on standard input.
+        limits: How much it may unpack to.
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: The file is of a newer version, lacks a column, or has a bad or a repeated
-            row; the message names the row.
+        BadData: The file is damaged, of a newer version, lacks a column, unpacks to too much,
+            or has a bad or a repeated row; the message names the row.
     """
-    header, batches = read_batches(path)
+    header, batches = read_batches(path, limits)
     table = pa.Table.from_batches(batches, SCHEMA)
     _check_unique(table, path)
     own = pc.is_null(table["context"])
@@ -88,7 +93,9 @@ def read(path: Path) -> Posteriors:
     )
 
 
-def read_batches(path: Path) -> tuple[Header, Iterator[pa.RecordBatch]]:
+def read_batches(
+    path: Path, limits: UnpackLimits | None = None
+) -> tuple[Header, Iterator[pa.RecordBatch]]:
     """Read a posteriors file as a stream of checked batches of `SCHEMA`.
 
     A repeated row is not noticed, since that would need all rows in memory.
@@ -97,7 +104,8 @@ def read_batches(path: Path) -> tuple[Header, Iterator[pa.RecordBatch]]:
         InputMissing: The file cannot be read.
         BadData: As for `read`; for a bad row it is raised by the iterator.
     """
-    return _read_csv(path) if _is_csv(path) else _read_parquet(path)
+    limits = limits or UnpackLimits()
+    return _read_csv(path, limits) if _is_csv(path) else _read_parquet(path, limits)
 
 
 def write(posteriors: Posteriors, path: Path) -> None:
@@ -134,7 +142,7 @@ def check_writable(path: Path) -> None:
     """
     if str(path) == STANDARD_STREAM:
         return
-    if path.suffix.lower() not in (".csv", *_PARQUET):
+    if path.suffix.lower() not in (".csv", *SUFFIXES):
         hint = "the name ends in .parquet or .csv; - writes CSV to standard output"
         raise UsageError(f"{path}: unknown format", hint=hint)
     if not path.parent.is_dir():
@@ -142,32 +150,18 @@ def check_writable(path: Path) -> None:
 
 
 def _is_csv(path: Path) -> bool:
-    return path.suffix.lower() not in _PARQUET
+    return path.suffix.lower() not in SUFFIXES
 
 
 # Parquet
 
 
-def _read_parquet(path: Path) -> tuple[Header, Iterator[pa.RecordBatch]]:
-    with opened(path):  # a missing file has an error of its own
-        pass
-    try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        hint = "posteriors are Parquet, or CSV if the name ends in .csv"
-        raise BadData(f"{path}: no Parquet file: {error}", hint=hint) from error
-    names = file.schema_arrow.names
-    _check_columns(names, path)
-    batches = file.iter_batches(_BATCH_ROWS, columns=[n for n in SCHEMA.names if n in names])
-    header = _header_of((file.schema_arrow.metadata or {}).get(_KEY), path)
-    return header, _conformed(_read_safely(batches, path), _place_in(path))
-
-
-def _read_safely(batches: Iterator[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from batches
-    except (pa.ArrowException, OSError) as error:
-        raise BadData(f"{path}: damaged: {error}") from error
+def _read_parquet(path: Path, limits: UnpackLimits) -> tuple[Header, Iterator[pa.RecordBatch]]:
+    file = ParquetReader(path, limits=limits)
+    _check_columns(file.columns, path)
+    wanted = [name for name in SCHEMA.names if name in file.columns]
+    header = _header_of(file.metadata.get(_KEY), path)
+    return header, _conformed(file.batches(wanted, _BATCH_ROWS), _place_in(path))
 
 
 def _header_of(metadata: bytes | None, path: Path) -> Header:
@@ -179,7 +173,7 @@ def _header_of(metadata: bytes | None, path: Path) -> Header:
             hint = f"this mlkit reads version {VERSION}; update it, or export the file as CSV"
             raise BadData(f"{path}: posteriors of version {version}", hint=hint)
         found = msgspec.json.decode(metadata, type=_Metadata)
-    except (msgspec.DecodeError, TypeError, KeyError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise BadData(f"{path}: damaged metadata {_KEY.decode()!r}: {error}") from error
     return _header(path, found.model, Prior(*found.prior), found.shrinkage, found.source)
 
@@ -194,7 +188,7 @@ def _header(path: Path, *values: Any) -> Header:
 def _write_parquet(header: Header, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> None:
     metadata = _Metadata(VERSION, header.model, header.prior, header.shrinkage, header.source)
     schema = SCHEMA.with_metadata({_KEY: msgspec.json.encode(metadata)})
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
         for batch in batches:
             writer.write_batch(batch.replace_schema_metadata(schema.metadata))
 
@@ -202,8 +196,8 @@ def _write_parquet(header: Header, batches: Iterable[pa.RecordBatch], file: Bina
 # CSV
 
 
-def _read_csv(path: Path) -> tuple[Header, Iterator[pa.RecordBatch]]:
-    batches = _csv_batches(path)
+def _read_csv(path: Path, limits: UnpackLimits) -> tuple[Header, Iterator[pa.RecordBatch]]:
+    batches = _csv_batches(path, limits)
     first = next(batches, None)
     if first is None:
         return Header(path.stem), iter(())
@@ -220,10 +214,10 @@ def _read_csv(path: Path) -> tuple[Header, Iterator[pa.RecordBatch]]:
     return header, _conformed(rows, place)
 
 
-def _csv_batches(path: Path) -> Iterator[pa.RecordBatch]:
+def _csv_batches(path: Path, limits: UnpackLimits) -> Iterator[pa.RecordBatch]:
     """Read a CSV as columns of text."""
     with opened(path) as file:
-        text = csv_input.text_of(csv_input.HashingReader(file))
+        text = csv_input.text_of(csv_input.HashingReader(file), path, limits)
         names = csv_input.column_names(text, path)
         _check_columns(names, path)
         _check_known(names, path)

@@ -17,6 +17,7 @@ from mlkit.bandit.posteriors.posterior import SCHEMA, Header, Posteriors, shrunk
 from mlkit.bandit.posteriors.tally import Sums, Tally
 from mlkit.errors import BadData
 from mlkit.progress import Progress, silent
+from mlkit.unpacking import STREAMED, UnpackLimits
 
 
 def fit(
@@ -25,6 +26,7 @@ def fit(
     header: Header,
     *,
     skip_bad_rows: bool = False,
+    limits: UnpackLimits = STREAMED,
     progress: Progress = silent,
 ) -> Posteriors:
     """Fit one posterior an arm, and one a (context, arm) pair where rows have a context.
@@ -37,6 +39,7 @@ def fit(
         columns: The columns of CSV and Parquet logs.
         header: The model's name, prior and shrinkage; its source is filled in.
         skip_bad_rows: Count and skip a bad row instead of raising.
+        limits: How much a compressed log may unpack to.
         progress: Told how many bytes are read.
 
     Raises:
@@ -45,7 +48,7 @@ def fit(
         BadData: A log lacks a column, is damaged, has a bad row, or none at all.
     """
     events: set[bytes] = set()
-    opened = [Log(path, columns, skip_bad_rows, events) for path in logs]
+    opened = [Log(path, columns, skip_bad_rows, events, limits) for path in logs]
     sizes = [log.size() for log in opened]
     total = None if None in sizes else sum(size for size in sizes if size is not None)
     tally, done = Tally(), 0

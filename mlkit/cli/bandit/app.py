@@ -10,7 +10,7 @@ import typer
 
 from mlkit.cli.bandit import serve
 from mlkit.cli.groups import CommandGroup
-from mlkit.cli.options import Json
+from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
 from mlkit.cli.output import Output, of
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def fit(
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Count bad rows and go on.")
     ] = False,
+    max_unpacked: MaxUnpacked = None,
+    max_ratio: MaxRatio = 200.0,
     json: Json = False,
 ) -> None:
     """Fit one Beta posterior for each arm, and for each arm in each context.
@@ -94,7 +96,14 @@ def fit(
     header = Header(name, _prior(prior), shrinkage)
     columns = _columns(arm, reward, context)
     with of(ctx).progress("reading") as progress:
-        fitted = fit_logs(logs, columns, header, skip_bad_rows=skip_bad_rows, progress=progress)
+        fitted = fit_logs(
+            logs,
+            columns,
+            header,
+            skip_bad_rows=skip_bad_rows,
+            limits=unpack_limits(max_unpacked, max_ratio),
+            progress=progress,
+        )
     file.write(fitted, output)
     _tell_fit(of(ctx), fitted, output, json=json)
 
@@ -172,12 +181,14 @@ def sample(
     top: Annotated[int, typer.Option(min=1, help="Arms of each draw, the best first.")] = 10,
     draws: Draws = 1,
     seed: Seed = None,
+    max_unpacked: MaxUnpacked = 8.0,
+    max_ratio: MaxRatio = 200.0,
     json: Json = False,
 ) -> None:
     """Draw recommendations by Thompson sampling, as the server does."""
     from mlkit.bandit.posteriors import file, summary
 
-    found = file.read(posteriors)
+    found = file.read(posteriors, unpack_limits(max_unpacked, max_ratio))
     seed = _seed(seed)
     drawn = summary.sample_top(found.of(context), top, draws, seed)
     if json:
@@ -212,6 +223,8 @@ def quantile(
         typer.Argument(metavar="P", min=0.0, max=1.0, help="More probabilities."),
     ] = None,
     context: Context = None,
+    max_unpacked: MaxUnpacked = 8.0,
+    max_ratio: MaxRatio = 200.0,
     json: Json = False,
 ) -> None:
     """Show quantiles of every arm's mean reward, the highest first.
@@ -220,9 +233,12 @@ def quantile(
     bound.
     """
     from mlkit.bandit.posteriors import file, summary
+    from mlkit.errors import UsageError
 
     p = [*p, *(more or [])]
-    found = file.read(posteriors)
+    if any(each != each for each in p):  # a range of click lets it through
+        raise UsageError("--p: nan is no probability")
+    found = file.read(posteriors, unpack_limits(max_unpacked, max_ratio))
     rows = summary.quantiles(found.of(context), p)
     if json:
         arms = [{"arm": row.arm, "quantiles": row.values} for row in rows]
@@ -252,6 +268,8 @@ def show(
     top: Annotated[int, typer.Option(min=1, help="Number of arms to show.")] = 20,
     draws: Draws = 10_000,
     seed: Seed = None,
+    max_unpacked: MaxUnpacked = 8.0,
+    max_ratio: MaxRatio = 200.0,
     json: Json = False,
 ) -> None:
     """Show the arms, the most probably best first.
@@ -260,7 +278,7 @@ def show(
     """
     from mlkit.bandit.posteriors import file, summary
 
-    found = file.read(posteriors)
+    found = file.read(posteriors, unpack_limits(max_unpacked, max_ratio))
     arms, seed = found.of(context), _seed(seed)
     with of(ctx).progress("drawing") as progress:
         rows = summary.summarize(arms, draws, seed, progress=progress)
