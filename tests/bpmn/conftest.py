@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from mlkit.bpmn.definition.parser import parse_text
+from mlkit.bpmn.engine.effects import AnyEffect, Broadcast, Run, Send, Stop, Store
 from mlkit.bpmn.engine.events import (
     AnyEvent,
     Complete,
-    Effect,
     Fail,
     Fire,
     Receive,
@@ -75,8 +75,8 @@ class Play:
         self.now = 1_000_000.0
         self.journal: list[tuple[float, bytes]] = []
         self.trace: list[tuple[str, str]] = []
-        self.sent: list[Effect] = []
-        self.stored: list[Effect] = []
+        self.sent: list[Send | Broadcast] = []
+        self.stored: list[Store] = []
         self.runs: list[str] = []
         self.stopped: list[int] = []
 
@@ -92,15 +92,19 @@ class Play:
             self._act(effect)
         return self
 
-    def _act(self, effect: Effect) -> None:
-        if effect.kind == "stop":
+    def _act(self, effect: AnyEffect) -> None:
+        if isinstance(effect, Stop):
             self.stopped.append(effect.id)
-        elif effect.kind in ("send", "broadcast"):
+        elif isinstance(effect, Send | Broadcast):
             self.sent.append(effect)
-        elif effect.kind == "store":
+        elif isinstance(effect, Store):
             self.stored.append(effect)
+        elif isinstance(effect, Run):
+            self._run(effect)
+
+    def _run(self, effect: Run) -> None:
         activation = self.state.activations.get(effect.id)
-        if effect.kind != "run" or activation is None or activation.status != "working":
+        if activation is None or activation.status != "working":
             return
         self.runs.append(activation.node)
         variables = self.state.visible(activation.local or activation.scope)
@@ -134,9 +138,7 @@ class Play:
 
     def tick(self) -> Play:
         """Let the next timer fire."""
-        due = [
-            (a.detail["due"], a.id) for a in self.state.activations.values() if "due" in a.detail
-        ]
+        due = [(a.due, a.id) for a in self.state.activations.values() if a.due is not None]
         assert due, "no timer"
         self.now, activation = min(due)
         return self.apply(Fire(activation))

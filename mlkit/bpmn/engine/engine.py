@@ -13,10 +13,10 @@ from mlkit.bpmn.definition.model import Process
 from mlkit.bpmn.engine.behaviors.activity import Activity
 from mlkit.bpmn.engine.behaviors.starting import begin
 from mlkit.bpmn.engine.behaviors.throw import broadcast
+from mlkit.bpmn.engine.effects import AnyEffect, Ask, Fetch, Listen, Run, Subscribe, Wake
 from mlkit.bpmn.engine.events import (
     AnyEvent,
     Cancel,
-    Effect,
     Outcome,
     Recover,
     Retry,
@@ -26,6 +26,7 @@ from mlkit.bpmn.engine.events import (
 from mlkit.bpmn.engine.graph import Graph
 from mlkit.bpmn.engine.state import Activation, State
 from mlkit.bpmn.engine.step import Move
+from mlkit.bpmn.engine.waits import ForMessage, ForPerson, ForSignal
 from mlkit.errors import BadData
 
 
@@ -72,7 +73,7 @@ class Engine:
         move.run()
         return Outcome(move.effects, move.trace)
 
-    def pending(self, state: State) -> list[Effect]:
+    def pending(self, state: State) -> list[AnyEffect]:
         """Give what waits to be done, for an instance that was loaded."""
         if state.status != "running":
             return []
@@ -121,18 +122,22 @@ _GENERAL: dict[type, Callable[[Engine, Move, Any], None]] = {
 }
 
 
-def _pending(activation: Activation) -> Effect | None:
-    detail = activation.detail
+def _pending(activation: Activation) -> AnyEffect | None:
     if activation.status == "working":
-        return Effect("run", activation.id)
+        return Run(activation.id)
     if activation.status == "fetching":
-        return Effect("fetch", activation.id)
-    if "due" in detail:
-        return Effect("timer", activation.id, due=detail["due"])
-    if "message" in detail and activation.status == "waiting":
-        return Effect("subscribe", activation.id, detail["message"], detail["key"])
-    if "signal" in detail and activation.status == "waiting":
-        return Effect("listen", activation.id, detail["signal"])
-    if "task" in detail and activation.status == "waiting":
-        return Effect("ask", activation.id)
+        return Fetch(activation.id)
+    if activation.due is not None:
+        return Wake(activation.id, activation.due)
+    return _asked(activation) if activation.status == "waiting" else None
+
+
+def _asked(activation: Activation) -> AnyEffect | None:
+    match activation.wait:
+        case ForMessage(name, key):
+            return Subscribe(activation.id, name, key)
+        case ForSignal(name):
+            return Listen(activation.id, name)
+        case ForPerson():
+            return Ask(activation.id)
     return None

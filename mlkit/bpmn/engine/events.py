@@ -1,4 +1,4 @@
-"""What moves an instance (events), and what the engine asks for in return (effects).
+"""What moves an instance.
 
 Events are journalled as JSON. An instance's state is the fold of its events, so whatever
 the engine decides from must be in them: results, the time, the moment that a timer fired.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import msgspec
+
+from mlkit.bpmn.engine.effects import AnyEffect
 
 
 class Event(msgspec.Struct, tag_field="type", omit_defaults=True):
@@ -114,29 +116,6 @@ AnyEvent = (
 )  # fmt: skip
 
 
-class Effect(NamedTuple):
-    """Something for the runner to do once the move is on disk.
-
-    Attributes:
-        kind: `run` a script or callable, `timer` at `due`, `ask` a person, `subscribe` to a
-            message, `listen` for a signal, `unsubscribe` from either, `stop` running work,
-            `send` a message, `broadcast` a signal, `fetch` what an activity reads from data
-            stores, `store` the one value of `variables` in the data store `name`.
-        id: The activation that it is for.
-        name: The name of the message or signal.
-        key: The correlation key of the message.
-        due: When the timer fires, in seconds since 1970.
-        variables: What a sent message carries.
-    """
-
-    kind: str
-    id: int
-    name: str = ""
-    key: str = ""
-    due: float = 0.0
-    variables: dict[str, Any] | None = None
-
-
 class Step(NamedTuple):
     """An entry of the trace.
 
@@ -156,5 +135,5 @@ class Step(NamedTuple):
 class Outcome(NamedTuple):
     """What one event led to."""
 
-    effects: list[Effect]
+    effects: list[AnyEffect]
     trace: list[Step]

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from mlkit.bpmn.engine.waits import AnyWait, ForRetry, ForTimer, Incident, Iterations
+
 
 class Done(msgspec.Struct, omit_defaults=True):
     """A completed activity that can be compensated.
@@ -79,7 +81,10 @@ class Activation(msgspec.Struct, omit_defaults=True):
         local: The scope of its own variables, 0 where it has none.
         body: The scope of a sub-process.
         children: Its guards, iterations, branches or parts.
-        detail: What it waits for; the message of an incident.
+        wait: What it waits for.
+        part: Which part of a multiple event it waits for, for the role `part`.
+        incident: Why it has stopped.
+        iterations: How far a multi-instance activity is.
         todo: What it still has to compensate, last first.
     """
 
@@ -94,8 +99,23 @@ class Activation(msgspec.Struct, omit_defaults=True):
     attempt: int = 0
     iteration: str = ""
     children: list[int] = []
-    detail: dict[str, Any] = {}
+    wait: AnyWait | None = None
+    part: int = 0
+    incident: Incident | None = None
+    iterations: Iterations | None = None
     todo: list[Done] = []
+
+    @property
+    def due(self) -> float | None:
+        """The moment that its timer fires, None where no timer runs."""
+        if self.status in ("waiting", "pausing") and isinstance(self.wait, ForTimer | ForRetry):
+            return self.wait.due
+        return None
+
+    @property
+    def stage(self) -> str:
+        """What a retry does again, empty where nothing has stopped it."""
+        return "" if self.incident is None else self.incident.stage
 
 
 class State(msgspec.Struct, omit_defaults=True):
@@ -193,6 +213,6 @@ class State(msgspec.Struct, omit_defaults=True):
     def moves_alone(self) -> bool:
         """Say whether work or a timer will move the instance without anybody's help."""
         return self.status == "running" and any(
-            each.status in ("working", "fetching") or "due" in each.detail
+            each.status in ("working", "fetching") or each.due is not None
             for each in self.activations.values()
         )

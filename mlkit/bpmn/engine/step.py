@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mlkit.bpmn.engine.behaviors import starting
-from mlkit.bpmn.engine.events import Effect, Step
+from mlkit.bpmn.engine.effects import AnyEffect, Stop, Unsubscribe
+from mlkit.bpmn.engine.events import Step
 from mlkit.bpmn.engine.state import Activation, Post, Scope, State
+from mlkit.bpmn.engine.waits import ForMessage, ForSignal, Incident
 from mlkit.bpmn.expressions import Expression
 from mlkit.errors import BadData
 from mlkit.workers.child.values import Unstorable, pack, unpack
@@ -38,7 +40,7 @@ class Move:
         self.state = state
         self.graph = graph
         self.at = at
-        self.effects: list[Effect] = []
+        self.effects: list[AnyEffect] = []
         self.trace: list[Step] = []
         self.queue: deque[tuple[Scope, str]] = deque()
         self.deferred: deque[int] = deque()
@@ -156,8 +158,8 @@ class Move:
             del self.state.scopes[activation.local]
         if activation.host:
             self._forget(activation)
-        if "message" in activation.detail or "signal" in activation.detail:
-            self.effects.append(Effect("unsubscribe", activation.id))
+        if isinstance(activation.wait, ForMessage | ForSignal):
+            self.effects.append(Unsubscribe(activation.id))
         del self.state.activations[activation.id]
 
     def _forget(self, activation: Activation) -> None:
@@ -168,7 +170,7 @@ class Move:
     def terminate(self, activation: Activation) -> None:
         """End an activation before its time."""
         if activation.status in ("working", "pausing"):
-            self.effects.append(Effect("stop", activation.id))
+            self.effects.append(Stop(activation.id))
         self.remove(activation)
         if activation.role in ("", "iteration"):
             self.step(activation, "terminated")
@@ -193,17 +195,23 @@ class Move:
         owner = self.state.activations.get(scope.owner)
         self.trace.append(Step(behavior.id, "completed", owner.iteration if owner else "", 0))
 
-    def incident(self, activation: Activation, problem: str, stage: str) -> None:
+    def incident(
+        self,
+        activation: Activation,
+        problem: str,
+        stage: str,
+        received: dict[str, Any] | None = None,
+    ) -> None:
         """Stop an activation until an operator acts.
 
         Args:
             activation: What stops.
             problem: Why.
-            stage: What a retry does again: `enter`, `begin`, `work` or `leave`.
+            stage: What a retry does again: see `Incident`.
+            received: What came with the event that could not be taken.
         """
         activation.status = "incident"
-        activation.detail = {**activation.detail, "incident": problem, "stage": stage}
-        activation.detail.pop("due", None)
+        activation.incident = Incident(problem, stage, received or {})
 
     def guarded(self, activation: Activation, stage: str, action: Callable[[], None]) -> None:
         """Do something; if an expression in it fails, stop the activation instead."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mlkit.errors import ConfigurationError, InputMissing, ServiceUnavailable
 
-VERSION = 2
 FILE_NAME = "journal.sqlite"
 
 _TABLES = """
@@ -45,8 +44,11 @@ CREATE TABLE stores (
   name TEXT PRIMARY KEY, value BLOB NOT NULL, instance INTEGER NOT NULL, updated REAL NOT NULL
 ) WITHOUT ROWID
 """
+# Snapshots of an older form: the events give the same states.
+_STATES = "DELETE FROM snapshots"
 # What each version has more than the one before it.
-_VERSIONS = (_TABLES, _STORES)
+_VERSIONS = (_TABLES, _STORES, _STATES)
+VERSION = len(_VERSIONS)
 
 
 def connect(folder: Path, create: bool) -> sqlite3.Connection:

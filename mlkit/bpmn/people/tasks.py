@@ -9,6 +9,7 @@ from typing import Any
 from mlkit.bpmn.definition.model import FormField, Person
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.state import Activation, State
+from mlkit.bpmn.engine.waits import ForPerson
 from mlkit.bpmn.people import forms
 from mlkit.errors import BadData, InputMissing
 
@@ -59,27 +60,28 @@ def waiting(instance: str, engine: Engine, state: State) -> list[Task]:
     return [
         _task(instance, engine, state, each)
         for each in state.activations.values()
-        if each.status == "waiting" and each.detail.get("task")
+        if each.status == "waiting" and isinstance(each.wait, ForPerson)
     ]
 
 
 def _task(instance: str, engine: Engine, state: State, activation: Activation) -> Task:
     node = engine.graph.behaviors[activation.node].node
-    detail = activation.detail
+    wait = activation.wait
+    assert isinstance(wait, ForPerson)
     return Task(
         instance=instance,
         activation=activation.id,
         element=node.id,
         name=node.name or node.id,
         iteration=activation.iteration,
-        assignee=detail.get("assignee"),
-        users=detail["users"],
-        groups=detail["groups"],
-        since=detail["since"],
-        due=detail.get("due_date"),
-        priority=detail.get("priority"),
+        assignee=wait.assignee,
+        users=wait.users,
+        groups=wait.groups,
+        since=wait.since,
+        due=wait.due,
+        priority=wait.priority,
         form=node.work.form if isinstance(node.work, Person) else (),
-        defaults=detail.get("defaults", {}),
+        defaults=wait.defaults,
         variables=state.visible(activation.local or activation.scope),
     )
 

@@ -10,6 +10,14 @@ from mlkit.bpmn.engine.behaviors import inner_of
 from mlkit.bpmn.engine.behaviors.ad_hoc import AdHocSubProcess
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.state import Activation, State
+from mlkit.bpmn.engine.waits import (
+    ForCondition,
+    ForMessage,
+    ForRetry,
+    ForSignal,
+    ForStart,
+    ForTimer,
+)
 from mlkit.bpmn.journal.sqlite import Journal, Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.runtime.session import Session
@@ -99,21 +107,22 @@ def waiting(instance: str, engine: Engine, state: State) -> list[dict[str, Any]]
 
 
 def _wait(engine: Engine, activation: Activation, task: tasks.Task | None) -> dict[str, Any]:
-    detail = activation.detail
     if task is not None:
         people = {"assignee": task.assignee, "users": task.users, "groups": task.groups}
         return {"for": "person", "task": task.id, **people, "form": tasks.described(task)}
-    if "due" in detail:
-        kind = "retry" if activation.status == "pausing" else "timer"
-        return {"for": kind, "due": instant(detail["due"])}
-    if "message" in detail:
-        return {"for": "message", "message": detail["message"], "key": detail["key"]}
-    if "condition" in detail:
-        return {"for": "condition"}
-    if "ad_hoc" in detail:
-        return {"for": "start", "activities": sorted(_startable(engine, activation))}
-    if "signal" in detail:
-        return {"for": "signal", "signal": detail["signal"]}
+    match activation.wait:
+        case ForTimer(due):
+            return {"for": "timer", "due": instant(due)}
+        case ForRetry(due):
+            return {"for": "retry", "due": instant(due)}
+        case ForMessage(name, key):
+            return {"for": "message", "message": name, "key": key}
+        case ForSignal(name):
+            return {"for": "signal", "signal": name}
+        case ForCondition():
+            return {"for": "condition"}
+        case ForStart():
+            return {"for": "start", "activities": sorted(_startable(engine, activation))}
     return {"for": "several"}
 
 
@@ -136,9 +145,9 @@ def _place(engine: Engine, activation: Activation) -> dict[str, Any]:
 def incidents(engine: Engine, state: State) -> list[dict[str, Any]]:
     """Describe what an operator must look at."""
     found = [
-        {**_place(engine, each), "attempt": each.attempt, "message": each.detail.get("incident")}
+        {**_place(engine, each), "attempt": each.attempt, "message": each.incident.message}
         for each in state.activations.values()
-        if each.status == "incident"
+        if each.status == "incident" and each.incident is not None
     ]
     if state.phase == "incident" and not found:
         stuck = {flow for scope in state.scopes.values() for flow in scope.arrived}

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from mlkit.bpmn.engine.effects import Listen, Subscribe
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.sqlite import Row
@@ -91,9 +92,9 @@ def _subscribe(session: Session, row: Row, engine: Engine) -> None:
     state: State = session.journal.replay(row, engine)[0]
     mailbox: Any = session.journal.mailbox
     for each in engine.pending(state):
-        if each.kind == "subscribe":
+        if isinstance(each, Subscribe):
             mailbox.subscribe(row.number, each.id, each.name, each.key, row.updated)
-        elif each.kind == "listen":
+        elif isinstance(each, Listen):
             mailbox.listen(row.number, each.id, each.name)
 
 

@@ -16,11 +16,23 @@ from typing import Any
 
 from mlkit.bpmn.definition.model import Script
 from mlkit.bpmn.definition.referenced_names import mentioned
+from mlkit.bpmn.engine.effects import (
+    AnyEffect,
+    Broadcast,
+    Fetch,
+    Listen,
+    Run,
+    Send,
+    Stop,
+    Store,
+    Subscribe,
+    Unsubscribe,
+    Wake,
+)
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import (
     AnyEvent,
     Complete,
-    Effect,
     Fail,
     Fire,
     Recover,
@@ -95,7 +107,7 @@ class Runner:
         self.jobs: dict[int, tuple[Running, int]] = {}
         self.timers: list[tuple[float, int, int]] = []
         self.dirty: dict[int, Running] = {}
-        self.effects: list[tuple[Running, Effect]] = []
+        self.effects: list[tuple[Running, AnyEffect]] = []
         self.look_again = 0.0
 
     # -- instances -------------------------------------------------------------------------
@@ -105,14 +117,14 @@ class Runner:
         self.instances[running.number] = running
         self.look_again = 0.0
         pending = running.engine.pending(running.state)
-        runs = [each for each in pending if each.kind == "run"]
+        runs = [each for each in pending if isinstance(each, Run)]
         if running.sequence == running.options.get("forked"):
             # What the instance that it comes from had begun begins here for the first time.
             self.effects += [(running, each) for each in runs]
         elif runs:
             self.apply(running, Recover())
         # Subscriptions are rows of the journal: they have outlived the engine.
-        self.effects += [(running, each) for each in pending if each.kind in ("timer", "fetch")]
+        self.effects += [(running, each) for each in pending if isinstance(each, Wake | Fetch)]
 
     def apply(self, running: Running, event: AnyEvent, log: Log | None = None) -> None:
         """Move an instance; the next commit makes it durable."""
@@ -179,7 +191,7 @@ class Runner:
     def _is_due(self, number: int, activation: int, due: float) -> bool:
         running = self.instances.get(number)
         found = None if running is None else running.state.activations.get(activation)
-        return found is not None and found.detail.get("due") == due
+        return found is not None and found.due == due
 
     def _finished(self, result: Result) -> None:
         running, activation = self.jobs.pop(result.job)
@@ -226,46 +238,45 @@ class Runner:
             self._act(running, effect)
         self.pool.send()
 
-    def _mail(self, running: Running, effect: Effect) -> None:
+    def _mail(self, running: Running, effect: AnyEffect) -> None:
         """Do the effects that are rows of the journal."""
         assert self.journal is not None
-        if effect.kind in ("subscribe", "send"):
-            self.look_again = 0.0
         mailbox, number, now = self.journal.mailbox, running.number, self.clock.now()
-        if effect.kind == "subscribe" and effect.id in running.state.activations:
-            mailbox.subscribe(number, effect.id, effect.name, effect.key, now)
-        elif effect.kind == "listen" and effect.id in running.state.activations:
-            mailbox.listen(number, effect.id, effect.name)
-        elif effect.kind == "unsubscribe":
-            mailbox.unsubscribe(number, effect.id)
-        elif effect.kind == "send":
-            try:
-                mailbox.send(effect.name, effect.key, effect.variables or {}, now + MESSAGE_LIFE)
-            except UsageError:  # Several wait; none may take it unless the others give up.
-                mailbox.keep(effect.name, effect.key, effect.variables or {}, now + MESSAGE_LIFE)
-        elif effect.kind == "broadcast":
-            mailbox.broadcast(effect.name, effect.variables or {}, sender=number)
-        elif effect.kind == "store":
-            self._store(running, effect)
+        there = running.state.activations
+        match effect:
+            case Subscribe(id, name, key) if id in there:
+                self.look_again = 0.0
+                mailbox.subscribe(number, id, name, key, now)
+            case Listen(id, name) if id in there:
+                mailbox.listen(number, id, name)
+            case Unsubscribe(id):
+                mailbox.unsubscribe(number, id)
+            case Send(name, key, variables):
+                self.look_again = 0.0
+                try:
+                    mailbox.send(name, key, variables, now + MESSAGE_LIFE)
+                except UsageError:  # Several wait; none may take it unless the others give up.
+                    mailbox.keep(name, key, variables, now + MESSAGE_LIFE)
+            case Broadcast(name, variables):
+                mailbox.broadcast(name, variables, sender=number)
+            case Store(name, value):
+                self.stores.set(name, value, number, now)
 
-    def _store(self, running: Running, effect: Effect) -> None:
-        value = (effect.variables or {})["value"]
-        self.stores.set(effect.name, value, running.number, self.clock.now())
-
-    def _act(self, running: Running, effect: Effect) -> None:
-        if effect.kind == "run":
-            self._submit(running, effect.id)
-        elif effect.kind == "fetch":
-            self._supply(running, effect.id)
-        elif effect.kind == "store" and self.journal is None:
-            self._store(running, effect)
-        elif effect.kind == "timer":
-            heapq.heappush(self.timers, (effect.due, running.number, effect.id))
-        elif effect.kind == "stop":
-            job = running.jobs.pop(effect.id, None)
-            if job is not None:
-                del self.jobs[job]
-                self.pool.stop(job)
+    def _act(self, running: Running, effect: AnyEffect) -> None:
+        match effect:
+            case Run(id):
+                self._submit(running, id)
+            case Fetch(id):
+                self._supply(running, id)
+            case Store(name, value) if self.journal is None:
+                self.stores.set(name, value, running.number, self.clock.now())
+            case Wake(id, due):
+                heapq.heappush(self.timers, (due, running.number, id))
+            case Stop(id):
+                job = running.jobs.pop(id, None)
+                if job is not None:
+                    del self.jobs[job]
+                    self.pool.stop(job)
 
     def _supply(self, running: Running, identifier: int) -> None:
         activation = running.state.activations.get(identifier)

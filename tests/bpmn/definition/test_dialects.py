@@ -136,9 +136,9 @@ def test_the_initiator_is_a_variable_that_nobody_has_to_give(play):
     body = '<startEvent id="s" camunda:initiator="who"/><endEvent id="e"/>'
     body += '<userTask id="u" camunda:assignee="${who}"/>'
     asked = play(body, "s>u u>e").start()
-    assert "assignee" not in asked.state.activations[asked.find("u")].detail
+    assert asked.state.activations[asked.find("u")].wait.assignee is None
     told = play(body, "s>u u>e").start(who="ann")
-    assert told.state.activations[told.find("u")].detail["assignee"] == "ann"
+    assert told.state.activations[told.find("u")].wait.assignee == "ann"
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_lane_is_the_group_of_tasks_in_its_sub_processes_too(play, arrows):
     )
     inside = f'<startEvent id="is"/><userTask id="u"/>{arrows("is>u", "i")}'
     done = play(f'{lane}{ENDS}<subProcess id="sp">{inside}</subProcess>', "s>sp sp>e").start()
-    assert done.state.activations[done.find("u")].detail["groups"] == ["owners"]
+    assert done.state.activations[done.find("u")].wait.groups == ["owners"]
 
 
 def test_flowable_gives_all_variables_to_a_process_that_inherits_them(play_xml):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mlkit.bpmn.engine.effects import Subscribe
 from mlkit.bpmn.engine.events import Fail
 from mlkit.bpmn.people import tasks
 
@@ -225,5 +226,5 @@ def test_a_zeebe_subscription_waits_for_its_key(play_xml):
     roots = f'<message id="Paid" name="paid">{key}</message>'
     body = '<receiveTask id="r" messageRef="Paid"/>'
     done = play_xml(eight(body, "r", roots)).start(order={"id": "o-7"})
-    (wanted,) = [each for each in done.engine.pending(done.state) if each.kind == "subscribe"]
+    (wanted,) = [each for each in done.engine.pending(done.state) if isinstance(each, Subscribe)]
     assert (wanted.name, wanted.key) == ("paid", "o-7")

@@ -166,5 +166,5 @@ def test_cancel_ends_everything(play):
 def test_who_may_do_a_user_task_is_computed_when_it_begins(play):
     body = ENDS + '<userTask id="u" camunda:assignee="${owner}" camunda:candidateGroups="a, b"/>'
     done = play(body, "s>u u>e").start(owner="ann")
-    detail = done.state.activations[done.find("u")].detail
-    assert (detail["assignee"], detail["groups"]) == ("ann", ["a", "b"])
+    wait = done.state.activations[done.find("u")].wait
+    assert (wait.assignee, wait.groups) == ("ann", ["a", "b"])

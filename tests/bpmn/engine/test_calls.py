@@ -132,7 +132,7 @@ def test_a_process_that_calls_itself_for_ever_is_an_incident(play_xml):
     xml = caller(PLAIN, called="p", beside="").replace('isExecutable="true"', "")
     done = play_xml(xml).start()
     assert done.state.phase == "incident"
-    (message,) = [a.detail["incident"] for a in done.state.activations.values() if a.detail]
+    (message,) = [a.incident.message for a in done.state.activations.values() if a.incident]
     assert "deeper than 100" in message
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mlkit.bpmn.engine.effects import Broadcast, Send
+
 ENDS = '<startEvent id="s"/><endEvent id="e"/>'
 SCRIPT = '<scriptTask id="w"><script>pass</script></scriptTask>'
 AFTER = '<task id="late"/>'
@@ -183,13 +185,13 @@ def test_a_thrown_signal_reaches_who_waits_in_the_same_instance(play):
     done = play(body, "s>c s>u u>t c>e t>e").start()
     done.complete("u")
     assert done.state.status == "completed"
-    assert [each.kind for each in done.sent] == ["broadcast"]
+    assert [type(each) for each in done.sent] == [Broadcast]
 
 
 def test_a_message_end_event_sends(play):
     body = f'<startEvent id="s"/><endEvent id="e">{MESSAGE}</endEvent>'
     done = play(body, "s>e").start()
-    assert [(each.kind, each.name) for each in done.sent] == [("send", "paid")]
+    assert [(type(each), each.name) for each in done.sent] == [(Send, "paid")]
 
 
 def test_a_process_with_waiting_start_events_begins_with_the_first(play):

@@ -130,4 +130,4 @@ def test_a_loop_without_a_wait_stops_as_an_incident(play):
     body = ENDS + tasks("a") + '<exclusiveGateway id="g" default="f3"/>'
     done = play(body, "s>a a>g g>e?False g>a").start()
     assert done.state.phase == "incident"
-    assert "endless loop" in next(iter(done.state.activations.values())).detail["incident"]
+    assert "endless loop" in next(iter(done.state.activations.values())).incident.message

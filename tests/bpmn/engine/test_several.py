@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import pytest
 
+from mlkit.bpmn.engine.effects import Broadcast, Send
+
 ENDS = '<startEvent id="s"/><endEvent id="e"/>'
 TIMER = "<timerEventDefinition><timeDuration>PT1M</timeDuration></timerEventDefinition>"
 MESSAGE = '<messageEventDefinition messageRef="Paid"/>'
@@ -15,7 +17,9 @@ BOTH = MESSAGE + SIGNAL
 
 def part(done, number: int) -> int:
     return next(
-        each.id for each in done.state.activations.values() if each.detail.get("part") == number
+        each.id
+        for each in done.state.activations.values()
+        if each.role == "part" and each.part == number
     )
 
 
@@ -73,7 +77,7 @@ def test_a_multiple_boundary_event_catches_errors_too(play):
 
 def test_a_multiple_end_event_throws_all(play):
     done = play(f'<startEvent id="s"/><endEvent id="e">{BOTH}</endEvent>', "s>e").start()
-    assert [each.kind for each in done.sent] == ["send", "broadcast"]
+    assert [type(each) for each in done.sent] == [Send, Broadcast]
     assert done.state.status == "completed"
 
 
@@ -223,14 +227,14 @@ def test_a_pool_that_nobody_calls_does_not_keep_the_instance(play_xml):
 def test_a_message_to_the_world_outside_is_sent_out(play_xml):
     left = chain("startEvent s", f"endEvent e {PING}")
     done = play_xml(pools(left, chain("startEvent qs", "endEvent qe"), "e>world")).start()
-    assert [(each.kind, each.name) for each in done.sent] == [("send", "m0")]
+    assert [(type(each), each.name) for each in done.sent] == [(Send, "m0")]
 
 
 def test_a_message_to_a_pool_that_does_not_run_here_is_sent_out(play_xml):
     left = chain("startEvent s", f"endEvent e {PING}")
     right = chain(f"startEvent qs {PING}", "endEvent qe")
     done = play_xml(pools(left, right, "e>qs", ("true", "false"))).start()
-    assert [each.kind for each in done.sent] == ["send"]
+    assert [type(each) for each in done.sent] == [Send]
     assert done.state.status == "completed"
 
 
@@ -350,5 +354,5 @@ def test_a_message_that_several_wait_for_is_an_incident_of_its_event(play_xml):
     done.complete("more").complete("u")
     assert done.state.phase == "incident"
     assert done.completed("hear") == []
-    problem = done.state.activations[done.find("ask")].detail["incident"]
+    problem = done.state.activations[done.find("ask")].incident.message
     assert "2 activities wait for it" in problem

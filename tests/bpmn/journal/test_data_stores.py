@@ -129,7 +129,7 @@ def test_data_inputs_and_outputs_lead_to_and_from_a_store(play):
     body = ENDS + STORE + script("pass", MAPPED.format("", ""))
     done = play(body, "s>w w>e", lambda _, v: {"more": v["known"] + 1}).start()
     done.apply(Supply(done.find("w"), {"seen": 4}))
-    assert [(e.name, e.variables) for e in done.stored] == [("seen", {"value": 5})]
+    assert [(e.name, e.value) for e in done.stored] == [("seen", 5)]
     assert done.state.status == "completed"
 
 
@@ -139,7 +139,7 @@ def test_associations_compute_what_goes_in_and_out(play):
     body = ENDS + STORE + script("pass", MAPPED.format(change, assign))
     done = play(body, "s>w w>e", lambda _, v: {"more": v["known"] + 1}).start()
     done.apply(Supply(done.find("w"), {"seen": [4]}))
-    assert [e.variables for e in done.stored] == [{"value": [5, 7]}]
+    assert [e.value for e in done.stored] == [[5, 7]]
 
 
 def test_a_multi_instance_goes_through_what_a_store_holds(play):
@@ -161,7 +161,7 @@ def test_the_turns_of_a_loop_see_what_the_one_before_left(play):
     done = play(ENDS + STORE + script("pass", inner), "s>w w>e",
                 lambda _, v: {"seen": v["seen"] + 1}).start()  # fmt: skip
     done.apply(Supply(done.find("w"), {"seen": 0}))
-    assert [e.variables["value"] for e in done.stored] == [1, 2, 3]
+    assert [e.value for e in done.stored] == [1, 2, 3]
 
 
 def test_a_boundary_event_and_a_retry_work_as_without_a_store(play):

@@ -176,18 +176,18 @@ def test_vendors_spell_one_notion_in_several_ways(play):
         xmlns = f'xmlns:{vendor}="http://{vendor}.org/bpmn"'
         body = body if vendor == "camunda" else body.replace("<userTask", f"<userTask {xmlns}")
         done = play(body, "s>u u>e").start()
-        assert done.state.activations[done.find("u")].detail["assignee"] == "ann"
+        assert done.state.activations[done.find("u")].wait.assignee == "ann"
     zeebe = '<userTask id="u"><extensionElements><zeebe:assignmentDefinition assignee="=owner"/>'
     done = play(ENDS + zeebe + "</extensionElements></userTask>", "s>u u>e").start(owner="bob")
-    assert done.state.activations[done.find("u")].detail["assignee"] == "bob"
+    assert done.state.activations[done.find("u")].wait.assignee == "bob"
 
 
 def test_zeebe_says_until_when_and_how_urgent(play):
     inner = '<zeebe:taskSchedule dueDate="=day"/><zeebe:priorityDefinition priority="70"/>'
     body = ENDS + f'<userTask id="u"><extensionElements>{inner}</extensionElements></userTask>'
     done = play(body, "s>u u>e").start(day="2030-01-31")
-    detail = done.state.activations[done.find("u")].detail
-    assert (detail["due_date"], detail["priority"]) == ("2030-01-31", "70")
+    wait = done.state.activations[done.find("u")].wait
+    assert (wait.due, wait.priority) == ("2030-01-31", "70")
 
 
 def test_a_business_key_of_its_own_is_told_for_a_called_process(problems, diagram):
@@ -208,7 +208,7 @@ def test_lanes_are_candidate_groups(play):
         '<laneSet id="l"><lane id="l1" name="owners"><flowNodeRef>u</flowNodeRef></lane></laneSet>'
     )
     done = play(lanes + ENDS + '<userTask id="u"/>', "s>u u>e").start()
-    assert done.state.activations[done.find("u")].detail["groups"] == ["owners"]
+    assert done.state.activations[done.find("u")].wait.groups == ["owners"]
 
 
 @pytest.mark.parametrize("kind", ["choreography", "conversation", "globalConversation"])

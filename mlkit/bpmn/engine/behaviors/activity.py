@@ -10,8 +10,10 @@ from mlkit.bpmn.definition.timers import duration
 from mlkit.bpmn.engine.behaviors import compensation, errors
 from mlkit.bpmn.engine.behaviors.behavior import Behavior
 from mlkit.bpmn.engine.behaviors.gateways import consume
-from mlkit.bpmn.engine.events import AnyEvent, Complete, Effect, Fail, Fire, Supply, Throw
+from mlkit.bpmn.engine.effects import AnyEffect, Fetch, Run, Store, Wake
+from mlkit.bpmn.engine.events import AnyEvent, Complete, Fail, Fire, Supply, Throw
 from mlkit.bpmn.engine.state import Activation, Done, Scope
+from mlkit.bpmn.engine.waits import ForPerson, ForRetry
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Activity(Behavior):
         """Begin, once the data stores that it reads have given their values."""
         if self.fetches:
             activation.status = "fetching"
-            move.effects.append(Effect("fetch", activation.id))
+            move.effects.append(Fetch(activation.id))
         else:
             self.proceed(move, activation)
 
@@ -98,7 +100,7 @@ class Activity(Behavior):
     def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
         """Take the result of the work."""
         working = activation.status == "working"
-        if isinstance(event, Complete) and (working or "task" in activation.detail):
+        if isinstance(event, Complete) and (working or isinstance(activation.wait, ForPerson)):
             self.complete(move, activation, event.variables)
         elif isinstance(event, Throw) and working:
             errors.throw(move, activation, event.code, event.message)
@@ -122,8 +124,8 @@ class Activity(Behavior):
         """Ask for (another) attempt at the work."""
         activation.status = "working"
         activation.attempt += 1
-        activation.detail = {}
-        move.effects.append(Effect("run", activation.id))
+        activation.wait = activation.incident = None
+        move.effects.append(Run(activation.id))
 
     def failed(self, move: Move, activation: Activation, message: str) -> None:
         """Pause before another attempt; after the last, look for a catch-all, else stop."""
@@ -132,21 +134,19 @@ class Activity(Behavior):
             pause = retry.pauses[activation.attempt - 1]
             due = move.at + duration(pause).total_seconds()
             activation.status = "pausing"
-            activation.detail = {"due": due, "failure": message}
-            move.effects.append(Effect("timer", activation.id, due=due))
+            activation.wait = ForRetry(due, message)
+            move.effects.append(Wake(activation.id, due))
         elif not errors.throw_failure(move, activation, message):
             move.incident(activation, message, "work")
 
     def retry(self, move: Move, activation: Activation) -> None:
         """Do again what an incident stopped."""
-        stage = activation.detail.get("stage")
+        stage = activation.stage
         if stage == "receive":
             super().retry(move, activation)
             return
         activation.status = "open"
-        activation.detail = {
-            key: each for key, each in activation.detail.items() if key not in ("incident", "stage")
-        }
+        activation.incident = None
         if stage == "enter":
             super().retry(move, activation)
         elif stage == "await":
@@ -197,11 +197,11 @@ class Activity(Behavior):
             done = Done(self.id, {} if local is None else dict(local.variables))
             compensation.keep(move, activation, done)
 
-    def _stored(self, move: Move, activation: Activation) -> list[Effect]:
+    def _stored(self, move: Move, activation: Activation) -> list[AnyEffect]:
         """Give what the data stores get; nothing of a variable that is not there."""
         scope = move.variables(activation)
         return [
-            Effect("store", activation.id, store, variables={"value": move.evaluate(each, scope)})
+            Store(store, move.evaluate(each, scope))
             for store, each in self.node.writes
             if each.language != "name" or move.state.has(scope, each.text)
         ]

@@ -9,6 +9,7 @@ from mlkit.bpmn.definition.model import AdHoc, FlowNode
 from mlkit.bpmn.engine.behaviors.subprocess import SubProcess, begins_alone
 from mlkit.bpmn.engine.events import AnyEvent, Begin, Complete
 from mlkit.bpmn.engine.state import Activation, Scope
+from mlkit.bpmn.engine.waits import ForStart
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
@@ -31,18 +32,17 @@ class AdHocSubProcess(SubProcess):
         """Start what the list names."""
         scope = self.open(move, activation)
         scope.live = 1
-        activation.detail = {"ad_hoc": True}
+        wait = activation.wait = ForStart()
         activation.status = "waiting"
         if self.rules.active is not None:
             wanted = move.evaluate(self.rules.active, move.variables(activation))
             if not isinstance(wanted, list):
                 raise BadData(f"{self.rules.active.text!r} gives no list of activities")
-            activation.detail["queue"] = [str(each) for each in wanted]
-            self._next(move, activation, scope)
+            wait.queue = [str(each) for each in wanted]
+            self._next(move, activation, wait.queue, scope)
 
-    def _next(self, move: Move, activation: Activation, scope: Scope) -> None:
+    def _next(self, move: Move, activation: Activation, queue: list[str], scope: Scope) -> None:
         """Start what the list still holds: all of it, or one activity of a sequential one."""
-        queue = activation.detail["queue"]
         while queue and not (self.rules.sequential and scope.live > 1):
             self._start(move, activation, queue.pop(0))
 
@@ -50,7 +50,7 @@ class AdHocSubProcess(SubProcess):
         scope = move.state.scopes[activation.body]
         if element not in self.startable:
             raise BadData(f"{element!r} is no activity of {self.id} that can be started")
-        if "ending" in activation.detail:
+        if waits(activation).ending:
             raise BadData(f"{self.id} starts nothing more: its completion condition holds")
         if self.rules.sequential and scope.live > 1:
             raise BadData(f"{self.id} is sequential, and one of its activities is running")
@@ -85,23 +85,30 @@ class AdHocSubProcess(SubProcess):
         if over and (self.rules.cancels or scope.live == 1):
             self.finish(move, activation, scope)
             return True
+        wait = waits(activation)
         if over:
-            activation.detail["ending"] = True
-        elif scope.live == 1 and activation.detail.get("queue"):
-            self._next(move, activation, scope)
+            wait.ending = True
+        elif scope.live == 1 and wait.queue:
+            self._next(move, activation, wait.queue, scope)
             return True
         return False
 
     def _is_over(self, move: Move, activation: Activation, scope: Scope) -> bool:
         condition = self.rules.completion
-        if "ending" in activation.detail:
+        wait = waits(activation)
+        if wait.ending:
             return True
         if condition is None:
-            listed = "queue" in activation.detail and not activation.detail["queue"]
-            return listed and scope.live == 1
+            return wait.queue == [] and scope.live == 1
         return self._completed(move) and move.holds(condition, scope.id)
 
     def _completed(self, move: Move) -> bool:
         """Say whether something inside completed in this move."""
         nodes = self.inside.nodes
         return any(each.element in nodes and each.event == "completed" for each in move.trace)
+
+
+def waits(activation: Activation) -> ForStart:
+    """Return what is left to start in an ad-hoc sub-process that runs."""
+    assert isinstance(activation.wait, ForStart)
+    return activation.wait

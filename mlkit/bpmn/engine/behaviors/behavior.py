@@ -105,10 +105,10 @@ class Behavior:
 
     def retry(self, move: Move, activation: Activation) -> None:
         """Try an incident again."""
-        if "received" in activation.detail:
+        if activation.stage == "receive":
             subscription.receive_again(move, activation)
             return
-        stage = activation.detail.pop("stage", None)
+        stage, activation.incident = activation.stage, None
         if stage == "await":
             activation.status = "waiting"
             return

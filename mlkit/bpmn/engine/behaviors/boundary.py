@@ -63,6 +63,6 @@ class BoundaryEvent(Behavior):
 
     def retry(self, move: Move, activation: Activation) -> None:
         """Try an incident again: a guard that failed to begin was removed with its activity."""
-        if activation.role == "guard" and activation.detail.get("stage") == "enter":
+        if activation.role == "guard" and activation.stage == "enter":
             raise BadData(f"{self.id} cannot be tried again")
         super().retry(move, activation)

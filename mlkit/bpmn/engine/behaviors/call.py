@@ -68,9 +68,9 @@ class CallActivity(SubProcess):
 
     def retry(self, move: Move, activation: Activation) -> None:
         """Do again what an incident stopped."""
-        if activation.detail.get("stage") == "finish":
+        if activation.stage == "finish":
             activation.status = "open"
-            activation.detail = {}
+            activation.incident = None
             self.finish(move, activation, move.state.scopes[activation.body])
         else:
             super().retry(move, activation)

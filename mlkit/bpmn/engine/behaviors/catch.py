@@ -56,7 +56,7 @@ class CatchEvent(Behavior):
 
     def retry(self, move: Move, activation: Activation) -> None:
         """Try an incident again."""
-        if activation.role == "start" and activation.detail.get("stage") == "enter":
+        if activation.role == "start" and activation.stage == "enter":
             self.wait(move, activation)
         else:
             super().retry(move, activation)

@@ -50,6 +50,6 @@ class EventBasedGateway(Behavior):
 
     def retry(self, move: Move, activation: Activation) -> None:
         """Try an incident again."""
-        activation.detail = {}
+        activation.incident = None
         activation.status = "open"
         self.wait(move, activation)

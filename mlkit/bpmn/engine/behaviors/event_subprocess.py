@@ -86,8 +86,8 @@ class EventSubProcess(SubProcess):
 
     def retry(self, move: Move, activation: Activation) -> None:
         """Try an incident again."""
-        if activation.detail.get("stage") == "arm":
-            activation.detail = {}
+        if activation.stage == "arm":
+            activation.incident = None
             move.guarded(
                 activation, "arm", lambda: subscription.subscribe(move, activation, self.awaited)
             )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mlkit.bpmn.engine.events import Receive
 from mlkit.bpmn.engine.state import Activation, Post, Scope
+from mlkit.bpmn.engine.waits import ForMessage
 
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.step import Move
@@ -33,10 +34,10 @@ def receivers(move: Move, post: Post) -> list[Activation]:
 
 
 def _takes(move: Move, activation: Activation, post: Post) -> bool:
-    detail = activation.detail
-    if activation.status != "waiting" or detail.get("message") != post.name:
+    wait = activation.wait
+    if activation.status != "waiting" or not isinstance(wait, ForMessage):
         return False
-    if activation.role != "start" and detail["key"] != post.key:
+    if wait.name != post.name or (activation.role != "start" and wait.key != post.key):
         return False
     pool = _pool(move, move.state.scopes[activation.scope])
     return activation.node in post.recipients or pool.element in post.recipients

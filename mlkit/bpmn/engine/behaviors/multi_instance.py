@@ -10,6 +10,7 @@ from mlkit.bpmn.engine.behaviors.activity import Activity
 from mlkit.bpmn.engine.behaviors.repeated import Repeated
 from mlkit.bpmn.engine.behaviors.throw import announce
 from mlkit.bpmn.engine.state import Activation, Scope
+from mlkit.bpmn.engine.waits import Iterations
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
@@ -35,9 +36,8 @@ class MultiInstance(Repeated):
             (self.active, self.completed, f"{self.loop.counts}TerminatedInstances"), 0
         )
         self.outside(move, activation, counts | {self.all: len(items)})
-        activation.detail = {"items": items, "next": 0}
-        if self.loop.output_collection:
-            activation.detail["outputs"] = [None] * len(items)
+        outputs = [None] * len(items) if self.loop.output_collection else None
+        activation.iterations = Iterations(items, outputs=outputs)
         if not items:
             self._finish(move, activation)
         for _ in items[:1] if self.loop.sequential else items:
@@ -59,15 +59,16 @@ class MultiInstance(Repeated):
         return list(range(count))
 
     def _spawn(self, move: Move, host: Activation) -> None:
-        index = host.detail["next"]
-        if index >= len(host.detail["items"]):
+        iterations = progress(host)
+        index = iterations.next
+        if index >= len(iterations.items):
             return
-        host.detail["next"] = index + 1
+        iterations.next = index + 1
         activation = self.spawn(move, host, index)
         activation.local = move.state.next_id()
         variables: dict[str, Any] = {"loopCounter": index + self.loop.first}
         if self.loop.element:
-            variables[self.loop.element] = host.detail["items"][index]
+            variables[self.loop.element] = iterations.items[index]
         move.state.scopes[activation.local] = Scope(
             activation.local, self.id, host.local, isolated=True, variables=variables
         )
@@ -90,7 +91,9 @@ class MultiInstance(Repeated):
         if left is not None:
             counter = move.state.scopes[activation.local].variables["loopCounter"]
             index = counter - self.loop.first
-            host.detail["outputs"][index] = left[0]
+            outputs = progress(host).outputs
+            assert outputs is not None
+            outputs[index] = left[0]
         self.inner.record(move, activation)
         move.remove(activation)
         move.step(activation, "completed")
@@ -135,12 +138,18 @@ class MultiInstance(Repeated):
         return done or (completion is not None and move.holds(completion, activation.local))
 
     def _finish(self, move: Move, host: Activation) -> None:
-        outputs = host.detail.get("outputs")
+        outputs = progress(host).outputs
         if outputs is not None:
             move.state.assign(host.scope, {str(self.loop.output_collection): outputs})
         for child in list(host.children):
             found = move.state.activations[child]
             if found.role == "iteration":
                 move.terminate(found)
-        host.detail = {}
+        host.iterations = None
         self.leave(move, host)
+
+
+def progress(host: Activation) -> Iterations:
+    """Return how far a multi-instance activity that runs is."""
+    assert host.iterations is not None
+    return host.iterations

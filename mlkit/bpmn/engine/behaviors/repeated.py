@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mlkit.bpmn.definition import model
 from mlkit.bpmn.definition.model import FlowNode
 from mlkit.bpmn.engine.behaviors.activity import Activity
-from mlkit.bpmn.engine.events import Effect
+from mlkit.bpmn.engine.effects import AnyEffect
 from mlkit.bpmn.engine.state import Activation, Scope
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Repeated(Activity):
         found.variables.update(variables)
         return found
 
-    def _stored(self, move: Move, activation: Activation) -> list[Effect]:
+    def _stored(self, move: Move, activation: Activation) -> list[AnyEffect]:
         """Store nothing: each turn has done it."""
         return []
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from mlkit.bpmn.definition.model import EventDefinition
 from mlkit.bpmn.definition.timers import FOREVER, following, schedule
-from mlkit.bpmn.engine.events import AnyEvent, Effect, Fire, Hold, Receive, Signal
+from mlkit.bpmn.engine.effects import Listen, Subscribe, Wake
+from mlkit.bpmn.engine.events import AnyEvent, Fire, Hold, Receive, Signal
 from mlkit.bpmn.engine.state import Activation, Scope
+from mlkit.bpmn.engine.waits import ForCondition, ForMessage, ForSignal, ForTimer, Wait
 from mlkit.bpmn.expressions import Expression, UnknownVariable
 from mlkit.errors import BadData
 
@@ -17,7 +19,12 @@ if TYPE_CHECKING:
 Mappings = tuple[tuple[str, Expression], ...]
 # What is thrown inside the instance finds its catcher; nothing waits for it.
 THROWN = ("error", "escalation", "compensate", "cancel")
-_AWAITED = {Fire: "due", Receive: "message", Signal: "signal", Hold: "condition"}
+_AWAITED: dict[type, type[Wait]] = {
+    Fire: ForTimer,
+    Receive: ForMessage,
+    Signal: ForSignal,
+    Hold: ForCondition,
+}
 
 
 def prepare(move: Move, activation: Activation, inputs: Mappings) -> None:
@@ -48,11 +55,11 @@ def subscribe(move: Move, activation: Activation, event: EventDefinition) -> Non
     elif event.kind == "message":
         _await_message(move, activation, event)
     elif event.kind == "conditional":
-        activation.detail = {**activation.detail, "condition": False}
+        activation.wait = ForCondition()
     else:
         name = move.text(event.name, move.variables(activation))
-        activation.detail = {**activation.detail, "signal": name}
-        move.effects.append(Effect("listen", activation.id, name))
+        activation.wait = ForSignal(name)
+        move.effects.append(Listen(activation.id, name))
 
 
 def _await_parts(move: Move, activation: Activation, event: EventDefinition) -> None:
@@ -60,25 +67,23 @@ def _await_parts(move: Move, activation: Activation, event: EventDefinition) -> 
     for number, part in enumerate(event.parts):
         if part.kind not in THROWN:
             child = move.activate(move.behavior(activation), scope, "part", activation)
-            child.detail = {"part": number}
+            child.part = number
             subscribe(move, child, part)
 
 
 def _start_timer(move: Move, activation: Activation, event: EventDefinition) -> None:
     text = move.text(event.expression, move.variables(activation))
     timer = schedule(event.timer, text, move.at)
-    activation.detail = {**activation.detail, "due": timer.due}
-    if timer.interval:
-        activation.detail |= {"again": timer.again, "interval": timer.interval}
-    move.effects.append(Effect("timer", activation.id, due=timer.due))
+    activation.wait = ForTimer(timer.due, timer.again, timer.interval)
+    move.effects.append(Wake(activation.id, timer.due))
 
 
 def _await_message(move: Move, activation: Activation, event: EventDefinition) -> None:
     scope = move.variables(activation)
     name = move.text(event.name, scope)
     key = move.correlation_key(event, scope)
-    activation.detail = {**activation.detail, "message": name, "key": key}
-    move.effects.append(Effect("subscribe", activation.id, name, key))
+    activation.wait = ForMessage(name, key)
+    move.effects.append(Subscribe(activation.id, name, key))
 
 
 def is_thrown(event: EventDefinition) -> bool:
@@ -88,8 +93,8 @@ def is_thrown(event: EventDefinition) -> bool:
 
 def fired(activation: Activation, event: AnyEvent) -> bool:
     """Say whether an event is what the activation waits for."""
-    wanted = _AWAITED.get(type(event), "")
-    return activation.status == "waiting" and wanted in activation.detail
+    wanted = _AWAITED.get(type(event), ())
+    return activation.status == "waiting" and isinstance(activation.wait, wanted)
 
 
 def happened(move: Move, activation: Activation, event: EventDefinition) -> Activation | None:
@@ -121,8 +126,7 @@ def publish(move: Move, activation: Activation, event: AnyEvent, outputs: Mappin
             with move.names(move.state.scopes[scope], **brought) as inner:
                 values = {name: move.evaluate(each, inner) for name, each in outputs}
     except BadData as error:
-        move.incident(activation, f"{activation.node}: {error.message}", "receive")
-        activation.detail["received"] = brought
+        move.incident(activation, f"{activation.node}: {error.message}", "receive", brought)
         return False
     move.state.assign(scope, values)
     return True
@@ -130,19 +134,19 @@ def publish(move: Move, activation: Activation, event: AnyEvent, outputs: Mappin
 
 def receive_again(move: Move, activation: Activation) -> None:
     """Take once more what came when a mapping failed."""
-    detail = activation.detail
-    variables = detail.pop("received")
-    activation.detail = {k: each for k, each in detail.items() if k not in ("incident", "stage")}
+    assert activation.incident is not None
+    variables, activation.incident = activation.incident.received, None
     activation.status = "waiting"
-    event: AnyEvent = Fire(activation.id)
-    if "message" in detail:
-        event = Receive(activation.id, variables)
-    elif "signal" in detail:
-        event = Signal(detail["signal"], variables)
-    elif "condition" in detail:
-        event = Hold(activation.id)
-    else:
-        activation.detail["due"] = move.at
+    event: AnyEvent
+    match activation.wait:
+        case ForMessage():
+            event = Receive(activation.id, variables)
+        case ForSignal(name):
+            event = Signal(name, variables)
+        case ForCondition():
+            event = Hold(activation.id)
+        case _:
+            event = Fire(activation.id)
     move.behavior(activation).event(move, activation, event)
 
 
@@ -159,27 +163,25 @@ def again(move: Move, activation: Activation, event: EventDefinition) -> None:
 
 
 def _repeats(move: Move, activation: Activation) -> bool:
-    detail = activation.detail
-    if "message" in detail:
-        move.effects.append(Effect("subscribe", activation.id, detail["message"], detail["key"]))
-    if "due" not in detail:
+    wait = activation.wait
+    if isinstance(wait, ForMessage):
+        move.effects.append(Subscribe(activation.id, wait.name, wait.key))
+    if not isinstance(wait, ForTimer):
         return True
-    left = activation.detail.get("again", 0)
-    if left == 0:
+    if wait.again == 0:
         return False
-    due = following(activation.detail["interval"], activation.detail["due"])
-    rest = left if left == FOREVER else left - 1
-    activation.detail = {**activation.detail, "due": due, "again": rest}
-    move.effects.append(Effect("timer", activation.id, due=due))
+    wait.due = following(wait.interval, wait.due)
+    wait.again -= wait.again != FOREVER
+    move.effects.append(Wake(activation.id, wait.due))
     return True
 
 
 def conditions(move: Move) -> bool:
     """Fire one condition that became true; say whether there was one (13.5.1)."""
     for each in list(move.state.activations.values()):
-        if each.status == "waiting" and "condition" in each.detail:
-            held, holds = each.detail["condition"], _holds(move, each)
-            each.detail["condition"] = holds
+        if each.status == "waiting" and isinstance(each.wait, ForCondition):
+            held, holds = each.wait.held, _holds(move, each)
+            each.wait.held = holds
             if holds and not held:
                 move.behavior(each).event(move, each, Hold(each.id))
                 return True
@@ -189,7 +191,7 @@ def conditions(move: Move) -> bool:
 def _holds(move: Move, activation: Activation) -> bool:
     definition = move.behavior(activation).awaited
     if activation.role == "part":
-        definition = definition.parts[activation.detail["part"]]
+        definition = definition.parts[activation.part]
     assert definition.expression is not None
     try:
         return move.holds(definition.expression, move.variables(activation))

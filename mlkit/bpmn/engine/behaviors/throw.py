@@ -8,8 +8,10 @@ from mlkit.bpmn.definition.model import EventDefinition, FlowNode
 from mlkit.bpmn.engine.behaviors import compensation, errors, messages
 from mlkit.bpmn.engine.behaviors.activity import Activity
 from mlkit.bpmn.engine.behaviors.behavior import Behavior
-from mlkit.bpmn.engine.events import Effect, Signal
+from mlkit.bpmn.engine.effects import Broadcast, Send
+from mlkit.bpmn.engine.events import Signal
 from mlkit.bpmn.engine.state import Activation, Post, Scope
+from mlkit.bpmn.engine.waits import ForSignal
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
@@ -139,7 +141,7 @@ def release(move: Move, scope: Scope, node: FlowNode, thrown: list[Outgoing]) ->
         if each.event.kind == "message":
             _send(move, node, each)
         elif each.event.kind == "signal":
-            move.effects.append(Effect("broadcast", 0, each.name, variables=each.variables))
+            move.effects.append(Broadcast(each.name, each.variables))
             broadcast(move, Signal(each.name, each.variables))
         elif each.event.kind == "escalation":
             errors.escalate(move, scope, each.name)
@@ -170,14 +172,15 @@ def _send(move: Move, node: FlowNode, message: Outgoing) -> None:
     if recipients:
         move.state.posts.append(Post(recipients, message.name, message.key, message.variables))
     else:
-        content = message.variables
-        move.effects.append(Effect("send", 0, message.name, message.key, variables=content))
+        move.effects.append(Send(message.name, message.key, message.variables))
 
 
 def broadcast(move: Move, signal: Signal) -> None:
     """Let everything in this instance that waits for the signal go on."""
     waiting = [
-        each for each in move.state.activations.values() if each.detail.get("signal") == signal.name
+        each
+        for each in move.state.activations.values()
+        if isinstance(each.wait, ForSignal) and each.wait.name == signal.name
     ]
     for each in waiting:
         if each.id in move.state.activations and each.status == "waiting":

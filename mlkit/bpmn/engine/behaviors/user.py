@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from mlkit.bpmn.definition.model import FormField, Person
 from mlkit.bpmn.engine.behaviors.activity import Activity
-from mlkit.bpmn.engine.events import AnyEvent, Claim, Effect
+from mlkit.bpmn.engine.effects import Ask
+from mlkit.bpmn.engine.events import AnyEvent, Claim
 from mlkit.bpmn.engine.state import Activation
+from mlkit.bpmn.engine.waits import ForPerson
 from mlkit.bpmn.expressions import Expression
 from mlkit.bpmn.people import forms
 from mlkit.errors import BadData
@@ -23,31 +25,29 @@ class UserTask(Activity):
         """Find out who may do it, and ask."""
         person = self.node.work if isinstance(self.node.work, Person) else Person()
         scope = move.variables(activation)
-        detail: dict[str, Any] = {"task": True, "since": move.at}
-        for key in ("assignee", "due_date", "priority"):
-            value = move.text(getattr(person, key.removesuffix("_date")), scope)
-            if value:
-                detail[key] = value
-        detail |= {"users": _names(move, person.users, scope)}
-        detail |= {"groups": _names(move, person.groups, scope)}
-        for field in person.form:
-            value = _default(move, field, scope)
-            if value is not None:
-                detail.setdefault("defaults", {})[field.id] = value
-        activation.detail = detail
+        defaults = {field.id: _default(move, field, scope) for field in person.form}
+        activation.wait = ForPerson(
+            move.at,
+            assignee=move.text(person.assignee, scope) or None,
+            users=_names(move, person.users, scope),
+            groups=_names(move, person.groups, scope),
+            due=move.text(person.due, scope) or None,
+            priority=move.text(person.priority, scope) or None,
+            defaults={name: value for name, value in defaults.items() if value is not None},
+        )
         activation.status = "waiting"
-        move.effects.append(Effect("ask", activation.id))
+        move.effects.append(Ask(activation.id))
 
     def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
         """Let somebody take the task or give it back; else it is done."""
-        if not isinstance(event, Claim):
+        wait = activation.wait
+        if not isinstance(event, Claim) or not isinstance(wait, ForPerson):
             super().event(move, activation, event)
             return
-        holder = activation.detail.get("assignee")
-        if event.assignee and holder not in (None, event.assignee):
+        if event.assignee and wait.assignee not in (None, event.assignee):
+            holder = wait.assignee
             raise BadData(f"{self.id}: {holder!r} has the task", hint="give it back by --release")
-        rest = {key: each for key, each in activation.detail.items() if key != "assignee"}
-        activation.detail = rest | ({"assignee": event.assignee} if event.assignee else {})
+        wait.assignee = event.assignee or None
 
 
 def _default(move: Move, field: FormField, scope: int) -> Any:
