@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mlkit.bpmn.definition.timers import Calendar
 from mlkit.bpmn.expressions import Expression
 
 
@@ -51,6 +52,7 @@ class EventDefinition:
         name: The name of the message, signal or link.
         code: The code of the error or escalation; None catches every code.
         timer: `date`, `duration` or `cycle`, where `kind` is `timer`.
+        calendar: How a timer counts.
         expression: The timer's value or the condition.
         keys: The values that a message is correlated by; none for the business key.
         code_variable: Where a caught code is stored.
@@ -64,6 +66,7 @@ class EventDefinition:
     name: Expression | None = None
     code: str | None = None
     timer: str = ""
+    calendar: Calendar = Calendar()
     expression: Expression | None = None
     keys: tuple[Expression, ...] = ()
     code_variable: str | None = None

@@ -8,7 +8,7 @@ from mlkit.bpmn.definition.model import EventDefinition
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
-from mlkit.bpmn.definition.timers import schedule
+from mlkit.bpmn.definition.timers import Calendar, schedule, zone_of
 from mlkit.bpmn.expressions import Expression
 from mlkit.errors import BadData
 
@@ -55,17 +55,33 @@ def _timer(reader: Reader, element: Element) -> EventDefinition | None:
                 reader.problem("timer.empty", element, f"the {kind} is empty")
                 return None
             expression = reader.value(source, part)
-            _check_timer(reader, element, kind, expression)
-            return EventDefinition("timer", timer=kind, expression=expression)
+            calendar = _calendar(reader, element)
+            _check_timer(reader, element, kind, expression, calendar)
+            return EventDefinition("timer", timer=kind, expression=expression, calendar=calendar)
     reader.problem("timer.empty", element, "the timer has no date, duration or cycle")
     return None
 
 
-def _check_timer(reader: Reader, element: Element, kind: str, value: Expression | None) -> None:
+def _calendar(reader: Reader, element: Element) -> Calendar:
+    """Return how the timers of a process count: in its zone, with the cron of the file's vendor."""
+    numbering = "spring" if reader.spring else "quartz"
+    process = next(iter(element.iterancestors(f"{{{xml.BPMN}}}process")), None)
+    zone = None if process is None else process.get(f"{{{xml.MLKIT}}}timeZone")
+    try:
+        zone_of(str(zone or "UTC"))
+    except BadData as error:
+        reader.problem("timer.zone", element, error.message)
+        return Calendar(cron=numbering)
+    return Calendar(str(zone or "UTC"), numbering)
+
+
+def _check_timer(
+    reader: Reader, element: Element, kind: str, value: Expression | None, calendar: Calendar
+) -> None:
     """Note a constant that says no time; what is computed is looked at when it is known."""
     if value is not None and value.language == "text":
         try:
-            schedule(kind, value.text, 0.0)
+            schedule(kind, value.text, 1e9, calendar)
         except BadData as error:
             reader.problem("timer.value", element, error.message)
 

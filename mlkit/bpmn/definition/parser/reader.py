@@ -38,6 +38,8 @@ class Reader:
         spaces = set(root.nsmap.values())
         self.zeebe = xml.ZEEBE in spaces
         self.camunda = not self.zeebe and bool(spaces & set(xml.VENDORS[1:-1]))
+        # Camunda (7 and 8) reads cron lines as Spring does, Activiti and Flowable as Quartz.
+        self.spring = self.zeebe or xml.CAMUNDA in spaces
         self.declared = {
             str(each.get("id")): each for each in root if each.get("id") and xml.is_bpmn(each)
         }
