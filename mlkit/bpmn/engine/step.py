@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from mlkit.bpmn.engine.graph import Graph
 
 MAX_MOVES = 10_000
+# What an evaluator does not foresee (infinity as an integer, say) stops this instance alone.
+_UNFORESEEN = (
+    ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError, MemoryError,
+)  # fmt: skip
 
 
 class Move:
@@ -232,15 +236,23 @@ class Move:
         Raises:
             BadData: It fails, or its value cannot be stored.
         """
-        value = expression.evaluate(self._lookup(scope), self._now())
         try:
-            return pack(value)
+            return pack(expression.evaluate(self._lookup(scope), self._now()))
         except Unstorable as error:
             raise BadData(f"{expression.text!r} gives what cannot be stored: {error}") from error
+        except BadData:
+            raise
+        except _UNFORESEEN as error:
+            raise BadData(f"{expression.text!r}: {type(error).__name__}: {error}") from error
 
     def holds(self, expression: Expression, scope: int) -> bool:
         """Evaluate a condition."""
-        return expression.holds(self._lookup(scope), self._now())
+        try:
+            return expression.holds(self._lookup(scope), self._now())
+        except BadData:
+            raise
+        except _UNFORESEEN as error:
+            raise BadData(f"{expression.text!r}: {type(error).__name__}: {error}") from error
 
     @contextmanager
     def names(self, scope: Scope, **values: Any) -> Iterator[int]:
