@@ -144,9 +144,7 @@ def read(line: str, numbering: str = "quartz") -> Cron:
     )
 
 
-def _combined(
-    day: Days, weekday: Days, written: tuple[str, str], unix: bool, quartz: bool
-) -> Days:
+def _combined(day: Days, weekday: Days, written: tuple[str, str], unix: bool, quartz: bool) -> Days:
     """Return whether day and weekday both matter (Spring), either (Unix), or cannot (Quartz)."""
     restricted = [each[:1] not in "*?" for each in written]
     if all(restricted) and quartz:

@@ -216,6 +216,8 @@ def test_values_beyond_numbers_never_raise_out_of_the_engine(play, value, text):
 
     text = text.replace(">", "&gt;")
     body = '<startEvent id="s"/><endEvent id="e"/><scriptTask id="t"><extensionElements>'
-    body += f"<zeebe:script expression='{text}' resultVariable='r'/></extensionElements></scriptTask>"
+    body += (
+        f"<zeebe:script expression='{text}' resultVariable='r'/></extensionElements></scriptTask>"
+    )
     done = play(body, "s>t t>e").start(x=pack(value))
     assert done.state.phase in ("completed", "incident")

@@ -48,7 +48,9 @@ def _zeebe(reader: Reader, element: Element, direction: str) -> list[tuple[str, 
         if nesting.TARGET.fullmatch(target):
             found.append((target, value))
         else:
-            reader.problem("io.target", each, f"{target!r} is no name of a variable or a part of it")
+            reader.problem(
+                "io.target", each, f"{target!r} is no name of a variable or a part of it"
+            )
     return nesting.grouped(found, merges=direction == "output")
 
 

@@ -166,20 +166,33 @@ def _signal(reader: Reader, element: Element) -> EventDefinition | None:
 
 def _coded(kind: str) -> Callable[[Reader, Element], EventDefinition | None]:
     def read(reader: Reader, element: Element) -> EventDefinition | None:
+        wanted = element.get(f"{kind}Ref")
+        if kind == "error" and reader.camunda and wanted and str(wanted) not in reader.declared:
+            # Such an error is its own code.
+            return _caught(kind, element, str(wanted), None)
         target = reader.reference(element, f"{kind}Ref", kind)
-        if target is None and element.get(f"{kind}Ref") is not None:
+        if target is None and wanted is not None:
             return None
         code = None if target is None else target.get(f"{kind}Code") or target.get("name")
         if target is not None and _is_computed(reader, str(code)):
             reader.problem("code.dynamic", target, f"the code {code!r} must be a constant")
-        return EventDefinition(
-            kind,
-            code=None if code is None else str(code),
-            code_variable=xml.vendor(element, f"{kind}CodeVariable"),
-            message_variable=xml.vendor(element, f"{kind}MessageVariable"),
-        )
+        text = None if target is None else xml.vendor(target, f"{kind}Message")
+        message = None if target is None else reader.value(text, target)
+        return _caught(kind, element, None if code is None else str(code), message)
 
     return read
+
+
+def _caught(
+    kind: str, element: Element, code: str | None, message: Expression | None
+) -> EventDefinition:
+    return EventDefinition(
+        kind,
+        code=code,
+        message=message,
+        code_variable=xml.vendor(element, f"{kind}CodeVariable"),
+        message_variable=xml.vendor(element, f"{kind}MessageVariable"),
+    )
 
 
 def _is_computed(reader: Reader, code: str) -> bool:

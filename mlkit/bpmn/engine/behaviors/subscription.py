@@ -124,7 +124,8 @@ def publish(move: Move, activation: Activation, event: AnyEvent, outputs: Mappin
     try:
         if outputs:
             with move.names(move.state.scopes[scope], **brought) as inner:
-                values = {name: move.evaluate(each, inner) for name, each in outputs}
+                mapped = {name: move.evaluate(each, inner) for name, each in outputs}
+            values = brought | mapped if move.behavior(activation).node.shares else mapped
     except BadData as error:
         move.incident(activation, f"{activation.node}: {error.message}", "receive", brought)
         return False
