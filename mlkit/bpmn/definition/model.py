@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mlkit.bpmn.definition.timers import Calendar
 from mlkit.bpmn.expressions import Expression
 
 
@@ -51,8 +52,10 @@ class EventDefinition:
         name: The name of the message, signal or link.
         code: The code of the error or escalation; None catches every code.
         timer: `date`, `duration` or `cycle`, where `kind` is `timer`.
+        calendar: How a timer counts.
         expression: The timer's value or the condition.
         keys: The values that a message is correlated by; none for the business key.
+        message: The message of a thrown error.
         code_variable: Where a caught code is stored.
         message_variable: Where the message of a caught error is stored.
         activity: What is compensated; None for all of the scope.
@@ -64,8 +67,10 @@ class EventDefinition:
     name: Expression | None = None
     code: str | None = None
     timer: str = ""
+    calendar: Calendar = Calendar()
     expression: Expression | None = None
     keys: tuple[Expression, ...] = ()
+    message: Expression | None = None
     code_variable: str | None = None
     message_variable: str | None = None
     activity: str | None = None
@@ -186,7 +191,9 @@ class Call:
         inputs: Variables of the called process, evaluated at the caller.
         outputs: Variables of the caller, evaluated in the called process when it ends.
         all_in: Whether it gets all variables of the caller.
+        all_local: Whether it gets the variables of the call activity itself.
         all_out: Whether the caller gets all its variables.
+        after_error: Whether outputs are set too when an error ends the called process.
     """
 
     process: str
@@ -194,6 +201,8 @@ class Call:
     outputs: tuple[tuple[str, Expression], ...] = ()
     all_in: bool = False
     all_out: bool = False
+    all_local: bool = False
+    after_error: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +301,8 @@ class FlowNode:
         outputs: Variables to set in the surrounding scope after; if any, nothing else leaves.
         reads: The data stores whose values it sees, as local variables of their names.
         writes: The data stores that it sets when it completes.
+        shares: Whether what it sets leaves it beside its outputs, and out of each iteration, as in
+            Camunda 7, Activiti and Flowable.
     """
 
     id: str
@@ -322,6 +333,7 @@ class FlowNode:
     outputs: tuple[tuple[str, Expression], ...] = ()
     reads: tuple[str, ...] = ()
     writes: tuple[tuple[str, Expression], ...] = ()
+    shares: bool = False
 
 
 @dataclass(frozen=True, slots=True)

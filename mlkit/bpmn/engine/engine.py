@@ -81,7 +81,7 @@ class Engine:
         return [each for each in found if each is not None]
 
     def _start(self, move: Move, event: Start) -> None:
-        move.state.key = event.key
+        move.state.key, move.state.instance = event.key, event.instance
         for process in self.processes:
             start = event.node if event.node in process.body.nodes else ""
             begin(move, process, event.variables, start)

@@ -23,6 +23,7 @@ class Start(Event, tag="start"):
     variables: dict[str, Any] = {}
     node: str = ""
     key: str = ""
+    instance: str = ""
 
 
 class Complete(Event, tag="complete"):

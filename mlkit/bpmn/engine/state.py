@@ -17,11 +17,13 @@ class Done(msgspec.Struct, omit_defaults=True):
         node: Its id.
         variables: Its own variables when it completed.
         inner: What completed inside it, in order.
+        order: Larger than that of all that completed before it.
     """
 
     node: str
     variables: dict[str, Any] = {}
     inner: list[Done] = []
+    order: int = 0
 
 
 class Post(msgspec.Struct, omit_defaults=True):
@@ -125,6 +127,7 @@ class State(msgspec.Struct, omit_defaults=True):
         process: The id of its definition, or of the first of several pools.
         status: `running`, `completed`, `failed` or `cancelled`.
         key: The business key.
+        instance: What the instance is called outside.
         error: The uncaught BPMN error, or the reason of a cancellation.
         sequence: The last id that was given out.
         posts: Messages between its pools that nobody has taken yet.
@@ -133,6 +136,7 @@ class State(msgspec.Struct, omit_defaults=True):
     process: str
     status: str = "running"
     key: str = ""
+    instance: str = ""
     error: dict[str, str] | None = None
     sequence: int = 0
     scopes: dict[int, Scope] = {}

@@ -23,6 +23,86 @@ if TYPE_CHECKING:
     from mlkit.bpmn.engine.graph import Graph
 
 MAX_MOVES = 10_000
+# What an evaluator does not foresee (infinity as an integer, say) stops this instance alone.
+_UNFORESEEN = (
+    ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError, MemoryError,
+)  # fmt: skip
+
+
+class Variables:
+    """What an expression sees: looks variables up, and sets them where it says so.
+
+    Args:
+        move: The move in progress.
+        scope: The scope that it is evaluated in.
+    """
+
+    __slots__ = ("move", "scope")
+
+    def __init__(self, move: Move, scope: int) -> None:
+        self.move = move
+        self.scope = scope
+
+    def __call__(self, name: str) -> Any:
+        """Return a variable, or what an execution knows (`execution.id`).
+
+        Raises:
+            KeyError: There is none of that name.
+        """
+        if name.startswith("execution."):
+            return self._execution(name.removeprefix("execution."))
+        return unpack(self.move.state.lookup(self.scope, name))
+
+    def _execution(self, name: str) -> Any:
+        state, element = self.move.state, self.move.element
+        if name in ("processBusinessKey", "businessKey"):
+            return state.key or None
+        if name in ("id", "processInstanceId"):
+            return state.instance or None
+        if name == "processDefinitionId":
+            return self._root().element
+        if name == "currentActivityId":
+            return element or None
+        if name == "currentActivityName":
+            behavior = self.move.graph.behaviors.get(element)
+            return None if behavior is None else behavior.node.name or None
+        return self.move.listening if name == "eventName" else None
+
+    def _root(self) -> Scope:
+        found = self.move.state.scopes[self.scope]
+        while found.parent and not found.called:
+            found = self.move.state.scopes[found.parent]
+        return found
+
+    def assign(self, kind: str, name: str, value: Any = None) -> None:
+        """Set a variable where it is declared, or in this scope alone; or remove it.
+
+        Raises:
+            Unstorable: The value cannot be kept.
+        """
+        state = self.move.state
+        if kind == "setVariable":
+            state.assign(self.scope, {name: pack(value)})
+        elif kind == "setVariableLocal":
+            scope = state.scopes[self.scope]
+            scope = state.scopes[scope.parent] if scope.id < 0 else scope
+            scope.variables[name] = pack(value)
+        else:
+            holder = next((e for e in state.chain(self.scope) if name in e.variables), None)
+            if holder is not None:
+                del holder.variables[name]
+
+
+def _strict(expression: Expression, value: Any) -> bool:
+    """Return a condition's value; as in the vendors' engines, only a boolean is one.
+
+    Raises:
+        BadData: It is none.
+    """
+    if isinstance(value, bool):
+        return value
+    found = "null" if value is None else f"{value!r}, which is no boolean"
+    raise BadData(f"the condition {expression.text!r} is {found}")
 
 
 class Move:
@@ -34,7 +114,10 @@ class Move:
         at: When the event happened, in seconds since 1970.
     """
 
-    __slots__ = ("at", "deferred", "effects", "finished", "graph", "queue", "state", "trace")
+    __slots__ = (
+        "at", "deferred", "effects", "element", "finished", "graph", "listening", "queue", "state",
+        "trace",
+    )  # fmt: skip
 
     def __init__(self, state: State, graph: Graph, at: float) -> None:
         self.state = state
@@ -45,6 +128,8 @@ class Move:
         self.queue: deque[tuple[Scope, str]] = deque()
         self.deferred: deque[int] = deque()
         self.finished = False
+        self.element = ""
+        self.listening: str | None = None
 
     # -- tokens ------------------------------------------------------------------------
 
@@ -232,15 +317,25 @@ class Move:
         Raises:
             BadData: It fails, or its value cannot be stored.
         """
-        value = expression.evaluate(self._lookup(scope), self._now())
         try:
-            return pack(value)
+            return pack(expression.evaluate(self._lookup(scope), self._now()))
         except Unstorable as error:
             raise BadData(f"{expression.text!r} gives what cannot be stored: {error}") from error
+        except BadData:
+            raise
+        except _UNFORESEEN as error:
+            raise BadData(f"{expression.text!r}: {type(error).__name__}: {error}") from error
 
     def holds(self, expression: Expression, scope: int) -> bool:
         """Evaluate a condition."""
-        return expression.holds(self._lookup(scope), self._now())
+        try:
+            if expression.language == "juel":
+                return _strict(expression, expression.evaluate(self._lookup(scope), self._now()))
+            return expression.holds(self._lookup(scope), self._now())
+        except BadData:
+            raise
+        except _UNFORESEEN as error:
+            raise BadData(f"{expression.text!r}: {type(error).__name__}: {error}") from error
 
     @contextmanager
     def names(self, scope: Scope, **values: Any) -> Iterator[int]:
@@ -269,8 +364,8 @@ class Move:
             values = [each.replace("\\", "\\\\").replace(",", "\\,") for each in values]
         return ",".join(values) if values else self.state.key
 
-    def _lookup(self, scope: int) -> Callable[[str], Any]:
-        return lambda name: unpack(self.state.lookup(scope, name))
+    def _lookup(self, scope: int) -> Variables:
+        return Variables(self, scope)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.at, UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
@@ -287,9 +288,12 @@ def _juel_number(value: Any) -> Any:
         raise OperationError("bool is no number")
     if isinstance(value, str):
         try:
-            return float(value) if any(c in value for c in ".eE") else int(value)
+            number = float(value) if any(c in value for c in ".eE") else int(value)
         except ValueError:
             raise OperationError(f"{value!r} is no number") from None
+        if number in (math.inf, -math.inf):
+            raise OperationError(f"{value!r} is too large")
+        return number
     return value
 
 

@@ -35,6 +35,7 @@ class Evaluator:
         self.text = text
         self.language = language
         self.dialect = DIALECTS[language]
+        self.assign = getattr(lookup, "assign", None)
         self.outside = lookup
         self.known: dict[str, Any] = {}
         self.lookup: Lookup = self._variable
@@ -115,6 +116,14 @@ def _variable(run: Evaluator, node: Node) -> Any:
         return run.lookup(str(node.value))
     except KeyError:
         return None
+
+
+def _assign(run: Evaluator, node: Node) -> None:
+    """Set or remove a variable, where what the expression belongs to allows it."""
+    name, *values = run.values(node.children)
+    if run.assign is None or not isinstance(name, str):
+        raise OperationError("no variable can be set here")
+    run.assign(str(node.value), name, *values)
 
 
 def _known(run: Evaluator, node: Node) -> bool:
@@ -308,6 +317,7 @@ _OPERATIONS: dict[str, Callable[[Evaluator, Node], Any]] = {
     "name": _name,
     "variable": _variable,
     "known": _known,
+    "assign": _assign,
     "list": lambda run, node: list(run.values(node.children)),
     "map": _map,
     "text": _text,

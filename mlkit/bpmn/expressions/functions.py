@@ -124,6 +124,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 # The methods of Java's strings, lists and maps that people write.
 _JAVA: dict[str, Callable[..., Any]] = {
+    "charAt": lambda text, at: _substring(text, at, at + 1), "lastIndexOf": str.rfind,
     "substring": _substring, "toString": str, "indexOf": _index_of, "concat": str.__add__,
     "containsKey": lambda mapping, key: key in mapping,
     "equalsIgnoreCase": lambda one, other: one.lower() == other.lower(),

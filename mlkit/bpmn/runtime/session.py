@@ -137,6 +137,7 @@ class Session:
                 diagram.path.name, diagram.content, diagram.definitions.resources
             )
             row = self.journal.create(process.id, name, options, key, at)
+            start.instance = row.id
             self.journal.mailbox.deliver(row.number, start)
         return row
 

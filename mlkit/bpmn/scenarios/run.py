@@ -173,7 +173,7 @@ class Player(Runner):
             self.done = []
             return
         cue, due = self._cue(), self._next_due()
-        if self.pool.idle and cue is not None and (due is None or cue.at <= due):
+        if self.pool.idle and cue is not None and (due is None or cue.at < due):
             self.simulated.moment = max(self.simulated.moment, cue.at)
             cue.act()
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable
@@ -58,9 +59,32 @@ def pairs(texts: Iterable[str], option: str) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
+        return _json(text)
+    except BadData:
+        raise
     except ValueError:
         return text
+
+
+def _json(text: str) -> Any:
+    """Read JSON as the standard has it: `Infinity` and `NaN` are no numbers.
+
+    Raises:
+        ValueError: It is no JSON.
+        BadData: A number is too large to be kept.
+    """
+    return json.loads(text, parse_constant=_refused, parse_float=_finite)
+
+
+def _refused(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise BadData(f"{text}: no number beyond 1.8e308 can be kept")
+    return number
 
 
 def variables_file(path: Path | None) -> dict[str, Any]:
@@ -68,9 +92,11 @@ def variables_file(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        found = json.loads(sys.stdin.read() if str(path) == "-" else path.read_text("utf-8"))
+        found = _json(sys.stdin.read() if str(path) == "-" else path.read_text("utf-8"))
     except OSError as error:
         raise InputMissing(f"{path}: {error.strerror}") from error
+    except BadData:
+        raise
     except ValueError as error:
         raise BadData(f"{path}: {error}") from error
     if not isinstance(found, dict):

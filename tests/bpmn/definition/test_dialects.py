@@ -265,3 +265,48 @@ def test_what_an_ad_hoc_sub_process_would_gather_is_told(problems, diagram):
 def test_what_cannot_be_mapped_or_computed_is_told(problems, diagram, body, flows, expected):
     roots = '<error id="Odd" errorCode="=reason"/>'
     assert problems(diagram(body, flows, roots)) == [expected]
+
+
+def zeebe_task(*mappings: str) -> str:
+    inside = f"<zeebe:ioMapping>{''.join(mappings)}</zeebe:ioMapping>"
+    return (
+        '<startEvent id="s"/><endEvent id="ok"/><endEvent id="bad"/>'
+        '<exclusiveGateway id="g" default="f3"/><serviceTask id="w"><extensionElements>'
+        f'<zeebe:taskDefinition type="json:dumps"/>{inside}</extensionElements></serviceTask>'
+    )
+
+
+def test_targets_within_objects_build_and_merge_them(play):
+    seen = {}
+
+    def work(element, variables):
+        seen.update(variables)
+        return {"fee": 7, "tax": 2}
+
+    body = zeebe_task(
+        '<zeebe:input source="=order.id" target="req.id"/>',
+        '<zeebe:input source="=&quot;EUR&quot;" target="req.price.currency"/>',
+        '<zeebe:output source="=fee" target="order.fee"/>',
+        '<zeebe:output source="=tax" target="order.parts.tax"/>',
+        '<zeebe:output source="=fee" target="fresh.deep.fee"/>',
+    )
+    flows = "s>w w>g g>ok?=order.fee=7 g>bad"
+    done = play(body, flows, work).start(order={"id": 1}, req={"old": True})
+    assert seen["req"] == {"id": 1, "price": {"currency": "EUR"}}
+    assert done.completed()[-1] == "ok"
+    merged = {"id": 1, "fee": 7, "parts": {"tax": 2}}
+    assert done.variables == {
+        "order": merged, "req": {"old": True}, "fresh": {"deep": {"fee": 7}}
+    }  # fmt: skip
+
+
+def test_a_part_of_what_is_no_object_replaces_it(play):
+    body = zeebe_task('<zeebe:output source="=1" target="x.y"/>')
+    done = play(body, "s>w w>g g>bad g>ok", lambda *_: {}).start(x=5)
+    assert done.variables == {"x": {"y": 1}}
+
+
+@pytest.mark.parametrize("target", ["", "order.", "a b", "=x", ".x"])
+def test_targets_that_are_no_names_are_errors(problems, diagram, target):
+    body = zeebe_task(f'<zeebe:output source="=1" target="{target}"/>')
+    assert "io.target w" in problems(diagram(body, "s>w w>g g>bad g>ok"))

@@ -264,3 +264,23 @@ def test_a_transaction_within_another_is_cancelled_alone(play, arrows):
     assert waiting(done) == ["undo_b"]
     done.complete("undo_b")
     assert done.completed()[-4:] == ["nc", "ok", "x", "e"]
+
+
+def test_an_event_sub_process_undoes_its_own_work_and_that_around_it(play, arrows):
+    inner = '<startEvent id="is" isInterrupting="false"><signalEventDefinition signalRef="Stop"/>'
+    inner += '</startEvent><userTask id="a"/><boundaryEvent id="ab" attachedToRef="a">'
+    inner += '<compensateEventDefinition/></boundaryEvent><task id="ah" isForCompensation="true"/>'
+    inner += '<intermediateThrowEvent id="it"><compensateEventDefinition/></intermediateThrowEvent>'
+    inner += '<endEvent id="ie"/><association id="ia" sourceRef="ab" targetRef="ah"/>'
+    inner += arrows("is>a a>it it>ie", "k")
+    body = '<startEvent id="s"/><endEvent id="e"/><userTask id="o"/><userTask id="u"/>'
+    body += '<boundaryEvent id="ob" attachedToRef="o"><compensateEventDefinition/></boundaryEvent>'
+    body += '<task id="oh" isForCompensation="true"/>'
+    body += '<association id="oa" sourceRef="ob" targetRef="oh"/>'
+    body += f'<subProcess id="ev" triggeredByEvent="true">{inner}</subProcess>'
+    done = play(body, "s>o o>u u>e").start()
+    done.complete("o").signal("stop").complete("a")
+    assert done.completed("ah", "oh") == ["ah", "oh"]
+    # The second one undoes its own work, not once more that of the first.
+    done.signal("stop").complete("a")
+    assert done.completed("ah", "oh") == ["ah", "oh", "ah"]

@@ -207,3 +207,17 @@ def test_a_sent_message_carries_what_its_event_maps(play):
     body = f'<startEvent id="s"/><endEvent id="e">{inner}</endEvent>'
     done = play(body, "s>e").start(n=2)
     assert [(each.name, each.variables) for each in done.sent] == [("paid", {"total": 4})]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("text", ["=x + 1", "=floor(x)", "=x > 1", "${x + 1}", "${x > 1}"])
+def test_values_beyond_numbers_never_raise_out_of_the_engine(play, value, text):
+    from mlkit.workers.child.values import pack
+
+    text = text.replace(">", "&gt;")
+    body = '<startEvent id="s"/><endEvent id="e"/><scriptTask id="t"><extensionElements>'
+    body += (
+        f"<zeebe:script expression='{text}' resultVariable='r'/></extensionElements></scriptTask>"
+    )
+    done = play(body, "s>t t>e").start(x=pack(value))
+    assert done.state.phase in ("completed", "incident")

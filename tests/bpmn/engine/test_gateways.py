@@ -131,3 +131,59 @@ def test_a_loop_without_a_wait_stops_as_an_incident(play):
     done = play(body, "s>a a>g g>e?False g>a").start()
     assert done.state.phase == "incident"
     assert "endless loop" in next(iter(done.state.activations.values())).incident.message
+
+
+REMINDER = """<userTask id="u"/><inclusiveGateway id="j"/><task id="mail"/><task id="pay"/>
+<boundaryEvent id="b" attachedToRef="u" cancelActivity="false"><timerEventDefinition>
+<timeDuration>PT1H</timeDuration></timerEventDefinition></boundaryEvent>"""
+
+
+def test_inclusive_join_waits_for_a_task_whose_own_reminder_came_first(play):
+    done = play(ENDS + REMINDER, "s>u u>j b>mail mail>j j>pay pay>e").start().tick()
+    assert done.completed("mail", "pay") == ["mail"]
+    done.complete("u")
+    assert done.completed() == ["s", "b", "mail", "u", "j", "pay", "e"]
+    assert done.state.status == "completed"
+
+
+def test_inclusive_join_waits_for_a_sub_process_whose_reminder_came_first(play):
+    inner = '<startEvent id="is"/><userTask id="iu"/><endEvent id="ie"/>'
+    inner += '<sequenceFlow id="i1" sourceRef="is" targetRef="iu"/>'
+    inner += '<sequenceFlow id="i2" sourceRef="iu" targetRef="ie"/>'
+    body = ENDS + REMINDER.replace('<userTask id="u"/>', f'<subProcess id="u">{inner}</subProcess>')
+    done = play(body, "s>u u>j b>mail mail>j j>pay pay>e").start().tick()
+    assert done.completed("pay") == []
+    done.complete("iu")
+    assert done.completed("pay") == ["pay"]
+
+
+def test_inclusive_join_waits_for_an_error_that_may_still_be_caught(play):
+    body = ENDS + '<parallelGateway id="q"/><inclusiveGateway id="j"/><scriptTask id="t">'
+    body += "<script>1</script></scriptTask>" + tasks("a", "late") + '<endEvent id="e2"/>'
+    body += '<boundaryEvent id="b" attachedToRef="t"><errorEventDefinition/></boundaryEvent>'
+    done = play(body, "s>q q>t q>a a>j b>late late>j t>e2 j>e", lambda *_: None).start()
+    assert done.completed("j") == []
+    from mlkit.bpmn.engine.events import Throw
+
+    done.apply(Throw(done.find("t"), "X"))
+    assert done.completed("late", "j") == ["late", "j"]
+
+
+def test_inclusive_join_waits_for_an_event_gateway_that_can_still_lead_to_it(play):
+    body = ENDS + EVENTS + '<parallelGateway id="q"/><inclusiveGateway id="j"/>' + tasks("a")
+    done = play(body, "s>q q>g q>a a>j g>m g>t g>r m>j t>e r>e j>e").start()
+    assert done.completed("j") == []
+    done.tick()
+    assert done.completed("j") == ["j"]
+    assert done.state.status == "completed"
+
+
+def test_inclusive_join_in_a_loop_waits_for_the_task_of_each_round(play):
+    body = ENDS + REMINDER + '<exclusiveGateway id="x" default="f7"/><exclusiveGateway id="m"/>'
+    flows = "s>m m>u u>j b>mail mail>j j>pay pay>x x>e x>m?again"
+    done = play(body, flows).start(again=True)
+    for again in (True, False):
+        done.tick()
+        done.complete("u", again=again)
+    assert done.completed("pay") == ["pay", "pay"]
+    assert done.state.status == "completed"

@@ -221,8 +221,8 @@ def test_25_cancel_region(play, arrows):
     inner += arrows("i>q q>a q>b", "k")
     body = ENDS + f'<subProcess id="r">{inner}</subProcess>' + user("z") + task("after")
     body += f'<boundaryEvent id="o" attachedToRef="r">{SIGNAL}</boundaryEvent>'
-    body += gateway("parallel", "p")
-    found = play(body, "s>p p>r p>z r>e z>e o>after after>e").start()
+    body += gateway("parallel", "pg")
+    found = play(body, "s>pg pg>r pg>z r>e z>e o>after after>e").start()
     found.signal("stop")
     assert {("a", "terminated"), ("b", "terminated")} <= set(found.trace)
     assert found.completed("after") == ["after"]

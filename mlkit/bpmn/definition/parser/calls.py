@@ -56,9 +56,16 @@ def _call(reader: Reader, element: Element, process: str, zeebe: Element | None)
     inputs, all_in = _mappings(reader, element, "in")
     outputs, all_out = _mappings(reader, element, "out")
     if reader.camunda:
-        all_in = all_in or xml.vendor(element, "inheritVariables") == "true"
-        return Call(process, inputs, outputs, all_in, all_out)
+        local = all_in and _is_local(element)
+        all_in = (all_in and not local) or xml.vendor(element, "inheritVariables") == "true"
+        return Call(process, inputs, outputs, all_in, all_out, local, reader.maps_after_error)
     return Call(process, inputs, outputs, True, True)
+
+
+def _is_local(element: Element) -> bool:
+    """Return whether only the variables of the call activity itself are meant by all."""
+    everything = [e for e in xml.extensions(element, "in") if e.get("variables") == "all"]
+    return all(each.get("local") == "true" for each in everything)
 
 
 def _zeebe(reader: Reader, element: Element, process: str, zeebe: Element | None) -> Call:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mlkit.bpmn.definition import nesting
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
@@ -24,12 +25,7 @@ def mappings(reader: Reader, element: Element, direction: str) -> Mappings:
     """Read the input or output mappings of a node; data stores are not among them."""
     if not any(each.tag in _MAPPED for each in element):
         return ()
-    result: list[tuple[str, Expression | None]] = []
-    mapping = xml.extension(element, "ioMapping")
-    for each in [] if mapping is None else mapping:
-        if xml.local(each) == direction:
-            value = reader.value(str(each.get("source") or ""), each)
-            result.append((str(each.get("target")), value))
+    result: list[tuple[str, Expression | None]] = list(_zeebe(reader, element, direction))
     holder = xml.extension(element, "inputOutput")
     for each in [] if holder is None else holder:
         if xml.local(each) == f"{direction}Parameter":
@@ -38,6 +34,24 @@ def mappings(reader: Reader, element: Element, direction: str) -> Mappings:
     result += [(str(each.get("name")), _field(reader, each)) for each in fields]
     result += _associations(reader, element, direction)
     return tuple((name, value) for name, value in result if value is not None)
+
+
+def _zeebe(reader: Reader, element: Element, direction: str) -> list[tuple[str, Expression]]:
+    """Read the mappings of a zeebe file, whose targets may lie within objects."""
+    found: list[tuple[str, Expression]] = []
+    mapping = xml.extension(element, "ioMapping")
+    for each in [] if mapping is None else mapping:
+        if xml.local(each) != direction:
+            continue
+        target = str(each.get("target") or "")
+        value = reader.value(str(each.get("source") or ""), each) or variable("", xml.line(each))
+        if nesting.TARGET.fullmatch(target):
+            found.append((target, value))
+        else:
+            reader.problem(
+                "io.target", each, f"{target!r} is no name of a variable or a part of it"
+            )
+    return nesting.grouped(found, merges=direction == "output")
 
 
 def _parameter(reader: Reader, element: Element) -> Expression | None:

@@ -8,7 +8,7 @@ from mlkit.bpmn.definition.model import EventDefinition
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
-from mlkit.bpmn.definition.timers import schedule
+from mlkit.bpmn.definition.timers import Calendar, schedule, zone_of
 from mlkit.bpmn.expressions import Expression
 from mlkit.errors import BadData
 
@@ -55,17 +55,33 @@ def _timer(reader: Reader, element: Element) -> EventDefinition | None:
                 reader.problem("timer.empty", element, f"the {kind} is empty")
                 return None
             expression = reader.value(source, part)
-            _check_timer(reader, element, kind, expression)
-            return EventDefinition("timer", timer=kind, expression=expression)
+            calendar = _calendar(reader, element)
+            _check_timer(reader, element, kind, expression, calendar)
+            return EventDefinition("timer", timer=kind, expression=expression, calendar=calendar)
     reader.problem("timer.empty", element, "the timer has no date, duration or cycle")
     return None
 
 
-def _check_timer(reader: Reader, element: Element, kind: str, value: Expression | None) -> None:
+def _calendar(reader: Reader, element: Element) -> Calendar:
+    """Return how the timers of a process count: in its zone, with the cron of the file's vendor."""
+    numbering = "spring" if reader.spring else "quartz"
+    process = next(iter(element.iterancestors(f"{{{xml.BPMN}}}process")), None)
+    zone = None if process is None else process.get(f"{{{xml.MLKIT}}}timeZone")
+    try:
+        zone_of(str(zone or "UTC"))
+    except BadData as error:
+        reader.problem("timer.zone", element, error.message)
+        return Calendar(cron=numbering)
+    return Calendar(str(zone or "UTC"), numbering)
+
+
+def _check_timer(
+    reader: Reader, element: Element, kind: str, value: Expression | None, calendar: Calendar
+) -> None:
     """Note a constant that says no time; what is computed is looked at when it is known."""
     if value is not None and value.language == "text":
         try:
-            schedule(kind, value.text, 0.0)
+            schedule(kind, value.text, 1e9, calendar)
         except BadData as error:
             reader.problem("timer.value", element, error.message)
 
@@ -150,20 +166,33 @@ def _signal(reader: Reader, element: Element) -> EventDefinition | None:
 
 def _coded(kind: str) -> Callable[[Reader, Element], EventDefinition | None]:
     def read(reader: Reader, element: Element) -> EventDefinition | None:
+        wanted = element.get(f"{kind}Ref")
+        if kind == "error" and reader.camunda and wanted and str(wanted) not in reader.declared:
+            # Such an error is its own code.
+            return _caught(kind, element, str(wanted), None)
         target = reader.reference(element, f"{kind}Ref", kind)
-        if target is None and element.get(f"{kind}Ref") is not None:
+        if target is None and wanted is not None:
             return None
         code = None if target is None else target.get(f"{kind}Code") or target.get("name")
         if target is not None and _is_computed(reader, str(code)):
             reader.problem("code.dynamic", target, f"the code {code!r} must be a constant")
-        return EventDefinition(
-            kind,
-            code=None if code is None else str(code),
-            code_variable=xml.vendor(element, f"{kind}CodeVariable"),
-            message_variable=xml.vendor(element, f"{kind}MessageVariable"),
-        )
+        text = None if target is None else xml.vendor(target, f"{kind}Message")
+        message = None if target is None else reader.value(text, target)
+        return _caught(kind, element, None if code is None else str(code), message)
 
     return read
+
+
+def _caught(
+    kind: str, element: Element, code: str | None, message: Expression | None
+) -> EventDefinition:
+    return EventDefinition(
+        kind,
+        code=code,
+        message=message,
+        code_variable=xml.vendor(element, f"{kind}CodeVariable"),
+        message_variable=xml.vendor(element, f"{kind}MessageVariable"),
+    )
 
 
 def _is_computed(reader: Reader, code: str) -> bool:

@@ -37,9 +37,9 @@ def process(reader: Reader, element: Element) -> Process:
     if not executable:
         reader.warn("process.executable", element, 'isExecutable="false" is ignored')
     _read_lanes(reader, element)
+    if not reader.takes(reader.name(element.get("id"))):
+        reader.problem("id.missing", element, "the id of the process is missing or taken")
     body = _scope(reader, element)
-    if not body.id:
-        reader.problem("id.missing", element, "the process has no id")
     name = str(element.get("name") or body.id)
     return Process(body.id, name, executable, body, xml.line(element))
 
@@ -51,7 +51,8 @@ def global_task(reader: Reader, element: Element) -> Process:
     identifier = reader.name(element.get("id"))
     name = str(element.get("name") or identifier)
     fields = activities.work(reader, element, kind)
-    node = FlowNode(id=identifier, type=kind, name=name, line=xml.line(element), **fields)
+    line = xml.line(element)
+    node = FlowNode(identifier, kind, name, line, shares=reader.camunda, **fields)
     return Process(identifier, name, True, Scope(identifier, {node.id: node}, {}), node.line)
 
 
@@ -75,7 +76,7 @@ def _scope(reader: Reader, element: Element) -> Scope:
         if fields is None:
             continue
         identifier = reader.name(each.get("id"))
-        if not identifier or identifier in nodes:
+        if not reader.takes(identifier):
             reader.problem("id.missing", each, "the id is missing or taken")
             continue
         nodes[identifier] = FlowNode(
@@ -87,6 +88,7 @@ def _scope(reader: Reader, element: Element) -> Scope:
             outgoing=tuple(outgoing[identifier]),
             default=reader.name(each.get("default")) or None,
             recipients=tuple(reader.flows.get(str(each.get("id")), ())),
+            shares=reader.camunda,
             **fields,
         )
     inside = xml.local(element) != "process"
@@ -105,7 +107,7 @@ def _flows(reader: Reader, element: Element) -> dict[str, SequenceFlow]:
     for each in xml.children(element, "sequenceFlow"):
         condition = xml.child(each, "conditionExpression")
         identifier = reader.name(each.get("id") or f"flow-{xml.line(each)}-{len(flows)}")
-        if identifier in flows:
+        if not reader.takes(identifier):
             reader.problem("id.missing", each, "the id is taken")
         flows[identifier] = SequenceFlow(
             id=identifier,

@@ -28,6 +28,7 @@ class Reader:
         flows: By id, the pools and nodes that message flows lead to.
         flow_names: By node id, the name of the message of its message flow.
         calls: The ids of the processes of this file that are called.
+        taken: The ids of processes, flow nodes and flows so far.
     """
 
     def __init__(self, root: Element, library: Library, prefix: str = "") -> None:
@@ -38,6 +39,10 @@ class Reader:
         spaces = set(root.nsmap.values())
         self.zeebe = xml.ZEEBE in spaces
         self.camunda = not self.zeebe and bool(spaces & set(xml.VENDORS[1:-1]))
+        # Camunda (7 and 8) reads cron lines as Spring does, Activiti and Flowable as Quartz.
+        self.spring = self.zeebe or xml.CAMUNDA in spaces
+        # Camunda 7 maps the outputs of a call that an error ends; Activiti and Flowable do not.
+        self.maps_after_error = xml.CAMUNDA in spaces
         self.declared = {
             str(each.get("id")): each for each in root if each.get("id") and xml.is_bpmn(each)
         }
@@ -48,10 +53,17 @@ class Reader:
         self.flows: dict[str, list[str]] = {}
         self.flow_names: dict[str, str] = {}
         self.calls: set[str] = set()
+        self.taken: set[str] = set()
 
     def name(self, identifier: object) -> str:
         """Give the id by which an element of this file is known."""
         return f"{self.prefix}{identifier}" if identifier else ""
+
+    def takes(self, identifier: str) -> bool:
+        """Return whether an id is there and new: one file has each only once."""
+        new = bool(identifier) and identifier not in self.taken
+        self.taken.add(identifier)
+        return new
 
     def problem(self, rule: str, element: Element, message: str, severity: str = "error") -> None:
         """Note a problem with an element, under its id or that of the one around it."""

@@ -27,7 +27,7 @@ _READ_ATTRIBUTES = {
     "resource", "resultVariable", "resultVariableName", "collection", "elementVariable",
     "outputCollection", "outputElement", "errorCodeVariable", "errorMessageVariable",
     "escalationCodeVariable", "class", "delegateExpression", "expression", "topic", "type",
-    "retry", "decisionRef", "script", "initiator", "inheritVariables",
+    "retry", "timeZone", "decisionRef", "script", "initiator", "inheritVariables",
     # True of every task here, or of no consequence for a single engine.
     "asyncBefore", "asyncAfter", "async", "exclusive", "historyTimeToLive", "versionTag",
     "isStartableInTasklist", "modelerTemplate", "modelerTemplateVersion",

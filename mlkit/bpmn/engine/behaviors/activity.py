@@ -64,6 +64,7 @@ class Activity(Behavior):
         self, move: Move, activation: Activation, stored: dict[str, Any] | None = None
     ) -> None:
         """Set the local variables, arm the boundary events and do the work."""
+        move.element = self.id
         try:
             if self.mapped or stored is not None:
                 self._map_inputs(move, activation, stored or {})
@@ -87,7 +88,7 @@ class Activity(Behavior):
     def _map_inputs(self, move: Move, activation: Activation, stored: dict[str, Any]) -> None:
         if not activation.local:
             local = move.state.next_id()
-            isolated = bool(self.node.outputs)
+            isolated = bool(self.node.outputs) and not self.node.shares
             move.state.scopes[local] = Scope(local, self.id, activation.scope, isolated=isolated)
             activation.local = local
         scope = move.state.scopes[activation.local]
@@ -209,5 +210,6 @@ class Activity(Behavior):
     def _map_outputs(self, move: Move, activation: Activation) -> None:
         local = activation.local
         values = {name: move.evaluate(each, local) for name, each in self.node.outputs}
-        iterates = activation.role == "iteration"
-        move.state.assign(local if iterates else move.state.scopes[local].parent, values)
+        scope = move.state.scopes[local]
+        stays = activation.role == "iteration" and scope.isolated
+        move.state.assign(local if stays else scope.parent, values)

@@ -47,6 +47,7 @@ class Behavior:
 
     def try_enter(self, move: Move, scope: Scope) -> None:
         """Enter, or keep the token as an incident where an expression fails."""
+        move.element = self.id
         try:
             self.enter(move, scope)
         except BadData as error:
@@ -122,6 +123,7 @@ class Behavior:
 
     def leave(self, move: Move, activation: Activation) -> None:
         """End an activation and send its token on."""
+        move.element = self.id
         try:  # Not by `guarded`: every activity leaves here, and a closure for each is dear.
             self._leave(move, activation)
         except BadData as error:

@@ -53,6 +53,8 @@ class CallActivity(SubProcess):
     def _passed(self, move: Move, activation: Activation) -> dict[str, Any]:
         outer = move.variables(activation)
         found = dict(move.state.visible(outer)) if self.call.all_in else {}
+        if self.call.all_local and activation.local:
+            found |= move.state.scopes[activation.local].variables
         return found | {name: move.evaluate(each, outer) for name, each in self.call.inputs}
 
     def finish(self, move: Move, activation: Activation, scope: Scope) -> None:
@@ -65,6 +67,20 @@ class CallActivity(SubProcess):
         self.close(move, activation, scope)
         move.state.assign(move.variables(activation), values)
         self.leave(move, activation)
+
+    def failed_inside(self, move: Move, activation: Activation, scope: Scope) -> None:
+        """Take over what comes back from a called process that an error ends.
+
+        What is computed for it and cannot be is null: the error goes on its way.
+        """
+        if self.call.after_error:
+            values = dict(scope.variables) if self.call.all_out else {}
+            for name, each in self.call.outputs:
+                try:
+                    values[name] = move.evaluate(each, scope.id)
+                except BadData:
+                    values[name] = None
+            move.state.assign(move.variables(activation), values)
 
     def retry(self, move: Move, activation: Activation) -> None:
         """Do again what an incident stopped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mlkit.bpmn.engine.state import Activation, Done, Scope
@@ -17,24 +18,32 @@ def keep(move: Move, activation: Activation, done: Done) -> None:
     if activation.role == "iteration":
         # Its turns count once the whole activity has completed.
         scope = move.state.activations[activation.host].local
+    done.order = move.state.next_id()
     move.state.scopes[scope].done.append(done)
 
 
-def home(move: Move, scope: Scope) -> Scope:
-    """Give the scope whose activities a throwing event compensates.
+def homes(move: Move, scope: Scope) -> Iterator[Scope]:
+    """Go through the scopes whose activities a throwing event compensates.
 
-    It is the event's own scope; for an event inside an event sub-process the one around it.
+    It is the event's own scope; for an event inside an event sub-process the one around it too.
     """
+    yield scope
     owner = move.state.activations.get(scope.owner)
     if owner is not None and move.behavior(owner).node.triggered:
-        return move.state.scopes[move.variables(owner)]
-    return scope
+        around = move.state.scopes[owner.scope]
+        if owner.role == "compensation" and owner.local:
+            yield move.state.scopes[owner.local]
+        else:
+            yield from homes(move, around)
 
 
 def begin(move: Move, thrower: Activation, scope: Scope, activity: str | None) -> None:
-    """Let an activation compensate what completed in a scope: one activity, or all."""
-    thrower.todo = [each for each in scope.done if activity in (None, each.node)]
-    scope.done = [each for each in scope.done if activity not in (None, each.node)]
+    """Let an activation compensate what completed around it: one activity, or all."""
+    todo: list[Done] = []
+    for each in homes(move, scope):
+        todo += [done for done in each.done if activity in (None, done.node)]
+        each.done = [done for done in each.done if activity not in (None, done.node)]
+    thrower.todo = sorted(todo, key=lambda done: done.order)
     proceed(move, thrower)
 
 
@@ -62,7 +71,7 @@ def _handler(move: Move, done: Done) -> Activity | None:
 
 def inside(inner: Done, outer: Done) -> Done:
     """Let what completed inside a sub-process see the variables that this had."""
-    return Done(inner.node, {**outer.variables, **inner.variables}, inner.inner)
+    return Done(inner.node, {**outer.variables, **inner.variables}, inner.inner, inner.order)
 
 
 def _run(move: Move, thrower: Activation, handler: Activity, done: Done) -> None:

@@ -27,8 +27,8 @@ class EndEvent(Behavior):
         if "cancel" in kinds:
             transaction.cancel(move, scope)
         elif "error" in kinds:
-            (code,) = [each.name for each in thrown if each.event.kind == "error"][:1]
-            errors.throw_from(move, scope, code, self.node.name)
+            (error,) = [each for each in thrown if each.event.kind == "error"][:1]
+            errors.throw_from(move, scope, error.name, error.message or self.node.name)
         elif "terminate" in kinds:
             move.clear(scope)
             move.finish(scope)

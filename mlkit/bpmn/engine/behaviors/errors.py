@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mlkit.bpmn.definition.model import EventDefinition
 from mlkit.bpmn.engine.state import Activation, Scope
@@ -78,8 +78,16 @@ def _rise(move: Move, thrown: Thrown, host: Activation | None, scope: Scope) -> 
                 return True
         if not scope.owner:
             return False
-        host = _outermost(move, move.state.activations[scope.owner])
+        caller = move.state.activations[scope.owner]
+        if scope.called and thrown.kind == "error":
+            inner_of(move.behavior(caller)).failed_inside(move, caller, scope)
+        host = _outermost(move, caller)
         scope = move.state.scopes[host.scope]
+
+
+def inner_of(behavior: Behavior) -> Any:
+    """Return what one iteration of a repeated activity does; any other behavior itself."""
+    return getattr(behavior, "inner", behavior)
 
 
 def _outermost(move: Move, activation: Activation) -> Activation:

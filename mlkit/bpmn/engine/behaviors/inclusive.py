@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mlkit.bpmn.engine.step import Move
 
 
+_CAUGHT = ("error", "escalation", "cancel")
+
+
 class InclusiveGateway(Behavior):
     """Takes every flow whose condition holds; joins the tokens that can still arrive."""
 
@@ -61,14 +64,23 @@ class InclusiveGateway(Behavior):
 
 
 def _places(move: Move, scope: Scope, gateway: str) -> set[str]:
-    """Give the nodes where tokens of a scope are, or wait to enter."""
-    places = {
-        each.node
-        for each in move.state.activations.values()
-        if each.scope == scope.id and each.role in ("", "guard") and each.node != gateway
-    }
+    """Return the nodes from which a token can come: where one is, and armed boundary events.
+
+    A boundary event that waits is an activation as long as it can fire; one that catches what is
+    thrown can fire as long as its activity is active.
+    """
+    here = [each for each in move.state.activations.values() if each.scope == scope.id]
+    places = {each.node for each in here if each.role in ("", "guard") and each.node != gateway}
+    guards = move.graph.guards
+    places |= {b.id for node in places for b in guards.get(node, ()) if _is_caught(b.node)}
     waiting = {move.graph.targets[flow].id for flow in scope.arrived}
     return places | (waiting - {gateway})
+
+
+def _is_caught(boundary: FlowNode) -> bool:
+    """Return whether a boundary event catches what its activity throws."""
+    parts = boundary.event.parts or (boundary.event,) if boundary.event is not None else ()
+    return any(each.kind in _CAUGHT for each in parts)
 
 
 def _upstream(flow: str, gateway: str, body: model.Scope) -> frozenset[str]:
@@ -84,13 +96,15 @@ def _upstream(flow: str, gateway: str, body: model.Scope) -> frozenset[str]:
 
 
 def _predecessors(body: model.Scope) -> Mapping[str, list[str]]:
-    """Give the nodes from which a token comes: by a flow, a boundary event or a link."""
+    """Return the nodes from which a token comes: by a flow or a link (13.4.3).
+
+    What leads from an activity to its boundary event is no sequence flow: an event that can still
+    fire is a place of its own.
+    """
     before: dict[str, list[str]] = {}
     for flow in body.flows.values():
         before.setdefault(flow.target, []).append(flow.source)
     for node in body.nodes.values():
-        if node.attached_to:
-            before.setdefault(node.id, []).append(node.attached_to)
         if node.type == "intermediateCatchEvent" and is_link(node):
             before.setdefault(node.id, []).extend(link_sources(node, body))
     return before

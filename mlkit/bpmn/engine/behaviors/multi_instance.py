@@ -69,8 +69,10 @@ class MultiInstance(Repeated):
         variables: dict[str, Any] = {"loopCounter": index + self.loop.first}
         if self.loop.element:
             variables[self.loop.element] = iterations.items[index]
+        # What is gathered is each iteration's own; else Camunda 7 and Flowable keep nothing back.
+        isolated = not self.node.shares or self.loop.output_collection is not None
         move.state.scopes[activation.local] = Scope(
-            activation.local, self.id, host.local, isolated=True, variables=variables
+            activation.local, self.id, host.local, isolated=isolated, variables=variables
         )
         move.state.scopes[host.local].variables[self.active] += 1
         self.inner.begin(move, activation)

@@ -73,7 +73,7 @@ def _await_parts(move: Move, activation: Activation, event: EventDefinition) -> 
 
 def _start_timer(move: Move, activation: Activation, event: EventDefinition) -> None:
     text = move.text(event.expression, move.variables(activation))
-    timer = schedule(event.timer, text, move.at)
+    timer = schedule(event.timer, text, move.at, event.calendar)
     activation.wait = ForTimer(timer.due, timer.again, timer.interval)
     move.effects.append(Wake(activation.id, timer.due))
 
@@ -124,7 +124,8 @@ def publish(move: Move, activation: Activation, event: AnyEvent, outputs: Mappin
     try:
         if outputs:
             with move.names(move.state.scopes[scope], **brought) as inner:
-                values = {name: move.evaluate(each, inner) for name, each in outputs}
+                mapped = {name: move.evaluate(each, inner) for name, each in outputs}
+            values = brought | mapped if move.behavior(activation).node.shares else mapped
     except BadData as error:
         move.incident(activation, f"{activation.node}: {error.message}", "receive", brought)
         return False
@@ -170,9 +171,12 @@ def _repeats(move: Move, activation: Activation) -> bool:
         return True
     if wait.again == 0:
         return False
-    wait.due = following(wait.interval, wait.due)
-    wait.again -= wait.again != FOREVER
-    move.effects.append(Wake(activation.id, wait.due))
+    due, steps = following(wait.interval, wait.due, move.at)
+    if wait.again != FOREVER and wait.again < steps:
+        return False
+    wait.due = due
+    wait.again -= steps if wait.again != FOREVER else 0
+    move.effects.append(Wake(activation.id, due))
     return True
 
 

@@ -70,7 +70,7 @@ def undo(move: Move, behavior: Behavior, scope: Scope) -> None:
     """Compensate; the token goes on after the last handler."""
     thrower = move.activate(behavior, scope)
     (event,) = behavior.awaited.of_kind("compensate")[:1]
-    compensation.begin(move, thrower, compensation.home(move, scope), event.activity)
+    compensation.begin(move, thrower, scope, event.activity)
 
 
 def announce(move: Move, host: Activation, event: EventDefinition) -> None:
@@ -91,6 +91,7 @@ class Outgoing(NamedTuple):
     name: str
     key: str
     variables: dict[str, Any]
+    message: str = ""
 
 
 def prepare(move: Move, scope: Scope, behavior: Behavior) -> list[Outgoing]:
@@ -127,7 +128,9 @@ def _all(move: Move, scope: int, node: FlowNode, values: dict[str, Any]) -> list
 
 def _prepare(move: Move, scope: int, event: EventDefinition, values: dict[str, Any]) -> Outgoing:
     if event.kind in ("error", "escalation"):
-        return Outgoing(event, event.code or "", "", {})
+        with move.names(move.state.scopes[scope], **values) as inner:
+            message = move.text(event.message, inner)
+        return Outgoing(event, event.code or "", "", {}, message)
     # Names and keys are looked for in what is sent first.
     with move.names(move.state.scopes[scope], **values) as inner:
         key = move.correlation_key(event, inner) if event.kind == "message" else ""

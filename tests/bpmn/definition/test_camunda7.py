@@ -1,0 +1,211 @@
+"""What files of Camunda 7, Activiti and Flowable mean, where their engines have rules of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlkit.bpmn.engine.events import Throw
+
+SPACES = {
+    "camunda": "http://camunda.org/schema/1.0/bpmn",
+    "flowable": "http://flowable.org/bpmn",
+    "activiti": "http://activiti.org/bpmn",
+}
+
+
+def file(body: str, roots: str = "", vendor: str = "camunda", more: str = "") -> str:
+    """Write a file of a vendor; its attributes are written `v:name`."""
+    return (
+        f'<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" id="d" '
+        f'xmlns:v="{SPACES[vendor]}">{roots}'
+        f'<process id="p" isExecutable="true"><startEvent id="s"/><endEvent id="e"/>{body}'
+        f"</process>{more}</definitions>"
+    )
+
+
+def flow(name: str, source: str, target: str, condition: str = "") -> str:
+    inner = f"<conditionExpression>{condition}</conditionExpression>" if condition else ""
+    return f'<sequenceFlow id="{name}" sourceRef="{source}" targetRef="{target}">{inner}</sequenceFlow>'
+
+
+def line(*nodes: str) -> str:
+    ends = ["s", *nodes, "e"]
+    return "".join(
+        flow(f"f{n}", a, b) for n, (a, b) in enumerate(zip(ends, ends[1:], strict=False))
+    )
+
+
+MANY = '<multiInstanceLoopCharacteristics isSequential="{}" v:collection="${{items}}" v:elementVariable="i"/>'
+
+
+@pytest.mark.parametrize("vendor", ["camunda", "flowable"])
+@pytest.mark.parametrize("sequential", ["true", "false"])
+def test_the_result_of_each_iteration_reaches_the_process(play_xml, vendor, sequential):
+    loop = MANY.format(sequential)
+    task = f'<serviceTask id="t" v:expression="${{total + i}}" v:resultVariable="total">{loop}</serviceTask>'
+    done = play_xml(file(task + line("t"), vendor=vendor)).start(items=[1, 2, 3], total=0)
+    assert done.variables["total"] == 6
+    assert "i" not in done.variables
+
+
+def test_what_people_fill_in_for_each_item_reaches_the_process(play_xml):
+    task = f'<userTask id="u">{MANY.format("false")}</userTask><userTask id="after"/>'
+    done = play_xml(file(task + line("u", "after"))).start(items=[1, 2])
+    done.complete("u", votes=1).complete("u", votes=2)
+    assert done.variables["votes"] == 2
+
+
+def test_what_a_repeated_sub_process_or_call_sets_reaches_the_process(play_xml):
+    inner = '<startEvent id="s1"/><serviceTask id="t" v:expression="${i}" v:resultVariable="last"/>'
+    inner += '<endEvent id="e1"/>' + flow("g1", "s1", "t") + flow("g2", "t", "e1")
+    sub = f'<subProcess id="sub">{MANY.format("true")}{inner}</subProcess>'
+    called = '<extensionElements><v:in source="i" target="n"/><v:out source="n" target="seen"/>'
+    called += f"</extensionElements>{MANY.format('true')}"
+    call = f'<callActivity id="c" calledElement="q">{called}</callActivity>'
+    other = '<process id="q" isExecutable="true"><startEvent id="sq"/><endEvent id="eq"/>'
+    other += flow("fq", "sq", "eq") + "</process>"
+    done = play_xml(file(sub + call + line("sub", "c"), more=other)).start(items=[1, 2, 3])
+    assert (done.variables["last"], done.variables["seen"]) == (3, 3)
+
+
+def test_files_without_a_vendor_keep_what_iterations_set(play, diagram):
+    loop = "<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality>"
+    task = f'<userTask id="u">{loop}</multiInstanceLoopCharacteristics></userTask>'
+    body = '<startEvent id="s"/><endEvent id="e"/><userTask id="after"/>' + task
+    done = play(body, "s>u u>after after>e").start()
+    done.complete("u", votes=1).complete("u", votes=2)
+    assert "votes" not in done.variables
+
+
+OUTPUT = """<extensionElements><v:inputOutput><v:inputParameter name="y">${x + 1}</v:inputParameter>
+<v:outputParameter name="o">${y * 2}</v:outputParameter></v:inputOutput></extensionElements>"""
+
+
+def test_output_parameters_add_to_what_an_activity_sets(play_xml):
+    task = f'<serviceTask id="t" v:expression="${{y}}" v:resultVariable="r">{OUTPUT}</serviceTask>'
+    person = f'<userTask id="u">{OUTPUT.replace("o", "o")}</userTask>'
+    done = play_xml(file(task + person + line("t", "u"))).start(x=3)
+    assert (done.variables["o"], done.variables["r"]) == (8, 4)
+    assert "y" not in done.variables
+    done.complete("u", comment="fine")
+    assert done.state.status == "completed"
+    assert done.trace[-2:] == [("u", "completed"), ("e", "completed")]
+
+
+def test_a_message_sets_its_variables_beside_the_outputs_of_its_event(play_xml):
+    output = '<v:inputOutput><v:outputParameter name="twice">${n * 2}</v:outputParameter></v:inputOutput>'
+    event = f'<intermediateCatchEvent id="m"><extensionElements>{output}</extensionElements>'
+    event += '<messageEventDefinition messageRef="M"/></intermediateCatchEvent><userTask id="u"/>'
+    done = play_xml(file(event + line("m", "u"), '<message id="M" name="m"/>')).start()
+    done.receive("m", n=2)
+    assert done.variables == {"n": 2, "twice": 4}
+
+
+CALLED = """<process id="q" isExecutable="true"><startEvent id="sq"/><endEvent id="eq">
+<errorEventDefinition errorRef="E"/></endEvent><sequenceFlow id="fq" sourceRef="sq" targetRef="eq"/>
+</process>"""
+ERROR = '<error id="E" errorCode="E42" v:errorMessage="bad ${x}"/>'
+
+
+def call(mappings: str) -> str:
+    return (
+        f'<callActivity id="c" calledElement="q"><extensionElements>{mappings}</extensionElements>'
+        '</callActivity><boundaryEvent id="b" attachedToRef="c"><errorEventDefinition errorRef="E" '
+        'v:errorCodeVariable="code" v:errorMessageVariable="text"/></boundaryEvent><userTask id="h"/>'
+        + flow("h1", "b", "h")
+        + flow("h2", "h", "e")
+    )
+
+
+@pytest.mark.parametrize("out", ['<v:out variables="all"/>', '<v:out source="why" target="why"/>'])
+def test_a_call_that_an_error_ends_maps_its_outputs_in_camunda(play_xml, out):
+    mappings = f'<v:in source="x" target="x"/><v:in sourceExpression="stock" target="why"/>{out}'
+    done = play_xml(file(call(mappings) + line("c"), ERROR, more=CALLED)).start(x=3)
+    assert done.variables["why"] == "stock"
+    assert (done.variables["code"], done.variables["text"]) == ("E42", "bad 3")
+    other = play_xml(file(call(mappings) + line("c"), ERROR, "flowable", CALLED)).start(x=3)
+    assert "why" not in other.variables
+
+
+def test_all_local_variables_are_those_of_the_call_activity(play_xml):
+    mappings = OUTPUT.removeprefix("<extensionElements>").removesuffix("</extensionElements>")
+    mappings += '<v:in variables="all" local="true"/><v:out variables="all"/>'
+    fine = CALLED.replace('<errorEventDefinition errorRef="E"/>', "").replace(
+        '<endEvent id="eq">', '<userTask id="uq"/><endEvent id="eq">'
+    )
+    fine = fine.replace('targetRef="eq"', 'targetRef="uq"').replace(
+        "</process>", flow("fq2", "uq", "eq") + "</process>"
+    )
+    done = play_xml(file(call(mappings) + line("c"), ERROR, more=fine)).start(x=3)
+    inside = next(each for each in done.state.scopes.values() if each.called)
+    assert inside.variables == {"y": 4}
+
+
+@pytest.mark.parametrize("value", ["true", None, 1])
+def test_a_condition_that_is_no_boolean_is_an_incident(play_xml, value):
+    gate = '<exclusiveGateway id="g" default="f1"/>' + flow("yes", "g", "e", "${x}")
+    done = play_xml(file(gate + line("g"))).start(x=value)
+    assert done.state.phase == "incident"
+
+
+def test_an_error_that_is_not_declared_is_its_own_code(play_xml):
+    task = '<scriptTask id="t"><script>1</script></scriptTask><userTask id="h"/>'
+    task += '<boundaryEvent id="b" attachedToRef="t"><errorEventDefinition errorRef="BAD"/>'
+    task += "</boundaryEvent>" + flow("h1", "b", "h") + flow("h2", "h", "e")
+    done = play_xml(file(task + line("t")), lambda *_: None).start()
+    done.apply(Throw(done.find("t"), "BAD"))
+    assert done.find("h")
+
+
+def test_ids_that_two_processes_share_are_refused(problems):
+    twin = '<process id="q"><startEvent id="s"/><endEvent id="e"/></process>'
+    assert {"id.missing s", "id.missing e"} <= set(problems(file(line(), more=twin)))
+    same = '<process id="p"><startEvent id="s2"/></process>'
+    assert "id.missing p" in problems(file(line(), more=same))
+
+
+def computed(name: str, expression: str, result: str = "r") -> str:
+    return f'<serviceTask id="{name}" v:expression="{expression}" v:resultVariable="{result}"/>'
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("${execution.processBusinessKey}", "K1"),
+        ("${execution.getBusinessKey()}", "K1"),
+        ("${execution.processInstanceId}", "abc"),
+        ("${execution.id}", "abc"),
+        ("${execution.processDefinitionId}", "p"),
+        ("${execution.currentActivityId}", "t"),
+        ("${'abc'.charAt(1)}", "b"),
+        ("${order.getTotal()}", 5),
+        ("${var:equals(x, 3)}", True),
+        ("${variables:get('x') + 1}", 4),
+        ("${vars:getOrDefault(nothing, 7)}", 7),
+        ("${var:isNotEmpty(nothing)}", False),
+        ("${var:lte(x, 3) && !var:exists(nothing)}", True),
+        ("${'var:equals(' == 'x'}", False),
+    ],
+)
+def test_expressions_of_vendors(play_xml, expression, expected):
+    from mlkit.bpmn.engine.events import Start
+
+    task = computed("t", expression.replace("&", "&amp;"))
+    done = play_xml(file(task + line("t") + '<userTask id="u"/>' + flow("z", "t", "u")))
+    done.apply(Start({"x": 3, "order": {"total": 5}}, key="K1", instance="abc"))
+    assert done.variables["r"] == expected
+
+
+def test_an_expression_sets_variables(play_xml):
+    task = computed("t", "${execution.setVariable('y', x + 1)}") + '<userTask id="u"/>'
+    task += computed("t2", "${execution.setVariableLocal('z', 1)}")
+    task += computed("t3", "${execution.removeVariable('x')}")
+    done = play_xml(file(task + line("t", "t2", "t3", "u"))).start(x=3)
+    assert done.variables == {"y": 4, "z": 1, "r": None}
+
+
+@pytest.mark.parametrize(
+    "expression", ["${execution.foo}", "${execution.getFoo(1)}", "${var:often(x)}", "${var:eq(x)}"]
+)
+def test_what_an_execution_does_not_know_is_a_lint_error(problems, expression):
+    assert "expression.broken t" in problems(file(computed("t", expression) + line("t")))
