@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from mlkit.bpmn.expressions import feel, functions, juel, python
+from mlkit.bpmn.expressions import functions, juel, python
 from mlkit.bpmn.expressions.evaluator import Evaluator, Lookup
+from mlkit.bpmn.expressions.feel import Program, compile_expression
 from mlkit.bpmn.expressions.tree import (
     MAX_DEPTH,
     MAX_LENGTH,
@@ -19,7 +20,7 @@ from mlkit.bpmn.expressions.tree import (
 
 __all__ = ["Composite", "Expression", "ExpressionError", "Lookup", "UnknownVariable"]
 
-_PARSERS = {"python": python.parse, "juel": juel.parse, "feel": feel.parse}
+_PARSERS = {"python": python.parse, "juel": juel.parse}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,9 @@ class Expression:
         Raises:
             ExpressionError: It is broken.
         """
-        if self.language not in ("text", "name"):
+        if self.language == "feel":
+            _program(self.text)
+        elif self.language not in ("text", "name"):
             _parse(self.text, self.language)
 
     def evaluate(self, lookup: Lookup, now: datetime) -> Any:
@@ -59,6 +62,8 @@ class Expression:
                 return lookup(self.text)
             except KeyError:
                 return None
+        if self.language == "feel":
+            return _program(self.text).evaluate(lookup, now)
         tree = _parse(self.text, self.language)
         return Evaluator(self.text, self.language, lookup, now).run(tree)
 
@@ -71,6 +76,8 @@ class Expression:
 
     def holds(self, lookup: Lookup, now: datetime) -> bool:
         """Evaluate it as a condition."""
+        if self.language == "feel":
+            return _program(self.text).condition(lookup, now)
         tree = _parse(self.text, self.language)
         return Evaluator(self.text, self.language, lookup, now).condition(tree)
 
@@ -98,6 +105,15 @@ class Composite(Expression):
 
 def _nothing(name: str) -> Any:
     raise KeyError(name)
+
+
+@lru_cache(maxsize=4096)
+def _program(text: str) -> Program:
+    """Return a FEEL expression; a call that can have no value is an error, where FEEL says null."""
+    program = compile_expression(text, start=len(text) - len(text.lstrip().removeprefix("=")))
+    for position, problem in program.problems:
+        raise ExpressionError(text, position, problem)
+    return program
 
 
 @lru_cache(maxsize=4096)

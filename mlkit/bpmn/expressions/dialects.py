@@ -7,9 +7,10 @@ import operator
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any
 
 MAX_DIGITS = 4_000
+MAX_BITS = 13_300
 MAX_TEXT = 1_000_000
 
 _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
@@ -35,12 +36,6 @@ class Refusal(OperationError):
 class Dialect:
     """Python's meaning of the operations; the others override where they differ."""
 
-    missing_is_null: ClassVar[bool] = False
-
-    def enter(self, value: Any) -> Any:
-        """Take the value of a variable."""
-        return value
-
     def truth(self, value: Any) -> bool:
         """Decide a condition."""
         return bool(value)
@@ -56,6 +51,10 @@ class Dialect:
     def arithmetic(self, op: str, left: Any, right: Any) -> Any:
         """Add, subtract, multiply, divide or raise to a power, within limits."""
         _check_size(op, left, right)
+        if isinstance(left, Decimal) and isinstance(right, float):
+            right = Decimal(repr(right))
+        elif isinstance(left, float) and isinstance(right, Decimal):
+            left = Decimal(repr(left))
         return _ARITHMETIC[op](left, right)
 
     def item(self, base: Any, key: Any) -> Any:
@@ -76,10 +75,6 @@ class Dialect:
     def negate(self, value: Any) -> Any:
         """Give the opposite condition."""
         return not self.truth(value)
-
-    def result(self, value: Any) -> Any:
-        """Turn the final value into one that a variable can hold."""
-        return value
 
 
 class Juel(Dialect):
@@ -131,110 +126,7 @@ class Juel(Dialect):
         return self.truth(left if decided else right())
 
 
-class Feel(Dialect):
-    """FEEL: null spreads, conditions have three values, lists start at 1."""
-
-    missing_is_null: ClassVar[bool] = True
-
-    def enter(self, value: Any) -> Any:
-        """Take the value of a variable: its numbers are decimals."""
-        if isinstance(value, float):
-            return Decimal(repr(value))
-        if isinstance(value, list):
-            return [self.enter(each) for each in value]
-        if isinstance(value, dict):
-            return {key: self.enter(each) for key, each in value.items()}
-        return value
-
-    def contains(self, whole: Any, item: Any, wanted: bool) -> Any:
-        """Say whether a list holds an item; a single value is a list of one."""
-        if whole is None:
-            return None
-        return any(
-            self.compare("eq", each, item) is True
-            for each in (whole if isinstance(whole, list) else [whole])
-        )
-
-    def truth(self, value: Any) -> bool:
-        """Decide a condition: only true is true."""
-        return value is True
-
-    def compare(self, op: str, left: Any, right: Any) -> Any:
-        """Compare values of one type; other pairs give null."""
-        if left is None or right is None:
-            return {"eq": left is right, "ne": left is not right}.get(op)
-        left, right = _decimal(left), _decimal(right)
-        if type(left) is not type(right):
-            return None
-        return super().compare(op, left, right)
-
-    def arithmetic(self, op: str, left: Any, right: Any) -> Any:
-        """Compute in decimals; what does not fit gives null."""
-        if any(isinstance(each, timedelta) for each in (left, right)) and op in ("mul", "div"):
-            left, right = (float(e) if isinstance(e, Decimal) else e for e in (left, right))
-        else:
-            left, right = _decimal(left), _decimal(right)
-        texts = isinstance(left, str) and isinstance(right, str) and op == "add"
-        try:
-            if not texts and not all(map(_is_computed, (left, right))):
-                return None
-            return super().arithmetic(op, left, right)
-        except (TypeError, ArithmeticError):
-            return None
-
-    def item(self, base: Any, key: Any) -> Any:
-        """Look into data; what is not there is null."""
-        try:
-            if isinstance(base, list) and isinstance(key, str):
-                return [self.item(each, key) for each in base]
-            if isinstance(base, timedelta):
-                return _of_duration(base, key)
-            if isinstance(base, date) and key == "weekday":
-                return base.isoweekday()
-            return super().item(base, key)
-        except (KeyError, OperationError):
-            return None
-
-    def logic(self, op: str, left: Any, right: Callable[[], Any]) -> Any:
-        """Combine conditions that may be unknown (null)."""
-        deciding = op == "or"
-        if left is deciding:
-            return deciding
-        other = right()
-        if other is deciding:
-            return deciding
-        known = isinstance(left, bool) and isinstance(other, bool)
-        return (not deciding) if known else None
-
-    def negate(self, value: Any) -> Any:
-        """Give the opposite; the opposite of no condition is null."""
-        return not value if isinstance(value, bool) else None
-
-    def result(self, value: Any) -> Any:
-        """Turn decimals into the numbers of JSON."""
-        room = MAX_TEXT
-
-        def turned(value: Any) -> Any:
-            nonlocal room
-            if isinstance(value, Decimal):
-                return int(value) if value == value.to_integral_value() else float(value)
-            if callable(value):
-                raise OperationError("a function is no value")
-            if isinstance(value, list | dict):
-                # Loops can repeat a large value more often than fits into memory.
-                room -= len(value)
-                if room < 0:
-                    raise OperationError("the result is too large")
-            if isinstance(value, list):
-                return [turned(each) for each in value]
-            if isinstance(value, dict):
-                return {key: turned(each) for key, each in value.items()}
-            return value
-
-        return turned(value)
-
-
-DIALECTS = {"python": Dialect(), "juel": Juel(), "feel": Feel()}
+DIALECTS = {"python": Dialect(), "juel": Juel()}
 
 
 def kind(value: Any) -> str:
@@ -243,22 +135,32 @@ def kind(value: Any) -> str:
 
 
 def _check_size(op: str, left: Any, right: Any) -> None:
-    if op == "mul" and not (isinstance(left, Number) and isinstance(right, Number)):
-        size = max((len(each) for each in (left, right) if isinstance(each, str | list)), default=0)
-        times = max((each for each in (left, right) if isinstance(each, int)), default=0)
-        if size * times > MAX_TEXT:
-            raise OperationError("the result is too long")
-    if op == "pow" and _digits(left) * _digits(right, itself=True) > MAX_DIGITS:
+    """Refuse what would take too much time or memory, before it does."""
+    if op in ("mul", "add") and not (isinstance(left, Number) and isinstance(right, Number)):
+        _check_length(op, left, right)
+    elif op == "mul" and isinstance(left, int) and isinstance(right, int):
+        if left.bit_length() + right.bit_length() > MAX_BITS:
+            raise OperationError("the result is too large")
+    elif op == "pow" and _digits(left) * _power(right) > MAX_DIGITS:
         raise OperationError("the result is too large")
     if op == "mod" and isinstance(left, str):
         raise OperationError("'%' formats no text here")
 
 
-def _digits(value: Any, itself: bool = False) -> int:
-    if not isinstance(value, int | Decimal):
-        return 1
-    number = abs(int(value))
-    return number if itself else len(str(number))
+def _check_length(op: str, left: Any, right: Any) -> None:
+    sizes = [len(each) if isinstance(each, str | list) else 0 for each in (left, right)]
+    times = max((each for each in (left, right) if isinstance(each, int)), default=0)
+    if (sum(sizes) if op == "add" else max(sizes) * times) > MAX_TEXT:
+        raise OperationError("the result is too long")
+
+
+def _digits(value: Any) -> int:
+    """Return about how many decimal digits a whole number has; 1 for others, whose power is one."""
+    return int(value.bit_length() * 0.302) + 1 if isinstance(value, int) else 1
+
+
+def _power(value: Any) -> int:
+    return abs(value) if isinstance(value, int) else 1
 
 
 def _part(base: Any, key: str) -> Any:
@@ -268,17 +170,6 @@ def _part(base: Any, key: str) -> Any:
     if clock or (key in ("year", "month", "day") and isinstance(base, date)):
         return getattr(base, key)
     raise OperationError(f"{kind(base)} has no {key!r}")
-
-
-def _of_duration(length: timedelta, key: Any) -> int:
-    minutes, seconds = divmod(length.seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = {"days": length.days, "hours": hours, "minutes": minutes, "seconds": seconds}
-    return parts[key]
-
-
-def _is_computed(value: Any) -> bool:
-    return isinstance(value, (*Number, *Temporal)) and not isinstance(value, bool)
 
 
 def _juel_number(value: Any) -> Any:
@@ -295,9 +186,3 @@ def _juel_number(value: Any) -> Any:
             raise OperationError(f"{value!r} is too large")
         return number
     return value
-
-
-def _decimal(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    return Decimal(value) if isinstance(value, int) else Decimal(repr(value))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 from mlkit.bpmn.definition.timers import duration
-from mlkit.bpmn.expressions.dialects import MAX_TEXT, OperationError, Refusal, kind
-from mlkit.bpmn.expressions.feel_functions import BUILTINS, to_date, to_temporal
+from mlkit.bpmn.expressions.dialects import MAX_DIGITS, MAX_TEXT, OperationError, Refusal, kind
 from mlkit.bpmn.expressions.tree import ExpressionError
 from mlkit.errors import BadData
 
@@ -39,7 +39,7 @@ def call(language: str, name: str, arguments: list[Any], now: datetime) -> Any:
 
 @lru_cache(maxsize=4096)
 def check(language: str, name: str, count: int) -> str:
-    """Say what is wrong with a call of a function with `count` arguments; nothing if it fits."""
+    """Return what is wrong with a call of a function with `count` arguments; nothing if it fits."""
     function = _TIMES.get(name) or _TABLES[language].get(name)
     if function is None:
         return f"there is no function {name!r}"
@@ -74,6 +74,8 @@ def _sum(*values: Any) -> Any:
 
 
 def _join(values: list[str], separator: str = "") -> str:
+    if sum(map(len, values)) + len(values) * len(separator) > MAX_TEXT:
+        raise OperationError("the result is too long")
     return separator.join(values)
 
 
@@ -91,6 +93,10 @@ def _substring(text: str, start: int, end: int | None = None) -> str:
     return text[start:stop]
 
 
+def _concatenated(text: str, more: str) -> str:
+    return _join([text, more])
+
+
 def _index_of(whole: str | list[Any], part: Any) -> int:
     if isinstance(whole, str):
         return whole.find(part)
@@ -103,13 +109,61 @@ def _get(whole: dict[str, Any] | list[Any], key: Any, default: Any = None) -> An
     return whole.get(key, default)
 
 
+def _whole(value: Any) -> int:
+    """Return the integer of a number or text.
+
+    Raises:
+        OperationError: It would have thousands of digits.
+    """
+    return int(_of_size(value))
+
+
+def _of_size(value: Any) -> Any:
+    """Return a number whose integer has an ordinary length: 1e999999999 would fill the memory."""
+    if isinstance(value, Decimal) and value.is_finite() and value.adjusted() > MAX_DIGITS:
+        raise OperationError("the number is too large")
+    return value
+
+
+def _rounded(value: Any, digits: int | None = None) -> Any:
+    return round(_of_size(value), digits)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as text; what it holds was weighed, so only long numbers are left."""
+    shown = str(value)
+    if len(shown) > MAX_TEXT:
+        raise OperationError("the result is too long")
+    return shown
+
+
+def to_date(*parts: Any) -> date:
+    """Return a date: of year, month and day, of a moment, or of ISO text."""
+    if len(parts) == 3:
+        return date(*map(_whole, parts))
+    (value,) = parts
+    if isinstance(value, datetime):
+        return value.date()
+    return value if isinstance(value, date) else date.fromisoformat(value)
+
+
+def to_temporal(text: str) -> Any:
+    """Return a date, a time, both, or a duration out of ISO text."""
+    if text.lstrip("-").startswith("P"):
+        return duration(text)
+    if "T" in text:
+        return datetime.fromisoformat(text)
+    return time.fromisoformat(text) if ":" in text else date.fromisoformat(text)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "len": _size, "size": _size, "count": _size, "length": _size,
     "contains": _contains,
     "min": _extreme(min), "max": _extreme(max), "sum": _sum,
-    "any": any, "all": all, "abs": abs, "round": round, "floor": math.floor,
-    "ceiling": math.ceil, "int": int, "float": float, "number": float, "str": str,
-    "string": str, "bool": bool,
+    "any": any, "all": all, "abs": abs, "round": _rounded,
+    "floor": lambda value: math.floor(_of_size(value)),
+    "ceiling": lambda value: math.ceil(_of_size(value)), "int": _whole,
+    "float": float, "number": float, "str": _shown, "string": _shown, "bool": bool,
     "lower": str.lower, "toLowerCase": str.lower,
     "upper": str.upper, "toUpperCase": str.upper,
     "strip": str.strip, "trim": str.strip,
@@ -125,13 +179,16 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 # The methods of Java's strings, lists and maps that people write.
 _JAVA: dict[str, Callable[..., Any]] = {
     "charAt": lambda text, at: _substring(text, at, at + 1), "lastIndexOf": str.rfind,
-    "substring": _substring, "toString": str, "indexOf": _index_of, "concat": str.__add__,
+    "substring": _substring, "toString": _shown, "indexOf": _index_of, "concat": _concatenated,
     "containsKey": lambda mapping, key: key in mapping,
     "equalsIgnoreCase": lambda one, other: one.lower() == other.lower(),
 }  # fmt: skip
 _TABLES: dict[str, dict[str, Callable[..., Any]]] = {
     "python": FUNCTIONS,
     "juel": FUNCTIONS | _JAVA,
-    "feel": FUNCTIONS | BUILTINS,
 }
 _TIMES: dict[str, Callable[[], None]] = {"now": lambda: None, "today": lambda: None}
+# Functions that only look at what they are given, whatever its size.
+LOOKED_AT = frozenset(
+    ("len", "size", "count", "length", "get", "isEmpty", "empty", "containsKey", "not")
+)

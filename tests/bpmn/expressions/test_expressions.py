@@ -115,12 +115,12 @@ def test_feel_positions_and_types(text, expected):
         ('=substring("foobar", -2, 1)', "a"), ('=substring before("foobar", "bar")', "foo"),
         ('=substring after("foobar", "ob")', "ar"), ('=substring after("foobar", "x")', ""),
         ('=replace("abcd", "(ab)|(a)", "[1=$1][2=$2]")', "[1=ab][2=]cd"),
-        ('=replace("a.b", "\\\\.", "$")', "a$b"), ('=matches("foobar", "^fo*b")', True),
+        ('=replace("a.b", "\\\\.", "$")', None), ('=matches("foobar", "^fo*b")', True),
         ('=matches("FOO", "foo", "i")', True), ('=split("John Doe", "\\\\s")', ["John", "Doe"]),
         ('=split("a;b;c;;", ";")', ["a", "b", "c", "", ""]),
         ('=extract("a1b22", "[0-9]+")', ["1", "22"]),
         ('=string join(["a", null, "b"], ", ")', "a, b"), ('=upper case("aBc4")', "ABC4"),
-        ("=string(1.10) + string(true)", "1.1true"), ("=string(null)", None),
+        ("=string(1.10) + string(true)", "1.10true"), ("=string(null)", None),
         ('=string([1, "a", {b: 2}])', '[1, "a", {b: 2}]'), ('=string(@"P1DT90M")', "P1DT1H30M"),
         ('=number("1 000,5", " ", ",")', 1000.5), ('=number("x")', None), ('=number("1_0")', None),
         ("=decimal(1/3, 2)", 0.33), ("=decimal(2.5, 0)", 2), ("=floor(-1.5)", -2),
@@ -130,7 +130,8 @@ def test_feel_positions_and_types(text, expected):
         ("=list contains([1, null], null)", True), ("=list contains([true], 1)", False),
         ("=mean([2, 3, 5, 11])", 5.25), ("=median([6, 1, 2, 3])", 2.5),
         ("=mode([6, 3, 9, 6, 6])", [6]),
-        ("=stddev([2, 4, 7, 5])", pytest.approx(2.0816659994661)), ("=sum([0.1, 0.2])", 0.3),
+        ("=stddev([2, 4, 7, 5])", Decimal("2.081665999466132735282297706979931")),
+        ("=sum([0.1, 0.2])", 0.3),
         ("=sum([])", None), ("=min([])", None), ("=product([2, 3, 4])", 24),
         ("=all([true, null])", None),
         ("=any([false, true, null])", True), ("=sublist([4, 5, 6], 1, 2)", [4, 5]),
@@ -317,7 +318,7 @@ def test_feel_iterates_filters_and_asks_for_types(text, expected):
         ("median([8, 1, 3])", 3), ("product([2, 3])", 6), ("count(none)", None),
         ("sum(prices) = 0.3", True), ("list contains(prices, 0.1)", True), ("0.1 in prices", True),
         ("prices[1] = 0.1", True), ("missing in items", False), ("1 in missing", None),
-        ("string(yes)", "true"), ("string(1.50)", "1.5"), ("string(none)", None),
+        ("string(yes)", "true"), ("string(1.50)", "1.50"), ("string(none)", None),
         ('string(date("2026-01-02"))', "2026-01-02"), ('number("1.5") + 1', 2.5),
         ('"a" + 1', None), ("yes + 1", None), ('3 * "a"', None),
         ('substring("foobar", -3, 2)', "ba"),
@@ -362,7 +363,7 @@ def test_more_feel_functions(text, expected):
         "for x in 1..1000000 return x", "for x in big return for y in big return y",
         "for x in 1..1000 return count(concatenate(big, big))", "function(a) a", "[function(a) a]",
         "for x in 1..3 return partial", "some x in 1..1000, y in 1..1000 satisfies false",
-        "sort(big, function(a, b) a > b)",
+        "for x in big return sort(big, function(a, b) a > b)",
     ],
 )  # fmt: skip
 def test_hostile_feel_is_refused(text):
@@ -394,6 +395,6 @@ def test_deep_data_is_an_error_of_the_expression():
         value("=flatten(deep)", "feel", deep=deep)
 
 
-def test_a_duration_of_months_is_told():
-    with pytest.raises(ExpressionError, match="say days"):
-        value('=day + duration("P1M")', "feel")
+def test_a_duration_of_months_is_added_and_leaves_as_text():
+    assert value('=day + duration("P1M")', "feel") == date(2026, 4, 4)
+    assert value('=duration("P14M")', "feel") == "P1Y2M"

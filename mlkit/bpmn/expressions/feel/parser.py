@@ -1,0 +1,530 @@
+"""The parser of FEEL expressions and unary tests: the grammar of DMN 1.5, 10.3.1.2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+from mlkit.bpmn.expressions.feel.lexer import Token, tokenize, unquote
+from mlkit.bpmn.expressions.feel.numbers import number
+from mlkit.bpmn.expressions.feel.scope import KEYWORDS, Names
+from mlkit.bpmn.expressions.feel.types import SIMPLE, Type
+from mlkit.bpmn.expressions.tree import MAX_DEPTH, ExpressionError, Node
+
+_COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "=": "eq", "!=": "ne"}
+_INFIX: dict[str, tuple[int, str]] = {
+    "or": (1, "or"), "and": (2, "and"),
+    **{text: (3, op) for text, op in _COMPARISONS.items()},
+    "+": (4, "add"), "-": (4, "sub"), "*": (5, "mul"), "/": (5, "div"), "**": (6, "pow"),
+}  # fmt: skip
+_COMPARISON = 3
+_SUM = 4
+# Words that begin what has dots of its own, or needs brackets as the end of a range.
+_OUT_OF_RANGES = frozenset(("for", "some", "every", "return", "satisfies", "if", "function"))
+_CONSTANTS = {"true": True, "false": False, "null": None}
+_TYPES = sorted((tuple(each.split()) for each in SIMPLE), key=len, reverse=True)
+
+
+class Parser:
+    """Parse one text.
+
+    Args:
+        text: The expression.
+        names: What is known by name: names may hold spaces and operators.
+        start: Where the expression begins in the text.
+    """
+
+    def __init__(self, text: str, names: Names, start: int = 0) -> None:
+        self.text = text
+        self.tokens = tokenize(text, start)
+        self.names = names
+        self.index = 0
+        self.depth = 0
+
+    # -- entry points --------------------------------------------------------------------------
+
+    def parse(self) -> Node:
+        """Parse an expression.
+
+        Raises:
+            ExpressionError: The text is none, or nests too deeply.
+        """
+        node = self.expression()
+        self._end()
+        return node
+
+    def parse_tests(self) -> Node:
+        """Parse unary tests: a cell of a decision table.
+
+        Raises:
+            ExpressionError: The text is none, or nests too deeply.
+        """
+        position = self.token.position
+        if self.token.text == "-" and self.tokens[self.index + 1].kind == "end":
+            return Node("literal", position, value=True)
+        if self._words("not", "("):
+            saved = self.index
+            self.index += 2
+            tests = self._tests(")")
+            if self.token.kind == "end":
+                return Node("not_tests", position, (tests,))
+            self.index = saved  # `not(...)` began a longer expression.
+        tests = self._tests("")
+        self._end()
+        return tests
+
+    def _end(self) -> None:
+        if self.token.kind != "end":
+            raise self.unexpected()
+
+    # -- tokens --------------------------------------------------------------------------------
+
+    @property
+    def token(self) -> Token:
+        """The token that comes next."""
+        return self.tokens[self.index]
+
+    def next(self) -> Token:
+        """Take the next token."""
+        token = self.tokens[self.index]
+        self.index += token.kind != "end"
+        return token
+
+    def accept(self, text: str) -> bool:
+        """Take the next token if it is this symbol or word."""
+        token = self.tokens[self.index]
+        found = token.text == text and token.kind in ("symbol", "name")
+        self.index += found
+        return found
+
+    def expect(self, text: str) -> None:
+        """Take this symbol or word, or refuse the expression."""
+        if not self.accept(text):
+            raise ExpressionError(self.text, self.token.position, f"expected {text!r}")
+
+    def unexpected(self) -> ExpressionError:
+        """Return the error for the next token."""
+        shown = repr(self.token.text) if self.token.text else "end of expression"
+        return ExpressionError(self.text, self.token.position, f"unexpected {shown}")
+
+    def _words(self, *words: str) -> bool:
+        ahead = self.tokens[self.index : self.index + len(words)]
+        return [each.text for each in ahead] == [*words] and ahead[0].kind != "string"
+
+    # -- operators -----------------------------------------------------------------------------
+
+    def expression(self, floor: int = 0) -> Node:
+        """Parse operators that bind at least as tightly as `floor`."""
+        self._deeper()
+        node = self._continued(self._operand(), floor)
+        self.depth -= 1
+        return node
+
+    def _deeper(self) -> None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise ExpressionError(self.text, self.token.position, "nests too deeply")
+
+    def _continued(self, left: Node, floor: int) -> Node:
+        while True:
+            token = self.token
+            entry = _INFIX.get(token.text) if token.kind in ("symbol", "name") else None
+            if entry is not None and entry[0] >= floor:
+                self.next()
+                left = Node(entry[1], token.position, (left, self.expression(entry[0] + 1)))
+            elif floor <= _COMPARISON and token.kind == "name" and token.text in self._special:
+                left = self._special[token.text](self, left, self.next().position)
+            else:
+                return left
+
+    def _between(self, left: Node, position: int) -> Node:
+        low = self.expression(_SUM)
+        self.expect("and")
+        return Node("between", position, (left, low, self.expression(_SUM)))
+
+    def _instance(self, left: Node, position: int) -> Node:
+        self.expect("of")
+        return Node("instance", position, (left,), self.type())
+
+    def _in(self, left: Node, position: int) -> Node:
+        """Parse what `in` looks into: `< 5`, `(1, > 5)`, a range, or an expression."""
+        opening = self.token
+        if opening.kind != "symbol" or opening.text not in (*_COMPARISONS, "("):
+            return Node("in", position, (left, self.expression(_SUM)))
+        if opening.text != "(":
+            return Node("in", position, (left, self._test(_SUM)))
+        self.next()
+        self._deeper()
+        inside = self._opened_range(opening) or self._tests(")")
+        self.depth -= 1
+        if inside.op == "tests" and len(inside.children) == 1:
+            single = inside.children[0]
+            if single.op not in ("compared", "in_list"):
+                inside = self._continued(self._suffixes(single), _SUM)
+        return Node("in", position, (left, inside))
+
+    _special: ClassVar[dict[str, Callable[[Parser, Node, int], Node]]] = {
+        "between": _between, "instance": _instance, "in": _in,
+    }  # fmt: skip
+
+    def _operand(self) -> Node:
+        token = self.token
+        if token.text == "-" and token.kind == "symbol":
+            self.next()
+            self._deeper()
+            operand = self._operand()
+            self.depth -= 1
+            return Node("neg", token.position, (operand,))
+        return self._suffixes(self._primary())
+
+    def _suffixes(self, node: Node) -> Node:
+        while self.token.kind == "symbol" and self.token.text in (".", "[", "("):
+            token = self.next()
+            if token.text == ".":
+                node = Node("path", token.position, (node,), self._member())
+            elif token.text == "(":
+                node = self._call(node, token.position)
+            else:
+                self.names.open(dynamic=True)
+                node = Node("filter", token.position, (node, self.expression()))
+                self.names.close()
+                self.expect("]")
+        return node
+
+    # -- unary tests ---------------------------------------------------------------------------
+
+    def _tests(self, closing: str) -> Node:
+        position = self.token.position
+        tests = [self._test()]
+        while self.accept(","):
+            tests.append(self._test())
+        if closing:
+            self.expect(closing)
+        return Node("tests", position, tuple(tests))
+
+    def _test(self, floor: int = 0) -> Node:
+        token = self.token
+        if token.kind == "symbol" and token.text in _COMPARISONS:
+            self.next()
+            return Node(
+                "compared", token.position, (self.expression(_SUM),), _COMPARISONS[token.text]
+            )
+        return self.expression(floor)
+
+    # -- primaries -----------------------------------------------------------------------------
+
+    def _primary(self) -> Node:
+        token = self.next()
+        if token.kind == "number":
+            return Node("literal", token.position, value=number(token.text))
+        if token.kind == "string":
+            return Node("literal", token.position, value=unquote(token))
+        if token.kind == "name":
+            return self._named(token)
+        parse = self._symbols.get(token.text)
+        if token.kind == "end" or parse is None:
+            self.index -= token.kind != "end"
+            raise self.unexpected()
+        return parse(self, token)
+
+    def _parenthesis(self, token: Token) -> Node:
+        found = self._opened_range(token)
+        if found is not None:
+            return found
+        if self.token.kind == "symbol" and self.token.text in _COMPARISONS:
+            node = self._half_range()
+        else:
+            node = self.expression()
+        self.expect(")")
+        return node
+
+    def _half_range(self) -> Node:
+        """Parse the range that `(> 5)` is."""
+        token = self.next()
+        if token.text == "!=":
+            raise ExpressionError(self.text, token.position, "no range")
+        return Node(
+            "half_range", token.position, (self.expression(_SUM),), _COMPARISONS[token.text]
+        )
+
+    def _opened_range(self, opening: Token) -> Node | None:
+        """Parse a range behind its opening bracket, if there is one."""
+        saved = self.index
+        if not self._may_be_range(opening):
+            return None
+        low = self.expression(_SUM)
+        if not self.accept(".."):
+            self.index = saved
+            return None
+        high = self.expression(_SUM)
+        closing = self.next()
+        if closing.text not in (")", "]", "["):
+            raise ExpressionError(self.text, closing.position, "expected the end of the range")
+        ends = (opening.text == "[", closing.text == "]")
+        return Node("range", opening.position, (low, high), ends)
+
+    def _may_be_range(self, opening: Token) -> bool:
+        """Look ahead for the `..` of this bracket, so that nothing is parsed twice for nothing."""
+        depth = 0
+        for token in self.tokens[self.index :]:
+            if token.kind != "symbol":
+                if token.text in _OUT_OF_RANGES and token.kind == "name" and not depth:
+                    return False  # A loop has dots of its own.
+                continue
+            if token.text == ".." and not depth:
+                return True
+            depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))
+            if depth < 0 or (token.text == "," and not depth):
+                return False
+        return False
+
+    def _bracket(self, token: Token) -> Node:
+        found = self._opened_range(token)
+        if found is not None:
+            return found
+        return Node("list", token.position, self._sequence("]", self._item))
+
+    def _item(self) -> Node:
+        """Parse an item of a list: an expression, or a unary comparison as a range."""
+        if self.token.kind == "symbol" and self.token.text in _COMPARISONS:
+            return self._half_range()
+        return self.expression()
+
+    def _open_range(self, token: Token) -> Node:
+        found = self._opened_range(token)
+        if found is None:
+            raise ExpressionError(self.text, token.position, "expected '..'")
+        return found
+
+    def _sequence(self, closing: str, parse: Callable[[], Node]) -> tuple[Node, ...]:
+        items: list[Node] = []
+        while not self.accept(closing):
+            if items:
+                self.expect(",")
+            items.append(parse())
+        return tuple(items)
+
+    def _temporal(self, token: Token) -> Node:
+        text = self.next()
+        if text.kind != "string":
+            raise ExpressionError(self.text, text.position, "expected a text after '@'")
+        return Node("temporal", token.position, value=unquote(text))
+
+    def _context(self, token: Token) -> Node:
+        entries: list[Node] = []
+        keys: list[str] = []
+        self.names.open()
+        while not self.accept("}"):
+            if entries:
+                self.expect(",")
+            keys.append(self._key())
+            self.expect(":")
+            entries.append(self.expression())
+            self.names.add(keys[-1])
+        self.names.close()
+        return Node("context", token.position, tuple(entries), tuple(keys))
+
+    _symbols: ClassVar[dict[str, Callable[[Parser, Token], Node]]] = {
+        "(": _parenthesis, "[": _bracket, "]": _open_range, "{": _context, "@": _temporal,
+    }  # fmt: skip
+
+    def _key(self) -> str:
+        if self.token.kind == "string":
+            return unquote(self.next())
+        return self._name_until((":",))
+
+    def _name_until(self, closing: tuple[str, ...]) -> str:
+        """Parse a name that is being declared: everything before what ends it."""
+        first = self.token
+        if first.kind != "name":
+            raise ExpressionError(self.text, first.position, "expected a name")
+        words = [self.next().text]
+        while self.token.kind != "end" and self.token.text not in closing:
+            if self.token.kind == "string" or self.token.text in (
+                "(",
+                ")",
+                "[",
+                "]",
+                "{",
+                "}",
+                ",",
+            ):
+                raise self.unexpected()
+            spaced = self.tokens[self.index - 1].end < self.token.position
+            words.append((" " if spaced else "") + self.next().text)
+        name = "".join(words)
+        self.names.see(name)
+        return name
+
+    # -- names and calls -----------------------------------------------------------------------
+
+    def _named(self, token: Token) -> Node:
+        word = token.text
+        if word in _CONSTANTS:
+            return Node("literal", token.position, value=_CONSTANTS[word])
+        if word == "if":
+            return self._if(token.position)
+        if word in ("for", "some", "every") and self.token.kind == "name":
+            return self._loop(token)
+        if word == "function" and self.token.text == "(":
+            return self._function(token.position)
+        self.index -= 1
+        return self._reference()
+
+    def _reference(self) -> Node:
+        """Parse a variable: the longest known name, else all words up to an operator."""
+        token = self.token
+        if token.text in KEYWORDS and not self.names.match(self.tokens, self.index)[0]:
+            raise self.unexpected()
+        count, name = self.names.match(self.tokens, self.index)
+        run = self._run_of_words(self.index)
+        if run > count:
+            count, name = run, " ".join(each.text for each in self.tokens[self.index :][:run])
+        self.index += count
+        return Node("name", token.position, value=name)
+
+    def _run_of_words(self, index: int) -> int:
+        count = 1
+        while (following := self.tokens[index + count]).kind == "name":
+            if following.text in KEYWORDS:
+                break
+            count += 1
+        return count
+
+    def _member(self) -> str:
+        """Parse the name behind a dot."""
+        token = self.token
+        if token.kind != "name":
+            raise ExpressionError(self.text, token.position, "expected a name after '.'")
+        count, name = self.names.match_seen(self.tokens, self.index)
+        run = self._run_of_words(self.index)
+        if run > count:
+            count, name = run, " ".join(each.text for each in self.tokens[self.index :][:run])
+        self.index += count
+        return name
+
+    def _call(self, callee: Node, position: int) -> Node:
+        """Parse arguments, by position or by name."""
+        if self.tokens[self.index].kind == "name" and (names := self._named_arguments()):
+            values, keys = names
+            return Node("call_named", position, (callee, *values), keys)
+        return Node("call", position, (callee, *self._sequence(")", self._item)))
+
+    def _named_arguments(self) -> tuple[tuple[Node, ...], tuple[str, ...]] | None:
+        count = self._run_of_words(self.index)
+        if self.tokens[self.index + count].text != ":":
+            return None
+        keys: list[str] = []
+        values: list[Node] = []
+        while not self.accept(")"):
+            if keys:
+                self.expect(",")
+            keys.append(self._name_until((":",)))
+            self.expect(":")
+            values.append(self._item())
+        return tuple(values), tuple(keys)
+
+    # -- if, loops, functions ------------------------------------------------------------------
+
+    def _if(self, position: int) -> Node:
+        condition = self.expression()
+        self.expect("then")
+        chosen = self.expression()
+        self.expect("else")
+        return Node("if", position, (condition, chosen, self.expression()))
+
+    def _loop(self, kind: Token) -> Node:
+        """Parse `for x in xs, y in ys return ...`, `some ... satisfies ...`, `every ...`."""
+        names: list[str] = []
+        domains: list[Node] = []
+        self.names.open()
+        while not names or self.accept(","):
+            name = self._name_until(("in",))
+            self.expect("in")
+            domains.append(self._domain())
+            names.append(name)
+            self.names.add(name)
+        if kind.text == "for":
+            self.names.add("partial")
+        self.expect("return" if kind.text == "for" else "satisfies")
+        node = Node(kind.text, kind.position, (*domains, self.expression()), tuple(names))
+        self.names.close()
+        return node
+
+    def _domain(self) -> Node:
+        domain = self.expression()
+        if self.accept(".."):
+            return Node("steps", domain.position, (domain, self.expression()))
+        return domain
+
+    def _function(self, position: int) -> Node:
+        self.expect("(")
+        names: list[str] = []
+        types: list[Type | None] = []
+        while not self.accept(")"):
+            if names:
+                self.expect(",")
+            names.append(self._name_until((":", ",", ")")) if not types else self._parameter())
+            types.append(self.type() if self.accept(":") else None)
+        if self.accept("external"):
+            return Node("external", position, (self.expression(),), tuple(names))
+        self.names.open(names)
+        body = self.expression()
+        self.names.close()
+        return Node("function", position, (body,), (tuple(names), tuple(types)))
+
+    def _parameter(self) -> str:
+        return self._name_until((":", ",", ")"))
+
+    # -- types ---------------------------------------------------------------------------------
+
+    def type(self) -> Type:
+        """Parse a type, as `instance of` and parameters have it."""
+        self._deeper()
+        name = self._type_name()
+        found = Type(name)
+        if name in ("list", "range") and self.accept("<"):
+            found = Type(name, (self.type(),))
+            self.expect(">")
+        elif name == "context" and self.accept("<"):
+            found = Type(name, entries=self._entry_types())
+        elif name == "function" and self.accept("<"):
+            parts = self._part_types()
+            found = Type(name, parts, result=self.type() if self.accept("->") else None)
+        self.depth -= 1
+        return found
+
+    def _type_name(self) -> str:
+        for words in _TYPES:
+            if self._words(*words):
+                self.index += len(words)
+                return " ".join(words)
+        raise ExpressionError(self.text, self.token.position, "there is no such type")
+
+    def _part_types(self) -> tuple[Type, ...]:
+        parts: list[Type] = []
+        while not self.accept(">"):
+            if parts:
+                self.expect(",")
+            parts.append(self.type())
+        return tuple(parts)
+
+    def _entry_types(self) -> dict[str, Type]:
+        entries: dict[str, Type] = {}
+        while not self.accept(">"):
+            if entries:
+                self.expect(",")
+            name = self._name_until((":",))
+            self.expect(":")
+            entries[name] = self.type()
+        return entries
+
+
+def referenced(tree: Node) -> Iterable[str]:
+    """Yield the names that a tree reads, its own local ones among them."""
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if node.op == "name":
+            yield str(node.value)
+        stack += node.children

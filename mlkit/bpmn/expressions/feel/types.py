@@ -1,0 +1,86 @@
+"""The types of FEEL: what `instance of` asks for, and what decisions declare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from mlkit.bpmn.expressions.feel.values import Date, DateTime, Days, Function, Months, Range, Time
+
+_CLASSES: dict[str, type] = {
+    "number": Decimal,
+    "string": str,
+    "boolean": bool,
+    "date": Date,
+    "time": Time,
+    "date and time": DateTime,
+    "days and time duration": Days,
+    "years and months duration": Months,
+    "list": list,
+    "context": dict,
+    "range": Range,
+    "function": Function,
+}
+SIMPLE = ("Any", "Null", *_CLASSES)
+_NAMES = {each: name for name, each in _CLASSES.items()}
+
+
+class Type:
+    """A type.
+
+    Args:
+        name: One of `SIMPLE`.
+        parts: The types of a list's items, of a range's ends, of a function's parameters.
+        entries: The types of a context's entries, by name.
+        result: The type of a function's result.
+    """
+
+    __slots__ = ("entries", "name", "parts", "result")
+
+    def __init__(
+        self,
+        name: str,
+        parts: tuple[Type, ...] = (),
+        entries: dict[str, Type] | None = None,
+        result: Type | None = None,
+    ) -> None:
+        self.name = name
+        self.parts = parts
+        self.entries = entries or {}
+        self.result = result
+
+    def holds(self, value: Any, charge: Callable[[int], None]) -> bool:
+        """Return whether a value is of this type; null is of type Null alone."""
+        if self.name == "Any":
+            return value is not None
+        if self.name == "Null":
+            return value is None
+        if type(value) is not _CLASSES[self.name]:
+            return False
+        return self._holds_parts(value, charge) if self.parts or self.entries else True
+
+    def _holds_parts(self, value: Any, charge: Callable[[int], None]) -> bool:
+        if self.name == "list":
+            charge(len(value))
+            return all(self._conforms(self.parts[0], each, charge) for each in value)
+        if self.name == "range":
+            ends = [each for each in (value.start, value.end) if each is not None]
+            return all(self.parts[0].holds(each, charge) for each in ends)
+        if self.name == "function":
+            return len(self.parts) == len(value.parameters) or bool(value.name)
+        charge(len(self.entries))
+        return all(
+            name in value and self._conforms(each, value[name], charge)
+            for name, each in self.entries.items()
+        )
+
+    @staticmethod
+    def _conforms(part: Type, value: Any, charge: Callable[[int], None]) -> bool:
+        """Inside of lists and contexts null is of every type."""
+        return value is None or part.holds(value, charge)
+
+
+def type_name(value: Any) -> str:
+    """Return the name of the type of a value."""
+    return "null" if value is None else _NAMES.get(type(value), type(value).__name__)
