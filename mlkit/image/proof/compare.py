@@ -32,7 +32,9 @@ ITS_OWN = "address of the host"
 """What each container has of its own; other names lead where they led before."""
 IN_VAIN = "looked for in vain"
 """What is told of a path that the candidate lacks."""
-OWN_HEADERS = {"date", "age", "etag", "last-modified", "expires", "set-cookie", "server-timing"}
+OWN_HEADERS = {"date", "age", "expires", "set-cookie", "server-timing"}
+OF_TIMES = (": etag", ": last-modified")
+"""Headers that follow from the times of files."""
 
 
 @dataclass(frozen=True)
