@@ -19,6 +19,8 @@ WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 DEEPEST = 255
 """Directories within one another; no real image comes near."""
+PATH_MAX = 4096
+"""Bytes of a path that Linux takes."""
 HOSTILE = "the archive is hostile"
 EARLIEST, LATEST = -(1 << 40), 1 << 40
 """Seconds before and after 1970 that a file system may have."""
@@ -270,6 +272,8 @@ def apply(files: FileSystem, members: Iterable[tarfile.TarInfo], layer: int, whe
 
 
 def _clean(name: str, where: str) -> str:
+    if len(name) > PATH_MAX:
+        raise BadData(f"{where}: {name[:60]!r}...: longer than {PATH_MAX} bytes", hint=HOSTILE)
     parts = _parts(name)
     if len(parts) > DEEPEST:
         raise BadData(f"{where}: {name[:60]!r}...: nested too deep", hint=HOSTILE)
@@ -309,6 +313,9 @@ def _linked(files: FileSystem, member: tarfile.TarInfo, where: str) -> Entry:
 
 
 def _entry(member: tarfile.TarInfo, path: str, layer: int, where: str) -> Entry:
+    if len(member.linkname) > PATH_MAX:
+        text = f"{where}: {member.name[:60]!r} points to more than {PATH_MAX} bytes"
+        raise BadData(text, hint=HOSTILE)
     kind: Kind = "directory" if member.isdir() else "symlink" if member.issym() else "file"
     prefix = "SCHILY.xattr."
     xattrs = sorted(

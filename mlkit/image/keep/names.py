@@ -14,6 +14,7 @@ from mlkit.image.keep.source_words import Words
 from mlkit.image.keep.system import SYSTEM
 
 PATH = re.compile(rb"(?:/[A-Za-z0-9_.@+-]++)++")
+NAME_MAX = 255
 DEEPEST = 64
 """Parts of a path that are looked at."""
 LOADING = frozenset({"dlopen", "dlmopen"})
@@ -22,7 +23,8 @@ ALONE = re.compile(rb"(?<=\0)[A-Za-z0-9_.+-]{2,40}(?=\0)")
 SHARED = frozenset(("usr/share", "usr/local/share", "etc", "var/lib", "usr/lib", "usr/local/lib"))
 """Directories of the system whose parts code joins to paths."""
 PLUGINS = re.compile(rb"(?:/usr)?/lib/(?:[A-Za-z0-9_.+-]+/)*[A-Za-z0-9_.+-]+")
-SONAME = re.compile(rb"\b[A-Za-z0-9_+.-]+\.so(?:\.\d+)*(?![A-Za-z0-9_.])")
+SONAME = re.compile(rb"[A-Za-z0-9_+.-]++")
+LIBRARY = re.compile(rb"\.so(?:\.\d+)*+$")
 TEXT = re.compile(rb"[\t\n -~]{2,}")
 WORD = re.compile(r"[^\s;|&()<>'\"`{}\[\]$=,]+")
 SOURCE = re.compile(r"\.(?:c|cc|cpp|cxx|h|hpp|go|rs|s|S|f90|pyx)$")
@@ -159,7 +161,10 @@ def of_elf(
 
 def _libraries(data: bytes) -> set[str]:
     """List what looks like names of libraries; a search is cheap where none can be."""
-    return {each.decode("ascii") for each in SONAME.findall(data)} if b".so" in data else set()
+    if b".so" not in data:
+        return set()
+    words = {each.strip(b"+.-") for each in SONAME.findall(data) if b".so" in each}
+    return {each.decode("ascii") for each in words if LIBRARY.search(each[-NAME_MAX:])}
 
 
 def _words(texts: list[bytes]) -> set[str]:

@@ -81,7 +81,7 @@ class OwnCode:
         words = words_of(entry.path, data)
         found = names.of_text(entry.path, data, self._kept.files, words)
         found.shell |= words.shell and words.starts
-        if words.starts and (words.shell or words.service):
+        if words.starts:
             found.programs |= words.programs
         else:
             self._wait(words.programs, entry.path)

@@ -57,11 +57,11 @@ OTHER_STARTS = re.compile(
     rb"|\bpipe\b|os\.execute|open_port|System\.cmd|Process"
 )
 MODULE = re.compile(r"(?:[^\W\d]\w*)(?:\.[^\W\d]\w*)*")
-RUN_MODULE = re.compile(r"(?:^|\s)-m\s*['\",\s]\s*([A-Za-z_][\w.]*)")
-RUN_CODE = re.compile(r"-c\s+(?:'([^'\n]*)'|\"([^\"\n]*)\")")
+RUN_MODULE = re.compile(r"(?:^|\s)-m[\s'\",]{1,8}([A-Za-z_][\w.]*)")
+RUN_CODE = re.compile(r"-c\s{1,8}(?:'([^'\n]*)'|\"([^\"\n]*)\")")
 BY_NAME = re.compile(rb"import_module|__import__|runpy|run_module|['\"]-m['\"]|\s-m\s|find_spec")
 """Without this in its text a Python source starts no module of the standard library by name."""
-COMMENT = re.compile(r"^\s*[#;].*$|\s#\s.*$", re.MULTILINE)
+COMMENT = re.compile(r"^[ \t]*+[#;].*$|\s#\s.*$", re.MULTILINE)
 
 
 @dataclass
@@ -96,7 +96,9 @@ def words_of(path: str, data: bytes) -> Words:
         return _of_python(data)
     text = data.decode(errors="replace")
     if language == "quoting":
-        return _of_literals(text, bool(QUOTING_STARTS.search(data)))
+        found = _of_literals(text, bool(QUOTING_STARTS.search(data)))
+        found.shell = b"exec" in data
+        return found
     if language == "settings":
         return _of_all(COMMENT.sub("", text), starts=False)
     if language in {"shell", "service"}:
@@ -105,7 +107,9 @@ def words_of(path: str, data: bytes) -> Words:
         found.service = language == "service"
         return found
     if language == "other":
-        return _of_all(text, starts=bool(OTHER_STARTS.search(data)))
+        found = _of_all(text, starts=bool(OTHER_STARTS.search(data)))
+        found.shell = found.starts
+        return found
     return Words()
 
 
@@ -116,11 +120,10 @@ def language_of(path: str, data: bytes) -> Language:
     suffix = name.rpartition(".")[2].lower() if "." in name[1:] else ""
     if program:
         return _spoken_by(program)
-    if TABLES.search(path) or (suffix not in PROSE and SERVICE.search(data)):
+    if TABLES.search(path):
         return "service"
-    if suffix in SUFFIXES:
-        return SUFFIXES[suffix]
-    return "unknown" if suffix in PROSE else "settings"
+    language = "unknown" if suffix in PROSE else SUFFIXES.get(suffix, "settings")
+    return "service" if language == "settings" and SERVICE.search(data) else language
 
 
 def interpreter(data: bytes) -> str:
@@ -213,7 +216,7 @@ def _constants(tree: ast.AST) -> Iterator[str]:
 
 POSITION = re.compile(
     r"(?:^|[;|&(`!]|\$\(|\b(?:exec|then|do|else|if|while|until|command|nohup|env|xargs|sudo|time)\s)"
-    r"[ \t]*(?:[A-Za-z_]\w*=\S*[ \t]+)*+([A-Za-z_][\w.+-]*)",
+    r"[ \t]{0,80}(?:[A-Za-z_]\w{0,80}=\S{0,200}[ \t]{1,8}){0,16}+([A-Za-z_][\w.+-]*)",
     re.MULTILINE,
 )
 

@@ -149,10 +149,13 @@ def _stopping(originals: Sequence[Observation], candidate: Observation) -> list[
         if all(each.killed for each in originals) and not candidate.killed:
             found.append(Difference("SIGTERM", "ignored", "stops", "improved"))
     most = max(each.zombies for each in originals)
-    if candidate.zombies > most:
+    left = max(each.orphans for each in originals)
+    if candidate.zombies > 2 * most:  # their number varies with the moment
         found.append(Difference("zombies", str(most), str(candidate.zombies), "broken"))
     elif most and not candidate.zombies:
         found.append(Difference("zombies", str(most), "0", "improved"))
+    elif left and not candidate.orphans:
+        found.append(Difference("zombies of process 1", str(left), "0", "improved"))
     return found
 
 
