@@ -5,6 +5,7 @@
 //   open PATH         opened or executed
 //   stat PATH         looked at: stat, access, readlink
 //   miss PATH         looked for and not there
+//   make PATH         could not be made, since its directory is not there
 //   orphan PID        getppid() said 1
 //   exit PID STATUS   ended, with the status of wait(2)
 #include <errno.h>
@@ -25,7 +26,7 @@
 #include "facts.h"
 
 enum { THREADS = 16384 };
-enum kind { NOTHING, OPEN, STAT, PARENT };
+enum kind { NOTHING, OPEN, MAKE, STAT, PARENT };
 
 struct call {
   pid_t thread;
@@ -47,6 +48,8 @@ static enum kind classify(long number, int *directory, int *path) {
     case SYS_openat2:
 #endif
       return OPEN;
+    case SYS_mkdirat:
+      return MAKE;
     case SYS_statx:
     case SYS_faccessat:
     case SYS_readlinkat:
@@ -65,9 +68,13 @@ static enum kind classify(long number, int *directory, int *path) {
     case SYS_chdir:
 #ifdef SYS_open
     case SYS_open:
-    case SYS_creat:
 #endif
       return OPEN;
+#ifdef SYS_mkdir
+    case SYS_mkdir:
+    case SYS_creat:
+      return MAKE;
+#endif
     case SYS_statfs:
     case SYS_getxattr:
 #ifdef SYS_stat
@@ -115,11 +122,25 @@ static char *read_path(pid_t thread, long directory, uint64_t address) {
   return whole;
 }
 
+// Whether an open call makes the file where it is not there yet.
+static int creates(const struct ptrace_syscall_info *info) {
+  switch ((long)info->entry.nr) {
+    case SYS_openat:
+      return (info->entry.args[2] & O_CREAT) != 0;
+#ifdef SYS_open
+    case SYS_open:
+      return (info->entry.args[1] & O_CREAT) != 0;
+#endif
+  }
+  return 0;
+}
+
 static void entered(pid_t thread, struct call *call, const struct ptrace_syscall_info *info) {
   int directory, path;
   free(call->path);
   *call = (struct call){thread, classify((long)info->entry.nr, &directory, &path), NULL};
-  if (call->kind == OPEN || call->kind == STAT) {
+  if (call->kind == OPEN && creates(info)) call->kind = MAKE;
+  if (call->kind == OPEN || call->kind == MAKE || call->kind == STAT) {
     long base = directory < 0 ? AT_FDCWD : (long)info->entry.args[directory];
     call->path = read_path(thread, base, info->entry.args[path]);
   }
@@ -132,9 +153,9 @@ static void left(pid_t thread, struct call *call, int64_t result) {
     snprintf(number, sizeof number, "%d", (int)thread);
     tell("orphan", number);
   } else if (call->path && result >= 0) {
-    tell(call->kind == OPEN ? "open" : "stat", call->path);
+    tell(call->kind == STAT ? "stat" : "open", call->path);
   } else if (call->path && (result == -ENOENT || result == -ENOTDIR)) {
-    tell("miss", call->path);
+    tell(call->kind == MAKE ? "make" : "miss", call->path);
   } else if (call->path) {
     tell("stat", call->path);  // it is there: EACCES, EINVAL of readlink, and the like
   }

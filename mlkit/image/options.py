@@ -23,6 +23,7 @@ class Options:
         runs: Arguments of further runs that are traced.
         trace: What earlier runs looked up.
         asked: The user gave probes; otherwise little is shown.
+        timestamps: The time of all files of the result, in seconds since 1970; None: their own.
         user: Who the result runs as: as in the original, or user 65532, who owns nothing.
     """
 
@@ -34,4 +35,5 @@ class Options:
     runs: Sequence[Sequence[str]] = ()
     trace: Trace = field(default_factory=Trace)
     asked: bool = True
+    timestamps: int | None = None
     user: Literal["keep", "nonroot"] = "keep"

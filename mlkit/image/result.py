@@ -127,8 +127,9 @@ class Builder:
         items = self._items(kept, init, below)
         merged = base_image.merge(self._inventory, below.items, items)
         base_image.check(merged, below.name)
-        own = base_image.without_same(items, below.items)
-        layers = [*self._lowest, build.write_layer(own, self._folder / "app.tar")]
+        time = self._options.timestamps
+        own = base_image.without_same(items, below.items, time is None)
+        layers = [*self._lowest, build.write_layer(own, self._folder / "app.tar", time)]
         document = build.document(layers, self._config(init, below), self._architecture)
         return Built(document, layers, self._load(document, layers), below.name, merged)
 
@@ -138,7 +139,7 @@ class Builder:
         else:
             taken = base_image.image(name, self._architecture)
             self._foundation = self._opened.enter_context(taken)
-        self._lowest = self._foundation.layers(self._folder)
+        self._lowest = self._foundation.layers(self._folder, self._options.timestamps)
 
     def _load(self, document: bytes, layers: list[Written]) -> str:
         return self._trial.enter_context(self._engine.loaded(document, layers))
@@ -176,7 +177,8 @@ class Builder:
         return [build.file(path, data) for path, data in found]
 
     def _item(self, entry: Entry) -> Item:
-        fresh = refreshed(self._inventory, entry)
+        time = self._options.timestamps
+        fresh = None if time is None else refreshed(self._inventory, entry, time)
         return Item(entry, self._inventory if fresh is None else fresh)
 
     def _config(self, init: bool, below: Foundation) -> dict[str, Any]:

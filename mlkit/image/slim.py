@@ -15,7 +15,7 @@ from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.keep.plan import Plan, Request, plan
 from mlkit.image.options import Options
 from mlkit.image.packages.dpkg import Packages, read_packages, refuse_foreign
-from mlkit.image.proof.compare import Difference, Verdict, missing, settle, verdict
+from mlkit.image.proof.compare import OF_TIMES, Difference, Verdict, missing, settle, verdict
 from mlkit.image.proof.diagnosis import Diagnosis, diagnose
 from mlkit.image.proof.findings import Finding
 from mlkit.image.report.summary import Sizes, sizes, weakness
@@ -164,6 +164,8 @@ class Slimmer:
         )
         if self._options.user == "nonroot":
             differences = [_asked_for(each) for each in differences]
+        if self._options.timestamps is not None:
+            differences = [_of_times(each) for each in differences]
         return candidate, differences
 
     def _again(self, originals: list[Observation]) -> Observation:
@@ -265,6 +267,12 @@ class Slimmer:
 def _asked_for(difference: Difference) -> Difference:
     """Only note that the user is another one where that was asked for."""
     asked = difference.what in {"user", "variable HOME"}
+    return replace(difference, effect="noted") if asked else difference
+
+
+def _of_times(difference: Difference) -> Difference:
+    """Only note what follows from the times of files where other times were asked for."""
+    asked = difference.what.endswith(OF_TIMES)
     return replace(difference, effect="noted") if asked else difference
 
 

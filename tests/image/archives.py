@@ -86,3 +86,14 @@ def layout(path: Path, *layers: bytes, config=None, compress=gzip.compress) -> P
     index = {"manifests": [blob(json.dumps(manifest).encode())]}
     (path / "index.json").write_text(json.dumps(index))
     return path
+
+
+def distribution(members, owned=()) -> dict[str, list[str]]:
+    """Say which packages what a distribution has belongs to: each file to one of its own.
+
+    `owned` are the paths of which the test says so itself.
+    """
+    places = ("usr/bin/", "usr/sbin/", "usr/lib/", "usr/share/")
+    paths = [each.name for each in members if each.text is not None or each.link]
+    found = [path for path in paths if path.startswith(places) and path not in set(owned)]
+    return {f"of-{number}": [path] for number, path in enumerate(found)}

@@ -112,6 +112,13 @@ def slim(
     user: Annotated[
         UserName, typer.Option(help="Who the result runs as; the proof runs it so.")
     ] = UserName.KEEP,
+    timestamps: Annotated[
+        str,
+        typer.Option(
+            metavar="WHICH",
+            help="Times of the files: keep those of the original, epoch (1970), or SECONDS of it.",
+        ),
+    ] = "keep",
     run: Annotated[
         list[str] | None,
         typer.Option(metavar="ARGS", help="Trace a further run with these arguments."),
@@ -170,6 +177,7 @@ def slim(
         init=init.value,
         user=user.value,
         asked=asked.anything,
+        timestamps=_time(timestamps),
         include=include or (),
         exclude=exclude or (),
         runs=[_words(each) for each in run or ()],
@@ -214,6 +222,18 @@ def _words(text: str) -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         raise UsageError(f"--run {text}: {error}") from error
+
+
+def _time(text: str) -> int | None:
+    from mlkit.errors import UsageError
+
+    if text == "keep":
+        return None
+    if text == "epoch":
+        return 0
+    if text.isdecimal() and int(text) < 1 << 33:
+        return int(text)
+    raise UsageError(f"--timestamps {text}: not understood", hint="keep, epoch or SECONDS")
 
 
 def _bill(engine: Engine, image: str, name: str, path: Path) -> None:

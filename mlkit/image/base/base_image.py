@@ -40,11 +40,16 @@ class Foundation:
     items: Sequence[Item] = ()
     image: Inventory | None = None
 
-    def layers(self, folder: Path) -> list[Written]:
-        """Write its layers, the lowest first."""
+    def layers(self, folder: Path, time: float | None = None) -> list[Written]:
+        """Write its layers, the lowest first.
+
+        Args:
+            folder: Where.
+            time: Of all files that are assembled here; None: each keeps its own.
+        """
         if self.image is not None:
             return list(_copied(self.image, folder))
-        return [build.write_layer(self.items, folder / "base.tar")] if self.items else []
+        return [build.write_layer(self.items, folder / "base.tar", time)] if self.items else []
 
 
 def _copied(inventory: Inventory, folder: Path) -> Iterator[Written]:
@@ -193,20 +198,27 @@ def check(merged: Merged, name: str) -> None:
                       hint=hint)  # fmt: skip
 
 
-def without_same(own: Sequence[Item], below: Sequence[Item]) -> list[Item]:
-    """Leave out the files that the base holds just so, so that its layer can be shared."""
+def without_same(own: Sequence[Item], below: Sequence[Item], times: bool = True) -> list[Item]:
+    """Leave out the files that the base holds as well, so that its layer can be shared.
+
+    Args:
+        own: The app's files.
+        below: The base's.
+        times: Files of another time are others.
+    """
     base_items = {item.entry.path: item for item in below if item.entry.kind != "directory"}
     return [
         item
         for item in own
-        if item.entry.path not in base_items or not _same(item, base_items[item.entry.path])
+        if item.entry.path not in base_items or not _same(item, base_items[item.entry.path], times)
     ]
 
 
-def _same(ours: Item, theirs: Item) -> bool:
+def _same(ours: Item, theirs: Item, times: bool) -> bool:
     def plain(entry: Entry) -> tuple[object, ...]:
         owner = entry.mode, entry.uid, entry.gid
-        return entry.kind, owner, entry.size, entry.target, entry.xattrs
+        time = entry.mtime if times and entry.kind == "file" else 0
+        return entry.kind, owner, entry.size, entry.target, entry.xattrs, time
 
     if plain(ours.entry) != plain(theirs.entry):
         return False

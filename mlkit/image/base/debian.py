@@ -157,13 +157,13 @@ def _package_items(name: str, archive: Path) -> Iterator[Item]:
 
 
 def _item(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> Item:
-    mode, uid, gid = member.mode & 0o7777, member.uid, member.gid
+    mode, uid, gid, mtime = member.mode & 0o7777, member.uid, member.gid, int(member.mtime)
     if member.isdir():
-        return directory(path, mode, uid, gid)
+        return directory(path, mode, uid, gid, mtime)
     if member.issym():
-        return symlink(path, member.linkname)
+        return symlink(path, member.linkname, mtime)
     content = tar.extractfile(member)  # follows hard links
-    return file(path, content.read() if content else b"", mode, uid, gid)
+    return file(path, content.read() if content else b"", mode, uid, gid, mtime)
 
 
 def _bytes(tar: tarfile.TarFile, name: str) -> bytes:

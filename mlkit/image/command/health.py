@@ -15,8 +15,12 @@ from mlkit.image.command.entrypoint import environment, plain_words, shell_line
 
 PROGRAM = "mlkit-health"
 """Where the prober lies in a result."""
-TAIL = re.compile(r"\s*(?:(?:[12&]?>>?\s*/dev/null|2>&1)|\|\|\s*(?:exit\s+1|false)\s*;?)\s*$")
+TAIL = re.compile(
+    r"(?:(?:[12&]?>>?\s{0,9}/dev/null|2>&1)|\|\|\s{0,9}(?:exit\s{1,9}1|false)\s{0,9};?)$"
+)
 """What changes nothing: docker takes any exit code but 0 for unhealthy."""
+LONGEST_TAIL = 64
+"""Letters of a line's end in which that is looked for."""
 HOST = r"localhost|\d+\.\d+\.\d+\.\d+|\[[0-9A-Fa-f:]+\]"
 URL = re.compile(
     rf"(?:http://)?(?:{HOST})(?::(?:\d+|{launch.VARIABLE}))?(?:/(?:[^{{}}\[\]$]|{launch.VARIABLE})*)?",
@@ -58,8 +62,9 @@ def health(config: dict[str, Any]) -> Health | None:
 
 def _words(line: str, config: dict[str, Any]) -> list[str] | None:
     """Split a shell's line into words, still quoted; None if it needs the shell."""
-    while TAIL.search(line):
-        line = TAIL.sub("", line)
+    line = line.rstrip()
+    while found := TAIL.search(line, max(0, len(line) - LONGEST_TAIL)):
+        line = line[: found.start()].rstrip()
     variables = environment(config)
     if not launch.suffices(line, variables) and plain_words(line) is None:
         return None

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 
 PROGRAM = "mlkit-launch"
 """Where the launcher lies in a result."""
-VARIABLE = r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*(?::?-[\w./:@%+,-]*)?\})"
+VARIABLE = r"\$(?:[A-Za-z_]\w*+|\{[A-Za-z_]\w*+(?::?-[\w./:@%+,-]*+)?\})"
 PLAIN = r"[^\s'\"$|&;<>()`*?\[\]{}~#!\\]"
-QUOTED = rf"'[^']*'|\"(?:[^\"$`\\]|{VARIABLE})*\""
-WORD = re.compile(rf"(?:{PLAIN}++|{QUOTED}|{VARIABLE})+", re.ASCII)
-LINE = re.compile(rf"[ \t]*+(?:{WORD.pattern}(?:[ \t]++|$))+", re.ASCII)
-PARTS = re.compile(rf"({QUOTED})|\$(?:(\w+)|\{{(\w+)(:?-)?(.*?)\}})", re.ASCII)
+QUOTED = rf"'[^']*+'|\"(?:[^\"$`\\]|{VARIABLE})*+\""
+WORD = re.compile(rf"(?:{PLAIN}++|{QUOTED}|{VARIABLE})++", re.ASCII)
+LINE = re.compile(rf"[ \t]*+(?:{WORD.pattern}(?:[ \t]++|$))++", re.ASCII)
+"""Read in one way only: a line of a stranger must not take longer than its length."""
+PARTS = re.compile(rf"({QUOTED})|\$(?:(\w++)|\{{(\w++)(:?-)?([^}}]*+)\}})", re.ASCII)
 INSIDE = re.compile(VARIABLE, re.ASCII)
 PATTERNS = set("*?[\\")
 """What the shell takes for a pattern of file names in an unquoted value."""

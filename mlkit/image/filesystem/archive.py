@@ -15,13 +15,15 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
 import zstandard
 
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable
+from mlkit.files import FULL
+from mlkit.image.filesystem.config import check_config
 
 BOMB_RATIO = 200
 """A layer that grows more than so many times when it is decompressed is refused ..."""
@@ -39,7 +41,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 DAMAGED = (
-    *(tarfile.TarError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError),
+    *(tarfile.TarError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, OverflowError),
     *(EOFError, ValueError, LookupError, TypeError, AttributeError, RecursionError),
 )
 """What a damaged or hostile archive makes the readers raise."""
@@ -48,6 +50,10 @@ GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 class Store(Protocol):
     """The named members of an archive."""
+
+    @property
+    def size(self) -> int:
+        """The bytes of the archive as it is stored."""
 
     def open(self, name: str) -> Part:
         """Open a member."""
@@ -185,6 +191,7 @@ class TarStore:
         except BaseException:
             self._file.close()
             raise
+        self.size = path.stat().st_size
 
     def open(self, name: str) -> Part:
         """Open a member, following links inside the tar."""
@@ -208,6 +215,7 @@ class DirectoryStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.size = sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
 
     def open(self, name: str) -> Part:
         """Open a file of the folder."""
@@ -252,7 +260,9 @@ def _store(path: Path, work: Path) -> Store:
         if not stream.read(4).startswith((GZIP, ZSTANDARD)):
             return TarStore(path)
         _unpack(stream, path.name, path.stat().st_size, work / "archive.tar")
-    return TarStore(work / "archive.tar")
+    store = TarStore(work / "archive.tar")
+    store.size = path.stat().st_size
+    return store
 
 
 @contextlib.contextmanager
@@ -262,6 +272,11 @@ def _refusing(path: Path) -> Iterator[None]:
         yield
     except BadData:
         raise
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        reason = error.strerror or "it is damaged"
+        raise InputMissing(f"{path}: cannot be read: {reason}") from error
     except DAMAGED as error:
         hint = "give a `docker save` archive or an OCI layout"
         raise BadData(f"{path}: not a readable image: {error}", hint=hint) from error
@@ -329,9 +344,19 @@ def _assemble(store: Store, source: str, work: Path, config: str, names: list[st
     ids = document["rootfs"]["diff_ids"]
     if len(ids) != len(names):
         raise BadData(f"{source}: {len(names)} layers, but the config names {len(ids)}")
-    pairs = enumerate(zip(ids, names, strict=True))
-    layers = tuple(_layer(store, name, diff, work / f"{n}.tar") for n, (diff, name) in pairs)
-    return Image(source, document, layers, raw)
+    check_config(document, source)
+    unpacked: dict[str, Layer] = {}
+    total, limit = 0, max(BOMB_FLOOR, BOMB_RATIO * store.size)
+    layers = []
+    for number, (diff, name) in enumerate(zip(ids, names, strict=True)):
+        if name not in unpacked:
+            unpacked[name] = _layer(store, name, diff, work / f"{number}.tar")
+        total += unpacked[name].size  # one that is named twice is unpacked once, and counts twice
+        if total > limit:
+            text = f"{source}: {store.size} bytes unpack to more than {limit}"
+            raise BadData(f"{text}: a bomb?", hint="the archive is hostile")
+        layers.append(replace(unpacked[name], diff_id=diff))
+    return Image(source, document, tuple(layers), raw)
 
 
 def _layer(store: Store, name: str, diff_id: str, spare: Path) -> Layer:

@@ -76,23 +76,31 @@ class Blob(Protocol):
         """Open the uncompressed tar."""
 
 
-def file(path: str, data: bytes, mode: int = 0o644, uid: int = 0, gid: int = 0) -> Item:
+def file(
+    path: str, data: bytes, mode: int = 0o644, uid: int = 0, gid: int = 0, mtime: float = 0
+) -> Item:
     """Make a file from bytes."""
-    return Item(Entry(path, "file", mode, uid, gid, size=len(data)), data)
+    return Item(Entry(path, "file", mode, uid, gid, size=len(data), mtime=mtime), data)
 
 
-def directory(path: str, mode: int = 0o755, uid: int = 0, gid: int = 0) -> Item:
+def directory(path: str, mode: int = 0o755, uid: int = 0, gid: int = 0, mtime: float = 0) -> Item:
     """Make a directory."""
-    return Item(Entry(path, "directory", mode, uid, gid))
+    return Item(Entry(path, "directory", mode, uid, gid, mtime=mtime))
 
 
-def symlink(path: str, target: str) -> Item:
+def symlink(path: str, target: str, mtime: float = 0) -> Item:
     """Make a symbolic link."""
-    return Item(Entry(path, "symlink", 0o777, target=target))
+    return Item(Entry(path, "symlink", 0o777, target=target, mtime=mtime))
 
 
-def write_layer(items: Iterable[Item], path: Path) -> Written:
-    """Write a layer: sorted, without times, parents before children, hard links kept."""
+def write_layer(items: Iterable[Item], path: Path, time: float | None = None) -> Written:
+    """Write a layer: sorted, parents before children, hard links kept.
+
+    Args:
+        items: What it holds.
+        path: Where.
+        time: Seconds since 1970, of all of it; None: each keeps its own.
+    """
     by_path = {item.entry.path: item for item in items}
     for name in list(by_path):
         for parent in parents(name):
@@ -103,7 +111,7 @@ def write_layer(items: Iterable[Item], path: Path) -> Written:
         tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for name in sorted(by_path):
-            _write(tar, by_path[name], first)
+            _write(tar, by_path[name], first, time)
     return Written(path, _sha256(path))
 
 
@@ -113,9 +121,12 @@ def parents(path: str) -> list[str]:
     return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
-def _write(tar: tarfile.TarFile, item: Item, first: dict[tuple[int, int, int], str]) -> None:
+def _write(
+    tar: tarfile.TarFile, item: Item, first: dict[tuple[int, int, int], str], time: float | None
+) -> None:
     entry = item.entry
     info = tarfile.TarInfo(entry.path)
+    info.mtime = entry.mtime if time is None else time
     info.type, info.mode, info.uid, info.gid = TYPES[entry.kind], entry.mode, entry.uid, entry.gid
     info.linkname = entry.target
     info.pax_headers = {f"SCHILY.xattr.{name}": value for name, value in entry.xattrs}

@@ -85,7 +85,8 @@ def parse(file: IO[bytes]) -> Elf | None:
                         runpath += tag.runpath.split(":")
                     elif tag.entry.d_tag == "DT_RPATH":
                         runpath += tag.rpath.split(":")
-    except (ELFError, ValueError, KeyError, IndexError, UnicodeDecodeError):
+    except (ELFError, ValueError, KeyError, IndexError, UnicodeDecodeError, OverflowError,
+            TypeError, AttributeError, OSError, MemoryError):  # fmt: skip
         return None
     return Elf(interpreter, tuple(needed), tuple(runpath))
 
@@ -101,6 +102,10 @@ class Loader:
     def __init__(self, inventory: Inventory, library_path: tuple[str, ...] = ()) -> None:
         self._files: FileSystem = inventory.files
         self._common = (*library_path, *configured(inventory), *PLACES)
+        self._anywhere: dict[str, list[str]] = {}
+        for path in inventory.files.entries:
+            if ".so" in path:
+                self._anywhere.setdefault(path.rpartition("/")[2], []).append(path)
 
     def find(self, name: str, elf: Elf, path: str) -> list[str]:
         """Give the paths that satisfy a DT_NEEDED, its CPU-dispatched siblings among them.
@@ -119,6 +124,21 @@ class Loader:
             entry = self._files.resolve(found)
             if entry and entry.kind == "file":
                 return [found, *self._dispatched(place.rstrip("/"), name)]
+        return self._near(name, path) if elf.needed else []
+
+    def _near(self, name: str, path: str) -> list[str]:
+        """Return the nearest library of a name, where its user does not say where it lies.
+
+        Who loads the user may have loaded that one before, as Java's launcher does with
+        `lib/server/libjvm.so`.
+        """
+        parts = path.split("/")[:-1]
+        while parts:
+            top = "/".join(parts) + "/"
+            found = [each for each in self._anywhere.get(name, ()) if each.startswith(top)]
+            if found:
+                return [f"/{min(found, key=lambda each: (each.count('/'), each))}"]
+            parts.pop()
         return []
 
     def _dispatched(self, place: str, name: str) -> list[str]:

@@ -19,7 +19,11 @@ WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 DEEPEST = 255
 """Directories within one another; no real image comes near."""
+PATH_MAX = 4096
+"""Bytes of a path that Linux takes."""
 HOSTILE = "the archive is hostile"
+EARLIEST, LATEST = -(1 << 40), 1 << 40
+"""Seconds before and after 1970 that a file system may have."""
 MAX_LINKS = 40
 """Symbolic links followed before a path counts as a loop, as in Linux."""
 
@@ -39,7 +43,7 @@ class Entry:
         layer: Index of the layer that holds it.
         offset: Where a file's bytes begin in the layer's tar.
         xattrs: Extended attributes, file capabilities among them.
-        mtime: When it was changed; results have no times, but compiled Python files hold them.
+        mtime: When it was changed, in seconds since 1970.
     """
 
     path: str
@@ -52,7 +56,7 @@ class Entry:
     layer: int = 0
     offset: int = 0
     xattrs: tuple[tuple[str, str], ...] = ()
-    mtime: int = 0
+    mtime: float = 0
 
     @property
     def content(self) -> tuple[int, int]:
@@ -268,6 +272,8 @@ def apply(files: FileSystem, members: Iterable[tarfile.TarInfo], layer: int, whe
 
 
 def _clean(name: str, where: str) -> str:
+    if len(name) > PATH_MAX:
+        raise BadData(f"{where}: {name[:60]!r}...: longer than {PATH_MAX} bytes", hint=HOSTILE)
     parts = _parts(name)
     if len(parts) > DEEPEST:
         raise BadData(f"{where}: {name[:60]!r}...: nested too deep", hint=HOSTILE)
@@ -294,7 +300,7 @@ def _add(files: FileSystem, member: tarfile.TarInfo, path: str, layer: int, wher
     if member.islnk():
         files.add(replace(_linked(files, member, where), path=path))
     elif member.isreg() or member.isdir() or member.issym():
-        files.add(_entry(member, path, layer))
+        files.add(_entry(member, path, layer, where))
     else:
         files.dropped.append(path)
 
@@ -306,7 +312,10 @@ def _linked(files: FileSystem, member: tarfile.TarInfo, where: str) -> Entry:
     return target
 
 
-def _entry(member: tarfile.TarInfo, path: str, layer: int) -> Entry:
+def _entry(member: tarfile.TarInfo, path: str, layer: int, where: str) -> Entry:
+    if len(member.linkname) > PATH_MAX:
+        text = f"{where}: {member.name[:60]!r} points to more than {PATH_MAX} bytes"
+        raise BadData(text, hint=HOSTILE)
     kind: Kind = "directory" if member.isdir() else "symlink" if member.issym() else "file"
     prefix = "SCHILY.xattr."
     xattrs = sorted(
@@ -325,5 +334,13 @@ def _entry(member: tarfile.TarInfo, path: str, layer: int) -> Entry:
         layer=layer,
         offset=member.offset_data,
         xattrs=tuple(xattrs),
-        mtime=int(member.mtime),
+        mtime=_time(member, where),
     )
+
+
+def _time(member: tarfile.TarInfo, where: str) -> float:
+    """Return a member's time; whole seconds as a whole number."""
+    time = float(member.mtime)
+    if not EARLIEST <= time <= LATEST:  # no number at all is not between them either
+        raise BadData(f"{where}: {member.name[:60]!r}: a time out of range", hint=HOSTILE)
+    return int(time) if time.is_integer() else time

@@ -1,4 +1,4 @@
-"""Compiled Python files, which hold the time of their source: in a result that is 0."""
+"""Compiled Python files, which hold the time of their source: results may give it another."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ HEADER = struct.Struct("<4sIII")
 """Magic number, flags, time and size of the source (PEP 552)."""
 
 
-def refreshed(inventory: Inventory, entry: Entry) -> bytes | None:
-    """Give a compiled file that fits its source when that has no time any more.
+def refreshed(inventory: Inventory, entry: Entry, mtime: int) -> bytes | None:
+    """Return a compiled file that fits its source when that has another time.
+
+    Args:
+        inventory: The image.
+        entry: The compiled file.
+        mtime: The time that the source will have, in seconds since 1970.
 
     Returns:
         None if it is another file, or does not fit its source as it is: then Python ignores it,
@@ -26,6 +31,6 @@ def refreshed(inventory: Inventory, entry: Entry) -> bytes | None:
     if source is None or len(data) < HEADER.size:
         return None
     magic, flags, time, size = HEADER.unpack_from(data)
-    if flags or (time, size) != (source.mtime & 0xFFFFFFFF, source.size & 0xFFFFFFFF):
+    if flags or (time, size) != (int(source.mtime) & 0xFFFFFFFF, source.size & 0xFFFFFFFF):
         return None
-    return HEADER.pack(magic, flags, 0, size) + data[HEADER.size :]
+    return HEADER.pack(magic, flags, mtime & 0xFFFFFFFF, size) + data[HEADER.size :]

@@ -6,35 +6,29 @@ import posixpath
 import re
 from typing import IO
 
-from mlkit.image.command.entrypoint import Command, commands, environment, find_program
+from mlkit.image.command.entrypoint import Command, environment
 from mlkit.image.filesystem import elf
 from mlkit.image.filesystem.inventory import Entry
 from mlkit.image.keep import names
 from mlkit.image.keep.keep_set import KeepSet
 from mlkit.image.keep.message_catalogs import catalogues, other_charsets
-from mlkit.image.keep.node_imports import Modules
+from mlkit.image.keep.naming import RUN, Naming
+from mlkit.image.keep.node_imports import SUFFIXES, Modules
+from mlkit.image.keep.own_code import OwnCode
+from mlkit.image.keep.ownership import Ownership
 from mlkit.image.keep.package_data import LIBRARY, NO_DATA, PROGRAM, PackageData
-from mlkit.image.keep.system import (
-    BUILDERS,
-    DATABASES,
-    LANGUAGES,
-    LOADED_LATE,
-    NOT_WHOLE,
-    PYTHON_PLACES,
-    REFUSE,
-    RUNTIME,
-    SYSTEM,
-)
+from mlkit.image.keep.source_words import SHELLS, commands_of_script, interpreter
+from mlkit.image.keep.system import BUILDERS, DATABASES, FONTS, LANGUAGES, REFUSE, TERMINFO
 
 UNKNOWN = re.compile(rf"(?:^|/)({'|'.join(LANGUAGES)})[\d.]*$")
 """Programs that load files late, and whose language is not understood here."""
 OWN_RULES = re.compile(r"libc6$|(?:lib)?python3")
 """Packages of which other rules know what they load late."""
-LOADING = frozenset({"dlopen", "dlmopen"})
-FUNCTIONS = LOADING | names.C_START | {"iconv_open"}
-RUN = ("opened", "entrypoint", "interpreter")
-"""Reasons of what a run has used."""
-LARGEST_TEXT = 4 << 20
+TERMINAL = re.compile(r"/lib(?:tinfow?|ncursesw?)\.so")
+WRITABLE = ("var/", "run/", "srv/", "home/", "opt/", "mnt/", "media/", "root/")
+"""Where apps have folders that they write to; an empty folder costs nothing."""
+LARGEST_SCRIPT = 1 << 20
+OF_NO_PACKAGE = "of no package"
 
 
 class Late:
@@ -44,44 +38,44 @@ class Late:
         kept: The keep-set.
         loader: The image's dynamic loader.
         command: What is started.
+        ownership: Whose a file is.
     """
 
-    def __init__(self, kept: KeepSet, loader: elf.Loader, command: Command) -> None:
+    def __init__(
+        self, kept: KeepSet, loader: elf.Loader, command: Command, ownership: Ownership
+    ) -> None:
         self._kept = kept
         self._files = kept.files
         self._loader = loader
         self._command = command
-        self._config = kept.inventory.image.config
-        self._variables = environment(self._config)
-        node_path = self._variables.get("NODE_PATH", "").split(":")
-        self._modules = Modules(kept.inventory, node_path)
+        self._ownership = ownership
+        variables = environment(kept.inventory.image.config)
+        self._modules = Modules(kept.inventory, variables.get("NODE_PATH", "").split(":"))
         self._whole_ones: set[str] = set()
         self._data = PackageData(kept.packages, kept.files)
-        self._started: set[str] = set()
-        self._places: set[tuple[str, bool]] = set()
-        self._commands = commands(self._files, self._config)
+        self._naming = Naming(kept, loader)
+        self.own = OwnCode(kept, self._naming, ownership)
 
     def named_by_config(self) -> None:
         """Keep what variables and arguments name."""
-        variables = [value for name, value in self._variables.items() if not name.endswith("PATH")]
-        words = [*self._command.words, *variables]
-        for word in words:
-            found = names.Names(names.paths_in(word.encode(), self._files))
-            self._named(found, "the config", whole=True)
-        if self._command.shell:
-            line = set(names.WORD.findall(" ".join(self._command.words)))
-            self._named(names.Names(programs=line), "the command")
+        self.own.named_by_config(self._command.words, self._command.shell)
+
+    def of_no_package(self) -> None:
+        """Keep the user's own: files of no package that are no leftovers."""
+        for path, entry in self._files.entries.items():
+            if entry.kind != "directory" and self._ownership.stays(path):
+                self._kept.keep(path, OF_NO_PACKAGE)
 
     def directories(self) -> None:
-        """Keep directories that an app may write to: its own, empty ones, those for everybody."""
+        """Keep directories that an app may write to, with their owners and modes."""
         for path, entry in self._files.entries.items():
-            if entry.kind != "directory" or path.startswith(REFUSE):
+            if entry.kind != "directory" or path.startswith((*REFUSE, *DATABASES)):
                 continue
-            if path in self._kept.packages.owners:
-                if entry.mode & 0o002:
-                    self._kept.keep(path, "directory that all may write to")
-            elif entry.uid or entry.mode & 0o022 or not self._files.children.get(path):
+            owned = path in self._kept.packages.owners
+            if not owned and not self._ownership.is_runtime(f"{path}/"):
                 self._kept.keep(path, "directory of no package")
+            elif entry.mode & 0o002 or path.startswith(WRITABLE):
+                self._kept.keep(path, "directory that may be written to")
 
     def settings(self) -> None:
         """Keep settings that no package has brought: a path to them may be put together."""
@@ -91,30 +85,49 @@ class Late:
             if plain and own and not NO_DATA.match(path):
                 self._kept.keep(path, "settings of no package")
 
-    def of_text(self, entry: Entry) -> None:
-        """Keep what a source or settings file of the app names."""
-        if self._own(entry.path) and entry.size < LARGEST_TEXT:
-            data = self._kept.inventory.read(entry)
-            self._named(names.of_text(entry.path, data, self._files), entry.path, whole=True)
+    def of_file(self, entry: Entry, head: bytes) -> None:
+        """Keep what a text of the user's own names, and what a script of a package starts."""
+        if not self._ownership.is_owned(entry.path):
+            self.own.text(entry)
+        elif self._is_script(entry, head):
+            words = commands_of_script(self._kept.inventory.read(entry))
+            self._naming.programs(words, entry.path)
+
+    def _is_script(self, entry: Entry, head: bytes) -> bool:
+        plain = PROGRAM.search(entry.path) and entry.size < LARGEST_SCRIPT
+        return bool(plain) and interpreter(head) in SHELLS
 
     def of_installed(self, entry: Entry) -> None:
-        """Keep what a module of an installed Python package loads and starts by name."""
-        found = names.of_module(self._kept.inventory.read(entry))
+        """Keep what a module of an installed package loads and starts by name."""
+        data = self._kept.inventory.read(entry)
+        if entry.path.endswith(SUFFIXES):
+            found = names.of_javascript(data.decode(errors="replace"))
+        else:
+            found = names.of_module(data)
         found.programs -= BUILDERS
-        self._named(found, entry.path)
+        self._naming.keep(found, entry.path)
 
     def of_elf(self, entry: Entry, found: elf.Elf, file: IO[bytes]) -> None:
         """Keep what a program or library loads by name."""
-        own = self._own(entry.path)
-        imports = elf.functions(file, FUNCTIONS if own else LOADING)
-        if own and "iconv_open" in imports:
-            self._charsets(f"loaded by glibc for {entry.path}: gconv")
+        if self._ownership.is_own(entry.path):
+            if "iconv_open" in self.own.program(entry, found, file):
+                self._charsets(f"loaded by glibc for {entry.path}: gconv")
+            return
+        wanted = names.LOADING
+        if self._starts_others(entry.path):
+            wanted |= names.C_START
+        imports = elf.functions(file, wanted)
         if OWN_RULES.match(self._kept.packages.owners.get(entry.path, "")):
             imports = frozenset()
         named = names.Names()
-        for data in elf.pieces(file) if own or imports else ():
-            named.add(names.of_elf(data, imports, self._files, own, self._commands))
-        self._named(named, entry.path, found)
+        for data in elf.pieces(file) if imports else ():
+            named.add(names.of_elf(data, imports, self._files, False, self._naming.commands))
+        self._naming.keep(named, entry.path, found)
+
+    def _starts_others(self, path: str) -> bool:
+        """Return whether a program of a package may start others that it names; shells name all."""
+        plain = PROGRAM.search(path) and posixpath.basename(path) not in SHELLS
+        return bool(plain) and not UNKNOWN.search(path) and not self._ownership.is_runtime(path)
 
     def name_services(self, libc: Entry) -> None:
         """Keep what glibc loads by name: users, groups and host names are looked up with it."""
@@ -158,10 +171,13 @@ class Late:
             if (PROGRAM.search(path) or LIBRARY.search(path)) and (owner := owners.get(path))
         }
         own = {each for each in users if not OWN_RULES.match(each)}
-        for path, reason in self._data.of(own, frozenset(self._started)):
+        for path, reason in self._data.of(own, frozenset(self._naming.started)):
             self._kept.keep(path, reason)
         for path, reason in self._data.beneath(users - own):
             self._kept.keep(path, reason)
+        if any(TERMINAL.search(path) for path in self._kept.reasons):
+            for place in TERMINFO:
+                self._kept.below(place, "read by terminal programs")
 
     def catalogues(self) -> None:
         """Keep translated messages."""
@@ -186,56 +202,20 @@ class Late:
                 for folder in elf.PLACES if "*/" in place else ("",):
                     path = place.replace("*", folder) if folder else place
                     self._kept.below(path, f"library of {language}")
+        if "java" in found:
+            self._fonts()
 
-    def _own(self, path: str) -> bool:
-        """Say whether a file is the app's own: of no package of any package manager."""
-        foreign = path in self._kept.packages.owners or "/node_modules/" in path
-        system = path in RUNTIME or posixpath.dirname(path) == "etc"
-        library = PYTHON_PLACES.search(path) or path.startswith((*LOADED_LATE, *DATABASES))
-        return not (foreign or system or library)
+    def _fonts(self) -> None:
+        """Keep fonts and their configuration: Java draws with them once somebody asks."""
+        for place in FONTS:
+            self._kept.below(place, "fonts of Java")
+        for name in ("libfontconfig.so.1", "libfreetype.so.6"):
+            for path in self._loader.find(name, elf.NOTHING, ""):
+                self._kept.keep(path, "fonts of Java")
 
     def _charsets(self, reason: str) -> None:
         for folder in elf.PLACES:
             self._kept.below(f"{folder}/gconv", reason)
-
-    def _named(
-        self, found: names.Names, source: str, who: elf.Elf = elf.NOTHING, *, whole: bool = False
-    ) -> None:
-        reason = f"named in {source}"
-        for path in sorted(found.paths):
-            self._path(path, reason, whole)
-        for name in sorted(found.libraries):
-            for path in self._loader.find(name, who, source):
-                self._kept.keep(path, reason)
-        programs = found.programs | ({"sh"} if found.shell else set())
-        for word in sorted(programs & self._commands):
-            program = find_program(self._files, self._config, word)
-            if program:
-                self._kept.keep(program, reason)
-                self._starts(program)
-
-    def _starts(self, program: str) -> None:
-        """Note the package of a program that may be started; a run that did so shows its needs."""
-        real, _ = self._files.walk(program)
-        owner = self._kept.packages.owners.get(real or "")
-        if owner and real and not self._kept.reasons.get(real, "").startswith(RUN):
-            self._started.add(owner)
-
-    def _path(self, path: str, reason: str, whole: bool) -> None:
-        """Keep a file; of a directory all that is in it, or only what is of no package."""
-        real, _ = self._files.walk(path)
-        if real is None or real in SYSTEM:
-            return
-        self._kept.keep(path, reason)
-        if (real, whole) in self._places:
-            return
-        self._places.add((real, whole))
-        if PYTHON_PLACES.search(real) or f"{real}/".startswith(DATABASES):
-            return
-        if whole and not f"{real}/".startswith(NOT_WHOLE):
-            self._kept.below(real, reason)
-        else:
-            self._kept.unowned(self._files.below(real), reason)
 
     def _node_package(self, path: str) -> None:
         real, _ = self._files.walk(path)

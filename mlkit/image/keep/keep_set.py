@@ -9,6 +9,11 @@ from mlkit.image.filesystem.inventory import Entry, Inventory
 from mlkit.image.keep.system import REFUSE
 from mlkit.image.packages.dpkg import Packages
 
+SET_ID = 0o6000
+"""The bits of programs that run as another user or group."""
+EVIDENCE = ("opened", "stat'ed", "entrypoint", "missed in a trial", "user include", "probe")
+"""Reasons for which a set-id program of a package is kept: a run used it, or the user asked."""
+
 
 class KeepSet:
     """A growing set of kept paths, each with the first reason for it.
@@ -17,6 +22,12 @@ class KeepSet:
         inventory: The image.
         packages: Its packages.
         exclude: Globs of paths that are never kept.
+
+    Attributes:
+        reasons: Path to the first reason for which it is kept.
+        todo: What is still to be looked into.
+        allowed: Programs that the app's own code names by their paths.
+        privileged: Set-id programs of packages that were left out, since only a word named them.
     """
 
     def __init__(self, inventory: Inventory, packages: Packages, exclude: Sequence[str]) -> None:
@@ -25,6 +36,8 @@ class KeepSet:
         self.packages = packages
         self.reasons: dict[str, str] = {}
         self.todo: list[Entry] = []
+        self.allowed: set[str] = set()
+        self.privileged: set[str] = set()
         self._exclude = [glob.lstrip("/") for glob in exclude]
 
     def keep(self, path: str, reason: str) -> None:
@@ -35,8 +48,19 @@ class KeepSet:
         real, links = self.files.walk(path)
         for link in links:
             self.note(link, f"symlink to {self.files.entries[link].target}")
-        if real and real in self.files and not self.excluded(real):
+        if real and real in self.files and not self.excluded(real) and self._may(real, reason):
             self.note(real, reason)
+
+    def _may(self, path: str, reason: str) -> bool:
+        """Return whether a path may be kept: a set-id program of a package needs evidence."""
+        entry = self.files.entries[path]
+        if entry.kind != "file" or not entry.mode & SET_ID or path not in self.packages.owners:
+            return True
+        if path in self.allowed or reason.startswith(EVIDENCE):
+            self.privileged.discard(path)
+            return True
+        self.privileged.add(path)
+        return False
 
     def note(self, path: str, reason: str) -> None:
         """Keep a path itself, and the directories above it."""

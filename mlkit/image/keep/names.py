@@ -10,11 +10,21 @@ from dataclasses import dataclass, field
 
 from mlkit.image.filesystem.inventory import FileSystem
 from mlkit.image.keep.python_imports import called, tree_of
+from mlkit.image.keep.source_words import Words
 from mlkit.image.keep.system import SYSTEM
 
-PATH = re.compile(rb"/[A-Za-z0-9_.@+-]+(?:/[A-Za-z0-9_.@+-]+)+|/[A-Za-z0-9_.@+-]{2,}")
+PATH = re.compile(rb"(?:/[A-Za-z0-9_.@+-]++)++")
+NAME_MAX = 255
+DEEPEST = 64
+"""Parts of a path that are looked at."""
+LOADING = frozenset({"dlopen", "dlmopen"})
+ALONE = re.compile(rb"(?<=\0)[A-Za-z0-9_.+-]{2,40}(?=\0)")
+"""A word between two zero bytes."""
+SHARED = frozenset(("usr/share", "usr/local/share", "etc", "var/lib", "usr/lib", "usr/local/lib"))
+"""Directories of the system whose parts code joins to paths."""
 PLUGINS = re.compile(rb"(?:/usr)?/lib/(?:[A-Za-z0-9_.+-]+/)*[A-Za-z0-9_.+-]+")
-SONAME = re.compile(rb"\b[A-Za-z0-9_+.-]+\.so(?:\.\d+)*(?![A-Za-z0-9_.])")
+SONAME = re.compile(rb"[A-Za-z0-9_+.-]++")
+LIBRARY = re.compile(rb"\.so(?:\.\d+)*+$")
 TEXT = re.compile(rb"[\t\n -~]{2,}")
 WORD = re.compile(r"[^\s;|&()<>'\"`{}\[\]$=,]+")
 SOURCE = re.compile(r"\.(?:c|cc|cpp|cxx|h|hpp|go|rs|s|S|f90|pyx)$")
@@ -33,8 +43,10 @@ CALLS = re.compile(rb"\b(?:%b)\s*[\\(]" % "|".join([*STARTERS, "find_library"]).
 SHELLED = frozenset(("system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"))
 STARTS = re.compile(rb"subprocess|ctypes|dlopen|\bos\.(?:popen|system|exec|spawn)|\bwhich\(")
 """What a Python text has in it that loads libraries or starts programs."""
-JS_START = re.compile(r"\b(exec|execSync|execFile|execFileSync|spawn|spawnSync|fork)\s*\(([^;)]*)")
-JS_TEXT = re.compile(r"'((?:[^'\\\n]|\\.)*)'|\"((?:[^\"\\\n]|\\.)*)\"|`([^`]*)`")
+JS_START = re.compile(
+    r"\b(exec|execSync|execFile|execFileSync|spawn|spawnSync|fork)\s*\(([^;)]{0,400})"
+)
+JS_TEXT = re.compile(r"'((?:[^'\\\n]|\\.)*+)'?|\"((?:[^\"\\\n]|\\.)*+)\"?|`([^`]*+)`?")
 C_SHELL = frozenset(("system", "popen"))
 C_START = C_SHELL | {
     *("execl", "execle", "execlp", "execv", "execve", "execvp", "execvpe"),
@@ -69,8 +81,8 @@ class Names:
 def paths_in(data: bytes, files: FileSystem, compiled: bool = False) -> set[str]:
     """List the absolute paths of the image that stand in bytes.
 
-    In a compiled program a name may be followed by another text at once, so the longest part
-    that is there counts.
+    In a compiled program a name may be followed by another text at once, and another path by the
+    next: any slash may begin one, and the longest part that is there counts.
 
     Args:
         data: Code, configuration, or a variable's value.
@@ -80,12 +92,20 @@ def paths_in(data: bytes, files: FileSystem, compiled: bool = False) -> set[str]
     found = set()
     for match in set(PATH.findall(data)):
         text = match.decode("ascii")
-        if compiled and SOURCE.search(text):
-            continue
-        place = _longest(text, files) if compiled else text.rstrip(".")
-        if place and files.walk(place)[0] and place.count("/") > 1:
-            found.add(place)
-    return found
+        if not compiled:
+            found.add(text.rstrip("."))
+        elif not SOURCE.search(text):
+            found.update(_longest(each, files) for each in _beginnings(text, files))
+    return {each for each in found if each.strip("/") and files.walk(each)[0]}
+
+
+def _beginnings(text: str, files: FileSystem) -> Iterator[str]:
+    """List the ends of a text that may be a path: their first part is in the root directory."""
+    parts = text.split("/")[1:]
+    tops = files.children.get("", set())
+    for number, part in enumerate(parts):
+        if part in tops or any(part.startswith(top) for top in tops if len(top) > 2):
+            yield "/" + "/".join(parts[number : number + DEEPEST])
 
 
 def _plugins(data: bytes, files: FileSystem) -> set[str]:
@@ -100,14 +120,14 @@ def _plugins(data: bytes, files: FileSystem) -> set[str]:
 
 
 def _longest(text: str, files: FileSystem) -> str:
-    """Give the longest beginning of a text that is a path of the image."""
-    place, parts = "", text[1:].split("/")
-    for number, part in enumerate(parts):
-        if files.walk(f"{place}/{part}")[0] is not None:
+    """Return the longest beginning of a text that is a path of the image."""
+    place = ""
+    for part in text[1:].split("/"):
+        real, _ = files.walk(f"{place}/{part}")
+        if real is not None:
             place = f"{place}/{part}"
             continue
-        last = number == len(parts) - 1
-        names = files.children.get(files.walk(place or "/")[0] or "", ()) if last else ()
+        names = files.children.get(files.walk(place or "/")[0] or "", ())
         fitting = [name for name in names if part.startswith(name) and len(name) > 2]
         return f"{place}/{max(fitting, key=len)}" if fitting else place
     return place
@@ -126,36 +146,59 @@ def of_elf(
         commands: The names on PATH.
     """
     names = Names()
-    if imports & {"dlopen", "dlmopen"}:
+    if imports & LOADING:
         names.libraries = _libraries(data)
         names.paths = _plugins(data, files)
     if own:
-        names.paths = paths_in(data, files, compiled=True)
+        names.paths |= paths_in(data, files, compiled=True)
         names.shell = bool(imports & C_SHELL)
         if imports & C_START:
             names.programs = _words(TEXT.findall(data)) & commands
+    elif imports & C_START:
+        names.programs = {each.decode() for each in ALONE.findall(data)} & commands
     return names
 
 
 def _libraries(data: bytes) -> set[str]:
     """List what looks like names of libraries; a search is cheap where none can be."""
-    return {each.decode("ascii") for each in SONAME.findall(data)} if b".so" in data else set()
+    if b".so" not in data:
+        return set()
+    words = {each.strip(b"+.-") for each in SONAME.findall(data) if b".so" in each}
+    return {each.decode("ascii") for each in words if LIBRARY.search(each[-NAME_MAX:])}
 
 
 def _words(texts: list[bytes]) -> set[str]:
     return {word for text in texts for word in WORD.findall(text.decode("ascii"))}
 
 
-def of_text(path: str, data: bytes, files: FileSystem) -> Names:
-    """Name what a source text of the app may load or start late."""
+def of_text(path: str, data: bytes, files: FileSystem, words: Words) -> Names:
+    """Name what a text of the app's own may load late: paths, with spaces and in parts too.
+
+    Args:
+        path: Where it is.
+        data: What it holds.
+        files: The image.
+        words: What else it says.
+    """
     names = Names(paths_in(data, files), _libraries(data))
-    if is_shell(data):
-        names.programs = set(WORD.findall(data.decode(errors="replace")))
-    elif path.endswith((".js", ".mjs", ".cjs", ".ts")):
-        _of_javascript(data.decode(errors="replace"), names)
-    elif path.endswith(".py") or b"python" in data.split(b"\n", 1)[0]:
-        _of_python(data, names)
+    names.paths |= {each for each in words.literals if each[:1] == "/" and files.walk(each)[0]}
+    names.paths |= set(_joined(names.paths, words, files))
+    if b"find_library" in data:
+        names.programs.add("ldconfig")
+        names.libraries |= {f"lib{each}.so" for each in words.programs if len(each) < 40}
     return names
+
+
+def _joined(paths: set[str], words: Words, files: FileSystem) -> Iterator[str]:
+    """List what lies in a directory of the system that a text names, if it names that as well.
+
+    `os.path.join("/usr/share", "dict", name)` is never written as one path.
+    """
+    said = {part for each in words.literals for part in each.strip("/").split("/")}
+    for path in paths:
+        real, _ = files.walk(path)
+        if real in SHARED:
+            yield from (f"{path}/{name}" for name in files.children.get(real, set()) & said)
 
 
 def of_module(data: bytes) -> Names:
@@ -167,17 +210,14 @@ def of_module(data: bytes) -> Names:
     return found
 
 
-def is_shell(data: bytes) -> bool:
-    """Say whether a text is a script for a shell."""
-    first = data.split(b"\n", 1)[0]
-    return first.startswith(b"#!") and first.rstrip().endswith((b"sh", b"sh -e", b"sh -eu"))
-
-
-def _of_javascript(text: str, names: Names) -> None:
+def of_javascript(text: str) -> Names:
+    """Name the programs that an installed module of JavaScript starts."""
+    names = Names()
     for call, rest in JS_START.findall(text):
         for parts in JS_TEXT.findall(rest):
             names.programs |= set(WORD.findall("".join(parts)))
         names.shell |= call in {"exec", "execSync"} or "shell" in rest
+    return names
 
 
 def _of_python(data: bytes, names: Names) -> None:

@@ -9,7 +9,6 @@ from mlkit.image.filesystem.inventory import FileSystem
 from mlkit.image.packages.dpkg import Packages
 
 DEPENDS = re.compile(r"^(?:Pre-)?Depends: (.*)$", re.MULTILINE)
-REQUIRED = re.compile(r"^(?:Essential: yes|Priority: required)$", re.MULTILINE)
 NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 PROGRAM = re.compile(r"(?:^|/)s?bin/|^usr/games/")
 LIBRARY = re.compile(r"\.so(?:\.\d+)*$")
@@ -51,7 +50,7 @@ class PackageData:
         """
         for name in sorted(names):
             package = self._packages.installed.get(name)
-            if package and not REQUIRED.search(package.stanza):
+            if package:
                 yield from self._own(name, name in started)
             yield from self.beneath([name])
 

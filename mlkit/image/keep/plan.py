@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import functools
 import gc
 import posixpath
 import re
@@ -21,8 +22,10 @@ from mlkit.image.keep.dynamically_loaded import Late
 from mlkit.image.keep.keep_set import KeepSet
 from mlkit.image.keep.names import WORD, paths_in
 from mlkit.image.keep.node_imports import SUFFIXES
+from mlkit.image.keep.ownership import Ownership
 from mlkit.image.keep.package_data import PROGRAM
 from mlkit.image.keep.python_closure import PythonClosure, interpreters
+from mlkit.image.keep.source_words import first_line
 from mlkit.image.keep.system import (
     CACHES,
     LINKS,
@@ -49,11 +52,15 @@ class Plan:
         reasons: Path to the first reason for which it is kept.
         unresolved: (library, who needs it) that the image itself does not hold.
         packages: Packages of which something is kept.
+        privileged: Set-id programs that were left out, since no code names them by their paths.
+        starting: Own code that starts programs, whose names it may put together.
     """
 
     reasons: dict[str, str] = field(default_factory=dict)
     unresolved: list[tuple[str, str]] = field(default_factory=list)
     packages: set[str] = field(default_factory=set)
+    privileged: list[str] = field(default_factory=list)
+    starting: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -111,9 +118,10 @@ class Planner:
         self._keep = self._kept.keep
         library_path = self._variables.get("LD_LIBRARY_PATH", "").split(":")
         self._loader = elf.Loader(inventory, tuple(filter(None, library_path)))
-        self._late = Late(self._kept, self._loader, request.command)
+        self._ownership = Ownership(inventory, packages)
+        self._late = Late(self._kept, self._loader, request.command, self._ownership)
         self._unresolved: list[tuple[str, str]] = []
-        self._pythons: list[PythonClosure] = []
+        self._pythons: dict[int, PythonClosure] = {}
         self._closed = request.profile != "tight"
 
     def run(self) -> Plan:
@@ -123,15 +131,17 @@ class Planner:
         if self._closed:
             self._late.named_by_config()
             self._app_directories()
-            self._late.directories()
         self._close()
         if self._closed:
-            self._python()
-            self._loaded_late()
+            self._late.of_no_package()
+            self._late.directories()
+            self._until_nothing_changes()
         if self._request.profile == "safe":
             self._kept.whole_packages(list(self._kept.reasons))
             everything = (path for path in self._files.entries if not path.startswith(CACHES))
             self._kept.unowned(everything, OWN)
+            self._close()
+            self._until_nothing_changes()
         self._close()
         return self._records()
 
@@ -229,14 +239,20 @@ class Planner:
         if entry.path.endswith(".pyc"):
             self._source(entry)
         elif entry.path.endswith(".py") or (script and b"python" in head.split(b"\n")[0]):
-            for each in self._pythons:
-                each.imports_of(entry.path, self._started(entry))
-            if self._closed and any(each.finder.is_third(entry.path) for each in self._pythons):
-                self._late.of_installed(entry)
+            self._python_source(entry)
         elif entry.path.endswith(SUFFIXES) and self._closed:
             self._late.required_by(entry)
+            if "/node_modules/" in entry.path:
+                self._late.of_installed(entry)
         if self._closed:
-            self._late.of_text(entry)
+            self._late.of_file(entry, head)
+
+    def _python_source(self, entry: Entry) -> None:
+        closures = self._pythons.values()
+        for each in closures:
+            each.imports_of(entry.path, self._started(entry))
+        if self._closed and any(each.finder.is_third(entry.path) for each in closures):
+            self._late.of_installed(entry)
 
     def _needs(self, entry: Entry) -> None:
         with self._inventory.open(entry) as file:
@@ -261,12 +277,12 @@ class Planner:
 
     def _script(self, entry: Entry, head: bytes) -> None:
         words = head.split(b"\n")[0][2:].decode(errors="replace").split()
+        program = first_line(head)
         if words:
             self._keep(words[0], f"interpreter of {entry.path}")
-        if len(words) > 1 and words[0].endswith("/env"):
-            program = find_program(self._files, self._config, words[-1])
-            if program:
-                self._keep(program, f"interpreter of {entry.path}")
+        if program:
+            found = find_program(self._files, self._config, program[0])
+            self._keep(found or program[0], f"interpreter of {entry.path}")
 
     def _source(self, entry: Entry) -> None:
         folder, name = posixpath.split(entry.path)
@@ -275,39 +291,54 @@ class Planner:
             self._keep(source, "source of .pyc")
 
     def _started(self, entry: Entry) -> bool:
-        """Say whether a Python file may be what a command runs: a script, or a module by -m."""
-        if self._kept.reasons[entry.path] == "entrypoint" or not entry.path.endswith(".py"):
+        """Return whether a Python file may be run itself: own code, or a module by -m."""
+        if self._ownership.is_own(entry.path) or not entry.path.endswith(".py"):
             return True
         words = self._request.command.words
         modules = [word for flag, word in pairwise(words) if flag == "-m"]
         return any(entry.path.endswith(f"/{each.replace('.', '/')}.py") for each in modules)
 
-    def _loaded_late(self) -> None:
-        """Keep plug-ins; they need libraries, which have plug-ins."""
-        for _ in range(3):
+    def _until_nothing_changes(self) -> None:
+        """Apply the rules again after every addition: what is kept may need more in turn."""
+        before = -1
+        while len(self._kept.reasons) != before:
+            before = len(self._kept.reasons)
+            self._python()
+            self._late.own.settle()
             self._late.plugins()
             self._late.data()
+            self._late.whole_where_unknown()
+            self._late.catalogues()
+            self._late.settings()
             self._close()
-        self._late.whole_where_unknown()
-        self._late.catalogues()
-        self._late.settings()
 
     def _python(self) -> None:
         """Follow the imports of all Python code that is kept."""
         found = interpreters(self._kept.kept_files())
-        for version, roots in found.items():
+        fresh = found.keys() - self._pythons.keys()
+        for version in sorted(fresh):
             closure = PythonClosure(
-                self._inventory, version, roots, self._search_path(), self._keep
+                self._inventory, version, found[version], self._search_path(), self._keep
             )
-            self._pythons.append(closure)
+            self._pythons[version] = closure
             closure.begin()
             if self._is_only_named(version):
                 closure.standard_library()
-        for path in self._kept.kept_files() if found else ():
-            for each in self._pythons:
+        for path in self._kept.kept_files() if fresh else ():
+            for each in self._pythons.values():
                 each.package_of(path)
             self._kept.todo.append(self._files.entries[path])
         self._close()
+        for each in self._pythons.values():
+            each.named(self._late.own.modules)
+            each.consoles(self._consoles)
+        self._close()
+
+    @functools.cached_property
+    def _consoles(self) -> dict[str, str]:
+        """The scripts that pip has written, with the modules that they start."""
+        found = ((path, self._ownership.console_module(path)) for path in self._files.entries)
+        return {path: module for path, module in found if module}
 
     def _is_only_named(self, version: int) -> bool:
         """Say whether a Python may be started, but what it runs then is not known."""
@@ -374,4 +405,6 @@ class Planner:
             self._keep(f"usr/share/doc/{name}/copyright", f"package data of {name}")
         reasons = self._kept.reasons
         kept = {path: why for path, why in reasons.items() if not self._kept.excluded(path)}
-        return Plan(kept, self._unresolved, packages)
+        own = self._late.own.starting
+        left_out = sorted(self._kept.privileged - kept.keys())
+        return Plan(kept, self._unresolved, packages, left_out, sorted(set(own)))

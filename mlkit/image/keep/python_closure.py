@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.keep.python_imports import INTERPRETER, Finder, distributions_named
@@ -31,6 +31,7 @@ class PythonClosure:
         self._inventory = inventory
         self._keep = keep
         self._whole_ones: set[str] = set()
+        self._named_ones: set[str] = set()
         environments = [
             posixpath.dirname(path)
             for path in inventory.files.entries
@@ -39,6 +40,8 @@ class PythonClosure:
         prefixes = list(dict.fromkeys([*roots, "usr", "usr/local", *sorted(environments)]))
         self.finder = Finder(inventory, version, prefixes, search_path)
         self._installed = Distributions(inventory, self.finder.third)
+        names = (inventory.files.children.get(place, ()) for place in self.finder.third)
+        self._tops = {name.removesuffix(".py") for each in names for name in each} - TOOLS
 
     def begin(self) -> None:
         """Keep what every interpreter needs, and what is found by its metadata alone."""
@@ -68,6 +71,31 @@ class PythonClosure:
             named = distributions_named(self._inventory.read_path(path) or b"")
             for each in self._installed.named(named):
                 self._keep_distribution(each.place, each.tops)
+
+    def named(self, modules: Mapping[str, bool]) -> None:
+        """Keep modules that own code and settings name.
+
+        Args:
+            modules: Their names, each with whether modules of the standard library count.
+        """
+        for name, standard in sorted(modules.items()):
+            if name in self._named_ones or (name.partition(".")[0] == "test"):
+                continue
+            third = name.partition(".")[0] in self._tops
+            if standard or third:
+                self._named_ones.add(name)
+                for found in self.finder.module(name):
+                    self._keep(found.path, f"python module named by own code: {name}")
+                    self.package_of(found.path)
+
+    def consoles(self, scripts: Mapping[str, str]) -> None:
+        """Keep the scripts that pip has written for packages that are kept."""
+        for path, module in scripts.items():
+            place = posixpath.dirname(posixpath.dirname(path))
+            for third in self.finder.third:
+                top = f"{third}/{module.partition('.')[0]}"
+                if third.startswith(f"{place}/") and top in self._whole_ones:
+                    self._keep(path, "script of a kept package")
 
     def package_of(self, path: str) -> None:
         """Keep the whole of a third-party package once a part of it is kept."""

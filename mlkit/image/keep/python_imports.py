@@ -14,7 +14,18 @@ from mlkit.image.filesystem.inventory import Inventory
 
 INTERPRETER = re.compile(r"(?:(.*)/)?s?bin/python3\.(\d+)$")
 HIDDEN = (
-    *("encodings", "site", "sitecustomize", "usercustomize", "codecs", "io", "abc", "os", "stat"),
+    *(
+        "encodings",
+        "site",
+        "runpy",
+        "sitecustomize",
+        "usercustomize",
+        "codecs",
+        "io",
+        "abc",
+        "os",
+        "stat",
+    ),
     *("_collections_abc", "zipimport", "importlib", "importlib.machinery", "importlib.util"),
     *("warnings", "traceback", "linecache", "tokenize", "token", "re", "enum", "functools"),
     *("copyreg", "types", "keyword", "stringprep", "unicodedata", "threading", "_sitebuiltins"),

@@ -54,6 +54,8 @@ LANGUAGES = {
 """Where languages that are not understood here have their libraries; `*` is where C has its own."""
 BUILDERS = {"cc", "gcc", "c++", "g++", "clang", "ld", "ar", "as", "make", "cmake", "ninja", "pip"}
 """Programs that packages of Python start when they are built, or build others."""
+TERMINFO = ("usr/share/terminfo", "lib/terminfo", "etc/terminfo")
+FONTS = ("etc/fonts", "usr/share/fonts", "usr/share/fontconfig", "var/cache/fontconfig")
 NOT_WHOLE = (*REFUSE, *(f"{each}/" for each in LOADED_LATE), *CACHES, "etc/alternatives/",
              "usr/share/locale/", "usr/lib/locale/")  # fmt: skip
 """Directories of which not all is kept where somebody names them: other rules know better."""

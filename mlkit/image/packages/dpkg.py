@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from mlkit.errors import BadData
-from mlkit.image.filesystem.inventory import Inventory
+from mlkit.image.filesystem.inventory import PATH_MAX, Inventory
 
 STATUS = "var/lib/dpkg/status"
 STATUS_PARTS = "var/lib/dpkg/status.d"
 INFO = "var/lib/dpkg/info"
-FOREIGN = {"lib/apk/db/installed": "apk", "var/lib/rpm": "rpm", "usr/lib/sysimage/rpm": "rpm"}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
+FOREIGN = {
+    "lib/apk/db/installed": "apk",
+    "usr/lib/apk/db/installed": "apk",
+    "var/lib/rpm": "rpm",
+    "usr/lib/sysimage/rpm": "rpm",
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def read_packages(inventory: Inventory) -> Packages:
     for name, lines in _lists(inventory):
         for line in lines:
             path = line.strip("/").removeprefix("./")
-            if path:
+            if path and len(path) <= PATH_MAX:
                 owners.setdefault(inventory.files.real_parent(path), name)
     return Packages(installed, owners)
 
@@ -90,6 +97,9 @@ def _package(stanza: str) -> Package | None:
     fields = {key: value for key, _, value in pairs}
     if not {"Package", "Version"} <= fields.keys():
         return None
+    if not NAME.fullmatch(fields["Package"]) or not fields["Version"].strip():
+        hint = "its database of packages is damaged"
+        raise BadData(f"a package with the name {fields['Package'][:60]!r}", hint=hint)
     architecture = fields.get("Architecture", "all")
     return Package(fields["Package"], fields["Version"], architecture, stanza.strip() + "\n")
 

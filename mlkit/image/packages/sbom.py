@@ -20,7 +20,7 @@ from mlkit import __version__
 from mlkit.files import replacing
 from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.keep.provenance import fingerprint
-from mlkit.image.packages.dpkg import read_packages
+from mlkit.image.packages.dpkg import read_packages, refuse_foreign
 
 PYTHON = re.compile(r"(^|/)[^/]+\.(dist-info/METADATA|egg-info/PKG-INFO)$")
 NODE = re.compile(r"(^|/)node_modules/(@[^/]+/)?[^/]+/package\.json$")
@@ -32,7 +32,11 @@ def bill(inventory: Inventory) -> str:
 
     Listed are the packages of dpkg (a distroless `status.d` too), and of Python and Node as
     their metadata lies in the image.
+
+    Raises:
+        BadData: Its packages are of another package manager, or their database is damaged.
     """
+    refuse_foreign(inventory)
     components = {each.bom_ref.value: each for each in _components(inventory)}
     image = Component(
         name=inventory.image.source,

@@ -32,7 +32,9 @@ ITS_OWN = "address of the host"
 """What each container has of its own; other names lead where they led before."""
 IN_VAIN = "looked for in vain"
 """What is told of a path that the candidate lacks."""
-OWN_HEADERS = {"date", "age", "etag", "last-modified", "expires", "set-cookie", "server-timing"}
+OWN_HEADERS = {"date", "age", "expires", "set-cookie", "server-timing"}
+OF_TIMES = (": etag", ": last-modified")
+"""Headers that follow from the times of files."""
 
 
 @dataclass(frozen=True)
@@ -147,10 +149,13 @@ def _stopping(originals: Sequence[Observation], candidate: Observation) -> list[
         if all(each.killed for each in originals) and not candidate.killed:
             found.append(Difference("SIGTERM", "ignored", "stops", "improved"))
     most = max(each.zombies for each in originals)
-    if candidate.zombies > most:
+    left = max(each.orphans for each in originals)
+    if candidate.zombies > 2 * most:  # their number varies with the moment
         found.append(Difference("zombies", str(most), str(candidate.zombies), "broken"))
     elif most and not candidate.zombies:
         found.append(Difference("zombies", str(most), "0", "improved"))
+    elif left and not candidate.orphans:
+        found.append(Difference("zombies of process 1", str(left), "0", "improved"))
     return found
 
 

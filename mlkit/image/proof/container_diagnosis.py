@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +13,10 @@ from mlkit.image.command.entrypoint import SHELLS
 from mlkit.image.proof import findings
 from mlkit.image.proof.findings import Finding
 from mlkit.image.run.engine import Container, Engine
-from mlkit.image.run.inspector import INITS, Process, app_of, read_processes
+from mlkit.image.run.inspector import INITS, Process, app_of, read_processes, signal_number
 from mlkit.image.run.observation import Tools
 
 PAUSE = 0.25
-REAL_TIME = 34
-"""SIGRTMIN, as the C library counts."""
-SIGNAL = re.compile(r"(?:SIG)?(?:RTMIN\+(\d+)|([A-Z]\w*))|(\d+)")
 
 
 @dataclass(frozen=True)
@@ -141,19 +136,6 @@ def _signals(processes: Sequence[Process], name: str) -> Iterator[Finding]:
     )
     cure = "end the line with `exec`, or write exec form" if shell else findings.INIT
     yield Finding("pid1-signal", observed, cure)
-
-
-def signal_number(name: str) -> int | None:
-    """Give the number of a signal as a Dockerfile names it; None if there is none."""
-    match = SIGNAL.fullmatch(name.upper())
-    if match is None:
-        return None
-    real_time, word, digits = match.groups()
-    if real_time is not None:
-        return REAL_TIME + int(real_time)
-    if digits is not None:
-        return int(digits)
-    return getattr(signal, f"SIG{word}", None)
 
 
 def _is_init(process: Process) -> bool:

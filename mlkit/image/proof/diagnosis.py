@@ -90,17 +90,28 @@ def _process_one(
         why = "; a process asked getppid(), got 1, and took itself for an orphan"
         orphaned = why if traced and traced.orphaned else ""
         found.append(Finding("pid1-dies", f"as process 1: {_how(alone)}{orphaned}", findings.INIT))
-    if alone.killed and not helped.killed:
-        handles = alone.app is not None and alone.app.stops
-        why = "" if handles or alone.app is None else ", which it does not handle (SigCgt)"
-        observed = f"as process 1 it ignores SIGTERM{why}, and has to be killed"
-        found.append(Finding("pid1-signal", observed, findings.INIT))
-    elif alone.killed:
-        cure = "handle SIGTERM in the app; with an init it is killed as well"
-        found.append(Finding("signal", "it ignores SIGTERM and has to be killed", cure))
-    if alone.zombies and not helped.zombies:
-        found.append(Finding("pid1-zombies", f"{alone.zombies} zombies are left", findings.INIT))
+    found += [_signal(alone, helped)] if alone.killed else []
+    if alone.orphans and helped.orphans < alone.orphans:
+        observed = f"{alone.orphans} zombies that process 1 does not reap"
+        found.append(Finding("pid1-zombies", observed, findings.INIT))
+    elif alone.zombies and helped.zombies >= alone.zombies:
+        cure = "wait for its children in the app; an init does not help while their parent lives"
+        observed = f"{alone.zombies} zombies that a process other than the first does not reap"
+        found.append(Finding("zombies", observed, cure))
     return found
+
+
+def _signal(alone: Observation, helped: Observation) -> Finding:
+    """Say why an app had to be killed: it ignores the signal, or takes too long."""
+    handles = alone.app is not None and alone.app.stops
+    slow = f"it handles SIGTERM, and has not ended {alone.patience} s later"
+    if not helped.killed:
+        why = "" if alone.app is None else ", which it does not handle (SigCgt)"
+        deaf = f"as process 1 it ignores SIGTERM{why}, and has to be killed"
+        return Finding("pid1-signal", slow if handles else deaf, findings.INIT)
+    cure = "handle SIGTERM in the app; with an init it is killed as well"
+    text = slow if handles else "it ignores SIGTERM and has to be killed"
+    return Finding("signal", text, "end sooner, or raise the limit" if handles else cure)
 
 
 def _how(run: Observation) -> str:

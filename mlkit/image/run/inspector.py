@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -12,7 +13,10 @@ INITS = {".mlkit-init", "tini", "docker-init", "dumb-init"}
 SHELLS = {"sh", "bash", "dash", "ash"}
 GIVEN = {"HOSTNAME", "PWD", "OLDPWD", "SHLVL", "_"}
 """Variables that the engine or a shell sets, another each time."""
-HOST = re.compile(r"\w+://(?:[^/@\s]*@)?([A-Za-z][\w.-]*)")
+HOST = re.compile(r"(?<!\w)\w{1,40}+://(?:[^/@\s]{0,400}@)?([A-Za-z][\w.-]*)")
+REAL_TIME = 34
+"""SIGRTMIN, as the C library counts."""
+SIGNAL = re.compile(r"(?:SIG)?(?:RTMIN\+(\d+)|([A-Z]\w*))|(\d+)")
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,24 @@ class Process:
     def handles(self, signal: int) -> bool:
         """Say whether it catches a signal, or blocks it, as those do that wait for it."""
         return bool((self.caught | self.blocked) >> (signal - 1) & 1)
+
+
+def signal_number(name: str) -> int | None:
+    """Return the number of a signal as a Dockerfile names it; None if there is none."""
+    match = SIGNAL.fullmatch(name.upper())
+    if match is None:
+        return None
+    real_time, word, digits = match.groups()
+    if real_time is not None:
+        return REAL_TIME + int(real_time)
+    if digits is not None:
+        return int(digits)
+    return getattr(signal, f"SIG{word}", None)
+
+
+def orphans(processes: Iterable[Process]) -> int:
+    """Count the zombies that process 1 would have to reap."""
+    return sum(each.state == "Z" and each.parent == 1 for each in processes)
 
 
 def read_processes(text: str) -> list[Process]:

@@ -15,13 +15,25 @@ from mlkit.image.command.health import health_command
 from mlkit.image.filesystem import build
 from mlkit.image.run import owner
 from mlkit.image.run.engine import LABEL, RUN, Container, Engine
-from mlkit.image.run.inspector import Process, app_of, hosts_of, read_look, read_processes
+from mlkit.image.run.inspector import (
+    Process,
+    app_of,
+    hosts_of,
+    orphans,
+    read_look,
+    read_processes,
+    signal_number,
+)
 from mlkit.image.run.probe import OVER_NETWORK, Answer, Probe, ask
 from mlkit.image.run.trace import Trace, tool
 from mlkit.image.run.tracing import Tracer, Tracing, attach
 
-STOP_PATIENCE = 4
-"""Seconds from SIGTERM to SIGKILL; an app that needs as long does not stop by itself."""
+STOP_PATIENCE = 10
+"""Seconds from SIGTERM to SIGKILL, as the engine has it where the image says nothing else."""
+DEAF = 2
+"""The same for a process 1 that handles no such signal: the kernel drops it."""
+LONGEST_STOP = 120
+"""Seconds, whatever the image says."""
 POLL = 0.03
 
 
@@ -60,10 +72,12 @@ class Observation:
         log: What it wrote.
         first: The command of process 1.
         zombies: Processes that nobody has reaped.
+        orphans: Those among them that process 1 would have to reap.
         app: The app's process, if it was up at the end and not traced.
         look: What a program in the container finds: certificates, zone, addresses.
         stop: Seconds from SIGTERM to its end; None: it had ended before.
-        killed: SIGTERM did not end it.
+        killed: The stop signal did not end it.
+        patience: Seconds that it had to end.
         trace: What it looked up, if it was traced.
         healthy: Its own health check holds; None: it has none, had ended, or was traced.
     """
@@ -75,10 +89,12 @@ class Observation:
     log: str = ""
     first: str = ""
     zombies: int = 0
+    orphans: int = 0
     app: Process | None = None
     look: dict[str, str] = field(default_factory=dict)
     stop: float | None = None
     killed: bool = False
+    patience: int = STOP_PATIENCE
     trace: Trace | None = None
     healthy: bool | None = None
 
@@ -90,6 +106,21 @@ class Observation:
         asked_to_end = any(answer.probe.startswith("exit:") for answer in self.answers)
         ended_well = self.exit_code in {None, 0} or asked_to_end
         return ended_well and all(answer.held for answer in self.answers)
+
+
+def stop_patience(config: dict[str, Any], processes: Sequence[Process]) -> int:
+    """Return how many seconds a container has between its stop signal and its end by force.
+
+    Args:
+        config: The image's.
+        processes: Of the container; none if they were not to be seen.
+    """
+    number = signal_number(str(config.get("StopSignal") or "SIGTERM"))
+    first = next((each for each in processes if each.pid == 1), None)
+    if first is not None and number is not None and not first.handles(number):
+        return DEAF
+    given = config.get("StopTimeout")
+    return min(int(given), LONGEST_STOP) if isinstance(given, int) and given > 0 else STOP_PATIENCE
 
 
 class Tools:
@@ -160,8 +191,9 @@ class Runner:
             if problem:
                 return Observation(problem=problem)
             tracer = self._trace(stack, app) if traced else None
-            check = [] if traced else health_command(self.engine.inspect(image)["Config"])
-            return self._watch(stack, app, tracer, check)
+            config = self.engine.inspect(image)["Config"] or {}
+            check = [] if traced else health_command(config)
+            return self._watch(stack, app, tracer, check, config)
 
     def _app(self, image: str, command: list[str]) -> Any:
         settings: dict[str, Any] = {"entrypoint": command[:1], "command": command[1:]}
@@ -181,7 +213,12 @@ class Runner:
         return tracing
 
     def _watch(
-        self, stack: ExitStack, app: Container, tracer: Tracing | None, check: list[str]
+        self,
+        stack: ExitStack,
+        app: Container,
+        tracer: Tracing | None,
+        check: list[str],
+        config: dict[str, Any],
     ) -> Observation:
         began = time.monotonic()
         answers = self._answers(stack, app)
@@ -191,10 +228,12 @@ class Runner:
         while app.state().running and time.monotonic() < until:
             time.sleep(POLL)
         listed = app.processes()
-        processes = [] if tracer else self._processes(app)
+        running = self._processes(app)
+        processes = [] if tracer else running
         look = {} if tracer else self._look(app, app_of(processes))
         code = app.state().exit_code
-        stop = app.stop(STOP_PATIENCE) if code is None else None
+        patience = stop_patience(config, running)
+        stop = app.stop(patience) if code is None else None
         return Observation(
             exit_code=code,
             ready=ready,
@@ -202,10 +241,12 @@ class Runner:
             log=app.logs(),
             first=listed[0][2] if listed else "",
             zombies=sum(each.state == "Z" for each in processes),
+            orphans=orphans(processes),
             app=app_of(processes),
             look=look,
             stop=stop,
             killed=code is None and app.state().exit_code == 137,
+            patience=patience,
             trace=tracer.trace() if tracer else None,
             healthy=healthy,
         )

@@ -23,8 +23,8 @@ HUNG = 124
 """The code of a command that took too long, as `timeout` gives it."""
 OVER_NETWORK: frozenset[Kind] = frozenset({"http", "tcp", "command"})
 """Kinds that need a relay in the app's network."""
-UNAVAILABLE = 503
-"""What a server answers that is not ready yet: it is asked again."""
+UNAVAILABLE = {502, 503, 504}
+"""What a server answers that is not ready yet, or whose own children are not: it is asked again."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def ask(probe: Probe, app: Container, relay: Container, patience: float) -> Answ
         # Looked at first: what an app does last is seen by one more question after its end.
         last = time.monotonic() > until or not app.state().running
         answer = once(probe, app, relay)
-        early = answer.status == UNAVAILABLE != probe.expected
+        early = answer.status in UNAVAILABLE - {probe.expected}
         answered = answer.held or answer.status is not None
         if last or (answered and not early):
             return answer

@@ -29,7 +29,7 @@ class Trace:
     Attributes:
         opened: Opened or executed.
         statted: Looked at.
-        missed: Looked for and not there.
+        missed: Looked for and not there; of what could not be made, the directory.
         orphaned: A process asked for its parent and learnt that it is process 1.
         method: How it was seen; `fanotify` sees opened files only, `none` nothing.
     """
@@ -109,7 +109,9 @@ def read_lines(lines: Iterable[str], method: Method = "ptrace") -> Trace:
     for line in lines:
         word, _, rest = line.partition(" ")
         orphaned |= word == "orphan"
-        if word in found and not (rest + "/").startswith(SYNTHETIC):
+        if word == "make":
+            word, rest = "miss", rest.rstrip("/").rpartition("/")[0]
+        if word in found and rest and not (rest + "/").startswith(SYNTHETIC):
             found[word].add(_tidy(rest))
     opened, statted, missed = (frozenset(each) for each in found.values())
     return Trace(opened, statted - opened, missed, orphaned, method)

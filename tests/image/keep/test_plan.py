@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from image.archives import Member, layer, saved
+from image.archives import Member, distribution, layer, saved
 
 from mlkit.errors import BadData
 from mlkit.image.command.entrypoint import parse
@@ -19,6 +19,12 @@ STATUS = "Package: app\nStatus: install ok installed\nVersion: 1\nArchitecture: 
 
 def kept(tmp_path, members, config, **request):
     """Compute the reasons of an image's keep-set."""
+    if not any(each.name.startswith("var/lib/dpkg/") for each in members):
+        lists = distribution(members)
+        text = [f"Package: {name}\nStatus: install ok installed\nVersion: 1\n" for name in lists]
+        members = [*members, Member("var/lib/dpkg/status", "\n".join(text))]
+        for name, paths in lists.items():
+            members.append(Member(f"var/lib/dpkg/info/{name}.list", f"/{paths[0]}\n"))
     with open_image(saved(tmp_path / "i.tar", layer(*members), config=config)) as image:
         inventory = take(image)
         asked = Request(parse(config), **request)
@@ -66,6 +72,9 @@ def test_what_was_traced_is_kept_and_globs_correct_it(tmp_path):
     assert trace.orphaned
     assert read_document(trace.document()) == trace
     members = [Member("app", "x"), *(Member(f"data/{name}", "x") for name in "abcd")]
+    paths = "".join(f"/data/{name}\n" for name in "abcd")
+    members.append(Member("var/lib/dpkg/status", STATUS))
+    members.append(Member("var/lib/dpkg/info/app.list", paths))
     config = {"Entrypoint": ["/app"]}
     globs = {"include": ["/data/d"], "exclude": ["/data/b"]}
     reasons = kept(tmp_path, members, config, trace=trace, **globs).reasons
@@ -105,7 +114,7 @@ def test_what_runs_as_main_only_is_imported_by_what_is_started(tmp_path):
         Member("usr/bin/python3.11", "x"),
         Member("usr/bin/python3", link="python3.11"),
         Member("srv/app.py", guard.format("turtle", "this") + "import helper\n"),
-        Member("srv/helper.py", guard.format("cmd", "queue")),
+        Member(f"{lib}/helper.py", guard.format("cmd", "queue")),
         Member(f"{lib}/http/server.py", guard.format("getopt", "shelve")),
         *(Member(f"{lib}/{each}.py", "")
           for each in ("turtle", "this", "cmd", "queue", "getopt", "shelve")),

@@ -1,0 +1,96 @@
+"""Whose a file is: a package's, a runtime's, or the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Iterator
+
+from mlkit.image.filesystem.inventory import Inventory
+from mlkit.image.keep.leftovers import leftover
+from mlkit.image.keep.runtimes import Runtimes
+from mlkit.image.keep.system import DATABASES, LOADED_LATE, PYTHON_PLACES, RUNTIME
+from mlkit.image.packages.dpkg import Packages
+
+CONSOLE = re.compile(
+    rb"#![^\n]*python[^\n]*\n(?:[^\n]*\n){0,3}?from ([\w.]+) import [^\n]+\n[^\0]{0,200}sys\.exit"
+)
+"""A script that pip has written for a package that it installed."""
+GENERATED = re.compile(
+    r"etc/(?:profile|motd|fstab|environment|hostname|hosts|subuid|subgid|shells|adjtime|issue\S*"
+    r"|pam\.d/common-\S+|security/\S+|bash\.bashrc|login\.defs|default/\S+)$"
+    r"|(?:root|home/[^/]+|etc/skel)/\.(?:bashrc|profile|bash_logout)$|var/lib/[^/]+\.state$"
+)
+"""What a distribution writes when it is installed: kept, but no code of the user's."""
+CONFFILES = re.compile(r"^Conffiles:\n((?: [^\n]*\n?)+)", re.MULTILINE)
+
+
+class Ownership:
+    """Says whose the files of an image are.
+
+    Args:
+        inventory: The image.
+        packages: Its packages.
+    """
+
+    def __init__(self, inventory: Inventory, packages: Packages) -> None:
+        self._inventory = inventory
+        self._owners = packages.owners
+        self._runtimes = Runtimes(inventory)
+        self._changed = set(changed(inventory, packages))
+
+    def is_owned(self, path: str) -> bool:
+        """Return whether a file is as a package has brought it."""
+        return path in self._owners and path not in self._changed
+
+    def is_runtime(self, path: str) -> bool:
+        """Return whether a file belongs to a runtime, or to a library of one."""
+        return self._runtimes.holds(path)
+
+    def is_own(self, path: str) -> bool:
+        """Return whether a file is code, settings or data of the user's own."""
+        if self.is_owned(path) or path in RUNTIME or path.startswith((*LOADED_LATE, *DATABASES)):
+            return False
+        if GENERATED.match(path) or self.is_runtime(path):
+            return False
+        return leftover(path, self._inventory.files) is None
+
+    def stays(self, path: str) -> bool:
+        """Return whether a file is kept for itself: it is of no package, and no leftover."""
+        if self.is_owned(path) or path.startswith(DATABASES):
+            return False
+        in_python = PYTHON_PLACES.search(path) and not path.endswith(".zip")
+        if in_python or leftover(path, self._inventory.files) or self._is_program_of_runtime(path):
+            return False
+        return self.console_module(path) is None
+
+    def console_module(self, path: str) -> str | None:
+        """Return the module that a script starts which pip has written; None if it is no such."""
+        if posixpath.basename(posixpath.dirname(path)) != "bin":
+            return None
+        entry = self._inventory.files.get(path)
+        if entry is None or entry.kind != "file" or entry.size > 4096:
+            return None
+        match = CONSOLE.match(self._inventory.read(entry))
+        return match[1].decode() if match else None
+
+    def _is_program_of_runtime(self, path: str) -> bool:
+        """Return whether a runtime of one file lies there: it is kept where something starts it."""
+        name = posixpath.basename(path)
+        return name.startswith(("node", "python", "deno", "bun")) and self.is_runtime(path)
+
+
+def changed(inventory: Inventory, packages: Packages) -> Iterator[str]:
+    """List the settings of packages that differ from what dpkg noted: the user has written them."""
+    for package in packages.installed.values():
+        for block in CONFFILES.finditer(package.stanza):
+            for line in block[1].splitlines():
+                words = [*line.split(), "", ""]
+                name, digest = words[0], words[1]
+                path = inventory.files.real_parent(name.strip("/"))
+                entry = inventory.files.get(path)
+                if digest and entry is not None and entry.kind == "file":
+                    data = inventory.read(entry)
+                    if hashlib.md5(data, usedforsecurity=False).hexdigest() != digest:
+                        yield path
