@@ -19,19 +19,22 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test system-packages
 	$(PYTEST) -m "not slow" --numprocesses auto --dist loadfile
 
+# Most slow tests wait for containers, so that more of them than cores run at once; those that look at
+# the whole engine, or measure, run alone.
 test-slow: $(VENV)/.installed-test system-packages
-	$(PYTEST) -m slow
+	bash .ci/with-engine bash -c '\
+	  $(PYTEST) -m "slow and not alone" --numprocesses 3 --dist worksteal && \
+	  $(PYTEST) -m "slow and alone"'
 
-test-all: $(VENV)/.installed-test system-packages
-	$(PYTEST)
+test-all: test test-slow
 
 dev: $(BIN)/python
 	$(BIN)/pip install --quiet scikit-build-core 'pybind11>=3.0,<4' cmake ninja
 	$(BIN)/pip install --quiet --no-build-isolation --config-settings=cmake.define.MLKIT_WERROR=ON --editable '.[dev]'
-	touch $(VENV)/.installed $(VENV)/.installed-test
+	touch $(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-check
 	$(BIN)/pre-commit install
 
-check:
+check: $(VENV)/.installed-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -54,6 +57,10 @@ $(VENV)/.installed: $(SOURCES) | $(BIN)/python
 $(VENV)/.installed-test: $(SOURCES) | $(BIN)/python
 	$(BIN)/pip install --quiet '.[test]'
 	touch $(VENV)/.installed $@
+
+$(VENV)/.installed-check: $(VENV)/.installed-test
+	$(BIN)/pip install --quiet 'ruff>=0.9' 'mypy>=1.14'
+	touch $@
 
 clean:
 	rm -rf build dist $(VENV)

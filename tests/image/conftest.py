@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -95,55 +98,68 @@ def build(engine, tmp_path_factory):
         engine.remove_image(name)
 
 
+def pytest_sessionfinish(session):
+    """Remove the base images that all processes of this run have shared."""
+    if not hasattr(session.config, "workerinput"):
+        with contextlib.suppress(ServiceUnavailable), contextlib.closing(_client()) as client:
+            for image in client.images.list(filters={"reference": f"mlkit-test-*:{_run()}"}):
+                client.images.remove(image.tags[0], force=True)
+
+
+def _run():
+    """Name this run of pytest, the same in all of its processes."""
+    return os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
+
+
 @pytest.fixture(scope="session")
-def debian(engine, tmp_path_factory):
+def debian(engine):
     """Give a Debian image with Python and what the tests' images are made with."""
-    packages = "python3,ca-certificates,tzdata,curl,openssl,locales,libcap2-bin"
-    with _assembled(f"mlkit-test-debian:{os.getpid()}", packages, tmp_path_factory) as name:
-        yield name
+    return _assembled("debian", "python3,ca-certificates,tzdata,curl,openssl,locales,libcap2-bin")
 
 
 @pytest.fixture(scope="session")
-def node(engine, tmp_path_factory):
+def node(engine):
     """Give a Debian image with Node."""
-    with _assembled(
-        f"mlkit-test-node:{os.getpid()}", "nodejs,node-semver", tmp_path_factory
-    ) as name:
-        yield name
+    return _assembled("node", "nodejs,node-semver")
 
 
 @pytest.fixture(scope="session")
-def more(engine, tmp_path_factory):
+def more(engine):
     """Give a Debian image with programs that read data of other packages, and with Perl."""
     packages = "python3,locales,file,perl,fontconfig,fonts-dejavu-core,libexpat1"
-    with _assembled(f"mlkit-test-more:{os.getpid()}", packages, tmp_path_factory) as name:
-        yield name
+    return _assembled("more", packages)
 
 
 @pytest.fixture(scope="session")
-def go(engine, tmp_path_factory):
+def go(engine):
     """Give a Debian image with Go."""
-    packages = "golang-go,ca-certificates"
-    with _assembled(f"mlkit-test-go:{os.getpid()}", packages, tmp_path_factory) as name:
-        yield name
+    return _assembled("go", "golang-go,ca-certificates")
 
 
-@contextlib.contextmanager
-def _assembled(name, packages, tmp_path_factory):
-    """Assemble a Debian image by mmdebstrap."""
-    import docker
-
+def _assembled(kind, packages):
+    """Assemble a Debian image by mmdebstrap, once for all processes of this run."""
     if shutil.which("mmdebstrap") is None:
         pytest.skip("needs the program mmdebstrap")
-    archive = tmp_path_factory.mktemp("debian") / "root.tar"
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}"]
-    subprocess.run([*command, "bookworm", archive], check=True)
-    repository, _, tag = name.partition(":")
-    client = docker.from_env()
-    client.api.import_image_from_file(str(archive), repository=repository, tag=tag)
-    archive.unlink()
+    name = f"mlkit-test-{kind}:{_run()}"
+    lock = Path(tempfile.gettempdir()) / f"mlkit-test-{kind}-{_run()}.lock"
+    with lock.open("w") as file, contextlib.closing(_client()) as client:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not client.images.list(name):
+            with tempfile.TemporaryDirectory() as folder:
+                archive = Path(folder) / "root.tar"
+                command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}"]
+                subprocess.run([*command, "bookworm", archive], check=True)
+                client.api.import_image_from_file(
+                    str(archive), repository=name.partition(":")[0], tag=_run()
+                )
+        lock.unlink(missing_ok=True)
+    return name
+
+
+def _client():
+    import docker
+
     try:
-        yield name
-    finally:
-        client.images.remove(name, force=True)
-        client.close()
+        return docker.from_env()
+    except docker.errors.DockerException as error:
+        raise ServiceUnavailable(f"no Docker Engine: {error}") from error

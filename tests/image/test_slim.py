@@ -131,6 +131,7 @@ def test_the_same_input_gives_the_same_image_and_nothing_is_left_behind(mlkit, e
     assert engine.inspect(f"{suicidal}-slim")["Config"]["Labels"].get(LABEL) is None
 
 
+@pytest.mark.alone
 def test_a_dry_run_keeps_nothing_and_its_trace_can_be_used_again(mlkit, tmp_path, build, debian):
     command = 'CMD ["sh", "-c", "test $FLAG = on && cat /etc/debian_version"]'
     name = build(f"FROM {debian}\n{command}\n")

@@ -18,7 +18,7 @@ from mlkit.image.filesystem import build
 from mlkit.image.filesystem.archive import ARCHITECTURES
 from mlkit.image.run.engine import TEMPORARY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 QUICK = ("--watch", "0.5", "--patience", "2")
 HERE = ARCHITECTURES.get(platform.machine(), platform.machine())
 FOREIGN = "arm64" if HERE == "amd64" else "amd64"

@@ -21,7 +21,7 @@ from image.archives import Member, layer, layout, saved
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 QUICK = ("--watch", "0.5", "--patience", "8", "--json")
 # "user" with the password "secret", hashed by bcrypt.
 HTPASSWD = "user:$2b$04$HE4OFNCpTZ4gqvulMMQ11.U0XQSOcJ0oWrqLEc4twrpTtdTCARkeW\n"

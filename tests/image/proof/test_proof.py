@@ -190,6 +190,7 @@ def test_an_app_that_crashes_after_20_seconds_is_no_success(engine, tools, image
         slimmed_of(engine, tools, name, tmp_path, ["http:8000/"], watch=22)
 
 
+@pytest.mark.alone
 def test_a_result_that_crashes_late_is_broken_and_says_what_it_lacks(
     engine, tools, image, tmp_path
 ):
@@ -253,6 +254,7 @@ def compared(mlkit, original, candidate, *options):
     return done.returncode, document["differences"], document["warnings"]
 
 
+@pytest.mark.alone
 def test_what_a_candidate_looks_for_in_vain_is_told(mlkit, engine, image):
     original = image(clock(1))
     lacking = image(f"FROM {original}\nRUN rm /opt/late/file /usr/share/doc/zlib1g/copyright\n")

@@ -14,7 +14,7 @@ import pytest
 
 from mlkit.image.run.engine import LABEL
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 EXAMPLES = Path(__file__).parents[3] / "examples" / "image"
 PATIENCE = 120
 
