@@ -25,7 +25,8 @@ DRIVERS = {
     "rich": "cli",
     "docker": "image/run/engine.py",
     "uvicorn": "web",
-    "starlette": "web",
+    "uvloop": "web",
+    "httptools": "web",
     "sqlite3": "storage",
     "psycopg": "storage",
     "confluent_kafka": "streams",
@@ -34,7 +35,6 @@ DRIVERS = {
 }
 # What stands at its old place until it has moved: each line is a debt.
 MOVING = {
-    "uvicorn": ("bandit/server",),
     "sqlite3": ("bandit/server", "bpmn/journal"),
 }
 

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mlkit.bandit._posterior_table import PosteriorTable, ThompsonSampler
-from mlkit.bandit.server.app import Application
+from mlkit.bandit.server import worker
 from mlkit.bandit.server.decision import KEY_BYTES, DecisionIds
 from mlkit.bandit.server.endpoints import Endpoints
 from mlkit.bandit.server.messages import (
@@ -38,13 +38,14 @@ from mlkit.bandit.server.messages import (
     Prediction,
     UnknownShare,
     check_prediction,
-    decode,
     predict_decoder,
 )
-from mlkit.bandit.server.metrics import SharedCounters
+from mlkit.bandit.server.metrics import LAYOUT
 from mlkit.bandit.server.settings import Settings
-from mlkit.bandit.server.wire import TableReady
 from mlkit.bandit.stores import memory_mapped
+from mlkit.web.application import Application
+from mlkit.web.bodies import decode
+from mlkit.web.metrics import SharedCounters
 
 HEADERS = [(b"host", b"localhost"), (b"content-type", b"application/json")]
 
@@ -72,11 +73,11 @@ class Clock:
 
 def application(table: Path, ids: DecisionIds) -> Application:
     """Make a worker's application, without the writer."""
-    counters = SharedCounters(1)
+    counters = SharedCounters(LAYOUT, 1)
     settings = Settings(table, table.parent)
     endpoints = Endpoints(settings, ids, counters, counters.row(0), started=time.monotonic())
-    endpoints.use_table(TableReady(str(table), "benchmark"))
-    return Application(endpoints.routes(), counters.row(0), max_body=settings.limits.max_body)
+    endpoints.use_store(PosteriorTable.open(str(table)), "benchmark")
+    return worker.application(endpoints, settings, counters, 0)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -114,7 +115,7 @@ def measure(folder: Path, requests: int) -> dict[str, dict[str, float]]:
         clock.timed("check", check_prediction, request, limits)
         fetched = clock.timed("fetch", table.fetch, request.context, request.candidates)
         arms, scores = clock.timed("sample + top 10", sampler.top_k, fetched, request.k)
-        name = clock.timed("decision id", ids.make, request.context)
+        name = clock.timed("decision id", ids.make, request.context, arms)
         answer = Prediction(name, arms, scores, UnknownShare(0.0, 0.0))
         clock.timed("encode", encode, answer)
         del request, fetched

@@ -232,7 +232,8 @@ void define_reading(Class& table) {
            "A candidate's posterior is that of (context, arm), else the arm's, else the\n"
            "prior. One that appears twice is fetched twice.\n\n"
            "Raises:\n"
-           "    ValueError: An id is too long or has no UTF-8; the message names its index.\n"
+           "    ValueError: An id is empty, too long or has no UTF-8; the message names its\n"
+           "        index.\n"
            "    TypeError: An id is not a str.")
       .def(
           "arm",
@@ -240,6 +241,12 @@ void define_reading(Class& table) {
             return row_of(self.arm(id_of(arm.ptr(), "arm")));
           },
           py::arg("arm"), "Read a, b and pulls of an arm; None if it is not there.")
+      .def(
+          "knows",
+          [](const PosteriorTable& self, const py::str& arm) {
+            return self.knows(id_of(arm.ptr(), "arm"));
+          },
+          py::arg("arm"), "Return whether an arm is there, or was there and has been removed.")
       .def(
           "pair",
           [](const PosteriorTable& self, const py::str& context, const py::str& arm) {
@@ -271,12 +278,18 @@ void register_table(py::module_& m) {
   Class table(m, "PosteriorTable",
               "Posteriors of arms and of (context, arm) pairs in a file that processes share.\n\n"
               "The process that creates it writes, others open it and read meanwhile. Ids are\n"
-              "UTF-8 of up to 256 bytes.");
+              "UTF-8 of 1 to 256 bytes.");
   define_making(table);
   define_changes(table);
   define_reading(table);
   table
       .def("__len__", &PosteriorTable::count_arms, "Count the arms that are there.")
+      .def(
+          "size",
+          [](const PosteriorTable& self) {
+            return std::pair(self.count_arms(), self.used().posteriors);
+          },
+          "Count the arms that are there, and the (context, arm) posteriors.")
       .def("capacity", [](const PosteriorTable& self) { return dict_of(self.capacity()); },
            "Tell the room for arms, contexts, posteriors and id_bytes.")
       .def("used", [](const PosteriorTable& self) { return dict_of(self.used()); },

@@ -90,6 +90,8 @@ class PosteriorTable {
   // Reads, from any process and thread.
 
   std::optional<Posterior> arm(std::string_view arm) const;
+  // Whether an arm is there, or was there and has been removed.
+  bool knows(std::string_view arm) const { return find_arm(hash_(arm), arm) != 0; }
   std::optional<Posterior> pair(std::string_view context, std::string_view arm) const;
   // Up to `limit` arms with ids above `after`, in the order of their UTF-8 bytes.
   std::vector<NamedPosterior> arms(std::optional<std::string_view> after, std::size_t limit) const;

@@ -34,8 +34,8 @@ inline std::string at(const char* name, std::size_t index) {
 }
 
 inline void check_length(std::size_t bytes, const char* name, std::optional<std::size_t> index) {
-  if (bytes > max_id_bytes)
-    reject(index ? at(name, *index) : name, "an id has at most 256 bytes of UTF-8, this one has " +
+  if (bytes == 0 || bytes > max_id_bytes)
+    reject(index ? at(name, *index) : name, "an id has 1 to 256 bytes of UTF-8, this one has " +
                                                 std::to_string(bytes));
 }
 

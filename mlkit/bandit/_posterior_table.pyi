@@ -15,8 +15,8 @@ class TableFull(RuntimeError):
 class PosteriorTable:
     """Posteriors of arms and of (context, arm) pairs in a file that processes share.
 
-    The process that creates it writes, others open it and read meanwhile. Ids are UTF-8 of up
-    to 256 bytes.
+    The process that creates it writes, others open it and read meanwhile. Ids are UTF-8 of 1 to
+    256 bytes.
     """
 
     @staticmethod
@@ -151,12 +151,15 @@ class PosteriorTable:
         that appears twice is fetched twice.
 
         Raises:
-            ValueError: An id is too long or has no UTF-8; the message names its index.
+            ValueError: An id is empty, too long or has no UTF-8; the message names its index.
             TypeError: An id is not a str.
         """
 
     def arm(self, arm: str) -> tuple[float, float, float] | None:
         """Read a, b and pulls of an arm; None if it is not there."""
+
+    def knows(self, arm: str) -> bool:
+        """Return whether an arm is there, or was there and has been removed."""
 
     def pair(self, context: str, arm: str) -> tuple[float, float, float] | None:
         """Read a, b and pulls of (context, arm); None if it has no posterior of its own."""
@@ -193,6 +196,9 @@ class PosteriorTable:
 
     def __len__(self) -> int:
         """Count the arms that are there."""
+
+    def size(self) -> tuple[int, int]:
+        """Count the arms that are there, and the (context, arm) posteriors."""
 
     def capacity(self) -> dict[str, int]:
         """Tell the room for arms, contexts, posteriors and id_bytes."""

@@ -1,10 +1,15 @@
 """Decision ids: what feedback needs to know about a decision, signed, in one piece of text.
 
-Nothing about a decision is stored: its id carries the time and the context, and a keyed BLAKE2b
-(RFC 7693) proves that a server with the same key made it. So any worker resolves it, after
-restarts too.
+Nothing about a decision is stored: its id carries the time, the context and a fingerprint of each
+arm that was shown, and a keyed BLAKE2b (RFC 7693) proves that a server with the same key made it.
+So any worker resolves it, after restarts too.
 
-    id = base64url( version:1 | milliseconds since 1970:6 | nonce:8 | context | MAC:16 )
+    id = base64url( kind:1 | milliseconds since 1970:6 | nonce:8
+                    | number of arms:2 | fingerprint:4 of each | context | MAC:16 )
+
+A fingerprint is the CRC-32 of the arm's id: it finds mistakes, one of which in 4e9 would pass for
+each arm shown. It is no secret and need not resist an attacker: who may send feedback may also
+send it for the arms that were shown. Ids of version 1 had no arms.
 """
 
 from __future__ import annotations
@@ -14,23 +19,46 @@ import binascii
 import hmac
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from struct import pack
 from typing import NamedTuple
+from zlib import crc32
 
 KEY_BYTES = 32
-_VERSION = 1
+_VERSION = 2
+_FIRST_VERSION = 1
+_VERSIONS = 127
 _NO_CONTEXT = 0
 _WITH_CONTEXT = 128
 _HEAD = 15
+_COUNT = 2
+_FINGERPRINT = 4
 _MAC = 16
+MOST_ARMS = 1 << 16
+"""More arms than an id can carry."""
 
 
 class Decision(NamedTuple):
-    """What a decision id says: the context, and when it was decided (seconds since 1970)."""
+    """What a decision id carries.
+
+    Attributes:
+        context: The context.
+        at: When it was decided, in seconds since 1970.
+        shown: Fingerprints of the arms that were shown; None: the id does not know.
+    """
 
     context: str | None
     at: float
+    shown: bytes | None = None
+
+    def has_shown(self, arm: str) -> bool:
+        """Return whether an arm was shown, or may have been if the id does not know."""
+        if self.shown is None:
+            return True
+        wanted = crc32(arm.encode()).to_bytes(_FINGERPRINT)
+        starts = range(0, len(self.shown), _FINGERPRINT)
+        return any(self.shown[at : at + _FINGERPRINT] == wanted for at in starts)
 
 
 class InvalidDecision(ValueError):
@@ -42,7 +70,7 @@ class DecisionIds:
 
     Args:
         key: The secret, `KEY_BYTES` long; ids of another key do not resolve.
-        clock: Gives the seconds since 1970.
+        clock: Returns the seconds since 1970.
     """
 
     def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
@@ -51,17 +79,21 @@ class DecisionIds:
         # A counter from a random start: no two ids agree, in whatever process they are made.
         self._nonce = int.from_bytes(os.urandom(8))
 
-    def make(self, context: str | None) -> str:
-        """Make the id of a new decision."""
+    def make(self, context: str | None, arms: Sequence[str]) -> str:
+        """Make the id of a new decision that shows these arms, fewer than `MOST_ARMS`."""
         self._nonce = (self._nonce + 1) & 0xFFFF_FFFF_FFFF_FFFF
         kind = _VERSION | (_NO_CONTEXT if context is None else _WITH_CONTEXT)
         head = (kind << 112) | (int(self._clock() * 1000) << 64) | self._nonce
-        body = head.to_bytes(_HEAD) + (b"" if context is None else context.encode())
+        count = len(arms)
+        shown = pack(f">{count}I", *map(crc32, map(str.encode, arms)))
+        body = ((head << 16) | count).to_bytes(_HEAD + _COUNT) + shown
+        if context is not None:
+            body += context.encode()
         text = base64.urlsafe_b64encode(body + self._mac(body))
         return text.rstrip(b"=").decode("ascii")
 
     def resolve(self, text: str) -> Decision:
-        """Give what an id says.
+        """Return what an id carries.
 
         Raises:
             InvalidDecision: It was not made with this key, or was changed.
@@ -76,10 +108,21 @@ class DecisionIds:
         # One id, one text: base64 has spare bits that would otherwise make many.
         if base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii") != text:
             raise InvalidDecision
-        context = body[_HEAD:].decode() if body[0] & _WITH_CONTEXT else None
-        return Decision(context, int.from_bytes(body[1:7]) / 1000)
+        return _parsed(body)
 
     def _mac(self, body: bytes) -> bytes:
         keyed = self._keyed.copy()
         keyed.update(body)
         return keyed.digest()
+
+
+def _parsed(body: bytes) -> Decision:
+    """Read the body of an id whose MAC is right."""
+    at = int.from_bytes(body[1:7]) / 1000
+    if body[0] & _VERSIONS == _FIRST_VERSION:
+        shown, rest = None, body[_HEAD:]
+    else:
+        start = _HEAD + _COUNT
+        end = start + _FINGERPRINT * int.from_bytes(body[_HEAD:start])
+        shown, rest = body[start:end], body[end:]
+    return Decision(rest.decode() if body[0] & _WITH_CONTEXT else None, at, shown)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import logging
 import os
 import time
@@ -40,6 +42,9 @@ class FeedbackLine(msgspec.Struct, tag_field="type", tag="feedback", gc=False):
 class DecisionLog:
     """Appends lines to `DIRECTORY/YYYY-MM-DD.worker-N.jsonl`; days are those of UTC.
 
+    The file is locked: where another server that shares the directory has it, this one takes
+    `YYYY-MM-DD.worker-N.2.jsonl`, and so on.
+
     Lines wait in memory for `flush`, which the worker calls several times a second: what a
     SIGKILL loses is in the journal if it was acknowledged feedback. A log that cannot be
     written stops no request; the loss is reported once.
@@ -47,7 +52,7 @@ class DecisionLog:
     Args:
         directory: Where the files are.
         worker: The worker's number, from 0.
-        clock: Gives the seconds since 1970.
+        clock: Returns the seconds since 1970.
     """
 
     def __init__(
@@ -118,10 +123,26 @@ class DecisionLog:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        path = self._directory / f"{day}.worker-{self._worker}.jsonl"
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._file = self._open_own(day)
         self._day = day
         _cut_torn_line(self._file)
+
+    def _open_own(self, day: str) -> int:
+        """Open the first file of a day and worker that no other server has."""
+        for number in itertools.count(1):
+            ending = "" if number == 1 else f".{number}"
+            path = self._directory / f"{day}.worker-{self._worker}{ending}.jsonl"
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(file)
+            except BaseException:
+                os.close(file)
+                raise
+            else:
+                return file
+        raise AssertionError
 
     def close(self) -> None:
         """Write what waits and close the file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from mlkit.bandit.posteriors import file
 from mlkit.bandit.server.journal import Journal
 from mlkit.bandit.server.tables import GrowingTable
 from mlkit.bandit.stores import memory_mapped
-from mlkit.errors import InputMissing
+from mlkit.errors import ConfigurationError, InputMissing, ServiceUnavailable
+from mlkit.files import enough_space
+
+_STATE_HINT = "--state names the directory that `mlkit bandit serve --state DIR` has made"
 
 
 def export(state: Path, output: Path) -> int:
@@ -28,23 +32,39 @@ def export(state: Path, output: Path) -> int:
     Raises:
         InputMissing: There is no state, or the output cannot be written.
         BadData: The state is damaged.
+        ServiceUnavailable: The disk of the output or of TMPDIR is full.
     """
     path = state / "journal.sqlite"
     if not path.is_file():
-        hint = "--state names the directory that `mlkit bandit serve --state DIR` has made"
-        raise InputMissing(f"{state}: no state of a server", hint=hint)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=state) as scratch:
-        present = _present(state, Journal(path, read_only=True), Path(scratch))
+        raise InputMissing(f"{state}: no state of a server", hint=_STATE_HINT)
+    # Not in the state: it may be a read-only backup, or on the full disk that is to be rescued.
+    with enough_space(), tempfile.TemporaryDirectory(prefix="mlkit-export-") as scratch:
+        present = _present(state, _opened(path, Path(scratch)), Path(scratch))
         file.write_batches(present.header, memory_mapped.export(present.table), output)
     used = present.table.used()
     return used["arms"] + used["posteriors"]
+
+
+def _opened(path: Path, scratch: Path) -> Journal:
+    """Open a journal for reading, through a copy where SQLite cannot make its index beside it."""
+    try:
+        return Journal(path, read_only=True)
+    except (ConfigurationError, ServiceUnavailable):
+        # With a server on it the index would be there, so nobody writes the files meanwhile.
+        for name in (path.name, f"{path.name}-wal"):
+            if (path.parent / name).exists():
+                shutil.copyfile(path.parent / name, scratch / name)
+        return Journal(scratch / path.name)
 
 
 def _present(state: Path, journal: Journal, scratch: Path) -> GrowingTable:
     numbers = itertools.count()
     # One read transaction: what a server commits meanwhile is not seen in part.
     with journal.transaction("DEFERRED"):
-        source = state / journal.meta("posteriors")
+        name = journal.meta("posteriors")
+        if name is None:
+            raise InputMissing(f"{state}: the server has never started", hint=_STATE_HINT)
+        source = state / name
         present = GrowingTable(source, lambda: scratch / f"table-{next(numbers)}")
         present.restore(journal)
     journal.close()

@@ -4,6 +4,12 @@ One SQLite database in WAL mode with `synchronous=FULL`: a commit returns after 
 state of the model is the posteriors file it started from, then the rows of `snapshot`, which
 hold whole posteriors, then the rows of `journal` in their order. Compaction moves the effect of
 `journal` into `snapshot` in one transaction.
+
+An event's id is remembered until two clocks say that its window is over. The wall clock counts
+from the decision if that is later than the receipt: as long as a decision is young enough to be
+accepted, its events are known. The server's running time counts from the receipt: it does not
+move when somebody sets the wall clock, so that what was learnt under a wrong one still counts
+once.
 """
 
 from __future__ import annotations
@@ -16,11 +22,13 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlkit.errors import BadData, ConfigurationError
+from mlkit.errors import BadData, ConfigurationError, MlkitError, ServiceUnavailable
 
-FORMAT = 1
+FORMAT = 2
+_READABLE = (1, FORMAT)
 _SLICES = 4096
 _HASH = 16
+_NOTED = 16  # so that an idle server writes seldom
 _WAL_PAGES = 8000  # 32 MB between checkpoints
 
 _SCHEMA = """
@@ -28,7 +36,8 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seen (
   event BLOB PRIMARY KEY,   -- hash of the event id
   body BLOB NOT NULL,       -- hash of the rest of the event
-  at REAL NOT NULL          -- seconds since 1970
+  at REAL NOT NULL,         -- of the receipt or of the decision, if later: seconds since 1970
+  running REAL NOT NULL DEFAULT 0  -- seconds that servers have run with this journal
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS journal (
   seq INTEGER PRIMARY KEY,
@@ -66,19 +75,35 @@ class Change(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One feedback event: hashes of its id and of its body, and what it says."""
+    """One feedback event.
+
+    Attributes:
+        event: The hash of its id.
+        body: The hash of the rest of it.
+        context: The context.
+        arm: The arm.
+        reward: The reward.
+        decided: When the decision was made, in seconds since 1970; 0: not known.
+    """
 
     event: bytes
     body: bytes
     context: str | None
     arm: str
     reward: float
+    decided: float = 0.0
 
 
-class Conflict(NamedTuple):
-    """The first event of a batch whose id was used with another body."""
+class Rejection(NamedTuple):
+    """The first event of a batch because of which nothing of it is accepted.
+
+    Attributes:
+        place: Its index.
+        is_conflict: Whether its id was used with another body; otherwise its arm is not known.
+    """
 
     place: int
+    is_conflict: bool
 
 
 class SnapshotRow(NamedTuple):
@@ -93,6 +118,21 @@ class SnapshotRow(NamedTuple):
 
 
 Posterior = tuple[float, float, float]
+_FULL_HINT = "free some space on the disk of --state"
+_BACKUP_HINT = "restore the state from a backup, or start anew with another --state"
+
+
+def explained(path: Path, error: sqlite3.Error) -> MlkitError:
+    """Return the error for the user that an error of a journal's database amounts to."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return ServiceUnavailable(f"{path}: {error}", hint=_FULL_HINT)
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        hint = "--state names a directory that the server may write"
+        return ConfigurationError(f"{path}: {error}", hint=hint)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return ServiceUnavailable(f"{path}: {error}", hint="close what has it open")
+    return BadData(f"{path}: {error}", hint=_BACKUP_HINT)
 
 
 class Journal:
@@ -101,12 +141,14 @@ class Journal:
     Args:
         path: The database file; it is made if it is not there.
         window: Seconds for which the ids of events are remembered.
-        clock: Gives the seconds since 1970.
+        clock: Returns the seconds since 1970.
+        elapsed: Returns seconds from any start, which nobody sets.
         read_only: Change nothing; the file has to be there.
 
     Raises:
-        ConfigurationError: The file is of a newer format.
+        ConfigurationError: The file is of a newer format, or cannot be opened.
         BadData: The file is no database, or damaged.
+        ServiceUnavailable: The disk is full.
     """
 
     def __init__(
@@ -115,21 +157,39 @@ class Journal:
         *,
         window: float = 7 * 86400,
         clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
         read_only: bool = False,
     ) -> None:
         self._path = path
         self._window = window
         self._clock = clock
         self._slice = 0
+        mode = "ro" if read_only else "rwc"
         try:
-            self._database = sqlite3.connect(path, isolation_level=None)
-            if read_only:
-                self._check_format()
-            else:
-                self._prepare()
+            self._database = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None
+            )
+            try:
+                self._open(read_only)
+            except BaseException:
+                self._database.close()
+                raise
             self.seq: int = self._one("SELECT max(seq) FROM journal") or self.compacted
+            before: float = self.meta("running") or 0.0
         except sqlite3.DatabaseError as error:
-            raise BadData(f"{path}: {error}", hint="restore the state from a backup") from error
+            raise explained(path, error) from error
+        self._elapsed = elapsed
+        self._start = elapsed() - before
+
+    def _running(self) -> float:
+        """Return the seconds that servers have run with this journal."""
+        return self._elapsed() - self._start
+
+    def _open(self, read_only: bool) -> None:
+        if read_only:
+            self._check_format()
+        else:
+            self._prepare()
 
     def _prepare(self) -> None:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-65536"):
@@ -139,11 +199,22 @@ class Journal:
         if self.meta("format") is None:
             self.set_meta({"format": FORMAT})
         self._check_format()
+        if self.meta("format") != FORMAT:
+            self._upgrade()
+
+    def _upgrade(self) -> None:
+        """Bring format 1 to the present one: its event ids count from the present start."""
+        with self.transaction():
+            columns = self._database.execute("SELECT name FROM pragma_table_info('seen')")
+            if ("running",) not in columns.fetchall():
+                column = "running REAL NOT NULL DEFAULT 0"
+                self._database.execute(f"ALTER TABLE seen ADD COLUMN {column}")
+            self.set_meta({"format": FORMAT})
 
     def _check_format(self) -> None:
         found = self.meta("format")
-        if found != FORMAT:
-            hint = f"this mlkit reads format {FORMAT}; use the mlkit that wrote it"
+        if found not in _READABLE:
+            hint = f"this mlkit reads formats 1 to {FORMAT}; use the mlkit that wrote it"
             raise ConfigurationError(f"{self._path}: a journal of format {found}", hint=hint)
 
     def close(self) -> None:
@@ -155,7 +226,7 @@ class Journal:
         return row[0] if row else None
 
     def meta(self, name: str) -> Any:
-        """Give a fact about the state, or None."""
+        """Return a fact about the state, or None."""
         return self._one("SELECT value FROM meta WHERE name = ?", name)
 
     def set_meta(self, facts: dict[str, Any]) -> None:
@@ -181,34 +252,45 @@ class Journal:
 
     # Writing
 
-    def take_events(self, events: Sequence[Event]) -> list[bool] | Conflict:
+    def append_events(
+        self, events: Sequence[Event], is_known: Callable[[str], bool] = lambda arm: True
+    ) -> list[bool] | Rejection:
         """Append the events of one batch that were not seen before, inside a transaction.
 
+        Args:
+            events: The events.
+            is_known: Returns whether an arm may be rewarded.
+
         Returns:
-            For each event whether it is a repeat; or the conflict because of which nothing of
+            For each event whether it is a repeat; or the event because of which nothing of
             the batch was written.
         """
-        now = self._clock()
+        now, running = self._clock(), self._running()
         fresh: dict[bytes, Event] = {}
         repeats = []
         for index, event in enumerate(events):
-            earlier = fresh[event.event].body if event.event in fresh else self._seen(event, now)
+            earlier = (
+                fresh[event.event].body if event.event in fresh else self._seen(event, now, running)
+            )
             if earlier is not None and earlier != event.body:
-                return Conflict(index)
+                return Rejection(index, is_conflict=True)
             repeats.append(earlier is not None)
             if earlier is None:
+                if not is_known(event.arm):
+                    return Rejection(index, is_conflict=False)
                 fresh[event.event] = event
-        self._remember(fresh.values(), now)
+        self._remember(fresh.values(), now, running)
         return repeats
 
-    def _seen(self, event: Event, now: float) -> bytes | None:
-        query = "SELECT body FROM seen WHERE event = ? AND at >= ?"
-        row = self._database.execute(query, (event.event, now - self._window)).fetchone()
+    def _seen(self, event: Event, now: float, running: float) -> bytes | None:
+        query = "SELECT body FROM seen WHERE event = ? AND (at >= ? OR running >= ?)"
+        values = event.event, now - self._window, running - self._window
+        row = self._database.execute(query, values).fetchone()
         return row[0] if row else None
 
-    def _remember(self, fresh: Iterable[Event], now: float) -> None:
-        rows = [(each.event, each.body, now) for each in fresh]
-        self._database.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
+    def _remember(self, fresh: Iterable[Event], now: float, running: float) -> None:
+        rows = [(each.event, each.body, max(now, each.decided), running) for each in fresh]
+        self._database.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", rows)
         changes = [Change(Kind.REWARD, e.context, e.arm, e.reward) for e in fresh]
         self.append(changes)
 
@@ -218,23 +300,33 @@ class Journal:
         self._database.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         self.seq += len(rows)
 
-    def forget_expired(self) -> None:
-        """Delete old event ids from the next 1/4096 of them, so that no call takes long."""
+    def keep_house(self) -> None:
+        """Note the running time, and forget old event ids from the next 1/4096 of them.
+
+        So no call takes long.
+        """
         start = self._slice << 4
         self._slice = (self._slice + 1) % _SLICES
         first, last = start.to_bytes(2), (start + 15).to_bytes(2) + b"\xff" * _HASH
-        query = "DELETE FROM seen WHERE event BETWEEN ? AND ? AND at < ?"
-        self._database.execute(query, (first, last, self._clock() - self._window))
+        query = "DELETE FROM seen WHERE event BETWEEN ? AND ? AND at < ? AND running < ?"
+        over = self._clock() - self._window, self._running() - self._window
+        with self.transaction():
+            self._database.execute(query, (first, last, *over))
+            if self._slice % _NOTED == 0:
+                self._note_running()
+
+    def _note_running(self) -> None:
+        self.set_meta({"running": self._running()})
 
     # Reading back
 
     def changes(self, after: int = 0) -> Iterator[Change]:
-        """Give the changes that are not in the snapshot, in their order."""
+        """Yield the changes that are not in the snapshot, in their order."""
         query = "SELECT kind, context, arm, a, b, pulls FROM journal WHERE seq > ? ORDER BY seq"
         return (Change(*row) for row in self._database.execute(query, (after,)))
 
     def snapshot(self) -> Iterator[SnapshotRow]:
-        """Give the rows of the snapshot: of each arm its own first."""
+        """Yield the rows of the snapshot: of each arm its own first."""
         query = "SELECT arm, context, removed, a, b, pulls FROM snapshot ORDER BY arm, context"
         return (SnapshotRow(*row) for row in self._database.execute(query))
 
@@ -248,7 +340,7 @@ class Journal:
         """Move the effect of the journal into the snapshot.
 
         Args:
-            posterior_of: Gives the present posterior of a context (None: of the arm itself)
+            posterior_of: Returns the present posterior of a context (None: of the arm itself)
                 and an arm, after all changes of the journal; None if it has none of its own.
         """
         with self.transaction():
@@ -256,6 +348,7 @@ class Journal:
             self._compact_posteriors(posterior_of)
             self._database.execute("DELETE FROM journal")
             self.set_meta({"compacted": self.seq})
+            self._note_running()
 
     def _compact_removals(self) -> None:
         removed = f"SELECT DISTINCT arm FROM journal WHERE kind = {Kind.REMOVE:d}"

@@ -1,19 +1,43 @@
-"""What clients send and get: JSON documents, their limits, and the errors they lead to."""
+"""What clients send and get: JSON documents, and the limits of their values.
+
+The constraints in the annotations describe the documents for OpenAPI; they are checked here, with
+errors that name the place.
+"""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
+
+from mlkit.web.bodies import out_of_range
+from mlkit.web.errors import RequestError
 
 ID_BYTES = 256
 """The longest arm or context id, in bytes of UTF-8."""
-EVENT_ID_BYTES = 1024
+EVENT_ID_BYTES = 8192
 """The longest event id: by default it is a decision id and an arm."""
-_PARAMETERS = 1e-300, 1e15
-T = TypeVar("T")
+PARAMETERS = 1e-300, 1e15
+MOST_PULLS = 10**15
+LIMITS_HINT = "GET /openapi.json lists the limits"
+
+
+def _described(text: str, **schema: Any) -> Meta:
+    return Meta(description=text, extra_json_schema=schema)
+
+
+def id_schema(most: int = ID_BYTES) -> dict[str, Any]:
+    """Return the schema of an id; JSON Schema counts characters, of up to 4 bytes."""
+    return {"type": "string", "minLength": 1, "maxLength": most // 4}
+
+
+_ID = _described(f"1 to {ID_BYTES} bytes of UTF-8.", **id_schema())
+_SHARE = {"minimum": 0, "maximum": 1}
+_PARAMETER = {"minimum": PARAMETERS[0], "maximum": PARAMETERS[1]}
+_PULLS = {"minimum": 0, "maximum": MOST_PULLS}
+Id = Annotated[str, _ID]
 
 
 @dataclass(frozen=True)
@@ -22,9 +46,10 @@ class Limits:
 
     Attributes:
         max_body: Bytes of a body.
-        max_candidates: Candidates of a body, over all its predictions.
+        max_candidates: Candidates of a body, over all its predictions; without candidates all
+            arms are candidates, and count.
         max_batch: Predictions of a body.
-        max_k: Arms that one prediction gives.
+        max_k: Arms that one prediction returns.
         max_events: Feedback events of a body.
         max_page: Arms on a page of `GET /arms`.
     """
@@ -36,153 +61,128 @@ class Limits:
     max_events: int = 1_000
     max_page: int = 1_000
 
-
-class RequestError(Exception):
-    """A request that is answered with an error document.
-
-    Args:
-        status: The HTTP status.
-        error: One line that says what is wrong, and where.
-        hint: One line that says what to do about it.
-        headers: Further response headers.
-    """
-
-    def __init__(
-        self, status: int, error: str, hint: str, headers: tuple[tuple[bytes, bytes], ...] = ()
-    ) -> None:
-        super().__init__(error)
-        self.status = status
-        self.error = error
-        self.hint = hint
-        self.headers = headers
-
-
-def unavailable(error: str) -> RequestError:
-    """Give the error of a request that may well succeed when it is sent again."""
-    return RequestError(503, error, "try again in a moment", ((b"retry-after", b"1"),))
+    def bounds(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return the keywords that they add to the schemas of fields."""
+        return {
+            "PredictRequest": {
+                "candidates": {"maxItems": self.max_candidates},
+                "k": {"maximum": self.max_k},
+            }
+        }
 
 
 class PredictRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One prediction that a client asks for."""
 
-    context: str | None = None
-    candidates: list[str] | None = None
-    k: int = 10
-    seed: int | None = None
+    context: Id | None = None
+    candidates: (
+        Annotated[
+            list[Id],
+            _described("Arms to choose from (default: all arms). One named twice is drawn twice."),
+        ]
+        | None
+    ) = None
+    k: Annotated[int, _described("How many arms to return.", minimum=1)] = 10
+    seed: (
+        Annotated[
+            int,
+            _described(
+                "Makes the answer repeatable while the posteriors stay the same.",
+                minimum=0,
+                maximum=(1 << 64) - 1,
+                format="uint64",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class UnknownShare(msgspec.Struct, gc=False):
-    """Shares of the candidates: without a posterior in the context; without one of their own."""
+    """Shares of the candidates that fell back."""
 
-    contexts: float
-    arms: float
+    contexts: Annotated[float, _described("Without a posterior in the context.", **_SHARE)]
+    arms: Annotated[
+        float, _described("Without a posterior of their own: the prior was used.", **_SHARE)
+    ]
 
 
 class Prediction(msgspec.Struct, gc=False):
     """The best arms first, with the draws that ranked them."""
 
-    decision_id: str
-    arms: list[str]
-    scores: list[float]
+    decision_id: Annotated[str, _described("Send it back with the feedback.")]
+    arms: Annotated[list[str], _described("Best first.")]
+    scores: Annotated[list[float], _described("Their draws.")]
     unknown: UnknownShare
 
 
 class FeedbackEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The reward that an arm got."""
+    """The reward of an arm: of a decision, or with an `event_id` and perhaps a `context`."""
 
-    arm: str
-    reward: float
-    decision_id: str | None = None
-    context: str | None = None
-    event_id: str | None = None
+    arm: Id
+    reward: Annotated[float, _described("From 0 to 1.", **_SHARE)]
+    decision_id: (
+        Annotated[str, _described("From the answer that showed the arm.", minLength=1)] | None
+    ) = None
+    context: Id | None = None
+    event_id: (
+        Annotated[
+            str,
+            _described(
+                f"1 to {EVENT_ID_BYTES} bytes of UTF-8; by default the decision and the arm.",
+                **id_schema(EVENT_ID_BYTES),
+            ),
+        ]
+        | None
+    ) = None
 
 
 class FeedbackReceipt(msgspec.Struct, gc=False):
-    """That an event is on disk; `duplicate`: it was there before; `ignored`: its arm is gone."""
+    """That an event is on disk."""
 
     event_id: str
-    duplicate: bool
-    ignored: bool
+    duplicate: Annotated[bool, _described("It was accepted before; nothing changed.")]
+    ignored: Annotated[bool, _described("The arm was removed; nothing changed.")]
 
 
 class ArmParameters(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The posterior that `PUT /arms/{id}` sets; without `a` and `b`, the prior."""
+    """The posterior to set: both a and b, or neither for the prior."""
 
-    a: float | None = None
-    b: float | None = None
-    pulls: int = 0
+    a: Annotated[float, _described("Successes and prior.", **_PARAMETER)] | None = None
+    b: Annotated[float, _described("Failures and prior.", **_PARAMETER)] | None = None
+    pulls: Annotated[int, _described("Rewards that it rests on.", **_PULLS)] = 0
 
 
-class ArmDocument(msgspec.Struct, gc=False):
+class Arm(msgspec.Struct, gc=False):
     """An arm and its posterior."""
 
     arm: str
-    a: float
-    b: float
-    pulls: float
-    mean: float
+    a: Annotated[float, Meta(extra_json_schema=_PARAMETER)]
+    b: Annotated[float, Meta(extra_json_schema=_PARAMETER)]
+    pulls: Annotated[int, Meta(extra_json_schema=_PULLS)]
+    mean: Annotated[float, Meta(extra_json_schema=_SHARE)]
 
 
 class ArmsPage(msgspec.Struct, gc=False):
-    """Arms in the order of their UTF-8 bytes; `next`: give it as `after` to go on."""
+    """Arms in the order of their UTF-8 bytes."""
 
-    arms: list[ArmDocument]
-    next: str | None
+    arms: list[Arm]
+    next: Annotated[str | None, _described("Send it as `after` to go on; null: the end.")]
+
+
+class Health(msgspec.Struct, gc=False):
+    """That predictions can be served."""
+
+    status: Literal["ok"]
+    model: str
+    arms: int
+    uptime: Annotated[float, _described("Seconds since the start of the server.")]
 
 
 predict_decoder = msgspec.json.Decoder(PredictRequest | list[PredictRequest])
+batch_decoder = msgspec.json.Decoder(list[PredictRequest])
 feedback_decoder = msgspec.json.Decoder(FeedbackEvent | list[FeedbackEvent])
+events_decoder = msgspec.json.Decoder(list[FeedbackEvent])
 arm_decoder = msgspec.json.Decoder(ArmParameters)
-
-_PLACE = re.compile(r" - at `\$(.*)`$")
-_POSITION = re.compile(r"\(byte (\d+)\)")
-
-
-def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """Read a body.
-
-    Raises:
-        RequestError: 400 with the position if it is no JSON, 422 with the field if it is
-            another document.
-    """
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise _wrong_document(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _no_json(body, error) from None
-
-
-def _wrong_document(message: str) -> RequestError:
-    place = _PLACE.search(message)
-    field = place[1].lstrip(".") if place else ""
-    found = _PLACE.sub("", message)
-    where = f"{field}: {found}" if field else found
-    return RequestError(422, where, "GET /openapi.json describes the document")
-
-
-def _no_json(body: bytes, error: Exception) -> RequestError:
-    if isinstance(error, UnicodeDecodeError):
-        valid = body.decode("utf-8", errors="ignore").encode()
-        reason = f"not UTF-8 (byte {_first_difference(valid, body)})"
-    elif not body.strip():
-        reason = "an empty body (byte 0)"
-    else:
-        reason = str(error) if _POSITION.search(str(error)) else f"{error} (byte {len(body)})"
-    return RequestError(400, f"malformed JSON: {reason}", "the body is one JSON document in UTF-8")
-
-
-def _first_difference(one: bytes, other: bytes) -> int:
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (x, y) in pairs if x != y), min(len(one), len(other)))
-
-
-def out_of_range(field: str, found: Any, expected: str) -> RequestError:
-    """Give the error of a field with the right type and a wrong value."""
-    return RequestError(422, f"{field}: {found!r:.80}, expected {expected}", _LIMITS_HINT)
-
-
-_LIMITS_HINT = "GET /openapi.json lists the limits"
 
 
 def check_id(field: str, text: str, most: int = ID_BYTES) -> None:
@@ -194,7 +194,7 @@ def check_id(field: str, text: str, most: int = ID_BYTES) -> None:
     size = len(text) if text.isascii() else len(text.encode())
     if not 0 < size <= most:
         raise RequestError(
-            422, f"{field}: {size} bytes, expected 1 to {most} bytes of UTF-8", _LIMITS_HINT
+            422, f"{field}: {size} bytes, expected 1 to {most} bytes of UTF-8", LIMITS_HINT
         )
 
 
@@ -229,8 +229,8 @@ def check_event(event: FeedbackEvent, place: str = "") -> None:
         hint = "an event without a decision_id carries an event_id of the client's"
         raise RequestError(422, f"{place}event_id: missing", hint)
     if event.decision_id is not None and event.context is not None:
-        hint = "the decision_id knows its context: leave one of them out"
-        raise RequestError(422, f"{place}context: given beside a decision_id", hint)
+        hint = "the decision_id carries its context: leave one of them out"
+        raise RequestError(422, f"{place}context: sent beside a decision_id", hint)
 
 
 def check_arm(parameters: ArmParameters) -> None:
@@ -241,11 +241,11 @@ def check_arm(parameters: ArmParameters) -> None:
     """
     if (parameters.a is None) != (parameters.b is None):
         missing = "a" if parameters.a is None else "b"
-        raise RequestError(422, f"{missing}: missing", "give both a and b, or neither")
-    low, high = _PARAMETERS
+        raise RequestError(422, f"{missing}: missing", "send both a and b, or neither")
+    low, high = PARAMETERS
     for field in ("a", "b"):
         value = getattr(parameters, field)
         if value is not None and not low <= value <= high:
             raise out_of_range(field, value, f"a number in [{low:g}, {high:g}]")
-    if not 0 <= parameters.pulls <= high:
-        raise out_of_range("pulls", parameters.pulls, f"a number in [0, {high:g}]")
+    if not 0 <= parameters.pulls <= MOST_PULLS:
+        raise out_of_range("pulls", parameters.pulls, f"a number in [0, {MOST_PULLS:g}]")

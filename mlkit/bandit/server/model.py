@@ -20,12 +20,20 @@ class Replacement(NamedTuple):
     posteriors: GrowingTable
 
 
+def _renamed(error: MlkitError, before: str, after: str) -> MlkitError:
+    """Return an error about one file as one about another."""
+    renamed = MlkitError(error.message.replace(before, after), hint=error.hint)
+    renamed.exit_code = error.exit_code  # type: ignore[misc]
+    return renamed
+
+
 class Model:
     """The posteriors of a server, and what is durable of them.
 
     Attributes:
         journal: The journal; a change is committed there before the table shows it.
         posteriors: The table.
+        source: The posteriors file.
 
     Args:
         state: The state directory, which this process has locked.
@@ -48,7 +56,7 @@ class Model:
         resume: bool = False,
     ) -> None:
         self._state = state
-        self._source = source
+        self.source = source
         self._tables = 0
         state.clear_tables()
         self.journal = Journal(state.journal, window=window)
@@ -61,10 +69,10 @@ class Model:
 
     def _settle(self, adopt: bool) -> GrowingTable:
         """Start from the posteriors file: the one of before, a first one, or another one."""
-        digest = file.content_hash(self._source)
+        digest = file.content_hash(self.source)
         known = self.journal.meta("posteriors_hash")
-        self._state.check_owner(known, digest, self._source, adopt=adopt)
-        copy = self._state.keep(self._source, digest)
+        self._state.check_owner(known, digest, self.source, adopt=adopt)
+        copy = self._state.keep(self.source, digest)
         posteriors = self._load(copy)
         if known != digest:
             self.journal.restart_from(self._state.facts(copy, digest), keep_after=self.journal.seq)
@@ -76,8 +84,7 @@ class Model:
             return GrowingTable(source, self._next_path)
         except MlkitError as error:
             # The user knows the file that was given, and not our copy of it.
-            error.message = error.message.replace(str(source), str(self._source))
-            raise
+            raise _renamed(error, str(source), str(self.source)) from error
 
     def _next_path(self) -> Path:
         self._tables += 1
@@ -99,10 +106,10 @@ class Model:
         Raises:
             MlkitError: The file cannot be used; nothing has changed.
         """
-        digest = file.content_hash(self._source)
+        digest = file.content_hash(self.source)
         if digest == known:
             return None
-        copy = self._state.keep(self._source, digest)
+        copy = self._state.keep(self.source, digest)
         return Replacement(self._state.facts(copy, digest), copy, self._load(copy))
 
     def replace(self, new: Replacement, *, keep_after: int) -> None:

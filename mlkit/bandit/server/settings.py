@@ -1,13 +1,22 @@
-"""What a server is told at its start."""
+"""The settings of a server."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from mlkit.bandit.server.messages import Limits
+from mlkit.web.protocol import ConnectionLimits
 
 WEEK = 7 * 86400.0
+
+
+class NewArms(StrEnum):
+    """How arms are added to a running server."""
+
+    PUT = "put"
+    FROM_FEEDBACK = "from-feedback"
 
 
 @dataclass(frozen=True)
@@ -22,10 +31,12 @@ class Settings:
         workers: Processes that answer requests.
         adopt: Whether another posteriors file may replace that of the state.
         log: Directory of the decision log, or None.
-        token: What clients must show, or None.
+        token: The bearer token of clients, or None.
         dedupe_window: Seconds for which event ids and decision ids are good.
-        grace: Seconds to finish the requests in flight on SIGTERM.
+        new_arms: How arms are added.
+        drain_timeout: Seconds to finish the requests in flight on SIGTERM.
         limits: What one request may ask for.
+        connections: What one connection may take.
     """
 
     posteriors: Path
@@ -37,5 +48,7 @@ class Settings:
     log: Path | None = None
     token: bytes | None = field(default=None, repr=False)
     dedupe_window: float = WEEK
-    grace: float = 8.0
+    new_arms: NewArms = NewArms.PUT
+    drain_timeout: float = 8.0
     limits: Limits = field(default_factory=Limits)
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)

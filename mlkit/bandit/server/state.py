@@ -22,7 +22,7 @@ from pathlib import Path
 from mlkit.bandit.server.decision import KEY_BYTES
 from mlkit.bandit.server.journal import Journal
 from mlkit.errors import BadData, ConfigurationError, ServiceUnavailable
-from mlkit.files import replacing
+from mlkit.files import enough_space, replacing
 
 LOCK_WAIT = 15.0
 """Seconds to wait for the processes of a server that was killed."""
@@ -31,12 +31,17 @@ LOCK_WAIT = 15.0
 class StateDirectory:
     """The files of one server; the directory is made if it is not there.
 
+    Attributes:
+        path: The directory.
+        is_new: Whether it was made by this call.
+
     Raises:
         ConfigurationError: The directory cannot be made or used.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
+        self.is_new = not self.path.exists()
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             usable = os.access(self.path, os.W_OK | os.X_OK)
@@ -53,6 +58,10 @@ class StateDirectory:
     def table(self, number: int) -> Path:
         """The file of a posterior table."""
         return self.path / f"table-{number}"
+
+    def remove(self) -> None:
+        """Delete the directory with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def lock(self, wait: float = LOCK_WAIT) -> int:
         """Take the directory for this server; processes that inherit the descriptor share it.
@@ -77,22 +86,37 @@ class StateDirectory:
                     raise ServiceUnavailable(text, hint=hint) from None
                 time.sleep(0.05)
 
-    def key(self) -> bytes:
-        """Give the key that signs decision ids; the first call makes it.
+    def open(self) -> bytes:
+        """Make sure that the journal is there, and return the key that signs decision ids.
+
+        In a new state both are made, the journal first: where there is a key there was a
+        journal, and without it what was learnt is lost, which must not pass for a new start.
 
         Raises:
-            BadData: The key file is damaged.
+            BadData: The journal is gone or empty, or the key file is damaged.
+            ServiceUnavailable: The disk is full.
         """
         path = self.path / "key"
-        if not path.exists():
-            with replacing(path) as file:
-                file.write(secrets.token_bytes(KEY_BYTES))
-            path.chmod(0o600)
+        if path.exists():
+            self._check_journal()
+        else:
+            with enough_space():
+                Journal(self.journal).close()
+                with replacing(path) as file:
+                    file.write(secrets.token_bytes(KEY_BYTES))
+                path.chmod(0o600)
         key = path.read_bytes()
         if len(key) != KEY_BYTES:
             hint = "restore it from a backup; without it, decision ids of before are refused"
             raise BadData(f"{path}: {len(key)} bytes, expected {KEY_BYTES}", hint=hint)
         return key
+
+    def _check_journal(self) -> None:
+        found = self.journal.stat().st_size if self.journal.is_file() else None
+        if not found:
+            what = "missing" if found is None else "empty"
+            text = f"{self.journal}: the journal is {what}, although the state was in use"
+            raise BadData(text, hint=_JOURNAL_HINT)
 
     def clear_tables(self) -> None:
         """Delete the tables of an earlier run."""
@@ -102,7 +126,7 @@ class StateDirectory:
     # The posteriors file
 
     def posteriors(self, journal: Journal) -> Path:
-        """Give the state's copy of its posteriors file.
+        """Return the state's copy of its posteriors file.
 
         Raises:
             ConfigurationError: The state has none.
@@ -130,7 +154,7 @@ class StateDirectory:
 
     @staticmethod
     def facts(copy: Path, digest: str) -> dict[str, str]:
-        """Give what the journal remembers of its posteriors file."""
+        """Return what the journal remembers of its posteriors file."""
         return {"posteriors": f"{copy.parent.name}/{copy.name}", "posteriors_hash": digest}
 
     def keep(self, source: Path, digest: str) -> Path:
@@ -139,7 +163,7 @@ class StateDirectory:
         copy = self.path / f"posteriors-{digest[:16]}" / source.name
         if not copy.exists():
             copy.parent.mkdir(exist_ok=True)
-            with replacing(copy) as to, source.open("rb") as file:
+            with enough_space(), replacing(copy) as to, source.open("rb") as file:
                 shutil.copyfileobj(file, to)
         return copy
 
@@ -152,6 +176,10 @@ class StateDirectory:
 
 _STATE_HINT = "--state names a directory that the server may write"
 _NO_STATE_HINT = "--state names the directory that `mlkit bandit serve --state DIR` has made"
+_JOURNAL_HINT = (
+    "restore journal.sqlite (with its -wal) from a backup; to start anew without what was "
+    "learnt, remove the whole directory"
+)
 _ADOPT_HINT = (
     "give the file of before; or --adopt this one: it replaces all that was learned since "
     "(`mlkit bandit export` saves that first)"

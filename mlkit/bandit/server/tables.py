@@ -25,7 +25,7 @@ class GrowingTable:
 
     Args:
         posteriors: The posteriors file to load.
-        next_path: Gives the file of each table.
+        next_path: Returns the file of each table.
 
     Raises:
         InputMissing: The posteriors file cannot be read.
@@ -63,6 +63,10 @@ class GrowingTable:
             before.unlink(missing_ok=True)  # who has it open keeps it
             return function(self.table, *arguments)
 
+    def knows(self, arm: str) -> bool:
+        """Return whether an arm is there, or was there and has been removed."""
+        return self.table.knows(arm)
+
     def restore(self, journal: Journal) -> None:
         """Bring a table of the posteriors file to the state of the journal."""
         for row in journal.snapshot():
@@ -79,5 +83,5 @@ class GrowingTable:
             self.apply(change)
 
     def posterior(self, context: str | None, arm: str) -> tuple[float, float, float] | None:
-        """Give a, b and pulls of an arm, or of an arm in a context; None if it has none."""
+        """Return a, b and pulls of an arm, or of an arm in a context; None if it has none."""
         return self.table.arm(arm) if context is None else self.table.pair(context, arm)

@@ -1,28 +1,26 @@
-"""A worker process: an HTTP server (uvicorn) around the application."""
+"""A worker process: the application of a server, around a store and the writer's client."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
-import uvicorn
-import uvloop
-
-from mlkit.bandit.server.app import Application
+from mlkit.bandit._posterior_table import PosteriorTable
+from mlkit.bandit.server import interface
 from mlkit.bandit.server.decision import DecisionIds
 from mlkit.bandit.server.decision_log import DecisionLog
 from mlkit.bandit.server.endpoints import Endpoints
-from mlkit.bandit.server.http import OneWriteProtocol
-from mlkit.bandit.server.link import WriterLink
-from mlkit.bandit.server.metrics import SharedCounters
+from mlkit.bandit.server.protocol import TableReady
 from mlkit.bandit.server.settings import Settings
+from mlkit.bandit.server.writer_client import WriterClient
+from mlkit.web import server
+from mlkit.web.access import Access, BearerToken
+from mlkit.web.application import Application
+from mlkit.web.metrics import SharedCounters
 
 _LOG_FLUSH = 0.2
-_BACKLOG = 2048
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class WorkerContext:
         writer: The path of the writer's socket.
         key: The key of decision ids.
         counters: The counters of all processes.
-        lifeline: A pipe that ends when the supervisor dies.
+        parent: The read end of the parent-death pipe.
         started: When the server started, on the monotonic clock.
     """
 
@@ -46,81 +44,61 @@ class WorkerContext:
     writer: str
     key: bytes
     counters: SharedCounters
-    lifeline: int
+    parent: int
     started: float
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its handling of signals, which would end the process by the signal."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def stop(self) -> None:
-        """Accept nothing more, finish the requests in flight, and return from `serve`."""
-        self.should_exit = True
 
 
 def run(context: WorkerContext) -> None:
     """Answer requests until SIGTERM, or until the supervisor is gone."""
-    uvloop.run(_serve(context))
+    server.run(partial(_serve, context))
 
 
 async def _serve(context: WorkerContext) -> None:
     settings = context.settings
     log = None if settings.log is None else DecisionLog(settings.log, context.number)
     own = context.counters.row(context.number)
+    writer = WriterClient(context.writer, lambda ready: _use(endpoints, ready))
     endpoints = Endpoints(
         settings,
         DecisionIds(context.key),
         context.counters,
         own,
+        writer,
         started=context.started,
         log=log,
     )
-    endpoints.link = WriterLink(context.writer, endpoints.use_table)
-    application = Application(
-        endpoints.routes(), own, max_body=settings.limits.max_body, token=settings.token
-    )
-    server = _Server(_configuration(application, settings))
-    _stop_on_signals(server, context.lifeline)
-    tasks = [asyncio.create_task(endpoints.link.keep_connected())]
+    tasks = [asyncio.create_task(writer.keep_connected())]
     if log is not None:
         tasks.append(asyncio.create_task(_flush_often(log)))
-    await server.serve(sockets=[context.listener])
+    await server.serve(
+        application(endpoints, settings, context.counters, context.number),
+        context.listener,
+        own,
+        parent=context.parent,
+        limits=settings.connections,
+        drain_timeout=settings.drain_timeout,
+    )
     for task in tasks:
         task.cancel()
     if log is not None:
         log.close()
 
 
-def _configuration(application: Application, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        application,
-        http=OneWriteProtocol,
-        ws="none",
-        interface="asgi3",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=_BACKLOG,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=max(1, int(settings.grace)),
+def application(
+    endpoints: Endpoints, settings: Settings, counters: SharedCounters, number: int
+) -> Application:
+    """Return the ASGI application of a worker."""
+    access: Access | None = None if settings.token is None else BearerToken(settings.token)
+    return Application(
+        interface.routes(endpoints, settings.limits, access),
+        counters.row(number),
+        max_body=settings.limits.max_body,
+        access=access,
     )
 
 
-def _stop_on_signals(server: _Server, lifeline: int) -> None:
-    loop = asyncio.get_running_loop()
-
-    def supervisor_gone() -> None:
-        loop.remove_reader(lifeline)
-        server.stop()
-
-    loop.add_signal_handler(signal.SIGTERM, server.stop)
-    loop.add_reader(lifeline, supervisor_gone)
+def _use(endpoints: Endpoints, ready: TableReady) -> None:
+    endpoints.use_store(PosteriorTable.open(ready.path), ready.model)
 
 
 async def _flush_often(log: DecisionLog) -> None:

@@ -11,37 +11,39 @@ from collections.abc import Callable
 from typing import cast
 
 from mlkit.bandit.server import metrics
-from mlkit.bandit.server.journal import Change, Conflict, Event, Kind
+from mlkit.bandit.server.journal import Change, Event, Kind, Rejection
 from mlkit.bandit.server.model import Model
-from mlkit.bandit.server.wire import (
+from mlkit.bandit.server.protocol import (
+    Accepted,
     Announcement,
     ArmChange,
     ArmChanged,
-    Conflicting,
+    Conflict,
     Failed,
     Feedback,
     Frames,
     Message,
     Reply,
     Request,
+    TableInUse,
     TableReady,
-    Taken,
-    Using,
+    UnknownArm,
     frame,
     message_decoder,
 )
 from mlkit.errors import MlkitError
+from mlkit.web.metrics import Counters
 
 COMPACT_AFTER = 50_000
 """Changes in the journal before they are compacted into the snapshot."""
 _HOUSEKEEPING = 5.0
-Outcome = list[bool] | Conflict | None
-"""Of feedback: which events are repeats, or a conflict. None: there was no arm to remove."""
+Outcome = list[bool] | Rejection | None
+"""Of feedback: which events are repeats, or a rejection. None: there was no arm to remove."""
 logger = logging.getLogger("mlkit.bandit.server")
 
 
 class Writer:
-    """Takes what the workers send in groups: one commit, one sync a group.
+    """Commits what the workers send in groups: one commit, one sync per group.
 
     A group is what has arrived while the one before was on its way to the disk.
 
@@ -49,12 +51,20 @@ class Writer:
         model: The model, which nobody else changes.
         counters: Where to count.
         on_used: Called with the number of workers that answer from the present table.
+        new_arms: Whether feedback may bring arms that were never added.
     """
 
     def __init__(
-        self, model: Model, counters: metrics.Counters, on_used: Callable[[int], None]
+        self,
+        model: Model,
+        counters: Counters,
+        on_used: Callable[[int], None],
+        *,
+        new_arms: bool,
     ) -> None:
         self._model = model
+        self._new_arms = new_arms
+        self._failing = False
         self._on_used = on_used
         self._counters = counters
         self._connections: set[_Connection] = set()
@@ -96,19 +106,19 @@ class Writer:
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
             try:
-                self._model.journal.forget_expired()
+                self._model.journal.keep_house()
             except sqlite3.Error as error:
-                logger.warning("old event ids cannot be deleted: %s", error)
+                self._complain(error)
 
     # Connections
 
     def joined(self, connection: _Connection) -> None:
-        """Tell a new worker which table to use."""
+        """Announce the table to a new worker."""
         self._connections.add(connection)
         connection.send(self._table_ready())
 
     def left(self, connection: _Connection) -> None:
-        """Forget a worker; what it has sent is still taken."""
+        """Forget a worker; what it has sent is still committed."""
         self._connections.discard(connection)
         self._check_idle()
 
@@ -122,68 +132,84 @@ class Writer:
 
     def received(self, connection: _Connection, request: Message) -> None:
         """Put a message into the next group."""
-        if isinstance(request, Using):
+        if isinstance(request, TableInUse):
             connection.table = request.path
             present = str(self._model.posteriors.path)
             self._on_used(sum(each.table == present for each in self._connections))
             return
         if not self._group:
-            asyncio.get_running_loop().call_soon(self._take_group)
+            asyncio.get_running_loop().call_soon(self._commit_group)
         self._group.append((connection, request))
 
     # Groups
 
-    def _take_group(self) -> None:
+    def _commit_group(self) -> None:
         group, self._group = self._group, []
         try:
-            self._take(group)
+            self._commit(group)
         except Exception as error:
             if not self._finished.done():
                 self._finished.set_exception(error)
 
-    def _take(self, group: list[tuple[_Connection, Request]]) -> None:
-        replies = self._taken([request for _, request in group])
+    def _commit(self, group: list[tuple[_Connection, Request]]) -> None:
+        replies = self._replies([request for _, request in group])
         if self._model.posteriors.path != self._announced:
             self._announce()
         for (connection, _), reply in zip(group, replies, strict=True):
             connection.send(reply)
         self._compact_if_long()
 
-    def _taken(self, requests: list[Request]) -> list[Reply]:
+    def _replies(self, requests: list[Request]) -> list[Reply]:
         try:
             with self._model.journal.transaction():
                 outcomes = [self._write(request) for request in requests]
         except sqlite3.Error as error:
-            logger.error("the journal cannot be written: %s", error)
+            self._complain(error)
             return [Failed(request.number, str(error)) for request in requests]
+        self._failing = False
         self._counters.add(metrics.COMMITS)
         pairs = zip(requests, outcomes, strict=True)
-        return [self._shown(request, outcome) for request, outcome in pairs]
+        return [self._apply(request, outcome) for request, outcome in pairs]
+
+    def _complain(self, error: sqlite3.Error) -> None:
+        """Report a journal that cannot be written, once until it can be again."""
+        if not self._failing:
+            logger.error("the journal cannot be written: %s", error)
+        self._failing = True
 
     def _write(self, request: Request) -> Outcome:
         """Append a message to the journal."""
         if isinstance(request, Feedback):
-            return self._model.journal.take_events(request.events)
+            return self._model.journal.append_events(request.events, self._is_known)
         change = request.change
         if change.kind == Kind.REMOVE and self._model.posteriors.table.arm(change.arm) is None:
             return None
         self._model.journal.append([change])
         return []
 
-    def _shown(self, request: Request, outcome: Outcome) -> Reply:
+    def _is_known(self, arm: str) -> bool:
+        return self._new_arms or self._model.posteriors.knows(arm)
+
+    def _apply(self, request: Request, outcome: Outcome) -> Reply:
         """Apply a committed message to the table."""
         if outcome is None:
             return ArmChanged(request.number, existed=False)
         if isinstance(request, ArmChange):
             self._since_compaction += 1
             return ArmChanged(request.number, self._model.posteriors.apply(request.change))
-        if isinstance(outcome, Conflict):
-            self._counters.add(metrics.CONFLICTS)
-            return Conflicting(request.number, outcome.place)
+        if isinstance(outcome, Rejection):
+            return self._rejected(request, outcome)
         pairs = zip(request.events, outcome, strict=True)
         ignored = [not repeat and not self._reward(event) for event, repeat in pairs]
         self._count(outcome, ignored)
-        return Taken(request.number, outcome, ignored)
+        return Accepted(request.number, outcome, ignored)
+
+    def _rejected(self, request: Feedback, rejection: Rejection) -> Reply:
+        if rejection.is_conflict:
+            self._counters.add(metrics.CONFLICTS)
+            return Conflict(request.number, rejection.place)
+        self._counters.add(metrics.UNKNOWN_EVENTS)
+        return UnknownArm(request.number, rejection.place)
 
     def _reward(self, event: Event) -> bool:
         return self._model.posteriors.apply(
@@ -204,7 +230,7 @@ class Writer:
         try:
             self._model.compact()
         except sqlite3.Error as error:
-            logger.warning("the journal cannot be compacted: %s", error)
+            self._complain(error)
 
     # Another posteriors file
 
@@ -222,13 +248,14 @@ class Writer:
         try:
             new = await asyncio.to_thread(self._model.prepare_replacement, known)
             if new is None:
-                logger.info("the posteriors file has not changed")
+                logger.info("%s has not changed", self._model.source)
                 return
             self._model.replace(new, keep_after=keep_after)
             self._announce()
-            logger.info("swapped to the new posteriors file")
+            logger.info("swapped to the new %s", self._model.source)
         except (MlkitError, OSError, sqlite3.Error) as error:
-            logger.error("still on the old posteriors: %s", error)
+            reason = error.message if isinstance(error, MlkitError) else str(error)
+            logger.error("still on the old posteriors: %s", reason)
         finally:
             self._reloading = False
 
@@ -264,9 +291,10 @@ class _Connection(asyncio.Protocol):
 def run(
     model: Model,
     listener: socket.socket,
-    counters: metrics.Counters,
+    counters: Counters,
     *,
-    lifeline: int,
+    parent: int,
+    new_arms: bool,
     on_used: Callable[[int], None],
 ) -> None:
     """Serve until SIGTERM or the supervisor's end; SIGHUP reads the posteriors file again.
@@ -275,30 +303,31 @@ def run(
         model: The model.
         listener: The listening Unix socket.
         counters: Where to count.
-        lifeline: A pipe that ends when the supervisor dies.
+        parent: The read end of the parent-death pipe.
+        new_arms: Whether feedback may bring arms that were never added.
         on_used: Called with the number of workers that answer from the present table.
     """
 
     async def serve() -> None:
-        writer = Writer(model, counters, on_used)
-        _connect_signals(writer, lifeline)
+        writer = Writer(model, counters, on_used, new_arms=new_arms)
+        _connect_signals(writer, parent)
         await writer.serve(listener)
 
     asyncio.run(serve())
 
 
-def _connect_signals(writer: Writer, lifeline: int) -> None:
+def _connect_signals(writer: Writer, parent: int) -> None:
     loop = asyncio.get_running_loop()
     reloads: set[asyncio.Task[None]] = set()
 
     def supervisor_gone() -> None:
-        loop.remove_reader(lifeline)
+        loop.remove_reader(parent)
         writer.stop()
 
     def reload() -> None:
         reloads.add(task := loop.create_task(writer.reload()))
         task.add_done_callback(reloads.discard)
 
-    loop.add_reader(lifeline, supervisor_gone)
+    loop.add_reader(parent, supervisor_gone)
     loop.add_signal_handler(signal.SIGTERM, writer.stop)
     loop.add_signal_handler(signal.SIGHUP, reload)

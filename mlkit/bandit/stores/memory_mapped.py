@@ -1,11 +1,11 @@
-"""Where the fetch stage gets posteriors from: the seam, and the store in shared memory."""
+"""The posterior store in shared memory: a file that all processes of a server map."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,29 +18,15 @@ from mlkit.bandit.posteriors.posterior import SCHEMA, Header
 from mlkit.errors import BadData
 from mlkit.progress import Progress, silent
 
-__all__ = ["Fetched", "PosteriorTable", "Room", "Store", "TableFull", "export", "grow", "load"]
+__all__ = ["Capacity", "Fetched", "PosteriorTable", "TableFull", "export", "grow", "load"]
 
 _EXPORT_ROWS = 1 << 18
 StringBuffers = tuple[NDArray[Any], NDArray[np.uint8]]
 """Offsets and bytes of an Arrow string array."""
 
 
-class Store(Protocol):
-    """Something that knows posteriors; `PosteriorTable` is one."""
-
-    def fetch(self, context: str | None, candidates: list[str] | None) -> Fetched:
-        """Fetch the posteriors of many (context, arm) keys at once.
-
-        A key's posterior is that of (context, arm), else the arm's, else the prior.
-
-        Args:
-            context: The context of all keys; None for the arms' own posteriors.
-            candidates: Their arms; None for all arms.
-        """
-
-
 @dataclass(frozen=True)
-class Room:
+class Capacity:
     """Capacities of a posterior table.
 
     Attributes:
@@ -55,27 +41,27 @@ class Room:
     posteriors: int = 0
     id_bytes: int = 0
 
-    def __add__(self, other: Room) -> Room:
-        """Give room for both."""
-        return Room(
+    def __add__(self, other: Capacity) -> Capacity:
+        """Return the capacity for both."""
+        return Capacity(
             self.arms + other.arms,
             self.contexts + other.contexts,
             self.posteriors + other.posteriors,
             self.id_bytes + other.id_bytes,
         )
 
-    def __mul__(self, factor: float) -> Room:
-        """Give `factor` times the room, rounded up."""
-        return Room(*(int(np.ceil(each * factor)) for each in vars(self).values()))
+    def __mul__(self, factor: float) -> Capacity:
+        """Return `factor` times the capacity, rounded up."""
+        return Capacity(*(int(np.ceil(each * factor)) for each in vars(self).values()))
 
     @staticmethod
-    def used_in(table: PosteriorTable) -> Room:
-        """Tell how much of a table is used."""
-        return Room(**table.used())
+    def used_in(table: PosteriorTable) -> Capacity:
+        """Return how much of a table is used."""
+        return Capacity(**table.used())
 
 
-SPARE = Room(arms=1 << 10, contexts=1 << 14, posteriors=1 << 16, id_bytes=1 << 20)
-"""The least room for what rewards and new arms will add."""
+SPARE = Capacity(arms=1 << 10, contexts=1 << 14, posteriors=1 << 16, id_bytes=1 << 20)
+"""The least capacity for what rewards and new arms will add."""
 
 
 def load(
@@ -86,7 +72,7 @@ def load(
     Args:
         posteriors: The file; an arm's own row stands before its rows of contexts.
         table: The table's file; one that is there is replaced.
-        headroom: Room for more, as a part of what the file needs; at least `SPARE`.
+        headroom: Capacity for more, as a part of what the file needs; at least `SPARE`.
         progress: Told of rows loaded.
 
     Raises:
@@ -112,16 +98,16 @@ def grow(source: PosteriorTable, table: Path, *, factor: float = 2.0) -> Posteri
     Args:
         source: The full table; it stays as it is.
         table: The new table's file, another one than the source's.
-        factor: Room of the new table, as a multiple of what the source uses.
+        factor: Capacity of the new table, as a multiple of what the source uses.
     """
-    room = Room.used_in(source) * factor + SPARE
-    made = _create(table, room, source.prior, source.shrinkage)
+    capacity = Capacity.used_in(source) * factor + SPARE
+    made = _create(table, capacity, source.prior, source.shrinkage)
     made.copy(source)
     return made
 
 
 def export(table: PosteriorTable) -> Iterator[pa.RecordBatch]:
-    """Give all posteriors as batches of `posterior.SCHEMA`, the arms' own first."""
+    """Yield all posteriors as batches of `posterior.SCHEMA`, the arms' own first."""
     ids, *columns = table.export_arms()
     yield _batch(pa.nulls(len(ids[0]) - 1, pa.string()), ids, columns)
     for start in range(0, table.used()["posteriors"], _EXPORT_ROWS):
@@ -129,34 +115,36 @@ def export(table: PosteriorTable) -> Iterator[pa.RecordBatch]:
         yield _batch(_strings(contexts), ids, columns)
 
 
-def _create(path: Path, room: Room, prior: tuple[float, float], shrinkage: float) -> PosteriorTable:
+def _create(
+    path: Path, capacity: Capacity, prior: tuple[float, float], shrinkage: float
+) -> PosteriorTable:
     return PosteriorTable.create(
         str(path),
-        arms=room.arms,
-        contexts=room.contexts,
-        posteriors=room.posteriors,
-        id_bytes=room.id_bytes,
+        arms=capacity.arms,
+        contexts=capacity.contexts,
+        posteriors=capacity.posteriors,
+        id_bytes=capacity.id_bytes,
         prior=(prior[0], prior[1]),
         shrinkage=shrinkage,
     )
 
 
-def _measure(path: Path) -> tuple[int, Room]:
-    """Count the rows of a posteriors file, and the room that they need at most."""
-    rows, room = 0, Room()
+def _measure(path: Path) -> tuple[int, Capacity]:
+    """Count the rows of a posteriors file, and the capacity that they need at most."""
+    rows, capacity = 0, Capacity()
     for batch in file.read_batches(path)[1]:
         rows += len(batch)
-        room += _room_for(batch)
-    return rows, room
+        capacity += _capacity_for(batch)
+    return rows, capacity
 
 
-def _room_for(batch: pa.RecordBatch) -> Room:
+def _capacity_for(batch: pa.RecordBatch) -> Capacity:
     own = batch.filter(pc.is_null(batch["context"]))["arm"]
     contexts = batch["context"].drop_null()
     # Distinct contexts of each batch: exact when contexts stand together, as `fit` writes them.
     names = pc.unique(contexts)
     sizes = [pc.sum(pc.binary_length(ids)).as_py() or 0 for ids in (own, names)]
-    return Room(len(own), len(names), len(contexts), sum(sizes))
+    return Capacity(len(own), len(names), len(contexts), sum(sizes))
 
 
 def _fill(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,14 @@ Examples:
   mlkit bandit export --state ./state -o - | head
 """
 
+
+class NewArms(StrEnum):
+    """The choices of --new-arms, known without importing the server."""
+
+    PUT = "put"
+    FROM_FEEDBACK = "from-feedback"
+
+
 State = Annotated[
     Path,
     typer.Option(metavar="DIR", help="State directory: journal, key, copy of the posteriors."),
@@ -51,6 +60,12 @@ def serve(
         bool,
         typer.Option("--adopt", help="Start a state of another file anew from this one."),
     ] = False,
+    new_arms: Annotated[
+        NewArms,
+        typer.Option(
+            help="How arms are added: by PUT /arms only, or from feedback for arms not known yet."
+        ),
+    ] = NewArms.PUT,
     log: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Log decisions and feedback as JSON Lines."),
@@ -61,24 +76,41 @@ def serve(
     dedupe_window: Annotated[
         float, typer.Option(min=0.001, metavar="DAYS", help="Days for which event ids are kept.")
     ] = 7.0,
-    grace: Annotated[
+    drain_timeout: Annotated[
         float,
-        typer.Option(min=1, metavar="SECONDS", help="Time to finish requests on SIGTERM."),
+        typer.Option(
+            "--drain-timeout",
+            "--grace",
+            min=1,
+            metavar="SECONDS",
+            help="Seconds to finish the requests in flight on SIGTERM.",
+        ),
     ] = 8.0,
-    max_body: Annotated[int, typer.Option(min=1, help="Bytes of a request's body.")] = 1 << 20,
-    max_candidates: Annotated[int, typer.Option(min=1, help="Candidates of a request.")] = 10_000,
-    max_k: Annotated[int, typer.Option("--max-k", min=1, help="Arms of an answer.")] = 1_000,
+    max_body: Annotated[int, typer.Option(min=1, help="Most bytes of a request's body.")] = 1 << 20,
+    max_candidates: Annotated[
+        int, typer.Option(min=1, help="Most candidates of a request; none named: all arms count.")
+    ] = 10_000,
+    max_k: Annotated[
+        int, typer.Option("--max-k", min=1, max=65535, help="Most arms of an answer.")
+    ] = 1_000,
+    max_connections: Annotated[
+        int, typer.Option(min=1, help="Most open connections of each worker.")
+    ] = 2048,
 ) -> None:
     """Serve recommendations over HTTP, and learn from feedback.
 
-    POST /predict, POST /feedback, GET|PUT|DELETE /arms, GET /health, /metrics and /docs.
+    POST /predict, POST /feedback (each also with /batch), GET|PUT|DELETE /arms, GET /health,
+    /metrics and /docs.
     Acknowledged feedback is on disk in the state directory. SIGTERM finishes the requests in
     flight and exits 143; SIGHUP swaps to the new content of the posteriors file.
     """
     import os
 
     from mlkit.bandit.server.messages import Limits
+    from mlkit.bandit.server.settings import NewArms as Way
     from mlkit.bandit.server.settings import Settings
+    from mlkit.web.access import read_token
+    from mlkit.web.protocol import ConnectionLimits
 
     settings = Settings(
         posteriors=posteriors,
@@ -88,10 +120,12 @@ def serve(
         workers=workers or len(os.sched_getaffinity(0)),
         adopt=adopt,
         log=log,
-        token=None if token_file is None else _token(token_file),
+        token=None if token_file is None else read_token(token_file),
         dedupe_window=dedupe_window * 86400,
-        grace=grace,
+        new_arms=Way(new_arms),
+        drain_timeout=drain_timeout,
         limits=Limits(max_body=max_body, max_candidates=max_candidates, max_k=max_k),
+        connections=ConnectionLimits(connections=max_connections),
     )
     raise typer.Exit(_run(settings, output.of(context).note))
 
@@ -103,29 +137,15 @@ def _run(settings: Settings, note: Callable[[str], None]) -> int:
     # One thread of linear algebra a process: forking is safe, and the server uses none.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    from mlkit.bandit.server.supervisor import Supervisor
+    from mlkit.bandit.server import service
 
-    return Supervisor(settings, lambda url: _announce(url, settings, note)).run()
+    return service.serve(settings, lambda url: _announce(url, settings, note))
 
 
 def _announce(url: str, settings: Settings, note: Callable[[str], None]) -> None:
     header = "" if settings.token is None else " -H 'Authorization: Bearer TOKEN'"
     note(f"serving at {url} with {settings.workers} workers; {url}/docs describes it")
     note(f"""try: curl{header} {url}/predict -d '{{"k": 3}}'""")
-
-
-def _token(path: Path) -> bytes:
-    from mlkit.errors import BadData, InputMissing
-
-    try:
-        token = path.read_bytes().strip()
-    except OSError as error:
-        raise InputMissing(f"{path}: {error.strerror}", hint="--token-file names a file") from error
-    if not token or not all(33 <= byte <= 126 for byte in token):
-        hint = "the file holds one token of printable ASCII characters without spaces"
-        raise BadData(f"{path}: no bearer token", hint=hint)
-    return token
 
 
 def export(

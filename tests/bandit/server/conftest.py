@@ -36,6 +36,8 @@ class Answer(NamedTuple):
 class Server:
     """A running `mlkit bandit serve`."""
 
+    max_candidates = 200
+
     def __init__(self, directory: Path, *options: str, prefix: tuple[str, ...] = ()) -> None:
         self.directory = directory
         self.posteriors = directory / "posteriors.csv"
@@ -155,9 +157,18 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give one server with two workers to the tests of a module, which share its state."""
+    """Return one server with two workers to the tests of a module, which share its state."""
     directory = tmp_path_factory.mktemp("server")
-    options = "--workers", "2", "--max-body", "20000", "--max-candidates", "50", "--max-k", "20"
+    options = (
+        "--workers",
+        "2",
+        "--max-body",
+        "20000",
+        "--max-candidates",
+        str(Server.max_candidates),
+        "--max-k",
+        "20",
+    )
     running = Server(directory, *options)
     try:
         yield running.wait_until_ready()

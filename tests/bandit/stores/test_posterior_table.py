@@ -75,7 +75,7 @@ class Model:
         return tuple(row[:2]) if row else PRIOR
 
 
-IDS = st.sampled_from(["", "a", "b", "a\0", "\0a", "😀", "ä" * 128, "x" * 256, "x" * 255, "x" * 33])
+IDS = st.sampled_from(["a", "b", "a\0", "\0a", "😀", "ä" * 128, "x" * 256, "x" * 255, "x" * 33])
 CONTEXTS = st.none() | IDS
 REWARDS = st.sampled_from([0.0, 1.0, 0.25])
 PARAMETERS = st.floats(1e-300, 1e14)
@@ -210,11 +210,11 @@ def test_offsets_outside_of_the_data_are_refused(table, offsets):
 @pytest.mark.parametrize("size", range(258))
 def test_ids_of_every_length(table, size):
     arm, other = "é" * (size // 2) + "x" * (size % 2), "é" * (size // 2) + "y" * (size % 2)
-    if size > 256:
+    if size in (0, 257):
         for change in (lambda: table.put_arm(arm, 2, 3), lambda: table.add_reward(arm, "a", 1)):
-            with pytest.raises(ValueError, match="257"):
+            with pytest.raises(ValueError, match=f"this one has {size}"):
                 change()
-        with pytest.raises(ValueError, match=r"candidates\[1\]: .*257"):
+        with pytest.raises(ValueError, match=rf"candidates\[1\]: .*this one has {size}"):
             table.fetch(None, ["a", arm])
         return
     table.put_arm(arm, 2, 3)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlkit.bandit._posterior_table import Fetched, PosteriorTable, ThompsonSampler
+from mlkit.bandit._posterior_table import PosteriorTable
 from mlkit.bandit.posteriors import file
 from mlkit.bandit.posteriors.posterior import SCHEMA, Header, Posteriors, Prior
-from mlkit.bandit.stores.memory_mapped import Room, Store, export, grow, load
+from mlkit.bandit.stores.memory_mapped import Capacity, export, grow, load
+from mlkit.bandit.stores.store import PosteriorReader
 from mlkit.errors import BadData, InputMissing
 
 IDS = st.text(min_size=1, max_size=8, alphabet=st.characters(exclude_categories=["Cs"]))
@@ -58,7 +58,7 @@ def test_a_file_comes_back_from_the_table_as_it_was(arms, contexts, data, tmp_pa
     assert rows_of(table) == rows
     grown = grow(table, directory / "grown")
     assert rows_of(grown) == rows
-    assert all(grown.capacity()[name] > table.used()[name] for name in vars(Room()))
+    assert all(grown.capacity()[name] > table.used()[name] for name in vars(Capacity()))
 
 
 @pytest.mark.parametrize("name", ["posteriors.parquet", "posteriors.csv"])
@@ -66,7 +66,7 @@ def test_every_format_of_posteriors_can_be_loaded(tmp_path, name):
     write(tmp_path / name, ROWS_OF_TWO)
     _, table = load(tmp_path / name, tmp_path / "table")
     assert rows_of(table) == ROWS_OF_TWO
-    reader: Store = PosteriorTable.open(str(tmp_path / "table"))
+    reader: PosteriorReader = PosteriorTable.open(str(tmp_path / "table"))
     assert reader.fetch("u", ["a", "b", "c"]).a.tolist() == [5, 3, 1]
 
 
@@ -134,19 +134,3 @@ def test_a_full_table_grows_and_goes_on(tmp_path):
     assert grown.capacity()["arms"] >= 1024
     assert grown.add_reward("new", "a", 1.0)
     assert table.pair("new", "a") is None
-
-
-class Shared:
-    """A store somewhere else: all that it needs is to fetch."""
-
-    def fetch(self, context: str | None, candidates: list[str] | None) -> Fetched:
-        names = candidates if candidates is not None else ["x", "y"]
-        a = np.array([100.0 if name == "x" else 1.0 for name in names])
-        return Fetched(names, a, np.full(len(names), 100.0), unknown_contexts=len(names))
-
-
-def test_another_store_can_take_the_place_of_the_table():
-    store: Store = Shared()
-    names, draws = ThompsonSampler(1).top_k(store.fetch("u", ["y", "x", "y"]), 1)
-    assert names == ["x"]
-    assert draws[0] > 0.3

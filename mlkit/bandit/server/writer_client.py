@@ -8,15 +8,15 @@ from functools import partial
 from typing import cast
 
 from mlkit.bandit.server.journal import Change, Event
-from mlkit.bandit.server.wire import (
+from mlkit.bandit.server.protocol import (
     Announcement,
     ArmChange,
     Feedback,
     Frames,
     Reply,
     Request,
+    TableInUse,
     TableReady,
-    Using,
     announcement_decoder,
     frame,
 )
@@ -26,10 +26,10 @@ RETRY = 0.05
 
 
 class WriterUnavailable(Exception):
-    """The writer did not answer in time; whether it has taken the message is not known."""
+    """The writer did not answer in time; whether it has accepted the message is not known."""
 
 
-class WriterLink:
+class WriterClient:
     """Sends changes to the writer and waits until they are on disk.
 
     A message that has no answer when the connection breaks is sent again on the next one. That
@@ -59,7 +59,7 @@ class WriterLink:
             lost: asyncio.Future[None] = loop.create_future()
             try:
                 transport, _ = await loop.create_unix_connection(
-                    partial(_Incoming, self, lost), self._path
+                    partial(_Connection, self, lost), self._path
                 )
             except OSError:
                 await asyncio.sleep(RETRY)
@@ -125,30 +125,30 @@ class WriterLink:
         if isinstance(message, TableReady):
             self._on_table(message)
             if self._transport is not None:
-                self._transport.write(frame(Using(message.path)))
+                self._transport.write(frame(TableInUse(message.path)))
         elif message.number in self._waiting:
             answer = self._waiting[message.number][1]
             if not answer.done():
                 answer.set_result(message)
 
 
-class _Incoming(asyncio.Protocol):
+class _Connection(asyncio.Protocol):
     """Hands over the messages of the writer."""
 
-    def __init__(self, link: WriterLink, lost: asyncio.Future[None]) -> None:
-        self._link = link
+    def __init__(self, client: WriterClient, lost: asyncio.Future[None]) -> None:
+        self._client = client
         self._lost = lost
         self._frames = Frames()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not derive from asyncio's.
-        self._link.joined(cast("asyncio.WriteTransport", transport))
+        self._client.joined(cast("asyncio.WriteTransport", transport))
 
     def data_received(self, data: bytes) -> None:
         for body in self._frames.feed(data):
-            self._link.receive(announcement_decoder.decode(body))
+            self._client.receive(announcement_decoder.decode(body))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._link.left()
+        self._client.left()
         if not self._lost.done():
             self._lost.set_result(None)

@@ -1,4 +1,4 @@
-"""What the workers and the writer tell one another: msgpack messages, each behind its length."""
+"""The messages between the workers and the writer: msgpack, each behind its length."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LENGTH = 4
 
 
 class Feedback(msgspec.Struct, tag=0, array_like=True, gc=False):
-    """To the writer: events that are taken together or not at all."""
+    """To the writer: events that are accepted together or not at all."""
 
     number: int
     events: list[Event]
@@ -25,22 +25,22 @@ class ArmChange(msgspec.Struct, tag=1, array_like=True, gc=False):
     change: Change
 
 
-class Using(msgspec.Struct, tag=2, array_like=True, gc=False):
+class TableInUse(msgspec.Struct, tag=2, array_like=True, gc=False):
     """To the writer: this worker answers from the table in this file."""
 
     path: str
 
 
-class Taken(msgspec.Struct, tag=0, array_like=True, gc=False):
-    """To a worker: the events are on disk; which of them were repeats, and of removed arms."""
+class Accepted(msgspec.Struct, tag=0, array_like=True, gc=False):
+    """To a worker: the events are on disk; which are repeats, and which of removed arms."""
 
     number: int
     repeats: list[bool]
     ignored: list[bool]
 
 
-class Conflicting(msgspec.Struct, tag=1, array_like=True, gc=False):
-    """To a worker: nothing was taken, as this event's id was used with another body."""
+class Conflict(msgspec.Struct, tag=1, array_like=True, gc=False):
+    """To a worker: nothing was accepted, as this event's id was used with another body."""
 
     number: int
     index: int
@@ -54,7 +54,7 @@ class ArmChanged(msgspec.Struct, tag=2, array_like=True, gc=False):
 
 
 class Failed(msgspec.Struct, tag=3, array_like=True, gc=False):
-    """To a worker: nothing was taken, as the journal could not be written."""
+    """To a worker: nothing was accepted, as the journal could not be written."""
 
     number: int
     error: str
@@ -67,9 +67,16 @@ class TableReady(msgspec.Struct, tag=4, array_like=True, gc=False):
     model: str
 
 
+class UnknownArm(msgspec.Struct, tag=5, array_like=True, gc=False):
+    """To a worker: nothing was accepted, as this event's arm was never added."""
+
+    number: int
+    index: int
+
+
 Request = Feedback | ArmChange
-Message = Request | Using
-Reply = Taken | Conflicting | ArmChanged | Failed
+Message = Request | TableInUse
+Reply = Accepted | Conflict | UnknownArm | ArmChanged | Failed
 Announcement = Reply | TableReady
 
 _encoder = msgspec.msgpack.Encoder()
@@ -90,7 +97,7 @@ class Frames:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Give the bodies of the messages that are complete now."""
+        """Yield the bodies of the messages that are complete now."""
         self._rest += data
         start = 0
         while len(self._rest) - start >= _LENGTH:

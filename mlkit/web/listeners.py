@@ -62,21 +62,25 @@ def _explained(host: str, port: int) -> Iterator[None]:
 
 
 def url(listener: socket.socket) -> str:
-    """Give the URL of a listening socket."""
+    """Return the URL of a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def listen_unix(directory: Path) -> tuple[socket.socket, str]:
-    """Listen at `writer.sock` in a directory, of whatever length its path is.
+def listen_unix(directory: Path, name: str) -> tuple[socket.socket, str]:
+    """Listen at a Unix socket in a directory, whose path may be of any length.
+
+    Args:
+        directory: The directory.
+        name: The socket's file; one that is there is replaced.
 
     Returns:
         The socket, and the path at which this process and its children reach it.
     """
-    (directory / "writer.sock").unlink(missing_ok=True)
+    (directory / name).unlink(missing_ok=True)
     # A Unix address has about 100 bytes; through the descriptor it is always short.
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    path = f"/proc/self/fd/{descriptor}/writer.sock"
+    path = f"/proc/self/fd/{descriptor}/{name}"
     listener = socket.socket(socket.AF_UNIX)
     mask = os.umask(0o177)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from mlkit.bandit.server.http import GatheredTransport
+from mlkit.web.protocol import GatheredTransport
 
 
 class Recorder:

@@ -1,0 +1,83 @@
+"""From a feedback event of a client to one that can be committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+
+import msgspec
+
+from mlkit.bandit.server.decision import Decision, DecisionIds, InvalidDecision
+from mlkit.bandit.server.journal import Event
+from mlkit.bandit.server.messages import FeedbackEvent, check_event
+from mlkit.web.errors import RequestError
+
+SKEW = 60.0
+"""Seconds that a decision may be ahead of the clock."""
+_HASH = 16
+
+
+class EventReader:
+    """Checks events and the decisions that they name.
+
+    Args:
+        ids: Resolves decision ids.
+        window: Seconds for which a decision accepts feedback.
+        clock: Returns the seconds since 1970.
+    """
+
+    def __init__(self, ids: DecisionIds, window: float, clock: Callable[[], float]) -> None:
+        self._ids = ids
+        self._window = window
+        self._clock = clock
+
+    def read(self, event: FeedbackEvent, place: str) -> Event:
+        """Return an event with its context, and the hashes by which a repeat is known.
+
+        Raises:
+            RequestError: 422: a value is wrong, the decision id is not ours or is of the
+                future, or the decision did not show the arm; 410: it is too old.
+        """
+        check_event(event, place)
+        context, decided = event.context, 0.0
+        if event.decision_id is not None:
+            decision = self._decision(event.decision_id, event.arm, place)
+            context, decided = decision.context, decision.at
+        body = msgspec.msgpack.encode((event.decision_id, context, event.arm, event.reward + 0.0))
+        name = _hash(event_id(event).encode())
+        return Event(name, _hash(body), context, event.arm, event.reward, decided)
+
+    def _decision(self, decision_id: str, arm: str, place: str) -> Decision:
+        try:
+            decision = self._ids.resolve(decision_id)
+        except InvalidDecision:
+            hint = "send the decision_id of an answer of /predict unchanged"
+            error = f"{place}decision_id: not made by this server"
+            raise RequestError(422, error, hint) from None
+        self._check_age(decision.at, place)
+        if not decision.has_shown(arm):
+            hint = "nothing was accepted; send one of the arms that the decision returned"
+            error = f"{place}arm: the decision did not show {arm!r:.80}"
+            raise RequestError(422, error, hint)
+        return decision
+
+    def _check_age(self, decided: float, place: str) -> None:
+        now = self._clock()
+        if decided < now - self._window:
+            days = self._window / 86400
+            error = f"{place}decision_id: the decision is older than {days:g} days"
+            raise RequestError(410, error, "--dedupe-window sets how old it may be")
+        if decided > now + SKEW:
+            ahead = decided - now
+            error = f"{place}decision_id: the decision is {ahead:.0f} seconds in the future"
+            hint = "the server's clock was set back: send it again when the clock has caught up"
+            raise RequestError(422, error, hint)
+
+
+def event_id(event: FeedbackEvent) -> str:
+    """Return an event's id: the client's own, or the decision and the arm."""
+    return event.event_id if event.event_id is not None else f"{event.decision_id}:{event.arm}"
+
+
+def _hash(data: bytes) -> bytes:
+    return blake2b(data, digest_size=_HASH).digest()

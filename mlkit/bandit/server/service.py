@@ -1,0 +1,140 @@
+"""The processes of a server: what they share, and what each of them does."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from mlkit.bandit.server import metrics, worker, writer
+from mlkit.bandit.server.journal import explained
+from mlkit.bandit.server.model import Model
+from mlkit.bandit.server.settings import NewArms, Settings
+from mlkit.bandit.server.state import StateDirectory
+from mlkit.errors import ConfigurationError, MlkitError
+from mlkit.files import enough_space
+from mlkit.web import listeners
+from mlkit.web.metrics import SharedCounters
+from mlkit.web.supervisor import Process, Role, Supervisor
+
+
+def serve(settings: Settings, on_ready: Callable[[str], None]) -> int:
+    """Run a server until a signal.
+
+    Args:
+        settings: Its settings.
+        on_ready: Called with the URL when predictions can be served.
+
+    Returns:
+        The exit code: 128 + the signal's number.
+
+    Raises:
+        MlkitError: The server could not start; no process of it is left.
+    """
+    state = StateDirectory(settings.state)
+    service = None
+    try:
+        service = _Service(settings, state, on_ready)
+        return service.supervisor.run()
+    except MlkitError:
+        if state.is_new and (service is None or not service.supervisor.is_ready):
+            state.remove()  # a command that failed leaves nothing behind
+        raise
+
+
+class _Service:
+    """What the processes of a server share."""
+
+    def __init__(
+        self, settings: Settings, state: StateDirectory, on_ready: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._started = time.monotonic()
+        self._lock = state.lock()
+        self._key = state.open()
+        if settings.log is not None:
+            _make_directory(settings.log)
+        self._listeners = listeners.listen(settings.host, settings.port, settings.workers)
+        self._writer_listener, self._writer_path = listeners.listen_unix(state.path, "writer.sock")
+        self._counters = SharedCounters(metrics.LAYOUT, settings.workers + 2)
+        own = self._counters.row(settings.workers + 1)
+        self.supervisor = Supervisor(
+            self._roles(),
+            drain_timeout=settings.drain_timeout,
+            on_ready=lambda: on_ready(listeners.url(self._listeners[0])),
+            on_stop=self._close_listeners,
+            on_restart=lambda: own.add(metrics.RESTARTS),
+        )
+
+    def _roles(self) -> list[Role]:
+        numbers = range(self._settings.workers)
+        workers = [Role(f"worker {n}", partial(self._be_worker, n)) for n in numbers]
+        return [Role("writer", self._be_writer, stops_last=True, reloads=True), *workers]
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+
+    def _be_worker(self, number: int, process: Process) -> None:
+        self._writer_listener.close()
+        for other, listener in enumerate(self._listeners):
+            if other != number:
+                listener.close()
+        worker.run(
+            worker.WorkerContext(
+                self._settings,
+                number,
+                self._listeners[number],
+                self._writer_path,
+                self._key,
+                self._counters,
+                process.parent,
+                self._started,
+            )
+        )
+
+    def _be_writer(self, process: Process) -> None:
+        self._close_listeners()
+        settings = self._settings
+        try:
+            with enough_space():
+                model = self._model()
+        except sqlite3.Error as error:
+            raise explained(self._state.journal, error) from error
+        writer.run(
+            model,
+            self._writer_listener,
+            self._counters.row(settings.workers),
+            parent=process.parent,
+            new_arms=settings.new_arms is NewArms.FROM_FEEDBACK,
+            on_used=lambda workers: self._on_used(process, workers),
+        )
+
+    def _model(self) -> Model:
+        settings = self._settings
+        return Model(
+            self._state,
+            settings.posteriors,
+            window=settings.dedupe_window,
+            adopt=settings.adopt,
+            resume=self.supervisor.is_ready,
+        )
+
+    def _on_used(self, process: Process, workers: int) -> None:
+        if workers == self._settings.workers:
+            process.report_ready()
+
+
+def _make_directory(path: Path) -> None:
+    hint = "--log names a directory that the server may write"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        usable = os.access(path, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}", hint=hint) from error
+    if not usable:
+        raise ConfigurationError(f"{path}: not writable", hint=hint)

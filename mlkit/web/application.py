@@ -1,0 +1,207 @@
+"""The ASGI application: routes, access, bodies, errors as documents."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from mlkit.web import errors
+from mlkit.web.access import Access, Caller, require
+from mlkit.web.bodies import ClientGone, Receive, read_body
+from mlkit.web.errors import Headers, RequestError, unavailable
+from mlkit.web.metrics import Counters
+
+Scope = dict[str, Any]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+JSON: Headers = ((b"content-type", b"application/json"),)
+OTHER = "other"
+"""The name of all paths that no route has, in the metrics."""
+_BUG_HINT = "the log of the server on standard error says more"
+_NOBODY = Caller()
+logger = logging.getLogger("mlkit.web")
+
+
+class Response(NamedTuple):
+    """What a handler answers."""
+
+    body: bytes
+    status: int = 200
+    headers: Headers = JSON
+
+
+class Request(NamedTuple):
+    """What a handler gets: the ASGI scope, the rest of the path, the whole body, who calls."""
+
+    scope: Scope
+    rest: bytes
+    body: bytes
+    caller: Caller = _NOBODY
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Answer(NamedTuple):
+    """An answer of an operation, as it is described.
+
+    Attributes:
+        description: When it is given.
+        type: The type of its body, for which msgspec knows a JSON schema; None: no body.
+        media: The body's media type; other than JSON it is text.
+    """
+
+    description: str
+    type: Any = None
+    media: str = "application/json"
+
+
+class Parameter(NamedTuple):
+    """A parameter of a path or a query, as it is described."""
+
+    name: str
+    place: str
+    schema: dict[str, Any]
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a method of a path does, and how it is described.
+
+    Attributes:
+        handler: Answers a request.
+        id: The name of the operation in generated clients.
+        summary: One sentence.
+        tag: The group of the operation.
+        role: The role that a caller needs; None: the operation is open to everybody.
+        body: The type of the body, for which msgspec knows a JSON schema; None: no body.
+        example: A body.
+        body_required: Whether a request without a body is refused.
+        answers: Status -> answer.
+        problems: Status -> when this error document is the answer.
+        parameters: Of the query; those of the path are its route's.
+    """
+
+    handler: Handler
+    id: str
+    summary: str
+    tag: str
+    role: str | None = None
+    body: Any = None
+    example: Any = None
+    body_required: bool = True
+    answers: Mapping[int, Answer] = field(default_factory=dict)
+    problems: Mapping[int, str] = field(default_factory=dict)
+    parameters: tuple[Parameter, ...] = ()
+
+
+@dataclass(frozen=True)
+class Route:
+    """The operations of a path.
+
+    Attributes:
+        name: The path as it is described and counted, as `/arms/{id}`.
+        methods: Method -> operation; HEAD is answered where GET is.
+        parameters: Of the path.
+    """
+
+    name: str
+    methods: Mapping[str, Operation]
+    parameters: tuple[Parameter, ...] = ()
+
+
+class Application:
+    """Answers HTTP requests by the ASGI protocol.
+
+    Args:
+        routes: Path -> route; a path that ends in `/` is a prefix.
+        counters: Where to count.
+        max_body: Bytes that a body may have.
+        access: Finds out who calls; None: everybody may do everything.
+    """
+
+    def __init__(
+        self,
+        routes: Mapping[str, Route],
+        counters: Counters,
+        *,
+        max_body: int,
+        access: Access | None = None,
+    ) -> None:
+        self._exact = {path: route for path, route in routes.items() if not path.endswith("/")}
+        self._prefixes = {path: route for path, route in routes.items() if path.endswith("/")}
+        self._counters = counters
+        self._max_body = max_body
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        arrival = perf_counter()
+        route, rest = self._route(scope)
+        try:
+            response = await self._respond(route, rest, scope, receive)
+        except RequestError as error:
+            response = _refused(error)
+        except ClientGone:
+            return
+        except asyncio.CancelledError:
+            # The drain timeout of a stop is over, and the handler still waits.
+            response = _refused(unavailable("the server stops"))
+        except Exception:
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            response = _refused(RequestError(500, "internal error", _BUG_HINT))
+        headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
+        name = OTHER if route is None else route.name
+        self._counters.request(name, response.status, perf_counter() - arrival)
+
+    def _route(self, scope: Scope) -> tuple[Route | None, bytes]:
+        route = self._exact.get(scope["path"])
+        if route is not None:
+            return route, b""
+        raw: bytes = scope["raw_path"]
+        for prefix, found in self._prefixes.items():
+            if raw.startswith(prefix.encode()):
+                return found, raw[len(prefix) :]
+        return None, b""
+
+    async def _respond(
+        self, route: Route | None, rest: bytes, scope: Scope, receive: Receive
+    ) -> Response:
+        operation = None if route is None else _operation(route, scope["method"])
+        caller = _NOBODY
+        # What is there is not revealed to who may not know: access comes before 404 and 405.
+        if self._access is not None and (operation is None or operation.role is not None):
+            caller = self._access.caller(scope["headers"])
+            if operation is not None and operation.role is not None:
+                require(caller, operation.role)
+        if route is None:
+            raise RequestError(404, f"no such path: {scope['path']}", "GET /docs lists the paths")
+        if operation is None:
+            raise _not_allowed(route, scope["method"])
+        body = await read_body(scope["headers"], receive, self._max_body)
+        return await operation.handler(Request(scope, rest, body, caller))
+
+
+def _operation(route: Route, method: str) -> Operation | None:
+    return route.methods.get(method) or (route.methods.get("GET") if method == "HEAD" else None)
+
+
+def _not_allowed(route: Route, method: str) -> RequestError:
+    methods = {*route.methods, *(["HEAD"] if "GET" in route.methods else [])}
+    allowed = ", ".join(sorted(methods))
+    headers = ((b"allow", allowed.encode()),)
+    return RequestError(405, f"{method} is not allowed here", f"allowed: {allowed}", headers)
+
+
+def _refused(error: RequestError) -> Response:
+    body = errors.document(error.error, error.hint)
+    return Response(body, error.status, JSON + error.headers)

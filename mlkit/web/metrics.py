@@ -1,0 +1,215 @@
+"""Metrics of all processes: counters in memory that they share, shown by prometheus_client.
+
+A process adds to its own row, so nothing is locked and nothing is copied before a scrape, and a
+process that is restarted goes on counting in its row.
+"""
+
+from __future__ import annotations
+
+import mmap
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+STATUSES = (
+    *(200, 201, 202, 204, 301, 302, 303, 304),
+    *(400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 415, 422, 429, 431),
+    *(500, 501, 502, 503, 504),
+)
+BOUNDS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
+    *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+"""Upper bounds of the latency buckets in seconds; a last bucket has none."""
+_BUCKETS = len(BOUNDS) + 1
+_HISTOGRAM = _BUCKETS + 1  # and the sum
+_PER_ROUTE = len(STATUSES) + 1 + _HISTOGRAM  # one more for any other status
+
+
+class Layout:
+    """Where the numbers of a process are in its row.
+
+    Args:
+        routes: Names of the routes that are counted.
+        counters: Names of further counters.
+        histograms: Names of further histograms of seconds.
+    """
+
+    def __init__(
+        self, routes: Iterable[str], counters: Iterable[str] = (), histograms: Iterable[str] = ()
+    ) -> None:
+        self.routes = {name: number * _PER_ROUTE for number, name in enumerate(routes)}
+        end = len(self.routes) * _PER_ROUTE
+        self.counters = {name: end + number for number, name in enumerate(counters)}
+        end += len(self.counters)
+        self.histograms = {name: end + n * _HISTOGRAM for n, name in enumerate(histograms)}
+        self.width = end + len(self.histograms) * _HISTOGRAM
+
+
+class SharedCounters:
+    """The rows of all processes; made before they are forked.
+
+    Args:
+        layout: The columns.
+        rows: How many processes count.
+    """
+
+    def __init__(self, layout: Layout, rows: int) -> None:
+        self.layout = layout
+        self._values = memoryview(mmap.mmap(-1, max(1, rows * layout.width) * 8)).cast("d")
+
+    def row(self, number: int) -> Counters:
+        """Return the row of one process."""
+        width = self.layout.width
+        return Counters(self.layout, self._values[number * width : (number + 1) * width])
+
+    def sums(self) -> list[float]:
+        """Return the sums over all processes."""
+        values = self._values.tolist()
+        return [sum(values[column :: self.layout.width]) for column in range(self.layout.width)]
+
+
+class Counters:
+    """The counters of one process.
+
+    Attributes:
+        layout: The columns.
+        values: The process's row.
+    """
+
+    _STATUS = {status: index for index, status in enumerate(STATUSES)}  # noqa: RUF012
+
+    def __init__(self, layout: Layout, values: memoryview[float]) -> None:
+        self.values = values
+        self.layout = layout
+        self._routes = layout.routes
+
+    def add(self, counter: str, amount: float = 1) -> None:
+        """Add to a counter of the layout."""
+        self.values[self.layout.counters[counter]] += amount
+
+    def observe(self, histogram: str, seconds: float) -> None:
+        """Count a duration."""
+        self._observe(self.layout.histograms[histogram], seconds)
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Count one request: its route, its status and its duration."""
+        start = self._routes[route]
+        self.values[start + self._STATUS.get(status, len(STATUSES))] += 1
+        self._observe(start + len(STATUSES) + 1, seconds)
+
+    def _observe(self, start: int, seconds: float) -> None:
+        self.values[start + bisect_left(BOUNDS, seconds)] += 1
+        self.values[start + _BUCKETS] += seconds
+
+
+class Counter(NamedTuple):
+    """How a counter is shown: its help, and the counter, or the counters of a label's values."""
+
+    help: str
+    counter: str = ""
+    label: str = ""
+    counters: Mapping[str, str] = {}
+
+
+class Gauge(NamedTuple):
+    """What is true now."""
+
+    help: str
+    value: float
+
+
+class Shown(NamedTuple):
+    """What is shown beside the requests; names are without the prefix `mlkit_`."""
+
+    counters: Mapping[str, Counter] = {}
+    histograms: Mapping[str, tuple[str, str]] = {}
+    gauges: Mapping[str, Gauge] = {}
+
+
+class _Collector:
+    """Hands the sums to prometheus_client."""
+
+    def __init__(self, counters: SharedCounters, shown: Shown) -> None:
+        self._layout = counters.layout
+        self._sums = counters.sums()
+        self._shown = shown
+
+    def collect(self) -> Iterator[object]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        yield self._requests()
+        yield self._durations()
+        for name, counter in self._shown.counters.items():
+            yield self._counter(name, counter)
+        for name, (text, histogram) in self._shown.histograms.items():
+            yield self._histogram(name, text, histogram)
+        for name, gauge in self._shown.gauges.items():
+            yield GaugeMetricFamily(f"mlkit_{name}", gauge.help, value=gauge.value)
+
+    def _requests(self) -> object:
+        from prometheus_client.core import CounterMetricFamily
+
+        family = CounterMetricFamily(
+            "mlkit_requests", "Requests answered.", labels=["route", "status"]
+        )
+        for route, start in self._layout.routes.items():
+            for index, status in enumerate((*STATUSES, "other")):
+                if value := self._sums[start + index]:
+                    family.add_metric([route, str(status)], value)
+        return family
+
+    def _durations(self) -> object:
+        from prometheus_client.core import HistogramMetricFamily
+
+        family = HistogramMetricFamily(
+            "mlkit_request_seconds", "From a request's arrival to its answer.", labels=["route"]
+        )
+        for route, start in self._layout.routes.items():
+            buckets, total = self._buckets(start + len(STATUSES) + 1)
+            if buckets[-1][1]:
+                family.add_metric([route], buckets, total)
+        return family
+
+    def _counter(self, name: str, counter: Counter) -> object:
+        from prometheus_client.core import CounterMetricFamily
+
+        if not counter.label:
+            return CounterMetricFamily(
+                f"mlkit_{name}", counter.help, value=self._count(counter.counter)
+            )
+        family = CounterMetricFamily(f"mlkit_{name}", counter.help, labels=[counter.label])
+        for value, each in counter.counters.items():
+            family.add_metric([value], self._count(each))
+        return family
+
+    def _count(self, counter: str) -> float:
+        return self._sums[self._layout.counters[counter]]
+
+    def _histogram(self, name: str, text: str, histogram: str) -> object:
+        from prometheus_client.core import HistogramMetricFamily
+
+        buckets, total = self._buckets(self._layout.histograms[histogram])
+        return HistogramMetricFamily(f"mlkit_{name}", text, buckets=buckets, sum_value=total)
+
+    def _buckets(self, start: int) -> tuple[Sequence[tuple[str, float]], float]:
+        buckets, total = [], 0.0
+        for offset, bound in enumerate((*map(str, BOUNDS), "+Inf")):
+            total += self._sums[start + offset]
+            buckets.append((bound, total))
+        return buckets, self._sums[start + _BUCKETS]
+
+
+def exposition(counters: SharedCounters, shown: Shown = Shown()) -> bytes:  # noqa: B008
+    """Return the metrics of all processes in the Prometheus text format.
+
+    Args:
+        counters: The rows of all processes.
+        shown: What is shown beside the requests.
+    """
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(counters, shown))  # type: ignore[arg-type]
+    return generate_latest(registry)
