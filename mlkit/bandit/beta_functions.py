@@ -85,7 +85,7 @@ def _lower_of_a_coin(a: Array, b: Array, x: Array) -> Array:
 
 
 def _lower_of_large(a: Array, b: Array, x: Array) -> Array:
-    found = np.asarray(1 - special.betaincc(a, b, x))
+    found: Array = 1 - special.betaincc(a, b, x)
     _replace(found, found < _RELATIVE, _mirrored, a, b, x)
     return found
 
@@ -122,7 +122,8 @@ def _log_factor(a: Array, b: Array) -> Array:
     """Return log(a B(a, b)) for a below 1; scipy's `betaln` loses digits for larger b."""
     # The logarithm of gamma(a + b) / gamma(b), DLMF 5.11.13.
     ratio = a * np.log(b) + a * (a - 1) / (2 * b) - a * (a - 1) * (2 * a - 1) / (12 * b * b)
-    return np.where(b > 1e3, special.gammaln(1 + a) - ratio, np.log(a) + special.betaln(a, b))
+    small = np.log(a) + special.betaln(a, b)
+    return np.asarray(np.where(b > 1e3, special.gammaln(1 + a) - ratio, small))
 
 
 def _polished(tail: Callable[..., None], a: Array, b: Array, p: Array, x: Array) -> Array:
