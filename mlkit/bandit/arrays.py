@@ -17,16 +17,19 @@ _FLOAT64 = np.dtype(np.float64)
 def floats(name: str, values: ArrayLike) -> Floats:
     """View an argument as an array of float64 or float32.
 
-    Python numbers and sequences become float64; NumPy arrays and scalars keep their type.
+    Arrays and scalars of these types keep them; whole numbers, and whatever NumPy makes an array
+    of real numbers from (numbers, sequences, a column of a table), become float64.
 
     Raises:
-        ValueError: The argument is no array of these types.
+        ValueError: The argument is no array of real numbers.
     """
     if type(values) is np.ndarray and values.dtype is _FLOAT64:
         return values  # the rest costs more than a small batch
     if not isinstance(values, np.ndarray | np.generic):
         return _from_python(name, values)
     array = np.asarray(values)
+    if array.dtype.kind in "iu":
+        return array.astype(np.float64)
     if array.dtype not in (np.float64, np.float32) or not array.dtype.isnative:
         raise ValueError(f"{name}: dtype is {array.dtype}, expected float64 or float32")
     return array

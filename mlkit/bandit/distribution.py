@@ -1,6 +1,7 @@
 """Distribution functions of the Beta distribution, in batch and in threads.
 
-The numbers are scipy.special's, whose loops release the GIL.
+The numbers come from scipy.special, whose loops release the GIL; `beta_functions` computes what
+it does not get right.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
+from mlkit.bandit import beta_functions
 from mlkit.bandit.arrays import (
     Floats,
     common_shape,
@@ -26,7 +27,7 @@ from mlkit.bandit.arrays import (
 from mlkit.bandit.sampler import check_parameters
 
 Function = Callable[..., Any]
-"""A ufunc of scipy.special, or what calls one: (a, b, point, out=, dtype=)."""
+"""A function of `beta_functions`: (a, b, point, out=)."""
 
 _THREAD_WORTH = 1024  # 0.3 to 5 ms of work: a multiple of the cost of handing it over
 
@@ -57,7 +58,7 @@ def beta_cdf(
         ValueError: An argument is out of range or NaN, or a shape or type does not fit. The
             message names the argument and its first bad index; nothing has been written.
     """
-    return _evaluate(special.betainc, {"x": x, "a": a, "b": b}, out, threads)
+    return _evaluate(beta_functions.lower, {"x": x, "a": a, "b": b}, out, threads)
 
 
 def beta_sf(
@@ -72,7 +73,7 @@ def beta_sf(
 
     Arguments, result and errors are those of `beta_cdf`.
     """
-    return _evaluate(special.betaincc, {"x": x, "a": a, "b": b}, out, threads)
+    return _evaluate(beta_functions.upper, {"x": x, "a": a, "b": b}, out, threads)
 
 
 def beta_ppf(
@@ -85,10 +86,12 @@ def beta_ppf(
 ) -> NDArray[np.float64]:
     """Compute the quantile x with P(X <= x) = p for X ~ Beta(a, b), elementwise.
 
+    The result is the nearest double or one beside it: where the distribution is so narrow that
+    neighbouring doubles differ by more than 1e-12 in p, so does `beta_cdf` of the result.
     Arguments, result and errors are those of `beta_cdf`, with probabilities `p` in the place
     of `x`.
     """
-    return _evaluate(_quantile, {"p": p, "a": a, "b": b}, out, threads)
+    return _evaluate(beta_functions.lower_quantile, {"p": p, "a": a, "b": b}, out, threads)
 
 
 def beta_isf(
@@ -104,28 +107,7 @@ def beta_isf(
     Arguments, result and errors are those of `beta_cdf`, with probabilities `p` in the place
     of `x`.
     """
-    return _evaluate(_upper_quantile, {"p": p, "a": a, "b": b}, out, threads)
-
-
-def _quantile(a: Floats, b: Floats, p: Floats, out: NDArray[np.float64], dtype: Any) -> None:
-    special.betaincinv(a, b, p, out=out, dtype=dtype)
-    _mend_smallest(a, b, p, out, np.log)
-
-
-def _upper_quantile(a: Floats, b: Floats, p: Floats, out: NDArray[np.float64], dtype: Any) -> None:
-    special.betainccinv(a, b, p, out=out, dtype=dtype)
-    _mend_smallest(a, b, p, out, lambda upper: np.log1p(-upper))
-
-
-def _mend_smallest(
-    a: Floats, b: Floats, p: Floats, out: NDArray[np.float64], log_lower: Function
-) -> None:
-    """Compute quantiles next to 0 by P(X <= x) = x^a / (a B(a, b)); scipy stops at 2e-308."""
-    at = out < 1e-290
-    if at.any():
-        a, b, p = (each[at].astype(np.float64) for each in (a, b, p))
-        with np.errstate(divide="ignore", under="ignore", over="ignore"):
-            out[at] = np.exp((log_lower(p) + np.log(a) + special.betaln(a, b)) / a)
+    return _evaluate(beta_functions.upper_quantile, {"p": p, "a": a, "b": b}, out, threads)
 
 
 def _evaluate(
@@ -140,9 +122,14 @@ def _evaluate(
         (check_parameters if name in ("a", "b") else _check_unit)(name, array)
     result = output(out, shape)
     workers = thread_count(threads, result.size, worth=_THREAD_WORTH)
-    point, a, b = (stretch(array, shape) for array in arrays.values())
+    point, a, b = (stretch(_apart(array, result), shape) for array in arrays.values())
     _in_threads(function, [a, b, point], result, workers)
     return result
+
+
+def _apart(array: Floats, out: NDArray[np.float64]) -> Floats:
+    """Copy an argument that shares memory with the result, which is written while it is read."""
+    return array.copy() if np.may_share_memory(array, out) else array
 
 
 def _check_unit(name: str, values: Floats) -> None:
@@ -170,4 +157,4 @@ def _in_threads(
 
 
 def _into(out: NDArray[Any], function: Function, arguments: list[Floats]) -> None:
-    function(*arguments, out=out, dtype=np.float64)
+    function(*arguments, out)

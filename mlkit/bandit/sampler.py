@@ -27,7 +27,8 @@ class BetaSampler:
     the next places, from a multiple of `BLOCK_SIZE` on. Hence one call for n elements gives the
     same draws as two calls that split them at a multiple of `BLOCK_SIZE`.
 
-    Several threads may share a sampler; each call gets places of its own.
+    Several threads may share a sampler; each call gets places of its own. A copy, or one that
+    was pickled, goes on at the same place.
 
     Args:
         seed: An integer in [0, 2**64), a `numpy.random.SeedSequence`, or None for entropy from
@@ -38,8 +39,17 @@ class BetaSampler:
     """
 
     def __init__(self, seed: int | SeedSequence | None = None) -> None:
-        self._key = _key(seed)
+        self._words = _words(seed)
+        self._key = _key(self._words)
         self._offset = 0
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"words": self._words, "offset": self._offset}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._words, self._offset = state["words"], state["offset"]
+        self._key = _key(self._words)
         self._lock = threading.Lock()
 
     @property
@@ -62,7 +72,7 @@ class BetaSampler:
         draw is in [0, 1]; it is 0 or 1 where that is the nearest double.
 
         Args:
-            a: First parameters, float64 or float32, in [1e-300, 1e15].
+            a: First parameters in [1e-300, 1e15]: numbers, sequences or arrays.
             b: Second parameters, likewise; `a` and `b` broadcast against each other.
             draws: Draws for each element, as a new first axis of the result; None for one draw
                 and no new axis.
@@ -96,18 +106,23 @@ class BetaSampler:
         return offset
 
 
-def _key(seed: Any) -> kernel.Key:
+def _words(seed: Any) -> tuple[int, ...]:
+    """Return the seed, or the two words of a key."""
     if isinstance(seed, SeedSequence):
         first, second = seed.generate_state(2, np.uint64).tolist()
-        return kernel.Key(first, second)
+        return first, second
     if seed is None:
-        return kernel.Key(secrets.randbits(64), secrets.randbits(64))
+        return secrets.randbits(64), secrets.randbits(64)
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         kind = type(seed).__name__
         raise ValueError(f"seed: is a {kind}, expected an integer, a SeedSequence or None")
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed: {seed} is outside [0, 2**64)")
-    return kernel.Key.from_seed(int(seed))
+    return (int(seed),)
+
+
+def _key(words: tuple[int, ...]) -> kernel.Key:
+    return kernel.Key.from_seed(*words) if len(words) == 1 else kernel.Key(*words)
 
 
 def _count(draws: Any) -> int:

@@ -235,3 +235,15 @@ def test_bombs_are_refused_until_an_option_lets_them_in(mlkit, tmp_path):
     assert file.read(tmp_path / "p.parquet").arms["pulls"].to_pylist() == [400_000]
     done = mlkit("bandit", "show", "p.parquet", "--max-unpacked", "0.001")
     assert done.returncode == 0
+
+
+def test_the_same_log_twice_is_said_or_counts_once(mlkit, tmp_path):
+    (tmp_path / "d.csv").write_text("arm;r;id\na;True;1\nb;False;2\n")
+    fit = ["bandit", "fit", "d.csv", "d.csv", "--arm", "arm", "--reward", "r", "-o", "o.csv"]
+    done = mlkit(*fit)
+    assert done.returncode == 0
+    assert "warning: d.csv has the same content as d.csv, and counts again" in done.stderr
+    assert file.read(tmp_path / "o.csv").arms["pulls"].to_pylist() == [2, 2]
+    done = mlkit(*fit, "--event-id", "id", "--separator", ";", "--exclude-arm", "b")
+    assert (done.returncode, "warning" in done.stderr) == (0, False)
+    assert file.read(tmp_path / "o.csv").arms["pulls"].to_pylist() == [1]

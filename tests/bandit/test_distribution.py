@@ -5,6 +5,7 @@ from __future__ import annotations
 import mpmath
 import numpy as np
 import pytest
+from bandit.beta_oracle import tails
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -145,3 +146,85 @@ def test_bad_values_are_refused_with_their_place(function):
     assert (out == 7.0).all()
     with pytest.raises(ValueError, match="shapes do not broadcast"):
         function([0.1, 0.2], [1.0, 1.0, 1.0], 1.0)
+
+
+def log_uniform(rng, low, high, size=None):
+    return 10 ** rng.uniform(low, high, size)
+
+
+def domain(rng):
+    """Parameters from the whole domain, and often both large or both tiny."""
+    low, high = [(-300, 15), (-3, 6), (4, 15), (9, 15), (-300, -100), (12, 15)][rng.integers(6)]
+    a, b = log_uniform(rng, low, high), log_uniform(rng, low, high)
+    return (a, min(1e15, a * rng.uniform(0.3, 3))) if rng.random() < 0.3 else (a, b)
+
+
+def near(rng, a, b):
+    """A point where the distribution function is not yet 0 or 1, mostly."""
+    logit = np.log(a / b) + rng.normal() * 2 * np.sqrt(1 / a + 1 / b)
+    return float(np.clip(special.expit(logit), 1e-300, 1 - 2**-53))
+
+
+def test_the_whole_domain_agrees_with_40_digits():
+    rng = np.random.default_rng(6)
+    for _ in range(60):
+        a, b = domain(rng)
+        x = near(rng, a, b)
+        lower, upper = tails(x, a, b)
+        assert abs(beta_cdf(x, a, b) - lower) < 1e-12, (x, a, b)
+        assert abs(beta_sf(x, a, b) - upper) < 1e-12, (x, a, b)
+
+
+@pytest.mark.parametrize(
+    ("x", "a", "b"),
+    [(1e-30, 4.8e-288, 4.9e-288), (0.78, 2.3e-197, 2.2e-197), (0.5, 1e-160, 2e-160)],
+)
+def test_tiny_parameters_are_a_coin(x, a, b):
+    assert_allclose(beta_cdf(x, a, b), b / (a + b), rtol=1e-14)
+    assert_allclose(beta_sf(x, a, b), a / (a + b), rtol=1e-14)
+
+
+@pytest.mark.parametrize("x", [0.49999999, 0.4999997, 0.5 - 4.5e-7, 0.5 - 3e-6])
+def test_large_parameters_in_the_lower_tail(x):
+    """Here `scipy.special.betainc` is wrong by 3e-3, and relatively by more further out."""
+    lower, _ = tails(x, 5e12, 5e12)
+    assert_allclose(beta_cdf(x, 5e12, 5e12), float(lower), rtol=1e-7)
+
+
+def test_quantiles_of_the_whole_domain_are_next_to_the_right_double():
+    rng = np.random.default_rng(8)
+    a, b = np.array([domain(rng) for _ in range(300)]).T
+    p = np.concatenate([log_uniform(rng, -12, 0, 150), rng.random(150)])
+    for quantile, probability, up in ((beta_ppf, beta_cdf, 1), (beta_isf, beta_sf, 0)):
+        x = quantile(p, a, b)
+        high, low = (probability(np.nextafter(x, end), a, b) for end in (up, 1 - up))
+        assert (low - 1e-12 <= p).all()
+        assert (p <= high + 1e-12).all()
+
+
+@pytest.mark.parametrize(
+    ("p", "a", "b"),
+    [
+        (0.01, 1e14, 1e15),
+        (0.9999999999730174, 56412013378885.805, 593648509457506.5),
+        (0.975, 5e12, 5e12),
+        (1e-9, 3e10, 7e12),
+        (0.3, 6e3, 1e15),
+    ],
+)
+def test_quantiles_of_large_parameters_agree_with_40_digits(p, a, b):
+    x, upper = float(beta_ppf(p, a, b)), float(beta_isf(p, a, b))
+    below, above = np.nextafter([x, upper], 0), np.nextafter([x, upper], 1)
+    assert tails(below[0], a, b)[0] - 1e-12 <= p <= tails(above[0], a, b)[0] + 1e-12
+    assert tails(above[1], a, b)[1] - 1e-12 <= p <= tails(below[1], a, b)[1] + 1e-12
+
+
+@pytest.mark.parametrize("function", [beta_cdf, beta_sf, beta_ppf, beta_isf])
+def test_an_output_over_an_input_is_no_race(function):
+    x, a = np.random.default_rng(0).random(4000), np.geomspace(0.1, 100, 4000)
+    right = function(x, a, 2.0, threads=1)
+    for shift in (0, 1, 7):
+        for _ in range(20):
+            room = np.concatenate([x, np.zeros(shift)])
+            function(room[:4000], a, 2.0, out=room[shift:], threads=4)
+            assert_array_equal(room[shift:], right)

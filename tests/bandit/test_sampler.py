@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 import threading
@@ -283,7 +285,7 @@ def test_a_bad_value_is_refused_with_its_place(bad):
     ("arguments", "message"),
     [
         ({"a": np.ones(3), "b": np.ones(4)}, r"shapes do not broadcast: a \(3,\), b \(4,\)"),
-        ({"a": np.ones(3, dtype=int)}, "a: dtype is int64, expected float64 or float32"),
+        ({"a": np.ones(3, dtype=complex)}, "a: dtype is complex128, expected float64"),
         ({"b": np.ones(3, dtype=">f8")}, "b: dtype is >f8"),
         ({"b": "much"}, "b: dtype is <U4, expected numbers"),
         ({"b": [[1.0], [1.0, 2.0]]}, "b: is no regular array"),
@@ -306,3 +308,22 @@ def test_bad_arguments_are_refused(arguments, message):
 def test_bad_seeds_are_refused(seed):
     with pytest.raises(ValueError, match=r"^seed: "):
         BetaSampler(seed)
+
+
+@pytest.mark.parametrize("values", [[1, 2, 30], (1, 2, 30), np.array([1, 2, 30], np.uint8)])
+def test_whole_numbers_and_sequences_are_parameters(values):
+    expected = BetaSampler(3).sample(np.array([1.0, 2.0, 30.0]), 4.0)
+    assert_array_equal(BetaSampler(3).sample(values, 4), expected)
+    assert_array_equal(BetaSampler(3).sample(values, np.int64(4)), expected)
+    assert BetaSampler(3).sample(1, 4).shape == ()
+
+
+@pytest.mark.parametrize("seed", [None, 7, np.random.SeedSequence(1)])
+def test_a_pickled_sampler_goes_on_at_its_place(seed):
+    sampler = BetaSampler(seed)
+    sampler.sample(np.ones(1000), 2.0)
+    twins = pickle.loads(pickle.dumps(sampler)), copy.deepcopy(sampler)
+    expected = sampler.sample(np.ones(1000), 2.0)
+    for twin in twins:
+        assert_array_equal(twin.sample(np.ones(1000), 2.0), expected)
+        assert twin.offset == sampler.offset

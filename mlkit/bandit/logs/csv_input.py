@@ -18,6 +18,7 @@ from mlkit.errors import BadData, InputMissing
 from mlkit.unpacking import GZIP_MAGIC, UNLIMITED, GzipReader, UnpackLimits
 
 STANDARD_STREAM = "-"
+SEPARATORS = (",", ";", "\t")
 _HEADER_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 23
 OnBadRow = Callable[[str, Callable[[], str]], None]
@@ -81,7 +82,13 @@ def text_of(stream: io.RawIOBase, path: Path, limits: UnpackLimits) -> io.Buffer
     return io.BufferedReader(GzipReader(buffered, str(path), limits), _HEADER_BYTES)
 
 
-def column_names(text: io.BufferedReader[Any], path: Path) -> list[str]:
+def separator_of(text: io.BufferedReader[Any]) -> str:
+    """Return what separates the fields of the first line, which stays unread: `,` `;` or a tab."""
+    line = text.peek(_HEADER_BYTES).lstrip(b"\r\n").split(b"\n")[0].decode("utf-8", "replace")
+    return max(SEPARATORS, key=lambda each: len(next(csv.reader([line], delimiter=each), [])))
+
+
+def column_names(text: io.BufferedReader[Any], path: Path, separator: str = ",") -> list[str]:
     """Read the names in the first line of a CSV, which stays unread.
 
     Raises:
@@ -89,7 +96,7 @@ def column_names(text: io.BufferedReader[Any], path: Path) -> list[str]:
     """
     line = text.peek(_HEADER_BYTES).lstrip(b"\r\n").split(b"\n")[0]
     try:
-        names = next(csv.reader([line.decode("utf-8-sig")]), [])
+        names = next(csv.reader([line.decode("utf-8-sig")], delimiter=separator), [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadData(f"{path}: line 1: no UTF-8 text: {error}") from error
     if not names:
@@ -103,6 +110,7 @@ def read_batches(
     columns: Sequence[str],
     *,
     types: dict[str, pa.DataType] | None = None,
+    separator: str = ",",
     on_bad_row: OnBadRow,
 ) -> Iterator[pa.RecordBatch]:
     """Read columns of a CSV as text; an empty field that is not quoted is null.
@@ -112,6 +120,7 @@ def read_batches(
         path: Its name, for errors.
         columns: The columns to read.
         types: Their Arrow types; text where not given.
+        separator: The character between fields.
         on_bad_row: Called for a row with too few or too many fields, which is then skipped
             unless it raises BadData.
 
@@ -135,7 +144,9 @@ def read_batches(
         yield from pa.csv.open_csv(
             text,
             pa.csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
-            pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=judge),
+            pa.csv.ParseOptions(
+                delimiter=separator, newlines_in_values=True, invalid_row_handler=judge
+            ),
             pa.csv.ConvertOptions(
                 include_columns=columns,
                 column_types=dict.fromkeys(columns, pa.string()) | (types or {}),

@@ -36,15 +36,21 @@ class Columns:
         arm: Ids of the arms: text or integers.
         reward: Numbers in [0, 1].
         context: Ids of users or segments: text or integers. None: there are none.
+        event_id: Ids of events, each of which counts once: text or integers. None: there are
+            none, and every row counts.
+        separator: The character between the fields of a CSV; None: that of its first line.
     """
 
     arm: str
     reward: str
     context: str | None = None
+    event_id: str | None = None
+    separator: str | None = None
 
     def names(self) -> list[str]:
-        """Give the names of the columns."""
-        return [name for name in (self.context, self.arm, self.reward) if name is not None]
+        """Return the names of the columns."""
+        names = (self.context, self.arm, self.reward, self.event_id)
+        return [name for name in names if name is not None]
 
 
 class Rows(NamedTuple):
@@ -55,12 +61,14 @@ class Rows(NamedTuple):
         arm: Text.
         reward: Anything.
         place: Names the place of a row, for an error.
+        event: Text; None: every row counts.
     """
 
     context: pa.Array
     arm: pa.Array
     reward: pa.Array
     place: Callable[[int], str]
+    event: pa.Array | None = None
 
 
 def read_csv(log: Log, columns: Columns) -> Iterator[Rows]:
@@ -69,9 +77,11 @@ def read_csv(log: Log, columns: Columns) -> Iterator[Rows]:
     # Few rewards differ, so they are looked at as a dictionary of texts.
     types = {columns.reward: pa.dictionary(pa.int32(), pa.string())}
     with _text(log) as (text, stream):
-        _check_columns(log, csv_input.column_names(text, log.path), columns)
-        names = columns.names()
-        for batch in csv_input.read_batches(text, log.path, names, types=types, on_bad_row=log.bad):
+        separator = columns.separator or csv_input.separator_of(text)
+        _check_columns(log, csv_input.column_names(text, log.path, separator), columns)
+        for batch in csv_input.read_batches(
+            text, log.path, columns.names(), types=types, separator=separator, on_bad_row=log.bad
+        ):
             log.bytes_read = stream.bytes_read
             yield _rows(log, batch, columns, partial(_at, place, row))
             row += len(batch)
@@ -142,16 +152,16 @@ def _feedback(log: Log, lines: Sequence[tuple[int, bytes]]) -> Iterator[tuple[in
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             log.bad(str(error), partial(_line_place, log, [number], 0))
             continue
-        if isinstance(event, Feedback) and _is_new(log, event.event_id):
+        if isinstance(event, Feedback) and is_new(log.events, event.event_id):
             yield number, event
 
 
-def _is_new(log: Log, event_id: str) -> bool:
+def is_new(events: set[bytes], event_id: str) -> bool:
     """Note an event; keep a hash, since ids are long and there may be many."""
     key = hashlib.blake2b(event_id.encode(), digest_size=16).digest()
-    if key in log.events:
+    if key in events:
         return False
-    log.events.add(key)
+    events.add(key)
     return True
 
 
@@ -175,11 +185,12 @@ def _check_columns(log: Log, names: Sequence[str], columns: Columns) -> None:
 def _rows(log: Log, batch: pa.RecordBatch, columns: Columns, place: Callable[[int], str]) -> Rows:
     arm = _ids(log, batch, columns.arm)
     reward = batch[columns.reward]
+    event = None if columns.event_id is None else _ids(log, batch, columns.event_id)
     if columns.context is None:
-        return Rows(pa.nulls(len(batch), pa.string()), arm, reward, place)
+        return Rows(pa.nulls(len(batch), pa.string()), arm, reward, place, event)
     context = _ids(log, batch, columns.context)
     empty = pc.equal(pc.binary_length(context), 0)
-    return Rows(pc.if_else(empty, None, context), arm, reward, place)
+    return Rows(pc.if_else(empty, None, context), arm, reward, place, event)
 
 
 def _ids(log: Log, batch: pa.RecordBatch, name: str) -> pa.Array:

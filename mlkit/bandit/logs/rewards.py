@@ -5,6 +5,7 @@ A log of any size is read as a stream: no more than one batch of it is in memory
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlkit.bandit.logs.csv_input import STANDARD_STREAM, opened
-from mlkit.bandit.logs.readers import Columns, Rows, read_csv, read_json_lines, read_parquet
+from mlkit.bandit.logs.readers import (
+    Columns,
+    Rows,
+    is_new,
+    read_csv,
+    read_json_lines,
+    read_parquet,
+)
 from mlkit.bandit.posteriors.posterior import ID_BYTES, SourceFile
 from mlkit.errors import BadData, UsageError
 from mlkit.parquet import SUFFIXES
@@ -34,6 +42,8 @@ class Log:
         events: The feedback events seen so far; logs that may repeat one another's events
             share a set.
         limits: How much a compressed file may unpack to.
+        reward_scale: What rewards are divided by.
+        excluded: Arms whose rows do not count.
         rows: Good rows read so far.
         skipped: Bad rows so far.
         bytes_read: How far in the file the reading is.
@@ -45,6 +55,8 @@ class Log:
     skip_bad_rows: bool = False
     events: set[bytes] = field(default_factory=set)
     limits: UnpackLimits = STREAMED
+    reward_scale: float = 1.0
+    excluded: frozenset[str] = frozenset()
     rows: int = 0
     skipped: int = 0
     bytes_read: int = 0
@@ -60,7 +72,7 @@ class Log:
                 skipped; the message names its line (CSV, JSON Lines) or row (Parquet).
         """
         for rows in self._found():
-            batch = self._good(rows)
+            batch = self._counted(rows)
             self.rows += len(batch)
             yield batch
 
@@ -96,36 +108,58 @@ class Log:
             return read_parquet(self, self.columns)
         return read_csv(self, self.columns)
 
-    def _good(self, rows: Rows) -> pa.RecordBatch:
-        """Give the good rows of a batch; count the bad ones, or raise for the first."""
-        reward = as_numbers(rows.reward)
+    def _counted(self, rows: Rows) -> pa.RecordBatch:
+        """Return the rows of a batch that count: good ones, of new events and arms in use."""
+        reward = pc.divide(as_numbers(rows.reward), self.reward_scale)
+        batch = pa.RecordBatch.from_arrays([rows.context, rows.arm, reward], schema=REWARDS)
+        counted = self._good(rows, reward)
+        if self.excluded:
+            dropped = pc.is_in(rows.arm, pa.array(sorted(self.excluded), pa.string()))
+            counted = pc.and_(counted, pc.invert(dropped))
+        if rows.event is not None:
+            counted = self._new(rows.event, counted)
+        return batch if pc.all(counted).as_py() else batch.filter(counted)
+
+    def _new(self, events: pa.Array, counted: pa.Array) -> pa.Array:
+        """Note the events of the rows that count, and leave out those that were there before."""
+        pairs = zip(events.to_pylist(), counted.to_pylist(), strict=True)
+        return pa.array([good and is_new(self.events, event) for event, good in pairs], pa.bool_())
+
+    def _good(self, rows: Rows, reward: pa.Array) -> pa.Array:
+        """Find the good rows of a batch; count the bad ones, or raise for the first."""
         columns = {
             "arm": _is_id(rows.arm, or_missing=False),
             "context": _is_id(rows.context, or_missing=True),
             "reward": _within(reward, 0.0, 1.0),
         }
-        good = pc.and_(pc.and_(columns["arm"], columns["context"]), columns["reward"])
+        if rows.event is not None:
+            columns["event"] = pc.fill_null(pc.greater(pc.binary_length(rows.event), 0), False)
+        good = functools.reduce(pc.and_, columns.values())
         first = pc.index(good, False).as_py()
-        batch = pa.RecordBatch.from_arrays([rows.context, rows.arm, reward], schema=REWARDS)
         if first < 0:
-            return batch
+            return good
         name = next(name for name, fine in columns.items() if not fine[first].as_py())
         found = getattr(rows, name)[first].as_py()
         shown = f"{name} is {'missing' if found is None else repr(found)[:80]}"
-        self.bad(f"{shown}, expected {_EXPECTED[name]}", lambda: rows.place(first))
+        self.bad(f"{shown}, expected {self._expected(name)}", lambda: rows.place(first))
         self.skipped += pc.sum(pc.invert(good)).as_py() - 1  # the first is counted
-        return batch.filter(good)
+        return good
+
+    def _expected(self, name: str) -> str:
+        highest = f"{self.reward_scale:g}"
+        return _EXPECTED[name] if name != "reward" else f"a number in [0, {highest}]"
 
 
 _EXPECTED = {
     "arm": f"1 to {ID_BYTES} bytes of UTF-8",
     "context": f"at most {ID_BYTES} bytes of UTF-8",
-    "reward": "a number in [0, 1]",
+    "event": "an id",
 }
+_TRUTH = {"true": 1.0, "false": 0.0}
 
 
 def as_numbers(column: pa.Array) -> pa.Array:
-    """Convert rewards to float64; what is no number becomes null."""
+    """Convert rewards to float64: True is 1, False is 0; what is no number becomes null."""
     if pa.types.is_dictionary(column.type):
         return as_numbers(column.dictionary).take(column.indices)
     try:
@@ -138,7 +172,7 @@ def _as_number(value: pa.Scalar) -> float | None:
     try:
         number: float | None = value.cast(pa.float64()).as_py()
     except pa.ArrowInvalid:
-        return None
+        return _TRUTH.get(str(value.as_py()).lower())
     return number
 
 

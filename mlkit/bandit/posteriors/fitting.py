@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from mlkit.bandit.logs.readers import Columns
 from mlkit.bandit.logs.rewards import Log
 from mlkit.bandit.posteriors.posterior import SCHEMA, Header, Posteriors, shrunk, update
 from mlkit.bandit.posteriors.tally import Sums, Tally
-from mlkit.errors import BadData
+from mlkit.errors import BadData, UsageError
 from mlkit.progress import Progress, silent
 from mlkit.unpacking import STREAMED, UnpackLimits
 
@@ -26,6 +26,8 @@ def fit(
     header: Header,
     *,
     skip_bad_rows: bool = False,
+    reward_scale: float = 1.0,
+    excluded: Collection[str] = (),
     limits: UnpackLimits = STREAMED,
     progress: Progress = silent,
 ) -> Posteriors:
@@ -39,16 +41,23 @@ def fit(
         columns: The columns of CSV and Parquet logs.
         header: The model's name, prior and shrinkage; its source is filled in.
         skip_bad_rows: Count and skip a bad row instead of raising.
+        reward_scale: What the rewards of the logs are divided by, to lie in [0, 1].
+        excluded: Arms whose rows do not count.
         limits: How much a compressed log may unpack to.
         progress: Told how many bytes are read.
 
     Raises:
         InputMissing: A log cannot be read.
-        UsageError: Columns are needed and not given.
+        UsageError: Columns are needed and not given, or the scale is not above 0.
         BadData: A log lacks a column, is damaged, has a bad row, or none at all.
     """
+    if not 0 < reward_scale < float("inf"):
+        raise UsageError(f"--reward-scale: {reward_scale!r}, expected a number above 0")
     events: set[bytes] = set()
-    opened = [Log(path, columns, skip_bad_rows, events, limits) for path in logs]
+    arms = frozenset(excluded)
+    opened = [
+        Log(path, columns, skip_bad_rows, events, limits, reward_scale, arms) for path in logs
+    ]
     sizes = [log.size() for log in opened]
     total = None if None in sizes else sum(size for size in sizes if size is not None)
     tally, done = Tally(), 0

@@ -37,6 +37,7 @@ Seed = Annotated[
 ]
 Draws = Annotated[int, typer.Option(min=1, help="Number of draws.")]
 
+_NAMED = {"tab": "\t", "\\t": "\t"}
 FIT_EPILOG = """\
 Examples:
 
@@ -68,6 +69,21 @@ def fit(
     context: Annotated[
         str | None, typer.Option(metavar="COL", help="Column of user or segment ids.")
     ] = None,
+    event_id: Annotated[
+        str | None,
+        typer.Option("--event-id", metavar="COL", help="Column of event ids: each counts once."),
+    ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(metavar="CHAR", help="Between the fields: , ; or tab (default: as found)."),
+    ] = None,
+    reward_scale: Annotated[
+        float, typer.Option(metavar="MAX", help="Divide rewards by this, to lie in [0, 1].")
+    ] = 1.0,
+    exclude_arm: Annotated[
+        list[str] | None,
+        typer.Option("--exclude-arm", metavar="ID", help="Leave out this arm (repeatable)."),
+    ] = None,
     prior: Annotated[str, typer.Option(metavar="A,B", help="Beta prior of every arm.")] = "1,1",
     shrinkage: Annotated[
         float, typer.Option(help="Pulls that an arm's mean is worth in a new context.")
@@ -94,18 +110,31 @@ def fit(
     _check_output(output, logs, json=json)
     name = model or (output.stem if str(output) != "-" else "posteriors")
     header = Header(name, _prior(prior), shrinkage)
-    columns = _columns(arm, reward, context)
+    columns = _columns(arm, reward, context, event_id, separator)
     with of(ctx).progress("reading") as progress:
         fitted = fit_logs(
             logs,
             columns,
             header,
             skip_bad_rows=skip_bad_rows,
+            reward_scale=reward_scale,
+            excluded=exclude_arm or (),
             limits=unpack_limits(max_unpacked, max_ratio),
             progress=progress,
         )
     file.write(fitted, output)
     _tell_fit(of(ctx), fitted, output, json=json)
+    if columns is not None and event_id is None:
+        _warn_of_repeats(of(ctx), fitted)
+
+
+def _warn_of_repeats(output: Output, fitted: Posteriors) -> None:
+    first: dict[str, str] = {}
+    for log in fitted.source:
+        if log.sha256 in first:
+            same = f"{log.name} has the same content as {first[log.sha256]}, and counts again"
+            output.note(f"warning: {same}; --event-id COL counts each event once")
+        first.setdefault(log.sha256, log.name)
 
 
 def _check_output(output: Path, logs: list[Path], *, json: bool) -> None:
@@ -133,13 +162,21 @@ def _prior(text: str) -> Any:
     return Prior(a, b)
 
 
-def _columns(arm: str | None, reward: str | None, context: str | None) -> Any:
+def _columns(
+    arm: str | None,
+    reward: str | None,
+    context: str | None,
+    event_id: str | None,
+    separator: str | None,
+) -> Any:
     from mlkit.bandit.logs.readers import Columns
     from mlkit.errors import UsageError
 
+    if separator is not None and len(separator := _NAMED.get(separator, separator)) != 1:
+        raise UsageError(f"--separator {separator}: expected one character, or tab")
     if arm is not None and reward is not None:
-        return Columns(arm, reward, context)
-    if arm is not None or reward is not None or context is not None:
+        return Columns(arm, reward, context, event_id, separator)
+    if any(each is not None for each in (arm, reward, context, event_id)):
         raise UsageError("--arm and --reward are needed together")
     return None
 

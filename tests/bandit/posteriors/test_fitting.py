@@ -260,3 +260,44 @@ def test_the_bundled_log_has_the_clicks_that_a_count_finds(repository):
     assert len(found.arms) == 34
     assert sum(found.arms["pulls"].to_pylist()) == sum(found.contexts["pulls"].to_pylist())
     assert found.arms["a"].to_numpy().sum() == 34 * 1.0 + clicks
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "arm;reward;context\nx;True;u\ny;False;\n",
+        "arm\treward\tcontext\nx\tTRUE\tu\ny\tfalse\t\n",
+        'arm,reward,context\n"x",true,u\ny,0,\n',
+    ],
+)
+def test_separators_and_truth_values_are_read_as_found(log, content):
+    found = by_key(fit([log(content)], COLUMNS, HEADER))
+    assert found[None, "x"] == (2.0, 3.0, 1)
+    assert found[None, "y"] == (1.0, 4.0, 1)
+    assert ("u", "x") in found
+
+
+def test_a_separator_can_be_stated(log):
+    columns = Columns("arm", "reward", separator="|")
+    assert by_key(fit([log("arm|reward\nx,;|1\n")], columns, HEADER))[None, "x,;"][2] == 1
+
+
+def test_an_event_id_counts_once_in_all_logs(log, tmp_path):
+    text = "arm,reward,id\nx,1,1\nx,0,2\nx,1,1\n"
+    pq.write_table(pa.table({"arm": ["x"] * 2, "reward": [1, 0], "id": [2, 3]}), tmp_path / "l.pq")
+    logs = [log(text), log(text, "again.csv"), tmp_path / "l.pq"]
+    columns = Columns("arm", "reward", event_id="id")
+    assert by_key(fit(logs, columns, HEADER))[None, "x"] == (2.0, 5.0, 3)
+    with pytest.raises(BadData, match="line 3: event is missing, expected an id"):
+        fit([log("arm,reward,id\nx,1,1\nx,0,\n")], columns, HEADER)
+
+
+def test_rewards_are_scaled_and_arms_left_out(log):
+    path = log("arm,reward\nx,50\ny,100\nx,0\n")
+    columns = Columns("arm", "reward")
+    found = by_key(fit([path], columns, HEADER, reward_scale=100.0, excluded=["y"]))
+    assert found == {(None, "x"): (1.5, 4.5, 2)}
+    with pytest.raises(BadData, match=r"line 3: reward is '100', expected a number in \[0, 50\]"):
+        fit([path], columns, HEADER, reward_scale=50.0)
+    with pytest.raises(UsageError, match="reward-scale"):
+        fit([path], columns, HEADER, reward_scale=0.0)
