@@ -43,10 +43,11 @@ def doctor(json: Json = False) -> None:
 
 def _table(components: list[Component]) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("component", "for", "state", "found")
     for each in components:
         ok = each.state == "ok"
-        state = "[green]ok[/]" if ok else "[yellow]missing[/]"
+        state = Text("ok", "green") if ok else Text("missing", "yellow")
         table.add_row(each.name, each.workloads, state, each.found if ok else each.hint)
     return table

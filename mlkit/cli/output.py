@@ -16,6 +16,7 @@ from mlkit.progress import Progress, silent
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class Output:
 
     @staticmethod
     def result(renderable: RenderableType) -> None:
-        """Print a result for people on standard output."""
+        """Print a result for people on standard output; text is shown unchanged, without markup."""
+        if isinstance(renderable, str):
+            renderable = "\n".join(map(printable, renderable.split("\n")))
         _console(sys.stdout).print(renderable)
 
     @staticmethod
@@ -102,4 +105,13 @@ def _console(stream: Any) -> Console:
             raise
 
     # A pipe has no width: never cut what a program reads.
-    return Plain(file=stream, width=None if stream.isatty() else 160, highlight=False)
+    width = None if stream.isatty() else 160
+    # What a user's data hold is no markup: only what is styled on purpose is styled.
+    return Plain(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def plain(text: str) -> Text:
+    """Return a user's text for a table: no markup, and nothing that steers the terminal."""
+    from rich.text import Text
+
+    return Text(printable(text))

@@ -3,6 +3,18 @@
 A strategy of your own is a subclass of `Strategy` that `backtest.run` takes.
 """
 
-from mlkit.pairs.strategy.strategy import Features, Order, State, Strategy
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlkit.pairs.strategy.strategy import Features, Order, State, Strategy
 
 __all__ = ["Features", "Order", "State", "Strategy"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is public when it is asked for: help and settings need no NumPy."""
+    if name not in __all__:
+        raise AttributeError(f"module 'mlkit.pairs' has no attribute '{name}'")
+    from mlkit.pairs.strategy import strategy
+
+    return getattr(strategy, name)

@@ -1,30 +1,41 @@
-"""What a backtest is told: the rule, the signal, money, costs, limits and windows."""
+"""The settings of a backtest: the rule, the signal, money, costs, limits and windows.
+
+Defaults and choices are defined here once; the command line reads them off these classes.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlkit.errors import BadData, UsageError
-from mlkit.pairs import _pair_strategy as native
+
+if TYPE_CHECKING:
+    from mlkit.pairs import _pair_strategy as native
 
 Hedge = Literal["fixed", "rolling", "kalman"]
 ZScore = Literal["lookback", "formation", "ou", "filter"]
 Method = Literal["cointegration", "correlation", "distance"]
 FDR = Literal["by", "bh", "none"]
+Trend = Literal["c", "ct", "ctt"]
+Align = Literal["inner", "ffill"]
+Format = Literal["wide", "long", "bars", "klines"]
+"""Layouts of price files that `--format` names: a column per ticker, a row per ticker and bar, the
+bars of one ticker, and Binance's klines, which have no header."""
+Decimal = Literal[".", ","]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Thresholds in deviations of the spread.
+    """Thresholds of the z-score, in standard deviations of the spread.
 
     Attributes:
-        entry: Enter against a spread of at least this many deviations.
-        exit: Leave when the spread has reverted to within this many.
-        stop: Leave when the spread has run to this many.
-        max_bars: Leave after this many bars; 0 never.
+        entry: Entry threshold: a position against the spread is opened at this distance.
+        exit: Exit threshold: it is closed when the spread has reverted to this distance.
+        stop: Stop threshold: it is closed when the spread has widened to this distance.
+        max_bars: Longest holding period, in bars; 0 for no limit.
     """
 
     entry: float = 2.0
@@ -72,12 +83,12 @@ class Costs:
     """Costs of each leg of a fill; basis points of the money that is traded.
 
     Attributes:
-        per_share: Commission a share.
-        per_trade: Commission a leg and fill.
+        per_share: Commission per share.
+        per_trade: Commission per leg and fill.
         commission_bps: Commission in basis points.
         slippage_bps: Slippage in basis points.
         half_spread_bps: Half of the quoted spread in basis points.
-        borrow_rate: Fee a year on the value of short legs.
+        borrow_rate: Fee per year on the value of short legs.
     """
 
     per_share: float = 0.0
@@ -143,7 +154,7 @@ class Settings:
     Attributes:
         formation: Bars on which a pair is fitted before it trades.
         trading: Bars of a trading window; 0 trades given pairs to the end of the data.
-        cash_rate: Interest a year on the cash balance, also on a negative one.
+        cash_rate: Interest per year on the cash balance, also on a negative one.
         bars_per_year: 0 reads it off the formation period's timestamps.
         same_bar: Fill at the close of the decision.
         carry: Positions outlive their window.
@@ -168,7 +179,9 @@ class Settings:
                 raise UsageError(message, hint=hint)
 
     def native(self, bars_per_year: float) -> native.Settings:
-        """Give the settings in the engine's form."""
+        """Return the settings in the engine's form."""
+        from mlkit.pairs import _pair_strategy as native
+
         limits = asdict(self.limits)
         for cap in ("pairs", "pairs_per_ticker"):
             limits[cap] = limits[cap] or 2**62
@@ -184,7 +197,7 @@ class Settings:
         )
 
     def document(self) -> dict[str, Any]:
-        """Give the settings as nested JSON values; infinities as null."""
+        """Return the settings as nested JSON values; infinities as null."""
         return {key: _json(value) for key, value in asdict(self).items()}
 
 

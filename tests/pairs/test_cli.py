@@ -124,7 +124,7 @@ def test_an_interrupted_screen_writes_nothing(tmp_path):
     [
         (("fit", "wide.csv", "A", "A"), 2, "two different tickers", ""),
         (("fit", "wide.csv", "A", "bee"), 2, "no ticker 'bee'", "did you mean 'BEE'?"),
-        (("screen", "semicolons.csv"), 65, "no column of dates", "separate the columns by commas"),
+        (("screen", "blanks.csv"), 65, "no column of dates", "separate the columns by commas"),
         (("screen", "one.csv"), 65, "needs 2 tickers", "a column a ticker"),
         (("backtest", "wide.csv", "--pairs", "none.csv"), 65, "no pair in it", "the screen"),
     ],
@@ -134,7 +134,7 @@ def test_what_a_newcomer_gets_wrong_is_told_with_the_cure(tmp_path, arguments, c
     rows = [f"{day},{10 + n % 3},{20 + n % 5}" for n, day in enumerate(days)]
     wide = "\n".join(["date,A,BEE", *rows]) + "\n"
     (tmp_path / "wide.csv").write_text(wide)
-    (tmp_path / "semicolons.csv").write_text(wide.replace(",", ";"))
+    (tmp_path / "blanks.csv").write_text(wide.replace(",", " "))
     one = [row.rsplit(",", 1)[0] for row in ("date,close,x", *rows)]
     (tmp_path / "one.csv").write_text("\n".join(one) + "\n")
     (tmp_path / "none.csv").write_text("y,x\n")

@@ -170,10 +170,11 @@ def _document(found: Difference) -> dict[str, Any]:
 
 
 def _table(a: str, b: str, found: Difference) -> Table:
-    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("", escape(a), escape(b))
+    from mlkit.errors import printable
+
+    table = Table("", printable(a), printable(b))  # the table shows them without markup
     table.add_row("size", megabytes(found.before), megabytes(found.after))
     table.add_row("files only here", str(len(found.removed)), str(len(found.added)))
     table.add_row("files that differ", str(len(found.changed)), "")

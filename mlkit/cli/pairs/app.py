@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlkit.cli.groups import CommandGroup
 from mlkit.cli.options import Json
-from mlkit.cli.output import Output, of
+from mlkit.cli.output import Output, of, plain
 from mlkit.cli.pairs import backtest, sweep
 from mlkit.cli.pairs.report import ReportOption
+from mlkit.cli.pairs.source import PRICES_HELP, Source, load, with_source
+from mlkit.pairs.settings import FDR, Method, Trend
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,49 +31,12 @@ app = typer.Typer(
 )
 
 
-class Align(StrEnum):
-    """How missing bars are mended."""
-
-    INNER = "inner"
-    FFILL = "ffill"
-
-
-class Method(StrEnum):
-    """How pairs are ranked."""
-
-    COINTEGRATION = "cointegration"
-    CORRELATION = "correlation"
-    DISTANCE = "distance"
-
-
-class Trend(StrEnum):
-    """What the cointegrating regression holds besides the other series."""
-
-    C = "c"
-    CT = "ct"
-    CTT = "ctt"
-
-
-class Fdr(StrEnum):
-    """How false discoveries are controlled."""
-
-    BY = "by"
-    BH = "bh"
-    NONE = "none"
-
-
-PricesFile = Annotated[
-    str, typer.Argument(metavar="PRICES", help="CSV or Parquet, wide or long; - is stdin.")
-]
-AlignOption = Annotated[
-    Align | None,
-    typer.Option(help="Mend missing, doubled or unsorted bars, and count it; else an error."),
-]
-Start = Annotated[str | None, typer.Option(metavar="DATE", help="First bar.")]
-Stop = Annotated[str | None, typer.Option(metavar="DATE", help="First bar after the last.")]
+PricesFiles = Annotated[list[str], typer.Argument(metavar="PRICES", help=PRICES_HELP)]
 Levels = Annotated[
     bool,
-    typer.Option("--levels/--log", help="Prices (beta weighs shares) or logs (money)."),
+    typer.Option(
+        "--levels/--log", help="Prices, of any sign (beta weights shares), or logs (money)."
+    ),
 ]
 
 SCREEN_EPILOG = """\
@@ -83,36 +48,40 @@ Examples:
 """
 
 
-@app.command(epilog=SCREEN_EPILOG)
 def screen(
     context: typer.Context,
-    prices: PricesFile,
-    align: AlignOption = None,
-    tickers: Annotated[str | None, typer.Option(metavar="A,B,...", help="Only these.")] = None,
-    start: Start = None,
-    stop: Stop = None,
+    prices: PricesFiles,
+    reading: Mapping[str, Any],
+    tickers: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Keep only these tickers.")
+    ] = None,
     levels: Levels = False,
-    method: Annotated[Method, typer.Option(help="How to rank.")] = Method.COINTEGRATION,
-    trend: Annotated[Trend, typer.Option(help="Constant, and powers of time.")] = Trend.C,
+    method: Annotated[Method, typer.Option(help="How pairs are ranked.")] = "cointegration",
+    trend: Annotated[
+        Trend, typer.Option(help="Terms of the regression: constant, and powers of time.")
+    ] = "c",
     lags: Annotated[
         int | None, typer.Option(min=0, help="Lagged changes in the test (default: by AIC).")
     ] = None,
     fdr: Annotated[
-        Fdr, typer.Option(help="Benjamini-Yekutieli, Benjamini-Hochberg, or none.")
-    ] = Fdr.BY,
+        FDR, typer.Option(help="Benjamini-Yekutieli, Benjamini-Hochberg, or none.")
+    ] = "by",
     alpha: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of false discoveries accepted.")
+        float, typer.Option(min=0.0, max=1.0, help="Accepted share of false discoveries.")
     ] = 0.05,
-    top: Annotated[int | None, typer.Option(min=1, help="At most so many pairs.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Most pairs to return.")] = None,
     min_half_life: Annotated[
-        float, typer.Option(help="Least half-life of the spread, bars.")
+        float, typer.Option(help="Least half-life of the spread, in bars.")
     ] = 0.0,
     max_half_life: Annotated[
-        float | None, typer.Option(help="Greatest half-life (default: any).")
+        float | None, typer.Option(help="Greatest half-life, in bars (default: no limit).")
     ] = None,
-    max_hurst: Annotated[float | None, typer.Option(help="Hurst exponent below it.")] = None,
+    max_hurst: Annotated[
+        float | None, typer.Option(help="Hurst exponent stays below (default: no limit).")
+    ] = None,
     min_correlation: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Of the returns, of either sign.")
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Least correlation of returns, of either sign."),
     ] = None,
     groups: Annotated[
         Path | None,
@@ -131,13 +100,14 @@ def screen(
 
     out = of(context)
     half_life = _range(min_half_life, max_half_life)
-    universe = _read(out, prices, align, tickers.split(",") if tickers else None, start, stop)
+    chosen = tickers.split(",") if tickers else None
+    universe = load(out, Source.of(prices, reading), tickers=chosen, signed=levels)
     criteria = screening.Criteria(
-        method=method.value,
+        method=method,
         scale="levels" if levels else "log",
-        trend=trend.value,
+        trend=trend,
         lags=lags,
-        fdr=fdr.value,
+        fdr=fdr,
         alpha=alpha,
         top=top,
         filters=_filters(half_life, max_hurst, min_correlation, groups, min_price),
@@ -157,22 +127,6 @@ def _cores() -> int:
     import os
 
     return len(os.sched_getaffinity(0))
-
-
-def _read(
-    out: Output,
-    path: str,
-    align: Align | None,
-    tickers: list[str] | None,
-    start: str | None,
-    stop: str | None,
-) -> Prices:
-    from mlkit.pairs.prices.prices import read
-
-    prices = read(path, align=align.value if align else None, tickers=tickers)
-    for repair in prices.repairs:
-        out.note(f"note: {repair}")
-    return prices.window(start, stop)
 
 
 def _filters(
@@ -215,6 +169,8 @@ def _document(found: Screen, prices: Prices) -> dict[str, object]:
         "source": prices.source,
         "content_hash": prices.content_hash,
         "repairs": [asdict(each) for each in prices.repairs],
+        "notes": list(prices.notes),
+        "currency": prices.currency,
         "window": [str(prices.zoned[0]), str(prices.zoned[-1])],
         "bars": found.bars,
         "criteria": criteria,
@@ -261,7 +217,7 @@ def _table(found: Screen) -> Table:
     for name in [*columns, "hedge ratio", "half-life", "Hurst", "correlation"]:
         table.add_column(name, justify="right")
     for number, pair in enumerate(found.pairs, start=1):
-        table.add_row(str(number), pair.y, pair.x, *_cells(pair, found.criteria))
+        table.add_row(str(number), plain(pair.y), plain(pair.x), *_cells(pair, found.criteria))
     return table
 
 
@@ -284,25 +240,29 @@ Examples:
 """
 
 
-@app.command(epilog=FIT_EPILOG)
 def fit(
     context: typer.Context,
-    prices: PricesFile,
+    prices: PricesFiles,
+    reading: Mapping[str, Any],
     y: Annotated[str, typer.Argument(metavar="Y", help="The dependent ticker.")],
     x: Annotated[str, typer.Argument(metavar="X", help="The other ticker.")],
-    align: AlignOption = None,
-    start: Start = None,
-    stop: Stop = None,
     levels: Levels = False,
-    trend: Annotated[Trend, typer.Option(help="Constant, and powers of time.")] = Trend.C,
+    trend: Annotated[
+        Trend, typer.Option(help="Terms of the regression: constant, and powers of time.")
+    ] = "c",
     window: Annotated[
-        int | None, typer.Option(min=3, help="Bars of the rolling hedge ratio.")
+        int | None, typer.Option(min=3, help="Window of the rolling hedge ratio, in bars.")
     ] = None,
-    drift: Annotated[float, typer.Option(help="Of the Kalman filter, between 0 and 1.")] = 1e-4,
+    drift: Annotated[
+        float,
+        typer.Option(help="State noise of the Kalman hedge ratio, per bar, between 0 and 1."),
+    ] = 1e-4,
     cost: Annotated[
-        float, typer.Option(min=0.0, help="Of a cycle, for Bertram's thresholds.")
+        float, typer.Option(min=0.0, help="Cost of a round trip, for Bertram's thresholds.")
     ] = 0.001,
-    johansen_lags: Annotated[int, typer.Option(min=0, help="Lagged changes.")] = 1,
+    johansen_lags: Annotated[
+        int, typer.Option(min=0, help="Lagged changes in Johansen's test.")
+    ] = 1,
     report: ReportOption = None,
     json: Json = False,
 ) -> None:
@@ -310,13 +270,13 @@ def fit(
     from mlkit.cli.pairs import fit
     from mlkit.pairs.fit.pair import fit_pair
 
-    universe = _read(of(context), prices, align, [y, x], start, stop)
+    universe = load(of(context), Source.of(prices, reading), tickers=[y, x], signed=levels)
     found = fit_pair(
         universe,
         y,
         x,
         levels=levels,
-        trend=trend.value,
+        trend=trend,
         window=window,
         drift=drift,
         cost=cost,
@@ -327,7 +287,7 @@ def fit(
 
         options = {
             "scale": "levels" if levels else "log",
-            "trend": trend.value,
+            "trend": trend,
             "window": found.window,
             "drift": drift,
             "cost": cost,
@@ -340,5 +300,8 @@ def fit(
         fit.show(found)
 
 
+NOT_RAW = frozenset({"raw", "allow_jumps"})
+app.command("screen", epilog=SCREEN_EPILOG)(with_source(screen, NOT_RAW))
+app.command("fit", epilog=FIT_EPILOG)(with_source(fit, NOT_RAW))
 app.command("backtest", epilog=backtest.EPILOG)(backtest.command)
 app.command("sweep", epilog=sweep.EPILOG)(sweep.command)

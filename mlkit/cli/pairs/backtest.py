@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from mlkit.cli.options import Json
-from mlkit.cli.output import Output, of
+from mlkit.cli.output import Output, of, plain
 from mlkit.cli.pairs.report import ReportOption
 from mlkit.cli.pairs.settings import build, with_settings
 from mlkit.cli.pairs.source import (
-    AlignOption,
+    PANEL,
+    PRICES_HELP,
     PairOption,
     PairsOption,
-    RawOption,
     RefitOption,
     Source,
-    StartOption,
-    StopOption,
     load,
     named_pairs,
+    with_source,
 )
 
 if TYPE_CHECKING:
@@ -37,12 +35,8 @@ if TYPE_CHECKING:
     from mlkit.pairs.windows import GivenPair
 
 
-class Format(StrEnum):
-    """How tables are written."""
-
-    CSV = "csv"
-    PARQUET = "parquet"
-
+TableFormat = Literal["csv", "parquet"]
+LAYOUTS = ("wide", "long", "bars", "klines")
 
 EPILOG = """\
 Examples:
@@ -58,10 +52,8 @@ Examples:
 def backtest(
     context: typer.Context,
     settings: Mapping[str, Any],
-    prices: Annotated[
-        str | None,
-        typer.Argument(metavar="PRICES", help="CSV or Parquet, wide or long; - is stdin."),
-    ] = None,
+    reading: Mapping[str, Any],
+    prices: Annotated[list[str] | None, typer.Argument(metavar="PRICES", help=PRICES_HELP)] = None,
     pair: PairOption = None,
     pairs: PairsOption = None,
     refit: RefitOption = False,
@@ -73,15 +65,20 @@ def backtest(
         Path | None,
         typer.Option("--from", metavar="RUN.JSON", help="Repeat a run exactly; no other setting."),
     ] = None,
-    align: AlignOption = None,
-    raw: RawOption = False,
-    start: StartOption = None,
-    stop: StopOption = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="|".join(LAYOUTS),
+            help="Layout of the price file (default: recognised).",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write tables and run.json there."),
     ] = None,
-    table_format: Annotated[Format, typer.Option("--format", help="Of the tables.")] = Format.CSV,
+    table_format: Annotated[TableFormat, typer.Option(help="Format of the tables.")] = "csv",
     report: ReportOption = None,
     json: Json = False,
 ) -> None:
@@ -95,25 +92,27 @@ def backtest(
     from mlkit.pairs.strategy import file
 
     out = of(context)
+    layout, table_format = _formats(out, layout, table_format)
     if repeat is not None:
         where = {"prices", "repeat", "output", "table_format", "report", "json"}
+        where |= set() if layout else {"layout"}
         _refuse_settings(context, where)
         recorded = read_run(repeat)
         source, expected = _recorded_source(recorded, prices)
         named, built = recorded.pairs, recorded.settings
         own = None if recorded.strategy is None else file.reload(recorded.strategy)
-    elif prices is None:
+    elif not prices:
         raise UsageError("PRICES is missing", hint="name a file, or repeat a run with --from")
     else:
-        source = Source.of(prices, align, raw, start, stop)
+        source = Source.of(prices, {**reading, "format": layout})
         built, expected = build(settings), None
         named = named_pairs(pair, pairs, refit)
         own = None if strategy is None else file.load(strategy)
-    data = load(out, source, expected)
+    data = load(out, source, expected=expected)
     result = _run(out, data, named, built, own)
     if output is not None:
         document = records.run_document(result, source.document(), named)
-        records.write(output, result, document, table_format.value)
+        records.write(output, result, document, table_format)
     if report is not None:
         from mlkit.pairs.report import backtest as page
 
@@ -121,7 +120,20 @@ def backtest(
     _show(out, result, json)
 
 
-command = with_settings(backtest)
+command = with_source(with_settings(backtest), frozenset({"format"}))
+
+
+def _formats(out: Output, layout: str | None, tables: TableFormat) -> tuple[Any, TableFormat]:
+    """Part the formats of prices and tables; `--format csv` meant the tables once."""
+    from mlkit.errors import UsageError
+
+    old: dict[str | None, TableFormat] = {"csv": "csv", "parquet": "parquet"}
+    if layout in old:
+        out.note(f"note: --format {layout} is the format of price files now: say --table-format")
+        return None, old[layout]
+    if layout is not None and layout not in LAYOUTS:
+        raise UsageError(f"--format {layout}: none of {', '.join(LAYOUTS)}")
+    return layout, tables
 
 
 def _refuse_settings(context: typer.Context, allowed: set[str]) -> None:
@@ -135,13 +147,11 @@ def _refuse_settings(context: typer.Context, allowed: set[str]) -> None:
             raise UsageError(f"{flag} and --from: a repeated run has its settings in run.json")
 
 
-def _recorded_source(recorded: Run, prices: str | None) -> tuple[Source, str]:
-    """Give the source of a recorded run, which may have moved, and the prices' hash."""
-    from dataclasses import replace
-
+def _recorded_source(recorded: Run, prices: list[str] | None) -> tuple[Source, str]:
+    """Return the source of a recorded run, which may have moved, and the prices' hash."""
     expected = recorded.prices.pop("sha256")
     source = Source(**recorded.prices)
-    return (source if prices is None else replace(source, path=prices)), expected
+    return (source.moved(prices) if prices else source), expected
 
 
 def _run(
@@ -261,5 +271,5 @@ def _pairs(pairs: list[dict[str, Any]], most: int = 10) -> Table:
             table.add_row("...", f"{len(pairs) - most} more", "", "", "")
             continue
         rate, net = f"{100 * each['win_rate']:.0f} %", f"{each['net_result']:,.2f}"
-        table.add_row(each["y"], each["x"], str(each["trades"]), rate, net)
+        table.add_row(plain(each["y"]), plain(each["x"]), str(each["trades"]), rate, net)
     return table

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from mlkit.cli.output import Output
+from mlkit.cli.output import Output, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,12 +46,12 @@ def _table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) ->
     from rich.table import Table
 
     first, *rest = columns
-    table = Table(title=title, title_justify="left")
+    table = Table(title=plain(title), title_justify="left")
     table.add_column(first)
     for name in rest:
         table.add_column(name, justify="right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(plain, row))
     return table
 
 
@@ -84,9 +84,9 @@ def _spread(fit: PairFit) -> Table:
     rows.append(["Hurst exponent", f"{fit.hurst:.3f}", "", ""])
     if fit.thresholds is not None:
         best = fit.thresholds
-        rows.append(["Bertram: enter and leave at mean -/+", f"{best.distance:.5g}", "", ""])
-        rows.append(["Bertram: return a bar", f"{best.return_rate:.3g}", "", ""])
-        rows.append(["Bertram: bars a cycle", f"{best.cycle_time:.4g}", "", ""])
+        rows.append(["Bertram: entry and exit at mean -/+", f"{best.distance:.5g}", "", ""])
+        rows.append(["Bertram: return per bar", f"{best.return_rate:.3g}", "", ""])
+        rows.append(["Bertram: bars per cycle", f"{best.cycle_time:.4g}", "", ""])
     return _table("spread (Ornstein-Uhlenbeck)", ["", "value", "s.e.", "95 %"], rows)
 
 

@@ -1,68 +1,52 @@
 """The options that `pairs backtest` and `pairs sweep` share: one for each setting.
 
-`mlkit.pairs.settings` says what they mean. Here stand their flags, and `with_settings` gives
-them to a command as one argument.
+`mlkit.pairs.settings` documents them, and defines their defaults and choices. Here are their
+flags; `with_settings` passes them to a command as one argument.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from mlkit.pairs.settings import Settings
-
-
-class ZScore(StrEnum):
-    """What the z-score refers to."""
-
-    LOOKBACK = "lookback"
-    FORMATION = "formation"
-    OU = "ou"
-    FILTER = "filter"
-
-
-class Hedge(StrEnum):
-    """Where the hedge ratio comes from."""
-
-    FIXED = "fixed"
-    ROLLING = "rolling"
-    KALMAN = "kalman"
-
-
-class Selection(StrEnum):
-    """How a window's pairs are chosen."""
-
-    COINTEGRATION = "cointegration"
-    CORRELATION = "correlation"
-    DISTANCE = "distance"
-
-
-class Control(StrEnum):
-    """How false discoveries are controlled."""
-
-    BY = "by"
-    BH = "bh"
-    NONE = "none"
+from mlkit.pairs import settings
 
 
 @dataclass(frozen=True)
 class Flag:
-    """One option: where its value belongs, its type, its default and its help."""
+    """One option: the setting that it sets, its type and its help.
+
+    Attributes:
+        section: The part of the settings.
+        field: The setting's name there, whose default is the option's too.
+        kind: Its type.
+        text: Its help.
+        panel: The heading under which help lists it.
+        flags: Its names, where they are not the setting's.
+        automatic: Left out, it is decided by other settings.
+    """
 
     section: str
     field: str
     kind: Any
-    default: Any
     text: str
     panel: str
     flags: tuple[str, ...] = ()
+    automatic: bool = False
+
+    @property
+    def default(self) -> Any:
+        """The setting's own default; None for no limit, and for what others decide."""
+        value = next(
+            each.default for each in fields(SECTIONS[self.section]) if each.name == self.field
+        )
+        return None if self.automatic or value == math.inf else value
 
     @property
     def name(self) -> str:
@@ -73,57 +57,69 @@ class Flag:
 
 RULE, SIGNAL, MONEY, COSTS, PERIODS = "Rule", "Signal", "Money", "Costs", "Windows"
 
+SECTIONS: dict[str, Any] = {
+    "rule": settings.Rule, "signal": settings.Signal, "sizing": settings.Sizing,
+    "costs": settings.Costs, "limits": settings.Limits, "selection": settings.Selection,
+    "": settings.Settings,
+}  # fmt: skip
+"""Where a flag's default is defined."""
+
 FLAGS = (
-    Flag("rule", "entry", float, 2.0, "Enter at so many deviations.", RULE),
-    Flag("rule", "exit", float, 0.5, "Leave within so many.", RULE),
-    Flag("rule", "stop", float, None, "Leave at so many (default: never).", RULE,
+    Flag("rule", "entry", float, "Entry threshold, in standard deviations of the spread.", RULE),
+    Flag("rule", "exit", float, "Exit threshold, in standard deviations of the spread.", RULE),
+    Flag("rule", "stop", float, "Stop threshold, in standard deviations (default: none).", RULE,
          ("--stop-loss",)),
-    Flag("rule", "max_bars", int, 0, "Leave after so many bars; 0: never.", RULE),
-    Flag("signal", "zscore", ZScore, None, "What the z-score refers to "
-         "(default: lookback, with a Kalman filter its own).", SIGNAL),
-    Flag("signal", "lookback", int, 60, "Bars of the z-score.", SIGNAL),
-    Flag("signal", "hedge", Hedge, Hedge.FIXED, "Where the hedge ratio comes from.", SIGNAL),
-    Flag("signal", "hedge_window", int, 126, "Bars of a rolling hedge ratio.", SIGNAL),
-    Flag("signal", "drift", float, 1e-4, "Of a Kalman hedge ratio, a bar.", SIGNAL),
-    Flag("signal", "log", bool, True, "Logs (beta weighs money) or prices (shares).", SIGNAL,
-         ("--log/--levels",)),
-    Flag("sizing", "capital", float, 100_000.0, "Money at the start.", MONEY),
-    Flag("sizing", "gross", float, 10_000.0, "Money in a pair, both legs.", MONEY),
-    Flag("sizing", "whole_shares", bool, False, "No fractions of shares.", MONEY,
-         ("--whole-shares",)),
-    Flag("limits", "pairs", int, 0, "Pairs at a time; 0: any.", MONEY, ("--max-pairs",)),
-    Flag("limits", "pairs_per_ticker", int, 0, "Pairs of one ticker; 0: any.", MONEY,
-         ("--max-per-ticker",)),
-    Flag("limits", "leverage", float, None, "Gross exposure over equity (default: any).", MONEY,
-         ("--max-leverage",)),
-    Flag("limits", "initial_margin", float, 0.5, "Equity over exposure, to enter.", MONEY),
-    Flag("limits", "maintenance_margin", float, 0.3, "The same, to stay.", MONEY),
-    Flag("", "cash_rate", float, 0.0, "Interest a year on cash.", MONEY),
-    Flag("costs", "per_share", float, 0.0, "Commission a share.", COSTS,
+    Flag("rule", "max_bars", int, "Longest holding period, in bars; 0: no limit.", RULE),
+    Flag("signal", "zscore", settings.ZScore, "What the z-score refers to "
+         "(default: lookback; filter with a Kalman hedge ratio).", SIGNAL, automatic=True),
+    Flag("signal", "lookback", int, "Window of the z-score, in bars.", SIGNAL),
+    Flag("signal", "hedge", settings.Hedge, "How the hedge ratio is estimated.", SIGNAL),
+    Flag("signal", "hedge_window", int, "Window of a rolling hedge ratio, in bars.", SIGNAL),
+    Flag("signal", "drift", float, "State noise variance of the Kalman hedge ratio, per bar.",
+         SIGNAL),
+    Flag("signal", "log", bool, "Spread of log prices (beta weights money) or of prices (shares).",
+         SIGNAL, ("--log/--levels",)),
+    Flag("sizing", "capital", float, "Capital at the start.", MONEY),
+    Flag("sizing", "gross", float, "Gross exposure of a pair, both legs together.", MONEY),
+    Flag("sizing", "whole_shares", bool, "Trade whole shares only.", MONEY, ("--whole-shares",)),
+    Flag("limits", "pairs", int, "Most pairs held at a time; 0: no limit.", MONEY,
+         ("--max-pairs",)),
+    Flag("limits", "pairs_per_ticker", int, "Most pairs of one ticker at a time; 0: no limit.",
+         MONEY, ("--max-per-ticker",)),
+    Flag("limits", "leverage", float, "Greatest gross exposure over equity (default: no limit).",
+         MONEY, ("--max-leverage",)),
+    Flag("limits", "initial_margin", float, "Least equity over gross exposure, to enter.", MONEY),
+    Flag("limits", "maintenance_margin", float, "Least equity over gross exposure, to stay.",
+         MONEY),
+    Flag("", "cash_rate", float, "Interest on cash, per year.", MONEY),
+    Flag("costs", "per_share", float, "Commission per share.", COSTS,
          ("--commission-per-share",)),
-    Flag("costs", "per_trade", float, 0.0, "Commission a leg and fill.", COSTS,
+    Flag("costs", "per_trade", float, "Commission per leg and fill.", COSTS,
          ("--commission-per-trade",)),
-    Flag("costs", "commission_bps", float, 1.0, "Commission, basis points.", COSTS),
-    Flag("costs", "slippage_bps", float, 2.0, "Slippage, basis points.", COSTS),
-    Flag("costs", "half_spread_bps", float, 2.0, "Half the quoted spread.", COSTS),
-    Flag("costs", "borrow_rate", float, 0.005, "Fee a year on shorts.", COSTS),
-    Flag("", "formation", int, 252, "Bars on which a pair is fitted, not traded.", PERIODS),
-    Flag("", "trading", int, 0, "Bars of a trading window; walks forward.", PERIODS),
-    Flag("selection", "method", Selection, Selection.COINTEGRATION, "How pairs are chosen.",
+    Flag("costs", "commission_bps", float, "Commission, in basis points.", COSTS),
+    Flag("costs", "slippage_bps", float, "Slippage, in basis points.", COSTS),
+    Flag("costs", "half_spread_bps", float, "Half the quoted spread, in basis points.", COSTS),
+    Flag("costs", "borrow_rate", float, "Borrow fee on short legs, per year.", COSTS),
+    Flag("", "formation", int, "Bars on which a pair is fitted before it trades.", PERIODS),
+    Flag("", "trading", int, "Bars of a trading window; walks forward (0: one window).", PERIODS),
+    Flag("selection", "method", settings.Method, "How pairs are chosen.", PERIODS),
+    Flag("selection", "top", int, "Most pairs of a window.", PERIODS),
+    Flag("selection", "fdr", settings.FDR, "Control of false discoveries.", PERIODS),
+    Flag("selection", "alpha", float, "Accepted share of false discoveries.", PERIODS),
+    Flag("selection", "min_half_life", float, "Least half-life of the spread, in bars.", PERIODS),
+    Flag("selection", "max_half_life", float, "Greatest half-life, in bars (default: no limit).",
          PERIODS),
-    Flag("selection", "top", int, 20, "Pairs of a window at most.", PERIODS),
-    Flag("selection", "fdr", Control, Control.BY, "Control of false discoveries.", PERIODS),
-    Flag("selection", "alpha", float, 0.05, "Share of false discoveries.", PERIODS),
-    Flag("selection", "min_half_life", float, 0.0, "Least half-life of the spread.", PERIODS),
-    Flag("selection", "max_half_life", float, None, "Greatest half-life (default: any).", PERIODS),
-    Flag("selection", "max_hurst", float, None, "Hurst exponent below it (default: any).", PERIODS),
-    Flag("selection", "min_correlation", float, 0.0, "Of the returns, of either sign.", PERIODS),
-    Flag("selection", "min_price", float, 0.0, "Least close in the formation period.", PERIODS),
-    Flag("selection", "groups", Path, None, "CSV ticker,group; pairs within one.", PERIODS),
-    Flag("", "carry", bool, False, "Positions outlive their window.", PERIODS, ("--carry",)),
-    Flag("", "same_bar", bool, False, "Fill at the close of the decision (nobody can).", PERIODS,
-         ("--same-bar",)),
-    Flag("", "bars_per_year", float, 0.0, "Bars a year; 0: from the dates.", PERIODS),
+    Flag("selection", "max_hurst", float, "Hurst exponent stays below (default: no limit).",
+         PERIODS),
+    Flag("selection", "min_correlation", float, "Least correlation of returns, of either sign.",
+         PERIODS),
+    Flag("selection", "min_price", float, "Least close in the formation period.", PERIODS),
+    Flag("selection", "groups", Path, "CSV ticker,group; only pairs within a group.", PERIODS,
+         automatic=True),
+    Flag("", "carry", bool, "Positions outlive their window.", PERIODS, ("--carry",)),
+    Flag("", "same_bar", bool, "Fill at the close of the decision (not attainable in trading).",
+         PERIODS, ("--same-bar",)),
+    Flag("", "bars_per_year", float, "Bars per year; 0: read off the dates.", PERIODS),
 )  # fmt: skip
 
 
@@ -161,27 +157,18 @@ def _parameter(name: str, flag: Flag) -> inspect.Parameter:
     )
 
 
-def build(chosen: Mapping[str, Any]) -> Settings:
+def build(chosen: Mapping[str, Any]) -> settings.Settings:
     """Build settings from the options' values; what was left out keeps its default."""
-    from mlkit.pairs import settings
     from mlkit.pairs.screen.pair_files import read_groups
 
     sections: dict[str, dict[str, Any]] = {flag.section: {} for flag in FLAGS}
     for flag in FLAGS:
         value = chosen.get(flag.name)
         if value is not None:
-            plain = value.value if isinstance(value, StrEnum) else value
-            sections[flag.section][flag.field] = plain
+            sections[flag.section][flag.field] = value
     if "groups" in sections["selection"]:
         sections["selection"]["groups"] = read_groups(sections["selection"]["groups"])
     signal = sections["signal"]
     signal.setdefault("zscore", "filter" if signal.get("hedge") == "kalman" else "lookback")
-    return settings.Settings(
-        rule=settings.Rule(**sections["rule"]),
-        signal=settings.Signal(**signal),
-        sizing=settings.Sizing(**sections["sizing"]),
-        costs=settings.Costs(**sections["costs"]),
-        limits=settings.Limits(**sections["limits"]),
-        selection=settings.Selection(**sections["selection"]),
-        **sections[""],
-    )
+    parts = {name: SECTIONS[name](**values) for name, values in sections.items() if name}
+    return settings.Settings(**parts, **sections[""])

@@ -1,26 +1,24 @@
-"""Where `pairs backtest` and `pairs sweep` take their prices and pairs from."""
+"""Where commands take their prices and pairs from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from mlkit.cli.options import MaxRatio, MaxUnpacked, unpack_limits
+from mlkit.pairs.settings import Align, Decimal, Format
 
 if TYPE_CHECKING:
     from mlkit.cli.output import Output
     from mlkit.pairs.prices.prices import Prices
     from mlkit.pairs.windows import GivenPair
 
-
-class Align(StrEnum):
-    """How missing bars are mended."""
-
-    INNER = "inner"
-    FFILL = "ffill"
-
+PRICES_HELP = "Price files or folders: CSV, Parquet, xlsx, zip; - is stdin."
 
 PairOption = Annotated[
     list[str] | None, typer.Option(metavar="Y,X[,BETA]", help="A pair; may be repeated.")
@@ -31,66 +29,180 @@ PairsOption = Annotated[
 RefitOption = Annotated[
     bool, typer.Option("--refit", help="Fit the file's pairs anew on --formation bars.")
 ]
-AlignOption = Annotated[Align | None, typer.Option(help="Mend missing bars; else an error.")]
-RawOption = Annotated[
-    bool, typer.Option("--raw", help="Closes as paid; both legs' dividends are booked.")
-]
-StartOption = Annotated[str | None, typer.Option(metavar="DATE", help="First bar.")]
-StopOption = Annotated[str | None, typer.Option(metavar="DATE", help="First bar after the last.")]
+
+PANEL = "Prices"
+
+
+def _option(*flags: str, metavar: str | None = None, text: str) -> Any:
+    return typer.Option(*flags, metavar=metavar, help=text, rich_help_panel=PANEL)
+
+
+OPTIONS: dict[str, tuple[Any, Any]] = {
+    "align": (
+        Annotated[
+            Align | None,
+            _option(text="Drop bars with missing prices, or fill them; else an error."),
+        ],
+        None,
+    ),
+    "raw": (
+        Annotated[
+            bool,
+            _option("--raw", text="Closes as paid; dividends are booked, splits applied."),
+        ],
+        False,
+    ),
+    "start": (Annotated[str | None, _option(metavar="DATE", text="First bar.")], None),
+    "stop": (Annotated[str | None, _option(metavar="DATE", text="Bar after the last.")], None),
+    "format": (
+        Annotated[
+            Format | None,
+            _option("--format", text="Layout of the file (default: recognised)."),
+        ],
+        None,
+    ),
+    "date_format": (
+        Annotated[
+            str | None,
+            _option(metavar="FORMAT", text="dmy, mdy, ymd, s, ms, excel or a %-pattern."),
+        ],
+        None,
+    ),
+    "decimal": (
+        Annotated[Decimal | None, _option(text="Decimal mark (default: recognised).")],
+        None,
+    ),
+    "ticker": (
+        Annotated[
+            str | None,
+            _option(metavar="NAME", text="Ticker of a file of bars (default: its name)."),
+        ],
+        None,
+    ),
+    "daily": (
+        Annotated[bool, _option("--daily", text="Join bars by date; drop times and zones.")],
+        False,
+    ),
+    "allow_jumps": (
+        Annotated[
+            bool,
+            _option("--allow-jumps", text="Raw closes may move like an unknown split."),
+        ],
+        False,
+    ),
+    "max_unpacked": (MaxUnpacked, 8.0),
+    "max_ratio": (MaxRatio, 200.0),
+}
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where prices come from, as `run.json` keeps it."""
+    """Where prices come from and how they are read, as `run.json` keeps it."""
 
-    path: str
-    align: Literal["inner", "ffill"] | None = None
+    path: str | list[str]
+    align: Align | None = None
     raw: bool = False
     start: str | None = None
     stop: str | None = None
+    format: Format | None = None
+    date_format: str | None = None
+    decimal: Decimal | None = None
+    ticker: str | None = None
+    daily: bool = False
+    allow_jumps: bool = False
+    max_unpacked: float | None = 8.0
+    max_ratio: float = 200.0
 
     @classmethod
-    def of(
-        cls, path: str, align: Align | None, raw: bool, start: str | None, stop: str | None
-    ) -> Source:
-        """Take the options of a command."""
-        return cls(path, align.value if align else None, raw, start, stop)
+    def of(cls, paths: list[str], chosen: Mapping[str, Any]) -> Source:
+        """Build the source from a command's arguments and options."""
+        return cls(paths[0] if len(paths) == 1 else list(paths), **chosen)
 
     def document(self) -> dict[str, Any]:
-        """Give the fields; the path from the root, so that the run can be repeated anywhere."""
-        path = self.path if self.path == "-" else str(Path(self.path).resolve())
-        return {**vars(self), "path": path}
+        """Return the fields; paths from the root, so that the run can be repeated anywhere."""
+        paths = [self.path] if isinstance(self.path, str) else self.path
+        absolute = [each if each == "-" else str(Path(each).resolve()) for each in paths]
+        return {**asdict(self), "path": absolute[0] if len(absolute) == 1 else absolute}
+
+    def moved(self, paths: list[str]) -> Source:
+        """Return the same source at other paths."""
+        return replace(self, path=paths[0] if len(paths) == 1 else paths)
 
 
-def load(out: Output, source: Source, expected: str | None = None) -> Prices:
-    """Read the prices, say what was mended, and keep the period that is asked for.
+def with_source(
+    command: Callable[..., None], without: frozenset[str] = frozenset()
+) -> Callable[..., None]:
+    """Add the options of price files to a command; it receives them as `reading`.
 
     Args:
-        out: Where repairs are said.
+        command: Takes `reading`, and other parameters that typer reads.
+        without: Names of options that the command has not, or declares itself.
+    """
+    options = {name: each for name, each in OPTIONS.items() if name not in without}
+    own = inspect.signature(command, eval_str=True)
+
+    def wrapped(**values: Any) -> None:
+        chosen = {name: values.pop(name) for name in options}
+        command(reading=chosen, **values)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    kept = [
+        each.replace(kind=keyword) for name, each in own.parameters.items() if name != "reading"
+    ]
+    added = [
+        inspect.Parameter(name, keyword, default=default, annotation=kind)
+        for name, (kind, default) in options.items()
+    ]
+    wrapped.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {each.name: each.annotation for each in [*kept, *added]}
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    return wrapped
+
+
+def load(
+    out: Output,
+    source: Source,
+    *,
+    expected: str | None = None,
+    tickers: list[str] | None = None,
+    signed: bool = False,
+) -> Prices:
+    """Read the prices, note what was recognised and aligned, and keep the period asked for.
+
+    Args:
+        out: Where notes go.
         source: What to read.
-        expected: The SHA-256 that the file's content has to have.
+        expected: The SHA-256 that the content has to have.
+        tickers: The tickers to keep; None keeps all.
+        signed: Prices may be zero or negative.
 
     Raises:
         BadData: The content is another one.
     """
     from mlkit.errors import BadData
     from mlkit.pairs.prices.prices import read
+    from mlkit.pairs.prices.reading import Reading
 
-    data = read(source.path, align=source.align, raw=source.raw)
+    limits = unpack_limits(source.max_unpacked, source.max_ratio)
+    reading = Reading(
+        source.format, source.date_format, source.decimal, source.ticker, source.daily, limits
+    )
+    data = read(
+        source.path, align=source.align, tickers=tickers, raw=source.raw, signed=signed,
+        allow_jumps=source.allow_jumps, reading=reading,
+    )  # fmt: skip
     if expected is not None and data.content_hash != expected:
         raise BadData(
-            f"{source.path}: its content differs from the run's (SHA-256 {expected[:12]}...)",
+            f"{data.source}: its content differs from the run's (SHA-256 {expected[:12]}...)",
             hint="restore the file, or run anew without --from",
         )
-    for repair in data.repairs:
-        out.note(f"note: {repair}")
+    for each in (*data.notes, *data.repairs):
+        out.note(f"note: {each}")
     return data.window(source.start, source.stop)
 
 
 def named_pairs(texts: list[str] | None, file: Path | None, refit: bool) -> list[GivenPair]:
     """Read the pairs of the command line and of a file."""
-    from dataclasses import replace
-
     from mlkit.pairs.screen.pair_files import parse_pair, read_pairs
 
     from_file = [] if file is None else read_pairs(file)

@@ -14,16 +14,14 @@ from mlkit.cli.output import Output, of
 from mlkit.cli.pairs.report import ReportOption
 from mlkit.cli.pairs.settings import build, with_settings
 from mlkit.cli.pairs.source import (
-    AlignOption,
+    PRICES_HELP,
     PairOption,
     PairsOption,
-    RawOption,
     RefitOption,
     Source,
-    StartOption,
-    StopOption,
     load,
     named_pairs,
+    with_source,
 )
 
 if TYPE_CHECKING:
@@ -46,34 +44,29 @@ Values = "START:STOP:STEP or A,B,..."
 def sweep(
     context: typer.Context,
     settings: Mapping[str, Any],
-    prices: Annotated[
-        str, typer.Argument(metavar="PRICES", help="CSV or Parquet, wide or long; - is stdin.")
-    ],
+    prices: Annotated[list[str], typer.Argument(metavar="PRICES", help=PRICES_HELP)],
+    reading: Mapping[str, Any],
     pair: PairOption = None,
     pairs: PairsOption = None,
     refit: RefitOption = False,
-    entry: Annotated[str, typer.Option(metavar=Values, help="Entry thresholds.")] = "1:3:0.25",
+    entry: Annotated[
+        str, typer.Option(metavar=Values, help="Entry thresholds, in standard deviations.")
+    ] = "1:3:0.25",
     exits: Annotated[
-        str, typer.Option("--exit", metavar=Values, help="Exit thresholds.")
+        str, typer.Option("--exit", metavar=Values, help="Exit thresholds, in standard deviations.")
     ] = "0:1:0.25",
     stop_loss: Annotated[
         str | None, typer.Option(metavar=Values, help="Stop thresholds (default: none).")
     ] = None,
     lookback: Annotated[
         str | None,
-        typer.Option(metavar=Values, help="Bars of the z-score (default: 20,40,60)."),
+        typer.Option(metavar=Values, help="Windows of the z-score, in bars (default: 20,40,60)."),
     ] = None,
     walk_forward: Annotated[
         bool,
         typer.Option("--walk-forward", help="Choose on each window, and score on the next."),
     ] = False,
-    trials: Annotated[
-        int, typer.Option(min=0, help="Configurations that were tried before, elsewhere.")
-    ] = 0,
-    align: AlignOption = None,
-    raw: RawOption = False,
-    start: StartOption = None,
-    stop: StopOption = None,
+    trials: Annotated[int, typer.Option(min=0, help="Configurations tried before, elsewhere.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
     output: Annotated[
         Path | None,
@@ -109,7 +102,7 @@ def sweep(
     longest = max(grid.lookback, default=built.signal.lookback)
     built = replace(built, signal=replace(built.signal, lookback=longest))
     named = named_pairs(pair, pairs, refit)
-    data = load(out, Source.of(prices, align, raw, start, stop))
+    data = load(out, Source.of(prices, reading))
     with out.progress("selecting") as progress:
         planned = windows.plan(data, named, built, progress)
     cores = threads or len(os.sched_getaffinity(0))
@@ -130,7 +123,7 @@ def sweep(
 
 
 VARIED = {"entry", "exit", "stop_loss", "lookback"}
-command = with_settings(sweep, frozenset(VARIED))
+command = with_source(with_settings(sweep, frozenset(VARIED)))
 
 
 def _lookbacks(text: str | None, settings: Settings) -> tuple[int, ...]:

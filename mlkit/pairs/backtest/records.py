@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlkit import __version__
 from mlkit.errors import BadData, InputMissing, UsageError
@@ -27,7 +28,7 @@ SCHEMA = 1
 
 
 def trades(result: Backtest) -> pa.Table:
-    """Tabulate the trades, in the order of closing."""
+    """Tabulate the trades, in the order of closing; shares and prices as at the exit."""
     import pyarrow as pa
 
     each, times = result.trades, result.prices.zoned
@@ -47,12 +48,8 @@ def trades(result: Backtest) -> pa.Table:
             "beta": each["beta"],
             "z": each["entry_z"],
             **{
-                f"{leg}_{column}": np.ascontiguousarray(each[field][leg])
-                for field, column in (
-                    ("shares", "shares"),
-                    ("entry_price", "entry_price"),
-                    ("exit_price", "exit_price"),
-                )
+                f"{leg}_{field}": _at_exit(result, each, names, field, leg)
+                for field in ("shares", "entry_price", "exit_price")
                 for leg in "yx"
             },
             "gross_result": result.results(),
@@ -61,6 +58,20 @@ def trades(result: Backtest) -> pa.Table:
             "net_result": result.net_results(),
         }
     )
+
+
+def _at_exit(
+    result: Backtest, trades: NDArray[np.void], names: list[tuple[str, str]], field: str, leg: str
+) -> NDArray[np.float64]:
+    """Return a leg's shares or prices, counted in shares as they were when the trade closed."""
+    values = np.ascontiguousarray(trades[field][leg])
+    factor = result.prices.factor
+    if factor is None:
+        return values
+    columns = {name: i for i, name in enumerate(result.prices.tickers)}
+    tickers = [columns[each["yx".index(leg)]] for each in names]
+    share = factor[trades["closed"], tickers]
+    return np.asarray(values / share if field == "shares" else values * share)
 
 
 def equity(result: Backtest) -> pa.Table:
@@ -78,7 +89,7 @@ def equity(result: Backtest) -> pa.Table:
 
 
 def positions(result: Backtest) -> pa.Table:
-    """Tabulate the shares held after each bar, a row a bar, pair and leg."""
+    """Tabulate the shares held after each bar, a row per bar, pair and leg."""
     import pyarrow as pa
 
     times, close = result.prices.zoned, result.prices.close
@@ -91,13 +102,15 @@ def positions(result: Backtest) -> pa.Table:
         number = int(trade["pair"])
         names = result.pair_names(number)
         for leg, ticker in zip("yx", names, strict=True):
-            prices = close[bars, columns[ticker]]
-            shares = float(trade["shares"][leg])
+            column = columns[ticker]
+            factor = 1.0 if result.prices.factor is None else result.prices.factor[bars, column]
+            prices = close[bars, column] * factor
+            shares = float(trade["shares"][leg]) / factor * np.ones(len(bars))
             table["date"] += times[bars].tolist()
             table["window"] += [result.numbers[number][0]] * len(bars)
             table["pair"] += ["/".join(names)] * len(bars)
             table["ticker"] += [ticker] * len(bars)
-            table["shares"] += [shares] * len(bars)
+            table["shares"] += shares.tolist()
             table["close"] += prices.tolist()
             table["value"] += (shares * prices).tolist()
     floats = {"shares", "close", "value"}

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlkit.errors import BadData, MlkitError
+from mlkit.errors import BadData, UsageError
 from mlkit.pairs import _pair_strategy as native
+from mlkit.pairs.backtest.calendar import infer_bars_per_year
 from mlkit.pairs.backtest.metrics import Performance, performance
 from mlkit.pairs.prices.prices import Prices
 from mlkit.pairs.settings import Settings
@@ -107,7 +108,9 @@ def run(
     Raises:
         BadData: The account was lost to the point that its equity is not positive, or a
             strategy failed or gave an order that its position forbids.
+        UsageError: See `require_countable`.
     """
+    require_countable(prices, settings)
     bars_per_year = settings.bars_per_year or infer_bars_per_year(prices, settings.formation)
     names = [f"{pair.y}/{pair.x}" for window in windows for pair in window.pairs]
     engine = native.Engine(
@@ -124,6 +127,23 @@ def run(
         prices, settings, windows, bars_per_year, first,
         account, engine.trades(), engine.choices(), numbers, strategy,
     )  # fmt: skip
+
+
+def require_countable(prices: Prices, settings: Settings) -> None:
+    """Refuse settings that count shares where splits have changed what a share is.
+
+    The replay counts shares as they are after all splits of the file.
+
+    Raises:
+        UsageError: Whole shares, or a commission per share, on prices with splits.
+    """
+    if prices.factor is None or not (settings.sizing.whole_shares or settings.costs.per_share):
+        return
+    which = "whole shares" if settings.sizing.whole_shares else "a commission per share"
+    raise UsageError(
+        f"{prices.source}: {which}, and splits that change the number of shares",
+        hint="use --commission-bps, or a window without splits: --start, --stop",
+    )
 
 
 def require_equity(prices: Prices, equity: NDArray[np.float64]) -> None:
@@ -169,27 +189,3 @@ def replay(engine: native.Engine, prices: Prices, planned: list[native.Planned])
     except ValueError as error:
         raise BadData(f"{prices.source}: {error}") from error
     engine.finish()
-
-
-def infer_bars_per_year(prices: Prices, formation: int) -> float:
-    """Read the bars a year off the first bars, without looking beyond the formation period.
-
-    Daily bars give 252, weekly 52, monthly 12; of intraday bars the usual number a day is
-    counted and multiplied by 252.
-
-    Raises:
-        BadData: Fewer than three bars.
-    """
-    moments = prices.timestamps[: max(formation, 20)]
-    if len(moments) < 3:
-        raise BadData(f"{prices.source}: {len(moments)} bars tell no frequency",
-                      hint="give --bars-per-year")  # fmt: skip
-    day = np.timedelta64(1, "D")
-    step = float(np.median(np.diff(moments) / day))
-    if step < 0.8:
-        _, counts = np.unique(moments.astype("datetime64[D]"), return_counts=True)
-        return 252.0 * float(np.median(counts))
-    for longest, bars in ((4.0, 252.0), (10.0, 52.0), (45.0, 12.0), (120.0, 4.0)):
-        if step < longest:
-            return bars
-    raise MlkitError(f"{prices.source}: bars of {step:.0f} days", hint="give --bars-per-year")

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from mlkit.errors import UsageError
 from mlkit.pairs import _pair_strategy as native
 from mlkit.pairs.backtest import replay
+from mlkit.pairs.backtest.calendar import infer_bars_per_year
 from mlkit.pairs.backtest.metrics import FLAT, Deflated, average_correlation, deflate
-from mlkit.pairs.backtest.replay import Backtest, infer_bars_per_year
+from mlkit.pairs.backtest.replay import Backtest, require_countable
 from mlkit.pairs.prices.prices import Prices
 from mlkit.pairs.settings import Rule, Settings
 from mlkit.pairs.windows import Window
@@ -160,6 +161,7 @@ def sweep(
             hint="--formation 252 --trading 126",
         )
     configurations = grid.configurations(settings.rule.max_bars)
+    require_countable(prices, settings)
     bars_per_year = settings.bars_per_year or infer_bars_per_year(prices, settings.formation)
     job = _Job(prices, windows, settings, configurations, bars_per_year, threads)
     outcome = job.on_one_pair(trials) if job.is_one_pair else job.on_windows(trials, walk_forward)

@@ -6,18 +6,21 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlkit.errors import BadData, UsageError
-from mlkit.pairs.prices import files, table
-from mlkit.pairs.prices.table import Align, Grid, Repair
+from mlkit.pairs.prices import dates, files, sources, splits, table
+from mlkit.pairs.prices.clock import wall_clock
+from mlkit.pairs.prices.reading import ParsedRows, Reading
+from mlkit.pairs.prices.table import PriceTable, Repair
+from mlkit.pairs.settings import Align
 
 Matrix = NDArray[np.float64]
 
-FIELDS = ("open", "high", "low", "volume", "dividends")
+FIELDS = ("open", "high", "low", "volume", "dividends", "factor")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +36,14 @@ class Prices:
             alignment filled. `high`, `low` and `volume` likewise.
         dividends: Money a share paid to holders at the bar, shape (T, N), 0 where none;
             None if the closes are adjusted for dividends.
+        factor: Where splits of the file were applied: the shares at the end that one share of
+            a bar has become, shape (T, N), else None. Prices, shares and dividends count
+            shares at the end; divide shares by it, and multiply prices, for those of a bar.
+        currency: The currency of all prices, where the file names it.
         source: The file, as errors name it.
         content_hash: SHA-256 of the file's bytes.
         repairs: What the alignment mended.
+        notes: What the files were read as, and what else was noticed.
     """
 
     tickers: tuple[str, ...]
@@ -47,9 +55,12 @@ class Prices:
     low: Matrix | None = None
     volume: Matrix | None = None
     dividends: Matrix | None = None
+    factor: Matrix | None = None
+    currency: str | None = None
     source: str = ""
     content_hash: str = ""
     repairs: tuple[Repair, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Count the bars."""
@@ -62,7 +73,7 @@ class Prices:
             midnight = self.timestamps.astype("datetime64[D]")
             daily = bool((midnight == self.timestamps).all())
             return np.datetime_as_string(self.timestamps, unit="D" if daily else "s")
-        wall = _wall_clock(self.timestamps, self.timezone)
+        wall = wall_clock(self.timestamps, self.timezone)
         offsets = (wall - self.timestamps).astype("timedelta64[m]").astype(np.int64)
         values, which = np.unique(offsets, return_inverse=True)
         suffixes = np.array([_offset(int(minutes)) for minutes in values], dtype=np.str_)
@@ -117,16 +128,21 @@ class Prices:
 
 
 def read(
-    path: str | Path,
+    paths: sources.Paths,
     *,
     align: Align | None = None,
     tickers: Iterable[str] | None = None,
     raw: bool = False,
+    signed: bool = False,
+    allow_jumps: bool = False,
+    reading: Reading | None = None,
 ) -> Prices:
-    """Read a price file and check every cell of it.
+    """Read price files and check every cell of them.
 
     Args:
-        path: CSV (plain or gzipped) or Parquet, wide or long; `-` is standard input.
+        paths: Delimited text (plain or gzipped), Parquet or a workbook, in the layouts that
+            `docs/pairs.md` lists; several files, or a folder of them, are joined. `-` is
+            standard input.
         align: How to mend missing, doubled, unsorted or non-positive cells: `inner` keeps the
             bars that every ticker has, `ffill` carries the last price forward inside a
             ticker's life. Both are counted in `repairs`. None makes them errors.
@@ -134,53 +150,79 @@ def read(
         raw: Take closes as they were paid, and the file's dividends apart. By default closes
             are taken as adjusted: from a column `adj_close` if there is one (opens, highs
             and lows are scaled alike), and a column of dividends is left out.
+        signed: Prices may be zero or negative, as spreads and some futures are.
+        allow_jumps: Raw closes may move like a split that is not in the file.
+        reading: What the files alone leave open.
 
     Raises:
-        InputMissing: The file cannot be read.
-        BadData: Something in it is wrong; the message names file, row and ticker.
-        UsageError: One of `tickers` is not in it.
+        InputMissing: A file cannot be read.
+        BadData: Something in it is wrong or ambiguous; the message names file, row and ticker.
+        UsageError: One of `tickers` is not in it, or an option does not fit.
     """
-    lines = files.load(path)
-    grid = table.arrange(lines, align)
+    reading = reading or Reading()
+    found = sources.find(paths, reading.limits)
+    rows = files.parse(found, reading)
+    prices = of_rows(rows, align, tickers, raw=raw, signed=signed, allow_jumps=allow_jumps)
+    notes = (*found.notes, *prices.notes)
+    return replace(prices, content_hash=found.content_hash, notes=notes)
+
+
+def of_rows(
+    rows: ParsedRows,
+    align: Align | None = None,
+    tickers: Iterable[str] | None = None,
+    *,
+    raw: bool = False,
+    signed: bool = False,
+    allow_jumps: bool = False,
+) -> Prices:
+    """Bring parsed rows to one time axis, and check every cell; see `read`."""
+    prices = table.arrange(rows, align)
     if tickers is not None:
-        _keep_tickers(grid, tuple(tickers))
-    grid.fields = _raw(grid) if raw else _adjusted(grid.fields)
-    table.check(grid)
-    fields = {name: grid.fields[name] for name in FIELDS if name in grid.fields}
+        _keep_tickers(prices, tuple(tickers))
+    currency = _currency(rows, prices.tickers)
+    prices.fields = _raw(prices) if raw else _adjusted(prices.fields)
+    notes = splits.apply(prices)
+    if raw and not allow_jumps and not signed:
+        splits.require_no_jumps(prices)
+    table.check(prices, signed=signed)
+    fields: dict[str, Any] = {name: prices.fields[name] for name in FIELDS if name in prices.fields}
     if raw:
         fields["dividends"] = np.nan_to_num(fields["dividends"], nan=0.0)
     return Prices(
-        tickers=grid.tickers,
-        timestamps=grid.timestamps,
-        timezone=lines.timezone,
-        close=grid.close,
-        source=lines.source,
-        content_hash=lines.content_hash,
-        repairs=tuple(grid.repairs),
+        tickers=prices.tickers,
+        timestamps=prices.timestamps,
+        timezone=rows.timezone,
+        close=prices.close,
+        currency=currency,
+        source=rows.source,
+        repairs=tuple(prices.repairs),
+        notes=(*rows.notes, *notes),
         **fields,
     )
 
 
-def _keep_tickers(grid: Grid, names: tuple[str, ...]) -> None:
-    columns = [_position(name, grid.tickers, grid.source) for name in names]
-    grid.fields = {name: each[:, columns] for name, each in grid.fields.items()}
-    grid.rows, grid.tickers = grid.rows[:, columns], names
-    dead = np.isnan(next(iter(grid.fields.values()))).all(axis=1)
-    grid.keep(np.logical_not(dead), np.ones(len(names), bool))
+def _currency(rows: ParsedRows, tickers: tuple[str, ...]) -> str | None:
+    """Return the currency of all tickers; several are an error, since spreads would mix them."""
+    found: dict[str, str] = {}
+    for ticker in tickers:
+        for name in rows.currencies.get(ticker, ()):
+            found.setdefault(name, ticker)
+    if len(found) > 1:
+        (one, first), (two, second) = list(found.items())[:2]
+        raise BadData(
+            f"{rows.source}: {first} is priced in {one} and {second} in {two}",
+            hint="convert the prices to one currency, or keep one by --tickers",
+        )
+    return next(iter(found), None)
 
 
-def _wall_clock(moments: NDArray[np.datetime64], timezone: str) -> NDArray[np.datetime64]:
-    """Give what a clock of the zone, or of the fixed offset, shows at moments in UTC."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if timezone[0] in "+-":
-        hours, minutes = (int(part) for part in timezone[1:].split(":"))
-        shift = np.timedelta64(60 * hours + minutes, "m")
-        return moments - shift if timezone[0] == "-" else moments + shift
-    utc = pa.array(moments).cast(pa.timestamp("ns", tz="UTC"))
-    local = pc.local_timestamp(utc.cast(pa.timestamp("ns", tz=timezone)))
-    return np.asarray(local.to_numpy(zero_copy_only=False))
+def _keep_tickers(prices: PriceTable, names: tuple[str, ...]) -> None:
+    columns = [_position(name, prices.tickers, prices.source) for name in names]
+    prices.fields = {name: each[:, columns] for name, each in prices.fields.items()}
+    prices.lines, prices.tickers = prices.lines[:, columns], names
+    dead = np.isnan(next(iter(prices.fields.values()))).all(axis=1)
+    prices.keep(np.logical_not(dead), np.ones(len(names), bool))
 
 
 def _offset(minutes: int) -> str:
@@ -197,12 +239,12 @@ def _position(name: str, tickers: tuple[str, ...], source: str) -> int:
     raise UsageError(f"{source}: no ticker '{name}'", hint=hint)
 
 
-def _raw(grid: Grid) -> dict[str, Matrix]:
-    fields = {name: each for name, each in grid.fields.items() if name != "adjusted"}
+def _raw(prices: PriceTable) -> dict[str, Matrix]:
+    fields = {name: each for name, each in prices.fields.items() if name != "adjusted"}
     for needed in ("close", "dividends"):
         if needed not in fields:
             raise BadData(
-                f"{grid.source}: raw prices need a column '{needed.removesuffix('s')}'",
+                f"{prices.source}: raw prices need a column '{needed.removesuffix('s')}'",
                 hint="a long file: date, ticker, close, dividend; without --raw the closes "
                 "are taken as adjusted",
             )
@@ -214,6 +256,7 @@ def _adjusted(fields: dict[str, Matrix]) -> dict[str, Matrix]:
     rest = {name: each for name, each in fields.items() if name not in ("adjusted", "dividends")}
     if "adjusted" not in fields:
         return rest
+    rest.pop("splits", None)  # adjusted closes hold them
     if "close" in fields:
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = fields["adjusted"] / fields["close"]
@@ -230,7 +273,7 @@ def _instant(text: str, timezone: str | None) -> np.datetime64:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"'{text}' is not a date", hint=files.ISO_HINT) from error
+        raise UsageError(f"'{text}' is not a date", hint=dates.ISO_HINT) from error
     if timezone is not None and moment.tzinfo is None:
         moment = moment.replace(tzinfo=pa.lib.string_to_tzinfo(timezone))
     if moment.tzinfo is not None:

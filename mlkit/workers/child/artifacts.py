@@ -100,7 +100,7 @@ def _restored(frame: Any, reference: dict[str, Any]) -> Any:
 
     Whole numbers and truth values with missing ones, zones, durations, and the order of levels.
     """
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
     columns = {at: frame.iloc[:, at - 1] for at in range(1, frame.shape[1] + 1)}
     for at, each in columns.items():
