@@ -133,6 +133,18 @@ class Builder:
         document = build.document(layers, self._config(init, below), self._architecture)
         return Built(document, layers, self._load(document, layers), below.name, merged)
 
+    def unchanged(self, image: str, tried: Built) -> Built:
+        """Return the original as the result, where a slimmed one would be no smaller.
+
+        Args:
+            image: Its name in the engine.
+            tried: The result that is not taken.
+        """
+        self.forget()
+        layers = list(base_image.copied(self._inventory, self._folder, "original"))
+        raw = self._inventory.image.raw
+        return Built(raw, layers, image, "(the original)", tried.files)
+
     def _take(self, name: str) -> None:
         if name in {base_image.NONE, *debian.KINDS}:
             self._foundation = base_image.assembled(name)

@@ -18,6 +18,7 @@ from mlkit.image.packages.dpkg import Packages, read_packages, refuse_foreign
 from mlkit.image.proof.compare import OF_TIMES, Difference, Verdict, missing, settle, verdict
 from mlkit.image.proof.diagnosis import Diagnosis, diagnose
 from mlkit.image.proof.findings import Finding
+from mlkit.image.proof.reach import Reach, reach
 from mlkit.image.report.summary import Sizes, sizes, weakness
 from mlkit.image.result import INIT_PATH, Builder, Built
 from mlkit.image.run.early_trace import Early
@@ -37,6 +38,11 @@ BLIND = {
     " files alone, and only the comparison speaks for it.",
 }
 """What a way of tracing does not see."""
+NOTHING = (
+    "There is nothing to gain: the result would be no smaller, and the original is left as it is."
+)
+SHOWN = 5
+"""Paths that a warning lists."""
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 
 
@@ -58,6 +64,8 @@ class Slimmed:
         originals: Runs of the original.
         candidate: A run of the result.
         sizes: Where the bytes are.
+        gained: The result is smaller or behaves better; else it is the original as it was.
+        reach: How much of the user's own code ran.
         profile: How much was kept besides what was traced.
         warnings: What makes the proof weaker than it looks.
     """
@@ -75,6 +83,8 @@ class Slimmed:
     originals: list[Observation]
     candidate: Observation
     sizes: Sizes
+    gained: bool
+    reach: Reach
     profile: str
     warnings: list[str]
 
@@ -105,6 +115,7 @@ class Slimmer:
         self._command, _ = without_shell(inventory, parse(inventory.image.config))
         self._original = original_argv(inventory)
         self._lost: list[str] = []
+        self._found: list[Probe] = []
         self._builder = Builder(
             runner.engine, inventory, self._packages, self._command, options, folder, runner.init
         )
@@ -122,7 +133,7 @@ class Slimmer:
         refuse_foreign(self._inventory)
         self._builder.open_base()
         progress(0, 5)
-        diagnosis = diagnose(self._runner, self._inventory, self._image, self._original)
+        diagnosis = self._diagnosis()
         init = self._wants_init(diagnosis)
         originals = self._originals(diagnosis)
         progress(2, 5)
@@ -131,14 +142,19 @@ class Slimmer:
         built, kept, added = self._build_until_nothing_is_missed(trace, init)
         progress(4, 5)
         candidate, differences = self._prove(originals, built, init)
+        probes = self._runner.settings.probes
         if diagnosis.needs_init and init:
             differences += _cured(diagnosis, candidate)
         differences += missing(self._lost)
+        said = verdict(differences)
+        gained = said != "equal" or built.size < self._inventory.size
+        built = built if gained else self._builder.unchanged(self._image, built)
         return Slimmed(
             built=built,
+            gained=gained,
             plan=kept,
             trace=trace,
-            verdict=verdict(differences),
+            verdict=said,
             differences=differences,
             findings=diagnosis.findings,
             notes=diagnosis.notes,
@@ -147,10 +163,25 @@ class Slimmer:
             packages=self._packages,
             originals=originals,
             candidate=candidate,
+            reach=reach(kept.own_code, trace, self._inventory.files, probes, self._found),
             sizes=sizes(self._inventory, self._packages, kept, built.files),
             profile=self._options.profile,
-            warnings=self._warnings(trace, kept),
+            warnings=[*([] if gained else [NOTHING]), *self._warnings(trace, kept)],
         )
+
+    def _diagnosis(self) -> Diagnosis:
+        """Diagnose the original, and ask it for more than the probes do while it runs."""
+        found = diagnose(self._runner, self._inventory, self._image, self._original)
+        alone, helped = found.alone, found.helped
+        first = helped if helped is not None and helped.works and not alone.works else alone
+        plain = replace(self._runner.settings, exploration=None)
+        if not first.works and first.found:  # what was found may have ended it
+            self._runner = replace(self._runner, settings=plain)
+            return diagnose(self._runner, self._inventory, self._image, self._original)
+        self._found = list(first.found)
+        probes = [*self._runner.settings.probes, *self._found]
+        self._runner = replace(self._runner, settings=replace(plain, probes=probes))
+        return found
 
     def _prove(
         self, originals: list[Observation], built: Built, init: bool
@@ -210,9 +241,12 @@ class Slimmer:
     def _traced(self, argv: list[str], init: bool) -> Trace:
         """Trace a run, unless it was traced already."""
         early = self._early
-        if early and (early.argv, early.init) == (argv, init):
-            return early.trace
-        return self._runner.run(self._image, argv, traced=True, init=init).trace or Trace()
+        fits = early is not None and (early.argv, early.init) == (argv, init)
+        before = early.trace if early is not None and fits else None
+        if before is not None and not self._found:
+            return before
+        trace = self._runner.run(self._image, argv, traced=True, init=init).trace or Trace()
+        return trace if before is None else before | trace
 
     def _build_until_nothing_is_missed(
         self, trace: Trace, init: bool
@@ -256,6 +290,17 @@ class Slimmer:
     def _warnings(self, trace: Trace, kept: Plan) -> list[str]:
         probes = [each.text for each in self._runner.settings.probes]
         found = [weakness(probes, self._options.asked), BLIND[trace.method]]
+        if kept.privileged:
+            names = ", ".join(f"/{path}" for path in kept.privileged)
+            found.append(
+                f"Set-id programs that own code may start by a word were left out: {names}."
+            )
+        if kept.starting:
+            names = ", ".join(f"/{path}" for path in kept.starting[:SHOWN])
+            more = len(kept.starting) - SHOWN
+            names += f" and {more} more" if more > 0 else ""
+            text = "names of programs that it puts together at run time are seen only where a probe"
+            found.append(f"Own code starts programs ({names}): {text} makes it start them.")
         for library, user in kept.unresolved:
             found.append(f"/{user} needs {library}, which the original does not hold either.")
         return [each for each in found if each]

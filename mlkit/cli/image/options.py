@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from mlkit.image.filesystem.image_source import Source
+    from mlkit.image.run.exploration import Exploration
     from mlkit.image.run.observation import Runner, Settings
     from mlkit.image.run.probe import Probe
     from mlkit.image.run.tracing import Tracer
@@ -59,6 +60,46 @@ Watch = Annotated[
 Patience = Annotated[
     float, typer.Option(min=0.1, metavar="S", help="Seconds that an app may take to get ready.")
 ]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What an app is asked beyond the probes.
+
+    Attributes:
+        explore: Look for more where only `/` or a port is probed.
+        openapi: An OpenAPI document: a file, or the path where the app serves it.
+    """
+
+    explore: bool = False
+    openapi: str | None = None
+
+    def read(self, probes: Sequence[Probe], ports: Sequence[int]) -> Exploration | None:
+        """Return how far the app is explored; None: not at all.
+
+        Raises:
+            UsageError: The document is neither a file nor a path.
+            InputMissing: The file cannot be read.
+        """
+        from mlkit.errors import InputMissing, UsageError
+        from mlkit.image.run.exploration import Exploration
+
+        document, path = None, None
+        if self.openapi is not None and Path(self.openapi).is_file():
+            try:
+                document = Path(self.openapi).read_bytes()
+            except OSError as error:
+                text = f"{self.openapi}: cannot be read: {error.strerror}"
+                raise InputMissing(text) from error
+        elif self.openapi is not None and self.openapi.startswith("/"):
+            path = self.openapi
+        elif self.openapi is not None:
+            hint = "a file, or a path of the app such as /openapi.json"
+            raise UsageError(f"--openapi {self.openapi}: neither", hint=hint)
+        crawl = self.explore and all(each.shows_little for each in probes)
+        port = ports[0] if ports else None
+        found = Exploration(crawl, document, path, port)
+        return found if found.asks else None
 
 
 @dataclass(frozen=True)
@@ -116,7 +157,9 @@ def settings_of(
 
 
 @contextlib.contextmanager
-def ready(image: str, asked: Asked, settings: Settings) -> Iterator[tuple[Runner, Source]]:
+def ready(
+    image: str, asked: Asked, settings: Settings, wish: Wish | None = None
+) -> Iterator[tuple[Runner, Source]]:
     """Give what runs containers, and the image; its files may still be on their way."""
     from dataclasses import replace
 
@@ -124,7 +167,7 @@ def ready(image: str, asked: Asked, settings: Settings) -> Iterator[tuple[Runner
     from mlkit.image.filesystem.image_source import in_engine, refuse_architecture
     from mlkit.image.run.engine import Engine
     from mlkit.image.run.observation import Runner, Tools
-    from mlkit.image.slim import default_probes
+    from mlkit.image.slim import default_probes, exposed_ports
     from mlkit.interruption import stoppable, whole
 
     with contextlib.ExitStack() as stack:
@@ -133,7 +176,9 @@ def ready(image: str, asked: Asked, settings: Settings) -> Iterator[tuple[Runner
         source = stack.enter_context(in_engine(engine, image))
         refuse_architecture(source)
         probes = asked.read(source.config) or default_probes(source.config)
-        settings = replace(settings, probes=probes)
+        ports = exposed_ports(source.config)
+        exploration = wish.read(probes, ports) if wish else None
+        settings = replace(settings, probes=probes, exploration=exploration)
         with whole():
             tools = stack.enter_context(Tools(engine))
         yield Runner(engine, tools, settings, init_program()), source

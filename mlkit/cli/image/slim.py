@@ -26,6 +26,7 @@ from mlkit.cli.image.options import (
     Probes,
     Volumes,
     Watch,
+    Wish,
     ready,
     settings_of,
 )
@@ -100,6 +101,19 @@ def slim(
     probe: Probes = None,
     probes: ProbeFile = None,
     exec: Exec = None,  # noqa: A002 - named as its option is
+    openapi: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|PATH", help="Ask all routes of this OpenAPI document (JSON) as well."
+        ),
+    ] = None,
+    explore: Annotated[
+        bool,
+        typer.Option(
+            "--explore/--no-explore",
+            help="Where only / or a port is probed, ask what the app itself links and documents.",
+        ),
+    ] = True,
     include: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="Keep these paths too.")
     ] = None,
@@ -184,11 +198,12 @@ def slim(
         trace=reduce(or_, traces, Trace()),
     )
     settings = settings_of(env, env_file, volume, network, watch, patience, tracer.value)
+    wish = Wish(explore, openapi)
     target = parse(output, tag, image)
     for path in filter(None, (trace_out, sbom, report)):
         check_place(path)
     with contextlib.ExitStack() as stack:
-        runner, source = stack.enter_context(ready(image, asked, settings))
+        runner, source = stack.enter_context(ready(image, asked, settings, wish))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlkit-image-")))
         progress = stack.enter_context(of(context).progress("slimming"))
         early = trace_early(runner, source, options)

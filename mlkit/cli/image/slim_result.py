@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LARGEST = 5
 """Dropped files that are listed."""
+MOST_UNREACHED = 50
+"""Files of own code that no run has loaded, as far as they are listed."""
 MOST = 10
 """Packages and layers that are listed."""
 
@@ -34,7 +36,11 @@ def fields(
         "id": result.built.image if place else None,
         "verdict": result.verdict,
         "base": result.built.base,
-        "size": {"before": inventory.size, "after": result.built.size},
+        "size": {
+            "before": inventory.size,
+            "after": result.built.size if result.gained else inventory.size,
+        },
+        "gained": result.gained,
         "packages": {
             "before": len(result.packages.installed),
             "kept": sorted(result.plan.packages),
@@ -43,6 +49,13 @@ def fields(
         "sizes": {
             "packages": [asdict(each) for each in result.sizes.packages],
             "layers": [asdict(each) for each in result.sizes.layers],
+        },
+        "reach": asdict(result.reach)
+        | {"text": result.reach.text, "unreached": list(result.reach.unreached[:MOST_UNREACHED])},
+        "own": {
+            "files": result.sizes.own_files,
+            "bytes": result.sizes.own_bytes,
+            "leftovers": [asdict(each) for each in result.sizes.leftovers],
         },
         "traced_by": result.trace.method,
         "warnings": result.warnings,
@@ -78,6 +91,7 @@ def _overview(fields: dict[str, Any]) -> Table:
     size, packages = fields["size"], fields["packages"]
     rows = [
         ("verdict", fields["verdict"]),
+        ("reached", fields["reach"]["text"]),
         ("result", fields["result"] or "not kept"),
         *((("digest", fields["digest"]),) if fields["digest"] else ()),
         ("base", fields["base"]),
@@ -91,6 +105,7 @@ def _overview(fields: dict[str, Any]) -> Table:
         *((each["effect"], _difference(each)) for each in fields["differences"]),
         *(("added after a trial", path) for path in fields["added"]),
         *_left_out(fields["left_out"]),
+        *_own(fields["own"]),
         *(("dropped", _dropped(each)) for each in fields["dropped"][:LARGEST]),
     ]
     for name, text in rows:
@@ -118,6 +133,15 @@ def _sizes(title: str, shares: list[dict[str, Any]]) -> Table:
         sums = [sum(each[column] for each in rest) for column in ("before", "after")]
         table.add_row(f"{len(rest)} more", *map(megabytes, sums))
     return table
+
+
+def _own(own: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say what files of no package cost, and which of them were taken for leftovers."""
+    text = f"{own['files']} files ({megabytes(own['bytes'])}) kept"
+    gone = [
+        f"{each['kind']}: {each['files']} ({megabytes(each['bytes'])})" for each in own["leftovers"]
+    ]
+    return [("of no package", "; dropped ".join([text, *([", ".join(gone)] if gone else [])]))]
 
 
 def _left_out(paths: list[str]) -> list[tuple[str, str]]:

@@ -48,13 +48,14 @@ class Foundation:
             time: Of all files that are assembled here; None: each keeps its own.
         """
         if self.image is not None:
-            return list(_copied(self.image, folder))
+            return list(copied(self.image, folder))
         return [build.write_layer(self.items, folder / "base.tar", time)] if self.items else []
 
 
-def _copied(inventory: Inventory, folder: Path) -> Iterator[Written]:
+def copied(inventory: Inventory, folder: Path, name: str = "base") -> Iterator[Written]:
+    """Write the layers of an image unchanged, the lowest first."""
     for number, layer in enumerate(inventory.image.layers):
-        path = folder / f"base-{number}.tar"
+        path = folder / f"{name}-{number}.tar"
         with layer.open() as source, path.open("wb") as target:
             shutil.copyfileobj(source, target)
         yield Written(path, layer.diff_id.partition(":")[2])

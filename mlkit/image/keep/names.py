@@ -18,8 +18,8 @@ NAME_MAX = 255
 DEEPEST = 64
 """Parts of a path that are looked at."""
 LOADING = frozenset({"dlopen", "dlmopen"})
-ALONE = re.compile(rb"(?<=\0)[A-Za-z0-9_.+-]{2,40}(?=\0)")
-"""A word between two zero bytes."""
+PROGRAM = re.compile(rb"(?<=\0)(?:/usr)?/s?bin/[A-Za-z0-9_.+-]{1,60}(?=\0)")
+"""The path of a program between two zero bytes; a mere word may be the name of a function."""
 SHARED = frozenset(("usr/share", "usr/local/share", "etc", "var/lib", "usr/lib", "usr/local/lib"))
 """Directories of the system whose parts code joins to paths."""
 PLUGINS = re.compile(rb"(?:/usr)?/lib/(?:[A-Za-z0-9_.+-]+/)*[A-Za-z0-9_.+-]+")
@@ -155,7 +155,7 @@ def of_elf(
         if imports & C_START:
             names.programs = _words(TEXT.findall(data)) & commands
     elif imports & C_START:
-        names.programs = {each.decode() for each in ALONE.findall(data)} & commands
+        names.paths |= {each.decode() for each in PROGRAM.findall(data)}
     return names
 
 

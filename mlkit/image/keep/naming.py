@@ -10,6 +10,14 @@ from mlkit.image.keep.system import DATABASES, NOT_WHOLE, PYTHON_PLACES, SYSTEM
 
 RUN = ("opened", "entrypoint", "interpreter")
 """Reasons of what a run has used."""
+STARTS_OTHERS = {
+    "tar": ("gzip", "bzip2", "xz", "zstd"),
+    "git": ("ssh",),
+    "zip": ("unzip",),
+    "rsync": ("ssh",),
+    "man": ("groff", "nroff", "less"),
+}
+"""Compiled programs of distributions that start others by mere names."""
 
 
 class Naming:
@@ -59,6 +67,10 @@ class Naming:
             if program:
                 self._kept.keep(program, f"named in {source}")
                 self._starts(program)
+                for other in STARTS_OTHERS.get(word, ()):
+                    found = find_program(self._files, self._config, other)
+                    if found:
+                        self._kept.keep(found, f"started by {word}")
 
     def _starts(self, program: str) -> None:
         """Note the package of a program that may be started; a run that did so shows its needs."""

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.keep.leftovers import leftover
 from mlkit.image.keep.runtimes import Runtimes
+from mlkit.image.keep.source_words import language_of
 from mlkit.image.keep.system import DATABASES, LOADED_LATE, PYTHON_PLACES, RUNTIME
 from mlkit.image.packages.dpkg import Packages
 
+CODE = frozenset(("shell", "python", "quoting", "other"))
 CONSOLE = re.compile(
     rb"#![^\n]*python[^\n]*\n(?:[^\n]*\n){0,3}?from ([\w.]+) import [^\n]+\n[^\0]{0,200}sys\.exit"
 )
@@ -55,6 +57,18 @@ class Ownership:
         if GENERATED.match(path) or self.is_runtime(path):
             return False
         return leftover(path, self._inventory.files) is None
+
+    def is_code(self, path: str) -> bool:
+        """Return whether a file is code of the user's own."""
+        entry = self._inventory.files.get(path)
+        if entry is None or entry.kind != "file" or not entry.size or not self.is_own(path):
+            return False
+        if path.endswith((".jar", ".war", ".class")):
+            return True
+        head = self._inventory.read(entry, 1024)
+        if head.startswith((b"\x7fELF", b"#!")):
+            return True
+        return b"\0" not in head and language_of(path, b"") in CODE
 
     def stays(self, path: str) -> bool:
         """Return whether a file is kept for itself: it is of no package, and no leftover."""

@@ -54,6 +54,7 @@ class Plan:
         packages: Packages of which something is kept.
         privileged: Set-id programs that were left out, since no code names them by their paths.
         starting: Own code that starts programs, whose names it may put together.
+        own_code: Files of the user's own code.
     """
 
     reasons: dict[str, str] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class Plan:
     packages: set[str] = field(default_factory=set)
     privileged: list[str] = field(default_factory=list)
     starting: list[str] = field(default_factory=list)
+    own_code: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -407,4 +409,5 @@ class Planner:
         kept = {path: why for path, why in reasons.items() if not self._kept.excluded(path)}
         own = self._late.own.starting
         left_out = sorted(self._kept.privileged - kept.keys())
-        return Plan(kept, self._unresolved, packages, left_out, sorted(set(own)))
+        code = [path for path in sorted(kept) if self._ownership.is_code(path)]
+        return Plan(kept, self._unresolved, packages, left_out, sorted(set(own)), code)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from mlkit.image.base.base_image import Merged
 from mlkit.image.filesystem.inventory import Entry, Inventory
+from mlkit.image.keep.leftovers import leftover
 from mlkit.image.keep.plan import Plan
 from mlkit.image.packages.dpkg import Packages, read_packages
 
 UNOWNED = "(no package)"
+UNNEEDED = "library or runtime that nothing needs"
 OURS = "(mlkit)"
 """What slimming itself has added: records, an init, the launcher."""
 NOT_SHELL = ("/bin/sh -c #(nop) ", "/bin/sh -c ")
@@ -47,6 +49,21 @@ class Dropped:
 
 
 @dataclass(frozen=True)
+class Leftovers:
+    """Files of no package that were dropped.
+
+    Attributes:
+        kind: What they are taken for.
+        files: How many.
+        bytes: Their size.
+    """
+
+    kind: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Sizes:
     """Where the bytes are.
 
@@ -55,12 +72,18 @@ class Sizes:
         layers: By layer of the original, the lowest first; then what was added.
         dropped: Files that are gone, the largest first.
         areas: By package, and by folder where there is none.
+        own_files: Files of no package that were kept.
+        own_bytes: Their bytes.
+        leftovers: What was dropped of no package, by what it was taken for.
     """
 
     packages: list[Share]
     layers: list[Share]
     dropped: list[Dropped]
     areas: list[Share]
+    own_files: int
+    own_bytes: int
+    leftovers: list[Leftovers]
 
 
 def sizes(inventory: Inventory, packages: Packages, kept: Plan, result: Merged) -> Sizes:
@@ -96,6 +119,7 @@ def sizes(inventory: Inventory, packages: Packages, kept: Plan, result: Merged) 
 
     before, after = list(_files(inventory)), list(_files(result))
     ours = [entry for entry in after if is_original(entry.path)]
+    own = [entry for entry in ours if entry.path not in packages.owners]
     by_package = _shares(before, package, after, package_after)
     return Sizes(
         packages=sorted(by_package, key=lambda each: (-each.before, -each.after, each.name)),
@@ -103,6 +127,9 @@ def sizes(inventory: Inventory, packages: Packages, kept: Plan, result: Merged) 
             _shares(before, lambda path: names[inventory.files.entries[path].layer],
                     after, layer_after), [*names, "(base)", OURS]),
         dropped=_dropped(inventory, packages, kept),
+        own_files=len(own),
+        own_bytes=sum(entry.size for entry in own),
+        leftovers=list(_leftovers(inventory, packages, kept)),
         areas=sorted(_shares(before, area, ours, area), key=lambda each: (-each.before, each.name)),
     )  # fmt: skip
 
@@ -162,6 +189,18 @@ def _dropped(inventory: Inventory, packages: Packages, kept: Plan) -> list[Dropp
         if entry.path not in kept.reasons and entry.content not in stay
     ]
     return sorted(gone, key=lambda each: (-each.size, each.path))
+
+
+def _leftovers(inventory: Inventory, packages: Packages, kept: Plan) -> Iterator[Leftovers]:
+    found: dict[str, list[int]] = {}
+    for entry in _files(inventory):
+        if entry.path not in packages.owners and entry.path not in kept.reasons:
+            kind = str(leftover(entry.path, inventory.files) or UNNEEDED)
+            sums = found.setdefault(kind, [0, 0])
+            sums[0] += 1
+            sums[1] += entry.size
+    for kind, (files, size) in sorted(found.items(), key=lambda each: -each[1][1]):
+        yield Leftovers(kind, files, size)
 
 
 def _folder(path: str) -> str:

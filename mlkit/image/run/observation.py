@@ -15,6 +15,7 @@ from mlkit.image.command.health import health_command
 from mlkit.image.filesystem import build
 from mlkit.image.run import owner
 from mlkit.image.run.engine import LABEL, RUN, Container, Engine
+from mlkit.image.run.exploration import Exploration, explore
 from mlkit.image.run.inspector import (
     Process,
     app_of,
@@ -24,7 +25,7 @@ from mlkit.image.run.inspector import (
     read_processes,
     signal_number,
 )
-from mlkit.image.run.probe import OVER_NETWORK, Answer, Probe, ask
+from mlkit.image.run.probe import OVER_NETWORK, Answer, Probe, ask, ask_once
 from mlkit.image.run.trace import Trace, tool
 from mlkit.image.run.tracing import Tracer, Tracing, attach
 
@@ -49,6 +50,7 @@ class Settings:
         patience: Seconds that an app may take to become ready.
         watch: Seconds that it has to survive after that.
         tracer: How it is traced.
+        exploration: What an app is asked beyond the probes, once.
     """
 
     probes: Sequence[Probe] = ()
@@ -58,6 +60,7 @@ class Settings:
     patience: float = 20.0
     watch: float = 2.0
     tracer: Tracer = "auto"
+    exploration: Exploration | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Observation:
         killed: The stop signal did not end it.
         patience: Seconds that it had to end.
         trace: What it looked up, if it was traced.
+        found: What it was asked beyond the probes; `answers` ends with the answers.
         healthy: Its own health check holds; None: it has none, had ended, or was traced.
     """
 
@@ -97,6 +101,7 @@ class Observation:
     patience: int = STOP_PATIENCE
     trace: Trace | None = None
     healthy: bool | None = None
+    found: Sequence[Probe] = ()
 
     @property
     def works(self) -> bool:
@@ -221,8 +226,9 @@ class Runner:
         config: dict[str, Any],
     ) -> Observation:
         began = time.monotonic()
-        answers = self._answers(stack, app)
+        answers, relay = self._answers(stack, app)
         ready = time.monotonic() - began
+        more = [] if tracer else self._explored(app, relay, answers)
         healthy = self._healthy(app, check)
         until = time.monotonic() + self.settings.watch
         while app.state().running and time.monotonic() < until:
@@ -237,7 +243,8 @@ class Runner:
         return Observation(
             exit_code=code,
             ready=ready,
-            answers=answers,
+            answers=[*answers, *(answer for _, answer in more)],
+            found=[probe for probe, _ in more],
             log=app.logs(),
             first=listed[0][2] if listed else "",
             zombies=sum(each.state == "Z" for each in processes),
@@ -281,7 +288,18 @@ class Runner:
             time.sleep(POLL)
         return None
 
-    def _answers(self, stack: ExitStack, app: Container) -> list[Answer]:
+    def _explored(
+        self, app: Container, relay: Container | None, answers: Sequence[Answer]
+    ) -> list[tuple[Probe, Answer]]:
+        """Ask for more than the probes do, if that is wanted and the app is up."""
+        exploration = self.settings.exploration
+        if exploration is None or relay is None or not app.state().running:
+            return []
+        probes = self.settings.probes
+        return explore(exploration, answers, probes, lambda probe: ask_once(probe, app, relay))
+
+    def _answers(self, stack: ExitStack, app: Container) -> tuple[list[Answer], Container | None]:
+        """Ask all probes; return the answers, and what carries questions over the network."""
         probes = self.settings.probes
         if not probes or not app.state().running:
             late = [each for each in probes if each.kind in {"log", "exit"}]
@@ -289,7 +307,7 @@ class Runner:
             return [
                 ask(each, app, app, 1) if each in late else Answer(each.text, False, problem=gone)
                 for each in probes
-            ]
+            ], None
         relay = app
         if any(each.kind in OVER_NETWORK for each in probes):
             relay = stack.enter_context(
@@ -300,4 +318,5 @@ class Runner:
                 )
             )
             relay.start()
-        return [ask(each, app, relay, self.settings.patience) for each in probes]
+        answers = [ask(each, app, relay, self.settings.patience) for each in probes]
+        return answers, None if relay is app else relay

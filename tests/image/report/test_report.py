@@ -22,6 +22,7 @@ from mlkit.image.packages.dpkg import read_packages
 from mlkit.image.proof.compare import Difference
 from mlkit.image.proof.evidence import evidence
 from mlkit.image.proof.findings import Finding
+from mlkit.image.proof.reach import Reach
 from mlkit.image.report.page import context, write
 from mlkit.image.report.summary import sizes, weakness
 from mlkit.image.report.treemap import Box, squarify
@@ -97,6 +98,8 @@ def slimmed(tmp_path):
                 packages=packages,
                 originals=[run, run, replace(run, ready=0.4)],
                 candidate=run,
+                gained=True,
+                reach=Reach(3, 2, 9, 4, ["srv/late.py"], True),
                 sizes=sizes(inventory, packages, kept, files),
                 profile="balanced",
                 warnings=[EVIL],
