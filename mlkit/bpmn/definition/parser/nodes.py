@@ -70,6 +70,7 @@ def _scope(reader: Reader, element: Element) -> Scope:
     for flow in flows.values():
         incoming[flow.target].append(flow.id)
         outgoing[flow.source].append(flow.id)
+    listed = {} if reader.camunda else _listed(reader, element)
     nodes: dict[str, FlowNode] = {}
     for each in element:
         fields = _node(reader, each) if xml.is_bpmn(each) else None
@@ -85,7 +86,7 @@ def _scope(reader: Reader, element: Element) -> Scope:
             name=str(each.get("name") or ""),
             line=xml.line(each),
             incoming=tuple(incoming[identifier]),
-            outgoing=tuple(outgoing[identifier]),
+            outgoing=tuple(sorted(outgoing[identifier], key=lambda e: listed.get(e, len(flows)))),
             default=reader.name(each.get("default")) or None,
             recipients=tuple(reader.flows.get(str(each.get("id")), ())),
             shares=reader.camunda,
@@ -93,7 +94,21 @@ def _scope(reader: Reader, element: Element) -> Scope:
         )
     inside = xml.local(element) != "process"
     declared = data.declared(reader, element) if inside else _initiators(element)
-    return Scope(reader.name(element.get("id")), nodes, flows, declared)
+    values = data.initial(reader, element)
+    return Scope(reader.name(element.get("id")), nodes, flows, declared, values)
+
+
+def _listed(reader: Reader, element: Element) -> dict[str, int]:
+    """Return the places of flows among the `outgoing` elements of their nodes.
+
+    Camunda 7, Activiti and Flowable go by the order of the flows in the file instead.
+    """
+    nodes = (xml.children(each, "outgoing") for each in element if xml.is_bpmn(each))
+    return {
+        reader.name(xml.text(each).rpartition(":")[2]): number
+        for outgoing in nodes
+        for number, each in enumerate(outgoing)
+    }
 
 
 def _initiators(process: Element) -> tuple[str, ...]:
@@ -142,7 +157,8 @@ def _node(reader: Reader, element: Element) -> dict[str, Any] | None:
 _PARTS = {
     "incoming", "outgoing", "multiInstanceLoopCharacteristics", "dataInputAssociation",
     "dataOutputAssociation", "resourceRole", "performer", "humanPerformer", "potentialOwner",
-    "supportedInterfaceRef", "correlationSubscription", "completionCondition",
+    "supportedInterfaceRef", "correlationSubscription", "completionCondition", "categoryValueRef",
+    "supports", "rendering", "dataState",
 }  # fmt: skip
 
 
@@ -171,8 +187,6 @@ def _event(reader: Reader, element: Element) -> dict[str, Any]:
 
 def _gateway(reader: Reader, element: Element) -> dict[str, Any]:
     condition = xml.child(element, "activationCondition")
-    if condition is None and xml.local(element) == "complexGateway":
-        reader.problem("gateway.complex", element, "no activation condition says when it opens")
     return {
         "instantiate": element.get("instantiate") == "true",
         "parallel": element.get("eventGatewayType") == "Parallel",

@@ -30,6 +30,7 @@ class Behavior:
         self.outgoing = tuple((each, body.flows[each].condition) for each in node.outgoing)
         self.plain = all(condition is None for _, condition in self.outgoing)
         self.flows = node.outgoing
+        self.is_gateway = node.type.endswith("Gateway")
 
     @property
     def awaited(self) -> EventDefinition:
@@ -62,22 +63,27 @@ class Behavior:
     def choose(self, move: Move, scope: Scope) -> tuple[str, ...]:
         """Choose the flows that get a token (BPMN 2.0.2, 13.2.1 and 13.3.2).
 
-        Unconditional flows always do, conditional ones where they hold, the default flow if
-        none of the others does.
+        Unconditional flows always do, conditional ones where they hold, the default flow if no
+        condition holds. After a gateway, and in files of Camunda 7, Activiti and Flowable, an
+        unconditional flow counts as one whose condition holds.
 
         Raises:
             BadData: None gets one, or a condition fails.
         """
         if self.plain and self.node.default is None:
             return self.flows
-        default = self.node.default
-        chosen = tuple(
+        default, alone = self.node.default, not (self.node.shares or self.is_gateway)
+        others = [each for each in self.outgoing if each[0] != default]
+        held = {
             flow
-            for flow, condition in self.outgoing
-            if flow != default and (condition is None or move.holds(condition, scope.id))
-        )
-        if chosen or default is not None:
-            return chosen or (str(default),)
+            for flow, condition in others
+            if condition is not None and move.holds(condition, scope.id)
+        }
+        plain = {flow for flow, condition in others if condition is None}
+        if default is not None and not held and (alone or not plain):
+            held.add(default)
+        if held or plain:
+            return tuple(flow for flow, _ in self.outgoing if flow in held or flow in plain)
         raise BadData("no condition of its outgoing flows holds and none is the default")
 
     def map_outputs(self, move: Move, scope: Scope) -> None:

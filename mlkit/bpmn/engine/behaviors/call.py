@@ -45,7 +45,7 @@ class CallActivity(SubProcess):
         variables = self._passed(move, activation)
         parent = move.variables(activation)
         scope = Scope(move.state.next_id(), self.inside.id, parent, activation.id, called=True)
-        scope.variables = {**dict.fromkeys(self.inside.declared), **variables}
+        scope.variables = {**self.inside.initial(), **variables}
         activation.body = scope.id
         move.open(scope)
         return scope

@@ -34,6 +34,7 @@ class UserTask(Activity):
             due=move.text(person.due, scope) or None,
             priority=move.text(person.priority, scope) or None,
             defaults={name: value for name, value in defaults.items() if value is not None},
+            name=move.text(person.title, scope) or None,
         )
         activation.status = "waiting"
         move.effects.append(Ask(activation.id))
