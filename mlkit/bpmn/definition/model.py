@@ -33,6 +33,21 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Listener:
+    """An expression that is evaluated at a moment of an element's life.
+
+    Attributes:
+        event: `start`, `end` or `take` (of a flow); of a user task `create`, `assignment`,
+            `complete` or `delete`.
+        of_task: Whether it listens to a user task, which it sees as `task`.
+    """
+
+    event: str
+    expression: Expression
+    of_task: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SequenceFlow:
     """An arrow between two flow nodes of one scope."""
 
@@ -41,6 +56,7 @@ class SequenceFlow:
     target: str
     condition: Expression | None = None
     line: int = 0
+    listeners: tuple[Listener, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +355,7 @@ class FlowNode:
     reads: tuple[str, ...] = ()
     writes: tuple[tuple[str, Expression], ...] = ()
     shares: bool = False
+    listeners: tuple[Listener, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +372,7 @@ class Scope:
     flows: Mapping[str, SequenceFlow]
     declared: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
+    listeners: tuple[Listener, ...] = ()
 
     def initial(self) -> dict[str, Any]:
         """Return the variables that it begins with."""

@@ -99,7 +99,7 @@ SHOWCASE = Path(__file__).parents[3] / "examples" / "bpmn" / "showcase" / "pipel
         (ENDS + '<subProcess id="x" triggeredByEvent="true"><startEvent id="i"/></subProcess>',
          "s>x x>e", "subprocess.event x"),
         (ENDS + '<task id="a"><extensionElements><camunda:executionListener/></extensionElements>'
-         "</task>", "s>a a>e", "extension.unsupported a"),
+         "</task>", "s>a a>e", "listener.code a"),
         (ENDS + '<userTask id="u"><extensionElements><camunda:formData><camunda:formField id="f" '
          'type="colour"/></camunda:formData></extensionElements></userTask>', "s>u u>e",
          "form.type u"),

@@ -6,7 +6,15 @@ from collections import defaultdict
 from typing import Any
 
 from mlkit.bpmn.definition.model import AdHoc, FlowNode, Process, Scope, SequenceFlow
-from mlkit.bpmn.definition.parser import activities, calls, data, events, unsupported, xml
+from mlkit.bpmn.definition.parser import (
+    activities,
+    calls,
+    data,
+    events,
+    listeners,
+    unsupported,
+    xml,
+)
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
 
@@ -90,12 +98,14 @@ def _scope(reader: Reader, element: Element) -> Scope:
             default=reader.name(each.get("default")) or None,
             recipients=tuple(reader.flows.get(str(each.get("id")), ())),
             shares=reader.camunda,
+            listeners=listeners.read(reader, each),
             **fields,
         )
     inside = xml.local(element) != "process"
     declared = data.declared(reader, element) if inside else _initiators(element)
     values = data.initial(reader, element)
-    return Scope(reader.name(element.get("id")), nodes, flows, declared, values)
+    heard = () if inside else listeners.read(reader, element)
+    return Scope(reader.name(element.get("id")), nodes, flows, declared, values, heard)
 
 
 def _listed(reader: Reader, element: Element) -> dict[str, int]:
@@ -130,6 +140,7 @@ def _flows(reader: Reader, element: Element) -> dict[str, SequenceFlow]:
             target=reader.name(each.get("targetRef")),
             condition=None if condition is None else reader.condition(condition),
             line=xml.line(each),
+            listeners=listeners.read(reader, each),
         )
     return flows
 

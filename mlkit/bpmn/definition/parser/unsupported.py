@@ -11,7 +11,7 @@ from mlkit.bpmn.definition.parser.xml import Element
 SUB_PROCESSES = ("subProcess", "transaction", "adHocSubProcess")
 
 _REFUSED = {
-    "executionListener", "taskListener", "connector", "executionListeners", "taskListeners",
+    "connector", "executionListeners", "taskListeners",
     "errorEventDefinition", "mapException", "variableAggregation", "eventType",
 }  # fmt: skip
 # Vendor attributes that say how a run goes, and that nothing here does.
@@ -26,7 +26,8 @@ _READ = {
     "formData", "formProperty", "inputOutput", "failedJobRetryTimeCycle", "taskDefinition",
     "ioMapping", "assignmentDefinition", "taskSchedule", "priorityDefinition", "formDefinition",
     "userTaskForm", "subscription", "loopCharacteristics", "script", "userTask", "in", "out",
-    "calledElement", "calledDecision", "adHoc", "field", "taskHeaders", "value",
+    "calledElement", "calledDecision", "adHoc", "field", "taskHeaders", "value", "executionListener",
+    "taskListener",
 }  # fmt: skip
 _READ_ATTRIBUTES = {
     "assignee", "candidateUsers", "candidateGroups", "dueDate", "priority", "formKey", "formRef",

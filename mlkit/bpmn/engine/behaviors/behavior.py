@@ -30,6 +30,7 @@ class Behavior:
         self.outgoing = tuple((each, body.flows[each].condition) for each in node.outgoing)
         self.plain = all(condition is None for _, condition in self.outgoing)
         self.flows = node.outgoing
+        self.listeners = node.listeners
         self.is_gateway = node.type.endswith("Gateway")
 
     @property
@@ -50,6 +51,7 @@ class Behavior:
         """Enter, or keep the token as an incident where an expression fails."""
         move.element = self.id
         try:
+            self.hear(move, scope.id, "start")
             self.enter(move, scope)
         except BadData as error:
             move.park(self, scope, f"{self.id}: {error.message}")
@@ -59,6 +61,15 @@ class Behavior:
         flows = self.choose(move, scope)
         move.passed(self, scope)
         move.put(scope, flows)
+
+    def hear(self, move: Move, scope: int, event: str) -> None:
+        """Evaluate what listens to an event of the node.
+
+        Raises:
+            BadData: An expression fails.
+        """
+        if self.listeners:
+            move.hear(self.listeners, scope, event)
 
     def choose(self, move: Move, scope: Scope) -> tuple[str, ...]:
         """Choose the flows that get a token (BPMN 2.0.2, 13.2.1 and 13.3.2).
@@ -137,6 +148,7 @@ class Behavior:
 
     def _leave(self, move: Move, activation: Activation) -> None:
         scope = move.state.scopes[activation.scope]
+        self.hear(move, move.variables(activation), "end")
         flows = self.choose(move, scope)
         move.remove(activation)
         move.step(activation, "completed")

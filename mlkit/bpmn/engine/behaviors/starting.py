@@ -27,6 +27,7 @@ def begin(move: Move, process: Process, variables: dict[str, Any], start: str = 
     waiting = [] if chosen else alternatives(process)
     root.live = len(chosen) or 1
     move.open(root)
+    move.hear_scope(process.body, root, "start")
     for each in chosen:
         _enter(move, root, each, happened=bool(start))
     for node in waiting:
