@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from mlkit.bpmn.definition.timers import Calendar
 from mlkit.bpmn.expressions import Expression
@@ -32,6 +33,21 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Listener:
+    """An expression that is evaluated at a moment of an element's life.
+
+    Attributes:
+        event: `start`, `end` or `take` (of a flow); of a user task `create`, `assignment`,
+            `complete` or `delete`.
+        of_task: Whether it listens to a user task, which it sees as `task`.
+    """
+
+    event: str
+    expression: Expression
+    of_task: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SequenceFlow:
     """An arrow between two flow nodes of one scope."""
 
@@ -40,6 +56,7 @@ class SequenceFlow:
     target: str
     condition: Expression | None = None
     line: int = 0
+    listeners: tuple[Listener, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +70,8 @@ class EventDefinition:
         code: The code of the error or escalation; None catches every code.
         timer: `date`, `duration` or `cycle`, where `kind` is `timer`.
         calendar: How a timer counts.
+        reach: What a terminate event ends beyond its scope: the `process` with all that called it,
+            or all `iterations` of the activity around it.
         expression: The timer's value or the condition.
         keys: The values that a message is correlated by; none for the business key.
         message: The message of a thrown error.
@@ -68,6 +87,7 @@ class EventDefinition:
     code: str | None = None
     timer: str = ""
     calendar: Calendar = Calendar()
+    reach: str = ""
     expression: Expression | None = None
     keys: tuple[Expression, ...] = ()
     message: Expression | None = None
@@ -261,7 +281,7 @@ class FormField:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who may do a user task, and the form that they fill."""
+    """Who may do a user task, under which name where it is computed, and the form that they fill."""
 
     assignee: Expression | None = None
     users: Expression | None = None
@@ -269,6 +289,7 @@ class Person:
     due: Expression | None = None
     priority: Expression | None = None
     form: tuple[FormField, ...] = ()
+    title: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +355,7 @@ class FlowNode:
     reads: tuple[str, ...] = ()
     writes: tuple[tuple[str, Expression], ...] = ()
     shares: bool = False
+    listeners: tuple[Listener, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,12 +364,19 @@ class Scope:
 
     Attributes:
         declared: The names of its data objects and properties: they end with it.
+        values: What variables are at its start, where nobody says otherwise.
     """
 
     id: str
     nodes: Mapping[str, FlowNode]
     flows: Mapping[str, SequenceFlow]
     declared: tuple[str, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+    listeners: tuple[Listener, ...] = ()
+
+    def initial(self) -> dict[str, Any]:
+        """Return the variables that it begins with."""
+        return {**dict.fromkeys(self.declared), **self.values}
 
 
 @dataclass(frozen=True, slots=True)

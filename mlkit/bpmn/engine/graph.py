@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from mlkit.bpmn.definition.model import FlowNode, Process, Scope
+from mlkit.bpmn.definition.model import FlowNode, Listener, Process, Scope
 from mlkit.bpmn.engine.behaviors import behavior_of, inner_of
 from mlkit.bpmn.engine.behaviors.activity import Activity
 from mlkit.bpmn.engine.behaviors.ad_hoc import AdHocSubProcess
@@ -33,6 +33,7 @@ class Graph:
             event, the one behind the catching link.
         guards: By activity id, its boundary events.
         triggers: By the id of a scope, the event sub-processes in it.
+        takes: By flow id, its listeners, where it has some.
         handlers: By activity id, its compensation handler.
         watchers: What may go on once all tokens rest; each says whether it did.
     """
@@ -44,6 +45,7 @@ class Graph:
         self.targets: dict[str, Behavior] = {}
         self.guards: dict[str, list[BoundaryEvent]] = {}
         self.triggers: dict[str, list[EventSubProcess]] = {}
+        self.takes: dict[str, tuple[Listener, ...]] = {}
         self.handlers: dict[str, Activity] = {}
         everything = {id(each): each for each in (*processes, *called.values())}
         for process in everything.values():
@@ -69,6 +71,8 @@ class Graph:
                 self.triggers.setdefault(body.id, []).append(behavior)
         for flow in body.flows.values():
             self.targets[flow.id] = self.behaviors[flow.target]
+            if flow.listeners:
+                self.takes[flow.id] = flow.listeners
         for node in body.nodes.values():
             if node.type == "intermediateCatchEvent" and is_link(node):
                 for source in link_sources(node, body):

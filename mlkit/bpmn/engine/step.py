@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,8 @@ from mlkit.errors import BadData
 from mlkit.workers.child.values import Unstorable, pack, unpack
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.definition.model import EventDefinition
+    from mlkit.bpmn.definition.model import EventDefinition, Listener
+    from mlkit.bpmn.definition.model import Scope as Body
     from mlkit.bpmn.engine.behaviors.behavior import Behavior
     from mlkit.bpmn.engine.graph import Graph
 
@@ -145,7 +146,7 @@ class Move:
                 if budget < 0:
                     problem = f"no wait within {MAX_MOVES} moves: an endless loop?"
                     self.park(self.graph.targets[flow], scope, problem)
-                else:
+                elif flow not in self.graph.takes or self._takes(scope, flow):
                     self.graph.targets[flow].arrive(self, scope, flow)
             if self.deferred:
                 self._resume(self.deferred.popleft())
@@ -166,8 +167,12 @@ class Move:
         if self.state.status != "running" or not all(map(self._is_over, self.state.roots())):
             return
         for root in self.state.roots():
+            body = next((e.body for e in self.graph.processes if e.body.id == root.element), None)
+            if body is not None:
+                self.hear_scope(body, root, "end")
             self.clear(root)
-        self.state.status = "completed"
+        if self.state.status == "running":
+            self.state.status = "completed"
 
     def _is_over(self, root: Scope) -> bool:
         inside = [each for each in self.state.activations.values() if each.scope == root.id]
@@ -256,9 +261,19 @@ class Move:
         """End an activation before its time."""
         if activation.status in ("working", "pausing"):
             self.effects.append(Stop(activation.id))
+        if activation.role in ("", "iteration"):
+            self._hear_end(activation)
         self.remove(activation)
         if activation.role in ("", "iteration"):
             self.step(activation, "terminated")
+
+    def _hear_end(self, activation: Activation) -> None:
+        """Evaluate what listens to the end of what is ended early; that it fails stops nothing."""
+        behavior = self.behavior(activation)
+        behavior = getattr(behavior, "inner", behavior) if activation.role else behavior
+        for event in ("delete", "end") if behavior.listeners else ():
+            with suppress(BadData):
+                behavior.hear(self, self.variables(activation), event)
 
     def clear(self, scope: Scope) -> None:
         """End everything inside a scope."""
@@ -275,8 +290,45 @@ class Move:
         attempt, iteration = activation.attempt, activation.iteration
         self.trace.append(Step(activation.node, event, iteration, attempt))
 
+    def hear(self, listeners: tuple[Listener, ...], scope: int, event: str) -> None:
+        """Evaluate the listeners of an event, in order.
+
+        Raises:
+            BadData: One fails.
+        """
+        for each in listeners:
+            if each.event == event:
+                self.listening = event
+                try:
+                    self.evaluate(each.expression, scope)
+                finally:
+                    self.listening = None
+
+    def hear_scope(self, body: Body, scope: Scope, event: str) -> None:
+        """Evaluate what listens to a process; where that fails, nothing goes on by it."""
+        if body.listeners:
+            try:
+                self.hear(body.listeners, scope.id, event)
+            except BadData as error:
+                self.state.status = "failed"
+                self.state.error = {"code": "", "message": f"{body.id}: {error.message}"}
+
+    def _takes(self, scope: Scope, flow: str) -> bool:
+        """Evaluate what listens to a flow; an incident keeps the token where that fails."""
+        try:
+            self.hear(self.graph.takes[flow], scope.id, "take")
+        except BadData as error:
+            self.park(self.graph.targets[flow], scope, f"{flow}: {error.message}")
+            return False
+        return True
+
     def passed(self, behavior: Behavior, scope: Scope) -> None:
-        """Add a node to the trace that a token passed without waiting."""
+        """Add a node to the trace that a token passed without waiting.
+
+        Raises:
+            BadData: What listens to its end fails.
+        """
+        behavior.hear(self, scope.id, "end")
         owner = self.state.activations.get(scope.owner)
         self.trace.append(Step(behavior.id, "completed", owner.iteration if owner else "", 0))
 

@@ -56,6 +56,7 @@ class ForPerson(Wait, tag="person"):
 
     Attributes:
         since: When the task was created, in seconds since 1970.
+        name: What it is called, where the diagram computes that.
         due: When it should be done, as the diagram writes it.
         defaults: Values of the form that are filled in already.
     """
@@ -67,6 +68,7 @@ class ForPerson(Wait, tag="person"):
     due: str | None = None
     priority: str | None = None
     defaults: dict[str, Any] = {}
+    name: str | None = None
 
 
 class ForStart(Wait, tag="start"):

@@ -72,7 +72,7 @@ def _task(instance: str, engine: Engine, state: State, activation: Activation) -
         instance=instance,
         activation=activation.id,
         element=node.id,
-        name=node.name or node.id,
+        name=wait.name or node.name or node.id,
         iteration=activation.iteration,
         assignee=wait.assignee,
         users=wait.users,

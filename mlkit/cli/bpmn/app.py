@@ -240,8 +240,10 @@ def _problems(file: Path, bindings: dict[str, str], refused: list[MlkitError]) -
         return find(parse(file), file.parent.resolve(), bindings)
     except (BadData, InputMissing) as error:
         refused.append(error)
-        message = error.message.removeprefix(f"{file}: ")
-        return [Problem("file.broken", "error", file.name, 0, message)]
+        place, colon, message = error.message.removeprefix(f"{file}:").partition(": ")
+        known = colon and place.isdigit()
+        line, message = (int(place), message) if known else (0, f"{place}{colon}{message}".strip())
+        return [Problem("file.broken", "error", file.name, line, message)]
 
 
 def _lint_document(found: dict[Path, list[Problem]]) -> None:

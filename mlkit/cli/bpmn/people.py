@@ -150,6 +150,9 @@ def start(
             send_event(context, row.id, Complete(each["id"]), state, json)
             return
         if not end and element in each["activities"]:
+            with Session(state) as session:  # Refused before anything is said to have begun.
+                event = Begin(each["id"], element)
+                session.engine(row).apply(session.state(row), event, time.time())
             send_event(context, row.id, Begin(each["id"], element), state, json)
             return
     raise UsageError(f"instance {row.id}: no ad-hoc sub-process that waits has {element!r}")

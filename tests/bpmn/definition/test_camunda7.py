@@ -209,3 +209,166 @@ def test_an_expression_sets_variables(play_xml):
 )
 def test_what_an_execution_does_not_know_is_a_lint_error(problems, expression):
     assert "expression.broken t" in problems(file(computed("t", expression) + line("t")))
+
+
+def repeated(inner: str) -> str:
+    loop = '<multiInstanceLoopCharacteristics v:collection="${items}" v:elementVariable="i"/>'
+    return f'<subProcess id="sub">{loop}{inner}</subProcess>'
+
+
+def ending(attribute: str) -> str:
+    return f'<endEvent id="t"><terminateEventDefinition v:{attribute}="true"/></endEvent>'
+
+
+def test_terminate_all_ends_what_called_too(play_xml):
+    called = '<process id="q" isExecutable="true"><startEvent id="sq"/>' + ending("terminateAll")
+    called += flow("fq", "sq", "t") + "</process>"
+    body = '<parallelGateway id="g"/><userTask id="other"/><userTask id="last"/>'
+    body += '<callActivity id="c" calledElement="q"/>' + line("g", "other")
+    body += flow("gc", "g", "last") + flow("gl", "last", "c") + flow("ce", "c", "e")
+    done = play_xml(file(body, vendor="flowable", more=called)).start()
+    done.complete("last")
+    assert done.state.status == "completed"
+    assert ("other", "terminated") in done.trace
+
+
+def test_terminate_multi_instance_ends_all_iterations_and_goes_on(play_xml):
+    inner = '<startEvent id="s1"/><userTask id="u"/>' + ending("terminateMultiInstance")
+    inner += flow("g1", "s1", "u") + flow("g2", "u", "t")
+    body = repeated(inner) + '<userTask id="after"/>' + line("sub", "after")
+    done = play_xml(file(body, vendor="flowable")).start(items=[1, 2, 3])
+    done.complete("u")
+    assert [each.node for each in done.state.activations.values()] == ["after"]
+
+
+def test_a_plain_terminate_ends_its_own_scope(play_xml):
+    inner = '<startEvent id="s1"/><userTask id="u"/>' + ending("other").replace(' v:other="true"', "")
+    inner += flow("g1", "s1", "u") + flow("g2", "u", "t")
+    done = play_xml(file(repeated(inner) + line("sub"))).start(items=[1, 2])
+    done.complete("u")
+    assert done.state.status == "running"
+    done.complete("u")
+    assert done.state.status == "completed"
+
+
+def test_names_of_user_tasks_are_computed(play_xml):
+    from mlkit.bpmn.people import tasks
+
+    loop = '<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>'
+    body = '<userTask id="u" name="Approve order ${id}"/>'
+    body += f'<userTask id="many" name="Task #${{loopCounter}}">{loop}</userTask>'
+    done = play_xml(file(body + line("u", "many"))).start(id="A7")
+    names = lambda: [each.name for each in tasks.waiting("i", done.engine, done.state)]
+    assert names() == ["Approve order A7"]
+    done.complete("u")
+    assert names() == ["Task #0", "Task #1"]
+
+
+def test_data_objects_begin_with_their_values(play_xml):
+    def data(name: str, kind: str, value: str) -> str:
+        inner = f"<extensionElements><v:value>{value}</v:value></extensionElements>"
+        return f'<dataObject id="d_{name}" name="{name}" itemSubjectRef="xsd:{kind}">{inner}</dataObject>'
+
+    body = data("a", "string", "x") + data("b", "int", "5") + data("c", "boolean", "true")
+    done = play_xml(file(body + '<userTask id="u"/>' + line("u"), vendor="flowable")).start(a="y")
+    assert done.variables == {"a": "y", "b": 5, "c": True}
+
+
+@pytest.mark.parametrize(
+    "attribute", ["triggerable", "useLocalScopeForResultVariable", "taskIdVariableName"]
+)
+def test_attributes_that_would_change_a_run_are_errors(problems, attribute):
+    body = f'<serviceTask id="t" v:expression="${{1}}" v:{attribute}="true"/>' + line("t")
+    assert "attribute.unsupported t" in problems(file(body, vendor="flowable"))
+
+
+def test_what_changes_nothing_is_one_warning(problems):
+    body = '<userTask id="u" v:odd="1" v:diagramRelationId="2"><extensionElements><v:properties/>'
+    body += "</extensionElements></userTask>" + line("u")
+    assert problems(file(body)) == ["vendor.ignored d"]
+
+
+def test_an_unconditional_flow_excuses_the_default_one_in_these_files(play_xml):
+    body = '<userTask id="t" default="f1"/><userTask id="a"/>' + line("t")
+    body += flow("plain", "t", "a") + flow("x", "t", "a", "${n > 1}").replace(">1", "&gt;1")
+    done = play_xml(file(body.replace("n > 1", "n gt 1"))).start(n=1)
+    done.complete("t")
+    assert done.completed("e") == []
+    assert done.find("a")
+
+
+def test_document_order_decides_in_these_files(play_xml):
+    gate = '<exclusiveGateway id="g"><outgoing>one</outgoing><outgoing>two</outgoing></exclusiveGateway>'
+    body = gate + '<userTask id="a"/><userTask id="b"/>' + flow("f0", "s", "g")
+    body += flow("two", "g", "b", "${true}") + flow("one", "g", "a", "${true}")
+    body += flow("ae", "a", "e") + flow("be", "b", "e")
+    assert play_xml(file(body)).start().find("b")
+
+
+def listener(event: str, expression: str, kind: str = "executionListener") -> str:
+    return f'<v:{kind} event="{event}" expression="{expression}"/>'
+
+
+def log(event: str, kind: str = "executionListener") -> str:
+    """Listen by adding to the variable `log`."""
+    seen = f"${{execution.setVariable('log', log += '{event} ')}}".replace("log += ", "log.concat(")
+    return listener(event, seen.replace(" ')}", " '))}"), kind)
+
+
+def with_listeners(start: str, *inner: str, kind: str) -> str:
+    return f"{start}<extensionElements>{''.join(inner)}</extensionElements></{kind}>"
+
+
+@pytest.mark.parametrize("vendor", ["camunda", "flowable"])
+def test_execution_listeners_set_variables(play_xml, vendor):
+    task = with_listeners('<serviceTask id="t" v:expression="${x}" v:resultVariable="r">', log("start"), log("end"), kind="serviceTask")
+    gate = with_listeners('<exclusiveGateway id="g">', log("start"), log("end"), kind="exclusiveGateway")
+    body = task + gate + '<userTask id="u"/>' + flow("f0", "s", "t") + flow("f2", "g", "u") + flow("f3", "u", "e")
+    body += with_listeners('<sequenceFlow id="f1" sourceRef="t" targetRef="g">', log("take"), kind="sequenceFlow")
+    done = play_xml(file(body, vendor=vendor)).start(x=3, log="")
+    assert done.variables["log"] == "start end take start end "
+
+
+def test_task_listeners_see_the_task(play_xml):
+    told = listener("create", "${execution.setVariable('who', task.assignee)}", "taskListener")
+    done_ = listener("complete", "${task.setVariable('by', task.getName())}", "taskListener")
+    body = with_listeners('<userTask id="u" name="Check ${x}" v:assignee="ann">', told, done_, kind="userTask")
+    done = play_xml(file(body + '<userTask id="after"/>' + line("u", "after"))).start(x=3)
+    assert done.variables["who"] == "ann"
+    done.complete("u")
+    assert done.variables["by"] == "Check 3"
+
+
+def test_each_iteration_and_what_is_ended_early_is_heard(play_xml):
+    loop = '<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>'
+    body = with_listeners('<userTask id="u">', log("start"), log("end"), kind="userTask")
+    body = body.replace("</userTask>", loop + "</userTask>")
+    body += '<boundaryEvent id="b" attachedToRef="u"><timerEventDefinition><timeDuration>PT1H</timeDuration></timerEventDefinition></boundaryEvent>'
+    body += '<userTask id="late"/>' + flow("b1", "b", "late") + flow("b2", "late", "e") + line("u")
+    done = play_xml(file(body)).start(log="")
+    done.complete("u").tick()
+    assert done.variables["log"] == "start start end end "
+
+
+def test_a_listener_that_fails_is_an_incident_and_can_be_tried_again(play_xml):
+    from mlkit.bpmn.engine.events import Retry
+
+    bad = listener("start", "${execution.setVariable('y', missing + 1)}")
+    body = with_listeners('<userTask id="u">', bad, kind="userTask")
+    done = play_xml(file(body + line("u"))).start()
+    assert done.state.phase == "incident"
+    done.variables["missing"] = 1
+    done.apply(Retry())
+    assert (done.state.phase, done.variables["y"]) == ("waiting", 2)
+
+
+def test_a_process_is_heard(play_xml):
+    body = with_listeners("", log("start"), log("end"), kind="x").removesuffix("</x>")
+    done = play_xml(file(body + line())).start(log="")
+    assert done.state.status == "completed"
+
+
+@pytest.mark.parametrize("attribute", ['class="x"', 'delegateExpression="${x}"', 'event="timeout" expression="${1}"'])
+def test_listeners_that_call_code_are_lint_errors(problems, attribute):
+    body = with_listeners('<userTask id="u">', f'<v:taskListener event="create" {attribute}/>'.replace('event="create" event', "event"), kind="userTask")
+    assert "listener.code u" in problems(file(body + line("u")))

@@ -187,3 +187,39 @@ def test_inclusive_join_in_a_loop_waits_for_the_task_of_each_round(play):
         done.complete("u", again=again)
     assert done.completed("pay") == ["pay", "pay"]
     assert done.state.status == "completed"
+
+
+def test_the_default_flow_goes_beside_an_unconditional_one_where_no_condition_holds(play):
+    body = ENDS + '<task id="t" default="f1"/>' + tasks("a", "b", "c")
+    for x, expected in ((0, ["a", "c"]), (2, ["b", "c"])):
+        done = play(body, "s>t t>a t>b?x>1 t>c a>e b>e c>e").start(x=x)
+        assert sorted(done.completed("a", "b", "c")) == expected
+
+
+def test_a_complex_gateway_that_splits_needs_no_condition_to_open(play):
+    body = ENDS + '<complexGateway id="g"/>' + tasks("a", "b")
+    done = play(body, "s>g g>a?x>0 g>b?x>1 a>e b>e").start(x=2)
+    assert done.completed("a", "b") == ["a", "b"]
+    assert done.state.status == "completed"
+
+
+@pytest.mark.parametrize("kind", ["exclusive", "parallel"])
+def test_the_listed_order_of_outgoing_flows_decides(play, kind):
+    listed = "<outgoing>f2</outgoing><outgoing>f1</outgoing>"
+    body = ENDS + f'<{kind}Gateway id="g">{listed}</{kind}Gateway>' + tasks("a", "b")
+    flows = "s>g g>a g>b a>e b>e"
+    if kind == "exclusive":
+        flows = "s>g g>a?True g>b?True a>e b>e"
+    done = play(body, flows).start()
+    assert done.completed("a", "b") == (["b"] if kind == "exclusive" else ["b", "a"])
+
+
+def test_without_a_start_event_all_that_nothing_leads_to_begins(play):
+    done = play('<task id="a"/><task id="b"/><endEvent id="e"/>', "a>e b>e").start()
+    assert sorted(done.completed("a", "b")) == ["a", "b"]
+    assert done.state.status == "completed"
+
+
+def test_a_sub_process_that_is_drawn_empty_is_passed(play):
+    done = play(ENDS + '<subProcess id="sub"/>', "s>sub sub>e").start()
+    assert done.completed() == ["s", "sub", "e"]

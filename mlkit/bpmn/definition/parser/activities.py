@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable as Function
+from collections.abc import Iterator
 from typing import Any
 
 from mlkit.bpmn.definition.model import Callable, Computed, EventDefinition, Person, Retry, Script
@@ -11,7 +12,7 @@ from mlkit.bpmn.definition.parser import calls, data, events, forms, loops, xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
 from mlkit.bpmn.definition.timers import duration
-from mlkit.bpmn.expressions import Expression
+from mlkit.bpmn.expressions import Composite, Expression
 from mlkit.errors import BadData
 
 _PYTHON = ("", "python", "python3", "text/x-python", "application/x-python")
@@ -25,12 +26,24 @@ def work(reader: Reader, element: Element, kind: str) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "loop": loops.read(reader, element),
         "retry": _retry(reader, element),
-        "inputs": data.mappings(reader, element, "input"),
+        "inputs": (*data.mappings(reader, element, "input"), *_headers(reader, element)),
         "outputs": data.mappings(reader, element, "output"),
         **data.stored(reader, element),
     }
     read = _KINDS.get(kind)
     return fields if read is None else {**fields, **read(reader, element)}
+
+
+def _headers(reader: Reader, element: Element) -> Iterator[tuple[str, Expression]]:
+    """Read the headers of a zeebe task: its callable gets them as `headers`."""
+    holder = xml.extension(element, "taskHeaders")
+    if holder is not None:
+        parts = tuple(
+            (str(each.get("key")), Expression(str(each.get("value") or ""), "text", xml.line(each)))
+            for each in holder
+            if xml.local(each) == "header"
+        )
+        yield "headers", Composite("map", "map", xml.line(holder), parts)
 
 
 def _script(reader: Reader, element: Element) -> dict[str, Any]:
@@ -168,8 +181,16 @@ def _user(reader: Reader, element: Element) -> dict[str, Any]:
         due=read("dueDate"),
         priority=read("priority"),
         form=forms.read(reader, element),
+        title=_title(reader, element),
     )
     return {"work": person}
+
+
+def _title(reader: Reader, element: Element) -> Expression | None:
+    """Read a name that is computed; Camunda 8 shows names as they are written."""
+    name = str(element.get("name") or "")
+    computed = not reader.zeebe and ("${" in name or "#{" in name)
+    return reader.value(name, element) if computed else None
 
 
 def _resource_name(reader: Reader, element: Element, role: str) -> Expression | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from mlkit.bpmn.definition import nesting
 from mlkit.bpmn.definition.parser import xml
@@ -128,6 +129,28 @@ def declared(reader: Reader, element: Element) -> tuple[str, ...]:
     kinds = ("dataObject", "dataObjectReference", "property")
     found = (str(each.get("id")) for kind in kinds for each in xml.children(element, kind))
     return tuple(dict.fromkeys(reader.data[each] for each in found if each in reader.data))
+
+
+_TYPED: dict[str, Callable[[str], Any]] = {
+    "int": int, "integer": int, "long": int, "short": int, "double": float, "float": float,
+    "boolean": lambda text: text.lower() == "true",
+}  # fmt: skip
+
+
+def initial(reader: Reader, element: Element) -> dict[str, Any]:
+    """Read the values that data objects begin with, as Activiti and Flowable write them."""
+    found: dict[str, Any] = {}
+    for each in xml.children(element, "dataObject"):
+        value = xml.extension(each, "value")
+        name = str(each.get("name") or each.get("id"))
+        if value is None or not name.isidentifier():
+            continue
+        kind = str(each.get("itemSubjectRef") or "").rpartition(":")[2]
+        try:
+            found[name] = _TYPED.get(kind, str)(xml.text(value))
+        except ValueError:
+            reader.problem("data.value", each, f"{xml.text(value)!r} is no {kind}")
+    return found
 
 
 def _associations(

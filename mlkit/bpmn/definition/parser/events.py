@@ -223,6 +223,13 @@ def _compensate(reader: Reader, element: Element) -> EventDefinition:
     return EventDefinition("compensate", activity=activity or None)
 
 
+def _terminate(reader: Reader, element: Element) -> EventDefinition:
+    if xml.vendor(element, "terminateMultiInstance") == "true":
+        return EventDefinition("terminate", reach="iterations")
+    everything = xml.vendor(element, "terminateAll") == "true"
+    return EventDefinition("terminate", reach="process" if everything else "")
+
+
 _DEFINITIONS: dict[str, Callable[[Reader, Element], EventDefinition | None]] = {
     "timer": _timer,
     "message": message,
@@ -233,5 +240,5 @@ _DEFINITIONS: dict[str, Callable[[Reader, Element], EventDefinition | None]] = {
     "conditional": _conditional,
     "compensate": _compensate,
     "cancel": lambda reader, element: EventDefinition("cancel"),
-    "terminate": lambda reader, element: EventDefinition("terminate"),
+    "terminate": _terminate,
 }

@@ -6,7 +6,15 @@ from collections import defaultdict
 from typing import Any
 
 from mlkit.bpmn.definition.model import AdHoc, FlowNode, Process, Scope, SequenceFlow
-from mlkit.bpmn.definition.parser import activities, calls, data, events, unsupported, xml
+from mlkit.bpmn.definition.parser import (
+    activities,
+    calls,
+    data,
+    events,
+    listeners,
+    unsupported,
+    xml,
+)
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
 
@@ -70,6 +78,7 @@ def _scope(reader: Reader, element: Element) -> Scope:
     for flow in flows.values():
         incoming[flow.target].append(flow.id)
         outgoing[flow.source].append(flow.id)
+    listed = {} if reader.camunda else _listed(reader, element)
     nodes: dict[str, FlowNode] = {}
     for each in element:
         fields = _node(reader, each) if xml.is_bpmn(each) else None
@@ -85,15 +94,31 @@ def _scope(reader: Reader, element: Element) -> Scope:
             name=str(each.get("name") or ""),
             line=xml.line(each),
             incoming=tuple(incoming[identifier]),
-            outgoing=tuple(outgoing[identifier]),
+            outgoing=tuple(sorted(outgoing[identifier], key=lambda e: listed.get(e, len(flows)))),
             default=reader.name(each.get("default")) or None,
             recipients=tuple(reader.flows.get(str(each.get("id")), ())),
             shares=reader.camunda,
+            listeners=listeners.read(reader, each),
             **fields,
         )
     inside = xml.local(element) != "process"
     declared = data.declared(reader, element) if inside else _initiators(element)
-    return Scope(reader.name(element.get("id")), nodes, flows, declared)
+    values = data.initial(reader, element)
+    heard = () if inside else listeners.read(reader, element)
+    return Scope(reader.name(element.get("id")), nodes, flows, declared, values, heard)
+
+
+def _listed(reader: Reader, element: Element) -> dict[str, int]:
+    """Return the places of flows among the `outgoing` elements of their nodes.
+
+    Camunda 7, Activiti and Flowable go by the order of the flows in the file instead.
+    """
+    nodes = (xml.children(each, "outgoing") for each in element if xml.is_bpmn(each))
+    return {
+        reader.name(xml.text(each).rpartition(":")[2]): number
+        for outgoing in nodes
+        for number, each in enumerate(outgoing)
+    }
 
 
 def _initiators(process: Element) -> tuple[str, ...]:
@@ -115,6 +140,7 @@ def _flows(reader: Reader, element: Element) -> dict[str, SequenceFlow]:
             target=reader.name(each.get("targetRef")),
             condition=None if condition is None else reader.condition(condition),
             line=xml.line(each),
+            listeners=listeners.read(reader, each),
         )
     return flows
 
@@ -142,7 +168,8 @@ def _node(reader: Reader, element: Element) -> dict[str, Any] | None:
 _PARTS = {
     "incoming", "outgoing", "multiInstanceLoopCharacteristics", "dataInputAssociation",
     "dataOutputAssociation", "resourceRole", "performer", "humanPerformer", "potentialOwner",
-    "supportedInterfaceRef", "correlationSubscription", "completionCondition",
+    "supportedInterfaceRef", "correlationSubscription", "completionCondition", "categoryValueRef",
+    "supports", "rendering", "dataState",
 }  # fmt: skip
 
 
@@ -171,8 +198,6 @@ def _event(reader: Reader, element: Element) -> dict[str, Any]:
 
 def _gateway(reader: Reader, element: Element) -> dict[str, Any]:
     condition = xml.child(element, "activationCondition")
-    if condition is None and xml.local(element) == "complexGateway":
-        reader.problem("gateway.complex", element, "no activation condition says when it opens")
     return {
         "instantiate": element.get("instantiate") == "true",
         "parallel": element.get("eventGatewayType") == "Parallel",

@@ -144,8 +144,4 @@ class Reader:
         target = self.reference(element, f"{kind}Ref", kind)
         if target is None:
             return None, None
-        name = str(target.get("name") or "")
-        if not name:
-            self.problem("reference.unnamed", target, f"the {kind} has no name")
-            return None, target
-        return self.value(name, target), target
+        return self.value(str(target.get("name") or target.get("id")), target), target

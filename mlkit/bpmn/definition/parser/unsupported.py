@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
@@ -9,25 +11,30 @@ from mlkit.bpmn.definition.parser.xml import Element
 SUB_PROCESSES = ("subProcess", "transaction", "adHocSubProcess")
 
 _REFUSED = {
-    "executionListener", "taskListener", "connector", "executionListeners", "taskListeners",
+    "connector", "executionListeners", "taskListeners",
     "errorEventDefinition", "mapException", "variableAggregation", "eventType",
 }  # fmt: skip
 # Vendor attributes that say how a run goes, and that nothing here does.
 _REFUSED_ATTRIBUTES = {
     "variableMappingClass", "variableMappingDelegateExpression", "endDate", "caseRef",
+    "triggerable", "useLocalScopeForResultVariable", "taskIdVariableName", "calledElementType",
+    "processInstanceIdVariableName", "messageExpression", "signalExpression", "errorVariableName",
+    "errorVariableLocalScope", "errorVariableTransient", "storeResultVariableAsTransient",
+    "mapDecisionResult", "eventType", "isAsyncLeave",
 }  # fmt: skip
 _READ = {
     "formData", "formProperty", "inputOutput", "failedJobRetryTimeCycle", "taskDefinition",
     "ioMapping", "assignmentDefinition", "taskSchedule", "priorityDefinition", "formDefinition",
     "userTaskForm", "subscription", "loopCharacteristics", "script", "userTask", "in", "out",
-    "calledElement", "calledDecision", "adHoc", "field",
+    "calledElement", "calledDecision", "adHoc", "field", "taskHeaders", "value", "executionListener",
+    "taskListener",
 }  # fmt: skip
 _READ_ATTRIBUTES = {
     "assignee", "candidateUsers", "candidateGroups", "dueDate", "priority", "formKey", "formRef",
     "resource", "resultVariable", "resultVariableName", "collection", "elementVariable",
     "outputCollection", "outputElement", "errorCodeVariable", "errorMessageVariable",
     "escalationCodeVariable", "class", "delegateExpression", "expression", "topic", "type",
-    "retry", "timeZone", "decisionRef", "script", "initiator", "inheritVariables",
+    "retry", "timeZone", "terminateAll", "terminateMultiInstance", "errorMessage", "decisionRef", "script", "initiator", "inheritVariables",
     # True of every task here, or of no consequence for a single engine.
     "asyncBefore", "asyncAfter", "async", "exclusive", "historyTimeToLive", "versionTag",
     "isStartableInTasklist", "modelerTemplate", "modelerTemplateVersion",
@@ -35,6 +42,7 @@ _READ_ATTRIBUTES = {
 }  # fmt: skip
 
 
+MOST_NAMED = 8
 _NOT_RUN = (
     "choreography", "globalChoreographyTask", "globalConversation", "conversation",
     "subConversation", "callConversation",
@@ -43,7 +51,8 @@ _PLACES = (f"{{{xml.BPMN}}}process", *(f"{{{xml.BPMN}}}{each}" for each in SUB_P
 
 
 def check(reader: Reader, root: Element) -> None:
-    """Note what a run would not do as it is drawn."""
+    """Note what a run would not do as it is drawn: what changes nothing, in one warning."""
+    inert: list[str] = []
     for each in root.iter(*(f"{{{xml.BPMN}}}{kind}" for kind in _NOT_RUN)):
         reader.problem("element.unsupported", each, f"a {xml.local(each)} cannot be run")
     for place in root.iter(*_PLACES):
@@ -54,11 +63,16 @@ def check(reader: Reader, root: Element) -> None:
     for element in root.iter(f"{{{xml.BPMN}}}*"):
         kind = xml.local(element)
         if kind == "extensionElements":
-            _extensions(reader, element)
-        _attributes(reader, element)
+            inert += _extensions(reader, element)
+        inert += _attributes(reader, element)
+    if inert:
+        names = sorted(set(inert))
+        listed = ", ".join(names[:MOST_NAMED]) + (" and others" if len(names) > MOST_NAMED else "")
+        message = f"without consequence here ({len(inert)} places): {listed}"
+        reader.warn("vendor.ignored", root, message)
 
 
-def _extensions(reader: Reader, element: Element) -> None:
+def _extensions(reader: Reader, element: Element) -> Iterator[str]:
     parent = element.getparent()
     owner = element if parent is None else parent
     for each in element:
@@ -66,13 +80,13 @@ def _extensions(reader: Reader, element: Element) -> None:
         if name in _REFUSED:
             reader.problem("extension.unsupported", owner, f"{name} is not supported")
         elif name not in _READ:
-            reader.warn("extension.ignored", owner, f"{name} is not looked at")
+            yield name
 
 
-def _attributes(reader: Reader, element: Element) -> None:
+def _attributes(reader: Reader, element: Element) -> Iterator[str]:
     for key in element.keys():  # noqa: SIM118 - an element is no dict
         space, _, name = str(key)[1:].partition("}")
         if name in _REFUSED_ATTRIBUTES and space in xml.VENDORS:
             reader.problem("attribute.unsupported", element, f"{name} is not supported")
         elif name and space in xml.VENDORS and name not in _READ_ATTRIBUTES:
-            reader.warn("attribute.ignored", element, f"{name} is not looked at")
+            yield name

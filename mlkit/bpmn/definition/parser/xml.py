@@ -48,7 +48,8 @@ def parse(content: bytes, place: str) -> Element:
     try:
         root = etree.fromstring(content, parser)
     except etree.XMLSyntaxError as error:
-        raise BadData(f"{place}: no XML: {error.msg}") from error
+        line, column = error.position
+        raise BadData(f"{place}:{line}: no XML: {error.msg} (column {column})") from error
     if root.getroottree().docinfo.doctype:
         raise BadData(f"{place}: declares a DTD", hint="remove the <!DOCTYPE ...> declaration")
     if root.tag != f"{{{BPMN}}}definitions":

@@ -48,6 +48,10 @@ class Activity(Behavior):
             consume(scope, tuple(here[:needs]))
         self.try_enter(move, scope)
 
+    def try_enter(self, move: Move, scope: Scope) -> None:
+        """Begin one activation; what listens to its start sees its variables."""
+        self.enter(move, scope)
+
     def enter(self, move: Move, scope: Scope) -> None:
         """Begin one activation."""
         self.begin(move, move.activate(self, scope))
@@ -68,6 +72,8 @@ class Activity(Behavior):
         try:
             if self.mapped or stored is not None:
                 self._map_inputs(move, activation, stored or {})
+            if self.listeners:
+                self.hear(move, move.variables(activation), "start")
             if activation.role != "iteration":
                 for guard in self.guards:
                     guard.arm(move, activation)
@@ -170,6 +176,8 @@ class Activity(Behavior):
     # -- leaving -----------------------------------------------------------------------
 
     def _leave(self, move: Move, activation: Activation) -> None:
+        if self.listeners:
+            self.hear(move, move.variables(activation), "end")
         stored = self._stored(move, activation) if self.node.writes else []
         if self.node.outputs:
             self._map_outputs(move, activation)

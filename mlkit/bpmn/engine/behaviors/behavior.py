@@ -30,6 +30,8 @@ class Behavior:
         self.outgoing = tuple((each, body.flows[each].condition) for each in node.outgoing)
         self.plain = all(condition is None for _, condition in self.outgoing)
         self.flows = node.outgoing
+        self.listeners = node.listeners
+        self.is_gateway = node.type.endswith("Gateway")
 
     @property
     def awaited(self) -> EventDefinition:
@@ -49,6 +51,7 @@ class Behavior:
         """Enter, or keep the token as an incident where an expression fails."""
         move.element = self.id
         try:
+            self.hear(move, scope.id, "start")
             self.enter(move, scope)
         except BadData as error:
             move.park(self, scope, f"{self.id}: {error.message}")
@@ -59,25 +62,39 @@ class Behavior:
         move.passed(self, scope)
         move.put(scope, flows)
 
+    def hear(self, move: Move, scope: int, event: str) -> None:
+        """Evaluate what listens to an event of the node.
+
+        Raises:
+            BadData: An expression fails.
+        """
+        if self.listeners:
+            move.hear(self.listeners, scope, event)
+
     def choose(self, move: Move, scope: Scope) -> tuple[str, ...]:
         """Choose the flows that get a token (BPMN 2.0.2, 13.2.1 and 13.3.2).
 
-        Unconditional flows always do, conditional ones where they hold, the default flow if
-        none of the others does.
+        Unconditional flows always do, conditional ones where they hold, the default flow if no
+        condition holds. After a gateway, and in files of Camunda 7, Activiti and Flowable, an
+        unconditional flow counts as one whose condition holds.
 
         Raises:
             BadData: None gets one, or a condition fails.
         """
         if self.plain and self.node.default is None:
             return self.flows
-        default = self.node.default
-        chosen = tuple(
+        default, alone = self.node.default, not (self.node.shares or self.is_gateway)
+        others = [each for each in self.outgoing if each[0] != default]
+        held = {
             flow
-            for flow, condition in self.outgoing
-            if flow != default and (condition is None or move.holds(condition, scope.id))
-        )
-        if chosen or default is not None:
-            return chosen or (str(default),)
+            for flow, condition in others
+            if condition is not None and move.holds(condition, scope.id)
+        }
+        plain = {flow for flow, condition in others if condition is None}
+        if default is not None and not held and (alone or not plain):
+            held.add(default)
+        if held or plain:
+            return tuple(flow for flow, _ in self.outgoing if flow in held or flow in plain)
         raise BadData("no condition of its outgoing flows holds and none is the default")
 
     def map_outputs(self, move: Move, scope: Scope) -> None:
@@ -131,6 +148,7 @@ class Behavior:
 
     def _leave(self, move: Move, activation: Activation) -> None:
         scope = move.state.scopes[activation.scope]
+        self.hear(move, move.variables(activation), "end")
         flows = self.choose(move, scope)
         move.remove(activation)
         move.step(activation, "completed")

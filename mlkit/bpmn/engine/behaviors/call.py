@@ -45,9 +45,10 @@ class CallActivity(SubProcess):
         variables = self._passed(move, activation)
         parent = move.variables(activation)
         scope = Scope(move.state.next_id(), self.inside.id, parent, activation.id, called=True)
-        scope.variables = {**dict.fromkeys(self.inside.declared), **variables}
+        scope.variables = {**self.inside.initial(), **variables}
         activation.body = scope.id
         move.open(scope)
+        move.hear(self.inside.listeners, scope.id, "start")
         return scope
 
     def _passed(self, move: Move, activation: Activation) -> dict[str, Any]:
@@ -62,6 +63,7 @@ class CallActivity(SubProcess):
         move.guarded(activation, "finish", lambda: self._return(move, activation, scope))
 
     def _return(self, move: Move, activation: Activation, scope: Scope) -> None:
+        move.hear(self.inside.listeners, scope.id, "end")
         values = dict(scope.variables) if self.call.all_out else {}
         values |= {name: move.evaluate(each, scope.id) for name, each in self.call.outputs}
         self.close(move, activation, scope)

@@ -85,11 +85,11 @@ class CatchEvent(Behavior):
         """Send on the token of an event that has happened."""
         try:
             flows = self.choose(move, scope)
+            move.passed(self, scope)
         except BadData as error:
             waiting = move.activate(self, scope)
             move.incident(waiting, f"{self.id}: {error.message}", "leave")
         else:
-            move.passed(self, scope)
             move.put(scope, flows)
 
 

@@ -42,8 +42,15 @@ class ParallelGateway(Behavior):
             if any(each not in scope.arrived for each in incoming):
                 return
             consume(scope, incoming)
-        move.passed(self, scope)
-        move.put(scope, self.flows)
+        if self.listeners:
+            self.try_enter(move, scope)
+        else:
+            move.passed(self, scope)
+            move.put(scope, self.flows)
+
+    def choose(self, move: Move, scope: Scope) -> tuple[str, ...]:
+        """Choose all flows."""
+        return self.flows
 
 
 def consume(scope: Scope, flows: tuple[str, ...]) -> None:

@@ -39,7 +39,7 @@ class MultiInstance(Repeated):
         outputs = [None] * len(items) if self.loop.output_collection else None
         activation.iterations = Iterations(items, outputs=outputs)
         if not items:
-            self._finish(move, activation)
+            self.end(move, activation)
         for _ in items[:1] if self.loop.sequential else items:
             if activation.id in move.state.activations:
                 self._spawn(move, activation)
@@ -105,7 +105,7 @@ class MultiInstance(Repeated):
         if host.id not in move.state.activations:
             return  # What it threw has interrupted it.
         if enough:
-            self._finish(move, host)
+            self.end(move, host)
         elif self.loop.sequential:
             # Deferred: iterations that do not wait would nest as deeply as there are items.
             move.deferred.append(host.id)
@@ -139,7 +139,8 @@ class MultiInstance(Repeated):
         completion = self.loop.completion
         return done or (completion is not None and move.holds(completion, activation.local))
 
-    def _finish(self, move: Move, host: Activation) -> None:
+    def end(self, move: Move, host: Activation) -> None:
+        """End what still runs, and leave."""
         outputs = progress(host).outputs
         if outputs is not None:
             move.state.assign(host.scope, {str(self.loop.output_collection): outputs})

@@ -27,6 +27,7 @@ class Repeated(Activity):
         super().__init__(node, body)
         self.inner = inner
         self.mapped = False
+        self.listeners = ()  # Each iteration has them.
         inner.fetches = False
 
     def link(self, graph: Graph) -> None:

@@ -22,11 +22,12 @@ def begin(move: Move, process: Process, variables: dict[str, Any], start: str = 
     events, and at its instantiating gateways and receive tasks, and the first one begins it.
     """
     root = Scope(move.state.next_id(), process.body.id)
-    root.variables = {**dict.fromkeys(process.body.declared), **variables}
+    root.variables = {**process.body.initial(), **variables}
     chosen = [start] if start else immediate(process)
     waiting = [] if chosen else alternatives(process)
     root.live = len(chosen) or 1
     move.open(root)
+    move.hear_scope(process.body, root, "start")
     for each in chosen:
         _enter(move, root, each, happened=bool(start))
     for node in waiting:

@@ -28,6 +28,8 @@ class SubProcess(Activity):
         scope = self.open(move, activation)
         entries = entry_nodes(self.inside)
         scope.live = len(entries)
+        if not entries:
+            self.finish(move, activation, scope)
         for node in entries:
             if scope.id in move.state.scopes and not scope.interrupted:
                 move.graph.behaviors[node.id].try_enter(move, scope)
@@ -40,7 +42,7 @@ class SubProcess(Activity):
         """
         parent = move.variables(activation)
         scope = RunningScope(move.state.next_id(), self.inside.id, parent, activation.id)
-        scope.variables = dict.fromkeys(self.inside.declared)
+        scope.variables = self.inside.initial()
         activation.body = scope.id
         move.open(scope)
         return scope

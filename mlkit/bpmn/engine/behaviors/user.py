@@ -34,9 +34,46 @@ class UserTask(Activity):
             due=move.text(person.due, scope) or None,
             priority=move.text(person.priority, scope) or None,
             defaults={name: value for name, value in defaults.items() if value is not None},
+            name=move.text(person.title, scope) or None,
         )
         activation.status = "waiting"
+        self._tell(move, activation, "create")
+        if activation.wait.assignee:
+            self._tell(move, activation, "assignment")
         move.effects.append(Ask(activation.id))
+
+    def _tell(self, move: Move, activation: Activation, event: str) -> None:
+        """Evaluate what listens to the task, and sees it as `task`."""
+        if not any(each.event == event for each in self.listeners):
+            return
+        wait = activation.wait
+        assert isinstance(wait, ForPerson)
+        task = {
+            "id": str(activation.id),
+            "name": wait.name or self.node.name or None,
+            "taskDefinitionKey": self.id,
+            "assignee": wait.assignee,
+            "owner": None,
+            "priority": wait.priority,
+            "dueDate": wait.due,
+            "eventName": event,
+        }
+        scope = move.state.scopes[move.variables(activation)]
+        with move.names(scope, task=task, delegateTask=task) as inner:
+            self.hear(move, inner, event)
+
+    def complete(self, move: Move, activation: Activation, variables: dict[str, Any]) -> None:
+        """Publish what the person left, let listeners know, and go on."""
+        if not self.listeners:
+            super().complete(move, activation, variables)
+            return
+        move.state.assign(move.variables(activation), variables)
+        move.element = self.id
+        move.guarded(activation, "leave", lambda: self._completed(move, activation))
+
+    def _completed(self, move: Move, activation: Activation) -> None:
+        self._tell(move, activation, "complete")
+        self.leave(move, activation)
 
     def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
         """Let somebody take the task or give it back; else it is done."""
@@ -48,6 +85,8 @@ class UserTask(Activity):
             holder = wait.assignee
             raise BadData(f"{self.id}: {holder!r} has the task", hint="give it back by --release")
         wait.assignee = event.assignee or None
+        if wait.assignee:
+            move.guarded(activation, "await", lambda: self._tell(move, activation, "assignment"))
 
 
 def _default(move: Move, field: FormField, scope: int) -> Any:

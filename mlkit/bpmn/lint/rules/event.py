@@ -138,5 +138,5 @@ def messages(place: Place) -> Iterator[Problem]:
     for node in place.body.nodes.values():
         sends = node.event is not None and node.event.of_kind("message")
         if node.recipients and not (sends and node.type in _SENDERS):
-            message = "a message flow leaves it, but only message events and send tasks send"
-            yield wrong("flow.message", node, message)
+            message = "the message flow is drawn only: message events and send tasks send"
+            yield Problem("flow.message", "warning", node.id, node.line, message)

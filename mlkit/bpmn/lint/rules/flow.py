@@ -19,17 +19,17 @@ def starts(place: Place) -> Iterator[Problem]:
     yield from _entries(body, found)
     instantiates = any(each.instantiate and not each.incoming for each in body.nodes.values())
     if owner is None:
-        alone = len(body.nodes) == 1 and next(iter(body.nodes)) == process.id
-        if not found and not instantiates and not alone:
-            yield Problem(
-                "process.start", "error", process.id, process.line, "there is no start event"
-            )
+        if not found and not instantiates and not any(map(begins_alone, body.nodes.values())):
+            yield Problem("process.start", "error", process.id, process.line, "nothing starts")
     elif owner.triggered:
         yield from _triggered(owner, found)
     elif owner.type == "adHocSubProcess":
         for node in body.nodes.values():
             if node.type in ("startEvent", "endEvent"):
                 yield wrong("adhoc.event", node, "it cannot stand in an ad-hoc sub-process")
+    elif not body.nodes:
+        message = "nothing is drawn inside: it is passed"
+        yield Problem("subprocess.empty", "warning", owner.id, owner.line, message)
     elif not entry_nodes(body):
         yield wrong("subprocess.start", owner, "nothing starts inside")
 
@@ -106,6 +106,8 @@ def gateways(place: Place) -> Iterator[Problem]:
             for each in bare:
                 message = f"the flow has no condition, so it always holds after {node.id!r}"
                 yield Problem("flow.unconditional", "warning", each, body.flows[each].line, message)
+        if node.type == "complexGateway" and len(node.incoming) > 1 and node.activation is None:
+            yield wrong("gateway.complex", node, "no activation condition says when it opens")
         if node.type == "eventBasedGateway":
             yield from _event_gateway(node, body)
         if node.type == "eventBasedGateway" and not node.outgoing:
