@@ -84,6 +84,17 @@ class Program:
         except RecursionError as error:
             raise frame.run.error("nests too deeply") from error
 
+    def value(self, run: Run, lookup: Lookup, asked: Any = None) -> Any:
+        """Evaluate it to a value of FEEL; unary tests ask for the value `asked`.
+
+        Raises:
+            ExpressionError: A limit is reached.
+        """
+        try:
+            return self.run(self._frame(lookup, run, asked))
+        except LimitReached as error:
+            raise run.error(str(error)) from error
+
     def evaluate(self, lookup: Lookup, now: datetime, work: int = MAX_WORK) -> Any:
         """Evaluate it to a value of a variable.
 
@@ -106,8 +117,7 @@ class Program:
         Raises:
             ExpressionError: A limit is reached.
         """
-        run = Run(self.text, now)
-        return self.run(self._frame(lookup, run, asked)) is True
+        return self.value(Run(self.text, now), lookup, asked) is True
 
     def _frame(self, lookup: Lookup, run: Run, asked: Any) -> Frame:
         frame = Frame(Variables(lookup, run), None, run)
@@ -123,7 +133,7 @@ class Program:
     ) -> Any:
         run = Run(self.text, now, work)
         try:
-            return finish(run, self.run(self._frame(lookup, run, asked)))
+            return finish(run, self.value(run, lookup, asked))
         except (LimitReached, Unfit) as error:
             raise run.error(str(error)) from error
         except RecursionError as error:
