@@ -37,9 +37,7 @@ class Evaluator:
         self.language = language
         self.dialect = DIALECTS[language]
         self.assign = getattr(lookup, "assign", None)
-        self.outside = lookup
-        self.known: dict[str, Any] = {}
-        self.lookup: Lookup = self._variable
+        self.lookup = lookup
         self.now = now
         self.work = MAX_WORK
 

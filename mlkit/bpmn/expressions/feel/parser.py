@@ -491,6 +491,9 @@ class Parser:
 
     def type(self) -> Type:
         """Parse a type, as `instance of` and parameters have it."""
+        declared = self._declared_type()
+        if declared is not None:
+            return declared
         self._deeper()
         name = self._type_name()
         found = Type(name)
@@ -504,6 +507,12 @@ class Parser:
             found = Type(name, parts, result=self.type() if self.accept("->") else None)
         self.depth -= 1
         return found
+
+    def _declared_type(self) -> Type | None:
+        """Parse the name of a type that a decision model defines."""
+        count, name = self.names.match_type(self.tokens, self.index)
+        self.index += count
+        return self.names.types[name] if count else None
 
     def _type_name(self) -> str:
         for words in _TYPES:
