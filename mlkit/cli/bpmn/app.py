@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mlkit.cli.bpmn import eval as evaluation
 from mlkit.cli.bpmn import instances, people, render, test
 from mlkit.cli.bpmn.options import (
     STATE,
@@ -297,5 +298,6 @@ for command, epilog in (
     *people.COMMANDS,
     *render.COMMANDS,
     *test.COMMANDS,
+    *evaluation.COMMANDS,
 ):
     app.command(epilog=epilog)(command)

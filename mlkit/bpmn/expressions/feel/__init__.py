@@ -6,7 +6,8 @@ and no exception leaves it but `ExpressionError`, for a limit that is reached.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -15,12 +16,13 @@ from mlkit.bpmn.expressions.feel.budget import MAX_WORK, LimitReached, Run
 from mlkit.bpmn.expressions.feel.compiler import Compiler
 from mlkit.bpmn.expressions.feel.frame import Frame
 from mlkit.bpmn.expressions.feel.interchange import Unfit, enter, leave
-from mlkit.bpmn.expressions.feel.parser import Parser
+from mlkit.bpmn.expressions.feel.parser import Parser, referenced
 from mlkit.bpmn.expressions.feel.scope import Names
 from mlkit.bpmn.expressions.feel.tagged import tagged
+from mlkit.bpmn.expressions.feel.types import Type
 from mlkit.bpmn.expressions.tree import MAX_LENGTH, ExpressionError
 
-__all__ = ["Program", "Variables", "compile_expression", "compile_tests"]
+__all__ = ["Program", "Scope", "Variables", "compile_expression", "compile_in", "compile_tests"]
 
 Lookup = Callable[[str], Any]
 
@@ -49,24 +51,49 @@ class Variables(dict[str, Any]):
         return value
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What an expression can see.
+
+    Attributes:
+        names: Variables that are known: their names may hold spaces and operators, and hide
+            built-in functions.
+        members: The names that entries of their values may have.
+        types: Types that a decision model defines, by name.
+        nested: Whether it runs in frames within frames.
+    """
+
+    names: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    types: Mapping[str, Type] = field(default_factory=dict)
+    nested: bool = False
+
+    def table(self) -> Names:
+        """Return the names for the parser."""
+        return Names(self.names, builtins.TABLE, self.members, self.types)
+
+
 class Program:
     """An expression that is ready to be evaluated.
 
     Attributes:
         text: Its source.
+        code: The closure, for a frame that somebody else makes.
+        reads: The names that it reads, its own local ones among them.
         problems: Calls that can have no value, each with its position: unknown functions, and
             known ones with arguments that they do not take.
     """
 
-    __slots__ = ("_code", "_unary", "problems", "text")
+    __slots__ = ("_unary", "code", "problems", "reads", "text")
 
-    def __init__(self, text: str, start: int, names: Iterable[str], unary: bool) -> None:
-        known = tuple(names)
-        parser = Parser(text, Names(known, builtins.TABLE), start)
-        compiler = Compiler(frozenset(known))
-        if unary:
+    def __init__(self, text: str, start: int, scope: Scope, unary: bool) -> None:
+        parser = Parser(text, scope.table(), start)
+        compiler = Compiler(frozenset(scope.names))
+        if unary or scope.nested:
             compiler.bound.append(frozenset("?"))
-        self._code = compiler.compile(parser.parse_tests() if unary else parser.parse())
+        tree = parser.parse_tests() if unary else parser.parse()
+        self.code = compiler.compile(tree)
+        self.reads = frozenset(referenced(tree))
         self._unary = unary
         self.text = text
         self.problems = tuple(compiler.problems)
@@ -78,11 +105,22 @@ class Program:
             ExpressionError: A limit is reached.
         """
         try:
-            return self._code(frame)
+            return self.code(frame)
         except LimitReached as error:
             raise frame.run.error(str(error)) from error
         except RecursionError as error:
             raise frame.run.error("nests too deeply") from error
+
+    def value(self, run: Run, lookup: Lookup, asked: Any = None) -> Any:
+        """Evaluate it to a value of FEEL; unary tests ask for the value `asked`.
+
+        Raises:
+            ExpressionError: A limit is reached.
+        """
+        try:
+            return self.run(self._frame(lookup, run, asked))
+        except LimitReached as error:
+            raise run.error(str(error)) from error
 
     def evaluate(self, lookup: Lookup, now: datetime, work: int = MAX_WORK) -> Any:
         """Evaluate it to a value of a variable.
@@ -106,8 +144,7 @@ class Program:
         Raises:
             ExpressionError: A limit is reached.
         """
-        run = Run(self.text, now)
-        return self.run(self._frame(lookup, run, asked)) is True
+        return self.value(Run(self.text, now), lookup, asked) is True
 
     def _frame(self, lookup: Lookup, run: Run, asked: Any) -> Frame:
         frame = Frame(Variables(lookup, run), None, run)
@@ -123,7 +160,7 @@ class Program:
     ) -> Any:
         run = Run(self.text, now, work)
         try:
-            return finish(run, self.run(self._frame(lookup, run, asked)))
+            return finish(run, self.value(run, lookup, asked))
         except (LimitReached, Unfit) as error:
             raise run.error(str(error)) from error
         except RecursionError as error:
@@ -142,7 +179,7 @@ def compile_expression(text: str, names: Iterable[str] = (), start: int = 0) -> 
     Raises:
         ExpressionError: It is none, is too long, or nests too deeply.
     """
-    return _compiled(text, start, names, False)
+    return compile_in(Scope(tuple(names)), text, start=start)
 
 
 def compile_tests(text: str, names: Iterable[str] = ()) -> Program:
@@ -151,13 +188,18 @@ def compile_tests(text: str, names: Iterable[str] = ()) -> Program:
     Raises:
         ExpressionError: The text is none, is too long, or nests too deeply.
     """
-    return _compiled(text, 0, names, True)
+    return compile_in(Scope(tuple(names)), text, unary=True)
 
 
-def _compiled(text: str, start: int, names: Iterable[str], unary: bool) -> Program:
+def compile_in(scope: Scope, text: str, unary: bool = False, start: int = 0) -> Program:
+    """Return an expression, or unary tests, parsed and compiled for a scope.
+
+    Raises:
+        ExpressionError: The text is none, is too long, or nests too deeply.
+    """
     if len(text) > MAX_LENGTH:
         raise ExpressionError(text, MAX_LENGTH, f"longer than {MAX_LENGTH} characters")
     try:
-        return Program(text, start, names, unary)
+        return Program(text, start, scope, unary)
     except RecursionError:
         raise ExpressionError(text, start, "nests too deeply") from None

@@ -51,20 +51,20 @@ def _apply_typed(run: Run, function: Function, values: list[Any]) -> Any:
     for at, wanted in enumerate(function.types):
         if wanted is not None:
             values[at] = conformed(run, wanted, values[at])
-            if values[at] is _UNFIT:
+            if values[at] is UNFIT:
                 return None
     return function.call(*values)
 
 
-_UNFIT = object()
+UNFIT = object()
 
 
 def conformed(run: Run, wanted: Type, value: Any) -> Any:
     """Return a value as a type has it: a list of one as its item, an item as a list of one."""
-    if value is None or wanted.name == "Any" or wanted.holds(value, run.charge):
+    if value is None or wanted.name == "Any" or wanted.holds(value, run):
         return value
-    if wanted.name == "list" and wanted.holds([value], run.charge):
+    if wanted.name == "list" and wanted.holds([value], run):
         return [value]
-    if type(value) is list and len(value) == 1 and wanted.holds(value[0], run.charge):
+    if type(value) is list and len(value) == 1 and wanted.holds(value[0], run):
         return value[0]
-    return _UNFIT
+    return UNFIT

@@ -124,6 +124,9 @@ _OPERATIONS: dict[str, dict[tuple[type, type], Operation]] = {
     "pow": {(Decimal, Decimal): power},
 }  # fmt: skip
 
+# Some take as long as dozens of others.
+_EXPENSIVE: dict[Operation, int] = {power: 100, later: 20, _earlier: 20}
+
 
 def operation(op: str) -> Callable[[Run, Any, Any], Any]:
     """Return the function of an operator: null for operands that it does not fit."""
@@ -133,6 +136,8 @@ def operation(op: str) -> Callable[[Run, Any, Any], Any]:
         found = table.get((type(left), type(right)))
         if found is None:
             return _joined(run, left, right) if op == "add" else None
+        if found in _EXPENSIVE:
+            run.charge(_EXPENSIVE[found])
         try:
             return found(left, right)
         except (ArithmeticError, Refused):

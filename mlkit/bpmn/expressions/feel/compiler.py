@@ -198,7 +198,7 @@ class Compiler:
     def _instance(self, node: Node) -> Code:
         operand = calls.argument(self, node.children[0])
         wanted: Type = node.value  # type: ignore[assignment]
-        return lambda frame: wanted.holds(operand(frame), frame.run.charge)
+        return lambda frame: wanted.holds(operand(frame), frame.run)
 
     def _path(self, node: Node) -> Code:
         (base,) = self.all(node.children)

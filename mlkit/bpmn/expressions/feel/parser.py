@@ -179,6 +179,8 @@ class Parser:
 
     def _suffixes(self, node: Node) -> Node:
         while self.token.kind == "symbol" and self.token.text in (".", "[", "("):
+            if self.token.text == "[" and self._closes_range():
+                break
             token = self.next()
             if token.text == ".":
                 node = Node("path", token.position, (node,), self._member())
@@ -190,6 +192,15 @@ class Parser:
                 self.names.close()
                 self.expect("]")
         return node
+
+    def _closes_range(self) -> bool:
+        """Return whether `[` ends a range (`]1..3[`): no expression follows it."""
+        following = self.tokens[self.index + 1]
+        if following.kind == "symbol":
+            return following.text not in ("(", "[", "]", "{", "@", "-", "<", "<=", ">", ">=", "=")
+        starts = (*_CONSTANTS, "if", "for", "some", "every", "function")
+        is_word = following.text in KEYWORDS and following.text not in starts
+        return following.kind == "end" or (following.kind == "name" and is_word)
 
     # -- unary tests ---------------------------------------------------------------------------
 
@@ -480,6 +491,9 @@ class Parser:
 
     def type(self) -> Type:
         """Parse a type, as `instance of` and parameters have it."""
+        declared = self._declared_type()
+        if declared is not None:
+            return declared
         self._deeper()
         name = self._type_name()
         found = Type(name)
@@ -493,6 +507,12 @@ class Parser:
             found = Type(name, parts, result=self.type() if self.accept("->") else None)
         self.depth -= 1
         return found
+
+    def _declared_type(self) -> Type | None:
+        """Parse the name of a type that a decision model defines."""
+        count, name = self.names.match_type(self.tokens, self.index)
+        self.index += count
+        return self.names.types[name] if count else None
 
     def _type_name(self) -> str:
         for words in _TYPES:

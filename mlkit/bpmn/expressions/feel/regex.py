@@ -48,7 +48,7 @@ class Pattern:
         """Yield all matches that do not overlap."""
         if self._tree is None:
             for found in self._compiled.finditer(text):
-                run.charge(1)
+                run.charge(10)
                 yield found.start(), found.end(), [found.group(), *found.groups()]
             return
         at = 0

@@ -200,8 +200,8 @@ def _members(source: str) -> frozenset[int]:
     """Return the code points of a class; RE2 itself says which."""
     import re2
 
-    found = re2.compile(source).finditer(_all_letters())
-    return frozenset(ord(each.group()) for each in found)
+    found = re2.compile(source + "+").finditer(_all_letters())
+    return frozenset(map(ord, "".join(each.group() for each in found)))
 
 
 @lru_cache(maxsize=1)

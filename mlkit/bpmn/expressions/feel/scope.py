@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from mlkit.bpmn.expressions.feel.lexer import Token, tokenize
+from mlkit.bpmn.expressions.feel.types import Type
 from mlkit.bpmn.expressions.tree import ExpressionError
 
 KEYWORDS = frozenset(
@@ -22,13 +23,25 @@ class Names:
     Args:
         known: The names of variables that are known from the beginning.
         functions: The names of functions; one that holds keywords is meant before `(` only.
+        members: The names that entries of values may have.
+        types: Types that a decision model defines, by name.
     """
 
-    def __init__(self, known: Iterable[str] = (), functions: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        known: Iterable[str] = (),
+        functions: Iterable[str] = (),
+        members: Iterable[str] = (),
+        types: Mapping[str, Type] | None = None,
+    ) -> None:
+        self.types = types or {}
+        self._types = _table(tuple(self.types))
         self._functions = _table(tuple(functions))
         self._scopes: list[_Table] = [_table(tuple(known))]
         self._dynamic = [False]
         self._seen: _Table = dict(self._scopes[0])
+        for name in members:
+            self.see(name)
 
     def open(self, names: Iterable[str] = (), dynamic: bool = False) -> None:
         """Open a scope; in a dynamic one the entries of a context are known too."""
@@ -62,6 +75,10 @@ class Names:
         """Return the longest name of an entry that starts at a token."""
         found = (_longest(each, tokens, index) for each in (self._seen, *self._scopes))
         return max(found, key=lambda one: one[0])
+
+    def match_type(self, tokens: Sequence[Token], index: int) -> tuple[int, str]:
+        """Return the longest name of a defined type that starts at a token."""
+        return _longest(self._types, tokens, index)
 
 
 def _longest(table: _Table, tokens: Sequence[Token], index: int) -> tuple[int, str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from mlkit.bpmn.expressions.feel.budget import Run
 from mlkit.bpmn.expressions.feel.values import Date, DateTime, Days, Function, Months, Range, Time
 
 _CLASSES: dict[str, type] = {
@@ -50,7 +50,7 @@ class Type:
         self.entries = entries or {}
         self.result = result
 
-    def holds(self, value: Any, charge: Callable[[int], None]) -> bool:
+    def holds(self, value: Any, run: Run) -> bool:
         """Return whether a value is of this type; null is of type Null alone."""
         if self.name == "Any":
             return value is not None
@@ -58,27 +58,27 @@ class Type:
             return value is None
         if type(value) is not _CLASSES[self.name]:
             return False
-        return self._holds_parts(value, charge) if self.parts or self.entries else True
+        return self._holds_parts(value, run) if self.parts or self.entries else True
 
-    def _holds_parts(self, value: Any, charge: Callable[[int], None]) -> bool:
+    def _holds_parts(self, value: Any, run: Run) -> bool:
         if self.name == "list":
-            charge(len(value))
-            return all(self._conforms(self.parts[0], each, charge) for each in value)
+            run.charge(len(value))
+            return all(self._conforms(self.parts[0], each, run) for each in value)
         if self.name == "range":
             ends = [each for each in (value.start, value.end) if each is not None]
-            return all(self.parts[0].holds(each, charge) for each in ends)
+            return all(self.parts[0].holds(each, run) for each in ends)
         if self.name == "function":
             return len(self.parts) == len(value.parameters) or bool(value.name)
-        charge(len(self.entries))
+        run.charge(len(self.entries))
         return all(
-            name in value and self._conforms(each, value[name], charge)
+            name in value and self._conforms(each, value[name], run)
             for name, each in self.entries.items()
         )
 
     @staticmethod
-    def _conforms(part: Type, value: Any, charge: Callable[[int], None]) -> bool:
+    def _conforms(part: Type, value: Any, run: Run) -> bool:
         """Inside of lists and contexts null is of every type."""
-        return value is None or part.holds(value, charge)
+        return value is None or part.holds(value, run)
 
 
 def type_name(value: Any) -> str:

@@ -38,7 +38,7 @@ def write(run: Run, value: Any) -> str:
         return value
     parts: list[str] = []
     for piece in _pieces(value, 0):
-        run.charge(1 + (len(piece) >> 4))
+        run.charge(3 + (len(piece) >> 4))
         parts.append(piece)
     run.charge_text(sum(map(len, parts)))
     return "".join(parts)

@@ -14,6 +14,7 @@ from mlkit.bpmn.expressions.feel.numbers import CONTEXT, rounded, whole
 from mlkit.bpmn.expressions.feel.values import Days, Months, Refused
 
 NUMERIC: Table = {}
+_EXPENSIVE = 100
 
 
 def _rounding(name: str, signature: str, mode: str) -> None:
@@ -50,6 +51,7 @@ def _modulo(run: Run, dividend: Any, divisor: Any) -> Decimal:
 
 @declare(NUMERIC, "sqrt", "number")
 def _sqrt(run: Run, number: Any) -> Decimal:
+    run.charge(_EXPENSIVE // 10)
     return CONTEXT.sqrt(numeric(number))
 
 
@@ -57,11 +59,13 @@ def _sqrt(run: Run, number: Any) -> Decimal:
 def _log(run: Run, number: Any) -> Decimal:
     if numeric(number) <= 0:
         raise Refused
+    run.charge(_EXPENSIVE)
     return CONTEXT.ln(number)
 
 
 @declare(NUMERIC, "exp", "number")
 def _exp(run: Run, number: Any) -> Decimal:
+    run.charge(_EXPENSIVE)
     return CONTEXT.exp(numeric(number))
 
 
