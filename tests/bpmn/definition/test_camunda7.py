@@ -242,7 +242,9 @@ def test_terminate_multi_instance_ends_all_iterations_and_goes_on(play_xml):
 
 
 def test_a_plain_terminate_ends_its_own_scope(play_xml):
-    inner = '<startEvent id="s1"/><userTask id="u"/>' + ending("other").replace(' v:other="true"', "")
+    inner = '<startEvent id="s1"/><userTask id="u"/>' + ending("other").replace(
+        ' v:other="true"', ""
+    )
     inner += flow("g1", "s1", "u") + flow("g2", "u", "t")
     done = play_xml(file(repeated(inner) + line("sub"))).start(items=[1, 2])
     done.complete("u")
@@ -254,7 +256,7 @@ def test_a_plain_terminate_ends_its_own_scope(play_xml):
 def test_names_of_user_tasks_are_computed(play_xml):
     from mlkit.bpmn.people import tasks
 
-    loop = '<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>'
+    loop = "<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>"
     body = '<userTask id="u" name="Approve order ${id}"/>'
     body += f'<userTask id="many" name="Task #${{loopCounter}}">{loop}</userTask>'
     done = play_xml(file(body + line("u", "many"))).start(id="A7")
@@ -321,10 +323,26 @@ def with_listeners(start: str, *inner: str, kind: str) -> str:
 
 @pytest.mark.parametrize("vendor", ["camunda", "flowable"])
 def test_execution_listeners_set_variables(play_xml, vendor):
-    task = with_listeners('<serviceTask id="t" v:expression="${x}" v:resultVariable="r">', log("start"), log("end"), kind="serviceTask")
-    gate = with_listeners('<exclusiveGateway id="g">', log("start"), log("end"), kind="exclusiveGateway")
-    body = task + gate + '<userTask id="u"/>' + flow("f0", "s", "t") + flow("f2", "g", "u") + flow("f3", "u", "e")
-    body += with_listeners('<sequenceFlow id="f1" sourceRef="t" targetRef="g">', log("take"), kind="sequenceFlow")
+    task = with_listeners(
+        '<serviceTask id="t" v:expression="${x}" v:resultVariable="r">',
+        log("start"),
+        log("end"),
+        kind="serviceTask",
+    )
+    gate = with_listeners(
+        '<exclusiveGateway id="g">', log("start"), log("end"), kind="exclusiveGateway"
+    )
+    body = (
+        task
+        + gate
+        + '<userTask id="u"/>'
+        + flow("f0", "s", "t")
+        + flow("f2", "g", "u")
+        + flow("f3", "u", "e")
+    )
+    body += with_listeners(
+        '<sequenceFlow id="f1" sourceRef="t" targetRef="g">', log("take"), kind="sequenceFlow"
+    )
     done = play_xml(file(body, vendor=vendor)).start(x=3, log="")
     assert done.variables["log"] == "start end take start end "
 
@@ -332,7 +350,9 @@ def test_execution_listeners_set_variables(play_xml, vendor):
 def test_task_listeners_see_the_task(play_xml):
     told = listener("create", "${execution.setVariable('who', task.assignee)}", "taskListener")
     done_ = listener("complete", "${task.setVariable('by', task.getName())}", "taskListener")
-    body = with_listeners('<userTask id="u" name="Check ${x}" v:assignee="ann">', told, done_, kind="userTask")
+    body = with_listeners(
+        '<userTask id="u" name="Check ${x}" v:assignee="ann">', told, done_, kind="userTask"
+    )
     done = play_xml(file(body + '<userTask id="after"/>' + line("u", "after"))).start(x=3)
     assert done.variables["who"] == "ann"
     done.complete("u")
@@ -340,7 +360,7 @@ def test_task_listeners_see_the_task(play_xml):
 
 
 def test_each_iteration_and_what_is_ended_early_is_heard(play_xml):
-    loop = '<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>'
+    loop = "<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>"
     body = with_listeners('<userTask id="u">', log("start"), log("end"), kind="userTask")
     body = body.replace("</userTask>", loop + "</userTask>")
     body += '<boundaryEvent id="b" attachedToRef="u"><timerEventDefinition><timeDuration>PT1H</timeDuration></timerEventDefinition></boundaryEvent>'
@@ -368,7 +388,13 @@ def test_a_process_is_heard(play_xml):
     assert done.state.status == "completed"
 
 
-@pytest.mark.parametrize("attribute", ['class="x"', 'delegateExpression="${x}"', 'event="timeout" expression="${1}"'])
+@pytest.mark.parametrize(
+    "attribute", ['class="x"', 'delegateExpression="${x}"', 'event="timeout" expression="${1}"']
+)
 def test_listeners_that_call_code_are_lint_errors(problems, attribute):
-    body = with_listeners('<userTask id="u">', f'<v:taskListener event="create" {attribute}/>'.replace('event="create" event', "event"), kind="userTask")
+    body = with_listeners(
+        '<userTask id="u">',
+        f'<v:taskListener event="create" {attribute}/>'.replace('event="create" event', "event"),
+        kind="userTask",
+    )
     assert "listener.code u" in problems(file(body + line("u")))
