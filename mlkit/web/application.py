@@ -176,7 +176,9 @@ class Application:
     async def _respond(
         self, route: Route | None, rest: bytes, scope: Scope, receive: Receive
     ) -> Response:
-        operation = None if route is None else _operation(route, scope["method"])
+        operation = None
+        if route is not None:
+            operation = route.methods.get(scope["method"]) or _for_head(route, scope["method"])
         caller = _NOBODY
         # What is there is not revealed to who may not know: access comes before 404 and 405.
         if self._access is not None and (operation is None or operation.role is not None):
@@ -191,8 +193,8 @@ class Application:
         return await operation.handler(Request(scope, rest, body, caller))
 
 
-def _operation(route: Route, method: str) -> Operation | None:
-    return route.methods.get(method) or (route.methods.get("GET") if method == "HEAD" else None)
+def _for_head(route: Route, method: str) -> Operation | None:
+    return route.methods.get("GET") if method == "HEAD" else None
 
 
 def _not_allowed(route: Route, method: str) -> RequestError:

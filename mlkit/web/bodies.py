@@ -18,6 +18,7 @@ T = TypeVar("T")
 _PLACE = re.compile(r" - at `\$(.*)`$")
 _POSITION = re.compile(r"\(byte (\d+)\)")
 _CHARSET = re.compile(rb'charset\s*=\s*"?([^\s";]+)', re.IGNORECASE)
+_CHECKED = {b"content-length", b"content-encoding", b"content-type", b"transfer-encoding"}
 _LIMITS_HINT = "GET /openapi.json lists the limits"
 
 
@@ -38,7 +39,7 @@ async def read_body(headers: list[tuple[bytes, bytes]], receive: Receive, limit:
         ClientGone: The client has left.
     """
     for name, value in headers:
-        if name.startswith(b"content-") or name == b"transfer-encoding":
+        if name in _CHECKED:
             _check_header(name, value, limit)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Error(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of every error.
+    """The body of every error."""
 
-    Attributes:
-        error: What is wrong, and where.
-        hint: What to do about it.
-    """
-
-    error: str
-    hint: str
+    error: Annotated[str, msgspec.Meta(description="What is wrong, and where.")]
+    hint: Annotated[str, msgspec.Meta(description="What to do about it.")]
 
 
 class RequestError(Exception):

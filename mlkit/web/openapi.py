@@ -103,6 +103,8 @@ def _shaped(schema: Json) -> Json:
     schema = {key: _shaped_value(key, value) for key, value in schema.items()}
     if schema.get("type") in _FORMATS:
         schema.setdefault("format", _FORMATS[schema["type"]])
+    if all(isinstance(each, str) for each in schema.get("enum", [0])):
+        schema["type"] = "string"  # without it, generators take any value
     required = set(schema.get("required", ()))
     for name, field in schema.get("properties", {}).items():
         schema["properties"][name] = _without_null(field, name in required)
