@@ -242,7 +242,9 @@ def test_terminate_multi_instance_ends_all_iterations_and_goes_on(play_xml):
 
 
 def test_a_plain_terminate_ends_its_own_scope(play_xml):
-    inner = '<startEvent id="s1"/><userTask id="u"/>' + ending("other").replace(' v:other="true"', "")
+    inner = '<startEvent id="s1"/><userTask id="u"/>' + ending("other").replace(
+        ' v:other="true"', ""
+    )
     inner += flow("g1", "s1", "u") + flow("g2", "u", "t")
     done = play_xml(file(repeated(inner) + line("sub"))).start(items=[1, 2])
     done.complete("u")
@@ -254,7 +256,7 @@ def test_a_plain_terminate_ends_its_own_scope(play_xml):
 def test_names_of_user_tasks_are_computed(play_xml):
     from mlkit.bpmn.people import tasks
 
-    loop = '<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>'
+    loop = "<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>"
     body = '<userTask id="u" name="Approve order ${id}"/>'
     body += f'<userTask id="many" name="Task #${{loopCounter}}">{loop}</userTask>'
     done = play_xml(file(body + line("u", "many"))).start(id="A7")
@@ -321,10 +323,26 @@ def with_listeners(start: str, *inner: str, kind: str) -> str:
 
 @pytest.mark.parametrize("vendor", ["camunda", "flowable"])
 def test_execution_listeners_set_variables(play_xml, vendor):
-    task = with_listeners('<serviceTask id="t" v:expression="${x}" v:resultVariable="r">', log("start"), log("end"), kind="serviceTask")
-    gate = with_listeners('<exclusiveGateway id="g">', log("start"), log("end"), kind="exclusiveGateway")
-    body = task + gate + '<userTask id="u"/>' + flow("f0", "s", "t") + flow("f2", "g", "u") + flow("f3", "u", "e")
-    body += with_listeners('<sequenceFlow id="f1" sourceRef="t" targetRef="g">', log("take"), kind="sequenceFlow")
+    task = with_listeners(
+        '<serviceTask id="t" v:expression="${x}" v:resultVariable="r">',
+        log("start"),
+        log("end"),
+        kind="serviceTask",
+    )
+    gate = with_listeners(
+        '<exclusiveGateway id="g">', log("start"), log("end"), kind="exclusiveGateway"
+    )
+    body = (
+        task
+        + gate
+        + '<userTask id="u"/>'
+        + flow("f0", "s", "t")
+        + flow("f2", "g", "u")
+        + flow("f3", "u", "e")
+    )
+    body += with_listeners(
+        '<sequenceFlow id="f1" sourceRef="t" targetRef="g">', log("take"), kind="sequenceFlow"
+    )
     done = play_xml(file(body, vendor=vendor)).start(x=3, log="")
     assert done.variables["log"] == "start end take start end "
 
@@ -332,7 +350,9 @@ def test_execution_listeners_set_variables(play_xml, vendor):
 def test_task_listeners_see_the_task(play_xml):
     told = listener("create", "${execution.setVariable('who', task.assignee)}", "taskListener")
     done_ = listener("complete", "${task.setVariable('by', task.getName())}", "taskListener")
-    body = with_listeners('<userTask id="u" name="Check ${x}" v:assignee="ann">', told, done_, kind="userTask")
+    body = with_listeners(
+        '<userTask id="u" name="Check ${x}" v:assignee="ann">', told, done_, kind="userTask"
+    )
     done = play_xml(file(body + '<userTask id="after"/>' + line("u", "after"))).start(x=3)
     assert done.variables["who"] == "ann"
     done.complete("u")
@@ -340,7 +360,7 @@ def test_task_listeners_see_the_task(play_xml):
 
 
 def test_each_iteration_and_what_is_ended_early_is_heard(play_xml):
-    loop = '<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>'
+    loop = "<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>"
     body = with_listeners('<userTask id="u">', log("start"), log("end"), kind="userTask")
     body = body.replace("</userTask>", loop + "</userTask>")
     body += '<boundaryEvent id="b" attachedToRef="u"><timerEventDefinition><timeDuration>PT1H</timeDuration></timerEventDefinition></boundaryEvent>'
@@ -368,7 +388,82 @@ def test_a_process_is_heard(play_xml):
     assert done.state.status == "completed"
 
 
-@pytest.mark.parametrize("attribute", ['class="x"', 'delegateExpression="${x}"', 'event="timeout" expression="${1}"'])
+@pytest.mark.parametrize(
+    "attribute", ['class="x"', 'delegateExpression="${x}"', 'event="timeout" expression="${1}"']
+)
 def test_listeners_that_call_code_are_lint_errors(problems, attribute):
-    body = with_listeners('<userTask id="u">', f'<v:taskListener event="create" {attribute}/>'.replace('event="create" event', "event"), kind="userTask")
+    body = with_listeners(
+        '<userTask id="u">',
+        f'<v:taskListener event="create" {attribute}/>'.replace('event="create" event', "event"),
+        kind="userTask",
+    )
     assert "listener.code u" in problems(file(body + line("u")))
+
+
+def test_a_receive_task_without_a_message_waits_for_its_own_id(play_xml):
+    done = play_xml(file('<receiveTask id="r"/>' + line("r"))).start()
+    assert next(iter(done.state.activations.values())).wait.name == "r"
+    assert done.receive("r").state.status == "completed"
+
+
+@pytest.mark.parametrize("written", ["items", "${items}"])
+def test_loop_data_may_name_a_variable(play_xml, written):
+    loop = f"<multiInstanceLoopCharacteristics><loopDataInputRef>{written}</loopDataInputRef>"
+    loop += '<inputDataItem name="i"/></multiInstanceLoopCharacteristics>'
+    body = f'<serviceTask id="t" v:expression="${{i}}" v:resultVariable="last">{loop}</serviceTask>'
+    assert (
+        play_xml(file(body + '<userTask id="u"/>' + line("t", "u")))
+        .start(items=[4, 5])
+        .variables["last"]
+        == 5
+    )
+
+
+def test_retries_are_computed(play_xml):
+    cycle = "<extensionElements><v:failedJobRetryTimeCycle>${cycle}</v:failedJobRetryTimeCycle></extensionElements>"
+    body = f'<scriptTask id="t">{cycle}<script>1</script></scriptTask>' + line("t")
+    done = play_xml(file(body), lambda *_: "broken").start(cycle="R3/PT1S")
+    done.tick().tick()
+    assert (done.runs, done.state.phase) == (["t"] * 3, "incident")
+    assert play_xml(file(body), lambda *_: "broken").start(cycle="often").state.phase == "incident"
+
+
+def test_flowable_skips_where_that_is_enabled(play_xml):
+    body = '<userTask id="u" v:skipExpression="${skip}"/>' + line("u")
+    name = "_FLOWABLE_SKIP_EXPRESSION_ENABLED"
+    assert play_xml(file(body, vendor="flowable")).start(skip=True).find("u")
+    done = play_xml(file(body, vendor="flowable")).start(skip=True, **{name: True})
+    assert done.state.status == "completed"
+    done = play_xml(file(body, vendor="flowable")).start(skip=False, **{name: True})
+    assert done.find("u")
+
+
+@pytest.mark.parametrize(
+    ("answer", "caught"), [({"ok": False}, True), ({"ok": True}, False), ("timeout!", True)]
+)
+def test_errors_of_external_tasks(play_xml, answer, caught):
+    event = '<v:errorEventDefinition id="x" errorRef="E" expression="${}"/>'
+    inner = event.format("{!ok}") + event.format(
+        "{externalTask.getErrorMessage().contains('timeout')}"
+    ).replace('"x"', '"y"')
+    body = f'<serviceTask id="t" v:type="external" v:topic="json:dumps"><extensionElements>{inner}</extensionElements></serviceTask>'
+    body += '<boundaryEvent id="b" attachedToRef="t"><errorEventDefinition errorRef="E"/></boundaryEvent><userTask id="h"/>'
+    body += flow("b1", "b", "h") + flow("b2", "h", "e") + line("t")
+    done = play_xml(file(body, '<error id="E" errorCode="E1"/>'), lambda *_: answer).start()
+    assert ("h" in [each.node for each in done.state.activations.values()]) == caught
+
+
+def test_joins_that_vendors_count_otherwise_are_a_warning(problems):
+    body = '<parallelGateway id="g"/><exclusiveGateway id="m"/><parallelGateway id="j"/><userTask id="a"/>'
+    body += (
+        flow("f0", "s", "g") + flow("f1", "g", "m") + flow("f2", "g", "m") + flow("f3", "m", "j")
+    )
+    body += flow("f4", "g", "a") + flow("f5", "a", "j") + flow("f6", "j", "e")
+    assert "gateway.tokens j" in problems(file(body))
+    body = '<parallelGateway id="g"/><parallelGateway id="j"/><userTask id="a"/><userTask id="b"/>'
+    body += (
+        flow("f0", "s", "g") + flow("f1", "g", "a") + flow("f2", "g", "b") + flow("f3", "a", "j")
+    )
+    assert "gateway.tokens j" not in problems(
+        file(body + flow("f4", "b", "j") + flow("f5", "j", "e"))
+    )
