@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlkit.bpmn.definition.timers import Calendar
+from mlkit.bpmn.definition.timers import UTC_CALENDAR, Calendar
 from mlkit.bpmn.expressions import Expression
 
 
@@ -86,7 +86,7 @@ class EventDefinition:
     name: Expression | None = None
     code: str | None = None
     timer: str = ""
-    calendar: Calendar = Calendar()
+    calendar: Calendar = UTC_CALENDAR
     reach: str = ""
     expression: Expression | None = None
     keys: tuple[Expression, ...] = ()
@@ -286,7 +286,7 @@ class FormField:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who may do a user task, under which name where it is computed, and the form that they fill."""
+    """Who may do a user task, its name where that is computed, and the form that they fill."""
 
     assignee: Expression | None = None
     users: Expression | None = None

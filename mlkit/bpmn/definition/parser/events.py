@@ -102,8 +102,8 @@ def message(reader: Reader, element: Element) -> EventDefinition | None:
     waiter = element if holder is None else holder
     if element.get("messageRef") is None and xml.local(waiter) in _PLAIN_WAITS:
         # A plain wait: its own id is the name of what ends it.
-        name = Expression(str(waiter.get("id")), "text", xml.line(element))
-        return EventDefinition("message", name=name)
+        itself = Expression(str(waiter.get("id")), "text", xml.line(element))
+        return EventDefinition("message", name=itself)
     name, target = reader.named(element, "message")
     if name is None or target is None:
         return None
