@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlkit.bpmn.definition.timers import Calendar
+from mlkit.bpmn.definition.timers import UTC_CALENDAR, Calendar
 from mlkit.bpmn.expressions import Expression
 
 
@@ -86,7 +86,7 @@ class EventDefinition:
     name: Expression | None = None
     code: str | None = None
     timer: str = ""
-    calendar: Calendar = Calendar()
+    calendar: Calendar = UTC_CALENDAR
     reach: str = ""
     expression: Expression | None = None
     keys: tuple[Expression, ...] = ()
@@ -163,11 +163,16 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a failing activity is tried, and the pauses between (ISO durations)."""
+    """How often a failing activity is tried, and the pauses between (ISO durations).
+
+    Attributes:
+        cycle: Computes both, once an attempt has failed.
+    """
 
     attempts: int = 1
     pauses: tuple[str, ...] = ()
     after_crash: bool = True
+    cycle: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +286,7 @@ class FormField:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who may do a user task, under which name where it is computed, and the form that they fill."""
+    """Who may do a user task, its name where that is computed, and the form that they fill."""
 
     assignee: Expression | None = None
     users: Expression | None = None
@@ -324,6 +329,9 @@ class FlowNode:
         writes: The data stores that it sets when it completes.
         shares: Whether what it sets leaves it beside its outputs, and out of each iteration, as in
             Camunda 7, Activiti and Flowable.
+        listeners: What is evaluated at moments of its life.
+        skip: Whether it is passed, where the variable `_FLOWABLE_SKIP_EXPRESSION_ENABLED` is true.
+        errors: When its work, done or failed, counts as which error.
     """
 
     id: str
@@ -356,6 +364,8 @@ class FlowNode:
     writes: tuple[tuple[str, Expression], ...] = ()
     shares: bool = False
     listeners: tuple[Listener, ...] = ()
+    skip: Expression | None = None
+    errors: tuple[tuple[Expression, EventDefinition], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,9 @@ class Calendar:
     cron: str = "quartz"
 
 
+UTC_CALENDAR = Calendar()
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """When a timer fires first, and how it goes on.
@@ -103,7 +106,7 @@ def later(text: str, moment: float, zone: tzinfo = UTC, times: int = 1) -> float
     return found
 
 
-def schedule(kind: str, text: str, now: float, calendar: Calendar = Calendar()) -> Schedule:
+def schedule(kind: str, text: str, now: float, calendar: Calendar = UTC_CALENDAR) -> Schedule:
     """Find out when a timer fires.
 
     A cycle that began in the past joins its grid: its first time is the next one from now on. Of

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 MAX_MOVES = 10_000
 # What an evaluator does not foresee (infinity as an integer, say) stops this instance alone.
 _UNFORESEEN = (
-    ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError, MemoryError,
+    ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError,
+    MemoryError,
 )  # fmt: skip
 
 

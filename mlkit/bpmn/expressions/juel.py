@@ -31,7 +31,7 @@ PROPERTIES = (
 )  # fmt: skip
 """What an execution knows beside its variables; they are looked up as `execution.NAME`."""
 _GETTER = re.compile(r"get([A-Z]\w*)")
-# Flowable's functions of variables: `var:eq(amount, 5)`, with the variable's name unquoted or quoted.
+# Flowable's functions of variables: `var:eq(amount, 5)`, with the name quoted or not.
 _PREFIXED = re.compile(
     r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\b(?:vars?|variables):(\w+)(?=\()"""
 )

@@ -1,6 +1,8 @@
-"""What files of Camunda 7, Activiti and Flowable mean, where their engines have rules of their own."""
+"""What files of Camunda 7, Activiti and Flowable mean, where their engines have own rules."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 
@@ -25,24 +27,31 @@ def file(body: str, roots: str = "", vendor: str = "camunda", more: str = "") ->
 
 def flow(name: str, source: str, target: str, condition: str = "") -> str:
     inner = f"<conditionExpression>{condition}</conditionExpression>" if condition else ""
-    return f'<sequenceFlow id="{name}" sourceRef="{source}" targetRef="{target}">{inner}</sequenceFlow>'
+    ends = f'sourceRef="{source}" targetRef="{target}"'
+    return f'<sequenceFlow id="{name}" {ends}>{inner}</sequenceFlow>'
 
 
 def line(*nodes: str) -> str:
     ends = ["s", *nodes, "e"]
-    return "".join(
-        flow(f"f{n}", a, b) for n, (a, b) in enumerate(zip(ends, ends[1:], strict=False))
-    )
+    return "".join(flow(f"f{n}", a, b) for n, (a, b) in enumerate(pairwise(ends)))
 
 
-MANY = '<multiInstanceLoopCharacteristics isSequential="{}" v:collection="${{items}}" v:elementVariable="i"/>'
+MANY = (
+    '<multiInstanceLoopCharacteristics isSequential="{}" v:collection="${{items}}" '
+    'v:elementVariable="i"/>'
+)
+TWICE = (
+    "<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality>"
+    "</multiInstanceLoopCharacteristics>"
+)
 
 
 @pytest.mark.parametrize("vendor", ["camunda", "flowable"])
 @pytest.mark.parametrize("sequential", ["true", "false"])
 def test_the_result_of_each_iteration_reaches_the_process(play_xml, vendor, sequential):
     loop = MANY.format(sequential)
-    task = f'<serviceTask id="t" v:expression="${{total + i}}" v:resultVariable="total">{loop}</serviceTask>'
+    task = '<serviceTask id="t" v:expression="${total + i}" v:resultVariable="total">'
+    task += loop + "</serviceTask>"
     done = play_xml(file(task + line("t"), vendor=vendor)).start(items=[1, 2, 3], total=0)
     assert done.variables["total"] == 6
     assert "i" not in done.variables
@@ -93,7 +102,8 @@ def test_output_parameters_add_to_what_an_activity_sets(play_xml):
 
 
 def test_a_message_sets_its_variables_beside_the_outputs_of_its_event(play_xml):
-    output = '<v:inputOutput><v:outputParameter name="twice">${n * 2}</v:outputParameter></v:inputOutput>'
+    output = '<v:inputOutput><v:outputParameter name="twice">${n * 2}</v:outputParameter>'
+    output += "</v:inputOutput>"
     event = f'<intermediateCatchEvent id="m"><extensionElements>{output}</extensionElements>'
     event += '<messageEventDefinition messageRef="M"/></intermediateCatchEvent><userTask id="u"/>'
     done = play_xml(file(event + line("m", "u"), '<message id="M" name="m"/>')).start()
@@ -111,9 +121,8 @@ def call(mappings: str) -> str:
     return (
         f'<callActivity id="c" calledElement="q"><extensionElements>{mappings}</extensionElements>'
         '</callActivity><boundaryEvent id="b" attachedToRef="c"><errorEventDefinition errorRef="E" '
-        'v:errorCodeVariable="code" v:errorMessageVariable="text"/></boundaryEvent><userTask id="h"/>'
-        + flow("h1", "b", "h")
-        + flow("h2", "h", "e")
+        'v:errorCodeVariable="code" v:errorMessageVariable="text"/></boundaryEvent>'
+        '<userTask id="h"/>' + flow("h1", "b", "h") + flow("h2", "h", "e")
     )
 
 
@@ -256,11 +265,13 @@ def test_a_plain_terminate_ends_its_own_scope(play_xml):
 def test_names_of_user_tasks_are_computed(play_xml):
     from mlkit.bpmn.people import tasks
 
-    loop = "<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>"
     body = '<userTask id="u" name="Approve order ${id}"/>'
-    body += f'<userTask id="many" name="Task #${{loopCounter}}">{loop}</userTask>'
+    body += f'<userTask id="many" name="Task #${{loopCounter}}">{TWICE}</userTask>'
     done = play_xml(file(body + line("u", "many"))).start(id="A7")
-    names = lambda: [each.name for each in tasks.waiting("i", done.engine, done.state)]
+
+    def names() -> list[str]:
+        return [each.name for each in tasks.waiting("i", done.engine, done.state)]
+
     assert names() == ["Approve order A7"]
     done.complete("u")
     assert names() == ["Task #0", "Task #1"]
@@ -269,7 +280,8 @@ def test_names_of_user_tasks_are_computed(play_xml):
 def test_data_objects_begin_with_their_values(play_xml):
     def data(name: str, kind: str, value: str) -> str:
         inner = f"<extensionElements><v:value>{value}</v:value></extensionElements>"
-        return f'<dataObject id="d_{name}" name="{name}" itemSubjectRef="xsd:{kind}">{inner}</dataObject>'
+        named = f'id="d_{name}" name="{name}" itemSubjectRef="xsd:{kind}"'
+        return f"<dataObject {named}>{inner}</dataObject>"
 
     body = data("a", "string", "x") + data("b", "int", "5") + data("c", "boolean", "true")
     done = play_xml(file(body + '<userTask id="u"/>' + line("u"), vendor="flowable")).start(a="y")
@@ -300,7 +312,8 @@ def test_an_unconditional_flow_excuses_the_default_one_in_these_files(play_xml):
 
 
 def test_document_order_decides_in_these_files(play_xml):
-    gate = '<exclusiveGateway id="g"><outgoing>one</outgoing><outgoing>two</outgoing></exclusiveGateway>'
+    gate = '<exclusiveGateway id="g"><outgoing>one</outgoing>'
+    gate += "<outgoing>two</outgoing></exclusiveGateway>"
     body = gate + '<userTask id="a"/><userTask id="b"/>' + flow("f0", "s", "g")
     body += flow("two", "g", "b", "${true}") + flow("one", "g", "a", "${true}")
     body += flow("ae", "a", "e") + flow("be", "b", "e")
@@ -360,10 +373,10 @@ def test_task_listeners_see_the_task(play_xml):
 
 
 def test_each_iteration_and_what_is_ended_early_is_heard(play_xml):
-    loop = "<multiInstanceLoopCharacteristics><loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>"
     body = with_listeners('<userTask id="u">', log("start"), log("end"), kind="userTask")
-    body = body.replace("</userTask>", loop + "</userTask>")
-    body += '<boundaryEvent id="b" attachedToRef="u"><timerEventDefinition><timeDuration>PT1H</timeDuration></timerEventDefinition></boundaryEvent>'
+    body = body.replace("</userTask>", TWICE + "</userTask>")
+    body += '<boundaryEvent id="b" attachedToRef="u"><timerEventDefinition>'
+    body += "<timeDuration>PT1H</timeDuration></timerEventDefinition></boundaryEvent>"
     body += '<userTask id="late"/>' + flow("b1", "b", "late") + flow("b2", "late", "e") + line("u")
     done = play_xml(file(body)).start(log="")
     done.complete("u").tick()
@@ -398,3 +411,76 @@ def test_listeners_that_call_code_are_lint_errors(problems, attribute):
         kind="userTask",
     )
     assert "listener.code u" in problems(file(body + line("u")))
+
+
+def test_a_receive_task_without_a_message_waits_for_its_own_id(play_xml):
+    done = play_xml(file('<receiveTask id="r"/>' + line("r"))).start()
+    assert next(iter(done.state.activations.values())).wait.name == "r"
+    assert done.receive("r").state.status == "completed"
+
+
+@pytest.mark.parametrize("written", ["items", "${items}"])
+def test_loop_data_may_name_a_variable(play_xml, written):
+    loop = f"<multiInstanceLoopCharacteristics><loopDataInputRef>{written}</loopDataInputRef>"
+    loop += '<inputDataItem name="i"/></multiInstanceLoopCharacteristics>'
+    body = f'<serviceTask id="t" v:expression="${{i}}" v:resultVariable="last">{loop}</serviceTask>'
+    assert (
+        play_xml(file(body + '<userTask id="u"/>' + line("t", "u")))
+        .start(items=[4, 5])
+        .variables["last"]
+        == 5
+    )
+
+
+def test_retries_are_computed(play_xml):
+    cycle = "<v:failedJobRetryTimeCycle>${cycle}</v:failedJobRetryTimeCycle>"
+    cycle = f"<extensionElements>{cycle}</extensionElements>"
+    body = f'<scriptTask id="t">{cycle}<script>1</script></scriptTask>' + line("t")
+    done = play_xml(file(body), lambda *_: "broken").start(cycle="R3/PT1S")
+    done.tick().tick()
+    assert (done.runs, done.state.phase) == (["t"] * 3, "incident")
+    assert play_xml(file(body), lambda *_: "broken").start(cycle="often").state.phase == "incident"
+
+
+def test_flowable_skips_where_that_is_enabled(play_xml):
+    body = '<userTask id="u" v:skipExpression="${skip}"/>' + line("u")
+    name = "_FLOWABLE_SKIP_EXPRESSION_ENABLED"
+    assert play_xml(file(body, vendor="flowable")).start(skip=True).find("u")
+    done = play_xml(file(body, vendor="flowable")).start(skip=True, **{name: True})
+    assert done.state.status == "completed"
+    done = play_xml(file(body, vendor="flowable")).start(skip=False, **{name: True})
+    assert done.find("u")
+
+
+@pytest.mark.parametrize(
+    ("answer", "caught"), [({"ok": False}, True), ({"ok": True}, False), ("timeout!", True)]
+)
+def test_errors_of_external_tasks(play_xml, answer, caught):
+    event = '<v:errorEventDefinition id="x" errorRef="E" expression="${}"/>'
+    inner = event.format("{!ok}") + event.format(
+        "{externalTask.getErrorMessage().contains('timeout')}"
+    ).replace('"x"', '"y"')
+    body = '<serviceTask id="t" v:type="external" v:topic="json:dumps">'
+    body += f"<extensionElements>{inner}</extensionElements></serviceTask>"
+    body += '<boundaryEvent id="b" attachedToRef="t">'
+    body += '<errorEventDefinition errorRef="E"/></boundaryEvent><userTask id="h"/>'
+    body += flow("b1", "b", "h") + flow("b2", "h", "e") + line("t")
+    done = play_xml(file(body, '<error id="E" errorCode="E1"/>'), lambda *_: answer).start()
+    assert ("h" in [each.node for each in done.state.activations.values()]) == caught
+
+
+def test_joins_that_vendors_count_otherwise_are_a_warning(problems):
+    body = '<parallelGateway id="g"/><exclusiveGateway id="m"/>'
+    body += '<parallelGateway id="j"/><userTask id="a"/>'
+    body += (
+        flow("f0", "s", "g") + flow("f1", "g", "m") + flow("f2", "g", "m") + flow("f3", "m", "j")
+    )
+    body += flow("f4", "g", "a") + flow("f5", "a", "j") + flow("f6", "j", "e")
+    assert "gateway.tokens j" in problems(file(body))
+    body = '<parallelGateway id="g"/><parallelGateway id="j"/><userTask id="a"/><userTask id="b"/>'
+    body += (
+        flow("f0", "s", "g") + flow("f1", "g", "a") + flow("f2", "g", "b") + flow("f3", "a", "j")
+    )
+    assert "gateway.tokens j" not in problems(
+        file(body + flow("f4", "b", "j") + flow("f5", "j", "e"))
+    )

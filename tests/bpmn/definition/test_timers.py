@@ -209,9 +209,9 @@ def test_a_year_far_ahead_is_found_and_one_that_is_over_refused():
 @pytest.mark.parametrize(
     "line",
     [
-        "0 0 9 1 * 2", "0 0 9 32 * ?", "0 0 9 ? * 8", "0 0 9 ? 13 *", "0 0 9 0W * ?", "0 0 9 ? * 2#6",
-        "0 0 9 ? * FRO", "0 0 25 ? * 1", "0 0 9 30 2 ?", "0 0 9 * * ? 1800", "* * * *", "@often",
-        "TZ=Nowhere/Land 0 9 * * *", "0 0 9 ? * 0",
+        "0 0 9 1 * 2", "0 0 9 32 * ?", "0 0 9 ? * 8", "0 0 9 ? 13 *", "0 0 9 0W * ?",
+        "0 0 9 ? * 2#6", "0 0 9 ? * FRO", "0 0 25 ? * 1", "0 0 9 30 2 ?", "0 0 9 * * ? 1800",
+        "* * * *", "@often", "TZ=Nowhere/Land 0 9 * * *", "0 0 9 ? * 0",
     ],
 )  # fmt: skip
 def test_cron_lines_that_are_none(line):

@@ -305,8 +305,10 @@ REFERENCE = """<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" 
 <process id="p"><supports>p</supports><startEvent id="s"/><task id="t"/><subProcess id="sub">
 <categoryValueRef>cv</categoryValueRef></subProcess><intermediateCatchEvent id="i">
 <messageEventDefinition messageRef="unnamed"/></intermediateCatchEvent><endEvent id="e"/>
-<sequenceFlow id="f1" sourceRef="s" targetRef="t"/><sequenceFlow id="f2" sourceRef="t" targetRef="sub"/>
-<sequenceFlow id="f3" sourceRef="sub" targetRef="i"/><sequenceFlow id="f4" sourceRef="i" targetRef="e"/>
+<sequenceFlow id="f1" sourceRef="s" targetRef="t"/>
+<sequenceFlow id="f2" sourceRef="t" targetRef="sub"/>
+<sequenceFlow id="f3" sourceRef="sub" targetRef="i"/>
+<sequenceFlow id="f4" sourceRef="i" targetRef="e"/>
 </process><process id="q"><task id="w"/></process></definitions>"""
 
 

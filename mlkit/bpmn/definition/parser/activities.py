@@ -7,18 +7,17 @@ from collections.abc import Callable as Function
 from collections.abc import Iterator
 from typing import Any
 
+from mlkit.bpmn.definition import retries
 from mlkit.bpmn.definition.model import Callable, Computed, EventDefinition, Person, Retry, Script
 from mlkit.bpmn.definition.parser import calls, data, events, forms, loops, xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
-from mlkit.bpmn.definition.timers import duration
+from mlkit.bpmn.definition.retries import MAX_ATTEMPTS
 from mlkit.bpmn.expressions import Composite, Expression
 from mlkit.errors import BadData
 
 _PYTHON = ("", "python", "python3", "text/x-python", "application/x-python")
 _R = ("r", "text/x-r", "application/x-r")
-MAX_ATTEMPTS = 1_000
-_RETRY = re.compile(r"R(\d+)/(P.+)")
 
 
 def work(reader: Reader, element: Element, kind: str) -> dict[str, Any]:
@@ -29,9 +28,22 @@ def work(reader: Reader, element: Element, kind: str) -> dict[str, Any]:
         "inputs": (*data.mappings(reader, element, "input"), *_headers(reader, element)),
         "outputs": data.mappings(reader, element, "output"),
         **data.stored(reader, element),
+        "skip": reader.value(xml.vendor(element, "skipExpression"), element),
+        "errors": tuple(_errors(reader, element)),
     }
     read = _KINDS.get(kind)
     return fields if read is None else {**fields, **read(reader, element)}
+
+
+def _errors(reader: Reader, element: Element) -> Iterator[tuple[Expression, EventDefinition]]:
+    """Read when the work of an external task counts as an error, and as which."""
+    for each in xml.extensions(element, "errorEventDefinition"):
+        value = reader.value(str(each.get("expression") or ""), each)
+        event = events.error(reader, each)
+        if value is None or event is None:
+            reader.problem("error.mapping", each, "it needs an error and an expression")
+        else:
+            yield value, event
 
 
 def _headers(reader: Reader, element: Element) -> Iterator[tuple[str, Expression]]:
@@ -211,19 +223,13 @@ def _retry(reader: Reader, element: Element) -> Retry:
         attempts = _zeebe_attempts(reader, element)
         return Retry(attempts, ("PT0S",) * (attempts - 1), after_crash)
     source = xml.text(cycle)
+    if "{" in source:
+        return Retry(after_crash=after_crash, cycle=reader.value(source, cycle))
     try:
-        match = _RETRY.fullmatch(source)
-        if match is not None:
-            duration(match[2])
-            attempts = min(max(1, int(match[1])), MAX_ATTEMPTS)
-            return Retry(attempts, (match[2],) * (attempts - 1), after_crash)
-        pauses = tuple(each.strip() for each in source.split(","))
-        for pause in pauses:
-            duration(pause)
+        return retries.read(source, after_crash)
     except BadData as error:
         reader.problem("retry.cycle", element, f"{source!r}: {error.message}")
         return Retry(after_crash=after_crash)
-    return Retry(len(pauses) + 1, pauses, after_crash)
 
 
 def _zeebe_attempts(reader: Reader, element: Element) -> int:

@@ -276,8 +276,17 @@ def collection(reader: Reader, loop: Element) -> Expression | None:
         for target, value in _assigned(reader, each):
             if target == xml.text(wanted):
                 return value
+    source = xml.text(wanted)
+    if wanted is not None and reader.camunda and ("{" in source or _is_free(reader, source)):
+        return reader.value(source, wanted) if "{" in source else variable(source, xml.line(wanted))
     name = referred(reader, wanted)
     return None if name is None or wanted is None else variable(name, xml.line(wanted))
+
+
+def _is_free(reader: Reader, name: str) -> bool:
+    """Return whether a name is that of no element: then vendors mean the variable."""
+    ids = {each.get("id") for each in reader.root.iter(f"{{{xml.BPMN}}}*")}
+    return name.isidentifier() and name not in ids
 
 
 def gathered(reader: Reader, loop: Element) -> str | None:

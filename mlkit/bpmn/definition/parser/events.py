@@ -99,6 +99,11 @@ def message(reader: Reader, element: Element) -> EventDefinition | None:
     drawn = reader.flow_names.get("" if holder is None else str(holder.get("id")))
     if element.get("messageRef") is None and drawn:
         return EventDefinition("message", name=Expression(drawn, "text", xml.line(element)))
+    waiter = element if holder is None else holder
+    if element.get("messageRef") is None and xml.local(waiter) in _PLAIN_WAITS:
+        # A plain wait: its own id is the name of what ends it.
+        itself = Expression(str(waiter.get("id")), "text", xml.line(element))
+        return EventDefinition("message", name=itself)
     name, target = reader.named(element, "message")
     if name is None or target is None:
         return None
@@ -112,6 +117,7 @@ def message(reader: Reader, element: Element) -> EventDefinition | None:
     return EventDefinition("message", name=name, keys=keys)
 
 
+_PLAIN_WAITS = {"receiveTask", "intermediateCatchEvent"}
 _SENDERS = {"endEvent", "intermediateThrowEvent", "sendTask"}
 
 
@@ -230,11 +236,14 @@ def _terminate(reader: Reader, element: Element) -> EventDefinition:
     return EventDefinition("terminate", reach="process" if everything else "")
 
 
+error = _coded("error")
+"""Read the definition of a BPMN error; None notes a problem."""
+
 _DEFINITIONS: dict[str, Callable[[Reader, Element], EventDefinition | None]] = {
     "timer": _timer,
     "message": message,
     "signal": _signal,
-    "error": _coded("error"),
+    "error": error,
     "escalation": _coded("escalation"),
     "link": _link,
     "conditional": _conditional,

@@ -12,7 +12,7 @@ SUB_PROCESSES = ("subProcess", "transaction", "adHocSubProcess")
 
 _REFUSED = {
     "connector", "executionListeners", "taskListeners",
-    "errorEventDefinition", "mapException", "variableAggregation", "eventType",
+    "mapException", "variableAggregation", "eventType",
 }  # fmt: skip
 # Vendor attributes that say how a run goes, and that nothing here does.
 _REFUSED_ATTRIBUTES = {
@@ -26,15 +26,16 @@ _READ = {
     "formData", "formProperty", "inputOutput", "failedJobRetryTimeCycle", "taskDefinition",
     "ioMapping", "assignmentDefinition", "taskSchedule", "priorityDefinition", "formDefinition",
     "userTaskForm", "subscription", "loopCharacteristics", "script", "userTask", "in", "out",
-    "calledElement", "calledDecision", "adHoc", "field", "taskHeaders", "value", "executionListener",
-    "taskListener",
+    "calledElement", "calledDecision", "adHoc", "field", "taskHeaders", "value",
+    "executionListener", "taskListener", "errorEventDefinition",
 }  # fmt: skip
 _READ_ATTRIBUTES = {
     "assignee", "candidateUsers", "candidateGroups", "dueDate", "priority", "formKey", "formRef",
     "resource", "resultVariable", "resultVariableName", "collection", "elementVariable",
     "outputCollection", "outputElement", "errorCodeVariable", "errorMessageVariable",
     "escalationCodeVariable", "class", "delegateExpression", "expression", "topic", "type",
-    "retry", "timeZone", "terminateAll", "terminateMultiInstance", "errorMessage", "decisionRef", "script", "initiator", "inheritVariables",
+    "retry", "timeZone", "terminateAll", "skipExpression", "terminateMultiInstance",
+    "errorMessage", "decisionRef", "script", "initiator", "inheritVariables",
     # True of every task here, or of no consequence for a single engine.
     "asyncBefore", "asyncAfter", "async", "exclusive", "historyTimeToLive", "versionTag",
     "isStartableInTasklist", "modelerTemplate", "modelerTemplateVersion",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlkit.bpmn.definition import model
-from mlkit.bpmn.definition.model import FlowNode
+from mlkit.bpmn.definition import model, retries
+from mlkit.bpmn.definition.model import FlowNode, Retry
 from mlkit.bpmn.definition.timers import duration
 from mlkit.bpmn.engine.behaviors import compensation, errors
 from mlkit.bpmn.engine.behaviors.behavior import Behavior
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from mlkit.bpmn.engine.behaviors.boundary import BoundaryEvent
     from mlkit.bpmn.engine.graph import Graph
     from mlkit.bpmn.engine.step import Move
+
+
+_SKIPPING = ("_FLOWABLE_SKIP_EXPRESSION_ENABLED", "_ACTIVITI_SKIP_EXPRESSION_ENABLED")
 
 
 class Activity(Behavior):
@@ -77,10 +80,20 @@ class Activity(Behavior):
             if activation.role != "iteration":
                 for guard in self.guards:
                     guard.arm(move, activation)
-            self.execute(move, activation)
+            if self.node.skip is not None and self._is_skipped(move, activation):
+                self.leave(move, activation)
+            else:
+                self.execute(move, activation)
         except BadData as error:
             self.disarm(move, activation)
             move.incident(activation, f"{self.id}: {error.message}", "begin")
+
+    def _is_skipped(self, move: Move, activation: Activation) -> bool:
+        """Return whether it is passed, as Activiti and Flowable have it."""
+        assert self.node.skip is not None
+        scope, names = move.variables(activation), _SKIPPING
+        enabled = any(move.state.has(scope, e) and move.state.lookup(scope, e) for e in names)
+        return enabled and move.holds(self.node.skip, scope)
 
     def execute(self, move: Move, activation: Activation) -> None:
         """Do the work, or ask for it."""
@@ -125,7 +138,28 @@ class Activity(Behavior):
         """Publish what the work left and go on."""
         if variables:
             move.state.assign(move.variables(activation), variables)
-        self.leave(move, activation)
+        if not (self.node.errors and self._is_error(move, activation, None)):
+            self.leave(move, activation)
+
+    def _is_error(self, move: Move, activation: Activation, failure: str | None) -> bool:
+        """Throw the error that the work counts as, if any; an expression that fails is none.
+
+        As in Camunda 7, the expressions see `externalTask`.
+        """
+        scope = move.state.scopes[move.variables(activation)]
+        name = getattr(self.node.work, "name", None)
+        task = {"topicName": name, "activityId": self.id, "errorMessage": failure}
+        for expression, event in self.node.errors:
+            with move.names(scope, externalTask={**task, "errorDetails": failure}) as inner:
+                try:
+                    found = move.holds(expression, inner)
+                    message = move.text(event.message, inner) if found else ""
+                except BadData:
+                    continue
+            if found:
+                errors.throw(move, activation, event.code or "", message or failure or "")
+                return True
+        return False
 
     def work(self, move: Move, activation: Activation) -> None:
         """Ask for (another) attempt at the work."""
@@ -136,7 +170,13 @@ class Activity(Behavior):
 
     def failed(self, move: Move, activation: Activation, message: str) -> None:
         """Pause before another attempt; after the last, look for a catch-all, else stop."""
-        retry = self.node.retry
+        if self.node.errors and self._is_error(move, activation, message):
+            return
+        try:
+            retry = self._retries(move, activation)
+        except BadData as error:
+            move.incident(activation, f"{message}; the retries: {error.message}", "work")
+            return
         if activation.attempt < retry.attempts:
             pause = retry.pauses[activation.attempt - 1]
             due = move.at + duration(pause).total_seconds()
@@ -145,6 +185,12 @@ class Activity(Behavior):
             move.effects.append(Wake(activation.id, due))
         elif not errors.throw_failure(move, activation, message):
             move.incident(activation, message, "work")
+
+    def _retries(self, move: Move, activation: Activation) -> Retry:
+        cycle = self.node.retry.cycle
+        if cycle is None:
+            return self.node.retry
+        return retries.read(move.text(cycle, move.variables(activation)))
 
     def retry(self, move: Move, activation: Activation) -> None:
         """Do again what an incident stopped."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mlkit.bpmn.definition.model import FlowNode, Problem, Process, Scope
-from mlkit.bpmn.lint.rules import data, event, flow
+from mlkit.bpmn.lint.rules import data, event, flow, vendor
 from mlkit.bpmn.lint.rules.place import Place, wrong
 
 __all__ = ["check", "wrong"]
@@ -20,6 +20,7 @@ _RULES: tuple[Callable[[Place], Iterator[Problem]], ...] = (
     event.transactions,
     event.messages,
     data.writes,
+    vendor.joins,
 )
 
 

@@ -47,8 +47,8 @@ def writes(place: Place) -> Iterator[Problem]:
     if not shared:
         return
     told = set()
-    for branches in _branches(body):
-        for one, other in combinations(branches, 2):
+    for parted in branches(body):
+        for one, other in combinations(parted, 2):
             for name, nodes in shared.items():
                 mine = [each for each in nodes if each in one - other]
                 theirs = [each for each in nodes if each in other - one]
@@ -62,7 +62,7 @@ def _problem(node: FlowNode, name: str, other: str) -> Problem:
     return Problem("data.race", "warning", node.id, node.line, message)
 
 
-def _branches(body: Scope) -> Iterator[list[set[str]]]:
+def branches(body: Scope) -> Iterator[list[set[str]]]:
     """Give, for each place where tokens part, the nodes that each of them can reach."""
     steps = MOST_STEPS
     guards: dict[str, list[FlowNode]] = {}
