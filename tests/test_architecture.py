@@ -48,6 +48,7 @@ PURE = {
         "mlkit.workers.child.values",
     ),
     "bpmn/expressions": ("mlkit.bpmn.definition",),
+    "bpmn/decisions/evaluation.py": ("mlkit.bpmn.decisions", "mlkit.bpmn.expressions"),
     "pairs/strategy/strategy.py": ("mlkit.pairs._pair_strategy", "mlkit.pairs.strategy"),
 }
 IMPURE_MODULES = {

@@ -1,4 +1,8 @@
-"""BPMN diagrams as durable pipelines: parse, check, run, resume."""
+"""BPMN diagrams as durable pipelines: parse, check, run, resume. DMN decisions: `Decisions`."""
+
+from __future__ import annotations
+
+from typing import Any
 
 
 class BpmnError(Exception):
@@ -12,3 +16,12 @@ class BpmnError(Exception):
     def __init__(self, code: str, message: str = "") -> None:
         super().__init__(message or code)
         self.code = code
+
+
+def __getattr__(name: str) -> Any:
+    """Load `Decisions` when it is asked for: its parser of XML takes time to import."""
+    if name == "Decisions":
+        from mlkit.bpmn.decisions.load import Decisions
+
+        return Decisions
+    raise AttributeError(name)

@@ -119,7 +119,9 @@ def answer(line: bytes, language: str) -> str:
     """Return the answer to a line of the protocol, as JSON: a value or an error, never a crash."""
     asked: dict[str, Any] = {}
     try:
-        asked = _question(line)
+        asked = read_line(line)
+        if not isinstance(asked.get("expr"), str):
+            raise BadData("expected an object with the text 'expr'")
         playground = Playground(language, asked.get("context") or {})
         text = asked["expr"]
         unary = asked.get("unary") is True
@@ -129,15 +131,20 @@ def answer(line: bytes, language: str) -> str:
         return json.dumps({"id": asked.get("id"), "error": str(error)}, ensure_ascii=True)
 
 
-def _question(line: bytes) -> dict[str, Any]:
+def read_line(line: bytes) -> dict[str, Any]:
+    """Return the object of a line; its numbers are exact.
+
+    Raises:
+        BadData: It is none, or its `context` is none.
+    """
     if len(line) > MAX_LINE:
         raise BadData(f"a line of more than {MAX_LINE:,} bytes")
     try:
         asked = json.loads(line, parse_float=_exact)
     except (ValueError, RecursionError) as error:
         raise BadData(f"no JSON: {error}") from error
-    if not isinstance(asked, dict) or not isinstance(asked.get("expr"), str):
-        raise BadData("expected an object with the text 'expr'")
+    if not isinstance(asked, dict):
+        raise BadData("expected an object")
     if not isinstance(asked.get("context") or {}, dict):
         raise BadData("'context' is no object")
     return asked

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mlkit.cli.bpmn import decide, instances, people, render, test
 from mlkit.cli.bpmn import eval as evaluation
-from mlkit.cli.bpmn import instances, people, render, test
 from mlkit.cli.bpmn.options import (
     STATE,
     Cpu,
@@ -299,5 +299,6 @@ for command, epilog in (
     *render.COMMANDS,
     *test.COMMANDS,
     *evaluation.COMMANDS,
+    *decide.COMMANDS,
 ):
     app.command(epilog=epilog)(command)

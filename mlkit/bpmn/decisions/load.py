@@ -1,0 +1,200 @@
+"""Load models with what they import, and decide by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mlkit.bpmn.decisions.evaluation import Evaluation, Loaded
+from mlkit.bpmn.decisions.model import Decision, Element, InputData, Model, Problem
+from mlkit.bpmn.decisions.reader import read
+from mlkit.bpmn.decisions.trace import Trace
+from mlkit.bpmn.expressions.feel.budget import LimitReached
+from mlkit.bpmn.expressions.feel.interchange import Unfit, leave
+from mlkit.errors import BadData, InputMissing
+
+MAX_BYTES = 20_000_000
+_MAX_IMPORTS = 20
+
+
+class Decided(NamedTuple):
+    """The result of a decision.
+
+    Attributes:
+        value: As a value of FEEL.
+        trace: What happened.
+    """
+
+    value: Any
+    trace: Trace
+
+
+class Decisions:
+    """The decisions of a model.
+
+    Args:
+        path: The file; models that it imports are beside it.
+
+    Raises:
+        InputMissing: The file cannot be read.
+        BadData: It is no DMN document, requires itself, or imports what is not there.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.loaded = _load(self.path, {}, 0)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the model."""
+        return tuple(self.loaded.problems)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the decisions, in the order of the file."""
+        elements = self.loaded.model.elements
+        return tuple(each.variable.name for each in elements if isinstance(each, Decision))
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the input data, in the order of the file."""
+        elements = self.loaded.model.elements
+        return tuple(each.variable.name for each in elements if isinstance(each, InputData))
+
+    @cached_property
+    def known_inputs(self) -> tuple[str, ...]:
+        """The names that values may be given for, those of imported models among them."""
+        names = list(self.inputs)
+        for prefix, other in self.loaded.imported.items():
+            for each in other.model.elements:
+                if isinstance(each, InputData):
+                    names += [each.variable.name, f"{prefix}.{each.variable.name}"]
+        services = [each for each in self.loaded.model.elements if not isinstance(each, Decision)]
+        for each in services:
+            names += self.loaded.parameters(each)
+        return tuple(dict.fromkeys(names))
+
+    @cached_property
+    def text_inputs(self) -> frozenset[str]:
+        """The names of the input data whose values are texts."""
+        elements = self.loaded.model.elements
+        types = self.loaded.types
+        return frozenset(
+            each.variable.name
+            for each in elements
+            if isinstance(each, InputData) and types.get(each.variable.type_ref).name == "string"
+        )
+
+    def find(self, name: str) -> Element:
+        """Return the decision, service or function of a name or id.
+
+        Raises:
+            BadData: There is none.
+        """
+        elements = [each for each in self.loaded.model.elements if not isinstance(each, InputData)]
+        for key in ("name", "id"):
+            for each in elements:
+                if (each.variable.name if key == "name" else each.id) == name:
+                    return each
+        known = ", ".join(repr(each.variable.name) for each in elements)
+        raise BadData(f"{self.path}: there is no decision {name!r}", hint=f"there are {known}")
+
+    @cached_property
+    def main(self) -> str:
+        """The only decision that no other requires.
+
+        Raises:
+            BadData: There are several, or none.
+        """
+        decisions = [each for each in self.loaded.model.elements if isinstance(each, Decision)]
+        required = {
+            reference.rpartition("#")[2] for each in decisions for reference in each.requires
+        }
+        found = [each.variable.name for each in decisions if each.id not in required]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(map(repr, found or self.names))
+        raise BadData(f"{self.path}: which decision?", hint=f"--decision: one of {names}")
+
+    def evaluate(
+        self, decision: str, inputs: Mapping[str, Any], now: datetime | None = None
+    ) -> Decided:
+        """Decide.
+
+        Args:
+            decision: The name or id of a decision, service or function.
+            inputs: Values by name.
+            now: What `now()` returns (default: the present).
+
+        Raises:
+            BadData: There is no such decision.
+            ExpressionError: A limit is reached.
+        """
+        evaluation = Evaluation(self.loaded, inputs, now or datetime.now(UTC))
+        value = evaluation.decide(self.find(decision))
+        return Decided(value, evaluation.trace)
+
+    def decide(self, decision: str = "", now: datetime | None = None, **inputs: Any) -> Any:
+        """Return the value of a decision as Python holds it.
+
+        Args:
+            decision: Its name; may be left out if there is only one that no other requires.
+            now: What `now()` returns (default: the present).
+            inputs: Values by name.
+
+        Raises:
+            BadData: There is no such decision, or no variable can hold its value.
+            ExpressionError: A limit is reached.
+        """
+        name = decision or self.main
+        evaluation = Evaluation(self.loaded, inputs, now or datetime.now(UTC))
+        try:
+            return leave(evaluation.run, evaluation.decide(self.find(name)))
+        except (Unfit, LimitReached) as error:
+            raise BadData(f"{name}: {error}") from error
+
+
+def _read(path: Path) -> Model:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BadData(f"{path}: larger than {MAX_BYTES // 1_000_000} MB")
+        return read(path.read_bytes(), path)
+    except OSError as error:
+        raise InputMissing(f"{path}: {error.strerror}") from error
+
+
+def _load(path: Path, loading: dict[Path, Loaded | None], level: int) -> Loaded:
+    key = path.resolve()
+    found = loading.get(key)
+    if found is not None:
+        return found
+    if key in loading or level > _MAX_IMPORTS:
+        raise BadData(f"{path}: imports itself")
+    loading[key] = None
+    model = _read(path)
+    imported = {}
+    for each in model.imports:
+        if each.namespace.rstrip("/").endswith(("FEEL", "FEEL/")) or "PMML" in each.namespace:
+            continue
+        imported[each.name] = _load(_find(model, each.namespace, each.location), loading, level + 1)
+    loading[key] = Loaded(model, imported)
+    found = loading[key]
+    assert found is not None
+    return found
+
+
+def _find(model: Model, namespace: str, location: str) -> Path:
+    """Return the file of an import: at its location, or the one beside with the namespace."""
+    folder = model.path.parent
+    if location and (folder / Path(location).name).is_file():
+        return folder / Path(location).name
+    for path in sorted(folder.glob("*.dmn")):
+        try:
+            if path.resolve() != model.path.resolve() and _read(path).namespace == namespace:
+                return path
+        except (BadData, InputMissing):
+            continue
+    raise BadData(f"{model.path}: imports {namespace!r}, which no file beside it defines")

@@ -1,0 +1,274 @@
+"""Compile boxed expressions to closures, as FEEL's own expressions are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mlkit.bpmn.decisions import model
+from mlkit.bpmn.decisions.model import Boxed, Problem
+from mlkit.bpmn.decisions.tables import CompiledTable
+from mlkit.bpmn.decisions.types import ANY, Types, conform
+from mlkit.bpmn.expressions.feel import Program, Scope, compile_in
+from mlkit.bpmn.expressions.feel.apply import apply
+from mlkit.bpmn.expressions.feel.frame import Code, Frame
+from mlkit.bpmn.expressions.feel.iteration import Loop
+from mlkit.bpmn.expressions.feel.types import Type
+from mlkit.bpmn.expressions.feel.values import Function
+from mlkit.bpmn.expressions.tree import ExpressionError
+
+_LEVELS = 8
+
+
+class Logic:
+    """Compile the logic of one element.
+
+    Args:
+        where: The element, for problems.
+        names: What it can see.
+        members: The names that entries of values may have.
+        types: The types of the model.
+        problems: Where problems go.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        names: tuple[str, ...],
+        members: tuple[str, ...],
+        types: Types,
+        problems: list[Problem],
+    ) -> None:
+        self.where = where
+        self.names = names
+        self.members = members
+        self.types = types
+        self.problems = problems
+
+    def inside(self, *names: str) -> Logic:
+        """Return a compiler that sees some more names."""
+        seen = tuple(each for each in names if each)
+        return Logic(self.where, (*self.names, *seen), self.members, self.types, self.problems)
+
+    def compile(self, boxed: Boxed | None) -> Code:
+        """Return the closure of a boxed expression; its value is of the type that it names."""
+        if boxed is None:
+            return lambda frame: None
+        code: Code = _COMPILERS[type(boxed)](self, boxed)
+        return self.typed(code, self.types.get(boxed.type_ref))
+
+    @staticmethod
+    def typed(code: Code, wanted: Type) -> Code:
+        """Return a closure whose value is of a type, or null."""
+        if wanted is ANY or wanted.name == "Any":
+            return code
+        return lambda frame: conform(frame.run, wanted, code(frame))
+
+    # -- texts ---------------------------------------------------------------------------------
+
+    def program(self, text: str, line: int, place: str = "", unary: bool = False) -> Program | None:
+        """Return a compiled text; None, with a problem, if it is broken."""
+        where = f"{self.where}{place}"
+        scope = Scope(self.names, self.members, self.types.all(), nested=True)
+        try:
+            found = compile_in(scope, text, unary=unary)
+        except ExpressionError as error:
+            self.problems.append(Problem(where, line, str(error)))
+            return None
+        for position, problem in found.problems:
+            message = f"{text!r} at character {position + 1}: {problem}"
+            self.problems.append(Problem(where, line, message, "warning"))
+        return found
+
+    def text(self, text: str, line: int, place: str = "", unary: bool = False) -> Code:
+        """Return the closure of a text; null where it is broken."""
+        found = self.program(text, line, place, unary)
+        return (lambda frame: None) if found is None else found.code
+
+    def _literal(self, boxed: model.Literal) -> Code:
+        if not boxed.text:
+            return lambda frame: None
+        return self.text(boxed.text, boxed.line)
+
+    # -- tables --------------------------------------------------------------------------------
+
+    def _table(self, table: model.Table) -> Code:
+        inputs = [self.compile(each.expression) for each in table.inputs]
+        return CompiledTable(
+            table,
+            inputs,
+            [self._test(each.allowed, each.expression.line, "") for each in table.inputs],
+            [self._rule(table, number, each) for number, each in enumerate(table.rules, 1)],
+            [
+                None if each.default is None else self.compile(each.default)
+                for each in table.outputs
+            ],
+            [self._order(each, table.line) for each in table.outputs],
+            [self.types.get(each.type_ref) if each.type_ref else None for each in table.outputs],
+        ).decide
+
+    def _rule(
+        self, table: model.Table, number: int, rule: model.Rule
+    ) -> tuple[list[Code | None], list[Code]]:
+        self._check_width(table, number, rule)
+        tests: list[Code | None] = []
+        for column, cell in zip(table.inputs, rule.tests, strict=False):
+            place = f", rule {number}, column {column.label!r}"
+            tests.append(self._test(cell.text, cell.line, place))
+        outputs = []
+        for at, cell in enumerate(rule.outputs[: len(table.outputs)]):
+            name = table.outputs[at].name
+            place = f", rule {number}, output {name!r}" if name else f", rule {number}, output"
+            empty = cell.text in ("", "-")
+            outputs.append(self.text("null" if empty else cell.text, cell.line, place))
+        outputs += [lambda frame: None] * (len(table.outputs) - len(outputs))
+        return tests, outputs
+
+    def _check_width(self, table: model.Table, number: int, rule: model.Rule) -> None:
+        found = (len(rule.tests), len(rule.outputs))
+        wanted = (len(table.inputs), len(table.outputs))
+        if found != wanted:
+            message = (
+                f"{found[0]} tests and {found[1]} outputs, for {wanted[0]} and {wanted[1]} columns"
+            )
+            self.problems.append(Problem(f"{self.where}, rule {number}", rule.line, message))
+
+    def _test(self, text: str, line: int, place: str) -> Code | None:
+        if text in ("", "-"):
+            return None
+        return self.text(text, line, place, unary=True)
+
+    def _order(self, output: model.Output, line: int) -> Code | None:
+        """Return the closure of the list that an output's values are, in their order."""
+        values = output.values
+        if not values:
+            declared = self.types.values_of(output.type_ref)
+            if not declared:
+                return None
+            values = declared
+        return self.text(f"[{values}]", line, ", output values")
+
+    # -- the other boxes -----------------------------------------------------------------------
+
+    def _context(self, boxed: model.Context) -> Code:
+        entries: list[tuple[str | None, Code]] = []
+        logic = self
+        for variable, expression in boxed.entries:
+            code = logic.compile(expression)
+            if variable is not None:
+                code = self.typed(code, self.types.get(variable.type_ref))
+                logic = logic.inside(variable.name)
+            entries.append((None if variable is None else variable.name, code))
+
+        def context(frame: Frame) -> Any:
+            names: dict[str, Any] = {}
+            inner = Frame(names, frame, frame.run)
+            for name, code in entries:
+                if name is None:
+                    return code(inner)
+                names[name] = code(inner)
+            return dict(names)
+
+        return context
+
+    def _listing(self, boxed: model.Listing) -> Code:
+        items = [self.compile(each) for each in boxed.items]
+        return lambda frame: [each(frame) for each in items]
+
+    def _relation(self, boxed: model.Relation) -> Code:
+        columns = [(each.name, self.types.get(each.type_ref)) for each in boxed.columns]
+        rows = [
+            [(name, self.typed(self.compile(each), wanted))
+             for (name, wanted), each in zip(columns, row, strict=False)]
+            for row in boxed.rows
+        ]  # fmt: skip
+        return lambda frame: [{name: code(frame) for name, code in row} for row in rows]
+
+    def _invocation(self, boxed: model.Invocation) -> Code:
+        function = self.compile(boxed.function)
+        keys = tuple(name for name, _ in boxed.bindings)
+        codes = [self.compile(each) for _, each in boxed.bindings]
+
+        def invoke(frame: Frame) -> Any:
+            return apply(frame.run, function(frame), [each(frame) for each in codes], keys)
+
+        return invoke
+
+    def _function(self, boxed: model.FunctionDefinition) -> Code:
+        define = self.function(boxed)
+        return lambda frame: define(frame)
+
+    def function(self, boxed: model.FunctionDefinition) -> Callable[[Frame], Function | None]:
+        """Return what makes the function in a frame; null for one in another language."""
+        if boxed.kind != "FEEL":
+            return lambda frame: None
+        names = tuple(each.name for each in boxed.parameters)
+        types = tuple(self.types.get(each.type_ref) for each in boxed.parameters)
+        body = self.inside(*names).compile(boxed.body)
+
+        def define(frame: Frame) -> Function:
+            def call(*arguments: Any) -> Any:
+                run = frame.run
+                run.charge(_LEVELS)
+                run.enter(_LEVELS)
+                try:
+                    return body(Frame(dict(zip(names, arguments, strict=True)), frame, run))
+                finally:
+                    run.depth -= _LEVELS
+
+            return Function(names, call, types=types)
+
+        return define
+
+    def _conditional(self, boxed: model.Conditional) -> Code:
+        parts = (boxed.condition, boxed.chosen, boxed.other)
+        condition, chosen, other = map(self.compile, parts)
+
+        def choose(frame: Frame) -> Any:
+            found = condition(frame)
+            if found is not None and type(found) is not bool:
+                return None
+            return chosen(frame) if found else other(frame)
+
+        return choose
+
+    def _filter(self, boxed: model.Filter) -> Code:
+        items = self.compile(boxed.items)
+        match = self.inside("item").compile(boxed.match)
+
+        def filtered(frame: Frame) -> Any:
+            given = items(frame)
+            if given is None:
+                return None
+            kept = []
+            for each in given if type(given) is list else [given]:
+                frame.run.charge(2)
+                names = {"item": each, **each} if type(each) is dict else {"item": each}
+                found = match(Frame(names, frame, frame.run))
+                if type(found) is not bool:
+                    return None
+                if found:
+                    kept.append(each)
+            return kept
+
+        return filtered
+
+    def _iterator(self, boxed: model.Iterator) -> Code:
+        more = (boxed.variable, "partial") if boxed.kind == "for" else (boxed.variable,)
+        body = self.inside(*more).compile(boxed.body)
+        loop = Loop((boxed.variable,), [self.compile(boxed.items)], body, _LEVELS, 0)
+        return {"for": loop.collect, "some": loop.some, "every": loop.every}[boxed.kind]
+
+
+_COMPILERS: dict[type, Callable[[Logic, Any], Code]] = {
+    model.Literal: Logic._literal,
+    model.Table: Logic._table,
+    model.Context: Logic._context,
+    model.Listing: Logic._listing,
+    model.Relation: Logic._relation,
+    model.Invocation: Logic._invocation,
+    model.FunctionDefinition: Logic._function,
+    model.Conditional: Logic._conditional,
+    model.Filter: Logic._filter,
+    model.Iterator: Logic._iterator,
+}

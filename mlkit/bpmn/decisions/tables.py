@@ -1,0 +1,194 @@
+"""Decision tables: which rules match, and what the hit policy makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mlkit.bpmn.decisions.model import Table
+from mlkit.bpmn.decisions.trace import Trace
+from mlkit.bpmn.decisions.types import conform
+from mlkit.bpmn.expressions.feel import builtins
+from mlkit.bpmn.expressions.feel.apply import invoke
+from mlkit.bpmn.expressions.feel.budget import Run
+from mlkit.bpmn.expressions.feel.comparison import equal
+from mlkit.bpmn.expressions.feel.frame import Code, Frame
+from mlkit.bpmn.expressions.feel.types import Type
+
+Test = Code | None
+_AGGREGATES = {"SUM": "sum", "MIN": "min", "MAX": "max", "COUNT": "count"}
+
+
+class CompiledTable:
+    """A decision table, compiled.
+
+    Args:
+        table: As it is drawn.
+        inputs: What each column looks at.
+        allowed: Tests of each column's value; None without any.
+        rules: The tests (None for one that always passes) and outputs of each rule.
+        defaults: The value of each output if no rule matches; None without one.
+        priorities: The values of each output in their order; empty without any.
+        types: The type of each output; None without one.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        inputs: list[Code],
+        allowed: list[Test],
+        rules: list[tuple[list[Test], list[Code]]],
+        defaults: list[Code | None],
+        priorities: list[Code | None],
+        types: list[Type | None],
+    ) -> None:
+        self.table = table
+        self.inputs = inputs
+        self.allowed = allowed
+        self.rules = [([(at, test) for at, test in enumerate(tests) if test], outputs)
+                      for tests, outputs in rules]  # fmt: skip
+        self.defaults = defaults
+        self.priorities = priorities
+        self.types = types
+
+    def decide(self, frame: Frame) -> Any:
+        """Return what the table says; null where an input is not allowed, or rules contradict."""
+        run = frame.run
+        values = [each(frame) for each in self.inputs]
+        asked = [Frame({"?": value}, frame, run) for value in values]
+        for at, test in enumerate(self.allowed):
+            if test is not None and values[at] is not None and test(asked[at]) is not True:
+                _note(frame, f"{self.table.inputs[at].label}: the value is not allowed")
+                return None
+        matched = self._matched(run, asked)
+        _note_rules(frame, self.table, values, matched)
+        if not matched:
+            return self._default(frame)
+        return self._policy(frame, [self._outputs(frame, each) for each in matched])
+
+    def _matched(self, run: Run, asked: list[Frame]) -> list[int]:
+        run.charge(len(self.rules))
+        first_only = self.table.policy == "FIRST"
+        found: list[int] = []
+        for number, (tests, _) in enumerate(self.rules):
+            for at, test in tests:
+                if test(asked[at]) is not True:
+                    break
+            else:
+                found.append(number)
+                if first_only:
+                    break
+        return found
+
+    def _outputs(self, frame: Frame, number: int) -> list[Any]:
+        values = [each(frame) for each in self.rules[number][1]]
+        for at, wanted in enumerate(self.types):
+            if wanted is not None and at < len(values):
+                values[at] = conform(frame.run, wanted, values[at])
+        return values
+
+    def _shaped(self, values: list[Any]) -> Any:
+        """Return the outputs of a rule: one value, or a context by name."""
+        if len(self.table.outputs) == 1:
+            return values[0]
+        return {each.name: value for each, value in zip(self.table.outputs, values, strict=True)}
+
+    def _default(self, frame: Frame) -> Any:
+        if any(each is not None for each in self.defaults):
+            values = [None if each is None else each(frame) for each in self.defaults]
+            found = self._shaped(values)
+            return [found] if self._is_multiple() else found
+        if self.table.policy == "COLLECT" and not self.table.aggregation:
+            return []
+        return builtins_call(frame, "count", []) if self.table.aggregation == "COUNT" else None
+
+    def _is_multiple(self) -> bool:
+        policy = self.table.policy
+        return policy in ("RULE ORDER", "OUTPUT ORDER") or (
+            policy == "COLLECT" and not self.table.aggregation
+        )
+
+    def _policy(self, frame: Frame, rows: list[list[Any]]) -> Any:
+        return _POLICIES[self.table.policy](self, frame, rows)
+
+    def _unique(self, frame: Frame, rows: list[list[Any]]) -> Any:
+        if len(rows) > 1:
+            _note(frame, "several rules of a table with the hit policy UNIQUE match")
+            return None
+        return self._shaped(rows[0])
+
+    def _any(self, frame: Frame, rows: list[list[Any]]) -> Any:
+        if any(equal(frame.run, each, rows[0]) is not True for each in rows):
+            _note(frame, "rules of a table with the hit policy ANY contradict each other")
+            return None
+        return self._shaped(rows[0])
+
+    def _first(self, frame: Frame, rows: list[list[Any]]) -> Any:
+        return self._shaped(rows[0])
+
+    def _priority(self, frame: Frame, rows: list[list[Any]]) -> Any:
+        return self._shaped(self._ranked(frame, rows)[0])
+
+    def _output_order(self, frame: Frame, rows: list[list[Any]]) -> Any:
+        return [self._shaped(each) for each in self._ranked(frame, rows)]
+
+    def _ranked(self, frame: Frame, rows: list[list[Any]]) -> list[list[Any]]:
+        orders = [None if each is None else each(frame) for each in self.priorities]
+
+        def rank(row: list[Any]) -> list[int]:
+            return [
+                _place(frame.run, order, value) for order, value in zip(orders, row, strict=True)
+            ]
+
+        return sorted(rows, key=rank)
+
+    def _rule_order(self, frame: Frame, rows: list[list[Any]]) -> Any:
+        return [self._shaped(each) for each in rows]
+
+    def _collect(self, frame: Frame, rows: list[list[Any]]) -> Any:
+        if not self.table.aggregation:
+            return [self._shaped(each) for each in rows]
+        name = _AGGREGATES[self.table.aggregation]
+        columns = [list(each) for each in zip(*rows, strict=True)]
+        return self._shaped([builtins_call(frame, name, each) for each in columns])
+
+
+_POLICIES: dict[str, Callable[[CompiledTable, Frame, list[list[Any]]], Any]] = {
+    "UNIQUE": CompiledTable._unique,
+    "ANY": CompiledTable._any,
+    "FIRST": CompiledTable._first,
+    "PRIORITY": CompiledTable._priority,
+    "OUTPUT ORDER": CompiledTable._output_order,
+    "RULE ORDER": CompiledTable._rule_order,
+    "COLLECT": CompiledTable._collect,
+}
+
+
+def _place(run: Run, order: list[Any] | None, value: Any) -> int:
+    """Return the place of a value in the order of an output's values; unknown ones come last."""
+    for at, each in enumerate(order or []):
+        if equal(run, each, value) is True:
+            return at
+    return len(order or [])
+
+
+def builtins_call(frame: Frame, name: str, values: list[Any]) -> Any:
+    """Call a built-in function of lists with one list."""
+    overload = builtins.by_count(name, 1)
+    return None if overload is None else invoke(frame.run, overload.function, [values])
+
+
+def _trace(frame: Frame) -> Trace | None:
+    return getattr(frame.run, "trace", None)
+
+
+def _note(frame: Frame, message: str) -> None:
+    trace = _trace(frame)
+    if trace is not None:
+        trace.note(message)
+
+
+def _note_rules(frame: Frame, table: Table, values: list[Any], matched: list[int]) -> None:
+    trace = _trace(frame)
+    if trace is not None:
+        trace.table(table, values, matched)

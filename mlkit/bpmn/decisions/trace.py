@@ -1,0 +1,71 @@
+"""What happened in an evaluation: the decisions, their inputs, the rules that matched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from mlkit.bpmn.decisions.model import Table
+from mlkit.bpmn.expressions.feel.budget import Run
+
+
+@dataclass(slots=True)
+class Matched:
+    """The rules of a table that matched.
+
+    Attributes:
+        decision: What was being evaluated.
+        inputs: The value of each column, by its label.
+        rules: The numbers of the rules, from 1.
+        lines: Where the rules are in the file.
+    """
+
+    decision: str
+    inputs: dict[str, Any]
+    rules: list[int]
+    lines: list[int]
+
+
+@dataclass(slots=True)
+class Trace:
+    """The course of one evaluation.
+
+    Attributes:
+        current: The elements that are being evaluated, the innermost last.
+        results: The value of each decision, in the order in which they were decided.
+        matched: The tables that were read.
+        notes: Why something is null, each with its decision.
+    """
+
+    current: list[str] = field(default_factory=list)
+    results: dict[str, Any] = field(default_factory=dict)
+    matched: list[Matched] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, message: str) -> None:
+        """Note why the current decision is null."""
+        self.notes.append(f"{self.current[-1] if self.current else ''}: {message}")
+
+    def table(self, table: Table, values: list[Any], matched: list[int]) -> None:
+        """Note the rules of a table that matched."""
+        labels = {each.label: value for each, value in zip(table.inputs, values, strict=True)}
+        lines = [table.rules[at].line for at in matched]
+        name = self.current[-1] if self.current else ""
+        self.matched.append(Matched(name, labels, [at + 1 for at in matched], lines))
+
+
+class TracedRun(Run):
+    """An evaluation that notes its course.
+
+    Args:
+        text: What is evaluated, for messages.
+        now: What `now()` returns.
+        work: The units of work that it may take.
+    """
+
+    __slots__ = ("trace",)
+
+    def __init__(self, text: str, now: datetime, work: int) -> None:
+        super().__init__(text, now, work)
+        self.trace = Trace()

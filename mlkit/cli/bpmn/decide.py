@@ -1,0 +1,156 @@
+"""`mlkit bpmn decide`: what a decision model says, once, for a table of rows, or line by line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlkit.cli.bpmn.options import pairs, variables_file
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+from mlkit.errors import BadData, UsageError
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.decisions.load import Decisions
+    from mlkit.bpmn.decisions.trace import Trace
+
+
+def decide(
+    context: typer.Context,
+    model: Annotated[Path, typer.Argument(help="A DMN file.")],
+    decision: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Default: the one that no other decision requires."),
+    ] = "",
+    var: Annotated[
+        list[str],
+        typer.Option("--var", metavar="NAME=VALUE", help="An input; JSON keeps its type."),
+    ] = [],  # noqa: B006
+    vars_: Annotated[
+        Path | None, typer.Option("--vars", metavar="FILE", help="A JSON object of inputs.")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what was decided on the way, and the rules.")
+    ] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Decide each row; columns are inputs by name."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.csv", help="Where --table writes."),
+    ] = None,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Answer JSON Lines of standard input, each at once.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Decide by a DMN model.
+
+    With --table, each row of a CSV file (or `-`) is decided, and the results are written beside it.
+    With --lines, each line is an object with `id`, `decision` and `context`; the answer has `id`
+    and `value` (tagged by its type) or `error`.
+    """
+    from mlkit.bpmn.decisions.load import Decisions
+
+    if lines and (table is not None or var or vars_):
+        raise UsageError("--lines reads decisions and inputs from standard input")
+    decisions = Decisions(model)
+    _refuse_broken(decisions)
+    if lines:
+        _answer_lines(decisions)
+        return
+    inputs = {**variables_file(vars_), **pairs(var, "--var")}
+    name = decision or decisions.main
+    if table is not None:
+        _table(decisions, name, table, output, inputs, of(context))
+        return
+    _one(decisions, name, inputs, explain, json, of(context))
+
+
+def _refuse_broken(decisions: Decisions) -> None:
+    """Refuse a model with errors; what is only doubtful goes to the reader of the warnings."""
+    errors = [each for each in decisions.problems if each.severity == "error"]
+    if errors:
+        first = errors[0]
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise BadData(f"{decisions.path}:{first.line}: {first.where}: {first.message}{more}")
+
+
+def _one(
+    decisions: Decisions,
+    name: str,
+    inputs: dict[str, Any],
+    explain: bool,
+    json: bool,
+    output: Output,
+) -> None:
+    from mlkit.bpmn.decisions.answers import document, shown
+
+    unknown = sorted(set(inputs) - set(decisions.known_inputs))
+    if unknown:
+        output.note(f"warning: the model has no input {', '.join(map(repr, unknown))}")
+    found = decisions.evaluate(name, inputs)
+    if json:
+        Output.document("bpmn.decide", 1, document(name, found))
+        return
+    Output.line(shown(found.value))
+    for note in found.trace.notes:
+        output.note(f"note: {note}")
+    if explain:
+        _explain(found.trace)
+
+
+def _explain(trace: Trace) -> None:
+    from mlkit.bpmn.decisions.answers import shown
+
+    for name, value in trace.results.items():
+        Output.line(f"{name} = {shown(value)}")
+        for each in trace.matched:
+            if each.decision != name:
+                continue
+            asked = ", ".join(f"{label} = {shown(found)}" for label, found in each.inputs.items())
+            rules = ", ".join(
+                f"{rule} (line {line})" for rule, line in zip(each.rules, each.lines, strict=True)
+            )
+            Output.line(f"  {asked}")
+            Output.line(f"  rules that matched: {rules or 'none'}")
+
+
+def _answer_lines(decisions: Decisions) -> None:
+    from mlkit.bpmn.decisions.answers import answer
+
+    for line in sys.stdin.buffer:
+        if line.strip():
+            sys.stdout.write(answer(decisions, line) + "\n")
+            sys.stdout.flush()
+
+
+def _table(
+    decisions: Decisions,
+    name: str,
+    table: Path,
+    output: Path | None,
+    inputs: dict[str, Any],
+    out: Output,
+) -> None:
+    from mlkit.bpmn.decisions.rows import decide_rows
+
+    target = output or table.with_name(f"{table.stem}.decided.csv")
+    with out.progress("rows") as progress:
+        count = decide_rows(decisions, name, table, target, inputs, progress)
+    out.note(f"{count:,} rows decided: {target}")
+
+
+DECIDE_EPILOG = """\
+Examples:
+
+  mlkit bpmn decide rollout.dmn --var 'accuracy=0.97' --var region=EU --explain
+
+  mlkit bpmn decide rollout.dmn --table requests.csv -o decided.csv
+"""
+
+COMMANDS = ((decide, DECIDE_EPILOG),)

@@ -1,0 +1,182 @@
+"""Decisions: hit policies, types, requirements, hostile models, the command."""
+
+from __future__ import annotations
+
+import csv
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from mlkit.bpmn import Decisions
+from mlkit.cli.main import app
+from mlkit.errors import BadData
+
+ROLLOUT = Path(__file__).parent / "rollout.dmn"
+HEAD = '<definitions xmlns="https://www.omg.org/spec/DMN/20191111/MODEL/" name="m" namespace="u">'
+
+
+def load(tmp_path, body, name="model.dmn"):
+    path = tmp_path / name
+    path.write_text(f"{HEAD}{body}</definitions>")
+    return Decisions(path)
+
+
+def table(rules, policy="UNIQUE", outputs=1, more="", values=""):
+    """Write a decision with a table of one input `x`; a rule is (test, output, ...)."""
+    columns = "".join(f'<output name="o{n}">{values}</output>' for n in range(outputs))
+    rows = "".join(
+        f"<rule><inputEntry><text>{cell(test)}</text></inputEntry>"
+        + "".join(f"<outputEntry><text>{cell(each)}</text></outputEntry>" for each in found)
+        + "</rule>"
+        for test, *found in rules
+    )
+    return (
+        '<inputData id="x" name="x"/><decision id="d" name="d"><informationRequirement>'
+        '<requiredInput href="#x"/></informationRequirement>'
+        f'<decisionTable hitPolicy="{policy}" {more}><input><inputExpression><text>x</text>'
+        f"</inputExpression></input>{columns}{rows}</decisionTable></decision>"
+    )
+
+
+def cell(text):
+    return str(text).replace("&", "&amp;").replace("<", "&lt;")
+
+
+RULES = [("< 10", 1), ("> 5", 2), ("7", 3), ("20", 1)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "more", "x", "expected"),
+    [
+        ("UNIQUE", "", 3, 1), ("UNIQUE", "", 6, None), ("FIRST", "", 6, 1), ("ANY", "", 3, 1),
+        ("ANY", "", 6, None), ("RULE ORDER", "", 7, [1, 2, 3]), ("COLLECT", "", 7, [1, 2, 3]),
+        ("COLLECT", 'aggregation="SUM"', 7, 6), ("COLLECT", 'aggregation="MIN"', 7, 1),
+        ("COLLECT", 'aggregation="MAX"', 7, 3), ("COLLECT", 'aggregation="COUNT"', 7, 3),
+        ("PRIORITY", "", 7, 3), ("OUTPUT ORDER", "", 7, [3, 1, 2]), ("U", "", 3, 1),
+    ],
+)  # fmt: skip
+def test_hit_policies(tmp_path, policy, more, x, expected):
+    values = "<outputValues><text>3, 1, 2</text></outputValues>"
+    decisions = load(tmp_path, table(RULES, policy, more=more, values=values))
+    assert decisions.decide(x=x) == expected
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 3)), max_size=8),
+    st.integers(0, 9),
+    st.sampled_from(["UNIQUE", "FIRST", "RULE ORDER", "COLLECT", "ANY"]),
+)
+def test_tables_say_what_a_slow_and_obvious_evaluator_says(tmp_path_factory, rows, x, policy):
+    rules = [(f"[{min(a, b)}..{max(a, b)}]", found) for a, b, found in rows]
+    matched = [found for a, b, found in rows if min(a, b) <= x <= max(a, b)]
+    decisions = load(tmp_path_factory.mktemp("t"), table(rules, policy))
+    several = policy in ("RULE ORDER", "COLLECT")
+    if not matched:
+        expected = [] if policy == "COLLECT" else None
+    elif several:
+        expected = matched
+    elif policy == "FIRST":
+        expected = matched[0]
+    elif policy == "ANY":
+        expected = matched[0] if len(set(matched)) == 1 else None
+    else:
+        expected = matched[0] if len(matched) == 1 else None
+    assert decisions.decide(x=x) == expected
+
+
+def test_defaults_and_several_outputs(tmp_path):
+    default = "<defaultOutputEntry><text>0</text></defaultOutputEntry>"
+    decisions = load(tmp_path, table([("1", 2, 3)], outputs=2, values=default))
+    assert decisions.decide(x=1) == {"o0": 2, "o1": 3}
+    assert decisions.decide(x=5) == {"o0": 0, "o1": 0}
+
+
+def test_a_value_of_another_type_is_null_and_noted():
+    found = Decisions(ROLLOUT).evaluate("Rollout", {"model accuracy": "high", "region": "EU"})
+    assert "the input 'model accuracy' is no number" in "".join(found.trace.notes)
+    found = Decisions(ROLLOUT).evaluate("Rollout", {"model accuracy": 1, "region": "ASIA"})
+    assert found.value is None
+
+
+def test_what_requires_itself_or_is_missing_is_told(tmp_path):
+    circle = (
+        '<decision id="a" name="a"><informationRequirement><requiredDecision href="#b"/>'
+        '</informationRequirement></decision><decision id="b" name="b"><informationRequirement>'
+        '<requiredDecision href="#a"/></informationRequirement></decision>'
+    )
+    with pytest.raises(BadData, match="requires itself"):
+        load(tmp_path, circle)
+    missing = load(tmp_path, circle.replace('href="#a"', 'href="#gone"'))
+    assert [each.where for each in missing.problems] == ["b"]
+
+
+def test_a_broken_cell_is_told_with_rule_and_column(tmp_path):
+    problems = load(tmp_path, table([("1", 2), ("1 +", "foo(")])).problems
+    assert [each.where for each in problems] == ["d, rule 2, column 'x'", "d, rule 2, output 'o0'"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "no xml", "<a/>", '<!DOCTYPE x [<!ENTITY a "b">]><definitions/>', HEAD,
+        f'{HEAD}<decision id="a" name="a"/><decision id="a" name="b"/></definitions>',
+        f'{HEAD}<import name="i" namespace="nowhere"/></definitions>',
+        HEAD + '<decision id="a" name="a">' + "<list>" * 300 + "</list>" * 300
+        + "</decision></definitions>",
+    ],
+)  # fmt: skip
+def test_hostile_files_are_refused(tmp_path, text):
+    path = tmp_path / "model.dmn"
+    path.write_text(text)
+    with pytest.raises(BadData):
+        Decisions(path)
+
+
+def test_functions_that_never_end_reach_a_limit(tmp_path):
+    body = (
+        '<businessKnowledgeModel id="f" name="f"><encapsulatedLogic><formalParameter name="n"/>'
+        "<literalExpression><text>f(n + 1)</text></literalExpression></encapsulatedLogic>"
+        '</businessKnowledgeModel><decision id="d" name="d"><knowledgeRequirement>'
+        '<requiredKnowledge href="#f"/></knowledgeRequirement><literalExpression><text>f(1)</text>'
+        "</literalExpression></decision>"
+    )
+    with pytest.raises(BadData, match="nest too deeply"):
+        load(tmp_path, body).decide()
+
+
+def test_decide_prints_the_value_and_the_rules():
+    asked = ["bpmn", "decide", str(ROLLOUT), "--var", "model accuracy=0.97", "--var", "region=EU"]
+    found = CliRunner().invoke(app, [*asked, "--explain"])
+    assert found.exit_code == 0
+    assert "{deploy: true, share: 0.1}" in found.stdout
+    assert "rules that matched: 1" in found.stdout
+    document = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
+    assert document["value"] == {"c": {"deploy": True, "share": {"n": "0.1"}}}
+    assert document["matched"][0]["rules"] == [1]
+
+
+def test_decide_answers_lines_and_rows(tmp_path):
+    asked = {"id": 1, "decision": "Risk", "context": {"model accuracy": {"@": "0.95"}}}
+    lines = json.dumps(asked) + "\nbroken\n" + json.dumps({"id": 2, "decision": "gone"})
+    found = CliRunner().invoke(app, ["bpmn", "decide", str(ROLLOUT), "--lines"], input=lines)
+    answers = [json.loads(line) for line in found.stdout.splitlines()]
+    assert answers[0] == {"id": 1, "value": "low"}
+    assert "error" in answers[1]
+    assert "there is no decision 'gone'" in answers[2]["error"]
+    rows = tmp_path / "rows.csv"
+    rows.write_text("model accuracy,region\n0.95,US\n0.5,EU\n")
+    asked = ["bpmn", "decide", str(ROLLOUT), "--table", str(rows), "-o", str(tmp_path / "out.csv")]
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    with (tmp_path / "out.csv").open() as file:
+        found = list(csv.DictReader(file))
+    assert [each["share"] for each in found] == ["0.5", "0"]
+
+
+def test_python_gets_values_of_python():
+    found = Decisions(ROLLOUT).decide(**{"model accuracy": Decimal("0.95"), "region": "US"})
+    assert found == {"deploy": True, "share": 0.5}
