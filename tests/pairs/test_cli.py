@@ -145,3 +145,33 @@ def test_what_a_newcomer_gets_wrong_is_told_with_the_cure(tmp_path, arguments, c
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert hint in done.stderr
+
+
+def test_prices_of_any_sign_are_screened_and_fitted_as_levels(tmp_path):
+    rng = np.random.default_rng(1)
+    walk = rng.standard_normal(100).cumsum()
+    days = np.datetime64("2020-01-01") + np.arange(100)
+    rows = [f"{day},{a},{a + b}" for day, a, b in zip(days, walk, rng.random(100), strict=True)]
+    path = tmp_path / "spreads.csv"
+    path.write_text("\n".join(["date,[/red],=B", *rows]) + "\n")
+    found = mlkit("pairs", "screen", str(path), "--levels", "--alpha", "0.5")
+    assert "[/red]" in found.stdout
+    assert "=B" in found.stdout
+    assert "=B on [/red]" in mlkit("pairs", "fit", str(path), "=B", "[/red]", "--levels").stdout
+    for words in ((), ("--levels", "--method", "distance"), ("--levels", "--min-correlation", "0")):
+        assert "is not positive" in mlkit("pairs", "screen", str(path), *words, code=65).stderr
+
+
+def test_what_a_file_was_read_as_is_said(tmp_path):
+    walk = 50 + np.random.default_rng(1).standard_normal(60).cumsum()
+    rows = [f"2024-{1 + n // 28:02d}-{1 + n % 28:02d},1,{p:.1f}" for n, p in enumerate(walk)]
+    for name, own in (("KO", rows), ("\x1b[31mPEP", [f"{row}{n % 7}" for n, row in enumerate(rows)])):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["Date,Open,Close", *own]) + "\n")
+    run = mlkit("pairs", "screen", str(tmp_path), "--method", "distance")
+    assert "read as bars of one ticker" in run.stderr
+    assert "\x1b" not in run.stdout + run.stderr
+    assert "\\x1b[31mPEP" in run.stdout
+    both = [str(tmp_path / "KO.csv"), str(tmp_path / "\x1b[31mPEP.csv")]
+    assert "KO" in mlkit("pairs", "screen", *both, "--method", "distance").stdout
+    done = mlkit("pairs", "screen", str(tmp_path), "--ticker", "X", code=2)
+    assert "--ticker X" in done.stderr

@@ -101,7 +101,9 @@ def screen(
     out = of(context)
     half_life = _range(min_half_life, max_half_life)
     chosen = tickers.split(",") if tickers else None
-    universe = load(out, Source.of(prices, reading), tickers=chosen, signed=levels)
+    # Distances are relative to the first price, and correlations are those of log returns.
+    signed = levels and method == "cointegration" and min_correlation is None
+    universe = load(out, Source.of(prices, reading), tickers=chosen, signed=signed)
     criteria = screening.Criteria(
         method=method,
         scale="levels" if levels else "log",
