@@ -1,6 +1,7 @@
 # make demo   build, install and run the main job of every workload on the bundled examples
 # make test   run the test suite (under 10 minutes)
 # make test-all   the same and the tests marked slow
+# make test-stacks   slim whole stacks, and ask them for what was not probed
 # make dev    an editable install with the tools that CONTRIBUTING.md names
 # make check  formatting, lint, types
 SHELL := /bin/bash
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp mlkit -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: demo test test-all test-slow dev check reference system-packages clean
+.PHONY: demo test test-all test-slow test-stacks dev check reference system-packages clean
 
 demo: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
@@ -25,6 +26,10 @@ test-slow: $(VENV)/.installed-test system-packages
 	bash .ci/with-engine bash -c '\
 	  $(PYTEST) -m "slow and not alone" --numprocesses 3 --dist worksteal && \
 	  $(PYTEST) -m "slow and alone"'
+
+# Whole stacks are slimmed and asked for what was not probed: needs a Docker Engine, and minutes.
+test-stacks: $(VENV)/.installed-test system-packages
+	$(PYTEST) -s tests/image/stacks/run_stacks.py
 
 test-all: test test-slow
 

@@ -16,7 +16,7 @@ from mlkit.image.keep.naming import RUN, Naming
 from mlkit.image.keep.node_imports import SUFFIXES, Modules
 from mlkit.image.keep.own_code import OwnCode
 from mlkit.image.keep.ownership import Ownership
-from mlkit.image.keep.package_data import LIBRARY, NO_DATA, PROGRAM, PackageData
+from mlkit.image.keep.package_data import LIBRARY, PROGRAM, PackageData
 from mlkit.image.keep.source_words import SHELLS, commands_of_script, interpreter
 from mlkit.image.keep.system import BUILDERS, DATABASES, FONTS, LANGUAGES, REFUSE, TERMINFO
 
@@ -76,14 +76,6 @@ class Late:
                 self._kept.keep(path, "directory of no package")
             elif entry.mode & 0o002 or path.startswith(WRITABLE):
                 self._kept.keep(path, "directory that may be written to")
-
-    def settings(self) -> None:
-        """Keep settings that no package has brought: a path to them may be put together."""
-        for path, entry in self._files.entries.items():
-            plain = entry.kind == "file" and not entry.mode & 0o111
-            own = path.startswith("etc/") and path not in self._kept.packages.owners
-            if plain and own and not NO_DATA.match(path):
-                self._kept.keep(path, "settings of no package")
 
     def of_file(self, entry: Entry, head: bytes) -> None:
         """Keep what a text of the user's own names, and what a script of a package starts."""

@@ -39,7 +39,7 @@ RULES: dict[Kind, re.Pattern[str]] = {
     ),
     "system": re.compile(
         r"(?:proc|sys|dev|boot)/|var/lib/(?:apt|dpkg|systemd|pam|ucf|debconf)/|etc/alternatives/"
-        r"|etc/rc\w\.d/|etc/systemd/|etc/apt/|etc/dpkg/"
+        r"|etc/rc\w\.d/|etc/systemd/(?:system|user)/[^/]*\.(?:wants|requires)/|etc/apt/|etc/dpkg/"
         r"|etc/(?:(?:passwd|group|shadow|gshadow|subuid|subgid)-|\.pwd\.lock)$"
         r"|var/log/(?:apt/|journal/|(?:dpkg|alternatives|bootstrap|fontconfig)\.log|faillog|lastlog"
         r"|[bw]tmp)|usr/share/info/dir|usr/lib/locale/locale-archive$|\.dockerenv$"

@@ -311,7 +311,6 @@ class Planner:
             self._late.data()
             self._late.whole_where_unknown()
             self._late.catalogues()
-            self._late.settings()
             self._close()
 
     def _python(self) -> None:

@@ -214,13 +214,14 @@ def _constants(tree: ast.AST) -> Iterator[str]:
         todo += ast.iter_child_nodes(node)
 
 
-POSITION = re.compile(
-    r"(?:^|[;|&(`!]|\$\(|\b(?:exec|then|do|else|if|while|until|command|nohup|env|xargs|sudo|time)\s)"
-    r"[ \t]{0,80}(?:[A-Za-z_]\w{0,80}=\S{0,200}[ \t]{1,8}){0,16}+([A-Za-z_][\w.+-]*)",
-    re.MULTILINE,
+ASSIGNED = r"[ \t]{0,80}(?:[A-Za-z_]\w{0,80}=\S{0,200}[ \t]{1,8}){0,16}+([A-Za-z_][\w.+-]{0,80})"
+BEGINS = re.compile(rf"(?:^|[;|&(`!]){ASSIGNED}", re.MULTILINE)
+FOLLOWS = re.compile(
+    rf"\b(?:exec|then|do|else|if|while|until|command|nohup|env|xargs|sudo|time)[ \t]{ASSIGNED}"
 )
 
 
 def commands_of_script(data: bytes) -> set[str]:
     """List the words where a script for a shell has commands: of scripts that packages hold."""
-    return set(POSITION.findall(COMMENT.sub("", data.decode(errors="replace"))))
+    text = COMMENT.sub("", data.decode(errors="replace"))
+    return {*BEGINS.findall(text), *FOLLOWS.findall(text)}

@@ -1,0 +1,3 @@
+package Own;
+sub x { "own" }
+1;

@@ -1,0 +1,2 @@
+#!/bin/bash
+seq 3 | tac | paste -sd, > /tmp/job
