@@ -35,7 +35,7 @@ DRIVERS = {
 }
 # What stands at its old place until it has moved: each line is a debt.
 MOVING = {
-    "sqlite3": ("bandit/server", "bpmn/journal"),
+    "sqlite3": ("bandit/server",),
 }
 
 # Pure rooms: what of mlkit they may import, beside their own room and mlkit.errors.

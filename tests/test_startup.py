@@ -38,9 +38,9 @@ def test_a_group_s_help_loads_no_workload():
 
 
 def test_a_list_of_instances_loads_no_engine(tmp_path):
-    from mlkit.bpmn.journal.sqlite import Journal
+    from mlkit.bpmn.journal import open_journal
 
-    Journal(tmp_path, create=True).close()
+    open_journal(tmp_path, create=True).close()
     loaded = modules_after("bpmn", "list", "--state", str(tmp_path))
-    assert "mlkit.bpmn.journal.sqlite" in loaded
+    assert "mlkit.bpmn.journal.sqlite.journal" in loaded
     assert not loaded & {"mlkit.bpmn.engine.engine", "mlkit.bpmn.definition.parser", "lxml"}

@@ -22,7 +22,8 @@ from pathlib import Path
 from mlkit.bpmn.definition.parser import parse, parse_text
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import Start
-from mlkit.bpmn.journal.sqlite import Journal, Row
+from mlkit.bpmn.journal import open_journal
+from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.runtime.runner import Runner, Running
 from mlkit.workers.pool import ScriptPool
 
@@ -63,7 +64,7 @@ class Ours:
         self.engine = Engine(self.definitions.processes[0])
         self.in_flight = in_flight
         self.pool = ScriptPool()
-        self.journal = None if folder is None else Journal(folder, create=True)
+        self.journal = None if folder is None else open_journal(folder, create=True)
         self.number = 0
         self.rows: list[Row | None] = []
 

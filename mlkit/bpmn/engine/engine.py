@@ -13,10 +13,11 @@ from mlkit.bpmn.definition.model import Process
 from mlkit.bpmn.engine.behaviors.activity import Activity
 from mlkit.bpmn.engine.behaviors.starting import begin
 from mlkit.bpmn.engine.behaviors.throw import broadcast
-from mlkit.bpmn.engine.effects import AnyEffect, Ask, Fetch, Listen, Run, Subscribe, Wake
+from mlkit.bpmn.engine.effects import AnyEffect, Ask, Fetch, Listen, Run, Stop, Subscribe, Wake
 from mlkit.bpmn.engine.events import (
     AnyEvent,
     Cancel,
+    Crash,
     Outcome,
     Recover,
     Retry,
@@ -24,7 +25,7 @@ from mlkit.bpmn.engine.events import (
     Start,
 )
 from mlkit.bpmn.engine.graph import Graph
-from mlkit.bpmn.engine.state import Activation, State
+from mlkit.bpmn.engine.state import Activation, Defect, State
 from mlkit.bpmn.engine.step import Move
 from mlkit.bpmn.engine.waits import ForMessage, ForPerson, ForSignal
 from mlkit.errors import BadData
@@ -62,16 +63,18 @@ class Engine:
             BadData: The event does not fit the state; nothing has changed.
         """
         move = Move(state, self.graph, at)
+        self._take(move, event)
+        move.run()
+        return Outcome(move.effects, move.trace)
+
+    def _take(self, move: Move, event: AnyEvent) -> None:
         general = _GENERAL.get(type(event))
         if general is not None:
             general(self, move, event)
-        else:
-            activation = state.activations.get(event.id)  # type: ignore[union-attr]
-            if activation is None:
-                return Outcome([], [])
-            self.graph.behaviors[activation.node].event(move, activation, event)
-        move.run()
-        return Outcome(move.effects, move.trace)
+            return
+        activation = move.state.activations.get(event.id)  # type: ignore[union-attr]
+        if activation is not None:
+            move.behavior(activation).event(move, activation, event)
 
     def pending(self, state: State) -> list[AnyEffect]:
         """Give what waits to be done, for an instance that was loaded."""
@@ -90,13 +93,43 @@ class Engine:
         broadcast(move, event)
 
     def _retry(self, move: Move, event: Retry) -> None:
-        found = [each for each in move.state.activations.values() if each.status == "incident"]
+        there, defects = move.state.activations, move.state.defects
+        crashed = [each for each in defects if event.id in (0, each)]
+        found = [e for e in there.values() if e.status == "incident" and e.id not in defects]
         wanted = [each for each in found if event.id in (0, each.id)]
-        if not wanted:
+        if not wanted and not crashed:
             raise BadData("there is no incident to try again")
         for each in wanted:
-            if each.id in move.state.activations:
+            if each.id in there:
                 move.behavior(each).retry(move, each)
+        for number in crashed:
+            self._take_again(move, number)
+
+    def _take_again(self, move: Move, number: int) -> None:
+        """Take an event at which the engine failed, unless another has made it obsolete."""
+        defect = move.state.defects.pop(number, None)
+        activation = move.state.activations.get(number)
+        if activation is not None and defect is not None:
+            activation.status, activation.incident = defect.status, None
+        if defect is not None:
+            self._take(move, defect.event)
+
+    def _crash(self, move: Move, event: Crash) -> None:
+        """Keep the event at which the engine failed; a cancellation succeeds all the same."""
+        state, failed = move.state, event.event
+        if isinstance(failed, Cancel):
+            move.effects += [Stop(e.id) for e in state.activations.values()]
+            state.activations, state.scopes, state.defects = {}, {}, {}
+            state.status, state.error = "cancelled", {"code": "", "message": failed.reason}
+        elif not isinstance(failed, Retry) and all(
+            e.event != failed for e in state.defects.values()
+        ):
+            activation = state.activations.get(getattr(failed, "id", 0))
+            number = state.next_id() if activation is None else activation.id
+            status = "" if activation is None else activation.status
+            state.defects[number] = Defect(failed, event.message, status)
+            if activation is not None:
+                move.incident(activation, event.message, "event")
 
     def _cancel(self, move: Move, event: Cancel) -> None:
         if move.state.status != "running":
@@ -119,6 +152,7 @@ _GENERAL: dict[type, Callable[[Engine, Move, Any], None]] = {
     Retry: Engine._retry,
     Cancel: Engine._cancel,
     Recover: Engine._recover,
+    Crash: Engine._crash,
 }
 
 

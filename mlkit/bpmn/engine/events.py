@@ -14,7 +14,10 @@ from mlkit.bpmn.engine.effects import AnyEffect
 
 
 class Event(msgspec.Struct, tag_field="type", omit_defaults=True):
-    """Something that happened to an instance; `id` names an activation."""
+    """Something that happened to an instance.
+
+    `id` names an activation, `by` the person who did it, where it is known.
+    """
 
 
 class Start(Event, tag="start"):
@@ -24,6 +27,7 @@ class Start(Event, tag="start"):
     node: str = ""
     key: str = ""
     instance: str = ""
+    by: str = ""
 
 
 class Complete(Event, tag="complete"):
@@ -31,6 +35,7 @@ class Complete(Event, tag="complete"):
 
     id: int
     variables: dict[str, Any] = {}
+    by: str = ""
 
 
 class Throw(Event, tag="throw"):
@@ -73,6 +78,7 @@ class Begin(Event, tag="begin"):
 
     id: int
     element: str
+    by: str = ""
 
 
 class Claim(Event, tag="claim"):
@@ -80,6 +86,7 @@ class Claim(Event, tag="claim"):
 
     id: int
     assignee: str = ""
+    by: str = ""
 
 
 class Hold(Event, tag="hold"):
@@ -99,21 +106,30 @@ class Retry(Event, tag="retry"):
     """An operator asks to try an incident again (0: all of them)."""
 
     id: int = 0
+    by: str = ""
 
 
 class Cancel(Event, tag="cancel"):
     """An operator ends the instance."""
 
     reason: str = ""
+    by: str = ""
 
 
 class Recover(Event, tag="recover"):
     """The engine died; attempts that were running start again."""
 
 
+class Crash(Event, tag="crash"):
+    """The engine itself failed at an event, which is kept until an operator tries it again."""
+
+    event: AnyEvent
+    message: str
+
+
 AnyEvent = (
     Start | Complete | Throw | Fail | Fire | Receive | Signal | Begin | Claim | Hold | Retry
-    | Cancel | Recover | Supply
+    | Cancel | Recover | Supply | Crash
 )  # fmt: skip
 
 
@@ -125,12 +141,16 @@ class Step(NamedTuple):
         event: `completed` or `terminated`.
         iteration: The index in a multi-instance activity, outermost first: `2` or `0.3`.
         attempt: How often its work was started, 0 for what does no work.
+        began: When it began, in seconds since 1970; 0 in journals of older versions.
+        by: Who completed it, where a person did.
     """
 
     element: str
     event: str
     iteration: str
     attempt: int
+    began: float = 0.0
+    by: str = ""
 
 
 class Outcome(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from mlkit.bpmn.engine.events import AnyEvent
 from mlkit.bpmn.engine.waits import AnyWait, ForRetry, ForTimer, Incident, Iterations
 
 
@@ -68,6 +69,18 @@ class Scope(msgspec.Struct, omit_defaults=True):
     resetting: dict[str, list[str]] = {}
 
 
+class Defect(msgspec.Struct, omit_defaults=True):
+    """An event at which the engine itself failed.
+
+    Attributes:
+        status: That of its activation before.
+    """
+
+    event: AnyEvent
+    message: str
+    status: str = ""
+
+
 class Activation(msgspec.Struct, omit_defaults=True):
     """A flow node in progress.
 
@@ -82,6 +95,8 @@ class Activation(msgspec.Struct, omit_defaults=True):
         host: The activation that it belongs to, for the roles that have one.
         local: The scope of its own variables, 0 where it has none.
         body: The scope of a sub-process.
+        began: When it began, in seconds since 1970.
+        by: Who completed it, where a person did.
         children: Its guards, iterations, branches or parts.
         wait: What it waits for.
         part: Which part of a multiple event it waits for, for the role `part`.
@@ -100,6 +115,8 @@ class Activation(msgspec.Struct, omit_defaults=True):
     body: int = 0
     attempt: int = 0
     iteration: str = ""
+    began: float = 0.0
+    by: str = ""
     children: list[int] = []
     wait: AnyWait | None = None
     part: int = 0
@@ -131,6 +148,7 @@ class State(msgspec.Struct, omit_defaults=True):
         error: The uncaught BPMN error, or the reason of a cancellation.
         sequence: The last id that was given out.
         posts: Messages between its pools that nobody has taken yet.
+        defects: Events at which the engine failed, by their activation or a number of their own.
     """
 
     process: str
@@ -142,6 +160,7 @@ class State(msgspec.Struct, omit_defaults=True):
     scopes: dict[int, Scope] = {}
     activations: dict[int, Activation] = {}
     posts: list[Post] = []
+    defects: dict[int, Defect] = {}
 
     def next_id(self) -> int:
         """Give out an id."""
@@ -211,7 +230,7 @@ class State(msgspec.Struct, omit_defaults=True):
             return "running"
         # Where nothing works and nothing waits, tokens are stuck at a join.
         stuck = not statuses & {"waiting", "pausing"}
-        return "incident" if stuck or "incident" in statuses else "waiting"
+        return "incident" if stuck or self.defects or "incident" in statuses else "waiting"
 
     @property
     def moves_alone(self) -> bool:

@@ -226,7 +226,9 @@ class Move:
         self, behavior: Behavior, scope: Scope, role: str = "", host: Activation | None = None
     ) -> Activation:
         """Begin an activation, as the child of `host` if one is given."""
-        activation = Activation(self.state.next_id(), behavior.id, scope.id, role=role)
+        activation = Activation(
+            self.state.next_id(), behavior.id, scope.id, role=role, began=self.at
+        )
         if host is not None:
             activation.host = host.id
             activation.iteration = host.iteration
@@ -251,6 +253,7 @@ class Move:
             self._forget(activation)
         if isinstance(activation.wait, ForMessage | ForSignal):
             self.effects.append(Unsubscribe(activation.id))
+        self.state.defects.pop(activation.id, None)
         del self.state.activations[activation.id]
 
     def _forget(self, activation: Activation) -> None:
@@ -289,7 +292,8 @@ class Move:
     def step(self, activation: Activation, event: str) -> None:
         """Add an activation's end to the trace."""
         attempt, iteration = activation.attempt, activation.iteration
-        self.trace.append(Step(activation.node, event, iteration, attempt))
+        began, by = activation.began, activation.by
+        self.trace.append(Step(activation.node, event, iteration, attempt, began, by))
 
     def hear(self, listeners: tuple[Listener, ...], scope: int, event: str) -> None:
         """Evaluate the listeners of an event, in order.
@@ -331,7 +335,8 @@ class Move:
         """
         behavior.hear(self, scope.id, "end")
         owner = self.state.activations.get(scope.owner)
-        self.trace.append(Step(behavior.id, "completed", owner.iteration if owner else "", 0))
+        iteration = owner.iteration if owner else ""
+        self.trace.append(Step(behavior.id, "completed", iteration, 0, self.at))
 
     def incident(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mlkit.bpmn.journal.sqlite import Row
+from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.runtime import documents
 from mlkit.bpmn.runtime.session import Session
 

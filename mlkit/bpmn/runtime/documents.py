@@ -18,7 +18,8 @@ from mlkit.bpmn.engine.waits import (
     ForStart,
     ForTimer,
 )
-from mlkit.bpmn.journal.sqlite import Journal, Row
+from mlkit.bpmn.journal.protocol import Journal
+from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.runtime.session import Session
 
@@ -31,7 +32,7 @@ def document(session: Session, row: Row) -> dict[str, Any]:
     return {
         "instance": row.id,
         "process": row.process,
-        "state": state.phase if row.sequence else "running",
+        "state": row.phase,
         "error": state.error,
         "variables": root_variables(state),
         **_pools(engine, state),
@@ -67,7 +68,9 @@ def trace(journal: Journal, row: Row, engine: Engine) -> list[dict[str, Any]]:
                     "event": step.event,
                     "iteration": step.iteration or None,
                     "attempt": step.attempt,
+                    "began": instant(step.began) if step.began else None,
                     "at": instant(at),
+                    "by": step.by or None,
                 }
             )
     return found
@@ -149,6 +152,10 @@ def incidents(engine: Engine, state: State) -> list[dict[str, Any]]:
         for each in state.activations.values()
         if each.status == "incident" and each.incident is not None
     ]
+    for number, defect in state.defects.items():
+        if number not in state.activations:
+            place = {"id": number, "element": state.process, "attempt": 0}
+            found.append({**place, "message": defect.message})
     if state.phase == "incident" and not found:
         stuck = {flow for scope in state.scopes.values() for flow in scope.arrived}
         for element in sorted({engine.graph.targets[flow].id for flow in stuck}):

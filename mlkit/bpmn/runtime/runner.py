@@ -6,10 +6,9 @@ from it: nothing is started, printed or acknowledged before its commit.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
-import os
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,18 +32,21 @@ from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import (
     AnyEvent,
     Complete,
+    Crash,
     Fail,
     Fire,
     Recover,
+    Retry,
     Step,
     Supply,
     Throw,
 )
 from mlkit.bpmn.engine.state import State
-from mlkit.bpmn.journal.sqlite import Changes, Entry, Journal, Log, Row
-from mlkit.bpmn.journal.sqlite_stores import Stores
+from mlkit.bpmn.journal.memory import MemoryStores
+from mlkit.bpmn.journal.protocol import Journal, Stores
+from mlkit.bpmn.journal.records import Changes, Damaged, Entry, Log, Row, TakenOver
 from mlkit.bpmn.runtime.clock import Clock, RealClock
-from mlkit.errors import BadData, UsageError
+from mlkit.errors import BadData, MlkitError, UsageError
 from mlkit.workers.pool import Result, ScriptPool
 
 INBOX_INTERVAL = 0.2
@@ -70,7 +72,6 @@ class Running:
     options: dict[str, Any] = field(default_factory=dict)
     row: Row | None = None
     sequence: int = 0
-    lock: int | None = None
     changes: Changes = field(default_factory=Changes)
     jobs: dict[int, int] = field(default_factory=dict)
 
@@ -98,7 +99,7 @@ class Runner:
     ) -> None:
         self.pool = pool
         self.journal = journal
-        self.stores = Stores() if journal is None else journal.stores
+        self.stores: Stores = MemoryStores() if journal is None else journal.stores
         self.clock = clock or RealClock()
         self.observer = observer
         self.until = until
@@ -109,6 +110,7 @@ class Runner:
         self.dirty: dict[int, Running] = {}
         self.effects: list[tuple[Running, AnyEffect]] = []
         self.look_again = 0.0
+        self.problems: list[MlkitError] = []
 
     # -- instances -------------------------------------------------------------------------
 
@@ -129,11 +131,73 @@ class Runner:
     def apply(self, running: Running, event: AnyEvent, log: Log | None = None) -> None:
         """Move an instance; the next commit makes it durable."""
         at = self.clock.now()
-        effects, trace = running.engine.apply(running.state, event, at)
-        running.changes.entries.append(Entry(at, event, trace, log))
+        try:
+            outcome = running.engine.apply(running.state, event, at)
+        except MlkitError:
+            raise
+        except Exception as error:  # A defect stops this instance and no other.
+            self._crashed(running, event, error, log)
+            return
+        self._applied(running, Entry(at, event, outcome.trace, log), outcome.effects)
+
+    def _applied(self, running: Running, entry: Entry, effects: list[AnyEffect]) -> None:
+        running.changes.entries.append(entry)
         self.dirty[running.number] = running
         for each in effects:
             self.effects.append((running, each))
+
+    def _crashed(
+        self, running: Running, event: AnyEvent, error: Exception, log: Log | None
+    ) -> None:
+        """Keep an event at which the engine failed as an incident, with the traceback in the log.
+
+        What the failed step has changed already is forgotten.
+        """
+        if self.journal is None or running.row is None:
+            raise error
+        at = self.clock.now()
+        crash = Crash(event, f"internal error: {type(error).__name__}: {error}")
+        text = "".join(traceback.format_exception(error))
+        node = running.state.activations.get(getattr(event, "id", 0))
+        log = log or Log(
+            running.engine.processes[0].id if node is None else node.node,
+            "" if node is None else node.iteration,
+            0 if node is None else node.attempt,
+            at, 0.0, 0, "crashed", "", "",
+        )  # fmt: skip
+        log = log._replace(outcome="crashed", stderr=log.stderr + text)
+        try:
+            running.state = self._rebuilt(running)
+            outcome = running.engine.apply(running.state, crash, at)
+        except Exception as again:
+            self._drop(running, again)
+            return
+        self._applied(running, Entry(at, crash, outcome.trace, log), outcome.effects)
+
+    def _rebuilt(self, running: Running) -> State:
+        """Return the state before the step that failed: what is on disk, and what will be."""
+        assert self.journal is not None
+        assert running.row is not None
+        state, _ = self.journal.replay(running.row, running.engine)
+        for entry in running.changes.entries:
+            running.engine.apply(state, entry.event, entry.at)
+        return state
+
+    def _drop(self, running: Running, error: Exception) -> None:
+        """Leave an instance alone, without what was not committed; the others go on."""
+        if not isinstance(error, MlkitError):
+            error = Damaged(
+                self.journal.folder if self.journal else "", running.id, f"internal error: {error}"
+            )
+        self.problems.append(error)
+        for job in running.jobs.values():
+            del self.jobs[job]
+            self.pool.stop(job)
+        self.instances.pop(running.number, None)
+        self.dirty.pop(running.number, None)
+        self.effects = [each for each in self.effects if each[0] is not running]
+        if self.journal is not None and running.row is not None:
+            self.journal.release([running.row])
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -220,14 +284,14 @@ class Runner:
         if not dirty and not effects:
             return
         if self.journal is not None:
-            with self.journal.transaction():
-                for running in dirty.values():
-                    assert running.row is not None
-                    running.sequence = self.journal.append(
-                        running.row, running.sequence, running.state, running.changes
-                    )
-                for running, effect in effects:
-                    self._mail(running, effect)
+            try:
+                sequences = self._write(self.journal, dirty, effects)
+            except TakenOver as error:
+                self._drop(self.instances[error.number], error)
+                self.commit()
+                return
+            for number, sequence in sequences.items():
+                dirty[number].sequence = sequence
         self.dirty, self.effects = {}, []
         for running in dirty.values():
             changes, running.changes = running.changes, Changes()
@@ -237,6 +301,24 @@ class Runner:
         for running, effect in effects:
             self._act(running, effect)
         self.pool.send()
+
+    def _write(
+        self,
+        journal: Journal,
+        dirty: dict[int, Running],
+        effects: list[tuple[Running, AnyEffect]],
+    ) -> dict[int, int]:
+        """Write one commit; return the new sequence number of each instance in it."""
+        sequences = {}
+        with journal.transaction():
+            for number, running in dirty.items():
+                assert running.row is not None
+                sequences[number] = journal.append(
+                    running.row, running.sequence, running.state, running.changes
+                )
+            for running, effect in effects:
+                self._mail(running, effect)
+        return sequences
 
     def _mail(self, running: Running, effect: AnyEffect) -> None:
         """Do the effects that are rows of the journal."""
@@ -265,7 +347,7 @@ class Runner:
     def _act(self, running: Running, effect: AnyEffect) -> None:
         match effect:
             case Run(id):
-                self._submit(running, id)
+                self._start(running, id)
             case Fetch(id):
                 self._supply(running, id)
             case Store(name, value) if self.journal is None:
@@ -277,6 +359,18 @@ class Runner:
                 if job is not None:
                     del self.jobs[job]
                     self.pool.stop(job)
+
+    def _start(self, running: Running, identifier: int) -> None:
+        try:
+            self._submit(running, identifier)
+        except MlkitError:
+            raise
+        except Exception as error:  # A defect stops this instance and no other.
+            if self.journal is None:
+                raise
+            self.apply(
+                running, Fail(identifier, f"internal error: {type(error).__name__}: {error}")
+            )
 
     def _supply(self, running: Running, identifier: int) -> None:
         activation = running.state.activations.get(identifier)
@@ -322,22 +416,27 @@ class Runner:
         if self.journal is None or time.monotonic() < self.look_again:
             return False
         self.look_again = time.monotonic() + INBOX_INTERVAL
-        found = False
-        for identifier, number, event in self.journal.mailbox.inbox():
+        delivered = self.journal.mailbox.inbox(self.instances)
+        for row, number, event in delivered:
             running = self.instances.get(number)
-            if running is None:
-                continue
-            running.changes.taken.append(identifier)
-            self.dirty[number] = running
-            found = True
-            # What was meant for a state that has passed has no effect.
-            with contextlib.suppress(BadData):
-                self.apply(running, event)
-        return found
+            if running is not None:
+                running.changes.verdicts[row] = self._taken(running, event)
+                self.dirty[number] = running
+        return bool(delivered)
+
+    def _taken(self, running: Running, event: AnyEvent) -> str:
+        """Apply an event from outside; return why it was refused, empty where it was not."""
+        if getattr(event, "id", 0) not in (0, *running.state.activations) and not isinstance(
+            event, Retry
+        ):
+            return f"{running.id}/{event.id} no longer waits"  # type: ignore[union-attr]
+        try:
+            self.apply(running, event)
+        except BadData as error:
+            return error.message
+        return ""
 
     def release(self) -> None:
         """Let other processes have the instances."""
-        for running in self.instances.values():
-            if running.lock is not None:
-                os.close(running.lock)
-                running.lock = None
+        if self.journal is not None:
+            self.journal.release(each.row for each in self.instances.values() if each.row)

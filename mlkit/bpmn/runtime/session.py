@@ -15,13 +15,14 @@ from mlkit.bpmn.engine.behaviors import starting
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import AnyEvent, Start
 from mlkit.bpmn.engine.state import State
-from mlkit.bpmn.journal.sqlite import Journal, Row
+from mlkit.bpmn.journal import open_journal
+from mlkit.bpmn.journal.records import Damaged, Row
 from mlkit.bpmn.lint import validation
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.people.forms import packed_variables
 from mlkit.bpmn.runtime.clock import Clock
 from mlkit.bpmn.runtime.runner import Observer, Runner, Running
-from mlkit.errors import InputMissing, UsageError
+from mlkit.errors import BadData, ConfigurationError, InputMissing, MlkitError, UsageError
 from mlkit.workers.pool import Limits, ScriptPool
 
 
@@ -63,7 +64,8 @@ class Session:
         self, folder: Path, settings: Settings | None = None, create: bool = False
     ) -> None:
         self.settings = settings or Settings()
-        self.journal = Journal(folder, create)
+        self.journal = open_journal(folder, create)
+        self.errors: list[MlkitError] = []
         self.engines: dict[tuple[str, str], Engine] = {}
         self.pool: ScriptPool | None = None
         self.means: Means | None = None
@@ -82,11 +84,19 @@ class Session:
         """Give the engine of an instance's stored definition."""
         known = self.engines.get((row.definition, row.process))
         if known is None:
-            file, content, resources = self.journal.definition(row.definition)
-            path = Path(row.options.get("folder", "")) / file
-            definitions = parse_text(content, path, resources)
-            known = self.engines[row.definition, row.process] = engine_of(definitions)
+            known = self.engines[row.definition, row.process] = self._stored_engine(row)
         return known
+
+    def _stored_engine(self, row: Row) -> Engine:
+        try:
+            file, content, resources = self.journal.definition(row.definition)
+            path = Path(str(row.options.get("folder", ""))) / file
+            return engine_of(parse_text(content, path, resources))
+        except (BadData, InputMissing) as error:
+            raise Damaged(self.journal.folder, row.id, error.message) from error
+        except (ValueError, TypeError) as error:
+            problem = f"its definition is damaged: {error}"
+            raise Damaged(self.journal.folder, row.id, problem) from error
 
     def state(self, row: Row) -> State:
         """Give an instance's state as journalled."""
@@ -139,14 +149,22 @@ class Session:
             row = self.journal.create(process.id, name, options, key, at)
             start.instance = row.id
             self.journal.mailbox.deliver(row.number, start)
+        self.engines.setdefault((name, process.id), engine)
         return row
 
     # -- moving ----------------------------------------------------------------------------
 
-    def deliver(self, row: Row, event: AnyEvent) -> None:
-        """Put an event into an instance's durable inbox."""
+    def deliver(self, row: Row, event: AnyEvent) -> int:
+        """Put an event into the inbox of an instance that has not ended; return its number there.
+
+        Raises:
+            UsageError: The instance has ended.
+        """
         with self.journal.transaction():
-            self.journal.mailbox.deliver(row.number, event)
+            now = self.journal.get(row.number)
+            if not now.is_open:
+                raise UsageError(f"instance {row.id} is {now.phase}")
+            return self.journal.mailbox.deliver(row.number, event, asks=True)
 
     def advance(self, rows: list[Row]) -> list[Row]:
         """Run instances to their next wait; those of other processes are left to them.
@@ -154,27 +172,47 @@ class Session:
         They run together, where they have the same interpreters and limits; else one group after
         the other.
 
+        An instance that is damaged, or that another process takes over, does not stop the others:
+        what was wrong is kept in `errors`.
+
         Returns:
             The instances that this process ran, as they are now.
+
+        Raises:
+            MlkitError: What was wrong with the only instance.
         """
         groups: dict[Means, list[Row]] = {}
         for row in rows:
             groups.setdefault(self._means(row), []).append(row)
-        return [each for means, group in groups.items() for each in self._advance(group, means)]
+        known = len(self.errors)
+        found = [each for means, group in groups.items() for each in self._advance(group, means)]
+        if len(rows) == 1 and len(self.errors) > known:
+            raise self.errors.pop()
+        return found
 
     def _advance(self, rows: list[Row], means: Means) -> list[Row]:
         runner = self.runner(self._pool(means))
         mine = []
         try:
             for row in rows:
-                running = self._own(row)
-                if running is not None:
+                if self._add(runner, row):
                     mine.append(row)
-                    runner.add(running)
             runner.run()
         finally:
             runner.release()
-        return [self.journal.find(each.id) for each in mine]
+            self.errors += runner.problems
+        return [self.journal.get(each.number) for each in mine]
+
+    def _add(self, runner: Runner, row: Row) -> bool:
+        """Let a runner have an instance; return whether it got it."""
+        try:
+            running = self._own(row)
+        except Damaged as error:
+            self.errors.append(error)
+            return False
+        if running is not None:
+            runner.add(running)
+        return running is not None
 
     def runner(self, pool: ScriptPool) -> Runner:
         """Make what moves instances on."""
@@ -185,16 +223,16 @@ class Session:
         owned = self.journal.own(row)
         if owned is None:
             return None
-        row, lock = owned
+        row = owned
         try:
             engine = self.engine(row)
             state, sequence = self.journal.replay(row, engine)
         except BaseException:
-            os.close(lock)
+            self.journal.release([row])
             raise
         work = self.journal.folder.resolve() / "work" / row.id
         options = {**row.options, "work": str(work)}
-        return Running(engine, state, row.number, row.id, options, row, sequence, lock)
+        return Running(engine, state, row.number, row.id, options, row, sequence)
 
     def _means(self, row: Row) -> Means:
         """Give what an instance's scripts run with: as this session says, else as its first run."""
@@ -213,11 +251,29 @@ class Session:
         if self.means != means or self.pool is None:
             if self.pool is not None:
                 self.pool.close()
+            require_own(self.journal.folder)
             folder = self.journal.folder / "artifacts"
             workers = self.settings.workers
             self.pool = ScriptPool(workers, means.python, means.limits, folder, means.rscript)
             self.means = means
         return self.pool
+
+
+def require_own(folder: Path) -> None:
+    """Refuse to run what is in a state folder of another user.
+
+    Stored values are pickles and definitions hold scripts: loading them runs code of whoever
+    wrote them.
+
+    Raises:
+        ConfigurationError: The folder belongs to neither this user nor root.
+    """
+    owner = folder.stat().st_uid
+    if owner not in (os.geteuid(), 0):
+        raise ConfigurationError(
+            f"{folder}: belongs to user {owner}: running it would run that user's code",
+            hint="run it as that user, or make it yours with chown if you trust what is in it",
+        )
 
 
 def engine_of(definitions: Definitions) -> Engine:

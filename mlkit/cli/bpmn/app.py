@@ -141,19 +141,22 @@ def resume(
     """
     output = of(context)
     settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
+    from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session
 
     with Session(state, settings) as session, _stopping():
         if instance is not None and not all_:
             row = session.journal.find(instance)
-            if instances.is_open(row) and session.journal.is_owned(row):
+            if row.phase in ("waiting", "incident") and session.journal.is_owned(row):
                 output.note(f"instance {row.id} runs in another process")
             _go_on(session, row, no_input or json, not json and not output.quiet)
             conclude(session, row, json, output)
             return
-        rows = [each for each in session.journal.rows() if instances.is_open(each)]
+        rows = Service(session).open_rows()
         session.advance(rows)
-        instances.show_rows([session.journal.find(each.id) for each in rows], json)
+        instances.show_rows([session.journal.get(each.number) for each in rows], json)
+        if session.errors:
+            raise session.errors[0]
 
 
 RERUN_EPILOG = """\

@@ -12,27 +12,22 @@ from mlkit.cli.bpmn.options import (
     Cpu,
     Env,
     Memory,
+    Person,
     State,
     Timeout,
+    acting,
     ago,
     conclude,
+    serving,
     settings_of,
 )
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.events import AnyEvent
-    from mlkit.bpmn.journal.sqlite import Row
-    from mlkit.bpmn.runtime.session import Settings
+    from mlkit.bpmn.journal.records import Row
 
 Instance = Annotated[str, typer.Argument(help="The instance's id, or the beginning of it.")]
-_OPEN = ("running", "waiting", "incident")
-
-
-def is_open(row: Row) -> bool:
-    """Say whether an instance has not ended."""
-    return row.phase in _OPEN
 
 
 def show_rows(rows: list[Row], json: bool) -> None:
@@ -51,14 +46,14 @@ def show_rows(rows: list[Row], json: bool) -> None:
         Output.document("bpmn.list", 1, {"instances": fields})
         return
     for each in rows:
-        Output.line(f"{each.id}  {each.phase:<9}  {each.process}  {ago(each.updated)}")
+        Output.line(f"{each.id}  {each.phase:<11}  {each.process}  {ago(each.updated)}")
 
 
 def list_(state: State = STATE, json: Json = False) -> None:
     """List the instances of a state folder, oldest first."""
-    from mlkit.bpmn.journal.sqlite import Journal
+    from mlkit.bpmn.journal import open_journal
 
-    journal = Journal(state)
+    journal = open_journal(state)
     try:
         show_rows(journal.rows(), json)
     finally:
@@ -110,7 +105,8 @@ def history(instance: Instance, state: State = STATE, json: Json = False) -> Non
     for each in found:
         iteration = f" [{each['iteration']}]" if each["iteration"] else ""
         label = f"{each['name'] or each['element']}{iteration}"
-        Output.line(f"{each['at']}  {each['event']:<10}  {each['type']:<22} {label}")
+        who = f"  by {each['by']}" if each["by"] else ""
+        Output.line(f"{each['at']}  {each['event']:<10}  {each['type']:<22} {label}{who}")
 
 
 def logs(instance: Instance, state: State = STATE, json: Json = False) -> None:
@@ -159,9 +155,9 @@ def artifacts(instance: Instance, state: State = STATE, json: Json = False) -> N
 def stores(state: State = STATE, json: Json = False) -> None:
     """List the data stores of a state folder, and which instance set each last."""
     from mlkit.bpmn.definition.timers import instant
-    from mlkit.bpmn.journal.sqlite import Journal
+    from mlkit.bpmn.journal import open_journal
 
-    journal = Journal(state)
+    journal = open_journal(state)
     try:
         found = journal.stores.all()
     finally:
@@ -179,22 +175,21 @@ def cancel(
     context: typer.Context,
     instance: Instance,
     reason: Annotated[str, typer.Option(help="Kept with the instance.")] = "",
+    person: Person = None,
     state: State = STATE,
     json: Json = False,
 ) -> None:
     """End an instance."""
-    from mlkit.bpmn.engine.events import Cancel
-
-    try:
-        send_event(context, instance, Cancel(reason), state, json)
-    except typer.Exit:
-        return
+    with serving(state) as service:
+        row = service.cancel(instance, reason, acting(person))
+        conclude(service.session, row, json, of(context), code=0)
 
 
 def retry(
     context: typer.Context,
     instance: Instance,
     incident: Annotated[int, typer.Option(help="Its number (0: all of the instance).")] = 0,
+    person: Person = None,
     state: State = STATE,
     timeout: Timeout = 0,
     memory: Memory = 0,
@@ -203,45 +198,31 @@ def retry(
     json: Json = False,
 ) -> None:
     """Try incidents again, with other limits where they are given; exits as `run` does."""
-    from mlkit.bpmn.engine.events import Retry
-    from mlkit.bpmn.runtime.documents import incidents
+    settings = settings_of(None, (None, None), (timeout, cpu, memory, tuple(env)))
+    with serving(state, settings) as service:
+        row = service.retry(instance, incident, acting(person))
+        conclude(service.session, row, json, of(context))
+
+
+def check(state: State = STATE, json: Json = False) -> None:
+    """Look for damage in a state folder; exits 1 where there is some.
+
+    Replays every instance, and reads all that the journal keeps and the stored values.
+    """
+    from mlkit.bpmn.runtime.inspection import damage
     from mlkit.bpmn.runtime.session import Session
-    from mlkit.errors import UsageError
 
     with Session(state) as session:
-        row = session.journal.find(instance)
-        found = incidents(session.engine(row), session.state(row))
-    if not [each for each in found if incident in (0, each["id"]) and each["id"] is not None]:
-        raise UsageError(f"instance {row.id}: there is no such incident to try again")
-    settings = settings_of(None, (None, None), (timeout, cpu, memory, tuple(env)))
-    send_event(context, instance, Retry(incident), state, json, settings)
-
-
-def send_event(
-    context: typer.Context,
-    instance: str,
-    event: AnyEvent,
-    state: Any,
-    json: bool,
-    settings: Settings | None = None,
-) -> None:
-    """Give an event to an instance, which goes on to its next wait, also for a timer.
-
-    Where another process runs it, the event reaches it through its inbox.
-    """
-    from mlkit.bpmn.runtime.session import Session, Settings
-    from mlkit.errors import UsageError
-
-    settings = settings or Settings()
-    settings.waits = False
-    with Session(state, settings) as session:
-        row = session.journal.find(instance)
-        if not is_open(row):
-            raise UsageError(f"instance {row.id} is {row.phase}")
-        session.deliver(row, event)
-        if not session.advance([row]):
-            of(context).note(f"instance {row.id} runs in another process, which will take it")
-        conclude(session, row, json, of(context))
+        found = damage(session)
+    if json:
+        Output.document("bpmn.check", 1, {"damage": found})
+    else:
+        for each in found:
+            Output.line(each)
+        if not found:
+            Output.line(f"{state}: no damage")
+    if found:
+        raise typer.Exit(1)
 
 
 COMMANDS = (
@@ -258,5 +239,9 @@ COMMANDS = (
     ),
     (stores, "Examples:\n\n  mlkit bpmn stores\n\n  mlkit bpmn stores --json | jq .stores\n"),
     (cancel, "Examples:\n\n  mlkit bpmn cancel 3f2a\n\n  mlkit bpmn cancel 3f2a --reason late\n"),
+    (
+        check,
+        "Examples:\n\n  mlkit bpmn check\n\n  mlkit bpmn check --json\n",
+    ),
     (retry, "Examples:\n\n  mlkit bpmn retry 3f2a\n\n  mlkit bpmn retry 3f2a --timeout 600\n"),
 )

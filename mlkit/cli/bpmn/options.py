@@ -6,7 +6,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,8 @@ from mlkit.cli.output import Output
 from mlkit.errors import BadData, InputMissing, UsageError
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.journal.sqlite import Row
+    from mlkit.bpmn.journal.records import Row
+    from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session, Settings
 
 State = Annotated[Path, typer.Option("--state", metavar="DIR", help="Folder of the journal.")]
@@ -31,7 +33,11 @@ Env = Annotated[
     list[str], typer.Option("--env", metavar="NAME", help="A variable that scripts may see.")
 ]
 STATE = Path(".mlkit")
-EXIT_CODES = {"completed": 0, "waiting": 3, "running": 3}
+Person = Annotated[
+    str | None,
+    typer.Option("--as", metavar="PERSON", help="Who does it, kept in the history (default: you)."),
+]
+EXIT_CODES = {"completed": 0, "waiting": 3, "running": 3, "interrupted": 3}
 
 
 def settings_of(
@@ -104,16 +110,55 @@ def variables_file(path: Path | None) -> dict[str, Any]:
     return found
 
 
-def conclude(session: Session, row: Row, as_json: bool, output: Output) -> None:
-    """Print how an instance stands, and leave with the exit code that says it."""
+def acting(person: str | None) -> str:
+    """Return who acts: the person that an option names, else the user of the system."""
+    if person is not None:
+        if not person.strip():
+            raise UsageError("--as: expected the name of a person")
+        return person
+    import getpass
+    import os
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # A container may have no name for its user.
+        return f"user {os.getuid()}"
+
+
+@contextmanager
+def serving(state: Path, settings: Settings | None = None) -> Iterator[Service]:
+    """Open a state folder for one command, which does not wait for timers.
+
+    What is damaged does not stop the command: it is reported at the end.
+
+    Raises:
+        MlkitError: The first damage that was met.
+    """
+    from mlkit.bpmn.runtime.service import Service
+    from mlkit.bpmn.runtime.session import Session, Settings
+
+    settings = settings or Settings()
+    settings.waits = False
+    with Session(state, settings) as session:
+        yield Service(session)
+        if session.errors:
+            raise session.errors[0]
+
+
+def conclude(
+    session: Session, row: Row, as_json: bool, output: Output, code: int | None = None
+) -> None:
+    """Print how an instance stands, and leave with the exit code that says it, or with `code`."""
     from mlkit.bpmn.runtime.documents import document
 
     found = document(session, row)
+    if found["state"] == "running":
+        output.note(f"instance {row.id} runs in another process")
     if as_json:
         Output.document("bpmn.instance", 1, found)
     else:
         _tell(found, session, output)
-    code = EXIT_CODES.get(found["state"], 1)
+    code = EXIT_CODES.get(found["state"], 1) if code is None else code
     if code:
         raise typer.Exit(code)
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.bpmn.instances import Instance, is_open, send_event
-from mlkit.cli.bpmn.options import STATE, State, ago, pairs
+from mlkit.cli.bpmn.instances import Instance
+from mlkit.cli.bpmn.options import STATE, Person, State, acting, ago, conclude, pairs, serving
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
-from mlkit.errors import BadData, UsageError, printable
+from mlkit.errors import BadData, printable
 
 if TYPE_CHECKING:
     from mlkit.bpmn.definition.model import FormField
-    from mlkit.bpmn.journal.sqlite import Row
+    from mlkit.bpmn.journal.records import Row
     from mlkit.bpmn.people.tasks import Task
     from mlkit.bpmn.runtime.session import Session
 
@@ -40,93 +38,85 @@ def tasks(
     """List the user tasks that wait."""
     from mlkit.bpmn.definition.timers import instant
     from mlkit.bpmn.people.tasks import document
-    from mlkit.bpmn.runtime.session import Session
 
-    with Session(state) as session:
-        rows = [each for each in session.journal.rows() if is_open(each)]
-        found = [task for row in rows for task in session.tasks(row)]
-    found = [each for each in found if each.is_for(assignee, group)]
-    if json:
-        fields = [{**document(each), "since": instant(each.since)} for each in found]
-        Output.document("bpmn.tasks", 1, {"tasks": fields})
-        return
-    for each in found:
-        who = each.assignee or ", ".join([*each.users, *each.groups]) or "anybody"
-        Output.line(f"{each.id}  {each.name}  for {who}  {ago(each.since)}")
+    with serving(state) as service:
+        found = service.tasks(assignee, group)
+        if json:
+            fields = [{**document(each), "since": instant(each.since)} for each in found]
+            Output.document("bpmn.tasks", 1, {"tasks": fields})
+        else:
+            for each in found:
+                who = each.assignee or ", ".join([*each.users, *each.groups]) or "anybody"
+                Output.line(f"{each.id}  {each.name}  for {who}  {ago(each.since)}")
 
 
 def complete(
     context: typer.Context,
     task: TaskName,
     set: Values = [],  # noqa: A002, B006 - named as its option; typer's way to say "none given"
+    person: Person = None,
     state: State = STATE,
     json: Json = False,
 ) -> None:
     """Complete a user task with the values of its form; exits as `run` does."""
-    from mlkit.bpmn.people import tasks
-
     given = pairs(set, "--set")
-    _finish(context, task, lambda found: tasks.fill(found, given), state, json)
+    with serving(state) as service:
+        row = service.complete(task, given, acting(person), person is not None)
+        conclude(service.session, row, json, of(context))
 
 
 def approve(
     context: typer.Context,
     task: TaskName,
     comment: Comment = None,
+    person: Person = None,
     state: State = STATE,
     json: Json = False,
 ) -> None:
     """Approve: complete a user task with `approved` true; exits as `run` does."""
-    from mlkit.bpmn.people import tasks
-
-    _finish(context, task, lambda found: tasks.decide(found, True, comment), state, json)
+    _decide(context, task, True, comment, person, state, json)
 
 
 def reject(
     context: typer.Context,
     task: TaskName,
     comment: Comment = None,
+    person: Person = None,
     state: State = STATE,
     json: Json = False,
 ) -> None:
     """Reject: complete a user task with `approved` false; exits as `run` does."""
-    from mlkit.bpmn.people import tasks
-
-    _finish(context, task, lambda found: tasks.decide(found, False, comment), state, json)
+    _decide(context, task, False, comment, person, state, json)
 
 
-def _finish(context: typer.Context, task: str, values: Any, state: Path, json: bool) -> None:
-    from mlkit.bpmn.engine.events import Complete
-    from mlkit.bpmn.runtime.session import Session
-
-    with Session(state) as session:
-        row, found = _waiting_task(session, task)
-        event = Complete(found.activation, values(found))
-    send_event(context, row.id, event, state, json)
+def _decide(
+    context: typer.Context,
+    task: str,
+    approved: bool,
+    comment: str | None,
+    person: str | None,
+    state: Path,
+    json: bool,
+) -> None:
+    with serving(state) as service:
+        row = service.decide(task, approved, comment, acting(person), person is not None)
+        conclude(service.session, row, json, of(context))
 
 
 def claim(
     context: typer.Context,
     task: TaskName,
-    assignee: Annotated[str | None, typer.Option(help="Who takes it (default: you).")] = None,
+    assignee: Annotated[
+        str | None, typer.Option("--as", "--assignee", help="Who takes it (default: you).")
+    ] = None,
     release: Annotated[bool, typer.Option("--release", help="Give it back.")] = False,
     state: State = STATE,
     json: Json = False,
 ) -> None:
     """Take a user task, so that it is yours; or give it back."""
-    import getpass
-
-    from mlkit.bpmn.engine.events import Claim
-    from mlkit.bpmn.runtime.session import Session
-
-    with Session(state) as session:
-        row, found = _waiting_task(session, task)
-        taken = found.assignee not in (None, assignee or getpass.getuser())
-        if taken and not release:
-            raise UsageError(f"task {found.id}: {found.assignee} has it", hint="see --release")
-    event = Claim(found.activation, "" if release else assignee or getpass.getuser())
-    with contextlib.suppress(typer.Exit):
-        send_event(context, row.id, event, state, json)
+    with serving(state) as service:
+        row = service.claim(task, acting(assignee), release)
+        conclude(service.session, row, json, of(context), code=0)
 
 
 def start(
@@ -134,42 +124,14 @@ def start(
     instance: Instance,
     element: Annotated[str, typer.Argument(help="An activity of an ad-hoc sub-process.")],
     end: Annotated[bool, typer.Option("--end", help="End the ad-hoc sub-process ELEMENT.")] = False,
+    person: Person = None,
     state: State = STATE,
     json: Json = False,
 ) -> None:
     """Start an activity of an ad-hoc sub-process, or end the sub-process; exits as `run` does."""
-    from mlkit.bpmn.engine.events import Begin, Complete
-    from mlkit.bpmn.runtime import documents
-    from mlkit.bpmn.runtime.session import Session
-
-    with Session(state) as session:
-        row = session.journal.find(instance)
-        waiting = documents.waiting(row.id, session.engine(row), session.state(row))
-    for each in (each for each in waiting if each["for"] == "start"):
-        if end and each["element"] == element:
-            send_event(context, row.id, Complete(each["id"]), state, json)
-            return
-        if not end and element in each["activities"]:
-            with Session(state) as session:  # Refused before anything is said to have begun.
-                event = Begin(each["id"], element)
-                session.engine(row).apply(session.state(row), event, time.time())
-            send_event(context, row.id, Begin(each["id"], element), state, json)
-            return
-    raise UsageError(f"instance {row.id}: no ad-hoc sub-process that waits has {element!r}")
-
-
-def _waiting_task(session: Session, name: str) -> tuple[Row, Task]:
-    """Find the task that is meant by `INSTANCE/TASK`, or by its element's id alone."""
-    from mlkit.bpmn.people import tasks
-
-    instance, slash, wanted = name.partition("/")
-    if slash:
-        rows = [session.journal.find(instance)]
-    else:
-        rows, wanted = [each for each in session.journal.rows() if is_open(each)], name
-    waiting = [(row, task) for row in rows for task in session.tasks(row)]
-    task = tasks.choose([each for _, each in waiting], wanted)
-    return next(row for row, each in waiting if each is task), task
+    with serving(state) as service:
+        row = service.start(instance, element, acting(person), end)
+        conclude(service.session, row, json, of(context))
 
 
 def message(
@@ -185,16 +147,9 @@ def message(
 
     Exits 0 when it was delivered or kept, 2 when several wait for it.
     """
-    from mlkit.bpmn.people.forms import packed_variables
-    from mlkit.bpmn.runtime.session import Session, Settings
-
-    variables = packed_variables(pairs(set, "--set"))
-    with Session(state, Settings(waits=False)) as session:
-        with session.journal.transaction():
-            expires = time.time() + ttl
-            number = session.journal.mailbox.send(name, key, variables, expires)
-        receivers = [] if number is None else [number]
-        _delivered(session, "message", name, receivers, json, of(context))
+    given = pairs(set, "--set")
+    with serving(state) as service:
+        _show_receivers("message", name, service.message(name, key, given, ttl), json, of(context))
 
 
 def signal(
@@ -205,22 +160,13 @@ def signal(
     json: Json = False,
 ) -> None:
     """Broadcast a signal to everything that waits for it now."""
-    from mlkit.bpmn.people.forms import packed_variables
-    from mlkit.bpmn.runtime.session import Session, Settings
-
-    variables = packed_variables(pairs(set, "--set"))
-    with Session(state, Settings(waits=False)) as session:
-        with session.journal.transaction():
-            numbers = session.journal.mailbox.broadcast(name, variables)
-        _delivered(session, "signal", name, numbers, json, of(context))
+    given = pairs(set, "--set")
+    with serving(state) as service:
+        _show_receivers("signal", name, service.signal(name, given), json, of(context))
 
 
-def _delivered(
-    session: Session, kind: str, name: str, numbers: list[int], json: bool, output: Output
-) -> None:
-    rows = [each for each in session.journal.rows() if each.number in numbers]
-    session.advance(rows)
-    receivers = [_standing(session, each) for each in rows]
+def _show_receivers(kind: str, name: str, rows: list[Row], json: bool, output: Output) -> None:
+    receivers = [{"instance": each.id, "state": each.phase} for each in rows]
     if json:
         Output.document(f"bpmn.{kind}", 1, {"name": name, "receivers": receivers})
         return
@@ -230,16 +176,12 @@ def _delivered(
         output.note(f"nobody waits for {kind} {name!r}" + ("; kept" if kind == "message" else ""))
 
 
-def _standing(session: Session, row: Row) -> dict[str, str]:
-    return {"instance": row.id, "state": session.journal.find(row.id).phase}
-
-
 def ask(session: Session, row: Row) -> bool:
     """Ask for the first user task of an instance on the terminal; say whether it was answered.
 
     Who ends the input instead (Ctrl-D, Ctrl-C) leaves the task waiting.
     """
-    from mlkit.bpmn.engine.events import Complete
+    from mlkit.bpmn.runtime.service import Refused, Service
 
     waiting = session.tasks(row)
     if not waiting:
@@ -255,10 +197,10 @@ def ask(session: Session, row: Row) -> bool:
         except typer.Abort:
             typer.echo(err=True)
             return False
-    if any(each.id == task.id for each in session.tasks(row)):
-        session.deliver(row, Complete(task.activation, values))
-    else:
-        typer.echo(f"{printable(task.name)}: somebody else has done it meanwhile", err=True)
+    try:
+        Service(session).submit(task, values, acting(None))
+    except Refused as error:
+        typer.echo(f"{printable(task.name)}: {printable(error.message)}", err=True)
     return True
 
 
@@ -321,7 +263,7 @@ Examples:
 
   mlkit bpmn complete 3f2a/12 --set rate=0.1
 
-  mlkit bpmn complete 3f2a/Review
+  mlkit bpmn complete 3f2a/Review --as ann
 """
 _APPROVE = """\
 Examples:
@@ -346,7 +288,7 @@ Examples:
 
   mlkit bpmn claim 3f2a/12
 
-  mlkit bpmn claim review --assignee ann
+  mlkit bpmn claim review --as ann
 """
 _START = """\
 Examples:

@@ -10,10 +10,12 @@ import sys
 import pytest
 
 from mlkit.bpmn.engine.events import Supply
-from mlkit.bpmn.journal.sqlite import Journal
-from mlkit.bpmn.journal.sqlite_stores import Stores
+from mlkit.bpmn.journal import open_journal
+from mlkit.bpmn.journal.sqlite.schema import VERSIONS
+from mlkit.bpmn.journal.sqlite.stores import SqliteStores
 from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import ConfigurationError, ServiceUnavailable
+from mlkit.storage.sqlite import Database
 
 ENDS = '<startEvent id="s"/><endEvent id="e"/>'
 STORE = '<dataStoreReference id="r" name="seen"/>'
@@ -50,7 +52,7 @@ def run(tmp_path, diagram):
 @pytest.fixture
 def kept(tmp_path):
     def read():
-        journal = Journal(tmp_path / ".mlkit")
+        journal = open_journal(tmp_path / ".mlkit")
         found = {each.name: each.value for each in journal.stores.all()}
         journal.close()
         return found
@@ -100,13 +102,13 @@ def test_a_store_is_set_together_with_the_completion(tmp_path, diagram, monkeypa
     state = tmp_path / "state"
     with Session(state, create=True) as session:
         row = session.begin(path, {})
-        really = Stores.set
+        really = SqliteStores.set
 
         def broken(self, *given):
             really(self, *given)
             raise OSError("the disk is gone")
 
-        monkeypatch.setattr(Stores, "set", broken)
+        monkeypatch.setattr(SqliteStores, "set", broken)
         with pytest.raises(ServiceUnavailable):
             session.advance([row])
         monkeypatch.undo()
@@ -215,15 +217,13 @@ def test_lint_has_nothing_against_a_drawn_store(problems, diagram):
     assert problems(diagram(ENDS + STORE + COUNT, "s>w w>e", "")) == []
 
 
-def test_a_journal_of_the_version_before_gets_the_stores(tmp_path):
-    with Session(tmp_path / "st", create=True):
-        pass
-    with sqlite3.connect(tmp_path / "st" / "journal.sqlite") as connection:
-        connection.execute("DROP TABLE stores")
-        connection.execute("PRAGMA user_version = 1")
-    connection.close()
-    journal = Journal(tmp_path / "st")
+@pytest.mark.parametrize("version", range(1, len(VERSIONS)))
+def test_a_journal_of_an_older_version_is_brought_up_to_date(tmp_path, version):
+    Database(tmp_path / "journal.sqlite", VERSIONS[:version], "journal", create=True).close()
+    journal = open_journal(tmp_path)
     assert journal.stores.all() == []
+    assert journal.mailbox.inbox([1]) == []
+    assert journal.rows() == []
     journal.close()
 
 
@@ -234,7 +234,7 @@ def test_a_journal_of_a_later_version_is_left_alone(tmp_path):
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(ConfigurationError, match="journal version 99"):
-        Journal(tmp_path / "st")
+        open_journal(tmp_path / "st")
 
 
 def test_a_scenario_fills_stores_and_expects_what_they_hold(tmp_path, diagram):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from mlkit.bpmn.engine.events import Complete
-from mlkit.bpmn.journal.sqlite import Journal
+from mlkit.bpmn.journal.sqlite.journal import SqliteJournal
 from mlkit.bpmn.runtime.documents import root_variables
 from mlkit.bpmn.runtime.session import Session
 
@@ -52,7 +52,7 @@ def told(session, row):
 
 def test_a_crash_after_any_commit_changes_nothing(path, tmp_path, as_json, monkeypatch):
     copies, states = [], {}
-    usual_transaction, usual_append = Journal.transaction, Journal.append
+    usual_transaction, usual_append = SqliteJournal.transaction, SqliteJournal.append
 
     @contextmanager
     def transaction(journal):
@@ -61,7 +61,7 @@ def test_a_crash_after_any_commit_changes_nothing(path, tmp_path, as_json, monke
         copy = tmp_path / f"crash{len(copies)}"
         copy.mkdir()
         with sqlite3.connect(copy / journal.path.name) as target:
-            journal.connection.backup(target)
+            journal.database.connection.backup(target)
         target.close()
         copies.append(copy)
 
@@ -71,8 +71,8 @@ def test_a_crash_after_any_commit_changes_nothing(path, tmp_path, as_json, monke
         return number
 
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "transaction", transaction)
-        patch.setattr(Journal, "append", append)
+        patch.setattr(SqliteJournal, "transaction", transaction)
+        patch.setattr(SqliteJournal, "append", append)
         with Session(tmp_path / "whole", create=True) as session:
             row = session.begin(path, {})
             expected = told(session, finish(session, row))

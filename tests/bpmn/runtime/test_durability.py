@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from mlkit.bpmn.engine.events import Complete
-from mlkit.bpmn.journal.sqlite import Journal, Row
+from mlkit.bpmn.journal import open_journal
+from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.runtime.clock import SimulatedClock
 from mlkit.bpmn.runtime.documents import root_variables
 from mlkit.bpmn.runtime.session import Session
@@ -65,7 +66,7 @@ class Victim:
 
     def look(self) -> tuple[Row | None, list[tuple[str, str]]]:
         """Give the instance, and the tasks that the journal says are completed."""
-        journal = Journal(self.state)
+        journal = open_journal(self.state)
         try:
             row = next(iter(journal.rows()), None)
             events = [] if row is None else list(journal.events(row))
@@ -194,7 +195,7 @@ def test_a_closed_and_opened_session_goes_on_from_the_same_state(tmp_path, diagr
 
 
 def test_snapshots_give_the_same_state_as_all_events(tmp_path, diagram, as_json, monkeypatch):
-    monkeypatch.setattr("mlkit.bpmn.journal.sqlite.SNAPSHOT_EVERY", 3)
+    monkeypatch.setattr("mlkit.bpmn.journal.sqlite.journal.SNAPSHOT_EVERY", 3)
     cycle = "<timerEventDefinition><timeCycle>R20/PT1H</timeCycle></timerEventDefinition>"
     body = f"""<startEvent id="s"/><userTask id="u"/><boundaryEvent id="b" attachedToRef="u"
     cancelActivity="false">{cycle}</boundaryEvent><endEvent id="e"/>"""
@@ -205,7 +206,7 @@ def test_snapshots_give_the_same_state_as_all_events(tmp_path, diagram, as_json,
     with Session(tmp_path / "st", Settings(clock=SimulatedClock(0.0)), create=True) as session:
         row = session.advance([session.begin(path, {})])[0]
         short = as_json(session.state(row))
-        session.journal.connection.execute("DELETE FROM snapshots")
+        session.journal.database.connection.execute("DELETE FROM snapshots")
         assert as_json(session.state(row)) == short
         assert row.sequence == 21
 
@@ -215,31 +216,31 @@ def test_two_processes_never_run_one_instance(tmp_path, diagram):
     path.write_text(diagram('<startEvent id="s"/><userTask id="u"/><endEvent id="e"/>', "s>u u>e"))
     with Session(tmp_path / "st", create=True) as one, Session(tmp_path / "st") as two:
         row = one.advance([one.begin(path, {})])[0]
-        owned, lock = one.journal.own(row)
+        owned = one.journal.own(row)
         assert two.advance([row]) == []
-        os.close(lock)
-        # The epoch refuses whoever held the instance before, even without the file lock.
+        one.journal.release([owned])
+        # The epoch refuses whoever held the instance before.
         assert two.journal.own(row) is not None
-        from mlkit.bpmn.journal.sqlite import Changes
+        from mlkit.bpmn.journal.records import Changes
 
         with pytest.raises(ConfigurationError, match="took it over"), one.journal.transaction():
             one.journal.append(owned, owned.sequence, one.state(row), Changes())
 
 
 def test_a_newer_journal_is_refused(tmp_path):
-    journal = Journal(tmp_path, create=True)
-    journal.connection.execute("PRAGMA user_version = 99")
+    journal = open_journal(tmp_path, create=True)
+    journal.database.connection.execute("PRAGMA user_version = 99")
     journal.close()
     with pytest.raises(ConfigurationError, match="journal version 99"):
-        Journal(tmp_path)
+        open_journal(tmp_path)
 
 
 def test_a_missing_and_a_foreign_journal_are_refused(tmp_path):
     with pytest.raises(InputMissing, match="no journal"):
-        Journal(tmp_path)
+        open_journal(tmp_path)
     (tmp_path / "journal.sqlite").write_bytes(b"no database, but long enough to look at" * 40)
     with pytest.raises(ConfigurationError, match=r"journal\.sqlite"):
-        Journal(tmp_path)
+        open_journal(tmp_path)
 
 
 def test_a_journal_that_was_deleted_in_use_stops_the_run(tmp_path, diagram):
@@ -253,7 +254,7 @@ def test_a_journal_that_was_deleted_in_use_stops_the_run(tmp_path, diagram):
 
 
 def test_journal_bytes_grow_linearly_with_steps(tmp_path, diagram, monkeypatch):
-    monkeypatch.setattr("mlkit.bpmn.journal.sqlite.SNAPSHOT_EVERY", 20)
+    monkeypatch.setattr("mlkit.bpmn.journal.sqlite.journal.SNAPSHOT_EVERY", 20)
     sizes = []
     for steps in (100, 200):
         body = f"""<startEvent id="s"/><endEvent id="e"/><scriptTask id="w"><script>x = "v" * 50
@@ -263,7 +264,7 @@ def test_journal_bytes_grow_linearly_with_steps(tmp_path, diagram, monkeypatch):
         path.write_text(diagram(body, "s>w w>e"))
         with Session(tmp_path / str(steps), create=True) as session:
             row = session.advance([session.begin(path, {})])[0]
-            (size,) = session.journal.connection.execute(
+            (size,) = session.journal.database.connection.execute(
                 "SELECT (SELECT sum(length(event) + length(trace)) FROM events WHERE instance = ?1)"
                 " + (SELECT sum(length(state)) FROM snapshots WHERE instance = ?1)",
                 (row.number,),

@@ -121,6 +121,7 @@ class Activity(Behavior):
         """Take the result of the work."""
         working = activation.status == "working"
         if isinstance(event, Complete) and (working or isinstance(activation.wait, ForPerson)):
+            activation.by = event.by
             self.complete(move, activation, event.variables)
         elif isinstance(event, Throw) and working:
             errors.throw(move, activation, event.code, event.message)

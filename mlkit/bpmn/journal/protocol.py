@@ -1,0 +1,167 @@
+"""What a back end of the journal offers. One contract suite holds for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlkit.bpmn.engine.events import AnyEvent, Cancel, Step
+from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.journal.records import Changes, Delivered, Log, Row, Stored
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.engine.engine import Engine
+
+
+class Stores(Protocol):
+    """Data stores: values that outlive the instances, by the store's name."""
+
+    def set(self, name: str, value: Any, instance: int = 0, at: float = 0.0) -> None:
+        """Set a data store, inside a transaction of the caller."""
+
+    def get(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return the values of data stores; null for those that nobody has set."""
+
+    def all(self) -> list[Stored]:
+        """Return everything that the data stores hold, by name."""
+
+
+class Mailbox(Protocol):
+    """Durable delivery: inboxes, messages that nobody took yet, subscriptions.
+
+    Every method but `inbox` and `verdict` runs inside a transaction of the caller.
+    """
+
+    def deliver(self, instance: int, event: AnyEvent, asks: bool = False) -> int:
+        """Put an event into an instance's inbox; return the row's number.
+
+        `asks` keeps what the owner decides about it for `verdict`.
+        """
+
+    def inbox(self, instances: Iterable[int]) -> list[Delivered]:
+        """Return the events that wait for these instances, oldest first."""
+
+    def verdict(self, row: int) -> str | None:
+        """Return why an event was refused, empty where it was taken; None: not decided yet."""
+
+    def subscribe(self, instance: int, activation: int, name: str, key: str, now: float) -> None:
+        """Wait for a message; one that is there already is delivered at once."""
+
+    def listen(self, instance: int, activation: int, name: str) -> None:
+        """Wait for a signal."""
+
+    def unsubscribe(self, instance: int, activation: int) -> None:
+        """Wait no longer."""
+
+    def send(self, name: str, key: str, variables: dict[str, Any], expires: float) -> int | None:
+        """Deliver a message to the one that waits for it, or keep it.
+
+        Returns:
+            The number of the instance that gets it; None where it is kept.
+
+        Raises:
+            UsageError: Several wait for it.
+        """
+
+    def keep(self, name: str, key: str, variables: dict[str, Any], expires: float) -> None:
+        """Keep a message for the first that will wait for it."""
+
+    def broadcast(self, name: str, variables: dict[str, Any], sender: int = 0) -> list[int]:
+        """Deliver a signal to every instance that waits for it, except the sender."""
+
+
+class Journal(Protocol):
+    """The journal of a state folder.
+
+    An instance is owned by one process at a time: `own` raises its epoch, and `append` refuses
+    whoever has an older one.
+    """
+
+    folder: Path
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """The inboxes, messages and subscriptions."""
+
+    @property
+    def stores(self) -> Stores:
+        """The data stores."""
+
+    def close(self) -> None:
+        """Release what this process owns, and close."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make all of a block durable at once, or nothing of it."""
+
+    def store_definition(self, file: str, content: bytes, resources: Mapping[str, str]) -> str:
+        """Keep, inside a transaction, a diagram with the files that it uses; return its hash."""
+
+    def definition(self, sha256: str) -> tuple[str, bytes, dict[str, str]]:
+        """Return the file name, content and resources of a stored diagram."""
+
+    def create(
+        self, process: str, definition: str, options: dict[str, Any], key: str, at: float
+    ) -> Row:
+        """Add an instance that has no event yet, inside a transaction."""
+
+    def fork(self, row: Row, upto: int, definition: str, options: dict[str, Any]) -> Row:
+        """Add, inside a transaction, an instance that begins with another one's first events."""
+
+    def find(self, identifier: str) -> Row:
+        """Return an instance by its id or the beginning of it, four characters at least.
+
+        Raises:
+            UsageError: It is no id.
+            InputMissing: None or several have it.
+            Damaged: Its row cannot be read.
+        """
+
+    def get(self, number: int) -> Row:
+        """Return an instance by its number."""
+
+    def rows(self) -> list[Row]:
+        """Return all instances, oldest first."""
+
+    def append(self, row: Row, sequence: int, state: State, changes: Changes) -> int:
+        """Append events inside a transaction; return the new sequence number.
+
+        Raises:
+            TakenOver: Another process owns the instance now.
+        """
+
+    def abandon(self, row: Row, event: Cancel, at: float) -> None:
+        """End an instance whose events cannot be replayed, inside a transaction.
+
+        Raises:
+            TakenOver: Another process owns the instance now.
+        """
+
+    def replay(self, row: Row, engine: Engine) -> tuple[State, int]:
+        """Return an instance's state and the number of its last event.
+
+        Raises:
+            Damaged: An event cannot be read.
+        """
+
+    def events(self, row: Row) -> Iterator[tuple[float, AnyEvent, list[Step]]]:
+        """Yield an instance's events with their times and traces."""
+
+    def logs(self, row: Row) -> list[Log]:
+        """Return what an instance's tasks printed, in the order that they ended."""
+
+    def own(self, row: Row) -> Row | None:
+        """Take an instance for this process; return it with its new epoch.
+
+        None where another process owns it.
+        """
+
+    def release(self, rows: Iterable[Row]) -> None:
+        """Let other processes have instances."""
+
+    def is_owned(self, row: Row) -> bool:
+        """Return whether a live process owns an instance."""
+
+    def damage(self) -> list[str]:
+        """Return what is wrong with the journal as a file, and with rows of no instance."""

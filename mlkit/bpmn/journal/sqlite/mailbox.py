@@ -1,0 +1,165 @@
+"""Inboxes, pending messages and subscriptions as rows of a journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from mlkit.bpmn.engine.events import AnyEvent, Receive, Signal
+from mlkit.bpmn.journal.records import DECODE_EVENT, Delivered, encode
+from mlkit.errors import UsageError
+from mlkit.storage.sqlite import Database
+
+_KEPT_VERDICTS = 10_000
+_UNREADABLE = (msgspec.DecodeError, TypeError, UnicodeDecodeError)
+
+
+class SqliteMailbox:
+    """The tables of a journal that carry events between instances.
+
+    Every method but `inbox` and `verdict` runs inside a transaction of the caller.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def deliver(self, instance: int, event: AnyEvent, asks: bool = False) -> int:
+        """Put an event into an instance's inbox; return the row's number."""
+        added = self.database.execute(
+            "INSERT INTO inbox (instance, event, asks) VALUES (?, ?, ?)",
+            (instance, encode(event), asks),
+        )
+        return int(added.lastrowid or 0)
+
+    def inbox(self, instances: Iterable[int]) -> list[Delivered]:
+        """Return the events that wait for these instances, oldest first; damaged ones stay."""
+        wanted = set(instances)
+        rows = self.database.query("SELECT id, instance, event FROM inbox ORDER BY id")
+        found = []
+        for row, instance, event in rows:
+            if instance in wanted:
+                try:
+                    found.append(Delivered(row, instance, DECODE_EVENT.decode(event)))
+                except _UNREADABLE:
+                    continue
+        return found
+
+    def take(self, verdicts: dict[int, str]) -> None:
+        """Remove rows of the inbox that were decided, and keep the verdict for whoever asks."""
+        for row, refusal in verdicts.items():
+            self.database.execute(
+                "INSERT OR REPLACE INTO verdicts SELECT id, ? FROM inbox WHERE id = ? AND asks",
+                (refusal, row),
+            )
+            self.database.execute("DELETE FROM inbox WHERE id = ?", (row,))
+        if verdicts:  # Whoever has asked and died never reads its verdict.
+            oldest = max(verdicts) - _KEPT_VERDICTS
+            self.database.execute("DELETE FROM verdicts WHERE row < ?", (oldest,))
+
+    def verdict(self, row: int) -> str | None:
+        """Return why an event was refused, empty where it was taken; None: not decided yet."""
+        found = self.database.query("SELECT refusal FROM verdicts WHERE row = ?", (row,))
+        return found[0][0] if found else None
+
+    def subscribe(self, instance: int, activation: int, name: str, key: str, now: float) -> None:
+        """Wait for a message; one that is there already is delivered at once."""
+        found = self.database.query(
+            "SELECT id, variables FROM messages WHERE name = ? AND key = ? AND expires > ?"
+            " ORDER BY id",
+            (name, key, now),
+        )
+        for message, body in found:
+            try:
+                variables = msgspec.json.decode(body, type=dict[str, Any])
+            except _UNREADABLE:
+                continue
+            self.database.execute("DELETE FROM messages WHERE id = ?", (message,))
+            self.deliver(instance, Receive(activation, variables))
+            return
+        self._register(instance, activation, "message", name, key)
+
+    def listen(self, instance: int, activation: int, name: str) -> None:
+        """Wait for a signal."""
+        self._register(instance, activation, "signal", name, "")
+
+    def _register(self, instance: int, activation: int, kind: str, name: str, key: str) -> None:
+        self.database.execute(
+            "INSERT OR REPLACE INTO subscriptions VALUES (?, ?, ?, ?, ?)",
+            (instance, activation, kind, name, key),
+        )
+
+    def unsubscribe(self, instance: int, activation: int) -> None:
+        """Wait no longer."""
+        self.database.execute(
+            "DELETE FROM subscriptions WHERE instance = ? AND activation = ?",
+            (instance, activation),
+        )
+
+    def forget(self, instance: int, refusal: str) -> None:
+        """Drop what an instance that ended waited for; what is in its inbox is refused."""
+        self.database.execute("DELETE FROM subscriptions WHERE instance = ?", (instance,))
+        left = self.database.query("SELECT id FROM inbox WHERE instance = ?", (instance,))
+        self.take({row: refusal for (row,) in left})
+
+    def send(self, name: str, key: str, variables: dict[str, Any], expires: float) -> int | None:
+        """Deliver a message to the one that waits for it, or keep it.
+
+        Raises:
+            UsageError: Several wait for it.
+        """
+        found = self.database.query(
+            "SELECT instance, activation FROM subscriptions"
+            " WHERE kind = 'message' AND name = ? AND key = ?",
+            (name, key),
+        )
+        if len(found) > 1:
+            raise UsageError(
+                f"message {name!r}, key {key!r}: {len(found)} activities wait for it",
+                hint="give each a correlation key of its own",
+            )
+        if not found:
+            self.keep(name, key, variables, expires)
+            return None
+        instance, activation = found[0]
+        self.unsubscribe(instance, activation)
+        self.deliver(instance, Receive(activation, variables))
+        return int(instance)
+
+    def keep(self, name: str, key: str, variables: dict[str, Any], expires: float) -> None:
+        """Keep a message for the first that will wait for it."""
+        self.database.execute(
+            "INSERT INTO messages (name, key, variables, expires) VALUES (?, ?, ?, ?)",
+            (name, key, encode(variables), expires),
+        )
+
+    def broadcast(self, name: str, variables: dict[str, Any], sender: int = 0) -> list[int]:
+        """Deliver a signal to every instance that waits for it, except the sender."""
+        found = self.database.query(
+            "SELECT DISTINCT instance FROM subscriptions"
+            " WHERE kind = 'signal' AND name = ? AND instance <> ?",
+            (name, sender),
+        )
+        for (instance,) in found:
+            self.deliver(instance, Signal(name, variables))
+        return [instance for (instance,) in found]
+
+    def damage(self) -> list[str]:
+        """Return the rows of inboxes and pending messages that cannot be read."""
+        found = []
+        for row, instance, event in self.database.query(
+            "SELECT inbox.id, coalesce(instances.id, '?'), event FROM inbox"
+            " LEFT JOIN instances ON number = instance"
+        ):
+            try:
+                DECODE_EVENT.decode(event)
+            except _UNREADABLE as error:
+                where = f"{self.database.path}: instance {instance}: event {row} of its inbox"
+                found.append(f"{where} is damaged: {error}")
+        for row, name, body in self.database.query("SELECT id, name, variables FROM messages"):
+            try:
+                msgspec.json.decode(body, type=dict[str, Any])
+            except _UNREADABLE as error:
+                found.append(f"{self.database.path}: message {row} ({name}) is damaged: {error}")
+        return found

@@ -1,0 +1,71 @@
+"""Data stores as rows of a journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from mlkit.bpmn.journal.records import Stored, encode
+from mlkit.errors import ConfigurationError
+from mlkit.storage.sqlite import Database
+
+
+class SqliteStores:
+    """The data stores of a journal.
+
+    Args:
+        database: The journal's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def set(self, name: str, value: Any, instance: int = 0, at: float = 0.0) -> None:
+        """Set a data store, inside a transaction of the caller."""
+        self.database.execute(
+            "INSERT OR REPLACE INTO stores VALUES (?, ?, ?, ?)", (name, encode(value), instance, at)
+        )
+
+    def get(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return the values of data stores; null for those that nobody has set.
+
+        Raises:
+            ConfigurationError: A value is damaged.
+        """
+        found: dict[str, Any] = dict.fromkeys(names)
+        marks = ", ".join("?" * len(found))
+        query = f"SELECT name, value FROM stores WHERE name IN ({marks})"
+        for name, value in self.database.query(query, tuple(found)):
+            found[name] = self._decoded(name, value)
+        return found
+
+    def all(self) -> list[Stored]:
+        """Return everything that the data stores hold, by name.
+
+        Raises:
+            ConfigurationError: A value is damaged.
+        """
+        rows = self.database.query(
+            "SELECT name, value, instances.id, stores.updated FROM stores"
+            " LEFT JOIN instances ON number = instance ORDER BY name"
+        )
+        return [Stored(row[0], self._decoded(row[0], row[1]), row[2], row[3]) for row in rows]
+
+    def damage(self) -> list[str]:
+        """Return the data stores whose values cannot be read."""
+        found = []
+        for name, value in self.database.query("SELECT name, value FROM stores ORDER BY name"):
+            try:
+                self._decoded(name, value)
+            except ConfigurationError as error:
+                found.append(error.message)
+        return found
+
+    def _decoded(self, name: str, value: Any) -> Any:
+        try:
+            return msgspec.json.decode(value)
+        except (msgspec.DecodeError, TypeError, UnicodeDecodeError) as error:
+            problem = f"{self.database.path}: data store {name!r} is damaged: {error}"
+            raise ConfigurationError(problem, hint="a task that sets it repairs it") from error

@@ -1,0 +1,297 @@
+"""What people and programs may ask of instances: each use case, and each rule, in one place.
+
+The command line translates options into these calls; a web interface would do the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.engine.events import AnyEvent, Begin, Cancel, Claim, Complete, Retry
+from mlkit.bpmn.journal.records import Damaged, Row
+from mlkit.bpmn.people import tasks
+from mlkit.bpmn.people.forms import packed_variables
+from mlkit.bpmn.people.tasks import Task
+from mlkit.bpmn.runtime import documents
+from mlkit.bpmn.runtime.session import Session
+from mlkit.errors import InputMissing, UsageError, Waiting
+
+VERDICT_LIMIT = 30.0
+"""Seconds to wait for the process that runs an instance to decide about an event."""
+POLL_INTERVAL = 0.05
+_RECENT = 50
+
+
+class Refused(UsageError):
+    """What was asked cannot be done any more: somebody or something else came first."""
+
+
+class Service:
+    """The use cases of a state folder.
+
+    Args:
+        session: The state folder in use; what is asked moves instances on in it.
+        limit: Seconds to wait for the verdict of another process that runs an instance.
+    """
+
+    def __init__(self, session: Session, limit: float = VERDICT_LIMIT) -> None:
+        self.session = session
+        self.journal = session.journal
+        self.limit = limit
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def open_rows(self) -> list[Row]:
+        """Return the instances that have not ended; damaged ones are kept in the errors."""
+        rows = self.journal.rows()
+        self.session.errors += [
+            Damaged(self.journal.folder, each.id, f"its row is damaged: {each.damage}")
+            for each in rows
+            if each.damage
+        ]
+        return [each for each in rows if each.is_open]
+
+    def tasks(self, assignee: str | None = None, group: str | None = None) -> list[Task]:
+        """Return the user tasks that wait and that a person, or a group, may do.
+
+        Damaged instances are left out, and kept in the session's errors.
+        """
+        found: list[Task] = []
+        for row in self.open_rows():
+            try:
+                found += self.session.tasks(row)
+            except Damaged as error:
+                self.session.errors.append(error)
+        return [each for each in found if each.is_for(assignee, group)]
+
+    def task(self, name: str) -> tuple[Row, Task]:
+        """Return a task that waits, and its instance: `INSTANCE/TASK`, or its element's id.
+
+        Raises:
+            Refused: Somebody has completed it.
+            InputMissing: No task, or more than one, is meant.
+        """
+        instance, slash, wanted = name.partition("/")
+        if slash:
+            waiting = self.session.tasks(self.journal.find(instance))
+        else:
+            waiting, wanted = self.tasks(), name
+        try:
+            task = tasks.choose(waiting, wanted)
+        except InputMissing:
+            if not any(wanted in (str(each.activation), each.element) for each in waiting):
+                self._blame(instance if slash else "", wanted)
+            raise
+        return self.journal.find(task.instance), task
+
+    # -- people ----------------------------------------------------------------------------
+
+    def complete(self, name: str, given: Mapping[str, Any], by: str, checked: bool = False) -> Row:
+        """Complete a user task with the values of its form.
+
+        Args:
+            name: The task, as `task` takes it.
+            given: The values, by field.
+            by: Who does it.
+            checked: Whether `by` was named as the person, so that it must be one who may.
+
+        Returns:
+            The instance as it is now.
+
+        Raises:
+            BadData: A value is wrong or missing.
+            Refused: Somebody else came first, or `by` may not do it.
+            Waiting: The process that runs the instance has not decided yet.
+        """
+        return self._finish(name, lambda task: tasks.fill(task, given), by, checked)
+
+    def decide(
+        self, name: str, approved: bool, comment: str | None, by: str, checked: bool = False
+    ) -> Row:
+        """Approve or reject: complete a user task by its decision; see `complete`."""
+        return self._finish(name, lambda task: tasks.decide(task, approved, comment), by, checked)
+
+    def _finish(
+        self, name: str, values: Callable[[Task], dict[str, Any]], by: str, checked: bool
+    ) -> Row:
+        _, task = self.task(name)
+        if checked:
+            require_allowed(task, by)
+        return self.submit(task, values(task), by)
+
+    def submit(self, task: Task, values: dict[str, Any], by: str) -> Row:
+        """Complete a user task with values that its form has accepted; see `complete`."""
+        row = self.journal.find(task.instance)
+        return self.ask(row, Complete(task.activation, values, by))
+
+    def claim(self, name: str, person: str, release: bool = False) -> Row:
+        """Let a person take a user task, or give it back.
+
+        Raises:
+            Refused: Somebody else has it.
+        """
+        row, task = self.task(name)
+        if release:
+            return self.ask(row, Claim(task.activation, "", person))
+        if task.assignee not in (None, person):
+            raise Refused(f"task {task.id}: {task.assignee} has it", hint="see --release")
+        require_allowed(task, person)
+        return self.ask(row, Claim(task.activation, person, person))
+
+    def start(self, instance: str, element: str, by: str, end: bool = False) -> Row:
+        """Start an activity of an ad-hoc sub-process, or end the sub-process.
+
+        Raises:
+            UsageError: No ad-hoc sub-process that waits has it.
+        """
+        row = self.journal.find(instance)
+        waiting = documents.waiting(row.id, self.session.engine(row), self.session.state(row))
+        for each in (each for each in waiting if each["for"] == "start"):
+            if end and each["element"] == element:
+                return self.ask(row, Complete(each["id"], {}, by))
+            if not end and element in each["activities"]:
+                return self.ask(row, Begin(each["id"], element, by))
+        raise UsageError(f"instance {row.id}: no ad-hoc sub-process that waits has {element!r}")
+
+    # -- messages and signals --------------------------------------------------------------
+
+    def message(self, name: str, key: str, given: Mapping[str, Any], life: float) -> list[Row]:
+        """Send a message to the one activity that waits for it, else keep it for `life` seconds.
+
+        Returns:
+            The instance that got it, as it is now; none where it is kept.
+
+        Raises:
+            UsageError: Several wait for it.
+        """
+        variables = packed_variables(given)
+        with self.journal.transaction():
+            number = self.journal.mailbox.send(name, key, variables, time.time() + life)
+        return self._moved([] if number is None else [number])
+
+    def signal(self, name: str, given: Mapping[str, Any]) -> list[Row]:
+        """Broadcast a signal; return the instances that got it, as they are now."""
+        variables = packed_variables(given)
+        with self.journal.transaction():
+            numbers = self.journal.mailbox.broadcast(name, variables)
+        return self._moved(numbers)
+
+    def _moved(self, numbers: list[int]) -> list[Row]:
+        self.session.advance([self.journal.get(each) for each in numbers])
+        return [self.journal.get(each) for each in numbers]
+
+    # -- operators -------------------------------------------------------------------------
+
+    def cancel(self, instance: str, reason: str, by: str) -> Row:
+        """End an instance, also one whose events cannot be replayed.
+
+        Raises:
+            UsageError: It has ended.
+        """
+        row, event = self.journal.find(instance), Cancel(reason, by)
+        try:
+            return self.ask(row, event)
+        except Damaged:
+            return self._abandon(row, event)
+
+    def _abandon(self, row: Row, event: Cancel) -> Row:
+        owned = self.journal.own(row)
+        if owned is None:
+            raise Waiting(f"instance {row.id} runs in another process")
+        with self.journal.transaction():
+            self.journal.abandon(owned, event, time.time())
+        self.journal.release([owned])
+        return self.journal.get(row.number)
+
+    def retry(self, instance: str, incident: int, by: str) -> Row:
+        """Try an incident again (0: all of the instance).
+
+        Raises:
+            UsageError: There is no such incident.
+        """
+        row = self.journal.find(instance)
+        found = documents.incidents(self.session.engine(row), self.session.state(row))
+        known = [each for each in found if incident in (0, each["id"]) and each["id"] is not None]
+        if not known:
+            raise UsageError(f"instance {row.id}: there is no such incident to try again")
+        return self.ask(row, Retry(incident, by))
+
+    # -- asking ----------------------------------------------------------------------------
+
+    def ask(self, row: Row, event: AnyEvent) -> Row:
+        """Give an instance an event, and wait until whoever runs it has decided.
+
+        Returns:
+            The instance as it is now.
+
+        Raises:
+            UsageError: The instance has ended.
+            Refused: The event comes too late, or does not fit.
+            Waiting: Another process runs the instance and has not decided within the limit.
+        """
+        number = self.session.deliver(row, event)
+        deadline = time.monotonic() + self.limit
+        while True:
+            self.session.advance([self.journal.get(row.number)])
+            refusal = self.journal.mailbox.verdict(number)
+            if refusal is not None:
+                break
+            if time.monotonic() > deadline:
+                raise Waiting(
+                    f"instance {row.id}: the process that runs it has not answered within"
+                    f" {self.limit:g} s",
+                    hint="it takes the event when it can; see `mlkit bpmn history`",
+                )
+            time.sleep(POLL_INTERVAL)
+        if refusal:
+            self._blame(row.id, str(getattr(event, "id", "")))
+            raise Refused(refusal)
+        return self.journal.get(row.number)
+
+    def _blame(self, instance: str, wanted: str) -> None:
+        """Raise with who completed a task, by its number or its element's id, where that is known.
+
+        Raises:
+            Refused: Somebody has.
+        """
+        rows = [self.journal.find(instance)] if instance else self.journal.rows()
+        newest = sorted(rows, key=lambda row: row.updated, reverse=True)[:_RECENT]
+        for row in newest:
+            won = self._winner(row, wanted)
+            if won:
+                raise Refused(f"task {wanted} of instance {row.id}: {won}")
+
+    def _winner(self, row: Row, wanted: str) -> str:
+        found = ""
+        try:
+            for at, event, steps in self.journal.events(row):
+                if not isinstance(event, Complete) or not event.by:
+                    continue
+                if str(event.id) == wanted or any(
+                    each.element == wanted and each.by == event.by for each in steps
+                ):
+                    found = f"{event.by} has completed it, at {instant(at)}"
+        except Damaged:
+            return ""
+        return found
+
+
+def require_allowed(task: Task, person: str) -> None:
+    """Refuse who may not do a task.
+
+    Whoever it is assigned to may, else its candidate users; a group's members are not known here,
+    so that anybody may be one of them.
+
+    Raises:
+        Refused: The person may not.
+    """
+    if task.assignee is not None:
+        if task.assignee != person:
+            hint = f"`mlkit bpmn claim {task.id} --release` gives it back"
+            raise Refused(f"task {task.id}: {task.assignee} has it, not {person}", hint=hint)
+    elif task.users and not task.groups and person not in task.users:
+        users = ", ".join(task.users)
+        raise Refused(f"task {task.id}: it is for {users}, not for {person}")

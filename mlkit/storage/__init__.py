@@ -1,0 +1,1 @@
+"""Databases: connections, numbered migrations, transactions. No table is defined here."""
