@@ -165,7 +165,10 @@ def test_prices_of_any_sign_are_screened_and_fitted_as_levels(tmp_path):
 def test_what_a_file_was_read_as_is_said(tmp_path):
     walk = 50 + np.random.default_rng(1).standard_normal(60).cumsum()
     rows = [f"2024-{1 + n // 28:02d}-{1 + n % 28:02d},1,{p:.1f}" for n, p in enumerate(walk)]
-    for name, own in (("KO", rows), ("\x1b[31mPEP", [f"{row}{n % 7}" for n, row in enumerate(rows)])):
+    for name, own in (
+        ("KO", rows),
+        ("\x1b[31mPEP", [f"{row}{n % 7}" for n, row in enumerate(rows)]),
+    ):
         (tmp_path / f"{name}.csv").write_text("\n".join(["Date,Open,Close", *own]) + "\n")
     run = mlkit("pairs", "screen", str(tmp_path), "--method", "distance")
     assert "read as bars of one ticker" in run.stderr
