@@ -147,6 +147,7 @@ class Loop:
         signs: What it throws as iterations complete.
         counts: What the names of its counts begin with: `nrOf` or, in zeebe's, `numberOf`.
         first: What `loopCounter` is in the first iteration: 0 or, in zeebe's, 1.
+        own: Variables that each iteration has for itself, null at first.
     """
 
     sequential: bool
@@ -159,6 +160,7 @@ class Loop:
     signs: tuple[Sign, ...] = ()
     counts: str = "nrOf"
     first: int = 0
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +334,7 @@ class FlowNode:
         listeners: What is evaluated at moments of its life.
         skip: Whether it is passed, where the variable `_FLOWABLE_SKIP_EXPRESSION_ENABLED` is true.
         errors: When its work, done or failed, counts as which error.
+        failures: By the name of an exception ("" for every one), the error that it counts as.
     """
 
     id: str
@@ -366,6 +369,7 @@ class FlowNode:
     listeners: tuple[Listener, ...] = ()
     skip: Expression | None = None
     errors: tuple[tuple[Expression, EventDefinition], ...] = ()
+    failures: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -484,3 +484,39 @@ def test_joins_that_vendors_count_otherwise_are_a_warning(problems):
     assert "gateway.tokens j" not in problems(
         file(body + flow("f4", "b", "j") + flow("f5", "j", "e"))
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "caught"),
+    [("", True), ("app.errors.Refused", True), ("java.lang.Exception", False)],
+)
+def test_exceptions_count_as_errors(play_xml, written, caught):
+    inner = f'<v:mapException errorCode="E1">{written}</v:mapException>'
+    body = f'<serviceTask id="t" v:class="json:dumps"><extensionElements>{inner}'
+    body += '</extensionElements></serviceTask><boundaryEvent id="b" attachedToRef="t">'
+    body += '<errorEventDefinition errorRef="E1"/></boundaryEvent><userTask id="h"/>'
+    body += flow("b1", "b", "h") + flow("b2", "h", "e") + line("t")
+    done = play_xml(file(body, vendor="flowable"), lambda *_: "line 3: Refused: no").start()
+    assert done.state.phase == ("waiting" if caught else "incident")
+
+
+def test_variables_of_iterations_are_aggregated(play_xml):
+    inner = '<v:variableAggregation target="reviews"><variable source="approved"/>'
+    inner += '<variable sourceExpression="${score + 1}" target="points"/></v:variableAggregation>'
+    loop = f"<multiInstanceLoopCharacteristics><extensionElements>{inner}</extensionElements>"
+    loop += "<loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>"
+    body = f'<userTask id="u">{loop}</userTask><userTask id="after"/>' + line("u", "after")
+    done = play_xml(file(body, vendor="flowable")).start(score=0)
+    done.complete("u", approved=True, score=4).complete("u", approved=False, score=7)
+    reviews = done.variables["reviews"]
+    assert sorted(each["points"] for each in reviews) == [5, 8]
+    assert sorted(each["approved"] for each in reviews) == [False, True]
+    assert "approved" not in done.variables
+
+
+def test_an_aggregation_that_calls_code_is_a_lint_error(problems):
+    inner = '<v:variableAggregation target="x" delegateExpression="${bean}"/>'
+    loop = f"<multiInstanceLoopCharacteristics><extensionElements>{inner}</extensionElements>"
+    loop += "<loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>"
+    body = f'<userTask id="u">{loop}</userTask>' + line("u")
+    assert "loop.aggregation u" in problems(file(body, vendor="flowable"))

@@ -219,7 +219,7 @@ def test_a_process_begins_in_one_way(problems, diagram):
 @pytest.mark.parametrize(
     ("attribute", "inner", "expected"),
     [
-        ("", "<camunda:mapException>y</camunda:mapException>", "extension.unsupported w"),
+        ("", "<camunda:connector>y</camunda:connector>", "extension.unsupported w"),
         ('camunda:variableMappingClass="a.B"', "", "attribute.unsupported w"),
         ('camunda:asyncBefore="true"', "", None),
     ],

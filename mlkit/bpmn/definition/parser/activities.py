@@ -30,6 +30,7 @@ def work(reader: Reader, element: Element, kind: str) -> dict[str, Any]:
         **data.stored(reader, element),
         "skip": reader.value(xml.vendor(element, "skipExpression"), element),
         "errors": tuple(_errors(reader, element)),
+        "failures": tuple(_failures(element)),
     }
     read = _KINDS.get(kind)
     return fields if read is None else {**fields, **read(reader, element)}
@@ -44,6 +45,12 @@ def _errors(reader: Reader, element: Element) -> Iterator[tuple[Expression, Even
             reader.problem("error.mapping", each, "it needs an error and an expression")
         else:
             yield value, event
+
+
+def _failures(element: Element) -> Iterator[tuple[str, str]]:
+    """Read which exceptions count as which errors, by the last part of the exception's name."""
+    for each in xml.extensions(element, "mapException"):
+        yield xml.text(each).rpartition(".")[2], str(each.get("errorCode") or "")
 
 
 def _headers(reader: Reader, element: Element) -> Iterator[tuple[str, Expression]]:

@@ -9,6 +9,7 @@ from mlkit.bpmn.definition.model import Loop, Repeat, Sign
 from mlkit.bpmn.definition.parser import data, events, xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
+from mlkit.bpmn.expressions import Composite, Expression
 
 
 def read(reader: Reader, element: Element) -> Loop | Repeat | None:
@@ -52,11 +53,37 @@ def _multi_instance(reader: Reader, loop: Element) -> Loop:
         output_element=reader.expression(output, loop, plain="python") if output else None,
     )
     result = replace(result, signs=tuple(_signs(reader, loop)))
+    aggregation = xml.extension(loop, "variableAggregation")
+    if aggregation is not None:
+        result = _aggregated(reader, result, aggregation)
     if zeebe is not None:
         result = replace(result, counts="numberOf", first=1)
     if result.cardinality is None and result.collection is None:
         reader.problem("loop.size", loop, "neither a collection nor a cardinality says how many")
     return result
+
+
+def _aggregated(reader: Reader, loop: Loop, aggregation: Element) -> Loop:
+    """Read what Flowable gathers of each iteration: a list of objects, in a variable."""
+    target = str(aggregation.get("target") or "")
+    if (
+        not target.isidentifier()
+        or aggregation.get("class")
+        or aggregation.get("delegateExpression")
+    ):
+        message = "an aggregation needs a target that is a variable, and calls no code"
+        reader.problem("loop.aggregation", aggregation, message)
+    parts: list[tuple[str | None, Expression]] = []
+    own: list[str] = []
+    for each in aggregation:
+        source, name = str(each.get("source") or ""), str(each.get("target") or "")
+        written = each.get("sourceExpression")
+        value = reader.value(str(written), each) if written else data.variable(source)
+        own += [source] if source else []
+        if xml.local(each) == "variable" and value is not None:
+            parts.append((name or source, value))
+    output = Composite("map", "map", xml.line(aggregation), tuple(parts))
+    return replace(loop, output_collection=target, output_element=output, own=tuple(own))
 
 
 def _signs(reader: Reader, loop: Element) -> Iterator[Sign]:

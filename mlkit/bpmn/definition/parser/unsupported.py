@@ -12,7 +12,7 @@ SUB_PROCESSES = ("subProcess", "transaction", "adHocSubProcess")
 
 _REFUSED = {
     "connector", "executionListeners", "taskListeners",
-    "mapException", "variableAggregation", "eventType",
+    "eventType",
 }  # fmt: skip
 # Vendor attributes that say how a run goes, and that nothing here does.
 _REFUSED_ATTRIBUTES = {
@@ -27,7 +27,8 @@ _READ = {
     "ioMapping", "assignmentDefinition", "taskSchedule", "priorityDefinition", "formDefinition",
     "userTaskForm", "subscription", "loopCharacteristics", "script", "userTask", "in", "out",
     "calledElement", "calledDecision", "adHoc", "field", "taskHeaders", "value",
-    "executionListener", "taskListener", "errorEventDefinition",
+    "mapException", "variableAggregation", "executionListener", "taskListener",
+    "errorEventDefinition",
 }  # fmt: skip
 _READ_ATTRIBUTES = {
     "assignee", "candidateUsers", "candidateGroups", "dueDate", "priority", "formKey", "formRef",

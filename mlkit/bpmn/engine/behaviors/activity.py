@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from mlkit.bpmn.definition import model, retries
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from mlkit.bpmn.engine.step import Move
 
 
+# A failure names the line of the script, where there is one, then the exception.
+_PLACE = re.compile(r"^line \d+: ")
 _SKIPPING = ("_FLOWABLE_SKIP_EXPRESSION_ENABLED", "_ACTIVITI_SKIP_EXPRESSION_ENABLED")
 
 
@@ -173,6 +176,11 @@ class Activity(Behavior):
         """Pause before another attempt; after the last, look for a catch-all, else stop."""
         if self.node.errors and self._is_error(move, activation, message):
             return
+        raised = _PLACE.sub("", message, count=1).partition(":")[0]
+        for name, code in self.node.failures:
+            if name in ("", raised):
+                errors.throw(move, activation, code, message)
+                return
         try:
             retry = self._retries(move, activation)
         except BadData as error:

@@ -67,10 +67,12 @@ class MultiInstance(Repeated):
         activation = self.spawn(move, host, index)
         activation.local = move.state.next_id()
         variables: dict[str, Any] = {"loopCounter": index + self.loop.first}
+        variables |= dict.fromkeys(self.loop.own)
         if self.loop.element:
             variables[self.loop.element] = iterations.items[index]
         # What is gathered is each iteration's own; else Camunda 7 and Flowable keep nothing back.
-        isolated = not self.node.shares or self.loop.output_collection is not None
+        gathered = self.loop.output_collection is not None and not self.loop.own
+        isolated = not self.node.shares or gathered
         move.state.scopes[activation.local] = Scope(
             activation.local, self.id, host.local, isolated=isolated, variables=variables
         )
