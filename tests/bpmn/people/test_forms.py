@@ -399,3 +399,18 @@ def test_a_terminal_asks_only_for_what_is_shown_by_the_answers_so_far(tmp_path):
     assert re.findall(r"error: (.*?)\s*\n", again) == [
         "kind: is required", "price: more than max 50", "price: 'x' is no double"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["Infinity", "-Infinity", "NaN"])
+def test_words_that_json_has_not_are_text(text):
+    from mlkit.cli.bpmn.options import pairs
+
+    assert pairs([f"x={text}"], "--var") == {"x": text}
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1e999999999", '{"a": [1e400]}'])
+def test_numbers_that_cannot_be_kept_are_refused(text):
+    from mlkit.cli.bpmn.options import pairs
+
+    with pytest.raises(BadData, match=r"1\.8e308"):
+        pairs([f"x={text}"], "--var")

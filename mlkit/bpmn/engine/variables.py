@@ -1,0 +1,89 @@
+"""What expressions see of an instance, and set in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlkit.bpmn.engine.state import Scope
+from mlkit.bpmn.expressions import Expression
+from mlkit.errors import BadData
+from mlkit.workers.child.values import pack, unpack
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.engine.step import Move
+
+
+class Variables:
+    """What an expression sees: looks variables up, and sets them where it says so.
+
+    Args:
+        move: The move in progress.
+        scope: The scope that it is evaluated in.
+    """
+
+    __slots__ = ("move", "scope")
+
+    def __init__(self, move: Move, scope: int) -> None:
+        self.move = move
+        self.scope = scope
+
+    def __call__(self, name: str) -> Any:
+        """Return a variable, or what an execution knows (`execution.id`).
+
+        Raises:
+            KeyError: There is none of that name.
+        """
+        if name.startswith("execution."):
+            return self._execution(name.removeprefix("execution."))
+        return unpack(self.move.state.lookup(self.scope, name))
+
+    def _execution(self, name: str) -> Any:
+        state, element = self.move.state, self.move.element
+        if name in ("processBusinessKey", "businessKey"):
+            return state.key or None
+        if name in ("id", "processInstanceId"):
+            return state.instance or None
+        if name == "processDefinitionId":
+            return self._root().element
+        if name == "currentActivityId":
+            return element or None
+        if name == "currentActivityName":
+            behavior = self.move.graph.behaviors.get(element)
+            return None if behavior is None else behavior.node.name or None
+        return self.move.listening if name == "eventName" else None
+
+    def _root(self) -> Scope:
+        found = self.move.state.scopes[self.scope]
+        while found.parent and not found.called:
+            found = self.move.state.scopes[found.parent]
+        return found
+
+    def assign(self, kind: str, name: str, value: Any = None) -> None:
+        """Set a variable where it is declared, or in this scope alone; or remove it.
+
+        Raises:
+            Unstorable: The value cannot be kept.
+        """
+        state = self.move.state
+        if kind == "setVariable":
+            state.assign(self.scope, {name: pack(value)})
+        elif kind == "setVariableLocal":
+            scope = state.scopes[self.scope]
+            scope = state.scopes[scope.parent] if scope.id < 0 else scope
+            scope.variables[name] = pack(value)
+        else:
+            holder = next((e for e in state.chain(self.scope) if name in e.variables), None)
+            if holder is not None:
+                del holder.variables[name]
+
+
+def require_boolean(expression: Expression, value: Any) -> bool:
+    """Return a condition's value; as in the vendors' engines, only a boolean is one.
+
+    Raises:
+        BadData: It is none.
+    """
+    if isinstance(value, bool):
+        return value
+    found = "null" if value is None else f"{value!r}, which is no boolean"
+    raise BadData(f"the condition {expression.text!r} is {found}")
