@@ -13,9 +13,9 @@ from mlkit.errors import ServiceUnavailable
 
 def test_no_broker_is_a_missing_service(monkeypatch, capfd):
     pytest.importorskip("confluent_kafka")
-    from mlkit.streams import kafka
+    from mlkit.streams.kafka import log
 
-    monkeypatch.setattr(kafka, "TIMEOUT", 0.5)
+    monkeypatch.setattr(log, "TIMEOUT", 0.5)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers here
         port = free.getsockname()[1]
