@@ -94,7 +94,7 @@ class Signal:
         noise: float = ...,
     ) -> None: ...
     def with_lookback(self, lookback: int) -> Signal:
-        """Give the same signal over another number of bars."""
+        """Return the same signal over another number of bars."""
 
     @property
     def lookback(self) -> int: ...
@@ -220,4 +220,4 @@ def equity(
     signal: Signal,
     settings: Settings,
 ) -> _Doubles:
-    """Give the equity of one rule on one pair from the close before bar `trade`."""
+    """Return the equity of one rule on one pair from the close before bar `trade`."""

@@ -82,7 +82,7 @@ def plan(
         prices: Bars.
         pairs: Pairs that the user names; none for the screen.
         settings: With a trading period, windows roll and everything is fitted anew in each.
-        progress: Told of each window.
+        progress: Called for each window.
 
     Raises:
         UsageError: There is nothing to trade, or see `given` and `rolling`.

@@ -190,7 +190,7 @@ def _show(out: Output, result: Backtest, json: bool) -> None:
     period = document["period"]
     Output.result(
         f"{period['first']} to {period['last']}, {period['bars']} bars, "
-        f"{period['bars_per_year']:g} a year"
+        f"{period['bars_per_year']:g} per year"
     )
     for table in (
         _performance(document), _money(document["money"]), _years(document["years"]),

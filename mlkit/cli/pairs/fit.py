@@ -26,7 +26,7 @@ def show(fit: PairFit) -> None:
 
 
 def document(fit: PairFit) -> dict[str, Any]:
-    """Give the fit as fields of a JSON document; series are given by their last value."""
+    """Return the fit as fields of a JSON document; series are given by their last value."""
     fields = asdict(fit)
     fields["spread"] = {"last": float(fit.spread[-1]), "bars": fit.bars}
     fields["rolling"] = {"window": fields.pop("window"), "last": _finite(fit.rolling[-1])}

@@ -126,7 +126,7 @@ FLAGS = (
 def with_settings(
     command: Callable[..., None], without: frozenset[str] = frozenset()
 ) -> Callable[..., None]:
-    """Give a command the options of all settings; it receives them as `settings`.
+    """Return a command the options of all settings; it receives them as `settings`.
 
     Args:
         command: Takes `settings`, and other parameters that typer reads.

@@ -232,8 +232,9 @@ def _show(out: Output, document: dict[str, Any], most: int = 10) -> None:
     Output.result(_table(document["configurations"], most))
     Output.result(
         f"{deflated['trials']} trials on the same {document['bars']} bars "
-        f"({document['bars_per_year']:g} a year), worth {deflated['independent']:.1f} independent "
-        f"ones (mean correlation {deflated['correlation']:.2f}); standard deviation of their "
+        f"({document['bars_per_year']:g} per year), worth {deflated['independent']:.1f} "
+        f"independent ones (mean correlation {deflated['correlation']:.2f}); "
+        "standard deviation of their "
         f"Sharpe ratios {deflated['sharpe_variance'] ** 0.5 * year:.3f}"
     )
     for name, benchmark, probability in (

@@ -21,11 +21,11 @@ class Performance:
 
     Attributes:
         bars: Returns that were measured.
-        bars_per_year: What a year is.
+        bars_per_year: Bars per year.
         total_return: Equity at the end over that at the start, less 1.
-        annual_return: The same a year, compounded.
-        volatility: Standard deviation of the returns, a year.
-        sharpe: Mean return in excess of cash over its deviation, a year.
+        annual_return: The same per year, compounded.
+        volatility: Standard deviation of the returns, per year.
+        sharpe: Mean return in excess of cash over its deviation, per year.
         sortino: The same over the downside deviation.
         calmar: Annual return over the maximum drawdown.
         max_drawdown: Greatest loss from a peak, as a share of the peak.
@@ -55,8 +55,8 @@ def performance(equity: Vector, bars_per_year: float, cash_rate: float = 0.0) ->
 
     Args:
         equity: Equity at each close, shape (T,), from the close before the first decision.
-        bars_per_year: Bars a year.
-        cash_rate: Interest a year that the Sharpe and Sortino ratios are in excess of.
+        bars_per_year: Bars per year.
+        cash_rate: Interest per year that the Sharpe and Sortino ratios are in excess of.
     """
     returns = np.diff(equity) / equity[:-1]
     excess = returns - cash_rate / bars_per_year
@@ -88,13 +88,13 @@ def performance(equity: Vector, bars_per_year: float, cash_rate: float = 0.0) ->
 
 
 def sharpe(returns: Vector) -> float | None:
-    """Give the Sharpe ratio a bar; None if the returns do not vary."""
+    """Return the Sharpe ratio a bar; None if the returns do not vary."""
     deviation = float(np.std(returns, ddof=1))
     return float(returns.mean()) / deviation if deviation > FLAT else None
 
 
 def drawdowns(equity: Vector) -> tuple[float, int]:
-    """Give the greatest loss from a peak as its share, and the bars of the longest one."""
+    """Return the greatest loss from a peak as its share, and the bars of the longest one."""
     peaks = np.maximum.accumulate(equity)
     below = np.concatenate(([False], equity < peaks, [False]))
     edges = np.flatnonzero(np.diff(below.astype(np.int8)))
@@ -103,7 +103,7 @@ def drawdowns(equity: Vector) -> tuple[float, int]:
 
 
 def shape(returns: Vector) -> tuple[float | None, float | None]:
-    """Give the skewness and the kurtosis (3 for a normal distribution) of returns."""
+    """Return the skewness and the kurtosis (3 for a normal distribution) of returns."""
     centred = returns - returns.mean()
     variance = float(np.mean(centred**2))
     if variance <= FLAT**2:
@@ -117,13 +117,13 @@ def shape(returns: Vector) -> tuple[float | None, float | None]:
 def probabilistic_sharpe(
     observed: float, benchmark: float, bars: int, skewness: float, kurtosis: float
 ) -> float:
-    """Give the probability that the true Sharpe ratio exceeds a benchmark.
+    """Return the probability that the true Sharpe ratio exceeds a benchmark.
 
     Bailey and Lopez de Prado, The Sharpe Ratio Efficient Frontier (2012), equation 11.
 
     Args:
         observed: Sharpe ratio a bar, not annualised.
-        benchmark: The one to exceed, a bar.
+        benchmark: The one to exceed, per bar.
         bars: Returns that `observed` is made of.
         skewness: Of the returns.
         kurtosis: Of the returns; 3 for a normal distribution.
@@ -133,17 +133,17 @@ def probabilistic_sharpe(
 
 
 def _normal(z: float) -> float:
-    """Give the normal distribution function; scipy.special would cost a third of a run."""
+    """Return the normal distribution function; scipy.special would cost a third of a run."""
     return 0.5 * math.erfc(-z / math.sqrt(2.0))
 
 
 def expected_best_sharpe(variance: float, trials: float) -> float:
-    """Give the Sharpe ratio that the best of many worthless trials is expected to show.
+    """Return the Sharpe ratio that the best of many worthless trials is expected to show.
 
     Bailey and Lopez de Prado, The Deflated Sharpe Ratio (2014), equation 1.
 
     Args:
-        variance: Of the trials' Sharpe ratios, a bar.
+        variance: Of the trials' Sharpe ratios, per bar.
         trials: How many independent trials there were.
     """
     if trials <= 1.0:
@@ -156,7 +156,7 @@ def expected_best_sharpe(variance: float, trials: float) -> float:
 
 
 def independent_trials(trials: int, correlation: float) -> float:
-    """Give the number of independent trials that correlated ones are worth.
+    """Return the number of independent trials that correlated ones are worth.
 
     Bailey and Lopez de Prado (2014), appendix 3: rho + (1 - rho) M.
     """
@@ -165,7 +165,7 @@ def independent_trials(trials: int, correlation: float) -> float:
 
 
 def average_correlation(returns: Vector) -> float:
-    """Give the mean correlation between different rows; rows that do not vary are left out.
+    """Return the mean correlation between different rows; rows that do not vary are left out.
 
     Args:
         returns: Shape (configurations, bars).

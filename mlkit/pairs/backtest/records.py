@@ -143,7 +143,7 @@ def run_document(
 
 
 class Run(NamedTuple):
-    """What a `run.json` says.
+    """The content of a `run.json`.
 
     Attributes:
         prices: The source of its prices.
@@ -211,7 +211,7 @@ def write(
 
 
 def table_format(path: Path) -> Format:
-    """Give the format of a table by its file's name.
+    """Return the format of a table by its file's name.
 
     Raises:
         UsageError: It is neither .csv nor .parquet.

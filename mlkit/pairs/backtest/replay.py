@@ -39,7 +39,7 @@ class Backtest:
         prices: What was replayed.
         settings: What it was told.
         windows: The windows with their fitted pairs.
-        bars_per_year: What a year is.
+        bars_per_year: Bars per year.
         first: The first bar that was traded.
         account: The account at each close, a structured array of shape (T,): cash,
             positions, equity, gross, interest and a ledger of running totals.
@@ -71,7 +71,7 @@ class Backtest:
         return performance(self.equity, self.bars_per_year, self.settings.cash_rate)
 
     def results(self) -> NDArray[np.float64]:
-        """Give each trade's gross result: price moves at unslipped prices, before any cost."""
+        """Return each trade's gross result: price moves at unslipped prices, before any cost."""
         moved = {
             leg: self.trades["exit_price"][leg] - self.trades["entry_price"][leg] for leg in "yx"
         }
@@ -79,13 +79,13 @@ class Backtest:
         return np.asarray(legs[0] + legs[1])
 
     def net_results(self) -> NDArray[np.float64]:
-        """Give each trade's result after its costs, fees and dividends."""
+        """Return each trade's result after its costs, fees and dividends."""
         ledger = self.trades["ledger"]
         costs = sum((ledger[name] for name in COSTS), np.zeros(len(self.trades)))
         return np.asarray(self.results() - costs + ledger["dividends"])
 
     def pair_names(self, number: int) -> tuple[str, str]:
-        """Give the tickers of a pair number."""
+        """Return the tickers of a pair number."""
         window, place = self.numbers[number]
         pair = self.windows[window].pairs[place]
         return pair.y, pair.x
@@ -161,7 +161,7 @@ def require_equity(prices: Prices, equity: NDArray[np.float64]) -> None:
 
 
 def plan(prices: Prices, windows: Sequence[Window]) -> list[native.Planned]:
-    """Give the pairs of all windows in the engine's form, in the order of their windows."""
+    """Return the pairs of all windows in the engine's form, in the order of their windows."""
     columns = {name: i for i, name in enumerate(prices.tickers)}
     planned = []
     for window in windows:

@@ -12,7 +12,7 @@ from mlkit.pairs.windows import Window
 
 
 def document(result: Backtest) -> dict[str, Any]:
-    """Give all numbers of a backtest as JSON values."""
+    """Return all numbers of a backtest as JSON values."""
     return {
         "period": _period(result),
         "performance": asdict(result.performance),
@@ -36,7 +36,7 @@ def _period(result: Backtest) -> dict[str, Any]:
 
 
 def trading(result: Backtest) -> dict[str, Any]:
-    """Count and rate the trades; turnover is money traded a year over the mean equity."""
+    """Count and rate the trades; turnover is money traded per year over the mean equity."""
     net = result.net_results()
     account = result.account[result.first :]
     years = len(account) / result.bars_per_year
@@ -96,7 +96,7 @@ def by_pair(result: Backtest) -> list[dict[str, Any]]:
 
 
 def by_year(result: Backtest) -> list[dict[str, Any]]:
-    """Give the return of each calendar year of the traded period."""
+    """Return the return of each calendar year of the traded period."""
     equity = result.equity
     years = np.array([text[:4] for text in result.prices.zoned[-len(equity) + 1 :]])
     ends = [np.flatnonzero(years == year)[-1] + 1 for year in np.unique(years)]
@@ -132,7 +132,7 @@ def _window(result: Backtest, window: Window) -> dict[str, Any]:
 
 
 def warnings(result: Backtest) -> list[str]:
-    """Say what a reader of the numbers has to know."""
+    """List what a reader of the numbers has to know."""
     said = [warning for window in result.windows for warning in window.warnings]
     empty = windows(result)["without_pairs"]
     if empty:

@@ -103,7 +103,7 @@ class Sweep:
         best: The position of the one with the highest Sharpe ratio.
         deflated: Its Sharpe ratio after the number of trials.
         first: The first bar that all of them were scored on.
-        bars_per_year: What a year is.
+        bars_per_year: Bars per year.
         walk: What choosing window by window would have earned, if that was asked for.
     """
 
@@ -202,7 +202,7 @@ class _Job:
         return self.settings.cash_rate / self.bars_per_year
 
     def excess(self, equity: Matrix) -> Matrix:
-        """Give returns in excess of cash from equity, along the last axis."""
+        """Return returns in excess of cash from equity, along the last axis."""
         return np.asarray(np.diff(equity, axis=-1) / equity[..., :-1] - self.rate)
 
     def native(self, rule: Rule) -> native.Settings:
@@ -311,7 +311,7 @@ class _Job:
 
 
 def sharpes(returns: Matrix) -> Matrix:
-    """Give the Sharpe ratio a bar of each row; 0 where the returns do not vary."""
+    """Return the Sharpe ratio a bar of each row; 0 where the returns do not vary."""
     deviation = returns.std(axis=1, ddof=1)
     moves = deviation > FLAT
     return np.where(moves, returns.mean(axis=1) / np.where(moves, deviation, 1.0), 0.0)

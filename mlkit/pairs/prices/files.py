@@ -87,7 +87,7 @@ def _parts(sheet: Sheet, reading: Reading) -> Iterator[ParsedRows]:
 
 
 def _filled(sheet: Sheet, layout: Layout) -> Sheet:
-    """Cut a table that stands beside longer ones to its own lines."""
+    """Cut a table beside longer ones to its own lines."""
     dates = sheet.text(layout.dates[0])
     blank = pc.index(pc.is_null(dates), True).as_py()
     stop = len(sheet) if blank < 0 else blank

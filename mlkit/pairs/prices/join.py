@@ -130,7 +130,7 @@ def _walls(part: ParsedRows) -> NDArray[np.datetime64]:
 
 
 def _notes(parts: Sequence[ParsedRows]) -> tuple[str, ...]:
-    """Say what the files were read as; alike ones in one line."""
+    """Describe what the files were read as; alike ones in one line."""
     counts = Counter(_alike(part) for part in parts if part.notes)
     said = []
     first: dict[str, ParsedRows] = {}

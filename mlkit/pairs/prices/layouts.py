@@ -130,6 +130,9 @@ def _require_names(sheet: Sheet, paths: list[tuple[str, ...]], rest: list[int]) 
     seen = set()
     for column in list(rest):
         path = paths[column]
+        if column == 0 and _is_row_number(sheet, path):
+            rest.remove(column)
+            continue
         if not path and column == 1 and _is_text(sheet, column):
             paths[column] = ("ticker",)  # the second level of an index that pandas wrote
         elif not path and len(sheet) and sheet.columns[column].null_count == len(sheet):
@@ -144,6 +147,14 @@ def _require_names(sheet: Sheet, paths: list[tuple[str, ...]], rest: list[int]) 
                 f"{sheet.source}: row {_header_row(sheet)}: column '{name}' appears twice"
             )
         seen.add(path)
+
+
+def _is_row_number(sheet: Sheet, path: tuple[str, ...]) -> bool:
+    """Return whether a first column only numbers the rows, as pandas writes a plain index."""
+    if path and not plain(path[-1]).startswith(("unnamed:", "index")):
+        return False
+    numbers = sheet.text(0).to_pylist()
+    return len(sheet) > 0 and numbers == [str(each) for each in range(len(sheet))]
 
 
 def _header_row(sheet: Sheet) -> int:

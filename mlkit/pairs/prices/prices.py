@@ -42,7 +42,7 @@ class Prices:
         currency: The currency of all prices, where the file names it.
         source: The file, as errors name it.
         content_hash: SHA-256 of the file's bytes.
-        repairs: What the alignment mended.
+        repairs: What the alignment repaired.
         notes: What the files were read as, and what else was noticed.
     """
 
@@ -143,7 +143,7 @@ def read(
         paths: Delimited text (plain or gzipped), Parquet or a workbook, in the layouts that
             `docs/pairs.md` lists; several files, or a folder of them, are joined. `-` is
             standard input.
-        align: How to mend missing, doubled, unsorted or non-positive cells: `inner` keeps the
+        align: How to repair missing, doubled, unsorted or non-positive cells: `inner` keeps the
             bars that every ticker has, `ffill` carries the last price forward inside a
             ticker's life. Both are counted in `repairs`. None makes them errors.
         tickers: The tickers to keep, in this order; the others are not even checked.

@@ -1,7 +1,7 @@
 """The cells of a price file in order: one row a timestamp, one column a ticker.
 
 Whatever is wrong with them is an error that names file, row and ticker, or, if the caller
-asked for an alignment, a repair that is counted. Nothing is mended silently.
+asked for an alignment, a repair that is counted. Nothing is repaired silently.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from mlkit.pairs.prices.reading import ParsedRows, Places
 from mlkit.pairs.settings import Align
 
 MINIMUM_BARS = 20
+DAILY_HINT = "daily bars of several exchanges: --daily joins them by date"
 ALIGN_HINT = "--align inner drops such bars, --align ffill carries the last price forward"
 
 
 @dataclass(frozen=True)
 class Repair:
-    """Something in a price file that an alignment mended.
+    """Something in a price file that an alignment repaired.
 
     Attributes:
         what: What was done.
@@ -36,7 +37,7 @@ class Repair:
     first: str
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Write it in a line."""
         return f"{self.what}: {self.count} (first: {self.first})"
 
 
@@ -48,8 +49,8 @@ class PriceTable:
         fields: Arrays of shape (bars, tickers); NaN where there is no cell.
         lines: The parsed line of each cell, -1 where there is none.
         places: Where the lines come from.
-        align: How to mend what is wrong; None makes it an error.
-        repairs: What has been mended so far.
+        align: How to repair what is wrong; None makes it an error.
+        repairs: What has been repaired so far.
     """
 
     source: str
@@ -66,6 +67,16 @@ class PriceTable:
         """The closes."""
         return self.fields["close"]
 
+    @property
+    def is_daily_at_several_times(self) -> bool:
+        """Whether each ticker has its bars a day apart, and not all at the same time of day."""
+        days = self.timestamps.astype("datetime64[D]")
+        times = np.unique(self.timestamps - days)
+        priced = ~np.isnan(next(iter(self.fields.values())))
+        steps = [np.diff(self.timestamps[own]) for own in priced.T if own.sum() > 1]
+        day = np.timedelta64(1, "D")
+        return len(times) > 1 and all(np.median(each / day) >= 0.8 for each in steps)
+
     def place(self, bar: int, ticker: int) -> str:
         """Name a cell's place in the file."""
         line = self.lines[bar, ticker]
@@ -74,8 +85,8 @@ class PriceTable:
             return f"{self.source}: no row for {iso(self.timestamps[bar])}, {name}"
         return f"{self.places.name(line)}, {name}"
 
-    def mend(self, bad: NDArray[np.bool_], what: str, say: Callable[[int, int], str]) -> bool:
-        """Count cells that an alignment mends; without one, raise for the first.
+    def repair(self, bad: NDArray[np.bool_], what: str, say: Callable[[int, int], str]) -> bool:
+        """Count cells that an alignment repairs; without one, raise for the first.
 
         Args:
             bad: The cells, of shape (bars, tickers).
@@ -83,14 +94,17 @@ class PriceTable:
             say: The error's words for a cell's bar and ticker.
 
         Returns:
-            Whether there is anything to mend.
+            Whether there is anything to repair.
         """
         if not bad.any():
             return False
         bar, ticker = (int(each) for each in np.argwhere(bad)[0])
         place = self.place(bar, ticker)
         if self.align is None:
-            raise BadData(f"{place}: {say(bar, ticker)}", hint=ALIGN_HINT)
+            raise BadData(
+                f"{place}: {say(bar, ticker)}",
+                hint=DAILY_HINT if self.is_daily_at_several_times else ALIGN_HINT,
+            )
         self.repairs.append(Repair(what, int(bad.sum()), place))
         return True
 
@@ -157,7 +171,7 @@ def _ordered(
 
 
 def _steps(times: NDArray[np.datetime64], ticker: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Give the sign of each step in time, 1 where the next ticker begins."""
+    """Return the sign of each step in time, 1 where the next ticker begins."""
     step = np.sign(np.diff(times).astype(np.int64))
     return np.where(np.diff(ticker) != 0, 1, step)
 
@@ -175,7 +189,7 @@ def _disorder(
 
 
 def check(table: PriceTable, *, signed: bool = False) -> None:
-    """Check every cell of a table, and mend what its alignment allows.
+    """Check every cell of a table, and repair what its alignment allows.
 
     Args:
         table: The cells.
@@ -185,7 +199,7 @@ def check(table: PriceTable, *, signed: bool = False) -> None:
     after its last one stay NaN, unless `inner` drops their bars.
 
     Raises:
-        BadData: Something is wrong that the alignment does not mend.
+        BadData: Something is wrong that the alignment does not repair.
     """
     _check_signs(table, signed)
     _check_lengths(table)
@@ -211,7 +225,7 @@ def _check_signs(table: PriceTable, signed: bool) -> None:
                 return f"{name} {value:g} is too small for a price"
             return f"{name} {value:g} is {'not finite' if np.isinf(value) else wrong}"
 
-        if table.mend(bad, f"{name} that is {wrong} or not finite taken as missing", say):
+        if table.repair(bad, f"{name} that is {wrong} or not finite taken as missing", say):
             cells[bad] = np.nan
 
 
@@ -227,7 +241,7 @@ def _check_gaps(table: PriceTable) -> None:
         table.keep(np.flatnonzero(everyone), np.ones(len(table.tickers), bool))
         return
     inside = missing & _lives(table.close)
-    if table.mend(inside, "missing close carried forward", lambda *_: "there is no price"):
+    if table.repair(inside, "missing close carried forward", lambda *_: "there is no price"):
         bars = np.where(inside, 0, np.arange(len(missing))[:, None])
         np.maximum.accumulate(bars, axis=0, out=bars)
         table.fields["close"] = np.take_along_axis(table.close, bars, axis=0)

@@ -152,7 +152,7 @@ def _header(head: Head) -> tuple[Rows, Rows]:
     if index_name:
         last -= 1
     first = last - 1 if last >= 1 and _is_level(rows[last - 1], rows[last], index_name) else last
-    header = [list(row) for row in rows[first : last + 1]]
+    header = [list(row) or [""] for row in rows[first : last + 1]]
     if len(header) == 2:
         header[0] = _filled(header[0], header[1])
     if index_name:

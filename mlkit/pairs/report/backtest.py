@@ -37,7 +37,7 @@ def write(path: Path, result: Backtest) -> None:
 
 
 def context(result: Backtest) -> dict[str, Any]:
-    """Give all that the template shows."""
+    """Return all that the template shows."""
     document = summary.document(result)
     charts = pair_charts(result)
     places = {(chart.y, chart.x): number for number, chart in enumerate(charts, start=1)}
@@ -61,7 +61,7 @@ def context(result: Backtest) -> dict[str, Any]:
 
 
 def _paid(money: dict[str, Any]) -> float | None:
-    """Give what commission, slippage and spread cost, in basis points of the turnover."""
+    """Return what commission, slippage and spread cost, in basis points of the turnover."""
     costs = sum(money[name] for name in COSTS if name != "borrow")
     return 1e4 * costs / money["turnover"] if money["turnover"] > 0.0 else None
 
@@ -92,7 +92,7 @@ def cost_steps(money: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def monthly(result: Backtest) -> dict[str, Any]:
-    """Give the return of each month that was traded: a row a year, None where there is none."""
+    """Return the return of each month that was traded: a row a year, None where there is none."""
     equity = result.equity
     texts = np.asarray(result.prices.zoned[-len(equity) + 1 :]).astype("U7")
     last = np.flatnonzero(np.append(texts[1:] != texts[:-1], True)) + 1
@@ -106,7 +106,7 @@ def monthly(result: Backtest) -> dict[str, Any]:
 
 
 def yearly(result: Backtest) -> dict[int, dict[str, Any]]:
-    """Give each calendar year's return, closed trades and their net result."""
+    """Return each calendar year's return, closed trades and their net result."""
     closed = result.prices.zoned[result.trades["closed"]].astype("U4").astype(int)
     net = result.net_results()
     return {
@@ -207,7 +207,7 @@ def _whole_edges(values: Vector) -> Vector:
 
 
 def histogram_bins(values: Vector) -> int:
-    """Give a number of bins that suits so many values."""
+    """Return a number of bins that suits so many values."""
     return min(40, max(8, int(2.0 * np.sqrt(len(values)))))
 
 

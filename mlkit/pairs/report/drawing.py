@@ -2,7 +2,7 @@
 
 A report holds a picture for each pair, hundreds of them. Plotting libraries take a tenth of a
 second and fifty kilobytes for each, or a megabyte of script for all; these few shapes take
-neither. No text of the user's enters a picture: what stands in one is numbers and dates, and
+neither. No text of the user's enters a picture: what is in one is numbers and dates, and
 tickers, which may hold anything, stand in the page around it.
 """
 

@@ -43,7 +43,7 @@ def write(path: Path, prices: Prices, fit: PairFit, options: dict[str, Any]) -> 
 
 
 def context(prices: Prices, fit: PairFit, options: dict[str, Any]) -> dict[str, Any]:
-    """Give all that the template shows."""
+    """Return all that the template shows."""
     both = prices.select([fit.y, fit.x])
     kept = ~np.isnan(both.close).any(axis=1)
     dates = both.zoned[kept]
@@ -67,7 +67,7 @@ def context(prices: Prices, fit: PairFit, options: dict[str, Any]) -> dict[str, 
 
 
 def rolling_score(spread: Vector, window: int) -> Vector:
-    """Give each bar's distance from the mean of the last `window` bars, in their deviations.
+    """Return each bar's distance from the mean of the last `window` bars, in their deviations.
 
     Returns:
         Shape (length,); NaN before the first full window.
@@ -79,13 +79,13 @@ def rolling_score(spread: Vector, window: int) -> Vector:
 
 
 def residuals(spread: Vector) -> Vector:
-    """Give what a first-order autoregression of the spread leaves, shape (length - 1,)."""
+    """Return what a first-order autoregression of the spread leaves, shape (length - 1,)."""
     before, after = spread[:-1] - spread[:-1].mean(), spread[1:] - spread[1:].mean()
     return np.asarray(after - before * (before @ after) / (before @ before))
 
 
 def autocorrelation(series: Vector, lags: int) -> Vector:
-    """Give the autocorrelations at lags 1, 2, ..., shape (lags,)."""
+    """Return the autocorrelations at lags 1, 2, ..., shape (lags,)."""
     centred = series - series.mean()
     square = centred @ centred
     return np.array([centred[lag:] @ centred[:-lag] / square for lag in range(1, lags + 1)])

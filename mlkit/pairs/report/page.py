@@ -39,7 +39,7 @@ def render(template: str, context: dict[str, Any]) -> str:
 
 
 def universe(prices: Prices) -> dict[str, Any]:
-    """Say which prices a page is about."""
+    """Name the prices that a page is about."""
     return {
         "source": prices.source,
         "sha256": prices.content_hash,
@@ -52,7 +52,7 @@ def universe(prices: Prices) -> dict[str, Any]:
 
 
 def number(given: float | None, digits: int = 2, *, signed: bool = False) -> str:
-    """Give a number with thousands separated; a dash if there is none."""
+    """Return a number with thousands separated; a dash if there is none."""
     if given is None or not math.isfinite(given):
         return NONE
     text = f"{given:{'+' if signed else ''},.{digits}f}"
@@ -60,31 +60,31 @@ def number(given: float | None, digits: int = 2, *, signed: bool = False) -> str
 
 
 def digits(given: float | None, most: int) -> str:
-    """Give a number with so many significant digits; a dash if there is none."""
+    """Return a number with so many significant digits; a dash if there is none."""
     if given is None or not math.isfinite(given):
         return NONE
     return f"{given:.{most}g}".replace("-", MINUS)
 
 
 def percent(given: float | None, digits: int = 1, *, signed: bool = False) -> str:
-    """Give a share in percent; a dash if there is none."""
+    """Return a share in percent; a dash if there is none."""
     if given is None or not math.isfinite(given):
         return NONE
     return f"{number(100.0 * given, digits, signed=signed)}\N{NO-BREAK SPACE}%"
 
 
 def moment(text: str) -> str:
-    """Give a timestamp of ISO 8601 to the minute, in its own zone."""
+    """Return a timestamp of ISO 8601 to the minute, in its own zone."""
     return text[:16].replace("T", " ")
 
 
 def words(name: str) -> str:
-    """Give a field's name as people write it."""
+    """Return a field's name as people write it."""
     return name.replace("_", " ")
 
 
 def value(given: Any) -> str:
-    """Give a setting as the command line would take it."""
+    """Return a setting as the command line would take it."""
     if given is None or given == {}:
         return "none"
     if isinstance(given, dict):
@@ -95,7 +95,7 @@ def value(given: Any) -> str:
 
 
 def shade(given: float | None, most: float) -> str:
-    """Give the opacity of a heat map's cell: 0 at 0, growing to 0.75 at the largest value."""
+    """Return the opacity of a heat map's cell: 0 at 0, growing to 0.75 at the largest value."""
     if given is None or not most > 0.0 or not math.isfinite(given):
         return "0"
     return f"{0.75 * min(abs(given) / most, 1.0):.2f}"

@@ -38,7 +38,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class PairChart:
-    """A picture and what stands beside it."""
+    """A picture and what is shown beside it."""
 
     y: str
     x: str
@@ -105,7 +105,7 @@ def _stretch(result: Backtest, number: int) -> Stretch:
 
 
 CARD = 400.0
-"""Width of a picture that stands beside another, in points."""
+"""Width of a picture shown beside another, in points."""
 
 CROWDED = 12
 """Windows of a pair above which its picture takes the page's whole width."""
@@ -179,7 +179,7 @@ def _mark(panel: Panel, stretches: list[Stretch], offsets: NDArray[np.intp], nam
 def _fills(
     stretches: list[Stretch], offsets: NDArray[np.intp], side: int, field: str, name: str
 ) -> tuple[Vector, Vector]:
-    """Give the places of one side's fills on the x axis, and the curve's values there."""
+    """Return the places of one side's fills on the x axis, and the curve's values there."""
     places, values = [], []
     for stretch, offset in zip(stretches, offsets[:-1], strict=True):
         mine = stretch.trades[stretch.trades["side"] == side]

@@ -29,7 +29,7 @@ def write(path: Path, result: Sweep) -> None:
 
 
 def context(result: Sweep) -> dict[str, Any]:
-    """Give all that the template shows."""
+    """Return all that the template shows."""
     year = math.sqrt(result.bars_per_year)
     sharpes = result.scores["sharpe"] * year
     order = np.argsort(-sharpes, kind="stable")[:MOST]
@@ -71,7 +71,7 @@ def _thresholds(configuration: Configuration) -> dict[str, Any]:
 
 
 def grids(result: Sweep, sharpes: Vector) -> list[dict[str, Any]]:
-    """Give a table of Sharpe ratios for each lookback and stop: entries down, exits across."""
+    """Return a table of Sharpe ratios for each lookback and stop: entries down, exits across."""
     cells: dict[tuple[int, float], dict[tuple[float, float], int]] = {}
     for place, (rule, lookback) in enumerate(result.configurations):
         cells.setdefault((lookback, rule.stop), {})[rule.entry, rule.exit] = place
@@ -107,7 +107,7 @@ def _histogram(sharpes: Vector, benchmark: float) -> Markup:
 
 
 def _walk(result: Sweep, walk: WalkForward, year: float) -> dict[str, Any]:
-    """Give what each window's best promised, and what it earned in the window after it."""
+    """Return what each window's best promised, and what it earned in the window after it."""
     account, times = walk.backtest.account["equity"], result.prices.zoned
     windows = [
         {

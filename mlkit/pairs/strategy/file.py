@@ -28,7 +28,7 @@ class Reference:
 
 
 def reference(strategy: Strategy) -> Reference:
-    """Say which strategy an object is."""
+    """Describe which strategy an object is."""
     return strategy.loaded_from or Reference(type(strategy).__qualname__)
 
 
@@ -106,7 +106,7 @@ def _chosen(file: str, name: str, found: dict[str, type[Strategy]]) -> type[Stra
 
 
 def _told(error: Exception, file: str) -> str:
-    """Tell an exception in one line, with the last line of `file` that it passed."""
+    """Describe an exception in one line, with the last line of `file` that it passed."""
     lines = []
     trace = error.__traceback__
     while trace is not None:

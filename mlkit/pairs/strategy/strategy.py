@@ -29,7 +29,7 @@ class Strategy:
     loaded_from: Reference | None = None
 
     def start(self) -> Any:
-        """Give the state of a pair that has just been added."""
+        """Return the state of a pair that has just been added."""
         return None
 
     def step(self, state: Any, features: Features, position: State) -> tuple[Any, Order]:

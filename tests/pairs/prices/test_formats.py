@@ -206,6 +206,13 @@ def test_names_of_ticker_and_field(write):
         assert read(write([header, *rows("{day},{a},1,{b}")])).tickers == ("BRK.B", "A")
 
 
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "index"])
+def test_an_index_that_numbers_the_rows_is_no_ticker(write, name):
+    assert read(write([f"{name},date,A,B", *rows("{n},{day},{a},{b}")])).tickers == ("A", "B")
+    bars = write([f"{name},date,open,close", *rows("{n},{day},{a},{b}")])
+    assert read(bars).tickers == ("AAA",)
+
+
 def test_tables_side_by_side(write):
     short = [f"{day},{a},,," for day, a in zip(DAYS, A, strict=True)][30:]
     lines = [
@@ -431,8 +438,9 @@ def test_midnights_of_two_exchanges_are_dates(write):
 def test_sessions_at_other_times_are_joined_by_date_when_asked(write):
     one = write(["date,close", *rows("{day}T16:00:00-05:00,{a}")], "A.csv")
     two = write(["date,close", *rows("{day}T15:30:00+09:00,{b}")], "B.csv")
-    with pytest.raises(BadData, match="there is no price"):
+    with pytest.raises(BadData, match="there is no price") as caught:
         read([one, two])
+    assert "--daily" in str(caught.value.hint)
     prices = read([one, two], reading=Reading(daily=True))
     assert prices.zoned.tolist() == [str(day) for day in DAYS]
 

@@ -1,0 +1,181 @@
+"""Members of consumer groups on Kafka brokers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from mlkit.errors import MlkitError
+from mlkit.streams.errors import Fenced
+from mlkit.streams.kafka.client import TIMEOUT, described, logger, ready, records
+from mlkit.streams.log import LATEST, Message, Moved, Output, Partition, Record
+
+if TYPE_CHECKING:
+    from mlkit.streams.kafka.log import KafkaLog
+
+
+class KafkaMember:
+    """A member of a group on Kafka brokers; see `mlkit.streams.log.Consumer`."""
+
+    def __init__(
+        self, log: KafkaLog, group: str, topics: Sequence[str], start: int,
+        gained: Moved | None, lost: Moved | None,
+    ) -> None:  # fmt: skip
+        self._log, self._group = log, group
+        self._gained, self._lost = gained, lost
+        self._next: dict[Partition, int] = {}
+        self._held: set[Partition] = set()
+        self._stale = False
+        self._producer: Any = None
+        own = {
+            "group.id": group, "enable.auto.commit": False, "isolation.level": "read_committed",
+            "auto.offset.reset": "latest" if start == LATEST else "earliest",
+            "session.timeout.ms": 10_000, "fetch.wait.max.ms": 10,
+        }  # fmt: skip
+        self._client = log.client.Consumer({**log.settings, **own}, logger=logger)
+        self._client.subscribe(
+            list(topics), on_assign=self._take, on_revoke=self._give_up, on_lost=self._give_up
+        )
+
+    @property
+    def assignment(self) -> frozenset[Partition]:
+        """The partitions that this member reads."""
+        return frozenset(self._held)
+
+    def _take(self, _: Any, places: Iterable[Any]) -> None:
+        taken = [Partition(each.topic, each.partition) for each in places]
+        self._held |= set(taken)
+        if self._gained is not None and taken:
+            self._gained(taken)
+
+    def _give_up(self, _: Any, places: Iterable[Any]) -> None:
+        leaving = [Partition(each.topic, each.partition) for each in places]
+        if self._lost is not None and leaving:
+            self._lost(leaving)
+        # What was read of them and not committed goes to another member, so it must not count.
+        self._stale = self._stale or any(place in self._next for place in leaving)
+        self._held -= set(leaving)
+        for place in leaving:
+            self._next.pop(place, None)
+
+    def poll(self, most: int = 1000, timeout: float = 1.0) -> list[Record]:
+        """Return the next records; see `Consumer.poll`."""
+        try:
+            messages = ready(self._client, most, timeout)
+        except self._log.client.KafkaException as error:
+            raise self._log.unavailable(error) from error
+        found = [
+            each
+            for each in records(self._log.client, self._log.servers, messages)
+            if each.partition in self._held
+        ]
+        for record in found:
+            self._next[record.partition] = record.offset + 1
+        return found
+
+    def state(self, partition: Partition) -> bytes | None:
+        """Return the state that was committed last for a partition of this group."""
+        topic = f"{self._group}.state"
+        if topic not in self._log.topics():
+            return None
+        wanted, found, offset = _key(partition), None, 0
+        while some := self._log.read(Partition(topic, 0), offset):
+            found = next((each.value for each in reversed(some) if each.key == wanted), found)
+            offset = some[-1].offset + 1
+        return found
+
+    def commit(self, output: Output | None = None) -> None:
+        """Commit offsets with output and states; see `Consumer.commit`."""
+        stale, self._stale = self._stale, False
+        if stale or (output is not None and not set(output.states) <= self._held):
+            self._rewind()
+            raise Fenced(f"{self._group}: a partition has gone to another member")
+        if not self._next and output is None:
+            return
+        producer = self._transactional(output or Output())
+        try:
+            self._transact(producer, output or Output())
+        except (self._log.client.KafkaException, MlkitError) as error:
+            self._abort(producer)
+            if isinstance(error, MlkitError):
+                raise
+            raise self._refused(error) from error
+        self._next.clear()
+
+    def _transactional(self, output: Output) -> Any:
+        if output.states:
+            self._log.create_state(f"{self._group}.state")
+        if self._producer is None:
+            own = {"transactional.id": f"{self._group}-{uuid.uuid4().hex}", "linger.ms": 1}
+            producer = self._log.client.Producer({**self._log.settings, **own}, logger=logger)
+            try:
+                producer.init_transactions(TIMEOUT)
+            except self._log.client.KafkaException as error:
+                raise self._log.unavailable(error) from error
+            self._producer = producer
+        return self._producer
+
+    def _transact(self, producer: Any, output: Output) -> None:
+        states = [Message(state, _key(place)) for place, state in output.states.items()]
+        messages = dict(output.messages)
+        if states:
+            messages[f"{self._group}.state"] = states
+        producer.begin_transaction()
+        self._log.produce(producer, messages)
+        offsets = [self._log.client.TopicPartition(*each, self._next[each]) for each in self._next]
+        if offsets:
+            # With the group's generation, so that a member that was replaced commits nothing.
+            group = self._client.consumer_group_metadata()
+            producer.send_offsets_to_transaction(offsets, group, TIMEOUT)
+        producer.commit_transaction(TIMEOUT)
+
+    def _abort(self, producer: Any) -> None:
+        self._producer = None  # a failed one may be fenced for good
+        try:
+            producer.abort_transaction(TIMEOUT)
+        except self._log.client.KafkaException as error:
+            logger.info("abort: %s", error)
+        self._rewind()
+
+    def _rewind(self) -> None:
+        """Read again what was not committed."""
+        places = [self._log.client.TopicPartition(*each) for each in self._held]
+        try:
+            for each in self._client.committed(places, timeout=TIMEOUT) if places else ():
+                if each.offset < 0:
+                    each.offset = self._log.client.OFFSET_BEGINNING
+                self._client.seek(each)
+        except self._log.client.KafkaException as error:
+            logger.info("rewind: %s", error)
+        self._next.clear()
+
+    def _refused(self, error: Exception) -> MlkitError:
+        code, kind = error.args[0].code(), self._log.client.KafkaError
+        fenced = {
+            kind.ILLEGAL_GENERATION, kind.UNKNOWN_MEMBER_ID, kind.FENCED_INSTANCE_ID,
+            kind.REBALANCE_IN_PROGRESS, kind._FENCED,
+        }  # fmt: skip
+        if code in fenced or error.args[0].txn_requires_abort():
+            return Fenced(f"{self._group}: nothing was committed: {described(error)}")
+        return self._log.unavailable(error)
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        """Return the member."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        """Leave the group."""
+        self.close()
+
+
+def _key(place: Partition) -> bytes:
+    return f"{place.topic}-{place.number}".encode()
