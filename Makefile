@@ -2,6 +2,7 @@
 # make test   run the test suite (under 10 minutes)
 # make test-all   the same and the tests marked slow
 # make test-stacks   slim whole stacks, and ask them for what was not probed
+# make test-sanitize   the native code under sanitizers
 # make dev    an editable install with the tools that CONTRIBUTING.md names
 # make check  formatting, lint, types
 SHELL := /bin/bash
@@ -32,6 +33,25 @@ test-stacks: $(VENV)/.installed-test system-packages
 	$(PYTEST) -s tests/image/stacks/run_stacks.py
 
 test-all: test test-slow
+
+# The native code under AddressSanitizer and UndefinedBehaviorSanitizer: the tests that call it.
+SANITIZED := build/sanitized
+NATIVE_TESTS := tests/bandit/test_sampler.py tests/bandit/test_distribution.py \
+  tests/bandit/test_thompson_sampler.py tests/bandit/stores/test_posterior_table.py \
+  tests/pairs/screen/test_cointegration.py tests/pairs/screen/test_unit_root.py \
+  tests/pairs/backtest/test_sweep.py tests/pairs/strategy
+SANITIZED_RUN := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+  ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(CURDIR)/$(SANITIZED)/package PYTHONSAFEPATH=1
+test-sanitize: $(VENV)/.installed-test
+	$(BIN)/pip install --quiet cmake ninja 'pybind11>=3.0,<4'
+	$(BIN)/cmake -G Ninja -S . -B $(SANITIZED)/cmake -DMLKIT_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug \
+	  -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
+	  -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)" >/dev/null
+	$(BIN)/cmake --build $(SANITIZED)/cmake
+	rm -rf $(SANITIZED)/package && mkdir -p $(SANITIZED)/package && cp -r mlkit $(SANITIZED)/package/
+	$(BIN)/cmake --install $(SANITIZED)/cmake --prefix $(SANITIZED)/package >/dev/null
+	$(SANITIZED_RUN) $(BIN)/python -c 'import mlkit.bandit._beta_sampler as m; assert "sanitized" in m.__file__'
+	$(SANITIZED_RUN) $(PYTEST) -q -m "not slow" -p no:cacheprovider $(NATIVE_TESTS)
 
 dev: $(BIN)/python
 	$(BIN)/pip install --quiet scikit-build-core 'pybind11>=3.0,<4' cmake ninja
