@@ -27,7 +27,7 @@ from rich.table import Table
 
 BATCH = 100
 LUA = """
-local headers = {["Content-Type"] = "application/json"}
+local headers = {["Content-Type"] = "application/json", ["Host"] = "localhost"}
 local arms, number = {}, %d
 for i = 0, 99 do arms[i] = string.format("arm-%%012d", i * 997) end
 request = function()

@@ -27,7 +27,7 @@ from rich.table import Table
 ARMS, BODIES = 100_000, 4_000
 HERE = Path(__file__).parent
 LUA = """
-local headers = {["Content-Type"] = "application/json"}
+local headers = {["Content-Type"] = "application/json", ["Host"] = "localhost"}
 local bodies = {}
 for line in io.lines("%s") do bodies[#bodies + 1] = wrk.format("POST", "%s", headers, line) end
 local at = 0

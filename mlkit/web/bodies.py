@@ -19,6 +19,7 @@ _PLACE = re.compile(r" - at `\$(.*)`$")
 _POSITION = re.compile(r"\(byte (\d+)\)")
 _CHARSET = re.compile(rb'charset\s*=\s*"?([^\s";]+)', re.IGNORECASE)
 _CHECKED = {b"content-length", b"content-encoding", b"content-type", b"transfer-encoding"}
+_USUAL = b"application/json"
 _LIMITS_HINT = "GET /openapi.json lists the limits"
 
 
@@ -39,7 +40,7 @@ async def read_body(headers: list[tuple[bytes, bytes]], receive: Receive, limit:
         ClientGone: The client has left.
     """
     for name, value in headers:
-        if name in _CHECKED:
+        if name in _CHECKED and value != _USUAL:
             _check_header(name, value, limit)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):

@@ -28,7 +28,7 @@ FORMAT = 2
 _READABLE = (1, FORMAT)
 _SLICES = 4096
 _HASH = 16
-_NOTED = 16  # so that an idle server writes seldom
+_NOTED = 256  # so that an idle server writes seldom; what a crash loses keeps ids longer
 _WAL_PAGES = 8000  # 32 MB between checkpoints
 
 _SCHEMA = """

@@ -79,7 +79,7 @@ def test_a_start_that_failed_leaves_no_state_and_a_later_one_succeeds(start, tmp
     server = start("--workers", "1")
     server.stop()
     (tmp_path / "posteriors.csv").write_text("arm,a,b\nc1,0,1\n")
-    assert serve_once(start)[0] == 65
+    assert serve_once(start, "--adopt")[0] == 65
     assert (server.state / "journal.sqlite").exists()
 
 
