@@ -180,3 +180,67 @@ def test_decide_answers_lines_and_rows(tmp_path):
 def test_python_gets_values_of_python():
     found = Decisions(ROLLOUT).decide(**{"model accuracy": Decimal("0.95"), "region": "US"})
     assert found == {"deploy": True, "share": 0.5}
+
+
+PROCESS = """<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" id="d"
+ xmlns:camunda="http://camunda.org/schema/1.0/bpmn" xmlns:zeebe="http://camunda.org/schema/zeebe/1.0"
+ targetNamespace="t"><process id="P" isExecutable="true"><startEvent id="s"/>
+ <sequenceFlow id="f1" sourceRef="s" targetRef="t"/><businessRuleTask id="t" {attributes}>{inside}
+ </businessRuleTask><sequenceFlow id="f2" sourceRef="t" targetRef="e"/><endEvent id="e"/></process>
+ </definitions>"""
+
+
+def run(tmp_path, attributes, inside="", **variables):
+    (tmp_path / "rollout.dmn").write_text(ROLLOUT.read_text())
+    (tmp_path / "p.bpmn").write_text(PROCESS.format(attributes=attributes, inside=inside))
+    asked = ["bpmn", "run", str(tmp_path / "p.bpmn"), "--no-input", "--json", "--state"]
+    given = [f"--var={name}={json.dumps(value)}" for name, value in variables.items()]
+    return json.loads(CliRunner().invoke(app, [*asked, str(tmp_path / "state"), *given]).stdout)
+
+
+@pytest.mark.parametrize(
+    ("decision", "mapping", "expected"),
+    [
+        ("risk", "singleEntry", "low"), ("risk", "singleResult", {"Risk": "low"}),
+        ("risk", "collectEntries", ["low"]), ("risk", "resultList", [{"Risk": "low"}]),
+        ("rollout", "singleResult", {"deploy": True, "share": 0.1}),
+    ],
+)  # fmt: skip
+def test_a_business_rule_task_decides(tmp_path, decision, mapping, expected):
+    attributes = (
+        f'camunda:decisionRef="{decision}" camunda:resultVariable="r" '
+        f'camunda:mapDecisionResult="{mapping}"'
+    )
+    values = {"model_accuracy": 0.97, "region": "EU"}
+    assert run(tmp_path, attributes, **values)["variables"]["r"] == expected
+
+
+def test_zeebes_called_decision(tmp_path):
+    called = '<zeebe:calledDecision decisionId="rollout" resultVariable="r"/>'
+    inside = f"<extensionElements>{called}</extensionElements>"
+    found = run(tmp_path, "", inside, model_accuracy=0.2, region="EU")
+    assert found["variables"]["r"] == {"deploy": False, "share": 0}
+
+
+def test_a_decision_that_fails_is_an_incident_that_names_it(tmp_path):
+    attributes = 'camunda:decisionRef="rollout" camunda:resultVariable="r"'
+    found = run(tmp_path, attributes, model_accuracy=0.97, region="ASIA")
+    assert "decision rollout" in found["incidents"][0]["message"]
+    assert "'region'" in found["incidents"][0]["message"]
+
+
+def test_an_instance_keeps_the_model_that_it_began_with(tmp_path):
+    body = PROCESS.format(
+        attributes='camunda:decisionRef="risk" camunda:resultVariable="r"', inside=""
+    )
+    ask = '<userTask id="u"/><sequenceFlow id="f0" sourceRef="u" targetRef="t"/>'
+    body = body.replace('targetRef="t"/><business', f'targetRef="u"/>{ask}<business')
+    (tmp_path / "rollout.dmn").write_text(ROLLOUT.read_text())
+    (tmp_path / "p.bpmn").write_text(body)
+    state = ["--state", str(tmp_path / "state")]
+    asked = ["bpmn", "run", str(tmp_path / "p.bpmn"), "--no-input", "--json", *state]
+    waiting = json.loads(CliRunner().invoke(app, [*asked, "--var", "model_accuracy=1"]).stdout)
+    (tmp_path / "rollout.dmn").unlink()
+    task = waiting["waiting"][0]["task"]
+    done = CliRunner().invoke(app, ["bpmn", "complete", task, *state, "--json"])
+    assert json.loads(done.stdout)["variables"]["r"] == [{"Risk": "low"}]
