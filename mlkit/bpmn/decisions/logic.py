@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from mlkit.bpmn.decisions import model
+from mlkit.bpmn.decisions.index import constant_test
 from mlkit.bpmn.decisions.model import Boxed, Problem
-from mlkit.bpmn.decisions.tables import CompiledTable
+from mlkit.bpmn.decisions.tables import CompiledTable, ConstantTest
 from mlkit.bpmn.decisions.types import ANY, Types, conform
 from mlkit.bpmn.expressions.feel import Program, Scope, compile_in
 from mlkit.bpmn.expressions.feel.apply import apply
@@ -115,14 +116,24 @@ class Logic:
         for column, cell in zip(table.inputs, rule.tests, strict=False):
             place = f", rule {number}, column {column.label!r}"
             tests.append(self._test(cell.text, cell.line, place))
+        tests += [None] * (len(table.inputs) - len(tests))
         outputs = []
         for at, cell in enumerate(rule.outputs[: len(table.outputs)]):
             name = table.outputs[at].name
             place = f", rule {number}, output {name!r}" if name else f", rule {number}, output"
-            empty = cell.text in ("", "-")
-            outputs.append(self.text("null" if empty else cell.text, cell.line, place))
+            outputs.append(self._result(cell, place))
         outputs += [lambda frame: None] * (len(table.outputs) - len(outputs))
         return tests, outputs
+
+    def _result(self, cell: model.Cell, place: str) -> Code:
+        """Return the closure of an output; most are constants."""
+        if cell.text in ("", "-"):
+            return lambda frame: None
+        constant = constant_test(cell.text)
+        if constant is not None and len(constant.values) == 1:
+            (value,) = constant.values
+            return lambda frame: value
+        return self.text(cell.text, cell.line, place)
 
     def _check_width(self, table: model.Table, number: int, rule: model.Rule) -> None:
         found = (len(rule.tests), len(rule.outputs))
@@ -136,6 +147,9 @@ class Logic:
     def _test(self, text: str, line: int, place: str) -> Code | None:
         if text in ("", "-"):
             return None
+        constant = constant_test(text)
+        if constant is not None:
+            return ConstantTest(constant, lambda: self.text(text, line, place, unary=True))
         return self.text(text, line, place, unary=True)
 
     def _order(self, output: model.Output, line: int) -> Code | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from mlkit.bpmn import Decisions
+from mlkit.bpmn.expressions.feel import compile_tests
 from mlkit.cli.main import app
 from mlkit.errors import BadData
 
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ROLLOUT = Path(__file__).parent / "rollout.dmn"
 HEAD = '<definitions xmlns="https://www.omg.org/spec/DMN/20191111/MODEL/" name="m" namespace="u">'
 
@@ -86,6 +89,27 @@ def test_tables_say_what_a_slow_and_obvious_evaluator_says(tmp_path_factory, row
         expected = matched[0] if len(set(matched)) == 1 else None
     else:
         expected = matched[0] if len(matched) == 1 else None
+    assert decisions.decide(x=x) == expected
+
+
+CELLS = [
+    "-", "1", "1, 3", "< 3", ">= 3", "[1..3]", "(1..3)", "]1..3[", "(1..1]", "-2", '"a"',
+    '"a", "b"',
+    "true", "null", "not(1)", "? = 3", "x + 1", "> 2, 1", '"a", 1', "[1, 3]", '@"2024-01-01"',
+]  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(CELLS), st.integers(0, 9)), max_size=8),
+    st.sampled_from([1, 2, 3, 4, -2, 2.5, "a", "b", True, False, None, [1], [1, 3]]),
+)
+def test_constants_are_found_as_if_each_cell_was_evaluated(tmp_path_factory, rows, x):
+    decisions = load(tmp_path_factory.mktemp("t"), table(rows, "COLLECT"))
+    expected = [
+        found
+        for text, found in rows
+        if text == "-" or compile_tests(text, ["x"]).condition({"x": x}.__getitem__, NOW, x)
+    ]
     assert decisions.decide(x=x) == expected
 
 
