@@ -78,12 +78,15 @@ class Column:
             evaluated.
 
     Attributes:
+        always: The rules that always pass, as bits.
         evaluated: The rules that must be evaluated, as bits.
+        constants: The rules of each constant.
+        points: The ends of all intervals, in order.
     """
 
     def __init__(self, tests: Iterable[Constant | bool | None]) -> None:
         self.always = self.evaluated = 0
-        self._equal: dict[tuple[type, Any], int] = {}
+        self.constants: dict[tuple[type, Any], int] = {}
         intervals: list[tuple[int, Interval]] = []
         for at, test in enumerate(tests):
             bit = 1 << at
@@ -92,7 +95,7 @@ class Column:
             elif isinstance(test, Constant):
                 for value in test.values:
                     key = (type(value), value)
-                    self._equal[key] = self._equal.get(key, 0) | bit
+                    self.constants[key] = self.constants.get(key, 0) | bit
                 if test.interval is not None:
                     intervals.append((bit, test.interval))
             else:
@@ -102,9 +105,9 @@ class Column:
     def _line(self, intervals: list[tuple[int, Interval]]) -> None:
         """Cut the number line at the ends of the intervals: points, and the gaps between them."""
         ends = {end for _, each in intervals for end in (each.low, each.high) if end is not None}
-        self._points = sorted(ends)
-        place = {end: at for at, end in enumerate(self._points)}
-        count = len(self._points)
+        self.points = sorted(ends)
+        place = {end: at for at, end in enumerate(self.points)}
+        count = len(self.points)
         points, gaps = [0] * (count + 1), [0] * (count + 2)
         for bit, each in intervals:
             low = -1 if each.low is None else place[each.low]
@@ -120,10 +123,10 @@ class Column:
 
     def passed(self, value: Any) -> int:
         """Return the rules whose constants a value passes, as bits, beside those that always do."""
-        found = self.always | self._equal.get((type(value), value), 0)
+        found = self.always | self.constants.get((type(value), value), 0)
         if type(value) is Decimal:
-            at = bisect_left(self._points, value)
-            if at < len(self._points) and self._points[at] == value:
+            at = bisect_left(self.points, value)
+            if at < len(self.points) and self.points[at] == value:
                 found |= self._at_points[at]
             else:
                 found |= self._in_gaps[at]

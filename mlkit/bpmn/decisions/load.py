@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from mlkit.bpmn.decisions.analysis import analyse
 from mlkit.bpmn.decisions.evaluation import Evaluation, Loaded
 from mlkit.bpmn.decisions.model import Decision, Element, InputData, Model, Problem
 from mlkit.bpmn.decisions.reader import read
@@ -63,6 +64,11 @@ class Decisions:
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the model."""
         return tuple(self.loaded.problems)
+
+    def analyse(self) -> tuple[Problem, ...]:
+        """Return what is wrong with the model, and what is doubtful about its tables."""
+        doubts = [each for where, table in self.loaded.tables for each in analyse(where, table)]
+        return (*self.problems, *doubts)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from mlkit.bpmn.decisions import model
@@ -30,6 +31,7 @@ class Logic:
         members: The names that entries of values may have.
         types: The types of the model.
         problems: Where problems go.
+        tables: Where compiled tables go, each with its element.
     """
 
     def __init__(
@@ -39,17 +41,21 @@ class Logic:
         members: tuple[str, ...],
         types: Types,
         problems: list[Problem],
+        tables: list[tuple[str, CompiledTable]],
     ) -> None:
         self.where = where
         self.names = names
         self.members = members
         self.types = types
         self.problems = problems
+        self.tables = tables
 
     def inside(self, *names: str) -> Logic:
         """Return a compiler that sees some more names."""
         seen = tuple(each for each in names if each)
-        return Logic(self.where, (*self.names, *seen), self.members, self.types, self.problems)
+        found = copy(self)
+        found.names = (*self.names, *seen)
+        return found
 
     def compile(self, boxed: Boxed | None) -> Code:
         """Return the closure of a boxed expression; its value is of the type that it names."""
@@ -95,7 +101,7 @@ class Logic:
 
     def _table(self, table: model.Table) -> Code:
         inputs = [self.compile(each.expression) for each in table.inputs]
-        return CompiledTable(
+        compiled = CompiledTable(
             table,
             inputs,
             [self._test(each.allowed, each.expression.line, "") for each in table.inputs],
@@ -106,7 +112,9 @@ class Logic:
             ],
             [self._order(each, table.line) for each in table.outputs],
             [self.types.get(each.type_ref) if each.type_ref else None for each in table.outputs],
-        ).decide
+        )
+        self.tables.append((self.where, compiled))
+        return compiled.decide
 
     def _rule(
         self, table: model.Table, number: int, rule: model.Rule

@@ -206,6 +206,37 @@ def test_python_gets_values_of_python():
     assert found == {"deploy": True, "share": 0.5}
 
 
+def doubts(tmp_path, body):
+    return [each.message for each in load(tmp_path, body).analyse()]
+
+
+def test_gaps_overlaps_and_rules_that_never_match_are_found_with_an_example(tmp_path):
+    assert doubts(tmp_path, table([("< 5", 1), ("[5..8)", 2), ("> 8", 3)])) == [
+        "no rule matches x = 8"
+    ]
+    assert doubts(tmp_path, table([("<= 5", 1), (">= 5", 2)])) == ["rules 1 and 2 both match x = 5"]
+    assert doubts(tmp_path, table([("<= 5", 1), (">= 5", 1)], "ANY")) == []
+    assert doubts(tmp_path, table([("-", 1), ("3", 2)], "FIRST")) == ["rule 2 can never match"]
+    assert "no rule matches x = 0" in doubts(tmp_path, table([("1", 1)]))
+    assert doubts(tmp_path, table([("true", 1)])) == ["no rule matches x = false"]
+    assert "any other text" in doubts(tmp_path, table([('"a"', 1), ('"b"', 2)]))[0]
+    assert "not analysed" in doubts(tmp_path, table([("? > 1", 1)]))[0]
+    found = CliRunner().invoke(app, ["bpmn", "lint", str(tmp_path / "model.dmn")])
+    assert found.exit_code == 0
+    assert "not analysed" in found.stdout
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=5))
+def test_gaps_and_overlaps_are_those_of_brute_force(tmp_path_factory, rows):
+    spans = [(min(row), max(row)) for row in rows]
+    rules = [(f"[{low}..{high}]", 1) for low, high in spans]
+    found = doubts(tmp_path_factory.mktemp("t"), table(rules))
+    tried = [Decimal(n) / 4 for n in range(-8, 40)]
+    counts = [sum(low <= each <= high for low, high in spans) for each in tried]
+    assert any("no rule matches" in each for each in found) == (0 in counts)
+    assert any("both match" in each for each in found) == (max(counts) > 1)
+
+
 PROCESS = """<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" id="d"
  xmlns:camunda="http://camunda.org/schema/1.0/bpmn" xmlns:zeebe="http://camunda.org/schema/zeebe/1.0"
  targetNamespace="t"><process id="P" isExecutable="true"><startEvent id="s"/>
