@@ -2,8 +2,8 @@
 
     python benchmarks/bpmn/decisions.py [--seconds 1] [--json out.json]
 
-All in one process, on one core: FEEL, JUEL and Python expressions that are compiled already, a table
-of 10 rules by 4 columns, and one of 5,000. Tables are made of ranges and texts at random.
+All in one process, on one core: FEEL, JUEL and Python expressions that are compiled already, a
+table of 10 rules by 4 columns, and one of 5,000. Tables are made of ranges and texts at random.
 """
 
 from __future__ import annotations
