@@ -17,6 +17,7 @@ from mlkit.bpmn.decisions.model import (
     Problem,
     Service,
 )
+from mlkit.bpmn.decisions.tables import CompiledTable
 from mlkit.bpmn.decisions.trace import Trace, TracedRun
 from mlkit.bpmn.decisions.types import Missing, Types, conform
 from mlkit.bpmn.expressions.feel import Program, compile_tests
@@ -43,6 +44,7 @@ class Loaded:
 
     Attributes:
         problems: What is wrong with it.
+        tables: Its decision tables, each with its element.
     """
 
     def __init__(self, model: Model, imported: Mapping[str, Loaded]) -> None:
@@ -53,6 +55,7 @@ class Loaded:
         self.types = Types(model.types, self._imported_types(), self._tests)
         self.members = tuple(sorted(self._members()))
         self.codes: dict[str, Code] = {}
+        self.tables: list[tuple[str, CompiledTable]] = []
         for each in model.elements:
             self._compile(each)
         for name in dict.fromkeys(self.types.unknown):
@@ -131,7 +134,9 @@ class Loaded:
     def _compile(self, element: Element) -> None:
         if isinstance(element, Decision | Knowledge):
             names = self._names(element)
-            logic = Logic(element.variable.name, names, self.members, self.types, self.problems)
+            where = element.variable.name
+            places = (self.problems, self.tables)
+            logic = Logic(where, names, self.members, self.types, *places)
             wanted = self.types.get(element.variable.type_ref)
             if isinstance(element, Decision):
                 self.codes[element.id] = logic.typed(logic.compile(element.logic), wanted)

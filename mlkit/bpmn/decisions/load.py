@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from mlkit.bpmn.decisions.analysis import analyse
 from mlkit.bpmn.decisions.evaluation import Evaluation, Loaded
 from mlkit.bpmn.decisions.model import Decision, Element, InputData, Model, Problem
 from mlkit.bpmn.decisions.reader import read
@@ -18,6 +20,16 @@ from mlkit.errors import BadData, InputMissing
 
 MAX_BYTES = 20_000_000
 _MAX_IMPORTS = 20
+
+
+class Files(Protocol):
+    """Where models are read from."""
+
+    def names(self) -> list[str]:
+        """Return the names of the models."""
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a model."""
 
 
 class Decided(NamedTuple):
@@ -37,20 +49,26 @@ class Decisions:
 
     Args:
         path: The file; models that it imports are beside it.
+        files: Where files are read instead of the path's folder.
 
     Raises:
         InputMissing: The file cannot be read.
         BadData: It is no DMN document, requires itself, or imports what is not there.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, files: Files | None = None) -> None:
         self.path = Path(path)
-        self.loaded = _load(self.path, {}, 0)
+        self.loaded = _load(self.path, files or Folder(self.path.parent), {}, 0)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the model."""
         return tuple(self.loaded.problems)
+
+    def analyse(self) -> tuple[Problem, ...]:
+        """Return what is wrong with the model, and what is doubtful about its tables."""
+        doubts = [each for where, table in self.loaded.tables for each in analyse(where, table)]
+        return (*self.problems, *doubts)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -157,44 +175,63 @@ class Decisions:
             raise BadData(f"{name}: {error}") from error
 
 
-def _read(path: Path) -> Model:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BadData(f"{path}: larger than {MAX_BYTES // 1_000_000} MB")
-        return read(path.read_bytes(), path)
-    except OSError as error:
-        raise InputMissing(f"{path}: {error.strerror}") from error
+class Folder:
+    """The models of a folder.
+
+    Args:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def names(self) -> list[str]:
+        """Return the names of the models."""
+        return sorted(each.name for each in self._folder.glob("*.dmn"))
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a model.
+
+        Raises:
+            InputMissing: It cannot be read.
+            BadData: It is too large.
+        """
+        path = self._folder / name
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise BadData(f"{path}: larger than {MAX_BYTES // 1_000_000} MB")
+            return path.read_bytes()
+        except OSError as error:
+            raise InputMissing(f"{path}: {error.strerror}") from error
 
 
-def _load(path: Path, loading: dict[Path, Loaded | None], level: int) -> Loaded:
-    key = path.resolve()
-    found = loading.get(key)
+def _load(path: Path, files: Files, loading: dict[str, Loaded | None], level: int) -> Loaded:
+    found = loading.get(path.name)
     if found is not None:
         return found
-    if key in loading or level > _MAX_IMPORTS:
+    if path.name in loading or level > _MAX_IMPORTS:
         raise BadData(f"{path}: imports itself")
-    loading[key] = None
-    model = _read(path)
+    loading[path.name] = None
+    model = read(files.read(path.name), path)
     imported = {}
     for each in model.imports:
-        if each.namespace.rstrip("/").endswith(("FEEL", "FEEL/")) or "PMML" in each.namespace:
+        if each.namespace.rstrip("/").endswith("FEEL") or "PMML" in each.namespace:
             continue
-        imported[each.name] = _load(_find(model, each.namespace, each.location), loading, level + 1)
-    loading[key] = Loaded(model, imported)
-    found = loading[key]
-    assert found is not None
+        other = _find(model, files, each.namespace, each.location)
+        imported[each.name] = _load(path.with_name(other), files, loading, level + 1)
+    found = loading[path.name] = Loaded(model, imported)
     return found
 
 
-def _find(model: Model, namespace: str, location: str) -> Path:
+def _find(model: Model, files: Files, namespace: str, location: str) -> str:
     """Return the file of an import: at its location, or the one beside with the namespace."""
-    folder = model.path.parent
-    if location and (folder / Path(location).name).is_file():
-        return folder / Path(location).name
-    for path in sorted(folder.glob("*.dmn")):
-        try:
-            if path.resolve() != model.path.resolve() and _read(path).namespace == namespace:
-                return path
-        except (BadData, InputMissing):
-            continue
+    names = files.names()
+    if location and Path(location).name in names:
+        return Path(location).name
+    for name in names:
+        # A broken file beside the model is no matter of the model.
+        with contextlib.suppress(BadData, InputMissing):
+            other = read(files.read(name), model.path.with_name(name))
+            if name != model.path.name and other.namespace == namespace:
+                return name
     raise BadData(f"{model.path}: imports {namespace!r}, which no file beside it defines")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from mlkit.bpmn.decisions import model
+from mlkit.bpmn.decisions.index import constant_test
 from mlkit.bpmn.decisions.model import Boxed, Problem
-from mlkit.bpmn.decisions.tables import CompiledTable
+from mlkit.bpmn.decisions.tables import CompiledTable, ConstantTest
 from mlkit.bpmn.decisions.types import ANY, Types, conform
 from mlkit.bpmn.expressions.feel import Program, Scope, compile_in
 from mlkit.bpmn.expressions.feel.apply import apply
@@ -29,6 +31,7 @@ class Logic:
         members: The names that entries of values may have.
         types: The types of the model.
         problems: Where problems go.
+        tables: Where compiled tables go, each with its element.
     """
 
     def __init__(
@@ -38,17 +41,21 @@ class Logic:
         members: tuple[str, ...],
         types: Types,
         problems: list[Problem],
+        tables: list[tuple[str, CompiledTable]],
     ) -> None:
         self.where = where
         self.names = names
         self.members = members
         self.types = types
         self.problems = problems
+        self.tables = tables
 
     def inside(self, *names: str) -> Logic:
         """Return a compiler that sees some more names."""
         seen = tuple(each for each in names if each)
-        return Logic(self.where, (*self.names, *seen), self.members, self.types, self.problems)
+        found = copy(self)
+        found.names = (*self.names, *seen)
+        return found
 
     def compile(self, boxed: Boxed | None) -> Code:
         """Return the closure of a boxed expression; its value is of the type that it names."""
@@ -94,7 +101,7 @@ class Logic:
 
     def _table(self, table: model.Table) -> Code:
         inputs = [self.compile(each.expression) for each in table.inputs]
-        return CompiledTable(
+        compiled = CompiledTable(
             table,
             inputs,
             [self._test(each.allowed, each.expression.line, "") for each in table.inputs],
@@ -105,7 +112,9 @@ class Logic:
             ],
             [self._order(each, table.line) for each in table.outputs],
             [self.types.get(each.type_ref) if each.type_ref else None for each in table.outputs],
-        ).decide
+        )
+        self.tables.append((self.where, compiled))
+        return compiled.decide
 
     def _rule(
         self, table: model.Table, number: int, rule: model.Rule
@@ -115,14 +124,24 @@ class Logic:
         for column, cell in zip(table.inputs, rule.tests, strict=False):
             place = f", rule {number}, column {column.label!r}"
             tests.append(self._test(cell.text, cell.line, place))
+        tests += [None] * (len(table.inputs) - len(tests))
         outputs = []
         for at, cell in enumerate(rule.outputs[: len(table.outputs)]):
             name = table.outputs[at].name
             place = f", rule {number}, output {name!r}" if name else f", rule {number}, output"
-            empty = cell.text in ("", "-")
-            outputs.append(self.text("null" if empty else cell.text, cell.line, place))
+            outputs.append(self._result(cell, place))
         outputs += [lambda frame: None] * (len(table.outputs) - len(outputs))
         return tests, outputs
+
+    def _result(self, cell: model.Cell, place: str) -> Code:
+        """Return the closure of an output; most are constants."""
+        if cell.text in ("", "-"):
+            return lambda frame: None
+        constant = constant_test(cell.text)
+        if constant is not None and len(constant.values) == 1:
+            (value,) = constant.values
+            return lambda frame: value
+        return self.text(cell.text, cell.line, place)
 
     def _check_width(self, table: model.Table, number: int, rule: model.Rule) -> None:
         found = (len(rule.tests), len(rule.outputs))
@@ -136,6 +155,9 @@ class Logic:
     def _test(self, text: str, line: int, place: str) -> Code | None:
         if text in ("", "-"):
             return None
+        constant = constant_test(text)
+        if constant is not None:
+            return ConstantTest(constant, lambda: self.text(text, line, place, unary=True))
         return self.text(text, line, place, unary=True)
 
     def _order(self, output: model.Output, line: int) -> Code | None:

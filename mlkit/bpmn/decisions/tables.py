@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from mlkit.bpmn.decisions.index import INDEXED, Column, Constant, bits
 from mlkit.bpmn.decisions.model import Table
 from mlkit.bpmn.decisions.trace import Trace
 from mlkit.bpmn.decisions.types import conform
@@ -45,8 +46,11 @@ class CompiledTable:
         self.table = table
         self.inputs = inputs
         self.allowed = allowed
-        self.rules = [([(at, test) for at, test in enumerate(tests) if test], outputs)
-                      for tests, outputs in rules]  # fmt: skip
+        self.rules = rules
+        self.columns = [
+            Column(_constants(tests[at] for tests, _ in rules)) for at in range(len(inputs))
+        ]
+        self.everything = (1 << len(rules)) - 1
         self.defaults = defaults
         self.priorities = priorities
         self.types = types
@@ -67,18 +71,35 @@ class CompiledTable:
         return self._policy(frame, [self._outputs(frame, each) for each in matched])
 
     def _matched(self, run: Run, asked: list[Frame]) -> list[int]:
-        run.charge(len(self.rules))
+        """Return the rules that match: those whose constants pass, then what must be evaluated."""
+        run.charge(len(asked) + (len(self.rules) >> 6))
+        mask, unsure = self.everything, []
+        for at, (column, frame) in enumerate(zip(self.columns, asked, strict=True)):
+            value = frame.names["?"]
+            indexed = type(value) in INDEXED
+            evaluated = column.evaluated if indexed else self.everything & ~column.always
+            mask &= (column.passed(value) if indexed else column.always) | evaluated
+            if evaluated:
+                unsure.append((at, evaluated))
         first_only = self.table.policy == "FIRST"
         found: list[int] = []
-        for number, (tests, _) in enumerate(self.rules):
-            for at, test in tests:
-                if test(asked[at]) is not True:
-                    break
-            else:
+        for number in bits(mask):
+            if self._passes(run, number, unsure, asked):
                 found.append(number)
                 if first_only:
                     break
         return found
+
+    def _passes(
+        self, run: Run, number: int, unsure: list[tuple[int, int]], asked: list[Frame]
+    ) -> bool:
+        run.charge(1)
+        tests = self.rules[number][0]
+        for at, evaluated in unsure:
+            test = tests[at]
+            if evaluated >> number & 1 and test is not None and test(asked[at]) is not True:
+                return False
+        return True
 
     def _outputs(self, frame: Frame, number: int) -> list[Any]:
         values = [each(frame) for each in self.rules[number][1]]
@@ -151,6 +172,33 @@ class CompiledTable:
         name = _AGGREGATES[self.table.aggregation]
         columns = [list(each) for each in zip(*rows, strict=True)]
         return self._shaped([builtins_call(frame, name, each) for each in columns])
+
+
+def _constants(tests: Iterable[Test]) -> Iterable[Constant | bool | None]:
+    for test in tests:
+        yield True if test is None else getattr(test, "constant", None)
+
+
+class ConstantTest:
+    """A test that compares with constants: it is compiled only for a value that needs it.
+
+    Args:
+        constant: The constants.
+        compile_: Returns the closure of the test.
+    """
+
+    __slots__ = ("_code", "_compile", "constant")
+
+    def __init__(self, constant: Constant, compile_: Callable[[], Code]) -> None:
+        self.constant = constant
+        self._compile = compile_
+        self._code: Code | None = None
+
+    def __call__(self, frame: Frame) -> Any:
+        """Return whether the input of a frame passes."""
+        if self._code is None:
+            self._code = self._compile()
+        return self._code(frame)
 
 
 _POLICIES: dict[str, Callable[[CompiledTable, Frame, list[list[Any]]], Any]] = {

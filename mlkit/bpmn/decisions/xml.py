@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TypeAlias
 
 from lxml import etree
@@ -41,7 +42,12 @@ def local(node: Node) -> str:
 
 def is_dmn(node: Node) -> bool:
     """Return whether an element belongs to DMN, of any version."""
-    return _MODEL.fullmatch(str(node.tag)[1:].partition("}")[0]) is not None
+    return _is_model(str(node.tag)[1:].partition("}")[0])
+
+
+@lru_cache(maxsize=256)
+def _is_model(namespace: str) -> bool:
+    return _MODEL.fullmatch(namespace) is not None
 
 
 def children(node: Node, name: str) -> list[Node]:

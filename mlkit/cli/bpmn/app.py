@@ -210,7 +210,7 @@ Examples:
 
 @app.command(epilog=LINT_EPILOG)
 def lint(
-    files: Annotated[list[Path], typer.Argument(help="Diagrams.")],
+    files: Annotated[list[Path], typer.Argument(help="Diagrams, and DMN files.")],
     task: Annotated[
         list[str],
         typer.Option("--task", metavar="NAME=MODULE:FUNCTION", help="Bind a service task."),
@@ -241,6 +241,8 @@ def _problems(file: Path, bindings: dict[str, str], refused: list[MlkitError]) -
     from mlkit.bpmn.lint.validation import lint as find
 
     try:
+        if file.suffix == ".dmn":
+            return _of_decisions(file)
         return find(parse(file), file.parent.resolve(), bindings)
     except (BadData, InputMissing) as error:
         refused.append(error)
@@ -248,6 +250,17 @@ def _problems(file: Path, bindings: dict[str, str], refused: list[MlkitError]) -
         known = colon and place.isdigit()
         line, message = (int(place), message) if known else (0, f"{place}{colon}{message}".strip())
         return [Problem("file.broken", "error", file.name, line, message)]
+
+
+def _of_decisions(file: Path) -> list[Problem]:
+    """Find the problems of a decision model, and what is doubtful about its tables."""
+    from mlkit.bpmn.decisions.load import Decisions
+    from mlkit.bpmn.definition.model import Problem
+
+    found = Decisions(file).analyse()
+    return [
+        Problem("decision", each.severity, each.where, each.line, each.message) for each in found
+    ]
 
 
 def _lint_document(found: dict[Path, list[Problem]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from mlkit.bpmn import Decisions
+from mlkit.bpmn.expressions.feel import compile_tests
 from mlkit.cli.main import app
 from mlkit.errors import BadData
 
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ROLLOUT = Path(__file__).parent / "rollout.dmn"
 HEAD = '<definitions xmlns="https://www.omg.org/spec/DMN/20191111/MODEL/" name="m" namespace="u">'
 
@@ -86,6 +89,27 @@ def test_tables_say_what_a_slow_and_obvious_evaluator_says(tmp_path_factory, row
         expected = matched[0] if len(set(matched)) == 1 else None
     else:
         expected = matched[0] if len(matched) == 1 else None
+    assert decisions.decide(x=x) == expected
+
+
+CELLS = [
+    "-", "1", "1, 3", "< 3", ">= 3", "[1..3]", "(1..3)", "]1..3[", "(1..1]", "-2", '"a"',
+    '"a", "b"',
+    "true", "null", "not(1)", "? = 3", "x + 1", "> 2, 1", '"a", 1', "[1, 3]", '@"2024-01-01"',
+]  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(CELLS), st.integers(0, 9)), max_size=8),
+    st.sampled_from([1, 2, 3, 4, -2, 2.5, "a", "b", True, False, None, [1], [1, 3]]),
+)
+def test_constants_are_found_as_if_each_cell_was_evaluated(tmp_path_factory, rows, x):
+    decisions = load(tmp_path_factory.mktemp("t"), table(rows, "COLLECT"))
+    expected = [
+        found
+        for text, found in rows
+        if text == "-" or compile_tests(text, ["x"]).condition({"x": x}.__getitem__, NOW, x)
+    ]
     assert decisions.decide(x=x) == expected
 
 
@@ -180,3 +204,98 @@ def test_decide_answers_lines_and_rows(tmp_path):
 def test_python_gets_values_of_python():
     found = Decisions(ROLLOUT).decide(**{"model accuracy": Decimal("0.95"), "region": "US"})
     assert found == {"deploy": True, "share": 0.5}
+
+
+def doubts(tmp_path, body):
+    return [each.message for each in load(tmp_path, body).analyse()]
+
+
+def test_gaps_overlaps_and_rules_that_never_match_are_found_with_an_example(tmp_path):
+    assert doubts(tmp_path, table([("< 5", 1), ("[5..8)", 2), ("> 8", 3)])) == [
+        "no rule matches x = 8"
+    ]
+    assert doubts(tmp_path, table([("<= 5", 1), (">= 5", 2)])) == ["rules 1 and 2 both match x = 5"]
+    assert doubts(tmp_path, table([("<= 5", 1), (">= 5", 1)], "ANY")) == []
+    assert doubts(tmp_path, table([("-", 1), ("3", 2)], "FIRST")) == ["rule 2 can never match"]
+    assert "no rule matches x = 0" in doubts(tmp_path, table([("1", 1)]))
+    assert doubts(tmp_path, table([("true", 1)])) == ["no rule matches x = false"]
+    assert "any other text" in doubts(tmp_path, table([('"a"', 1), ('"b"', 2)]))[0]
+    assert "not analysed" in doubts(tmp_path, table([("? > 1", 1)]))[0]
+    found = CliRunner().invoke(app, ["bpmn", "lint", str(tmp_path / "model.dmn")])
+    assert found.exit_code == 0
+    assert "not analysed" in found.stdout
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=5))
+def test_gaps_and_overlaps_are_those_of_brute_force(tmp_path_factory, rows):
+    spans = [(min(row), max(row)) for row in rows]
+    rules = [(f"[{low}..{high}]", 1) for low, high in spans]
+    found = doubts(tmp_path_factory.mktemp("t"), table(rules))
+    tried = [Decimal(n) / 4 for n in range(-8, 40)]
+    counts = [sum(low <= each <= high for low, high in spans) for each in tried]
+    assert any("no rule matches" in each for each in found) == (0 in counts)
+    assert any("both match" in each for each in found) == (max(counts) > 1)
+
+
+PROCESS = """<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" id="d"
+ xmlns:camunda="http://camunda.org/schema/1.0/bpmn" xmlns:zeebe="http://camunda.org/schema/zeebe/1.0"
+ targetNamespace="t"><process id="P" isExecutable="true"><startEvent id="s"/>
+ <sequenceFlow id="f1" sourceRef="s" targetRef="t"/><businessRuleTask id="t" {attributes}>{inside}
+ </businessRuleTask><sequenceFlow id="f2" sourceRef="t" targetRef="e"/><endEvent id="e"/></process>
+ </definitions>"""
+
+
+def run(tmp_path, attributes, inside="", **variables):
+    (tmp_path / "rollout.dmn").write_text(ROLLOUT.read_text())
+    (tmp_path / "p.bpmn").write_text(PROCESS.format(attributes=attributes, inside=inside))
+    asked = ["bpmn", "run", str(tmp_path / "p.bpmn"), "--no-input", "--json", "--state"]
+    given = [f"--var={name}={json.dumps(value)}" for name, value in variables.items()]
+    return json.loads(CliRunner().invoke(app, [*asked, str(tmp_path / "state"), *given]).stdout)
+
+
+@pytest.mark.parametrize(
+    ("decision", "mapping", "expected"),
+    [
+        ("risk", "singleEntry", "low"), ("risk", "singleResult", {"Risk": "low"}),
+        ("risk", "collectEntries", ["low"]), ("risk", "resultList", [{"Risk": "low"}]),
+        ("rollout", "singleResult", {"deploy": True, "share": 0.1}),
+    ],
+)  # fmt: skip
+def test_a_business_rule_task_decides(tmp_path, decision, mapping, expected):
+    attributes = (
+        f'camunda:decisionRef="{decision}" camunda:resultVariable="r" '
+        f'camunda:mapDecisionResult="{mapping}"'
+    )
+    values = {"model_accuracy": 0.97, "region": "EU"}
+    assert run(tmp_path, attributes, **values)["variables"]["r"] == expected
+
+
+def test_zeebes_called_decision(tmp_path):
+    called = '<zeebe:calledDecision decisionId="rollout" resultVariable="r"/>'
+    inside = f"<extensionElements>{called}</extensionElements>"
+    found = run(tmp_path, "", inside, model_accuracy=0.2, region="EU")
+    assert found["variables"]["r"] == {"deploy": False, "share": 0}
+
+
+def test_a_decision_that_fails_is_an_incident_that_names_it(tmp_path):
+    attributes = 'camunda:decisionRef="rollout" camunda:resultVariable="r"'
+    found = run(tmp_path, attributes, model_accuracy=0.97, region="ASIA")
+    assert "decision rollout" in found["incidents"][0]["message"]
+    assert "'region'" in found["incidents"][0]["message"]
+
+
+def test_an_instance_keeps_the_model_that_it_began_with(tmp_path):
+    body = PROCESS.format(
+        attributes='camunda:decisionRef="risk" camunda:resultVariable="r"', inside=""
+    )
+    ask = '<userTask id="u"/><sequenceFlow id="f0" sourceRef="u" targetRef="t"/>'
+    body = body.replace('targetRef="t"/><business', f'targetRef="u"/>{ask}<business')
+    (tmp_path / "rollout.dmn").write_text(ROLLOUT.read_text())
+    (tmp_path / "p.bpmn").write_text(body)
+    state = ["--state", str(tmp_path / "state")]
+    asked = ["bpmn", "run", str(tmp_path / "p.bpmn"), "--no-input", "--json", *state]
+    waiting = json.loads(CliRunner().invoke(app, [*asked, "--var", "model_accuracy=1"]).stdout)
+    (tmp_path / "rollout.dmn").unlink()
+    task = waiting["waiting"][0]["task"]
+    done = CliRunner().invoke(app, ["bpmn", "complete", task, *state, "--json"])
+    assert json.loads(done.stdout)["variables"]["r"] == [{"Risk": "low"}]

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlkit.bpmn.definition import retries
 from mlkit.bpmn.definition.model import Callable, Computed, EventDefinition, Person, Retry, Script
-from mlkit.bpmn.definition.parser import calls, data, events, forms, loops, xml
+from mlkit.bpmn.definition.parser import calls, data, decisions, events, forms, loops, xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
 from mlkit.bpmn.definition.retries import MAX_ATTEMPTS
@@ -176,7 +176,12 @@ def _rule(reader: Reader, element: Element) -> dict[str, Any]:
     if not decision:
         reader.problem("task.decision", element, "no decision is chosen")
         return {}
-    return {"work": Callable(decision, None if result is None else str(result), decision=True)}
+    result = None if result is None else str(result)
+    mapping = "" if zeebe is not None else xml.vendor(element, "mapDecisionResult") or "resultList"
+    call = decisions.read(reader, element, decision, mapping)
+    if call is not None:
+        return {"work": Computed(call, result)}
+    return {"work": Callable(decision, result, decision=True)}
 
 
 def _user(reader: Reader, element: Element) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlkit.bpmn.decisions.reader import read as read_decisions
 from mlkit.bpmn.definition.parser import form_js, xml
 from mlkit.bpmn.definition.parser.xml import Element
-from mlkit.errors import MlkitError
+from mlkit.errors import InputMissing, MlkitError
 
 DIAGRAMS = (".bpmn", ".bpmn20.xml")
 _CALLABLE = ("process", "global")
@@ -74,6 +75,38 @@ class Library:
             raise ValueError(f"{problem} as its id")
         return self.text(found[0])
 
+    def decision(self, wanted: str) -> str | None:
+        """Return the name of the decision model that has a decision with an id, if one does.
+
+        Raises:
+            ValueError: Several have it.
+        """
+        found = []
+        for name in self.names():
+            # A broken file beside the diagram is no matter of the diagram.
+            with contextlib.suppress(MlkitError, OSError, ValueError):
+                content = self.stored.get(name) or self._read(name)
+                if wanted in content and _decides(content, name, wanted):
+                    found.append(name)
+        if len(found) > 1:
+            raise ValueError(f"{' and '.join(found)} have it")
+        return found[0] if found else None
+
+    def names(self) -> list[str]:
+        """Return the names of the decision models beside the diagram."""
+        return [each for each in self._names() if each.endswith(".dmn")]
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a decision model, which an instance keeps.
+
+        Raises:
+            InputMissing: It cannot be read.
+        """
+        try:
+            return self.text(name).encode()
+        except (OSError, ValueError) as error:
+            raise InputMissing(f"{name}: {error}") from error
+
     def files_with(self, process: str) -> list[str]:
         """Give the names of the diagrams beside this one that hold a process."""
         if self.diagrams is None:
@@ -98,6 +131,11 @@ class Library:
                     content = self.stored.get(name) or self._read(name)
                     found[name] = xml.parse(content.encode(), name)
         return found
+
+
+def _decides(content: str, name: str, wanted: str) -> bool:
+    model = read_decisions(content.encode(), Path(name))
+    return any(each.id == wanted for each in model.elements)
 
 
 def _holds(root: Element, process: str) -> bool:

@@ -20,7 +20,7 @@ _REFUSED_ATTRIBUTES = {
     "triggerable", "useLocalScopeForResultVariable", "taskIdVariableName", "calledElementType",
     "processInstanceIdVariableName", "messageExpression", "signalExpression", "errorVariableName",
     "errorVariableLocalScope", "errorVariableTransient", "storeResultVariableAsTransient",
-    "mapDecisionResult", "eventType", "isAsyncLeave",
+    "eventType", "isAsyncLeave",
 }  # fmt: skip
 _READ = {
     "formData", "formProperty", "inputOutput", "failedJobRetryTimeCycle", "taskDefinition",
@@ -36,7 +36,8 @@ _READ_ATTRIBUTES = {
     "outputCollection", "outputElement", "errorCodeVariable", "errorMessageVariable",
     "escalationCodeVariable", "class", "delegateExpression", "expression", "topic", "type",
     "retry", "timeZone", "terminateAll", "skipExpression", "terminateMultiInstance",
-    "errorMessage", "decisionRef", "script", "initiator", "inheritVariables",
+    "errorMessage", "decisionRef", "mapDecisionResult", "decisionRefBinding",
+    "decisionRefVersion", "decisionRefTenantId", "script", "initiator", "inheritVariables",
     # True of every task here, or of no consequence for a single engine.
     "asyncBefore", "asyncAfter", "async", "exclusive", "historyTimeToLive", "versionTag",
     "isStartableInTasklist", "modelerTemplate", "modelerTemplateVersion",

@@ -257,7 +257,7 @@ class Compiler:
             self.bound.pop()
         if any(each.op == "name" and each.value == "?" for each in _nodes(node)):
             return code
-        return _value_test(code)
+        return _value_test(code, node.op != "literal")
 
     def _compared(self, node: Node) -> Code:
         asked = Node("name", node.position, value="?")
@@ -313,12 +313,12 @@ def make_range(start_included: bool, start: Any, end: Any, end_included: bool) -
     return Range(start_included, start, end, end_included)
 
 
-def _value_test(code: Code) -> Code:
+def _value_test(code: Code, may_be_condition: bool) -> Code:
     passes = comparison.test
 
     def test(frame: Frame) -> bool | None:
         wanted, asked = code(frame), frame.find("?")
-        if wanted is True and type(asked) is not bool:
+        if may_be_condition and wanted is True and type(asked) is not bool:
             return True  # A condition that does not ask for the input.
         return passes(frame.run, asked, wanted)
 

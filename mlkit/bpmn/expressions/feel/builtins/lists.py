@@ -197,7 +197,9 @@ def _distinct(run: Run, whole_list: Any) -> list[Any]:
 
 @declare(LISTS, "union", "list*")
 def _union(run: Run, *lists: Any) -> list[Any]:
-    return _distinct(run, _concatenate(run, *lists))
+    return _distinct(
+        run, [each for one in lists for each in ([None] if one is None else items(one))]
+    )
 
 
 @declare(LISTS, "duplicate values", "list")

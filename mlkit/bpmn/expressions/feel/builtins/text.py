@@ -42,7 +42,8 @@ def _lower(run: Run, string: Any) -> str:
 
 @declare(TEXT, "substring before", "string, match")
 def _before(run: Run, string: Any, match: Any) -> str:
-    head, found, _ = text(string).partition(match) if text(match) else ("", "", "")
+    whole_text, part = text(string), text(match)
+    head, found, _ = whole_text.partition(part) if part else ("", "", "")
     return head if found else ""
 
 

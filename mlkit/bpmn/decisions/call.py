@@ -1,0 +1,100 @@
+"""A decision as the work of a business rule task: an expression like any other."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mlkit.bpmn.decisions.evaluation import Evaluation
+from mlkit.bpmn.decisions.load import Decisions
+from mlkit.bpmn.decisions.model import Decision, Table
+from mlkit.bpmn.expressions import Expression, ExpressionError, Lookup
+from mlkit.bpmn.expressions.feel.budget import LimitReached
+from mlkit.bpmn.expressions.feel.interchange import Unfit, leave
+
+_NO_NAME = re.compile(r"\W+")
+MAPPINGS = ("singleEntry", "singleResult", "collectEntries", "resultList")
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionCall(Expression):
+    """A decision; its inputs are the process variables of their names, `_` for spaces.
+
+    Attributes:
+        decisions: The model.
+        mapping: How the result is mapped, as Camunda 7 names it; empty for the value as it is.
+    """
+
+    decisions: Decisions | None = None
+    mapping: str = ""
+
+    def check(self) -> None:
+        """Do nothing: the model was checked when it was read."""
+
+    def evaluate(self, lookup: Lookup, now: datetime) -> Any:
+        """Return the mapped result.
+
+        Raises:
+            ExpressionError: The decision fails: an input is of another type or not allowed, rules
+                contradict the hit policy, the mapping does not fit, or a limit is reached.
+        """
+        assert self.decisions is not None
+        evaluation = Evaluation(self.decisions.loaded, self._inputs(lookup), now)
+        found = evaluation.decide(self.decisions.find(self.text))
+        if evaluation.trace.notes:
+            raise self._error(evaluation.trace.notes[0])
+        try:
+            return self._mapped(leave(evaluation.run, found))
+        except (LimitReached, Unfit) as error:
+            raise self._error(str(error)) from error
+
+    def _error(self, problem: str) -> ExpressionError:
+        return ExpressionError(f"decision {self.text}", 0, problem)
+
+    def _inputs(self, lookup: Lookup) -> dict[str, Any]:
+        assert self.decisions is not None
+        found = {}
+        for name in self.decisions.known_inputs:
+            for spelled in (name, _NO_NAME.sub("_", name)):
+                with contextlib.suppress(KeyError):
+                    found[name] = lookup(spelled)
+                    break
+        return found
+
+    def _mapped(self, value: Any) -> Any:
+        if not self.mapping:
+            return value
+        rows = _rows(value)
+        results = [each if isinstance(each, dict) else {self._output(): each} for each in rows]
+        if self.mapping == "resultList":
+            return results
+        if self.mapping == "collectEntries":
+            return [self._entry(each) for each in results]
+        if len(results) > 1:
+            raise self._error(f"{self.mapping}: there are {len(results)} results")
+        if not results:
+            return None
+        return results[0] if self.mapping == "singleResult" else self._entry(results[0])
+
+    def _entry(self, result: dict[str, Any]) -> Any:
+        if len(result) != 1:
+            raise self._error(f"{self.mapping}: a result has {len(result)} entries")
+        return next(iter(result.values()))
+
+    def _output(self) -> str:
+        """Return the name of the only output."""
+        assert self.decisions is not None
+        element = self.decisions.find(self.text)
+        if isinstance(element, Decision) and isinstance(element.logic, Table):
+            named = element.logic.outputs[0].name if element.logic.outputs else ""
+            return named or element.variable.name
+        return element.variable.name
+
+
+def _rows(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
