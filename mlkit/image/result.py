@@ -143,7 +143,8 @@ class Builder:
         self.forget()
         layers = list(base_image.copied(self._inventory, self._folder, "original"))
         raw = self._inventory.image.raw
-        return Built(raw, layers, image, "(the original)", tried.files)
+        name = str(self._engine.inspect(image)["Id"])
+        return Built(raw, layers, name, "(the original)", tried.files)
 
     def _take(self, name: str) -> None:
         if name in {base_image.NONE, *debian.KINDS}:

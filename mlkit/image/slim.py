@@ -112,7 +112,8 @@ class Slimmer:
         self._folder = folder
         self._early = early
         self._packages = read_packages(inventory)
-        self._command, _ = without_shell(inventory, parse(inventory.image.config))
+        self._command, script = without_shell(inventory, parse(inventory.image.config))
+        self._replaced = [script.path] if script is not None and script.text else []
         self._original = original_argv(inventory)
         self._lost: list[str] = []
         self._found: list[Probe] = []
@@ -261,6 +262,7 @@ class Slimmer:
                 self._options.include,
                 self._options.exclude,
                 added,
+                self._replaced,
                 [each.argument for each in self._runner.settings.probes if each.kind == "exec"],
             )
             kept = plan(self._inventory, self._packages, request)

@@ -40,6 +40,10 @@ def fields(
             "before": inventory.size,
             "after": result.built.size if result.gained else inventory.size,
         },
+        "layers": {
+            "bytes": inventory.files.stored,
+            "shadowed": inventory.files.stored - inventory.size,
+        },
         "gained": result.gained,
         "packages": {
             "before": len(result.packages.installed),
@@ -96,6 +100,7 @@ def _overview(fields: dict[str, Any]) -> Table:
         *((("digest", fields["digest"]),) if fields["digest"] else ()),
         ("base", fields["base"]),
         ("size", f"{megabytes(size['before'])} -> {megabytes(size['after'])}"),
+        *_shadowed(fields["layers"]),
         ("packages", f"{packages['before']} -> {len(packages['kept'])}"),
         ("traced by", fields["traced_by"]),
         ("starts", " ".join(fields["command"]).replace("\n", "; ")),
@@ -133,6 +138,14 @@ def _sizes(title: str, shares: list[dict[str, Any]]) -> Table:
         sums = [sum(each[column] for each in rest) for column in ("before", "after")]
         table.add_row(f"{len(rest)} more", *map(megabytes, sums))
     return table
+
+
+def _shadowed(layers: dict[str, int]) -> list[tuple[str, str]]:
+    """Say what layers hold that later ones overwrite or delete: no container sees it."""
+    if not layers["shadowed"]:
+        return []
+    whole, gone = megabytes(layers["bytes"]), megabytes(layers["shadowed"])
+    return [("in layers", f"{whole}, of which {gone} are overwritten or deleted")]
 
 
 def _own(own: dict[str, Any]) -> list[tuple[str, str]]:

@@ -72,11 +72,13 @@ class FileSystem:
         entries: Path to entry; every parent directory is there.
         children: Directory to the names in it.
         dropped: Device nodes, FIFOs and sockets: they are left out.
+        stored: Bytes of the files of all layers, overwritten and deleted ones among them.
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
     children: dict[str, set[str]] = field(default_factory=lambda: {"": set()})
     dropped: list[str] = field(default_factory=list)
+    stored: int = 0
 
     def __contains__(self, path: str) -> bool:
         return path in self.entries
@@ -300,7 +302,9 @@ def _add(files: FileSystem, member: tarfile.TarInfo, path: str, layer: int, wher
     if member.islnk():
         files.add(replace(_linked(files, member, where), path=path))
     elif member.isreg() or member.isdir() or member.issym():
-        files.add(_entry(member, path, layer, where))
+        entry = _entry(member, path, layer, where)
+        files.stored += entry.size
+        files.add(entry)
     else:
         files.dropped.append(path)
 

@@ -27,6 +27,7 @@ OWN_RULES = re.compile(r"libc6$|(?:lib)?python3")
 TERMINAL = re.compile(r"/lib(?:tinfow?|ncursesw?)\.so")
 WRITABLE = ("var/", "run/", "srv/", "home/", "opt/", "mnt/", "media/", "root/")
 """Where apps have folders that they write to; an empty folder costs nothing."""
+MOUNTED = ("dev/", "proc/", "sys/")
 LARGEST_SCRIPT = 1 << 20
 OF_NO_PACKAGE = "of no package"
 
@@ -60,16 +61,20 @@ class Late:
         """Keep what variables and arguments name."""
         self.own.named_by_config(self._command.words, self._command.shell)
 
-    def of_no_package(self) -> None:
-        """Keep the user's own: files of no package that are no leftovers."""
+    def of_no_package(self, replaced: set[str]) -> None:
+        """Keep the user's own: files of no package that are no leftovers.
+
+        Args:
+            replaced: Files for which something else stands in.
+        """
         for path, entry in self._files.entries.items():
-            if entry.kind != "directory" and self._ownership.stays(path):
+            if path not in replaced and entry.kind != "directory" and self._ownership.stays(path):
                 self._kept.keep(path, OF_NO_PACKAGE)
 
     def directories(self) -> None:
         """Keep directories that an app may write to, with their owners and modes."""
         for path, entry in self._files.entries.items():
-            if entry.kind != "directory" or path.startswith((*REFUSE, *DATABASES)):
+            if entry.kind != "directory" or path.startswith((*REFUSE, *DATABASES, *MOUNTED)):
                 continue
             owned = path in self._kept.packages.owners
             if not owned and not self._ownership.is_runtime(f"{path}/"):
@@ -167,6 +172,8 @@ class Late:
             self._kept.keep(path, reason)
         for path, reason in self._data.beneath(users - own):
             self._kept.keep(path, reason)
+        for path in self._data.tools_of(self._kept.reasons):
+            self._kept.keep(path, "tool of the package that is started")
         if any(TERMINAL.search(path) for path in self._kept.reasons):
             for place in TERMINFO:
                 self._kept.below(place, "read by terminal programs")

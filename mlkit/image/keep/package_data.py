@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from mlkit.image.filesystem.inventory import FileSystem
 from mlkit.image.packages.dpkg import Packages
@@ -53,6 +53,14 @@ class PackageData:
             if package:
                 yield from self._own(name, name in started)
             yield from self.beneath([name])
+
+    def tools_of(self, reasons: Mapping[str, str]) -> list[str]:
+        """List the programs of the packages that a container starts, such as clients of servers."""
+        owners = self._packages.owners
+        started = {owners[path] for path, why in reasons.items()
+                   if why == "entrypoint" and path in owners}  # fmt: skip
+        wanted = (path for name in started for path in self._paths.get(name, ()))
+        return sorted(path for path in wanted if PROGRAM.search(path) and path in self._files)
 
     def beneath(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Give the paths of the packages of data that some depend on, with reasons."""

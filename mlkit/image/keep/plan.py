@@ -76,6 +76,7 @@ class Request:
         include: Globs of paths to keep.
         exclude: Globs of paths to drop; they win.
         required: Paths that a trial has shown to be missing.
+        replaced: Scripts that our launcher stands in for.
         asked: Lines that probes start in the container; no trace shows these processes.
     """
 
@@ -85,6 +86,7 @@ class Request:
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     required: Sequence[str] = ()
+    replaced: Sequence[str] = ()
     asked: Sequence[str] = ()
 
 
@@ -135,7 +137,7 @@ class Planner:
             self._app_directories()
         self._close()
         if self._closed:
-            self._late.of_no_package()
+            self._late.of_no_package(set(self._replaced()))
             self._late.directories()
             self._until_nothing_changes()
         if self._request.profile == "safe":
@@ -373,6 +375,13 @@ class Planner:
             real, _ = self._files.walk(folder)
             if real is not None and (real not in SYSTEM or real == "srv"):
                 self._kept.unowned(self._files.below(real), OWN)
+
+    def _replaced(self) -> Iterator[str]:
+        """List the scripts that our launcher stands in for: nothing starts them any more."""
+        for path in self._request.replaced:
+            entry = self._files.resolve(path)
+            if entry is not None:
+                yield entry.path
 
     def _program(self) -> set[str]:
         """Give the path of what is started."""

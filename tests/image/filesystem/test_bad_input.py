@@ -113,7 +113,9 @@ def test_a_layer_that_is_refused(mlkit, nothing_left, sleeper, tmp_path, lower, 
 
 def test_device_nodes_are_left_out_and_reported(mlkit, nothing_left, sleeper, tmp_path):
     lower = layer(
-        Member("dev/sda", "", kind=tarfile.BLKTYPE), Member("pipe", "", kind=tarfile.FIFOTYPE)
+        Member("dev/sda", "", kind=tarfile.BLKTYPE),
+        Member("pipe", "", kind=tarfile.FIFOTYPE),
+        Member("usr/share/doc/manual", b"x" * 5_000_000),
     )
     path = saved(tmp_path / "i.tar", lower, sleeper, config={"Cmd": ["/s"]})
     command = ("image", "slim", path, "--output=s.tar", "--json", *QUICK)
@@ -136,7 +138,12 @@ def test_a_full_disk(mlkit, nothing_left, sleeper, tmp_path):
 
     command = ("image", "slim", path, "--include=x", "--output=s.tar", *QUICK)
     done = mlkit(*command, preexec_fn=small, **nothing_left)
-    refused(done, 69, "File too large", "hint: free some, or point TMPDIR to a larger disk")
+    refused(
+        done,
+        69,
+        "File too large",
+        "hint: free some disk space; temporary files go where TMPDIR points",
+    )
     assert not (tmp_path / "s.tar").exists()
 
 

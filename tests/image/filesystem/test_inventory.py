@@ -301,3 +301,11 @@ def test_a_file_in_a_directory_of_its_own_goes_through_a_link(tmp_path):
     found = merged(tmp_path, lower, layer(Member("lib/new/deep/x", "1")))
     assert found["usr/lib/new/deep/x"] == "1"
     assert found["lib"] == "usr/lib"
+
+
+def test_what_later_layers_overwrite_or_delete_is_counted_apart(tmp_path):
+    lower = layer(Member("big", "x" * 1000), Member("gone", "y" * 500), Member("kept", "z"))
+    upper = layer(Member("big", "x" * 1000), Member(".wh.gone", ""))
+    with open_image(saved(tmp_path / "i.tar", lower, upper)) as image:
+        inventory = take(image)
+    assert inventory.files.stored - inventory.size == 1500
