@@ -81,8 +81,8 @@ def top_k(
     places = _places(shown, shape[0])
     if not 1 <= k <= shape[0]:
         raise ValueError(f"k: is {k}, expected 1 to the number of arms, {shape[0]}")
-    parameters = (np.ascontiguousarray(np.broadcast_to(each, shape)) for each in (first, second))
-    ranks, slate, _ = _propensity.top_k(*parameters, places, k, _width(error))
+    first, second = (np.ascontiguousarray(np.broadcast_to(x, shape)) for x in (first, second))
+    ranks, slate, _ = _propensity.top_k(first, second, places, k, _width(error))
     return TopK(ranks, slate)
 
 
