@@ -1,0 +1,49 @@
+// One panel of the quadrature; propensity.cpp chooses panels and sums up.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "propensity/propensity.hpp"
+
+namespace mlkit::propensity {
+
+// The density of an arm's logit: exp(f(y) - f(mode)) * scale.
+struct Arm {
+  double a, b;
+  double peak;      // f(mode) = a log m + b log(1 - m)
+  double scale;     // the density at the mode
+  double mode;
+  double curve[5];  // derivatives 2 to 6 of f at the mode, each over its factorial
+  bool narrow;      // f by its series about the mode: a log x + b log(1 - x) would cancel
+  double high;      // above it the density is nothing
+  double low, begin; // between these the panels are as narrow as the density asks
+  double right;     // P(Y > right edge of the panel)
+};
+
+// Nodes of a panel, and what all arms share there.
+struct Panel {
+  double y[nodes], log_x[nodes], log_rest[nodes];
+  double half;
+  double weights[nodes];             // times half
+  double to_the_right[nodes][nodes]; // [r][q]: of g at node r in the integral from node q on
+};
+
+// counts: [k][nodes], the chances of 0 .. k-1 arms above; scratch: 2 (shown + 1) k nodes doubles.
+#define MLKIT_DECLARE_PROPENSITY_KERNEL(isa)                                                     \
+  namespace isa {                                                                                \
+  void count_above(const Panel& panel, Arm* arms, const std::uint32_t* which, std::size_t count, \
+                   std::size_t k, double* counts);                                               \
+  void densities(const Panel& panel, Arm& arm, double* density, double* above);                  \
+  void add_ranks(const Panel& panel, const double* density, const double* above,                 \
+                 std::size_t shown, std::size_t k, const double* counts, double* scratch,        \
+                 double* ranks);                                                                 \
+  }
+
+MLKIT_DECLARE_PROPENSITY_KERNEL(baseline)
+#if defined(__x86_64__)
+MLKIT_DECLARE_PROPENSITY_KERNEL(avx2)
+MLKIT_DECLARE_PROPENSITY_KERNEL(avx512)
+#endif
+
+}  // namespace mlkit::propensity

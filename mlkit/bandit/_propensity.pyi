@@ -1,0 +1,12 @@
+"""Propensities of Thompson sampling; mlkit.bandit.propensities checks and calls it."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+__all__: list[str] = ["top_k"]
+
+def top_k(
+    a: NDArray[Any], b: NDArray[Any], shown: NDArray[Any], k: int, width: float
+) -> tuple[NDArray[Any], float, int]:
+    """Integrate: rank probabilities of shape (shown, k), that of the slate, and the panels."""
