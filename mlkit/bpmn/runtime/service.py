@@ -232,7 +232,7 @@ class Service:
             Refused: The event comes too late, or does not fit.
             Waiting: Another process runs the instance and has not decided within the limit.
         """
-        number = self.session.deliver(row, event)
+        number = self._deliver(row, event)
         deadline = time.monotonic() + self.limit
         while True:
             self.session.advance([self.journal.get(row.number)])
@@ -250,6 +250,13 @@ class Service:
             self._blame(row.id, str(getattr(event, "id", "")))
             raise Refused(refusal)
         return self.journal.get(row.number)
+
+    def _deliver(self, row: Row, event: AnyEvent) -> int:
+        try:
+            return self.session.deliver(row, event)
+        except UsageError:  # It has ended: by whom, if it was by this task?
+            self._blame(row.id, str(getattr(event, "id", "")))
+            raise
 
     def _blame(self, instance: str, wanted: str) -> None:
         """Raise with who completed a task, by its number or its element's id, where that is known.
