@@ -385,3 +385,25 @@ def test_check_finds_damage_and_commands_name_it(path, state, column):
         assert first.id in resumed.stderr
         assert second.id in resumed.stdout
         assert mlkit(state, "approve", f"{second.id}/u").returncode == 0
+
+
+@pytest.mark.parametrize("harm", ["lost", "changed"])
+def test_a_stored_value_that_is_not_what_was_stored_is_named_and_not_loaded(
+    tmp_path, state, diagram, harm
+):
+    body = ASKS + "<scriptTask id='a'><script>odd = {1, 3}</script></scriptTask>"
+    body += "<scriptTask id='b'><script>total = sum(odd)</script></scriptTask>"
+    path = tmp_path / "p.bpmn"
+    path.write_text(diagram(body, "s>a a>u u>b b>e"))
+    with Session(state, create=True) as session:
+        (row,) = waiting(session, path)
+        (stored,) = (state / "artifacts").iterdir()
+        if harm == "lost":
+            stored.unlink()
+        else:  # What was put there would run when it is loaded.
+            stored.write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
+        assert any("odd" in each and stored.name[:12] in each for each in damage(session))
+        assert Service(session).complete("u", {}, "ann").phase == "incident"
+        (found,) = document(session, row)["incidents"]
+    assert "builtins.set made by a" in found["message"]
+    assert not list(tmp_path.rglob("owned"))
