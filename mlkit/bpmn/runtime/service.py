@@ -47,11 +47,11 @@ class Service:
     def open_rows(self) -> list[Row]:
         """Return the instances that have not ended; damaged ones are kept in the errors."""
         rows = self.journal.rows()
-        self.session.errors += [
-            Damaged(self.journal.folder, each.id, f"its row is damaged: {each.damage}")
-            for each in rows
-            if each.damage
-        ]
+        for each in rows:
+            try:
+                each.require_readable(self.journal.folder)
+            except Damaged as error:
+                self.session.errors.append(error)
         return [each for each in rows if each.is_open]
 
     def tasks(self, assignee: str | None = None, group: str | None = None) -> list[Task]:

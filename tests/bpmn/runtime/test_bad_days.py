@@ -383,6 +383,9 @@ def test_check_finds_damage_and_commands_name_it(path, state, column):
         resumed = mlkit(state, "resume")
         assert resumed.returncode == 78
         assert first.id in resumed.stderr
+        listed = mlkit(state, "list")
+        assert listed.returncode == (78 if column[0] == "instances" else 0)
+        assert second.id in listed.stdout
         assert second.id in resumed.stdout
         assert mlkit(state, "approve", f"{second.id}/u").returncode == 0
 
