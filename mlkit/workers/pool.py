@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from mlkit.errors import ServiceUnavailable
+from mlkit.scratch import Scratch
 from mlkit.workers.child.slots import MAX_CANCELLED, Slots
 
 _BATCH = struct.Struct("=q")
@@ -126,7 +127,8 @@ class ScriptPool:
         self.python = _interpreter(python)
         self.rscript = rscript or "Rscript"
         self.limits = limits
-        self.scratch = tempfile.mkdtemp(prefix="mlkit-bpmn-")
+        self.folder = Scratch("mlkit-scripts-")
+        self.scratch = str(self.folder.path)
         self.artifacts = str((artifacts or Path(self.scratch) / "artifacts").resolve())
         self.near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for each in (self.near, self.far):
@@ -381,7 +383,7 @@ class ScriptPool:
         self.far.close()
         self.slots.close()
         os.close(self.shared)
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.folder.close()
 
 
 def _explained(result: Result, reason: str) -> Result:

@@ -399,7 +399,7 @@ def test_lint_tells_all_files_though_one_is_broken(mlkit, tmp_path, diagram):
     (tmp_path / "b.bpmn").write_text(diagram('<task id="alone"/>'))
     found = mlkit("lint", "a.bpmn", "b.bpmn", "none.bpmn")
     assert found.returncode == 65
-    assert "a.bpmn: no XML" in found.stderr
+    assert "a.bpmn:1: no XML" in found.stderr
     assert "there is no start event [process.start]" in found.stdout
     document = json.loads(mlkit("lint", "a.bpmn", "b.bpmn", "--json").stdout)
     rules = [[each["rule"] for each in file["problems"]] for file in document["files"]]

@@ -64,7 +64,8 @@ class Engine:
         """
         move = Move(state, self.graph, at)
         self._take(move, event)
-        move.run()
+        if not isinstance(event, Crash):  # It moves no token, and must not fail itself.
+            move.run()
         return Outcome(move.effects, move.trace)
 
     def _take(self, move: Move, event: AnyEvent) -> None:

@@ -67,6 +67,15 @@ class Row(msgspec.Struct, frozen=True):
         """Whether the instance has not ended."""
         return self.phase in OPEN
 
+    def require_readable(self, place: object) -> None:
+        """Refuse a row that is damaged.
+
+        Raises:
+            Damaged: It is; `place` is where.
+        """
+        if self.damage:
+            raise Damaged(place, self.id, f"its row is damaged: {self.damage}")
+
 
 @dataclass(slots=True)
 class Entry:

@@ -47,11 +47,11 @@ class Service:
     def open_rows(self) -> list[Row]:
         """Return the instances that have not ended; damaged ones are kept in the errors."""
         rows = self.journal.rows()
-        self.session.errors += [
-            Damaged(self.journal.folder, each.id, f"its row is damaged: {each.damage}")
-            for each in rows
-            if each.damage
-        ]
+        for each in rows:
+            try:
+                each.require_readable(self.journal.folder)
+            except Damaged as error:
+                self.session.errors.append(error)
         return [each for each in rows if each.is_open]
 
     def tasks(self, assignee: str | None = None, group: str | None = None) -> list[Task]:
@@ -232,7 +232,7 @@ class Service:
             Refused: The event comes too late, or does not fit.
             Waiting: Another process runs the instance and has not decided within the limit.
         """
-        number = self.session.deliver(row, event)
+        number = self._deliver(row, event)
         deadline = time.monotonic() + self.limit
         while True:
             self.session.advance([self.journal.get(row.number)])
@@ -250,6 +250,13 @@ class Service:
             self._blame(row.id, str(getattr(event, "id", "")))
             raise Refused(refusal)
         return self.journal.get(row.number)
+
+    def _deliver(self, row: Row, event: AnyEvent) -> int:
+        try:
+            return self.session.deliver(row, event)
+        except UsageError:  # It has ended: by whom, if it was by this task?
+            self._blame(row.id, str(getattr(event, "id", "")))
+            raise
 
     def _blame(self, instance: str, wanted: str) -> None:
         """Raise with who completed a task, by its number or its element's id, where that is known.

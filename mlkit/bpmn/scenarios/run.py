@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mlkit.bpmn.runtime.session import Session, Settings
 from mlkit.bpmn.scenarios.expectation import differences
 from mlkit.bpmn.scenarios.scenario import Answer, Message, Mock, Scenario, Signal
 from mlkit.errors import BadData, InputMissing
+from mlkit.scratch import Scratch
 from mlkit.workers.pool import ScriptPool
 
 _FAR = 3650 * 86400.0
@@ -69,8 +70,8 @@ def rehearse(scenario: Scenario, folder: Path, settings: Settings) -> Result:
     path = folder / scenario.diagram
     bindings = _bindings(scenario, path)
     with (
-        tempfile.TemporaryDirectory(prefix="mlkit-scenario-") as state,
-        Rehearsal(Path(state), settings, scenario) as session,
+        closing(Scratch("mlkit-scenario-")) as state,
+        Rehearsal(state.path, settings, scenario) as session,
     ):
         session.fill_stores()
         variables = scenario.variables

@@ -55,9 +55,12 @@ def list_(state: State = STATE, json: Json = False) -> None:
 
     journal = open_journal(state)
     try:
-        show_rows(journal.rows(), json)
+        rows = journal.rows()
     finally:
         journal.close()
+    show_rows(rows, json)
+    for each in rows:
+        each.require_readable(state)
 
 
 list_.__name__ = "list"

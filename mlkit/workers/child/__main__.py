@@ -33,7 +33,7 @@ import rscript  # type: ignore[import-not-found]
 import source  # type: ignore[import-not-found]
 import values  # type: ignore[import-not-found]
 from apart import Apart, die_with_parent  # type: ignore[import-not-found]
-from artifacts import Artifacts, same  # type: ignore[import-not-found]
+from artifacts import Artifacts, Damaged, same  # type: ignore[import-not-found]
 from codec import decode, encode  # type: ignore[import-not-found]
 from printed import Printed, Stream  # type: ignore[import-not-found]
 from slots import Slots  # type: ignore[import-not-found]
@@ -279,7 +279,7 @@ class Worker:
         if job["kind"] == "r":
             return rscript.run(self.r, job, artifacts)  # type: ignore[no-any-return]
         packed = job["variables"]
-        namespace = _loaded(packed, artifacts)
+        namespace = _loaded(packed, artifacts, needed=job["kind"] == "script")
         bound: dict[str, Any] = {}
         if job["kind"] == "call":
             _call(job, namespace, bound)
@@ -333,8 +333,12 @@ def _cause(status: int, cpu: int) -> str:
     return f"the script's process ended by {died}"
 
 
-def _loaded(packed: dict[str, Any], artifacts: Artifacts) -> dict[str, Any]:
-    """Read the variables of a job; what cannot be read here may not be needed."""
+def _loaded(packed: dict[str, Any], artifacts: Artifacts, needed: bool) -> dict[str, Any]:
+    """Read the variables of a job; what cannot be read here may not be needed.
+
+    Raises:
+        Damaged: A stored value that is needed is missing, or not what was stored.
+    """
     namespace = {}
     for name, value in packed.items():
         try:
@@ -342,6 +346,8 @@ def _loaded(packed: dict[str, Any], artifacts: Artifacts) -> dict[str, Any]:
                 value if type(value) in _PLAIN else values.unpack(value, artifacts.load)
             )
         except Exception as error:
+            if needed and isinstance(error, Damaged):
+                raise Damaged(f"{name}: {error}") from error
             sys.stderr.write(f"warning: {name} is not passed: {error}\n")
     return namespace
 

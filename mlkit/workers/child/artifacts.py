@@ -14,12 +14,17 @@ from typing import Any
 _UNITS = {"secs": "s", "mins": "min", "hours": "h", "days": "D", "weeks": "W"}
 
 
+class Damaged(Exception):
+    """A stored value is missing, or not what was stored."""
+
+
 class Artifacts:
     """A folder of stored values.
 
     Attributes:
         maker: What each reference says of its origin: `by`, `attempt`.
         loaded: The hashes of what the task in hand has read.
+        verified: The hashes of files that were compared with their content.
     """
 
     def __init__(self, folder: str) -> None:
@@ -27,6 +32,7 @@ class Artifacts:
         self.maker: dict[str, Any] = {}
         self.loaded: list[str] = []
         self.frames: dict[str, dict[str, Any]] = {}
+        self.verified: set[str] = set()
 
     def begin(self, element: str, iteration: str, attempt: int) -> None:
         """Begin a task; what it stores will say so."""
@@ -37,10 +43,19 @@ class Artifacts:
         self.frames = {}
 
     def path(self, reference: dict[str, Any]) -> str:
-        """Give the file of a stored value, and note that it was read."""
-        if reference["$artifact"] not in self.loaded:
-            self.loaded.append(reference["$artifact"])
-        return os.path.join(self.folder, reference["$artifact"])
+        """Return the file of a stored value, and note that it was read.
+
+        Raises:
+            Damaged: It is missing, or not what was stored.
+        """
+        name = reference["$artifact"]
+        path = os.path.join(self.folder, name)
+        if name not in self.verified:
+            _verify(path, reference)
+            self.verified.add(name)
+        if name not in self.loaded:
+            self.loaded.append(name)
+        return path
 
     def load(self, reference: dict[str, Any]) -> Any:
         """Read a stored value."""
@@ -93,6 +108,26 @@ class Artifacts:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _verify(path: str, reference: dict[str, Any]) -> None:
+    """Compare a stored value with its hash, before anything of it is read.
+
+    Raises:
+        Damaged: It is missing, or another.
+    """
+    name = str(reference["$artifact"])
+    made = f"{reference.get('kind', 'value')} made by {reference.get('by', 'a script')}"
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while part := file.read(1 << 20):
+                digest.update(part)
+    except OSError as error:
+        problem = f"the stored {made} ({path}) cannot be read: {error.strerror}"
+        raise Damaged(problem) from error
+    if digest.hexdigest() != name:
+        raise Damaged(f"the stored {made} ({path}) is not what was stored: its hash differs")
 
 
 def _restored(frame: Any, reference: dict[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from datetime import date
 from typing import Any
 
 import values  # type: ignore[import-not-found]
-from artifacts import Artifacts  # type: ignore[import-not-found]
+from artifacts import Artifacts, Damaged  # type: ignore[import-not-found]
 
 _DRIVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "driver.R")
 _START = "sys.source(commandArgs(TRUE)[[1]], new.env(parent = globalenv()))"
@@ -116,6 +116,8 @@ def _passed(
         if isinstance(value, dict) and "$artifact" in value:
             try:
                 passed[name] = _artifact(value, artifacts, os.path.join(folder, f"{number}.rds"))
+            except Damaged as error:
+                raise Damaged(f"{name}: {error}") from error
             except Exception as error:  # it may not be needed
                 skipped += f"warning: {name} is not passed to R: {error}\n"
         else:

@@ -161,8 +161,7 @@ class SqliteJournal:
         return self._readable(found)
 
     def _readable(self, row: Row) -> Row:
-        if row.damage:
-            raise Damaged(self.path, row.id, f"its row is damaged: {row.damage}")
+        row.require_readable(self.path)
         return row
 
     def rows(self) -> list[Row]:

@@ -1,0 +1,257 @@
+"""What every back end of the journal must do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from mlkit.bpmn.engine.events import Cancel, Claim, Complete, Receive, Signal, Start
+from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.journal import open_journal
+from mlkit.bpmn.journal.protocol import Journal
+from mlkit.bpmn.journal.records import Changes, Entry, Row, TakenOver
+from mlkit.errors import InputMissing, UsageError
+
+
+@dataclass
+class Hosts:
+    """Processes that use one journal; each has a connection and is an owner of its own."""
+
+    open: Callable[[], Journal]
+    opened: list[Journal] = field(default_factory=list)
+
+    def host(self) -> Journal:
+        self.opened.append(self.open())
+        return self.opened[-1]
+
+
+@pytest.fixture(params=["sqlite"])
+def hosts(request, tmp_path) -> Iterator[Hosts]:
+    found = Hosts(lambda: open_journal(tmp_path / "state", create=True))
+    yield found
+    for each in found.opened:
+        each.close()
+
+
+@pytest.fixture
+def journal(hosts) -> Journal:
+    return hosts.host()
+
+
+def begin(journal: Journal, key: str = "") -> Row:
+    with journal.transaction():
+        name = journal.store_definition("p.bpmn", b"<x/>", {"a.py": "x = 1"})
+        return journal.create("p", name, {"folder": "/x"}, key, 5.0)
+
+
+def running(journal: Journal, row: Row) -> Row:
+    owned = journal.own(row)
+    assert owned is not None
+    return owned
+
+
+def append(journal: Journal, row: Row, sequence: int, status: str = "running", **changes) -> int:
+    entries = [Entry(7.0, Start({"x": 1}), [])]
+    with journal.transaction():
+        return journal.append(row, sequence, State("p", status), Changes(entries, **changes))
+
+
+def test_a_definition_is_kept_once_by_its_hash(journal):
+    with journal.transaction():
+        first = journal.store_definition("p.bpmn", b"<x/>", {"a.py": "x = 1"})
+        assert journal.store_definition("p.bpmn", b"<x/>", {"a.py": "x = 1"}) == first
+        assert journal.store_definition("p.bpmn", b"<x/>", {"a.py": "x = 2"}) != first
+    assert journal.definition(first) == ("p.bpmn", b"<x/>", {"a.py": "x = 1"})
+    with pytest.raises(InputMissing):
+        journal.definition("0" * 64)
+
+
+def test_an_instance_is_found_by_its_id_and_the_beginning_of_it(journal):
+    row = begin(journal, "k")
+    for name in (row.id, row.id[:4]):
+        assert journal.find(name).number == row.number
+    assert journal.get(row.number).key == "k"
+    assert [each.id for each in journal.rows()] == [row.id]
+    unknown = "0000" if not row.id.startswith("0000") else "ffff"
+    with pytest.raises(InputMissing):
+        journal.find(unknown)
+
+
+@pytest.mark.parametrize("name", ["", "%", "____", "abc", "xyzw", "'; --", "ABCD"])
+def test_what_is_no_id_names_no_instance(journal, name):
+    begin(journal)
+    with pytest.raises(UsageError):
+        journal.find(name)
+
+
+def test_a_block_that_fails_leaves_nothing(journal):
+    def create_and_fail():
+        with journal.transaction():
+            journal.create("p", "d", {}, "", 1.0)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        create_and_fail()
+    assert journal.rows() == []
+
+
+def test_events_come_back_in_order_with_their_times(journal):
+    row = running(journal, begin(journal))
+    assert append(journal, row, 0) == 1
+    assert append(journal, row, 1) == 2
+    assert [(at, event) for at, event, _ in journal.events(row)] == [(7.0, Start({"x": 1}))] * 2
+
+
+def test_one_owner_at_a_time(hosts):
+    one, two = hosts.host(), hosts.host()
+    row = begin(one)
+    mine = running(one, row)
+    assert two.own(row) is None
+    assert two.is_owned(row)
+    one.release([mine])
+    assert not two.is_owned(row)
+    assert running(two, row).epoch == mine.epoch + 1
+
+
+def test_a_closed_host_loses_what_it_owned(hosts):
+    one, two = hosts.host(), hosts.host()
+    row = begin(one)
+    running(one, row)
+    hosts.opened.remove(one)
+    one.close()
+    assert not two.is_owned(row)
+    assert two.own(row) is not None
+
+
+def test_whoever_was_taken_over_writes_nothing(hosts):
+    one, two = hosts.host(), hosts.host()
+    old = running(one, begin(one))
+    one.release([old])
+    new = running(two, old)
+    with two.transaction():
+        number = two.mailbox.deliver(new.number, Claim(1, "ann"), asks=True)
+    with pytest.raises(TakenOver):
+        append(one, old, 0, verdicts={number: ""})
+    assert list(two.events(new)) == []
+    assert [each.event for each in two.mailbox.inbox([new.number])] == [Claim(1, "ann")]
+    assert append(two, new, 0) == 1
+    # One who has not seen the last event writes nothing either.
+    with pytest.raises(TakenOver):
+        append(two, new, 0)
+
+
+def test_an_instance_whose_owner_is_gone_is_interrupted(hosts):
+    one, two = hosts.host(), hosts.host()
+    row = running(one, begin(one))
+    with one.transaction():
+        state = State("p")
+        one.append(row, 0, state, Changes([Entry(1.0, Start(), [])]))
+    # Tokens that neither work nor wait are an incident; what was only created runs.
+    fresh = running(one, begin(one))
+    assert two.get(fresh.number).phase == "running"
+    hosts.opened.remove(one)
+    one.close()
+    assert two.get(fresh.number).phase == "interrupted"
+    assert two.get(fresh.number).is_open
+
+
+def test_an_event_is_delivered_once_and_its_verdict_kept_for_who_asks(journal):
+    row = running(journal, begin(journal))
+    other = begin(journal)
+    with journal.transaction():
+        asked = journal.mailbox.deliver(row.number, Complete(2, {"a": 1}, "ann"), asks=True)
+        quiet = journal.mailbox.deliver(row.number, Cancel("late"))
+        journal.mailbox.deliver(other.number, Cancel())
+    found = journal.mailbox.inbox([row.number])
+    assert [(each.row, each.event) for each in found] == [
+        (asked, Complete(2, {"a": 1}, "ann")),
+        (quiet, Cancel("late")),
+    ]
+    assert journal.mailbox.verdict(asked) is None
+    append(journal, row, 0, verdicts={asked: "", quiet: "no"})
+    assert journal.mailbox.inbox([row.number]) == []
+    assert journal.mailbox.verdict(asked) == ""
+    assert journal.mailbox.verdict(quiet) is None
+
+
+def test_the_number_of_an_event_is_never_used_again(journal):
+    row = running(journal, begin(journal))
+    with journal.transaction():
+        first = journal.mailbox.deliver(row.number, Cancel(), asks=True)
+    append(journal, row, 0, verdicts={first: "no"})
+    with journal.transaction():
+        assert journal.mailbox.deliver(row.number, Cancel(), asks=True) > first
+
+
+def test_what_is_in_the_inbox_of_an_ended_instance_is_refused(journal):
+    row = running(journal, begin(journal))
+    with journal.transaction():
+        late = journal.mailbox.deliver(row.number, Complete(1), asks=True)
+    append(journal, row, 0, "completed")
+    assert "is completed" in journal.mailbox.verdict(late)
+    assert journal.get(row.number).phase == "completed"
+
+
+def test_a_message_goes_to_the_one_who_waits_else_to_the_first_who_will(journal):
+    box, one, two = journal.mailbox, begin(journal), begin(journal)
+    with journal.transaction():
+        box.subscribe(one.number, 3, "paid", "k", 0.0)
+        assert box.send("paid", "other", {"n": 1}, 100.0) is None
+        assert box.send("paid", "k", {"n": 2}, 100.0) == one.number
+        assert box.send("paid", "k", {"n": 3}, 100.0) is None
+        box.subscribe(two.number, 4, "paid", "k", 50.0)
+        box.subscribe(two.number, 5, "paid", "other", 150.0)
+    assert [each.event for each in box.inbox([one.number])] == [Receive(3, {"n": 2})]
+    assert [each.event for each in box.inbox([two.number])] == [Receive(4, {"n": 3})]
+
+
+def test_a_message_for_several_is_refused(journal):
+    box, row = journal.mailbox, begin(journal)
+    with journal.transaction():
+        box.subscribe(row.number, 3, "paid", "k", 0.0)
+        box.subscribe(row.number, 4, "paid", "k", 0.0)
+    with pytest.raises(UsageError, match="2 activities wait"), journal.transaction():
+        box.send("paid", "k", {}, 100.0)
+    with journal.transaction():
+        box.unsubscribe(row.number, 4)
+        assert box.send("paid", "k", {}, 100.0) == row.number
+
+
+def test_a_signal_reaches_everybody_but_its_sender(journal):
+    box, one, two = journal.mailbox, begin(journal), begin(journal)
+    with journal.transaction():
+        box.listen(one.number, 1, "stop")
+        box.listen(two.number, 1, "stop")
+        assert box.broadcast("stop", {"a": 1}, sender=one.number) == [two.number]
+    assert [each.event for each in box.inbox([two.number])] == [Signal("stop", {"a": 1})]
+    assert box.inbox([one.number]) == []
+
+
+def test_stores_hold_the_last_value_and_who_set_it(journal):
+    row = begin(journal)
+    with journal.transaction():
+        journal.stores.set("seen", 4)
+        journal.stores.set("seen", {"n": [1, None]}, row.number, 9.0)
+    assert journal.stores.get(["seen", "unset"]) == {"seen": {"n": [1, None]}, "unset": None}
+    (stored,) = journal.stores.all()
+    assert (stored.name, stored.instance, stored.updated) == ("seen", row.id, 9.0)
+
+
+def test_a_fork_has_the_first_events_of_another(journal):
+    row = running(journal, begin(journal))
+    append(journal, row, append(journal, row, 0))
+    with journal.transaction():
+        new = journal.fork(row, 1, row.definition, {"forked": 1})
+    assert (new.sequence, new.options) == (1, {"forked": 1})
+    assert len(list(journal.events(new))) == 1
+
+
+def test_an_instance_that_cannot_be_replayed_can_be_ended(journal):
+    row = running(journal, begin(journal))
+    append(journal, row, 0)
+    with journal.transaction():
+        journal.abandon(row, Cancel("broken"), 9.0)
+    assert journal.get(row.number).phase == "cancelled"
+    assert journal.damage() == []

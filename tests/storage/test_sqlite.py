@@ -1,0 +1,132 @@
+"""SQLite files: private, migrated once, open to readers, and errors with hints that fit."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from mlkit.errors import ConfigurationError, InputMissing, ServiceUnavailable
+from mlkit.storage import sqlite
+from mlkit.storage.sqlite import Database
+
+TABLES = ("CREATE TABLE a (x INTEGER)", "ALTER TABLE a ADD COLUMN y TEXT")
+
+
+def database(folder: Path, create: bool = True, versions=TABLES) -> Database:
+    return Database(folder / "st" / "d.sqlite", versions, "journal", create)
+
+
+def test_a_new_folder_and_its_files_are_for_their_owner_only(tmp_path):
+    before = os.umask(0o022)
+    try:
+        opened = database(tmp_path)
+        with opened.transaction():
+            opened.execute("INSERT INTO a VALUES (1, 'x')")
+        modes = {
+            each.name: stat.S_IMODE(each.stat().st_mode) for each in (tmp_path / "st").iterdir()
+        }
+        opened.close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "st").stat().st_mode) == 0o700
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_folder_that_was_there_keeps_its_mode(tmp_path):
+    (tmp_path / "st").mkdir(mode=0o755)
+    database(tmp_path).close()
+    assert stat.S_IMODE((tmp_path / "st").stat().st_mode) == 0o755
+
+
+def test_older_files_are_migrated_and_newer_ones_refused(tmp_path):
+    database(tmp_path, versions=TABLES[:1]).close()
+    opened = database(tmp_path, create=False)
+    assert opened.query("SELECT x, y FROM a") == []
+    opened.close()
+    with pytest.raises(ConfigurationError, match="journal version 2, this mlkit reads up to 1"):
+        database(tmp_path, versions=TABLES[:1])
+
+
+def test_opening_and_reading_wait_for_no_writer(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.0)
+    writer = database(tmp_path)
+    with writer.transaction():
+        writer.execute("INSERT INTO a VALUES (1, 'x')")
+        reader = database(tmp_path, create=False)
+        assert reader.query("SELECT * FROM a") == []
+        with pytest.raises(ServiceUnavailable, match="locked") as caught, reader.transaction():
+            pass
+        assert "another process" in caught.value.hint
+        assert "disk space" not in caught.value.hint
+        reader.close()
+    writer.close()
+
+
+def test_what_is_no_such_file_is_refused(tmp_path):
+    with pytest.raises(InputMissing, match="there is no journal"):
+        database(tmp_path, create=False)
+    (tmp_path / "st").mkdir()
+    path = tmp_path / "st" / "d.sqlite"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE a (z)")
+    other.close()
+    with pytest.raises(ConfigurationError) as caught:
+        database(tmp_path)
+    assert "disk space" not in caught.value.hint
+
+
+def as_nobody(check) -> str:
+    """Run a check in a process that may not write what root has made; return what it found."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            found = check()
+        except BaseException as error:
+            found = f"{type(error).__name__}: {error}"
+        os.write(write, found.encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as file:
+        found = file.read()
+    os.waitpid(child, 0)
+    return found
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("open_elsewhere", [False, True])
+def test_a_folder_that_can_only_be_read_is_read(open_elsewhere):
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "st").mkdir(mode=0o755)
+        opened = database(folder)
+        with opened.transaction():
+            opened.execute("INSERT INTO a VALUES (1, 'x')")
+        if not open_elsewhere:
+            opened.close()
+        for each in (folder / "st").iterdir():
+            each.chmod(0o644)
+
+        def check() -> str:
+            reader = database(folder, create=False)
+            rows = reader.query("SELECT * FROM a")
+            try:
+                with reader.transaction():
+                    return "wrote"
+            except ConfigurationError as error:
+                return f"{rows} {error.message} {error.hint}"
+
+        found = as_nobody(check)
+        if open_elsewhere:
+            opened.close()
+    assert found.startswith("[(1, 'x')]")
+    assert "read-only" in found
+    assert "permissions" in found
