@@ -140,7 +140,14 @@ void register_settings(py::module_& m) {
       .def(py::init(&make_settings), py::kw_only(), "rule"_a = rule, "costs"_a = costs,
            "sizing"_a = sizing, "limits"_a = limits, "cash_rate"_a = settings.cash_rate,
            "bars_per_year"_a = settings.bars_per_year, "same_bar"_a = settings.same_bar,
-           "carry"_a = settings.carry, "delisted_after"_a = settings.delisted_after);
+           "carry"_a = settings.carry, "delisted_after"_a = settings.delisted_after)
+      .def("with_delisted_after",
+           [](Settings self, std::int64_t bars) {
+             require(bars >= 0, "delisted_after must not be negative");
+             self.delisted_after = bars;
+             return self;
+           },
+           "bars"_a, "Return the same settings with another number of missing closes.");
   py::class_<SignalSettings>(m, "Signal", "How a pair's spread and its z-score are computed.")
       .def(py::init(&make_signal), py::kw_only(), "hedge"_a = "fixed", "log"_a = signal.log,
            "alpha"_a = signal.alpha, "beta"_a = signal.beta,
