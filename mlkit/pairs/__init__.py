@@ -1,7 +1,7 @@
 """Pairs of securities: prices, the screen, fits, backtests and sweeps.
 
-A strategy of your own is a subclass of `Strategy` that `backtest.run` takes; `LiveEngine` trades bar
-by bar.
+A strategy of your own is a subclass of `Strategy` that `backtest.run` takes.
+`LiveEngine` trades bar by bar.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -19,7 +19,7 @@ from mlkit.pairs.settings import Rule, Settings
 MAGIC = b"mlkit live engine 1\n"
 
 Prices = Mapping[str, float] | NDArray[np.float64]
-"""A value for each ticker: an array in the order of the tickers, or those that are known by name."""
+"""A value for each ticker: an array in the order of the tickers, or those known by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +134,10 @@ class LiveEngine:
         self._engine.delist(self._column(ticker))
 
     def step(
-        self, close: Prices, open: Prices | None = None, dividends: Prices | None = None
+        self,
+        close: Prices,
+        open: Prices | None = None,  # noqa: A002
+        dividends: Prices | None = None,
     ) -> Step:
         """Take a bar.
 

@@ -96,9 +96,7 @@ def test_delisting_closes_at_the_last_price_and_ends_the_pairs():
         engine.step(market.close[t])
         t += 1
     engine.delist("A")
-    step = engine.step(
-        {name: price for name, price in zip("BCD", market.close[t, 1:], strict=True)}
-    )
+    step = engine.step(dict(zip("BCD", market.close[t, 1:], strict=True)))
     assert (step.trades["pair"][0], step.trades["reason"][0]) == (number, 4)
     assert step.trades["exit_price"]["y"][0] == market.close[t - 1, 0]
     assert engine.pairs == {other: ("C", "D")}
