@@ -54,8 +54,10 @@ namespace {
 
 Settings make_settings(const Rule& rule, const Costs& costs, const Sizing& sizing,
                        const Limits& limits, double cash_rate, double bars_per_year, bool same_bar,
-                       bool carry) {
-  const Settings settings{rule, costs, sizing, limits, cash_rate, bars_per_year, same_bar, carry};
+                       bool carry, std::int64_t delisted_after) {
+  const Settings settings{rule,          costs,    sizing, limits,        cash_rate,
+                          bars_per_year, same_bar, carry,  delisted_after};
+  require(delisted_after >= 0, "delisted_after must not be negative");
   require_rule(rule);
   require(sizing.capital > 0.0, "capital must be positive");
   require(sizing.gross > 0.0, "gross must be positive");
@@ -79,6 +81,8 @@ SignalSettings make_signal(const std::string& hedge, bool log, double alpha, dou
     require(hedge == "fixed", "hedge is '" + hedge + "': expected fixed, rolling or kalman");
   }
   require(lookback != 1, "lookback must be at least 2");
+  require(lookback <= longest_window && hedge_window <= longest_window,
+          "lookback and hedge_window must be below 2^31");
   return signal;
 }
 
@@ -90,6 +94,8 @@ void register_dtypes() {
                        entry_price, exit_price, turnover, ledger);
   PYBIND11_NUMPY_DTYPE(Row, cash, positions, equity, gross, ledger, interest);
   PYBIND11_NUMPY_DTYPE(Choice, bar, pair, order, accepted, features);
+  PYBIND11_NUMPY_DTYPE(Pending, pair, decided, entry, reason, shares);
+  PYBIND11_NUMPY_DTYPE(View, pair, side, locked, held, features);
   PYBIND11_NUMPY_DTYPE(Score, equity, sharpe, drawdown, turnover, trades);
 }
 
@@ -134,7 +140,14 @@ void register_settings(py::module_& m) {
       .def(py::init(&make_settings), py::kw_only(), "rule"_a = rule, "costs"_a = costs,
            "sizing"_a = sizing, "limits"_a = limits, "cash_rate"_a = settings.cash_rate,
            "bars_per_year"_a = settings.bars_per_year, "same_bar"_a = settings.same_bar,
-           "carry"_a = settings.carry);
+           "carry"_a = settings.carry, "delisted_after"_a = settings.delisted_after)
+      .def("with_delisted_after",
+           [](Settings self, std::int64_t bars) {
+             require(bars >= 0, "delisted_after must not be negative");
+             self.delisted_after = bars;
+             return self;
+           },
+           "bars"_a, "Return the same settings with another number of missing closes.");
   py::class_<SignalSettings>(m, "Signal", "How a pair's spread and its z-score are computed.")
       .def(py::init(&make_signal), py::kw_only(), "hedge"_a = "fixed", "log"_a = signal.log,
            "alpha"_a = signal.alpha, "beta"_a = signal.beta,
@@ -144,7 +157,8 @@ void register_settings(py::module_& m) {
            "noise"_a = signal.kalman.noise)
       .def("with_lookback",
            [](SignalSettings self, std::size_t lookback) {
-             require(self.lookback > 0 && lookback >= 2, "only a lookback z-score has a lookback");
+             require(self.lookback > 0 && lookback >= 2 && lookback <= longest_window,
+                     "only a lookback z-score has a lookback");
              self.lookback = lookback;
              return self;
            },

@@ -1,8 +1,10 @@
-"""Simulates mlkit/pairs/null_tables.json: the null distributions that `mlkit pairs screen` uses.
+"""Simulates mlkit/pairs/screen/null_tables.json: the distributions behind `mlkit pairs screen`.
 
-    python benchmarks/pairs/make_null_tables.py [TREND ...]
+    python benchmarks/pairs/make_null_tables.py [pair|single TREND ...]
 
-About a quarter of an hour a core for all trends; the same seeds give the same tables.
+About half an hour a core for all tables; the same seeds give the same tables. Every table is
+simulated directly down to p = 1e-3 and by splitting down to 1e-9; `error` is the standard
+deviation of log p at that end.
 """
 
 from __future__ import annotations
@@ -10,23 +12,57 @@ from __future__ import annotations
 import json
 import sys
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlkit.pairs.screen.null import TABLES, simulate
 
 LENGTHS = (30, 36, 45, 60, 80, 110, 150, 200, 252, 350, 504, 756, 1260, 2520, 5040)
-SHORT, PAIRS_SHORT, PAIRS_LONG = 1000, 2_000_000, 500_000
+FEWER = (30, 36, 45, 60, 80, 110, 252, 504, 1260, 5040)
+SMOOTH = 110  # from this length on, tables are smoothed over lengths
+
+
+def pairs_of(kind: str, length: int) -> int:
+    """Return how many to simulate directly: the pairs of a set are far from independent."""
+    return 250_000 if kind == "single" else min(6_000_000, 3_000_000_000 // length)
+
+
+def particles_of(length: int) -> int:
+    """Return the population for a length: long series cost more, and their tails are smooth."""
+    return min(max(6_000_000 // length, 1500), 5000)
+
+
+def smoothed(quantiles: dict[int, NDArray[np.float64]]) -> dict[int, NDArray[np.float64]]:
+    """Smooth the tables of the longer series over their lengths: regular in 1 / length."""
+    lengths = np.array([each for each in quantiles if each >= SMOOTH])
+    rows = np.array([quantiles[each] for each in lengths])
+    powers = np.vander(lengths[0] / lengths, 3)
+    fit = powers @ np.linalg.lstsq(powers, rows, rcond=None)[0]
+    return quantiles | dict(zip(lengths.tolist(), fit, strict=True))
+
+
+def table(kind: str, trend: str) -> dict[int, dict[str, object]]:
+    plain = (kind, trend) == ("pair", "c")
+    quantiles, errors = {}, {}
+    for length in LENGTHS if plain else FEWER:
+        null = simulate(
+            length, pairs_of(kind, length) // (1 if plain else 2), trend=trend, seed=length,
+            width=2 if kind == "pair" else 1, particles=particles_of(length) // (1 if plain else 2),
+        )  # fmt: skip
+        quantiles[length], errors[length] = null.quantiles, round(null.error, 3)
+        print(kind, trend, length, round(null.quantiles[0], 4), errors[length], flush=True)
+    return {
+        length: {"error": errors[length], "quantiles": [round(float(each), 4) for each in row]}
+        for length, row in smoothed(quantiles).items()
+    }
 
 
 def main() -> None:
     tables = json.loads(TABLES.read_text(encoding="utf-8")) if TABLES.exists() else {}
-    for trend in sys.argv[1:] or ["c", "ct", "ctt"]:
-        tables[trend] = {}
-        for length in LENGTHS:
-            pairs = PAIRS_SHORT if length < SHORT else PAIRS_LONG
-            null = simulate(length, pairs, trend=trend, seed=length)
-            quantiles = [round(float(each), 4) for each in null.quantiles]
-            tables[trend][length] = {"pairs": null.pairs, "quantiles": quantiles}
-            print(trend, length, quantiles[0], flush=True)
-        TABLES.write_text(json.dumps(tables).replace('"pairs"', '\n"pairs"') + "\n")
+    for kind in sys.argv[1:2] or ["pair", "single"]:
+        for trend in sys.argv[2:] or ["c", "ct", "ctt"]:
+            tables.setdefault(kind, {})[trend] = table(kind, trend)
+            TABLES.write_text(json.dumps(tables).replace('"error"', '\n"error"') + "\n")
 
 
 if __name__ == "__main__":

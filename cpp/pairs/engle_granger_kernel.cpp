@@ -26,9 +26,10 @@ struct Matrix {
 
 // The residuals of one direction of `lanes` pairs: own and other are 1 and minus the hedge
 // ratio. Both directions round alike, so that swapping two series swaps the statistics.
+template <class First>
 struct Residuals {
   Vector own, other;
-  const double* x_i;  // one series, the same in all lanes
+  const First* x_i;   // double: one series, the same in all lanes; Vector: `lanes` series
   const Vector* x_j;  // `lanes` series
   int changes;        // m = length - 1
 
@@ -51,6 +52,7 @@ struct Scratch {
   Matrix<Vector> gram;    // of the level, the lagged changes, and the change, in that order
   Matrix<double> lane;    // lagged sums of one lane
   Matrix<double> factor;  // the final regression of one lane
+  Vector *first_series, *second_series;  // gathered from a list of pairs
 };
 
 // Lays the parts out in memory; with no memory it only counts the doubles.
@@ -66,7 +68,7 @@ struct Layout {
   double* doubles(int count) { return reinterpret_cast<double*>(vectors(count / lanes + 1)); }
 };
 
-Scratch lay_out(Layout& layout, int p) {
+Scratch lay_out(Layout& layout, int p, int gathered) {
   Scratch s{};
   s.p = p;
   s.history = p + most_at_once;
@@ -82,6 +84,8 @@ Scratch lay_out(Layout& layout, int p) {
   s.gram = {layout.vectors((p + 2) * (p + 2)), p + 2};
   s.lane = {layout.doubles((p + 1) * (p + 1)), p + 1};
   s.factor = {layout.doubles((p + 2) * (p + 2)), p + 2};
+  s.first_series = layout.vectors(gathered);
+  s.second_series = layout.vectors(gathered);
   return s;
 }
 
@@ -105,7 +109,8 @@ constexpr AddProducts add_products_of[most_at_once + 1] = {
 };
 
 // Walks once through the residuals: `sums` and `level_square`.
-void accumulate(const Residuals& u, const Scratch& s) {
+template <class First>
+void accumulate(const Residuals<First>& u, const Scratch& s) {
   const int groups = (s.p + most_at_once) / most_at_once;
   const int group = (s.p + groups) / groups;
   for (int l = 0; l < groups * group; ++l) s.sums[l] = Vector{};
@@ -131,7 +136,8 @@ void accumulate(const Residuals& u, const Scratch& s) {
 }
 
 // Keeps the residuals and changes at both ends.
-void keep_ends(const Residuals& u, const Scratch& s) {
+template <class First>
+void keep_ends(const Residuals<First>& u, const Scratch& s) {
   const int m = u.changes;
   for (int t = 0; t <= s.p; ++t) s.first[t] = u[t];
   for (int t = 0; t < s.p; ++t) s.head[t] = s.first[t + 1] - s.first[t];
@@ -240,7 +246,8 @@ double final_statistic(const Scratch& s, int lane, int k, int changes) {
   return c[k + 1][k] / __builtin_sqrt(c[k + 1][k + 1] / freedom);
 }
 
-void step_two(const Residuals& u, Lags lags, const Scratch& s, double* t, int* lag) {
+template <class First>
+void step_two(const Residuals<First>& u, Lags lags, const Scratch& s, double* t, int* lag) {
   accumulate(u, s);
   keep_ends(u, s);
   for (int lane = 0; lane < lanes; ++lane) lag[lane] = s.p;
@@ -252,38 +259,149 @@ void step_two(const Residuals& u, Lags lags, const Scratch& s, double* t, int* l
   for (int lane = 0; lane < lanes; ++lane) t[lane] = final_statistic(s, lane, lag[lane], u.changes);
 }
 
+// Inner products of `lanes` pairs; in several sums, since each addition waits for the one before.
+template <class First>
+Vector inner_product(const First* a, const Vector* b, int length) {
+  Vector sum[4]{};
+  int t = 0;
+  for (; t + 4 <= length; t += 4)
+    for (int k = 0; k < 4; ++k) sum[k] = fma(Vector{} + a[t + k], b[t + k], sum[k]);
+  for (; t < length; ++t) sum[0] = fma(Vector{} + a[t], b[t], sum[0]);
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+// Both directions of `lanes` pairs.
+struct Both {
+  double t[2][lanes];
+  int lag[2][lanes];
+  Vector cross;
+};
+
+template <class First>
+void test_both(const First* x_i, const Vector* x_j, Vector square_i, Vector square_j, int length,
+               Lags lags, const Scratch& s, Both& found) {
+  const Vector one = Vector{} + 1.0;
+  found.cross = inner_product(x_i, x_j, length);
+  const Vector on_j = -found.cross / square_j, on_i = -found.cross / square_i;
+  step_two(Residuals<First>{one, on_j, x_i, x_j, length - 1}, lags, s, found.t[0], found.lag[0]);
+  step_two(Residuals<First>{on_i, one, x_i, x_j, length - 1}, lags, s, found.t[1], found.lag[1]);
+}
+
+void store(const Both& found, int lane, std::size_t pair, const Statistics& out) {
+  for (int way = 0; way < 2; ++way) {
+    out.t[2 * pair + way] = found.t[way][lane];
+    out.lag[2 * pair + way] = found.lag[way][lane];
+  }
+  out.cross[pair] = found.cross[lane];
+}
+
+// Interleaves the series that `numbers` name; a short batch repeats its last one.
+void gather(const Panel& panel, const std::int64_t* numbers, std::size_t count, Vector* into) {
+  for (int lane = 0; lane < lanes; ++lane) {
+    const std::size_t at = static_cast<std::size_t>(lane) < count ? lane : count - 1;
+    const double* series = panel.series + static_cast<std::size_t>(numbers[at]) * panel.length;
+    for (std::size_t t = 0; t < panel.length; ++t) into[t][lane] = series[t];
+  }
+}
+
+Vector gather_squares(const Panel& panel, const std::int64_t* numbers, std::size_t count) {
+  Vector squares{};
+  for (int lane = 0; lane < lanes; ++lane)
+    squares[lane] = panel.squares[numbers[static_cast<std::size_t>(lane) < count ? lane : count - 1]];
+  return squares;
+}
+
+// A series by itself: its own residual, without a first step.
+void test_alone(const Panel& panel, const Scratch& s, Lags lags, Both& found) {
+  const Vector one = Vector{} + 1.0;
+  const int changes = static_cast<int>(panel.length) - 1;
+  const Residuals<Vector> u{one, Vector{}, s.first_series, s.first_series, changes};
+  step_two(u, lags, s, found.t[0], found.lag[0]);
+  for (int lane = 0; lane < lanes; ++lane)
+    found.t[1][lane] = found.t[0][lane], found.lag[1][lane] = found.lag[0][lane];
+}
+
+bool holds(const Band& band, std::size_t i, std::size_t j) {
+  return j >= band.begin && j < band.end && i < j && static_cast<std::int64_t>(i) >= band.first[j];
+}
+
+std::size_t place(const Band& band, std::size_t i, std::size_t j) {
+  return band.offsets[j - band.begin] + i - static_cast<std::size_t>(band.first[j]);
+}
+
+// The least first series of the band's columns from `low` to `high` - 1.
+std::size_t lowest(const Band& band, std::size_t low, std::size_t high) {
+  std::size_t least = high;
+  for (std::size_t j = low < band.begin ? band.begin : low; j < high && j < band.end; ++j) {
+    const auto first = static_cast<std::size_t>(band.first[j]);
+    if (first < least) least = first;
+  }
+  return least;
+}
+
+const Vector* block_of(const Panel& panel, std::size_t block) {
+  return reinterpret_cast<const Vector*>(panel.lanes) + block * panel.length;
+}
+
 }  // namespace
 
-std::size_t scratch_size(Lags lags) {
+std::size_t scratch_size(Lags lags, std::size_t gathered) {
   Layout layout{nullptr};
-  lay_out(layout, lags.most);
+  lay_out(layout, lags.most, static_cast<int>(gathered));
   return layout.used;
 }
 
-void screen_block(const Panel& panel, std::size_t block, Lags lags, double* scratch,
-                  const Statistics& out) {
+void screen_block(const Panel& panel, const Band& band, std::size_t block, Lags lags,
+                  double* scratch, const Statistics& out) {
   Layout layout{scratch};
-  const Scratch s = lay_out(layout, lags.most);
-  const std::size_t n = panel.count, begin = block * lanes;
-  const std::size_t end = begin + lanes < n ? begin + lanes : n;
-  const Vector one = Vector{} + 1.0;
-  const Vector* x_j = reinterpret_cast<const Vector*>(panel.lanes) + block * panel.length;
-  for (std::size_t i = 0; i + 1 < end; ++i) {
-    Vector on_j{}, on_i{};
-    for (std::size_t j = begin; j < end; ++j) {
-      on_j[j - begin] = -panel.cross[i * n + j] / panel.cross[j * n + j];
-      on_i[j - begin] = -panel.cross[i * n + j] / panel.cross[i * n + i];
-    }
+  const Scratch s = lay_out(layout, lags.most, 0);
+  const std::size_t begin = block * lanes;
+  const std::size_t end = begin + lanes < panel.count ? begin + lanes : panel.count;
+  const int length = static_cast<int>(panel.length);
+  Vector squares = Vector{} + 1.0;  // lanes without a series hold zeros
+  for (std::size_t j = begin; j < end; ++j) squares[j - begin] = panel.squares[j];
+  for (std::size_t i = lowest(band, begin, end); i + 1 < end; ++i) {
+    Both found;
+    test_both(panel.series + i * panel.length, block_of(panel, block), Vector{} + panel.squares[i],
+              squares, length, lags, s, found);
+    for (std::size_t j = begin; j < end; ++j)
+      if (holds(band, i, j)) store(found, static_cast<int>(j - begin), place(band, i, j), out);
+  }
+}
+
+void screen_list(const Panel& panel, const List& list, std::size_t begin, Lags lags,
+                 double* scratch, const Statistics& out) {
+  Layout layout{scratch};
+  const Scratch s = lay_out(layout, lags.most, static_cast<int>(panel.length));
+  const std::size_t count = list.count - begin < lanes ? list.count - begin : lanes;
+  const std::int64_t *first = list.first + begin, *second = list.second + begin;
+  gather(panel, first, count, s.first_series);
+  Both found;
+  if (list.alone) {
+    test_alone(panel, s, lags, found);
+    found.cross = gather_squares(panel, first, count);
+  } else {
+    gather(panel, second, count, s.second_series);
+    test_both(s.first_series, s.second_series, gather_squares(panel, first, count),
+              gather_squares(panel, second, count), static_cast<int>(panel.length), lags, s,
+              found);
+  }
+  for (std::size_t k = 0; k < count; ++k) store(found, static_cast<int>(k), begin + k, out);
+}
+
+void distance_block(const Panel& panel, const Band& band, std::size_t block, double* out) {
+  const std::size_t begin = block * lanes;
+  const std::size_t end = begin + lanes < panel.count ? begin + lanes : panel.count;
+  const Vector* x_j = block_of(panel, block);
+  for (std::size_t i = lowest(band, begin, end); i + 1 < end; ++i) {
     const double* x_i = panel.series + i * panel.length;
-    const int changes = static_cast<int>(panel.length) - 1;
-    double t[2][lanes];
-    int lag[2][lanes];
-    step_two({one, on_j, x_i, x_j, changes}, lags, s, t[0], lag[0]);
-    step_two({on_i, one, x_i, x_j, changes}, lags, s, t[1], lag[1]);
-    for (std::size_t j = begin > i ? begin : i + 1; j < end; ++j) {
-      out.t[i * n + j] = t[0][j - begin], out.lag[i * n + j] = lag[0][j - begin];
-      out.t[j * n + i] = t[1][j - begin], out.lag[j * n + i] = lag[1][j - begin];
+    Vector sum[2]{};
+    for (std::size_t t = 0; t < panel.length; ++t) {
+      const Vector gap = x_i[t] - x_j[t];
+      sum[t % 2] = fma(gap, gap, sum[t % 2]);
     }
+    for (std::size_t j = begin; j < end; ++j)
+      if (holds(band, i, j)) out[place(band, i, j)] = sum[0][j - begin] + sum[1][j - begin];
   }
 }
 

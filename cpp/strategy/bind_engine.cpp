@@ -113,6 +113,20 @@ struct BoundEngine {
     }
   }
 
+  static BoundEngine load(const py::bytes& bytes, std::optional<Decider> decider) {
+    const bool scripted = decider.has_value();
+    return {Engine::load(std::string_view(bytes), decider ? *decider : Decider{}), scripted};
+  }
+
+  BoundEngine(Engine loaded, bool scripted_)
+      : tickers(loaded.tickers()), scripted(scripted_), engine(std::move(loaded)),
+        usual(engine.settings().rule) {}
+
+  void delist(std::size_t column) {
+    require(column < tickers, "delist: there is no such column");
+    engine.delist(column);
+  }
+
   std::size_t tickers;
   bool scripted;
   Engine engine;
@@ -170,7 +184,26 @@ void register_engine(py::module_& m) {
       .def("trades", [](const BoundEngine& self) { return copied(self.engine.trades()); },
            "The closed trades, in the order of closing.")
       .def("choices", [](const BoundEngine& self) { return copied(self.engine.choices()); },
-           "The orders that the strategy asked for, and whether they were accepted.");
+           "The orders that the strategy asked for, and whether they were accepted.")
+      .def("remove", [](BoundEngine& self, std::int64_t pair) { self.engine.remove(pair); },
+           "pair"_a, "End a pair's window with the next bar.")
+      .def("delist", &BoundEngine::delist, "column"_a,
+           "Close a ticker's positions at their last prices in the next bar; it trades no more.")
+      .def("positions", [](const BoundEngine& self) { return copied(self.engine.positions()); },
+           "The open trades, by pair.")
+      .def("pending", [](const BoundEngine& self) { return copied(self.engine.pending()); },
+           "The orders that wait for their fills, by pair.")
+      .def("views", [](const BoundEngine& self) { return copied(self.engine.views()); },
+           "Side, lock, bars held and features of each pair.")
+      .def("drain", [](BoundEngine& self) { self.engine.drain(); },
+           "Forget the rows, trades and choices so far.")
+      .def("save", [](const BoundEngine& self) { return py::bytes(self.engine.save()); },
+           "Return the state as versioned bytes, without what `drain` forgets.")
+      .def_static("load", &BoundEngine::load, "bytes"_a, "decider"_a = py::none(),
+                  "Restore an engine from `save`; raises ValueError for damaged bytes.")
+      .def_property_readonly("bars", [](const BoundEngine& self) { return self.engine.bars(); },
+                             "Bars taken so far.")
+      .def_readonly("tickers", &BoundEngine::tickers);
   m.def(
       "step",
       [](const State& state, double z, const Rule& rule) {

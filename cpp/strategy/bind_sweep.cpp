@@ -32,7 +32,7 @@ py::tuple bound_features(const Doubles& y, const Doubles& x, const SignalSetting
 }
 
 py::tuple rolling_moments(const Doubles& values, std::size_t length) {
-  require(length >= 2, "length must be at least 2");
+  require(length >= 2 && length <= longest_window, "length must be 2 or more, and below 2^31");
   constexpr double nan = std::numeric_limits<double>::quiet_NaN();
   std::vector<double> mean, variance;
   RollingMoments moments(length);
@@ -65,6 +65,10 @@ struct BoundSeries {
   MaybeDoubles opens, dividends;
 };
 
+void require_bars(std::size_t trade, const Series& series) {
+  require(series.bars >= 2 && trade <= series.bars - 2, "trade must leave at least two bars");
+}
+
 // Rows of entry, exit, stop and the number of the signal.
 std::vector<Configuration> read_grid(const Doubles& grid, std::size_t signals,
                                      std::int64_t max_bars) {
@@ -91,7 +95,7 @@ py::tuple bound_sweep(const Doubles& closes, const MaybeDoubles& opens,
                       const Settings& settings, std::size_t threads) {
   const BoundSeries bound(closes, opens, dividends);
   const Series series = bound.series();
-  require(trade + 2 <= series.bars, "trade must leave at least two bars");
+  require_bars(trade, series);
   const auto configurations = read_grid(grid, signals.size(), settings.rule.max_bars);
   py::array_t<Score> scores(py::ssize_t(configurations.size()));
   Score* out = scores.mutable_data();
@@ -108,7 +112,7 @@ py::array_t<double> equity(const Doubles& closes, const MaybeDoubles& opens,
                            const SignalSettings& signal, const Settings& settings) {
   const BoundSeries bound(closes, opens, dividends);
   const Series series = bound.series();
-  require(trade + 2 <= series.bars, "trade must leave at least two bars");
+  require_bars(trade, series);
   Long<double> curve;
   {
     const py::gil_scoped_release release;

@@ -17,6 +17,9 @@ namespace py = pybind11;
 using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
 using MaybeDoubles = std::optional<Doubles>;
 
+// Bars of a window at most; more would be a mistake, and sizes in bytes could wrap.
+inline constexpr std::size_t longest_window = std::size_t{1} << 31;
+
 // Raise ValueError unless it holds.
 void require(bool holds, const std::string& message);
 // Name the first value that is not a positive, finite price; NaN may stand for a missing one.

@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "strategy/account.hpp"
@@ -35,6 +37,8 @@ struct Settings {
   double bars_per_year = 252.0;
   bool same_bar = false;  // fill at the close of the decision
   bool carry = false;     // positions outlive their window
+  // Missing closes in a row that make a ticker delisted; 0: only `delist` does.
+  std::int64_t delisted_after = 1;
 };
 
 // A pair and its window: it trades from the bar at which it is added, and its positions close
@@ -46,8 +50,9 @@ struct Pair {
   Rule rule;
 };
 
-// One bar of all tickers; `open` and `dividend` may be null. A close that is not a number
-// means that the ticker is gone: its positions close at the last price.
+// One bar of all tickers; `open` and `dividend` may be null. A close that is not a number is
+// missing: orders wait, nothing is decided, and the last close values the position. After
+// `delisted_after` of them the ticker is gone: its positions close at the last price.
 struct Bar {
   const double* open = nullptr;
   const double* close = nullptr;
@@ -85,6 +90,23 @@ struct Choice {
   Features features;
 };
 
+// An order that waits for its fill.
+struct Pending {
+  std::int64_t pair = 0;
+  std::int64_t decided = -1;  // bar of an entry
+  int entry = 0;              // 1: the shares are to be bought; 0: sold
+  Reason reason = Reason::data_end;  // of an exit
+  Legs shares;
+};
+
+// What a pair looks like after the last bar.
+struct View {
+  std::int64_t pair = 0;
+  int side = 0, locked = 0;
+  std::int64_t held = 0;
+  Features features;
+};
+
 // Decides in place of the built-in rule: pair, features, side and bars held.
 using Decider = std::function<Order(std::int64_t bar, std::int64_t pair, const Features&,
                                     const State&)>;
@@ -99,6 +121,23 @@ class Engine {
   // Close what is open at the last closes; the last row is rewritten.
   void finish();
 
+  // End a pair's window with the next bar.
+  void remove(std::int64_t pair);
+  // The ticker trades no more: its positions close at their last prices in the next bar.
+  void delist(std::size_t column);
+
+  std::vector<Trade> positions() const;
+  std::vector<Pending> pending() const;
+  std::vector<View> views() const;
+  // Forget the rows, trades and choices so far.
+  void drain();
+
+  // The state as bytes, without the decider and without what `drain` forgets.
+  std::string save() const;
+  static Engine load(std::string_view bytes, Decider decider = nullptr);
+
+  std::size_t tickers() const { return last_.size(); }
+  const Settings& settings() const { return settings_; }
   std::int64_t bars() const { return bar_; }
   void reserve(std::size_t bars) { rows_.reserve(bars); }
   const Long<Row>& rows() const { return rows_; }
@@ -107,6 +146,7 @@ class Engine {
 
  private:
   struct Slot {
+    std::int64_t number = 0;
     Pair pair;
     Signal signal;
     State state{};
@@ -116,16 +156,27 @@ class Engine {
     bool entering = false;  // an entry waits for its fill
     bool leaving = false;   // an exit waits for its fill
     bool dead = false;
+    bool counted = false;   // among the pairs that the limits count
+
+    bool active() const { return open || entering; }
+    void archive(Archive& archive);
   };
 
   void accrue(const Bar& bar);
   void fill(const Bar& bar);
-  void close_ended(const Bar& bar);
+  void close_ended();
   void mark();
   void call_margin();
   void decide(const Bar& bar);
-  Decision ask(const Slot& slot, std::int64_t index) const;
-  bool order_entry(Slot& slot, std::int64_t index, int side);
+  Decision ask(const Slot& slot) const;
+  bool order_entry(Slot& slot, int side);
+  Features take(Slot& slot, const Bar& bar);
+  double log_of(const Bar& bar, std::size_t column);
+  bool gone(std::size_t column) const;
+  void settle(Slot& slot);
+  void merge_held(std::size_t fresh);
+  void release_idle();
+  void archive(Archive& archive);
   bool accept(const Slot& slot, const Trade& order) const;
   void enter(Slot& slot, Legs prices);
   void leave(Slot& slot, Legs prices);
@@ -136,9 +187,18 @@ class Engine {
   Settings settings_;
   Decider decider_;
   std::int64_t bar_ = 0;
-  std::vector<double> last_;     // last known close
-  std::vector<std::size_t> live_;  // slots that are fed, in order of arrival
-  std::vector<Slot> slots_;
+  std::int64_t next_number_ = 0;
+  std::vector<double> last_;           // last known close
+  std::vector<std::int64_t> missing_;  // closes that are missing since
+  std::vector<std::uint8_t> delisted_;
+  std::vector<double> logs_;           // of the closes of the bar in `logged_`
+  std::vector<std::int64_t> logged_;
+  std::vector<Slot> slots_;            // pairs that are fed, in order of arrival
+  std::vector<std::size_t> held_;      // places of those with shares or an order, rising
+  bool gaps_ = false;                  // a close is missing, or a ticker was delisted
+  std::int64_t earliest_stop_ = std::numeric_limits<std::int64_t>::max();
+  std::int64_t counted_ = 0;           // pairs with a position that is not being left
+  std::vector<std::int64_t> counted_with_;  // the same, of each ticker
   Long<Row> rows_;
   std::vector<Trade> trades_;
   std::vector<Choice> choices_;

@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <vector>
 
+#include "strategy/archive.hpp"
+
 namespace mlkit::strategy {
 
 typedef double Two __attribute__((vector_size(16)));  // one register
@@ -81,6 +83,25 @@ class SlidingSums {
     return tail;
   }
 
+  // Ask for the memory that the next `push` reads.
+  void prefetch() const {
+    __builtin_prefetch(window_.data() + next_, 1);
+    __builtin_prefetch(tails_.data() + left_ + 1);
+  }
+
+  void archive(Archive& archive) {
+    archive.values(window_);
+    archive.values(tails_);
+    archive.value(next_);
+    archive.value(count_);
+    archive.value(left_);
+    archive.value(share_);
+    archive.value(reference_);
+    archive.value(newer_);
+    archive.require(!window_.empty() && tails_.size() == window_.size() + 1 &&
+                    next_ < window_.size() && count_ <= window_.size() && left_ <= count_);
+  }
+
   bool full() const { return count_ == window_.size(); }
   std::size_t count() const { return count_; }
   double share() const { return share_; }  // 1 / count
@@ -117,6 +138,14 @@ class RollingMoments {
     if (loses_digits(sum_ * offset_, centred_)) settle(sums_.restart(value));
   }
 
+  void prefetch() const { sums_.prefetch(); }
+  void archive(Archive& archive) {
+    sums_.archive(archive);
+    archive.value(sum_);
+    archive.value(offset_);
+    archive.value(centred_);
+  }
+
   bool full() const { return sums_.full(); }
   double mean() const { return sums_.reference() + offset_; }
   // 0 or less if the values do not vary.
@@ -140,6 +169,15 @@ class RollingRegression {
   explicit RollingRegression(std::size_t length) : sums_(length) {}
 
   void push(double y, double x);
+
+  void prefetch() const { sums_.prefetch(); }
+  void archive(Archive& archive) {
+    sums_.archive(archive);
+    archive.value(sum_);
+    archive.value(offset_);
+    archive.value(centred_);
+    archive.value(mixed_);
+  }
 
   bool full() const { return sums_.full(); }
   // NaN if x does not vary.

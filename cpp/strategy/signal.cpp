@@ -22,6 +22,34 @@ double ratio(double deviation, double scale) { return scale > 0.0 ? deviation / 
 
 }  // namespace
 
+double logarithm(double price) {
+  double again = price;
+  to_logarithms(price, again);
+  return price;
+}
+
+void archive(Archive& archive, SignalSettings& settings) {
+  archive.value(settings.hedge);
+  archive.require(settings.hedge >= Hedge::fixed && settings.hedge <= Hedge::kalman);
+  archive.flag(settings.log);
+  archive.fields(settings.alpha, settings.beta, settings.hedge_window, settings.lookback,
+                 settings.mean, settings.deviation, settings.kalman.covariance,
+                 settings.kalman.drift, settings.kalman.noise);
+}
+
+void Signal::archive(Archive& archive) {
+  strategy::archive(archive, settings_);
+  // Windows of one bar stand in until their own are read.
+  if (archive.reading()) {
+    moments_.reset();
+    regression_.reset();
+    if (settings_.lookback > 0) moments_.emplace(1);
+    if (settings_.hedge == Hedge::rolling) regression_.emplace(1);
+  }
+  if (moments_) moments_->archive(archive);
+  if (regression_) regression_->archive(archive);
+}
+
 Signal::Signal(const SignalSettings& settings) : settings_(settings) {
   if (settings.lookback > 0) moments_.emplace(settings.lookback);
   if (settings.hedge == Hedge::rolling) regression_.emplace(settings.hedge_window);
@@ -29,6 +57,10 @@ Signal::Signal(const SignalSettings& settings) : settings_(settings) {
 
 Features Signal::push(double y, double x) {
   if (settings_.log) to_logarithms(y, x);
+  return take(y, x);
+}
+
+Features Signal::take(double y, double x) {
   switch (settings_.hedge) {
     case Hedge::rolling: return rolling(y, x);
     case Hedge::kalman: return kalman(y, x);

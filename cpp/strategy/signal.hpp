@@ -44,12 +44,27 @@ inline double z_score(double spread, const RollingMoments& moments) {
   return moments.full() && variance > 0.0 ? (spread - moments.mean()) / std::sqrt(variance) : nan;
 }
 
+// The logarithm by the arithmetic of the kernels.
+double logarithm(double price);
+
+void archive(Archive& archive, SignalSettings& settings);
+
 class Signal {
  public:
   explicit Signal(const SignalSettings& settings);
 
   // Take a bar's closing prices.
   Features push(double y, double x);
+  // Take what `log` says: their logarithms, or the prices themselves.
+  Features take(double y, double x);
+  bool log() const { return settings_.log; }
+
+  // Ask for the memory that the next bar reads.
+  void prefetch() const {
+    if (moments_) moments_->prefetch();
+    if (regression_) regression_->prefetch();
+  }
+  void archive(Archive& archive);
 
  private:
   Features fixed(double y, double x);

@@ -5,29 +5,61 @@ import collections.abc
 import numpy as np
 import numpy.typing as npt
 
-def engle_granger(
-    series: npt.NDArray[np.float64],
-    cross: npt.NDArray[np.float64],
-    *,
-    lags: int,
-    choose: bool,
-    threads: int = 1,
-    progress: collections.abc.Callable[[int, int], None] | None = None,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intc]]:
-    """Compute the Engle-Granger statistics of all pairs of series, in both directions.
+_Statistics = tuple[npt.NDArray[np.float64], npt.NDArray[np.intc], npt.NDArray[np.float64]]
+_Numbers = npt.NDArray[np.integer]
+_Progress = collections.abc.Callable[[int, int], None]
 
-    Args:
-        series: Detrended series, shape (n, length).
-        cross: Their inner products, shape (n, n).
-        lags: Lagged changes in the regression of the residuals.
-        choose: Take as many of them as Akaike's criterion prefers.
-        threads: Threads to use.
-        progress: Called now and then with the pairs done and in all.
+class Panel:
+    """Detrended series, shape (n, length), whose pairs are tested in portions."""
 
-    Returns:
-        The statistics and the lags, shape (n, n); [i, j] regresses series i on series j.
+    def __init__(self, series: npt.NDArray[np.float64]) -> None: ...
+    @property
+    def squares(self) -> npt.NDArray[np.float64]:
+        """Sums of squares, shape (n,)."""
 
-    Raises:
-        ValueError: A shape is wrong, a value is not finite (the first is named), or the
-            series are too short.
-    """
+    def band(
+        self,
+        first: _Numbers,
+        begin: int,
+        end: int,
+        *,
+        lags: int,
+        choose: bool,
+        threads: int = 1,
+        progress: _Progress | None = None,
+    ) -> _Statistics:
+        """Test the pairs (i, j), first[j] <= i < j, of columns j from begin to end - 1.
+
+        Returns:
+            Column by column: Engle-Granger statistics of i on j and of j on i, shape
+            (pairs, 2), the lags likewise, and inner products, shape (pairs,).
+
+        Raises:
+            ValueError: A number is out of range, or the series are too short.
+        """
+
+    def pairs(
+        self,
+        first: _Numbers,
+        second: _Numbers,
+        *,
+        lags: int,
+        choose: bool,
+        threads: int = 1,
+        progress: _Progress | None = None,
+    ) -> _Statistics:
+        """Test the pairs that two arrays of numbers list; returns what `band` does."""
+
+    def alone(self, *, lags: int, choose: bool, threads: int = 1) -> _Statistics:
+        """Test each series for a unit root; returns what `band` does, both ways alike."""
+
+    def distances(
+        self,
+        first: _Numbers,
+        begin: int,
+        end: int,
+        *,
+        threads: int = 1,
+        progress: _Progress | None = None,
+    ) -> npt.NDArray[np.float64]:
+        """Sum the squared differences of the pairs of a band, shape (pairs,)."""

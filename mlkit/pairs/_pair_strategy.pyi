@@ -73,7 +73,10 @@ class Settings:
         bars_per_year: float = ...,
         same_bar: bool = ...,
         carry: bool = ...,
+        delisted_after: int = ...,
     ) -> None: ...
+    def with_delisted_after(self, bars: int) -> Settings:
+        """Return the same settings with another number of missing closes."""
 
 class Signal:
     """How a pair's spread and its z-score are computed."""
@@ -188,6 +191,41 @@ class Engine:
 
     def choices(self) -> NDArray[np.void]:
         """The orders that the strategy asked for, and whether they were accepted."""
+
+    def remove(self, pair: int) -> None:
+        """End a pair's window with the next bar."""
+
+    def delist(self, column: int) -> None:
+        """Close a ticker's positions at their last prices in the next bar; it trades no more."""
+
+    def positions(self) -> NDArray[np.void]:
+        """The open trades, by pair."""
+
+    def pending(self) -> NDArray[np.void]:
+        """The orders that wait for their fills, by pair."""
+
+    def views(self) -> NDArray[np.void]:
+        """Side, lock, bars held and features of each pair."""
+
+    def drain(self) -> None:
+        """Forget the rows, trades and choices so far."""
+
+    def save(self) -> bytes:
+        """Return the state as versioned bytes, without what `drain` forgets."""
+
+    @staticmethod
+    def load(
+        bytes: bytes,  # noqa: A002
+        decider: Callable[[int, int, Features, State], Order] | None = None,
+    ) -> Engine:
+        """Restore an engine from `save`; raises ValueError for damaged bytes."""
+
+    @property
+    def bars(self) -> int:
+        """Bars taken so far."""
+
+    @property
+    def tickers(self) -> int: ...
 
 def step(state: State, z: float, rule: Rule) -> tuple[State, Order]:
     """Apply the built-in rule to one bar: the new state, an order."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Hedge = Literal["fixed", "rolling", "kalman"]
 ZScore = Literal["lookback", "formation", "ou", "filter"]
 Method = Literal["cointegration", "correlation", "distance"]
+Prior = Literal["correlation", "groups", "none"]
 FDR = Literal["by", "bh", "none"]
 Trend = Literal["c", "ct", "ctt"]
 Align = Literal["inner", "ffill"]

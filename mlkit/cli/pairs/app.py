@@ -14,12 +14,13 @@ from mlkit.cli.output import Output, of, plain
 from mlkit.cli.pairs import backtest, sweep
 from mlkit.cli.pairs.report import ReportOption
 from mlkit.cli.pairs.source import PRICES_HELP, Source, load, with_source
-from mlkit.pairs.settings import FDR, Method, Trend
+from mlkit.pairs.settings import FDR, Method, Prior, Trend
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from mlkit.pairs.prices.prices import Prices
+    from mlkit.pairs.screen.power import Power
     from mlkit.pairs.screen.screening import Criteria, Filters, Pair, Screen
 
 app = typer.Typer(
@@ -69,6 +70,14 @@ def screen(
     alpha: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Accepted share of false discoveries.")
     ] = 0.05,
+    prior: Annotated[
+        Prior,
+        typer.Option(help="What weighs pairs before the tests: correlation of steps, groups."),
+    ] = "correlation",
+    keep_stationary: Annotated[
+        bool,
+        typer.Option("--keep-stationary", help="Test tickers without a unit root of their own."),
+    ] = False,
     top: Annotated[int | None, typer.Option(min=1, help="Most pairs to return.")] = None,
     min_half_life: Annotated[
         float, typer.Option(help="Least half-life of the spread, in bars.")
@@ -85,10 +94,14 @@ def screen(
     ] = None,
     groups: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="CSV ticker,group; only pairs within a group."),
+        typer.Option(metavar="FILE", help="CSV ticker,group; pairs within one."),
     ] = None,
     min_price: Annotated[float | None, typer.Option(help="Least close in the window.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep finished portions; the same screen goes on there."),
+    ] = None,
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Write pairs as CSV.")
     ] = None,
@@ -111,11 +124,19 @@ def screen(
         lags=lags,
         fdr=fdr,
         alpha=alpha,
+        prior=prior,
+        keep_stationary=keep_stationary,
         top=top,
         filters=_filters(half_life, max_hurst, min_correlation, groups, min_price),
     )
     with out.progress("screening") as progress:
-        found = screening.screen(universe, criteria, threads=threads or _cores(), progress=progress)
+        found = screening.screen(
+            universe,
+            criteria,
+            threads=threads or _cores(),
+            checkpoint=checkpoint,
+            progress=progress,
+        )
     if output is not None:
         period = str(universe.zoned[0]), str(universe.zoned[-1])
         write_pairs(found.pairs, output, period)
@@ -183,7 +204,8 @@ def _document(found: Screen, prices: Prices) -> dict[str, object]:
         "near_collinear": [list(each) for each in found.near_collinear],
         "tested": found.tested,
         "best_adjusted_p": found.best_adjusted_p,
-        "pairs": [record(pair) for pair in found.pairs],
+        "power": [asdict(each) for each in _power(found)],
+        "pairs": [record(pair) | {"hedges_little": pair.hedges_little} for pair in found.pairs],
     }
 
 
@@ -192,9 +214,44 @@ def _show(out: Output, found: Screen, prices: Prices) -> None:
         out.note(f"note: {ticker} left out: {reason}")
     for y, x in found.near_collinear:
         out.note(f"note: {y} and {x} are one series but for rounding: not tested")
+    for pair in found.pairs:
+        if pair.hedges_little:
+            out.note(
+                f"note: {pair.y}/{pair.x}: the hedge ratio is near 0: {pair.x} explains "
+                f"{pair.r_squared:.1%} of {pair.y}'s variance"
+            )
     if found.pairs:
         Output.result(_table(found))
     Output.result(_summary(found, prices))
+    _show_power(out, found)
+
+
+def _power(found: Screen) -> list[Power]:
+    from mlkit.pairs.screen.power import expected_power
+
+    criteria = found.criteria
+    if criteria.method != "cointegration" or found.tested == 0:
+        return []
+    return expected_power(
+        found.bars,
+        found.tested,
+        trend=criteria.trend,
+        lags=criteria.lags,
+        fdr=criteria.fdr,
+        alpha=criteria.alpha,
+        correlation=criteria.prior == "correlation",
+    )
+
+
+def _show_power(out: Output, found: Screen) -> None:
+    power = _power(found)
+    if not power:
+        return
+    plain = ", ".join(f"{each.half_life:g}: {each.plain:.0%}" for each in power)
+    out.note(f"note: chance to find one pair, by half-life in bars: {plain}")
+    if power[0].favoured is not None:
+        favoured = ", ".join(f"{each.half_life:g}: {each.favoured:.0%}" for each in power)
+        out.note(f"note: the same if it is among the 100 most correlated pairs: {favoured}")
 
 
 def _summary(found: Screen, prices: Prices) -> str:
@@ -265,6 +322,13 @@ def fit(
     johansen_lags: Annotated[
         int, typer.Option(min=0, help="Lagged changes in Johansen's test.")
     ] = 1,
+    restricted_constant: Annotated[
+        bool,
+        typer.Option(
+            "--restricted-constant",
+            help="Johansen's constant lies within the relations: the prices do not drift.",
+        ),
+    ] = False,
     report: ReportOption = None,
     json: Json = False,
 ) -> None:
@@ -283,6 +347,7 @@ def fit(
         drift=drift,
         cost=cost,
         johansen_lags=johansen_lags,
+        restricted_constant=restricted_constant,
     )
     if report is not None:
         from mlkit.pairs.report import fit as page
@@ -294,6 +359,7 @@ def fit(
             "drift": drift,
             "cost": cost,
             "johansen_lags": johansen_lags,
+            "restricted_constant": restricted_constant,
         }
         page.write(report, universe, found, options)
     if json:

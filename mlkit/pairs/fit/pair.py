@@ -89,6 +89,7 @@ def fit_pair(
     drift: float = 1e-4,
     cost: float = 0.001,
     johansen_lags: int = 1,
+    restricted_constant: bool = False,
 ) -> PairFit:
     """Fit a pair on all bars at which both have prices.
 
@@ -97,11 +98,12 @@ def fit_pair(
         y: The dependent ticker.
         x: The other ticker.
         levels: Fit prices instead of their logs.
-        trend: What the Engle-Granger regression holds besides.
+        trend: What the Engle-Granger regression and Johansen's test hold besides.
         window: Bars of the rolling regression; None takes a fifth of all, 20 at least.
         drift: Of the Kalman filter's coefficients (see `hedging.kalman`).
         cost: Of a whole trading cycle, as a share of y's leg, for Bertram's thresholds.
         johansen_lags: Lagged changes in Johansen's regression.
+        restricted_constant: Johansen's constant lies within the relations.
 
     Raises:
         BadData: Too few common bars, or one series is a multiple of the other.
@@ -134,7 +136,7 @@ def fit_pair(
         engle_granger=tests,
         p_value=p_value,
         unit_roots=(_dickey_fuller(y, series[:, 0]), _dickey_fuller(x, series[:, 1])),
-        johansen=johansen(series, johansen_lags),
+        johansen=johansen(series, johansen_lags, trend=trend, restricted=restricted_constant),
     )
 
 

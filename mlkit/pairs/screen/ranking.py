@@ -2,203 +2,161 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mlkit.pairs.prices.prices import Prices
-from mlkit.pairs.screen.cointegration import Matrix, Trend, engle_granger
-from mlkit.pairs.screen.null import null_of
-from mlkit.pairs.screen.significance import adjust, mackinnon
+from mlkit.pairs import _pair_kernels
+from mlkit.pairs.screen.cointegration import Matrix, Numbers, Report, band_pairs
+from mlkit.pairs.screen.universe import Universe, products
 from mlkit.progress import Progress
 
 if TYPE_CHECKING:
-    from mlkit.pairs.screen.screening import Criteria
+    from mlkit.pairs.screen.screening import Criteria, Resources
 
-# Below this 1 - R^2 two series are one but for rounding (statsmodels draws the line here too).
-NEAR_COLLINEAR = 100.0 * float(np.sqrt(np.finfo(float).eps))
-
-
-@dataclass(frozen=True, eq=False)
-class Universe:
-    """The series of the tickers, and their pairs in a fixed order.
-
-    Attributes:
-        prices: Complete prices of n tickers.
-        scale: `log` or `levels`.
-        series: Log prices or prices, shape (length, n).
-        first: Position of each pair's first ticker, shape (pairs,).
-        second: Position of its second ticker.
-    """
-
-    prices: Prices
-    scale: Literal["log", "levels"]
-    series: Matrix
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
-
-    @classmethod
-    def of(cls, prices: Prices, scale: Literal["log", "levels"]) -> Universe:
-        """List the pairs of complete prices."""
-        series = np.log(prices.close) if scale == "log" else prices.close
-        return cls(prices, scale, series, *np.triu_indices(len(prices.tickers), 1))
-
-    @property
-    def count(self) -> int:
-        """The number of tickers."""
-        return len(self.prices.tickers)
-
-    def names(self, pair: int) -> tuple[str, str]:
-        """Give a pair's tickers."""
-        tickers = self.prices.tickers
-        return tickers[self.first[pair]], tickers[self.second[pair]]
-
-    @cached_property
-    def correlation(self) -> Matrix:
-        """The correlation of each pair's log returns, shape (pairs,)."""
-        returns = np.diff(np.log(self.prices.close), axis=0)
-        return np.asarray(np.corrcoef(returns.T)[self.first, self.second])
-
-    @cached_property
-    def normalised(self) -> Matrix:
-        """Prices over their first price."""
-        return np.asarray(self.prices.close / self.prices.close[0])
-
-    def distance(self, pair: int) -> float:
-        """Sum the squared deviations of a pair's normalised prices."""
-        gap = self.normalised[:, self.first[pair]] - self.normalised[:, self.second[pair]]
-        return float(gap @ gap)
-
-
-@dataclass(frozen=True, eq=False)
-class Tests:
-    """Engle-Granger tests of all pairs, each array of shape (pairs,)."""
-
-    trend: Trend
-    statistic: Matrix
-    reverse: Matrix
-    lags: NDArray[np.intc]
-    p_value: Matrix
-
-    def of(self, pair: int) -> dict[str, float]:
-        """Give the figures of one pair."""
-        both = np.array([self.statistic[pair], self.reverse[pair]])
-        forward, backward = mackinnon(both, self.trend)
-        return {
-            "statistic": float(both[0]),
-            "p_value": float(self.p_value[pair]),
-            "mackinnon": float(forward),
-            "mackinnon_reverse": float(backward),
-        }
+Figures = dict[str, Matrix]
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Pairs in order. The arrays are of shape (pairs,) and hold every pair of the universe.
+    """Pairs in order, best first; the arrays are of shape (pairs,).
 
     Attributes:
-        order: The ranked pairs' positions, best first.
         y: Position of the dependent ticker.
         x: Position of the other one.
         hedge_ratio: Of x for each y.
-        adjusted_p: After false discovery control; 0 where the method makes no test.
-        near_collinear: Positions of pairs that were not ranked for it.
-        tests: The tests behind it, if the method makes any.
+        figures: What the test found for each pair, by name; empty if the method makes no test.
+        ranked: How many pairs were tested or ranked, those that are not in the arrays included.
+        near_collinear: Positions of pairs that were not ranked for it, shape (n, 2).
+        best_adjusted_p: The lowest adjusted p-value of all; None without tests.
     """
 
-    order: NDArray[np.intp]
-    y: NDArray[np.intp]
-    x: NDArray[np.intp]
+    y: Numbers
+    x: Numbers
     hedge_ratio: Matrix
-    adjusted_p: Matrix
-    near_collinear: NDArray[np.intp]
-    tests: Tests | None = None
+    figures: Figures
+    ranked: int
+    near_collinear: Numbers
+    best_adjusted_p: float | None = None
+
+    @classmethod
+    def without_tests(cls, y: Numbers, x: Numbers, hedge_ratio: Matrix, ranked: int) -> Ranking:
+        """Build the ranking of a method that makes no test."""
+        return cls(y, x, hedge_ratio, {}, ranked, np.zeros((0, 2), dtype=np.int64))
+
+    @classmethod
+    def empty(cls) -> Ranking:
+        """Build the ranking of no pairs."""
+        none = np.zeros(0, dtype=np.int64)
+        return cls.without_tests(none, none, np.zeros(0), 0)
 
 
-def by_cointegration(
-    universe: Universe,
-    wanted: NDArray[np.bool_],
-    criteria: Criteria,
-    threads: int,
-    progress: Progress,
-) -> Ranking:
-    """Rank by the p-value of the better Engle-Granger direction."""
-    first, second = universe.first, universe.second
-    result = engle_granger(
-        universe.series,
-        trend=criteria.trend,
-        lags=criteria.lags,
-        threads=threads,
-        progress=progress,
-    )
-    swap = result.statistic[second, first] < result.statistic[first, second]
-    y, x = np.where(swap, second, first), np.where(swap, first, second)
-    statistic = result.statistic[y, x]
-    close = (result.closeness[first, second] < NEAR_COLLINEAR) | np.isnan(statistic)
-    tested = np.flatnonzero(wanted & ~close)
-    null = null_of(len(universe.series), trend=criteria.trend, lags=criteria.lags)
-    p = null.p_value(statistic)
-    adjusted = np.ones(len(first))
-    adjusted[tested] = adjust(p[tested], criteria.fdr)
-    order = tested[np.argsort(statistic[tested], kind="stable")]
-    tests = Tests(criteria.trend, statistic, result.statistic[x, y], result.lags[y, x], p)
-    ratio = result.hedge_ratio[y, x]
-    return Ranking(order, y, x, ratio, adjusted, np.flatnonzero(wanted & close), tests)
+class _Best:
+    """The pairs with the lowest scores so far: all of them, or a number."""
+
+    def __init__(self, most: int | None) -> None:
+        self.most, self.ranked = most, 0
+        self.score, self.i, self.j = np.zeros(0), *np.zeros((2, 0), dtype=np.int64)
+
+    def add(self, score: Matrix, i: Numbers, j: Numbers) -> None:
+        self.ranked += len(score)
+        self.score = np.concatenate([self.score, score])
+        self.i, self.j = np.concatenate([self.i, i]), np.concatenate([self.j, j])
+        if self.most is not None and len(self.score) > self.most:
+            self._take(np.argsort(self.score, kind="stable")[: self.most])
+
+    def _take(self, chosen: Numbers) -> None:
+        self.score, self.i, self.j = self.score[chosen], self.i[chosen], self.j[chosen]
+
+    def ordered(self, universe: Universe) -> tuple[Numbers, Numbers, Matrix]:
+        """Return y, x and scores, best first; ties go by name."""
+        y, x = universe.by_name(self.i, self.j)
+        order = np.lexsort((universe.places[x], universe.places[y], self.score))
+        return y[order], x[order], self.score[order]
 
 
 def by_correlation(
-    universe: Universe,
-    wanted: NDArray[np.bool_],
-    criteria: Criteria,
-    threads: int,
-    progress: Progress,
+    universe: Universe, criteria: Criteria, resources: Resources, progress: Progress
 ) -> Ranking:
     """Rank by the size of the correlation; hedge by the ratio of the returns' deviations."""
-    pairs = np.flatnonzero(wanted)
-    order = pairs[np.argsort(-np.abs(universe.correlation[pairs]), kind="stable")]
-    y, x = _by_name(universe)
+    best = _Best(_most(criteria))
+    for _, _, i, j, correlation in _correlated(universe, criteria, progress):
+        best.add(-np.abs(correlation), i, j)
+    y, x, _ = best.ordered(universe)
     deviation = np.diff(universe.series, axis=0).std(axis=0)
-    ratio = np.sign(universe.correlation) * deviation[y] / deviation[x]
-    return _without_tests(order, y, x, ratio)
+    ratio = np.sign(universe.correlation(y, x)) * deviation[y] / deviation[x]
+    return Ranking.without_tests(y, x, ratio, best.ranked)
 
 
 def by_distance(
-    universe: Universe,
-    wanted: NDArray[np.bool_],
-    criteria: Criteria,
-    threads: int,
-    progress: Progress,
+    universe: Universe, criteria: Criteria, resources: Resources, progress: Progress
 ) -> Ranking:
     """Rank by the distance of normalised prices; hedge money for money."""
-    pairs = np.flatnonzero(wanted)
-    distance = np.array([universe.distance(int(pair)) for pair in pairs])
-    order = pairs[np.argsort(distance, kind="stable")]
-    y, x = _by_name(universe)
+    panel = _pair_kernels.Panel(np.ascontiguousarray(universe.normalised.T))
+    best, done = _Best(_most(criteria)), 0
+    least = criteria.filters.min_correlation
+    for begin, end in universe.portions():
+        i, j = band_pairs(universe.first, begin, end)
+        report = portion_of(progress, done, universe.pairs)
+        distance = panel.distances(
+            universe.first, begin, end, threads=resources.threads, progress=report
+        )
+        done += len(i)
+        if least is not None:
+            kept = np.abs(products(universe.returns, begin, end, i, j)) >= least
+            distance, i, j = distance[kept], i[kept], j[kept]
+        best.add(distance, i, j)
+    y, x, _ = best.ordered(universe)
     first = universe.prices.close[0]
     ratio = np.ones(len(y)) if universe.scale == "log" else first[y] / first[x]
-    return _without_tests(order, y, x, ratio)
+    return Ranking.without_tests(y, x, ratio, best.ranked)
 
 
-def _by_name(universe: Universe) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Take a pair's tickers in alphabetical order, so that the columns' order is nothing."""
-    place = np.argsort(np.argsort(np.array(universe.prices.tickers)))
-    swap = place[universe.second] < place[universe.first]
-    first, second = universe.first, universe.second
-    return np.where(swap, second, first), np.where(swap, first, second)
+def _correlated(
+    universe: Universe, criteria: Criteria, progress: Progress
+) -> Iterator[tuple[int, int, Numbers, Numbers, Matrix]]:
+    """Go through the pairs that correlate enough, with their correlations."""
+    least, done = criteria.filters.min_correlation, 0
+    for begin, end in universe.portions():
+        i, j = band_pairs(universe.first, begin, end)
+        done += len(i)
+        correlation = products(universe.returns, begin, end, i, j)
+        if least is not None:
+            kept = np.abs(correlation) >= least
+            i, j, correlation = i[kept], j[kept], correlation[kept]
+        yield begin, end, i, j, correlation
+        progress(done, universe.pairs)
 
 
-def _without_tests(
-    order: NDArray[np.intp], y: NDArray[np.intp], x: NDArray[np.intp], ratio: Matrix
-) -> Ranking:
-    return Ranking(order, y, x, ratio, np.zeros(len(y)), np.zeros(0, np.intp))
+def _most(criteria: Criteria) -> int | None:
+    """Return how many pairs need to be kept; filters of the spread may ask for any of them."""
+    filters = criteria.filters
+    later = filters.half_life != (0.0, np.inf) or filters.max_hurst is not None
+    return None if later else criteria.top
 
 
-METHODS: dict[str, Callable[[Universe, NDArray[np.bool_], Criteria, int, Progress], Ranking]] = {
-    "cointegration": by_cointegration,
-    "correlation": by_correlation,
-    "distance": by_distance,
-}
+def portion_of(progress: Progress, done: int, total: int) -> Report:
+    """Report a portion's progress as that of the whole."""
+
+    def report(done_of_part: int, _total: int) -> None:
+        progress(done + done_of_part, total)
+
+    return report
+
+
+Method = Callable[[Universe, "Criteria", "Resources", Progress], Ranking]
+
+
+def method(name: str) -> Method:
+    """Return the ranking function of a method."""
+    from mlkit.pairs.screen.testing import by_cointegration
+
+    methods: dict[str, Any] = {
+        "cointegration": by_cointegration,
+        "correlation": by_correlation,
+        "distance": by_distance,
+    }
+    found: Method = methods[name]
+    return found

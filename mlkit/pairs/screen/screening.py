@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlkit.errors import BadData
+from mlkit.errors import BadData, UsageError
 from mlkit.pairs.fit.spread import half_life, hurst, spread
 from mlkit.pairs.prices.prices import Prices
-from mlkit.pairs.screen import ranking
-from mlkit.pairs.screen.cointegration import MINIMUM_LENGTH, Trend
-from mlkit.pairs.screen.significance import Fdr
+from mlkit.pairs.screen.cointegration import MINIMUM_LENGTH, Matrix, Panel, Trend
+from mlkit.pairs.screen.null import null_of
+from mlkit.pairs.screen.ranking import Ranking, method
+from mlkit.pairs.screen.significance import Fdr, adjust, mackinnon
+from mlkit.pairs.screen.universe import Universe
+from mlkit.pairs.settings import Prior
 from mlkit.progress import Progress, silent
 
 Method = Literal["cointegration", "correlation", "distance"]
@@ -30,7 +34,8 @@ class Filters:
 
     Attributes:
         min_correlation: Of the returns.
-        groups: A group for each ticker; both of a pair have to share it.
+        groups: A group for each ticker; both of a pair have to share it, unless the groups
+            are the prior.
         min_price: The least close of both in the window.
         half_life: Bounds in bars.
         max_hurst: The Hurst exponent stays below it.
@@ -56,8 +61,14 @@ class Criteria:
         lags: Lagged changes of the test; None lets Akaike's criterion choose.
         fdr: The control of false discoveries (cointegration only).
         alpha: The share of false discoveries that is accepted.
-        top: The most pairs to give; None for all.
+        prior: What weighs the pairs before the tests (`prior`): the correlation of their
+            steps, the groups of the filters, or nothing.
+        keep_stationary: Test tickers that have no unit root themselves, too.
+        top: The most pairs to return; None for all.
         filters: What a pair has to satisfy besides.
+
+    Raises:
+        UsageError: The prior is the groups, and there are none.
     """
 
     method: Method = "cointegration"
@@ -66,8 +77,40 @@ class Criteria:
     lags: int | None = None
     fdr: Fdr = "by"
     alpha: float = 0.05
+    prior: Prior = "correlation"
+    keep_stationary: bool = False
     top: int | None = None
     filters: Filters = field(default_factory=Filters)
+
+    def __post_init__(self) -> None:
+        if self.prior == "groups" and self.filters.groups is None:
+            raise UsageError("the prior is the groups, and there are none", hint="--groups FILE")
+
+    @property
+    def groups(self) -> Mapping[str, str] | None:
+        """The groups within which pairs have to lie."""
+        return None if self.prior == "groups" else self.filters.groups
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a screen may use; its result does not depend on it.
+
+    Attributes:
+        threads: Threads to use.
+        checkpoint: A directory that keeps finished portions, for a screen that goes on after
+            it was stopped; None keeps nothing.
+    """
+
+    threads: int = 1
+    checkpoint: Path | None = None
+
+
+# A hedge that explains less of the other leg's variance than this is no hedge.
+HEDGES_LITTLE = 0.1
+
+STATIONARY_ALPHA = 0.05
+"""The share of tickers wrongly called stationary that is accepted (Benjamini and Hochberg)."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +129,10 @@ class Pair:
         mackinnon: MacKinnon's p-value of y on x.
         mackinnon_reverse: MacKinnon's p-value of x on y.
         p_value: The screen's p-value, from the simulated null of the better direction.
+        weight: The prior weight; `p_value` over it is what the control of false discoveries sees.
         adjusted_p: After the control of false discoveries.
+        r_squared: Share of y's variance (about its trend) that x explains; with a share near 0
+            the hedge ratio is near 0 and the spread is y alone.
         half_life: In bars; inf if the spread does not come back.
         hurst: The spread's Hurst exponent.
         correlation: Of the returns.
@@ -103,11 +149,18 @@ class Pair:
     mackinnon: float | None
     mackinnon_reverse: float | None
     p_value: float | None
+    weight: float | None
     adjusted_p: float | None
+    r_squared: float | None
     half_life: float
     hurst: float
     correlation: float
     distance: float
+
+    @property
+    def hedges_little(self) -> bool:
+        """Whether the hedge ratio is near 0: x explains hardly any of y's variance."""
+        return self.r_squared is not None and self.r_squared < HEDGES_LITTLE
 
 
 @dataclass(frozen=True)
@@ -140,35 +193,54 @@ class Screen:
 
 
 def screen(
-    prices: Prices, criteria: Criteria, *, threads: int = 1, progress: Progress = silent
+    prices: Prices,
+    criteria: Criteria,
+    *,
+    threads: int = 1,
+    checkpoint: Path | None = None,
+    progress: Progress = silent,
 ) -> Screen:
     """Rank all pairs of a universe on all bars given, and keep those that pass.
 
+    Args:
+        prices: All bars of the window.
+        criteria: What to look for.
+        threads: Threads to use; the result does not depend on them.
+        checkpoint: A directory that keeps finished portions of a cointegration screen; a screen
+            of the same prices and criteria goes on from there.
+        progress: Called with the pairs done and in all.
+
     Raises:
         BadData: There are fewer than two tickers, or too few bars.
+        UsageError: The checkpoint is of another screen.
     """
     whole, left_out = _complete(prices)
-    universe = ranking.Universe.of(whole, criteria.scale)
-    wanted = _wanted(universe, criteria.filters)
-    rank = ranking.METHODS[criteria.method]
-    found = rank(universe, wanted, criteria, threads, progress)
-    passing = found.order[found.adjusted_p[found.order] <= criteria.alpha]
-    pairs = _passing(universe, found, passing, criteria)
-    considered = universe.count * (universe.count - 1) // 2
-    adjusted = found.adjusted_p[found.order]
-    tests = criteria.method == "cointegration" and len(adjusted) > 0
+    if criteria.method == "cointegration" and not criteria.keep_stationary:
+        whole = _without_stationary(whole, criteria, left_out, threads)
+    tickers = len(whole.tickers)
+    considered = tickers * (tickers - 1) // 2
+    universe = Universe.of(_affordable(whole, criteria), criteria.scale, criteria.groups)
+    resources = Resources(threads, checkpoint)
+    found = Ranking.empty()
+    if universe.pairs > 0:
+        found = method(criteria.method)(universe, criteria, resources, progress)
     return Screen(
-        pairs=tuple(pairs),
-        tickers=universe.count,
+        pairs=tuple(_passing(universe, found, criteria)),
+        tickers=tickers,
         left_out=left_out,
         considered=considered,
-        filtered=considered - int(wanted.sum()),
-        near_collinear=tuple(universe.names(pair) for pair in found.near_collinear),
-        tested=len(found.order),
-        best_adjusted_p=float(adjusted.min()) if tests else None,
+        filtered=considered - found.ranked - len(found.near_collinear),
+        near_collinear=tuple(_names(universe, pair) for pair in found.near_collinear),
+        tested=found.ranked,
+        best_adjusted_p=found.best_adjusted_p,
         criteria=criteria,
         bars=len(prices),
     )
+
+
+def _names(universe: Universe, pair: NDArray[np.int64]) -> tuple[str, str]:
+    one, two = sorted(universe.prices.tickers[each] for each in pair)
+    return one, two
 
 
 def _complete(prices: Prices) -> tuple[Prices, dict[str, str]]:
@@ -193,34 +265,47 @@ def _complete(prices: Prices) -> tuple[Prices, dict[str, str]]:
     return prices.select(kept), left_out
 
 
-def _wanted(universe: ranking.Universe, filters: Filters) -> NDArray[np.bool_]:
-    """Mark the pairs that the filters before the tests let through, shape (pairs,)."""
-    wanted = np.ones(len(universe.first), dtype=bool)
-    if filters.min_correlation is not None:
-        wanted &= np.abs(universe.correlation) >= filters.min_correlation
-    if filters.groups is not None:
-        groups = np.array([_group(filters.groups, each) for each in universe.prices.tickers])
-        wanted &= groups[universe.first] == groups[universe.second]
-    if filters.min_price is not None:
-        dear = universe.prices.close.min(axis=0) >= filters.min_price
-        wanted &= dear[universe.first] & dear[universe.second]
-    return wanted
+def _without_stationary(
+    prices: Prices, criteria: Criteria, left_out: dict[str, str], threads: int
+) -> Prices:
+    """Leave out tickers without a unit root: a stationary series seems to fit every other one."""
+    for ticker, p in stationary(prices, criteria, threads).items():
+        left_out[ticker] = f"stationary (unit-root test: p = {p:.2g})"
+    return prices.select([ticker for ticker in prices.tickers if ticker not in left_out])
 
 
-def _group(groups: Mapping[str, str], ticker: str) -> str:
-    if ticker not in groups:
-        raise BadData(f"no group for ticker '{ticker}'", hint="add it to the groups file")
-    return groups[ticker]
+def stationary(prices: Prices, criteria: Criteria, threads: int = 1) -> dict[str, float]:
+    """Find the tickers whose own series has no unit root.
+
+    Each detrended series takes the test's second step by itself; its p-value comes from the
+    simulated null of that statistic. False discoveries among the tickers are held to 5 %.
+
+    Returns:
+        The p-values of these tickers.
+    """
+    series = np.log(prices.close) if criteria.scale == "log" else prices.close
+    statistic = Panel.of(series, criteria.trend, criteria.lags).unit_roots(threads)
+    null = null_of(len(series), trend=criteria.trend, lags=criteria.lags, width=1)
+    p = null.p_value(statistic)
+    found = np.flatnonzero(adjust(p, "bh") <= STATIONARY_ALPHA)
+    return {prices.tickers[n]: float(p[n]) for n in found}
 
 
-def _passing(
-    universe: ranking.Universe,
-    found: ranking.Ranking,
-    passing: NDArray[np.intp],
-    criteria: Criteria,
-) -> list[Pair]:
+def _affordable(prices: Prices, criteria: Criteria) -> Prices:
+    """Leave out tickers whose least price is below the filter's."""
+    least = criteria.filters.min_price
+    if least is None:
+        return prices
+    kept = prices.close.min(axis=0) >= least
+    return prices.select([prices.tickers[n] for n in np.flatnonzero(kept)])
+
+
+def _passing(universe: Universe, found: Ranking, criteria: Criteria) -> list[Pair]:
     """Describe the passing pairs, best first, until enough have satisfied the filters."""
     filters, pairs, batch = criteria.filters, list[Pair](), 1024
+    passing = np.arange(len(found.y))
+    if found.figures:
+        passing = np.flatnonzero(found.figures["adjusted_p"] <= criteria.alpha)
     for begin in range(0, len(passing), batch):
         some = passing[begin : begin + batch]
         y, x = found.y[some], found.x[some]
@@ -229,37 +314,45 @@ def _passing(
         keep = (lives >= filters.half_life[0]) & (lives <= filters.half_life[1])
         if filters.max_hurst is not None:
             keep &= exponents < filters.max_hurst
-        means = spreads.mean(axis=0)
+        traits = {
+            "intercept": spreads.mean(axis=0),
+            "half_life": lives,
+            "hurst": exponents,
+            "correlation": universe.correlation(y, x),
+            "distance": universe.distance(y, x),
+        }
         for n in np.flatnonzero(keep):
-            pairs.append(_pair(universe, found, int(some[n]), (means[n], lives[n], exponents[n])))
+            these = {name: float(values[n]) for name, values in traits.items()}
+            pairs.append(_pair(universe, found, int(some[n]), these, criteria.trend))
             if len(pairs) == criteria.top:
                 return pairs
     return pairs
 
 
-def _pair(
-    universe: ranking.Universe,
-    found: ranking.Ranking,
-    n: int,
-    traits: tuple[float, float, float],
-) -> Pair:
+def _pair(universe: Universe, found: Ranking, n: int, traits: dict[str, Any], trend: Trend) -> Pair:
     tickers = universe.prices.tickers
-    mean, life, exponent = (float(each) for each in traits)
-    tests = {} if found.tests is None else found.tests.of(n)
     return Pair(
         y=tickers[found.y[n]],
         x=tickers[found.x[n]],
         scale=universe.scale,
         hedge_ratio=float(found.hedge_ratio[n]),
-        intercept=mean,
-        statistic=tests.get("statistic"),
-        lags=None if found.tests is None else int(found.tests.lags[n]),
-        mackinnon=tests.get("mackinnon"),
-        mackinnon_reverse=tests.get("mackinnon_reverse"),
-        p_value=tests.get("p_value"),
-        adjusted_p=None if found.tests is None else float(found.adjusted_p[n]),
-        half_life=life,
-        hurst=exponent,
-        correlation=float(universe.correlation[n]),
-        distance=float(universe.distance(n)),
+        **_test(found.figures, n, trend),
+        **traits,
     )
+
+
+_TEST = ("statistic", "p_value", "weight", "adjusted_p", "r_squared")
+
+
+def _test(figures: dict[str, Matrix], n: int, trend: Trend) -> dict[str, Any]:
+    """Return the test's figures of one pair; None where the method makes no test."""
+    if not figures:
+        return dict.fromkeys((*_TEST, "lags", "mackinnon", "mackinnon_reverse"))
+    both = np.array([figures["statistic"][n], figures["reverse"][n]])
+    forward, backward = mackinnon(both, trend)
+    return {
+        **{name: float(figures[name][n]) for name in _TEST},
+        "lags": int(figures["lags"][n]),
+        "mackinnon": float(forward),
+        "mackinnon_reverse": float(backward),
+    }

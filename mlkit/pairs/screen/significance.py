@@ -40,13 +40,13 @@ _SURFACES = {
 
 
 def _normal(z: Matrix) -> Matrix:
-    """Give the normal distribution function of few values; importing scipy.special takes longer."""
+    """Return the normal distribution function of few values, without the cost of scipy.special."""
     values = [0.5 * math.erfc(-each / math.sqrt(2.0)) for each in np.ravel(z)]
     return np.reshape(values, np.shape(z))
 
 
 def mackinnon(statistic: Matrix, trend: Trend = "c") -> Matrix:
-    """Give the asymptotic p-value of one direction's Engle-Granger statistic.
+    """Return the asymptotic p-value of one direction's Engle-Granger statistic.
 
     The same as statsmodels' `mackinnonp` with N = 2 (MacKinnon 1994). NaN stays NaN.
     """
@@ -58,24 +58,31 @@ def mackinnon(statistic: Matrix, trend: Trend = "c") -> Matrix:
     return np.asarray(np.where(statistic < surface.least, 0.0, p))
 
 
-def adjust(p: Matrix, method: Fdr) -> Matrix:
+def adjust(p: Matrix, method: Fdr, *, tests: int | None = None) -> Matrix:
     """Adjust p-values so that those at or below alpha hold false discoveries to alpha.
 
     Args:
-        p: P-values of all tests that were made, shape (tests,).
+        p: P-values, or weighted ones, of all tests that were made, or of the lowest, shape (n,).
         method: `bh` (Benjamini and Hochberg 1995), for tests that depend on one another
             positively; `by` (Benjamini and Yekutieli 2001), for any dependence; `none`.
+        tests: The number of all tests; None if all are given. Those that are not given have
+            larger p-values, and adjusted ones are right up to the largest that is given.
 
     Returns:
         Adjusted p-values, at most 1, in the order given.
     """
-    tests = len(p)
-    if method == "none" or tests == 0:
+    tests = len(p) if tests is None else tests
+    if method == "none" or len(p) == 0:
         return p
-    rank = np.arange(1, tests + 1)
-    factor = np.sum(1.0 / rank) if method == "by" else 1.0
+    rank = np.arange(1, len(p) + 1)
+    factor = harmonic(tests) if method == "by" else 1.0
     order = np.argsort(p)
     raised = np.minimum(p[order] * factor * tests / rank, 1.0)
-    adjusted = np.empty(tests)
+    adjusted = np.empty(len(p))
     adjusted[order] = np.minimum.accumulate(raised[::-1])[::-1]
     return adjusted
+
+
+def harmonic(count: int) -> float:
+    """Return 1 + 1/2 + ... + 1/count."""
+    return float(np.sum(1.0 / np.arange(1, count + 1)))

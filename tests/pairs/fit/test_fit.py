@@ -81,19 +81,39 @@ def test_danish_money_demand():
 
 
 @pytest.mark.parametrize("lags", [1, 4])  # without lags statsmodels aligns its levels wrongly
-def test_johansen_is_what_statsmodels_reports(lags):
+@pytest.mark.parametrize(("trend", "order"), [("n", -1), ("c", 0), ("ct", 1)])
+def test_johansen_is_what_statsmodels_reports(lags, trend, order):
     from statsmodels.tsa.vector_ar.vecm import coint_johansen
 
     rng = np.random.default_rng(9)
     series = rng.standard_normal((200, 3)).cumsum(axis=0)
     series[:, 2] = series[:, 0] + rng.standard_normal(200)
-    ours, peer = johansen(series, lags), coint_johansen(series, 0, lags)
+    ours, peer = johansen(series, lags, trend=trend), coint_johansen(series, order, lags)
     for rank, each in enumerate(ours):
         assert each.eigenvalue == pytest.approx(peer.eig[rank], rel=1e-8)
         assert each.trace == pytest.approx(peer.trace_stat[rank], rel=1e-8)
         assert each.maximum == pytest.approx(peer.max_eig_stat[rank], rel=1e-8)
         assert each.trace_critical == tuple(peer.trace_stat_crit_vals[rank])
         assert each.maximum_critical == tuple(peer.max_eig_stat_crit_vals[rank])
+
+
+def test_johansen_with_a_restricted_constant_has_critical_values():
+    series = np.random.default_rng(9).standard_normal((200, 2)).cumsum(axis=0)
+    none, one = johansen(series, 1, restricted=True)
+    assert none.trace_critical == (17.98, 20.26, 25.08)
+    assert one.maximum_critical == (7.56, 9.16, 12.76)
+    assert none.trace != johansen(series, 1)[0].trace
+    with pytest.raises(UsageError, match="restricted constant has no trend 'ct'"):
+        johansen(series, 1, trend="ct", restricted=True)
+
+
+def test_the_fit_makes_the_johansen_test_that_is_asked_for():
+    prices = read("examples/pairs/us_large_caps.csv.gz", tickers=["KO", "PEP"]).window(
+        "2019-01-01", None
+    )
+    usual = fit_pair(prices, "KO", "PEP").johansen
+    for options in ({"trend": "ct"}, {"johansen_lags": 3}, {"restricted_constant": True}):
+        assert fit_pair(prices, "KO", "PEP", **options).johansen[0].trace != usual[0].trace
 
 
 def test_half_life_and_hurst():

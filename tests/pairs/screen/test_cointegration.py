@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mlkit import _simd
 from mlkit.errors import BadData
 from mlkit.pairs import _pair_kernels
-from mlkit.pairs.screen.cointegration import engle_granger, schwert
+from mlkit.pairs.screen.cointegration import Panel, engle_granger, schwert
 
 TRENDS = ("n", "c", "ct", "ctt")
 
@@ -171,7 +171,7 @@ def test_threads_change_nothing():
 
 PRINT = """
 import numpy as np
-from mlkit.pairs.cointegration import engle_granger
+from mlkit.pairs.screen.cointegration import engle_granger
 series = np.random.default_rng(1).standard_normal((400, 13)).cumsum(axis=0)
 for trend in ("c", "ct"):
     print(engle_granger(series, trend=trend).statistic.ravel().tolist())
@@ -183,6 +183,7 @@ def test_instruction_sets_agree():
     for isa in _simd.available():
         environment = {**os.environ, "MLKIT_SIMD": isa}
         run = subprocess.run([sys.executable, "-c", PRINT], env=environment, capture_output=True)
+        assert run.returncode == 0, run.stderr.decode()
         lines = run.stdout.decode().replace("nan", "0").splitlines()
         found.append(np.array([[float(v) for v in line[1:-1].split(",")] for line in lines]))
     for each in found[1:]:
@@ -190,17 +191,54 @@ def test_instruction_sets_agree():
 
 
 def test_progress_may_stop_the_screen():
-    series = np.random.default_rng(2).standard_normal((2000, 200)).cumsum(axis=0)
+    series = np.random.default_rng(2).standard_normal((40, 3)).cumsum(axis=0)
 
     class Enough(Exception):
         pass
 
     def stop(done, total):
-        assert done <= total == 199 * 100
+        assert done <= total == 3
         raise Enough
 
     with pytest.raises(Enough):
         engle_granger(series, progress=stop)
+
+
+def test_progress_ends_with_all_pairs():
+    reports = []
+    series = np.random.default_rng(2).standard_normal((60, 30)).cumsum(axis=0)
+    engle_granger(series, threads=2, progress=lambda *report: reports.append(report))
+    assert reports[-1] == (30 * 29 // 2, 30 * 29 // 2)
+    assert reports == sorted(reports)
+
+
+@pytest.mark.parametrize("count", [2, 9, 17])
+def test_portions_and_lists_of_pairs_give_the_statistics_of_the_whole(count):
+    series = panel(np.random.default_rng(count), 80, count)
+    whole, parts = engle_granger(series), Panel.of(series)
+    first = np.maximum(np.arange(count) - 3, 0)
+    for begin, end in ((0, count), (1, count - 1), (count // 2, count)):
+        found = parts.band(first, begin, end)
+        assert (found.i < found.j).all()
+        assert len(found.i) == sum(j - first[j] for j in range(begin, end))
+        np.testing.assert_array_equal(found.statistic[:, 0], whole.statistic[found.i, found.j])
+        np.testing.assert_array_equal(found.statistic[:, 1], whole.statistic[found.j, found.i])
+        np.testing.assert_array_equal(found.lags[:, 1], whole.lags[found.j, found.i])
+        np.testing.assert_array_equal(found.hedge_ratio[:, 0], whole.hedge_ratio[found.i, found.j])
+    listed = parts.pairs(np.array([1, 0]), np.array([0, count - 1]))
+    expected = [whole.statistic[1, 0], whole.statistic[0, count - 1]]
+    np.testing.assert_allclose(listed.statistic[:, 0], expected, rtol=1e-11)
+
+
+def test_a_series_alone_has_the_dickey_fuller_statistic_of_its_residual():
+    from statsmodels.tsa.stattools import adfuller
+
+    series = np.random.default_rng(4).standard_normal((90, 11)).cumsum(axis=0)
+    found = Panel.of(series, "c", 2).unit_roots()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peers = [adfuller(each - each.mean(), 2, "n", None)[0] for each in series.T]
+    np.testing.assert_allclose(found, peers, atol=1e-9)
 
 
 def test_a_constant_series_has_no_statistic():
@@ -220,17 +258,23 @@ def test_too_short_series_are_refused():
 
 
 def test_the_kernel_names_what_is_wrong():
-    good, cross = np.ones((2, 30)), np.ones((2, 2))
-    bad = good.copy()
+    bad = np.ones((2, 30))
     bad[1, 7] = np.inf
     with pytest.raises(ValueError, match=r"series\[1, 7\] is not finite"):
-        _pair_kernels.engle_granger(bad, cross, lags=1, choose=True)
-    with pytest.raises(ValueError, match=r"cross: expected shape \(2, 2\)"):
-        _pair_kernels.engle_granger(good, np.ones((2, 3)), lags=1, choose=True)
+        _pair_kernels.Panel(bad)
+    good, none = _pair_kernels.Panel(np.ones((2, 30))), np.zeros(2, int)
     with pytest.raises(ValueError, match="30 points do not fit 14 lags"):
-        _pair_kernels.engle_granger(good, cross, lags=14, choose=True)
+        good.band(none, 0, 2, lags=14, choose=True)
     with pytest.raises(ValueError, match="lags: -1 is negative"):
-        _pair_kernels.engle_granger(good, cross, lags=-1, choose=True)
+        good.band(none, 0, 2, lags=-1, choose=True)
+    with pytest.raises(ValueError, match="do not fit"):
+        good.band(none, 0, 2, lags=2**31 - 1, choose=True)
+    with pytest.raises(ValueError, match="begin and end: out of range"):
+        good.band(none, 0, 3, lags=1, choose=True)
+    with pytest.raises(ValueError, match=r"first\[1\] is out of range"):
+        good.band(np.array([0, 2]), 0, 2, lags=1, choose=True)
+    with pytest.raises(ValueError, match=r"second\[0\] is out of range"):
+        good.pairs(np.array([0]), np.array([2]), lags=1, choose=True)
 
 
 def test_schwert():

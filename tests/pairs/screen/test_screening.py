@@ -3,9 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlkit.errors import BadData
+from mlkit.errors import BadData, UsageError
 from mlkit.pairs.prices.prices import Prices, read
-from mlkit.pairs.screen.screening import Criteria, Filters, screen
+from mlkit.pairs.screen.cointegration import band_pairs
+from mlkit.pairs.screen.power import expected_power
+from mlkit.pairs.screen.prior import by_correlation, by_groups
+from mlkit.pairs.screen.screening import Criteria, Filters, screen, stationary
+from mlkit.pairs.screen.universe import Universe
 
 EXAMPLE = "examples/pairs/us_large_caps.csv.gz"
 
@@ -142,6 +146,141 @@ def test_filters_before_the_tests_lower_their_number(planted):
     assert (dear.tested, dear.pairs, dear.best_adjusted_p) == (0, (), None)
     with pytest.raises(BadData, match="no group for ticker 'T00'"):
         screen(planted, Criteria(filters=Filters(groups={"T01": "a"})))
+
+
+def test_stationary_tickers_are_named_and_left_out():
+    series = walks(30, 504, 12)
+    pegged = np.random.default_rng(31).standard_normal(504) * 1e-4
+    prices = prices_of(np.column_stack([series, pegged]), [*"ABCDEFGHIJKL", "USDX"])
+    found = screen(prices, Criteria())
+    assert (list(found.left_out), found.pairs, found.tickers) == (["USDX"], (), 12)
+    assert found.left_out["USDX"].startswith("stationary")
+    kept = screen(prices, Criteria(keep_stationary=True))
+    assert len(kept.pairs) == 12
+    assert all(pair.hedges_little and "USDX" in (pair.y, pair.x) for pair in kept.pairs)
+
+
+def test_a_universe_of_stationary_tickers_has_no_pairs():
+    noise = np.random.default_rng(32).standard_normal((200, 4)) * 0.01
+    found = screen(prices_of(noise), Criteria())
+    assert (found.pairs, found.tickers, found.tested, len(found.left_out)) == ((), 0, 0, 4)
+
+
+def test_few_random_walks_are_called_stationary():
+    wrong = sum(bool(stationary(prices_of(walks([n, 6], 100, 10)), Criteria())) for n in range(200))
+    assert wrong <= 10 + 3 * np.sqrt(10)
+
+
+def test_pairs_within_groups_do_not_depend_on_the_order_of_the_tickers(planted):
+    groups = {ticker: str(n % 3) for n, ticker in enumerate(planted.tickers)}
+    criteria = Criteria(filters=Filters(groups=groups), fdr="none", top=8)
+    one = screen(planted, criteria)
+    two = screen(planted.select(planted.tickers[::-1]), criteria)
+    alone = screen(
+        planted.select([t for t in planted.tickers if groups[t] == "1"]), Criteria(fdr="none")
+    )
+    assert [(p.y, p.x) for p in one.pairs] == [(p.y, p.x) for p in two.pairs]
+    assert one.tested == 21 + 21 + 15
+    assert {(p.y, p.x) for p in alone.pairs} <= {(p.y, p.x) for p in one.pairs}
+
+
+@pytest.mark.parametrize("fdr", ["by", "bh", "none"])
+def test_adjusted_p_values_are_those_of_all_tests(planted, fdr):
+    """A screen that keeps only what may pass adjusts as if it had kept everything."""
+    from scipy.stats import false_discovery_control
+
+    every = screen(planted, Criteria(fdr="none", alpha=1.0, prior="none")).pairs
+    p = np.array([pair.p_value for pair in every])
+    adjusted = p if fdr == "none" else false_discovery_control(p, method=fdr)
+    found = screen(planted, Criteria(fdr=fdr, prior="none", alpha=0.2))
+    wanted = {(pair.y, pair.x): a for pair, a in zip(every, adjusted, strict=True) if a <= 0.2}
+    assert {(pair.y, pair.x): pair.adjusted_p for pair in found.pairs} == pytest.approx(wanted)
+    assert found.best_adjusted_p == pytest.approx(adjusted.min(), rel=2e-3)
+    missing = screen(planted, Criteria(fdr=fdr, prior="none", alpha=1e-12))
+    assert missing.best_adjusted_p == pytest.approx(adjusted.min(), rel=5e-3)
+
+
+def test_weights_have_a_mean_of_one(planted):
+    for prior, groups in (("correlation", None), ("groups", dict.fromkeys(planted.tickers, "a"))):
+        universe = Universe.of(planted, "log")
+        weights = (
+            by_correlation(universe)
+            if groups is None
+            else by_groups(universe, np.array([str(n % 4) for n in range(20)]))
+        )
+        i, j = band_pairs(universe.first, 0, 20)
+        found = weights.of(0, 20, i, j)
+        assert found.mean() == pytest.approx(1.0), prior
+        assert found.min() >= 0.5
+
+
+def universe_with_pairs(seed, count, pairs, bars, half_life):
+    rng = np.random.default_rng(seed)
+    series = rng.standard_normal((bars, count)).cumsum(axis=0) * 0.01
+    kept = 0.5 ** (1 / half_life)
+    shocks = rng.standard_normal((bars, pairs)) * 0.01
+    for t in range(1, bars):
+        shocks[t] += kept * shocks[t - 1]
+    series[:, 1 : 2 * pairs : 2] = series[:, : 2 * pairs : 2] * 1.2 + shocks
+    return prices_of(series, [f"T{n:04d}" for n in range(count)])
+
+
+def test_a_prior_finds_more_without_more_false_discoveries():
+    """Planted pairs among 120 tickers; half of their spreads' gap closes in 10 bars."""
+    prices = universe_with_pairs(2, 120, 10, 700, 10)
+    true = {(f"T{n:04d}", f"T{n + 1:04d}") for n in range(0, 20, 2)}
+    hits = {}
+    for prior in ("correlation", "none"):
+        pairs = screen(prices, Criteria(prior=prior)).pairs
+        hits[prior] = {tuple(sorted((pair.y, pair.x))) for pair in pairs}
+    assert len(hits["none"] & true) < len(hits["correlation"] & true)
+    assert len(hits["correlation"] & true) >= 5
+    assert len(hits["correlation"] - true) <= 1
+
+
+def test_groups_as_a_prior_find_pairs_within_and_across():
+    prices = universe_with_pairs(2, 60, 5, 500, 5)
+    groups = {ticker: str(n // 4) for n, ticker in enumerate(prices.tickers)}
+    found = screen(prices, Criteria(prior="groups", filters=Filters(groups=groups)))
+    assert found.tested == 60 * 59 // 2
+    assert len(found.pairs) >= 4
+    weights = {pair.weight for pair in found.pairs}
+    assert max(weights) > 5
+    with pytest.raises(UsageError, match="there are none"):
+        Criteria(prior="groups")
+
+
+def test_power_rises_with_bars_and_falls_with_the_half_life():
+    short, long = (expected_power(bars, 1000) for bars in (252, 1000))
+    assert all(a.plain <= b.plain for a, b in zip(short, long, strict=True))
+    assert [each.plain for each in long] == sorted((each.plain for each in long), reverse=True)
+    assert all(each.favoured >= each.plain for each in long)
+    assert long[0].plain > 0.95
+
+
+def test_a_stopped_screen_goes_on_from_its_checkpoint(tmp_path, monkeypatch, planted):
+    monkeypatch.setattr("mlkit.pairs.screen.universe.PORTION", 40)
+    criteria = Criteria(fdr="none")
+    whole = screen(planted, criteria)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done, total):
+        if done > 90:
+            raise Stop
+
+    with pytest.raises(Stop):
+        screen(planted, criteria, checkpoint=tmp_path / "state", progress=stop)
+    kept = sorted((tmp_path / "state").glob("*.npz"))
+    assert kept
+    times = [each.stat().st_mtime_ns for each in kept]
+    kept[-1].write_bytes(b"damaged")
+    again = screen(planted, criteria, checkpoint=tmp_path / "state")
+    assert again == whole
+    assert [each.stat().st_mtime_ns for each in kept[:-1]] == times[:-1]
+    with pytest.raises(UsageError, match="a screen of other prices"):
+        screen(planted, Criteria(fdr="bh"), checkpoint=tmp_path / "state")
 
 
 def test_filters_of_the_spread_do_not_change_the_tests(planted):

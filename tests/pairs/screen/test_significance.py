@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlkit.pairs.screen.cointegration import engle_granger
+from mlkit.pairs.screen.cointegration import Panel, engle_granger
 from mlkit.pairs.screen.null import PROBABILITIES, Null, better, null_of, simulate
 from mlkit.pairs.screen.significance import adjust, mackinnon
+from mlkit.pairs.screen.splitting import split
 
 
 @pytest.mark.parametrize("trend", ["n", "c", "ct", "ctt"])
@@ -46,9 +47,48 @@ def test_the_tail_is_heavier_than_the_normal_one():
     from scipy.special import ndtr, ndtri
 
     null = Null(ndtri(PROBABILITIES))
-    statistic = np.linspace(-9, -4.3, 50)
+    statistic = np.linspace(-12, -6.1, 50)
     assert (null.p_value(statistic) >= ndtr(statistic)).all()
-    assert (null.p_value(statistic) < 1e-5).all()
+    assert (null.p_value(statistic) < 1e-9).all()
+    p = np.geomspace(1e-15, 0.9, 60)
+    np.testing.assert_allclose(null.p_value(null.statistic(p)), p, rtol=1e-9)
+
+
+def test_splitting_finds_a_known_tail():
+    """The sum of all steps, scaled, is a normal variable."""
+    from scipy.special import log_ndtr
+
+    def total(steps):
+        return -np.abs(steps.sum(axis=(1, 2))) / np.sqrt(steps[0].size)
+
+    tail = split(total, 20, 2, least=1e-9, particles=2000, seed=1)
+    assert tail.log_p[-1] < np.log(1e-9)
+    expected = log_ndtr(tail.statistic) + np.log(2.0)
+    np.testing.assert_allclose(tail.log_p, expected, atol=0.6)
+
+
+@pytest.mark.parametrize(("length", "statistic"), [(60, -5.5), (252, -5.0)])
+def test_tabulated_tails_agree_with_sets_of_walks(length, statistic):
+    below = []
+    for seed in range(250):
+        rng = np.random.default_rng([seed, length, 8])
+        panel = Panel.of(rng.standard_normal((length, 48)).cumsum(axis=0))
+        below.append((panel.band(panel.all_pairs(), 0, 48).better <= statistic).mean())
+    ratio = null_of(length).p_value(np.array([statistic]))[0] / np.mean(below)
+    assert 1 / 1.6 < ratio < 1.6
+
+
+@pytest.mark.parametrize("correlation", [0.3, 0.9])
+def test_correlated_walks_have_no_smaller_p_values(correlation):
+    """The prior may look at correlation: the statistic of a direction does not depend on it."""
+    rng = np.random.default_rng(5)
+    one, two = rng.standard_normal((2, 100, 20_000)).cumsum(axis=1)
+    other = correlation * one + np.sqrt(1 - correlation**2) * two
+    panel = Panel.of(np.concatenate([one, other], axis=1))
+    first = np.arange(20_000)
+    p = null_of(100).p_value(panel.pairs(first, first + 20_000).better)
+    for level in (0.05, 0.01, 0.002):
+        assert (p <= level).mean() <= level + 4 * np.sqrt(level / 20_000)
 
 
 @pytest.mark.parametrize(("length", "lags"), [(100, None), (300, None), (100, 1)])

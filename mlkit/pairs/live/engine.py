@@ -1,0 +1,247 @@
+"""The engine of a backtest, fed one bar at a time."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlkit.errors import BadData, UsageError
+from mlkit.pairs import _pair_strategy as native
+from mlkit.pairs.fit.formation import Formation
+from mlkit.pairs.settings import Rule, Settings
+
+MAGIC = b"mlkit live engine 1\n"
+
+Prices = Mapping[str, float] | NDArray[np.float64]
+"""A value for each ticker: an array in the order of the tickers, or those known by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What one bar led to; structured arrays as those of a backtest.
+
+    Attributes:
+        account: The account at the close, one record.
+        trades: The trades that were closed.
+        choices: The orders that were asked for, and whether they were accepted.
+    """
+
+    account: np.void
+    trades: NDArray[np.void]
+    choices: NDArray[np.void]
+
+
+class LiveEngine:
+    """Trades pairs bar by bar, with the bits of a backtest over the same bars.
+
+    A close that is missing (NaN, or no entry) is a missing bar of its ticker: its pairs decide
+    nothing, their orders wait, and the last close values them. A ticker is delisted by `delist`, or
+    by so many missing closes in a row as `delisted_after` says. Memory does not grow with time:
+    each step returns what happened, and forgets it.
+
+    Args:
+        tickers: Their names, in the order of the arrays of `step`.
+        settings: Rule, money and costs of all pairs.
+        bars_per_year: For interest and borrow fees; 0 takes that of the settings.
+        delisted_after: Missing closes in a row that make a ticker delisted; 0 never does.
+
+    Raises:
+        UsageError: A ticker appears twice, or nothing says what a year is.
+    """
+
+    def __init__(
+        self,
+        tickers: Sequence[str],
+        settings: Settings,
+        *,
+        bars_per_year: float = 0.0,
+        delisted_after: int = 0,
+    ) -> None:
+        year = bars_per_year or settings.bars_per_year
+        if not year > 0.0:
+            raise UsageError("a live engine needs its bars per year", hint="bars_per_year=252")
+        if delisted_after < 0:
+            raise UsageError("delisted_after must not be negative")
+        options = settings.native(year).with_delisted_after(delisted_after)
+        self._set(tickers, native.Engine(len(tickers), options), {})
+
+    def _set(
+        self, tickers: Sequence[str], engine: native.Engine, names: dict[int, tuple[str, str]]
+    ) -> None:
+        self.tickers = tuple(tickers)
+        self._columns = {ticker: n for n, ticker in enumerate(self.tickers)}
+        if len(self._columns) < len(self.tickers):
+            raise UsageError("a ticker appears twice")
+        self._engine, self._names = engine, names
+
+    def add(
+        self,
+        pair: Formation,
+        history: NDArray[np.float64] | None = None,
+        *,
+        rule: Rule | None = None,
+        stop: int | None = None,
+    ) -> int:
+        """Add a pair that trades from the next bar on.
+
+        Args:
+            pair: The fitted pair, from `formation.fit` or `formation.formed`.
+            history: Closes of y and x before the next bar, oldest first, shape (bars, 2), that
+                warm its signal up: `pair.warm` of them give it its first z-score at once.
+            rule: Thresholds of its own.
+            stop: The bar after its last one, counted from the first step; None: no end.
+
+        Returns:
+            The number by which it appears in trades and orders.
+
+        Raises:
+            UsageError: An unknown ticker, twice the same one, or a rule that contradicts itself.
+        """
+        y, x = self._column(pair.y), self._column(pair.x)
+        options: dict[str, Any] = {} if stop is None else {"stop": stop}
+        if rule is not None:
+            options["rule"] = native.Rule(**vars(rule))
+        try:
+            number = self._engine.add(y=y, x=x, signal=pair.signal, history=history, **options)
+        except ValueError as error:
+            raise UsageError(f"{pair.y}/{pair.x}: {error}") from error
+        self._names[number] = pair.y, pair.x
+        return number
+
+    def remove(self, number: int) -> None:
+        """End a pair's window with the next bar; a position closes at that bar's close.
+
+        Raises:
+            UsageError: There is no such pair.
+        """
+        try:
+            self._engine.remove(number)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    def delist(self, ticker: str) -> None:
+        """Close a ticker's positions at their last prices in the next bar; its pairs end.
+
+        Raises:
+            UsageError: The ticker is unknown.
+        """
+        self._engine.delist(self._column(ticker))
+
+    def step(
+        self,
+        close: Prices,
+        open: Prices | None = None,  # noqa: A002
+        dividends: Prices | None = None,
+    ) -> Step:
+        """Take a bar.
+
+        Args:
+            close: Closes; NaN or no entry is a missing one.
+            open: Opens, at which orders fill; where they are missing, or all, closes do.
+            dividends: Cash per share that is paid before this bar.
+
+        Raises:
+            BadData: A price is not positive and finite.
+            UsageError: A ticker is unknown, or an array has another length.
+        """
+        row = self._row(close, np.nan)
+        opens = None if open is None else self._row(open, np.nan)
+        paid = None if dividends is None else self._row(dividends, 0.0)
+        try:
+            self._engine.take(row, opens, paid)
+        except ValueError as error:
+            raise BadData(f"bar {self.bars}: {error}") from error
+        return self._drained()
+
+    def finish(self) -> Step:
+        """Close what is open at the last closes, as the end of a backtest does.
+
+        Returns:
+            The last account again, now without positions, and the trades that this closed.
+        """
+        self._engine.finish()
+        return self._drained()
+
+    def _drained(self) -> Step:
+        engine = self._engine
+        found = Step(engine.rows()[-1], engine.trades(), engine.choices())
+        engine.drain()
+        if len(engine.views()) < len(self._names):
+            live = set(engine.views()["pair"].tolist())
+            gone = self._names.keys() - live
+            self._names = {number: self._names[number] for number in self._names.keys() - gone}
+        return found
+
+    @property
+    def bars(self) -> int:
+        """The number of bars taken."""
+        return self._engine.bars
+
+    @property
+    def pairs(self) -> Mapping[int, tuple[str, str]]:
+        """The tickers of the pairs that trade, by number."""
+        return dict(self._names)
+
+    def positions(self) -> NDArray[np.void]:
+        """Return the open trades, with their shares and costs so far."""
+        return self._engine.positions()
+
+    def pending_orders(self) -> NDArray[np.void]:
+        """Return the orders that wait for the next bar; `entry` is 1 for entries."""
+        return self._engine.pending()
+
+    def features(self) -> NDArray[np.void]:
+        """Return side, lock, bars held, hedge ratio, spread and z-score of each pair."""
+        return self._engine.views()
+
+    def save(self) -> bytes:
+        """Return the whole state as versioned bytes; equal states have equal bytes."""
+        names = sorted((number, *pair) for number, pair in self._names.items())
+        head = json.dumps({"tickers": self.tickers, "pairs": names}).encode()
+        return MAGIC + struct.pack("<Q", len(head)) + head + self._engine.save()
+
+    @classmethod
+    def load(cls, state: bytes) -> LiveEngine:
+        """Restore what `save` returned.
+
+        Raises:
+            BadData: The bytes are damaged, or from another version.
+        """
+        start = len(MAGIC) + 8
+        try:
+            if not state.startswith(MAGIC):
+                raise ValueError("these are not the bytes of a live engine of this version")
+            (length,) = struct.unpack("<Q", state[len(MAGIC) : start])
+            head = json.loads(state[start : start + length])
+            engine = native.Engine.load(state[start + length :])
+            names = {int(number): (str(y), str(x)) for number, y, x in head["pairs"]}
+            if len(head["tickers"]) != engine.tickers:
+                raise ValueError("the saved state is damaged")
+        except (ValueError, struct.error, KeyError, TypeError, OverflowError) as error:
+            raise BadData(f"a saved engine cannot be read: {error}") from error
+        found = cls.__new__(cls)
+        found._set([str(ticker) for ticker in head["tickers"]], engine, names)
+        return found
+
+    def _column(self, ticker: str) -> int:
+        if ticker not in self._columns:
+            raise UsageError(f"no ticker '{ticker}' in this engine")
+        return self._columns[ticker]
+
+    def _row(self, prices: Prices, missing: float) -> NDArray[np.float64]:
+        """Return prices as a row, shape (1, tickers)."""
+        if isinstance(prices, Mapping):
+            row = np.full((1, len(self.tickers)), missing)
+            for ticker, price in prices.items():
+                row[0, self._column(ticker)] = price
+            return row
+        found = np.asarray(prices, dtype=np.float64)
+        if found.shape != (len(self.tickers),):
+            raise UsageError(f"a bar of shape {found.shape} for {len(self.tickers)} tickers")
+        return found[None, :]
