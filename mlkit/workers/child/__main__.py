@@ -31,12 +31,19 @@ from typing import Any
 import process  # type: ignore[import-not-found]
 import rscript  # type: ignore[import-not-found]
 import source  # type: ignore[import-not-found]
-import values  # type: ignore[import-not-found]
 from apart import Apart, die_with_parent  # type: ignore[import-not-found]
-from artifacts import Artifacts, Damaged, same  # type: ignore[import-not-found]
+from artifacts import Artifacts  # type: ignore[import-not-found]
 from codec import decode, encode  # type: ignore[import-not-found]
 from printed import Printed, Stream  # type: ignore[import-not-found]
 from slots import Slots  # type: ignore[import-not-found]
+from variables import (  # type: ignore[import-not-found]
+    BpmnError,
+    Execution,
+    Recorder,
+    changed,
+    loaded,
+    publish,
+)
 
 BATCH = struct.Struct("=q")
 MAX_RECORD = 100_000
@@ -44,59 +51,6 @@ MAX_MESSAGE = 10_000
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 SHORT = 0.002
 ARTIFACT = b'"$artifact"'
-_HIDDEN = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
-_PLAIN = (str, int, float, bool, type(None))
-
-
-class BpmnError(Exception):
-    """A BPMN error: a modelled outcome that a boundary event catches; never retried."""
-
-    def __init__(self, code: str, message: str = "") -> None:
-        super().__init__(message or code)
-        self.code = str(code)
-
-
-class Execution:
-    """What Camunda scripts know as `execution`."""
-
-    def __init__(self, job: dict[str, Any], namespace: dict[str, Any], bound: dict[str, Any]):
-        self._namespace = namespace
-        self._bound = bound
-        self.id = job["instance"]
-        self.element = job["element"]
-        self.attempt = job["attempt"]
-        self.key = job["key"]
-        self.folder = job["folder"]
-
-    def getVariable(self, name: str) -> Any:  # noqa: N802 - Camunda's name
-        return self._namespace.get(name)
-
-    def setVariable(self, name: str, value: Any) -> None:  # noqa: N802
-        self._bound[name] = self._namespace[name] = value
-
-    def hasVariable(self, name: str) -> bool:  # noqa: N802
-        return name in self._namespace
-
-    def getProcessInstanceId(self) -> str:  # noqa: N802
-        return str(self.id)
-
-    def getCurrentActivityId(self) -> str:  # noqa: N802
-        return str(self.element)
-
-
-class Recorder(dict):  # type: ignore[type-arg]
-    """The local names of a script: notes what is bound, and keeps it in the globals."""
-
-    __slots__ = ("bound", "namespace")
-    namespace: dict[str, Any]
-    bound: dict[str, Any]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self.namespace[name] = self.bound[name] = value
-
-    def __delitem__(self, name: str) -> None:
-        del self.namespace[name]
-        self.bound.pop(name, None)
 
 
 class Worker:
@@ -279,7 +233,7 @@ class Worker:
         if job["kind"] == "r":
             return rscript.run(self.r, job, artifacts)  # type: ignore[no-any-return]
         packed = job["variables"]
-        namespace = _loaded(packed, artifacts, needed=job["kind"] == "script")
+        namespace = loaded(packed, artifacts, needed=job["kind"] == "script")
         bound: dict[str, Any] = {}
         if job["kind"] == "call":
             _call(job, namespace, bound)
@@ -303,8 +257,8 @@ class Worker:
         exec(self._code(job), namespace, recorder)
         if job["result"]:
             bound.setdefault(job["result"], namespace.get("result"))
-        changed = _changed(namespace, before, job["variables"], execution, self.artifacts)
-        return publish({**changed, **bound}, self.artifacts)
+        found = changed(namespace, before, job["variables"], execution, self.artifacts)
+        return publish({**found, **bound}, self.artifacts)
 
     def _code(self, job: dict[str, Any]) -> types.CodeType:
         read = self._source(job)
@@ -331,25 +285,6 @@ def _cause(status: int, cpu: int) -> str:
         return f"stopped after {cpu} s of processor time (--cpu)"
     died = f"signal {-status}" if status < 0 else f"exit status {status}"
     return f"the script's process ended by {died}"
-
-
-def _loaded(packed: dict[str, Any], artifacts: Artifacts, needed: bool) -> dict[str, Any]:
-    """Read the variables of a job; what cannot be read here may not be needed.
-
-    Raises:
-        Damaged: A stored value that is needed is missing, or not what was stored.
-    """
-    namespace = {}
-    for name, value in packed.items():
-        try:
-            namespace[name] = (
-                value if type(value) in _PLAIN else values.unpack(value, artifacts.load)
-            )
-        except Exception as error:
-            if needed and isinstance(error, Damaged):
-                raise Damaged(f"{name}: {error}") from error
-            sys.stderr.write(f"warning: {name} is not passed: {error}\n")
-    return namespace
 
 
 def _module(name: str) -> types.ModuleType:
@@ -381,54 +316,6 @@ def _call(job: dict[str, Any], namespace: dict[str, Any], bound: dict[str, Any])
         bound[job["result"]] = result
     elif isinstance(result, dict):
         bound.update(result)
-
-
-def _changed(
-    namespace: dict[str, Any],
-    before: dict[str, Any],
-    packed: dict[str, Any],
-    execution: Execution,
-    artifacts: Artifacts,
-) -> dict[str, Any]:
-    """Find what changed without being bound at the top level: in place, or by `global`."""
-    changed = {}
-    for name, value in namespace.items():
-        if name not in before:
-            if value is not BpmnError and value is not execution:
-                changed[name] = value
-        elif value is not before[name]:
-            changed[name] = value
-        elif type(value) not in _PLAIN:
-            try:
-                kept = same(packed[name], _pack(value, artifacts))
-            except Exception:  # `publish` says why it cannot be stored
-                kept = False
-            if not kept:
-                changed[name] = value
-    return changed
-
-
-def publish(names: dict[str, Any], artifacts: Artifacts) -> tuple[dict[str, Any], str]:
-    """Pack what may leave a task; name what cannot be stored."""
-    published, skipped = {}, ""
-    for name, value in names.items():
-        if type(name) is not str or not values.is_text(name):
-            skipped += f"warning: {name!r} is not published: it is no name\n"
-            continue
-        if name[:1] == "_" or isinstance(value, _HIDDEN):
-            continue
-        try:
-            published[name] = _pack(value, artifacts)
-        except Exception as error:
-            skipped += f"warning: {name} is not published: {error}\n"
-    return published, skipped
-
-
-def _pack(value: Any, artifacts: Artifacts) -> Any:
-    try:
-        return values.pack(value)
-    except values.Unstorable:
-        return artifacts.store(value)
 
 
 def _failure(error: BaseException, element: str) -> dict[str, str]:
@@ -485,7 +372,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     del sys.path[0]
     for name in ("values", "artifacts", "rscript", "slots", "codec", "process",
-                 "source", "apart", "printed"):  # fmt: skip
+                 "source", "apart", "printed", "variables"):  # fmt: skip
         del sys.modules[name]  # A script may have modules of these names.
     sys.argv = [""]
     Worker(socket.socket(fileno=jobs), Slots(slots), (slot, cpu), places).serve()
