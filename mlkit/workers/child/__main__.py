@@ -233,11 +233,13 @@ class Worker:
         if job["kind"] == "r":
             return rscript.run(self.r, job, artifacts)  # type: ignore[no-any-return]
         packed = job["variables"]
-        namespace = loaded(packed, artifacts, needed=job["kind"] == "script")
+        text = job["source"] if job["kind"] == "script" else ""
+        namespace = loaded(packed, artifacts, text)
         bound: dict[str, Any] = {}
         if job["kind"] == "call":
             _call(job, namespace, bound)
-            return publish(bound, artifacts)
+            called: tuple[dict[str, Any], str] = publish(bound, artifacts)
+            return called
         try:
             return self._execute_script(job, namespace, bound)
         finally:
@@ -258,7 +260,8 @@ class Worker:
         if job["result"]:
             bound.setdefault(job["result"], namespace.get("result"))
         found = changed(namespace, before, job["variables"], execution, self.artifacts)
-        return publish({**found, **bound}, self.artifacts)
+        published: tuple[dict[str, Any], str] = publish({**found, **bound}, self.artifacts)
+        return published
 
     def _code(self, job: dict[str, Any]) -> types.CodeType:
         read = self._source(job)

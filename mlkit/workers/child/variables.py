@@ -67,8 +67,13 @@ class Recorder(dict):  # type: ignore[type-arg]
         self.bound.pop(name, None)
 
 
-def loaded(packed: dict[str, Any], artifacts: Artifacts, needed: bool) -> dict[str, Any]:
+def loaded(packed: dict[str, Any], artifacts: Artifacts, text: str) -> dict[str, Any]:
     """Read the variables of a job; what cannot be read here may not be needed.
+
+    Args:
+        packed: The variables as they travel.
+        artifacts: Where stored values lie.
+        text: A script, which needs what it names.
 
     Raises:
         Damaged: A stored value that is needed is missing, or not what was stored.
@@ -80,7 +85,7 @@ def loaded(packed: dict[str, Any], artifacts: Artifacts, needed: bool) -> dict[s
                 value if type(value) in _PLAIN else values.unpack(value, artifacts.load)
             )
         except Exception as error:
-            if needed and isinstance(error, Damaged):
+            if isinstance(error, Damaged) and name in text:
                 raise Damaged(f"{name}: {error}") from error
             sys.stderr.write(f"warning: {name} is not passed: {error}\n")
     return namespace
