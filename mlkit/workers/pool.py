@@ -248,21 +248,15 @@ class ScriptPool:
         """Kill the worker that runs a job, if one does."""
         for worker in self.workers.values():
             if self.slots.current(worker.slot)[0] == job:
-                # Frozen first, so that it cannot begin another job before the kill.
-                worker.process.send_signal(signal.SIGSTOP)
-                os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                # Frozen first, so that it cannot begin another job before the kill. By its number:
+                # `send_signal` would reap a worker that has ended, before it is buried.
+                number = worker.process.pid
+                os.kill(number, signal.SIGSTOP)
+                os.waitid(os.P_PID, number, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
                 if self.slots.current(worker.slot)[0] == job:
-                    self._kill_task(worker)
-                worker.process.send_signal(signal.SIGCONT)
+                    os.kill(self.slots.apart(worker.slot) or number, signal.SIGKILL)
+                os.kill(number, signal.SIGCONT)
                 return
-
-    def _kill_task(self, worker: _Worker) -> None:
-        """Kill what a frozen worker runs: the process of its task, or else the worker."""
-        apart = self.slots.apart(worker.slot)
-        if apart:
-            os.kill(apart, signal.SIGKILL)
-        else:
-            worker.process.kill()
 
     def _expire(self) -> None:
         if not self.limits.timeout:

@@ -396,14 +396,14 @@ def test_a_command_for_an_instance_that_runs_elsewhere_is_taken_there(mlkit, tmp
 
 def test_lint_tells_all_files_though_one_is_broken(mlkit, tmp_path, diagram):
     (tmp_path / "a.bpmn").write_text("<oops")
-    (tmp_path / "b.bpmn").write_text(diagram('<task id="alone"/>'))
+    (tmp_path / "b.bpmn").write_text(diagram('<task id="alone"/>', "alone>alone"))
     found = mlkit("lint", "a.bpmn", "b.bpmn", "none.bpmn")
     assert found.returncode == 65
     assert "a.bpmn:1: no XML" in found.stderr
-    assert "there is no start event [process.start]" in found.stdout
+    assert "nothing starts [process.start]" in found.stdout
     document = json.loads(mlkit("lint", "a.bpmn", "b.bpmn", "--json").stdout)
     rules = [[each["rule"] for each in file["problems"]] for file in document["files"]]
-    assert rules == [["file.broken"], ["process.start"]]
+    assert rules == [["file.broken"], ["node.unreachable", "process.start"]]
 
 
 @pytest.mark.parametrize("attribute", ["script", "camunda:script"])

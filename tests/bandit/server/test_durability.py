@@ -167,10 +167,11 @@ def test_acknowledged_feedback_counts_once_whatever_is_killed(start, kills):
 # The sync itself: SIGKILL leaves what the kernel has, so it proves nothing about the disk.
 
 
-def trace_of(start, path, use):
+def trace_of(start, path, use, *options):
     """Run `use(server)` under strace, and give the calls of all processes in their order."""
     calls = "trace=fdatasync,fsync,sendto,write,writev,sendmsg"
-    server = start(prefix=("strace", "-f", "-y", "-s", "64", "-o", str(path), "-e", calls))
+    strace = ("strace", "-f", "-y", "-s", "64", "-o", str(path), "-e", calls, *options)
+    server = start(prefix=strace)
     use(server)
     (supervisor,) = children_of(server.process.pid)
     os.kill(supervisor, signal.SIGTERM)
@@ -229,6 +230,9 @@ def test_events_share_a_sync(start, tmp_path, need_program):
         with ThreadPoolExecutor(20) as pool:
             list(pool.map(lambda event: server.post("/feedback", event), feedback_of("x", 200)))
 
-    before_answers = syncs_before_answers(trace_of(start, tmp_path / "trace", use))
+    before_answers = syncs_before_answers(
+        # a slow disk, so that events arrive while a sync is under way on any machine
+        trace_of(start, tmp_path / "trace", use, "-e", "inject=fdatasync:delay_exit=20000")
+    )
     assert len(before_answers) == 201
     assert before_answers[-1] - before_answers[0] < 150
