@@ -25,7 +25,10 @@ class RootGroup(LazyGroup):
     members: ClassVar[Members] = {
         "bandit": ("mlkit.cli.bandit.app:app", "Fit, inspect and serve Thompson-sampling bandits."),
         "pairs": ("mlkit.cli.pairs.app:app", "Find pairs of securities, fit and backtest them."),
-        "bpmn": ("mlkit.cli.bpmn.app:app", "Run BPMN diagrams as durable pipelines."),
+        "bpmn": (
+            "mlkit.cli.bpmn.app:app",
+            "Run BPMN diagrams as durable pipelines: scripts, people, timers, errors.",
+        ),
         "image": ("mlkit.cli.image.app:app", "Slim container images, and prove that they work."),
         "doctor": (
             "mlkit.cli.doctor:doctor",

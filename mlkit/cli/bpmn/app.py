@@ -6,7 +6,7 @@ from mlkit.cli.groups import group
 
 app = group(
     "bpmn",
-    "Run BPMN diagrams as durable pipelines.",
+    "Run BPMN diagrams as durable pipelines: scripts, people, timers, errors.",
     {
         "run": (
             "mlkit.cli.bpmn.run:run",

@@ -11,6 +11,7 @@ from mlkit.cli.bpmn.options import (
     STATE,
     Cpu,
     Env,
+    Instance,
     Memory,
     Person,
     State,
@@ -27,8 +28,6 @@ from mlkit.cli.output import Output, of
 
 if TYPE_CHECKING:
     from mlkit.bpmn.journal.records import Row
-
-Instance = Annotated[str, typer.Argument(help="The instance's id, or the beginning of it.")]
 
 
 def show_rows(rows: list[Row], json: bool) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session, Settings
 
+Instance = Annotated[str, typer.Argument(help="The instance's id, or the beginning of it.")]
 State = Annotated[Path, typer.Option("--state", metavar="DIR", help="Folder of the journal.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, max=MOST_THREADS, help="Scripts at once (default: processors).")

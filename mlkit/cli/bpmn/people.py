@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.bpmn.instances import Instance
-from mlkit.cli.bpmn.options import STATE, Person, State, acting, ago, conclude, pairs, serving
+from mlkit.cli.bpmn.options import (
+    STATE,
+    Instance,
+    Person,
+    State,
+    acting,
+    ago,
+    conclude,
+    pairs,
+    serving,
+)
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of

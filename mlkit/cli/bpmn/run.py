@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mlkit.cli.bpmn import instances, people
 from mlkit.cli.bpmn.options import (
     STATE,
     Cpu,
     Env,
+    Instance,
     Memory,
     Python,
     Rscript,
@@ -122,6 +122,7 @@ def resume(
     settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
     from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session
+    from mlkit.cli.bpmn.instances import show_rows
 
     with Session(state, settings) as session, _stopping():
         if instance is not None and not all_:
@@ -133,7 +134,7 @@ def resume(
             return
         rows = Service(session).open_rows()
         session.advance(rows)
-        instances.show_rows([session.journal.get(each.number) for each in rows], json)
+        show_rows([session.journal.get(each.number) for each in rows], json)
         if session.errors:
             raise session.errors[0]
 
@@ -144,7 +145,7 @@ def resume(
 )
 def rerun(
     context: typer.Context,
-    instance: instances.Instance,
+    instance: Instance,
     from_: Annotated[str, typer.Option("--from", metavar="TASK", help="The id of an activity.")],
     file: Annotated[
         Path | None, typer.Option("--file", help="A changed diagram, the same up to there.")
@@ -184,9 +185,11 @@ def _set_clock(settings: Settings, clock: ClockKind, until: float | None) -> Non
 
 def _go_on(session: Session, row: Any, silent: bool, watched: bool) -> None:
     """Run to the next wait; on a terminal, show it, ask for the user tasks and go on."""
+    from mlkit.cli.bpmn.people import ask
+
     _advance(session, row, watched)
     asking = not silent and sys.stdin.isatty() and sys.stderr.isatty()
-    while asking and people.ask(session, row):
+    while asking and ask(session, row):
         _advance(session, row, watched)
 
 
