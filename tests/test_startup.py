@@ -5,10 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = {
     *("numpy", "pandas", "scipy", "pyarrow", "lxml", "docker", "uvicorn", "msgspec"),
     *("rich.table", "rich.console", "asyncio", "http"),
 }
+CONVERSION = {"pydantic", "rich", "typer.rich_utils"}
+"""What typer loads to convert values and to draw frames."""
 
 
 def modules_after(*arguments: str) -> set[str]:
@@ -35,6 +39,37 @@ def test_version_loads_nothing_heavy():
 
 def test_a_group_s_help_loads_no_workload():
     assert "numpy" not in modules_after("doctor", "--help")
+
+
+def commands_of(loaded: set[str], workload: str) -> set[str]:
+    """Return the modules of a workload's commands that were loaded: all but the table."""
+    room = f"mlkit.cli.{workload}."
+    return {name for name in loaded if name.startswith(room)} - {f"{room}app"}
+
+
+@pytest.mark.parametrize("workload", ["bandit", "pairs", "bpmn", "image"])
+def test_help_of_a_workload_loads_none_of_its_commands(workload):
+    loaded = modules_after(workload, "--help")
+    assert f"mlkit.cli.{workload}.app" in loaded
+    assert not commands_of(loaded, workload)
+    assert not loaded & (HEAVY | CONVERSION)
+
+
+@pytest.mark.parametrize(
+    ("workload", "command", "shared"),
+    [
+        ("bandit", "fit", {"documents"}),
+        ("pairs", "screen", {"source"}),
+        ("bpmn", "lint", {"options"}),
+        ("bpmn", "run", {"options"}),
+        ("image", "diff", {"options", "text"}),
+    ],
+)
+def test_help_of_a_command_loads_no_other(workload, command, shared):
+    loaded = modules_after(workload, command, "--help")
+    named = {f"mlkit.cli.{workload}.{each}" for each in {command} | shared}
+    assert commands_of(loaded, workload) == named
+    assert not loaded & (HEAVY | CONVERSION)
 
 
 def test_a_list_of_instances_loads_no_engine(tmp_path):

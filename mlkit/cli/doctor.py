@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import typer
-
+from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output
 
@@ -15,18 +14,11 @@ if TYPE_CHECKING:
 
     from mlkit.environment import Component
 
-app = typer.Typer(name="doctor", add_completion=False)
 
-EPILOG = """\
-Examples:
-
-  mlkit doctor
-
-  mlkit doctor --json | jq '.components[] | select(.state == "missing")'
-"""
-
-
-@app.command(epilog=EPILOG)
+@examples(
+    "mlkit doctor",
+    "mlkit doctor --json | jq '.components[] | select(.state == \"missing\")'",
+)
 def doctor(json: Json = False) -> None:
     """Show what this machine offers each workload, and how to get what is missing.
 

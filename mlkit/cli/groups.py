@@ -1,19 +1,109 @@
-"""The command groups: they load on use, and check the settings file against the options."""
+"""The groups and commands: they load on use, write their help, and check the settings file."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from typing import Any, ClassVar
+import sys
+from collections.abc import Callable, Mapping
+from itertools import groupby
+from typing import Any, ClassVar, TypeVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from mlkit import config
+
+Function = TypeVar("Function", bound=Callable[..., None])
+Members = Mapping[str, tuple[str, str]]
+"""Name -> (`module:attribute` of a function or a `typer.Typer`, help line), in order of use."""
+
+
+def examples(*lines: str) -> Callable[[Function], Function]:
+    """Return a decorator that keeps a command's examples, which its help shows last."""
+
+    def keep(command: Function) -> Function:
+        text = "\n\n".join(f"  {line}" for line in lines)
+        command.epilog = f"Examples:\n\n{text}\n"  # type: ignore[attr-defined]
+        return command
+
+    return keep
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+class LeanOption(TyperOption):
+    """An option that costs nothing where it is not given.
+
+    typer converts each value with pydantic, whose import takes longer than that of typer; nothing
+    needs no conversion. Help would convert the absent `--config` and `--help` of each group.
+    """
+
+    def process_value(self, ctx: Any, value: Any) -> Any:
+        """Convert a value that is given, and check that it is given where it has to be."""
+        if value is not None or self.required or self.multiple:
+            return super().process_value(ctx, value)
+        return None if self.callback is None else self.callback(ctx, self, None)
+
+
+def _lean(parameter: Any) -> Any:
+    """Make an option cost nothing where it is absent, and leave its variable out of the help.
+
+    The variables follow one rule, MLKIT_<COMMAND>_<OPTION>, which the documentation states.
+    """
+    parameter.show_envvar = False
+    if type(parameter) is TyperOption:
+        parameter.__class__ = LeanOption
+    return parameter
+
+
+class Command(TyperCommand):
+    """A command whose help has frames and colours on a terminal, and is plain text elsewhere.
+
+    Plain text is what a pager, a search or an editor can use, and spares the import of rich.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters and the help option."""
+        return [_lean(each) for each in super().get_params(ctx)]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        self.rich_markup_mode = "rich" if _on_a_terminal() else None
+        super().format_help(ctx, formatter)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments and options as plain text, under the headings they are declared with.
+
+        Options without a heading come first, as they do on a terminal.
+        """
+        rows = [(each, each.get_help_record(ctx)) for each in self.get_params(ctx)]
+        shown = [(_heading(each), record) for each, record in rows if record is not None]
+        order = list(dict.fromkeys(["Arguments", "Options", *(name for name, _ in shown)]))
+        shown.sort(key=lambda row: order.index(row[0]))
+        for heading, records in groupby(shown, key=lambda row: row[0]):
+            with formatter.section(heading):
+                formatter.write_dl([record for _, record in records])
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples as they are: a wrapped command cannot be copied."""
+        if self.epilog:
+            formatter.write(f"\n{self.epilog}")
+
+
+def _heading(parameter: Any) -> str:
+    general = "Arguments" if parameter.param_type_name == "argument" else "Options"
+    return getattr(parameter, "rich_help_panel", None) or general
 
 
 class CommandGroup(TyperGroup):
     """A group that refuses settings which none of its commands reads."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters and the help option."""
+        return [_lean(each) for each in super().get_params(ctx)]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the called command and check its part of the settings file."""
@@ -30,12 +120,11 @@ class CommandGroup(TyperGroup):
 class LazyGroup(CommandGroup):
     """A group whose members are named by `module:attribute` and imported when called.
 
-    `mlkit --help` lists every group, so their help lines stand in the table, where reading
-    them costs nothing. Subclasses fill `members`: name -> (place of a `typer.Typer`, help
-    line). They are listed in that order, before the commands that are registered directly.
+    Help lists every member, so their help lines stand in the table, where reading them costs
+    nothing. Subclasses fill `members`; they are listed in that order.
     """
 
-    members: ClassVar[dict[str, tuple[str, str]]] = {}
+    members: ClassVar[Members] = {}
 
     def list_commands(self, ctx: Any) -> list[str]:
         """List the lazy members first, then the others."""
@@ -45,8 +134,7 @@ class LazyGroup(CommandGroup):
         """Load a member, or find a command that is registered directly."""
         if cmd_name not in self.members:
             return super().get_command(ctx, cmd_name)
-        module, attribute = self.members[cmd_name][0].split(":")
-        return typer.main.get_command(getattr(importlib.import_module(module), attribute))
+        return _load(cmd_name, self.members[cmd_name][0])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the called command, or say which name is near."""
@@ -57,12 +145,51 @@ class LazyGroup(CommandGroup):
             ctx.fail(f"No such command '{args[0]}'.{meant}")
         return super().resolve_command(ctx, args)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help without loading any member: their help lines stand for them."""
+        lines = {name: TyperCommand(name, help=line) for name, (_, line) in self.members.items()}
+        listing = _Listing(
+            name=self.name,
+            help=self.help,
+            params=self.params,
+            commands={**lines, **self.commands},
+            rich_markup_mode=self.rich_markup_mode if _on_a_terminal() else None,
+        )
+        listing.format_help(ctx, formatter)
+
+
+class _Listing(CommandGroup):
+    """A group of commands that are there to be listed."""
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the list of commands without loading any member."""
-        rows = [(name, help_line) for name, (_, help_line) in self.members.items()]
-        rows += [(name, each.get_short_help_str(70)) for name, each in self.commands.items()]
+        """Write each help line in full; it is wrapped where it is long."""
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl([(name, each.help) for name, each in self.commands.items()])
+
+
+def group(name: str, text: str, members: Members) -> typer.Typer:
+    """Return the commands of a workload, which are imported when they are called.
+
+    Args:
+        name: Its name.
+        text: Its help.
+        members: Its commands.
+    """
+    commands = type("Commands", (LazyGroup,), {"members": members, "__doc__": text})
+    return typer.Typer(
+        name=name, cls=commands, add_completion=False, no_args_is_help=True, help=text
+    )
+
+
+def _load(name: str, place: str) -> Any:
+    """Import a member and return it as a command."""
+    module, attribute = place.split(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_group(found)
+    alone = typer.Typer(add_completion=False)
+    alone.command(name, cls=Command, epilog=found.epilog)(found)
+    return typer.main.get_command(alone)
 
 
 def _place(ctx: Any, *more: str) -> str:

@@ -12,7 +12,7 @@ import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from mlkit import __version__
-from mlkit.cli.groups import LazyGroup
+from mlkit.cli.groups import LazyGroup, Members
 from mlkit.cli.output import Output
 from mlkit.config import find, load
 from mlkit.errors import Interrupted, MlkitError, ServiceUnavailable, UsageError
@@ -20,14 +20,20 @@ from mlkit.files import FULL, full_disk
 
 
 class RootGroup(LazyGroup):
-    """The groups of `mlkit`; one that is not listed here has not landed."""
+    """The groups of `mlkit`."""
 
-    members: ClassVar[dict[str, tuple[str, str]]] = {
+    members: ClassVar[Members] = {
         "bandit": ("mlkit.cli.bandit.app:app", "Fit, inspect and serve Thompson-sampling bandits."),
         "pairs": ("mlkit.cli.pairs.app:app", "Find pairs of securities, fit and backtest them."),
-        "bpmn": ("mlkit.cli.bpmn.app:app", "Run BPMN diagrams as durable pipelines."),
+        "bpmn": (
+            "mlkit.cli.bpmn.app:app",
+            "Run BPMN diagrams as durable pipelines: scripts, people, timers, errors.",
+        ),
         "image": ("mlkit.cli.image.app:app", "Slim container images, and prove that they work."),
-        "doctor": ("mlkit.cli.doctor:app", "Show what this machine offers each workload."),
+        "doctor": (
+            "mlkit.cli.doctor:doctor",
+            "Show what this machine offers each workload, and how to get what is missing.",
+        ),
     }
 
     def invoke(self, ctx: Any) -> Any:

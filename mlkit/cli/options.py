@@ -9,6 +9,11 @@ import typer
 if TYPE_CHECKING:
     from mlkit.unpacking import UnpackLimits
 
+MOST = 1_000_000_000
+"""The greatest value of an option that counts something: more cannot be meant."""
+MOST_THREADS = 1024
+"""The greatest number of threads or processes that an option starts."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 MaxUnpacked = Annotated[
     float | None,

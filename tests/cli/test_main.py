@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
 
 import pytest
-import typer
 
 from mlkit import __version__
-from mlkit.cli.main import app
-
-
-def commands(command, name="mlkit"):
-    """List (full name, command) of every leaf below a command."""
-    members = getattr(command, "list_commands", None)
-    if members is None:
-        yield name, command
-        return
-    context = typer.Context(command)
-    for each in members(context):
-        yield from commands(command.get_command(context, each), f"{name} {each}")
-
+from tests.cli.commands import LEAVES, on_a_terminal
 
 STREAMING = {"mlkit bandit serve"}
 """Commands that print no result: they serve until they are stopped."""
-LEAVES = dict(commands(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("name", LEAVES)
@@ -67,27 +52,6 @@ def test_json_is_one_versioned_document_on_standard_output(mlkit):
 
 def test_no_colour_codes_in_a_pipe(mlkit):
     assert "\x1b" not in mlkit("doctor").stdout
-
-
-def on_a_terminal(command, environment, directory):
-    """Run a command with a terminal for its output, and give what it printed."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        command, stdout=theirs, stdin=theirs, env=environment, cwd=directory
-    ) as child:
-        os.close(theirs)
-        text = b""
-        while True:
-            try:
-                part = os.read(ours, 4096)
-            except OSError:  # the terminal is gone: the child has ended
-                break
-            if not part:
-                break
-            text += part
-        child.wait()
-    os.close(ours)
-    return text.decode()
 
 
 def test_no_color_is_honoured_on_a_terminal(tmp_path):

@@ -9,29 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlkit.cli import output
-from mlkit.cli.options import Json
+from mlkit.cli.groups import examples
+from mlkit.cli.options import MOST, Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlkit.bandit.server.settings import Settings
-
-SERVE_EPILOG = """\
-Examples:
-
-  mlkit bandit serve posteriors.parquet --state ./state
-
-  mlkit bandit serve posteriors.parquet --state /var/lib/mlkit --host 0.0.0.0 --port 80
-  --workers 4 --token-file /run/secrets/token --log /var/log/mlkit
-"""
-
-EXPORT_EPILOG = """\
-Examples:
-
-  mlkit bandit export --state ./state -o posteriors.parquet
-
-  mlkit bandit export --state ./state -o - | head
-"""
 
 
 class NewArms(StrEnum):
@@ -47,6 +31,11 @@ State = Annotated[
 ]
 
 
+@examples(
+    "mlkit bandit serve posteriors.parquet --state ./state",
+    "mlkit bandit serve posteriors.parquet --state /var/lib/mlkit --host 0.0.0.0 --port 80 "
+    "--workers 4 --token-file /run/secrets/token --log /var/log/mlkit",
+)
 def serve(
     context: typer.Context,
     posteriors: Annotated[Path, typer.Argument(help="Posteriors file; SIGHUP reads it again.")],
@@ -86,15 +75,20 @@ def serve(
             help="Seconds to finish the requests in flight on SIGTERM.",
         ),
     ] = 8.0,
-    max_body: Annotated[int, typer.Option(min=1, help="Most bytes of a request's body.")] = 1 << 20,
+    max_body: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Most bytes of a request's body.")
+    ] = 1 << 20,
     max_candidates: Annotated[
-        int, typer.Option(min=1, help="Most candidates of a request; none named: all arms count.")
+        int,
+        typer.Option(
+            min=1, max=MOST, help="Most candidates of a request; none named: all arms count."
+        ),
     ] = 10_000,
     max_k: Annotated[
         int, typer.Option("--max-k", min=1, max=65535, help="Most arms of an answer.")
     ] = 1_000,
     max_connections: Annotated[
-        int, typer.Option(min=1, help="Most open connections of each worker.")
+        int, typer.Option(min=1, max=MOST, help="Most open connections of each worker.")
     ] = 2048,
 ) -> None:
     """Serve recommendations over HTTP, and learn from feedback.
@@ -148,6 +142,10 @@ def _announce(url: str, settings: Settings, note: Callable[[str], None]) -> None
     note(f"""try: curl{header} {url}/predict -d '{{"k": 3}}'""")
 
 
+@examples(
+    "mlkit bandit export --state ./state -o posteriors.parquet",
+    "mlkit bandit export --state ./state -o - | head",
+)
 def export(
     context: typer.Context,
     state: State,
@@ -165,9 +163,3 @@ def export(
         output.Output.document("bandit.export", 1, {"posteriors": rows, "output": str(to)})
     else:
         output.of(context).note(f"{rows} posteriors written to {to}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to `mlkit bandit`."""
-    app.command(epilog=SERVE_EPILOG)(serve)
-    app.command(epilog=EXPORT_EPILOG)(export)

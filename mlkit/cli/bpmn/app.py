@@ -1,320 +1,103 @@
-"""`mlkit bpmn`: run a diagram as a durable pipeline."""
+"""`mlkit bpmn`: its commands, in the order of their use."""
 
 from __future__ import annotations
 
-import signal
-import sys
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from mlkit.cli.groups import group
 
-import typer
-
-from mlkit.cli.bpmn import decide, instances, people, render, test
-from mlkit.cli.bpmn import eval as evaluation
-from mlkit.cli.bpmn.options import (
-    STATE,
-    Cpu,
-    Env,
-    Memory,
-    Python,
-    Rscript,
-    State,
-    Timeout,
-    Workers,
-    conclude,
-    pairs,
-    settings_of,
-    variables_file,
+app = group(
+    "bpmn",
+    "Run BPMN diagrams as durable pipelines: scripts, people, timers, errors.",
+    {
+        "run": (
+            "mlkit.cli.bpmn.run:run",
+            "Run a diagram until it ends or waits for a person, a message or a signal.",
+        ),
+        "test": (
+            "mlkit.cli.bpmn.test:play",
+            "Play scenarios and compare each run with what is expected of it.",
+        ),
+        "lint": (
+            "mlkit.cli.bpmn.lint:lint",
+            "Find all problems of diagrams and decision models.",
+        ),
+        "render": (
+            "mlkit.cli.bpmn.render:render",
+            "Draw a diagram as SVG, PNG or text; with an instance, coloured by state.",
+        ),
+        "list": (
+            "mlkit.cli.bpmn.instances:list_",
+            "List the instances of a state folder, oldest first.",
+        ),
+        "show": (
+            "mlkit.cli.bpmn.instances:show",
+            "Show where an instance's tokens are, its variables, and what it waits for.",
+        ),
+        "history": (
+            "mlkit.cli.bpmn.instances:history",
+            "Show the flow nodes that an instance went through, in order.",
+        ),
+        "logs": (
+            "mlkit.cli.bpmn.instances:logs",
+            "Show what each attempt at a task printed, its duration and its peak memory.",
+        ),
+        "artifacts": (
+            "mlkit.cli.bpmn.instances:artifacts",
+            "List the stored values of an instance: which task made each, and from which others.",
+        ),
+        "stores": (
+            "mlkit.cli.bpmn.instances:stores",
+            "List the data stores of a state folder, and which instance set each last.",
+        ),
+        "tasks": ("mlkit.cli.bpmn.people:tasks", "List the user tasks that wait."),
+        "claim": (
+            "mlkit.cli.bpmn.people:claim",
+            "Take a user task, so that it is yours; or give it back.",
+        ),
+        "complete": (
+            "mlkit.cli.bpmn.people:complete",
+            "Complete a user task with the values of its form.",
+        ),
+        "approve": (
+            "mlkit.cli.bpmn.people:approve",
+            "Approve: complete a user task with `approved` true.",
+        ),
+        "reject": (
+            "mlkit.cli.bpmn.people:reject",
+            "Reject: complete a user task with `approved` false.",
+        ),
+        "start": (
+            "mlkit.cli.bpmn.people:start",
+            "Start an activity of an ad-hoc sub-process, or end the sub-process.",
+        ),
+        "message": (
+            "mlkit.cli.bpmn.people:message",
+            "Send a message to the one activity that waits for it; else keep it.",
+        ),
+        "signal": (
+            "mlkit.cli.bpmn.people:signal",
+            "Broadcast a signal to everything that waits for it now.",
+        ),
+        "resume": (
+            "mlkit.cli.bpmn.run:resume",
+            "Go on after a kill, or wait for the timers of instances that wait.",
+        ),
+        "retry": (
+            "mlkit.cli.bpmn.instances:retry",
+            "Try incidents again, with other limits where they are given.",
+        ),
+        "rerun": (
+            "mlkit.cli.bpmn.run:rerun",
+            "Run a new instance from a task on, with the results of all before it.",
+        ),
+        "cancel": ("mlkit.cli.bpmn.instances:cancel", "End an instance."),
+        "check": (
+            "mlkit.cli.bpmn.instances:check",
+            "Look for damage in a state folder; exits 1 where there is some.",
+        ),
+        "eval": (
+            "mlkit.cli.bpmn.eval:evaluate",
+            "Print the value of an expression, in FEEL's notation.",
+        ),
+        "decide": ("mlkit.cli.bpmn.decide:decide", "Decide by a DMN model."),
+    },
 )
-from mlkit.cli.groups import CommandGroup
-from mlkit.cli.options import Json
-from mlkit.cli.output import Output, of
-from mlkit.errors import BadData, InputMissing, Interrupted, MlkitError
-
-if TYPE_CHECKING:
-    from mlkit.bpmn.definition.model import Problem
-    from mlkit.bpmn.runtime.session import Session, Settings
-
-app = typer.Typer(
-    name="bpmn",
-    add_completion=False,
-    cls=CommandGroup,
-    no_args_is_help=True,
-    help="Run BPMN diagrams as durable pipelines: scripts, people, timers, errors.",
-)
-
-ClockKind = Literal["real", "simulated"]
-NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask; leave user tasks waiting.")]
-
-RUN_EPILOG = """\
-Examples:
-
-  mlkit bpmn run pipeline.bpmn --var rows=1000
-
-  mlkit bpmn run pipeline.bpmn --vars input.json --no-input --json | jq .state
-"""
-
-
-@app.command(epilog=RUN_EPILOG)
-def run(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The diagram.")],
-    var: Annotated[
-        list[str], typer.Option("--var", metavar="K=V", help="A variable; JSON keeps its type.")
-    ] = [],  # noqa: B006 - typer's way to say "none given"
-    vars_: Annotated[
-        Path | None, typer.Option("--vars", metavar="FILE", help="A JSON object of variables.")
-    ] = None,
-    state: State = STATE,
-    no_input: NoInput = False,
-    clock: Annotated[ClockKind, typer.Option(help="Simulated: timers do not wait.")] = "real",
-    until: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", min=0, help="Stop before timers later than this."),
-    ] = None,
-    message: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Start at the event of this message.")
-    ] = None,
-    business_key: Annotated[str, typer.Option(help="Correlates messages.")] = "",
-    task: Annotated[
-        list[str],
-        typer.Option("--task", metavar="NAME=MODULE:FUNCTION", help="Bind a service task."),
-    ] = [],  # noqa: B006
-    workers: Workers = None,
-    python: Python = None,
-    rscript: Rscript = None,
-    timeout: Timeout = 0,
-    memory: Memory = 0,
-    cpu: Cpu = 0,
-    env: Env = [],  # noqa: B006
-    json: Json = False,
-) -> None:
-    """Run a diagram until it ends or waits for a person, a message or a signal.
-
-    Exits 0 when it completed, 1 when it failed or has an incident, 3 when it waits.
-    """
-    output = of(context)
-    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
-    _set_clock(settings, clock, until)
-    variables = {**variables_file(vars_), **pairs(var, "--var")}
-    bindings = {name: str(value) for name, value in pairs(task, "--task").items()}
-    from mlkit.bpmn.runtime.session import Session, load
-
-    sound = load(file, bindings, rscript)
-    for warning in sound.warnings:
-        output.note(f"warning: {file}:{warning.line}: {warning.message} [{warning.rule}]")
-    with Session(state, settings, create=True) as session, _stopping():
-        row = session.begin(sound, variables, business_key, message, bindings)
-        _go_on(session, row, no_input or json, not json and not output.quiet)
-        conclude(session, row, json, output)
-
-
-RESUME_EPILOG = """\
-Examples:
-
-  mlkit bpmn resume
-
-  mlkit bpmn resume 3f2a9c1b --json
-"""
-
-
-@app.command(epilog=RESUME_EPILOG)
-def resume(
-    context: typer.Context,
-    instance: Annotated[str | None, typer.Argument(help="Its id (default: all).")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="All instances that have not ended.")] = False,
-    state: State = STATE,
-    no_input: NoInput = False,
-    workers: Workers = None,
-    python: Python = None,
-    rscript: Rscript = None,
-    timeout: Timeout = 0,
-    memory: Memory = 0,
-    cpu: Cpu = 0,
-    env: Env = [],  # noqa: B006
-    json: Json = False,
-) -> None:
-    """Go on after a kill, or wait for the timers of instances that wait.
-
-    With an instance, exits as `run` does; with all of them, exits 0.
-    """
-    output = of(context)
-    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
-    from mlkit.bpmn.runtime.service import Service
-    from mlkit.bpmn.runtime.session import Session
-
-    with Session(state, settings) as session, _stopping():
-        if instance is not None and not all_:
-            row = session.journal.find(instance)
-            if row.phase in ("waiting", "incident") and session.journal.is_owned(row):
-                output.note(f"instance {row.id} runs in another process")
-            _go_on(session, row, no_input or json, not json and not output.quiet)
-            conclude(session, row, json, output)
-            return
-        rows = Service(session).open_rows()
-        session.advance(rows)
-        instances.show_rows([session.journal.get(each.number) for each in rows], json)
-        if session.errors:
-            raise session.errors[0]
-
-
-RERUN_EPILOG = """\
-Examples:
-
-  mlkit bpmn rerun 3f2a9c1b --from train_model
-
-  mlkit bpmn rerun 3f2a9c1b --from train_model --file pipeline.bpmn
-"""
-
-
-@app.command(epilog=RERUN_EPILOG)
-def rerun(
-    context: typer.Context,
-    instance: instances.Instance,
-    from_: Annotated[str, typer.Option("--from", metavar="TASK", help="The id of an activity.")],
-    file: Annotated[
-        Path | None, typer.Option("--file", help="A changed diagram, the same up to there.")
-    ] = None,
-    state: State = STATE,
-    no_input: NoInput = False,
-    workers: Workers = None,
-    python: Python = None,
-    rscript: Rscript = None,
-    timeout: Timeout = 0,
-    memory: Memory = 0,
-    cpu: Cpu = 0,
-    env: Env = [],  # noqa: B006
-    json: Json = False,
-) -> None:
-    """Run a new instance from a task on, with the results of all before it; exits as `run` does."""
-    output = of(context)
-    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
-    from mlkit.bpmn.runtime.rerun import rerun as fork
-    from mlkit.bpmn.runtime.session import Session
-
-    with Session(state, settings) as session, _stopping():
-        row = fork(session, session.journal.find(instance), from_, file)
-        _go_on(session, row, no_input or json, not json and not output.quiet)
-        conclude(session, row, json, output)
-
-
-LINT_EPILOG = """\
-Examples:
-
-  mlkit bpmn lint pipeline.bpmn
-
-  mlkit bpmn lint *.bpmn --json | jq '.files[].problems[].rule'
-"""
-
-
-@app.command(epilog=LINT_EPILOG)
-def lint(
-    files: Annotated[list[Path], typer.Argument(help="Diagrams, and DMN files.")],
-    task: Annotated[
-        list[str],
-        typer.Option("--task", metavar="NAME=MODULE:FUNCTION", help="Bind a service task."),
-    ] = [],  # noqa: B006
-    json: Json = False,
-) -> None:
-    """Find all problems of diagrams; exits 1 when there are errors, 65 for what is no diagram."""
-    bindings = {name: str(value) for name, value in pairs(task, "--task").items()}
-    refused: list[MlkitError] = []
-    found = {file: _problems(file, bindings, refused) for file in files}
-    if json:
-        _lint_document(found)
-    else:
-        for file, problems in found.items():
-            for each in problems:
-                place = f"{file}:{each.line}: {each.severity}: {each.element}"
-                Output.line(f"{place}: {each.message} [{each.rule}]")
-    if refused:
-        raise refused[0]
-    if any(each.severity == "error" for problems in found.values() for each in problems):
-        raise typer.Exit(1)
-
-
-def _problems(file: Path, bindings: dict[str, str], refused: list[MlkitError]) -> list[Problem]:
-    """Find the problems of a file; one that cannot be read is no reason to leave the others."""
-    from mlkit.bpmn.definition.model import Problem
-    from mlkit.bpmn.definition.parser import parse
-    from mlkit.bpmn.lint.validation import lint as find
-
-    try:
-        if file.suffix == ".dmn":
-            return _of_decisions(file)
-        return find(parse(file), file.parent.resolve(), bindings)
-    except (BadData, InputMissing) as error:
-        refused.append(error)
-        place, colon, message = error.message.removeprefix(f"{file}:").partition(": ")
-        known = colon and place.isdigit()
-        line, message = (int(place), message) if known else (0, f"{place}{colon}{message}".strip())
-        return [Problem("file.broken", "error", file.name, line, message)]
-
-
-def _of_decisions(file: Path) -> list[Problem]:
-    """Find the problems of a decision model, and what is doubtful about its tables."""
-    from mlkit.bpmn.decisions.load import Decisions
-    from mlkit.bpmn.definition.model import Problem
-
-    found = Decisions(file).analyse()
-    return [
-        Problem("decision", each.severity, each.where, each.line, each.message) for each in found
-    ]
-
-
-def _lint_document(found: dict[Path, list[Problem]]) -> None:
-    from dataclasses import asdict
-
-    files = [
-        {"file": str(file), "problems": [asdict(each) for each in problems]}
-        for file, problems in found.items()
-    ]
-    Output.document("bpmn.lint", 1, {"files": files})
-
-
-def _set_clock(settings: Settings, clock: ClockKind, until: float | None) -> None:
-    from mlkit.bpmn.runtime.clock import RealClock, SimulatedClock
-
-    settings.clock = RealClock() if clock == "real" else SimulatedClock(time.time())
-    settings.until = None if until is None else settings.clock.now() + until
-
-
-def _go_on(session: Session, row: Any, silent: bool, watched: bool) -> None:
-    """Run to the next wait; on a terminal, show it, ask for the user tasks and go on."""
-    _advance(session, row, watched)
-    asking = not silent and sys.stdin.isatty() and sys.stderr.isatty()
-    while asking and people.ask(session, row):
-        _advance(session, row, watched)
-
-
-def _advance(session: Session, row: Any, watched: bool) -> None:
-    if watched and sys.stderr.isatty():
-        from mlkit.cli.bpmn.live import shown
-
-        with shown(session):
-            session.advance([row])
-    else:
-        session.advance([row])
-
-
-class _stopping:  # noqa: N801 - a block, as in contextlib
-    """Turn Ctrl-C into exit 130: everything that happened is in the journal."""
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            raise Interrupted(signal.SIGINT, "stopped; `mlkit bpmn resume` goes on")
-
-
-for command, epilog in (
-    *instances.COMMANDS,
-    *people.COMMANDS,
-    *render.COMMANDS,
-    *test.COMMANDS,
-    *evaluation.COMMANDS,
-    *decide.COMMANDS,
-):
-    app.command(epilog=epilog)(command)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlkit.cli.bpmn.options import pairs, variables_file
+from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 from mlkit.errors import BadData, UsageError
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from mlkit.bpmn.decisions.trace import Trace
 
 
+@examples(
+    "mlkit bpmn decide rollout.dmn --var 'accuracy=0.97' --var region=EU --explain",
+    "mlkit bpmn decide rollout.dmn --table requests.csv -o decided.csv",
+)
 def decide(
     context: typer.Context,
     model: Annotated[Path, typer.Argument(help="A DMN file.")],
@@ -143,14 +148,3 @@ def _table(
     with out.progress("rows") as progress:
         count = decide_rows(decisions, name, table, target, inputs, progress)
     out.note(f"{count:,} rows decided: {target}")
-
-
-DECIDE_EPILOG = """\
-Examples:
-
-  mlkit bpmn decide rollout.dmn --var 'accuracy=0.97' --var region=EU --explain
-
-  mlkit bpmn decide rollout.dmn --table requests.csv -o decided.csv
-"""
-
-COMMANDS = ((decide, DECIDE_EPILOG),)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mlkit.cli.bpmn.options import pairs, variables_file
+from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 from mlkit.errors import UsageError
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 Language = Literal["feel", "juel", "python"]
 
 
+@examples(
+    "mlkit bpmn eval 'sum(prices) > 100' --var 'prices=[60, 50]'",
+    "mlkit bpmn eval '[18..65], > 80' --unary 42",
+)
 def evaluate(
     context: typer.Context,
     expression: Annotated[
@@ -84,16 +89,3 @@ def _answer_lines(language: str) -> None:
         if line.strip():
             sys.stdout.write(answer(line, language) + "\n")
             sys.stdout.flush()
-
-
-EVAL_EPILOG = """\
-Examples:
-
-  mlkit bpmn eval 'sum(prices) > 100' --var 'prices=[60, 50]'
-
-  mlkit bpmn eval '[18..65], > 80' --unary 42
-"""
-
-evaluate.__name__ = "eval"
-
-COMMANDS = ((evaluate, EVAL_EPILOG),)

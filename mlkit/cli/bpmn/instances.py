@@ -11,6 +11,7 @@ from mlkit.cli.bpmn.options import (
     STATE,
     Cpu,
     Env,
+    Instance,
     Memory,
     Person,
     State,
@@ -21,13 +22,12 @@ from mlkit.cli.bpmn.options import (
     serving,
     settings_of,
 )
-from mlkit.cli.options import Json
+from mlkit.cli.groups import examples
+from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, of
 
 if TYPE_CHECKING:
     from mlkit.bpmn.journal.records import Row
-
-Instance = Annotated[str, typer.Argument(help="The instance's id, or the beginning of it.")]
 
 
 def show_rows(rows: list[Row], json: bool) -> None:
@@ -49,6 +49,10 @@ def show_rows(rows: list[Row], json: bool) -> None:
         Output.line(f"{each.id}  {each.phase:<11}  {each.process}  {ago(each.updated)}")
 
 
+@examples(
+    "mlkit bpmn list",
+    "mlkit bpmn list --json | jq '.instances[].state'",
+)
 def list_(state: State = STATE, json: Json = False) -> None:
     """List the instances of a state folder, oldest first."""
     from mlkit.bpmn.journal import open_journal
@@ -63,9 +67,10 @@ def list_(state: State = STATE, json: Json = False) -> None:
         each.require_readable(state)
 
 
-list_.__name__ = "list"
-
-
+@examples(
+    "mlkit bpmn show 3f2a",
+    "mlkit bpmn show 3f2a --json | jq .tokens",
+)
 def show(instance: Instance, state: State = STATE, json: Json = False) -> None:
     """Show where an instance's tokens are, its variables, and what it waits for."""
     from mlkit.bpmn.runtime.documents import document, open_nodes
@@ -94,6 +99,10 @@ def _short(value: Any) -> str:
     return text if len(text) <= 100 else text[:97] + "..."
 
 
+@examples(
+    "mlkit bpmn history 3f2a",
+    "mlkit bpmn history 3f2a --json",
+)
 def history(instance: Instance, state: State = STATE, json: Json = False) -> None:
     """Show the flow nodes that an instance went through, in order."""
     from mlkit.bpmn.runtime.documents import trace
@@ -112,6 +121,10 @@ def history(instance: Instance, state: State = STATE, json: Json = False) -> Non
         Output.line(f"{each['at']}  {each['event']:<10}  {each['type']:<22} {label}{who}")
 
 
+@examples(
+    "mlkit bpmn logs 3f2a",
+    "mlkit bpmn logs 3f2a --json | jq .logs",
+)
 def logs(instance: Instance, state: State = STATE, json: Json = False) -> None:
     """Show what each attempt at a task printed, its duration and its peak memory."""
     from mlkit.bpmn.definition.timers import instant
@@ -135,6 +148,10 @@ def _ended(text: str) -> str:
     return text if text.endswith("\n") or not text else f"{text}\n"
 
 
+@examples(
+    "mlkit bpmn artifacts 3f2a",
+    "mlkit bpmn artifacts 3f2a --json",
+)
 def artifacts(instance: Instance, state: State = STATE, json: Json = False) -> None:
     """List the stored values of an instance: which task made each, and from which others."""
     from mlkit.bpmn.runtime.documents import artifacts as find
@@ -155,6 +172,10 @@ def artifacts(instance: Instance, state: State = STATE, json: Json = False) -> N
         Output.line(f"{each['artifact'][:12]}  {each['name']}  {kind}, {made}{origin}")
 
 
+@examples(
+    "mlkit bpmn stores",
+    "mlkit bpmn stores --json | jq .stores",
+)
 def stores(state: State = STATE, json: Json = False) -> None:
     """List the data stores of a state folder, and which instance set each last."""
     from mlkit.bpmn.definition.timers import instant
@@ -174,6 +195,10 @@ def stores(state: State = STATE, json: Json = False) -> None:
         Output.line(f"{each.name} = {_short(each.value)}  ({origin})")
 
 
+@examples(
+    "mlkit bpmn cancel 3f2a",
+    "mlkit bpmn cancel 3f2a --reason late",
+)
 def cancel(
     context: typer.Context,
     instance: Instance,
@@ -188,10 +213,16 @@ def cancel(
         conclude(service.session, row, json, of(context), code=0)
 
 
+@examples(
+    "mlkit bpmn retry 3f2a",
+    "mlkit bpmn retry 3f2a --timeout 600",
+)
 def retry(
     context: typer.Context,
     instance: Instance,
-    incident: Annotated[int, typer.Option(help="Its number (0: all of the instance).")] = 0,
+    incident: Annotated[
+        int, typer.Option(min=0, max=MOST, help="Its number (0: all of the instance).")
+    ] = 0,
     person: Person = None,
     state: State = STATE,
     timeout: Timeout = 0,
@@ -200,13 +231,20 @@ def retry(
     env: Env = [],  # noqa: B006 - typer's way to say "none given"
     json: Json = False,
 ) -> None:
-    """Try incidents again, with other limits where they are given; exits as `run` does."""
+    """Try incidents again, with other limits where they are given.
+
+    Exits as `run` does.
+    """
     settings = settings_of(None, (None, None), (timeout, cpu, memory, tuple(env)))
     with serving(state, settings) as service:
         row = service.retry(instance, incident, acting(person))
         conclude(service.session, row, json, of(context))
 
 
+@examples(
+    "mlkit bpmn check",
+    "mlkit bpmn check --json",
+)
 def check(state: State = STATE, json: Json = False) -> None:
     """Look for damage in a state folder; exits 1 where there is some.
 
@@ -226,25 +264,3 @@ def check(state: State = STATE, json: Json = False) -> None:
             Output.line(f"{state}: no damage")
     if found:
         raise typer.Exit(1)
-
-
-COMMANDS = (
-    (
-        list_,
-        "Examples:\n\n  mlkit bpmn list\n\n  mlkit bpmn list --json | jq '.instances[].state'\n",
-    ),
-    (show, "Examples:\n\n  mlkit bpmn show 3f2a\n\n  mlkit bpmn show 3f2a --json | jq .tokens\n"),
-    (history, "Examples:\n\n  mlkit bpmn history 3f2a\n\n  mlkit bpmn history 3f2a --json\n"),
-    (logs, "Examples:\n\n  mlkit bpmn logs 3f2a\n\n  mlkit bpmn logs 3f2a --json | jq .logs\n"),
-    (
-        artifacts,
-        "Examples:\n\n  mlkit bpmn artifacts 3f2a\n\n  mlkit bpmn artifacts 3f2a --json\n",
-    ),
-    (stores, "Examples:\n\n  mlkit bpmn stores\n\n  mlkit bpmn stores --json | jq .stores\n"),
-    (cancel, "Examples:\n\n  mlkit bpmn cancel 3f2a\n\n  mlkit bpmn cancel 3f2a --reason late\n"),
-    (
-        check,
-        "Examples:\n\n  mlkit bpmn check\n\n  mlkit bpmn check --json\n",
-    ),
-    (retry, "Examples:\n\n  mlkit bpmn retry 3f2a\n\n  mlkit bpmn retry 3f2a --timeout 600\n"),
-)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlkit.cli.options import MOST, MOST_THREADS
 from mlkit.cli.output import Output
 from mlkit.errors import BadData, InputMissing, UsageError
 
@@ -22,13 +23,20 @@ if TYPE_CHECKING:
     from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session, Settings
 
+Instance = Annotated[str, typer.Argument(help="The instance's id, or the beginning of it.")]
 State = Annotated[Path, typer.Option("--state", metavar="DIR", help="Folder of the journal.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Scripts at once (default: processors).")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=MOST_THREADS, help="Scripts at once (default: processors).")
+]
 Python = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of the scripts.")]
 Rscript = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of scripts in R.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds for one attempt (0: no limit).")]
-Memory = Annotated[int, typer.Option(min=0, help="Megabytes of data a script (0: no limit).")]
-Cpu = Annotated[int, typer.Option(min=0, help="Processor seconds an attempt (0: no limit).")]
+Memory = Annotated[
+    int, typer.Option(min=0, max=MOST, help="Megabytes of data a script (0: no limit).")
+]
+Cpu = Annotated[
+    int, typer.Option(min=0, max=MOST, help="Processor seconds an attempt (0: no limit).")
+]
 Env = Annotated[
     list[str], typer.Option("--env", metavar="NAME", help="A variable that scripts may see.")
 ]

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.bpmn.instances import Instance
-from mlkit.cli.bpmn.options import STATE, Person, State, acting, ago, conclude, pairs, serving
+from mlkit.cli.bpmn.options import (
+    STATE,
+    Instance,
+    Person,
+    State,
+    acting,
+    ago,
+    conclude,
+    pairs,
+    serving,
+)
+from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 from mlkit.errors import BadData, printable
@@ -29,6 +39,10 @@ Values = Annotated[
 Comment = Annotated[str | None, typer.Option(help="Kept in the variable `comment`.")]
 
 
+@examples(
+    "mlkit bpmn tasks --group owners",
+    "mlkit bpmn tasks --json",
+)
 def tasks(
     assignee: Annotated[str | None, typer.Option(help="Only what this person may do.")] = None,
     group: Annotated[str | None, typer.Option(help="Only what this group may do.")] = None,
@@ -50,6 +64,10 @@ def tasks(
                 Output.line(f"{each.id}  {each.name}  for {who}  {ago(each.since)}")
 
 
+@examples(
+    "mlkit bpmn complete 3f2a/12 --set rate=0.1",
+    "mlkit bpmn complete 3f2a/Review --as ann",
+)
 def complete(
     context: typer.Context,
     task: TaskName,
@@ -58,13 +76,20 @@ def complete(
     state: State = STATE,
     json: Json = False,
 ) -> None:
-    """Complete a user task with the values of its form; exits as `run` does."""
+    """Complete a user task with the values of its form.
+
+    Exits as `run` does.
+    """
     given = pairs(set, "--set")
     with serving(state) as service:
         row = service.complete(task, given, acting(person), person is not None)
         conclude(service.session, row, json, of(context))
 
 
+@examples(
+    "mlkit bpmn approve 3f2a/12",
+    "mlkit bpmn approve 3f2a/12 --comment good",
+)
 def approve(
     context: typer.Context,
     task: TaskName,
@@ -73,10 +98,17 @@ def approve(
     state: State = STATE,
     json: Json = False,
 ) -> None:
-    """Approve: complete a user task with `approved` true; exits as `run` does."""
+    """Approve: complete a user task with `approved` true.
+
+    Exits as `run` does.
+    """
     _decide(context, task, True, comment, person, state, json)
 
 
+@examples(
+    "mlkit bpmn reject 3f2a/12",
+    "mlkit bpmn reject 3f2a/12 --comment late",
+)
 def reject(
     context: typer.Context,
     task: TaskName,
@@ -85,7 +117,10 @@ def reject(
     state: State = STATE,
     json: Json = False,
 ) -> None:
-    """Reject: complete a user task with `approved` false; exits as `run` does."""
+    """Reject: complete a user task with `approved` false.
+
+    Exits as `run` does.
+    """
     _decide(context, task, False, comment, person, state, json)
 
 
@@ -103,6 +138,10 @@ def _decide(
         conclude(service.session, row, json, of(context))
 
 
+@examples(
+    "mlkit bpmn claim 3f2a/12",
+    "mlkit bpmn claim review --as ann",
+)
 def claim(
     context: typer.Context,
     task: TaskName,
@@ -119,6 +158,10 @@ def claim(
         conclude(service.session, row, json, of(context), code=0)
 
 
+@examples(
+    "mlkit bpmn start 3f2a call_customer",
+    "mlkit bpmn start 3f2a investigate --end",
+)
 def start(
     context: typer.Context,
     instance: Instance,
@@ -128,12 +171,19 @@ def start(
     state: State = STATE,
     json: Json = False,
 ) -> None:
-    """Start an activity of an ad-hoc sub-process, or end the sub-process; exits as `run` does."""
+    """Start an activity of an ad-hoc sub-process, or end the sub-process.
+
+    Exits as `run` does.
+    """
     with serving(state) as service:
         row = service.start(instance, element, acting(person), end)
         conclude(service.session, row, json, of(context))
 
 
+@examples(
+    "mlkit bpmn message paid --key 42",
+    "mlkit bpmn message paid --set total=9 --ttl 3600",
+)
 def message(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The message's name.")],
@@ -152,6 +202,10 @@ def message(
         _show_receivers("message", name, service.message(name, key, given, ttl), json, of(context))
 
 
+@examples(
+    "mlkit bpmn signal stop",
+    "mlkit bpmn signal stop --set why=late",
+)
 def signal(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The signal's name.")],
@@ -256,55 +310,3 @@ def _prompt(form: FormField, default: Any) -> Any:
     shown = "" if default is None else str(default)
     question = f"{label}{choices} [{printable(shown)}]"
     return typer.prompt(question, default=shown, show_default=False, err=True)
-
-
-_COMPLETE = """\
-Examples:
-
-  mlkit bpmn complete 3f2a/12 --set rate=0.1
-
-  mlkit bpmn complete 3f2a/Review --as ann
-"""
-_APPROVE = """\
-Examples:
-
-  mlkit bpmn approve 3f2a/12
-
-  mlkit bpmn approve 3f2a/12 --comment good
-"""
-_REJECT = _APPROVE.replace("approve", "reject").replace("good", "late")
-_MESSAGE = """\
-Examples:
-
-  mlkit bpmn message paid --key 42
-
-  mlkit bpmn message paid --set total=9 --ttl 3600
-"""
-_SIGNAL = "Examples:\n\n  mlkit bpmn signal stop\n\n  mlkit bpmn signal stop --set why=late\n"
-_TASKS = "Examples:\n\n  mlkit bpmn tasks --group owners\n\n  mlkit bpmn tasks --json\n"
-
-_CLAIM = """\
-Examples:
-
-  mlkit bpmn claim 3f2a/12
-
-  mlkit bpmn claim review --as ann
-"""
-_START = """\
-Examples:
-
-  mlkit bpmn start 3f2a call_customer
-
-  mlkit bpmn start 3f2a investigate --end
-"""
-
-COMMANDS = (
-    (tasks, _TASKS),
-    (complete, _COMPLETE),
-    (approve, _APPROVE),
-    (reject, _REJECT),
-    (claim, _CLAIM),
-    (start, _START),
-    (message, _MESSAGE),
-    (signal, _SIGNAL),
-)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlkit.cli.bpmn.options import STATE, State
+from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 from mlkit.errors import UsageError
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 COLOURS = {"done": "green", "running": "blue", "waiting": "yellow", "failed": "red", "ended": "dim"}
 
 
+@examples(
+    "mlkit bpmn render pipeline.bpmn -o pipeline.svg",
+    "mlkit bpmn render --instance 3f2a -o now.png",
+    "mlkit bpmn render pipeline.bpmn --diagram train -o train.svg",
+)
 def render(
     context: typer.Context,
     file: Annotated[Path | None, typer.Argument(help="The diagram; not with --instance.")] = None,
@@ -153,16 +159,3 @@ def _print(picture: Picture, progress: Mapping[str, Progress] | None) -> None:
     for line in lines:
         parts = ((part, COLOURS.get(name, "")) for part, name in line)
         console.print(Text.assemble(*parts), no_wrap=True, crop=False, soft_wrap=True)
-
-
-RENDER_EPILOG = """\
-Examples:
-
-  mlkit bpmn render pipeline.bpmn -o pipeline.svg
-
-  mlkit bpmn render --instance 3f2a -o now.png
-
-  mlkit bpmn render pipeline.bpmn --diagram train -o train.svg
-"""
-
-COMMANDS = ((render, RENDER_EPILOG),)

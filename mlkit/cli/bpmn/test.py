@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from mlkit.bpmn.scenarios.run import Result
 
 
+@examples(
+    "mlkit bpmn test scenarios/*.json",
+    "mlkit bpmn test scenario.json --json | jq '.scenarios[].differences'",
+)
 def play(
     context: typer.Context,
     scenarios: Annotated[list[Path], typer.Argument(help="Files of scenarios.")],
@@ -71,16 +76,3 @@ def _document(path: Path, found: Result) -> dict[str, Any]:
         "seconds": found.elapsed,
         "run": found.document,
     }
-
-
-TEST_EPILOG = """\
-Examples:
-
-  mlkit bpmn test scenarios/*.json
-
-  mlkit bpmn test scenario.json --json | jq '.scenarios[].differences'
-"""
-
-play.__name__ = "test"
-
-COMMANDS = ((play, TEST_EPILOG),)

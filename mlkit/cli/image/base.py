@@ -8,21 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.groups import CommandGroup
+from mlkit.cli.groups import examples
 from mlkit.cli.image.text import plain
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 
 if TYPE_CHECKING:
     from mlkit.image.packages.apt import Apt
-
-app = typer.Typer(
-    name="base",
-    add_completion=False,
-    cls=CommandGroup,
-    no_args_is_help=True,
-    help="Assemble distroless bases from the machine's own Debian packages.",
-)
 
 
 class Kind(StrEnum):
@@ -41,16 +33,11 @@ HOLDS = {
     "python3": "cc, and Debian's Python",
 }
 
-BUILD_EPILOG = """\
-Examples:
 
-  mlkit image base build static -o static.tar
-
-  mlkit image base build python3 -t bases/python3 --suite trixie --json
-"""
-
-
-@app.command(epilog=BUILD_EPILOG)
+@examples(
+    "mlkit image base build static -o static.tar",
+    "mlkit image base build python3 -t bases/python3 --suite trixie --json",
+)
 def build(
     context: typer.Context,
     kind: Annotated[Kind, typer.Argument(help="What it holds.")],
@@ -130,16 +117,10 @@ def _build(
     return {"name": str(output or name), "image": image_id(config), "size": size}
 
 
-LIST_EPILOG = """\
-Examples:
-
-  mlkit image base list
-
-  mlkit image base list --json
-"""
-
-
-@app.command("list", epilog=LIST_EPILOG)
+@examples(
+    "mlkit image base list",
+    "mlkit image base list --json",
+)
 def list_bases(json: Json = False) -> None:
     """List the bases that `build` can assemble, and those that the engine holds already."""
     built = _built()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlkit.cli.groups import examples
 from mlkit.cli.image.options import (
     Asked,
     Env,
@@ -32,20 +33,11 @@ if TYPE_CHECKING:
 
     from mlkit.image.run.engine import Container, Engine
 
-DOCTOR_EPILOG = """\
-Examples:
 
-  mlkit image doctor app:1 --probe http:8000/
-
-  mlkit image doctor my-container --watch 30 --json
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `mlkit image`."""
-    app.command(epilog=DOCTOR_EPILOG)(doctor)
-
-
+@examples(
+    "mlkit image doctor app:1 --probe http:8000/",
+    "mlkit image doctor my-container --watch 30 --json",
+)
 def doctor(
     context: typer.Context,
     image: Annotated[

@@ -24,6 +24,7 @@ ImageName = Annotated[
         help="An image of the engine, a `docker save` archive, an OCI layout, a build folder.",
     ),
 ]
+IMAGE_HELP = "An image of the engine, a `docker save` archive, or an OCI layout."
 Probes = Annotated[
     list[str] | None,
     typer.Option(

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mlkit.cli.groups import examples
 from mlkit.cli.image.options import (
     Asked,
     Env,
@@ -26,28 +27,11 @@ from mlkit.cli.image.text import plain
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 
-COMPARE_EPILOG = """\
-Examples:
 
-  mlkit image compare app:1 app:1-slim --probe http:8000/
-
-  mlkit image compare app:1 app:2 --probe tcp:5432 --json
-"""
-CLEAN_EPILOG = """\
-Examples:
-
-  mlkit image clean
-
-  mlkit image clean --json
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to `mlkit image`."""
-    app.command(epilog=COMPARE_EPILOG)(compare)
-    app.command(epilog=CLEAN_EPILOG)(clean)
-
-
+@examples(
+    "mlkit image compare app:1 app:1-slim --probe http:8000/",
+    "mlkit image compare app:1 app:2 --probe tcp:5432 --json",
+)
 def compare(
     context: typer.Context,
     original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="What it should be like.")],
@@ -111,6 +95,10 @@ def compare(
         raise typer.Exit(1)
 
 
+@examples(
+    "mlkit image clean",
+    "mlkit image clean --json",
+)
 def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List only.")] = False,
     json: Json = False,

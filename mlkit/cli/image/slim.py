@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlkit.cli.groups import examples
 from mlkit.cli.image import slim_result
 from mlkit.cli.image.options import (
     Asked,
@@ -69,20 +70,10 @@ class UserName(StrEnum):
     NONROOT = "nonroot"
 
 
-SLIM_EPILOG = """\
-Examples:
-
-  mlkit image slim app:1 -t app:1-slim --probe http:8000/ --probe http:8000/health=200
-
-  mlkit image slim app.tar --profile tight --probe log:ready --output slim.tar --json
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `mlkit image`."""
-    app.command(epilog=SLIM_EPILOG)(slim)
-
-
+@examples(
+    "mlkit image slim app:1 -t app:1-slim --probe http:8000/ --probe http:8000/health=200",
+    "mlkit image slim app.tar --profile tight --probe log:ready --output slim.tar --json",
+)
 def slim(
     context: typer.Context,
     image: ImageName,

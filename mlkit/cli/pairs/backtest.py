@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of, plain
 from mlkit.cli.pairs.report import ReportOption
@@ -38,17 +40,15 @@ if TYPE_CHECKING:
 TableFormat = Literal["csv", "parquet"]
 LAYOUTS = ("wide", "long", "bars", "klines")
 
-EPILOG = """\
-Examples:
 
-  mlkit pairs backtest examples/pairs/us_large_caps.csv.gz --pair KO,PEP --formation 504
-
-  mlkit pairs backtest prices.csv --formation 252 --trading 126 --method distance --report r.html
-
-  mlkit pairs backtest prices.csv --pair KO,PEP --strategy patient.py:Patient -o run
-"""
-
-
+@examples(
+    "mlkit pairs backtest examples/pairs/us_large_caps.csv.gz --pair KO,PEP --formation 504",
+    "mlkit pairs backtest prices.csv --formation 252 --trading 126 "
+    "--method distance --report r.html",
+    "mlkit pairs backtest prices.csv --pair KO,PEP --strategy patient.py:Patient -o run",
+)
+@partial(with_source, without=frozenset({"format"}))
+@with_settings
 def backtest(
     context: typer.Context,
     settings: Mapping[str, Any],
@@ -118,9 +118,6 @@ def backtest(
 
         page.write(report, result)
     _show(out, result, json)
-
-
-command = with_source(with_settings(backtest), frozenset({"format"}))
 
 
 def _formats(out: Output, layout: str | None, tables: TableFormat) -> tuple[Any, TableFormat]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mlkit.cli.options import MOST
 from mlkit.pairs import settings
 
 
@@ -149,7 +150,8 @@ def with_settings(
 
 
 def _parameter(name: str, flag: Flag) -> inspect.Parameter:
-    option = typer.Option(*flag.flags, help=flag.text, rich_help_panel=flag.panel)
+    most = MOST if flag.kind is int else None
+    option = typer.Option(*flag.flags, max=most, help=flag.text, rich_help_panel=flag.panel)
     kind = flag.kind | None if flag.default is None else flag.kind
     keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(

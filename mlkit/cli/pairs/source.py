@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
 PRICES_HELP = "Price files or folders: CSV, Parquet, xlsx, zip; - is stdin."
 
+PricesFiles = Annotated[list[str], typer.Argument(metavar="PRICES", help=PRICES_HELP)]
+Levels = Annotated[
+    bool,
+    typer.Option(
+        "--levels/--log", help="Prices, of any sign (beta weights shares), or logs (money)."
+    ),
+]
+NOT_RAW = frozenset({"raw", "allow_jumps"})
+"""Options of commands that know adjusted prices only."""
+
 PairOption = Annotated[
     list[str] | None, typer.Option(metavar="Y,X[,BETA]", help="A pair; may be repeated.")
 ]

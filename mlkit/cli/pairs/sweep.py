@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.options import Json
+from mlkit.cli.groups import examples
+from mlkit.cli.options import MOST, MOST_THREADS, Json
 from mlkit.cli.output import Output, of
 from mlkit.cli.pairs.report import ReportOption
 from mlkit.cli.pairs.settings import build, with_settings
@@ -30,17 +32,17 @@ if TYPE_CHECKING:
     from mlkit.pairs.backtest.sweep import Configuration, Sweep, WalkForward
     from mlkit.pairs.settings import Settings
 
-EPILOG = """\
-Examples:
-
-  mlkit pairs sweep examples/pairs/us_large_caps.csv.gz --pair KO,PEP --lookback 20,40,60
-
-  mlkit pairs sweep prices.csv --formation 252 --trading 126 --method distance --walk-forward --json
-"""
-
+VARIED = frozenset({"entry", "exit", "stop_loss", "lookback"})
 Values = "START:STOP:STEP or A,B,..."
 
 
+@examples(
+    "mlkit pairs sweep examples/pairs/us_large_caps.csv.gz --pair KO,PEP --lookback 20,40,60",
+    "mlkit pairs sweep prices.csv --formation 252 --trading 126 "
+    "--method distance --walk-forward --json",
+)
+@with_source
+@partial(with_settings, without=VARIED)
 def sweep(
     context: typer.Context,
     settings: Mapping[str, Any],
@@ -66,8 +68,12 @@ def sweep(
         bool,
         typer.Option("--walk-forward", help="Choose on each window, and score on the next."),
     ] = False,
-    trials: Annotated[int, typer.Option(min=0, help="Configurations tried before, elsewhere.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
+    trials: Annotated[
+        int, typer.Option(min=0, max=MOST, help="Configurations tried before, elsewhere.")
+    ] = 0,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=MOST_THREADS, help="Default: all cores.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -120,10 +126,6 @@ def sweep(
         Output.document("pairs.sweep", 1, document)
     else:
         _show(out, document)
-
-
-VARIED = {"entry", "exit", "stop_loss", "lookback"}
-command = with_source(with_settings(sweep, frozenset(VARIED)))
 
 
 def _lookbacks(text: str | None, settings: Settings) -> tuple[int, ...]:

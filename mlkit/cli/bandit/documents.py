@@ -1,0 +1,14 @@
+"""What the JSON documents of `mlkit bandit` share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlkit.bandit.posteriors.posterior import Posteriors
+
+
+def model_fields(posteriors: Posteriors) -> dict[str, Any]:
+    """Return what a document tells of the model that posteriors belong to."""
+    prior, shrinkage = list(posteriors.prior), posteriors.shrinkage
+    return {"model": posteriors.model, "prior": prior, "shrinkage": shrinkage}

@@ -1,0 +1,170 @@
+"""`mlkit bandit fit`: from a log to posteriors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlkit.cli.bandit.documents import model_fields
+from mlkit.cli.groups import examples
+from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
+from mlkit.cli.output import Output, of
+
+if TYPE_CHECKING:
+    from mlkit.bandit.posteriors.posterior import Posteriors
+
+_NAMED = {"tab": "\t", "\\t": "\t"}
+
+
+@examples(
+    "mlkit bandit fit clicks.csv.gz --arm item --reward click --context user -o posteriors.parquet",
+    "mlkit bandit fit log/*.jsonl -o posteriors.parquet",
+)
+def fit(
+    ctx: typer.Context,
+    logs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="LOG...", help="CSV (also gzip), Parquet, or .jsonl of `serve --log`."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="POSTERIORS", help="A .parquet or .csv; - is CSV."),
+    ],
+    arm: Annotated[
+        str | None, typer.Option(metavar="COL", help="Column of the arm's id (not for .jsonl).")
+    ] = None,
+    reward: Annotated[
+        str | None, typer.Option(metavar="COL", help="Column of rewards in [0, 1].")
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option(metavar="COL", help="Column of user or segment ids.")
+    ] = None,
+    event_id: Annotated[
+        str | None,
+        typer.Option("--event-id", metavar="COL", help="Column of event ids: each counts once."),
+    ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(metavar="CHAR", help="Between the fields: , ; or tab (default: as found)."),
+    ] = None,
+    reward_scale: Annotated[
+        float, typer.Option(metavar="MAX", help="Divide rewards by this, to lie in [0, 1].")
+    ] = 1.0,
+    exclude_arm: Annotated[
+        list[str] | None,
+        typer.Option("--exclude-arm", metavar="ID", help="Leave out this arm (repeatable)."),
+    ] = None,
+    prior: Annotated[str, typer.Option(metavar="A,B", help="Beta prior of every arm.")] = "1,1",
+    shrinkage: Annotated[
+        float, typer.Option(help="Pulls that an arm's mean is worth in a new context.")
+    ] = 100.0,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model's name (default: the file's).")
+    ] = None,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Count bad rows and go on.")
+    ] = False,
+    max_unpacked: MaxUnpacked = None,
+    max_ratio: MaxRatio = 200.0,
+    json: Json = False,
+) -> None:
+    """Fit one Beta posterior for each arm, and for each arm in each context.
+
+    Logs are read as a stream and may be larger than memory. A row without a context counts
+    for the arm alone; each feedback event of a .jsonl log counts once.
+    """
+    from mlkit.bandit.posteriors import file
+    from mlkit.bandit.posteriors.fitting import fit as fit_logs
+    from mlkit.bandit.posteriors.posterior import Header
+
+    _check_output(output, logs, json=json)
+    name = model or (output.stem if str(output) != "-" else "posteriors")
+    header = Header(name, _prior(prior), shrinkage)
+    columns = _columns(arm, reward, context, event_id, separator)
+    with of(ctx).progress("reading") as progress:
+        fitted = fit_logs(
+            logs,
+            columns,
+            header,
+            skip_bad_rows=skip_bad_rows,
+            reward_scale=reward_scale,
+            excluded=exclude_arm or (),
+            limits=unpack_limits(max_unpacked, max_ratio),
+            progress=progress,
+        )
+    file.write(fitted, output)
+    _tell_fit(of(ctx), fitted, output, json=json)
+    if columns is not None and event_id is None:
+        _warn_of_repeats(of(ctx), fitted)
+
+
+def _warn_of_repeats(output: Output, fitted: Posteriors) -> None:
+    first: dict[str, str] = {}
+    for log in fitted.source:
+        if log.sha256 in first:
+            same = f"{log.name} has the same content as {first[log.sha256]}, and counts again"
+            output.note(f"warning: {same}; --event-id COL counts each event once")
+        first.setdefault(log.sha256, log.name)
+
+
+def _check_output(output: Path, logs: list[Path], *, json: bool) -> None:
+    from mlkit.bandit.posteriors import file
+    from mlkit.errors import UsageError
+
+    file.check_writable(output)
+    if json and str(output) == "-":
+        raise UsageError("--json and -o - would both write to standard output")
+    if str(output) != "-" and any(
+        log.exists() and output.exists() and log.samefile(output) for log in logs
+    ):
+        raise UsageError(f"{output}: is a log and the output")
+
+
+def _prior(text: str) -> Any:
+    from mlkit.bandit.posteriors.posterior import Prior
+    from mlkit.errors import UsageError
+
+    try:
+        a, b = map(float, text.split(","))
+    except ValueError:
+        hint = "1,1 is uniform; 1,99 expects one reward in 100 pulls"
+        raise UsageError(f"--prior {text}: expected A,B, two numbers above 0", hint=hint) from None
+    return Prior(a, b)
+
+
+def _columns(
+    arm: str | None,
+    reward: str | None,
+    context: str | None,
+    event_id: str | None,
+    separator: str | None,
+) -> Any:
+    from mlkit.bandit.logs.readers import Columns
+    from mlkit.errors import UsageError
+
+    if separator is not None and len(separator := _NAMED.get(separator, separator)) != 1:
+        raise UsageError(f"--separator {separator}: expected one character, or tab")
+    if arm is not None and reward is not None:
+        return Columns(arm, reward, context, event_id, separator)
+    if any(each is not None for each in (arm, reward, context, event_id)):
+        raise UsageError("--arm and --reward are needed together")
+    return None
+
+
+def _tell_fit(output: Output, fitted: Posteriors, path: Path, *, json: bool) -> None:
+    rows = sum(log.rows for log in fitted.source)
+    skipped = sum(log.skipped for log in fitted.source)
+    if json:
+        counts = {"arms": len(fitted.arms), "pairs": len(fitted.contexts)}
+        fields = {"output": str(path), **counts, "rewards": rows, "skipped": skipped}
+        Output.document("bandit.fit", 1, model_fields(fitted) | fields)
+        return
+    pairs = f" and {len(fitted.contexts):,} (context, arm) pairs" if len(fitted.contexts) else ""
+    place = "standard output" if str(path) == "-" else path
+    output.note(f"{place}: {len(fitted.arms):,} arms{pairs} from {rows:,} rewards")
+    if skipped:
+        output.note(f"{skipped:,} bad rows skipped")

@@ -1,0 +1,145 @@
+"""`mlkit bandit show, sample, quantile`: what posteriors say."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlkit.cli.bandit.documents import model_fields
+from mlkit.cli.groups import examples
+from mlkit.cli.options import MOST, Json, MaxRatio, MaxUnpacked, unpack_limits
+from mlkit.cli.output import Output, of
+
+PosteriorsFile = Annotated[
+    Path, typer.Argument(metavar="POSTERIORS", help="Posteriors file (Parquet, CSV; - is CSV).")
+]
+Context = Annotated[
+    str | None, typer.Option(metavar="ID", help="Use the posteriors of this user or segment.")
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, max=2**64 - 1, help="Make the draws repeatable.", show_default=False),
+]
+Draws = Annotated[int, typer.Option(min=1, max=MOST, help="Number of draws.")]
+
+
+@examples(
+    "mlkit bandit sample posteriors.parquet --context u123 --top 3",
+    "mlkit bandit sample posteriors.parquet --draws 1000 --seed 1 --json",
+)
+def sample(
+    posteriors: PosteriorsFile,
+    context: Context = None,
+    top: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Arms of each draw, the best first.")
+    ] = 10,
+    draws: Draws = 1,
+    seed: Seed = None,
+    max_unpacked: MaxUnpacked = 8.0,
+    max_ratio: MaxRatio = 200.0,
+    json: Json = False,
+) -> None:
+    """Draw recommendations by Thompson sampling, as the server does."""
+    from mlkit.bandit.posteriors import file, summary
+
+    found = file.read(posteriors, unpack_limits(max_unpacked, max_ratio))
+    seed = _seed(seed)
+    drawn = summary.sample_top(found.of(context), top, draws, seed)
+    if json:
+        lists = [[score._asdict() for score in scores] for scores in drawn]
+        fields = {"context": context, "seed": seed, "draws": lists}
+        Output.document("bandit.sample", 1, model_fields(found) | fields)
+        return
+    from mlkit.cli.bandit import tables
+
+    Output.result(tables.scores(drawn))
+
+
+@examples(
+    "mlkit bandit quantile posteriors.parquet --p 0.95",
+    "mlkit bandit quantile posteriors.parquet --p 0.05 0.5 0.95 --context u123 --json",
+)
+def quantile(
+    posteriors: PosteriorsFile,
+    p: Annotated[
+        list[float],
+        typer.Option("--p", metavar="P", min=0.0, max=1.0, help="Probability, or several."),
+    ],
+    more: Annotated[
+        # Click's options take a fixed number of values: what follows `--p P` arrives here.
+        list[float] | None,
+        typer.Argument(metavar="P", min=0.0, max=1.0, help="More probabilities."),
+    ] = None,
+    context: Context = None,
+    max_unpacked: MaxUnpacked = 8.0,
+    max_ratio: MaxRatio = 200.0,
+    json: Json = False,
+) -> None:
+    """Show quantiles of every arm's mean reward, the highest first.
+
+    Arms are in the order of the last probability: with --p 0.95 alone, that of an upper confidence
+    bound.
+    """
+    from mlkit.bandit.posteriors import file, summary
+    from mlkit.errors import UsageError
+
+    p = [*p, *(more or [])]
+    if any(each != each for each in p):  # a range of click lets it through
+        raise UsageError("--p: nan is no probability")
+    found = file.read(posteriors, unpack_limits(max_unpacked, max_ratio))
+    rows = summary.quantiles(found.of(context), p)
+    if json:
+        arms = [{"arm": row.arm, "quantiles": row.values} for row in rows]
+        Output.document(
+            "bandit.quantile", 1, model_fields(found) | {"context": context, "p": p, "arms": arms}
+        )
+        return
+    from mlkit.cli.bandit import tables
+
+    Output.result(tables.quantiles(rows, p))
+
+
+@examples(
+    "mlkit bandit show posteriors.parquet",
+    "mlkit bandit show posteriors.parquet --context u123 --top 5 --json",
+)
+def show(
+    ctx: typer.Context,
+    posteriors: PosteriorsFile,
+    context: Context = None,
+    top: Annotated[int, typer.Option(min=1, max=MOST, help="Number of arms to show.")] = 20,
+    draws: Draws = 10_000,
+    seed: Seed = None,
+    max_unpacked: MaxUnpacked = 8.0,
+    max_ratio: MaxRatio = 200.0,
+    json: Json = False,
+) -> None:
+    """Show the arms, the most probably best first.
+
+    `best` is the probability that no other arm has a higher mean reward, by Monte Carlo.
+    """
+    from mlkit.bandit.posteriors import file, summary
+
+    found = file.read(posteriors, unpack_limits(max_unpacked, max_ratio))
+    arms, seed = found.of(context), _seed(seed)
+    with of(ctx).progress("drawing") as progress:
+        rows = summary.summarize(arms, draws, seed, progress=progress)
+    shown = rows[:top]
+    if json:
+        fields = {"context": context, "draws": draws, "seed": seed, "arms_total": len(rows)}
+        documents = {"arms": [row._asdict() for row in shown]}
+        Output.document("bandit.show", 1, model_fields(found) | fields | documents)
+        return
+    from mlkit.cli.bandit import tables
+
+    Output.result(tables.summaries(shown))
+    if len(shown) < len(rows):
+        of(ctx).note(f"{len(rows) - len(shown):,} more arms; --top shows more")
+
+
+def _seed(seed: int | None) -> int:
+    """Choose a seed that a document can tell: JSON readers keep 53 bits."""
+    return secrets.randbits(53) if seed is None else seed

@@ -1,0 +1,214 @@
+"""`mlkit bpmn run, resume, rerun`: a diagram as a durable pipeline."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from mlkit.cli.bpmn.options import (
+    STATE,
+    Cpu,
+    Env,
+    Instance,
+    Memory,
+    Python,
+    Rscript,
+    State,
+    Timeout,
+    Workers,
+    conclude,
+    pairs,
+    settings_of,
+    variables_file,
+)
+from mlkit.cli.groups import examples
+from mlkit.cli.options import Json
+from mlkit.cli.output import of
+from mlkit.errors import Interrupted
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.runtime.session import Session, Settings
+
+ClockKind = Literal["real", "simulated"]
+NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask; leave user tasks waiting.")]
+
+
+@examples(
+    "mlkit bpmn run pipeline.bpmn --var rows=1000",
+    "mlkit bpmn run pipeline.bpmn --vars input.json --no-input --json | jq .state",
+)
+def run(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The diagram.")],
+    var: Annotated[
+        list[str], typer.Option("--var", metavar="K=V", help="A variable; JSON keeps its type.")
+    ] = [],  # noqa: B006 - typer's way to say "none given"
+    vars_: Annotated[
+        Path | None, typer.Option("--vars", metavar="FILE", help="A JSON object of variables.")
+    ] = None,
+    state: State = STATE,
+    no_input: NoInput = False,
+    clock: Annotated[ClockKind, typer.Option(help="Simulated: timers do not wait.")] = "real",
+    until: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="Stop before timers later than this."),
+    ] = None,
+    message: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Start at the event of this message.")
+    ] = None,
+    business_key: Annotated[str, typer.Option(help="Correlates messages.")] = "",
+    task: Annotated[
+        list[str],
+        typer.Option("--task", metavar="NAME=MODULE:FUNCTION", help="Bind a service task."),
+    ] = [],  # noqa: B006
+    workers: Workers = None,
+    python: Python = None,
+    rscript: Rscript = None,
+    timeout: Timeout = 0,
+    memory: Memory = 0,
+    cpu: Cpu = 0,
+    env: Env = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Run a diagram until it ends or waits for a person, a message or a signal.
+
+    Exits 0 when it completed, 1 when it failed or has an incident, 3 when it waits.
+    """
+    output = of(context)
+    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
+    _set_clock(settings, clock, until)
+    variables = {**variables_file(vars_), **pairs(var, "--var")}
+    bindings = {name: str(value) for name, value in pairs(task, "--task").items()}
+    from mlkit.bpmn.runtime.session import Session, load
+
+    sound = load(file, bindings, rscript)
+    for warning in sound.warnings:
+        output.note(f"warning: {file}:{warning.line}: {warning.message} [{warning.rule}]")
+    with Session(state, settings, create=True) as session, _stopping():
+        row = session.begin(sound, variables, business_key, message, bindings)
+        _go_on(session, row, no_input or json, not json and not output.quiet)
+        conclude(session, row, json, output)
+
+
+@examples(
+    "mlkit bpmn resume",
+    "mlkit bpmn resume 3f2a9c1b --json",
+)
+def resume(
+    context: typer.Context,
+    instance: Annotated[str | None, typer.Argument(help="Its id (default: all).")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All instances that have not ended.")] = False,
+    state: State = STATE,
+    no_input: NoInput = False,
+    workers: Workers = None,
+    python: Python = None,
+    rscript: Rscript = None,
+    timeout: Timeout = 0,
+    memory: Memory = 0,
+    cpu: Cpu = 0,
+    env: Env = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Go on after a kill, or wait for the timers of instances that wait.
+
+    With an instance, exits as `run` does; with all of them, exits 0.
+    """
+    output = of(context)
+    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
+    from mlkit.bpmn.runtime.service import Service
+    from mlkit.bpmn.runtime.session import Session
+    from mlkit.cli.bpmn.instances import show_rows
+
+    with Session(state, settings) as session, _stopping():
+        if instance is not None and not all_:
+            row = session.journal.find(instance)
+            if row.phase in ("waiting", "incident") and session.journal.is_owned(row):
+                output.note(f"instance {row.id} runs in another process")
+            _go_on(session, row, no_input or json, not json and not output.quiet)
+            conclude(session, row, json, output)
+            return
+        rows = Service(session).open_rows()
+        session.advance(rows)
+        show_rows([session.journal.get(each.number) for each in rows], json)
+        if session.errors:
+            raise session.errors[0]
+
+
+@examples(
+    "mlkit bpmn rerun 3f2a9c1b --from train_model",
+    "mlkit bpmn rerun 3f2a9c1b --from train_model --file pipeline.bpmn",
+)
+def rerun(
+    context: typer.Context,
+    instance: Instance,
+    from_: Annotated[str, typer.Option("--from", metavar="TASK", help="The id of an activity.")],
+    file: Annotated[
+        Path | None, typer.Option("--file", help="A changed diagram, the same up to there.")
+    ] = None,
+    state: State = STATE,
+    no_input: NoInput = False,
+    workers: Workers = None,
+    python: Python = None,
+    rscript: Rscript = None,
+    timeout: Timeout = 0,
+    memory: Memory = 0,
+    cpu: Cpu = 0,
+    env: Env = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Run a new instance from a task on, with the results of all before it.
+
+    Exits as `run` does.
+    """
+    output = of(context)
+    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
+    from mlkit.bpmn.runtime.rerun import rerun as fork
+    from mlkit.bpmn.runtime.session import Session
+
+    with Session(state, settings) as session, _stopping():
+        row = fork(session, session.journal.find(instance), from_, file)
+        _go_on(session, row, no_input or json, not json and not output.quiet)
+        conclude(session, row, json, output)
+
+
+def _set_clock(settings: Settings, clock: ClockKind, until: float | None) -> None:
+    from mlkit.bpmn.runtime.clock import RealClock, SimulatedClock
+
+    settings.clock = RealClock() if clock == "real" else SimulatedClock(time.time())
+    settings.until = None if until is None else settings.clock.now() + until
+
+
+def _go_on(session: Session, row: Any, silent: bool, watched: bool) -> None:
+    """Run to the next wait; on a terminal, show it, ask for the user tasks and go on."""
+    from mlkit.cli.bpmn.people import ask
+
+    _advance(session, row, watched)
+    asking = not silent and sys.stdin.isatty() and sys.stderr.isatty()
+    while asking and ask(session, row):
+        _advance(session, row, watched)
+
+
+def _advance(session: Session, row: Any, watched: bool) -> None:
+    if watched and sys.stderr.isatty():
+        from mlkit.cli.bpmn.live import shown
+
+        with shown(session):
+            session.advance([row])
+    else:
+        session.advance([row])
+
+
+class _stopping:  # noqa: N801 - a block, as in contextlib
+    """Turn Ctrl-C into exit 130: everything that happened is in the journal."""
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            raise Interrupted(signal.SIGINT, "stopped; `mlkit bpmn resume` goes on")
