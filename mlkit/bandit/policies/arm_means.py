@@ -1,0 +1,37 @@
+"""Counts and sums of rewards, an arm each: all that policies without a prior know."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlkit.bandit.policies.policy import Array, Indices
+
+
+class ArmMeans:
+    """Pulls and sums of rewards.
+
+    Args:
+        arms: Number of arms.
+
+    Attributes:
+        pulls: Rewards counted, shape (arms,).
+        sums: Sums of rewards, shape (arms,).
+    """
+
+    def __init__(self, arms: int) -> None:
+        self.pulls, self.sums = np.zeros(arms), np.zeros(arms)
+
+    def add(self, arms: Indices, rewards: Array) -> None:
+        """Count rewards of arms, one a row."""
+        self.pulls += np.bincount(arms, minlength=self.pulls.size)
+        self.sums += np.bincount(arms, rewards, minlength=self.sums.size)
+
+    @property
+    def total(self) -> float:
+        """Pulls of all arms."""
+        return float(self.pulls.sum())
+
+    def of(self, arms: Indices, unknown: float) -> Array:
+        """Return the mean rewards of arms, `unknown` where there is none, shape (arms,)."""
+        pulls = self.pulls[arms]
+        return np.where(pulls > 0, self.sums[arms] / np.maximum(pulls, 1), unknown)

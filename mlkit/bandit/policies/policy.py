@@ -1,0 +1,225 @@
+"""What every policy offers, and how scores become a ranking.
+
+Arms are numbered from 0. A policy ranks candidates by scores, highest first, and breaks ties
+uniformly at random, so that arms of which nothing is known get equal traffic.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
+
+from mlkit.bandit.arrays import floats
+from mlkit.errors import BadData, UsageError
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+LARGEST = 1e100
+"""The largest reward and feature: their squares and products do not overflow."""
+
+
+class Policy(Protocol):
+    """Select arms, learn from their rewards, and state the probability of a choice."""
+
+    def select(
+        self,
+        candidates: ArrayLike,
+        generator: Generator,
+        k: int = 1,
+        features: ArrayLike | None = None,
+    ) -> Indices:
+        """Choose the top k of the candidates.
+
+        The same generator state, policy state and arguments give the same choice.
+
+        Args:
+            candidates: Different arms, shape (candidates,).
+            generator: Source of all randomness.
+            k: Length of the ranking.
+            features: Shape (candidates, dimension), or (dimension,) for a context that all
+                candidates share. Policies without features ignore them.
+
+        Returns:
+            The arms, best first, shape (k,).
+
+        Raises:
+            BadData: An argument has the wrong shape, or a value that is out of range.
+        """
+        ...
+
+    def update(
+        self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
+    ) -> None:
+        """Learn from rewards; after an error nothing has been learned.
+
+        Args:
+            arms: Arms that were shown, shape (rows,); an arm may appear many times.
+            rewards: Their rewards, shape (rows,).
+            features: What they were shown with, shape (rows, dimension).
+
+        Raises:
+            BadData: An argument has the wrong shape, or a value that is out of range.
+        """
+        ...
+
+    def propensities(self, candidates: ArrayLike, features: ArrayLike | None = None) -> Array:
+        """Return the probability of each candidate to be selected first.
+
+        Returns:
+            Probabilities with the sum 1, shape (candidates,).
+
+        Raises:
+            BadData: An argument has the wrong shape, or a value that is out of range.
+        """
+        ...
+
+
+class ScoringPolicy(ABC):
+    """A policy that ranks by scores. Subclasses get arguments that have been checked.
+
+    Args:
+        arms: Number of arms.
+
+    Raises:
+        UsageError: There is no arm.
+    """
+
+    rewards: ClassVar[tuple[float, float]] = (-LARGEST, LARGEST)
+    """The range of rewards."""
+
+    def __init__(self, arms: int) -> None:
+        if arms < 1:
+            raise UsageError(f"arms: is {arms}, expected at least 1")
+        self.arms = arms
+
+    def select(
+        self,
+        candidates: ArrayLike,
+        generator: Generator,
+        k: int = 1,
+        features: ArrayLike | None = None,
+    ) -> Indices:
+        """Choose the top k of the candidates: see `Policy.select`."""
+        arms = distinct(candidates, self.arms)
+        check_length(k, arms.size)
+        scores = self._scores(arms, generator, self._features(features, arms.size))
+        return arms[order(scores, generator)[:k]]
+
+    def update(
+        self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
+    ) -> None:
+        """Learn from rewards: see `Policy.update`."""
+        shown = indices("arms", arms, self.arms)
+        received = real("rewards", rewards, (shown.size,), self.rewards)
+        self._learn(shown, received, self._features(features, shown.size))
+
+    def propensities(self, candidates: ArrayLike, features: ArrayLike | None = None) -> Array:
+        """Return the probability of each candidate to be first: see `Policy.propensities`."""
+        arms = distinct(candidates, self.arms)
+        return self._first(arms, self._features(features, arms.size))
+
+    def _features(self, features: ArrayLike | None, rows: int) -> Array:
+        """Check the features; a policy without features reads none."""
+        return np.empty((rows, 0))
+
+    @abstractmethod
+    def _scores(self, arms: Indices, generator: Generator, features: Array) -> Array:
+        """Draw or compute the scores, shape (arms,)."""
+
+    @abstractmethod
+    def _learn(self, arms: Indices, rewards: Array, features: Array) -> None:
+        """Add rewards to the state."""
+
+    @abstractmethod
+    def _first(self, arms: Indices, features: Array) -> Array:
+        """Compute the probability of each arm to have the highest score."""
+
+
+def order(scores: Array, generator: Generator) -> Indices:
+    """Return the places of scores, highest first; ties in random order."""
+    return np.lexsort((generator.random(scores.size), -scores))
+
+
+def share_of_best(scores: Array) -> Array:
+    """Return the probability of each score to come first: the highest ones share it equally."""
+    best = scores == scores.max()
+    return np.asarray(best / best.sum())
+
+
+def distinct(candidates: ArrayLike, arms: int) -> Indices:
+    """Check candidates: at least one arm, and none twice."""
+    found = indices("candidates", candidates, arms)
+    if not found.size:
+        raise BadData("candidates: is empty, expected at least one arm")
+    if np.unique(found).size != found.size:
+        raise BadData("candidates: an arm is there twice")
+    return found
+
+
+def check_length(k: int, candidates: int) -> None:
+    """Check the length of a ranking."""
+    if not 1 <= k <= candidates:
+        raise BadData(f"k: is {k}, expected 1 to the number of candidates, {candidates}")
+
+
+def indices(name: str, values: ArrayLike, count: int) -> Indices:
+    """Check a one-dimensional array of indices in [0, count)."""
+    array: NDArray[Any] = np.asarray(values)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise BadData(f"{name}: expected a list of whole numbers")
+    refuse(name, array, (array >= 0) & (array < count), f"[0, {count})")
+    return array.astype(np.intp)
+
+
+def real(
+    name: str,
+    values: ArrayLike,
+    shape: tuple[int, ...],
+    limits: tuple[float, float] = (-LARGEST, LARGEST),
+) -> Array:
+    """Check an array of numbers: its shape, and that they are within limits."""
+    try:
+        array = floats(name, values).astype(np.float64)
+    except ValueError as error:
+        raise BadData(str(error)) from error
+    if array.shape != shape:
+        raise BadData(f"{name}: shape is {array.shape}, expected {shape}")
+    low, high = limits
+    refuse(name, array, (array >= low) & (array <= high), f"[{low:g}, {high:g}]")
+    return array
+
+
+def refuse(name: str, values: NDArray[Any], good: NDArray[np.bool_], expected: str) -> None:
+    """Raise for the first value that is not good.
+
+    Raises:
+        BadData: The message has its index.
+    """
+    if not good.all():
+        place = [int(each) for each in np.argwhere(~good)[0]]
+        raise BadData(f"{name}{place}: {values[tuple(place)]} is not in {expected}")
+
+
+def positive(**values: float) -> None:
+    """Check parameters of a policy; the limits leave room to learn within those of the sampler.
+
+    Raises:
+        UsageError: One is outside [1e-300, 1e12].
+    """
+    within(1e-300, 1e12, **values)
+
+
+def within(low: float, high: float, **values: float) -> None:
+    """Check parameters of a policy.
+
+    Raises:
+        UsageError: One is outside [low, high].
+    """
+    for name, value in values.items():
+        if not low <= value <= high:
+            raise UsageError(f"{name}: is {value!r}, expected a number in [{low:g}, {high:g}]")

@@ -1,0 +1,232 @@
+"""Thompson sampling: an arm is chosen as often as it is probably the best one.
+
+Conjugate posteriors of an arm's mean (Russo et al., "A Tutorial on Thompson Sampling", 2018):
+
+    rewards           posterior of the mean                    after n rewards
+    in [0, 1]         Beta(a, b)                               a + sum r, b + n - sum r
+    counts            Gamma(shape, rate)                       shape + sum r, rate + n
+    any, say money    Normal-inverse-gamma(m, kappa, a, b)     Murphy (2007)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike
+
+from mlkit.bandit.policies.integration import (
+    LogGammaMarginals,
+    StudentMarginals,
+    probability_of_largest,
+)
+from mlkit.bandit.policies.policy import (
+    LARGEST,
+    Array,
+    Indices,
+    Policy,
+    ScoringPolicy,
+    check_length,
+    positive,
+    within,
+)
+from mlkit.bandit.propensities import top_k
+from mlkit.bandit.sampler import BetaSampler
+
+LEAST_SHAPE = 0.05
+"""Below it draws of a Gamma distribution may round to 0."""
+
+
+class BetaThompson(ScoringPolicy):
+    """Thompson sampling with Beta posteriors; rewards in [0, 1] (Chapelle and Li 2011).
+
+    Args:
+        arms: Number of arms.
+        a: First parameter of the prior.
+        b: Second parameter of the prior.
+
+    Attributes:
+        a: First parameters of the posteriors, shape (arms,).
+        b: Second parameters, shape (arms,).
+    """
+
+    rewards = (0.0, 1.0)
+
+    def __init__(self, arms: int, a: float = 1.0, b: float = 1.0) -> None:
+        super().__init__(arms)
+        positive(a=a, b=b)
+        self.a, self.b = np.full(arms, float(a)), np.full(arms, float(b))
+
+    def _scores(self, arms: Indices, generator: Generator, features: Array) -> Array:
+        # The sampler gives the same bits on every machine, which generator.beta does not promise.
+        sampler = BetaSampler(int(generator.integers(2**64, dtype=np.uint64)))
+        return sampler.sample(self.a[arms], self.b[arms])
+
+    def _learn(self, arms: Indices, rewards: Array, features: Array) -> None:
+        self.a += np.bincount(arms, rewards, minlength=self.arms)
+        self.b += np.bincount(arms, 1 - rewards, minlength=self.arms)
+
+    def _first(self, arms: Indices, features: Array) -> Array:
+        first = top_k(self.a[arms], self.b[arms]).first
+        return np.asarray(first / first.sum())
+
+
+class GammaPoissonThompson(ScoringPolicy):
+    """Thompson sampling for counts: Poisson rewards with a Gamma prior of their mean.
+
+    Args:
+        arms: Number of arms.
+        shape: Shape of the prior, at least 0.05.
+        rate: Rate of the prior; shape / rate is its mean.
+
+    Attributes:
+        shape: Shapes of the posteriors, shape (arms,).
+        rate: Rates of the posteriors, shape (arms,).
+
+    Raises:
+        UsageError: A parameter is out of range.
+    """
+
+    rewards = (0.0, 1e12)
+
+    def __init__(self, arms: int, shape: float = 1.0, rate: float = 1.0) -> None:
+        super().__init__(arms)
+        positive(rate=rate)
+        within(LEAST_SHAPE, 1e12, shape=shape)
+        self.shape, self.rate = np.full(arms, float(shape)), np.full(arms, float(rate))
+
+    def _scores(self, arms: Indices, generator: Generator, features: Array) -> Array:
+        return np.asarray(generator.standard_gamma(self.shape[arms]) / self.rate[arms])
+
+    def _learn(self, arms: Indices, rewards: Array, features: Array) -> None:
+        self.shape += np.bincount(arms, rewards, minlength=self.arms)
+        self.rate += np.bincount(arms, minlength=self.arms)
+
+    def _first(self, arms: Indices, features: Array) -> Array:
+        return probability_of_largest(LogGammaMarginals(self.shape[arms], self.rate[arms]))
+
+
+class NormalThompson(ScoringPolicy):
+    """Thompson sampling for any rewards: Normal, with unknown mean and variance of each arm.
+
+    The variance is Inverse-gamma(a, b), the mean Normal(m, variance / kappa) given it; hence the
+    mean alone has Student's t distribution with 2a degrees of freedom, the place m and the scale
+    sqrt(b / (a kappa)) (Murphy, "Conjugate Bayesian analysis of the Gaussian distribution", 2007).
+
+    Args:
+        arms: Number of arms.
+        mean: What the prior expects of an arm.
+        kappa: How many rewards that is worth.
+        a: Shape of the prior of the variance: half as many rewards as it is worth, at least
+            0.5.
+        b: Scale of the prior of the variance; b / (a - 1) is its mean.
+
+    Attributes:
+        mean: m of the posteriors, shape (arms,).
+        kappa: kappa of the posteriors, shape (arms,).
+        a: Shapes of the posteriors, shape (arms,).
+        b: Scales of the posteriors, shape (arms,).
+
+    Raises:
+        UsageError: A parameter is out of range.
+    """
+
+    def __init__(
+        self, arms: int, mean: float = 0.0, kappa: float = 1.0, a: float = 1.0, b: float = 1.0
+    ) -> None:
+        super().__init__(arms)
+        within(1e-12, 1e12, kappa=kappa)
+        within(0.5, 1e12, a=a)
+        within(1e-200, 1e200, b=b)
+        within(-LARGEST, LARGEST, mean=mean)
+        self.mean, self.kappa = np.full(arms, float(mean)), np.full(arms, float(kappa))
+        self.a, self.b = np.full(arms, float(a)), np.full(arms, float(b))
+
+    def _scale(self, arms: Indices) -> Array:
+        return np.asarray(np.sqrt(self.b[arms] / (self.a[arms] * self.kappa[arms])))
+
+    def _scores(self, arms: Indices, generator: Generator, features: Array) -> Array:
+        draws = generator.standard_t(2 * self.a[arms])
+        return np.asarray(self.mean[arms] + self._scale(arms) * draws)
+
+    def _learn(self, arms: Indices, rewards: Array, features: Array) -> None:
+        count = np.bincount(arms, minlength=self.arms)
+        mean = np.bincount(arms, rewards, minlength=self.arms) / np.maximum(count, 1)
+        # About the mean, since a sum of squares would cancel for rewards far from 0.
+        squares = np.bincount(arms, np.square(rewards - mean[arms]), minlength=self.arms)
+        kappa = self.kappa + count
+        away = np.where(count > 0, mean - self.mean, 0.0)
+        self.b += squares / 2 + self.kappa * count * away**2 / (2 * kappa)
+        self.mean += count * away / kappa
+        self.kappa, self.a = kappa, self.a + count / 2
+
+    def _first(self, arms: Indices, features: Array) -> Array:
+        scale = self._scale(arms)
+        return probability_of_largest(StudentMarginals(2 * self.a[arms], self.mean[arms], scale))
+
+
+class TopTwoThompson:
+    """Top-two Thompson sampling, which finds the best arm sooner than it earns.
+
+    Russo, "Simple Bayesian Algorithms for Best Arm Identification" (2016).
+
+    With probability `share` the arm that a draw finds best is selected, else the best one of the
+    first draw that finds another. With the propensities p of Thompson sampling its own are:
+
+        p_i (share + (1 - share) sum_{j != i} p_j / (1 - p_j))
+
+    The first arm is drawn by this formula, which needs no repeated draws however sure the
+    posterior is; the rest of a ranking is that of one draw of Thompson sampling.
+
+    Args:
+        thompson: The Thompson sampling, which holds the posteriors.
+        share: Probability of the first choice, in [0, 1].
+
+    Raises:
+        UsageError: The share is out of range.
+    """
+
+    def __init__(self, thompson: Policy, share: float = 0.5) -> None:
+        within(0, 1, share=share)
+        self.thompson, self.share = thompson, float(share)
+
+    def select(
+        self,
+        candidates: ArrayLike,
+        generator: Generator,
+        k: int = 1,
+        features: ArrayLike | None = None,
+    ) -> Indices:
+        """Choose the top k of the candidates: see `Policy.select`."""
+        probabilities = self.propensities(candidates, features)
+        check_length(k, probabilities.size)
+        ranking = self.thompson.select(candidates, generator, probabilities.size, features)
+        first = generator.choice(np.asarray(candidates), p=probabilities)
+        return np.concatenate(([first], ranking[ranking != first]))[:k].astype(np.intp)
+
+    def update(
+        self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
+    ) -> None:
+        """Learn from rewards: see `Policy.update`."""
+        self.thompson.update(arms, rewards, features)
+
+    def propensities(self, candidates: ArrayLike, features: ArrayLike | None = None) -> Array:
+        """Return the probability of each candidate to be first: see `Policy.propensities`."""
+        return top_two(self.thompson.propensities(candidates, features), self.share)
+
+
+def top_two(best: Array, share: float) -> Array:
+    """Turn propensities of Thompson sampling into those of top-two Thompson sampling.
+
+    Args:
+        best: Probabilities of the arms to be best, shape (arms,), with the sum 1.
+        share: Probability of the first choice.
+    """
+    if best.size == 1:
+        return np.ones(1)
+    # Row j: the second choice when j was the first. Sums without j do not cancel as 1 - p_j does.
+    second = np.where(np.eye(best.size, dtype=bool), 0.0, best)
+    total = second.sum(axis=1, keepdims=True)
+    rest = (1 - np.eye(best.size)) / (best.size - 1)
+    second = np.where(total > 0, second / np.where(total > 0, total, 1), rest)
+    found = share * best + (1 - share) * best @ second
+    return np.asarray(found / found.sum())
