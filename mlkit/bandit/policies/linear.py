@@ -1,0 +1,83 @@
+"""Linear rewards: LinTS and LinUCB over ridge regressions.
+
+    A = ridge I + sum x x',   f = sum r x,   weights = A^-1 f
+    LinUCB   x'weights + alpha sqrt(x' A^-1 x)       Li, Chu, Langford and Schapire (2010), alg. 1
+    LinTS    x'w, w ~ Normal(weights, v^2 A^-1)      Agrawal and Goyal (2013), algorithm 1
+
+Algorithm 1 of LinUCB has a model an arm; with `shared` one model reads features of the arms, as in
+LinTS's paper.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+
+from mlkit.bandit.policies.gaussian import FeaturePolicy, GaussianThompson, Weights, whiten
+from mlkit.bandit.policies.policy import Array, Indices, share_of_best, within
+
+
+class LinTS(GaussianThompson):
+    """Linear Thompson sampling (Agrawal and Goyal 2013); `scale` is their v.
+
+    Arguments and errors are those of `GaussianThompson`.
+    """
+
+    def _posterior(self, model: int, features: Array, rewards: Array) -> tuple[Array, Array, Array]:
+        return ridge_posterior(self.weights, model, features, rewards)
+
+
+class LinUCB(FeaturePolicy):
+    """LinUCB (Li, Chu, Langford and Schapire 2010).
+
+    Args:
+        arms: Number of arms.
+        dimension: Number of features.
+        shared: One model for all arms instead of a model an arm.
+        ridge: Factor of the identity in A; 1 in the paper.
+        alpha: Standard deviations in the upper bound, at least 0.
+
+    Raises:
+        UsageError: A parameter is out of range.
+    """
+
+    def __init__(
+        self,
+        arms: int,
+        dimension: int,
+        *,
+        shared: bool = False,
+        ridge: float = 1.0,
+        alpha: float = 1.0,
+    ) -> None:
+        super().__init__(arms, dimension, shared=shared, ridge=ridge)
+        within(0, 1e15, alpha=alpha)
+        self.alpha = float(alpha)
+
+    def _index(self, arms: Indices, features: Array) -> Array:
+        models = self._models(arms)
+        spread = self.weights.spread(models, features)
+        return np.asarray(self.weights.expected(models, features) + self.alpha * spread)
+
+    def _scores(self, arms: Indices, generator: Generator, features: Array) -> Array:
+        return self._index(arms, features)
+
+    def _first(self, arms: Indices, features: Array) -> Array:
+        return share_of_best(self._index(arms, features))
+
+    def _posterior(self, model: int, features: Array, rewards: Array) -> tuple[Array, Array, Array]:
+        return ridge_posterior(self.weights, model, features, rewards)
+
+
+def ridge_posterior(
+    weights: Weights, model: int, features: Array, rewards: Array
+) -> tuple[Array, Array, Array]:
+    """Compute mean, precision and whitening of a ridge regression after more rows.
+
+    The mean moves by A^-1 X'(r - X mean), which is A^-1 f without keeping f.
+    """
+    precision = weights.precision[model] + features.T @ features
+    whitening = whiten(precision)
+    surprise = features.T @ (rewards - features @ weights.mean[model])
+    mean = weights.mean[model] + whitening.T @ (whitening @ surprise)
+    return mean, precision, whitening
