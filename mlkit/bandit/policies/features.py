@@ -9,7 +9,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mlkit.bandit.policies.policy import Array, within
+from mlkit.bandit.policies.policy import Array, numbers, whole
 from mlkit.errors import BadData, UsageError
 
 Value = str | bool | int | float | None | Sequence[str]
@@ -38,7 +38,7 @@ class HashingEncoder:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        within(1, 2**24, dimension=self.dimension)
+        whole(2**24, dimension=self.dimension)
         if not 0 <= self.seed < 2**64:
             raise UsageError(f"seed: {self.seed} is outside [0, 2**64)")
 
@@ -120,7 +120,7 @@ def with_interactions(context: ArrayLike, arms: ArrayLike) -> Array:
     Raises:
         BadData: A shape is wrong.
     """
-    x, z = np.asarray(context, dtype=np.float64), np.asarray(arms, dtype=np.float64)
+    x, z = numbers("context", context), numbers("arms", arms)
     if x.ndim != 1 or z.ndim != 2:
         raise BadData(
             f"context, arms: shapes are {x.shape} and {z.shape}, expected (c,), (arms, d)"

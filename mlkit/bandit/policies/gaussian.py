@@ -16,7 +16,15 @@ from numpy.typing import ArrayLike
 from scipy.linalg import lapack
 
 from mlkit.bandit.policies.integration import NormalMarginals, probability_of_largest
-from mlkit.bandit.policies.policy import Array, Indices, ScoringPolicy, positive, real, within
+from mlkit.bandit.policies.policy import (
+    Array,
+    Indices,
+    ScoringPolicy,
+    numbers,
+    positive,
+    real,
+    whole,
+)
 from mlkit.errors import BadData
 
 _CHUNK = 1 << 20
@@ -106,17 +114,18 @@ class FeaturePolicy(ScoringPolicy):
     ) -> None:
         super().__init__(arms)
         positive(ridge=ridge)
-        within(1, 1e6, dimension=dimension)
+        whole(2**24, dimension=dimension)
         self.dimension, self.shared = dimension, shared
         self.weights = Weights(1 if shared else arms, dimension, ridge)
 
     def _features(self, features: ArrayLike | None, rows: int) -> Array:
         if features is None:
             raise BadData("features: missing; this policy needs them")
-        if np.ndim(features) == 1 and not self.shared:
-            one = real("features", features, (self.dimension,))
+        given = numbers("features", features)
+        if given.ndim == 1 and not self.shared:
+            one = real("features", given, (self.dimension,))
             return np.asarray(np.broadcast_to(one, (rows, self.dimension)))
-        return real("features", features, (rows, self.dimension))
+        return real("features", given, (rows, self.dimension))
 
     def _models(self, arms: Indices) -> Indices:
         return np.zeros_like(arms) if self.shared else arms
@@ -173,7 +182,7 @@ class GaussianThompson(FeaturePolicy):
     ) -> None:
         super().__init__(arms, dimension, shared=shared, ridge=ridge)
         positive(scale=scale)
-        within(1, 1e15, draws=draws)
+        whole(2**40, draws=draws)
         self.scale, self.draws = float(scale), int(draws)
 
     def _scores(self, arms: Indices, generator: Generator, features: Array) -> Array:

@@ -14,6 +14,7 @@ from mlkit.bandit.policies.policy import (
     ScoringPolicy,
     positive,
     share_of_best,
+    whole,
     within,
 )
 
@@ -116,7 +117,7 @@ class ExploreThenCommit(ScoringPolicy):
 
     def __init__(self, arms: int, pulls: int = 100) -> None:
         super().__init__(arms)
-        within(1, 1e15, pulls=pulls)
+        whole(2**53, pulls=pulls)
         self.pulls, self.means = int(pulls), ArmMeans(arms)
 
     def _ranks(self, arms: Indices) -> Array:

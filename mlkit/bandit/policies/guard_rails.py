@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from mlkit.bandit.policies.policy import Array, check_length, real, within
+from mlkit.bandit.policies.policy import Array, check_length, numbers, real, within
 from mlkit.errors import BadData, UsageError
 
 _TOLERANCE = 1e-6
@@ -47,7 +47,7 @@ def limited(
             is above its maximum.
     """
     p = simplex(probabilities)
-    mask = np.ones(p.size, dtype=np.bool_) if allowed is None else np.asarray(allowed)
+    mask = np.ones(p.size, dtype=np.bool_) if allowed is None else _mask(allowed)
     p = restricted(p, mask)
     least, most = _shares(minimum, p.size)[mask], _shares(maximum, p.size)[mask]
     if (least > most).any():
@@ -72,7 +72,7 @@ def restricted(probabilities: ArrayLike, allowed: ArrayLike) -> Array:
         UsageError: No arm is allowed.
     """
     p = simplex(probabilities)
-    mask: NDArray[np.bool_] = np.asarray(allowed)
+    mask = _mask(allowed)
     if mask.shape != p.shape or mask.dtype != np.bool_:
         raise BadData(f"allowed: expected {p.size} booleans")
     if not mask.any():
@@ -191,7 +191,8 @@ def pinned_ranking(
 
 def simplex(probabilities: ArrayLike) -> Array:
     """Check probabilities: at least one, none below 0, with the sum 1."""
-    p = real("probabilities", probabilities, (np.size(probabilities),), (0.0, 1.0))
+    given = numbers("probabilities", probabilities)
+    p = real("probabilities", given, (given.size,), (0.0, 1.0))
     if abs(p.sum() - 1) > _TOLERANCE:
         raise BadData(f"probabilities: the sum is {p.sum():g}, expected 1")
     return p
@@ -202,8 +203,15 @@ def normalized(p: Array) -> Array:
     return np.asarray(p / p.sum())
 
 
+def _mask(allowed: ArrayLike) -> NDArray[np.bool_]:
+    try:
+        return np.asarray(allowed)
+    except ValueError as error:
+        raise BadData("allowed: expected a list of booleans") from error
+
+
 def _shares(share: ArrayLike, arms: int) -> Array:
-    given = np.asarray(share, dtype=np.float64)
+    given = numbers("share", share)
     if given.shape not in ((), (arms,)):
         raise BadData(f"share: shape is {given.shape}, expected one number or {arms}")
     if not ((given >= 0) & (given <= 1)).all():

@@ -86,15 +86,14 @@ class ScoringPolicy(ABC):
         arms: Number of arms.
 
     Raises:
-        UsageError: There is no arm.
+        UsageError: The number is no whole number of at least 1.
     """
 
     rewards: ClassVar[tuple[float, float]] = (-LARGEST, LARGEST)
     """The range of rewards."""
 
     def __init__(self, arms: int) -> None:
-        if arms < 1:
-            raise UsageError(f"arms: is {arms}, expected at least 1")
+        whole(2**31, arms=arms)
         self.arms = arms
 
     def select(
@@ -161,19 +160,30 @@ def distinct(candidates: ArrayLike, arms: int) -> Indices:
     return found
 
 
-def check_length(k: int, candidates: int) -> None:
+def check_length(k: Any, candidates: int) -> None:
     """Check the length of a ranking."""
-    if not 1 <= k <= candidates:
+    if not isinstance(k, int | np.integer) or not 1 <= k <= candidates:
         raise BadData(f"k: is {k}, expected 1 to the number of candidates, {candidates}")
 
 
 def indices(name: str, values: ArrayLike, count: int) -> Indices:
     """Check a one-dimensional array of indices in [0, count)."""
-    array: NDArray[Any] = np.asarray(values)
+    try:
+        array: NDArray[Any] = np.asarray(values)
+    except ValueError as error:
+        raise BadData(f"{name}: expected a list of whole numbers") from error
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise BadData(f"{name}: expected a list of whole numbers")
     refuse(name, array, (array >= 0) & (array < count), f"[0, {count})")
     return array.astype(np.intp)
+
+
+def numbers(name: str, values: ArrayLike) -> Array:
+    """Read an argument as an array of numbers of any shape."""
+    try:
+        return floats(name, values).astype(np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BadData(f"{error}") from error
 
 
 def real(
@@ -183,10 +193,7 @@ def real(
     limits: tuple[float, float] = (-LARGEST, LARGEST),
 ) -> Array:
     """Check an array of numbers: its shape, and that they are within limits."""
-    try:
-        array = floats(name, values).astype(np.float64)
-    except ValueError as error:
-        raise BadData(str(error)) from error
+    array = numbers(name, values)
     if array.shape != shape:
         raise BadData(f"{name}: shape is {array.shape}, expected {shape}")
     low, high = limits
@@ -223,3 +230,14 @@ def within(low: float, high: float, **values: float) -> None:
     for name, value in values.items():
         if not low <= value <= high:
             raise UsageError(f"{name}: is {value!r}, expected a number in [{low:g}, {high:g}]")
+
+
+def whole(high: int, **values: Any) -> None:
+    """Check numbers of things.
+
+    Raises:
+        UsageError: One is not a whole number in [1, high].
+    """
+    for name, value in values.items():
+        if not isinstance(value, int | np.integer) or not 1 <= value <= high:
+            raise UsageError(f"{name}: is {value!r}, expected a whole number in [1, {high}]")

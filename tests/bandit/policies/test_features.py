@@ -68,7 +68,7 @@ def test_wrong_values_are_refused(value, message):
         HashingEncoder(4).encode({"x": value})
 
 
-@pytest.mark.parametrize(("dimension", "seed"), [(0, 0), (4, -1), (4, 2**64)])
+@pytest.mark.parametrize(("dimension", "seed"), [(0, 0), (2.5, 0), (4, -1), (4, 2**64)])
 def test_wrong_encoders_are_refused(dimension, seed):
     with pytest.raises(UsageError):
         HashingEncoder(dimension, seed)

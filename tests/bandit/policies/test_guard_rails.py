@@ -110,6 +110,7 @@ def test_draws_have_the_probabilities():
         ([np.nan, 1], r"probabilities\[0\]: nan"),
         ([], "the sum is 0"),
         ([[1.0]], "shape"),
+        (["x"], "probabilities: dtype is"),
     ],
 )
 def test_what_is_no_distribution_is_refused(p, message):

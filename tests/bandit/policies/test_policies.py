@@ -129,8 +129,10 @@ def test_public_names_load_on_first_use():
         ([-1], 1, r"candidates\[0\]: -1"),
         ([0.5], 1, "whole numbers"),
         ([[0]], 1, "list of whole numbers"),
+        ([[0], [1, 2]], 1, "list of whole numbers"),
         ([0, 1], 3, "k: is 3, expected 1 to the number of candidates, 2"),
         ([0, 1], 0, "k: is 0"),
+        ([0, 1], 1.5, "k: is 1.5"),
     ],
 )
 def test_wrong_candidates_are_refused(policy, candidates, k, message):
@@ -179,6 +181,7 @@ def test_the_largest_rewards_leave_propensities(name):
     "make",
     [
         lambda: BetaThompson(0),
+        lambda: BetaThompson(2.5),
         lambda: BetaThompson(2, a=0.0),
         lambda: GammaPoissonThompson(2, shape=0.01),
         lambda: NormalThompson(2, mean=np.inf),
