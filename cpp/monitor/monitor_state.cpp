@@ -1,0 +1,60 @@
+// The state of a pair monitor as bytes.
+#include <array>
+
+#include "monitor/monitor.hpp"
+
+namespace mlkit::monitor {
+
+namespace {
+
+constexpr std::array<char, 8> magic{'m', 'l', 'k', 'i', 't', 'P', 'M', '1'};
+
+[[noreturn]] void refuse(const char* why) { throw std::invalid_argument(why); }
+
+// The bytes between the mark of the version and the checksum.
+std::string_view body_of(std::string_view bytes) {
+  if (bytes.substr(0, magic.size()) != std::string_view(magic.data(), magic.size()))
+    refuse("these are not the bytes of a monitor of this version");
+  std::uint64_t sum = 0;
+  if (bytes.size() < magic.size() + sizeof sum) refuse("the saved state is damaged");
+  const std::string_view sealed = bytes.substr(0, bytes.size() - sizeof sum);
+  std::memcpy(&sum, bytes.data() + sealed.size(), sizeof sum);
+  if (sum != strategy::checksum(sealed)) refuse("the saved state is damaged");
+  return sealed.substr(magic.size());
+}
+
+}  // namespace
+
+void Monitor::archive(strategy::Archive& archive) {
+  archive.fields(tickers_, settings_.decay, settings_.min_bars, bars_);
+  archive.require(tickers_ >= 2 && tickers_ <= most_tickers && settings_.decay > 0.0 &&
+                  settings_.decay <= 1.0 && settings_.min_bars >= 2 &&
+                  settings_.min_bars <= most_bars_to_wait && bars_ >= 0);
+  archive.values(base_);
+  archive.values(log_);
+  archive.values(blocks_);
+}
+
+std::string Monitor::save() {
+  strategy::Archive archive;
+  auto mark = magic;
+  archive.value(mark);
+  this->archive(archive);
+  std::string bytes = archive.take();
+  const std::uint64_t sum = strategy::checksum(bytes);
+  bytes.append(reinterpret_cast<const char*>(&sum), sizeof sum);
+  return bytes;
+}
+
+Monitor Monitor::load(std::string_view bytes) {
+  strategy::Archive archive(body_of(bytes));
+  Monitor monitor;
+  monitor.archive(archive);
+  archive.require_end();
+  const std::size_t blocks = monitor.lay_out();
+  archive.require(monitor.base_.size() == monitor.padded_ &&
+                  monitor.log_.size() == monitor.padded_ && monitor.blocks_.size() == blocks);
+  return monitor;
+}
+
+}  // namespace mlkit::monitor
