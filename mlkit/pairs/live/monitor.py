@@ -75,10 +75,11 @@ class PairMonitor:
         min_bars: int = 20,
         threads: int = 1,
     ) -> None:
-        if not half_life > 0.0:
-            raise UsageError("half_life must be positive", hint="half_life=60, in bars")
-        decay, hedge = 2.0 ** (-1.0 / half_life), np.asarray(beta, dtype=np.float64)
+        decay = 2.0 ** (-1.0 / half_life) if half_life > 0.0 else 0.0
+        if not decay > 0.0:
+            raise UsageError("half_life is not positive", hint="half_life=60, in bars")
         try:
+            hedge = np.asarray(beta, dtype=np.float64)
             monitor = native.Monitor(len(tickers), hedge, decay=decay, min_bars=min_bars)
         except (ValueError, TypeError) as error:
             raise UsageError(f"a pair monitor cannot be made: {error}") from error
@@ -204,11 +205,12 @@ class PairMonitor:
 
     def _row(self, close: Mapping[str, float] | NDArray[np.float64]) -> NDArray[np.float64]:
         if isinstance(close, Mapping):
-            row = np.full(len(self.tickers), np.nan)
-            for ticker, price in close.items():
-                row[self._column(ticker)] = price
-            return row
-        found = np.asarray(close, dtype=np.float64)
+            known = {self._column(ticker): price for ticker, price in close.items()}
+            close = np.array([known.get(n) for n in range(len(self.tickers))], dtype=object)
+        try:
+            found = np.asarray(close, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise BadData(f"bar {self.bars}: {error}") from error
         if found.shape != (len(self.tickers),):
             raise UsageError(f"a bar of shape {found.shape} for {len(self.tickers)} tickers")
         return found

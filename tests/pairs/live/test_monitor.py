@@ -43,39 +43,70 @@ def by_pandas(y, x, first, half_life, beta, min_bars):
         weights = {"alpha": 1e-300, "ignore_na": True}
     log_y, log_x = np.log(pd.Series(y)), np.log(pd.Series(x))
     returns = pd.DataFrame({"y": log_y.diff(), "x": log_x.diff()}).dropna()
-    correlation = returns.y.ewm(**weights).corr(returns.x).iloc[-1]
+    correlation = last(returns.y.ewm(**weights).corr(returns.x))
     spread = (log_y - beta * log_x).dropna()
     mean = spread.ewm(**weights).mean()
-    deviation = spread.ewm(**weights).std(bias=True).iloc[-1]
-    apart = (pd.Series(y / first[0] - x / first[1]).dropna() ** 2).ewm(**weights).mean().iloc[-1]
-    side = np.sign(spread - mean)
-    crossed = (side.iloc[1:] != side.shift().iloc[1:]) & (side.shift().iloc[1:] != 0)
-    decay = 0.5 ** (1 / half_life)
-    age = np.arange(len(crossed))[::-1]
-    both = not np.isnan(y[-1] + x[-1])
-    enough = len(spread) >= min_bars
+    zscore = last((spread - mean) / spread.ewm(**weights).std(bias=True))
+    apart = (pd.Series(y / first[0] - x / first[1]).dropna() ** 2).ewm(**weights).mean()
+    side, age = np.sign(spread - mean), np.arange(len(spread))[::-1]
+    crossed = (side * side.shift() < 0) * 0.5 ** (age / half_life)
+    with_price = [last(apart), np.nan if np.isnan(y[-1] + x[-1]) else zscore, crossed.sum()]
     return [
         correlation if len(returns) >= min_bars else np.nan,
-        apart if enough else np.nan,
-        (spread.iloc[-1] - mean.iloc[-1]) / deviation if both and enough else np.nan,
-        (crossed * decay**age).sum() if enough else np.nan,
+        *(with_price if len(spread) >= min_bars else [np.nan] * 3),
     ]
+
+
+def last(series):
+    return series.iloc[-1] if len(series) else np.nan
+
+
+def by_pandas_for_all(prices, half_life, beta, min_bars=20):
+    first = [column[~np.isnan(column)][0] for column in prices.T]
+    return [
+        by_pandas(prices[:, y], prices[:, x], (first[y], first[x]), half_life, beta[y, x], min_bars)
+        for y, x in zip(*np.triu_indices(len(first), 1), strict=True)
+    ]
+
+
+def betas(count):
+    return np.random.default_rng(2).uniform(0.5, 1.5, (count, count))
+
+
+def table_of(monitor):
+    return np.column_stack([monitor.figure(name) for name in FIGURES])
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.2])
 @pytest.mark.parametrize("half_life", [5.0, 60.0, np.inf])
 def test_the_figures_are_those_of_pandas(gaps, half_life):
-    prices, count = market(gaps=gaps), 11
-    beta = np.random.default_rng(2).uniform(0.5, 1.5, (count, count))
-    monitor = watched(prices, half_life=half_life, beta=beta, min_bars=20)
-    first = [column[~np.isnan(column)][0] for column in prices.T]
-    expected = [
-        by_pandas(prices[:, y], prices[:, x], (first[y], first[x]), half_life, beta[y, x], 20)
-        for y, x in zip(*np.triu_indices(count, 1), strict=True)
-    ]
-    found = np.column_stack([monitor.figure(name) for name in FIGURES])
+    prices = market(gaps=gaps)
+    found = table_of(watched(prices, half_life=half_life, beta=betas(11)))
     assert np.isfinite(found[:, [0, 1, 3]]).all()
-    np.testing.assert_allclose(found, expected, **CLOSE)
+    np.testing.assert_allclose(found, by_pandas_for_all(prices, half_life, betas(11)), **CLOSE)
+
+
+def test_closed_markets_halts_and_late_listings():
+    prices = market(tickers=6)
+    prices[30:45] = np.nan  # no ticker has a price
+    prices[60:, 1] = np.nan  # delisted
+    prices[:70, 2] = np.nan  # listed late, after the end of another
+    prices[80:140, 3] = np.nan  # halted
+    prices[::2, 4] = np.nan  # has no two prices in a row, and so no return
+    found = table_of(watched(prices, beta=betas(6)))
+    np.testing.assert_allclose(found, by_pandas_for_all(prices, 60.0, betas(6)), **CLOSE)
+    assert np.isnan(found).any(axis=0).all()
+
+
+@pytest.mark.parametrize("count", [2, 7, 8, 9, 16, 17])
+def test_any_number_of_tickers(count):
+    prices = market(tickers=count, bars=40, gaps=0.05)
+    monitor = watched(prices, beta=betas(count))
+    found = table_of(monitor)
+    np.testing.assert_allclose(found, by_pandas_for_all(prices, 60.0, betas(count)), **CLOSE)
+    upper = zip(*np.triu_indices(count, 1), strict=True)
+    listed = monitor.pairs([(monitor.tickers[y], monitor.tickers[x]) for y, x in upper])
+    np.testing.assert_array_equal([each[2:] for each in listed], found)
 
 
 def test_without_decay_the_figures_are_those_of_the_screen():
@@ -118,7 +149,7 @@ def test_figures_wait_for_their_bars():
 def test_the_best_pairs_are_those_of_the_whole_table(name):
     monitor = watched(market(tickers=23, bars=70, gaps=0.02))
     monitor.step(market(tickers=23, bars=71)[-1])
-    table = np.column_stack([monitor.figure(each) for each in FIGURES])
+    table = table_of(monitor)
     value = monitor.figure(name)
     score = {"distance": value, "zscore": -np.abs(value)}.get(name, -value)
     kept = (table[:, 0] >= 0.3) & (table[:, 3] >= 2.0) & (table[:, 3] <= 30.0)
@@ -152,8 +183,7 @@ def test_the_bits_do_not_depend_on_instruction_sets_and_threads(monkeypatch):
         for threads in (1, 2, 5):
             monkeypatch.setenv("MLKIT_SIMD", isa)
             monitor = watched(prices, threads=threads, beta=0.9)
-            table = b"".join(monitor.figure(name).tobytes() for name in FIGURES)
-            states.add(hashlib.sha256(monitor.save() + table).digest())
+            states.add(hashlib.sha256(monitor.save() + table_of(monitor).tobytes()).digest())
             bests.add(str([monitor.top(name, 20) for name in FIGURES]))
     assert (len(states), len(bests)) == (1, 1)
 
@@ -201,7 +231,7 @@ def test_prices_of_any_size_and_outliers_keep_figures_finite():
     prices[:, 1] *= 1e-300
     prices[60, 2] *= 1e140  # a wrong tick, which is forgotten
     monitor = watched(prices, half_life=3.0)
-    table = np.array([monitor.figure(name) for name in FIGURES])
+    table = table_of(monitor).T
     assert np.isfinite(table).all()
     clean = watched(market(tickers=4, bars=200)[100:], half_life=3.0)
     np.testing.assert_allclose(table[0], clean.figure("correlation"), rtol=1e-4)
@@ -249,11 +279,12 @@ def test_what_a_monitor_refuses():
     for options, message in (
         ({"half_life": 0.0}, "half_life"),
         ({"half_life": np.nan}, "half_life"),
-        ({"half_life": 1e-9}, "decay"),
+        ({"half_life": 1e-9}, "half_life"),
         ({"min_bars": 1}, "min_bars"),
         ({"min_bars": 2**70}, "cannot be made"),
         ({"beta": np.nan}, "beta"),
         ({"beta": np.inf}, "beta"),
+        ({"beta": "much"}, "cannot be made"),
         ({"beta": np.ones(2)}, "beta"),
         ({"beta": np.array([[1.0, np.nan], [1.0, 1.0]])}, r"beta\[0, 1\]"),
         ({"threads": 0}, "threads"),
@@ -269,6 +300,8 @@ def test_what_a_monitor_refuses():
     monitor = PairMonitor(["A", "B"])
     with pytest.raises(UsageError, match="no ticker 'C'"):
         monitor.step({"C": 1.0})
+    with pytest.raises(BadData, match="bar 0: could not convert"):
+        monitor.step({"A": 1.0, "B": "two"})
     with pytest.raises(UsageError, match="shape"):
         monitor.step(np.ones(3))
     with pytest.raises(UsageError, match="no pair B/A") as raised:
