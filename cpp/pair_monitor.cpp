@@ -46,17 +46,19 @@ class BoundMonitor {
   explicit BoundMonitor(Monitor monitor) : monitor_(std::move(monitor)) {}
 
   static std::unique_ptr<BoundMonitor> make(std::size_t tickers, const Doubles& beta, double decay,
-                                            std::int64_t min_bars) {
+                                            std::int64_t min_bars, std::int64_t window) {
     require(tickers >= 2 && tickers <= most_tickers, "tickers: from 2 to 65,536");
     require(decay > 0.0 && decay <= 1.0, "decay: above 0, and at most 1");
-    require(min_bars >= 2 && min_bars <= most_bars_to_wait, "min_bars: from 2 to 1,000,000");
+    require(min_bars >= 2 && min_bars <= most_bars, "min_bars: from 2 to 1,000,000");
+    require(window == 0 || (window >= min_bars && window <= most_bars && decay == 1.0),
+            "window: from min_bars to 1,000,000, without decay");
     const auto n = py::ssize_t(tickers);
     const bool shared = beta.ndim() == 0;
     require(shared || (beta.ndim() == 2 && beta.shape(0) == n && beta.shape(1) == n),
             "beta: expected one value, or a row and a column for each ticker");
     require_betas(beta, shared, tickers);
     return std::make_unique<BoundMonitor>(
-        Monitor(tickers, {decay, min_bars}, {beta.data(), shared}));
+        Monitor(tickers, {decay, min_bars, window}, {beta.data(), shared}));
   }
 
   static std::unique_ptr<BoundMonitor> load(const py::bytes& bytes) {
@@ -114,6 +116,7 @@ class BoundMonitor {
 
   std::size_t tickers() const { return monitor_.tickers(); }
   double decay() const { return monitor_.settings().decay; }
+  std::int64_t window() const { return monitor_.settings().window; }
   std::int64_t min_bars() const { return monitor_.settings().min_bars; }
   std::int64_t bars() {
     std::int64_t bars = 0;
@@ -155,7 +158,7 @@ PYBIND11_MODULE(_pair_monitor, m) {
   py::class_<BoundMonitor>(m, "Monitor",
                            "Correlation (0), distance (1), z-score (2) and crossings (3) of all pairs.")
       .def(py::init(&BoundMonitor::make), "tickers"_a, "beta"_a, py::kw_only(), "decay"_a,
-           "min_bars"_a)
+           "min_bars"_a, "window"_a = 0)
       .def("step", &BoundMonitor::step, "closes"_a, "threads"_a = 1,
            "Take a bar; ValueError if a close is no price, and nothing has changed.")
       .def("all", &BoundMonitor::all, "figure"_a, "threads"_a = 1,
@@ -168,6 +171,7 @@ PYBIND11_MODULE(_pair_monitor, m) {
                   "Restore what `save` returned; ValueError if it is damaged.")
       .def_property_readonly("tickers", &BoundMonitor::tickers, "The number of tickers.")
       .def_property_readonly("decay", &BoundMonitor::decay, "Of the weights, per bar.")
+      .def_property_readonly("window", &BoundMonitor::window, "Bars that count; 0 if weights decay.")
       .def_property_readonly("min_bars", &BoundMonitor::min_bars, "Bars before there are figures.")
       .def_property_readonly("bars", &BoundMonitor::bars, "The number of bars taken.");
 }

@@ -1,9 +1,11 @@
 """Times the pair monitor against the same figures in NumPy, in the same run.
 
-    python benchmarks/pairs/monitor.py [--tickers 1000] [--bars 40] [--threads 1] [--json FILE.json]
+    python benchmarks/pairs/monitor.py [--tickers 1000] [--bars 40] [--threads 1] [--window BARS]
+        [--json FILE.json]
 
-Both take the same bars in turn, and the figures are compared. The NumPy version works in place on
-one array per sum, over all pairs. One price in a hundred is missing.
+Both take the same bars in turn, with decaying weights, and the figures are compared. The NumPy
+version works in place on one array per sum, over all pairs. One price in a hundred is missing. With
+--window, the monitor's window is timed as well.
 """
 
 from __future__ import annotations
@@ -143,11 +145,21 @@ def measure(tickers: int, bars: int, threads: int) -> dict[str, object]:
     return {"tickers": tickers, "pairs": pairs, "threads": threads, **found, "ratios": ratios}
 
 
+def sliding(tickers: int, window: int, threads: int) -> dict[str, float]:
+    """Time bars that enter a full window."""
+    rng = np.random.default_rng(1)
+    prices = np.exp((rng.standard_normal((window + 40, tickers)) * 0.01).cumsum(axis=0))
+    monitor = PairMonitor([str(n) for n in range(tickers)], window=window, threads=threads)
+    times = [milliseconds(lambda bar=bar: monitor.step(bar)) for bar in prices]
+    return summary({"step": times[window:]})["step"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tickers", type=int, default=1000)
     parser.add_argument("--bars", type=int, default=40)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--window", type=int, help="time a window of so many bars, too")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     results = {
@@ -155,6 +167,8 @@ def main() -> None:
         "load": os.getloadavg()[0],
         **measure(arguments.tickers, max(arguments.bars, 25), arguments.threads),
     }
+    if arguments.window:
+        results["window"] = sliding(arguments.tickers, arguments.window, arguments.threads)
     text = json.dumps(results, indent=2)
     print(text)
     if arguments.json:

@@ -32,38 +32,53 @@ void prepare(const double* close, const double* base, std::size_t count, double*
     const Real price = V::load(close + at);
     const Mask known = present(price);
     const Real now = V::select(known, log<V>(V::select(known, price, one)), nan);
-    V::store(change + at, now - V::load(log_price + at));
+    const Real moved = now - V::load(log_price + at);
+    V::store(change + at, V::select(present(moved), moved, nan));
     V::store(normalised + at, price / V::load(base + at));
     V::store(log_price + at, now);
   }
 }
 
-// Spread, distance and crossings of `width` pairs.
-MLKIT_INLINE void step_prices(Block& block, std::size_t at, double log_y, double normalised_y,
-                              Real log_x, Real normalised_x, Real decay) {
-  const Mask known = present(log_x);
-  const Real one = V::real(1.0), zero = V::real(0.0);
-  const Real weight = decay * V::load(block.bars + at) + one, share = one / weight;
+// What one bar shows of `width` pairs.
+struct Prices {
+  Mask known;
+  Real spread, gap;  // gap: square of that of the normalised prices
+};
 
-  const Real now = log_y - V::load(block.beta + at) * log_x;
-  const Real before = V::load(block.spread + at), gap = now - before;
-  const Real mean = before + gap * share, deviation = now - mean;
+MLKIT_INLINE Prices prices_of(const Block& block, std::size_t at, const Bar& bar, std::size_t y,
+                              std::size_t x) {
+  const Real log_x = V::load(bar.log + x);
+  const Real apart = bar.normalised[y] - V::load(bar.normalised + x);
+  return {present(log_x), bar.log[y] - V::load(block.beta + at) * log_x, apart * apart};
+}
+
+// Moves spread and distance on; returns how far the spread lies from its new mean.
+MLKIT_INLINE Real step_prices(Block& block, std::size_t at, const Prices& now, Real decay) {
+  const Real weight = decay * V::load(block.bars + at) + V::real(1.0), share = 1.0 / weight;
+  const Real before = V::load(block.spread + at), gap = now.spread - before;
+  const Real mean = before + gap * share, deviation = now.spread - mean;
   const Real square = decay * V::load(block.spread_square + at) + gap * deviation;
+  const Real distance_before = V::load(block.distance + at);
+  const Real distant = distance_before + (now.gap - distance_before) * share;
+  update(block.distance + at, now.known, distant);
+  update(block.spread_square + at, now.known, square);
+  update(block.spread + at, now.known, mean);
+  update(block.bars + at, now.known, weight);
+  return deviation;
+}
 
-  const Real apart = normalised_y - normalised_x, distance_before = V::load(block.distance + at);
-  const Real distant = distance_before + (apart * apart - distance_before) * share;
-
+// Counts the pairs whose spread has changed sides, and returns them as bits.
+MLKIT_INLINE unsigned step_sides(Block& block, std::size_t at, Mask known, Real deviation,
+                                 Real decay) {
+  const Real one = V::real(1.0), zero = V::real(0.0);
   const Real last = V::load(block.side + at);
   const Real below = V::select(V::less(deviation, zero), V::real(-1.0), last);
   const Real side = V::select(V::less(zero, deviation), one, below);
-  const Real crossed = V::select(V::less(side * last, zero), one, zero);
-
-  update(block.crossings + at, known, decay * V::load(block.crossings + at) + crossed);
+  const Mask crossed = V::both(known, V::less(side * last, zero));
+  const Real count = decay * V::load(block.crossings + at) + V::select(crossed, one, zero);
+  update(block.crossings + at, known, count);
   update(block.side + at, known, side);
-  update(block.distance + at, known, distant);
-  update(block.spread_square + at, known, square);
-  update(block.spread + at, known, mean);
-  update(block.bars + at, known, weight);
+  return V::bits(crossed);
 }
 
 // Moments of the returns of `width` pairs.
@@ -84,18 +99,104 @@ MLKIT_INLINE void step_returns(Block& block, std::size_t at, double y, Real x, R
 }
 
 void step(Block* blocks, const Bar& bar, std::size_t y, std::size_t begin, std::size_t end,
-          double decay) {
-  const double log_y = bar.log[y], normalised_y = bar.normalised[y], change_y = bar.change[y];
-  if (missing(log_y)) return;
-  const bool returned = !missing(change_y);
+          double decay, std::uint8_t* crossed) {
+  const bool known = !missing(bar.log[y]), returned = !missing(bar.change[y]);
   const Real keep = V::real(decay);
   for (std::size_t column = begin; column < end; column += lanes, ++blocks) {
+    unsigned changed = 0;
+    for (std::size_t at = 0; known && at < lanes; at += width) {
+      const std::size_t x = column + at;
+      const Prices now = prices_of(*blocks, at, bar, y, x);
+      const Real deviation = step_prices(*blocks, at, now, keep);
+      changed |= step_sides(*blocks, at, now.known, deviation, keep) << at;
+      if (returned) step_returns(*blocks, at, bar.change[y], V::load(bar.change + x), keep);
+    }
+    if (crossed != nullptr) *crossed++ = static_cast<std::uint8_t>(changed);
+  }
+}
+
+// Whether what left was so much of a sum that its digits went with it.
+MLKIT_INLINE Mask loses_digits(Real before, Real after) { return V::less(after, before * 1e-4); }
+
+// The inverse of `step_prices`, but for pairs that lose digits: those are returned.
+MLKIT_INLINE Mask leave_prices(Block& block, std::size_t at, const Prices& old) {
+  const Real weight = V::load(block.bars + at) - 1.0, share = 1.0 / weight;
+  const Real before = V::load(block.spread + at), gap = old.spread - before;
+  const Real mean = before - gap * share, square_before = V::load(block.spread_square + at);
+  const Real square = square_before - gap * (old.spread - mean);
+  const Real distance_before = V::load(block.distance + at);
+  const Real distant = distance_before - (old.gap - distance_before) * share;
+  update(block.distance + at, old.known, distant);
+  update(block.spread_square + at, old.known, square);
+  update(block.spread + at, old.known, mean);
+  update(block.bars + at, old.known, weight);
+  const Mask lost = V::either(loses_digits(square_before, square),
+                              loses_digits(distance_before, distant));
+  return V::both(old.known, V::either(lost, V::less(weight, V::real(1.0))));
+}
+
+// The inverse of `step_returns`, likewise.
+MLKIT_INLINE Mask leave_returns(Block& block, std::size_t at, double y, Real x) {
+  const Mask known = present(x);
+  const Real weight = V::load(block.returns + at) - 1.0, share = 1.0 / weight;
+  const Real before_y = V::load(block.mean_y + at), before_x = V::load(block.mean_x + at);
+  const Real gap_y = y - before_y, gap_x = x - before_x;
+  const Real mean_y = before_y - gap_y * share, mean_x = before_x - gap_x * share;
+  const Real off_y = y - mean_y, off_x = x - mean_x;
+  const Real yy = V::load(block.square_y + at), xx = V::load(block.square_x + at);
+  const Real square_y = yy - gap_y * off_y, square_x = xx - gap_x * off_x;
+  update(block.square_y + at, known, square_y);
+  update(block.square_x + at, known, square_x);
+  update(block.product + at, known, V::load(block.product + at) - gap_y * off_x);
+  update(block.mean_y + at, known, mean_y);
+  update(block.mean_x + at, known, mean_x);
+  update(block.returns + at, known, weight);
+  const Mask lost = V::either(loses_digits(yy, square_y), loses_digits(xx, square_x));
+  return V::both(known, V::either(lost, V::less(weight, V::real(1.0))));
+}
+
+MLKIT_INLINE void leave_crossings(Block& block, std::size_t at, unsigned crossed) {
+  const V::Word bit = (V::word(crossed) >> V::count_from(at)) & V::word(1);
+  const Real one = V::select(V::equal(bit, V::word(1)), V::real(1.0), V::real(0.0));
+  V::store(block.crossings + at, V::load(block.crossings + at) - one);
+}
+
+// The sums of a block from the bars of the window; sides and crossings stay.
+void renew_block(Block& block, const Window& window, std::size_t y, std::size_t column) {
+  const Real zero = V::real(0.0), keep = V::real(1.0);
+  double* const sums[] = {block.bars,     block.spread, block.spread_square, block.distance,
+                          block.returns,  block.mean_y, block.mean_x,        block.square_y,
+                          block.square_x, block.product};
+  for (double* field : sums)
+    for (std::size_t at = 0; at < lanes; at += width) V::store(field + at, zero);
+  for (std::size_t bar = 0; bar < window.count; ++bar) {
+    const std::size_t slot = (window.oldest + bar) % window.slots * window.stride;
+    const Bar now{window.first.log + slot, window.first.normalised + slot,
+                  window.first.change + slot};
+    if (missing(now.log[y])) continue;
     for (std::size_t at = 0; at < lanes; at += width) {
       const std::size_t x = column + at;
-      step_prices(*blocks, at, log_y, normalised_y, V::load(bar.log + x),
-                  V::load(bar.normalised + x), keep);
-      if (returned) step_returns(*blocks, at, change_y, V::load(bar.change + x), keep);
+      step_prices(block, at, prices_of(block, at, now, y, x), keep);
+      if (!missing(now.change[y]))
+        step_returns(block, at, now.change[y], V::load(now.change + x), keep);
     }
+  }
+}
+
+void leave(Block* blocks, const Bar& bar, const std::uint8_t* crossed, const Window& window,
+           bool renew, std::size_t y, std::size_t begin, std::size_t end) {
+  const bool known = !missing(bar.log[y]), returned = !missing(bar.change[y]);
+  for (std::size_t column = begin; column < end; column += lanes, ++blocks) {
+    unsigned lost = 0;
+    for (std::size_t at = 0; known && at < lanes; at += width) {
+      const std::size_t x = column + at;
+      leave_crossings(*blocks, at, *crossed);
+      lost |= V::bits(leave_prices(*blocks, at, prices_of(*blocks, at, bar, y, x)));
+      if (returned)
+        lost |= V::bits(leave_returns(*blocks, at, bar.change[y], V::load(bar.change + x)));
+    }
+    ++crossed;
+    if (renew || lost != 0) renew_block(*blocks, window, y, column);
   }
 }
 
@@ -140,6 +241,6 @@ void evaluate(const Block* blocks, const double* log, std::size_t y, std::size_t
 
 }  // namespace
 
-Kernel kernel() { return {prepare, step, evaluate}; }
+Kernel kernel() { return {prepare, step, leave, evaluate}; }
 
 }  // namespace mlkit::monitor::MLKIT_ISA

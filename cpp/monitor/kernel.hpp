@@ -1,12 +1,15 @@
 // The arithmetic of a pair monitor: every pair of tickers moves on by one bar.
 //
-// Means and centred sums of squares and products are updated in place with exponentially decaying
-// weights (West 1979, "Updating mean and variance estimates: an improved method"): nothing is
-// ever subtracted from a sum, so that no digits are lost however long a monitor runs, and at any
-// level of prices. All instruction sets give the same bits.
+// Means and centred sums of squares and products are updated in place (West 1979, "Updating mean
+// and variance estimates: an improved method"), at any level of prices. Where weights decay,
+// nothing is ever subtracted from a sum, and no digits are lost however long a monitor runs. What
+// leaves a window is taken out again by the inverse update, and sums are made anew from the
+// window's bars once in its length, and at once where what left was most of them. All instruction
+// sets give the same bits.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace mlkit::monitor {
 
@@ -34,6 +37,13 @@ struct Bar {
   const double* change;      // of the logarithm since the bar before
 };
 
+// The bars that stay in a window: `count` of the slots from `oldest` on, modulo `slots`. A slot holds a
+// bar of `stride` tickers.
+struct Window {
+  Bar first;  // of slot 0
+  std::size_t slots, stride, oldest, count;
+};
+
 enum Figure : std::size_t { correlation, distance, zscore, crossings };
 inline constexpr std::size_t figures = 4;
 
@@ -43,9 +53,14 @@ struct Kernel {
   void (*prepare)(const double* close, const double* base, std::size_t count, double* log,
                   double* normalised, double* change);
 
-  // Move the pairs of ticker y with those of the blocks from column `begin` to `end` on.
+  // Move the pairs of ticker y with those of the blocks from column `begin` to `end` on. Unless it
+  // is null, `crossed` gets a byte for each block: who crossed the mean.
   void (*step)(Block* blocks, const Bar& bar, std::size_t y, std::size_t begin, std::size_t end,
-               double decay);
+               double decay, std::uint8_t* crossed);
+
+  // Take a bar with its crossings out of the same pairs; with `renew`, make all sums anew.
+  void (*leave)(Block* blocks, const Bar& bar, const std::uint8_t* crossed, const Window& window,
+                bool renew, std::size_t y, std::size_t begin, std::size_t end);
 
   // Figures of the same pairs at x's column in `out[figure]`; NaN where there is none, or where
   // the weights sum to less than `least`.

@@ -123,6 +123,10 @@ Monitor::Monitor(std::size_t tickers, const Settings& settings, const Betas& bet
   blocks_.assign(lay_out(), Block{});
   base_.assign(padded_, nan);
   log_.assign(padded_, nan);
+  const auto slots = std::size_t(settings_.window);
+  for (auto* each : {&kept_.log, &kept_.normalised, &kept_.change})
+    each->assign(slots * padded_, nan);
+  kept_.crossed.assign(slots * blocks_.size(), 0);
   for (std::size_t y = 0; y + 1 < tickers_; ++y) {
     Block* const row = blocks_.data() + rows_[y];
     for (std::size_t x = y + 1; x < tickers_; ++x) {
@@ -143,6 +147,8 @@ std::size_t Monitor::lay_out() {
   }
   normalised_.assign(padded_, nan);
   change_.assign(padded_, nan);
+  for (auto* each : {&left_.log, &left_.normalised, &left_.change}) each->assign(padded_, nan);
+  left_.crossed.assign(blocks, 0);
   least_ = weight_of(settings_.min_bars, settings_.decay);
   return blocks;
 }
@@ -165,16 +171,48 @@ void Monitor::step(const double* close, std::size_t threads) {
   std::vector<double> row(padded_, nan);
   std::copy_n(close, tickers_, row.begin());
   for (std::size_t i = 0; i < tickers_; ++i) {
+    if (std::isnan(row[i])) row[i] = nan;  // without the bits that a NaN may carry
     if (std::isnan(base_[i])) base_[i] = row[i];
   }
   kernel.prepare(row.data(), base_.data(), padded_, log_.data(), normalised_.data(),
                  change_.data());
   const Bar bar{log_.data(), normalised_.data(), change_.data()};
+  if (settings_.window > 0) slide(bar);
   share_rows(rows_.size(), blocks_.size(), threads, [&](const auto& take) {
-    for (std::size_t y; take(y);)
-      kernel.step(blocks_.data() + rows_[y], bar, y, first_column(y), padded_, settings_.decay);
+    for (std::size_t y; take(y);) step_row(kernel, bar, y);
   });
   ++bars_;
+}
+
+// Put a bar into the slot of the one that leaves.
+void Monitor::slide(const Bar& bar) {
+  const std::size_t slot = std::size_t(bars_ % settings_.window);
+  const auto exchange = [&](auto& kept, auto& left, const auto* now) {
+    const auto place = kept.begin() + std::ptrdiff_t(slot * left.size());
+    std::copy_n(place, left.size(), left.begin());
+    if (now != nullptr) std::copy_n(now, left.size(), place);
+  };
+  exchange(kept_.log, left_.log, bar.log);
+  exchange(kept_.normalised, left_.normalised, bar.normalised);
+  exchange(kept_.change, left_.change, bar.change);
+  exchange(kept_.crossed, left_.crossed, static_cast<const std::uint8_t*>(nullptr));
+}
+
+void Monitor::step_row(const Kernel& kernel, const Bar& bar, std::size_t y) {
+  const std::size_t column = first_column(y), place = rows_[y];
+  Block* const row = blocks_.data() + place;
+  if (settings_.window == 0)
+    return kernel.step(row, bar, y, column, padded_, settings_.decay, nullptr);
+  const auto slots = std::size_t(settings_.window), slot = std::size_t(bars_) % slots;
+  if (std::size_t(bars_) >= slots) {
+    const Window window{{kept_.log.data(), kept_.normalised.data(), kept_.change.data()},
+                        slots, padded_, (slot + 1) % slots, slots - 1};
+    const Bar old{left_.log.data(), left_.normalised.data(), left_.change.data()};
+    const bool renew = y % slots == slot;  // every row's turn comes once in a window
+    kernel.leave(row, old, left_.crossed.data() + place, window, renew, y, column, padded_);
+  }
+  kernel.step(row, bar, y, column, padded_, 1.0,
+              kept_.crossed.data() + slot * blocks_.size() + place);
 }
 
 // The row's figures, one after the other in `buffer`, a value for each column.

@@ -14,7 +14,7 @@ namespace mlkit::monitor {
 
 // More would need hundreds of gigabytes; sizes in bytes cannot wrap below.
 inline constexpr std::size_t most_tickers = 65'536;
-inline constexpr std::int64_t most_bars_to_wait = 1'000'000;
+inline constexpr std::int64_t most_bars = 1'000'000;  // to wait for, or of a window
 
 // A price so many times the ticker's first one is no price: its square would not be finite.
 inline constexpr double most_growth = 1e150;
@@ -22,6 +22,7 @@ inline constexpr double most_growth = 1e150;
 struct Settings {
   double decay = 1.0;         // of a bar's weight with each bar of its pair that follows
   std::int64_t min_bars = 2;  // bars before a pair has figures
+  std::int64_t window = 0;    // bars that count; 0: all do, with weights that decay
 };
 
 // Hedge ratios: one for all pairs, or that of y and x at [y * tickers + x].
@@ -73,6 +74,8 @@ class Monitor {
   void archive(strategy::Archive& archive);
   std::size_t lay_out();
   void require_prices(const double* close) const;
+  void slide(const Bar& bar);
+  void step_row(const Kernel& kernel, const Bar& bar, std::size_t y);
   void evaluate(const Kernel& kernel, std::size_t y, std::vector<double>& buffer) const;
   void search(std::size_t y, const std::vector<double>& buffer, Best& best) const;
   std::size_t first_column(std::size_t y) const { return (y + 1) / lanes * lanes; }
@@ -85,6 +88,12 @@ class Monitor {
   std::vector<double> normalised_, change_;
   std::vector<std::size_t> rows_;   // number of each y's first block
   std::vector<Block> blocks_;
+
+  // The bars of a window, a slot each, that of a bar is its number modulo the window's length.
+  struct Slots {
+    std::vector<double> log, normalised, change;
+    std::vector<std::uint8_t> crossed;  // a byte for each block
+  } kept_, left_;                       // left_: the bar that leaves, one slot
 };
 
 }  // namespace mlkit::monitor

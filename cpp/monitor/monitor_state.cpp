@@ -26,12 +26,14 @@ std::string_view body_of(std::string_view bytes) {
 }  // namespace
 
 void Monitor::archive(strategy::Archive& archive) {
-  archive.fields(tickers_, settings_.decay, settings_.min_bars, bars_);
+  archive.fields(tickers_, settings_.decay, settings_.min_bars, settings_.window, bars_);
   archive.require(tickers_ >= 2 && tickers_ <= most_tickers && settings_.decay > 0.0 &&
                   settings_.decay <= 1.0 && settings_.min_bars >= 2 &&
-                  settings_.min_bars <= most_bars_to_wait && bars_ >= 0);
-  archive.values(base_);
-  archive.values(log_);
+                  settings_.min_bars <= most_bars && settings_.window >= 0 &&
+                  settings_.window <= most_bars && bars_ >= 0);
+  for (auto* each : {&base_, &log_, &kept_.log, &kept_.normalised, &kept_.change})
+    archive.values(*each);
+  archive.values(kept_.crossed);
   archive.values(blocks_);
 }
 
@@ -52,8 +54,12 @@ Monitor Monitor::load(std::string_view bytes) {
   monitor.archive(archive);
   archive.require_end();
   const std::size_t blocks = monitor.lay_out();
-  archive.require(monitor.base_.size() == monitor.padded_ &&
-                  monitor.log_.size() == monitor.padded_ && monitor.blocks_.size() == blocks);
+  const std::size_t columns = monitor.padded_, slots = std::size_t(monitor.settings_.window);
+  const Slots& kept = monitor.kept_;
+  for (const auto* each : {&monitor.base_, &monitor.log_}) archive.require(each->size() == columns);
+  for (const auto* each : {&kept.log, &kept.normalised, &kept.change})
+    archive.require(each->size() == slots * columns);
+  archive.require(monitor.blocks_.size() == blocks && kept.crossed.size() == slots * blocks);
   return monitor;
 }
 

@@ -11,7 +11,13 @@ class Monitor:
     """Correlation (0), distance (1), z-score (2) and crossings (3) of all pairs."""
 
     def __init__(
-        self, tickers: int, beta: NDArray[np.float64] | float, *, decay: float, min_bars: int
+        self,
+        tickers: int,
+        beta: NDArray[np.float64] | float,
+        *,
+        decay: float,
+        min_bars: int,
+        window: int = 0,
     ) -> None: ...
     def step(self, closes: NDArray[np.float64], threads: int = 1) -> None:
         """Take a bar; ValueError if a close is no price, and nothing has changed."""
@@ -45,6 +51,10 @@ class Monitor:
     @property
     def decay(self) -> float:
         """Of the weights, per bar."""
+
+    @property
+    def window(self) -> int:
+        """Bars that count; 0 if weights decay."""
 
     @property
     def min_bars(self) -> int:

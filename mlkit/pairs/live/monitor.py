@@ -46,17 +46,21 @@ class PairMonitor:
     A price that is missing (NaN, or no entry) is a missing bar of its ticker, and of its pairs: a
     pair counts the bars in which both have a price, and the returns of the bars in which both
     have one in the bar before, too. A bar's weight halves with each `half_life` bars of its pair
-    that follow. So the figures are those of pandas' `ewm(halflife=..., ignore_na=True)` over the
-    pair's bars, to 1e-9: `corr`, `mean` of the squared gaps of prices over first prices, and the
-    spread log y - beta log x less `mean` over `std(bias=True)`. A crossing is a bar after which
-    the spread lies on the other side of its running mean than before; it has that bar's weight.
+    that follow, or the last `window` bars count alike, those that the pair misses among them. So
+    the figures are those of pandas' `ewm(halflife=..., ignore_na=True)`, or `rolling(window,
+    min_periods=min_bars)`, to 1e-9: `corr`, `mean` of the squared gaps of prices over first
+    prices, and the spread log y - beta log x less `mean` over `std` without correction for bias.
+    A crossing is a bar after which the spread lies on the other side of its running mean than
+    before; it has that bar's weight.
 
-    The bits depend neither on the machine nor on `threads`; memory (104 bytes per pair) does not
-    grow with time. Another thread may read while one takes bars.
+    The bits depend neither on the machine nor on `threads`; memory does not grow with time: 104
+    bytes per pair, and one bit per pair for each bar of a window. Another thread may read while
+    one takes bars.
 
     Args:
         tickers: Their names, in the order of the arrays of `step`.
-        half_life: In bars; infinite weighs all bars alike.
+        half_life: In bars; infinite weighs all bars alike. Without meaning if there is a window.
+        window: Bars that count, `min_bars` or more; None: all do, with weights that decay.
         beta: Hedge ratio of the log spread: one for all pairs, or an array of shape (n, n) that
             holds those of y and x at [y, x], y < x.
         min_bars: Bars (for correlation, returns) before a pair has figures.
@@ -71,22 +75,29 @@ class PairMonitor:
         tickers: Sequence[str],
         *,
         half_life: float = 60.0,
+        window: int | None = None,
         beta: float | NDArray[np.float64] = 1.0,
         min_bars: int = 20,
         threads: int = 1,
     ) -> None:
+        if window is not None:
+            half_life = np.inf
+            if window < 1:
+                raise UsageError("window must be positive", hint="window=252, in bars")
         decay = 2.0 ** (-1.0 / half_life) if half_life > 0.0 else 0.0
         if not decay > 0.0:
             raise UsageError("half_life is not positive", hint="half_life=60, in bars")
         try:
             hedge = np.asarray(beta, dtype=np.float64)
-            monitor = native.Monitor(len(tickers), hedge, decay=decay, min_bars=min_bars)
+            monitor = native.Monitor(
+                len(tickers), hedge, decay=decay, min_bars=min_bars, window=window or 0
+            )
         except (ValueError, TypeError) as error:
             raise UsageError(f"a pair monitor cannot be made: {error}") from error
         except MemoryError as error:
             raise UsageError(
                 f"all pairs of {len(tickers)} tickers do not fit into memory",
-                hint="a pair takes 104 bytes",
+                hint="a pair takes 104 bytes, and one bit for each bar of a window",
             ) from error
         self._set(tickers, monitor, threads)
 
@@ -171,6 +182,11 @@ class PairMonitor:
     def bars(self) -> int:
         """The number of bars taken."""
         return self._monitor.bars
+
+    @property
+    def window(self) -> int | None:
+        """Bars that count; None if all do."""
+        return self._monitor.window or None
 
     @property
     def half_life(self) -> float:

@@ -57,6 +57,36 @@ def by_pandas(y, x, first, half_life, beta, min_bars):
     ]
 
 
+def by_rolling(prices, window, beta, min_bars=20):
+    """Return the figures of all pairs over the last bars, by pandas' rolling functions."""
+    prices = pd.DataFrame(prices)
+    log, normalised = np.log(prices), prices / prices.bfill().iloc[0]
+    found = []
+    for y, x in zip(*np.triu_indices(prices.shape[1], 1), strict=True):
+        spread = log[y] - beta[y, x] * log[x]
+        mean = spread.rolling(window, 1).mean()
+        # Where the spread is its mean (one bar in the window), it stays on its side.
+        off = (spread - mean).where(lambda each: each.abs() > 1e-12)
+        side = np.sign(off.dropna())
+        crossed = (side != side.shift()).iloc[1:].reindex(prices.index, fill_value=False)
+        recent = spread.iloc[-window:]  # rolling() would keep traces of what has left
+        zscore = (recent.iloc[-1] - recent.mean()) / recent.std(ddof=0)
+        enough = recent.count() >= min_bars
+        returns = log[[y, x]].iloc[-window - 1 :].diff().iloc[1:].dropna()
+        if len(prices) <= window:
+            returns = log[[y, x]].diff().dropna()
+        apart = (normalised[y] - normalised[x]).iloc[-window:] ** 2
+        with_price = [apart.mean(), zscore]
+        found.append(
+            [
+                returns[y].corr(returns[x]) if len(returns) >= min_bars else np.nan,
+                *(with_price if enough else [np.nan] * 2),
+                crossed.iloc[-window:].sum() if enough else np.nan,
+            ]
+        )
+    return found
+
+
 def last(series):
     return series.iloc[-1] if len(series) else np.nan
 
@@ -84,6 +114,30 @@ def test_the_figures_are_those_of_pandas(gaps, half_life):
     found = table_of(watched(prices, half_life=half_life, beta=betas(11)))
     assert np.isfinite(found[:, [0, 1, 3]]).all()
     np.testing.assert_allclose(found, by_pandas_for_all(prices, half_life, betas(11)), **CLOSE)
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.2])
+@pytest.mark.parametrize("window", [30, 31, 64, 160, 500])
+def test_the_figures_of_a_window_are_those_of_pandas(gaps, window):
+    prices = market(gaps=gaps)
+    found = table_of(watched(prices, window=window, beta=betas(11)))
+    assert np.isfinite(found[:, [1, 3]]).any(axis=0).all()
+    np.testing.assert_allclose(found, by_rolling(prices, window, betas(11)), **CLOSE)
+
+
+def test_what_has_left_the_window_leaves_no_trace():
+    """A wrong tick, a halt and a time without any prices, and then bars enough to forget them."""
+    prices = market(tickers=9, bars=400)
+    prices[60, 2] *= 1e140
+    prices[70, 3] *= 1e-140
+    prices[90:130] = np.nan
+    prices[150:200, 5] = np.nan
+    for end in (112, 135, 190, 260, 400):
+        found = table_of(watched(prices[:end], window=50, min_bars=10))
+        expected = by_rolling(prices[:end], 50, np.ones((9, 9)), 10)
+        if end != 112:  # the ticks are still in the window
+            np.testing.assert_allclose(found, expected, **CLOSE)
+        assert (np.isnan(found) == np.isnan(expected)).all()
 
 
 def test_closed_markets_halts_and_late_listings():
@@ -176,34 +230,40 @@ def test_ties_go_in_the_order_of_the_tickers():
     assert [(each.y[-1], each.x[-1]) for each in found] == [("0", str(x)) for x in (1, 2, 3, 4)]
 
 
-def test_the_bits_do_not_depend_on_instruction_sets_and_threads(monkeypatch):
+@pytest.mark.parametrize("options", [{"half_life": 9.0}, {"window": 25}], ids=str)
+def test_the_bits_do_not_depend_on_instruction_sets_and_threads(monkeypatch, options):
     prices = market(tickers=131, bars=45, gaps=0.05)
     states, bests = set(), set()
     for isa in _simd.available():
         for threads in (1, 2, 5):
             monkeypatch.setenv("MLKIT_SIMD", isa)
-            monitor = watched(prices, threads=threads, beta=0.9)
+            monitor = watched(prices, threads=threads, beta=0.9, **options)
             states.add(hashlib.sha256(monitor.save() + table_of(monitor).tobytes()).digest())
             bests.add(str([monitor.top(name, 20) for name in FIGURES]))
     assert (len(states), len(bests)) == (1, 1)
 
 
-def test_a_restored_monitor_goes_on_with_the_same_bits():
+@pytest.mark.parametrize("options", [{"half_life": 12.0}, {"window": 16}], ids=str)
+def test_a_restored_monitor_goes_on_with_the_same_bits(options):
     prices = market(tickers=20, bars=80, gaps=0.1)
-    whole = watched(prices, half_life=12.0, min_bars=7)
-    first = watched(prices[:33], half_life=12.0, min_bars=7)
+    whole = watched(prices, min_bars=7, **options)
+    first = watched(prices[:33], min_bars=7, **options)
     second = PairMonitor.load(first.save(), threads=2)
     assert second.save() == first.save()
     for bar in prices[33:]:
         second.step(bar)
     assert second.save() == whole.save()
     assert (second.tickers, second.bars) == (whole.tickers, 80)
-    assert second.half_life == pytest.approx(12.0)
+    assert (second.half_life, second.window) == (
+        pytest.approx(options.get("half_life", np.inf)),
+        options.get("window"),
+    )
     assert len(whole.save()) == len(first.save())  # it does not grow with time
 
 
-def test_damaged_states_are_refused():
-    state = watched(market(tickers=3, bars=4)).save()
+@pytest.mark.parametrize("options", [{}, {"window": 2, "min_bars": 2}], ids=str)
+def test_damaged_states_are_refused(options):
+    state = watched(market(tickers=3, bars=4), **options).save()
     for damaged in (b"", state[:25], state[:40], state[:-1], state + b"x", b"x" + state):
         with pytest.raises(BadData, match="a saved pair monitor cannot be read"):
             PairMonitor.load(damaged)
@@ -281,6 +341,9 @@ def test_what_a_monitor_refuses():
         ({"half_life": np.nan}, "half_life"),
         ({"half_life": 1e-9}, "half_life"),
         ({"min_bars": 1}, "min_bars"),
+        ({"window": 0}, "window"),
+        ({"window": 19}, "window"),
+        ({"window": 2**40}, "window"),
         ({"min_bars": 2**70}, "cannot be made"),
         ({"beta": np.nan}, "beta"),
         ({"beta": np.inf}, "beta"),
