@@ -30,7 +30,8 @@ void Monitor::archive(strategy::Archive& archive) {
   archive.require(tickers_ >= 2 && tickers_ <= most_tickers && settings_.decay > 0.0 &&
                   settings_.decay <= 1.0 && settings_.min_bars >= 2 &&
                   settings_.min_bars <= most_bars && settings_.window >= 0 &&
-                  settings_.window <= most_bars && bars_ >= 0);
+                  settings_.window <= most_bars && bars_ >= 0 &&
+                  bars_ < std::int64_t{1} << 62);
   for (auto* each : {&base_, &log_, &kept_.log, &kept_.normalised, &kept_.change})
     archive.values(*each);
   archive.values(kept_.crossed);
@@ -53,6 +54,7 @@ Monitor Monitor::load(std::string_view bytes) {
   Monitor monitor;
   monitor.archive(archive);
   archive.require_end();
+  archive.require(monitor.blocks_.size() >= monitor.pairs() / lanes);  // before memory is taken
   const std::size_t blocks = monitor.lay_out();
   const std::size_t columns = monitor.padded_, slots = std::size_t(monitor.settings_.window);
   const Slots& kept = monitor.kept_;
