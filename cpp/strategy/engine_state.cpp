@@ -10,13 +10,6 @@ namespace {
 
 constexpr std::array<char, 8> magic{'m', 'l', 'k', 'i', 't', 'P', 'E', '1'};
 
-// FNV-1a: finds damage, keeps nobody out.
-std::uint64_t checksum(std::string_view bytes) {
-  std::uint64_t hash = 14695981039346656037u;
-  for (const char byte : bytes) hash = (hash ^ std::uint8_t(byte)) * 1099511628211u;
-  return hash;
-}
-
 void archive_rule(Archive& archive, Rule& rule) {
   archive.fields(rule.entry, rule.exit, rule.stop, rule.max_bars);
 }
