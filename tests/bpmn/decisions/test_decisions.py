@@ -327,7 +327,8 @@ KEY = "decisionTableReferenceKey"
 
 
 @pytest.mark.parametrize(
-    "field", [(KEY, "string", "rollout"), (KEY, "expression", "rollout"), (KEY, "string", "\nrollout ")]
+    "field",
+    [(KEY, "string", "rollout"), (KEY, "expression", "rollout"), (KEY, "string", "\nrollout ")],
 )
 def test_flowables_dmn_task_sets_a_variable_for_each_output(tmp_path, field):
     _, found = run_flowable(tmp_path, field, model_accuracy=0.97, region="EU")
@@ -369,18 +370,18 @@ def test_flowables_dmn_task_without_a_decision_is_refused(tmp_path, fields, mess
 @pytest.mark.parametrize(
     ("asked", "unmet"),
     [
-        ('camunda:decisionRefBinding="version" camunda:decisionRefVersion="3"', "binding 'version'"),
-        ('camunda:decisionRefBinding="versionTag" camunda:decisionRefVersionTag="a"', "'versionTag'"),
-        ('camunda:decisionRefBinding="oldest"', "binding 'oldest'"),
-        ('camunda:decisionRefVersion="3"', "version '3'"),
-        ('camunda:decisionRefTenantId="acme"', "tenant 'acme'"),
-        ('camunda:decisionRefBinding="latest"', ""), ('camunda:decisionRefBinding="deployment"', ""),
+        ('Binding="version" camunda:decisionRefVersion="3"', "binding 'version'"),
+        ('Binding="versionTag" camunda:decisionRefVersionTag="a"', "binding 'versionTag'"),
+        ('Binding="oldest"', "binding 'oldest'"), ('Version="3"', "version '3'"),
+        ('TenantId="acme"', "tenant 'acme'"),
+        ('Binding="latest"', ""), ('Binding="deployment"', ""),
     ],
 )  # fmt: skip
 def test_a_version_that_cannot_be_honoured_is_an_error(tmp_path, asked, unmet):
     (tmp_path / "rollout.dmn").write_text(ROLLOUT.read_text())
     path = tmp_path / "p.bpmn"
-    path.write_text(PROCESS.format(attributes=f'camunda:decisionRef="rollout" {asked}', inside=""))
+    attributes = f'camunda:decisionRef="rollout" camunda:decisionRef{asked}'
+    path.write_text(PROCESS.format(attributes=attributes, inside=""))
     found = CliRunner().invoke(app, ["bpmn", "lint", str(path)])
     assert found.exit_code == (1 if unmet else 0)
     assert unmet in found.output
