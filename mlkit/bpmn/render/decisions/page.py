@@ -20,6 +20,7 @@ _HEADING = 15.0
 _BELOW = 12.0
 _GAP = 36.0
 _ROOM = 12.0
+_WIDEST = 1000.0
 
 
 def svg(drawn: Drawn, parts: list[Part], theme: str = "auto") -> bytes:
@@ -31,17 +32,18 @@ def svg(drawn: Drawn, parts: list[Part], theme: str = "auto") -> bytes:
         theme: `light`, `dark`, or `auto`, which follows the reader's system.
     """
     placed = [(each, _box(each)) for each in parts]
-    titles = [text_measurement.width(heading(each), _HEADING) for each in parts]
-    wide = max(*titles, *(box.width for _, box in placed), 0.0)
+    titles = [notation.fitted(heading(each), _WIDEST, 1, _HEADING) for each in parts]
+    wide = max(text_measurement.width(line, _HEADING) for title in titles for line in title)
+    wide = max(wide, *(box.width for _, box in placed))
     step = _HEADING + _BELOW + _GAP
     high = sum(box.height + step for _, box in placed) - _GAP
     whole = Box(0, 0, wide + 2 * MARGIN, high + 2 * MARGIN)
     page = Drawing.page(whole)
     page.rectangle(whole, 0, fill=PAPER, stroke="none")
     top = MARGIN
-    for each, box in placed:
+    for (each, box), title in zip(placed, titles, strict=True):
         at = Point(MARGIN, top + _HEADING - 2)
-        page.text([heading(each)], at, _HEADING, _HEADING, "start")
+        page.text(title, at, _HEADING, _HEADING, "start")
         top += _HEADING + _BELOW
         _part(page.moved(MARGIN - box.x, top - box.y), each, drawn)
         top += box.height + _GAP

@@ -194,7 +194,7 @@ def _layered(graph: Graph, keys: list[str]) -> tuple[dict[str, Box], tuple[Edge,
 
 
 def _spread(edges: list[Edge]) -> Iterator[Edge]:
-    """Let the edges that enter one node arrive side by side, in the order of where they are from."""
+    """Let the edges that enter a node arrive side by side, in the order of where they are from."""
     entering: dict[str, list[Edge]] = defaultdict(list)
     for each in sorted(edges, key=lambda edge: edge.points[-min(3, len(edge.points))].x):
         entering[each.link.target].append(each)
