@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import random
 import re
 import shutil
 from pathlib import Path
@@ -15,7 +17,7 @@ from typer.testing import CliRunner
 from mlkit.bpmn.render.decisions import cells, draw, svg, text
 from mlkit.bpmn.render.themes import DARK
 from mlkit.cli.main import app
-from mlkit.errors import BadData
+from mlkit.errors import BadData, MlkitError
 
 LOANS = Path(__file__).parent / "loans.dmn"
 ROLLOUT = Path(__file__).parents[3] / "examples" / "dmn" / "rollout.dmn"
@@ -238,9 +240,36 @@ def test_what_people_write_is_text_and_nothing_else(hostile):
         assert steering not in content.decode()
 
 
-def test_a_picture_covers_what_is_drawn_and_columns_are_bounded(hostile):
+def test_mutated_models_are_drawn_or_refused(tmp_path):
+    chance = random.Random(5)
+    source = LOANS.read_text()
+    texts = re.findall(r'"([^"<>]*)"', source)
+    path = tmp_path / "mutated.dmn"
+    drawn = 0
+    for _ in range(60):
+        path.write_text(
+            re.sub(
+                r'"([^"<>]*)"',
+                lambda each: f'"{chance.choice(texts) if chance.random() < 0.04 else each[1]}"',
+                source,
+            )
+        )
+        with contextlib.suppress(MlkitError):
+            found = draw(path, inputs=ASKED if chance.random() < 0.5 else None)
+            etree.fromstring(svg(found, found.parts))
+            assert printed(found)
+            drawn += 1
+    assert drawn > 5
+
+
+def test_many_decisions_that_stand_alone_are_in_rows(model):
+    path = model("".join(f'<decision id="d{n}" name="d{n}"/>' for n in range(40)))
+    assert float(picture(draw(path)).get("width")) < 1300
+
+
+def test_long_names_do_not_make_a_picture_wide(hostile):
     width = float(picture(draw(hostile)).get("width"))
-    assert width < 1100
+    assert width < 1200
 
 
 @pytest.mark.parametrize("columns", [30, 60, 200])

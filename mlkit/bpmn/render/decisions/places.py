@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlkit.bpmn.decisions.xml import Node as Element
 from mlkit.bpmn.decisions.xml import attribute, line, local
 from mlkit.bpmn.render.decisions.graph import Graph, Link, Node, clean
 from mlkit.bpmn.render.layers import Arrow, layered
-from mlkit.bpmn.render.picture import Box, Point
+from mlkit.bpmn.render.picture import Box, Point, moved_points
 from mlkit.bpmn.render.routes import Columns, Obstacles, route
 from mlkit.errors import BadData
 
@@ -29,7 +29,7 @@ _GAP = 40.0
 # Between a node and the nearest bend, beside what routes keep: a row for the arrowhead in text.
 _AIR = 14.0
 _BESIDE = 24.0
-_PER_ROW = 5
+_WIDEST = 1100.0
 _LARGEST = 1e6
 
 
@@ -158,21 +158,61 @@ def _number(element: Element, name: str, file: str) -> float:
 
 
 def arrange(graph: Graph, element: str, name: str) -> Diagram:
-    """Return a diagram in layers: what is required is below, what stands alone in rows beneath."""
-    linked = {end for each in graph.links for end in (each.source, each.target)}
-    boxes, edges = _layered(graph, [key for key in graph.nodes if key in linked])
-    bottom = max((each.bottom + _GAP for each in boxes.values()), default=0.0)
-    boxes |= _rows([each for key, each in graph.nodes.items() if key not in linked], bottom)
-    shapes = (Shape(graph.nodes[key], box, None, True) for key, box in boxes.items())
-    return Diagram(tuple(shapes), edges, element, name)
+    """Return a diagram in layers, what is required below; parts without links are side by side."""
+    shapes: list[Shape] = []
+    edges: list[Edge] = []
+    left = top = bottom = 0.0
+    for each in _components(graph):
+        part = _layered(each)
+        box = extent(part)
+        if left and left + box.width > _WIDEST:
+            left, top = 0.0, bottom + _GAP
+        found = _moved(part, left - box.x, top - box.y)
+        shapes += found.shapes
+        edges += found.edges
+        left, bottom = left + box.width + _GAP, max(bottom, top + box.height)
+    return Diagram(tuple(shapes), tuple(edges), element, name)
 
 
-def _layered(graph: Graph, keys: list[str]) -> tuple[dict[str, Box], tuple[Edge, ...]]:
+def _components(graph: Graph) -> list[Graph]:
+    """Return the parts of a graph that no link connects, what stands alone last."""
+    near: dict[str, set[str]] = {key: set() for key in graph.nodes}
+    for each in graph.links:
+        near[each.source].add(each.target)
+        near[each.target].add(each.source)
+    found: list[Graph] = []
+    seen: set[str] = set()
+    for key in graph.nodes:
+        if key not in seen:
+            keys = _reached(key, near)
+            seen |= keys
+            nodes = {each: node for each, node in graph.nodes.items() if each in keys}
+            links = tuple(each for each in graph.links if each.source in keys)
+            found.append(Graph(nodes, links))
+    return sorted(found, key=lambda each: not each.links)
+
+
+def _reached(start: str, near: dict[str, set[str]]) -> set[str]:
+    reached, queue = {start}, [start]
+    while queue:
+        fresh = near[queue.pop()] - reached
+        reached |= fresh
+        queue += fresh
+    return reached
+
+
+def _moved(diagram: Diagram, x: float, y: float) -> Diagram:
+    shapes = tuple(replace(each, box=each.box.moved(x, y)) for each in diagram.shapes)
+    edges = tuple(Edge(each.link, moved_points(each.points, x, y)) for each in diagram.edges)
+    return Diagram(shapes, edges, "", "")
+
+
+def _layered(graph: Graph) -> Diagram:
     """Lay nodes out from left to right, and turn the whole to be read from below."""
-    sizes = {key: SIZES[graph.nodes[key].kind] for key in keys}
+    sizes = {key: SIZES[each.kind] for key, each in graph.nodes.items()}
     links = {str(number): each for number, each in enumerate(graph.links)}
     arrows = [Arrow(key, each.source, each.target) for key, each in links.items()]
-    layers = layered({key: size[0] for key, size in sizes.items()}, dict.fromkeys(keys, 0), arrows)
+    layers = layered({key: size[0] for key, size in sizes.items()}, dict.fromkeys(sizes, 0), arrows)
     air = {key: size[1] + 2 * _AIR for key, size in sizes.items()}
     columns = Columns(layers, air, {}, arrows)
     lying = {
@@ -190,7 +230,8 @@ def _layered(graph: Graph, keys: list[str]) -> tuple[dict[str, Box], tuple[Edge,
         points = route(each, columns, lying, None, free, lambda _: False)
         edges.append(Edge(links[each.id], tuple(Point(y, -x) for x, y in points)))
     boxes = {key: Box(b.y, -b.right, b.height, b.width) for key, b in lying.items()}
-    return boxes, tuple(_spread(edges))
+    shapes = (Shape(graph.nodes[key], box, None, True) for key, box in boxes.items())
+    return Diagram(tuple(shapes), tuple(_spread(edges)), "", "")
 
 
 def _spread(edges: list[Edge]) -> Iterator[Edge]:
@@ -207,16 +248,6 @@ def _spread(edges: list[Edge]) -> Iterator[Edge]:
 def _shifted(edge: Edge, by: float) -> Edge:
     kept = edge.points[:-2]
     return Edge(edge.link, (*kept, *(Point(x + by, y) for x, y in edge.points[-2:])))
-
-
-def _rows(nodes: list[Node], top: float) -> dict[str, Box]:
-    found = {}
-    for number, each in enumerate(nodes):
-        width, height = SIZES[each.kind]
-        row, column = divmod(number, _PER_ROW)
-        x = column * (180.0 + _GAP) + (180.0 - width) / 2
-        found[each.id] = Box(x, top + row * (80.0 + _GAP) + (80.0 - height) / 2, width, height)
-    return found
 
 
 def extent(diagram: Diagram) -> Box:
