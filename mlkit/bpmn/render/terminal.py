@@ -81,7 +81,8 @@ class Sheet:
         """Give each line as pieces of one state each, without blanks at its end."""
         found = []
         for cells, states in zip(self.cells, self.states, strict=True):
-            width = len("".join(cells).rstrip())
+            # The second cell of a wide character is empty.
+            width = max((at for at, each in enumerate(cells, 1) if each.strip()), default=0)
             found.append(list(_grouped(cells[:width], states)))
         return found
 

@@ -74,7 +74,7 @@ def render(
     state: State = STATE,
     json: Json = False,
 ) -> None:
-    """Draw a diagram as SVG, PNG or text; with an instance, coloured by state.
+    """Draw a diagram or decision model as SVG, PNG or text, coloured by what happened.
 
     A file that says nothing about places (no BPMN DI, no DMNDI) is laid out. Of a DMN file, the
     requirement graph and each decision table are drawn; with inputs, what was decided and the

@@ -272,6 +272,16 @@ def test_long_names_do_not_make_a_picture_wide(hostile):
     assert width < 1200
 
 
+@pytest.mark.parametrize("size", ["0", "1", "3", "9"])
+def test_elements_that_are_drawn_tiny_do_no_harm(tmp_path, size):
+    path = tmp_path / "tiny.dmn"
+    tiny = re.sub(r'width="\d+" height="\d+"', f'width="{size}" height="{size}"', LOANS.read_text())
+    path.write_text(tiny.replace('name="income"', 'name="漢字漢字"'))
+    drawn = draw(path)
+    assert printed(drawn)
+    assert etree.fromstring(svg(drawn, drawn.parts)).get("role") == "img"
+
+
 @pytest.mark.parametrize("columns", [30, 60, 200])
 def test_text_keeps_to_the_width_of_the_terminal(columns):
     drawn = draw(LOANS, inputs=ASKED)
@@ -285,13 +295,16 @@ def test_text_keeps_to_the_width_of_the_terminal(columns):
 
 def test_wide_characters_keep_columns_straight(model):
     path = model(
-        '<decision id="d" name="d"><decisionTable><input label="漢字"><inputExpression><text>1'
-        '</text></inputExpression></input><output name="o"/><rule><inputEntry><text>"é漢"</text>'
-        "</inputEntry><outputEntry><text>1</text></outputEntry></rule></decisionTable></decision>"
+        '<decision id="d" name="漢é決定"><decisionTable><input label="漢字"><inputExpression>'
+        '<text>1</text></inputExpression></input><output name="o"/><rule><inputEntry>'
+        "<text>é漢</text></inputEntry><outputEntry><text>1</text></outputEntry></rule></decisionTable></decision>"
     )
     lines = printed(draw(path)).splitlines()
-    table = lines[lines.index("d (unique)") + 1 :]
+    table = lines[lines.index("漢é決定 (unique)") + 1 :]
     assert len({cells.width(each) for each in table}) == 1
+    node = [each for each in lines if each[:1] in "┌│└"][:6]
+    assert "漢é決定" in "".join(node)
+    assert len({cells.width(each) for each in node}) == 1
 
 
 def test_a_part_can_be_chosen_and_written(tmp_path):

@@ -44,9 +44,13 @@ def cut(text: str, room: int) -> str:
     """Return a line of at most so many cells; an ellipsis takes the place of the rest."""
     if width(text) <= room:
         return text
-    while text and width(text) > room - 1:
-        text = text[:-1]
-    return f"{text}…"
+    kept, left = "", room - 1
+    for each in text:
+        left -= _cells(each)
+        if left < 0:
+            break
+        kept += each
+    return f"{kept}…"
 
 
 def padded(text: str, room: int) -> str:

@@ -26,6 +26,7 @@ _TARGETS = {
     "requiredAuthority": "knowledgeSource",
 }
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_MOST_SHOWN = 200
 Names = Callable[[str], str]
 
 
@@ -68,6 +69,11 @@ class Graph:
 def clean(text: str) -> str:
     """Return a text without characters that would steer a terminal or turn a line round."""
     return "".join("\ufffd" if _steers(each) else each for each in text)
+
+
+def brief(text: str) -> str:
+    """Return the beginning of a long text, for a drawing."""
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 def _steers(character: str) -> bool:

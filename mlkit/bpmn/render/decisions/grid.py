@@ -26,7 +26,7 @@ from mlkit.bpmn.decisions.model import (
     Iterator as Iteration,
 )
 from mlkit.bpmn.decisions.trace import Matched
-from mlkit.bpmn.render.decisions.graph import clean
+from mlkit.bpmn.render.decisions.graph import brief, clean
 
 _LETTERS = {
     "UNIQUE": "U", "ANY": "A", "PRIORITY": "P", "FIRST": "F", "RULE ORDER": "R",
@@ -150,4 +150,4 @@ def _notes(*texts: str) -> tuple[str, ...]:
 def _values(reads: list[Matched]) -> tuple[str, ...]:
     if len(reads) != 1:
         return ()
-    return tuple(clean(shown(each)) for each in reads[0].values)
+    return tuple(brief(clean(shown(each))) for each in reads[0].values)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from mlkit.bpmn.render import text_measurement
 from mlkit.bpmn.render.decisions.course import Course
-from mlkit.bpmn.render.decisions.graph import KINDS, Node
+from mlkit.bpmn.render.decisions.graph import KINDS, Node, brief
 from mlkit.bpmn.render.decisions.places import Diagram, Edge, Shape
 from mlkit.bpmn.render.drawing import Drawing, number, polygon, polyline
 from mlkit.bpmn.render.edges import rounded
@@ -39,7 +39,7 @@ def _is_area(shape: Shape) -> bool:
 def described(node: Node, course: Course | None) -> str:
     """Return a node in words, with its value."""
     value = "" if course is None else course.values.get(node.name, "")
-    return f"{KINDS[node.kind]}: {node.name}" + (f" = {value}" if value else "")
+    return f"{KINDS[node.kind]}: {node.name}" + (f" = {brief(value)}" if value else "")
 
 
 def _shape(drawing: Drawing, shape: Shape, course: Course) -> None:
@@ -71,7 +71,7 @@ def _label(group: Drawing, name: str, value: str, box: Box) -> None:
     group.text(lines, Point(box.center.x, top), SIZE, SIZE * LEADING)
     if value:
         below = Point(box.center.x, top + len(lines) * SIZE * LEADING + 1)
-        shown = fitted(f"= {value}", box.width - 2 * _PAD, 1, SMALL)
+        shown = fitted(f"= {brief(value)}", box.width - 2 * _PAD, 1, SMALL)
         group.text(shown, below, SMALL, SMALL)
 
 

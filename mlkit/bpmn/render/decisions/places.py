@@ -89,11 +89,13 @@ def _inside(root: Element, name: str) -> Iterator[Element]:
 
 def _read(diagram: Element, graph: Graph, file: str) -> Diagram:
     links = {each.id: each for each in graph.links if each.id}
+    # What is imported is `namespace#id` in the graph, and `prefix:id` in a diagram.
+    nodes = {key.rpartition("#")[2]: each for key, each in graph.nodes.items()} | graph.nodes
     shapes: list[Shape] = []
     edges: list[Edge] = []
     for each in diagram:
         wanted = attribute(each, "dmnElementRef").rpartition(":")[2]
-        node, link = _node(graph, wanted), links.get(wanted)
+        node, link = nodes.get(wanted), links.get(wanted)
         if local(each) == "DMNShape" and node is not None:
             shapes += _shape(each, node, file)
         elif local(each) == "DMNEdge" and link is not None:
@@ -101,13 +103,6 @@ def _read(diagram: Element, graph: Graph, file: str) -> Diagram:
     shapes.sort(key=_depth)
     name = clean(attribute(diagram, "name"))
     return Diagram(tuple(shapes), tuple(edges), attribute(diagram, "id"), name)
-
-
-def _node(graph: Graph, wanted: str) -> Node | None:
-    if wanted in graph.nodes:
-        return graph.nodes[wanted]
-    imported = (each for key, each in graph.nodes.items() if key.endswith(f"#{wanted}"))
-    return next(imported, None) if wanted else None
 
 
 def _depth(shape: Shape) -> tuple[bool, float]:
@@ -180,15 +175,17 @@ def _components(graph: Graph) -> list[Graph]:
     for each in graph.links:
         near[each.source].add(each.target)
         near[each.target].add(each.source)
-    found: list[Graph] = []
-    seen: set[str] = set()
+    part: dict[str, int] = {}
     for key in graph.nodes:
-        if key not in seen:
-            keys = _reached(key, near)
-            seen |= keys
-            nodes = {each: node for each, node in graph.nodes.items() if each in keys}
-            links = tuple(each for each in graph.links if each.source in keys)
-            found.append(Graph(nodes, links))
+        if key not in part:
+            part |= dict.fromkeys(_reached(key, near), len(part))
+    nodes: dict[int, dict[str, Node]] = defaultdict(dict)
+    links: dict[int, list[Link]] = defaultdict(list)
+    for key, node in graph.nodes.items():
+        nodes[part[key]][key] = node
+    for each in graph.links:
+        links[part[each.source]].append(each)
+    found = [Graph(inside, tuple(links[number])) for number, inside in nodes.items()]
     return sorted(found, key=lambda each: not each.links)
 
 

@@ -16,6 +16,8 @@ _PAD = 8.0
 _MOST = 260.0
 _LEAST = 56.0
 _NUMBER = 48.0
+# Other fonts than the measured one are up to a tenth wider.
+_WIDER = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,12 @@ def _column(grid: Grid, at: int) -> float:
     texts = [(label, SIZE), *((each, SMALL) for each in (*notes, _value(grid, at)))]
     texts += [(line, SIZE) for row in grid.rows for line in row[at].splitlines()]
     widest = max(width(text, size) for text, size in texts)
-    return min(max(widest + 2 * _PAD + 2, _LEAST), _MOST)
+    return min(max(widest * _WIDER + 2 * _PAD + 2, _LEAST), _MOST)
+
+
+def _inner(room: float) -> float:
+    """Return how wide lines may be, as they are measured, in a column."""
+    return (room - 2 * _PAD) / _WIDER
 
 
 def _value(grid: Grid, at: int) -> str:
@@ -61,7 +68,7 @@ def _value(grid: Grid, at: int) -> str:
 
 def _head_lines(grid: Grid, at: int, room: float) -> tuple[list[str], list[str], list[str]]:
     label, notes = grid.heads[at]
-    inner = room - 2 * _PAD
+    inner = _inner(room)
     small = [line for each in notes for line in wrap(each, inner, SMALL)]
     value = _value(grid, at)
     return wrap(label, inner), small, wrap(value, inner, SMALL) if value else []
@@ -74,7 +81,7 @@ def _head_height(grid: Grid, at: int, room: float) -> float:
 
 def _row(cells: tuple[str, ...], columns: list[float]) -> float:
     pairs = zip(cells, columns, strict=True)
-    lines = max((len(wrap(text, room - 2 * _PAD)) for text, room in pairs), default=1)
+    lines = max((len(wrap(text, _inner(room))) for text, room in pairs), default=1)
     return max(lines, 1) * SIZE * LEADING + _PAD
 
 
@@ -117,7 +124,7 @@ def _rule(group: Drawing, sheet: Sheet, at: int, xs: list[float], top: float) ->
     base = top + _PAD / 2 + SIZE - 0.5
     row.text([str(at + 1)], Point(xs[1] - _PAD, base), SIZE, SIZE, "end")
     for column, text in enumerate(grid.rows[at]):
-        lines = wrap(text, sheet.widths[column + 1] - 2 * _PAD)
+        lines = wrap(text, _inner(sheet.widths[column + 1]))
         row.text(lines, Point(xs[column + 1] + _PAD, base), SIZE, SIZE * LEADING, "start")
 
 

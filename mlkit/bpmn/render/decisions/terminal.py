@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections.abc import Iterator
 
 from mlkit.bpmn.render.decisions import cells
 from mlkit.bpmn.render.decisions.course import Course
 from mlkit.bpmn.render.decisions.files import Drawn, Part
+from mlkit.bpmn.render.decisions.graph import brief
 from mlkit.bpmn.render.decisions.grid import Grid
 from mlkit.bpmn.render.decisions.notation import described
 from mlkit.bpmn.render.decisions.page import heading, requirements
@@ -99,7 +101,7 @@ def _frame(sheet: Sheet, shape: Shape, area: Box, state: str, clear: bool) -> tu
 
 def _area(sheet: Sheet, shape: Shape, area: Box) -> None:
     left, top, right, _ = _frame(sheet, shape, area, "", clear=False)
-    sheet.put(left + 2, top, cells.cut(f" {shape.node.name} ", right - left - 3))
+    _write(sheet, left + 2, top, cells.cut(f" {shape.node.name} ", right - left - 3), "")
 
 
 def _node(sheet: Sheet, shape: Shape, area: Box, course: Course) -> None:
@@ -107,9 +109,9 @@ def _node(sheet: Sheet, shape: Shape, area: Box, course: Course) -> None:
     state = course.state(node.name) if node.kind in ("inputData", "decision") else ""
     left, top, right, bottom = _frame(sheet, shape, area, state, clear=True)
     room, rows = right - left - 3, bottom - top - 1
-    value = course.values.get(node.name, "") if state else ""
+    value = brief(course.values.get(node.name, "")) if state else ""
     for_name = max(1, rows - 1 if value else rows)
-    lines = cells.wrap(node.name, room)
+    lines = cells.wrap(unicodedata.normalize("NFC", node.name), room)
     if len(lines) > for_name:
         lines = [*lines[: for_name - 1], cells.cut(" ".join(lines[for_name - 1 :]), room)]
     if value and rows > 1:
@@ -118,9 +120,21 @@ def _node(sheet: Sheet, shape: Shape, area: Box, course: Course) -> None:
         lines = [cells.cut(f"{lines[0]} = {value}", room)]
     start = top + 1 + (rows - len(lines)) // 2
     for row, line in enumerate(lines):
-        sheet.put(left + 2 + (room - cells.width(line)) // 2, start + row, line, state)
+        _write(sheet, left + 2 + (room - cells.width(line)) // 2, start + row, line, state)
     if state:
         sheet.put(left + 1, top, f" {_MARKS[state]} ", state)
+
+
+def _write(sheet: Sheet, column: int, row: int, line: str, state: str) -> None:
+    """Write a line; a wide character leaves the cell after it empty, marks are left out."""
+    for each in line:
+        wide = cells.width(each)
+        if wide:
+            sheet.put(column, row, each, state)
+        if wide == 2 and 0 <= row < len(sheet.cells) and 0 <= column + 1 < len(sheet.cells[row]):
+            sheet.cells[row][column + 1] = ""
+            sheet.states[row][column + 1] = state
+        column += wide
 
 
 def _edge(sheet: Sheet, edge: Edge, area: Box) -> None:
