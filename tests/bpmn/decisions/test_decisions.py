@@ -403,3 +403,17 @@ def test_zeebes_version_tags_cannot_be_honoured(tmp_path, asked, unmet):
     found = CliRunner().invoke(app, ["bpmn", "lint", str(path)])
     assert found.exit_code == (1 if unmet else 0)
     assert unmet in found.output
+
+
+@pytest.mark.parametrize("attribute", ["stringValue", "expression"])
+def test_flowables_fields_may_be_attributes(tmp_path, attribute):
+    field = f'<flowable:field name="{KEY}" {attribute}="rollout"/>'
+    body = PROCESS.replace("businessRuleTask", "serviceTask")
+    body = body.replace(" id=", ' xmlns:flowable="http://flowable.org/bpmn" id=', 1)
+    inside = f"<extensionElements>{field}</extensionElements>"
+    (tmp_path / "rollout.dmn").write_text(ROLLOUT.read_text())
+    path = tmp_path / "p.bpmn"
+    path.write_text(body.format(attributes='flowable:type="dmn"', inside=inside))
+    asked = ["bpmn", "run", str(path), "--json", "--state", str(tmp_path / "state")]
+    done = CliRunner().invoke(app, [*asked, "--var=model_accuracy=0.2", "--var=region=EU"])
+    assert json.loads(done.stdout)["variables"]["deploy"] is False
