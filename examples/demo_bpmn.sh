@@ -22,3 +22,8 @@ run mlkit bpmn approve approve --comment "good enough"
 run mlkit bpmn history "$instance"
 run mlkit bpmn logs "$instance"
 run mlkit bpmn render --instance "$instance"
+
+say "BPMN: deploy by a decision table, and see which rule decided"
+run mlkit bpmn run "$examples/bpmn/rollout/rollout.bpmn" --var answers=answers.csv --var region=EU
+run mlkit bpmn render "$examples/bpmn/rollout/rollout.dmn" \
+  --var 'candidate accuracy=0.85' --var 'serving accuracy=0.8' --var region=EU

@@ -92,6 +92,7 @@ def _table(node: Node, problems: list[Problem], depth: int) -> Boxed:
         aggregation=aggregation if policy == "COLLECT" else "",
         type_ref=type_of(node),
         line=line(node),
+        annotations=tuple(attribute(each, "name") for each in children(node, "annotation")),
     )
 
 
@@ -115,7 +116,7 @@ def _rule(node: Node) -> Rule:
     def cells(name: str) -> tuple[Cell, ...]:
         return tuple(Cell(text_of(each), line(each)) for each in children(node, name))
 
-    return Rule(cells("inputEntry"), cells("outputEntry"), line(node))
+    return Rule(cells("inputEntry"), cells("outputEntry"), line(node), cells("annotationEntry"))
 
 
 # -- the other boxes ---------------------------------------------------------------------------

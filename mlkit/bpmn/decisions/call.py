@@ -17,6 +17,8 @@ from mlkit.bpmn.expressions.feel.interchange import Unfit, leave
 
 _NO_NAME = re.compile(r"\W+")
 MAPPINGS = ("singleEntry", "singleResult", "collectEntries", "resultList")
+# As Flowable maps it: an object of the variables to set.
+VARIABLES = "variables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,12 @@ class DecisionCall(Expression):
     Attributes:
         decisions: The model.
         mapping: How the result is mapped, as Camunda 7 names it; empty for the value as it is.
+        must_match: Whether no result is a failure.
     """
 
     decisions: Decisions | None = None
     mapping: str = ""
+    must_match: bool = False
 
     def check(self) -> None:
         """Do nothing: the model was checked when it was read."""
@@ -68,7 +72,13 @@ class DecisionCall(Expression):
         if not self.mapping:
             return value
         rows = _rows(value)
+        if self.must_match and not rows:
+            raise self._error("no rule matches")
         results = [each if isinstance(each, dict) else {self._output(): each} for each in rows]
+        if self.mapping == VARIABLES:
+            several = isinstance(value, list)
+            found = {self.text: results} if several else results[0] if results else {}
+            return {_NO_NAME.sub("_", name): each for name, each in found.items()}
         if self.mapping == "resultList":
             return results
         if self.mapping == "collectEntries":
@@ -86,12 +96,21 @@ class DecisionCall(Expression):
 
     def _output(self) -> str:
         """Return the name of the only output."""
+        return self._outputs()[0]
+
+    def _outputs(self) -> list[str]:
+        """Return the names of the outputs; the decision's own where they have none."""
         assert self.decisions is not None
         element = self.decisions.find(self.text)
         if isinstance(element, Decision) and isinstance(element.logic, Table):
-            named = element.logic.outputs[0].name if element.logic.outputs else ""
-            return named or element.variable.name
-        return element.variable.name
+            named = [each.name for each in element.logic.outputs if each.name]
+            return named or [element.variable.name]
+        return [element.variable.name]
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The variables that the result sets, where it is mapped to variables."""
+        return frozenset(_NO_NAME.sub("_", each) for each in (*self._outputs(), self.text))
 
 
 def _rows(value: Any) -> list[Any]:

@@ -75,11 +75,12 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of a table: tests of the inputs, and outputs."""
+    """A rule of a table: tests of the inputs, outputs, and notes that are not evaluated."""
 
     tests: tuple[Cell, ...]
     outputs: tuple[Cell, ...]
     line: int = 0
+    annotations: tuple[Cell, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class Table:
     Attributes:
         policy: `UNIQUE`, `ANY`, `PRIORITY`, `FIRST`, `RULE ORDER`, `OUTPUT ORDER` or `COLLECT`.
         aggregation: `SUM`, `COUNT`, `MIN`, `MAX` or nothing.
+        annotations: The names of the columns with notes.
     """
 
     inputs: tuple[Input, ...]
@@ -98,6 +100,7 @@ class Table:
     aggregation: str = ""
     type_ref: str = ""
     line: int = 0
+    annotations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

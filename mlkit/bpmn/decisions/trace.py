@@ -19,12 +19,16 @@ class Matched:
         inputs: The value of each column, by its label.
         rules: The numbers of the rules, from 1.
         lines: Where the rules are in the file.
+        table: The table itself.
+        values: The value of each column, in their order.
     """
 
     decision: str
     inputs: dict[str, Any]
     rules: list[int]
     lines: list[int]
+    table: Table
+    values: list[Any]
 
 
 @dataclass(slots=True)
@@ -52,7 +56,7 @@ class Trace:
         labels = {each.label: value for each, value in zip(table.inputs, values, strict=True)}
         lines = [table.rules[at].line for at in matched]
         name = self.current[-1] if self.current else ""
-        self.matched.append(Matched(name, labels, [at + 1 for at in matched], lines))
+        self.matched.append(Matched(name, labels, [at + 1 for at in matched], lines, table, values))
 
 
 class TracedRun(Run):

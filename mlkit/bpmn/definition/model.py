@@ -203,10 +203,16 @@ class Callable:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """A task whose work is one expression."""
+    """A task whose work is one expression.
+
+    Attributes:
+        result: The variable that gets its value.
+        spreads: Whether its value is an object of variables, each of which is set.
+    """
 
     expression: Expression
     result: str | None = None
+    spreads: bool = False
 
 
 @dataclass(frozen=True, slots=True)

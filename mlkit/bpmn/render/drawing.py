@@ -79,10 +79,20 @@ class Drawing:
         """Draw SVG path commands with an area in the colour of the lines."""
         self.path(commands, width, **{"fill": self.stroke, **more})
 
-    def text(self, lines: Iterable[str], at: Point, size: float, leading: float) -> None:
-        """Write lines, each centred on `at.x`, the first with its base line at `at.y`."""
+    def text(
+        self, lines: Iterable[str], at: Point, size: float, leading: float, anchor: str = "middle"
+    ) -> None:
+        """Write lines, the first with its base line at `at.y`.
+
+        Args:
+            lines: The text.
+            at: Where each line is centred, or where it starts or ends, by the anchor.
+            size: Of the font, in pixels.
+            leading: From one base line to the next, in pixels.
+            anchor: `start`, `middle` or `end`.
+        """
         element = self._add(
-            "text", x=number(at.x), y=number(at.y), text_anchor="middle",
+            "text", x=number(at.x), y=number(at.y), text_anchor=anchor,
             font_size=number(size), fill=self.stroke,
         )  # fmt: skip
         for row, each in enumerate(lines):
@@ -90,6 +100,10 @@ class Drawing:
             span.set("x", number(at.x))
             span.set("y", number(at.y + row * leading))
             span.text = each
+
+    def title(self, text: str) -> None:
+        """Name this group; programs show it where the mouse is."""
+        self._add("title").text = text
 
     def bytes(self) -> bytes:
         """Give the picture as an SVG file."""

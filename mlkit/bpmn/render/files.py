@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.xml import Element
@@ -29,7 +30,22 @@ def parsed(content: bytes, file: str) -> list[Picture]:
     return _pictures(xml.parse(content, file), file)
 
 
-def choose(found: list[Picture], wanted: str | None, file: str) -> Picture:
+class Titled(Protocol):
+    """A drawing that can be chosen by the id of what it shows, or by its name."""
+
+    @property
+    def element(self) -> str:
+        """The id of what it shows."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+
+Drawing = TypeVar("Drawing", bound=Titled)
+
+
+def choose(found: list[Drawing], wanted: str | None, file: str) -> Drawing:
     """Give one of several pictures: the first, or the one of a number, an element or a name.
 
     Raises:
@@ -46,7 +62,7 @@ def choose(found: list[Picture], wanted: str | None, file: str) -> Picture:
     return chosen[0]
 
 
-def titled(number: int, picture: Picture) -> str:
+def titled(number: int, picture: Titled) -> str:
     """Name a diagram by its number, its element and its name."""
     name = f" ({picture.name})" if picture.name else ""
     return f"{number}: {picture.element}{name}"

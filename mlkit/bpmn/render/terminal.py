@@ -24,7 +24,7 @@ _GATEWAY_SIGNS = {
     "exclusiveGateway": "✕", "parallelGateway": "+", "inclusiveGateway": "○",
     "eventBasedGateway": "⬠", "complexGateway": "*",
 }  # fmt: skip
-_MOST_CELLS = 4_000_000
+MOST_CELLS = 4_000_000
 Run = tuple[str, str]
 Cell = tuple[int, int]
 Place = Callable[[Point], Cell]
@@ -81,7 +81,8 @@ class Sheet:
         """Give each line as pieces of one state each, without blanks at its end."""
         found = []
         for cells, states in zip(self.cells, self.states, strict=True):
-            width = len("".join(cells).rstrip())
+            # The second cell of a wide character is empty.
+            width = max((at for at, each in enumerate(cells, 1) if each.strip()), default=0)
             found.append(list(_grouped(cells[:width], states)))
         return found
 
@@ -98,7 +99,7 @@ def text(picture: Picture, progress: Mapping[str, Progress] | None = None) -> li
     """Draw a picture as lines of (text, state) pieces; the state is empty without an instance."""
     known, area = progress or {}, extent(picture)
     columns, rows = int(area.width / COLUMN) + 2, int(area.height / ROW) + 2
-    if columns * rows > _MOST_CELLS:
+    if columns * rows > MOST_CELLS:
         return outline(picture, known)
     sheet = Sheet(columns, rows)
 

@@ -22,7 +22,7 @@ app = group(
         ),
         "render": (
             "mlkit.cli.bpmn.render:render",
-            "Draw a diagram as SVG, PNG or text; with an instance, coloured by state.",
+            "Draw a diagram or decision model as SVG, PNG or text, coloured by what happened.",
         ),
         "list": (
             "mlkit.cli.bpmn.instances:list_",

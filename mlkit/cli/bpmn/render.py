@@ -1,15 +1,17 @@
-"""`mlkit bpmn render`: the picture of a diagram, or of how far an instance has come."""
+"""`mlkit bpmn render`: the picture of a diagram, of an instance, or of a decision model."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlkit.cli.bpmn import render_decisions as decisions
 from mlkit.cli.bpmn.options import STATE, State
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
@@ -23,14 +25,23 @@ if TYPE_CHECKING:
 COLOURS = {"done": "green", "running": "blue", "waiting": "yellow", "failed": "red", "ended": "dim"}
 
 
+class Themes(StrEnum):
+    """The colours of a picture."""
+
+    AUTO = "auto"
+    LIGHT = "light"
+    DARK = "dark"
+
+
 @examples(
     "mlkit bpmn render pipeline.bpmn -o pipeline.svg",
     "mlkit bpmn render --instance 3f2a -o now.png",
     "mlkit bpmn render pipeline.bpmn --diagram train -o train.svg",
+    "mlkit bpmn render rollout.dmn --var 'model accuracy=0.97' --var region=EU -o rollout.png",
 )
 def render(
     context: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="The diagram; not with --instance.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="The diagram, or a DMN file.")] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="PATH", help="Write .svg or .png; else text."),
@@ -42,15 +53,43 @@ def render(
         str | None,
         typer.Option(metavar="NAME", help="Of several in the file: a number, an id or a name."),
     ] = None,
+    var: Annotated[
+        list[str],
+        typer.Option(
+            "--var", metavar="NAME=VALUE", help="Of a DMN file: decide by this input; JSON or text."
+        ),
+    ] = [],  # noqa: B006
+    vars_: Annotated[
+        Path | None,
+        typer.Option("--vars", metavar="FILE", help="Of a DMN file: a JSON object of inputs."),
+    ] = None,
+    decision: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="What is decided; default: what no decision requires."),
+    ] = "",
+    theme: Annotated[
+        Themes | None,
+        typer.Option(help="Of a DMN file: the colours; auto follows the reader's system."),
+    ] = None,
     state: State = STATE,
     json: Json = False,
 ) -> None:
-    """Draw a diagram as SVG, PNG or text; with an instance, coloured by state.
+    """Draw a diagram or decision model as SVG, PNG or text, coloured by what happened.
 
-    A file that says nothing about places (no BPMN DI) is laid out from left to right.
+    A file that says nothing about places (no BPMN DI, no DMNDI) is laid out. Of a DMN file, the
+    requirement graph and each decision table are drawn; with inputs, what was decided and the
+    rules that matched are coloured.
     """
     if output is not None and output.suffix not in (".svg", ".png"):
         raise UsageError(f"-o {output}: expected a name that ends in .svg or .png")
+    if file is not None and file.suffix == ".dmn" and instance is None:
+        inputs = decisions.given(var, vars_)
+        decided = inputs if inputs is not None or not decision else {}
+        colours = (theme or Themes.AUTO).value
+        decisions.render(file, output, diagram, decided, decision, colours, json, of(context))
+        return
+    if var or vars_ is not None or decision or theme is not None:
+        raise UsageError("--var, --vars, --decision and --theme are of DMN files")
     from mlkit.bpmn.render import choose
 
     pictures, progress = _found(file, instance, state)
@@ -148,6 +187,11 @@ def _print(picture: Picture, progress: Mapping[str, Progress] | None) -> None:
     width = max((sum(len(part) for part, _ in line) for line in lines), default=0)
     if sys.stdout.isatty() and width > shutil.get_terminal_size().columns:
         lines = terminal.outline(picture, progress or {})
+    print_lines(lines)
+
+
+def print_lines(lines: list[list[tuple[str, str]]]) -> None:
+    """Print lines of (text, state) pieces, coloured by state on a terminal."""
     if not sys.stdout.isatty():
         for line in lines:
             sys.stdout.write("".join(part for part, _ in line).rstrip() + "\n")

@@ -115,6 +115,8 @@ def _resource(reader: Reader, element: Element, resource: str) -> str | None:
 
 
 def _service(reader: Reader, element: Element) -> dict[str, Any]:
+    if xml.vendor(element, "type") == "dmn":
+        return decisions.flowable(reader, element)
     result = xml.vendor(element, "resultVariable", "resultVariableName")
     expression = xml.vendor(element, "expression")
     if expression is not None:
@@ -178,7 +180,7 @@ def _rule(reader: Reader, element: Element) -> dict[str, Any]:
         return {}
     result = None if result is None else str(result)
     mapping = "" if zeebe is not None else xml.vendor(element, "mapDecisionResult") or "resultList"
-    call = decisions.read(reader, element, decision, mapping)
+    call = decisions.read(reader, element, decision, mapping, decisions.binding(element))
     if call is not None:
         return {"work": Computed(call, result)}
     return {"work": Callable(decision, result, decision=True)}

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.decisions.call import MAPPINGS, DecisionCall
+from dataclasses import replace
+from typing import Any
+
+from mlkit.bpmn.decisions.call import MAPPINGS, VARIABLES, DecisionCall
 from mlkit.bpmn.decisions.load import Decisions
+from mlkit.bpmn.definition.model import Callable, Computed
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
 from mlkit.errors import MlkitError
 
+# Without versions, the newest model and the one that was deployed with the diagram are the file
+# beside it.
+_BINDINGS = ("", "latest", "deployment")
+_FIELD = "decisionTableReferenceKey"
 
-def read(reader: Reader, element: Element, decision: str, mapping: str) -> DecisionCall | None:
-    """Return the call of a decision; None where no model beside the diagram has it."""
-    if mapping and mapping not in MAPPINGS:
+
+def read(
+    reader: Reader, element: Element, decision: str, mapping: str, unmet: str = ""
+) -> DecisionCall | None:
+    """Return the call of a decision; None where no model beside the diagram has it.
+
+    Args:
+        reader: The file.
+        element: The task.
+        decision: The id.
+        mapping: How the result is mapped.
+        unmet: What the task asks of the model that cannot be honoured.
+    """
+    if mapping and mapping not in (*MAPPINGS, VARIABLES):
         message = f"mapDecisionResult {mapping!r}: one of {', '.join(MAPPINGS)}"
         reader.problem("task.decision", element, message)
         return None
@@ -20,6 +39,9 @@ def read(reader: Reader, element: Element, decision: str, mapping: str) -> Decis
         name = reader.library.decision(decision)
         if name is None:
             return None
+        if unmet:
+            message = f"decision {decision!r}: {unmet}; {name} beside the diagram has no versions"
+            reader.problem("task.decision", element, message)
         found = Decisions(reader.library.path.with_name(name), reader.library)
     except (MlkitError, ValueError, OSError) as error:
         reader.problem("task.decision", element, f"decision {decision!r}: {error}")
@@ -29,3 +51,46 @@ def read(reader: Reader, element: Element, decision: str, mapping: str) -> Decis
             message = f"{name}:{each.line}: {each.where}: {each.message}"
             reader.problem("task.decision", element, message)
     return DecisionCall(decision, "decision", xml.line(element), found, mapping)
+
+
+def binding(element: Element) -> str:
+    """Return what a task asks of the version or tenant of its decision, if no file can be that."""
+    zeebe = xml.extension(element, "calledDecision")
+    asked = {
+        "binding": xml.vendor(element, "decisionRefBinding"),
+        "version": xml.vendor(element, "decisionRefVersion"),
+        "version tag": xml.vendor(element, "decisionRefVersionTag"),
+        "tenant": xml.vendor(element, "decisionRefTenantId"),
+    }
+    if zeebe is not None:
+        asked = {"binding": zeebe.get("bindingType"), "version tag": zeebe.get("versionTag")}
+    unmet = (
+        f"the {kind} {value!r} cannot be honoured"
+        for kind, value in asked.items()
+        if value and (kind != "binding" or value not in _BINDINGS)
+    )
+    return next(unmet, "")
+
+
+def flowable(reader: Reader, element: Element) -> dict[str, Any]:
+    """Read the fields of a Flowable DMN task: each output becomes a variable of its own.
+
+    Results of several rules are one variable with the id of the decision.
+    """
+    written = {str(each.get("name")): _constant(each) for each in xml.extensions(element, "field")}
+    decision = written.get(_FIELD, "")
+    if not decision or "${" in decision or "#{" in decision:
+        message = f"the field {_FIELD!r} is computed" if decision else f"no field {_FIELD!r}"
+        reader.problem("task.decision", element, f"{message}: expected the id of a decision")
+        return {}
+    call = read(reader, element, decision, VARIABLES)
+    if call is None:
+        return {"work": Callable(decision, None, decision=True)}
+    must_match = written.get("decisionTaskThrowErrorOnNoHits", "").lower() == "true"
+    return {"work": Computed(replace(call, must_match=must_match), spreads=True)}
+
+
+def _constant(field: Element) -> str:
+    """Return the text of a field: in an attribute or inside it."""
+    written = field.get("stringValue") or field.get("expression") or ""
+    return str(written).strip() or "".join(map(str, field.itertext())).strip()

@@ -37,7 +37,8 @@ _READ_ATTRIBUTES = {
     "escalationCodeVariable", "class", "delegateExpression", "expression", "topic", "type",
     "retry", "timeZone", "terminateAll", "skipExpression", "terminateMultiInstance",
     "errorMessage", "decisionRef", "mapDecisionResult", "decisionRefBinding",
-    "decisionRefVersion", "decisionRefTenantId", "script", "initiator", "inheritVariables",
+    "decisionRefVersion", "decisionRefVersionTag", "decisionRefTenantId", "script", "initiator",
+    "inheritVariables",
     # True of every task here, or of no consequence for a single engine.
     "asyncBefore", "asyncAfter", "async", "exclusive", "historyTimeToLive", "versionTag",
     "isStartableInTasklist", "modelerTemplate", "modelerTemplateVersion",

@@ -29,6 +29,8 @@ class ComputedTask(Activity):
         assert isinstance(work, Computed)
         scope = move.variables(activation)
         value = move.evaluate(work.expression, scope)
-        if work.result:
+        if work.spreads:
+            move.state.assign(scope, value)
+        elif work.result:
             move.state.assign(scope, {work.result: value})
         self.leave(move, activation)

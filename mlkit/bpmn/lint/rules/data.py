@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from itertools import combinations
 
+from mlkit.bpmn.decisions.call import DecisionCall
 from mlkit.bpmn.definition.model import (
     Callable,
     Computed,
@@ -117,6 +118,8 @@ def written(node: FlowNode) -> set[str]:
         found = {each.id.partition(".")[0] for each in work.form}
     if isinstance(work, Script | Callable | Computed) and work.result:
         found.add(work.result)
+    if isinstance(work, Computed) and isinstance(work.expression, DecisionCall) and work.spreads:
+        found |= work.expression.variables
     return {each for each in found if not each.startswith("_")} - inner
 
 
