@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from mlkit.bandit.evaluation.decisions import Decisions
 from mlkit.bandit.evaluation.target import Target, uniform
 from mlkit.bandit.logs import csv_input
-from mlkit.bandit.logs.decisions import Logged
+from mlkit.bandit.logs.decision_tables import read_csv
+from mlkit.bandit.logs.decisions import Logged, numbers_of
 from mlkit.bandit.posteriors import file
 from mlkit.bandit.posteriors.posterior import Posteriors
 from mlkit.bandit.propensities import top_k
@@ -179,11 +180,11 @@ def _ranks(positions: Sequence[str]) -> list[int]:
 
 def _tabulated(path: Path, logged: Logged, limits: UnpackLimits) -> Array:
     """Read a table with the columns arm, probability and optionally context and position."""
-    decisions, frame = logged.decisions, _frame(path, limits)
-    if "position" in frame and "position" not in logged.fields:
+    decisions, policy = logged.decisions, _read_table(path, limits)
+    if "position" in policy.ids and "position" not in logged.fields:
         raise UsageError(f"{path}: has positions, and the log has none", hint="--position COL")
-    groups = _groups(path, frame, decisions)
-    cells, places = decisions.cells, "position" in frame
+    groups = _groups(path, policy, decisions)
+    cells, places = decisions.cells, "position" in policy.ids
     table = np.empty((len(cells), len(decisions.arms)))
     for cell in range(len(cells)):
         context = decisions.contexts[cells.context[cell]]
@@ -195,15 +196,18 @@ def _tabulated(path: Path, logged: Logged, limits: UnpackLimits) -> Array:
     return _among_candidates(path, table, decisions)
 
 
-def _frame(path: Path, limits: UnpackLimits) -> pd.DataFrame:
+class _Table(NamedTuple):
+    """A table of probabilities: ids by column, None where there is none."""
+
+    ids: dict[str, list[str | None]]
+    probability: list[float]
+
+
+def _read_table(path: Path, limits: UnpackLimits) -> _Table:
     if path.suffix.lower() in SUFFIXES:
         table = ParquetReader(path, limits=limits).table()
     else:
-        with csv_input.opened(path) as opened:
-            text = csv_input.text_of(csv_input.HashingReader(opened), path, limits)
-            names = csv_input.column_names(text, path)
-            batches = csv_input.read_batches(text, path, names, on_bad_row=csv_input.refuse)
-            table = pa.Table.from_batches(list(batches) or [_empty(names)])
+        table = read_csv(path, list, limits)
     known = ("arm", "probability", "context", "position")
     for name in table.column_names:
         if name not in known:
@@ -211,36 +215,36 @@ def _frame(path: Path, limits: UnpackLimits) -> pd.DataFrame:
             raise BadData(f"{path}: unknown column {name!r}", hint=hint)
     if "arm" not in table.column_names:
         raise file.missing_column(path, "arm", table.column_names)
-    return _checked(path, table.to_pandas())
+    return _checked(path, table)
 
 
-def _empty(names: Sequence[str]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pydict({name: pa.array([], pa.string()) for name in names})
-
-
-def _checked(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+def _checked(path: Path, table: pa.Table) -> _Table:
     """Return a table with text ids and probabilities in [0, 1]."""
-    for name in [each for each in frame.columns if each != "probability"]:
-        frame[name] = [None if pd.isna(each) or each == "" else str(each) for each in frame[name]]
-    numbers = pd.to_numeric(frame["probability"], errors="coerce")
-    bad = ~((numbers >= 0) & (numbers <= 1)) | frame["arm"].isna()
+    ids = {name: _texts(table[name]) for name in table.column_names if name != "probability"}
+    values = numbers_of(table["probability"], "probability", lambda row: f"{path}: row {row + 1}")
+    bad = ~((values >= 0) & (values <= 1)) | np.array([each is None for each in ids["arm"]], bool)
     if bad.any():
         row = int(np.argmax(bad))
-        arm, value = frame["arm"].iloc[row], frame["probability"].iloc[row]
+        arm, value = ids["arm"][row], table["probability"][row].as_py()
         found = f"arm {arm!r} has the probability {value!r}"
         raise BadData(f"{path}: row {row + 1}: {found}, expected a number in [0, 1]")
-    return frame.assign(probability=numbers.astype(float))
+    return _Table(ids, values.tolist())
 
 
-def _groups(path: Path, frame: pd.DataFrame, decisions: Decisions) -> dict[Key, Array]:
+def _texts(column: pa.ChunkedArray) -> list[str | None]:
+    return [None if each is None or each == "" else str(each) for each in column.to_pylist()]
+
+
+def _groups(path: Path, policy: _Table, decisions: Decisions) -> dict[Key, Array]:
     """Return the probabilities of the log's arms for each (context, position) of a table."""
     at = {name: index for index, name in enumerate(decisions.arms)}
-    keys = [frame[name] if name in frame else [None] * len(frame) for name in _KEYS]
+    none: list[str | None] = [None] * len(policy.probability)
+    keys = [policy.ids.get(name, none) for name in _KEYS]
     totals: dict[Key, float] = {}
     seen: set[tuple[Key, str]] = set()
     found: dict[Key, Array] = {}
     for context, position, arm, value in zip(
-        *keys, frame["arm"], frame["probability"], strict=True
+        *keys, map(str, policy.ids["arm"]), policy.probability, strict=True
     ):
         key = context, position
         if (key, arm) in seen:

@@ -24,8 +24,8 @@ LARGEST_UNSUPPORTED = 0.05
 """Share of the policy's probability that may be on arms which the log lacks."""
 WEIGHT_ERROR, WEIGHT_DEVIATIONS = 0.05, 4.0
 """How far the mean weight may be from 1: absolute, and in standard errors; beyond both is wrong."""
-LEAST_REWARDED = 10
-"""Rows with a reward that have a weight."""
+LEAST_REWARDED = 10.0
+"""Effective number of rows with a reward: where rewards are rare, an estimate rests on them."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Support:
         largest_share: The share of all weight that the largest has.
         mean: The mean weight; near 1 if the propensities are right and the log has the support.
         unsupported: Share of the policy's probability on arms that the log lacks; None: unknown.
-        rewarded: Rows with a weight and a reward other than 0.
+        rewarded: Effective number of rows with a reward, (sum |w r|)^2 / sum (w r)^2.
         replayed: Rows that replay keeps.
     """
 
@@ -64,7 +64,7 @@ class Support:
     largest_share: float
     mean: float
     unsupported: float | None
-    rewarded: int
+    rewarded: float
     replayed: int
 
 
@@ -151,7 +151,7 @@ def _support(decisions: Decisions, target: Target, weight: Array, found: list[Te
         largest_share=overlap.largest / total if total else 0.0,
         mean=overlap.mean,
         unsupported=unsupported(target, decisions),
-        rewarded=int(np.count_nonzero(weight * decisions.reward)),
+        rewarded=estimators.support(np.abs(weight * decisions.reward)).effective,
         replayed=int(found[0].denominator.sum()),
     )
 
@@ -170,11 +170,12 @@ def _warnings(support: Support, weight: Array) -> Iterator[str]:
         mean = f"the mean weight is {support.mean:.3f} and should be near 1"
         yield f"{mean}: propensities are wrong, or the log lacks what the policy shows"
     if support.rewarded < LEAST_REWARDED:
-        yield f"{support.rewarded} rows with a weight have a reward, below {LEAST_REWARDED}"
+        rows = f"{support.rewarded:.1f} rows, below {LEAST_REWARDED:g}"
+        yield f"rewards are as rare as on {rows}: the intervals are too narrow"
     if support.replayed < LEAST_EFFECTIVE:
         yield f"replay keeps {support.replayed} rows, below {LEAST_EFFECTIVE:g}"
 
 
 def _is_far_from_one(weight: Array) -> bool:
     error = float(weight.std()) / len(weight) ** 0.5
-    return abs(float(weight.mean()) - 1) > max(WEIGHT_ERROR, WEIGHT_DEVIATIONS * error)
+    return bool(abs(float(weight.mean()) - 1) > max(WEIGHT_ERROR, WEIGHT_DEVIATIONS * error))

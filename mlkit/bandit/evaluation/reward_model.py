@@ -22,7 +22,7 @@ from mlkit.bandit.evaluation.decisions import Codes, Decisions
 Array = NDArray[np.float64]
 
 FOLDS = 3
-SHRINKAGE = 10.0
+SHRINKAGE = 1.0
 
 
 class Predicted(NamedTuple):

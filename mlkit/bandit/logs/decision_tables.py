@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -21,6 +22,7 @@ from mlkit.parquet import SUFFIXES, ParquetReader
 from mlkit.unpacking import UnpackLimits
 
 _PARQUET_ROWS = 1 << 18
+_COPIED = 1 << 20
 _LINES = (".jsonl", ".ndjson")
 _DEFAULTS = {
     "arm": ("arm", "action", "item_id"),
@@ -143,16 +145,41 @@ def _wanted(
 def _read_csv(
     path: Path, columns: DecisionColumns, more: Sequence[str], limits: UnpackLimits
 ) -> DecisionTable:
+    found: dict[str, str] = {}
+
+    def choose(names: Sequence[str]) -> list[str]:
+        fields, wanted = _wanted(path, columns, more, names)
+        found.update(fields)
+        return wanted
+
+    table = read_csv(path, choose, limits)
+    return DecisionTable(
+        dict(zip(table.column_names, table, strict=True)), found, csv_input.place_in(path)
+    )
+
+
+def read_csv(
+    path: Path, choose: Callable[[Sequence[str]], Sequence[str]], limits: UnpackLimits
+) -> pa.Table:
+    """Read columns of a CSV, plain or gzip, as text.
+
+    Args:
+        path: The file; `-` is standard input.
+        choose: Returns the names of the columns to read of those that the file has.
+        limits: How much it may unpack to.
+
+    Raises:
+        InputMissing: The file cannot be read.
+        BadData: It is damaged, or a row has too few or too many fields.
+    """
     with _text(path, limits) as text:
         separator = csv_input.separator_of(text)
-        names = csv_input.column_names(text, path, separator)
-        found, wanted = _wanted(path, columns, more, names)
-        batches = list(
-            csv_input.read_batches(
-                text, path, wanted, separator=separator, on_bad_row=csv_input.refuse
-            )
-        )
-    return DecisionTable(_joined(batches, wanted), found, csv_input.place_in(path))
+        wanted = list(choose(csv_input.column_names(text, path, separator)))
+        content = pa.BufferOutputStream()
+        shutil.copyfileobj(text, content, _COPIED)
+    return csv_input.read_table(
+        content.getvalue(), path, wanted, separator=separator, on_bad_row=csv_input.refuse
+    )
 
 
 def _read_parquet(
@@ -161,14 +188,13 @@ def _read_parquet(
     file = ParquetReader(path, limits=limits)
     found, wanted = _wanted(path, columns, more, file.columns)
     batches = list(file.batches(wanted, _PARQUET_ROWS))
-    return DecisionTable(_joined(batches, wanted), found, partial(_row_place, path))
-
-
-def _joined(batches: Sequence[pa.RecordBatch], names: Sequence[str]) -> dict[str, Any]:
-    if not batches:
-        return {name: pa.chunked_array([], pa.string()) for name in names}
-    table = pa.Table.from_batches(batches)
-    return {name: table[name] for name in names}
+    table = pa.Table.from_batches(batches) if batches else None
+    empty = pa.chunked_array([], pa.string())
+    return DecisionTable(
+        {name: empty if table is None else table[name] for name in wanted},
+        found,
+        partial(_row_place, path),
+    )
 
 
 def _row_place(path: Path, row: int) -> str:

@@ -157,10 +157,7 @@ def _refuse(place: str, name: str, value: Any, expected: str, hint: str | None =
 def _ids(
     column: pa.ChunkedArray, name: str, place: Callable[[int], str], *, required: bool
 ) -> pa.ChunkedArray:
-    kind = column.type
-    readable = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
-    if not any(fits(kind) for fits in readable):
-        raise BadData(f"{place(0)}: {name} is {kind}, expected text or integers")
+    _check_type(column, name, place, _IDS, "text or integers")
     text = column.cast(pa.string())
     length = pc.fill_null(pc.binary_length(text), 0)
     bad = pc.or_(pc.greater(length, ID_BYTES), pc.and_(pc.equal(length, 0), required))
@@ -179,7 +176,8 @@ def _lists(column: pa.ChunkedArray, place: Callable[[int], str]) -> pa.ChunkedAr
             for each in column.to_pylist()
         ]
         column = pa.chunked_array([pa.array(texts, pa.string())])
-    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
+    _check_type(column, "candidates", place, _IDS, "lists or text")
+    encoded = _whole(column.cast(pa.string())).dictionary_encode()
     if encoded.null_count:
         row = pc.index(pc.is_null(encoded), True).as_py()
         raise _refuse(place(row), "candidates", None, "a list of ids")
@@ -206,12 +204,14 @@ def _list(text: str, place: Callable[[], str]) -> str:
     return msgspec.json.encode(ids).decode()
 
 
-def _numbers(column: pa.ChunkedArray, name: str, place: Callable[[int], str]) -> Array:
-    """Return numbers, NaN where there is none; text that is no number is refused."""
-    whole = column.combine_chunks()
-    whole = pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
-    if pa.types.is_nested(whole.type) or pa.types.is_temporal(whole.type):
-        raise BadData(f"{place(0)}: {name} is {whole.type}, expected numbers")
+def numbers_of(column: pa.ChunkedArray, name: str, place: Callable[[int], str]) -> Array:
+    """Return the numbers of a column, NaN where there is none.
+
+    Raises:
+        BadData: A value is no number; the message names its place.
+    """
+    _check_type(column, name, place, _NUMBERS, "numbers")
+    whole = _whole(column)
     found = as_numbers(whole)
     row = pc.index(pc.and_(pc.is_null(found), pc.is_valid(whole)), True).as_py()
     if row >= 0:
@@ -219,10 +219,32 @@ def _numbers(column: pa.ChunkedArray, name: str, place: Callable[[int], str]) ->
     return np.array(found.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
+_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_null)
+_IDS = (*_TEXT, pa.types.is_integer)
+_NUMBERS = (*_IDS, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
+_TIMES = (*_NUMBERS, pa.types.is_timestamp, pa.types.is_date)
+
+
+def _check_type(
+    column: pa.ChunkedArray,
+    name: str,
+    place: Callable[[int], str],
+    fitting: Sequence[Callable[[pa.DataType], bool]],
+    expected: str,
+) -> None:
+    if not any(fits(column.type) for fits in fitting):
+        raise BadData(f"{place(0)}: {name} is {column.type}, expected {expected}")
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    whole = column.combine_chunks()
+    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
+
+
 def _probability(
     column: pa.ChunkedArray, name: str, place: Callable[[int], str], *, above_0: bool
 ) -> Array:
-    values = _numbers(column, name, place)
+    values = numbers_of(column, name, place)
     good = (values > 0 if above_0 else values >= 0) & (values <= 1)
     if not good.all():
         row = int(np.argmin(good))
@@ -233,7 +255,7 @@ def _probability(
 
 
 def _rewards(column: pa.ChunkedArray, place: Callable[[int], str], how: MissingRewards) -> Array:
-    values = _numbers(column, "reward", place)
+    values = numbers_of(column, "reward", place)
     if np.isinf(values).any():
         row = int(np.argmax(np.isinf(values)))
         raise _refuse(place(row), "reward", float(values[row]), "a finite number")
@@ -248,6 +270,7 @@ def _times(path: Path, column: pa.ChunkedArray | None, place: Callable[[int], st
     if column is None:
         hint = "--time COL names the column with the times of decisions"
         raise UsageError(f"{path}: no times, which --attribution needs", hint=hint)
+    _check_type(column, "time", place, _TIMES, "times")
     series = pd.Series(column.to_pandas())
     numbers = pd.to_numeric(series, errors="coerce") if series.dtype.kind != "M" else None
     if numbers is not None and numbers.notna().all():
@@ -305,9 +328,7 @@ def _encoded(
     """Return the distinct ids, in order (numbers as numbers), and the index of each row's."""
     if column is None:
         return [default], np.zeros(rows, dtype=np.int64)
-    whole = column.combine_chunks()
-    whole = pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
-    encoded = whole.dictionary_encode(null_encoding="encode")
+    encoded = _whole(column).dictionary_encode(null_encoding="encode")
     names = encoded.dictionary.to_pylist()
     ordered = sorted({*names, *more}, key=_order)
     number = {name: index for index, name in enumerate(ordered)}

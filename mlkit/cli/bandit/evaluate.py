@@ -45,7 +45,7 @@ class Model(StrEnum):
 
 
 def _column(name: str, usual: str) -> Any:
-    text = f'Column of {name} (default: {usual}; "": none).'
+    text = f"Column of {name} (default: {usual})."
     return typer.Option(metavar="COL", help=text, show_default=False)
 
 
@@ -71,16 +71,18 @@ def evaluate(
         str | None,
         _column("the probabilities of what was shown", "propensity, propensity_score or pscore"),
     ] = None,
-    context: Annotated[str | None, _column("user or segment ids", "context, if any")] = None,
-    position: Annotated[str | None, _column("positions", "position, if any")] = None,
+    context: Annotated[
+        str | None, _column("user or segment ids", 'context, if any; "": none')
+    ] = None,
+    position: Annotated[str | None, _column("positions", 'position, if any; "": none')] = None,
     candidates: Annotated[
-        str | None, _column("the arms that could be shown", "candidates, if any")
+        str | None, _column("the arms that could be shown", 'candidates, if any; "": none')
     ] = None,
     slate: Annotated[
         str | None,
-        _column("ids of slates", "slate, slate_id or decision_id, if any"),
+        _column("ids of slates", 'slate, slate_id or decision_id, if any; "": none'),
     ] = None,
-    time: Annotated[str | None, _column("times", "time, timestamp or at, if needed")] = None,
+    time: Annotated[str | None, _column("times", "time, timestamp or at")] = None,
     missing: Annotated[
         Missing | None,
         typer.Option(help="Count a missing reward as zero, or drop its row (default: refuse)."),
@@ -203,7 +205,7 @@ def _model(logged: Logged, how: Settings) -> str:
     per = ["arm", *(name for name in ("position",) if name in logged.fields)]
     if how.by_context:
         per += [name for name in ("context", "candidates") if name in logged.fields]
-    return f"means by {', '.join(per)}, shrunk by {SHRINKAGE:g} rows, of {FOLDS} folds"
+    return f"means by {', '.join(per)}, shrunk by {SHRINKAGE:g} row, of {FOLDS} folds"
 
 
 def _policy(judgement: Judgement, first: Judgement, level: float) -> dict[str, Any]:

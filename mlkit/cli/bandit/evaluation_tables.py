@@ -68,7 +68,7 @@ def support(judged: Sequence[Judgement]) -> Table:
         "largest weight",
         "its share",
         "lacking",
-        "rewarded",
+        "with reward",
         "replayed",
     ):
         table.add_column(name, justify="right")
@@ -82,7 +82,7 @@ def support(judged: Sequence[Judgement]) -> Table:
             f"{found.largest[0]:.4g}",
             f"{found.largest_share:.2%}",
             lacking,
-            f"{found.rewarded:,}",
+            f"{found.rewarded:,.1f}",
             f"{found.replayed:,}",
         )
     return table
