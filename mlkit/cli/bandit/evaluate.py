@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
 from mlkit.cli.output import Output
 
@@ -17,15 +18,6 @@ if TYPE_CHECKING:
     from mlkit.bandit.evaluation.evaluation import Estimate, Judgement
     from mlkit.bandit.evaluation.terms import Settings
     from mlkit.bandit.logs.decisions import Logged
-
-EPILOG = """\
-Examples:
-
-  mlkit bandit evaluate log.csv.gz --policy posteriors.parquet --against uniform
-
-  mlkit bandit evaluate log.parquet --policy new.csv --context user --missing zero
-  --attribution 24h --json
-"""
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -46,9 +38,13 @@ class Model(StrEnum):
 
 def _column(name: str, usual: str) -> Any:
     text = f"Column of {name} (default: {usual})."
-    return typer.Option(metavar="COL", help=text, show_default=False)
+    return typer.Option(metavar="COL", help=text, show_default=False, rich_help_panel="Columns")
 
 
+@examples(
+    "mlkit bandit evaluate log.csv.gz --policy posteriors.parquet --against uniform",
+    "mlkit bandit evaluate log.jsonl --policy new.csv --missing zero --attribution 24h --json",
+)
 def evaluate(
     logs: Annotated[
         list[Path],
@@ -246,8 +242,3 @@ def _show(logged: Logged, own: Estimate, judged: list[Judgement], how: Settings)
     for each in judged:
         for warning in each.warnings:
             Output.line(f"warning: {each.policy}: {warning}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `mlkit bandit`."""
-    app.command(epilog=EPILOG)(evaluate)
