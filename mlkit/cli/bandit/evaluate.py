@@ -87,8 +87,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Drop rows that may still earn a reward: without one, and younger than this, "
-            "such as 24h, at the log's end.",
+            help="Drop rows without a reward that are younger than this, such as 24h, at the log's "
+            "end; older ones count as zero.",
         ),
     ] = None,
     clip: Annotated[
@@ -129,7 +129,7 @@ def evaluate(
     logged = decisions.read(
         logs,
         DecisionColumns(arm, reward, propensity, context, position, candidates, slate, time),
-        decisions.MissingRewards(missing and missing.value, _duration(attribution)),
+        decisions.MissingRewards(_rule(missing, attribution), _duration(attribution)),
         probabilities=targets.columns_of(specs),
         limits=limits,
     )
@@ -140,6 +140,13 @@ def evaluate(
         Output.document("bandit.evaluate", 1, _document(logged, own, judged, how))
         return
     _show(logged, own, judged, how)
+
+
+def _rule(missing: Missing | None, attribution: str | None) -> str | None:
+    """Return what a missing reward counts: once its time is over, it is 0 unless stated."""
+    if missing is None:
+        return None if attribution is None else Missing.ZERO.value
+    return missing.value
 
 
 def _duration(text: str | None) -> float | None:

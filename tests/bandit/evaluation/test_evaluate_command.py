@@ -101,6 +101,14 @@ def test_people_see_a_table_and_the_warnings(mlkit, tmp_path):
     assert "warning: uniform: the effective sample size is 2.0 rows, below 100" in done.stdout
 
 
+def test_attribution_alone_counts_what_is_over_as_zero(evaluate, tmp_path):
+    rows = "a,,1,0\na,1,1,3600\na,,1,7200\n"
+    (tmp_path / "log.csv").write_text("arm,reward,propensity,time\n" + rows)
+    log = evaluate("log.csv", "--policy", "uniform", "--attribution", "1.5h")["log"]
+    assert (log["rows"], log["missing_rewards"], log["dropped"]) == (2, 2, 1)
+    assert log["value"]["value"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
