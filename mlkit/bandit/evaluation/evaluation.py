@@ -106,6 +106,11 @@ def judge(decisions: Decisions, target: Target, how: Settings) -> Judgement:
         BadData: A probability is out of range; the message names the row.
     """
     weight = estimators.weights(target.taken, decisions.propensity)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite becomes None
+        return _judged(decisions, target, weight, how)
+
+
+def _judged(decisions: Decisions, target: Target, weight: Array, how: Settings) -> Judgement:
     found, units = terms.all_terms(decisions, target, weight, how), _units(decisions)
     samples = resampling.resample(found, units, how.resamples, how.seed)
     estimates = tuple(
@@ -136,24 +141,32 @@ def _units(decisions: Decisions) -> NDArray[np.int64]:
 
 def _estimate(found: Terms, samples: Array, units: NDArray[np.int64], level: float) -> Estimate:
     value = found.estimate
-    if value is None:
+    if value is None or not np.isfinite(value):
         return Estimate(found.name, None, None, None)
-    ends = resampling.percentiles(samples, level)
-    return Estimate(found.name, value, ends, resampling.bernstein(found, units, level))
+    bernstein = resampling.bernstein(found, units, level)
+    if bernstein is not None and not np.isfinite(bernstein).all():
+        bernstein = None
+    return Estimate(found.name, value, resampling.percentiles(samples, level), bernstein)
 
 
 def _support(decisions: Decisions, target: Target, weight: Array, found: list[Terms]) -> Support:
-    overlap, total = estimators.support(weight), float(weight.sum())
+    most = float(weight.max())
+    overlap = estimators.support(weight / most if most else weight)  # squares do not overflow
     largest = tuple(map(float, np.sort(weight)[:-6:-1]))
     return Support(
         effective=overlap.effective,
         largest=largest,
-        largest_share=overlap.largest / total if total else 0.0,
-        mean=overlap.mean,
+        largest_share=1 / (overlap.mean * len(weight)) if most else 0.0,
+        mean=most * overlap.mean,
         unsupported=unsupported(target, decisions),
-        rewarded=estimators.support(np.abs(weight * decisions.reward)).effective,
+        rewarded=_effective(np.abs(weight / (most or 1.0) * decisions.reward)),
         replayed=int(found[0].denominator.sum()),
     )
+
+
+def _effective(values: Array) -> float:
+    most = float(values.max())
+    return estimators.support(values / most).effective if most else 0.0
 
 
 def _warnings(support: Support, weight: Array) -> Iterator[str]:

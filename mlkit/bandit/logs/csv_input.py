@@ -219,7 +219,7 @@ def _line_of(path: Path, row: int) -> int:
     csv.field_size_limit(sys.maxsize)
     with opened(path) as file:
         unpacked = text_of(HashingReader(file), path, UNLIMITED)  # that far it was read before
-        reader = csv.reader(io.TextIOWrapper(unpacked, "utf-8"))
+        reader = csv.reader(io.TextIOWrapper(unpacked, "utf-8", "replace"))
         begin, left = 1, row + 1
         for fields in reader:
             if fields:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
 import io
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -175,11 +175,27 @@ def read_csv(
     with _text(path, limits) as text:
         separator = csv_input.separator_of(text)
         wanted = list(choose(csv_input.column_names(text, path, separator)))
-        content = pa.BufferOutputStream()
-        shutil.copyfileobj(text, content, _COPIED)
+        content = _content(text, path)
     return csv_input.read_table(
-        content.getvalue(), path, wanted, separator=separator, on_bad_row=csv_input.refuse
+        content, path, wanted, separator=separator, on_bad_row=csv_input.refuse
     )
+
+
+def _content(text: io.BufferedReader[Any], path: Path) -> pa.Buffer:
+    """Read the rest of a text into memory, and refuse what is no UTF-8."""
+    content, decode = pa.BufferOutputStream(), codecs.getincrementaldecoder("utf-8")().decode
+    line = 1
+    while True:
+        chunk = text.read(_COPIED)
+        try:
+            decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            line += error.object[: error.start].count(b"\n")
+            raise BadData(f"{path}: line {line}: no UTF-8 text") from error
+        if not chunk:
+            return content.getvalue()
+        line += chunk.count(b"\n")
+        content.write(chunk)
 
 
 def _read_parquet(

@@ -25,6 +25,10 @@ from mlkit.unpacking import UnpackLimits
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 _ALL = "[]"
+_LEAST = 1e-300
+"""The least propensity: the weight of a smaller one may overflow."""
+_HIGHEST = 1e15
+"""The highest reward."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +249,7 @@ def _probability(
     column: pa.ChunkedArray, name: str, place: Callable[[int], str], *, above_0: bool
 ) -> Array:
     values = numbers_of(column, name, place)
-    good = (values > 0 if above_0 else values >= 0) & (values <= 1)
+    good = (values >= _LEAST if above_0 else values >= 0) & (values <= 1)
     if not good.all():
         row = int(np.argmin(good))
         value = None if np.isnan(values[row]) else float(values[row])
@@ -256,9 +260,11 @@ def _probability(
 
 def _rewards(column: pa.ChunkedArray, place: Callable[[int], str], how: MissingRewards) -> Array:
     values = numbers_of(column, "reward", place)
-    if np.isinf(values).any():
-        row = int(np.argmax(np.isinf(values)))
-        raise _refuse(place(row), "reward", float(values[row]), "a finite number")
+    beyond = np.abs(values) > _HIGHEST
+    if beyond.any():
+        row = int(np.argmax(beyond))
+        expected = f"a number in [-{_HIGHEST:g}, {_HIGHEST:g}]"
+        raise _refuse(place(row), "reward", float(values[row]), expected)
     if how.rule is None and np.isnan(values).any():
         hint = "--missing zero counts it as 0, --missing drop leaves the row out"
         raise _refuse(place(int(np.argmax(np.isnan(values)))), "reward", None, "a number", hint)
@@ -280,7 +286,8 @@ def _times(path: Path, column: pa.ChunkedArray | None, place: Callable[[int], st
         row = int(np.argmax(moments.isna()))
         value = None if pd.isna(series.iloc[row]) else str(series.iloc[row])
         raise _refuse(place(row), "time", value, "ISO 8601 or seconds since 1970")
-    return np.asarray((moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(1, "s"))
+    micros = moments.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    return np.asarray(micros.astype(np.int64) / 1e6)
 
 
 def _is_dropped(numbers: dict[str, Array], how: MissingRewards) -> Flags:

@@ -101,6 +101,15 @@ def test_people_see_a_table_and_the_warnings(mlkit, tmp_path):
     assert "warning: uniform: the effective sample size is 2.0 rows, below 100" in done.stdout
 
 
+def test_weights_beyond_all_reason_are_a_document_too(evaluate, tmp_path):
+    rows = "a,1,1e-290,1\nb,-1e15,1e-290,2\na,1e15,1,1\n"
+    (tmp_path / "log.csv").write_text("arm,reward,propensity,position\n" + rows)
+    (found,) = evaluate("log.csv", "--policy", "uniform")["policies"]
+    assert found["support"]["largest"][:2] == pytest.approx([5e289, 5e289])
+    assert found["support"]["effective"] == pytest.approx(2)
+    assert any("worthless" in each for each in found["warnings"])
+
+
 def test_attribution_alone_counts_what_is_over_as_zero(evaluate, tmp_path):
     rows = "a,,1,0\na,1,1,3600\na,,1,7200\n"
     (tmp_path / "log.csv").write_text("arm,reward,propensity,time\n" + rows)

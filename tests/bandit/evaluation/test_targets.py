@@ -127,6 +127,18 @@ def test_what_cannot_be_evaluated_is_refused(read, text, message):
         read(text)
 
 
+@pytest.mark.parametrize("rows", [b"a,1,1\nb\xff,1\n", b"a,1,1\nb,1,1\xe2\x82"])
+def test_a_log_that_is_no_text_is_refused_with_the_line(tmp_path, rows):
+    (tmp_path / "log.csv").write_bytes(b"arm,reward,propensity\n" + rows)
+    with pytest.raises(BadData, match="line 3: no UTF-8 text"):
+        decisions.read([tmp_path / "log.csv"], DecisionColumns(), MissingRewards())
+
+
+def test_times_far_away_are_times(read):
+    text = "arm,reward,propensity,time\na,,1,0001-01-01\nb,1,1,9999-12-31T00:00Z\n"
+    assert read(text, rule="zero", attribution=60.0).decisions.arms == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
