@@ -127,36 +127,76 @@ def read_batches(
     Raises:
         BadData: A row has too few or too many fields, or is not UTF-8.
     """
-    refused: list[BadData] = []
-    place = place_in(path)
+    bad_rows = _BadRows(path, on_bad_row)
+    options = _options(columns, types or {}, separator, bad_rows)
+    with bad_rows.raised():
+        yield from pa.csv.open_csv(text, *options)
 
-    def judge(row: pa.csv.InvalidRow) -> str:
+
+def read_table(
+    content: pa.Buffer,
+    path: Path,
+    columns: Sequence[str],
+    *,
+    separator: str = ",",
+    on_bad_row: OnBadRow,
+) -> pa.Table:
+    """Read columns of a CSV that is in memory; otherwise as `read_batches`.
+
+    A stream's reader may be deleted by a thread of Arrow, which aborts the process if the
+    interpreter ends at that moment; here no thread is left.
+    """
+    bad_rows = _BadRows(path, on_bad_row)
+    with bad_rows.raised():
+        return pa.csv.read_csv(
+            pa.BufferReader(content), *_options(columns, {}, separator, bad_rows)
+        )
+
+
+class _BadRows:
+    """Judges rows with too few or too many fields, and keeps the error that one raises."""
+
+    def __init__(self, path: Path, on_bad_row: OnBadRow) -> None:
+        self._path, self._on_bad_row = path, on_bad_row
+        self._place = place_in(path)
+        self._refused: list[BadData] = []
+
+    def __call__(self, row: pa.csv.InvalidRow) -> str:
         found = f"{row.actual_columns} fields, expected {row.expected_columns}"
         try:
-            on_bad_row(found, lambda: place(row.number - 2))
+            self._on_bad_row(found, lambda: self._place(row.number - 2))
         except BadData as error:  # Arrow ignores what is raised here
-            refused.append(error)
+            self._refused.append(error)
             return "error"
         return "skip"
 
-    try:
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """Raise the error of the first row that was refused, or Arrow's, as BadData."""
+        try:
+            yield
+        except pa.ArrowInvalid as error:
+            found = self._refused[0] if self._refused else BadData(f"{self._path}: {error}")
+            raise found from error
+
+
+def _options(
+    columns: Sequence[str], types: dict[str, pa.DataType], separator: str, bad_rows: _BadRows
+) -> tuple[Any, ...]:
+    return (
         # Without threads, which do not speed up a few columns, rows have numbers.
-        yield from pa.csv.open_csv(
-            text,
-            pa.csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
-            pa.csv.ParseOptions(
-                delimiter=separator, newlines_in_values=True, invalid_row_handler=judge
-            ),
-            pa.csv.ConvertOptions(
-                include_columns=columns,
-                column_types=dict.fromkeys(columns, pa.string()) | (types or {}),
-                strings_can_be_null=True,
-                null_values=[""],
-                quoted_strings_can_be_null=False,
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        raise (refused[0] if refused else BadData(f"{path}: {error}")) from error
+        pa.csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
+        pa.csv.ParseOptions(
+            delimiter=separator, newlines_in_values=True, invalid_row_handler=bad_rows
+        ),
+        pa.csv.ConvertOptions(
+            include_columns=columns,
+            column_types=dict.fromkeys(columns, pa.string()) | types,
+            strings_can_be_null=True,
+            null_values=[""],
+            quoted_strings_can_be_null=False,
+        ),
+    )
 
 
 def refuse(reason: str, place: Callable[[], str]) -> None:
@@ -179,7 +219,7 @@ def _line_of(path: Path, row: int) -> int:
     csv.field_size_limit(sys.maxsize)
     with opened(path) as file:
         unpacked = text_of(HashingReader(file), path, UNLIMITED)  # that far it was read before
-        reader = csv.reader(io.TextIOWrapper(unpacked, "utf-8"))
+        reader = csv.reader(io.TextIOWrapper(unpacked, "utf-8", "replace"))
         begin, left = 1, row + 1
         for fields in reader:
             if fields:

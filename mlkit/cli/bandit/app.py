@@ -24,6 +24,10 @@ app = group(
             "mlkit.cli.bandit.posteriors:quantile",
             "Show quantiles of every arm's mean reward, the highest first.",
         ),
+        "evaluate": (
+            "mlkit.cli.bandit.evaluate:evaluate",
+            "Estimate what a policy would have earned, from the log of another one.",
+        ),
         "serve": (
             "mlkit.cli.bandit.serve:serve",
             "Serve recommendations over HTTP, and learn from feedback.",

@@ -1,0 +1,106 @@
+"""A model of rewards for the direct method: shrunken means, fitted by cross-fitting.
+
+The mean reward of an arm at a position is shrunk to the overall mean, and that of an arm in a cell
+(context, position, candidates) to the arm's:
+
+    m(arm)       = (sum of rewards + s m)      / (rows + s)
+    m(cell, arm) = (sum of rewards + s m(arm)) / (rows + s)        s: `SHRINKAGE` rows
+
+A row is predicted by the model of the other folds (Chernozhukov et al. 2018), so that its own
+reward does not make the model look better than it is.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlkit.bandit.evaluation.decisions import Codes, Decisions
+
+Array = NDArray[np.float64]
+
+FOLDS = 3
+SHRINKAGE = 1.0
+
+
+class Predicted(NamedTuple):
+    """What the model expects, shape (rows,) each.
+
+    Attributes:
+        taken: The reward of the arm that was shown.
+        value: The mean reward under the policy to be judged.
+        influence: How much a row's reward moves the mean of `value`, in units of one row.
+    """
+
+    taken: Array
+    value: Array
+    influence: Array
+
+
+def folds(decisions: Decisions, seed: int) -> Codes:
+    """Assign every row to a fold at random; the rows of a slate share one."""
+    generator = np.random.Generator(np.random.SFC64(seed))
+    units = np.arange(len(decisions)) if decisions.slate is None else decisions.slate
+    count = int(units.max(initial=-1)) + 1
+    return np.asarray((generator.permutation(count) % FOLDS)[units])
+
+
+def predict(decisions: Decisions, table: Array, fold: Codes, *, by_context: bool) -> Predicted:
+    """Predict the rewards of each fold by the model of the others.
+
+    Args:
+        decisions: The log.
+        table: The probabilities of the policy to be judged, shape (cells, arms).
+        fold: The fold of each row, shape (rows,).
+        by_context: Whether to model each cell, or only each arm and position.
+    """
+    taken, value = np.empty(len(decisions)), np.empty(len(decisions))
+    cell = decisions.cells.of_row
+    for number in range(FOLDS):
+        rows = fold == number
+        model, overall = _fit(decisions, ~rows, by_context=by_context)
+        taken[rows] = model[cell[rows], decisions.arm[rows]]
+        # What a row of the table lacks are arms of which only the overall mean is known.
+        means = (table * model).sum(axis=1) + (1 - table.sum(axis=1)) * overall
+        value[rows] = means[cell[rows]]
+    return Predicted(taken, value, _influence(decisions, table, by_context=by_context))
+
+
+def _fit(decisions: Decisions, rows: NDArray[np.bool_], *, by_context: bool) -> tuple[Array, float]:
+    """Fit the means of arms in cells, shape (cells, arms), and the overall mean."""
+    reward, arm = decisions.reward[rows], decisions.arm[rows]
+    overall = float(reward.mean()) if len(reward) else 0.0
+    shape = (len(decisions.positions), len(decisions.arms))
+    arms = _shrunken(decisions.position[rows], arm, reward, shape, np.full(shape, overall))
+    base = arms[decisions.cells.position]
+    if not by_context:
+        return base, overall
+    return _shrunken(decisions.cells.of_row[rows], arm, reward, base.shape, base), overall
+
+
+def _shrunken(
+    group: Codes, arm: Codes, reward: Array, shape: tuple[int, ...], toward: Array
+) -> Array:
+    sums = _counts(group, arm, shape, reward)
+    return np.asarray((sums + SHRINKAGE * toward) / (_counts(group, arm, shape) + SHRINKAGE))
+
+
+def _counts(group: Codes, arm: Codes, shape: tuple[int, ...], weight: Array | None = None) -> Array:
+    found = np.bincount(group * shape[1] + arm, weight, minlength=shape[0] * shape[1])
+    return np.asarray(found.reshape(shape), dtype=np.float64)
+
+
+def _influence(decisions: Decisions, table: Array, *, by_context: bool) -> Array:
+    """Return d(sum of values)/d(reward) of each row, to first order: its arm's share there."""
+    cells, arms = decisions.cells, len(decisions.arms)
+    rows = np.bincount(cells.of_row, minlength=len(cells)).astype(float)
+    wanted = table * rows[:, None]
+    group = cells.of_row
+    if not by_context:
+        places = np.zeros((len(decisions.positions), arms))
+        np.add.at(places, cells.position, wanted)
+        wanted, group = places, decisions.position
+    counts = _counts(group, decisions.arm, wanted.shape)
+    return np.asarray((wanted / (counts + SHRINKAGE))[group, decisions.arm])
