@@ -21,11 +21,11 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test system-packages
 	$(PYTEST) -m "not slow" --numprocesses auto --dist loadfile
 
-# Most slow tests wait for containers, so that more of them than cores run at once; those that look at
+# Most slow tests wait for containers, so that two run at once; those that look at
 # the whole engine, or measure, run alone.
 test-slow: $(VENV)/.installed-test system-packages
 	bash .ci/with-engine bash -c '\
-	  $(PYTEST) -m "slow and not alone" --numprocesses 3 --dist worksteal && \
+	  $(PYTEST) -m "slow and not alone" --numprocesses 2 --dist worksteal && \
 	  $(PYTEST) -m "slow and alone"'
 
 # Whole stacks are slimmed and asked for what was not probed: needs a Docker Engine, and minutes.

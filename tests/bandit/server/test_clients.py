@@ -79,7 +79,8 @@ def test_a_client_in_python(start, tmp_path):
         pytest.skip(f"needs {PYTHON_GENERATOR}, which cannot be installed: {error}")
     generator = environment / "bin" / "openapi-python-client"
     options = "--path", "openapi.json", "--output-path", "client", "--meta", "none"
-    run(generator, "generate", *options, "--fail-on-warning", cwd=tmp_path)
+    path = f"{environment / 'bin'}:{os.environ['PATH']}"  # the formatter that it calls
+    run(generator, "generate", *options, "--fail-on-warning", cwd=tmp_path, PATH=path)
     program = shutil.copy(PROGRAMS / "program.py", tmp_path)
     # What is generated is imported from the folder of the program.
     answers = json.loads(run(python, program, url, cwd=tmp_path, PYTHONSAFEPATH=""))

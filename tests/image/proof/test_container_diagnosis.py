@@ -124,6 +124,7 @@ def started(engine, debian):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_running_container_is_diagnosed_and_left_as_it_is(mlkit, started):
     tidy = started("python3", "-c", TIDY, user="1000")
     zombies = started("python3", "-c", ZOMBIES)
@@ -143,6 +144,7 @@ def test_a_running_container_is_diagnosed_and_left_as_it_is(mlkit, started):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_what_cannot_be_watched_is_refused(mlkit, started):
     ended = started("true")
     ended.wait()
