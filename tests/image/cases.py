@@ -200,7 +200,7 @@ CASES = {
         "COPY --from=build /etc/mime.types /etc/late-go.conf /etc/\n"
         "COPY --from=build /usr/local/share/text /opt/late/share/text\n"
         'EXPOSE 8000\nCMD ["/opt/late/bin/late"]\n',
-        routes(*GO), most=12e6,
+        routes(*GO), most=15e6,
     ),
     "prefork in Go": Case(
         BUILT.replace("FROM {go}", "FROM {go} AS build") +

@@ -19,6 +19,10 @@ GO_STARTS = (b"os/exec.", b"os.StartProcess", b"syscall.forkExec", b"syscall.For
 """Functions of Go that start programs: in the table of functions even of a stripped program."""
 GO = b"runtime.gopanic"
 RUST = b"RUST_BACKTRACE"
+TOOLCHAIN = frozenset(("go", "gofmt", "cgo", "cargo", "rustc"))
+"""Words that every program of Go or Rust holds, as it says what built it."""
+GO_ROOT = ("src/runtime", "pkg/tool", "pkg/include")
+"""What only the root of a toolchain of Go has: each program of Go names the one that built it."""
 SEARCH_PATHS = frozenset(
     ("PATH", "LD_LIBRARY_PATH", "LIBRARY_PATH", "MANPATH", "INFOPATH", "PKG_CONFIG_PATH", "CPATH")
 )
@@ -120,8 +124,16 @@ class OwnCode:
         if starts:
             self._literals(said, file, found)
             self.starting.append(entry.path)
+        if go or rust:
+            said.programs -= TOOLCHAIN
+        if go:
+            said.paths = {each for each in said.paths if not self._is_go_root(each)}
         self._naming.keep(said, entry.path, found, whole=True)
         return imports
+
+    def _is_go_root(self, path: str) -> bool:
+        walk = self._kept.files.walk
+        return any(walk(f"{path}/{each}")[0] is not None for each in GO_ROOT)
 
     def _literals(self, said: names.Names, file: IO[bytes], found: elf.Elf) -> None:
         for literal in literals(file):

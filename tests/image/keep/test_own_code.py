@@ -226,6 +226,22 @@ def test_go_starts_programs_by_literals_that_no_zero_byte_ends(tmp_path):
     assert "usr/bin/gzip" not in planned(tmp_path, members, {"Cmd": ["app"]}).reasons
 
 
+def test_the_toolchain_that_built_a_program_of_go_is_not_named_by_it(tmp_path):
+    text = b"unixgosortfile os/exec.(*Cmd).Start runtime.gopanic\0/usr/lib/go-1.19\0/srv/go/data\0"
+    owned = ["usr/lib/go-1.19/pkg/tool/compile", "usr/lib/go-1.19/src/runtime/panic.go"]
+    members = [
+        Member("usr/local/bin/app", program(loads(0x2000 + 4, 2), text), mode=0o755),
+        Member("usr/bin/go", "x"),
+        Member("srv/go/data", "x"),
+        *(Member(path, "x") for path in owned),
+    ]
+    reasons = planned(
+        tmp_path, members, {"Cmd": ["app"]}, {"golang": [*owned, "usr/bin/go"]}
+    ).reasons
+    assert "srv/go/data" in reasons
+    assert not reasons.keys() & {"usr/bin/go", *owned}
+
+
 def test_paths_that_lie_side_by_side_in_a_program_are_all_seen(tmp_path):
     text = ELF + b"\0/usr/share/late-a1/usr/share/late-b2/usr/share/late-c3rest\0"
     paths = [f"usr/share/late-{name}/x" for name in ("a1", "b2", "c3", "d4")]
