@@ -107,7 +107,7 @@ def evaluate(
     ] = 0.95,
     resamples: Annotated[int, typer.Option(min=100, max=100_000, help="Bootstrap samples.")] = 1000,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**53 - 1, help="Seed of bootstrap, folds and replay.")
+        int, typer.Option(min=0, max=2**64 - 1, help="Seed of bootstrap, folds and replay.")
     ] = 0,
     max_unpacked: MaxUnpacked = 8.0,
     max_ratio: MaxRatio = 200.0,
