@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,10 @@ os.environ["PYTHONSAFEPATH"] = "1"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parents[1]
+# One name for all processes of a run; what they share in a Docker Engine is listed in a file.
+os.environ.setdefault("MLKIT_TEST_RUN", str(os.getpid()))
+IMAGES = Path(tempfile.gettempdir()) / f"mlkit-test-images-{os.environ['MLKIT_TEST_RUN']}"
+os.environ["MLKIT_TEST_IMAGES"] = str(IMAGES)
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 # Machines of CI are noisy: a slow example is no failure. Derandomised, a red run can be repeated.
@@ -41,6 +47,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, and MLKIT_REQUIRE_ALL=1: {report.longrepr}"
     return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove the images that the processes of this run have shared."""
+    if hasattr(session.config, "workerinput") or not IMAGES.exists():
+        return
+    import docker
+
+    with contextlib.closing(docker.from_env()) as client:
+        for name in IMAGES.read_text().split():
+            client.images.remove(name, force=True)
+    IMAGES.unlink()
 
 
 @pytest.fixture

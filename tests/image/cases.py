@@ -210,7 +210,7 @@ CASES = {
     ),
     "Go build image": Case(
         BUILT + 'EXPOSE 3000\nENTRYPOINT ["prefork"]\n',
-        ("http:3000/late",), ("http:3000/",), "improved", ("/tini", "--", "prefork"), most=12e6,
+        ("http:3000/late",), ("http:3000/",), "improved", ("/tini", "--", "prefork"), most=20e6,
     ),
     "shell script": plain(
         'COPY entrypoint.sh /entrypoint.sh\nENTRYPOINT ["/entrypoint.sh"]\nCMD ["plain", "x"]'

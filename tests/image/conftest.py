@@ -18,6 +18,10 @@ import pytest
 from mlkit.errors import ServiceUnavailable
 from mlkit.image.run.engine import Engine
 
+RUN = os.environ["MLKIT_TEST_RUN"]
+SHARED_IMAGES = Path(os.environ["MLKIT_TEST_IMAGES"])
+"""Names of images that all processes of this run share; `tests/conftest.py` removes them."""
+
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory):
@@ -98,19 +102,6 @@ def build(engine, tmp_path_factory):
         engine.remove_image(name)
 
 
-def pytest_sessionfinish(session):
-    """Remove the base images that all processes of this run have shared."""
-    if not hasattr(session.config, "workerinput"):
-        with contextlib.suppress(ServiceUnavailable), contextlib.closing(_client()) as client:
-            for image in client.images.list(filters={"reference": f"mlkit-test-*:{_run()}"}):
-                client.images.remove(image.tags[0], force=True)
-
-
-def _run():
-    """Name this run of pytest, the same in all of its processes."""
-    return os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
-
-
 @pytest.fixture(scope="session")
 def debian(engine):
     """Give a Debian image with Python and what the tests' images are made with."""
@@ -140,8 +131,8 @@ def _assembled(kind, packages):
     """Assemble a Debian image by mmdebstrap, once for all processes of this run."""
     if shutil.which("mmdebstrap") is None:
         pytest.skip("needs the program mmdebstrap")
-    name = f"mlkit-test-{kind}:{_run()}"
-    lock = Path(tempfile.gettempdir()) / f"mlkit-test-{kind}-{_run()}.lock"
+    name = f"mlkit-test-{kind}:{RUN}"
+    lock = Path(tempfile.gettempdir()) / f"mlkit-test-{kind}-{RUN}.lock"
     with lock.open("w") as file, contextlib.closing(_client()) as client:
         fcntl.flock(file, fcntl.LOCK_EX)
         if not client.images.list(name):
@@ -150,9 +141,10 @@ def _assembled(kind, packages):
                 command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}"]
                 subprocess.run([*command, "bookworm", archive], check=True)
                 client.api.import_image_from_file(
-                    str(archive), repository=name.partition(":")[0], tag=_run()
+                    str(archive), repository=name.partition(":")[0], tag=RUN
                 )
-        lock.unlink(missing_ok=True)
+            with SHARED_IMAGES.open("a") as shared:
+                shared.write(f"{name}\n")
     return name
 
 

@@ -110,7 +110,7 @@ def test_a_volume_is_there_in_all_runs(mlkit, tmp_path, build, debian):
     assert not [path for path in slimmed["kept"] if path.startswith("given/")]
 
 
-@pytest.mark.parametrize(("profile", "limit"), [("balanced", 33e6), ("safe", 120e6)])
+@pytest.mark.parametrize(("profile", "limit"), [("balanced", 33e6), ("safe", 165e6)])
 def test_python_behaves_equally_on_routes_that_were_not_probed(mlkit, served, profile, limit):
     slim = mlkit(
         "image", "slim", served, "--profile", profile, "--probe=http:8000/", *QUICK, "--json"

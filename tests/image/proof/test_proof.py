@@ -20,7 +20,7 @@ from mlkit.errors import BadData
 from mlkit.image.base.debian import init_program
 from mlkit.image.filesystem.image_source import opened
 from mlkit.image.filesystem.inventory import Inventory
-from mlkit.image.proof.compare import compare
+from mlkit.image.proof.compare import ATTEMPTS, TIMES, compare
 from mlkit.image.run.observation import Observation, Runner, Settings, Tools
 from mlkit.image.run.probe import parse
 from mlkit.image.slim import Options, Slimmer, original_argv
@@ -129,6 +129,16 @@ def subject(request, engine, tools, context):
         yield Subject(case, name, inventory, runner, late, originals)
 
 
+def late_differences(subject, slimmed):
+    """List what is broken on routes that were not traced; what is only slow is run again."""
+    for _ in range(ATTEMPTS):
+        theirs = subject.late.run(slimmed.built.image, slimmed.command)
+        found = [each for each in compare(subject.originals, theirs) if each.effect == "broken"]
+        if {each.what for each in found} - TIMES or not found:
+            break
+    return found
+
+
 @pytest.mark.parametrize("profile", ["balanced", "safe"])
 def test_a_result_answers_what_was_not_traced(subject, profile, tmp_path):
     case = subject.case
@@ -139,8 +149,7 @@ def test_a_result_answers_what_was_not_traced(subject, profile, tmp_path):
         assert slimmed.verdict == case.verdict, slimmed.differences
         starts = tuple(slimmed.command[: len(case.starts)])
         assert starts == case.starts
-        theirs = subject.late.run(slimmed.built.image, slimmed.command)
-    broken = [each for each in compare(subject.originals, theirs) if each.effect == "broken"]
+        broken = late_differences(subject, slimmed)
     assert not broken, broken
     most = max(subject.inventory.size, case.most, 3e6)
     size = slimmed.built.size  # a failing comparison must not print the image
