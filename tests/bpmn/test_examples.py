@@ -14,6 +14,7 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from mlkit.bpmn import render
+from mlkit.bpmn.definition import xml_documents
 from mlkit.bpmn.definition.parser import parse, xml
 from mlkit.bpmn.lint.validation import lint
 from mlkit.bpmn.render import diagram_interchange
@@ -46,7 +47,7 @@ def test_an_example_is_sound_fully_drawn_and_has_scenarios(path):
     process = parse(path).processes[0].body
     assert {each.element.get("id") for each in found.shapes} == set(process.nodes)
     assert {each.element.get("id") for each in found.edges} == set(process.flows)
-    assert len(diagram_interchange.planes(xml.parse(xml.read(path), path.name))) == 1
+    assert len(diagram_interchange.planes(xml.parse(xml_documents.read(path), path.name))) == 1
 
 
 class Post:

@@ -14,11 +14,11 @@ from mlkit.bpmn.decisions.evaluation import Evaluation, Loaded
 from mlkit.bpmn.decisions.model import Decision, Element, InputData, Model, Problem
 from mlkit.bpmn.decisions.reader import read
 from mlkit.bpmn.decisions.trace import Trace
+from mlkit.bpmn.definition import xml_documents
 from mlkit.bpmn.expressions.feel.budget import LimitReached
 from mlkit.bpmn.expressions.feel.interchange import Unfit, leave
 from mlkit.errors import BadData, InputMissing
 
-MAX_BYTES = 20_000_000
 _MAX_IMPORTS = 20
 
 
@@ -196,13 +196,7 @@ class Folder:
             InputMissing: It cannot be read.
             BadData: It is too large.
         """
-        path = self._folder / name
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                raise BadData(f"{path}: larger than {MAX_BYTES // 1_000_000} MB")
-            return path.read_bytes()
-        except OSError as error:
-            raise InputMissing(f"{path}: {error.strerror}") from error
+        return xml_documents.read(self._folder / name)
 
 
 def _load(path: Path, files: Files, loading: dict[str, Loaded | None], level: int) -> Loaded:

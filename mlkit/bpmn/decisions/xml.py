@@ -1,4 +1,4 @@
-"""XML of decision models that may be hostile: no entities, no DTD, no network, nothing enormous."""
+"""The XML of DMN, of any version: elements, attributes and texts by name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from lxml import etree
 
+from mlkit.bpmn.definition import xml_documents
 from mlkit.errors import BadData
 
 Node: TypeAlias = etree._Element
@@ -20,16 +21,7 @@ def parse(content: bytes, place: str) -> Node:
     Raises:
         BadData: They are no DMN document, or declare a DTD.
     """
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,
-        remove_comments=True, remove_pis=True,
-    )  # fmt: skip
-    try:
-        root = etree.fromstring(content, parser)
-    except etree.XMLSyntaxError as error:
-        raise BadData(f"{place}:{error.lineno or 1}: no XML: {error.msg}") from error
-    if root.getroottree().docinfo.doctype:
-        raise BadData(f"{place}: declares a DTD", hint="remove the <!DOCTYPE ...> declaration")
+    root = xml_documents.parse(content, place)
     if local(root) != "definitions" or not is_dmn(root):
         raise BadData(f"{place}:{line(root)}: the root is no DMN <definitions>")
     return root

@@ -85,7 +85,7 @@ def _collapsible(element: Element) -> bool:
 
 def _edge(drawn: Element, element: Element, file: str) -> Edge | None:
     points = tuple(
-        Point(_number(each, "x", file), _number(each, "y", file))
+        Point(coordinate(each, "x", file), coordinate(each, "y", file))
         for each in drawn.findall(f"{_DI}waypoint")
     )
     if len(points) < 2:
@@ -102,11 +102,16 @@ def _box(drawn: Element, file: str) -> Box | None:
     bounds = drawn.find(f"{_DC}Bounds")
     if bounds is None:
         return None
-    x, y, width, height = (_number(bounds, name, file) for name in ("x", "y", "width", "height"))
+    x, y, width, height = (coordinate(bounds, name, file) for name in ("x", "y", "width", "height"))
     return Box(x, y, max(width, 0.0), max(height, 0.0))
 
 
-def _number(element: Element, name: str, file: str) -> float:
+def coordinate(element: Element, name: str, file: str) -> float:
+    """Return a coordinate of diagram interchange, 0 if it is missing.
+
+    Raises:
+        BadData: It is no number, or far outside any diagram.
+    """
     text = str(element.get(name, "0"))
     try:
         value = float(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from mlkit.bpmn.definition import xml_documents
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.xml import Element
 from mlkit.bpmn.render import diagram_interchange, layout
@@ -22,7 +23,7 @@ def pictures(path: Path) -> list[Picture]:
         InputMissing: The file cannot be read.
         BadData: It is no BPMN document, or nothing in it can be drawn.
     """
-    return _pictures(xml.parse(xml.read(path), str(path)), str(path))
+    return _pictures(xml.parse(xml_documents.read(path), str(path)), str(path))
 
 
 def parsed(content: bytes, file: str) -> list[Picture]:

@@ -12,6 +12,7 @@ SPACES = {
     "camunda": "http://camunda.org/schema/1.0/bpmn",
     "flowable": "http://flowable.org/bpmn",
     "activiti": "http://activiti.org/bpmn",
+    "operaton": "http://operaton.org/schema/1.0/bpmn",
 }
 
 
@@ -46,7 +47,7 @@ TWICE = (
 )
 
 
-@pytest.mark.parametrize("vendor", ["camunda", "flowable"])
+@pytest.mark.parametrize("vendor", ["camunda", "operaton", "flowable"])
 @pytest.mark.parametrize("sequential", ["true", "false"])
 def test_the_result_of_each_iteration_reaches_the_process(play_xml, vendor, sequential):
     loop = MANY.format(sequential)
@@ -334,7 +335,7 @@ def with_listeners(start: str, *inner: str, kind: str) -> str:
     return f"{start}<extensionElements>{''.join(inner)}</extensionElements></{kind}>"
 
 
-@pytest.mark.parametrize("vendor", ["camunda", "flowable"])
+@pytest.mark.parametrize("vendor", ["camunda", "operaton", "flowable"])
 def test_execution_listeners_set_variables(play_xml, vendor):
     task = with_listeners(
         '<serviceTask id="t" v:expression="${x}" v:resultVariable="r">',

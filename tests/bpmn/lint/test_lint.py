@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mlkit.bpmn.definition.parser import parse, parse_text, xml
+from mlkit.bpmn.definition import xml_documents
+from mlkit.bpmn.definition.parser import parse, parse_text
 from mlkit.bpmn.lint.validation import lint
 from mlkit.bpmn.runtime.documents import root_variables
 from mlkit.bpmn.runtime.session import Session
@@ -162,7 +163,7 @@ def test_a_billion_laughs_costs_nothing():
 
 
 def test_enormous_and_missing_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(xml, "MAX_BYTES", 100)
+    monkeypatch.setattr(xml_documents, "MAX_BYTES", 100)
     (tmp_path / "x.bpmn").write_text(" " * 101)
     with pytest.raises(BadData, match="larger than"):
         parse(tmp_path / "x.bpmn")

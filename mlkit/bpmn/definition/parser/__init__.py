@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlkit.bpmn.definition import xml_documents
 from mlkit.bpmn.definition.model import Definitions, Process
 from mlkit.bpmn.definition.parser import calls, collaboration, data, nodes, unsupported, xml
 from mlkit.bpmn.definition.parser.library import Library
@@ -14,7 +15,7 @@ from mlkit.bpmn.definition.parser.xml import Element
 
 __all__ = ["parse", "parse_text", "read"]
 
-read = xml.read
+read = xml_documents.read
 
 
 def parse(path: Path) -> Definitions:
@@ -24,7 +25,7 @@ def parse(path: Path) -> Definitions:
         InputMissing: It cannot be read.
         BadData: It is no BPMN document, or a hostile one.
     """
-    return parse_text(xml.read(path), path)
+    return parse_text(xml_documents.read(path), path)
 
 
 def parse_text(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlkit.bpmn.decisions.reader import read as read_decisions
+from mlkit.bpmn.definition import xml_documents
 from mlkit.bpmn.definition.parser import form_js, xml
 from mlkit.bpmn.definition.parser.xml import Element
 from mlkit.errors import InputMissing, MlkitError
@@ -52,8 +53,8 @@ class Library:
         path = (folder / re.sub(r"^\w+://", "", name)).resolve()
         if not path.is_relative_to(folder):
             raise ValueError("it is not beside the diagram")
-        if path.stat().st_size > xml.MAX_BYTES:
-            raise ValueError(f"it is larger than {xml.MAX_BYTES // 1_000_000} MB")
+        if path.stat().st_size > xml_documents.MAX_BYTES:
+            raise ValueError(f"it is larger than {xml_documents.MAX_BYTES // 1_000_000} MB")
         return path.read_text(encoding="utf-8")
 
     def form(self, wanted: str) -> str:

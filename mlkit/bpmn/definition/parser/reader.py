@@ -40,9 +40,9 @@ class Reader:
         self.zeebe = xml.ZEEBE in spaces
         self.camunda = not self.zeebe and bool(spaces & set(xml.VENDORS[1:-1]))
         # Camunda (7 and 8) reads cron lines as Spring does, Activiti and Flowable as Quartz.
-        self.spring = self.zeebe or xml.CAMUNDA in spaces
+        self.spring = self.zeebe or bool(spaces & xml.CAMUNDA_7)
         # Camunda 7 maps the outputs of a call that an error ends; Activiti and Flowable do not.
-        self.maps_after_error = xml.CAMUNDA in spaces
+        self.maps_after_error = bool(spaces & xml.CAMUNDA_7)
         self.declared = {
             str(each.get("id")): each for each in root if each.get("id") and xml.is_bpmn(each)
         }

@@ -1,38 +1,25 @@
-"""Read XML that may be hostile: no entities, no DTD, no network, no enormous files."""
+"""The XML of BPMN: its namespaces and those of vendors, elements and attributes by name."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TypeAlias
 
-from lxml import etree
+from mlkit.bpmn.definition import xml_documents
+from mlkit.errors import BadData
 
-from mlkit.errors import BadData, InputMissing
-
-MAX_BYTES = 20_000_000
-Element: TypeAlias = etree._Element
+Element: TypeAlias = xml_documents.Element
 
 BPMN = "http://www.omg.org/spec/BPMN/20100524/MODEL"
 MLKIT = "urn:mlkit:bpmn"
 ZEEBE = "http://camunda.org/schema/zeebe/1.0"
 CAMUNDA = "http://camunda.org/schema/1.0/bpmn"
+OPERATON = "http://operaton.org/schema/1.0/bpmn"
+# Operaton goes on with Camunda 7: its names mean the same.
+CAMUNDA_7 = frozenset({CAMUNDA, OPERATON})
 # Where one notion has several spellings, the first namespace that has it wins.
-VENDORS = (MLKIT, CAMUNDA, "http://activiti.org/bpmn", "http://flowable.org/bpmn", ZEEBE)
-
-
-def read(path: Path) -> bytes:
-    """Read the bytes of a file.
-
-    Raises:
-        InputMissing: The file cannot be read.
-        BadData: It is too large.
-    """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BadData(f"{path}: larger than {MAX_BYTES // 1_000_000} MB")
-        return path.read_bytes()
-    except OSError as error:
-        raise InputMissing(f"{path}: {error.strerror}") from error
+VENDORS = (
+    MLKIT, CAMUNDA, OPERATON, "http://activiti.org/bpmn", "http://flowable.org/bpmn", ZEEBE,
+)  # fmt: skip
 
 
 def parse(content: bytes, place: str) -> Element:
@@ -41,17 +28,7 @@ def parse(content: bytes, place: str) -> Element:
     Raises:
         BadData: They are no BPMN document, or declare a DTD.
     """
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,
-        remove_comments=True, remove_pis=True,
-    )  # fmt: skip
-    try:
-        root = etree.fromstring(content, parser)
-    except etree.XMLSyntaxError as error:
-        line, column = error.position
-        raise BadData(f"{place}:{line}: no XML: {error.msg} (column {column})") from error
-    if root.getroottree().docinfo.doctype:
-        raise BadData(f"{place}: declares a DTD", hint="remove the <!DOCTYPE ...> declaration")
+    root = xml_documents.parse(content, place)
     if root.tag != f"{{{BPMN}}}definitions":
         raise BadData(f"{place}:{root.sourceline}: the root is no BPMN 2.0 <definitions>")
     return root

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from mlkit.bpmn.decisions.xml import Node as Element
-from mlkit.bpmn.decisions.xml import attribute, line, local
+from mlkit.bpmn.decisions.xml import attribute, local
 from mlkit.bpmn.render.decisions.graph import Graph, Link, Node, clean
+from mlkit.bpmn.render.diagram_interchange import coordinate
 from mlkit.bpmn.render.layers import Arrow, layered
 from mlkit.bpmn.render.picture import Box, Point, moved_points
 from mlkit.bpmn.render.routes import Columns, Obstacles, route
-from mlkit.errors import BadData
 
 SIZES = {
     "inputData": (140.0, 48.0),
@@ -30,7 +29,6 @@ _GAP = 40.0
 _AIR = 14.0
 _BESIDE = 24.0
 _WIDEST = 1100.0
-_LARGEST = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ def _shape(drawn: Element, node: Node, file: str) -> Iterator[Shape]:
     bounds = next((each for each in drawn if local(each) == "Bounds"), None)
     if bounds is None:
         return
-    x, y, width, height = (_number(bounds, key, file) for key in ("x", "y", "width", "height"))
+    x, y, width, height = (coordinate(bounds, key, file) for key in ("x", "y", "width", "height"))
     waypoints = [
         each
         for holder in drawn
@@ -122,31 +120,19 @@ def _shape(drawn: Element, node: Node, file: str) -> Iterator[Shape]:
         for each in holder
         if local(each) == "waypoint"
     ]
-    divider = _number(waypoints[0], "y", file) if waypoints else None
+    divider = coordinate(waypoints[0], "y", file) if waypoints else None
     collapsed = drawn.get("isCollapsed") in ("true", "1")
     yield Shape(node, Box(x, y, max(width, 1.0), max(height, 1.0)), divider, collapsed)
 
 
 def _edge(drawn: Element, link: Link, file: str) -> Iterator[Edge]:
     points = tuple(
-        Point(_number(each, "x", file), _number(each, "y", file))
+        Point(coordinate(each, "x", file), coordinate(each, "y", file))
         for each in drawn
         if local(each) == "waypoint"
     )
     if len(points) > 1:
         yield Edge(link, points)
-
-
-def _number(element: Element, name: str, file: str) -> float:
-    text = str(element.get(name, "0"))
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not abs(value) <= _LARGEST:
-        place = f"{file}:{line(element)}"
-        raise BadData(f"{place}: {name}={text[:40]!r} is no coordinate of a diagram")
-    return value
 
 
 # -- without coordinates in the file --------------------------------------------------------------

@@ -1,0 +1,48 @@
+"""Files of XML that may be hostile: no entities, no DTD, no network, nothing enormous."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+from lxml import etree
+
+from mlkit.errors import BadData, InputMissing
+
+MAX_BYTES = 20_000_000
+Element: TypeAlias = etree._Element
+
+
+def read(path: Path) -> bytes:
+    """Read the bytes of a file.
+
+    Raises:
+        InputMissing: The file cannot be read.
+        BadData: It is too large.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BadData(f"{path}: larger than {MAX_BYTES // 1_000_000} MB")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputMissing(f"{path}: {error.strerror}") from error
+
+
+def parse(content: bytes, place: str) -> Element:
+    """Parse bytes and return the root; `place` names them in messages.
+
+    Raises:
+        BadData: They are no XML, or declare a DTD.
+    """
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,
+        remove_comments=True, remove_pis=True,
+    )  # fmt: skip
+    try:
+        root = etree.fromstring(content, parser)
+    except etree.XMLSyntaxError as error:
+        line, column = error.position
+        raise BadData(f"{place}:{line or 1}: no XML: {error.msg} (column {column})") from error
+    if root.getroottree().docinfo.doctype:
+        raise BadData(f"{place}: declares a DTD", hint="remove the <!DOCTYPE ...> declaration")
+    return root
