@@ -11,7 +11,8 @@ import numpy as np
 from mlkit.errors import BadData, UsageError
 from mlkit.pairs.fit.formation import Formation, fit, formed, warm_up
 from mlkit.pairs.prices.prices import Prices
-from mlkit.pairs.screen.screening import Criteria, Filters, screen
+from mlkit.pairs.screen.criteria import Criteria, Filters
+from mlkit.pairs.screen.screening import screen
 from mlkit.pairs.settings import Rule, Settings
 from mlkit.progress import Progress, silent
 

@@ -13,7 +13,8 @@ from mlkit.errors import BadData, UsageError
 from mlkit.pairs import frames, windows
 from mlkit.pairs.backtest import replay
 from mlkit.pairs.backtest.sweep import Grid, sweep
-from mlkit.pairs.screen.screening import Criteria, screen
+from mlkit.pairs.screen.criteria import Criteria
+from mlkit.pairs.screen.screening import screen
 from mlkit.pairs.settings import Rule, Settings, Signal
 
 BARS = 120

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mlkit.pairs.prices.prices import Prices
+    from mlkit.pairs.screen.criteria import Criteria, Filters
     from mlkit.pairs.screen.power import Power
-    from mlkit.pairs.screen.screening import Criteria, Filters, Pair, Screen
+    from mlkit.pairs.screen.screening import Pair, Screen
 
 
 @examples(
@@ -91,6 +92,7 @@ def screen(
 ) -> None:
     """Rank all pairs of a universe, and keep those that pass false discovery control."""
     from mlkit.pairs.screen import screening
+    from mlkit.pairs.screen.criteria import Criteria
     from mlkit.pairs.screen.pair_files import write_pairs
 
     out = of(context)
@@ -99,7 +101,7 @@ def screen(
     # Distances are relative to the first price, and correlations are those of log returns.
     signed = levels and method == "cointegration" and min_correlation is None
     universe = load(out, Source.of(prices, reading), tickers=chosen, signed=signed)
-    criteria = screening.Criteria(
+    criteria = Criteria(
         method=method,
         scale="levels" if levels else "log",
         trend=trend,
@@ -141,8 +143,8 @@ def _filters(
     groups: Path | None,
     min_price: float | None,
 ) -> Filters:
+    from mlkit.pairs.screen.criteria import Filters
     from mlkit.pairs.screen.pair_files import read_groups
-    from mlkit.pairs.screen.screening import Filters
 
     return Filters(
         min_correlation=min_correlation,

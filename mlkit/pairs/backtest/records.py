@@ -16,7 +16,8 @@ from mlkit.errors import BadData, InputMissing, UsageError
 from mlkit.files import replacing
 from mlkit.pairs.backtest.replay import COSTS, REASONS, Backtest
 from mlkit.pairs.settings import Settings, from_document
-from mlkit.pairs.strategy.file import Reference, reference
+from mlkit.pairs.strategy.file import reference
+from mlkit.pairs.strategy.strategy import Reference
 from mlkit.pairs.windows import GivenPair
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from scipy.signal import lfilter
 from mlkit.pairs.screen.cointegration import Matrix, Panel, Trend
 from mlkit.pairs.screen.null import null_of
 from mlkit.pairs.screen.prior import HALF
-from mlkit.pairs.screen.significance import Fdr, harmonic
+from mlkit.pairs.screen.significance import harmonic
+from mlkit.pairs.settings import FDR
 
 HALF_LIVES = (5.0, 10.0, 20.0, 40.0)
 RANK = 100
@@ -41,7 +42,7 @@ def expected_power(
     *,
     trend: Trend = "c",
     lags: int | None = None,
-    fdr: Fdr = "by",
+    fdr: FDR = "by",
     alpha: float = 0.05,
     correlation: bool = True,
     half_lives: Sequence[float] = HALF_LIVES,

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mlkit.pairs import _pair_kernels
 from mlkit.pairs.screen.cointegration import Matrix, Numbers, Report, band_pairs
+from mlkit.pairs.screen.criteria import Criteria, Resources
 from mlkit.pairs.screen.universe import Universe, products
 from mlkit.progress import Progress
-
-if TYPE_CHECKING:
-    from mlkit.pairs.screen.screening import Criteria, Resources
 
 Figures = dict[str, Matrix]
 

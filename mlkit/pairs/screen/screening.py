@@ -2,109 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlkit.errors import BadData, UsageError
+from mlkit.errors import BadData
 from mlkit.pairs.fit.spread import half_life, hurst, spread
 from mlkit.pairs.prices.prices import Prices
 from mlkit.pairs.screen.cointegration import MINIMUM_LENGTH, Matrix, Panel, Trend
+from mlkit.pairs.screen.criteria import Criteria, Resources, Scale
 from mlkit.pairs.screen.null import null_of
 from mlkit.pairs.screen.ranking import Ranking, method
-from mlkit.pairs.screen.significance import Fdr, adjust, mackinnon
+from mlkit.pairs.screen.significance import adjust, mackinnon
 from mlkit.pairs.screen.universe import Universe
-from mlkit.pairs.settings import Prior
 from mlkit.progress import Progress, silent
-
-Method = Literal["cointegration", "correlation", "distance"]
-Scale = Literal["log", "levels"]
-
-
-@dataclass(frozen=True)
-class Filters:
-    """What a pair has to satisfy besides its rank.
-
-    The first four are applied before the tests and lower their number; half-life and Hurst
-    exponent belong to the spread that is tested, and are applied after.
-
-    Attributes:
-        min_correlation: Of the returns.
-        groups: A group for each ticker; both of a pair have to share it, unless the groups
-            are the prior.
-        min_price: The least close of both in the window.
-        half_life: Bounds in bars.
-        max_hurst: The Hurst exponent stays below it.
-    """
-
-    min_correlation: float | None = None
-    groups: Mapping[str, str] | None = None
-    min_price: float | None = None
-    half_life: tuple[float, float] = (0.0, np.inf)
-    max_hurst: float | None = None
-
-
-@dataclass(frozen=True)
-class Criteria:
-    """What the screen looks for.
-
-    Attributes:
-        method: `cointegration` ranks by p-value, `correlation` by the size of the returns'
-            correlation, `distance` by the squared deviation of normalised prices (Gatev,
-            Goetzmann and Rouwenhorst 2006).
-        scale: `log`: the hedge ratio weighs money; `levels`: it weighs shares.
-        trend: What the cointegrating regression holds besides the other series.
-        lags: Lagged changes of the test; None lets Akaike's criterion choose.
-        fdr: The control of false discoveries (cointegration only).
-        alpha: The share of false discoveries that is accepted.
-        prior: What weighs the pairs before the tests (`prior`): the correlation of their
-            steps, the groups of the filters, or nothing.
-        keep_stationary: Test tickers that have no unit root themselves, too.
-        top: The most pairs to return; None for all.
-        filters: What a pair has to satisfy besides.
-
-    Raises:
-        UsageError: The prior is the groups, and there are none.
-    """
-
-    method: Method = "cointegration"
-    scale: Scale = "log"
-    trend: Trend = "c"
-    lags: int | None = None
-    fdr: Fdr = "by"
-    alpha: float = 0.05
-    prior: Prior = "correlation"
-    keep_stationary: bool = False
-    top: int | None = None
-    filters: Filters = field(default_factory=Filters)
-
-    def __post_init__(self) -> None:
-        if self.prior == "groups" and self.filters.groups is None:
-            raise UsageError("the prior is the groups, and there are none", hint="--groups FILE")
-
-    @property
-    def groups(self) -> Mapping[str, str] | None:
-        """The groups within which pairs have to lie."""
-        return None if self.prior == "groups" else self.filters.groups
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a screen may use; its result does not depend on it.
-
-    Attributes:
-        threads: Threads to use.
-        checkpoint: A directory that keeps finished portions, for a screen that goes on after
-            it was stopped; None keeps nothing.
-    """
-
-    threads: int = 1
-    checkpoint: Path | None = None
-
 
 # A hedge that explains less of the other leg's variance than this is no hedge.
 HEDGES_LITTLE = 0.1

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from mlkit.pairs.screen.cointegration import Matrix, Trend
-
-Fdr = Literal["by", "bh", "none"]
+from mlkit.pairs.settings import FDR
 
 
 class _Surface(NamedTuple):
@@ -58,7 +57,7 @@ def mackinnon(statistic: Matrix, trend: Trend = "c") -> Matrix:
     return np.asarray(np.where(statistic < surface.least, 0.0, p))
 
 
-def adjust(p: Matrix, method: Fdr, *, tests: int | None = None) -> Matrix:
+def adjust(p: Matrix, method: FDR, *, tests: int | None = None) -> Matrix:
     """Adjust p-values so that those at or below alpha hold false discoveries to alpha.
 
     Args:

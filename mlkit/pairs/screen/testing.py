@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +11,13 @@ from numpy.typing import NDArray
 from mlkit.pairs.screen import prior
 from mlkit.pairs.screen.checkpoint import Arrays, Checkpoint
 from mlkit.pairs.screen.cointegration import Matrix, PairTests, Panel, Report, band_pairs
+from mlkit.pairs.screen.criteria import Criteria, Resources
 from mlkit.pairs.screen.null import Null, null_of
 from mlkit.pairs.screen.prior import Weights
 from mlkit.pairs.screen.ranking import Ranking, portion_of
 from mlkit.pairs.screen.significance import adjust, harmonic
 from mlkit.pairs.screen.universe import Universe, group_names, products
 from mlkit.progress import Progress
-
-if TYPE_CHECKING:
-    from mlkit.pairs.screen.screening import Criteria, Resources
 
 # Below this 1 - R^2 two series are one but for rounding (statsmodels draws the line here too).
 NEAR_COLLINEAR = 100.0 * float(np.sqrt(np.finfo(float).eps))

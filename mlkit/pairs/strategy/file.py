@@ -4,27 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from mlkit.errors import BadData, InputMissing, UsageError
-from mlkit.pairs.strategy.strategy import Strategy
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Which strategy a run used.
-
-    Attributes:
-        name: Its class.
-        file: Where it is written; None: it was given as an object and cannot be loaded.
-        sha256: The file's hash.
-    """
-
-    name: str
-    file: str | None = None
-    sha256: str | None = None
+from mlkit.pairs.strategy.strategy import Reference, Strategy
 
 
 def reference(strategy: Strategy) -> Reference:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from numpy.typing import NDArray
 
 from mlkit.errors import BadData
 from mlkit.pairs._pair_strategy import Features, Order, State
 
-if TYPE_CHECKING:
-    from mlkit.pairs.strategy.file import Reference
-
 __all__ = ["Features", "Order", "State", "Strategy", "decider"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Which strategy a run used.
+
+    Attributes:
+        name: Its class.
+        file: Where it is written; None: it was given as an object and cannot be loaded.
+        sha256: The file's hash.
+    """
+
+    name: str
+    file: str | None = None
+    sha256: str | None = None
 
 
 class Strategy:

@@ -6,9 +6,10 @@ import pytest
 from mlkit.errors import BadData, UsageError
 from mlkit.pairs.prices.prices import Prices, read
 from mlkit.pairs.screen.cointegration import band_pairs
+from mlkit.pairs.screen.criteria import Criteria, Filters
 from mlkit.pairs.screen.power import expected_power
 from mlkit.pairs.screen.prior import by_correlation, by_groups
-from mlkit.pairs.screen.screening import Criteria, Filters, screen, stationary
+from mlkit.pairs.screen.screening import screen, stationary
 from mlkit.pairs.screen.universe import Universe
 
 EXAMPLE = "examples/pairs/us_large_caps.csv.gz"
