@@ -152,7 +152,7 @@ def _permissions(path: Path, mode: int) -> int:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give a folder that becomes `path`, which is not there or empty, when the block ends well.
+    """Return a folder that becomes `path`, which is not there or empty, when the block ends well.
 
     Raises:
         InputMissing: The directory of `path` cannot be written.

@@ -63,13 +63,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture
 def repository() -> Path:
-    """Give the project's root."""
+    """Return the project's root."""
     return REPOSITORY
 
 
 @pytest.fixture
 def need_program() -> Callable[[str], str]:
-    """Give the path of a program, or skip the test; those of wheels lie beside the interpreter."""
+    """Return the path of a program, or skip; those of wheels lie beside the interpreter."""
     beside = str(Path(sys.executable).parent)
 
     def need(name: str) -> str:

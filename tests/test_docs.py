@@ -20,7 +20,7 @@ BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 
 
 def commands(block: str) -> str:
-    """Give the commands of a console block (`$ command`, `> ` goes on) as a shell script."""
+    """Return the commands of a console block (`$ command`, `> ` goes on) as a shell script."""
     lines = block.splitlines()
     return "\n".join(line[2:] for line in lines if line.startswith(("$ ", "> ")))
 

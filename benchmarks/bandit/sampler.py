@@ -92,7 +92,7 @@ def build_boost(include: str | None, folder: str):
 
 
 def peers(a, b, library) -> dict[str, tuple[int, Work]]:
-    """Give each peer's work on the first so many pairs (the slow ones take fewer)."""
+    """Return each peer's work on the first so many pairs (the slow ones take fewer)."""
     sfc, pcg = (np.random.Generator(kind(1)) for kind in (np.random.SFC64, np.random.PCG64))
     few = list(zip(a[:2000].tolist(), b[:2000].tolist(), strict=True))
     work: dict[str, tuple[int, Work]] = {

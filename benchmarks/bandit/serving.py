@@ -81,7 +81,7 @@ def closed_loop(pid: int, port: int, script: Path, options: Any) -> dict[str, fl
 
 
 def middle(rounds: list[dict[str, float]]) -> dict[str, Any]:
-    """Give medians of the rounds, and the range of their rates."""
+    """Return medians of the rounds, and the range of their rates."""
     found: dict[str, Any] = {
         key: statistics.median(each[key] for each in rounds)
         for key in ("rate", "p50", "p99", "cpu_us")

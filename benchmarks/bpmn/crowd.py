@@ -53,7 +53,7 @@ def timed(command: list[str], folder: Path) -> float:
 
 
 def memory(root: int) -> float:
-    """Give the megabytes of a process and its children."""
+    """Return the megabytes of a process and its children."""
     children = Path(f"/proc/{root}/task/{root}/children").read_text().split()
     total = 0.0
     for each in (root, *map(int, children)):

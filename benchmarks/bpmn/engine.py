@@ -185,7 +185,7 @@ def compare(name: str, xml: str, durable: bool, options: argparse.Namespace) -> 
 
 
 def growth(options: argparse.Namespace) -> float:
-    """Give the time of 100 tasks in sequence over 10 times that of 10 (1 is linear)."""
+    """Return the time of 100 tasks in sequence over 10 times that of 10 (1 is linear)."""
     ten, hundred = (Ours(sequence(n), options.in_flight, None) for n in (10, 100))
     for each in (ten, hundred):
         each.rate(options.seconds / 4)
@@ -198,7 +198,7 @@ def growth(options: argparse.Namespace) -> float:
 
 
 def parsing(count: int, rounds: int) -> float:
-    """Give the milliseconds that a file of `count` tasks takes to parse, the best of some."""
+    """Return the milliseconds that a file of `count` tasks takes to parse, the best of some."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.bpmn"
         path.write_text(sequence(count))

@@ -156,7 +156,7 @@ def _fill(
 
 
 def _overlaps(out: NDArray[np.float64], values: Floats) -> bool:
-    """Say whether writing `out` may change parameters before they are read."""
+    """Return whether writing `out` may change parameters before they are read."""
     if not np.may_share_memory(out, values):
         return False
     same = out.ctypes.data == values.ctypes.data and out.strides == values.strides

@@ -90,7 +90,7 @@ class Output:
 
 
 def of(context: typer.Context) -> Output:
-    """Give the output settings of the running command."""
+    """Return the output settings of the running command."""
     output = context.find_object(Output)
     return output if output is not None else Output()
 

@@ -54,7 +54,7 @@ class Built:
 
     @property
     def size(self) -> int:
-        """Give the bytes of its files."""
+        """Return the bytes of its files."""
         return self.files.size
 
 

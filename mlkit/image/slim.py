@@ -280,7 +280,7 @@ class Slimmer:
         return built, kept, added
 
     def _trial(self, built: Built, init: bool) -> list[str]:
-        """Run a result, and list what it looked for in vain and the original has."""
+        """Run a result, and list its failed look-ups of what the original has."""
         trial = self._runner.run(built.image, self._argv(self._command, init), traced=True)
         return in_vain(trial.trace or Trace(), self._inventory.files, built.files.files)
 
@@ -333,7 +333,7 @@ def _cured(diagnosis: Diagnosis, candidate: Observation) -> list[Difference]:
 
 
 def original_argv(inventory: Inventory) -> list[str]:
-    """Give what the image starts as it is.
+    """Return what the image starts as it is.
 
     Raises:
         BadData: It starts nothing.

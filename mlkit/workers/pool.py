@@ -153,7 +153,7 @@ class ScriptPool:
         return not self.sent and not self.waiting
 
     def submit(self, job: dict[str, Any]) -> int:
-        """Queue a job; give the number that its result will carry."""
+        """Queue a job; return the number that its result will carry."""
         self.number += 1
         job["id"] = self.number
         record = msgspec.json.encode(job)
@@ -293,7 +293,7 @@ class ScriptPool:
         return results
 
     def _count_stillborn(self, stillborn: bool, code: int, stderr: str) -> None:
-        """Give up on an interpreter whose processes end before they begin a script."""
+        """Return up on an interpreter whose processes end before they begin a script."""
         self.stillborn = self.stillborn + 1 if stillborn else 0
         if self.stillborn == _MOST_STILLBORN:
             said = stderr.strip().rpartition("\n")[2]
@@ -301,7 +301,7 @@ class ScriptPool:
             raise ServiceUnavailable(f"{message}: {said}" if said else message, hint="see --python")
 
     def _cause(self, code: int) -> str:
-        """Say by what a worker died."""
+        """Return by what a worker died."""
         if code == -signal.SIGXCPU:
             return f"stopped after {self.limits.cpu} s of processor time (--cpu)"
         died = f"signal {-code}" if code < 0 else f"exit status {code}"
@@ -355,7 +355,7 @@ class ScriptPool:
         return {name: os.environ[name] for name in names if name in os.environ}
 
     def output(self, job: int) -> str:
-        """Give the end of what a running job has printed so far."""
+        """Return the end of what a running job has printed so far."""
         for worker in self.workers.values():
             if self.slots.current(worker.slot)[0] == job:
                 return _tail(worker.outputs[0])
@@ -387,7 +387,7 @@ def _explained(result: Result, reason: str) -> Result:
 
 
 def _wait(process: subprocess.Popen[bytes]) -> tuple[int, int]:
-    """Wait for the end of a process; give its exit status, and its most memory in bytes."""
+    """Wait for the end of a process; return its exit status, and its most memory in bytes."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, usage.ru_maxrss * 1024

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 @lru_cache
 def lacking(program: str) -> str | None:
-    """Say what scripts in R lack; None where they can run."""
+    """Return what scripts in R lack; None where they can run."""
     try:
         done = subprocess.run(
             [program, "--vanilla", "-e", "library(jsonlite)"],

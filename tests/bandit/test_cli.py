@@ -26,7 +26,7 @@ def posteriors(tmp_path):
 
 @pytest.fixture
 def document(mlkit):
-    """Give the document that a command prints with --json."""
+    """Return the document that a command prints with --json."""
 
     def run(*arguments):
         done = mlkit("bandit", *arguments, "--json")

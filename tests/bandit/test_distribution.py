@@ -31,7 +31,7 @@ def tail(x, a, b):
 
 
 def exact(x, a, b):
-    """Give P(X <= x) and P(X > x) to 50 digits at least, from the tail that sums faster."""
+    """Return P(X <= x) and P(X > x) to 50 digits at least, from the tail that sums faster."""
     with mpmath.workdps(200):
         x, a, b = mpmath.mpf(x), mpmath.mpf(a), mpmath.mpf(b)
         below_mean, room = x * b < (1 - x) * a, 200 / (a + b)

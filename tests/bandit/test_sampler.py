@@ -42,7 +42,7 @@ def kernel(request, monkeypatch):
 
 
 def cell_edge(x, a, b, side):
-    """Give the CDF half a rounding step below (-1) or above (1) each draw."""
+    """Return the CDF half a rounding step below (-1) or above (1) each draw."""
     with np.errstate(divide="ignore", over="ignore"):
         step = side * np.abs(np.nextafter(x, 0.5 + side) - x) / 2
         middle = special.betainc(a, b, np.clip(x + step, 0, 1))

@@ -115,7 +115,7 @@ def events(drawing: Gallery) -> None:
 
 
 def gallery() -> str:
-    """Give the file."""
+    """Return the file."""
     drawing = Gallery()
     events(drawing)
     for kind in GATEWAYS:
@@ -191,7 +191,7 @@ LINES = {
 
 
 def pools() -> str:
-    """Give a file with pools, lanes, message flows and data."""
+    """Return a file with pools, lanes, message flows and data."""
     drawn = "".join(
         f'<di:BPMNShape id="{key}_di" bpmnElement="{key}" isHorizontal="true">'
         f'<dc:Bounds x="{x}" y="{y}" width="{w}" height="{h}"/></di:BPMNShape>'

@@ -13,7 +13,7 @@ SCRIPT = "import time; print('first step'); print('\\x1b[31mred'); time.sleep(1.
 
 
 def on_a_terminal(arguments, directory, answers=(), asked=None, **environment):
-    """Run a command with a terminal of its own; give what it printed, and its exit code.
+    """Run a command with a terminal of its own; return what it printed, and its exit code.
 
     What is `asked` is answered by a call, once; the other answers are there from the start.
     """

@@ -89,7 +89,7 @@ def layout(path: Path, *layers: bytes, config=None, compress=gzip.compress) -> P
 
 
 def distribution(members, owned=()) -> dict[str, list[str]]:
-    """Say which packages what a distribution has belongs to: each file to one of its own.
+    """Return which packages what a distribution has belongs to: each file to one of its own.
 
     `owned` are the paths of which the test says so itself.
     """

@@ -116,7 +116,7 @@ def routes(*names: str) -> tuple[str, ...]:
 
 
 def plain(text: str, **options: object) -> Case:
-    """Give an image of the server that says how it was started."""
+    """Return an image of the server that says how it was started."""
     return Case(f"FROM {{debian}}\n{SERVER}{text}\n", **options)  # type: ignore[arg-type]
 
 

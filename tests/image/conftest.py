@@ -25,7 +25,7 @@ SHARED_IMAGES = Path(os.environ["MLKIT_TEST_IMAGES"])
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory):
-    """Give the engine; one that is installed and not running is started, and stopped again."""
+    """Return the engine; one that is installed and not running is started, and stopped again."""
     folder = tmp_path_factory.mktemp("docker")
     with contextlib.ExitStack() as stack:
         found = _running()
@@ -37,7 +37,7 @@ def engine(tmp_path_factory):
 
 
 def _running():
-    """Give the engine that runs already, if there is one.
+    """Return the engine that runs already, if there is one.
 
     The docker package leaves the socket of a refused connection to the garbage collector.
     """
@@ -104,26 +104,26 @@ def build(engine, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def debian(engine):
-    """Give a Debian image with Python and what the tests' images are made with."""
+    """Return a Debian image with Python and what the tests' images are made with."""
     return _assembled("debian", "python3,ca-certificates,tzdata,curl,openssl,locales,libcap2-bin")
 
 
 @pytest.fixture(scope="session")
 def node(engine):
-    """Give a Debian image with Node."""
+    """Return a Debian image with Node."""
     return _assembled("node", "nodejs,node-semver")
 
 
 @pytest.fixture(scope="session")
 def more(engine):
-    """Give a Debian image with programs that read data of other packages, and with Perl."""
+    """Return a Debian image with programs that read data of other packages, and with Perl."""
     packages = "python3,locales,file,perl,fontconfig,fonts-dejavu-core,libexpat1"
     return _assembled("more", packages)
 
 
 @pytest.fixture(scope="session")
 def go(engine):
-    """Give a Debian image with Go."""
+    """Return a Debian image with Go."""
     return _assembled("go", "golang-go,ca-certificates")
 
 

@@ -31,7 +31,7 @@ def pip(*words):
 
 @pytest.fixture(scope="module")
 def client(engine):
-    """Give a client of the engine."""
+    """Return a client of the engine."""
     with closing(docker.from_env()) as found:
         yield found
 

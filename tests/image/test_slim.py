@@ -60,7 +60,7 @@ def mlkit(mlkit):
 
 @pytest.fixture(scope="module")
 def suicidal(build, tmp_path_factory):
-    """Give a server whose children end when process 1 is their parent."""
+    """Return a server whose children end when process 1 is their parent."""
     program = tmp_path_factory.mktemp("c") / "prefork"
     source = EXAMPLES / "prefork.c"
     subprocess.run(["cc", "-O1", "-static", "-o", program, source], check=True)
@@ -69,7 +69,7 @@ def suicidal(build, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(build, debian):
-    """Give a Python server with routes that import late."""
+    """Return a Python server with routes that import late."""
     text = f'FROM {debian}\nCOPY app.py /srv/app.py\nEXPOSE 8000\nCMD ["python3", "/srv/app.py"]\n'
     return build(text, app_py=SERVER)
 

@@ -205,7 +205,7 @@ def refuse(reason: str, place: Callable[[], str]) -> None:
 
 
 def place_in(path: Path) -> Place:
-    """Give a function that names the line at which a row begins, as an editor shows it.
+    """Return a function that names the line at which a row begins, as an editor shows it.
 
     Rows and lines differ where there are blank lines or quoted line breaks, so the file is
     read again. That of standard input cannot be: its rows are counted, from 1, the header's.

@@ -77,7 +77,7 @@ class Log:
             yield batch
 
     def size(self) -> int | None:
-        """Give the file's size in bytes, or None for standard input.
+        """Return the file's size in bytes, or None for standard input.
 
         Raises:
             InputMissing: The file cannot be read.
@@ -95,7 +95,7 @@ class Log:
         self.skipped += 1
 
     def source(self) -> SourceFile:
-        """Give what the posteriors file tells of this log."""
+        """Return what the posteriors file tells of this log."""
         return SourceFile(self.path.name, self.rows, self.skipped, self.sha256)
 
     def _found(self) -> Iterator[Rows]:

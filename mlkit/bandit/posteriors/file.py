@@ -58,7 +58,7 @@ class _Metadata(msgspec.Struct):
 
 
 def content_hash(path: Path) -> str:
-    """Give the SHA-256 of a file's bytes, in hexadecimal.
+    """Return the SHA-256 of a file's bytes, in hexadecimal.
 
     Raises:
         InputMissing: The file cannot be read.
@@ -269,7 +269,7 @@ def _check_columns(names: Sequence[str], path: Path) -> None:
 
 
 def missing_column(path: Path, name: str, names: Sequence[str]) -> BadData:
-    """Give the error that a file lacks a column, with those it has and the nearest."""
+    """Return the error that a file lacks a column, with those it has and the nearest."""
     near = difflib.get_close_matches(name, names, 1)
     meant = f"did you mean {near[0]!r}? " if near else ""
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
@@ -345,7 +345,7 @@ def _check_unique(table: pa.Table, path: Path) -> None:
 
 
 def _is_ascending(keys: pa.Table) -> bool:
-    """Say whether each row comes after the one before; no context comes first."""
+    """Return whether each row comes after the one before; no context comes first."""
     context, arm = keys["context"].fill_null(""), keys["arm"]
     same = pc.equal(context[:-1], context[1:])
     after = pc.or_(pc.less(context[:-1], context[1:]), pc.and_(same, pc.less(arm[:-1], arm[1:])))

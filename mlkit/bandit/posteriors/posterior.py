@@ -57,7 +57,7 @@ def update(
 
 
 def shrunk(a: Number, b: Number, shrinkage: float) -> tuple[Number, Number]:
-    """Give the start of a (context, arm) posterior: the arm's mean, worth `shrinkage` pulls.
+    """Return the start of a (context, arm) posterior: the arm's mean, worth `shrinkage` pulls.
 
     Args:
         a: The arm's parameters.
@@ -125,18 +125,18 @@ class Posteriors(Header):
     contexts: pa.Table = field(default_factory=lambda: SCHEMA.empty_table())
 
     def header(self) -> Header:
-        """Give what all rows share."""
+        """Return what all rows share."""
         return Header(self.model, self.prior, self.shrinkage, self.source)
 
     def batches(self, rows: int = 1 << 20) -> Iterator[pa.RecordBatch]:
-        """Give all rows as `SCHEMA`, the arms' own first, at most `rows` at a time."""
+        """Return all rows as `SCHEMA`, the arms' own first, at most `rows` at a time."""
         nulls = pa.nulls(len(self.arms), pa.string())
         own = self.arms.add_column(0, SCHEMA.field("context"), nulls)
         for table in (own, self.contexts):
             yield from table.cast(SCHEMA).combine_chunks().to_batches(rows)
 
     def of(self, context: str | None) -> pa.Table:
-        """Give one row an arm, as a context sees it: its own posterior, else the arm's.
+        """Return one row an arm, as a context sees it: its own posterior, else the arm's.
 
         Raises:
             BadData: The context has no posteriors.

@@ -72,7 +72,7 @@ def _best_first(names: Sequence[str], scores: NDArray[np.float64], top: int) -> 
 
 
 def quantiles(arms: pa.Table, probabilities: Sequence[float]) -> list[Quantiles]:
-    """Give quantiles of every arm's mean, the arm with the highest last one first.
+    """Return quantiles of every arm's mean, the arm with the highest last one first.
 
     With one high probability this is the order of Bayes-UCB (Kaufmann, Cappé and Garivier,
     "On Bayesian Upper Confidence Bounds for Bandit Problems", 2012).
@@ -137,6 +137,6 @@ def probability_best(
 
 
 def _ppf(arms: pa.Table, probabilities: Sequence[float]) -> NDArray[np.float64]:
-    """Give quantiles in one call: shape (probabilities, arms)."""
+    """Return quantiles in one call: shape (probabilities, arms)."""
     rows = np.array(probabilities, np.float64)[:, np.newaxis]
     return np.asarray(beta_ppf(rows, arms["a"].to_numpy(), arms["b"].to_numpy()))

@@ -58,7 +58,7 @@ class Tally:
             self._merge()
 
     def sums(self) -> Sums:
-        """Give the sums of all rows so far."""
+        """Return the sums of all rows so far."""
         if self._buffered:
             self._merge()
         contexts, context_rank = self._contexts.sorted()
@@ -91,7 +91,7 @@ class _Codes:
         self._ids = ids
 
     def of(self, column: pa.ChunkedArray) -> NDArray[np.int64]:
-        """Give the numbers of ids; ids seen for the first time get the next ones."""
+        """Return the numbers of ids; ids seen for the first time get the next ones."""
         encoded = column.dictionary_encode("encode").combine_chunks()
         ids = encoded.dictionary
         known = pc.index_in(ids, self._ids)
@@ -104,7 +104,7 @@ class _Codes:
         return found
 
     def sorted(self) -> tuple[pa.Array, NDArray[np.int64]]:
-        """Give the ids sorted, null first, and the place there of each number."""
+        """Return the ids sorted, null first, and the place there of each number."""
         order = pc.array_sort_indices(self._ids, null_placement="at_start")
         rank = np.empty(len(self._ids), np.int64)
         rank[order.to_numpy()] = np.arange(len(self._ids))

@@ -40,7 +40,7 @@ def decide_rows(
         table: The file; a header names the columns.
         target: Where the rows are written.
         inputs: Values of inputs that no column has.
-        progress: Is told how many rows are done.
+        progress: Called with the number of rows that are done.
 
     Returns:
         The number of rows.

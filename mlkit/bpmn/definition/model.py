@@ -98,7 +98,7 @@ class EventDefinition:
     parallel: bool = False
 
     def of_kind(self, kind: str) -> tuple[EventDefinition, ...]:
-        """Give the definitions of a kind: this one, or its parts."""
+        """Return the definitions of a kind: this one, or its parts."""
         return tuple(each for each in self.parts or (self,) if each.kind == kind)
 
 

@@ -17,7 +17,7 @@ _SEES_ALL = {
 
 @lru_cache(maxsize=4096)
 def mentioned(source: str, language: str) -> frozenset[str] | None:
-    """Give every name that a script mentions, also inside strings; None where it may see all.
+    """Return every name that a script mentions, also inside strings; None where it may see all.
 
     Only these variables travel to the worker: a task costs what it uses, not what all tasks
     before it left.

@@ -78,7 +78,7 @@ class Engine:
             move.behavior(activation).event(move, activation, event)
 
     def pending(self, state: State) -> list[AnyEffect]:
-        """Give what waits to be done, for an instance that was loaded."""
+        """Return what waits to be done, for an instance that was loaded."""
         if state.status != "running":
             return []
         found = (_pending(each) for each in state.activations.values())

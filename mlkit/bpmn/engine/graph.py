@@ -59,7 +59,7 @@ class Graph:
             behavior.link(self)
 
     def runs(self, name: str) -> bool:
-        """Say whether a process or node is among those that run here."""
+        """Return whether a process or node is among those that run here."""
         return name in self.behaviors or any(each.id == name for each in self.processes)
 
     def _add(self, body: Scope) -> None:

@@ -163,7 +163,7 @@ class State(msgspec.Struct, omit_defaults=True):
     defects: dict[int, Defect] = {}
 
     def next_id(self) -> int:
-        """Give out an id."""
+        """Return out an id."""
         self.sequence += 1
         return self.sequence
 
@@ -175,11 +175,11 @@ class State(msgspec.Struct, omit_defaults=True):
             scope = 0 if found.called else found.parent
 
     def roots(self) -> list[Scope]:
-        """Give the scopes of the processes (one a pool), in the order of their start."""
+        """Return the scopes of the processes (one a pool), in the order of their start."""
         return [each for each in self.scopes.values() if not each.parent]
 
     def lookup(self, scope: int, name: str) -> Any:
-        """Give a variable as seen from a scope.
+        """Return a variable as seen from a scope.
 
         Raises:
             KeyError: There is none of that name.
@@ -190,11 +190,11 @@ class State(msgspec.Struct, omit_defaults=True):
         raise KeyError(name)
 
     def has(self, scope: int, name: str) -> bool:
-        """Say whether a variable is seen from a scope."""
+        """Return whether a variable is seen from a scope."""
         return any(name in each.variables for each in self.chain(scope))
 
     def visible(self, scope: int, names: frozenset[str] | None = None) -> dict[str, Any]:
-        """Give the variables that are seen from a scope: all, or those of some names."""
+        """Return the variables that are seen from a scope: all, or those of some names."""
         if names is not None:
             found: dict[str, Any] = {}
             for each in self.chain(scope):
@@ -219,7 +219,7 @@ class State(msgspec.Struct, omit_defaults=True):
 
     @property
     def phase(self) -> str:
-        """Say how the instance stands: its status, or what keeps it from going on.
+        """Return how the instance stands: its status, or what keeps it from going on.
 
         One of `running`, `waiting`, `incident`, `completed`, `failed`, `cancelled`.
         """
@@ -234,7 +234,7 @@ class State(msgspec.Struct, omit_defaults=True):
 
     @property
     def moves_alone(self) -> bool:
-        """Say whether work or a timer will move the instance without anybody's help."""
+        """Return whether work or a timer will move the instance without anybody's help."""
         return self.status == "running" and any(
             each.status in ("working", "fetching") or each.due is not None
             for each in self.activations.values()

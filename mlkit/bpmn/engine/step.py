@@ -144,7 +144,7 @@ class Move:
     # -- activations -------------------------------------------------------------------
 
     def behavior(self, activation: Activation) -> Behavior:
-        """Give the behaviour of the node that is active."""
+        """Return the behaviour of the node that is active."""
         return self.graph.behaviors[activation.node]
 
     def activate(
@@ -291,11 +291,11 @@ class Move:
     # -- variables ---------------------------------------------------------------------
 
     def variables(self, activation: Activation) -> int:
-        """Give the scope in which an activation reads and writes."""
+        """Return the scope in which an activation reads and writes."""
         return activation.local or activation.scope
 
     def evaluate(self, expression: Expression, scope: int) -> Any:
-        """Give an expression's value, ready to be stored.
+        """Return an expression's value, ready to be stored.
 
         Raises:
             BadData: It fails, or its value cannot be stored.
@@ -333,14 +333,14 @@ class Move:
             del self.state.scopes[inner.id]
 
     def text(self, expression: Expression | None, scope: int) -> str:
-        """Give an expression's value as text; nothing for no expression."""
+        """Return an expression's value as text; nothing for no expression."""
         value = None if expression is None else self.evaluate(expression, scope)
         if isinstance(value, dict) and len(value) == 1:
             value = next(iter(value.values()))
         return "" if value is None else str(value)
 
     def correlation_key(self, event: EventDefinition, scope: int) -> str:
-        """Give the key that a message is sent with or awaited by: the business key by default.
+        """Return the key that a message is sent with or awaited by: the business key by default.
 
         Several values are joined by commas; a comma or backslash within one gets a backslash.
         """

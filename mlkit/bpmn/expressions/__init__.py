@@ -50,7 +50,7 @@ class Expression:
             _parse(self.text, self.language)
 
     def evaluate(self, lookup: Lookup, now: datetime) -> Any:
-        """Give its value.
+        """Return its value.
 
         Raises:
             ExpressionError: It is broken or refuses the values that it meets.
@@ -68,7 +68,7 @@ class Expression:
         return Evaluator(self.text, self.language, lookup, now).run(tree)
 
     def constant(self) -> str:
-        """Give its value as text outside any process; nothing where it needs a variable."""
+        """Return its value as text outside any process; nothing where it needs a variable."""
         try:
             return str(self.evaluate(_nothing, datetime.fromtimestamp(0, UTC)))
         except ExpressionError:
@@ -93,7 +93,7 @@ class Composite(Expression):
     parts: tuple[tuple[str | None, Expression], ...] = ()
 
     def evaluate(self, lookup: Lookup, now: datetime) -> Any:
-        """Give the list, or the dictionary."""
+        """Return the list, or the dictionary."""
         values = [(key, each.evaluate(lookup, now)) for key, each in self.parts]
         if self.language == "list":
             return [value for _, value in values]

@@ -41,7 +41,7 @@ class Dialect:
         return bool(value)
 
     def contains(self, whole: Any, item: Any, wanted: bool) -> Any:
-        """Say whether an item is in a whole, or that it is not."""
+        """Return whether an item is in a whole, or that it is not."""
         return (item in whole) == wanted
 
     def compare(self, op: str, left: Any, right: Any) -> Any:
@@ -73,7 +73,7 @@ class Dialect:
         return left if decided else right()
 
     def negate(self, value: Any) -> Any:
-        """Give the opposite condition."""
+        """Return the opposite condition."""
         return not self.truth(value)
 
 

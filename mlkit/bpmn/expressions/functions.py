@@ -86,7 +86,7 @@ def _replace(text: str, old: str, new: str) -> str:
 
 
 def _substring(text: str, start: int, end: int | None = None) -> str:
-    """Give a part of a text as Java's strings do: from 0, without the end."""
+    """Return a part of a text as Java's strings do: from 0, without the end."""
     stop = len(text) if end is None else end
     if not 0 <= start <= stop <= len(text):
         raise ValueError(f"no part of a text of {len(text)} characters")

@@ -47,5 +47,5 @@ def tokenize(text: str, start: int, end: int) -> list[Token]:
 
 
 def unquote(token: Token) -> str:
-    """Give the text of a string token, its escapes resolved."""
+    """Return the text of a string token, its escapes resolved."""
     return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m.group(1), m.group(1)), token.text[1:-1])

@@ -126,7 +126,7 @@ class Parser:
         return Node("name", token.position, value=token.text)
 
     def number(self, text: str) -> object:
-        """Give the value of a number."""
+        """Return the value of a number."""
         return int(text) if text.isdigit() else float(text)
 
     def sequence(self, closing: str) -> tuple[Node, ...]:

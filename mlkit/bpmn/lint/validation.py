@@ -56,7 +56,7 @@ def lint(
 
 
 def executable(definitions: Definitions) -> tuple[Process, ...]:
-    """Give the processes of a file that are to run.
+    """Return the processes of a file that are to run.
 
     Those marked executable, where some are; all where none is (as bpmn.io writes it). What a
     call activity of the file calls runs when it is called.

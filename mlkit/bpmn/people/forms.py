@@ -71,11 +71,11 @@ class Entry:
             return value
 
     def raw(self, field: FormField) -> Any:
-        """Give what is there for a field: given, or its default."""
+        """Return what is there for a field: given, or its default."""
         return self.given.get(field.id, self.defaults.get(field.id))
 
     def shown(self) -> list[FormField]:
-        """Give the fields that are not hidden, with what their expressions say now.
+        """Return the fields that are not hidden, with what their expressions say now.
 
         Where one fails, the field is shown as it is; `values` tells the problem.
         """
@@ -105,7 +105,7 @@ class Entry:
         return replace(field, readonly=field.readonly or locked, limits=limits, options=options)
 
     def evaluate(self, field: FormField, expression: Expression) -> Any:
-        """Give the value of an expression of a field.
+        """Return the value of an expression of a field.
 
         Raises:
             ValueError: It fails.
@@ -131,7 +131,7 @@ class Entry:
             raise ValueError(error.message) from error
 
     def values(self) -> tuple[dict[str, Any], list[str]]:
-        """Give the values to store, and a line for each that is wrong or missing."""
+        """Return the values to store, and a line for each that is wrong or missing."""
         known = {each.id for each in self.form}
         problems = [f"{name}: no such field" for name in self.given if name not in known]
         found: dict[str, Any] = {}
@@ -167,7 +167,7 @@ class Entry:
         return {field.id: _limited(field, _typed(field, value))}
 
     def problem(self, field: FormField) -> str | None:
-        """Say what is wrong with the value of a field; None where nothing is."""
+        """Return what is wrong with the value of a field; None where nothing is."""
         try:
             self._checked(field)
         except ValueError as error:
@@ -175,7 +175,7 @@ class Entry:
         return None
 
     def _fixed(self, field: FormField) -> dict[str, Any]:
-        """Give the default of a read-only field that shows no variable."""
+        """Return the default of a read-only field that shows no variable."""
         default = self.defaults.get(field.id)
         if default in (None, "") or at(self.variables, field.id) is not None:
             return {}
@@ -199,7 +199,7 @@ class Entry:
 
 
 def _plain(value: Any) -> Any:
-    """Give a stored date or decimal as it would be filled in."""
+    """Return a stored date or decimal as it would be filled in."""
     tagged = isinstance(value, dict) and len(value) == 1
     return next(iter(value.values())) if tagged else value
 
@@ -217,7 +217,7 @@ def nested(values: Iterator[tuple[str, Any]] | Any) -> dict[str, Any]:
 
 
 def at(values: Any, path: str) -> Any:
-    """Give the value at a path of objects; None where there is none."""
+    """Return the value at a path of objects; None where there is none."""
     for part in path.split("."):
         values = values.get(part) if isinstance(values, dict) else None
     return values

@@ -48,13 +48,13 @@ class Task:
         return f"{self.instance}/{self.activation}"
 
     def is_for(self, assignee: str | None, group: str | None) -> bool:
-        """Say whether somebody, or a member of a group, may do it."""
+        """Return whether somebody, or a member of a group, may do it."""
         mine = assignee is None or assignee == self.assignee or assignee in self.users
         return mine and (group is None or group in self.groups)
 
 
 def waiting(instance: str, engine: Engine, state: State) -> list[Task]:
-    """Give the user tasks of an instance that wait."""
+    """Return the user tasks of an instance that wait."""
     if state.status != "running":
         return []
     return [
@@ -116,7 +116,7 @@ def fill(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def entry(task: Task, given: Mapping[str, Any]) -> forms.Entry:
-    """Give a task's form as it stands with some values."""
+    """Return a task's form as it stands with some values."""
     return forms.Entry(task.form, given, task.defaults, task.variables)
 
 
@@ -146,7 +146,7 @@ def _described(field: FormField, default: Any) -> dict[str, Any]:
 
 
 def decide(task: Task, approved: bool, comment: str | None) -> dict[str, Any]:
-    """Give the values of an approval or a rejection.
+    """Return the values of an approval or a rejection.
 
     The decision goes to the form's only boolean field, or to `approved`; the comment to
     `comment`.

@@ -20,7 +20,7 @@ _ABOVE = 50.0
 
 
 def extent(picture: Picture) -> Box:
-    """Give the area of shapes, with the labels below events, and bends."""
+    """Return the area of shapes, with the labels below events, and bends."""
     boxes = [each.box for each in picture.shapes]
     boxes += [each.label for each in picture.shapes if each.label is not None]
     boxes += [
@@ -127,12 +127,12 @@ def _across(source: Box, target: Box, number: int) -> tuple[Point, ...]:
 
 
 def guard_label(element: Element, box: Box) -> Box | None:
-    """Give the place of a boundary event's label: at the left of the line that leaves it."""
+    """Return the place of a boundary event's label: at the left of the line that leaves it."""
     return _left_of(box.center.x - 6, box.bottom + 3, name_of(element))
 
 
 def gateway_label(element: Element, box: Box) -> Box | None:
-    """Give the place of a gateway's label: at the left above the flow that comes in."""
+    """Return the place of a gateway's label: at the left above the flow that comes in."""
     lines = len(text_measurement.wrap(name_of(element), 90, text_measurement.SMALL))
     top = box.center.y - 10 - lines * text_measurement.SMALL * text_measurement.LEADING
     return _left_of(box.center.x - 14, top, name_of(element))
@@ -146,7 +146,7 @@ def _left_of(right: float, top: float, name: str) -> Box | None:
 
 
 def edge_label(flow: Element, points: tuple[Point, ...]) -> Box | None:
-    """Give the place of a flow's label: over a level part, or at the right of an upright one.
+    """Return the place of a flow's label: over a level part, or at the right of an upright one.
 
     Flows that leave one place share their first part, so a flow that bends is named after it.
     """

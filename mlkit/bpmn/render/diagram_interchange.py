@@ -21,12 +21,12 @@ _BEHIND = ("participant", "lane")
 
 
 def planes(root: Element) -> list[Element]:
-    """Give the planes of a file: one for each of its diagrams, in document order."""
+    """Return the planes of a file: one for each of its diagrams, in document order."""
     return [each for each in root.iter(f"{_BPMNDI}BPMNPlane") if len(each)]
 
 
 def read(root: Element, plane: Element, file: str) -> Picture:
-    """Give the picture on a plane.
+    """Return the picture on a plane.
 
     What refers to no element of the file is left out.
 

@@ -106,7 +106,7 @@ class Drawing:
         self._add("title").text = text
 
     def bytes(self) -> bytes:
-        """Give the picture as an SVG file."""
+        """Return the picture as an SVG file."""
         found: bytes = etree.tostring(
             self.element, encoding="UTF-8", xml_declaration=True, pretty_print=True
         )
@@ -123,10 +123,10 @@ class Drawing:
 
 
 def polygon(*points: tuple[float, float]) -> str:
-    """Give the path commands of a closed polygon."""
+    """Return the path commands of a closed polygon."""
     return "M" + "L".join(f"{number(x)} {number(y)}" for x, y in points) + "Z"
 
 
 def polyline(*points: tuple[float, float]) -> str:
-    """Give the path commands of an open line."""
+    """Return the path commands of an open line."""
     return "M" + "L".join(f"{number(x)} {number(y)}" for x, y in points)

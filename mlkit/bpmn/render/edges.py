@@ -67,7 +67,7 @@ def _association(drawing: Drawing, edge: Edge, kind: str) -> None:
 
 
 def rounded(points: tuple[Point, ...]) -> str:
-    """Give the path of a line with rounded bends."""
+    """Return the path of a line with rounded bends."""
     path = f"M{number(points[0].x)} {number(points[0].y)}"
     for before, here, after in zip(points, points[1:], points[2:], strict=False):
         near, far = math.dist(before, here), math.dist(here, after)
@@ -85,7 +85,7 @@ def _towards(here: Point, there: Point, distance: float) -> Point:
 
 
 def _frame(start: Point, end: Point) -> tuple[float, float]:
-    """Give the direction from one point to another."""
+    """Return the direction from one point to another."""
     length = math.dist(start, end) or 1.0
     return (end.x - start.x) / length, (end.y - start.y) / length
 
@@ -117,7 +117,7 @@ def _diamond(start: Point, end: Point) -> list[Point]:
 
 
 def label_box(edge: Edge) -> Box:
-    """Give the place of an edge's label: as drawn, or over its middle."""
+    """Return the place of an edge's label: as drawn, or over its middle."""
     if edge.label is not None:
         room = max(edge.label.width, 90.0)
         return Box(edge.label.center.x - room / 2, edge.label.y, room, edge.label.height)
@@ -129,7 +129,7 @@ def label_box(edge: Edge) -> Box:
 
 
 def _middle(points: tuple[Point, ...]) -> tuple[Point, tuple[float, float]]:
-    """Give the point half way along a line, and the direction there."""
+    """Return the point half way along a line, and the direction there."""
     left = sum(math.dist(a, b) for a, b in itertools.pairwise(points)) / 2
     for start, end in itertools.pairwise(points):
         length = math.dist(start, end)

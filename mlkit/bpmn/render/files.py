@@ -17,7 +17,7 @@ _ZOOM = 2.0
 
 
 def pictures(path: Path) -> list[Picture]:
-    """Give the pictures of all diagrams of a file, or an automatic layout of one without.
+    """Return the pictures of all diagrams of a file, or an automatic layout of one without.
 
     Raises:
         InputMissing: The file cannot be read.
@@ -27,7 +27,7 @@ def pictures(path: Path) -> list[Picture]:
 
 
 def parsed(content: bytes, file: str) -> list[Picture]:
-    """Give the pictures of a document that is already in memory; raises as `pictures` does."""
+    """Return the pictures of a document that is already in memory; raises as `pictures` does."""
     return _pictures(xml.parse(content, file), file)
 
 
@@ -47,7 +47,7 @@ Drawing = TypeVar("Drawing", bound=Titled)
 
 
 def choose(found: list[Drawing], wanted: str | None, file: str) -> Drawing:
-    """Give one of several pictures: the first, or the one of a number, an element or a name.
+    """Return one of several pictures: the first, or the one of a number, an element or a name.
 
     Raises:
         InputMissing: There is none of that name, or several.

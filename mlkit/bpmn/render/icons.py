@@ -119,7 +119,7 @@ MARKERS: dict[str, Callable[[Drawing], None]] = {
 
 
 def markers_of(element: Element, expanded: bool) -> list[str]:
-    """Say which markers stand at the foot of an activity, from left to right."""
+    """Return which markers stand at the foot of an activity, from left to right."""
     found = []
     if element.get("isForCompensation") == "true":
         found.append("compensation")

@@ -64,7 +64,7 @@ class Layers:
 
 
 def layered(heights: dict[str, float], bands: dict[str, int], arrows: list[Arrow]) -> Layers:
-    """Give nodes their ranks and heights.
+    """Return nodes their ranks and heights.
 
     Args:
         heights: The height of each node, in the order of the document.
@@ -175,7 +175,7 @@ def _mean_index(cell: Cell, step: int) -> float:
 
 
 def _settle(ranks: list[list[Cell]], band: int, top: float) -> float:
-    """Choose the heights of a lane's cells; give its lower end."""
+    """Choose the heights of a lane's cells; return its lower end."""
     rows = [[cell for cell in rank if cell.band == band] for rank in ranks]
     for sweep in range(_SWEEPS):
         step = 1 if sweep % 2 == 0 else -1

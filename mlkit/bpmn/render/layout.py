@@ -28,7 +28,7 @@ _POOL_GAP = 60.0
 
 
 def arrange(root: Element) -> Picture:
-    """Give a readable picture of all processes of a document."""
+    """Return a readable picture of all processes of a document."""
     collaboration = xml.child(root, "collaboration")
     processes = {str(each.get("id")): each for each in xml.children(root, "process")}
     if collaboration is None:
@@ -88,7 +88,7 @@ def _process(process: Element | None, pool: Element | None) -> Picture:
 
 
 def _bands(process: Element | None, around: Box) -> list[tuple[float, float]]:
-    """Give the upper and lower ends of the lanes; the outer ones reach the pool's sides."""
+    """Return the upper and lower ends of the lanes; the outer ones reach the pool's sides."""
     if process is None:
         return []
     found = _layers(process, _nodes(process), {}, _arrows(process)).bands
@@ -143,7 +143,7 @@ def _gateway(nodes: dict[str, Element]) -> Callable[[str], bool]:
 
 
 def moved(picture: Picture, x: float, y: float) -> Picture:
-    """Give the same picture at another place."""
+    """Return the same picture at another place."""
     return Picture(
         tuple(
             replace(each, box=each.box.moved(x, y), label=each.label and each.label.moved(x, y))
@@ -184,7 +184,7 @@ def _shape(element: Element, box: Box, inner: Picture) -> Shape:
 
 
 def _arrows(element: Element) -> list[Arrow]:
-    """Give the flows between nodes; those of a boundary event leave its activity, lower."""
+    """Return the flows between nodes; those of a boundary event leave its activity, lower."""
     nodes = _nodes(element)
     hosts = {
         str(each.get("id")): str(each.get("attachedToRef"))

@@ -101,7 +101,7 @@ def _legend_width() -> float:
 
 
 def extent(picture: Picture, legend: bool = False) -> Box:
-    """Give the area that a picture covers, with a margin."""
+    """Return the area that a picture covers, with a margin."""
     boxes = list(_covered(picture))
     left, top = min(each.x for each in boxes), min(each.y for each in boxes)
     right, bottom = max(each.right for each in boxes), max(each.bottom for each in boxes)

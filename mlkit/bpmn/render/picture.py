@@ -25,21 +25,21 @@ class Box(NamedTuple):
 
     @property
     def right(self) -> float:
-        """Give the x of its right side."""
+        """Return the x of its right side."""
         return self.x + self.width
 
     @property
     def bottom(self) -> float:
-        """Give the y of its lower side."""
+        """Return the y of its lower side."""
         return self.y + self.height
 
     @property
     def center(self) -> Point:
-        """Give its middle."""
+        """Return its middle."""
         return Point(self.x + self.width / 2, self.y + self.height / 2)
 
     def moved(self, x: float, y: float) -> Box:
-        """Give the same rectangle at another place."""
+        """Return the same rectangle at another place."""
         return Box(self.x + x, self.y + y, self.width, self.height)
 
 
@@ -99,10 +99,10 @@ class Picture:
 
 
 def name_of(element: Element) -> str:
-    """Give the label of an element."""
+    """Return the label of an element."""
     return str(element.get("name") or "").strip()
 
 
 def moved_points(points: tuple[Point, ...], x: float, y: float) -> tuple[Point, ...]:
-    """Give the same line at another place."""
+    """Return the same line at another place."""
     return tuple(Point(each.x + x, each.y + y) for each in points)

@@ -45,7 +45,7 @@ def brief(seconds: float) -> str:
 
 
 def progress(session: Session, row: Row) -> dict[str, Progress]:
-    """Say how far an instance has come, by the id of the element."""
+    """Return how far an instance has come, by the id of the element."""
     engine, state = session.engine(row), session.state(row)
     found: dict[str, Progress] = {}
     for step in documents.trace(session.journal, row, engine):

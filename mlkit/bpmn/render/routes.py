@@ -47,7 +47,7 @@ class Columns:
             x += wide + room[rank + 1] + CHANNEL * max(0, self._count[rank + 1] - 1)
 
     def _reserve(self, arrow: Arrow) -> None:
-        """Give each bend of an edge a channel; edges from one place share it."""
+        """Return each bend of an edge a channel; edges from one place share it."""
         layers = self.layers
         source, target = layers.nodes[arrow.source], layers.nodes[arrow.target]
         path = [source, *layers.chains[arrow.id], target]
@@ -60,15 +60,15 @@ class Columns:
                     self._count[gap] += 1
 
     def right(self, rank: int) -> float:
-        """Give the right side of a rank."""
+        """Return the right side of a rank."""
         return self.left[rank] + self.width[rank]
 
     def center(self, rank: int) -> float:
-        """Give the middle of a rank."""
+        """Return the middle of a rank."""
         return self.left[rank] + self.width[rank] / 2
 
     def channel(self, gap: int, one: Cell) -> float:
-        """Give the x where an edge that comes from a cell bends in a gap."""
+        """Return the x where an edge that comes from a cell bends in a gap."""
         number = self.channels[gap, id(one)]
         if gap >= len(self.left):
             return self.right(gap - 1) + 20 + CHANNEL * number
@@ -92,7 +92,7 @@ class Obstacles:
             each.sort(key=lambda node: node[0])
 
     def free(self, x: float, here: float, there: float, leaving: str) -> bool:
-        """Say whether a line at x from y to y, leaving a node, crosses no other."""
+        """Return whether a line at x from y to y, leaving a node, crosses no other."""
         low, high = min(here, there) - 15, max(here, there) + 15
         rank = self.ranks[max(0, bisect(self.left, x + 10) - 1)]
         # The nodes of a rank lie one below the other: what ends above the line is passed over.
@@ -106,7 +106,7 @@ class Obstacles:
 
 
 def gap_between(one: Cell, other: Cell, source: Cell) -> int:
-    """Give the number of the gap in which an edge bends; gap n is left of rank n."""
+    """Return the number of the gap in which an edge bends; gap n is left of rank n."""
     if one.rank != other.rank:
         return max(one.rank, other.rank)
     return one.rank + 1 if one is source else one.rank
@@ -116,7 +116,7 @@ def route(
     arrow: Arrow, columns: Columns, boxes: Mapping[str, Box], start: Point | None,
     free: Callable[[float, float, float, str], bool], turns: Callable[[str], bool],
 ) -> tuple[Point, ...]:  # fmt: skip
-    """Give the points of an edge.
+    """Return the points of an edge.
 
     Args:
         arrow: The edge.

@@ -31,7 +31,7 @@ def draw(drawing: Drawing, shape: Shape) -> None:
 
 
 def event_symbol(element: Element) -> str:
-    """Say what an event waits for or throws: `none`, `timer`, ..., `parallelMultiple`."""
+    """Return what an event waits for or throws: `none`, `timer`, ..., `parallelMultiple`."""
     kinds = [xml.local(each) for each in element if xml.is_bpmn(each)]
     found = [each for each in kinds if each.endswith(("EventDefinition", "eventDefinitionRef"))]
     if len(found) > 1:
@@ -49,12 +49,12 @@ def _referenced(element: Element) -> str:
 
 
 def interrupts(element: Element) -> bool:
-    """Say whether an event's circle is closed rather than dashed."""
+    """Return whether an event's circle is closed rather than dashed."""
     return "false" not in (element.get("cancelActivity"), element.get("isInterrupting"))
 
 
 def external_label(shape: Shape) -> Box:
-    """Give the place of a label that stands outside of its shape."""
+    """Return the place of a label that stands outside of its shape."""
     if shape.label is None:
         return Box(shape.box.center.x - 45, shape.box.bottom + 6, 90, 14)
     label = shape.label

@@ -12,13 +12,13 @@ CENTER = Point(18, 18)
 
 
 def ring(radius: float, corners: int, turn: float = -90.0) -> list[tuple[float, float]]:
-    """Give the corners of a regular polygon around the middle."""
+    """Return the corners of a regular polygon around the middle."""
     angles = (math.radians(turn + 360 * each / corners) for each in range(corners))
     return [(18 + radius * math.cos(each), 18 + radius * math.sin(each)) for each in angles]
 
 
 def cross(arm: float, half: float) -> list[tuple[float, float]]:
-    """Give the outline of a plus sign around the middle."""
+    """Return the outline of a plus sign around the middle."""
     a, h = arm, half
     points = [(-h, -a), (h, -a), (h, -h), (a, -h), (a, h), (h, h)]
     points += [(h, a), (-h, a), (-h, h), (-a, h), (-a, -h), (-h, -h)]

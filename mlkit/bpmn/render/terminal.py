@@ -78,7 +78,7 @@ class Sheet:
             self.put(column, row, corner, state)
 
     def runs(self) -> list[list[Run]]:
-        """Give each line as pieces of one state each, without blanks at its end."""
+        """Return each line as pieces of one state each, without blanks at its end."""
         found = []
         for cells, states in zip(self.cells, self.states, strict=True):
             # The second cell of a wide character is empty.
@@ -180,19 +180,19 @@ def _container(
 
 
 def _title(shape: Shape, known: Mapping[str, Progress]) -> str:
-    """Give a shape's name with the sign of its state."""
+    """Return a shape's name with the sign of its state."""
     state = _state(shape, known)
     return f"{_sign(state)} {name_of(shape.element)}".strip() if state else name_of(shape.element)
 
 
 def _is_small(shape: Shape) -> bool:
-    """Say whether a shape is three characters wide, however large its box is."""
+    """Return whether a shape is three characters wide, however large its box is."""
     kind = xml.local(shape.element)
     return kind in shapes.EVENTS or kind in _GATEWAY_SIGNS
 
 
 def _ends(edge: Edge, small: Mapping[str, Point], place: Place) -> list[Cell | None]:
-    """Give the cells of an edge's source and target where these are small."""
+    """Return the cells of an edge's source and target where these are small."""
     found = [small.get(str(edge.element.get(each))) for each in ("sourceRef", "targetRef")]
     return [None if each is None else place(each) for each in found]
 

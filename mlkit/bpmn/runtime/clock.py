@@ -12,10 +12,10 @@ class Clock(Protocol):
     """Where a run takes the time from."""
 
     def now(self) -> float:
-        """Give seconds since 1970."""
+        """Return seconds since 1970."""
 
     def wait(self, due: float | None, idle: bool) -> float | None:
-        """Say how many real seconds to wait for `due`; None waits for something else.
+        """Return how many real seconds to wait for `due`; None waits for something else.
 
         `idle` says that no script is running, so that only time can bring news.
         """
@@ -28,7 +28,7 @@ class RealClock:
     source: Callable[[], float] = time.time
 
     def now(self) -> float:
-        """Give seconds since 1970."""
+        """Return seconds since 1970."""
         return self.source()
 
     def wait(self, due: float | None, idle: bool) -> float | None:
@@ -43,7 +43,7 @@ class SimulatedClock:
     moment: float
 
     def now(self) -> float:
-        """Give the simulated time."""
+        """Return the simulated time."""
         return self.moment
 
     def wait(self, due: float | None, idle: bool) -> float | None:

@@ -43,19 +43,19 @@ def document(session: Session, row: Row) -> dict[str, Any]:
 
 
 def _pools(engine: Engine, state: State) -> dict[str, Any]:
-    """Give the variables of each pool, where there are several."""
+    """Return the variables of each pool, where there are several."""
     if len(engine.processes) < 2:
         return {}
     return {"pools": [{"process": e.element, "variables": e.variables} for e in state.roots()]}
 
 
 def root_variables(state: State) -> dict[str, Any]:
-    """Give the variables of the process, or of the first pool."""
+    """Return the variables of the process, or of the first pool."""
     return next((each.variables for each in state.roots()), {})
 
 
 def trace(journal: Journal, row: Row, engine: Engine) -> list[dict[str, Any]]:
-    """Give the flow nodes that ended, in order."""
+    """Return the flow nodes that ended, in order."""
     found = []
     for at, _, steps in journal.events(row):
         for step in steps:
@@ -77,7 +77,7 @@ def trace(journal: Journal, row: Row, engine: Engine) -> list[dict[str, Any]]:
 
 
 def artifacts(journal: Journal, row: Row) -> list[dict[str, Any]]:
-    """Give the stored values of an instance, in order: what made each, and from which."""
+    """Return the stored values of an instance, in order: what made each, and from which."""
     found: list[dict[str, Any]] = []
     for _, event, _ in journal.events(row):
         for name, value in getattr(event, "variables", {}).items():
@@ -165,7 +165,7 @@ def incidents(engine: Engine, state: State) -> list[dict[str, Any]]:
 
 
 def open_nodes(engine: Engine, state: State) -> list[dict[str, Any]]:
-    """Say where the tokens are."""
+    """Return where the tokens are."""
     return [
         {**_place(engine, each), "status": each.status, "attempt": each.attempt}
         for each in state.activations.values()

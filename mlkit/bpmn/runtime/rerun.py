@@ -54,7 +54,7 @@ def rerun(session: Session, row: Row, element: str, file: Path | None = None) ->
 
 
 def _beginning(session: Session, row: Row, element: str) -> int:
-    """Give the number of the event that the last activation of an element came from."""
+    """Return the number of the event that the last activation of an element came from."""
     engine = session.engine(row)
     state, found, before = engine.create(), 0, 0
     for number, (at, event, _) in enumerate(session.journal.events(row), 1):

@@ -228,7 +228,7 @@ class Runner:
         return self.waits or due <= self.clock.now() or self._pauses()
 
     def _pauses(self) -> bool:
-        """Say whether a task is between two attempts."""
+        """Return whether a task is between two attempts."""
         states = (running.state for running in self.instances.values())
         return any(a.status == "pausing" for state in states for a in state.activations.values())
 

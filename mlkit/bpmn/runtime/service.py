@@ -222,7 +222,7 @@ class Service:
     # -- asking ----------------------------------------------------------------------------
 
     def ask(self, row: Row, event: AnyEvent) -> Row:
-        """Give an instance an event, and wait until whoever runs it has decided.
+        """Return an instance an event, and wait until whoever runs it has decided.
 
         Returns:
             The instance as it is now.

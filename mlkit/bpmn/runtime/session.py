@@ -81,7 +81,7 @@ class Session:
     # -- reading ---------------------------------------------------------------------------
 
     def engine(self, row: Row) -> Engine:
-        """Give the engine of an instance's stored definition."""
+        """Return the engine of an instance's stored definition."""
         known = self.engines.get((row.definition, row.process))
         if known is None:
             known = self.engines[row.definition, row.process] = self._stored_engine(row)
@@ -99,11 +99,11 @@ class Session:
             raise Damaged(self.journal.folder, row.id, problem) from error
 
     def state(self, row: Row) -> State:
-        """Give an instance's state as journalled."""
+        """Return an instance's state as journalled."""
         return self.journal.replay(row, self.engine(row))[0]
 
     def tasks(self, row: Row) -> list[tasks.Task]:
-        """Give the user tasks of an instance that wait."""
+        """Return the user tasks of an instance that wait."""
         return tasks.waiting(row.id, self.engine(row), self.state(row))
 
     # -- beginning -------------------------------------------------------------------------
@@ -235,7 +235,7 @@ class Session:
         return Running(engine, state, row.number, row.id, options, row, sequence)
 
     def _means(self, row: Row) -> Means:
-        """Give what an instance's scripts run with: as this session says, else as its first run."""
+        """Return what an instance's scripts run with: of this session, else of its first run."""
         chosen, kept = self.settings, row.options
         known = Limits(**kept.get("limits", {}))
         limits = Limits(

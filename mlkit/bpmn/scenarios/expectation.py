@@ -14,7 +14,7 @@ _MISSING = object()
 
 
 def differences(expect: Expectation, found: dict[str, Any]) -> list[str]:
-    """Say where a run is not as expected, a line each.
+    """Return where a run is not as expected, a line each.
 
     Args:
         expect: What is expected.

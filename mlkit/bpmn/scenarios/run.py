@@ -125,7 +125,7 @@ class Rehearsal(Session):
         self.problems: list[str] = []
 
     def fill_stores(self) -> None:
-        """Give the data stores what they hold at the start."""
+        """Return the data stores what they hold at the start."""
         with self.journal.transaction():
             for name, value in packed_variables(self.scenario.stores).items():
                 self.journal.stores.set(name, value)
@@ -181,7 +181,7 @@ class Player(Runner):
             super()._turn()
 
     def _cue(self) -> _Cue | None:
-        """Give what comes next from outside, while no script is open."""
+        """Return what comes next from outside, while no script is open."""
         if not self.pool.idle:
             return None
         cues = [_Cue(self.begin + seconds(each.after), self._sender(each)) for each in self.outside]

@@ -54,7 +54,7 @@ class Redrawing:
     redraw: Callable[[], None]
 
     def now(self) -> float:
-        """Give the clock's time."""
+        """Return the clock's time."""
         return self.clock.now()
 
     def wait(self, due: float | None, idle: bool) -> float | None:
@@ -99,7 +99,7 @@ class View:
                 del self.since[number, identifier]
 
     def _took(self, running: Running, element: str, at: float) -> str:
-        """Say how long a node took that has just ended."""
+        """Return how long a node took that has just ended."""
         for (number, identifier), (node, began) in self.since.items():
             gone = identifier not in running.state.activations
             if number == running.number and node == element and gone:
@@ -135,7 +135,7 @@ class View:
         ]
 
     def _tail(self, running: Running, activation: Activation) -> list[str]:
-        """Give the last lines that a running script has printed."""
+        """Return the last lines that a running script has printed."""
         job = running.jobs.get(activation.id)
         pool: ScriptPool | None = self.session.pool
         if job is None or pool is None:

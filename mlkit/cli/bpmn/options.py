@@ -53,7 +53,7 @@ def settings_of(
     programs: tuple[str | None, str | None],
     limits: tuple[float, int, int, tuple[str, ...]],
 ) -> Settings:
-    """Give the settings that options say: interpreters; timeout, CPU, memory, variables."""
+    """Return the settings that options say: interpreters; timeout, CPU, memory, variables."""
     from mlkit.bpmn.runtime.session import Settings
     from mlkit.workers.pool import Limits
 

@@ -278,7 +278,7 @@ def _answers(task: Task) -> dict[str, Any]:
 
 
 def _next(task: Task, given: dict[str, Any]) -> FormField | None:
-    """Give the first field that is shown, by what was answered so far, and not answered yet."""
+    """Return the first field that is shown, by what was answered so far, and not answered yet."""
     from mlkit.bpmn.people import tasks
 
     for each in tasks.entry(task, given).shown():

@@ -141,7 +141,7 @@ def list_bases(json: Json = False) -> None:
 
 
 def _built() -> dict[str, list[dict[str, str]]]:
-    """Give the bases in the engine by kind; none where there is no engine."""
+    """Return the bases in the engine by kind; none where there is no engine."""
     import contextlib
 
     from mlkit.errors import ServiceUnavailable

@@ -119,11 +119,11 @@ class Asked:
 
     @property
     def anything(self) -> bool:
-        """Say whether the user asks anything at all."""
+        """Return whether the user asks anything at all."""
         return bool(self.probes or self.file or self.command)
 
     def read(self, config: dict[str, Any]) -> list[Probe]:
-        """Give the probes: those of the file, of the command line, and the command last."""
+        """Return the probes: those of the file, of the command line, and the command last."""
         from mlkit.image.run import probe_file
         from mlkit.image.run.probe import command, parse
         from mlkit.image.slim import exposed_ports
@@ -146,7 +146,7 @@ def settings_of(
     patience: float,
     tracer: Tracer = "auto",
 ) -> Settings:
-    """Give the settings of all runs, but for the probes."""
+    """Return the settings of all runs, but for the probes."""
     import os
 
     from mlkit.image.command import env_file as files
@@ -161,7 +161,7 @@ def settings_of(
 def ready(
     image: str, asked: Asked, settings: Settings, wish: Wish | None = None
 ) -> Iterator[tuple[Runner, Source]]:
-    """Give what runs containers, and the image; its files may still be on their way."""
+    """Return what runs containers, and the image; its files may still be on their way."""
     from dataclasses import replace
 
     from mlkit.image.base.debian import init_program

@@ -50,8 +50,8 @@ def compare(
     """Run two images side by side and compare how they behave.
 
     The original is run three times; what differs among its runs is noise. A further run of the
-    candidate is traced: what it looks for in vain and the original has is told. Exits 1 if the
-    candidate is broken.
+    candidate is traced: paths that it does not find and the original has are reported. Exits 1 if
+    the candidate is broken.
     """
     from mlkit.image.filesystem.image_source import in_engine, refuse_architecture
     from mlkit.image.proof.compare import verdict
@@ -87,8 +87,8 @@ def compare(
     else:
         Output.result(said)
         for each in found:
-            told = f"{each.effect}: {each.what}: {each.original} -> {each.candidate}"
-            Output.result(plain(told))
+            line = f"{each.effect}: {each.what}: {each.original} -> {each.candidate}"
+            Output.result(plain(line))
         for text in warnings:
             of(context).note(text)
     if said == "broken":

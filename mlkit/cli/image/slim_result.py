@@ -26,7 +26,7 @@ MOST = 10
 def fields(
     image: str, place: Place | None, inventory: Inventory, result: Slimmed
 ) -> dict[str, Any]:
-    """Give what a slimming came to as JSON values."""
+    """Return what a slimming came to as JSON values."""
     from mlkit.image.proof.evidence import evidence
 
     return {
@@ -141,7 +141,7 @@ def _sizes(title: str, shares: list[dict[str, Any]]) -> Table:
 
 
 def _shadowed(layers: dict[str, int]) -> list[tuple[str, str]]:
-    """Say what layers hold that later ones overwrite or delete: no container sees it."""
+    """Return what layers hold that later ones overwrite or delete: no container sees it."""
     if not layers["shadowed"]:
         return []
     whole, gone = megabytes(layers["bytes"]), megabytes(layers["shadowed"])
@@ -149,7 +149,7 @@ def _shadowed(layers: dict[str, int]) -> list[tuple[str, str]]:
 
 
 def _own(own: dict[str, Any]) -> list[tuple[str, str]]:
-    """Say what files of no package cost, and which of them were taken for leftovers."""
+    """Return what files of no package cost, and which of them were taken for leftovers."""
     text = f"{own['files']} files ({megabytes(own['bytes'])}) kept"
     gone = [
         f"{each['kind']}: {each['files']} ({megabytes(each['bytes'])})" for each in own["leftovers"]

@@ -129,7 +129,7 @@ def release(inventory: Inventory) -> tuple[str, str] | None:
 
 
 def _extra(kind: str, inventory: Inventory, packages: Packages, kept: Plan) -> int | None:
-    """Give the bytes that a base would add; None if the app does not use what it is for."""
+    """Return the bytes that a base would add; None if the app does not use what it is for."""
     if not all(kept.packages & set(names) for names in debian.SEEDS[kind]):
         return None
     try:
@@ -166,7 +166,7 @@ class Merged(Inventory):
         return data.open(entry) if isinstance(data, Inventory) else io.BytesIO(data)
 
     def content(self, entry: Entry) -> object:
-        """Give what hard links have in common; bytes of our own are no links."""
+        """Return what hard links have in common; bytes of our own are no links."""
         data = self.items[entry.path].data
         return (id(data), entry.content) if isinstance(data, Inventory) else entry.path
 

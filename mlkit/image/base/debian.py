@@ -96,7 +96,7 @@ def read_release(text: str) -> tuple[str, str] | None:
 
 
 def assemble(kind: str, progress: Progress = silent, apt: Apt | None = None) -> list[Item]:
-    """Give the files of a base.
+    """Return the files of a base.
 
     apt checks each package against the archive's signed index.
 
@@ -205,7 +205,7 @@ def _system(kind: str, items: dict[str, Item]) -> Iterator[Item]:
 
 
 def config_of(kind: str, suite: str | None = None) -> dict[str, object]:
-    """Give the config of a base: it runs as the user nonroot.
+    """Return the config of a base: it runs as the user nonroot.
 
     Args:
         kind: What it holds.
@@ -223,7 +223,7 @@ def config_of(kind: str, suite: str | None = None) -> dict[str, object]:
 
 
 def init_program() -> bytes:
-    """Give the static tini: of this machine, or out of Debian's package."""
+    """Return the static tini: of this machine, or out of Debian's package."""
     path = Path("/usr/bin/tini-static")
     if path.exists():
         return path.read_bytes()

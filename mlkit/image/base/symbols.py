@@ -33,7 +33,7 @@ class Lack:
 
 
 def needed(file: IO[bytes]) -> dict[str, set[str]]:
-    """Give the symbol versions that an ELF file needs of each library, by DT_NEEDED name."""
+    """Return the symbol versions that an ELF file needs of each library, by DT_NEEDED name."""
     found: dict[str, set[str]] = {}
     for version, entries in _versions(file, GNUVerNeedSection):
         found.setdefault(version.name, set()).update(entry.name for entry in entries)
@@ -41,7 +41,7 @@ def needed(file: IO[bytes]) -> dict[str, set[str]]:
 
 
 def offered(file: IO[bytes]) -> set[str]:
-    """Give the symbol versions that a library defines."""
+    """Return the symbol versions that a library defines."""
     return {
         entry.name
         for _, entries in _versions(file, GNUVerDefSection)

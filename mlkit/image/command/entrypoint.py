@@ -44,12 +44,12 @@ class Command:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """Give all words."""
+        """Return all words."""
         return self.entrypoint + self.arguments
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Give the words that may name files."""
+        """Return the words that may name files."""
         return self.guess or self.argv
 
 
@@ -78,7 +78,7 @@ def parse(config: dict[str, Any], arguments: Sequence[str] = ()) -> Command:
 
 
 def shell_line(argv: Sequence[str]) -> str | None:
-    """Give the line of `sh -c LINE` or `bash -o pipefail -c LINE`; None if it is something else."""
+    """Return the line of `sh -c LINE` or `bash -o pipefail -c LINE`; None for anything else."""
     if "-c" not in argv or posixpath.basename(argv[0]) not in SHELLS:
         return None
     at = argv.index("-c")
@@ -115,7 +115,7 @@ def _outside_quotes(line: str) -> str:
 
 
 def environment(config: dict[str, Any]) -> dict[str, str]:
-    """Give the config's environment."""
+    """Return the config's environment."""
     pairs = (each.partition("=") for each in config.get("Env") or ())
     return {name: value for name, _, value in pairs}
 

@@ -44,7 +44,7 @@ class Health:
 
 
 def health(config: dict[str, Any]) -> Health | None:
-    """Give the config's health check without shell, curl and wget, as far as that can be."""
+    """Return the config's health check without shell, curl and wget, as far as that can be."""
     test = tuple((config.get("Healthcheck") or {}).get("Test") or ())
     if len(test) < 2 or test[0] not in {"CMD", "CMD-SHELL"}:
         return None
@@ -82,7 +82,7 @@ def _started(words: list[str], programs: frozenset[str]) -> Health:
 
 
 def _probing(words: list[str], config: dict[str, Any]) -> list[str]:
-    """Give the prober's arguments for a curl or wget; none if it cannot stand in for it."""
+    """Return the prober's arguments for a curl or wget; none if it cannot stand in for it."""
     reader = READERS.get(posixpath.basename(words[0]))
     if reader is None or PROXIES & environment(config).keys():
         return []
@@ -191,7 +191,7 @@ ALWAYS: dict[Reader, Callable[[list[str]], list[str]]] = {_curl: _of_curl, _wget
 
 
 def health_command(config: dict[str, Any]) -> list[str]:
-    """Give the command of a health check in exec form; empty if there is none.
+    """Return the command of a health check in exec form; empty if there is none.
 
     A line is for the shell of the image's `SHELL`, as the engine has it.
     """

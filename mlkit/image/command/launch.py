@@ -26,7 +26,7 @@ BUILTINS = {
 
 
 def suffices(line: str, environment: Mapping[str, str]) -> bool:
-    """Say whether the launcher does with a line all that a shell would.
+    """Return whether the launcher does with a line all that a shell would.
 
     Args:
         line: What stands behind `sh -c`.

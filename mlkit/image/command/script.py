@@ -53,7 +53,7 @@ class NeedsShell(ValueError):
 
 
 def note(script: Script) -> Finding:
-    """Say whether a script needs its shell."""
+    """Return whether a script needs its shell."""
     if script.text:
         observed = (
             f"it starts with {script.path}, a shell script that only sets variables and execs"
@@ -213,7 +213,7 @@ def _started(words: list[str], known: dict[str, str]) -> str:
 
 
 def _own(text: str) -> bool:
-    """Say whether a text uses a variable that shells set."""
+    """Return whether a text uses a variable that shells set."""
     return any(OWN.fullmatch(name) for name in launch.names(text))
 
 

@@ -80,12 +80,12 @@ class Layer:
 
     @property
     def digest(self) -> str:
-        """Give the SHA-256 of the uncompressed tar, in hexadecimal digits."""
+        """Return the SHA-256 of the uncompressed tar, in hexadecimal digits."""
         return self.diff_id.partition(":")[2]
 
     @property
     def size(self) -> int:
-        """Give the bytes of the uncompressed tar."""
+        """Return the bytes of the uncompressed tar."""
         with self.open() as stream:
             return stream.seek(0, os.SEEK_END)
 
@@ -112,12 +112,12 @@ class Image:
 
     @property
     def id(self) -> str:
-        """Give the image's id."""
+        """Return the image's id."""
         return f"sha256:{hashlib.sha256(self.raw).hexdigest()}"
 
     @property
     def config(self) -> dict[str, Any]:
-        """Give what the container runs: Entrypoint, Cmd, Env, User, and so on."""
+        """Return what the container runs: Entrypoint, Cmd, Env, User, and so on."""
         return self.document.get("config") or {}
 
 
@@ -139,7 +139,7 @@ class Part(io.RawIOBase):
         self._at = 0
 
     def part(self, begin: int, size: int) -> Part:
-        """Give a part of this part, in its stead: the file is closed with that one."""
+        """Return a part of this part, in its stead: the file is closed with that one."""
         size = min(size, max(0, self._size - begin))
         whole, self._whole = self._whole, False
         return Part(self._file, self._begin + begin, size, whole)
@@ -253,7 +253,7 @@ def open_image(path: Path, source: str | None = None) -> Iterator[Image]:
 
 
 def _store(path: Path, work: Path) -> Store:
-    """Give what an archive holds; one that is compressed is unpacked beside."""
+    """Return what an archive holds; one that is compressed is unpacked beside."""
     if path.is_dir():
         return DirectoryStore(path)
     with path.open("rb") as stream:
@@ -360,7 +360,7 @@ def _assemble(store: Store, source: str, work: Path, config: str, names: list[st
 
 
 def _layer(store: Store, name: str, diff_id: str, spare: Path) -> Layer:
-    """Give a layer; if it is compressed, unpack it beside, so that it can be sought."""
+    """Return a layer; if it is compressed, unpack it beside, so that it can be sought."""
     with store.open(name) as stream:
         if not stream.read(4).startswith((GZIP, ZSTANDARD)):
             return Layer(diff_id, name, store)

@@ -53,7 +53,7 @@ class Written:
 
     @property
     def size(self) -> int:
-        """Give its bytes."""
+        """Return its bytes."""
         return self.path.stat().st_size
 
     def open(self) -> IO[bytes]:
@@ -166,7 +166,7 @@ class _Chunks(io.RawIOBase):
 
 
 def digest(item: Item) -> str:
-    """Give the SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes."""
     if isinstance(item.data, bytes):
         return hashlib.sha256(item.data).hexdigest()
     total = hashlib.sha256()
@@ -194,7 +194,7 @@ def document(layers: list[Written], config: dict[str, Any], architecture: str) -
 
 
 def archive(document: bytes, layers: Sequence[Blob], name: str | None) -> Iterator[bytes]:
-    """Give what `docker load` reads, in parts.
+    """Return what `docker load` reads, in parts.
 
     Args:
         document: The config document.
@@ -228,12 +228,12 @@ def _member(name: str, size: int, stream: IO[bytes] | Part) -> Iterator[bytes]:
 
 
 def image_id(document: bytes) -> str:
-    """Give the id of an image with this config document."""
+    """Return the id of an image with this config document."""
     return f"sha256:{hashlib.sha256(document).hexdigest()}"
 
 
 def check_name(name: str) -> str:
-    """Give the name of an image if it is one.
+    """Return the name of an image if it is one.
 
     Raises:
         UsageError: It is not.
@@ -245,7 +245,7 @@ def check_name(name: str) -> str:
 
 
 def with_tag(name: str) -> str:
-    """Give a name with its tag."""
+    """Return a name with its tag."""
     return name if ":" in name.split("/")[-1] else f"{name}:latest"
 
 

@@ -76,7 +76,7 @@ def _differs(a: Inventory, ours: Entry, b: Inventory, theirs: Entry) -> bool:
 
 
 def digest(inventory: Inventory, entry: Entry) -> str:
-    """Give the SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     total = hashlib.sha256()
     for chunk in inventory.chunks(entry):
         total.update(chunk)

@@ -44,7 +44,7 @@ BUILT_IN = {"libnss_files", "libnss_dns", "libresolv"}
 
 
 def functions(file: IO[bytes], names: frozenset[str]) -> frozenset[str]:
-    """Say which functions of some an ELF file names; it may import them."""
+    """Return which functions of some an ELF file names; it may import them."""
     left = {b"\0" + name.encode() + b"\0": name for name in names}
     found = set()
     for text in pieces(file):
@@ -108,7 +108,7 @@ class Loader:
                 self._anywhere.setdefault(path.rpartition("/")[2], []).append(path)
 
     def find(self, name: str, elf: Elf, path: str) -> list[str]:
-        """Give the paths that satisfy a DT_NEEDED, its CPU-dispatched siblings among them.
+        """Return the paths that satisfy a DT_NEEDED, its CPU-dispatched siblings among them.
 
         Args:
             name: The needed name; with a slash it is a path.

@@ -52,12 +52,12 @@ def refuse_architecture(image: Source) -> None:
 
 
 def is_build_folder(path: Path) -> bool:
-    """Say whether a path is a folder that `docker build` takes."""
+    """Return whether a path is a folder that `docker build` takes."""
     return (path / "Dockerfile").is_file()
 
 
 def is_archive(path: Path) -> bool:
-    """Say whether a path holds an image: an archive, or the folder of an OCI layout."""
+    """Return whether a path holds an image: an archive, or the folder of an OCI layout."""
     return path.is_file() or (path / "index.json").is_file() or (path / "manifest.json").is_file()
 
 
@@ -83,7 +83,7 @@ def opened(name: str, progress: Progress = silent) -> Iterator[Inventory]:
 
 @contextlib.contextmanager
 def in_engine(engine: Engine, name: str, progress: Progress = silent) -> Iterator[Source]:
-    """Give an image that the engine can run.
+    """Return an image that the engine can run.
 
     What is put into the engine for it is gone after the block.
     """

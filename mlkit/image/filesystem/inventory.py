@@ -60,7 +60,7 @@ class Entry:
 
     @property
     def content(self) -> tuple[int, int]:
-        """Give where the bytes are; hard links share it."""
+        """Return where the bytes are; hard links share it."""
         return self.layer, self.offset
 
 
@@ -84,7 +84,7 @@ class FileSystem:
         return path in self.entries
 
     def get(self, path: str) -> Entry | None:
-        """Give the entry at a path, without following links."""
+        """Return the entry at a path, without following links."""
         return self.entries.get(path)
 
     def add(self, entry: Entry) -> None:
@@ -145,12 +145,12 @@ class FileSystem:
         return here, links
 
     def resolve(self, path: str) -> Entry | None:
-        """Give the entry that a path leads to, following links."""
+        """Return the entry that a path leads to, following links."""
         real, _ = self.walk(path)
         return self.entries.get(real) if real else None
 
     def real_parent(self, path: str) -> str:
-        """Give a path with the links of its directory resolved, but not its own."""
+        """Return a path with the links of its directory resolved, but not its own."""
         parts = path.split("/")
         for count in range(len(parts) - 1, 0, -1):  # directories that are still to come are none
             real, _ = self.walk("/".join(parts[:count]))
@@ -202,12 +202,12 @@ class Inventory:
                 yield chunk
 
     def content(self, entry: Entry) -> object:
-        """Give what files with the same bytes at the same place, hard links, have in common."""
+        """Return what files with the same bytes at the same place, hard links, have in common."""
         return entry.content
 
     @property
     def size(self) -> int:
-        """Give the bytes of all files, hard links counted once."""
+        """Return the bytes of all files, hard links counted once."""
         files = (entry for entry in self.files.entries.values() if entry.kind == "file")
         return sum({self.content(entry): entry.size for entry in files}.values())
 

@@ -94,11 +94,11 @@ class KeepSet:
                 self.keep(path, f"package {owner}")
 
     def excluded(self, path: str) -> bool:
-        """Say whether the user wants a path dropped."""
+        """Return whether the user wants a path dropped."""
         return any(fnmatch.fnmatchcase(path, glob) for glob in self._exclude)
 
     def kind(self, path: str) -> str:
-        """Say what a path leads to; empty if it leads nowhere."""
+        """Return what a path leads to; empty if it leads nowhere."""
         entry = self.files.resolve(path)
         return entry.kind if entry else ""
 

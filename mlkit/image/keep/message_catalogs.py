@@ -28,7 +28,7 @@ def languages(inventory: Inventory) -> set[str]:
 
 
 def other_charsets(inventory: Inventory) -> bool:
-    """Say whether a locale is of another charset than UTF-8, for which glibc loads a module."""
+    """Return whether a locale is of another charset than UTF-8, for which glibc loads a module."""
     return any("utf" not in each.lower() for each in locales(inventory))
 
 

@@ -41,7 +41,7 @@ class PackageData:
             self._paths.setdefault(owner, []).append(path)
 
     def of(self, names: Iterable[str], started: frozenset[str]) -> Iterator[tuple[str, str]]:
-        """Give paths and reasons.
+        """Return paths and reasons.
 
         Args:
             names: Packages of which a program or a library is kept.
@@ -63,7 +63,7 @@ class PackageData:
         return sorted(path for path in wanted if PROGRAM.search(path) and path in self._files)
 
     def beneath(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Give the paths of the packages of data that some depend on, with reasons."""
+        """Return the paths of the packages of data that some depend on, with reasons."""
         todo = sorted(set(names) & self._packages.installed.keys())
         seen = set(todo)
         while todo:

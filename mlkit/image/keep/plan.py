@@ -344,7 +344,7 @@ class Planner:
         return {path: module for path, module in found if module}
 
     def _is_only_named(self, version: int) -> bool:
-        """Say whether a Python may be started, but what it runs then is not known."""
+        """Return whether a Python may be started, but what it runs then is not known."""
         name = f"python3.{version}"
         found = [path for path in self._kept.kept_files() if posixpath.basename(path) == name]
         return all(self._kept.reasons[path].startswith("named in") for path in found)
@@ -384,13 +384,13 @@ class Planner:
                 yield entry.path
 
     def _program(self) -> set[str]:
-        """Give the path of what is started."""
+        """Return the path of what is started."""
         argv = self._request.command.words
         program = find_program(self._files, self._config, argv[0]) if argv else None
         return {program} if program else set()
 
     def _home(self, path: str) -> str:
-        """Give the directory of a program of the app's own, which may hold what it reads.
+        """Return the directory of a program of the app's own, which may hold what it reads.
 
         Of `/opt/app/bin/app` that is `/opt/app`; empty if it is no such program, or if what lies
         there is known: the packages of a Python or Node, the modules that Go was built from.

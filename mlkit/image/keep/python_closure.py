@@ -130,7 +130,7 @@ class PythonClosure:
 
 
 def interpreters(paths: Iterable[str]) -> dict[int, list[str]]:
-    """Give the minor versions of the interpreters among paths, each with their prefixes."""
+    """Return the minor versions of the interpreters among paths, each with their prefixes."""
     found: dict[int, list[str]] = {}
     for path in sorted(paths):
         if "bin/python3." in path and (match := INTERPRETER.search(path)):

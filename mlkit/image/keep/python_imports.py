@@ -128,11 +128,11 @@ class Finder:
             yield from self.module(module, beside)
 
     def is_standard(self, path: str) -> bool:
-        """Say whether a path belongs to the standard library, or to what lies within it."""
+        """Return whether a path belongs to the standard library, or to what lies within it."""
         return path.startswith(tuple(f"{each}/" for each in self.standard))
 
     def is_third(self, path: str) -> bool:
-        """Say whether a path belongs to an installed third-party package."""
+        """Return whether a path belongs to an installed third-party package."""
         return path.startswith(tuple(f"{each}/" for each in self.third))
 
     def module(self, name: str, beside: str = "") -> Iterator[Found]:
@@ -164,7 +164,7 @@ class Finder:
                 yield Found(f"{parent}/{name}", reason)
 
     def _modules_in(self, folder: str) -> dict[str, list[str]]:
-        """Give the names in a directory that modules may have, by module."""
+        """Return the names in a directory that modules may have, by module."""
         if folder not in self._folders:
             real, _ = self._inventory.files.walk(folder)
             found: dict[str, list[str]] = {}
@@ -235,7 +235,7 @@ def _imports(node: ast.AST, package: str) -> set[str]:
 
 
 def _nodes(tree: ast.AST, started: bool, calls: bool) -> Iterator[tuple[ast.AST, bool]]:
-    """Give all statements, and the expressions if wanted, each with whether a function has it."""
+    """Return all statements, and the expressions if wanted, each with whether a function has it."""
     todo = [(tree, False)]
     while todo:
         node, late = todo.pop()
@@ -293,7 +293,7 @@ def called(call: ast.Call) -> str:
 
 
 def _by_name(call: ast.Call) -> str:
-    """Give the module of `import_module("name")` and `__import__("name")`."""
+    """Return the module of `import_module("name")` and `__import__("name")`."""
     if called(call) in {"import_module", "__import__"} and call.args:
         first = call.args[0]
         if isinstance(first, ast.Constant) and isinstance(first.value, str):

@@ -55,7 +55,7 @@ class Apt:
         return done.stdout.splitlines()
 
     def names(self) -> set[str]:
-        """Give the names of all packages; apt is asked once."""
+        """Return the names of all packages; apt is asked once."""
         return _names(self)
 
     def with_dependencies(self, names: list[str]) -> list[str]:
@@ -104,7 +104,7 @@ class Apt:
         return {name: archive for name, (archive, _) in index.items()}
 
     def _index(self, names: list[str]) -> dict[str, tuple[Path, str]]:
-        """Give each package's place in the cache and its SHA-256, of the newest version."""
+        """Return each package's place in the cache and its SHA-256, of the newest version."""
         found: dict[str, tuple[Path, str]] = {}
         text = "\n".join(self.run("apt-cache", "show", "--no-all-versions", *names))
         for stanza in text.split("\n\n"):
@@ -123,7 +123,7 @@ def _names(apt: Apt) -> set[str]:
 
 
 def of_suite(suite: str | None) -> Apt:
-    """Give apt for a suite: its lists are fetched into our cache, the machine's stay as they are.
+    """Return apt for a suite: its lists are fetched into our cache, the machine's stay as they are.
 
     Args:
         suite: Its code name, such as `trixie`; None: the machine's own.
@@ -182,7 +182,7 @@ def _own_sources() -> list[tuple[str, str, str]]:
 
 
 def cache() -> Path:
-    """Give the folder that packages are kept in."""
+    """Return the folder that packages are kept in."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = base / "mlkit" / "packages"
     folder.mkdir(parents=True, exist_ok=True)

@@ -105,7 +105,7 @@ def _package(stanza: str) -> Package | None:
 
 
 def _lists(inventory: Inventory) -> Iterator[tuple[str, list[str]]]:
-    """Give each package's name and its paths."""
+    """Return each package's name and its paths."""
     for name in sorted(inventory.files.children.get(INFO, ())):
         if name.endswith(".list"):
             text = inventory.read_path(f"{INFO}/{name}") or b""
@@ -141,7 +141,7 @@ def records(
 
 
 def _checksums(inventory: Inventory, package: Package) -> list[tuple[str, str]]:
-    """Give the paths and MD5 digests of a package's files."""
+    """Return the paths and MD5 digests of a package's files."""
     names = (package.name, f"{package.name}:{package.architecture}")
     for place in (*(f"{INFO}/{each}" for each in names), f"{STATUS_PARTS}/{package.name}"):
         if text := inventory.read_path(f"{place}.md5sums"):

@@ -75,7 +75,7 @@ class Distributions:
                 )
 
     def _tops(self, root: str, name: str) -> set[str]:
-        """Give what the record lists; without one, what is named like the distribution."""
+        """Return what the record lists; without one, what is named like the distribution."""
         record = self._text(f"{root}/RECORD")
         rows = [row[0] for row in csv.reader(record.splitlines()) if row]
         tops = {path.split("/")[0] for path in rows if not path.startswith(("/", ".."))}

@@ -31,7 +31,7 @@ TIMES = {"ready time", "stop time"}
 ITS_OWN = "address of the host"
 """What each container has of its own; other names lead where they led before."""
 IN_VAIN = "looked for in vain"
-"""What is told of a path that the candidate lacks."""
+"""How a path that the candidate lacks is reported."""
 OWN_HEADERS = {"date", "age", "expires", "set-cookie", "server-timing"}
 OF_TIMES = (": etag", ": last-modified")
 """Headers that follow from the times of files."""
@@ -98,7 +98,7 @@ def verdict(differences: Sequence[Difference]) -> Verdict:
 
 
 def missing(paths: Sequence[str]) -> list[Difference]:
-    """Tell of paths that a candidate looked for in vain: evidence, and by itself no break."""
+    """Report failed look-ups of a candidate: evidence, and by itself no break."""
     return [Difference(IN_VAIN, "there", path, "noted") for path in paths]
 
 
@@ -177,14 +177,14 @@ def _standing(originals: Sequence[Observation], candidate: Observation) -> list[
 
 
 def _unknown(user: str) -> bool:
-    """Say whether a user has no name."""
+    """Return whether a user has no name."""
     return user.split(" ")[2:3] == ["-"]
 
 
 def _variables(
     originals: list[dict[str, str]], theirs: dict[str, str], unknown: bool
 ) -> list[Difference]:
-    """Compare variables; their values may be secrets, and are not told.
+    """Compare variables; their values may be secrets, and are not shown.
 
     The engine takes HOME from `/etc/passwd`: a user whom the original does not know has none.
     """
@@ -222,7 +222,7 @@ def _finding(originals: Sequence[Observation], candidate: Observation) -> list[D
 
 
 def _more(name: str, ours: str, theirs: str) -> bool:
-    """Say whether a program finds more than before: certificates, addresses, its user's name."""
+    """Return whether a program finds more than before: certificates, addresses, its user's name."""
     if name == "certificates":
         return int(theirs or 0) > int(ours or 0)
     if name.startswith("address"):
@@ -275,7 +275,7 @@ def _body(originals: Sequence[Answer], candidate: Answer, what: str) -> list[Dif
 
 
 def alike(originals: Sequence[str], candidate: str) -> bool:
-    """Say whether a text is one that the original might have given.
+    """Return whether a text is one that the original might have given.
 
     What all its texts share has to be there, in that order; between may stand anything where
     they differ, and nothing else where they do not. Long texts that share less than their half
@@ -296,7 +296,7 @@ def alike(originals: Sequence[str], candidate: str) -> bool:
 
 
 def template(texts: Sequence[str]) -> list[str]:
-    """Give the pieces that texts share, in order; where one ends, something differs.
+    """Return the pieces that texts share, in order; where one ends, something differs.
 
     The first piece begins each of the texts and the last one ends it; both may be empty.
     """
@@ -307,7 +307,7 @@ def template(texts: Sequence[str]) -> list[str]:
 
 
 def fits(pieces: Sequence[str], text: str) -> bool:
-    """Say whether a text consists of pieces, in order, with anything between them.
+    """Return whether a text consists of pieces, in order, with anything between them.
 
     The leftmost place of each is as good as any other, so this takes a time in proportion to the
     text; an expression with as many gaps might not come back.

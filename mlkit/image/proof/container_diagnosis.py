@@ -93,7 +93,7 @@ def _processes(
 
 
 def diagnose(watched: Watched) -> ContainerDiagnosis:
-    """Say what is wrong with a container that was watched."""
+    """Return what is wrong with a container that was watched."""
     config = watched.after["Config"]
     app = app_of(watched.last)
     found = [

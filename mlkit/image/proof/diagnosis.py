@@ -34,7 +34,7 @@ class Diagnosis:
     helped: Observation | None
 
     def facts(self) -> dict[str, Any]:
-        """Give what was seen of the image as it is, as JSON values."""
+        """Return what was seen of the image as it is, as JSON values."""
         app = self.alone.app
         return {
             "process_1": self.alone.first or None,
@@ -102,7 +102,7 @@ def _process_one(
 
 
 def _signal(alone: Observation, helped: Observation) -> Finding:
-    """Say why an app had to be killed: it ignores the signal, or takes too long."""
+    """Return why an app had to be killed: it ignores the signal, or takes too long."""
     handles = alone.app is not None and alone.app.stops
     slow = f"it handles SIGTERM, and has not ended {alone.patience} s later"
     if not helped.killed:

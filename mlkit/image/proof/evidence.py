@@ -67,7 +67,7 @@ def _aspects(originals: Sequence[Observation], candidate: Observation) -> Iterat
 
 
 def _within(originals: Sequence[Observation], candidate: Observation) -> Iterator[Evidence]:
-    """Give what a process within the container sees; variables are counted, not told."""
+    """Return what a process within the container sees; variables are counted, not told."""
     apps, theirs = [each.app for each in originals if each.app], candidate.app
     if apps and theirs:
         places = _joined(each.directory or "unknown" for each in apps)

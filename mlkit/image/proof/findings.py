@@ -42,7 +42,7 @@ def form(config: dict[str, Any]) -> Iterator[Finding]:
 
 
 def notes(config: dict[str, Any], user: str | None) -> Iterator[Finding]:
-    """Give what many sound images do as well: no reason to fail a check.
+    """Return what many sound images do as well: no reason to fail a check.
 
     Args:
         config: The config of an image or a container.

@@ -63,7 +63,7 @@ def write(path: Path, image: str, place: str | None, inventory: Inventory, resul
 
 
 def context(image: str, place: str | None, inventory: Inventory, result: Slimmed) -> dict[str, Any]:
-    """Give all that the template shows."""
+    """Return all that the template shows."""
     sizes, installed = result.sizes, result.packages.installed
     rest = sizes.dropped[ROWS:]
     gone = sorted(installed.keys() - result.plan.packages)

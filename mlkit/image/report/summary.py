@@ -135,7 +135,7 @@ def sizes(inventory: Inventory, packages: Packages, kept: Plan, result: Merged) 
 
 
 def _files(inventory: Inventory) -> Iterator[Entry]:
-    """Give the files, one of those that are hard links of each other."""
+    """Return the files, one of those that are hard links of each other."""
     seen: set[object] = set()
     for path in sorted(inventory.files.entries):
         entry = inventory.files.entries[path]
@@ -211,7 +211,7 @@ def _folder(path: str) -> str:
 
 
 def weakness(probes: list[str], asked: bool) -> str | None:
-    """Say how little the probes show when the user gave none; None: the user gave some.
+    """Return how little the probes show when the user gave none; None: the user gave some.
 
     Args:
         probes: What was asked.

@@ -28,7 +28,7 @@ class Box:
 
     @property
     def area(self) -> float:
-        """Give its area."""
+        """Return its area."""
         return self.width * self.height
 
 
@@ -63,7 +63,7 @@ def _row(areas: Sequence[float], side: float) -> int:
 
 
 def _place(row: Sequence[float], rest: float, box: Box) -> tuple[list[Box], Box]:
-    """Lay a row along the shorter side; give what is left for the rest of the areas.
+    """Lay a row along the shorter side; return what is left for the rest of the areas.
 
     By shares of the box, so that what rounding did to the box before is not magnified.
     """

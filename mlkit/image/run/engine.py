@@ -81,7 +81,7 @@ class Engine:
         self._client.close()
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """Give what the engine knows of an image.
+        """Return what the engine knows of an image.
 
         Raises:
             InputMissing: It has no such image.
@@ -167,7 +167,7 @@ class Engine:
             yield image
 
     def tag(self, image: str, name: str) -> None:
-        """Give an image a name."""
+        """Return an image a name."""
         repository, _, tag = build.with_tag(name).rpartition(":")
         try:
             self._client.api.tag(image, repository, tag)
@@ -195,7 +195,7 @@ class Engine:
 
     @contextlib.contextmanager
     def _named(self, image: str, name: str) -> Iterator[None]:
-        """Give an image a name while the block runs; an image that has it gets it back."""
+        """Return an image a name while the block runs; an image that has it gets it back."""
         try:
             before = str(self.inspect(name)["Id"])
         except InputMissing:
@@ -251,7 +251,7 @@ class Engine:
         return sorted((name, dict(each.labels)) for each in images for name in each.tags)
 
     def find_container(self, name: str) -> Container | None:
-        """Give a container of the user's, to be looked at only."""
+        """Return a container of the user's, to be looked at only."""
         try:
             return Container(self._client.containers.get(name))
         except NotFound:
@@ -278,7 +278,7 @@ class Engine:
         return removed
 
     def _left_images(self, wanted: dict[str, str]) -> Iterator[tuple[str, str]]:
-        """Give what to remove, and the short id: names of ours, and images with our label."""
+        """Return what to remove, and the short id: names of ours, and images with our label."""
         for image in self._client.images.list(name=TEMPORARY):
             ours = [name for name in image.tags if name.startswith(f"{TEMPORARY}:")]
             left = (name for name in ours if not owner.goes_on(name.partition(":")[2]))
@@ -296,11 +296,11 @@ class Container:
 
     @property
     def id(self) -> str:
-        """Give its id."""
+        """Return its id."""
         return str(self._raw.id)
 
     def facts(self) -> dict[str, Any]:
-        """Give all that the engine says about it."""
+        """Return all that the engine says about it."""
         self._raw.reload()
         return dict(self._raw.attrs)
 
@@ -315,7 +315,7 @@ class Container:
         self._raw.put_archive("/", buffer.getvalue())
 
     def start(self) -> str | None:
-        """Start it; give the engine's complaint if it cannot be started."""
+        """Start it; return the engine's complaint if it cannot be started."""
         try:
             self._raw.start()
         except APIError as error:
@@ -332,7 +332,7 @@ class Container:
         )
 
     def logs(self) -> str:
-        """Give standard output and error so far."""
+        """Return standard output and error so far."""
         return bytes(self._raw.logs()).decode(errors="replace")
 
     def processes(self) -> list[tuple[int, str, str]]:
@@ -344,7 +344,7 @@ class Container:
         return [(int(row[1]), row[2], row[3]) for row in rows]
 
     def execute(self, command: Sequence[str]) -> tuple[int, bytes]:
-        """Run a command in it; give the exit code and the output."""
+        """Run a command in it; return the exit code and the output."""
         try:
             done = self._raw.exec_run(list(command))
         except APIError as error:
@@ -361,7 +361,7 @@ class Container:
         return self.logs()
 
     def stop(self, patience: int) -> float:
-        """Ask it to stop, kill it after `patience` seconds; give the seconds that it took."""
+        """Ask it to stop, kill it after `patience` seconds; return the seconds that it took."""
         began = time.monotonic()
         with contextlib.suppress(APIError):
             self._raw.stop(timeout=patience)

@@ -18,7 +18,7 @@ SHELL = "/bin/sh"
 
 
 def run(command: str, environment: Mapping[str, str]) -> tuple[int | None, str]:
-    """Run a shell's line here; give its exit code (None: it hung) and the end of its output.
+    """Run a shell's line here; return its exit code (None: it hung) and the end of its output.
 
     Args:
         command: The line.
@@ -70,6 +70,6 @@ def address(host: str, ports: Mapping[int, int], container: str) -> dict[str, st
 
 
 def last_line(output: str) -> str:
-    """Give the last line that says something."""
+    """Return the last line that says something."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1] if lines else ""

@@ -47,11 +47,11 @@ class Process:
 
     @property
     def stops(self) -> bool:
-        """Say whether it handles SIGTERM."""
+        """Return whether it handles SIGTERM."""
         return self.handles(SIGTERM)
 
     def handles(self, signal: int) -> bool:
-        """Say whether it catches a signal, or blocks it, as those do that wait for it."""
+        """Return whether it catches a signal, or blocks it, as those do that wait for it."""
         return bool((self.caught | self.blocked) >> (signal - 1) & 1)
 
 

@@ -105,7 +105,7 @@ class Observation:
 
     @property
     def works(self) -> bool:
-        """Say whether it did all that was asked, and stayed up or ended as it should."""
+        """Return whether it did all that was asked, and stayed up or ended as it should."""
         if self.problem:
             return False
         asked_to_end = any(answer.probe.startswith("exit:") for answer in self.answers)

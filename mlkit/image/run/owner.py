@@ -13,13 +13,13 @@ BOOT = PROC / "sys/kernel/random/boot_id"
 
 
 def mark() -> str:
-    """Give a word that names this run, another one each time: MACHINE-PROCESS-START-RANDOM."""
+    """Return a word that names this run, another one each time: MACHINE-PROCESS-START-RANDOM."""
     pid = os.getpid()
     return f"{_machine()}-{pid}-{_start(pid)}-{secrets.token_hex(4)}"
 
 
 def goes_on(word: str) -> bool:
-    """Say whether the run that a mark names still goes on; False for one of another machine."""
+    """Return whether the run that a mark names still goes on; False for one of another machine."""
     machine, _, rest = word.partition("-")
     parts = rest.split("-")
     if machine != _machine() or len(parts) < 2 or not parts[0].isdigit():
@@ -33,7 +33,7 @@ def _machine() -> str:
 
 
 def _start(pid: int) -> str:
-    """Give when a process began, in ticks since the machine did; nothing if there is none."""
+    """Return when a process began, in ticks since the machine did; nothing if there is none."""
     try:
         stat = (PROC / str(pid) / "stat").read_text()
     except OSError:

@@ -15,7 +15,7 @@ from mlkit.progress import Progress, silent
 RUNS = 3
 """Fresh runs of the original, from which noise is learnt."""
 STEPS = RUNS + 2
-BLIND = "ptrace is refused here: what the candidate looked for in vain was not seen."
+BLIND = "ptrace is refused here: failed look-ups of the candidate were not seen."
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Subject:
 
     @property
     def argv(self) -> list[str]:
-        """Give what it starts.
+        """Return what it starts.
 
         Raises:
             BadData: It starts nothing.
@@ -47,7 +47,7 @@ class Compared:
     Attributes:
         originals: Runs of the original.
         candidate: A run of the candidate.
-        differences: Where it behaves otherwise, with what it looked for in vain.
+        differences: Where it behaves otherwise, with its failed look-ups.
         warnings: What makes the comparison weaker than it looks.
     """
 

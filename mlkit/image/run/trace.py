@@ -51,7 +51,7 @@ class Trace:
         )
 
     def document(self) -> dict[str, Any]:
-        """Give it as JSON values."""
+        """Return it as JSON values."""
         lists = {name: sorted(getattr(self, name)) for name in ("opened", "statted", "missed")}
         return lists | {"orphaned": self.orphaned, "method": self.method}
 
@@ -118,7 +118,7 @@ def read_lines(lines: Iterable[str], method: Method = "ptrace") -> Trace:
 
 
 def in_vain(trace: Trace, original: FileSystem, candidate: FileSystem) -> list[str]:
-    """List what a run of a candidate looked for in vain although the original has it.
+    """List the failed look-ups of a candidate's run that the original would have answered.
 
     That is the best sign of a file that is loaded late. Compiled Python files are none: whoever
     looks for one reads the source instead.
@@ -142,5 +142,5 @@ def _tidy(path: str) -> str:
 
 
 def tool(name: str) -> bytes:
-    """Give one of our static programs: gate, tracer, relay, witness, launch or health."""
+    """Return one of our static programs: gate, tracer, relay, witness, launch or health."""
     return importlib.resources.files("mlkit.image").joinpath("tools", name).read_bytes()

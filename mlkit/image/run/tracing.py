@@ -54,7 +54,7 @@ class Tracing:
     sidecar: Container | None = None
 
     def trace(self) -> Trace:
-        """Give what the run has looked up so far."""
+        """Return what the run has looked up so far."""
         if self.sidecar is None:
             return Trace(method=self.method)
         return read_lines(self.sidecar.logs().splitlines(), self.method)

@@ -32,7 +32,7 @@ class Tunnel:
             self._socket.shutdown(socket.SHUT_WR)
 
     def receive(self) -> bytes:
-        """Give the next bytes of standard output; none: it has ended."""
+        """Return the next bytes of standard output; none: it has ended."""
         while True:
             head = self._exactly(8)
             if len(head) < 8:
@@ -43,7 +43,7 @@ class Tunnel:
                 return data
 
     def makefile(self, mode: str = "rb") -> io.BufferedReader:
-        """Give what is received as a file."""
+        """Return what is received as a file."""
         return io.BufferedReader(_Received(self))
 
     def close(self) -> None:

@@ -40,7 +40,7 @@ class Formation:
     warm: int
 
     def with_lookback(self, lookback: int) -> Formation:
-        """Give the same fit with a z-score over another number of bars."""
+        """Return the same fit with a z-score over another number of bars."""
         signal = self.signal.with_lookback(lookback)
         return replace(self, signal=signal, warm=self.warm - self.signal.lookback + lookback)
 
@@ -149,7 +149,7 @@ def _regress(y: Vector, x: Vector) -> tuple[float, float, Vector, float]:
 
 
 def _stationary(spread: Vector, place: str) -> tuple[float, float]:
-    """Give the long-run mean and deviation of the Ornstein-Uhlenbeck process of a spread."""
+    """Return the long-run mean and deviation of the Ornstein-Uhlenbeck process of a spread."""
     process = ornstein_uhlenbeck.fit(spread)
     if process is None:
         raise BadData(

@@ -46,7 +46,7 @@ def least_squares(y: Series, x: Series) -> LeastSquares:
 
 
 def rolling(y: Series, x: Series, window: int) -> Series:
-    """Give the least-squares hedge ratio of the last `window` bars at every bar.
+    """Return the least-squares hedge ratio of the last `window` bars at every bar.
 
     Returns:
         Shape (length,); NaN before the first full window, and where x does not move in it.

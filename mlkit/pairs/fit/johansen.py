@@ -95,7 +95,7 @@ def _without_trend(series: Matrix, order: int) -> Matrix:
 
 
 def _eigenvalues(series: Matrix, lags: int, constant_is: str, season: int | None) -> Matrix:
-    """Give the squared canonical correlations of changes and levels, largest first."""
+    """Return the squared canonical correlations of changes and levels, largest first."""
     changes = np.diff(series, axis=0)
     rows = len(changes) - lags
     levels = series[lags:-1]

@@ -20,7 +20,7 @@ class Estimate:
     error: float
 
     def interval(self) -> tuple[float, float]:
-        """Give the 95 % confidence interval."""
+        """Return the 95 % confidence interval."""
         return self.value - 1.96 * self.error, self.value + 1.96 * self.error
 
 

@@ -11,7 +11,7 @@ HURST_LAGS = np.arange(2, 21)
 
 
 def spread(y: Matrix, x: Matrix, hedge_ratio: float | Matrix) -> Matrix:
-    """Give y - hedge ratio * x; columns are pairs if there are several."""
+    """Return y - hedge ratio * x; columns are pairs if there are several."""
     return y - hedge_ratio * x
 
 

@@ -184,7 +184,7 @@ def picture(
     width: float = NARROW,
     left: float = 42.0,
 ) -> Markup:
-    """Stack panels over one x axis; give an `<svg>` that fills the width it is given.
+    """Stack panels over one x axis; return an `<svg>` that fills the width it is given.
 
     Args:
         panels: From top to bottom.

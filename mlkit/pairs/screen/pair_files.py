@@ -18,7 +18,7 @@ from mlkit.pairs.windows import GivenPair
 
 
 def record(pair: Pair) -> dict[str, Any]:
-    """Give a pair's fields; what is not finite, such as an endless half-life, is None."""
+    """Return a pair's fields; what is not finite, such as an endless half-life, is None."""
     cells = asdict(pair).items()
     return {
         name: None if isinstance(cell, float) and not math.isfinite(cell) else cell
@@ -55,7 +55,7 @@ def read_groups(path: Path) -> dict[str, str]:
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: A row does not have two cells, or a ticker stands there twice.
+        BadData: A row does not have two cells, or a ticker appears twice.
     """
     try:
         rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
@@ -69,7 +69,7 @@ def read_groups(path: Path) -> dict[str, str]:
         if len(cells) != 2 or not all(cells):
             raise BadData(f"{path}: row {number}: expected ticker,group", hint="KO,staples")
         if cells[0] in groups:
-            raise BadData(f"{path}: row {number}: ticker '{cells[0]}' stands there twice")
+            raise BadData(f"{path}: row {number}: ticker '{cells[0]}' appears twice")
         groups[cells[0]] = cells[1]
     return groups
 

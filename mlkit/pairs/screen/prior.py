@@ -77,7 +77,7 @@ def by_correlation(universe: Universe, least: float | None = None) -> Weights:
 
 
 def by_groups(universe: Universe, groups: NDArray[np.str_]) -> Weights:
-    """Give half the weight to all pairs alike, and half to those within a group."""
+    """Return half the weight to all pairs alike, and half to those within a group."""
     _, sizes = np.unique(groups, return_counts=True)
     within = int((sizes * (sizes - 1) // 2).sum())
     if within == 0:

@@ -39,7 +39,7 @@ def dickey_fuller(series: Series) -> tuple[float, int]:
 
 
 def _regression(series: Series, lags: int) -> tuple[Series, Series]:
-    """Give the columns constant, level and lagged changes, and the change that they explain."""
+    """Return the columns constant, level and lagged changes, and the change that they explain."""
     changes = np.diff(series)
     count = len(changes) - lags
     lagged = [changes[lags - lag : lags - lag + count] for lag in range(1, lags + 1)]
@@ -48,7 +48,7 @@ def _regression(series: Series, lags: int) -> tuple[Series, Series]:
 
 
 def _t_value(design: Series, change: Series) -> float:
-    """Give the level's coefficient over its standard error."""
+    """Return the level's coefficient over its standard error."""
     # The level goes last: its coefficient and error then stand in the last row alone.
     order = [0, *range(2, design.shape[1]), 1]
     orthogonal, triangle = np.linalg.qr(design[:, order])

@@ -330,7 +330,7 @@ def _failure(error: BaseException, element: str) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    """Give a value as text that can travel: a script's may be long, fail, or be no Unicode."""
+    """Return a value as text that can travel: a script's may be long, fail, or be no Unicode."""
     try:
         text = str(value)
     except Exception as error:

@@ -71,7 +71,7 @@ class Apart:
         adopt()
 
     def run(self, task: Callable[[], bytes]) -> Ended:
-        """Run a task to its end; give its reply.
+        """Run a task to its end; return its reply.
 
         Raises:
             SystemExit: The engine has gone away.

@@ -76,14 +76,14 @@ class Artifacts:
         return frame
 
     def store(self, value: Any) -> dict[str, Any]:
-        """Store a Python value; give the reference to it."""
+        """Store a Python value; return the reference to it."""
         content = pickle.dumps(value, protocol=5)
         known = self.frames.get(hashlib.sha256(content).hexdigest())
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         return known or self._keep(content, {"kind": kind})
 
     def store_rds(self, path: str, fields: dict[str, Any]) -> dict[str, Any]:
-        """Store a file that R wrote; give the reference to it."""
+        """Store a file that R wrote; return the reference to it."""
         with open(path, "rb") as file:
             return self._keep(file.read(), {"format": "rds", **fields})
 
@@ -131,7 +131,7 @@ def _verify(path: str, reference: dict[str, Any]) -> None:
 
 
 def _restored(frame: Any, reference: dict[str, Any]) -> Any:
-    """Give the columns of a data frame of R what pyreadr does not read.
+    """Return the columns of a data frame of R what pyreadr does not read.
 
     Whole numbers and truth values with missing ones, zones, durations, and the order of levels.
     """

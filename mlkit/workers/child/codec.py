@@ -10,7 +10,7 @@ decode: Callable[[bytes], Any] = json.loads
 
 
 def encode(value: Any) -> bytes:
-    """Give a value as JSON."""
+    """Return a value as JSON."""
     return json.dumps(value).encode()
 
 

@@ -9,7 +9,7 @@ import resource
 
 
 def read_peak() -> int:
-    """Give the most memory that this process has had since `reset_peak`, in bytes."""
+    """Return the most memory that this process has had since `reset_peak`, in bytes."""
     with open("/proc/self/status") as file:
         for line in file:
             if line.startswith("VmHWM:"):
@@ -18,7 +18,7 @@ def read_peak() -> int:
 
 
 def read_children() -> int:
-    """Give the most memory that any child of this process has had, in bytes."""
+    """Return the most memory that any child of this process has had, in bytes."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 

@@ -60,7 +60,7 @@ class Program:
         self.peak = 0
 
     def start(self, folder: str) -> int:
-        """Run the script of a folder to its end; give its exit status."""
+        """Run the script of a folder to its end; return its exit status."""
         sys.stdout.flush()
         command = [self.path, "--vanilla", "-e", _START, _DRIVER, folder]
         process = subprocess.Popen(command, preexec_fn=self._limit)
@@ -76,7 +76,7 @@ class Program:
             resource.setrlimit(resource.RLIMIT_CPU, (self.cpu, hard))
 
     def ended(self, status: int) -> str:
-        """Say by what R ended that left no result."""
+        """Return by what R ended that left no result."""
         if status == -signal.SIGXCPU:
             return f"stopped after {self.cpu} s of processor time (--cpu)"
         died = f"signal {-status}" if status < 0 else f"exit status {status}"
@@ -84,7 +84,7 @@ class Program:
 
 
 def run(program: Program, job: dict[str, Any], artifacts: Artifacts) -> tuple[dict[str, Any], str]:
-    """Run a script; give what it publishes, and warnings about what it does not.
+    """Run a script; return what it publishes, and warnings about what it does not.
 
     Raises:
         RError: It failed.
@@ -171,7 +171,7 @@ def _plain(column: Any) -> Any:
 
 
 def _is_short(column: Any) -> bool:
-    """Say whether R's integers, of 32 bits, can hold a column."""
+    """Return whether R's integers, of 32 bits, can hold a column."""
     whole = column.dtype.kind in "iu" and not hasattr(column.dtype, "categories")
     return whole and bool(column.dropna().between(-(2**31) + 1, 2**31 - 1).all())
 

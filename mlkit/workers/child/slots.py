@@ -35,7 +35,7 @@ class Slots:
 
     @staticmethod
     def size(workers: int) -> int:
-        """Give the bytes that the slots of some workers take."""
+        """Return the bytes that the slots of some workers take."""
         return _FIRST_SLOT + workers * _SLOT_SIZE
 
     def close(self) -> None:
@@ -45,7 +45,7 @@ class Slots:
     # -- what the engine writes --------------------------------------------------------
 
     def cancel(self, jobs: Collection[int]) -> None:
-        """Say which jobs are not to begin: at most `MAX_CANCELLED`."""
+        """Return which jobs are not to begin: at most `MAX_CANCELLED`."""
         numbers = [*jobs, *[0] * (MAX_CANCELLED - len(jobs))]
         _CANCELLED.pack_into(self.memory, _COUNT.size, *numbers)
         _COUNT.pack_into(self.memory, 0, len(jobs))
@@ -56,7 +56,7 @@ class Slots:
         self.memory[start : start + _FIRST_REPLY] = bytes(_FIRST_REPLY)
 
     def is_cancelled(self, job: int) -> bool:
-        """Say whether a job is not to begin."""
+        """Return whether a job is not to begin."""
         (count,) = _COUNT.unpack_from(self.memory, 0)
         return bool(count) and job in _CANCELLED.unpack_from(self.memory, _COUNT.size)
 
@@ -72,12 +72,12 @@ class Slots:
         _CURRENT.pack_into(self.memory, start, job, time.monotonic())
 
     def batch(self, slot: int) -> int:
-        """Give the batch that a worker took last."""
+        """Return the batch that a worker took last."""
         (batch,) = _BATCH.unpack_from(self.memory, _FIRST_SLOT + slot * _SLOT_SIZE)
         return int(batch)
 
     def current(self, slot: int) -> tuple[int, float]:
-        """Give the job that a worker began last, and when (monotonic seconds)."""
+        """Return the job that a worker began last, and when (monotonic seconds)."""
         start = _FIRST_SLOT + slot * _SLOT_SIZE + _BATCH.size
         job, started = _CURRENT.unpack_from(self.memory, start)
         return job, started
@@ -108,7 +108,7 @@ class Slots:
         _COUNT.pack_into(self.memory, _FIRST_SLOT + slot * _SLOT_SIZE + _HELD, 0)
 
     def held(self, slot: int) -> bytes:
-        """Give the replies that a worker holds, as a JSON array."""
+        """Return the replies that a worker holds, as a JSON array."""
         start = _FIRST_SLOT + slot * _SLOT_SIZE
         (length,) = _COUNT.unpack_from(self.memory, start + _HELD)
         first = start + _FIRST_REPLY

@@ -43,7 +43,7 @@ def pack(value: Any, depth: int = 0) -> Any:
 
 
 def is_text(value: str) -> bool:
-    """Say whether a string is Unicode text: file names may hold lone surrogates for odd bytes."""
+    """Return whether a string is Unicode text: file names may hold lone surrogates for bytes."""
     if value.isascii():
         return True
     try:

@@ -25,7 +25,7 @@ HEADER = Header("m", Prior(1.0, 3.0), 10.0)
 
 @pytest.fixture
 def log(tmp_path):
-    """Give a function that writes a log file."""
+    """Return a function that writes a log file."""
 
     def write(content, name="log.csv"):
         path = tmp_path / name
@@ -36,7 +36,7 @@ def log(tmp_path):
 
 
 def by_key(posteriors):
-    """Give (context, arm) -> (a, b, pulls), of the arms' own rows as well."""
+    """Return (context, arm) -> (a, b, pulls), of the arms' own rows as well."""
     rows = [row for batch in posteriors.batches() for row in batch.to_pylist()]
     return {(r["context"], r["arm"]): (r["a"], r["b"], r["pulls"]) for r in rows}
 

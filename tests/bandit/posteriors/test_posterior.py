@@ -110,7 +110,7 @@ def test_a_context_starts_at_the_arms_mean_with_the_weight_of_the_shrinkage(a, b
 
 @pytest.fixture
 def handmade(tmp_path):
-    """Give a function that writes text as a posteriors CSV."""
+    """Return a function that writes text as a posteriors CSV."""
 
     def write(text):
         path = tmp_path / "p.csv"

@@ -70,7 +70,7 @@ class Client(threading.Thread):
 
 
 def exported(server):
-    """Give (context, arm) -> (a, b, pulls) of a state."""
+    """Return (context, arm) -> (a, b, pulls) of a state."""
     command = ["bandit", "export", "--state", str(server.state), "-o", "-"]
     run = subprocess.run(
         [sys.executable, "-m", "mlkit", *command], capture_output=True, text=True, check=True
@@ -83,7 +83,7 @@ def exported(server):
 
 
 def told_to_die(server, victim):
-    """Give the processes to kill."""
+    """Return the processes to kill."""
     if victim == "supervisor":
         return [server.process.pid]
     if victim == "all":

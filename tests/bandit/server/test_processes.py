@@ -24,7 +24,7 @@ def seen_by_workers(server, path, looks=24):
 
 
 def state_of(pid):
-    """Give the letter of a process's state; an empty text if it is gone."""
+    """Return the letter of a process's state; an empty text if it is gone."""
     with contextlib.suppress(FileNotFoundError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     return ""

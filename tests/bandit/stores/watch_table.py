@@ -15,7 +15,7 @@ from mlkit.bandit._posterior_table import PosteriorTable
 
 
 def look(reader: PosteriorTable, seen: int) -> tuple[int, str]:
-    """Give the arms that are known now, and what is wrong: every look must be whole."""
+    """Return the arms that are known now, and what is wrong: every look must be whole."""
     fetched = reader.fetch("u", [f"arm-{i}" for i in range(400)])
     known = len(fetched) - fetched.unknown_arms
     every = reader.fetch("u", None)

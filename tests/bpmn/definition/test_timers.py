@@ -111,7 +111,7 @@ def test_cycles_that_are_none(text):
 
 
 def times(text, start, count, calendar=None, pause=0.0):
-    """Give the first times of a cycle, each fired `pause` seconds late."""
+    """Return the first times of a cycle, each fired `pause` seconds late."""
     found = schedule("cycle", text, at(start), calendar or Calendar())
     dues = [found.due]
     while len(dues) < count:

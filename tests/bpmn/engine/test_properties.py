@@ -37,7 +37,7 @@ class Writer:
         return f"n{self.number}"
 
     def write(self, block, times):
-        """Give body, flows, entry and exit of a block."""
+        """Return body, flows, entry and exit of a block."""
         kind = block[0]
         if kind in ("task", "script", "user"):
             name = self.id()

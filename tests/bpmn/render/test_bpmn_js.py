@@ -64,7 +64,7 @@ def library(request):
 
 @pytest.fixture(scope="session")
 def theirs(library, tmp_path_factory):
-    """Draw all files with bpmn-js; give what it drew of each."""
+    """Draw all files with bpmn-js; return what it drew of each."""
     if (chromium := shutil.which("chromium")) is None:
         pytest.skip("needs the program chromium")
     folder = tmp_path_factory.mktemp("bpmn-js")
@@ -213,7 +213,7 @@ def test_the_same_shapes_markers_and_labels_are_drawn(theirs, name):
 
 
 def near(lines, box):
-    """Say whether a label is about where theirs is."""
+    """Return whether a label is about where theirs is."""
     x = sum(each for each, _ in lines) / len(lines)
     y = sum(each for _, each in lines) / len(lines) - 4
     left, top, width, height = box

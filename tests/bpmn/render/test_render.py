@@ -29,7 +29,7 @@ def picture(xml):
 
 
 def groups(svg):
-    """Give the drawn elements by id."""
+    """Return the drawn elements by id."""
     root = etree.fromstring(svg)
     return {
         each.get("data-element"): each for each in root.iter(f"{SVG}g") if each.get("data-type")

@@ -44,7 +44,7 @@ def finish(session, row):
 
 
 def told(session, row):
-    """Give the outcome, the variables, and what completed how often."""
+    """Return the outcome, the variables, and what completed how often."""
     steps = [each for _, _, steps in session.journal.events(row) for each in steps]
     done = sorted((each.element, each.iteration) for each in steps if each.event == "completed")
     return row.phase, root_variables(session.state(row)), done

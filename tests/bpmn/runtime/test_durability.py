@@ -65,7 +65,7 @@ class Victim:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def look(self) -> tuple[Row | None, list[tuple[str, str]]]:
-        """Give the instance, and the tasks that the journal says are completed."""
+        """Return the instance, and the tasks that the journal says are completed."""
         journal = open_journal(self.state)
         try:
             row = next(iter(journal.rows()), None)

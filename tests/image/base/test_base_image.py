@@ -24,7 +24,7 @@ HEAD = "Status: install ok installed\nVersion: 1\nArchitecture: all\n"
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    """Give two versions of a library, and a program that needs the newer one."""
+    """Return two versions of a library, and a program that needs the newer one."""
     if shutil.which("cc") is None:
         pytest.skip("needs a C compiler")
     folder = tmp_path_factory.mktemp("library")
@@ -81,7 +81,7 @@ def test_what_the_base_holds_just_so_is_not_held_twice():
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """Give a machine of Debian 12 whose base holds two packages."""
+    """Return a machine of Debian 12 whose base holds two packages."""
     (tmp_path / "os-release").write_text(BOOKWORM)
     monkeypatch.setattr(debian, "OS_RELEASE", tmp_path / "os-release")
     monkeypatch.setattr(debian, "SEEDS", {"static": (), "base": (("libc6",), ("libssl3",))})

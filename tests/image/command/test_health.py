@@ -31,7 +31,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def port():
-    """Give the port of a server without HEAD."""
+    """Return the port of a server without HEAD."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -42,7 +42,7 @@ def port():
 
 @pytest.fixture(scope="module")
 def prober(tmp_path_factory):
-    """Give the prober."""
+    """Return the prober."""
     path = tmp_path_factory.mktemp("health") / "health"
     path.write_bytes(tool("health"))
     path.chmod(0o755)

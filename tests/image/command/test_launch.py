@@ -26,7 +26,7 @@ WORDS = st.lists(PIECES, min_size=1, max_size=3).map("".join)
 
 @pytest.fixture(scope="module")
 def launcher(tmp_path_factory):
-    """Give the launcher."""
+    """Return the launcher."""
     path = tmp_path_factory.mktemp("launch") / "launch"
     path.write_bytes(tool("launch"))
     path.chmod(0o755)

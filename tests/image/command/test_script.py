@@ -37,7 +37,7 @@ STARTS = st.lists(WORDS | st.just('"$@"'), max_size=4).map(lambda words: " ".joi
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Give a folder with the launcher, and a program that shows what it was started with."""
+    """Return a folder with the launcher, and a program that shows what it was started with."""
     path = tmp_path_factory.mktemp("script")
     (path / "launch").write_bytes(tool("launch"))
     (path / "show").write_text(SHOW)

@@ -31,7 +31,7 @@ int main(void) { signal(SIGTERM, stop); for (;;) pause(); }
 
 @pytest.fixture(scope="module")
 def sleeper(tmp_path_factory):
-    """Give a static program that does nothing until it is stopped."""
+    """Return a static program that does nothing until it is stopped."""
     folder = tmp_path_factory.mktemp("c")
     (folder / "s.c").write_text(SLEEP)
     subprocess.run(["cc", "-static", "-s", "-o", folder / "s", folder / "s.c"], check=True)

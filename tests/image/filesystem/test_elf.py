@@ -23,7 +23,7 @@ LARGE = 48 << 20
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    """Give a library that needs another one, with places to look in."""
+    """Return a library that needs another one, with places to look in."""
     if shutil.which("cc") is None:
         pytest.skip("needs a C compiler")
     folder = tmp_path_factory.mktemp("elf")

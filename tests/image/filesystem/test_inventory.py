@@ -20,7 +20,7 @@ from mlkit.image.filesystem.inventory import Entry, FileSystem, take
 
 
 def merged(tmp_path, *layers):
-    """Give {path: text, link target or None} of an image."""
+    """Return {path: text, link target or None} of an image."""
     with open_image(saved(tmp_path / "image.tar", *layers)) as image:
         inventory = take(image)
         return {

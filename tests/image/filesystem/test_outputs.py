@@ -53,7 +53,7 @@ MANUAL = b"x" * 5_000_000
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """Give a static program that says `done`."""
+    """Return a static program that says `done`."""
     folder = tmp_path_factory.mktemp("c")
     (folder / "echo.c").write_text(ECHO)
     subprocess.run(["cc", "-static", "-s", "-o", folder / "echo", folder / "echo.c"], check=True)
@@ -62,14 +62,14 @@ def program(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def echo(build, program):
-    """Give an image of it."""
+    """Return an image of it."""
     text = 'FROM scratch\nCOPY echo /echo\nCOPY manual /usr/share/doc/manual\nCMD ["/echo"]\n'
     return build(text, echo=program, manual=MANUAL)
 
 
 @pytest.fixture
 def client(engine):
-    """Give a client of the engine."""
+    """Return a client of the engine."""
     with contextlib.closing(docker.from_env()) as found:
         yield found
 
@@ -81,7 +81,7 @@ def images(client):
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    """Give the address of a registry that asks for a password."""
+    """Return the address of a registry that asks for a password."""
     if shutil.which("docker-registry") is None:
         pytest.skip("needs the program docker-registry")
     folder = tmp_path_factory.mktemp("registry")

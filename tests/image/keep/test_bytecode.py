@@ -29,7 +29,7 @@ def compiled(tmp_path, text, when):
 
 
 def found(tmp_path, data, when):
-    """Give what becomes of a compiled file in an image whose source has a time."""
+    """Return what becomes of a compiled file in an image whose source has a time."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, content in (("app/m.py", SOURCE), (CACHED, data), ("app/other.pyc", data)):

@@ -20,7 +20,7 @@ STATUS = "Package: {}\nStatus: install ok installed\nVersion: 1\nArchitecture: a
 
 
 def elf():
-    """Give the smallest ELF file: a header without segments."""
+    """Return the smallest ELF file: a header without segments."""
     head = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\0\x3e\0\x01\0\0\0" + bytes(24)
     return head + bytes(4) + b"\x40\0\x38\0\0\0\x40\0\0\0\0\0"
 

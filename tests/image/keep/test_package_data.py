@@ -77,7 +77,7 @@ def test_a_program_that_is_only_named_keeps_the_programs_that_it_starts(tmp_path
 
 
 def archive(*names):
-    """Give an archive of locales, with nothing in it but names."""
+    """Return an archive of locales, with nothing in it but names."""
     text = b"".join(each.encode() + b"\0" for each in names)
     return struct.pack("<8I", 0xDE020109, 1, 56, 0, 0, 56, len(text), 999) + bytes(24) + text
 

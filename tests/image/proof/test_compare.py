@@ -31,7 +31,7 @@ def test_a_health_check_that_stops_holding_is_a_break(ours, theirs, said):
 
 
 def listing(rng, count, text="constant text"):
-    """Give a body whose entries hold a word that is another one each time."""
+    """Return a body whose entries hold a word that is another one each time."""
     words = ("".join(rng.choices("abcdefghijkl0123", k=12)) for _ in range(count))
     return json.dumps([{"id": n, "token": each, "name": text} for n, each in enumerate(words)])
 

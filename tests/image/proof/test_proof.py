@@ -34,14 +34,14 @@ BASES = ("debian", "node", "more", "go")
 
 @pytest.fixture(scope="session")
 def tools(engine):
-    """Give the image of our programs."""
+    """Return the image of our programs."""
     with Tools(engine) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def context(tmp_path_factory):
-    """Give a folder with all apps, compiled, to build images from."""
+    """Return a folder with all apps, compiled, to build images from."""
     folder = tmp_path_factory.mktemp("apps") / "context"
     shutil.copytree(APPS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("own.js", "module.mjs"):
@@ -157,7 +157,7 @@ def test_a_result_answers_what_was_not_traced(subject, profile, tmp_path):
 
 
 def slimmed_of(engine, tools, name, folder, probes, **settings):
-    """Slim an image of the engine; give what it came to, and what is left in the engine."""
+    """Slim an image of the engine; return what it came to, and what is left in the engine."""
     options = settings.pop("options", Options())
     asked = Settings([parse(each, []) for each in probes], **{"patience": 15, **settings})
     runner = Runner(engine, tools, asked, init_program())
@@ -190,7 +190,7 @@ def image(engine, context, debian):
 
 
 def clock(seconds, *flags):
-    """Give an image whose app ends after seconds: with a flag always, else if a file is gone."""
+    """Return an image whose app ends after seconds: with a flag always, else if a file is gone."""
     words = ", ".join(f'"{each}"' for each in ("plain.py", "--clock", *flags))
     return CLOCK_IMAGE.format("{debian}") + CLOCK.format(seconds, words)
 
@@ -258,7 +258,7 @@ def test_each_thing_that_is_worse_is_noticed(mlkit, engine, image):
 
 
 def compared(mlkit, original, candidate, *options):
-    """Compare two images; give the exit code and the differences, by what differs."""
+    """Compare two images; return the exit code and the differences, by what differs."""
     done = mlkit("image", "compare", original, candidate, *options, "--json", timeout=300)
     assert done.stdout, done.stderr
     document = json.loads(done.stdout)
@@ -282,7 +282,7 @@ def test_what_a_candidate_looks_for_in_vain_is_told(mlkit, engine, image):
 
 @contextmanager
 def network_of(image, *names):
-    """Give the name of a network, and the addresses of containers in it."""
+    """Return the name of a network, and the addresses of containers in it."""
     with closing(docker.from_env()) as client, ExitStack() as stack:
         network = client.networks.create(f"mlkit-test-{os.getpid()}")
         stack.callback(network.remove)

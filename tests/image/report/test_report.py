@@ -59,7 +59,7 @@ def test_a_treemap_prefers_squares():
 
 @pytest.fixture
 def slimmed(tmp_path):
-    """Give an image of two layers, full of hostile names, and what slimming it came to."""
+    """Return an image of two layers, full of hostile names, and what slimming it came to."""
     lower = layer(
         Member("usr/bin/app", "x" * 1000),
         Member("usr/bin/again", hard="usr/bin/app"),

@@ -46,7 +46,7 @@ def document(done, code=0):
 
 @pytest.fixture(scope="module")
 def served(build, debian):
-    """Give a server that listens on the container's loopback only."""
+    """Return a server that listens on the container's loopback only."""
     text = f'FROM {debian}\nCOPY app.py /srv/app.py\nEXPOSE 8000\nCMD ["python3", "/srv/app.py"]\n'
     return build(text, app_py=SERVER)
 

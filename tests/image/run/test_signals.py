@@ -21,7 +21,7 @@ PATIENCE = 120
 
 @pytest.fixture(scope="module")
 def prefork(build, tmp_path_factory):
-    """Give a small image whose slimming takes many containers, with a volume of its own."""
+    """Return a small image whose slimming takes many containers, with a volume of its own."""
     program = tmp_path_factory.mktemp("c") / "prefork"
     command = ["cc", "-O1", "-static", "-o", program, EXAMPLES / "prefork.c"]
     subprocess.run(command, check=True)
@@ -31,7 +31,7 @@ def prefork(build, tmp_path_factory):
 
 @pytest.fixture
 def client(engine):
-    """Give a client that looks at what is there."""
+    """Return a client that looks at what is there."""
     found = docker.from_env()
     yield found
     found.close()

@@ -53,7 +53,7 @@ def test_the_way_of_the_run_that_saw_less_is_told():
 
 @pytest.fixture(scope="module")
 def image(build, debian):
-    """Give an image whose script opens one file and looks at another."""
+    """Return an image whose script opens one file and looks at another."""
     text = f'FROM {debian}\nCOPY app.py /srv/app.py\nCMD ["python3", "/srv/app.py"]\n'
     return build(text, app_py=SCRIPT)
 

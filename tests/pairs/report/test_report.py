@@ -72,7 +72,7 @@ def walked(prices, chosen=WALK):
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Give one page of each kind about tickers that attack it."""
+    """Return one page of each kind about tickers that attack it."""
     folder, prices = tmp_path_factory.mktemp("pages"), market()
     backtest_page.write(folder / "backtest.html", walked(prices))
     fit = fit_pair(prices, HOSTILE[0], HOSTILE[1])

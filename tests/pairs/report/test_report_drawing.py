@@ -25,7 +25,7 @@ SERIES = arrays(
 
 
 def path_points(path):
-    """Follow a path of relative moves; give its absolute points in points."""
+    """Follow a path of relative moves; return its absolute points in points."""
     points, here = [], np.zeros(2)
     for numbers in re.findall(r"m([^m]*)", path):
         steps = np.array(re.findall(r"-?\d+", numbers), dtype=float).reshape(-1, 2)

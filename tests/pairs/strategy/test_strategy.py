@@ -130,7 +130,7 @@ def test_features_up_to_a_bar_do_not_know_what_follows(seed, hedge, log):
 
 
 def walk(zs, **thresholds):
-    """Run the rule over z-scores; give the orders' names."""
+    """Run the rule over z-scores; return the orders' names."""
     rule, state, orders = native.Rule(**thresholds), native.State(), []
     for z in zs:
         state, order = native.step(state, z, rule)

@@ -34,7 +34,7 @@ def read(reader: Reader, element: Element) -> dict[str, Any]:
 
 
 def _place(reader: Reader, element: Element, wanted: str) -> str | None:
-    """Give the name under which a process will be found among all that are called."""
+    """Return the name under which a process will be found among all that are called."""
     own = reader.declared.get(wanted)
     if own is not None and xml.local(own) in CALLABLE:
         reader.calls.add(reader.name(wanted))

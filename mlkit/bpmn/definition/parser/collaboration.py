@@ -8,7 +8,7 @@ from mlkit.bpmn.definition.parser.xml import Element
 
 
 def associations(root: Element) -> dict[str, str]:
-    """Give what each association leads to, by the id of where it begins."""
+    """Return what each association leads to, by the id of where it begins."""
     return {
         str(each.get("sourceRef")): str(each.get("targetRef"))
         for each in root.iter(f"{{{xml.BPMN}}}association")
@@ -41,7 +41,7 @@ def read(reader: Reader) -> None:
 
 
 def _name(reader: Reader, flow: Element, ends: list[Element]) -> str:
-    """Give the name of the message that a flow carries: a message's, else the flow's own."""
+    """Return the name of the message that a flow carries: a message's, else the flow's own."""
     chosen = str(flow.get("messageRef") or "")
     chosen = chosen or next(filter(None, map(_message_of, ends)), "")
     message = reader.declared.get(chosen.rpartition(":")[2])

@@ -88,12 +88,12 @@ def _item(reader: Reader, element: Element) -> Expression | None:
 
 
 def variable(name: str, line: int = 0) -> Expression:
-    """Give the expression that reads a variable; one that is not there is null."""
+    """Return the expression that reads a variable; one that is not there is null."""
     return Expression(name, "name", line)
 
 
 def names(root: Element) -> dict[str, str]:
-    """Give the variable that each data object, property, data input or output stands for.
+    """Return the variable that each data object, property, data input or output stands for.
 
     All references to one data object stand for the same variable.
     """
@@ -109,7 +109,7 @@ def names(root: Element) -> dict[str, str]:
 
 
 def stores(root: Element) -> dict[str, str]:
-    """Give the name of the data store that each reference stands for; "" is drawn only."""
+    """Return the name of the data store that each reference stands for; "" is drawn only."""
     declared = {str(each.get("id")): each for each in xml.children(root, "dataStore")}
     found = {}
     for each in root.iter(f"{{{xml.BPMN}}}dataStoreReference"):
@@ -125,7 +125,7 @@ def _variable(element: Element) -> str:
 
 
 def declared(reader: Reader, element: Element) -> tuple[str, ...]:
-    """Give the names of the data objects and properties that belong to a sub-process."""
+    """Return the names of the data objects and properties that belong to a sub-process."""
     kinds = ("dataObject", "dataObjectReference", "property")
     found = (str(each.get("id")) for kind in kinds for each in xml.children(element, kind))
     return tuple(dict.fromkeys(reader.data[each] for each in found if each in reader.data))
@@ -171,14 +171,14 @@ def _sources(association: Element) -> list[str]:
 
 
 def _collected(element: Element) -> str | None:
-    """Give the data output in which a multi-instance gathers what its turns leave."""
+    """Return the data output in which a multi-instance gathers what its turns leave."""
     loop = xml.child(element, "multiInstanceLoopCharacteristics")
     found = None if loop is None else xml.text(xml.child(loop, "loopDataOutputRef"))
     return found or None
 
 
 def _assigned(reader: Reader, each: Element) -> Iterator[tuple[str, Expression | None]]:
-    """Give what an association sets: the id (or variable) that it leads to, and the value.
+    """Return what an association sets: the id (or variable) that it leads to, and the value.
 
     A transformation makes the value, else it is that of the source; assignments set parts.
     """
@@ -200,7 +200,7 @@ def _assigned(reader: Reader, each: Element) -> Iterator[tuple[str, Expression |
 
 
 def _by_name(each: Element, known: object, sources: list[str]) -> bool:
-    """Say whether the data that is drawn has the name by which the activity knows it anyway."""
+    """Return whether the data that is drawn has the name by which the activity knows it anyway."""
     inwards = xml.local(each) == _KINDS["input"]
     return bool(sources and sources[0] if inwards else known and not sources)
 
@@ -301,7 +301,7 @@ def gathered(reader: Reader, loop: Element) -> str | None:
 
 
 def referred(reader: Reader, element: Element | None) -> str | None:
-    """Give the variable that a loop's data reference or data item stands for."""
+    """Return the variable that a loop's data reference or data item stands for."""
     if element is None:
         return None
     wanted = xml.text(element)

@@ -135,7 +135,7 @@ def _correlation(reader: Reader, message: Element, owner: Element) -> tuple[Expr
 
 
 def _properties(reader: Reader, message: Element) -> dict[str, Element | None]:
-    """Give the correlation properties of a message, by id, with their place in the message.
+    """Return the correlation properties of a message, by id, with their place in the message.
 
     They are those of the first correlation key that the message has whole, in its order;
     without one, all that name the message.

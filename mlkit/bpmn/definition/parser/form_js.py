@@ -36,7 +36,7 @@ _LIMITS = {"min": "min", "max": "max", "minLength": "minlength", "maxLength": "m
 
 
 def identifier(text: str) -> str | None:
-    """Give the id of a form; None for what is no form."""
+    """Return the id of a form; None for what is no form."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -72,7 +72,7 @@ class _Place:
     depth: int = 0
 
     def name(self, key: str) -> str:
-        """Give the path of a key, which may be one itself."""
+        """Return the path of a key, which may be one itself."""
         parts = (*self.path, *(each for each in key.split(".") if each))
         wrong = [each for each in parts if not each.isidentifier() or each.startswith("_")]
         if wrong:
@@ -80,7 +80,7 @@ class _Place:
         return ".".join(parts)
 
     def inside(self, component: dict[str, Any]) -> _Place:
-        """Give the place inside a group.
+        """Return the place inside a group.
 
         Raises:
             ValueError: It is too deep.

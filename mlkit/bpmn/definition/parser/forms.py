@@ -94,7 +94,7 @@ def _field(reader: Reader, task: Element, element: Element) -> FormField:
 
 
 def _path(element: Element) -> str:
-    """Give what a field sets: a form property may name a variable, or a path in an expression."""
+    """Return what a field sets: a form property may name a variable, or a path in an expression."""
     bound = re.fullmatch(r"[$#]\{\s*([A-Za-z_][\w.]*)\s*\}", str(element.get("expression") or ""))
     return str(element.get("variable") or (bound and bound[1]) or element.get("id"))
 

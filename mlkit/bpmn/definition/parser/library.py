@@ -37,7 +37,7 @@ class Library:
         self.diagrams: dict[str, Element] | None = None
 
     def text(self, name: str) -> str:
-        """Give the text of a file beside the diagram.
+        """Return the text of a file beside the diagram.
 
         Raises:
             ValueError: It is not beside the diagram, or not UTF-8.
@@ -58,7 +58,7 @@ class Library:
         return path.read_text(encoding="utf-8")
 
     def form(self, wanted: str) -> str:
-        """Give the text of the form-js form with an id.
+        """Return the text of the form-js form with an id.
 
         Raises:
             ValueError: None beside the diagram has it, or several.
@@ -109,7 +109,7 @@ class Library:
             raise InputMissing(f"{name}: {error}") from error
 
     def files_with(self, process: str) -> list[str]:
-        """Give the names of the diagrams beside this one that hold a process."""
+        """Return the names of the diagrams beside this one that hold a process."""
         if self.diagrams is None:
             self.diagrams = self._load()
         return [name for name, root in self.diagrams.items() if _holds(root, process)]

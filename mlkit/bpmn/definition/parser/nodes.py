@@ -122,7 +122,7 @@ def _listed(reader: Reader, element: Element) -> dict[str, int]:
 
 
 def _initiators(process: Element) -> tuple[str, ...]:
-    """Give the variables for who began the process: null, where `--var` does not say it."""
+    """Return the variables for who began the process: null, where `--var` does not say it."""
     found = (xml.vendor(each, "initiator") for each in xml.children(process, "startEvent"))
     return tuple(each for each in found if each)
 

@@ -56,7 +56,7 @@ class Reader:
         self.taken: set[str] = set()
 
     def name(self, identifier: object) -> str:
-        """Give the id by which an element of this file is known."""
+        """Return the id by which an element of this file is known."""
         return f"{self.prefix}{identifier}" if identifier else ""
 
     def takes(self, identifier: str) -> bool:
@@ -137,7 +137,7 @@ class Reader:
         return found
 
     def named(self, element: Element, kind: str) -> tuple[Expression | None, Element | None]:
-        """Give the name of the message or signal that an element refers to."""
+        """Return the name of the message or signal that an element refers to."""
         if element.get(f"{kind}Ref") is None:
             self.problem("reference.missing", element, f"no {kind} is chosen")
             return None, None

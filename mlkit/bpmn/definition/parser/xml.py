@@ -35,42 +35,42 @@ def parse(content: bytes, place: str) -> Element:
 
 
 def local(element: Element) -> str:
-    """Give the element's name without its namespace."""
+    """Return the element's name without its namespace."""
     return str(element.tag).rpartition("}")[2]
 
 
 def namespace(element: Element) -> str:
-    """Give the element's namespace."""
+    """Return the element's namespace."""
     return str(element.tag)[1:].partition("}")[0]
 
 
 def is_bpmn(element: Element) -> bool:
-    """Say whether the element belongs to BPMN itself."""
+    """Return whether the element belongs to BPMN itself."""
     return str(element.tag).startswith(f"{{{BPMN}}}")
 
 
 def child(element: Element, name: str) -> Element | None:
-    """Give the first BPMN child of that name."""
+    """Return the first BPMN child of that name."""
     return element.find(f"{{{BPMN}}}{name}") if len(element) else None
 
 
 def children(element: Element, name: str) -> list[Element]:
-    """Give the BPMN children of that name."""
+    """Return the BPMN children of that name."""
     return list(element.findall(f"{{{BPMN}}}{name}"))
 
 
 def text(element: Element | None) -> str:
-    """Give the text inside an element, or nothing."""
+    """Return the text inside an element, or nothing."""
     return "" if element is None else "".join(map(str, element.itertext())).strip()
 
 
 def line(element: Element) -> int:
-    """Give the element's line in the file."""
+    """Return the element's line in the file."""
     return int(element.sourceline or 0)
 
 
 def vendor(element: Element, *names: str) -> str | None:
-    """Give an attribute by any of its spellings in any vendor's namespace."""
+    """Return an attribute by any of its spellings in any vendor's namespace."""
     if not any("}" in key for key in element.keys()):  # noqa: SIM118 - an element is no dict
         return None
     wanted = (f"{{{space}}}{name}" for space in VENDORS for name in names)
@@ -79,12 +79,12 @@ def vendor(element: Element, *names: str) -> str | None:
 
 
 def extension(element: Element, name: str) -> Element | None:
-    """Give the first vendor's extension element of that name."""
+    """Return the first vendor's extension element of that name."""
     return next(iter(extensions(element, name)), None)
 
 
 def extensions(element: Element, name: str) -> list[Element]:
-    """Give the extension elements of that name, of any vendor."""
+    """Return the extension elements of that name, of any vendor."""
     holder = child(element, "extensionElements")
     if holder is None:
         return []

@@ -262,7 +262,7 @@ class Activity(Behavior):
             compensation.keep(move, activation, done)
 
     def _stored(self, move: Move, activation: Activation) -> list[AnyEffect]:
-        """Give what the data stores get; nothing of a variable that is not there."""
+        """Return what the data stores get; nothing of a variable that is not there."""
         scope = move.variables(activation)
         return [
             Store(store, move.evaluate(each, scope))

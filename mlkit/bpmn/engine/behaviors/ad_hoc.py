@@ -103,7 +103,7 @@ class AdHocSubProcess(SubProcess):
         return self._completed(move) and move.holds(condition, scope.id)
 
     def _completed(self, move: Move) -> bool:
-        """Say whether something inside completed in this move."""
+        """Return whether something inside completed in this move."""
         nodes = self.inside.nodes
         return any(each.element in nodes and each.event == "completed" for each in move.trace)
 

@@ -141,7 +141,7 @@ class Behavior:
     def leave(self, move: Move, activation: Activation) -> None:
         """End an activation and send its token on."""
         move.element = self.id
-        try:  # Not by `guarded`: every activity leaves here, and a closure for each is dear.
+        try:  # Not by `guarded`: every activity leaves here, and a closure for each is expensive.
             self._leave(move, activation)
         except BadData as error:
             move.incident(activation, f"{self.id}: {error.message}", "leave")

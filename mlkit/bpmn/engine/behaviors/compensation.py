@@ -60,7 +60,7 @@ def proceed(move: Move, thrower: Activation) -> None:
 
 
 def _handler(move: Move, done: Done) -> Activity | None:
-    """Give the handler of an activity, or the compensation event sub-process inside it."""
+    """Return the handler of an activity, or the compensation event sub-process inside it."""
     found = move.graph.handlers.get(done.node)
     if found is not None:
         return found

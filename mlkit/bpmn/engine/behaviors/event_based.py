@@ -39,7 +39,7 @@ class EventBasedGateway(Behavior):
         target.subscribe(move, branch)
 
     def won(self, move: Move, activation: Activation, branch: Activation) -> None:
-        """Give the gateway's token to the event; a parallel one keeps it until the last."""
+        """Return the gateway's token to the event; a parallel one keeps it until the last."""
         if self.node.parallel and len(activation.children) > 1:
             activation.role = ""
             move.remove(branch)

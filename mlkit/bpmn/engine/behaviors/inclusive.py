@@ -55,7 +55,7 @@ class InclusiveGateway(Behavior):
         return True
 
     def expects(self, move: Move, scope: Scope, empty: list[str], filled: tuple[str, ...]) -> bool:
-        """Say whether a token can still come by an empty flow, and by no filled one."""
+        """Return whether a token can still come by an empty flow, and by no filled one."""
         for place in _places(move, scope, self.id):
             reaches_empty = any(place in self.sources[flow] for flow in empty)
             if reaches_empty and not any(place in self.sources[flow] for flow in filled):
@@ -111,12 +111,12 @@ def _predecessors(body: model.Scope) -> Mapping[str, list[str]]:
 
 
 def is_link(node: FlowNode) -> bool:
-    """Say whether a node is a link event."""
+    """Return whether a node is a link event."""
     return node.event is not None and node.event.kind == "link"
 
 
 def link_sources(target: FlowNode, body: model.Scope) -> list[str]:
-    """Give the throwing link events that lead to a catching one."""
+    """Return the throwing link events that lead to a catching one."""
     return [
         each.id
         for each in body.nodes.values()
@@ -127,7 +127,7 @@ def link_sources(target: FlowNode, body: model.Scope) -> list[str]:
 
 
 def link_name(node: FlowNode) -> str:
-    """Give the name of a link event.
+    """Return the name of a link event.
 
     Raises:
         BadData: It is none.

@@ -29,7 +29,7 @@ def deliver(move: Move) -> bool:
 
 
 def receivers(move: Move, post: Post) -> list[Activation]:
-    """Give what waits for a message."""
+    """Return what waits for a message."""
     return [each for each in move.state.activations.values() if _takes(move, each, post)]
 
 

@@ -92,7 +92,7 @@ class Repeated(Activity):
         self.outside(move, activation, stored)
 
     def outside(self, move: Move, activation: Activation, variables: dict[str, Any]) -> Scope:
-        """Give the scope around the turns, with some more variables."""
+        """Return the scope around the turns, with some more variables."""
         if not activation.local:
             activation.local = move.state.next_id()
             scope = Scope(activation.local, self.id, activation.scope)

@@ -48,7 +48,7 @@ def _enter(move: Move, root: Scope, node: str, happened: bool) -> None:
 
 
 def immediate(process: Process) -> list[str]:
-    """Give the nodes at which a process begins without waiting."""
+    """Return the nodes at which a process begins without waiting."""
     nodes = process.body.nodes.values()
     starts = [each for each in nodes if each.type == "startEvent"]
     plain = [each.id for each in starts if each.event and each.event.kind == "none"][:1]
@@ -58,7 +58,7 @@ def immediate(process: Process) -> list[str]:
 
 
 def alternatives(process: Process) -> list[FlowNode]:
-    """Give the events, gateways and receive tasks of which the first begins a process.
+    """Return the events, gateways and receive tasks of which the first begins a process.
 
     A none start event is among them where there is one; it never waits.
     """

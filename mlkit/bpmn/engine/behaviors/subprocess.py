@@ -72,7 +72,7 @@ class SubProcess(Activity):
 
 
 def entry_nodes(body: Scope) -> list[FlowNode]:
-    """Give the none start events of a scope; without one, the nodes nothing leads to."""
+    """Return the none start events of a scope; without one, the nodes nothing leads to."""
     starts = [each for each in body.nodes.values() if each.type == "startEvent"]
     if starts:
         return [each for each in starts if each.event is not None and each.event.kind == "none"]
@@ -80,7 +80,7 @@ def entry_nodes(body: Scope) -> list[FlowNode]:
 
 
 def begins_alone(node: FlowNode) -> bool:
-    """Say whether a node without a start event before it gets a token of its own."""
+    """Return whether a node without a start event before it gets a token of its own."""
     link = node.event is not None and node.event.kind == "link"
     apart = link or node.triggered or node.compensates or node.attached_to is not None
     return not node.incoming and not apart

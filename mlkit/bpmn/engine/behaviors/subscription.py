@@ -28,7 +28,7 @@ _AWAITED: dict[type, type[Wait]] = {
 
 
 def prepare(move: Move, activation: Activation, inputs: Mappings) -> None:
-    """Give an activation variables of its own, which what it waits for may be made of.
+    """Return an activation variables of its own, which what it waits for may be made of.
 
     Raises:
         BadData: One cannot be evaluated.
@@ -87,18 +87,18 @@ def _await_message(move: Move, activation: Activation, event: EventDefinition) -
 
 
 def is_thrown(event: EventDefinition) -> bool:
-    """Say whether an event is thrown inside the instance, so that nothing waits for it."""
+    """Return whether an event is thrown inside the instance, so that nothing waits for it."""
     return all(each.kind in THROWN for each in event.parts or (event,))
 
 
 def fired(activation: Activation, event: AnyEvent) -> bool:
-    """Say whether an event is what the activation waits for."""
+    """Return whether an event is what the activation waits for."""
     wanted = _AWAITED.get(type(event), ())
     return activation.status == "waiting" and isinstance(activation.wait, wanted)
 
 
 def happened(move: Move, activation: Activation, event: EventDefinition) -> Activation | None:
-    """Give what an event completes: itself, or the multiple event that it is a part of.
+    """Return what an event completes: itself, or the multiple event that it is a part of.
 
     None says that other parts are missing still.
     """

@@ -30,7 +30,7 @@ class Transaction(SubProcess):
         compensation.proceed(move, activation)
 
     def _turns(self, move: Move, activation: Activation) -> list[Done]:
-        """Give what all turns have completed; end those that run beside this one."""
+        """Return what all turns have completed; end those that run beside this one."""
         host = move.state.activations[activation.host]
         around = move.state.scopes[host.local]
         done, around.done = around.done, []
@@ -53,7 +53,7 @@ class Transaction(SubProcess):
 
 
 def _completed(move: Move, scope: Scope) -> list[Done]:
-    """Give what completed in a scope and in those that still run inside it."""
+    """Return what completed in a scope and in those that still run inside it."""
     inside = [each for each in move.state.scopes.values() if each.parent == scope.id]
     return [*scope.done, *(done for each in inside for done in _completed(move, each))]
 

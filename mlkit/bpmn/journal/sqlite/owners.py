@@ -66,7 +66,7 @@ class Owner:
                     path.unlink()
 
     def close(self) -> None:
-        """Give up what this process owns."""
+        """Return up what this process owns."""
         if self._lock is not None:
             with contextlib.suppress(OSError):
                 (self.folder / self.name).unlink()

@@ -38,7 +38,7 @@ _CHANGES = frozenset((
 
 
 def writes(place: Place) -> Iterator[Problem]:
-    """Say which variables two branches set that run at once: the last commit wins."""
+    """Return which variables two branches set that run at once: the last commit wins."""
     body = place.body
     setters: dict[str, list[str]] = {}
     for node in body.nodes.values():
@@ -85,7 +85,7 @@ def branches(body: Scope) -> Iterator[list[set[str]]]:
 
 
 def _parts(node: FlowNode, body: Scope) -> bool:
-    """Say whether several of the flows that leave a node can get a token at once."""
+    """Return whether several of the flows that leave a node can get a token at once."""
     if len(node.outgoing) < 2 or node.type in ("exclusiveGateway", "eventBasedGateway"):
         return False
     plain = (body.flows[each].condition is None for each in node.outgoing)
@@ -104,7 +104,7 @@ def _reached(body: Scope, starts: list[str]) -> set[str]:
 
 
 def written(node: FlowNode) -> set[str]:
-    """Give the variables that an activity sets in the scope around it, as far as can be seen."""
+    """Return the variables that an activity sets in the scope around it, as far as can be seen."""
     if isinstance(node.loop, Loop):
         return {node.loop.output_collection} if node.loop.output_collection else set()
     if node.outputs:
@@ -128,7 +128,7 @@ def _of_r(source: str) -> set[str]:
 
 
 def _of_python(source: str) -> set[str]:
-    """Give the names that a script binds, or changes the inside of, at the top level."""
+    """Return the names that a script binds, or changes the inside of, at the top level."""
     try:
         queue: list[ast.AST] = [ast.parse(inspect.cleandoc("\n" + source))]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -154,7 +154,7 @@ def _of_python(source: str) -> set[str]:
 
 
 def _changed_by_call(node: ast.AST) -> str | None:
-    """Give the name that a statement such as `rows.append(1)` changes, or that `execution` sets."""
+    """Return the name that a statement like `rows.append(1)` changes, or that `execution` sets."""
     match node:
         case ast.Expr(
             value=ast.Call(

@@ -27,7 +27,7 @@ _SENDERS = {"intermediateThrowEvent", "endEvent", "sendTask"}
 
 
 def events(place: Place) -> Iterator[Problem]:
-    """Say which events stand where they cannot."""
+    """Return which events stand where they cannot."""
     body, inner = place.body, place.owner
     for node in body.nodes.values():
         allowed = _ALLOWED.get(node.type)
@@ -68,7 +68,7 @@ def _kinds(node: FlowNode, kinds: set[str], place: Place) -> Iterator[Problem]:
 
 
 def _around(place: Place) -> set[str]:
-    """Give the ids of the nodes that an event of a scope may compensate."""
+    """Return the ids of the nodes that an event of a scope may compensate."""
     found = set(place.body.nodes)
     if place.owner is not None and place.owner.triggered:
         outer = (each for each in scopes(place.process.body) if place.owner.id in each.nodes)
@@ -111,7 +111,7 @@ def _compensation(node: FlowNode, kinds: set[str], body: Scope) -> Iterator[Prob
 
 
 def transactions(place: Place) -> Iterator[Problem]:
-    """Say which transactions can be cancelled without a way to go on."""
+    """Return which transactions can be cancelled without a way to go on."""
     for node in place.body.nodes.values():
         if node.type == "transaction" and node.body is not None:
             ends = any(map(_is_cancel, _ends(node.body)))
@@ -121,7 +121,7 @@ def transactions(place: Place) -> Iterator[Problem]:
 
 
 def _ends(body: Scope) -> Iterator[FlowNode]:
-    """Give the end events of a transaction; those of one inside it are that one's own."""
+    """Return the end events of a transaction; those of one inside it are that one's own."""
     for node in body.nodes.values():
         if node.type == "endEvent":
             yield node
@@ -134,7 +134,7 @@ def _is_cancel(node: FlowNode) -> bool:
 
 
 def messages(place: Place) -> Iterator[Problem]:
-    """Say which message flows leave nodes that send nothing."""
+    """Return which message flows leave nodes that send nothing."""
     for node in place.body.nodes.values():
         sends = node.event is not None and node.event.of_kind("message")
         if node.recipients and not (sends and node.type in _SENDERS):

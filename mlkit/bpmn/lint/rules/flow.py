@@ -13,7 +13,7 @@ _WAITING = {"intermediateCatchEvent", "receiveTask"}
 
 
 def starts(place: Place) -> Iterator[Problem]:
-    """Say where a process or sub-process does not begin as it must."""
+    """Return where a process or sub-process does not begin as it must."""
     body, owner, process = place
     found = [each for each in body.nodes.values() if each.type == "startEvent"]
     yield from _entries(body, found)
@@ -55,7 +55,7 @@ def _triggered(owner: FlowNode, found: list[FlowNode]) -> Iterator[Problem]:
 
 
 def flows(place: Place) -> Iterator[Problem]:
-    """Say which flows lead from or to where none can."""
+    """Return which flows lead from or to where none can."""
     body = place.body
     for flow in body.flows.values():
         for end, name in (("source", flow.source), ("target", flow.target)):
@@ -74,7 +74,7 @@ def flows(place: Place) -> Iterator[Problem]:
 
 
 def conditions(place: Place) -> Iterator[Problem]:
-    """Say which conditions and default flows stand where they mean nothing."""
+    """Return which conditions and default flows stand where they mean nothing."""
     body = place.body
     for flow in body.flows.values():
         source = body.nodes.get(flow.source)
@@ -94,7 +94,7 @@ def conditions(place: Place) -> Iterator[Problem]:
 
 
 def gateways(place: Place) -> Iterator[Problem]:
-    """Say which gateways cannot decide."""
+    """Return which gateways cannot decide."""
     body = place.body
     for node in body.nodes.values():
         if node.type in ("exclusiveGateway", "inclusiveGateway") and len(node.outgoing) > 1:
@@ -130,7 +130,7 @@ def _event_gateway(node: FlowNode, body: Scope) -> Iterator[Problem]:
 
 
 def reachable(place: Place) -> Iterator[Problem]:
-    """Say which nodes no token can reach."""
+    """Return which nodes no token can reach."""
     body = place.body
     queue = [each.id for each in body.nodes.values() if _begins(each)]
     if not queue or (place.owner is not None and place.owner.type == "adHocSubProcess"):
@@ -157,7 +157,7 @@ def _begins(node: FlowNode) -> bool:
 
 
 def _after(body: Scope) -> dict[str, list[str]]:
-    """Give what follows nodes without a flow: boundary events, and the targets of links."""
+    """Return what follows nodes without a flow: boundary events, and the targets of links."""
     found: dict[str, list[str]] = {}
     links = [each for each in body.nodes.values() if is_link(each)]
     targets = {link_name(e): e.id for e in links if e.type == "intermediateCatchEvent"}

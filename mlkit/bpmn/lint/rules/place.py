@@ -16,5 +16,5 @@ class Place(NamedTuple):
 
 
 def wrong(rule: str, node: FlowNode, message: str) -> Problem:
-    """Give an error of a flow node."""
+    """Return an error of a flow node."""
     return Problem(rule, "error", node.id, node.line, message)
