@@ -32,7 +32,7 @@ app = group(
         ),
         "explain": (
             "mlkit.cli.image.explain:explain",
-            "Say why files were kept in a slimmed image, or dropped from it.",
+            "Show why files were kept in a slimmed image, or dropped from it.",
         ),
         "diff": (
             "mlkit.cli.image.diff:diff",

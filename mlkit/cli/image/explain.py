@@ -32,7 +32,7 @@ def explain(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Return why files were kept in a slimmed image, or dropped from it."""
+    """Show why files were kept in a slimmed image, or dropped from it."""
     from mlkit.errors import MlkitError
     from mlkit.image.filesystem.image_source import opened
     from mlkit.image.keep.provenance import Explainer, document, read
