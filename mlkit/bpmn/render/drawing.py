@@ -107,10 +107,14 @@ class Drawing:
 
     def bytes(self) -> bytes:
         """Return the picture as an SVG file."""
-        found: bytes = etree.tostring(
-            self.element, encoding="UTF-8", xml_declaration=True, pretty_print=True
-        )
-        return found
+        etree.indent(self.element)
+        for text in self.element.iter(f"{{{SVG}}}text"):
+            # White space between the lines would be measured, and push all but the last aside.
+            text.text = None
+            for line in text:
+                line.tail = None
+        found: bytes = etree.tostring(self.element, encoding="UTF-8", xml_declaration=True)
+        return found + b"\n"
 
     def _ink(self, width: float) -> dict[str, str]:
         return {"stroke": self.stroke, "stroke_width": number(width), "fill": self.fill}

@@ -9,7 +9,9 @@ from mlkit.bpmn.definition import xml_documents
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.xml import Element
 from mlkit.bpmn.render import diagram_interchange, layout
+from mlkit.bpmn.render.drawing import PAPER
 from mlkit.bpmn.render.picture import Picture
+from mlkit.bpmn.render.themes import DARK
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable
 
 _MOST_PIXELS = 60e6
@@ -79,7 +81,7 @@ def _pictures(root: Element, file: str) -> list[Picture]:
     return found
 
 
-def png(svg: bytes) -> bytes:
+def png(svg: bytes, theme: str = "light") -> bytes:
     """Turn an SVG picture of ours into a PNG file, at twice its size.
 
     The font comes with the package, so that the picture is the same on every machine.
@@ -101,7 +103,8 @@ def png(svg: bytes) -> bytes:
         raise BadData("the picture is too large for a PNG", hint="ask for SVG: -o FILE.svg")
     fonts = Path(fontpkg_noto_sans.__file__).parent / "files"
     found: bytes = resvg_py.svg_to_bytes(
-        svg_string=svg.decode(), background="#ffffff", zoom=_ZOOM, skip_system_fonts=True,
+        svg_string=svg.decode(), background=DARK[PAPER] if theme == "dark" else PAPER,
+        zoom=_ZOOM, skip_system_fonts=True,
         font_files=[str(fonts / "NotoSans[wdth,wght].ttf")], font_family="Noto Sans",
         sans_serif_family="Noto Sans",
     )  # fmt: skip

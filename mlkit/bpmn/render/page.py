@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from mlkit.bpmn.definition.parser import xml
-from mlkit.bpmn.render import edges, shapes, text_measurement
+from mlkit.bpmn.render import edges, shapes, text_measurement, themes
 from mlkit.bpmn.render.drawing import INK, PAPER, Drawing
 from mlkit.bpmn.render.picture import Box, Colours, Picture, Point, Shape, name_of
 from mlkit.bpmn.render.progress import Progress
@@ -22,12 +22,15 @@ _LEGEND_GAP = 44.0
 _CONTAINERS = ("participant", "lane", "group")
 
 
-def svg(picture: Picture, progress: Mapping[str, Progress] | None = None) -> bytes:
+def svg(
+    picture: Picture, progress: Mapping[str, Progress] | None = None, theme: str = "auto"
+) -> bytes:
     """Draw a picture as an SVG file.
 
     Args:
         picture: What is where.
         progress: How far an instance has come, by the id of the element.
+        theme: Its colours, see `themes.apply`.
     """
     page = Drawing.page(extent(picture, legend=progress is not None))
     known = progress or {}
@@ -45,6 +48,7 @@ def svg(picture: Picture, progress: Mapping[str, Progress] | None = None) -> byt
         _badge(page, each, known)
     if progress is not None:
         _legend(page, picture)
+    themes.apply(page.element, theme)
     return page.bytes()
 
 

@@ -48,9 +48,13 @@ def progress(session: Session, row: Row) -> dict[str, Progress]:
     """Return how far an instance has come, by the id of the element."""
     engine, state = session.engine(row), session.state(row)
     found: dict[str, Progress] = {}
-    for step in documents.trace(session.journal, row, engine):
+    steps = documents.trace(session.journal, row, engine)
+    repeated = {step["element"] for step in steps if step["iteration"]}
+    for step in steps:
         each = found.setdefault(step["element"], Progress("done"))
-        each.count += step["event"] == "completed"
+        # What holds the iterations of an activity completes once more, after the last of them.
+        whole = step["element"] in repeated and not step["iteration"]
+        each.count += step["event"] == "completed" and not whole
         each.state = "done" if step["event"] == "completed" else "ended"
     _add_logs(found, session, row)
     if state.status == "running":

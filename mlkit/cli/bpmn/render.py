@@ -51,7 +51,7 @@ def render(
     ] = None,
     diagram: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Of several in the file: a number, an id or a name."),
+        typer.Option(metavar="NAME", help="Which of several diagrams: a number, an id or a name."),
     ] = None,
     var: Annotated[
         list[str],
@@ -68,9 +68,9 @@ def render(
         typer.Option(metavar="NAME", help="What is decided; default: what no decision requires."),
     ] = "",
     theme: Annotated[
-        Themes | None,
-        typer.Option(help="Of a DMN file: the colours; auto follows the reader's system."),
-    ] = None,
+        Themes,
+        typer.Option(help="The colours; auto follows the reader's system, and a PNG is light."),
+    ] = Themes.AUTO,
     state: State = STATE,
     json: Json = False,
 ) -> None:
@@ -85,17 +85,16 @@ def render(
     if file is not None and file.suffix == ".dmn" and instance is None:
         inputs = decisions.given(var, vars_)
         decided = inputs if inputs is not None or not decision else {}
-        colours = (theme or Themes.AUTO).value
-        decisions.render(file, output, diagram, decided, decision, colours, json, of(context))
+        decisions.render(file, output, diagram, decided, decision, theme.value, json, of(context))
         return
-    if var or vars_ is not None or decision or theme is not None:
-        raise UsageError("--var, --vars, --decision and --theme are of DMN files")
+    if var or vars_ is not None or decision:
+        raise UsageError("--var, --vars and --decision apply to DMN files only")
     from mlkit.bpmn.render import choose
 
     pictures, progress = _found(file, instance, state)
     picture = choose(pictures, diagram, str(file or instance))
     if output is not None:
-        _write(picture, progress, output)
+        _write(picture, progress, output, theme.value)
     if json:
         shown = _document(picture, progress, output)
         Output.document("bpmn.render", 1, {**shown, "diagrams": _diagrams(pictures)})
@@ -141,13 +140,15 @@ def _found(
         return pictures, rendering.progress(session, row)
 
 
-def _write(picture: Picture, progress: Mapping[str, Progress] | None, output: Path) -> None:
+def _write(
+    picture: Picture, progress: Mapping[str, Progress] | None, output: Path, theme: str
+) -> None:
     from mlkit.bpmn import render as rendering
     from mlkit.files import replacing
 
-    content = rendering.svg(picture, progress)
+    content = rendering.svg(picture, progress, theme)
     if output.suffix == ".png":
-        content = rendering.png(content)
+        content = rendering.png(content, theme)
     with replacing(output) as written:
         written.write(content)
 

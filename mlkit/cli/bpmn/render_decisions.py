@@ -67,7 +67,7 @@ def _write(drawn: Drawn, parts: list[Part], target: Path, theme: str) -> None:
 
     content = svg(drawn, parts, theme)
     if target.suffix == ".png":
-        content = png(content)
+        content = png(content, theme)
     with replacing(target) as written:
         written.write(content)
 

@@ -338,8 +338,8 @@ def test_imported_elements_have_the_name_of_their_import(tmp_path):
         (["none.dmn"], 66, "none.dmn"),
         ([LOANS, "--decision", "nothing"], 65, "no decision 'nothing'"),
         ([LOANS, "-o", "x.gif"], 2, ".svg or .png"),
-        (["x.bpmn", "--var", "a=1"], 2, "of DMN files"),
-        (["x.bpmn", "--theme", "dark"], 2, "of DMN files"),
+        (["x.bpmn", "--var", "a=1"], 2, "DMN files only"),
+        (["x.bpmn", "--decision", "d"], 2, "DMN files only"),
     ],
 )
 def test_wrong_use_is_a_one_line_error(arguments, code, message):

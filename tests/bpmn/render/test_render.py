@@ -17,6 +17,7 @@ from lxml import etree
 
 from mlkit.bpmn import render
 from mlkit.bpmn.render import terminal, text_measurement
+from mlkit.bpmn.render.drawing import INK, PAPER
 from mlkit.errors import BadData
 
 SHOWCASE = Path(__file__).parents[3] / "examples" / "bpmn" / "showcase" / "pipeline.bpmn"
@@ -319,3 +320,30 @@ def test_a_damaged_file_is_drawn_or_refused_with_its_name(data):
     else:
         return
     assert refusal.startswith("test.bpmn")
+
+
+def test_lines_of_a_label_have_no_white_space_between_them():
+    """It would be measured, and move each line but the last aside."""
+    root = etree.fromstring(render.svg(picture(gallery())))
+    texts = list(root.iter(f"{SVG}text"))
+    assert any(len(each) > 1 for each in texts)
+    for each in texts:
+        assert not each.text
+        assert not any(line.tail for line in each)
+
+
+def test_a_diagram_follows_light_and_dark():
+    drawn = picture(gallery())
+    paints = {
+        theme: {
+            each.get(paint)
+            for each in etree.fromstring(render.svg(drawn, theme=theme)).iter()
+            for paint in ("fill", "stroke")
+        }
+        for theme in ("light", "dark")
+    }
+    assert {INK, PAPER} <= paints["light"]
+    assert not {INK, PAPER} & paints["dark"]
+    style = etree.fromstring(render.svg(drawn)).find(f"{SVG}style")
+    assert "prefers-color-scheme: dark" in style.text
+    assert etree.fromstring(render.svg(drawn, theme="light")).find(f"{SVG}style") is None

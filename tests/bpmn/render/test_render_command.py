@@ -144,3 +144,14 @@ def test_a_diagram_that_is_not_there_is_told_with_those_that_are(mlkit, folded):
     assert drawn.returncode == 66
     assert "no diagram is named '3'" in drawn.stderr
     assert "1: p (All of it), 2: sub (Look)" in drawn.stderr
+
+
+def test_the_count_of_a_repeated_task_is_that_of_its_iterations(mlkit, tmp_path, diagram):
+    many = "<multiInstanceLoopCharacteristics><loopCardinality>3</loopCardinality>"
+    many += "</multiInstanceLoopCharacteristics>"
+    body = f'<startEvent id="s"/><scriptTask id="w"><script>x = 1</script>{many}</scriptTask>'
+    (tmp_path / "p.bpmn").write_text(diagram(body, "s>w"))
+    ran = json.loads(mlkit("bpmn", "run", "p.bpmn", "--json").stdout)
+    shown = json.loads(mlkit("bpmn", "render", "--instance", ran["instance"], "--json").stdout)
+    counts = {each["element"]: each["count"] for each in shown["shapes"]}
+    assert counts == {"s": 1, "w": 3}
