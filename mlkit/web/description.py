@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -13,6 +14,8 @@ from mlkit.web.pages import Pages
 
 _METHODS = ("get", "put", "post", "patch", "delete")
 _EXAMPLE_BASE = "http://127.0.0.1:8000"
+# An address and nothing else: it goes into a page, and comes from outside.
+_HOST = re.compile(rb"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
 
 
 class Description:
@@ -59,7 +62,12 @@ class Description:
         return self._document
 
     async def _answer_page(self, request: Request) -> Response:
-        return self._page
+        """Show the examples with the address that the page was asked at."""
+        host = dict(request.scope.get("headers", ())).get(b"host", b"")
+        if not _HOST.fullmatch(host):
+            return self._page
+        base = f"http://{host.decode()}".encode()
+        return self._page._replace(body=self._page.body.replace(_EXAMPLE_BASE.encode(), base))
 
 
 def _shown(document: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ try:
         text = (Path(execution.folder) / shop / page).read_text()
 except OSError as error:
     raise BpmnError("NO_PAGE", f"{page}: {error}")
-price = re.search(r'class="price">([\d.]+)<', text)
-if price is None:
+_price = re.search(r'class="price">([\d.]+)<', text)
+if _price is None:
     raise BpmnError("NO_PRICE", f"{page}: no price on the page")
-offer = {"name": re.search(r"<h1>(.*?)</h1>", text)[1], "price": float(price[1])}
+offer = {"name": re.search(r"<h1>(.*?)</h1>", text)[1], "price": float(_price[1])}
 print(offer["name"], offer["price"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -106,6 +106,26 @@ class Decisions:
             if isinstance(each, InputData) and types.get(each.variable.type_ref).name == "string"
         )
 
+    def required_inputs(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the names of the input data that decisions require, themselves or by others.
+
+        Raises:
+            BadData: There is no decision of a name.
+        """
+        elements = {each.id: each for each in self.loaded.model.elements}
+        waiting, seen = [self.find(each).id for each in names], set[str]()
+        while waiting:
+            key = waiting.pop()
+            if key in seen or key not in elements:
+                continue
+            seen.add(key)
+            waiting += [each.rpartition("#")[2] for each in getattr(elements[key], "requires", ())]
+        return tuple(
+            each.variable.name
+            for each in elements.values()
+            if isinstance(each, InputData) and each.id in seen
+        )
+
     def find(self, name: str) -> Element:
         """Return the decision, service or function of a name or id.
 
@@ -121,20 +141,24 @@ class Decisions:
         raise BadData(f"{self.path}: there is no decision {name!r}", hint=f"there are {known}")
 
     @cached_property
+    def outermost(self) -> tuple[str, ...]:
+        """The names of the decisions that no other requires."""
+        decisions = [each for each in self.loaded.model.elements if isinstance(each, Decision)]
+        required = {
+            reference.rpartition("#")[2] for each in decisions for reference in each.requires
+        }
+        return tuple(each.variable.name for each in decisions if each.id not in required)
+
+    @cached_property
     def main(self) -> str:
         """The only decision that no other requires.
 
         Raises:
             BadData: There are several, or none.
         """
-        decisions = [each for each in self.loaded.model.elements if isinstance(each, Decision)]
-        required = {
-            reference.rpartition("#")[2] for each in decisions for reference in each.requires
-        }
-        found = [each.variable.name for each in decisions if each.id not in required]
-        if len(found) == 1:
-            return found[0]
-        names = ", ".join(map(repr, found or self.names))
+        if len(self.outermost) == 1:
+            return self.outermost[0]
+        names = ", ".join(map(repr, self.outermost or self.names))
         raise BadData(f"{self.path}: which decision?", hint=f"--decision: one of {names}")
 
     def evaluate(

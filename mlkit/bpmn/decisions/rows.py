@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -28,6 +28,7 @@ def decide_rows(
     target: Path,
     inputs: Mapping[str, Any],
     progress: Progress,
+    begin: Callable[[list[str]], None] = lambda columns: None,
 ) -> int:
     """Decide each row of a CSV file, and write the rows with the results.
 
@@ -41,6 +42,7 @@ def decide_rows(
         target: Where the rows are written.
         inputs: Values of inputs that no column has.
         progress: Called with the number of rows that are done.
+        begin: Called with the names of the columns.
 
     Returns:
         The number of rows.
@@ -58,6 +60,7 @@ def decide_rows(
         header = next(reader, None)
         if not header:
             raise BadData(f"{table}: no header that names the inputs")
+        begin(header)
         writer: csv.DictWriter[str] | None = None
         for count, cells in enumerate(reader, 1):
             if len(cells) != len(header):

@@ -93,7 +93,7 @@ def evaluate(
     ] = None,
     clip: Annotated[
         float | None,
-        typer.Option(help="Largest weight of clipped IPS (default: the root of the rows)."),
+        typer.Option(help="Largest weight of clipped IPS (default: square root of the row count)."),
     ] = None,
     switch: Annotated[
         float | None,

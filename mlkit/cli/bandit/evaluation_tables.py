@@ -31,8 +31,8 @@ def estimates(own: Estimate, judged: Sequence[Judgement], level: float) -> Table
     table.add_column("policy", overflow="fold")
     table.add_column("estimator")
     several = len(judged) > 1
-    names = ["value", f"{level:.4g} bootstrap", f"{level:.4g} Bernstein"]
-    for name in [*names, *(["first policy less this"] if several else [])]:
+    names = ["value", f"{100 * level:.4g} % bootstrap", f"{100 * level:.4g} % Bernstein"]
+    for name in [*names, *([f"{plain(judged[0].policy)} minus this"] if several else [])]:
         table.add_column(name, justify="right")
     _add(table, "(the log's own)", own, [""] if several else [])
     for judgement in judged:

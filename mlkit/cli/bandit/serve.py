@@ -162,4 +162,5 @@ def export(
     if json:
         output.Output.document("bandit.export", 1, {"posteriors": rows, "output": str(to)})
     else:
-        output.of(context).note(f"{rows} posteriors written to {to}")
+        place = "standard output" if str(to) == "-" else to
+        output.of(context).note(f"{rows:,} posteriors written to {place}")

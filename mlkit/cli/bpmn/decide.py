@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @examples(
-    "mlkit bpmn decide rollout.dmn --var 'accuracy=0.97' --var region=EU --explain",
+    "mlkit bpmn decide rollout.dmn --var 'model accuracy=0.97' --var region=EU --explain",
     "mlkit bpmn decide rollout.dmn --table requests.csv -o decided.csv",
 )
 def decide(
@@ -46,7 +47,12 @@ def decide(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE.csv", help="Where --table writes."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE.csv",
+            help="Where --table writes (default: NAME.decided.csv).",
+        ),
     ] = None,
     lines: Annotated[
         bool, typer.Option("--lines", help="Answer JSON Lines of standard input, each at once.")
@@ -95,9 +101,7 @@ def _one(
 ) -> None:
     from mlkit.bpmn.decisions.answers import document, shown
 
-    unknown = sorted(set(inputs) - set(decisions.known_inputs))
-    if unknown:
-        output.note(f"warning: the model has no input {', '.join(map(repr, unknown))}")
+    warn_of_inputs(decisions, [name], inputs, output)
     found = decisions.evaluate(name, inputs)
     if json:
         Output.document("bpmn.decide", 1, document(name, found))
@@ -107,6 +111,24 @@ def _one(
         output.note(f"note: {note}")
     if explain:
         _explain(found.trace)
+
+
+def warn_of_inputs(
+    decisions: Decisions, wanted: Iterable[str], given: Iterable[str], output: Output
+) -> None:
+    """Name the values that the model does not take, and those that it takes and has not got.
+
+    Args:
+        decisions: The model.
+        wanted: What is decided.
+        given: The names of the values.
+        output: Where warnings go.
+    """
+    known, names = set(decisions.known_inputs), set(given)
+    if unknown := sorted(names - known):
+        output.note(f"warning: the model has no input {', '.join(map(repr, unknown))}")
+    if missing := [each for each in decisions.required_inputs(wanted) if each not in names]:
+        output.note(f"warning: no value for {', '.join(map(repr, missing))}: null")
 
 
 def _explain(trace: Trace) -> None:
@@ -144,7 +166,12 @@ def _table(
 ) -> None:
     from mlkit.bpmn.decisions.rows import decide_rows
 
+    def begin(columns: list[str]) -> None:
+        # A table may have columns that are no inputs.
+        used = [*inputs, *(each for each in columns if each in decisions.known_inputs)]
+        warn_of_inputs(decisions, [name], used, out)
+
     target = output or table.with_name(f"{table.stem}.decided.csv")
     with out.progress("rows") as progress:
-        count = decide_rows(decisions, name, table, target, inputs, progress)
-    out.note(f"{count:,} rows decided: {target}")
+        count = decide_rows(decisions, name, table, target, inputs, progress, begin)
+    out.note(f"{count:,} {'row' if count == 1 else 'rows'} decided: {target}")

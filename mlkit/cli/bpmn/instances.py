@@ -168,8 +168,16 @@ def artifacts(instance: Instance, state: State = STATE, json: Json = False) -> N
         made = f"by {each['by']}, attempt {each['attempt']}" if "by" in each else "given"
         sources = ", ".join(names.get(name, name[:12]) for name in each.get("from", []))
         origin = f" from {sources}" if sources else ""
-        kind = f"{each['kind']}, {each['size'] / 1e6:.1f} MB"
+        kind = f"{each['kind']}, {_amount(each['size'])}"
         Output.line(f"{each['artifact'][:12]}  {each['name']}  {kind}, {made}{origin}")
+
+
+def _amount(size: int) -> str:
+    """Write a number of bytes in the unit that fits."""
+    for unit, bytes_ in (("MB", 1e6), ("kB", 1e3)):
+        if size >= bytes_:
+            return f"{size / bytes_:.1f} {unit}"
+    return f"{size} B"
 
 
 @examples(

@@ -32,13 +32,14 @@ Python = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of
 Rscript = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of scripts in R.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds for one attempt (0: no limit).")]
 Memory = Annotated[
-    int, typer.Option(min=0, max=MOST, help="Megabytes of data a script (0: no limit).")
+    int, typer.Option(min=0, max=MOST, help="Megabytes of data per script (0: no limit).")
 ]
 Cpu = Annotated[
-    int, typer.Option(min=0, max=MOST, help="Processor seconds an attempt (0: no limit).")
+    int, typer.Option(min=0, max=MOST, help="Processor seconds per attempt (0: no limit).")
 ]
 Env = Annotated[
-    list[str], typer.Option("--env", metavar="NAME", help="A variable that scripts may see.")
+    list[str],
+    typer.Option("--env", metavar="NAME", help="An environment variable that scripts may see."),
 ]
 STATE = Path(".mlkit")
 Person = Annotated[

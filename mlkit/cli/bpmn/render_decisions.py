@@ -42,6 +42,8 @@ def render(
     from mlkit.bpmn.render.decisions import draw
 
     drawn = draw(model, decision, inputs)
+    if inputs is not None:
+        _warn(model, decision, inputs, output)
     parts = drawn.parts if chosen is None else [choose(drawn.parts, chosen, str(model))]
     for note in drawn.course.notes if drawn.course else ():
         output.note(f"note: {note}")
@@ -53,6 +55,14 @@ def render(
         _print(drawn, parts)
     else:
         output.note(f"wrote {target}")
+
+
+def _warn(model: Path, decision: str, inputs: dict[str, Any], output: Output) -> None:
+    from mlkit.bpmn.decisions.load import Decisions
+    from mlkit.cli.bpmn.decide import warn_of_inputs
+
+    decisions = Decisions(model)
+    warn_of_inputs(decisions, [decision] if decision else decisions.outermost, inputs, output)
 
 
 def given(var: list[str], vars_: Path | None) -> dict[str, Any] | None:

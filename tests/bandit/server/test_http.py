@@ -399,8 +399,15 @@ def test_a_large_body_in_chunks_is_413(server):
         connection.close()
 
 
+def test_the_docs_page_shows_examples_for_the_address_that_was_asked(server):
+    page = server.raw("GET", "/docs", Host="models.example:8123")[1]
+    assert b"http://models.example:8123/predict" in page
+    page = server.raw("GET", "/docs", Host='"><script>')[1]
+    assert b"<script>" not in page
+
+
 def test_the_docs_page_loads_nothing_from_elsewhere(server):
-    status, text, headers = server.raw("GET", "/docs")
+    status, text, headers = server.raw("GET", "/docs", Host="127.0.0.1:8000")
     assert status == 200
     assert headers["content-type"].startswith("text/html")
     assert b"/predict" in text

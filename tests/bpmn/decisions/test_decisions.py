@@ -417,3 +417,19 @@ def test_flowables_fields_may_be_attributes(tmp_path, attribute):
     asked = ["bpmn", "run", str(path), "--json", "--state", str(tmp_path / "state")]
     done = CliRunner().invoke(app, [*asked, "--var=model_accuracy=0.2", "--var=region=EU"])
     assert json.loads(done.stdout)["variables"]["deploy"] is False
+
+
+def test_inputs_that_are_missing_or_unknown_are_named(tmp_path):
+    def warnings_of(*arguments):
+        return CliRunner().invoke(app, ["bpmn", *map(str, arguments)]).stderr
+
+    accuracy = ("--var", "model accuracy=0.97")
+    assert warnings_of("decide", ROLLOUT, *accuracy) == "warning: no value for 'region': null\n"
+    assert warnings_of("decide", ROLLOUT, *accuracy, "--var", "region=EU") == ""
+    wrong = ("--var", "accuracy=1", "--var", "region=EU", "-o", tmp_path / "x.svg")
+    found = warnings_of("render", ROLLOUT, *wrong)
+    assert "the model has no input 'accuracy'" in found
+    assert "no value for 'model accuracy'" in found
+    (tmp_path / "rows.csv").write_text("region,note\nEU,x\n")
+    found = warnings_of("decide", ROLLOUT, "--table", tmp_path / "rows.csv")
+    assert found.startswith("warning: no value for 'model accuracy': null\n1 row decided: ")

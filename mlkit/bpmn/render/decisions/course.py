@@ -10,7 +10,6 @@ from typing import Any
 from mlkit.bpmn.decisions.answers import shown
 from mlkit.bpmn.decisions.evaluation import Evaluation
 from mlkit.bpmn.decisions.load import Decisions
-from mlkit.bpmn.decisions.model import Decision
 from mlkit.bpmn.decisions.trace import Matched
 from mlkit.bpmn.expressions.feel.interchange import enter
 from mlkit.bpmn.render.decisions.graph import clean
@@ -52,8 +51,8 @@ def decide(decisions: Decisions, wanted: str, inputs: Mapping[str, Any]) -> Cour
         ExpressionError: A limit is reached.
     """
     evaluation = Evaluation(decisions.loaded, inputs, datetime.now(UTC))
-    for each in [decisions.find(wanted)] if wanted else _outermost(decisions):
-        evaluation.decide(each)
+    for each in [wanted] if wanted else decisions.outermost:
+        evaluation.decide(decisions.find(each))
     trace = evaluation.trace
     known = {
         key: enter(evaluation.run, each)
@@ -63,10 +62,3 @@ def decide(decisions: Decisions, wanted: str, inputs: Mapping[str, Any]) -> Cour
     values = {name: clean(shown(each)) for name, each in {**known, **trace.results}.items()}
     failed = frozenset(each.partition(":")[0] for each in trace.notes)
     return Course(values, failed, trace.matched, trace.notes)
-
-
-def _outermost(decisions: Decisions) -> list[Decision]:
-    """Return the decisions that no other requires."""
-    found = [each for each in decisions.loaded.model.elements if isinstance(each, Decision)]
-    required = {reference.rpartition("#")[2] for each in found for reference in each.requires}
-    return [each for each in found if each.id not in required]
