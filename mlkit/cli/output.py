@@ -89,6 +89,11 @@ class Output:
         sys.exit(error.exit_code)
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: `1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def of(context: typer.Context) -> Output:
     """Return the output settings of the running command."""
     output = context.find_object(Output)

@@ -109,9 +109,7 @@ def text(picture: Picture, progress: Mapping[str, Progress] | None = None) -> li
     for each in picture.shapes:
         if _frames(each):
             _container(sheet, each, place(_corner(each)), place(_far(each)), known)
-    small = {str(s.element.get("id")): s.box.center for s in picture.shapes if _is_small(s)}
-    for edge in picture.edges:
-        _edge(sheet, edge, [place(each) for each in edge.points], *_ends(edge, small, place))
+    _edges(sheet, picture, place)
     for each in picture.shapes:
         if not _frames(each):
             _node(sheet, each, place, known)
@@ -197,9 +195,22 @@ def _ends(edge: Edge, small: Mapping[str, Point], place: Place) -> list[Cell | N
     return [None if each is None else place(each) for each in found]
 
 
+def _edges(sheet: Sheet, picture: Picture, place: Place) -> None:
+    """Draw all edges, and then their labels: a line may pass where a label is."""
+    small = {str(s.element.get("id")): s.box.center for s in picture.shapes if _is_small(s)}
+    drawn = [
+        (edge, _edge(sheet, edge, list(map(place, edge.points)), *_ends(edge, small, place)))
+        for edge in picture.edges
+    ]
+    for edge, points in drawn:
+        if name := name_of(edge.element):
+            _name(sheet, name, points)
+
+
 def _edge(
     sheet: Sheet, edge: Edge, points: list[Cell], source: Cell | None, target: Cell | None
-) -> None:
+) -> list[Cell]:
+    """Draw an edge without its label; return the cells at which it bends."""
     if source is not None:
         points = [source, *points[1:]]
     if target is not None:
@@ -214,8 +225,7 @@ def _edge(
         tip, at = ("▼", (u, v - 1)) if v > y else ("▲", (u, v + 1))
     if not xml.local(edge.element).endswith("ssociation"):
         sheet.put(*at, tip)
-    if name := name_of(edge.element):
-        _name(sheet, name, points)
+    return points
 
 
 def _name(sheet: Sheet, name: str, points: list[Cell]) -> None:

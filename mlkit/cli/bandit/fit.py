@@ -10,7 +10,7 @@ import typer
 from mlkit.cli.bandit.documents import model_fields
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
-from mlkit.cli.output import Output, of
+from mlkit.cli.output import Output, counted, of
 
 if TYPE_CHECKING:
     from mlkit.bandit.posteriors.posterior import Posteriors
@@ -163,8 +163,10 @@ def _tell_fit(output: Output, fitted: Posteriors, path: Path, *, json: bool) -> 
         fields = {"output": str(path), **counts, "rewards": rows, "skipped": skipped}
         Output.document("bandit.fit", 1, model_fields(fitted) | fields)
         return
-    pairs = f" and {len(fitted.contexts):,} (context, arm) pairs" if len(fitted.contexts) else ""
+    found = [counted(len(fitted.arms), "arm")]
+    if len(fitted.contexts):
+        found.append(counted(len(fitted.contexts), "(context, arm) pair"))
     place = "standard output" if str(path) == "-" else path
-    output.note(f"{place}: {len(fitted.arms):,} arms{pairs} from {rows:,} rewards")
+    output.note(f"{place}: {' and '.join(found)} from {counted(rows, 'reward')}")
     if skipped:
         output.note(f"{skipped:,} bad rows skipped")

@@ -12,7 +12,7 @@ import typer
 from mlkit.cli.bpmn.options import pairs, variables_file
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
-from mlkit.cli.output import Output, of
+from mlkit.cli.output import Output, counted, of
 from mlkit.errors import BadData, UsageError
 
 if TYPE_CHECKING:
@@ -174,4 +174,4 @@ def _table(
     target = output or table.with_name(f"{table.stem}.decided.csv")
     with out.progress("rows") as progress:
         count = decide_rows(decisions, name, table, target, inputs, progress, begin)
-    out.note(f"{count:,} {'row' if count == 1 else 'rows'} decided: {target}")
+    out.note(f"{counted(count, 'row')} decided: {target}")

@@ -231,11 +231,11 @@ def _show_power(out: Output, found: Screen) -> None:
     power = _power(found)
     if not power:
         return
-    plain = ", ".join(f"{each.half_life:g}: {each.plain:.0%}" for each in power)
-    out.note(f"note: chance to find one pair, by half-life in bars: {plain}")
+    plain = ", ".join(f"{each.half_life:g} bars: {each.plain:.0%}" for each in power)
+    out.note(f"note: probability of finding a true pair, by its half-life: {plain}")
     if power[0].favoured is not None:
-        favoured = ", ".join(f"{each.half_life:g}: {each.favoured:.0%}" for each in power)
-        out.note(f"note: the same if it is among the 100 most correlated pairs: {favoured}")
+        favoured = ", ".join(f"{each.half_life:g} bars: {each.favoured:.0%}" for each in power)
+        out.note(f"note: of one among the 100 most correlated pairs: {favoured}")
 
 
 def _summary(found: Screen, prices: Prices) -> str:

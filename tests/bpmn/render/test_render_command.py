@@ -155,3 +155,9 @@ def test_the_count_of_a_repeated_task_is_that_of_its_iterations(mlkit, tmp_path,
     shown = json.loads(mlkit("bpmn", "render", "--instance", ran["instance"], "--json").stdout)
     counts = {each["element"]: each["count"] for each in shown["shapes"]}
     assert counts == {"s": 1, "w": 3}
+
+
+def test_a_line_does_not_hide_the_label_of_another(mlkit, repository):
+    shown = mlkit("bpmn", "render", repository / "examples/bpmn/propensity/campaign.bpmn").stdout
+    assert shown.count("yes") == 2
+    assert "no, change it" in shown
