@@ -157,7 +157,7 @@ class Engine:
         self,
         tickers: int,
         settings: Settings,
-        decider: Callable[[int, int, Features, State], Order] | None = None,
+        strategy_callback: Callable[[int, int, Features, State], Order] | None = None,
     ) -> None: ...
     def add(
         self,
@@ -216,7 +216,7 @@ class Engine:
     @staticmethod
     def load(
         bytes: bytes,  # noqa: A002
-        decider: Callable[[int, int, Features, State], Order] | None = None,
+        strategy_callback: Callable[[int, int, Features, State], Order] | None = None,
     ) -> Engine:
         """Restore an engine from `save`; raises ValueError for damaged bytes."""
 

@@ -118,7 +118,7 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class BehaviorEvent:
     """What a multi-instance activity throws when an iteration completes.
 
     Attributes:
@@ -144,7 +144,7 @@ class Loop:
         completion: Ends the activity early when it holds after an iteration.
         output_collection: The variable that gathers `output_element` of each iteration.
         output_element: What an iteration leaves.
-        signs: What it throws as iterations complete.
+        behavior_events: What it throws as iterations complete.
         counts: What the names of its counts begin with: `nrOf` or, in zeebe's, `numberOf`.
         first: What `loopCounter` is in the first iteration: 0 or, in zeebe's, 1.
         own: Variables that each iteration has for itself, null at first.
@@ -157,7 +157,7 @@ class Loop:
     completion: Expression | None = None
     output_collection: str | None = None
     output_element: Expression | None = None
-    signs: tuple[Sign, ...] = ()
+    behavior_events: tuple[BehaviorEvent, ...] = ()
     counts: str = "nrOf"
     first: int = 0
     own: tuple[str, ...] = ()

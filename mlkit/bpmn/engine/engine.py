@@ -26,7 +26,7 @@ from mlkit.bpmn.engine.events import (
 )
 from mlkit.bpmn.engine.graph import Graph
 from mlkit.bpmn.engine.state import Activation, Defect, State
-from mlkit.bpmn.engine.step import Move
+from mlkit.bpmn.engine.step import Step
 from mlkit.bpmn.engine.waits import ForMessage, ForPerson, ForSignal
 from mlkit.errors import BadData
 
@@ -48,7 +48,7 @@ class Engine:
         return State(self.processes[0].id)
 
     def apply(self, state: State, event: AnyEvent, at: float) -> Outcome:
-        """Move an instance on.
+        """Step an instance on.
 
         Args:
             state: Changed in place; belongs to the caller.
@@ -62,20 +62,20 @@ class Engine:
         Raises:
             BadData: The event does not fit the state; nothing has changed.
         """
-        move = Move(state, self.graph, at)
-        self._take(move, event)
+        step = Step(state, self.graph, at)
+        self._take(step, event)
         if not isinstance(event, Crash):  # It moves no token, and must not fail itself.
-            move.run()
-        return Outcome(move.effects, move.trace)
+            step.run()
+        return Outcome(step.effects, step.trace)
 
-    def _take(self, move: Move, event: AnyEvent) -> None:
+    def _take(self, step: Step, event: AnyEvent) -> None:
         general = _GENERAL.get(type(event))
         if general is not None:
-            general(self, move, event)
+            general(self, step, event)
             return
-        activation = move.state.activations.get(event.id)  # type: ignore[union-attr]
+        activation = step.state.activations.get(event.id)  # type: ignore[union-attr]
         if activation is not None:
-            move.behavior(activation).event(move, activation, event)
+            step.behavior(activation).event(step, activation, event)
 
     def pending(self, state: State) -> list[AnyEffect]:
         """Return what waits to be done, for an instance that was loaded."""
@@ -84,17 +84,17 @@ class Engine:
         found = (_pending(each) for each in state.activations.values())
         return [each for each in found if each is not None]
 
-    def _start(self, move: Move, event: Start) -> None:
-        move.state.key, move.state.instance = event.key, event.instance
+    def _start(self, step: Step, event: Start) -> None:
+        step.state.key, step.state.instance = event.key, event.instance
         for process in self.processes:
             start = event.node if event.node in process.body.nodes else ""
-            begin(move, process, event.variables, start)
+            begin(step, process, event.variables, start)
 
-    def _signal(self, move: Move, event: Signal) -> None:
-        broadcast(move, event)
+    def _signal(self, step: Step, event: Signal) -> None:
+        broadcast(step, event)
 
-    def _retry(self, move: Move, event: Retry) -> None:
-        there, defects = move.state.activations, move.state.defects
+    def _retry(self, step: Step, event: Retry) -> None:
+        there, defects = step.state.activations, step.state.defects
         crashed = [each for each in defects if event.id in (0, each)]
         found = [e for e in there.values() if e.status == "incident" and e.id not in defects]
         wanted = [each for each in found if event.id in (0, each.id)]
@@ -102,24 +102,24 @@ class Engine:
             raise BadData("there is no incident to try again")
         for each in wanted:
             if each.id in there:
-                move.behavior(each).retry(move, each)
+                step.behavior(each).retry(step, each)
         for number in crashed:
-            self._take_again(move, number)
+            self._take_again(step, number)
 
-    def _take_again(self, move: Move, number: int) -> None:
+    def _take_again(self, step: Step, number: int) -> None:
         """Take an event at which the engine failed, unless another has made it obsolete."""
-        defect = move.state.defects.pop(number, None)
-        activation = move.state.activations.get(number)
+        defect = step.state.defects.pop(number, None)
+        activation = step.state.activations.get(number)
         if activation is not None and defect is not None:
             activation.status, activation.incident = defect.status, None
         if defect is not None:
-            self._take(move, defect.event)
+            self._take(step, defect.event)
 
-    def _crash(self, move: Move, event: Crash) -> None:
+    def _crash(self, step: Step, event: Crash) -> None:
         """Keep the event at which the engine failed; a cancellation succeeds all the same."""
-        state, failed = move.state, event.event
+        state, failed = step.state, event.event
         if isinstance(failed, Cancel):
-            move.effects += [Stop(e.id) for e in state.activations.values()]
+            step.effects += [Stop(e.id) for e in state.activations.values()]
             state.activations, state.scopes, state.defects = {}, {}, {}
             state.status, state.error = "cancelled", {"code": "", "message": failed.reason}
         elif not isinstance(failed, Retry) and all(
@@ -130,24 +130,24 @@ class Engine:
             status = "" if activation is None else activation.status
             state.defects[number] = Defect(failed, event.message, status)
             if activation is not None:
-                move.incident(activation, event.message, "event")
+                step.incident(activation, event.message, "event")
 
-    def _cancel(self, move: Move, event: Cancel) -> None:
-        if move.state.status != "running":
-            raise BadData(f"the instance is {move.state.status} already")
-        for root in move.state.roots():
-            move.clear(root)
-        move.state.status = "cancelled"
-        move.state.error = {"code": "", "message": event.reason}
+    def _cancel(self, step: Step, event: Cancel) -> None:
+        if step.state.status != "running":
+            raise BadData(f"the instance is {step.state.status} already")
+        for root in step.state.roots():
+            step.clear(root)
+        step.state.status = "cancelled"
+        step.state.error = {"code": "", "message": event.reason}
 
-    def _recover(self, move: Move, event: Recover) -> None:
-        for each in list(move.state.activations.values()):
-            behavior = move.behavior(each)
+    def _recover(self, step: Step, event: Recover) -> None:
+        for each in list(step.state.activations.values()):
+            behavior = step.behavior(each)
             if each.status == "working" and isinstance(behavior, Activity):
-                behavior.recover(move, each)
+                behavior.recover(step, each)
 
 
-_GENERAL: dict[type, Callable[[Engine, Move, Any], None]] = {
+_GENERAL: dict[type, Callable[[Engine, Step, Any], None]] = {
     Start: Engine._start,
     Signal: Engine._signal,
     Retry: Engine._retry,

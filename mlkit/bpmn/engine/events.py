@@ -89,13 +89,13 @@ class Claim(Event, tag="claim"):
     by: str = ""
 
 
-class Hold(Event, tag="hold"):
+class ConditionMet(Event, tag="hold"):
     """A condition that an activation waits for became true; the engine itself finds out."""
 
     id: int
 
 
-class Supply(Event, tag="supply"):
+class StoreRead(Event, tag="supply"):
     """The values of the data stores that an activity reads are here; None where none is kept."""
 
     id: int
@@ -128,12 +128,12 @@ class Crash(Event, tag="crash"):
 
 
 AnyEvent = (
-    Start | Complete | Throw | Fail | Fire | Receive | Signal | Begin | Claim | Hold | Retry
-    | Cancel | Recover | Supply | Crash
+    Start | Complete | Throw | Fail | Fire | Receive | Signal | Begin | Claim | ConditionMet | Retry
+    | Cancel | Recover | StoreRead | Crash
 )  # fmt: skip
 
 
-class Step(NamedTuple):
+class Hop(NamedTuple):
     """An entry of the trace.
 
     Attributes:
@@ -157,4 +157,4 @@ class Outcome(NamedTuple):
     """What one event led to."""
 
     effects: list[AnyEffect]
-    trace: list[Step]
+    trace: list[Hop]

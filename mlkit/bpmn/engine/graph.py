@@ -17,7 +17,7 @@ from mlkit.bpmn.engine.behaviors.messages import deliver
 from mlkit.bpmn.engine.behaviors.subscription import conditions
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
 class Graph:
@@ -83,8 +83,8 @@ class Graph:
         if isinstance(handler, Activity) and guard.node.attached_to:
             self.handlers[guard.node.attached_to] = handler
 
-    def _watchers(self) -> list[Callable[[Move], bool]]:
-        found: list[Callable[[Move], bool]] = []
+    def _watchers(self) -> list[Callable[[Step], bool]]:
+        found: list[Callable[[Step], bool]] = []
         if any(each.node.recipients for each in self.behaviors.values()):
             found.append(deliver)
         if any(_is_conditional(each.node) for each in self.behaviors.values()):

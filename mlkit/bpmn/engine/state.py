@@ -27,7 +27,7 @@ class Done(msgspec.Struct, omit_defaults=True):
     order: int = 0
 
 
-class Post(msgspec.Struct, omit_defaults=True):
+class PendingMessage(msgspec.Struct, omit_defaults=True):
     """A message that went along message flows and that nobody has taken yet.
 
     Attributes:
@@ -147,7 +147,7 @@ class State(msgspec.Struct, omit_defaults=True):
         instance: What the instance is called outside.
         error: The uncaught BPMN error, or the reason of a cancellation.
         sequence: The last id that was given out.
-        posts: Messages between its pools that nobody has taken yet.
+        pending_messages: Messages between its pools that nobody has taken yet.
         defects: Events at which the engine failed, by their activation or a number of their own.
     """
 
@@ -159,7 +159,7 @@ class State(msgspec.Struct, omit_defaults=True):
     sequence: int = 0
     scopes: dict[int, Scope] = {}
     activations: dict[int, Activation] = {}
-    posts: list[Post] = []
+    pending_messages: list[PendingMessage] = msgspec.field(default_factory=list, name="posts")
     defects: dict[int, Defect] = {}
 
     def next_id(self) -> int:

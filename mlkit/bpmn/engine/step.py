@@ -1,4 +1,4 @@
-"""One move: everything that follows from one event until all tokens wait again."""
+"""One step: everything that follows from one event until all tokens wait again."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlkit.bpmn.engine.behaviors import starting
 from mlkit.bpmn.engine.effects import AnyEffect, Stop, Unsubscribe
-from mlkit.bpmn.engine.events import Step
-from mlkit.bpmn.engine.state import Activation, Post, Scope, State
+from mlkit.bpmn.engine.events import Hop
+from mlkit.bpmn.engine.state import Activation, PendingMessage, Scope, State
 from mlkit.bpmn.engine.variables import Variables, require_boolean
 from mlkit.bpmn.engine.waits import ForMessage, ForSignal, Incident
 from mlkit.bpmn.expressions import Expression
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlkit.bpmn.engine.behaviors.behavior import Behavior
     from mlkit.bpmn.engine.graph import Graph
 
-MAX_MOVES = 10_000
+MAX_HOPS = 10_000
 # What an evaluator does not foresee (infinity as an integer, say) stops this instance alone.
 _UNFORESEEN = (
     ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError,
@@ -32,8 +32,8 @@ _UNFORESEEN = (
 )  # fmt: skip
 
 
-class Move:
-    """A move in progress; behaviours act on the state through it.
+class Step:
+    """A step in progress; behaviours act on the state through it.
 
     Args:
         state: Changed in place.
@@ -51,7 +51,7 @@ class Move:
         self.graph = graph
         self.at = at
         self.effects: list[AnyEffect] = []
-        self.trace: list[Step] = []
+        self.trace: list[Hop] = []
         self.queue: deque[tuple[Scope, str]] = deque()
         self.deferred: deque[int] = deque()
         self.finished = False
@@ -61,8 +61,8 @@ class Move:
     # -- tokens ------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Move tokens until every one of them waits."""
-        budget = MAX_MOVES
+        """Step tokens until every one of them waits."""
+        budget = MAX_HOPS
         while True:
             while self.queue:
                 scope, flow = self.queue.popleft()
@@ -70,7 +70,7 @@ class Move:
                     continue
                 budget -= 1
                 if budget < 0:
-                    problem = f"no wait within {MAX_MOVES} moves: an endless loop?"
+                    problem = f"no wait within {MAX_HOPS} moves: an endless loop?"
                     self.park(self.graph.targets[flow], scope, problem)
                 elif flow not in self.graph.takes or self._takes(scope, flow):
                     self.graph.targets[flow].arrive(self, scope, flow)
@@ -105,12 +105,12 @@ class Move:
         begun = any(each.role not in ("start", "trigger", "branch", "part") for each in inside)
         return not root.live or not (begun or root.arrived)
 
-    def begin_by(self, post: Post) -> bool:
+    def begin_by(self, pending: PendingMessage) -> bool:
         """Begin the pool that a message begins; say whether there is one."""
         for process in self.graph.processes:
-            for node in starting.by_message(process, post.name):
-                if {node, process.id} & set(post.recipients):
-                    starting.begin(self, process, post.variables, node)
+            for node in starting.by_message(process, pending.name):
+                if {node, process.id} & set(pending.recipients):
+                    starting.begin(self, process, pending.variables, node)
                     return True
         return False
 
@@ -218,7 +218,7 @@ class Move:
         """Add an activation's end to the trace."""
         attempt, iteration = activation.attempt, activation.iteration
         began, by = activation.began, activation.by
-        self.trace.append(Step(activation.node, event, iteration, attempt, began, by))
+        self.trace.append(Hop(activation.node, event, iteration, attempt, began, by))
 
     def hear(self, listeners: tuple[Listener, ...], scope: int, event: str) -> None:
         """Evaluate the listeners of an event, in order.
@@ -261,7 +261,7 @@ class Move:
         behavior.hear(self, scope.id, "end")
         owner = self.state.activations.get(scope.owner)
         iteration = owner.iteration if owner else ""
-        self.trace.append(Step(behavior.id, "completed", iteration, 0, self.at))
+        self.trace.append(Hop(behavior.id, "completed", iteration, 0, self.at))
 
     def incident(
         self,

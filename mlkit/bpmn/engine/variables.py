@@ -10,21 +10,21 @@ from mlkit.errors import BadData
 from mlkit.workers.child.values import pack, unpack
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
 class Variables:
     """What an expression sees: looks variables up, and sets them where it says so.
 
     Args:
-        move: The move in progress.
+        step: The step in progress.
         scope: The scope that it is evaluated in.
     """
 
-    __slots__ = ("move", "scope")
+    __slots__ = ("scope", "step")
 
-    def __init__(self, move: Move, scope: int) -> None:
-        self.move = move
+    def __init__(self, step: Step, scope: int) -> None:
+        self.step = step
         self.scope = scope
 
     def __call__(self, name: str) -> Any:
@@ -35,10 +35,10 @@ class Variables:
         """
         if name.startswith("execution."):
             return self._execution(name.removeprefix("execution."))
-        return unpack(self.move.state.lookup(self.scope, name))
+        return unpack(self.step.state.lookup(self.scope, name))
 
     def _execution(self, name: str) -> Any:
-        state, element = self.move.state, self.move.element
+        state, element = self.step.state, self.step.element
         if name in ("processBusinessKey", "businessKey"):
             return state.key or None
         if name in ("id", "processInstanceId"):
@@ -48,14 +48,14 @@ class Variables:
         if name == "currentActivityId":
             return element or None
         if name == "currentActivityName":
-            behavior = self.move.graph.behaviors.get(element)
+            behavior = self.step.graph.behaviors.get(element)
             return None if behavior is None else behavior.node.name or None
-        return self.move.listening if name == "eventName" else None
+        return self.step.listening if name == "eventName" else None
 
     def _root(self) -> Scope:
-        found = self.move.state.scopes[self.scope]
+        found = self.step.state.scopes[self.scope]
         while found.parent and not found.called:
-            found = self.move.state.scopes[found.parent]
+            found = self.step.state.scopes[found.parent]
         return found
 
     def assign(self, kind: str, name: str, value: Any = None) -> None:
@@ -64,7 +64,7 @@ class Variables:
         Raises:
             Unstorable: The value cannot be kept.
         """
-        state = self.move.state
+        state = self.step.state
         if kind == "setVariable":
             state.assign(self.scope, {name: pack(value)})
         elif kind == "setVariableLocal":

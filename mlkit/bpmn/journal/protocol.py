@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlkit.bpmn.engine.events import AnyEvent, Cancel, Step
+from mlkit.bpmn.engine.events import AnyEvent, Cancel, Hop
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.records import Changes, Delivered, Log, Row, Stored
 
@@ -145,7 +145,7 @@ class Journal(Protocol):
             Damaged: An event cannot be read.
         """
 
-    def events(self, row: Row) -> Iterator[tuple[float, AnyEvent, list[Step]]]:
+    def events(self, row: Row) -> Iterator[tuple[float, AnyEvent, list[Hop]]]:
         """Yield an instance's events with their times and traces."""
 
     def logs(self, row: Row) -> list[Log]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mlkit.bpmn.engine.events import AnyEvent, Step
+from mlkit.bpmn.engine.events import AnyEvent, Hop
 from mlkit.bpmn.engine.state import State
 from mlkit.errors import ConfigurationError
 
@@ -18,7 +18,7 @@ _ENCODER = msgspec.json.Encoder()
 encode = _ENCODER.encode
 DECODE_EVENT: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 DECODE_STATE = msgspec.json.Decoder(State)
-DECODE_TRACE = msgspec.json.Decoder(list[Step])
+DECODE_TRACE = msgspec.json.Decoder(list[Hop])
 
 
 class Log(NamedTuple):
@@ -83,7 +83,7 @@ class Entry:
 
     at: float
     event: AnyEvent
-    trace: list[Step]
+    trace: list[Hop]
     log: Log | None = None
 
 

@@ -35,10 +35,10 @@ from mlkit.bpmn.engine.events import (
     Crash,
     Fail,
     Fire,
+    Hop,
     Recover,
     Retry,
-    Step,
-    Supply,
+    StoreRead,
     Throw,
 )
 from mlkit.bpmn.engine.state import State
@@ -51,7 +51,7 @@ from mlkit.workers.pool import Result, ScriptPool
 
 INBOX_INTERVAL = 0.2
 MESSAGE_LIFE = 7 * 86400.0
-Observer = Callable[["Running", float, list[Step]], None]
+Observer = Callable[["Running", float, list[Hop]], None]
 
 
 @dataclass(slots=True)
@@ -129,7 +129,7 @@ class Runner:
         self.effects += [(running, each) for each in pending if isinstance(each, Wake | Fetch)]
 
     def apply(self, running: Running, event: AnyEvent, log: Log | None = None) -> None:
-        """Move an instance; the next commit makes it durable."""
+        """Step an instance; the next commit makes it durable."""
         at = self.clock.now()
         try:
             outcome = running.engine.apply(running.state, event, at)
@@ -376,7 +376,7 @@ class Runner:
         activation = running.state.activations.get(identifier)
         if activation is not None and activation.status == "fetching":
             reads = running.engine.graph.behaviors[activation.node].node.reads
-            self.apply(running, Supply(identifier, self.stores.get(reads)))
+            self.apply(running, StoreRead(identifier, self.stores.get(reads)))
 
     def _submit(self, running: Running, identifier: int) -> None:
         activation = running.state.activations.get(identifier)

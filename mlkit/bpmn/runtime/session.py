@@ -49,7 +49,7 @@ class Settings:
     waits: bool = True
 
 
-class Means(NamedTuple):
+class RuntimeConfiguration(NamedTuple):
     """What scripts run with."""
 
     python: str | None
@@ -68,7 +68,7 @@ class Session:
         self.errors: list[MlkitError] = []
         self.engines: dict[tuple[str, str], Engine] = {}
         self.pool: ScriptPool | None = None
-        self.means: Means | None = None
+        self.configuration: RuntimeConfiguration | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -181,17 +181,21 @@ class Session:
         Raises:
             MlkitError: What was wrong with the only instance.
         """
-        groups: dict[Means, list[Row]] = {}
+        groups: dict[RuntimeConfiguration, list[Row]] = {}
         for row in rows:
-            groups.setdefault(self._means(row), []).append(row)
+            groups.setdefault(self._configuration(row), []).append(row)
         known = len(self.errors)
-        found = [each for means, group in groups.items() for each in self._advance(group, means)]
+        found = [
+            each
+            for configuration, group in groups.items()
+            for each in self._advance(group, configuration)
+        ]
         if len(rows) == 1 and len(self.errors) > known:
             raise self.errors.pop()
         return found
 
-    def _advance(self, rows: list[Row], means: Means) -> list[Row]:
-        runner = self.runner(self._pool(means))
+    def _advance(self, rows: list[Row], configuration: RuntimeConfiguration) -> list[Row]:
+        runner = self.runner(self._pool(configuration))
         mine = []
         try:
             for row in rows:
@@ -234,7 +238,7 @@ class Session:
         options = {**row.options, "work": str(work)}
         return Running(engine, state, row.number, row.id, options, row, sequence)
 
-    def _means(self, row: Row) -> Means:
+    def _configuration(self, row: Row) -> RuntimeConfiguration:
         """Return what an instance's scripts run with: of this session, else of its first run."""
         chosen, kept = self.settings, row.options
         known = Limits(**kept.get("limits", {}))
@@ -245,17 +249,19 @@ class Session:
             tuple(dict.fromkeys((*known.variables, *chosen.limits.variables))),
         )
         python = chosen.python or kept.get("python")
-        return Means(python, chosen.rscript or kept.get("rscript"), limits)
+        return RuntimeConfiguration(python, chosen.rscript or kept.get("rscript"), limits)
 
-    def _pool(self, means: Means) -> ScriptPool:
-        if self.means != means or self.pool is None:
+    def _pool(self, configuration: RuntimeConfiguration) -> ScriptPool:
+        if self.configuration != configuration or self.pool is None:
             if self.pool is not None:
                 self.pool.close()
             require_own(self.journal.folder)
             folder = self.journal.folder / "artifacts"
             workers = self.settings.workers
-            self.pool = ScriptPool(workers, means.python, means.limits, folder, means.rscript)
-            self.means = means
+            self.pool = ScriptPool(
+                workers, configuration.python, configuration.limits, folder, configuration.rscript
+            )
+            self.configuration = configuration
         return self.pool
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from mlkit.bpmn.engine.events import Step
+    from mlkit.bpmn.engine.events import Hop
     from mlkit.bpmn.engine.state import Activation
     from mlkit.bpmn.runtime.clock import Clock
     from mlkit.bpmn.runtime.runner import Running
@@ -73,7 +73,7 @@ class View:
     running: dict[int, Running] = field(default_factory=dict)
     since: dict[tuple[int, int], tuple[str, float]] = field(default_factory=dict)
 
-    def watch(self, running: Running, at: float, trace: list[Step]) -> None:
+    def watch(self, running: Running, at: float, trace: list[Hop]) -> None:
         """Print what ended with one event, and note what began."""
         from rich.text import Text
 

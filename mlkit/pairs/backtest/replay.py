@@ -14,7 +14,7 @@ from mlkit.pairs.backtest.calendar import infer_bars_per_year
 from mlkit.pairs.backtest.metrics import Performance, performance
 from mlkit.pairs.prices.prices import Prices
 from mlkit.pairs.settings import Settings
-from mlkit.pairs.strategy.strategy import Strategy, decider
+from mlkit.pairs.strategy.strategy import Strategy, strategy_callback
 from mlkit.pairs.windows import Window
 
 REASONS = (
@@ -116,7 +116,7 @@ def run(
     engine = native.Engine(
         len(prices.tickers),
         settings.native(bars_per_year),
-        None if strategy is None else decider(strategy, names, prices.zoned),
+        None if strategy is None else strategy_callback(strategy, names, prices.zoned),
     )
     replay(engine, prices, plan(prices, windows))
     account = engine.rows()

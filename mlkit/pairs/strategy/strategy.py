@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mlkit.errors import BadData
 from mlkit.pairs._pair_strategy import Features, Order, State
 
-__all__ = ["Features", "Order", "State", "Strategy", "decider"]
+__all__ = ["Features", "Order", "State", "Strategy", "strategy_callback"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Strategy:
         raise NotImplementedError
 
 
-def decider(
+def strategy_callback(
     strategy: Strategy, names: Sequence[str], times: NDArray[Any]
 ) -> Callable[[int, int, Features, State], Order]:
     """Wrap a strategy for the engine, with a state for each pair.

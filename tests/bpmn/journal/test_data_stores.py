@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from mlkit.bpmn.engine.events import Supply
+from mlkit.bpmn.engine.events import StoreRead
 from mlkit.bpmn.journal import open_journal
 from mlkit.bpmn.journal.sqlite.schema import VERSIONS
 from mlkit.bpmn.journal.sqlite.stores import SqliteStores
@@ -130,7 +130,7 @@ MAPPED = (
 def test_data_inputs_and_outputs_lead_to_and_from_a_store(play):
     body = ENDS + STORE + script("pass", MAPPED.format("", ""))
     done = play(body, "s>w w>e", lambda _, v: {"more": v["known"] + 1}).start()
-    done.apply(Supply(done.find("w"), {"seen": 4}))
+    done.apply(StoreRead(done.find("w"), {"seen": 4}))
     assert [(e.name, e.value) for e in done.stored] == [("seen", 5)]
     assert done.state.status == "completed"
 
@@ -140,7 +140,7 @@ def test_associations_compute_what_goes_in_and_out(play):
     assign = "<assignment><from>[more, 7]</from><to>r</to></assignment>"
     body = ENDS + STORE + script("pass", MAPPED.format(change, assign))
     done = play(body, "s>w w>e", lambda _, v: {"more": v["known"] + 1}).start()
-    done.apply(Supply(done.find("w"), {"seen": [4]}))
+    done.apply(StoreRead(done.find("w"), {"seen": [4]}))
     assert [e.value for e in done.stored] == [[5, 7]]
 
 
@@ -153,7 +153,7 @@ def test_a_multi_instance_goes_through_what_a_store_holds(play):
     runs = []
     done = play(ENDS + STORE + script("pass", inner), "s>w w>e",
                 lambda _, v: runs.append(v["each"]) or {}).start()  # fmt: skip
-    done.apply(Supply(done.find("w"), {"seen": [3, 4]}))
+    done.apply(StoreRead(done.find("w"), {"seen": [3, 4]}))
     assert runs == [3, 4]
     assert done.state.status == "completed"
 
@@ -162,7 +162,7 @@ def test_the_turns_of_a_loop_see_what_the_one_before_left(play):
     inner = IN + OUT + "<standardLoopCharacteristics loopMaximum='3'/>"
     done = play(ENDS + STORE + script("pass", inner), "s>w w>e",
                 lambda _, v: {"seen": v["seen"] + 1}).start()  # fmt: skip
-    done.apply(Supply(done.find("w"), {"seen": 0}))
+    done.apply(StoreRead(done.find("w"), {"seen": 0}))
     assert [e.value for e in done.stored] == [1, 2, 3]
 
 
@@ -170,7 +170,7 @@ def test_a_boundary_event_and_a_retry_work_as_without_a_store(play):
     guard = '<boundaryEvent id="b" attachedToRef="w"><errorEventDefinition/></boundaryEvent>'
     body = ENDS + STORE + COUNT + guard + '<endEvent id="f"/>'
     done = play(body, "s>w w>e b>f", lambda *_: "broken").start()
-    done.apply(Supply(done.find("w"), {"seen": None}))
+    done.apply(StoreRead(done.find("w"), {"seen": None}))
     assert done.completed("e", "f") == ["f"]
     assert done.stored == []
 
@@ -185,7 +185,7 @@ def test_a_late_value_has_no_effect(play):
     )
     done = play(body, "s>g g>w g>u w>e u>f").start()
     waiting = done.find("w")
-    done.complete("u").apply(Supply(waiting, {"seen": 1}))
+    done.complete("u").apply(StoreRead(waiting, {"seen": 1}))
     assert done.state.status == "completed"
     assert done.runs == []
 

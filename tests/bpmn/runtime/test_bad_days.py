@@ -15,7 +15,7 @@ from functools import partial
 import pytest
 
 from mlkit.bpmn.engine.events import Cancel
-from mlkit.bpmn.engine.step import Move
+from mlkit.bpmn.engine.step import Step
 from mlkit.bpmn.runtime import session as sessions
 from mlkit.bpmn.runtime.documents import document, incidents, trace
 from mlkit.bpmn.runtime.inspection import damage
@@ -226,7 +226,7 @@ def _owned_by(stat, user):
 @pytest.fixture
 def defect(monkeypatch):
     """Let the engine raise at random; returns how often that was, and switches it off."""
-    rng, usual, raised = random.Random(7), Move.run, []
+    rng, usual, raised = random.Random(7), Step.run, []
 
     def run(move):
         usual(move)
@@ -235,10 +235,10 @@ def defect(monkeypatch):
             raise RuntimeError("a defect of the engine")
 
     def stop():
-        monkeypatch.setattr(Move, "run", usual)
+        monkeypatch.setattr(Step, "run", usual)
         return len(raised)
 
-    monkeypatch.setattr(Move, "run", run)
+    monkeypatch.setattr(Step, "run", run)
     return stop
 
 
@@ -284,10 +284,10 @@ def test_cancel_works_whatever_the_engine_does(tmp_path, state, diagram, monkeyp
     with Session(state, create=True) as session:
         rows = waiting(session, busy(tmp_path, diagram), 3)
     with monkeypatch.context() as patch, Session(state) as session:
-        patch.setattr(Move, "clear", broken)  # Cancelling itself fails,
+        patch.setattr(Step, "clear", broken)  # Cancelling itself fails,
         assert Service(session).cancel(rows[0].id, "one", "ann").phase == "cancelled"
     with monkeypatch.context() as patch, Session(state) as session:
-        patch.setattr(Move, "run", broken)  # and no event can be replayed.
+        patch.setattr(Step, "run", broken)  # and no event can be replayed.
         assert Service(session).cancel(rows[1].id, "two", "ann").phase == "cancelled"
         with pytest.raises(ConfigurationError, match="cannot be applied"):
             session.state(rows[2])

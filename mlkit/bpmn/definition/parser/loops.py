@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from mlkit.bpmn.definition.model import Loop, Repeat, Sign
+from mlkit.bpmn.definition.model import BehaviorEvent, Loop, Repeat
 from mlkit.bpmn.definition.parser import data, events, xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
@@ -52,7 +52,7 @@ def _multi_instance(reader: Reader, loop: Element) -> Loop:
         or data.gathered(reader, loop),
         output_element=reader.expression(output, loop, plain="python") if output else None,
     )
-    result = replace(result, signs=tuple(_signs(reader, loop)))
+    result = replace(result, behavior_events=tuple(_behavior_events(reader, loop)))
     aggregation = xml.extension(loop, "variableAggregation")
     if aggregation is not None:
         result = _aggregated(reader, result, aggregation)
@@ -86,21 +86,21 @@ def _aggregated(reader: Reader, loop: Loop, aggregation: Element) -> Loop:
     return replace(loop, output_collection=target, output_element=output, own=tuple(own))
 
 
-def _signs(reader: Reader, loop: Element) -> Iterator[Sign]:
+def _behavior_events(reader: Reader, loop: Element) -> Iterator[BehaviorEvent]:
     """Read what is thrown: for each iteration, for the first, or where a condition holds."""
     behavior = str(loop.get("behavior") or "All")
     if behavior in ("None", "One"):
         wanted = str(loop.get(f"{behavior.lower()}BehaviorEventRef") or "")
         event = events.declared(reader, wanted, loop)
         if event is not None:
-            yield Sign(event, first=behavior == "One")
+            yield BehaviorEvent(event, first=behavior == "One")
     for each in xml.children(loop, "complexBehaviorDefinition") if behavior == "Complex" else ():
         condition, thrown = xml.child(each, "condition"), xml.child(each, "event")
         inside = None if thrown is None else events.event(reader, thrown)
         if condition is None or inside is None or inside.kind == "none":
             reader.problem("loop.behavior", each, "it needs a condition and an event to throw")
         else:
-            yield Sign(inside, condition=reader.condition(condition))
+            yield BehaviorEvent(inside, condition=reader.condition(condition))
 
 
 def _standard(reader: Reader, loop: Element) -> Repeat:

@@ -13,7 +13,7 @@ from mlkit.bpmn.engine.waits import ForStart
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
 class AdHocSubProcess(SubProcess):
@@ -28,26 +28,26 @@ class AdHocSubProcess(SubProcess):
         self.watches = True
         self.startable = {each.id for each in self.inside.nodes.values() if begins_alone(each)}
 
-    def execute(self, move: Move, activation: Activation) -> None:
+    def execute(self, step: Step, activation: Activation) -> None:
         """Start what the list names."""
-        scope = self.open(move, activation)
+        scope = self.open(step, activation)
         scope.live = 1
         wait = activation.wait = ForStart()
         activation.status = "waiting"
         if self.rules.active is not None:
-            wanted = move.evaluate(self.rules.active, move.variables(activation))
+            wanted = step.evaluate(self.rules.active, step.variables(activation))
             if not isinstance(wanted, list):
                 raise BadData(f"{self.rules.active.text!r} gives no list of activities")
             wait.queue = [str(each) for each in wanted]
-            self._next(move, activation, wait.queue, scope)
+            self._next(step, activation, wait.queue, scope)
 
-    def _next(self, move: Move, activation: Activation, queue: list[str], scope: Scope) -> None:
+    def _next(self, step: Step, activation: Activation, queue: list[str], scope: Scope) -> None:
         """Start what the list still holds: all of it, or one activity of a sequential one."""
         while queue and not (self.rules.sequential and scope.live > 1):
-            self._start(move, activation, queue.pop(0))
+            self._start(step, activation, queue.pop(0))
 
-    def _start(self, move: Move, activation: Activation, element: str) -> None:
-        scope = move.state.scopes[activation.body]
+    def _start(self, step: Step, activation: Activation, element: str) -> None:
+        scope = step.state.scopes[activation.body]
         if element not in self.startable:
             raise BadData(f"{element!r} is no activity of {self.id} that can be started")
         if waits(activation).ending:
@@ -55,57 +55,57 @@ class AdHocSubProcess(SubProcess):
         if self.rules.sequential and scope.live > 1:
             raise BadData(f"{self.id} is sequential, and one of its activities is running")
         scope.live += 1
-        move.graph.behaviors[element].try_enter(move, scope)
+        step.graph.behaviors[element].try_enter(step, scope)
 
-    def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
+    def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Start an activity, or end the sub-process."""
         if isinstance(event, Begin):
-            self._start(move, activation, event.element)
+            self._start(step, activation, event.element)
         elif isinstance(event, Complete) and activation.body:
-            if move.state.scopes[activation.body].live > 1:
+            if step.state.scopes[activation.body].live > 1:
                 raise BadData(f"{self.id} has activities that are running")
-            self.finish(move, activation, move.state.scopes[activation.body])
+            self.finish(step, activation, step.state.scopes[activation.body])
         else:
-            super().event(move, activation, event)
+            super().event(step, activation, event)
 
-    def look(self, move: Move) -> bool:
+    def look(self, step: Step) -> bool:
         """End each instance that may end, once all tokens rest."""
         return any(
-            self._ends(move, each, move.state.scopes[each.body])
-            for each in list(move.state.activations.values())
+            self._ends(step, each, step.state.scopes[each.body])
+            for each in list(step.state.activations.values())
             if each.node == self.id and each.body and each.status == "waiting"
         )
 
-    def _ends(self, move: Move, activation: Activation, scope: Scope) -> bool:
+    def _ends(self, step: Step, activation: Activation, scope: Scope) -> bool:
         try:
-            over = self._is_over(move, activation, scope)
+            over = self._is_over(step, activation, scope)
         except BadData as error:
-            move.incident(activation, f"{self.id}: {error.message}", "await")
+            step.incident(activation, f"{self.id}: {error.message}", "await")
             return False
         if over and (self.rules.cancels or scope.live == 1):
-            self.finish(move, activation, scope)
+            self.finish(step, activation, scope)
             return True
         wait = waits(activation)
         if over:
             wait.ending = True
         elif scope.live == 1 and wait.queue:
-            self._next(move, activation, wait.queue, scope)
+            self._next(step, activation, wait.queue, scope)
             return True
         return False
 
-    def _is_over(self, move: Move, activation: Activation, scope: Scope) -> bool:
+    def _is_over(self, step: Step, activation: Activation, scope: Scope) -> bool:
         condition = self.rules.completion
         wait = waits(activation)
         if wait.ending:
             return True
         if condition is None:
             return wait.queue == [] and scope.live == 1
-        return self._completed(move) and move.holds(condition, scope.id)
+        return self._completed(step) and step.holds(condition, scope.id)
 
-    def _completed(self, move: Move) -> bool:
-        """Return whether something inside completed in this move."""
+    def _completed(self, step: Step) -> bool:
+        """Return whether something inside completed in this step."""
         nodes = self.inside.nodes
-        return any(each.element in nodes and each.event == "completed" for each in move.trace)
+        return any(each.element in nodes and each.event == "completed" for each in step.trace)
 
 
 def waits(activation: Activation) -> ForStart:

@@ -13,7 +13,7 @@ from mlkit.errors import BadData
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.events import AnyEvent
     from mlkit.bpmn.engine.graph import Graph
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
 class Behavior:
@@ -43,35 +43,35 @@ class Behavior:
     def link(self, graph: Graph) -> None:
         """Find the neighbours, once all behaviours exist."""
 
-    def arrive(self, move: Move, scope: Scope, flow: str) -> None:
+    def arrive(self, step: Step, scope: Scope, flow: str) -> None:
         """Take a token that came along `flow`."""
-        self.try_enter(move, scope)
+        self.try_enter(step, scope)
 
-    def try_enter(self, move: Move, scope: Scope) -> None:
+    def try_enter(self, step: Step, scope: Scope) -> None:
         """Enter, or keep the token as an incident where an expression fails."""
-        move.element = self.id
+        step.element = self.id
         try:
-            self.hear(move, scope.id, "start")
-            self.enter(move, scope)
+            self.hear(step, scope.id, "start")
+            self.enter(step, scope)
         except BadData as error:
-            move.park(self, scope, f"{self.id}: {error.message}")
+            step.park(self, scope, f"{self.id}: {error.message}")
 
-    def enter(self, move: Move, scope: Scope) -> None:
+    def enter(self, step: Step, scope: Scope) -> None:
         """Begin; what can fail is evaluated before anything changes."""
-        flows = self.choose(move, scope)
-        move.passed(self, scope)
-        move.put(scope, flows)
+        flows = self.choose(step, scope)
+        step.passed(self, scope)
+        step.put(scope, flows)
 
-    def hear(self, move: Move, scope: int, event: str) -> None:
+    def hear(self, step: Step, scope: int, event: str) -> None:
         """Evaluate what listens to an event of the node.
 
         Raises:
             BadData: An expression fails.
         """
         if self.listeners:
-            move.hear(self.listeners, scope, event)
+            step.hear(self.listeners, scope, event)
 
-    def choose(self, move: Move, scope: Scope) -> tuple[str, ...]:
+    def choose(self, step: Step, scope: Scope) -> tuple[str, ...]:
         """Choose the flows that get a token (BPMN 2.0.2, 13.2.1 and 13.3.2).
 
         Unconditional flows always do, conditional ones where they hold, the default flow if no
@@ -88,7 +88,7 @@ class Behavior:
         held = {
             flow
             for flow, condition in others
-            if condition is not None and move.holds(condition, scope.id)
+            if condition is not None and step.holds(condition, scope.id)
         }
         plain = {flow for flow, condition in others if condition is None}
         if default is not None and not held and (alone or not plain):
@@ -97,34 +97,34 @@ class Behavior:
             return tuple(flow for flow, _ in self.outgoing if flow in held or flow in plain)
         raise BadData("no condition of its outgoing flows holds and none is the default")
 
-    def map_outputs(self, move: Move, scope: Scope) -> None:
+    def map_outputs(self, step: Step, scope: Scope) -> None:
         """Set what the output mappings of an event say in the scope around it."""
         if self.node.outputs:
-            values = {name: move.evaluate(each, scope.id) for name, each in self.node.outputs}
-            move.state.assign(scope.id, values)
+            values = {name: step.evaluate(each, scope.id) for name, each in self.node.outputs}
+            step.state.assign(scope.id, values)
 
-    def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
+    def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Take an event that is meant for an activation of this node."""
         raise BadData(f"{self.id} does not wait for {type(event).__name__.lower()!r}")
 
-    def resume(self, move: Move, activation: Activation) -> None:
+    def resume(self, step: Step, activation: Activation) -> None:
         """Go on with what was deferred until other tokens have moved."""
-        compensation.proceed(move, activation)
+        compensation.proceed(step, activation)
 
-    def compensated(self, move: Move, activation: Activation) -> None:
+    def compensated(self, step: Step, activation: Activation) -> None:
         """Go on after the last compensation handler."""
-        self.leave(move, activation)
+        self.leave(step, activation)
 
-    def won(self, move: Move, activation: Activation, branch: Activation) -> None:
+    def won(self, step: Step, activation: Activation, branch: Activation) -> None:
         """Take note that one of the events behind an event gateway happened."""
 
-    def finish(self, move: Move, activation: Activation, scope: Scope) -> None:
+    def finish(self, step: Step, activation: Activation, scope: Scope) -> None:
         """Go on when no token is left inside."""
 
-    def retry(self, move: Move, activation: Activation) -> None:
+    def retry(self, step: Step, activation: Activation) -> None:
         """Try an incident again."""
         if activation.stage == "receive":
-            subscription.receive_again(move, activation)
+            subscription.receive_again(step, activation)
             return
         stage, activation.incident = activation.stage, None
         if stage == "await":
@@ -132,24 +132,24 @@ class Behavior:
             return
         if stage == "leave":
             activation.status = "open"
-            self.leave(move, activation)
+            self.leave(step, activation)
             return
-        scope = move.state.scopes[activation.scope]
-        move.remove(activation)
-        self.try_enter(move, scope)
+        scope = step.state.scopes[activation.scope]
+        step.remove(activation)
+        self.try_enter(step, scope)
 
-    def leave(self, move: Move, activation: Activation) -> None:
+    def leave(self, step: Step, activation: Activation) -> None:
         """End an activation and send its token on."""
-        move.element = self.id
+        step.element = self.id
         try:  # Not by `guarded`: every activity leaves here, and a closure for each is expensive.
-            self._leave(move, activation)
+            self._leave(step, activation)
         except BadData as error:
-            move.incident(activation, f"{self.id}: {error.message}", "leave")
+            step.incident(activation, f"{self.id}: {error.message}", "leave")
 
-    def _leave(self, move: Move, activation: Activation) -> None:
-        scope = move.state.scopes[activation.scope]
-        self.hear(move, move.variables(activation), "end")
-        flows = self.choose(move, scope)
-        move.remove(activation)
-        move.step(activation, "completed")
-        move.put(scope, flows)
+    def _leave(self, step: Step, activation: Activation) -> None:
+        scope = step.state.scopes[activation.scope]
+        self.hear(step, step.variables(activation), "end")
+        flows = self.choose(step, scope)
+        step.remove(activation)
+        step.step(activation, "completed")
+        step.put(scope, flows)

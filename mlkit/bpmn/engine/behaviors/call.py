@@ -12,7 +12,7 @@ from mlkit.errors import BadData
 
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.graph import Graph
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 MAX_DEPTH = 100
 
@@ -39,38 +39,38 @@ class CallActivity(SubProcess):
         found = graph.called.get(self.call.process)
         self.called = None if found is None else found.body
 
-    def open(self, move: Move, activation: Activation) -> Scope:
+    def open(self, step: Step, activation: Activation) -> Scope:
         """Make the scope of the called process with what is passed to it."""
-        _check_depth(move, activation)
-        variables = self._passed(move, activation)
-        parent = move.variables(activation)
-        scope = Scope(move.state.next_id(), self.inside.id, parent, activation.id, called=True)
+        _check_depth(step, activation)
+        variables = self._passed(step, activation)
+        parent = step.variables(activation)
+        scope = Scope(step.state.next_id(), self.inside.id, parent, activation.id, called=True)
         scope.variables = {**self.inside.initial(), **variables}
         activation.body = scope.id
-        move.open(scope)
-        move.hear(self.inside.listeners, scope.id, "start")
+        step.open(scope)
+        step.hear(self.inside.listeners, scope.id, "start")
         return scope
 
-    def _passed(self, move: Move, activation: Activation) -> dict[str, Any]:
-        outer = move.variables(activation)
-        found = dict(move.state.visible(outer)) if self.call.all_in else {}
+    def _passed(self, step: Step, activation: Activation) -> dict[str, Any]:
+        outer = step.variables(activation)
+        found = dict(step.state.visible(outer)) if self.call.all_in else {}
         if self.call.all_local and activation.local:
-            found |= move.state.scopes[activation.local].variables
-        return found | {name: move.evaluate(each, outer) for name, each in self.call.inputs}
+            found |= step.state.scopes[activation.local].variables
+        return found | {name: step.evaluate(each, outer) for name, each in self.call.inputs}
 
-    def finish(self, move: Move, activation: Activation, scope: Scope) -> None:
+    def finish(self, step: Step, activation: Activation, scope: Scope) -> None:
         """Take over what comes back, then leave."""
-        move.guarded(activation, "finish", lambda: self._return(move, activation, scope))
+        step.guarded(activation, "finish", lambda: self._return(step, activation, scope))
 
-    def _return(self, move: Move, activation: Activation, scope: Scope) -> None:
-        move.hear(self.inside.listeners, scope.id, "end")
+    def _return(self, step: Step, activation: Activation, scope: Scope) -> None:
+        step.hear(self.inside.listeners, scope.id, "end")
         values = dict(scope.variables) if self.call.all_out else {}
-        values |= {name: move.evaluate(each, scope.id) for name, each in self.call.outputs}
-        self.close(move, activation, scope)
-        move.state.assign(move.variables(activation), values)
-        self.leave(move, activation)
+        values |= {name: step.evaluate(each, scope.id) for name, each in self.call.outputs}
+        self.close(step, activation, scope)
+        step.state.assign(step.variables(activation), values)
+        self.leave(step, activation)
 
-    def failed_inside(self, move: Move, activation: Activation, scope: Scope) -> None:
+    def failed_inside(self, step: Step, activation: Activation, scope: Scope) -> None:
         """Take over what comes back from a called process that an error ends.
 
         What is computed for it and cannot be is null: the error goes on its way.
@@ -79,25 +79,25 @@ class CallActivity(SubProcess):
             values = dict(scope.variables) if self.call.all_out else {}
             for name, each in self.call.outputs:
                 try:
-                    values[name] = move.evaluate(each, scope.id)
+                    values[name] = step.evaluate(each, scope.id)
                 except BadData:
                     values[name] = None
-            move.state.assign(move.variables(activation), values)
+            step.state.assign(step.variables(activation), values)
 
-    def retry(self, move: Move, activation: Activation) -> None:
+    def retry(self, step: Step, activation: Activation) -> None:
         """Do again what an incident stopped."""
         if activation.stage == "finish":
             activation.status = "open"
             activation.incident = None
-            self.finish(move, activation, move.state.scopes[activation.body])
+            self.finish(step, activation, step.state.scopes[activation.body])
         else:
-            super().retry(move, activation)
+            super().retry(step, activation)
 
 
-def _check_depth(move: Move, activation: Activation) -> None:
+def _check_depth(step: Step, activation: Activation) -> None:
     depth, owner = 0, activation.id
     while owner:
         depth += 1
-        owner = move.state.scopes[move.state.activations[owner].scope].owner
+        owner = step.state.scopes[step.state.activations[owner].scope].owner
     if depth > MAX_DEPTH:
         raise BadData(f"calls nest deeper than {MAX_DEPTH}")

@@ -12,104 +12,104 @@ from mlkit.bpmn.engine.state import Activation, Scope
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
 class CatchEvent(Behavior):
     """An event that keeps its token until something happens."""
 
-    def enter(self, move: Move, scope: Scope) -> None:
+    def enter(self, step: Step, scope: Scope) -> None:
         """Begin to wait; a link target and a none event let the token pass."""
         if self.awaited.kind in ("none", "link"):
-            self.map_outputs(move, scope)
-            super().enter(move, scope)
+            self.map_outputs(step, scope)
+            super().enter(step, scope)
         else:
-            self.wait(move, move.activate(self, scope))
+            self.wait(step, step.activate(self, scope))
 
-    def wait(self, move: Move, activation: Activation) -> None:
+    def wait(self, step: Step, activation: Activation) -> None:
         """Subscribe, or stop as an incident where that fails."""
-        move.guarded(activation, "enter", lambda: self.subscribe(move, activation))
+        step.guarded(activation, "enter", lambda: self.subscribe(step, activation))
 
-    def subscribe(self, move: Move, activation: Activation) -> None:
+    def subscribe(self, step: Step, activation: Activation) -> None:
         """Wait for the event.
 
         Raises:
             BadData: What it waits for cannot be evaluated.
         """
-        subscription.prepare(move, activation, self.node.inputs)
-        subscription.subscribe(move, activation, self.awaited)
+        subscription.prepare(step, activation, self.node.inputs)
+        subscription.subscribe(step, activation, self.awaited)
 
-    def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
+    def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Go on when what it waits for happens."""
         if not subscription.fired(activation, event):
-            super().event(move, activation, event)
+            super().event(step, activation, event)
             return
-        if not subscription.publish(move, activation, event, self.node.outputs):
+        if not subscription.publish(step, activation, event, self.node.outputs):
             return
-        whole = subscription.happened(move, activation, self.awaited)
+        whole = subscription.happened(step, activation, self.awaited)
         if whole is None:
             return
         if whole.role in ("branch", "start"):
-            self._win(move, whole)
+            self._win(step, whole)
         else:
-            self.leave(move, whole)
+            self.leave(step, whole)
 
-    def retry(self, move: Move, activation: Activation) -> None:
+    def retry(self, step: Step, activation: Activation) -> None:
         """Try an incident again."""
         if activation.role == "start" and activation.stage == "enter":
-            self.wait(move, activation)
+            self.wait(step, activation)
         else:
-            super().retry(move, activation)
+            super().retry(step, activation)
 
-    def _win(self, move: Move, activation: Activation) -> None:
+    def _win(self, step: Step, activation: Activation) -> None:
         """Take the token of an event gateway (or of the waiting process) for this event."""
-        scope = move.state.scopes[activation.scope]
-        gateway = move.state.activations.get(activation.host)
+        scope = step.state.scopes[activation.scope]
+        gateway = step.state.activations.get(activation.host)
         if gateway is not None:
-            move.behavior(gateway).won(move, gateway, activation)
-        for each in list(move.state.activations.values()):
+            step.behavior(gateway).won(step, gateway, activation)
+        for each in list(step.state.activations.values()):
             if each.role == "start" and each.scope == scope.id:
-                move.remove(each)
-        self.go(move, scope)
+                step.remove(each)
+        self.go(step, scope)
 
-    def happen(self, move: Move, scope: Scope) -> None:
+    def happen(self, step: Step, scope: Scope) -> None:
         """Begin a process by this event, whose variables are there already."""
         try:
-            self.map_outputs(move, scope)
+            self.map_outputs(step, scope)
         except BadData as error:
-            move.park(self, scope, f"{self.id}: {error.message}")
+            step.park(self, scope, f"{self.id}: {error.message}")
         else:
-            self.go(move, scope)
+            self.go(step, scope)
 
-    def go(self, move: Move, scope: Scope) -> None:
+    def go(self, step: Step, scope: Scope) -> None:
         """Send on the token of an event that has happened."""
         try:
-            flows = self.choose(move, scope)
-            move.passed(self, scope)
+            flows = self.choose(step, scope)
+            step.passed(self, scope)
         except BadData as error:
-            waiting = move.activate(self, scope)
-            move.incident(waiting, f"{self.id}: {error.message}", "leave")
+            waiting = step.activate(self, scope)
+            step.incident(waiting, f"{self.id}: {error.message}", "leave")
         else:
-            move.put(scope, flows)
+            step.put(scope, flows)
 
 
 class ReceiveTask(Activity, CatchEvent):
     """An activity that waits for a message."""
 
-    def enter(self, move: Move, scope: Scope) -> None:
+    def enter(self, step: Step, scope: Scope) -> None:
         """Begin one activation."""
-        Activity.enter(self, move, scope)
+        Activity.enter(self, step, scope)
 
-    def execute(self, move: Move, activation: Activation) -> None:
+    def execute(self, step: Step, activation: Activation) -> None:
         """Wait for the message."""
-        subscription.subscribe(move, activation, self.awaited)
+        subscription.subscribe(step, activation, self.awaited)
 
-    def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
+    def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Go on when the message arrives."""
         if activation.role in ("branch", "start"):
-            CatchEvent.event(self, move, activation, event)
+            CatchEvent.event(self, step, activation, event)
         elif subscription.fired(activation, event):
-            subscription.publish(move, activation, event)
-            self.leave(move, activation)
+            subscription.publish(step, activation, event)
+            self.leave(step, activation)
         else:
-            Activity.event(self, move, activation, event)
+            Activity.event(self, step, activation, event)

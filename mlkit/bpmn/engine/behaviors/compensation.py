@@ -9,63 +9,63 @@ from mlkit.bpmn.engine.state import Activation, Done, Scope
 
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.behaviors.activity import Activity
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
-def keep(move: Move, activation: Activation, done: Done) -> None:
+def keep(step: Step, activation: Activation, done: Done) -> None:
     """Note in the scope around an activity that it completed."""
     scope = activation.scope
     if activation.role == "iteration":
         # Its turns count once the whole activity has completed.
-        scope = move.state.activations[activation.host].local
-    done.order = move.state.next_id()
-    move.state.scopes[scope].done.append(done)
+        scope = step.state.activations[activation.host].local
+    done.order = step.state.next_id()
+    step.state.scopes[scope].done.append(done)
 
 
-def homes(move: Move, scope: Scope) -> Iterator[Scope]:
+def homes(step: Step, scope: Scope) -> Iterator[Scope]:
     """Go through the scopes whose activities a throwing event compensates.
 
     It is the event's own scope; for an event inside an event sub-process the one around it too.
     """
     yield scope
-    owner = move.state.activations.get(scope.owner)
-    if owner is not None and move.behavior(owner).node.triggered:
-        around = move.state.scopes[owner.scope]
+    owner = step.state.activations.get(scope.owner)
+    if owner is not None and step.behavior(owner).node.triggered:
+        around = step.state.scopes[owner.scope]
         if owner.role == "compensation" and owner.local:
-            yield move.state.scopes[owner.local]
+            yield step.state.scopes[owner.local]
         else:
-            yield from homes(move, around)
+            yield from homes(step, around)
 
 
-def begin(move: Move, thrower: Activation, scope: Scope, activity: str | None) -> None:
+def begin(step: Step, thrower: Activation, scope: Scope, activity: str | None) -> None:
     """Let an activation compensate what completed around it: one activity, or all."""
     todo: list[Done] = []
-    for each in homes(move, scope):
+    for each in homes(step, scope):
         todo += [done for done in each.done if activity in (None, done.node)]
         each.done = [done for done in each.done if activity not in (None, done.node)]
     thrower.todo = sorted(todo, key=lambda done: done.order)
-    proceed(move, thrower)
+    proceed(step, thrower)
 
 
-def proceed(move: Move, thrower: Activation) -> None:
+def proceed(step: Step, thrower: Activation) -> None:
     """Run the next handler; after the last the activation goes on."""
     while thrower.todo:
         done = thrower.todo.pop()
-        handler = _handler(move, done)
+        handler = _handler(step, done)
         if handler is not None:
-            _run(move, thrower, handler, done)
+            _run(step, thrower, handler, done)
             return
         thrower.todo += [inside(each, done) for each in done.inner]
-    move.behavior(thrower).compensated(move, thrower)
+    step.behavior(thrower).compensated(step, thrower)
 
 
-def _handler(move: Move, done: Done) -> Activity | None:
+def _handler(step: Step, done: Done) -> Activity | None:
     """Return the handler of an activity, or the compensation event sub-process inside it."""
-    found = move.graph.handlers.get(done.node)
+    found = step.graph.handlers.get(done.node)
     if found is not None:
         return found
-    body = move.graph.behaviors[done.node].node.body
-    triggers = () if body is None else move.graph.triggers.get(body.id, ())
+    body = step.graph.behaviors[done.node].node.body
+    triggers = () if body is None else step.graph.triggers.get(body.id, ())
     return next((each for each in triggers if each.awaited.of_kind("compensate")), None)
 
 
@@ -74,21 +74,21 @@ def inside(inner: Done, outer: Done) -> Done:
     return Done(inner.node, {**outer.variables, **inner.variables}, inner.inner, inner.order)
 
 
-def _run(move: Move, thrower: Activation, handler: Activity, done: Done) -> None:
-    scope = move.state.scopes[thrower.body or thrower.scope]
-    activation = move.activate(handler, scope, "compensation", thrower)
+def _run(step: Step, thrower: Activation, handler: Activity, done: Done) -> None:
+    scope = step.state.scopes[thrower.body or thrower.scope]
+    activation = step.activate(handler, scope, "compensation", thrower)
     inner = [inside(each, done) for each in done.inner]
     if done.variables or inner:
         local = Scope(
-            move.state.next_id(), handler.id, scope.id, variables=dict(done.variables), done=inner
+            step.state.next_id(), handler.id, scope.id, variables=dict(done.variables), done=inner
         )
-        move.state.scopes[local.id] = local
+        step.state.scopes[local.id] = local
         activation.local = local.id
-    handler.begin(move, activation)
+    handler.begin(step, activation)
 
 
-def handled(move: Move, activation: Activation) -> None:
+def handled(step: Step, activation: Activation) -> None:
     """Take the end of a handler; the next one begins when all else rests."""
-    move.remove(activation)
-    move.step(activation, "completed")
-    move.deferred.append(activation.host)
+    step.remove(activation)
+    step.step(activation, "completed")
+    step.deferred.append(activation.host)

@@ -12,7 +12,7 @@ from mlkit.bpmn.engine.state import Scope
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
 class ComplexGateway(InclusiveGateway):
@@ -26,53 +26,53 @@ class ComplexGateway(InclusiveGateway):
         super().__init__(node, body)
         self.watches = True
 
-    def arrive(self, move: Move, scope: Scope, flow: str) -> None:
+    def arrive(self, step: Step, scope: Scope, flow: str) -> None:
         """Keep the token; whether the gateway opens is known once all other tokens wait."""
         scope.arrived[flow] = scope.arrived.get(flow, 0) + 1
 
-    def open(self, move: Move, scope: Scope) -> bool:
+    def open(self, step: Step, scope: Scope) -> bool:
         """Open or reset the gateway if it may; say whether it did."""
         seen = scope.resetting.get(self.id, [])
         flows = [flow for flow in self.node.incoming if flow not in seen]
         filled = tuple(flow for flow in flows if flow in scope.arrived)
         if seen:
-            return self._reset(move, scope, flows, filled)
+            return self._reset(step, scope, flows, filled)
         try:
-            if not filled or not self._holds(move, scope, len(filled)):
+            if not filled or not self._holds(step, scope, len(filled)):
                 return False
         except BadData as error:
             consume(scope, filled)
-            move.park(self, scope, f"{self.id}: {error.message}")
+            step.park(self, scope, f"{self.id}: {error.message}")
             return True
         consume(scope, filled)
-        self.try_enter(move, scope)
+        self.try_enter(step, scope)
         scope.resetting[self.id] = list(filled)
         return True
 
-    def _holds(self, move: Move, scope: Scope, count: int) -> bool:
+    def _holds(self, step: Step, scope: Scope, count: int) -> bool:
         condition = self.node.activation
-        with move.names(scope, activationCount=count, waitingForStart=True) as inner:
-            return condition is None or move.holds(condition, inner)
+        with step.names(scope, activationCount=count, waitingForStart=True) as inner:
+            return condition is None or step.holds(condition, inner)
 
-    def _reset(self, move: Move, scope: Scope, flows: list[str], filled: tuple[str, ...]) -> bool:
+    def _reset(self, step: Step, scope: Scope, flows: list[str], filled: tuple[str, ...]) -> bool:
         empty = [flow for flow in flows if flow not in filled]
-        if self.expects(move, scope, empty, filled):
+        if self.expects(step, scope, empty, filled):
             return False
         if filled:
             consume(scope, filled)
-            self.try_enter(move, scope)
+            self.try_enter(step, scope)
         scope.resetting.pop(self.id, None)
         return True
 
-    def choose(self, move: Move, scope: Scope) -> tuple[str, ...]:
+    def choose(self, step: Step, scope: Scope) -> tuple[str, ...]:
         """Choose flows by their conditions; one without a condition passes no late tokens."""
         late = self.id in scope.resetting
-        with move.names(scope, waitingForStart=not late) as inner:
+        with step.names(scope, waitingForStart=not late) as inner:
             chosen = tuple(
                 flow
                 for flow, condition in self.outgoing
                 if flow != self.node.default
-                and (not late if condition is None else move.holds(condition, inner))
+                and (not late if condition is None else step.holds(condition, inner))
             )
         if chosen or late:
             return chosen

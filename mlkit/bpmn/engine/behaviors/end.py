@@ -11,46 +11,46 @@ from mlkit.bpmn.engine.behaviors.throw import prepare, release, undo
 from mlkit.bpmn.engine.state import Scope
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
 class EndEvent(Behavior):
     """The end of a token, and of everything around it where the event says so."""
 
-    def enter(self, move: Move, scope: Scope) -> None:
+    def enter(self, step: Step, scope: Scope) -> None:
         """Throw what it throws and consume the token."""
         kinds = {each.kind for each in self.awaited.parts or (self.awaited,)}
-        thrown = prepare(move, scope, self)
+        thrown = prepare(step, scope, self)
         if "compensate" not in kinds:
-            move.passed(self, scope)
-        if not release(move, scope, self.node, thrown):
+            step.passed(self, scope)
+        if not release(step, scope, self.node, thrown):
             return
         if "cancel" in kinds:
-            transaction.cancel(move, scope)
+            transaction.cancel(step, scope)
         elif "error" in kinds:
             (error,) = [each for each in thrown if each.event.kind == "error"][:1]
-            errors.throw_from(move, scope, error.name, error.message or self.node.name)
+            errors.throw_from(step, scope, error.name, error.message or self.node.name)
         elif "terminate" in kinds:
             (event,) = self.awaited.of_kind("terminate")[:1]
-            terminate(move, scope, event.reach)
+            terminate(step, scope, event.reach)
         elif "compensate" in kinds:
-            undo(move, self, scope)
+            undo(step, self, scope)
         else:
-            move.put(scope, ())
+            step.put(scope, ())
 
 
-def terminate(move: Move, scope: Scope, reach: str) -> None:
+def terminate(step: Step, scope: Scope, reach: str) -> None:
     """End a scope, the whole process with all that called it, or all iterations around it."""
     while reach == "iterations" and scope.owner:
-        owner = move.state.activations[scope.owner]
+        owner = step.state.activations[scope.owner]
         if owner.role == "iteration":
-            host = move.state.activations[owner.host]
-            behavior = move.behavior(host)
+            host = step.state.activations[owner.host]
+            behavior = step.behavior(host)
             if isinstance(behavior, MultiInstance):
-                behavior.end(move, host)
+                behavior.end(step, host)
                 return
-        scope = move.state.scopes[owner.scope]
+        scope = step.state.scopes[owner.scope]
     while reach == "process" and scope.owner:
-        scope = move.state.scopes[move.state.activations[scope.owner].scope]
-    move.clear(scope)
-    move.finish(scope)
+        scope = step.state.scopes[step.state.activations[scope.owner].scope]
+    step.clear(scope)
+    step.finish(scope)

@@ -10,46 +10,46 @@ from mlkit.bpmn.engine.state import Activation, Scope
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
 class EventBasedGateway(Behavior):
     """Waits for all the events behind it at once."""
 
-    def enter(self, move: Move, scope: Scope) -> None:
+    def enter(self, step: Step, scope: Scope) -> None:
         """Subscribe to every event behind the gateway."""
-        self.wait(move, move.activate(self, scope))
+        self.wait(step, step.activate(self, scope))
 
-    def wait(self, move: Move, activation: Activation) -> None:
+    def wait(self, step: Step, activation: Activation) -> None:
         """Subscribe, or stop as an incident where that fails."""
-        scope = move.state.scopes[activation.scope]
+        scope = step.state.scopes[activation.scope]
         try:
             for flow in self.flows:
-                self._wait(move, scope, activation, flow)
+                self._wait(step, scope, activation, flow)
         except BadData as error:
             for child in list(activation.children):
-                move.remove(move.state.activations[child])
-            move.incident(activation, f"{self.id}: {error.message}", "enter")
+                step.remove(step.state.activations[child])
+            step.incident(activation, f"{self.id}: {error.message}", "enter")
 
-    def _wait(self, move: Move, scope: Scope, gateway: Activation, flow: str) -> None:
-        target = move.graph.targets[flow]
+    def _wait(self, step: Step, scope: Scope, gateway: Activation, flow: str) -> None:
+        target = step.graph.targets[flow]
         if not isinstance(target, CatchEvent):
             raise BadData(f"{target.id} is no event to wait for")
-        branch = move.activate(target, scope, "branch", gateway)
-        target.subscribe(move, branch)
+        branch = step.activate(target, scope, "branch", gateway)
+        target.subscribe(step, branch)
 
-    def won(self, move: Move, activation: Activation, branch: Activation) -> None:
+    def won(self, step: Step, activation: Activation, branch: Activation) -> None:
         """Return the gateway's token to the event; a parallel one keeps it until the last."""
         if self.node.parallel and len(activation.children) > 1:
             activation.role = ""
-            move.remove(branch)
-            move.state.scopes[activation.scope].live += 1
+            step.remove(branch)
+            step.state.scopes[activation.scope].live += 1
             return
-        move.remove(activation)
-        move.step(activation, "completed")
+        step.remove(activation)
+        step.step(activation, "completed")
 
-    def retry(self, move: Move, activation: Activation) -> None:
+    def retry(self, step: Step, activation: Activation) -> None:
         """Try an incident again."""
         activation.incident = None
         activation.status = "open"
-        self.wait(move, activation)
+        self.wait(step, activation)

@@ -15,7 +15,7 @@ from mlkit.bpmn.engine.state import Activation, Scope
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
 class EventSubProcess(SubProcess):
@@ -33,63 +33,63 @@ class EventSubProcess(SubProcess):
             raise BadData(f"{self.id} has no start event")
         return self.start.event
 
-    def arm(self, move: Move, scope: Scope) -> None:
+    def arm(self, step: Step, scope: Scope) -> None:
         """Wait while a scope runs; what is thrown finds its way alone."""
         event = self.awaited
         if not subscription.is_thrown(event):
-            trigger = move.activate(self, scope, "trigger")
-            move.guarded(trigger, "arm", lambda: subscription.subscribe(move, trigger, event))
+            trigger = step.activate(self, scope, "trigger")
+            step.guarded(trigger, "arm", lambda: subscription.subscribe(step, trigger, event))
 
-    def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
+    def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Begin when what it waits for happens."""
         if not subscription.fired(activation, event):
-            super().event(move, activation, event)
+            super().event(step, activation, event)
             return
         outputs = self.start.outputs if self.start is not None else ()
-        if not subscription.publish(move, activation, event, outputs):
+        if not subscription.publish(step, activation, event, outputs):
             return
-        trigger = subscription.happened(move, activation, self.awaited)
+        trigger = subscription.happened(step, activation, self.awaited)
         if trigger is None:
             return
-        scope = move.state.scopes[activation.scope]
+        scope = step.state.scopes[activation.scope]
         if not self.interrupts:
-            subscription.again(move, activation, self.awaited)
-        self._begin(move, scope)
+            subscription.again(step, activation, self.awaited)
+        self._begin(step, scope)
 
     @property
     def interrupts(self) -> bool:
         """Whether it ends all else in the scope around it."""
         return self.start is not None and self.start.interrupting
 
-    def catch(self, move: Move, scope: Scope, thrown: Thrown) -> None:
+    def catch(self, step: Step, scope: Scope, thrown: Thrown) -> None:
         """Take what was thrown inside the scope around it."""
-        tell(move, scope.id, self.awaited, thrown)
-        self._begin(move, scope)
+        tell(step, scope.id, self.awaited, thrown)
+        self._begin(step, scope)
 
-    def _begin(self, move: Move, scope: Scope) -> None:
+    def _begin(self, step: Step, scope: Scope) -> None:
         if self.interrupts:
-            move.clear(scope)
+            step.clear(scope)
             scope.interrupted = True
         scope.live += 1
-        self.begin(move, move.activate(self, scope))
+        self.begin(step, step.activate(self, scope))
 
-    def execute(self, move: Move, activation: Activation) -> None:
+    def execute(self, step: Step, activation: Activation) -> None:
         """Put a token behind the start event."""
         assert self.start is not None
-        start = move.graph.behaviors[self.start.id]
+        start = step.graph.behaviors[self.start.id]
         assert isinstance(start, CatchEvent)
         if subscription.is_thrown(self.awaited):
-            start.map_outputs(move, move.state.scopes[move.variables(activation)])
-        scope = self.open(move, activation)
+            start.map_outputs(step, step.state.scopes[step.variables(activation)])
+        scope = self.open(step, activation)
         scope.live = 1
-        start.go(move, scope)
+        start.go(step, scope)
 
-    def retry(self, move: Move, activation: Activation) -> None:
+    def retry(self, step: Step, activation: Activation) -> None:
         """Try an incident again."""
         if activation.stage == "arm":
             activation.incident = None
-            move.guarded(
-                activation, "arm", lambda: subscription.subscribe(move, activation, self.awaited)
+            step.guarded(
+                activation, "arm", lambda: subscription.subscribe(step, activation, self.awaited)
             )
         else:
-            super().retry(move, activation)
+            super().retry(step, activation)

@@ -9,13 +9,13 @@ from mlkit.bpmn.engine.state import Scope
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
 class ExclusiveGateway(Behavior):
     """Each token takes the first flow whose condition holds, else the default flow."""
 
-    def choose(self, move: Move, scope: Scope) -> tuple[str, ...]:
+    def choose(self, step: Step, scope: Scope) -> tuple[str, ...]:
         """Choose one flow.
 
         Raises:
@@ -24,7 +24,7 @@ class ExclusiveGateway(Behavior):
         if len(self.flows) <= 1 and self.plain:
             return self.flows
         for flow, condition in self.outgoing:
-            if flow != self.node.default and (condition is None or move.holds(condition, scope.id)):
+            if flow != self.node.default and (condition is None or step.holds(condition, scope.id)):
                 return (flow,)
         if self.node.default is None:
             raise BadData("no condition of its outgoing flows holds and none is the default")
@@ -34,7 +34,7 @@ class ExclusiveGateway(Behavior):
 class ParallelGateway(Behavior):
     """Waits for a token on each incoming flow, then gives one to each outgoing flow."""
 
-    def arrive(self, move: Move, scope: Scope, flow: str) -> None:
+    def arrive(self, step: Step, scope: Scope, flow: str) -> None:
         """Keep the token until the others are here."""
         incoming = self.node.incoming
         if len(incoming) > 1:
@@ -43,12 +43,12 @@ class ParallelGateway(Behavior):
                 return
             consume(scope, incoming)
         if self.listeners:
-            self.try_enter(move, scope)
+            self.try_enter(step, scope)
         else:
-            move.passed(self, scope)
-            move.put(scope, self.flows)
+            step.passed(self, scope)
+            step.put(scope, self.flows)
 
-    def choose(self, move: Move, scope: Scope) -> tuple[str, ...]:
+    def choose(self, step: Step, scope: Scope) -> tuple[str, ...]:
         """Choose all flows."""
         return self.flows
 

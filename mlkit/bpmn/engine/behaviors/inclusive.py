@@ -13,7 +13,7 @@ from mlkit.bpmn.engine.state import Scope
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
 _CAUGHT = ("error", "escalation", "cancel")
@@ -29,51 +29,51 @@ class InclusiveGateway(Behavior):
         self.watches = len(node.incoming) > 1
         self.sources = {flow: _upstream(flow, node.id, body) for flow in node.incoming}
 
-    def arrive(self, move: Move, scope: Scope, flow: str) -> None:
+    def arrive(self, step: Step, scope: Scope, flow: str) -> None:
         """Keep the token; whether the join opens is known once all other tokens wait."""
         if len(self.node.incoming) > 1:
             scope.arrived[flow] = scope.arrived.get(flow, 0) + 1
         else:
-            self.try_enter(move, scope)
+            self.try_enter(step, scope)
 
-    def look(self, move: Move) -> bool:
+    def look(self, step: Step) -> bool:
         """Open the join in one scope where it may; say whether there was one."""
-        scopes = move.state.scopes.values()
+        scopes = step.state.scopes.values()
         waiting = [each for each in scopes if each.arrived or each.resetting]
-        return any(self.open(move, each) for each in waiting)
+        return any(self.open(step, each) for each in waiting)
 
-    def open(self, move: Move, scope: Scope) -> bool:
+    def open(self, step: Step, scope: Scope) -> bool:
         """Let the waiting tokens pass if the join may open; say whether it did."""
         filled = tuple(flow for flow in self.node.incoming if flow in scope.arrived)
         if not filled or len(self.node.incoming) < 2:
             return False
         empty = [flow for flow in self.node.incoming if flow not in scope.arrived]
-        if self.expects(move, scope, empty, filled):
+        if self.expects(step, scope, empty, filled):
             return False
         consume(scope, filled)
-        self.try_enter(move, scope)
+        self.try_enter(step, scope)
         return True
 
-    def expects(self, move: Move, scope: Scope, empty: list[str], filled: tuple[str, ...]) -> bool:
+    def expects(self, step: Step, scope: Scope, empty: list[str], filled: tuple[str, ...]) -> bool:
         """Return whether a token can still come by an empty flow, and by no filled one."""
-        for place in _places(move, scope, self.id):
+        for place in _places(step, scope, self.id):
             reaches_empty = any(place in self.sources[flow] for flow in empty)
             if reaches_empty and not any(place in self.sources[flow] for flow in filled):
                 return True
         return False
 
 
-def _places(move: Move, scope: Scope, gateway: str) -> set[str]:
+def _places(step: Step, scope: Scope, gateway: str) -> set[str]:
     """Return the nodes from which a token can come: where one is, and armed boundary events.
 
     A boundary event that waits is an activation as long as it can fire; one that catches what is
     thrown can fire as long as its activity is active.
     """
-    here = [each for each in move.state.activations.values() if each.scope == scope.id]
+    here = [each for each in step.state.activations.values() if each.scope == scope.id]
     places = {each.node for each in here if each.role in ("", "guard") and each.node != gateway}
-    guards = move.graph.guards
+    guards = step.graph.guards
     places |= {b.id for node in places for b in guards.get(node, ()) if _is_caught(b.node)}
-    waiting = {move.graph.targets[flow].id for flow in scope.arrived}
+    waiting = {step.graph.targets[flow].id for flow in scope.arrived}
     return places | (waiting - {gateway})
 
 

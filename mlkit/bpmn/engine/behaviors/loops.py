@@ -12,7 +12,7 @@ from mlkit.bpmn.engine.state import Activation, Scope
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 MAX_TURNS = 100_000
 
@@ -24,52 +24,52 @@ class StandardLoop(Repeated):
         super().__init__(node, body, inner)
         self.loop = loop
 
-    def execute(self, move: Move, activation: Activation) -> None:
+    def execute(self, step: Step, activation: Activation) -> None:
         """Begin the first turn, unless the condition forbids it."""
-        known = move.state.scopes.get(activation.local)
+        known = step.state.scopes.get(activation.local)
         if known is None or "loopCounter" not in known.variables:
-            self.outside(move, activation, {"loopCounter": 0})
-        if self.loop.before and not self._again(move, activation, 0):
-            self.leave(move, activation)
+            self.outside(step, activation, {"loopCounter": 0})
+        if self.loop.before and not self._again(step, activation, 0):
+            self.leave(step, activation)
         else:
-            self._turn(move, activation)
+            self._turn(step, activation)
 
-    def _again(self, move: Move, host: Activation, turns: int) -> bool:
+    def _again(self, step: Step, host: Activation, turns: int) -> bool:
         if turns >= MAX_TURNS:
             raise BadData(f"no end after {MAX_TURNS} turns")
         if self.loop.maximum is not None and turns >= self.loop.maximum:
             return False
         condition = self.loop.condition
-        return condition is None or move.holds(condition, host.local)
+        return condition is None or step.holds(condition, host.local)
 
-    def _turn(self, move: Move, host: Activation) -> None:
-        index = move.state.scopes[host.local].variables["loopCounter"]
-        activation = self.spawn(move, host, index)
-        activation.local = move.state.next_id()
-        move.state.scopes[activation.local] = Scope(activation.local, self.id, host.local)
-        self.inner.begin(move, activation)
+    def _turn(self, step: Step, host: Activation) -> None:
+        index = step.state.scopes[host.local].variables["loopCounter"]
+        activation = self.spawn(step, host, index)
+        activation.local = step.state.next_id()
+        step.state.scopes[activation.local] = Scope(activation.local, self.id, host.local)
+        self.inner.begin(step, activation)
 
-    def iterated(self, move: Move, host: Activation, activation: Activation) -> None:
+    def iterated(self, step: Step, host: Activation, activation: Activation) -> None:
         """Look at the condition; begin the next turn or leave."""
-        counter = move.state.scopes[host.local].variables
+        counter = step.state.scopes[host.local].variables
         counter["loopCounter"] += 1
         try:
-            again = self._again(move, host, counter["loopCounter"])
+            again = self._again(step, host, counter["loopCounter"])
         except BadData:
             counter["loopCounter"] -= 1
             raise
-        self.inner.record(move, activation)
-        move.remove(activation)
-        move.step(activation, "completed")
+        self.inner.record(step, activation)
+        step.remove(activation)
+        step.step(activation, "completed")
         if again:
             # Deferred: turns that do not wait would nest as deeply as there are turns.
-            move.deferred.append(host.id)
+            step.deferred.append(host.id)
         else:
-            self.leave(move, host)
+            self.leave(step, host)
 
-    def resume(self, move: Move, activation: Activation) -> None:
+    def resume(self, step: Step, activation: Activation) -> None:
         """Begin the next turn."""
         if activation.role == "iteration":
-            super().resume(move, activation)
+            super().resume(step, activation)
         else:
-            self._turn(move, activation)
+            self._turn(step, activation)

@@ -5,45 +5,45 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlkit.bpmn.engine.events import Receive
-from mlkit.bpmn.engine.state import Activation, Post, Scope
+from mlkit.bpmn.engine.state import Activation, PendingMessage, Scope
 from mlkit.bpmn.engine.waits import ForMessage
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
-def deliver(move: Move) -> bool:
+def deliver(step: Step) -> bool:
     """Deliver one message that somebody takes; say whether there was one."""
-    for post in move.state.posts:
-        waiting = receivers(move, post)
+    for pending in step.state.pending_messages:
+        waiting = receivers(step, pending)
         if len(waiting) == 1:
-            move.state.posts.remove(post)
+            step.state.pending_messages.remove(pending)
             receiver = waiting[0]
-            event = Receive(receiver.id, post.variables)
-            move.behavior(receiver).event(move, receiver, event)
+            event = Receive(receiver.id, pending.variables)
+            step.behavior(receiver).event(step, receiver, event)
             return True
-        if not waiting and move.begin_by(post):
-            move.state.posts.remove(post)
+        if not waiting and step.begin_by(pending):
+            step.state.pending_messages.remove(pending)
             return True
     return False
 
 
-def receivers(move: Move, post: Post) -> list[Activation]:
+def receivers(step: Step, pending: PendingMessage) -> list[Activation]:
     """Return what waits for a message."""
-    return [each for each in move.state.activations.values() if _takes(move, each, post)]
+    return [each for each in step.state.activations.values() if _takes(step, each, pending)]
 
 
-def _takes(move: Move, activation: Activation, post: Post) -> bool:
+def _takes(step: Step, activation: Activation, pending: PendingMessage) -> bool:
     wait = activation.wait
     if activation.status != "waiting" or not isinstance(wait, ForMessage):
         return False
-    if wait.name != post.name or (activation.role != "start" and wait.key != post.key):
+    if wait.name != pending.name or (activation.role != "start" and wait.key != pending.key):
         return False
-    pool = _pool(move, move.state.scopes[activation.scope])
-    return activation.node in post.recipients or pool.element in post.recipients
+    pool = _pool(step, step.state.scopes[activation.scope])
+    return activation.node in pending.recipients or pool.element in pending.recipients
 
 
-def _pool(move: Move, scope: Scope) -> Scope:
+def _pool(step: Step, scope: Scope) -> Scope:
     while scope.parent:
-        scope = move.state.scopes[scope.parent]
+        scope = step.state.scopes[scope.parent]
     return scope

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlkit.bpmn.definition import model
-from mlkit.bpmn.definition.model import FlowNode, Loop, Sign
+from mlkit.bpmn.definition.model import BehaviorEvent, FlowNode, Loop
 from mlkit.bpmn.engine.behaviors.activity import Activity
 from mlkit.bpmn.engine.behaviors.repeated import Repeated
 from mlkit.bpmn.engine.behaviors.throw import announce
@@ -14,7 +14,7 @@ from mlkit.bpmn.engine.waits import Iterations
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 MAX_INSTANCES = 100_000
 
@@ -29,43 +29,43 @@ class MultiInstance(Repeated):
         self.active = f"{loop.counts}ActiveInstances"
         self.completed = f"{loop.counts}CompletedInstances"
 
-    def execute(self, move: Move, activation: Activation) -> None:
+    def execute(self, step: Step, activation: Activation) -> None:
         """Start the iterations: all, or the first."""
-        items = self._items(move, activation)
+        items = self._items(step, activation)
         counts = dict.fromkeys(
             (self.active, self.completed, f"{self.loop.counts}TerminatedInstances"), 0
         )
-        self.outside(move, activation, counts | {self.all: len(items)})
+        self.outside(step, activation, counts | {self.all: len(items)})
         outputs = [None] * len(items) if self.loop.output_collection else None
         activation.iterations = Iterations(items, outputs=outputs)
         if not items:
-            self.end(move, activation)
+            self.end(step, activation)
         for _ in items[:1] if self.loop.sequential else items:
-            if activation.id in move.state.activations:
-                self._spawn(move, activation)
+            if activation.id in step.state.activations:
+                self._spawn(step, activation)
 
-    def _items(self, move: Move, activation: Activation) -> list[Any]:
+    def _items(self, step: Step, activation: Activation) -> list[Any]:
         if self.loop.collection is not None:
-            items = move.evaluate(self.loop.collection, move.variables(activation))
+            items = step.evaluate(self.loop.collection, step.variables(activation))
             if not isinstance(items, list):
                 raise BadData(f"the collection {self.loop.collection.text!r} is no list")
             return items
         assert self.loop.cardinality is not None
-        count = move.evaluate(self.loop.cardinality, move.variables(activation))
+        count = step.evaluate(self.loop.cardinality, step.variables(activation))
         if isinstance(count, float) and count.is_integer():
             count = int(count)
         if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MAX_INSTANCES:
             raise BadData(f"the cardinality is {count!r}, no number from 0 to {MAX_INSTANCES}")
         return list(range(count))
 
-    def _spawn(self, move: Move, host: Activation) -> None:
+    def _spawn(self, step: Step, host: Activation) -> None:
         iterations = progress(host)
         index = iterations.next
         if index >= len(iterations.items):
             return
         iterations.next = index + 1
-        activation = self.spawn(move, host, index)
-        activation.local = move.state.next_id()
+        activation = self.spawn(step, host, index)
+        activation.local = step.state.next_id()
         variables: dict[str, Any] = {"loopCounter": index + self.loop.first}
         variables |= dict.fromkeys(self.loop.own)
         if self.loop.element:
@@ -73,85 +73,85 @@ class MultiInstance(Repeated):
         # What is gathered is each iteration's own; else Camunda 7 and Flowable keep nothing back.
         gathered = self.loop.output_collection is not None and not self.loop.own
         isolated = not self.node.shares or gathered
-        move.state.scopes[activation.local] = Scope(
+        step.state.scopes[activation.local] = Scope(
             activation.local, self.id, host.local, isolated=isolated, variables=variables
         )
-        move.state.scopes[host.local].variables[self.active] += 1
-        self.inner.begin(move, activation)
+        step.state.scopes[host.local].variables[self.active] += 1
+        self.inner.begin(step, activation)
 
-    def iterated(self, move: Move, host: Activation, activation: Activation) -> None:
+    def iterated(self, step: Step, host: Activation, activation: Activation) -> None:
         """Count an iteration that is done; finish, or start the next."""
-        left = self._left(move, activation)
-        scope = move.state.scopes[host.local]
+        left = self._left(step, activation)
+        scope = step.state.scopes[host.local]
         scope.variables[self.active] -= 1
         scope.variables[self.completed] += 1
         try:
-            enough = self._enough(move, activation, scope)
-            signs = self._signs(move, scope)
+            enough = self._enough(step, activation, scope)
+            behavior_events = self._behavior_events(step, scope)
         except BadData:
             scope.variables[self.active] += 1
             scope.variables[self.completed] -= 1
             raise
         if left is not None:
-            counter = move.state.scopes[activation.local].variables["loopCounter"]
+            counter = step.state.scopes[activation.local].variables["loopCounter"]
             index = counter - self.loop.first
             outputs = progress(host).outputs
             assert outputs is not None
             outputs[index] = left[0]
-        self.inner.record(move, activation)
-        move.remove(activation)
-        move.step(activation, "completed")
-        for each in signs:
-            if host.id in move.state.activations:
-                announce(move, host, each.event)
-        if host.id not in move.state.activations:
+        self.inner.record(step, activation)
+        step.remove(activation)
+        step.step(activation, "completed")
+        for each in behavior_events:
+            if host.id in step.state.activations:
+                announce(step, host, each.event)
+        if host.id not in step.state.activations:
             return  # What it threw has interrupted it.
         if enough:
-            self.end(move, host)
+            self.end(step, host)
         elif self.loop.sequential:
             # Deferred: iterations that do not wait would nest as deeply as there are items.
-            move.deferred.append(host.id)
+            step.deferred.append(host.id)
 
-    def _signs(self, move: Move, counts: Scope) -> list[Sign]:
+    def _behavior_events(self, step: Step, counts: Scope) -> list[BehaviorEvent]:
         """Choose what is thrown; the activity's own boundary events catch it first."""
         first = counts.variables[self.completed] == 1
         return [
             each
-            for each in self.loop.signs
+            for each in self.loop.behavior_events
             if (first or not each.first)
-            and (each.condition is None or move.holds(each.condition, counts.id))
+            and (each.condition is None or step.holds(each.condition, counts.id))
         ]
 
-    def resume(self, move: Move, activation: Activation) -> None:
+    def resume(self, step: Step, activation: Activation) -> None:
         """Start the next iteration."""
         if activation.role == "iteration":
-            super().resume(move, activation)
+            super().resume(step, activation)
         else:
-            self._spawn(move, activation)
+            self._spawn(step, activation)
 
-    def _left(self, move: Move, activation: Activation) -> tuple[Any] | None:
+    def _left(self, step: Step, activation: Activation) -> tuple[Any] | None:
         if self.loop.output_collection is None:
             return None
         if self.loop.output_element is None:
             return (None,)
-        return (move.evaluate(self.loop.output_element, activation.local),)
+        return (step.evaluate(self.loop.output_element, activation.local),)
 
-    def _enough(self, move: Move, activation: Activation, scope: Scope) -> bool:
+    def _enough(self, step: Step, activation: Activation, scope: Scope) -> bool:
         done = scope.variables[self.completed] == scope.variables[self.all]
         completion = self.loop.completion
-        return done or (completion is not None and move.holds(completion, activation.local))
+        return done or (completion is not None and step.holds(completion, activation.local))
 
-    def end(self, move: Move, host: Activation) -> None:
+    def end(self, step: Step, host: Activation) -> None:
         """End what still runs, and leave."""
         outputs = progress(host).outputs
         if outputs is not None:
-            move.state.assign(host.scope, {str(self.loop.output_collection): outputs})
+            step.state.assign(host.scope, {str(self.loop.output_collection): outputs})
         for child in list(host.children):
-            found = move.state.activations[child]
+            found = step.state.activations[child]
             if found.role == "iteration":
-                move.terminate(found)
+                step.terminate(found)
         host.iterations = None
-        self.leave(move, host)
+        self.leave(step, host)
 
 
 def progress(host: Activation) -> Iterations:

@@ -13,7 +13,7 @@ from mlkit.bpmn.engine.state import Activation, Scope
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.events import AnyEvent
     from mlkit.bpmn.engine.graph import Graph
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
 class Repeated(Activity):
@@ -35,75 +35,75 @@ class Repeated(Activity):
         super().link(graph)
         self.inner.link(graph)
 
-    def iterated(self, move: Move, host: Activation, activation: Activation) -> None:
+    def iterated(self, step: Step, host: Activation, activation: Activation) -> None:
         """Go on after a turn that is done."""
         raise NotImplementedError
 
-    def spawn(self, move: Move, host: Activation, index: int) -> Activation:
+    def spawn(self, step: Step, host: Activation, index: int) -> Activation:
         """Make the activation of a turn."""
-        activation = move.activate(self, move.state.scopes[host.scope], "iteration", host)
+        activation = step.activate(self, step.state.scopes[host.scope], "iteration", host)
         activation.iteration = f"{host.iteration}.{index}" if host.iteration else str(index)
         return activation
 
-    def event(self, move: Move, activation: Activation, event: AnyEvent) -> None:
+    def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Hand a turn's event to the inner activity."""
         if activation.role == "iteration":
-            self.inner.event(move, activation, event)
+            self.inner.event(step, activation, event)
         else:
-            super().event(move, activation, event)
+            super().event(step, activation, event)
 
-    def retry(self, move: Move, activation: Activation) -> None:
+    def retry(self, step: Step, activation: Activation) -> None:
         """Hand a turn's incident to the inner activity."""
         if activation.role == "iteration":
-            self.inner.retry(move, activation)
+            self.inner.retry(step, activation)
         else:
-            super().retry(move, activation)
+            super().retry(step, activation)
 
-    def recover(self, move: Move, activation: Activation) -> None:
+    def recover(self, step: Step, activation: Activation) -> None:
         """Hand a turn to the inner activity."""
-        self.inner.recover(move, activation)
+        self.inner.recover(step, activation)
 
-    def resume(self, move: Move, activation: Activation) -> None:
+    def resume(self, step: Step, activation: Activation) -> None:
         """Hand a turn to the inner activity."""
-        self.inner.resume(move, activation)
+        self.inner.resume(step, activation)
 
-    def compensated(self, move: Move, activation: Activation) -> None:
+    def compensated(self, step: Step, activation: Activation) -> None:
         """Hand a turn whose last compensation handler has run to the inner activity."""
-        self.inner.compensated(move, activation)
+        self.inner.compensated(step, activation)
 
-    def finish(self, move: Move, activation: Activation, scope: Scope) -> None:
+    def finish(self, step: Step, activation: Activation, scope: Scope) -> None:
         """Hand the end of a turn's inside to the inner activity."""
-        self.inner.finish(move, activation, scope)
+        self.inner.finish(step, activation, scope)
 
-    def leave(self, move: Move, activation: Activation) -> None:
+    def leave(self, step: Step, activation: Activation) -> None:
         """Let a turn or the whole activity end."""
         if activation.role == "iteration":
-            self.inner.leave(move, activation)
+            self.inner.leave(step, activation)
         else:
-            super().leave(move, activation)
+            super().leave(step, activation)
 
-    def record(self, move: Move, activation: Activation) -> None:
+    def record(self, step: Step, activation: Activation) -> None:
         """Keep what the turns left to be compensated."""
-        done = move.state.scopes[activation.local].done
-        move.state.scopes[activation.scope].done.extend(done)
+        done = step.state.scopes[activation.local].done
+        step.state.scopes[activation.scope].done.extend(done)
 
-    def _map_inputs(self, move: Move, activation: Activation, stored: dict[str, Any]) -> None:
+    def _map_inputs(self, step: Step, activation: Activation, stored: dict[str, Any]) -> None:
         """Keep for all turns what the data stores gave; each turn maps its inputs."""
-        self.outside(move, activation, stored)
+        self.outside(step, activation, stored)
 
-    def outside(self, move: Move, activation: Activation, variables: dict[str, Any]) -> Scope:
+    def outside(self, step: Step, activation: Activation, variables: dict[str, Any]) -> Scope:
         """Return the scope around the turns, with some more variables."""
         if not activation.local:
-            activation.local = move.state.next_id()
+            activation.local = step.state.next_id()
             scope = Scope(activation.local, self.id, activation.scope)
-            move.state.scopes[activation.local] = scope
-        found = move.state.scopes[activation.local]
+            step.state.scopes[activation.local] = scope
+        found = step.state.scopes[activation.local]
         found.variables.update(variables)
         return found
 
-    def _stored(self, move: Move, activation: Activation) -> list[AnyEffect]:
+    def _stored(self, step: Step, activation: Activation) -> list[AnyEffect]:
         """Store nothing: each turn has done it."""
         return []
 
-    def _map_outputs(self, move: Move, activation: Activation) -> None:
+    def _map_outputs(self, step: Step, activation: Activation) -> None:
         """Map nothing: each turn has done it."""

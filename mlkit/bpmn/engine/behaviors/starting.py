@@ -12,39 +12,39 @@ from mlkit.bpmn.engine.behaviors.subprocess import begins_alone
 from mlkit.bpmn.engine.state import Scope
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
-def begin(move: Move, process: Process, variables: dict[str, Any], start: str = "") -> None:
+def begin(step: Step, process: Process, variables: dict[str, Any], start: str = "") -> None:
     """Begin a process at a node, or as the diagram says.
 
     A none start event begins at once. Without one the process waits at all its other start
     events, and at its instantiating gateways and receive tasks, and the first one begins it.
     """
-    root = Scope(move.state.next_id(), process.body.id)
+    root = Scope(step.state.next_id(), process.body.id)
     root.variables = {**process.body.initial(), **variables}
     chosen = [start] if start else immediate(process)
     waiting = [] if chosen else alternatives(process)
     root.live = len(chosen) or 1
-    move.open(root)
-    move.hear_scope(process.body, root, "start")
+    step.open(root)
+    step.hear_scope(process.body, root, "start")
     for each in chosen:
-        _enter(move, root, each, happened=bool(start))
+        _enter(step, root, each, happened=bool(start))
     for node in waiting:
-        behavior = move.graph.behaviors[node.id]
+        behavior = step.graph.behaviors[node.id]
         assert isinstance(behavior, CatchEvent | EventBasedGateway)
-        behavior.wait(move, move.activate(behavior, root, "start"))
+        behavior.wait(step, step.activate(behavior, root, "start"))
 
 
-def _enter(move: Move, root: Scope, node: str, happened: bool) -> None:
+def _enter(step: Step, root: Scope, node: str, happened: bool) -> None:
     """Put a token on a node; behind it, where it waits for what has happened already."""
-    behavior = move.graph.behaviors[node]
+    behavior = step.graph.behaviors[node]
     if root.interrupted:
         return
     if happened and isinstance(behavior, CatchEvent) and behavior.awaited.kind != "none":
-        behavior.happen(move, root)
+        behavior.happen(step, root)
     else:
-        behavior.try_enter(move, root)
+        behavior.try_enter(step, root)
 
 
 def immediate(process: Process) -> list[str]:

@@ -11,7 +11,7 @@ from mlkit.bpmn.engine.state import Activation, Done
 from mlkit.bpmn.engine.state import Scope as RunningScope
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
 class SubProcess(Activity):
@@ -23,51 +23,51 @@ class SubProcess(Activity):
         assert self.node.body is not None
         return self.node.body
 
-    def execute(self, move: Move, activation: Activation) -> None:
+    def execute(self, step: Step, activation: Activation) -> None:
         """Put a token on each of the inner entry nodes."""
-        scope = self.open(move, activation)
+        scope = self.open(step, activation)
         entries = entry_nodes(self.inside)
         scope.live = len(entries)
         if not entries:
-            self.finish(move, activation, scope)
+            self.finish(step, activation, scope)
         for node in entries:
-            if scope.id in move.state.scopes and not scope.interrupted:
-                move.graph.behaviors[node.id].try_enter(move, scope)
+            if scope.id in step.state.scopes and not scope.interrupted:
+                step.graph.behaviors[node.id].try_enter(step, scope)
 
-    def open(self, move: Move, activation: Activation) -> RunningScope:
+    def open(self, step: Step, activation: Activation) -> RunningScope:
         """Make the scope of the inside, with its data, and arm its event sub-processes.
 
         Raises:
             BadData: What an event sub-process waits for cannot be evaluated.
         """
-        parent = move.variables(activation)
-        scope = RunningScope(move.state.next_id(), self.inside.id, parent, activation.id)
+        parent = step.variables(activation)
+        scope = RunningScope(step.state.next_id(), self.inside.id, parent, activation.id)
         scope.variables = self.inside.initial()
         activation.body = scope.id
-        move.open(scope)
+        step.open(scope)
         return scope
 
-    def finish(self, move: Move, activation: Activation, scope: RunningScope) -> None:
+    def finish(self, step: Step, activation: Activation, scope: RunningScope) -> None:
         """Leave, once no token is left inside."""
-        self.close(move, activation, scope)
-        self.leave(move, activation)
+        self.close(step, activation, scope)
+        self.leave(step, activation)
 
-    def close(self, move: Move, activation: Activation, scope: RunningScope) -> None:
+    def close(self, step: Step, activation: Activation, scope: RunningScope) -> None:
         """Remove the scope of the inside; keep what can be compensated later."""
         own = any(
             each.awaited.of_kind("compensate")
-            for each in move.graph.triggers.get(self.inside.id, ())
+            for each in step.graph.triggers.get(self.inside.id, ())
         )
         if scope.done or own or self.compensable:
-            local = move.state.scopes.get(activation.local)
+            local = step.state.scopes.get(activation.local)
             variables = {**(local.variables if local else {}), **scope.variables}
             if activation.role != "compensation":
-                compensation.keep(move, activation, Done(self.id, variables, scope.done))
-        move.clear(scope)
-        del move.state.scopes[scope.id]
+                compensation.keep(step, activation, Done(self.id, variables, scope.done))
+        step.clear(scope)
+        del step.state.scopes[scope.id]
         activation.body = 0
 
-    def record(self, move: Move, activation: Activation) -> None:
+    def record(self, step: Step, activation: Activation) -> None:
         """Keep nothing: closing the inside has done it."""
 
 

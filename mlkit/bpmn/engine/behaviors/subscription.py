@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from mlkit.bpmn.definition.model import EventDefinition
 from mlkit.bpmn.definition.timers import FOREVER, following, schedule
 from mlkit.bpmn.engine.effects import Listen, Subscribe, Wake
-from mlkit.bpmn.engine.events import AnyEvent, Fire, Hold, Receive, Signal
+from mlkit.bpmn.engine.events import AnyEvent, ConditionMet, Fire, Receive, Signal
 from mlkit.bpmn.engine.state import Activation, Scope
 from mlkit.bpmn.engine.waits import ForCondition, ForMessage, ForSignal, ForTimer, Wait
 from mlkit.bpmn.expressions import Expression, UnknownVariable
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 Mappings = tuple[tuple[str, Expression], ...]
 # What is thrown inside the instance finds its catcher; nothing waits for it.
@@ -23,25 +23,25 @@ _AWAITED: dict[type, type[Wait]] = {
     Fire: ForTimer,
     Receive: ForMessage,
     Signal: ForSignal,
-    Hold: ForCondition,
+    ConditionMet: ForCondition,
 }
 
 
-def prepare(move: Move, activation: Activation, inputs: Mappings) -> None:
+def prepare(step: Step, activation: Activation, inputs: Mappings) -> None:
     """Return an activation variables of its own, which what it waits for may be made of.
 
     Raises:
         BadData: One cannot be evaluated.
     """
     if inputs and not activation.local:
-        activation.local = move.state.next_id()
+        activation.local = step.state.next_id()
         local = Scope(activation.local, activation.node, activation.scope)
-        move.state.scopes[activation.local] = local
+        step.state.scopes[activation.local] = local
         for name, each in inputs:
-            local.variables[name] = move.evaluate(each, activation.local)
+            local.variables[name] = step.evaluate(each, activation.local)
 
 
-def subscribe(move: Move, activation: Activation, event: EventDefinition) -> None:
+def subscribe(step: Step, activation: Activation, event: EventDefinition) -> None:
     """Let an activation wait for an event.
 
     Raises:
@@ -49,41 +49,41 @@ def subscribe(move: Move, activation: Activation, event: EventDefinition) -> Non
     """
     activation.status = "waiting"
     if event.kind == "multiple":
-        _await_parts(move, activation, event)
+        _await_parts(step, activation, event)
     elif event.kind == "timer":
-        _start_timer(move, activation, event)
+        _start_timer(step, activation, event)
     elif event.kind == "message":
-        _await_message(move, activation, event)
+        _await_message(step, activation, event)
     elif event.kind == "conditional":
         activation.wait = ForCondition()
     else:
-        name = move.text(event.name, move.variables(activation))
+        name = step.text(event.name, step.variables(activation))
         activation.wait = ForSignal(name)
-        move.effects.append(Listen(activation.id, name))
+        step.effects.append(Listen(activation.id, name))
 
 
-def _await_parts(move: Move, activation: Activation, event: EventDefinition) -> None:
-    scope = move.state.scopes[activation.scope]
+def _await_parts(step: Step, activation: Activation, event: EventDefinition) -> None:
+    scope = step.state.scopes[activation.scope]
     for number, part in enumerate(event.parts):
         if part.kind not in THROWN:
-            child = move.activate(move.behavior(activation), scope, "part", activation)
+            child = step.activate(step.behavior(activation), scope, "part", activation)
             child.part = number
-            subscribe(move, child, part)
+            subscribe(step, child, part)
 
 
-def _start_timer(move: Move, activation: Activation, event: EventDefinition) -> None:
-    text = move.text(event.expression, move.variables(activation))
-    timer = schedule(event.timer, text, move.at, event.calendar)
+def _start_timer(step: Step, activation: Activation, event: EventDefinition) -> None:
+    text = step.text(event.expression, step.variables(activation))
+    timer = schedule(event.timer, text, step.at, event.calendar)
     activation.wait = ForTimer(timer.due, timer.again, timer.interval)
-    move.effects.append(Wake(activation.id, timer.due))
+    step.effects.append(Wake(activation.id, timer.due))
 
 
-def _await_message(move: Move, activation: Activation, event: EventDefinition) -> None:
-    scope = move.variables(activation)
-    name = move.text(event.name, scope)
-    key = move.correlation_key(event, scope)
+def _await_message(step: Step, activation: Activation, event: EventDefinition) -> None:
+    scope = step.variables(activation)
+    name = step.text(event.name, scope)
+    key = step.correlation_key(event, scope)
     activation.wait = ForMessage(name, key)
-    move.effects.append(Subscribe(activation.id, name, key))
+    step.effects.append(Subscribe(activation.id, name, key))
 
 
 def is_thrown(event: EventDefinition) -> bool:
@@ -97,43 +97,43 @@ def fired(activation: Activation, event: AnyEvent) -> bool:
     return activation.status == "waiting" and isinstance(activation.wait, wanted)
 
 
-def happened(move: Move, activation: Activation, event: EventDefinition) -> Activation | None:
+def happened(step: Step, activation: Activation, event: EventDefinition) -> Activation | None:
     """Return what an event completes: itself, or the multiple event that it is a part of.
 
     None says that other parts are missing still.
     """
     if activation.role != "part":
         return activation
-    whole = move.state.activations[activation.host]
+    whole = step.state.activations[activation.host]
     if not event.parallel:
         return whole
-    move.remove(activation)
-    left = (move.state.activations[each] for each in whole.children)
+    step.remove(activation)
+    left = (step.state.activations[each] for each in whole.children)
     return None if any(each.role == "part" for each in left) else whole
 
 
-def publish(move: Move, activation: Activation, event: AnyEvent, outputs: Mappings = ()) -> bool:
+def publish(step: Step, activation: Activation, event: AnyEvent, outputs: Mappings = ()) -> bool:
     """Set what the outputs of an event say, or all variables that a message or signal brings.
 
     Returns:
         False where a mapping fails: the activation keeps what came, for a retry.
     """
-    scope = move.variables(activation)
+    scope = step.variables(activation)
     brought = event.variables if isinstance(event, Receive | Signal) else {}
     values = brought
     try:
         if outputs:
-            with move.names(move.state.scopes[scope], **brought) as inner:
-                mapped = {name: move.evaluate(each, inner) for name, each in outputs}
-            values = brought | mapped if move.behavior(activation).node.shares else mapped
+            with step.names(step.state.scopes[scope], **brought) as inner:
+                mapped = {name: step.evaluate(each, inner) for name, each in outputs}
+            values = brought | mapped if step.behavior(activation).node.shares else mapped
     except BadData as error:
-        move.incident(activation, f"{activation.node}: {error.message}", "receive", brought)
+        step.incident(activation, f"{activation.node}: {error.message}", "receive", brought)
         return False
-    move.state.assign(scope, values)
+    step.state.assign(scope, values)
     return True
 
 
-def receive_again(move: Move, activation: Activation) -> None:
+def receive_again(step: Step, activation: Activation) -> None:
     """Take once more what came when a mapping failed."""
     assert activation.incident is not None
     variables, activation.incident = activation.incident.received, None
@@ -145,62 +145,62 @@ def receive_again(move: Move, activation: Activation) -> None:
         case ForSignal(name):
             event = Signal(name, variables)
         case ForCondition():
-            event = Hold(activation.id)
+            event = ConditionMet(activation.id)
         case _:
             event = Fire(activation.id)
-    move.behavior(activation).event(move, activation, event)
+    step.behavior(activation).event(step, activation, event)
 
 
-def again(move: Move, activation: Activation, event: EventDefinition) -> None:
+def again(step: Step, activation: Activation, event: EventDefinition) -> None:
     """Let what guards without interruption wait once more, or remove it."""
     part = activation.role == "part"
-    whole = move.state.activations[activation.host] if part else activation
+    whole = step.state.activations[activation.host] if part else activation
     if event.parallel:
-        subscribe(move, whole, event)
-    elif not _repeats(move, activation):
-        move.remove(activation)
+        subscribe(step, whole, event)
+    elif not _repeats(step, activation):
+        step.remove(activation)
         if part and not whole.children:
-            move.remove(whole)
+            step.remove(whole)
 
 
-def _repeats(move: Move, activation: Activation) -> bool:
+def _repeats(step: Step, activation: Activation) -> bool:
     wait = activation.wait
     if isinstance(wait, ForMessage):
-        move.effects.append(Subscribe(activation.id, wait.name, wait.key))
+        step.effects.append(Subscribe(activation.id, wait.name, wait.key))
     if not isinstance(wait, ForTimer):
         return True
     if wait.again == 0:
         return False
-    due, steps = following(wait.interval, wait.due, move.at)
+    due, steps = following(wait.interval, wait.due, step.at)
     if wait.again != FOREVER and wait.again < steps:
         return False
     wait.due = due
     wait.again -= steps if wait.again != FOREVER else 0
-    move.effects.append(Wake(activation.id, due))
+    step.effects.append(Wake(activation.id, due))
     return True
 
 
-def conditions(move: Move) -> bool:
+def conditions(step: Step) -> bool:
     """Fire one condition that became true; say whether there was one (13.5.1)."""
-    for each in list(move.state.activations.values()):
+    for each in list(step.state.activations.values()):
         if each.status == "waiting" and isinstance(each.wait, ForCondition):
-            held, holds = each.wait.held, _holds(move, each)
+            held, holds = each.wait.held, _holds(step, each)
             each.wait.held = holds
             if holds and not held:
-                move.behavior(each).event(move, each, Hold(each.id))
+                step.behavior(each).event(step, each, ConditionMet(each.id))
                 return True
     return False
 
 
-def _holds(move: Move, activation: Activation) -> bool:
-    definition = move.behavior(activation).awaited
+def _holds(step: Step, activation: Activation) -> bool:
+    definition = step.behavior(activation).awaited
     if activation.role == "part":
         definition = definition.parts[activation.part]
     assert definition.expression is not None
     try:
-        return move.holds(definition.expression, move.variables(activation))
+        return step.holds(definition.expression, step.variables(activation))
     except UnknownVariable:
         return False  # It may be set later.
     except BadData as error:
-        move.incident(activation, f"{activation.node}: {error.message}", "await")
+        step.incident(activation, f"{activation.node}: {error.message}", "await")
         return False

@@ -10,72 +10,72 @@ from mlkit.bpmn.engine.behaviors.subprocess import SubProcess
 from mlkit.bpmn.engine.state import Activation, Done, Scope
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.engine.step import Move
+    from mlkit.bpmn.engine.step import Step
 
 
 class Transaction(SubProcess):
     """A sub-process that a cancel end event inside ends and undoes."""
 
-    def cancel(self, move: Move, activation: Activation) -> None:
+    def cancel(self, step: Step, activation: Activation) -> None:
         """End what runs inside, compensate what completed, then leave by the cancel event.
 
         The event ends all turns of a repeated transaction, so all of them are undone.
         """
-        scope = move.state.scopes[activation.body]
+        scope = step.state.scopes[activation.body]
         iterates = activation.role == "iteration"
-        done = self._turns(move, activation) if iterates else _completed(move, scope)
-        move.clear(scope)
+        done = self._turns(step, activation) if iterates else _completed(step, scope)
+        step.clear(scope)
         scope.interrupted = True
         activation.todo, scope.done = done, []
-        compensation.proceed(move, activation)
+        compensation.proceed(step, activation)
 
-    def _turns(self, move: Move, activation: Activation) -> list[Done]:
+    def _turns(self, step: Step, activation: Activation) -> list[Done]:
         """Return what all turns have completed; end those that run beside this one."""
-        host = move.state.activations[activation.host]
-        around = move.state.scopes[host.local]
+        host = step.state.activations[activation.host]
+        around = step.state.scopes[host.local]
         done, around.done = around.done, []
-        for turn in [move.state.activations[each] for each in host.children]:
+        for turn in [step.state.activations[each] for each in host.children]:
             if turn.role == "iteration":
-                done += _of_turn(move, turn)
+                done += _of_turn(step, turn)
                 if turn is not activation:
-                    move.terminate(turn)
+                    step.terminate(turn)
         return done
 
-    def compensated(self, move: Move, activation: Activation) -> None:
+    def compensated(self, step: Step, activation: Activation) -> None:
         """Leave by the cancel event on the boundary."""
         host = activation
         while host.role == "iteration":
-            host = move.state.activations[host.host]
+            host = step.state.activations[host.host]
         thrown = Thrown("cancel", None)
-        guard = find(move.graph.guards.get(self.id, ()), thrown)
+        guard = find(step.graph.guards.get(self.id, ()), thrown)
         assert guard is not None, "lint asks for it"
-        guard.catch(move, host, thrown)
+        guard.catch(step, host, thrown)
 
 
-def _completed(move: Move, scope: Scope) -> list[Done]:
+def _completed(step: Step, scope: Scope) -> list[Done]:
     """Return what completed in a scope and in those that still run inside it."""
-    inside = [each for each in move.state.scopes.values() if each.parent == scope.id]
-    return [*scope.done, *(done for each in inside for done in _completed(move, each))]
+    inside = [each for each in step.state.scopes.values() if each.parent == scope.id]
+    return [*scope.done, *(done for each in inside for done in _completed(step, each))]
 
 
-def _of_turn(move: Move, turn: Activation) -> list[Done]:
+def _of_turn(step: Step, turn: Activation) -> list[Done]:
     if not turn.body:
         return []
-    scope = move.state.scopes[turn.body]
-    own = Done(turn.node, move.state.scopes[turn.local].variables | scope.variables)
-    return [compensation.inside(each, own) for each in _completed(move, scope)]
+    scope = step.state.scopes[turn.body]
+    own = Done(turn.node, step.state.scopes[turn.local].variables | scope.variables)
+    return [compensation.inside(each, own) for each in _completed(step, scope)]
 
 
-def cancel(move: Move, scope: Scope) -> None:
+def cancel(step: Step, scope: Scope) -> None:
     """Cancel the innermost transaction around a scope."""
-    owner = move.state.activations[scope.owner]
-    while not _is_transaction(move, owner):
-        owner = move.state.activations[move.state.scopes[owner.scope].owner]
-    inner = move.behavior(owner)
+    owner = step.state.activations[scope.owner]
+    while not _is_transaction(step, owner):
+        owner = step.state.activations[step.state.scopes[owner.scope].owner]
+    inner = step.behavior(owner)
     inner = getattr(inner, "inner", inner)
     assert isinstance(inner, Transaction)
-    inner.cancel(move, owner)
+    inner.cancel(step, owner)
 
 
-def _is_transaction(move: Move, owner: Activation) -> bool:
-    return move.behavior(owner).node.type == "transaction"
+def _is_transaction(step: Step, owner: Activation) -> bool:
+    return step.behavior(owner).node.type == "transaction"
