@@ -60,7 +60,9 @@ dev: $(BIN)/python
 	touch $(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-check
 	$(BIN)/pre-commit install
 
+NATIVE := $(shell git ls-files 'cpp/*.cpp' 'cpp/*.hpp' 'cpp/*.c' 'cpp/*.h')
 check: $(VENV)/.installed-check
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -85,7 +87,7 @@ $(VENV)/.installed-test: $(SOURCES) | $(BIN)/python
 	touch $(VENV)/.installed $@
 
 $(VENV)/.installed-check: $(VENV)/.installed-test
-	$(BIN)/pip install --quiet 'ruff>=0.9' 'mypy>=1.14'
+	$(BIN)/pip install --quiet clang-format==23.1.5 'ruff>=0.9' 'mypy>=1.14'
 	touch $@
 
 clean:

@@ -42,9 +42,7 @@ PYBIND11_MODULE(_beta_sampler, m) {
   m.attr("SMALLEST_PARAMETER") = smallest_parameter;
   m.attr("LARGEST_PARAMETER") = largest_parameter;
   py::class_<Key>(m, "Key", "The name of a stream of draws.")
-      .def(py::init([](std::uint64_t first, std::uint64_t second) {
-             return Key{{first, second}};
-           }),
+      .def(py::init([](std::uint64_t first, std::uint64_t second) { return Key{{first, second}}; }),
            py::arg("first"), py::arg("second"))
       .def_static("from_seed", &key_from_seed, py::arg("seed"), "Spread a 64-bit seed over a key.");
   m.def("first_invalid", &first_invalid_of, py::arg("values"),

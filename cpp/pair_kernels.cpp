@@ -60,7 +60,8 @@ void watched(const Progress& progress, const Work& work) {
 
 // Room for the statistics of `pairs` pairs.
 struct Results {
-  explicit Results(py::ssize_t pairs) : t({pairs, py::ssize_t{2}}), lag({pairs, py::ssize_t{2}}), cross(pairs) {
+  explicit Results(py::ssize_t pairs)
+      : t({pairs, py::ssize_t{2}}), lag({pairs, py::ssize_t{2}}), cross(pairs) {
     std::fill_n(t.mutable_data(), t.size(), std::numeric_limits<double>::quiet_NaN());
     std::fill_n(lag.mutable_data(), lag.size(), 0);
     std::fill_n(cross.mutable_data(), cross.size(), 0.0);
@@ -115,9 +116,8 @@ class BoundPanel {
     const Columns columns(*this, first, begin, end);
     Doubles found(columns.pairs);
     double* out = found.mutable_data();
-    watched(progress, [&](const Watch& watch) {
-      table_.distances(columns.band, threads, out, watch);
-    });
+    watched(progress,
+            [&](const Watch& watch) { table_.distances(columns.band, threads, out, watch); });
     return found;
   }
 
@@ -194,8 +194,8 @@ PYBIND11_MODULE(_pair_kernels, m) {
            "    (pairs, 2), the lags likewise, and inner products, shape (pairs,).\n\n"
            "Raises:\n"
            "    ValueError: A number is out of range, or the series are too short.")
-      .def("pairs", &BoundPanel::pairs, "first"_a, "second"_a, py::kw_only(), "lags"_a,
-           "choose"_a, "threads"_a = 1, "progress"_a = py::none(),
+      .def("pairs", &BoundPanel::pairs, "first"_a, "second"_a, py::kw_only(), "lags"_a, "choose"_a,
+           "threads"_a = 1, "progress"_a = py::none(),
            "Test the pairs that two arrays of numbers list; returns what `band` does.")
       .def("alone", &BoundPanel::alone, py::kw_only(), "lags"_a, "choose"_a, "threads"_a = 1,
            "Test each series for a unit root; returns what `band` does, both ways alike.")

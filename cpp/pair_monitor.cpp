@@ -155,8 +155,8 @@ class BoundMonitor {
 PYBIND11_MODULE(_pair_monitor, m) {
   using namespace py::literals;
   m.doc() = "The running figures of all pairs.";
-  py::class_<BoundMonitor>(m, "Monitor",
-                           "Correlation (0), distance (1), z-score (2) and crossings (3) of all pairs.")
+  py::class_<BoundMonitor>(
+      m, "Monitor", "Correlation (0), distance (1), z-score (2) and crossings (3) of all pairs.")
       .def(py::init(&BoundMonitor::make), "tickers"_a, "beta"_a, py::kw_only(), "decay"_a,
            "min_bars"_a, "window"_a = 0)
       .def("step", &BoundMonitor::step, "closes"_a, "threads"_a = 1,
@@ -171,7 +171,8 @@ PYBIND11_MODULE(_pair_monitor, m) {
                   "Restore what `save` returned; ValueError if it is damaged.")
       .def_property_readonly("tickers", &BoundMonitor::tickers, "The number of tickers.")
       .def_property_readonly("decay", &BoundMonitor::decay, "Of the weights, per bar.")
-      .def_property_readonly("window", &BoundMonitor::window, "Bars that count; 0 if weights decay.")
+      .def_property_readonly("window", &BoundMonitor::window,
+                             "Bars that count; 0 if weights decay.")
       .def_property_readonly("min_bars", &BoundMonitor::min_bars, "Bars before there are figures.")
       .def_property_readonly("bars", &BoundMonitor::bars, "The number of bars taken.");
 }

@@ -27,8 +27,7 @@ void require_prices(const Doubles& prices, const char* name, bool may_miss) {
   for (py::ssize_t i = 0; i < prices.size(); ++i) {
     if (fine(data[i])) continue;
     throw std::invalid_argument(std::string(name) + "[" + std::to_string(i) + "] is " +
-                                std::to_string(data[i]) +
-                                ": a price must be positive and finite");
+                                std::to_string(data[i]) + ": a price must be positive and finite");
   }
 }
 
@@ -69,9 +68,9 @@ SignalSettings make_signal(const std::string& hedge, bool log, double alpha, dou
                            std::size_t hedge_window, std::size_t lookback, double mean,
                            double deviation, std::array<double, 3> covariance,
                            std::array<double, 3> drift, double noise) {
-  SignalSettings signal{Hedge::fixed, log,  alpha,     beta,
-                        hedge_window, lookback, mean, deviation,
-                        {covariance, drift, noise}};
+  SignalSettings signal{Hedge::fixed, log,          alpha,
+                        beta,         hedge_window, lookback,
+                        mean,         deviation,    {covariance, drift, noise}};
   if (hedge == "rolling") {
     signal.hedge = Hedge::rolling;
     require(hedge_window >= 3, "hedge_window must be at least 3");
@@ -141,28 +140,29 @@ void register_settings(py::module_& m) {
            "sizing"_a = sizing, "limits"_a = limits, "cash_rate"_a = settings.cash_rate,
            "bars_per_year"_a = settings.bars_per_year, "same_bar"_a = settings.same_bar,
            "carry"_a = settings.carry, "delisted_after"_a = settings.delisted_after)
-      .def("with_delisted_after",
-           [](Settings self, std::int64_t bars) {
-             require(bars >= 0, "delisted_after must not be negative");
-             self.delisted_after = bars;
-             return self;
-           },
-           "bars"_a, "Return the same settings with another number of missing closes.");
+      .def(
+          "with_delisted_after",
+          [](Settings self, std::int64_t bars) {
+            require(bars >= 0, "delisted_after must not be negative");
+            self.delisted_after = bars;
+            return self;
+          },
+          "bars"_a, "Return the same settings with another number of missing closes.");
   py::class_<SignalSettings>(m, "Signal", "How a pair's spread and its z-score are computed.")
       .def(py::init(&make_signal), py::kw_only(), "hedge"_a = "fixed", "log"_a = signal.log,
-           "alpha"_a = signal.alpha, "beta"_a = signal.beta,
-           "hedge_window"_a = signal.hedge_window, "lookback"_a = signal.lookback,
-           "mean"_a = signal.mean, "deviation"_a = signal.deviation,
+           "alpha"_a = signal.alpha, "beta"_a = signal.beta, "hedge_window"_a = signal.hedge_window,
+           "lookback"_a = signal.lookback, "mean"_a = signal.mean, "deviation"_a = signal.deviation,
            "covariance"_a = signal.kalman.covariance, "drift"_a = signal.kalman.drift,
            "noise"_a = signal.kalman.noise)
-      .def("with_lookback",
-           [](SignalSettings self, std::size_t lookback) {
-             require(self.lookback > 0 && lookback >= 2 && lookback <= longest_window,
-                     "only a lookback z-score has a lookback");
-             self.lookback = lookback;
-             return self;
-           },
-           "lookback"_a, "Give the same signal over another number of bars.")
+      .def(
+          "with_lookback",
+          [](SignalSettings self, std::size_t lookback) {
+            require(self.lookback > 0 && lookback >= 2 && lookback <= longest_window,
+                    "only a lookback z-score has a lookback");
+            self.lookback = lookback;
+            return self;
+          },
+          "lookback"_a, "Give the same signal over another number of bars.")
       .def_readonly("lookback", &SignalSettings::lookback)
       .def_property_readonly("warms_up", [](const SignalSettings& self) {
         return self.hedge != Hedge::kalman && (self.lookback > 0 || self.hedge == Hedge::rolling);

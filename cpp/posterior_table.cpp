@@ -1,8 +1,8 @@
 // mlkit.bandit._posterior_table: the posterior table and the predict stages for Python.
+#include <pybind11/pybind11.h>
 #include <cerrno>
 #include <exception>
 #include <filesystem>
-#include <pybind11/pybind11.h>
 
 #include "serving/python_values.hpp"
 

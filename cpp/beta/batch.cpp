@@ -22,8 +22,7 @@ void copy_run(const char* from, std::ptrdiff_t stride, std::size_t count, double
 // Doubles of an operand, copied piece by piece only where they are not contiguous.
 class Reader {
  public:
-  explicit Reader(const Operand& operand)
-      : operand_(operand), contiguous_(operand.contiguous()) {
+  explicit Reader(const Operand& operand) : operand_(operand), contiguous_(operand.contiguous()) {
     if (contiguous_ == nullptr) buffer_.resize(piece);
   }
   const double* read(std::size_t begin, std::size_t count) {

@@ -64,8 +64,7 @@ class Block {
   };
 
   [[gnu::always_inline]] void draw_gamma(std::size_t at, Word slot, Real parameter,
-                                         Word normal_word, Word uniform_word,
-                                         Progress& progress) {
+                                         Word normal_word, Word uniform_word, Progress& progress) {
     const Mask small = V::less(parameter, V::real(1.0));
     const Real shape = V::select(small, parameter + 1.0, parameter);
     Real drawn;
@@ -86,8 +85,8 @@ class Block {
       for (std::size_t at = lane; at < count; at += streams, slot = slot + streams) {
         const Word normal_a = words.next(), normal_b = words.next(), uniforms = words.next();
         draw_gamma(at, slot, load(a, at, count), normal_a, uniforms, progress);
-        draw_gamma(block_size + at, slot + block_size, load(b, at, count), normal_b,
-                   uniforms << 32, progress);
+        draw_gamma(block_size + at, slot + block_size, load(b, at, count), normal_b, uniforms << 32,
+                   progress);
       }
     }
     queued_ = progress.queued;
@@ -106,9 +105,8 @@ class Block {
     for (std::size_t at = 0; at < queued_; at += width) {
       const Word slot = V::load(queue_ + at);
       Real drawn;
-      const Mask done =
-          Gamma<V>::settle(V::gather(shape_, slot), V::gather(normal_words_, slot),
-                           V::gather(uniform_words_, slot), drawn);
+      const Mask done = Gamma<V>::settle(V::gather(shape_, slot), V::gather(normal_words_, slot),
+                                         V::gather(uniform_words_, slot), drawn);
       V::scatter(drawn_, slot, drawn, V::bits(done));
       left += V::compress(queue_ + left, V::negate(done), slot);
     }
@@ -120,11 +118,9 @@ class Block {
     for (std::size_t at = 0; at < queued_; at += width) {
       const Word slot = V::load(queue_ + at);
       const Word number = ((slot & (block_size - 1)) + first_) * 2 + slot / block_size;
-      const auto stream =
-          Sfc64<V>::seeded(key_.words[0] ^ retry_domain, key_.words[1], number);
-      const Real drawn =
-          Gamma<V>::retry(V::gather(shape_, slot), V::gather(normal_words_, slot),
-                          V::gather(uniform_words_, slot), stream);
+      const auto stream = Sfc64<V>::seeded(key_.words[0] ^ retry_domain, key_.words[1], number);
+      const Real drawn = Gamma<V>::retry(V::gather(shape_, slot), V::gather(normal_words_, slot),
+                                         V::gather(uniform_words_, slot), stream);
       V::scatter(drawn_, slot, drawn, (1u << width) - 1);
     }
   }
@@ -142,7 +138,8 @@ class Block {
       for (std::size_t at = lane; at < count; at += streams) {
         const Real boost_a = log_boost(load(a, at, count), words.next());
         const Real boost_b = log_boost(load(b, at, count), words.next());
-        const Mask changed = V::either(V::less(boost_a, V::real(0.0)), V::less(boost_b, V::real(0.0)));
+        const Mask changed =
+            V::either(V::less(boost_a, V::real(0.0)), V::less(boost_b, V::real(0.0)));
         const Real x = V::load(drawn_ + at), y = V::load(drawn_ + block_size + at);
         const Real difference = log<V>(y / x) + (boost_b - boost_a);
         const Real lesser = exp_of_negative<V>(-V::magnitude(difference));

@@ -12,9 +12,9 @@
 // draw depends on nothing but its own place in the stream and its own shape.
 #pragma once
 
-#include "simd/elementary.hpp"
 #include "random/sfc64.hpp"
 #include "random/ziggurat_tables.hpp"
+#include "simd/elementary.hpp"
 
 namespace mlkit::beta::MLKIT_ISA {
 namespace {
@@ -91,8 +91,7 @@ struct Gamma {
   MLKIT_INLINE Real tail(Sfc64<V>& stream, Mask pending, Real x) {
     const Real sign = x;
     while (V::bits(pending) != 0) {
-      const Real beyond =
-          log<V>(uniform<V>(stream.next_where(pending))) / -random::ziggurat_tail;
+      const Real beyond = log<V>(uniform<V>(stream.next_where(pending))) / -random::ziggurat_tail;
       const Real height = log<V>(uniform<V>(stream.next_where(pending))) * -2.0;
       x = V::select(pending, beyond + random::ziggurat_tail, x);
       pending = V::both(pending, V::negate(V::less(beyond * beyond, height)));
@@ -107,8 +106,8 @@ struct Gamma {
                                        Mask pending) {
     const Word index = word & (random::ziggurat_size - 1);
     const Mask base = V::equal(index, V::word(0));
-    const Mask core = V::less(V::magnitude(signed_uniform<V>(word)),
-                              V::real(random::ziggurat_base_ratio));
+    const Mask core =
+        V::less(V::magnitude(signed_uniform<V>(word)), V::real(random::ziggurat_base_ratio));
     const Real bottom = V::gather(random::ziggurat_heights, index);
     const Real top = V::gather(random::ziggurat_heights, index + 1);
     const Real density = exp_of_negative<V>(normal.x * normal.x * -0.5);

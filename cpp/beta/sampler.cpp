@@ -34,10 +34,13 @@ struct Kernel {
 Kernel selected_kernel() {
   switch (simd::selected()) {
 #if defined(__x86_64__)
-    case simd::Isa::avx512: return {avx512::sample, avx512::valid_stretches};
-    case simd::Isa::avx2: return {avx2::sample, avx2::valid_stretches};
+    case simd::Isa::avx512:
+      return {avx512::sample, avx512::valid_stretches};
+    case simd::Isa::avx2:
+      return {avx2::sample, avx2::valid_stretches};
 #endif
-    default: return {baseline::sample, baseline::valid_stretches};
+    default:
+      return {baseline::sample, baseline::valid_stretches};
   }
 }
 

@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   const struct timespec pause_between = {0, 2000000};
   struct stat status;
   if (argc < 2) return 64;

@@ -20,7 +20,7 @@ struct target {
 static int any, head_only, spider, follow;
 
 // Read http://HOST[:PORT][/PATH], or a path on the same server.
-static int read_url(const char *url, struct target *target) {
+static int read_url(const char* url, struct target* target) {
   if (url[0] == '/' && target->host[0])
     return snprintf(target->path, sizeof target->path, "%s", url) < (int)sizeof target->path;
   if (strncasecmp(url, "http://", 7) != 0) return 0;
@@ -40,41 +40,40 @@ static int read_url(const char *url, struct target *target) {
     url += 1 + length;
   }
   length = strcspn(url, "#");
-  const char *slash = *url == '/' ? "" : "/";
+  const char* slash = *url == '/' ? "" : "/";
   int size = snprintf(target->path, sizeof target->path, "%s%.*s", slash, (int)length, url);
   return size < (int)sizeof target->path;
 }
 
-static int connected(int family, const void *address, socklen_t size) {
+static int connected(int family, const void* address, socklen_t size) {
   int server = socket(family, SOCK_STREAM, 0);
   if (server >= 0 && connect(server, address, size) == 0) return server;
   if (server >= 0) close(server);
   return -1;
 }
 
-static int reach4(const char *host, const char *port) {
+static int reach4(const char* host, const char* port) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
   if (inet_pton(AF_INET, host, &address.sin_addr) != 1) return -1;
   return connected(AF_INET, &address, sizeof address);
 }
 
-static int reach6(const char *host, const char *port) {
-  struct sockaddr_in6 address = {.sin6_family = AF_INET6,
-                                 .sin6_port = htons((uint16_t)atoi(port))};
+static int reach6(const char* host, const char* port) {
+  struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)atoi(port))};
   if (inet_pton(AF_INET6, host, &address.sin6_addr) != 1) return -1;
   return connected(AF_INET6, &address, sizeof address);
 }
 
-static int reach(const struct target *target) {
+static int reach(const struct target* target) {
   int local = strcasecmp(target->host, "localhost") == 0;
   int server = reach6(local ? "::1" : target->host, target->port);
   return server >= 0 ? server : reach4(local ? "127.0.0.1" : target->host, target->port);
 }
 
-static int ask(int server, const struct target *target) {
+static int ask(int server, const struct target* target) {
   char text[HEAD];
   const char *left = strchr(target->host, ':') ? "[" : "", *right = *left ? "]" : "";
-  const char *colon = strcmp(target->port, "80") ? ":" : "";
+  const char* colon = strcmp(target->port, "80") ? ":" : "";
   int size = snprintf(text, sizeof text,
                       "%s %s HTTP/1.1\r\nHost: %s%s%s%s%s\r\nUser-Agent: mlkit-health\r\n"
                       "Accept: */*\r\nConnection: close\r\n\r\n",
@@ -84,7 +83,7 @@ static int ask(int server, const struct target *target) {
 }
 
 // Read the answer's head: all that is needed, whatever follows.
-static int read_head(int server, char *text) {
+static int read_head(int server, char* text) {
   size_t have = 0;
   while (have < HEAD - 1) {
     ssize_t got = recv(server, text + have, HEAD - 1 - have, 0);
@@ -96,13 +95,13 @@ static int read_head(int server, char *text) {
   return 0;
 }
 
-static int status_of(const char *text) {
+static int status_of(const char* text) {
   int status = 0;
   return sscanf(text, "HTTP/%*d.%*d %3d", &status) == 1 ? status : 0;
 }
 
-static int moved(char *text, struct target *target) {
-  char *line = strcasestr(text, "\r\nlocation:");
+static int moved(char* text, struct target* target) {
+  char* line = strcasestr(text, "\r\nlocation:");
   if (!line) return 0;
   line += strlen("\r\nlocation:");
   line += strspn(line, " \t");
@@ -110,7 +109,7 @@ static int moved(char *text, struct target *target) {
   return read_url(line, target);
 }
 
-static int well(struct target *target) {
+static int well(struct target* target) {
   static char text[HEAD];
   for (int hop = 0; hop <= HOPS; ++hop) {
     int server = reach(target);
@@ -129,7 +128,7 @@ static int well(struct target *target) {
   return 0;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   struct target target = {0};
   int at = 1;
   for (; at < argc && argv[at][0] == '-'; ++at) {

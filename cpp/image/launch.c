@@ -13,25 +13,25 @@
 
 enum { BAD_LINE = 64, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
 
-static char **words;
+static char** words;
 static size_t count;
-static char *word;  // the word that is being put together; NULL: none has begun
+static char* word;  // the word that is being put together; NULL: none has begun
 static size_t size;
 static int whole;  // values are not split: they are assigned
-static char **arguments;
+static char** arguments;
 
 struct variable {
   char *name, *value;
 };
-static struct variable *own;  // variables that are not exported
+static struct variable* own;  // variables that are not exported
 static size_t owned;
 
-static void *must(void *memory) {
+static void* must(void* memory) {
   if (!memory) _exit(71);
   return memory;
 }
 
-static void add(const char *text, size_t length) {
+static void add(const char* text, size_t length) {
   word = must(realloc(word, size + length + 1));
   memcpy(word + size, text, length);
   size += length;
@@ -47,18 +47,18 @@ static void end_word(void) {
   size = 0;
 }
 
-static struct variable *find(const char *name) {
+static struct variable* find(const char* name) {
   for (size_t at = 0; at < owned; ++at)
     if (strcmp(own[at].name, name) == 0) return own + at;
   return NULL;
 }
 
-static const char *value_of(const char *name) {
-  const struct variable *found = find(name);
+static const char* value_of(const char* name) {
+  const struct variable* found = find(name);
   return found ? found->value : getenv(name);
 }
 
-static void add_split(const char *value) {
+static void add_split(const char* value) {
   while (*value) {
     size_t length = strcspn(value, " \t\n");
     if (length) add(value, length);
@@ -69,14 +69,14 @@ static void add_split(const char *value) {
 }
 
 // Expand what stands after a dollar sign, and give what follows; NULL: not understood.
-static const char *variable(const char *at, int quoted) {
+static const char* variable(const char* at, int quoted) {
   int braced = *at == '{';
   const char *begin = at += braced, *fallback = "";
   if (isdigit((unsigned char)*at)) return NULL;
   while (isalnum((unsigned char)*at) || *at == '_') ++at;
   if (at == begin) return NULL;
-  char *name = must(strndup(begin, (size_t)(at - begin)));
-  const char *value = value_of(name);
+  char* name = must(strndup(begin, (size_t)(at - begin)));
+  const char* value = value_of(name);
   free(name);
   if (braced && (*at == '-' || (*at == ':' && at[1] == '-'))) {
     if (*at == ':' && value && !*value) value = NULL;
@@ -86,21 +86,19 @@ static const char *variable(const char *at, int quoted) {
   }
   if (braced && *at++ != '}') return NULL;
   if (!value) value = fallback;
-  if (quoted || whole)
-    add(value, strlen(value));
-  else
-    add_split(value);
+  if (quoted || whole) add(value, strlen(value));
+  else add_split(value);
   return at;
 }
 
 static void add_arguments(void) {
-  for (char **at = arguments; at && *at; ++at) {
+  for (char** at = arguments; at && *at; ++at) {
     add(*at, strlen(*at));
     end_word();
   }
 }
 
-static const char *double_quoted(const char *at) {
+static const char* double_quoted(const char* at) {
   if (strncmp(at, "$@\"", 3) == 0) {
     add_arguments();
     return at + 3;
@@ -116,23 +114,32 @@ static const char *double_quoted(const char *at) {
   return at ? at + 1 : NULL;
 }
 
-static const char *single_quoted(const char *at) {
+static const char* single_quoted(const char* at) {
   size_t length = strcspn(at, "'");
   add(at, length);
   return at[length] ? at + length + 1 : NULL;
 }
 
-static int split(const char *at) {
+static int split(const char* at) {
   while (at && *at) {
     size_t length = strcspn(at, " \t'\"$");
     if (length) add(at, length);
     at += length;
     switch (*at) {
-      case 0: break;
-      case '\'': at = single_quoted(at + 1); break;
-      case '"': at = double_quoted(at + 1); break;
-      case '$': at = variable(at + 1, 0); break;
-      default: end_word(); ++at;
+      case 0:
+        break;
+      case '\'':
+        at = single_quoted(at + 1);
+        break;
+      case '"':
+        at = double_quoted(at + 1);
+        break;
+      case '$':
+        at = variable(at + 1, 0);
+        break;
+      default:
+        end_word();
+        ++at;
     }
   }
   end_word();
@@ -149,8 +156,8 @@ static int start(void) {
 }
 
 // Set a variable: exported if it was or is to be; the shell keeps the others to itself.
-static void set(const char *name, const char *value, int exported) {
-  struct variable *found = find(name);
+static void set(const char* name, const char* value, int exported) {
+  struct variable* found = find(name);
   if (exported || (!found && getenv(name))) {
     if (setenv(name, value, 1) != 0) _exit(71);
     if (found) *found->name = 0;
@@ -163,9 +170,9 @@ static void set(const char *name, const char *value, int exported) {
 }
 
 // NAME=WORD, or NAME alone, which exports what it holds.
-static int assign(char *line, int exported) {
-  char *equals = strchr(line, '=');
-  const struct variable *found = find(line);
+static int assign(char* line, int exported) {
+  char* equals = strchr(line, '=');
+  const struct variable* found = find(line);
   if (!equals) {
     if (found) set(line, found->value, 1);
     return 1;
@@ -179,14 +186,14 @@ static int assign(char *line, int exported) {
   return understood;
 }
 
-static int script(char *line) {
+static int script(char* line) {
   int exported = strncmp(line, "export ", 7) == 0;
   if (strncmp(line, "exec ", 5) != 0) return assign(line + 7 * exported, exported) ? -1 : BAD_LINE;
   return split(line) ? start() : BAD_LINE;
 }
 
-static int run_script(char *text) {
-  for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+static int run_script(char* text) {
+  for (char* line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
     int code = script(line);
     if (code == BAD_LINE) fprintf(stderr, "launch: not understood: %s\n", line);
     if (code >= 0) return code;
@@ -194,7 +201,7 @@ static int run_script(char *text) {
   return 0;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   if (argc > 2 && strcmp(argv[1], "-script") == 0) {
     arguments = argv + 3;
     return run_script(argv[2]);

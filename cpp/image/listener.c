@@ -10,7 +10,7 @@
 
 #include "facts.h"
 
-static void told(const struct fanotify_event_metadata *event) {
+static void told(const struct fanotify_event_metadata* event) {
   char place[64], path[PATH_SIZE];
   if (event->fd < 0) return;
   snprintf(place, sizeof place, "/proc/self/fd/%d", event->fd);
@@ -39,7 +39,7 @@ int main(void) {
     ssize_t size = read(queue, buffer, sizeof buffer);
     if (size < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (size <= 0) return 1;
-    const struct fanotify_event_metadata *event = (const void *)buffer;
+    const struct fanotify_event_metadata* event = (const void*)buffer;
     for (; FAN_EVENT_OK(event, size); event = FAN_EVENT_NEXT(event, size)) told(event);
   }
 }

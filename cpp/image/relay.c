@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static int write_all(int target, const char *data, ssize_t size) {
+static int write_all(int target, const char* data, ssize_t size) {
   while (size > 0) {
     ssize_t written = write(target, data, (size_t)size);
     if (written <= 0) return -1;
@@ -35,13 +35,13 @@ static void carry(int server) {
   }
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   if (argc < 2)
     for (;;) pause();
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1]))};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   int server = socket(AF_INET, SOCK_STREAM, 0);
-  if (server < 0 || connect(server, (struct sockaddr *)&address, sizeof address) != 0) return 1;
+  if (server < 0 || connect(server, (struct sockaddr*)&address, sizeof address) != 0) return 1;
   if (write_all(1, "+", 1) != 0) return 1;
   carry(server);
   return 0;

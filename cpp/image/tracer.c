@@ -31,14 +31,14 @@ enum kind { NOTHING, OPEN, MAKE, STAT, PARENT };
 struct call {
   pid_t thread;
   enum kind kind;
-  char *path;  // NULL: nothing was read
+  char* path;  // NULL: nothing was read
 };
 
 // Indexed by thread id; two threads whose ids agree modulo THREADS may lose a line.
 static struct call calls[THREADS];
 
 // Which calls look a path up: the kind, and which arguments are the directory and the path.
-static enum kind classify(long number, int *directory, int *path) {
+static enum kind classify(long number, int* directory, int* path) {
   *directory = 0;
   *path = 1;
   switch (number) {
@@ -92,12 +92,12 @@ static enum kind classify(long number, int *directory, int *path) {
 }
 
 // Read a string of the traced process, a page at a time: the next page may not be there.
-static int read_string(pid_t thread, uint64_t address, char *text, size_t size) {
+static int read_string(pid_t thread, uint64_t address, char* text, size_t size) {
   size_t have = 0;
   while (have < size) {
     size_t want = 4096 - (address + have) % 4096;
     if (want > size - have) want = size - have;
-    struct iovec ours = {text + have, want}, theirs = {(void *)(uintptr_t)(address + have), want};
+    struct iovec ours = {text + have, want}, theirs = {(void*)(uintptr_t)(address + have), want};
     ssize_t got = process_vm_readv(thread, &ours, 1, &theirs, 1, 0);
     if (got <= 0) return -1;
     if (memchr(text + have, 0, (size_t)got)) return 0;
@@ -107,14 +107,12 @@ static int read_string(pid_t thread, uint64_t address, char *text, size_t size) 
 }
 
 // Make a path absolute, by the process's directory or by the directory that is open there.
-static char *read_path(pid_t thread, long directory, uint64_t address) {
+static char* read_path(pid_t thread, long directory, uint64_t address) {
   char given[PATH_SIZE], place[64], base[PATH_SIZE], *whole = NULL;
   if (read_string(thread, address, given, sizeof given) != 0 || !given[0]) return NULL;
   if (given[0] == '/') return strdup(given);
-  if ((int)directory == AT_FDCWD)
-    snprintf(place, sizeof place, "/proc/%d/cwd", (int)thread);
-  else
-    snprintf(place, sizeof place, "/proc/%d/fd/%d", (int)thread, (int)directory);
+  if ((int)directory == AT_FDCWD) snprintf(place, sizeof place, "/proc/%d/cwd", (int)thread);
+  else snprintf(place, sizeof place, "/proc/%d/fd/%d", (int)thread, (int)directory);
   ssize_t size = readlink(place, base, sizeof base - 1);
   if (size <= 0 || base[0] != '/') return NULL;
   base[size] = 0;
@@ -123,7 +121,7 @@ static char *read_path(pid_t thread, long directory, uint64_t address) {
 }
 
 // Whether an open call makes the file where it is not there yet.
-static int creates(const struct ptrace_syscall_info *info) {
+static int creates(const struct ptrace_syscall_info* info) {
   switch ((long)info->entry.nr) {
     case SYS_openat:
       return (info->entry.args[2] & O_CREAT) != 0;
@@ -135,7 +133,7 @@ static int creates(const struct ptrace_syscall_info *info) {
   return 0;
 }
 
-static void entered(pid_t thread, struct call *call, const struct ptrace_syscall_info *info) {
+static void entered(pid_t thread, struct call* call, const struct ptrace_syscall_info* info) {
   int directory, path;
   free(call->path);
   *call = (struct call){thread, classify((long)info->entry.nr, &directory, &path), NULL};
@@ -146,7 +144,7 @@ static void entered(pid_t thread, struct call *call, const struct ptrace_syscall
   }
 }
 
-static void left(pid_t thread, struct call *call, int64_t result) {
+static void left(pid_t thread, struct call* call, int64_t result) {
   char number[16];
   if (call->thread != thread) return;
   if (call->kind == PARENT && result == 1) {
@@ -165,7 +163,7 @@ static void left(pid_t thread, struct call *call, int64_t result) {
 
 static void at_syscall(pid_t thread) {
   struct ptrace_syscall_info info = {0};
-  struct call *call = &calls[thread % THREADS];
+  struct call* call = &calls[thread % THREADS];
   if (ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof info, &info) <= 0) return;
   if (info.op == PTRACE_SYSCALL_INFO_ENTRY) entered(thread, call, &info);
   if (info.op == PTRACE_SYSCALL_INFO_EXIT) left(thread, call, info.exit.rval);

@@ -15,26 +15,24 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *const BUNDLES[] = {"/etc/ssl/certs/ca-certificates.crt",
+static const char* const BUNDLES[] = {"/etc/ssl/certs/ca-certificates.crt",
                                       "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
 static const time_t INSTANTS[] = {1705320000, 1721044800};  // January and July of 2024
 
-static void say(const char *text, size_t size) {
+static void say(const char* text, size_t size) {
   for (size_t at = 0; at < size; ++at) {
-    if (text[at] == '\n' || text[at] == '\\')
-      printf("\\x%02x", (unsigned char)text[at]);
-    else
-      putchar(text[at]);
+    if (text[at] == '\n' || text[at] == '\\') printf("\\x%02x", (unsigned char)text[at]);
+    else putchar(text[at]);
   }
 }
 
 // Read a file of /proc, whose size nobody knows; the caller frees it.
-static char *slurp(const char *path, size_t *size) {
-  FILE *stream = fopen(path, "r");
-  char *data = NULL;
+static char* slurp(const char* path, size_t* size) {
+  FILE* stream = fopen(path, "r");
+  char* data = NULL;
   *size = 0;
   while (stream) {
-    char *more = realloc(data, *size + 4097);
+    char* more = realloc(data, *size + 4097);
     if (!more) exit(1);
     data = more;
     size_t got = fread(data + *size, 1, 4096, stream);
@@ -46,20 +44,20 @@ static char *slurp(const char *path, size_t *size) {
   return data;
 }
 
-static void field(const char *status, const char *name) {
-  const char *at = status ? strstr(status, name) : NULL;
+static void field(const char* status, const char* name) {
+  const char* at = status ? strstr(status, name) : NULL;
   char word[64] = "-";
   if (at) sscanf(at + strlen(name), "%63s", word);
   printf(" %s", word);
 }
 
-static void status(const char *pid) {
-  static const char *const NAMES[] = {"\nPPid:", "\nState:", "\nUid:",
-                                      "\nGid:",  "\nSigCgt:", "\nSigBlk:"};
+static void status(const char* pid) {
+  static const char* const NAMES[] = {
+      "\nPPid:", "\nState:", "\nUid:", "\nGid:", "\nSigCgt:", "\nSigBlk:"};
   char path[300];
   size_t size;
   snprintf(path, sizeof path, "/proc/%s/status", pid);
-  char *text = slurp(path, &size);
+  char* text = slurp(path, &size);
   if (!text) return;
   printf("process\t%s", pid);
   for (size_t each = 0; each < sizeof NAMES / sizeof *NAMES; ++each) field(text, NAMES[each]);
@@ -68,12 +66,12 @@ static void status(const char *pid) {
 }
 
 // Print the texts of a file that NUL bytes part, each by itself or joined by spaces.
-static void texts(const char *pid, const char *file, const char *key, int joined) {
+static void texts(const char* pid, const char* file, const char* key, int joined) {
   char path[300];
   size_t size;
   snprintf(path, sizeof path, "/proc/%s/%s", pid, file);
-  char *data = slurp(path, &size);
-  for (char *at = data; data && at < data + size; at += strlen(at) + 1) {
+  char* data = slurp(path, &size);
+  for (char* at = data; data && at < data + size; at += strlen(at) + 1) {
     if (!joined || at == data) printf("%s\t%s ", key, pid);
     if (joined && at != data) putchar(' ');
     say(at, strlen(at));
@@ -83,7 +81,7 @@ static void texts(const char *pid, const char *file, const char *key, int joined
   free(data);
 }
 
-static void directory(const char *pid) {
+static void directory(const char* pid) {
   char path[300], target[4096];
   snprintf(path, sizeof path, "/proc/%s/cwd", pid);
   ssize_t size = readlink(path, target, sizeof target);
@@ -94,8 +92,8 @@ static void directory(const char *pid) {
 }
 
 static int processes(void) {
-  DIR *folder = opendir("/proc");
-  struct dirent *entry;
+  DIR* folder = opendir("/proc");
+  struct dirent* entry;
   if (!folder) return 1;
   while ((entry = readdir(folder))) {
     if (!isdigit((unsigned char)entry->d_name[0]) || atoi(entry->d_name) == getpid()) continue;
@@ -109,13 +107,13 @@ static int processes(void) {
 }
 
 static void certificates(void) {
-  const char *path = getenv("SSL_CERT_FILE");
+  const char* path = getenv("SSL_CERT_FILE");
   for (size_t each = 0; !path && each < sizeof BUNDLES / sizeof *BUNDLES; ++each)
     if (access(BUNDLES[each], R_OK) == 0) path = BUNDLES[each];
   size_t size = 0;
   int count = 0;
-  char *data = path ? slurp(path, &size) : NULL;
-  for (char *at = data; at && (at = strstr(at, "-----BEGIN CERTIFICATE-----")); ++at) ++count;
+  char* data = path ? slurp(path, &size) : NULL;
+  for (char* at = data; at && (at = strstr(at, "-----BEGIN CERTIFICATE-----")); ++at) ++count;
   printf("certificates\t%d\n", count);
   free(data);
 }
@@ -130,16 +128,16 @@ static void zone(void) {
   putchar('\n');
 }
 
-static int before(const void *a, const void *b) { return strcmp(a, b); }
+static int before(const void* a, const void* b) { return strcmp(a, b); }
 
-static void address(const char *key, const char *name) {
+static void address(const char* key, const char* name) {
   struct addrinfo *found = NULL, hints = {.ai_socktype = SOCK_STREAM};
   char places[16][64];
   size_t count = 0;
   int code = getaddrinfo(name, NULL, &hints, &found);
   printf("address of %s\t", key);
   if (code) printf("%s", gai_strerror(code));
-  for (struct addrinfo *each = found; each && count < 16; each = each->ai_next)
+  for (struct addrinfo* each = found; each && count < 16; each = each->ai_next)
     if (getnameinfo(each->ai_addr, each->ai_addrlen, places[count], sizeof *places, NULL, 0,
                     NI_NUMERICHOST) == 0)
       ++count;
@@ -150,12 +148,12 @@ static void address(const char *key, const char *name) {
 }
 
 static void user(void) {
-  struct passwd *entry = getpwuid(getuid());
+  struct passwd* entry = getpwuid(getuid());
   printf("user\t%d %d %s %s\n", (int)getuid(), (int)getgid(), entry ? entry->pw_name : "-",
          entry ? entry->pw_dir : "-");
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   char host[256] = "";
   if (argc == 2 && strcmp(argv[1], "processes") == 0) return processes();
   if (argc < 2 || strcmp(argv[1], "look") != 0) return 64;

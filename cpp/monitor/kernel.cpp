@@ -130,8 +130,8 @@ MLKIT_INLINE Mask leave_prices(Block& block, std::size_t at, const Prices& old) 
   update(block.spread_square + at, old.known, square);
   update(block.spread + at, old.known, mean);
   update(block.bars + at, old.known, weight);
-  const Mask lost = V::either(loses_digits(square_before, square),
-                              loses_digits(distance_before, distant));
+  const Mask lost =
+      V::either(loses_digits(square_before, square), loses_digits(distance_before, distant));
   return V::both(old.known, V::either(lost, V::less(weight, V::real(1.0))));
 }
 

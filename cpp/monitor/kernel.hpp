@@ -19,7 +19,7 @@ inline constexpr std::size_t lanes = 8;
 struct alignas(64) Block {
   double beta[lanes];
   // Of the bars in which both have a price.
-  double bars[lanes];  // sum of weights
+  double bars[lanes];                          // sum of weights
   double spread[lanes], spread_square[lanes];  // mean, and squares about it
   double distance[lanes];                      // mean squared gap of the normalised prices
   double crossings[lanes];                     // weights of the bars at which the side changed

@@ -28,10 +28,13 @@ Kernel kernel();
 Kernel selected_kernel() {
   switch (simd::selected()) {
 #if defined(__x86_64__)
-    case simd::Isa::avx512: return avx512::kernel();
-    case simd::Isa::avx2: return avx2::kernel();
+    case simd::Isa::avx512:
+      return avx512::kernel();
+    case simd::Isa::avx2:
+      return avx2::kernel();
 #endif
-    default: return baseline::kernel();
+    default:
+      return baseline::kernel();
   }
 }
 
@@ -68,7 +71,8 @@ double score(Figure by, double value) {
 
 bool within(const Query& query, const std::array<double, figures>& values) {
   for (std::size_t each = 0; each < figures; ++each) {
-    if (query.bounded[each] && !(query.low[each] <= values[each] && values[each] <= query.high[each]))
+    if (query.bounded[each] &&
+        !(query.low[each] <= values[each] && values[each] <= query.high[each]))
       return false;
   }
   return true;
@@ -206,7 +210,10 @@ void Monitor::step_row(const Kernel& kernel, const Bar& bar, std::size_t y) {
   const auto slots = std::size_t(settings_.window), slot = std::size_t(bars_) % slots;
   if (std::size_t(bars_) >= slots) {
     const Window window{{kept_.log.data(), kept_.normalised.data(), kept_.change.data()},
-                        slots, padded_, (slot + 1) % slots, slots - 1};
+                        slots,
+                        padded_,
+                        (slot + 1) % slots,
+                        slots - 1};
     const Bar old{left_.log.data(), left_.normalised.data(), left_.change.data()};
     const bool renew = y % slots == slot;  // every row's turn comes once in a window
     kernel.leave(row, old, left_.crossed.data() + place, window, renew, y, column, padded_);

@@ -86,7 +86,7 @@ class Monitor {
   double least_ = 0.0;              // the weight of `min_bars` bars
   std::vector<double> base_, log_;  // first prices; logarithms of the last bar's
   std::vector<double> normalised_, change_;
-  std::vector<std::size_t> rows_;   // number of each y's first block
+  std::vector<std::size_t> rows_;  // number of each y's first block
   std::vector<Block> blocks_;
 
   // The bars of a window, a slot each, that of a bar is its number modulo the window's length.

@@ -30,8 +30,7 @@ void Monitor::archive(strategy::Archive& archive) {
   archive.require(tickers_ >= 2 && tickers_ <= most_tickers && settings_.decay > 0.0 &&
                   settings_.decay <= 1.0 && settings_.min_bars >= 2 &&
                   settings_.min_bars <= most_bars && settings_.window >= 0 &&
-                  settings_.window <= most_bars && bars_ >= 0 &&
-                  bars_ < std::int64_t{1} << 62);
+                  settings_.window <= most_bars && bars_ >= 0 && bars_ < std::int64_t{1} << 62);
   for (auto* each : {&base_, &log_, &kept_.log, &kept_.normalised, &kept_.change})
     archive.values(*each);
   archive.values(kept_.crossed);

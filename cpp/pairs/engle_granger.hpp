@@ -29,8 +29,8 @@ struct Panel {
 // The pairs (i, j) with first[j] <= i < j, for j from `begin` to `end` - 1: all pairs, or those
 // within groups of neighbours. Pairs are stored column by column.
 struct Band {
-  const std::int64_t* first;    // of each j
-  const std::size_t* offsets;   // of each column j - begin in the results
+  const std::int64_t* first;   // of each j
+  const std::size_t* offsets;  // of each column j - begin in the results
   std::size_t begin, end;
 };
 
@@ -50,19 +50,19 @@ struct Statistics {
 };
 
 // One implementation for each instruction set; the names of their namespaces.
-#define MLKIT_DECLARE_ENGLE_GRANGER(isa)                                                        \
-  namespace isa {                                                                               \
-  extern const int width;                                                                       \
-  /* Doubles of scratch memory, aligned to 64 bytes, of a worker; lists gather `length`. */      \
-  std::size_t scratch_size(Lags lags, std::size_t gathered);                                    \
-  /* The band's pairs of the series of a block with those that come before them. */             \
-  void screen_block(const Panel& panel, const Band& band, std::size_t block, Lags lags,         \
-                    double* scratch, const Statistics& out);                                    \
-  /* The next `width` pairs of a list. */                                                       \
-  void screen_list(const Panel& panel, const List& list, std::size_t begin, Lags lags,          \
-                   double* scratch, const Statistics& out);                                     \
-  /* Sums of squared differences of the band's pairs of a block. */                             \
-  void distance_block(const Panel& panel, const Band& band, std::size_t block, double* out);    \
+#define MLKIT_DECLARE_ENGLE_GRANGER(isa)                                                     \
+  namespace isa {                                                                            \
+  extern const int width;                                                                    \
+  /* Doubles of scratch memory, aligned to 64 bytes, of a worker; lists gather `length`. */  \
+  std::size_t scratch_size(Lags lags, std::size_t gathered);                                 \
+  /* The band's pairs of the series of a block with those that come before them. */          \
+  void screen_block(const Panel& panel, const Band& band, std::size_t block, Lags lags,      \
+                    double* scratch, const Statistics& out);                                 \
+  /* The next `width` pairs of a list. */                                                    \
+  void screen_list(const Panel& panel, const List& list, std::size_t begin, Lags lags,       \
+                   double* scratch, const Statistics& out);                                  \
+  /* Sums of squared differences of the band's pairs of a block. */                          \
+  void distance_block(const Panel& panel, const Band& band, std::size_t block, double* out); \
   }
 
 MLKIT_DECLARE_ENGLE_GRANGER(baseline)

@@ -152,8 +152,8 @@ void complete_products(const Scratch& s) {
   for (int l = 0; l <= p; ++l) s.lagged[0][l] = s.sums[l];
   for (int k = 1; k <= p; ++k)
     for (int l = k; l <= p; ++l)
-      s.lagged[k][l] = s.lagged[k - 1][l - 1] + s.head[p - k] * s.head[p - l] -
-                       s.tail[k - 1] * s.tail[l - 1];
+      s.lagged[k][l] =
+          s.lagged[k - 1][l - 1] + s.head[p - k] * s.head[p - l] - s.tail[k - 1] * s.tail[l - 1];
   const Vector start = s.first[p], end = s.last[1];
   s.level[0] = (end * end - start * start - s.lagged[0][0]) * 0.5;
   for (int l = 1; l <= p; ++l)
@@ -307,7 +307,8 @@ void gather(const Panel& panel, const std::int64_t* numbers, std::size_t count, 
 Vector gather_squares(const Panel& panel, const std::int64_t* numbers, std::size_t count) {
   Vector squares{};
   for (int lane = 0; lane < lanes; ++lane)
-    squares[lane] = panel.squares[numbers[static_cast<std::size_t>(lane) < count ? lane : count - 1]];
+    squares[lane] =
+        panel.squares[numbers[static_cast<std::size_t>(lane) < count ? lane : count - 1]];
   return squares;
 }
 
@@ -383,8 +384,7 @@ void screen_list(const Panel& panel, const List& list, std::size_t begin, Lags l
   } else {
     gather(panel, second, count, s.second_series);
     test_both(s.first_series, s.second_series, gather_squares(panel, first, count),
-              gather_squares(panel, second, count), static_cast<int>(panel.length), lags, s,
-              found);
+              gather_squares(panel, second, count), static_cast<int>(panel.length), lags, s, found);
   }
   for (std::size_t k = 0; k < count; ++k) store(found, static_cast<int>(k), begin + k, out);
 }

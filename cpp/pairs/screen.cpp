@@ -26,18 +26,19 @@ struct Kernel {
   void (*distance_block)(const Panel&, const Band&, std::size_t, double*);
 };
 
-#define MLKIT_KERNEL(isa)                                                                     \
-  Kernel {                                                                                    \
-    isa::width, isa::scratch_size, isa::screen_block, isa::screen_list, isa::distance_block   \
-  }
+#define MLKIT_KERNEL(isa) \
+  Kernel { isa::width, isa::scratch_size, isa::screen_block, isa::screen_list, isa::distance_block }
 
 Kernel selected_kernel() {
   switch (simd::selected()) {
 #if defined(__x86_64__)
-    case simd::Isa::avx512: return MLKIT_KERNEL(avx512);
-    case simd::Isa::avx2: return MLKIT_KERNEL(avx2);
+    case simd::Isa::avx512:
+      return MLKIT_KERNEL(avx512);
+    case simd::Isa::avx2:
+      return MLKIT_KERNEL(avx2);
 #endif
-    default: return MLKIT_KERNEL(baseline);
+    default:
+      return MLKIT_KERNEL(baseline);
   }
 }
 
@@ -61,7 +62,8 @@ Memory interleaved(const Panel& panel, std::size_t width) {
 class Work {
  public:
   explicit Work(std::vector<std::size_t> sizes)
-      : sizes_(std::move(sizes)), left_(sizes_.size()),
+      : sizes_(std::move(sizes)),
+        left_(sizes_.size()),
         total_(std::accumulate(sizes_.begin(), sizes_.end(), std::size_t{0})) {}
 
   bool take(std::size_t& portion) {
@@ -135,7 +137,8 @@ std::vector<std::size_t> block_sizes(const Band& band, std::size_t width) {
 }  // namespace
 
 Table::Table(const double* series, std::size_t count, std::size_t length)
-    : series_(series, series + count * length), squares_(count),
+    : series_(series, series + count * length),
+      squares_(count),
       panel_{series_.data(), nullptr, squares_.data(), count, length} {
   for (std::size_t n = 0; n < count; ++n) {
     const double* one = series + n * length;

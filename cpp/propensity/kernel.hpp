@@ -11,22 +11,22 @@ namespace mlkit::propensity {
 // The density of an arm's logit: exp(f(y) - f(mode)) * scale.
 struct Arm {
   double a, b;
-  double peak;      // f(mode) = a log m + b log(1 - m)
-  double scale;     // the density at the mode
+  double peak;   // f(mode) = a log m + b log(1 - m)
+  double scale;  // the density at the mode
   double mode;
-  double curve[5];  // derivatives 2 to 6 of f at the mode, each over its factorial
-  bool narrow;      // f by its series about the mode: a log x + b log(1 - x) would cancel
-  double high;      // above it the density is nothing
-  double low, begin; // between these the panels are as narrow as the density asks
-  double right;     // P(Y > right edge of the panel)
+  double curve[5];    // derivatives 2 to 6 of f at the mode, each over its factorial
+  bool narrow;        // f by its series about the mode: a log x + b log(1 - x) would cancel
+  double high;        // above it the density is nothing
+  double low, begin;  // between these the panels are as narrow as the density asks
+  double right;       // P(Y > right edge of the panel)
 };
 
 // Nodes of a panel, and what all arms share there.
 struct Panel {
   double y[nodes], log_x[nodes], log_rest[nodes];
   double half;
-  double weights[nodes];             // times half
-  double to_the_right[nodes][nodes]; // [r][q]: of g at node r in the integral from node q on
+  double weights[nodes];              // times half
+  double to_the_right[nodes][nodes];  // [r][q]: of g at node r in the integral from node q on
 };
 
 // counts: [k][nodes], the chances of 0 .. k-1 arms above; scratch: 2 (shown + 1) k nodes doubles.

@@ -13,12 +13,12 @@ namespace mlkit::propensity {
 
 namespace {
 
-constexpr double settled = 1e-16;     // chance that the top k is not decided, where it ends
-constexpr double reach = 42;          // log of the density's fall at which an arm ends
-constexpr double core = 20;           // and from where on panels are as narrow as it asks
-constexpr double narrow_from = 1e5;   // curvature: six terms of the series hold to 1e-10
-constexpr double widest = 1.5;          // of a panel, where the logit bends:
-constexpr double bent = 60;           // up to here
+constexpr double settled = 1e-16;    // chance that the top k is not decided, where it ends
+constexpr double reach = 42;         // log of the density's fall at which an arm ends
+constexpr double core = 20;          // and from where on panels are as narrow as it asks
+constexpr double narrow_from = 1e5;  // curvature: six terms of the series hold to 1e-10
+constexpr double widest = 1.5;       // of a panel, where the logit bends:
+constexpr double bent = 60;          // up to here
 constexpr std::size_t most_panels = 1'000'000;
 
 struct Kernel {
@@ -30,10 +30,13 @@ struct Kernel {
 Kernel selected_kernel() {
   switch (simd::selected()) {
 #if defined(__x86_64__)
-    case simd::Isa::avx512: return {avx512::count_above, avx512::densities, avx512::add_ranks};
-    case simd::Isa::avx2: return {avx2::count_above, avx2::densities, avx2::add_ranks};
+    case simd::Isa::avx512:
+      return {avx512::count_above, avx512::densities, avx512::add_ranks};
+    case simd::Isa::avx2:
+      return {avx2::count_above, avx2::densities, avx2::add_ranks};
 #endif
-    default: return {baseline::count_above, baseline::densities, baseline::add_ranks};
+    default:
+      return {baseline::count_above, baseline::densities, baseline::add_ranks};
   }
 }
 
@@ -87,7 +90,9 @@ const Rule& rule() {
   return made;
 }
 
-double log_sigmoid(double y) { return y > 0 ? -std::log1p(std::exp(-y)) : y - std::log1p(std::exp(y)); }
+double log_sigmoid(double y) {
+  return y > 0 ? -std::log1p(std::exp(-y)) : y - std::log1p(std::exp(y));
+}
 
 double log_gamma(double x) {
   int sign;

@@ -11,7 +11,9 @@ Fetched fetched_from_arrays(const py::sequence& candidates, const Numbers& a, co
   for (std::size_t i = 0; i < names.size(); ++i)
     if (!PyUnicode_Check(names[i].ptr())) throw py::type_error(at("candidates", i) + ": no str");
   const auto as = parameters(a, "a", names.size()), bs = parameters(b, "b", names.size());
-  return {std::move(names), {as.begin(), as.end()}, {bs.begin(), bs.end()},
+  return {std::move(names),
+          {as.begin(), as.end()},
+          {bs.begin(), bs.end()},
           {unknown_contexts, unknown_arms}};
 }
 
@@ -21,8 +23,8 @@ py::array_t<double> view(std::span<const double> values, const py::object& owner
   return array;
 }
 
-std::pair<py::list, py::list> top_k(ThompsonSampler& sampler, const Fetched& fetched,
-                                    py::ssize_t k, const std::optional<py::int_>& seed) {
+std::pair<py::list, py::list> top_k(ThompsonSampler& sampler, const Fetched& fetched, py::ssize_t k,
+                                    const std::optional<py::int_>& seed) {
   if (k < 1) reject("k", "must be at least 1");
   const auto own = seed_of(seed);
   std::vector<Scored> best;
@@ -70,9 +72,10 @@ void register_stages(py::module_& m) {
           "unknown_arms", [](const Fetched& self) { return self.unknown().arms; },
           "Candidates that have no posterior of the arm either: theirs is the prior.");
 
-  py::class_<ThompsonSampler>(m, "ThompsonSampler",
-                              "Thompson sampling from a stream of its own.\n\n"
-                              "A copy in a forked process repeats the stream: make it after forking.")
+  py::class_<ThompsonSampler>(
+      m, "ThompsonSampler",
+      "Thompson sampling from a stream of its own.\n\n"
+      "A copy in a forked process repeats the stream: make it after forking.")
       .def(py::init([](const std::optional<py::int_>& seed) {
              return std::make_unique<ThompsonSampler>(seed_of(seed));
            }),

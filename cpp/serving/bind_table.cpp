@@ -60,8 +60,8 @@ void put_arm(PosteriorTable& table, const py::str& arm, double a, double b, doub
   table.put_arm(id_of(arm.ptr(), "arm"), posterior_of(a, b, pulls));
 }
 
-void put_pair(PosteriorTable& table, const py::str& context, const py::str& arm, double a,
-              double b, double pulls) {
+void put_pair(PosteriorTable& table, const py::str& context, const py::str& arm, double a, double b,
+              double pulls) {
   table.put_pair(id_of(context.ptr(), "context"), id_of(arm.ptr(), "arm"),
                  posterior_of(a, b, pulls));
 }
@@ -124,12 +124,13 @@ py::tuple export_contexts(const PosteriorTable& table, std::uint64_t start, std:
   PosteriorColumns columns;
   {
     const py::gil_scoped_release release;
-    table.visit_pairs(start, stop, [&](std::string_view context, std::string_view arm,
-                                       const Posterior& posterior) {
-      contexts.add(context);
-      names.add(arm);
-      columns.add(posterior);
-    });
+    table.visit_pairs(
+        start, stop,
+        [&](std::string_view context, std::string_view arm, const Posterior& posterior) {
+          contexts.add(context);
+          names.add(arm);
+          columns.add(posterior);
+        });
   }
   return py::make_tuple(contexts.buffers(), names.buffers(), array_of(std::move(columns.a)),
                         array_of(std::move(columns.b)), array_of(std::move(columns.pulls)));
@@ -140,8 +141,8 @@ using Class = py::class_<PosteriorTable, std::shared_ptr<PosteriorTable>>;
 void define_making(Class& table) {
   table
       .def_static("create", &create, py::arg("path"), py::kw_only(), py::arg("arms"),
-                  py::arg("contexts"), py::arg("posteriors"), py::arg("id_bytes"),
-                  py::arg("prior"), py::arg("shrinkage"),
+                  py::arg("contexts"), py::arg("posteriors"), py::arg("id_bytes"), py::arg("prior"),
+                  py::arg("shrinkage"),
                   "Make a new table and be its only writer.\n\n"
                   "A file at the path is unlinked first: who has it open keeps it.\n\n"
                   "Args:\n"
@@ -282,18 +283,19 @@ void register_table(py::module_& m) {
   define_making(table);
   define_changes(table);
   define_reading(table);
-  table
-      .def("__len__", &PosteriorTable::count_arms, "Count the arms that are there.")
+  table.def("__len__", &PosteriorTable::count_arms, "Count the arms that are there.")
       .def(
           "size",
           [](const PosteriorTable& self) {
             return std::pair(self.count_arms(), self.used().posteriors);
           },
           "Count the arms that are there, and the (context, arm) posteriors.")
-      .def("capacity", [](const PosteriorTable& self) { return dict_of(self.capacity()); },
-           "Tell the room for arms, contexts, posteriors and id_bytes.")
-      .def("used", [](const PosteriorTable& self) { return dict_of(self.used()); },
-           "Tell how much of the capacity is used, removed arms included.")
+      .def(
+          "capacity", [](const PosteriorTable& self) { return dict_of(self.capacity()); },
+          "Tell the room for arms, contexts, posteriors and id_bytes.")
+      .def(
+          "used", [](const PosteriorTable& self) { return dict_of(self.used()); },
+          "Tell how much of the capacity is used, removed arms included.")
       .def_property_readonly(
           "prior",
           [](const PosteriorTable& self) { return std::pair(self.prior().a, self.prior().b); },

@@ -1,12 +1,12 @@
 #include "serving/mapped_file.hpp"
 
-#include <cerrno>
 #include <fcntl.h>
-#include <filesystem>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <system_error>
 #include <unistd.h>
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace mlkit::serving {

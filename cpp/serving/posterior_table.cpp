@@ -20,8 +20,8 @@ std::uint32_t as_count(double pulls) {
 }
 
 [[noreturn]] void refuse(const char* what, std::uint64_t capacity) {
-  throw TableFull("the posterior table is full: it has room for " + std::to_string(capacity) +
-                  " " + what);
+  throw TableFull("the posterior table is full: it has room for " + std::to_string(capacity) + " " +
+                  what);
 }
 
 }  // namespace
@@ -157,8 +157,7 @@ void PosteriorTable::require_room(const Sizes& more) const {
   if (now.contexts + more.contexts > capacity_.contexts) refuse("contexts", capacity_.contexts);
   if (now.posteriors + more.posteriors > capacity_.posteriors)
     refuse("(context, arm) posteriors", capacity_.posteriors);
-  if (now.id_bytes + more.id_bytes > capacity_.id_bytes)
-    refuse("bytes of ids", capacity_.id_bytes);
+  if (now.id_bytes + more.id_bytes > capacity_.id_bytes) refuse("bytes of ids", capacity_.id_bytes);
 }
 
 std::uint32_t PosteriorTable::add_id(std::string_view text) {
@@ -177,8 +176,9 @@ PosteriorTable::Number PosteriorTable::add_arm_record(std::uint32_t id_unit, Pos
   const auto arm = static_cast<Number>(count + 1);
   const std::string_view text = id(id_unit);
   ArmRecord& record = arms_[count];
-  record = {posterior.a, posterior.b, posterior.pulls, id_unit, 1,
-            static_cast<std::uint16_t>(text.size()), {}};
+  record = {posterior.a, posterior.b, posterior.pulls,
+            id_unit,     1,           static_cast<std::uint16_t>(text.size()),
+            {}};
   text.copy(record.id_start, sizeof record.id_start);
   publish(count, count + 1);
   return arm;

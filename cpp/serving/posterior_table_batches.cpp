@@ -128,11 +128,11 @@ AllArms PosteriorTable::fetch_all(std::optional<std::string_view> context) const
     all.unknown.arms += !copy_parameters(all.arms[i], all.a[i], all.b[i]);
   const Number from = context ? find_context(hash_(*context), *context) : 0;
   if (from)
-    for_chunks(std::span<const Number>(all.arms), [&](std::size_t at, std::span<const Number> some) {
-      all.unknown.contexts += overlay_pairs(from, some, all.a.data() + at, all.b.data() + at);
-    });
-  else if (context)
-    all.unknown.contexts = all.arms.size();
+    for_chunks(
+        std::span<const Number>(all.arms), [&](std::size_t at, std::span<const Number> some) {
+          all.unknown.contexts += overlay_pairs(from, some, all.a.data() + at, all.b.data() + at);
+        });
+  else if (context) all.unknown.contexts = all.arms.size();
   return all;
 }
 
@@ -199,9 +199,11 @@ void PosteriorTable::copy(const PosteriorTable& source) {
   PairColumns pairs;
   for (std::uint64_t start = 0; start < source.used().posteriors; start += copied_at_once) {
     pairs.clear();
-    source.visit_pairs(start, start + copied_at_once,
-                       [&pairs](std::string_view context, std::string_view arm,
-                                const Posterior& posterior) { pairs.add(context, arm, posterior); });
+    source.visit_pairs(
+        start, start + copied_at_once,
+        [&pairs](std::string_view context, std::string_view arm, const Posterior& posterior) {
+          pairs.add(context, arm, posterior);
+        });
     load_pairs(pairs.contexts, pairs.arms, pairs.a.data(), pairs.b.data(), pairs.pulls.data());
   }
 }

@@ -2,12 +2,12 @@
 // and the kernels trust them.
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
-#include <optional>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -24,7 +24,6 @@ namespace py = pybind11;
 using Numbers = py::array_t<double, py::array::c_style | py::array::forcecast>;
 using Ids = std::vector<std::string_view>;
 
-
 [[noreturn]] inline void reject(const std::string& place, const std::string& what) {
   throw std::invalid_argument(place + ": " + what);
 }
@@ -35,13 +34,13 @@ inline std::string at(const char* name, std::size_t index) {
 
 inline void check_length(std::size_t bytes, const char* name, std::optional<std::size_t> index) {
   if (bytes == 0 || bytes > max_id_bytes)
-    reject(index ? at(name, *index) : name, "an id has 1 to 256 bytes of UTF-8, this one has " +
-                                                std::to_string(bytes));
+    reject(index ? at(name, *index) : name,
+           "an id has 1 to 256 bytes of UTF-8, this one has " + std::to_string(bytes));
 }
 
 // The UTF-8 of a str, which the str keeps.
 inline std::string_view id_of(PyObject* text, const char* name,
-                       std::optional<std::size_t> index = std::nullopt) {
+                              std::optional<std::size_t> index = std::nullopt) {
   const auto place = [&] { return index ? at(name, *index) : std::string(name); };
   if (!PyUnicode_Check(text))
     throw py::type_error(place() + ": expected a str, not " + Py_TYPE(text)->tp_name);
@@ -150,8 +149,7 @@ class StringBuffers {
 };
 
 inline py::str text_of(std::string_view id) {
-  PyObject* text =
-      PyUnicode_DecodeUTF8(id.data(), static_cast<Py_ssize_t>(id.size()), "replace");
+  PyObject* text = PyUnicode_DecodeUTF8(id.data(), static_cast<Py_ssize_t>(id.size()), "replace");
   if (!text) throw py::error_already_set();
   return py::reinterpret_steal<py::str>(text);
 }

@@ -26,8 +26,8 @@ std::uint64_t id_units_for(const Sizes& capacity) {
 
 bool within_limits(const Sizes& capacity) {
   return capacity.arms <= max_records && capacity.contexts <= max_records &&
-         capacity.posteriors <= max_records &&
-         capacity.id_bytes <= max_records * Layout::id_unit && id_units_for(capacity) <= max_records;
+         capacity.posteriors <= max_records && capacity.id_bytes <= max_records * Layout::id_unit &&
+         id_units_for(capacity) <= max_records;
 }
 
 bool valid_rules(const Prior& prior, double shrinkage) {
@@ -85,8 +85,9 @@ Layout::Layout(const Sizes& capacity) {
 
 Header make_header(const Sizes& capacity, Prior prior, double shrinkage) {
   if (!within_limits(capacity))
-    throw std::invalid_argument("a table holds fewer than 2^32 arms, contexts and posteriors, "
-                                "and 16 GiB of ids");
+    throw std::invalid_argument(
+        "a table holds fewer than 2^32 arms, contexts and posteriors, "
+        "and 16 GiB of ids");
   if (!valid_parameter(prior.a) || !valid_parameter(prior.b))
     throw std::invalid_argument("prior: both parameters must be from 1e-300 to 1e15");
   if (!valid_parameter(shrinkage))

@@ -30,9 +30,9 @@ struct Header {
   Prior prior;
   double shrinkage;
   std::uint64_t keys[IdHash::key_count];
-  std::uint64_t checksum;        // of all the fields above
-  alignas(64) Sizes used;        // written by the one writer, after what they count
-  std::uint64_t removed;         // records of arms that are not there any more
+  std::uint64_t checksum;  // of all the fields above
+  alignas(64) Sizes used;  // written by the one writer, after what they count
+  std::uint64_t removed;   // records of arms that are not there any more
 };
 
 // One cache line. Its copy of the start of the id spares most look-ups the way to the id.

@@ -13,9 +13,7 @@ struct Legs {
   double x = 0.0;
 };
 
-inline double value(Legs shares, Legs prices) {
-  return shares.y * prices.y + shares.x * prices.x;
-}
+inline double value(Legs shares, Legs prices) { return shares.y * prices.y + shares.x * prices.x; }
 
 inline double gross(Legs shares, Legs prices) {
   return std::abs(shares.y) * prices.y + std::abs(shares.x) * prices.x;
@@ -33,37 +31,33 @@ struct Costs {
   double commission_bps = 0.0;
   double slippage_bps = 0.0;
   double half_spread_bps = 0.0;
-  double borrow_rate = 0.0; // a year, on the value of short legs
+  double borrow_rate = 0.0;  // a year, on the value of short legs
 };
 
 struct Sizing {
   double capital = 100'000.0;
-  double gross = 10'000.0; // money in both legs of a pair
-  bool log = true;         // beta weights money; otherwise shares
+  double gross = 10'000.0;  // money in both legs of a pair
+  bool log = true;          // beta weights money; otherwise shares
   bool whole_shares = false;
 };
 
-// Shares of both legs for a position on a side of the spread; none if a leg
-// rounds to nothing.
-inline Legs size(int side, double beta, Legs prices, const Sizing &sizing) {
+// Shares of both legs for a position on a side of the spread; none if a leg rounds to nothing.
+inline Legs size(int side, double beta, Legs prices, const Sizing& sizing) {
   Legs shares;
   if (sizing.log) {
     const double money = side * sizing.gross / (1.0 + std::abs(beta));
     shares = {money / prices.y, -beta * money / prices.x};
   } else {
-    const double units =
-        side * sizing.gross / (prices.y + std::abs(beta) * prices.x);
+    const double units = side * sizing.gross / (prices.y + std::abs(beta) * prices.x);
     shares = {units, -beta * units};
   }
-  if (sizing.whole_shares)
-    shares = {std::trunc(shares.y), std::trunc(shares.x)};
-  const bool usable = std::isfinite(shares.y) && std::isfinite(shares.x) &&
-                      shares.y != 0.0 && shares.x != 0.0;
+  if (sizing.whole_shares) shares = {std::trunc(shares.y), std::trunc(shares.x)};
+  const bool usable =
+      std::isfinite(shares.y) && std::isfinite(shares.x) && shares.y != 0.0 && shares.x != 0.0;
   return usable ? shares : Legs{};
 }
 
-// Running totals of what was paid and received apart from the trades' gross
-// result.
+// Running totals of what was paid and received apart from the trades' gross result.
 struct Ledger {
   double commission = 0.0;
   double slippage = 0.0;
@@ -71,10 +65,8 @@ struct Ledger {
   double borrow = 0.0;
   double dividends = 0.0;
 
-  double costs() const {
-    return commission + slippage + half_spread + borrow - dividends;
-  }
-  void add(const Ledger &other) {
+  double costs() const { return commission + slippage + half_spread + borrow - dividends; }
+  void add(const Ledger& other) {
     commission += other.commission;
     slippage += other.slippage;
     half_spread += other.half_spread;
@@ -84,15 +76,15 @@ struct Ledger {
 };
 
 // The costs of trading `shares` at `prices`.
-inline Ledger trade(Legs shares, Legs prices, const Costs &costs) {
+inline Ledger trade(Legs shares, Legs prices, const Costs& costs) {
   const double money = gross(shares, prices);
   const double count = std::abs(shares.y) + std::abs(shares.x);
   Ledger paid;
-  paid.commission = costs.per_share * count + 2.0 * costs.per_trade +
-                    1e-4 * costs.commission_bps * money;
+  paid.commission =
+      costs.per_share * count + 2.0 * costs.per_trade + 1e-4 * costs.commission_bps * money;
   paid.slippage = 1e-4 * costs.slippage_bps * money;
   paid.half_spread = 1e-4 * costs.half_spread_bps * money;
   return paid;
 }
 
-} // namespace mlkit::strategy
+}  // namespace mlkit::strategy

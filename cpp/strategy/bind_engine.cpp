@@ -14,7 +14,8 @@ namespace mlkit::strategy {
 namespace {
 
 // As bytes: NumPy would copy records field by field.
-template <class Values> auto copied(const Values &values) {
+template <class Values>
+auto copied(const Values& values) {
   py::array_t<typename Values::value_type> array(py::ssize_t(values.size()));
   std::copy(values.begin(), values.end(), array.mutable_data());
   return array;
@@ -27,8 +28,7 @@ struct Bars {
 
   Bar at(std::size_t bar) const {
     const std::size_t i = bar * tickers;
-    return {open ? open + i : nullptr, close + i,
-            dividend ? dividend + i : nullptr};
+    return {open ? open + i : nullptr, close + i, dividend ? dividend + i : nullptr};
   }
 };
 
@@ -40,19 +40,17 @@ struct Planned {
 };
 
 // Feed the bars to the engine; the plan is sorted by its starts.
-void replay(Engine &engine, const Bars &bars, const std::vector<Planned> &plan,
-            const Rule &usual) {
+void replay(Engine& engine, const Bars& bars, const std::vector<Planned>& plan, const Rule& usual) {
   engine.reserve(engine.rows().size() + bars.count);
   auto next = plan.begin();
   std::vector<Legs> history;
   for (std::size_t bar = 0; bar < bars.count; ++bar) {
     for (; next != plan.end() && next->start == bar; ++next) {
       Pair pair = next->pair;
-      if (!next->own_rule)
-        pair.rule = usual;
+      if (!next->own_rule) pair.rule = usual;
       history.clear();
       for (std::size_t i = bar - next->warm; i < bar; ++i) {
-        const double *close = bars.at(i).close;
+        const double* close = bars.at(i).close;
         history.push_back({close[pair.y], close[pair.x]});
       }
       engine.add(pair, history);
@@ -63,46 +61,39 @@ void replay(Engine &engine, const Bars &bars, const std::vector<Planned> &plan,
 
 // The engine and the number of tickers that it was made for.
 struct BoundEngine {
-  BoundEngine(std::size_t tickers_, const Settings &settings,
+  BoundEngine(std::size_t tickers_, const Settings& settings,
               std::optional<StrategyCallback> strategy_callback)
-      : tickers(tickers_), scripted(strategy_callback.has_value()),
-        engine(tickers_, settings,
-               strategy_callback ? *strategy_callback : StrategyCallback{}),
+      : tickers(tickers_),
+        scripted(strategy_callback.has_value()),
+        engine(tickers_, settings, strategy_callback ? *strategy_callback : StrategyCallback{}),
         usual(settings.rule) {}
 
-  std::int64_t add(std::size_t y, std::size_t x, std::int64_t stop,
-                   const SignalSettings &signal,
-                   const std::optional<Rule> &rule,
-                   const MaybeDoubles &history) {
-    require(y < tickers && x < tickers && y != x,
-            "y and x must be two different columns");
+  std::int64_t add(std::size_t y, std::size_t x, std::int64_t stop, const SignalSettings& signal,
+                   const std::optional<Rule>& rule, const MaybeDoubles& history) {
+    require(y < tickers && x < tickers && y != x, "y and x must be two different columns");
     std::vector<Legs> closes;
     if (history) {
-      require(history->ndim() == 2 && history->shape(1) == 2,
-              "history: expected columns y and x");
+      require(history->ndim() == 2 && history->shape(1) == 2, "history: expected columns y and x");
       require_prices(*history, "history", false);
       for (py::ssize_t i = 0; i < history->shape(0); ++i) {
         closes.push_back({history->at(i, 0), history->at(i, 1)});
       }
     }
-    if (rule)
-      require_rule(*rule);
+    if (rule) require_rule(*rule);
     return engine.add({y, x, stop, signal, rule.value_or(usual)}, closes);
   }
 
   // Bars, a row each, and the pairs that join at some of them.
-  void take(const Doubles &closes, const MaybeDoubles &opens,
-            const MaybeDoubles &dividends, const std::vector<Planned> &plan) {
+  void take(const Doubles& closes, const MaybeDoubles& opens, const MaybeDoubles& dividends,
+            const std::vector<Planned>& plan) {
     const py::ssize_t columns = closes.ndim() == 2 ? closes.shape(1) : -1;
-    require(columns == py::ssize_t(tickers),
-            "closes: expected a column for each ticker");
+    require(columns == py::ssize_t(tickers), "closes: expected a column for each ticker");
     require_like(opens, closes, "opens");
     require_like(dividends, closes, "dividends");
     require_prices(closes, "closes", true);
-    if (opens)
-      require_prices(*opens, "opens", true);
-    const Bars bars{std::size_t(closes.shape(0)), tickers, closes.data(),
-                    data_or_null(opens), data_or_null(dividends)};
+    if (opens) require_prices(*opens, "opens", true);
+    const Bars bars{std::size_t(closes.shape(0)), tickers, closes.data(), data_or_null(opens),
+                    data_or_null(dividends)};
     require_plan(plan, bars.count);
     if (scripted) {
       replay(engine, bars, plan, usual);
@@ -112,10 +103,10 @@ struct BoundEngine {
     }
   }
 
-  void require_plan(const std::vector<Planned> &plan, std::size_t bars) const {
+  void require_plan(const std::vector<Planned>& plan, std::size_t bars) const {
     std::size_t before = 0;
     for (std::size_t i = 0; i < plan.size(); ++i) {
-      const auto &[start, warm, pair, own_rule] = plan[i];
+      const auto& [start, warm, pair, own_rule] = plan[i];
       const std::string place = "plan[" + std::to_string(i) + "]: ";
       require(pair.y < tickers && pair.x < tickers && pair.y != pair.x,
               place + "y and x must be two different columns");
@@ -125,18 +116,19 @@ struct BoundEngine {
     }
   }
 
-  static BoundEngine load(const py::bytes &bytes,
+  static BoundEngine load(const py::bytes& bytes,
                           std::optional<StrategyCallback> strategy_callback) {
     const bool scripted = strategy_callback.has_value();
-    return {Engine::load(std::string_view(bytes), strategy_callback
-                                                      ? *strategy_callback
-                                                      : StrategyCallback{}),
+    return {Engine::load(std::string_view(bytes),
+                         strategy_callback ? *strategy_callback : StrategyCallback{}),
             scripted};
   }
 
   BoundEngine(Engine loaded, bool scripted_)
-      : tickers(loaded.tickers()), scripted(scripted_),
-        engine(std::move(loaded)), usual(engine.settings().rule) {}
+      : tickers(loaded.tickers()),
+        scripted(scripted_),
+        engine(std::move(loaded)),
+        usual(engine.settings().rule) {}
 
   void delist(std::size_t column) {
     require(column < tickers, "delist: there is no such column");
@@ -146,15 +138,14 @@ struct BoundEngine {
   std::size_t tickers;
   bool scripted;
   Engine engine;
-  Rule usual; // of pairs that bring none
+  Rule usual;  // of pairs that bring none
 };
 
-} // namespace
+}  // namespace
 
-void register_engine(py::module_ &m) {
+void register_engine(py::module_& m) {
   using namespace py::literals;
-  py::native_enum<Order>(m, "Order", "enum.IntEnum",
-                         "What a strategy asks for at a close.")
+  py::native_enum<Order>(m, "Order", "enum.IntEnum", "What a strategy asks for at a close.")
       .value("NONE", Order::none)
       .value("ENTER_LONG", Order::enter_long)
       .value("ENTER_SHORT", Order::enter_short)
@@ -162,109 +153,81 @@ void register_engine(py::module_ &m) {
       .value("STOP", Order::stop)
       .value("TIME_STOP", Order::time_stop)
       .finalize();
-  py::class_<Features>(m, "Features",
-                       "What the engine computed for a pair at a close.")
+  py::class_<Features>(m, "Features", "What the engine computed for a pair at a close.")
       .def_readonly("beta", &Features::beta)
       .def_readonly("spread", &Features::spread)
       .def_readonly("z", &Features::z);
   py::class_<State>(m, "State", "A pair's position as its strategy sees it.")
-      .def(py::init([](int side, int locked, std::int64_t held) {
-             return State{side, locked, held};
-           }),
+      .def(py::init(
+               [](int side, int locked, std::int64_t held) { return State{side, locked, held}; }),
            "side"_a = 0, "locked"_a = 0, "held"_a = 0)
       .def_readonly("side", &State::side)
       .def_readonly("locked", &State::locked)
       .def_readonly("held", &State::held);
-  py::class_<Planned>(
-      m, "Planned", "A pair that joins a replay at a bar, warmed up before it.")
-      .def(py::init([](std::size_t y, std::size_t x, std::size_t start,
-                       std::int64_t stop, std::size_t warm,
-                       const SignalSettings &signal,
-                       const std::optional<Rule> &rule) {
-             if (rule)
-               require_rule(*rule);
-             return Planned{start,
-                            warm,
-                            {y, x, stop, signal, rule.value_or(Rule{})},
-                            rule.has_value()};
+  py::class_<Planned>(m, "Planned", "A pair that joins a replay at a bar, warmed up before it.")
+      .def(py::init([](std::size_t y, std::size_t x, std::size_t start, std::int64_t stop,
+                       std::size_t warm, const SignalSettings& signal,
+                       const std::optional<Rule>& rule) {
+             if (rule) require_rule(*rule);
+             return Planned{
+                 start, warm, {y, x, stop, signal, rule.value_or(Rule{})}, rule.has_value()};
            }),
            py::kw_only(), "y"_a, "x"_a, "start"_a,
-           "stop"_a = std::numeric_limits<std::int64_t>::max(), "warm"_a = 0,
-           "signal"_a, "rule"_a = py::none());
-  py::class_<BoundEngine>(
-      m, "Engine", "The event engine: bars in, fills and an account out.")
-      .def(py::init<std::size_t, const Settings &,
-                    std::optional<StrategyCallback>>(),
-           "tickers"_a, "settings"_a, "strategy_callback"_a = py::none())
+           "stop"_a = std::numeric_limits<std::int64_t>::max(), "warm"_a = 0, "signal"_a,
+           "rule"_a = py::none());
+  py::class_<BoundEngine>(m, "Engine", "The event engine: bars in, fills and an account out.")
+      .def(py::init<std::size_t, const Settings&, std::optional<StrategyCallback>>(), "tickers"_a,
+           "settings"_a, "strategy_callback"_a = py::none())
       .def("add", &BoundEngine::add, py::kw_only(), "y"_a, "x"_a,
-           "stop"_a = std::numeric_limits<std::int64_t>::max(), "signal"_a,
-           "rule"_a = py::none(), "history"_a = py::none(),
-           "Add a pair that trades from now on; return its number.")
+           "stop"_a = std::numeric_limits<std::int64_t>::max(), "signal"_a, "rule"_a = py::none(),
+           "history"_a = py::none(), "Add a pair that trades from now on; return its number.")
       .def("take", &BoundEngine::take, "closes"_a, "opens"_a = py::none(),
            "dividends"_a = py::none(), "plan"_a = std::vector<Planned>{},
            "Take bars, a row each; planned pairs join at their bar of these.")
       .def(
-          "finish", [](BoundEngine &self) { self.engine.finish(); },
+          "finish", [](BoundEngine& self) { self.engine.finish(); },
           "Close what is open at the last closes.")
       .def(
-          "rows",
-          [](const BoundEngine &self) { return copied(self.engine.rows()); },
+          "rows", [](const BoundEngine& self) { return copied(self.engine.rows()); },
           "The account at each close.")
       .def(
-          "trades",
-          [](const BoundEngine &self) { return copied(self.engine.trades()); },
+          "trades", [](const BoundEngine& self) { return copied(self.engine.trades()); },
           "The closed trades, in the order of closing.")
       .def(
-          "choices",
-          [](const BoundEngine &self) { return copied(self.engine.choices()); },
-          "The orders that the strategy asked for, and whether they were "
-          "accepted.")
+          "choices", [](const BoundEngine& self) { return copied(self.engine.choices()); },
+          "The orders that the strategy asked for, and whether they were accepted.")
       .def(
-          "remove",
-          [](BoundEngine &self, std::int64_t pair) {
-            self.engine.remove(pair);
-          },
+          "remove", [](BoundEngine& self, std::int64_t pair) { self.engine.remove(pair); },
           "pair"_a, "End a pair's window with the next bar.")
       .def("delist", &BoundEngine::delist, "column"_a,
-           "Close a ticker's positions at their last prices in the next bar; "
-           "it trades no more.")
+           "Close a ticker's positions at their last prices in the next bar; it trades no more.")
       .def(
-          "positions",
-          [](const BoundEngine &self) {
-            return copied(self.engine.positions());
-          },
+          "positions", [](const BoundEngine& self) { return copied(self.engine.positions()); },
           "The open trades, by pair.")
       .def(
-          "pending",
-          [](const BoundEngine &self) { return copied(self.engine.pending()); },
+          "pending", [](const BoundEngine& self) { return copied(self.engine.pending()); },
           "The orders that wait for their fills, by pair.")
       .def(
-          "views",
-          [](const BoundEngine &self) { return copied(self.engine.views()); },
+          "views", [](const BoundEngine& self) { return copied(self.engine.views()); },
           "Side, lock, bars held and features of each pair.")
       .def(
-          "drain", [](BoundEngine &self) { self.engine.drain(); },
+          "drain", [](BoundEngine& self) { self.engine.drain(); },
           "Forget the rows, trades and choices so far.")
       .def(
-          "save",
-          [](const BoundEngine &self) { return py::bytes(self.engine.save()); },
+          "save", [](const BoundEngine& self) { return py::bytes(self.engine.save()); },
           "Return the state as versioned bytes, without what `drain` forgets.")
-      .def_static(
-          "load", &BoundEngine::load, "bytes"_a,
-          "strategy_callback"_a = py::none(),
-          "Restore an engine from `save`; raises ValueError for damaged bytes.")
+      .def_static("load", &BoundEngine::load, "bytes"_a, "strategy_callback"_a = py::none(),
+                  "Restore an engine from `save`; raises ValueError for damaged bytes.")
       .def_property_readonly(
-          "bars", [](const BoundEngine &self) { return self.engine.bars(); },
-          "Bars taken so far.")
+          "bars", [](const BoundEngine& self) { return self.engine.bars(); }, "Bars taken so far.")
       .def_readonly("tickers", &BoundEngine::tickers);
   m.def(
       "step",
-      [](const State &state, double z, const Rule &rule) {
+      [](const State& state, double z, const Rule& rule) {
         const Decision decision = step(state, z, rule);
         return py::make_tuple(decision.state, decision.order);
       },
-      "state"_a, "z"_a, "rule"_a,
-      "Apply the built-in rule to one bar: the new state, an order.");
+      "state"_a, "z"_a, "rule"_a, "Apply the built-in rule to one bar: the new state, an order.");
 }
 
-} // namespace mlkit::strategy
+}  // namespace mlkit::strategy

@@ -6,8 +6,7 @@ namespace mlkit::strategy {
 
 void RollingRegression::push(double y, double x) {
   settle(sums_.push(Two{y, x}));
-  if (loses_digits())
-    settle(sums_.restart(Two{y, x}));
+  if (loses_digits()) settle(sums_.restart(Two{y, x}));
 }
 
 bool RollingRegression::loses_digits() const {
@@ -16,7 +15,7 @@ bool RollingRegression::loses_digits() const {
          strategy::loses_digits(squared[1], centred_[1]);
 }
 
-void RollingRegression::settle(const Products &sums) {
+void RollingRegression::settle(const Products& sums) {
   sum_ = sums.sums;
   offset_ = sum_ * sums_.share();
   centred_ = sums.squares - sum_ * offset_;
@@ -24,8 +23,7 @@ void RollingRegression::settle(const Products &sums) {
 }
 
 double RollingRegression::slope() const {
-  if (!(centred_[1] > 0.0))
-    return std::numeric_limits<double>::quiet_NaN();
+  if (!(centred_[1] > 0.0)) return std::numeric_limits<double>::quiet_NaN();
   return mixed_ / centred_[1];
 }
 
@@ -34,4 +32,4 @@ double RollingRegression::intercept() const {
   return mean[0] - slope() * mean[1];
 }
 
-} // namespace mlkit::strategy
+}  // namespace mlkit::strategy

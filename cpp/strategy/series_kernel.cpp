@@ -16,114 +16,94 @@ constexpr std::size_t width = V::width;
 
 // work(at, lanes) on whole vectors, and for the rest, which is copied into one.
 template <class Work>
-MLKIT_INLINE void each(std::size_t count, const Work &work) {
+MLKIT_INLINE void each(std::size_t count, const Work& work) {
   std::size_t at = 0;
-  for (; at + width <= count; at += width)
-    work(at, width);
-  if (at < count)
-    work(at, count - at);
+  for (; at + width <= count; at += width) work(at, width);
+  if (at < count) work(at, count - at);
 }
 
-MLKIT_INLINE Real load(const double *from, std::size_t lanes) {
-  if (lanes == width)
-    return V::load(from);
+MLKIT_INLINE Real load(const double* from, std::size_t lanes) {
+  if (lanes == width) return V::load(from);
   Real some = V::real(1.0);
-  for (std::size_t lane = 0; lane < lanes; ++lane)
-    some[lane] = from[lane];
+  for (std::size_t lane = 0; lane < lanes; ++lane) some[lane] = from[lane];
   return some;
 }
 
-MLKIT_INLINE void store(double *to, Real value, std::size_t lanes) {
-  if (lanes == width)
-    return V::store(to, value);
-  for (std::size_t lane = 0; lane < lanes; ++lane)
-    to[lane] = value[lane];
+MLKIT_INLINE void store(double* to, Real value, std::size_t lanes) {
+  if (lanes == width) return V::store(to, value);
+  for (std::size_t lane = 0; lane < lanes; ++lane) to[lane] = value[lane];
 }
 
-void spreads(const double *y, const double *x, std::size_t count, double alpha,
-             double beta, bool take_log, double *spread) {
+void spreads(const double* y, const double* x, std::size_t count, double alpha, double beta,
+             bool take_log, double* spread) {
   each(count, [&](std::size_t at, std::size_t lanes) {
     Real own = load(y + at, lanes), other = load(x + at, lanes);
-    if (take_log)
-      own = log<V>(own), other = log<V>(other);
+    if (take_log) own = log<V>(own), other = log<V>(other);
     store(spread + at, own - alpha - beta * other, lanes);
   });
 }
 
-void z_scores(double *spread, const double *mean, const double *variance,
-              std::size_t count) {
+void z_scores(double* spread, const double* mean, const double* variance, std::size_t count) {
   const Real nan = V::real(__builtin_nan(""));
   each(count, [&](std::size_t at, std::size_t lanes) {
     const Real square = load(variance + at, lanes);
-    const Real z = (load(spread + at, lanes) - load(mean + at, lanes)) /
-                   V::square_root(square);
+    const Real z = (load(spread + at, lanes) - load(mean + at, lanes)) / V::square_root(square);
     store(spread + at, V::select(V::less(V::real(0.0), square), z, nan), lanes);
   });
 }
 
-// The first bar that `chosen` marks; the padding behind the last is never
-// marked.
+// The first bar that `chosen` marks; the padding behind the last is never marked.
 template <class Chosen>
-MLKIT_INLINE std::size_t first(const double *z, std::size_t from,
-                               std::size_t to, const Chosen &chosen) {
+MLKIT_INLINE std::size_t first(const double* z, std::size_t from, std::size_t to,
+                               const Chosen& chosen) {
   for (; from < to; from += width) {
     const unsigned found = V::bits(chosen(V::load(z + from)));
-    if (found == 0)
-      continue;
+    if (found == 0) continue;
     from += __builtin_ctz(found);
     break;
   }
   return from < to ? from : to;
 }
 
-std::size_t first_beyond(const double *z, std::size_t from, std::size_t to,
-                         double entry) {
+std::size_t first_beyond(const double* z, std::size_t from, std::size_t to, double entry) {
   const Real bound = V::real(entry);
-  return first(z, from, to,
-               [&](Real now) { return V::reaches(V::magnitude(now), bound); });
+  return first(z, from, to, [&](Real now) { return V::reaches(V::magnitude(now), bound); });
 }
 
-std::size_t first_outside(const double *z, std::size_t from, std::size_t to,
-                          double side, double exit, double stop) {
+std::size_t first_outside(const double* z, std::size_t from, std::size_t to, double side,
+                          double exit, double stop) {
   const Real reverted = V::real(-exit), stopped = V::real(-stop);
   return first(z, from, to, [&](Real now) {
     const Real distance = side * now;
-    return V::either(V::reaches(distance, reverted),
-                     V::reaches(stopped, distance));
+    return V::either(V::reaches(distance, reverted), V::reaches(stopped, distance));
   });
 }
 
-std::size_t hold(double cash, double y_shares, double x_shares, double margin,
-                 const double *y, const double *x, std::size_t count,
-                 std::size_t room, double *equity) {
-  const double y_size = __builtin_fabs(y_shares),
-               x_size = __builtin_fabs(x_shares);
+std::size_t hold(double cash, double y_shares, double x_shares, double margin, const double* y,
+                 const double* x, std::size_t count, std::size_t room, double* equity) {
+  const double y_size = __builtin_fabs(y_shares), x_size = __builtin_fabs(x_shares);
   for (std::size_t at = 0; at < count; at += width) {
     const std::size_t lanes = room - at < width ? room - at : width;
     const Real own = load(y + at, lanes), other = load(x + at, lanes);
     const Real now = cash + (y_shares * own + x_shares * other);
     store(equity + at, now, lanes);
-    const unsigned called =
-        V::bits(V::less(now, margin * (y_size * own + x_size * other)));
-    if (called == 0)
-      continue;
+    const unsigned called = V::bits(V::less(now, margin * (y_size * own + x_size * other)));
+    if (called == 0) continue;
     const std::size_t end = at + __builtin_ctz(called);
     return end < count ? end : count;
   }
   return count;
 }
 
-Totals returns(const double *equity, std::size_t count, double rate,
-               double *out) {
+Totals returns(const double* equity, std::size_t count, double rate, double* out) {
   constexpr std::size_t parts = padding / width;
   Real sum[parts]{}, squares[parts]{};
-  const auto take = [&](std::size_t part, Real change, double *to) {
-    if (out != nullptr)
-      V::store(to, change);
+  const auto take = [&](std::size_t part, Real change, double* to) {
+    if (out != nullptr) V::store(to, change);
     sum[part] += change;
     squares[part] += change * change;
   };
-  const auto change = [&](const double *now) {
+  const auto change = [&](const double* now) {
     return V::load(now) / V::load(now - 1) - 1.0 - rate;
   };
   std::size_t at = 0;
@@ -134,8 +114,7 @@ Totals returns(const double *equity, std::size_t count, double rate,
     }
   }
   double rest[padding]{};
-  for (std::size_t i = at; i < count; ++i)
-    rest[i - at] = equity[i + 1] / equity[i] - 1.0 - rate;
+  for (std::size_t i = at; i < count; ++i) rest[i - at] = equity[i + 1] / equity[i] - 1.0 - rate;
   for (std::size_t part = 0; at < count && part < parts; ++part) {
     take(part, V::load(rest + part * width), out + at + part * width);
   }
@@ -147,15 +126,13 @@ Totals returns(const double *equity, std::size_t count, double rate,
   return totals;
 }
 
-void add_scaled(const double *values, double scale, std::size_t count,
-                double *sum) {
+void add_scaled(const double* values, double scale, std::size_t count, double* sum) {
   for (std::size_t at = 0; at < count; at += width) {
     V::store(sum + at, V::load(sum + at) + V::load(values + at) * scale);
   }
 }
 
-// `floor` is the equity below which a drawdown is the worst one: most bars need
-// no division.
+// `floor` is the equity below which a drawdown is the worst one: most bars need no division.
 struct Drawdown {
   double peak, floor, worst;
 
@@ -173,9 +150,9 @@ struct Drawdown {
   }
 };
 
-// A block is looked at bar by bar only if it may hold the worst: if its least
-// equity were that far below its greatest.
-double drawdown(const double *equity, std::size_t count) {
+// A block is looked at bar by bar only if it may hold the worst: if its least equity were that
+// far below its greatest.
+double drawdown(const double* equity, std::size_t count) {
   constexpr std::size_t block = 4 * padding;
   Drawdown seen{equity[0], equity[0], 0.0};
   std::size_t at = 0;
@@ -194,20 +171,17 @@ double drawdown(const double *equity, std::size_t count) {
     if (low >= high * (1.0 - seen.worst)) {
       seen.rise(high);
     } else {
-      for (std::size_t i = at; i < at + block; ++i)
-        seen.take(equity[i]);
+      for (std::size_t i = at; i < at + block; ++i) seen.take(equity[i]);
     }
   }
-  for (; at < count; ++at)
-    seen.take(equity[at]);
+  for (; at < count; ++at) seen.take(equity[at]);
   return seen.worst;
 }
 
-} // namespace
+}  // namespace
 
 SeriesKernel kernel() {
-  return {spreads, z_scores, first_beyond, first_outside,
-          hold,    returns,  add_scaled,   drawdown};
+  return {spreads, z_scores, first_beyond, first_outside, hold, returns, add_scaled, drawdown};
 }
 
-} // namespace mlkit::strategy::MLKIT_ISA
+}  // namespace mlkit::strategy::MLKIT_ISA

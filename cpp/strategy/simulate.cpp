@@ -11,33 +11,33 @@ namespace {
 
 // The account of one pair, bar by bar, in the order of Engine::step.
 class Account {
-public:
-  Account(const Series &series, const FeatureSeries &features,
-          const Settings &settings, const SeriesKernel &kernel)
-      : series_(series), features_(features), z_(features.z.data()),
-        settings_(settings), kernel_(kernel),
+ public:
+  Account(const Series& series, const FeatureSeries& features, const Settings& settings,
+          const SeriesKernel& kernel)
+      : series_(series),
+        features_(features),
+        z_(features.z.data()),
+        settings_(settings),
+        kernel_(kernel),
         interest_(settings.cash_rate / settings.bars_per_year),
         borrow_(settings.costs.borrow_rate / settings.bars_per_year),
         margin_(settings.limits.maintenance_margin > 0.0
                     ? settings.limits.maintenance_margin
                     : -std::numeric_limits<double>::infinity()),
         accrues_(borrow_ != 0.0 || series.y_dividend != nullptr),
-        cash_(settings.sizing.capital), equity_(settings.sizing.capital) {}
+        cash_(settings.sizing.capital),
+        equity_(settings.sizing.capital) {}
 
   // A bar before the first decision only earns interest.
   void wait(std::size_t bar) {
-    if (bar > 0 && interest_ != 0.0)
-      cash_ += cash_ * interest_;
+    if (bar > 0 && interest_ != 0.0) cash_ += cash_ * interest_;
     equity_ = cash_;
   }
 
-  // Pass over the bars at which an account that holds nothing does nothing;
-  // give the next one.
-  std::size_t idle(std::size_t bar, double *equity) {
-    if (open_ || waiting_ || state_.locked != 0)
-      return bar;
-    const std::size_t end =
-        kernel_.first_beyond(z_, bar, series_.bars, settings_.rule.entry);
+  // Pass over the bars at which an account that holds nothing does nothing; give the next one.
+  std::size_t idle(std::size_t bar, double* equity) {
+    if (open_ || waiting_ || state_.locked != 0) return bar;
+    const std::size_t end = kernel_.first_beyond(z_, bar, series_.bars, settings_.rule.entry);
     if (interest_ == 0.0) {
       std::fill_n(equity, end - bar, equity_);
       return end;
@@ -50,32 +50,25 @@ public:
   }
 
   // Pass over the bars at which a position is only held; give the next one.
-  std::size_t hold(std::size_t bar, double *equity) {
-    if (!open_ || waiting_)
-      return bar;
-    const Rule &rule = settings_.rule;
+  std::size_t hold(std::size_t bar, double* equity) {
+    if (!open_ || waiting_) return bar;
+    const Rule& rule = settings_.rule;
     const std::size_t stop = time_stop(bar);
-    const std::size_t acts = kernel_.first_outside(
-        z_, bar, stop, double(state_.side), rule.exit, rule.stop);
-    const std::size_t end = accrues_ || interest_ != 0.0
-                                ? hold_accruing(bar, acts, equity)
-                                : hold_plain(bar, acts, equity);
+    const std::size_t acts =
+        kernel_.first_outside(z_, bar, stop, double(state_.side), rule.exit, rule.stop);
+    const std::size_t end = accrues_ || interest_ != 0.0 ? hold_accruing(bar, acts, equity)
+                                                         : hold_plain(bar, acts, equity);
     state_.held += std::int64_t(end - bar);
     return end;
   }
 
   double step(std::size_t bar) {
-    if (bar > 0 && interest_ != 0.0)
-      cash_ += cash_ * interest_;
-    if (open_ && accrues_)
-      cash_ -= accrued(bar);
-    if (waiting_)
-      fill(fill_prices(bar));
+    if (bar > 0 && interest_ != 0.0) cash_ += cash_ * interest_;
+    if (open_ && accrues_) cash_ -= accrued(bar);
+    if (waiting_) fill(fill_prices(bar));
     mark(bar);
-    if (open_)
-      call_margin(bar);
-    const Decision decision =
-        mlkit::strategy::step(state_, z_[bar], settings_.rule);
+    if (open_) call_margin(bar);
+    const Decision decision = mlkit::strategy::step(state_, z_[bar], settings_.rule);
     if (decision.order == Order::none) {
       state_ = decision.state;
     } else {
@@ -91,8 +84,7 @@ public:
   // Close what is open at the last bar.
   double finish(std::size_t bar) {
     waiting_ = open_;
-    if (waiting_)
-      fill(closes(bar));
+    if (waiting_) fill(closes(bar));
     mark(bar);
     return equity_;
   }
@@ -101,36 +93,28 @@ public:
   double turnover() const { return turnover_; }
   std::int64_t trades() const { return trades_; }
 
-private:
+ private:
   // The bar at which the position has been held for too long.
   std::size_t time_stop(std::size_t bar) const {
-    const std::int64_t most = settings_.rule.max_bars,
-                       left = most - 1 - state_.held;
-    if (most == 0)
-      return series_.bars;
-    return std::min(series_.bars,
-                    bar + std::size_t(std::max<std::int64_t>(left, 0)));
+    const std::int64_t most = settings_.rule.max_bars, left = most - 1 - state_.held;
+    if (most == 0) return series_.bars;
+    return std::min(series_.bars, bar + std::size_t(std::max<std::int64_t>(left, 0)));
   }
 
-  std::size_t hold_plain(std::size_t bar, std::size_t end,
-                         double *equity) const {
-    return bar + kernel_.hold(cash_, shares_.y, shares_.x, margin_,
-                              series_.y_close + bar, series_.x_close + bar,
-                              end - bar, series_.bars - bar, equity);
+  std::size_t hold_plain(std::size_t bar, std::size_t end, double* equity) const {
+    return bar + kernel_.hold(cash_, shares_.y, shares_.x, margin_, series_.y_close + bar,
+                              series_.x_close + bar, end - bar, series_.bars - bar, equity);
   }
 
-  std::size_t hold_accruing(std::size_t bar, std::size_t end, double *equity) {
+  std::size_t hold_accruing(std::size_t bar, std::size_t end, double* equity) {
     const Legs shares = shares_;
     double cash = cash_;
     for (; bar < end; ++bar) {
       double next = cash;
-      if (interest_ != 0.0)
-        next += next * interest_;
-      if (accrues_)
-        next -= accrued(bar);
+      if (interest_ != 0.0) next += next * interest_;
+      if (accrues_) next -= accrued(bar);
       const double now = next + value(shares, closes(bar));
-      if (now < margin_ * gross(shares, closes(bar)))
-        break;
+      if (now < margin_ * gross(shares, closes(bar))) break;
       cash = next;
       *equity++ = now;
     }
@@ -138,13 +122,10 @@ private:
     return bar;
   }
 
-  Legs closes(std::size_t bar) const {
-    return {series_.y_close[bar], series_.x_close[bar]};
-  }
+  Legs closes(std::size_t bar) const { return {series_.y_close[bar], series_.x_close[bar]}; }
 
   Legs fill_prices(std::size_t bar) const {
-    if (series_.y_open == nullptr)
-      return closes(bar);
+    if (series_.y_open == nullptr) return closes(bar);
     const Legs open{series_.y_open[bar], series_.x_open[bar]};
     return {std::isnan(open.y) ? series_.y_close[bar] : open.y,
             std::isnan(open.x) ? series_.x_close[bar] : open.x};
@@ -154,8 +135,7 @@ private:
     Ledger paid;
     paid.borrow = short_value(shares_, closes(bar - 1)) * borrow_;
     if (series_.y_dividend != nullptr) {
-      paid.dividends =
-          value(shares_, {series_.y_dividend[bar], series_.x_dividend[bar]});
+      paid.dividends = value(shares_, {series_.y_dividend[bar], series_.x_dividend[bar]});
     }
     return paid.costs();
   }
@@ -173,77 +153,68 @@ private:
     waiting_ = false;
   }
 
-  void mark(std::size_t bar) {
-    equity_ = open_ ? cash_ + value(shares_, closes(bar)) : cash_;
-  }
+  void mark(std::size_t bar) { equity_ = open_ ? cash_ + value(shares_, closes(bar)) : cash_; }
 
   void call_margin(std::size_t bar) {
-    if (!(equity_ < margin_ * gross(shares_, closes(bar))))
-      return;
+    if (!(equity_ < margin_ * gross(shares_, closes(bar)))) return;
     waiting_ = true;
     state_.side = 0;
   }
 
-  void order(const Decision &decision, std::size_t bar) {
+  void order(const Decision& decision, std::size_t bar) {
     if (decision.state.side == 0) {
       state_ = decision.state;
       waiting_ = true;
       return;
     }
     state_ = decision.state;
-    state_.side = 0; // unless it is accepted
-    if (open_)
-      return; // a margin call waits for its fill
+    state_.side = 0;    // unless it is accepted
+    if (open_) return;  // a margin call waits for its fill
     const Legs prices = closes(bar);
-    const Legs shares = size(decision.state.side, features_.beta_at(bar),
-                             prices, settings_.sizing);
-    if (!affordable(gross(shares, prices)))
-      return;
+    const Legs shares = size(decision.state.side, features_.beta_at(bar), prices, settings_.sizing);
+    if (!affordable(gross(shares, prices))) return;
     shares_ = shares;
     state_.side = decision.state.side;
     waiting_ = true;
   }
 
   bool affordable(double exposure) const {
-    const Limits &limits = settings_.limits;
+    const Limits& limits = settings_.limits;
     return exposure > 0.0 && exposure <= limits.leverage * equity_ &&
-           exposure * limits.initial_margin <= equity_ && equity_ > 0.0 &&
-           limits.pairs > 0 && limits.pairs_per_ticker > 0;
+           exposure * limits.initial_margin <= equity_ && equity_ > 0.0 && limits.pairs > 0 &&
+           limits.pairs_per_ticker > 0;
   }
 
-  const Series &series_;
-  const FeatureSeries &features_;
-  const double *z_;
-  const Settings &settings_;
-  const SeriesKernel &kernel_;
+  const Series& series_;
+  const FeatureSeries& features_;
+  const double* z_;
+  const Settings& settings_;
+  const SeriesKernel& kernel_;
   const double interest_, borrow_;
-  const double margin_; // below this share of the exposure the equity calls
+  const double margin_;  // below this share of the exposure the equity calls
   const bool accrues_;
   double cash_, equity_;
   Legs shares_;
   State state_;
   bool open_ = false;
-  bool waiting_ = false; // an order waits for its fill
+  bool waiting_ = false;  // an order waits for its fill
   double turnover_ = 0.0;
   std::int64_t trades_ = 0;
 };
 
-} // namespace
+}  // namespace
 
-Score simulate(const SeriesKernel &kernel, const Series &series,
-               const FeatureSeries &features, std::size_t trade,
-               const Settings &settings, Long<double> &equity) {
+Score simulate(const SeriesKernel& kernel, const Series& series, const FeatureSeries& features,
+               std::size_t trade, const Settings& settings, Long<double>& equity) {
   Account account(series, features, settings, kernel);
-  for (std::size_t bar = 0; bar < trade; ++bar)
-    account.wait(bar);
+  for (std::size_t bar = 0; bar < trade; ++bar) account.wait(bar);
   equity.resize(series.bars - trade + 1);
   equity.front() = account.equity();
-  double *const curve = equity.data() + 1;
+  double* const curve = equity.data() + 1;
   for (std::size_t bar = trade; bar < series.bars; ++bar) {
     bar = account.hold(bar, curve + (bar - trade));
     bar = account.idle(bar, curve + (bar - trade));
-    if (bar < series.bars)
-      curve[bar - trade] = account.step(bar);
+    if (bar < series.bars) curve[bar - trade] = account.step(bar);
   }
   Score result;
   result.equity = equity.back() = account.finish(series.bars - 1);
@@ -252,4 +223,4 @@ Score simulate(const SeriesKernel &kernel, const Series &series,
   return result;
 }
 
-} // namespace mlkit::strategy
+}  // namespace mlkit::strategy
