@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mlkit.bpmn.decisions.evaluation import Evaluation
+from mlkit.bpmn.decisions.evaluation import DecisionError, Evaluation
 from mlkit.bpmn.decisions.load import Decisions
 from mlkit.bpmn.decisions.model import Decision, Table
-from mlkit.bpmn.expressions import Expression, ExpressionError, Lookup
+from mlkit.bpmn.decisions.record import record
+from mlkit.bpmn.expressions import Expression, Lookup
 from mlkit.bpmn.expressions.feel.budget import LimitReached
 from mlkit.bpmn.expressions.feel.interchange import Unfit, leave
 
@@ -47,7 +48,23 @@ class DecisionCall(Expression):
         """
         assert self.decisions is not None
         evaluation = Evaluation(self.decisions.loaded, self._inputs(lookup), now)
-        found = evaluation.decide(self.decisions.find(self.text))
+        keep = getattr(lookup, "note_decision", None)
+        try:
+            found = self._value(evaluation)
+        except DecisionError as error:
+            if keep is not None:
+                keep(record(self.text, evaluation, None, error.problem))
+            raise
+        if keep is not None:
+            keep(record(self.text, evaluation, found))
+        return found
+
+    def _value(self, evaluation: Evaluation) -> Any:
+        assert self.decisions is not None
+        try:
+            found = evaluation.decide(self.decisions.find(self.text))
+        except DecisionError as error:
+            raise self._error(error.problem) from error
         if evaluation.trace.notes:
             raise self._error(evaluation.trace.notes[0])
         try:
@@ -55,8 +72,8 @@ class DecisionCall(Expression):
         except (LimitReached, Unfit) as error:
             raise self._error(str(error)) from error
 
-    def _error(self, problem: str) -> ExpressionError:
-        return ExpressionError(f"decision {self.text}", 0, problem)
+    def _error(self, problem: str) -> DecisionError:
+        return DecisionError(f"decision {self.text}", problem)
 
     def _inputs(self, lookup: Lookup) -> dict[str, Any]:
         assert self.decisions is not None

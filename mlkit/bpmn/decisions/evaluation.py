@@ -18,7 +18,7 @@ from mlkit.bpmn.decisions.model import (
     Service,
 )
 from mlkit.bpmn.decisions.tables import CompiledTable
-from mlkit.bpmn.decisions.trace import Trace, TracedRun
+from mlkit.bpmn.decisions.trace import Trace, TracedRun, brief
 from mlkit.bpmn.decisions.types import Missing, Types, conform
 from mlkit.bpmn.expressions.feel import Program, compile_tests
 from mlkit.bpmn.expressions.feel.budget import LimitReached
@@ -33,6 +33,19 @@ from mlkit.errors import BadData
 MAX_WORK = 2_000_000
 _LEVELS = 12
 _MAX_CHAIN = 30
+
+
+class DecisionError(ExpressionError):
+    """A decision that fails.
+
+    Args:
+        where: The decision.
+        problem: Why it fails.
+    """
+
+    def __init__(self, where: str, problem: str) -> None:
+        BadData.__init__(self, f"{where}: {problem}")
+        self.text, self.problem = where, f"{where}: {problem}"
 
 
 class Loaded:
@@ -137,9 +150,9 @@ class Loaded:
             where = element.variable.name
             places = (self.problems, self.tables)
             logic = Logic(where, names, self.members, self.types, *places)
-            wanted = self.types.get(element.variable.type_ref)
+            kind = element.variable.type_ref
             if isinstance(element, Decision):
-                self.codes[element.id] = logic.typed(logic.compile(element.logic), wanted)
+                self.codes[element.id] = logic.typed(logic.compile(element.logic), kind)
             elif element.function is not None:
                 own = logic.inside(element.variable.name)
                 self.codes[element.id] = own.function(element.function)
@@ -216,9 +229,9 @@ class Evaluation:
         except RecursionError as error:
             raise self._error("nests too deeply") from error
 
-    def _error(self, problem: str) -> ExpressionError:
+    def _error(self, problem: str) -> DecisionError:
         where = self.trace.current[-1] if self.trace.current else self.loaded.model.name
-        return ExpressionError(where, self.run.position, problem)
+        return DecisionError(where, problem)
 
     def _called(self, element: Element) -> Any:
         function = self._value(self.loaded, element)
@@ -269,8 +282,10 @@ class Evaluation:
                 found = conform(self.run, loaded.types.get(element.variable.type_ref), value)
                 if found is None and value is not None:
                     kind = element.variable.type_ref
-                    self.trace.note(f"the input {name!r} is no {kind}")
+                    self.trace.note(f"the input {name!r} is {brief(self.run, value)}, no {kind}")
+                self.trace.inputs[name] = value
                 return found
+        self.trace.inputs[name] = None
         return None
 
     def _frame(self, loaded: Loaded, element: Element) -> Frame:

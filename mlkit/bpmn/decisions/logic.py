@@ -10,12 +10,12 @@ from mlkit.bpmn.decisions import model
 from mlkit.bpmn.decisions.index import constant_test
 from mlkit.bpmn.decisions.model import Boxed, Problem
 from mlkit.bpmn.decisions.tables import CompiledTable, ConstantTest
+from mlkit.bpmn.decisions.trace import brief, note
 from mlkit.bpmn.decisions.types import ANY, Types, conform
 from mlkit.bpmn.expressions.feel import Program, Scope, compile_in
 from mlkit.bpmn.expressions.feel.apply import apply
 from mlkit.bpmn.expressions.feel.frame import Code, Frame
 from mlkit.bpmn.expressions.feel.iteration import Loop
-from mlkit.bpmn.expressions.feel.types import Type
 from mlkit.bpmn.expressions.feel.values import Function
 from mlkit.bpmn.expressions.tree import ExpressionError
 
@@ -62,14 +62,22 @@ class Logic:
         if boxed is None:
             return lambda frame: None
         code: Code = _COMPILERS[type(boxed)](self, boxed)
-        return self.typed(code, self.types.get(boxed.type_ref))
+        return self.typed(code, boxed.type_ref)
 
-    @staticmethod
-    def typed(code: Code, wanted: Type) -> Code:
-        """Return a closure whose value is of a type, or null."""
+    def typed(self, code: Code, name: str) -> Code:
+        """Return a closure whose value is of the type of a name, or null with a note."""
+        wanted = self.types.get(name)
         if wanted is ANY or wanted.name == "Any":
             return code
-        return lambda frame: conform(frame.run, wanted, code(frame))
+
+        def typed(frame: Frame) -> Any:
+            value = code(frame)
+            found = conform(frame.run, wanted, value)
+            if found is None and value is not None:
+                note(frame, f"{brief(frame.run, value)} is no {name}")
+            return found
+
+        return typed
 
     # -- texts ---------------------------------------------------------------------------------
 
@@ -178,7 +186,7 @@ class Logic:
         for variable, expression in boxed.entries:
             code = logic.compile(expression)
             if variable is not None:
-                code = self.typed(code, self.types.get(variable.type_ref))
+                code = self.typed(code, variable.type_ref)
                 logic = logic.inside(variable.name)
             entries.append((None if variable is None else variable.name, code))
 
@@ -198,10 +206,9 @@ class Logic:
         return lambda frame: [each(frame) for each in items]
 
     def _relation(self, boxed: model.Relation) -> Code:
-        columns = [(each.name, self.types.get(each.type_ref)) for each in boxed.columns]
         rows = [
-            [(name, self.typed(self.compile(each), wanted))
-             for (name, wanted), each in zip(columns, row, strict=False)]
+            [(column.name, self.typed(self.compile(each), column.type_ref))
+             for column, each in zip(boxed.columns, row, strict=False)]
             for row in boxed.rows
         ]  # fmt: skip
         return lambda frame: [{name: code(frame) for name, code in row} for row in rows]

@@ -7,16 +7,17 @@ from typing import Any
 
 from mlkit.bpmn.decisions.index import INDEXED, Column, Constant, bits
 from mlkit.bpmn.decisions.model import Table
-from mlkit.bpmn.decisions.trace import Trace
+from mlkit.bpmn.decisions.trace import Matched, brief, note
 from mlkit.bpmn.decisions.types import conform
 from mlkit.bpmn.expressions.feel import builtins
 from mlkit.bpmn.expressions.feel.apply import invoke
-from mlkit.bpmn.expressions.feel.budget import Run
+from mlkit.bpmn.expressions.feel.budget import LimitReached, Run
 from mlkit.bpmn.expressions.feel.comparison import equal
 from mlkit.bpmn.expressions.feel.frame import Code, Frame
 from mlkit.bpmn.expressions.feel.types import Type
 
 Test = Code | None
+_MAX_NAMED = 5
 _AGGREGATES = {"SUM": "sum", "MIN": "min", "MAX": "max", "COUNT": "count"}
 
 
@@ -62,13 +63,16 @@ class CompiledTable:
         asked = [Frame({"?": value}, frame, run) for value in values]
         for at, test in enumerate(self.allowed):
             if test is not None and values[at] is not None and test(asked[at]) is not True:
-                _note(frame, f"{self.table.inputs[at].label}: the value is not allowed")
+                column = self.table.inputs[at]
+                found = brief(run, values[at])
+                note(frame, f"column {column.label!r}: {found} is none of {column.allowed}")
                 return None
         matched = self._matched(run, asked)
         _note_rules(frame, self.table, values, matched)
         if not matched:
             return self._default(frame)
-        return self._policy(frame, [self._outputs(frame, each) for each in matched])
+        rows = [self._outputs(frame, each) for each in matched]
+        return _POLICIES[self.table.policy](self, frame, rows)
 
     def _matched(self, run: Run, asked: list[Frame]) -> list[int]:
         """Return the rules that match: those whose constants pass, then what must be evaluated."""
@@ -95,18 +99,32 @@ class CompiledTable:
     ) -> bool:
         run.charge(1)
         tests = self.rules[number][0]
-        for at, evaluated in unsure:
-            test = tests[at]
-            if evaluated >> number & 1 and test is not None and test(asked[at]) is not True:
-                return False
+        try:
+            for at, evaluated in unsure:
+                test = tests[at]
+                if evaluated >> number & 1 and test is not None and test(asked[at]) is not True:
+                    return False
+        except LimitReached as error:
+            raise LimitReached(f"rule {number + 1}: {error}") from error
         return True
 
     def _outputs(self, frame: Frame, number: int) -> list[Any]:
-        values = [each(frame) for each in self.rules[number][1]]
+        try:
+            values = [each(frame) for each in self.rules[number][1]]
+        except LimitReached as error:
+            raise LimitReached(f"rule {number + 1}: {error}") from error
         for at, wanted in enumerate(self.types):
             if wanted is not None and at < len(values):
-                values[at] = conform(frame.run, wanted, values[at])
+                fit = conform(frame.run, wanted, values[at])
+                if fit is None and values[at] is not None:
+                    self._note_misfit(frame, number, at, values[at])
+                values[at] = fit
         return values
+
+    def _note_misfit(self, frame: Frame, number: int, at: int, value: Any) -> None:
+        output = self.table.outputs[at]
+        where = f"rule {number + 1}, output {output.name!r}".removesuffix(" ''")
+        note(frame, f"{where}: {brief(frame.run, value)} is no {output.type_ref}")
 
     def _shaped(self, values: list[Any]) -> Any:
         """Return the outputs of a rule: one value, or a context by name."""
@@ -129,18 +147,15 @@ class CompiledTable:
             policy == "COLLECT" and not self.table.aggregation
         )
 
-    def _policy(self, frame: Frame, rows: list[list[Any]]) -> Any:
-        return _POLICIES[self.table.policy](self, frame, rows)
-
     def _unique(self, frame: Frame, rows: list[list[Any]]) -> Any:
         if len(rows) > 1:
-            _note(frame, "several rules of a table with the hit policy UNIQUE match")
+            note(frame, f"{_contradiction(frame)}, but the hit policy is UNIQUE")
             return None
         return self._shaped(rows[0])
 
     def _any(self, frame: Frame, rows: list[list[Any]]) -> Any:
         if any(equal(frame.run, each, rows[0]) is not True for each in rows):
-            _note(frame, "rules of a table with the hit policy ANY contradict each other")
+            note(frame, f"{_contradiction(frame)} with other outputs, but the hit policy is ANY")
             return None
         return self._shaped(rows[0])
 
@@ -226,17 +241,19 @@ def builtins_call(frame: Frame, name: str, values: list[Any]) -> Any:
     return None if overload is None else invoke(frame.run, overload.function, [values])
 
 
-def _trace(frame: Frame) -> Trace | None:
-    return getattr(frame.run, "trace", None)
-
-
-def _note(frame: Frame, message: str) -> None:
-    trace = _trace(frame)
-    if trace is not None:
-        trace.note(message)
+def _contradiction(frame: Frame) -> str:
+    """Return which rules match which inputs, of the table that was read last."""
+    trace = getattr(frame.run, "trace", None)
+    if trace is None or not trace.matched:
+        return "several rules match"
+    last: Matched = trace.matched[-1]
+    inputs = ", ".join(f"{name} = {brief(frame.run, each)}" for name, each in last.inputs.items())
+    rules = ", ".join(map(str, last.rules[:_MAX_NAMED]))
+    more = ", ..." if len(last.rules) > _MAX_NAMED else ""
+    return f"rules {rules}{more} match {inputs}"
 
 
 def _note_rules(frame: Frame, table: Table, values: list[Any], matched: list[int]) -> None:
-    trace = _trace(frame)
+    trace = getattr(frame.run, "trace", None)
     if trace is not None:
         trace.table(table, values, matched)

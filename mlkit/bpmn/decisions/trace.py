@@ -7,7 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from mlkit.bpmn.decisions.model import Table
-from mlkit.bpmn.expressions.feel.budget import Run
+from mlkit.bpmn.expressions.feel.budget import LimitReached, Run
+from mlkit.bpmn.expressions.feel.frame import Frame
+from mlkit.bpmn.expressions.feel.writing import quote, write
+
+_MAX_BRIEF = 60
 
 
 @dataclass(slots=True)
@@ -37,12 +41,14 @@ class Trace:
 
     Attributes:
         current: The elements that are being evaluated, the innermost last.
+        inputs: The value of each input that was asked for.
         results: The value of each decision, in the order in which they were decided.
         matched: The tables that were read.
         notes: Why something is null, each with its decision.
     """
 
     current: list[str] = field(default_factory=list)
+    inputs: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     matched: list[Matched] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -73,3 +79,19 @@ class TracedRun(Run):
     def __init__(self, text: str, now: datetime, work: int) -> None:
         super().__init__(text, now, work)
         self.trace = Trace()
+
+
+def note(frame: Frame, message: str) -> None:
+    """Note why what a frame belongs to is null, where the evaluation keeps its course."""
+    trace = getattr(frame.run, "trace", None)
+    if trace is not None:
+        trace.note(message)
+
+
+def brief(run: Run, value: Any) -> str:
+    """Return a value in FEEL's notation for a message: its beginning, if it is long."""
+    try:
+        text = quote(value) if type(value) is str else write(run, value)
+    except LimitReached:
+        return "a large value"
+    return text if len(text) <= _MAX_BRIEF else f"{text[: _MAX_BRIEF - 3]}..."

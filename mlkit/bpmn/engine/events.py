@@ -138,11 +138,12 @@ class Hop(NamedTuple):
 
     Attributes:
         element: The id of the flow node.
-        event: `completed` or `terminated`.
+        event: `completed` or `terminated`; `decided` for a decision that a task evaluated.
         iteration: The index in a multi-instance activity, outermost first: `2` or `0.3`.
         attempt: How often its work was started, 0 for what does no work.
         began: When it began, in seconds since 1970; 0 in journals of older versions.
         by: Who completed it, where a person did.
+        decision: What was decided, and from what, where `event` is `decided`.
     """
 
     element: str
@@ -151,6 +152,7 @@ class Hop(NamedTuple):
     attempt: int
     began: float = 0.0
     by: str = ""
+    decision: dict[str, Any] | None = None
 
 
 class Outcome(NamedTuple):

@@ -58,6 +58,10 @@ class Variables:
             found = self.step.state.scopes[found.parent]
         return found
 
+    def note_decision(self, record: dict[str, Any]) -> None:
+        """Add a decision that was evaluated to the trace, beside the element that asked for it."""
+        self.move.decided(self.scope, record)
+
     def assign(self, kind: str, name: str, value: Any = None) -> None:
         """Set a variable where it is declared, or in this scope alone; or remove it.
 

@@ -37,6 +37,7 @@ def document(session: Session, row: Row) -> dict[str, Any]:
         "variables": root_variables(state),
         **_pools(engine, state),
         "trace": trace(session.journal, row, engine),
+        "decisions": decisions(session.journal, row, engine),
         "waiting": waiting(row.id, engine, state),
         "incidents": incidents(engine, state),
     }
@@ -56,24 +57,32 @@ def root_variables(state: State) -> dict[str, Any]:
 
 def trace(journal: Journal, row: Row, engine: Engine) -> list[dict[str, Any]]:
     """Return the flow nodes that ended, in order."""
-    found = []
+    return [each for each in history(journal, row, engine) if "decision" not in each]
+
+
+def decisions(journal: Journal, row: Row, engine: Engine) -> list[dict[str, Any]]:
+    """Return the decisions that were evaluated, in order: inputs, matched rules, outputs."""
+    return [each for each in history(journal, row, engine) if "decision" in each]
+
+
+def history(journal: Journal, row: Row, engine: Engine) -> Iterator[dict[str, Any]]:
+    """Yield the flow nodes that ended and the decisions that were evaluated, in order."""
     for at, _, steps in journal.events(row):
         for step in steps:
             node = engine.graph.behaviors[step.element].node
-            found.append(
-                {
-                    "element": node.id,
-                    "name": node.name,
-                    "type": node.type,
-                    "event": step.event,
-                    "iteration": step.iteration or None,
-                    "attempt": step.attempt,
-                    "began": instant(step.began) if step.began else None,
-                    "at": instant(at),
-                    "by": step.by or None,
-                }
-            )
-    return found
+            place = {"element": node.id, "name": node.name, "type": node.type}
+            when = {"iteration": step.iteration or None, "at": instant(at)}
+            if step.decision is not None:
+                yield {**place, **when, **step.decision}
+                continue
+            yield {
+                **place,
+                "event": step.event,
+                **when,
+                "attempt": step.attempt,
+                "began": instant(step.began) if step.began else None,
+                "by": step.by or None,
+            }
 
 
 def artifacts(journal: Journal, row: Row) -> list[dict[str, Any]]:

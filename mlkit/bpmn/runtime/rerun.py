@@ -8,6 +8,7 @@ from typing import Any
 
 from mlkit.bpmn.engine.effects import Listen, Subscribe
 from mlkit.bpmn.engine.engine import Engine
+from mlkit.bpmn.engine.events import Step
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.runtime.session import Session, bound, engine_of, load
@@ -79,8 +80,7 @@ def _require_same(session: Session, row: Row, engine: Engine, upto: int, element
             break
         try:
             steps = engine.apply(state, event, at).trace
-            # Journals of older versions do not know when a step began.
-            same = [each[:4] for each in steps] == [each[:4] for each in trace]
+            same = _course(steps) == _course(trace)
         except KeyError:
             same = False
         if not same:
@@ -88,6 +88,11 @@ def _require_same(session: Session, row: Row, engine: Engine, upto: int, element
             raise UsageError(problem, hint="begin a new instance, or rerun from further up")
     if all(each.node != element for each in state.activations.values()):
         raise UsageError(f"the changed diagram does not lead to {element!r}")
+
+
+def _course(steps: list[Step]) -> list[tuple[Any, ...]]:
+    """Return what must be the same; journals of older versions know neither times nor decisions."""
+    return [each[:4] for each in steps if each.event != "decided"]
 
 
 def _subscribe(session: Session, row: Row, engine: Engine) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from mlkit.bpmn.expressions import Expression, ExpressionError
-from mlkit.bpmn.scenarios.scenario import Expectation
+from mlkit.bpmn.scenarios.scenario import Decided, Expectation
 
 _MISSING = object()
 
@@ -32,6 +34,7 @@ def differences(expect: Expectation, found: dict[str, Any]) -> list[str]:
         *_places("incidents", expect.incidents, found["incidents"]),
         *_values("variable", expect.variables, found["variables"]),
         *_values("store", expect.stores, found.get("stores", {})),
+        *_decisions(expect.decisions, found["decisions"]),
         *_holds(expect.holds, found),
     ]
 
@@ -70,6 +73,31 @@ def _values(what: str, expected: dict[str, Any], found: dict[str, Any]) -> Itera
             yield from _differs(f"{what} {name}", value, actual)
             if value is None and actual is not None:
                 yield f"{what} {name}: expected null, is {_short(actual)}"
+
+
+def _decisions(
+    expected: Mapping[str, Decided | list[Decided]], found: list[dict[str, Any]]
+) -> Iterator[str]:
+    for task, wanted in expected.items():
+        several = wanted if isinstance(wanted, list) else [wanted]
+        actual = [each for each in found if each["element"] == task]
+        if len(several) != len(actual):
+            yield f"decisions of {task}: expected {len(several)}, there are {len(actual)}"
+        for one, other in zip(several, actual, strict=False):
+            yield from _decision(f"decision of {task}", one, other)
+
+
+def _decision(what: str, expected: Decided, found: dict[str, Any]) -> Iterator[str]:
+    yield from _values(f"{what}: input", expected.inputs, found["inputs"])
+    yield from _values(f"{what}: required", expected.required, found["decided"])
+    matched: dict[str, list[int]] = {}
+    for each in found["matched"]:
+        matched.setdefault(each["decision"], []).extend(each["rules"])
+    yield from _values(f"{what}: rules of", expected.rules, matched)
+    if expected.output is not msgspec.UNSET:
+        yield from _values(what, {"output": expected.output}, found)
+    if expected.error not in (found["error"] or ""):
+        yield f"{what}: expected the error {expected.error!r}, is {_short(found['error'])}"
 
 
 def _holds(expected: list[str], found: dict[str, Any]) -> Iterator[str]:

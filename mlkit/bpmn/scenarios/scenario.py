@@ -56,6 +56,24 @@ class Signal(msgspec.Struct, forbid_unknown_fields=True):
     set: dict[str, Any] = {}
 
 
+class Decided(msgspec.Struct, forbid_unknown_fields=True):
+    """What a decision of a task must have had and said; what is not said is not checked.
+
+    Attributes:
+        inputs: Values of its inputs; others may be there.
+        required: Values of the decisions that it required; others may be there.
+        rules: The numbers of the rules that matched, by the name of the decision.
+        output: The value that the task got.
+        error: A part of the message of a decision that failed.
+    """
+
+    inputs: dict[str, Any] = {}
+    required: dict[str, Any] = {}
+    rules: dict[str, list[int]] = {}
+    output: Any = msgspec.UNSET
+    error: str = ""
+
+
 class Expectation(msgspec.Struct, forbid_unknown_fields=True):
     """How a run must end; what is not said is not checked.
 
@@ -71,6 +89,7 @@ class Expectation(msgspec.Struct, forbid_unknown_fields=True):
         incidents: The elements with an incident, in any order.
         error: The code of the uncaught error.
         stores: Data stores with their values; others may be there.
+        decisions: What was decided, by the task; a list where it decided several times.
     """
 
     state: str | None = None
@@ -84,6 +103,7 @@ class Expectation(msgspec.Struct, forbid_unknown_fields=True):
     incidents: list[str] | None = None
     error: str | None = None
     stores: dict[str, Any] = {}
+    decisions: dict[str, Decided | list[Decided]] = {}
 
 
 class Scenario(msgspec.Struct, forbid_unknown_fields=True):

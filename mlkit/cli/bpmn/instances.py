@@ -90,6 +90,24 @@ def show(instance: Instance, state: State = STATE, json: Json = False) -> None:
         Output.line(f"  {each['status']:<9} {each['name'] or each['element']}")
     for name, value in found["variables"].items():
         Output.line(f"  {name} = {_short(value)}")
+    for each in found["decisions"]:
+        Output.line(f"  {each['name'] or each['element']} decided: {_decided(each)}")
+
+
+def _decided(found: dict[str, Any]) -> str:
+    """Return a decision in a line: what it said, from which inputs, by which rules."""
+    result = found["error"] or f"{found['decision']} = {_short(found['output'])}"
+    inputs = ", ".join(f"{name} = {_short(value)}" for name, value in found["inputs"].items())
+    rules = "; ".join(
+        f"{each['decision']}: {_numbered(each['rules'])}" for each in found["matched"]
+    )
+    return f"{result}" + (f" from {inputs}" if inputs else "") + (f" ({rules})" if rules else "")
+
+
+def _numbered(rules: list[int]) -> str:
+    if not rules:
+        return "no rule"
+    return ("rule " if len(rules) == 1 else "rules ") + ", ".join(map(str, rules))
 
 
 def _short(value: Any) -> str:
@@ -104,21 +122,38 @@ def _short(value: Any) -> str:
     "mlkit bpmn history 3f2a --json",
 )
 def history(instance: Instance, state: State = STATE, json: Json = False) -> None:
-    """Show the flow nodes that an instance went through, in order."""
-    from mlkit.bpmn.runtime.documents import trace
+    """Show the flow nodes that an instance went through, in order, and what was decided."""
+    from mlkit.bpmn.runtime.documents import history as ended
     from mlkit.bpmn.runtime.session import Session
 
     with Session(state) as session:
         row = session.journal.find(instance)
-        found = trace(session.journal, row, session.engine(row))
+        found = list(ended(session.journal, row, session.engine(row)))
     if json:
-        Output.document("bpmn.history", 1, {"instance": row.id, "trace": found})
+        trace = [each for each in found if "decision" not in each]
+        decisions = [each for each in found if "decision" in each]
+        fields = {"instance": row.id, "trace": trace, "decisions": decisions}
+        Output.document("bpmn.history", 1, fields)
         return
     for each in found:
-        iteration = f" [{each['iteration']}]" if each["iteration"] else ""
-        label = f"{each['name'] or each['element']}{iteration}"
-        who = f"  by {each['by']}" if each["by"] else ""
-        Output.line(f"{each['at']}  {each['event']:<10}  {each['type']:<22} {label}{who}")
+        text = _decision(each) if "decision" in each else _passed(each)
+        Output.line(f"{each['at']}  {text}")
+
+
+def _passed(each: dict[str, Any]) -> str:
+    who = f"  by {each['by']}" if each["by"] else ""
+    return f"{each['event']:<10}  {each['type']:<22} {_label(each)}{who}"
+
+
+def _decision(each: dict[str, Any]) -> str:
+    event = "failed" if each["error"] else "decided"
+    return f"{event:<10}  {'decision':<22} {_label(each)}: {_decided(each)}"
+
+
+def _label(each: dict[str, Any]) -> str:
+    return f"{each['name'] or each['element']}" + (
+        f" [{each['iteration']}]" if each["iteration"] else ""
+    )
 
 
 @examples(

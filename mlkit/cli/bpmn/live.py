@@ -80,6 +80,8 @@ class View:
         self.running[running.number] = running
         clock = time.strftime("%H:%M:%S", time.localtime(at))
         for step in trace:
+            if step.event == "decided":
+                continue
             node = running.engine.graph.behaviors[step.element].node
             sign, colour = ("✔", "green") if step.event == "completed" else ("■", "dim")
             times = f" (attempt {step.attempt})" if step.attempt > 1 else ""

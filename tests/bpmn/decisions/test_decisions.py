@@ -122,7 +122,7 @@ def test_defaults_and_several_outputs(tmp_path):
 
 def test_a_value_of_another_type_is_null_and_noted():
     found = Decisions(ROLLOUT).evaluate("Rollout", {"model accuracy": "high", "region": "EU"})
-    assert "the input 'model accuracy' is no number" in "".join(found.trace.notes)
+    assert "'model accuracy' is \"high\", no number" in "".join(found.trace.notes)
     found = Decisions(ROLLOUT).evaluate("Rollout", {"model accuracy": 1, "region": "ASIA"})
     assert found.value is None
 
@@ -282,6 +282,56 @@ def test_a_decision_that_fails_is_an_incident_that_names_it(tmp_path):
     found = run(tmp_path, attributes, model_accuracy=0.97, region="ASIA")
     assert "decision rollout" in found["incidents"][0]["message"]
     assert "'region'" in found["incidents"][0]["message"]
+
+
+def test_the_history_keeps_inputs_rules_and_outputs_of_each_decision(tmp_path):
+    called = 'camunda:decisionRef="rollout" camunda:resultVariable="r" '
+    called += 'camunda:mapDecisionResult="singleResult"'
+    found = run(tmp_path, called, model_accuracy=0.97, region="EU")
+    (kept,) = found["decisions"]
+    assert kept["element"] == "t"
+    assert kept["inputs"] == {"model accuracy": 0.97, "region": "EU"}
+    assert kept["decided"] == {"Risk": "low", "Rollout": {"deploy": True, "share": 0.1}}
+    assert [each["rules"] for each in kept["matched"] if each["decision"] == "Rollout"] == [[1]]
+    assert kept["output"] == {"deploy": True, "share": 0.1}
+    for command in ("show", "history"):
+        asked = ["bpmn", command, found["instance"], "--state", str(tmp_path / "state")]
+        assert "Rollout: rule 1" in CliRunner().invoke(app, asked).stdout
+        printed = CliRunner().invoke(app, [*asked, "--json"]).stdout
+        assert json.loads(printed)["decisions"] == [kept]
+
+
+def test_a_decision_that_fails_is_kept_with_its_rules_and_inputs(tmp_path):
+    (tmp_path / "m.dmn").write_text(f"{HEAD}{table([('< 9', 1), ('> 1', 2)])}</definitions>")
+    called = 'camunda:decisionRef="d" camunda:resultVariable="r"'
+    found = run(tmp_path, called, x=5)
+    message = "rules 1, 2 match x = 5, but the hit policy is UNIQUE"
+    assert message in found["incidents"][0]["message"]
+    assert message in found["decisions"][0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "difference"),
+    [
+        ({"inputs": {"region": "EU"}, "required": {"Risk": "low"}, "rules": {"Rollout": [1]}}, ""),
+        ({"rules": {"Rollout": [2]}}, "rules of Rollout: expected [2], is [1]"),
+        ({"output": 1}, "expected 1"),
+        ({"error": "no rule"}, "expected the error 'no rule', is null"),
+        ([{}, {}], "expected 2, there are 1"),
+    ],
+)
+def test_scenarios_see_what_was_decided(tmp_path, expected, difference):
+    called = 'camunda:decisionRef="rollout" camunda:resultVariable="r"'
+    (tmp_path / "rollout.dmn").write_text(ROLLOUT.read_text())
+    (tmp_path / "p.bpmn").write_text(PROCESS.format(attributes=called, inside=""))
+    scenario = {
+        "diagram": "p.bpmn", "variables": {"model_accuracy": 0.97, "region": "EU"},
+        "expect": {"decisions": {"t": expected}},
+    }  # fmt: skip
+    (tmp_path / "s.json").write_text(json.dumps(scenario))
+    played = CliRunner().invoke(app, ["bpmn", "test", str(tmp_path / "s.json")])
+    assert played.exit_code == bool(difference)
+    assert difference in played.stdout
 
 
 def test_an_instance_keeps_the_model_that_it_began_with(tmp_path):
