@@ -224,7 +224,7 @@ class Step:
         """Add a decision to the trace: what it had, what it required, and what came of it."""
         owner = next((e for e in self.state.activations.values() if e.local == scope), None)
         iteration = owner.iteration if owner else ""
-        self.trace.append(Step(self.element, "decided", iteration, 0, self.at, decision=record))
+        self.trace.append(Hop(self.element, "decided", iteration, 0, self.at, decision=record))
 
     def hear(self, listeners: tuple[Listener, ...], scope: int, event: str) -> None:
         """Evaluate the listeners of an event, in order.

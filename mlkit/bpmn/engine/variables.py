@@ -60,7 +60,7 @@ class Variables:
 
     def note_decision(self, record: dict[str, Any]) -> None:
         """Add a decision that was evaluated to the trace, beside the element that asked for it."""
-        self.move.decided(self.scope, record)
+        self.step.decided(self.scope, record)
 
     def assign(self, kind: str, name: str, value: Any = None) -> None:
         """Set a variable where it is declared, or in this scope alone; or remove it.

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlkit.bpmn.engine.effects import Listen, Subscribe
 from mlkit.bpmn.engine.engine import Engine
-from mlkit.bpmn.engine.events import Step
+from mlkit.bpmn.engine.events import Hop
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.runtime.session import Session, bound, engine_of, load
@@ -90,7 +90,7 @@ def _require_same(session: Session, row: Row, engine: Engine, upto: int, element
         raise UsageError(f"the changed diagram does not lead to {element!r}")
 
 
-def _course(steps: list[Step]) -> list[tuple[Any, ...]]:
+def _course(steps: list[Hop]) -> list[tuple[Any, ...]]:
     """Return what must be the same; journals of older versions know neither times nor decisions."""
     return [each[:4] for each in steps if each.event != "decided"]
 
