@@ -77,5 +77,5 @@ def test_a_list_of_instances_loads_no_engine(tmp_path):
 
     open_journal(tmp_path, create=True).close()
     loaded = modules_after("bpmn", "list", "--state", str(tmp_path))
-    assert "mlkit.bpmn.journal.sqlite.journal" in loaded
+    assert "mlkit.bpmn.journal.sql.journal" in loaded
     assert not loaded & {"mlkit.bpmn.engine.engine", "mlkit.bpmn.definition.parser", "lxml"}

@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mlkit.errors import ConfigurationError, InputMissing, MlkitError, ServiceUnavailable
+from mlkit.storage.database import Migrations, Result
 
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that writes."""
+POLL_INTERVAL = 0.02
+"""Seconds between two looks at whether another process has written."""
+_BY_COMPONENT = 100
+# The number of a file that counts versions by component; else it is that of its first component.
 
+_TYPES = {
+    "id": "INTEGER PRIMARY KEY AUTOINCREMENT",
+    "blob": "BLOB",
+    "clustered": "WITHOUT ROWID",
+}
 _HINTS = {
     sqlite3.SQLITE_BUSY: "another process writes to it; `fuser` shows which, try again after it",
     sqlite3.SQLITE_LOCKED: "another process writes to it; try again after it",
@@ -29,27 +40,28 @@ _HINTS = {
 }
 
 
-class Database:
-    """A SQLite file with numbered migrations.
+class SqliteDatabase:
+    """A connection to a SQLite file.
 
     Args:
         path: The file.
-        migrations: The statements of each version, separated by `;`; a file of version n has had
-            the first n of them.
         kind: What the file is, for messages, such as "journal".
         create: Whether to make the file, and its folder, where they are missing.
 
     Raises:
         InputMissing: The file is missing, and none is to be made.
-        ConfigurationError: It is no such file, damaged, or one of a newer program.
+        ConfigurationError: It is no such file, or damaged.
         ServiceUnavailable: It cannot be read, written or locked.
     """
 
-    def __init__(
-        self, path: Path, migrations: Sequence[str], kind: str, create: bool = False
-    ) -> None:
+    clock = "((julianday('now') - 2440587.5) * 86400.0)"
+    for_share = ""  # Whoever writes is alone.
+
+    def __init__(self, path: Path, kind: str, create: bool = False) -> None:
         self.path = path
+        self.place = str(path)
         self.kind = kind
+        self.types: Mapping[str, str] = _TYPES
         with self.failures():
             if create:
                 _make_private(path)
@@ -60,10 +72,11 @@ class Database:
             self.writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
             self.connection = self._connect()
             try:
-                self._migrate(migrations)
+                self._set_up()
             except BaseException:
                 self.connection.close()
                 raise
+        self._seen = self._changes()
 
     def _connect(self) -> sqlite3.Connection:
         name = f"{self.path.absolute().as_uri()}?mode=rw"
@@ -76,43 +89,49 @@ class Database:
         connection.text_factory = lambda text: text.decode("utf-8", "replace")
         return connection
 
-    def _migrate(self, migrations: Sequence[str]) -> None:
-        version = self._version(len(migrations))
+    def _set_up(self) -> None:
         if self.writable:
             (mode,) = self.connection.execute("PRAGMA journal_mode").fetchone()
             if mode != "wal":
                 self.connection.execute("PRAGMA journal_mode = WAL")
             self.connection.execute("PRAGMA synchronous = FULL")
-        if version == len(migrations):
-            return
-        with self.transaction():
-            for tables in migrations[self._version(len(migrations)) :]:
-                for statement in tables.split(";"):
-                    self.connection.execute(statement)
-            self.connection.execute(f"PRAGMA user_version = {len(migrations)}")
 
-    def _version(self, newest: int) -> int:
-        (version,) = self.connection.execute("PRAGMA user_version").fetchone()
-        if version > newest:
-            raise ConfigurationError(
-                f"{self.path}: {self.kind} version {version}, this mlkit reads up to {newest}",
-                hint="use the mlkit that wrote it, or a newer one",
-            )
-        return int(version)
+    # -- versions --------------------------------------------------------------------------
+
+    def versions(self, components: Migrations) -> dict[str, int]:
+        """Return how many migrations each component has had."""
+        ((version,),) = self.query("PRAGMA user_version")
+        if version != _BY_COMPONENT:
+            return {next(iter(components)): version}
+        return dict(self.query("SELECT component, version FROM schema_versions"))
+
+    def record(self, component: str, version: int) -> None:
+        """Note, inside a transaction, how many migrations a component has had."""
+        self.execute(
+            "CREATE TABLE IF NOT EXISTS schema_versions"
+            " (component TEXT PRIMARY KEY, version BIGINT NOT NULL) WITHOUT ROWID"
+        )
+        self.execute(
+            "INSERT INTO schema_versions VALUES (?, ?)"
+            " ON CONFLICT (component) DO UPDATE SET version = excluded.version",
+            (component, version),
+        )
+        # Older programs refuse a file whose number they do not know.
+        self.execute(f"PRAGMA user_version = {_BY_COMPONENT}")
 
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
 
-    def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Execute a statement; what fails names the file."""
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Execute a statement; return how many rows it changed."""
         if self.connection.in_transaction:  # Its block names the file.
-            return self.connection.execute(statement, values)
+            return self.connection.execute(statement, values).rowcount
         with self.failures():
-            return self.connection.execute(statement, values)
+            return self.connection.execute(statement, values).rowcount
 
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Return all rows that a statement finds."""
+        """Return all rows that a statement finds or returns."""
         with self.failures():
             return self.connection.execute(statement, values).fetchall()
 
@@ -136,6 +155,33 @@ class Database:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
+
+    def atomically(self, work: Callable[[], Result]) -> Result:
+        """Do a work in a transaction."""
+        with self.transaction():
+            return work()
+
+    def lock(self, names: Iterable[str]) -> None:
+        """Do nothing: a transaction here is alone."""
+
+    def announce(self) -> None:
+        """Do nothing: who waits looks at the file."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait, at most `timeout` seconds, until another connection has written something."""
+        deadline = time.monotonic() + timeout
+        while (now := self._changes()) == self._seen:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, POLL_INTERVAL))
+        self._seen = now
+        return True
+
+    def _changes(self) -> int:
+        """Return a number that is another one after each commit of another connection."""
+        ((number,),) = self.query("PRAGMA data_version")
+        return int(number)
 
     def damage(self) -> list[str]:
         """Return what SQLite's own check finds wrong with the file."""

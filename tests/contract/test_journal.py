@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from mlkit.bpmn.engine.events import Cancel, Claim, Complete, Receive, Signal, Start
-from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.engine.state import Activation, State
+from mlkit.bpmn.engine.waits import ForTimer
 from mlkit.bpmn.journal import open_journal
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Changes, Entry, Row, TakenOver
@@ -155,6 +156,96 @@ def test_an_instance_whose_owner_is_gone_is_interrupted(hosts):
     one.close()
     assert two.get(fresh.number).phase == "interrupted"
     assert two.get(fresh.number).is_open
+
+
+def numbers(rows: list[Row]) -> list[int]:
+    return [each.number for each in rows]
+
+
+def waits(journal: Journal, due: float | None = None) -> Row:
+    """Add an instance that rests at a user task, or at a timer, and that nobody owns."""
+    row = running(journal, begin(journal))
+    task = Activation(1, "t", 1, "waiting", wait=None if due is None else ForTimer(due))
+    with journal.transaction():
+        journal.append(
+            row, 0, State("p", activations={1: task}), Changes([Entry(1.0, Start(), [])])
+        )
+    journal.release([row])
+    return journal.get(row.number)
+
+
+def test_what_rests_is_no_work_until_something_comes_for_it(hosts):
+    one, two = hosts.host(), hosts.host()
+    row = waits(one)
+    assert (row.phase, row.due) == ("waiting", None)
+    assert two.work(1e9, 10) == []
+    with one.transaction():
+        one.mailbox.deliver(row.number, Claim(1, "ann"))
+    assert numbers(two.work(1e9, 10)) == [row.number]
+    (taken,) = two.take([row])
+    assert one.work(1e9, 10) == []
+    two.release([taken])
+    assert numbers(one.work(1e9, 10)) == [row.number]
+
+
+def test_a_timer_that_is_due_is_work(hosts):
+    one, two = hosts.host(), hosts.host()
+    late, soon = waits(one, 200.0), waits(one, 100.0)
+    assert (late.due, soon.due) == (200.0, 100.0)
+    assert two.next_due() == 100.0
+    assert two.work(99.0, 10) == []
+    assert numbers(two.work(100.0, 10)) == [soon.number]
+    assert len(two.work(200.0, 10)) == 2
+    assert len(two.work(200.0, 1)) == 1
+    assert numbers(two.work(200.0, 10, without=[late.number])) == [soon.number]
+    (taken,) = two.take([soon])
+    assert one.next_due() == 200.0
+    append(two, taken, taken.sequence, "completed")
+    assert two.get(soon.number).due is None
+
+
+def test_what_was_begun_is_work_and_what_ended_is_not(hosts):
+    one, two = hosts.host(), hosts.host()
+    row = begin(one)
+    assert numbers(two.work(0.0, 10)) == [row.number]
+    taken = running(two, row)
+    assert one.work(0.0, 10) == []
+    append(two, taken, 0, "completed")
+    two.release([taken])
+    assert one.work(0.0, 10) == []
+
+
+def test_what_a_dead_host_ran_is_work(hosts):
+    one, two = hosts.host(), hosts.host()
+    row = running(one, begin(one))
+    task = Activation(1, "t", 1, "working")
+    with one.transaction():
+        one.append(row, 0, State("p", activations={1: task}), Changes([Entry(1.0, Start(), [])]))
+    assert two.work(0.0, 10) == []
+    hosts.opened.remove(one)
+    one.close()
+    assert numbers(two.work(0.0, 10)) == [row.number]
+    assert two.take([row])[0].epoch == row.epoch + 1
+
+
+def test_several_are_taken_at_once_but_not_those_of_another(hosts):
+    one, two = hosts.host(), hosts.host()
+    rows = [begin(one) for _ in range(3)]
+    assert numbers(one.take(rows[:1])) == [rows[0].number]
+    assert numbers(two.take(reversed(rows))) == [rows[1].number, rows[2].number]
+    assert one.holds()
+    assert one.renew()
+
+
+def test_a_delivery_wakes_who_waits(hosts):
+    one, two = hosts.host(), hosts.host()
+    row = begin(one)
+    while two.wait(0.1):
+        pass
+    with one.transaction():
+        one.mailbox.deliver(row.number, Cancel())
+    assert two.wait(30.0)
+    assert not two.wait(0.05)
 
 
 def test_an_event_is_delivered_once_and_its_verdict_kept_for_who_asks(journal):

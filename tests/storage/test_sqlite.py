@@ -12,13 +12,20 @@ import pytest
 
 from mlkit.errors import ConfigurationError, InputMissing, ServiceUnavailable
 from mlkit.storage import sqlite
-from mlkit.storage.sqlite import Database
+from mlkit.storage.database import migrate
+from mlkit.storage.sqlite import SqliteDatabase
 
 TABLES = ("CREATE TABLE a (x INTEGER)", "ALTER TABLE a ADD COLUMN y TEXT")
 
 
-def database(folder: Path, create: bool = True, versions=TABLES) -> Database:
-    return Database(folder / "st" / "d.sqlite", versions, "journal", create)
+def database(folder: Path, create: bool = True, versions=TABLES) -> SqliteDatabase:
+    opened = SqliteDatabase(folder / "st" / "d.sqlite", "journal", create)
+    try:
+        migrate(opened, {"journal": versions})
+    except BaseException:
+        opened.close()
+        raise
+    return opened
 
 
 def test_a_new_folder_and_its_files_are_for_their_owner_only(tmp_path):

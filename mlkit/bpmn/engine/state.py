@@ -233,6 +233,14 @@ class State(msgspec.Struct, omit_defaults=True):
         return "incident" if stuck or self.defects or "incident" in statuses else "waiting"
 
     @property
+    def due(self) -> float | None:
+        """The moment that its first timer fires, None where no timer runs."""
+        if self.status != "running":
+            return None
+        times = (each.due for each in self.activations.values())
+        return min((each for each in times if each is not None), default=None)
+
+    @property
     def moves_alone(self) -> bool:
         """Return whether work or a timer will move the instance without anybody's help."""
         return self.status == "running" and any(

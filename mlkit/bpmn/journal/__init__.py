@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.journal.protocol import Journal
+    from mlkit.bpmn.journal.sql.journal import SqlJournal
 
 
-def open_journal(folder: Path, create: bool = False) -> Journal:
+def open_journal(folder: Path, create: bool = False) -> SqlJournal:
     """Open the journal of a state folder.
 
     Args:
@@ -21,6 +21,10 @@ def open_journal(folder: Path, create: bool = False) -> Journal:
         ConfigurationError: It is damaged, no journal, or one of a newer mlkit.
         ServiceUnavailable: It cannot be read, written or locked.
     """
-    from mlkit.bpmn.journal.sqlite.journal import SqliteJournal
+    from mlkit.bpmn.journal.sql.journal import SqlJournal
+    from mlkit.bpmn.journal.sql.locks import LockOwner
+    from mlkit.bpmn.journal.sql.schema import FILE_NAME
+    from mlkit.storage.sqlite import SqliteDatabase
 
-    return SqliteJournal(folder, create)
+    database = SqliteDatabase(folder / FILE_NAME, "journal", create)
+    return SqlJournal(database, LockOwner(folder / "locks"), folder)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mlkit.bpmn.engine.events import AnyEvent, Cancel, Hop
 from mlkit.bpmn.engine.state import State
@@ -13,6 +13,9 @@ from mlkit.bpmn.journal.records import Changes, Delivered, Log, Row, Stored
 
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.engine import Engine
+
+
+Result = TypeVar("Result")
 
 
 class Stores(Protocol):
@@ -46,6 +49,12 @@ class Mailbox(Protocol):
     def verdict(self, row: int) -> str | None:
         """Return why an event was refused, empty where it was taken; None: not decided yet."""
 
+    def lock(self, messages: Iterable[tuple[str, str]]) -> None:
+        """Keep others from these messages, by name and key, until the transaction ends.
+
+        A transaction that sends or awaits several locks all of them first, in one call.
+        """
+
     def subscribe(self, instance: int, activation: int, name: str, key: str, now: float) -> None:
         """Wait for a message; one that is there already is delivered at once."""
 
@@ -76,7 +85,8 @@ class Journal(Protocol):
     """The journal of a state folder.
 
     An instance is owned by one process at a time: `own` raises its epoch, and `append` refuses
-    whoever has an older one.
+    whoever has an older one. An instance at rest is owned by nobody: a process takes it when there
+    is `work` for it, and releases it when it rests again.
     """
 
     folder: Path
@@ -94,6 +104,16 @@ class Journal(Protocol):
 
     def transaction(self) -> AbstractContextManager[None]:
         """Make all of a block durable at once, or nothing of it."""
+
+    def atomically(self, work: Callable[[], Result]) -> Result:
+        """Do a work in a transaction, and again where it was the victim of a deadlock."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait, at most `timeout` seconds, until another connection delivers something.
+
+        Returns:
+            Whether one did; a look at the journal may still find nothing.
+        """
 
     def store_definition(self, file: str, content: bytes, resources: Mapping[str, str]) -> str:
         """Keep, inside a transaction, a diagram with the files that it uses; return its hash."""
@@ -118,8 +138,12 @@ class Journal(Protocol):
             Damaged: Its row cannot be read.
         """
 
-    def get(self, number: int) -> Row:
-        """Return an instance by its number."""
+    def get(self, number: int, keep: bool = False) -> Row:
+        """Return an instance by its number.
+
+        `keep` it as it is until the transaction ends, so that it cannot end before an event that
+        is delivered to it.
+        """
 
     def rows(self) -> list[Row]:
         """Return all instances, oldest first."""
@@ -156,6 +180,32 @@ class Journal(Protocol):
 
         None where another process owns it.
         """
+
+    def take(self, rows: Iterable[Row]) -> list[Row]:
+        """Take instances for this process; return those that it got, with their new epochs."""
+
+    def holds(self) -> bool:
+        """Return whether this process certainly still owns what it took.
+
+        Where it does not, it must not act any more: its instances may be another one's.
+        """
+
+    def renew(self) -> bool:
+        """Extend the lease of all that this process owns; return whether it still holds."""
+
+    def work(self, now: float, limit: int, without: Collection[int] = ()) -> list[Row]:
+        """Return open instances that nobody alive owns and that can go on.
+
+        Something is in their inboxes, a timer is due, or the process that ran them has died.
+
+        Args:
+            now: Timers that are due until then count, in seconds since 1970.
+            limit: How many at most.
+            without: The numbers of instances that are left out.
+        """
+
+    def next_due(self) -> float | None:
+        """Return when the first timer is due of the instances that nobody alive owns."""
 
     def release(self, rows: Iterable[Row]) -> None:
         """Let other processes have instances."""

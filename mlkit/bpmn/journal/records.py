@@ -46,6 +46,7 @@ class Row(msgspec.Struct, frozen=True):
             `incident`, `completed`, `failed`, `cancelled`; `damaged` where the row cannot be read.
         epoch: How often it was taken over; whoever has an older one writes nothing more.
         sequence: The number of its last event.
+        due: When its first timer fires; None where none runs.
         damage: What is wrong with the row.
     """
 
@@ -60,6 +61,7 @@ class Row(msgspec.Struct, frozen=True):
     sequence: int
     created: float
     updated: float
+    due: float | None = None
     damage: str = ""
 
     @property

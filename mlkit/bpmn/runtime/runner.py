@@ -118,6 +118,8 @@ class Runner:
         """Take an instance in; what it waits for is set up again."""
         self.instances[running.number] = running
         self.look_again = 0.0
+        if running.row is not None and running.row.due != running.state.due:
+            self.dirty[running.number] = running  # Its row is of an older version.
         pending = running.engine.pending(running.state)
         runs = [each for each in pending if isinstance(each, Run)]
         if running.sequence == running.options.get("forked"):
@@ -309,16 +311,22 @@ class Runner:
         effects: list[tuple[Running, AnyEffect]],
     ) -> dict[int, int]:
         """Write one commit; return the new sequence number of each instance in it."""
-        sequences = {}
-        with journal.transaction():
-            for number, running in dirty.items():
+
+        def work() -> dict[int, int]:
+            sequences = {}
+            for number, running in sorted(dirty.items()):
                 assert running.row is not None
                 sequences[number] = journal.append(
                     running.row, running.sequence, running.state, running.changes
                 )
+            journal.mailbox.lock(
+                (each.name, each.key) for _, each in effects if isinstance(each, Send | Subscribe)
+            )
             for running, effect in effects:
                 self._mail(running, effect)
-        return sequences
+            return sequences
+
+        return journal.atomically(work)
 
     def _mail(self, running: Running, effect: AnyEffect) -> None:
         """Do the effects that are rows of the journal."""

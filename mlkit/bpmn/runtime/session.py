@@ -161,7 +161,7 @@ class Session:
             UsageError: The instance has ended.
         """
         with self.journal.transaction():
-            now = self.journal.get(row.number)
+            now = self.journal.get(row.number, keep=True)
             if not now.is_open:
                 raise UsageError(f"instance {row.id} is {now.phase}")
             return self.journal.mailbox.deliver(row.number, event, asks=True)

@@ -11,11 +11,9 @@ import pytest
 
 from mlkit.bpmn.engine.events import StoreRead
 from mlkit.bpmn.journal import open_journal
-from mlkit.bpmn.journal.sqlite.schema import VERSIONS
-from mlkit.bpmn.journal.sqlite.stores import SqliteStores
+from mlkit.bpmn.journal.sql.stores import SqlStores
 from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import ConfigurationError, ServiceUnavailable
-from mlkit.storage.sqlite import Database
 
 ENDS = '<startEvent id="s"/><endEvent id="e"/>'
 STORE = '<dataStoreReference id="r" name="seen"/>'
@@ -102,13 +100,13 @@ def test_a_store_is_set_together_with_the_completion(tmp_path, diagram, monkeypa
     state = tmp_path / "state"
     with Session(state, create=True) as session:
         row = session.begin(path, {})
-        really = SqliteStores.set
+        really = SqlStores.set
 
         def broken(self, *given):
             really(self, *given)
             raise OSError("the disk is gone")
 
-        monkeypatch.setattr(SqliteStores, "set", broken)
+        monkeypatch.setattr(SqlStores, "set", broken)
         with pytest.raises(ServiceUnavailable):
             session.advance([row])
         monkeypatch.undo()
@@ -215,16 +213,6 @@ def test_lint_tells_where_a_store_means_nothing(problems, diagram, body, problem
 
 def test_lint_has_nothing_against_a_drawn_store(problems, diagram):
     assert problems(diagram(ENDS + STORE + COUNT, "s>w w>e", "")) == []
-
-
-@pytest.mark.parametrize("version", range(1, len(VERSIONS)))
-def test_a_journal_of_an_older_version_is_brought_up_to_date(tmp_path, version):
-    Database(tmp_path / "journal.sqlite", VERSIONS[:version], "journal", create=True).close()
-    journal = open_journal(tmp_path)
-    assert journal.stores.all() == []
-    assert journal.mailbox.inbox([1]) == []
-    assert journal.rows() == []
-    journal.close()
 
 
 def test_a_journal_of_a_later_version_is_left_alone(tmp_path):

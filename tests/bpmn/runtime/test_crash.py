@@ -12,9 +12,11 @@ from contextlib import contextmanager
 import pytest
 
 from mlkit.bpmn.engine.events import Complete
-from mlkit.bpmn.journal.sqlite.journal import SqliteJournal
+from mlkit.bpmn.journal import open_journal
+from mlkit.bpmn.journal.sql.journal import SqlJournal
 from mlkit.bpmn.runtime.documents import root_variables
 from mlkit.bpmn.runtime.session import Session
+from mlkit.storage.sqlite import SqliteDatabase
 
 BODY = """<startEvent id="s"/><endEvent id="e"/><parallelGateway id="q"/><parallelGateway id="j"/>
 <exclusiveGateway id="m"/><scriptTask id="a"><script>x = loopCounter * 10</script>
@@ -52,16 +54,16 @@ def told(session, row):
 
 def test_a_crash_after_any_commit_changes_nothing(path, tmp_path, as_json, monkeypatch):
     copies, states = [], {}
-    usual_transaction, usual_append = SqliteJournal.transaction, SqliteJournal.append
+    usual_transaction, usual_append = SqliteDatabase.transaction, SqlJournal.append
 
     @contextmanager
-    def transaction(journal):
-        with usual_transaction(journal):
+    def transaction(database):
+        with usual_transaction(database):
             yield
         copy = tmp_path / f"crash{len(copies)}"
         copy.mkdir()
-        with sqlite3.connect(copy / journal.path.name) as target:
-            journal.database.connection.backup(target)
+        with sqlite3.connect(copy / database.path.name) as target:
+            database.connection.backup(target)
         target.close()
         copies.append(copy)
 
@@ -70,9 +72,10 @@ def test_a_crash_after_any_commit_changes_nothing(path, tmp_path, as_json, monke
         states[number] = as_json(state)
         return number
 
+    open_journal(tmp_path / "whole", create=True).close()
     with monkeypatch.context() as patch:
-        patch.setattr(SqliteJournal, "transaction", transaction)
-        patch.setattr(SqliteJournal, "append", append)
+        patch.setattr(SqliteDatabase, "transaction", transaction)
+        patch.setattr(SqlJournal, "append", append)
         with Session(tmp_path / "whole", create=True) as session:
             row = session.begin(path, {})
             expected = told(session, finish(session, row))

@@ -195,7 +195,7 @@ def test_a_closed_and_opened_session_goes_on_from_the_same_state(tmp_path, diagr
 
 
 def test_snapshots_give_the_same_state_as_all_events(tmp_path, diagram, as_json, monkeypatch):
-    monkeypatch.setattr("mlkit.bpmn.journal.sqlite.journal.SNAPSHOT_EVERY", 3)
+    monkeypatch.setattr("mlkit.bpmn.journal.sql.journal.SNAPSHOT_EVERY", 3)
     cycle = "<timerEventDefinition><timeCycle>R20/PT1H</timeCycle></timerEventDefinition>"
     body = f"""<startEvent id="s"/><userTask id="u"/><boundaryEvent id="b" attachedToRef="u"
     cancelActivity="false">{cycle}</boundaryEvent><endEvent id="e"/>"""
@@ -254,7 +254,7 @@ def test_a_journal_that_was_deleted_in_use_stops_the_run(tmp_path, diagram):
 
 
 def test_journal_bytes_grow_linearly_with_steps(tmp_path, diagram, monkeypatch):
-    monkeypatch.setattr("mlkit.bpmn.journal.sqlite.journal.SNAPSHOT_EVERY", 20)
+    monkeypatch.setattr("mlkit.bpmn.journal.sql.journal.SNAPSHOT_EVERY", 20)
     sizes = []
     for steps in (100, 200):
         body = f"""<startEvent id="s"/><endEvent id="e"/><scriptTask id="w"><script>x = "v" * 50

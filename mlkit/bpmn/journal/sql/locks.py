@@ -1,4 +1,4 @@
-"""Which process owns what: a lease that ends with the process.
+"""Which process of one machine owns what: a lock that ends with the process.
 
 A process that owns instances has a name and a file of that name, which it keeps locked; the
 instances' rows hold the name. The kernel unlocks the file however the process ends, so a lease
@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 
 
-class Owner:
+class LockOwner:
     """This process as an owner; its file is made when it first owns something.
 
     Args:
@@ -39,8 +39,28 @@ class Owner:
             path.rename(self.folder / self.name)
         return self.name
 
+    def holds(self) -> bool:
+        """Return True: the lock is held for as long as the process lives."""
+        return True
+
+    def renew(self) -> bool:
+        """Return True: nothing is to be renewed."""
+        return True
+
+    def living(self) -> set[str]:
+        """Return the names of all owners that live."""
+        if not self.folder.is_dir():
+            return set()
+        names = [path.name for path in self.folder.iterdir() if not path.name.startswith(".")]
+        return {name for name in names if self.is_alive(name)}
+
+    def bury(self, name: str) -> None:
+        """Do nothing: the file of a dead owner is unlocked for good."""
+
     def is_alive(self, name: str) -> bool:
         """Return whether the process with this name lives."""
+        if not name:
+            return False
         if name == self.name and self._lock is not None:
             return True
         try:
@@ -66,7 +86,7 @@ class Owner:
                     path.unlink()
 
     def close(self) -> None:
-        """Return up what this process owns."""
+        """Give up what this process owns."""
         if self._lock is not None:
             with contextlib.suppress(OSError):
                 (self.folder / self.name).unlink()

@@ -1,11 +1,11 @@
-"""The journal: every event of every instance, in SQLite, on disk before anything follows."""
+"""The journal: every event of every instance, in a database, durable before anything follows."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,63 +14,78 @@ import msgspec
 
 from mlkit.bpmn.engine.events import AnyEvent, Cancel, Hop
 from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.journal.owner import Owner
 from mlkit.bpmn.journal.records import (
-    DECODE_EVENT,
-    DECODE_LOG,
-    DECODE_STATE,
-    DECODE_TRACE,
     Changes,
-    Damaged,
     Entry,
     Log,
     Row,
     TakenOver,
     encode,
 )
-from mlkit.bpmn.journal.sqlite.mailbox import SqliteMailbox
-from mlkit.bpmn.journal.sqlite.owners import Owner
-from mlkit.bpmn.journal.sqlite.schema import FILE_NAME, VERSIONS
-from mlkit.bpmn.journal.sqlite.stores import SqliteStores
-from mlkit.errors import InputMissing, MlkitError, UsageError
-from mlkit.storage.sqlite import Database
+from mlkit.bpmn.journal.sql.history import History
+from mlkit.bpmn.journal.sql.mailbox import SqlMailbox
+from mlkit.bpmn.journal.sql.schema import COMPONENTS
+from mlkit.bpmn.journal.sql.stores import SqlStores
+from mlkit.errors import InputMissing, UsageError
+from mlkit.storage.database import Database, Result, migrate
 
 if TYPE_CHECKING:  # Who only lists instances needs no engine.
     from mlkit.bpmn.engine.engine import Engine
 
 SNAPSHOT_EVERY = 500
 SHORTEST_ID = 4
-_UNREADABLE = (msgspec.DecodeError, TypeError, UnicodeDecodeError)
 _COLUMNS = (
     "number", "id", "process", "definition", "options", "key", "phase", "epoch", "sequence",
-    "created", "updated",
+    "created", "updated", "due",
 )  # fmt: skip
-_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)"
+_PHASE = _COLUMNS.index("phase")
+_EVENT = "INSERT INTO events (instance, sequence, at, event, trace, log) VALUES (?, ?, ?, ?, ?, ?)"
+_OPEN = "phase IN ('running', 'waiting', 'incident')"
 
 
-class SqliteJournal:
-    """The journal of a state folder in a SQLite file.
+class SqlJournal:
+    """A journal in a database.
 
     Args:
-        folder: The state folder.
-        create: Whether to make what is missing.
+        database: Where the events are.
+        owner: This process, as one that owns instances.
+        folder: The state folder, where artifacts and working folders are.
+
+    Raises:
+        ConfigurationError: The journal is one of a newer mlkit.
     """
 
-    def __init__(self, folder: Path, create: bool = False) -> None:
+    def __init__(self, database: Database, owner: Owner, folder: Path) -> None:
         self.folder = folder
-        self.path = folder / FILE_NAME
-        self.database = Database(self.path, VERSIONS, "journal", create)
-        self.mailbox = SqliteMailbox(self.database)
-        self.stores = SqliteStores(self.database)
-        self.owner = Owner(folder / "locks")
+        self.place = database.place
+        self.database = database
+        self.owner = owner
+        self.mailbox = SqlMailbox(database)
+        self.stores = SqlStores(database)
+        self.history = History(database)
+        try:
+            migrate(database, COMPONENTS)
+        except BaseException:
+            database.close()
+            raise
 
     def close(self) -> None:
-        """Release what this process owns, and close the file."""
+        """Release what this process owns, and close the database."""
         self.owner.close()
         self.database.close()
 
     def transaction(self) -> AbstractContextManager[None]:
         """Make all of a block durable at once, or nothing of it."""
         return self.database.transaction()
+
+    def atomically(self, work: Callable[[], Result]) -> Result:
+        """Do a work in a transaction, and again where it was the victim of a deadlock."""
+        return self.database.atomically(work)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait, at most `timeout` seconds, until another connection delivers something."""
+        return self.database.wait(timeout)
 
     # -- definitions and instances ---------------------------------------------------------
 
@@ -83,7 +98,9 @@ class SqliteJournal:
         extra = json.dumps(dict(resources), sort_keys=True).encode()
         sha256 = hashlib.sha256(b"%d\n%s%s" % (len(content), content, extra)).hexdigest()
         self.database.execute(
-            "INSERT OR IGNORE INTO definitions VALUES (?, ?, ?, ?)", (sha256, file, content, extra)
+            "INSERT INTO definitions (sha256, file, content, resources) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (sha256) DO NOTHING",
+            (sha256, file, content, extra),
         )
         return sha256
 
@@ -98,7 +115,7 @@ class SqliteJournal:
             "SELECT file, content, resources FROM definitions WHERE sha256 = ?", (sha256,)
         )
         if not found:
-            raise InputMissing(f"{self.path}: the definition {sha256[:12]} is gone")
+            raise InputMissing(f"{self.place}: the definition {sha256[:12]} is gone")
         file, content, resources = found[0]
         return file, content, msgspec.json.decode(resources, type=dict[str, str])
 
@@ -106,19 +123,23 @@ class SqliteJournal:
         self, process: str, definition: str, options: dict[str, Any], key: str, at: float
     ) -> Row:
         """Add an instance that has no event yet, inside a transaction."""
-        identifier = os.urandom(4).hex()
-        added = self.database.execute(
-            "INSERT INTO instances (id, process, definition, options, key, phase, created,"
-            " updated) VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",
-            (identifier, process, definition, encode(options), key, at, at),
-        )
-        return self.get(int(added.lastrowid or 0))
+        values = process, definition, encode(options), key, at, at
+        found: list[Any] = []
+        while not found:  # Among many ids, a new one may be one of them.
+            found = self.database.query(
+                "INSERT INTO instances (id, process, definition, options, key, phase, created,"
+                " updated) VALUES (?, ?, ?, ?, ?, 'running', ?, ?)"
+                f" ON CONFLICT (id) DO NOTHING RETURNING {', '.join(_COLUMNS)}",
+                (os.urandom(4).hex(), *values),
+            )
+        return _row(found[0], True)
 
     def fork(self, row: Row, upto: int, definition: str, options: dict[str, Any]) -> Row:
         """Add, inside a transaction, an instance that begins with another one's first events."""
         new = self.create(row.process, definition, options, row.key, row.created)
         self.database.execute(
-            "INSERT INTO events SELECT ?, sequence, at, event, trace, log FROM events"
+            "INSERT INTO events (instance, sequence, at, event, trace, log)"
+            " SELECT CAST(? AS BIGINT), sequence, at, event, trace, log FROM events"
             " WHERE instance = ? AND sequence <= ?",
             (new.number, row.number, upto),
         )
@@ -151,17 +172,18 @@ class SqliteJournal:
             )
         return self._readable(exact[0])
 
-    def get(self, number: int) -> Row:
-        """Return an instance by its number.
+    def get(self, number: int, keep: bool = False) -> Row:
+        """Return an instance by its number; `keep` it so until the transaction ends.
 
         Raises:
             Damaged: Its row cannot be read.
         """
-        (found,) = self._rows("WHERE number = ?", (number,))
+        share = self.database.for_share if keep else ""
+        (found,) = self._rows(f"WHERE number = ?{share}", (number,))
         return self._readable(found)
 
     def _readable(self, row: Row) -> Row:
-        row.require_readable(self.path)
+        row.require_readable(self.place)
         return row
 
     def rows(self) -> list[Row]:
@@ -171,7 +193,7 @@ class SqliteJournal:
     def _rows(self, clause: str, values: tuple[Any, ...]) -> list[Row]:
         query = f"SELECT {', '.join(_COLUMNS)}, owner FROM instances {clause}"
         found = self.database.query(query, values)
-        running = {owner for *_, phase, _, _, _, _, owner in found if phase == "running"}
+        running = {each[-1] for each in found if each[_PHASE] == "running"}
         alive = {owner for owner in running if owner and self.owner.is_alive(owner)}
         return [_row(columns[:-1], columns[-1] in alive) for columns in found]
 
@@ -188,11 +210,11 @@ class SqliteJournal:
         at = changes.entries[-1].at if changes.entries else row.updated
         # The fence comes first: who was taken over writes nothing.
         fenced = execute(
-            "UPDATE instances SET sequence = ?, phase = ?, key = ?, updated = ?"
+            "UPDATE instances SET sequence = ?, phase = ?, key = ?, updated = ?, due = ?"
             " WHERE number = ? AND epoch = ? AND sequence = ?",
-            (sequence, state.phase, state.key, at, number, row.epoch, before),
+            (sequence, state.phase, state.key, at, state.due, number, row.epoch, before),
         )
-        if fenced.rowcount != 1:
+        if fenced != 1:
             raise TakenOver(row)
         for position, entry in enumerate(changes.entries, before + 1):
             log = None if entry.log is None else encode(entry.log)
@@ -203,7 +225,9 @@ class SqliteJournal:
             self.mailbox.forget(number, f"instance {row.id} is {state.phase}")
         if sequence // SNAPSHOT_EVERY > before // SNAPSHOT_EVERY:
             execute(
-                "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)",
+                "INSERT INTO snapshots (instance, sequence, state) VALUES (?, ?, ?)"
+                " ON CONFLICT (instance) DO UPDATE"
+                " SET sequence = excluded.sequence, state = excluded.state",
                 (number, sequence, encode(state)),
             )
         return sequence
@@ -226,73 +250,15 @@ class SqliteJournal:
         Raises:
             Damaged: An event cannot be read, or one is missing.
         """
-        state, sequence = self._snapshot(row) or (engine.create(), 0)
-        for number, at, event, _ in self._events(row, sequence):
-            self._apply(row, engine, state, (number, at, event))
-            sequence = number
-        return state, sequence
-
-    def _apply(
-        self, row: Row, engine: Engine, state: State, event: tuple[int, float, bytes]
-    ) -> None:
-        number, at, body = event
-        try:
-            engine.apply(state, self._event(row, number, body), at)
-        except MlkitError:
-            raise
-        except Exception as error:
-            problem = f"its event {number} cannot be applied: {type(error).__name__}: {error}"
-            raise Damaged(self.path, row.id, problem) from error
-
-    def _snapshot(self, row: Row) -> tuple[State, int] | None:
-        found = self.database.query(
-            "SELECT sequence, state FROM snapshots WHERE instance = ?", (row.number,)
-        )
-        try:
-            return (DECODE_STATE.decode(found[0][1]), found[0][0]) if found else None
-        except _UNREADABLE:
-            return None  # All events give the same state.
+        return self.history.replay(row, engine)
 
     def events(self, row: Row) -> Iterator[tuple[float, AnyEvent, list[Hop]]]:
         """Yield an instance's events with their times and traces."""
-        for number, at, event, trace in self._events(row, 0):
-            try:
-                steps = DECODE_TRACE.decode(trace)
-            except _UNREADABLE as error:
-                problem = f"the trace of its event {number} is damaged: {error}"
-                raise Damaged(self.path, row.id, problem) from error
-            yield at, self._event(row, number, event), steps
-
-    def _event(self, row: Row, number: int, body: Any) -> AnyEvent:
-        try:
-            return DECODE_EVENT.decode(body)
-        except _UNREADABLE as error:
-            problem = f"its event {number} is damaged: {error}"
-            raise Damaged(self.path, row.id, problem) from error
-
-    def _events(self, row: Row, after: int) -> list[tuple[int, float, bytes, bytes]]:
-        found = self.database.query(
-            "SELECT sequence, at, event, trace FROM events"
-            " WHERE instance = ? AND sequence > ? ORDER BY sequence",
-            (row.number, after),
-        )
-        numbers = [each[0] for each in found]
-        if numbers != list(range(after + 1, after + len(found) + 1)):
-            raise Damaged(self.path, row.id, "some of its events are missing")
-        if any(type(each[1]) is not float for each in found):
-            raise Damaged(self.path, row.id, "the time of one of its events is damaged")
-        return found
+        return self.history.events(row)
 
     def logs(self, row: Row) -> list[Log]:
         """Return what an instance's tasks printed, in the order that they ended."""
-        found = self.database.query(
-            "SELECT log FROM events WHERE instance = ? AND log IS NOT NULL ORDER BY sequence",
-            (row.number,),
-        )
-        try:
-            return [DECODE_LOG.decode(log) for (log,) in found]
-        except _UNREADABLE as error:
-            raise Damaged(self.path, row.id, f"one of its logs is damaged: {error}") from error
+        return self.history.logs(row)
 
     # -- ownership -------------------------------------------------------------------------
 
@@ -310,31 +276,85 @@ class SqliteJournal:
 
         None where another process owns it.
         """
+        taken = self.take([row])
+        return self._readable(taken[0]) if taken else None
+
+    def take(self, rows: Iterable[Row]) -> list[Row]:
+        """Take instances for this process; return those that it got, with their new epochs."""
         with self.database.failures():
             mine = self.owner.register()
-        with self.transaction():
-            if self._owner_of(row) != mine and self.is_owned(row):
+        # In one order, so that hosts that want the same ones do not wait for each other.
+        numbers = sorted(each.number for each in rows)
+
+        def work() -> list[Row]:
+            return [taken for each in numbers if (taken := self._taken(each, mine))]
+
+        return self.atomically(work)
+
+    def _taken(self, number: int, mine: str) -> Row | None:
+        query = "SELECT owner FROM instances WHERE number = ?"
+        ((before,),) = self.database.query(query, (number,))
+        if before not in ("", mine):
+            if self.owner.is_alive(before):
                 return None
-            self.database.execute(
-                "UPDATE instances SET epoch = epoch + 1, owner = ? WHERE number = ?",
-                (mine, row.number),
+            self.owner.bury(before)
+        found = self.database.query(
+            "UPDATE instances SET epoch = epoch + 1, owner = ? WHERE number = ? AND owner = ?"
+            f" RETURNING {', '.join(_COLUMNS)}",
+            (mine, number, before),
+        )
+        return _row(found[0], True) if found else None
+
+    def holds(self) -> bool:
+        """Return whether this process certainly still owns what it took; else it must not act."""
+        return self.owner.holds()
+
+    def renew(self) -> bool:
+        """Extend the lease of all that this process owns; return whether it still holds."""
+        return self.owner.renew()
+
+    def work(self, now: float, limit: int, without: Collection[int] = ()) -> list[Row]:
+        """Return open instances that nobody alive owns and that can go on."""
+        unowned, living = self._unowned()
+        known = f" AND number NOT IN ({', '.join('?' * len(without))})" if without else ""
+        return [
+            row
+            for row in self._rows(
+                f"WHERE {_OPEN} AND {unowned}{known}"
+                " AND (phase = 'running' OR due <= ?"
+                " OR number IN (SELECT instance FROM inbox)) ORDER BY number LIMIT ?",
+                (*living, *without, now, limit),
             )
-            return self.get(row.number)
+            if not row.damage
+        ]
+
+    def next_due(self) -> float | None:
+        """Return when the first timer is due of the instances that nobody alive owns."""
+        unowned, living = self._unowned()
+        query = f"SELECT min(due) FROM instances WHERE due IS NOT NULL AND {unowned}"
+        ((due,),) = self.database.query(query, living)
+        return None if due is None else float(due)
+
+    def _unowned(self) -> tuple[str, tuple[str, ...]]:
+        living = tuple(self.owner.living())
+        return f"owner NOT IN ({', '.join('?' * len(living))})" if living else "1 = 1", living
 
     def release(self, rows: Iterable[Row]) -> None:
         """Let other processes have instances."""
-        numbers = [(each.number, each.epoch) for each in rows]
-        if not numbers:
-            return
-        with self.transaction():
+        numbers = sorted((each.number, each.epoch) for each in rows)
+
+        def work() -> None:
             for each in numbers:
                 self.database.execute(
                     "UPDATE instances SET owner = '' WHERE number = ? AND epoch = ?", each
                 )
 
+        if numbers:
+            self.atomically(work)
+
     def damage(self) -> list[str]:
         """Return what is wrong with the journal as a file, and with rows of no instance."""
-        found = [f"{self.path}: {each}" for each in self.database.damage()]
+        found = [f"{self.place}: {each}" for each in self.database.damage()]
         return [*found, *self.mailbox.damage(), *self.stores.damage()]
 
 
@@ -349,4 +369,4 @@ def _row(columns: tuple[Any, ...], is_owned: bool) -> Row:
     except (ValueError, TypeError) as error:
         number, identifier = columns[0], str(columns[1])
         damage = str(error)
-        return Row(number, identifier, "?", "", {}, "", "damaged", 0, 0, 0.0, 0.0, damage)
+        return Row(number, identifier, "?", "", {}, "", "damaged", 0, 0, 0.0, 0.0, None, damage)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -10,13 +11,14 @@ import msgspec
 from mlkit.bpmn.engine.events import AnyEvent, Receive, Signal
 from mlkit.bpmn.journal.records import DECODE_EVENT, Delivered, encode
 from mlkit.errors import UsageError
-from mlkit.storage.sqlite import Database
+from mlkit.storage.database import Database
 
 _KEPT_VERDICTS = 10_000
+_AT_ONCE = 500
 _UNREADABLE = (msgspec.DecodeError, TypeError, UnicodeDecodeError)
 
 
-class SqliteMailbox:
+class SqlMailbox:
     """The tables of a journal that carry events between instances.
 
     Every method but `inbox` and `verdict` runs inside a transaction of the caller.
@@ -27,30 +29,38 @@ class SqliteMailbox:
 
     def deliver(self, instance: int, event: AnyEvent, asks: bool = False) -> int:
         """Put an event into an instance's inbox; return the row's number."""
-        added = self.database.execute(
-            "INSERT INTO inbox (instance, event, asks) VALUES (?, ?, ?)",
-            (instance, encode(event), asks),
+        ((row,),) = self.database.query(
+            "INSERT INTO inbox (instance, event, asks) VALUES (?, ?, ?) RETURNING id",
+            (instance, encode(event), int(asks)),
         )
-        return int(added.lastrowid or 0)
+        self.database.announce()
+        return int(row)
 
     def inbox(self, instances: Iterable[int]) -> list[Delivered]:
         """Return the events that wait for these instances, oldest first; damaged ones stay."""
-        wanted = set(instances)
-        rows = self.database.query("SELECT id, instance, event FROM inbox ORDER BY id")
-        found = []
+        wanted = tuple(instances)
+        found: list[Delivered] = []
+        for start in range(0, len(wanted), _AT_ONCE):
+            found += self._inbox(wanted[start : start + _AT_ONCE])
+        return sorted(found, key=lambda each: each.row)
+
+    def _inbox(self, wanted: tuple[int, ...]) -> Iterator[Delivered]:
+        rows = self.database.query(
+            "SELECT id, instance, event FROM inbox"
+            f" WHERE instance IN ({', '.join('?' * len(wanted))})",
+            wanted,
+        )
         for row, instance, event in rows:
-            if instance in wanted:
-                try:
-                    found.append(Delivered(row, instance, DECODE_EVENT.decode(event)))
-                except _UNREADABLE:
-                    continue
-        return found
+            with contextlib.suppress(*_UNREADABLE):
+                yield Delivered(row, instance, DECODE_EVENT.decode(event))
 
     def take(self, verdicts: dict[int, str]) -> None:
         """Remove rows of the inbox that were decided, and keep the verdict for whoever asks."""
         for row, refusal in verdicts.items():
             self.database.execute(
-                "INSERT OR REPLACE INTO verdicts SELECT id, ? FROM inbox WHERE id = ? AND asks",
+                "INSERT INTO verdicts (row, refusal)"
+                " SELECT id, CAST(? AS TEXT) FROM inbox WHERE id = ? AND asks = 1"
+                " ON CONFLICT (row) DO UPDATE SET refusal = excluded.refusal",
                 (refusal, row),
             )
             self.database.execute("DELETE FROM inbox WHERE id = ?", (row,))
@@ -63,8 +73,13 @@ class SqliteMailbox:
         found = self.database.query("SELECT refusal FROM verdicts WHERE row = ?", (row,))
         return found[0][0] if found else None
 
+    def lock(self, messages: Iterable[tuple[str, str]]) -> None:
+        """Keep others from these messages, by name and key, until the transaction ends."""
+        self.database.lock(f"message {name!r} {key!r}" for name, key in messages)
+
     def subscribe(self, instance: int, activation: int, name: str, key: str, now: float) -> None:
         """Wait for a message; one that is there already is delivered at once."""
+        self.lock([(name, key)])
         found = self.database.query(
             "SELECT id, variables FROM messages WHERE name = ? AND key = ? AND expires > ?"
             " ORDER BY id",
@@ -86,7 +101,9 @@ class SqliteMailbox:
 
     def _register(self, instance: int, activation: int, kind: str, name: str, key: str) -> None:
         self.database.execute(
-            "INSERT OR REPLACE INTO subscriptions VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO subscriptions (instance, activation, kind, name, key)"
+            " VALUES (?, ?, ?, ?, ?) ON CONFLICT (instance, activation) DO UPDATE"
+            " SET kind = excluded.kind, name = excluded.name, key = excluded.key",
             (instance, activation, kind, name, key),
         )
 
@@ -109,9 +126,10 @@ class SqliteMailbox:
         Raises:
             UsageError: Several wait for it.
         """
+        self.lock([(name, key)])
         found = self.database.query(
             "SELECT instance, activation FROM subscriptions"
-            " WHERE kind = 'message' AND name = ? AND key = ?",
+            f" WHERE kind = 'message' AND name = ? AND key = ?{self.database.for_share}",
             (name, key),
         )
         if len(found) > 1:
@@ -129,6 +147,7 @@ class SqliteMailbox:
 
     def keep(self, name: str, key: str, variables: dict[str, Any], expires: float) -> None:
         """Keep a message for the first that will wait for it."""
+        self.lock([(name, key)])
         self.database.execute(
             "INSERT INTO messages (name, key, variables, expires) VALUES (?, ?, ?, ?)",
             (name, key, encode(variables), expires),
@@ -137,29 +156,30 @@ class SqliteMailbox:
     def broadcast(self, name: str, variables: dict[str, Any], sender: int = 0) -> list[int]:
         """Deliver a signal to every instance that waits for it, except the sender."""
         found = self.database.query(
-            "SELECT DISTINCT instance FROM subscriptions"
-            " WHERE kind = 'signal' AND name = ? AND instance <> ?",
+            "SELECT instance FROM subscriptions"
+            f" WHERE kind = 'signal' AND name = ? AND instance <> ?{self.database.for_share}",
             (name, sender),
         )
-        for (instance,) in found:
+        instances = sorted({instance for (instance,) in found})
+        for instance in instances:
             self.deliver(instance, Signal(name, variables))
-        return [instance for (instance,) in found]
+        return instances
 
     def damage(self) -> list[str]:
         """Return the rows of inboxes and pending messages that cannot be read."""
         found = []
         for row, instance, event in self.database.query(
-            "SELECT inbox.id, coalesce(instances.id, '?'), event FROM inbox"
+            "SELECT inbox.id, coalesce(instances.id, 'unknown'), event FROM inbox"
             " LEFT JOIN instances ON number = instance"
         ):
             try:
                 DECODE_EVENT.decode(event)
             except _UNREADABLE as error:
-                where = f"{self.database.path}: instance {instance}: event {row} of its inbox"
+                where = f"{self.database.place}: instance {instance}: event {row} of its inbox"
                 found.append(f"{where} is damaged: {error}")
         for row, name, body in self.database.query("SELECT id, name, variables FROM messages"):
             try:
                 msgspec.json.decode(body, type=dict[str, Any])
             except _UNREADABLE as error:
-                found.append(f"{self.database.path}: message {row} ({name}) is damaged: {error}")
+                found.append(f"{self.database.place}: message {row} ({name}) is damaged: {error}")
         return found

@@ -9,10 +9,10 @@ import msgspec
 
 from mlkit.bpmn.journal.records import Stored, encode
 from mlkit.errors import ConfigurationError
-from mlkit.storage.sqlite import Database
+from mlkit.storage.database import Database
 
 
-class SqliteStores:
+class SqlStores:
     """The data stores of a journal.
 
     Args:
@@ -25,7 +25,10 @@ class SqliteStores:
     def set(self, name: str, value: Any, instance: int = 0, at: float = 0.0) -> None:
         """Set a data store, inside a transaction of the caller."""
         self.database.execute(
-            "INSERT OR REPLACE INTO stores VALUES (?, ?, ?, ?)", (name, encode(value), instance, at)
+            "INSERT INTO stores (name, value, instance, updated) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value,"
+            " instance = excluded.instance, updated = excluded.updated",
+            (name, encode(value), instance, at),
         )
 
     def get(self, names: Iterable[str]) -> dict[str, Any]:
@@ -35,6 +38,8 @@ class SqliteStores:
             ConfigurationError: A value is damaged.
         """
         found: dict[str, Any] = dict.fromkeys(names)
+        if not found:
+            return found
         marks = ", ".join("?" * len(found))
         query = f"SELECT name, value FROM stores WHERE name IN ({marks})"
         for name, value in self.database.query(query, tuple(found)):
@@ -49,23 +54,24 @@ class SqliteStores:
         """
         rows = self.database.query(
             "SELECT name, value, instances.id, stores.updated FROM stores"
-            " LEFT JOIN instances ON number = instance ORDER BY name"
+            " LEFT JOIN instances ON number = instance"
         )
+        rows.sort(key=lambda row: row[0])  # Databases differ in how they order text.
         return [Stored(row[0], self._decoded(row[0], row[1]), row[2], row[3]) for row in rows]
 
     def damage(self) -> list[str]:
         """Return the data stores whose values cannot be read."""
         found = []
-        for name, value in self.database.query("SELECT name, value FROM stores ORDER BY name"):
+        for name, value in self.database.query("SELECT name, value FROM stores"):
             try:
                 self._decoded(name, value)
             except ConfigurationError as error:
                 found.append(error.message)
-        return found
+        return sorted(found)
 
     def _decoded(self, name: str, value: Any) -> Any:
         try:
             return msgspec.json.decode(value)
         except (msgspec.DecodeError, TypeError, UnicodeDecodeError) as error:
-            problem = f"{self.database.path}: data store {name!r} is damaged: {error}"
+            problem = f"{self.database.place}: data store {name!r} is damaged: {error}"
             raise ConfigurationError(problem, hint="a task that sets it repairs it") from error

@@ -1,0 +1,1 @@
+"""The journal in a database: SQL that is written once, and who owns what."""

@@ -1,0 +1,116 @@
+"""What a database offers to the SQL that is written once for all of them.
+
+Statements mark their values by `?`. They keep to what SQLite and PostgreSQL share: `INSERT ...
+ON CONFLICT`, `RETURNING`, partial indexes, `BIGINT`, `DOUBLE PRECISION` and `TEXT`. Migrations
+may hold `{id}` (a primary key that counts up by itself and never uses a number again), `{blob}`
+(bytes), and `{clustered}` at the end of a table that is kept in the order of its primary key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+from mlkit.errors import ConfigurationError
+
+Result = TypeVar("Result")
+Migrations = Mapping[str, Sequence[str]]
+"""By component: the statements of each version, separated by `;`."""
+
+
+class Database(Protocol):
+    """A connection to a database.
+
+    Attributes:
+        place: Where it is, for messages; never with a password.
+        kind: What it holds, for messages, such as "journal".
+        clock: The SQL expression of its time, in seconds since 1970.
+        for_share: What a SELECT ends with whose rows nobody may change before the transaction
+            ends.
+        types: What the marks of migrations stand for.
+    """
+
+    place: str
+    kind: str
+    clock: str
+    for_share: str
+    types: Mapping[str, str]
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Execute a statement; return how many rows it changed."""
+
+    def query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return all rows that a statement finds or returns."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make all of a block durable at once, or nothing of it."""
+
+    def atomically(self, work: Callable[[], Result]) -> Result:
+        """Do a work in a transaction, and again where it was the victim of a deadlock."""
+
+    def lock(self, names: Iterable[str]) -> None:
+        """Keep others that lock the same names waiting until the transaction ends.
+
+        Whoever locks several names locks them in one call, so that no two wait for each other.
+        """
+
+    def announce(self) -> None:
+        """Wake, at the end of the transaction, all other connections that `wait`."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait, at most `timeout` seconds, until another connection announces something."""
+
+    def versions(self, components: Migrations) -> dict[str, int]:
+        """Return how many migrations each component has had."""
+
+    def record(self, component: str, version: int) -> None:
+        """Note, inside a transaction, how many migrations a component has had."""
+
+    def failures(self) -> AbstractContextManager[None]:
+        """Turn the failures of the database and of the disk into errors that name the place."""
+
+    def damage(self) -> list[str]:
+        """Return what the database's own check finds wrong."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+def migrate(database: Database, components: Migrations) -> None:
+    """Bring all components of a database to the newest version, in one transaction.
+
+    Raises:
+        ConfigurationError: A component is newer than this program.
+    """
+    if not any(_missing(database, components)):
+        return
+
+    def work() -> None:
+        database.lock(["migrations"])
+        for name, number, statements in list(_missing(database, components)):
+            for statement in statements.format_map(database.types).split(";"):
+                database.execute(statement)
+            database.record(name, number)
+
+    database.atomically(work)
+
+
+def _missing(database: Database, components: Migrations) -> Iterator[tuple[str, int, str]]:
+    """Yield the component, number and statements of each migration that is still to be made.
+
+    The number of a component may only be higher than known here in a newer program's database.
+    """
+    versions = database.versions(components)
+    for name, version in versions.items():
+        newest = len(components.get(name, ()))
+        if version > newest:
+            raise ConfigurationError(
+                f"{database.place}: {database.kind} version {version}, this mlkit reads up to"
+                f" {newest}" + (f" ({name})" if name != next(iter(components)) else ""),
+                hint="use the mlkit that wrote it, or a newer one",
+            )
+    for name, migrations in components.items():
+        done = versions.get(name, 0)
+        for number, statements in enumerate(migrations[done:], done + 1):
+            yield name, number, statements
