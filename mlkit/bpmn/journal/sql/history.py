@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mlkit.bpmn.engine.events import AnyEvent, Step
+from mlkit.bpmn.engine.events import AnyEvent, Hop
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.records import (
     DECODE_EVENT,
@@ -67,7 +67,7 @@ class History:
         except _UNREADABLE:
             return None  # All events give the same state.
 
-    def events(self, row: Row) -> Iterator[tuple[float, AnyEvent, list[Step]]]:
+    def events(self, row: Row) -> Iterator[tuple[float, AnyEvent, list[Hop]]]:
         """Yield an instance's events with their times and traces."""
         for number, at, event, trace in self._events(row, 0):
             try:
