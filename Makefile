@@ -5,6 +5,8 @@
 # make test-sanitize   the native code under sanitizers
 # make dev    an editable install with the tools that CONTRIBUTING.md names
 # make check  formatting, lint, types
+# make docs   the documentation as a site with search, in build/site
+# make lock   choose the newest versions of all dependencies, in constraints/
 SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -12,7 +14,8 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp mlkit -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: demo test test-all test-slow test-stacks dev check reference system-packages clean
+.PHONY: demo test test-all test-slow test-stacks test-sanitize dev check docs lock reference \
+  system-packages clean
 
 demo: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
@@ -44,7 +47,6 @@ NATIVE_TESTS := tests/bandit/test_sampler.py tests/bandit/test_distribution.py \
 SANITIZED_RUN := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(CURDIR)/$(SANITIZED)/package PYTHONSAFEPATH=1
 test-sanitize: $(VENV)/.installed-test
-	$(BIN)/pip install --quiet cmake ninja 'pybind11>=3.0,<4'
 	$(BIN)/cmake -G Ninja -S . -B $(SANITIZED)/cmake -DMLKIT_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug \
 	  -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
 	  -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)" >/dev/null
@@ -54,14 +56,15 @@ test-sanitize: $(VENV)/.installed-test
 	$(SANITIZED_RUN) $(BIN)/python -c 'import mlkit.bandit._beta_sampler as m; assert "sanitized" in m.__file__'
 	$(SANITIZED_RUN) $(PYTEST) -q -m "not slow" -p no:cacheprovider $(NATIVE_TESTS)
 
-dev: $(BIN)/python
-	$(BIN)/pip install --quiet scikit-build-core 'pybind11>=3.0,<4' cmake ninja
-	$(BIN)/pip install --quiet --no-build-isolation --config-settings=cmake.define.MLKIT_WERROR=ON --editable '.[dev]'
-	touch $(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-check
+dev: $(BIN)/python constraints/dev.txt
+	$(INSTALL) constraints/dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation \
+	  --config-settings=cmake.define.MLKIT_WERROR=ON --editable .
+	touch $(VENV)/.installed $(VENV)/.installed-test
 	$(BIN)/pre-commit install
 
 NATIVE := $(shell git ls-files 'cpp/*.cpp' 'cpp/*.hpp' 'cpp/*.c' 'cpp/*.h')
-check: $(VENV)/.installed-check
+check: $(VENV)/.installed-test
 	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,21 +77,33 @@ reference: $(VENV)/.installed
 system-packages:
 	@bash .ci/system-packages system-packages.txt
 
+# Dependencies are those that were tested, to the byte: pip verifies the hashes in constraints/.
+INSTALL := $(BIN)/pip install --quiet --require-hashes --requirement
+PACKAGE := $(BIN)/pip install --quiet --no-deps --no-build-isolation .
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
 
-$(VENV)/.installed: $(SOURCES) | $(BIN)/python
-	$(BIN)/pip install --quiet .
+$(VENV)/.installed: $(SOURCES) constraints/run.txt | $(BIN)/python
+	$(INSTALL) constraints/run.txt
+	$(PACKAGE)
 	touch $@
 
-$(VENV)/.installed-test: $(SOURCES) | $(BIN)/python
-	$(BIN)/pip install --quiet '.[test]'
+$(VENV)/.installed-test: $(SOURCES) constraints/dev.txt | $(BIN)/python
+	$(INSTALL) constraints/dev.txt
+	$(PACKAGE)
+	$(BIN)/pip check
 	touch $(VENV)/.installed $@
 
-$(VENV)/.installed-check: $(VENV)/.installed-test
-	$(BIN)/pip install --quiet clang-format==23.1.5 'ruff>=0.9' 'mypy>=1.14'
-	touch $@
+docs: $(VENV)/.installed-test
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/site
+
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+  --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+lock: $(BIN)/python
+	$(BIN)/pip install --quiet uv
+	$(LOCK) pyproject.toml --group build --output-file constraints/run.txt
+	$(LOCK) pyproject.toml --extra dev --group build --output-file constraints/dev.txt
 
 clean:
 	rm -rf build dist $(VENV)

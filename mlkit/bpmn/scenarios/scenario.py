@@ -156,7 +156,7 @@ def load(path: Path) -> list[Scenario]:
         found = msgspec.convert(document if isinstance(document, list) else [document],
                                 list[Scenario])  # fmt: skip
     except msgspec.ValidationError as error:
-        raise BadData(f"{path}: {error}", hint="see docs/bpmn.md, Scenarios") from error
+        raise BadData(f"{path}: {error}", hint="see docs/bpmn-guide.md, Scenarios") from error
     if not found:
         raise BadData(f"{path}: there is no scenario in it")
     return found
