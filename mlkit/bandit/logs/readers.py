@@ -62,6 +62,7 @@ class Rows(NamedTuple):
         reward: Anything.
         place: Names the place of a row, for an error.
         event: Text; None: every row counts.
+        features: A column for each feature that the log is to have: text, numbers or truth.
     """
 
     context: pa.Array
@@ -69,6 +70,7 @@ class Rows(NamedTuple):
     reward: pa.Array
     place: Callable[[int], str]
     event: pa.Array | None = None
+    features: Sequence[pa.Array] = ()
 
 
 def read_csv(log: Log, columns: Columns) -> Iterator[Rows]:
@@ -80,11 +82,20 @@ def read_csv(log: Log, columns: Columns) -> Iterator[Rows]:
         separator = columns.separator or csv_input.separator_of(text)
         _check_columns(log, csv_input.column_names(text, log.path, separator), columns)
         for batch in csv_input.read_batches(
-            text, log.path, columns.names(), types=types, separator=separator, on_bad_row=log.bad
+            text,
+            log.path,
+            _wanted(log, columns),
+            types=types,
+            separator=separator,
+            on_bad_row=log.bad,
         ):
             log.bytes_read = stream.bytes_read
             yield _rows(log, batch, columns, partial(_at, place, row))
             row += len(batch)
+
+
+def _wanted(log: Log, columns: Columns) -> list[str]:
+    return list(dict.fromkeys([*columns.names(), *log.features]))
 
 
 def _at(place: Callable[[int], str], begin: int, row: int) -> str:
@@ -96,7 +107,7 @@ def read_parquet(log: Log, columns: Columns) -> Iterator[Rows]:
     log.sha256 = content_hash(log.path)
     file, row = ParquetReader(log.path, limits=log.limits), 0
     _check_columns(log, file.columns, columns)
-    for batch in file.batches(columns.names(), _PARQUET_ROWS):
+    for batch in file.batches(_wanted(log, columns), _PARQUET_ROWS):
         yield _rows(log, batch, columns, partial(_parquet_place, log, row))
         row += len(batch)
         log.bytes_read = file.size * row // max(row, file.rows)
@@ -117,6 +128,7 @@ class Feedback(msgspec.Struct, tag="feedback", tag_field="type"):
     arm: str
     reward: float
     context: str | None = None
+    features: dict[str, str | float | bool | None] | None = None
 
 
 def read_json_lines(log: Log) -> Iterator[Rows]:
@@ -134,7 +146,20 @@ def read_json_lines(log: Log) -> Iterator[Rows]:
                 pa.array([event.arm for event in events], pa.string()),
                 pa.array([event.reward for event in events], pa.float64()),
                 partial(_line_place, log, numbers),
+                features=[_feature(events, name) for name in log.features],
             )
+
+
+def _feature(events: Sequence[Feedback], name: str) -> pa.Array:
+    values = [(event.features or {}).get(name) for event in events]
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {float, int, bool}:
+        return pa.array([None if value is None else float(value) for value in values], pa.float64())
+    return pa.array([None if value is None else _text_of(value) for value in values], pa.string())
+
+
+def _text_of(value: str | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _line_place(log: Log, numbers: Sequence[int], row: int) -> str:
@@ -175,7 +200,7 @@ def _text(log: Log) -> Iterator[tuple[io.BufferedReader[Any], HashingReader]]:
 
 
 def _check_columns(log: Log, names: Sequence[str], columns: Columns) -> None:
-    for name in columns.names():
+    for name in _wanted(log, columns):
         if name not in names:
             raise missing_column(log.path, name, names)
         if list(names).count(name) > 1:
@@ -186,11 +211,17 @@ def _rows(log: Log, batch: pa.RecordBatch, columns: Columns, place: Callable[[in
     arm = _ids(log, batch, columns.arm)
     reward = batch[columns.reward]
     event = None if columns.event_id is None else _ids(log, batch, columns.event_id)
+    features = [_plain(batch[name]) for name in log.features]
     if columns.context is None:
-        return Rows(pa.nulls(len(batch), pa.string()), arm, reward, place, event)
+        return Rows(pa.nulls(len(batch), pa.string()), arm, reward, place, event, features)
     context = _ids(log, batch, columns.context)
     empty = pc.equal(pc.binary_length(context), 0)
-    return Rows(pc.if_else(empty, None, context), arm, reward, place, event)
+    return Rows(pc.if_else(empty, None, context), arm, reward, place, event, features)
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    is_dictionary = pa.types.is_dictionary(column.type)
+    return column.cast(column.type.value_type) if is_dictionary else column
 
 
 def _ids(log: Log, batch: pa.RecordBatch, name: str) -> pa.Array:

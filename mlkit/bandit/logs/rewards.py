@@ -28,7 +28,10 @@ from mlkit.parquet import SUFFIXES
 from mlkit.unpacking import STREAMED, UnpackLimits
 
 REWARDS = pa.schema([("context", pa.string()), ("arm", pa.string()), ("reward", pa.float64())])
-"""The columns of a batch of rewards; a row without a context counts for the arm alone."""
+"""The columns of a batch of rewards; a row without a context counts for the arm alone.
+
+Features follow, if any, in columns named by `feature_column`.
+"""
 
 
 @dataclass
@@ -44,6 +47,8 @@ class Log:
         limits: How much a compressed file may unpack to.
         reward_scale: What rewards are divided by.
         excluded: Arms whose rows do not count.
+        reward_range: The rewards that are good, once divided.
+        features: Names of features to read beside the rewards.
         rows: Good rows read so far.
         skipped: Bad rows so far.
         bytes_read: How far in the file the reading is.
@@ -57,6 +62,8 @@ class Log:
     limits: UnpackLimits = STREAMED
     reward_scale: float = 1.0
     excluded: frozenset[str] = frozenset()
+    reward_range: tuple[float, float] = (0.0, 1.0)
+    features: tuple[str, ...] = ()
     rows: int = 0
     skipped: int = 0
     bytes_read: int = 0
@@ -111,7 +118,11 @@ class Log:
     def _counted(self, rows: Rows) -> pa.RecordBatch:
         """Return the rows of a batch that count: good ones, of new events and arms in use."""
         reward = pc.divide(as_numbers(rows.reward), self.reward_scale)
-        batch = pa.RecordBatch.from_arrays([rows.context, rows.arm, reward], schema=REWARDS)
+        schema = REWARDS
+        for name, column in zip(self.features, rows.features, strict=True):
+            schema = schema.append(pa.field(feature_column(name), column.type))
+        columns = [rows.context, rows.arm, reward, *rows.features]
+        batch = pa.RecordBatch.from_arrays(columns, schema=schema)
         counted = self._good(rows, reward)
         if self.excluded:
             dropped = pc.is_in(rows.arm, pa.array(sorted(self.excluded), pa.string()))
@@ -130,7 +141,7 @@ class Log:
         columns = {
             "arm": _is_id(rows.arm, or_missing=False),
             "context": _is_id(rows.context, or_missing=True),
-            "reward": _within(reward, 0.0, 1.0),
+            "reward": _within(reward, *self.reward_range),
         }
         if rows.event is not None:
             columns["event"] = pc.fill_null(pc.greater(pc.binary_length(rows.event), 0), False)
@@ -146,8 +157,13 @@ class Log:
         return good
 
     def _expected(self, name: str) -> str:
-        highest = f"{self.reward_scale:g}"
-        return _EXPECTED[name] if name != "reward" else f"a number in [0, {highest}]"
+        low, high = (each * self.reward_scale for each in self.reward_range)
+        return _EXPECTED[name] if name != "reward" else f"a number in [{low:g}, {high:g}]"
+
+
+def feature_column(name: str) -> str:
+    """Return the name of a feature's column in a batch of rewards."""
+    return f"feature {name}"
 
 
 _EXPECTED = {

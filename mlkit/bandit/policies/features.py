@@ -57,6 +57,10 @@ class HashingEncoder:
                 vector[place] += sign * amount
         return vector
 
+    def part(self, name: str, category: str | None) -> tuple[int, int]:
+        """Return the place and the sign of a category, or of a number (None)."""
+        return self._hash(name, category)
+
     def encode_all(self, rows: Iterable[Mapping[str, Value]]) -> Array:
         """Return the vectors of rows, shape (rows, dimension)."""
         vectors = [self.encode(row) for row in rows]

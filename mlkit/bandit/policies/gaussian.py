@@ -9,6 +9,7 @@ precision, so that no error accumulates as in updates of an inverse.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.random import Generator
@@ -25,6 +26,8 @@ from mlkit.bandit.policies.policy import (
     real,
     whole,
 )
+from mlkit.bandit.policies.ranking import counted_ranks, independent_ranks
+from mlkit.bandit.propensities import TopK
 from mlkit.errors import BadData
 
 _CHUNK = 1 << 20
@@ -127,6 +130,9 @@ class FeaturePolicy(ScoringPolicy):
             return np.asarray(np.broadcast_to(one, (rows, self.dimension)))
         return real("features", given, (rows, self.dimension))
 
+    def _means(self, arms: Indices, features: Array) -> Array:
+        return self.weights.expected(self._models(arms), features)
+
     def _models(self, arms: Indices) -> Indices:
         return np.zeros_like(arms) if self.shared else arms
 
@@ -206,10 +212,21 @@ class GaussianThompson(FeaturePolicy):
             return self._first_of_two(features)
         return self._frequencies(features)
 
+    def _ranks(self, arms: Indices, shown: Indices, k: int, features: Array) -> TopK:
+        if not self.shared:
+            return independent_ranks(self._marginals(self._models(arms), features), shown, k)
+        ranks, slate = np.zeros((shown.size, k)), 0.0
+        for scores in self._score_draws(features):
+            part, share = counted_ranks(scores, shown, k), len(scores) / self.draws
+            ranks, slate = ranks + share * part.ranks, slate + share * part.slate
+        return TopK(ranks, slate)
+
     def _independent(self, models: Indices, features: Array) -> Array:
+        return probability_of_largest(self._marginals(models, features))
+
+    def _marginals(self, models: Indices, features: Array) -> NormalMarginals:
         mean = self.weights.expected(models, features)
-        spread = self.scale * self.weights.spread(models, features)
-        return probability_of_largest(NormalMarginals(mean, spread))
+        return NormalMarginals(mean, self.scale * self.weights.spread(models, features))
 
     def _first_of_two(self, features: Array) -> Array:
         """P(x_1'w > x_2'w) is that of (x_1 - x_2)'w > 0: one Normal number against a constant."""
@@ -217,11 +234,15 @@ class GaussianThompson(FeaturePolicy):
         return self._independent(np.zeros(2, dtype=np.intp), difference)
 
     def _frequencies(self, features: Array) -> Array:
-        generator, found = np.random.Generator(np.random.PCG64(0)), np.zeros(len(features))
-        step = max(1, _CHUNK // len(features))
-        for begin in range(0, self.draws, step):
-            weights = self._weight_draws(generator, min(step, self.draws - begin))
-            scores = weights @ features.T
+        found = np.zeros(len(features))
+        for scores in self._score_draws(features):
             best = scores == scores.max(axis=1, keepdims=True)
             found += (best / best.sum(axis=1, keepdims=True)).sum(axis=0)
         return np.asarray(found / self.draws)
+
+    def _score_draws(self, features: Array) -> Iterator[Array]:
+        """Yield scores of a fixed seed, shape (draws, arms), as many at a time as fit memory."""
+        generator = np.random.Generator(np.random.PCG64(0))
+        step = max(1, _CHUNK // len(features))
+        for begin in range(0, self.draws, step):
+            yield self._weight_draws(generator, min(step, self.draws - begin)) @ features.T

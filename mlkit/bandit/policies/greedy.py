@@ -7,6 +7,7 @@ from numpy.random import Generator
 from scipy import special
 
 from mlkit.bandit.policies.arm_means import ArmMeans
+from mlkit.bandit.policies.integration import GumbelMarginals
 from mlkit.bandit.policies.policy import (
     LARGEST,
     Array,
@@ -17,6 +18,8 @@ from mlkit.bandit.policies.policy import (
     whole,
     within,
 )
+from mlkit.bandit.policies.ranking import independent_ranks, mixed, tied_ranks, uniform_ranks
+from mlkit.bandit.propensities import TopK
 
 
 class EpsilonGreedy(ScoringPolicy):
@@ -63,6 +66,13 @@ class EpsilonGreedy(ScoringPolicy):
         best = share_of_best(self.means.of(arms, self.unknown))
         return self.epsilon / arms.size + (1 - self.epsilon) * best
 
+    def _ranks(self, arms: Indices, shown: Indices, k: int, features: Array) -> TopK:
+        greedy = tied_ranks(self.means.of(arms, self.unknown), shown, k)
+        return mixed(self.epsilon, uniform_ranks(arms.size, shown.size, k), greedy)
+
+    def _means(self, arms: Indices, features: Array) -> Array:
+        return self.means.of(arms, self.unknown)
+
 
 class Softmax(ScoringPolicy):
     """The Boltzmann distribution: P(arm) ~ exp(mean / temperature) (Sutton and Barto 1998).
@@ -100,6 +110,12 @@ class Softmax(ScoringPolicy):
     def _first(self, arms: Indices, features: Array) -> Array:
         return np.asarray(special.softmax(self._logits(arms)))
 
+    def _ranks(self, arms: Indices, shown: Indices, k: int, features: Array) -> TopK:
+        return independent_ranks(GumbelMarginals(self._logits(arms)), shown, k)
+
+    def _means(self, arms: Indices, features: Array) -> Array:
+        return self.means.of(arms, self.unknown)
+
 
 class ExploreThenCommit(ScoringPolicy):
     """Each arm `pulls` times in turn, then the best mean for good.
@@ -120,21 +136,27 @@ class ExploreThenCommit(ScoringPolicy):
         whole(2**53, pulls=pulls)
         self.pulls, self.means = int(pulls), ArmMeans(arms)
 
-    def _ranks(self, arms: Indices) -> Array:
+    def _order(self, arms: Indices) -> Array:
         """Return scores: missing pulls where there are any, else the place among the means."""
         _, rank = np.unique(self.means.of(arms, 0.0), return_inverse=True)
         missing = self.pulls - self.means.pulls[arms]
         return np.where(missing > 0, missing, rank / arms.size - 1)
 
     def _scores(self, arms: Indices, generator: Generator, features: Array) -> Array:
-        return self._ranks(arms)
+        return self._order(arms)
 
     def _learn(self, arms: Indices, rewards: Array, features: Array) -> None:
         early = self.means.pulls[arms] + earlier_rows(arms) < self.pulls
         self.means.add(arms[early], rewards[early])
 
     def _first(self, arms: Indices, features: Array) -> Array:
-        return share_of_best(self._ranks(arms))
+        return share_of_best(self._order(arms))
+
+    def _ranks(self, arms: Indices, shown: Indices, k: int, features: Array) -> TopK:
+        return tied_ranks(self._order(arms), shown, k)
+
+    def _means(self, arms: Indices, features: Array) -> Array:
+        return self.means.of(arms, 0.0)
 
 
 def earlier_rows(arms: Indices) -> Indices:

@@ -101,6 +101,34 @@ class StudentMarginals:
         return np.asarray(special.stdtr(self._degrees, (np.sinh(x) - self._place) / self._scale))
 
 
+class GumbelMarginals:
+    """Gumbel distributions of scale 1: a softmax by noise (Yellott 1977).
+
+    Args:
+        place: Modes, shape (variables,).
+    """
+
+    def __init__(self, place: Array) -> None:
+        self._place = place[:, None]
+
+    def quantile(self, score: Array) -> Array:
+        """Return the quantiles, each from its own tail."""
+        low = -special.log_ndtr(score)
+        high = -np.log1p(-special.ndtr(-np.abs(score)))
+        return np.asarray(self._place - np.log(np.where(score < 0, low, high)))
+
+    def density(self, x: Array) -> Array:
+        """Return the densities."""
+        z = x - self._place
+        with np.errstate(over="ignore"):  # a density of 0
+            return np.asarray(np.exp(-z - np.exp(-z)))
+
+    def cumulative(self, x: Array) -> Array:
+        """Return the distribution functions."""
+        with np.errstate(over="ignore"):
+            return np.asarray(np.exp(-np.exp(self._place - x)))
+
+
 class LogGammaMarginals:
     """Logarithms of Gamma variables, whose densities have no pole.
 
@@ -146,12 +174,12 @@ def probability_of_largest(marginals: Marginals) -> Array:
     Returns:
         Probabilities with the sum 1, shape (variables,); absolute error below 1e-8.
     """
-    quantiles = marginals.quantile(_SCORES)
-    panels = _panels(quantiles)
+    panels = panel_ends(marginals)
     middle, half = (panels[1:] + panels[:-1]) / 2, np.diff(panels) / 2
     points = (middle[:, None] + half[:, None] * _NODES).ravel()
     weights = (half[:, None] * _WEIGHTS).ravel()
-    found, step = np.zeros(len(quantiles)), max(1, _CHUNK // len(quantiles))
+    count = len(marginals.quantile(_SCORES[:1]))
+    found, step = np.zeros(count), max(1, _CHUNK // count)
     for begin in range(0, points.size, step):
         x = points[begin : begin + step]
         terms = marginals.density(x) * _product_of_others(marginals.cumulative(x))
@@ -159,13 +187,14 @@ def probability_of_largest(marginals: Marginals) -> Array:
     return np.asarray(found / found.sum())
 
 
-def _panels(quantiles: Array) -> Array:
+def panel_ends(marginals: Marginals, k: int = 1) -> Array:
     """Choose the ends of panels, each at most one score wide for every variable.
 
-    Below the first quantile of any variable, the largest is not to be found; above all last ones
-    neither.
+    Below the k-th highest of the first quantiles, none of the k largest is to be found; above all
+    last ones neither.
     """
-    low, high = quantiles[:, 0].max(), quantiles[:, -1].max()
+    quantiles = marginals.quantile(_SCORES)
+    low, high = np.sort(quantiles[:, 0])[-k], quantiles[:, -1].max()
     beyond = 2 * quantiles[:, -1:] - quantiles[:, -2:-1]
     padded, ends = np.hstack([quantiles, beyond]), [low]
     while ends[-1] < high:

@@ -15,6 +15,8 @@ from numpy.random import Generator
 
 from mlkit.bandit.policies.gaussian import FeaturePolicy, GaussianThompson, Weights, whiten
 from mlkit.bandit.policies.policy import Array, Indices, share_of_best, within
+from mlkit.bandit.policies.ranking import tied_ranks
+from mlkit.bandit.propensities import TopK
 
 
 class LinTS(GaussianThompson):
@@ -64,6 +66,9 @@ class LinUCB(FeaturePolicy):
 
     def _first(self, arms: Indices, features: Array) -> Array:
         return share_of_best(self._index(arms, features))
+
+    def _ranks(self, arms: Indices, shown: Indices, k: int, features: Array) -> TopK:
+        return tied_ranks(self._index(arms, features), shown, k)
 
     def _posterior(self, model: int, features: Array, rewards: Array) -> tuple[Array, Array, Array]:
         return ridge_posterior(self.weights, model, features, rewards)

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import special
 
 from mlkit.bandit.policies.gaussian import GaussianThompson, whiten
-from mlkit.bandit.policies.policy import Array
+from mlkit.bandit.policies.policy import Array, Indices
 
 _STEPS = 100
 _LEAST_MOVE = 1e-9
@@ -56,6 +56,9 @@ class LogisticThompson(GaussianThompson):
     ) -> None:
         super().__init__(arms, dimension, shared=shared, ridge=ridge, scale=scale, draws=draws)
         self.diagonal = diagonal
+
+    def _means(self, arms: Indices, features: Array) -> Array:
+        return np.asarray(special.expit(super()._means(arms, features)))
 
     def _posterior(self, model: int, features: Array, rewards: Array) -> tuple[Array, Array, Array]:
         prior, center = self.weights.precision[model], self.weights.mean[model]

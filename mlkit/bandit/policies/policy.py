@@ -7,13 +7,14 @@ uniformly at random, so that arms of which nothing is known get equal traffic.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from mlkit.bandit.arrays import floats
+from mlkit.bandit.propensities import TopK
 from mlkit.errors import BadData, UsageError
 
 Array = NDArray[np.float64]
@@ -21,6 +22,18 @@ Indices = NDArray[np.intp]
 
 LARGEST = 1e100
 """The largest reward and feature: their squares and products do not overflow."""
+
+
+class Ranking(NamedTuple):
+    """A ranking.
+
+    Attributes:
+        arms: The arms, best first, shape (k,).
+        scores: The scores that ranked them, shape (k,).
+    """
+
+    arms: Indices
+    scores: Array
 
 
 class Policy(Protocol):
@@ -78,6 +91,45 @@ class Policy(Protocol):
         """
         ...
 
+    def rank(
+        self,
+        candidates: ArrayLike,
+        generator: Generator,
+        k: int = 1,
+        features: ArrayLike | None = None,
+    ) -> Ranking:
+        """Choose as `select` does, and return the scores too."""
+        ...
+
+    def rank_propensities(
+        self,
+        candidates: ArrayLike,
+        shown: ArrayLike,
+        k: int = 1,
+        features: ArrayLike | None = None,
+    ) -> TopK:
+        """Return the probabilities of ranks in the top k.
+
+        Args:
+            candidates: Different arms, shape (candidates,).
+            shown: Arms to compute for, in their order; those of the slate.
+            k: Length of the ranking.
+            features: As for `select`.
+
+        Raises:
+            BadData: An argument has the wrong shape, or a value that is out of range.
+            UsageError: The policy has no exact probabilities of a ranking of this length.
+        """
+        ...
+
+    def expected(self, candidates: ArrayLike, features: ArrayLike | None = None) -> Array:
+        """Return the expected rewards, shape (candidates,).
+
+        Raises:
+            BadData: An argument has the wrong shape, or a value that is out of range.
+        """
+        ...
+
 
 class ScoringPolicy(ABC):
     """A policy that ranks by scores. Subclasses get arguments that have been checked.
@@ -104,10 +156,21 @@ class ScoringPolicy(ABC):
         features: ArrayLike | None = None,
     ) -> Indices:
         """Choose the top k of the candidates: see `Policy.select`."""
+        return self.rank(candidates, generator, k, features).arms
+
+    def rank(
+        self,
+        candidates: ArrayLike,
+        generator: Generator,
+        k: int = 1,
+        features: ArrayLike | None = None,
+    ) -> Ranking:
+        """Choose the top k of the candidates, with scores: see `Policy.rank`."""
         arms = distinct(candidates, self.arms)
         check_length(k, arms.size)
         scores = self._scores(arms, generator, self._features(features, arms.size))
-        return arms[order(scores, generator)[:k]]
+        best = order(scores, generator)[:k]
+        return Ranking(arms[best], scores[best])
 
     def update(
         self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
@@ -121,6 +184,24 @@ class ScoringPolicy(ABC):
         """Return the probability of each candidate to be first: see `Policy.propensities`."""
         arms = distinct(candidates, self.arms)
         return self._first(arms, self._features(features, arms.size))
+
+    def rank_propensities(
+        self,
+        candidates: ArrayLike,
+        shown: ArrayLike,
+        k: int = 1,
+        features: ArrayLike | None = None,
+    ) -> TopK:
+        """Return the probabilities of ranks: see `Policy.rank_propensities`."""
+        arms = distinct(candidates, self.arms)
+        check_length(k, arms.size)
+        places = places_of(shown, arms)
+        return self._ranks(arms, places, int(k), self._features(features, arms.size))
+
+    def expected(self, candidates: ArrayLike, features: ArrayLike | None = None) -> Array:
+        """Return the expected rewards: see `Policy.expected`."""
+        arms = distinct(candidates, self.arms)
+        return self._means(arms, self._features(features, arms.size))
 
     def _features(self, features: ArrayLike | None, rows: int) -> Array:
         """Check the features; a policy without features reads none."""
@@ -137,6 +218,14 @@ class ScoringPolicy(ABC):
     @abstractmethod
     def _first(self, arms: Indices, features: Array) -> Array:
         """Compute the probability of each arm to have the highest score."""
+
+    @abstractmethod
+    def _ranks(self, arms: Indices, shown: Indices, k: int, features: Array) -> TopK:
+        """Compute the probabilities of ranks of the arms at places `shown`."""
+
+    @abstractmethod
+    def _means(self, arms: Indices, features: Array) -> Array:
+        """Compute the expected rewards, shape (arms,)."""
 
 
 def order(scores: Array, generator: Generator) -> Indices:
@@ -158,6 +247,20 @@ def distinct(candidates: ArrayLike, arms: int) -> Indices:
     if np.unique(found).size != found.size:
         raise BadData("candidates: an arm is there twice")
     return found
+
+
+def places_of(shown: ArrayLike, arms: Indices) -> Indices:
+    """Return the places of shown arms among the candidates.
+
+    Raises:
+        BadData: One is no candidate, or is there twice.
+    """
+    wanted = indices("shown", shown, int(arms.max()) + 1)
+    order = np.argsort(arms, kind="stable")
+    places = order[np.minimum(np.searchsorted(arms[order], wanted), arms.size - 1)]
+    if (arms[places] != wanted).any() or np.unique(wanted).size != wanted.size:
+        raise BadData("shown: expected different candidates")
+    return places
 
 
 def check_length(k: Any, candidates: int) -> None:

@@ -24,13 +24,17 @@ from mlkit.bandit.policies.policy import (
     Array,
     Indices,
     Policy,
+    Ranking,
     ScoringPolicy,
     check_length,
+    places_of,
     positive,
     within,
 )
-from mlkit.bandit.propensities import top_k
+from mlkit.bandit.policies.ranking import independent_ranks
+from mlkit.bandit.propensities import TopK, top_k
 from mlkit.bandit.sampler import BetaSampler
+from mlkit.errors import UsageError
 
 LEAST_SHAPE = 0.05
 """Below it draws of a Gamma distribution may round to 0."""
@@ -69,6 +73,12 @@ class BetaThompson(ScoringPolicy):
         first = top_k(self.a[arms], self.b[arms]).first
         return np.asarray(first / first.sum())
 
+    def _ranks(self, arms: Indices, shown: Indices, k: int, features: Array) -> TopK:
+        return top_k(self.a[arms], self.b[arms], k, [int(place) for place in shown])
+
+    def _means(self, arms: Indices, features: Array) -> Array:
+        return np.asarray(self.a[arms] / (self.a[arms] + self.b[arms]))
+
 
 class GammaPoissonThompson(ScoringPolicy):
     """Thompson sampling for counts: Poisson rewards with a Gamma prior of their mean.
@@ -103,6 +113,12 @@ class GammaPoissonThompson(ScoringPolicy):
 
     def _first(self, arms: Indices, features: Array) -> Array:
         return probability_of_largest(LogGammaMarginals(self.shape[arms], self.rate[arms]))
+
+    def _ranks(self, arms: Indices, shown: Indices, k: int, features: Array) -> TopK:
+        return independent_ranks(LogGammaMarginals(self.shape[arms], self.rate[arms]), shown, k)
+
+    def _means(self, arms: Indices, features: Array) -> Array:
+        return np.asarray(self.shape[arms] / self.rate[arms])
 
 
 class NormalThompson(ScoringPolicy):
@@ -160,8 +176,16 @@ class NormalThompson(ScoringPolicy):
         self.kappa, self.a = kappa, self.a + count / 2
 
     def _first(self, arms: Indices, features: Array) -> Array:
-        scale = self._scale(arms)
-        return probability_of_largest(StudentMarginals(2 * self.a[arms], self.mean[arms], scale))
+        return probability_of_largest(self._marginals(arms))
+
+    def _ranks(self, arms: Indices, shown: Indices, k: int, features: Array) -> TopK:
+        return independent_ranks(self._marginals(arms), shown, k)
+
+    def _marginals(self, arms: Indices) -> StudentMarginals:
+        return StudentMarginals(2 * self.a[arms], self.mean[arms], self._scale(arms))
+
+    def _means(self, arms: Indices, features: Array) -> Array:
+        return self.mean[arms]
 
 
 class TopTwoThompson:
@@ -197,11 +221,22 @@ class TopTwoThompson:
         features: ArrayLike | None = None,
     ) -> Indices:
         """Choose the top k of the candidates: see `Policy.select`."""
+        return self.rank(candidates, generator, k, features).arms
+
+    def rank(
+        self,
+        candidates: ArrayLike,
+        generator: Generator,
+        k: int = 1,
+        features: ArrayLike | None = None,
+    ) -> Ranking:
+        """Choose the top k of the candidates, with scores: see `Policy.rank`."""
         probabilities = self.propensities(candidates, features)
         check_length(k, probabilities.size)
-        ranking = self.thompson.select(candidates, generator, probabilities.size, features)
+        ranking = self.thompson.rank(candidates, generator, probabilities.size, features)
         first = generator.choice(np.asarray(candidates), p=probabilities)
-        return np.concatenate(([first], ranking[ranking != first]))[:k].astype(np.intp)
+        places = np.argsort(ranking.arms != first, kind="stable")[:k]
+        return Ranking(ranking.arms[places], ranking.scores[places])
 
     def update(
         self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
@@ -212,6 +247,26 @@ class TopTwoThompson:
     def propensities(self, candidates: ArrayLike, features: ArrayLike | None = None) -> Array:
         """Return the probability of each candidate to be first: see `Policy.propensities`."""
         return top_two(self.thompson.propensities(candidates, features), self.share)
+
+    def rank_propensities(
+        self,
+        candidates: ArrayLike,
+        shown: ArrayLike,
+        k: int = 1,
+        features: ArrayLike | None = None,
+    ) -> TopK:
+        """Return the probabilities of the first rank: see `Policy.rank_propensities`."""
+        if k != 1:
+            raise UsageError(
+                f"propensities: top-two Thompson sampling has exact ones for k = 1, not {k}"
+            )
+        first = self.propensities(candidates, features)
+        found = first[places_of(shown, np.asarray(candidates))]
+        return TopK(found[:, None], float(found[0]) if found.size == 1 else 0.0)
+
+    def expected(self, candidates: ArrayLike, features: ArrayLike | None = None) -> Array:
+        """Return the expected rewards: see `Policy.expected`."""
+        return self.thompson.expected(candidates, features)
 
 
 def top_two(best: Array, share: float) -> Array:

@@ -26,6 +26,8 @@ from mlkit.bandit.policies.policy import (
     share_of_best,
     within,
 )
+from mlkit.bandit.policies.ranking import tied_ranks
+from mlkit.bandit.propensities import TopK
 
 _HALVINGS = 60
 
@@ -51,6 +53,12 @@ class _UpperBound(ScoringPolicy):
 
     def _first(self, arms: Indices, features: Array) -> Array:
         return share_of_best(self.index(arms))
+
+    def _ranks(self, arms: Indices, shown: Indices, k: int, features: Array) -> TopK:
+        return tied_ranks(self.index(arms), shown, k)
+
+    def _means(self, arms: Indices, features: Array) -> Array:
+        return self.means.of(arms, 0.0)
 
     @property
     def _round(self) -> float:

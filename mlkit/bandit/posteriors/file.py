@@ -39,6 +39,8 @@ from mlkit.parquet import SUFFIXES, ParquetReader
 from mlkit.unpacking import UnpackLimits
 
 VERSION = 1
+_WITH_POLICY = 2
+_POLICY_HINT = "fit, show, sample, serve and export take models of every policy"
 _KEY = b"mlkit.posteriors"
 _SHARED = {"model": pa.string(), "prior_a": pa.float64(), "prior_b": pa.float64()} | {
     "shrinkage": pa.float64()
@@ -169,6 +171,9 @@ def _header_of(metadata: bytes | None, path: Path) -> Header:
         return Header(path.stem)
     try:
         version = msgspec.json.decode(metadata)["version"]
+        if version == _WITH_POLICY:
+            text = f"{path}: a model with the policy {msgspec.json.decode(metadata)['policy']}"
+            raise BadData(f"{text}; Beta posteriors are expected here", hint=_POLICY_HINT)
         if version > VERSION:
             hint = f"this mlkit reads version {VERSION}; update it, or export the file as CSV"
             raise BadData(f"{path}: posteriors of version {version}", hint=hint)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlkit.cli.bandit import models
 from mlkit.cli.bandit.documents import model_fields
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
@@ -21,6 +22,8 @@ _NAMED = {"tab": "\t", "\\t": "\t"}
 @examples(
     "mlkit bandit fit clicks.csv.gz --arm item --reward click --context user -o posteriors.parquet",
     "mlkit bandit fit log/*.jsonl -o posteriors.parquet",
+    "mlkit bandit fit log.csv --arm item --reward click --policy lin-ts --features age,visits "
+    "-o model.parquet",
 )
 def fit(
     ctx: typer.Context,
@@ -65,6 +68,28 @@ def fit(
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="The model's name (default: the file's).")
     ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            help="Policy to fit, such as ucb1, normal or lin-ts:scale=0.5 (default: thompson).",
+        ),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="COL,...", help="Columns of the context that are numbers."),
+    ] = None,
+    categories: Annotated[
+        str | None,
+        typer.Option(metavar="COL,...", help="Features that are categories; needs --hash."),
+    ] = None,
+    hash_length: Annotated[
+        int, typer.Option("--hash", min=0, max=2048, help="Hash features to so many numbers.")
+    ] = 0,
+    arm_features: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Features of arms (CSV, Parquet), for shared=true."),
+    ] = None,
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Count bad rows and go on.")
     ] = False,
@@ -75,7 +100,8 @@ def fit(
     """Fit one Beta posterior for each arm, and for each arm in each context.
 
     Logs are read as a stream and may be larger than memory. A row without a context counts
-    for the arm alone; each feedback event of a .jsonl log counts once.
+    for the arm alone; each feedback event of a .jsonl log counts once. --policy fits what
+    another policy learns; those with features have a model for each arm, or a shared one.
     """
     from mlkit.bandit.posteriors import file
     from mlkit.bandit.posteriors.fitting import fit as fit_logs
@@ -83,8 +109,31 @@ def fit(
 
     _check_output(output, logs, json=json)
     name = model or (output.stem if str(output) != "-" else "posteriors")
-    header = Header(name, _prior(prior), shrinkage)
     columns = _columns(arm, reward, context, event_id, separator)
+    limits = unpack_limits(max_unpacked, max_ratio)
+    spec = models.other_policy(policy)
+    if spec is not None:
+        _refuse_beta(prior, shrinkage)
+        described = models.header(
+            name, spec, features, categories, hash_length, arm_features, limits
+        )
+        with of(ctx).progress("reading") as progress:
+            learned = models.fit(
+                logs,
+                columns,
+                described,
+                output,
+                arm_features,
+                skip_bad_rows=skip_bad_rows,
+                reward_scale=reward_scale,
+                excluded=exclude_arm or (),
+                limits=limits,
+                progress=progress,
+            )
+        models.report_fit(of(ctx), learned, output, json=json)
+        return
+    _refuse_features(features, categories, hash_length, arm_features)
+    header = Header(name, _prior(prior), shrinkage)
     with of(ctx).progress("reading") as progress:
         fitted = fit_logs(
             logs,
@@ -93,13 +142,31 @@ def fit(
             skip_bad_rows=skip_bad_rows,
             reward_scale=reward_scale,
             excluded=exclude_arm or (),
-            limits=unpack_limits(max_unpacked, max_ratio),
+            limits=limits,
             progress=progress,
         )
     file.write(fitted, output)
     _tell_fit(of(ctx), fitted, output, json=json)
     if columns is not None and event_id is None:
         _warn_of_repeats(of(ctx), fitted)
+
+
+def _refuse_beta(prior: str, shrinkage: float) -> None:
+    from mlkit.errors import UsageError
+
+    if prior != "1,1" or shrinkage != 100.0:
+        hint = "the prior of another policy is among its parameters, such as normal:mean=3"
+        raise UsageError("--prior, --shrinkage: of --policy thompson only", hint=hint)
+
+
+def _refuse_features(
+    features: str | None, categories: str | None, hashed: int, arms: Path | None
+) -> None:
+    from mlkit.errors import UsageError
+
+    if features is not None or categories is not None or hashed or arms is not None:
+        hint = "--policy lin-ts, lin-ucb or logistic does"
+        raise UsageError("features: Thompson sampling with Beta posteriors reads none", hint=hint)
 
 
 def _warn_of_repeats(output: Output, fitted: Posteriors) -> None:

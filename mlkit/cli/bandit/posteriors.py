@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mlkit.cli.bandit import models
 from mlkit.cli.bandit.documents import model_fields
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json, MaxRatio, MaxUnpacked, unpack_limits
@@ -38,15 +39,24 @@ def sample(
     ] = 10,
     draws: Draws = 1,
     seed: Seed = None,
+    policy: models.Policy = None,
+    features: models.FeaturesJson = None,
     max_unpacked: MaxUnpacked = 8.0,
     max_ratio: MaxRatio = 200.0,
     json: Json = False,
 ) -> None:
-    """Draw recommendations by Thompson sampling, as the server does."""
+    """Draw recommendations by the policy, as the server does."""
+    from mlkit.bandit.models import loading
     from mlkit.bandit.posteriors import file, summary
 
-    found = file.read(posteriors, unpack_limits(max_unpacked, max_ratio))
-    seed = _seed(seed)
+    limits, seed = unpack_limits(max_unpacked, max_ratio), _seed(seed)
+    if not loading.is_beta(posteriors, policy, limits):
+        _refuse_context(context)
+        model = loading.load(posteriors, policy, limits)
+        models.sample(model, features, top, draws, seed, json=json)
+        return
+    _refuse_features(features)
+    found = file.read(posteriors, limits)
     drawn = summary.sample_top(found.of(context), top, draws, seed)
     if json:
         lists = [[score._asdict() for score in scores] for scores in drawn]
@@ -113,17 +123,29 @@ def show(
     top: Annotated[int, typer.Option(min=1, max=MOST, help="Number of arms to show.")] = 20,
     draws: Draws = 10_000,
     seed: Seed = None,
+    policy: models.Policy = None,
+    features: models.FeaturesJson = None,
     max_unpacked: MaxUnpacked = 8.0,
     max_ratio: MaxRatio = 200.0,
     json: Json = False,
 ) -> None:
     """Show the arms, the most probably best first.
 
-    `best` is the probability that no other arm has a higher mean reward, by Monte Carlo.
+    `best` is the probability that no other arm has a higher mean reward, by Monte Carlo. Of
+    policies other than Thompson sampling with Beta posteriors, `share` is the exact probability
+    with which each arm is shown first.
     """
+    from mlkit.bandit.models import loading
     from mlkit.bandit.posteriors import file, summary
 
-    found = file.read(posteriors, unpack_limits(max_unpacked, max_ratio))
+    limits = unpack_limits(max_unpacked, max_ratio)
+    if not loading.is_beta(posteriors, policy, limits):
+        _refuse_context(context)
+        model = loading.load(posteriors, policy, limits)
+        models.show(of(ctx), model, features, top, json=json)
+        return
+    _refuse_features(features)
+    found = file.read(posteriors, limits)
     arms, seed = found.of(context), _seed(seed)
     with of(ctx).progress("drawing") as progress:
         rows = summary.summarize(arms, draws, seed, progress=progress)
@@ -138,6 +160,21 @@ def show(
     Output.result(tables.summaries(shown))
     if len(shown) < len(rows):
         of(ctx).note(f"{len(rows) - len(shown):,} more arms; --top shows more")
+
+
+def _refuse_context(context: str | None) -> None:
+    from mlkit.errors import UsageError
+
+    if context is not None:
+        hint = "a model with features takes --features JSON"
+        raise UsageError("--context: only Beta posteriors have contexts", hint=hint)
+
+
+def _refuse_features(features: str | None) -> None:
+    from mlkit.errors import UsageError
+
+    if features is not None:
+        raise UsageError("--features: Beta posteriors read none", hint="--context names one")
 
 
 def _seed(seed: int | None) -> int:

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from mlkit.bandit.models.summary import ArmSummary, Scored
 from mlkit.bandit.posteriors.summary import Quantiles, Score, Summary
 
 _BAR = 20
@@ -22,6 +23,31 @@ def scores(draws: Sequence[Sequence[Score]]) -> Table:
         for rank, (arm, score) in enumerate(drawn, 1):
             numbers = [str(number), str(rank)] if several else [str(rank)]
             table.add_row(*numbers, _id(arm), _share(score))
+    return table
+
+
+def model_scores(draws: Sequence[Sequence[Scored]]) -> Table:
+    """Make a table of draws of a model with scores of any size."""
+    several = len(draws) > 1
+    table = _table("draw" if several else None, "rank", arm=True)
+    table.add_column("score", justify="right")
+    for number, drawn in enumerate(draws, 1):
+        for rank, (arm, score) in enumerate(drawn, 1):
+            numbers = [str(number), str(rank)] if several else [str(rank)]
+            table.add_row(*numbers, _id(arm), f"{score:.4g}")
+    return table
+
+
+def model_summaries(rows: Sequence[ArmSummary]) -> Table:
+    """Make a table of the arms of a model; a bar for each share."""
+    table = _table(arm=True)
+    for name in ("pulls", "mean", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("0 to 1", no_wrap=True)
+    for row in rows:
+        bar = "█" * round(row.share * _BAR)
+        share = f"{row.share:.1%}"
+        table.add_row(_id(row.arm), f"{row.pulls:,.0f}", f"{row.mean:.4g}", share, bar)
     return table
 
 

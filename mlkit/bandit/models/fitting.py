@@ -1,0 +1,219 @@
+"""From logs to models of every policy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mlkit.bandit.logs.decision_tables import read_csv
+from mlkit.bandit.logs.readers import Columns
+from mlkit.bandit.logs.rewards import Log, as_numbers, feature_column
+from mlkit.bandit.models.features import FeatureSchema
+from mlkit.bandit.models.model import ModelHeader, PolicyModel
+from mlkit.bandit.policies.features import Value
+from mlkit.bandit.policies.policy import Array, Indices
+from mlkit.bandit.posteriors.file import missing_column
+from mlkit.errors import BadData, UsageError
+from mlkit.parquet import SUFFIXES, ParquetReader
+from mlkit.progress import Progress, silent
+from mlkit.unpacking import STREAMED, UnpackLimits
+
+_ROWS = 1 << 16
+ArmFeatures = Mapping[str, Array]
+"""The vectors of arms, by id."""
+
+
+def fit(
+    logs: Sequence[Path],
+    columns: Columns | None,
+    header: ModelHeader,
+    arm_features: ArmFeatures | None = None,
+    *,
+    skip_bad_rows: bool = False,
+    reward_scale: float = 1.0,
+    excluded: Collection[str] = (),
+    limits: UnpackLimits = STREAMED,
+    progress: Progress = silent,
+) -> PolicyModel:
+    """Learn a model from logs, which are read as a stream.
+
+    Args:
+        logs: CSV, Parquet or JSON Lines files; `-` is a CSV on standard input.
+        columns: The columns of CSV and Parquet logs; features are columns of their names.
+        header: What the model is; its source is filled in.
+        arm_features: Vectors of arms of a shared model; these arms are there without rewards too.
+        skip_bad_rows: Count and skip a bad row instead of raising.
+        reward_scale: What the rewards of the logs are divided by.
+        excluded: Arms whose rows do not count.
+        limits: How much a compressed log may unpack to.
+        progress: Told how many bytes are read.
+
+    Raises:
+        InputMissing: A log cannot be read.
+        UsageError: Columns are needed and not given, or the scale is not above 0.
+        BadData: A log lacks a column, is damaged, has a bad row, or none at all.
+    """
+    if not 0 < reward_scale < float("inf"):
+        raise UsageError(f"--reward-scale: {reward_scale!r}, expected a number above 0")
+    opened = [
+        Log(
+            path,
+            columns,
+            skip_bad_rows,
+            limits=limits,
+            reward_scale=reward_scale,
+            excluded=frozenset(excluded),
+            reward_range=header.spec.rewards,
+            features=header.features.context,
+        )
+        for path in logs
+    ]
+    events: set[bytes] = set()
+    model, done = PolicyModel(header), 0
+    for name, vector in (arm_features or {}).items():
+        model.vectors[model.name(name)] = vector
+    for log in opened:
+        log.events = events
+        total = log.size()
+        for batch in log.rewards():
+            _learn(model, log, batch)
+            progress(log.bytes_read, total)
+        done += log.rows
+    if not done:
+        raise BadData(f"{', '.join(map(str, logs))}: no rewards")
+    model.header = _with_source(header, opened)
+    return model
+
+
+def _with_source(header: ModelHeader, logs: Sequence[Log]) -> ModelHeader:
+    source = tuple(map(Log.source, logs))
+    return ModelHeader(header.model, header.spec, header.features, source)
+
+
+def _learn(model: PolicyModel, log: Log, batch: pa.RecordBatch) -> None:
+    for begin in range(0, len(batch), _ROWS):
+        part = batch.slice(begin, _ROWS)
+        vectors = _vectors(model.header.features, part)
+        good: NDArray[np.bool_] = np.asarray(np.isfinite(vectors).all(axis=1))
+        if not good.all():
+            _refuse(log, model.header.features, part, vectors, good)
+            part, vectors = part.filter(pa.array(good)), vectors[good]
+        if len(part):
+            _update(model, log, part, vectors)
+
+
+def _refuse(
+    log: Log,
+    schema: FeatureSchema,
+    part: pa.RecordBatch,
+    vectors: Array,
+    good: NDArray[np.bool_],
+) -> None:
+    row = part.slice(int(np.argmin(good)), 1)
+    numbers = [name for name in schema.context if name not in schema.categories]
+    columns = {name: row[feature_column(name)] for name in numbers}
+    odd = next(name for name, column in columns.items() if schema.is_wrong(column))
+    place = f"{log.path}: a row of the arm {row['arm'][0].as_py()!r}"
+    shown = columns[odd][0].as_py()
+    log.bad(f"feature {odd!r} is {shown!r:.60}, expected a number", lambda: place)
+    bad = int(np.count_nonzero(~good))
+    log.skipped += bad - 1
+    log.rows -= bad
+
+
+def _vectors(schema: FeatureSchema, batch: pa.RecordBatch) -> Array:
+    columns = [batch[feature_column(name)] for name in schema.context]
+    return schema.context_matrix(columns) if columns else np.empty((len(batch), 0))
+
+
+def _update(model: PolicyModel, log: Log, batch: pa.RecordBatch, vectors: Array) -> None:
+    encoded = batch["arm"].dictionary_encode()
+    of_arm = [_place(model, log, arm) for arm in encoded.dictionary.to_pylist()]
+    places = np.array(of_arm, dtype=np.intp)[encoded.indices.to_numpy(zero_copy_only=False)]
+    rewards = batch["reward"].to_numpy(zero_copy_only=False)
+    model.policy.update(places, rewards, _design(model, places, vectors))
+    model.pulls += np.bincount(places, minlength=model.pulls.size)
+
+
+def _place(model: PolicyModel, log: Log, arm: str) -> int:
+    found = model.place(arm)
+    if found is not None:
+        return found
+    if model.vectors.shape[1]:
+        hint = "--arm-features FILE has a row for each arm; --exclude-arm leaves one out"
+        raise BadData(f"{log.path}: the arm {arm!r:.80} has no features", hint=hint)
+    return model.name(arm)
+
+
+def _design(model: PolicyModel, places: Indices, vectors: Array) -> Array | None:
+    """Return what the policy reads, a row each."""
+    if not model.header.spec.has_features:
+        return None
+    one = np.ones((len(vectors), int(model.header.features.intercept)))
+    if not model.header.spec.is_shared:
+        return np.concatenate([one, vectors], axis=1)
+    arms = model.vectors[places]
+    products = (arms[:, :, None] * vectors[:, None, :]).reshape(len(arms), -1)
+    return np.concatenate([one, arms, vectors, products], axis=1)
+
+
+# Features of arms
+
+
+def read_arm_features(
+    path: Path, schema: FeatureSchema, limits: UnpackLimits | None = None
+) -> ArmFeatures:
+    """Read a table with the column `arm` and a column for each feature of arms.
+
+    Raises:
+        InputMissing: The file cannot be read.
+        BadData: A column is missing, an arm is there twice, or a feature is wrong.
+    """
+    table = arm_table(path, limits)
+    rows = table.select(["arm", *schema.arm]).to_pylist()
+    found: dict[str, Array] = {}
+    for number, row in enumerate(rows, 1):
+        arm = str(row.pop("arm") or "")
+        if not arm or arm in found:
+            raise BadData(f"{path}: row {number}: the arm {arm!r} is empty or there twice")
+        try:
+            found[arm] = schema.arm_vector(_typed(row, schema))
+        except BadData as error:
+            raise BadData(f"{path}: row {number}: {error.message}", hint=error.hint) from error
+    return found
+
+
+def arm_table(path: Path, limits: UnpackLimits | None = None) -> pa.Table:
+    """Read a table of arms: CSV or Parquet, with the column `arm`.
+
+    Raises:
+        InputMissing: The file cannot be read.
+        BadData: It is damaged, or has no such column.
+    """
+    limits = limits or UnpackLimits()
+    is_parquet = path.suffix.lower() in SUFFIXES
+    table = (
+        ParquetReader(path, limits=limits).table() if is_parquet else read_csv(path, list, limits)
+    )
+    if "arm" not in table.column_names:
+        raise missing_column(path, "arm", table.column_names)
+    return table
+
+
+def _typed(row: Mapping[str, Any], schema: FeatureSchema) -> dict[str, Value]:
+    """Return the features of a row: a CSV has texts for numbers."""
+    typed: dict[str, Value] = {}
+    for name, value in row.items():
+        if value is None or value == "":
+            typed[name] = None
+        elif name in schema.categories:
+            typed[name] = str(value)
+        else:
+            number = as_numbers(pa.array([value]))[0].as_py()
+            typed[name] = str(value) if number is None else number
+    return typed

@@ -1,0 +1,221 @@
+"""A policy with named arms: what `fit` learns, files hold, and the server serves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.random import PCG64, Generator
+from numpy.typing import NDArray
+
+from mlkit.bandit.models.features import FeatureSchema, Named
+from mlkit.bandit.policies import catalog
+from mlkit.bandit.policies.catalog import PolicySpec
+from mlkit.bandit.policies.policy import Array, Indices, Policy, Ranking
+from mlkit.bandit.posteriors.posterior import SourceFile
+from mlkit.bandit.propensities import TopK
+from mlkit.errors import BadData, UsageError
+
+_LEAST_CAPACITY = 16
+MOST_NUMBERS = 1 << 28
+"""The most numbers in the state of a model: 2 GiB, and as much again for what is derived."""
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """What a model is, without what it has learned.
+
+    Attributes:
+        model: Its name.
+        spec: The policy.
+        features: What the policy reads.
+        source: The logs that it was fitted from.
+
+    Raises:
+        UsageError: The policy and the features do not fit.
+    """
+
+    model: str
+    spec: PolicySpec
+    features: FeatureSchema = field(default_factory=FeatureSchema)
+    source: tuple[SourceFile, ...] = ()
+
+    def __post_init__(self) -> None:
+        schema, name = self.features, self.spec.name
+        if not self.spec.has_features and (schema.context or schema.arm):
+            raise UsageError(f"the policy {name} reads no features", hint=_FEATURES_HINT)
+        if self.spec.has_features and not schema.dimension:
+            raise UsageError(f"the policy {name} reads features, and none are declared")
+        if schema.arm and not self.spec.is_shared:
+            hint = f"--policy {name}:shared=true has one model that reads them"
+            raise UsageError(f"features of arms: {name} has a model an arm", hint=hint)
+        if self.spec.is_shared and not schema.arm:
+            hint = "--arm-features FILE: one model tells arms apart by their features"
+            raise UsageError(f"the policy {self.spec} needs features of arms", hint=hint)
+
+
+_FEATURES_HINT = "lin-ts, lin-ucb and logistic do"
+
+
+class PolicyModel:
+    """A model in memory.
+
+    Attributes:
+        header: What it is.
+        policy: The policy, of at least as many arms as there are.
+        ids: Ids of the arms, removed ones included.
+        pulls: Rewards of each arm, shape (capacity,).
+        removed: Whether each arm was removed, shape (capacity,).
+        vectors: Vectors of the arms' features, shape (capacity, length).
+
+    Args:
+        header: What it is.
+    """
+
+    def __init__(self, header: ModelHeader) -> None:
+        self.header = header
+        self.ids: list[str] = []
+        self._places: dict[str, int] = {}
+        self._length = (
+            header.features.arm_vector({}).size
+            if header.features.hashed
+            else len(header.features.arm)
+        )
+        self._allocate(_LEAST_CAPACITY)
+
+    def _allocate(self, capacity: int) -> None:
+        models = 1 if self.header.spec.is_shared else capacity
+        size = models * self.header.features.dimension**2 + capacity * self._length
+        if size > MOST_NUMBERS:
+            text = f"{capacity} arms with {self.header.features.dimension} features"
+            hint = "a shared model (shared=true) has one matrix for all arms"
+            raise UsageError(f"{text} need more than {MOST_NUMBERS:,} numbers", hint=hint)
+        self.policy: Policy = self.header.spec.make(capacity, self.header.features.dimension)
+        self.pulls: Array = np.zeros(capacity)
+        self.removed: NDArray[np.bool_] = np.zeros(capacity, bool)
+        self.vectors: Array = np.zeros((capacity, self._length))
+
+    def __len__(self) -> int:
+        """Count the arms that are there."""
+        return len(self.ids) - int(self.removed[: len(self.ids)].sum())
+
+    # Arms
+
+    def place(self, arm: str) -> int | None:
+        """Return the place of an arm that is there, or None."""
+        found = self._places.get(arm)
+        return None if found is None or self.removed[found] else found
+
+    def knows(self, arm: str) -> bool:
+        """Return whether an arm is there, or was there and has been removed."""
+        return arm in self._places
+
+    def present(self) -> Indices:
+        """Return the places of the arms that are there."""
+        return np.flatnonzero(~self.removed[: len(self.ids)])
+
+    def put(self, arm: str, features: Named | None = None) -> int:
+        """Add an arm, or make one that is there new; return its place.
+
+        Raises:
+            BadData: The features are wrong.
+        """
+        vector = self.header.features.arm_vector(features)
+        found = self._places.get(arm)
+        if found is None:
+            found = self.name(arm)
+        else:
+            self._reset(found)
+        self.vectors[found] = vector
+        return found
+
+    def name(self, arm: str) -> int:
+        """Give a new arm the next place."""
+        place = len(self.ids)
+        if place == self.pulls.size:
+            self._grow()
+        self.ids.append(arm)
+        self._places[arm] = place
+        return place
+
+    def remove(self, arm: str) -> bool:
+        """Remove an arm and what is known of it; False if it is not there."""
+        place = self.place(arm)
+        if place is None:
+            return False
+        self._reset(place)
+        self.removed[place] = True
+        return True
+
+    def _reset(self, place: int) -> None:
+        if not self.header.spec.is_shared:
+            fresh = self.header.spec.make(1, self.header.features.dimension)
+            catalog.unpack(self.policy, place, catalog.packed(fresh, 0))
+        self.pulls[place], self.removed[place] = 0.0, False
+
+    def _grow(self) -> None:
+        before, pulls, removed, vectors = self.policy, self.pulls, self.removed, self.vectors
+        self._allocate(2 * pulls.size)
+        for name, array in catalog.arrays(self.policy).items():
+            old = catalog.arrays(before)[name]
+            array[: len(old)] = old
+        count = pulls.size
+        self.pulls[:count], self.removed[:count] = pulls, removed
+        self.vectors[:count] = vectors
+
+    def row(self, place: int) -> int:
+        """Return the row of a policy's state that belongs to an arm."""
+        return 0 if self.header.spec.is_shared else place
+
+    # Learning and choosing
+
+    def learn(self, place: int, reward: float, features: Named | None) -> None:
+        """Learn from one reward; after an error nothing has been learned.
+
+        Raises:
+            BadData: The reward or a feature is wrong.
+        """
+        context = self.header.features.context_vector(features)
+        design = self.design(np.array([place]), context)
+        self.policy.update([place], [reward], None if design is None else np.atleast_2d(design))
+        self.pulls[place] += 1
+
+    def design(self, places: Indices, context: Array) -> Array | None:
+        """Return what the policy reads for arms in a context; None: no features."""
+        if not self.header.spec.has_features:
+            return None
+        arms = self.vectors[places] if self.header.spec.is_shared else None
+        return self.header.features.design(context, arms)
+
+    def rank(self, places: Indices, k: int, seed: int, features: Named | None) -> Ranking:
+        """Choose the top k of arms; the seed decides all that is random.
+
+        Raises:
+            BadData: A feature is wrong, or there are no candidates.
+        """
+        design = self.design(places, self.header.features.context_vector(features))
+        return self.policy.rank(places, Generator(PCG64(seed)), min(k, places.size), design)
+
+    def ranks(self, places: Indices, shown: Indices, k: int, features: Named | None) -> TopK:
+        """Return the probabilities of ranks of the arms shown, among the candidates at `places`.
+
+        Raises:
+            BadData: A feature is wrong.
+            UsageError: The policy has no exact ones.
+        """
+        design = self.design(places, self.header.features.context_vector(features))
+        return self.policy.rank_propensities(places, shown, k, design)
+
+    def named(self, arms: Sequence[str] | None) -> Indices:
+        """Return the places of the arms that are there, among ids (None: all).
+
+        Raises:
+            BadData: An id is not there.
+        """
+        if arms is None:
+            return self.present()
+        places = [self.place(arm) for arm in arms]
+        if None in places:
+            raise BadData(f"no arm {arms[places.index(None)]!r:.80}")
+        return np.array(places, dtype=np.intp)
