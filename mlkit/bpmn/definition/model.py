@@ -187,6 +187,23 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
+class External:
+    """How a task is offered to external workers.
+
+    Attributes:
+        topic: What they look for it by.
+        priority: A whole number; workers may ask for the highest first.
+        retries: How many attempts they have; None where they count for themselves.
+        properties: The extension properties of the task.
+    """
+
+    topic: Expression
+    priority: Expression | None = None
+    retries: int | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Callable:
     """A Python function that a service or send task calls, `module:function` once bound.
 
@@ -194,11 +211,13 @@ class Callable:
         name: What the diagram calls it.
         result: The variable for what it returns.
         decision: Whether it stands in for a DMN decision.
+        external: What a worker outside sees of the task, where one may do it.
     """
 
     name: str
     result: str | None = None
     decision: bool = False
+    external: External | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,13 +420,18 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process definition."""
+    """A process definition.
+
+    Attributes:
+        version_tag: What its author calls this version.
+    """
 
     id: str
     name: str
     executable: bool
     body: Scope
     line: int = 0
+    version_tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

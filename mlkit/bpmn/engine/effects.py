@@ -49,6 +49,18 @@ class Ask(Effect, tag="ask"):
     id: int
 
 
+class Offer(Effect, tag="offer"):
+    """Offer a task to external workers."""
+
+    id: int
+
+
+class Withdraw(Effect, tag="withdraw"):
+    """Offer a task to external workers no longer."""
+
+    id: int
+
+
 class Subscribe(Effect, tag="subscribe"):
     """Wait for a message with a correlation key."""
 
@@ -86,5 +98,6 @@ class Broadcast(Effect, tag="broadcast", gc=True):
 
 
 AnyEffect = (
-    Run | Stop | Fetch | Store | Wake | Ask | Subscribe | Listen | Unsubscribe | Send | Broadcast
-)
+    Run | Stop | Fetch | Store | Wake | Ask | Offer | Withdraw | Subscribe | Listen | Unsubscribe
+    | Send | Broadcast
+)  # fmt: skip

@@ -13,9 +13,20 @@ from mlkit.bpmn.definition.model import Process
 from mlkit.bpmn.engine.behaviors.activity import Activity
 from mlkit.bpmn.engine.behaviors.starting import begin
 from mlkit.bpmn.engine.behaviors.throw import broadcast
-from mlkit.bpmn.engine.effects import AnyEffect, Ask, Fetch, Listen, Run, Stop, Subscribe, Wake
+from mlkit.bpmn.engine.effects import (
+    AnyEffect,
+    Ask,
+    Fetch,
+    Listen,
+    Offer,
+    Run,
+    Stop,
+    Subscribe,
+    Wake,
+)
 from mlkit.bpmn.engine.events import (
     AnyEvent,
+    Assign,
     Cancel,
     Crash,
     Outcome,
@@ -27,7 +38,7 @@ from mlkit.bpmn.engine.events import (
 from mlkit.bpmn.engine.graph import Graph
 from mlkit.bpmn.engine.state import Activation, Defect, State
 from mlkit.bpmn.engine.step import Step
-from mlkit.bpmn.engine.waits import ForMessage, ForPerson, ForSignal
+from mlkit.bpmn.engine.waits import ForMessage, ForPerson, ForSignal, ForWorker
 from mlkit.errors import BadData
 
 
@@ -86,6 +97,7 @@ class Engine:
 
     def _start(self, step: Step, event: Start) -> None:
         step.state.key, step.state.instance = event.key, event.instance
+        step.state.external = list(event.external)
         for process in self.processes:
             start = event.node if event.node in process.body.nodes else ""
             begin(step, process, event.variables, start)
@@ -140,6 +152,14 @@ class Engine:
         step.state.status = "cancelled"
         step.state.error = {"code": "", "message": event.reason}
 
+    def _assign(self, step: Step, event: Assign) -> None:
+        root = next(iter(step.state.roots()), None)
+        if root is None or step.state.status != "running":
+            raise BadData(f"the instance is {step.state.phase} already")
+        root.variables.update(event.variables)
+        for name in event.removed:
+            root.variables.pop(name, None)
+
     def _recover(self, step: Step, event: Recover) -> None:
         for each in list(step.state.activations.values()):
             behavior = step.behavior(each)
@@ -154,6 +174,7 @@ _GENERAL: dict[type, Callable[[Engine, Step, Any], None]] = {
     Cancel: Engine._cancel,
     Recover: Engine._recover,
     Crash: Engine._crash,
+    Assign: Engine._assign,
 }
 
 
@@ -175,4 +196,6 @@ def _asked(activation: Activation) -> AnyEffect | None:
             return Listen(activation.id, name)
         case ForPerson():
             return Ask(activation.id)
+        case ForWorker():
+            return Offer(activation.id)
     return None

@@ -21,21 +21,26 @@ class Event(msgspec.Struct, tag_field="type", omit_defaults=True):
 
 
 class Start(Event, tag="start"):
-    """The instance begins, at the named start event or as the diagram says."""
+    """The instance begins, at the named start event or as the diagram says.
+
+    `external` are the names of the callables whose work external workers do.
+    """
 
     variables: dict[str, Any] = {}
     node: str = ""
     key: str = ""
     instance: str = ""
     by: str = ""
+    external: list[str] = []
 
 
 class Complete(Event, tag="complete"):
-    """The work of an activity is done."""
+    """The work of an activity is done; `local` are variables that end with it."""
 
     id: int
     variables: dict[str, Any] = {}
     by: str = ""
+    local: dict[str, Any] = {}
 
 
 class Throw(Event, tag="throw"):
@@ -44,13 +49,32 @@ class Throw(Event, tag="throw"):
     id: int
     code: str
     message: str = ""
+    variables: dict[str, Any] = {}
+    by: str = ""
 
 
 class Fail(Event, tag="fail"):
-    """An attempt failed."""
+    """An attempt failed.
+
+    An external worker says how many `retries` are left; what is left out of its work are
+    `variables`, and `details` say more than the message.
+    """
 
     id: int
     message: str
+    retries: int | None = None
+    details: str = ""
+    variables: dict[str, Any] = {}
+    local: dict[str, Any] = {}
+    by: str = ""
+
+
+class Assign(Event, tag="assign"):
+    """An operator sets variables of the instance, and removes some."""
+
+    variables: dict[str, Any] = {}
+    removed: list[str] = []
+    by: str = ""
 
 
 class Fire(Event, tag="fire"):
@@ -129,7 +153,7 @@ class Crash(Event, tag="crash"):
 
 AnyEvent = (
     Start | Complete | Throw | Fail | Fire | Receive | Signal | Begin | Claim | ConditionMet | Retry
-    | Cancel | Recover | StoreRead | Crash
+    | Cancel | Recover | StoreRead | Crash | Assign
 )  # fmt: skip
 
 

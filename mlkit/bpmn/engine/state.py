@@ -86,9 +86,9 @@ class Activation(msgspec.Struct, omit_defaults=True):
 
     Attributes:
         scope: Where its token is.
-        status: `working` (a script or callable runs), `waiting` (for a person, time, message
-            or signal), `open` (something inside it runs), `pausing` (before another attempt),
-            `fetching` (the values of data stores), `incident`.
+        status: `working` (a script or callable runs), `waiting` (for a person, worker, time,
+            message or signal), `open` (something inside it runs), `pausing` (before
+            another attempt), `fetching` (the values of data stores), `incident`.
         role: `""` holds a token; `iteration` of a loop, `guard` (an armed boundary event),
             `trigger` (an armed event sub-process), `branch` of an event gateway, `part` of a
             multiple event, `start` event that waits, `compensation` handler that runs.
@@ -148,6 +148,7 @@ class State(msgspec.Struct, omit_defaults=True):
         error: The uncaught BPMN error, or the reason of a cancellation.
         sequence: The last id that was given out.
         pending_messages: Messages between its pools that nobody has taken yet.
+        external: The names of the callables whose work external workers do.
         defects: Events at which the engine failed, by their activation or a number of their own.
     """
 
@@ -157,6 +158,7 @@ class State(msgspec.Struct, omit_defaults=True):
     instance: str = ""
     error: dict[str, str] | None = None
     sequence: int = 0
+    external: list[str] = []
     scopes: dict[int, Scope] = {}
     activations: dict[int, Activation] = {}
     pending_messages: list[PendingMessage] = msgspec.field(default_factory=list, name="posts")

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mlkit.bpmn.engine.behaviors import starting
-from mlkit.bpmn.engine.effects import AnyEffect, Stop, Unsubscribe
+from mlkit.bpmn.engine.effects import AnyEffect, Stop, Unsubscribe, Withdraw
 from mlkit.bpmn.engine.events import Hop
 from mlkit.bpmn.engine.state import Activation, PendingMessage, Scope, State
 from mlkit.bpmn.engine.variables import Variables, require_boolean
-from mlkit.bpmn.engine.waits import ForMessage, ForSignal, Incident
+from mlkit.bpmn.engine.waits import ForMessage, ForSignal, ForWorker, Incident
 from mlkit.bpmn.expressions import Expression
 from mlkit.errors import BadData
 from mlkit.workers.child.values import Unstorable, pack
@@ -178,6 +178,8 @@ class Step:
             self._forget(activation)
         if isinstance(activation.wait, ForMessage | ForSignal):
             self.effects.append(Unsubscribe(activation.id))
+        elif isinstance(activation.wait, ForWorker):
+            self.effects.append(Withdraw(activation.id))
         self.state.defects.pop(activation.id, None)
         del self.state.activations[activation.id]
 

@@ -71,6 +71,18 @@ class ForPerson(Wait, tag="person"):
     name: str | None = None
 
 
+class ForWorker(Wait, tag="worker"):
+    """Waits until an external worker has done a task.
+
+    Attributes:
+        since: When the task was offered, in seconds since 1970.
+    """
+
+    topic: str
+    since: float
+    priority: int = 0
+
+
 class ForStart(Wait, tag="start"):
     """Waits until somebody starts an activity of an ad-hoc sub-process.
 
@@ -83,7 +95,9 @@ class ForStart(Wait, tag="start"):
     ending: bool = False
 
 
-AnyWait = ForTimer | ForRetry | ForMessage | ForSignal | ForCondition | ForPerson | ForStart
+AnyWait = (
+    ForTimer | ForRetry | ForMessage | ForSignal | ForCondition | ForPerson | ForWorker | ForStart
+)
 
 
 class Incident(msgspec.Struct, omit_defaults=True):

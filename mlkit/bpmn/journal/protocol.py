@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mlkit.bpmn.engine.events import AnyEvent, Cancel, Hop
 from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.journal.external import ExternalTasks
 from mlkit.bpmn.journal.records import Changes, Delivered, Log, Row, Stored
 
 if TYPE_CHECKING:
@@ -94,6 +95,10 @@ class Journal(Protocol):
     @property
     def mailbox(self) -> Mailbox:
         """The inboxes, messages and subscriptions."""
+
+    @property
+    def external(self) -> ExternalTasks:
+        """The tasks that external workers do."""
 
     @property
     def stores(self) -> Stores:

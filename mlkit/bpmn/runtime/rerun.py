@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mlkit.bpmn.engine.effects import Listen, Subscribe
+from mlkit.bpmn.engine.effects import Listen, Offer, Subscribe
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import Hop
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.runtime.external import offered
 from mlkit.bpmn.runtime.session import Session, bound, engine_of, load
 from mlkit.errors import InputMissing, UsageError
 
@@ -104,6 +105,8 @@ def _subscribe(session: Session, row: Row, engine: Engine) -> None:
             mailbox.subscribe(row.number, each.id, each.name, each.key, row.updated)
         elif isinstance(each, Listen):
             mailbox.listen(row.number, each.id, each.name)
+        elif isinstance(each, Offer):
+            session.journal.external.offer(offered(row, engine, state, each.id))
 
 
 def _copy_work(session: Session, old: Row, new: Row) -> None:

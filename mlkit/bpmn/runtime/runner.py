@@ -20,6 +20,7 @@ from mlkit.bpmn.engine.effects import (
     Broadcast,
     Fetch,
     Listen,
+    Offer,
     Run,
     Send,
     Stop,
@@ -27,6 +28,7 @@ from mlkit.bpmn.engine.effects import (
     Subscribe,
     Unsubscribe,
     Wake,
+    Withdraw,
 )
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import (
@@ -46,6 +48,7 @@ from mlkit.bpmn.journal.memory import MemoryStores
 from mlkit.bpmn.journal.protocol import Journal, Stores
 from mlkit.bpmn.journal.records import Changes, Damaged, Entry, Log, Row, TakenOver
 from mlkit.bpmn.runtime.clock import Clock, RealClock
+from mlkit.bpmn.runtime.external import offered
 from mlkit.errors import BadData, MlkitError, UsageError
 from mlkit.workers.pool import Result, ScriptPool
 
@@ -339,6 +342,11 @@ class Runner:
                 mailbox.subscribe(number, id, name, key, now)
             case Listen(id, name) if id in there:
                 mailbox.listen(number, id, name)
+            case Offer(id) if id in there and running.row is not None:
+                task = offered(running.row, running.engine, running.state, id)
+                self.journal.external.offer(task)
+            case Withdraw(id):
+                self.journal.external.withdraw(number, id)
             case Unsubscribe(id):
                 mailbox.unsubscribe(number, id)
             case Send(name, key, variables):

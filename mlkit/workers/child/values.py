@@ -6,6 +6,8 @@ user's choice, where mlkit is not installed.
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -87,6 +89,17 @@ _READERS: dict[str, Any] = {
     "$time": time.fromisoformat,
     "$duration": lambda seconds: timedelta(seconds=seconds),
     "$decimal": Decimal,
+    # What clients of another system store with a type that Python does not have, or as a text.
+    "$bytes": base64.b64decode,
+    "$file": lambda file: base64.b64decode(file["content"]),
+    "$short": int,
+    "$long": int,
+    "$json": json.loads,
+    "$xml": str,
+    "$null": lambda kind: None,
+    "$object": lambda found: (
+        json.loads(found["text"]) if found.get("format") == "application/json" else found["text"]
+    ),
 }
 
 

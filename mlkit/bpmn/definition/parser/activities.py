@@ -9,7 +9,7 @@ from typing import Any
 
 from mlkit.bpmn.definition import retries
 from mlkit.bpmn.definition.model import Callable, Computed, EventDefinition, Person, Retry, Script
-from mlkit.bpmn.definition.parser import calls, data, decisions, events, forms, loops, xml
+from mlkit.bpmn.definition.parser import calls, data, decisions, events, external, forms, loops, xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
 from mlkit.bpmn.definition.retries import MAX_ATTEMPTS
@@ -126,7 +126,7 @@ def _service(reader: Reader, element: Element) -> dict[str, Any]:
     if name is None:
         reader.problem("task.unbound", element, "no Python callable is named")
         return {}
-    return {"work": Callable(name, result)}
+    return {"work": Callable(name, result, external=external.read(reader, element))}
 
 
 def calling(reader: Reader, element: Element) -> dict[str, Any] | None:

@@ -49,7 +49,13 @@ def process(reader: Reader, element: Element) -> Process:
         reader.problem("id.missing", element, "the id of the process is missing or taken")
     body = _scope(reader, element)
     name = str(element.get("name") or body.id)
-    return Process(body.id, name, executable, body, xml.line(element))
+    tag = xml.vendor(element, "versionTag") or _zeebe_version_tag(element)
+    return Process(body.id, name, executable, body, xml.line(element), tag)
+
+
+def _zeebe_version_tag(element: Element) -> str | None:
+    found = xml.extension(element, "versionTag")
+    return None if found is None else str(found.get("value") or "") or None
 
 
 def global_task(reader: Reader, element: Element) -> Process:

@@ -14,6 +14,7 @@ from mlkit.bpmn.engine.behaviors.complex import ComplexGateway
 from mlkit.bpmn.engine.behaviors.end import EndEvent
 from mlkit.bpmn.engine.behaviors.event_based import EventBasedGateway
 from mlkit.bpmn.engine.behaviors.event_subprocess import EventSubProcess
+from mlkit.bpmn.engine.behaviors.external import ExternalTask
 from mlkit.bpmn.engine.behaviors.gateways import ExclusiveGateway, ParallelGateway
 from mlkit.bpmn.engine.behaviors.inclusive import InclusiveGateway
 from mlkit.bpmn.engine.behaviors.loops import StandardLoop
@@ -61,7 +62,7 @@ def behavior_of(node: FlowNode, body: model.Scope) -> Behavior:
     elif node.triggered:
         kind = EventSubProcess
     elif isinstance(node.work, Callable):
-        kind = WorkTask
+        kind = WorkTask if node.work.external is None else ExternalTask
     behavior = kind(node, body)
     if node.loop is None or not isinstance(behavior, Activity):
         return behavior

@@ -142,10 +142,12 @@ class Activity(Behavior):
         """Publish what the work left and go on."""
         if variables:
             step.state.assign(step.variables(activation), variables)
-        if not (self.node.errors and self._is_error(step, activation, None)):
+        if not (self.node.errors and self.is_error(step, activation, None)):
             self.leave(step, activation)
 
-    def _is_error(self, step: Step, activation: Activation, failure: str | None) -> bool:
+    def is_error(
+        self, step: Step, activation: Activation, failure: str | None, details: str | None = None
+    ) -> bool:
         """Throw the error that the work counts as, if any; an expression that fails is none.
 
         As in Camunda 7, the expressions see `externalTask`.
@@ -153,8 +155,9 @@ class Activity(Behavior):
         scope = step.state.scopes[step.variables(activation)]
         name = getattr(self.node.work, "name", None)
         task = {"topicName": name, "activityId": self.id, "errorMessage": failure}
+        task["errorDetails"] = details or failure
         for expression, event in self.node.errors:
-            with step.names(scope, externalTask={**task, "errorDetails": failure}) as inner:
+            with step.names(scope, externalTask=task) as inner:
                 try:
                     found = step.holds(expression, inner)
                     message = step.text(event.message, inner) if found else ""
@@ -174,7 +177,7 @@ class Activity(Behavior):
 
     def failed(self, step: Step, activation: Activation, message: str) -> None:
         """Pause before another attempt; after the last, look for a catch-all, else stop."""
-        if self.node.errors and self._is_error(step, activation, message):
+        if self.node.errors and self.is_error(step, activation, message):
             return
         raised = _PLACE.sub("", message, count=1).partition(":")[0]
         for name, code in self.node.failures:

@@ -30,8 +30,14 @@ class Thrown(NamedTuple):
 
 def throw(step: Step, activation: Activation, code: str, message: str) -> None:
     """Throw a BPMN error from an activity: something around it catches, or all fails."""
-    host = _outermost(step, activation)
+    host = outermost(step, activation)
     _or_fail(step, Thrown("error", code, message), host, step.state.scopes[host.scope])
+
+
+def is_caught(step: Step, activation: Activation, code: str, message: str) -> bool:
+    """Throw a BPMN error from an activity; return whether something around it catches it."""
+    host = outermost(step, activation)
+    return _rise(step, Thrown("error", code, message), host, step.state.scopes[host.scope])
 
 
 def throw_from(step: Step, scope: Scope, code: str, message: str) -> None:
@@ -49,7 +55,7 @@ def _or_fail(step: Step, thrown: Thrown, host: Activation | None, scope: Scope) 
 
 def throw_failure(step: Step, activation: Activation, message: str) -> bool:
     """Let a catch-all error event catch a failure that is no BPMN error; say whether one did."""
-    host = _outermost(step, activation)
+    host = outermost(step, activation)
     return _rise(step, Thrown("error", None, message), host, step.state.scopes[host.scope])
 
 
@@ -81,7 +87,7 @@ def _rise(step: Step, thrown: Thrown, host: Activation | None, scope: Scope) -> 
         caller = step.state.activations[scope.owner]
         if scope.called and thrown.kind == "error":
             inner_of(step.behavior(caller)).failed_inside(step, caller, scope)
-        host = _outermost(step, caller)
+        host = outermost(step, caller)
         scope = step.state.scopes[host.scope]
 
 
@@ -90,7 +96,8 @@ def inner_of(behavior: Behavior) -> Any:
     return getattr(behavior, "inner", behavior)
 
 
-def _outermost(step: Step, activation: Activation) -> Activation:
+def outermost(step: Step, activation: Activation) -> Activation:
+    """Return the whole of a repeated activity for one of its iterations."""
     while activation.role == "iteration":
         activation = step.state.activations[activation.host]
     return activation
