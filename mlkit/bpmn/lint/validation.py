@@ -29,6 +29,7 @@ def lint(
     folder: Path,
     tasks: Mapping[str, str] | None = None,
     rscript: str | None = None,
+    external: bool = False,
 ) -> list[Problem]:
     """Find all problems of a file, errors first, by line.
 
@@ -37,6 +38,7 @@ def lint(
         folder: Where it is; modules of callables may stand there.
         tasks: Names of callables bound by the caller, to `module:function`.
         rscript: The interpreter of scripts in R.
+        external: Whether external workers may do the tasks that are for them.
     """
     found = list(definitions.problems)
     if not definitions.processes:
@@ -50,7 +52,8 @@ def lint(
     for process in everything.values():
         found += rules.check(process)
         for node in nodes(process.body):
-            found += _work(node, folder, tasks or {}, rscript or "Rscript")
+            if not (external and is_external(node, folder, tasks or {})):
+                found += _work(node, folder, tasks or {}, rscript or "Rscript")
             found += _called(node, definitions)
     return sorted(found, key=lambda each: (each.severity, each.line, each.rule))
 
@@ -108,6 +111,14 @@ def _work(
             problem = f"the DMN decision {work.name!r} cannot be run"
         rule = "task.decision" if work.decision else "task.unbound"
         yield rules.wrong(rule, node, f"{problem}: {hint}")
+
+
+def is_external(node: FlowNode, folder: Path, tasks: Mapping[str, str]) -> bool:
+    """Return whether external workers may do a task: no callable does it."""
+    work = node.work
+    if not isinstance(work, Callable) or work.external is None:
+        return False
+    return resolve(work.name, folder, tasks) is None
 
 
 def _called(node: FlowNode, definitions: Definitions) -> Iterator[Problem]:

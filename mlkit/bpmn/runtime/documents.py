@@ -17,6 +17,7 @@ from mlkit.bpmn.engine.waits import (
     ForSignal,
     ForStart,
     ForTimer,
+    ForWorker,
 )
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Row
@@ -133,6 +134,8 @@ def _wait(engine: Engine, activation: Activation, task: tasks.Task | None) -> di
             return {"for": "signal", "signal": name}
         case ForCondition():
             return {"for": "condition"}
+        case ForWorker(topic, since, priority):
+            return {"for": "worker", "topic": topic, "priority": priority, "since": instant(since)}
         case ForStart():
             return {"for": "start", "activities": sorted(_startable(engine, activation))}
     return {"for": "several"}

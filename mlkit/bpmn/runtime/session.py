@@ -37,6 +37,7 @@ class Settings:
         clock: None for the time of day.
         until: When to stop, in seconds since 1970.
         waits: Whether to wait for timers that are not due yet; else they are a wait like others.
+        external: Whether external workers do the tasks that are for them and have no callable.
     """
 
     workers: int | None = None
@@ -47,6 +48,7 @@ class Settings:
     observer: Observer | None = None
     until: float | None = None
     waits: bool = True
+    external: bool = False
 
 
 class RuntimeConfiguration(NamedTuple):
@@ -129,7 +131,8 @@ class Session:
             BadData: The diagram has errors, or a variable cannot be stored.
         """
         if isinstance(diagram, Path):
-            diagram = load(diagram, bindings, self.settings.rscript)
+            external = self.settings.external
+            diagram = load(diagram, bindings, self.settings.rscript, external)
         engine = engine_of(diagram.definitions)
         process = engine.processes[0]
         folder = diagram.path.parent.resolve()
@@ -142,6 +145,8 @@ class Session:
         options["limits"] = asdict(self.settings.limits)
         at = self.settings.clock.now() if self.settings.clock else time.time()
         start = Start(packed, _start_node(engine, message), key)
+        if self.settings.external:
+            start.external = external_names(engine, folder, bindings or {})
         with self.journal.transaction():
             name = self.journal.store_definition(
                 diagram.path.name, diagram.content, diagram.definitions.resources
@@ -303,7 +308,10 @@ class Diagram:
 
 
 def load(
-    path: Path, bindings: Mapping[str, str] | None = None, rscript: str | None = None
+    path: Path,
+    bindings: Mapping[str, str] | None = None,
+    rscript: str | None = None,
+    external: bool = False,
 ) -> Diagram:
     """Read and check a diagram that is to run.
 
@@ -313,7 +321,7 @@ def load(
     """
     content = read(path)
     definitions = parse_text(content, path)
-    problems = validation.lint(definitions, path.parent.resolve(), bindings, rscript)
+    problems = validation.lint(definitions, path.parent.resolve(), bindings, rscript, external)
     validation.require_sound(problems, str(path))
     return Diagram(path, content, definitions, problems)
 
@@ -325,6 +333,18 @@ def _start_node(engine: Engine, message: str | None) -> str:
         for node in starting.by_message(process, message):
             return node
     raise InputMissing(f"{engine.processes[0].id}: no start event for message {message!r}")
+
+
+def external_names(engine: Engine, folder: Path, bindings: Mapping[str, str]) -> list[str]:
+    """Return the names of the callables whose work external workers do."""
+    nodes = (each.node for each in engine.graph.behaviors.values())
+    return sorted(
+        {
+            each.work.name
+            for each in nodes
+            if isinstance(each.work, Callable) and validation.is_external(each, folder, bindings)
+        }
+    )
 
 
 def bound(engine: Engine, folder: Path, bindings: Mapping[str, str]) -> dict[str, str]:

@@ -204,6 +204,8 @@ def _waiting(each: dict[str, Any], where: str) -> str:
         return f"waiting at {label}: `mlkit bpmn message {quote(each['message'])}{key}{where}`"
     if each["for"] == "signal":
         return f"waiting at {label}: `mlkit bpmn signal {quote(each['signal'])}{where}`"
+    if each["for"] == "worker":
+        return f"waiting at {label} for an external worker of topic {each['topic']!r}"
     if each["for"] == "start":
         names = ", ".join(each["activities"])
         command = f"mlkit bpmn start {each['instance']} ELEMENT{where}"

@@ -28,7 +28,7 @@ _READ = {
     "userTaskForm", "subscription", "loopCharacteristics", "script", "userTask", "in", "out",
     "calledElement", "calledDecision", "adHoc", "field", "taskHeaders", "value",
     "mapException", "variableAggregation", "executionListener", "taskListener",
-    "errorEventDefinition",
+    "errorEventDefinition", "versionTag", "properties", "property",
 }  # fmt: skip
 _READ_ATTRIBUTES = {
     "assignee", "candidateUsers", "candidateGroups", "dueDate", "priority", "formKey", "formRef",
@@ -38,7 +38,7 @@ _READ_ATTRIBUTES = {
     "retry", "timeZone", "terminateAll", "skipExpression", "terminateMultiInstance",
     "errorMessage", "decisionRef", "mapDecisionResult", "decisionRefBinding",
     "decisionRefVersion", "decisionRefVersionTag", "decisionRefTenantId", "script", "initiator",
-    "inheritVariables",
+    "inheritVariables", "taskPriority",
     # True of every task here, or of no consequence for a single engine.
     "asyncBefore", "asyncAfter", "async", "exclusive", "historyTimeToLive", "versionTag",
     "isStartableInTasklist", "modelerTemplate", "modelerTemplateVersion",

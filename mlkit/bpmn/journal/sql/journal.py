@@ -23,6 +23,7 @@ from mlkit.bpmn.journal.records import (
     TakenOver,
     encode,
 )
+from mlkit.bpmn.journal.sql.external import SqlExternalTasks
 from mlkit.bpmn.journal.sql.history import History
 from mlkit.bpmn.journal.sql.mailbox import SqlMailbox
 from mlkit.bpmn.journal.sql.schema import COMPONENTS
@@ -63,6 +64,7 @@ class SqlJournal:
         self.owner = owner
         self.mailbox = SqlMailbox(database)
         self.stores = SqlStores(database)
+        self.external = SqlExternalTasks(database)
         self.history = History(database)
         try:
             migrate(database, COMPONENTS)
@@ -223,6 +225,7 @@ class SqlJournal:
         self.mailbox.take(changes.verdicts)
         if state.status != "running":
             self.mailbox.forget(number, f"instance {row.id} is {state.phase}")
+            self.external.forget(number)
         if sequence // SNAPSHOT_EVERY > before // SNAPSHOT_EVERY:
             execute(
                 "INSERT INTO snapshots (instance, sequence, state) VALUES (?, ?, ?)"

@@ -61,7 +61,21 @@ CREATE INDEX instances_by_due ON instances (due) WHERE due IS NOT NULL;
 CREATE INDEX instances_running ON instances (number) WHERE phase = 'running'
 """
 VERSIONS = (_TABLES, _STORES, _OWNERS, _HOSTS)
-COMPONENTS = {"journal": VERSIONS}
+_EXTERNAL = """
+CREATE TABLE external_tasks (
+  number {id}, instance BIGINT NOT NULL, activation BIGINT NOT NULL, name TEXT NOT NULL,
+  id TEXT UNIQUE NOT NULL, element TEXT NOT NULL, topic TEXT NOT NULL,
+  priority BIGINT NOT NULL, retries BIGINT,
+  created DOUBLE PRECISION NOT NULL, process TEXT NOT NULL, definition TEXT NOT NULL,
+  key TEXT NOT NULL, worker TEXT, expires DOUBLE PRECISION, free DOUBLE PRECISION NOT NULL,
+  error TEXT, details TEXT
+);
+CREATE UNIQUE INDEX external_tasks_by_activation ON external_tasks (instance, activation);
+CREATE INDEX external_tasks_by_age ON external_tasks (topic, free, number);
+CREATE INDEX external_tasks_by_priority ON external_tasks (topic, free, priority DESC, number);
+CREATE INDEX external_tasks_by_key ON external_tasks (topic, free, key, number)
+"""
+COMPONENTS = {"journal": VERSIONS, "external": (_EXTERNAL,)}
 """What each version of each component has more than the one before it.
 
 What else is kept beside the instances, in the same transactions, is a component of its own.

@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mlkit.bpmn.definition import xml_documents
@@ -25,6 +26,7 @@ from mlkit.workers.child.values import Unstorable, pack, unpack
 JSON = "application/json"
 MAX_NAME = 255
 _DATE = "%Y-%m-%dT%H:%M:%S.%f%z"
+_FILE = ("filename", "mimeType", "encoding")
 _LIMITS = {"Short": 2**15, "Integer": 2**31, "Long": 2**63}
 _JAVA = {
     "Boolean": "java.lang.Boolean", "Short": "java.lang.Short", "Integer": "java.lang.Integer",
@@ -40,12 +42,12 @@ class Typed(NamedTuple):
 
     type: str
     value: Any
-    info: dict[str, Any] = {}
+    info: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def document(self) -> dict[str, Any]:
         """Return it as JSON."""
-        return {"type": self.type, "value": self.value, "valueInfo": self.info}
+        return {"type": self.type, "value": self.value, "valueInfo": dict(self.info)}
 
 
 # -- what clients give ---------------------------------------------------------------------
@@ -180,9 +182,7 @@ def _file(value: Any, info: Mapping[str, Any]) -> Any:
     if not info.get("filename"):
         message = "Cannot create file without valueInfo."
         raise RestError(500, "IllegalArgumentException", message)
-    kept = {
-        name: str(info[name]) for name in ("filename", "mimeType", "encoding") if info.get(name)
-    }
+    kept = {name: str(info[name]) for name in _FILE if info.get(name)}
     return {"$file": {**kept, "content": _base64(value)}}
 
 
@@ -289,7 +289,7 @@ def _typed_object(content: dict[str, Any], deserialized: bool) -> Typed:
 
 
 def _typed_file(content: dict[str, Any], deserialized: bool) -> Typed:
-    info = {name: content[name] for name in ("filename", "mimeType", "encoding") if name in content}
+    info = {name: content[name] for name in _FILE if name in content}
     return Typed("File", None, info)
 
 

@@ -1,0 +1,1 @@
+"""The server of pipelines: engine, REST API and pages."""
