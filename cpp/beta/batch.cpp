@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstring>
 
-#include "threads/crew.hpp"
+#include "threads/thread_pool.hpp"
 
 namespace mlkit::beta {
 

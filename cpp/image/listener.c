@@ -2,7 +2,7 @@
 // namespace, for engines that refuse ptrace. It writes what the tracer writes, as far as it can:
 //   ready        process 1 is held: let it go
 //   open PATH    opened or executed; the path is where the file is, without links
-// It does not see what is only looked at, what is looked for in vain, and getppid().
+// It does not see what is only looked at, look-ups that fail, and getppid().
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 #include <tuple>
 
 #include "simd/simd.hpp"
-#include "threads/crew.hpp"
+#include "threads/thread_pool.hpp"
 
 namespace mlkit::monitor {
 

@@ -6,7 +6,7 @@
 #include <iterator>
 #include <numeric>
 
-#include "threads/crew.hpp"
+#include "threads/thread_pool.hpp"
 
 namespace mlkit::strategy {
 

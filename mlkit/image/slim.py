@@ -324,7 +324,7 @@ def _of_times(difference: Difference) -> Difference:
 
 
 def _cured(diagnosis: Diagnosis, candidate: Observation) -> list[Difference]:
-    """Name what the init has mended; runs of the original with an init cannot show it."""
+    """Name what the init has fixed; runs of the original with an init cannot show it."""
     if diagnosis.alone.works or not candidate.works:
         return []
     ending = diagnosis.alone.exit_code

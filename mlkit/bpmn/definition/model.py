@@ -107,9 +107,9 @@ class Repeat:
     """A standard loop: again while the condition holds.
 
     Attributes:
-        condition: Looked at before or after each turn; without one it always holds.
-        before: Whether it is looked at before the first turn too.
-        maximum: The most turns; None for no limit.
+        condition: Looked at before or after each iteration; without one it always holds.
+        before: Whether it is looked at before the first iteration too.
+        maximum: The most iterations; None for no limit.
     """
 
     condition: Expression | None = None

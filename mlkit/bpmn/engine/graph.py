@@ -31,7 +31,7 @@ class Graph:
         behaviors: By node id (ids are unique in a file, and called files have a prefix).
         targets: By flow id, the behaviour that its tokens reach; by the id of a throwing link
             event, the one behind the catching link.
-        guards: By activity id, its boundary events.
+        boundary_events: By activity id, its boundary events.
         triggers: By the id of a scope, the event sub-processes in it.
         takes: By flow id, its listeners, where it has some.
         handlers: By activity id, its compensation handler.
@@ -43,7 +43,7 @@ class Graph:
         self.called = called
         self.behaviors: dict[str, Behavior] = {}
         self.targets: dict[str, Behavior] = {}
-        self.guards: dict[str, list[BoundaryEvent]] = {}
+        self.boundary_events: dict[str, list[BoundaryEvent]] = {}
         self.triggers: dict[str, list[EventSubProcess]] = {}
         self.takes: dict[str, tuple[Listener, ...]] = {}
         self.handlers: dict[str, Activity] = {}
@@ -51,9 +51,9 @@ class Graph:
         for process in everything.values():
             for body in scopes(process.body):
                 self._add(body)
-        for guards in self.guards.values():
-            for guard in guards:
-                self._add_handler(guard)
+        for boundary_events in self.boundary_events.values():
+            for boundary in boundary_events:
+                self._add_handler(boundary)
         self.watchers = self._watchers()
         for behavior in self.behaviors.values():
             behavior.link(self)
@@ -66,7 +66,7 @@ class Graph:
         for node in body.nodes.values():
             behavior = self.behaviors[node.id] = behavior_of(node, body)
             if isinstance(behavior, BoundaryEvent) and node.attached_to:
-                self.guards.setdefault(node.attached_to, []).append(behavior)
+                self.boundary_events.setdefault(node.attached_to, []).append(behavior)
             elif isinstance(behavior, EventSubProcess):
                 self.triggers.setdefault(body.id, []).append(behavior)
         for flow in body.flows.values():
@@ -78,10 +78,10 @@ class Graph:
                 for source in link_sources(node, body):
                     self.targets[source] = self.behaviors[node.id]
 
-    def _add_handler(self, guard: BoundaryEvent) -> None:
-        handler = self.behaviors.get(guard.node.handler or "")
-        if isinstance(handler, Activity) and guard.node.attached_to:
-            self.handlers[guard.node.attached_to] = handler
+    def _add_handler(self, boundary: BoundaryEvent) -> None:
+        handler = self.behaviors.get(boundary.node.handler or "")
+        if isinstance(handler, Activity) and boundary.node.attached_to:
+            self.handlers[boundary.node.attached_to] = handler
 
     def _watchers(self) -> list[Callable[[Step], bool]]:
         found: list[Callable[[Step], bool]] = []

@@ -97,7 +97,7 @@ class Activation(msgspec.Struct, omit_defaults=True):
         body: The scope of a sub-process.
         began: When it began, in seconds since 1970.
         by: Who completed it, where a person did.
-        children: Its guards, iterations, branches or parts.
+        children: Its boundary events, iterations, branches or parts.
         wait: What it waits for.
         part: Which part of a multiple event it waits for, for the role `part`.
         incident: Why it has stopped.

@@ -1,6 +1,6 @@
 """The event loop between the engine and the world: workers, timers, messages, the journal.
 
-Each turn applies what happened, commits all of it at once, and only then does what follows
+Each pass applies what happened, commits all of it at once, and only then does what follows
 from it: nothing is started, printed or acknowledged before its commit.
 """
 
@@ -222,7 +222,7 @@ class Runner:
                 if not self._read_inboxes():
                     return
                 continue
-            self._turn()
+            self._pass()
 
     def _moves_alone(self) -> bool:
         due = self._next_due()
@@ -237,7 +237,7 @@ class Runner:
         states = (running.state for running in self.instances.values())
         return any(a.status == "pausing" for state in states for a in state.activations.values())
 
-    def _turn(self) -> None:
+    def _pass(self) -> None:
         due = self._next_due()
         wait = self.clock.wait(due, self.pool.idle)
         if self.journal is not None:

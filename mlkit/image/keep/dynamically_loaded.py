@@ -11,7 +11,7 @@ from mlkit.image.filesystem import elf
 from mlkit.image.filesystem.inventory import Entry
 from mlkit.image.keep import names
 from mlkit.image.keep.keep_set import KeepSet
-from mlkit.image.keep.message_catalogs import catalogues, other_charsets
+from mlkit.image.keep.message_catalogs import catalogs, other_charsets
 from mlkit.image.keep.naming import RUN, Naming
 from mlkit.image.keep.node_imports import SUFFIXES, Modules
 from mlkit.image.keep.own_code import OwnCode
@@ -178,14 +178,14 @@ class Late:
             for place in TERMINFO:
                 self._kept.below(place, "read by terminal programs")
 
-    def catalogues(self) -> None:
+    def catalogs(self) -> None:
         """Keep translated messages."""
         owners = self._kept.packages.owners
         kept = {owners[path] for path in self._kept.reasons if path in owners}
         if other_charsets(self._kept.inventory):
             self._charsets("loaded by glibc for locales: gconv")
-        for path in catalogues(self._kept.inventory, self._kept.packages, kept):
-            self._kept.keep(path, "catalogue of messages")
+        for path in catalogs(self._kept.inventory, self._kept.packages, kept):
+            self._kept.keep(path, "catalog of messages")
 
     def whole_where_unknown(self) -> None:
         """Keep whole packages where the language of a kept program is not understood."""

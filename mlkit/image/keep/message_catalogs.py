@@ -45,8 +45,8 @@ def _archived(inventory: Inventory) -> list[str]:
     return [each.decode("ascii", "replace") for each in table.split(b"\0") if each]
 
 
-def catalogues(inventory: Inventory, packages: Packages, kept: set[str]) -> Iterator[str]:
-    """List the catalogues that kept code may read.
+def catalogs(inventory: Inventory, packages: Packages, kept: set[str]) -> Iterator[str]:
+    """List the catalogs that kept code may read.
 
     Those of no package are the app's own. Those of packages serve where the image has a locale
     of that language, since C programs translate nothing without one.

@@ -312,7 +312,7 @@ class Planner:
             self._late.plugins()
             self._late.data()
             self._late.whole_where_unknown()
-            self._late.catalogues()
+            self._late.catalogs()
             self._close()
 
     def _python(self) -> None:

@@ -30,7 +30,7 @@ ATTEMPTS = 3
 TIMES = {"ready time", "stop time"}
 ITS_OWN = "address of the host"
 """What each container has of its own; other names lead where they led before."""
-IN_VAIN = "looked for in vain"
+FAILED_LOOK_UP = "failed look-up"
 """How a path that the candidate lacks is reported."""
 OWN_HEADERS = {"date", "age", "expires", "set-cookie", "server-timing"}
 OF_TIMES = (": etag", ": last-modified")
@@ -99,7 +99,7 @@ def verdict(differences: Sequence[Difference]) -> Verdict:
 
 def missing(paths: Sequence[str]) -> list[Difference]:
     """Report failed look-ups of a candidate: evidence, and by itself no break."""
-    return [Difference(IN_VAIN, "there", path, "noted") for path in paths]
+    return [Difference(FAILED_LOOK_UP, "there", path, "noted") for path in paths]
 
 
 def _life(originals: Sequence[Observation], candidate: Observation) -> list[Difference]:

@@ -84,7 +84,7 @@ def _processes(
     settings = {"pid_mode": f"container:{container.id}", "network_mode": "none"}
     with engine.container(
         tools.image,
-        entrypoint=["/witness", "processes"],
+        entrypoint=["/inspector", "processes"],
         cap_drop=["ALL"],
         cap_add=["SYS_PTRACE", "DAC_READ_SEARCH"],  # to see other users' variables
         **settings,
@@ -171,7 +171,7 @@ def _health(health: dict[str, Any]) -> Iterator[Finding]:
     lines = str(last.get("Output") or "").strip().splitlines()
     said = f": {lines[-1]}" if lines else ""
     observed = f"its health check fails with exit code {last.get('ExitCode')}{said}"
-    yield Finding("health-check", observed, "mend the app, or the check if that is what is wrong")
+    yield Finding("health-check", observed, "fix the app, or the check if that is what is wrong")
 
 
 def _facts(watched: Watched, app: Process | None) -> dict[str, Any]:

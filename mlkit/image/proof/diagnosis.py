@@ -64,7 +64,7 @@ def diagnose(runner: Runner, inventory: Inventory, image: str, argv: list[str]) 
     config = inventory.image.config
     found = _process_one(runner, image, argv, alone, helped) if helped else []
     if not alone.works and not found:
-        found.append(Finding("fails", _how(alone), "mend the image: an init does not help"))
+        found.append(Finding("fails", _how(alone), "fix the image: an init does not help"))
     behind_shell = _is_shell(alone.first) and parse(config).converted
     needs = any(each.code.startswith("pid1-") for each in found) or behind_shell
     found += [*_health(alone, config), *findings.form(config)]
@@ -78,7 +78,7 @@ def _health(alone: Observation, config: dict[str, Any]) -> list[Finding]:
     if alone.healthy is not False:
         return []
     observed = f"its health check fails: {' '.join(health_command(config))}"
-    return [Finding("health-check", observed, "mend the app, or the check if that is wrong")]
+    return [Finding("health-check", observed, "fix the app, or the check if that is wrong")]
 
 
 def _process_one(

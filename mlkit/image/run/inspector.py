@@ -74,7 +74,7 @@ def orphans(processes: Iterable[Process]) -> int:
 
 
 def read_processes(text: str) -> list[Process]:
-    """Read what the witness says of processes, by their ids."""
+    """Read what the inspector says of processes, by their ids."""
     facts: dict[int, dict[str, list[str]]] = {}
     for line in text.splitlines():
         key, _, rest = line.partition("\t")
@@ -121,7 +121,7 @@ def _stands_before(command: str) -> bool:
 
 
 def read_look(text: str) -> dict[str, str]:
-    """Read what the witness found from within."""
+    """Read what the inspector found from within."""
     return dict(line.split("\t", 1) for line in text.splitlines() if "\t" in line)
 
 

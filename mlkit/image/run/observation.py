@@ -137,7 +137,7 @@ class Tools:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         with tempfile.TemporaryDirectory(prefix="mlkit-image-") as folder:
-            names = ("tracer", "listener", "relay", "witness")
+            names = ("tracer", "listener", "relay", "inspector")
             items = [build.file(name, tool(name), 0o755) for name in names]
             layer = build.write_layer(items, Path(folder) / "layer.tar")
             labels = {LABEL: "1", RUN: owner.mark()}
@@ -188,7 +188,7 @@ class Runner:
             if traced:
                 files[".mlkit-gate"] = tool("gate")
             else:
-                files[".mlkit-witness"] = tool("witness")
+                files[".mlkit-inspector"] = tool("inspector")
             if f"/{launch.PROGRAM}" in argv:
                 files[launch.PROGRAM] = tool("launch")
             app.put(files)
@@ -265,7 +265,7 @@ class Runner:
         settings = {"pid_mode": f"container:{app.id}", "network_mode": "none"}
         with self.engine.container(
             self.tools.image,
-            entrypoint=["/witness", "processes"],
+            entrypoint=["/inspector", "processes"],
             cap_drop=["ALL"],
             cap_add=["SYS_PTRACE", "DAC_READ_SEARCH"],  # to see other users' variables
             **settings,
@@ -275,7 +275,7 @@ class Runner:
     def _look(self, app: Container, process: Process | None) -> dict[str, str]:
         """See what a program in the container finds, as its user and in its network."""
         hosts = hosts_of(process.environment.values()) if process and self.settings.network else []
-        code, output = app.execute(["/.mlkit-witness", "look", *hosts])
+        code, output = app.execute(["/.mlkit-inspector", "look", *hosts])
         return read_look(output.decode(errors="replace")) if code == 0 else {}
 
     def _healthy(self, app: Container, check: list[str]) -> bool | None:

@@ -142,5 +142,5 @@ def _tidy(path: str) -> str:
 
 
 def tool(name: str) -> bytes:
-    """Return one of our static programs: gate, tracer, relay, witness, launch or health."""
+    """Return one of our static programs: gate, tracer, relay, inspector, launch or health."""
     return importlib.resources.files("mlkit.image").joinpath("tools", name).read_bytes()

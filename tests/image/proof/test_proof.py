@@ -213,7 +213,7 @@ def test_a_result_that_crashes_late_is_broken_and_says_what_it_lacks(
     assert slimmed.verdict == "broken"
     found = {each.what: each for each in slimmed.differences}
     assert (found["ending"].original, found["ending"].candidate) == ("stays up", "exit code 3")
-    assert found["looked for in vain"].candidate == "/opt/late/file"
+    assert found["failed look-up"].candidate == "/opt/late/file"
     assert left() == before
 
 
@@ -273,7 +273,7 @@ def test_what_a_candidate_looks_for_in_vain_is_told(mlkit, engine, image):
     options = ("--probe=http:8000/", "--watch=2")
     code, found, warnings = compared(mlkit, original, lacking, *options)
     assert code == 1
-    vain = [each for each in found if each["what"] == "looked for in vain"]
+    vain = [each for each in found if each["what"] == "failed look-up"]
     assert [(each["original"], each["candidate"]) for each in vain] == [("there", "/opt/late/file")]
     assert warnings == []
     assert compared(mlkit, original, original, *options)[:2] == (0, [])

@@ -171,7 +171,7 @@ def _sources(association: Element) -> list[str]:
 
 
 def _collected(element: Element) -> str | None:
-    """Return the data output in which a multi-instance gathers what its turns leave."""
+    """Return the data output in which a multi-instance gathers what its iterations leave."""
     loop = xml.child(element, "multiInstanceLoopCharacteristics")
     found = None if loop is None else xml.text(xml.child(loop, "loopDataOutputRef"))
     return found or None
@@ -241,7 +241,7 @@ def _writes(reader: Reader, element: Element) -> Iterator[tuple[str, Expression]
         target, sources = xml.text(xml.child(each, "targetRef")), _sources(each)
         name = reader.stores.get(target, "")
         if name and sources and sources[0] == _collected(element):
-            message = "what all turns leave goes to a variable, not to a data store"
+            message = "what all iterations leave goes to a variable, not to a data store"
             reader.problem("data.store", each, message)
         elif name and not sources and not len(xml.children(each, "assignment")):
             change = xml.child(each, "transformation")
@@ -290,7 +290,7 @@ def _is_free(reader: Reader, name: str) -> bool:
 
 
 def gathered(reader: Reader, loop: Element) -> str | None:
-    """Read the variable for the list of what the turns of a multi-instance leave."""
+    """Read the variable for the list of what the iterations of a multi-instance leave."""
     activity = loop.getparent()
     wanted = xml.child(loop, "loopDataOutputRef")
     for each in [] if activity is None else xml.children(activity, _KINDS["output"]):

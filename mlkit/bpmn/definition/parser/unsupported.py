@@ -56,7 +56,7 @@ _PLACES = (f"{{{xml.BPMN}}}process", *(f"{{{xml.BPMN}}}{each}" for each in SUB_P
 
 def check(reader: Reader, root: Element) -> None:
     """Note what a run would not do as it is drawn: what changes nothing, in one warning."""
-    inert: list[str] = []
+    ignored: list[str] = []
     for each in root.iter(*(f"{{{xml.BPMN}}}{kind}" for kind in _NOT_RUN)):
         reader.problem("element.unsupported", each, f"a {xml.local(each)} cannot be run")
     for place in root.iter(*_PLACES):
@@ -67,12 +67,12 @@ def check(reader: Reader, root: Element) -> None:
     for element in root.iter(f"{{{xml.BPMN}}}*"):
         kind = xml.local(element)
         if kind == "extensionElements":
-            inert += _extensions(reader, element)
-        inert += _attributes(reader, element)
-    if inert:
-        names = sorted(set(inert))
+            ignored += _extensions(reader, element)
+        ignored += _attributes(reader, element)
+    if ignored:
+        names = sorted(set(ignored))
         listed = ", ".join(names[:MOST_NAMED]) + (" and others" if len(names) > MOST_NAMED else "")
-        message = f"without consequence here ({len(inert)} places): {listed}"
+        message = f"without consequence here ({len(ignored)} places): {listed}"
         reader.warn("vendor.ignored", root, message)
 
 

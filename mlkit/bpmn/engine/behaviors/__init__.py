@@ -72,5 +72,5 @@ def behavior_of(node: FlowNode, body: model.Scope) -> Behavior:
 
 
 def inner_of(behavior: Behavior) -> Behavior:
-    """Return what one turn of a repeated activity does; any other behaviour itself."""
+    """Return what one iteration of a repeated activity does; any other behaviour itself."""
     return behavior.inner if isinstance(behavior, Repeated) else behavior

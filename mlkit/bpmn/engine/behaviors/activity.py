@@ -33,14 +33,14 @@ class Activity(Behavior):
 
     def __init__(self, node: FlowNode, body: model.Scope) -> None:
         super().__init__(node, body)
-        self.guards: tuple[BoundaryEvent, ...] = ()
+        self.boundary_events: tuple[BoundaryEvent, ...] = ()
         self.mapped = bool(node.inputs or node.outputs)
         self.fetches = bool(node.reads)
         self.compensable = False
 
     def link(self, graph: Graph) -> None:
         """Find the boundary events."""
-        self.guards = tuple(graph.guards.get(self.id, ()))
+        self.boundary_events = tuple(graph.boundary_events.get(self.id, ()))
         self.compensable = self.id in graph.handlers
 
     def arrive(self, step: Step, scope: Scope, flow: str) -> None:
@@ -81,8 +81,8 @@ class Activity(Behavior):
             if self.listeners:
                 self.hear(step, step.variables(activation), "start")
             if activation.role != "iteration":
-                for guard in self.guards:
-                    guard.arm(step, activation)
+                for boundary in self.boundary_events:
+                    boundary.arm(step, activation)
             if self.node.skip is not None and self._is_skipped(step, activation):
                 self.leave(step, activation)
             else:

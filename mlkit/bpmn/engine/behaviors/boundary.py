@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class BoundaryEvent(Behavior):
-    """An event that guards an activity."""
+    """An event on the boundary of an activity."""
 
     def arm(self, step: Step, host: Activation) -> None:
         """Wait beside an activity that begins; what is thrown finds its way alone."""
         event = self.awaited
         if not subscription.is_thrown(event):
             scope = step.state.scopes[host.scope]
-            guard = step.activate(self, scope, "guard", host)
-            guard.iteration = host.iteration
-            subscription.subscribe(step, guard, event)
+            boundary = step.activate(self, scope, "guard", host)
+            boundary.iteration = host.iteration
+            subscription.subscribe(step, boundary, event)
 
     def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Fire."""
@@ -34,10 +34,10 @@ class BoundaryEvent(Behavior):
             return
         if not subscription.publish(step, activation, event, self.node.outputs):
             return
-        guard = subscription.happened(step, activation, self.awaited)
-        if guard is None:
+        boundary = subscription.happened(step, activation, self.awaited)
+        if boundary is None:
             return
-        host = step.state.activations[guard.host]
+        host = step.state.activations[boundary.host]
         if not self.node.interrupting:
             subscription.again(step, activation, self.awaited)
         self._fire(step, host)
@@ -62,7 +62,7 @@ class BoundaryEvent(Behavior):
         self.try_enter(step, scope)
 
     def retry(self, step: Step, activation: Activation) -> None:
-        """Try an incident again: a guard that failed to begin was removed with its activity."""
+        """Try an incident again; what failed to begin was removed with its activity."""
         if activation.role == "guard" and activation.stage == "enter":
             raise BadData(f"{self.id} cannot be tried again")
         super().retry(step, activation)

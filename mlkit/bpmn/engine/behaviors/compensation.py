@@ -16,7 +16,7 @@ def keep(step: Step, activation: Activation, done: Done) -> None:
     """Note in the scope around an activity that it completed."""
     scope = activation.scope
     if activation.role == "iteration":
-        # Its turns count once the whole activity has completed.
+        # Its iterations count once the whole activity has completed.
         scope = step.state.activations[activation.host].local
     done.order = step.state.next_id()
     step.state.scopes[scope].done.append(done)

@@ -71,9 +71,9 @@ def _rise(step: Step, thrown: Thrown, host: Activation | None, scope: Scope) -> 
     """Offer what was thrown to the boundary of `host`, the scope around it, and so outwards."""
     while True:
         if host is not None:
-            guard = find(step.graph.guards.get(host.node, ()), thrown)
-            if guard is not None:
-                guard.catch(step, host, thrown)
+            boundary = find(step.graph.boundary_events.get(host.node, ()), thrown)
+            if boundary is not None:
+                boundary.catch(step, host, thrown)
                 return True
         if not scope.interrupted:
             inside = "" if host is None else host.node

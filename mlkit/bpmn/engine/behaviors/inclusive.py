@@ -71,8 +71,8 @@ def _places(step: Step, scope: Scope, gateway: str) -> set[str]:
     """
     here = [each for each in step.state.activations.values() if each.scope == scope.id]
     places = {each.node for each in here if each.role in ("", "guard") and each.node != gateway}
-    guards = step.graph.guards
-    places |= {b.id for node in places for b in guards.get(node, ()) if _is_caught(b.node)}
+    boundary_events = step.graph.boundary_events
+    places |= {b.id for node in places for b in boundary_events.get(node, ()) if _is_caught(b.node)}
     waiting = {step.graph.targets[flow].id for flow in scope.arrived}
     return places | (waiting - {gateway})
 

@@ -14,18 +14,18 @@ from mlkit.errors import BadData
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.step import Step
 
-MAX_TURNS = 100_000
+MAX_ITERATIONS = 100_000
 
 
 class StandardLoop(Repeated):
-    """Does its activity again and again; `loopCounter` counts the turns from 0."""
+    """Does its activity again and again; `loopCounter` counts the iterations from 0."""
 
     def __init__(self, node: FlowNode, body: model.Scope, inner: Activity, loop: Repeat) -> None:
         super().__init__(node, body, inner)
         self.loop = loop
 
     def execute(self, step: Step, activation: Activation) -> None:
-        """Begin the first turn, unless the condition forbids it."""
+        """Begin the first iteration, unless the condition forbids it."""
         known = step.state.scopes.get(activation.local)
         if known is None or "loopCounter" not in known.variables:
             self.outside(step, activation, {"loopCounter": 0})
@@ -34,10 +34,10 @@ class StandardLoop(Repeated):
         else:
             self._turn(step, activation)
 
-    def _again(self, step: Step, host: Activation, turns: int) -> bool:
-        if turns >= MAX_TURNS:
-            raise BadData(f"no end after {MAX_TURNS} turns")
-        if self.loop.maximum is not None and turns >= self.loop.maximum:
+    def _again(self, step: Step, host: Activation, iterations: int) -> bool:
+        if iterations >= MAX_ITERATIONS:
+            raise BadData(f"no end after {MAX_ITERATIONS} iterations")
+        if self.loop.maximum is not None and iterations >= self.loop.maximum:
             return False
         condition = self.loop.condition
         return condition is None or step.holds(condition, host.local)
@@ -50,7 +50,7 @@ class StandardLoop(Repeated):
         self.inner.begin(step, activation)
 
     def iterated(self, step: Step, host: Activation, activation: Activation) -> None:
-        """Look at the condition; begin the next turn or leave."""
+        """Look at the condition; begin the next iteration or leave."""
         counter = step.state.scopes[host.local].variables
         counter["loopCounter"] += 1
         try:
@@ -62,13 +62,13 @@ class StandardLoop(Repeated):
         step.remove(activation)
         step.step(activation, "completed")
         if again:
-            # Deferred: turns that do not wait would nest as deeply as there are turns.
+            # Deferred: iterations that do not wait would nest as deeply as there are iterations.
             step.deferred.append(host.id)
         else:
             self.leave(step, host)
 
     def resume(self, step: Step, activation: Activation) -> None:
-        """Begin the next turn."""
+        """Begin the next iteration."""
         if activation.role == "iteration":
             super().resume(step, activation)
         else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Repeated(Activity):
-    """The outside of an activity that runs several times; `inner` is what one turn does.
+    """The outside of an activity that runs several times; `inner` is what one iteration does.
 
     Both have the node's id: an activation with the role `iteration` belongs to the inner
     one, any other to the outside.
@@ -36,63 +36,63 @@ class Repeated(Activity):
         self.inner.link(graph)
 
     def iterated(self, step: Step, host: Activation, activation: Activation) -> None:
-        """Go on after a turn that is done."""
+        """Go on after an iteration that is done."""
         raise NotImplementedError
 
     def spawn(self, step: Step, host: Activation, index: int) -> Activation:
-        """Make the activation of a turn."""
+        """Make the activation of an iteration."""
         activation = step.activate(self, step.state.scopes[host.scope], "iteration", host)
         activation.iteration = f"{host.iteration}.{index}" if host.iteration else str(index)
         return activation
 
     def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
-        """Hand a turn's event to the inner activity."""
+        """Hand an iteration's event to the inner activity."""
         if activation.role == "iteration":
             self.inner.event(step, activation, event)
         else:
             super().event(step, activation, event)
 
     def retry(self, step: Step, activation: Activation) -> None:
-        """Hand a turn's incident to the inner activity."""
+        """Hand an iteration's incident to the inner activity."""
         if activation.role == "iteration":
             self.inner.retry(step, activation)
         else:
             super().retry(step, activation)
 
     def recover(self, step: Step, activation: Activation) -> None:
-        """Hand a turn to the inner activity."""
+        """Hand an iteration to the inner activity."""
         self.inner.recover(step, activation)
 
     def resume(self, step: Step, activation: Activation) -> None:
-        """Hand a turn to the inner activity."""
+        """Hand an iteration to the inner activity."""
         self.inner.resume(step, activation)
 
     def compensated(self, step: Step, activation: Activation) -> None:
-        """Hand a turn whose last compensation handler has run to the inner activity."""
+        """Hand an iteration whose last compensation handler has run to the inner activity."""
         self.inner.compensated(step, activation)
 
     def finish(self, step: Step, activation: Activation, scope: Scope) -> None:
-        """Hand the end of a turn's inside to the inner activity."""
+        """Hand the end of an iteration's inside to the inner activity."""
         self.inner.finish(step, activation, scope)
 
     def leave(self, step: Step, activation: Activation) -> None:
-        """Let a turn or the whole activity end."""
+        """Let an iteration or the whole activity end."""
         if activation.role == "iteration":
             self.inner.leave(step, activation)
         else:
             super().leave(step, activation)
 
     def record(self, step: Step, activation: Activation) -> None:
-        """Keep what the turns left to be compensated."""
+        """Keep what the iterations left to be compensated."""
         done = step.state.scopes[activation.local].done
         step.state.scopes[activation.scope].done.extend(done)
 
     def _map_inputs(self, step: Step, activation: Activation, stored: dict[str, Any]) -> None:
-        """Keep for all turns what the data stores gave; each turn maps its inputs."""
+        """Keep for all iterations what the data stores gave; each iteration maps its inputs."""
         self.outside(step, activation, stored)
 
     def outside(self, step: Step, activation: Activation, variables: dict[str, Any]) -> Scope:
-        """Return the scope around the turns, with some more variables."""
+        """Return the scope around the iterations, with some more variables."""
         if not activation.local:
             activation.local = step.state.next_id()
             scope = Scope(activation.local, self.id, activation.scope)
@@ -102,8 +102,8 @@ class Repeated(Activity):
         return found
 
     def _stored(self, step: Step, activation: Activation) -> list[AnyEffect]:
-        """Store nothing: each turn has done it."""
+        """Store nothing: each iteration has done it."""
         return []
 
     def _map_outputs(self, step: Step, activation: Activation) -> None:
-        """Map nothing: each turn has done it."""
+        """Map nothing: each iteration has done it."""

@@ -152,7 +152,7 @@ def receive_again(step: Step, activation: Activation) -> None:
 
 
 def again(step: Step, activation: Activation, event: EventDefinition) -> None:
-    """Let what guards without interruption wait once more, or remove it."""
+    """Let what does not interrupt wait once more, or remove it."""
     part = activation.role == "part"
     whole = step.state.activations[activation.host] if part else activation
     if event.parallel:

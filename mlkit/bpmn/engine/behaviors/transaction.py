@@ -19,7 +19,7 @@ class Transaction(SubProcess):
     def cancel(self, step: Step, activation: Activation) -> None:
         """End what runs inside, compensate what completed, then leave by the cancel event.
 
-        The event ends all turns of a repeated transaction, so all of them are undone.
+        The event ends all iterations of a repeated transaction, so all of them are undone.
         """
         scope = step.state.scopes[activation.body]
         iterates = activation.role == "iteration"
@@ -30,15 +30,15 @@ class Transaction(SubProcess):
         compensation.proceed(step, activation)
 
     def _turns(self, step: Step, activation: Activation) -> list[Done]:
-        """Return what all turns have completed; end those that run beside this one."""
+        """Return what all iterations have completed; end those that run beside this one."""
         host = step.state.activations[activation.host]
         around = step.state.scopes[host.local]
         done, around.done = around.done, []
-        for turn in [step.state.activations[each] for each in host.children]:
-            if turn.role == "iteration":
-                done += _of_turn(step, turn)
-                if turn is not activation:
-                    step.terminate(turn)
+        for iteration in [step.state.activations[each] for each in host.children]:
+            if iteration.role == "iteration":
+                done += _of_iteration(step, iteration)
+                if iteration is not activation:
+                    step.terminate(iteration)
         return done
 
     def compensated(self, step: Step, activation: Activation) -> None:
@@ -47,9 +47,9 @@ class Transaction(SubProcess):
         while host.role == "iteration":
             host = step.state.activations[host.host]
         thrown = Thrown("cancel", None)
-        guard = find(step.graph.guards.get(self.id, ()), thrown)
-        assert guard is not None, "lint asks for it"
-        guard.catch(step, host, thrown)
+        boundary = find(step.graph.boundary_events.get(self.id, ()), thrown)
+        assert boundary is not None, "lint asks for it"
+        boundary.catch(step, host, thrown)
 
 
 def _completed(step: Step, scope: Scope) -> list[Done]:
@@ -58,11 +58,11 @@ def _completed(step: Step, scope: Scope) -> list[Done]:
     return [*scope.done, *(done for each in inside for done in _completed(step, each))]
 
 
-def _of_turn(step: Step, turn: Activation) -> list[Done]:
-    if not turn.body:
+def _of_iteration(step: Step, iteration: Activation) -> list[Done]:
+    if not iteration.body:
         return []
-    scope = step.state.scopes[turn.body]
-    own = Done(turn.node, step.state.scopes[turn.local].variables | scope.variables)
+    scope = step.state.scopes[iteration.body]
+    own = Done(iteration.node, step.state.scopes[iteration.local].variables | scope.variables)
     return [compensation.inside(each, own) for each in _completed(step, scope)]
 
 

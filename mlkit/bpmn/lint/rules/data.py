@@ -66,17 +66,17 @@ def _problem(node: FlowNode, name: str, other: str) -> Problem:
 def branches(body: Scope) -> Iterator[list[set[str]]]:
     """Give, for each place where tokens part, the nodes that each of them can reach."""
     steps = MOST_STEPS
-    guards: dict[str, list[FlowNode]] = {}
+    boundary_events: dict[str, list[FlowNode]] = {}
     for node in body.nodes.values():
         if node.attached_to and not node.interrupting:
-            guards.setdefault(node.attached_to, []).append(node)
+            boundary_events.setdefault(node.attached_to, []).append(node)
     for node in body.nodes.values():
         ways = [body.flows[each].target for each in node.outgoing]
         found = [_reached(body, [each]) for each in ways] if _parts(node, body) else []
-        if node.id in guards:
+        if node.id in boundary_events:
             found.append({node.id} | _reached(body, ways))
-            for guard in guards[node.id]:
-                found.append(_reached(body, [body.flows[e].target for e in guard.outgoing]))
+            for boundary in boundary_events[node.id]:
+                found.append(_reached(body, [body.flows[e].target for e in boundary.outgoing]))
         steps -= sum(map(len, found))
         if steps < 0:
             return

@@ -115,8 +115,8 @@ def transactions(place: Place) -> Iterator[Problem]:
     for node in place.body.nodes.values():
         if node.type == "transaction" and node.body is not None:
             ends = any(map(_is_cancel, _ends(node.body)))
-            guards = [e for e in place.body.nodes.values() if e.attached_to == node.id]
-            if ends and not any(map(_is_cancel, guards)):
+            boundary_events = [e for e in place.body.nodes.values() if e.attached_to == node.id]
+            if ends and not any(map(_is_cancel, boundary_events)):
                 yield wrong("cancel.boundary", node, "no cancel event stands on its boundary")
 
 

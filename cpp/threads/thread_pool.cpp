@@ -1,4 +1,4 @@
-#include "threads/crew.hpp"
+#include "threads/thread_pool.hpp"
 
 #include <pthread.h>
 #include <signal.h>
@@ -23,7 +23,7 @@ struct Job {
   std::exception_ptr failure = nullptr;  // of the first helper that failed
 };
 
-class Crew {
+class ThreadPool {
  public:
   void run(std::size_t helpers, const std::function<void()>& work) {
     Job job{work, helpers};
@@ -107,25 +107,25 @@ class Crew {
 };
 
 // Never destroyed: its threads sleep until the process ends.
-Crew* crew = nullptr;
+ThreadPool* pool = nullptr;
 
-void renew() { crew = new Crew; }
+void renew() { pool = new ThreadPool; }
 
-Crew& the_crew() {
+ThreadPool& the_pool() {
   static const bool made = [] {
     renew();
     pthread_atfork(nullptr, nullptr, renew);  // threads do not survive a fork
     return true;
   }();
   static_cast<void>(made);
-  return *crew;
+  return *pool;
 }
 
 }  // namespace
 
 void run_with_helpers(std::size_t helpers, const std::function<void()>& work) {
   if (helpers == 0) return work();
-  the_crew().run(helpers, work);
+  the_pool().run(helpers, work);
 }
 
 }  // namespace mlkit::threads

@@ -1,8 +1,8 @@
 // Tell what a container is like from within, in lines `KEY TAB VALUE`; newlines are escaped.
-//   witness processes   from a sidecar in the process namespace of the app:
+//   inspector processes   from a sidecar in the process namespace of the app:
 //       process   PID PPID STATE UID GID SIGCGT SIGBLK
 //       command, directory, variable   PID and the text
-//   witness look NAME...   run in the container itself, as its user:
+//   inspector look NAME...   run in the container itself, as its user:
 //       certificates, zone, user, and the addresses of localhost, of the host, and of each NAME
 #include <ctype.h>
 #include <dirent.h>
