@@ -53,3 +53,10 @@ def test_the_command_reference_is_current():
 def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_files_that_answer_questions_of_newcomers_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"`((?:mlkit|cpp)/[\w./]+\.\w+)`", page.partition("## Where is")[2])
+    assert len(named) > 12
+    assert [each for each in named if not (ROOT / each).exists()] == []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.render.files import choose, parsed, pictures, png, titled
+from mlkit.bpmn.render.files import choose, parsed, pictures, titled
 from mlkit.bpmn.render.page import svg
+from mlkit.bpmn.render.png import png
 from mlkit.bpmn.render.progress import Progress, progress
 
 __all__ = [
