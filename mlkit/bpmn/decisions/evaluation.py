@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlkit.bpmn.decisions.logic import Logic
 from mlkit.bpmn.decisions.model import (
@@ -68,6 +68,7 @@ class Loaded:
         self.types = Types(model.types, self._imported_types(), self._tests)
         self.members = tuple(sorted(self._members()))
         self.codes: dict[str, Code] = {}
+        self._requirements: dict[str, list[Required]] = {}
         self.tables: list[tuple[str, CompiledTable]] = []
         for each in model.elements:
             self._compile(each)
@@ -122,6 +123,18 @@ class Loaded:
             yield from element.knows
         elif isinstance(element, Knowledge):
             yield from element.knows
+
+    def requirements(self, element: Element) -> list[Required]:
+        """Return what an element requires, found once."""
+        known = self._requirements.get(element.id)
+        if known is None:
+            found = [self.find(each) for each in self._required(element)]
+            known = [
+                Required(owner, each, "" if owner is self else self.prefix(owner))
+                for owner, each in (each for each in found if each is not None)
+            ]
+            self._requirements[element.id] = known
+        return known
 
     def _names(self, element: Element) -> tuple[str, ...]:
         """Return what an element can see: what it requires, imported things below their import."""
@@ -194,6 +207,19 @@ class Loaded:
         done.add(element.id)
 
 
+class Required(NamedTuple):
+    """What an element requires.
+
+    Attributes:
+        owner: The model that it is in.
+        prefix: The name of the import by which it is seen; empty in the same model.
+    """
+
+    owner: Loaded
+    element: Element
+    prefix: str
+
+
 class Evaluation:
     """One evaluation of a model: each decision is decided at most once.
 
@@ -207,7 +233,7 @@ class Evaluation:
         self.loaded = loaded
         self.run = TracedRun(loaded.model.name, now, MAX_WORK)
         self.inputs = inputs
-        self.known: dict[tuple[int, str], Any] = {}
+        self.known: dict[int, Any] = {}
 
     @property
     def trace(self) -> Trace:
@@ -243,7 +269,7 @@ class Evaluation:
     # -- values of elements --------------------------------------------------------------------
 
     def _value(self, loaded: Loaded, element: Element) -> Any:
-        key = (id(loaded), element.id)
+        key = id(element)
         if key not in self.known:
             self.run.charge(1)
             self.known[key] = self._computed(loaded, element)
@@ -274,29 +300,26 @@ class Evaluation:
         return found
 
     def _input(self, loaded: Loaded, element: InputData) -> Any:
-        name = element.variable.name
-        prefix = self.loaded.prefix(loaded)
-        for key in (f"{prefix}.{name}" if prefix else name, name):
-            if key in self.inputs:
-                value = enter(self.run, self.inputs[key])
-                found = conform(self.run, loaded.types.get(element.variable.type_ref), value)
-                if found is None and value is not None:
-                    kind = element.variable.type_ref
-                    self.trace.note(f"the input {name!r} is {brief(self.run, value)}, no {kind}")
-                self.trace.inputs[name] = value
-                return found
-        self.trace.inputs[name] = None
-        return None
+        name, kind = element.variable
+        prefix = "" if loaded is self.loaded else self.loaded.prefix(loaded)
+        key = f"{prefix}.{name}" if prefix else name
+        given = self.inputs.get(key if key in self.inputs else name)
+        value = enter(self.run, given)
+        self.trace.inputs[key] = value
+        if not kind:
+            return value
+        wanted = loaded.types.get(kind)
+        if type(value) is wanted.exact:
+            return value
+        found = conform(self.run, wanted, value)
+        if found is None and value is not None:
+            self.trace.note(f"the input {name!r} is {brief(self.run, value)}, no {kind}")
+        return found
 
     def _frame(self, loaded: Loaded, element: Element) -> Frame:
         names = Missing()
-        for reference in loaded._required(element):
-            found = loaded.find(reference)
-            if found is None:
-                continue
-            owner, required = found
+        for owner, required, prefix in loaded.requirements(element):
             value = self._value(owner, required)
-            prefix = "" if owner is loaded else loaded.prefix(owner)
             if prefix:
                 names.setdefault(prefix, {})[required.variable.name] = value
             else:
@@ -317,14 +340,14 @@ class Evaluation:
 
         def call(*arguments: Any) -> Any:
             values = {
-                (id(owner), each.id): conform(self.run, wanted, value)
-                for (owner, each), wanted, value in zip(inputs, types, arguments, strict=True)
+                id(each): conform(self.run, wanted, value)
+                for (_, each), wanted, value in zip(inputs, types, arguments, strict=True)
             }
             return self._inside(loaded, service, values)
 
         return Function(names, call, types=types)
 
-    def _inside(self, loaded: Loaded, service: Service, values: dict[tuple[int, str], Any]) -> Any:
+    def _inside(self, loaded: Loaded, service: Service, values: dict[int, Any]) -> Any:
         """Return the output of a service whose inputs have values of their own."""
         outer, self.known = self.known, values
         self.run.enter(_LEVELS)

@@ -70,8 +70,12 @@ class Logic:
         if wanted is ANY or wanted.name == "Any":
             return code
 
+        exact = wanted.exact
+
         def typed(frame: Frame) -> Any:
             value = code(frame)
+            if type(value) is exact:
+                return value
             found = conform(frame.run, wanted, value)
             if found is None and value is not None:
                 note(frame, f"{brief(frame.run, value)} is no {name}")

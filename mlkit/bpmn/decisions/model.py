@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,9 @@ class Rule:
     annotations: tuple[Cell, ...] = ()
 
 
+_SEVERAL = ("RULE ORDER", "OUTPUT ORDER", "COLLECT")
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A decision table.
@@ -102,9 +105,13 @@ class Table:
     line: int = 0
     annotations: tuple[str, ...] = ()
 
+    @property
+    def is_single(self) -> bool:
+        """Return whether it has one result, and no list of them."""
+        return bool(self.aggregation) or self.policy not in _SEVERAL
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+
+class Variable(NamedTuple):
     """A name with a type."""
 
     name: str

@@ -136,16 +136,10 @@ class CompiledTable:
         if any(each is not None for each in self.defaults):
             values = [None if each is None else each(frame) for each in self.defaults]
             found = self._shaped(values)
-            return [found] if self._is_multiple() else found
+            return found if self.table.is_single else [found]
         if self.table.policy == "COLLECT" and not self.table.aggregation:
             return []
         return builtins_call(frame, "count", []) if self.table.aggregation == "COUNT" else None
-
-    def _is_multiple(self) -> bool:
-        policy = self.table.policy
-        return policy in ("RULE ORDER", "OUTPUT ORDER") or (
-            policy == "COLLECT" and not self.table.aggregation
-        )
 
     def _unique(self, frame: Frame, rows: list[list[Any]]) -> Any:
         if len(rows) > 1:

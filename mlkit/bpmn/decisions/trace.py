@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlkit.bpmn.decisions.model import Table
 from mlkit.bpmn.expressions.feel.budget import LimitReached, Run
@@ -14,25 +14,37 @@ from mlkit.bpmn.expressions.feel.writing import quote, write
 _MAX_BRIEF = 60
 
 
-@dataclass(slots=True)
-class Matched:
+class Matched(NamedTuple):
     """The rules of a table that matched.
 
     Attributes:
         decision: What was being evaluated.
-        inputs: The value of each column, by its label.
-        rules: The numbers of the rules, from 1.
-        lines: Where the rules are in the file.
-        table: The table itself.
+        table: The table.
         values: The value of each column, in their order.
+        places: The places of the rules, from 0.
     """
 
     decision: str
-    inputs: dict[str, Any]
-    rules: list[int]
-    lines: list[int]
     table: Table
     values: list[Any]
+    places: list[int]
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The value of each column, by its label."""
+        return {
+            each.label: value for each, value in zip(self.table.inputs, self.values, strict=True)
+        }
+
+    @property
+    def rules(self) -> list[int]:
+        """The numbers of the rules, from 1."""
+        return [at + 1 for at in self.places]
+
+    @property
+    def lines(self) -> list[int]:
+        """Where the rules are in the file."""
+        return [self.table.rules[at].line for at in self.places]
 
 
 @dataclass(slots=True)
@@ -59,10 +71,9 @@ class Trace:
 
     def table(self, table: Table, values: list[Any], matched: list[int]) -> None:
         """Note the rules of a table that matched."""
-        labels = {each.label: value for each, value in zip(table.inputs, values, strict=True)}
-        lines = [table.rules[at].line for at in matched]
-        name = self.current[-1] if self.current else ""
-        self.matched.append(Matched(name, labels, [at + 1 for at in matched], lines, table, values))
+        self.matched.append(
+            Matched(self.current[-1] if self.current else "", table, values, matched)
+        )
 
 
 class TracedRun(Run):

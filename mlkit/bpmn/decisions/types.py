@@ -41,6 +41,7 @@ class Declared(Type):
         constraint: Program | None,
     ) -> None:
         super().__init__("list" if definition.is_collection else base.name, entries=base.entries)
+        self.exact = None
         self.base = base
         self.allowed = allowed
         self.constraint = constraint
@@ -94,6 +95,8 @@ class Missing(dict[str, Any]):
 
 def conform(run: Run, wanted: Type, value: Any) -> Any:
     """Return a value as a type has it, or null where it is not of the type."""
+    if value is None or type(value) is wanted.exact:
+        return value
     found = conformed(run, wanted, value)
     return None if found is UNFIT else found
 
@@ -112,6 +115,7 @@ class Types:
     ) -> None:
         self._definitions = {each.name: each for each in definitions}
         self._found: dict[str, Type] = dict(imported)
+        self._simple: dict[str, Type] = {}
         self._tests = tests
         self.unknown: list[str] = []
         for name in self._definitions:
@@ -128,6 +132,8 @@ class Types:
 
     def get(self, name: str, level: int = 0) -> Type:
         """Return a type by its name; an unknown one is any."""
+        if name in self._simple:
+            return self._simple[name]
         name = _ALIASES.get(name, name)
         if not name or level > _MAX_LEVELS:
             return ANY
@@ -140,7 +146,8 @@ class Types:
         if name not in SIMPLE:
             self.unknown.append(name)
             return ANY
-        return Type(name)
+        self._simple[name] = Type(name)
+        return self._simple[name]
 
     def _declared(self, definition: ItemDefinition, level: int) -> Type:
         if definition.is_function:

@@ -43,15 +43,17 @@ def decide(
     ] = False,
     table: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.csv", help="Decide each row; columns are inputs by name."),
+        typer.Option(
+            metavar="FILE", help="Decide each row of a CSV or Parquet file; columns are inputs."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            metavar="FILE.csv",
-            help="Where --table writes (default: NAME.decided.csv).",
+            metavar="FILE",
+            help="Where --table writes, CSV or Parquet (default: NAME.decided.SUFFIX).",
         ),
     ] = None,
     lines: Annotated[
@@ -61,7 +63,8 @@ def decide(
 ) -> None:
     """Decide by a DMN model.
 
-    With --table, each row of a CSV file (or `-`) is decided, and the results are written beside it.
+    With --table, each row of a CSV or Parquet file is decided, and the rows are written with the
+    results and a column `error`; `-` is standard input or output. Exits 1 where a row failed.
     With --lines, each line is an object with `id`, `decision` and `context`; the answer has `id`
     and `value` (tagged by its type) or `error`.
     """
@@ -171,7 +174,11 @@ def _table(
         used = [*inputs, *(each for each in columns if each in decisions.known_inputs)]
         warn_of_inputs(decisions, [name], used, out)
 
-    target = output or table.with_name(f"{table.stem}.decided.csv")
+    beside = table.with_name(f"{table.stem}.decided{table.suffix or '.csv'}")
+    target = output or (table if str(table) == "-" else beside)
     with out.progress("rows") as progress:
-        count = decide_rows(decisions, name, table, target, inputs, progress, begin)
-    out.note(f"{counted(count, 'row')} decided: {target}")
+        found = decide_rows(decisions, name, table, target, inputs, progress, begin)
+    out.note(f"{counted(found.rows, 'row')} decided: {target}")
+    if found.failed:
+        out.note(f"{counted(found.failed, 'row')} failed; the first: {found.first}")
+        raise typer.Exit(1)

@@ -34,9 +34,12 @@ class Type:
         parts: The types of a list's items, of a range's ends, of a function's parameters.
         entries: The types of a context's entries, by name.
         result: The type of a function's result.
+
+    Attributes:
+        exact: The class of all of its values and of no others; None where that does not decide.
     """
 
-    __slots__ = ("entries", "name", "parts", "result")
+    __slots__ = ("entries", "exact", "name", "parts", "result")
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Type:
         self.parts = parts
         self.entries = entries or {}
         self.result = result
+        self.exact = None if parts or entries else _CLASSES.get(name)
 
     def holds(self, value: Any, run: Run) -> bool:
         """Return whether a value is of this type; null is of type Null alone."""
