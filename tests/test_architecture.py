@@ -27,6 +27,7 @@ DRIVERS = {
     "uvicorn": "web",
     "uvloop": "web",
     "httptools": "web",
+    "starlette": "web",
     "sqlite3": "storage",
     "psycopg": "storage",
     "confluent_kafka": "streams",

@@ -8,13 +8,14 @@ others.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from mlkit.errors import BadData, InputMissing
 from mlkit.web.errors import RequestError
 
+_TOKENS_HINT = "a line is TOKEN, TOKEN ROLES or TOKEN ROLES NAME, of printable ASCII characters"
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
@@ -77,12 +78,89 @@ class BearerToken:
         for name, value in headers:
             if name == b"authorization" and hmac.compare_digest(value, self._expected):
                 return self._caller
-        raise RequestError(
-            401,
-            "a bearer token is needed",
-            "send the header `Authorization: Bearer TOKEN` with the token of --token-file",
-            ((b"www-authenticate", b"Bearer"),),
-        )
+        raise _token_needed()
+
+
+class Tokens:
+    """Several tokens, each with a name and roles; a client sends its own as `BearerToken` has it.
+
+    Args:
+        callers: Token -> whose it is.
+    """
+
+    scheme = BearerToken.scheme
+    description = BearerToken.description
+
+    def __init__(self, callers: Mapping[bytes, Caller]) -> None:
+        self._callers = {b"Bearer " + token: caller for token, caller in callers.items()}
+
+    def caller(self, headers: RawHeaders) -> Caller:
+        """Return whose token it is.
+
+        Raises:
+            RequestError: 401: the token is missing or wrong.
+        """
+        for name, value in headers:
+            if name == b"authorization":
+                for expected, caller in self._callers.items():
+                    if hmac.compare_digest(value, expected):
+                        return caller
+        raise _token_needed()
+
+
+class Loopback:
+    """Everybody on this machine, and no page of another site in their browsers.
+
+    A browser may be led to send requests here; it says in `Host` where it believes to be and in
+    `Origin` whose page sends them.
+
+    Args:
+        hosts: Further names of this server, such as that of a proxy before it.
+        name: The caller's name.
+    """
+
+    scheme: dict[str, str] = {}  # noqa: RUF012
+    description = "No login is needed on this machine."
+
+    def __init__(self, hosts: Iterable[str] = (), name: str = "") -> None:
+        self._hosts = {"localhost", "127.0.0.1", "::1", *hosts}
+        self._caller = Caller(name)
+
+    def caller(self, headers: RawHeaders) -> Caller:
+        """Return the caller, who may do everything.
+
+        Raises:
+            RequestError: 403: a page of another site sends the request.
+        """
+        host, origin = "", None
+        for name, value in headers:
+            if name == b"host":
+                host = value.decode("latin-1")
+            elif name == b"origin":
+                origin = value.decode("latin-1")
+        if _host_name(host) not in self._hosts:
+            hint = "use http://127.0.0.1, or start the server with --base-url"
+            raise RequestError(403, f"host {host!r:.80} is not this server", hint)
+        if origin is not None and origin.partition("://")[2] != host:
+            hint = "only pages of this server may send requests to it"
+            raise RequestError(403, f"origin {origin!r:.80} is another site", hint)
+        return self._caller
+
+
+def _host_name(host: str) -> str:
+    """Return a `Host` header without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower()
+
+
+def _token_needed() -> RequestError:
+    return RequestError(
+        401,
+        "a bearer token is needed",
+        "send the header `Authorization: Bearer TOKEN` with the token of --token-file",
+        ((b"www-authenticate", b"Bearer"),),
+    )
 
 
 def require(caller: Caller, role: str) -> None:
@@ -111,3 +189,47 @@ def read_token(path: Path) -> bytes:
         hint = "the file holds one token of printable ASCII characters without spaces"
         raise BadData(f"{path}: no bearer token", hint=hint)
     return token
+
+
+def read_tokens(path: Path, roles: Collection[str]) -> Tokens:
+    """Read the tokens of a file: `TOKEN`, `TOKEN ROLES` or `TOKEN ROLES NAME` in each line.
+
+    Roles are separated by commas; a token without them may do everything. Lines that begin with
+    `#` are comments.
+
+    Args:
+        path: The file.
+        roles: The roles that there are.
+
+    Raises:
+        InputMissing: It cannot be read.
+        BadData: It holds no token, one twice, or an unknown role.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except OSError as error:
+        raise InputMissing(f"{path}: {error.strerror}", hint="--token-file names a file") from error
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path}: not UTF-8", hint=_TOKENS_HINT) from error
+    found: dict[bytes, Caller] = {}
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if words and not words[0].startswith("#"):
+            token, caller = _token(f"{path}:{number}", words, roles)
+            if token in found:
+                raise BadData(f"{path}:{number}: the token is there twice", hint=_TOKENS_HINT)
+            found[token] = caller
+    if not found:
+        raise BadData(f"{path}: no bearer token", hint=_TOKENS_HINT)
+    return Tokens(found)
+
+
+def _token(place: str, words: list[str], roles: Collection[str]) -> tuple[bytes, Caller]:
+    token, given, name = (*words, *[""] * 3)[:3]
+    named = frozenset(given.split(",")) if given else None
+    unknown = sorted((named or frozenset()) - set(roles))
+    if unknown:
+        raise BadData(f"{place}: no such role: {unknown[0]}", hint=f"roles: {', '.join(roles)}")
+    if len(words) > 3 or not all(33 <= ord(each) <= 126 for each in token):
+        raise BadData(f"{place}: no bearer token", hint=_TOKENS_HINT)
+    return token.encode(), Caller(name, named)

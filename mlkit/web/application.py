@@ -7,18 +7,16 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from mlkit.web import errors
 from mlkit.web.access import Access, Caller, require
 from mlkit.web.bodies import ClientGone, Receive, read_body
-from mlkit.web.errors import Headers, RequestError, unavailable
+from mlkit.web.errors import JSON, ErrorDocuments, Headers, RequestError, unavailable
 from mlkit.web.metrics import Counters
 
 Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-JSON: Headers = ((b"content-type", b"application/json"),)
 OTHER = "other"
 """The name of all paths that no route has, in the metrics."""
 _BUG_HINT = "the log of the server on standard error says more"
@@ -34,6 +32,15 @@ class Response(NamedTuple):
     headers: Headers = JSON
 
 
+class Stream(Protocol):
+    """An answer that sends itself, by the ASGI protocol, such as one that never ends."""
+
+    status: int
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+
+
 class Request(NamedTuple):
     """What a handler gets: the ASGI scope, the rest of the path, the whole body, who calls."""
 
@@ -43,7 +50,7 @@ class Request(NamedTuple):
     caller: Caller = _NOBODY
 
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response | Stream]]
 
 
 class Answer(NamedTuple):
@@ -82,6 +89,8 @@ class Operation:
         body: The type of the body, for which msgspec knows a JSON schema; None: no body.
         example: A body.
         body_required: Whether a request without a body is refused.
+        body_media: The media type of the body.
+        max_body: Bytes that the body may have; None: as many as the application allows.
         answers: Status -> answer.
         problems: Status -> when this error document is the answer.
         parameters: Of the query; those of the path are its route's.
@@ -95,6 +104,8 @@ class Operation:
     body: Any = None
     example: Any = None
     body_required: bool = True
+    body_media: str = "application/json"
+    max_body: int | None = None
     answers: Mapping[int, Answer] = field(default_factory=dict)
     problems: Mapping[int, str] = field(default_factory=dict)
     parameters: tuple[Parameter, ...] = ()
@@ -108,11 +119,13 @@ class Route:
         name: The path as it is described and counted, as `/arms/{id}`.
         methods: Method -> operation; HEAD is answered where GET is.
         parameters: Of the path.
+        hidden: Whether it is left out of the description, as pages are.
     """
 
     name: str
     methods: Mapping[str, Operation]
     parameters: tuple[Parameter, ...] = ()
+    hidden: bool = False
 
 
 class Application:
@@ -123,6 +136,7 @@ class Application:
         counters: Where to count.
         max_body: Bytes that a body may have.
         access: Finds out who calls; None: everybody may do everything.
+        errors: How errors are answered.
     """
 
     def __init__(
@@ -132,12 +146,14 @@ class Application:
         *,
         max_body: int,
         access: Access | None = None,
+        errors: ErrorDocuments = ErrorDocuments(),  # noqa: B008
     ) -> None:
         self._exact = {path: route for path, route in routes.items() if not path.endswith("/")}
         self._prefixes = {path: route for path, route in routes.items() if path.endswith("/")}
         self._counters = counters
         self._max_body = max_body
         self._access = access
+        self._errors = errors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -148,20 +164,32 @@ class Application:
         try:
             response = await self._respond(route, rest, scope, receive)
         except RequestError as error:
-            response = _refused(error)
+            response = self._refused(error)
         except ClientGone:
             return
         except asyncio.CancelledError:
             # The drain timeout of a stop is over, and the handler still waits.
-            response = _refused(unavailable("the server stops"))
-        except Exception:
-            logger.exception("%s %s failed", scope["method"], scope["path"])
-            response = _refused(RequestError(500, "internal error", _BUG_HINT))
-        headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body})
+            response = self._refused(unavailable("the server stops"))
+        except Exception as error:
+            response = self._refused(self._failure(error, scope))
+        if isinstance(response, Response):
+            await _send_whole(response, send)
+        else:
+            await response(scope, receive, send)
         name = OTHER if route is None else route.name
         self._counters.request(name, response.status, perf_counter() - arrival)
+
+    def _refused(self, error: RequestError) -> Response:
+        return Response(
+            self._errors.body(error), error.status, self._errors.headers + error.headers
+        )
+
+    def _failure(self, error: Exception, scope: Scope) -> RequestError:
+        """Return how an exception is answered; one that nobody foresaw is a defect."""
+        known = self._errors.translate(error)
+        if known is None or known.status == 500:
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+        return known or RequestError(500, "internal error", _BUG_HINT)
 
     def _route(self, scope: Scope) -> tuple[Route | None, bytes]:
         route = self._exact.get(scope["path"])
@@ -175,7 +203,7 @@ class Application:
 
     async def _respond(
         self, route: Route | None, rest: bytes, scope: Scope, receive: Receive
-    ) -> Response:
+    ) -> Response | Stream:
         operation = None
         if route is not None:
             operation = route.methods.get(scope["method"]) or _for_head(route, scope["method"])
@@ -189,7 +217,8 @@ class Application:
             raise RequestError(404, f"no such path: {scope['path']}", "GET /docs lists the paths")
         if operation is None:
             raise _not_allowed(route, scope["method"])
-        body = await read_body(scope["headers"], receive, self._max_body)
+        limit = self._max_body if operation.max_body is None else operation.max_body
+        body = await read_body(scope["headers"], receive, limit)
         return await operation.handler(Request(scope, rest, body, caller))
 
 
@@ -204,6 +233,7 @@ def _not_allowed(route: Route, method: str) -> RequestError:
     return RequestError(405, f"{method} is not allowed here", f"allowed: {allowed}", headers)
 
 
-def _refused(error: RequestError) -> Response:
-    body = errors.document(error.error, error.hint)
-    return Response(body, error.status, JSON + error.headers)
+async def _send_whole(response: Response, send: Send) -> None:
+    headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

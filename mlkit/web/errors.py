@@ -1,12 +1,17 @@
-"""Errors of requests, which are answered as documents: `{"error": ..., "hint": ...}`."""
+"""Errors of requests, which are answered as documents: `{"error": ..., "hint": ...}`.
+
+A server may answer them as problem documents (RFC 9457) in place of these.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from http import HTTPStatus
+from typing import Annotated, Any
 
 import msgspec
 
 Headers = tuple[tuple[bytes, bytes], ...]
+JSON: Headers = ((b"content-type", b"application/json"),)
 
 
 class Error(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,6 +37,44 @@ class RequestError(Exception):
         self.error = error
         self.hint = hint
         self.headers = headers
+
+
+class ErrorDocuments:
+    """How errors are answered: their documents, and which exceptions are errors of requests."""
+
+    type: Any = Error
+    headers: Headers = JSON
+    media = "application/json"
+
+    def body(self, error: RequestError) -> bytes:
+        """Return the body of an error."""
+        return msgspec.json.encode(Error(error.error, error.hint))
+
+    def translate(self, error: Exception) -> RequestError | None:
+        """Return the error of a request that an exception stands for; None: it is a defect."""
+        return None
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """A problem document (RFC 9457)."""
+
+    title: Annotated[str, msgspec.Meta(description="The meaning of the status.")]
+    status: int
+    detail: Annotated[str, msgspec.Meta(description="What is wrong, and where.")]
+    hint: Annotated[str, msgspec.Meta(description="What to do about it.")] = ""
+
+
+class ProblemDocuments(ErrorDocuments):
+    """Errors as problem documents."""
+
+    type = Problem
+    headers: Headers = ((b"content-type", b"application/problem+json"),)
+    media = "application/problem+json"
+
+    def body(self, error: RequestError) -> bytes:
+        """Return the body of an error."""
+        title = HTTPStatus(error.status).phrase
+        return msgspec.json.encode(Problem(title, error.status, error.error, error.hint))
 
 
 def document(error: str, hint: str) -> bytes:

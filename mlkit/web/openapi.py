@@ -16,7 +16,7 @@ import msgspec
 from mlkit import __version__
 from mlkit.web.access import Access
 from mlkit.web.application import Operation, Parameter, Route
-from mlkit.web.errors import Error
+from mlkit.web.errors import ErrorDocuments
 
 Json = dict[str, Any]
 Bounds = Mapping[str, Mapping[str, Json]]
@@ -40,6 +40,7 @@ def document(
     *,
     access: Access | None = None,
     bounds: Bounds | None = None,
+    errors: ErrorDocuments = ErrorDocuments(),  # noqa: B008
 ) -> Json:
     """Return the OpenAPI document of an interface.
 
@@ -49,13 +50,14 @@ def document(
         routes: The described paths.
         access: How clients prove who they are.
         bounds: Limits of fields that are known only at run time.
+        errors: How errors are answered.
     """
     described: Json = {
         "openapi": "3.1.0",
         "info": {"title": title, "version": __version__, "description": description},
         "tags": [{"name": tag} for tag in _tags(routes)],
     }
-    schemas = _Schemas(_types(routes), bounds or {})
+    schemas = _Schemas(_types(routes, errors), bounds or {}, errors)
     described["paths"] = {route.name: _path(route, schemas, access) for route in routes}
     described["components"] = {"schemas": schemas.components}
     if access is not None:
@@ -71,8 +73,8 @@ def _tags(routes: Sequence[Route]) -> list[str]:
     return list(dict.fromkeys(operation.tag for operation in _operations(routes)))
 
 
-def _types(routes: Sequence[Route]) -> list[Any]:
-    found: list[Any] = [Error]
+def _types(routes: Sequence[Route], errors: ErrorDocuments) -> list[Any]:
+    found: list[Any] = [errors.type]
     for operation in _operations(routes):
         answers = [each.type for each in operation.answers.values() if each.type is not None]
         for one in (operation.body, *answers):
@@ -84,7 +86,8 @@ def _types(routes: Sequence[Route]) -> list[Any]:
 class _Schemas:
     """The schemas of all types, and references to them."""
 
-    def __init__(self, types: list[Any], bounds: Bounds) -> None:
+    def __init__(self, types: list[Any], bounds: Bounds, errors: ErrorDocuments) -> None:
+        self.errors = errors
         schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
         self._types = types
         self._schemas = [_shaped(schema) for schema in schemas]
@@ -165,7 +168,7 @@ def _operation(operation: Operation, schemas: _Schemas, access: Access | None) -
         content: Json = {"schema": schemas.of(operation.body)}
         if operation.example is not None:
             content["example"] = operation.example
-        body = {"required": operation.body_required, "content": {"application/json": content}}
+        body = {"required": operation.body_required, "content": {operation.body_media: content}}
         described["requestBody"] = body
     described["responses"] = _responses(operation, schemas, access)
     if access is not None:
@@ -183,7 +186,7 @@ def _responses(operation: Operation, schemas: _Schemas, access: Access | None) -
             described["content"] = {answer.media: {"schema": schemas.of(answer.type)}}
         answers[str(status)] = described
     for status, text in sorted(_problems(operation, access).items()):
-        content = {"application/json": {"schema": schemas.of(Error)}}
+        content = {schemas.errors.media: {"schema": schemas.of(schemas.errors.type)}}
         answers[str(status)] = {"description": text, "content": content}
     return answers
 

@@ -49,6 +49,7 @@ async def serve(
     parent: int,
     limits: ConnectionLimits,
     drain_timeout: float,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer requests until SIGTERM, or until the supervisor is gone.
 
@@ -59,6 +60,7 @@ async def serve(
         parent: The read end of the parent-death pipe.
         limits: What a connection may take.
         drain_timeout: Seconds to finish the requests in flight.
+        on_stop: Called when the stop begins, perhaps again.
     """
     clock = Clock()
     clock.now = asyncio.get_running_loop().time()
@@ -69,7 +71,7 @@ async def serve(
         on_refusal=lambda status: counters.request(OTHER, status, 0.0),
     )
     server = _Server(_configuration(application, protocol, limits, drain_timeout))
-    _stop_on_signals(server, parent)
+    _stop_on_signals(server, parent, on_stop)
     sweeping = asyncio.create_task(_sweep(server, clock))
     try:
         await server.serve(sockets=[listener])
@@ -96,14 +98,18 @@ def _configuration(
     )
 
 
-def _stop_on_signals(server: _Server, parent: int) -> None:
+def _stop_on_signals(server: _Server, parent: int, on_stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        server.stop()
+        on_stop()
 
     def supervisor_gone() -> None:
         loop.remove_reader(parent)
-        server.stop()
+        stop()
 
-    loop.add_signal_handler(signal.SIGTERM, server.stop)
+    loop.add_signal_handler(signal.SIGTERM, stop)
     loop.add_reader(parent, supervisor_gone)
 
 

@@ -94,6 +94,7 @@ class _Child:
     wait: float = 0.0
     due: float = 0.0
     complaint: str = ""
+    is_asked: bool = False
 
 
 class Supervisor:
@@ -293,7 +294,7 @@ class Supervisor:
         self._signal = number
         self._deadline = time.monotonic() + self._drain_timeout
         self._on_stop()
-        self._send(signal.SIGTERM, *self._first())
+        self._ask(*self._first())
 
     def _first(self) -> list[_Child]:
         return [child for child in self._children if not child.role.stops_last]
@@ -305,9 +306,16 @@ class Supervisor:
         if left <= self._drain_timeout * (1 - _FIRST_SHARE):
             self._kill(*self._first())
         if not any(child.pid for child in self._first()):
-            self._send(signal.SIGTERM, *self._children)
+            self._ask(*self._children)
         if left <= 0:
             self._kill(*self._children)
+
+    def _ask(self, *children: _Child) -> None:
+        """Ask to stop, once: a process that is finishing may not handle signals any more."""
+        for child in children:
+            if not child.is_asked:
+                child.is_asked = True
+                self._send(signal.SIGTERM, child)
 
     @staticmethod
     def _send(number: int, *children: _Child) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import selectors
 import shutil
@@ -31,6 +32,8 @@ _PER_WORKER = 16
 # Scripts that took less than this many seconds travel together: waking a worker costs more.
 _SHORT = 0.001
 _MOST_STILLBORN = 3
+# A job's number is used once in a process, so that several pools can be waited for together.
+_NUMBERS = itertools.count(1)
 _PATIENCE = 10.0
 _KEPT_VARIABLES = (
     "PATH",
@@ -144,7 +147,6 @@ class ScriptPool:
         self.sent: dict[int, _Job] = {}
         self.durations: dict[str, float] = {}
         self.cancelled: deque[int] = deque(maxlen=MAX_CANCELLED)
-        self.number = 0
         self.stillborn = 0
 
     @property
@@ -154,13 +156,12 @@ class ScriptPool:
 
     def submit(self, job: dict[str, Any]) -> int:
         """Queue a job; return the number that its result will carry."""
-        self.number += 1
-        job["id"] = self.number
+        number = job["id"] = next(_NUMBERS)
         record = msgspec.json.encode(job)
         if len(record) > _MAX_RECORD:
             record = self._spilled(record)
-        self.waiting.append(_Job(self.number, record, job["source"]))
-        return self.number
+        self.waiting.append(_Job(number, record, job["source"]))
+        return number
 
     def _spilled(self, record: bytes) -> bytes:
         handle, path = tempfile.mkstemp(dir=self.scratch)

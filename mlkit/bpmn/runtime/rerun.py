@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from mlkit.bpmn.engine.effects import Listen, Offer, Subscribe
+from mlkit.bpmn.engine.effects import AnyEffect, Listen, Offer, Subscribe
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import Hop
 from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.runtime.external import offered
 from mlkit.bpmn.runtime.session import Session, bound, engine_of, load
@@ -43,14 +44,20 @@ def rerun(session: Session, row: Row, element: str, file: Path | None = None) ->
         options = {**row.options, "folder": str(folder)}
         options["tasks"] = bound(engine, folder, row.options.get("tasks", {}))
         _require_same(session, row, engine, upto, element)
-    journal = session.journal
-    with journal.transaction():
+    resources = {} if file is None else diagram.definitions.resources
+    state = _replayed(session, row, engine, upto)
+    pending = engine.pending(state)
+
+    def fork(journal: Journal) -> Row:
+        name = definition
         if file is not None:
-            resources = diagram.definitions.resources
-            definition = journal.store_definition(file.name, diagram.content, resources)
-        new = journal.fork(row, upto, definition, {**options, "forked": upto})
-        session.engines.setdefault((definition, row.process), engine)
-        _subscribe(session, new, engine)
+            name = journal.store_definition(file.name, diagram.content, resources)
+        new = journal.fork(row, upto, name, {**options, "forked": upto})
+        _subscribe(journal, new, engine, state, pending)
+        return new
+
+    new = session.write(fork)
+    session.engines.setdefault((new.definition, row.process), engine)
     _copy_work(session, row, new)
     return new
 
@@ -91,22 +98,29 @@ def _require_same(session: Session, row: Row, engine: Engine, upto: int, element
         raise UsageError(f"the changed diagram does not lead to {element!r}")
 
 
-def _course(steps: list[Hop]) -> list[tuple[Any, ...]]:
+def _course(steps: list[Hop]) -> list[tuple[object, ...]]:
     """Return what must be the same; journals of older versions know neither times nor decisions."""
     return [each[:4] for each in steps if each.event != "decided"]
 
 
-def _subscribe(session: Session, row: Row, engine: Engine) -> None:
+def _replayed(session: Session, row: Row, engine: Engine, upto: int) -> State:
+    state = engine.create()
+    for at, event, _ in islice(session.journal.events(row), upto):
+        engine.apply(state, event, at)
+    return state
+
+
+def _subscribe(
+    journal: Journal, row: Row, engine: Engine, state: State, pending: list[AnyEffect]
+) -> None:
     """Register what the new instance waits for: the rows of the old one are its own."""
-    state: State = session.journal.replay(row, engine)[0]
-    mailbox: Any = session.journal.mailbox
-    for each in engine.pending(state):
+    for each in pending:
         if isinstance(each, Subscribe):
-            mailbox.subscribe(row.number, each.id, each.name, each.key, row.updated)
+            journal.mailbox.subscribe(row.number, each.id, each.name, each.key, row.updated)
         elif isinstance(each, Listen):
-            mailbox.listen(row.number, each.id, each.name)
+            journal.mailbox.listen(row.number, each.id, each.name)
         elif isinstance(each, Offer):
-            session.journal.external.offer(offered(row, engine, state, each.id))
+            journal.external.offer(offered(row, engine, state, each.id))
 
 
 def _copy_work(session: Session, old: Row, new: Row) -> None:

@@ -49,6 +49,7 @@ from mlkit.bpmn.journal.protocol import Journal, Stores
 from mlkit.bpmn.journal.records import Changes, Damaged, Entry, Log, Row, TakenOver
 from mlkit.bpmn.runtime.clock import Clock, RealClock
 from mlkit.bpmn.runtime.external import offered
+from mlkit.bpmn.runtime.pools import Pools
 from mlkit.errors import BadData, MlkitError, UsageError
 from mlkit.workers.pool import Result, ScriptPool
 
@@ -66,6 +67,7 @@ class Running:
         options: `folder` (where the diagram is), `work` (the tasks' folder), `tasks` (bound
             callables).
         sequence: The number of its last event on disk.
+        pool: Where its scripts run; None for the runner's pool.
     """
 
     engine: Engine
@@ -77,23 +79,29 @@ class Running:
     sequence: int = 0
     changes: Changes = field(default_factory=Changes)
     jobs: dict[int, int] = field(default_factory=dict)
+    pool: ScriptPool | None = None
 
 
 class Runner:
     """Moves instances on until nothing is left that moves alone.
 
     Args:
-        pool: Where scripts run.
+        pool: Where scripts run, or all pools of the instances.
         journal: Where events are kept; None keeps nothing.
         clock: Real or simulated.
         observer: Called after each commit with an instance, the time and its new trace.
         until: The clock's time at which to stop, for diagrams that never end.
         waits: Whether to wait for timers that are not due yet.
+
+    Attributes:
+        on_verdict: Called after a commit with the number of each inbox row that was decided, and
+            why it was refused.
+        draining: Whether no further script is begun; those that run may end.
     """
 
     def __init__(
         self,
-        pool: ScriptPool,
+        pool: ScriptPool | Pools,
         journal: Journal | None = None,
         clock: Clock | None = None,
         observer: Observer | None = None,
@@ -114,6 +122,8 @@ class Runner:
         self.effects: list[tuple[Running, AnyEffect]] = []
         self.look_again = 0.0
         self.problems: list[MlkitError] = []
+        self.on_verdict: Callable[[int, str], None] | None = None
+        self.draining = False
 
     # -- instances -------------------------------------------------------------------------
 
@@ -175,7 +185,7 @@ class Runner:
             running.state = self._rebuilt(running)
             outcome = running.engine.apply(running.state, crash, at)
         except Exception as again:
-            self._drop(running, again)
+            self.drop(running, again)
             return
         self._applied(running, Entry(at, crash, outcome.trace, log), outcome.effects)
 
@@ -188,7 +198,7 @@ class Runner:
             running.engine.apply(state, entry.event, entry.at)
         return state
 
-    def _drop(self, running: Running, error: Exception) -> None:
+    def drop(self, running: Running, error: Exception) -> None:
         """Leave an instance alone, without what was not committed; the others go on."""
         if not isinstance(error, MlkitError):
             error = Damaged(
@@ -214,15 +224,15 @@ class Runner:
         """
         while True:
             self.commit()
-            if self.dirty or self._read_inboxes():
+            if self.dirty or self.read_inboxes():
                 continue
             if not self._moves_alone():
                 # What came since the last look is for this run, not for the next one.
                 self.look_again = 0.0
-                if not self._read_inboxes():
+                if not self.read_inboxes():
                     return
                 continue
-            self._pass()
+            self.proceed()
 
     def _moves_alone(self) -> bool:
         due = self._next_due()
@@ -237,7 +247,8 @@ class Runner:
         states = (running.state for running in self.instances.values())
         return any(a.status == "pausing" for state in states for a in state.activations.values())
 
-    def _pass(self) -> None:
+    def proceed(self) -> None:
+        """Wait for what comes first, and apply it: results, a timer, the next look for events."""
         due = self._next_due()
         wait = self.clock.wait(due, self.pool.idle)
         if self.journal is not None:
@@ -292,7 +303,7 @@ class Runner:
             try:
                 sequences = self._write(self.journal, dirty, effects)
             except TakenOver as error:
-                self._drop(self.instances[error.number], error)
+                self.drop(self.instances[error.number], error)
                 self.commit()
                 return
             for number, sequence in sequences.items():
@@ -300,12 +311,19 @@ class Runner:
         self.dirty, self.effects = {}, []
         for running in dirty.values():
             changes, running.changes = running.changes, Changes()
-            if self.observer is not None:
-                for entry in changes.entries:
-                    self.observer(running, entry.at, entry.trace)
+            self._report(running, changes)
         for running, effect in effects:
             self._act(running, effect)
         self.pool.send()
+
+    def _report(self, running: Running, changes: Changes) -> None:
+        """Show what is durable now to who watches, and to who has asked for it."""
+        if self.observer is not None:
+            for entry in changes.entries:
+                self.observer(running, entry.at, entry.trace)
+        if self.on_verdict is not None:
+            for row, refusal in changes.verdicts.items():
+                self.on_verdict(row, refusal)
 
     def _write(
         self,
@@ -362,7 +380,7 @@ class Runner:
 
     def _act(self, running: Running, effect: AnyEffect) -> None:
         match effect:
-            case Run(id):
+            case Run(id) if not self.draining:
                 self._start(running, id)
             case Fetch(id):
                 self._supply(running, id)
@@ -405,7 +423,9 @@ class Runner:
         else:
             kind, source, names = "call", self._bound(running, work), None
         options = running.options
-        job = self.pool.submit(
+        pool = running.pool or self.pool
+        assert isinstance(pool, ScriptPool)
+        job = pool.submit(
             {
                 "kind": kind,
                 "source": source,
@@ -427,7 +447,7 @@ class Runner:
     def _bound(running: Running, work: Any) -> str:
         return str(running.options.get("tasks", {}).get(work.name, work.name))
 
-    def _read_inboxes(self) -> bool:
+    def read_inboxes(self) -> bool:
         """Apply what other processes, or other instances, have for the instances here."""
         if self.journal is None or time.monotonic() < self.look_again:
             return False
@@ -451,6 +471,14 @@ class Runner:
         except BadData as error:
             return error.message
         return ""
+
+    def leave(self, rested: list[Running]) -> None:
+        """Let any process have instances that rest; those that have ended need no owner."""
+        for each in rested:
+            self.instances.pop(each.number, None)
+        if self.journal is not None:
+            open_ones = [e.row for e in rested if e.row and e.state.status == "running"]
+            self.journal.release(open_ones)
 
     def release(self) -> None:
         """Let other processes have the instances."""

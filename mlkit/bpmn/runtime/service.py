@@ -21,7 +21,6 @@ from mlkit.errors import InputMissing, UsageError, Waiting
 
 VERDICT_LIMIT = 30.0
 """Seconds to wait for the process that runs an instance to decide about an event."""
-POLL_INTERVAL = 0.05
 _RECENT = 50
 
 
@@ -168,15 +167,14 @@ class Service:
             UsageError: Several wait for it.
         """
         variables = packed_variables(given)
-        with self.journal.transaction():
-            number = self.journal.mailbox.send(name, key, variables, time.time() + life)
+        expires = time.time() + life
+        number = self.session.write(lambda it: it.mailbox.send(name, key, variables, expires))
         return self._moved([] if number is None else [number])
 
     def signal(self, name: str, given: Mapping[str, Any]) -> list[Row]:
         """Broadcast a signal; return the instances that got it, as they are now."""
         variables = packed_variables(given)
-        with self.journal.transaction():
-            numbers = self.journal.mailbox.broadcast(name, variables)
+        numbers = self.session.write(lambda it: it.mailbox.broadcast(name, variables))
         return self._moved(numbers)
 
     def _moved(self, numbers: list[int]) -> list[Row]:
@@ -233,19 +231,13 @@ class Service:
             Waiting: Another process runs the instance and has not decided within the limit.
         """
         number = self._deliver(row, event)
-        deadline = time.monotonic() + self.limit
-        while True:
-            self.session.advance([self.journal.get(row.number)])
-            refusal = self.journal.mailbox.verdict(number)
-            if refusal is not None:
-                break
-            if time.monotonic() > deadline:
-                raise Waiting(
-                    f"instance {row.id}: the process that runs it has not answered within"
-                    f" {self.limit:g} s",
-                    hint="it takes the event when it can; see `mlkit bpmn history`",
-                )
-            time.sleep(POLL_INTERVAL)
+        refusal = self.session.settle(row, number, self.limit)
+        if refusal is None:
+            raise Waiting(
+                f"instance {row.id}: the process that runs it has not answered within"
+                f" {self.limit:g} s",
+                hint="it takes the event when it can; see `mlkit bpmn history`",
+            )
         if refusal:
             self._blame(row.id, str(getattr(event, "id", "")))
             raise Refused(refusal)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable as Function
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self, TypeVar
+
+from msgspec import structs
 
 from mlkit.bpmn.definition.model import Callable, Definitions, Problem
 from mlkit.bpmn.definition.parser import parse_text, read
@@ -16,14 +19,19 @@ from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import AnyEvent, Start
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal import open_journal
+from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Damaged, Row
 from mlkit.bpmn.lint import validation
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.people.forms import packed_variables
 from mlkit.bpmn.runtime.clock import Clock
+from mlkit.bpmn.runtime.pools import RuntimeConfiguration
 from mlkit.bpmn.runtime.runner import Observer, Runner, Running
 from mlkit.errors import BadData, ConfigurationError, InputMissing, MlkitError, UsageError
 from mlkit.workers.pool import Limits, ScriptPool
+
+T = TypeVar("T")
+POLL_INTERVAL = 0.05
 
 
 @dataclass(slots=True)
@@ -49,14 +57,6 @@ class Settings:
     until: float | None = None
     waits: bool = True
     external: bool = False
-
-
-class RuntimeConfiguration(NamedTuple):
-    """What scripts run with."""
-
-    python: str | None
-    rscript: str | None
-    limits: Limits
 
 
 class Session:
@@ -147,14 +147,14 @@ class Session:
         start = Start(packed, _start_node(engine, message), key)
         if self.settings.external:
             start.external = external_names(engine, folder, bindings or {})
-        with self.journal.transaction():
-            name = self.journal.store_definition(
-                diagram.path.name, diagram.content, diagram.definitions.resources
-            )
-            row = self.journal.create(process.id, name, options, key, at)
-            start.instance = row.id
-            self.journal.mailbox.deliver(row.number, start)
-        self.engines.setdefault((name, process.id), engine)
+        resources = diagram.definitions.resources
+
+        def create(journal: Journal) -> Row:
+            name = journal.store_definition(diagram.path.name, diagram.content, resources)
+            return add(journal, process.id, name, options, start, at)
+
+        row = self.write(create)
+        self.engines.setdefault((row.definition, process.id), engine)
         return row
 
     # -- moving ----------------------------------------------------------------------------
@@ -165,11 +165,34 @@ class Session:
         Raises:
             UsageError: The instance has ended.
         """
-        with self.journal.transaction():
-            now = self.journal.get(row.number, keep=True)
+
+        def deliver(journal: Journal) -> int:
+            now = journal.get(row.number, keep=True)
             if not now.is_open:
                 raise UsageError(f"instance {row.id} is {now.phase}")
-            return self.journal.mailbox.deliver(row.number, event, asks=True)
+            return journal.mailbox.deliver(row.number, event, asks=True)
+
+        return self.write(deliver)
+
+    def write(self, function: Function[[Journal], T]) -> T:
+        """Let a function write to the journal, in one transaction."""
+        with self.journal.transaction():
+            return function(self.journal)
+
+    def settle(self, row: Row, number: int, limit: float) -> str | None:
+        """Run an instance until an event of its inbox is decided, by whoever owns the instance.
+
+        Returns:
+            Why the event was refused, empty where it was taken; None: not decided within `limit`
+            seconds.
+        """
+        deadline = time.monotonic() + limit
+        while True:
+            self.advance([self.journal.get(row.number)])
+            refusal = self.journal.mailbox.verdict(number)
+            if refusal is not None or time.monotonic() > deadline:
+                return refusal
+            time.sleep(POLL_INTERVAL)
 
     def advance(self, rows: list[Row]) -> list[Row]:
         """Run instances to their next wait; those of other processes are left to them.
@@ -188,7 +211,7 @@ class Session:
         """
         groups: dict[RuntimeConfiguration, list[Row]] = {}
         for row in rows:
-            groups.setdefault(self._configuration(row), []).append(row)
+            groups.setdefault(self.configuration_of(row), []).append(row)
         known = len(self.errors)
         found = [
             each
@@ -215,7 +238,7 @@ class Session:
     def _add(self, runner: Runner, row: Row) -> bool:
         """Let a runner have an instance; return whether it got it."""
         try:
-            running = self._own(row)
+            running = self.own(row)
         except Damaged as error:
             self.errors.append(error)
             return False
@@ -228,22 +251,35 @@ class Session:
         chosen = self.settings
         return Runner(pool, self.journal, chosen.clock, chosen.observer, chosen.until, chosen.waits)
 
-    def _own(self, row: Row) -> Running | None:
+    def own(self, row: Row) -> Running | None:
+        """Take an instance for this process, as it is on disk; None where another owns it.
+
+        Raises:
+            Damaged: It cannot be replayed.
+        """
         owned = self.journal.own(row)
         if owned is None:
             return None
-        row = owned
         try:
-            engine = self.engine(row)
-            state, sequence = self.journal.replay(row, engine)
+            return self.restore(owned)
         except BaseException:
-            self.journal.release([row])
+            self.journal.release([owned])
             raise
+
+    def restore(self, row: Row) -> Running:
+        """Return an instance that this process owns, as it is on disk.
+
+        Raises:
+            Damaged: It cannot be replayed.
+        """
+        row.require_readable(self.journal.folder)
+        engine = self.engine(row)
+        state, sequence = self.journal.replay(row, engine)
         work = self.journal.folder.resolve() / "work" / row.id
         options = {**row.options, "work": str(work)}
         return Running(engine, state, row.number, row.id, options, row, sequence)
 
-    def _configuration(self, row: Row) -> RuntimeConfiguration:
+    def configuration_of(self, row: Row) -> RuntimeConfiguration:
         """Return what an instance's scripts run with: of this session, else of its first run."""
         chosen, kept = self.settings, row.options
         known = Limits(**kept.get("limits", {}))
@@ -290,6 +326,20 @@ def require_own(folder: Path) -> None:
 def engine_of(definitions: Definitions) -> Engine:
     """Make the engine of a file: its process, or its pools."""
     return Engine(*validation.executable(definitions), called=definitions.called)
+
+
+def add(
+    journal: Journal,
+    process: str,
+    definition: str,
+    options: dict[str, Any],
+    start: Start,
+    at: float,
+) -> Row:
+    """Add an instance of a stored definition with its start in its inbox, inside a transaction."""
+    row = journal.create(process, definition, options, start.key, at)
+    journal.mailbox.deliver(row.number, structs.replace(start, instance=row.id))
+    return row
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,8 @@ class Player(Runner):
     def _moves_alone(self) -> bool:
         return bool(self.done) or self._cue() is not None or super()._moves_alone()
 
-    def _pass(self) -> None:
+    def proceed(self) -> None:
+        """Apply the results that a scenario gives before waiting for anything."""
         for running, event in self.done:
             if getattr(event, "id", 0) in running.state.activations:
                 self.apply(running, event)
@@ -178,7 +179,7 @@ class Player(Runner):
             self.simulated.moment = max(self.simulated.moment, cue.at)
             cue.act()
         else:
-            super()._pass()
+            super().proceed()
 
     def _cue(self) -> _Cue | None:
         """Return what comes next from outside, while no script is open."""

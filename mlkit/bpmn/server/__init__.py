@@ -1,1 +1,1 @@
-"""The server of pipelines: engine, REST API and pages."""
+"""Pipelines that serve people and other systems: the engine and an interface over HTTP."""

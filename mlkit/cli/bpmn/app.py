@@ -24,6 +24,10 @@ app = group(
             "mlkit.cli.bpmn.render:render",
             "Draw a diagram or decision model as SVG, PNG or text, coloured by what happened.",
         ),
+        "serve": (
+            "mlkit.cli.bpmn.serve:serve",
+            "Run instances for ever, and answer over HTTP.",
+        ),
         "list": (
             "mlkit.cli.bpmn.instances:list_",
             "List the instances of a state folder, oldest first.",

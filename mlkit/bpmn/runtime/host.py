@@ -1,0 +1,344 @@
+"""The engine of a server: it runs for ever, and moves whatever instance has work.
+
+An instance at rest belongs to nobody. The host takes one when there is something to do in it (an
+event in its inbox, a timer that is due, a script that a process which died has left), and leaves
+it when it rests again.
+
+All that this process writes is written by the host's thread, many writes in one transaction: what
+clients ask for at the same time costs one `fsync`, and no two writers wait for one another.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlkit.bpmn.engine.events import Hop
+from mlkit.bpmn.journal.protocol import Journal
+from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.runtime.pools import Pools
+from mlkit.bpmn.runtime.runner import INBOX_INTERVAL, Runner, Running
+from mlkit.bpmn.runtime.session import Session, Settings, require_own
+from mlkit.errors import MlkitError, ServiceUnavailable
+from mlkit.workers.pool import ScriptPool
+
+_MOST = 1000
+"""Instances that are taken at once."""
+_BACKOFF = 10.0
+"""Seconds after which an instance is tried again that could not be run."""
+_RECOVERY = 1.0
+_SOON = 1.0
+"""Seconds until a timer for which it does not pay to leave an instance."""
+logger = logging.getLogger("mlkit.bpmn")
+
+
+@dataclass(slots=True)
+class _Write:
+    """Something to write, and who waits for it."""
+
+    function: Callable[[Journal], Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class Host:
+    """Moves the instances of a journal in a thread of its own.
+
+    Args:
+        folder: The state folder; it is made where it is missing.
+        settings: How scripts run.
+        grace: Seconds that running scripts have to end on `stop`.
+        watch: Called, in the host's thread, with each instance that a commit has moved.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        grace: float = 8.0,
+        watch: Callable[[Running, float, list[Hop]], None] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.settings = settings
+        self._grace = grace
+        self._watch = watch
+        self._writes: deque[_Write] = deque()
+        self._verdicts: dict[int, Future[str]] = {}
+        self._lock = threading.Lock()
+        self._pools: Pools | None = None
+        self._failure: BaseException | None = None
+        self._deadline: float | None = None
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._may_end = False
+        self._look = 0.0
+        self._on_failure: Callable[[], None] = lambda: None
+
+    # -- for other threads -----------------------------------------------------------------
+
+    def start(self, on_failure: Callable[[], None] = lambda: None) -> None:
+        """Start the thread, and wait until the journal is open.
+
+        Args:
+            on_failure: Called in the host's thread when a defect has ended it.
+
+        Raises:
+            MlkitError: The journal cannot be used.
+        """
+        self._on_failure = on_failure
+        self._thread.start()
+        self._started.wait()
+        self.require_alive()
+
+    def require_alive(self) -> None:
+        """Raise what ended the host, if something did.
+
+        Raises:
+            MlkitError: What was wrong.
+        """
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Take no more work; running scripts have until the grace is over.
+
+        What is asked for is still written, until `join` is called.
+        """
+        if self._deadline is None:
+            self._deadline = time.monotonic() + self._grace
+        self.wake()
+
+    def join(self) -> None:
+        """Wait until the host has ended, and raise what ended it before its time."""
+        self._may_end = True
+        self.stop()
+        self._thread.join()
+        self.require_alive()
+
+    def wake(self) -> None:
+        """Let the host look for work at once."""
+        self._look = 0.0
+        with self._lock:
+            if self._pools is not None:
+                self._pools.wake()
+
+    def write(self, function: Callable[[Journal], Any]) -> Future[Any]:
+        """Let a function write to the journal, in a transaction with others.
+
+        Args:
+            function: Called once, or again where another one of the same transaction failed.
+                What it raises undoes what it has written, and goes to who waits for it.
+        """
+        write = _Write(function)
+        with self._lock:
+            if not self._thread.is_alive():
+                write.future.set_exception(_stopped())
+                return write.future
+            self._writes.append(write)
+        self.wake()
+        return write.future
+
+    def verdict(self, row: int) -> Future[str]:
+        """Return what will be decided about an event in an inbox, if this host decides it."""
+        with self._lock:
+            return self._verdicts.setdefault(row, Future())
+
+    def forget(self, row: int) -> None:
+        """Wait no longer for a verdict."""
+        with self._lock:
+            self._verdicts.pop(row, None)
+
+    # -- the host's thread -----------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            with Session(self.folder, self.settings, create=True) as session:
+                require_own(self.folder)
+                self._run(session)
+        except BaseException as error:
+            self._failure = error
+            self._on_failure()
+        finally:
+            self._started.set()
+            self._refuse_rest()
+
+    def _refuse_rest(self) -> None:
+        with self._lock:
+            waiting = [each.future for each in self._writes]
+            waiting += list(self._verdicts.values())
+            self._writes.clear()
+            self._verdicts.clear()
+        for each in waiting:
+            if each.set_running_or_notify_cancel():
+                each.set_exception(_stopped())
+
+    def _run(self, session: Session) -> None:
+        artifacts = self.folder / "artifacts"
+        pools = Pools(self.settings.workers, artifacts, self._pool_failed)
+        self._pools = self._scripts = pools
+        self._session = session
+        self._runner = Runner(pools, session.journal, observer=self._observe)
+        self._runner.on_verdict = self._decided
+        self._touched: dict[int, Running] = {}
+        self._not_before: dict[int, float] = {}
+        try:
+            self._started.set()
+            while not self._is_over():
+                self._guarded_pass()
+        finally:
+            with self._lock:
+                self._pools = None
+            self._runner.release()
+            pools.close()
+
+    def _is_over(self) -> bool:
+        if self._deadline is None or self._writes or self._runner.dirty:
+            return False
+        if not self._runner.draining:
+            self._runner.draining = True
+            self._scripts.withdraw()
+        ended = self._scripts.idle or time.monotonic() > self._deadline
+        return ended and self._may_end
+
+    def _guarded_pass(self) -> None:
+        try:
+            self._pass()
+        except MlkitError as error:  # The disk is full, a lock is not free: it may pass.
+            logger.error("%s; trying again", error.message)
+            time.sleep(_RECOVERY)
+
+    def _pass(self) -> None:
+        runner = self._runner
+        self._write_all()
+        runner.commit()
+        self._report_problems()
+        self._leave_rested()
+        taken = self._deadline is None and self._take()
+        if runner.dirty or runner.effects or runner.read_inboxes() or taken or self._writes:
+            return
+        runner.proceed()
+
+    def _write_all(self) -> None:
+        """Write what was asked for, all in one transaction; where one fails, each in its own."""
+        with self._lock:
+            waiting, self._writes = self._writes, deque()
+        # From here on nobody can withdraw what was asked for.
+        writes = [each for each in waiting if each.future.set_running_or_notify_cancel()]
+        if not writes:
+            return
+        try:
+            results = self._written(writes)
+        except Exception as error:
+            if len(writes) == 1:
+                writes[0].future.set_exception(error)
+                return
+            for each in writes:
+                self._write_one(each)
+        else:
+            for each, result in zip(writes, results, strict=True):
+                each.future.set_result(result)
+        self._look = 0.0
+        self._runner.look_again = 0.0
+
+    def _written(self, writes: list[_Write]) -> list[Any]:
+        with self._session.journal.transaction():
+            return [each.function(self._session.journal) for each in writes]
+
+    def _write_one(self, write: _Write) -> None:
+        try:
+            (result,) = self._written([write])
+        except Exception as error:
+            write.future.set_exception(error)
+        else:
+            write.future.set_result(result)
+
+    def _take(self) -> bool:
+        """Take instances that have work; return whether there were any."""
+        now = time.monotonic()
+        if now < self._look:
+            return False
+        self._look = now + INBOX_INTERVAL
+        for number in [each for each, until in self._not_before.items() if until <= now]:
+            del self._not_before[number]
+        journal = self._session.journal
+        rows = journal.work(time.time(), _MOST, self._not_before)
+        taken = journal.take(rows) if rows else []
+        for row in taken:
+            self._restore(row)
+        return bool(taken)
+
+    def _restore(self, row: Row) -> None:
+        """Go on with an instance; one that is damaged or lacks its interpreter has to wait."""
+        try:
+            running = self._session.restore(row)
+            running.pool = self._scripts.of(self._session.configuration_of(row))
+            self._runner.add(running)
+        except MlkitError as error:
+            self._postpone(row.number, error)
+            self._runner.instances.pop(row.number, None)
+            self._session.journal.release([row])
+        else:
+            self._touched[running.number] = running
+
+    def _postpone(self, number: int, error: MlkitError) -> None:
+        logger.error("%s", error.message)
+        self._not_before[number] = time.monotonic() + _BACKOFF
+
+    def _leave_rested(self) -> None:
+        if not self._touched:
+            return
+        touched, self._touched = self._touched, {}
+        runner, soon = self._runner, time.time() + _SOON
+        rested = [
+            each
+            for each in touched.values()
+            if each.number in runner.instances
+            and each.number not in runner.dirty
+            and _rests(each, soon)
+        ]
+        if rested:
+            runner.leave(rested)
+
+    def _observe(self, running: Running, at: float, trace: list[Hop]) -> None:
+        self._touched[running.number] = running
+        if self._watch is not None:
+            self._watch(running, at, trace)
+
+    def _decided(self, row: int, refusal: str) -> None:
+        with self._lock:
+            future = self._verdicts.pop(row, None)
+        if future is not None and future.set_running_or_notify_cancel():
+            future.set_result(refusal)
+
+    def _report_problems(self) -> None:
+        problems, self._runner.problems = self._runner.problems, []
+        for each in problems:
+            logger.error("%s", each.message)
+
+    def _pool_failed(self, pool: ScriptPool, error: MlkitError) -> None:
+        """Leave the instances of a pool that cannot run scripts, for a while."""
+        for each in [e for e in self._runner.instances.values() if e.pool is pool]:
+            self._runner.drop(each, error)
+            self._postpone(each.number, error)
+
+
+def _rests(running: Running, soon: float) -> bool:
+    """Return whether nothing moves an instance but somebody else, or time that is not near."""
+    state = running.state
+    return not running.jobs and (
+        state.status != "running"
+        or all(
+            each.status not in ("working", "fetching") and (each.due is None or each.due > soon)
+            for each in state.activations.values()
+        )
+    )
+
+
+def _stopped() -> ServiceUnavailable:
+    return ServiceUnavailable("the server stops", hint="try again in a moment")

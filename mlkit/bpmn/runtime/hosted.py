@@ -1,0 +1,100 @@
+"""The state folder as the other threads of a server use it: the host writes, and moves on."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from mlkit.bpmn.engine.engine import Engine
+from mlkit.bpmn.journal.protocol import Journal
+from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.runtime.host import Host
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.runtime.session import Session
+from mlkit.errors import ServiceUnavailable
+
+WRITE_LIMIT = 30.0
+"""Seconds to wait for a write."""
+_LOOK_AGAIN = 0.2
+T = TypeVar("T")
+
+
+class HostedSession(Session):
+    """A session of one thread, which reads by itself and leaves all else to the host.
+
+    Args:
+        host: The host of this process.
+        engines: The engines of the definitions, which all threads share.
+    """
+
+    def __init__(self, host: Host, engines: dict[tuple[str, str], Engine]) -> None:
+        super().__init__(host.folder, host.settings)
+        self.host = host
+        self.engines = engines
+
+    def write(self, function: Callable[[Journal], T]) -> T:
+        """Let the host write, and wait until it is durable.
+
+        Raises:
+            ServiceUnavailable: The host stops, or does not answer.
+        """
+        try:
+            return self.host.write(function).result(WRITE_LIMIT)  # type: ignore[no-any-return]
+        except concurrent.futures.TimeoutError:
+            raise ServiceUnavailable(
+                f"the engine has not written within {WRITE_LIMIT:g} s", hint="try again later"
+            ) from None
+
+    def settle(self, row: Row, number: int, limit: float) -> str | None:
+        """Wait until an event of an inbox is decided: by the host, or by another process."""
+        future = self.host.verdict(number)
+        deadline = time.monotonic() + limit
+        try:
+            while True:
+                refusal = self.journal.mailbox.verdict(number)
+                if refusal is not None or time.monotonic() > deadline:
+                    return refusal
+                try:
+                    return future.result(_LOOK_AGAIN)
+                except concurrent.futures.TimeoutError:
+                    continue
+        finally:
+            self.host.forget(number)
+
+    def advance(self, rows: list[Row]) -> list[Row]:
+        """Leave instances to the host; return them as they are now."""
+        self.host.wake()
+        return [self.journal.get(each.number) for each in rows]
+
+
+class ServiceThreads:
+    """Threads that answer with the use cases of a state folder, each with a session of its own.
+
+    Args:
+        host: The host of this process.
+        size: How many threads.
+    """
+
+    def __init__(self, host: Host, size: int = 8) -> None:
+        self._host = host
+        self._engines: dict[tuple[str, str], Engine] = {}
+        self._local = threading.local()
+        self._services: list[Service] = []
+        self.executor = concurrent.futures.ThreadPoolExecutor(size, "service")
+
+    def run(self, function: Callable[[Service], T]) -> T:
+        """Call a function with the service of this thread."""
+        service: Service | None = getattr(self._local, "service", None)
+        if service is None:
+            service = Service(HostedSession(self._host, self._engines))
+            self._local.service = service
+            self._services.append(service)
+        service.session.errors.clear()
+        return function(service)
+
+    def close(self) -> None:
+        """Wait for the threads to end."""
+        self.executor.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,61 @@
+"""The application of a server: the routes of all its modules, described in one document.
+
+A module of this room that has paths offers `routes(context)`, and is named in `MODULES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mlkit.bpmn.server import health
+from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.errors import Problems
+from mlkit.web.access import Loopback
+from mlkit.web.application import OTHER, Route
+from mlkit.web.description import Description
+from mlkit.web.metrics import Counters, Layout, SharedCounters
+from mlkit.web.openapi import document
+from mlkit.web.pages import Pages
+from mlkit.web.paths import PathApplication
+
+MODULES: tuple[Callable[[Context], dict[str, Route]], ...] = (health.routes,)
+_TITLE = "mlkit pipelines"
+_DESCRIPTION = "Deploy, start, watch and move BPMN pipelines."
+
+
+def routes(context: Context) -> dict[str, Route]:
+    """Return all paths of a server."""
+    found: dict[str, Route] = {}
+    for module in MODULES:
+        found |= module(context)
+    return found
+
+
+def description(found: dict[str, Route], context: Context) -> dict[str, Any]:
+    """Return the OpenAPI document of a server's paths."""
+    access = context.settings.access()
+    described = [each for each in found.values() if not each.hidden]
+    secured = None if isinstance(access, Loopback) else access
+    return document(_TITLE, _DESCRIPTION, described, access=secured, errors=Problems())
+
+
+def application(context: Context) -> tuple[PathApplication, Counters]:
+    """Return the ASGI application of a server, and where it counts."""
+    found = routes(context)
+    pages = Pages()
+    about = Description("viewer")
+    found |= about.routes()
+    about.describe(description(found, context), pages)
+    path, assets = pages.route()
+    found[path] = assets
+    names = [each.name for each in found.values()]
+    counters = SharedCounters(Layout([*names, OTHER]), 1).row(0)
+    made = PathApplication(
+        found,
+        counters,
+        max_body=context.settings.max_body,
+        access=context.settings.access(),
+        errors=Problems(),
+    )
+    return made, counters

@@ -1,0 +1,81 @@
+"""The processes of a server: a supervisor, and one process with the engine and the interface."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+from mlkit.bpmn.runtime.host import Host
+from mlkit.bpmn.runtime.hosted import ServiceThreads
+from mlkit.bpmn.server.application import application
+from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.settings import Settings
+from mlkit.web import listeners, server
+from mlkit.web.events import Feed
+from mlkit.web.protocol import ConnectionLimits
+from mlkit.web.supervisor import Process, Role, Supervisor
+
+_MARGIN = 5.0
+"""Seconds beyond the grace in which the process writes and leaves what it has."""
+
+
+def serve(settings: Settings, on_ready: Callable[[str], None]) -> int:
+    """Run a server until a signal.
+
+    Args:
+        settings: Its settings.
+        on_ready: Called with the URL when requests are answered.
+
+    Returns:
+        The exit code: 128 + the signal's number.
+
+    Raises:
+        MlkitError: The server could not start; no process of it is left.
+    """
+    settings.require_sound()
+    (listener,) = listeners.listen(settings.host, settings.port, 1)
+    url = listeners.url(listener)
+    supervisor = Supervisor(
+        [Role("server", lambda process: _be_server(settings, listener, process), stops_last=True)],
+        drain_timeout=settings.grace + _MARGIN,
+        on_ready=lambda: on_ready(url),
+        on_stop=listener.close,
+        on_restart=lambda: None,
+    )
+    return supervisor.run()
+
+
+def _be_server(settings: Settings, listener: socket.socket, process: Process) -> None:
+    feed = Feed()
+    host = Host(settings.state, settings.scripts, settings.grace)
+    host.start(on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    threads = ServiceThreads(host)
+    base_url = settings.base_url or listeners.url(listener)
+    context = Context(settings, base_url, host, threads, feed)
+    try:
+        server.run(lambda: _answer(context, listener, process))
+    finally:
+        threads.close()
+        host.join()
+
+
+async def _answer(context: Context, listener: socket.socket, process: Process) -> None:
+    made, counters = application(context)
+
+    def stop() -> None:
+        context.feed.close()
+        context.host.stop()
+
+    asyncio.get_running_loop().call_soon(process.report_ready)
+    await server.serve(
+        made,
+        listener,
+        counters,
+        parent=process.parent,
+        limits=ConnectionLimits(),
+        drain_timeout=context.settings.grace,
+        on_stop=stop,
+    )

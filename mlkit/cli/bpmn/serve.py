@@ -1,0 +1,102 @@
+"""`mlkit bpmn serve`: the engine and the interface over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlkit.cli.bpmn.options import (
+    STATE,
+    Cpu,
+    Env,
+    Memory,
+    Python,
+    Rscript,
+    State,
+    Timeout,
+    Workers,
+    settings_of,
+)
+from mlkit.cli.groups import examples
+from mlkit.cli.options import MOST
+from mlkit.cli.output import of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlkit.bpmn.server.settings import Settings
+
+
+@examples(
+    "mlkit bpmn serve",
+    "mlkit bpmn serve --host 0.0.0.0 --token-file /run/secrets/tokens --base-url"
+    " https://flows.example.org",
+)
+def serve(
+    context: typer.Context,
+    state: State = STATE,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: a free one.")] = 8080,
+    base_url: Annotated[
+        str | None,
+        typer.Option("--base-url", metavar="URL", help="How others reach the server."),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Demand a token: lines of TOKEN [ROLES [NAME]]."),
+    ] = None,
+    grace: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Time of running scripts to end on SIGTERM."),
+    ] = 8.0,
+    max_body: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Most bytes of a request's body.")
+    ] = 4 << 20,
+    max_upload: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Most bytes of a deployment, or of files.")
+    ] = 64 << 20,
+    workers: Workers = None,
+    python: Python = None,
+    rscript: Rscript = None,
+    timeout: Timeout = 0,
+    memory: Memory = 0,
+    cpu: Cpu = 0,
+    env: Env = [],  # noqa: B006 - typer's way to say "none given"
+) -> None:
+    """Run instances for ever, and answer over HTTP.
+
+    Takes every instance of the state folder that has something to do; the other commands work
+    beside it. An address that others can reach needs --token-file. SIGTERM takes no more work,
+    lets running scripts end within --grace, and exits 143.
+    """
+    from mlkit.bpmn.server.settings import Settings
+
+    settings = Settings(
+        state=state,
+        host=host,
+        port=port,
+        base_url=base_url,
+        grace=grace,
+        token_file=token_file,
+        scripts=settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env))),
+        max_body=max_body,
+        max_upload=max_upload,
+    )
+    raise typer.Exit(_run(settings, of(context).note))
+
+
+def _run(settings: Settings, note: Callable[[str], None]) -> int:
+    import logging
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    from mlkit.bpmn.server import process
+
+    return process.serve(settings, lambda url: _announce(url, settings, note))
+
+
+def _announce(url: str, settings: Settings, note: Callable[[str], None]) -> None:
+    header = "" if settings.token_file is None else " -H 'Authorization: Bearer TOKEN'"
+    note(f"serving {settings.state} at {url}; {url}/docs describes it")
+    note(f"try: curl{header} {url}/healthz")

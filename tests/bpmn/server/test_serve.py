@@ -1,0 +1,147 @@
+"""The server as a process: what it takes, how it stops, who may reach it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mlkit.bpmn.runtime.session import Session, Settings
+
+ENDS = '<startEvent id="s"/><endEvent id="e"/>'
+TIMER = (
+    ENDS + '<intermediateCatchEvent id="t"><timerEventDefinition><timeDuration>PT0.3S'
+    "</timeDuration></timerEventDefinition></intermediateCatchEvent>"
+)
+
+
+def script(source: str) -> str:
+    return (
+        ENDS + f'<scriptTask id="work" scriptFormat="python"><script>{source}</script></scriptTask>'
+    )
+
+
+def written(folder, text):
+    path = folder / "p.bpmn"
+    path.write_text(text)
+    return path
+
+
+def phase(server, row) -> str:
+    with Session(server.state) as session:
+        return session.journal.get(row.number).phase
+
+
+def test_it_starts_in_an_empty_directory_and_says_how_it_is(server):
+    answer = server("GET", "/healthz")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert server("GET", "/docs").status_code == 200
+
+
+def test_it_moves_what_others_have_begun_in_the_state_folder(server, tmp_path, diagram):
+    path = written(tmp_path, diagram(script("x = 6 * 7"), "s>work work>e"))
+    with Session(server.state) as session:
+        row = session.begin(path, {})
+    server.wait(lambda: phase(server, row) == "completed")
+    shown = json.loads(server.mlkit("show", row.id, "--json").stdout)
+    assert shown["variables"] == {"x": 42}
+
+
+def test_it_fires_timers_of_instances_that_a_command_has_left(server, tmp_path, diagram):
+    path = written(tmp_path, diagram(TIMER, "s>t t>e"))
+    with Session(server.state, Settings(waits=False)) as session:
+        (row,) = session.advance([session.begin(path, {})])
+    server.wait(lambda: phase(server, row) == "completed")
+
+
+def test_commands_complete_tasks_beside_it(server, tmp_path, diagram):
+    path = written(tmp_path, diagram(ENDS + '<userTask id="u"/>', "s>u u>e"))
+    with Session(server.state) as session:
+        row = session.begin(path, {})
+    server.wait(lambda: phase(server, row) == "waiting")
+    assert server.mlkit("complete", f"{row.id}/u").returncode == 0
+    assert phase(server, row) == "completed"
+
+
+def test_a_damaged_instance_does_not_stop_the_others(server, tmp_path, diagram):
+    path = written(tmp_path, diagram(script("x = 1"), "s>work work>e"))
+    with Session(server.state) as session:
+        bad, good = session.begin(path, {}), None
+        with session.journal.transaction():
+            session.journal.database.execute(
+                "UPDATE instances SET options = 'no json' WHERE number = ?", (bad.number,)
+            )
+        good = session.begin(path, {})
+    server.wait(lambda: phase(server, good) == "completed")
+    assert server("GET", "/healthz").status_code == 200
+
+
+def test_a_page_of_another_site_is_refused(server):
+    for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+        answer = server("GET", "/openapi.json", headers=headers)
+        assert answer.status_code == 403
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == 403
+
+
+def test_sigterm_lets_a_running_script_end_and_begins_no_other(own_server, tmp_path, diagram):
+    server = own_server("--grace", "30")
+    mark = tmp_path / "begun"
+    first = f"import pathlib, time; pathlib.Path('{mark}').touch(); time.sleep(1); done = 1"
+    body = script(first) + script("late = 1").replace(ENDS, "").replace('"work"', '"next"')
+    path = written(tmp_path, diagram(body, "s>work work>next next>e"))
+    with Session(server.state) as session:
+        row = session.begin(path, {})
+    server.wait(mark.exists)
+    assert server.stop() == 143
+    with Session(server.state) as session:
+        row = session.journal.get(row.number)
+        (log,) = session.journal.logs(row)
+        assert (log.element, log.outcome) == ("work", "completed")
+        assert row.phase == "interrupted"
+        assert not session.journal.is_owned(row)
+    server.start()
+    server.wait(lambda: phase(server, row) == "completed")
+
+
+def test_a_crash_loses_nothing(own_server, tmp_path, diagram):
+    server = own_server()
+    path = written(tmp_path, diagram(script("import time; time.sleep(0.05)"), "s>work work>e"))
+    with Session(server.state) as session:
+        rows = [session.begin(path, {}) for _ in range(20)]
+    server.wait(lambda: any(phase(server, row) == "completed" for row in rows))
+    server.kill()
+    server.start()
+    server.wait(lambda: all(phase(server, row) == "completed" for row in rows))
+
+
+def test_an_address_that_others_reach_needs_a_token(tmp_path):
+    command = [sys.executable, "-m", "mlkit", "bpmn", "serve", "--host", "0.0.0.0", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 78
+    assert "--token-file" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_token_is_asked_for(own_server, tmp_path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text("# ours\nsecret\nother viewer ann\n")
+    server = own_server("--host", "0.0.0.0", "--token-file", str(tokens))
+    server.url = server.url.replace("0.0.0.0", "127.0.0.1")
+    assert server("GET", "/openapi.json").status_code == 401
+    for token in ("secret", "other"):
+        headers = {"Authorization": f"Bearer {token}"}
+        assert server("GET", "/openapi.json", headers=headers).status_code == 200
+    assert server("GET", "/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("text", ["", "a nobody", "a viewer ann bob", "a\na"])
+def test_a_wrong_token_file_is_refused(tmp_path, text):
+    (tmp_path / "tokens").write_text(text)
+    command = [sys.executable, "-m", "mlkit", "bpmn", "serve", "--token-file", "tokens"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout) == (65, "")
