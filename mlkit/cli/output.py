@@ -15,6 +15,8 @@ from mlkit.errors import MlkitError, printable
 from mlkit.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console, RenderableType
     from rich.text import Text
 
@@ -59,6 +61,11 @@ class Output:
         """Tell a person something on standard error, unless they asked for quiet."""
         if not self.quiet:
             sys.stderr.write("\n".join(map(printable, text.split("\n"))) + "\n")
+
+    def wrote(self, target: Path | str) -> None:
+        """Name a file or folder that was written; nothing for standard output."""
+        if str(target) != "-":
+            self.note(f"wrote {target}")
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Progress]:

@@ -18,7 +18,7 @@ app = group(
         ),
         "sample": (
             "mlkit.cli.bandit.posteriors:sample",
-            "Draw recommendations by Thompson sampling, as the server does.",
+            "Draw recommendations by the policy, as the server does.",
         ),
         "quantile": (
             "mlkit.cli.bandit.posteriors:quantile",

@@ -38,7 +38,7 @@ app = group(
         ),
         "history": (
             "mlkit.cli.bpmn.instances:history",
-            "Show the flow nodes that an instance went through, in order.",
+            "Show the flow nodes that an instance went through, in order, and what was decided.",
         ),
         "logs": (
             "mlkit.cli.bpmn.instances:logs",

@@ -10,11 +10,13 @@ import typer
 from mlkit.cli.bpmn.options import pairs
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
-from mlkit.cli.output import Output
+from mlkit.cli.output import Output, counted, of
 from mlkit.errors import BadData, InputMissing, MlkitError
 
 if TYPE_CHECKING:
     from mlkit.bpmn.definition.model import Problem
+
+BROKEN = "file.broken"
 
 
 @examples(
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     "mlkit bpmn lint *.bpmn --json | jq '.files[].problems[].rule'",
 )
 def lint(
+    context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="Diagrams, and DMN files.")],
     task: Annotated[
         list[str],
@@ -39,10 +42,9 @@ def lint(
     if json:
         _lint_document(found)
     else:
-        for file, problems in found.items():
-            for each in problems:
-                place = f"{file}:{each.line}: {each.severity}: {each.element}"
-                Output.line(f"{place}: {each.message} [{each.rule}]")
+        _lint_lines(found, first_broken=bool(refused))
+        if not any(found.values()):
+            of(context).note(f"no problems in {counted(len(files), 'file')}")
     if refused:
         raise refused[0]
     if any(each.severity == "error" for problems in found.values() for each in problems):
@@ -64,7 +66,7 @@ def _problems(file: Path, bindings: dict[str, str], refused: list[MlkitError]) -
         place, colon, message = error.message.removeprefix(f"{file}:").partition(": ")
         known = colon and place.isdigit()
         line, message = (int(place), message) if known else (0, f"{place}{colon}{message}".strip())
-        return [Problem("file.broken", "error", file.name, line, message)]
+        return [Problem(BROKEN, "error", file.name, line, message)]
 
 
 def _of_decisions(file: Path) -> list[Problem]:
@@ -76,6 +78,17 @@ def _of_decisions(file: Path) -> list[Problem]:
     return [
         Problem("decision", each.severity, each.where, each.line, each.message) for each in found
     ]
+
+
+def _lint_lines(found: dict[Path, list[Problem]], first_broken: bool) -> None:
+    """Print a line for each problem; the first file that is broken is reported as the error."""
+    for file, problems in found.items():
+        for each in problems:
+            if first_broken and each.rule == BROKEN:
+                first_broken = False
+                continue
+            where = "" if each.rule == BROKEN else f" {each.element}:"
+            Output.line(f"{file}:{each.line}: {each.severity}:{where} {each.message} [{each.rule}]")
 
 
 def _lint_document(found: dict[Path, list[Problem]]) -> None:

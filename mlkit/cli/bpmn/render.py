@@ -102,7 +102,7 @@ def render(
     if output is None:
         _print(picture, progress)
     else:
-        of(context).note(f"wrote {output}")
+        of(context).wrote(output)
     if diagram is None and len(pictures) > 1:
         _name_others(context, pictures)
 

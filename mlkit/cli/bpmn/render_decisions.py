@@ -54,7 +54,7 @@ def render(
     elif target is None:
         _print(drawn, parts)
     else:
-        output.note(f"wrote {target}")
+        output.wrote(target)
 
 
 def _warn(model: Path, decision: str, inputs: dict[str, Any], output: Output) -> None:

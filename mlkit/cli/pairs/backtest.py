@@ -113,10 +113,12 @@ def backtest(
     if output is not None:
         document = records.run_document(result, source.document(), named)
         records.write(output, result, document, table_format)
+        out.wrote(output)
     if report is not None:
         from mlkit.pairs.report import backtest as page
 
         page.write(report, result)
+        out.wrote(report)
     _show(out, result, json)
 
 

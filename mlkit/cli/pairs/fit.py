@@ -94,6 +94,7 @@ def fit(
             "restricted_constant": restricted_constant,
         }
         page.write(report, universe, found, options)
+        of(context).wrote(report)
     if json:
         Output.document("pairs.fit", 1, document(found))
     else:

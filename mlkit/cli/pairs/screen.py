@@ -124,6 +124,7 @@ def screen(
     if output is not None:
         period = str(universe.zoned[0]), str(universe.zoned[-1])
         write_pairs(found.pairs, output, period)
+        out.wrote(output)
     if json:
         Output.document("pairs.screen", 1, _document(found, universe))
     elif output != "-":

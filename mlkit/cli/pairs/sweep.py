@@ -119,9 +119,11 @@ def sweep(
         from mlkit.pairs.report import sweep as page
 
         page.write(report, result)
+        out.wrote(report)
     document = _document(result)
     if output is not None:
         records.write_rows(output, document["configurations"])
+        out.wrote(output)
     if json:
         Output.document("pairs.sweep", 1, document)
     else:
