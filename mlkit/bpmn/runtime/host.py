@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,10 @@ class Host:
         settings: How scripts run.
         grace: Seconds that running scripts have to end on `stop`.
         watch: Called, in the host's thread, with each instance that a commit has moved.
+
+    Attributes:
+        on_offer: Called, in the host's thread, with the topics of tasks that a commit has offered
+            to external workers.
     """
 
     def __init__(
@@ -65,7 +69,8 @@ class Host:
         watch: Callable[[Running, float, list[Hop]], None] | None = None,
     ) -> None:
         self.folder = folder
-        self.settings = settings
+        self.settings = replace(settings, external=True)
+        self.on_offer: Callable[[set[str]], None] = lambda topics: None
         self._grace = grace
         self._watch = watch
         self._writes: deque[_Write] = deque()
@@ -185,6 +190,7 @@ class Host:
         self._session = session
         self._runner = Runner(pools, session.journal, observer=self._observe)
         self._runner.on_verdict = self._decided
+        self._runner.on_offer = lambda topics: self.on_offer(topics)
         self._touched: dict[int, Running] = {}
         self._not_before: dict[int, float] = {}
         try:

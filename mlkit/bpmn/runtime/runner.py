@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,7 @@ from mlkit.bpmn.engine.events import (
     Throw,
 )
 from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.engine.waits import ForWorker
 from mlkit.bpmn.journal.memory import MemoryStores
 from mlkit.bpmn.journal.protocol import Journal, Stores
 from mlkit.bpmn.journal.records import Changes, Damaged, Entry, Log, Row, TakenOver
@@ -96,6 +97,8 @@ class Runner:
     Attributes:
         on_verdict: Called after a commit with the number of each inbox row that was decided, and
             why it was refused.
+        on_offer: Called after a commit with the topics of the tasks that it has offered to external
+            workers.
         draining: Whether no further script is begun; those that run may end.
     """
 
@@ -123,6 +126,7 @@ class Runner:
         self.look_again = 0.0
         self.problems: list[MlkitError] = []
         self.on_verdict: Callable[[int, str], None] | None = None
+        self.on_offer: Callable[[set[str]], None] | None = None
         self.draining = False
 
     # -- instances -------------------------------------------------------------------------
@@ -314,6 +318,8 @@ class Runner:
             self._report(running, changes)
         for running, effect in effects:
             self._act(running, effect)
+        if self.on_offer is not None:
+            self.on_offer(set(_offered(effects)))
         self.pool.send()
 
     def _report(self, running: Running, changes: Changes) -> None:
@@ -484,3 +490,12 @@ class Runner:
         """Let other processes have the instances."""
         if self.journal is not None:
             self.journal.release(each.row for each in self.instances.values() if each.row)
+
+
+def _offered(effects: list[tuple[Running, AnyEffect]]) -> Iterator[str]:
+    """Yield the topics of the tasks that are offered to external workers."""
+    for running, effect in effects:
+        if isinstance(effect, Offer):
+            found = running.state.activations.get(effect.id)
+            if found is not None and isinstance(found.wait, ForWorker):
+                yield found.wait.topic

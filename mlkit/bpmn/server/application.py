@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mlkit.bpmn.server import health
+from mlkit.bpmn.server import engine_rest, health
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.errors import Problems
 from mlkit.web.access import Loopback
@@ -19,7 +19,7 @@ from mlkit.web.openapi import document
 from mlkit.web.pages import Pages
 from mlkit.web.paths import PathApplication
 
-MODULES: tuple[Callable[[Context], dict[str, Route]], ...] = (health.routes,)
+MODULES: tuple[Callable[[Context], dict[str, Route]], ...] = (health.routes, engine_rest.routes)
 _TITLE = "mlkit pipelines"
 _DESCRIPTION = "Deploy, start, watch and move BPMN pipelines."
 
