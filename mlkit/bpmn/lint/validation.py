@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import functools
+import importlib
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.machinery import BuiltinImporter, ModuleSpec, PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -130,16 +132,41 @@ def resolve(name: str, folder: Path, tasks: Mapping[str, str]) -> str | None:
     """Find the `module:function` that a task's name stands for; None where there is none."""
     place = tasks.get(name, name)
     if ":" not in place:
-        registered = [each for each in entry_points(group="mlkit.bpmn") if each.name == name]
-        return registered[0].value if registered else None
+        return _registered().get(name)
     return place if _exists(place.partition(":")[0], folder) else None
 
 
 def _exists(module: str, folder: Path) -> bool:
-    sys.path.insert(0, str(folder))
+    """Return whether a module can be imported; packages above it are not run to find out."""
+    if module == "os.path":  # a name that `os` gives to a module, not a file below it
+        return True
+    importlib.invalidate_caches()  # a file that was written a moment ago counts
+    places: list[str] | None = [str(folder), *sys.path]
+    name = ""
+    for part in module.split("."):
+        name = f"{name}.{part}" if name else part
+        found = None if places is None else _spec(name, places)
+        if found is None:
+            return False
+        places = _places(found)
+    return True
+
+
+def _spec(name: str, places: list[str]) -> ModuleSpec | None:
+    if name in sys.builtin_module_names:
+        return BuiltinImporter.find_spec(name)
     try:
-        return importlib.util.find_spec(module) is not None
+        return PathFinder.find_spec(name, places)
     except (ImportError, ValueError):
-        return False
-    finally:
-        sys.path.remove(str(folder))
+        return None
+
+
+def _places(found: ModuleSpec) -> list[str] | None:
+    locations = found.submodule_search_locations
+    return None if locations is None else list(locations)
+
+
+@functools.cache
+def _registered() -> dict[str, str]:
+    """Return the entry points for tasks, as they are when a process first asks."""
+    return {each.name: each.value for each in entry_points(group="mlkit.bpmn")}

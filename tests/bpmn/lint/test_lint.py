@@ -228,6 +228,20 @@ def test_a_decision_runs_once_a_callable_is_bound(diagram, tmp_path):
         assert root_variables(session.state(row))["off"] == 5
 
 
+@pytest.mark.parametrize(
+    ("place", "is_there"),
+    [("own.part:run", True), ("own.none:run", False), ("os.path:join", True), ("sys.x:y", False)],
+)
+def test_a_function_is_looked_for_without_running_its_package(
+    problems, diagram, tmp_path, place, is_there
+):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "__init__.py").write_text("raise SystemExit('lint ran this')")
+    (tmp_path / "own" / "part.py").write_text("def run(): pass")
+    found = problems(diagram(f'{ENDS}<serviceTask id="w" camunda:class="{place}"/>', "s>w w>e"))
+    assert (found == []) is is_there
+
+
 RACE = ENDS + '<parallelGateway id="g"/><parallelGateway id="j"/>'
 TASK = '<scriptTask id="{}" {}><script>{}</script>{}</scriptTask>'
 SEVERAL = (
