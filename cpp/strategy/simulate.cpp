@@ -62,6 +62,10 @@ class Account {
     return end;
   }
 
+  // The order is that of the engine with books, and of a real day: what the night brought (interest,
+  // fees, dividends) is booked on yesterday's position, then yesterday's order is filled, and only
+  // then the bar is valued and decided on. A margin call comes before the strategy's own decision,
+  // which would otherwise see a position that the broker has already ordered closed.
   double step(std::size_t bar) {
     if (bar > 0 && interest_ != 0.0) cash_ += cash_ * interest_;
     if (open_ && accrues_) cash_ -= accrued(bar);
@@ -101,6 +105,8 @@ class Account {
     return std::min(series_.bars, bar + std::size_t(std::max<std::int64_t>(left, 0)));
   }
 
+  // Between two decisions only the account moves. Without interest, fees and dividends cash stands
+  // still, and equity is one expression of the closes: a kernel computes it several bars at a time.
   std::size_t hold_plain(std::size_t bar, std::size_t end, double* equity) const {
     return bar + kernel_.hold(cash_, shares_.y, shares_.x, margin_, series_.y_close + bar,
                               series_.x_close + bar, end - bar, series_.bars - bar, equity);
@@ -109,6 +115,8 @@ class Account {
   std::size_t hold_accruing(std::size_t bar, std::size_t end, double* equity) {
     const Legs shares = shares_;
     double cash = cash_;
+    // Cash depends on the bar before, so that this loop cannot be split over lanes. `cash` is kept
+    // only for bars without a margin call; the bar of the call is taken again by `step`.
     for (; bar < end; ++bar) {
       double next = cash;
       if (interest_ != 0.0) next += next * interest_;

@@ -61,8 +61,13 @@ class Step:
     # -- tokens ------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Step tokens until every one of them waits."""
+        """Move tokens until every one of them waits."""
         budget = MAX_HOPS
+        # Three kinds of work, in this order, until none is left. Tokens on flows first: what a join
+        # or a condition decides depends on where tokens rest, so that it may look only when none
+        # moves. Then one deferred continuation (the next iteration of a loop, say), which would
+        # nest without end if it ran at once. Last the watchers (inclusive joins, conditions,
+        # messages between pools); each may set tokens moving, and everything begins again.
         while True:
             while self.queue:
                 scope, flow = self.queue.popleft()
@@ -70,7 +75,7 @@ class Step:
                     continue
                 budget -= 1
                 if budget < 0:
-                    problem = f"no wait within {MAX_HOPS} moves: an endless loop?"
+                    problem = f"no wait within {MAX_HOPS} steps: an endless loop?"
                     self.park(self.graph.targets[flow], scope, problem)
                 elif flow not in self.graph.takes or self._takes(scope, flow):
                     self.graph.targets[flow].arrive(self, scope, flow)

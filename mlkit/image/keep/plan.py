@@ -304,6 +304,9 @@ class Planner:
 
     def _until_nothing_changes(self) -> None:
         """Apply the rules again after every addition: what is kept may need more in turn."""
+        # No order of the rules is enough: a program that own code names brings a library, whose
+        # package brings a setting, which names another program. Reasons are only ever added, and
+        # files are finite, so that this ends.
         before = -1
         while len(self._kept.reasons) != before:
             before = len(self._kept.reasons)

@@ -285,6 +285,8 @@ def alike(originals: Sequence[str], candidate: str) -> bool:
         return True
     if len(set(originals)) == 1:
         return False
+    # Numbers are masked only after the literal comparison: one that never varied in the original
+    # is compared as it is, and a wrong price is not excused as a changing one.
     masked = [mask(each) for each in originals]
     if mask(candidate) in masked:
         return True
@@ -353,6 +355,13 @@ def _in_order(lists: list[list[str]]) -> Shared:
 
 
 def _common(shared: list[str], gaps: set[int], words: list[str]) -> Shared:
+    """Narrow what some lists share to what one more list shares with them.
+
+    A gap says "something else may be here". It arises where either list has words that the other
+    has not, and every gap of before remains one, at the place to which the words around it moved:
+    a text that was once seen to vary there is not taken for a constant because one more text
+    happens to agree.
+    """
     kept: list[str] = []
     apart: set[int] = set()
     here, there = 0, 0
