@@ -169,7 +169,7 @@ def _spread(pair: PairFit) -> Table:
     rows.append(["Hurst exponent", f"{pair.hurst:.3f}", "", ""])
     if pair.thresholds is not None:
         best = pair.thresholds
-        rows.append(["Bertram: entry and exit at mean -/+", f"{best.distance:.5g}", "", ""])
+        rows.append(["Bertram: entry, exit (mean -/+)", f"{best.distance:.5g}", "", ""])
         rows.append(["Bertram: return per bar", f"{best.return_rate:.3g}", "", ""])
         rows.append(["Bertram: bars per cycle", f"{best.cycle_time:.4g}", "", ""])
     return _table("spread (Ornstein-Uhlenbeck)", ["", "value", "s.e.", "95 %"], rows)
@@ -180,7 +180,7 @@ def _unit_root_tests(pair: PairFit) -> Table:
     tests += [("Dickey-Fuller", each) for each in pair.unit_roots]
     rows = [
         [kind, each.name, f"{each.statistic:.3f}", str(each.lags), f"{each.p_value:.3g}"]
-        + [f"{value:.3f}" for value in each.critical]
+        + [f"{value:.2f}" for value in each.critical]
         for kind, each in tests
     ]
     columns = ["test", "series", "statistic", "lags", "p", "1 %", "5 %", "10 %"]
