@@ -283,7 +283,7 @@ def _drop(table: PriceTable, bad: NDArray[np.bool_], what: str, say: Callable[[i
 
 
 def _refuse(message: str) -> NoReturn:
-    raise BadData(message, hint="leave the ticker out with --tickers, or drop it with --align inner")
+    raise BadData(message, hint="leave the ticker out (--tickers), or drop it with --align inner")
 
 
 def iso(time: np.datetime64) -> str:
