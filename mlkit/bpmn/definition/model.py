@@ -239,13 +239,15 @@ class Call:
     """The process or global task that a call activity runs.
 
     Attributes:
-        process: Its id.
+        process: The name under which it is among all that are called; empty where it is chosen.
         inputs: Variables of the called process, evaluated at the caller.
         outputs: Variables of the caller, evaluated in the called process when it ends.
         all_in: Whether it gets all variables of the caller.
         all_local: Whether it gets the variables of the call activity itself.
         all_out: Whether the caller gets all its variables.
         after_error: Whether outputs are set too when an error ends the called process.
+        chosen: Evaluated at the caller: the id of the process to call.
+        choices: What may be chosen, by id; those that several files have are not among them.
     """
 
     process: str
@@ -255,6 +257,8 @@ class Call:
     all_out: bool = False
     all_local: bool = False
     after_error: bool = False
+    chosen: Expression | None = None
+    choices: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,13 @@ def is_external(node: FlowNode, folder: Path, tasks: Mapping[str, str]) -> bool:
 
 
 def _called(node: FlowNode, definitions: Definitions) -> Iterator[Problem]:
-    if isinstance(node.work, Call) and node.work.process not in definitions.called:
+    if not isinstance(node.work, Call):
+        return
+    if node.work.chosen is not None:
+        if not node.work.choices:
+            message = "there is no process to choose in this file or in one beside it"
+            yield rules.wrong("call.missing", node, message)
+    elif node.work.process not in definitions.called:
         yield rules.wrong("call.missing", node, f"there is no process {node.work.process!r}")
 
 

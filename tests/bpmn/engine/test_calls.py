@@ -170,3 +170,22 @@ def test_two_files_with_the_called_process_are_an_error(tmp_path):
     (problem,) = lint(parse(tmp_path / "main.bpmn"), tmp_path)
     assert problem.rule == "call.missing"
     assert "a.bpmn, b.bpmn" in problem.message
+
+
+def test_an_expression_chooses_among_the_processes_of_the_file_and_beside_it(tmp_path):
+    other = f'{PLAIN}<process id="r"><startEvent id="a"/><userTask id="b"/></process></definitions>'
+    (tmp_path / "other.bpmn").write_text(
+        other.replace("</process>", '<sequenceFlow id="g" sourceRef="a" targetRef="b"/></process>')
+    )
+    xml = caller(CAMUNDA, called="${which}").encode()
+    stored = parse_text(xml, tmp_path / "main.bpmn").resources
+    (tmp_path / "other.bpmn").unlink()
+    definitions = parse_text(xml, tmp_path / "main.bpmn", stored)
+    assert lint(definitions, tmp_path) == []
+    engine = engine_of(definitions)
+    for which, waits in (("q", "qt"), ("r", "other.bpmn#b"), ("none", "c")):
+        state = engine.create()
+        engine.apply(state, Start({"which": which}), 0.0)
+        places = [each.node for each in state.activations.values() if not each.body]
+        assert places == [waits]
+        assert any(each.incident for each in state.activations.values()) is (which == "none")

@@ -76,7 +76,7 @@ SHOWCASE = Path(__file__).parents[3] / "examples" / "bpmn" / "showcase" / "pipel
          '</endEvent><sequenceFlow id="y" sourceRef="i" targetRef="x"/></transaction>', "s>t t>e",
          "cancel.boundary t"),
         (ENDS + '<callActivity id="c"/>', "s>c c>e", "call.missing c"),
-        (ENDS + '<callActivity id="c" calledElement="${name}"/>', "s>c c>e", "call.dynamic c"),
+        (ENDS + '<callActivity id="c" calledElement="${name}"/>', "s>c c>e", "call.missing c"),
         (ENDS + '<eventBasedGateway id="g" eventGatewayType="Parallel"/>', "s>g",
          "gateway.event g"),
         (ENDS + '<eventBasedGateway id="g" eventGatewayType="Parallel"/>', "s>g",

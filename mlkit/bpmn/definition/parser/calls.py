@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mlkit.bpmn.definition.model import Call
@@ -25,7 +26,10 @@ def read(reader: Reader, element: Element) -> dict[str, Any]:
     if not wanted:
         reader.problem("call.missing", element, "no process is chosen")
     elif wanted.startswith("=") or "{" in wanted:
-        reader.problem("call.dynamic", element, "the called process must be named by a constant")
+        chosen = reader.value(wanted, element)
+        if chosen is not None:
+            call = _call(reader, element, "", zeebe)
+            return {"work": replace(call, chosen=chosen, choices=_choices(reader, element))}
     else:
         process = _place(reader, element, wanted.rpartition(":")[2])
         if process is not None:
@@ -48,6 +52,24 @@ def _place(reader: Reader, element: Element, wanted: str) -> str | None:
         problem = f"there is no process {wanted!r} in this file or in one beside it"
     reader.problem("call.missing", element, problem)
     return None
+
+
+def _choices(reader: Reader, element: Element) -> dict[str, str]:
+    """Return where each process lies that an expression may choose: in the file or beside it."""
+    caller = next((each for each in element.iterancestors() if xml.local(each) == "process"), None)
+    found = {}
+    for name, other in reader.declared.items():
+        if xml.local(other) in CALLABLE and other is not caller:
+            found[name] = reader.name(name)
+    reader.calls.update(found.values())
+    beside: dict[str, list[str]] = {}
+    for file, name in reader.library.callable_beside():
+        beside.setdefault(name, []).append(file)
+    for name, files in beside.items():
+        if name not in found and len(files) == 1:
+            found[name] = f"{files[0]}#{name}"
+            reader.library.wanted.append(files[0])
+    return found
 
 
 def _call(reader: Reader, element: Element, process: str, zeebe: Element | None) -> Call:

@@ -110,9 +110,13 @@ class Library:
 
     def files_with(self, process: str) -> list[str]:
         """Return the names of the diagrams beside this one that hold a process."""
+        return [file for file, name in self.callable_beside() if name == process]
+
+    def callable_beside(self) -> list[tuple[str, str]]:
+        """Return the file and the id of each process and global task beside this diagram."""
         if self.diagrams is None:
             self.diagrams = self._load()
-        return [name for name, root in self.diagrams.items() if _holds(root, process)]
+        return [(file, each) for file, root in self.diagrams.items() for each in _callable(root)]
 
     def _names(self) -> list[str]:
         """Name the files beside the diagram; those stored, if it was."""
@@ -139,8 +143,9 @@ def _decides(content: str, name: str, wanted: str) -> bool:
     return any(each.id == wanted for each in model.elements)
 
 
-def _holds(root: Element, process: str) -> bool:
-    return any(
-        each.get("id") == process and xml.is_bpmn(each) and xml.local(each).startswith(_CALLABLE)
+def _callable(root: Element) -> list[str]:
+    return [
+        str(each.get("id"))
         for each in root
-    )
+        if each.get("id") and xml.is_bpmn(each) and xml.local(each).startswith(_CALLABLE)
+    ]

@@ -24,31 +24,43 @@ class CallActivity(SubProcess):
         super().__init__(node, body)
         assert isinstance(node.work, Call)
         self.call = node.work
-        self.called: model.Scope | None = None
-
-    @property
-    def inside(self) -> model.Scope:
-        """The inside of the called process."""
-        if self.called is None:
-            raise BadData(f"there is no process {self.call.process!r}")
-        return self.called
+        self.bodies: dict[str, model.Scope] = {}
+        self.chosen: dict[str, model.Scope] = {}
 
     def link(self, graph: Graph) -> None:
-        """Find the called process."""
+        """Find the processes that may be called."""
         super().link(graph)
-        found = graph.called.get(self.call.process)
-        self.called = None if found is None else found.body
+        choices = self.call.choices or {self.call.process: self.call.process}
+        for name, place in choices.items():
+            if place in graph.called:
+                body = self.chosen[name] = graph.called[place].body
+                self.bodies[body.id] = body
+
+    def opened(self, scope: Scope) -> model.Scope:
+        """Return the inside of the process that was called."""
+        return self.bodies[scope.element]
+
+    def _choose(self, step: Step, outer: int) -> model.Scope:
+        name: Any = self.call.process
+        if self.call.chosen is not None:
+            name = step.evaluate(self.call.chosen, outer)
+        found = self.chosen.get(name) if isinstance(name, str) else None
+        if found is None:
+            known = ", ".join(sorted(self.chosen)) or "none"
+            raise BadData(f"there is no process {name!r} to call; known: {known}")
+        return found
 
     def open(self, step: Step, activation: Activation) -> Scope:
         """Make the scope of the called process with what is passed to it."""
         _check_depth(step, activation)
         variables = self._passed(step, activation)
         parent = step.variables(activation)
-        scope = Scope(step.state.next_id(), self.inside.id, parent, activation.id, called=True)
-        scope.variables = {**self.inside.initial(), **variables}
+        called = self._choose(step, parent)
+        scope = Scope(step.state.next_id(), called.id, parent, activation.id, called=True)
+        scope.variables = {**called.initial(), **variables}
         activation.body = scope.id
         step.open(scope)
-        step.hear(self.inside.listeners, scope.id, "start")
+        step.hear(called.listeners, scope.id, "start")
         return scope
 
     def _passed(self, step: Step, activation: Activation) -> dict[str, Any]:
@@ -63,7 +75,7 @@ class CallActivity(SubProcess):
         step.guarded(activation, "finish", lambda: self._return(step, activation, scope))
 
     def _return(self, step: Step, activation: Activation, scope: Scope) -> None:
-        step.hear(self.inside.listeners, scope.id, "end")
+        step.hear(self.opened(scope).listeners, scope.id, "end")
         values = dict(scope.variables) if self.call.all_out else {}
         values |= {name: step.evaluate(each, scope.id) for name, each in self.call.outputs}
         self.close(step, activation, scope)

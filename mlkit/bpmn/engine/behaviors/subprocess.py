@@ -26,13 +26,17 @@ class SubProcess(Activity):
     def execute(self, step: Step, activation: Activation) -> None:
         """Put a token on each of the inner entry nodes."""
         scope = self.open(step, activation)
-        entries = entry_nodes(self.inside)
+        entries = entry_nodes(self.opened(scope))
         scope.live = len(entries)
         if not entries:
             self.finish(step, activation, scope)
         for node in entries:
             if scope.id in step.state.scopes and not scope.interrupted:
                 step.graph.behaviors[node.id].try_enter(step, scope)
+
+    def opened(self, scope: RunningScope) -> Scope:
+        """Return the definition of an inside that is open."""
+        return self.inside
 
     def open(self, step: Step, activation: Activation) -> RunningScope:
         """Make the scope of the inside, with its data, and arm its event sub-processes.
@@ -56,7 +60,7 @@ class SubProcess(Activity):
         """Remove the scope of the inside; keep what can be compensated later."""
         own = any(
             each.awaited.of_kind("compensate")
-            for each in step.graph.triggers.get(self.inside.id, ())
+            for each in step.graph.triggers.get(scope.element, ())
         )
         if scope.done or own or self.compensable:
             local = step.state.scopes.get(activation.local)
