@@ -285,7 +285,8 @@ class FormField:
     Attributes:
         id: The variable that it sets; `address.street` sets a part of an object.
         type: `string`, `long`, `double`, `boolean`, `date`, `enum`, `list` for several of the
-            options, `rows` for a list of objects with the same fields.
+            options, `rows` for a list of objects with the same fields, `file` and `files` for
+            what is uploaded.
         default: Its default, evaluated when the form is shown; a variable of its name goes first.
         options: The values of an enum or list with their labels.
         choices: Gives the options, where data has them.
@@ -317,7 +318,11 @@ class FormField:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who may do a user task, its name where that is computed, and the form that they fill."""
+    """Who may do a user task, its name where that is computed, and the form that they fill.
+
+    Attributes:
+        attach: Documents that go with the task: variables, and files of the working folder.
+    """
 
     assignee: Expression | None = None
     users: Expression | None = None
@@ -326,6 +331,7 @@ class Person:
     priority: Expression | None = None
     form: tuple[FormField, ...] = ()
     title: Expression | None = None
+    attach: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

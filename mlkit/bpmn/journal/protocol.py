@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from mlkit.bpmn.engine.events import AnyEvent, Cancel, Hop
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.external import ExternalTasks
-from mlkit.bpmn.journal.records import Changes, Delivered, Log, Row, Stored
+from mlkit.bpmn.journal.records import (
+    Absence,
+    Changes,
+    Delivered,
+    Log,
+    Mail,
+    NewMail,
+    Notice,
+    Row,
+    Stored,
+)
 
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.engine import Engine
@@ -82,6 +92,67 @@ class Mailbox(Protocol):
         """Deliver a signal to every instance that waits for it, except the sender."""
 
 
+class Outbox(Protocol):
+    """Mail that is to be sent; every method that writes runs inside a transaction of the caller."""
+
+    def notice(self, instance: int, activation: int, kind: str, at: float) -> None:
+        """Note that a user task asks for somebody."""
+
+    def notices(self, limit: int) -> list[Notice]:
+        """Return the oldest notices."""
+
+    def add(self, mails: Iterable[NewMail], at: float) -> None:
+        """Queue mails; one whose Message-ID is there already is not added."""
+
+    def turn(self, notice: Notice, mails: Sequence[NewMail], at: float) -> bool:
+        """Put mails in the place of a notice; return whether it was still there."""
+
+    def is_due(self) -> bool:
+        """Return whether a mail could be claimed; this only reads."""
+
+    def claim(self, owner: str, limit: int, seconds: float) -> list[Mail]:
+        """Lease mails that are due, for so many seconds; nobody else gets them meanwhile."""
+
+    def renew(self, mail: Mail, owner: str, seconds: float) -> bool:
+        """Lengthen a lease; return whether it was still this owner's."""
+
+    def settle(self, mail: Mail, state: str, error: str = "", again: float | None = None) -> None:
+        """Record how sending went: `sent`, `failed`, `dropped`, or `queued` for another time."""
+
+    def mails(self, state: str | None = None, limit: int = 1000) -> list[Mail]:
+        """Return mails, newest first; those of one state, where it is named."""
+
+    def counts(self) -> dict[str, int]:
+        """Return how many mails there are in each state; notices count as queued."""
+
+    def retry(self, wanted: Iterable[int] | None = None) -> int:
+        """Send mails again that failed or are delayed, of some numbers or all; return how many."""
+
+
+class Absences(Protocol):
+    """What people choose: substitutes and mail; whoever writes is inside a transaction."""
+
+    def add(
+        self, person: str, substitute: str, begins: float, ends: float, by: str, at: float
+    ) -> Absence:
+        """Name a substitute for a time."""
+
+    def revoke(self, number: int, by: str, at: float) -> bool:
+        """End an absence before its time; return whether it was still to end."""
+
+    def all(self) -> list[Absence]:
+        """Return all absences, those of the past too, oldest first."""
+
+    def now(self, at: float) -> dict[str, str]:
+        """Return who stands in for whom at a time; of several, the one named last."""
+
+    def choose_digest(self, person: str, daily: bool, by: str, at: float) -> None:
+        """Let a person have one mail a day, or one for each task."""
+
+    def digests(self) -> dict[str, bool]:
+        """Return what people chose: whether they want one mail a day."""
+
+
 class Journal(Protocol):
     """The journal of a state folder.
 
@@ -103,6 +174,14 @@ class Journal(Protocol):
     @property
     def stores(self) -> Stores:
         """The data stores."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """The mail that is to be sent."""
+
+    @property
+    def absences(self) -> Absences:
+        """What people choose: substitutes and mail."""
 
     def close(self) -> None:
         """Release what this process owns, and close."""

@@ -6,6 +6,7 @@ A value is data. Whatever somebody fills in, nothing here evaluates it.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -19,6 +20,7 @@ from mlkit.workers.child.values import Unstorable, pack, unpack
 MAX_ROWS = 1_000
 # Patterns come with the diagram: one that backtracks without end must not hang who fills the form.
 _PATTERN_SECONDS = 1.0
+_HASH = re.compile(r"[0-9a-f]{64}")
 _TRUE = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 Form = tuple[FormField, ...]
 
@@ -246,7 +248,26 @@ def _options(listed: Any) -> dict[str, str]:
     return found
 
 
+def stored_file(value: Any) -> dict[str, Any]:
+    """Return the reference to an uploaded file, with nothing in it but what names a file.
+
+    Raises:
+        ValueError: It is none. What is not marked as a file would be loaded as an object.
+    """
+    name = value.get("$artifact") if isinstance(value, dict) else None
+    if not isinstance(name, str) or not _HASH.fullmatch(name) or value.get("format") != "file":
+        raise ValueError("is no uploaded file")
+    size = value.get("size", 0)
+    return {
+        "$artifact": name, "size": size if isinstance(size, int) else 0, "kind": "file",
+        "format": "file", "name": str(value.get("name", "")), "media": str(value.get("media", "")),
+    }  # fmt: skip
+
+
 def _typed(form: FormField, value: Any) -> Any:
+    if form.type in ("file", "files"):
+        files = [stored_file(each) for each in (value if isinstance(value, list) else [value])]
+        return files if form.type == "files" else files[-1]
     if form.type == "list":
         return _chosen(form, value)
     if form.type == "rows":
@@ -263,6 +284,10 @@ def _typed(form: FormField, value: Any) -> Any:
             return {"$date": date.fromisoformat(text).isoformat()}
     except (KeyError, ValueError):
         raise ValueError(f"{text!r} is no {form.type}") from None
+    return _of_text(form, text)
+
+
+def _of_text(form: FormField, text: str) -> str:
     if form.type == "enum" and text not in form.options and form.choices is None:
         raise ValueError(f"{text!r} is none of {', '.join(form.options)}")
     return text

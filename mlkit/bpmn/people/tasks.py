@@ -25,6 +25,7 @@ class Task:
         priority: Its priority, as the diagram says it.
         defaults: Values of the form that are filled in already.
         variables: Those that the expressions of the form may see.
+        attach: The names of the documents that go with it.
     """
 
     instance: str
@@ -41,6 +42,7 @@ class Task:
     form: tuple[FormField, ...] = ()
     defaults: dict[str, Any] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
+    attach: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -81,6 +83,7 @@ def _task(instance: str, engine: Engine, state: State, activation: Activation) -
         due=wait.due,
         priority=wait.priority,
         form=node.work.form if isinstance(node.work, Person) else (),
+        attach=node.work.attach if isinstance(node.work, Person) else (),
         defaults=wait.defaults,
         variables=state.visible(activation.local or activation.scope),
     )

@@ -17,6 +17,7 @@ from mlkit.bpmn.definition.model import Script
 from mlkit.bpmn.definition.referenced_names import mentioned
 from mlkit.bpmn.engine.effects import (
     AnyEffect,
+    Ask,
     Broadcast,
     Fetch,
     Listen,
@@ -351,6 +352,7 @@ class Runner:
             )
             for running, effect in effects:
                 self._mail(running, effect)
+                self._ask(journal, running, effect)
             return sequences
 
         return journal.atomically(work)
@@ -383,6 +385,11 @@ class Runner:
                 mailbox.broadcast(name, variables, sender=number)
             case Store(name, value):
                 self.stores.set(name, value, number, now)
+
+    def _ask(self, journal: Journal, running: Running, effect: AnyEffect) -> None:
+        """Let people know of a user task that waits for them."""
+        if isinstance(effect, Ask) and effect.id in running.state.activations:
+            journal.outbox.notice(running.number, effect.id, "task", self.clock.now())
 
     def _act(self, running: Running, effect: AnyEffect) -> None:
         match effect:

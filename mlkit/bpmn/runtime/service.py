@@ -140,6 +140,23 @@ class Service:
         require_allowed(task, person)
         return self.ask(row, Claim(task.activation, person, person))
 
+    def delegate(self, name: str, to: str, by: str, checked: bool = False) -> Row:
+        """Give a user task to somebody, who gets a mail.
+
+        Args:
+            name: The task, as `task` takes it.
+            to: Who is to do it.
+            by: Who says so; whoever has the task may give it away, and anybody one that nobody has.
+            checked: Whether `by` was named as the person, so that it must be one who may.
+
+        Raises:
+            Refused: Somebody else has it.
+        """
+        row, task = self.task(name)
+        if checked or task.assignee is not None:
+            require_allowed(task, by)
+        return self.ask(row, Claim(task.activation, to, by))
+
     def start(self, instance: str, element: str, by: str, end: bool = False) -> Row:
         """Start an activity of an ad-hoc sub-process, or end the sub-process.
 

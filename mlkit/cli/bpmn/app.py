@@ -57,6 +57,10 @@ app = group(
             "mlkit.cli.bpmn.people:claim",
             "Take a user task, so that it is yours; or give it back.",
         ),
+        "delegate": (
+            "mlkit.cli.bpmn.people:delegate",
+            "Give a user task to somebody else.",
+        ),
         "complete": (
             "mlkit.cli.bpmn.people:complete",
             "Complete a user task with the values of its form.",
@@ -84,6 +88,14 @@ app = group(
         "resume": (
             "mlkit.cli.bpmn.run:resume",
             "Go on after a kill, or wait for the timers of instances that wait.",
+        ),
+        "mail": (
+            "mlkit.cli.bpmn.mail:app",
+            "Send the mail that tells people of their tasks; see what was sent, and what failed.",
+        ),
+        "people": (
+            "mlkit.cli.bpmn.absences:app",
+            "Name substitutes for a time, choose one mail a day, check a people file.",
         ),
         "retry": (
             "mlkit.cli.bpmn.instances:retry",

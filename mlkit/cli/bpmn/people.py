@@ -159,6 +159,24 @@ def claim(
 
 
 @examples(
+    "mlkit bpmn delegate 3f2a/12 --to bob",
+    "mlkit bpmn delegate review --to bob --as ann",
+)
+def delegate(
+    context: typer.Context,
+    task: TaskName,
+    to: Annotated[str, typer.Option("--to", metavar="PERSON", help="Who is to do it.")],
+    person: Person = None,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Give a user task to somebody else."""
+    with serving(state) as service:
+        row = service.delegate(task, acting(to), acting(person), person is not None)
+        conclude(service.session, row, json, of(context), code=0)
+
+
+@examples(
     "mlkit bpmn start 3f2a call_customer",
     "mlkit bpmn start 3f2a investigate --end",
 )

@@ -62,6 +62,8 @@ class Artifacts:
         path = self.path(reference)
         if reference.get("format") == "rds":
             return self._load_rds(path, reference)
+        if reference.get("format") == "file":
+            return _load_file(path, reference)
         with open(path, "rb") as file:
             return pickle.load(file)
 
@@ -87,6 +89,10 @@ class Artifacts:
         with open(path, "rb") as file:
             return self._keep(file.read(), {"format": "rds", **fields})
 
+    def store_file(self, content: bytes, name: str, media: str) -> dict[str, Any]:
+        """Store a file that somebody uploaded; return the reference to it."""
+        return self._keep(content, {"kind": "file", "format": "file", "name": name, "media": media})
+
     def _keep(self, content: bytes, fields: dict[str, Any]) -> dict[str, Any]:
         name = hashlib.sha256(content).hexdigest()
         path = os.path.join(self.folder, name)
@@ -108,6 +114,15 @@ class Artifacts:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _load_file(path: str, reference: dict[str, Any]) -> bytes:
+    from values import File  # type: ignore[import-not-found]  # only there inside a worker
+
+    with open(path, "rb") as file:
+        found: bytes = File(file.read())
+    found.reference = reference  # type: ignore[attr-defined]
+    return found
 
 
 def _verify(path: str, reference: dict[str, Any]) -> None:

@@ -128,6 +128,8 @@ def _passed(
 def _artifact(reference: dict[str, Any], artifacts: Artifacts, path: str) -> Any:
     if reference.get("format") == "rds":
         return {"$rds": artifacts.path(reference)}
+    if reference.get("format") == "file":  # what reads a file in R takes its path
+        return artifacts.path(reference)
     value = artifacts.load(reference)
     if type(value).__name__ == "DataFrame":
         return _frame(value, path)

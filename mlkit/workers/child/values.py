@@ -22,6 +22,29 @@ class Unstorable(Exception):
     """A value that is neither JSON nor one of the tagged types."""
 
 
+class File(bytes):
+    """The content of a file that somebody uploaded, as scripts see it.
+
+    Attributes:
+        reference: How it is stored.
+    """
+
+    reference: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The name that it had where it came from."""
+        return str(self.reference.get("name", ""))
+
+    @property
+    def media(self) -> str:
+        """Its media type, as its name suggests."""
+        return str(self.reference.get("media", ""))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return bytes, (bytes(self),)
+
+
 def pack(value: Any, depth: int = 0) -> Any:
     """Turn a value into JSON; dates, times, durations, decimals and NaN get a tag.
 
@@ -63,6 +86,8 @@ def _pack_mapping(value: dict[Any, Any], depth: int) -> dict[str, Any]:
 
 
 def _pack_tagged(value: Any, depth: int) -> Any:
+    if isinstance(value, File):
+        return dict(value.reference)
     if isinstance(value, datetime):
         return {"$datetime": value.isoformat()}
     if isinstance(value, date):

@@ -163,7 +163,6 @@ def one(kind, **rest):
         ("[1]", "it is no form-js form"),
         pytest.param("[" * 100_000, "it is no form-js form", id="deep"),
         (one("signature"), "error form.type: the form a.form: field 'x': no type 'signature'"),
-        (one("filepicker"), "field 'x': no type 'filepicker'"),
         (one("dynamiclist", label="L"), "form.name: the form a.form: list 'L': no path"),
         (json.dumps({"components": [{"type": "textfield", "key": "a b"}]}), "error form.name"),
         (

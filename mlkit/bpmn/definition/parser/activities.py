@@ -208,8 +208,20 @@ def _user(reader: Reader, element: Element) -> dict[str, Any]:
         priority=read("priority"),
         form=forms.read(reader, element),
         title=_title(reader, element),
+        attach=_attached(reader, element),
     )
     return {"work": person}
+
+
+def _attached(reader: Reader, element: Element) -> tuple[str, ...]:
+    """Read the names of the documents of a task, separated by commas; each once."""
+    listed = (each.strip() for each in (xml.vendor(element, "attach") or "").split(","))
+    names = tuple(dict.fromkeys(each for each in listed if each))
+    for each in names:
+        if each.startswith("/") or not {"..", "."}.isdisjoint(each.split("/")):
+            message = f"mlkit:attach: {each!r} is no name inside the working folder"
+            reader.problem("attach.path", element, message)
+    return names
 
 
 def _title(reader: Reader, element: Element) -> Expression | None:

@@ -233,6 +233,10 @@ def _computed(kind: str, component: dict[str, Any], note: Note) -> dict[str, Any
     return {"value": value}
 
 
+def _files(kind: str, component: dict[str, Any], note: Note) -> dict[str, Any]:
+    return {"type": "files" if component.get("multiple") is True else "file", "limits": {}}
+
+
 _KINDS: dict[str, Callable[[str, dict[str, Any], Note], dict[str, Any]]] = {
     "textfield": _string,
     "textarea": _string,
@@ -240,5 +244,6 @@ _KINDS: dict[str, Callable[[str, dict[str, Any], Note], dict[str, Any]]] = {
     "checkbox": _boolean,
     "datetime": _time,
     "expression": _computed,
+    "filepicker": _files,
     **dict.fromkeys(_CHOICES, _choice),
 }

@@ -9,7 +9,7 @@ from mlkit.bpmn.definition.parser import form_js, xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
 
-_FIELD_TYPES = {"string", "long", "double", "boolean", "date", "enum"}
+_FIELD_TYPES = {"string", "long", "double", "boolean", "date", "enum", "file"}
 _EMBEDDED = "camunda-forms:bpmn:"
 
 

@@ -38,7 +38,7 @@ _READ_ATTRIBUTES = {
     "retry", "timeZone", "terminateAll", "skipExpression", "terminateMultiInstance",
     "errorMessage", "decisionRef", "mapDecisionResult", "decisionRefBinding",
     "decisionRefVersion", "decisionRefVersionTag", "decisionRefTenantId", "script", "initiator",
-    "inheritVariables", "taskPriority",
+    "inheritVariables", "taskPriority", "attach",
     # True of every task here, or of no consequence for a single engine.
     "asyncBefore", "asyncAfter", "async", "exclusive", "historyTimeToLive", "versionTag",
     "isStartableInTasklist", "modelerTemplate", "modelerTemplateVersion",

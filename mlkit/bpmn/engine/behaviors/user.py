@@ -81,12 +81,14 @@ class UserTask(Activity):
         if not isinstance(event, Claim) or not isinstance(wait, ForPerson):
             super().event(step, activation, event)
             return
-        if event.assignee and wait.assignee not in (None, event.assignee):
+        if event.assignee and wait.assignee not in (None, event.assignee, event.by):
             holder = wait.assignee
             raise BadData(f"{self.id}: {holder!r} has the task", hint="give it back by --release")
         wait.assignee = event.assignee or None
         if wait.assignee:
             step.guarded(activation, "await", lambda: self._tell(step, activation, "assignment"))
+        if event.assignee != event.by:  # Whoever takes a task themselves needs no mail.
+            step.effects.append(Ask(activation.id))
 
 
 def _default(step: Step, field: FormField, scope: int) -> Any:

@@ -23,9 +23,11 @@ from mlkit.bpmn.journal.records import (
     TakenOver,
     encode,
 )
+from mlkit.bpmn.journal.sql.absences import SqlAbsences
 from mlkit.bpmn.journal.sql.external import SqlExternalTasks
 from mlkit.bpmn.journal.sql.history import History
 from mlkit.bpmn.journal.sql.mailbox import SqlMailbox
+from mlkit.bpmn.journal.sql.outbox import SqlOutbox
 from mlkit.bpmn.journal.sql.schema import COMPONENTS
 from mlkit.bpmn.journal.sql.stores import SqlStores
 from mlkit.errors import InputMissing, UsageError
@@ -65,6 +67,8 @@ class SqlJournal:
         self.mailbox = SqlMailbox(database)
         self.stores = SqlStores(database)
         self.external = SqlExternalTasks(database)
+        self.outbox = SqlOutbox(database)
+        self.absences = SqlAbsences(database)
         self.history = History(database)
         try:
             migrate(database, COMPONENTS)

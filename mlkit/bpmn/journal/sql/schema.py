@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from mlkit.bpmn.journal.sql.absences import PEOPLE_VERSIONS
+from mlkit.bpmn.journal.sql.outbox import OUTBOX_VERSIONS
+
 FILE_NAME = "journal.sqlite"
 
 _TABLES = """
@@ -75,7 +78,12 @@ CREATE INDEX external_tasks_by_age ON external_tasks (topic, free, number);
 CREATE INDEX external_tasks_by_priority ON external_tasks (topic, free, priority DESC, number);
 CREATE INDEX external_tasks_by_key ON external_tasks (topic, free, key, number)
 """
-COMPONENTS = {"journal": VERSIONS, "external": (_EXTERNAL,)}
+COMPONENTS = {
+    "journal": VERSIONS,
+    "external": (_EXTERNAL,),
+    "outbox": OUTBOX_VERSIONS,
+    "people": PEOPLE_VERSIONS,
+}
 """What each version of each component has more than the one before it.
 
 What else is kept beside the instances, in the same transactions, is a component of its own.

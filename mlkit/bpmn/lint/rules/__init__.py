@@ -20,6 +20,7 @@ _RULES: tuple[Callable[[Place], Iterator[Problem]], ...] = (
     event.transactions,
     event.messages,
     data.writes,
+    data.attached,
     vendor.joins,
 )
 

@@ -10,6 +10,7 @@ from itertools import combinations
 
 from mlkit.bpmn.decisions.call import DecisionCall
 from mlkit.bpmn.definition.model import (
+    Call,
     Callable,
     Computed,
     FlowNode,
@@ -19,6 +20,7 @@ from mlkit.bpmn.definition.model import (
     Scope,
     Script,
 )
+from mlkit.bpmn.engine import graph
 from mlkit.bpmn.lint.rules.place import Place
 
 MOST_STEPS = 1_000_000
@@ -121,6 +123,36 @@ def written(node: FlowNode) -> set[str]:
     if isinstance(work, Computed) and isinstance(work.expression, DecisionCall) and work.spreads:
         found |= work.expression.variables
     return {each for each in found if not each.startswith("_")} - inner
+
+
+def attached(place: Place) -> Iterator[Problem]:
+    """Find documents of user tasks that nothing in the diagram sets or writes.
+
+    Callables, calls and messages may bring any name: nothing is said of diagrams that have them.
+    """
+    wanted = [(node, name) for node in place.body.nodes.values() for name in _documents(node)]
+    if not wanted:
+        return
+    everything = list(graph.nodes(place.process.body))
+    if any(map(_brings_anything, everything)):
+        return
+    known = set().union(*map(written, everything), *(set(each.reads) for each in everything))
+    known |= {name for each in everything if each.body for name in each.body.initial()}
+    known |= set(place.process.body.initial())
+    texts = [each.work.source for each in everything if isinstance(each.work, Script)]
+    for node, name in wanted:
+        if name.partition(".")[0] not in known and not any(name in text for text in texts):
+            message = f"mlkit:attach: nothing in the diagram sets or writes {name!r}"
+            yield Problem("attach.unknown", "warning", node.id, node.line, message)
+
+
+def _brings_anything(node: FlowNode) -> bool:
+    received = node.event is not None and node.event.kind in ("message", "signal")
+    return received or isinstance(node.work, Callable | Call)
+
+
+def _documents(node: FlowNode) -> tuple[str, ...]:
+    return node.work.attach if isinstance(node.work, Person) else ()
 
 
 def _of_r(source: str) -> set[str]:

@@ -1,0 +1,169 @@
+"""The outbox: mail that is to be sent, written in the same commit as what it is about.
+
+A notice says that a user task asks for somebody; it needs neither people nor addresses, so that
+every process that moves instances can write it. Whoever sends mail turns notices into mails, one
+for each recipient. A mail is leased while it is being sent: a sender that dies leaves it to
+others, and the recipient's program knows a second copy by its Message-ID.
+
+Every method that writes runs inside a transaction of the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from mlkit.bpmn.journal.records import Mail, NewMail, Notice, encode
+from mlkit.storage.database import Database
+
+OUTBOX_VERSIONS = (
+    """
+CREATE TABLE notices (
+  id {id}, instance BIGINT NOT NULL, activation BIGINT NOT NULL, kind TEXT NOT NULL,
+  at DOUBLE PRECISION NOT NULL
+);
+CREATE TABLE mails (
+  id {id}, message TEXT UNIQUE NOT NULL, kind TEXT NOT NULL, instance BIGINT NOT NULL,
+  activation BIGINT NOT NULL, person TEXT NOT NULL, recipient TEXT NOT NULL,
+  content {blob} NOT NULL, state TEXT NOT NULL, attempts BIGINT NOT NULL DEFAULT 0,
+  due DOUBLE PRECISION NOT NULL, lease DOUBLE PRECISION NOT NULL DEFAULT 0,
+  owner TEXT NOT NULL DEFAULT '', error TEXT NOT NULL DEFAULT '',
+  created DOUBLE PRECISION NOT NULL, ended DOUBLE PRECISION
+);
+CREATE INDEX mails_queued ON mails (due) WHERE state = 'queued'
+""",
+)
+_COLUMNS = (
+    "mails.id, message, kind, instance, activation, person, recipient, content, state, attempts,"
+    " due, error, mails.created, ended"
+)
+
+
+class SqlOutbox:
+    """The tables of a journal that hold mail.
+
+    Args:
+        database: The journal's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    # -- what is to be sent ----------------------------------------------------------------
+
+    def notice(self, instance: int, activation: int, kind: str, at: float) -> None:
+        """Note that a user task asks for somebody."""
+        self.database.execute(
+            "INSERT INTO notices (instance, activation, kind, at) VALUES (?, ?, ?, ?)",
+            (instance, activation, kind, at),
+        )
+
+    def notices(self, limit: int) -> list[Notice]:
+        """Return the oldest notices."""
+        rows = self.database.query(
+            f"SELECT id, instance, activation, kind, at FROM notices ORDER BY id LIMIT {limit:d}"
+        )
+        return [Notice(*row) for row in rows]
+
+    def add(self, mails: Iterable[NewMail], at: float) -> None:
+        """Queue mails; one whose Message-ID is there already is not added."""
+        for each in mails:
+            self.database.execute(
+                "INSERT INTO mails (message, kind, instance, activation, person, recipient,"
+                " content, state, due, created) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?)"
+                " ON CONFLICT (message) DO NOTHING",
+                (each.message, each.kind, each.instance, each.activation, each.person,
+                 each.recipient, encode(each.content), each.due or at, at),
+            )  # fmt: skip
+
+    def turn(self, notice: Notice, mails: Sequence[NewMail], at: float) -> bool:
+        """Put mails in the place of a notice; return whether it was still there."""
+        if not self.database.execute("DELETE FROM notices WHERE id = ?", (notice.id,)):
+            return False
+        self.add(mails, at)
+        return True
+
+    # -- sending ---------------------------------------------------------------------------
+
+    @property
+    def _free(self) -> str:
+        clock = self.database.clock
+        return f"state = 'queued' AND due <= {clock} AND lease <= {clock}"
+
+    def is_due(self) -> bool:
+        """Return whether a mail could be claimed; this only reads."""
+        return bool(self.database.query(f"SELECT 1 FROM mails WHERE {self._free} LIMIT 1"))
+
+    def claim(self, owner: str, limit: int, seconds: float) -> list[Mail]:
+        """Lease mails that are due, for so many seconds; nobody else gets them meanwhile."""
+        clock, free = self.database.clock, self._free
+        statement = (
+            f"UPDATE mails SET owner = ?, lease = {clock} + ? WHERE id IN"
+            f" (SELECT id FROM mails WHERE {free} ORDER BY due, id LIMIT {limit:d}) AND {free}"
+            f" RETURNING {_COLUMNS.replace('mails.', '')}"
+        )
+        rows = self.database.query(statement, (owner, seconds))
+        return sorted(map(_mail, rows), key=lambda each: (each.due, each.id))
+
+    def renew(self, mail: Mail, owner: str, seconds: float) -> bool:
+        """Lengthen a lease; return whether it was still this owner's."""
+        statement = (
+            f"UPDATE mails SET lease = {self.database.clock} + ?"
+            " WHERE id = ? AND owner = ? AND state = 'queued'"
+        )
+        return bool(self.database.execute(statement, (seconds, mail.id, owner)))
+
+    def settle(self, mail: Mail, state: str, error: str = "", again: float | None = None) -> None:
+        """Record how sending went: `sent`, `failed`, `dropped`, or `queued` for another time.
+
+        Args:
+            mail: The mail.
+            state: What it is from now on.
+            error: Why it was not sent.
+            again: Seconds until the next attempt, where it is queued.
+        """
+        clock = self.database.clock
+        ended = "NULL" if state == "queued" else clock
+        statement = (
+            f"UPDATE mails SET state = ?, error = ?, owner = '', lease = 0, ended = {ended},"
+            f" attempts = attempts + ?, due = {'due' if again is None else clock + ' + ?'}"
+            " WHERE id = ? AND state = 'queued'"
+        )
+        pause = () if again is None else (again,)
+        self.database.execute(statement, (state, error, int(state != "dropped"), *pause, mail.id))
+
+    # -- looking ---------------------------------------------------------------------------
+
+    def mails(self, state: str | None = None, limit: int = 1000) -> list[Mail]:
+        """Return mails, newest first; those of one state, where it is named."""
+        where, values = ("WHERE state = ?", (state,)) if state else ("", ())
+        rows = self.database.query(
+            f"SELECT {_COLUMNS} FROM mails {where} ORDER BY id DESC LIMIT {limit:d}", values
+        )
+        return [_mail(each) for each in rows]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many mails there are in each state; notices count as queued."""
+        found = dict(self.database.query("SELECT state, count(*) FROM mails GROUP BY state"))
+        ((waiting,),) = self.database.query("SELECT count(*) FROM notices")
+        found["queued"] = found.get("queued", 0) + waiting
+        return found
+
+    def retry(self, wanted: Iterable[int] | None = None) -> int:
+        """Send mails again that failed or are delayed, of some numbers or all; return how many."""
+        clock, numbers = self.database.clock, None if wanted is None else list(wanted)
+        again = (
+            f"UPDATE mails SET state = 'queued', due = {clock}, lease = 0, ended = NULL"
+            " WHERE state IN ('failed', 'queued')"
+        )
+
+        if numbers is None:
+            return self.database.execute(again)
+        return sum(self.database.execute(f"{again} AND id = ?", (each,)) for each in numbers)
+
+
+def _mail(row: Sequence[Any]) -> Mail:
+    content: dict[str, Any] = msgspec.json.decode(row[7])
+    return Mail._make([*row[:7], content, *row[8:]])

@@ -1,0 +1,264 @@
+"""What goes into the mails of an outbox: who gets one, and what each says when it is sent.
+
+A mail is written when it is sent, not when it is queued: what is over by then is not asked for any
+more, and what it shows is of that moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.headerregistry import Address
+from email.message import EmailMessage
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from mlkit.bpmn.engine.events import Complete, Start
+from mlkit.bpmn.journal.records import Mail, NewMail, Notice, Row
+from mlkit.bpmn.mail import messages
+from mlkit.bpmn.mail.messages import Envelope
+from mlkit.bpmn.mail.texts import Templates
+from mlkit.bpmn.people import attachments, browser_forms, recipients, tasks
+from mlkit.bpmn.people.attachments import Document
+from mlkit.bpmn.people.directory import Member, PeopleFile
+from mlkit.bpmn.people.links import Links
+from mlkit.bpmn.people.recipients import Recipient
+from mlkit.bpmn.people.tasks import Task
+from mlkit.bpmn.runtime.session import Session
+from mlkit.errors import MlkitError
+
+ATTACHED_BYTES = 10_000_000
+"""Bytes of documents that go with one mail; what is more is linked."""
+DIGEST_HOUR = 8
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """How mail is written.
+
+    Attributes:
+        sender: The address that it is from.
+        base_url: Where the server's pages are, without a slash at the end; empty: mails have no
+            links.
+        links: Makes signed links; None: links ask for a login.
+        attached: Bytes of documents that one mail may have.
+        digest_hour: When the mail of a day is sent, in the local time of the server.
+    """
+
+    sender: Address
+    base_url: str = ""
+    links: Links | None = None
+    templates: Templates = field(default_factory=Templates)
+    attached: int = ATTACHED_BYTES
+    digest_hour: int = DIGEST_HOUR
+
+
+class Place(NamedTuple):
+    """A link in a mail, and when it ends where it is signed."""
+
+    url: str = ""
+    token: str = ""
+    expires: float = 0.0
+
+
+class Composer:
+    """Writes the mails of a journal.
+
+    Args:
+        session: The journal; what is asked here only reads it.
+        people: Who they are.
+        settings: How mail is written.
+    """
+
+    def __init__(self, session: Session, people: PeopleFile, settings: MailSettings) -> None:
+        self.session = session
+        self.people = people
+        self.settings = settings
+
+    # -- who gets a mail -------------------------------------------------------------------
+
+    def mails(self, notice: Notice, now: float) -> list[NewMail]:
+        """Return the mails that a notice leads to; none where its task waits no longer."""
+        row = self.session.journal.get(notice.instance)
+        task = self._task(row, notice.activation)
+        if task is None:
+            return []
+        return [
+            self._digest(each, now) if each.daily else self._single(each, notice, row)
+            for each in self._recipients(task, now)
+            if each.member.email
+        ]
+
+    def _recipients(self, task: Task, now: float) -> list[Recipient]:
+        absences = self.session.journal.absences
+        return recipients.recipients(
+            task, self.people.directory, absences.now(now), absences.digests()
+        )
+
+    @staticmethod
+    def _single(recipient: Recipient, notice: Notice, row: Row) -> NewMail:
+        member = recipient.member
+        name = f"task.{row.id}.{notice.activation}.{notice.id}.{_short(member.id)}"
+        return NewMail(name, "task", row.number, notice.activation, member.id, member.email)
+
+    def _digest(self, recipient: Recipient, now: float) -> NewMail:
+        """Return the mail of a person's next day: however many tasks there are, it is one."""
+        local = datetime.fromtimestamp(now).astimezone()
+        due = local.replace(hour=self.settings.digest_hour, minute=0, second=0, microsecond=0)
+        due = due if due > local else due + timedelta(days=1)
+        member = recipient.member
+        name = f"digest.{_short(member.id)}.{due:%Y%m%d}"
+        return NewMail(name, "digest", 0, 0, member.id, member.email, due=due.timestamp())
+
+    # -- what a mail says ------------------------------------------------------------------
+
+    def message(self, mail: Mail, now: float) -> EmailMessage | None:
+        """Return a mail of the outbox as it is sent; None where nothing waits for it any more.
+
+        Raises:
+            MlkitError: It cannot be written.
+        """
+        if mail.kind == "digest":
+            return self._digest_message(mail, now)
+        if mail.kind == "text":
+            return self._text_message(mail)
+        return self._task_message(mail, now)
+
+    def _task_message(self, mail: Mail, now: float) -> EmailMessage | None:
+        row = self.session.journal.get(mail.instance)
+        task = self._task(row, mail.activation)
+        found = None if task is None else self._still(task, mail.person, now)
+        if task is None or found is None:
+            return None
+        place = self._place(task, found.member, now)
+        documents = attachments.documents(task, self.session.journal.folder)
+        attached, linked = self._parted(documents, place)
+        context = {
+            **self._context(task, row, found, place), "attached": attached, "linked": linked,
+            "missing": [each for each in documents if each.content is None],
+            "values": values(task), "asked_by": self._asked_by(row),
+        }  # fmt: skip
+        envelope = self._envelope(mail, [found.member.address], row)
+        return messages.filled(
+            "task", envelope, context, self.settings.templates, self._picture(row), attached
+        )
+
+    def _digest_message(self, mail: Mail, now: float) -> EmailMessage | None:
+        found = []
+        for row in (each for each in self.session.journal.rows() if each.is_open):
+            for task in self._tasks(row):
+                recipient = self._still(task, mail.person, now)
+                if recipient is not None:
+                    place = self._place(task, recipient.member, now)
+                    found.append(self._context(task, row, recipient, place))
+        if not found:
+            return None
+        member: Member = found[0]["person"]
+        context = {"person": member, "tasks": found}
+        envelope = self._envelope(mail, [member.address], None)
+        return messages.filled("digest", envelope, context, self.settings.templates)
+
+    def _text_message(self, mail: Mail) -> EmailMessage:
+        """Return a mail that a task of a diagram sends."""
+        content, row = mail.content, self.session.journal.get(mail.instance)
+        to = [Address(addr_spec=each) for each in content["to"]]
+        envelope = self._envelope(mail, to, row)
+        return messages.message(envelope, str(content["subject"]), str(content["text"]))
+
+    def _envelope(self, mail: Mail, to: Sequence[Address | None], row: Row | None) -> Envelope:
+        sender = self.settings.sender
+        thread = "" if row is None else f"<instance.{row.id}@{sender.domain}>"
+        return Envelope(
+            f"<{mail.message}@{sender.domain}>", sender, [each for each in to if each], thread,
+            mail.created,
+        )  # fmt: skip
+
+    def _context(self, task: Task, row: Row, recipient: Recipient, place: Place) -> dict[str, Any]:
+        process = self.session.engine(row).processes[0]
+        return {
+            "task": task, "person": recipient.member, "instead_of": recipient.instead_of,
+            "process": process.name or process.id, "instance": row.id, "key": row.key,
+            "due": task.due, "link": place.url, "signed": bool(place.token),
+            "expires": f"{datetime.fromtimestamp(place.expires, UTC):%Y-%m-%d %H:%M} UTC",
+        }  # fmt: skip
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def _tasks(self, row: Row) -> list[Task]:
+        try:
+            return self.session.tasks(row)
+        except MlkitError:  # What is damaged is shown by `check`; others get their mail.
+            return []
+
+    def _task(self, row: Row, activation: int) -> Task | None:
+        if not row.is_open:
+            return None
+        found = self.session.tasks(row)
+        return next((each for each in found if each.activation == activation), None)
+
+    def _still(self, task: Task, person: str, now: float) -> Recipient | None:
+        """Return a recipient of a task, where somebody still is one."""
+        found = self._recipients(task, now)
+        return next((each for each in found if each.member.id == person), None)
+
+    def _asked_by(self, row: Row) -> str:
+        """Return who the request comes from: whoever did the last task, else began the instance."""
+        found = ""
+        for _, event, _ in self.session.journal.events(row):
+            if isinstance(event, Start | Complete) and event.by:
+                found = event.by
+        member = self.people.directory.get(found) if found else None
+        return found if member is None else member.name
+
+    def _picture(self, row: Row) -> bytes | None:
+        """Return a picture of the instance; mail goes without one where it cannot be drawn."""
+        from mlkit.bpmn import render
+
+        try:
+            name, content, _ = self.session.journal.definition(row.definition)
+            picture = render.parsed(content, name)[0]
+            progress = render.progress(self.session, row)
+            return render.png(render.svg(picture, progress, "light"))
+        except MlkitError:
+            return None
+
+    # -- links -----------------------------------------------------------------------------
+
+    def _place(self, task: Task, member: Member, now: float) -> Place:
+        base, links = self.settings.base_url, self.settings.links
+        if not base:
+            return Place()
+        if links is None:
+            return Place(f"{base}/tasks/{quote(task.id)}")
+        token = links.make(task.id, member.id, now)
+        return Place(f"{base}/links/{token}", token, now + links.lifetime)
+
+    def _parted(
+        self, documents: list[Document], place: Place
+    ) -> tuple[list[Document], list[dict[str, Any]]]:
+        """Part documents into those that are attached, up to a size, and those that are linked."""
+        attached: list[Document] = []
+        linked: list[dict[str, Any]] = []
+        left = self.settings.attached
+        for each in documents:
+            if each.content is None:
+                continue
+            if each.size <= left:
+                left -= each.size
+                attached.append(each)
+            else:
+                url = f"{place.url}/documents/{quote(each.name)}" if place.url else ""
+                linked.append({"name": each.name, "size": each.size, "url": url})
+        return attached, linked
+
+
+def values(task: Task) -> list[tuple[str, str]]:
+    """Return the labels and values of what a task's form only shows."""
+    shown = browser_forms.inputs(tasks.entry(task, {}))
+    return [(each.label, str(each.value)) for each in shown if each.kind == "output"]
+
+
+def _short(person: str) -> str:
+    return hashlib.sha256(person.encode("utf-8", "replace")).hexdigest()[:12]

@@ -1,0 +1,211 @@
+"""The documents that a task names: variables, stored values, and files of the working folder.
+
+Nothing here runs what it reads: a stored Python object other than bytes is listed, not opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import mimetypes
+import os
+import pickle
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlkit.bpmn.people.tasks import Task
+from mlkit.errors import InputMissing, printable
+
+MOST_BYTES = 256 * 2**20
+"""The largest document that is read."""
+MOST_DOCUMENTS = 50
+_OCTETS = "application/octet-stream"
+_TEXT_KINDS = {"builtins.bytes", "builtins.bytearray"}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document of a task.
+
+    Attributes:
+        wanted: The name in the diagram.
+        name: A file name, without folders and control characters.
+        content: Its bytes; None where it cannot be shown.
+        problem: Why it cannot be shown.
+    """
+
+    wanted: str
+    name: str
+    media: str = _OCTETS
+    content: bytes | None = None
+    problem: str = ""
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+        return len(self.content or b"")
+
+
+def names(task: Task) -> list[str]:
+    """Return the names of a task's documents: those it attaches, and the files of its form."""
+    fields = [e.id for e in task.form if e.type == "file" and e.readonly]
+    shown = [*task.attach, *fields]
+    return list(dict.fromkeys(shown))[:MOST_DOCUMENTS]
+
+
+def documents(task: Task, state: Path) -> list[Document]:
+    """Read the documents of a task.
+
+    Args:
+        task: The task.
+        state: The state folder: `artifacts/` and `work/INSTANCE/` are in it.
+    """
+    return [document for each in names(task) for document in _read(each, task, state)]
+
+
+def document(task: Task, name: str, state: Path) -> Document:
+    """Read one document of a task by its file name.
+
+    Raises:
+        InputMissing: The task has no such document.
+    """
+    for each in documents(task, state):
+        if each.name == name and each.content is not None:
+            return each
+    raise InputMissing(f"task {task.id}: there is no document {name!r}")
+
+
+def _read(wanted: str, task: Task, state: Path) -> Iterable[Document]:
+    value = _variable(task.variables, wanted)
+    listed = value if isinstance(value, list) and all(map(_is_reference, value)) else [value]
+    for each in listed if value is not None else [None]:
+        try:
+            if each is None:
+                yield _of_file(wanted, state / "work" / task.instance)
+            elif _is_reference(each):
+                yield _of_artifact(wanted, each, state / "artifacts")
+            else:
+                yield _of_value(wanted, each)
+        except ValueError as error:
+            yield Document(wanted, file_name(wanted), problem=str(error))
+
+
+def _variable(variables: Mapping[str, Any], name: str) -> Any:
+    value: Any = variables
+    for part in [name] if name in variables else name.split("."):
+        value = value.get(part) if isinstance(value, dict | Mapping) else None
+    return value
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, dict) and "$artifact" in value
+
+
+def _of_value(wanted: str, value: Any) -> Document:
+    """Make a document of a value: text stays text, the rest is JSON."""
+    if isinstance(value, str):
+        content = value.encode("utf-8", "replace")
+        return Document(wanted, file_name(f"{wanted}.txt"), "text/plain", content)
+    content = json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace")
+    return Document(wanted, file_name(f"{wanted}.json"), "application/json", content)
+
+
+def _of_artifact(wanted: str, reference: Mapping[str, Any], folder: Path) -> Document:
+    """Read a stored value: an uploaded file, or bytes that a script left.
+
+    Raises:
+        ValueError: It is another object, missing, damaged or too large.
+    """
+    kind = str(reference.get("kind", "value"))
+    is_file = reference.get("format") == "file"
+    if not is_file and (reference.get("format") or kind not in _TEXT_KINDS):
+        raise ValueError(f"it is a {kind}: leave it as text, bytes or a file to attach it")
+    content = opened(folder, str(reference["$artifact"]))
+    if hashlib.sha256(content).hexdigest() != reference["$artifact"]:
+        raise ValueError("it is not what was stored")
+    if is_file:
+        name = file_name(str(reference.get("name") or wanted))
+        return Document(wanted, name, media_of(name), content)
+    return Document(wanted, file_name(wanted), media_of(wanted), _unpickled(content))
+
+
+class _BytesOnly(pickle.Unpickler):
+    """Reads bytes and nothing that could run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Refuse every class but that of changeable bytes."""
+        if (module, name) == ("builtins", "bytearray"):
+            return bytearray
+        raise ValueError(f"it holds a {module}.{name}")
+
+
+def _unpickled(content: bytes) -> bytes:
+    try:
+        value = _BytesOnly(io.BytesIO(content)).load()
+    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, TypeError) as error:
+        raise ValueError(f"it cannot be read: {error}") from error
+    if not isinstance(value, bytes | bytearray):
+        raise ValueError(f"it is a {type(value).__name__}")
+    return bytes(value)
+
+
+def _of_file(wanted: str, folder: Path) -> Document:
+    content = opened(folder, wanted)
+    name = file_name(wanted)
+    return Document(wanted, name, media_of(name), content)
+
+
+def opened(folder: Path, name: str) -> bytes:
+    """Read a regular file inside a folder; no part of its path may be a link.
+
+    Raises:
+        ValueError: It is missing, no such file, too large, or outside the folder.
+    """
+    parts = name.split("/")
+    if not name or "\0" in name or any(each in ("", ".", "..") for each in parts):
+        raise ValueError("it is no name inside the working folder")
+    held: list[int] = []
+    try:
+        held.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        for each in parts[:-1]:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            held.append(os.open(each, flags, dir_fd=held[-1]))
+        # A pipe would keep who opens it waiting for a writer.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        held.append(os.open(parts[-1], flags, dir_fd=held[-1]))
+        found = os.fstat(held[-1])
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is no regular file")
+        if found.st_size > MOST_BYTES:
+            raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
+        with os.fdopen(held.pop(), "rb") as file:
+            return file.read(MOST_BYTES)
+    except OSError as error:
+        raise ValueError(_reason(error)) from error
+    finally:
+        for handle in held:
+            os.close(handle)
+
+
+def _reason(error: OSError) -> str:
+    import errno
+
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return "it is a link, or lies behind one"
+    return "it is not there" if error.errno == errno.ENOENT else str(error.strerror)
+
+
+def file_name(name: str) -> str:
+    """Return a name that is safe as a file name: no folders, no control characters."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    text = "".join(each if each.isprintable() else "_" for each in printable(last)).strip(" .")
+    return text[-150:] or "document"
+
+
+def media_of(name: str) -> str:
+    """Return the media type that a file name suggests."""
+    return mimetypes.guess_type(name, strict=True)[0] or _OCTETS

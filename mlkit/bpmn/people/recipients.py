@@ -1,0 +1,97 @@
+"""From a task to those who are asked: through absences, and as they want to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from mlkit.bpmn.people.directory import Directory, Member
+from mlkit.bpmn.people.tasks import Task
+from mlkit.errors import UsageError
+
+
+class Recipient(NamedTuple):
+    """Somebody who is asked to do a task.
+
+    Attributes:
+        member: Who gets the mail.
+        instead_of: Whom they stand in for; None: nobody.
+        daily: Whether they want one mail a day.
+    """
+
+    member: Member
+    instead_of: Member | None = None
+    daily: bool = False
+
+
+def recipients(
+    task: Task,
+    directory: Directory,
+    substitutes: Mapping[str, str],
+    digests: Mapping[str, bool],
+) -> list[Recipient]:
+    """Return who is asked to do a task, each once; who is asked for themselves goes first.
+
+    Args:
+        task: The task.
+        directory: The people.
+        substitutes: Who stands in for whom now.
+        digests: What people chose: whether they want one mail a day.
+    """
+    found: dict[str, Recipient] = {}
+    for member in directory.recipients(task):
+        identifier = substitute_of(member.id, substitutes)
+        there = member if identifier == member.id else directory.get(identifier)
+        there = there or Member(identifier, identifier)
+        daily = digests.get(there.id, there.digest)
+        known = found.get(there.id)
+        if known is None or (known.instead_of is not None and there is member):
+            found[there.id] = Recipient(there, None if there is member else member, daily)
+    return list(found.values())
+
+
+def substitute_of(person: str, substitutes: Mapping[str, str]) -> str:
+    """Return who does a person's tasks now; substitutes of substitutes count.
+
+    Where all of a circle are away, the task stays where it is.
+    """
+    seen = [person]
+    while seen[-1] in substitutes:
+        after = substitutes[seen[-1]]
+        if after in seen:
+            return person
+        seen.append(after)
+    return seen[-1]
+
+
+def may_do(task: Task, person: str, directory: Directory, substitutes: Mapping[str, str]) -> bool:
+    """Return whether somebody may do a task: for themselves, or for somebody who is away."""
+    if directory.may_do(task, person):
+        return True
+    return any(
+        substitute_of(away, substitutes) == person and directory.may_do(task, away)
+        for away in substitutes
+    )
+
+
+def is_mine(task: Task, person: str, directory: Directory, substitutes: Mapping[str, str]) -> bool:
+    """Return whether a task is assigned to a person, or to somebody whose substitute they are."""
+    named = [task.assignee] if task.assignee is not None else task.users
+    ids = {found.id if (found := directory.get(each)) else each for each in named}
+    return any(person == each or substitute_of(each, substitutes) == person for each in ids)
+
+
+def require_absence(person: str, substitute: str, begins: float, ends: float, now: float) -> None:
+    """Refuse an absence that makes no sense.
+
+    Raises:
+        UsageError: Nobody is named, it is over before it begins, or has ended already.
+    """
+    if not person.strip() or not substitute.strip():
+        raise UsageError("an absence needs a person and a substitute")
+    if person == substitute:
+        raise UsageError(f"{person} cannot stand in for themselves")
+    if ends <= begins:
+        raise UsageError("the absence ends before it begins")
+    if ends <= now:
+        raise UsageError("the absence is over already")

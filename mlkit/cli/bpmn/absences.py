@@ -1,0 +1,167 @@
+"""`mlkit bpmn people`: substitutes, digests, and the people file."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlkit.cli.bpmn.options import STATE, Person, State, acting, serving
+from mlkit.cli.groups import examples, group
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+from mlkit.errors import UsageError
+
+app = group(
+    "people",
+    "Name substitutes for a time, choose one mail a day, check a people file.",
+    {
+        "away": ("mlkit.cli.bpmn.absences:away", "Name a substitute for a time."),
+        "back": ("mlkit.cli.bpmn.absences:back", "End an absence before its time."),
+        "absences": ("mlkit.cli.bpmn.absences:absences", "List who stood in for whom, and when."),
+        "digest": ("mlkit.cli.bpmn.absences:digest", "Choose one mail a day, or one for a task."),
+        "check": ("mlkit.cli.bpmn.absences:check", "Check a people file, and list who is in it."),
+    },
+)
+
+
+@examples(
+    "mlkit bpmn people away ann --to bob --until 2026-12-31",
+    "mlkit bpmn people away ann --to bob --from 2026-12-24 --until 2026-12-31",
+)
+def away(
+    context: typer.Context,
+    person: Annotated[str, typer.Argument(help="Who is away.")],
+    to: Annotated[str, typer.Option("--to", metavar="PERSON", help="Who stands in for them.")],
+    until: Annotated[str, typer.Option(metavar="DATE", help="The last day, or a moment.")],
+    begins: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="The first day (default: now).")
+    ] = None,
+    by: Person = None,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Name a substitute for a time: who gets the mail, and may do the tasks, of somebody away."""
+    from mlkit.bpmn.people.recipients import require_absence
+
+    now = time.time()
+    start = now if begins is None else _moment("--from", begins, False)
+    end = _moment("--until", until, True)
+    require_absence(person, to, start, end, now)
+    with serving(state) as service:
+        journal, who = service.journal, acting(by)
+        made = journal.atomically(lambda: journal.absences.add(person, to, start, end, who, now))
+    if json:
+        Output.document("bpmn.people.absence", 1, _document(made))
+    else:
+        of(context).note(f"absence {made.id}: {to} stands in for {person}")
+
+
+def _moment(option: str, text: str, whole_day: bool) -> float:
+    """Read a day or a moment, in local time where no zone is named.
+
+    Args:
+        option: For messages.
+        text: In the notation of ISO 8601.
+        whole_day: Whether a day counts to its end.
+    """
+    try:
+        if len(text) == len("2026-12-31"):
+            day = date.fromisoformat(text) + timedelta(days=int(whole_day))
+            return datetime(day.year, day.month, day.day).astimezone().timestamp()
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError):
+        raise UsageError(f"{option} {text!r}: expected a date such as 2026-12-31") from None
+
+
+@examples(
+    "mlkit bpmn people back 3",
+    "mlkit bpmn people back 3 --as ann",
+)
+def back(
+    context: typer.Context,
+    absence: Annotated[int, typer.Argument(help="As `people absences` numbers it.")],
+    by: Person = None,
+    state: State = STATE,
+) -> None:
+    """End an absence before its time; it stays in the list."""
+    now = time.time()
+    with serving(state) as service:
+        journal, who = service.journal, acting(by)
+        done = journal.atomically(lambda: journal.absences.revoke(absence, who, now))
+    if not done:
+        raise UsageError(f"absence {absence}: there is none that could be ended")
+    of(context).note(f"absence {absence} has ended")
+
+
+@examples(
+    "mlkit bpmn people absences",
+    "mlkit bpmn people absences --json",
+)
+def absences(state: State = STATE, json: Json = False) -> None:
+    """List who stood, stands or will stand in for whom, who said so, and when."""
+    with serving(state) as service:
+        found = [_document(each) for each in service.journal.absences.all()]
+    if json:
+        Output.document("bpmn.people.absences", 1, {"absences": found})
+        return
+    for each in found:
+        ended = f", ended by {each['revoked_by']} {each['revoked']}" if each["revoked"] else ""
+        Output.line(f"{each['id']}  {each['person']} -> {each['substitute']}  {each['from']} to"
+                    f" {each['until']}  said by {each['by']}{ended}")  # fmt: skip
+
+
+def _document(absence: Any) -> dict[str, Any]:
+    from mlkit.bpmn.definition.timers import instant
+
+    revoked = None if absence.revoked is None else instant(absence.revoked)
+    return {
+        "id": absence.id, "person": absence.person, "substitute": absence.substitute,
+        "from": instant(absence.begins), "until": instant(absence.ends), "by": absence.by,
+        "at": instant(absence.at), "revoked": revoked, "revoked_by": absence.revoked_by or None,
+    }  # fmt: skip
+
+
+@examples(
+    "mlkit bpmn people digest ann --daily",
+    "mlkit bpmn people digest ann --single",
+)
+def digest(
+    context: typer.Context,
+    person: Annotated[str, typer.Argument(help="Whose mail it is.")],
+    daily: Annotated[bool, typer.Option("--daily/--single", help="One mail a day, or each.")],
+    by: Person = None,
+    state: State = STATE,
+) -> None:
+    """Choose one mail a day, or one for each task; it goes before what the people file says."""
+    now = time.time()
+    with serving(state) as service:
+        journal, who = service.journal, acting(by)
+        journal.atomically(lambda: journal.absences.choose_digest(person, daily, who, now))
+    of(context).note(f"{person} gets {'one mail a day' if daily else 'a mail for each task'}")
+
+
+@examples(
+    "mlkit bpmn people check people.toml",
+    "mlkit bpmn people check people.toml --json",
+)
+def check(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A people file.")],
+    json: Json = False,
+) -> None:
+    """Check a people file, and list who is in it."""
+    from mlkit.bpmn.people.directory import read_people
+
+    members = list(read_people(file).members.values())
+    if json:
+        found = [{**asdict(each), "groups": sorted(each.groups)} for each in members]
+        Output.document("bpmn.people", 1, {"people": found})
+        return
+    for each in members:
+        Output.line(f"{each.id}  {each.email or 'no mail'}  {', '.join(sorted(each.groups))}")
+    of(context).note("1 person" if len(members) == 1 else f"{len(members)} people")

@@ -1,0 +1,214 @@
+"""`mlkit bpmn mail`: the outbox of a state folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlkit.cli.bpmn.options import STATE, State, ago, serving
+from mlkit.cli.groups import examples, group
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, counted, of
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.journal.records import Mail
+    from mlkit.bpmn.mail.composition import MailSettings
+    from mlkit.bpmn.mail.smtp import SmtpServer
+
+app = group(
+    "mail",
+    "Send the mail that tells people of their tasks; see what was sent, and what failed.",
+    {
+        "send": ("mlkit.cli.bpmn.mail:send", "Send what is due, once; a server does it by itself."),
+        "list": ("mlkit.cli.bpmn.mail:list_", "List mails, newest first."),
+        "retry": ("mlkit.cli.bpmn.mail:retry", "Let mails that failed be sent again."),
+    },
+)
+
+People = Annotated[
+    Path | None,
+    typer.Option("--people", metavar="FILE", help="Who people are: TOML, reread when it changes."),
+]
+Smtp = Annotated[
+    str,
+    typer.Option(metavar="URL", help="smtp://, smtp+starttls:// or smtps://[USER@]HOST[:PORT]."),
+]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--smtp-password-file", metavar="FILE",
+        help="The password (default: the variable MLKIT_BPMN_SMTP_PASSWORD).",
+    ),
+]  # fmt: skip
+MailFrom = Annotated[str, typer.Option(metavar="ADDRESS", help="Whom the mail is from.")]
+MailTemplates = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Templates that replace those of mlkit.")
+]
+BaseUrl = Annotated[
+    str, typer.Option(metavar="URL", help="Where the pages of the server are, for links.")
+]
+SecretFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="The secret that signs links (default: made in the state folder)."
+    ),
+]
+Links = Annotated[
+    bool,
+    typer.Option("--links/--no-links", help="Whether a link in a mail opens without a login."),
+]
+AttachLimit = Annotated[
+    float,
+    typer.Option(min=0, metavar="MB", help="Megabytes of documents that one mail may have."),
+]
+DigestHour = Annotated[
+    int, typer.Option(min=0, max=23, help="The hour at which the mail of a day is sent.")
+]
+FROM = "mlkit@localhost"
+
+
+def settings_of(
+    state: Path,
+    smtp: str,
+    password_file: Path | None,
+    mail_from: str,
+    templates: Path | None,
+    base_url: str,
+    secret_file: Path | None,
+    links: bool,
+    attach_limit: float,
+    digest_hour: int,
+) -> tuple[SmtpServer, MailSettings]:
+    """Return the server and the settings of mail that options say."""  # fmt: skip
+    from mlkit.bpmn.mail import messages
+    from mlkit.bpmn.mail import smtp as smtp_
+    from mlkit.bpmn.mail.composition import MailSettings
+    from mlkit.bpmn.mail.texts import Templates
+    from mlkit.bpmn.people.links import Links as LinkSigner
+    from mlkit.bpmn.people.links import key_of
+
+    signer = LinkSigner(key_of(state, secret_file)) if base_url and links else None
+    settings = MailSettings(
+        messages.sender(mail_from), base_url.rstrip("/"), signer, Templates(templates),
+        int(attach_limit * 1e6), digest_hour,
+    )  # fmt: skip
+    return smtp_.parse(smtp, password_file), settings
+
+
+@examples(
+    "mlkit bpmn mail send --people people.toml --smtp smtp://localhost",
+    "mlkit bpmn mail send --people people.toml --smtp smtps://bot@mail.example.org",
+)
+def send(
+    smtp: Smtp,
+    people: People = None,
+    smtp_password_file: PasswordFile = None,
+    mail_from: MailFrom = FROM,
+    mail_templates: MailTemplates = None,
+    base_url: BaseUrl = "",
+    secret_file: SecretFile = None,
+    links: Links = True,
+    attach_limit: AttachLimit = 10.0,
+    digest_hour: DigestHour = 8,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Send what is due, once; a server does it by itself.
+
+    Exits 1 where a mail failed, or has to wait for the mail server.
+    """
+    from mlkit.bpmn.mail.sender import Sender
+    from mlkit.bpmn.people.directory import PeopleFile
+
+    server, settings = settings_of(
+        state, smtp, smtp_password_file, mail_from, mail_templates, base_url, secret_file, links,
+        attach_limit, digest_hour,
+    )  # fmt: skip
+    with serving(state) as service:
+        done = Sender(service.session, PeopleFile(people), server, settings).empty()
+    counts = {name: getattr(done, name) for name in ("sent", "dropped", "failed", "delayed")}
+    if json:
+        Output.document("bpmn.mail.send", 1, counts)
+    else:
+        Output.line(", ".join(f"{count} {name}" for name, count in counts.items()))
+    if done.failed or done.delayed:
+        raise typer.Exit(1)
+
+
+@examples(
+    "mlkit bpmn mail list --only failed",
+    "mlkit bpmn mail list --json",
+)
+def list_(
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="STATE", help="Only those queued, sent, failed or dropped."),
+    ] = None,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """List mails, newest first.
+
+    Tasks that nobody was looked up for yet count as queued.
+    """
+    from mlkit.errors import UsageError
+
+    if only not in (None, "queued", "sent", "failed", "dropped"):
+        raise UsageError(f"--only {only!r}: expected queued, sent, failed or dropped")
+    with serving(state) as service:
+        outbox = service.journal.outbox
+        mails, counts = outbox.mails(only), outbox.counts()
+        instances = {row.number: row.id for row in service.journal.rows()}
+    if json:
+        fields = [_document(each, instances) for each in mails]
+        Output.document("bpmn.mail", 1, {"counts": counts, "mails": fields})
+        return
+    for each in mails:
+        error = f"  {each.error}" if each.error else ""
+        Output.line(f"{each.id}  {each.state}  {each.recipient}  {_about(each, instances)}"
+                    f"  {ago(each.created)}{error}")  # fmt: skip
+
+
+def _about(mail: Mail, instances: dict[int, str]) -> str:
+    task = f"/{mail.activation}" if mail.activation else ""
+    return f"{mail.kind} {instances.get(mail.instance, '')}{task}".strip()
+
+
+def _document(mail: Mail, instances: dict[int, str]) -> dict[str, Any]:
+    from mlkit.bpmn.definition.timers import instant
+
+    instance = instances.get(mail.instance)
+    return {
+        "id": mail.id, "state": mail.state, "kind": mail.kind, "instance": instance,
+        "task": f"{instance}/{mail.activation}" if mail.activation else None,
+        "person": mail.person, "recipient": mail.recipient, "attempts": mail.attempts,
+        "error": mail.error or None, "created": instant(mail.created),
+        "due": instant(mail.due) if mail.state == "queued" else None,
+        "ended": None if mail.ended is None else instant(mail.ended),
+    }  # fmt: skip
+
+
+@examples(
+    "mlkit bpmn mail retry",
+    "mlkit bpmn mail retry 12 13",
+)
+def retry(
+    context: typer.Context,
+    mails: Annotated[
+        list[int] | None, typer.Argument(help="As `mail list` numbers them (default: all).")
+    ] = None,
+    state: State = STATE,
+    json: Json = False,
+) -> None:
+    """Let mails that failed, or that wait for another attempt, be sent again at once."""
+    with serving(state) as service:
+        journal = service.journal
+        count = journal.atomically(lambda: journal.outbox.retry(mails or None))
+    if json:
+        Output.document("bpmn.mail.retry", 1, {"queued": count})
+    else:
+        of(context).note(f"{counted(count, 'mail')} will be sent again")
+    if mails and not count:
+        raise typer.Exit(1)
