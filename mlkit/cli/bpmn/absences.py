@@ -20,10 +20,22 @@ app = group(
     "people",
     "Name substitutes for a time, choose one mail a day, check a people file.",
     {
-        "away": ("mlkit.cli.bpmn.absences:away", "Name a substitute for a time."),
-        "back": ("mlkit.cli.bpmn.absences:back", "End an absence before its time."),
-        "absences": ("mlkit.cli.bpmn.absences:absences", "List who stood in for whom, and when."),
-        "digest": ("mlkit.cli.bpmn.absences:digest", "Choose one mail a day, or one for a task."),
+        "away": (
+            "mlkit.cli.bpmn.absences:away",
+            "Name a substitute for a time: who gets the mail and may do the tasks of somebody away.",
+        ),
+        "back": (
+            "mlkit.cli.bpmn.absences:back",
+            "End an absence before its time; it stays in the list.",
+        ),
+        "absences": (
+            "mlkit.cli.bpmn.absences:absences",
+            "List who stood, stands or will stand in for whom, who said so, and when.",
+        ),
+        "digest": (
+            "mlkit.cli.bpmn.absences:digest",
+            "Choose one mail a day, or one for each task.",
+        ),
         "check": ("mlkit.cli.bpmn.absences:check", "Check a people file, and list who is in it."),
     },
 )
@@ -45,7 +57,7 @@ def away(
     state: State = STATE,
     json: Json = False,
 ) -> None:
-    """Name a substitute for a time: who gets the mail, and may do the tasks, of somebody away."""
+    """Name a substitute for a time: who gets the mail and may do the tasks of somebody away."""
     from mlkit.bpmn.people.recipients import require_absence
 
     now = time.time()
@@ -137,7 +149,10 @@ def digest(
     by: Person = None,
     state: State = STATE,
 ) -> None:
-    """Choose one mail a day, or one for each task; it goes before what the people file says."""
+    """Choose one mail a day, or one for each task.
+
+    What is chosen goes before what the people file says.
+    """
     now = time.time()
     with serving(state) as service:
         journal, who = service.journal, acting(by)

@@ -23,7 +23,10 @@ app = group(
     {
         "send": ("mlkit.cli.bpmn.mail:send", "Send what is due, once; a server does it by itself."),
         "list": ("mlkit.cli.bpmn.mail:list_", "List mails, newest first."),
-        "retry": ("mlkit.cli.bpmn.mail:retry", "Let mails that failed be sent again."),
+        "retry": (
+            "mlkit.cli.bpmn.mail:retry",
+            "Let mails that failed, or that wait, be sent again at once.",
+        ),
     },
 )
 
@@ -202,7 +205,7 @@ def retry(
     state: State = STATE,
     json: Json = False,
 ) -> None:
-    """Let mails that failed, or that wait for another attempt, be sent again at once."""
+    """Let mails that failed, or that wait, be sent again at once."""
     with serving(state) as service:
         journal = service.journal
         count = journal.atomically(lambda: journal.outbox.retry(mails or None))
