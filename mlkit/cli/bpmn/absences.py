@@ -12,7 +12,7 @@ import typer
 
 from mlkit.cli.bpmn.options import STATE, Person, State, acting, serving
 from mlkit.cli.groups import examples, group
-from mlkit.cli.options import Json
+from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, of
 from mlkit.errors import UsageError
 
@@ -22,7 +22,7 @@ app = group(
     {
         "away": (
             "mlkit.cli.bpmn.absences:away",
-            "Name a substitute for a time: who gets the mail and may do the tasks of somebody away.",
+            "Name a substitute for a time: who gets the mail and does the tasks of somebody away.",
         ),
         "back": (
             "mlkit.cli.bpmn.absences:back",
@@ -57,7 +57,7 @@ def away(
     state: State = STATE,
     json: Json = False,
 ) -> None:
-    """Name a substitute for a time: who gets the mail and may do the tasks of somebody away."""
+    """Name a substitute for a time: who gets the mail and does the tasks of somebody away."""
     from mlkit.bpmn.people.recipients import require_absence
 
     now = time.time()
@@ -96,7 +96,9 @@ def _moment(option: str, text: str, whole_day: bool) -> float:
 )
 def back(
     context: typer.Context,
-    absence: Annotated[int, typer.Argument(help="As `people absences` numbers it.")],
+    absence: Annotated[
+        int, typer.Argument(min=1, max=MOST, help="As `people absences` numbers it.")
+    ],
     by: Person = None,
     state: State = STATE,
 ) -> None:

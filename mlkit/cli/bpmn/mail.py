@@ -9,7 +9,7 @@ import typer
 
 from mlkit.cli.bpmn.options import STATE, State, ago, serving
 from mlkit.cli.groups import examples, group
-from mlkit.cli.options import Json
+from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, counted, of
 
 if TYPE_CHECKING:
@@ -200,7 +200,8 @@ def _document(mail: Mail, instances: dict[int, str]) -> dict[str, Any]:
 def retry(
     context: typer.Context,
     mails: Annotated[
-        list[int] | None, typer.Argument(help="As `mail list` numbers them (default: all).")
+        list[int] | None,
+        typer.Argument(min=1, max=MOST, help="As `mail list` numbers them (default: all)."),
     ] = None,
     state: State = STATE,
     json: Json = False,
