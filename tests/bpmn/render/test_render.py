@@ -275,6 +275,17 @@ def test_the_png_is_twice_as_large_and_needs_no_installed_font():
     assert png == render.png(svg)
 
 
+@pytest.mark.parametrize("letters", ["αβ", "ЖШ", "بس", "कख", "கச", "กค"])
+def test_letters_of_other_scripts_are_no_boxes_in_a_png(letters):
+    """Two letters that no font has look the same."""
+    head = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40">'
+    one, other = (
+        render.png(f'{head}<text x="9" y="30" font-size="20">{each}</text></svg>'.encode())
+        for each in letters
+    )
+    assert one != other
+
+
 def test_the_text_shows_boxes_labels_and_arrows():
     lines = [
         "".join(part for part, _ in line) for line in terminal.text(render.pictures(SHOWCASE)[0])
