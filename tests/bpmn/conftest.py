@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -198,3 +200,18 @@ def problems(tmp_path: Path) -> Callable[[str], list[str]]:
 @pytest.fixture
 def as_json() -> Callable[[State], Any]:
     return lambda state: json.loads(msgspec.json.encode(state))
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory):
+    """Return a folder with the FEEL and DMN engines of others, and programs that ask them."""
+    if not (shutil.which("mvn") and shutil.which("javac")):
+        pytest.skip("needs maven and a JDK: apt install maven default-jdk-headless")
+    folder = tmp_path_factory.mktemp("engines")
+    programs = ("Answers.java", "Decide.java")
+    for name in ("pom.xml", *programs):
+        shutil.copy(Path(__file__).parent / "expressions/feel/engines" / name, folder)
+    maven = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
+    subprocess.run(maven, cwd=folder, check=True)
+    subprocess.run(["javac", "-cp", "lib/*", *programs], cwd=folder, check=True)
+    return folder

@@ -318,8 +318,10 @@ class Evaluation:
 
     def _frame(self, loaded: Loaded, element: Element) -> Frame:
         names = Missing()
+        known = self.known
         for owner, required, prefix in loaded.requirements(element):
-            value = self._value(owner, required)
+            key = id(required)
+            value = known[key] if key in known else self._value(owner, required)
             if prefix:
                 names.setdefault(prefix, {})[required.variable.name] = value
             else:

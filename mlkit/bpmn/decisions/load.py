@@ -126,18 +126,24 @@ class Decisions:
             if isinstance(each, InputData) and each.id in seen
         )
 
+    @cached_property
+    def _named(self) -> dict[str, Element]:
+        """What can be decided, by name and, where none has that name, by id."""
+        elements = [each for each in self.loaded.model.elements if not isinstance(each, InputData)]
+        by_name = {each.variable.name: each for each in reversed(elements)}
+        return {**{each.id: each for each in elements}, **by_name}
+
     def find(self, name: str) -> Element:
         """Return the decision, service or function of a name or id.
 
         Raises:
             BadData: There is none.
         """
-        elements = [each for each in self.loaded.model.elements if not isinstance(each, InputData)]
-        for key in ("name", "id"):
-            for each in elements:
-                if (each.variable.name if key == "name" else each.id) == name:
-                    return each
-        known = ", ".join(repr(each.variable.name) for each in elements)
+        found = self._named.get(name)
+        if found is not None:
+            return found
+        names = dict.fromkeys(repr(each.variable.name) for each in self._named.values())
+        known = ", ".join(names)
         raise BadData(f"{self.path}: there is no decision {name!r}", hint=f"there are {known}")
 
     @cached_property

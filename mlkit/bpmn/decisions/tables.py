@@ -51,6 +51,7 @@ class CompiledTable:
         self.columns = [
             Column(_constants(tests[at] for tests, _ in rules)) for at in range(len(inputs))
         ]
+        self.is_limited = any(each is not None for each in allowed)
         self.everything = (1 << len(rules)) - 1
         self.defaults = defaults
         self.priorities = priorities
@@ -58,51 +59,56 @@ class CompiledTable:
 
     def decide(self, frame: Frame) -> Any:
         """Return what the table says; null where an input is not allowed, or rules contradict."""
-        run = frame.run
         values = [each(frame) for each in self.inputs]
-        asked = [Frame({"?": value}, frame, run) for value in values]
-        for at, test in enumerate(self.allowed):
-            if test is not None and values[at] is not None and test(asked[at]) is not True:
-                column = self.table.inputs[at]
-                found = brief(run, values[at])
-                note(frame, f"column {column.label!r}: {found} is none of {column.allowed}")
-                return None
-        matched = self._matched(run, asked)
+        if self.is_limited and not self._are_allowed(frame, values):
+            return None
+        matched = self._matched(frame, values)
         _note_rules(frame, self.table, values, matched)
         if not matched:
             return self._default(frame)
         rows = [self._outputs(frame, each) for each in matched]
         return _POLICIES[self.table.policy](self, frame, rows)
 
-    def _matched(self, run: Run, asked: list[Frame]) -> list[int]:
+    def _are_allowed(self, frame: Frame, values: list[Any]) -> bool:
+        for value, test, column in zip(values, self.allowed, self.table.inputs, strict=True):
+            if test is None or value is None:
+                continue
+            if test(Frame({"?": value}, frame, frame.run)) is not True:
+                found = brief(frame.run, value)
+                note(frame, f"column {column.label!r}: {found} is none of {column.allowed}")
+                return False
+        return True
+
+    def _matched(self, frame: Frame, values: list[Any]) -> list[int]:
         """Return the rules that match: those whose constants pass, then what must be evaluated."""
-        run.charge(len(asked) + (len(self.rules) >> 6))
+        frame.run.charge(len(values) + (len(self.rules) >> 6))
         mask, unsure = self.everything, []
-        for at, (column, frame) in enumerate(zip(self.columns, asked, strict=True)):
-            value = frame.names["?"]
-            indexed = type(value) in INDEXED
-            evaluated = column.evaluated if indexed else self.everything & ~column.always
-            mask &= (column.passed(value) if indexed else column.always) | evaluated
+        for at, value in enumerate(values):
+            column = self.columns[at]
+            if type(value) in INDEXED:
+                evaluated = column.evaluated
+                mask &= column.passed(value) | evaluated
+            else:
+                evaluated = self.everything & ~column.always
+                mask &= column.always | evaluated
             if evaluated:
-                unsure.append((at, evaluated))
+                unsure.append((at, evaluated, Frame({"?": value}, frame, frame.run)))
         first_only = self.table.policy == "FIRST"
         found: list[int] = []
         for number in bits(mask):
-            if self._passes(run, number, unsure, asked):
+            if not unsure or self._passes(frame.run, number, unsure):
                 found.append(number)
                 if first_only:
                     break
         return found
 
-    def _passes(
-        self, run: Run, number: int, unsure: list[tuple[int, int]], asked: list[Frame]
-    ) -> bool:
+    def _passes(self, run: Run, number: int, unsure: list[tuple[int, int, Frame]]) -> bool:
         run.charge(1)
         tests = self.rules[number][0]
         try:
-            for at, evaluated in unsure:
+            for at, evaluated, asked in unsure:
                 test = tests[at]
-                if evaluated >> number & 1 and test is not None and test(asked[at]) is not True:
+                if evaluated >> number & 1 and test is not None and test(asked) is not True:
                     return False
         except LimitReached as error:
             raise LimitReached(f"rule {number + 1}: {error}") from error

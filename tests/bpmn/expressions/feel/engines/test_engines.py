@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import subprocess
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +16,6 @@ from mlkit.bpmn.expressions.feel.numbers import written as plain
 from mlkit.bpmn.expressions.feel.values import Date, Days, Months
 from mlkit.bpmn.expressions.tree import ExpressionError
 
-HERE = Path(__file__).parent
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 COUNT = 600
 ATOMS = {
@@ -71,6 +68,9 @@ def written(value):
         return f"{value.nanos} nanoseconds"
     if isinstance(value, Months):
         return f"{value.months} months"
+    if isinstance(value, dict):
+        parts = sorted((name, written(each)) for name, each in value.items())
+        return "{" + ", ".join(f"{name}={each}" for name, each in parts) + "}"
     return f"[{', '.join(map(written, value))}]"
 
 
@@ -90,19 +90,6 @@ def near(one, other):
     return all(
         abs(Decimal(a) - Decimal(b)) <= Decimal("1e-12") * max(1, abs(Decimal(a))) for a, b in pairs
     )
-
-
-@pytest.fixture(scope="module")
-def engines(tmp_path_factory):
-    if not (shutil.which("mvn") and shutil.which("javac")):
-        pytest.skip("needs maven and a JDK: apt install maven default-jdk-headless")
-    folder = tmp_path_factory.mktemp("engines")
-    for name in ("pom.xml", "Answers.java"):
-        shutil.copy(HERE / name, folder)
-    maven = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
-    subprocess.run(maven, cwd=folder, check=True)
-    subprocess.run(["javac", "-cp", "lib/*", "Answers.java"], cwd=folder, check=True)
-    return folder
 
 
 @pytest.mark.slow
