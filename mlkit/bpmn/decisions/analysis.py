@@ -1,24 +1,28 @@
 """Gaps, overlaps and rules that never match, with an example each: exact for constant cells.
 
-Each column is reduced to representatives: its numbers, a number in each gap between them, its texts
-and one other, its truth values. Whatever rules an input matches, a combination of representatives
-matches the same.
+Each column is reduced to representatives: its numbers (dates, times), one in each gap between
+them, its texts and one other, its truth values. Whatever rules an input matches, a combination of
+representatives matches the same.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from mlkit.bpmn.decisions.index import Column, Constant, bits, constant_test
+from mlkit.bpmn.decisions import domains
+from mlkit.bpmn.decisions.domains import Sets
+from mlkit.bpmn.decisions.index import bits
 from mlkit.bpmn.decisions.model import Problem, Table
 from mlkit.bpmn.decisions.tables import CompiledTable
 
 _MAX_NODES = 200_000
 _MAX_EXAMPLES = 5
-_OTHER = "any other text"
+_OTHER = object()
+_DECLARED = (
+    domains.NUMBER, domains.TEXT, domains.BOOLEAN, domains.DATE, domains.TIME, domains.MOMENT,
+)  # fmt: skip
 _WITHOUT_GAPS = ("UNIQUE", "ANY", "FIRST", "PRIORITY")
 Choice = tuple[str, int]
 
@@ -32,11 +36,13 @@ def analyse(where: str, compiled: CompiledTable) -> list[Problem]:
     table = compiled.table
     if not table.rules or not table.inputs:
         return []
-    unclear = _unclear(compiled)
-    if unclear:
-        message = f"gaps and overlaps are not analysed: {unclear} is no constant"
-        return [Problem(where, table.line, message, "note")]
-    search = _Search(where, compiled)
+    columns = [_Input(compiled, at) for at in range(len(table.inputs))]
+    misfits = [each for column in columns for each in column.misfits(where)]
+    unclear = next((each.unclear for each in columns if each.unclear), "")
+    if unclear or misfits:
+        message = f"gaps and overlaps are not analysed: {unclear or 'types cannot meet'}"
+        return [*misfits, Problem(where, table.line, message, "note")]
+    search = _Search(where, compiled, [each.choices() for each in columns])
     try:
         search.visit(0, compiled.everything, [])
     except _TooMany:
@@ -45,80 +51,90 @@ def analyse(where: str, compiled: CompiledTable) -> list[Problem]:
     return [*search.problems, *search.never()]
 
 
-def _unclear(compiled: CompiledTable) -> str:
-    """Return the first cell or column that is not made of constants of one type."""
-    for each, column in zip(compiled.table.inputs, compiled.columns, strict=True):
-        if column.evaluated:
-            rule = next(iter(bits(column.evaluated))) + 1
-            return f"rule {rule}, column {each.label!r},"
-        if _choices(column, each.allowed) is None:
-            return f"column {each.label!r}"
-    return ""
+class _Input:
+    """A column that a table asks for.
 
+    Attributes:
+        unclear: Why it cannot be analysed; empty if it can.
+    """
 
-def _choices(column: Column, allowed: str) -> list[Choice] | None:
-    """Return the representatives of a column with the rules that each passes; None if mixed."""
-    within = constant_test(allowed) if allowed else Constant()
-    if within is None:
-        return None
-    keys = [value for _, value in column.constants]
-    keys += [each for each in within.values if each not in keys]
-    kinds = {type(each) for each in keys} | ({Decimal} if column.points else set())
-    if within.interval is not None:
-        kinds.add(Decimal)
-    if not kinds:
-        return [("anything", column.always)]
-    if len(kinds) > 1:
-        return None
-    found: dict[int, str] = {}
-    for value in _representatives(kinds.pop(), keys, column.points, within):
-        mask = column.always if value is _OTHER else column.passed(value)
-        found.setdefault(mask, _shown(value))
-    return [(shown, mask) for mask, shown in found.items()]
+    def __init__(self, compiled: CompiledTable, at: int) -> None:
+        self.table = compiled.table
+        self.at = at
+        self.label = compiled.table.inputs[at].label
+        self.declared = compiled.kinds[at]
+        self.allowed = domains.cell(compiled.within[at]) if compiled.within[at] else None
+        texts = [rule.tests[at].text if at < len(rule.tests) else "-" for rule in self.table.rules]
+        self.cells = [None if each in ("", "-") else domains.cell(each) for each in texts]
+        self.unclear = self._unclear(texts, bool(compiled.within[at]))
 
+    def _kinds(self) -> set[str]:
+        known = [each for each in (*self.cells, self.allowed) if each is not None]
+        return {kind for each in known for kind in each.kinds} - {domains.NULL}
 
-def _representatives(
-    kind: type, keys: list[Any], points: list[Decimal], within: Constant
-) -> Iterator[Any]:
-    if kind is bool:
-        yield from (True, False)
-    elif kind is Decimal:
-        bounds = Column([within])
-        for each in _numbers(sorted({*keys, *points, *bounds.points})):
-            if within == Constant() or bounds.passed(each):
+    def _unclear(self, texts: list[str], is_limited: bool) -> str:
+        for number, (text, found) in enumerate(zip(texts, self.cells, strict=True), 1):
+            if found is None and text not in ("", "-"):
+                return f"rule {number}, column {self.label!r}, is no constant"
+        if is_limited and self.allowed is None:
+            return f"the allowed values of column {self.label!r} are no constants"
+        if len(self._kinds()) > 1:
+            return f"column {self.label!r} compares with values of several types"
+        return ""
+
+    def misfits(self, where: str) -> Iterator[Problem]:
+        """Yield the cells that compare with what is of another type than the column."""
+        if self.declared not in _DECLARED:
+            return
+        for number, each in enumerate(self.cells, 1):
+            for kind in sorted((each.kinds if each else frozenset()) - {domains.NULL}):
+                if kind != self.declared:
+                    message = f"a {self.declared} is compared with a {kind}"
+                    place = f"{where}, rule {number}, column {self.label!r}"
+                    line = self.table.rules[number - 1].tests[self.at].line
+                    yield Problem(place, line, message, "warning")
+
+    def choices(self) -> list[Choice]:
+        """Return the representatives with the rules that each passes."""
+        sets = Sets(self.cells)
+        kinds = self._kinds()
+        kind = kinds.pop() if kinds else self.declared
+        found: dict[int, str] = {}
+        for value in self._representatives(kind, sets):
+            mask = sets.passed(value)
+            other = "any other text" if kind == domains.TEXT else "anything"
+            found.setdefault(mask, other if value is _OTHER else domains.shown(kind, value))
+        return [(shown, mask) for mask, shown in found.items()]
+
+    def _representatives(self, kind: str, sets: Sets) -> Iterator[Any]:
+        allowed = Sets([self.allowed]) if self.allowed else None
+        for each in self._possible(kind, sets, allowed):
+            if allowed is None or allowed.passed(each):
                 yield each
-    else:
-        yield from within.values or keys
-        if kind is str and not within.values:
+        if None in sets.constants:
+            yield None
+
+    def _possible(self, kind: str, sets: Sets, allowed: Sets | None) -> Iterator[Any]:
+        both = [each for each in (sets, allowed) if each is not None]
+        known = dict.fromkeys(e for each in both for e in each.constants if e is not None)
+        points = {each for one in both for each in one.points}
+        if kind == domains.BOOLEAN:
+            yield from (True, False)
+        elif points or any(type(each) is Decimal for each in known):
+            yield from domains.between(kind, sorted({*points, *known}))
+        else:
+            yield from known
             yield _OTHER
-
-
-def _numbers(points: list[Decimal]) -> Iterator[Decimal]:
-    """Yield each number, one in each gap between two, one below and one above."""
-    yield points[0] - 1
-    for low, high in itertools.pairwise(points):
-        yield low
-        yield (low + high) / 2
-    yield points[-1]
-    yield points[-1] + 1
-
-
-def _shown(value: Any) -> str:
-    if value is None or type(value) is bool:
-        return {True: "true", False: "false", None: "null"}[value]
-    return f'"{value}"' if type(value) is str and value is not _OTHER else str(value)
 
 
 class _Search:
     """Look at each combination of representatives once."""
 
-    def __init__(self, where: str, compiled: CompiledTable) -> None:
+    def __init__(self, where: str, compiled: CompiledTable, choices: list[list[Choice]]) -> None:
         self.where = where
         self.table: Table = compiled.table
-        inputs = compiled.table.inputs
-        columns = zip(compiled.columns, inputs, strict=True)
-        self.choices = [_choices(column, each.allowed) or [] for column, each in columns]
-        self.labels = [each.label for each in inputs]
+        self.choices = choices
+        self.labels = [each.label for each in compiled.table.inputs]
         self.has_default = any(each is not None for each in compiled.defaults)
         self.nodes = self.gaps = 0
         self.pairs: set[tuple[int, int]] = set()

@@ -124,6 +124,11 @@ class Logic:
             ],
             [self._order(each, table.line) for each in table.outputs],
             [self.types.get(each.type_ref) if each.type_ref else None for each in table.outputs],
+            [self.types.get(each.expression.type_ref).name for each in table.inputs],
+            [
+                each.allowed or self.types.values_of(each.expression.type_ref)
+                for each in table.inputs
+            ],
         )
         self.tables.append((self.where, compiled))
         return compiled.decide

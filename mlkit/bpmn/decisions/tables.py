@@ -32,6 +32,8 @@ class CompiledTable:
         defaults: The value of each output if no rule matches; None without one.
         priorities: The values of each output in their order; empty without any.
         types: The type of each output; None without one.
+        kinds: The name of the type of each column, for the analysis.
+        within: The values that each column may have as unary tests, for the analysis.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class CompiledTable:
         defaults: list[Code | None],
         priorities: list[Code | None],
         types: list[Type | None],
+        kinds: list[str],
+        within: list[str],
     ) -> None:
         self.table = table
         self.inputs = inputs
@@ -56,6 +60,8 @@ class CompiledTable:
         self.defaults = defaults
         self.priorities = priorities
         self.types = types
+        self.kinds = kinds
+        self.within = within
 
     def decide(self, frame: Frame) -> Any:
         """Return what the table says; null where an input is not allowed, or rules contradict."""

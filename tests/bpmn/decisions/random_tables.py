@@ -52,7 +52,7 @@ def _context(source: random.Random) -> str:
 def _decision(source: random.Random, name: str, kinds: list[str]) -> str:
     policy = source.choice(POLICIES)
     aggregation = source.choice(AGGREGATIONS) if policy == "COLLECT" else ""
-    sums = aggregation in ("SUM", "MIN", "MAX")
+    sums = bool(aggregation)
     ordered = policy in ("PRIORITY", "OUTPUT ORDER")
     outputs = 1 if aggregation else source.choice([1, 1, 2])
     needs = "".join(
@@ -71,9 +71,9 @@ def _decision(source: random.Random, name: str, kinds: list[str]) -> str:
     )
     rules = "".join(
         f"<rule>{''.join(_entry('inputEntry', _test(source, kind)) for kind in kinds)}"
-        + "".join(_entry("outputEntry", _value(source, sums)) for _ in range(outputs))
+        + "".join(_entry("outputEntry", _value(source, sums, at)) for _ in range(outputs))
         + "</rule>"
-        for _ in range(source.randint(1, 6))
+        for at in range(source.randint(1, 6))
     )
     more = f' aggregation="{aggregation}"' if aggregation else ""
     return (
@@ -87,8 +87,9 @@ def _entry(tag: str, text: str) -> str:
     return f"<{tag}><text>{escape(text)}</text></{tag}>"
 
 
-def _value(source: random.Random, sums: bool) -> str:
-    return str(source.randint(-3, 9)) if sums else source.choice(OUTPUTS)
+def _value(source: random.Random, sums: bool, rule: int) -> str:
+    # No number twice: Kie counts those that differ, the standard counts all.
+    return str(source.randint(-3, 9) * 10 + rule) if sums else source.choice(OUTPUTS)
 
 
 def _output(source: random.Random, name: str, sums: bool, ordered: bool, default: bool) -> str:

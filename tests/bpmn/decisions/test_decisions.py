@@ -226,6 +226,69 @@ def test_gaps_overlaps_and_rules_that_never_match_are_found_with_an_example(tmp_
     assert "not analysed" in found.stdout
 
 
+UNCLEAR = "gaps and overlaps are not analysed: rule 1, column 'x', is no constant"
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (['< @"2024-03-01"', '> @"2024-03-01"'], ['no rule matches x = @"2024-03-01"']),
+        (['date("2024-01-01"), <= @"2023-12-31"', '> @"2024-01-01"'], []),
+        (['<= @"12:00:00"', '>= @"12:00:00"'], ['rules 1 and 2 both match x = @"12:00:00"']),
+        (['< @"2024-01-01T00:00:00"', '>= date and time("2024-01-01T00:00:00")'], []),
+        (["not(3)", "3"], []), (["not([1..3])", "[1..2)", "(2..3]"], ["no rule matches x = 2"]),
+        (["1, > 5", "<= 5"], ["rules 1 and 2 both match x = 1"]),
+        (["not(true)", "true"], []), (["null, < 3", ">= 3"], []),
+        (['not("a", "b")', '"a"'], ['no rule matches x = "b"']),
+        (["? > 1", "1"], [UNCLEAR]), (['@"10:00:00Z"'], [UNCLEAR]),
+    ],
+)  # fmt: skip
+def test_dates_truth_values_and_negations_are_analysed(tmp_path, rules, expected):
+    body = table([(test, number) for number, test in enumerate(rules)])
+    assert doubts(tmp_path, body) == expected
+
+
+def test_values_that_a_type_allows_limit_a_column(tmp_path):
+    kind = '<itemDefinition name="tSide"><typeRef>string</typeRef><allowedValues><text>"l", "r"'
+    kind += "</text></allowedValues></itemDefinition>"
+    typed = table([('"l"', 1)]).replace("<inputExpression>", '<inputExpression typeRef="tSide">')
+    assert doubts(tmp_path, kind + typed) == ['no rule matches x = "r"']
+
+
+def test_a_cell_that_compares_with_another_type_is_named(tmp_path):
+    typed = table([("1", 1), ('"b"', 2)]).replace(
+        "<inputExpression>", '<inputExpression typeRef="number">'
+    )
+    (problem, _) = load(tmp_path, typed).analyse()
+    assert problem.where == "d, rule 2, column 'x'"
+    assert problem.message == "a number is compared with a string"
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 9), st.integers(0, 4), st.booleans(), st.booleans()),
+        min_size=1, max_size=4,
+    )
+)  # fmt: skip
+def test_the_analysis_of_dates_is_that_of_each_day(tmp_path_factory, rows):
+    def day(number):
+        return f'@"2024-02-{number:02d}"'
+
+    tests = [
+        (("not({})" if negated else "{}").format(
+            f"[{day(low)}..{day(low + more)}]" + (f", {day(15)}" if extra else "")))
+        for low, more, negated, extra in rows
+    ]  # fmt: skip
+    found = doubts(tmp_path_factory.mktemp("t"), table([(each, 1) for each in tests]))
+    counts = [
+        sum((low <= each <= low + more or (extra and each == 15)) != negated
+            for low, more, negated, extra in rows)
+        for each in range(30)
+    ]  # fmt: skip
+    assert any("no rule matches" in each for each in found) == (0 in counts)
+    assert any("both match" in each for each in found) == (max(counts) > 1)
+
+
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=5))
 def test_gaps_and_overlaps_are_those_of_brute_force(tmp_path_factory, rows):
     spans = [(min(row), max(row)) for row in rows]
