@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -64,6 +65,19 @@ class FeatureSchema:
         if self.dimension > MOST_FEATURES:
             text = f"features: vectors of {self.dimension} numbers, at most {MOST_FEATURES}"
             raise UsageError(text, hint="declare fewer features, or hash them to fewer numbers")
+
+    def declared(self) -> dict[str, Any]:
+        """Return what `of` makes the same schema from."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name[0] != "_"}
+
+    @staticmethod
+    def of(declared: Mapping[str, Any]) -> FeatureSchema:
+        """Return the schema of what was declared."""
+        lists = {"context", "arm", "categories"}
+        values: dict[str, Any] = {
+            name: tuple(each) if name in lists else each for name, each in declared.items()
+        }
+        return FeatureSchema(**values)
 
     @cached_property
     def dimension(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ from mlkit.bandit.posteriors.posterior import SourceFile
 from mlkit.bandit.propensities import TopK
 from mlkit.errors import BadData, UsageError
 
-_LEAST_CAPACITY = 16
+LEAST_CAPACITY = 16
 MOST_NUMBERS = 1 << 28
 """The most numbers in the state of a model: 2 GiB, and as much again for what is derived."""
 
@@ -71,9 +72,10 @@ class PolicyModel:
 
     Args:
         header: What it is.
+        capacity: Arms to make room for.
     """
 
-    def __init__(self, header: ModelHeader) -> None:
+    def __init__(self, header: ModelHeader, capacity: int = LEAST_CAPACITY) -> None:
         self.header = header
         self.ids: list[str] = []
         self._places: dict[str, int] = {}
@@ -82,7 +84,7 @@ class PolicyModel:
             if header.features.hashed
             else len(header.features.arm)
         )
-        self._allocate(_LEAST_CAPACITY)
+        self._allocate(max(capacity, LEAST_CAPACITY))
 
     def _allocate(self, capacity: int) -> None:
         models = 1 if self.header.spec.is_shared else capacity
@@ -167,6 +169,15 @@ class PolicyModel:
     def row(self, place: int) -> int:
         """Return the row of a policy's state that belongs to an arm."""
         return 0 if self.header.spec.is_shared else place
+
+    def detached(self) -> PolicyModel:
+        """Return a copy that later changes of this model leave alone."""
+        found = copy.copy(self)
+        found.policy = catalog.detached(self.policy)
+        found.pulls, found.removed = self.pulls.copy(), self.removed.copy()
+        found.vectors, found.ids = self.vectors.copy(), list(self.ids)
+        found._places = dict(self._places)
+        return found
 
     # Learning and choosing
 

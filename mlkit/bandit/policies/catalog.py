@@ -6,6 +6,7 @@ policy. `arrays` returns them, `packed` and `unpack` turn a row into bytes and b
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 from dataclasses import dataclass, field
@@ -200,6 +201,19 @@ def assign(policy: Policy, state: dict[str, Array]) -> None:
     owner, names = _owner(policy)
     for name in names:
         setattr(owner, name, state[name])
+
+
+def detached(policy: Policy) -> Policy:
+    """Return a policy with a copy of the state, which later updates do not change."""
+    found = copy.copy(policy)
+    if isinstance(found, TopTwoThompson):
+        found.thompson = copy.copy(found.thompson)
+    owner: Any = holder(found)
+    for part in ("weights", "means"):
+        if hasattr(owner, part):
+            setattr(owner, part, copy.copy(getattr(owner, part)))
+    assign(found, {name: values.copy() for name, values in arrays(policy).items()})
+    return found
 
 
 def packed(policy: Policy, row: int) -> bytes:

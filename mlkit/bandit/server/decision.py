@@ -5,7 +5,8 @@ arm that was shown, and a keyed BLAKE2b (RFC 7693) proves that a server with the
 So any worker resolves it, after restarts too.
 
     id = base64url( kind:1 | milliseconds since 1970:6 | nonce:8
-                    | number of arms:2 | fingerprint:4 of each | context | MAC:16 )
+                    | number of arms:2 | fingerprint:4 of each
+                    | length of features:2 and features, if the kind says so | context | MAC:16 )
 
 A fingerprint is the CRC-32 of the arm's id: it finds mistakes, one of which in 4e9 would pass for
 each arm shown. It is no secret and need not resist an attacker: who may send feedback may also
@@ -29,7 +30,8 @@ from zlib import crc32
 KEY_BYTES = 32
 _VERSION = 2
 _FIRST_VERSION = 1
-_VERSIONS = 127
+_VERSIONS = 63
+_WITH_FEATURES = 64
 _NO_CONTEXT = 0
 _WITH_CONTEXT = 128
 _HEAD = 15
@@ -39,6 +41,8 @@ _MAC = 16
 _FOR_URLS = bytes.maketrans(b"+/", b"-_")
 MOST_ARMS = 1 << 16
 """More arms than an id can carry."""
+MOST_FEATURES = 4096
+"""The most bytes of features in an id."""
 
 
 class Decision(NamedTuple):
@@ -48,11 +52,13 @@ class Decision(NamedTuple):
         context: The context.
         at: When it was decided, in seconds since 1970.
         shown: Fingerprints of the arms that were shown; None: the id does not know.
+        features: Features of the context, as JSON.
     """
 
     context: str | None
     at: float
     shown: bytes | None = None
+    features: bytes | None = None
 
     def has_shown(self, arm: str) -> bool:
         """Return whether an arm was shown, or may have been if the id does not know."""
@@ -81,14 +87,24 @@ class DecisionIds:
         # A counter from a random start: no two ids agree, in whatever process they are made.
         self._nonce = int.from_bytes(os.urandom(8))
 
-    def make(self, context: str | None, arms: Sequence[str]) -> str:
-        """Make the id of a new decision that shows these arms, fewer than `MOST_ARMS`."""
+    def make(self, context: str | None, arms: Sequence[str], features: bytes | None = None) -> str:
+        """Make the id of a new decision that shows these arms, fewer than `MOST_ARMS`.
+
+        Args:
+            context: The context.
+            arms: The arms.
+            features: Features of the context, as JSON of at most `MOST_FEATURES` bytes.
+        """
         self._nonce = (self._nonce + 1) & 0xFFFF_FFFF_FFFF_FFFF
         kind = _VERSION | (_NO_CONTEXT if context is None else _WITH_CONTEXT)
+        if features is not None:
+            kind |= _WITH_FEATURES
         head = (kind << 112) | (int(self._clock() * 1000) << 64) | self._nonce
         count = len(arms)
         shown = _packer(count)(*map(crc32, map(str.encode, arms)))
         body = ((head << 16) | count).to_bytes(_HEAD + _COUNT) + shown
+        if features is not None:
+            body += len(features).to_bytes(_COUNT) + features
         if context is not None:
             body += context.encode()
         return _as_text(body + self._mac(body))
@@ -136,4 +152,8 @@ def _parsed(body: bytes) -> Decision:
         start = _HEAD + _COUNT
         end = start + _FINGERPRINT * int.from_bytes(body[_HEAD:start])
         shown, rest = body[start:end], body[end:]
-    return Decision(rest.decode() if body[0] & _WITH_CONTEXT else None, at, shown)
+    features = None
+    if body[0] & _WITH_FEATURES:
+        size = int.from_bytes(rest[:_COUNT])
+        features, rest = rest[_COUNT : _COUNT + size], rest[_COUNT + size :]
+    return Decision(rest.decode() if body[0] & _WITH_CONTEXT else None, at, shown, features)

@@ -7,25 +7,39 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from mlkit.bandit.server.messages import Propensities
+
 _FLUSH_BYTES = 1 << 18
 logger = logging.getLogger("mlkit.bandit.server")
 
 
 class DecisionLine(msgspec.Struct, tag_field="type", tag="decision", gc=False):
-    """One decision."""
+    """One decision, and what its propensities can be computed from later.
+
+    `version` is that of the posteriors: `FILE.CHANGES`, the begin of the posteriors file's hash and
+    how many changes had been applied; `FILE.FROM-TO` while changes were being applied.
+    """
 
     at: str
     decision_id: str
     context: str | None
     arms: list[str]
     scores: list[float]
+    policy: str
+    version: str
+    k: int
+    seed: int
+    source: str
+    candidates: Sequence[str]
+    features: msgspec.Raw | None = None
+    propensities: Propensities | None = None
 
 
 class FeedbackLine(msgspec.Struct, tag_field="type", tag="feedback", gc=False):
@@ -37,6 +51,7 @@ class FeedbackLine(msgspec.Struct, tag_field="type", tag="feedback", gc=False):
     context: str | None
     arm: str
     reward: float
+    features: msgspec.Raw | None = None
 
 
 class DecisionLog:
@@ -70,11 +85,13 @@ class DecisionLog:
         self._file = -1
         self._state: Literal["good", "failed"] = "good"
 
-    def decision(
-        self, decision_id: str, context: str | None, arms: list[str], scores: list[float]
-    ) -> None:
+    def now(self) -> str:
+        """Return the time of a line."""
+        return self._now()
+
+    def decision(self, line: DecisionLine) -> None:
         """Log one decision."""
-        self._append(DecisionLine(self._now(), decision_id, context, arms, scores))
+        self._append(line)
 
     def feedback(
         self,
@@ -83,9 +100,11 @@ class DecisionLog:
         context: str | None,
         arm: str,
         reward: float,
+        features: bytes | None = None,
     ) -> None:
         """Log one event that was counted."""
-        self._append(FeedbackLine(self._now(), event_id, decision_id, context, arm, reward))
+        raw = None if features is None else msgspec.Raw(features)
+        self._append(FeedbackLine(self._now(), event_id, decision_id, context, arm, reward, raw))
 
     def _now(self) -> str:
         now = self._clock()

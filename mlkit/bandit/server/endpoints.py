@@ -13,10 +13,11 @@ from mlkit.bandit._posterior_table import Fetched, ThompsonSampler
 from mlkit.bandit.server import metrics
 from mlkit.bandit.server.decision import DecisionIds
 from mlkit.bandit.server.decision_log import DecisionLog
-from mlkit.bandit.server.feedback import EventReader, event_id
+from mlkit.bandit.server.feedback import EventReader, event_id, packed_features
 from mlkit.bandit.server.journal import Change, Event, Kind
 from mlkit.bandit.server.messages import (
     Arm,
+    ArmParameters,
     ArmsPage,
     FeedbackEvent,
     FeedbackReceipt,
@@ -34,6 +35,8 @@ from mlkit.bandit.server.messages import (
     feedback_decoder,
     predict_decoder,
 )
+from mlkit.bandit.server.policy_reader import ArmState, PolicyReader
+from mlkit.bandit.server.predictor import Predicted, Predictor, fallback, plain
 from mlkit.bandit.server.protocol import (
     Accepted,
     ArmChanged,
@@ -42,9 +45,12 @@ from mlkit.bandit.server.protocol import (
     Reply,
     UnknownArm,
 )
+from mlkit.bandit.server.rails import KillSwitch
+from mlkit.bandit.server.recorder import Recorder
 from mlkit.bandit.server.settings import Settings
 from mlkit.bandit.server.writer_client import WriterUnavailable
 from mlkit.bandit.stores.store import PosteriorReader, settle
+from mlkit.errors import BadData
 from mlkit.web.application import Request, Response
 from mlkit.web.bodies import decode, out_of_range
 from mlkit.web.errors import RequestError, unavailable
@@ -77,6 +83,7 @@ class Endpoints:
         writing: Makes changes durable.
         started: When the server started, on the monotonic clock.
         log: Where decisions and feedback are logged.
+        writer: The counters of the writer.
         clock: Returns the seconds since 1970.
     """
 
@@ -90,6 +97,7 @@ class Endpoints:
         *,
         started: float,
         log: DecisionLog | None = None,
+        writer: Counters | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
@@ -100,18 +108,28 @@ class Endpoints:
         self._predictions = metrics.PredictionCounters(own)
         self._started = started
         self._log = log
+        self._recorder = Recorder(log, settings.propensities, writer)
         self._events = EventReader(ids, settings.dedupe_window, clock)
         self._sampler = ThompsonSampler()
+        self._predictor = Predictor(settings.rails, self._sampler)
+        self._switch: KillSwitch | None = None
+        if settings.kill_switch is not None:
+            self._switch = KillSwitch(settings.kill_switch, settings.fallback)
+        self._is_plain = settings.rails.are_none
         self._model = ""
-        self._store: PosteriorReader | None = None
+        self._store: PosteriorReader | PolicyReader | None = None
         self._writing = writing
 
-    def use_store(self, store: PosteriorReader, model: str) -> None:
+    def use_store(self, store: PosteriorReader | PolicyReader, model: str, base: str = "") -> None:
         """Answer from another store, from the next request on."""
         self._store = store
         self._model = model
+        reader = store if isinstance(store, PolicyReader) else None
+        self._is_plain = reader is None and self._settings.rails.are_none
+        self._events.use_model(reader)
+        self._recorder.use(None if reader is None else reader.spec, base)
 
-    def _loaded(self) -> PosteriorReader:
+    def _loaded(self) -> PosteriorReader | PolicyReader:
         if self._store is None:
             raise unavailable("the posteriors are still being loaded")
         return self._store
@@ -135,7 +153,7 @@ class Endpoints:
         return await self._predict_all(self._loaded(), decode(batch_decoder, request.body))
 
     async def _predict_all(
-        self, store: PosteriorReader, documents: list[PredictRequest]
+        self, store: PosteriorReader | PolicyReader, documents: list[PredictRequest]
     ) -> Response:
         _check_length(len(documents), self._limits.max_batch)
         await self._check_candidates(store, documents)
@@ -145,7 +163,7 @@ class Endpoints:
         return Response(_encode(answers))
 
     async def _check_candidates(
-        self, store: PosteriorReader, documents: Sequence[PredictRequest]
+        self, store: PosteriorReader | PolicyReader, documents: Sequence[PredictRequest]
     ) -> None:
         """Refuse more candidates than allowed: those that are named, and those that are meant."""
         implied = sum(each.candidates is None for each in documents)
@@ -161,25 +179,71 @@ class Endpoints:
         return out_of_range("candidates", count, expected, hint)
 
     async def _predict(
-        self, store: PosteriorReader, request: PredictRequest, place: str
+        self, store: PosteriorReader | PolicyReader, request: PredictRequest, place: str
     ) -> Prediction:
         check_prediction(request, self._limits, place)
+        if self._switch is not None and (fixed := self._switch.arms()) is not None:
+            found = fallback(fixed, request)
+            return self._answered(request, found, request.seed or 0, self._recorder.mark(), place)
+        if not self._is_plain or request.propensities or request.features is not None:
+            return await self._predict_specially(store, request, place)
+        assert not isinstance(store, PolicyReader)
+        seed, mark = request.seed, 0.0
+        if self._log is not None:
+            seed = self._recorder.seed() if seed is None else seed
+            mark = self._recorder.mark()
         try:
             fetched = store.fetch(request.context, request.candidates)
             if not isinstance(fetched, Fetched):
                 fetched = await fetched
         except ValueError as error:
             raise RequestError(422, f"{place}{error}", "correct the id") from None
-        arms, scores = self._sampler.top_k(fetched, request.k, request.seed)
+        arms, scores = self._sampler.top_k(fetched, request.k, seed)
         decision_id = self._ids.make(request.context, arms)
         count = len(fetched)
         unknown_contexts, unknown_arms = fetched.unknown_contexts, fetched.unknown_arms
         self._predictions.add(count, unknown_contexts, unknown_arms)
-        if self._log is not None:
-            self._log.decision(decision_id, request.context, arms, scores)
+        if seed is not None and self._log is not None:
+            wanted = self._recorder.wants_propensities()
+            whole = plain(fetched, arms, scores, propensities=wanted)
+            self._recorder.decision(decision_id, request, whole, seed, mark)
         count = count or 1
         share = UnknownShare(unknown_contexts / count, unknown_arms / count)
         return Prediction(decision_id, arms, scores, share)
+
+    async def _predict_specially(
+        self, store: PosteriorReader | PolicyReader, request: PredictRequest, place: str
+    ) -> Prediction:
+        """Answer with limits, with propensities, or by a model."""
+        seed = self._recorder.seed() if request.seed is None else request.seed
+        wanted, mark = self._recorder.wants_propensities(), self._recorder.mark()
+        wanted = wanted or request.propensities
+        found = await self._predictor.predict(store, request, seed, place, propensities=wanted)
+        if request.propensities and found.propensities is None:
+            raise RequestError(422, f"{place}{found.refusal}", "ask without propensities")
+        return self._answered(request, found, seed, mark, place)
+
+    def _answered(
+        self, request: PredictRequest, found: Predicted, seed: int, mark: float, place: str
+    ) -> Prediction:
+        """Count and log a decision, and return the answer."""
+        named = request.features
+        features = None if named is None else packed_features(named, place)
+        decision_id = self._ids.make(request.context, found.arms, features)
+        count = len(found.candidates)
+        self._predictions.add(count, found.unknown_contexts, found.unknown_arms)
+        if self._log is not None:
+            self._recorder.decision(decision_id, request, found, seed, mark, features=features)
+        count = max(count + (found.unknown_arms if self._is_model else 0), 1)
+        share = UnknownShare(found.unknown_contexts / count, found.unknown_arms / count)
+        answer = Prediction(decision_id, found.arms, found.scores, share)
+        if request.propensities and found.propensities is not None:
+            answer.propensities = self._recorder.document(found.propensities, found.source)
+        return answer
+
+    @property
+    def _is_model(self) -> bool:
+        return isinstance(self._store, PolicyReader)
 
     # Feedback
 
@@ -242,7 +306,8 @@ class Endpoints:
             name = event_id(event)
             receipts.append(FeedbackReceipt(name, repeat, ignored))
             if self._log is not None and not repeat and not ignored:
-                self._log.feedback(name, event.decision_id, whole.context, event.arm, event.reward)
+                about = event.decision_id, whole.context, event.arm, event.reward
+                self._log.feedback(name, *about, whole.features)
         return receipts
 
     # Arms
@@ -255,17 +320,27 @@ class Endpoints:
         after = query.get("after")
         if after is not None:
             check_id("after", after)
-        rows = await settle(store.arms(after, limit + 1))
-        page = [_arm_document(*row) for row in rows[:limit]]
-        return Response(_encode(ArmsPage(page, page[-1].arm if len(rows) > limit else None)))
+        if isinstance(store, PolicyReader):
+            found = [_state_document(row) for row in store.arms(after, limit + 1)]
+        else:
+            rows = await settle(store.arms(after, limit + 1))
+            found = [_arm_document(*row) for row in rows]
+        page = found[:limit]
+        return Response(_encode(ArmsPage(page, page[-1].arm if len(found) > limit else None)))
 
     async def arm(self, request: Request) -> Response:
         """Show one arm."""
         arm = _arm_of(request)
-        found = await settle(self._loaded().arm(arm))
-        if found is None:
+        store = self._loaded()
+        if isinstance(store, PolicyReader):
+            state = store.arm(arm)
+            document = None if state is None else _state_document(state)
+        else:
+            found = await settle(store.arm(arm))
+            document = None if found is None else _arm_document(arm, *found)
+        if document is None:
             raise _no_arm(arm)
-        return Response(_encode(_arm_document(arm, *found)))
+        return Response(_encode(document))
 
     async def put_arm(self, request: Request) -> Response:
         """Add an arm, or set its posterior."""
@@ -273,12 +348,34 @@ class Endpoints:
         arm = _arm_of(request)
         parameters = decode(arm_decoder, request.body or b"{}")
         check_arm(parameters)
+        if isinstance(store, PolicyReader):
+            return await self._put_model_arm(store, arm, parameters)
+        if parameters.features is not None:
+            raise RequestError(422, "features: the policy reads none", "send a and b, or nothing")
         a, b = parameters.a, parameters.b
         if a is None or b is None:
-            a, b = store.prior
+            a, b = self._settings.new_arm_prior or store.prior
         reply = await self._change(Change(Kind.PUT, None, arm, a, b, parameters.pulls))
         document = _arm_document(arm, a, b, parameters.pulls)
         return Response(_encode(document), 200 if reply.existed else 201)
+
+    async def _put_model_arm(
+        self, store: PolicyReader, arm: str, parameters: ArmParameters
+    ) -> Response:
+        """Add an arm to a model, or make it new."""
+        if parameters.a is not None or parameters.pulls:
+            hint = "send {}, or the features of the arm"
+            raise RequestError(422, f"a: an arm of {store.spec} has no such parameters", hint)
+        named = parameters.features
+        try:
+            store.check_arm(named)
+        except BadData as error:
+            raise RequestError(
+                422, error.message, error.hint or "send the arm's features"
+            ) from None
+        features = None if named is None else packed_features(named, "")
+        reply = await self._change(Change(Kind.PUT, None, arm, features=features))
+        return Response(_encode(Arm(arm)), 200 if reply.existed else 201)
 
     async def remove_arm(self, request: Request) -> Response:
         """Remove an arm and all that is known of it."""
@@ -330,6 +427,11 @@ def _no_arm(arm: str) -> RequestError:
 
 def _arm_document(arm: str, a: float, b: float, pulls: float) -> Arm:
     return Arm(arm, a, b, int(pulls), a / (a + b))
+
+
+def _state_document(state: ArmState) -> Arm:
+    mean = msgspec.UNSET if state.mean is None else state.mean
+    return Arm(state.arm, pulls=int(state.pulls), mean=mean)
 
 
 def _arm_of(request: Request) -> str:

@@ -7,8 +7,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from mlkit.bandit.models import file as model_file
+from mlkit.bandit.models import loading
 from mlkit.bandit.posteriors import file
 from mlkit.bandit.server.journal import Journal
+from mlkit.bandit.server.served_model import ServedModel
 from mlkit.bandit.server.tables import GrowingTable
 from mlkit.bandit.stores import memory_mapped
 from mlkit.errors import ConfigurationError, InputMissing, ServiceUnavailable
@@ -40,6 +43,9 @@ def export(state: Path, output: Path) -> int:
     # Not in the state: it may be a read-only backup, or on the full disk that is to be rescued.
     with enough_space(), tempfile.TemporaryDirectory(prefix="mlkit-export-") as scratch:
         present = _present(state, _opened(path, Path(scratch)), Path(scratch))
+        if isinstance(present, ServedModel):
+            model_file.write(present.model, output)
+            return len(present.model)
         file.write_batches(present.header, memory_mapped.export(present.table), output)
     used = present.table.used()
     return used["arms"] + used["posteriors"]
@@ -57,15 +63,19 @@ def _opened(path: Path, scratch: Path) -> Journal:
         return Journal(scratch / path.name)
 
 
-def _present(state: Path, journal: Journal, scratch: Path) -> GrowingTable:
+def _present(state: Path, journal: Journal, scratch: Path) -> GrowingTable | ServedModel:
     numbers = itertools.count()
     # One read transaction: what a server commits meanwhile is not seen in part.
     with journal.transaction("DEFERRED"):
         name = journal.meta("posteriors")
         if name is None:
             raise InputMissing(f"{state}: the server has never started", hint=_STATE_HINT)
-        source = state / name
-        present = GrowingTable(source, lambda: scratch / f"table-{next(numbers)}")
+        source, policy = state / name, journal.meta("policy")
+        present: GrowingTable | ServedModel
+        if loading.is_beta(source, policy):
+            present = GrowingTable(source, lambda: scratch / f"table-{next(numbers)}")
+        else:
+            present = ServedModel(source, policy, None)
         present.restore(journal)
     journal.close()
     return present

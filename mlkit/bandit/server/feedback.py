@@ -7,9 +7,11 @@ from hashlib import blake2b
 
 import msgspec
 
-from mlkit.bandit.server.decision import Decision, DecisionIds, InvalidDecision
+from mlkit.bandit.server.decision import MOST_FEATURES, Decision, DecisionIds, InvalidDecision
 from mlkit.bandit.server.journal import Event
-from mlkit.bandit.server.messages import FeedbackEvent, check_event
+from mlkit.bandit.server.messages import Features, FeedbackEvent, check_event
+from mlkit.bandit.server.policy_reader import PolicyReader
+from mlkit.errors import BadData
 from mlkit.web.errors import RequestError
 
 SKEW = 60.0
@@ -30,6 +32,11 @@ class EventReader:
         self._ids = ids
         self._window = window
         self._clock = clock
+        self._model: PolicyReader | None = None
+
+    def use_model(self, model: PolicyReader | None) -> None:
+        """Check rewards and features by another model; None: Beta posteriors."""
+        self._model = model
 
     def read(self, event: FeedbackEvent, place: str) -> Event:
         """Return an event with its context, and the hashes by which a repeat is known.
@@ -38,14 +45,34 @@ class EventReader:
             RequestError: 422: a value is wrong, the decision id is not ours or is of the
                 future, or the decision did not show the arm; 410: it is too old.
         """
-        check_event(event, place)
-        context, decided = event.context, 0.0
+        check_event(event, place, _UNIT if self._model is None else self._model.spec.rewards)
+        context, decided, features = event.context, 0.0, self._features(event, place)
         if event.decision_id is not None:
             decision = self._decision(event.decision_id, event.arm, place)
-            context, decided = decision.context, decision.at
-        body = msgspec.msgpack.encode((event.decision_id, context, event.arm, event.reward + 0.0))
+            context, decided, features = decision.context, decision.at, decision.features
+        self._check(features, place)
+        content = (event.decision_id, context, event.arm, event.reward + 0.0)
+        own = () if event.features is None else (features,)
+        body = msgspec.msgpack.encode((*content, *own))
         name = _hash(event_id(event).encode())
-        return Event(name, _hash(body), context, event.arm, event.reward, decided)
+        return Event(name, _hash(body), context, event.arm, event.reward, decided, features)
+
+    @staticmethod
+    def _features(event: FeedbackEvent, place: str) -> bytes | None:
+        return None if event.features is None else packed_features(event.features, place)
+
+    def _check(self, features: bytes | None, place: str) -> None:
+        """Refuse features that the model cannot learn from."""
+        if self._model is None:
+            if features is not None:
+                raise RequestError(422, f"{place}features: the policy reads none", _NO_FEATURES)
+            return
+        try:
+            named = None if features is None else msgspec.json.decode(features)
+            self._model.check_context(named)
+        except BadData as error:
+            hint = error.hint or "nothing was accepted; send the features of the context"
+            raise RequestError(422, f"{place}{error.message}", hint) from None
 
     def _decision(self, decision_id: str, arm: str, place: str) -> Decision:
         try:
@@ -72,6 +99,23 @@ class EventReader:
             error = f"{place}decision_id: the decision is {ahead:.0f} seconds in the future"
             hint = "the server's clock was set back: send it again when the clock has caught up"
             raise RequestError(422, error, hint)
+
+
+_UNIT = (0.0, 1.0)
+_NO_FEATURES = "send a context, or serve a model with features"
+
+
+def packed_features(features: Features, place: str) -> bytes:
+    """Return features as JSON that a decision id can carry.
+
+    Raises:
+        RequestError: 422: they are too long.
+    """
+    found = msgspec.json.encode(features, order="sorted")
+    if len(found) > MOST_FEATURES:
+        error = f"{place}features: {len(found)} bytes of JSON, at most {MOST_FEATURES}"
+        raise RequestError(422, error, "send fewer, or shorter, features")
+    return found
 
 
 def event_id(event: FeedbackEvent) -> str:

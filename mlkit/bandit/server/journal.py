@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 from mlkit.errors import BadData, ConfigurationError, MlkitError, ServiceUnavailable
 
-FORMAT = 2
-_READABLE = (1, FORMAT)
+FORMAT = 3
+_READABLE = (1, 2, FORMAT)
 _SLICES = 4096
 _HASH = 16
 _NOTED = 256  # so that an idle server writes seldom; what a crash loses keeps ids longer
@@ -43,16 +43,26 @@ CREATE TABLE IF NOT EXISTS journal (
   seq INTEGER PRIMARY KEY,
   kind INTEGER NOT NULL,    -- see Kind
   context TEXT, arm TEXT NOT NULL,
-  a REAL, b REAL, pulls REAL  -- of a reward: the reward in `a`
+  a REAL, b REAL, pulls REAL, -- of a reward: the reward in `a`
+  features BLOB               -- JSON: of the context of a reward, or of an arm that is put
 );
 CREATE TABLE IF NOT EXISTS snapshot (
   arm TEXT NOT NULL,
   context TEXT NOT NULL,    -- '': the arm's own posterior
   removed INTEGER NOT NULL DEFAULT 0,  -- the arm was removed since the posteriors file
   a REAL, b REAL, pulls REAL,          -- null: it is not there now
+  state BLOB,                          -- of a model: the arm's; of the arm '': the shared one
   PRIMARY KEY (arm, context)
 ) WITHOUT ROWID;
 """
+
+
+_ADDED = (
+    ("seen", "running REAL NOT NULL DEFAULT 0"),
+    ("journal", "features BLOB"),
+    ("snapshot", "state BLOB"),
+)
+"""Columns that formats 2 and 3 have added."""
 
 
 class Kind(IntEnum):
@@ -72,6 +82,7 @@ class Change(NamedTuple):
     a: float | None = None
     b: float | None = None
     pulls: float | None = None
+    features: bytes | None = None
 
 
 class Event(NamedTuple):
@@ -84,6 +95,7 @@ class Event(NamedTuple):
         arm: The arm.
         reward: The reward.
         decided: When the decision was made, in seconds since 1970; 0: not known.
+        features: Features of the context, as JSON.
     """
 
     event: bytes
@@ -92,6 +104,7 @@ class Event(NamedTuple):
     arm: str
     reward: float
     decided: float = 0.0
+    features: bytes | None = None
 
 
 class Rejection(NamedTuple):
@@ -115,6 +128,7 @@ class SnapshotRow(NamedTuple):
     a: float | None
     b: float | None
     pulls: float | None
+    state: bytes | None = None
 
 
 Posterior = tuple[float, float, float]
@@ -203,13 +217,16 @@ class Journal:
             self._upgrade()
 
     def _upgrade(self) -> None:
-        """Bring format 1 to the present one: its event ids count from the present start."""
+        """Bring older formats to the present one: event ids of 1 count from the present start."""
         with self.transaction():
-            columns = self._database.execute("SELECT name FROM pragma_table_info('seen')")
-            if ("running",) not in columns.fetchall():
-                column = "running REAL NOT NULL DEFAULT 0"
-                self._database.execute(f"ALTER TABLE seen ADD COLUMN {column}")
+            for table, column in _ADDED:
+                if not self._has_column(table, column.split()[0]):
+                    self._database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
             self.set_meta({"format": FORMAT})
+
+    def _has_column(self, table: str, name: str) -> bool:
+        query = f"SELECT count(*) FROM pragma_table_info('{table}') WHERE name = ?"
+        return bool(self._one(query, name))
 
     def _check_format(self) -> None:
         found = self.meta("format")
@@ -237,6 +254,17 @@ class Journal:
     def compacted(self) -> int:
         """The number of the last change that is in the snapshot."""
         return self.meta("compacted") or 0
+
+    @property
+    def new_arm_prior(self) -> tuple[float, float] | None:
+        """The parameters of Beta posteriors of arms that come from feedback; None: the file's."""
+        a, b = self.meta("new_arm_a"), self.meta("new_arm_b")
+        return None if a is None or b is None else (a, b)
+
+    def set_new_arm_prior(self, prior: tuple[float, float] | None) -> None:
+        """Set the parameters, which hold for all changes from now on: there must be none before."""
+        a, b = (None, None) if prior is None else prior
+        self.set_meta({"new_arm_a": a, "new_arm_b": b})
 
     @contextmanager
     def transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
@@ -291,13 +319,15 @@ class Journal:
     def _remember(self, fresh: Iterable[Event], now: float, running: float) -> None:
         rows = [(each.event, each.body, max(now, each.decided), running) for each in fresh]
         self._database.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", rows)
-        changes = [Change(Kind.REWARD, e.context, e.arm, e.reward) for e in fresh]
+        changes = [
+            Change(Kind.REWARD, e.context, e.arm, e.reward, features=e.features) for e in fresh
+        ]
         self.append(changes)
 
     def append(self, changes: Sequence[Change]) -> None:
         """Append changes, inside a transaction."""
         rows = [(self.seq + n, *change) for n, change in enumerate(changes, 1)]
-        self._database.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self._database.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         self.seq += len(rows)
 
     def keep_house(self) -> None:
@@ -322,12 +352,16 @@ class Journal:
 
     def changes(self, after: int = 0) -> Iterator[Change]:
         """Yield the changes that are not in the snapshot, in their order."""
-        query = "SELECT kind, context, arm, a, b, pulls FROM journal WHERE seq > ? ORDER BY seq"
+        features = "features" if self._has_column("journal", "features") else "NULL"
+        columns = f"kind, context, arm, a, b, pulls, {features}"
+        query = f"SELECT {columns} FROM journal WHERE seq > ? ORDER BY seq"
         return (Change(*row) for row in self._database.execute(query, (after,)))
 
     def snapshot(self) -> Iterator[SnapshotRow]:
         """Yield the rows of the snapshot: of each arm its own first."""
-        query = "SELECT arm, context, removed, a, b, pulls FROM snapshot ORDER BY arm, context"
+        state = "state" if self._has_column("snapshot", "state") else "NULL"
+        columns = f"arm, context, removed, a, b, pulls, {state}"
+        query = f"SELECT {columns} FROM snapshot ORDER BY arm, context"
         return (SnapshotRow(*row) for row in self._database.execute(query))
 
     def length(self) -> int:
@@ -336,16 +370,24 @@ class Journal:
 
     # Compaction
 
-    def compact(self, posterior_of: Callable[[str | None, str], Posterior | None]) -> None:
+    def compact(
+        self,
+        posterior_of: Callable[[str | None, str], Posterior | bytes | None],
+        shared: bytes | None = None,
+    ) -> None:
         """Move the effect of the journal into the snapshot.
 
         Args:
             posterior_of: Returns the present posterior of a context (None: of the arm itself)
-                and an arm, after all changes of the journal; None if it has none of its own.
+                and an arm, after all changes of the journal, or the state of an arm of a model;
+                None if it has none of its own.
+            shared: The state that all arms of a model share.
         """
         with self.transaction():
             self._compact_removals()
             self._compact_posteriors(posterior_of)
+            if shared is not None:
+                self._put_states([("", "", shared)])
             self._database.execute("DELETE FROM journal")
             self.set_meta({"compacted": self.seq})
             self._note_running()
@@ -357,17 +399,25 @@ class Journal:
         self._database.execute(f"{into} SELECT arm, '', 1 FROM ({removed})")
 
     def _compact_posteriors(
-        self, posterior_of: Callable[[str | None, str], Posterior | None]
+        self, posterior_of: Callable[[str | None, str], Posterior | bytes | None]
     ) -> None:
         touched = self._database.execute(
             "SELECT DISTINCT context, arm FROM journal WHERE context IS NOT NULL"
             " UNION SELECT DISTINCT NULL, arm FROM journal"
         ).fetchall()
-        found = ((arm, context or "", posterior_of(context, arm)) for context, arm in touched)
-        rows = [(arm, context, *posterior) for arm, context, posterior in found if posterior]
+        found = [(arm, context or "", posterior_of(context, arm)) for context, arm in touched]
+        rows = [(*name, *each) for *name, each in found if isinstance(each, tuple)]
+        self._put_states([(*name, each) for *name, each in found if isinstance(each, bytes)])
         self._database.executemany(
             "INSERT INTO snapshot (arm, context, a, b, pulls) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT DO UPDATE SET a = excluded.a, b = excluded.b, pulls = excluded.pulls",
+            rows,
+        )
+
+    def _put_states(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        self._database.executemany(
+            "INSERT INTO snapshot (arm, context, state) VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET state = excluded.state",
             rows,
         )
 

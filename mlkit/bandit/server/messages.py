@@ -38,6 +38,9 @@ _SHARE = {"minimum": 0, "maximum": 1}
 _PARAMETER = {"minimum": PARAMETERS[0], "maximum": PARAMETERS[1]}
 _PULLS = {"minimum": 0, "maximum": MOST_PULLS}
 Id = Annotated[str, _ID]
+Features = dict[str, str | int | float | bool | list[str] | None]
+"""Features by name."""
+_FEATURES = _described("Features of the context by name, for a model that reads them.")
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class PredictRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
         ]
         | None
     ) = None
+    features: Annotated[Features, _FEATURES] | None = None
+    propensities: Annotated[bool, _described("Whether to return the propensities.")] = False
 
 
 class UnknownShare(msgspec.Struct, gc=False):
@@ -106,20 +111,34 @@ class UnknownShare(msgspec.Struct, gc=False):
     ]
 
 
+class Propensities(msgspec.Struct, gc=False):
+    """The exact probabilities of a decision, in the order of its arms."""
+
+    first: Annotated[list[float], _described("That the arm is first.")]
+    included: Annotated[list[float], _described("That it is among those shown.")]
+    position: Annotated[list[float], _described("That it is where it is shown.")]
+    slate: Annotated[float, _described("That all are where they are shown.", **_SHARE)]
+    error: Annotated[
+        float | None,
+        _described("Relative error of the integration; null: a closed form, or counted draws."),
+    ] = None
+
+
 class Prediction(msgspec.Struct, gc=False):
-    """The best arms first, with the draws that ranked them."""
+    """The best arms first, with the scores that ranked them."""
 
     decision_id: Annotated[str, _described("Send it back with the feedback.")]
     arms: Annotated[list[str], _described("Best first.")]
-    scores: Annotated[list[float], _described("Their draws.")]
+    scores: Annotated[list[float], _described("Their draws, or the scores of the policy.")]
     unknown: UnknownShare
+    propensities: Propensities | msgspec.UnsetType = msgspec.UNSET
 
 
 class FeedbackEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The reward of an arm: of a decision, or with an `event_id` and perhaps a `context`."""
 
     arm: Id
-    reward: Annotated[float, _described("From 0 to 1.", **_SHARE)]
+    reward: Annotated[float, _described("From 0 to 1; by the policy, counts or any number.")]
     decision_id: (
         Annotated[str, _described("From the answer that showed the arm.", minLength=1)] | None
     ) = None
@@ -134,6 +153,7 @@ class FeedbackEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
         ]
         | None
     ) = None
+    features: Annotated[Features, _FEATURES] | None = None
 
 
 class FeedbackReceipt(msgspec.Struct, gc=False):
@@ -150,16 +170,17 @@ class ArmParameters(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     a: Annotated[float, _described("Successes and prior.", **_PARAMETER)] | None = None
     b: Annotated[float, _described("Failures and prior.", **_PARAMETER)] | None = None
     pulls: Annotated[int, _described("Rewards that it rests on.", **_PULLS)] = 0
+    features: Annotated[Features, _described("Of the arm, for a shared model.")] | None = None
 
 
 class Arm(msgspec.Struct, gc=False):
-    """An arm and its posterior."""
+    """An arm and its posterior; of a model, without parameters."""
 
     arm: str
-    a: Annotated[float, Meta(extra_json_schema=_PARAMETER)]
-    b: Annotated[float, Meta(extra_json_schema=_PARAMETER)]
-    pulls: Annotated[int, Meta(extra_json_schema=_PULLS)]
-    mean: Annotated[float, Meta(extra_json_schema=_SHARE)]
+    a: Annotated[float, Meta(extra_json_schema=_PARAMETER)] | msgspec.UnsetType = msgspec.UNSET
+    b: Annotated[float, Meta(extra_json_schema=_PARAMETER)] | msgspec.UnsetType = msgspec.UNSET
+    pulls: Annotated[int, Meta(extra_json_schema=_PULLS)] = 0
+    mean: Annotated[float, _described("Expected reward.")] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ArmsPage(msgspec.Struct, gc=False):
@@ -212,15 +233,23 @@ def check_prediction(request: PredictRequest, limits: Limits, place: str = "") -
         check_id(f"{place}context", request.context)
 
 
-def check_event(event: FeedbackEvent, place: str = "") -> None:
+def check_event(
+    event: FeedbackEvent, place: str = "", rewards: tuple[float, float] = (0, 1)
+) -> None:
     """Refuse an event with a wrong value, or one that names no decision and no context.
+
+    Args:
+        event: The event.
+        place: Where it is in the body.
+        rewards: The range of rewards.
 
     Raises:
         RequestError: 422 with the field.
     """
     check_id(f"{place}arm", event.arm)
-    if not 0 <= event.reward <= 1:
-        raise out_of_range(f"{place}reward", event.reward, "0 to 1")
+    if not rewards[0] <= event.reward <= rewards[1]:
+        expected = f"{rewards[0]:g} to {rewards[1]:g}"
+        raise out_of_range(f"{place}reward", event.reward, expected)
     if event.context is not None:
         check_id(f"{place}context", event.context)
     if event.event_id is not None:
@@ -231,6 +260,9 @@ def check_event(event: FeedbackEvent, place: str = "") -> None:
     if event.decision_id is not None and event.context is not None:
         hint = "the decision_id carries its context: leave one of them out"
         raise RequestError(422, f"{place}context: sent beside a decision_id", hint)
+    if event.decision_id is not None and event.features is not None:
+        hint = "the decision_id carries the features: leave one of them out"
+        raise RequestError(422, f"{place}features: sent beside a decision_id", hint)
 
 
 def check_arm(parameters: ArmParameters) -> None:

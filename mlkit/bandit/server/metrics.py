@@ -19,12 +19,15 @@ UNKNOWN_EVENTS = "events of unknown arms"
 COMMITS = "commits"
 RESTARTS = "restarts"
 LAG = "feedback lag"
+BEGUN = "journal applied up to, begun"
+SHOWN = "journal applied up to, shown"
+"""Numbers of changes in the journal, in the writer's row: what workers answer with lies between."""
 
 LAYOUT = Layout(
     ROUTES,
     (
         *(PREDICTIONS, UNKNOWN_CONTEXTS, UNKNOWN_ARMS, EVENTS, DUPLICATES, IGNORED),
-        *(CONFLICTS, UNKNOWN_EVENTS, COMMITS, RESTARTS),
+        *(CONFLICTS, UNKNOWN_EVENTS, COMMITS, RESTARTS, BEGUN, SHOWN),
     ),
     (LAG,),
 )

@@ -5,19 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from mlkit.bandit.models import loading
 from mlkit.bandit.posteriors import file
 from mlkit.bandit.server.journal import Journal
+from mlkit.bandit.server.served_model import ServedModel
 from mlkit.bandit.server.state import StateDirectory
 from mlkit.bandit.server.tables import GrowingTable
 from mlkit.errors import MlkitError
+
+Served = GrowingTable | ServedModel
 
 
 class Replacement(NamedTuple):
     """Other posteriors, ready to take the place of the present ones."""
 
-    facts: dict[str, str]
+    facts: dict[str, str | None]
     copy: Path
-    posteriors: GrowingTable
+    posteriors: Served
 
 
 def _renamed(error: MlkitError, before: str, after: str) -> MlkitError:
@@ -38,6 +42,8 @@ class Model:
     Args:
         state: The state directory, which this process has locked.
         source: The posteriors file.
+        policy: The policy asked for; None: that of the file.
+        new_arm_prior: Parameters of Beta posteriors of new arms; None: the file's prior.
         window: Seconds for which the ids of events are remembered.
         adopt: Whether the file may replace the one that the state belongs to.
         resume: Go on from the state's own copy, whatever the file is now.
@@ -52,36 +58,54 @@ class Model:
         source: Path,
         *,
         window: float,
+        policy: str | None = None,
+        new_arm_prior: tuple[float, float] | None = None,
         adopt: bool = False,
         resume: bool = False,
     ) -> None:
         self._state = state
         self.source = source
+        self._policy = policy
         self._tables = 0
         state.clear_tables()
         self.journal = Journal(state.journal, window=window)
+        self.posteriors: Served
         if resume:
             self.posteriors = self._load(state.posteriors(self.journal))
         else:
             self.posteriors = self._settle(adopt)
         self.posteriors.restore(self.journal)
         self.compact()
+        # After the compaction: what was learned before had the prior of before.
+        self._new_arm_prior = new_arm_prior
+        self.posteriors.new_arm_prior = new_arm_prior
+        self.journal.set_new_arm_prior(new_arm_prior)
 
-    def _settle(self, adopt: bool) -> GrowingTable:
+    def _digest(self) -> str:
+        """Return what tells the posteriors file, and the policy on it, from others."""
+        policy = "" if self._policy is None else f" {self._policy}"
+        return f"{file.content_hash(self.source)}{policy}"
+
+    def _facts(self, copy: Path, digest: str) -> dict[str, str | None]:
+        return {**self._state.facts(copy, digest), "policy": self._policy}
+
+    def _settle(self, adopt: bool) -> Served:
         """Start from the posteriors file: the one of before, a first one, or another one."""
-        digest = file.content_hash(self.source)
+        digest = self._digest()
         known = self.journal.meta("posteriors_hash")
         self._state.check_owner(known, digest, self.source, adopt=adopt)
         copy = self._state.keep(self.source, digest)
         posteriors = self._load(copy)
         if known != digest:
-            self.journal.restart_from(self._state.facts(copy, digest), keep_after=self.journal.seq)
+            self.journal.restart_from(self._facts(copy, digest), keep_after=self.journal.seq)
         self._state.drop_other_posteriors(copy)
         return posteriors
 
-    def _load(self, source: Path) -> GrowingTable:
+    def _load(self, source: Path) -> Served:
         try:
-            return GrowingTable(source, self._next_path)
+            if loading.is_beta(source, self._policy):
+                return GrowingTable(source, self._next_path)
+            return ServedModel(source, self._policy, self._next_path)
         except MlkitError as error:
             # The user knows the file that was given, and not our copy of it.
             raise _renamed(error, str(source), str(self.source)) from error
@@ -92,7 +116,7 @@ class Model:
 
     def compact(self) -> None:
         """Move the journal into the snapshot."""
-        self.journal.compact(self.posteriors.posterior)
+        self.posteriors.compact(self.journal)
 
     def prepare_replacement(self, known: str) -> Replacement | None:
         """Read the posteriors file again, beside the running model and from any thread.
@@ -106,11 +130,11 @@ class Model:
         Raises:
             MlkitError: The file cannot be used; nothing has changed.
         """
-        digest = file.content_hash(self.source)
+        digest = self._digest()
         if digest == known:
             return None
         copy = self._state.keep(self.source, digest)
-        return Replacement(self._state.facts(copy, digest), copy, self._load(copy))
+        return Replacement(self._facts(copy, digest), copy, self._load(copy))
 
     def replace(self, new: Replacement, *, keep_after: int) -> None:
         """Go on with other posteriors.
@@ -123,6 +147,8 @@ class Model:
         self.journal.restart_from(new.facts, keep_after=keep_after)
         self.posteriors.path.unlink(missing_ok=True)
         self.posteriors = new.posteriors
+        self.posteriors.new_arm_prior = self._new_arm_prior
         for change in self.journal.changes():
             self.posteriors.apply(change)
+        self.posteriors.show()
         self._state.drop_other_posteriors(new.copy)

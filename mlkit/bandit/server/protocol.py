@@ -61,10 +61,15 @@ class Failed(msgspec.Struct, tag=3, array_like=True, gc=False):
 
 
 class TableReady(msgspec.Struct, tag=4, array_like=True, gc=False):
-    """To a worker: the posterior table to use from now on."""
+    """To a worker: the posterior table to use from now on, or the model of another policy.
+
+    `base` tells the posteriors file that it started from.
+    """
 
     path: str
     model: str
+    policy: str | None = None
+    base: str = ""
 
 
 class UnknownArm(msgspec.Struct, tag=5, array_like=True, gc=False):

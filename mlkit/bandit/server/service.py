@@ -120,6 +120,8 @@ class _Service:
             self._state,
             settings.posteriors,
             window=settings.dedupe_window,
+            policy=settings.policy,
+            new_arm_prior=settings.new_arm_prior,
             adopt=settings.adopt,
             resume=self.supervisor.is_ready,
         )

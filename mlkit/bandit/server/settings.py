@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mlkit.bandit.server.messages import Limits
+from mlkit.bandit.server.rails import Rails
 from mlkit.web.protocol import ConnectionLimits
 
 WEEK = 7 * 86400.0
@@ -29,7 +30,13 @@ class Settings:
         host: The address to listen at.
         port: The port; 0 takes a free one.
         workers: Processes that answer requests.
+        policy: The policy; None: that of the posteriors file.
         adopt: Whether another posteriors file may replace that of the state.
+        rails: Limits of what is shown.
+        kill_switch: The file that operators make to show the fallback; None: there is none.
+        fallback: The arms that are shown then.
+        new_arm_prior: Parameters (a, b) of Beta posteriors of new arms; None: the file's prior.
+        propensities: Share of logged decisions whose propensities are logged too.
         log: Directory of the decision log, or None.
         token: The bearer token of clients, or None.
         dedupe_window: Seconds for which event ids and decision ids are good.
@@ -44,7 +51,13 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 2
+    policy: str | None = None
     adopt: bool = False
+    rails: Rails = field(default_factory=Rails)
+    kill_switch: Path | None = None
+    fallback: tuple[str, ...] = ()
+    new_arm_prior: tuple[float, float] | None = None
+    propensities: float = 0.0
     log: Path | None = None
     token: bytes | None = field(default=None, repr=False)
     dedupe_window: float = WEEK

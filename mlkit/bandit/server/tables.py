@@ -22,6 +22,7 @@ class GrowingTable:
         header: What the posteriors file says of all rows.
         table: The table.
         path: The table's file; another one after growing.
+        new_arm_prior: Parameters of arms that come from feedback; None: the file's prior.
 
     Args:
         posteriors: The posteriors file to load.
@@ -34,6 +35,7 @@ class GrowingTable:
 
     def __init__(self, posteriors: Path, next_path: Callable[[], Path]) -> None:
         self._next_path = next_path
+        self.new_arm_prior: tuple[float, float] | None = None
         self.path = next_path()
         self.header: Header
         self.table: PosteriorTable
@@ -47,6 +49,8 @@ class GrowingTable:
             removed.
         """
         if change.kind == Kind.REWARD:
+            if self.new_arm_prior is not None and not self.table.knows(change.arm):
+                self._do(PosteriorTable.put_arm, change.arm, *self.new_arm_prior)
             return self._do(PosteriorTable.add_reward, change.context, change.arm, change.a)
         if change.kind == Kind.REMOVE:
             return self._do(PosteriorTable.remove_arm, change.arm)
@@ -63,12 +67,29 @@ class GrowingTable:
             before.unlink(missing_ok=True)  # who has it open keeps it
             return function(self.table, *arguments)
 
+    def show(self) -> None:
+        """Show all workers what has changed: the table always does."""
+
+    def compact(self, journal: Journal) -> None:
+        """Move the journal into its snapshot."""
+        journal.compact(self.posterior)
+
+    def has(self, arm: str) -> bool:
+        """Return whether an arm is there."""
+        return self.table.arm(arm) is not None
+
+    @property
+    def new_arms_learn(self) -> bool:
+        """Whether an arm may come from feedback."""
+        return True
+
     def knows(self, arm: str) -> bool:
         """Return whether an arm is there, or was there and has been removed."""
         return self.table.knows(arm)
 
     def restore(self, journal: Journal) -> None:
         """Bring a table of the posteriors file to the state of the journal."""
+        self.new_arm_prior = journal.new_arm_prior
         for row in journal.snapshot():
             if row.removed and not row.context:
                 # Put first: an arm that the file does not have must be known as removed.

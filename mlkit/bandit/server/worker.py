@@ -6,12 +6,14 @@ import asyncio
 import socket
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from mlkit.bandit._posterior_table import PosteriorTable
 from mlkit.bandit.server import interface
 from mlkit.bandit.server.decision import DecisionIds
 from mlkit.bandit.server.decision_log import DecisionLog
 from mlkit.bandit.server.endpoints import Endpoints
+from mlkit.bandit.server.policy_reader import PolicyReader
 from mlkit.bandit.server.protocol import TableReady
 from mlkit.bandit.server.settings import Settings
 from mlkit.bandit.server.writer_client import WriterClient
@@ -66,6 +68,7 @@ async def _serve(context: WorkerContext) -> None:
         writer,
         started=context.started,
         log=log,
+        writer=context.counters.row(settings.workers),
     )
     tasks = [asyncio.create_task(writer.keep_connected())]
     if log is not None:
@@ -98,7 +101,11 @@ def application(
 
 
 def _use(endpoints: Endpoints, ready: TableReady) -> None:
-    endpoints.use_store(PosteriorTable.open(ready.path), ready.model)
+    if ready.policy is None:
+        store: PosteriorTable | PolicyReader = PosteriorTable.open(ready.path)
+    else:
+        store = PolicyReader(Path(ready.path))
+    endpoints.use_store(store, ready.model, ready.base)
 
 
 async def _flush_often(log: DecisionLog) -> None:

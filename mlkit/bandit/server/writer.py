@@ -31,6 +31,7 @@ from mlkit.bandit.server.protocol import (
     frame,
     message_decoder,
 )
+from mlkit.bandit.server.served_model import ServedModel
 from mlkit.errors import MlkitError
 from mlkit.web.metrics import Counters
 
@@ -67,6 +68,10 @@ class Writer:
         self._failing = False
         self._on_used = on_used
         self._counters = counters
+        self._begun = counters.layout.counters[metrics.BEGUN]
+        self._shown = counters.layout.counters[metrics.SHOWN]
+        for place in (self._begun, self._shown):
+            counters.values[place] = model.journal.seq
         self._connections: set[_Connection] = set()
         self._group: list[tuple[_Connection, Request]] = []
         self._announced = model.posteriors.path
@@ -123,7 +128,11 @@ class Writer:
         self._check_idle()
 
     def _table_ready(self) -> TableReady:
-        return TableReady(str(self._model.posteriors.path), self._model.posteriors.header.model)
+        posteriors = self._model.posteriors
+        policy = posteriors.header.spec if isinstance(posteriors, ServedModel) else None
+        base = str(self._model.journal.meta("posteriors_hash") or "")[:12]
+        policy_text = None if policy is None else str(policy)
+        return TableReady(str(posteriors.path), posteriors.header.model, policy_text, base)
 
     def _announce(self) -> None:
         self._announced = self._model.posteriors.path
@@ -169,7 +178,11 @@ class Writer:
         self._failing = False
         self._counters.add(metrics.COMMITS)
         pairs = zip(requests, outcomes, strict=True)
-        return [self._apply(request, outcome) for request, outcome in pairs]
+        self._counters.values[self._begun] = self._model.journal.seq
+        replies = [self._apply(request, outcome) for request, outcome in pairs]
+        self._model.posteriors.show()
+        self._counters.values[self._shown] = self._model.journal.seq
+        return replies
 
     def _complain(self, error: sqlite3.Error) -> None:
         """Report a journal that cannot be written, once until it can be again."""
@@ -182,13 +195,14 @@ class Writer:
         if isinstance(request, Feedback):
             return self._model.journal.append_events(request.events, self._is_known)
         change = request.change
-        if change.kind == Kind.REMOVE and self._model.posteriors.table.arm(change.arm) is None:
+        if change.kind == Kind.REMOVE and not self._model.posteriors.has(change.arm):
             return None
         self._model.journal.append([change])
         return []
 
     def _is_known(self, arm: str) -> bool:
-        return self._new_arms or self._model.posteriors.knows(arm)
+        posteriors = self._model.posteriors
+        return posteriors.knows(arm) or (self._new_arms and posteriors.new_arms_learn)
 
     def _apply(self, request: Request, outcome: Outcome) -> Reply:
         """Apply a committed message to the table."""
@@ -213,7 +227,7 @@ class Writer:
 
     def _reward(self, event: Event) -> bool:
         return self._model.posteriors.apply(
-            Change(Kind.REWARD, event.context, event.arm, event.reward)
+            Change(Kind.REWARD, event.context, event.arm, event.reward, features=event.features)
         )
 
     def _count(self, repeats: list[bool], ignored: list[bool]) -> None:

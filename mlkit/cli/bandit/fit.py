@@ -133,7 +133,7 @@ def fit(
         models.report_fit(of(ctx), learned, output, json=json)
         return
     _refuse_features(features, categories, hash_length, arm_features)
-    header = Header(name, _prior(prior), shrinkage)
+    header = Header(name, prior_of("--prior", prior), shrinkage)
     with of(ctx).progress("reading") as progress:
         fitted = fit_logs(
             logs,
@@ -191,15 +191,18 @@ def _check_output(output: Path, logs: list[Path], *, json: bool) -> None:
         raise UsageError(f"{output}: is a log and the output")
 
 
-def _prior(text: str) -> Any:
-    from mlkit.bandit.posteriors.posterior import Prior
+def prior_of(option: str, text: str) -> Any:
+    """Read a prior A,B."""
+    from mlkit.bandit.posteriors.posterior import HIGHEST, LOWEST, Prior
     from mlkit.errors import UsageError
 
     try:
         a, b = map(float, text.split(","))
     except ValueError:
         hint = "1,1 is uniform; 1,99 expects one reward in 100 pulls"
-        raise UsageError(f"--prior {text}: expected A,B, two numbers above 0", hint=hint) from None
+        raise UsageError(f"{option} {text}: expected A,B, two numbers above 0", hint=hint) from None
+    if not (LOWEST <= a <= HIGHEST and LOWEST <= b <= HIGHEST):
+        raise UsageError(f"{option} {text}: expected two numbers in [{LOWEST:g}, {HIGHEST:g}]")
     return Prior(a, b)
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mlkit.bandit.server.settings import Settings
 
 
+_LIMITS = "Limits"
+
+
 class NewArms(StrEnum):
     """The choices of --new-arms, known without importing the server."""
 
@@ -45,6 +48,12 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Worker processes (default: the cores).")
     ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC", help="Policy, such as ucb1 (default: that of the posteriors file)."
+        ),
+    ] = None,
     adopt: Annotated[
         bool,
         typer.Option("--adopt", help="Start a state of another file anew from this one."),
@@ -58,6 +67,72 @@ def serve(
     log: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Log decisions and feedback as JSON Lines."),
+    ] = None,
+    propensities: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, metavar="SHARE", help="Log propensities of this share of decisions."
+        ),
+    ] = 0.0,
+    min_share: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Least share in which each candidate is first.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = 0.0,
+    max_share: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Most share in which a candidate is first.", rich_help_panel=_LIMITS
+        ),
+    ] = 1.0,
+    holdout: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of random rankings of all candidates.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = 0.0,
+    pin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID", help="Show this arm first (repeatable).", rich_help_panel=_LIMITS
+        ),
+    ] = None,
+    block: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID", help="Never show this arm (repeatable).", rich_help_panel=_LIMITS
+        ),
+    ] = None,
+    new_arm_prior: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Prior of arms that are added (default: the file's).",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    kill_switch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="While this file is there, show its lines, or the fallback if it is empty.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    fallback: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Arms that the kill switch shows, an id a line.",
+            rich_help_panel=_LIMITS,
+        ),
     ] = None,
     token_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Demand the bearer token in this file.")
@@ -101,6 +176,7 @@ def serve(
     import os
 
     from mlkit.bandit.server.messages import Limits
+    from mlkit.bandit.server.rails import Rails
     from mlkit.bandit.server.settings import NewArms as Way
     from mlkit.bandit.server.settings import Settings
     from mlkit.web.access import read_token
@@ -112,7 +188,15 @@ def serve(
         host=host,
         port=port,
         workers=workers or len(os.sched_getaffinity(0)),
+        policy=_policy(policy),
         adopt=adopt,
+        rails=Rails(
+            min_share, max_share, holdout, tuple(dict.fromkeys(pin or ())), frozenset(block or ())
+        ),
+        kill_switch=kill_switch,
+        fallback=_fallback(kill_switch, fallback),
+        new_arm_prior=_prior(new_arm_prior),
+        propensities=_share(propensities, log),
         log=log,
         token=None if token_file is None else read_token(token_file),
         dedupe_window=dedupe_window * 86400,
@@ -122,6 +206,37 @@ def serve(
         connections=ConnectionLimits(connections=max_connections),
     )
     raise typer.Exit(_run(settings, output.of(context).note))
+
+
+def _policy(text: str | None) -> str | None:
+    """Return a policy in the one way of writing it."""
+    from mlkit.bandit.policies import catalog
+
+    return None if text is None else str(catalog.parse(text))
+
+
+def _fallback(switch: Path | None, path: Path | None) -> tuple[str, ...]:
+    from mlkit.bandit.server.rails import read_fallback
+    from mlkit.errors import UsageError
+
+    if (switch is None) != (path is None):
+        hint = "the fallback is what the kill switch shows"
+        raise UsageError("--kill-switch and --fallback are needed together", hint=hint)
+    return () if path is None else read_fallback(path)
+
+
+def _share(share: float, log: Path | None) -> float:
+    from mlkit.errors import UsageError
+
+    if share and log is None:
+        raise UsageError("--propensities: there is no log", hint="--log DIR writes it")
+    return share
+
+
+def _prior(text: str | None) -> tuple[float, float] | None:
+    from mlkit.cli.bandit.fit import prior_of
+
+    return None if text is None else prior_of("--new-arm-prior", text)
 
 
 def _run(settings: Settings, note: Callable[[str], None]) -> int:

@@ -40,7 +40,8 @@ class Server:
 
     def __init__(self, directory: Path, *options: str, prefix: tuple[str, ...] = ()) -> None:
         self.directory = directory
-        self.posteriors = directory / "posteriors.csv"
+        model = directory / "posteriors.parquet"
+        self.posteriors = model if model.exists() else directory / "posteriors.csv"
         if not self.posteriors.exists():
             self.posteriors.write_text(POSTERIORS, encoding="utf-8")
         self.state = directory / "state"
