@@ -23,7 +23,7 @@ class RootGroup(LazyGroup):
     """The groups of `mlkit`."""
 
     members: ClassVar[Members] = {
-        "bandit": ("mlkit.cli.bandit.app:app", "Fit, inspect and serve Thompson-sampling bandits."),
+        "bandit": ("mlkit.cli.bandit.app:app", "Fit, inspect and serve bandits."),
         "pairs": ("mlkit.cli.pairs.app:app", "Find pairs of securities, fit and backtest them."),
         "bpmn": (
             "mlkit.cli.bpmn.app:app",

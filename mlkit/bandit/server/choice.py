@@ -99,17 +99,29 @@ class Choice(NamedTuple):
         scores: Their scores by the policy.
         source: `policy`, or `uniform` for a random ranking.
         propensities: The probabilities of their ranks, if they were asked for.
+        first: The probability of each candidate to be first, if it was asked for.
     """
 
     shown: list[int]
     scores: list[float]
     source: str
     propensities: TopK | None = None
+    first: list[float] | None = None
 
 
-def choose(
-    candidates: Candidates, k: int, seed: int, rails: Rails, *, with_propensities: bool
-) -> Choice:
+class Wanted(NamedTuple):
+    """What to compute of a decision beside it.
+
+    Attributes:
+        propensities: The probabilities of the ranks of what is shown.
+        first: The probability of each candidate to be first, by which a log can be verified.
+    """
+
+    propensities: bool = False
+    first: bool = False
+
+
+def choose(candidates: Candidates, k: int, seed: int, rails: Rails, wanted: Wanted) -> Choice:
     """Decide which candidates to show.
 
     Args:
@@ -117,7 +129,7 @@ def choose(
         k: How many to show.
         seed: Decides all that is random.
         rails: The limits.
-        with_propensities: Whether to compute the propensities.
+        wanted: What to compute beside.
 
     Raises:
         UsageError: The decision has no exact propensities; the message says why.
@@ -126,7 +138,7 @@ def choose(
     k = min(k, count)
     if not k:
         none = TopK(np.zeros((0, 0)), 1.0)
-        return Choice([], [], POLICY, none if with_propensities else None)
+        return Choice([], [], POLICY, none if wanted.propensities else None)
     generator, uniform = Generator(PCG64(SeedSequence([seed, count]))), rails.uniform(count)
     most, first = max(rails.max_share, 1 / count), None
     if generator.random() < uniform:
@@ -137,11 +149,14 @@ def choose(
             first = _limited_first(candidates, most)
         shown, scores = _by_policy(candidates, k, seed, generator, first)
         source = POLICY
-    if not with_propensities:
-        return Choice(shown, scores, source)
-    own = _policy_ranks(candidates, shown, k, most)
-    exact = mixed(uniform, uniform_ranks(count, k, k), own) if uniform else own
-    return Choice(shown, scores, source, exact)
+    exact, every = None, None
+    if wanted.first:
+        own_first = _limited_first(candidates, most)
+        every = (uniform / count + (1 - uniform) * own_first).tolist()
+    if wanted.propensities:
+        own = _policy_ranks(candidates, shown, k, most)
+        exact = mixed(uniform, uniform_ranks(count, k, k), own) if uniform else own
+    return Choice(shown, scores, source, exact, every)
 
 
 def _by_chance(
@@ -166,7 +181,8 @@ def _by_policy(
 def _limited_first(candidates: Candidates, most: float) -> Array:
     """Return the probabilities of the first place under a maximum share."""
     found = candidates.ranks(range(len(candidates)), 1).first
-    return guard_rails.with_maximum_share(found / found.sum(), most)
+    whole = found / found.sum()
+    return whole if most >= 1 else guard_rails.with_maximum_share(whole, most)
 
 
 def _policy_ranks(candidates: Candidates, shown: list[int], k: int, most: float) -> TopK:

@@ -24,7 +24,8 @@ class DecisionLine(msgspec.Struct, tag_field="type", tag="decision", gc=False):
     """One decision, and what its propensities can be computed from later.
 
     `version` is that of the posteriors: `FILE.CHANGES`, the begin of the posteriors file's hash and
-    how many changes had been applied; `FILE.FROM-TO` while changes were being applied.
+    how many changes had been applied; `FILE.FROM-TO` while changes were being applied. `first` has
+    the probability of each candidate to be first, where propensities are logged.
     """
 
     at: str
@@ -40,6 +41,7 @@ class DecisionLine(msgspec.Struct, tag_field="type", tag="decision", gc=False):
     candidates: Sequence[str]
     features: msgspec.Raw | None = None
     propensities: Propensities | None = None
+    first: list[float] | None = None
 
 
 class FeedbackLine(msgspec.Struct, tag_field="type", tag="feedback", gc=False):

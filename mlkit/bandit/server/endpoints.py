@@ -11,6 +11,7 @@ import msgspec
 
 from mlkit.bandit._posterior_table import Fetched, ThompsonSampler
 from mlkit.bandit.server import metrics
+from mlkit.bandit.server.choice import Wanted
 from mlkit.bandit.server.decision import DecisionIds
 from mlkit.bandit.server.decision_log import DecisionLog
 from mlkit.bandit.server.feedback import EventReader, event_id, packed_features
@@ -216,9 +217,9 @@ class Endpoints:
     ) -> Prediction:
         """Answer with limits, with propensities, or by a model."""
         seed = self._recorder.seed() if request.seed is None else request.seed
-        wanted, mark = self._recorder.wants_propensities(), self._recorder.mark()
-        wanted = wanted or request.propensities
-        found = await self._predictor.predict(store, request, seed, place, propensities=wanted)
+        logged, mark = self._recorder.wants_propensities(), self._recorder.mark()
+        wanted = Wanted(logged or request.propensities, logged)
+        found = await self._predictor.predict(store, request, seed, place, wanted)
         if request.propensities and found.propensities is None:
             raise RequestError(422, f"{place}{found.refusal}", "ask without propensities")
         return self._answered(request, found, seed, mark, place)

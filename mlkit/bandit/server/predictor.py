@@ -16,6 +16,7 @@ from mlkit.bandit.server.choice import (
     BetaCandidates,
     Choice,
     ModelCandidates,
+    Wanted,
     after_pinned,
     certain,
     choose,
@@ -41,6 +42,7 @@ class Predicted(NamedTuple):
         unknown_arms: Candidates that are not known.
         propensities: The probabilities of the ranks of `arms`; None: not asked for, or none.
         refusal: Why there are none.
+        first: The probability of each candidate to be first, if it was asked for.
     """
 
     arms: list[str]
@@ -51,6 +53,7 @@ class Predicted(NamedTuple):
     unknown_arms: int = 0
     propensities: TopK | None = None
     refusal: str = ""
+    first: list[float] | None = None
 
 
 class Predictor:
@@ -71,8 +74,7 @@ class Predictor:
         request: PredictRequest,
         seed: int,
         place: str,
-        *,
-        propensities: bool,
+        wanted: Wanted,
     ) -> Predicted:
         """Decide; the seed decides all that is random.
 
@@ -85,9 +87,9 @@ class Predictor:
             hint = "only plain Thompson sampling draws an arm more than once"
             raise RequestError(422, f"{place}candidates: {twice!r:.80} is named twice", hint)
         if isinstance(store, PolicyReader):
-            return self._by_model(store, request, seed, place, propensities)
+            return self._by_model(store, request, seed, place, wanted)
         fetched = await self._fetch(store, request, place)
-        return self._by_posteriors(fetched, request, seed, propensities)
+        return self._by_posteriors(fetched, request, seed, wanted)
 
     # Thompson sampling with Beta posteriors
 
@@ -102,12 +104,12 @@ class Predictor:
             raise RequestError(422, f"{place}{error}", "correct the id") from None
 
     def _by_posteriors(
-        self, fetched: Fetched, request: PredictRequest, seed: int, propensities: bool
+        self, fetched: Fetched, request: PredictRequest, seed: int, wanted: Wanted
     ) -> Predicted:
         names, pinned, free = self._split(fetched.candidates, request.k)
         a, b = fetched.a[free], fetched.b[free]
         candidates = BetaCandidates(Fetched([names[i] for i in free], a, b), self._sampler)
-        found = self._chosen(candidates, names, free, pinned, request.k, seed, propensities)
+        found = self._chosen(candidates, names, free, pinned, request.k, seed, wanted)
         return found._replace(
             unknown_contexts=fetched.unknown_contexts, unknown_arms=fetched.unknown_arms
         )
@@ -130,22 +132,27 @@ class Predictor:
         pinned: list[int],
         k: int,
         seed: int,
-        propensities: bool,
+        wanted: Wanted,
     ) -> Predicted:
         rest, refusal = k - len(pinned), ""
         try:
-            choice = choose(candidates, rest, seed, self._rails, with_propensities=propensities)
+            choice = choose(candidates, rest, seed, self._rails, wanted)
         except MlkitError as error:
-            if not propensities or not error.message.startswith("propensities"):
+            if not wanted.propensities or not error.message.startswith("propensities"):
                 raise
             refusal = error.message
-            choice = choose(candidates, rest, seed, self._rails, with_propensities=False)
+            choice = choose(
+                candidates, rest, seed, self._rails, wanted._replace(propensities=False)
+            )
+        first = choice.first
+        if wanted.first and pinned:
+            first = [1.0] + [0.0] * (len(pinned) + len(free) - 1)
         shown = [*pinned, *(free[place] for place in choice.shown)]
         ranks = after_pinned(len(pinned), _padded(choice, rest), len(shown))
         allowed = [names[place] for place in [*pinned, *free]]
         scores = [*[0.0] * len(pinned), *choice.scores]
         arms = [names[place] for place in shown]
-        return Predicted(arms, scores, choice.source, allowed, 0, 0, ranks, refusal)
+        return Predicted(arms, scores, choice.source, allowed, 0, 0, ranks, refusal, first)
 
     # Models
 
@@ -155,13 +162,13 @@ class Predictor:
         request: PredictRequest,
         seed: int,
         place: str,
-        propensities: bool,
+        wanted: Wanted,
     ) -> Predicted:
         def decide(model: PolicyModel) -> Predicted:
-            return self._decide(model, request, seed, propensities)
+            return self._decide(model, request, seed, wanted)
 
         try:
-            if propensities:  # they take too long to be computed from what may change meanwhile
+            if any(wanted):  # they take too long to be computed from what may change meanwhile
                 return decide(reader.read(PolicyModel.detached))
             return reader.read(decide)
         except Unreadable:
@@ -170,7 +177,7 @@ class Predictor:
             raise RequestError(422, f"{place}{error.message}", error.hint or _HINT) from None
 
     def _decide(
-        self, model: PolicyModel, request: PredictRequest, seed: int, propensities: bool
+        self, model: PolicyModel, request: PredictRequest, seed: int, wanted: Wanted
     ) -> Predicted:
         places, unknown = _places(model, request.candidates)
         every = [model.ids[place] for place in places]
@@ -178,7 +185,7 @@ class Predictor:
         chosen = ModelCandidates(model, np.array(places, np.intp)[free], request.features)
         if not free:
             model.header.features.context_vector(request.features)
-        found = self._chosen(chosen, names, free, pinned, request.k, seed, propensities)
+        found = self._chosen(chosen, names, free, pinned, request.k, seed, wanted)
         return found._replace(unknown_arms=unknown)
 
 
@@ -186,11 +193,12 @@ def plain(
     fetched: Fetched, arms: list[str], scores: list[float], *, propensities: bool
 ) -> Predicted:
     """Return a decision of plain Thompson sampling as what is logged of it."""
-    names, ranks = fetched.candidates, None
+    names, ranks, first = fetched.candidates, None, None
     if propensities and arms and len(set(names)) == len(names):
         at = {name: place for place, name in enumerate(names)}
         ranks = top_k(fetched.a, fetched.b, len(arms), [at[arm] for arm in arms])
-    return Predicted(arms, scores, POLICY, names, propensities=ranks)
+        first = top_k(fetched.a, fetched.b).first.tolist()
+    return Predicted(arms, scores, POLICY, names, propensities=ranks, first=first)
 
 
 def fallback(arms: Sequence[str], request: PredictRequest) -> Predicted:

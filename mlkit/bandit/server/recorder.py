@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 from mlkit.bandit.policies.catalog import THOMPSON, PolicySpec
 from mlkit.bandit.propensities import TopK
@@ -73,9 +74,9 @@ class Recorder:
 
     def document(self, found: TopK, source: str) -> Propensities:
         """Return propensities as a document."""
-        ranks, count = found.ranks, len(found.ranks)
+        ranks, count = np.minimum(found.ranks, 1.0), len(found.ranks)
         return Propensities(
-            found.first.tolist() if count else [],
+            ranks[:, 0].tolist() if count else [],
             found.included.tolist() if count else [],
             [float(ranks[place, place]) for place in range(count)],
             found.slate,
@@ -110,6 +111,7 @@ class Recorder:
                 _listed(found.candidates),
                 None if features is None else msgspec.Raw(features),
                 None if ranks is None else self.document(ranks, found.source),
+                found.first,
             )
         )
 

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from mlkit.cli.groups import group
 
+log = group(
+    "log",
+    "Join and check the logs of `serve --log`.",
+    {
+        "compact": (
+            "mlkit.cli.bandit.log:compact",
+            "Join decisions and rewards into one Parquet table.",
+        ),
+        "verify": (
+            "mlkit.cli.bandit.log:verify",
+            "Check that logged propensities fit how often arms were shown.",
+        ),
+    },
+)
 app = group(
     "bandit",
-    "Fit, inspect and serve Thompson-sampling bandits.",
+    "Fit, inspect and serve bandits: Thompson sampling and other policies.",
     {
         "fit": (
             "mlkit.cli.bandit.fit:fit",
@@ -32,6 +46,7 @@ app = group(
             "mlkit.cli.bandit.serve:serve",
             "Serve recommendations over HTTP, and learn from feedback.",
         ),
+        "log": ("mlkit.cli.bandit.app:log", "Join and check the logs of `serve --log`."),
         "export": (
             "mlkit.cli.bandit.serve:export",
             "Write the present posteriors of a server, whether it runs or not.",

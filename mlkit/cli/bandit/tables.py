@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mlkit.bandit.models.summary import ArmSummary, Scored
 from mlkit.bandit.posteriors.summary import Quantiles, Score, Summary
+
+if TYPE_CHECKING:
+    from mlkit.bandit.logs.verification import ArmCheck
+    from mlkit.bandit.models.summary import ArmSummary, Scored
 
 _BAR = 20
 
@@ -48,6 +52,17 @@ def model_summaries(rows: Sequence[ArmSummary]) -> Table:
         bar = "█" * round(row.share * _BAR)
         share = f"{row.share:.1%}"
         table.add_row(_id(row.arm), f"{row.pulls:,.0f}", f"{row.mean:.4g}", share, bar)
+    return table
+
+
+def checks(rows: Sequence[ArmCheck]) -> Table:
+    """Make a table of how often arms came first, and were expected to."""
+    table = _table(arm=True)
+    for name in ("expected first", "shown first", "z"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        arm = Text("(rare arms)") if row.arm is None else _id(row.arm)
+        table.add_row(arm, f"{row.expected:,.1f}", f"{row.shown:,}", f"{row.z:+.2f}")
     return table
 
 

@@ -101,7 +101,7 @@ def test_compaction_keeps_the_state(journal):
     take(journal, event("e"))
     journal.compact(lambda context, arm: (3.0, 4.0, 5.0))
     assert journal.length() == 0
-    assert [tuple(row) for row in journal.snapshot()] == [("c1", "", 0, 3.0, 4.0, 5.0)]
+    assert [tuple(row) for row in journal.snapshot()] == [("c1", "", 0, 3.0, 4.0, 5.0, None)]
     assert take(journal, event("e")) == [True]
 
 
@@ -170,7 +170,7 @@ def test_a_journal_of_format_1_is_brought_to_the_present_one(tmp_path, open_jour
     for _ in range(2):
         journal = open_journal()
         assert take(journal, event("e")) == [True]
-        assert journal.meta("format") == 2
+        assert journal.meta("format") == 3
         journal.close()
 
 

@@ -1,0 +1,134 @@
+"""The decision logs of the server: decisions and the feedback on them, as they were written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlkit.bandit.logs import csv_input
+from mlkit.bandit.logs.csv_input import HashingReader, opened
+from mlkit.errors import BadData, InputMissing
+from mlkit.unpacking import STREAMED, UnpackLimits
+
+_ENDINGS = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
+
+
+class Probabilities(msgspec.Struct, gc=False):
+    """The propensities of a decision, in the order of its arms."""
+
+    first: list[float]
+    included: list[float]
+    position: list[float]
+    slate: float
+
+
+class Decision(msgspec.Struct, tag="decision", tag_field="type", gc=False):
+    """A decision; what earlier releases did not log is missing."""
+
+    at: str
+    decision_id: str
+    arms: list[str]
+    scores: list[float]
+    context: str | None = None
+    policy: str | None = None
+    version: str | None = None
+    k: int | None = None
+    seed: int | None = None
+    source: str | None = None
+    candidates: list[str] | None = None
+    features: dict[str, Any] | None = None
+    propensities: Probabilities | None = None
+    first: list[float] | None = None
+
+
+class Feedback(msgspec.Struct, tag="feedback", tag_field="type", gc=False):
+    """A reward."""
+
+    event_id: str
+    arm: str
+    reward: float
+    decision_id: str | None = None
+
+
+_decode = msgspec.json.Decoder(Decision | Feedback).decode
+Line = Decision | Feedback
+
+
+def log_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the files of logs; a directory stands for its JSON Lines.
+
+    Raises:
+        InputMissing: A path does not exist, or a directory has no log.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = sorted(each for each in path.iterdir() if each.name.endswith(_ENDINGS))
+        if not inside:
+            raise InputMissing(
+                f"{path}: no logs", hint="`mlkit bandit serve --log DIR` writes them"
+            )
+        found += inside
+    return found
+
+
+def read(paths: Sequence[Path], limits: UnpackLimits = STREAMED) -> Iterator[Line]:
+    """Yield the lines of logs; a decision or an event that is repeated is left out.
+
+    Raises:
+        InputMissing: A log cannot be read.
+        BadData: A line is wrong; the message names it.
+    """
+    seen: set[bytes] = set()
+    for path in log_files(paths):
+        with opened(path) as file:
+            text = csv_input.text_of(HashingReader(file), path, limits)
+            for number, line in enumerate(text, 1):
+                found = _line(path, number, line)
+                if found is not None and _is_new(seen, found):
+                    yield found
+
+
+def _line(path: Path, number: int, line: bytes) -> Line | None:
+    if not line.strip():
+        return None
+    place = f"{path}: line {number}"
+    try:
+        found: Line = _decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadData(f"{place}: {error}") from error
+    if isinstance(found, Decision):
+        _check(place, found)
+    return found
+
+
+def _check(place: str, decision: Decision) -> None:
+    """Refuse a decision whose parts do not fit."""
+    count, given = len(decision.arms), decision.propensities
+    lists = [decision.scores]
+    if given is not None:
+        lists += [given.first, given.included, given.position]
+        if not all(0 <= each <= 1 for values in lists[1:] for each in values):
+            raise BadData(f"{place}: a propensity is outside [0, 1]")
+    if any(len(values) != count for values in lists):
+        raise BadData(f"{place}: {count} arms, and lists of other lengths about them")
+    if decision.candidates is not None and not set(decision.arms) <= set(decision.candidates):
+        raise BadData(f"{place}: an arm was shown that is no candidate")
+    first = decision.first
+    if first is not None and len(first) != len(decision.candidates or ()):
+        raise BadData(f"{place}: {len(first)} probabilities of the candidates, which are others")
+
+
+def _is_new(seen: set[bytes], line: Line) -> bool:
+    name = f"d{line.decision_id}" if isinstance(line, Decision) else f"f{line.event_id}"
+    key = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    if key in seen:
+        return False
+    seen.add(key)
+    return True

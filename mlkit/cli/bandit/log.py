@@ -1,0 +1,87 @@
+"""`mlkit bandit log compact, verify`: what the server has logged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlkit.cli.groups import examples
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, counted, of
+
+Logs = Annotated[
+    list[Path],
+    typer.Argument(metavar="LOG...", help="Directories of `serve --log`, or their .jsonl files."),
+]
+
+
+@examples(
+    "mlkit bandit log compact log/ -o log.parquet",
+    "mlkit bandit log compact log/2026-11-*.jsonl -o november.parquet --json",
+)
+def compact(
+    ctx: typer.Context,
+    logs: Logs,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The .parquet file to write.")
+    ],
+    json: Json = False,
+) -> None:
+    """Join decisions and rewards into one Parquet table, a row for each arm shown.
+
+    `mlkit bandit evaluate` reads it. Arms without feedback have no reward (--missing zero).
+    """
+    from mlkit.bandit.logs import compaction
+    from mlkit.errors import UsageError
+
+    if output.suffix.lower() not in (".parquet", ".pq"):
+        raise UsageError(f"{output}: unknown format", hint="the name ends in .parquet")
+    found = compaction.compact(logs, output)
+    if json:
+        Output.document("bandit.log.compact", 1, found._asdict() | {"output": str(output)})
+        return
+    decisions, rows = counted(found.decisions, "decision"), counted(found.rows, "row")
+    of(ctx).note(f"{output}: {decisions}, {rows}, {found.rewarded:,} with a reward")
+    if found.orphans:
+        of(ctx).note(f"{found.orphans:,} rewards belong to decisions that are not in these logs")
+    if found.with_propensities < found.decisions:
+        missing = found.decisions - found.with_propensities
+        of(ctx).note(f"{missing:,} decisions have no propensities (serve --propensities 1)")
+
+
+@examples(
+    "mlkit bandit log verify log/",
+    "mlkit bandit log verify log/ --level 0.01 --json",
+)
+def verify(
+    ctx: typer.Context,
+    logs: Logs,
+    level: Annotated[
+        float,
+        typer.Option(min=1e-12, max=0.5, help="p-value below which the log does not fit."),
+    ] = 0.001,
+    json: Json = False,
+) -> None:
+    """Check that logged propensities fit how often arms were shown first.
+
+    A right log fails with a probability of at most --level. Exit code 1: the log does not fit.
+    """
+    from mlkit.bandit.logs import verification
+
+    found = verification.verify(logs)
+    fits = found.p_value >= level
+    if json:
+        arms = [each._asdict() for each in found.arms]
+        fields = {"fits": fits, "level": level, **found._asdict(), "arms": arms}
+        Output.document("bandit.log.verify", 1, fields)
+    else:
+        from mlkit.cli.bandit import tables
+
+        Output.result(tables.checks(found.arms[:20]))
+        verdict = "the propensities fit" if fits else "the propensities do NOT fit"
+        checked = f"{found.checked:,} of {counted(found.decisions, 'decision')}"
+        Output.line(f"{verdict}: p = {found.p_value:.3g}; {checked} checked")
+    if not fits:
+        raise typer.Exit(1)
