@@ -71,9 +71,10 @@ bool remove_arm(PosteriorTable& table, const py::str& arm) {
 }
 
 bool add_reward(PosteriorTable& table, const std::optional<py::str>& context, const py::str& arm,
-                double reward) {
+                double reward, double examined) {
   if (!(reward >= 0 && reward <= 1)) reject("reward", "must be from 0 to 1");
-  return table.add_reward(id_of(context, "context"), id_of(arm.ptr(), "arm"), reward);
+  if (!(examined > 0 && examined <= 1)) reject("examined", "must be above 0, up to 1");
+  return table.add_reward(id_of(context, "context"), id_of(arm.ptr(), "arm"), reward, examined);
 }
 
 using Row = std::tuple<double, double, double>;
@@ -215,10 +216,17 @@ void define_changes(Class& table) {
       .def("remove_arm", &remove_arm, py::arg("arm"),
            "Remove an arm and its (context, arm) posteriors; False if it is not there.")
       .def("add_reward", &add_reward, py::arg("context"), py::arg("arm"), py::arg("reward"),
+           py::arg("examined") = 1.0,
            "Update the arm's posterior, and the one for the context, by a reward.\n\n"
            "An arm that was never there starts from the prior. A first reward for a context\n"
            "starts from `shrinkage` pseudo-counts of the arm's mean before this reward.\n"
            "Parameters stay from 1e-300 to 1e15.\n\n"
+           "Args:\n"
+           "    context: The context, or None.\n"
+           "    arm: The arm.\n"
+           "    reward: From 0 to 1.\n"
+           "    examined: Probability that the arm was looked at where it was shown, above 0: a\n"
+           "        missing reward counts by the probability that it was looked at and not taken.\n\n"
            "Returns:\n"
            "    False, and nothing was changed, if the arm was removed.\n\n"
            "Raises:\n"

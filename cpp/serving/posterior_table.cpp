@@ -254,8 +254,21 @@ void PosteriorTable::put_pair(std::string_view context, std::string_view arm_tex
   write(pair_pulls_[number - 1u], as_count(posterior.pulls));
 }
 
+namespace {
+
+// How many failures a reward stands for, where the arm was examined with a given probability only:
+// what is missing to 1 counts by the probability that it was examined and not taken, the E step of
+// the position-based model (Chuklin, Markov and de Rijke, "Click Models for Web Search", 2015).
+double failures(double a, double b, double reward, double examined) {
+  if (examined == 1) return 1 - reward;
+  const double missed = examined * (b / (a + b));
+  return (1 - reward) * missed / (missed + (1 - examined));
+}
+
+}  // namespace
+
 bool PosteriorTable::add_reward(std::optional<std::string_view> context, std::string_view text,
-                                double reward) {
+                                double reward, double examined) {
   const std::uint64_t arm_hash = hash_(text);
   const std::uint64_t context_hash = context ? hash_(*context) : 0;
   Number arm = find_arm(arm_hash, text);
@@ -271,10 +284,11 @@ bool PosteriorTable::add_reward(std::optional<std::string_view> context, std::st
   ArmRecord& record = *arm_record(arm);
   if (context) {
     if (!number) number = add_pair(hash_(pair.context, arm), pair, start_of_pair(record));
-    add_to_pair(number, reward);
+    add_to_pair(number, reward, examined);
   }
+  const double failed = failures(record.a, record.b, reward, examined);
   write(record.a, clamped(record.a + reward));
-  write(record.b, clamped(record.b + (1 - reward)));
+  write(record.b, clamped(record.b + failed));
   write(record.pulls, record.pulls + 1);
   return true;
 }
@@ -285,11 +299,12 @@ Posterior PosteriorTable::start_of_pair(const ArmRecord& arm) const {
   return {clamped(shrinkage_ * arm.a / counts), clamped(shrinkage_ * arm.b / counts), 0};
 }
 
-void PosteriorTable::add_to_pair(Number number, double reward) {
+void PosteriorTable::add_to_pair(Number number, double reward, double examined) {
   PosteriorRecord& pair = *pair_record(number);
   std::uint32_t& pulls = pair_pulls_[number - 1u];
+  const double failed = failures(pair.a, pair.b, reward, examined);
   write(pair.a, clamped(pair.a + reward));
-  write(pair.b, clamped(pair.b + (1 - reward)));
+  write(pair.b, clamped(pair.b + failed));
   if (pulls != std::numeric_limits<std::uint32_t>::max()) write(pulls, pulls + 1);
 }
 

@@ -75,7 +75,8 @@ class PosteriorTable {
   void put_pair(std::string_view context, std::string_view arm, Posterior posterior);
   // Add a reward in [0, 1] to the arm and to the pair. An arm that was never there starts from
   // the prior; false, and no change, for one that was removed.
-  bool add_reward(std::optional<std::string_view> context, std::string_view arm, double reward);
+  bool add_reward(std::optional<std::string_view> context, std::string_view arm, double reward,
+                  double examined = 1.0);
 
   // New rows; a row that is there already, or whose arm is not, is a std::invalid_argument that
   // names the row. Rows before it stay.
@@ -156,7 +157,7 @@ class PosteriorTable {
   Number add_context(std::uint64_t hash, std::string_view id);
   Number add_pair(std::uint64_t hash, Pair pair, Posterior posterior);
   Posterior start_of_pair(const ArmRecord& arm) const;
-  void add_to_pair(Number number, double reward);
+  void add_to_pair(Number number, double reward, double examined);
 
   // Of at most one chunk of keys, see posterior_table_batches.cpp.
   void find_arms(std::span<const std::string_view> ids, Number* arms) const;

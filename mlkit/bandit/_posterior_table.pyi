@@ -129,12 +129,21 @@ class PosteriorTable:
     def remove_arm(self, arm: str) -> bool:
         """Remove an arm and its (context, arm) posteriors; False if it is not there."""
 
-    def add_reward(self, context: str | None, arm: str, reward: float) -> bool:
+    def add_reward(
+        self, context: str | None, arm: str, reward: float, examined: float = 1.0
+    ) -> bool:
         """Update the arm's posterior, and the one for the context, by a reward.
 
         An arm that was never there starts from the prior. A first reward for a context starts
         from `shrinkage` pseudo-counts of the arm's mean before this reward. Parameters stay
         from 1e-300 to 1e15.
+
+        Args:
+            context: The context, or None.
+            arm: The arm.
+            reward: From 0 to 1.
+            examined: Probability that the arm was looked at where it was shown, above 0: a
+                missing reward counts by the probability that it was looked at and not taken.
 
         Returns:
             False, and nothing was changed, if the arm was removed.

@@ -62,11 +62,15 @@ class Decision(NamedTuple):
 
     def has_shown(self, arm: str) -> bool:
         """Return whether an arm was shown, or may have been if the id does not know."""
-        if self.shown is None:
-            return True
-        wanted = crc32(arm.encode()).to_bytes(_FINGERPRINT)
-        starts = range(0, len(self.shown), _FINGERPRINT)
-        return any(self.shown[at : at + _FINGERPRINT] == wanted for at in starts)
+        return self.shown is None or self.position(arm) is not None
+
+    def position(self, arm: str) -> int | None:
+        """Return where an arm was shown, from 0; None: nowhere, or the id does not know."""
+        wanted, shown = crc32(arm.encode()).to_bytes(_FINGERPRINT), self.shown or b""
+        starts = range(0, len(shown), _FINGERPRINT)
+        found = (at for at in starts if shown[at : at + _FINGERPRINT] == wanted)
+        first = next(found, None)
+        return None if first is None else first // _FINGERPRINT
 
 
 class InvalidDecision(ValueError):

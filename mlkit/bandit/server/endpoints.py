@@ -110,7 +110,7 @@ class Endpoints:
         self._started = started
         self._log = log
         self._recorder = Recorder(log, settings.propensities, writer)
-        self._events = EventReader(ids, settings.dedupe_window, clock)
+        self._events = EventReader(ids, settings.dedupe_window, clock, settings.examination)
         self._sampler = ThompsonSampler()
         self._predictor = Predictor(settings.rails, self._sampler)
         self._switch: KillSwitch | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 import msgspec
@@ -26,10 +26,19 @@ class EventReader:
         ids: Resolves decision ids.
         window: Seconds for which a decision accepts feedback.
         clock: Returns the seconds since 1970.
+        examination: Probabilities that an arm is examined at each position, the last one for all
+            further ones; empty: it always is.
     """
 
-    def __init__(self, ids: DecisionIds, window: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        ids: DecisionIds,
+        window: float,
+        clock: Callable[[], float],
+        examination: Sequence[float] = (),
+    ) -> None:
         self._ids = ids
+        self._examination = examination
         self._window = window
         self._clock = clock
         self._model: PolicyReader | None = None
@@ -47,15 +56,24 @@ class EventReader:
         """
         check_event(event, place, _UNIT if self._model is None else self._model.spec.rewards)
         context, decided, features = event.context, 0.0, self._features(event, place)
+        examined = None
         if event.decision_id is not None:
             decision = self._decision(event.decision_id, event.arm, place)
             context, decided, features = decision.context, decision.at, decision.features
+            examined = self._examined(decision, event.arm)
         self._check(features, place)
         content = (event.decision_id, context, event.arm, event.reward + 0.0)
         own = () if event.features is None else (features,)
         body = msgspec.msgpack.encode((*content, *own))
         name = _hash(event_id(event).encode())
-        return Event(name, _hash(body), context, event.arm, event.reward, decided, features)
+        about = context, event.arm, event.reward, decided, features, examined
+        return Event(name, _hash(body), *about)
+
+    def _examined(self, decision: Decision, arm: str) -> float | None:
+        position = decision.position(arm)
+        if position is None or not self._examination:
+            return None
+        return self._examination[min(position, len(self._examination) - 1)]
 
     @staticmethod
     def _features(event: FeedbackEvent, place: str) -> bytes | None:

@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS journal (
   seq INTEGER PRIMARY KEY,
   kind INTEGER NOT NULL,    -- see Kind
   context TEXT, arm TEXT NOT NULL,
-  a REAL, b REAL, pulls REAL, -- of a reward: the reward in `a`
+  a REAL, b REAL, pulls REAL, -- of a reward: in `a`; in `b` how probably it was examined
   features BLOB               -- JSON: of the context of a reward, or of an arm that is put
 );
 CREATE TABLE IF NOT EXISTS snapshot (
@@ -74,7 +74,10 @@ class Kind(IntEnum):
 
 
 class Change(NamedTuple):
-    """One change of the posteriors: a reward (in `a`), or an arm that is put or removed."""
+    """One change of the posteriors: a reward, or an arm that is put or removed.
+
+    Of a reward, `a` is the reward, and `b` the probability that the arm was examined; None: 1.
+    """
 
     kind: int
     context: str | None
@@ -96,6 +99,7 @@ class Event(NamedTuple):
         reward: The reward.
         decided: When the decision was made, in seconds since 1970; 0: not known.
         features: Features of the context, as JSON.
+        examined: The probability that the arm was examined; None: 1.
     """
 
     event: bytes
@@ -105,6 +109,18 @@ class Event(NamedTuple):
     reward: float
     decided: float = 0.0
     features: bytes | None = None
+    examined: float | None = None
+
+    def change(self) -> Change:
+        """Return the change that it makes."""
+        return Change(
+            Kind.REWARD,
+            self.context,
+            self.arm,
+            self.reward,
+            self.examined,
+            features=self.features,
+        )
 
 
 class Rejection(NamedTuple):
@@ -319,9 +335,7 @@ class Journal:
     def _remember(self, fresh: Iterable[Event], now: float, running: float) -> None:
         rows = [(each.event, each.body, max(now, each.decided), running) for each in fresh]
         self._database.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", rows)
-        changes = [
-            Change(Kind.REWARD, e.context, e.arm, e.reward, features=e.features) for e in fresh
-        ]
+        changes = [each.change() for each in fresh]
         self.append(changes)
 
     def append(self, changes: Sequence[Change]) -> None:

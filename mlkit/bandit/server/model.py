@@ -11,7 +11,7 @@ from mlkit.bandit.server.journal import Journal
 from mlkit.bandit.server.served_model import ServedModel
 from mlkit.bandit.server.state import StateDirectory
 from mlkit.bandit.server.tables import GrowingTable
-from mlkit.errors import MlkitError
+from mlkit.errors import MlkitError, UsageError
 
 Served = GrowingTable | ServedModel
 
@@ -44,6 +44,7 @@ class Model:
         source: The posteriors file.
         policy: The policy asked for; None: that of the file.
         new_arm_prior: Parameters of Beta posteriors of new arms; None: the file's prior.
+        only_beta: The option that another policy than Thompson sampling refuses; empty: none.
         window: Seconds for which the ids of events are remembered.
         adopt: Whether the file may replace the one that the state belongs to.
         resume: Go on from the state's own copy, whatever the file is now.
@@ -60,12 +61,14 @@ class Model:
         window: float,
         policy: str | None = None,
         new_arm_prior: tuple[float, float] | None = None,
+        only_beta: str = "",
         adopt: bool = False,
         resume: bool = False,
     ) -> None:
         self._state = state
         self.source = source
         self._policy = policy
+        self._only_beta = only_beta
         self._tables = 0
         state.clear_tables()
         self.journal = Journal(state.journal, window=window)
@@ -105,6 +108,9 @@ class Model:
         try:
             if loading.is_beta(source, self._policy):
                 return GrowingTable(source, self._next_path)
+            if self._only_beta:
+                hint = "it is about Thompson sampling with Beta posteriors"
+                raise UsageError(f"{self._only_beta}: not with the policy of {source}", hint=hint)
             return ServedModel(source, self._policy, self._next_path)
         except MlkitError as error:
             # The user knows the file that was given, and not our copy of it.

@@ -122,6 +122,7 @@ class _Service:
             window=settings.dedupe_window,
             policy=settings.policy,
             new_arm_prior=settings.new_arm_prior,
+            only_beta=_only_beta(settings),
             adopt=settings.adopt,
             resume=self.supervisor.is_ready,
         )
@@ -129,6 +130,13 @@ class _Service:
     def _on_used(self, process: Process, workers: int) -> None:
         if workers == self._settings.workers:
             process.report_ready()
+
+
+def _only_beta(settings: Settings) -> str:
+    """Return the option that needs Beta posteriors, if one is given."""
+    if settings.examination:
+        return "--position-model"
+    return "" if settings.new_arm_prior is None else "--new-arm-prior"
 
 
 def _make_directory(path: Path) -> None:

@@ -35,6 +35,7 @@ class Settings:
         rails: Limits of what is shown.
         kill_switch: The file that operators make to show the fallback; None: there is none.
         fallback: The arms that are shown then.
+        examination: Probabilities that an arm is examined at each position; empty: it always is.
         new_arm_prior: Parameters (a, b) of Beta posteriors of new arms; None: the file's prior.
         propensities: Share of logged decisions whose propensities are logged too.
         log: Directory of the decision log, or None.
@@ -56,6 +57,7 @@ class Settings:
     rails: Rails = field(default_factory=Rails)
     kill_switch: Path | None = None
     fallback: tuple[str, ...] = ()
+    examination: tuple[float, ...] = ()
     new_arm_prior: tuple[float, float] | None = None
     propensities: float = 0.0
     log: Path | None = None

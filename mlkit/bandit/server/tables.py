@@ -51,7 +51,9 @@ class GrowingTable:
         if change.kind == Kind.REWARD:
             if self.new_arm_prior is not None and not self.table.knows(change.arm):
                 self._do(PosteriorTable.put_arm, change.arm, *self.new_arm_prior)
-            return self._do(PosteriorTable.add_reward, change.context, change.arm, change.a)
+            examined = 1.0 if change.b is None else change.b
+            reward = change.context, change.arm, change.a, examined
+            return self._do(PosteriorTable.add_reward, *reward)
         if change.kind == Kind.REMOVE:
             return self._do(PosteriorTable.remove_arm, change.arm)
         existed = self.table.arm(change.arm) is not None

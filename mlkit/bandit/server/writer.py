@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import cast
 
 from mlkit.bandit.server import metrics
-from mlkit.bandit.server.journal import Change, Event, Kind, Rejection
+from mlkit.bandit.server.journal import Event, Kind, Rejection
 from mlkit.bandit.server.model import Model
 from mlkit.bandit.server.protocol import (
     Accepted,
@@ -226,9 +226,7 @@ class Writer:
         return UnknownArm(request.number, rejection.place)
 
     def _reward(self, event: Event) -> bool:
-        return self._model.posteriors.apply(
-            Change(Kind.REWARD, event.context, event.arm, event.reward, features=event.features)
-        )
+        return self._model.posteriors.apply(event.change())
 
     def _count(self, repeats: list[bool], ignored: list[bool]) -> None:
         duplicates, unused = sum(repeats), sum(ignored)

@@ -16,6 +16,10 @@ log = group(
             "mlkit.cli.bandit.log:verify",
             "Check that logged propensities fit how often arms were shown.",
         ),
+        "positions": (
+            "mlkit.cli.bandit.log:positions",
+            "Estimate how probably each position is looked at.",
+        ),
     },
 )
 app = group(

@@ -1,4 +1,4 @@
-"""`mlkit bandit log compact, verify`: what the server has logged."""
+"""`mlkit bandit log compact, verify, positions`: what the server has logged."""
 
 from __future__ import annotations
 
@@ -85,3 +85,26 @@ def verify(
         Output.line(f"{verdict}: p = {found.p_value:.3g}; {checked} checked")
     if not fits:
         raise typer.Exit(1)
+
+
+@examples(
+    "mlkit bandit log positions log/",
+    "mlkit bandit log positions log/ --json",
+)
+def positions(logs: Logs, json: Json = False) -> None:
+    """Estimate how probably each position is looked at, from the random rankings of a holdout.
+
+    The last line is what `serve --position-model` takes. Rewards that are missing count as 0.
+    """
+    from mlkit.bandit.logs import positions as estimates
+
+    found = estimates.estimate(logs)
+    if json:
+        rows = [each._asdict() for each in found]
+        Output.document("bandit.log.positions", 1, {"positions": rows})
+        return
+    from mlkit.cli.bandit import tables
+
+    Output.result(tables.positions(found))
+    model = ",".join(f"{each.examined:.4g}" for each in found)
+    Output.line(f"--position-model {model}")

@@ -129,7 +129,7 @@ def features_of(text: str | None) -> Named | None:
 
     if text is None:
         return None
-    kinds = str | bool | int | float | list[str] | None
+    kinds = str | bool | int | float | None
     try:
         return msgspec.json.decode(text, type=dict[str, kinds])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -118,6 +118,13 @@ def serve(
             rich_help_panel=_LIMITS,
         ),
     ] = None,
+    position_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P,...",
+            help="How probably each position is looked at, from the first: corrects rewards.",
+        ),
+    ] = None,
     kill_switch: Annotated[
         Path | None,
         typer.Option(
@@ -196,6 +203,7 @@ def serve(
         kill_switch=kill_switch,
         fallback=_fallback(kill_switch, fallback),
         new_arm_prior=_prior(new_arm_prior),
+        examination=_examination(position_model),
         propensities=_share(propensities, log),
         log=log,
         token=None if token_file is None else read_token(token_file),
@@ -231,6 +239,21 @@ def _share(share: float, log: Path | None) -> float:
     if share and log is None:
         raise UsageError("--propensities: there is no log", hint="--log DIR writes it")
     return share
+
+
+def _examination(text: str | None) -> tuple[float, ...]:
+    from mlkit.errors import UsageError
+
+    if text is None:
+        return ()
+    try:
+        found = tuple(float(each) for each in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(0 < each <= 1 for each in found):
+        hint = "`mlkit bandit log positions` estimates them"
+        raise UsageError(f"--position-model {text}: expected P,... in (0, 1]", hint=hint)
+    return found
 
 
 def _prior(text: str | None) -> tuple[float, float] | None:

@@ -12,6 +12,7 @@ from rich.text import Text
 from mlkit.bandit.posteriors.summary import Quantiles, Score, Summary
 
 if TYPE_CHECKING:
+    from mlkit.bandit.logs.positions import Position
     from mlkit.bandit.logs.verification import ArmCheck
     from mlkit.bandit.models.summary import ArmSummary, Scored
 
@@ -63,6 +64,18 @@ def checks(rows: Sequence[ArmCheck]) -> Table:
     for row in rows:
         arm = Text("(rare arms)") if row.arm is None else _id(row.arm)
         table.add_row(arm, f"{row.expected:,.1f}", f"{row.shown:,}", f"{row.z:+.2f}")
+    return table
+
+
+def positions(rows: Sequence[Position]) -> Table:
+    """Make a table of how probably positions are looked at."""
+    table = _table("position", arm=False)
+    for name in ("shown", "rewards", "looked at", "standard error"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        error = "" if row.error is None else f"{row.error:.3f}"
+        numbers = [str(row.position), f"{row.shown:,}", f"{row.rewards:,g}"]
+        table.add_row(*numbers, f"{row.examined:.3f}", error)
     return table
 
 

@@ -118,3 +118,24 @@ def test_logs_without_propensities_or_decisions(write, mlkit):
     write(reward(0, "a", 1))
     assert mlkit("bandit", "log", "compact", "log", "-o", "x.parquet").returncode == 65
     assert mlkit("bandit", "log", "verify", "none").returncode == 66
+
+
+def test_positions_are_estimated_from_random_rankings(write, mlkit):
+    draw, examined, lines = random.Random(3), [1.0, 0.5, 0.2], []
+    for number in range(3000):
+        arms = draw.sample(ARMS, 3)
+        flat = dict.fromkeys(("first", "included", "position"), [1 / 3] * 3)
+        line = decision(number, "a") | {"arms": arms, "scores": [0.0] * 3, "source": "uniform"}
+        lines.append(line | {"propensities": {**flat, "slate": 1 / 6}})
+        for arm, seen in zip(arms, examined, strict=True):
+            if draw.random() < seen * (0.8 if arm == "a" else 0.4):
+                lines.append(reward(number, arm, 1))
+    write(*lines)
+    done = mlkit("bandit", "log", "positions", "log", "--json")
+    assert done.returncode == 0, done.stderr
+    for row, right in zip(json.loads(done.stdout)["positions"], examined, strict=True):
+        assert row["examined"] == pytest.approx(right, abs=5 * (row["error"] or 0.001))
+    write(decision(0, "a"))
+    done = mlkit("bandit", "log", "positions", "log")
+    assert done.returncode == 65
+    assert "--holdout" in done.stderr

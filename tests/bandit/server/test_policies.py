@@ -228,6 +228,24 @@ def test_new_arms_start_from_the_stated_prior(start):
     assert table["a"][table["arm"].index("met")] == 4
 
 
+def test_rewards_are_corrected_by_position(start):
+    server = start("--workers", "1", "--position-model", "1,0.25", "--pin", "c1")
+    found = server.post("/predict", {"candidates": ["c1", "c2"], "k": 2})
+    assert found["arms"] == ["c1", "c2"]
+    for arm in found["arms"]:
+        server.post("/feedback", {"decision_id": found["decision_id"], "arm": arm, "reward": 0})
+    first, second = (server.get(f"/arms/{arm}") for arm in found["arms"])
+    assert (first["a"], first["b"]) == (2, 31)  # looked at for certain: a whole failure
+    missed = 0.25 * 50 / 53  # c2 was looked at and not taken
+    assert second["a"] == 3
+    assert second["b"] == pytest.approx(50 + missed / (missed + 0.75))
+    table = posteriors_file.read(exported(server).with_suffix(".parquet")).arms.to_pydict()
+    assert table["b"][table["arm"].index("c2")] == second["b"]
+    direct = {"event_id": "e", "arm": "c2", "reward": 1}
+    server.post("/feedback", direct)
+    assert server.get("/arms/c2")["a"] == 4
+
+
 def test_the_log_has_what_a_decision_can_be_repeated_from(start, tmp_path, eventually):
     log = tmp_path / "log"
     server = start("--workers", "1", "--log", str(log), "--propensities", "1")
@@ -252,6 +270,7 @@ def test_the_log_has_what_a_decision_can_be_repeated_from(start, tmp_path, event
         (("--policy", "normal"), 2),
         (("--min-share", "0.5", "--max-share", "0.1"), 2),
         (("--propensities", "0.5"), 2),
+        (("--policy", "ucb1", "--position-model", "1,0.5"), 2),
         (("--kill-switch", "off", "--fallback", "none.txt"), 66),
     ],
 )
