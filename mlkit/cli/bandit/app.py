@@ -24,7 +24,7 @@ log = group(
 )
 app = group(
     "bandit",
-    "Fit, inspect and serve bandits: Thompson sampling and other policies.",
+    "Fit, inspect and serve bandits.",
     {
         "fit": (
             "mlkit.cli.bandit.fit:fit",
