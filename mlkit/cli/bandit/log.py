@@ -29,9 +29,9 @@ def compact(
     ],
     json: Json = False,
 ) -> None:
-    """Join decisions and rewards into one Parquet table, a row for each arm shown.
+    """Join decisions and rewards into one Parquet table.
 
-    `mlkit bandit evaluate` reads it. Arms without feedback have no reward (--missing zero).
+    It has a row for each arm shown, and `mlkit bandit evaluate` reads it. Arms without feedback have no reward (--missing zero).
     """
     from mlkit.bandit.logs import compaction
     from mlkit.errors import UsageError
@@ -64,9 +64,9 @@ def verify(
     ] = 0.001,
     json: Json = False,
 ) -> None:
-    """Check that logged propensities fit how often arms were shown first.
+    """Check that logged propensities fit how often arms were shown.
 
-    A right log fails with a probability of at most --level. Exit code 1: the log does not fit.
+    Being shown first counts. A right log fails with a probability of at most --level. Exit code 1: the log does not fit.
     """
     from mlkit.bandit.logs import verification
 
@@ -92,9 +92,9 @@ def verify(
     "mlkit bandit log positions log/ --json",
 )
 def positions(logs: Logs, json: Json = False) -> None:
-    """Estimate how probably each position is looked at, from the random rankings of a holdout.
+    """Estimate how probably each position is looked at.
 
-    The last line is what `serve --position-model` takes. Rewards that are missing count as 0.
+    It takes the random rankings of a holdout. The last line is what `serve --position-model` takes. Rewards that are missing count as 0.
     """
     from mlkit.bandit.logs import positions as estimates
 
