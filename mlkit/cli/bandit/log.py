@@ -31,7 +31,8 @@ def compact(
 ) -> None:
     """Join decisions and rewards into one Parquet table.
 
-    It has a row for each arm shown, and `mlkit bandit evaluate` reads it. Arms without feedback have no reward (--missing zero).
+    It has a row for each arm shown, and `mlkit bandit evaluate` reads it. Arms without feedback
+    have no reward (--missing zero).
     """
     from mlkit.bandit.logs import compaction
     from mlkit.errors import UsageError
@@ -66,7 +67,8 @@ def verify(
 ) -> None:
     """Check that logged propensities fit how often arms were shown.
 
-    Being shown first counts. A right log fails with a probability of at most --level. Exit code 1: the log does not fit.
+    Being shown first counts. A right log fails with a probability of at most --level. Exit code 1:
+    the log does not fit.
     """
     from mlkit.bandit.logs import verification
 
@@ -94,7 +96,8 @@ def verify(
 def positions(logs: Logs, json: Json = False) -> None:
     """Estimate how probably each position is looked at.
 
-    It takes the random rankings of a holdout. The last line is what `serve --position-model` takes. Rewards that are missing count as 0.
+    It takes the random rankings of a holdout. The last line is what `serve --position-model` takes.
+    Rewards that are missing count as 0.
     """
     from mlkit.bandit.logs import positions as estimates
 
