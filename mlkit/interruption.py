@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -43,11 +44,15 @@ def stoppable() -> Iterator[None]:
 def whole() -> Iterator[None]:
     """Let signals wait until the end of the block, such as making a thing and noting it.
 
-    Blocks may be nested; the outermost one counts. Without `stoppable` it changes nothing.
+    Blocks may be nested; the outermost one counts. Without `stoppable` it changes nothing, nor
+    does it in another thread than the main one, which no signal reaches.
 
     Raises:
         Interrupted: A signal came meanwhile.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     _State.depth += 1
     try:
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -80,6 +80,29 @@ class Output:
         with Bar(*columns, console=_console(sys.stderr), transient=True) as bar:
             task = bar.add_task(label, total=None)
             yield lambda done, total=None: bar.update(task, completed=done, total=total)
+
+    @contextmanager
+    def phases(self) -> Iterator[Callable[[str], None]]:
+        """Show the phase that work is in, and the time of each, on standard error of a terminal."""
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda _: None
+            return
+        import time
+
+        began: list[tuple[str, float]] = []
+
+        def end() -> None:
+            for name, since in began[-1:]:
+                status.console.print(f"{name:12} {time.monotonic() - since:6.1f} s")
+
+        def phase(name: str) -> None:
+            end()
+            began.append((name, time.monotonic()))
+            status.update(name)
+
+        with _console(sys.stderr).status("") as status:
+            yield phase
+            end()
 
     def fail(self, error: Exception) -> NoReturn:
         """Print an error and leave with its exit code; a bug leaves with 70."""

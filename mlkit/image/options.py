@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlkit.image.keep.plan import Profile
+from mlkit.image.keep.request import Profile
 from mlkit.image.run.trace import Trace
 
 
@@ -24,6 +24,8 @@ class Options:
         trace: What earlier runs looked up.
         asked: The user gave probes; otherwise little is shown.
         timestamps: The time of all files of the result, in seconds since 1970; None: their own.
+        explore: Ask a command that ends by itself for its help as well.
+        one_at_a_time: Run no two containers of the image at the same time.
         user: Who the result runs as: as in the original, or user 65532, who owns nothing.
     """
 
@@ -37,3 +39,5 @@ class Options:
     asked: bool = True
     timestamps: int | None = None
     user: Literal["keep", "nonroot"] = "keep"
+    one_at_a_time: bool = False
+    explore: bool = False

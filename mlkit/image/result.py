@@ -17,7 +17,7 @@ from mlkit.image.filesystem.build import Item, Written
 from mlkit.image.filesystem.inventory import Entry, Inventory
 from mlkit.image.keep import provenance
 from mlkit.image.keep.bytecode import refreshed
-from mlkit.image.keep.plan import Plan
+from mlkit.image.keep.request import Plan
 from mlkit.image.options import Options
 from mlkit.image.packages.dpkg import Packages, records
 from mlkit.image.run.engine import LABEL, RUN, Engine

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,38 +14,29 @@ from mlkit.errors import BadData, ServiceUnavailable
 from mlkit.image.command.entrypoint import Command, parse
 from mlkit.image.command.script import without_shell
 from mlkit.image.filesystem.inventory import Inventory
-from mlkit.image.keep.plan import Plan, Request, plan
+from mlkit.image.keep.plan import plan
+from mlkit.image.keep.request import Plan, Request
 from mlkit.image.options import Options
 from mlkit.image.packages.dpkg import Packages, read_packages, refuse_foreign
+from mlkit.image.proof import further
+from mlkit.image.proof.caveats import caveats
 from mlkit.image.proof.compare import OF_TIMES, Difference, Verdict, missing, settle, verdict
 from mlkit.image.proof.diagnosis import Diagnosis, diagnose
 from mlkit.image.proof.findings import Finding
 from mlkit.image.proof.reach import Reach, reach
-from mlkit.image.report.summary import Sizes, sizes, weakness
+from mlkit.image.report.summary import Sizes, sizes
 from mlkit.image.result import INIT_PATH, Builder, Built
 from mlkit.image.run.early_trace import Early
 from mlkit.image.run.observation import Observation, Runner
 from mlkit.image.run.probe import Probe
+from mlkit.image.run.together import Together
 from mlkit.image.run.trace import Trace, in_vain
 from mlkit.image.run.tracing import with_links
-from mlkit.progress import Progress, silent
 
 TRIALS = 6
 """How often a result is built anew because a path was missing."""
-BLIND = {
-    "ptrace": "",
-    "fanotify": "Traced by fanotify, not by ptrace: what was only looked at was not seen, and no"
-    " trial could tell what the result lacks; only the comparison speaks for it.",
-    "none": "No run was traced, neither by ptrace nor by fanotify: what is kept follows from the"
-    " files alone, and only the comparison speaks for it.",
-}
-"""What a way of tracing does not see."""
-NOTHING = (
-    "There is nothing to gain: the result would be no smaller, and the original is left as it is."
-)
-SHOWN = 5
-"""Paths that a warning lists."""
 PORT = re.compile(r"[1-9][0-9]{0,4}")
+Run = Callable[[], Observation]
 
 
 @dataclass(frozen=True)
@@ -120,29 +113,39 @@ class Slimmer:
         self._builder = Builder(
             runner.engine, inventory, self._packages, self._command, options, folder, runner.init
         )
+        self._together = Together(runner.engine, options.one_at_a_time or runner.settings.shares)
 
     def close(self) -> None:
         """Remove the results that nobody has named, and let the base go."""
+        self._together.close()
         self._builder.close()
 
-    def run(self, progress: Progress = silent) -> Slimmed:
+    def run(self, phase: Callable[[str], None] = lambda _: None) -> Slimmed:
         """Slim, and prove.
+
+        Args:
+            phase: Told the name of each phase as it begins.
 
         Raises:
             BadData: The image cannot be slimmed, or does not work itself.
         """
         refuse_foreign(self._inventory)
         self._builder.open_base()
-        progress(0, 5)
+        phase("diagnosis")
         diagnosis = self._diagnosis()
         init = self._wants_init(diagnosis)
-        originals = self._originals(diagnosis)
-        progress(2, 5)
-        trace = self._trace(init)
-        progress(3, 5)
-        built, kept, added = self._build_until_nothing_is_missed(trace, init)
-        progress(4, 5)
-        candidate, differences = self._prove(originals, built, init)
+        first, others = self._originals(diagnosis)
+        phase("trace")
+        more = [self._further(each) for each in self._arguments(first)]
+        trace = self._trace([each.arguments for each in more], init)
+        built, kept, added, ahead = self._build_until_nothing_is_missed(trace, init, phase)
+        phase("proof")
+        originals = [first, *(each() for each in others)]
+        candidate, differences = self._prove(originals, built, init, ahead)
+        for each in more:
+            entrypoint = self._argv(replace(self._command, arguments=()), init)
+            argv = [*entrypoint, *each.arguments]
+            differences += each.compared(functools.partial(self._runner.run, built.image, argv))
         probes = self._runner.settings.probes
         if diagnosis.needs_init and init:
             differences += _cured(diagnosis, candidate)
@@ -167,7 +170,9 @@ class Slimmer:
             reach=reach(kept.own_code, trace, self._inventory.files, probes, self._found),
             sizes=sizes(self._inventory, self._packages, kept, built.files),
             profile=self._options.profile,
-            warnings=[*([] if gained else [NOTHING]), *self._warnings(trace, kept)],
+            warnings=caveats(
+                [each.text for each in probes], self._options.asked, trace.method, kept, gained
+            ),
         )
 
     def _diagnosis(self) -> Diagnosis:
@@ -185,14 +190,15 @@ class Slimmer:
         return found
 
     def _prove(
-        self, originals: list[Observation], built: Built, init: bool
+        self, originals: list[Observation], built: Built, init: bool, ahead: Run | None
     ) -> tuple[Observation, list[Difference]]:
         """Compare; where only times differ, the machine may have been busy: try again."""
         argv = self._argv(self._command, init)
+        runs = [] if ahead is None else [ahead]
         candidate, differences = settle(
             originals,
             lambda: self._again(originals),
-            lambda: self._runner.run(built.image, argv),
+            lambda: runs.pop()() if runs else self._runner.run(built.image, argv),
         )
         if self._options.user == "nonroot":
             differences = [_asked_for(each) for each in differences]
@@ -209,8 +215,11 @@ class Slimmer:
         asked = self._options.init
         return diagnosis.needs_init if asked == "auto" else asked == "always"
 
-    def _originals(self, diagnosis: Diagnosis) -> list[Observation]:
-        """Run what works, the original or the original with an init, three times in all."""
+    def _originals(self, diagnosis: Diagnosis) -> tuple[Observation, list[Run]]:
+        """Run what works, the original or the original with an init, three times in all.
+
+        Two of these runs go on beside what follows.
+        """
         alone, helped = diagnosis.alone, diagnosis.helped
         init = not alone.works and helped is not None and helped.works
         first = helped if init and helped else alone
@@ -221,12 +230,27 @@ class Slimmer:
             hint = "run it by hand, give --env or --volume, or choose other probes"
             name = self._inventory.image.source
             raise BadData(f"{name}: the original itself does not work: {text}", hint=hint)
-        more = [self._runner.run(self._image, self._original, init=init) for _ in range(2)]
-        return [first, *more]
+        runner = self._runner
+        run = functools.partial(runner.run, self._image, self._original, init=init)
+        return first, [self._beside(run) for _ in range(2)]
 
-    def _trace(self, init: bool) -> Trace:
+    def _beside(self, run: Run) -> Run:
+        """Start a run that goes on beside other work, if that is allowed."""
+        crowded = self._together.at_once
+        return self._together.start(lambda: replace(run(), crowded=crowded))
+
+    def _arguments(self, first: Observation) -> list[list[str]]:
+        """List what the image is run with besides its own command."""
+        helped = further.asks_help(self._command, first) if self._options.explore else []
+        return [*map(list, self._options.runs), *helped]
+
+    def _further(self, arguments: list[str]) -> further.Further:
+        entrypoint = self._inventory.image.config.get("Entrypoint") or ()
+        return further.begin(self._runner, self._together, self._image, entrypoint, arguments)
+
+    def _trace(self, more: list[list[str]], init: bool) -> Trace:
         command = list(self._command.argv)
-        commands = [command, *([*self._command.entrypoint, *run] for run in self._options.runs)]
+        commands = [command, *([*self._command.entrypoint, *each] for each in more)]
         total = self._options.trace
         for each in commands:
             total |= self._traced(list(each), init)
@@ -250,9 +274,13 @@ class Slimmer:
         return trace if before is None else before | trace
 
     def _build_until_nothing_is_missed(
-        self, trace: Trace, init: bool
-    ) -> tuple[Built, Plan, list[str]]:
-        """Build, try, and add what the trial looked for and the original has."""
+        self, trace: Trace, init: bool, phase: Callable[[str], None]
+    ) -> tuple[Built, Plan, list[str], Run | None]:
+        """Build, try, and add what the trial looked for and the original has.
+
+        Returns:
+            The result, what is kept, what was added, and a run of the result that has begun.
+        """
         added: list[str] = []
         for _ in range(TRIALS):
             request = Request(
@@ -265,19 +293,32 @@ class Slimmer:
                 self._replaced,
                 [each.argument for each in self._runner.settings.probes if each.kind == "exec"],
             )
+            phase("keep-set")
             kept = plan(self._inventory, self._packages, request)
+            phase("build")
             built = self._builder.build(kept, init)
+            phase("trial")
+            ahead = self._ahead(built, init)
             self._lost = self._trial(built, init) if trace.method == "ptrace" else []
             wanted = [path for path in self._lost if self._wanted(path)]
             if not wanted:
-                return built, kept, added
+                return built, kept, added, ahead
             added += wanted
+            if ahead:
+                ahead()  # its image goes
             self._builder.forget()
         request = replace(request, required=added)
         kept = plan(self._inventory, self._packages, request)
         built = self._builder.build(kept, init)
         self._lost = self._trial(built, init)
-        return built, kept, added
+        return built, kept, added, None
+
+    def _ahead(self, built: Built, init: bool) -> Run | None:
+        """Start the proof's run of a result beside its trial, which most often misses nothing."""
+        if not self._together.at_once:
+            return None
+        argv = self._argv(self._command, init)
+        return self._beside(functools.partial(self._runner.run, built.image, argv))
 
     def _trial(self, built: Built, init: bool) -> list[str]:
         """Run a result, and list its failed look-ups of what the original has."""
@@ -288,24 +329,6 @@ class Slimmer:
         real, _ = self._inventory.files.walk(path)
         globs = [each.lstrip("/") for each in self._options.exclude]
         return not any(fnmatch.fnmatchcase(real or "", each) for each in globs)
-
-    def _warnings(self, trace: Trace, kept: Plan) -> list[str]:
-        probes = [each.text for each in self._runner.settings.probes]
-        found = [weakness(probes, self._options.asked), BLIND[trace.method]]
-        if kept.privileged:
-            names = ", ".join(f"/{path}" for path in kept.privileged)
-            found.append(
-                f"Set-id programs that own code may start by a word were left out: {names}."
-            )
-        if kept.starting:
-            names = ", ".join(f"/{path}" for path in kept.starting[:SHOWN])
-            more = len(kept.starting) - SHOWN
-            names += f" and {more} more" if more > 0 else ""
-            text = "names of programs that it puts together at run time are seen only where a probe"
-            found.append(f"Own code starts programs ({names}): {text} makes it start them.")
-        for library, user in kept.unresolved:
-            found.append(f"/{user} needs {library}, which the original does not hold either.")
-        return [each for each in found if each]
 
     def _argv(self, command: Command, init: bool) -> list[str]:
         return [*([f"/{INIT_PATH}", "--"] if init else []), *command.argv]

@@ -63,6 +63,12 @@ Patience = Annotated[
 ]
 
 
+OneAtATime = Annotated[
+    bool,
+    typer.Option("--one-at-a-time", help="Run no two containers of the app at the same time."),
+]
+
+
 @dataclass(frozen=True)
 class Wish:
     """What an app is asked beyond the probes.

@@ -15,6 +15,7 @@ from mlkit.cli.image.options import (
     EnvFile,
     Exec,
     Network,
+    OneAtATime,
     Patience,
     ProbeFile,
     Probes,
@@ -43,6 +44,7 @@ def compare(
     env_file: EnvFile = None,
     volume: Volumes = None,
     network: Network = "",
+    one_at_a_time: OneAtATime = False,
     watch: Watch = 3.0,
     patience: Patience = 20.0,
     json: Json = False,
@@ -70,7 +72,8 @@ def compare(
         refuse_architecture(other)
         ours = Subject(source.name, source.inventory())
         theirs = Subject(other.name, other.inventory())
-        compared = side_by_side(runner, ours, theirs, progress)
+        alone = one_at_a_time or runner.settings.shares
+        compared = side_by_side(runner, ours, theirs, progress, one_at_a_time=alone)
         weak = weakness([each.text for each in runner.settings.probes], asked.anything)
     found = compared.differences
     warnings = [*([weak] if weak else []), *compared.warnings]

@@ -22,6 +22,7 @@ from mlkit.cli.image.options import (
     Exec,
     ImageName,
     Network,
+    OneAtATime,
     Patience,
     ProbeFile,
     Probes,
@@ -132,6 +133,7 @@ def slim(
     env_file: EnvFile = None,
     volume: Volumes = None,
     network: Network = "",
+    one_at_a_time: OneAtATime = False,
     watch: Watch = 3.0,
     patience: Patience = 20.0,
     output: Annotated[
@@ -183,6 +185,8 @@ def slim(
         user=user.value,
         asked=asked.anything,
         timestamps=_time(timestamps),
+        one_at_a_time=one_at_a_time,
+        explore=explore,
         include=include or (),
         exclude=exclude or (),
         runs=[_words(each) for each in run or ()],
@@ -196,11 +200,12 @@ def slim(
     with contextlib.ExitStack() as stack:
         runner, source = stack.enter_context(ready(image, asked, settings, wish))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlkit-image-")))
-        progress = stack.enter_context(of(context).progress("slimming"))
+        phase = stack.enter_context(of(context).phases())
+        phase("inventory")
         early = trace_early(runner, source, options)
         inventory = source.inventory()
         slimmer = Slimmer(runner, inventory, source.name, options, folder, early)
-        result = stack.enter_context(contextlib.closing(slimmer)).run(progress)
+        result = stack.enter_context(contextlib.closing(slimmer)).run(phase)
         good = result.verdict != "broken" or force
         if trace_out is not None:
             write_file(result.trace, trace_out)

@@ -17,7 +17,7 @@ from mlkit.image.filesystem import build
 from mlkit.image.filesystem.build import Item, Written
 from mlkit.image.filesystem.image_source import opened
 from mlkit.image.filesystem.inventory import Entry, FileSystem, Inventory
-from mlkit.image.keep.plan import Plan
+from mlkit.image.keep.request import Plan
 from mlkit.image.packages.dpkg import Packages
 from mlkit.progress import Progress, silent
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterator
 from typing import IO
 
-from mlkit.image.command.entrypoint import Command, environment
+from mlkit.image.command.entrypoint import Command, environment, find_program
 from mlkit.image.filesystem import elf
 from mlkit.image.filesystem.inventory import Entry
 from mlkit.image.keep import names
+from mlkit.image.keep.installed_code import InstalledCode
 from mlkit.image.keep.keep_set import KeepSet
 from mlkit.image.keep.message_catalogs import catalogs, other_charsets
 from mlkit.image.keep.naming import RUN, Naming
-from mlkit.image.keep.node_imports import SUFFIXES, Modules
+from mlkit.image.keep.node_imports import Modules
 from mlkit.image.keep.own_code import OwnCode
 from mlkit.image.keep.ownership import Ownership
 from mlkit.image.keep.package_data import LIBRARY, PROGRAM, PackageData
 from mlkit.image.keep.source_words import SHELLS, commands_of_script, interpreter
-from mlkit.image.keep.system import BUILDERS, DATABASES, FONTS, LANGUAGES, REFUSE, TERMINFO
+from mlkit.image.keep.system import DATABASES, FONTS, LANGUAGES, REFUSE, TERMINFO
 
 UNKNOWN = re.compile(rf"(?:^|/)({'|'.join(LANGUAGES)})[\d.]*$")
 """Programs that load files late, and whose language is not understood here."""
@@ -56,6 +58,7 @@ class Late:
         self._data = PackageData(kept.packages, kept.files)
         self._naming = Naming(kept, loader)
         self.own = OwnCode(kept, self._naming, ownership)
+        self.installed = InstalledCode(kept, self._naming)
 
     def named_by_config(self) -> None:
         """Keep what variables and arguments name."""
@@ -86,6 +89,8 @@ class Late:
         """Keep what a text of the user's own names, and what a script of a package starts."""
         if not self._ownership.is_owned(entry.path):
             self.own.text(entry)
+            if self._ownership.is_runtime(entry.path):
+                self.installed.other(entry)
         elif self._is_script(entry, head):
             words = commands_of_script(self._kept.inventory.read(entry))
             self._naming.programs(words, entry.path)
@@ -93,16 +98,6 @@ class Late:
     def _is_script(self, entry: Entry, head: bytes) -> bool:
         plain = PROGRAM.search(entry.path) and entry.size < LARGEST_SCRIPT
         return bool(plain) and interpreter(head) in SHELLS
-
-    def of_installed(self, entry: Entry) -> None:
-        """Keep what a module of an installed package loads and starts by name."""
-        data = self._kept.inventory.read(entry)
-        if entry.path.endswith(SUFFIXES):
-            found = names.of_javascript(data.decode(errors="replace"))
-        else:
-            found = names.of_module(data)
-        found.programs -= BUILDERS
-        self._naming.keep(found, entry.path)
 
     def of_elf(self, entry: Entry, found: elf.Elf, file: IO[bytes]) -> None:
         """Keep what a program or library loads by name."""
@@ -154,7 +149,7 @@ class Late:
         }
         wanted = {owner for owner, _ in libraries}
         for path, owner in sorted(owners.items()) if wanted else ():
-            if owner in wanted and path.endswith(".so"):
+            if owner in wanted and path.endswith((".so", ".la")):  # libtool reads both
                 folders = {folder for each, folder in libraries if each == owner}
                 if any(path.startswith(f"{each}/") for each in folders - {posixpath.dirname(path)}):
                     self._kept.keep(path, f"plug-in of {owner}")
@@ -172,11 +167,23 @@ class Late:
             self._kept.keep(path, reason)
         for path, reason in self._data.beneath(users - own):
             self._kept.keep(path, reason)
-        for path in self._data.tools_of(self._kept.reasons):
+        for path, reason in self._data.programs_of_libraries(self._kept.reasons):
+            self._kept.keep(path, reason)
+        for path in self._data.tools_of(self._kept.reasons, self._command_programs()):
             self._kept.keep(path, "tool of the package that is started")
+        self._naming.other_names()
         if any(TERMINAL.search(path) for path in self._kept.reasons):
             for place in TERMINFO:
                 self._kept.below(place, "read by terminal programs")
+
+    def _command_programs(self) -> Iterator[str]:
+        """List the files of the programs on PATH that the command's words name, shells aside."""
+        config = self._kept.inventory.image.config
+        for word in self._command.words:
+            program = find_program(self._files, config, word)
+            entry = self._files.resolve(program) if program else None
+            if entry and posixpath.basename(entry.path) not in SHELLS:
+                yield entry.path
 
     def catalogs(self) -> None:
         """Keep translated messages."""
@@ -195,7 +202,7 @@ class Late:
         found = {match.group(1) for path in reasons if (match := UNKNOWN.search(path))}
         if found:
             run = [path for path, why in reasons.items() if why.startswith(RUN)]
-            self._kept.whole_packages(run)
+            self._kept.whole_packages(each for each in run if not self._data.is_basic(each))
         for language in sorted(found):
             for place in LANGUAGES[language]:
                 for folder in elf.PLACES if "*/" in place else ("",):

@@ -22,7 +22,7 @@ RULES: dict[Kind, re.Pattern[str]] = {
     ),
     "build": re.compile(
         r"(?:usr|usr/local|opt/[^/]+)/include/|(?:.*/)?(?:\.git|\.hg|\.svn|jmods)/"
-        r"|.*\.(?:a|la|o|h|hpp)$|(?:.*/)?lib/(?:pkgconfig|cmake)/|(?:.*/)?lib/(?:src\.zip|ct\.sym)$"
+        r"|.*\.(?:a|o|h|hpp)$|(?:.*/)?lib(?:64|/[^/]+-linux-gnu)?/[^/]+\.la$|(?:.*/)?lib/(?:pkgconfig|cmake)/|(?:.*/)?lib/(?:src\.zip|ct\.sym)$"
         r"|usr/local/go/(?!lib/time/)|(?:usr/local|root/\.)rustup/"
         r"|(?:.*/)?target/(?:debug|release)/(?:deps|build|incremental|\.fingerprint)/"
         r"|usr/src/(?:php|python|linux)[^/]*(?:\.tar[^/]*|/)"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from mlkit.image.filesystem.inventory import FileSystem
 from mlkit.image.keep.python_imports import called, tree_of
+from mlkit.image.keep.source_cache import sources
 from mlkit.image.keep.source_words import Words
 from mlkit.image.keep.system import SYSTEM
 
@@ -206,7 +207,12 @@ def of_module(data: bytes) -> Names:
     found = Names()
     if STARTS.search(data):
         found.libraries = _libraries(data)
-        _of_python(data, found)
+        if CALLS.search(data):
+            said = [each.partition(" ") for each in sources().remembered(
+                "starts", data, lambda: _started(data))]  # fmt: skip
+            found.shell = any(kind == "shell" for kind, _, _ in said)
+            found.programs = {word for kind, _, word in said if kind == "program"}
+            found.libraries |= {word for kind, _, word in said if kind == "library"}
     return found
 
 
@@ -220,9 +226,16 @@ def of_javascript(text: str) -> Names:
     return names
 
 
+def _started(data: bytes) -> set[str]:
+    """List what the calls of a source hand to loaders and starters: `program NAME` and the like."""
+    found = Names()
+    _of_python(data, found)
+    said = {f"program {each}" for each in found.programs}
+    said |= {f"library {each}" for each in found.libraries}
+    return said | ({"shell"} if found.shell else set())
+
+
 def _of_python(data: bytes, names: Names) -> None:
-    if not CALLS.search(data):
-        return
     for node in ast.walk(tree_of(data)):
         if not isinstance(node, ast.Call):
             continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from mlkit.image.command.entrypoint import commands, find_program
 from mlkit.image.filesystem import elf
 from mlkit.image.keep.keep_set import KeepSet
@@ -71,6 +73,22 @@ class Naming:
                     found = find_program(self._files, self._config, other)
                     if found:
                         self._kept.keep(found, f"started by {word}")
+
+    def other_names(self) -> None:
+        """Keep the links on PATH that lead to kept programs, such as those of alternatives."""
+        for path, real in self._links:
+            if real in self._kept.reasons:
+                self._kept.keep(path, "name of a kept program")
+
+    @functools.cached_property
+    def _links(self) -> list[tuple[str, str]]:
+        found = []
+        for word in sorted(self.commands):
+            path = find_program(self._files, self._config, word)
+            real = self._files.walk(path)[0] if path else None
+            if path and real and real != self._files.real_parent(path.strip("/")):
+                found.append((path, real))
+        return found
 
     def _starts(self, program: str) -> None:
         """Note the package of a program that may be started; a run that did so shows its needs."""

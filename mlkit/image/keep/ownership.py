@@ -22,9 +22,11 @@ CONSOLE = re.compile(
 GENERATED = re.compile(
     r"etc/(?:profile|motd|fstab|environment|hostname|hosts|subuid|subgid|shells|adjtime|issue\S*"
     r"|pam\.d/common-\S+|security/\S+|bash\.bashrc|login\.defs|default/\S+)$"
+    r"|(?:.*/)?(?:pyvenv\.cfg|bin/(?:activate(?:\.\w+|_this\.py)?|Activate\.ps1))$"
+    r"|(?:.*/)?hooks/[a-z-]+\.sample$"
     r"|(?:root|home/[^/]+|etc/skel)/\.(?:bashrc|profile|bash_logout)$|var/lib/[^/]+\.state$"
 )
-"""What a distribution writes when it is installed: kept, but no code of the user's."""
+"""What a distribution, venv or git writes when it begins: kept, but no code of the user's."""
 CONFFILES = re.compile(r"^Conffiles:\n((?: [^\n]*\n?)+)", re.MULTILINE)
 
 

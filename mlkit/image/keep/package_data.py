@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from mlkit.image.filesystem.inventory import FileSystem
+from mlkit.image.keep.runtimes import LIBRARIES
+from mlkit.image.keep.runtimes import NAME as RUNTIME
 from mlkit.image.packages.dpkg import Packages
 
 DEPENDS = re.compile(r"^(?:Pre-)?Depends: (.*)$", re.MULTILINE)
+EXTENDS = re.compile(r"^(?:Depends|Pre-Depends|Recommends|Suggests|Enhances): (.*)$", re.MULTILINE)
+PROVIDES = re.compile(r"^Provides: (.*)$", re.MULTILINE)
+MODULES = re.compile(
+    rf"{LIBRARIES.pattern}|^usr/share/(?:nodejs|php|java|javascript|lua|tcltk|R|maven-repo|gir-1\.0)/"
+)
+"""Libraries of languages: they depend on their runtime, which does not need them."""
 NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 PROGRAM = re.compile(r"(?:^|/)s?bin/|^usr/games/")
+ON_PATH = re.compile(r"(?:usr/)?s?bin/|usr/games/")
+BASIC = re.compile(r"^(?:Priority: (?:required|important)|Essential: yes)$", re.MULTILINE)
+MAINTAINERS = {"ucf", "debconf", "dbconfig-common", "lsb-base", "lsb-release", "fontconfig"}
+MAINTAINERS |= {"init-system-helpers", "update-inetd", "ssl-cert", "sgml-base", "ca-certificates"}
+"""What scripts of maintainers start when a package is installed."""
 LIBRARY = re.compile(r"\.so(?:\.\d+)*$")
 NO_DATA = re.compile(
     r"usr/(?:share/(?:doc|man|info|lintian|locale|bug|bash-completion|zsh|fish|gdb|doc-base|menu"
@@ -18,9 +33,15 @@ NO_DATA = re.compile(
     r"|lib/(?:[^/]*/)?(?:pkgconfig|cmake|debug)|src)/"
     r"|(?:usr/)?lib/(?:systemd|udev|modules-load\.d|sysctl\.d|tmpfiles\.d|sysusers\.d)/"
     r"|etc/(?:init\.d|cron[^/]*|logrotate\.d|apt|default|bash_completion\.d|systemd|rc.\.d)/"
-    r"|var/(?:cache|lib/(?:dpkg|apt))/|.*\.(?:a|la|h|hpp|pc|cmake)$"
+    r"|usr/lib/ssl/misc/|var/(?:cache|lib/(?:dpkg|apt))/|.*\.(?:a|la|h|hpp|pc|cmake)$"
 )
 """For people, for compilers, and for what runs a whole machine."""
+
+
+def names_in(fields: Iterable[str]) -> set[str]:
+    """List the packages that some fields of a package name, alternatives too."""
+    clauses = ",".join(fields).replace("|", ",").split(",")
+    return {match.group() for each in clauses if (match := NAME.match(each.strip()))}
 
 
 class PackageData:
@@ -53,14 +74,75 @@ class PackageData:
             if package:
                 yield from self._own(name, name in started)
             yield from self.beneath([name])
+            for other in (
+                sorted(self._extending.get(name, ())) if name in self._with_programs else ()
+            ):
+                yield from self._own(other, False)
 
-    def tools_of(self, reasons: Mapping[str, str]) -> list[str]:
-        """List the programs of the packages that a container starts, such as clients of servers."""
+    def tools_of(self, reasons: Mapping[str, str], named: Iterable[str]) -> list[str]:
+        """List the programs of the packages that a container starts, such as clients of servers.
+
+        Args:
+            reasons: What is kept, and why.
+            named: Programs that its command names, which a script of its may start.
+        """
         owners = self._packages.owners
-        started = {owners[path] for path, why in reasons.items()
-                   if why == "entrypoint" and path in owners}  # fmt: skip
+        first = {path for path, why in reasons.items() if why == "entrypoint"}
+        started = {owners[path] for path in (*first, *named) if path in owners}
         wanted = (path for name in started for path in self._paths.get(name, ()))
         return sorted(path for path in wanted if PROGRAM.search(path) and path in self._files)
+
+    def is_basic(self, path: str) -> bool:
+        """Return whether a file belongs to a package that every Debian has."""
+        package = self._packages.installed.get(self._packages.owners.get(path, ""))
+        return package is not None and BASIC.search(package.stanza) is not None
+
+    def programs_of_libraries(self, kept: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Return the programs that libraries of languages depend on, with reasons.
+
+        A library has no other reason to depend on a program than that it starts it.
+
+        Args:
+            kept: The paths that are kept.
+        """
+        owners = self._packages.owners
+        libraries = {owners[path] for path in kept if path in owners and LIBRARIES.search(path)}
+        for name in sorted(libraries - self._with_programs):
+            for path in self._programs_beneath(name):
+                yield path, f"{name} depends on its package"
+
+    def _programs_beneath(self, name: str) -> Iterator[str]:
+        """Return the programs of what a package depends on, through packages that hold nothing."""
+        todo, seen = [name], {name}
+        while todo:
+            for other in sorted(self._depends(todo.pop()) - seen):
+                seen.add(other)
+                if other in self._with_programs and not self._is_tool(other):
+                    yield from (path for path in self._paths[other] if self._is_program(path))
+                elif self._is_empty(other):
+                    todo.append(other)
+
+    def _is_tool(self, name: str) -> bool:
+        """Return whether a package is basic, a runtime, or one for scripts of maintainers."""
+        stanza = self._packages.installed[name].stanza
+        programs = {posixpath.basename(path) for path in self._paths[name] if PROGRAM.search(path)}
+        runtime = any(RUNTIME.fullmatch(each) for each in programs)
+        return runtime or bool(BASIC.search(stanza)) or name in MAINTAINERS
+
+    def _is_empty(self, name: str) -> bool:
+        paths = self._paths.get(name, ())
+        return not any(self._is_file(path) and not NO_DATA.match(path) for path in paths)
+
+    def _is_file(self, path: str) -> bool:
+        entry = self._files.get(path)
+        return entry is not None and entry.kind != "directory"
+
+    def _is_program(self, path: str) -> bool:
+        return bool(ON_PATH.match(path)) and self._is_file(path)
+
+    @functools.cached_property
+    def _with_programs(self) -> set[str]:
+        return {name for name, paths in self._paths.items() if any(map(self._is_program, paths))}
 
     def beneath(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Return the paths of the packages of data that some depend on, with reasons."""
@@ -84,9 +166,30 @@ class PackageData:
 
     def _depends(self, name: str) -> set[str]:
         stanza = self._packages.installed[name].stanza
-        clauses = ",".join(DEPENDS.findall(stanza)).replace("|", ",").split(",")
-        names = {match.group() for each in clauses if (match := NAME.match(each.strip()))}
-        return names & self._packages.installed.keys()
+        named = names_in(DEPENDS.findall(stanza))
+        there = named & self._packages.installed.keys()
+        return there.union(*(self._providing.get(each, ()) for each in named - there)) - {name}
+
+    @functools.cached_property
+    def _providing(self) -> dict[str, set[str]]:
+        """Return the packages that provide a virtual one: dictionaries, fonts, and the like."""
+        found: dict[str, set[str]] = {}
+        for name, package in self._packages.installed.items():
+            for each in names_in(PROVIDES.findall(package.stanza)):
+                found.setdefault(each, set()).add(name)
+        return found
+
+    @functools.cached_property
+    def _extending(self) -> dict[str, set[str]]:
+        """Return the packages of data that are there for another: the languages of a program."""
+        found: dict[str, set[str]] = {}
+        for name, package in self._packages.installed.items():
+            paths = self._paths.get(name, ())
+            if not self._is_data(name) or any(MODULES.search(path) for path in paths):
+                continue
+            for each in names_in(EXTENDS.findall(package.stanza)):
+                found.setdefault(each, set()).add(name)
+        return found
 
     def _is_data(self, name: str) -> bool:
         paths = self._paths.get(name, ())

@@ -9,12 +9,10 @@ import gc
 import posixpath
 import re
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Literal
 
-from mlkit.image.command.entrypoint import Command, environment, find_program, shell_line
+from mlkit.image.command.entrypoint import environment, find_program, shell_line
 from mlkit.image.command.health import health_words
 from mlkit.image.filesystem import elf
 from mlkit.image.filesystem.inventory import Entry, Inventory
@@ -25,6 +23,8 @@ from mlkit.image.keep.node_imports import SUFFIXES
 from mlkit.image.keep.ownership import Ownership
 from mlkit.image.keep.package_data import PROGRAM
 from mlkit.image.keep.python_closure import PythonClosure, interpreters
+from mlkit.image.keep.request import Plan, Request
+from mlkit.image.keep.source_cache import sources
 from mlkit.image.keep.source_words import first_line
 from mlkit.image.keep.system import (
     CACHES,
@@ -36,64 +36,29 @@ from mlkit.image.keep.system import (
     SYSTEM,
 )
 from mlkit.image.packages.dpkg import Packages
-from mlkit.image.run.trace import Trace
 
-Profile = Literal["safe", "balanced", "tight"]
 OWN = "the app's own directory"
+RAN = (
+    "opened",
+    "source of .pyc",
+    "entrypoint",
+    "python module named",
+    "missed",
+    "script of a kept",
+)
+"""Reasons of modules of Python that a run or own code has asked for."""
+SAMPLE = re.compile(r"/hooks/[a-z-]+\.sample$")
+"""Hooks of git that do nothing before somebody renames them."""
 RUNS_SCRIPTS = re.compile(r"python[\d.]*|node(?:js)?")
 """Programs whose own directory says nothing of the app."""
-
-
-@dataclass
-class Plan:
-    """The keep-set.
-
-    Attributes:
-        reasons: Path to the first reason for which it is kept.
-        unresolved: (library, who needs it) that the image itself does not hold.
-        packages: Packages of which something is kept.
-        privileged: Set-id programs that were left out, since no code names them by their paths.
-        starting: Own code that starts programs, whose names it may put together.
-        own_code: Files of the user's own code.
-    """
-
-    reasons: dict[str, str] = field(default_factory=dict)
-    unresolved: list[tuple[str, str]] = field(default_factory=list)
-    packages: set[str] = field(default_factory=set)
-    privileged: list[str] = field(default_factory=list)
-    starting: list[str] = field(default_factory=list)
-    own_code: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to keep a keep-set for.
-
-    Attributes:
-        command: What the container starts.
-        trace: What it looked up.
-        profile: How much more than that.
-        include: Globs of paths to keep.
-        exclude: Globs of paths to drop; they win.
-        required: Paths that a trial has shown to be missing.
-        replaced: Scripts that our launcher stands in for.
-        asked: Lines that probes start in the container; no trace shows these processes.
-    """
-
-    command: Command
-    trace: Trace = field(default_factory=Trace)
-    profile: Profile = "balanced"
-    include: Sequence[str] = ()
-    exclude: Sequence[str] = ()
-    required: Sequence[str] = ()
-    replaced: Sequence[str] = ()
-    asked: Sequence[str] = ()
 
 
 def plan(inventory: Inventory, packages: Packages, request: Request) -> Plan:
     """Compute the keep-set."""
     with _uncollected():
-        return Planner(inventory, packages, request).run()
+        found = Planner(inventory, packages, request).run()
+    sources().write()
+    return found
 
 
 @contextlib.contextmanager
@@ -247,7 +212,7 @@ class Planner:
         elif entry.path.endswith(SUFFIXES) and self._closed:
             self._late.required_by(entry)
             if "/node_modules/" in entry.path:
-                self._late.of_installed(entry)
+                self._late.installed.module(entry)
         if self._closed:
             self._late.of_file(entry, head)
 
@@ -256,7 +221,7 @@ class Planner:
         for each in closures:
             each.imports_of(entry.path, self._started(entry))
         if self._closed and any(each.finder.is_third(entry.path) for each in closures):
-            self._late.of_installed(entry)
+            self._late.installed.module(entry)
 
     def _needs(self, entry: Entry) -> None:
         with self._inventory.open(entry) as file:
@@ -279,7 +244,18 @@ class Planner:
         if posixpath.basename(entry.path) == "libc.so.6":
             self._late.name_services(entry)
 
+    def _reached(self) -> Callable[[str], bool]:
+        """Return what says whether own code imports a module, at any depth, or a run has."""
+        kept = self._kept.reasons
+        sources = [path for path in kept if path.endswith(".py")]
+        roots = {path for path in sources if kept[path].startswith(RAN)}
+        roots |= {path for path in sources if self._ownership.is_own(path)}
+        reached = {path for each in self._pythons.values() for path in each.reached(roots)}
+        return (roots | reached).__contains__
+
     def _script(self, entry: Entry, head: bytes) -> None:
+        if SAMPLE.search(entry.path):
+            return
         words = head.split(b"\n")[0][2:].decode(errors="replace").split()
         program = first_line(head)
         if words:
@@ -312,6 +288,7 @@ class Planner:
             before = len(self._kept.reasons)
             self._python()
             self._late.own.settle()
+            self._late.installed.settle(self._reached())
             self._late.plugins()
             self._late.data()
             self._late.whole_where_unknown()

@@ -30,6 +30,7 @@ class PythonClosure:
     ) -> None:  # fmt: skip
         self._inventory = inventory
         self._keep = keep
+        self._edges: dict[str, set[str]] = {}
         self._whole_ones: set[str] = set()
         self._named_ones: set[str] = set()
         environments = [
@@ -64,13 +65,27 @@ class PythonClosure:
 
     def imports_of(self, path: str, started: bool) -> None:
         """Keep what a source file imports."""
+        edges = self._edges.setdefault(path, set())
         for found in self.finder.imports_of(path, started):
+            edges.add(found.path)
             self._keep(found.path, found.reason)
             self.package_of(found.path)
         if not self.finder.is_standard(path) or self.finder.is_third(path):
             named = distributions_named(self._inventory.read_path(path) or b"")
             for each in self._installed.named(named):
                 self._keep_distribution(each.place, each.tops)
+
+    def reached(self, roots: Iterable[str]) -> set[str]:
+        """Return the sources that some import, at any depth; plug-ins are as good as imported."""
+        plugins = [each for each in self._installed.all if each.plugins and each.name not in TOOLS]
+        places = tuple(f"{each.place}/{top}/" for each in plugins for top in each.tops)
+        todo = [*roots, *(path for path in self._edges if path.startswith(places))]
+        seen = set(todo)
+        while todo:
+            fresh = self._edges.get(todo.pop(), set()) - seen
+            seen |= fresh
+            todo += fresh
+        return seen
 
     def named(self, modules: Mapping[str, bool]) -> None:
         """Keep modules that own code and settings name.

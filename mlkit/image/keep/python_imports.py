@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import hashlib
+import functools
 import posixpath
 import re
 import warnings
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mlkit.image.filesystem.inventory import Inventory
+from mlkit.image.keep.source_cache import sources
 
 INTERPRETER = re.compile(r"(?:(.*)/)?s?bin/python3\.(\d+)$")
 HIDDEN = (
@@ -196,14 +197,9 @@ def imported(
     """
     if b"import" not in data:
         return frozenset()
-    key = (hashlib.sha256(data).digest(), package, started, unwanted)
-    if key not in _KNOWN:
-        _KNOWN[key] = _imported(data, package, started, unwanted)
-    return _KNOWN[key]
-
-
-_KNOWN: dict[tuple[bytes, str, bool, frozenset[str]], frozenset[str]] = {}
-"""Of texts that were read: a keep-set is computed several times."""
+    question = f"imports {package} {started} {sorted(unwanted)}"
+    find = functools.partial(_imported, data, package, started, unwanted)
+    return frozenset(sources().remembered(question, data, find))
 
 
 def _imported(data: bytes, package: str, started: bool, unwanted: frozenset[str]) -> frozenset[str]:
@@ -277,6 +273,10 @@ def distributions_named(data: bytes) -> set[str]:
         return set()
     if not ASKED.search(data):
         return set()
+    return set(sources().remembered("metadata", data, lambda: _asked(data)))
+
+
+def _asked(data: bytes) -> set[str]:
     calls = (node for node in ast.walk(tree_of(data)) if isinstance(node, ast.Call))
     first = (call.args[0] for call in calls if called(call) in METADATA and call.args)
     return {

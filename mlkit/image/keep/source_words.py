@@ -109,6 +109,7 @@ def words_of(path: str, data: bytes) -> Words:
     if language == "other":
         found = _of_all(text, starts=bool(OTHER_STARTS.search(data)))
         found.shell = found.starts
+        found.programs |= {each.lower() for each in found.programs}  # MiniMagick::Tool::Convert
         return found
     return Words()
 

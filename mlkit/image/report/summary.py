@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mlkit.image.base.base_image import Merged
 from mlkit.image.filesystem.inventory import Entry, Inventory
 from mlkit.image.keep.leftovers import leftover
-from mlkit.image.keep.plan import Plan
+from mlkit.image.keep.request import Plan
 from mlkit.image.packages.dpkg import Packages, read_packages
 
 UNOWNED = "(no package)"

@@ -69,6 +69,7 @@ class Engine:
     """
 
     def __init__(self) -> None:
+        self._live: set[Any] = set()
         try:
             self._client = docker.from_env(timeout=TIMEOUT)
             self._client.ping()
@@ -234,8 +235,16 @@ class Engine:
         with contextlib.ExitStack() as stack:
             with whole():
                 raw = self._create(image, settings)
+                self._live.add(raw)
+                stack.callback(self._live.discard, raw)
                 stack.callback(_remove, raw)
             yield Container(raw)
+
+    def abandon(self) -> None:
+        """Remove all containers of this connection; whoever asks them something meets an error."""
+        for raw in list(self._live):
+            with contextlib.suppress(APIError):
+                _remove(raw)
 
     def _create(self, image: str, settings: dict[str, Any]) -> Any:
         try:

@@ -62,6 +62,12 @@ class Settings:
     tracer: Tracer = "auto"
     exploration: Exploration | None = None
 
+    @property
+    def shares(self) -> bool:
+        """Return whether containers share something, so that no two may run at the same time."""
+        own = self.network in {"", "bridge", "default"}
+        return bool(self.volumes) or not own or any(each.kind == "command" for each in self.probes)
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -83,6 +89,7 @@ class Observation:
         patience: Seconds that it had to end.
         trace: What it looked up, if it was traced.
         found: What it was asked beyond the probes; `answers` ends with the answers.
+        crowded: Other containers ran beside it, so that its times say little.
         healthy: Its own health check holds; None: it has none, had ended, or was traced.
     """
 
@@ -102,6 +109,7 @@ class Observation:
     trace: Trace | None = None
     healthy: bool | None = None
     found: Sequence[Probe] = ()
+    crowded: bool = False
 
     @property
     def works(self) -> bool:

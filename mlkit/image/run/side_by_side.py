@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.proof.compare import Difference, missing, settle
 from mlkit.image.run.observation import Observation, Runner
+from mlkit.image.run.together import Together
 from mlkit.image.run.trace import Trace, in_vain
 from mlkit.image.slim import original_argv
 from mlkit.progress import Progress, silent
@@ -58,7 +60,12 @@ class Compared:
 
 
 def side_by_side(
-    runner: Runner, original: Subject, candidate: Subject, progress: Progress = silent
+    runner: Runner,
+    original: Subject,
+    candidate: Subject,
+    progress: Progress = silent,
+    *,
+    one_at_a_time: bool = False,
 ) -> Compared:
     """Compare two images; a further run of the candidate is traced.
 
@@ -67,23 +74,32 @@ def side_by_side(
         original: What it should be like.
         candidate: What is judged.
         progress: Told of each run.
+        one_at_a_time: Run no two containers at the same time.
 
     Raises:
         BadData: One of them starts nothing.
     """
     ours, theirs = original.argv, candidate.argv
-    originals = []
-    for number in range(RUNS):
-        progress(number, STEPS)
-        originals.append(runner.run(original.name, ours))
-    progress(RUNS, STEPS)
-    run, differences = settle(
-        originals,
-        lambda: runner.run(original.name, ours),
-        lambda: runner.run(candidate.name, theirs),
-    )
-    progress(RUNS + 1, STEPS)
-    trace = runner.run(candidate.name, theirs, traced=True).trace or Trace()
+    with contextlib.closing(Together(runner.engine, one_at_a_time)) as together:
+        crowded = together.at_once
+
+        def further() -> Observation:
+            return replace(runner.run(original.name, ours), crowded=crowded)
+
+        originals = [runner.run(original.name, ours)]
+        progress(1, STEPS)
+        others = [together.start(further) for _ in range(RUNS - 1)]
+        traced = together.start(lambda: runner.run(candidate.name, theirs, traced=True))
+        for each in others:
+            originals.append(each())
+            progress(len(originals), STEPS)
+        trace = traced().trace or Trace()
+        progress(RUNS + 1, STEPS)
+        run, differences = settle(
+            originals,
+            lambda: runner.run(original.name, ours),
+            lambda: runner.run(candidate.name, theirs),
+        )
     lost = in_vain(trace, original.inventory.files, candidate.inventory.files)
     blind = [] if trace.method == "ptrace" else [BLIND]
     return Compared(originals, run, [*differences, *missing(lost)], blind)

@@ -15,7 +15,8 @@ from mlkit.image.command.entrypoint import parse
 from mlkit.image.filesystem import build
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
-from mlkit.image.keep.plan import Request, plan
+from mlkit.image.keep.plan import plan
+from mlkit.image.keep.request import Request
 from mlkit.image.packages.dpkg import read_packages
 
 BOOKWORM = 'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\n'

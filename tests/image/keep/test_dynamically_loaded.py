@@ -8,7 +8,8 @@ from image.archives import Member, distribution, layer, saved
 from mlkit.image.command.entrypoint import parse
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
-from mlkit.image.keep.plan import Request, plan
+from mlkit.image.keep.plan import plan
+from mlkit.image.keep.request import Request
 from mlkit.image.packages.dpkg import read_packages
 from mlkit.image.packages.python import normal
 from mlkit.image.proof.compare import alike

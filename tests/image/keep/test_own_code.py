@@ -15,7 +15,8 @@ from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
 from mlkit.image.keep.class_files import of_archive
 from mlkit.image.keep.machine_code import literals
-from mlkit.image.keep.plan import Request, plan
+from mlkit.image.keep.plan import plan
+from mlkit.image.keep.request import Request
 from mlkit.image.packages.dpkg import read_packages
 
 STATUS = "Package: {}\nStatus: install ok installed\nVersion: 1\n{}\n"

@@ -11,7 +11,8 @@ from mlkit.image.command.entrypoint import parse
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
 from mlkit.image.keep.message_catalogs import ARCHIVE, languages
-from mlkit.image.keep.plan import Request, plan
+from mlkit.image.keep.plan import plan
+from mlkit.image.keep.request import Request
 from mlkit.image.packages.dpkg import read_packages
 from mlkit.image.run.trace import Trace, in_vain
 

@@ -9,8 +9,9 @@ from mlkit.errors import BadData
 from mlkit.image.command.entrypoint import parse
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
-from mlkit.image.keep.plan import Request, plan
+from mlkit.image.keep.plan import plan
 from mlkit.image.keep.python_imports import imported
+from mlkit.image.keep.request import Request
 from mlkit.image.packages.dpkg import read_packages, refuse_foreign
 from mlkit.image.run.trace import read_document, read_lines
 

@@ -11,8 +11,9 @@ from image.archives import Member, layer, saved
 from mlkit.image.command.entrypoint import parse
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
-from mlkit.image.keep.plan import Request, plan
+from mlkit.image.keep.plan import plan
 from mlkit.image.keep.provenance import RECORD, Record, encode, fingerprint
+from mlkit.image.keep.request import Request
 from mlkit.image.packages.dpkg import read_packages
 
 STATUS = "Package: shells\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n"

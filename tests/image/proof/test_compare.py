@@ -100,3 +100,44 @@ def test_a_name_has_the_address_that_it_had(ours, theirs, said):
 def test_each_container_has_an_address_of_its_own():
     ours = [Observation(look={"address of the host": "10.0.0.2"})] * 3
     assert compare(ours, Observation(look={"address of the host": "10.0.0.3"})) == []
+
+
+def _file(etag, time, body=b"x"):
+    headers = {"etag": etag} | ({"last-modified": time} if time else {})
+    return Observation(answers=[Answer("http:80/", True, 200, headers, body)])
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        (("1", "Mon"), ("2", "Mon"), "equal"),
+        (("1", "Mon"), ("1", "Thu"), "broken"),
+        (("1", "Mon"), ("2", "Thu"), "broken"),
+        (("1", None), ("2", None), "broken"),
+        (("1", "Mon"), ("2", "Mon", b"y"), "broken"),
+    ],
+)
+def test_an_etag_may_follow_from_an_inode_where_the_time_is_the_same(ours, theirs, said):
+    assert verdict(compare([_file(*ours)] * 3, _file(*theirs))) == said
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "code", "said"),
+    [
+        (["usage\n-a all"] * 3, "usage\n-a all", 0, "equal"),
+        (["usage\n-a all"] * 3, "usage", 0, "broken"),
+        (["took 3 s"] * 3, "took 5 s", 0, "equal"),
+        (["one\nat random", "one\nof two"], "one", 0, "equal"),
+        (["started"] * 2, "", None, "equal"),
+    ],
+)
+def test_the_output_of_a_command_that_ends_is_what_it_is_for(ours, theirs, code, said):
+    originals = [Observation(exit_code=code, log=each) for each in ours]
+    assert verdict(compare(originals, Observation(exit_code=code, log=theirs))) == said
+
+
+def test_times_are_those_of_runs_that_had_the_machine_for_themselves():
+    originals = [Observation(ready=1.0), *[Observation(ready=9.0, crowded=True)] * 2]
+    assert verdict(compare(originals, Observation(ready=8.0))) == "broken"
+    assert verdict(compare(originals[1:], Observation(ready=8.0))) == "equal"
+    assert verdict(compare(originals, Observation(ready=1.5))) == "equal"

@@ -17,7 +17,8 @@ from mlkit.image.command.entrypoint import parse
 from mlkit.image.filesystem import build
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
-from mlkit.image.keep.plan import Request, plan
+from mlkit.image.keep.plan import plan
+from mlkit.image.keep.request import Request
 from mlkit.image.packages.dpkg import read_packages
 from mlkit.image.proof.compare import Difference
 from mlkit.image.proof.evidence import evidence

@@ -1,3 +1,0 @@
-module served
-
-go 1.19

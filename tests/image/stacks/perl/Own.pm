@@ -1,3 +1,0 @@
-package Own;
-sub x { "own" }
-1;

@@ -1,2 +1,0 @@
-#!/bin/bash
-seq 3 | tac | paste -sd, > /tmp/job

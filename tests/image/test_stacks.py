@@ -1,0 +1,25 @@
+"""Whole stacks that are quick to build, slimmed by one probe: `make test-stacks` takes them all."""
+
+from __future__ import annotations
+
+import pytest
+from image.stacks import stack
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", ["go-fiber", "python-programs", "user-writes"])
+def test_no_route_of_a_result_differs(debian, need_program, name):
+    definition = stack.read(name)
+    for program in definition.get("needs", ()):
+        need_program(program)
+    image = stack.build(name, debian)
+    try:
+        result = stack.slim(image, definition, "balanced")
+        assert not result.code, result.problem
+        ours, theirs = stack.ask(image, definition), stack.ask(result.image, definition)
+        assert ours.keys() == theirs.keys()
+        assert not [each for each in ours if not stack.alike(ours[each], theirs[each])]
+    finally:
+        for each in (image, image.replace(":original", ":balanced")):
+            stack.docker("image", "rm", "--force", each, check=False)
