@@ -92,7 +92,7 @@ def test_catalogues_of_the_app_and_those_in_languages_of_the_image(tmp_path):
     }
     members = [Member(own, "x"), Member(ARCHIVE, archive("de_DE.utf8"))]
     reasons = kept(tmp_path, members, {"Cmd": ["tool"]}, packages, own=[own])
-    assert (reasons[own], reasons[german]) == ("of no package", "catalogue of messages")
+    assert (reasons[own], reasons[german]) == ("of no package", "catalog of messages")
     assert not {french, other} & reasons.keys()
 
 
