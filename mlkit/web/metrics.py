@@ -114,10 +114,12 @@ class Counter(NamedTuple):
 
 
 class Gauge(NamedTuple):
-    """What is true now."""
+    """What is true now: a value, or the values of a label."""
 
     help: str
-    value: float
+    value: float = 0.0
+    label: str = ""
+    values: Mapping[str, float] = {}
 
 
 class Shown(NamedTuple):
@@ -146,7 +148,13 @@ class _Collector:
         for name, (text, histogram) in self._shown.histograms.items():
             yield self._histogram(name, text, histogram)
         for name, gauge in self._shown.gauges.items():
-            yield GaugeMetricFamily(f"mlkit_{name}", gauge.help, value=gauge.value)
+            if not gauge.label:
+                yield GaugeMetricFamily(f"mlkit_{name}", gauge.help, value=gauge.value)
+                continue
+            family = GaugeMetricFamily(f"mlkit_{name}", gauge.help, labels=[gauge.label])
+            for label, value in gauge.values.items():
+                family.add_metric([label], value)
+            yield family
 
     def _requests(self) -> object:
         from prometheus_client.core import CounterMetricFamily

@@ -106,11 +106,15 @@ class Begin(Event, tag="begin"):
 
 
 class Claim(Event, tag="claim"):
-    """Somebody takes a user task, or gives it back (no assignee)."""
+    """Somebody takes a user task, or gives it back (no assignee).
+
+    `handed` gives it to another person, whoever has it.
+    """
 
     id: int
     assignee: str = ""
     by: str = ""
+    handed: bool = False
 
 
 class ConditionMet(Event, tag="hold"):

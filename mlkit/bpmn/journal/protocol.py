@@ -24,6 +24,9 @@ from mlkit.bpmn.journal.records import (
 
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.engine import Engine
+    from mlkit.bpmn.journal.sql.audit import SqlAudit
+    from mlkit.bpmn.journal.sql.deployments import SqlDeployments
+    from mlkit.bpmn.journal.sql.index import SqlIndex
 
 
 Result = TypeVar("Result")
@@ -170,6 +173,18 @@ class Journal(Protocol):
     @property
     def external(self) -> ExternalTasks:
         """The tasks that external workers do."""
+
+    @property
+    def deployments(self) -> SqlDeployments:
+        """The deployed definitions."""
+
+    @property
+    def index(self) -> SqlIndex:
+        """What lists and searches read."""
+
+    @property
+    def audit(self) -> SqlAudit:
+        """Who did what."""
 
     @property
     def stores(self) -> Stores:

@@ -124,6 +124,105 @@ class Stored(NamedTuple):
     updated: float
 
 
+class Deployed(msgspec.Struct, frozen=True):
+    """A version of a process that new instances may take.
+
+    Attributes:
+        definition: The hash of its stored definition.
+        options: What its instances begin with: `tasks`, the bound callables.
+        at: When it was deployed, in seconds since 1970.
+        version: 1, 2, 3 ...; 0 before it has one.
+        is_new: Whether this deployment made the version.
+    """
+
+    process: str
+    definition: str
+    name: str
+    file: str
+    options: dict[str, Any]
+    at: float
+    by: str
+    version: int = 0
+    is_new: bool = False
+
+
+class Criteria(msgspec.Struct, frozen=True):
+    """Which instances are searched for; times are seconds since 1970."""
+
+    state: str | None = None
+    process: str | None = None
+    definition: str | None = None
+    key: str | None = None
+    started_after: float | None = None
+    started_before: float | None = None
+    ended_after: float | None = None
+    ended_before: float | None = None
+    variables: dict[str, Any] = {}
+
+
+class Found(NamedTuple):
+    """An instance as a search finds it."""
+
+    number: int
+    id: str
+    process: str
+    definition: str
+    phase: str
+    owner: str
+    key: str
+    created: float
+    updated: float
+
+
+class OpenTask(NamedTuple):
+    """A user task that waits, as a list shows it."""
+
+    number: int
+    instance: str
+    process: str
+    definition: str
+    activation: int
+    element: str
+    name: str | None
+    assignee: str | None
+    users: list[str]
+    groups: list[str]
+    since: float
+    due: str | None
+    priority: str | None
+
+
+class Stopped(NamedTuple):
+    """An incident, as a list shows it; `updated` is when its instance moved last."""
+
+    number: int
+    instance: str
+    process: str
+    activation: int
+    element: str
+    attempt: int
+    message: str
+    updated: float
+
+
+class Audited(NamedTuple):
+    """Who did what, when and from where.
+
+    Attributes:
+        at: In seconds since 1970.
+        source: Where it came from: `cli`, or the address of a client.
+        action: `start`, `claim`, `complete`, `retry`, `variables`, `deploy`, `cancel`, ...
+        subject: What it was done to: a task, a process, a message.
+    """
+
+    at: float
+    who: str
+    source: str
+    action: str
+    instance: str = ""
+    subject: str = ""
+
+
 class TakenOver(ConfigurationError):
     """Another process owns the instance now; nothing of this commit was written.
 

@@ -20,9 +20,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlkit.bpmn.engine.events import Hop
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.journal.records import Entry, Row
 from mlkit.bpmn.runtime.pools import Pools
 from mlkit.bpmn.runtime.runner import INBOX_INTERVAL, Runner, Running
 from mlkit.bpmn.runtime.session import Session, Settings, require_own
@@ -54,7 +53,8 @@ class Host:
         folder: The state folder; it is made where it is missing.
         settings: How scripts run.
         grace: Seconds that running scripts have to end on `stop`.
-        watch: Called, in the host's thread, with each instance that a commit has moved.
+        watch: Called, in the host's thread, after a commit with each event of an instance.
+
 
     Attributes:
         on_offer: Called, in the host's thread, with the topics of tasks that a commit has offered
@@ -66,7 +66,7 @@ class Host:
         folder: Path,
         settings: Settings,
         grace: float = 8.0,
-        watch: Callable[[Running, float, list[Hop]], None] | None = None,
+        watch: Callable[[Running, Entry], None] | None = None,
     ) -> None:
         self.folder = folder
         self.settings = replace(settings, external=True)
@@ -188,7 +188,8 @@ class Host:
         pools = Pools(self.settings.workers, artifacts, self._pool_failed)
         self._pools = self._scripts = pools
         self._session = session
-        self._runner = Runner(pools, session.journal, observer=self._observe)
+        self._runner = Runner(pools, session.journal)
+        self._runner.on_entry = self._observe
         self._runner.on_verdict = self._decided
         self._runner.on_offer = lambda topics: self.on_offer(topics)
         self._touched: dict[int, Running] = {}
@@ -311,10 +312,10 @@ class Host:
         if rested:
             runner.leave(rested)
 
-    def _observe(self, running: Running, at: float, trace: list[Hop]) -> None:
+    def _observe(self, running: Running, entry: Entry) -> None:
         self._touched[running.number] = running
         if self._watch is not None:
-            self._watch(running, at, trace)
+            self._watch(running, entry)
 
     def _decided(self, row: int, refusal: str) -> None:
         with self._lock:

@@ -85,14 +85,20 @@ class ServiceThreads:
         self._services: list[Service] = []
         self.executor = concurrent.futures.ThreadPoolExecutor(size, "service")
 
-    def run(self, function: Callable[[Service], T]) -> T:
-        """Call a function with the service of this thread."""
+    def run(self, function: Callable[[Service], T], source: str = "server") -> T:
+        """Call a function with the service of this thread.
+
+        Args:
+            function: What to do.
+            source: Where the request comes from, for the audit log.
+        """
         service: Service | None = getattr(self._local, "service", None)
         if service is None:
             service = Service(HostedSession(self._host, self._engines))
             self._local.service = service
             self._services.append(service)
         service.session.errors.clear()
+        service.session.source = source
         return function(service)
 
     def close(self) -> None:

@@ -96,6 +96,7 @@ class Runner:
         waits: Whether to wait for timers that are not due yet.
 
     Attributes:
+        on_entry: Called after a commit with each event of an instance.
         on_verdict: Called after a commit with the number of each inbox row that was decided, and
             why it was refused.
         on_offer: Called after a commit with the topics of the tasks that it has offered to external
@@ -126,6 +127,7 @@ class Runner:
         self.effects: list[tuple[Running, AnyEffect]] = []
         self.look_again = 0.0
         self.problems: list[MlkitError] = []
+        self.on_entry: Callable[[Running, Entry], None] | None = None
         self.on_verdict: Callable[[int, str], None] | None = None
         self.on_offer: Callable[[set[str]], None] | None = None
         self.draining = False
@@ -328,6 +330,9 @@ class Runner:
         if self.observer is not None:
             for entry in changes.entries:
                 self.observer(running, entry.at, entry.trace)
+        if self.on_entry is not None:
+            for entry in changes.entries:
+                self.on_entry(running, entry)
         if self.on_verdict is not None:
             for row, refusal in changes.verdicts.items():
                 self.on_verdict(row, refusal)

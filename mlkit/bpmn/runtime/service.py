@@ -10,18 +10,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlkit.bpmn.definition.timers import instant
-from mlkit.bpmn.engine.events import AnyEvent, Begin, Cancel, Claim, Complete, Retry
+from mlkit.bpmn.engine.events import AnyEvent, Assign, Begin, Cancel, Claim, Complete, Retry
 from mlkit.bpmn.journal.records import Damaged, Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.people.forms import packed_variables
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.runtime import documents
+from mlkit.bpmn.runtime.rerun import rerun
 from mlkit.bpmn.runtime.session import Session
-from mlkit.errors import InputMissing, UsageError, Waiting
+from mlkit.errors import InputMissing, MlkitError, UsageError, Waiting
 
 VERDICT_LIMIT = 30.0
 """Seconds to wait for the process that runs an instance to decide about an event."""
 _RECENT = 50
+_PAGE = 500
 
 
 class Refused(UsageError):
@@ -140,7 +142,19 @@ class Service:
         require_allowed(task, person)
         return self.ask(row, Claim(task.activation, person, person))
 
-    def delegate(self, name: str, to: str, by: str, checked: bool = False) -> Row:
+    def require_own(self, name: str, person: str) -> None:
+        """Refuse to move on a task of somebody else.
+
+        Raises:
+            Refused: The person does not have it.
+        """
+        _, task = self.task(name)
+        if task.assignee != person:
+            raise Refused(f"task {task.id}: {person} does not have it", hint="claim it first")
+
+    def delegate(
+        self, name: str, to: str, by: str, checked: bool = False, operates: bool = False
+    ) -> Row:
         """Give a user task to somebody, who gets a mail.
 
         Args:
@@ -148,14 +162,18 @@ class Service:
             to: Who is to do it.
             by: Who says so; whoever has the task may give it away, and anybody one that nobody has.
             checked: Whether `by` was named as the person, so that it must be one who may.
+            operates: Whether `by` is an operator, who may hand on any task.
 
         Raises:
             Refused: Somebody else has it.
+            UsageError: Nobody is named.
         """
+        if not to.strip():
+            raise UsageError("a task is handed to a person", hint="name one")
         row, task = self.task(name)
-        if checked or task.assignee is not None:
+        if not operates and (checked or task.assignee is not None):
             require_allowed(task, by)
-        return self.ask(row, Claim(task.activation, to, by))
+        return self.ask(row, Claim(task.activation, to, by, operates))
 
     def start(self, instance: str, element: str, by: str, end: bool = False) -> Row:
         """Start an activity of an ad-hoc sub-process, or end the sub-process.
@@ -233,6 +251,72 @@ class Service:
         if not known:
             raise UsageError(f"instance {row.id}: there is no such incident to try again")
         return self.ask(row, Retry(incident, by))
+
+    def retry_kind(
+        self, process: str, element: str | None, by: str
+    ) -> tuple[list[str], dict[str, str]]:
+        """Try all incidents of a process, at an element or anywhere, again.
+
+        Returns:
+            The instances that are tried again, and why others were not.
+        """
+        done: list[str] = []
+        refused: dict[str, str] = {}
+        after = (0, 0)
+        while found := self.journal.index.stopped(process, element, after, _PAGE):
+            for each in found:
+                try:
+                    self.retry(each.instance, each.activation, by)
+                    done.append(each.instance)
+                except MlkitError as error:
+                    refused[each.instance] = error.message
+            after = found[-1].number, found[-1].activation
+        return list(dict.fromkeys(done)), refused
+
+    def assign(self, instance: str, given: Mapping[str, Any], removed: list[str], by: str) -> Row:
+        """Set variables of an instance, and remove some.
+
+        Raises:
+            UsageError: The instance has ended.
+            BadData: A value cannot be stored.
+        """
+        row = self.journal.find(instance)
+        return self.ask(row, Assign(packed_variables(given), removed, by))
+
+    def rerun(self, instance: str, element: str) -> Row:
+        """Begin a new instance from an activity of another one; see `mlkit.bpmn.runtime.rerun`."""
+        row = rerun(self.session, self.journal.find(instance), element)
+        return self._moved([row.number])[0]
+
+    def store(self, name: str, value: Any) -> None:
+        """Set a data store.
+
+        Raises:
+            BadData: The value cannot be stored.
+        """
+        packed, now = packed_variables({"value": value})["value"], time.time()
+        self.session.write(lambda journal: journal.stores.set(name, packed, 0, now))
+
+    def logs(self, instance: str) -> list[dict[str, Any]]:
+        """Return what the attempts at an instance's tasks printed."""
+        found = self.journal.logs(self.journal.find(instance))
+        return [{**each._asdict(), "ended": instant(each.ended)} for each in found]
+
+    def show(self, instance: str) -> dict[str, Any]:
+        """Describe an instance, with its tokens."""
+        row = self.journal.find(instance)
+        engine, state = self.session.engine(row), self.session.state(row)
+        found = documents.document(self.session, row)
+        deployed = self.journal.deployments.of_definition(row.process, row.definition)
+        return {
+            **found,
+            "tokens": documents.open_nodes(engine, state),
+            "version": None if deployed is None else deployed.version,
+            "business_key": row.key,
+            "started": instant(row.created),
+            "updated": instant(row.updated),
+            "ended": None if row.is_open else instant(row.updated),
+        }
 
     # -- asking ----------------------------------------------------------------------------
 

@@ -16,11 +16,20 @@ from mlkit.bpmn.definition.model import Callable, Definitions, Problem
 from mlkit.bpmn.definition.parser import parse_text, read
 from mlkit.bpmn.engine.behaviors import starting
 from mlkit.bpmn.engine.engine import Engine
-from mlkit.bpmn.engine.events import AnyEvent, Start
+from mlkit.bpmn.engine.events import (
+    AnyEvent,
+    Assign,
+    Begin,
+    Cancel,
+    Claim,
+    Complete,
+    Retry,
+    Start,
+)
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal import open_journal
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Damaged, Row
+from mlkit.bpmn.journal.records import Audited, Damaged, Row
 from mlkit.bpmn.lint import validation
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.people.forms import packed_variables
@@ -68,6 +77,7 @@ class Session:
         self.settings = settings or Settings()
         self.journal = open_journal(folder, create)
         self.errors: list[MlkitError] = []
+        self.source = "cli"
         self.engines: dict[tuple[str, str], Engine] = {}
         self.pool: ScriptPool | None = None
         self.configuration: RuntimeConfiguration | None = None
@@ -144,14 +154,14 @@ class Session:
         options |= {"python": self.settings.python, "rscript": self.settings.rscript}
         options["limits"] = asdict(self.settings.limits)
         at = self.settings.clock.now() if self.settings.clock else time.time()
-        start = Start(packed, _start_node(engine, message), key)
+        start = Start(packed, start_node(engine, message), key)
         if self.settings.external:
             start.external = external_names(engine, folder, bindings or {})
-        resources = diagram.definitions.resources
+        resources, source = diagram.definitions.resources, self.source
 
         def create(journal: Journal) -> Row:
             name = journal.store_definition(diagram.path.name, diagram.content, resources)
-            return add(journal, process.id, name, options, start, at)
+            return add(journal, process.id, name, options, start, at, source)
 
         row = self.write(create)
         self.engines.setdefault((row.definition, process.id), engine)
@@ -165,11 +175,13 @@ class Session:
         Raises:
             UsageError: The instance has ended.
         """
+        source = self.source
 
         def deliver(journal: Journal) -> int:
             now = journal.get(row.number, keep=True)
             if not now.is_open:
                 raise UsageError(f"instance {row.id} is {now.phase}")
+            audit(journal, row, event, source)
             return journal.mailbox.deliver(row.number, event, asks=True)
 
         return self.write(deliver)
@@ -328,6 +340,22 @@ def engine_of(definitions: Definitions) -> Engine:
     return Engine(*validation.executable(definitions), called=definitions.called)
 
 
+_AUDITED: dict[type, str] = {
+    Start: "start", Claim: "claim", Complete: "complete", Begin: "begin", Retry: "retry",
+    Assign: "variables", Cancel: "cancel",
+}  # fmt: skip
+
+
+def audit(journal: Journal, row: Row, event: AnyEvent, source: str) -> None:
+    """Record, inside a transaction, who asks for an event, and where from."""
+    action = _AUDITED.get(type(event))
+    if action is not None:
+        number = getattr(event, "id", 0)
+        subject = ", ".join(event.variables) if isinstance(event, Assign) else str(number or "")
+        who = getattr(event, "by", "")
+        journal.audit.add(Audited(time.time(), who, source, action, row.id, subject[:1000]))
+
+
 def add(
     journal: Journal,
     process: str,
@@ -335,9 +363,11 @@ def add(
     options: dict[str, Any],
     start: Start,
     at: float,
+    source: str,
 ) -> Row:
     """Add an instance of a stored definition with its start in its inbox, inside a transaction."""
     row = journal.create(process, definition, options, start.key, at)
+    audit(journal, row, start, source)
     journal.mailbox.deliver(row.number, structs.replace(start, instance=row.id))
     return row
 
@@ -376,7 +406,12 @@ def load(
     return Diagram(path, content, definitions, problems)
 
 
-def _start_node(engine: Engine, message: str | None) -> str:
+def start_node(engine: Engine, message: str | None) -> str:
+    """Return the start event of a message; empty where none is named.
+
+    Raises:
+        InputMissing: There is none.
+    """
     if message is None:
         return ""
     for process in engine.processes:

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mlkit.bpmn.server import engine_rest, health
+from mlkit.bpmn.server import (
+    definitions,
+    engine_rest,
+    health,
+    instances,
+    messages,
+    metrics,
+    operations,
+    tasks,
+)
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.errors import Problems
 from mlkit.web.access import Loopback
@@ -19,7 +28,16 @@ from mlkit.web.openapi import document
 from mlkit.web.pages import Pages
 from mlkit.web.paths import PathApplication
 
-MODULES: tuple[Callable[[Context], dict[str, Route]], ...] = (health.routes, engine_rest.routes)
+MODULES: tuple[Callable[[Context], dict[str, Route]], ...] = (
+    health.routes,
+    metrics.routes,
+    definitions.routes,
+    instances.routes,
+    tasks.routes,
+    messages.routes,
+    operations.routes,
+    engine_rest.routes,
+)
 _TITLE = "mlkit pipelines"
 _DESCRIPTION = "Deploy, start, watch and move BPMN pipelines."
 
@@ -50,7 +68,9 @@ def application(context: Context) -> tuple[PathApplication, Counters]:
     path, assets = pages.route()
     found[path] = assets
     names = [each.name for each in found.values()]
-    counters = SharedCounters(Layout([*names, OTHER]), 1).row(0)
+    layout = Layout([*names, OTHER], metrics.COUNTERS, metrics.HISTOGRAMS)
+    context.counters = SharedCounters(layout, 1)
+    counters = context.counters.row(0)
     made = PathApplication(
         found,
         counters,

@@ -8,16 +8,25 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mlkit.bpmn.journal.protocol import Journal
+from mlkit.bpmn.runtime.deployment import Starter
 from mlkit.bpmn.runtime.host import Host
 from mlkit.bpmn.runtime.hosted import ServiceThreads
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.settings import Settings
+from mlkit.web.application import Request
 from mlkit.web.events import Feed
+from mlkit.web.metrics import SharedCounters
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+def client(request: Request) -> str:
+    """Return where a request comes from."""
+    found = request.scope.get("client")
+    return str(found[0]) if found else "unknown"
+
+
+@dataclass
 class Context:
     """What the routes of a server share.
 
@@ -27,6 +36,8 @@ class Context:
         host: The engine.
         threads: Where `call` runs.
         feed: Who watches what.
+        starter: Starts instances.
+        counters: Where requests and instances are counted; known once the routes are.
     """
 
     settings: Settings
@@ -34,11 +45,19 @@ class Context:
     host: Host
     threads: ServiceThreads
     feed: Feed
+    starter: Starter
+    counters: SharedCounters | None = None
 
-    async def call(self, function: Callable[[Service], T]) -> T:
-        """Call a function, which may wait, with a service of a thread of its own."""
+    async def call(self, function: Callable[[Service], T], request: Request | None = None) -> T:
+        """Call a function, which may wait, with a service of a thread of its own.
+
+        Args:
+            function: What to do.
+            request: The request that it is done for, where it changes something.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.threads.executor, self.threads.run, function)
+        source = "server" if request is None else client(request)
+        return await loop.run_in_executor(self.threads.executor, self.threads.run, function, source)
 
     async def write(self, function: Callable[[Journal], T]) -> T:
         """Let a function write to the journal in the engine's thread; see `Host.write`."""

@@ -8,11 +8,14 @@ import signal
 import socket
 from collections.abc import Callable
 
+from mlkit.bpmn.runtime.deployment import Starter
 from mlkit.bpmn.runtime.host import Host
 from mlkit.bpmn.runtime.hosted import ServiceThreads
 from mlkit.bpmn.server.application import application
+from mlkit.bpmn.server.changes import Changes
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.settings import Settings
+from mlkit.bpmn.server.watching import watch
 from mlkit.web import listeners, server
 from mlkit.web.events import Feed
 from mlkit.web.protocol import ConnectionLimits
@@ -50,26 +53,34 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> int:
 
 def _be_server(settings: Settings, listener: socket.socket, process: Process) -> None:
     feed = Feed()
-    host = Host(settings.state, settings.scripts, settings.grace)
+    changes = Changes(feed)
+    host = Host(settings.state, settings.scripts, settings.grace, changes.note)
     host.start(on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM))
     threads = ServiceThreads(host)
     base_url = settings.base_url or listeners.url(listener)
-    context = Context(settings, base_url, host, threads, feed)
+    starter = Starter(settings.state, settings.scripts, {})
+    context = Context(settings, base_url, host, threads, feed, starter)
     try:
-        server.run(lambda: _answer(context, listener, process))
+        server.run(lambda: _answer(context, listener, process, changes))
     finally:
         threads.close()
         host.join()
 
 
-async def _answer(context: Context, listener: socket.socket, process: Process) -> None:
+async def _answer(
+    context: Context, listener: socket.socket, process: Process, changes: Changes
+) -> None:
     made, counters = application(context)
+    loop = asyncio.get_running_loop()
+    changes.tell(loop, counters)
+    folder = context.settings.watch
+    watching = [] if folder is None else [loop.create_task(watch(context, folder))]
 
     def stop() -> None:
         context.feed.close()
         context.host.stop()
 
-    asyncio.get_running_loop().call_soon(process.report_ready)
+    loop.call_soon(process.report_ready)
     await server.serve(
         made,
         listener,
@@ -79,3 +90,5 @@ async def _answer(context: Context, listener: socket.socket, process: Process) -
         drain_timeout=context.settings.grace,
         on_stop=stop,
     )
+    for each in watching:
+        each.cancel()

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mlkit.bpmn.runtime import session
-from mlkit.errors import ConfigurationError, UsageError
+from mlkit.errors import ConfigurationError, InputMissing, UsageError
 from mlkit.web.access import Access, Caller, Loopback, RawHeaders, read_tokens
 from mlkit.web.errors import RequestError
 
@@ -40,6 +40,7 @@ class Settings:
         scripts: How scripts run.
         max_body: Bytes that a body may have.
         max_upload: Bytes that a deployment, or a form with files, may have.
+        watch: A folder whose diagrams are deployed.
     """
 
     state: Path
@@ -51,6 +52,7 @@ class Settings:
     scripts: session.Settings = field(default_factory=session.Settings)
     max_body: int = 4 << 20
     max_upload: int = 64 << 20
+    watch: Path | None = None
 
     def access(self) -> Access:
         """Return how the server finds out who calls.
@@ -73,9 +75,12 @@ class Settings:
 
         Raises:
             ConfigurationError: Others can reach the server, and it has no login.
+            InputMissing: The folder to watch is missing.
             UsageError: The base URL is none.
         """
         self.access()
+        if self.watch is not None and not self.watch.is_dir():
+            raise InputMissing(f"{self.watch}: no such folder", hint="--watch names a folder")
         if self.base_url is not None:
             parts = urlsplit(self.base_url)
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:

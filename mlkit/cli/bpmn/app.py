@@ -24,6 +24,10 @@ app = group(
             "mlkit.cli.bpmn.render:render",
             "Draw a diagram or decision model as SVG, PNG or text, coloured by what happened.",
         ),
+        "deploy": (
+            "mlkit.cli.bpmn.deploy:deploy",
+            "Deploy diagrams with their scripts, forms, decisions and called diagrams.",
+        ),
         "serve": (
             "mlkit.cli.bpmn.serve:serve",
             "Run instances for ever, and answer over HTTP.",

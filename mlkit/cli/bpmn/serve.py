@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,8 +30,16 @@ if TYPE_CHECKING:
     from mlkit.bpmn.server.settings import Settings
 
 
+class LogFormat(StrEnum):
+    """The choices of --log-format."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 @examples(
     "mlkit bpmn serve",
+    "mlkit bpmn serve --watch diagrams --log-format json",
     "mlkit bpmn serve --host 0.0.0.0 --token-file /run/secrets/tokens --base-url"
     " https://flows.example.org",
 )
@@ -51,6 +60,13 @@ def serve(
         float,
         typer.Option(min=0, metavar="SECONDS", help="Time of running scripts to end on SIGTERM."),
     ] = 8.0,
+    watch: Annotated[
+        Path | None,
+        typer.Option("--watch", metavar="DIR", help="Deploy the diagrams of a folder."),
+    ] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="Lines of text, or JSON with the ids of instances.")
+    ] = LogFormat.TEXT,
     max_body: Annotated[
         int, typer.Option(min=1, max=MOST, help="Most bytes of a request's body.")
     ] = 4 << 20,
@@ -83,15 +99,16 @@ def serve(
         scripts=settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env))),
         max_body=max_body,
         max_upload=max_upload,
+        watch=watch,
     )
-    raise typer.Exit(_run(settings, of(context).note))
+    raise typer.Exit(_run(settings, log_format, of(context).note))
 
 
-def _run(settings: Settings, note: Callable[[str], None]) -> int:
-    import logging
-
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+def _run(settings: Settings, form: LogFormat, note: Callable[[str], None]) -> int:
     from mlkit.bpmn.server import process
+    from mlkit.web.logs import configure
+
+    configure(as_json=form is LogFormat.JSON)
 
     return process.serve(settings, lambda url: _announce(url, settings, note))
 

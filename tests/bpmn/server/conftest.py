@@ -77,6 +77,10 @@ class Server:
             [*command, "--state", str(self.state)], capture_output=True, text=True, check=False
         )
 
+    def post(self, path: str, body: object):
+        """Send a body on a connection of its own, as another client."""
+        return requests.post(self.url + path, json=body, timeout=PATIENCE)
+
     def __call__(self, method: str, path: str, **options):
         """Send a request."""
         return self.http.request(method, self.url + path, timeout=PATIENCE, **options)

@@ -81,7 +81,8 @@ class UserTask(Activity):
         if not isinstance(event, Claim) or not isinstance(wait, ForPerson):
             super().event(step, activation, event)
             return
-        if event.assignee and wait.assignee not in (None, event.assignee, event.by):
+        is_free = event.handed or wait.assignee in (None, event.assignee, event.by)
+        if event.assignee and not is_free:
             holder = wait.assignee
             raise BadData(f"{self.id}: {holder!r} has the task", hint="give it back by --release")
         wait.assignee = event.assignee or None

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,11 @@ from mlkit.bpmn.journal.records import (
     encode,
 )
 from mlkit.bpmn.journal.sql.absences import SqlAbsences
+from mlkit.bpmn.journal.sql.audit import SqlAudit
+from mlkit.bpmn.journal.sql.deployments import SqlDeployments
 from mlkit.bpmn.journal.sql.external import SqlExternalTasks
 from mlkit.bpmn.journal.sql.history import History
+from mlkit.bpmn.journal.sql.index import SqlIndex
 from mlkit.bpmn.journal.sql.mailbox import SqlMailbox
 from mlkit.bpmn.journal.sql.outbox import SqlOutbox
 from mlkit.bpmn.journal.sql.schema import COMPONENTS
@@ -70,6 +73,9 @@ class SqlJournal:
         self.outbox = SqlOutbox(database)
         self.absences = SqlAbsences(database)
         self.history = History(database)
+        self.deployments = SqlDeployments(database)
+        self.index = SqlIndex(database)
+        self.audit = SqlAudit(database)
         try:
             migrate(database, COMPONENTS)
         except BaseException:
@@ -81,13 +87,25 @@ class SqlJournal:
         self.owner.close()
         self.database.close()
 
-    def transaction(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
         """Make all of a block durable at once, or nothing of it."""
-        return self.database.transaction()
+        with self._noting(), self.database.transaction():
+            yield
 
     def atomically(self, work: Callable[[], Result]) -> Result:
         """Do a work in a transaction, and again where it was the victim of a deadlock."""
-        return self.database.atomically(work)
+        with self._noting():
+            return self.database.atomically(work)
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Forget what the search tables hold where a block is undone."""
+        try:
+            yield
+        except BaseException:
+            self.index.forget()
+            raise
 
     def wait(self, timeout: float) -> bool:
         """Wait, at most `timeout` seconds, until another connection delivers something."""
@@ -227,6 +245,7 @@ class SqlJournal:
             values = number, position, entry.at, encode(entry.event), encode(entry.trace), log
             execute(_EVENT, values)
         self.mailbox.take(changes.verdicts)
+        self.index.note(number, state)
         if state.status != "running":
             self.mailbox.forget(number, f"instance {row.id} is {state.phase}")
             self.external.forget(number)
@@ -305,6 +324,7 @@ class SqlJournal:
             if self.owner.is_alive(before):
                 return None
             self.owner.bury(before)
+        self.index.forget(number)
         found = self.database.query(
             "UPDATE instances SET epoch = epoch + 1, owner = ? WHERE number = ? AND owner = ?"
             f" RETURNING {', '.join(_COLUMNS)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlkit.bpmn.journal.sql import audit, deployments, index
 from mlkit.bpmn.journal.sql.absences import PEOPLE_VERSIONS
 from mlkit.bpmn.journal.sql.outbox import OUTBOX_VERSIONS
 
@@ -83,6 +84,9 @@ COMPONENTS = {
     "external": (_EXTERNAL,),
     "outbox": OUTBOX_VERSIONS,
     "people": PEOPLE_VERSIONS,
+    "deployments": (deployments.TABLES,),
+    "index": (index.TABLES,),
+    "audit": (audit.TABLES,),
 }
 """What each version of each component has more than the one before it.
 

@@ -1,0 +1,245 @@
+"""What lists and searches read, so that they need not replay instances: written with the events."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from typing import Any
+
+from mlkit.bpmn.engine.state import Activation, State
+from mlkit.bpmn.engine.waits import ForPerson
+from mlkit.bpmn.journal.records import Criteria, Found, OpenTask, Stopped
+from mlkit.errors import UsageError
+from mlkit.storage.database import Database
+
+TABLES = """
+CREATE TABLE instance_variables (
+  instance BIGINT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+  PRIMARY KEY (instance, name)
+) {clustered};
+CREATE INDEX instance_variables_by_value ON instance_variables (name, value, instance);
+CREATE TABLE open_tasks (
+  instance BIGINT NOT NULL, activation BIGINT NOT NULL, element TEXT NOT NULL, name TEXT,
+  assignee TEXT, users TEXT NOT NULL, teams TEXT NOT NULL, since DOUBLE PRECISION NOT NULL,
+  due TEXT, priority TEXT, PRIMARY KEY (instance, activation)
+) {clustered};
+CREATE INDEX open_tasks_by_assignee ON open_tasks (assignee, instance, activation);
+CREATE TABLE incidents (
+  instance BIGINT NOT NULL, activation BIGINT NOT NULL, element TEXT NOT NULL,
+  attempt BIGINT NOT NULL, message TEXT NOT NULL, PRIMARY KEY (instance, activation)
+) {clustered};
+CREATE INDEX incidents_by_element ON incidents (element, instance);
+CREATE INDEX instances_by_process ON instances (process, number);
+CREATE INDEX instances_by_phase ON instances (phase, number);
+CREATE INDEX instances_by_key ON instances (key, number);
+CREATE INDEX instances_by_definition ON instances (definition, number)
+"""
+LONGEST_VALUE = 200
+"""Characters of a value that can be searched for; longer ones are not found."""
+_MOST_VARIABLES = 200
+_KNOWN = 10_000
+_Rows = tuple[tuple[Any, ...], ...]
+_RUNNING = ("running", "interrupted")
+
+
+class SqlIndex:
+    """Search tables of a journal; `note` runs inside the transaction of the events.
+
+    Args:
+        database: The journal's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._known: OrderedDict[int, Any] = OrderedDict()
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def note(self, number: int, state: State) -> None:
+        """Keep what an instance waits for; and its variables, where it rests."""
+        shown = _tasks(state), _stopped(state)
+        if self._known.get(number) != shown:
+            self._replace(number, *shown)
+        if state.phase != "running":
+            self._note_variables(number, state)
+        self._known.pop(number, None)
+        if state.status == "running":
+            self._known[number] = shown
+            if len(self._known) > _KNOWN:
+                self._known.popitem(last=False)
+
+    def forget(self, number: int | None = None) -> None:
+        """Know nothing of an instance any more, or of all: it may be another's, or rolled back."""
+        if number is None:
+            self._known.clear()
+        else:
+            self._known.pop(number, None)
+
+    def _replace(self, number: int, tasks: _Rows, stopped: _Rows) -> None:
+        execute = self.database.execute
+        execute("DELETE FROM open_tasks WHERE instance = ?", (number,))
+        execute("DELETE FROM incidents WHERE instance = ?", (number,))
+        for each in tasks:
+            execute("INSERT INTO open_tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *each))
+        for each in stopped:
+            execute("INSERT INTO incidents VALUES (?, ?, ?, ?, ?)", (number, *each))
+
+    def _note_variables(self, number: int, state: State) -> None:
+        for root in state.roots()[:1]:
+            for name, value in list(root.variables.items())[:_MOST_VARIABLES]:
+                text = searchable(value)
+                if text is not None:
+                    self.database.execute(
+                        "INSERT INTO instance_variables (instance, name, value) VALUES (?, ?, ?)"
+                        " ON CONFLICT (instance, name) DO UPDATE SET value = excluded.value",
+                        (number, name, text),
+                    )
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def search(self, criteria: Criteria, before: int | None, limit: int) -> list[Found]:
+        """Return instances, newest first, whose numbers lie below `before`."""
+        where, values = _conditions(criteria)
+        if before is not None:
+            where, values = [*where, "number < ?"], [*values, before]
+        condition = f" WHERE {' AND '.join(where)}" if where else ""
+        rows = self.database.query(
+            "SELECT number, id, process, definition, phase, owner, key, created, updated"
+            f" FROM instances{condition} ORDER BY number DESC LIMIT ?",
+            (*values, limit),
+        )
+        return [Found(*row) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many instances there are in each phase."""
+        rows = self.database.query("SELECT phase, count(*) FROM instances GROUP BY phase")
+        return {str(phase): int(count) for phase, count in rows}
+
+    def task_count(self) -> int:
+        """Return how many user tasks wait."""
+        return int(self.database.query("SELECT count(*) FROM open_tasks")[0][0])
+
+    def incident_count(self) -> int:
+        """Return how many incidents wait for somebody."""
+        return int(self.database.query("SELECT count(*) FROM incidents")[0][0])
+
+    def tasks(
+        self, assignee: str | None, group: str | None, after: tuple[int, int], limit: int
+    ) -> list[OpenTask]:
+        """Return user tasks that a person, or a group, may do, oldest instance first."""
+        where = ["(o.instance > ? OR (o.instance = ? AND o.activation > ?))"]
+        values: list[Any] = [after[0], after[0], after[1]]
+        if assignee is not None:
+            where.append("(o.assignee = ? OR o.users LIKE ? ESCAPE '!')")
+            values += [assignee, _containing(assignee)]
+        if group is not None:
+            where.append("o.teams LIKE ? ESCAPE '!'")
+            values.append(_containing(group))
+        rows = self.database.query(
+            "SELECT o.instance, i.id, i.process, i.definition, o.activation, o.element, o.name,"
+            " o.assignee, o.users, o.teams, o.since, o.due, o.priority"
+            " FROM open_tasks o JOIN instances i ON i.number = o.instance"
+            f" WHERE {' AND '.join(where)} ORDER BY o.instance, o.activation LIMIT ?",
+            (*values, limit),
+        )
+        return [
+            OpenTask._make((*row[:8], json.loads(row[8]), json.loads(row[9]), *row[10:]))
+            for row in rows
+        ]
+
+    def stopped(
+        self, process: str | None, element: str | None, after: tuple[int, int], limit: int
+    ) -> list[Stopped]:
+        """Return incidents, oldest instance first, of a process and at an element."""
+        where = ["(s.instance > ? OR (s.instance = ? AND s.activation > ?))"]
+        values: list[Any] = [after[0], after[0], after[1]]
+        for column, value in (("i.process", process), ("s.element", element)):
+            if value is not None:
+                where.append(f"{column} = ?")
+                values.append(value)
+        rows = self.database.query(
+            "SELECT s.instance, i.id, i.process, s.activation, s.element, s.attempt, s.message,"
+            " i.updated FROM incidents s JOIN instances i ON i.number = s.instance"
+            f" WHERE {' AND '.join(where)} ORDER BY s.instance, s.activation LIMIT ?",
+            (*values, limit),
+        )
+        return [Stopped(*row) for row in rows]
+
+
+def searchable(value: Any) -> str | None:
+    """Return a value as it is searched for: JSON of a short scalar; None for all others."""
+    if isinstance(value, dict | list):
+        return None
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_VALUE else None
+
+
+def _containing(name: str) -> str:
+    text = json.dumps(name, ensure_ascii=False)
+    for each in "!%_":
+        text = text.replace(each, f"!{each}")
+    return f"%{text}%"
+
+
+def _conditions(criteria: Criteria) -> tuple[list[str], list[Any]]:
+    where, values = [], list[Any]()
+    for column, value in (
+        ("process = ?", criteria.process),
+        ("definition = ?", criteria.definition),
+        ("key = ?", criteria.key),
+        ("created >= ?", criteria.started_after),
+        ("created < ?", criteria.started_before),
+        ("updated >= ?", criteria.ended_after),
+        ("updated < ?", criteria.ended_before),
+    ):
+        if value is not None:
+            where.append(column)
+            values.append(value)
+    if criteria.ended_after is not None or criteria.ended_before is not None:
+        where.append("phase IN ('completed', 'failed', 'cancelled')")
+    if criteria.state is not None:
+        where.append("phase = ?")
+        values.append("running" if criteria.state in _RUNNING else criteria.state)
+    for name, value in criteria.variables.items():
+        text = searchable(value)
+        if text is None:
+            raise UsageError(f"variable {name!r:.80}: only short scalars can be searched for")
+        where.append(
+            "number IN (SELECT instance FROM instance_variables WHERE name = ? AND value = ?)"
+        )
+        values += [name, text]
+    return where, values
+
+
+def _tasks(state: State) -> _Rows:
+    return tuple(
+        (
+            each.id, each.node, wait.name, wait.assignee, _names(wait.users), _names(wait.groups),
+            wait.since, wait.due, wait.priority,
+        )
+        for each in _open(state)
+        if each.status == "waiting" and isinstance(wait := each.wait, ForPerson)
+    )  # fmt: skip
+
+
+def _names(names: list[str]) -> str:
+    return json.dumps(names, ensure_ascii=False)
+
+
+def _stopped(state: State) -> _Rows:
+    found = [
+        (each.id, each.node, each.attempt, each.incident.message[:1000])
+        for each in _open(state)
+        if each.status == "incident" and each.incident is not None
+    ]
+    if state.status == "running":
+        found += [
+            (number, state.process, 0, each.message[:1000])
+            for number, each in state.defects.items()
+            if number not in state.activations
+        ]
+    return tuple(found)
+
+
+def _open(state: State) -> list[Activation]:
+    return list(state.activations.values()) if state.status == "running" else []

@@ -1,0 +1,332 @@
+"""Deployed definitions: checked together, stored with all that they use, started by their key."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import msgspec
+
+from mlkit.bpmn.definition.model import Callable, Definitions, Problem
+from mlkit.bpmn.definition.parser import parse_text, read
+from mlkit.bpmn.definition.parser.library import DIAGRAMS
+from mlkit.bpmn.engine.engine import Engine
+from mlkit.bpmn.engine.events import Start
+from mlkit.bpmn.engine.graph import nodes
+from mlkit.bpmn.journal.protocol import Journal
+from mlkit.bpmn.journal.records import Audited, Deployed, Row, encode
+from mlkit.bpmn.lint import validation
+from mlkit.bpmn.people.forms import packed_variables
+from mlkit.bpmn.runtime import session as sessions
+from mlkit.bpmn.runtime.session import Session
+from mlkit.errors import BadData, MlkitError, UsageError
+from mlkit.files import replacing_folder
+
+MOST_FILES = 1000
+_SHOWN = 20
+_FOLDER = "deployed"
+_NAME = re.compile(r"[^\x00-\x1f\\]{1,255}")
+
+
+class Refusal(BadData):
+    """A deployment with errors.
+
+    Attributes:
+        problems: All of them, each with the name of its file.
+    """
+
+    def __init__(self, problems: list[tuple[str, Problem]]) -> None:
+        lines = [f"{n}:{e.line}: {e.element}: {e.message} [{e.rule}]" for n, e in problems]
+        more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+        super().__init__(
+            "; ".join(lines[:_SHOWN]) + more, hint="`mlkit bpmn lint FILE` shows all problems"
+        )
+        self.problems = problems
+
+
+class _Sound(NamedTuple):
+    """A diagram of a deployment that was checked."""
+
+    file: str
+    content: bytes
+    resources: dict[str, str]
+    engine: Engine
+    tasks: dict[str, str]
+    external: list[str]
+
+
+def deploy(session: Session, files: Mapping[str, bytes], by: str) -> list[Deployed]:
+    """Add what is new of a deployment: each diagram becomes a version of its process.
+
+    Args:
+        session: The state folder.
+        files: Diagrams, and the scripts, forms, decisions and called diagrams that they use, by
+            name; names may have folders.
+        by: Who deploys.
+
+    Returns:
+        The newest version of each process of the deployment, whether it is new or not.
+
+    Raises:
+        Refusal: There are errors.
+        UsageError: There is no diagram, or a name is no plain path.
+    """
+    diagrams = [name for name in files if name.endswith(DIAGRAMS)]
+    if not diagrams:
+        raise UsageError("a deployment needs a diagram", hint="a file that ends in .bpmn")
+    with _unpacked(files) as folder:
+        sound = _checked(folder, diagrams, session.settings.rscript)
+    now, source = time.time(), session.source
+
+    def store(journal: Journal) -> list[Deployed]:
+        found = [_stored(journal, each, by, now) for each in sound]
+        for each in found:
+            what = f"{each.process} version {each.version}"
+            journal.audit.add(Audited(now, by, source, "deploy", "", what))
+        return found
+
+    return session.write(store)
+
+
+def deploy_paths(session: Session, paths: list[Path], by: str) -> list[Deployed]:
+    """Deploy diagrams that lie in folders, with all that lies beside them; see `deploy`."""
+    return deploy(session, files_of(paths), by)
+
+
+def files_of(paths: list[Path]) -> dict[str, bytes]:
+    """Return the files that diagrams use, with the diagrams, by their names.
+
+    Raises:
+        InputMissing: A diagram cannot be read.
+        UsageError: Two files have one name.
+        Refusal: A diagram has errors.
+    """
+    found: dict[str, bytes] = {}
+    for path in paths:
+        for name, content in _with_used(path).items():
+            if found.setdefault(name, content) != content:
+                raise UsageError(f"two files are called {name}", hint="deploy them one by one")
+    return found
+
+
+def _with_used(path: Path) -> dict[str, bytes]:
+    content = read(path)
+    if not path.name.endswith(DIAGRAMS):
+        return {path.name: content}
+    definitions = parse_text(content, path)
+    found = {name: text.encode() for name, text in definitions.resources.items()}
+    found |= {name: text.encode() for name, text in _modules(definitions, path.parent).items()}
+    return {path.name: content, **found}
+
+
+@contextmanager
+def _unpacked(files: Mapping[str, bytes]) -> Iterator[Path]:
+    if len(files) > MOST_FILES:
+        raise UsageError(f"a deployment has at most {MOST_FILES} files")
+    with tempfile.TemporaryDirectory(prefix="mlkit-deploy-") as name:
+        folder = Path(name)
+        for file, content in files.items():
+            place = folder / plain(file)
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
+            except (FileExistsError, NotADirectoryError, IsADirectoryError):
+                raise UsageError(f"{file!r}: a file and a folder have one name") from None
+        yield folder
+
+
+def plain(name: str) -> str:
+    """Return the name of a file below a folder.
+
+    Raises:
+        UsageError: It leads out of the folder, or is no name.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or {"..", "."} & set(path.parts) or not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r:.120} is no name of a file in a deployment")
+    return str(path)
+
+
+def _checked(folder: Path, diagrams: list[str], rscript: str | None) -> list[_Sound]:
+    found: list[_Sound] = []
+    problems: list[tuple[str, Problem]] = []
+    for name in diagrams:
+        path = folder / name
+        try:
+            definitions = parse_text(path.read_bytes(), path)
+        except MlkitError as error:
+            message = error.message.replace(f"{folder}/", "")
+            problems.append((name, Problem("file", "error", name, 0, message)))
+            continue
+        errors = [
+            each
+            for each in validation.lint(definitions, path.parent, None, rscript, True)
+            if each.severity == "error"
+        ]
+        problems += [(name, each) for each in errors]
+        if not errors:
+            found.append(_sound(definitions, path, name))
+    if problems:
+        raise Refusal(problems)
+    return found
+
+
+def _sound(definitions: Definitions, path: Path, name: str) -> _Sound:
+    engine = sessions.engine_of(definitions)
+    resources = {**definitions.resources, **_modules(definitions, path.parent)}
+    tasks = sessions.bound(engine, path.parent, {})
+    external = sessions.external_names(engine, path.parent, {})
+    return _Sound(name, path.read_bytes(), resources, engine, tasks, external)
+
+
+def _modules(definitions: Definitions, folder: Path) -> dict[str, str]:
+    """Return the Python files beside a diagram whose tasks call functions."""
+    processes = (*definitions.processes, *definitions.called.values())
+    works = (each.work for process in processes for each in nodes(process.body))
+    if not any(isinstance(each, Callable) and ":" in each.name for each in works):
+        return {}
+    found = {}
+    for path in sorted(folder.glob("*.py")):
+        try:
+            found[path.name] = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+    return found
+
+
+def _stored(journal: Journal, sound: _Sound, by: str, now: float) -> Deployed:
+    file = PurePosixPath(sound.file).name
+    name = journal.store_definition(file, sound.content, sound.resources)
+    process = sound.engine.processes[0]
+    options = {"tasks": sound.tasks, "external": sound.external}
+    deployed = Deployed(process.id, name, process.name or process.id, file, options, now, by)
+    return journal.deployments.add(deployed)
+
+
+# -- starting ----------------------------------------------------------------------------------
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What is to be started.
+
+    Attributes:
+        process: The key of the definition.
+        version: None for the newest.
+        key: The business key.
+        message: Start at the event of this message.
+        once: A key of the client's; the same one starts once.
+        source: Where the request comes from, for the audit log.
+    """
+
+    process: str
+    version: int | None = None
+    variables: dict[str, Any] = {}
+    key: str = ""
+    message: str | None = None
+    once: str | None = None
+    by: str = ""
+    source: str = "cli"
+
+
+class Starter:
+    """Starts instances of deployed definitions in a state folder.
+
+    Args:
+        folder: The state folder.
+        settings: How scripts run.
+        engines: The engines of definitions that are known already.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: sessions.Settings,
+        engines: dict[tuple[str, str], Engine],
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._engines = engines
+        self._options: dict[str, dict[str, Any]] = {}
+
+    def start(self, journal: Journal, request: Request) -> Row:
+        """Add an instance, inside a transaction.
+
+        Raises:
+            InputMissing: The definition is not deployed, or has no such message.
+            UsageError: The key has started something else.
+            BadData: A variable cannot be stored.
+        """
+        variables = packed_variables(request.variables)
+        digest = _digest(request)
+        if request.once is not None:
+            done = journal.deployments.started(request.once)
+            if done is not None and done[0] != digest:
+                raise UsageError(f"the idempotency key {request.once!r:.80} began something else")
+            if done is not None:
+                return journal.get(done[1])
+        deployed = journal.deployments.require(request.process, request.version)
+        node = ""
+        if request.message is not None:
+            engine = self._engine(journal, deployed)
+            node = sessions.start_node(engine, request.message)
+        external = deployed.options.get("external", [])
+        start = Start(variables, node, request.key, by=request.by, external=external)
+        now = time.time()
+        row = sessions.add(
+            journal, deployed.process, deployed.definition, self._options_of(journal, deployed),
+            start, now, request.source,
+        )  # fmt: skip
+        if request.once is not None:
+            journal.deployments.remember(request.once, digest, row.number, now)
+        return row
+
+    def _engine(self, journal: Journal, deployed: Deployed) -> Engine:
+        known = self._engines.get((deployed.definition, deployed.process))
+        if known is None:
+            file, content, resources = journal.definition(deployed.definition)
+            known = sessions.engine_of(parse_text(content, Path(file), resources))
+            self._engines[deployed.definition, deployed.process] = known
+        return known
+
+    def _options_of(self, journal: Journal, deployed: Deployed) -> dict[str, Any]:
+        known = self._options.get(deployed.definition)
+        if known is None:
+            known = {
+                "folder": str(materialised(self._folder, journal, deployed.definition)),
+                "python": self._settings.python,
+                "rscript": self._settings.rscript,
+                "limits": asdict(self._settings.limits),
+                "tasks": deployed.options.get("tasks", {}),
+            }
+            self._options[deployed.definition] = known
+        return known
+
+
+def materialised(state: Path, journal: Journal, definition: str) -> Path:
+    """Return the folder of a deployed definition's files, which is made where it is missing."""
+    folder = (state / _FOLDER / definition).resolve()
+    if folder.is_dir():
+        return folder
+    file, content, resources = journal.definition(definition)
+    parts = {file: content, **{name: text.encode() for name, text in resources.items()}}
+    # Another process may have made it meanwhile: it is the same.
+    with contextlib.suppress(OSError), replacing_folder(folder) as made:
+        for name, part in parts.items():
+            place = made / re.sub(r"^\w+://", "", name)
+            if place.resolve().is_relative_to(made.resolve()):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(part)
+    return folder
+
+
+def _digest(request: Request) -> str:
+    wanted = request.process, request.version, request.variables, request.key, request.message
+    return hashlib.sha256(encode(wanted)).hexdigest()

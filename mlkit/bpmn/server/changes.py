@@ -1,0 +1,83 @@
+"""From the engine's thread to metrics, logs, and those who watch: what has changed, gathered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import Any
+
+from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal.records import Entry
+from mlkit.bpmn.runtime.runner import Running
+from mlkit.bpmn.server import metrics
+from mlkit.web.events import Feed
+from mlkit.web.metrics import Counters
+
+logger = logging.getLogger("mlkit.bpmn")
+
+
+class Changes:
+    """Takes what the engine has moved, and hands it to the feed in the event loop's thread.
+
+    Args:
+        feed: Who watches.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._counters: Counters | None = None
+        self._lock = threading.Lock()
+        self._news: dict[str, dict[str, Any]] = {}
+
+    def tell(self, loop: asyncio.AbstractEventLoop, counters: Counters) -> None:
+        """Tell the watchers in a loop from now on, and count."""
+        self._loop = loop
+        self._counters = counters
+
+    def note(self, running: Running, entry: Entry) -> None:
+        """Note, in the engine's thread, that an instance has moved."""
+        if self._counters is not None:
+            metrics.count(self._counters, running, entry)
+        _log(running, entry)
+        if self._loop is None or not len(self._feed):
+            return
+        state = running.state
+        change = {
+            "instance": running.id,
+            "process": state.process,
+            "state": state.phase,
+            "at": instant(entry.at),
+            "elements": [each.element for each in entry.trace],
+        }
+        with self._lock:
+            is_first = not self._news
+            known = self._news.get(running.id)
+            if known is not None:
+                change["elements"] = [*known["elements"], *change["elements"]][-100:]
+            self._news[running.id] = change
+        if is_first:
+            self._loop.call_soon_threadsafe(self._publish)
+
+    def _publish(self) -> None:
+        with self._lock:
+            news, self._news = self._news, {}
+        for instance, change in news.items():
+            self._feed.publish(instance, change)
+
+
+def _log(running: Running, entry: Entry) -> None:
+    """Log how attempts failed and instances ended, with the ids of the instance and element."""
+    log, state = entry.log, running.state
+    about = {"instance": running.id, "definition": state.process}
+    if log is not None and log.outcome not in ("completed", "error"):
+        logger.warning(
+            "attempt %d at %s of instance %s failed", log.attempt, log.element, running.id,
+            extra={**about, "element": log.element, "attempt": log.attempt},
+        )  # fmt: skip
+    if state.status != "running":
+        logger.info(
+            "instance %s of %s is %s", running.id, state.process, state.status,
+            extra={**about, "state": state.status},
+        )  # fmt: skip

@@ -1,0 +1,129 @@
+"""`/api/v1/definitions`: deploy, list and inspect what can be started."""
+
+from __future__ import annotations
+
+from mlkit.bpmn.journal.records import Deployed
+from mlkit.bpmn.runtime.deployment import deploy
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.server.answers import BAD_BODY, GONE, answer, moment
+from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.settings import acting
+from mlkit.bpmn.server.types import Definition, Definitions
+from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
+from mlkit.web.errors import RequestError
+from mlkit.web.paths import path_parameter, query, read_form
+
+_KEY = Parameter("process", "path", {"type": "string"}, "The key of the definition.")
+_VERSION = Parameter("version", "path", {"type": "integer"}, "1, 2, 3, ...")
+
+
+def routes(context: Context) -> dict[str, Route]:
+    """Return the paths of definitions."""
+    made = _Definitions(context)
+    listed = Operation(
+        made.all,
+        id="listDefinitions",
+        summary="The newest version of every definition.",
+        tag="definitions",
+        role="viewer",
+        answers={200: Answer("The definitions.", Definitions)},
+    )
+    deployed = Operation(
+        made.deploy,
+        id="deploy",
+        summary="Deploy diagrams with their scripts, forms, decisions and called diagrams.",
+        tag="definitions",
+        role="deployer",
+        body=dict[str, str],
+        body_media="multipart/form-data",
+        max_body=context.settings.max_upload,
+        answers={201: Answer("The newest version of each process.", Definitions)},
+        problems={**BAD_BODY, 415: "The body is no form with files."},
+    )
+    versions = Operation(
+        made.versions,
+        id="listVersions",
+        summary="All versions of a definition, newest first.",
+        tag="definitions",
+        role="viewer",
+        answers={200: Answer("The versions.", Definitions)},
+        problems=GONE,
+    )
+    diagram = Operation(
+        made.diagram,
+        id="getDiagram",
+        summary="The diagram of a version.",
+        tag="definitions",
+        role="viewer",
+        answers={200: Answer("BPMN as XML.", media="application/xml")},
+        problems=GONE,
+    )
+    base = "/api/v1/definitions"
+    one, file = f"{base}/{{process}}", f"{base}/{{process}}/versions/{{version}}/diagram"
+    return {
+        base: Route(base, {"GET": listed, "POST": deployed}),
+        one: Route(one, {"GET": versions}, (_KEY,)),
+        file: Route(file, {"GET": diagram}, (_KEY, _VERSION)),
+    }
+
+
+def shown(deployed: Deployed) -> Definition:
+    """Return a version as documents have it."""
+    return Definition(
+        process=deployed.process,
+        version=deployed.version,
+        name=deployed.name,
+        file=deployed.file,
+        hash=deployed.definition,
+        deployed=moment(deployed.at) or "",
+        by=deployed.by,
+        is_new=deployed.is_new,
+    )
+
+
+class _Definitions:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def all(self, request: Request) -> Response:
+        query(request, ())
+        found = await self._context.call(lambda service: service.journal.deployments.all())
+        return answer(Definitions([shown(each) for each in found]))
+
+    async def deploy(self, request: Request) -> Response:
+        form = await read_form(request)
+        files = {each.name: each.content for each in form.files}
+        if len(files) != len(form.files):
+            raise RequestError(400, "two files have one name", "deploy them one by one")
+        by = acting(request.caller, None)
+        found = await self._context.call(
+            lambda service: deploy(service.session, files, by), request
+        )
+        return answer(Definitions([shown(each) for each in found]), 201)
+
+    async def versions(self, request: Request) -> Response:
+        process = path_parameter(request, "process")
+
+        def find(service: Service) -> list[Deployed]:
+            service.journal.deployments.require(process)
+            return service.journal.deployments.versions(process)
+
+        found = await self._context.call(find)
+        return answer(Definitions([shown(each) for each in found]))
+
+    async def diagram(self, request: Request) -> Response:
+        process, version = path_parameter(request, "process"), _version(request)
+
+        def read(service: Service) -> bytes:
+            deployed = service.journal.deployments.require(process, version)
+            return service.journal.definition(deployed.definition)[1]
+
+        content = await self._context.call(read)
+        return Response(content, headers=((b"content-type", b"application/xml"),))
+
+
+def _version(request: Request) -> int:
+    text = path_parameter(request, "version")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise RequestError(404, f"there is no version {text!r:.40}", "versions are 1, 2, 3, ...")
+    return int(text)

@@ -1,0 +1,84 @@
+"""`/metrics`: what the pipelines do, for Prometheus."""
+
+from __future__ import annotations
+
+from mlkit.bpmn.journal.records import Entry
+from mlkit.bpmn.runtime.runner import Running
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.server.context import Context
+from mlkit.web.application import Answer, Operation, Request, Response, Route
+from mlkit.web.metrics import CONTENT_TYPE, Counter, Counters, Gauge, SharedCounters, Shown
+from mlkit.web.metrics import exposition as expose
+
+STATES = ("running", "waiting", "incident", "completed", "failed", "cancelled")
+COUNTERS = ("completed", "failed", "cancelled", "attempts", "failures")
+HISTOGRAMS = ("instance", "attempt", "queue")
+_COUNTERS = {
+    "bpmn_instances_ended": Counter(
+        "Instances that this server has ended.",
+        label="state",
+        counters={each: each for each in ("completed", "failed", "cancelled")},
+    ),
+    "bpmn_attempts": Counter("Attempts at scripts and callables.", "attempts"),
+    "bpmn_script_failures": Counter("Attempts that failed.", "failures"),
+}
+_HISTOGRAMS = {
+    "bpmn_instance_seconds": ("From the start of an instance to its end.", "instance"),
+    "bpmn_attempt_seconds": ("Time of an attempt at a script or callable.", "attempt"),
+    "bpmn_queue_seconds": ("From the arrival of a token at a script to its beginning.", "queue"),
+}
+
+
+def count(counters: Counters, running: Running, entry: Entry) -> None:
+    """Count an event of an instance, in the engine's thread."""
+    log, status = entry.log, running.state.status
+    if log is not None:
+        counters.add("attempts")
+        counters.observe("attempt", log.duration)
+        if log.outcome not in ("completed", "error"):
+            counters.add("failures")
+        for hop in entry.trace[:1]:
+            if hop.element == log.element and hop.began:
+                counters.observe("queue", max(0.0, entry.at - hop.began - log.duration))
+    if status in COUNTERS and running.row is not None:
+        counters.add(status)
+        counters.observe("instance", max(0.0, entry.at - running.row.created))
+
+
+def routes(context: Context) -> dict[str, Route]:
+    """Return the path of the metrics."""
+
+    async def metrics(request: Request) -> Response:
+        gauges = await context.call(lambda service: _gauges(service, len(context.feed)))
+        shown = Shown(_COUNTERS, _HISTOGRAMS, gauges)
+        return Response(expose(_shared(context), shown), headers=((b"content-type", CONTENT_TYPE),))
+
+    operation = Operation(
+        metrics,
+        id="getMetrics",
+        summary="Instances and tasks by state, durations, failures, requests.",
+        tag="server",
+        role="viewer",
+        answers={200: Answer("Prometheus text format.", media="text/plain")},
+    )
+    return {"/metrics": Route("/metrics", {"GET": operation})}
+
+
+def _shared(context: Context) -> SharedCounters:
+    assert context.counters is not None
+    return context.counters
+
+
+def _gauges(service: Service, watchers: int) -> dict[str, Gauge]:
+    index = service.journal.index
+    counts = index.counts()
+    return {
+        "bpmn_instances": Gauge(
+            "Instances by state.",
+            label="state",
+            values={state: counts.get(state, 0) for state in STATES},
+        ),
+        "bpmn_tasks_waiting": Gauge("User tasks that wait.", index.task_count()),
+        "bpmn_incidents": Gauge("Incidents that need somebody.", index.incident_count()),
+        "bpmn_watchers": Gauge("Clients that watch.", watchers),
+    }

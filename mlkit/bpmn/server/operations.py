@@ -1,0 +1,124 @@
+"""`/api/v1/incidents, audit, events`: what operators look at, and what changes."""
+
+from __future__ import annotations
+
+from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.server.answers import BAD_BODY, BAD_QUERY, PAGE, answer, body, page
+from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.settings import acting
+from mlkit.bpmn.server.types import Audit, Entry, Incident, Incidents, Kind, Retried
+from mlkit.web.application import (
+    Answer,
+    Operation,
+    Parameter,
+    Request,
+    Response,
+    Route,
+    Stream,
+)
+from mlkit.web.paths import query
+
+_KIND = (
+    Parameter("process", "query", {"type": "string"}, "The key of the definition."),
+    Parameter("element", "query", {"type": "string"}, "The element's id."),
+)
+_INSTANCE = Parameter("instance", "query", {"type": "string"}, "Only this instance.")
+
+
+def routes(context: Context) -> dict[str, Route]:
+    """Return the paths of incidents, the audit log, and what changes."""
+    made = _Operations(context)
+    incidents = Operation(
+        made.incidents,
+        id="listIncidents",
+        summary="What needs an operator, oldest instance first.",
+        tag="incidents",
+        role="viewer",
+        parameters=(*_KIND, *PAGE),
+        answers={200: Answer("A page of incidents.", Incidents)},
+        problems=BAD_QUERY,
+    )
+    retry = Operation(
+        made.retry,
+        id="retryIncidents",
+        summary="Try all incidents of a kind again.",
+        tag="incidents",
+        role="operator",
+        body=Kind,
+        answers={200: Answer("What became of it.", Retried)},
+        problems={**BAD_BODY, 503: "The engine does not answer."},
+    )
+    audit = Operation(
+        made.audit,
+        id="listAudit",
+        summary="Who did what, when and from where, newest first.",
+        tag="audit",
+        role="operator",
+        parameters=(_INSTANCE, *PAGE),
+        answers={200: Answer("A page of entries.", Audit)},
+        problems=BAD_QUERY,
+    )
+    events = Operation(
+        made.events,
+        id="watch",
+        summary="What changes, as server-sent events: of one instance, or of all.",
+        tag="events",
+        role="viewer",
+        parameters=(_INSTANCE,),
+        answers={200: Answer("Events that never end.", media="text/event-stream")},
+        problems=BAD_QUERY,
+    )
+    return {
+        "/api/v1/incidents": Route("/api/v1/incidents", {"GET": incidents}),
+        "/api/v1/incidents/retry": Route("/api/v1/incidents/retry", {"POST": retry}),
+        "/api/v1/audit": Route("/api/v1/audit", {"GET": audit}),
+        "/api/v1/events": Route("/api/v1/events", {"GET": events}),
+    }
+
+
+class _Operations:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def incidents(self, request: Request) -> Response:
+        wanted = page(request, ("process", "element"))
+        process, element = wanted.query.get("process"), wanted.query.get("element")
+
+        def find(service: Service) -> Incidents:
+            after, limit = wanted.pair(), wanted.limit
+            found = service.journal.index.stopped(process, element, after, limit + 1)
+            shown = [
+                Incident(
+                    each.activation, each.instance, each.process, each.element, each.attempt,
+                    each.message, instant(each.updated),
+                )
+                for each in found[:limit]
+            ]  # fmt: skip
+            last = found[limit - 1] if len(found) > limit else None
+            return Incidents(shown, f"{last.number}.{last.activation}" if last else None)
+
+        return answer(await self._context.call(find))
+
+    async def retry(self, request: Request) -> Response:
+        given = body(request, Kind)
+        by = acting(request.caller, given.person)
+        done, refused = await self._context.call(
+            lambda service: service.retry_kind(given.process, given.element, by), request
+        )
+        return answer(Retried(done, refused))
+
+    async def audit(self, request: Request) -> Response:
+        wanted = page(request, ("instance",))
+        instance = wanted.query.get("instance")
+
+        def find(service: Service) -> Audit:
+            limit = wanted.limit
+            found = service.journal.audit.entries(instance, wanted.number(), limit + 1)
+            shown = [Entry(instant(each.at), *each[1:]) for _, each in found[:limit]]
+            return Audit(shown, str(found[limit - 1][0]) if len(found) > limit else None)
+
+        return answer(await self._context.call(find))
+
+    async def events(self, request: Request) -> Stream:
+        return self._context.feed.stream(query(request, ("instance",)).get("instance", ""))

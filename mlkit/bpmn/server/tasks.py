@@ -1,0 +1,194 @@
+"""`/api/v1/tasks`: what waits for people, and their own data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal.records import OpenTask, Row
+from mlkit.bpmn.people import tasks
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.server.answers import BAD_BODY, BAD_QUERY, GONE, PAGE, REFUSED, answer, body, page
+from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.settings import ROLES, acting
+from mlkit.bpmn.server.types import CompleteTask, Delegate, Me, Person, Task, Tasks
+from mlkit.errors import UsageError
+from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
+from mlkit.web.paths import path_parameter, query
+
+_BASE = "/api/v1/tasks"
+_PATH = (
+    Parameter("instance", "path", {"type": "string"}, "The instance's id."),
+    Parameter("task", "path", {"type": "string"}, "The task's number, or its element's id."),
+)
+_FILTERS = (
+    Parameter("assignee", "query", {"type": "string"}, "Only what this person may do."),
+    Parameter("group", "query", {"type": "string"}, "Only what this group may do."),
+)
+_MINE = 100
+
+
+def routes(context: Context) -> dict[str, Route]:
+    """Return the paths of user tasks."""
+    made = _Tasks(context)
+    listed = Operation(
+        made.list,
+        id="listTasks",
+        summary="The user tasks that wait, oldest instance first.",
+        tag="tasks",
+        role="viewer",
+        parameters=(*_FILTERS, *PAGE),
+        answers={200: Answer("A page of tasks.", Tasks)},
+        problems=BAD_QUERY,
+    )
+    shown = Operation(
+        made.show,
+        id="getTask",
+        summary="A user task, with the fields of its form.",
+        tag="tasks",
+        role="viewer",
+        answers={200: Answer("The task.", dict[str, Any])},
+        problems={400: "It is no id.", **GONE, 409: "Somebody has completed it."},
+    )
+    me = Operation(
+        made.me,
+        id="getMe",
+        summary="Who calls, what they may do, and their tasks.",
+        tag="people",
+        role="viewer",
+        answers={200: Answer("About the caller.", Me)},
+        problems=BAD_QUERY,
+    )
+    one = f"{_BASE}/{{instance}}/{{task}}"
+    found = {
+        _BASE: Route(_BASE, {"GET": listed}),
+        one: Route(one, {"GET": shown}, _PATH),
+        "/api/v1/me": Route("/api/v1/me", {"GET": me}),
+    }
+    for name, handler, kind, summary in (
+        ("complete", made.complete, CompleteTask, "Complete a task with the values of its form."),
+        ("claim", made.claim, Person, "Take a task, so that it is the caller's."),
+        ("release", made.release, Person, "Give a task back."),
+        ("delegate", made.delegate, Delegate, "Hand a task to another person."),
+    ):
+        path = f"{one}/{name}"
+        found[path] = Route(path, {"POST": _act(handler, name, kind, summary)}, _PATH)
+    return found
+
+
+def _act(handler: Any, name: str, kind: Any, summary: str) -> Operation:
+    return Operation(
+        handler,
+        id=f"{name}Task",
+        summary=summary,
+        tag="tasks",
+        role="participant",
+        body=kind,
+        body_required=False,
+        answers={200: Answer("The instance as it is now.", dict[str, Any])},
+        problems={**BAD_BODY, **GONE, **REFUSED},
+    )
+
+
+def listed(service: Service, each: OpenTask) -> Task:
+    """Return a task as lists have it."""
+    name = each.name or _drawn(service, each)
+    return Task(
+        f"{each.instance}/{each.activation}", each.instance, each.process, each.element, name,
+        each.assignee, each.users, each.groups, instant(each.since), each.due, each.priority,
+    )  # fmt: skip
+
+
+def _drawn(service: Service, each: OpenTask) -> str:
+    """Return the name that a task has in its diagram."""
+    row = service.session.engines.get((each.definition, each.process))
+    engine = row or service.session.engine(service.journal.get(each.number))
+    return engine.graph.behaviors[each.element].node.name or each.element
+
+
+class _Tasks:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def list(self, request: Request) -> Response:
+        wanted = page(request, ("assignee", "group"))
+        assignee, group = wanted.query.get("assignee"), wanted.query.get("group")
+
+        def find(service: Service) -> Tasks:
+            after, limit = wanted.pair(), wanted.limit
+            found = service.journal.index.tasks(assignee, group, after, limit + 1)
+            shown = [listed(service, each) for each in found[:limit]]
+            last = found[limit - 1] if len(found) > limit else None
+            return Tasks(shown, f"{last.number}.{last.activation}" if last else None)
+
+        return answer(await self._context.call(find))
+
+    async def show(self, request: Request) -> Response:
+        name = _name(request)
+        return answer(
+            await self._context.call(lambda service: tasks.document(service.task(name)[1]))
+        )
+
+    async def me(self, request: Request) -> Response:
+        query(request, ())
+        name = acting(request.caller, None)
+
+        def find(service: Service) -> list[Task]:
+            found = service.journal.index.tasks(name, None, (0, 0), _MINE)
+            return [listed(service, each) for each in found]
+
+        roles = sorted(ROLES if request.caller.roles is None else request.caller.roles)
+        return answer(Me(name, roles, await self._context.call(find)))
+
+    async def complete(self, request: Request) -> Response:
+        given = body(request, CompleteTask)
+        by, checked = acting(request.caller, given.person), _is_person(request, given.person)
+        if given.approved is None:
+            return await self._acted(
+                request, lambda s, name: s.complete(name, given.variables, by, checked)
+            )
+        if given.variables:
+            raise UsageError("a task is completed by its values or by a decision, not by both")
+        approved, comment = given.approved, given.comment
+        return await self._acted(
+            request, lambda s, name: s.decide(name, approved, comment, by, checked)
+        )
+
+    async def claim(self, request: Request) -> Response:
+        by = acting(request.caller, body(request, Person).person)
+        return await self._acted(request, lambda s, name: s.claim(name, by))
+
+    async def release(self, request: Request) -> Response:
+        by = acting(request.caller, body(request, Person).person)
+        checked = not request.caller.may("operator")
+
+        def act(service: Service, name: str) -> Row:
+            if checked:
+                service.require_own(name, by)
+            return service.claim(name, by, release=True)
+
+        return await self._acted(request, act)
+
+    async def delegate(self, request: Request) -> Response:
+        given = body(request, Delegate)
+        by, operates = acting(request.caller, given.person), request.caller.may("operator")
+        return await self._acted(
+            request, lambda s, name: s.delegate(name, given.to, by, True, operates)
+        )
+
+    async def _acted(self, request: Request, act: Callable[[Service, str], Row]) -> Response:
+        name = _name(request)
+        found = await self._context.call(
+            lambda service: service.show(act(service, name).id), request
+        )
+        return answer(found)
+
+
+def _is_person(request: Request, person: str | None) -> bool:
+    """Return whether who completes a task must be one who may: a named person, or no operator."""
+    return person is not None or not request.caller.may("operator")
+
+
+def _name(request: Request) -> str:
+    return f"{path_parameter(request, 'instance')}/{path_parameter(request, 'task')}"

@@ -1,0 +1,231 @@
+"""The documents of the interface; the description is made from them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+Text = Annotated[str, msgspec.Meta(max_length=4000)]
+Short = Annotated[str, msgspec.Meta(max_length=255)]
+Variables = dict[str, Any]
+
+
+class Definition(msgspec.Struct):
+    """A version of a process that can be started."""
+
+    process: str
+    version: int
+    name: str
+    file: str
+    hash: str
+    deployed: str
+    by: str
+    is_new: bool = False
+
+
+class Definitions(msgspec.Struct):
+    """Definitions: the newest version of each, or all versions of one."""
+
+    definitions: list[Definition]
+
+
+class StartInstance(msgspec.Struct, forbid_unknown_fields=True):
+    """Start a definition: by its key, and a version or the newest."""
+
+    process: Short
+    version: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
+    variables: Variables = {}
+    business_key: Short = ""
+    message: Short | None = None
+    person: Short | None = None
+
+
+class Instance(msgspec.Struct):
+    """An instance, as a list shows it."""
+
+    instance: str
+    process: str
+    version: int | None
+    state: str
+    business_key: str
+    started: str
+    updated: str
+    ended: str | None
+
+
+class Instances(msgspec.Struct):
+    """A page of instances, newest first; `next` is the cursor of the page after it."""
+
+    instances: list[Instance]
+    next: str | None
+
+
+class Person(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """For whom something is done, where that is not the caller."""
+
+    person: Short | None = None
+
+
+class Reason(Person, forbid_unknown_fields=True, kw_only=True):
+    """Why an instance is ended."""
+
+    reason: Text = ""
+
+
+class RetryIncidents(Person, forbid_unknown_fields=True, kw_only=True):
+    """Which incident is tried again; 0: all of the instance."""
+
+    incident: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+
+
+class Kind(Person, forbid_unknown_fields=True, kw_only=True):
+    """A kind of incidents: of a process, at an element."""
+
+    process: Short
+    element: Short | None = None
+
+
+class Retried(msgspec.Struct):
+    """What became of a retry of many incidents: instances tried again, and refusals."""
+
+    retried: list[str]
+    refused: dict[str, str]
+
+
+class SetVariables(Person, forbid_unknown_fields=True, kw_only=True):
+    """Variables to set, and names to remove."""
+
+    variables: Variables = {}
+    removed: list[Short] = []
+
+
+class Rerun(Person, forbid_unknown_fields=True, kw_only=True):
+    """From which activity a new instance goes on."""
+
+    element: Short
+
+
+class Task(msgspec.Struct):
+    """A user task that waits, as a list shows it."""
+
+    task: str
+    instance: str
+    process: str
+    element: str
+    name: str
+    assignee: str | None
+    users: list[str]
+    groups: list[str]
+    since: str
+    due: str | None
+    priority: str | None
+
+
+class Tasks(msgspec.Struct):
+    """A page of user tasks, oldest instance first."""
+
+    tasks: list[Task]
+    next: str | None
+
+
+class CompleteTask(Person, forbid_unknown_fields=True, kw_only=True):
+    """The values of a task's form; or a decision, where that is all that is asked."""
+
+    variables: Variables = {}
+    approved: bool | None = None
+    comment: Text | None = None
+
+
+class Delegate(Person, forbid_unknown_fields=True, kw_only=True):
+    """Who gets a task."""
+
+    to: Short = ""
+
+
+class Message(msgspec.Struct, forbid_unknown_fields=True):
+    """A message to the one activity that waits for it, or that will within `ttl` seconds."""
+
+    name: Short
+    key: Short = ""
+    variables: Variables = {}
+    ttl: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 604800.0
+
+
+class Signal(msgspec.Struct, forbid_unknown_fields=True):
+    """A signal to everything that waits for it now."""
+
+    name: Short
+    variables: Variables = {}
+
+
+class Receivers(msgspec.Struct):
+    """The instances that got a message or signal; none: a message is kept."""
+
+    instances: list[str]
+
+
+class Incident(msgspec.Struct):
+    """What an operator must look at."""
+
+    incident: int
+    instance: str
+    process: str
+    element: str
+    attempt: int
+    message: str
+    updated: str
+
+
+class Incidents(msgspec.Struct):
+    """A page of incidents."""
+
+    incidents: list[Incident]
+    next: str | None
+
+
+class Entry(msgspec.Struct):
+    """Who did what, when and from where."""
+
+    at: str
+    who: str
+    source: str
+    action: str
+    instance: str
+    subject: str
+
+
+class Audit(msgspec.Struct):
+    """A page of the audit log, newest first."""
+
+    entries: list[Entry]
+    next: str | None
+
+
+class Me(msgspec.Struct):
+    """Who calls, and what they may do."""
+
+    name: str
+    roles: list[str]
+    tasks: list[Task]
+
+
+class Store(msgspec.Struct):
+    """What a data store holds, and which instance set it last."""
+
+    name: str
+    value: Any
+    instance: str | None
+    updated: str
+
+
+class Stores(msgspec.Struct):
+    """The data stores."""
+
+    stores: list[Store]
+
+
+class StoreValue(msgspec.Struct, forbid_unknown_fields=True):
+    """A value for a data store."""
+
+    value: Any
