@@ -1,4 +1,7 @@
-"""BPMN diagrams as durable pipelines: parse, check, run, resume. DMN decisions: `Decisions`."""
+"""BPMN diagrams as durable pipelines: parse, check, run, resume. DMN decisions: `Decisions`.
+
+A server of pipelines is asked by `Client`.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,13 @@ class BpmnError(Exception):
 
 
 def __getattr__(name: str) -> Any:
-    """Load `Decisions` when it is asked for: its parser of XML takes time to import."""
+    """Load `Decisions` and `Client` when they are asked for: what they need takes time to import."""
     if name == "Decisions":
         from mlkit.bpmn.decisions.load import Decisions
 
         return Decisions
+    if name == "Client":
+        from mlkit.bpmn.client import Client
+
+        return Client
     raise AttributeError(name)

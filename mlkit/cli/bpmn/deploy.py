@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,16 +11,24 @@ from mlkit.cli.bpmn.options import STATE, Person, State, acting
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
+from mlkit.errors import UsageError
 
 
 @examples(
     "mlkit bpmn deploy training.bpmn",
-    "mlkit bpmn deploy *.bpmn --json",
+    "mlkit bpmn deploy *.bpmn --server https://flows.example.org --token-file token",
 )
 def deploy(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="Diagrams; what they use goes with them.")],
     person: Person = None,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", metavar="URL", help="A server, instead of a state folder."),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The token for the server.")
+    ] = None,
     state: State = STATE,
     json: Json = False,
 ) -> None:
@@ -29,19 +37,38 @@ def deploy(
     All are checked first; with an error nothing is deployed. What has changed becomes a new
     version of its process; new instances take the newest version, running ones keep theirs.
     """
+    if server is None and token_file is not None:
+        raise UsageError("--token-file is for a server", hint="name it by --server URL")
+    by = acting(person)
+    found = _locally(state, files, by) if server is None else _remotely(server, token_file, files)
+    if json:
+        names = ("process", "version", "hash", "is_new")
+        fields = [{name: each[name] for name in names} for each in found]
+        Output.document("bpmn.deploy", 1, {"definitions": fields})
+        return
+    for each in found:
+        what = "deployed" if each["is_new"] else "unchanged"
+        Output.line(f"{each['process']}  version {each['version']}  {what}")
+    if server is None:
+        of(context).note("a server of this state folder starts them by their keys")
+
+
+def _locally(state: Path, files: list[Path], by: str) -> list[dict[str, Any]]:
     from mlkit.bpmn.runtime.deployment import deploy_paths
     from mlkit.bpmn.runtime.session import Session
 
     with Session(state, create=True) as session:
-        found = deploy_paths(session, files, acting(person))
-    if json:
-        fields = [
-            {"process": e.process, "version": e.version, "hash": e.definition, "is_new": e.is_new}
-            for e in found
-        ]
-        Output.document("bpmn.deploy", 1, {"definitions": fields})
-        return
-    for each in found:
-        what = "deployed" if each.is_new else "unchanged"
-        Output.line(f"{each.process}  version {each.version}  {what}")
-    of(context).note("a server of this state folder starts them by their keys")
+        found = deploy_paths(session, files, by)
+    return [
+        {"process": e.process, "version": e.version, "hash": e.definition, "is_new": e.is_new}
+        for e in found
+    ]
+
+
+def _remotely(url: str, token_file: Path | None, files: list[Path]) -> list[dict[str, Any]]:
+    from mlkit.bpmn.client import Client
+    from mlkit.web.access import read_token
+
+    token = None if token_file is None else read_token(token_file).decode()
+    with Client(url, token) as client:
+        return client.deploy(files)

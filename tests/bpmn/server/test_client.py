@@ -1,0 +1,141 @@
+"""The client in Python and `mlkit bpmn deploy`, against a real server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mlkit.bpmn import Client
+from mlkit.bpmn.runtime.service import Refused
+from mlkit.errors import (
+    BadData,
+    ConfigurationError,
+    InputMissing,
+    ServiceUnavailable,
+    UsageError,
+)
+
+ENDS = '<startEvent id="s"/><endEvent id="e"/>'
+BODY = ENDS + (
+    '<scriptTask id="work" scriptFormat="python" camunda:resource="calc.py"/>'
+    '<userTask id="u" name="Look"/>'
+)
+
+
+@pytest.fixture
+def client(server):
+    with Client(server.url) as made:
+        yield made
+
+
+@pytest.fixture
+def path(tmp_path, diagram):
+    (tmp_path / "calc.py").write_text("y = x * 2")
+    found = tmp_path / "client.bpmn"
+    text = diagram(BODY, "s>work work>u u>e")
+    found.write_text(text.replace('process id="p"', 'process id="client"'))
+    return found
+
+
+def until(server, client, instance, state):
+    return server.wait(lambda: (d := client.instance(instance))["state"] == state and d)
+
+
+def test_from_a_file_to_the_end(server, client, path):
+    (deployed,) = client.deploy([path])
+    assert deployed["process"] == "client"
+    started = client.start("client", {"x": 4}, business_key="c1", once="client-1")
+    again = client.start("client", {"x": 4}, business_key="c1", once="client-1")
+    assert again["instance"] == started["instance"]
+    instance = started["instance"]
+    until(server, client, instance, "waiting")
+    (task,) = [each for each in client.tasks() if each["instance"] == instance]
+    assert client.task(task["task"])["name"] == "Look"
+    client.claim(task["task"], person="ann")
+    with pytest.raises(Refused, match="ann has it"):
+        client.claim(task["task"], person="bob")
+    done = client.complete(task["task"], {"seen": True}, person="ann")
+    assert (done["state"], done["variables"]) == ("completed", {"x": 4, "y": 8, "seen": True})
+    assert [each["instance"] for each in client.instances(business_key="c1")] == [instance]
+    assert client.logs(instance)[0]["element"] == "work"
+    assert client.history(instance)[-1]["element"] == "e"
+    assert {each["action"] for each in client.audit(instance)} == {"start", "claim", "complete"}
+
+
+def test_errors_are_those_of_a_state_folder(client):
+    with pytest.raises(InputMissing, match="no definition"):
+        client.start("nothing")
+    with pytest.raises(UsageError, match="no instance"):
+        client.instance("x")
+    with pytest.raises(BadData):
+        client.start(7)
+    with pytest.raises(UsageError, match="no URL"):
+        Client("ftp://here")
+    with pytest.raises(ServiceUnavailable, match="cannot be reached"):
+        Client("http://127.0.0.1:9").me()
+
+
+def test_who_watches_sees_what_changes(server, client, path):
+    client.deploy([path])
+    instance = client.start("client", {"x": 1})["instance"]
+    until(server, client, instance, "waiting")
+    seen = []
+    begun = threading.Event()
+
+    def watch():
+        with Client(server.url) as other:
+            begun.set()
+            seen.append(next(other.watch(instance)))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    begun.wait()
+    server.wait(lambda: "mlkit_bpmn_watchers 1.0" in server("GET", "/metrics").text)
+    client.decide(f"{instance}/u", approved=True)
+    thread.join(60)
+    assert seen[0]["state"] == "completed"
+
+
+def test_a_token_decides_what_a_client_may_do(own_server, tmp_path, path):
+    (tmp_path / "tokens").write_text("aaaa\nbbbb viewer vic\ncccc participant pat\n")
+    server = own_server("--token-file", str(tmp_path / "tokens"))
+    with pytest.raises(ConfigurationError, match="bearer token"):
+        Client(server.url).definitions()
+    owner, viewer, person = (Client(server.url, token) for token in ("aaaa", "bbbb", "cccc"))
+    owner.deploy([path])
+    assert [each["process"] for each in viewer.definitions()] == ["client"]
+    for act in (lambda: viewer.deploy([path]), lambda: viewer.start("client")):
+        with pytest.raises(ConfigurationError, match="vic may not"):
+            act()
+    instance = owner.start("client", {"x": 1})["instance"]
+    until(server, owner, instance, "waiting")
+    with pytest.raises(ConfigurationError, match="may not act for"):
+        person.complete(f"{instance}/u", person="ann")
+    done = person.complete(f"{instance}/u")
+    assert done["trace"][-2]["by"] == "pat"
+    assert person.me()["roles"] == ["participant", "viewer"]
+    for each in (owner, viewer, person):
+        each.close()
+
+
+def deploy(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mlkit", "bpmn", "deploy", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_deploys_to_a_server_and_into_a_state_folder(server, client, path, tmp_path):
+    path.write_text(path.read_text().replace('name="Look"', 'name="Look here"'))
+    done = deploy(path, "--server", server.url)
+    assert done.returncode == 0, done.stderr
+    version = client.definitions("client")[0]["version"]
+    assert done.stdout == f"client  version {version}  deployed\n"
+    assert "unchanged" in deploy(path, "--state", server.state).stdout
+    assert "version 1  deployed" in deploy(path, "--state", tmp_path / "other").stdout
+    (tmp_path / "calc.py").write_text("y = (")
+    refused = deploy(path, "--server", server.url)
+    assert refused.returncode == 65
+    assert "client.bpmn" in refused.stderr
+    assert deploy(path, "--server", "http://127.0.0.1:9").returncode == 69
