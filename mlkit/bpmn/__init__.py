@@ -22,7 +22,7 @@ class BpmnError(Exception):
 
 
 def __getattr__(name: str) -> Any:
-    """Load `Decisions` and `Client` when they are asked for: what they need takes time to import."""
+    """Load `Decisions` and `Client` when they are asked for: their imports take time."""
     if name == "Decisions":
         from mlkit.bpmn.decisions.load import Decisions
 

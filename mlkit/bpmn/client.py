@@ -127,7 +127,7 @@ class Client:
         return self._pages("/instances", "instances", criteria)
 
     def instance(self, instance: str) -> Document:
-        """Return one instance: its state, variables, tokens, trace, what it waits for, incidents."""
+        """Return one instance: state, variables, tokens, trace, what it waits for, incidents."""
         return self._document("GET", _path("instances", instance))
 
     def logs(self, instance: str) -> list[Document]:
@@ -327,7 +327,5 @@ def _path(*parts: str) -> str:
 def _task(task: str) -> str:
     instance, slash, number = task.partition("/")
     if not slash:
-        raise UsageError(
-            f"{task!r} is no task of a server", hint="INSTANCE/TASK, as tasks lists it"
-        )
+        raise UsageError(f"{task!r} is no task of a server", hint="INSTANCE/TASK")
     return _path("tasks", instance, number)
