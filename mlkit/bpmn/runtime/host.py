@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Entry, Row
+from mlkit.bpmn.journal.records import Damaged, Entry, Row
 from mlkit.bpmn.runtime.pools import Pools
 from mlkit.bpmn.runtime.runner import INBOX_INTERVAL, Runner, Running
 from mlkit.bpmn.runtime.session import Session, Settings, require_own
@@ -286,7 +286,10 @@ class Host:
             running = self._session.restore(row)
             running.pool = self._scripts.of(self._session.configuration_of(row))
             self._runner.add(running)
-        except MlkitError as error:
+        except Exception as error:  # Damage, or a defect: it stops this instance and no other.
+            if not isinstance(error, MlkitError):
+                logger.exception("instance %s cannot be taken", row.id)
+                error = Damaged(self.folder, row.id, f"internal error: {error}")
             self._postpone(row.number, error)
             self._runner.instances.pop(row.number, None)
             self._session.journal.release([row])
@@ -314,8 +317,12 @@ class Host:
 
     def _observe(self, running: Running, entry: Entry) -> None:
         self._touched[running.number] = running
-        if self._watch is not None:
+        if self._watch is None:
+            return
+        try:
             self._watch(running, entry)
+        except Exception:  # Who watches must not stop what is watched.
+            logger.exception("a change of instance %s could not be shown", running.id)
 
     def _decided(self, row: int, refusal: str) -> None:
         with self._lock:

@@ -14,6 +14,7 @@ from mlkit.errors import (
     BadData,
     ConfigurationError,
     InputMissing,
+    MlkitError,
     ServiceUnavailable,
     UsageError,
 )
@@ -139,3 +140,39 @@ def test_the_command_deploys_to_a_server_and_into_a_state_folder(server, client,
     assert refused.returncode == 65
     assert "client.bpmn" in refused.stderr
     assert deploy(path, "--server", "http://127.0.0.1:9").returncode == 69
+
+
+def test_what_was_acknowledged_survives_a_crash_and_starts_once(own_server, path):
+    server = own_server()
+    with Client(server.url) as client:
+        client.deploy([path])
+    acknowledged: dict[str, str] = {}
+
+    def start(number: int) -> None:
+        with Client(server.url) as client:
+            try:
+                for turn in range(100):
+                    key = f"{number}-{turn}"
+                    acknowledged[key] = client.start("client", {"x": 1}, once=key)["instance"]
+            except MlkitError:
+                return  # The server is gone.
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(4)]
+    for each in threads:
+        each.start()
+    server.wait(lambda: len(acknowledged) > 20)
+    server.kill()
+    for each in threads:
+        each.join()
+    server.start()
+    with Client(server.url) as client:
+        again = {key: client.start("client", {"x": 1}, once=key) for key in list(acknowledged)[:5]}
+        assert all(acknowledged[key] == each["instance"] for key, each in again.items())
+        known = server.wait(lambda: _all_wait(client))
+    assert set(acknowledged.values()) <= known
+
+
+def _all_wait(client: Client) -> set[str] | None:
+    found = list(client.instances(process="client"))
+    done = all(each["state"] == "waiting" for each in found)
+    return {each["instance"] for each in found} if done else None
