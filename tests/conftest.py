@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import postgresql_server
 import pytest
 
 # What is tested is what was installed: `python -m mlkit` must not find the folder `mlkit` of the
@@ -50,8 +51,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Remove the images that the processes of this run have shared."""
-    if hasattr(session.config, "workerinput") or not IMAGES.exists():
+    """Remove what the processes of this run have shared: a database server, images."""
+    if hasattr(session.config, "workerinput"):
+        return
+    postgresql_server.stop_shared()
+    if not IMAGES.exists():
         return
     import docker
 
@@ -59,6 +63,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         for name in IMAGES.read_text().split():
             client.images.remove(name, force=True)
     IMAGES.unlink()
+
+
+@pytest.fixture
+def postgresql() -> str:
+    """Return the URL of an empty schema of a PostgreSQL server, or skip."""
+    if postgresql_server.programs() is None:
+        pytest.skip("needs Debian's package postgresql")
+    pytest.importorskip("psycopg")
+    return postgresql_server.new_schema(postgresql_server.shared())
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from mlkit.errors import ConfigurationError
@@ -40,6 +41,9 @@ class Database(Protocol):
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Execute a statement; return how many rows it changed."""
 
+    def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Execute a statement for each row of values."""
+
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows that a statement finds or returns."""
 
@@ -60,6 +64,9 @@ class Database(Protocol):
 
     def wait(self, timeout: float) -> bool:
         """Wait, at most `timeout` seconds, until another connection announces something."""
+
+    def bell(self) -> int | None:
+        """Return a file descriptor that can be read when `wait` would return; None: no such."""
 
     def versions(self, components: Migrations) -> dict[str, int]:
         """Return how many migrations each component has had."""
@@ -114,3 +121,26 @@ def _missing(database: Database, components: Migrations) -> Iterator[tuple[str, 
         done = versions.get(name, 0)
         for number, statements in enumerate(migrations[done:], done + 1):
             yield name, number, statements
+
+
+def open_database(place: str | Path, kind: str, create: bool = False) -> Database:
+    """Open a database.
+
+    Args:
+        place: A URL of PostgreSQL, or the path of a SQLite file.
+        kind: What it holds, for messages, such as "journal".
+        create: Whether to make what is missing.
+
+    Raises:
+        UsageError: It is no such URL.
+        InputMissing: There is none, and none is to be made.
+        ConfigurationError: It is something else, or damaged.
+        ServiceUnavailable: It cannot be reached, read, written or locked.
+    """
+    if isinstance(place, Path):
+        from mlkit.storage.sqlite import SqliteDatabase
+
+        return SqliteDatabase(place, kind, create)
+    from mlkit.storage.postgresql import PostgresqlDatabase
+
+    return PostgresqlDatabase(place, kind, create)

@@ -130,6 +130,11 @@ class SqliteDatabase:
         with self.failures():
             return self.connection.execute(statement, values).rowcount
 
+    def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Execute a statement for each row of values."""
+        with self.failures():
+            self.connection.executemany(statement, rows)
+
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows that a statement finds or returns."""
         with self.failures():
@@ -177,6 +182,10 @@ class SqliteDatabase:
             time.sleep(min(left, POLL_INTERVAL))
         self._seen = now
         return True
+
+    def bell(self) -> int | None:
+        """Return None: who waits for a file looks at it."""
+        return None
 
     def _changes(self) -> int:
         """Return a number that is another one after each commit of another connection."""

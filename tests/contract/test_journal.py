@@ -28,9 +28,10 @@ class Hosts:
         return self.opened[-1]
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def hosts(request, tmp_path) -> Iterator[Hosts]:
-    found = Hosts(lambda: open_journal(tmp_path / "state", create=True))
+    url = None if request.param == "sqlite" else request.getfixturevalue("postgresql")
+    found = Hosts(lambda: open_journal(tmp_path / "state", create=True, url=url))
     yield found
     for each in found.opened:
         each.close()

@@ -9,22 +9,40 @@ if TYPE_CHECKING:
     from mlkit.bpmn.journal.sql.journal import SqlJournal
 
 
-def open_journal(folder: Path, create: bool = False) -> SqlJournal:
-    """Open the journal of a state folder.
+def open_journal(
+    folder: Path, create: bool = False, url: str | None = None, lifetime: float | None = None
+) -> SqlJournal:
+    """Open the journal of a state folder, or one that several hosts share.
 
     Args:
         folder: The state folder.
         create: Whether to make what is missing.
+        url: The PostgreSQL database of the journal; None for a file in the state folder.
+        lifetime: Seconds after which other hosts take over from one that has died; on
+            PostgreSQL only, since a file is locked for as long as a process lives.
 
     Raises:
+        UsageError: It is no URL of PostgreSQL.
         InputMissing: There is none, and none is to be made.
         ConfigurationError: It is damaged, no journal, or one of a newer mlkit.
-        ServiceUnavailable: It cannot be read, written or locked.
+        ServiceUnavailable: It cannot be reached, read, written or locked.
     """
     from mlkit.bpmn.journal.sql.journal import SqlJournal
-    from mlkit.bpmn.journal.sql.locks import LockOwner
-    from mlkit.bpmn.journal.sql.schema import FILE_NAME
-    from mlkit.storage.sqlite import SqliteDatabase
+    from mlkit.storage.database import open_database
 
-    database = SqliteDatabase(folder / FILE_NAME, "journal", create)
-    return SqlJournal(database, LockOwner(folder / "locks"), folder)
+    if url is None:
+        from mlkit.bpmn.journal.sql.locks import LockOwner
+        from mlkit.bpmn.journal.sql.schema import FILE_NAME
+
+        return SqlJournal(
+            open_database(folder / FILE_NAME, "journal", create),
+            LockOwner(folder / "locks"),
+            folder,
+        )
+    from mlkit.bpmn.journal.sql.leases import TIME_TO_LIVE
+    from mlkit.bpmn.journal.sql.renewal import RenewedOwner
+
+    database = open_database(url, "journal", create)
+    if create:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return SqlJournal(database, RenewedOwner(database, url, lifetime or TIME_TO_LIVE), folder)

@@ -9,7 +9,14 @@ class Owner(Protocol):
     """This process, and what it knows of the others."""
 
     def register(self) -> str:
-        """Return this owner's name, which is alive from now on."""
+        """Return this owner's name, which is alive from now on.
+
+        Raises:
+            ServiceUnavailable: It was, and others may have taken what it owned; see `disown`.
+        """
+
+    def disown(self) -> None:
+        """Own nothing any more, and be another owner from now on."""
 
     def holds(self) -> bool:
         """Return whether the others certainly still see this owner as alive."""

@@ -214,6 +214,9 @@ class Journal(Protocol):
             Whether one did; a look at the journal may still find nothing.
         """
 
+    def bell(self) -> int | None:
+        """Return a file descriptor that can be read when `wait` would return; None: no such."""
+
     def store_definition(self, file: str, content: bytes, resources: Mapping[str, str]) -> str:
         """Keep, inside a transaction, a diagram with the files that it uses; return its hash."""
 
@@ -291,6 +294,9 @@ class Journal(Protocol):
 
     def renew(self) -> bool:
         """Extend the lease of all that this process owns; return whether it still holds."""
+
+    def disown(self) -> None:
+        """Own nothing any more, after `holds` was false: this process may begin anew."""
 
     def work(self, now: float, limit: int, without: Collection[int] = ()) -> list[Row]:
         """Return open instances that nobody alive owns and that can go on.

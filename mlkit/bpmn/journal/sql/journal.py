@@ -111,6 +111,10 @@ class SqlJournal:
         """Wait, at most `timeout` seconds, until another connection delivers something."""
         return self.database.wait(timeout)
 
+    def bell(self) -> int | None:
+        """Return a file descriptor that can be read when `wait` would return; None: no such."""
+        return self.database.bell()
+
     # -- definitions and instances ---------------------------------------------------------
 
     def store_definition(self, file: str, content: bytes, resources: Mapping[str, str]) -> str:
@@ -240,10 +244,11 @@ class SqlJournal:
         )
         if fenced != 1:
             raise TakenOver(row)
-        for position, entry in enumerate(changes.entries, before + 1):
-            log = None if entry.log is None else encode(entry.log)
-            values = number, position, entry.at, encode(entry.event), encode(entry.trace), log
-            execute(_EVENT, values)
+        self.database.execute_many(_EVENT, [
+            (number, position, each.at, encode(each.event), encode(each.trace),
+             None if each.log is None else encode(each.log))
+            for position, each in enumerate(changes.entries, before + 1)
+        ])  # fmt: skip
         self.mailbox.take(changes.verdicts)
         self.index.note(number, state)
         if state.status != "running":
@@ -339,6 +344,10 @@ class SqlJournal:
     def renew(self) -> bool:
         """Extend the lease of all that this process owns; return whether it still holds."""
         return self.owner.renew()
+
+    def disown(self) -> None:
+        """Own nothing any more, after `holds` was false: this process may begin anew."""
+        self.owner.disown()
 
     def work(self, now: float, limit: int, without: Collection[int] = ()) -> list[Row]:
         """Return open instances that nobody alive owns and that can go on."""

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable
 
-from mlkit.errors import MlkitError
+from mlkit.errors import MlkitError, ServiceUnavailable
 from mlkit.storage.database import Database
 
 TIME_TO_LIVE = 8.0
@@ -32,7 +32,7 @@ class LeaseOwner:
     """This host as an owner; its row is made when it first owns something.
 
     Args:
-        database: The journal's, or one of its own for the thread that renews.
+        database: The journal's.
         lifetime: Seconds that the lease lasts beyond its last renewal.
         clock: Seconds that never go back.
     """
@@ -50,8 +50,17 @@ class LeaseOwner:
         self.expires = 0.0
 
     def register(self) -> str:
-        """Return this host's name, whose lease holds; a new one where the last lease has ended."""
-        if not self.holds():
+        """Return this host's name, whose lease holds.
+
+        Raises:
+            ServiceUnavailable: The lease has ended; `disown` makes a new one possible.
+        """
+        if self.name and not self.holds():
+            raise ServiceUnavailable(
+                f"{self.database.place}: this process was cut off, and owns nothing any more",
+                hint="what it ran goes on elsewhere, or when somebody resumes it",
+            )
+        if not self.name:
             asked, name = self.clock(), os.urandom(8).hex()
             with self.database.transaction():
                 self.database.execute(
@@ -65,19 +74,27 @@ class LeaseOwner:
         """Return whether the lease is certain to hold now; where it does not, nothing is owned."""
         return bool(self.name) and self.clock() < self.expires - self.lifetime * _SAFETY
 
-    def renew(self) -> bool:
-        """Extend the lease, and with it all that this host owns; return whether it still holds."""
-        if not self.name:
-            return False
+    def renew(self, database: Database | None = None) -> bool:
+        """Extend the lease, and with it all that this host owns; return whether it still holds.
+
+        Args:
+            database: Another connection, for a thread of its own.
+        """
+        database = database or self.database
         asked, name = self.clock(), self.name
-        with self.database.transaction():
-            renewed = self.database.execute(
-                f"UPDATE hosts SET expires = {self.database.clock} + ?"
-                f" WHERE name = ? AND expires > {self.database.clock}",
+        with database.transaction():
+            renewed = database.execute(
+                f"UPDATE hosts SET expires = {database.clock} + ?"
+                f" WHERE name = ? AND expires > {database.clock}",
                 (self.lifetime, name),
             )
-        self.expires = asked + self.lifetime if renewed else 0.0
+        if name == self.name:
+            self.expires = asked + self.lifetime if renewed else 0.0
         return self.holds()
+
+    def disown(self) -> None:
+        """Own nothing any more, after the lease has ended."""
+        self.name, self.expires = "", 0.0
 
     def is_alive(self, name: str) -> bool:
         """Return whether the host with this name has a lease that holds."""

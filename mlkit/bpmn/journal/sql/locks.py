@@ -47,6 +47,9 @@ class LockOwner:
         """Return True: nothing is to be renewed."""
         return True
 
+    def disown(self) -> None:
+        """Do nothing: the lock does not end before the process."""
+
     def living(self) -> set[str]:
         """Return the names of all owners that live."""
         if not self.folder.is_dir():
