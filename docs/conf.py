@@ -26,7 +26,7 @@ napoleon_use_rtype = False
 CONTENTS = {
     "Bandits": ["bandit", "serving", "bandit-policies", "bandit-evaluation"],
     "Pairs": ["pairs", "pairs-backtest"],
-    "Pipelines": ["bpmn", "bpmn-guide", "bpmn-reference", "feel", "dmn"],
+    "Pipelines": ["bpmn", "bpmn-guide", "bpmn-reference", "bpmn-journal", "feel", "dmn"],
     "Images": ["image"],
     "Reference": ["cli", "api", "glossary"],
     "The project": ["architecture", "decisions/README", "releasing"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import groupby
 from typing import Any, ClassVar, TypeVar
 
@@ -99,7 +99,13 @@ def _heading(parameter: Any) -> str:
 
 
 class CommandGroup(TyperGroup):
-    """A group that refuses settings which none of its commands reads."""
+    """A group that refuses settings which none of its commands reads.
+
+    Attributes:
+        shared: Settings of the group's own table, for all of its commands that have the option.
+    """
+
+    shared: ClassVar[frozenset[str]] = frozenset()
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters and the help option."""
@@ -109,12 +115,19 @@ class CommandGroup(TyperGroup):
         """Find the called command and check its part of the settings file."""
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and ctx.default_map:
-            config.check_names(ctx.default_map, self.list_commands(ctx), _place(ctx))
-            table = ctx.default_map.get(name)
-            if table is not None and command is not None and not isinstance(command, TyperGroup):
-                options = [option.name for option in command.params]
-                config.check_names(table, options, _place(ctx, name))
+            known = [*self.list_commands(ctx), *sorted(self.shared)]
+            config.check_names(ctx.default_map, known, _place(ctx))
+            if command is not None and not isinstance(command, TyperGroup):
+                self._set_defaults(ctx, name, [str(option.name) for option in command.params])
         return name, command, rest
+
+    def _set_defaults(self, ctx: Any, name: str, options: list[str]) -> None:
+        """Let a command have its part of the settings file, over what all of the group have."""
+        table = ctx.default_map.get(name, {})
+        config.check_names(table, options, _place(ctx, name))
+        shared = {each: ctx.default_map[each] for each in self.shared if each in ctx.default_map}
+        inherited = {each: value for each, value in shared.items() if each in options}
+        ctx.default_map = {**ctx.default_map, name: {**inherited, **table}}
 
 
 class LazyGroup(CommandGroup):
@@ -167,15 +180,17 @@ class _Listing(CommandGroup):
             formatter.write_dl([(name, each.help) for name, each in self.commands.items()])
 
 
-def group(name: str, text: str, members: Members) -> typer.Typer:
+def group(name: str, text: str, members: Members, shared: Collection[str] = ()) -> typer.Typer:
     """Return the commands of a workload, which are imported when they are called.
 
     Args:
         name: Its name.
         text: Its help.
         members: Its commands.
+        shared: Settings of its table for all commands that have the option.
     """
-    commands = type("Commands", (LazyGroup,), {"members": members, "__doc__": text})
+    fields = {"members": members, "shared": frozenset(shared), "__doc__": text}
+    commands = type("Commands", (LazyGroup,), fields)
     return typer.Typer(
         name=name, cls=commands, add_completion=False, no_args_is_help=True, help=text
     )

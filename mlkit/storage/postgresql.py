@@ -126,7 +126,9 @@ class PostgresqlDatabase:
     # -- versions --------------------------------------------------------------------------
 
     def _exists(self) -> bool:
-        return self.query("SELECT to_regclass('schema_versions')") != [(None,)]
+        # Unlike to_regclass, this sees what others have committed within our transaction.
+        query = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?"
+        return bool(self.query(query, ("schema_versions",)))
 
     def versions(self, components: Migrations) -> dict[str, int]:
         """Return how many migrations each component has had."""
@@ -379,6 +381,7 @@ def _key(name: str) -> int:
 
 
 def _said(error: psycopg.Error) -> str:
-    """Return what the server said, in a line: the end of it, where connecting failed."""
-    said = error.diag.message_primary or str(error).strip().rpartition("\n")[2]
-    return said.rpartition("failed: ")[2] or type(error).__name__
+    """Return what the server said, in a line: the reason alone, where connecting failed."""
+    lines = (error.diag.message_primary or str(error)).strip().splitlines()
+    reasons = [each.rpartition("failed: ")[2] for each in lines if "failed: " in each]
+    return (reasons or lines or [type(error).__name__])[-1 if reasons else 0].strip()

@@ -200,18 +200,32 @@ class ScriptPool:
         spilled = job.record[:1] == b"@"
         return not spilled and self.durations.get(job.source, 1.0) < _SHORT
 
-    def wait(self, timeout: float | None) -> list[Result]:
-        """Wait for results, at most `timeout` seconds (None: until there is one)."""
+    def wait(self, timeout: float | None, bell: int | None = None) -> list[Result]:
+        """Wait for results, at most `timeout` seconds (None: until there is one).
+
+        `bell` is a file descriptor that ends the wait, too, once it can be read.
+        """
         self.send()
         if self.limits.timeout and self.sent:
             timeout = min(timeout if timeout is not None else 1.0, 0.05)
         results = []
-        for key, _ in self.selector.select(timeout):
-            if key.fileobj is not self.near:
+        for key, _ in self._selected(timeout, bell):
+            if key.data is not None:
                 results += self._buried(key.data)
         results = self._received() + results
         self._expire()
         return results
+
+    def _selected(
+        self, timeout: float | None, bell: int | None
+    ) -> list[tuple[selectors.SelectorKey, int]]:
+        if bell is None:
+            return self.selector.select(timeout)
+        self.selector.register(bell, selectors.EVENT_READ)
+        try:
+            return self.selector.select(timeout)
+        finally:
+            self.selector.unregister(bell)
 
     def _received(self) -> list[Result]:
         results: list[Result] = []

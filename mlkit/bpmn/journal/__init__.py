@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def open_journal(
-    folder: Path, create: bool = False, url: str | None = None, lifetime: float | None = None
+    folder: Path, create: bool = False, url: str | None = None, lease: float | None = None
 ) -> SqlJournal:
     """Open the journal of a state folder, or one that several hosts share.
 
@@ -18,7 +18,7 @@ def open_journal(
         folder: The state folder.
         create: Whether to make what is missing.
         url: The PostgreSQL database of the journal; None for a file in the state folder.
-        lifetime: Seconds after which other hosts take over from one that has died; on
+        lease: Seconds after which other hosts take over from one that has died; on
             PostgreSQL only, since a file is locked for as long as a process lives.
 
     Raises:
@@ -43,6 +43,5 @@ def open_journal(
     from mlkit.bpmn.journal.sql.renewal import RenewedOwner
 
     database = open_database(url, "journal", create)
-    if create:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return SqlJournal(database, RenewedOwner(database, url, lifetime or TIME_TO_LIVE), folder)
+    owner = RenewedOwner(database, url, lease or TIME_TO_LIVE)
+    return SqlJournal(database, owner, folder, database.place)

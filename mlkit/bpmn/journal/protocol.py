@@ -162,9 +162,15 @@ class Journal(Protocol):
     An instance is owned by one process at a time: `own` raises its epoch, and `append` refuses
     whoever has an older one. An instance at rest is owned by nobody: a process takes it when there
     is `work` for it, and releases it when it rests again.
+
+    Attributes:
+        folder: The state folder, where artifacts and working folders are.
+        url: Where the database is that hosts share, without a password; None for a file in the
+            folder.
     """
 
     folder: Path
+    url: str | None
 
     @property
     def mailbox(self) -> Mailbox:

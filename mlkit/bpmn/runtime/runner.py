@@ -218,7 +218,7 @@ class Runner:
         self.instances.pop(running.number, None)
         self.dirty.pop(running.number, None)
         self.effects = [each for each in self.effects if each[0] is not running]
-        if self.journal is not None and running.row is not None:
+        if self.journal is not None and running.row is not None and self.journal.holds():
             self.journal.release([running.row])
 
     # -- the loop --------------------------------------------------------------------------
@@ -230,6 +230,7 @@ class Runner:
             ServiceUnavailable: The journal cannot be written; nothing is lost by it.
         """
         while True:
+            self._require_lease()
             self.commit()
             if self.dirty or self.read_inboxes():
                 continue
@@ -254,13 +255,24 @@ class Runner:
         states = (running.state for running in self.instances.values())
         return any(a.status == "pausing" for state in states for a in state.activations.values())
 
+    def _require_lease(self) -> bool:
+        """Drop all instances where this process may have lost them: it must not act any more."""
+        journal = self.journal
+        if journal is None or journal.holds() or not self.instances:
+            return True
+        journal.disown()
+        for running in list(self.instances.values()):
+            assert running.row is not None
+            self._drop(running, TakenOver(running.row))
+        return False
+
     def proceed(self) -> None:
         """Wait for what comes first, and apply it: results, a timer, the next look for events."""
         due = self._next_due()
         wait = self.clock.wait(due, self.pool.idle)
         if self.journal is not None:
             wait = INBOX_INTERVAL if wait is None else min(wait, INBOX_INTERVAL)
-        for result in self.pool.wait(wait):
+        for result in self.pool.wait(wait, self._bell()):
             self._finished(result)
         now = self.clock.now()
         while self.timers and self.timers[0][0] <= now:
@@ -315,6 +327,8 @@ class Runner:
                 return
             for number, sequence in sequences.items():
                 dirty[number].sequence = sequence
+            if not self._require_lease():
+                return
         self.dirty, self.effects = {}, []
         for running in dirty.values():
             changes, running.changes = running.changes, Changes()
@@ -464,6 +478,14 @@ class Runner:
     @staticmethod
     def _bound(running: Running, work: Any) -> str:
         return str(running.options.get("tasks", {}).get(work.name, work.name))
+
+    def _bell(self) -> int | None:
+        """Return what can be read once somebody has delivered something."""
+        if self.journal is None:
+            return None
+        if self.journal.wait(0):
+            self.look_again = 0.0
+        return self.journal.bell()
 
     def read_inboxes(self) -> bool:
         """Apply what other processes, or other instances, have for the instances here."""

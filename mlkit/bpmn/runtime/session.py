@@ -55,6 +55,7 @@ class Settings:
         until: When to stop, in seconds since 1970.
         waits: Whether to wait for timers that are not due yet; else they are a wait like others.
         external: Whether external workers do the tasks that are for them and have no callable.
+        lease: Seconds after which other hosts take over what this one runs, if it dies.
     """
 
     workers: int | None = None
@@ -66,16 +67,28 @@ class Settings:
     until: float | None = None
     waits: bool = True
     external: bool = False
+    lease: float | None = None
 
 
 class Session:
-    """A state folder in use; closes its workers and its journal at the end of a `with`."""
+    """A state folder in use; closes its workers and its journal at the end of a `with`.
+
+    Args:
+        folder: The state folder, made where it is missing once something runs.
+        settings: How it runs what it runs.
+        create: Whether to make the journal where it is missing.
+        journal: The URL of the journal's database; None for a file in the folder.
+    """
 
     def __init__(
-        self, folder: Path, settings: Settings | None = None, create: bool = False
+        self,
+        folder: Path,
+        settings: Settings | None = None,
+        create: bool = False,
+        journal: str | None = None,
     ) -> None:
         self.settings = settings or Settings()
-        self.journal = open_journal(folder, create)
+        self.journal = open_journal(folder, create, journal, self.settings.lease)
         self.errors: list[MlkitError] = []
         self.source = "cli"
         self.engines: dict[tuple[str, str], Engine] = {}
@@ -308,6 +321,7 @@ class Session:
         if self.configuration != configuration or self.pool is None:
             if self.pool is not None:
                 self.pool.close()
+            self.journal.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             require_own(self.journal.folder)
             folder = self.journal.folder / "artifacts"
             workers = self.settings.workers

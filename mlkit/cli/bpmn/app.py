@@ -120,4 +120,5 @@ app = group(
         ),
         "decide": ("mlkit.cli.bpmn.decide:decide", "Decide by a DMN model."),
     },
+    shared=("state", "journal"),
 )

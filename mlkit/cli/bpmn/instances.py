@@ -12,6 +12,7 @@ from mlkit.cli.bpmn.options import (
     Cpu,
     Env,
     Instance,
+    JournalUrl,
     Memory,
     Person,
     State,
@@ -53,15 +54,15 @@ def show_rows(rows: list[Row], json: bool) -> None:
     "mlkit bpmn list",
     "mlkit bpmn list --json | jq '.instances[].state'",
 )
-def list_(state: State = STATE, json: Json = False) -> None:
+def list_(state: State = STATE, journal: JournalUrl = None, json: Json = False) -> None:
     """List the instances of a state folder, oldest first."""
     from mlkit.bpmn.journal import open_journal
 
-    journal = open_journal(state)
+    opened = open_journal(state, url=journal)
     try:
-        rows = journal.rows()
+        rows = opened.rows()
     finally:
-        journal.close()
+        opened.close()
     show_rows(rows, json)
     for each in rows:
         each.require_readable(state)
@@ -71,12 +72,14 @@ def list_(state: State = STATE, json: Json = False) -> None:
     "mlkit bpmn show 3f2a",
     "mlkit bpmn show 3f2a --json | jq .tokens",
 )
-def show(instance: Instance, state: State = STATE, json: Json = False) -> None:
+def show(
+    instance: Instance, state: State = STATE, journal: JournalUrl = None, json: Json = False
+) -> None:
     """Show where an instance's tokens are, its variables, and what it waits for."""
     from mlkit.bpmn.runtime.documents import document, open_nodes
     from mlkit.bpmn.runtime.session import Session
 
-    with Session(state) as session:
+    with Session(state, journal=journal) as session:
         row = session.journal.find(instance)
         found = document(session, row)
         tokens = open_nodes(session.engine(row), session.state(row))
@@ -121,12 +124,14 @@ def _short(value: Any) -> str:
     "mlkit bpmn history 3f2a",
     "mlkit bpmn history 3f2a --json",
 )
-def history(instance: Instance, state: State = STATE, json: Json = False) -> None:
+def history(
+    instance: Instance, state: State = STATE, journal: JournalUrl = None, json: Json = False
+) -> None:
     """Show the flow nodes that an instance went through, in order, and what was decided."""
     from mlkit.bpmn.runtime.documents import history as ended
     from mlkit.bpmn.runtime.session import Session
 
-    with Session(state) as session:
+    with Session(state, journal=journal) as session:
         row = session.journal.find(instance)
         found = list(ended(session.journal, row, session.engine(row)))
     if json:
@@ -160,12 +165,14 @@ def _label(each: dict[str, Any]) -> str:
     "mlkit bpmn logs 3f2a",
     "mlkit bpmn logs 3f2a --json | jq .logs",
 )
-def logs(instance: Instance, state: State = STATE, json: Json = False) -> None:
+def logs(
+    instance: Instance, state: State = STATE, journal: JournalUrl = None, json: Json = False
+) -> None:
     """Show what each attempt at a task printed, its duration and its peak memory."""
     from mlkit.bpmn.definition.timers import instant
     from mlkit.bpmn.runtime.session import Session
 
-    with Session(state) as session:
+    with Session(state, journal=journal) as session:
         row = session.journal.find(instance)
         found = session.journal.logs(row)
     if json:
@@ -187,12 +194,14 @@ def _ended(text: str) -> str:
     "mlkit bpmn artifacts 3f2a",
     "mlkit bpmn artifacts 3f2a --json",
 )
-def artifacts(instance: Instance, state: State = STATE, json: Json = False) -> None:
+def artifacts(
+    instance: Instance, state: State = STATE, journal: JournalUrl = None, json: Json = False
+) -> None:
     """List the stored values of an instance: which task made each, and from which others."""
     from mlkit.bpmn.runtime.documents import artifacts as find
     from mlkit.bpmn.runtime.session import Session
 
-    with Session(state) as session:
+    with Session(state, journal=journal) as session:
         row = session.journal.find(instance)
         found = find(session.journal, row)
     if json:
@@ -219,16 +228,16 @@ def _amount(size: int) -> str:
     "mlkit bpmn stores",
     "mlkit bpmn stores --json | jq .stores",
 )
-def stores(state: State = STATE, json: Json = False) -> None:
+def stores(state: State = STATE, journal: JournalUrl = None, json: Json = False) -> None:
     """List the data stores of a state folder, and which instance set each last."""
     from mlkit.bpmn.definition.timers import instant
     from mlkit.bpmn.journal import open_journal
 
-    journal = open_journal(state)
+    opened = open_journal(state, url=journal)
     try:
-        found = journal.stores.all()
+        found = opened.stores.all()
     finally:
-        journal.close()
+        opened.close()
     if json:
         fields = [{**each._asdict(), "updated": instant(each.updated)} for each in found]
         Output.document("bpmn.stores", 1, {"stores": fields})
@@ -248,10 +257,11 @@ def cancel(
     reason: Annotated[str, typer.Option(help="Kept with the instance.")] = "",
     person: Person = None,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """End an instance."""
-    with serving(state) as service:
+    with serving(state, journal=journal) as service:
         row = service.cancel(instance, reason, acting(person))
         conclude(service.session, row, json, of(context), code=0)
 
@@ -268,6 +278,7 @@ def retry(
     ] = 0,
     person: Person = None,
     state: State = STATE,
+    journal: JournalUrl = None,
     timeout: Timeout = 0,
     memory: Memory = 0,
     cpu: Cpu = 0,
@@ -279,7 +290,7 @@ def retry(
     Exits as `run` does.
     """
     settings = settings_of(None, (None, None), (timeout, cpu, memory, tuple(env)))
-    with serving(state, settings) as service:
+    with serving(state, settings, journal) as service:
         row = service.retry(instance, incident, acting(person))
         conclude(service.session, row, json, of(context))
 
@@ -288,7 +299,7 @@ def retry(
     "mlkit bpmn check",
     "mlkit bpmn check --json",
 )
-def check(state: State = STATE, json: Json = False) -> None:
+def check(state: State = STATE, journal: JournalUrl = None, json: Json = False) -> None:
     """Look for damage in a state folder; exits 1 where there is some.
 
     Replays every instance, and reads all that the journal keeps and the stored values.
@@ -296,7 +307,7 @@ def check(state: State = STATE, json: Json = False) -> None:
     from mlkit.bpmn.runtime.inspection import damage
     from mlkit.bpmn.runtime.session import Session
 
-    with Session(state) as session:
+    with Session(state, journal=journal) as session:
         found = damage(session)
     if json:
         Output.document("bpmn.check", 1, {"damage": found})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -23,8 +24,19 @@ if TYPE_CHECKING:
     from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session, Settings
 
+JOURNAL_VARIABLE = "MLKIT_BPMN_JOURNAL"
 Instance = Annotated[str, typer.Argument(help="The instance's id, or the beginning of it.")]
 State = Annotated[Path, typer.Option("--state", metavar="DIR", help="Folder of the journal.")]
+JournalUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--journal",
+        metavar="URL",
+        envvar=JOURNAL_VARIABLE,
+        show_envvar=False,
+        help="PostgreSQL database of the journal, instead of a file in the folder.",
+    ),
+]
 Workers = Annotated[
     int | None, typer.Option(min=1, max=MOST_THREADS, help="Scripts at once (default: processors).")
 ]
@@ -41,6 +53,15 @@ Env = Annotated[
     list[str],
     typer.Option("--env", metavar="NAME", help="An environment variable that scripts may see."),
 ]
+Lease = Annotated[
+    float | None,
+    typer.Option(
+        min=1,
+        max=MOST,
+        metavar="SECONDS",
+        help="Time after which another host takes over, if this one dies (PostgreSQL; default: 8).",
+    ),
+]
 STATE = Path(".mlkit")
 Person = Annotated[
     str | None,
@@ -53,12 +74,13 @@ def settings_of(
     workers: int | None,
     programs: tuple[str | None, str | None],
     limits: tuple[float, int, int, tuple[str, ...]],
+    lease: float | None = None,
 ) -> Settings:
     """Return the settings that options say: interpreters; timeout, CPU, memory, variables."""
     from mlkit.bpmn.runtime.session import Settings
     from mlkit.workers.pool import Limits
 
-    return Settings(workers, *programs, Limits(*limits))
+    return Settings(workers, *programs, Limits(*limits), lease=lease)
 
 
 def pairs(texts: Iterable[str], option: str) -> dict[str, Any]:
@@ -126,7 +148,6 @@ def acting(person: str | None) -> str:
             raise UsageError("--as: expected the name of a person")
         return person
     import getpass
-    import os
 
     try:
         return getpass.getuser()
@@ -135,8 +156,10 @@ def acting(person: str | None) -> str:
 
 
 @contextmanager
-def serving(state: Path, settings: Settings | None = None) -> Iterator[Service]:
-    """Open a state folder for one command, which does not wait for timers.
+def serving(
+    state: Path, settings: Settings | None = None, journal: str | None = None
+) -> Iterator[Service]:
+    """Open a journal for one command, which does not wait for timers.
 
     What is damaged does not stop the command: it is reported at the end.
 
@@ -148,7 +171,7 @@ def serving(state: Path, settings: Settings | None = None) -> Iterator[Service]:
 
     settings = settings or Settings()
     settings.waits = False
-    with Session(state, settings) as session:
+    with Session(state, settings, journal=journal) as session:
         yield Service(session)
         if session.errors:
             raise session.errors[0]
@@ -176,6 +199,9 @@ def _tell(found: dict[str, Any], session: Session, output: Output) -> None:
     Output.line(f"{found['instance']}  {found['state']}")
     state = session.journal.folder
     where = "" if state == STATE else f" --state {quote(str(state))}"
+    url = session.journal.url
+    if url is not None and os.environ.get(JOURNAL_VARIABLE) is None:
+        where += f" --journal {quote(url)}"
     if found["error"] and found["error"]["message"]:
         code = found["error"]["code"]
         what = f"error {code}" if code else found["state"]

@@ -10,6 +10,7 @@ import typer
 from mlkit.cli.bpmn.options import (
     STATE,
     Instance,
+    JournalUrl,
     Person,
     State,
     acting,
@@ -47,13 +48,14 @@ def tasks(
     assignee: Annotated[str | None, typer.Option(help="Only what this person may do.")] = None,
     group: Annotated[str | None, typer.Option(help="Only what this group may do.")] = None,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """List the user tasks that wait."""
     from mlkit.bpmn.definition.timers import instant
     from mlkit.bpmn.people.tasks import document
 
-    with serving(state) as service:
+    with serving(state, journal=journal) as service:
         found = service.tasks(assignee, group)
         if json:
             fields = [{**document(each), "since": instant(each.since)} for each in found]
@@ -74,6 +76,7 @@ def complete(
     set: Values = [],  # noqa: A002, B006 - named as its option; typer's way to say "none given"
     person: Person = None,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Complete a user task with the values of its form.
@@ -81,7 +84,7 @@ def complete(
     Exits as `run` does.
     """
     given = pairs(set, "--set")
-    with serving(state) as service:
+    with serving(state, journal=journal) as service:
         row = service.complete(task, given, acting(person), person is not None)
         conclude(service.session, row, json, of(context))
 
@@ -96,13 +99,14 @@ def approve(
     comment: Comment = None,
     person: Person = None,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Approve: complete a user task with `approved` true.
 
     Exits as `run` does.
     """
-    _decide(context, task, True, comment, person, state, json)
+    _decide(context, task, True, comment, person, state, journal, json)
 
 
 @examples(
@@ -115,13 +119,14 @@ def reject(
     comment: Comment = None,
     person: Person = None,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Reject: complete a user task with `approved` false.
 
     Exits as `run` does.
     """
-    _decide(context, task, False, comment, person, state, json)
+    _decide(context, task, False, comment, person, state, journal, json)
 
 
 def _decide(
@@ -131,9 +136,10 @@ def _decide(
     comment: str | None,
     person: str | None,
     state: Path,
+    journal: str | None,
     json: bool,
 ) -> None:
-    with serving(state) as service:
+    with serving(state, journal=journal) as service:
         row = service.decide(task, approved, comment, acting(person), person is not None)
         conclude(service.session, row, json, of(context))
 
@@ -150,10 +156,11 @@ def claim(
     ] = None,
     release: Annotated[bool, typer.Option("--release", help="Give it back.")] = False,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Take a user task, so that it is yours; or give it back."""
-    with serving(state) as service:
+    with serving(state, journal=journal) as service:
         row = service.claim(task, acting(assignee), release)
         conclude(service.session, row, json, of(context), code=0)
 
@@ -187,13 +194,14 @@ def start(
     end: Annotated[bool, typer.Option("--end", help="End the ad-hoc sub-process ELEMENT.")] = False,
     person: Person = None,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Start an activity of an ad-hoc sub-process, or end the sub-process.
 
     Exits as `run` does.
     """
-    with serving(state) as service:
+    with serving(state, journal=journal) as service:
         row = service.start(instance, element, acting(person), end)
         conclude(service.session, row, json, of(context))
 
@@ -209,6 +217,7 @@ def message(
     set: Values = [],  # noqa: A002, B006
     ttl: Annotated[float, typer.Option(min=0, help="Seconds to keep it if nobody waits.")] = 604800,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Send a message to the one activity that waits for it; else keep it.
@@ -216,7 +225,7 @@ def message(
     Exits 0 when it was delivered or kept, 2 when several wait for it.
     """
     given = pairs(set, "--set")
-    with serving(state) as service:
+    with serving(state, journal=journal) as service:
         _show_receivers("message", name, service.message(name, key, given, ttl), json, of(context))
 
 
@@ -229,11 +238,12 @@ def signal(
     name: Annotated[str, typer.Argument(help="The signal's name.")],
     set: Values = [],  # noqa: A002, B006
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Broadcast a signal to everything that waits for it now."""
     given = pairs(set, "--set")
-    with serving(state) as service:
+    with serving(state, journal=journal) as service:
         _show_receivers("signal", name, service.signal(name, given), json, of(context))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlkit.cli.bpmn import render_decisions as decisions
-from mlkit.cli.bpmn.options import STATE, State
+from mlkit.cli.bpmn.options import STATE, JournalUrl, State
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -72,6 +72,7 @@ def render(
         typer.Option(help="The colours; auto follows the reader's system, and a PNG is light."),
     ] = Themes.AUTO,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Draw a diagram or decision model as SVG, PNG or text, coloured by what happened.
@@ -91,7 +92,7 @@ def render(
         raise UsageError("--var, --vars and --decision apply to DMN files only")
     from mlkit.bpmn.render import choose
 
-    pictures, progress = _found(file, instance, state)
+    pictures, progress = _found(file, instance, state, journal)
     picture = choose(pictures, diagram, str(file or instance))
     if output is not None:
         _write(picture, progress, output, theme.value)
@@ -122,7 +123,7 @@ def _name_others(context: typer.Context, pictures: list[Picture]) -> None:
 
 
 def _found(
-    file: Path | None, instance: str | None, state: Path
+    file: Path | None, instance: str | None, state: Path, journal: str | None
 ) -> tuple[list[Picture], dict[str, Progress] | None]:
     from mlkit.bpmn import render as rendering
 
@@ -132,7 +133,7 @@ def _found(
         return rendering.pictures(file), None
     from mlkit.bpmn.runtime.session import Session
 
-    with Session(state) as session:
+    with Session(state, journal=journal) as session:
         row = session.journal.find(instance)
         name, content, _ = session.journal.definition(row.definition)
         # The file of today may be another one than the one that runs.

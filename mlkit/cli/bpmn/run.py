@@ -15,6 +15,8 @@ from mlkit.cli.bpmn.options import (
     Cpu,
     Env,
     Instance,
+    JournalUrl,
+    Lease,
     Memory,
     Python,
     Rscript,
@@ -52,6 +54,8 @@ def run(
         Path | None, typer.Option("--vars", metavar="FILE", help="A JSON object of variables.")
     ] = None,
     state: State = STATE,
+    journal: JournalUrl = None,
+    lease: Lease = None,
     no_input: NoInput = False,
     clock: Annotated[ClockKind, typer.Option(help="Simulated: timers do not wait.")] = "real",
     until: Annotated[
@@ -80,7 +84,7 @@ def run(
     Exits 0 when it completed, 1 when it failed or has an incident, 3 when it waits.
     """
     output = of(context)
-    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
+    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)), lease)
     _set_clock(settings, clock, until)
     variables = {**variables_file(vars_), **pairs(var, "--var")}
     bindings = {name: str(value) for name, value in pairs(task, "--task").items()}
@@ -89,7 +93,7 @@ def run(
     sound = load(file, bindings, rscript)
     for warning in sound.warnings:
         output.note(f"warning: {file}:{warning.line}: {warning.message} [{warning.rule}]")
-    with Session(state, settings, create=True) as session, _stopping():
+    with Session(state, settings, create=True, journal=journal) as session, _stopping():
         row = session.begin(sound, variables, business_key, message, bindings)
         _go_on(session, row, no_input or json, not json and not output.quiet)
         conclude(session, row, json, output)
@@ -104,6 +108,8 @@ def resume(
     instance: Annotated[str | None, typer.Argument(help="Its id (default: all).")] = None,
     all_: Annotated[bool, typer.Option("--all", help="All instances that have not ended.")] = False,
     state: State = STATE,
+    journal: JournalUrl = None,
+    lease: Lease = None,
     no_input: NoInput = False,
     workers: Workers = None,
     python: Python = None,
@@ -119,12 +125,12 @@ def resume(
     With an instance, exits as `run` does; with all of them, exits 0.
     """
     output = of(context)
-    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
+    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)), lease)
     from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session
     from mlkit.cli.bpmn.instances import show_rows
 
-    with Session(state, settings) as session, _stopping():
+    with Session(state, settings, journal=journal) as session, _stopping():
         if instance is not None and not all_:
             row = session.journal.find(instance)
             if row.phase in ("waiting", "incident") and session.journal.is_owned(row):
@@ -151,6 +157,8 @@ def rerun(
         Path | None, typer.Option("--file", help="A changed diagram, the same up to there.")
     ] = None,
     state: State = STATE,
+    journal: JournalUrl = None,
+    lease: Lease = None,
     no_input: NoInput = False,
     workers: Workers = None,
     python: Python = None,
@@ -170,7 +178,7 @@ def rerun(
     from mlkit.bpmn.runtime.rerun import rerun as fork
     from mlkit.bpmn.runtime.session import Session
 
-    with Session(state, settings) as session, _stopping():
+    with Session(state, settings, journal=journal) as session, _stopping():
         row = fork(session, session.journal.find(instance), from_, file)
         _go_on(session, row, no_input or json, not json and not output.quiet)
         conclude(session, row, json, output)

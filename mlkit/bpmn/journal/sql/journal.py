@@ -57,13 +57,17 @@ class SqlJournal:
         database: Where the events are.
         owner: This process, as one that owns instances.
         folder: The state folder, where artifacts and working folders are.
+        url: Where others find the database, without a password; None for a file in the folder.
 
     Raises:
         ConfigurationError: The journal is one of a newer mlkit.
     """
 
-    def __init__(self, database: Database, owner: Owner, folder: Path) -> None:
+    def __init__(
+        self, database: Database, owner: Owner, folder: Path, url: str | None = None
+    ) -> None:
         self.folder = folder
+        self.url = url
         self.place = database.place
         self.database = database
         self.owner = owner
@@ -196,7 +200,8 @@ class SqlJournal:
         if len(exact) != 1:
             problem = "there is no" if not exact else "several match: no single"
             raise InputMissing(
-                f"{problem} instance {identifier!r} in {self.folder}", hint="see `mlkit bpmn list`"
+                f"{problem} instance {identifier!r} in {self.url or self.folder}",
+                hint="see `mlkit bpmn list`",
             )
         return self._readable(exact[0])
 

@@ -1,0 +1,227 @@
+"""PostgreSQL as a database: what differs from a file, and a server that goes away."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import postgresql_server
+import pytest
+
+from mlkit.errors import ConfigurationError, InputMissing, ServiceUnavailable, UsageError
+from mlkit.storage.database import migrate, open_database
+
+psycopg = pytest.importorskip("psycopg")
+TABLES = ("CREATE TABLE a (x BIGINT PRIMARY KEY, y TEXT, z {blob})",)
+
+
+@pytest.fixture
+def opened(postgresql) -> Iterator[list]:
+    found = []
+
+    def open_() -> object:
+        found.append(open_database(postgresql, "journal", create=True))
+        migrate(found[-1], {"journal": TABLES})
+        return found[-1]
+
+    yield open_
+    for each in found:
+        each.close()
+
+
+def add(database, *numbers) -> None:
+    with database.transaction():
+        for each in numbers:
+            database.execute("INSERT INTO a (x) VALUES (?)", (each,))
+
+
+def numbers(database) -> list[int]:
+    return [x for (x,) in database.query("SELECT x FROM a ORDER BY x")]
+
+
+def test_values_come_back_as_they_were(opened):
+    database = opened()
+    rows = [(2**40, "ünï % ? ☃", b"\x00\xff"), (2, "a\0b", b"")]
+    with database.transaction():
+        database.execute_many("INSERT INTO a (x, y, z) VALUES (?, ?, ?)", rows)
+    # PostgreSQL keeps no NUL in a text: its picture stands for it, in what is looked up, too.
+    assert database.query("SELECT x, z FROM a WHERE y = ?", ("a\0b",)) == [(2, b"")]
+    assert database.query("SELECT * FROM a WHERE x = ?", (2**40,)) == rows[:1]
+
+
+def test_a_block_that_fails_leaves_nothing(opened):
+    database = opened()
+
+    def fail():
+        with database.transaction():
+            database.execute("INSERT INTO a (x) VALUES (1)")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+
+    def wrong():
+        with database.transaction():
+            database.execute("INSERT INTO a (x) VALUES (1)")
+            database.execute("INSERT INTO nowhere VALUES (1)")
+
+    with pytest.raises(ConfigurationError):
+        wrong()
+    assert numbers(database) == []
+
+
+def test_a_connection_that_was_lost_is_made_again(opened):
+    one, two = opened(), opened()
+    end = "SELECT pg_terminate_backend(?)"
+    two.query(end, (one.connection.info.backend_pid,))
+    assert numbers(one) == []
+    two.query(end, (one.connection.info.backend_pid,))
+    add(one, 1)
+
+    def cut_off():
+        with one.transaction():
+            one.execute("INSERT INTO a (x) VALUES (2)")
+            two.query(end, (one.connection.info.backend_pid,))
+            one.execute("INSERT INTO a (x) VALUES (3)")
+
+    with pytest.raises(ServiceUnavailable, match="postgresql://"):
+        cut_off()
+    add(one, 4)
+    assert numbers(one) == [1, 4]
+
+
+class LostAtCommit:
+    """A connection that is lost during COMMIT, before or after the server has done it."""
+
+    def __init__(self, real, done: bool) -> None:
+        self.real, self.done = real, done
+
+    def execute(self, statement, *given):
+        if b"COMMIT" not in (statement if isinstance(statement, bytes) else b""):
+            return self.real.execute(statement, *given)
+        if self.done:
+            self.real.execute(statement)
+        self.real.close()
+        raise psycopg.OperationalError("the connection was lost")
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_the_outcome_of_a_commit_without_an_answer_is_asked_for(opened, done):
+    database = opened()
+    database.connection = LostAtCommit(database.connection, done)
+    if done:
+        add(database, 1)
+    else:
+        with pytest.raises(ServiceUnavailable, match="lost"):
+            add(database, 1)
+    assert numbers(database) == ([1] if done else [])
+
+
+def test_the_victim_of_a_deadlock_does_its_work_again(opened):
+    one, two = opened(), opened()
+    add(one, 1, 2)
+    both = threading.Barrier(2)
+
+    def change(database, order):
+        met = []
+
+        def work():
+            for x in order:
+                database.execute("UPDATE a SET y = 'seen' WHERE x = ?", (x,))
+                if not met:
+                    met.append(both.wait(30))
+
+        database.atomically(work)
+
+    other = threading.Thread(target=change, args=(two, (2, 1)))
+    other.start()
+    change(one, (1, 2))
+    other.join()
+    assert one.query("SELECT DISTINCT y FROM a") == [("seen",)]
+
+
+def test_several_that_open_an_empty_database_make_its_tables_once(postgresql):
+    def open_(_):
+        database = open_database(postgresql, "journal", create=True)
+        migrate(database, {"journal": TABLES})
+        database.close()
+
+    threads = [threading.Thread(target=open_, args=(n,)) for n in range(5)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    database = open_database(postgresql, "journal")
+    assert database.versions({"journal": TABLES}) == {"journal": 1}
+    with pytest.raises(ConfigurationError, match="journal version 1, this mlkit reads up to 0"):
+        migrate(database, {"journal": ()})
+    database.close()
+
+
+def test_an_empty_database_has_no_journal(postgresql):
+    with pytest.raises(InputMissing, match="there is no journal"):
+        open_database(postgresql, "journal")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:s3cr3t@127.0.0.1:1/x?connect_timeout=2",
+        "postgresql://ann:s3@cr3t@127.0.0.1:1/x",
+        "postgresql://ann:s3/cr3t@127.0.0.1:1/x",
+        "postgresql://ann:1/s3cr3t@127.0.0.1/x",
+        "postgresql://ann:s3#cr3t@127.0.0.1:1/x",
+        "postgresql://ann@127.0.0.1:1/x?password=s3cr3t&connect_timeout=2",
+        "mysql://ann:s3cr3t@127.0.0.1/x",
+    ],
+)
+def test_no_error_repeats_a_password(url):
+    with pytest.raises((ServiceUnavailable, UsageError)) as caught:
+        open_database(url, "journal")
+    text = f"{caught.value.message} {caught.value.hint}"
+    assert "cr3t" not in text
+    assert "s3" not in text
+
+
+def test_without_the_driver_the_hint_names_the_extra():
+    code = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from mlkit.storage.database import open_database\n"
+        "try: open_database('postgresql://h/d', 'journal')\n"
+        "except Exception as e: print(type(e).__name__, e.hint)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == 'ServiceUnavailable pip install "mlkit[postgres]"\n'
+
+
+def test_a_server_that_crashes_loses_nothing_and_is_found_again():
+    if postgresql_server.programs() is None:
+        pytest.skip("needs Debian's package postgresql")
+    with tempfile.TemporaryDirectory(prefix="mlkit-pg-") as parent:
+        Path(parent).chmod(0o755)
+        server = postgresql_server.Server(Path(parent) / "s")
+        server.make()
+        server.start()
+        database = open_database(server.url(), "journal", create=True)
+        migrate(database, {"journal": TABLES})
+        assert database.wait(0)
+        add(database, 1)
+        server.stop("immediate")
+        with pytest.raises(ServiceUnavailable) as caught:
+            numbers(database)
+        assert "is the server running" in caught.value.hint
+        with pytest.raises(ServiceUnavailable):
+            add(database, 2)
+        server.start()
+        add(database, 3)
+        assert numbers(database) == [1, 3]
+        assert database.wait(10)  # What was announced meanwhile was not heard.
+        database.close()
+        server.stop()
