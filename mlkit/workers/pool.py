@@ -209,23 +209,12 @@ class ScriptPool:
         if self.limits.timeout and self.sent:
             timeout = min(timeout if timeout is not None else 1.0, 0.05)
         results = []
-        for key, _ in self._selected(timeout, bell):
-            if key.data is not None:
+        for key, _ in selected(self.selector, timeout, bell):
+            if key.fileobj is not self.near:
                 results += self._buried(key.data)
         results = self._received() + results
         self._expire()
         return results
-
-    def _selected(
-        self, timeout: float | None, bell: int | None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
-        if bell is None:
-            return self.selector.select(timeout)
-        self.selector.register(bell, selectors.EVENT_READ)
-        try:
-            return self.selector.select(timeout)
-        finally:
-            self.selector.unregister(bell)
 
     def _received(self) -> list[Result]:
         results: list[Result] = []
@@ -393,6 +382,19 @@ class ScriptPool:
         self.slots.close()
         os.close(self.shared)
         self.folder.close()
+
+
+def selected(
+    selector: selectors.BaseSelector, timeout: float | None, bell: int | None
+) -> list[tuple[selectors.SelectorKey, int]]:
+    """Wait for what a selector has, or for one more file descriptor."""
+    if bell is None:
+        return selector.select(timeout)
+    selector.register(bell, selectors.EVENT_READ)
+    try:
+        return [each for each in selector.select(timeout) if each[0].fd != bell]
+    finally:
+        selector.unregister(bell)
 
 
 def _explained(result: Result, reason: str) -> Result:

@@ -222,6 +222,9 @@ class Host:
 
     def _pass(self) -> None:
         runner = self._runner
+        runner.require_lease()
+        if runner.hear():
+            self._look = 0.0
         self._write_all()
         runner.commit()
         self._report_problems()
@@ -254,8 +257,8 @@ class Host:
         self._runner.look_again = 0.0
 
     def _written(self, writes: list[_Write]) -> list[Any]:
-        with self._session.journal.transaction():
-            return [each.function(self._session.journal) for each in writes]
+        journal = self._session.journal
+        return journal.atomically(lambda: [each.function(journal) for each in writes])
 
     def _write_one(self, write: _Write) -> None:
         try:

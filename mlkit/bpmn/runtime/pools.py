@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from mlkit.errors import MlkitError
-from mlkit.workers.pool import Limits, Result, ScriptPool
+from mlkit.workers.pool import Limits, Result, ScriptPool, selected
 
 T = TypeVar("T")
 
@@ -74,12 +74,15 @@ class Pools:
         for each in list(self._pools.values()):
             self._guarded(each, each.send)
 
-    def wait(self, timeout: float | None) -> list[Result]:
-        """Wait for results of any pool, for `wake`, or at most `timeout` seconds."""
+    def wait(self, timeout: float | None, bell: int | None = None) -> list[Result]:
+        """Wait for results of any pool, for `wake`, or at most `timeout` seconds.
+
+        `bell` is a file descriptor that ends the wait, too, once it can be read.
+        """
         self.send()
         if any(each.limits.timeout and each.sent for each in self._pools.values()):
             timeout = min(timeout if timeout is not None else 1.0, 0.05)
-        for key, _ in self._selector.select(timeout):
+        for key, _ in selected(self._selector, timeout, bell):
             if key.fileobj == self._wakeup:
                 os.eventfd_read(self._wakeup)
         results: list[Result] = []

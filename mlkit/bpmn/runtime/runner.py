@@ -230,8 +230,9 @@ class Runner:
             ServiceUnavailable: The journal cannot be written; nothing is lost by it.
         """
         while True:
-            self._require_lease()
+            self.require_lease()
             self.commit()
+            self.hear()
             if self.dirty or self.read_inboxes():
                 continue
             if not self._moves_alone():
@@ -255,7 +256,7 @@ class Runner:
         states = (running.state for running in self.instances.values())
         return any(a.status == "pausing" for state in states for a in state.activations.values())
 
-    def _require_lease(self) -> bool:
+    def require_lease(self) -> bool:
         """Drop all instances where this process may have lost them: it must not act any more."""
         journal = self.journal
         if journal is None or journal.holds() or not self.instances:
@@ -263,7 +264,7 @@ class Runner:
         journal.disown()
         for running in list(self.instances.values()):
             assert running.row is not None
-            self._drop(running, TakenOver(running.row))
+            self.drop(running, TakenOver(running.row))
         return False
 
     def proceed(self) -> None:
@@ -272,7 +273,8 @@ class Runner:
         wait = self.clock.wait(due, self.pool.idle)
         if self.journal is not None:
             wait = INBOX_INTERVAL if wait is None else min(wait, INBOX_INTERVAL)
-        for result in self.pool.wait(wait, self._bell()):
+        bell = None if self.journal is None else self.journal.bell()
+        for result in self.pool.wait(wait, bell):
             self._finished(result)
         now = self.clock.now()
         while self.timers and self.timers[0][0] <= now:
@@ -327,7 +329,7 @@ class Runner:
                 return
             for number, sequence in sequences.items():
                 dirty[number].sequence = sequence
-            if not self._require_lease():
+            if not self.require_lease():
                 return
         self.dirty, self.effects = {}, []
         for running in dirty.values():
@@ -479,13 +481,15 @@ class Runner:
     def _bound(running: Running, work: Any) -> str:
         return str(running.options.get("tasks", {}).get(work.name, work.name))
 
-    def _bell(self) -> int | None:
-        """Return what can be read once somebody has delivered something."""
-        if self.journal is None:
-            return None
-        if self.journal.wait(0):
+    def hear(self) -> bool:
+        """Return whether another process has delivered something; the inboxes are looked at then.
+
+        From the first call on, what is delivered ends the wait of `proceed`.
+        """
+        heard = self.journal is not None and self.journal.wait(0)
+        if heard:
             self.look_again = 0.0
-        return self.journal.bell()
+        return heard
 
     def read_inboxes(self) -> bool:
         """Apply what other processes, or other instances, have for the instances here."""

@@ -55,6 +55,7 @@ class Settings:
         until: When to stop, in seconds since 1970.
         waits: Whether to wait for timers that are not due yet; else they are a wait like others.
         external: Whether external workers do the tasks that are for them and have no callable.
+        journal: The URL of the journal's database; None for a file in the state folder.
         lease: Seconds after which other hosts take over what this one runs, if it dies.
     """
 
@@ -67,6 +68,7 @@ class Settings:
     until: float | None = None
     waits: bool = True
     external: bool = False
+    journal: str | None = None
     lease: float | None = None
 
 
@@ -77,18 +79,14 @@ class Session:
         folder: The state folder, made where it is missing once something runs.
         settings: How it runs what it runs.
         create: Whether to make the journal where it is missing.
-        journal: The URL of the journal's database; None for a file in the folder.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        settings: Settings | None = None,
-        create: bool = False,
-        journal: str | None = None,
+        self, folder: Path, settings: Settings | None = None, create: bool = False
     ) -> None:
         self.settings = settings or Settings()
-        self.journal = open_journal(folder, create, journal, self.settings.lease)
+        chosen = self.settings
+        self.journal = open_journal(folder, create, chosen.journal, chosen.lease)
         self.errors: list[MlkitError] = []
         self.source = "cli"
         self.engines: dict[tuple[str, str], Engine] = {}

@@ -20,6 +20,7 @@ from mlkit.cli.bpmn.options import (
     acting,
     ago,
     conclude,
+    reading,
     serving,
     settings_of,
 )
@@ -77,9 +78,8 @@ def show(
 ) -> None:
     """Show where an instance's tokens are, its variables, and what it waits for."""
     from mlkit.bpmn.runtime.documents import document, open_nodes
-    from mlkit.bpmn.runtime.session import Session
 
-    with Session(state, journal=journal) as session:
+    with reading(state, journal) as session:
         row = session.journal.find(instance)
         found = document(session, row)
         tokens = open_nodes(session.engine(row), session.state(row))
@@ -129,9 +129,8 @@ def history(
 ) -> None:
     """Show the flow nodes that an instance went through, in order, and what was decided."""
     from mlkit.bpmn.runtime.documents import history as ended
-    from mlkit.bpmn.runtime.session import Session
 
-    with Session(state, journal=journal) as session:
+    with reading(state, journal) as session:
         row = session.journal.find(instance)
         found = list(ended(session.journal, row, session.engine(row)))
     if json:
@@ -170,9 +169,8 @@ def logs(
 ) -> None:
     """Show what each attempt at a task printed, its duration and its peak memory."""
     from mlkit.bpmn.definition.timers import instant
-    from mlkit.bpmn.runtime.session import Session
 
-    with Session(state, journal=journal) as session:
+    with reading(state, journal) as session:
         row = session.journal.find(instance)
         found = session.journal.logs(row)
     if json:
@@ -199,9 +197,8 @@ def artifacts(
 ) -> None:
     """List the stored values of an instance: which task made each, and from which others."""
     from mlkit.bpmn.runtime.documents import artifacts as find
-    from mlkit.bpmn.runtime.session import Session
 
-    with Session(state, journal=journal) as session:
+    with reading(state, journal) as session:
         row = session.journal.find(instance)
         found = find(session.journal, row)
     if json:
@@ -261,7 +258,7 @@ def cancel(
     json: Json = False,
 ) -> None:
     """End an instance."""
-    with serving(state, journal=journal) as service:
+    with serving(state, journal) as service:
         row = service.cancel(instance, reason, acting(person))
         conclude(service.session, row, json, of(context), code=0)
 
@@ -289,8 +286,8 @@ def retry(
 
     Exits as `run` does.
     """
-    settings = settings_of(None, (None, None), (timeout, cpu, memory, tuple(env)))
-    with serving(state, settings, journal) as service:
+    settings = settings_of(None, (None, None), (timeout, cpu, memory, tuple(env)), journal)
+    with serving(state, journal, settings) as service:
         row = service.retry(instance, incident, acting(person))
         conclude(service.session, row, json, of(context))
 
@@ -305,9 +302,8 @@ def check(state: State = STATE, journal: JournalUrl = None, json: Json = False) 
     Replays every instance, and reads all that the journal keeps and the stored values.
     """
     from mlkit.bpmn.runtime.inspection import damage
-    from mlkit.bpmn.runtime.session import Session
 
-    with Session(state, journal=journal) as session:
+    with reading(state, journal) as session:
         found = damage(session)
     if json:
         Output.document("bpmn.check", 1, {"damage": found})

@@ -74,13 +74,14 @@ def settings_of(
     workers: int | None,
     programs: tuple[str | None, str | None],
     limits: tuple[float, int, int, tuple[str, ...]],
+    journal: str | None = None,
     lease: float | None = None,
 ) -> Settings:
     """Return the settings that options say: interpreters; timeout, CPU, memory, variables."""
     from mlkit.bpmn.runtime.session import Settings
     from mlkit.workers.pool import Limits
 
-    return Settings(workers, *programs, Limits(*limits), lease=lease)
+    return Settings(workers, *programs, Limits(*limits), journal=journal, lease=lease)
 
 
 def pairs(texts: Iterable[str], option: str) -> dict[str, Any]:
@@ -155,9 +156,16 @@ def acting(person: str | None) -> str:
         return f"user {os.getuid()}"
 
 
+def reading(state: Path, journal: str | None) -> Session:
+    """Open the journal of a URL, or else of a state folder, for one command."""
+    from mlkit.bpmn.runtime.session import Session, Settings
+
+    return Session(state, Settings(journal=journal))
+
+
 @contextmanager
 def serving(
-    state: Path, settings: Settings | None = None, journal: str | None = None
+    state: Path, journal: str | None, settings: Settings | None = None
 ) -> Iterator[Service]:
     """Open a journal for one command, which does not wait for timers.
 
@@ -169,9 +177,9 @@ def serving(
     from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session, Settings
 
-    settings = settings or Settings()
+    settings = settings or Settings(journal=journal)
     settings.waits = False
-    with Session(state, settings, journal=journal) as session:
+    with Session(state, settings) as session:
         yield Service(session)
         if session.errors:
             raise session.errors[0]

@@ -55,7 +55,7 @@ def tasks(
     from mlkit.bpmn.definition.timers import instant
     from mlkit.bpmn.people.tasks import document
 
-    with serving(state, journal=journal) as service:
+    with serving(state, journal) as service:
         found = service.tasks(assignee, group)
         if json:
             fields = [{**document(each), "since": instant(each.since)} for each in found]
@@ -84,7 +84,7 @@ def complete(
     Exits as `run` does.
     """
     given = pairs(set, "--set")
-    with serving(state, journal=journal) as service:
+    with serving(state, journal) as service:
         row = service.complete(task, given, acting(person), person is not None)
         conclude(service.session, row, json, of(context))
 
@@ -139,7 +139,7 @@ def _decide(
     journal: str | None,
     json: bool,
 ) -> None:
-    with serving(state, journal=journal) as service:
+    with serving(state, journal) as service:
         row = service.decide(task, approved, comment, acting(person), person is not None)
         conclude(service.session, row, json, of(context))
 
@@ -160,7 +160,7 @@ def claim(
     json: Json = False,
 ) -> None:
     """Take a user task, so that it is yours; or give it back."""
-    with serving(state, journal=journal) as service:
+    with serving(state, journal) as service:
         row = service.claim(task, acting(assignee), release)
         conclude(service.session, row, json, of(context), code=0)
 
@@ -201,7 +201,7 @@ def start(
 
     Exits as `run` does.
     """
-    with serving(state, journal=journal) as service:
+    with serving(state, journal) as service:
         row = service.start(instance, element, acting(person), end)
         conclude(service.session, row, json, of(context))
 
@@ -225,7 +225,7 @@ def message(
     Exits 0 when it was delivered or kept, 2 when several wait for it.
     """
     given = pairs(set, "--set")
-    with serving(state, journal=journal) as service:
+    with serving(state, journal) as service:
         _show_receivers("message", name, service.message(name, key, given, ttl), json, of(context))
 
 
@@ -243,7 +243,7 @@ def signal(
 ) -> None:
     """Broadcast a signal to everything that waits for it now."""
     given = pairs(set, "--set")
-    with serving(state, journal=journal) as service:
+    with serving(state, journal) as service:
         _show_receivers("signal", name, service.signal(name, given), json, of(context))
 
 

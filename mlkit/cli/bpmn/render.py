@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlkit.cli.bpmn import render_decisions as decisions
-from mlkit.cli.bpmn.options import STATE, JournalUrl, State
+from mlkit.cli.bpmn.options import STATE, JournalUrl, State, reading
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -131,9 +131,8 @@ def _found(
         if file is None:
             raise UsageError("what is to be drawn? name a FILE, or --instance ID")
         return rendering.pictures(file), None
-    from mlkit.bpmn.runtime.session import Session
 
-    with Session(state, journal=journal) as session:
+    with reading(state, journal) as session:
         row = session.journal.find(instance)
         name, content, _ = session.journal.definition(row.definition)
         # The file of today may be another one than the one that runs.

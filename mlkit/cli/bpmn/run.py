@@ -84,7 +84,9 @@ def run(
     Exits 0 when it completed, 1 when it failed or has an incident, 3 when it waits.
     """
     output = of(context)
-    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)), lease)
+    settings = settings_of(
+        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease
+    )
     _set_clock(settings, clock, until)
     variables = {**variables_file(vars_), **pairs(var, "--var")}
     bindings = {name: str(value) for name, value in pairs(task, "--task").items()}
@@ -93,7 +95,7 @@ def run(
     sound = load(file, bindings, rscript)
     for warning in sound.warnings:
         output.note(f"warning: {file}:{warning.line}: {warning.message} [{warning.rule}]")
-    with Session(state, settings, create=True, journal=journal) as session, _stopping():
+    with Session(state, settings, create=True) as session, _stopping():
         row = session.begin(sound, variables, business_key, message, bindings)
         _go_on(session, row, no_input or json, not json and not output.quiet)
         conclude(session, row, json, output)
@@ -125,12 +127,14 @@ def resume(
     With an instance, exits as `run` does; with all of them, exits 0.
     """
     output = of(context)
-    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)), lease)
+    settings = settings_of(
+        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease
+    )
     from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session
     from mlkit.cli.bpmn.instances import show_rows
 
-    with Session(state, settings, journal=journal) as session, _stopping():
+    with Session(state, settings) as session, _stopping():
         if instance is not None and not all_:
             row = session.journal.find(instance)
             if row.phase in ("waiting", "incident") and session.journal.is_owned(row):
@@ -174,11 +178,11 @@ def rerun(
     Exits as `run` does.
     """
     output = of(context)
-    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)))
+    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal)
     from mlkit.bpmn.runtime.rerun import rerun as fork
     from mlkit.bpmn.runtime.session import Session
 
-    with Session(state, settings, journal=journal) as session, _stopping():
+    with Session(state, settings) as session, _stopping():
         row = fork(session, session.journal.find(instance), from_, file)
         _go_on(session, row, no_input or json, not json and not output.quiet)
         conclude(session, row, json, output)

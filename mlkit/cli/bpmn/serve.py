@@ -12,6 +12,8 @@ from mlkit.cli.bpmn.options import (
     STATE,
     Cpu,
     Env,
+    JournalUrl,
+    Lease,
     Memory,
     Python,
     Rscript,
@@ -46,6 +48,8 @@ class LogFormat(StrEnum):
 def serve(
     context: typer.Context,
     state: State = STATE,
+    journal: JournalUrl = None,
+    lease: Lease = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: a free one.")] = 8080,
     base_url: Annotated[
@@ -96,7 +100,9 @@ def serve(
         base_url=base_url,
         grace=grace,
         token_file=token_file,
-        scripts=settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env))),
+        scripts=settings_of(
+            workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease
+        ),
         max_body=max_body,
         max_upload=max_upload,
         watch=watch,
