@@ -117,17 +117,21 @@ class CommandGroup(TyperGroup):
         if name is not None and ctx.default_map:
             known = [*self.list_commands(ctx), *sorted(self.shared)]
             config.check_names(ctx.default_map, known, _place(ctx))
-            if command is not None and not isinstance(command, TyperGroup):
-                self._set_defaults(ctx, name, [str(option.name) for option in command.params])
+            if command is not None:
+                self._inherit(ctx, name, command)
         return name, command, rest
 
-    def _set_defaults(self, ctx: Any, name: str, options: list[str]) -> None:
+    def _inherit(self, ctx: Any, name: str, command: Any) -> None:
         """Let a command have its part of the settings file, over what all of the group have."""
         table = ctx.default_map.get(name, {})
-        config.check_names(table, options, _place(ctx, name))
+        known = getattr(command, "shared", None)
+        if known is None:
+            known = [str(option.name) for option in command.params]
+            config.check_names(table, known, _place(ctx, name))
         shared = {each: ctx.default_map[each] for each in self.shared if each in ctx.default_map}
-        inherited = {each: value for each, value in shared.items() if each in options}
-        ctx.default_map = {**ctx.default_map, name: {**inherited, **table}}
+        inherited = {each: value for each, value in shared.items() if each in known}
+        if inherited:
+            ctx.default_map = {**ctx.default_map, name: {**inherited, **table}}
 
 
 class LazyGroup(CommandGroup):

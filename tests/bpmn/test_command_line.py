@@ -425,3 +425,14 @@ def test_what_data_holds_does_not_steer_the_terminal(mlkit, showcase):
     assert "\x1b" not in ran.stdout + ran.stderr + listed
     assert "for \\x1b[2Jann\\nroot" in listed
     assert len(listed.splitlines()) == 1
+
+
+def test_a_settings_file_names_the_journal_for_all_commands(mlkit, tmp_path):
+    url = "postgresql://ann:s3cret@127.0.0.1:1/flows"
+    (tmp_path / "mlkit.toml").write_text(f'[bpmn]\njournal = "{url}"\n')
+    for command in (["list"], ["tasks"], ["mail", "list"], ["run", "nothing.bpmn"]):
+        done = mlkit(*command)
+        assert done.returncode == (66 if command[0] == "run" else 69), done.stderr
+        assert "s3cret" not in done.stderr
+    (tmp_path / "mlkit.toml").write_text('[bpmn]\nurl = "x"\n')
+    assert mlkit("list").returncode == 78

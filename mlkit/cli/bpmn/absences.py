@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlkit.cli.bpmn.options import STATE, Person, State, acting, serving
+from mlkit.cli.bpmn.options import STATE, JournalUrl, Person, State, acting, serving
 from mlkit.cli.groups import examples, group
 from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, of
@@ -38,6 +38,7 @@ app = group(
         ),
         "check": ("mlkit.cli.bpmn.absences:check", "Check a people file, and list who is in it."),
     },
+    shared=("state", "journal"),
 )
 
 
@@ -55,6 +56,7 @@ def away(
     ] = None,
     by: Person = None,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Name a substitute for a time: who gets the mail and does the tasks of somebody away."""
@@ -64,9 +66,9 @@ def away(
     start = now if begins is None else _moment("--from", begins, False)
     end = _moment("--until", until, True)
     require_absence(person, to, start, end, now)
-    with serving(state) as service:
-        journal, who = service.journal, acting(by)
-        made = journal.atomically(lambda: journal.absences.add(person, to, start, end, who, now))
+    with serving(state, journal) as service:
+        opened, who = service.journal, acting(by)
+        made = opened.atomically(lambda: opened.absences.add(person, to, start, end, who, now))
     if json:
         Output.document("bpmn.people.absence", 1, _document(made))
     else:
@@ -101,12 +103,13 @@ def back(
     ],
     by: Person = None,
     state: State = STATE,
+    journal: JournalUrl = None,
 ) -> None:
     """End an absence before its time; it stays in the list."""
     now = time.time()
-    with serving(state) as service:
-        journal, who = service.journal, acting(by)
-        done = journal.atomically(lambda: journal.absences.revoke(absence, who, now))
+    with serving(state, journal) as service:
+        opened, who = service.journal, acting(by)
+        done = opened.atomically(lambda: opened.absences.revoke(absence, who, now))
     if not done:
         raise UsageError(f"absence {absence}: there is none that could be ended")
     of(context).note(f"absence {absence} has ended")
@@ -116,9 +119,9 @@ def back(
     "mlkit bpmn people absences",
     "mlkit bpmn people absences --json",
 )
-def absences(state: State = STATE, json: Json = False) -> None:
+def absences(state: State = STATE, journal: JournalUrl = None, json: Json = False) -> None:
     """List who stood, stands or will stand in for whom, who said so, and when."""
-    with serving(state) as service:
+    with serving(state, journal) as service:
         found = [_document(each) for each in service.journal.absences.all()]
     if json:
         Output.document("bpmn.people.absences", 1, {"absences": found})
@@ -150,15 +153,16 @@ def digest(
     daily: Annotated[bool, typer.Option("--daily/--single", help="One mail a day, or each.")],
     by: Person = None,
     state: State = STATE,
+    journal: JournalUrl = None,
 ) -> None:
     """Choose one mail a day, or one for each task.
 
     What is chosen goes before what the people file says.
     """
     now = time.time()
-    with serving(state) as service:
-        journal, who = service.journal, acting(by)
-        journal.atomically(lambda: journal.absences.choose_digest(person, daily, who, now))
+    with serving(state, journal) as service:
+        opened, who = service.journal, acting(by)
+        opened.atomically(lambda: opened.absences.choose_digest(person, daily, who, now))
     of(context).note(f"{person} gets {'one mail a day' if daily else 'a mail for each task'}")
 
 

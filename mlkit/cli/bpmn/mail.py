@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.bpmn.options import STATE, State, ago, serving
+from mlkit.cli.bpmn.options import STATE, JournalUrl, State, ago, serving
 from mlkit.cli.groups import examples, group
 from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, counted, of
@@ -28,6 +28,7 @@ app = group(
             "Let mails that failed, or that wait, be sent again at once.",
         ),
     },
+    shared=("state", "journal"),
 )
 
 People = Annotated[
@@ -116,6 +117,7 @@ def send(
     attach_limit: AttachLimit = 10.0,
     digest_hour: DigestHour = 8,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Send what is due, once; a server does it by itself.
@@ -129,7 +131,7 @@ def send(
         state, smtp, smtp_password_file, mail_from, mail_templates, base_url, secret_file, links,
         attach_limit, digest_hour,
     )  # fmt: skip
-    with serving(state) as service:
+    with serving(state, journal) as service:
         done = Sender(service.session, PeopleFile(people), server, settings).empty()
     counts = {name: getattr(done, name) for name in ("sent", "dropped", "failed", "delayed")}
     if json:
@@ -150,6 +152,7 @@ def list_(
         typer.Option(metavar="STATE", help="Only those queued, sent, failed or dropped."),
     ] = None,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """List mails, newest first.
@@ -160,7 +163,7 @@ def list_(
 
     if only not in (None, "queued", "sent", "failed", "dropped"):
         raise UsageError(f"--only {only!r}: expected queued, sent, failed or dropped")
-    with serving(state) as service:
+    with serving(state, journal) as service:
         outbox = service.journal.outbox
         mails, counts = outbox.mails(only), outbox.counts()
         instances = {row.number: row.id for row in service.journal.rows()}
@@ -204,12 +207,13 @@ def retry(
         typer.Argument(min=1, max=MOST, help="As `mail list` numbers them (default: all)."),
     ] = None,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Let mails that failed, or that wait, be sent again at once."""
-    with serving(state) as service:
-        journal = service.journal
-        count = journal.atomically(lambda: journal.outbox.retry(mails or None))
+    with serving(state, journal) as service:
+        opened = service.journal
+        count = opened.atomically(lambda: opened.outbox.retry(mails or None))
     if json:
         Output.document("bpmn.mail.retry", 1, {"queued": count})
     else:

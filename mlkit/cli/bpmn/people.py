@@ -175,10 +175,11 @@ def delegate(
     to: Annotated[str, typer.Option("--to", metavar="PERSON", help="Who is to do it.")],
     person: Person = None,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Give a user task to somebody else."""
-    with serving(state) as service:
+    with serving(state, journal) as service:
         row = service.delegate(task, acting(to), acting(person), person is not None)
         conclude(service.session, row, json, of(context), code=0)
 
