@@ -240,6 +240,7 @@ class Decision:
     Attributes:
         requires: References to input data and decisions.
         knows: References to business knowledge models and services.
+        version_tag: The version that Camunda 7 or 8 knows it by.
     """
 
     id: str
@@ -248,6 +249,7 @@ class Decision:
     requires: tuple[str, ...] = ()
     knows: tuple[str, ...] = ()
     line: int = 0
+    version_tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,17 @@ def _decision(node: Node, problems: list[Problem]) -> Decision:
         requires=_references(node, "informationRequirement", "requiredInput", "requiredDecision"),
         knows=_references(node, "knowledgeRequirement", "requiredKnowledge"),
         line=line(node),
+        version_tag=_version_tag(node),
     )
+
+
+def _version_tag(node: Node) -> str:
+    """Return the version of a decision, as Camunda 7 or 8 keeps it."""
+    extensions = child(node, "extensionElements")
+    inside = [] if extensions is None else [e for e in extensions if local(e) == "versionTag"]
+    tags = [str(each.get("value") or "") for each in inside]
+    tags += [str(value) for name, value in node.items() if str(name).endswith("}versionTag")]
+    return next(iter(tags), "")
 
 
 def _knowledge(node: Node, problems: list[Problem]) -> Knowledge:

@@ -484,7 +484,7 @@ def test_flowables_dmn_task_without_a_decision_is_refused(tmp_path, fields, mess
     ("asked", "unmet"),
     [
         ('Binding="version" camunda:decisionRefVersion="3"', "binding 'version'"),
-        ('Binding="versionTag" camunda:decisionRefVersionTag="a"', "binding 'versionTag'"),
+        ('Binding="versionTag" camunda:decisionRefVersionTag="a"', "version tag 'a'"),
         ('Binding="oldest"', "binding 'oldest'"), ('Version="3"', "version '3'"),
         ('TenantId="acme"', "tenant 'acme'"),
         ('Binding="latest"', ""), ('Binding="deployment"', ""),
@@ -503,11 +503,11 @@ def test_a_version_that_cannot_be_honoured_is_an_error(tmp_path, asked, unmet):
 @pytest.mark.parametrize(
     ("asked", "unmet"),
     [
-        ('bindingType="versionTag" versionTag="v1"', "the binding 'versionTag' cannot be honoured"),
+        ('bindingType="versionTag" versionTag="v1"', "no model has it with the version tag 'v1'"),
         ('bindingType="deployment"', ""), ('bindingType="latest"', ""),
     ],
 )  # fmt: skip
-def test_zeebes_version_tags_cannot_be_honoured(tmp_path, asked, unmet):
+def test_zeebes_bindings(tmp_path, asked, unmet):
     called = f'<zeebe:calledDecision decisionId="rollout" resultVariable="r" {asked}/>'
     (tmp_path / "rollout.dmn").write_text(ROLLOUT.read_text())
     path = tmp_path / "p.bpmn"
@@ -516,6 +516,42 @@ def test_zeebes_version_tags_cannot_be_honoured(tmp_path, asked, unmet):
     found = CliRunner().invoke(app, ["bpmn", "lint", str(path)])
     assert found.exit_code == (1 if unmet else 0)
     assert unmet in found.output
+
+
+TAGGED = (
+    'camunda:decisionRef="d" camunda:resultVariable="r" camunda:mapDecisionResult="singleEntry" '
+    'camunda:decisionRefBinding="versionTag" camunda:decisionRefVersionTag="v2"'
+)
+CALLED = (
+    '<zeebe:calledDecision decisionId="d" resultVariable="r" bindingType="versionTag" '
+    'versionTag="v2"/>'
+)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "inside"),
+    [
+        (TAGGED, ""),
+        ("", f"<extensionElements>{CALLED}</extensionElements>"),
+    ],
+)  # fmt: skip
+def test_a_version_tag_chooses_among_the_models_beside_the_diagram(tmp_path, attributes, inside):
+    spaces = ' xmlns:camunda="http://camunda.org/schema/1.0/dmn"'
+    zeebe = ' xmlns:zeebe="http://camunda.org/schema/zeebe/1.0"'
+    tagged = table([("-", 2)]).replace(
+        '<decision id="d"', '<decision camunda:versionTag="v2" id="d"'
+    )
+    other = table([("-", 1)]).replace(
+        '<decision id="d" name="d">',
+        '<decision id="d" name="d"><extensionElements><zeebe:versionTag value="v1"/>'
+        "</extensionElements>",
+    )
+    for name, body in (("one", other), ("two", tagged)):
+        head = HEAD.replace(" name=", f"{spaces}{zeebe} name=", 1)
+        (tmp_path / f"{name}.dmn").write_text(f"{head}{body}</definitions>")
+    found = run(tmp_path, attributes, inside, x=1)
+    assert found["variables"]["r"] == 2
+    assert found["decisions"][0]["model"] == "two.dmn"
 
 
 @pytest.mark.parametrize("attribute", ["stringValue", "expression"])

@@ -180,7 +180,8 @@ def _rule(reader: Reader, element: Element) -> dict[str, Any]:
         return {}
     result = None if result is None else str(result)
     mapping = "" if zeebe is not None else xml.vendor(element, "mapDecisionResult") or "resultList"
-    call = decisions.read(reader, element, decision, mapping, decisions.binding(element))
+    unmet, tag = decisions.binding(element), decisions.version_tag(element)
+    call = decisions.read(reader, element, decision, mapping, unmet, tag)
     if call is not None:
         return {"work": Computed(call, result)}
     return {"work": Callable(decision, result, decision=True)}

@@ -15,12 +15,12 @@ from mlkit.errors import MlkitError
 
 # Without versions, the newest model and the one that was deployed with the diagram are the file
 # beside it.
-_BINDINGS = ("", "latest", "deployment")
+_BINDINGS = ("", "latest", "deployment", "versionTag")
 _FIELD = "decisionTableReferenceKey"
 
 
 def read(
-    reader: Reader, element: Element, decision: str, mapping: str, unmet: str = ""
+    reader: Reader, element: Element, decision: str, mapping: str, unmet: str = "", tag: str = ""
 ) -> DecisionCall | None:
     """Return the call of a decision; None where no model beside the diagram has it.
 
@@ -30,14 +30,18 @@ def read(
         decision: The id.
         mapping: How the result is mapped.
         unmet: What the task asks of the model that cannot be honoured.
+        tag: The version tag that it asks for.
     """
     if mapping and mapping not in (*MAPPINGS, VARIABLES):
         message = f"mapDecisionResult {mapping!r}: one of {', '.join(MAPPINGS)}"
         reader.problem("task.decision", element, message)
         return None
     try:
-        name = reader.library.decision(decision)
+        name = reader.library.decision(decision, tag)
         if name is None:
+            if tag:
+                message = f"decision {decision!r}: no model has it with the version tag {tag!r}"
+                reader.problem("task.decision", element, message)
             return None
         if unmet:
             message = f"decision {decision!r}: {unmet}; {name} beside the diagram has no versions"
@@ -59,17 +63,24 @@ def binding(element: Element) -> str:
     asked = {
         "binding": xml.vendor(element, "decisionRefBinding"),
         "version": xml.vendor(element, "decisionRefVersion"),
-        "version tag": xml.vendor(element, "decisionRefVersionTag"),
         "tenant": xml.vendor(element, "decisionRefTenantId"),
     }
     if zeebe is not None:
-        asked = {"binding": zeebe.get("bindingType"), "version tag": zeebe.get("versionTag")}
+        asked = {"binding": zeebe.get("bindingType")}
     unmet = (
         f"the {kind} {value!r} cannot be honoured"
         for kind, value in asked.items()
         if value and (kind != "binding" or value not in _BINDINGS)
     )
     return next(unmet, "")
+
+
+def version_tag(element: Element) -> str:
+    """Return the version tag that a task asks for."""
+    zeebe = xml.extension(element, "calledDecision")
+    if zeebe is not None:
+        return str(zeebe.get("versionTag") or "")
+    return xml.vendor(element, "decisionRefVersionTag") or ""
 
 
 def flowable(reader: Reader, element: Element) -> dict[str, Any]:

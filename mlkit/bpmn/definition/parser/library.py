@@ -76,8 +76,12 @@ class Library:
             raise ValueError(f"{problem} as its id")
         return self.text(found[0])
 
-    def decision(self, wanted: str) -> str | None:
+    def decision(self, wanted: str, tag: str = "") -> str | None:
         """Return the name of the decision model that has a decision with an id, if one does.
+
+        Args:
+            wanted: The id.
+            tag: The version tag that the decision must have; empty for any.
 
         Raises:
             ValueError: Several have it.
@@ -87,7 +91,7 @@ class Library:
             # A broken file beside the diagram is no matter of the diagram.
             with contextlib.suppress(MlkitError, OSError, ValueError):
                 content = self.stored.get(name) or self._read(name)
-                if wanted in content and _decides(content, name, wanted):
+                if wanted in content and _decides(content, name, wanted, tag):
                     found.append(name)
         if len(found) > 1:
             raise ValueError(f"{' and '.join(found)} have it")
@@ -138,9 +142,12 @@ class Library:
         return found
 
 
-def _decides(content: str, name: str, wanted: str) -> bool:
+def _decides(content: str, name: str, wanted: str, tag: str) -> bool:
     model = read_decisions(content.encode(), Path(name))
-    return any(each.id == wanted for each in model.elements)
+    return any(
+        each.id == wanted and (not tag or getattr(each, "version_tag", "") == tag)
+        for each in model.elements
+    )
 
 
 def _callable(root: Element) -> list[str]:
