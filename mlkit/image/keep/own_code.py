@@ -7,14 +7,17 @@ from typing import IO
 from mlkit.image.command.entrypoint import environment
 from mlkit.image.filesystem import elf
 from mlkit.image.filesystem.inventory import Entry
-from mlkit.image.keep import class_files, names
+from mlkit.image.keep import class_files, names, packed
 from mlkit.image.keep.keep_set import KeepSet
 from mlkit.image.keep.machine_code import literals
 from mlkit.image.keep.naming import Naming
 from mlkit.image.keep.ownership import Ownership
 from mlkit.image.keep.source_words import WORD, Words, commands_of_script, words_of
+from mlkit.image.keep.system import BUILDERS
 
 LARGEST_TEXT = 32 << 20
+LARGEST_BUNDLE = 512 << 20
+"""Bytes of a program that is looked into for packed code."""
 GO_STARTS = (b"os/exec.", b"os.StartProcess", b"syscall.forkExec", b"syscall.ForkExec")
 """Functions of Go that start programs: in the table of functions even of a stripped program."""
 GO = b"runtime.gopanic"
@@ -81,18 +84,24 @@ class OwnCode:
         data = self._kept.inventory.read(entry)
         if data[:4] == b"PK\3\4" or data[:4] == class_files.MAGIC:
             self._archive(entry)
-            return
-        words = words_of(entry.path, data)
-        found = names.of_text(entry.path, data, self._kept.files, words)
+        if b"PK\5\6" in data[-(64 << 10) :]:
+            for name, inner, words in packed.of_zip(data):
+                self._said(entry.path, name, inner, words)
+        if data[:4] not in {b"PK\3\4", class_files.MAGIC}:
+            self._said(entry.path, entry.path, data, words_of(entry.path, data))
+
+    def _said(self, source: str, path: str, data: bytes, words: Words) -> None:
+        """Keep what a text names that lies in a file of the user's own, or is one."""
+        found = names.of_text(path, data, self._kept.files, words)
         found.shell |= words.shell and words.starts
         if words.starts:
-            found.programs |= words.programs
+            found.programs |= words.programs - BUILDERS if source != path else words.programs
         else:
-            self._wait(words.programs, entry.path)
+            self._wait(words.programs, source)
         self._modules(words)
-        self._naming.keep(found, entry.path, whole=True)
-        if words.starts:
-            self.starting.append(entry.path)
+        self._naming.keep(found, source, whole=True)
+        if words.starts and source not in self.starting:
+            self.starting.append(source)
 
     def _archive(self, entry: Entry) -> None:
         """Keep what the classes of an archive name."""
@@ -129,6 +138,10 @@ class OwnCode:
         if go:
             said.paths = {each for each in said.paths if not self._is_go_root(each)}
         self._naming.keep(said, entry.path, found, whole=True)
+        if entry.size <= LARGEST_BUNDLE and starts:
+            file.seek(0)
+            for inner, words in packed.of_bundle(file.read()):
+                self._said(entry.path, "", inner, words)
         return imports
 
     def _is_go_root(self, path: str) -> bool:
