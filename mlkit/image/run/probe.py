@@ -159,7 +159,9 @@ def ask(probe: Probe, app: Container, relay: Container, patience: float) -> Answ
         last = time.monotonic() > until or not app.state().running
         answer = once(probe, app, relay)
         early = answer.status in UNAVAILABLE - {probe.expected}
-        early |= probe.kind == "exec"  # a client fails as long as its server starts
+        early |= (
+            probe.kind == "exec" and not answer.held
+        )  # a client fails as long as its server starts
         answered = answer.held or answer.status is not None
         if last or (answered and not early):
             return answer
