@@ -42,6 +42,8 @@ SERVICE = re.compile(
     rb"^[ \t]*(?:command|Exec(?:Start|Stop|Reload)\w*|exec-start|program)[ \t]*[=:]", re.MULTILINE
 )
 """Settings of supervisord, systemd and the like."""
+EMBEDDED = re.compile(rb"popen|os\.execute|\bsystem\s*\(|\bexec\s*[\[(]|subprocess|child_process")
+"""Code within settings that starts programs: Lua and Perl of nginx, templates, and the like."""
 TABLES = re.compile(r"(?:^|/)(?:etc/cron[^/]*(?:/.*)?|cron/crontabs/.*|crontabs?/[^/]+|Procfile)$")
 """Tables of cron."""
 PYTHON_STARTS = re.compile(
@@ -100,7 +102,9 @@ def words_of(path: str, data: bytes) -> Words:
         found.shell = b"exec" in data
         return found
     if language == "settings":
-        return _of_all(COMMENT.sub("", text), starts=False)
+        found = _of_all(COMMENT.sub("", text), starts=bool(EMBEDDED.search(data)))
+        found.shell = found.starts
+        return found
     if language in {"shell", "service"}:
         found = _of_all(COMMENT.sub("", text), starts=True)
         found.shell = True

@@ -122,6 +122,7 @@ def test_what_only_documents_starts_nothing(tmp_path):
         ("srv/b", "#!/usr/bin/env -S bash -eu\nsort x\n"),
         ("etc/cron.d/job", "* * * * * root sort /x\n"),
         ("etc/supervisor/conf.d/a.conf", "[program:a]\ncommand=sort x\n"),
+        ("etc/nginx/conf.d/a.conf", 'content_by_lua_block { io.popen("sort x") }\n'),
         ("etc/systemd/own.service", "[Service]\nExecStart=sort x\n"),
         ("etc/service/app/run", "#!/bin/execlineb -P\nsort x\n"),
     ],

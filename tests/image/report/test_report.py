@@ -123,6 +123,16 @@ def test_sums_by_package_and_by_layer_agree_with_the_whole(slimmed):
     assert "usr/bin/again" not in {each.path for each in result.sizes.dropped}
 
 
+def test_the_page_begins_with_what_was_asked_and_what_was_not_reached(slimmed, tmp_path):
+    inventory, result = slimmed
+    path = tmp_path / "r.html"
+    write(path, "app", None, inventory, result)
+    text = path.read_text()
+    assert "srv/late.py" in text
+    places = [text.index(f'id="{each}"') for each in ("reached", "comparison", "findings", "map")]
+    assert places == sorted(places)
+
+
 def test_what_was_equal_is_evidence_too(slimmed):
     _, result = slimmed
     found = evidence(result.originals, result.candidate, result.differences)
