@@ -44,9 +44,13 @@ class Constants:
 
 
 def of_archive(file: IO[bytes]) -> Constants:
-    """Read the constants of an archive of classes; what is damaged holds none."""
+    """Read the constants of an archive of classes, or of one class; what is damaged holds none."""
     found = Constants()
-    _archive(file, found, False, DEEPEST, [MOST])
+    head = file.read(len(MAGIC))
+    if head == MAGIC:
+        _member(head + file.read(LARGEST), found, False)
+    else:
+        _archive(file, found, False, DEEPEST, [MOST])
     return found
 
 

@@ -287,6 +287,17 @@ def test_class_files_in_jars_within_jars_name_programs_and_paths(tmp_path):
     assert not of_archive(io.BytesIO(b"PK\3\4")).starts
 
 
+def test_a_class_file_needs_no_archive_around_it(tmp_path):
+    members = [
+        Member("app/classes/a/Main.class", class_file("java/lang/ProcessBuilder", "gzip -c")),
+        Member("usr/bin/java", "x"),
+        *(Member(f"usr/bin/{name}", "x") for name in PROGRAMS),
+    ]
+    config = {"Cmd": ["java", "-cp", "/app/classes", "a.Main"]}
+    reasons = planned(tmp_path, members, config).reasons
+    assert {name for name in PROGRAMS if f"usr/bin/{name}" in reasons} == {"gzip", "sh"}
+
+
 def test_a_runtime_is_no_app_of_ones_own(tmp_path):
     node = ELF + b"\0NODE_OPTIONS\0execvp\0perl\0sort\0awk\0"
     members = [
