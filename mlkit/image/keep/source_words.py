@@ -28,6 +28,7 @@ SUFFIXES: dict[str, Language] = {
     **dict.fromkeys(("sh", "bash", "zsh", "ksh", "ash"), "shell"),
     **dict.fromkeys(("py", "pyw"), "python"),
     **dict.fromkeys(("js", "mjs", "cjs", "ts", "mts", "cts", "jsx", "tsx", "java"), "quoting"),
+    **dict.fromkeys(("jsp", "jspf", "jspx", "tag", "gsp", "vue", "svelte", "astro"), "quoting"),
     **dict.fromkeys(("groovy", "kt", "kts", "scala", "go", "rs", "cs", "fs"), "quoting"),
     **dict.fromkeys(("pl", "pm", "t", "cgi", "psgi", "rb", "ru", "rake", "erb"), "other"),
     **dict.fromkeys(("gemspec", "php", "phtml", "inc", "r", "rmd", "lua", "tcl"), "other"),
@@ -42,7 +43,10 @@ SERVICE = re.compile(
     rb"^[ \t]*(?:command|Exec(?:Start|Stop|Reload)\w*|exec-start|program)[ \t]*[=:]", re.MULTILINE
 )
 """Settings of supervisord, systemd and the like."""
-EMBEDDED = re.compile(rb"popen|os\.execute|\bsystem\s*\(|\bexec\s*[\[(]|subprocess|child_process")
+EMBEDDED = re.compile(
+    rb"popen|os\.execute|\bsystem\s*\(|\bexec\s*[\[(]|subprocess|child_process|ProcessBuilder"
+    rb"|getRuntime|proc_open|shell_exec|passthru"
+)
 """Code within settings that starts programs: Lua and Perl of nginx, templates, and the like."""
 TABLES = re.compile(r"(?:^|/)(?:etc/cron[^/]*(?:/.*)?|cron/crontabs/.*|crontabs?/[^/]+|Procfile)$")
 """Tables of cron."""

@@ -123,6 +123,8 @@ def test_what_only_documents_starts_nothing(tmp_path):
         ("etc/cron.d/job", "* * * * * root sort /x\n"),
         ("etc/supervisor/conf.d/a.conf", "[program:a]\ncommand=sort x\n"),
         ("etc/nginx/conf.d/a.conf", 'content_by_lua_block { io.popen("sort x") }\n'),
+        ("srv/web/a.jsp", '<%= new ProcessBuilder("sort", "x").start() %>'),
+        ("srv/page.twig", "{{ shell_exec('sort x') }}"),
         ("etc/systemd/own.service", "[Service]\nExecStart=sort x\n"),
         ("etc/service/app/run", "#!/bin/execlineb -P\nsort x\n"),
     ],
