@@ -9,6 +9,7 @@ A definition is a TOML file:
     files     files of the image; what begins with #! may be run
     run       lines that the image is made with
     env, user, workdir, entrypoint, command, port, stop   what the image's config says
+    dies      as process 1 the original dies: it is asked behind an init
     probe     what slimming is told, if not only `/`
     late      routes, `[METHOD ]/PATH[ BODY]`, that slimming is not told
     exec      commands in the container that slimming is not told
@@ -224,6 +225,8 @@ def slim(image: str, stack: dict[str, Any], profile: str) -> Result:
 def ask(image: str, stack: dict[str, Any]) -> dict[str, Said]:
     """Start an image and ask it all that slimming was not told."""
     published = ["--publish", f"127.0.0.1::{stack['port']}"] if "port" in stack else []
+    if stack.get("dies") and image.endswith(":original"):
+        published.append("--init")
     started = docker("run", "--detach", "--label", "mlkit-stack", *published, image, check=False)
     if started.returncode:
         return {"start": ("fails", started.stderr.encode(), {})}
