@@ -79,15 +79,18 @@ class OwnCode:
 
     def text(self, entry: Entry) -> None:
         """Keep what a text of the user's own names, if it is one."""
-        if not self._ownership.is_own(entry.path) or entry.size > LARGEST_TEXT:
+        if not self._ownership.is_own(entry.path):
+            return
+        archive = self._kept.inventory.read(entry, 4) in {b"PK\3\4", class_files.MAGIC}
+        if archive:
+            self._archive(entry)
+        if entry.size > (LARGEST_BUNDLE if archive else LARGEST_TEXT):
             return
         data = self._kept.inventory.read(entry)
-        if data[:4] == b"PK\3\4" or data[:4] == class_files.MAGIC:
-            self._archive(entry)
         if b"PK\5\6" in data[-(64 << 10) :]:
             for name, inner, words in packed.of_zip(data):
                 self._said(entry.path, name, inner, words)
-        if data[:4] not in {b"PK\3\4", class_files.MAGIC}:
+        if not archive:
             self._said(entry.path, entry.path, data, words_of(entry.path, data))
 
     def _said(self, source: str, path: str, data: bytes, words: Words) -> None:

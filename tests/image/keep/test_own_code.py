@@ -13,6 +13,7 @@ from image.archives import Member, distribution, layer, saved
 from mlkit.image.command.entrypoint import parse
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
+from mlkit.image.keep import own_code
 from mlkit.image.keep.class_files import of_archive
 from mlkit.image.keep.machine_code import literals
 from mlkit.image.keep.plan import plan
@@ -287,6 +288,14 @@ def test_class_files_in_jars_within_jars_name_programs_and_paths(tmp_path):
     assert found == {"gzip", "sort", "sh"}
     assert "usr/share/words/en" in reasons
     assert not of_archive(io.BytesIO(b"PK\3\4")).starts
+
+
+def test_an_archive_is_read_however_large_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(own_code, "LARGEST_TEXT", 100)
+    app = jar(Main_class=class_file("java/lang/ProcessBuilder", "gzip", "x" * 999))
+    members = [Member("app/app.jar", app), Member("usr/bin/java", "x"), Member("usr/bin/gzip", "x")]
+    reasons = planned(tmp_path, members, {"Cmd": ["java", "-jar", "/app/app.jar"]}).reasons
+    assert "usr/bin/gzip" in reasons
 
 
 def test_a_class_file_needs_no_archive_around_it(tmp_path):
