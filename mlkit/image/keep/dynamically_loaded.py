@@ -27,6 +27,8 @@ UNKNOWN = re.compile(rf"(?:^|/)({'|'.join(LANGUAGES)})[\d.]*$")
 OWN_RULES = re.compile(r"libc6$|(?:lib)?python3")
 """Packages of which other rules know what they load late."""
 TERMINAL = re.compile(r"/lib(?:tinfow?|ncursesw?)\.so")
+LOGS_IN = re.compile(r"(?:^|/)s?bin/(?:sshd|dropbear|tinysshd|login|crond?|atd|\w*ftpd)$")
+"""Programs that start the shells of users."""
 WRITABLE = ("var/", "run/", "srv/", "home/", "opt/", "mnt/", "media/", "root/")
 """Where apps have folders that they write to; an empty folder costs nothing."""
 MOUNTED = ("dev/", "proc/", "sys/")
@@ -172,9 +174,20 @@ class Late:
         for path in self._data.tools_of(self._kept.reasons, self._command_programs()):
             self._kept.keep(path, "tool of the package that is started")
         self._naming.other_names()
+        if any(LOGS_IN.search(path) for path in self._kept.reasons):
+            self._login_shells()
         if any(TERMINAL.search(path) for path in self._kept.reasons):
             for place in TERMINFO:
                 self._kept.below(place, "read by terminal programs")
+
+    def _login_shells(self) -> None:
+        """Keep the shells of users: servers that log them in refuse a user without one."""
+        users = self._kept.inventory.read_path("etc/passwd") or b""
+        for line in users.decode(errors="replace").splitlines():
+            name, _, rest = line.partition(":")
+            shell = rest.rpartition(":")[2].strip()
+            if shell.startswith("/"):
+                self._naming.start(shell, f"login shell of {name}")
 
     def _command_programs(self) -> Iterator[str]:
         """List the files of the programs on PATH that the command's words name, shells aside."""

@@ -74,6 +74,11 @@ class Naming:
                     if found:
                         self._kept.keep(found, f"started by {word}")
 
+    def start(self, path: str, reason: str) -> None:
+        """Keep a program that may be started, by its path."""
+        self._kept.keep(path, reason)
+        self._starts(path)
+
     def other_names(self) -> None:
         """Keep the links on PATH that lead to kept programs, such as those of alternatives."""
         for path, real in self._links:

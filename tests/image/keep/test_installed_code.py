@@ -172,3 +172,16 @@ def test_plug_ins_of_libtool_keep_the_text_that_describes_them(tmp_path):
     reasons = kept(tmp_path, [*members, left], config, packages, [f"/{library}"], [*own, left.name])
     assert {*plugins, *own} <= reasons.keys()
     assert left.name not in reasons
+
+
+@pytest.mark.parametrize(("server", "found"), [("sshd", True), ("served", False)])
+def test_who_logs_users_in_needs_their_shells(tmp_path, server, found):
+    users = "root:x:0:0::/root:/bin/bash\ngit:x:1:1::/srv:/usr/bin/git-shell\ndamaged\n"
+    members = [
+        Member(f"usr/sbin/{server}", "x"),
+        Member("etc/passwd", users),
+        Member("bin/bash", "x"),
+        Member("usr/bin/git-shell", "x"),
+    ]
+    reasons = kept(tmp_path, members, {"Cmd": [f"/usr/sbin/{server}"]})
+    assert ({"bin/bash", "usr/bin/git-shell"} <= reasons.keys()) == found
