@@ -14,6 +14,7 @@ from mlkit.image.packages.dpkg import Packages
 
 DEPENDS = re.compile(r"^(?:Pre-)?Depends: (.*)$", re.MULTILINE)
 EXTENDS = re.compile(r"^(?:Depends|Pre-Depends|Recommends|Suggests|Enhances): (.*)$", re.MULTILINE)
+SOURCE = re.compile(r"^Source: (\S+)", re.MULTILINE)
 PROVIDES = re.compile(r"^Provides: (.*)$", re.MULTILINE)
 MODULES = re.compile(
     rf"{LIBRARIES.pattern}|^usr/share/(?:nodejs|php|java|javascript|lua|tcltk|R|maven-repo|gir-1\.0)/"
@@ -89,6 +90,8 @@ class PackageData:
         owners = self._packages.owners
         first = {path for path, why in reasons.items() if why == "entrypoint"}
         started = {owners[path] for path in (*first, *named) if path in owners}
+        sources = {self._source(name) for name in started if not self._is_runtime(name)}
+        started |= {name for name in self._with_programs if self._source(name) in sources}
         wanted = (path for name in started for path in self._paths.get(name, ()))
         return sorted(path for path in wanted if PROGRAM.search(path) and path in self._files)
 
@@ -125,9 +128,21 @@ class PackageData:
     def _is_tool(self, name: str) -> bool:
         """Return whether a package is basic, a runtime, or one for scripts of maintainers."""
         stanza = self._packages.installed[name].stanza
-        programs = {posixpath.basename(path) for path in self._paths[name] if PROGRAM.search(path)}
-        runtime = any(RUNTIME.fullmatch(each) for each in programs)
-        return runtime or bool(BASIC.search(stanza)) or name in MAINTAINERS
+        return self._is_runtime(name) or bool(BASIC.search(stanza)) or name in MAINTAINERS
+
+    def _is_runtime(self, name: str) -> bool:
+        paths = self._paths.get(name, ())
+        programs = {posixpath.basename(path) for path in paths if PROGRAM.search(path)}
+        return any(RUNTIME.fullmatch(each) for each in programs)
+
+    def _source(self, name: str) -> str:
+        """Return the source of a package: server and clients are often built from the same."""
+        match = (
+            SOURCE.search(self._packages.installed[name].stanza)
+            if name in self._packages.installed
+            else None
+        )
+        return match[1] if match else name
 
     def _is_empty(self, name: str) -> bool:
         paths = self._paths.get(name, ())

@@ -89,6 +89,19 @@ def test_the_clients_of_a_server_that_a_script_starts(tmp_path):
     assert reasons["usr/bin/ask"] == "tool of the package that is started"
 
 
+def test_the_clients_of_a_server_may_be_a_package_of_their_own(tmp_path):
+    packages = {
+        "store-server": ("Source: store (1)", ["usr/sbin/stored"]),
+        "store-client": ("Source: store (1)", ["usr/bin/store"]),
+        "python3.11": ("Source: python", ["usr/bin/python3.11"]),
+        "idle": ("Source: python", ["usr/bin/idle"]),
+    }
+    for command, expected in (["/usr/sbin/stored"], True), (["python3.11"], False):
+        reasons = kept(tmp_path, [], {"Cmd": command}, packages)
+        assert ("usr/bin/store" in reasons) == expected
+        assert "usr/bin/idle" not in reasons
+
+
 def test_what_a_virtual_environment_says_of_itself_is_no_code(tmp_path):
     members = [
         *PYTHON,
