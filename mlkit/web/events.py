@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -16,77 +17,104 @@ from mlkit.web.errors import Headers
 
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _ALIVE = 15.0
+_MOST_BEHIND = 20
 
 
 class Feed:
     """What watchers are told: topics that have changed, gathered.
 
-    A watcher hears of a topic at most so often, and then of everything that has changed since.
-    All methods run in the event loop's thread.
+    News are told at once where there were none for a while, and else at most so often, the newest
+    change of each topic. All who watch the same are sent the same bytes, so that a watcher costs
+    little more than its connection. All methods run in the event loop's thread.
 
     Args:
-        interval: Seconds between two updates of one watcher.
+        interval: Seconds between two updates.
     """
 
     def __init__(self, interval: float = 0.5) -> None:
         self._interval = interval
-        self._watchers: set[_Watcher] = set()
+        self._watchers: dict[str, set[_Watcher]] = {}
+        self._news: dict[str, Any] = {}
+        self._next = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     def __len__(self) -> int:
         """Return how many watch."""
-        return len(self._watchers)
+        return sum(map(len, self._watchers.values()))
 
     def publish(self, topic: str, change: Any) -> None:
         """Tell all watchers of a topic, and of all topics, that it has changed to this."""
-        for each in self._watchers:
-            if each.topic in ("", topic):
-                each.tell(topic, change)
+        self._news[topic] = change
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(self._next, loop.time()), self._tell, loop)
+
+    def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        self._next = loop.time() + self._interval
+        news, self._news = self._news, {}
+        self._send("", list(news.values()))
+        if len(self._watchers) > ("" in self._watchers):
+            for topic, change in news.items():
+                self._send(topic, [change])
+
+    def _send(self, topic: str, changes: list[Any]) -> None:
+        watchers = self._watchers.get(topic)
+        if watchers:
+            text = b"event: changed\ndata: " + msgspec.json.encode(changes) + b"\n\n"
+            for each in watchers:
+                each.add(text)
 
     def close(self) -> None:
         """End all streams."""
         self._closed = True
-        for each in self._watchers:
-            each.news.set()
+        for watchers in self._watchers.values():
+            for each in watchers:
+                each.news.set()
 
     def stream(self, topic: str, headers: Headers = ()) -> EventStream:
         """Return the answer of a watcher of a topic; of all topics if it is empty."""
-        return EventStream(self._events(_Watcher(topic)), headers)
+        return EventStream(self._events(topic), headers)
 
-    async def _events(self, watcher: _Watcher) -> AsyncIterator[bytes]:
-        self._watchers.add(watcher)
+    async def _events(self, topic: str) -> AsyncIterator[bytes]:
+        watcher = _Watcher()
+        self._watchers.setdefault(topic, set()).add(watcher)
         try:
             yield b"retry: 2000\n\n"
-            while not self._closed:
+            while not (self._closed or watcher.is_behind):
                 try:
                     await asyncio.wait_for(watcher.news.wait(), _ALIVE)
                 except TimeoutError:
                     yield b": still here\n\n"
                     continue
-                changes = watcher.take()
-                if changes:
-                    yield b"event: changed\ndata: " + msgspec.json.encode(changes) + b"\n\n"
-                    await asyncio.sleep(self._interval)
+                if text := watcher.take():
+                    yield text
         finally:
-            self._watchers.discard(watcher)
+            self._watchers[topic].discard(watcher)
+            if not self._watchers[topic]:
+                del self._watchers[topic]
 
 
 class _Watcher:
-    """What one watcher has not been told yet: the newest change of each topic."""
+    """What one watcher has not been sent yet; one that falls behind has to begin anew."""
 
-    def __init__(self, topic: str) -> None:
-        self.topic = topic
+    def __init__(self) -> None:
         self.news = asyncio.Event()
-        self._changes: dict[str, Any] = {}
+        self.is_behind = False
+        self._texts: deque[bytes] = deque()
 
-    def tell(self, topic: str, change: Any) -> None:
-        self._changes[topic] = change
+    def add(self, text: bytes) -> None:
+        self.is_behind = len(self._texts) >= _MOST_BEHIND
+        if not self.is_behind:
+            self._texts.append(text)
         self.news.set()
 
-    def take(self) -> list[Any]:
+    def take(self) -> bytes:
         self.news.clear()
-        changes, self._changes = self._changes, {}
-        return list(changes.values())
+        text = b"".join(self._texts)
+        self._texts.clear()
+        return text
 
 
 class EventStream:

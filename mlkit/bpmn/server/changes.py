@@ -49,13 +49,9 @@ class Changes:
             "process": state.process,
             "state": state.phase,
             "at": instant(entry.at),
-            "elements": [each.element for each in entry.trace],
         }
         with self._lock:
             is_first = not self._news
-            known = self._news.get(running.id)
-            if known is not None:
-                change["elements"] = [*known["elements"], *change["elements"]][-100:]
             self._news[running.id] = change
         if is_first:
             self._loop.call_soon_threadsafe(self._publish)

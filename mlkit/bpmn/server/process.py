@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 
 from mlkit.bpmn.runtime.deployment import Starter
@@ -21,6 +22,7 @@ from mlkit.web.events import Feed
 from mlkit.web.protocol import ConnectionLimits
 from mlkit.web.supervisor import Process, Role, Supervisor
 
+_SWITCH_INTERVAL = 0.0005
 _MARGIN = 5.0
 """Seconds beyond the grace in which the process writes and leaves what it has."""
 
@@ -52,6 +54,9 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> int:
 
 
 def _be_server(settings: Settings, listener: socket.socket, process: Process) -> None:
+    # The engine waits for the disk and for workers again and again, and must not wait as long for
+    # the event loop to let go of the interpreter.
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     feed = Feed()
     changes = Changes(feed)
     host = Host(settings.state, settings.scripts, settings.grace, changes.note)
