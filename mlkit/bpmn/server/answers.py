@@ -82,14 +82,6 @@ def page(request: Request, known: Sequence[str] = ()) -> Page:
     return Page(int(limit), given.get("cursor"), given)
 
 
-def flag(given: Mapping[str, str], name: str) -> bool:
-    """Return a parameter that is `true` or `false`, which it is where it is missing."""
-    value = given.get(name, "false")
-    if value not in ("true", "false"):
-        raise RequestError(400, f"{name}: {value!r:.40}", "expected true or false")
-    return value == "true"
-
-
 def moment(at: float | None) -> str | None:
     """Write a time; None stays None."""
     return None if at is None else instant(at)
