@@ -123,7 +123,8 @@ class Loopback:
     description = "No login is needed on this machine."
 
     def __init__(self, hosts: Iterable[str] = (), name: str = "") -> None:
-        self._hosts = {"localhost", "127.0.0.1", "::1", *hosts}
+        self._proxies = {each.lower() for each in hosts}
+        self._hosts = {"localhost", "127.0.0.1", "::1", *self._proxies}
         self._caller = Caller(name)
 
     def caller(self, headers: RawHeaders) -> Caller:
@@ -141,10 +142,14 @@ class Loopback:
         if _host_name(host) not in self._hosts:
             hint = "use http://127.0.0.1, or start the server with --base-url"
             raise RequestError(403, f"host {host!r:.80} is not this server", hint)
-        if origin is not None and origin.partition("://")[2] != host:
+        if origin is not None and not self._is_own(origin.partition("://")[2], host):
             hint = "only pages of this server may send requests to it"
             raise RequestError(403, f"origin {origin!r:.80} is another site", hint)
         return self._caller
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        """Return whether a page is of this server, which a proxy may ask by another name."""
+        return origin == host or _host_name(origin) in self._proxies
 
 
 def _host_name(host: str) -> str:
