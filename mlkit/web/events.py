@@ -129,7 +129,13 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""
         more = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers}
+        events = _nothing() if scope["method"] == "HEAD" else self._events
         response = StreamingResponse(
-            self._events, headers=_HEADERS | more, media_type="text/event-stream"
+            events, headers=_HEADERS | more, media_type="text/event-stream"
         )
         await response(scope, receive, cast(StarletteSend, send))
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    for text in list[bytes]():
+        yield text
