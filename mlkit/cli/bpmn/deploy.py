@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlkit.cli.bpmn.options import STATE, Person, State, acting
+from mlkit.cli.bpmn.options import STATE, JournalUrl, Person, State, acting
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -30,6 +30,7 @@ def deploy(
         Path | None, typer.Option(metavar="FILE", help="The token for the server.")
     ] = None,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Deploy diagrams with their scripts, forms, decisions and called diagrams.
@@ -40,7 +41,10 @@ def deploy(
     if server is None and token_file is not None:
         raise UsageError("--token-file is for a server", hint="name it by --server URL")
     by = acting(person)
-    found = _locally(state, files, by) if server is None else _remotely(server, token_file, files)
+    if server is None:
+        found = _locally(state, journal, files, by)
+    else:
+        found = _remotely(server, token_file, files)
     if json:
         names = ("process", "version", "hash", "is_new")
         fields = [{name: each[name] for name in names} for each in found]
@@ -53,11 +57,11 @@ def deploy(
         of(context).note("a server of this state folder starts them by their keys")
 
 
-def _locally(state: Path, files: list[Path], by: str) -> list[dict[str, Any]]:
+def _locally(state: Path, journal: str | None, files: list[Path], by: str) -> list[dict[str, Any]]:
     from mlkit.bpmn.runtime.deployment import deploy_paths
-    from mlkit.bpmn.runtime.session import Session
+    from mlkit.bpmn.runtime.session import Session, Settings
 
-    with Session(state, create=True) as session:
+    with Session(state, Settings(journal=journal), create=True) as session:
         found = deploy_paths(session, files, by)
     return [
         {"process": e.process, "version": e.version, "hash": e.definition, "is_new": e.is_new}
