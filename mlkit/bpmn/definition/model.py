@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from mlkit.bpmn.definition.timers import UTC_CALENDAR, Calendar
 from mlkit.bpmn.expressions import Expression
+
+Misfire = Literal["one", "all", "none"]
+"""What becomes of times that passed while nobody ran: one start for all of them, one each, none."""
+Overlap = Literal["allow", "skip", "queue"]
+"""What a start does while the one before it has not ended: begin, be left out, wait for its end."""
+MISFIRES: tuple[Misfire, ...] = ("one", "all", "none")
+OVERLAPS: tuple[Overlap, ...] = ("allow", "skip", "queue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,6 +441,7 @@ class Process:
 
     Attributes:
         version_tag: What its author calls this version.
+        misfire, overlap: How its timer start events treat missed times, and starts that overlap.
     """
 
     id: str
@@ -442,6 +450,8 @@ class Process:
     body: Scope
     line: int = 0
     version_tag: str | None = None
+    misfire: Misfire = "one"
+    overlap: Overlap = "allow"
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,13 +66,18 @@ def _calendar(reader: Reader, element: Element) -> Calendar:
     """Return how the timers of a process count: in its zone, with the cron of the file's vendor."""
     numbering = "spring" if reader.spring else "quartz"
     process = next(iter(element.iterancestors(f"{{{xml.BPMN}}}process")), None)
-    zone = None if process is None else process.get(f"{{{xml.MLKIT}}}timeZone")
+    zone = None if process is None else _zone(process)
     try:
         zone_of(str(zone or "UTC"))
     except BadData as error:
         reader.problem("timer.zone", element, error.message)
         return Calendar(cron=numbering)
     return Calendar(str(zone or "UTC"), numbering)
+
+
+def _zone(process: Element) -> str | None:
+    names = (f"{{{xml.MLKIT}}}{each}" for each in ("timeZone", "timezone"))
+    return next((str(process.get(each)) for each in names if process.get(each)), None)
 
 
 def _check_timer(

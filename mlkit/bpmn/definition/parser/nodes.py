@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, TypeVar
 
-from mlkit.bpmn.definition.model import AdHoc, FlowNode, Process, Scope, SequenceFlow
+from mlkit.bpmn.definition.model import (
+    MISFIRES,
+    OVERLAPS,
+    AdHoc,
+    FlowNode,
+    Process,
+    Scope,
+    SequenceFlow,
+)
 from mlkit.bpmn.definition.parser import (
     activities,
     calls,
@@ -18,6 +26,7 @@ from mlkit.bpmn.definition.parser import (
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
 
+Word = TypeVar("Word", bound=str)
 MAX_TOKENS = 1_000
 _EVENTS = {
     "startEvent", "endEvent", "intermediateCatchEvent", "intermediateThrowEvent", "boundaryEvent",
@@ -50,7 +59,23 @@ def process(reader: Reader, element: Element) -> Process:
     body = _scope(reader, element)
     name = str(element.get("name") or body.id)
     tag = xml.vendor(element, "versionTag") or _zeebe_version_tag(element)
-    return Process(body.id, name, executable, body, xml.line(element), tag)
+    return Process(
+        body.id, name, executable, body, xml.line(element), tag,
+        _policy(reader, element, "misfire", MISFIRES),
+        _policy(reader, element, "overlap", OVERLAPS),
+    )  # fmt: skip
+
+
+def _policy(reader: Reader, element: Element, name: str, known: tuple[Word, ...]) -> Word:
+    """Return what a process says about its timer start events; by default the first choice."""
+    found = element.get(f"{{{xml.MLKIT}}}{name}", known[0])
+    for each in known:
+        if each == found:
+            return each
+    reader.problem(
+        "process.policy", element, f"mlkit:{name} is one of {', '.join(known)}, not {found!r}"
+    )
+    return known[0]
 
 
 def _zeebe_version_tag(element: Element) -> str | None:
