@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlkit.bpmn.journal.sql.audit import SqlAudit
     from mlkit.bpmn.journal.sql.deployments import SqlDeployments
     from mlkit.bpmn.journal.sql.index import SqlIndex
+    from mlkit.bpmn.journal.sql.schedules import SqlSchedules
 
 
 Result = TypeVar("Result")
@@ -179,6 +180,10 @@ class Journal(Protocol):
     @property
     def external(self) -> ExternalTasks:
         """The tasks that external workers do."""
+
+    @property
+    def schedules(self) -> SqlSchedules:
+        """When deployed processes start by themselves."""
 
     @property
     def deployments(self) -> SqlDeployments:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from mlkit.bpmn.definition.start_timers import StartTimer
 from mlkit.bpmn.engine.events import AnyEvent, Hop
 from mlkit.bpmn.engine.state import State
 from mlkit.errors import ConfigurationError
@@ -144,6 +145,33 @@ class Deployed(msgspec.Struct, frozen=True):
     by: str
     version: int = 0
     is_new: bool = False
+
+
+class Scheduled(msgspec.Struct, frozen=True):
+    """A timer start event of the newest version of a process.
+
+    Attributes:
+        queued: Starts that wait until the last one has ended.
+        instance: The number of the instance that it has started last; 0: none.
+        last: When that was, in seconds since 1970.
+        revision: Counts the changes.
+    """
+
+    timer: StartTimer
+    paused: bool = False
+    queued: int = 0
+    instance: int = 0
+    last: float | None = None
+    revision: int = 0
+
+
+class Begun(NamedTuple):
+    """A start event that a message or signal has reached."""
+
+    process: str
+    element: str
+    key: str
+    variables: dict[str, Any]
 
 
 class Criteria(msgspec.Struct, frozen=True):

@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from mlkit.bpmn.definition import start_timers
 from mlkit.bpmn.definition.model import Callable, Definitions, Problem
 from mlkit.bpmn.definition.parser import parse_text, read
 from mlkit.bpmn.definition.parser.library import DIAGRAMS
+from mlkit.bpmn.engine.behaviors import starting
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import Start
 from mlkit.bpmn.engine.graph import nodes
@@ -208,7 +210,11 @@ def _stored(journal: Journal, sound: _Sound, by: str, now: float) -> Deployed:
     process = sound.engine.processes[0]
     options = {"tasks": sound.tasks, "external": sound.external}
     deployed = Deployed(process.id, name, process.name or process.id, file, options, now, by)
-    return journal.deployments.add(deployed)
+    newest = journal.deployments.add(deployed)
+    if newest.is_new:
+        journal.schedules.replace(process.id, start_timers.of_process(process, now))
+        journal.schedules.expect(process.id, starting.named(process))
+    return newest
 
 
 # -- starting ----------------------------------------------------------------------------------
@@ -222,6 +228,7 @@ class Request(msgspec.Struct, frozen=True):
         version: None for the newest.
         key: The business key.
         message: Start at the event of this message.
+        node: Start at this start event, which has happened.
         once: A key of the client's; the same one starts once.
         source: Where the request comes from, for the audit log.
     """
@@ -231,6 +238,7 @@ class Request(msgspec.Struct, frozen=True):
     variables: dict[str, Any] = {}
     key: str = ""
     message: str | None = None
+    node: str = ""
     once: str | None = None
     by: str = ""
     source: str = "cli"
@@ -273,7 +281,7 @@ class Starter:
             if done is not None:
                 return journal.get(done[1])
         deployed = journal.deployments.require(request.process, request.version)
-        node = ""
+        node = request.node
         if request.message is not None:
             engine = self._engine(journal, deployed)
             node = sessions.start_node(engine, request.message)

@@ -16,6 +16,7 @@ from mlkit.bpmn.server import (
     messages,
     metrics,
     operations,
+    schedules,
     tasks,
 )
 from mlkit.bpmn.server.context import Context
@@ -36,6 +37,7 @@ MODULES: tuple[Callable[[Context], dict[str, Route]], ...] = (
     tasks.routes,
     messages.routes,
     operations.routes,
+    schedules.routes,
     engine_rest.routes,
 )
 _TITLE = "mlkit pipelines"

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Criteria, Found, Row
 from mlkit.bpmn.runtime import deployment, documents
 from mlkit.bpmn.runtime.service import Service
@@ -188,7 +189,7 @@ class _Instances:
         once = _header(request, b"idempotency-key")
         wanted = deployment.Request(
             given.process, given.version, given.variables, given.business_key, given.message,
-            once, acting(request.caller, given.person), client(request),
+            once=once, by=acting(request.caller, given.person), source=client(request),
         )  # fmt: skip
         starter = self._context.starter
         row = await self._context.write(lambda journal: _started(starter, journal, wanted))
@@ -271,12 +272,16 @@ class _Instances:
         return answer(found)
 
 
-def _started(starter: deployment.Starter, journal: Any, wanted: deployment.Request) -> Instance:
-    row = starter.start(journal, wanted)
+def _started(starter: deployment.Starter, journal: Journal, wanted: deployment.Request) -> Instance:
+    return just_started(journal, starter.start(journal, wanted))
+
+
+def just_started(journal: Journal, row: Row) -> Instance:
+    """Return an instance that has just been started, as lists have it."""
     deployed = journal.deployments.of_definition(row.process, row.definition)
     return Instance(
-        row.id, row.process, deployed.version, row.phase.replace("interrupted", "running"),
-        row.key, instant(row.created), instant(row.updated), None,
+        row.id, row.process, None if deployed is None else deployed.version,
+        row.phase.replace("interrupted", "running"), row.key, instant(row.created), instant(row.updated), None,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from mlkit.bpmn.runtime.deployment import Starter
 from mlkit.bpmn.runtime.host import Host
 from mlkit.bpmn.runtime.hosted import ServiceThreads
+from mlkit.bpmn.runtime.scheduler import Scheduler
 from mlkit.bpmn.server.application import application
 from mlkit.bpmn.server.changes import Changes
 from mlkit.bpmn.server.context import Context
@@ -65,9 +66,12 @@ def _be_server(settings: Settings, listener: socket.socket, process: Process) ->
     base_url = settings.base_url or listeners.url(listener)
     starter = Starter(settings.state, settings.scripts, {})
     context = Context(settings, base_url, host, threads, feed, starter)
+    scheduler = Scheduler(host, starter)
+    scheduler.start()
     try:
         server.run(lambda: _answer(context, listener, process, changes))
     finally:
+        scheduler.stop()
         threads.close()
         host.join()
 

@@ -30,6 +30,29 @@ class Definitions(msgspec.Struct):
     definitions: list[Definition]
 
 
+class Schedule(msgspec.Struct):
+    """A timer start event of the newest version of a process, and its next times."""
+
+    process: str
+    element: str
+    kind: str
+    timer: str
+    timezone: str
+    misfire: str
+    overlap: str
+    paused: bool
+    queued: int
+    last: str | None
+    instance: str | None
+    upcoming: list[str]
+
+
+class Schedules(msgspec.Struct):
+    """Schedules, by process and element."""
+
+    schedules: list[Schedule]
+
+
 class StartInstance(msgspec.Struct, forbid_unknown_fields=True):
     """Start a definition: by its key, and a version or the newest."""
 

@@ -32,6 +32,10 @@ app = group(
             "mlkit.cli.bpmn.serve:serve",
             "Run instances for ever, and answer over HTTP.",
         ),
+        "schedules": (
+            "mlkit.cli.bpmn.schedules:app",
+            "See what starts by itself, and when; pause it, or start it now.",
+        ),
         "list": (
             "mlkit.cli.bpmn.instances:list_",
             "List the instances of a state folder, oldest first.",

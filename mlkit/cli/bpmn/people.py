@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mlkit.bpmn.definition.model import FormField
     from mlkit.bpmn.journal.records import Row
     from mlkit.bpmn.people.tasks import Task
+    from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session
 
 TaskName = Annotated[
@@ -228,6 +229,7 @@ def message(
     given = pairs(set, "--set")
     with serving(state, journal) as service:
         _show_receivers("message", name, service.message(name, key, given, ttl), json, of(context))
+        _tell_of_starts(service, "message", name, of(context))
 
 
 @examples(
@@ -246,6 +248,13 @@ def signal(
     given = pairs(set, "--set")
     with serving(state, journal) as service:
         _show_receivers("signal", name, service.signal(name, given), json, of(context))
+        _tell_of_starts(service, "signal", name, of(context))
+
+
+def _tell_of_starts(service: Service, kind: str, name: str, output: Output) -> None:
+    begun = service.journal.schedules.expecting(kind, name)
+    if begun:
+        output.note(f"a server starts {', '.join(begun)} by this {kind}")
 
 
 def _show_receivers(kind: str, name: str, rows: list[Row], json: bool, output: Output) -> None:

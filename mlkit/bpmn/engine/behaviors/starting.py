@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mlkit.bpmn.definition.model import EventDefinition, FlowNode, Process
+from mlkit.bpmn.definition.model import FlowNode, Process
 from mlkit.bpmn.engine.behaviors.catch import CatchEvent
 from mlkit.bpmn.engine.behaviors.event_based import EventBasedGateway
 from mlkit.bpmn.engine.behaviors.subprocess import begins_alone
@@ -71,14 +71,20 @@ def alternatives(process: Process) -> list[FlowNode]:
 
 def by_message(process: Process, name: str) -> Iterator[str]:
     """Find the nodes at which a message begins a process: where nothing else must happen too."""
+    for element, kind, known in named(process):
+        if kind == "message" and known == name:
+            yield element
+
+
+def named(process: Process) -> Iterator[tuple[str, str, str]]:
+    """Yield the node, the kind and the name of each message and signal that begins a process."""
     for node in alternatives(process):
         targets = [process.body.flows[each].target for each in node.outgoing]
         gateway = node.type == "eventBasedGateway"
         entries = [process.body.nodes[each] for each in targets] if gateway else [node]
         for each in entries if not node.parallel else ():
-            if each.event is not None and not each.event.parallel and _named(each.event, name):
-                yield each.id
-
-
-def _named(event: EventDefinition, name: str) -> bool:
-    return any(each.name and each.name.constant() == name for each in event.of_kind("message"))
+            if each.event is not None and not each.event.parallel:
+                for kind in ("message", "signal"):
+                    for event in each.event.of_kind(kind):
+                        if event.name is not None and event.name.constant():
+                            yield each.id, kind, event.name.constant()

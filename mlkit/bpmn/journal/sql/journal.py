@@ -31,6 +31,7 @@ from mlkit.bpmn.journal.sql.history import History
 from mlkit.bpmn.journal.sql.index import SqlIndex
 from mlkit.bpmn.journal.sql.mailbox import SqlMailbox
 from mlkit.bpmn.journal.sql.outbox import SqlOutbox
+from mlkit.bpmn.journal.sql.schedules import SqlSchedules
 from mlkit.bpmn.journal.sql.schema import COMPONENTS
 from mlkit.bpmn.journal.sql.stores import SqlStores
 from mlkit.errors import InputMissing, UsageError
@@ -71,7 +72,8 @@ class SqlJournal:
         self.place = database.place
         self.database = database
         self.owner = owner
-        self.mailbox = SqlMailbox(database)
+        self.schedules = SqlSchedules(database)
+        self.mailbox = SqlMailbox(database, self.schedules.signalled)
         self.stores = SqlStores(database)
         self.external = SqlExternalTasks(database)
         self.outbox = SqlOutbox(database)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -22,10 +22,17 @@ class SqlMailbox:
     """The tables of a journal that carry events between instances.
 
     Every method but `inbox` and `verdict` runs inside a transaction of the caller.
+
+    Args:
+        database: The journal's.
+        on_signal: Called with the name and the variables of each signal.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, on_signal: Callable[[str, dict[str, Any]], None]
+    ) -> None:
         self.database = database
+        self.on_signal = on_signal
 
     def deliver(self, instance: int, event: AnyEvent, asks: bool = False) -> int:
         """Put an event into an instance's inbox; return the row's number."""
@@ -160,6 +167,7 @@ class SqlMailbox:
             f" WHERE kind = 'signal' AND name = ? AND instance <> ?{self.database.for_share}",
             (name, sender),
         )
+        self.on_signal(name, variables)
         instances = sorted({instance for (instance,) in found})
         for instance in instances:
             self.deliver(instance, Signal(name, variables))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.journal.sql import audit, deployments, index
+from mlkit.bpmn.journal.sql import audit, deployments, index, schedules
 from mlkit.bpmn.journal.sql.absences import PEOPLE_VERSIONS
 from mlkit.bpmn.journal.sql.outbox import OUTBOX_VERSIONS
 
@@ -87,6 +87,7 @@ COMPONENTS = {
     "deployments": (deployments.TABLES,),
     "index": (index.TABLES,),
     "audit": (audit.TABLES,),
+    "schedules": (schedules.TABLES,),
 }
 """What each version of each component has more than the one before it.
 

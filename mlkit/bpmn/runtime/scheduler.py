@@ -1,0 +1,121 @@
+"""Starts deployed processes by themselves: at their times, by messages and by signals."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import msgspec
+
+from mlkit.bpmn.definition.start_timers import fire
+from mlkit.bpmn.journal.protocol import Journal
+from mlkit.bpmn.journal.records import Begun, Row, Scheduled
+from mlkit.bpmn.runtime.deployment import Request, Starter
+from mlkit.bpmn.runtime.host import Host
+from mlkit.errors import MlkitError
+
+BY = "schedule"
+"""Who starts what starts by itself, in the audit log."""
+_LOOK_AGAIN = 1.0
+"""Seconds after which other hosts' messages, signals and schedules are seen at the latest."""
+logger = logging.getLogger("mlkit.bpmn")
+
+
+class Scheduler:
+    """Looks, in a thread of its own, for what is due; the host writes what follows.
+
+    However many hosts look at one journal, each time starts one instance: the start and the step
+    of the schedule are one transaction, which only the first of them can commit.
+
+    Args:
+        host: Writes to the journal.
+        starter: Starts instances.
+    """
+
+    def __init__(self, host: Host, starter: Starter) -> None:
+        self._host = host
+        self._starter = starter
+        self._event = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="scheduler", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more, and wait for the last look."""
+        self._stopping = True
+        self._event.set()
+        self._thread.join()
+
+    def wake(self) -> None:
+        """Look at once."""
+        self._event.set()
+
+    def _work(self) -> None:
+        while not self._stopping:
+            self._event.clear()
+            wait = _LOOK_AGAIN
+            try:
+                due = self._host.write(self.look).result()
+                wait = _LOOK_AGAIN if due is None else min(wait, max(0.0, due - time.time()))
+            except MlkitError as error:
+                logger.error("%s; trying again", error.message)
+            except Exception:  # One schedule that fails is no reason to stop the others.
+                logger.exception("the scheduler failed; trying again")
+            self._event.wait(wait)
+
+    def look(self, journal: Journal) -> float | None:
+        """Start what is due, inside a transaction; return when the next start is due."""
+        now = time.time()
+        for each in journal.schedules.due(now):
+            step(journal, self._starter, each, now)
+        for begun in journal.schedules.take_begun(now):
+            self._begin(journal, begun)
+        return journal.schedules.next_due()
+
+    def _begin(self, journal: Journal, begun: Begun) -> None:
+        request = Request(
+            begun.process, None, begun.variables, begun.key, node=begun.element, by=BY, source=BY
+        )
+        _started(journal, self._starter, request)
+
+
+def step(journal: Journal, starter: Starter, scheduled: Scheduled, now: float) -> None:
+    """Start what a schedule has due, as its process says of starts that overlap."""
+    firing = fire(scheduled.timer, now)
+    count = scheduled.queued + len(firing.starts)
+    starts, queued = count, 0
+    if firing.timer.overlap != "allow":
+        busy = scheduled.instance and journal.get(scheduled.instance).is_open
+        starts = min(count, 0 if busy else 1)
+        queued = count - starts if firing.timer.overlap == "queue" else 0
+    after = msgspec.structs.replace(scheduled, timer=firing.timer, queued=queued)
+    if after == scheduled and not starts:
+        return
+    after = msgspec.structs.replace(after, last=now if starts else scheduled.last)
+    if not journal.schedules.update(scheduled, after):
+        return  # Another host has done it.
+    request = Request(after.timer.process, node=after.timer.element, by=BY, source=BY)
+    for _ in range(starts):
+        row = _started(journal, starter, request)
+        if row is not None:
+            journal.schedules.note(after, row.number)
+
+
+def start_now(journal: Journal, starter: Starter, scheduled: Scheduled, by: str) -> Row:
+    """Start what a schedule starts, beside its times and whatever else runs."""
+    timer = scheduled.timer
+    row = starter.start(journal, Request(timer.process, node=timer.element, by=by, source=BY))
+    journal.schedules.note(scheduled, row.number)
+    return row
+
+
+def _started(journal: Journal, starter: Starter, request: Request) -> Row | None:
+    try:
+        return starter.start(journal, request)
+    except MlkitError as error:
+        logger.error("%s: %s", request.process, error.message)
+        return None

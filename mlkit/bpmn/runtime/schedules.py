@@ -1,0 +1,88 @@
+"""What people and programs may ask of schedules: see them, pause them, start them now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from mlkit.bpmn.journal.protocol import Journal
+from mlkit.bpmn.journal.records import Audited, Row, Scheduled
+from mlkit.bpmn.runtime.deployment import Starter
+from mlkit.bpmn.runtime.scheduler import start_now
+from mlkit.bpmn.runtime.session import Session
+from mlkit.errors import UsageError
+
+SHOWN = 5
+"""Times that are shown of each schedule."""
+
+
+class Shown(NamedTuple):
+    """A schedule as it is shown.
+
+    Attributes:
+        upcoming: Its next times, in seconds since 1970.
+        instance: The id of the instance that it has started last, if it is still there.
+    """
+
+    scheduled: Scheduled
+    upcoming: Sequence[float]
+    instance: str | None
+
+
+def schedules(session: Session) -> list[Shown]:
+    """Return all schedules, by process and element."""
+    now = time.time()
+    return [shown(session.journal, each, now) for each in session.journal.schedules.all()]
+
+
+def shown(journal: Journal, scheduled: Scheduled, now: float) -> Shown:
+    """Return a schedule as it is shown."""
+    instance = journal.get(scheduled.instance).id if scheduled.instance else None
+    return Shown(scheduled, scheduled.timer.upcoming(SHOWN, now), instance)
+
+
+def pause(session: Session, name: str, paused: bool, by: str) -> Shown:
+    """Pause a schedule, or let it go on; what it misses meanwhile is no misfire.
+
+    Args:
+        session: The state folder.
+        name: `PROCESS`, or `PROCESS/ELEMENT` where a process has several.
+        paused: Whether it is to be paused.
+        by: Who does it.
+
+    Raises:
+        InputMissing: There is no such schedule.
+    """
+    source = session.source
+
+    def change(journal: Journal) -> Shown:
+        now = time.time()
+        before = _find(journal, name)
+        timer, due = before.timer, before.timer.due
+        if before.paused and not paused and due is not None and due < now:
+            timer = timer.after(now)
+        after = msgspec.structs.replace(before, paused=paused, timer=timer)
+        if not journal.schedules.update(before, after):
+            raise UsageError(f"schedule {name}: somebody else has just changed it")
+        action = "pause" if paused else "resume"
+        journal.audit.add(Audited(now, by, source, action, "", f"schedule {name}"[:1000]))
+        return shown(journal, after, now)
+
+    return session.write(change)
+
+
+def run(session: Session, starter: Starter, name: str, by: str) -> Row:
+    """Start what a schedule starts, now, beside its times.
+
+    Raises:
+        InputMissing: There is no such schedule.
+    """
+    return session.write(lambda journal: start_now(journal, starter, _find(journal, name), by))
+
+
+def _find(journal: Journal, name: str) -> Scheduled:
+    process, slash, element = name.partition("/")
+    return journal.schedules.require(process, element if slash else None)
