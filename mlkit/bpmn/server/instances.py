@@ -281,7 +281,8 @@ def just_started(journal: Journal, row: Row) -> Instance:
     deployed = journal.deployments.of_definition(row.process, row.definition)
     return Instance(
         row.id, row.process, None if deployed is None else deployed.version,
-        row.phase.replace("interrupted", "running"), row.key, instant(row.created), instant(row.updated), None,
+        row.phase.replace("interrupted", "running"), row.key,
+        instant(row.created), instant(row.updated), None,
     )  # fmt: skip
 
 

@@ -137,7 +137,8 @@ class SqlSchedules:
     def expecting(self, kind: str, name: str) -> list[str]:
         """Return the processes that a message or signal starts where nobody waits for it."""
         rows = self.database.query(
-            "SELECT DISTINCT process FROM start_events WHERE kind = ? AND name = ? ORDER BY process",
+            "SELECT DISTINCT process FROM start_events WHERE kind = ? AND name = ?"
+            " ORDER BY process",
             (kind, name),
         )
         return [str(process) for (process,) in rows]
