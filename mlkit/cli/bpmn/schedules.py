@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.bpmn.options import STATE, Person, State, acting, conclude, serving
+from mlkit.cli.bpmn.options import STATE, JournalUrl, Person, State, acting, conclude, serving
 from mlkit.cli.groups import examples, group
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of, plain
@@ -39,14 +39,16 @@ Name = Annotated[
 
 
 @examples("mlkit bpmn schedules list", "mlkit bpmn schedules list --json")
-def list_(context: typer.Context, state: State = STATE, json: Json = False) -> None:
+def list_(
+    context: typer.Context, state: State = STATE, journal: JournalUrl = None, json: Json = False
+) -> None:
     """List the schedules of deployed definitions, with their next five times.
 
     A server starts what is due; without one nothing starts by itself.
     """
     from mlkit.bpmn.runtime.schedules import schedules
 
-    with serving(state) as service:
+    with serving(state, journal) as service:
         found = schedules(service.session)
     if json:
         documents = [_document(each) for each in found]
@@ -58,21 +60,33 @@ def list_(context: typer.Context, state: State = STATE, json: Json = False) -> N
 
 
 @examples("mlkit bpmn schedules pause training", "mlkit bpmn schedules pause training/nightly")
-def pause(name: Name, person: Person = None, state: State = STATE, json: Json = False) -> None:
+def pause(
+    name: Name,
+    person: Person = None,
+    state: State = STATE,
+    journal: JournalUrl = None,
+    json: Json = False,
+) -> None:
     """Start nothing until it is resumed."""
-    _change(name, True, acting(person), state, json)
+    _change(name, True, acting(person), state, journal, json)
 
 
 @examples("mlkit bpmn schedules resume training", "mlkit bpmn schedules resume training/nightly")
-def resume(name: Name, person: Person = None, state: State = STATE, json: Json = False) -> None:
+def resume(
+    name: Name,
+    person: Person = None,
+    state: State = STATE,
+    journal: JournalUrl = None,
+    json: Json = False,
+) -> None:
     """Start again, from the next time on: what was missed is left out."""
-    _change(name, False, acting(person), state, json)
+    _change(name, False, acting(person), state, journal, json)
 
 
-def _change(name: str, paused: bool, by: str, state: Any, json: bool) -> None:
+def _change(name: str, paused: bool, by: str, state: Any, journal: Any, json: bool) -> None:
     from mlkit.bpmn.runtime.schedules import pause as change
 
-    with serving(state) as service:
+    with serving(state, journal) as service:
         found = change(service.session, name, paused, by)
     if json:
         Output.document("bpmn.schedule", 1, _document(found))
@@ -86,13 +100,14 @@ def run(
     name: Name,
     person: Person = None,
     state: State = STATE,
+    journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Start an instance now, beside its times."""
     from mlkit.bpmn.runtime import schedules
     from mlkit.bpmn.runtime.deployment import Starter
 
-    with serving(state) as service:
+    with serving(state, journal) as service:
         session = service.session
         starter = Starter(session.journal.folder, session.settings, session.engines)
         row = schedules.run(session, starter, name, acting(person))
