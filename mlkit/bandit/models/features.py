@@ -117,7 +117,7 @@ class FeatureSchema:
         for name, value in named.items():
             if value is not None and name not in self.categories:
                 _number(what, name, value)
-            elif isinstance(value, int | float) and not isinstance(value, bool):
+            elif value is not None and not isinstance(value, bool | str):
                 raise BadData(f"{what}: {name!r} is {value!r}, expected text: it is a category")
         return self._encoder.encode(_unsigned_truth(named, self.categories))
 

@@ -38,9 +38,9 @@ _SHARE = {"minimum": 0, "maximum": 1}
 _PARAMETER = {"minimum": PARAMETERS[0], "maximum": PARAMETERS[1]}
 _PULLS = {"minimum": 0, "maximum": MOST_PULLS}
 Id = Annotated[str, _ID]
-Features = dict[str, str | int | float | bool | None]
-"""Features by name."""
-_FEATURES = _described("Features of the context by name, for a model that reads them.")
+Features = dict[str, Any]
+"""Features by name; the model checks the values, since generated clients know no unions."""
+_FEATURES = _described("Features of the context: texts, numbers or truth, by name.")
 
 
 @dataclass(frozen=True)

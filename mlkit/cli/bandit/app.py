@@ -46,6 +46,10 @@ app = group(
             "mlkit.cli.bandit.evaluate:evaluate",
             "Estimate what a policy would have earned, from the log of another one.",
         ),
+        "simulate": (
+            "mlkit.cli.bandit.simulate:simulate",
+            "Compare policies in a simulated world.",
+        ),
         "serve": (
             "mlkit.cli.bandit.serve:serve",
             "Serve recommendations over HTTP, and learn from feedback.",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlkit.bandit.logs.positions import Position
     from mlkit.bandit.logs.verification import ArmCheck
     from mlkit.bandit.models.summary import ArmSummary, Scored
+    from mlkit.bandit.simulation.simulation import Result
 
 _BAR = 20
 
@@ -76,6 +77,21 @@ def positions(rows: Sequence[Position]) -> Table:
         error = "" if row.error is None else f"{row.error:.3f}"
         numbers = [str(row.position), f"{row.shown:,}", f"{row.rewards:,g}"]
         table.add_row(*numbers, f"{row.examined:.3f}", error)
+    return table
+
+
+def simulations(rows: Sequence[Result], runs: int) -> Table:
+    """Make a table of policies in a world, the least regret first."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("policy", overflow="fold")
+    for name in ("regret", "5 - 95 % of runs", "best arm", "found", "by step"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in sorted(rows, key=lambda row: row.regret[-1]):
+        band = f"{row.low[-1]:,.4g} - {row.high[-1]:,.4g}"
+        time = "" if row.time is None else f"{row.time:,.0f}"
+        regret = f"{row.regret[-1]:,.4g} ± {row.error:,.2g}"
+        found = f"{row.found / runs:.0%}"
+        table.add_row(row.policy, regret, band, f"{row.best:.1%}", found, time)
     return table
 
 

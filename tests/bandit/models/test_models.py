@@ -135,7 +135,8 @@ def test_ranks_are_frequencies(model):
 def test_features_have_to_be_declared_and_right():
     schema = FeatureSchema(("age", "country"), categories=("country",), hashed=8)
     assert_array_equal(schema.context_vector({"age": 0}), np.zeros(8))
-    for wrong in ({"agee": 1}, {"age": "old"}, {"country": 3}, {"age": float("inf")}):
+    unread = ({"age": [1]}, {"country": ["DE"]}, {"country": {"a": 1}})
+    for wrong in ({"agee": 1}, {"age": "old"}, {"country": 3}, {"age": float("inf")}, *unread):
         with pytest.raises(BadData):
             schema.context_vector(wrong)
     with pytest.raises(BadData, match="missing"):

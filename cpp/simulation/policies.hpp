@@ -1,0 +1,158 @@
+// Scores of the policies, and what they learn: those of mlkit/bandit/policies, for many runs.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numbers>
+#include <vector>
+
+#include "simulation/simulation.hpp"
+
+namespace mlkit::simulation {
+
+// xoshiro256++ (Blackman and Vigna 2019), seeded by SplitMix64.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) {
+    for (auto& word : state_) {
+      seed += 0x9e3779b97f4a7c15ULL;
+      std::uint64_t z = seed;
+      z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+      z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+      word = z ^ (z >> 31);
+    }
+  }
+
+  std::uint64_t word() {
+    const std::uint64_t drawn = rotated(state_[0] + state_[3], 23) + state_[0];
+    const std::uint64_t shifted = state_[1] << 17;
+    state_[2] ^= state_[0];
+    state_[3] ^= state_[1];
+    state_[1] ^= state_[2];
+    state_[0] ^= state_[3];
+    state_[2] ^= shifted;
+    state_[3] = rotated(state_[3], 45);
+    return drawn;
+  }
+
+  // Uniform on (0, 1).
+  double uniform() { return (double(word() >> 12) + 0.5) * 0x1p-52; }
+
+  // By Marsaglia's polar method.
+  double normal() {
+    for (;;) {
+      const double x = 2 * uniform() - 1, y = 2 * uniform() - 1, square = x * x + y * y;
+      if (square < 1) return x * std::sqrt(-2 * std::log(square) / square);
+    }
+  }
+
+  // By Marsaglia and Tsang (2000); below shape 1 by a power of a uniform.
+  double gamma(double shape) {
+    if (shape < 1) return gamma(shape + 1) * std::pow(uniform(), 1 / shape);
+    const double d = shape - 1.0 / 3.0, c = 1 / std::sqrt(9 * d);
+    for (;;) {
+      const double x = normal(), t = 1 + c * x;
+      if (t <= 0) continue;
+      const double v = t * t * t;
+      if (std::log(uniform()) < 0.5 * x * x + d - d * v + d * std::log(v)) return d * v;
+    }
+  }
+
+  // By Knuth's products in pieces that do not underflow.
+  double poisson(double mean) {
+    double count = 0;
+    while (mean > 30) {  // Ahrens and Dieter (1974): the order statistic of a Gamma variable
+      const double m = std::floor(7 * mean / 8), x = gamma(m);
+      if (x > mean) return count + binomial(m - 1, mean / x);
+      count += m;
+      mean -= x;
+    }
+    const double limit = std::exp(-mean);
+    for (double product = uniform(); product > limit; product *= uniform()) ++count;
+    return count;
+  }
+
+ private:
+  static std::uint64_t rotated(std::uint64_t x, int by) { return (x << by) | (x >> (64 - by)); }
+
+  double binomial(double n, double p) {
+    double count = 0;
+    for (double i = 0; i < n; ++i) count += uniform() < p;
+    return count;
+  }
+
+  std::uint64_t state_[4];
+};
+
+// Pulls, sums and squares of the rewards of each arm of a run.
+struct Counts {
+  explicit Counts(std::size_t arms) : pulls(arms), sums(arms), squares(arms) {}
+
+  void add(std::size_t arm, double reward) {
+    ++pulls[arm];
+    ++total;
+    sums[arm] += reward;
+    squares[arm] += reward * reward;
+  }
+
+  std::vector<double> pulls, sums, squares;
+  double total = 0;
+};
+
+inline double divergence(double p, double q) {
+  double found = 0;
+  if (p > 0) found += p * std::log(p / q);
+  if (p < 1) found += (1 - p) * std::log((1 - p) / (1 - q));
+  return found;
+}
+
+// The largest q with kl(mean, q) <= budget, by bisection.
+inline double upper_bound(double mean, double budget) {
+  double low = mean, high = 1;
+  for (int halving = 0; halving < 40; ++halving) {
+    const double middle = (low + high) / 2;
+    (divergence(mean, middle) <= budget ? low : high) = middle;
+  }
+  return low;
+}
+
+// The score of an arm in round total + 1; explores says that this round is one of exploration.
+inline double score(const Policy& policy, const Counts& counts, std::size_t arm, bool explores,
+                    Random& random) {
+  const double* p = policy.parameters;
+  const double n = counts.pulls[arm], mean = n > 0 ? counts.sums[arm] / n : 0;
+  constexpr double infinite = std::numeric_limits<double>::infinity();
+  switch (policy.kind) {
+    case Kind::thompson:
+      break;  // drawn for all runs at once
+    case Kind::gamma_poisson:
+      return random.gamma(p[0] + counts.sums[arm]) / (p[1] + n);
+    case Kind::normal: {
+      const double kappa = p[1] + n, a = p[2] + n / 2;
+      const double around = std::max(counts.squares[arm] - n * mean * mean, 0.0);
+      const double away = mean - p[0];
+      const double b = p[3] + around / 2 + p[1] * n * away * away / (2 * kappa);
+      const double variance = b / random.gamma(a);
+      return (p[1] * p[0] + counts.sums[arm]) / kappa +
+             std::sqrt(variance / kappa) * random.normal();
+    }
+    case Kind::ucb1:
+      return n > 0 ? mean + std::sqrt(p[0] * std::log(std::max(counts.total, 1.0)) / n) : infinite;
+    case Kind::kl_ucb: {
+      const double round = std::log(counts.total + 1);
+      const double budget = round + p[0] * std::log(std::max(round, 1.0));
+      return n > 0 ? upper_bound(mean, budget / n) : infinite;
+    }
+    case Kind::epsilon_greedy:
+      return explores ? 0 : n > 0 ? mean : p[2];
+    case Kind::softmax:
+      return (n > 0 ? mean : p[1]) / p[0] - std::log(-std::log(random.uniform()));
+    case Kind::commit:
+      return n < p[0] ? infinite : mean;
+  }
+  return 0;
+}
+
+}  // namespace mlkit::simulation

@@ -1,0 +1,1 @@
+"""Policies in simulated worlds: what they earn before they are launched."""
