@@ -61,7 +61,7 @@ def simulate(scenario: Scenario, policy: str, *, seed: int = 0, threads: int = 1
     Args:
         scenario: The world.
         policy: The policy, such as `ucb1`.
-        seed: In [0, 2**63).
+        seed: In [0, 2**64).
         threads: Threads that share the runs.
 
     Raises:

@@ -34,7 +34,7 @@ def simulate(
     steps: Annotated[
         int | None, typer.Option(min=1, max=10**9, help="Steps (default: the scenario's).")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of all runs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Seed of all runs.")] = 0,
     threads: Annotated[
         int | None, typer.Option(min=1, max=MOST, help="Threads (default: the cores).")
     ] = None,
