@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -236,6 +238,35 @@ def test_several_are_taken_at_once_but_not_those_of_another(hosts):
     assert numbers(two.take(reversed(rows))) == [rows[1].number, rows[2].number]
     assert one.holds()
     assert one.renew()
+
+
+def test_what_a_host_owns_and_does_not_run_is_found_again(hosts):
+    one, two = hosts.host(), hosts.host()
+    row = running(one, begin(one))  # Suppose that the answer was lost.
+    assert numbers(one.work(0.0, 10)) == [row.number]
+    assert one.work(0.0, 10, without=[row.number]) == []
+    assert two.work(0.0, 10) == []
+    assert running(one, row).epoch == row.epoch + 1
+
+
+def test_a_message_meets_a_subscription_that_is_made_at_the_same_time(hosts):
+    one = hosts.host()
+    row, sent = begin(one), []
+
+    def send():
+        two = hosts.open()
+        with two.transaction():
+            sent.append(two.mailbox.send("paid", "k", {"n": 1}, 1e12))
+        two.close()
+
+    with one.transaction():
+        one.mailbox.subscribe(row.number, 3, "paid", "k", 0.0)
+        other = threading.Thread(target=send)
+        other.start()
+        time.sleep(0.2)  # It waits for us, however long that takes.
+    other.join()
+    assert sent == [row.number]
+    assert [each.event for each in one.mailbox.inbox([row.number])] == [Receive(3, {"n": 1})]
 
 
 def test_a_delivery_wakes_who_waits(hosts):

@@ -43,5 +43,7 @@ def open_journal(
     from mlkit.bpmn.journal.sql.renewal import RenewedOwner
 
     database = open_database(url, "journal", create)
+    if create:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = RenewedOwner(database, url, lease or TIME_TO_LIVE)
     return SqlJournal(database, owner, folder, database.place)

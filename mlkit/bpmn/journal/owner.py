@@ -6,7 +6,13 @@ from typing import Protocol
 
 
 class Owner(Protocol):
-    """This process, and what it knows of the others."""
+    """This process, and what it knows of the others.
+
+    Attributes:
+        name: Its name, empty before it has registered.
+    """
+
+    name: str
 
     def register(self) -> str:
         """Return this owner's name, which is alive from now on.

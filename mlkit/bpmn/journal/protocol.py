@@ -310,14 +310,15 @@ class Journal(Protocol):
         """Own nothing any more, after `holds` was false: this process may begin anew."""
 
     def work(self, now: float, limit: int, without: Collection[int] = ()) -> list[Row]:
-        """Return open instances that nobody alive owns and that can go on.
+        """Return open instances that no other process owns and that can go on.
 
         Something is in their inboxes, a timer is due, or the process that ran them has died.
 
         Args:
             now: Timers that are due until then count, in seconds since 1970.
             limit: How many at most.
-            without: The numbers of instances that are left out.
+            without: The numbers of instances that are left out: those that this process runs.
+                What it owns beside them is found again, since the answer to `take` may be lost.
         """
 
     def next_due(self) -> float | None:

@@ -277,7 +277,7 @@ class Host:
         for number in [each for each, until in self._not_before.items() if until <= now]:
             del self._not_before[number]
         journal = self._session.journal
-        rows = journal.work(time.time(), _MOST, self._not_before)
+        rows = journal.work(time.time(), _MOST, {*self._not_before, *self._runner.instances})
         taken = journal.take(rows) if rows else []
         for row in taken:
             self._restore(row)

@@ -357,8 +357,9 @@ class SqlJournal:
         self.owner.disown()
 
     def work(self, now: float, limit: int, without: Collection[int] = ()) -> list[Row]:
-        """Return open instances that nobody alive owns and that can go on."""
-        unowned, living = self._unowned()
+        """Return open instances that no other process owns and that can go on."""
+        # What this process owns and does not run: the answer to its taking was lost.
+        unowned, living = self._not_owned_by(self.owner.living() - {self.owner.name})
         known = f" AND number NOT IN ({', '.join('?' * len(without))})" if without else ""
         return [
             row
@@ -373,14 +374,16 @@ class SqlJournal:
 
     def next_due(self) -> float | None:
         """Return when the first timer is due of the instances that nobody alive owns."""
-        unowned, living = self._unowned()
+        unowned, living = self._not_owned_by(self.owner.living())
         query = f"SELECT min(due) FROM instances WHERE due IS NOT NULL AND {unowned}"
         ((due,),) = self.database.query(query, living)
         return None if due is None else float(due)
 
-    def _unowned(self) -> tuple[str, tuple[str, ...]]:
-        living = tuple(self.owner.living())
-        return f"owner NOT IN ({', '.join('?' * len(living))})" if living else "1 = 1", living
+    @staticmethod
+    def _not_owned_by(names: set[str]) -> tuple[str, tuple[str, ...]]:
+        """Return a condition on rows, with its values."""
+        values = tuple(names)
+        return f"owner NOT IN ({', '.join('?' * len(values))})" if values else "1 = 1", values
 
     def release(self, rows: Iterable[Row]) -> None:
         """Let other processes have instances."""
