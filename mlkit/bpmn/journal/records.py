@@ -97,10 +97,12 @@ class Changes:
     Attributes:
         entries: Its events, in order.
         verdicts: The inbox rows that were taken: why each was refused, empty where it was not.
+        mails: What its tasks send.
     """
 
     entries: list[Entry] = field(default_factory=list)
     verdicts: dict[int, str] = field(default_factory=dict)
+    mails: list[NewMail] = field(default_factory=list)
 
 
 class Delivered(NamedTuple):

@@ -191,6 +191,7 @@ class Host:
         self._runner = Runner(pools, session.journal)
         self._runner.on_entry = self._observe
         self._runner.on_verdict = self._decided
+        self._runner.queues_mail = self.settings.queues_mail
         self._runner.on_offer = lambda topics: self.on_offer(topics)
         self._touched: dict[int, Running] = {}
         self._not_before: dict[int, float] = {}

@@ -44,11 +44,12 @@ from mlkit.bpmn.engine.events import (
     StoreRead,
     Throw,
 )
-from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.engine.state import Activation, State
 from mlkit.bpmn.engine.waits import ForWorker
 from mlkit.bpmn.journal.memory import MemoryStores
 from mlkit.bpmn.journal.protocol import Journal, Stores
 from mlkit.bpmn.journal.records import Changes, Damaged, Entry, Log, Row, TakenOver
+from mlkit.bpmn.mail import queued
 from mlkit.bpmn.runtime.clock import Clock, RealClock
 from mlkit.bpmn.runtime.external import offered
 from mlkit.bpmn.runtime.pools import Pools
@@ -128,6 +129,7 @@ class Runner:
         self.look_again = 0.0
         self.problems: list[MlkitError] = []
         self.on_entry: Callable[[Running, Entry], None] | None = None
+        self.queues_mail = False
         self.on_verdict: Callable[[int, str], None] | None = None
         self.on_offer: Callable[[set[str]], None] | None = None
         self.draining = False
@@ -456,6 +458,9 @@ class Runner:
             names = mentioned(source, work.format)
         else:
             kind, source, names = "call", self._bound(running, work), None
+            if self.queues_mail and source == queued.TASK:
+                self._queue(running, activation)
+                return
         options = running.options
         pool = running.pool or self.pool
         assert isinstance(pool, ScriptPool)
@@ -476,6 +481,18 @@ class Runner:
         )
         self.jobs[job] = (running, identifier)
         running.jobs[identifier] = job
+
+    def _queue(self, running: Running, activation: Activation) -> None:
+        """Leave the mail of a task to the outbox, in the commit that completes the task."""
+        name = f"{running.id}.{activation.id}.{activation.attempt}"
+        variables = running.state.visible(activation.local or activation.scope)
+        try:
+            mails = queued.queued(variables, name, running.number)
+        except BadData as error:
+            self.apply(running, Fail(activation.id, error.message))
+            return
+        running.changes.mails += mails
+        self.apply(running, Complete(activation.id, {}))
 
     @staticmethod
     def _bound(running: Running, work: Any) -> str:

@@ -57,6 +57,7 @@ class Settings:
         external: Whether external workers do the tasks that are for them and have no callable.
         journal: The URL of the journal's database; None for a file in the state folder.
         lease: Seconds after which other hosts take over what this one runs, if it dies.
+        queues_mail: Whether the mail that tasks send leaves by the outbox; else they send it.
     """
 
     workers: int | None = None
@@ -70,6 +71,7 @@ class Settings:
     external: bool = False
     journal: str | None = None
     lease: float | None = None
+    queues_mail: bool = False
 
 
 class Session:

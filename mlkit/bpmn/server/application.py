@@ -13,10 +13,13 @@ from mlkit.bpmn.server import (
     engine_rest,
     health,
     instances,
+    link_pages,
+    me_page,
     messages,
     metrics,
     operations,
     schedules,
+    task_pages,
     tasks,
 )
 from mlkit.bpmn.server.context import Context
@@ -26,7 +29,6 @@ from mlkit.web.application import OTHER, Route
 from mlkit.web.description import Description
 from mlkit.web.metrics import Counters, Layout, SharedCounters
 from mlkit.web.openapi import document
-from mlkit.web.pages import Pages
 from mlkit.web.paths import PathApplication
 
 MODULES: tuple[Callable[[Context], dict[str, Route]], ...] = (
@@ -39,6 +41,9 @@ MODULES: tuple[Callable[[Context], dict[str, Route]], ...] = (
     operations.routes,
     schedules.routes,
     engine_rest.routes,
+    task_pages.routes,
+    link_pages.routes,
+    me_page.routes,
 )
 _TITLE = "mlkit pipelines"
 _DESCRIPTION = "Deploy, start, watch and move BPMN pipelines."
@@ -63,7 +68,7 @@ def description(found: dict[str, Route], context: Context) -> dict[str, Any]:
 def application(context: Context) -> tuple[PathApplication, Counters]:
     """Return the ASGI application of a server, and where it counts."""
     found = routes(context)
-    pages = Pages()
+    pages = context.pages
     about = Description("viewer")
     found |= about.routes()
     about.describe(description(found, context), pages)

@@ -12,10 +12,12 @@ from mlkit.bpmn.runtime.deployment import Starter
 from mlkit.bpmn.runtime.host import Host
 from mlkit.bpmn.runtime.hosted import ServiceThreads
 from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.server.people import People
 from mlkit.bpmn.server.settings import Settings
 from mlkit.web.application import Request
 from mlkit.web.events import Feed
 from mlkit.web.metrics import SharedCounters
+from mlkit.web.pages import Pages
 
 T = TypeVar("T")
 
@@ -37,6 +39,8 @@ class Context:
         threads: Where `call` runs.
         feed: Who watches what.
         starter: Starts instances.
+        people: Who does user tasks, and the links of their mails.
+        pages: The templates of pages.
         counters: Where requests and instances are counted; known once the routes are.
     """
 
@@ -46,6 +50,8 @@ class Context:
     threads: ServiceThreads
     feed: Feed
     starter: Starter
+    people: People
+    pages: Pages
     counters: SharedCounters | None = None
 
     async def call(self, function: Callable[[Service], T], request: Request | None = None) -> T:

@@ -8,22 +8,29 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
+from mlkit.bpmn.mail.sender import SenderThread
 from mlkit.bpmn.runtime.deployment import Starter
 from mlkit.bpmn.runtime.host import Host
 from mlkit.bpmn.runtime.hosted import ServiceThreads
 from mlkit.bpmn.runtime.scheduler import Scheduler
+from mlkit.bpmn.runtime.session import Session
 from mlkit.bpmn.server.application import application
 from mlkit.bpmn.server.changes import Changes
 from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.people import People
 from mlkit.bpmn.server.settings import Settings
 from mlkit.bpmn.server.watching import watch
 from mlkit.web import listeners, server
 from mlkit.web.events import Feed
+from mlkit.web.pages import Pages
 from mlkit.web.protocol import ConnectionLimits
 from mlkit.web.supervisor import Process, Role, Supervisor
 
 _SWITCH_INTERVAL = 0.0005
+PAGES = Path(__file__).parent / "pages"
 _MARGIN = 5.0
 """Seconds beyond the grace in which the process writes and leaves what it has."""
 
@@ -65,15 +72,30 @@ def _be_server(settings: Settings, listener: socket.socket, process: Process) ->
     threads = ServiceThreads(host)
     base_url = settings.base_url or listeners.url(listener)
     starter = Starter(settings.state, settings.scripts, {})
-    context = Context(settings, base_url, host, threads, feed, starter)
+    people = settings.people()
+    mail = _mail(settings, base_url, people)
+    context = Context(settings, base_url, host, threads, feed, starter, people, Pages(PAGES))
     scheduler = Scheduler(host, starter)
     scheduler.start()
     try:
         server.run(lambda: _answer(context, listener, process, changes))
     finally:
         scheduler.stop()
+        if mail is not None:
+            mail.stop(_MARGIN)
         threads.close()
         host.join()
+
+
+def _mail(settings: Settings, base_url: str, people: People) -> SenderThread | None:
+    """Start what sends mail, where there is a mail server."""
+    if settings.smtp is None:
+        return None
+    links = people.links if people.open_links else None
+    mail = replace(settings.mail, base_url=base_url.rstrip("/"), links=links)
+    thread = SenderThread(lambda: Session(settings.state), people.file, settings.smtp, mail)
+    thread.start()
+    return thread
 
 
 async def _answer(

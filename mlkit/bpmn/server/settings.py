@@ -9,11 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mlkit.bpmn.mail.composition import MailSettings
+from mlkit.bpmn.mail.messages import sender
+from mlkit.bpmn.mail.smtp import SmtpServer
+from mlkit.bpmn.people.directory import PeopleFile
+from mlkit.bpmn.people.links import Links, key_of
 from mlkit.bpmn.runtime import session
+from mlkit.bpmn.server.people import People
 from mlkit.errors import ConfigurationError, InputMissing, UsageError
 from mlkit.web.access import Access, Caller, Loopback, RawHeaders, read_tokens
 from mlkit.web.errors import RequestError
 
+MAIL_FROM = "mlkit@localhost"
 ROLES = {
     "viewer": "reads everything",
     "worker": "takes external tasks",
@@ -41,6 +48,11 @@ class Settings:
         max_body: Bytes that a body may have.
         max_upload: Bytes that a deployment, or a form with files, may have.
         watch: A folder whose diagrams are deployed.
+        people_file: Who people are; None: nobody is known.
+        smtp: Where mail is handed over; None: none is sent.
+        mail: How mail is written.
+        links: Whether a link of a mail opens a task without a login.
+        secret_file: The secret that signs links; None: one that is made in the state folder.
     """
 
     state: Path
@@ -53,6 +65,20 @@ class Settings:
     max_body: int = 4 << 20
     max_upload: int = 64 << 20
     watch: Path | None = None
+    people_file: Path | None = None
+    smtp: SmtpServer | None = None
+    mail: MailSettings = field(default_factory=lambda: MailSettings(sender(MAIL_FROM)))
+    links: bool = True
+    secret_file: Path | None = None
+
+    def people(self) -> People:
+        """Return who the people of the server are.
+
+        Raises:
+            MlkitError: The people file, or the secret, cannot be used.
+        """
+        links = Links(key_of(self.state, self.secret_file))
+        return People(PeopleFile(self.people_file), links, self.links)
 
     def access(self) -> Access:
         """Return how the server finds out who calls.
@@ -81,6 +107,7 @@ class Settings:
         self.access()
         if self.watch is not None and not self.watch.is_dir():
             raise InputMissing(f"{self.watch}: no such folder", hint="--watch names a folder")
+        PeopleFile(self.people_file)
         if self.base_url is not None:
             parts = urlsplit(self.base_url)
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:

@@ -15,7 +15,6 @@ from mlkit.cli.output import Output, counted, of
 if TYPE_CHECKING:
     from mlkit.bpmn.journal.records import Mail
     from mlkit.bpmn.mail.composition import MailSettings
-    from mlkit.bpmn.mail.smtp import SmtpServer
 
 app = group(
     "mail",
@@ -73,32 +72,20 @@ DigestHour = Annotated[
 FROM = "mlkit@localhost"
 
 
-def settings_of(
-    state: Path,
-    smtp: str,
-    password_file: Path | None,
-    mail_from: str,
-    templates: Path | None,
-    base_url: str,
-    secret_file: Path | None,
-    links: bool,
-    attach_limit: float,
-    digest_hour: int,
-) -> tuple[SmtpServer, MailSettings]:
-    """Return the server and the settings of mail that options say."""  # fmt: skip
+def mail_settings(
+    mail_from: str, templates: Path | None, attach_limit: float, digest_hour: int
+) -> MailSettings:
+    """Return how mail is written, as options say."""
     from mlkit.bpmn.mail import messages
-    from mlkit.bpmn.mail import smtp as smtp_
     from mlkit.bpmn.mail.composition import MailSettings
     from mlkit.bpmn.mail.texts import Templates
-    from mlkit.bpmn.people.links import Links as LinkSigner
-    from mlkit.bpmn.people.links import key_of
 
-    signer = LinkSigner(key_of(state, secret_file)) if base_url and links else None
-    settings = MailSettings(
-        messages.sender(mail_from), base_url.rstrip("/"), signer, Templates(templates),
-        int(attach_limit * 1e6), digest_hour,
-    )  # fmt: skip
-    return smtp_.parse(smtp, password_file), settings
+    return MailSettings(
+        sender=messages.sender(mail_from),
+        templates=Templates(templates),
+        attached=int(attach_limit * 1e6),
+        digest_hour=digest_hour,
+    )
 
 
 @examples(
@@ -124,13 +111,17 @@ def send(
 
     Exits 1 where a mail failed, or has to wait for the mail server.
     """
+    from dataclasses import replace
+
+    from mlkit.bpmn.mail import smtp as smtp_
     from mlkit.bpmn.mail.sender import Sender
     from mlkit.bpmn.people.directory import PeopleFile
+    from mlkit.bpmn.people.links import Links, key_of
 
-    server, settings = settings_of(
-        state, smtp, smtp_password_file, mail_from, mail_templates, base_url, secret_file, links,
-        attach_limit, digest_hour,
-    )  # fmt: skip
+    server = smtp_.parse(smtp, smtp_password_file)
+    signer = Links(key_of(state, secret_file)) if base_url and links else None
+    settings = mail_settings(mail_from, mail_templates, attach_limit, digest_hour)
+    settings = replace(settings, base_url=base_url.rstrip("/"), links=signer)
     with serving(state, journal) as service:
         done = Sender(service.session, PeopleFile(people), server, settings).empty()
     counts = {name: getattr(done, name) for name in ("sent", "dropped", "failed", "delayed")}

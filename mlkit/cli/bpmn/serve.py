@@ -8,6 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlkit.cli.bpmn.mail import (
+    FROM,
+    AttachLimit,
+    DigestHour,
+    Links,
+    MailFrom,
+    MailTemplates,
+    PasswordFile,
+    People,
+    SecretFile,
+    mail_settings,
+)
 from mlkit.cli.bpmn.options import (
     STATE,
     Cpu,
@@ -77,6 +89,18 @@ def serve(
     max_upload: Annotated[
         int, typer.Option(min=1, max=MOST, help="Most bytes of a deployment, or of files.")
     ] = 64 << 20,
+    people: People = None,
+    smtp: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Send mail: smtp[+starttls]://, smtps://[USER@]HOST."),
+    ] = None,
+    smtp_password_file: PasswordFile = None,
+    mail_from: MailFrom = FROM,
+    mail_templates: MailTemplates = None,
+    links: Links = True,
+    secret_file: SecretFile = None,
+    attach_limit: AttachLimit = 10.0,
+    digest_hour: DigestHour = 8,
     workers: Workers = None,
     python: Python = None,
     rscript: Rscript = None,
@@ -91,8 +115,13 @@ def serve(
     beside it. An address that others can reach needs --token-file. SIGTERM takes no more work,
     lets running scripts end within --grace, and exits 143.
     """
+    from mlkit.bpmn.mail import smtp as smtp_
     from mlkit.bpmn.server.settings import Settings
 
+    scripts = settings_of(
+        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease
+    )
+    scripts.queues_mail = smtp is not None
     settings = Settings(
         state=state,
         host=host,
@@ -100,12 +129,15 @@ def serve(
         base_url=base_url,
         grace=grace,
         token_file=token_file,
-        scripts=settings_of(
-            workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease
-        ),
+        scripts=scripts,
         max_body=max_body,
         max_upload=max_upload,
         watch=watch,
+        people_file=people,
+        smtp=None if smtp is None else smtp_.parse(smtp, smtp_password_file),
+        mail=mail_settings(mail_from, mail_templates, attach_limit, digest_hour),
+        links=links,
+        secret_file=secret_file,
     )
     raise typer.Exit(_run(settings, log_format, of(context).note))
 

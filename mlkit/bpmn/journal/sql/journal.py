@@ -258,6 +258,7 @@ class SqlJournal:
         ])  # fmt: skip
         self.mailbox.take(changes.verdicts)
         self.index.note(number, state)
+        self.outbox.add(changes.mails, at)
         if state.status != "running":
             self.mailbox.forget(number, f"instance {row.id} is {state.phase}")
             self.external.forget(number)

@@ -1,0 +1,80 @@
+"""What the pages of a server know about people: who they are, what they may do, their links."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mlkit.bpmn.journal.protocol import Journal
+from mlkit.bpmn.people import recipients
+from mlkit.bpmn.people.directory import Directory, PeopleFile
+from mlkit.bpmn.people.links import Links
+from mlkit.bpmn.people.tasks import Task
+
+
+@dataclass(frozen=True)
+class People:
+    """The people of a server.
+
+    Attributes:
+        file: Who they are.
+        links: Signs links, and the forms of pages.
+        open_links: Whether a signed link opens a task without a login.
+    """
+
+    file: PeopleFile
+    links: Links
+    open_links: bool = True
+
+
+class Visitor(NamedTuple):
+    """Who looks at a page.
+
+    Attributes:
+        person: Their id; empty where nobody is known.
+        directory: The people, as they are now.
+        substitutes: Who stands in for whom now.
+        everything: Whether they may do any task: operators, and the only user of a machine.
+    """
+
+    person: str
+    directory: Directory
+    substitutes: dict[str, str]
+    everything: bool = False
+
+    @property
+    def name(self) -> str:
+        """What they are called."""
+        found = self.directory.get(self.person)
+        return self.person if found is None else found.name
+
+    def may(self, task: Task) -> bool:
+        """Return whether they may do a task."""
+        return self.everything or recipients.may_do(
+            task, self.person, self.directory, self.substitutes
+        )
+
+    def holds(self, task: Task) -> bool:
+        """Return whether a task is theirs already."""
+        return recipients.is_mine(task, self.person, self.directory, self.substitutes)
+
+    def shares(self, task: Task) -> bool:
+        """Return whether a task waits for a group of theirs, or for anybody."""
+        if task.assignee is not None:
+            return False
+        groups = self.directory.groups_of(self.person)
+        return bool(groups & set(task.groups)) or not (task.users or task.groups)
+
+    def whom(self, task: Task) -> str:
+        """Say whom a task waits for."""
+        named = [task.assignee] if task.assignee is not None else [*task.users, *task.groups]
+        found = (self.directory.get(each) for each in named)
+        shown = [each if it is None else it.name for each, it in zip(named, found, strict=True)]
+        return ", ".join(shown) or "anybody"
+
+
+def visitor(people: People, journal: Journal, person: str, everything: bool = False) -> Visitor:
+    """Return who looks at a page, with what holds for them now."""
+    substitutes = journal.absences.now(time.time())
+    return Visitor(person, people.file.directory, substitutes, everything)

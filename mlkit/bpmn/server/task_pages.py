@@ -1,0 +1,284 @@
+"""The pages of user tasks: the list, and a task with its form, documents and diagram."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from mlkit.bpmn import render
+from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.people import attachments
+from mlkit.bpmn.people.tasks import Task
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.errors import Problems
+from mlkit.bpmn.server.people import Visitor, visitor
+from mlkit.bpmn.server.task_form import Submitted, TaskForm, ago
+from mlkit.errors import MlkitError
+from mlkit.web.application import Operation, Request, Response, Route
+from mlkit.web.errors import Headers, RequestError
+from mlkit.web.paths import path_parameter, query, read_form
+
+MOST_SHOWN = 200
+VIEWS = {"mine": "Mine", "groups": "My groups'", "all": "All"}
+FILE_HEADERS: Headers = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; sandbox"),
+    (b"cache-control", b"private, no-store"),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""What goes with a document: whatever it holds, it runs nothing and reads nothing."""
+_TASK = "/tasks/{instance}/{activation}"
+_HEADINGS = {403: "This is not for you", 404: "It is not there", 409: "Somebody else came first"}
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Outcome(NamedTuple):
+    """What a submitted form led to: a page to show, or a place to go to."""
+
+    context: dict[str, Any] | None = None
+    status: int = 200
+    go: str = ""
+
+
+def routes(context: Context) -> dict[str, Route]:
+    """Return the paths of the pages of tasks."""
+    pages = TaskPages(context)
+    get, read = pages.operation, "viewer"
+    return {
+        "/tasks": _route("/tasks", GET=get(pages.list, read)),
+        _TASK: _route(_TASK, GET=get(pages.show, read), POST=get(pages.submit, "participant")),
+        f"{_TASK}/picture.svg": _route(f"{_TASK}/picture.svg", GET=get(pages.picture, read)),
+        f"{_TASK}/documents/{{name}}": _route(
+            f"{_TASK}/documents/{{name}}", GET=get(pages.document, read)
+        ),
+    }
+
+
+def _route(name: str, **methods: Operation) -> Route:
+    return Route(name, methods, hidden=True)
+
+
+class TaskPages:
+    """Answers for the pages of tasks.
+
+    Args:
+        context: What the routes of the server share.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._problems = Problems()
+
+    def operation(self, handler: Handler, role: str | None) -> Operation:
+        """Return the operation of a page, whose errors are pages too."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except RequestError as error:
+                return self.problem(request, error)
+            except MlkitError as error:
+                known = self._problems.translate(error)
+                assert known is not None
+                return self.problem(request, known)
+
+        limit = self.context.settings.max_upload
+        name = handler.__name__.strip("_")
+        return Operation(answer, f"{name}Page", name, "pages", role, max_body=limit)
+
+    def problem(self, request: Request, error: RequestError) -> Response:
+        """Return the page of an error."""
+        heading = _HEADINGS.get(error.status, "That did not work")
+        shown = {"heading": heading, "message": error.error, "hint": error.hint, "back": ""}
+        return self.page(request, "notice.html", shown, error.status)
+
+    def page(
+        self, request: Request, template: str, shown: dict[str, Any], status: int = 200
+    ) -> Response:
+        """Return a page; links in it are relative to the root of the server."""
+        depth = str(request.scope["path"]).count("/") - 1
+        answer = self.context.pages.page(template, shown, depth=depth)
+        return answer._replace(status=status)
+
+    # -- the list --------------------------------------------------------------------------
+
+    async def list(self, request: Request) -> Response:
+        """Return the page of the tasks that wait."""
+        wanted = query(request, ("show", "find", "done"))
+        show = wanted.get("show", "mine")
+        if show not in VIEWS:
+            raise RequestError(400, f"show: {show!r:.40}", f"one of {', '.join(VIEWS)}")
+        shown = await self.context.call(
+            lambda service: self._listed(service, request, show, wanted.get("find", ""))
+        )
+        shown["notice"] = "Your task is done." if "done" in wanted else ""
+        return self.page(request, "tasks.html", shown)
+
+    def _listed(self, service: Service, request: Request, show: str, find: str) -> dict[str, Any]:
+        who = self._visitor(service, request)
+        rows = {row.id: row for row in service.open_rows()}
+        found = [each for each in service.tasks() if each.instance in rows]
+        named = [(each, self._process(service, rows[each.instance])) for each in found]
+        words = find.casefold().split()
+        named = [
+            (task, process) for task, process in named
+            if all(word in _text(task, process, rows[task.instance], who) for word in words)
+        ]  # fmt: skip
+        chosen = {
+            "mine": [each for each in named if who.holds(each[0])],
+            "groups": [each for each in named if who.shares(each[0])],
+            "all": named,
+        }
+        tasks = sorted(chosen[show], key=lambda each: each[0].since)
+        return {
+            "person": who.name, "groups": sorted(who.directory.groups_of(who.person)),
+            "views": [(name, label, len(chosen[name])) for name, label in VIEWS.items()],
+            "show": show, "wanted": find, "more": max(0, len(tasks) - MOST_SHOWN),
+            "nothing": "Nothing waits here." if not find else "Nothing like that waits here.",
+            "tasks": [
+                self._card(task, process, rows[task.instance], who)
+                for task, process in tasks[:MOST_SHOWN]
+            ],
+        }  # fmt: skip
+
+    def _card(self, task: Task, process: str, row: Row, who: Visitor) -> dict[str, Any]:
+        free = task.assignee is None and who.person and who.may(task)
+        token = self.context.people.links.form(task.id, who.person) if free else ""
+        return {
+            "id": task.id, "name": task.name, "process": process, "key": row.key,
+            "since": ago(task.since), "due": task.due, "whom": who.whom(task), "token": token,
+        }  # fmt: skip
+
+    @staticmethod
+    def _process(service: Service, row: Row) -> str:
+        process = service.session.engine(row).processes[0]
+        return process.name or process.id
+
+    def _visitor(self, service: Service, request: Request) -> Visitor:
+        caller = request.caller
+        return visitor(
+            self.context.people, service.journal, caller.name, everything=caller.may("operator")
+        )
+
+    # -- a task ----------------------------------------------------------------------------
+
+    async def show(self, request: Request) -> Response:
+        """Return the page of a task."""
+        place = self._place(request)
+
+        def shown(service: Service) -> dict[str, Any]:
+            form = self.form(service, self._visitor(service, request), self._name(request))
+            return form.page(place)
+
+        return self.page(request, "task.html", await self.context.call(shown))
+
+    async def submit(self, request: Request) -> Response:
+        """Do what the form of a task asks for."""
+        submitted = Submitted.of(await read_form(request))
+        place, name = self._place(request), self._name(request)
+        outcome = await self.context.call(
+            lambda service: self.act(
+                self.form(service, self._visitor(service, request), name), submitted, place
+            )
+        )
+        return self.answer(request, outcome, f"{'../' * 2}tasks?done=")
+
+    def answer(self, request: Request, outcome: Outcome, done: str) -> Response:
+        """Return the page that a submitted form leads to."""
+        if outcome.context is not None:
+            return self.page(request, "task.html", outcome.context, outcome.status)
+        place = (outcome.go or done).encode("ascii")
+        return Response(b"", 303, ((b"location", place), (b"cache-control", b"no-store")))
+
+    def form(self, service: Service, who: Visitor, name: str) -> TaskForm:
+        """Return a task as its page has it.
+
+        Raises:
+            Refused: Somebody has completed it.
+            InputMissing: There is none.
+        """
+        row, task = service.task(name)
+        return TaskForm(service, self.context.people, who, row, task)
+
+    def act(self, form: TaskForm, submitted: Submitted, place: str) -> Outcome:
+        """Do what a submitted form asks for.
+
+        Raises:
+            Refused: Somebody else came first, or may do it and not the visitor.
+            Forged: The form comes from elsewhere.
+        """
+        task, who, service = form.task, form.visitor, form.service
+        self.context.people.links.require_form(submitted.text("form_token"), task.id, who.person)
+        form.require_allowed()
+        action = submitted.text("action")
+        if action in ("claim", "release"):
+            service.claim(task.id, who.person, action == "release")
+            return Outcome(go=place)
+        given, problems, values = form.values(submitted)
+        finishes = action in ("approve", "reject", "complete")
+        comment = submitted.text("comment")
+        if not finishes:
+            return Outcome(form.page(place, given, comment=comment))
+        if problems:
+            return Outcome(form.page(place, given, problems, comment), 422)
+        service.submit(task, values, who.person)
+        return Outcome()
+
+    async def document(self, request: Request) -> Response:
+        """Return a document of a task."""
+        name, wanted = self._name(request), path_parameter(request, "name")
+        return await self.context.call(lambda service: file_of(service, name, wanted))
+
+    async def picture(self, request: Request) -> Response:
+        """Return the diagram of a task's instance, with its tokens."""
+        name = self._name(request)
+        return await self.context.call(lambda service: picture_of(service, name))
+
+    @staticmethod
+    def _name(request: Request) -> str:
+        instance, task = (path_parameter(request, each) for each in ("instance", "activation"))
+        return f"{instance}/{task}"
+
+    def _place(self, request: Request) -> str:
+        instance, task = (path_parameter(request, each) for each in ("instance", "activation"))
+        return f"../../tasks/{quote(instance, safe='')}/{quote(task, safe='')}"
+
+
+def file_of(service: Service, name: str, wanted: str) -> Response:
+    """Return a document of a task that waits, as a file to download.
+
+    Raises:
+        InputMissing: There is none.
+        Refused: The task is done.
+    """
+    _, task = service.task(name)
+    found = attachments.document(task, wanted, service.journal.folder)
+    encoded = quote(found.name, safe="").encode("ascii")
+    headers: Headers = (
+        (b"content-type", found.media.encode("ascii", "replace")),
+        (b"content-disposition", b"attachment; filename*=UTF-8''" + encoded),
+        *FILE_HEADERS,
+    )
+    return Response(found.content or b"", headers=headers)
+
+
+def picture_of(service: Service, name: str) -> Response:
+    """Return the diagram of a task's instance as SVG, with where its tokens are.
+
+    Raises:
+        InputMissing: There is no such task.
+        Refused: The task is done.
+    """
+    row, _ = service.task(name)
+    file, content, _ = service.journal.definition(row.definition)
+    picture = render.parsed(content, file)[0]
+    svg = render.svg(picture, render.progress(service.session, row))
+    return Response(svg, headers=((b"content-type", b"image/svg+xml"), *FILE_HEADERS))
+
+
+def _text(task: Task, process: str, row: Row, who: Visitor) -> str:
+    """Return what a search looks at."""
+    parts = (task.name, process, row.key, row.id, task.element, who.whom(task), task.due or "")
+    return " ".join(parts).casefold()
