@@ -111,7 +111,7 @@ def given(
             found[each.id] = "true" in submitted.get(name, ())
         elif each.type == "list":
             found[each.id] = [str(value) for value in submitted.get(name, ()) if value != ""]
-        elif name in submitted:
+        elif submitted.get(name):
             found[each.id] = str(submitted[name][-1]).replace("\r\n", "\n")
     return found
 

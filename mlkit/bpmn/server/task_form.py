@@ -15,9 +15,10 @@ from mlkit.bpmn.people.attachments import Document
 from mlkit.bpmn.people.browser_forms import Input
 from mlkit.bpmn.people.forms import Entry
 from mlkit.bpmn.people.tasks import Task
-from mlkit.bpmn.runtime.service import Refused, Service
+from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.people import People, Visitor
 from mlkit.errors import BadData
+from mlkit.web.errors import RequestError
 from mlkit.web.paths import Form, Upload
 from mlkit.workers.child.artifacts import Artifacts
 
@@ -159,10 +160,12 @@ class TaskForm:
         """Refuse who may not do the task.
 
         Raises:
-            Refused: They may not.
+            RequestError: 403.
         """
         if not self.visitor.may(self.task):
-            raise Refused(f"the task waits for {self.visitor.whom(self.task)}")
+            whom = self.visitor.whom(self.task)
+            hint = "whoever has it may give it back, or to you"
+            raise RequestError(403, f"the task waits for {whom}", hint)
 
 
 def _summary(fields: list[Input], known: Mapping[str, str]) -> list[tuple[str, str, str]]:
@@ -200,10 +203,10 @@ def size_of(size: int) -> str:
 
 
 def ago(at: float) -> str:
-    """Say since when somebody waits."""
+    """Say for how long somebody waits."""
     seconds = max(0, int(time.time() - at))
     for size, unit in _UNITS:
         if seconds >= size:
             count = seconds // size
             return f"for {count} {unit}{'' if count == 1 else 's'}"
-    return "since a moment ago"
+    return "for less than a minute"

@@ -90,9 +90,11 @@ class TaskPages:
 
     def problem(self, request: Request, error: RequestError) -> Response:
         """Return the page of an error."""
-        heading = _HEADINGS.get(error.status, "That did not work")
+        heading, status = _HEADINGS.get(error.status, "That did not work"), error.status
+        if status == 409 and request.scope["method"] == "GET":
+            heading, status = "This task is done", 200
         shown = {"heading": heading, "message": error.error, "hint": error.hint, "back": ""}
-        return self.page(request, "notice.html", shown, error.status)
+        return self.page(request, "notice.html", shown, status)
 
     def page(
         self, request: Request, template: str, shown: dict[str, Any], status: int = 200

@@ -11,6 +11,11 @@ import pickle
 import tempfile
 from typing import Any
 
+if __name__ == "artifacts":  # inside a worker, which has this folder on its path
+    from values import File  # type: ignore[import-not-found]
+else:
+    from mlkit.workers.child.values import File
+
 _UNITS = {"secs": "s", "mins": "min", "hours": "h", "days": "D", "weeks": "W"}
 
 
@@ -116,12 +121,10 @@ class Artifacts:
             os.close(folder)
 
 
-def _load_file(path: str, reference: dict[str, Any]) -> bytes:
-    from values import File  # type: ignore[import-not-found]  # only there inside a worker
-
+def _load_file(path: str, reference: dict[str, Any]) -> Any:
     with open(path, "rb") as file:
-        found: bytes = File(file.read())
-    found.reference = reference  # type: ignore[attr-defined]
+        found = File(file.read())
+    found.reference = reference
     return found
 
 
