@@ -5,6 +5,7 @@ The command line translates options into these calls; a web interface would do t
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from mlkit.bpmn.engine.events import AnyEvent, Assign, Begin, Cancel, Claim, Com
 from mlkit.bpmn.journal.records import Damaged, Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.people.forms import packed_variables
+from mlkit.bpmn.people.recipients import substitute_of
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.runtime import documents
 from mlkit.bpmn.runtime.rerun import rerun
@@ -120,7 +122,7 @@ class Service:
     ) -> Row:
         _, task = self.task(name)
         if checked:
-            require_allowed(task, by)
+            self._require_allowed(task, by)
         return self.submit(task, values(task), by)
 
     def submit(self, task: Task, values: dict[str, Any], by: str) -> Row:
@@ -139,7 +141,7 @@ class Service:
             return self.ask(row, Claim(task.activation, "", person))
         if task.assignee not in (None, person):
             raise Refused(f"task {task.id}: {task.assignee} has it", hint="see --release")
-        require_allowed(task, person)
+        self._require_allowed(task, person)
         return self.ask(row, Claim(task.activation, person, person))
 
     def require_own(self, name: str, person: str) -> None:
@@ -172,8 +174,18 @@ class Service:
             raise UsageError("a task is handed to a person", hint="name one")
         row, task = self.task(name)
         if not operates and (checked or task.assignee is not None):
-            require_allowed(task, by)
+            self._require_allowed(task, by)
         return self.ask(row, Claim(task.activation, to, by, operates))
+
+    def _require_allowed(self, task: Task, person: str) -> None:
+        """Refuse who may not do a task, for themselves or for somebody who is away."""
+        substitutes = self.journal.absences.now(time.time())
+        for away in substitutes:
+            if substitute_of(away, substitutes) == person:
+                with contextlib.suppress(Refused):
+                    require_allowed(task, away)
+                    return
+        require_allowed(task, person)
 
     def start(self, instance: str, element: str, by: str, end: bool = False) -> Row:
         """Start an activity of an ad-hoc sub-process, or end the sub-process.

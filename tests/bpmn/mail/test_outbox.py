@@ -15,7 +15,7 @@ from bpmn.conftest import diagram
 from mlkit.bpmn.journal.records import NewMail
 from mlkit.bpmn.mail import sender as sending
 from mlkit.bpmn.people.links import Links
-from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.runtime.service import Refused, Service
 
 ASK = diagram(
     '<startEvent id="s"/><userTask id="t" name="Review &#10;Bcc: evil@example.org" {who}>'
@@ -215,6 +215,23 @@ def test_a_substitute_is_asked_and_told_for_whom(office, mail_server):
     ((recipient, mail),) = mail_server.mails
     assert recipient == "bob@example.org"
     assert "Ann Lée is away" in mail.get_body(("plain",)).get_content()
+
+
+def test_a_substitute_may_do_the_task_and_the_history_says_who_did(office):
+    now = time.time()
+    identifier = office.begin(ANN)
+    with office.session() as session:
+        journal, service = session.journal, Service(session)
+        with pytest.raises(Refused):
+            service.complete(f"{identifier}/t", {}, "bob", checked=True)
+        journal.atomically(
+            lambda: journal.absences.add("ann", "bob", now - 9, now + 99, "ann", now)
+        )
+        row = service.complete(f"{identifier}/t", {}, "bob", checked=True)
+        assert row.phase == "completed"
+        assert "bob" in {
+            step.by for _, _, steps in journal.events(row) for step in steps if hasattr(step, "by")
+        }
 
 
 def test_somebody_who_wants_one_mail_a_day_gets_one(office, mail_server):
