@@ -52,7 +52,9 @@ class LinkPages(TaskPages):
         """Do what the form asks for."""
         link, place = self._link(request), self._place(request)
         submitted = Submitted.of(await read_form(request))
-        outcome = await self._with_form(link, lambda form: self.act(form, submitted, place))
+        outcome = await self._with_form(
+            link, lambda form: self.act(form, submitted, place), request
+        )
         return self._private(self.answer(request, outcome, place))
 
     async def picture(self, request: Request) -> Response:
@@ -65,14 +67,16 @@ class LinkPages(TaskPages):
         link, name = self._link(request), path_parameter(request, "name")
         return await self._with_form(link, lambda form: file_of(form.service, link.task, name))
 
-    async def _with_form(self, link: Link, function: Callable[[TaskForm], T]) -> T:
+    async def _with_form(
+        self, link: Link, function: Callable[[TaskForm], T], request: Request | None = None
+    ) -> T:
         def work(service: Service) -> T:
             who = visitor(self.context.people, service.journal, link.person)
             form = self.form(service, who, link.task)
             form.require_allowed()  # It may have been given to somebody else since.
             return function(form)
 
-        return await self.context.call(work)
+        return await self.context.call(work, request)
 
     def _link(self, request: Request) -> Link:
         people = self.context.people

@@ -52,7 +52,7 @@ class MePage(TaskPages):
                 return {**self._shown(service, request, submitted), "problem": error.message}
             return None
 
-        shown = await self.context.call(work)
+        shown = await self.context.call(work, request)
         if shown is not None:
             return self.page(request, "me.html", {**shown, "notice": ""}, 422)
         return Response(b"", 303, ((b"location", b"me?done="),))

@@ -183,7 +183,8 @@ class TaskPages:
         outcome = await self.context.call(
             lambda service: self.act(
                 self.form(service, self._visitor(service, request), name), submitted, place
-            )
+            ),
+            request,
         )
         return self.answer(request, outcome, f"{'../' * 2}tasks?done=")
 
