@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from mlkit.bpmn.mail.sender import SenderThread
@@ -93,7 +94,9 @@ def _mail(settings: Settings, base_url: str, people: People) -> SenderThread | N
         return None
     links = people.links if people.open_links else None
     mail = replace(settings.mail, base_url=base_url.rstrip("/"), links=links)
-    thread = SenderThread(lambda: Session(settings.state), people.file, settings.smtp, mail)
+    thread = SenderThread(
+        lambda: Session(settings.state, settings.scripts), people.file, settings.smtp, mail
+    )
     thread.start()
     return thread
 
