@@ -3,6 +3,7 @@
 #include <pybind11/native_enum.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -24,11 +25,13 @@ auto copied(const Values& values) {
 // The bars that a replay goes through.
 struct Bars {
   std::size_t count, tickers;
-  const double *close, *open, *dividend;
+  const double *close, *open, *dividend, *bid, *ask;
 
   Bar at(std::size_t bar) const {
-    const std::size_t i = bar * tickers;
-    return {open ? open + i : nullptr, close + i, dividend ? dividend + i : nullptr};
+    const auto row = [&](const double* values) {
+      return values ? values + bar * tickers : nullptr;
+    };
+    return {row(open), row(close), row(dividend), row(bid), row(ask)};
   }
 };
 
@@ -51,7 +54,8 @@ void replay(Engine& engine, const Bars& bars, const std::vector<Planned>& plan, 
       history.clear();
       for (std::size_t i = bar - next->warm; i < bar; ++i) {
         const double* close = bars.at(i).close;
-        history.push_back({close[pair.y], close[pair.x]});
+        const Legs closes{close[pair.y], close[pair.x]};
+        if (!std::isnan(closes.y + closes.x)) history.push_back(closes);  // else a missing bar
       }
       engine.add(pair, history);
     }
@@ -85,15 +89,24 @@ struct BoundEngine {
 
   // Bars, a row each, and the pairs that join at some of them.
   void take(const Doubles& closes, const MaybeDoubles& opens, const MaybeDoubles& dividends,
-            const std::vector<Planned>& plan) {
+            const std::vector<Planned>& plan, const MaybeDoubles& bids, const MaybeDoubles& asks) {
     const py::ssize_t columns = closes.ndim() == 2 ? closes.shape(1) : -1;
     require(columns == py::ssize_t(tickers), "closes: expected a column for each ticker");
     require_like(opens, closes, "opens");
     require_like(dividends, closes, "dividends");
     require_prices(closes, "closes", true);
     if (opens) require_prices(*opens, "opens", true);
-    const Bars bars{std::size_t(closes.shape(0)), tickers, closes.data(), data_or_null(opens),
-                    data_or_null(dividends)};
+    require_like(bids, closes, "bids");
+    require_like(asks, closes, "asks");
+    if (bids) require_prices(*bids, "bids", true);
+    if (asks) require_prices(*asks, "asks", true);
+    const Bars bars{std::size_t(closes.shape(0)),
+                    tickers,
+                    closes.data(),
+                    data_or_null(opens),
+                    data_or_null(dividends),
+                    data_or_null(bids),
+                    data_or_null(asks)};
     require_plan(plan, bars.count);
     if (scripted) {
       replay(engine, bars, plan, usual);
@@ -153,13 +166,20 @@ void register_engine(py::module_& m) {
       .value("STOP", Order::stop)
       .value("TIME_STOP", Order::time_stop)
       .finalize();
+  py::native_enum<Action>(m, "Action", "enum.IntEnum", "What is done to orders from outside.")
+      .value("BLOCK", Action::block)
+      .value("ALLOW", Action::allow)
+      .value("FLATTEN", Action::flatten)
+      .value("CANCEL", Action::cancel)
+      .finalize();
   py::class_<Features>(m, "Features", "What the engine computed for a pair at a close.")
       .def_readonly("beta", &Features::beta)
       .def_readonly("spread", &Features::spread)
       .def_readonly("z", &Features::z);
   py::class_<State>(m, "State", "A pair's position as its strategy sees it.")
-      .def(py::init(
-               [](int side, int locked, std::int64_t held) { return State{side, locked, held}; }),
+      .def(py::init([](int side, int locked, std::int64_t held) {
+             return State{side, locked, held};
+           }),
            "side"_a = 0, "locked"_a = 0, "held"_a = 0)
       .def_readonly("side", &State::side)
       .def_readonly("locked", &State::locked)
@@ -182,7 +202,8 @@ void register_engine(py::module_& m) {
            "stop"_a = std::numeric_limits<std::int64_t>::max(), "signal"_a, "rule"_a = py::none(),
            "history"_a = py::none(), "Add a pair that trades from now on; return its number.")
       .def("take", &BoundEngine::take, "closes"_a, "opens"_a = py::none(),
-           "dividends"_a = py::none(), "plan"_a = std::vector<Planned>{},
+           "dividends"_a = py::none(), "plan"_a = std::vector<Planned>{}, "bids"_a = py::none(),
+           "asks"_a = py::none(),
            "Take bars, a row each; planned pairs join at their bar of these.")
       .def(
           "finish", [](BoundEngine& self) { self.engine.finish(); },
@@ -201,6 +222,13 @@ void register_engine(py::module_& m) {
           "pair"_a, "End a pair's window with the next bar.")
       .def("delist", &BoundEngine::delist, "column"_a,
            "Close a ticker's positions at their last prices in the next bar; it trades no more.")
+      .def(
+          "intervene",
+          [](BoundEngine& self, std::int64_t bar, Action action, std::int64_t pair) {
+            self.engine.intervene({bar, pair, action});
+          },
+          "bar"_a, "action"_a, "pair"_a = -1,
+          "Plan an action before the fills of a bar; no pair stands for all.")
       .def(
           "positions", [](const BoundEngine& self) { return copied(self.engine.positions()); },
           "The open trades, by pair.")

@@ -53,8 +53,58 @@ void Engine::remove(std::int64_t pair) {
 
 void Engine::delist(std::size_t column) { delisted_.at(column) = 1; }
 
+void Engine::intervene(const Intervention& planned) {
+  if (planned.bar < bar_) throw std::invalid_argument("an intervention in a bar that was taken");
+  const auto later = [](const Intervention& a, const Intervention& b) { return a.bar < b.bar; };
+  planned_.insert(std::upper_bound(planned_.begin(), planned_.end(), planned, later), planned);
+}
+
+void Engine::act() {
+  std::size_t done = 0;
+  for (; done < planned_.size() && planned_[done].bar <= bar_; ++done) {
+    const auto [bar, pair, action] = planned_[done];
+    if (pair < 0 && (action == Action::block || action == Action::allow)) {
+      blocked_ = action == Action::block;
+      continue;
+    }
+    for (Slot& slot : slots_) {
+      if (slot.number == pair || (pair < 0 && slot.active())) act(slot, action);
+    }
+  }
+  planned_.erase(planned_.begin(), planned_.begin() + std::ptrdiff_t(done));
+}
+
+void Engine::act(Slot& slot, Action action) {
+  switch (action) {
+    case Action::block:
+      slot.blocked = true;
+      break;
+    case Action::allow:
+      slot.blocked = false;
+      break;
+    case Action::cancel:
+      cancel_entry(slot);
+      break;
+    case Action::flatten:
+      cancel_entry(slot);
+      if (!slot.open) break;
+      if (!slot.leaving) order_exit(slot, Reason::flattened);
+      slot.state.side = 0;
+      break;
+  }
+}
+
+// The lock stays, as after a refused entry.
+void Engine::cancel_entry(Slot& slot) {
+  if (!slot.entering) return;
+  slot.entering = false;
+  slot.state.side = 0;
+  settle(slot);
+}
+
 void Engine::step(const Bar& bar) {
   accrue(bar);
+  if (!planned_.empty()) act();
   gaps_ = false;
   for (std::size_t i = 0; i < last_.size(); ++i) {
     const bool missing = std::isnan(bar.close[i]);
@@ -126,11 +176,18 @@ void Engine::fill(const Bar& bar) {
   const auto price = [&](std::size_t column) {
     return std::isnan(prices[column]) ? bar.close[column] : prices[column];
   };
+  const auto quoted = [&](std::size_t column, double bought) {
+    const double* quotes = bought > 0.0 ? bar.ask : bar.bid;
+    const bool known = quotes != nullptr && !std::isnan(quotes[column]);
+    return known ? quotes[column] : price(column);
+  };
   ordered_ = 0.0;
   for (std::size_t place : held_) {
     Slot& slot = slots_[place];
     if (!slot.entering && !slot.leaving) continue;
-    const Legs at{price(slot.pair.y), price(slot.pair.x)};
+    const double way = slot.entering ? 1.0 : -1.0;
+    const Legs at{quoted(slot.pair.y, way * slot.trade.shares.y),
+                  quoted(slot.pair.x, way * slot.trade.shares.x)};
     if (std::isnan(at.y) || std::isnan(at.x)) {  // it waits, or is gone: see close_ended
       if (slot.entering) ordered_ += gross(slot.trade.shares, last(slot));
       continue;
@@ -251,7 +308,7 @@ void Engine::decide(const Bar& bar) {
   }
   merge_held(fresh);
   if (settings_.same_bar) {
-    fill({nullptr, bar.close, nullptr});
+    fill({nullptr, bar.close, nullptr, bar.bid, bar.ask});
     mark();
   }
 }
@@ -305,6 +362,7 @@ bool Engine::order_entry(Slot& slot, int side) {
 
 bool Engine::accept(const Slot& slot, const Trade& order) const {
   if (order.shares.y == 0.0 || slot.open || slot.entering) return false;
+  if (blocked_ || slot.blocked) return false;
   const Limits& limits = settings_.limits;
   const std::int64_t busier = std::max(counted_with_[slot.pair.y], counted_with_[slot.pair.x]);
   if (counted_ >= limits.pairs || busier >= limits.pairs_per_ticker) return false;

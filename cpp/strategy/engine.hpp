@@ -57,6 +57,9 @@ struct Bar {
   const double* open = nullptr;
   const double* close = nullptr;
   const double* dividend = nullptr;
+  // Quotes: what sells and what buys fills at; missing ones fall back on `open`.
+  const double* bid = nullptr;
+  const double* ask = nullptr;
 };
 
 enum class Reason : int {
@@ -66,7 +69,23 @@ enum class Reason : int {
   window_end,
   delisted,
   margin_call,
-  data_end
+  data_end,
+  flattened
+};
+
+// What somebody other than the strategy wants, as a risk limit does.
+enum class Action : std::int64_t {
+  block,    // entries are refused
+  allow,    // entries are accepted again
+  flatten,  // positions are closed, entries that wait are cancelled
+  cancel,   // entries that wait are cancelled
+};
+
+// An action before the orders of a bar fill; a pair below 0 stands for all.
+struct Intervention {
+  std::int64_t bar = 0;
+  std::int64_t pair = -1;
+  Action action = Action::block;
 };
 
 struct Trade {
@@ -134,6 +153,8 @@ class Engine {
   void remove(std::int64_t pair);
   // The ticker trades no more: its positions close at their last prices in the next bar.
   void delist(std::size_t column);
+  // Plan an intervention at a bar that is not taken yet; those of a bar act in their order.
+  void intervene(const Intervention& planned);
 
   std::vector<Trade> positions() const;
   std::vector<Pending> pending() const;
@@ -166,12 +187,16 @@ class Engine {
     bool leaving = false;   // an exit waits for its fill
     bool dead = false;
     bool counted = false;  // among the pairs that the limits count
+    bool blocked = false;  // its entries are refused
 
     bool active() const { return open || entering; }
     void archive(Archive& archive);
   };
 
   void accrue(const Bar& bar);
+  void act();
+  void act(Slot& slot, Action action);
+  void cancel_entry(Slot& slot);
   void fill(const Bar& bar);
   void close_ended();
   void mark();
@@ -202,9 +227,11 @@ class Engine {
   std::vector<std::uint8_t> delisted_;
   std::vector<double> logs_;  // of the closes of the bar in `logged_`
   std::vector<std::int64_t> logged_;
-  std::vector<Slot> slots_;        // pairs that are fed, in order of arrival
-  std::vector<std::size_t> held_;  // places of those with shares or an order, rising
-  bool gaps_ = false;              // a close is missing, or a ticker was delisted
+  std::vector<Slot> slots_;            // pairs that are fed, in order of arrival
+  std::vector<std::size_t> held_;      // places of those with shares or an order, rising
+  bool blocked_ = false;               // the entries of all pairs are refused
+  std::vector<Intervention> planned_;  // by bar
+  bool gaps_ = false;                  // a close is missing, or a ticker was delisted
   std::int64_t earliest_stop_ = std::numeric_limits<std::int64_t>::max();
   std::int64_t counted_ = 0;                // pairs with a position that is not being left
   std::vector<std::int64_t> counted_with_;  // the same, of each ticker

@@ -8,7 +8,7 @@ namespace mlkit::strategy {
 
 namespace {
 
-constexpr std::array<char, 8> magic{'m', 'l', 'k', 'i', 't', 'P', 'E', '1'};
+constexpr std::array<char, 8> magic{'m', 'l', 'k', 'i', 't', 'P', 'E', '2'};
 
 void archive_rule(Archive& archive, Rule& rule) {
   archive.fields(rule.entry, rule.exit, rule.stop, rule.max_bars);
@@ -68,7 +68,7 @@ void Engine::Slot::archive(Archive& archive) {
   archive_rule(archive, pair.rule);
   signal.archive(archive);
   archive.fields(state.side, state.locked, state.held, features, trade);
-  for (bool* each : {&open, &entering, &leaving, &dead, &counted}) archive.flag(*each);
+  for (bool* each : {&open, &entering, &leaving, &dead, &counted, &blocked}) archive.flag(*each);
 }
 
 void Engine::archive(Archive& archive) {
@@ -77,6 +77,8 @@ void Engine::archive(Archive& archive) {
   archive.values(missing_);
   archive.values(delisted_);
   archive.values(counted_with_);
+  archive.values(planned_);
+  archive.flag(blocked_);
   const std::size_t count = archive.size(slots_.size(), sizeof(Trade));
   if (archive.reading()) slots_.resize(count, Slot{0, {}, Signal({})});
   for (Slot& slot : slots_) slot.archive(archive);
@@ -112,6 +114,9 @@ Engine Engine::load(std::string_view bytes, StrategyCallback strategy_callback) 
   engine.archive(archive);
   archive.require_end();
   const std::size_t tickers = engine.last_.size();
+  for (const Intervention& each : engine.planned_) {
+    archive.require(each.action >= Action::block && each.action <= Action::cancel);
+  }
   archive.require(engine.missing_.size() == tickers && engine.delisted_.size() == tickers &&
                   engine.counted_with_.size() == tickers);
   engine.logs_.resize(tickers);

@@ -114,6 +114,14 @@ class Order(IntEnum):
     STOP = 4
     TIME_STOP = 5
 
+class Action(IntEnum):
+    """What is done to orders from outside."""
+
+    BLOCK = 0
+    ALLOW = 1
+    FLATTEN = 2
+    CANCEL = 3
+
 class Features:
     """What the engine computed for a pair at a close."""
 
@@ -177,6 +185,8 @@ class Engine:
         opens: _Doubles | None = None,
         dividends: _Doubles | None = None,
         plan: Sequence[Planned] = ...,
+        bids: _Doubles | None = None,
+        asks: _Doubles | None = None,
     ) -> None:
         """Take bars, a row each; planned pairs join at their bar of these."""
 
@@ -197,6 +207,9 @@ class Engine:
 
     def delist(self, column: int) -> None:
         """Close a ticker's positions at their last prices in the next bar; it trades no more."""
+
+    def intervene(self, bar: int, action: Action, pair: int = -1) -> None:
+        """Plan an action before the fills of a bar; no pair stands for all."""
 
     def positions(self) -> NDArray[np.void]:
         """The open trades, by pair."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlkit.errors import BadData, UsageError
 from mlkit.pairs.fit.formation import Formation, fit, formed, warm_up
@@ -162,38 +163,77 @@ def given(prices: Prices, pairs: Iterable[GivenPair], settings: Settings) -> lis
         UsageError: No pair, an unknown ticker, or a pair without beta and formation period.
         BadData: The prices end before the first traded bar.
     """
-    planned = [_given_window(prices, pair, settings) for pair in pairs]
+    planned = [given_window(prices, pair, settings) for pair in pairs]
     if not planned:
         raise UsageError("no pair is given", hint="name one: --pair KO,PEP")
     return sorted(planned, key=lambda window: window.start)
 
 
-def _given_window(prices: Prices, pair: GivenPair, settings: Settings) -> Window:
+def require_signal(pair: GivenPair, settings: Settings) -> None:
+    """Refuse a pair that carries its beta where the z-score needs a formation period.
+
+    Raises:
+        UsageError: See above.
+    """
+    if pair.beta is not None and settings.signal.zscore != "lookback":
+        raise UsageError(
+            f"{pair.y}/{pair.x}: a pair that carries its beta has only the lookback z-score",
+            hint="drop the beta, and the pair is fitted on --formation bars",
+        )
+
+
+def given_window(prices: Prices, pair: GivenPair, settings: Settings, least: int = 2) -> Window:
+    """Plan one pair that the user names; see `given`.
+
+    Args:
+        prices: Bars.
+        pair: The pair.
+        settings: How it trades.
+        least: Bars that have to be left after its formation period.
+
+    Raises:
+        UsageError: See `given`.
+        BadData: See `given`.
+    """
     names = (pair.y, pair.x)
     place = "/".join(names)
     _require_tickers(prices, pair)
-    if pair.beta is not None and settings.signal.zscore != "lookback":
-        raise UsageError(
-            f"{place}: a pair that carries its beta has only the lookback z-score",
-            hint="drop the beta, and the pair is fitted on --formation bars",
-        )
+    require_signal(pair, settings)
     closes = prices.select(names).close
     together = np.flatnonzero(~np.isnan(closes).any(axis=1))
-    first = int(together[0]) if len(together) else len(closes)
-    length = settings.formation if pair.beta is None else warm_up(settings.signal)
-    start = first + length
-    if start + 2 > len(closes):
+    length = formation_bars(pair, settings)
+    start = int(together[length - 1]) + 1 if len(together) >= max(length, 1) else len(closes)
+    if start + least > len(closes):
         raise BadData(
-            f"{prices.source}: {place}: {len(closes) - first} common bars, and the formation "
+            f"{prices.source}: {place}: {len(together)} common bars, and the formation "
             f"period takes {length}",
             hint="shorten --formation, or take a longer file",
         )
+    formation = formation_of(pair, closes[together[:length]], settings)
+    return Window(int(together[0]), start, END, (formation,), 1)
+
+
+def formation_bars(pair: GivenPair, settings: Settings) -> int:
+    """Count the common bars that a given pair needs before it trades, at least one."""
+    return max(settings.formation if pair.beta is None else warm_up(settings.signal), 1)
+
+
+def formation_of(pair: GivenPair, closes: NDArray[np.float64], settings: Settings) -> Formation:
+    """Return what fixes a given pair: its beta, or a fit on its formation period.
+
+    Args:
+        pair: The pair.
+        closes: Of y and x at their first common bars, shape (bars, 2).
+        settings: How it trades.
+
+    Raises:
+        BadData: See `fit`.
+        UsageError: See `fit`.
+    """
+    names = (pair.y, pair.x)
     if pair.beta is None:
-        y, x = closes[first:start].T
-        formation = fit(y, x, names, settings.signal)
-    else:
-        formation = formed(names, settings.signal, alpha=0.0, beta=pair.beta)
-    return Window(first, start, END, (formation,), 1)
+        return fit(closes[:, 0], closes[:, 1], names, settings.signal)
+    return formed(names, settings.signal, alpha=0.0, beta=pair.beta)
 
 
 def rolling(
@@ -223,7 +263,19 @@ def rolling(
 
 def _window(prices: Prices, settings: Settings, select: Select, start: int) -> Window:
     first = start - settings.formation
-    period = complete(prices.window(first, start))
+    return window_after(prices.window(first, start), settings, select, start)
+
+
+def window_after(period: Prices, settings: Settings, select: Select, start: int) -> Window:
+    """Select and fit the pairs of a window on the bars before it.
+
+    Args:
+        period: The bars of its formation period.
+        settings: How pairs are chosen and traded.
+        select: Chooses them.
+        start: The window's first bar, as numbered in the whole data.
+    """
+    period = complete(period)
     chosen, tested = select(period, settings) if len(period.tickers) > 1 else ([], 0)
     fitted, skipped = [], []
     for pair in chosen:
@@ -234,6 +286,7 @@ def _window(prices: Prices, settings: Settings, select: Select, start: int) -> W
         except BadData as error:
             skipped.append(error.message)
     stop = start + settings.trading
+    first = start - settings.formation
     return Window(first, start, stop, tuple(fitted), tested, tuple(skipped))
 
 

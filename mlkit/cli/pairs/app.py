@@ -6,7 +6,7 @@ from mlkit.cli.groups import group
 
 app = group(
     "pairs",
-    "Find pairs of securities, fit and backtest them.",
+    "Find pairs of securities, fit and backtest them, and trade them on paper.",
     {
         "screen": (
             "mlkit.cli.pairs.screen:screen",
@@ -23,6 +23,10 @@ app = group(
         "sweep": (
             "mlkit.cli.pairs.sweep:sweep",
             "Score a grid of thresholds, and deflate the Sharpe ratio of the best.",
+        ),
+        "live": (
+            "mlkit.cli.pairs.live.app:app",
+            "Trade pairs on paper, bar by bar, as prices come; watch and control it.",
         ),
     },
 )

@@ -151,12 +151,14 @@ class Run(NamedTuple):
         pairs: The pairs that were given.
         settings: Its settings.
         strategy: The strategy; None: the built-in rule.
+        bars_per_year: Bars per year, given or read off its dates.
     """
 
     prices: dict[str, Any]
     pairs: list[GivenPair]
     settings: Settings
     strategy: Reference | None
+    bars_per_year: float = 0.0
 
 
 def read_run(path: Path) -> Run:
@@ -177,7 +179,8 @@ def read_run(path: Path) -> Run:
             )
         pairs = [GivenPair(**pair) for pair in document["pairs"]]
         strategy = document["strategy"] and Reference(**document["strategy"])
-        return Run(document["prices"], pairs, from_document(document["settings"]), strategy)
+        settings = from_document(document["settings"])
+        return Run(document["prices"], pairs, settings, strategy, document["bars_per_year"])
     except OSError as error:
         raise InputMissing(f"{path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

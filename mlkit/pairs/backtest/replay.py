@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,24 @@ REASONS = (
     "delisted",
     "margin_call",
     "data_end",
+    "flattened",
 )
 """Why a trade was closed, by the engine's number."""
+
+
+class Intervention(NamedTuple):
+    """What somebody other than the strategy did to the orders, before the fills of a bar.
+
+    Attributes:
+        bar: The bar.
+        action: `block` or `allow` entries, `flatten` positions, `cancel` entries that wait.
+        pair: The pair's number; -1 for all.
+    """
+
+    bar: int
+    action: str
+    pair: int = -1
+
 
 COSTS = ("commission", "slippage", "half_spread", "borrow")
 
@@ -96,6 +113,12 @@ def run(
     windows: Sequence[Window],
     settings: Settings,
     strategy: Strategy | None = None,
+    *,
+    delisted_after: int = 1,
+    bids: NDArray[np.float64] | None = None,
+    asks: NDArray[np.float64] | None = None,
+    interventions: Sequence[Intervention] = (),
+    complete: bool = True,
 ) -> Backtest:
     """Trade planned windows over their prices.
 
@@ -104,6 +127,11 @@ def run(
         windows: From `windows.given` or `windows.rolling`, by their start.
         settings: Rule, money and costs.
         strategy: Decides in place of the built-in rule.
+        delisted_after: Missing closes in a row that make a ticker delisted; 0: none do.
+        bids: Prices at which orders sell, shape (T, N); NaN falls back on the open.
+        asks: Prices at which they buy.
+        interventions: What was done to the orders from outside, as a live run records it.
+        complete: The data have ended, so that what is open closes at the last closes.
 
     Raises:
         BadData: The account was lost to the point that its equity is not positive, or a
@@ -115,14 +143,18 @@ def run(
     names = [f"{pair.y}/{pair.x}" for window in windows for pair in window.pairs]
     engine = native.Engine(
         len(prices.tickers),
-        settings.native(bars_per_year),
+        settings.native(bars_per_year).with_delisted_after(delisted_after),
         None if strategy is None else strategy_callback(strategy, names, prices.zoned),
     )
-    replay(engine, prices, plan(prices, windows))
+    for bar, action, pair in interventions:
+        engine.intervene(bar, native.Action[action.upper()], pair)
+    replay(engine, prices, plan(prices, windows), bids, asks)
+    if complete:
+        engine.finish()
     account = engine.rows()
     require_equity(prices, account["equity"])
     numbers = [(i, place) for i, each in enumerate(windows) for place in range(len(each.pairs))]
-    first = min(window.start for window in windows)
+    first = min((window.start for window in windows), default=0)
     return Backtest(
         prices, settings, windows, bars_per_year, first,
         account, engine.trades(), engine.choices(), numbers, strategy,
@@ -176,16 +208,21 @@ def plan(prices: Prices, windows: Sequence[Window]) -> list[native.Planned]:
     return planned
 
 
-def replay(engine: native.Engine, prices: Prices, planned: list[native.Planned]) -> None:
-    """Feed all bars to an engine, and close what is open at the end.
+def replay(
+    engine: native.Engine,
+    prices: Prices,
+    planned: list[native.Planned],
+    bids: NDArray[np.float64] | None = None,
+    asks: NDArray[np.float64] | None = None,
+) -> None:
+    """Feed all bars to an engine.
 
     Raises:
         BadData: A strategy failed or gave an order that its position forbids.
     """
     try:
-        engine.take(prices.close, prices.open, prices.dividends, planned)
+        engine.take(prices.close, prices.open, prices.dividends, planned, bids, asks)
     except BadData as error:
         raise BadData(f"{prices.source}: {error.message}", hint=error.hint) from error
     except ValueError as error:
         raise BadData(f"{prices.source}: {error}") from error
-    engine.finish()

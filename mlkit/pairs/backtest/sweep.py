@@ -257,6 +257,7 @@ class _Job:
             rule, lookback = configuration
             engine = native.Engine(len(self.prices.tickers), self.native(rule))
             replay.replay(engine, self.prices, plans[lookback])
+            engine.finish()
             trades = engine.trades()
             equity = engine.rows()["equity"][max(self.first - 1, 0) :]
             replay.require_equity(self.prices, equity)

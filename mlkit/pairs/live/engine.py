@@ -15,8 +15,27 @@ from mlkit.errors import BadData, UsageError
 from mlkit.pairs import _pair_strategy as native
 from mlkit.pairs.fit.formation import Formation
 from mlkit.pairs.settings import Rule, Settings
+from mlkit.pairs.strategy.strategy import Strategy, strategy_callback
 
 MAGIC = b"mlkit live engine 1\n"
+
+
+class _Names:
+    """The names of an engine's pairs by number, for messages."""
+
+    def __init__(self, engine: LiveEngine) -> None:
+        self._engine = engine
+
+    def __getitem__(self, number: int) -> str:
+        return "/".join(self._engine.pairs[number])
+
+
+class _Bars:
+    """What a live engine knows of a bar's time: its number."""
+
+    def __getitem__(self, bar: int) -> str:
+        return f"bar {bar}"
+
 
 Prices = Mapping[str, float] | NDArray[np.float64]
 """A value for each ticker: an array in the order of the tickers, or those known by name."""
@@ -50,6 +69,8 @@ class LiveEngine:
         settings: Rule, money and costs of all pairs.
         bars_per_year: For interest and borrow fees; 0 takes that of the settings.
         delisted_after: Missing closes in a row that make a ticker delisted; 0 never does.
+        strategy: Decides in place of the built-in rule; its states are its own, and `save` does
+            not hold them.
 
     Raises:
         UsageError: A ticker appears twice, or nothing says what a year is.
@@ -62,6 +83,7 @@ class LiveEngine:
         *,
         bars_per_year: float = 0.0,
         delisted_after: int = 0,
+        strategy: Strategy | None = None,
     ) -> None:
         year = bars_per_year or settings.bars_per_year
         if not year > 0.0:
@@ -69,7 +91,8 @@ class LiveEngine:
         if delisted_after < 0:
             raise UsageError("delisted_after must not be negative")
         options = settings.native(year).with_delisted_after(delisted_after)
-        self._set(tickers, native.Engine(len(tickers), options), {})
+        decide = None if strategy is None else strategy_callback(strategy, _Names(self), _Bars())
+        self._set(tickers, native.Engine(len(tickers), options, decide), {})
 
     def _set(
         self, tickers: Sequence[str], engine: native.Engine, names: dict[int, tuple[str, str]]
@@ -133,11 +156,29 @@ class LiveEngine:
         """
         self._engine.delist(self._column(ticker))
 
+    def intervene(self, action: str, pair: int = -1) -> None:
+        """Plan an action for the next bar, before its orders fill.
+
+        Args:
+            action: `block` entries, which are refused until `allow`; `flatten`: close positions
+                and cancel entries that wait; `cancel` those entries only.
+            pair: Its number; -1 for all pairs.
+
+        Raises:
+            UsageError: There is no such action.
+        """
+        if action.upper() not in native.Action.__members__:
+            raise UsageError(f"no action '{action}'", hint="block, allow, flatten or cancel")
+        self._engine.intervene(self.bars, native.Action[action.upper()], pair)
+
     def step(
         self,
         close: Prices,
         open: Prices | None = None,  # noqa: A002
         dividends: Prices | None = None,
+        *,
+        bids: Prices | None = None,
+        asks: Prices | None = None,
     ) -> Step:
         """Take a bar.
 
@@ -145,16 +186,22 @@ class LiveEngine:
             close: Closes; NaN or no entry is a missing one.
             open: Opens, at which orders fill; where they are missing, or all, closes do.
             dividends: Cash per share that is paid before this bar.
+            bids: Quotes at which orders sell; where they are missing, they fill as said above.
+            asks: Quotes at which orders buy.
 
         Raises:
             BadData: A price is not positive and finite.
             UsageError: A ticker is unknown, or an array has another length.
         """
         row = self._row(close, np.nan)
-        opens = None if open is None else self._row(open, np.nan)
+        opens, bid, ask = (
+            None if each is None else self._row(each, np.nan) for each in (open, bids, asks)
+        )
         paid = None if dividends is None else self._row(dividends, 0.0)
         try:
-            self._engine.take(row, opens, paid)
+            self._engine.take(row, opens, paid, [], bid, ask)
+        except BadData:
+            raise
         except ValueError as error:
             raise BadData(f"bar {self.bars}: {error}") from error
         return self._drained()
@@ -187,6 +234,11 @@ class LiveEngine:
     def pairs(self) -> Mapping[int, tuple[str, str]]:
         """The tickers of the pairs that trade, by number."""
         return dict(self._names)
+
+    @property
+    def count(self) -> int:
+        """The number of pairs that trade."""
+        return len(self._names)
 
     def positions(self) -> NDArray[np.void]:
         """Return the open trades, with their shares and costs so far."""

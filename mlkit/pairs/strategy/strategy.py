@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import Any, Protocol
 
 from mlkit.errors import BadData
 from mlkit.pairs._pair_strategy import Features, Order, State
@@ -61,8 +59,12 @@ class Strategy:
         raise NotImplementedError
 
 
+class _Indexed(Protocol):
+    def __getitem__(self, number: int, /) -> Any: ...
+
+
 def strategy_callback(
-    strategy: Strategy, names: Sequence[str], times: NDArray[Any]
+    strategy: Strategy, names: _Indexed, times: _Indexed
 ) -> Callable[[int, int, Features, State], Order]:
     """Wrap a strategy for the engine, with a state for each pair.
 

@@ -1,0 +1,55 @@
+"""`mlkit pairs live`: its commands; without the name of one, the first argument is a feed."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import typer
+
+from mlkit.cli.groups import LazyGroup, Members
+
+TEXT = """Trade pairs on paper, bar by bar, as prices come; watch and control it.
+
+`mlkit pairs live FEED` is short for `mlkit pairs live run FEED`.
+"""
+
+
+class LiveGroup(LazyGroup):
+    """The commands of a live run."""
+
+    members: ClassVar[Members] = {
+        "run": (
+            "mlkit.cli.pairs.live.run:run",
+            "Start a run, or go on with one, from whatever point it was left at.",
+        ),
+        "status": ("mlkit.cli.pairs.live.control:status", "Show what a run is doing."),
+        "pause": (
+            "mlkit.cli.pairs.live.control:pause",
+            "Open no new positions, of all pairs or of one.",
+        ),
+        "resume": (
+            "mlkit.cli.pairs.live.control:resume",
+            "Trade again after a pause, a limit, a flatten or a kill.",
+        ),
+        "flatten": (
+            "mlkit.cli.pairs.live.control:flatten",
+            "Close positions at the next bar, and open no new ones.",
+        ),
+        "kill": (
+            "mlkit.cli.pairs.live.control:kill",
+            "Cancel what waits and end the run; positions stay.",
+        ),
+        "verify": (
+            "mlkit.cli.pairs.live.verify:verify",
+            "Replay a run's bars through the backtest, and compare bit for bit.",
+        ),
+    }
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; what is no command is a feed."""
+        if args and args[0] not in self.members and args[0] not in ("-h", "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(name="live", cls=LiveGroup, add_completion=False, no_args_is_help=True, help=TEXT)

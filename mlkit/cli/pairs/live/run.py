@@ -1,0 +1,311 @@
+"""`mlkit pairs live run`: a run is started, or goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from mlkit.cli.groups import examples
+from mlkit.cli.options import MOST, Json
+from mlkit.cli.output import Output, counted, of
+from mlkit.cli.pairs.settings import build, with_settings
+from mlkit.cli.pairs.source import (
+    PairOption,
+    PairsOption,
+    RefitOption,
+    Source,
+    load,
+    named_pairs,
+    with_source,
+)
+
+if TYPE_CHECKING:
+    from mlkit.pairs.feeds.feed import Feed
+    from mlkit.pairs.live.alerts import Alerts
+    from mlkit.pairs.live.plan import RunPlan
+    from mlkit.pairs.live.run import Progress
+    from mlkit.pairs.prices.prices import Prices
+    from mlkit.pairs.settings import Settings
+    from mlkit.pairs.strategy.strategy import Reference, Strategy
+    from mlkit.pairs.windows import GivenPair
+
+Fill = Literal["open", "quote"]
+FEED, TRADING, RISK, RUN = "Feed", "Choice of pairs", "Limits", "Run"
+
+
+def _option(*flags: str, panel: str, text: str, **more: Any) -> Any:
+    return typer.Option(*flags, help=text, rich_help_panel=panel, **more)
+
+
+@examples(
+    "mlkit pairs live prices.csv --pair KO,PEP --speed 10 --state run",
+    "ticker-source | mlkit pairs live - --pairs pairs.csv --bars-per-year 98280",
+    "mlkit pairs live kafka://broker:9092/bars --from results/run.json --state run",
+)
+@partial(with_source, without=frozenset())
+@with_settings
+def run(
+    context: typer.Context,
+    settings: Mapping[str, Any],
+    reading: Mapping[str, Any],
+    feed: Annotated[
+        str,
+        typer.Argument(
+            metavar="FEED",
+            help="A price file; - (JSON Lines or CSV); kafka://HOST:PORT/TOPIC; "
+            "log://FOLDER/TOPIC; MODULE:FUNCTION.",
+        ),
+    ],
+    state: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the run; one that is there goes on.")
+    ] = Path("live"),
+    speed: Annotated[
+        str, _option(panel=FEED, text="Replay so many bars a second; max: at once.", metavar="BARS")
+    ] = "max",
+    pair: PairOption = None,
+    pairs: PairsOption = None,
+    refit: RefitOption = False,
+    strategy: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.PY:CLASS", help="Run your mlkit.pairs.Strategy (its code!)."),
+    ] = None,
+    repeat: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN.JSON", help="Pairs, settings, strategy of a backtest."),
+    ] = None,
+    tickers: Annotated[
+        str | None,
+        _option(panel=FEED, metavar="A,B,...", text="Tickers (default: of the pairs or the file)."),
+    ] = None,
+    bar: Annotated[
+        float,
+        _option(
+            panel=FEED,
+            min=0.0,
+            max=86400.0 * 366,
+            metavar="SECONDS",
+            text="Make bars of this length from ticks; 0: records are bars.",
+        ),
+    ] = 0.0,
+    lateness: Annotated[
+        float | None,
+        _option(
+            panel=FEED,
+            min=0.0,
+            max=86400.0 * 366,
+            metavar="SECONDS",
+            text="Wait so long for late records (default: 5; 0 in replays).",
+        ),
+    ] = None,
+    halted_after: Annotated[
+        int,
+        _option(
+            panel=FEED, min=1, max=MOST, text="Missing bars after which a ticker is not awaited."
+        ),
+    ] = 3,
+    delisted_after: Annotated[
+        int,
+        _option(
+            panel=FEED, min=0, max=MOST, text="Missing bars that mean a delisting; 0: none do."
+        ),
+    ] = 0,
+    fill: Annotated[
+        Fill, _option(panel=FEED, text="Fill at the next open, or at bid and ask where known.")
+    ] = "open",
+    universe: Annotated[
+        int | None,
+        _option(panel=TRADING, min=2, max=MOST, metavar="N", text="Take the first N tickers."),
+    ] = None,
+    evidence: Annotated[
+        str | None,
+        _option(
+            panel=TRADING,
+            metavar="RULE",
+            text="Trade what passes the screen and this, as 'correlation > 0.8'.",
+        ),
+    ] = None,
+    rescreen: Annotated[
+        int, _option(panel=TRADING, min=1, max=MOST, text="Bars between two screens.")
+    ] = 20,
+    limit: Annotated[
+        list[str] | None,
+        _option(
+            panel=RISK,
+            metavar="NAME=VALUE[:ACTION]",
+            text="gross, net, daily_loss, drawdown, orders_per_minute, stale, collar; "
+            "refuse, block, flatten or stop.",
+        ),
+    ] = None,
+    no_borrow: Annotated[
+        str | None, _option(panel=RISK, metavar="A,B,...", text="Tickers not to be sold short.")
+    ] = None,
+    timezone: Annotated[str, _option(panel=RISK, text="In which days begin.")] = "UTC",
+    topics: Annotated[
+        str | None,
+        _option(panel=RUN, metavar="URL", text="Keep the topics at kafka://HOST:PORT."),
+    ] = None,
+    keep: Annotated[
+        float | None,
+        _option(panel=RUN, min=0.01, metavar="DAYS", text="Days to keep records (default: all)."),
+    ] = None,
+    alert_url: Annotated[
+        str | None, _option(panel=RUN, metavar="URL", text="POST alerts there as JSON.")
+    ] = None,
+    alert_command: Annotated[
+        str | None, _option(panel=RUN, metavar="COMMAND", text="Run it with each alert on stdin.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Trade on paper, bar by bar: the backtest's engine, with every step in a durable log.
+
+    The same command goes on with a run that ended or was killed, and ends with the same bytes as
+    one that never was. A replay of a file ends with it; any other feed can go on later.
+    """
+    from mlkit.interruption import stoppable
+    from mlkit.pairs.live import setup
+    from mlkit.pairs.live.folder import RunFolder
+    from mlkit.pairs.live.limits import parse_limits
+    from mlkit.pairs.live.plan import RunPlan
+    from mlkit.pairs.live.run import Run
+
+    out = of(context)
+    prices = _prices(out, feed, reading)
+    named, built, reference, year = _strategy_of(repeat, settings, pair, pairs, refit, strategy)
+    chosen = setup.tickers_of(
+        _split(tickers) or (prices.tickers if prices is not None else ()), named, universe
+    )
+    quiet = 0.0 if prices is not None else 5.0
+    plan = setup.check(
+        RunPlan(
+            feed=feed, tickers=chosen, pairs=tuple(named), settings=built,
+            bars_per_year=built.bars_per_year or year or _inferred(prices, built),
+            delisted_after=delisted_after, quotes=fill == "quote", length=round(bar * 1e9),
+            lateness=round((quiet if lateness is None else lateness) * 1e9),
+            halted_after=halted_after, timezone=_zone(timezone), strategy=reference,
+            limits=parse_limits(limit or (), _split(no_borrow)), evidence=evidence,
+            rescreen=rescreen if evidence else 0,
+            content_hash="" if prices is None else prices.content_hash,
+        )
+    )  # fmt: skip
+    source = _feed(feed, prices, plan, speed)
+    folder = RunFolder(state)
+    folder.create()
+    with folder.owned(), stoppable():
+        if topics is not None:
+            folder.set_log(topics)
+        goes_on = setup.keep(folder, plan)
+        out.note(f"{'going on with' if goes_on else 'new run'}: {state} ({feed})")
+        alerts = _alerts(out, folder, alert_url, alert_command)
+        running = Run(folder, source, _loader(reference), alerts.take,
+                      None if keep is None else round(keep * 86_400_000))  # fmt: skip
+        try:
+            progress = running.go()
+        finally:
+            running.close()
+            alerts.close()
+    _show(progress, state, json)
+
+
+def _prices(out: Output, feed: str, reading: Mapping[str, Any]) -> Prices | None:
+    """Read a feed that is a price file; None if it is another one."""
+    if feed == "-" or "://" in feed or not Path(feed).exists():
+        return None
+    return load(out, Source.of([feed], reading))
+
+
+def _strategy_of(
+    repeat: Path | None,
+    settings: Mapping[str, Any],
+    pair: list[str] | None,
+    pairs: Path | None,
+    refit: bool,
+    strategy: str | None,
+) -> tuple[list[GivenPair], Settings, Reference | None, float]:
+    """Return pairs, settings, strategy and bars per year, given or of a recorded backtest."""
+    from mlkit.errors import UsageError
+    from mlkit.pairs.backtest.records import read_run
+    from mlkit.pairs.strategy import file
+
+    if repeat is None:
+        own = None if strategy is None else file.reference(file.load(strategy))
+        return named_pairs(pair, pairs, refit), build(settings), own, 0.0
+    if pair or pairs or strategy:
+        raise UsageError("--from brings pairs and strategy: without --pair, --pairs, --strategy")
+    recorded = read_run(repeat)
+    return recorded.pairs, recorded.settings, recorded.strategy, recorded.bars_per_year
+
+
+def _split(text: str | None) -> tuple[str, ...]:
+    return tuple(each.strip() for each in (text or "").split(",") if each.strip())
+
+
+def _inferred(prices: Prices | None, settings: Settings) -> float:
+    from mlkit.pairs.backtest.calendar import infer_bars_per_year
+
+    return 0.0 if prices is None else infer_bars_per_year(prices, settings.formation)
+
+
+def _zone(name: str) -> str:
+    from zoneinfo import ZoneInfo
+
+    from mlkit.errors import UsageError
+
+    try:
+        return ZoneInfo(name).key
+    except (KeyError, ValueError, OSError) as error:
+        raise UsageError(f"--timezone {name}: no such time zone",
+                         hint="America/New_York") from error  # fmt: skip
+
+
+def _feed(name: str, prices: Prices | None, plan: RunPlan, speed: str) -> Feed:
+    from mlkit.pairs.feeds.feed import open_feed
+    from mlkit.pairs.feeds.replay import ReplayFeed
+
+    if prices is None:
+        return open_feed(name)
+    return ReplayFeed(prices.select(plan.tickers), _speed(speed))
+
+
+def _speed(text: str) -> float:
+    from mlkit.errors import UsageError
+
+    try:
+        found = math.inf if text == "max" else float(text)
+    except ValueError:
+        found = math.nan
+    if not found > 0.0:
+        raise UsageError(f"--speed {text}: expected bars a second, or max")
+    return found
+
+
+def _loader(reference: Reference | None) -> Callable[[], Strategy] | None:
+    from mlkit.pairs.strategy import file
+
+    return None if reference is None else partial(file.reload, reference)
+
+
+def _alerts(out: Output, folder: Any, url: str | None, command: str | None) -> Alerts:
+    import shlex
+
+    from mlkit.pairs.live import alerts
+
+    sends = [] if url is None else [alerts.webhook(url)]
+    sends += [] if command is None else [alerts.command(shlex.split(command))]
+    return alerts.Alerts(folder.name, sends, lambda text: out.note(f"warning: {text}"))
+
+
+def _show(progress: Progress, state: Path, json: bool) -> None:
+    account = progress.account
+    if json:
+        fields = {"status": progress.status, "bars": progress.bars, "account": account}
+        Output.document("pairs.live", 1, {"state": str(state), **fields})
+    else:
+        equity = f", equity {account['equity']:,.2f}" if account else ""
+        Output.line(f"{progress.status}: {counted(progress.bars, 'bar')}{equity}")
+    if progress.status in ("killed", "stopped"):
+        raise typer.Exit(1)

@@ -1,0 +1,141 @@
+"""The topics of a run: their names, and what their records hold.
+
+`inputs` is the one that everything follows from: batches of the feed and commands, in the order in
+which they count. The others are results; each record is a JSON object with the `time` of its bar.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mlkit.errors import BadData
+from mlkit.pairs.feeds.records import PriceRecord
+from mlkit.streams import Log, Message, Output, Partition
+
+INPUTS = "inputs"
+RESULTS = (
+    "bars", "decisions", "orders", "fills", "trades", "account", "ledger", "interventions",
+    "events", "promotions",
+)  # fmt: skip
+TOPICS = (INPUTS, *RESULTS)
+
+COMMANDS = ("pause", "resume", "flatten", "kill")
+
+
+class Input(msgspec.Struct, omit_defaults=True):
+    """A record of `inputs`.
+
+    Attributes:
+        records: Of the feed.
+        position: Where the feed goes on after them.
+        rejected: Records that the feed dropped, by reason.
+        close_until: Close open bars up to this time, since nothing comes.
+        command: What an operator wants: one of `COMMANDS`.
+        pair: The pair that it is about, `Y/X`; empty: all of them.
+        by: Who wants it.
+        at: When, by the clock, in ISO 8601.
+        broken: Why the feed broke.
+        end: The feed has ended, and the run with it.
+    """
+
+    records: list[PriceRecord] = []
+    position: Any = None
+    rejected: dict[str, int] = {}
+    close_until: int | None = None
+    command: str = ""
+    pair: str = ""
+    by: str = ""
+    at: str = ""
+    broken: str = ""
+    end: bool = False
+
+
+def encode_input(given: Input) -> Message:
+    """Return a record for `inputs`."""
+    return Message(msgspec.json.encode(given))
+
+
+_INPUT = msgspec.json.Decoder(Input)
+
+
+def decode_input(value: bytes) -> Input:
+    """Read a record of `inputs`.
+
+    Raises:
+        BadData: It is none.
+    """
+    try:
+        return _INPUT.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadData(f"inputs: {error}") from error
+
+
+class Results:
+    """What some inputs led to: records for topics."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str, list[Message]] = {}
+
+    def add(self, topic: str, time: int, document: Mapping[str, Any], key: str = "") -> None:
+        """Add a record.
+
+        Args:
+            topic: Its topic.
+            time: Of its bar, nanoseconds since 1970.
+            document: Its content.
+            key: Records with the same key keep their order.
+        """
+        self.add_encoded(topic, time, msgspec.json.encode(document), key)
+
+    def add_encoded(self, topic: str, time: int, value: bytes, key: str = "") -> None:
+        """Add a record that is encoded already."""
+        message = Message(value, key.encode(), max(0, time // 10**6))
+        self.messages.setdefault(topic, []).append(message)
+
+    def output(self, states: Mapping[Partition, bytes]) -> Output:
+        """Return all of it for a commit."""
+        return Output(self.messages, states)
+
+
+def plain(record: np.void) -> dict[str, Any]:
+    """Return a structured value as a nested dictionary; what is not finite as None."""
+    return {
+        name: plain(record[name]) if record.dtype[name].names else _finite(record[name].item())
+        for name in record.dtype.names or ()
+    }
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_all(log: Log, topic: str) -> Iterator[dict[str, Any]]:
+    """Yield the records of a topic from its beginning.
+
+    Raises:
+        BadData: The first ones are no longer kept.
+    """
+    for value in read_values(log, topic):
+        yield msgspec.json.decode(value)
+
+
+def read_values(log: Log, topic: str) -> Iterator[bytes]:
+    """Yield the records of a topic from its beginning, as bytes.
+
+    Raises:
+        BadData: The first ones are no longer kept.
+    """
+    place = Partition(topic, 0)
+    first, end = log.bounds(place)
+    if first > 0:
+        raise BadData(f"topic '{topic}': its first {first} records are no longer kept")
+    offset = 0
+    while offset < end and (found := log.read(place, offset, 10_000)):
+        for record in found:
+            yield record.value
+        offset = found[-1].offset + 1
