@@ -25,6 +25,7 @@ struct Products {
   Two sums{};     // y, x
   Two squares{};  // yy, xx
   double mixed = 0.0;
+  double unused = 0.0;  // instead of padding, whose bytes would have no value
 
   Products& operator+=(const Products& other) {
     sums += other.sums;
@@ -36,7 +37,7 @@ struct Products {
 };
 
 inline Products terms(Two deviation) {
-  return {deviation, deviation * deviation, deviation[0] * deviation[1]};
+  return {deviation, deviation * deviation, deviation[0] * deviation[1], 0.0};
 }
 
 // A centred sum of squares keeps ten good digits and more while the reference is within ten

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple, Protocol
 
+from msgspec.structs import asdict, replace
+
 from mlkit.errors import BadData, InputMissing, MlkitError, UsageError
 from mlkit.pairs.feeds.records import PriceRecord, parse
 
@@ -124,12 +126,19 @@ class CallableFeed:
         """Yield a batch for each record; see `Feed.read`."""
         for row in self._function(position):
             try:
-                record = row if isinstance(row, PriceRecord) else parse(row)
+                record = _of_users(row)
             except (BadData, AttributeError, TypeError):
                 yield Batch([], position, {"unreadable": 1})
                 continue
             position = record.time if position is None else max(position, record.time)
             yield Batch([record], position)
+
+
+def _of_users(row: Any) -> PriceRecord:
+    """Return a record with plain numbers, whatever kind of number somebody put into it."""
+    if not isinstance(row, PriceRecord):
+        return parse(row)
+    return replace(parse(asdict(row)), time=int(row.time))
 
 
 def reconnecting(

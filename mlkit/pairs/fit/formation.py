@@ -62,7 +62,7 @@ def fit(
         BadData: One of the series is constant, or the spread does not revert (`ou`).
     """
     place = f"{names[0]}/{names[1]}"
-    _require_length(len(y), place, settings)
+    require_length(len(y), place, settings)
     if settings.log:
         y, x = np.log(y), np.log(x)
     for name, series in zip(names, (y, x), strict=True):
@@ -124,7 +124,17 @@ def warm_up(settings: Signal) -> int:
     return lookback + (settings.hedge_window - 1 if settings.hedge == "rolling" else 0)
 
 
-def _require_length(bars: int, place: str, settings: Signal) -> None:
+def require_length(bars: int, place: str, settings: Signal) -> None:
+    """Refuse a formation period that is too short.
+
+    Args:
+        bars: Its bars.
+        place: Whose it is, for the message.
+        settings: What the signal needs.
+
+    Raises:
+        UsageError: It is.
+    """
     needed = max(warm_up(settings), 10)
     if bars < needed:
         raise UsageError(

@@ -104,8 +104,8 @@ class Run:
         try:
             self._join(consumer)
             self.trader = self._restored(consumer)
-            self._take_rest(consumer)
             self._reconcile()
+            self._take_rest(consumer)
             self._refuse_killed()
             return self._loop(consumer, until)
         finally:
@@ -114,7 +114,9 @@ class Run:
     def _join(self, consumer: Consumer) -> None:
         """Wait until this member has the partition; records that come meanwhile are kept."""
         while PLACE not in consumer.assignment:
-            self._early += consumer.poll(1000, timeout=0.1)
+            self._early += consumer.poll(1000, timeout=0.0)
+            if PLACE not in consumer.assignment:
+                time.sleep(0.02)
 
     # The past
 

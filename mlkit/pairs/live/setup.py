@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from mlkit.errors import ConfigurationError, UsageError
+from mlkit.pairs.fit.formation import require_length
 from mlkit.pairs.live import evidence
 from mlkit.pairs.live import plan as plans
 from mlkit.pairs.live.folder import RunFolder
@@ -57,6 +58,8 @@ def check(plan: RunPlan) -> RunPlan:
         if settings.trading and pair.beta is not None:
             raise UsageError(f"{pair.y}/{pair.x}: a pair that carries its beta is not fitted in "
                              "windows", hint="drop --trading, or use --refit")  # fmt: skip
+    if settings.trading or plan.evidence is not None or any(p.beta is None for p in plan.pairs):
+        require_length(settings.formation, plan.feed, settings.signal)
     if plan.evidence is not None:
         _check_evidence(plan, settings)
     if settings.same_bar:

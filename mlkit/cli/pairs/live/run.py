@@ -167,6 +167,7 @@ def run(
     one that never was. A replay of a file ends with it; any other feed can go on later.
     """
     from mlkit.interruption import stoppable
+    from mlkit.pairs.feeds.feed import open_feed
     from mlkit.pairs.live import setup
     from mlkit.pairs.live.folder import RunFolder
     from mlkit.pairs.live.limits import parse_limits
@@ -175,6 +176,8 @@ def run(
 
     out = of(context)
     prices = _prices(out, feed, reading)
+    opened = None if prices is not None else open_feed(feed)
+    alerts = _alerts(out, state, alert_url, alert_command)
     named, built, reference, year = _strategy_of(repeat, settings, pair, pairs, refit, strategy)
     chosen = setup.tickers_of(
         _split(tickers) or (prices.tickers if prices is not None else ()), named, universe
@@ -192,7 +195,7 @@ def run(
             content_hash="" if prices is None else prices.content_hash,
         )
     )  # fmt: skip
-    source = _feed(feed, prices, plan, speed)
+    source = opened or _replay(prices, plan, speed)
     folder = RunFolder(state)
     folder.create()
     with folder.owned(), stoppable():
@@ -200,7 +203,6 @@ def run(
             folder.set_log(topics)
         goes_on = setup.keep(folder, plan)
         out.note(f"{'going on with' if goes_on else 'new run'}: {state} ({feed})")
-        alerts = _alerts(out, folder, alert_url, alert_command)
         running = Run(folder, source, _loader(reference), alerts.take,
                       None if keep is None else round(keep * 86_400_000))  # fmt: skip
         try:
@@ -262,12 +264,10 @@ def _zone(name: str) -> str:
                          hint="America/New_York") from error  # fmt: skip
 
 
-def _feed(name: str, prices: Prices | None, plan: RunPlan, speed: str) -> Feed:
-    from mlkit.pairs.feeds.feed import open_feed
+def _replay(prices: Prices | None, plan: RunPlan, speed: str) -> Feed:
     from mlkit.pairs.feeds.replay import ReplayFeed
 
-    if prices is None:
-        return open_feed(name)
+    assert prices is not None
     return ReplayFeed(prices.select(plan.tickers), _speed(speed))
 
 
@@ -289,14 +289,14 @@ def _loader(reference: Reference | None) -> Callable[[], Strategy] | None:
     return None if reference is None else partial(file.reload, reference)
 
 
-def _alerts(out: Output, folder: Any, url: str | None, command: str | None) -> Alerts:
+def _alerts(out: Output, state: Path, url: str | None, command: str | None) -> Alerts:
     import shlex
 
     from mlkit.pairs.live import alerts
 
     sends = [] if url is None else [alerts.webhook(url)]
     sends += [] if command is None else [alerts.command(shlex.split(command))]
-    return alerts.Alerts(folder.name, sends, lambda text: out.note(f"warning: {text}"))
+    return alerts.Alerts(state.resolve().name, sends, lambda text: out.note(f"warning: {text}"))
 
 
 def _show(progress: Progress, state: Path, json: bool) -> None:
