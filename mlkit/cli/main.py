@@ -24,7 +24,10 @@ class RootGroup(LazyGroup):
 
     members: ClassVar[Members] = {
         "bandit": ("mlkit.cli.bandit.app:app", "Fit, inspect and serve bandits."),
-        "pairs": ("mlkit.cli.pairs.app:app", "Find pairs of securities, fit and backtest them."),
+        "pairs": (
+            "mlkit.cli.pairs.app:app",
+            "Find pairs of securities, fit and backtest them, and trade them on paper.",
+        ),
         "bpmn": (
             "mlkit.cli.bpmn.app:app",
             "Run BPMN diagrams as durable pipelines: scripts, people, timers, errors.",

@@ -58,7 +58,7 @@ def _pair(
     rule, names = trader.plan.settings.rule, trader.names[number]
     trade = trades.get(number)
     found = {
-        "pair": named(names), "number": number, **plain(view),
+        **plain(view), "pair": named(names), "number": number,
         "bands": {"entry": rule.entry, "exit": rule.exit,
                   "stop": rule.stop if math.isfinite(rule.stop) else None},
         "paused": named(names) in trader.paused, "legs": None,

@@ -19,8 +19,8 @@ from mlkit.streams import Log, Message, Output, Partition
 
 INPUTS = "inputs"
 RESULTS = (
-    "bars", "decisions", "orders", "fills", "trades", "account", "ledger", "interventions",
-    "events", "promotions",
+    "bars", "features", "decisions", "orders", "fills", "trades", "account", "ledger",
+    "interventions", "events", "promotions",
 )  # fmt: skip
 TOPICS = (INPUTS, *RESULTS)
 

@@ -31,6 +31,8 @@ from mlkit.pairs.strategy.strategy import Order, Strategy
 
 Row = NDArray[np.float64]
 OPERATOR, KILLED = "operator", "kill"
+MOST_FEATURES = 200
+"""Pairs whose features are recorded at each bar; with more, those that have a position."""
 LEDGER = ("commission", "slippage", "half_spread", "borrow", "dividends")
 
 
@@ -270,8 +272,17 @@ class Trader:
             name = named(self.names[int(trade["pair"])])
             results.add("trades", self.time, {**moment, "name": name, **plain(trade)}, name)
         self._report_account(step.account, moment, results)
+        self._report_features(moment, results)
         if self.engine.count != len(self.names):
             self.names = dict(self.engine.pairs)
+
+    def _report_features(self, moment: dict[str, Any], results: Results) -> None:
+        views = self.engine.features()
+        if len(views) > MOST_FEATURES:
+            views = views[views["side"] != 0][:MOST_FEATURES]
+        pairs = {named(self.names[int(view["pair"])]): plain(view["features"]) for view in views}
+        if pairs:
+            results.add("features", self.time, moment | {"pairs": pairs})
 
     def _report_choice(self, choice: np.void, moment: dict[str, Any], results: Results) -> None:
         number = int(choice["pair"])

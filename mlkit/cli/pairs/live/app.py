@@ -20,28 +20,35 @@ class LiveGroup(LazyGroup):
     members: ClassVar[Members] = {
         "run": (
             "mlkit.cli.pairs.live.run:run",
-            "Start a run, or go on with one, from whatever point it was left at.",
+            "Trade on paper, bar by bar: the backtest's engine, every step in a durable log.",
         ),
-        "status": ("mlkit.cli.pairs.live.control:status", "Show what a run is doing."),
+        "status": (
+            "mlkit.cli.pairs.live.control:status",
+            "Show what a run is doing: account, pairs, limits, and the state of its feed.",
+        ),
+        "page": (
+            "mlkit.cli.pairs.live.page:page",
+            "Serve the page of a run until a signal, also of one that has ended.",
+        ),
         "pause": (
             "mlkit.cli.pairs.live.control:pause",
-            "Open no new positions, of all pairs or of one.",
+            "Open no new positions; those that are open go on to their exits.",
         ),
         "resume": (
             "mlkit.cli.pairs.live.control:resume",
-            "Trade again after a pause, a limit, a flatten or a kill.",
+            "Trade again: after a pause, a limit that blocked, a flatten or a kill.",
         ),
         "flatten": (
             "mlkit.cli.pairs.live.control:flatten",
-            "Close positions at the next bar, and open no new ones.",
+            "Close positions at the next bar, cancel entries that wait, and open no new ones.",
         ),
         "kill": (
             "mlkit.cli.pairs.live.control:kill",
-            "Cancel what waits and end the run; positions stay.",
+            "Cancel entries that wait, and end the run; positions stay as they are.",
         ),
         "verify": (
             "mlkit.cli.pairs.live.verify:verify",
-            "Replay a run's bars through the backtest, and compare bit for bit.",
+            "Replay a run's recorded bars through the backtest, and compare bit for bit.",
         ),
     }
 

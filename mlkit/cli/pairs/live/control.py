@@ -88,7 +88,7 @@ def resume(context: typer.Context, run: RunArgument, pair: PairArgument = None) 
 
 @examples("mlkit pairs live flatten run", "mlkit pairs live flatten run KO/PEP")
 def flatten(context: typer.Context, run: RunArgument, pair: PairArgument = None) -> None:
-    """Close positions at the next bar, cancel entries that wait, and open no new positions."""
+    """Close positions at the next bar, cancel entries that wait, and open no new ones."""
     _command(context, "flatten", run, pair)
 
 

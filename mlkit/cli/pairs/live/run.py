@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -27,6 +28,7 @@ from mlkit.cli.pairs.source import (
 if TYPE_CHECKING:
     from mlkit.pairs.feeds.feed import Feed
     from mlkit.pairs.live.alerts import Alerts
+    from mlkit.pairs.live.folder import RunFolder
     from mlkit.pairs.live.plan import RunPlan
     from mlkit.pairs.live.run import Progress
     from mlkit.pairs.prices.prices import Prices
@@ -153,6 +155,13 @@ def run(
         float | None,
         _option(panel=RUN, min=0.01, metavar="DAYS", text="Days to keep records (default: all)."),
     ] = None,
+    page: Annotated[
+        bool, _option("--page/--no-page", panel=RUN, text="Serve a page that shows the run.")
+    ] = True,
+    host: Annotated[str, _option(panel=RUN, text="Loopback address of the page.")] = "127.0.0.1",
+    port: Annotated[
+        int, _option(panel=RUN, min=0, max=65535, text="Port of the page; 0: a free one.")
+    ] = 0,
     alert_url: Annotated[
         str | None, _option(panel=RUN, metavar="URL", text="POST alerts there as JSON.")
     ] = None,
@@ -161,7 +170,7 @@ def run(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Trade on paper, bar by bar: the backtest's engine, with every step in a durable log.
+    """Trade on paper, bar by bar: the backtest's engine, every step in a durable log.
 
     The same command goes on with a run that ended or was killed, and ends with the same bytes as
     one that never was. A replay of a file ends with it; any other feed can go on later.
@@ -198,7 +207,7 @@ def run(
     source = opened or _replay(prices, plan, speed)
     folder = RunFolder(state)
     folder.create()
-    with folder.owned(), stoppable():
+    with _serving(out, folder, page, host, port), folder.owned(), stoppable():
         if topics is not None:
             folder.set_log(topics)
         goes_on = setup.keep(folder, plan)
@@ -211,6 +220,23 @@ def run(
             running.close()
             alerts.close()
     _show(progress, state, json)
+
+
+@contextmanager
+def _serving(out: Output, folder: RunFolder, page: bool, host: str, port: int) -> Iterator[None]:
+    """Serve the page while the block runs, from a process that is started before any thread."""
+    if not page:
+        yield
+        return
+    from mlkit.pairs.live.server.process import PageProcess
+
+    process = PageProcess(folder, host, port)
+    process.start()
+    out.note(f"watch it at {process.url}")
+    try:
+        yield
+    finally:
+        process.stop()
 
 
 def _prices(out: Output, feed: str, reading: Mapping[str, Any]) -> Prices | None:
