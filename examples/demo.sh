@@ -37,5 +37,6 @@ done
 run python "$examples/bandit/client.py" "$url"
 
 bash "$examples/demo_pairs.sh"
+bash "$examples/demo_live.sh"
 bash "$examples/demo_bpmn.sh"
 bash "$examples/demo_image.sh"
