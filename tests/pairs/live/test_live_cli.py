@@ -89,7 +89,7 @@ def _wait(holds):
 def test_a_running_run_obeys_and_ends_by_a_signal(prices, tmp_path):
     folder = tmp_path / "run"
     process = subprocess.Popen(
-        command(prices, *OPTIONS, "--state", folder, "--speed", "20"), stderr=subprocess.DEVNULL
+        command(prices, *OPTIONS, "--state", folder, "--speed", "1"), stderr=subprocess.DEVNULL
     )
     _wait(lambda: RunFolder(folder).status()["bars"] >= 1)
     second = live(prices, *OPTIONS, "--state", folder)
@@ -134,6 +134,26 @@ def test_a_backtest_s_run_json_starts_a_run(prices, tmp_path):
     trades = [json.loads(each) for each in recorded(RunFolder(tmp_path / "run"))["trades"]]
     assert [each["entry_z"] for each in trades] == [float(each["z"]) for each in expected]
     assert len(trades) > 0
+
+
+def test_topics_become_parquet_that_a_backtest_reads(prices, whole, tmp_path):
+    import pyarrow.parquet
+
+    done = live("history", whole, "bars", "--since", "2001-03-01", "-o", tmp_path / "bars")
+    assert done.returncode == 0, done.stderr
+    files = sorted((tmp_path / "bars").iterdir())
+    assert (len(files), files[0].name) == (241, "2001-03-01.parquet")
+    first = pyarrow.parquet.read_table(files[0]).to_pydict()
+    rows = {row["date"]: row for row in csv.DictReader(prices.read_text().splitlines())}
+    assert first["ticker"] == list("ABCD")
+    assert first["close"] == [float(rows["2001-03-01"][each]) for each in "ABCD"]
+    backtest = [sys.executable, "-m", "mlkit", "pairs", "backtest", tmp_path / "bars", *OPTIONS]
+    read = subprocess.run([*backtest, "--json"], capture_output=True, check=True)
+    assert json.loads(read.stdout)["period"]["bars"] == 161
+    for topic in ("account", "fills", "trades", "events"):
+        done = live("history", whole, topic, "-o", tmp_path / topic)
+        assert done.returncode == 0, done.stderr
+    assert live("history", whole, "secrets", "-o", tmp_path / "x").returncode == 2
 
 
 @pytest.mark.parametrize(

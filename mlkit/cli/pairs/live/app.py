@@ -30,6 +30,10 @@ class LiveGroup(LazyGroup):
             "mlkit.cli.pairs.live.page:page",
             "Serve the page of a run until a signal, also of one that has ended.",
         ),
+        "history": (
+            "mlkit.cli.pairs.live.history:history",
+            "Write a topic of a run as Parquet, a file a day.",
+        ),
         "pause": (
             "mlkit.cli.pairs.live.control:pause",
             "Open no new positions; those that are open go on to their exits.",
