@@ -98,8 +98,9 @@ class Late:
             self._naming.programs(words, entry.path)
 
     def _is_script(self, entry: Entry, head: bytes) -> bool:
-        plain = PROGRAM.search(entry.path) and entry.size < LARGEST_SCRIPT
-        return bool(plain) and interpreter(head) in SHELLS
+        # Below /etc are the scripts that programs of packages run: for a login, a job, a network.
+        run = PROGRAM.search(entry.path) or (entry.path.startswith("etc/") and entry.mode & 0o111)
+        return bool(run) and entry.size < LARGEST_SCRIPT and interpreter(head) in SHELLS
 
     def of_elf(self, entry: Entry, found: elf.Elf, file: IO[bytes]) -> None:
         """Keep what a program or library loads by name."""

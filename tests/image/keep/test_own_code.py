@@ -346,13 +346,15 @@ def test_what_a_kept_program_needs_in_turn(tmp_path):
         Member("usr/bin/awk", "x"),
         Member("usr/bin/sort", "x"),
         Member("usr/share/top/data", "x"),
+        Member("etc/top.d/10-uname", "#!/bin/sh\nuname -a\n", mode=0o755),
+        Member("usr/bin/uname", "x"),
         Member("usr/share/terminfo/x/xterm", "x"),
         Member("srv/lib.py", "import ctypes\nctypes.CDLL('libtinfo.so.6')\n"),
     ]
-    owned = {"top": ["usr/bin/top", "usr/share/top/data"]}
+    owned = {"top": ["usr/bin/top", "usr/share/top/data", "etc/top.d/10-uname"]}
     fields = {"top": "Priority: required\n"}
     reasons = planned(tmp_path, members, {"Cmd": ["python3", "/srv/a.py"]}, owned, fields).reasons
-    wanted = {"usr/bin/gzip", "usr/share/top/data", "usr/share/terminfo/x/xterm"}
+    wanted = {"usr/bin/gzip", "usr/bin/uname", "usr/share/top/data", "usr/share/terminfo/x/xterm"}
     assert wanted <= reasons.keys()
     assert "usr/bin/sort" not in reasons, "a word of a package's program may be a function's name"
 
