@@ -15,6 +15,9 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 T = TypeVar("T")
 
+CLIENT_ENDED = "mlkit.client_ended"
+"""In the scope of a request: whether its client sends nothing more."""
+
 _PLACE = re.compile(r" - at `\$(.*)`$")
 _POSITION = re.compile(r"\(byte (\d+)\)")
 _CHARSET = re.compile(rb'charset\s*=\s*"?([^\s";]+)', re.IGNORECASE)
@@ -25,6 +28,12 @@ _LIMITS_HINT = "GET /openapi.json lists the limits"
 
 class ClientGone(Exception):
     """The client has left before its request was complete."""
+
+
+async def client_left(scope: dict[str, Any], receive: Receive) -> None:
+    """Return when the client of a request, whose body was read, has left or sends nothing more."""
+    while not scope.get(CLIENT_ENDED) and (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def read_body(headers: list[tuple[bytes, bytes]], receive: Receive, limit: int) -> bytes:

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from mlkit.web import errors
+from mlkit.web.bodies import CLIENT_ENDED
 
 _LINGER = 2.0
 _MOST_DISCARDED = 1 << 20
@@ -216,13 +217,18 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Take that the client sends nothing more; it still gets its answers."""
+        """Take that the client sends nothing more; it still gets its answers.
+
+        An answer that waits for something hears of it: most often the client has left.
+        """
         if self._phase is BODY or (self._phase is HEAD and self._raw_bytes):
             self._refuse(_INCOMPLETE)
         if not self._is_answering():
             self.transport.close()
         else:
             self._end()
+            cast(dict[str, Any], self.cycle.scope)[CLIENT_ENDED] = True
+            self.cycle.message_event.set()
         return True
 
     # Requests

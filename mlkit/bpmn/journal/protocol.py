@@ -89,6 +89,9 @@ class Mailbox(Protocol):
             UsageError: Several wait for it.
         """
 
+    def waiting(self, name: str) -> list[tuple[int, int]]:
+        """Return the instances and activations that wait for a message, whatever its key."""
+
     def keep(self, name: str, key: str, variables: dict[str, Any], expires: float) -> None:
         """Keep a message for the first that will wait for it."""
 

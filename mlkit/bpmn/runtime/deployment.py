@@ -281,22 +281,38 @@ class Starter:
             if done is not None:
                 return journal.get(done[1])
         deployed = journal.deployments.require(request.process, request.version)
-        node = request.node
-        if request.message is not None:
-            engine = self._engine(journal, deployed)
-            node = sessions.start_node(engine, request.message)
-        external = deployed.options.get("external", [])
-        start = Start(variables, node, request.key, by=request.by, external=external)
-        now = time.time()
-        row = sessions.add(
-            journal, deployed.process, deployed.definition, self._options_of(journal, deployed),
-            start, now, request.source,
-        )  # fmt: skip
+        start = Start(variables, request.node, request.key, by=request.by)
+        row = self.begin(journal, deployed, start, request.message, request.source)
         if request.once is not None:
-            journal.deployments.remember(request.once, digest, row.number, now)
+            journal.deployments.remember(request.once, digest, row.number, time.time())
         return row
 
-    def _engine(self, journal: Journal, deployed: Deployed) -> Engine:
+    def begin(
+        self, journal: Journal, deployed: Deployed, start: Start, message: str | None, source: str
+    ) -> Row:
+        """Add an instance of a definition, inside a transaction.
+
+        Args:
+            journal: Where.
+            deployed: The definition.
+            start: Its variables, as stored, its business key, and who begins it.
+            message: Start at the event of this message.
+            source: Where the request comes from, for the audit log.
+
+        Raises:
+            InputMissing: There is no start event for the message.
+        """
+        node = start.node
+        if message is not None:
+            node = sessions.start_node(self.engine(journal, deployed), message)
+        external = deployed.options.get("external", [])
+        return sessions.add(
+            journal, deployed.process, deployed.definition, self._options_of(journal, deployed),
+            msgspec.structs.replace(start, node=node, external=external), time.time(), source,
+        )  # fmt: skip
+
+    def engine(self, journal: Journal, deployed: Deployed) -> Engine:
+        """Return the engine of a definition."""
         known = self._engines.get((deployed.definition, deployed.process))
         if known is None:
             file, content, resources = journal.definition(deployed.definition)

@@ -126,7 +126,10 @@ def extend(journal: Journal, identifier: str, worker: str, seconds: float, now: 
     what = "The lock of the External Task {} cannot be extended by worker '{}''."
     task = _require_mine(journal, identifier, worker, what)
     if not task.is_locked(now):
-        raise NotYours(f"Cannot extend a lock that expired: the lock of External Task {task.id}")
+        raise NotYours(
+            "Cannot extend a lock that expired: lockExpirationTime is not greater than or equal to"
+            f" {now * 1000:.0f}"
+        )
     journal.external.lock(task, worker, now + seconds)
 
 

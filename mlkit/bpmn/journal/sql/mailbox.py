@@ -152,6 +152,15 @@ class SqlMailbox:
         self.deliver(instance, Receive(activation, variables))
         return int(instance)
 
+    def waiting(self, name: str) -> list[tuple[int, int]]:
+        """Return the instances and activations that wait for a message, whatever its key."""
+        rows = self.database.query(
+            "SELECT instance, activation FROM subscriptions"
+            " WHERE kind = 'message' AND name = ? ORDER BY instance, activation",
+            (name,),
+        )
+        return [(int(instance), int(activation)) for instance, activation in rows]
+
     def keep(self, name: str, key: str, variables: dict[str, Any], expires: float) -> None:
         """Keep a message for the first that will wait for it."""
         self.lock([(name, key)])

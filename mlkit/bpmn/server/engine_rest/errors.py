@@ -36,6 +36,15 @@ def invalid(message: str, status: int = 400) -> RestError:
     return RestError(status, "InvalidRequestException", message)
 
 
+def within(what: str, error: RestError) -> RestError:
+    """Return an error of a variable as that of the request around it."""
+    message = f"{what}: {error.message}"
+    if error.status == 400:
+        return invalid(message)
+    named = error.kind == "RestException"
+    return RestError(error.status, error.kind, message if named else error.message, error.code)
+
+
 def refused(status: int, message: str) -> RestError:
     """Return the error of a request that the engine refuses."""
     return RestError(status, "RestException", message, 0)

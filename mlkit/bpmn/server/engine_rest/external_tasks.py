@@ -166,9 +166,9 @@ class ExternalTasks:
         report = _report(given, local=True)
         retries, pause = given.number("retries") or 0, given.number("retryTimeout") or 0
         if retries < 0:
-            raise refused(400, "retries is not greater than or equal to 0")
+            raise _negative("retries")
         if pause < 0:
-            raise refused(400, "retryDuration is not greater than or equal to 0")
+            raise _negative("retryDuration")
         message, details = given.text("errorMessage") or "", given.text("errorDetails")
         until = time.time() + pause / 1000
 
@@ -278,6 +278,11 @@ def _duration(given: Fields, name: str, shown: str) -> float:
     if milliseconds <= 0:
         raise refused(400, f"{shown} is not greater than 0")
     return milliseconds / 1000
+
+
+def _negative(name: str) -> RestError:
+    message = f"{name} is not greater than or equal to 0"
+    return RestError(500, "ProcessEngineException", message, 0)
 
 
 def _retries(given: Fields) -> int:

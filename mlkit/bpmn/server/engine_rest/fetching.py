@@ -18,7 +18,7 @@ from mlkit.bpmn.server.engine_rest.polling import Polling
 from mlkit.bpmn.server.engine_rest.queries import Comparison
 from mlkit.errors import MlkitError
 from mlkit.web.application import Request, Response, Scope, Send, Stream
-from mlkit.web.bodies import Receive
+from mlkit.web.bodies import Receive, client_left
 
 LONGEST_WAIT = 1_800_000
 """Milliseconds that a worker may wait for tasks."""
@@ -113,7 +113,7 @@ class _Waiting:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wait, then send what there is."""
         search = asyncio.create_task(self._search())
-        gone = asyncio.create_task(_disconnected(receive))
+        gone = asyncio.create_task(client_left(scope, receive))
         try:
             await asyncio.wait([search, gone], return_when=asyncio.FIRST_COMPLETED)
             response = search.result() if search.done() else None
@@ -147,11 +147,6 @@ class _Waiting:
                     await asyncio.wait_for(waiter.news.wait(), left)
                 except TimeoutError:
                     return []
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _narrowed(service: Service, topics: list[Wanted]) -> list[Topic]:

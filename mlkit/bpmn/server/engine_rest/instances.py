@@ -10,10 +10,11 @@ from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.runtime.service import Service
-from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.runtime.session import audit
+from mlkit.bpmn.server.context import Context, client
 from mlkit.bpmn.server.engine_rest import documents, queries, typed
 from mlkit.bpmn.server.engine_rest.answers import NOTHING, Verb, answer, path, settled
-from mlkit.bpmn.server.engine_rest.errors import RestError, invalid, refused
+from mlkit.bpmn.server.engine_rest.errors import RestError, invalid, refused, within
 from mlkit.bpmn.server.engine_rest.fields import Fields, body, query
 from mlkit.errors import MlkitError
 from mlkit.web.application import Request, Response
@@ -110,7 +111,7 @@ class Instances:
         if row is None:
             message = f"No process instance found for id '{identifier}': processInstance is null"
             raise RestError(404, "InvalidRequestException", message, 0)
-        await self._deliver(row, Cancel("", by))
+        await self._deliver(request, row, Cancel("", by))
         return NOTHING
 
     # -- variables -------------------------------------------------------------------------
@@ -119,7 +120,7 @@ class Instances:
         """Show variables."""
         given = query(request)
         shown = given.flag("deserializeValues") or "deserializeValues" not in given.values
-        found = await self._context.call(lambda it: _variables(it, path(request, "id")))
+        found = await self._known(request)
         return answer(documents.variables(found, shown))
 
     async def variable(self, request: Request) -> Response:
@@ -141,13 +142,15 @@ class Instances:
         content, info = found
         return Response(content, 200, documents.download(name, info))
 
+    async def _known(self, request: Request) -> dict[str, Any]:
+        identifier, local = path(request, "id"), _is_local(request)
+        return await self._context.call(lambda it: _variables(it, identifier, local))
+
     async def _value(self, request: Request) -> tuple[str, Any]:
         name = path(request, "name")
-        found = await self._context.call(lambda it: _variables(it, path(request, "id")))
+        found = await self._known(request)
         if name not in found:
-            kind = (
-                "process instance" if "process-instance" in request.scope["path"] else "execution"
-            )
+            kind = "execution" if _is_local(request) else "process instance"
             raise invalid(f"{kind} variable with name {name} does not exist", 404)
         return name, found[name]
 
@@ -157,8 +160,7 @@ class Instances:
         try:
             value = typed.stored(body(request).values)
         except RestError as error:
-            message = f"Cannot put process instance variable {name}: {error.message}"
-            raise RestError(error.status, error.kind, message, error.code) from None
+            raise within(f"Cannot put process instance variable {name}", error) from None
         return await self._assign(request, {typed.checked_name(name): value}, [])
 
     async def removed(self, request: Request) -> Response:
@@ -178,13 +180,14 @@ class Instances:
         row = await self._context.call(lambda it: open_row(it, identifier))
         if row is None:
             raise _no_execution(identifier)
-        await self._deliver(row, Assign(variables, removed, request.caller.name))
+        await self._deliver(request, row, Assign(variables, removed, request.caller.name))
         return NOTHING
 
-    async def _deliver(self, row: Row, event: Assign | Cancel) -> None:
+    async def _deliver(self, request: Request, row: Row, event: Assign | Cancel) -> None:
         def deliver(journal: Journal) -> list[int]:
             if not journal.get(row.number).is_open:
                 raise refused(404, f"Process instance with id {row.id} does not exist")
+            audit(journal, row, event, client(request))
             return [journal.mailbox.deliver(row.number, event, asks=True)]
 
         await settled(self._context, deliver)
@@ -210,8 +213,12 @@ def _no_execution(identifier: str) -> RestError:
     return RestError(500, "NullValueException", message, 0)
 
 
-def _variables(service: Service, identifier: str) -> dict[str, Any]:
-    """Return the variables of an instance, or the local ones of an external task."""
+def _is_local(request: Request) -> bool:
+    return "/execution/" in request.scope["path"]
+
+
+def _variables(service: Service, identifier: str, local: bool) -> dict[str, Any]:
+    """Return the variables of an instance, or those that an external task sees or has itself."""
     instance, _, number = identifier.partition("-")
     row = open_row(service, instance)
     if row is None:
@@ -219,13 +226,15 @@ def _variables(service: Service, identifier: str) -> dict[str, Any]:
     state = service.session.state(row)
     if not number:
         return next((each.variables for each in state.roots()), {})
-    return _local(state, number, identifier)
+    return _of_task(state, number, identifier, local)
 
 
-def _local(state: State, number: str, identifier: str) -> dict[str, Any]:
+def _of_task(state: State, number: str, identifier: str, local: bool) -> dict[str, Any]:
     activation = state.activations.get(int(number)) if number.isdigit() else None
     if activation is None:
         raise _no_execution(identifier)
+    if not local:
+        return state.visible(activation.local or activation.scope)
     scope = state.scopes.get(activation.local)
     return {} if scope is None else scope.variables
 

@@ -10,6 +10,8 @@ from mlkit.bpmn.server.engine_rest.fetching import Fetching
 from mlkit.bpmn.server.engine_rest.history import History
 from mlkit.bpmn.server.engine_rest.incidents import Incidents
 from mlkit.bpmn.server.engine_rest.instances import Instances
+from mlkit.bpmn.server.engine_rest.messages import Messages
+from mlkit.bpmn.server.engine_rest.processes import Processes
 from mlkit.web.application import Parameter, Request, Response, Route
 
 PREFIX = "/engine-rest"
@@ -26,6 +28,8 @@ def routes(context: Context) -> dict[str, Route]:
         **Instances(context).verbs(),
         **Incidents(context).verbs(),
         **History(context).verbs(),
+        **Processes(context).verbs(),
+        **Messages(context).verbs(),
         "/version": {"GET": Verb(_version, "The version of the API.")},
         "/engine": {"GET": Verb(_engines, "The names of the engines.")},
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -129,7 +128,10 @@ class Comparison(NamedTuple):
 
 
 def variables_of(given: Fields, name: str) -> list[Comparison]:
-    """Return conditions on variables: `name_eq_value` in a query, objects in a body."""
+    """Return conditions on variables: `name_eq_value` in a query, objects in a body.
+
+    Values of a query are texts, and hold for variables that are texts.
+    """
     if given.is_query:
         return [_written(given, name, each) for each in given.texts(name) or () if each]
     found = []
@@ -146,16 +148,7 @@ def _written(given: Fields, name: str, text: str) -> Comparison:
     operator, separator, value = rest.partition("_")
     if not separator or operator not in _COMPARE:
         raise given.wrong(name, "variable query parameter has to have format KEY_OPERATOR_VALUE")
-    return Comparison(key, operator, _guessed(value))
-
-
-def _guessed(value: str) -> Any:
-    """Return what a text of a query stands for: a boolean, a number, or itself."""
-    try:
-        found = json.loads(value)
-    except ValueError:
-        return value
-    return found if isinstance(found, bool | int | float) else value
+    return Comparison(key, operator, value)
 
 
 def holds(service: Service, instance: int, wanted: list[Comparison]) -> bool:

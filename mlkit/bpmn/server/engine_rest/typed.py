@@ -93,7 +93,7 @@ def stored(given: Mapping[str, Any]) -> Any:
     kind = str(kind)[:1].upper() + str(kind)[1:]
     read = _READERS.get(kind)
     if read is None:
-        raise invalid(f"Unsupported value type '{kind}'")
+        raise RestError(400, "RestException", f"Unsupported value type '{kind}'")
     if value is None:
         return None if kind == "Null" else {"$null": kind}
     info = given.get("valueInfo")
@@ -206,6 +206,9 @@ def _xml(value: Any, info: Mapping[str, Any]) -> Any:
 def _object(value: Any, info: Mapping[str, Any]) -> Any:
     """Keep an object of Java in the form that its client has written; only JSON can be read."""
     kind, form = info.get("objectTypeName"), info.get("serializationDataFormat")
+    if form == JSON and kind and not isinstance(value, str):
+        # What a client has got with `deserializeValues` it sends back like that.
+        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if not isinstance(value, str) or not kind or not form:
         raise refused_object(value, form, kind)
     if form == JSON:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 import time
 from pathlib import Path
@@ -73,6 +75,23 @@ def test_a_waiting_worker_is_woken_when_a_task_appears(server, begin):
     rest(server, "POST", f"/external-task/{found[0]['id']}/unlock", 204, json={})
     rest(server, "DELETE", f"/process-instance/{instance}", 204)
     assert rest(server, "GET", "/external-task/count?topicName=charge") == {"count": 0}
+
+
+def test_a_worker_that_left_while_it_waited_gets_no_task(server, begin):
+    host = server.url.removeprefix("http://")
+    asked = {"workerId": "gone", "maxTasks": 5, "asyncResponseTimeout": 60_000}
+    body = json.dumps({**asked, "topics": [{"topicName": "charge", "lockDuration": 60_000}]})
+    head = f"POST /engine-rest/external-task/fetchAndLock HTTP/1.1\r\nHost: {host}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    address, _, port = host.partition(":")
+    with socket.create_connection((address, int(port))) as client:
+        client.sendall(head.encode() + body.encode())
+        time.sleep(0.3)
+    time.sleep(0.3)
+    (instance,) = begin("orders.bpmn", VALUES)
+    (task,) = fetch(server, "charge", "other", 20_000)
+    assert (task["processInstanceId"], task["workerId"]) == (instance, "other")
+    rest(server, "DELETE", f"/process-instance/{instance}", 204)
 
 
 def test_patience_ends_with_no_task(server):

@@ -1,0 +1,213 @@
+"""`/engine-rest/process-definition` and `/deployment`: deploy, list and start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mlkit.bpmn.engine.events import Start
+from mlkit.bpmn.journal.protocol import Journal
+from mlkit.bpmn.journal.records import Deployed, Row
+from mlkit.bpmn.runtime.deployment import deploy
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.server.context import Context, client
+from mlkit.bpmn.server.engine_rest import definitions, documents, queries
+from mlkit.bpmn.server.engine_rest.answers import Verb, answer, path, settled
+from mlkit.bpmn.server.engine_rest.errors import RestError, invalid, refused, within
+from mlkit.bpmn.server.engine_rest.fields import body, query
+from mlkit.bpmn.server.engine_rest.typed import written
+from mlkit.bpmn.server.settings import acting
+from mlkit.errors import MlkitError
+from mlkit.web.application import Request, Response
+from mlkit.web.paths import read_form
+
+
+class Processes:
+    """The operations on definitions.
+
+    Args:
+        context: The server's.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def verbs(self) -> dict[str, dict[str, Verb]]:
+        """Return the operations by path and method."""
+        all_, by_key, by_id = (
+            "/process-definition", "/process-definition/key/{key}", "/process-definition/{id}",
+        )  # fmt: skip
+        shown, xml = Verb(self.shown, "Show a definition.", "viewer"), "The diagram."
+        started = Verb(self.started, "Start an instance.", "operator")
+        return {
+            all_: {"GET": Verb(self.listed, "List definitions.", "viewer")},
+            f"{all_}/count": {"GET": Verb(self.counted, "Count definitions.", "viewer")},
+            by_key: {"GET": shown},
+            f"{by_key}/xml": {"GET": Verb(self.xml, xml, "viewer")},
+            f"{by_key}/start": {"POST": started},
+            f"{by_key}/tenant-id/{{tenant}}": {"GET": shown},
+            f"{by_key}/tenant-id/{{tenant}}/start": {"POST": started},
+            by_id: {"GET": shown},
+            f"{by_id}/xml": {"GET": Verb(self.xml, xml, "viewer")},
+            f"{by_id}/start": {"POST": started},
+            "/deployment": {"GET": Verb(self.deployments, "List deployments.", "viewer")},
+            "/deployment/create": {"POST": Verb(self.deployed, "Deploy files.", "deployer")},
+        }
+
+    # -- definitions -----------------------------------------------------------------------
+
+    async def listed(self, request: Request) -> Response:
+        """List definitions."""
+        given = query(request)
+        limit, offset = queries.page(given)
+        order = queries.order(given, definitions.SORTS)
+        found = await self._context.call(lambda it: definitions.find(it, given))
+        for by, direction in reversed(order):
+            column = definitions.SORTS[by]
+            found.sort(
+                key=lambda each: (each[column] is not None, each[column]),
+                reverse=direction == "desc",
+            )
+        return answer(found[offset : None if limit is None else offset + limit])
+
+    async def counted(self, request: Request) -> Response:
+        """Count definitions."""
+        given = query(request)
+        found = await self._context.call(lambda it: definitions.find(it, given))
+        return answer({"count": len(found)})
+
+    async def shown(self, request: Request) -> Response:
+        """Show a definition."""
+        return answer(
+            await self._context.call(lambda it: definitions.document(it, _chosen(it, request)))
+        )
+
+    async def xml(self, request: Request) -> Response:
+        """Show the diagram of a definition."""
+
+        def read(service: Service) -> dict[str, str]:
+            found = _chosen(service, request)
+            content = service.journal.definition(found.definition)[1]
+            text = content.decode("utf-8", "replace")
+            return {"id": definitions.deployed_id(found), "bpmn20Xml": text}
+
+        return answer(await self._context.call(read))
+
+    # -- starting --------------------------------------------------------------------------
+
+    async def started(self, request: Request) -> Response:
+        """Start an instance of a definition."""
+        given = body(request)
+        found = await self._context.call(lambda it: _chosen(it, request, starting=True))
+        name = definitions.deployed_id(found)
+        try:
+            variables = given.variables("variables")
+        except RestError as error:
+            raise within(f"Cannot instantiate process definition {name}", error) from None
+        start = Start(variables, "", given.text("businessKey") or "", by=request.caller.name)
+        row = await begun(self._context, found, start, client(request))
+        return answer(await self._context.call(lambda it: self._document(it, row, given.flag)))
+
+    def _document(self, service: Service, row: Row, asks: Callable[[str], bool]) -> dict[str, Any]:
+        now = service.journal.get(row.number)
+        href = f"{self._context.base_url}/engine-rest/process-instance/{row.id}"
+        shown = documents.instance(service, now)
+        shown["links"] = [{"method": "GET", "href": href, "rel": "self"}]
+        if asks("withVariablesInReturn"):
+            roots = service.session.state(now).roots()
+            known = roots[0].variables if roots else {}
+            shown["variables"] = documents.variables(known, deserialized=False)
+        return shown
+
+    # -- deployments -----------------------------------------------------------------------
+
+    async def deployed(self, request: Request) -> Response:
+        """Deploy files."""
+        form = await read_form(request)
+        files = {each.name: each.content for each in form.files}
+        if not files:
+            raise invalid("No deployment resources contained in the form upload.")
+        by = acting(request.caller, None)
+        name = next(iter(form.fields.get("deployment-name", [])), None)
+
+        def store(service: Service) -> dict[str, Any]:
+            found = deploy(service.session, files, by)
+            shown = [definitions.document(service, each) for each in found]
+            return {**_deployment(found[0], name), "links": [self._link(found[0])],
+                    "deployedProcessDefinitions": {each["id"]: each for each in shown},
+                    "deployedCaseDefinitions": None, "deployedDecisionDefinitions": None,
+                    "deployedDecisionRequirementsDefinitions": None}  # fmt: skip
+
+        try:
+            return answer(await self._context.call(store, request))
+        except MlkitError as error:
+            raise RestError(400, "ParseException", error.message, 0) from error
+
+    def _link(self, found: Deployed) -> dict[str, str]:
+        base = f"{self._context.base_url}/engine-rest/deployment"
+        return {
+            "method": "GET",
+            "href": f"{base}/{definitions.deployment_id(found)}",
+            "rel": "self",
+        }
+
+    async def deployments(self, request: Request) -> Response:
+        """List deployments."""
+
+        def find(service: Service) -> list[dict[str, Any]]:
+            deployments = service.journal.deployments
+            every = [e for each in deployments.all() for e in deployments.versions(each.process)]
+            return list({e.at: {"links": [], **_deployment(e, None)} for e in every}.values())
+
+        return answer(await self._context.call(find))
+
+
+def _deployment(found: Deployed, name: str | None) -> dict[str, Any]:
+    return {
+        "id": definitions.deployment_id(found),
+        "name": name,
+        "source": None,
+        "deploymentTime": written(found.at),
+        "tenantId": None,
+    }
+
+
+def _chosen(service: Service, request: Request, starting: bool = False) -> Deployed:
+    """Return the definition that the path names."""
+    names = request.scope["path_params"]
+    if "key" in names:
+        key = path(request, "key")
+        found = service.journal.deployments.newest(key)
+        tenant = f"tenant-id: {path(request, 'tenant')}" if "tenant" in names else "no tenant-id"
+        if found is None or "tenant" in names:
+            message = f"No matching process definition with key: {key} and {tenant}"
+            raise RestError(404, "RestException", message)
+        return found
+    wanted = path(request, "id")
+    found = definitions.by_id(service, wanted)
+    if found is None and starting:
+        message = f"Cannot instantiate process definition {wanted}: no deployed process definition"
+        raise refused(500, f"{message} found with id '{wanted}': processDefinition is null")
+    if found is None:
+        message = f"No matching definition with id {wanted}"
+        raise RestError(404, "InvalidRequestException", message, 0)
+    return found
+
+
+async def begun(
+    context: Context,
+    deployed: Deployed,
+    start: Start,
+    source: str,
+    message: str | None = None,
+) -> Row:
+    """Start an instance, and wait until it has come to its first waits."""
+    made: list[Row] = []
+
+    def begin(journal: Journal) -> list[int]:
+        row = context.starter.begin(journal, deployed, start, message, source)
+        made[:] = [row]
+        return [each.row for each in journal.mailbox.inbox([row.number])]
+
+    await settled(context, begin)
+    return made[0]

@@ -1,0 +1,103 @@
+"""`mlkit bpmn worker`: external tasks on another machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlkit.cli.bpmn.options import Cpu, Env, Memory, Python, Timeout, Workers
+from mlkit.cli.groups import examples
+from mlkit.cli.output import of
+from mlkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@examples(
+    "mlkit bpmn worker --server http://127.0.0.1:8080 --task charge=shop.payments:charge",
+    "mlkit bpmn worker --server https://flows.example.org --token-file token"
+    " --topics charge --task charge=payments:charge --task ship=shipping:ship",
+)
+def worker(
+    context: typer.Context,
+    server: Annotated[str, typer.Option(metavar="URL", help="The server.")],
+    task: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=MODULE:FUNCTION", help="What does the tasks of a topic."),
+    ] = [],  # noqa: B006 - typer's way to say "none given"
+    topics: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Only these topics; by default those of --task."),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file with the token of this worker.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Its name; by default host and process.")] = None,
+    lock: Annotated[
+        float,
+        typer.Option(min=1, metavar="SECONDS", help="Lock of a task; renewed while it runs."),
+    ] = 60.0,
+    retries: Annotated[
+        int, typer.Option(min=1, help="Attempts of a task, where the server names none.")
+    ] = 3,
+    pause: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Pause before another attempt.")
+    ] = 10.0,
+    grace: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Time of running tasks to end on SIGTERM."),
+    ] = 8.0,
+    workers: Workers = None,
+    python: Python = None,
+    timeout: Timeout = 0,
+    memory: Memory = 0,
+    cpu: Cpu = 0,
+    env: Env = [],  # noqa: B006 - typer's way to say "none given"
+) -> None:
+    """Do external tasks of a server, in isolated processes of this machine.
+
+    A function gets the variables that its parameters name; a dictionary that it returns is
+    published. BpmnError throws a BPMN error; any other exception is a failed attempt. SIGTERM
+    takes no more tasks, lets running ones end within --grace, and gives the rest back.
+    """
+    import os
+    import socket
+
+    from mlkit.bpmn.worker.connection import Connection
+    from mlkit.bpmn.worker.work import Settings, Worker
+    from mlkit.interruption import stoppable
+    from mlkit.web.access import read_token
+    from mlkit.workers.pool import Limits, ScriptPool
+
+    callables = _callables(task, topics)
+    token = None if token_file is None else read_token(token_file).decode()
+    known_as = name or f"{socket.gethostname()}-{os.getpid()}"
+    settings = Settings(callables, Path.cwd(), lock, retries, pause, workers)
+    with stoppable():
+        pool = ScriptPool(workers, python, Limits(timeout, cpu, memory, tuple(env)))
+        polls, reports = (Connection(server, token, known_as) for _ in range(2))
+        made = Worker(settings, pool, polls, reports, of(context).note)
+        try:
+            made.run()
+        finally:
+            made.drain(grace)
+            pool.close()
+
+
+def _callables(tasks: list[str], topics: str | None) -> Mapping[str, str]:
+    """Return `module:function` by topic."""
+    found = {}
+    for each in tasks:
+        name, equals, place = each.partition("=")
+        if not equals or not name or ":" not in place:
+            raise UsageError(f"--task {each!r}: expected NAME=MODULE:FUNCTION")
+        found[name] = place
+    wanted = list(found) if topics is None else [e for e in topics.split(",") if e]
+    unknown = [each for each in wanted if each not in found and ":" not in each]
+    if unknown or not wanted:
+        which = f"topic {unknown[0]!r}" if unknown else "a worker"
+        raise UsageError(f"{which} has no function", hint="--task TOPIC=MODULE:FUNCTION names one")
+    return {each: found.get(each, each) for each in wanted}
