@@ -35,6 +35,7 @@ app = group(
         "schedules": (
             "mlkit.cli.bpmn.schedules:app",
             "See what starts by itself, and when; pause it, or start it now.",
+        ),
         "worker": (
             "mlkit.cli.bpmn.worker:worker",
             "Do external tasks of a server, in isolated processes of this machine.",

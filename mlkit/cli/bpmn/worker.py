@@ -41,7 +41,7 @@ def worker(
         typer.Option(min=1, metavar="SECONDS", help="Lock of a task; renewed while it runs."),
     ] = 60.0,
     retries: Annotated[
-        int, typer.Option(min=1, help="Attempts of a task, where the server names none.")
+        int, typer.Option(min=1, max=1000, help="Attempts of a task, where the server names none.")
     ] = 3,
     pause: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Pause before another attempt.")
