@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from mlkit.bpmn.decisions import domains
+from mlkit.bpmn.decisions import constants, domains
 from mlkit.bpmn.decisions.domains import Sets
 from mlkit.bpmn.decisions.index import bits
 from mlkit.bpmn.decisions.model import Problem, Table
@@ -21,7 +21,8 @@ _MAX_NODES = 200_000
 _MAX_EXAMPLES = 5
 _OTHER = object()
 _DECLARED = (
-    domains.NUMBER, domains.TEXT, domains.BOOLEAN, domains.DATE, domains.TIME, domains.MOMENT,
+    constants.NUMBER, constants.TEXT, constants.BOOLEAN,
+    constants.DATE, constants.TIME, constants.MOMENT,
 )  # fmt: skip
 _WITHOUT_GAPS = ("UNIQUE", "ANY", "FIRST", "PRIORITY")
 Choice = tuple[str, int]
@@ -63,14 +64,14 @@ class _Input:
         self.at = at
         self.label = compiled.table.inputs[at].label
         self.declared = compiled.kinds[at]
-        self.allowed = domains.cell(compiled.within[at]) if compiled.within[at] else None
+        self.allowed = constants.cell(compiled.within[at]) if compiled.within[at] else None
         texts = [rule.tests[at].text if at < len(rule.tests) else "-" for rule in self.table.rules]
-        self.cells = [None if each in ("", "-") else domains.cell(each) for each in texts]
+        self.cells = [None if each in ("", "-") else constants.cell(each) for each in texts]
         self.unclear = self._unclear(texts, bool(compiled.within[at]))
 
     def _kinds(self) -> set[str]:
         known = [each for each in (*self.cells, self.allowed) if each is not None]
-        return {kind for each in known for kind in each.kinds} - {domains.NULL}
+        return {kind for each in known for kind in each.kinds} - {constants.NULL}
 
     def _unclear(self, texts: list[str], is_limited: bool) -> str:
         for number, (text, found) in enumerate(zip(texts, self.cells, strict=True), 1):
@@ -87,7 +88,7 @@ class _Input:
         if self.declared not in _DECLARED:
             return
         for number, each in enumerate(self.cells, 1):
-            for kind in sorted((each.kinds if each else frozenset()) - {domains.NULL}):
+            for kind in sorted((each.kinds if each else frozenset()) - {constants.NULL}):
                 if kind != self.declared:
                     message = f"a {self.declared} is compared with a {kind}"
                     place = f"{where}, rule {number}, column {self.label!r}"
@@ -102,7 +103,7 @@ class _Input:
         found: dict[int, str] = {}
         for value in self._representatives(kind, sets):
             mask = sets.passed(value)
-            other = "any other text" if kind == domains.TEXT else "anything"
+            other = "any other text" if kind == constants.TEXT else "anything"
             found.setdefault(mask, other if value is _OTHER else domains.shown(kind, value))
         return [(shown, mask) for mask, shown in found.items()]
 
@@ -118,7 +119,7 @@ class _Input:
         both = [each for each in (sets, allowed) if each is not None]
         known = dict.fromkeys(e for each in both for e in each.constants if e is not None)
         points = {each for one in both for each in one.points}
-        if kind == domains.BOOLEAN:
+        if kind == constants.BOOLEAN:
             yield from (True, False)
         elif points or any(type(each) is Decimal for each in known):
             yield from domains.between(kind, sorted({*points, *known}))

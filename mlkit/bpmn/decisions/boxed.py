@@ -23,7 +23,17 @@ from mlkit.bpmn.decisions.model import (
     Table,
     Variable,
 )
-from mlkit.bpmn.decisions.xml import Node, attribute, child, children, is_dmn, line, local, text_of
+from mlkit.bpmn.decisions.xml import (
+    Node,
+    attribute,
+    child,
+    children,
+    is_dmn,
+    line,
+    local,
+    text_of,
+    type_name,
+)
 from mlkit.errors import BadData
 
 MAX_DEPTH = 60
@@ -57,8 +67,8 @@ def _inside(node: Node, name: str, problems: list[Problem], depth: int) -> Boxed
 
 
 def type_of(node: Node) -> str:
-    """Return the type that an element names, without the prefix of FEEL's types."""
-    return attribute(node, "typeRef").rpartition(":")[2]
+    """Return the type that an element names, without its prefix."""
+    return type_name(node, attribute(node, "typeRef"))
 
 
 def _literal(node: Node, problems: list[Problem], depth: int) -> Boxed:

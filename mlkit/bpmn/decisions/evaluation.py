@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from mlkit.bpmn.decisions.logic import Logic
+from mlkit.bpmn.decisions.compiled import Loaded
 from mlkit.bpmn.decisions.model import (
     Decision,
     Element,
     InputData,
-    ItemDefinition,
-    Knowledge,
-    Model,
-    Problem,
     Service,
 )
-from mlkit.bpmn.decisions.tables import CompiledTable
 from mlkit.bpmn.decisions.trace import Trace, TracedRun, brief
-from mlkit.bpmn.decisions.types import Missing, Types, conform
-from mlkit.bpmn.expressions.feel import Program, compile_tests
+from mlkit.bpmn.decisions.types import Missing, conform
 from mlkit.bpmn.expressions.feel.budget import LimitReached
 from mlkit.bpmn.expressions.feel.frame import Code, Frame
 from mlkit.bpmn.expressions.feel.interchange import enter
-from mlkit.bpmn.expressions.feel.types import Type
 from mlkit.bpmn.expressions.feel.values import Function
 from mlkit.bpmn.expressions.tree import ExpressionError
 from mlkit.errors import BadData
@@ -32,7 +25,6 @@ from mlkit.errors import BadData
 # A graph of decisions may do more than one expression.
 MAX_WORK = 2_000_000
 _LEVELS = 12
-_MAX_CHAIN = 30
 
 
 class DecisionError(ExpressionError):
@@ -46,178 +38,6 @@ class DecisionError(ExpressionError):
     def __init__(self, where: str, problem: str) -> None:
         BadData.__init__(self, f"{where}: {problem}")
         self.text, self.problem = where, f"{where}: {problem}"
-
-
-class Loaded:
-    """A model that is compiled.
-
-    Args:
-        model: As it was read.
-        imported: The models that it imports, by the name of the import.
-
-    Attributes:
-        problems: What is wrong with it.
-        tables: Its decision tables, each with its element.
-    """
-
-    def __init__(self, model: Model, imported: Mapping[str, Loaded]) -> None:
-        self.model = model
-        self.imported = imported
-        self.problems: list[Problem] = list(model.problems)
-        self.elements: dict[str, Element] = {each.id: each for each in model.elements}
-        self.types = Types(model.types, self._imported_types(), self._tests)
-        self.members = tuple(sorted(self._members()))
-        self.codes: dict[str, Code] = {}
-        self._requirements: dict[str, list[Required]] = {}
-        self.tables: list[tuple[str, CompiledTable]] = []
-        for each in model.elements:
-            self._compile(each)
-        for name in dict.fromkeys(self.types.unknown):
-            self.problems.append(Problem(name, 0, f"there is no type {name!r}"))
-        self._check_circles()
-
-    def _imported_types(self) -> dict[str, Type]:
-        return {
-            f"{prefix}.{name}" if prefix else name: each
-            for prefix, other in self.imported.items()
-            for name, each in other.types.all().items()
-        }
-
-    def _tests(self, text: str) -> Program:
-        try:
-            return compile_tests(text)
-        except ExpressionError as error:
-            self.problems.append(Problem("allowed values", 0, str(error)))
-            return compile_tests("-")
-
-    def _members(self) -> set[str]:
-        """Return the names that entries of values may have."""
-        names: set[str] = set()
-        for other in self.imported.values():
-            names |= {each.variable.name for each in other.model.elements} | set(other.members)
-        stack: list[ItemDefinition] = list(self.model.types)
-        while stack:
-            definition = stack.pop()
-            names |= {each.name for each in definition.components}
-            stack += definition.components
-        return names
-
-    # -- compiling -----------------------------------------------------------------------------
-
-    def find(self, reference: str) -> tuple[Loaded, Element] | None:
-        """Return what a reference means: the model, and the element in it."""
-        namespace, _, identity = reference.rpartition("#")
-        if namespace in ("", self.model.namespace) and identity in self.elements:
-            return self, self.elements[identity]
-        for other in self.imported.values():
-            found = other.find(f"#{identity}")
-            if found is not None and namespace in ("", other.model.namespace):
-                return found
-        return next(
-            (found for other in self.imported.values() if (found := other.find(reference))), None
-        )
-
-    def _required(self, element: Element) -> Iterable[str]:
-        if isinstance(element, Decision):
-            yield from element.requires
-            yield from element.knows
-        elif isinstance(element, Knowledge):
-            yield from element.knows
-
-    def requirements(self, element: Element) -> list[Required]:
-        """Return what an element requires, found once."""
-        known = self._requirements.get(element.id)
-        if known is None:
-            found = [self.find(each) for each in self._required(element)]
-            known = [
-                Required(owner, each, "" if owner is self else self.prefix(owner))
-                for owner, each in (each for each in found if each is not None)
-            ]
-            self._requirements[element.id] = known
-        return known
-
-    def _names(self, element: Element) -> tuple[str, ...]:
-        """Return what an element can see: what it requires, imported things below their import."""
-        names = []
-        for reference in self._required(element):
-            found = self.find(reference)
-            if found is None:
-                message = f"what it requires is missing: {reference!r}"
-                self.problems.append(Problem(element.variable.name, element.line, message))
-            elif found[0] is self:
-                names.append(found[1].variable.name)
-            else:
-                names.append(self.prefix(found[0]) or found[1].variable.name)
-        return tuple(dict.fromkeys(names))
-
-    def prefix(self, other: Loaded) -> str:
-        """Return the name of the import by which another model is seen."""
-        for name, each in self.imported.items():
-            if each is other:
-                return name
-        return next((name for name, each in self.imported.items() if each.prefix(other)), "")
-
-    def _compile(self, element: Element) -> None:
-        if isinstance(element, Decision | Knowledge):
-            names = self._names(element)
-            where = element.variable.name
-            places = (self.problems, self.tables)
-            logic = Logic(where, names, self.members, self.types, *places)
-            kind = element.variable.type_ref
-            if isinstance(element, Decision):
-                self.codes[element.id] = logic.typed(logic.compile(element.logic), kind)
-            elif element.function is not None:
-                own = logic.inside(element.variable.name)
-                self.codes[element.id] = own.function(element.function)
-        elif isinstance(element, InputData | Service):
-            self.types.get(element.variable.type_ref)
-
-    def parameters(self, element: Element) -> tuple[str, ...]:
-        """Return the names of what a service or function takes."""
-        if isinstance(element, Knowledge):
-            return (
-                ()
-                if element.function is None
-                else tuple(each.name for each in element.function.parameters)
-            )
-        if not isinstance(element, Service):
-            return ()
-        found = (self.find(each) for each in (*element.input_data, *element.input_decisions))
-        return tuple(each[1].variable.name for each in found if each is not None)
-
-    def _check_circles(self) -> None:
-        """Refuse decisions that require themselves; functions may call themselves."""
-        done: set[str] = set()
-        for each in self.model.elements:
-            self._walk(each, done, [])
-
-    def _walk(self, element: Element, done: set[str], path: list[str]) -> None:
-        if element.id in path:
-            raise BadData(f"{self.model.path}: {element.variable.name!r} requires itself")
-        if len(path) > _MAX_CHAIN:
-            raise BadData(f"{self.model.path}: requirements are chained too deeply")
-        if element.id in done:
-            return
-        for reference in self._required(element):
-            found = self.find(reference)
-            if found is not None and found[0] is self and found[1] is not element:
-                self._walk(found[1], done, [*path, element.id])
-            elif found is not None and found[1] is element and isinstance(element, Decision):
-                raise BadData(f"{self.model.path}: {element.variable.name!r} requires itself")
-        done.add(element.id)
-
-
-class Required(NamedTuple):
-    """What an element requires.
-
-    Attributes:
-        owner: The model that it is in.
-        prefix: The name of the import by which it is seen; empty in the same model.
-    """
-
-    owner: Loaded
-    element: Element
-    prefix: str
 
 
 class Evaluation:
@@ -269,11 +89,31 @@ class Evaluation:
     # -- values of elements --------------------------------------------------------------------
 
     def _value(self, loaded: Loaded, element: Element) -> Any:
-        key = id(element)
-        if key not in self.known:
-            self.run.charge(1)
-            self.known[key] = self._computed(loaded, element)
-        return self.known[key]
+        """Return the value of an element; decisions that it requires come first."""
+        known = self.known
+        waiting = [(loaded, element)]
+        while waiting:
+            owner, each = waiting[-1]
+            missing = () if id(each) in known else self._missing(owner, each)
+            if missing:
+                waiting += missing
+                continue
+            waiting.pop()
+            if id(each) not in known:
+                self.run.charge(1)
+                known[id(each)] = self._computed(owner, each)
+        return known[id(element)]
+
+    def _missing(self, loaded: Loaded, element: Element) -> Sequence[tuple[Loaded, Element]]:
+        """Return the decisions that a decision requires and that are not known yet."""
+        if not isinstance(element, Decision):
+            return []
+        known = self.known
+        return [
+            (owner, each)
+            for owner, each, _ in loaded.requirements(element)
+            if isinstance(each, Decision) and id(each) not in known
+        ][::-1]
 
     def _computed(self, loaded: Loaded, element: Element) -> Any:
         if isinstance(element, InputData):
@@ -285,7 +125,15 @@ class Evaluation:
             return None
         if isinstance(element, Decision):
             return self._decided(loaded, element, code)
-        return code(self._frame(loaded, element))
+        return self._function(loaded, element, code)
+
+    def _function(self, loaded: Loaded, element: Element, code: Code) -> Any:
+        """Return a function; it is known before what it requires, which may be itself again."""
+        names = Missing()
+        found = self.known[id(element)] = code(Frame(names, None, self.run))
+        self._fill(names, loaded, element)
+        names[element.variable.name] = found
+        return found
 
     def _decided(self, loaded: Loaded, element: Decision, code: Code) -> Any:
         name = element.variable.name
@@ -303,7 +151,7 @@ class Evaluation:
         name, kind = element.variable
         prefix = "" if loaded is self.loaded else self.loaded.prefix(loaded)
         key = f"{prefix}.{name}" if prefix else name
-        given = self.inputs.get(key if key in self.inputs else name)
+        given = self._given(prefix, name)
         value = enter(self.run, given)
         self.trace.inputs[key] = value
         if not kind:
@@ -316,8 +164,21 @@ class Evaluation:
             self.trace.note(f"the input {name!r} is {brief(self.run, value)}, no {kind}")
         return found
 
+    def _given(self, prefix: str, name: str) -> Any:
+        """Return an input: `prefix.name`, the entry of the context `prefix`, or `name` alone."""
+        whole = f"{prefix}.{name}" if prefix else name
+        inside = self.inputs.get(prefix) if prefix else None
+        if whole not in self.inputs and isinstance(inside, Mapping) and name in inside:
+            return inside[name]
+        return self.inputs.get(whole if whole in self.inputs else name)
+
     def _frame(self, loaded: Loaded, element: Element) -> Frame:
         names = Missing()
+        self._fill(names, loaded, element)
+        return Frame(names, None, self.run)
+
+    def _fill(self, names: Missing, loaded: Loaded, element: Element) -> None:
+        """Let names be what an element requires."""
         known = self.known
         for owner, required, prefix in loaded.requirements(element):
             key = id(required)
@@ -326,11 +187,6 @@ class Evaluation:
                 names.setdefault(prefix, {})[required.variable.name] = value
             else:
                 names[required.variable.name] = value
-        frame = Frame(names, None, self.run)
-        if isinstance(element, Knowledge):
-            code = loaded.codes[element.id]
-            names[element.variable.name] = code(frame)  # It may call itself.
-        return frame
 
     # -- services ------------------------------------------------------------------------------
 

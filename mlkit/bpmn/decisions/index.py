@@ -7,67 +7,15 @@ is an `and` over the columns.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable
 from decimal import Decimal
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from mlkit.bpmn.expressions.feel.numbers import number
+from mlkit.bpmn.decisions.constants import Constant, Interval
 
-_NUMBER = r"-?(?:\d+(?:\.\d+)?|\.\d+)"
-_TEXT = r'"[^"\\]*"'
-_CONSTANT = rf"(?:{_TEXT}|{_NUMBER}|true|false|null)"
-_CONSTANTS = re.compile(rf"\s*{_CONSTANT}(?:\s*,\s*{_CONSTANT})*\s*")
-_EACH = re.compile(rf"({_TEXT})|({_NUMBER})|(true|false|null)")
-_COMPARED = re.compile(rf"\s*(<=|>=|<|>)\s*({_NUMBER})\s*")
-_RANGE = re.compile(rf"\s*([\[\](])\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*([\[\])])\s*")
-_WORDS = {"true": True, "false": False, "null": None}
 # Values of these types pass a constant test only by being equal to it, or in its interval.
 INDEXED = (Decimal, str, bool, type(None))
-
-
-class Interval(NamedTuple):
-    """Numbers between two ends; None is unbounded."""
-
-    low: Decimal | None
-    has_low: bool
-    high: Decimal | None
-    has_high: bool
-
-
-class Constant(NamedTuple):
-    """A test that compares with constants: equal to one of them, or within an interval."""
-
-    values: tuple[Any, ...] = ()
-    interval: Interval | None = None
-
-
-@lru_cache(maxsize=4096)
-def constant_test(text: str) -> Constant | None:
-    """Return the constants of a cell, or None for a cell that must be evaluated."""
-    if _CONSTANTS.fullmatch(text):
-        return Constant(tuple(_value(each) for each in _EACH.finditer(text)))
-    compared = _COMPARED.fullmatch(text)
-    if compared is not None:
-        end = number(compared[2])
-        if compared[1] in ("<", "<="):
-            return Constant(interval=Interval(None, False, end, compared[1] == "<="))
-        return Constant(interval=Interval(end, compared[1] == ">=", None, False))
-    found = _RANGE.fullmatch(text)
-    if found is None:
-        return None
-    low, high = number(found[2]), number(found[3])
-    if low is None or high is None or low > high:
-        return None
-    return Constant(interval=Interval(low, found[1] == "[", high, found[4] == "]"))
-
-
-def _value(found: re.Match[str]) -> Any:
-    if found[1] is not None:
-        return found[1][1:-1]
-    return number(found[2]) if found[2] is not None else _WORDS[found[3]]
 
 
 class Column:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from mlkit.bpmn.decisions.analysis import analyse
-from mlkit.bpmn.decisions.evaluation import Evaluation, Loaded
+from mlkit.bpmn.decisions.compiled import Loaded
+from mlkit.bpmn.decisions.evaluation import Evaluation
 from mlkit.bpmn.decisions.model import Decision, Element, InputData, Model, Problem
 from mlkit.bpmn.decisions.reader import read
 from mlkit.bpmn.decisions.trace import Trace
@@ -86,7 +87,8 @@ class Decisions:
     def known_inputs(self) -> tuple[str, ...]:
         """The names that values may be given for, those of imported models among them."""
         names = list(self.inputs)
-        for prefix, other in self.loaded.imported.items():
+        for prefix, other in self.loaded.imported:
+            names += [prefix] if prefix else []
             for each in other.model.elements:
                 if isinstance(each, InputData):
                     names += [each.variable.name, f"{prefix}.{each.variable.name}"]
@@ -237,12 +239,12 @@ def _load(path: Path, files: Files, loading: dict[str, Loaded | None], level: in
         raise BadData(f"{path}: imports itself")
     loading[path.name] = None
     model = read(files.read(path.name), path)
-    imported = {}
+    imported = []
     for each in model.imports:
         if each.namespace.rstrip("/").endswith("FEEL") or "PMML" in each.namespace:
             continue
         other = _find(model, files, each.namespace, each.location)
-        imported[each.name] = _load(path.with_name(other), files, loading, level + 1)
+        imported.append((each.name, _load(path.with_name(other), files, loading, level + 1)))
     found = loading[path.name] = Loaded(model, imported)
     return found
 

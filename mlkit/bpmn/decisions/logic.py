@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
+from types import MappingProxyType
 from typing import Any
 
 from mlkit.bpmn.decisions import model
-from mlkit.bpmn.decisions.index import constant_test
+from mlkit.bpmn.decisions.constants import constant_test
 from mlkit.bpmn.decisions.model import Boxed, Problem
 from mlkit.bpmn.decisions.tables import CompiledTable, ConstantTest
 from mlkit.bpmn.decisions.trace import brief, note
@@ -32,6 +33,7 @@ class Logic:
         types: The types of the model.
         problems: Where problems go.
         tables: Where compiled tables go, each with its element.
+        kinds: The types of the names that have one, for the analysis of tables.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Logic:
         types: Types,
         problems: list[Problem],
         tables: list[tuple[str, CompiledTable]],
+        kinds: Mapping[str, str],
     ) -> None:
         self.where = where
         self.names = names
@@ -49,12 +52,15 @@ class Logic:
         self.types = types
         self.problems = problems
         self.tables = tables
+        self.kinds = dict(kinds)
 
-    def inside(self, *names: str) -> Logic:
-        """Return a compiler that sees some more names."""
+    def inside(self, *names: str, kinds: Mapping[str, str] = MappingProxyType({})) -> Logic:
+        """Return a compiler that sees some more names, and the types of some of them."""
         seen = tuple(each for each in names if each)
         found = copy(self)
         found.names = (*self.names, *seen)
+        known = {name: kind for name, kind in self.kinds.items() if name not in seen}
+        found.kinds = {**known, **kinds}
         return found
 
     def compile(self, boxed: Boxed | None) -> Code:
@@ -124,14 +130,17 @@ class Logic:
             ],
             [self._order(each, table.line) for each in table.outputs],
             [self.types.get(each.type_ref) if each.type_ref else None for each in table.outputs],
-            [self.types.get(each.expression.type_ref).name for each in table.inputs],
-            [
-                each.allowed or self.types.values_of(each.expression.type_ref)
-                for each in table.inputs
-            ],
+            [self._test(each.values, table.line, ", output values") for each in table.outputs],
+            [self.types.get(self._kind(each)).name for each in table.inputs],
+            [each.allowed or self.types.values_of(self._kind(each)) for each in table.inputs],
         )
         self.tables.append((self.where, compiled))
         return compiled.decide
+
+    def _kind(self, column: model.Input) -> str:
+        """Return the type of a column: its own, or that of the name that it looks at."""
+        expression = column.expression
+        return expression.type_ref or self.kinds.get(" ".join(expression.text.split()), "")
 
     def _rule(
         self, table: model.Table, number: int, rule: model.Rule
@@ -242,7 +251,8 @@ class Logic:
             return lambda frame: None
         names = tuple(each.name for each in boxed.parameters)
         types = tuple(self.types.get(each.type_ref) for each in boxed.parameters)
-        body = self.inside(*names).compile(boxed.body)
+        kinds = {each.name: each.type_ref for each in boxed.parameters if each.type_ref}
+        body = self.inside(*names, kinds=kinds).compile(boxed.body)
 
         def define(frame: Frame) -> Function:
             def call(*arguments: Any) -> Any:

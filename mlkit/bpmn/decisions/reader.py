@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from mlkit.bpmn.decisions.xml import (
     local,
     parse,
     text_of,
+    type_name,
 )
 from mlkit.errors import BadData
 
@@ -86,10 +86,9 @@ def _variable(node: Node) -> Variable:
 
 
 def type_ref(node: Node) -> str:
-    """Return the type that an element names; the prefix of FEEL's own types is left out."""
+    """Return the type that an element names; without its prefix."""
     found = attribute(node, "typeRef") or text_of(child(node, "typeRef"))
-    found = re.sub(r"^\{[^}]*\}", "", found)
-    return re.sub(r"^[\w-]+:", "", found) if ":" in found else found
+    return type_name(node, found)
 
 
 def _references(node: Node, requirement: str, *required: str) -> tuple[str, ...]:

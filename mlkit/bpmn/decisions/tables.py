@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from mlkit.bpmn.decisions.index import INDEXED, Column, Constant, bits
+from mlkit.bpmn.decisions.constants import Constant
+from mlkit.bpmn.decisions.index import INDEXED, Column, bits
 from mlkit.bpmn.decisions.model import Table
 from mlkit.bpmn.decisions.trace import Matched, brief, note
 from mlkit.bpmn.decisions.types import conform
@@ -32,6 +33,7 @@ class CompiledTable:
         defaults: The value of each output if no rule matches; None without one.
         priorities: The values of each output in their order; empty without any.
         types: The type of each output; None without one.
+        results: Tests of each output's value; None without any.
         kinds: The name of the type of each column, for the analysis.
         within: The values that each column may have as unary tests, for the analysis.
     """
@@ -45,6 +47,7 @@ class CompiledTable:
         defaults: list[Code | None],
         priorities: list[Code | None],
         types: list[Type | None],
+        results: list[Test],
         kinds: list[str],
         within: list[str],
     ) -> None:
@@ -60,6 +63,8 @@ class CompiledTable:
         self.defaults = defaults
         self.priorities = priorities
         self.types = types
+        self.results = results
+        self.has_results = any(each is not None for each in results)
         self.kinds = kinds
         self.within = within
 
@@ -79,7 +84,7 @@ class CompiledTable:
         for value, test, column in zip(values, self.allowed, self.table.inputs, strict=True):
             if test is None or value is None:
                 continue
-            if test(Frame({"?": value}, frame, frame.run)) is not True:
+            if not _is_allowed(frame, test, value):
                 found = brief(frame.run, value)
                 note(frame, f"column {column.label!r}: {found} is none of {column.allowed}")
                 return False
@@ -129,14 +134,25 @@ class CompiledTable:
             if wanted is not None and at < len(values):
                 fit = conform(frame.run, wanted, values[at])
                 if fit is None and values[at] is not None:
-                    self._note_misfit(frame, number, at, values[at])
+                    problem = f"no {self.table.outputs[at].type_ref}"
+                    self._note_result(frame, number, at, values[at], problem)
                 values[at] = fit
+            test = self.results[at] if self.has_results else None
+            if test is not None and values[at] is not None:
+                values[at] = self._allowed_result(frame, number, at, test, values[at])
         return values
 
-    def _note_misfit(self, frame: Frame, number: int, at: int, value: Any) -> None:
+    def _allowed_result(self, frame: Frame, number: int, at: int, test: Code, value: Any) -> Any:
+        if _is_allowed(frame, test, value):
+            return value
         output = self.table.outputs[at]
-        where = f"rule {number + 1}, output {output.name!r}".removesuffix(" ''")
-        note(frame, f"{where}: {brief(frame.run, value)} is no {output.type_ref}")
+        self._note_result(frame, number, at, value, f"none of {output.values}")
+        return None
+
+    def _note_result(self, frame: Frame, number: int, at: int, value: Any, problem: str) -> None:
+        name = self.table.outputs[at].name
+        where = f"rule {number + 1}, output {name!r}".removesuffix(" ''")
+        note(frame, f"{where}: {brief(frame.run, value)} is {problem}")
 
     def _shaped(self, values: list[Any]) -> Any:
         """Return the outputs of a rule: one value, or a context by name."""
@@ -193,6 +209,16 @@ class CompiledTable:
         name = _AGGREGATES[self.table.aggregation]
         columns = [list(each) for each in zip(*rows, strict=True)]
         return self._shaped([builtins_call(frame, name, each) for each in columns])
+
+
+def _is_allowed(frame: Frame, test: Code, value: Any) -> bool:
+    """Return whether a value passes the tests of its column, or each item of a list does."""
+    if test(Frame({"?": value}, frame, frame.run)) is True:
+        return True
+    if type(value) is not list:
+        return False
+    frame.run.charge(len(value))
+    return all(test(Frame({"?": each}, frame, frame.run)) is True for each in value)
 
 
 def _constants(tests: Iterable[Test]) -> Iterable[Constant | bool | None]:

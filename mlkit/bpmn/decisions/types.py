@@ -108,15 +108,21 @@ class Types:
         definitions: Its own.
         imported: Those of the models that it imports, by `import name.type name`.
         tests: Compiles unary tests.
+        values: The allowed values of imported types.
     """
 
     def __init__(
-        self, definitions: tuple[ItemDefinition, ...], imported: Mapping[str, Type], tests: Tests
+        self,
+        definitions: tuple[ItemDefinition, ...],
+        imported: Mapping[str, Type],
+        tests: Tests,
+        values: Mapping[str, str],
     ) -> None:
         self._definitions = {each.name: each for each in definitions}
         self._found: dict[str, Type] = dict(imported)
         self._simple: dict[str, Type] = {}
         self._tests = tests
+        self._values = dict(values)
         self.unknown: list[str] = []
         for name in self._definitions:
             self.get(name)
@@ -127,8 +133,14 @@ class Types:
 
     def values_of(self, name: str) -> str:
         """Return the allowed values of a type as texts between commas, in their order."""
-        definition = self._definitions.get(name)
-        return "" if definition is None else definition.allowed
+        for _ in range(_MAX_LEVELS):
+            definition = self._definitions.get(name)
+            if definition is None:
+                break
+            if definition.allowed:
+                return definition.allowed
+            name = definition.base
+        return self._values.get(name, "")
 
     def get(self, name: str, level: int = 0) -> Type:
         """Return a type by its name; an unknown one is any."""

@@ -57,6 +57,19 @@ def attribute(node: Node, name: str) -> str:
     return " ".join(str(node.get(name) or "").split())
 
 
+def type_name(node: Node, text: str) -> str:
+    """Return the name of a type without its prefix, below the import that the prefix means."""
+    prefix, _, name = text.rpartition(":")
+    namespace = text[1:].partition("}")[0] if text.startswith("{") else node.nsmap.get(prefix)
+    name = name.rpartition("}")[2]
+    if not namespace:
+        return name
+    imports = children(node.getroottree().getroot(), "import")
+    found = (attribute(e, "name") for e in imports if e.get("namespace") == namespace)
+    imported = next(found, "")
+    return f"{imported}.{name}" if imported else name
+
+
 def text_of(node: Node | None) -> str:
     """Return the text inside of an element, or inside of its `<text>`."""
     if node is None:

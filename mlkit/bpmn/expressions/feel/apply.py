@@ -6,7 +6,7 @@ from typing import Any
 
 from mlkit.bpmn.expressions.feel.budget import Run
 from mlkit.bpmn.expressions.feel.types import Type
-from mlkit.bpmn.expressions.feel.values import Function, Refused
+from mlkit.bpmn.expressions.feel.values import Date, DateTime, Function, Refused
 
 # What a function raises for arguments that it does not take.
 REFUSALS = (
@@ -60,11 +60,17 @@ UNFIT = object()
 
 
 def conformed(run: Run, wanted: Type, value: Any) -> Any:
-    """Return a value as a type has it: a list of one as its item, an item as a list of one."""
+    """Return a value as a type has it.
+
+    A list of one is its item, an item a list of one, a date a date and time at midnight UTC.
+    """
     if value is None or wanted.name == "Any" or wanted.holds(value, run):
         return value
     if wanted.name == "list" and wanted.holds([value], run):
         return [value]
     if type(value) is list and len(value) == 1 and wanted.holds(value[0], run):
         return value[0]
+    if type(value) is Date and wanted.name == "date and time":
+        moment = DateTime(value, 0, 0)
+        return moment if wanted.holds(moment, run) else UNFIT
     return UNFIT

@@ -72,11 +72,21 @@ class Type:
             ends = [each for each in (value.start, value.end) if each is not None]
             return all(self.parts[0].holds(each, run) for each in ends)
         if self.name == "function":
-            return len(self.parts) == len(value.parameters) or bool(value.name)
+            return bool(value.name) or self._takes_parts(value)
         run.charge(len(self.entries))
         return all(
             name in value and self._conforms(each, value[name], run)
             for name, each in self.entries.items()
+        )
+
+    def _takes_parts(self, function: Function) -> bool:
+        """Return whether a function takes parameters of these types, as far as it declares any."""
+        if len(self.parts) != len(function.parameters):
+            return False
+        pairs = zip(self.parts, function.types, strict=False)
+        return all(
+            wanted is None or "Any" in (wanted.name, given.name) or wanted.name == given.name
+            for given, wanted in pairs
         )
 
     @staticmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from mlkit.bpmn.decisions.evaluation import Loaded
+from mlkit.bpmn.decisions.compiled import Loaded
 from mlkit.bpmn.decisions.load import Decisions, Folder
 from mlkit.bpmn.decisions.reader import read as read_model
 from mlkit.bpmn.decisions.xml import attribute, parse
