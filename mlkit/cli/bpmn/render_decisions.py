@@ -91,9 +91,10 @@ def _print(drawn: Drawn, parts: list[Part]) -> None:
 
 
 def _document(drawn: Drawn, parts: list[Part], target: Path | None) -> dict[str, Any]:
+    from mlkit.bpmn.render.decisions.boxes import Boxes
     from mlkit.bpmn.render.decisions.grid import Grid
 
-    diagrams = [each for each in parts if not isinstance(each, Grid)]
+    diagrams = [each for each in parts if not isinstance(each, Grid | Boxes)]
     return {
         "output": None if target is None else str(target),
         "shapes": [fields for each in diagrams for fields in _shapes(each, drawn)],
@@ -106,6 +107,7 @@ def _document(drawn: Drawn, parts: list[Part], target: Path | None) -> dict[str,
             for each in diagram.edges
         ],
         "tables": [_table(each) for each in parts if isinstance(each, Grid)],
+        "expressions": [_expression(each) for each in parts if isinstance(each, Boxes)],
         "diagrams": [
             {"number": number, "element": each.element, "name": each.name}
             for number, each in enumerate(drawn.parts, 1)
@@ -124,6 +126,24 @@ def _shapes(diagram: Diagram, drawn: Drawn) -> list[dict[str, Any]]:
             fields["value"] = course.values.get(node.name)
         found.append(fields)
     return found
+
+
+def _expression(boxes: Any) -> dict[str, Any]:
+    return {
+        "element": boxes.element,
+        "name": boxes.name,
+        "form": boxes.form,
+        "boxes": _nested(boxes.block),
+    }
+
+
+def _nested(block: Any) -> Any:
+    """Return a text, or the boxes of each row."""
+    from mlkit.bpmn.render.decisions.boxes import Text
+
+    if isinstance(block, Text):
+        return block.text
+    return [[_nested(each) for each in row] for row in block.rows]
 
 
 def _table(grid: Any) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def test_each_kind_is_drawn_in_the_notation_of_dmn():
     assert kinds == {
         "inputData", "decision", "businessKnowledgeModel", "knowledgeSource", "decisionService",
         "textAnnotation", "informationRequirement", "knowledgeRequirement",
-        "authorityRequirement", "association", "decisionTable",
+        "authorityRequirement", "association", "decisionTable", "boxedExpression",
     }  # fmt: skip
     assert words(by_element(root, "knowledgeSource")["policy"]) == "Credit policy"
     assert len(by_element(root, "authorityRequirement")["a1"].findall(f"{SVG}circle")) == 1
@@ -312,7 +312,8 @@ def test_a_part_can_be_chosen_and_written(tmp_path):
     assert done.stdout.startswith("grade (first)")
     assert "extras" not in done.stdout
     names = [(each["number"], each["name"]) for each in document(LOANS)["diagrams"]]
-    assert names == [(1, "How an offer comes about"), (2, "grade"), (3, "Offer / extras")]
+    assert names[:2] == [(1, "How an offer comes about"), (2, "grade")]
+    assert "Offer / extras" in [name for _, name in names]
     assert render(LOANS, "--diagram", "9").exit_code == 66
     assert render(LOANS, "-o", tmp_path / "a.svg", "--theme", "dark").exit_code == 0
     assert etree.parse(tmp_path / "a.svg").getroot().tag == f"{SVG}svg"

@@ -12,17 +12,18 @@ from mlkit.bpmn.decisions.load import Decisions, Folder
 from mlkit.bpmn.decisions.reader import read as read_model
 from mlkit.bpmn.decisions.xml import attribute, parse
 from mlkit.bpmn.render.decisions import graph
+from mlkit.bpmn.render.decisions.boxes import Boxes, boxes
 from mlkit.bpmn.render.decisions.course import Course, decide
 from mlkit.bpmn.render.decisions.grid import Grid, grids
 from mlkit.bpmn.render.decisions.places import Diagram, diagrams
 from mlkit.errors import BadData, MlkitError
 
-Part: TypeAlias = Diagram | Grid
+Part: TypeAlias = Diagram | Grid | Boxes
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What is drawn of a model: its diagrams, then its tables.
+    """What is drawn of a model: its diagrams, then its tables and other expressions.
 
     Attributes:
         name: Of the model.
@@ -60,8 +61,10 @@ def draw(path: Path, decision: str = "", inputs: Mapping[str, Any] | None = None
         course, loaded = decide(decisions, decision, inputs), decisions.loaded
         model = loaded.model
     found = graph.read(root, lambda href: _imported(loaded, href))
-    tables = grids(model, course.matched if course else [])
-    parts: list[Part] = [*diagrams(root, found, str(path)), *tables]
+    parts: list[Part] = [*diagrams(root, found, str(path))]
+    for each in model.elements:
+        parts += boxes(each)
+        parts += grids(each, course.matched if course else [])
     if not parts:
         raise BadData(f"{path}: there is nothing to draw: no element of a requirement graph")
     return Drawn(graph.clean(attribute(root, "name")) or path.name, parts, found, course)

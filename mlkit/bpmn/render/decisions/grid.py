@@ -11,13 +11,13 @@ from mlkit.bpmn.decisions.model import (
     Conditional,
     Context,
     Decision,
+    Element,
     Filter,
     FunctionDefinition,
     Input,
     Invocation,
     Knowledge,
     Listing,
-    Model,
     Output,
     Relation,
     Table,
@@ -66,17 +66,16 @@ class Grid:
     reads: int = 0
 
 
-def grids(model: Model, matched: list[Matched]) -> list[Grid]:
-    """Return the tables of a model, in the order of the file."""
-    found = []
-    for each in model.elements:
-        logic = getattr(each, "logic", None) or getattr(each, "function", None)
-        if isinstance(each, Decision | Knowledge):
-            for name, table in _tables(logic, each.variable.name):
-                kind = "decision" if isinstance(each, Decision) else "businessKnowledgeModel"
-                reads = [read for read in matched if read.table is table]
-                found.append(_grid(each.id, name, kind, table, reads))
-    return found
+def grids(element: Element, matched: list[Matched]) -> Iterator[Grid]:
+    """Yield the tables of a decision or function, in the order of the file."""
+    if not isinstance(element, Decision | Knowledge):
+        return
+    is_decision = isinstance(element, Decision)
+    logic = element.logic if isinstance(element, Decision) else element.function
+    for name, table in _tables(logic, element.variable.name):
+        reads = [read for read in matched if read.table is table]
+        kind = "decision" if is_decision else "businessKnowledgeModel"
+        yield _grid(element.id, name, kind, table, reads)
 
 
 def _tables(logic: Boxed | None, name: str) -> Iterator[tuple[str, Table]]:

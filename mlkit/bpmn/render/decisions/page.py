@@ -7,7 +7,8 @@ from collections import defaultdict
 from lxml import etree
 
 from mlkit.bpmn.render import text_measurement, themes
-from mlkit.bpmn.render.decisions import notation, sheet
+from mlkit.bpmn.render.decisions import nested, notation, sheet
+from mlkit.bpmn.render.decisions.boxes import Boxes, lines
 from mlkit.bpmn.render.decisions.files import Drawn, Part
 from mlkit.bpmn.render.decisions.graph import KINDS, Graph
 from mlkit.bpmn.render.decisions.grid import Grid
@@ -55,18 +56,24 @@ def svg(drawn: Drawn, parts: list[Part], theme: str = "auto") -> bytes:
 def _box(part: Part) -> Box:
     if isinstance(part, Grid):
         return sheet.measured(part).box
+    if isinstance(part, Boxes):
+        return nested.extent(part)
     box = extent(part)
     return Box(box.x - _ROOM, box.y - _ROOM, box.width + 2 * _ROOM, box.height + 2 * _ROOM)
 
 
 def heading(part: Part) -> str:
     """Return the line above a part."""
+    if isinstance(part, Boxes):
+        return f"{part.name} ({part.form})"
     return sheet.heading(part) if isinstance(part, Grid) else part.name or "Requirements"
 
 
 def _part(drawing: Drawing, part: Part, drawn: Drawn) -> None:
     if isinstance(part, Grid):
         sheet.draw(drawing, sheet.measured(part))
+    elif isinstance(part, Boxes):
+        nested.draw(drawing, part)
     else:
         notation.draw(drawing, part, drawn.course)
 
@@ -84,10 +91,15 @@ def _announce(root: etree._Element, title: str, description: str) -> None:
 
 def describe(drawn: Drawn, parts: list[Part]) -> str:
     """Return what is drawn in words, a line for each element, table and rule that matched."""
-    lines: list[str] = []
-    for each in parts:
-        lines += _table(each, drawn) if isinstance(each, Grid) else _diagram(each, drawn)
-    return "\n".join(lines)
+    return "\n".join(line for each in parts for line in _described(each, drawn))
+
+
+def _described(part: Part, drawn: Drawn) -> list[str]:
+    if isinstance(part, Grid):
+        return _table(part, drawn)
+    if isinstance(part, Boxes):
+        return [f"{KINDS[part.kind]} {heading(part)}: {'; '.join(lines(part.block))}"]
+    return _diagram(part, drawn)
 
 
 def requirements(graph: Graph) -> dict[str, list[str]]:

@@ -6,11 +6,13 @@ import itertools
 import unicodedata
 from collections.abc import Iterator
 
-from mlkit.bpmn.render.decisions import cells
+from mlkit.bpmn.render.decisions import cells, nested_text
+from mlkit.bpmn.render.decisions.boxes import Boxes
 from mlkit.bpmn.render.decisions.course import Course
 from mlkit.bpmn.render.decisions.files import Drawn, Part
 from mlkit.bpmn.render.decisions.graph import brief
 from mlkit.bpmn.render.decisions.grid import Grid
+from mlkit.bpmn.render.decisions.nested_text import write
 from mlkit.bpmn.render.decisions.notation import described
 from mlkit.bpmn.render.decisions.page import heading, requirements
 from mlkit.bpmn.render.decisions.places import Diagram, Edge, Shape, extent
@@ -38,8 +40,16 @@ def text(drawn: Drawn, parts: list[Part], columns: int | None = None) -> list[li
     for each in parts:
         lines += [[]] if lines else []
         lines.append([(heading(each), "")])
-        lines += _table(each, columns) if isinstance(each, Grid) else _graph(each, drawn, columns)
+        lines += _part(each, drawn, columns)
     return lines
+
+
+def _part(part: Part, drawn: Drawn, columns: int | None) -> list[list[Run]]:
+    if isinstance(part, Grid):
+        return _table(part, columns)
+    if isinstance(part, Boxes):
+        return nested_text.text(part, columns)
+    return _graph(part, drawn, columns)
 
 
 # -- graphs ---------------------------------------------------------------------------------------
@@ -101,7 +111,7 @@ def _frame(sheet: Sheet, shape: Shape, area: Box, state: str, clear: bool) -> tu
 
 def _area(sheet: Sheet, shape: Shape, area: Box) -> None:
     left, top, right, _ = _frame(sheet, shape, area, "", clear=False)
-    _write(sheet, left + 2, top, cells.cut(f" {shape.node.name} ", right - left - 3), "")
+    write(sheet, left + 2, top, cells.cut(f" {shape.node.name} ", right - left - 3), "")
 
 
 def _node(sheet: Sheet, shape: Shape, area: Box, course: Course) -> None:
@@ -120,21 +130,9 @@ def _node(sheet: Sheet, shape: Shape, area: Box, course: Course) -> None:
         lines = [cells.cut(f"{lines[0]} = {value}", room)]
     start = top + 1 + (rows - len(lines)) // 2
     for row, line in enumerate(lines):
-        _write(sheet, left + 2 + (room - cells.width(line)) // 2, start + row, line, state)
+        write(sheet, left + 2 + (room - cells.width(line)) // 2, start + row, line, state)
     if state:
         sheet.put(left + 1, top, f" {_MARKS[state]} ", state)
-
-
-def _write(sheet: Sheet, column: int, row: int, line: str, state: str) -> None:
-    """Write a line; a wide character leaves the cell after it empty, marks are left out."""
-    for each in line:
-        wide = cells.width(each)
-        if wide:
-            sheet.put(column, row, each, state)
-        if wide == 2 and 0 <= row < len(sheet.cells) and 0 <= column + 1 < len(sheet.cells[row]):
-            sheet.cells[row][column + 1] = ""
-            sheet.states[row][column + 1] = state
-        column += wide
 
 
 def _edge(sheet: Sheet, edge: Edge, area: Box) -> None:
