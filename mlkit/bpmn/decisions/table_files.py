@@ -91,7 +91,7 @@ def _csv(path: Path) -> Iterator[Source]:
 
 def _rows(path: Path, reader: Any, width: int) -> Iterator[Row]:
     with _reading_errors(path):
-        for cells in reader:
+        for cells in filter(None, reader):  # An empty line is no row.
             if len(cells) != width:
                 raise BadData(f"{path}:{reader.line_num}: {len(cells)} cells, not {width}")
             yield cells

@@ -38,6 +38,11 @@ def test_rows_that_fail_have_an_error_and_the_others_a_result(tmp_path):
     assert [bool(each["error"]) for each in rows] == [False, True, False]
 
 
+def test_an_empty_line_is_no_row():
+    done = decide("-", "-o", "-", given="region\n\nEU\n\n")
+    assert len(list(csv.DictReader(done.stdout.splitlines()))) == 1
+
+
 def test_a_dash_is_standard_input_and_output():
     done = decide("-", given=ROWS.replace("high", "0.5"))
     assert done.exit_code == 0
