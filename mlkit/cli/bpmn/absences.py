@@ -104,6 +104,7 @@ def back(
     by: Person = None,
     state: State = STATE,
     journal: JournalUrl = None,
+    json: Json = False,
 ) -> None:
     """End an absence before its time; it stays in the list."""
     now = time.time()
@@ -112,7 +113,10 @@ def back(
         done = opened.atomically(lambda: opened.absences.revoke(absence, who, now))
     if not done:
         raise UsageError(f"absence {absence}: there is none that could be ended")
-    of(context).note(f"absence {absence} has ended")
+    if json:
+        Output.document("bpmn.people.back", 1, {"absence": absence})
+    else:
+        of(context).note(f"absence {absence} has ended")
 
 
 @examples(
@@ -154,6 +158,7 @@ def digest(
     by: Person = None,
     state: State = STATE,
     journal: JournalUrl = None,
+    json: Json = False,
 ) -> None:
     """Choose one mail a day, or one for each task.
 
@@ -163,7 +168,10 @@ def digest(
     with serving(state, journal) as service:
         opened, who = service.journal, acting(by)
         opened.atomically(lambda: opened.absences.choose_digest(person, daily, who, now))
-    of(context).note(f"{person} gets {'one mail a day' if daily else 'a mail for each task'}")
+    if json:
+        Output.document("bpmn.people.digest", 1, {"person": person, "daily": daily})
+    else:
+        of(context).note(f"{person} gets {'one mail a day' if daily else 'a mail for each task'}")
 
 
 @examples(

@@ -61,7 +61,7 @@ def _show(shown: dict[str, Any], is_owned: bool) -> None:
                 f"{'; ' + cells if cells else ''}")  # fmt: skip
 
 
-def _command(context: typer.Context, name: str, run: Path, pair: str | None) -> None:
+def _command(context: typer.Context, name: str, run: Path, pair: str | None, json: bool) -> None:
     import getpass
 
     from mlkit.errors import Waiting
@@ -71,32 +71,47 @@ def _command(context: typer.Context, name: str, run: Path, pair: str | None) -> 
     if not send(RunFolder(run), name, pair or "", by=getpass.getuser()):
         raise Waiting(f"{run}: no process runs it; {name} counts when it goes on",
                       hint="start it again with the command that started it")  # fmt: skip
-    of(context).note(f"{run}: {name}{' ' + pair if pair else ''} done")
+    if json:
+        Output.document("pairs.live.control", 1, {"command": name, "pair": pair})
+    else:
+        of(context).note(f"{run}: {name}{' ' + pair if pair else ''} done")
 
 
 @examples("mlkit pairs live pause run", "mlkit pairs live pause run KO/PEP")
-def pause(context: typer.Context, run: RunArgument, pair: PairArgument = None) -> None:
+def pause(
+    context: typer.Context, run: RunArgument, pair: PairArgument = None, json: Json = False
+) -> None:
     """Open no new positions; those that are open go on to their exits."""
-    _command(context, "pause", run, pair)
+    _command(context, "pause", run, pair, json)
 
 
 @examples("mlkit pairs live resume run", "mlkit pairs live resume run KO/PEP")
-def resume(context: typer.Context, run: RunArgument, pair: PairArgument = None) -> None:
+def resume(
+    context: typer.Context, run: RunArgument, pair: PairArgument = None, json: Json = False
+) -> None:
     """Trade again: after a pause, a limit that blocked, a flatten or a kill."""
-    _command(context, "resume", run, pair)
+    _command(context, "resume", run, pair, json)
 
 
 @examples("mlkit pairs live flatten run", "mlkit pairs live flatten run KO/PEP")
-def flatten(context: typer.Context, run: RunArgument, pair: PairArgument = None) -> None:
+def flatten(
+    context: typer.Context, run: RunArgument, pair: PairArgument = None, json: Json = False
+) -> None:
     """Close positions at the next bar, cancel entries that wait, and open no new ones."""
-    _command(context, "flatten", run, pair)
+    _command(context, "flatten", run, pair, json)
 
 
-@examples("mlkit pairs live kill run", "touch run/KILL  # when nothing else works")
-def kill(context: typer.Context, run: RunArgument, pair: PairArgument = None) -> None:
+@examples(
+    "mlkit pairs live kill run",
+    "mlkit pairs live kill run KO/PEP",
+    "touch run/KILL  # when nothing else works",
+)
+def kill(
+    context: typer.Context, run: RunArgument, pair: PairArgument = None, json: Json = False
+) -> None:
     """Cancel entries that wait, and end the run; positions stay as they are.
 
     Of one pair: flatten it, and trade it no more. A file KILL in the run's folder does the same as
     `kill`, and keeps the run from starting again until it is removed.
     """
-    _command(context, "kill", run, pair)
+    _command(context, "kill", run, pair, json)
