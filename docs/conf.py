@@ -24,8 +24,8 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_use_rtype = False
 
 CONTENTS = {
-    "Bandits": ["bandit", "serving", "bandit-policies", "bandit-evaluation"],
-    "Pairs": ["pairs", "pairs-backtest"],
+    "Bandits": ["bandit", "serving", "bandit-policies", "bandit-simulation", "bandit-evaluation"],
+    "Pairs": ["pairs", "pairs-backtest", "pairs-live"],
     "Pipelines": [
         "bpmn",
         "bpmn-guide",

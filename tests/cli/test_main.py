@@ -13,7 +13,7 @@ import pytest
 from mlkit import __version__
 from tests.cli.commands import LEAVES, on_a_terminal
 
-STREAMING = {"mlkit bandit serve", "mlkit bpmn serve", "mlkit pairs live page"}
+STREAMING = {"mlkit bandit serve", "mlkit bpmn serve", "mlkit bpmn worker", "mlkit pairs live page"}
 """Commands that print no result: they serve until they are stopped."""
 
 

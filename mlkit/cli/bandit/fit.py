@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.bandit import models
 from mlkit.cli.bandit.documents import model_fields
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
@@ -106,6 +105,7 @@ def fit(
     from mlkit.bandit.posteriors import file
     from mlkit.bandit.posteriors.fitting import fit as fit_logs
     from mlkit.bandit.posteriors.posterior import Header
+    from mlkit.cli.bandit import models
 
     _check_output(output, logs, json=json)
     name = model or (output.stem if str(output) != "-" else "posteriors")

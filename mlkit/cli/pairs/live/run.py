@@ -45,7 +45,8 @@ def _option(*flags: str, panel: str, text: str, **more: Any) -> Any:
 
 
 @examples(
-    "mlkit pairs live prices.csv --pair KO,PEP --speed 10 --state run",
+    "mlkit pairs live run prices.csv --pair KO,PEP --speed 10 --state run",
+    "mlkit pairs live run prices.csv --from results/run.json --speed max --json",
     "ticker-source | mlkit pairs live - --pairs pairs.csv --bars-per-year 98280",
     "mlkit pairs live kafka://broker:9092/bars --from results/run.json --state run",
 )
