@@ -82,7 +82,7 @@ class CompiledTable:
 
     def _are_allowed(self, frame: Frame, values: list[Any]) -> bool:
         for value, test, column in zip(values, self.allowed, self.table.inputs, strict=True):
-            if test is None or value is None:
+            if test is None:
                 continue
             if not _is_allowed(frame, test, value):
                 found = brief(frame.run, value)

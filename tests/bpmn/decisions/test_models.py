@@ -156,6 +156,15 @@ def test_a_result_that_is_no_output_value_is_null_for_a_reason(tmp_path):
     assert decided.trace.notes == ["result: rule 2, output: 99 is none of 1, 2"]
 
 
+@pytest.mark.parametrize(("values", "result"), [("1, 2", None), ("1, 2, null", 7)])
+def test_null_is_no_input_value_unless_it_is_listed(tmp_path, values, result):
+    column = f"<inputValues><text>{values}</text></inputValues>"
+    rules = table("FIRST", "<output/>", ("-", "7"), column=column)
+    found = Decisions(write(tmp_path, "m", data("x") + decision("d", rules, "Input:#x")))
+    assert found.decide("d") == result
+    assert bool(found.evaluate("d", {}).trace.notes) is (result is None)
+
+
 def test_each_item_of_a_list_is_one_of_the_input_values(tmp_path):
     column = "<inputValues><text>1, 2, 3</text></inputValues>"
     rules = table(
