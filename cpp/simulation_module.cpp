@@ -57,10 +57,11 @@ py::tuple simulate(int rewards, const std::vector<ArmRow>& arms, const std::vect
 PYBIND11_MODULE(_simulation, m) {
   m.doc() = "Simulated bandits; mlkit.bandit.simulation checks and calls it.";
   m.def("simulate", &simulate, py::arg("rewards"), py::arg("arms"), py::arg("jumps"),
-        py::arg("steps"), py::arg("delay"), py::arg("kind"), py::arg("parameters"),
-        py::arg("seed"), py::arg("runs"), py::arg("checkpoints"), py::arg("threads"),
+        py::arg("steps"), py::arg("delay"), py::arg("kind"), py::arg("parameters"), py::arg("seed"),
+        py::arg("runs"), py::arg("checkpoints"), py::arg("threads"),
         "Simulate runs of a policy.\n\n"
         "Returns:\n"
-        "    Regret and steps with the best arm, shape (runs, checkpoints), and the step by which each\n"
+        "    Regret and steps with the best arm, shape (runs, checkpoints), and the step by which "
+        "each\n"
         "    run has found the best arm, or -1.");
 }

@@ -97,16 +97,15 @@ std::size_t choose(const World& world, const Policy& policy, const Present& pres
                    const double* draws) {
   bool explores = false;
   if (policy.kind == Kind::epsilon_greedy) {
-    const double rate = policy.parameters[0] *
-                        std::pow(run.counts.total + 1, -policy.parameters[1]);
+    const double rate =
+        policy.parameters[0] * std::pow(run.counts.total + 1, -policy.parameters[1]);
     explores = run.random.uniform() < rate;
   }
   double highest = -std::numeric_limits<double>::infinity();
   std::size_t chosen = 0, ties = 0;
   for (std::size_t arm = 0; arm < world.arms.size(); ++arm) {
     if (!present.is_there(arm)) continue;
-    const double found =
-        draws ? draws[arm] : score(policy, run.counts, arm, explores, run.random);
+    const double found = draws ? draws[arm] : score(policy, run.counts, arm, explores, run.random);
     if (ties && found < highest) continue;
     ties = ties && found == highest ? ties + 1 : 1;
     highest = found;

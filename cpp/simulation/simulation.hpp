@@ -25,7 +25,7 @@ struct Jump {
 struct World {
   Rewards rewards;
   std::vector<Arm> arms;
-  std::vector<Jump> jumps;  // in the order of steps
+  std::vector<Jump> jumps;   // in the order of steps
   std::size_t steps, delay;  // a reward is known `delay` steps after its decision
 };
 

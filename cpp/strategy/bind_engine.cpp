@@ -177,9 +177,8 @@ void register_engine(py::module_& m) {
       .def_readonly("spread", &Features::spread)
       .def_readonly("z", &Features::z);
   py::class_<State>(m, "State", "A pair's position as its strategy sees it.")
-      .def(py::init([](int side, int locked, std::int64_t held) {
-             return State{side, locked, held};
-           }),
+      .def(py::init(
+               [](int side, int locked, std::int64_t held) { return State{side, locked, held}; }),
            "side"_a = 0, "locked"_a = 0, "held"_a = 0)
       .def_readonly("side", &State::side)
       .def_readonly("locked", &State::locked)
