@@ -24,7 +24,14 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_use_rtype = False
 
 CONTENTS = {
-    "Bandits": ["bandit", "serving", "bandit-policies", "bandit-simulation", "bandit-evaluation"],
+    "Bandits": [
+        "bandit",
+        "bandit-tutorial",
+        "serving",
+        "bandit-policies",
+        "bandit-simulation",
+        "bandit-evaluation",
+    ],
     "Pairs": ["pairs", "pairs-backtest", "pairs-live"],
     "Pipelines": [
         "bpmn",

@@ -23,6 +23,10 @@ run mlkit bandit fit "$examples/bandit/random_men.csv.gz" \
   --arm item_id --reward click --context segment -o posteriors.parquet
 run mlkit bandit show posteriors.parquet --top 8 --seed 1
 
+say "Bandit: what Thompson sampling would earn, from a log of random choices, beside the truth"
+run python "$examples/bandit/beside_truth.py" \
+  "$examples/bandit/random_men.csv.gz" "$examples/bandit/bts_men.csv.gz"
+
 say "Bandit: recommendations over HTTP, under load"
 printf '\033[2m$ mlkit bandit serve posteriors.parquet --state state --port 0\033[0m\n'
 mlkit bandit serve posteriors.parquet --state state --port 0 2>server.log &
