@@ -36,7 +36,7 @@ def rerun(session: Session, row: Row, element: str, file: Path | None = None) ->
     """
     upto = _beginning(session, row, element)
     if file is None:
-        engine, definition, options = session.engine(row), row.definition, row.options
+        engine, options = session.engine(row), row.options
     else:
         diagram = load(file, row.options.get("tasks"), row.options.get("rscript"))
         engine = engine_of(diagram.definitions)
@@ -49,7 +49,7 @@ def rerun(session: Session, row: Row, element: str, file: Path | None = None) ->
     pending = engine.pending(state)
 
     def fork(journal: Journal) -> Row:
-        name = definition
+        name = row.definition
         if file is not None:
             name = journal.store_definition(file.name, diagram.content, resources)
         new = journal.fork(row, upto, name, {**options, "forked": upto})

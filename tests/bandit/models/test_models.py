@@ -101,7 +101,7 @@ def test_arms_are_added_without_changing_what_is_known(model):
 
 def test_a_removed_arm_starts_anew(model):
     if model.header.spec.is_shared:
-        pytest.skip("a shared model has no state of an arm")
+        return  # It has no state of an arm.
     fresh = catalog.packed(model.header.spec.make(1, model.header.features.dimension), 0)
     assert model.remove("b")
     assert not model.remove("b")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -177,10 +176,9 @@ time.sleep(60)
     worker = int(pid.read_text())
     while time.monotonic() < deadline:
         try:
-            os.kill(worker, 0)
-        except ProcessLookupError:
+            state = Path(f"/proc/{worker}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
             return
-        state = Path(f"/proc/{worker}/stat").read_text().rsplit(")", 1)[1].split()[0]
         if state == "Z":
             return
         time.sleep(0.02)
