@@ -239,8 +239,9 @@ def _estimate(found: Estimate) -> dict[str, Any]:
 def _show(logged: Logged, own: Estimate, judged: list[Judgement], how: Settings) -> None:
     from mlkit.cli.bandit import evaluation_tables as tables
 
-    Output.result(tables.estimates(own, judged, how.level))
-    Output.result(tables.support(judged))
+    for table in (*tables.estimates(own, judged, how.level), *tables.support(judged)):
+        Output.result(table)
+        Output.line("")
     rows = f"{len(logged.decisions):,} rows"
     if logged.missing:
         rows += f"; {logged.missing:,} rewards missing, of which {logged.dropped:,} rows dropped"

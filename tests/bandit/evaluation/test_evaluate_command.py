@@ -101,6 +101,19 @@ def test_people_see_a_table_and_the_warnings(mlkit, tmp_path):
     assert "warning: uniform: the effective sample size is 2.0 rows, below 100" in done.stdout
 
 
+def test_tables_fit_80_columns_and_show_what_the_first_policy_gains(mlkit, tmp_path):
+    rows = [f"[b]x{n % 3},{n % 7 == 0:d},0.0{n % 8 + 1},1{n % 3},0.3333{n % 5}" for n in range(60)]
+    log = "\n".join(["arm,reward,propensity,position,a_policy_with_a_name_beyond_reason", *rows])
+    (tmp_path / "log.csv").write_text(log)
+    named = "column:a_policy_with_a_name_beyond_reason"
+    done = mlkit("bandit", "evaluate", "log.csv", "--policy", named, "--against", "uniform")
+    assert done.returncode == 0, done.stderr
+    tables = done.stdout.split("\nlog: ")[0].splitlines()
+    assert max(map(len, tables)) <= 80
+    assert any(each.rstrip().endswith("minus uniform") for each in tables)
+    assert "IPS at position 10" in done.stdout
+
+
 def test_weights_beyond_all_reason_are_a_document_too(evaluate, tmp_path):
     rows = "a,1,1e-290,1\nb,-1e15,1e-290,2\na,1e15,1,1\n"
     (tmp_path / "log.csv").write_text("arm,reward,propensity,position\n" + rows)
