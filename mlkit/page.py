@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from mlkit.files import replacing
 
 FRAME = Path(__file__).parent / "templates"
 """Templates for all: `page.html` to extend, with its style, and `parts.html`."""
+NONE = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
 
 
 def write(path: Path, text: str) -> None:
@@ -36,7 +39,7 @@ def render(
         folder: The workload's templates.
         template: One of them.
         context: What it shows.
-        filters: How it shows it.
+        filters: How it shows it, beside `number`, `digits` and `percent`.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -47,5 +50,27 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= dict(filters)
+    environment.filters |= {"number": number, "digits": digits, "percent": percent, **filters}
     return environment.get_template(template).render(version=__version__, **context)
+
+
+def number(given: float | None, digits: int = 2, *, signed: bool = False) -> str:
+    """Return a number with thousands separated; a dash if there is none."""
+    if given is None or not math.isfinite(given):
+        return NONE
+    text = f"{given:{'+' if signed else ''},.{digits}f}"
+    return text.replace("-", MINUS) if float(text.replace(",", "")) else text.lstrip("+-")
+
+
+def digits(given: float | None, most: int) -> str:
+    """Return a number with so many significant digits; a dash if there is none."""
+    if given is None or not math.isfinite(given):
+        return NONE
+    return f"{given:.{most}g}".replace("-", MINUS)
+
+
+def percent(given: float | None, digits: int = 1, *, signed: bool = False) -> str:
+    """Return a share in percent; a dash if there is none."""
+    if given is None or not math.isfinite(given):
+        return NONE
+    return f"{number(100.0 * given, digits, signed=signed)}\N{NO-BREAK SPACE}%"

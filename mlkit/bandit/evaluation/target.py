@@ -56,3 +56,15 @@ def unsupported(target: Target, decisions: Decisions) -> float | None:
     supported = np.where(seen[cells.position], target.table, 0.0).sum(axis=1)
     share = 1 - float(supported[cells.of_row].mean())
     return share if share > 1e-9 else 0.0
+
+
+def shares(target: Target, decisions: Decisions) -> Array:
+    """Return the share in which a policy shows each arm on a log's rows, shape (arms,).
+
+    Where only the probabilities of the arms taken are known it is estimated by their weights.
+    """
+    if target.table is None:
+        weight = target.taken / decisions.propensity
+        return np.bincount(decisions.arm, weight, len(decisions.arms)) / len(decisions)
+    rows = np.bincount(decisions.cells.of_row, minlength=len(decisions.cells))
+    return np.asarray(rows @ target.table / len(decisions))

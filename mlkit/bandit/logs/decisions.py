@@ -56,6 +56,7 @@ class Logged:
         probabilities: Columns of target probabilities, by name, shape (rows,) each.
         missing: Rows without a reward.
         dropped: Of these, the rows that were left out.
+        time: Seconds since 1970, shape (rows,); None: the log has no times, or none were read.
     """
 
     decisions: Decisions
@@ -63,6 +64,7 @@ class Logged:
     probabilities: dict[str, Array] = field(default_factory=dict)
     missing: int = 0
     dropped: int = 0
+    time: Array | None = None
 
 
 class _Rows(NamedTuple):
@@ -109,7 +111,8 @@ def read(
     decisions = _decisions(rows, counted)
     chosen = {name: rows.numbers[name][counted] for name in probabilities}
     dropped = int(np.count_nonzero(~counted))
-    return Logged(decisions, rows.fields, chosen, int(absent.sum()), dropped)
+    time = rows.numbers["time"][counted] if "time" in rows.numbers else None
+    return Logged(decisions, rows.fields, chosen, int(absent.sum()), dropped, time)
 
 
 def _joined(parts: Sequence[_Rows]) -> _Rows:
@@ -148,7 +151,7 @@ def _checked(
     }
     for name in probabilities:
         numbers[name] = _probability(table.columns[name], name, table.place, above_0=False)
-    if missing.attribution is not None:
+    if missing.attribution is not None or "time" in column:
         numbers["time"] = _times(path, column.get("time"), table.place)
     return _Rows(ids, numbers, table.fields)
 

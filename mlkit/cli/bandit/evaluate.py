@@ -12,7 +12,8 @@ import typer
 
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
-from mlkit.cli.output import Output
+from mlkit.cli.output import Output, of
+from mlkit.cli.report import ReportOption
 
 if TYPE_CHECKING:
     from mlkit.bandit.evaluation.evaluation import Estimate, Judgement
@@ -44,8 +45,10 @@ def _column(name: str, usual: str) -> Any:
 @examples(
     "mlkit bandit evaluate log.csv.gz --policy posteriors.parquet --against uniform",
     "mlkit bandit evaluate log.jsonl --policy new.csv --missing zero --attribution 24h --json",
+    "mlkit bandit evaluate log.parquet --policy new.parquet --missing zero --report new.html",
 )
 def evaluate(
+    ctx: typer.Context,
     logs: Annotated[
         list[Path],
         typer.Argument(metavar="LOG...", help="CSV (also gzip), Parquet, or JSON Lines."),
@@ -109,6 +112,7 @@ def evaluate(
     seed: Annotated[
         int, typer.Option(min=0, max=2**64 - 1, help="Seed of bootstrap, folds and replay.")
     ] = 0,
+    report: ReportOption = None,
     max_unpacked: MaxUnpacked = 8.0,
     max_ratio: MaxRatio = 200.0,
     json: Json = False,
@@ -125,7 +129,8 @@ def evaluate(
 
     specs = list(dict.fromkeys([policy, *(against or ())]))
     limits = unpack_limits(max_unpacked, max_ratio)
-    time = "" if attribution is None else time  # nothing else needs it
+    if attribution is None and report is None:
+        time = ""  # nothing else needs it
     logged = decisions.read(
         logs,
         DecisionColumns(arm, reward, propensity, context, position, candidates, slate, time),
@@ -134,8 +139,16 @@ def evaluate(
         limits=limits,
     )
     how = _settings(clip, switch, model, confidence, resamples, seed, len(logged.decisions))
-    judged = [judge(logged.decisions, targets.load(each, logged, limits), how) for each in specs]
+    policies = [targets.load(each, logged, limits) for each in specs]
+    judged = [judge(logged.decisions, each, how) for each in policies]
     own = logged_value(logged.decisions, how)
+    if report is not None:
+        from mlkit.bandit.report import evaluation as page
+
+        names, settings = [each.name for each in logs], _settings_of(logged, how)
+        found = page.Evaluation(names, logged, own, policies, judged, settings, how.level)
+        page.write(report, found)
+        of(ctx).wrote(report)
     if json:
         Output.document("bandit.evaluate", 1, _document(logged, own, judged, how))
         return
@@ -183,6 +196,14 @@ def _settings(
     return Settings(most, most if switch is None else switch, by_context, level, resamples, seed)
 
 
+def _settings_of(logged: Logged, how: Settings) -> dict[str, Any]:
+    """Return how policies were judged, as documents and pages list it."""
+    settings = asdict(how) | {"model": _model(logged, how)}
+    settings["confidence"] = settings.pop("level")
+    del settings["by_context"]
+    return settings
+
+
 def _document(
     logged: Logged, own: Estimate, judged: list[Judgement], how: Settings
 ) -> dict[str, Any]:
@@ -195,10 +216,7 @@ def _document(
         "value": _estimate(own),
     }
     policies = [_policy(each, judged[0], how.level) for each in judged]
-    settings = asdict(how) | {"model": _model(logged, how)}
-    settings["confidence"] = settings.pop("level")
-    del settings["by_context"]
-    return {"log": log, "settings": settings, "policies": policies}
+    return {"log": log, "settings": _settings_of(logged, how), "policies": policies}
 
 
 def _model(logged: Logged, how: Settings) -> str:

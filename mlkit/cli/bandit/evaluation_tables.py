@@ -27,7 +27,7 @@ _NAMES = {
 _NONE = "-"
 _BESIDE = 3
 """Policies beside one another."""
-_WIDTH = 17
+_WIDTH = 18
 
 
 def estimates(own: Estimate, judged: Sequence[Judgement], level: float) -> Iterator[Table]:

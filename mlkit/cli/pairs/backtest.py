@@ -12,7 +12,6 @@ import typer
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of, plain
-from mlkit.cli.pairs.report import ReportOption
 from mlkit.cli.pairs.settings import build, with_settings
 from mlkit.cli.pairs.source import (
     PANEL,
@@ -25,6 +24,7 @@ from mlkit.cli.pairs.source import (
     named_pairs,
     with_source,
 )
+from mlkit.cli.report import ReportOption
 
 if TYPE_CHECKING:
     from rich.table import Table

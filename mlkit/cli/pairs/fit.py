@@ -13,8 +13,8 @@ import typer
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, of, plain
-from mlkit.cli.pairs.report import ReportOption
 from mlkit.cli.pairs.source import NOT_RAW, Levels, PricesFiles, Source, load, with_source
+from mlkit.cli.report import ReportOption
 from mlkit.pairs.settings import Trend
 
 if TYPE_CHECKING:

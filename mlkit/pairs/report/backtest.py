@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from mlkit.pairs.backtest import summary
-from mlkit.pairs.backtest.replay import COSTS, REASONS, Backtest
-from mlkit.pairs.report import page
-from mlkit.pairs.report.drawing import (
+from mlkit.drawing import (
     Panel,
     Vector,
     date_ticks,
@@ -20,6 +17,9 @@ from mlkit.pairs.report.drawing import (
     responsive,
     shares,
 )
+from mlkit.pairs.backtest import summary
+from mlkit.pairs.backtest.replay import COSTS, REASONS, Backtest
+from mlkit.pairs.report import page
 from mlkit.pairs.report.pair_charts import pair_charts
 from mlkit.pairs.strategy.file import reference
 

@@ -9,11 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from mlkit.pairs.fit.ornstein_uhlenbeck import OrnsteinUhlenbeck
-from mlkit.pairs.fit.pair import PairFit
-from mlkit.pairs.prices.prices import Prices
-from mlkit.pairs.report import page
-from mlkit.pairs.report.drawing import (
+from mlkit.drawing import (
     Panel,
     Vector,
     date_ticks,
@@ -22,6 +18,10 @@ from mlkit.pairs.report.drawing import (
     picture,
     responsive,
 )
+from mlkit.pairs.fit.ornstein_uhlenbeck import OrnsteinUhlenbeck
+from mlkit.pairs.fit.pair import PairFit
+from mlkit.pairs.prices.prices import Prices
+from mlkit.pairs.report import page
 
 LAGS = 40
 """Lags at which autocorrelations are drawn, if there are bars enough."""

@@ -11,8 +11,6 @@ from mlkit import page
 from mlkit.pairs.prices.prices import Prices
 
 TEMPLATES = Path(__file__).parent / "templates"
-NONE = "\N{EN DASH}"
-MINUS = "\N{MINUS SIGN}"
 
 
 def write(path: Path, template: str, context: dict[str, Any]) -> None:
@@ -27,13 +25,10 @@ def write(path: Path, template: str, context: dict[str, Any]) -> None:
 def render(template: str, context: dict[str, Any]) -> str:
     """Fill a template; every value that is no picture is escaped."""
     filters: dict[str, Callable[..., Any]] = {
-        "percent": percent,
-        "number": number,
         "moment": moment,
         "words": words,
         "shade": shade,
         "value": value,
-        "digits": digits,
     }
     return page.render(TEMPLATES, template, context, filters)
 
@@ -49,28 +44,6 @@ def universe(prices: Prices) -> dict[str, Any]:
         "last": str(prices.zoned[-1]),
         "repairs": [str(each) for each in prices.repairs],
     }
-
-
-def number(given: float | None, digits: int = 2, *, signed: bool = False) -> str:
-    """Return a number with thousands separated; a dash if there is none."""
-    if given is None or not math.isfinite(given):
-        return NONE
-    text = f"{given:{'+' if signed else ''},.{digits}f}"
-    return text.replace("-", MINUS) if float(text.replace(",", "")) else text.lstrip("+-")
-
-
-def digits(given: float | None, most: int) -> str:
-    """Return a number with so many significant digits; a dash if there is none."""
-    if given is None or not math.isfinite(given):
-        return NONE
-    return f"{given:.{most}g}".replace("-", MINUS)
-
-
-def percent(given: float | None, digits: int = 1, *, signed: bool = False) -> str:
-    """Return a share in percent; a dash if there is none."""
-    if given is None or not math.isfinite(given):
-        return NONE
-    return f"{number(100.0 * given, digits, signed=signed)}\N{NO-BREAK SPACE}%"
 
 
 def moment(text: str) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from mlkit.drawing import Panel, Ticks, Vector, date_ticks, picture, responsive
 from mlkit.pairs import _pair_strategy as native
 from mlkit.pairs.backtest.replay import Backtest
 from mlkit.pairs.report import page
-from mlkit.pairs.report.drawing import Panel, Ticks, Vector, date_ticks, picture, responsive
 from mlkit.pairs.settings import Rule
 
 

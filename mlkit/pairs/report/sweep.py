@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from mlkit.drawing import Panel, Vector, number_ticks, picture, responsive
 from mlkit.pairs.backtest.sweep import Configuration, Sweep, WalkForward
 from mlkit.pairs.report import page
 from mlkit.pairs.report.backtest import equity_picture, histogram_bins
-from mlkit.pairs.report.drawing import Panel, Vector, number_ticks, picture, responsive
 from mlkit.pairs.settings import Settings
 
 MOST = 10

@@ -279,20 +279,6 @@ def test_nothing_is_left_behind_where_a_page_cannot_be_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("given", "shown"),
-    [
-        (None, page.NONE),
-        (float("nan"), page.NONE),
-        (-0.001, "0.00"),
-        (-1234.5, page.MINUS + "1,234.50"),
-        (2.0, "2.00"),
-    ],
-)
-def test_numbers_read_well(given, shown):
-    assert page.number(given) == shown
-
-
 def test_groups_of_tickers_are_listed_among_the_settings(tmp_path):
     chosen = replace(WALK.selection, groups={name: f"<b>{name[:3]}" for name in HOSTILE})
     result = walked(market(), replace(WALK, selection=chosen))

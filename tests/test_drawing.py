@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mlkit.pairs.report.drawing import (
+from mlkit.drawing import (
     Panel,
     date_ticks,
     decimate,

@@ -1,4 +1,4 @@
-"""The option `--report` of `pairs fit`, `backtest` and `sweep`."""
+"""The option `--report` of commands that write a page with pictures."""
 
 from __future__ import annotations
 

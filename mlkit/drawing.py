@@ -1,9 +1,9 @@
 """Draw curves as SVG that takes its colours and fonts from the page.
 
-A report holds a picture for each pair, hundreds of them. Plotting libraries take a tenth of a
-second and fifty kilobytes for each, or a megabyte of script for all; these few shapes take
-neither. No text of the user's enters a picture: what is in one is numbers and dates, and
-tickers, which may hold anything, stand in the page around it.
+A report may hold hundreds of pictures. Plotting libraries take a tenth of a second and fifty
+kilobytes for each, or a megabyte of script for all; these few shapes take neither. No text of the
+user's enters a picture: what is in one is numbers, dates and fixed names. Tickers and ids of
+arms, which may hold anything, are in the page around it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The page of `mlkit bandit evaluate --report`: one self-contained HTML file with pictures."""
