@@ -166,8 +166,9 @@ class Evaluation:
 
     def _given(self, prefix: str, name: str) -> Any:
         """Return an input: `prefix.name`, the entry of the context `prefix`, or `name` alone."""
-        whole = f"{prefix}.{name}" if prefix else name
-        inside = self.inputs.get(prefix) if prefix else None
+        if not prefix:
+            return self.inputs.get(name)
+        whole, inside = f"{prefix}.{name}", self.inputs.get(prefix)
         if whole not in self.inputs and isinstance(inside, Mapping) and name in inside:
             return inside[name]
         return self.inputs.get(whole if whole in self.inputs else name)
@@ -182,7 +183,13 @@ class Evaluation:
         known = self.known
         for owner, required, prefix in loaded.requirements(element):
             key = id(required)
-            value = known[key] if key in known else self._value(owner, required)
+            if key in known:
+                value = known[key]
+            elif type(required) is InputData:  # Most are, and nothing has to be decided for them.
+                self.run.charge(1)
+                value = known[key] = self._input(owner, required)
+            else:
+                value = self._value(owner, required)
             if prefix:
                 names.setdefault(prefix, {})[required.variable.name] = value
             else:
