@@ -39,6 +39,7 @@ CONTENTS = {
         "bpmn-reference",
         "bpmn-schedules",
         "bpmn-server",
+        "bpmn-console",
         "bpmn-people",
         "bpmn-external-tasks",
         "bpmn-journal",

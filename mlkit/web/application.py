@@ -132,7 +132,7 @@ class Application:
     """Answers HTTP requests by the ASGI protocol.
 
     Args:
-        routes: Path -> route; a path that ends in `/` is a prefix.
+        routes: Path -> route; a path that ends in `/` is a prefix, except `/` itself.
         counters: Where to count.
         max_body: Bytes that a body may have.
         access: Finds out who calls; None: everybody may do everything.
@@ -148,8 +148,10 @@ class Application:
         access: Access | None = None,
         errors: ErrorDocuments = ErrorDocuments(),  # noqa: B008
     ) -> None:
-        self._exact = {path: route for path, route in routes.items() if not path.endswith("/")}
-        self._prefixes = {path: route for path, route in routes.items() if path.endswith("/")}
+        self._prefixes = {
+            path: route for path, route in routes.items() if path.endswith("/") and path != "/"
+        }
+        self._exact = {p: route for p, route in routes.items() if p not in self._prefixes}
         self._counters = counters
         self._max_body = max_body
         self._access = access

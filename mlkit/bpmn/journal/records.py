@@ -177,7 +177,11 @@ class Begun(NamedTuple):
 
 
 class Criteria(msgspec.Struct, frozen=True):
-    """Which instances are searched for; times are seconds since 1970."""
+    """Which instances are searched for; times are seconds since 1970.
+
+    Attributes:
+        text: Part of the id, the business key or the definition's key, in any case.
+    """
 
     state: str | None = None
     process: str | None = None
@@ -188,6 +192,7 @@ class Criteria(msgspec.Struct, frozen=True):
     ended_after: float | None = None
     ended_before: float | None = None
     variables: dict[str, Any] = {}
+    text: str | None = None
 
 
 class Found(NamedTuple):

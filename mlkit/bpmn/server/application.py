@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlkit.bpmn.server import (
+    console,
     definitions,
     engine_rest,
     health,
@@ -44,6 +45,7 @@ MODULES: tuple[Callable[[Context], dict[str, Route]], ...] = (
     task_pages.routes,
     link_pages.routes,
     me_page.routes,
+    console.routes,
 )
 _TITLE = "mlkit pipelines"
 _DESCRIPTION = "Deploy, start, watch and move BPMN pipelines."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,12 +47,13 @@ _FILTERS = {
     "version": "Of the definition.",
     "business_key": "The business key.",
     "variable": "NAME=VALUE; JSON keeps its type.",
+    "text": "Part of the id, the business key or the definition's key.",
     "started_after": "A time (ISO 8601).",
     "started_before": "A time (ISO 8601).",
     "ended_after": "A time (ISO 8601).",
     "ended_before": "A time (ISO 8601).",
 }
-_STATES = ("running", "waiting", "incident", "completed", "failed", "cancelled")
+STATES = ("running", "waiting", "incident", "completed", "failed", "cancelled")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _MOVED = {200: Answer("The instance as it is now.", dict[str, Any])}
 _STEERED = {**BAD_BODY, **GONE, **REFUSED}
@@ -176,8 +177,8 @@ class _Instances:
         wanted = page(request, tuple(_FILTERS))
 
         def find(service: Service) -> Instances:
-            criteria = _criteria(service, wanted.query)
-            found = service.journal.index.search(criteria, wanted.number(), wanted.limit + 1)
+            searched = criteria(service, wanted.query)
+            found = service.journal.index.search(searched, wanted.number(), wanted.limit + 1)
             shown = [listed(service, each) for each in found[: wanted.limit]]
             more = len(found) > wanted.limit
             return Instances(shown, str(found[wanted.limit - 1].number) if more else None)
@@ -296,10 +297,16 @@ def _header(request: Request, wanted: bytes) -> str | None:
     return None
 
 
-def _criteria(service: Service, given: Any) -> Criteria:
+def criteria(service: Service, given: Mapping[str, str]) -> Criteria:
+    """Return what a query searches for.
+
+    Raises:
+        RequestError: 400: it cannot be read.
+        InputMissing: There is no such version.
+    """
     state = given.get("state")
-    if state is not None and state not in _STATES:
-        raise RequestError(400, f"state: {state!r:.40} is none", f"one of {', '.join(_STATES)}")
+    if state is not None and state not in STATES:
+        raise RequestError(400, f"state: {state!r:.40} is none", f"one of {', '.join(STATES)}")
     definition = None
     if "version" in given:
         version = given["version"]
@@ -310,7 +317,8 @@ def _criteria(service: Service, given: Any) -> Criteria:
     times = {name: _time(name, given) for name in _FILTERS if name.endswith(("after", "before"))}
     return Criteria(
         state, given.get("process"), definition, given.get("business_key"),
-        variables=_variable(given.get("variable")), **times,
+        variables=_variable(given.get("variable")),
+        text=given.get("text"), **times,
     )  # fmt: skip
 
 

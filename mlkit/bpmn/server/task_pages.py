@@ -275,9 +275,18 @@ def picture_of(service: Service, name: str) -> Response:
         Refused: The task is done.
     """
     row, _ = service.task(name)
+    return instance_picture(service, row)
+
+
+def instance_picture(service: Service, row: Row) -> Response:
+    """Return the diagram of an instance as SVG, coloured by how far it has come."""
     file, content, _ = service.journal.definition(row.definition)
     picture = render.parsed(content, file)[0]
-    svg = render.svg(picture, render.progress(service.session, row))
+    return svg_response(render.svg(picture, render.progress(service.session, row)))
+
+
+def svg_response(svg: bytes) -> Response:
+    """Return a picture, which runs nothing whatever it holds."""
     return Response(svg, headers=((b"content-type", b"image/svg+xml"), *FILE_HEADERS))
 
 

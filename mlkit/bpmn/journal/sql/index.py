@@ -38,6 +38,7 @@ LONGEST_VALUE = 200
 """Characters of a value that can be searched for; longer ones are not found."""
 _MOST_VARIABLES = 200
 _KNOWN = 10_000
+_FOUND = "number, id, process, definition, phase, owner, key, created, updated"
 _Rows = tuple[tuple[Any, ...], ...]
 _RUNNING = ("running", "interrupted")
 
@@ -104,11 +105,35 @@ class SqlIndex:
             where, values = [*where, "number < ?"], [*values, before]
         condition = f" WHERE {' AND '.join(where)}" if where else ""
         rows = self.database.query(
-            "SELECT number, id, process, definition, phase, owner, key, created, updated"
-            f" FROM instances{condition} ORDER BY number DESC LIMIT ?",
+            f"SELECT {_FOUND} FROM instances{condition} ORDER BY number DESC LIMIT ?",
             (*values, limit),
         )
         return [Found(*row) for row in rows]
+
+    def last_ended(self, limit: int) -> list[Found]:
+        """Return the instances that ended last, newest end first."""
+        rows = self.database.query(
+            f"SELECT {_FOUND} FROM instances WHERE phase IN ('completed', 'failed', 'cancelled')"
+            " ORDER BY updated DESC, number DESC LIMIT ?",
+            (limit,),
+        )
+        return [Found(*row) for row in rows]
+
+    def tasks_by_element(self, process: str, definition: str) -> dict[str, int]:
+        """Return how many user tasks of a stored definition wait, by element."""
+        return self._by_element("open_tasks", process, definition)
+
+    def incidents_by_element(self, process: str, definition: str) -> dict[str, int]:
+        """Return how many incidents of a stored definition there are, by element."""
+        return self._by_element("incidents", process, definition)
+
+    def _by_element(self, table: str, process: str, definition: str) -> dict[str, int]:
+        rows = self.database.query(
+            f"SELECT t.element, count(*) FROM {table} t JOIN instances i ON i.number = t.instance"
+            " WHERE i.definition = ? AND i.process = ? GROUP BY t.element",
+            (definition, process),
+        )
+        return {str(element): int(count) for element, count in rows}
 
     def counts(self) -> dict[str, int]:
         """Return how many instances there are in each phase."""
@@ -175,7 +200,11 @@ def searchable(value: Any) -> str | None:
 
 
 def _containing(name: str) -> str:
-    text = json.dumps(name, ensure_ascii=False)
+    return _anywhere(json.dumps(name, ensure_ascii=False))
+
+
+def _anywhere(text: str) -> str:
+    """Return the pattern of what holds a text; `!` escapes."""
     for each in "!%_":
         text = text.replace(each, f"!{each}")
     return f"%{text}%"
@@ -200,6 +229,11 @@ def _conditions(criteria: Criteria) -> tuple[list[str], list[Any]]:
     if criteria.state is not None:
         where.append("phase = ?")
         values.append("running" if criteria.state in _RUNNING else criteria.state)
+    if criteria.text is not None:
+        columns = ("id", "key", "process")
+        likes = (f"lower({each}) LIKE lower(?) ESCAPE '!'" for each in columns)
+        where.append(f"({' OR '.join(likes)})")
+        values += [_anywhere(criteria.text)] * len(columns)
     for name, value in criteria.variables.items():
         text = searchable(value)
         if text is None:

@@ -68,7 +68,6 @@ class Server:
         found = self.routes()
         path, assets = self._pages.route()
         page = Operation(self._page, id="getPage", summary="The page.", tag="run", role=VIEWER)
-        # A prefix of all paths, so that it comes last.
         found |= {path: assets, "/": Route("/", {"GET": page}, hidden=True)}
         names = [each.name for each in found.values()]
         counters = SharedCounters(Layout([*names, OTHER]), 1).row(0)
@@ -110,8 +109,6 @@ class Server:
                 continue
 
     async def _page(self, request: Request) -> Response:
-        if request.scope["path"] != "/":
-            raise RequestError(404, f"no such path: {request.scope['path']}", "the page is /")
         return self._pages.page("live.html", {"name": self._view.folder.name})
 
     async def _status(self, request: Request) -> Response:

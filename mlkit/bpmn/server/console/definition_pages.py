@@ -1,0 +1,137 @@
+"""The definitions: their versions, the diagram with what waits at each element, and a start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlkit.bpmn import render
+from mlkit.bpmn.journal.protocol import Journal
+from mlkit.bpmn.journal.records import Criteria, Deployed
+from mlkit.bpmn.runtime import deployment
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.server.console.console_pages import (
+    ConsolePages,
+    escaped,
+    go,
+    hidden,
+    variables_of,
+)
+from mlkit.bpmn.server.context import Context, client
+from mlkit.bpmn.server.definitions import shown as described
+from mlkit.bpmn.server.instances import listed
+from mlkit.bpmn.server.settings import acting
+from mlkit.bpmn.server.task_pages import svg_response
+from mlkit.web.application import Request, Response, Route
+from mlkit.web.errors import RequestError
+from mlkit.web.paths import path_parameter, query
+
+SHOWN = 10
+"""Instances of a definition that its page shows."""
+_PATH = "/definitions/{process}"
+
+
+def routes(context: Context) -> dict[str, Route]:
+    """Return the paths of the pages of definitions."""
+    pages = DefinitionPages(context)
+    operation = pages.operation
+    get, post = operation(pages.definition, "viewer"), operation(pages.start, "operator")
+    return {
+        **hidden("/definitions", GET=operation(pages.definitions, "viewer")),
+        **hidden(_PATH, GET=get, POST=post),
+        **hidden(f"{_PATH}/picture.svg", GET=operation(pages.drawing, "viewer")),
+    }
+
+
+@dataclass(slots=True)
+class Tally(render.Progress):
+    """What is open at an element of a definition, over all instances of a version."""
+
+    tasks: int = 0
+    incidents: int = 0
+
+    @property
+    def text(self) -> str:
+        """Say it in a few characters."""
+        parts = ((self.tasks, "waiting"), (self.incidents, "stopped"))
+        return " ".join(f"{count} {name}" for count, name in parts if count)
+
+
+class DefinitionPages(ConsolePages):
+    """Answers for the pages of definitions."""
+
+    section = "definitions"
+
+    async def definitions(self, request: Request) -> Response:
+        """Return the list: the newest version of each."""
+        query(request, ())
+        found = await self.context.call(lambda service: service.journal.deployments.all())
+        shown = {"definitions": [described(each) for each in found]}
+        return self.console(request, "definitions.html", shown)
+
+    async def definition(self, request: Request) -> Response:
+        """Return the page of a version, the newest where none is named."""
+        process, version = path_parameter(request, "process"), _version(request)
+        shown = await self.context.call(lambda service: _shown(service, process, version))
+        return self.console(request, "definition.html", shown)
+
+    async def drawing(self, request: Request) -> Response:
+        """Return the diagram of a version, with what waits at its elements."""
+        process, version = path_parameter(request, "process"), _version(request)
+
+        def draw(service: Service) -> Response:
+            deployed = service.journal.deployments.require(process, version)
+            file, content, _ = service.journal.definition(deployed.definition)
+            picture = render.parsed(content, file)[0]
+            return svg_response(render.svg(picture, tallies(service.journal, deployed) or None))
+
+        return await self.context.call(draw)
+
+    async def start(self, request: Request) -> Response:
+        """Start an instance, with a business key and variables."""
+        given = await self.submitted(request)
+        wanted = deployment.Request(
+            path_parameter(request, "process"), _number(given.text("version")),
+            variables_of(given.text("variables")), given.text("business_key")[:255],
+            by=acting(request.caller, None), source=client(request),
+        )  # fmt: skip
+        starter = self.context.starter
+        row = await self.context.write(lambda journal: starter.start(journal, wanted))
+        return go(request, f"instances/{escaped(row.id)}?done=start")
+
+
+def tallies(journal: Journal, deployed: Deployed) -> Mapping[str, Tally]:
+    """Return what is open in the instances of a version, by the id of the element."""
+    place = deployed.process, deployed.definition
+    found: dict[str, Tally] = {}
+    for element, count in journal.index.tasks_by_element(*place).items():
+        found.setdefault(element, Tally("waiting")).tasks = count
+    for element, count in journal.index.incidents_by_element(*place).items():
+        each = found.setdefault(element, Tally("failed"))
+        each.state, each.incidents = "failed", count
+    return found
+
+
+def _shown(service: Service, process: str, version: int | None) -> dict[str, Any]:
+    journal = service.journal
+    deployed = journal.deployments.require(process, version)
+    criteria = Criteria(process=process, definition=deployed.definition)
+    return {
+        "definition": described(deployed),
+        "versions": [described(each) for each in journal.deployments.versions(process)],
+        "tallies": sorted((key, each.text) for key, each in tallies(journal, deployed).items()),
+        "instances": [listed(service, e) for e in journal.index.search(criteria, None, SHOWN)],
+    }
+
+
+def _version(request: Request) -> int | None:
+    return _number(query(request, ("version",)).get("version", ""))
+
+
+def _number(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise RequestError(404, f"there is no version {text!r:.40}", "versions are 1, 2, 3, ...")
+    return int(text)

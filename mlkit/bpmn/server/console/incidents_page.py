@@ -1,0 +1,107 @@
+"""The incidents, grouped by cause; what somebody has selected, and nothing else, is tried again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mlkit.bpmn.journal.records import Stopped
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.server.answers import Page, page
+from mlkit.bpmn.server.console.console_pages import ConsolePages, hidden
+from mlkit.bpmn.server.console.home_page import incident
+from mlkit.bpmn.server.context import Context
+from mlkit.errors import MlkitError
+from mlkit.web.application import Request, Response, Route
+from mlkit.web.errors import RequestError
+
+SHOWN = 200
+"""Incidents of a page."""
+_VARYING = re.compile(r"0x[0-9a-fA-F]+|[0-9]+")
+_NAME = re.compile(r"([0-9a-f]{4,64})/([0-9]{1,15})")
+
+
+def routes(context: Context) -> dict[str, Route]:
+    """Return the path of the page."""
+    pages = IncidentsPage(context)
+    get, post = pages.operation(pages.incidents, "viewer"), pages.operation(pages.retry, "operator")
+    return hidden("/incidents", GET=get, POST=post)
+
+
+class IncidentsPage(ConsolePages):
+    """Answers for the page of incidents."""
+
+    section = "incidents"
+
+    async def incidents(self, request: Request) -> Response:
+        """Return the page."""
+        wanted = page(request, ("process", "element"))
+        shown = await self.context.call(lambda service: _shown(service, wanted))
+        return self.console(request, "incidents.html", {**shown, "outcome": None})
+
+    async def retry(self, request: Request) -> Response:
+        """Try the selected incidents again; the page says what became of each."""
+        given = await self.submitted(request)
+        chosen = [_name(each) for each in dict.fromkeys(given.values.get("incident", ()))]
+        if not chosen:
+            raise RequestError(422, "no incident is selected", "tick those to try again")
+
+        def act(service: Service, by: str) -> dict[str, Any]:
+            outcome = _retried(service, chosen, by)
+            return {**_shown(service, Page(SHOWN, None, {})), "outcome": outcome}
+
+        return self.console(request, "incidents.html", await self.perform(request, act))
+
+
+def _name(text: object) -> tuple[str, int]:
+    found = _NAME.fullmatch(str(text))
+    if found is None:
+        raise RequestError(422, f"incident: {text!r:.40} is none", "open the page again")
+    return found[1], int(found[2])
+
+
+def _retried(service: Service, chosen: Sequence[tuple[str, int]], by: str) -> dict[str, Any]:
+    """Return how many are tried again, and why others are not."""
+    refused = []
+    for instance, number in chosen:
+        try:
+            # The number 0 would mean all of the instance.
+            if not number:
+                raise RequestError(422, "there is no such incident", "")
+            service.retry(instance, number, by)
+        except (MlkitError, RequestError) as error:
+            reason = error.message if isinstance(error, MlkitError) else error.error
+            refused.append((f"{instance}/{number}", reason))
+    return {"retried": len(chosen) - len(refused), "refused": refused}
+
+
+def _shown(service: Service, wanted: Page) -> dict[str, Any]:
+    process, element = wanted.query.get("process"), wanted.query.get("element")
+    limit = wanted.limit if "limit" in wanted.query else SHOWN
+    found = service.journal.index.stopped(process, element, wanted.pair(), limit + 1)
+    last = found[limit - 1] if len(found) > limit else None
+    return {
+        "causes": causes(found[:limit]),
+        "count": service.journal.index.incident_count(),
+        "next": f"{last.number}.{last.activation}" if last else "",
+    }
+
+
+def causes(found: Iterable[Stopped]) -> list[dict[str, Any]]:
+    """Return incidents by cause: the same element and message, whatever numbers it holds.
+
+    The cause with most incidents comes first.
+    """
+    groups: dict[tuple[str, str, str], list[Stopped]] = {}
+    for each in found:
+        key = each.process, each.element, _VARYING.sub("#", each.message)
+        groups.setdefault(key, []).append(each)
+    shown = [
+        {
+            "process": process, "element": element, "message": group[0].message,
+            "incidents": [incident(each) for each in group],
+        }
+        for (process, element, _), group in groups.items()
+    ]  # fmt: skip
+    return sorted(shown, key=lambda each: -len(each["incidents"]))

@@ -1,0 +1,53 @@
+"""The list of instances: filters, and pages of it, all read from the journal's index."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.server.answers import Page, page
+from mlkit.bpmn.server.console.console_pages import ConsolePages, hidden
+from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.instances import STATES, criteria, listed
+from mlkit.web.application import Request, Response, Route
+
+FILTERS = ("state", "process", "business_key", "variable", "text")
+SHOWN = 50
+"""Instances of a page, where the query names no `limit`."""
+
+
+def routes(context: Context) -> dict[str, Route]:
+    """Return the path of the list."""
+    pages = InstanceListPage(context)
+    return hidden("/instances", GET=pages.operation(pages.instances, "viewer"))
+
+
+class InstanceListPage(ConsolePages):
+    """Answers for the list of instances."""
+
+    section = "instances"
+
+    async def instances(self, request: Request) -> Response:
+        """Return a page of the list, newest first."""
+        wanted = page(request, FILTERS)
+        shown = await self.context.call(lambda service: _shown(service, wanted))
+        return self.console(request, "instances.html", shown)
+
+
+def _shown(service: Service, wanted: Page) -> dict[str, Any]:
+    # A form sends the fields that are empty too: they filter nothing.
+    given = {name: text for name in FILTERS if (text := wanted.query.get(name, "").strip())}
+    limit = wanted.limit if "limit" in wanted.query else SHOWN
+    index = service.journal.index
+    found = index.search(criteria(service, given), wanted.number(), limit + 1)
+    more = {**given, "limit": limit, "cursor": found[limit - 1].number} if found[limit:] else {}
+    return {
+        "instances": [listed(service, each) for each in found[:limit]],
+        "given": {name: given.get(name, "") for name in FILTERS},
+        "filtered": bool(given),
+        "states": STATES,
+        "processes": [each.process for each in service.journal.deployments.all()],
+        "first": urlencode(given) if wanted.cursor else None,
+        "next": urlencode(more),
+    }

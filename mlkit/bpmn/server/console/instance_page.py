@@ -1,0 +1,152 @@
+"""One instance: why it waits, its diagram, attempts and logs, values, incidents, who did what."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal.records import Log, Row
+from mlkit.bpmn.render.progress import brief
+from mlkit.bpmn.runtime import documents
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.server.console import waits
+from mlkit.bpmn.server.console.console_pages import (
+    ConsolePages,
+    escaped,
+    go,
+    hidden,
+    variables_of,
+)
+from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.task_form import Submitted, size_of
+from mlkit.bpmn.server.task_pages import instance_picture
+from mlkit.web.application import Request, Response, Route
+from mlkit.web.errors import RequestError
+from mlkit.web.paths import path_parameter, query
+
+MOST_SHOWN = 200
+LONGEST = 4000
+"""Characters of a value, or of what an attempt printed, that the page shows."""
+_DONE = {"retry": "It is tried again.", "cancel": "It is ended.", "start": "It is started."}
+_PATH = "/instances/{instance}"
+
+
+def routes(context: Context) -> dict[str, Route]:
+    """Return the paths of an instance's page."""
+    pages = InstancePage(context)
+    operation = pages.operation
+    get, post = operation(pages.instance, "viewer"), operation(pages.change, "operator")
+    return {
+        **hidden(_PATH, GET=get, POST=post),
+        **hidden(f"{_PATH}/picture.svg", GET=operation(pages.drawing, "viewer")),
+    }
+
+
+class InstancePage(ConsolePages):
+    """Answers for the page of an instance."""
+
+    section = "instances"
+
+    async def instance(self, request: Request) -> Response:
+        """Return the page."""
+        done = query(request, ("done",)).get("done", "")
+        name, audited = path_parameter(request, "instance"), request.caller.may("operator")
+        shown = await self.context.call(lambda service: self._shown(service, name, audited))
+        return self.console(request, "instance.html", {**shown, "notice": _DONE.get(done, "")})
+
+    async def drawing(self, request: Request) -> Response:
+        """Return the diagram, coloured by how far the instance has come."""
+        name = path_parameter(request, "instance")
+        return await self.context.call(
+            lambda service: instance_picture(service, service.journal.find(name))
+        )
+
+    async def change(self, request: Request) -> Response:
+        """Try incidents again, with other variables where some are given, or end the instance."""
+        given, name = await self.submitted(request), path_parameter(request, "instance")
+        action = given.text("action")
+        if action not in ("retry", "cancel"):
+            raise RequestError(400, f"action: {action!r:.40}", "retry or cancel")
+        row = await self.perform(request, lambda service, by: _changed(service, name, given, by))
+        return go(request, f"instances/{escaped(row.id)}?done={action}")
+
+    def _shown(self, service: Service, name: str, audited: bool) -> dict[str, Any]:
+        shown, row = service.show(name), service.journal.find(name)
+        directory = self.context.people.file.directory
+        attempts = _attempts(service.journal.logs(row), row)
+        return {
+            "row": row, "shown": shown, "sentence": waits.sentence(shown, directory),
+            "waiting": [
+                {**each, "reason": waits.reason(each, directory), "named": waits.named(each)}
+                for each in shown["waiting"]
+            ],
+            "incidents": shown["incidents"], "attempts": attempts[-MOST_SHOWN:],
+            "attempt_count": len(attempts), "history": shown["trace"][-MOST_SHOWN:],
+            "history_count": len(shown["trace"]),
+            "variables": [(key, _text(each)) for key, each in sorted(shown["variables"].items())],
+            "artifacts": [_artifact(each) for each in documents.artifacts(service.journal, row)],
+            "audit": _audit(service, row) if audited else None, "most": MOST_SHOWN,
+        }  # fmt: skip
+
+
+def _changed(service: Service, name: str, given: Submitted, by: str) -> Row:
+    if given.text("action") == "cancel":
+        return service.cancel(name, given.text("reason"), by)
+    number = given.text("incident") or "0"
+    if not (number.isascii() and number.isdigit() and len(number) < 16):
+        raise RequestError(400, f"incident: {number!r:.40} is none", "open the page again")
+    variables = variables_of(given.text("variables"))
+    if variables:
+        service.assign(name, variables, [], by)
+    return service.retry(name, int(number), by)
+
+
+def _attempts(logs: Sequence[Log], row: Row) -> list[dict[str, Any]]:
+    """Return the attempts in the order of their beginnings, with their places on a time line.
+
+    `left` and `width` are hundredths of the time from the instance's start to now or its end.
+    """
+    end = time.time() if row.is_open else row.updated
+    whole = max(end - row.created, 1e-3)
+    found = []
+    for each in sorted(logs, key=lambda log: log.ended - log.duration):
+        began = each.ended - each.duration
+        left = min(max(100 * (began - row.created) / whole, 0.0), 99.0)
+        found.append({
+            "element": each.element, "iteration": each.iteration, "attempt": each.attempt,
+            "began": instant(began), "took": brief(each.duration), "outcome": each.outcome,
+            "left": round(left, 2),
+            "width": round(min(max(100 * each.duration / whole, 1.0), 100 - left), 2),
+            "stdout": _end(each.stdout), "stderr": _end(each.stderr),
+            "id": f"log-{each.element}-{each.iteration}-{each.attempt}-{each.ended}",
+        })  # fmt: skip
+    return found
+
+
+def _end(text: str) -> str:
+    return text if len(text) <= LONGEST else f"...\n{text[-LONGEST:]}"
+
+
+def _text(value: Any) -> str:
+    text = json.dumps(
+        value, ensure_ascii=False, indent=1 if isinstance(value, dict | list) else None
+    )
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n..."
+
+
+def _artifact(artifact: Mapping[str, Any]) -> dict[str, Any]:
+    size = artifact.get("size")
+    return {
+        "name": artifact["name"], "hash": artifact["artifact"],
+        "kind": artifact.get("kind", "value"), "by": artifact.get("by", ""),
+        "size": size_of(size) if isinstance(size, int) else "",
+        "made_from": [str(each)[:12] for each in artifact.get("from", ())],
+    }  # fmt: skip
+
+
+def _audit(service: Service, row: Row) -> list[dict[str, Any]]:
+    found = service.journal.audit.entries(row.id, None, MOST_SHOWN)
+    return [{**each._asdict(), "at": instant(each.at)} for _, each in found]

@@ -1,0 +1,53 @@
+"""The schedules: what starts by itself, its next times, and buttons to pause or run it."""
+
+from __future__ import annotations
+
+from mlkit.bpmn.runtime import schedules
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.server.console.console_pages import ConsolePages, escaped, go, hidden
+from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.schedules import document
+from mlkit.web.application import Request, Response, Route
+from mlkit.web.errors import RequestError
+from mlkit.web.paths import query
+
+_DONE = {"pause": "It is paused.", "resume": "It goes on."}
+
+
+def routes(context: Context) -> dict[str, Route]:
+    """Return the path of the page."""
+    pages = SchedulesPage(context)
+    get, post = (
+        pages.operation(pages.schedules, "viewer"),
+        pages.operation(pages.change, "operator"),
+    )
+    return hidden("/schedules", GET=get, POST=post)
+
+
+class SchedulesPage(ConsolePages):
+    """Answers for the page of schedules."""
+
+    section = "schedules"
+
+    async def schedules(self, request: Request) -> Response:
+        """Return the page."""
+        done = query(request, ("done",)).get("done", "")
+        found = await self.context.call(lambda service: schedules.schedules(service.session))
+        shown = {"schedules": [document(each) for each in found], "notice": _DONE.get(done, "")}
+        return self.console(request, "schedules.html", shown)
+
+    async def change(self, request: Request) -> Response:
+        """Pause a schedule, let it go on, or start what it starts now."""
+        given = await self.submitted(request)
+        action, name = given.text("action"), given.text("schedule")
+        if action not in ("pause", "resume", "run"):
+            raise RequestError(400, f"action: {action!r:.40}", "pause, resume or run")
+
+        def act(service: Service, by: str) -> str:
+            if action == "run":
+                row = schedules.run(service.session, self.context.starter, name, by)
+                return f"instances/{escaped(row.id)}?done=start"
+            schedules.pause(service.session, name, action == "pause", by)
+            return f"schedules?done={action}"
+
+        return go(request, await self.perform(request, act))

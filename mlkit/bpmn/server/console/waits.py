@@ -1,0 +1,105 @@
+"""Why an instance waits, and for whom or what, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlkit.bpmn.people.directory import Directory
+
+_ENDS = {"completed": "It completed", "cancelled": "It was cancelled", "failed": "It failed"}
+Document = Mapping[str, Any]
+
+
+def sentence(shown: Document, directory: Directory) -> str:
+    """Return the sentence.
+
+    Args:
+        shown: The instance, as `Service.show` describes it.
+        directory: The people, for their names.
+    """
+    state = shown["state"]
+    if state in _ENDS:
+        return f"{_ENDS[state]} at {written(shown['ended'])}{_error(shown['error'])}."
+    if shown["incidents"]:
+        return _stopped(shown["incidents"])
+    working = [named(each) for each in shown["tokens"] if each["status"] == "working"]
+    if working:
+        return f"It runs {_listed(working)}."
+    if shown["waiting"]:
+        return _waiting(shown["waiting"], directory)
+    return "It is about to go on."
+
+
+def _error(error: Mapping[str, str] | None) -> str:
+    if error is None:
+        return ""
+    parts = [error.get("code", ""), _line(error.get("message", "")).rstrip(".")]
+    return "".join(f": {each}" for each in parts if each)
+
+
+def _stopped(incidents: Sequence[Document]) -> str:
+    first, more = incidents[0], len(incidents) - 1
+    others = f" and at {more} more place{'' if more == 1 else 's'}" if more else ""
+    message = _line(str(first["message"])).rstrip(".")
+    return f"It stopped at {named(first)}{others} and needs somebody: {message}."
+
+
+def _waiting(waiting: Sequence[Document], directory: Directory) -> str:
+    shown = [f"{reason(each, directory)} (at {named(each)})" for each in waiting[:3]]
+    more = f", and for {len(waiting) - 3} more" if len(waiting) > 3 else ""
+    return f"It waits for {'; for '.join(shown)}{more}."
+
+
+def reason(each: Document, directory: Directory) -> str:
+    """Return for whom or what one activity waits."""
+    match each["for"]:
+        case "person":
+            return _people(each, directory)
+        case "timer":
+            return written(each["due"])
+        case "retry":
+            return f"the next attempt, at {written(each['due'])}"
+        case "message":
+            key = f" with the key {each['key']!r}" if each["key"] else ""
+            return f"the message {each['message']!r}{key}"
+        case "signal":
+            return f"the signal {each['signal']!r}"
+        case "condition":
+            return "its condition to hold"
+        case "worker":
+            return f"an external worker of the topic {each['topic']!r}"
+        case "start":
+            return f"somebody to start one of {', '.join(each['activities']) or 'its activities'}"
+    return "one of several events"
+
+
+def _people(each: Document, directory: Directory) -> str:
+    if each["assignee"] is not None:
+        wanted = [each["assignee"]]
+    else:
+        wanted = [*each["users"], *each["groups"]]
+    found = [(name, directory.get(name)) for name in wanted]
+    return " or ".join(name if it is None else it.name for name, it in found) or "anybody"
+
+
+def named(each: Document) -> str:
+    """Return what people call an element."""
+    return str(each.get("name") or each["element"])
+
+
+def written(at: str | None) -> str:
+    """Return a time as pages have it."""
+    return f"{at[:19].replace('T', ' ')} UTC" if at else "an unknown time"
+
+
+def _line(text: str) -> str:
+    lines = [each.strip() for each in text.splitlines() if each.strip()]
+    found = lines[0] if lines else ""
+    return found if len(found) <= 300 else f"{found[:300]}..."
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) > 3:
+        return f"{', '.join(names[:3])} and {len(names) - 3} more"
+    return " and ".join(names)

@@ -1,0 +1,59 @@
+// When something changes, the page is fetched again and its parts are replaced, so that a page shows
+// the same with scripts as after a reload without them. Boxes that select all are offered here too.
+"use strict";
+function follow(root) {
+  const pause = Number(root.dataset.pause);
+  let busy = false;
+  let stale = false;
+  async function refresh() {
+    if (document.hidden || busy) { stale = true; return; }
+    busy = true;
+    stale = false;
+    try {
+      const answer = await fetch(location.href.split("#")[0], { headers: { accept: "text/html" } });
+      if (answer.ok) replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    } catch (error) {
+      stale = true;
+    }
+    setTimeout(() => { busy = false; if (stale) refresh(); }, pause);
+  }
+  const events = new EventSource(root.dataset.live);
+  events.addEventListener("changed", refresh);
+  events.addEventListener("open", refresh);
+  document.addEventListener("visibilitychange", () => { if (stale) refresh(); });
+  addEventListener("pagehide", () => events.close());
+}
+function replace(next) {
+  for (const part of document.querySelectorAll("[data-part]")) {
+    const fresh = next.getElementById(part.id);
+    if (!fresh) continue;
+    if (part.tagName === "IMG") {
+      if (part.getAttribute("src") !== fresh.getAttribute("src")) part.src = fresh.getAttribute("src");
+    } else if (!isTyping(part) && part.innerHTML !== fresh.innerHTML) {
+      exchange(part, fresh);
+    }
+  }
+}
+// What somebody fills in is not taken from under their hands.
+function isTyping(part) {
+  const changed = [...part.querySelectorAll("input, textarea")].some((each) => each.value !== each.defaultValue);
+  const active = part.contains(document.activeElement) ? document.activeElement.tagName : "";
+  return changed || ["INPUT", "TEXTAREA", "SELECT"].includes(active);
+}
+function exchange(part, fresh) {
+  const open = [...part.querySelectorAll("details[open]")].map((each) => each.id);
+  const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
+  for (const each of fresh.querySelectorAll("details")) each.open = open.includes(each.id);
+  part.replaceChildren(...fresh.childNodes);
+  if (focused) document.getElementById(focused)?.focus();
+}
+function offerAll(form) {
+  const all = form.querySelector("[data-all]");
+  if (!all) return;
+  all.closest("label").hidden = false;
+  const boxes = [...form.querySelectorAll("[name=incident]")];
+  all.addEventListener("change", () => { for (const each of boxes) each.checked = all.checked; });
+  form.addEventListener("change", () => { all.checked = boxes.every((each) => each.checked); });
+}
+document.querySelectorAll("[data-live]").forEach(follow);
+document.querySelectorAll("[data-select]").forEach(offerAll);

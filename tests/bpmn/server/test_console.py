@@ -1,0 +1,252 @@
+"""The console's pages over HTTP: what they show, who may act, and that data is never HTML."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from bpmn.conftest import diagram
+from bpmn.server.conftest import Server
+
+TOKENS = "all-rights\nonly-looks viewer vera\n"
+LOOKS = {"authorization": "Bearer only-looks"}
+HOSTILE = "<script>alert(1)</script>"
+ENDS = '<startEvent id="s"/><endEvent id="e"/>'
+ASK = (
+    ENDS + '<userTask id="u" name="Look &lt;b>" camunda:candidateGroups="owners"/>'
+    '<scriptTask id="w" name="Work" scriptFormat="python"><script>print("&lt;i>log"); '
+    "total = rows * 2; data = b'12345'</script></scriptTask>"
+)
+BREAKS = (
+    ENDS + '<scriptTask id="w" name="Work" scriptFormat="python"><script>'
+    "result = 10 // divisor</script></scriptTask>"
+)
+NIGHTLY = (
+    '<startEvent id="s"><timerEventDefinition><timeCycle>0 3 * * *</timeCycle>'
+    '</timerEventDefinition></startEvent><endEvent id="e"/>'
+)
+FILES = {
+    "ask": diagram(ASK, "s>w w>u u>e"),
+    "breaks": diagram(BREAKS, "s>w w>e"),
+    "plain": diagram(ENDS, "s>e"),
+    "nightly": diagram(NIGHTLY, "s>e"),
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("console")
+    (folder / "tokens").write_text(TOKENS)
+    made = Server(folder, "--token-file", "tokens")
+    made.http.headers["authorization"] = "Bearer all-rights"
+    files = [
+        ("file", (f"{key}.bpmn", xml.replace('process id="p"', f'process id="{key}"')))
+        for key, xml in FILES.items()
+    ]
+    answer = made("POST", "/api/v1/definitions", files=files)
+    assert answer.status_code == 201, answer.text
+    yield made
+    if made.process.poll() is None:
+        assert made.stop() == 143
+    made.http.close()
+
+
+def start(server, process: str, state: str, key: str = "", **variables) -> str:
+    body = {"process": process, "variables": variables, "business_key": key}
+    instance = server("POST", "/api/v1/instances", json=body).json()["instance"]
+    path = f"/api/v1/instances/{instance}"
+    server.wait(lambda: server("GET", path).json()["state"] == state)
+    return instance
+
+
+def state(server, instance: str) -> str:
+    return server("GET", f"/api/v1/instances/{instance}").json()["state"]
+
+
+def text(server, path: str, **options) -> str:
+    answer = server("GET", path, **options)
+    assert answer.status_code == 200, answer.text
+    assert "unsafe-inline" not in answer.headers["content-security-policy"]
+    return answer.text
+
+
+def send(server, path: str, page: str | None = None, **fields):
+    """Send a form as its page has it; a form that is on no page where `page` is empty."""
+    token = ""
+    if page != "":
+        token = re.search(r'name="form_token" value="([^"]+)"', text(server, page or path))[1]
+    return server("POST", path, data={"form_token": token, **fields}, allow_redirects=False)
+
+
+def test_the_first_page_shows_what_there_is(server):
+    asked = start(server, "ask", "waiting", "order-1", rows=2)
+    broken = start(server, "breaks", "incident", divisor=0)
+    ended = start(server, "plain", "completed", "last one")
+    shown = text(server, "/")
+    assert f'href="instances/{broken}"' in shown
+    assert "ZeroDivisionError" in shown
+    assert f'href="instances/{ended}"' in shown.partition("What ended last")[2]
+    assert "nightly" in shown.partition("What starts next")[2]
+    assert re.search(r"<strong>1</strong> <span class=\"state\" data-state=\"waiting\"", shown)
+    assert asked in text(server, "/instances?state=waiting")
+
+
+def test_instances_are_found_and_paged(server):
+    made = [start(server, "plain", "completed", f"Batch_{n}", n=n) for n in range(5)]
+    seen, path = [], "/instances?text=bAtCh_&limit=2"
+    while path:
+        page = text(server, path)
+        seen += re.findall(r'href="instances/([0-9a-f]+)"', page)
+        older = re.search(r'href="(instances\?[^"]+)" rel="next"', page)
+        path = older and "/" + older[1].replace("&amp;", "&")
+    assert seen == made[::-1]
+    # What has a meaning in the data base has none here.
+    assert not re.findall(r'href="instances/', text(server, "/instances?text=Batch%25"))
+    assert made[0][:6] in text(server, f"/instances?text={made[0][:6]}")
+    for query, wanted in (
+        ("business_key=Batch_3", made[3]),
+        ("process=plain&variable=n=4", made[4]),
+        ("state=completed&process=&variable=&text=BATCH_1&business_key=", made[1]),
+    ):
+        found = re.findall(r'href="instances/([0-9a-f]+)"', text(server, f"/instances?{query}"))
+        assert found == [wanted], query
+    api = server("GET", "/api/v1/instances?text=batch_2").json()["instances"]
+    assert [each["instance"] for each in api] == [made[2]]
+    assert server("GET", "/instances?state=odd").status_code == 400
+    assert server("GET", "/instances?cursor=x").status_code == 400
+
+
+def test_an_instance_says_why_it_waits_and_what_it_did(server):
+    instance = start(server, "ask", "waiting", HOSTILE, rows=21, note=HOSTILE)
+    shown = text(server, f"/instances/{instance}")
+    assert "It waits for owners (at Look &lt;b&gt;)." in shown
+    assert HOSTILE not in shown
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
+    assert "&lt;i&gt;log" in shown
+    assert '<pre tabindex="0">42</pre>' in shown
+    assert f'href="../tasks/{instance}/' in shown
+    picture = server("GET", f"/instances/{instance}/picture.svg?at=3")
+    assert picture.headers["content-type"] == "image/svg+xml"
+    assert 'data-element="w" data-type="scriptTask" data-state="done"' in picture.text
+    assert 'data-element="u" data-type="userTask" data-state="waiting"' in picture.text
+    assert "Who did what" in shown
+    assert "Who did what" not in text(server, f"/instances/{instance}", headers=LOOKS)
+    ended = send(server, f"/instances/{instance}", action="cancel", reason="not needed")
+    assert ended.status_code == 303
+    assert state(server, instance) == "cancelled"
+    shown = text(server, f"/instances/{instance}")
+    assert re.search("It was cancelled at [^:]+:[0-9]+:[0-9]+ UTC: not needed[.]", shown)
+
+
+def test_artifacts_are_listed_and_downloaded(server):
+    instance = start(server, "ask", "waiting", rows=1)
+    shown = text(server, f"/instances/{instance}")
+    found = re.search(r'href="\.\./(api/v1/instances/[^"]+/artifacts/[0-9a-f]{64})"', shown)
+    if found is None:
+        pytest.fail(shown)
+    answer = server("GET", f"/{found[1]}")
+    assert answer.status_code == 200
+    assert answer.headers["content-disposition"] == "attachment"
+
+
+def test_an_incident_is_tried_again_with_other_variables(server):
+    instance = start(server, "breaks", "incident", divisor=0)
+    path = f"/instances/{instance}"
+    assert "It stopped at Work and needs somebody: " in text(server, path)
+    number = re.search(r'name="incident" value="([0-9]+)"', text(server, path))[1]
+    fields = {"action": "retry", "incident": number}
+    assert send(server, path, **fields, variables="[1]").status_code == 422
+    assert send(server, path, **fields, variables="{").status_code == 422
+    assert send(server, path, action="explode").status_code == 400
+    done = send(server, path, **fields, variables='{"divisor": 5}')
+    assert (done.status_code, done.headers["location"]) == (
+        303,
+        f"../instances/{instance}?done=retry",
+    )
+    server.wait(lambda: state(server, instance) == "completed")
+    shown = text(server, path)
+    assert "It completed at " in shown
+    assert "attempt 2" in shown
+    assert ": retry" in shown.partition("Who did what")[2]
+
+
+def test_exactly_the_selected_incidents_are_tried_again(server):
+    made = [start(server, "breaks", "incident", divisor=0) for _ in range(3)]
+    page = text(server, "/incidents")
+    assert page.count('<section class="incident"') == 1
+    names = {each: re.search(rf'value="({each}/[0-9]+)"', page)[1] for each in made}
+    for each in made:
+        server("POST", f"/api/v1/instances/{each}/variables", json={"variables": {"divisor": 1}})
+    answer = send(server, "/incidents", incident=[names[made[0]], names[made[2]]])
+    assert answer.status_code == 200
+    assert "2 tried again" in answer.text
+    for each in (made[0], made[2]):
+        server.wait(lambda each=each: state(server, each) == "completed")
+    assert state(server, made[1]) == "incident"
+    again = send(server, "/incidents", page=f"/instances/{made[1]}", incident=names[made[0]])
+    assert "0 tried again, 1 not" in again.text
+    assert send(server, "/incidents", page=f"/instances/{made[1]}").status_code == 422
+    assert send(server, "/incidents", page="/incidents", incident="x/y").status_code == 422
+
+
+def test_a_definition_shows_its_versions_and_what_waits_and_is_started(server):
+    start(server, "ask", "waiting", rows=1)
+    assert 'href="definitions/ask"' in text(server, "/definitions")
+    shown = text(server, "/definitions/ask")
+    assert re.search(r"<code>u</code> <span class=\"about\">[1-9][0-9]* waiting", shown)
+    picture = server("GET", "/definitions/ask/picture.svg?version=1").text
+    assert 'data-element="u" data-type="userTask" data-state="waiting"' in picture
+    fields = {"version": "1", "business_key": "by hand", "variables": '{"rows": 4}'}
+    done = send(server, "/definitions/ask", **fields)
+    instance = re.fullmatch(r"\.\./instances/([0-9a-f]+)\?done=start", done.headers["location"])[1]
+    server.wait(lambda: state(server, instance) == "waiting")
+    assert "by hand" in text(server, f"/instances/{instance}?done=start")
+    for path in ("/definitions/none", "/definitions/ask?version=9", "/definitions/ask?version=x"):
+        assert server("GET", path).status_code == 404
+
+
+def test_a_schedule_is_paused_resumed_and_run(server):
+    shown = text(server, "/schedules")
+    assert len(re.findall(r"<li><time", shown)) == 5
+    name = {"schedule": "nightly/s"}
+    assert send(server, "/schedules", action="pause", **name).status_code == 303
+    assert "<strong>paused</strong>" in text(server, "/schedules")
+    assert "nightly" not in text(server, "/").partition("What starts next")[2]
+    send(server, "/schedules", action="resume", **name)
+    assert "<strong>paused</strong>" not in text(server, "/schedules")
+    done = send(server, "/schedules", action="run", **name)
+    instance = re.search(r"instances/([0-9a-f]+)", done.headers["location"])[1]
+    server.wait(lambda: state(server, instance) == "completed")
+    assert send(server, "/schedules", action="pause", schedule="nightly/x").status_code == 404
+
+
+def test_a_viewer_sees_no_buttons_and_may_not_act(server):
+    instance = start(server, "breaks", "incident", divisor=0)
+    for path in ("/", "/instances", f"/instances/{instance}", "/definitions", "/schedules",
+                 "/definitions/breaks", "/incidents"):  # fmt: skip
+        shown = text(server, path, headers=LOOKS)
+        assert 'class="yes"' not in shown.replace('<button class="yes">Find</button>', "")
+        assert server("GET", path, headers={"authorization": ""}).status_code == 401
+    for path in (f"/instances/{instance}", "/definitions/plain", "/schedules", "/incidents"):
+        data = {"action": "retry", "form_token": "x"}
+        assert server("POST", path, data=data, headers=LOOKS).status_code == 403
+
+
+def test_a_form_that_was_on_no_page_does_nothing(server):
+    instance = start(server, "breaks", "incident", divisor=0)
+    for path in (f"/instances/{instance}", "/definitions/plain", "/schedules", "/incidents"):
+        fields = {"action": "retry", "schedule": "nightly/s", "incident": f"{instance}/2"}
+        assert send(server, path, page="", **fields).status_code == 422
+    viewers = re.search(
+        r'name="form_token" value="([^"]+)"', text(server, "/incidents", headers=LOOKS)
+    )[1]
+    data = {"form_token": viewers, "action": "retry"}
+    assert server("POST", f"/instances/{instance}", data=data).status_code == 422
+    assert state(server, instance) == "incident"
+
+
+def test_what_is_not_there_is_a_page_too(server):
+    for path in ("/instances/00000000", "/instances/00000000/picture.svg"):
+        answer = server("GET", path)
+        assert answer.status_code == 404
+        assert answer.headers["content-type"].startswith("text/html")
