@@ -166,7 +166,7 @@ def test_an_incident_is_tried_again_with_other_variables(server):
     server.wait(lambda: state(server, instance) == "completed")
     shown = text(server, path)
     assert "It completed at " in shown
-    assert "attempt 2" in shown
+    assert "Work, attempt 2" in shown
     assert ": retry" in shown.partition("Who did what")[2]
 
 

@@ -76,7 +76,9 @@ class InstancePage(ConsolePages):
     def _shown(self, service: Service, name: str, audited: bool) -> dict[str, Any]:
         shown, row = service.show(name), service.journal.find(name)
         directory = self.context.people.file.directory
-        attempts = _attempts(service.journal.logs(row), row)
+        nodes = service.session.engine(row).graph.behaviors
+        names = {key: each.node.name or key for key, each in nodes.items()}
+        attempts = _attempts(service.journal.logs(row), row, names)
         return {
             "row": row, "shown": shown, "sentence": waits.sentence(shown, directory),
             "waiting": [
@@ -104,7 +106,7 @@ def _changed(service: Service, name: str, given: Submitted, by: str) -> Row:
     return service.retry(name, int(number), by)
 
 
-def _attempts(logs: Sequence[Log], row: Row) -> list[dict[str, Any]]:
+def _attempts(logs: Sequence[Log], row: Row, names: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the attempts in the order of their beginnings, with their places on a time line.
 
     `left` and `width` are hundredths of the time from the instance's start to now or its end.
@@ -116,7 +118,7 @@ def _attempts(logs: Sequence[Log], row: Row) -> list[dict[str, Any]]:
         began = each.ended - each.duration
         left = min(max(100 * (began - row.created) / whole, 0.0), 99.0)
         found.append({
-            "element": each.element, "iteration": each.iteration, "attempt": each.attempt,
+            "name": names.get(each.element, each.element), "iteration": each.iteration, "attempt": each.attempt,
             "began": instant(began), "took": brief(each.duration), "outcome": each.outcome,
             "left": round(left, 2),
             "width": round(min(max(100 * each.duration / whole, 1.0), 100 - left), 2),
