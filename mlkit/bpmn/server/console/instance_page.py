@@ -118,7 +118,8 @@ def _attempts(logs: Sequence[Log], row: Row, names: Mapping[str, str]) -> list[d
         began = each.ended - each.duration
         left = min(max(100 * (began - row.created) / whole, 0.0), 99.0)
         found.append({
-            "name": names.get(each.element, each.element), "iteration": each.iteration, "attempt": each.attempt,
+            "name": names.get(each.element, each.element),
+            "iteration": each.iteration, "attempt": each.attempt,
             "began": instant(began), "took": brief(each.duration), "outcome": each.outcome,
             "left": round(left, 2),
             "width": round(min(max(100 * each.duration / whole, 1.0), 100 - left), 2),
