@@ -32,7 +32,7 @@ CONTENTS = {
         "bandit-simulation",
         "bandit-evaluation",
     ],
-    "Pairs": ["pairs", "pairs-backtest", "pairs-live"],
+    "Pairs": ["pairs", "pairs-backtest", "pairs-live", "pairs-jobs"],
     "Pipelines": [
         "bpmn",
         "bpmn-guide",

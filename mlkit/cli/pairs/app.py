@@ -28,5 +28,9 @@ app = group(
             "mlkit.cli.pairs.live.app:app",
             "Trade pairs on paper, bar by bar, as prices come; watch and control it.",
         ),
+        "job": (
+            "mlkit.cli.pairs.job.app:app",
+            "Run jobs of one Python file on the topics of a log, each record exactly once.",
+        ),
     },
 )

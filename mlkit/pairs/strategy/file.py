@@ -37,7 +37,7 @@ def load(text: str) -> Strategy:
     try:
         strategy = kind()
     except Exception as error:
-        raise BadData(f"{file}: {kind.__name__}(): {_told(error, file)}",
+        raise BadData(f"{file}: {kind.__name__}(): {describe(error, file)}",
                       hint="the class is called without arguments") from error  # fmt: skip
     strategy.loaded_from = Reference(kind.__name__, file, hashlib.sha256(code).hexdigest())
     return strategy
@@ -67,7 +67,7 @@ def _run(file: str, code: bytes) -> ModuleType:
     try:
         exec(compile(code, file, "exec"), module.__dict__)
     except Exception as error:
-        raise BadData(f"{file}: {_told(error, file)}") from error
+        raise BadData(f"{file}: {describe(error, file)}") from error
     return module
 
 
@@ -89,7 +89,7 @@ def _chosen(file: str, name: str, found: dict[str, type[Strategy]]) -> type[Stra
     raise UsageError(f"{file}: {problem}", hint=hint)
 
 
-def _told(error: Exception, file: str) -> str:
+def describe(error: BaseException, file: str) -> str:
     """Describe an exception in one line, with the last line of `file` that it passed."""
     lines = []
     trace = error.__traceback__

@@ -1,0 +1,1 @@
+"""`mlkit pairs job`."""

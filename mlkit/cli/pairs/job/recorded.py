@@ -1,0 +1,80 @@
+"""`mlkit pairs job test`."""
+
+from __future__ import annotations
+
+import json as encoder
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlkit.cli.groups import examples
+from mlkit.cli.options import MOST
+from mlkit.cli.output import Output, counted, of
+from mlkit.cli.pairs.job.run import BatchOption, JobArgument, KeyOption, show_trace
+
+
+@examples(
+    "mlkit pairs job test zscores.py --on history/",
+    "mlkit pairs job test zscores.py --on prices.csv --json > zscores.jsonl",
+)
+def recorded(
+    context: typer.Context,
+    file: JobArgument,
+    data: Annotated[
+        Path,
+        typer.Option("--on", metavar="PATH", help="A folder of Parquet files, or a price file."),
+    ],
+    key: KeyOption = "ticker",
+    batch: BatchOption = 1000,
+    most: Annotated[int, typer.Option("--rows", min=1, max=MOST, help="Rows of the table.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON Lines.")] = False,
+) -> None:
+    """Run a job over recorded data, without a log, and print what it returns.
+
+    One copy of the file takes all tickers, in the order of time, a batch a call. Nothing is
+    restarted: a job that raises ends with its traceback.
+    """
+    from mlkit.interruption import stoppable
+    from mlkit.pairs.jobs import recorded as data_of
+    from mlkit.pairs.jobs.file import JobFile, JobRaised
+    from mlkit.pairs.jobs.rows import document
+
+    try:
+        with stoppable():
+            found = map(document, data_of.run(JobFile(file, key), data, batch))
+            _lines(found) if json else _table(found, most, key, of(context))
+    except JobRaised as error:
+        show_trace(error)
+        raise
+
+
+def _lines(found: Iterator[dict[str, Any]]) -> None:
+    for row in found:
+        sys.stdout.write(encoder.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _table(found: Iterator[dict[str, Any]], most: int, key: str, shown: Output) -> None:
+    from rich.table import Table
+
+    from mlkit.cli.output import plain
+
+    first = list(islice(found, most))
+    rest = sum(1 for _ in found)
+    names = list(dict.fromkeys(["time", key, *(name for row in first for name in row)]))
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(plain(name))
+    for row in first:
+        table.add_row(*(plain(_cell(row.get(name))) for name in names))
+    if first:
+        Output.result(table)
+    total = counted(len(first) + rest, "record")
+    shown.note(f"{total}, the first {most} shown: --json prints all" if rest else total)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

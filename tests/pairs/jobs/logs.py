@@ -1,0 +1,40 @@
+"""Logs of ticks, and what a job has made of them."""
+
+from __future__ import annotations
+
+import json
+
+from mlkit import streams
+from mlkit.pairs.feeds.records import PriceRecord, encode
+from mlkit.streams import Message, Partition
+
+
+def fill(folder, count=20, partitions=1):
+    """Make a log whose `bars` have closes 1, 2, ... of the tickers A and B in turn."""
+    with_ticks = [PriceRecord(n * 10**9, "AB"[n % 2], float(n + 1)) for n in range(count)]
+    log = streams.open(folder)
+    log.create("bars", partitions)
+    log.append("bars", [Message(encode(each), each.ticker.encode()) for each in with_ticks])
+    log.close()
+
+
+def content(folder, topic="out"):
+    """Return what a topic holds, by ticker."""
+    log = streams.open(folder)
+    found = {}
+    for number in range(log.topics().get(topic, 0)):
+        for record in log.read(Partition(topic, number), 0, 10_000):
+            row = json.loads(record.value)
+            found.setdefault(row["ticker"], []).append(row)
+    log.close()
+    return found
+
+
+def totals(folder):
+    return {key: [row["total"] for row in rows] for key, rows in content(folder).items()}
+
+
+def expected(count):
+    closes = {"A": range(1, count + 1, 2), "B": range(2, count + 1, 2)}
+    return {key: [float(sum(each[: n + 1])) for n in range(len(each))]
+            for key, each in closes.items()}  # fmt: skip
