@@ -83,7 +83,7 @@ def crash_at(monkeypatch, number, torn):
     batch=st.integers(1, 8),
     partitions=st.integers(1, 3),
 )
-@settings(max_examples=20)
+@settings(max_examples=12)
 def test_each_record_counts_once_after_crashes_at_any_write(
     tmp_path_factory, source, crashes, batch, partitions
 ):

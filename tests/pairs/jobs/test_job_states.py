@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlkit.errors import BadData
@@ -39,6 +39,7 @@ def same(one, other):
     return not isinstance(one, list | tuple | deque) or all(map(same, one, other))
 
 
+@settings(max_examples=40)
 @given(VALUES)
 def test_values_come_back_equal(value):
     assert same(decode(encode(value)), value)
