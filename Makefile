@@ -42,7 +42,9 @@ SANITIZED := build/sanitized
 NATIVE_TESTS := tests/bandit/test_sampler.py tests/bandit/test_distribution.py \
   tests/bandit/test_thompson_sampler.py tests/bandit/stores/test_posterior_table.py \
   tests/pairs/screen/test_cointegration.py tests/pairs/screen/test_unit_root.py \
-  tests/pairs/backtest/test_sweep.py tests/pairs/strategy tests/pairs/live \
+  tests/pairs/backtest/test_sweep.py tests/pairs/strategy \
+  tests/pairs/live/test_live_engine.py tests/pairs/live/test_monitor.py \
+  tests/bandit/simulation \
   tests/bandit/test_propensities.py
 SANITIZED_RUN := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(CURDIR)/$(SANITIZED)/package PYTHONSAFEPATH=1
