@@ -54,6 +54,7 @@ _FILTERS = {
     "ended_before": "A time (ISO 8601).",
 }
 STATES = ("running", "waiting", "incident", "completed", "failed", "cancelled")
+_LONGEST_TEXT = 255
 _HASH = re.compile(r"[0-9a-f]{64}")
 _MOVED = {200: Answer("The instance as it is now.", dict[str, Any])}
 _STEERED = {**BAD_BODY, **GONE, **REFUSED}
@@ -307,6 +308,8 @@ def criteria(service: Service, given: Mapping[str, str]) -> Criteria:
     state = given.get("state")
     if state is not None and state not in STATES:
         raise RequestError(400, f"state: {state!r:.40} is none", f"one of {', '.join(STATES)}")
+    if len(given.get("text", "")) > _LONGEST_TEXT:
+        raise RequestError(400, f"text: more than {_LONGEST_TEXT} characters", "shorten it")
     definition = None
     if "version" in given:
         version = given["version"]
@@ -317,8 +320,7 @@ def criteria(service: Service, given: Mapping[str, str]) -> Criteria:
     times = {name: _time(name, given) for name in _FILTERS if name.endswith(("after", "before"))}
     return Criteria(
         state, given.get("process"), definition, given.get("business_key"),
-        variables=_variable(given.get("variable")),
-        text=given.get("text"), **times,
+        variables=_variable(given.get("variable")), text=given.get("text"), **times,
     )  # fmt: skip
 
 

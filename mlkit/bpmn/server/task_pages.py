@@ -10,6 +10,7 @@ from mlkit.bpmn import render
 from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.people import attachments
 from mlkit.bpmn.people.tasks import Task
+from mlkit.bpmn.render.picture import Picture
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.errors import Problems
@@ -281,8 +282,14 @@ def picture_of(service: Service, name: str) -> Response:
 def instance_picture(service: Service, row: Row) -> Response:
     """Return the diagram of an instance as SVG, coloured by how far it has come."""
     file, content, _ = service.journal.definition(row.definition)
-    picture = render.parsed(content, file)[0]
+    picture = picture_for(content, file, row.process)
     return svg_response(render.svg(picture, render.progress(service.session, row)))
+
+
+def picture_for(content: bytes, file: str, process: str) -> Picture:
+    """Return the picture of a process in a document that may have several, else the first."""
+    found = render.parsed(content, file)
+    return next((each for each in found if each.element == process), found[0])
 
 
 def svg_response(svg: bytes) -> Response:

@@ -113,6 +113,7 @@ def test_instances_are_found_and_paged(server):
     api = server("GET", "/api/v1/instances?text=batch_2").json()["instances"]
     assert [each["instance"] for each in api] == [made[2]]
     assert server("GET", "/instances?state=odd").status_code == 400
+    assert server("GET", f"/instances?text={'%25' * 20_000}").status_code == 400
     assert server("GET", "/instances?cursor=x").status_code == 400
 
 
@@ -158,6 +159,9 @@ def test_an_incident_is_tried_again_with_other_variables(server):
     assert send(server, path, **fields, variables="[1]").status_code == 422
     assert send(server, path, **fields, variables="{").status_code == 422
     assert send(server, path, action="explode").status_code == 400
+    wrong = {**fields, "incident": "999", "variables": '{"divisor": 7}'}
+    assert send(server, path, **wrong).status_code == 409
+    assert server("GET", f"/api/v1{path}").json()["variables"]["divisor"] == 0
     done = send(server, path, **fields, variables='{"divisor": 5}')
     assert (done.status_code, done.headers["location"]) == (
         303,
@@ -183,6 +187,15 @@ def test_exactly_the_selected_incidents_are_tried_again(server):
     for each in (made[0], made[2]):
         server.wait(lambda each=each: state(server, each) == "completed")
     assert state(server, made[1]) == "incident"
+    start(server, "breaks", "incident", divisor=0)
+    seen, path = [], "/incidents?process=breaks&limit=1"
+    while path:
+        page = text(server, path)
+        seen += re.findall(r'name="incident" value="([0-9a-f]+)/', page)
+        older = re.search(r'href="(incidents[?][^"]+)" rel="next"', page)
+        path = older and "/" + older[1].replace("&amp;", "&")
+    assert seen.count(made[1]) == 1
+    assert len(seen) == len(set(seen)) > 1
     again = send(server, "/incidents", page=f"/instances/{made[1]}", incident=names[made[0]])
     assert "0 tried again, 1 not" in again.text
     assert send(server, "/incidents", page=f"/instances/{made[1]}").status_code == 422
@@ -243,6 +256,29 @@ def test_a_form_that_was_on_no_page_does_nothing(server):
     data = {"form_token": viewers, "action": "retry"}
     assert server("POST", f"/instances/{instance}", data=data).status_code == 422
     assert state(server, instance) == "incident"
+
+
+def test_of_a_file_with_several_diagrams_the_one_of_the_process_is_shown(server):
+    plane = (
+        '<bpmndi:BPMNDiagram xmlns:bpmndi="http://www.omg.org/spec/BPMN/20100524/DI"'
+        ' xmlns:dc="http://www.omg.org/spec/DD/20100524/DC"><bpmndi:BPMNPlane bpmnElement="{0}">'
+        '<bpmndi:BPMNShape bpmnElement="{0}_s"><dc:Bounds x="0" y="0" width="36" height="36"/>'
+        '</bpmndi:BPMNShape><bpmndi:BPMNShape bpmnElement="{0}_e">'
+        '<dc:Bounds x="90" y="0" width="36" height="36"/></bpmndi:BPMNShape></bpmndi:BPMNPlane>'
+        "</bpmndi:BPMNDiagram>"
+    )
+    process = (
+        '<process id="{0}" isExecutable="true"><startEvent id="{0}_s"/><endEvent id="{0}_e"/>'
+        '<sequenceFlow id="{0}_f" sourceRef="{0}_s" targetRef="{0}_e"/></process>'
+    )
+    parts = [each.format(name) for each in (process, plane) for name in ("one", "two")]
+    parts[0] = parts[0].replace("true", "false")
+    head = '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" id="d">'
+    files = [("file", ("both.bpmn", f"{head}{''.join(parts)}</definitions>"))]
+    answer = server("POST", "/api/v1/definitions", files=files)
+    assert answer.status_code == 201, answer.text
+    picture = server("GET", "/definitions/two/picture.svg").text
+    assert set(re.findall(r'data-element="([a-z]+)_[se]"', picture)) == {"two"}
 
 
 def test_what_is_not_there_is_a_page_too(server):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote
+
+import msgspec
 
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.settings import acting
@@ -93,8 +94,8 @@ def variables_of(text: str) -> dict[str, Any]:
         return {}
     hint = 'a JSON object, such as {"rows": 1000}'
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise RequestError(422, f"variables: this is no JSON: {error}", hint) from None
     if not isinstance(found, dict):
         raise RequestError(422, "variables: this is JSON, and no object", hint)

@@ -22,7 +22,7 @@ from mlkit.bpmn.server.context import Context, client
 from mlkit.bpmn.server.definitions import shown as described
 from mlkit.bpmn.server.instances import listed
 from mlkit.bpmn.server.settings import acting
-from mlkit.bpmn.server.task_pages import svg_response
+from mlkit.bpmn.server.task_pages import picture_for, svg_response
 from mlkit.web.application import Request, Response, Route
 from mlkit.web.errors import RequestError
 from mlkit.web.paths import path_parameter, query
@@ -83,7 +83,7 @@ class DefinitionPages(ConsolePages):
         def draw(service: Service) -> Response:
             deployed = service.journal.deployments.require(process, version)
             file, content, _ = service.journal.definition(deployed.definition)
-            picture = render.parsed(content, file)[0]
+            picture = picture_for(content, file, process)
             return svg_response(render.svg(picture, tallies(service.journal, deployed) or None))
 
         return await self.context.call(draw)

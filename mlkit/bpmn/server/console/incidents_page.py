@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from mlkit.bpmn.journal.records import Stopped
 from mlkit.bpmn.runtime.service import Service
@@ -17,7 +18,8 @@ from mlkit.web.application import Request, Response, Route
 from mlkit.web.errors import RequestError
 
 SHOWN = 200
-"""Incidents of a page."""
+MOST_SHOWN = 500
+"""Incidents of a page, at most; a form may have 1,000 fields."""
 _VARYING = re.compile(r"0x[0-9a-fA-F]+|[0-9]+")
 _NAME = re.compile(r"([0-9a-f]{4,64})/([0-9]{1,15})")
 
@@ -78,14 +80,16 @@ def _retried(service: Service, chosen: Sequence[tuple[str, int]], by: str) -> di
 
 def _shown(service: Service, wanted: Page) -> dict[str, Any]:
     process, element = wanted.query.get("process"), wanted.query.get("element")
-    limit = wanted.limit if "limit" in wanted.query else SHOWN
+    limit = min(wanted.limit, MOST_SHOWN) if "limit" in wanted.query else SHOWN
     found = service.journal.index.stopped(process, element, wanted.pair(), limit + 1)
     last = found[limit - 1] if len(found) > limit else None
     return {
         "causes": causes(found[:limit]),
         "count": service.journal.index.incident_count(),
-        "next": f"{last.number}.{last.activation}" if last else "",
-    }
+        "next": urlencode(
+            {**wanted.query, "limit": limit, "cursor": f"{last.number}.{last.activation}"}
+        ) if last else "",
+    }  # fmt: skip
 
 
 def causes(found: Iterable[Stopped]) -> list[dict[str, Any]]:

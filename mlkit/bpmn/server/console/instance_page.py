@@ -11,7 +11,7 @@ from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.journal.records import Log, Row
 from mlkit.bpmn.render.progress import brief
 from mlkit.bpmn.runtime import documents
-from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.runtime.service import Refused, Service
 from mlkit.bpmn.server.console import waits
 from mlkit.bpmn.server.console.console_pages import (
     ConsolePages,
@@ -85,6 +85,10 @@ class InstancePage(ConsolePages):
                 {**each, "reason": waits.reason(each, directory), "named": waits.named(each)}
                 for each in shown["waiting"]
             ],
+            "working": [
+                {**each, "named": waits.named(each)}
+                for each in shown["tokens"] if each["status"] == "working"
+            ],
             "incidents": shown["incidents"], "attempts": attempts[-MOST_SHOWN:],
             "attempt_count": len(attempts), "history": shown["trace"][-MOST_SHOWN:],
             "history_count": len(shown["trace"]),
@@ -102,8 +106,16 @@ def _changed(service: Service, name: str, given: Submitted, by: str) -> Row:
         raise RequestError(400, f"incident: {number!r:.40} is none", "open the page again")
     variables = variables_of(given.text("variables"))
     if variables:
+        # Nothing is changed for an incident that is not there any more.
+        _require_incident(service, name, int(number))
         service.assign(name, variables, [], by)
     return service.retry(name, int(number), by)
+
+
+def _require_incident(service: Service, name: str, number: int) -> None:
+    found = service.show(name)["incidents"]
+    if not any(number in (0, each["id"]) for each in found if each["id"] is not None):
+        raise Refused(f"instance {name}: there is no such incident to try again")
 
 
 def _attempts(logs: Sequence[Log], row: Row, names: Mapping[str, str]) -> list[dict[str, Any]]:

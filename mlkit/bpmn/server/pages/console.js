@@ -17,11 +17,19 @@ function follow(root) {
     }
     setTimeout(() => { busy = false; if (stale) refresh(); }, pause);
   }
-  const events = new EventSource(root.dataset.live);
-  events.addEventListener("changed", refresh);
-  events.addEventListener("open", refresh);
-  document.addEventListener("visibilitychange", () => { if (stale) refresh(); });
-  addEventListener("pagehide", () => events.close());
+  // A browser has few connections to a host: pages that nobody sees keep none.
+  let events = null;
+  function watch() {
+    if (document.hidden) { events?.close(); events = null; return; }
+    if (events) return;
+    events = new EventSource(root.dataset.live);
+    events.addEventListener("changed", refresh);
+    events.addEventListener("open", refresh);
+  }
+  document.addEventListener("visibilitychange", watch);
+  addEventListener("pagehide", () => { events?.close(); events = null; });
+  addEventListener("pageshow", watch);
+  watch();
 }
 function replace(next) {
   for (const part of document.querySelectorAll("[data-part]")) {
