@@ -11,10 +11,10 @@ import pytest
 
 from mlkit.bpmn.engine.events import Cancel, Claim, Complete, Receive, Signal, Start
 from mlkit.bpmn.engine.state import Activation, State
-from mlkit.bpmn.engine.waits import ForTimer
+from mlkit.bpmn.engine.waits import ForPerson, ForTimer, Incident
 from mlkit.bpmn.journal import open_journal
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Changes, Entry, Row, TakenOver
+from mlkit.bpmn.journal.records import Changes, Criteria, Entry, Row, TakenOver
 from mlkit.errors import InputMissing, UsageError
 
 
@@ -378,3 +378,42 @@ def test_an_instance_that_cannot_be_replayed_can_be_ended(journal):
         journal.abandon(row, Cancel("broken"), 9.0)
     assert journal.get(row.number).phase == "cancelled"
     assert journal.damage() == []
+
+
+def test_instances_are_found_by_a_part_of_their_id_key_or_process_in_any_case(journal):
+    made = [begin(journal, key) for key in ("Order_1", "ORDER%2", "other", "")]
+
+    def found(text: str) -> list[int]:
+        return [each.number for each in journal.index.search(Criteria(text=text), None, 10)]
+
+    assert found("oRDeR") == [made[1].number, made[0].number]
+    assert found("r%2") == [made[1].number]
+    assert found("r_") == [made[0].number]
+    assert found("!") == []
+    assert found(made[3].id[2:].upper()) == [made[3].number]
+    assert len(found("P")) == 4  # The key of their process.
+
+
+def test_what_is_open_is_counted_by_element_and_the_last_end_comes_first(journal):
+    asks = Activation(1, "ask", 1, "waiting", wait=ForPerson(1.0))
+    stops = Activation(2, "work", 1, "incident", incident=Incident("no", "work"))
+    made = [running(journal, begin(journal)) for _ in range(3)]
+    sequences = []
+    for row in made:
+        open_ = State("p", activations={1: asks, 2: stops})
+        with journal.transaction():
+            changes = Changes([Entry(1.0, Start(), [])])
+            sequences.append(journal.append(row, 0, open_, changes))
+    index, definition = journal.index, made[0].definition
+    assert index.tasks_by_element("p", definition) == {"ask": 3}
+    assert index.incidents_by_element("p", definition) == {"work": 3}
+    assert index.incidents_by_element("p", "0" * 64) == {}
+    assert index.last_ended(5) == []
+    for at, position in ((20.0, 2), (30.0, 0)):
+        with journal.transaction():
+            changes = Changes([Entry(at, Cancel("enough"), [])])
+            ended = State("p", "cancelled")
+            journal.append(made[position], sequences[position], ended, changes)
+    assert [each.number for each in index.last_ended(5)] == [made[0].number, made[2].number]
+    assert [each.number for each in index.last_ended(1)] == [made[0].number]
+    assert index.tasks_by_element("p", definition) == {"ask": 1}

@@ -231,7 +231,7 @@ def _conditions(criteria: Criteria) -> tuple[list[str], list[Any]]:
         values.append("running" if criteria.state in _RUNNING else criteria.state)
     if criteria.text is not None:
         columns = ("id", "key", "process")
-        likes = (f"lower({each}) LIKE lower(?) ESCAPE '!'" for each in columns)
+        likes = (f"lower({each}) LIKE lower(CAST(? AS TEXT)) ESCAPE '!'" for each in columns)
         where.append(f"({' OR '.join(likes)})")
         values += [_anywhere(criteria.text)] * len(columns)
     for name, value in criteria.variables.items():
