@@ -6,6 +6,7 @@ operator's rights.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +61,8 @@ class JobFile:
         module.__file__ = self.path
         sys.modules[module.__name__] = module  # dataclasses look their module up
         try:
-            exec(self._code, module.__dict__)
+            with contextlib.redirect_stdout(sys.stderr):
+                exec(self._code, module.__dict__)
         except Interrupted:
             raise
         except (Exception, SystemExit) as error:
@@ -134,7 +136,8 @@ class Task:
         if function is None:
             return None
         try:
-            return function(*arguments)
+            with contextlib.redirect_stdout(sys.stderr):  # standard output has results only
+                return function(*arguments)
         except Interrupted:
             raise
         except (Exception, SystemExit) as error:
@@ -176,6 +179,8 @@ class Task:
                 return [rows.of_mapping(each, key, n) for n, each in enumerate(returned)]
         except BadData as error:
             raise BadData(f"{self._file.path}: process() returned {error.message}") from error
+        except RecursionError as error:
+            raise BadData(f"{self._file.path}: process() returned a value within itself") from error
         kind = type(returned).__qualname__
         raise BadData(
             f"{self._file.path}: process() returned a {kind}",

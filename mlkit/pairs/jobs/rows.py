@@ -167,6 +167,10 @@ def _value(cell: Any, name: str, number: int) -> Any:
         raise BadData(f"row {number}: '{name}' is infinite")
     if isinstance(cell, datetime | np.datetime64):
         return iso(_nanoseconds(cell))
+    if isinstance(cell, dict):
+        return {str(inner): _value(each, name, number) for inner, each in cell.items()}
+    if isinstance(cell, list | tuple):
+        return [_value(each, name, number) for each in cell]
     if not isinstance(cell, bool | int | float | str):
         kind = type(cell).__qualname__
         raise BadData(f"row {number}: '{name}' is a {kind}, which a record cannot hold")

@@ -9,6 +9,9 @@ import pandas as pd
 import pytest
 from pairs.jobs.logs import content, expected, fill, totals
 
+from mlkit.pairs.jobs import recorded
+from mlkit.pairs.jobs.file import JobFile
+
 EXAMPLES = Path(__file__).parents[3] / "examples" / "pairs" / "jobs"
 
 
@@ -87,6 +90,19 @@ def test_a_job_that_fails_shows_its_own_traceback(mlkit, tmp_path):
     assert error.endswith("; stopped after 1 restarts")
     assert hint.startswith("hint: the records are kept")
     assert content(tmp_path / "log") == {}
+
+
+def test_ticks_become_bars_and_what_a_job_prints_is_no_result(prices, capsys):
+    weekly = (EXAMPLES / "bars.py").read_text().replace("SECONDS = 60", "SECONDS = 7 * 86400")
+    job = prices.with_name("weekly.py")
+    job.write_text(weekly + "    print('never')\n" + "print('at the start')\n")
+    made = list(recorded.run(JobFile(str(job)), prices, batch=7))
+    assert [row["close"] for row in made if row["ticker"] == "A"] == [
+        102.0 + 7 * n for n in range(10)
+    ]
+    assert {row["high"] - row["low"] for row in made[2:] if row["ticker"] == "A"} == {6.0}
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "at the start\n")
 
 
 def test_a_bad_file_ends_with_one_line(mlkit, tmp_path, prices):

@@ -194,7 +194,11 @@ def process(data):
             "row 0: 'ticker' is no text",
         ),
         ("def process(data):\n  data['x'] = float('inf')\n  return data\n", "'x' is infinite"),
-        ("def process(data):\n  data['x'] = [[1]] * len(data)\n  return data\n", "'x' is a list"),
+        ("def process(data):\n  data['x'] = [{1}] * len(data)\n  return data\n", "'x' is a set"),
+        (
+            "x = []\nx.append(x)\nRECORDS = 'one'\ndef process(data): return {**data, 'x': x}\n",
+            "a value within itself",
+        ),
         ("RECORDS = 'one'\ndef process(data): return {'time': 'noon'}\n", "no field 'ticker'"),
         (
             "RECORDS = 'one'\ndef process(data): return {'time': 'noon', 'ticker': 'A'}\n",
@@ -222,6 +226,18 @@ def process(data):
         "A": [{"time": "1970-01-01T00:00:00Z", "ticker": "A", "close": 1.0}],
         "B": [{"time": "1970-01-01T00:00:01Z", "ticker": "B", "close": 2.0, "z": 2.0}],
     }
+
+
+def test_fields_within_fields_come_through(tmp_path):
+    log = streams.open(tmp_path / "log")
+    log.create("bars")
+    nested = b'{"time":"2024-01-02T00:00:00.000000001Z","ticker":"A","legs":{"A":[1,null]},"n":3}'
+    log.append("bars", [Message(nested, b"A")])
+    log.close()
+    job(tmp_path, "def process(data):\n    print('on standard error')\n    return data\n").run()
+    (row,) = content(tmp_path / "log")["A"]
+    assert row == {"time": "2024-01-02T00:00:00.000000001Z", "ticker": "A",
+                   "legs": {"A": [1, None]}, "n": 3}  # fmt: skip
 
 
 def test_what_is_no_record_is_counted_and_passed_over(tmp_path):
