@@ -24,7 +24,7 @@ def instance(state: str = "waiting", **more):
         ({**PERSON, "assignee": "ann"}, "Ann Lee"),
         ({**PERSON, "users": ["ann", "bob"], "groups": ["owners"]}, "Ann Lee or bob or owners"),
         (PERSON, "anybody"),
-        ({"for": "timer", "due": DUE}, "2026-01-31 12:00:00 UTC"),
+        ({"for": "timer", "due": DUE}, "the time 2026-01-31 12:00:00 UTC"),
         ({"for": "retry", "due": DUE}, "the next attempt, at 2026-01-31 12:00:00 UTC"),
         ({"for": "message", "message": "paid", "key": "7"}, "the message 'paid' with the key '7'"),
         ({"for": "message", "message": "paid", "key": ""}, "the message 'paid'"),

@@ -57,7 +57,7 @@ def reason(each: Document, directory: Directory) -> str:
         case "person":
             return _people(each, directory)
         case "timer":
-            return written(each["due"])
+            return f"the time {written(each['due'])}"
         case "retry":
             return f"the next attempt, at {written(each['due'])}"
         case "message":
