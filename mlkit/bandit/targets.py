@@ -2,7 +2,8 @@
 
 uniform        every candidate with the same probability
 column:NAME    the log's column NAME has the probability of the arm shown
-FILE           posteriors: Thompson sampling with them; or a table of probabilities
+FILE           posteriors: Thompson sampling with them; a model of another policy; or a table of
+               probabilities
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from mlkit.bandit.evaluation.target import Target, uniform
 from mlkit.bandit.logs import csv_input
 from mlkit.bandit.logs.decision_tables import read_csv
 from mlkit.bandit.logs.decisions import Logged, numbers_of
+from mlkit.bandit.models import file as model_file
+from mlkit.bandit.models import targets as model_targets
+from mlkit.bandit.models.model import PolicyModel
 from mlkit.bandit.posteriors import file
 from mlkit.bandit.posteriors.posterior import Posteriors
 from mlkit.bandit.propensities import top_k
@@ -48,11 +52,30 @@ def columns_of(specs: Sequence[str]) -> list[str]:
     return names
 
 
+def features_of(specs: Sequence[str], limits: UnpackLimits | None = None) -> tuple[str, ...]:
+    """Return the names of the features that the models among some policies read.
+
+    Raises:
+        InputMissing: A file cannot be read.
+        BadData: A model is damaged.
+    """
+    models = [model_file.read(Path(each), limits) for each in specs if _is_model(each, limits)]
+    names = (name for each in models for name in each.header.features.context)
+    return tuple(dict.fromkeys(names))
+
+
+def _is_model(spec: str, limits: UnpackLimits | None) -> bool:
+    if spec == "uniform" or spec.startswith(_COLUMN):
+        return False
+    return model_file.version_of(Path(spec), limits) == model_file.VERSION
+
+
 def load(spec: str, logged: Logged, limits: UnpackLimits | None = None) -> Target:
     """Read a policy and compute its probabilities on a log.
 
     Args:
-        spec: `uniform`, `column:NAME`, or the path of posteriors or of a table of probabilities.
+        spec: `uniform`, `column:NAME`, or the path of posteriors, of a model, or of a table of
+            probabilities.
         logged: The log, read with the columns that `columns_of` returns.
         limits: How much a file may unpack to.
 
@@ -66,6 +89,9 @@ def load(spec: str, logged: Logged, limits: UnpackLimits | None = None) -> Targe
     if spec.startswith(_COLUMN):
         return Target(spec, logged.probabilities[spec.removeprefix(_COLUMN)])
     path, limits = Path(spec), limits or UnpackLimits()
+    if _is_model(spec, limits):
+        table = _of_model(path, model_file.read(path, limits), logged.decisions)
+        return Target.of_table(spec, table, logged.decisions)
     if "probability" in _names(path, limits):
         table = _tabulated(path, logged, limits)
     else:
@@ -80,6 +106,14 @@ def _names(path: Path, limits: UnpackLimits) -> list[str]:
         return csv_input.column_names(
             csv_input.text_of(csv_input.HashingReader(opened), path, limits), path
         )
+
+
+def _of_model(path: Path, model: PolicyModel, decisions: Decisions) -> Array:
+    ranks = _ranks(decisions.positions)
+    try:
+        return model_targets.probabilities(model, decisions, ranks)
+    except BadData as error:
+        raise BadData(f"{path}: {error.message}", hint=error.hint) from error
 
 
 # Thompson sampling
@@ -169,7 +203,7 @@ def _ranks(positions: Sequence[str]) -> list[int]:
     if not all(each.isascii() and each.isdigit() and len(each) < 10 for each in positions):
         odd = next(each for each in positions if not each.isdigit() or len(each) >= 10)
         hint = '--position "" takes the probability of being shown first'
-        raise UsageError(f"position {odd!r}: Thompson sampling needs ranks 1, 2, ...", hint=hint)
+        raise UsageError(f"position {odd!r}: the policy needs ranks 1, 2, ...", hint=hint)
     numbers = [int(each) for each in positions]
     first = 0 if 0 in numbers else 1
     return [number - first for number in numbers]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +21,20 @@ MOST_CELLS = 1 << 24
 
 
 class Cells(NamedTuple):
-    """The distinct (context, position, candidates) of a log, one entry per cell.
+    """The distinct (context, features, position, candidates) of a log, one entry per cell.
 
     Attributes:
         context: Index into the log's contexts.
         position: Index into its positions.
         candidates: Index into its sets of candidates.
+        feature: Index into its sets of features.
         of_row: The cell of each row, shape (rows,).
     """
 
     context: Codes
     position: Codes
     candidates: Codes
+    feature: Codes
     of_row: Codes
 
     def __len__(self) -> int:
@@ -57,6 +59,8 @@ class Decisions:
             does not name candidates.
         slate: Number of the slate that a row belongs to, from 0, shape (rows,); None: each row
             is a decision of its own.
+        features: The sets of features of the contexts, by name.
+        feature: Index of the set of features, shape (rows,); None: the log has none.
     """
 
     arms: Sequence[str]
@@ -70,27 +74,33 @@ class Decisions:
     candidates: Codes
     available: Flags
     slate: Codes | None = None
+    features: Sequence[Mapping[str, Any]] = ({},)
+    feature: Codes | None = None
 
     def __len__(self) -> int:
         return len(self.arm)
 
     @cached_property
     def cells(self) -> Cells:
-        """The distinct (context, position, candidates).
+        """The distinct (context, features, position, candidates).
 
         Raises:
             BadData: There are too many pairs of a cell and an arm.
         """
         sets, places = max(1, len(self.available)), len(self.positions)
         key = (self.context * places + self.position) * sets + self.candidates
+        if self.feature is not None:
+            key = key * len(self.features) + self.feature
         found, of_row = np.unique(key, return_inverse=True)
         if len(found) * len(self.arms) > MOST_CELLS:
-            pairs = f"{len(found):,} contexts, positions and candidates, times {len(self.arms):,}"
+            what = "contexts, features, positions and candidates"
+            pairs = f"{len(found):,} {what}, times {len(self.arms):,}"
             hint = "evaluate without contexts, or with segments of users as contexts"
             raise BadData(f"too many: {pairs} arms, expected at most {MOST_CELLS:,}", hint=hint)
-        pair, candidates = np.divmod(found, sets)
+        rest, feature = np.divmod(found, 1 if self.feature is None else len(self.features))
+        pair, candidates = np.divmod(rest, sets)
         context, position = np.divmod(pair, places)
-        return Cells(context, position, candidates, of_row.reshape(-1))
+        return Cells(context, position, candidates, feature, of_row.reshape(-1))
 
     @cached_property
     def allowed(self) -> Flags:

@@ -6,7 +6,7 @@ import codecs
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ _DEFAULTS = {
     "candidates": ("candidates",),
     "slate": ("slate", "slate_id", "decision_id"),
     "time": ("time", "timestamp", "at"),
+    "features": ("features",),
 }
 _REQUIRED = ("propensity", "arm", "reward")
 _NO_PROPENSITIES = (
@@ -54,6 +55,9 @@ class DecisionColumns:
         candidates: The arms that could be shown: lists, JSON arrays, or ids separated by `|`.
         slate: Ids of the decisions, where one shows several arms: text or integers.
         time: When the arms were shown: ISO 8601, timestamps, or seconds since 1970.
+        features: Features of the contexts: JSON objects. Only read if `named` has some.
+        named: Names of features that policies read; columns of their names where the log has no
+            column of objects.
     """
 
     arm: str | None = None
@@ -64,6 +68,8 @@ class DecisionColumns:
     candidates: str | None = None
     slate: str | None = None
     time: str | None = None
+    features: str | None = None
+    named: tuple[str, ...] = ()
 
     def found(self, path: Path, names: Sequence[str]) -> dict[str, str]:
         """Return the column of each field that a log has.
@@ -71,7 +77,9 @@ class DecisionColumns:
         Raises:
             BadData: A column that is named or needed is not there, or is there twice.
         """
-        pairs = {each.name: self._column(each.name, path, names) for each in fields(self)}
+        pairs = {field: self._column(field, path, names) for field in _DEFAULTS}
+        if not self.named:
+            pairs["features"] = None
         for field in _REQUIRED:
             if pairs[field] is None:
                 raise _lacks(path, field, names)
@@ -133,7 +141,8 @@ def _wanted(
     path: Path, columns: DecisionColumns, more: Sequence[str], names: Sequence[str]
 ) -> tuple[dict[str, str], list[str]]:
     found = columns.found(path, names)
-    wanted = list(dict.fromkeys([*found.values(), *more]))
+    columns_of_features = () if "features" in found else columns.named
+    wanted = list(dict.fromkeys([*found.values(), *columns_of_features, *more]))
     for name in wanted:
         if name not in names:
             raise missing_column(path, name, names)
@@ -226,12 +235,20 @@ def _read_lines(
     names = list(dict.fromkeys(name for _, line in numbered for name in line))
     found, wanted = _wanted(path, columns, more, names)
     place = partial(_line_place, path, numbers)
-    lines = [line for _, line in numbered]
+    lines = [_with_text(line, found.get("features")) for _, line in numbered]
     return DecisionTable({name: _line_column(lines, name, place) for name in wanted}, found, place)
 
 
 def _line_place(path: Path, numbers: Sequence[int], row: int) -> str:
     return f"{path}: line {numbers[row]}"
+
+
+def _with_text(line: dict[str, Any], features: str | None) -> dict[str, Any]:
+    """Return a line whose object of features is JSON text, as in a column of a table."""
+    value = None if features is None else line.get(features)
+    if not isinstance(value, dict):
+        return line
+    return line | {str(features): msgspec.json.encode(value, order="sorted").decode()}
 
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode

@@ -99,10 +99,10 @@ def read(
             message names the line or row.
     """
     limits = limits or UnpackLimits()
-    parts = [
-        _checked(path, read_table(path, columns, probabilities, limits), missing, probabilities)
-        for path in paths
-    ]
+    parts = []
+    for path in paths:
+        table = read_table(path, columns, probabilities, limits)
+        parts.append(_checked(path, table, missing, probabilities, columns.named))
     rows = _joined(parts)
     absent = np.isnan(rows.numbers["reward"])
     counted = ~(absent & _is_dropped(rows.numbers, missing))
@@ -135,7 +135,11 @@ def _joined(parts: Sequence[_Rows]) -> _Rows:
 
 
 def _checked(
-    path: Path, table: DecisionTable, missing: MissingRewards, probabilities: Sequence[str]
+    path: Path,
+    table: DecisionTable,
+    missing: MissingRewards,
+    probabilities: Sequence[str],
+    features: Sequence[str],
 ) -> _Rows:
     column = {name: table.columns[source] for name, source in table.fields.items()}
     ids: dict[str, Any] = {
@@ -145,6 +149,8 @@ def _checked(
     }
     if "candidates" in column:
         ids["candidates"] = _lists(column["candidates"], table.place)
+    if features:
+        ids["features"] = _features(table, features)
     numbers = {
         "propensity": _probability(column["propensity"], "propensity", table.place, above_0=True),
         "reward": _rewards(column["reward"], table.place, missing),
@@ -194,6 +200,18 @@ def _lists(column: pa.ChunkedArray, place: Callable[[int], str]) -> pa.ChunkedAr
         for code, text in enumerate(encoded.dictionary.to_pylist())
     ]
     return pa.chunked_array([pa.array(parsed, pa.string()).take(codes)])
+
+
+def _features(table: DecisionTable, names: Sequence[str]) -> pa.ChunkedArray:
+    """Return the features of each row as a JSON object with sorted names."""
+    if "features" in table.fields:
+        column = table.columns[table.fields["features"]]
+        _check_type(column, "features", table.place, _TEXT, "JSON objects")
+        return column.cast(pa.string())
+    columns = [table.columns[name].to_pylist() for name in sorted(names)]
+    rows = (dict(zip(sorted(names), row, strict=True)) for row in zip(*columns, strict=True))
+    texts = [msgspec.json.encode(row).decode() for row in rows]
+    return pa.chunked_array([pa.array(texts, pa.string())])
 
 
 def _first_place(place: Callable[[int], str], codes: pa.Array, code: int) -> str:
@@ -313,6 +331,7 @@ def _decisions(rows: _Rows, counted: Flags) -> Decisions:
     contexts, context = _encoded(ids.get("context"), count, None)
     positions, position = _encoded(ids.get("position"), count, "1")
     slate = _slates(ids.get("slate"), count)
+    features, feature = _encoded(ids.get("features"), count, None)
     reward = rows.numbers["reward"][counted]
     found = Decisions(
         [str(each) for each in arms],
@@ -326,10 +345,19 @@ def _decisions(rows: _Rows, counted: Flags) -> Decisions:
         candidates,
         _available(sets, arms),
         slate,
+        [_object(each) for each in features],
+        feature,
     )
     _check_candidates(found)
     _check_slates(found, has_positions="position" in ids)
     return found
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    try:
+        return {} if not text else msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError):
+        raise BadData(f"features are {text!r:.80}, expected a JSON object") from None
 
 
 def _encoded(

@@ -57,7 +57,7 @@ def evaluate(
         str,
         typer.Option(
             metavar="SPEC",
-            help="uniform, a posteriors file, a table of probabilities, or column:NAME.",
+            help="uniform, a file of fit, a table of probabilities, or column:NAME.",
         ),
     ],
     against: Annotated[
@@ -82,6 +82,10 @@ def evaluate(
         _column("ids of slates", 'slate, slate_id or decision_id, if any; "": none'),
     ] = None,
     time: Annotated[str | None, _column("times", "time, timestamp or at")] = None,
+    features: Annotated[
+        str | None,
+        _column("features as JSON, for models", "features, if any, or columns of their names"),
+    ] = None,
     missing: Annotated[
         Missing | None,
         typer.Option(help="Count a missing reward as zero, or drop its row (default: refuse)."),
@@ -133,7 +137,18 @@ def evaluate(
         time = ""  # nothing else needs it
     logged = decisions.read(
         logs,
-        DecisionColumns(arm, reward, propensity, context, position, candidates, slate, time),
+        DecisionColumns(
+            arm,
+            reward,
+            propensity,
+            context,
+            position,
+            candidates,
+            slate,
+            time,
+            features,
+            targets.features_of(specs, limits),
+        ),
         decisions.MissingRewards(_rule(missing, attribution), _duration(attribution)),
         probabilities=targets.columns_of(specs),
         limits=limits,
