@@ -6,6 +6,9 @@ The mean reward of an arm at a position is shrunk to the overall mean, and that 
     m(arm)       = (sum of rewards + s m)      / (rows + s)
     m(cell, arm) = (sum of rewards + s m(arm)) / (rows + s)        s: `SHRINKAGE` rows
 
+Features of contexts count only where sets of them recur: a mean of single rows says nothing, and
+its error could not be estimated.
+
 A row is predicted by the model of the other folds (Chernozhukov et al. 2018), so that its own
 reward does not make the model look better than it is.
 """
@@ -23,6 +26,8 @@ Array = NDArray[np.float64]
 
 FOLDS = 3
 SHRINKAGE = 1.0
+LEAST_RECURRING = 30
+"""Rows for each set of features, on average, from which on a cell has a mean for each."""
 
 
 class Predicted(NamedTuple):
@@ -74,10 +79,23 @@ def _fit(decisions: Decisions, rows: NDArray[np.bool_], *, by_context: bool) -> 
     overall = float(reward.mean()) if len(reward) else 0.0
     shape = (len(decisions.positions), len(decisions.arms))
     arms = _shrunken(decisions.position[rows], arm, reward, shape, np.full(shape, overall))
-    base = arms[decisions.cells.position]
     if not by_context:
-        return base, overall
-    return _shrunken(decisions.cells.of_row[rows], arm, reward, base.shape, base), overall
+        return arms[decisions.cells.position], overall
+    group = _groups(decisions)
+    position = np.zeros(int(group.max()) + 1, dtype=np.int64)
+    position[group] = decisions.cells.position
+    base = arms[position]
+    of_row = group[decisions.cells.of_row[rows]]
+    return _shrunken(of_row, arm, reward, base.shape, base)[group], overall
+
+
+def _groups(decisions: Decisions) -> Codes:
+    """Return the group of each cell that shares its means, from 0, shape (cells,)."""
+    cells = decisions.cells
+    if len(decisions.features) * LEAST_RECURRING <= len(decisions) or decisions.feature is None:
+        return np.arange(len(cells))
+    key = np.stack([cells.context, cells.position, cells.candidates])
+    return np.unique(key, axis=1, return_inverse=True)[1].reshape(-1)
 
 
 def _shrunken(
@@ -97,10 +115,9 @@ def _influence(decisions: Decisions, table: Array, *, by_context: bool) -> Array
     cells, arms = decisions.cells, len(decisions.arms)
     rows = np.bincount(cells.of_row, minlength=len(cells)).astype(float)
     wanted = table * rows[:, None]
-    group = cells.of_row
-    if not by_context:
-        places = np.zeros((len(decisions.positions), arms))
-        np.add.at(places, cells.position, wanted)
-        wanted, group = places, decisions.position
-    counts = _counts(group, decisions.arm, wanted.shape)
-    return np.asarray((wanted / (counts + SHRINKAGE))[group, decisions.arm])
+    of_cell = _groups(decisions) if by_context else cells.position
+    summed = np.zeros((int(of_cell.max()) + 1, arms))
+    np.add.at(summed, of_cell, wanted)
+    group = of_cell[cells.of_row]
+    counts = _counts(group, decisions.arm, summed.shape)
+    return np.asarray((summed / (counts + SHRINKAGE))[group, decisions.arm])

@@ -151,3 +151,17 @@ def test_what_a_model_cannot_read_is_named(tmp_path, rows, log, kind, message):
     columns = DecisionColumns(named=targets.features_of([spec]))
     with pytest.raises(kind, match=message):
         targets.load(spec, decisions.read([tmp_path / "log.csv"], columns, MissingRewards()))
+
+
+def test_features_that_never_recur_leave_the_direct_method_an_honest_interval(evaluate, tmp_path):
+    """Means of single rows would have no error; those of the arms have that of 400 rows each."""
+    chance = np.random.default_rng(5)
+    rows = [
+        {"arm": "ab"[n % 2], "reward": float(chance.normal()), "propensity": 0.5, "sun": n / 800}
+        for n in range(800)
+    ]
+    fitted("lin-ucb", [row | {"reward": 0.0} for row in rows[:9]], tmp_path / "m.parquet")
+    as_csv(rows, tmp_path / "log.csv")
+    (found,) = evaluate("log.csv", "--policy", "m.parquet")["policies"]
+    low, high = next(e["bootstrap"] for e in found["estimates"] if e["estimator"] == "dm")
+    assert 2 * 1.96 / 800**0.5 < high - low < 2 * 1.96 / 300**0.5
