@@ -9,9 +9,11 @@
         return data[["time", "ticker", "z"]].dropna()
 
 What a feature has to remember of each ticker is in the `state` that it is given, under its own name
-and parameters, so that the job's checkpoint holds it. The values do not depend on how records are
-divided into batches. Rows of a ticker are taken in the order in which they come. A missing value is
-passed over: its row has none, and windows are of values that are known.
+and parameters, so that the job's checkpoint holds it; call one with the same parameters once a
+batch. The values do not depend on how records are divided into batches. Rows of a ticker are taken
+in the order in which they come. A missing value, or one beyond 1e150, is passed over: its row has
+none, and windows are of values that are known. What is not finite, as the return of a price of 0,
+is NaN.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 
 from mlkit.errors import BadData, UsageError
 from mlkit.pairs.feeds.assembly import Assembler
-from mlkit.pairs.feeds.records import PriceRecord, parse
+from mlkit.pairs.feeds.records import LARGEST, PriceRecord, parse
 from mlkit.pairs.fit import spread
 
 if TYPE_CHECKING:
@@ -50,13 +52,16 @@ def returns(
         column: The column of values.
         by: The column of what has a series of its own.
     """
+    name = f"returns:{'log' if log else 'share'}"
+    return _windowed(state, name, data, 2, column, by, _log_returns if log else _returns)
 
-    def change(windows: Series) -> Series:
-        if log:
-            return np.log(windows[:, 1]) - np.log(windows[:, 0])
-        return windows[:, 1] / windows[:, 0] - 1.0
 
-    return _windowed(state, f"returns:{column}", data, 2, column, by, change)
+def _returns(windows: Series) -> Series:
+    return np.asarray(windows[:, 1] / windows[:, 0] - 1.0)
+
+
+def _log_returns(windows: Series) -> Series:
+    return np.asarray(np.log(windows[:, 1]) - np.log(windows[:, 0]))
 
 
 def rolling_mean(
@@ -64,7 +69,7 @@ def rolling_mean(
 ) -> pd.Series:
     """Return the mean of the last `window` values; NaN before there are as many."""
     return _windowed(
-        state, f"mean:{column}:{window}", data, window, column, by, lambda each: each.mean(axis=1)
+        state, f"mean:{window}", data, window, column, by, lambda each: each.mean(axis=1)
     )
 
 
@@ -73,7 +78,7 @@ def rolling_std(
 ) -> pd.Series:
     """Return the sample standard deviation (n - 1) of the last `window` values, 2 at least."""
     _require(window, 2)
-    name = f"std:{column}:{window}"
+    name = f"std:{window}"
     return _windowed(state, name, data, window, column, by, lambda each: each.std(axis=1, ddof=1))
 
 
@@ -85,7 +90,7 @@ def zscore(
     The value is one of them, as in a backtest with a lookback. NaN where they do not move.
     """
     _require(window, 2)
-    return _windowed(state, f"zscore:{column}:{window}", data, window, column, by, _scores)
+    return _windowed(state, f"zscore:{window}", data, window, column, by, _scores)
 
 
 def _scores(windows: Series) -> Series:
@@ -104,7 +109,7 @@ def half_life(
     """  # noqa: D205
     _require(window, 3)
     estimate = partial(_estimates, spread.half_life)
-    return _windowed(state, f"half_life:{column}:{window}", data, window, column, by, estimate)
+    return _windowed(state, f"half_life:{window}", data, window, column, by, estimate)
 
 
 def hurst(
@@ -116,14 +121,12 @@ def hurst(
     """
     _require(window, 23)
     estimate = partial(_estimates, spread.hurst)
-    return _windowed(state, f"hurst:{column}:{window}", data, window, column, by, estimate)
+    return _windowed(state, f"hurst:{window}", data, window, column, by, estimate)
 
 
 def _estimates(function: Callable[[Series], Series], windows: Series) -> Series:
     """Apply a function to a window after the other: its sums depend on how many it is given."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.array([function(each[:, None])[0] for each in windows])
-    return np.where(np.isfinite(found), found, np.nan)
+    return np.array([function(each[:, None])[0] for each in windows])
 
 
 def ewma_volatility(
@@ -137,8 +140,8 @@ def ewma_volatility(
     """
     if not 0.0 < decay < 1.0:
         raise UsageError(f"a decay of {decay}", hint="above 0 and below 1")
-    changes = returns(state, data, log=True, column=column, by=by)
-    memory = state.setdefault(f"ewma:{column}:{decay}", {})
+    changes = _windowed(state, f"ewma:{decay}:last", data, 2, column, by, _log_returns)
+    memory = state.setdefault(f"ewma:{decay}:{column}:{by}", {})
     out = np.full(len(data), np.nan)
     for key, places, values in _series(data, changes.to_numpy(), by):
         variance = memory.get(key)
@@ -215,7 +218,7 @@ def _windowed(
 ) -> pd.Series:  # fmt: skip
     """Apply a function of windows, shape (windows, window), to those that end at the new rows."""
     _require(window, 1)
-    memory = state.setdefault(name, {})
+    memory = state.setdefault(f"{name}:{column}:{by}", {})
     out = np.full(len(data), np.nan)
     for key, places, values in _series(data, _column(data, column), by):
         known = values if key not in memory else np.concatenate([memory[key], values])
@@ -223,7 +226,9 @@ def _windowed(
         if full > 0:
             # Contiguous windows: each is summed in the same order, however many there are.
             views = np.lib.stride_tricks.sliding_window_view(known, window)
-            out[places[-full:]] = function(np.ascontiguousarray(views))
+            with np.errstate(all="ignore"):
+                found = function(np.ascontiguousarray(views))
+            out[places[-full:]] = np.where(np.isfinite(found), found, np.nan)
         memory[key] = known[max(0, len(known) - window + 1) :].copy()
     return _aligned(out, data)
 
@@ -239,7 +244,7 @@ def _series(
 ) -> Iterator[tuple[str, NDArray[np.intp], Series]]:
     """Yield each key with the places of its known values, in their order, and these."""
     for key, places in data.groupby(by, sort=True).indices.items():
-        places = places[np.isfinite(values[places])]
+        places = places[np.abs(values[places]) <= LARGEST]  # nor NaN
         if len(places):
             yield str(key), places, values[places]
 

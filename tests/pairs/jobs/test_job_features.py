@@ -137,6 +137,34 @@ def test_missing_values_are_passed_over():
     assert features.zscore({}, data.drop(columns="close"), 20).isna().all()
 
 
+def test_features_of_one_state_do_not_disturb_one_another():
+    state = {}
+    data = DATA.assign(other=DATA["close"] * 2.0 + 1.0)
+    for start in range(0, len(data), 37):
+        some = data.iloc[start : start + 37]
+        found = {name: function(state, some) for name, function in FEATURES.items()}
+        features.ewma_volatility(state, some, 0.9, column="other")
+        features.zscore(state, some, 20, column="other")
+        features.zscore(state, some, 21)
+    for name, last in found.items():
+        whole = FEATURES[name]({}, DATA)
+        pd.testing.assert_series_equal(last, whole[last.index], check_exact=True)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", FEATURES)
+def test_hostile_values_make_nothing_infinite(name):
+    data = DATA.copy()
+    hostile = [np.inf, -np.inf, 1e308, -1e308, 0.0, 0.0, -5.0, 1e150, 1e-300, np.nan]
+    data.loc[data.index[30:60:3], "close"] = hostile
+    data.loc[data["ticker"] == "B", "close"] = 3.0  # does not move
+    found = FEATURES[name]({}, data)
+    assert not np.isinf(found).any()
+    other = (data["ticker"] == "C").to_numpy()
+    pd.testing.assert_series_equal(found[other], FEATURES[name]({}, DATA)[other])
+    assert found[(data["ticker"] == "A").to_numpy()].iloc[-30:].notna().any()
+
+
 def ticks(seed=3, count=400):
     random = np.random.default_rng(seed)
     seconds = np.cumsum(random.exponential(7.0, count))
