@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pairs.jobs.logs import content, expected, fill, totals
 
 from mlkit import streams
-from mlkit.errors import BadData, InputMissing, UsageError
+from mlkit.errors import BadData, InputMissing, ServiceUnavailable, UsageError
 from mlkit.pairs.feeds.records import PriceRecord, encode
 from mlkit.pairs.jobs.file import JobRaised
 from mlkit.pairs.jobs.run import Job, Plan
@@ -150,6 +151,27 @@ def test_a_job_that_goes_on_raising_is_stopped_and_its_records_are_kept(tmp_path
     assert sum(map(len, before.values())) == 6
     job(tmp_path, COUNTING).run()
     assert totals(tmp_path / "log") == expected(20)
+
+
+def test_a_full_disk_is_waited_for_and_then_reported(tmp_path, monkeypatch):
+    fill(tmp_path / "log")
+    put, full = EmbeddedLog._put, iter([False, False, True, True, False])
+
+    def writing(log, frame):
+        if next(full, False):
+            put(log, frame[:7])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        put(log, frame)
+
+    monkeypatch.setattr(EmbeddedLog, "_put", writing)
+    assert job(tmp_path, COUNTING).run().restarts == 2
+    assert totals(tmp_path / "log") == expected(20)
+    fill(tmp_path / "log")
+    full = iter([True] * 9)
+    with pytest.raises(ServiceUnavailable, match="No space left"):
+        job(tmp_path, COUNTING, restarts=1).run()
+    full = iter([])
+    assert job(tmp_path, COUNTING).run().records == 20
 
 
 def test_recover_gets_what_was_kept(tmp_path):
