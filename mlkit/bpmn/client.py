@@ -15,8 +15,10 @@ from mlkit.errors import (
     ConfigurationError,
     InputMissing,
     MlkitError,
+    NegativeResult,
     ServiceUnavailable,
     UsageError,
+    Waiting,
 )
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 _API = "/api/v1"
+_ANY = "-"
+_STRANGE = "is it a server of mlkit?"
 _ERRORS: dict[int, type[MlkitError]] = {
     400: UsageError,
     401: ConfigurationError,
@@ -34,6 +38,11 @@ _ERRORS: dict[int, type[MlkitError]] = {
     422: BadData,
     503: ServiceUnavailable,
 }
+_EXIT_CODES: dict[int, type[MlkitError]] = {
+    each.exit_code: each
+    for each in (MlkitError, NegativeResult, Waiting, ServiceUnavailable, ConfigurationError)
+}
+"""The errors that have no status of their own."""
 
 
 class Client:
@@ -115,7 +124,7 @@ class Client:
         body |= {"business_key": business_key}
         body |= _given(version=version, message=message)
         headers = {} if once is None else {"idempotency-key": once}
-        return self._document("POST", "/instances", json=body, headers=headers)
+        return self.request("POST", "/instances", json=body, headers=headers)
 
     def instances(self, **criteria: Any) -> Iterator[Document]:
         """Yield the instances that match, newest first.
@@ -128,7 +137,7 @@ class Client:
 
     def instance(self, instance: str) -> Document:
         """Return one instance: state, variables, tokens, trace, what it waits for, incidents."""
-        return self._document("GET", _path("instances", instance))
+        return self.request("GET", _path("instances", instance))
 
     def logs(self, instance: str) -> list[Document]:
         """Return what the attempts at an instance's tasks printed."""
@@ -166,22 +175,38 @@ class Client:
         names = list(removed)
         return self._steer(instance, "variables", variables=given, removed=names, person=person)
 
+    def start_activity(
+        self, instance: str, element: str, end: bool = False, person: str | None = None
+    ) -> Document:
+        """Start an activity of an ad-hoc sub-process; or, with `end`, end the sub-process."""
+        return self._steer(instance, "activities", element=element, end=end, person=person)
+
     def rerun(self, instance: str, element: str) -> Document:
         """Begin a new instance from an activity of another one; return the new one."""
         return self._steer(instance, "rerun", element=element)
 
     def _steer(self, instance: str, what: str, **body: Any) -> Document:
-        return self._document("POST", _path("instances", instance, what), json=_given(**body))
+        return self.request("POST", _path("instances", instance, what), json=_given(**body))
 
     # -- people ----------------------------------------------------------------------------
 
-    def tasks(self, assignee: str | None = None, group: str | None = None) -> Iterator[Document]:
-        """Yield the user tasks that wait and that a person, or a group, may do."""
-        return self._pages("/tasks", "tasks", {"assignee": assignee, "group": group})
+    def tasks(
+        self, assignee: str | None = None, group: str | None = None, forms: bool = False
+    ) -> Iterator[Document]:
+        """Yield the user tasks that wait and that a person, or a group, may do.
+
+        With `forms`, each has the fields of its form.
+        """
+        query = {"assignee": assignee, "group": group, "forms": "true" if forms else None}
+        return self._pages("/tasks", "tasks", query)
 
     def task(self, task: str) -> Document:
-        """Return a task (`INSTANCE/TASK`) with the fields of its form."""
-        return self._document("GET", _task(task))
+        """Return a task with the fields of its form.
+
+        Args:
+            task: `INSTANCE/TASK`, or the id of its element, where only one task of it waits.
+        """
+        return self.request("GET", _task(task))
 
     def complete(
         self, task: str, variables: Mapping[str, Any] | None = None, person: str | None = None
@@ -208,11 +233,26 @@ class Client:
         return self._act(task, "delegate", to=to, person=person)
 
     def _act(self, task: str, what: str, **body: Any) -> Document:
-        return self._document("POST", f"{_task(task)}/{what}", json=_given(**body))
+        return self.request("POST", f"{_task(task)}/{what}", json=_given(**body))
 
     def me(self) -> Document:
         """Return who the caller is, what it may do, and its tasks."""
-        return self._document("GET", "/me")
+        return self.request("GET", "/me")
+
+    # -- schedules -------------------------------------------------------------------------
+
+    def schedules(self) -> list[Document]:
+        """Return what starts by itself, with the next five times of each."""
+        return self._list("GET", "/schedules", "schedules")
+
+    def pause_schedule(self, name: str, paused: bool = True, person: str | None = None) -> Document:
+        """Let a schedule (`PROCESS`, or `PROCESS/ELEMENT`) start nothing, or start again."""
+        what = "pause" if paused else "resume"
+        return self.request("POST", _schedule(name, what), json=_given(person=person))
+
+    def run_schedule(self, name: str, person: str | None = None) -> Document:
+        """Start an instance now, beside the times of a schedule."""
+        return self.request("POST", _schedule(name, "run"), json=_given(person=person))
 
     # -- messages, data stores, operators --------------------------------------------------
 
@@ -249,7 +289,7 @@ class Client:
     def retry_incidents(self, process: str, element: str | None = None) -> Document:
         """Try all incidents of a process, at an element or anywhere, again."""
         body = _given(process=process, element=element)
-        return self._document("POST", "/incidents/retry", json=body)
+        return self.request("POST", "/incidents/retry", json=body)
 
     def audit(self, instance: str | None = None) -> Iterator[Document]:
         """Yield who did what, newest first."""
@@ -265,21 +305,34 @@ class Client:
 
     # -- requests --------------------------------------------------------------------------
 
+    def request(self, method: str, path: str, **options: Any) -> Document:
+        """Send a request of the interface that no other method sends; return its document.
+
+        Args:
+            method: `GET`, `POST`, ...
+            path: Below `/api/v1`.
+            options: `params` and `json`, as requests has them.
+        """
+        answer = self._send(method, path, **options)
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ServiceUnavailable(f"{self.url}: no document is answered", hint=_STRANGE)
+        return found
+
     def _pages(self, path: str, name: str, query: Mapping[str, Any]) -> Iterator[Any]:
         cursor = None
         while True:
-            page = self._document("GET", path, params=_given(**query, cursor=cursor, limit=1000))
+            page = self.request("GET", path, params=_given(**query, cursor=cursor, limit=1000))
             yield from page[name]
             cursor = page["next"]
             if cursor is None:
                 return
 
     def _list(self, method: str, path: str, name: str, **options: Any) -> list[Any]:
-        found: list[Any] = self._document(method, path, **options)[name]
-        return found
-
-    def _document(self, method: str, path: str, **options: Any) -> Document:
-        found: Document = self._send(method, path, **options).json()
+        found: list[Any] = self.request(method, path, **options)[name]
         return found
 
     def _send(self, method: str, path: str, **options: Any) -> requests.Response:
@@ -305,8 +358,9 @@ def _error(url: str, answer: requests.Response) -> MlkitError:
         problem = answer.json()
         detail, hint = str(problem["detail"]), str(problem.get("hint", "")) or None
     except (ValueError, KeyError, TypeError):
-        detail, hint = f"{url}: status {answer.status_code}", "is it a server of mlkit?"
-    return _ERRORS.get(answer.status_code, MlkitError)(detail, hint=hint)
+        return ServiceUnavailable(f"{url}: status {answer.status_code}", hint=_STRANGE)
+    usual = _ERRORS.get(answer.status_code, MlkitError)
+    return _EXIT_CODES.get(problem.get("exit_code"), usual)(detail, hint=hint)
 
 
 def _cause(error: Exception) -> str:
@@ -326,6 +380,9 @@ def _path(*parts: str) -> str:
 
 def _task(task: str) -> str:
     instance, slash, number = task.partition("/")
-    if not slash:
-        raise UsageError(f"{task!r} is no task of a server", hint="INSTANCE/TASK")
-    return _path("tasks", instance, number)
+    return _path("tasks", instance, number) if slash else _path("tasks", _ANY, task)
+
+
+def _schedule(name: str, what: str) -> str:
+    process, slash, element = name.partition("/")
+    return _path("schedules", process, element if slash else _ANY, what)

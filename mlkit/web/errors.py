@@ -29,14 +29,18 @@ class RequestError(Exception):
         error: One line that names the problem and its place.
         hint: One line that names the remedy.
         headers: Further response headers.
+        exit_code: The exit code of the error on the command line; 0: it has none.
     """
 
-    def __init__(self, status: int, error: str, hint: str, headers: Headers = ()) -> None:
+    def __init__(
+        self, status: int, error: str, hint: str, headers: Headers = (), exit_code: int = 0
+    ) -> None:
         super().__init__(error)
         self.status = status
         self.error = error
         self.hint = hint
         self.headers = headers
+        self.exit_code = exit_code
 
 
 class ErrorDocuments:
@@ -62,6 +66,9 @@ class Problem(msgspec.Struct, omit_defaults=True):
     status: int
     detail: Annotated[str, msgspec.Meta(description="What is wrong, and where.")]
     hint: Annotated[str, msgspec.Meta(description="What to do about it.")] = ""
+    exit_code: Annotated[
+        int, msgspec.Meta(description="With which the command line reports the same error.")
+    ] = 0
 
 
 class ProblemDocuments(ErrorDocuments):
@@ -74,7 +81,9 @@ class ProblemDocuments(ErrorDocuments):
     def body(self, error: RequestError) -> bytes:
         """Return the body of an error."""
         title = HTTPStatus(error.status).phrase
-        return msgspec.json.encode(Problem(title, error.status, error.error, error.hint))
+        return msgspec.json.encode(
+            Problem(title, error.status, error.error, error.hint, error.exit_code)
+        )
 
 
 def document(error: str, hint: str) -> bytes:

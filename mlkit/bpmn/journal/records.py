@@ -10,10 +10,11 @@ import msgspec
 from mlkit.bpmn.definition.start_timers import StartTimer
 from mlkit.bpmn.engine.events import AnyEvent, Hop
 from mlkit.bpmn.engine.state import State
-from mlkit.errors import ConfigurationError
+from mlkit.errors import ConfigurationError, UsageError
 
 OPEN = ("running", "interrupted", "waiting", "incident")
 """The states of an instance that has not ended."""
+SHORTEST_ID = 4
 
 _ENCODER = msgspec.json.Encoder()
 encode = _ENCODER.encode
@@ -256,6 +257,20 @@ class Audited(NamedTuple):
     action: str
     instance: str = ""
     subject: str = ""
+
+
+def require_id(text: str) -> None:
+    """Refuse what is neither an instance's id nor the beginning of one.
+
+    Raises:
+        UsageError: It has too few characters, or others than hexadecimal ones.
+    """
+    if len(text) < SHORTEST_ID or not set(text) <= set("0123456789abcdef"):
+        raise UsageError(
+            f"{text!r} is no instance: an id is hexadecimal, {SHORTEST_ID} characters"
+            " of it at least",
+            hint="see `mlkit bpmn list`",
+        )
 
 
 class TakenOver(ConfigurationError):

@@ -86,6 +86,21 @@ def history(journal: Journal, row: Row, engine: Engine) -> Iterator[dict[str, An
             }
 
 
+def passed(journal: Journal, row: Row, engine: Engine) -> dict[str, Any]:
+    """Describe what an instance went through: `trace` and `decisions`.
+
+    Each decision has, as `after`, the number of entries of the trace that come before it.
+    """
+    trace: list[dict[str, Any]] = []
+    decisions: list[dict[str, Any]] = []
+    for each in history(journal, row, engine):
+        if "decision" in each:
+            decisions.append({**each, "after": len(trace)})
+        else:
+            trace.append(each)
+    return {"instance": row.id, "trace": trace, "decisions": decisions}
+
+
 def artifacts(journal: Journal, row: Row) -> list[dict[str, Any]]:
     """Return the stored values of an instance, in order: what made each, and from which."""
     found: list[dict[str, Any]] = []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
+from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Audited, Row, Scheduled
 from mlkit.bpmn.runtime.deployment import Starter
@@ -42,6 +43,25 @@ def shown(journal: Journal, scheduled: Scheduled, now: float) -> Shown:
     """Return a schedule as it is shown."""
     instance = journal.get(scheduled.instance).id if scheduled.instance else None
     return Shown(scheduled, scheduled.timer.upcoming(SHOWN, now), instance)
+
+
+def document(shown: Shown) -> dict[str, Any]:
+    """Describe a schedule, as documents have it."""
+    scheduled, timer = shown.scheduled, shown.scheduled.timer
+    return {
+        "process": timer.process,
+        "element": timer.element,
+        "kind": timer.kind,
+        "timer": timer.text,
+        "timezone": timer.zone,
+        "misfire": timer.misfire,
+        "overlap": timer.overlap,
+        "paused": scheduled.paused,
+        "queued": scheduled.queued,
+        "last": None if scheduled.last is None else instant(scheduled.last),
+        "instance": shown.instance,
+        "upcoming": [instant(each) for each in shown.upcoming],
+    }
 
 
 def pause(session: Session, name: str, paused: bool, by: str) -> Shown:

@@ -35,5 +35,6 @@ class Problems(ProblemDocuments):
         for kind, status in _STATUS:
             if isinstance(error, kind):
                 retry = ((b"retry-after", b"1"),) if status == 503 else ()
-                return RequestError(status, error.message, error.hint or "", retry)
+                hint, code = error.hint or "", error.exit_code
+                return RequestError(status, error.message, hint, retry, code)
         return None

@@ -33,6 +33,7 @@ from mlkit.bpmn.server.types import (
     Rerun,
     RetryIncidents,
     SetVariables,
+    StartActivity,
     StartInstance,
 )
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
@@ -81,6 +82,10 @@ def routes(context: Context) -> dict[str, Route]:
     ):
         path = f"{one}/{name}"
         found[path] = Route(path, {"POST": _steer(handler, name, kind, summary)}, (_ID,))
+    path = f"{one}/activities"
+    summary = "Start an activity of an ad-hoc sub-process, or end the sub-process."
+    begin = _steer(made.begin, "begin", StartActivity, summary)
+    found[path] = Route(path, {"POST": begin}, (_ID,))
     path = f"{one}/artifacts/{{hash}}"
     file = Parameter("hash", "path", {"type": "string"}, "The artifact's name.")
     found[path] = Route(path, {"GET": _download(made)}, (_ID, file))
@@ -203,15 +208,16 @@ class _Instances:
     async def history(self, request: Request) -> Response:
         def find(service: Service, name: str) -> dict[str, Any]:
             row = service.journal.find(name)
-            return {
-                "instance": row.id,
-                "trace": documents.trace(service.journal, row, service.session.engine(row)),
-            }
+            return documents.passed(service.journal, row, service.session.engine(row))
 
         return await self._shown(request, find)
 
     async def logs(self, request: Request) -> Response:
-        return await self._shown(request, lambda service, name: {"logs": service.logs(name)})
+        def find(service: Service, name: str) -> dict[str, Any]:
+            found = service.logs(name)
+            return {"instance": service.journal.find(name).id, "logs": found}
+
+        return await self._shown(request, find)
 
     async def artifacts(self, request: Request) -> Response:
         def find(service: Service, name: str) -> dict[str, Any]:
@@ -265,6 +271,12 @@ class _Instances:
         given = body(request, Rerun)
         acting(request.caller, given.person)
         return await self._steered(request, lambda s, name: s.rerun(name, given.element))
+
+    async def begin(self, request: Request) -> Response:
+        given = body(request, StartActivity)
+        by = acting(request.caller, given.person)
+        element, end = given.element, given.end
+        return await self._steered(request, lambda s, name: s.start(name, element, by, end))
 
     async def _steered(self, request: Request, act: Callable[[Service, str], Row]) -> Response:
         name = path_parameter(request, "instance")

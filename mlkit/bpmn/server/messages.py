@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import BAD_BODY, REFUSED, answer, body
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.types import Message, Receivers, Signal, Store, Stores, StoreValue
+from mlkit.bpmn.server.types import Message, Receiver, Receivers, Signal, Store, Stores, StoreValue
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
 from mlkit.web.paths import path_parameter, query
 
@@ -69,15 +72,31 @@ class _Messages:
 
     async def message(self, request: Request) -> Response:
         given = body(request, Message)
-        rows = await self._context.call(
-            lambda s: s.message(given.name, given.key, given.variables, given.ttl), request
+        return await self._sent(
+            request,
+            "message",
+            given.name,
+            lambda s: s.message(given.name, given.key, given.variables, given.ttl),
         )
-        return answer(Receivers([each.id for each in rows]))
 
     async def signal(self, request: Request) -> Response:
         given = body(request, Signal)
-        rows = await self._context.call(lambda s: s.signal(given.name, given.variables), request)
-        return answer(Receivers([each.id for each in rows]))
+        return await self._sent(
+            request, "signal", given.name, lambda s: s.signal(given.name, given.variables)
+        )
+
+    async def _sent(
+        self, request: Request, kind: str, name: str, send: Callable[[Service], list[Row]]
+    ) -> Response:
+        def act(service: Service) -> Receivers:
+            rows = send(service)
+            return Receivers(
+                [each.id for each in rows],
+                [Receiver(each.id, each.phase) for each in rows],
+                service.journal.schedules.expecting(kind, name),
+            )
+
+        return answer(await self._context.call(act, request))
 
     async def stores(self, request: Request) -> Response:
         query(request, ())

@@ -5,16 +5,18 @@ from __future__ import annotations
 from mlkit.bpmn.runtime import schedules
 from mlkit.bpmn.runtime.schedules import Shown
 from mlkit.bpmn.runtime.service import Service
-from mlkit.bpmn.server.answers import GONE, answer, moment
+from mlkit.bpmn.server.answers import BAD_BODY, GONE, answer, body
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.instances import just_started
 from mlkit.bpmn.server.settings import acting
-from mlkit.bpmn.server.types import Instance, Schedule, Schedules
+from mlkit.bpmn.server.types import Instance, Person, Schedule, Schedules
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
 from mlkit.web.paths import path_parameter, query
 
 _PROCESS = Parameter("process", "path", {"type": "string"}, "The key of the definition.")
-_ELEMENT = Parameter("element", "path", {"type": "string"}, "The start event's id.")
+_ELEMENT = Parameter(
+    "element", "path", {"type": "string"}, "The start event's id; `-`: the only one."
+)
 
 
 def routes(context: Context) -> dict[str, Route]:
@@ -42,8 +44,10 @@ def routes(context: Context) -> dict[str, Route]:
             summary=summary,
             tag="schedules",
             role="operator",
+            body=Person,
+            body_required=False,
             answers={200: Answer("The schedule.", Schedule)},
-            problems={**GONE, 503: "The engine does not answer."},
+            problems={**BAD_BODY, **GONE, 503: "The engine does not answer."},
         )
         path = f"{one}/{name}"
         found[path] = Route(path, {"POST": operation}, (_PROCESS, _ELEMENT))
@@ -53,8 +57,10 @@ def routes(context: Context) -> dict[str, Route]:
         summary="Start an instance now, beside its times.",
         tag="schedules",
         role="operator",
+        body=Person,
+        body_required=False,
         answers={201: Answer("The instance.", Instance)},
-        problems={**GONE, 503: "The engine does not answer."},
+        problems={**BAD_BODY, **GONE, 503: "The engine does not answer."},
     )
     found[f"{one}/run"] = Route(f"{one}/run", {"POST": run}, (_PROCESS, _ELEMENT))
     return found
@@ -62,12 +68,7 @@ def routes(context: Context) -> dict[str, Route]:
 
 def document(shown: Shown) -> Schedule:
     """Return a schedule as documents have it."""
-    scheduled, timer = shown.scheduled, shown.scheduled.timer
-    return Schedule(
-        timer.process, timer.element, timer.kind, timer.text, timer.zone, timer.misfire,
-        timer.overlap, scheduled.paused, scheduled.queued, moment(scheduled.last), shown.instance,
-        [moment(each) or "" for each in shown.upcoming],
-    )  # fmt: skip
+    return Schedule(**schedules.document(shown))
 
 
 class _Schedules:
@@ -86,14 +87,14 @@ class _Schedules:
         return await self._change(request, False)
 
     async def _change(self, request: Request, paused: bool) -> Response:
-        name, by = _name(request), acting(request.caller, None)
+        name, by = _name(request), acting(request.caller, body(request, Person).person)
         found = await self._context.call(
             lambda service: schedules.pause(service.session, name, paused, by), request
         )
         return answer(document(found))
 
     async def run(self, request: Request) -> Response:
-        name, by = _name(request), acting(request.caller, None)
+        name, by = _name(request), acting(request.caller, body(request, Person).person)
         starter = self._context.starter
 
         def start(service: Service) -> Instance:
@@ -104,4 +105,5 @@ class _Schedules:
 
 
 def _name(request: Request) -> str:
-    return f"{path_parameter(request, 'process')}/{path_parameter(request, 'element')}"
+    process, element = path_parameter(request, "process"), path_parameter(request, "element")
+    return process if element == "-" else f"{process}/{element}"

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.journal.records import OpenTask, Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.runtime.service import Service
-from mlkit.bpmn.server.answers import BAD_BODY, BAD_QUERY, GONE, PAGE, REFUSED, answer, body, page
+from mlkit.bpmn.server.answers import (
+    BAD_BODY,
+    BAD_QUERY,
+    GONE,
+    PAGE,
+    REFUSED,
+    USUAL,
+    answer,
+    body,
+    page,
+)
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.settings import ROLES, acting
 from mlkit.bpmn.server.types import CompleteTask, Delegate, Me, Person, Task, Tasks
 from mlkit.errors import UsageError
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
+from mlkit.web.errors import RequestError
 from mlkit.web.paths import path_parameter, query
 
 _BASE = "/api/v1/tasks"
 _PATH = (
-    Parameter("instance", "path", {"type": "string"}, "The instance's id."),
+    Parameter("instance", "path", {"type": "string"}, "The instance's id; `-`: any instance."),
     Parameter("task", "path", {"type": "string"}, "The task's number, or its element's id."),
 )
 _FILTERS = (
     Parameter("assignee", "query", {"type": "string"}, "Only what this person may do."),
     Parameter("group", "query", {"type": "string"}, "Only what this group may do."),
-)
+    Parameter(
+        "forms", "query", {"type": "string", "enum": ["true", "false"]},
+        "Whether the tasks have their forms (pages of 100 at most).",
+    ),
+)  # fmt: skip
+_ANY = "-"
+"""Stands for any instance where a task is named by its element's id alone."""
 _MINE = 100
 
 
@@ -97,7 +114,23 @@ def listed(service: Service, each: OpenTask) -> Task:
     return Task(
         f"{each.instance}/{each.activation}", each.instance, each.process, each.element, name,
         each.assignee, each.users, each.groups, instant(each.since), each.due, each.priority,
+        each.activation,
     )  # fmt: skip
+
+
+def _with_forms(service: Service, found: list[OpenTask]) -> list[Task]:
+    """Return tasks with their forms; those that have just been completed are left out."""
+    numbers = dict.fromkeys(each.number for each in found)
+    rows = [service.journal.get(each) for each in numbers]
+    waiting = {task.id: task for row in rows for task in service.session.tasks(row)}
+    made = []
+    for each in found:
+        shown = listed(service, each)
+        task = waiting.get(shown.task)
+        if task is not None:
+            shown.iteration, shown.form = task.iteration, tasks.described(task)
+            made.append(shown)
+    return made
 
 
 def _drawn(service: Service, each: OpenTask) -> str:
@@ -112,13 +145,19 @@ class _Tasks:
         self._context = context
 
     async def list(self, request: Request) -> Response:
-        wanted = page(request, ("assignee", "group"))
+        wanted = page(request, ("assignee", "group", "forms"))
         assignee, group = wanted.query.get("assignee"), wanted.query.get("group")
+        forms = _forms(wanted.query)
 
         def find(service: Service) -> Tasks:
-            after, limit = wanted.pair(), wanted.limit
+            after = wanted.pair()
+            limit = min(wanted.limit, USUAL) if forms else wanted.limit
             found = service.journal.index.tasks(assignee, group, after, limit + 1)
-            shown = [listed(service, each) for each in found[:limit]]
+            shown = (
+                _with_forms(service, found[:limit])
+                if forms
+                else [listed(service, each) for each in found[:limit]]
+            )
             last = found[limit - 1] if len(found) > limit else None
             return Tasks(shown, f"{last.number}.{last.activation}" if last else None)
 
@@ -191,4 +230,12 @@ def _is_person(request: Request, person: str | None) -> bool:
 
 
 def _name(request: Request) -> str:
-    return f"{path_parameter(request, 'instance')}/{path_parameter(request, 'task')}"
+    instance, task = path_parameter(request, "instance"), path_parameter(request, "task")
+    return task if instance == _ANY else f"{instance}/{task}"
+
+
+def _forms(given: Mapping[str, str]) -> bool:
+    wanted = given.get("forms", "false")
+    if wanted not in ("true", "false"):
+        raise RequestError(400, f"forms: {wanted!r:.40}, expected true or false", "leave it out")
+    return wanted == "true"

@@ -129,8 +129,15 @@ class Rerun(Person, forbid_unknown_fields=True, kw_only=True):
     element: Short
 
 
+class StartActivity(Person, forbid_unknown_fields=True, kw_only=True):
+    """An activity of an ad-hoc sub-process; with `end`, the sub-process that is to end."""
+
+    element: Short
+    end: bool = False
+
+
 class Task(msgspec.Struct):
-    """A user task that waits, as a list shows it."""
+    """A user task that waits, as a list shows it; its form where `forms` asks for it."""
 
     task: str
     instance: str
@@ -143,6 +150,9 @@ class Task(msgspec.Struct):
     since: str
     due: str | None
     priority: str | None
+    activation: int = 0
+    iteration: str | None = None
+    form: list[dict[str, Any]] | None = None
 
 
 class Tasks(msgspec.Struct):
@@ -182,10 +192,22 @@ class Signal(msgspec.Struct, forbid_unknown_fields=True):
     variables: Variables = {}
 
 
+class Receiver(msgspec.Struct):
+    """An instance that got a message or signal, and its state now."""
+
+    instance: str
+    state: str
+
+
 class Receivers(msgspec.Struct):
-    """The instances that got a message or signal; none: a message is kept."""
+    """The instances that got a message or signal; none: a message is kept.
+
+    `starts` are the processes that are started by it.
+    """
 
     instances: list[str]
+    receivers: list[Receiver] = []
+    starts: list[str] = []
 
 
 class Incident(msgspec.Struct):

@@ -42,7 +42,7 @@ app = group(
         ),
         "list": (
             "mlkit.cli.bpmn.instances:list_",
-            "List the instances of a state folder, oldest first.",
+            "List the instances of a state folder or a server, oldest first.",
         ),
         "show": (
             "mlkit.cli.bpmn.instances:show",
@@ -62,7 +62,7 @@ app = group(
         ),
         "stores": (
             "mlkit.cli.bpmn.instances:stores",
-            "List the data stores of a state folder, and which instance set each last.",
+            "List the data stores, and which instance set each last.",
         ),
         "tasks": ("mlkit.cli.bpmn.people:tasks", "List the user tasks that wait."),
         "claim": (
@@ -128,5 +128,5 @@ app = group(
         ),
         "decide": ("mlkit.cli.bpmn.decide:decide", "Decide by a DMN model."),
     },
-    shared=("state", "journal"),
+    shared=("state", "journal", "server"),
 )

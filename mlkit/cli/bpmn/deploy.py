@@ -7,11 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from mlkit.cli.bpmn.options import STATE, JournalUrl, Person, State, acting
+from mlkit.cli.bpmn.options import (
+    STATE,
+    JournalUrl,
+    Person,
+    ServerUrl,
+    State,
+    TokenFile,
+    acting,
+    chosen_server,
+    client_of,
+)
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
-from mlkit.errors import UsageError
 
 
 @examples(
@@ -22,15 +31,10 @@ def deploy(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="Diagrams; what they use goes with them.")],
     person: Person = None,
-    server: Annotated[
-        str | None,
-        typer.Option("--server", metavar="URL", help="A server, instead of a state folder."),
-    ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The token for the server.")
-    ] = None,
     state: State = STATE,
     journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
     """Deploy diagrams with their scripts, forms, decisions and called diagrams.
@@ -38,13 +42,12 @@ def deploy(
     All are checked first; with an error nothing is deployed. What has changed becomes a new
     version of its process; new instances take the newest version, running ones keep theirs.
     """
-    if server is None and token_file is not None:
-        raise UsageError("--token-file is for a server", hint="name it by --server URL")
-    by = acting(person)
-    if server is None:
+    by, url = acting(person), chosen_server(context, server, token_file)
+    if url is None:
         found = _locally(state, journal, files, by)
     else:
-        found = _remotely(server, token_file, files)
+        with client_of(url, token_file) as client:
+            found = client.deploy(files)
     if json:
         names = ("process", "version", "hash", "is_new")
         fields = [{name: each[name] for name in names} for each in found]
@@ -53,7 +56,7 @@ def deploy(
     for each in found:
         what = "deployed" if each["is_new"] else "unchanged"
         Output.line(f"{each['process']}  version {each['version']}  {what}")
-    if server is None:
+    if url is None:
         of(context).note("a server of this state folder starts them by their keys")
 
 
@@ -67,12 +70,3 @@ def _locally(state: Path, journal: str | None, files: list[Path], by: str) -> li
         {"process": e.process, "version": e.version, "hash": e.definition, "is_new": e.is_new}
         for e in found
     ]
-
-
-def _remotely(url: str, token_file: Path | None, files: list[Path]) -> list[dict[str, Any]]:
-    from mlkit.bpmn.client import Client
-    from mlkit.web.access import read_token
-
-    token = None if token_file is None else read_token(token_file).decode()
-    with Client(url, token) as client:
-        return client.deploy(files)

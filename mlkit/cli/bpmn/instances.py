@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 
@@ -15,58 +16,49 @@ from mlkit.cli.bpmn.options import (
     JournalUrl,
     Memory,
     Person,
+    ServerUrl,
     State,
     Timeout,
-    acting,
+    TokenFile,
     ago,
+    asking,
+    chosen_server,
     conclude,
+    named,
     reading,
-    serving,
     settings_of,
 )
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, of
-
-if TYPE_CHECKING:
-    from mlkit.bpmn.journal.records import Row
+from mlkit.errors import UsageError
 
 
-def show_rows(rows: list[Row], json: bool) -> None:
+def show_rows(found: list[dict[str, Any]], json: bool) -> None:
     """Print a list of instances."""
-    from mlkit.bpmn.definition.timers import instant
-
     if json:
-        fields = [
-            {
-                "instance": each.id, "process": each.process, "state": each.phase,
-                "business_key": each.key, "created": instant(each.created),
-                "updated": instant(each.updated),
-            }
-            for each in rows
-        ]  # fmt: skip
-        Output.document("bpmn.list", 1, {"instances": fields})
+        Output.document("bpmn.list", 1, {"instances": found})
         return
-    for each in rows:
-        Output.line(f"{each.id}  {each.phase:<11}  {each.process}  {ago(each.updated)}")
+    for each in found:
+        line = f"{each['instance']}  {each['state']:<11}  {each['process']}"
+        Output.line(f"{line}  {ago(each['updated'])}")
 
 
 @examples(
     "mlkit bpmn list",
-    "mlkit bpmn list --json | jq '.instances[].state'",
+    "mlkit bpmn list --server http://127.0.0.1:8080 --json | jq '.instances[].state'",
 )
-def list_(state: State = STATE, journal: JournalUrl = None, json: Json = False) -> None:
-    """List the instances of a state folder, oldest first."""
-    from mlkit.bpmn.journal import open_journal
-
-    opened = open_journal(state, url=journal)
-    try:
-        rows = opened.rows()
-    finally:
-        opened.close()
-    show_rows(rows, json)
-    for each in rows:
-        each.require_readable(state)
+def list_(
+    context: typer.Context,
+    state: State = STATE,
+    journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
+    json: Json = False,
+) -> None:
+    """List the instances of a state folder or a server, oldest first."""
+    with asking(context, state, journal, server, token_file) as (backend, _):
+        show_rows(backend.instances(), json)
 
 
 @examples(
@@ -74,22 +66,24 @@ def list_(state: State = STATE, journal: JournalUrl = None, json: Json = False) 
     "mlkit bpmn show 3f2a --json | jq .tokens",
 )
 def show(
-    instance: Instance, state: State = STATE, journal: JournalUrl = None, json: Json = False
+    context: typer.Context,
+    instance: Instance,
+    state: State = STATE,
+    journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
+    json: Json = False,
 ) -> None:
     """Show where an instance's tokens are, its variables, and what it waits for."""
-    from mlkit.bpmn.runtime.documents import document, open_nodes
-
-    with reading(state, journal) as session:
-        row = session.journal.find(instance)
-        found = document(session, row)
-        tokens = open_nodes(session.engine(row), session.state(row))
+    with asking(context, state, journal, server, token_file) as (backend, _):
+        found = backend.show(instance)
     if json:
-        Output.document("bpmn.show", 1, {**found, "tokens": tokens})
+        Output.document("bpmn.show", 1, found)
         return
     Output.line(f"{found['instance']}  {found['process']}  {found['state']}")
     if found["error"]:
         Output.line(f"  {found['error']['code']}  {found['error']['message']}")
-    for each in tokens:
+    for each in found["tokens"]:
         Output.line(f"  {each['status']:<9} {each['name'] or each['element']}")
     for name, value in found["variables"].items():
         Output.line(f"  {name} = {_short(value)}")
@@ -125,23 +119,35 @@ def _short(value: Any) -> str:
     "mlkit bpmn history 3f2a --json",
 )
 def history(
-    instance: Instance, state: State = STATE, journal: JournalUrl = None, json: Json = False
+    context: typer.Context,
+    instance: Instance,
+    state: State = STATE,
+    journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
+    json: Json = False,
 ) -> None:
     """Show the flow nodes that an instance went through, in order, and what was decided."""
-    from mlkit.bpmn.runtime.documents import history as ended
-
-    with reading(state, journal) as session:
-        row = session.journal.find(instance)
-        found = list(ended(session.journal, row, session.engine(row)))
+    with asking(context, state, journal, server, token_file) as (backend, _):
+        found = backend.history(instance)
     if json:
-        trace = [each for each in found if "decision" not in each]
-        decisions = [each for each in found if "decision" in each]
-        fields = {"instance": row.id, "trace": trace, "decisions": decisions}
-        Output.document("bpmn.history", 1, fields)
+        Output.document("bpmn.history", 1, found)
         return
-    for each in found:
+    for each in _in_order(found["trace"], found["decisions"]):
         text = _decision(each) if "decision" in each else _passed(each)
         Output.line(f"{each['at']}  {text}")
+
+
+def _in_order(
+    trace: list[dict[str, Any]], decisions: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield flow nodes, each with the decisions before it."""
+    left = list(reversed(decisions))
+    for position, each in enumerate(trace):
+        while left and left[-1]["after"] <= position:
+            yield left.pop()
+        yield each
+    yield from reversed(left)
 
 
 def _passed(each: dict[str, Any]) -> str:
@@ -165,23 +171,26 @@ def _label(each: dict[str, Any]) -> str:
     "mlkit bpmn logs 3f2a --json | jq .logs",
 )
 def logs(
-    instance: Instance, state: State = STATE, journal: JournalUrl = None, json: Json = False
+    context: typer.Context,
+    instance: Instance,
+    state: State = STATE,
+    journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
+    json: Json = False,
 ) -> None:
     """Show what each attempt at a task printed, its duration and its peak memory."""
-    from mlkit.bpmn.definition.timers import instant
-
-    with reading(state, journal) as session:
-        row = session.journal.find(instance)
-        found = session.journal.logs(row)
+    with asking(context, state, journal, server, token_file) as (backend, _):
+        found = backend.logs(instance)
     if json:
-        fields = [{**each._asdict(), "ended": instant(each.ended)} for each in found]
-        Output.document("bpmn.logs", 1, {"instance": row.id, "logs": fields})
+        Output.document("bpmn.logs", 1, found)
         return
-    for each in found:
-        iteration = f" [{each.iteration}]" if each.iteration else ""
-        cost = f"{each.duration:.3f} s, {each.peak / 1e6:.0f} MB"
-        head = f"== {each.element}{iteration}, attempt {each.attempt}: {each.outcome}, {cost}"
-        sys.stdout.write(f"{head}\n{_ended(each.stdout)}{_ended(each.stderr)}")
+    for each in found["logs"]:
+        iteration = f" [{each['iteration']}]" if each["iteration"] else ""
+        cost = f"{each['duration']:.3f} s, {each['peak'] / 1e6:.0f} MB"
+        place = f"{each['element']}{iteration}, attempt {each['attempt']}"
+        printed = _ended(each["stdout"]) + _ended(each["stderr"])
+        sys.stdout.write(f"== {place}: {each['outcome']}, {cost}\n{printed}")
 
 
 def _ended(text: str) -> str:
@@ -193,19 +202,22 @@ def _ended(text: str) -> str:
     "mlkit bpmn artifacts 3f2a --json",
 )
 def artifacts(
-    instance: Instance, state: State = STATE, journal: JournalUrl = None, json: Json = False
+    context: typer.Context,
+    instance: Instance,
+    state: State = STATE,
+    journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
+    json: Json = False,
 ) -> None:
     """List the stored values of an instance: which task made each, and from which others."""
-    from mlkit.bpmn.runtime.documents import artifacts as find
-
-    with reading(state, journal) as session:
-        row = session.journal.find(instance)
-        found = find(session.journal, row)
+    with asking(context, state, journal, server, token_file) as (backend, _):
+        found = backend.artifacts(instance)
     if json:
-        Output.document("bpmn.artifacts", 1, {"instance": row.id, "artifacts": found})
+        Output.document("bpmn.artifacts", 1, found)
         return
-    names = {each["artifact"]: each["name"] for each in found}
-    for each in found:
+    names = {each["artifact"]: each["name"] for each in found["artifacts"]}
+    for each in found["artifacts"]:
         made = f"by {each['by']}, attempt {each['attempt']}" if "by" in each else "given"
         sources = ", ".join(names.get(name, name[:12]) for name in each.get("from", []))
         origin = f" from {sources}" if sources else ""
@@ -225,23 +237,23 @@ def _amount(size: int) -> str:
     "mlkit bpmn stores",
     "mlkit bpmn stores --json | jq .stores",
 )
-def stores(state: State = STATE, journal: JournalUrl = None, json: Json = False) -> None:
-    """List the data stores of a state folder, and which instance set each last."""
-    from mlkit.bpmn.definition.timers import instant
-    from mlkit.bpmn.journal import open_journal
-
-    opened = open_journal(state, url=journal)
-    try:
-        found = opened.stores.all()
-    finally:
-        opened.close()
+def stores(
+    context: typer.Context,
+    state: State = STATE,
+    journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
+    json: Json = False,
+) -> None:
+    """List the data stores, and which instance set each last."""
+    with asking(context, state, journal, server, token_file) as (backend, _):
+        found = backend.stores()
     if json:
-        fields = [{**each._asdict(), "updated": instant(each.updated)} for each in found]
-        Output.document("bpmn.stores", 1, {"stores": fields})
+        Output.document("bpmn.stores", 1, {"stores": found})
         return
     for each in found:
-        origin = f"by {each.instance}, {ago(each.updated)}"
-        Output.line(f"{each.name} = {_short(each.value)}  ({origin})")
+        origin = f"by {each['instance']}, {ago(each['updated'])}"
+        Output.line(f"{each['name']} = {_short(each['value'])}  ({origin})")
 
 
 @examples(
@@ -255,12 +267,14 @@ def cancel(
     person: Person = None,
     state: State = STATE,
     journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
     """End an instance."""
-    with serving(state, journal) as service:
-        row = service.cancel(instance, reason, acting(person))
-        conclude(service.session, row, json, of(context), code=0)
+    with asking(context, state, journal, server, token_file) as (backend, where):
+        found = backend.cancel(instance, reason, named(person))
+        conclude(found, where, json, of(context), code=0)
 
 
 @examples(
@@ -276,6 +290,8 @@ def retry(
     person: Person = None,
     state: State = STATE,
     journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
     timeout: Timeout = 0,
     memory: Memory = 0,
     cpu: Cpu = 0,
@@ -287,9 +303,11 @@ def retry(
     Exits as `run` does.
     """
     settings = settings_of(None, (None, None), (timeout, cpu, memory, tuple(env)), journal)
-    with serving(state, journal, settings) as service:
-        row = service.retry(instance, incident, acting(person))
-        conclude(service.session, row, json, of(context))
+    if chosen_server(context, server, token_file) and (timeout or memory or cpu or env):
+        raise UsageError("a server has limits of its own", hint="leave out the limits")
+    with asking(context, state, journal, server, token_file, settings) as (backend, where):
+        found = backend.retry(instance, incident, named(person))
+        conclude(found, where, json, of(context))
 
 
 @examples(

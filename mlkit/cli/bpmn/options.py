@@ -9,9 +9,10 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -20,11 +21,14 @@ from mlkit.cli.output import Output
 from mlkit.errors import BadData, InputMissing, UsageError
 
 if TYPE_CHECKING:
-    from mlkit.bpmn.journal.records import Row
+    from mlkit.bpmn.backends.protocol import Backend
+    from mlkit.bpmn.client import Client
     from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session, Settings
 
 JOURNAL_VARIABLE = "MLKIT_BPMN_JOURNAL"
+SERVER_VARIABLE = "MLKIT_BPMN_SERVER"
+TOKEN_VARIABLE = "MLKIT_BPMN_TOKEN_FILE"
 Instance = Annotated[str, typer.Argument(help="The instance's id, or the beginning of it.")]
 State = Annotated[Path, typer.Option("--state", metavar="DIR", help="Folder of the journal.")]
 JournalUrl = Annotated[
@@ -35,6 +39,26 @@ JournalUrl = Annotated[
         envvar=JOURNAL_VARIABLE,
         show_envvar=False,
         help="PostgreSQL database of the journal, instead of a file in the folder.",
+    ),
+]
+ServerUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        envvar=SERVER_VARIABLE,
+        show_envvar=False,
+        help="A server of `mlkit bpmn serve`, instead of a state folder.",
+    ),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        envvar=TOKEN_VARIABLE,
+        show_envvar=False,
+        help="The token for the server.",
     ),
 ]
 Workers = Annotated[
@@ -67,6 +91,7 @@ Person = Annotated[
     str | None,
     typer.Option("--as", metavar="PERSON", help="Who does it, kept in the history (default: you)."),
 ]
+_STRENGTH = ("DEFAULT", "DEFAULT_MAP", "ENVIRONMENT", "COMMANDLINE")
 EXIT_CODES = {"completed": 0, "waiting": 3, "running": 3, "interrupted": 3}
 
 
@@ -142,12 +167,17 @@ def variables_file(path: Path | None) -> dict[str, Any]:
     return found
 
 
+def named(person: str | None) -> str | None:
+    """Return the person that an option names, if it does."""
+    if person is not None and not person.strip():
+        raise UsageError("--as: expected the name of a person")
+    return person
+
+
 def acting(person: str | None) -> str:
     """Return who acts: the person that an option names, else the user of the system."""
-    if person is not None:
-        if not person.strip():
-            raise UsageError("--as: expected the name of a person")
-        return person
+    if named(person) is not None:
+        return str(person)
     import getpass
 
     try:
@@ -185,31 +215,117 @@ def serving(
             raise session.errors[0]
 
 
+class Where(NamedTuple):
+    """Where the instances of a command are.
+
+    Attributes:
+        options: Those that lead another command to the same place, for hints.
+        is_server: Whether a server has them, which goes on by itself.
+    """
+
+    options: str
+    is_server: bool = False
+
+
+@contextmanager
+def asking(
+    context: typer.Context,
+    state: Path,
+    journal: str | None,
+    server: str | None,
+    token_file: Path | None,
+    settings: Settings | None = None,
+) -> Iterator[tuple[Backend, Where]]:
+    """Reach the instances of a server, or of a journal, for one command.
+
+    Raises:
+        MlkitError: They cannot be reached; or, at the end, the first damage that was met.
+    """
+    url = chosen_server(context, server, token_file)
+    if url is None:
+        from mlkit.bpmn.backends.journal import JournalBackend
+
+        with serving(state, journal, settings) as service:
+            yield JournalBackend(service.session, acting(None)), where_of(service.session)
+        return
+    from mlkit.bpmn.backends.server import ServerBackend
+
+    with client_of(url, token_file) as client:
+        yield ServerBackend(client), _at_server(url, token_file)
+
+
+def chosen_server(
+    context: typer.Context, server: str | None, token_file: Path | None
+) -> str | None:
+    """Return the URL of the server that a command asks; None where it opens a journal itself.
+
+    What is named on the command line goes before a variable, and that before the settings file.
+
+    Raises:
+        UsageError: A server and a journal are both named on the command line, or a token alone.
+    """
+    given = {name: _strength(context, name) for name in ("server", "state", "journal")}
+    beside = max(given["state"], given["journal"])
+    most = len(_STRENGTH) - 1
+    if server is None or beside > given["server"]:
+        if _strength(context, "token_file") == most:
+            raise UsageError("--token-file is for a server", hint="name it by --server URL")
+        return None
+    if beside == most:
+        other = "--state" if given["state"] == most else "--journal"
+        raise UsageError(f"--server and {other} exclude one another", hint="name one of them")
+    return server
+
+
+def _strength(context: typer.Context, name: str) -> int:
+    source = context.get_parameter_source(name)
+    return 0 if source is None else _STRENGTH.index(source.name)
+
+
+def client_of(url: str, token_file: Path | None) -> Client:
+    """Return a client of a server, with the token of a file."""
+    from mlkit.bpmn.client import Client
+    from mlkit.web.access import read_token
+
+    return Client(url, None if token_file is None else read_token(token_file).decode())
+
+
+def _at_server(url: str, token_file: Path | None) -> Where:
+    options = ""
+    if os.environ.get(SERVER_VARIABLE) is None:
+        options += f" --server {quote(url)}"
+    if token_file is not None and os.environ.get(TOKEN_VARIABLE) is None:
+        options += f" --token-file {quote(str(token_file))}"
+    return Where(options, is_server=True)
+
+
+def where_of(session: Session) -> Where:
+    """Return where the instances of a session are."""
+    state, url = session.journal.folder, session.journal.url
+    options = "" if state == STATE else f" --state {quote(str(state))}"
+    if url is not None and os.environ.get(JOURNAL_VARIABLE) is None:
+        options += f" --journal {quote(url)}"
+    return Where(options)
+
+
 def conclude(
-    session: Session, row: Row, as_json: bool, output: Output, code: int | None = None
+    found: dict[str, Any], where: Where, as_json: bool, output: Output, code: int | None = None
 ) -> None:
     """Print how an instance stands, and leave with the exit code that says it, or with `code`."""
-    from mlkit.bpmn.runtime.documents import document
-
-    found = document(session, row)
     if found["state"] == "running":
-        output.note(f"instance {row.id} runs in another process")
+        output.note(f"instance {found['instance']} runs in another process")
     if as_json:
         Output.document("bpmn.instance", 1, found)
     else:
-        _tell(found, session, output)
+        _tell(found, where, output)
     code = EXIT_CODES.get(found["state"], 1) if code is None else code
     if code:
         raise typer.Exit(code)
 
 
-def _tell(found: dict[str, Any], session: Session, output: Output) -> None:
+def _tell(found: dict[str, Any], where: Where, output: Output) -> None:
     Output.line(f"{found['instance']}  {found['state']}")
-    state = session.journal.folder
-    where = "" if state == STATE else f" --state {quote(str(state))}"
-    url = session.journal.url
-    if url is not None and os.environ.get(JOURNAL_VARIABLE) is None:
-        where += f" --journal {quote(url)}"
+    options = where.options
     if found["error"] and found["error"]["message"]:
         code = found["error"]["code"]
         what = f"error {code}" if code else found["state"]
@@ -217,13 +333,14 @@ def _tell(found: dict[str, Any], session: Session, output: Output) -> None:
     for each in found["incidents"]:
         output.note(f"incident at {each['element']}: {each['message']}")
     if found["incidents"]:
-        output.note(f"`mlkit bpmn logs {found['instance']}{where}` shows what was printed")
-        output.note(f"`mlkit bpmn retry {found['instance']}{where}` tries again")
+        output.note(f"`mlkit bpmn logs {found['instance']}{options}` shows what was printed")
+        output.note(f"`mlkit bpmn retry {found['instance']}{options}` tries again")
     for each in found["waiting"]:
         output.note(_waiting({"instance": found["instance"], **each}, where))
 
 
-def _waiting(each: dict[str, Any], where: str) -> str:
+def _waiting(each: dict[str, Any], place: Where) -> str:
+    where = place.options
     label = each["name"] or each["element"]
     if each["for"] == "person":
         fields = [field for field in each["form"] if not field["readonly"]]
@@ -232,7 +349,7 @@ def _waiting(each: dict[str, Any], where: str) -> str:
         needed = [field for field in fields if field["required"] or field["type"] == "boolean"]
         if [field["type"] for field in needed] in ([], ["boolean"]):
             command = f"mlkit bpmn approve {each['task']}{where}"
-        return f"waiting for {_who(each)}: {label}: `{command}`"
+        return f"waiting for {who_may(each)}: {label}: `{command}`"
     if each["for"] == "message":
         key = f" --key {quote(each['key'])}" if each["key"] else ""
         return f"waiting at {label}: `mlkit bpmn message {quote(each['message'])}{key}{where}`"
@@ -246,15 +363,19 @@ def _waiting(each: dict[str, Any], where: str) -> str:
         return f"waiting at {label} for somebody to start {names}: `{command}`"
     if each["for"] in ("condition", "several"):
         return f"waiting at {label} for {each['for'].replace('several', 'one of several events')}"
-    return f"waiting at {label} until {each['due']}: `mlkit bpmn resume{where}`"
+    resume = "" if place.is_server else f": `mlkit bpmn resume{where}`"
+    return f"waiting at {label} until {each['due']}{resume}"
 
 
-def _who(each: dict[str, Any]) -> str:
+def who_may(each: dict[str, Any]) -> str:
+    """Write who may do a user task."""
     return each["assignee"] or ", ".join([*each["users"], *each["groups"]]) or "anybody"
 
 
-def ago(at: float) -> str:
-    """Write how long ago something was."""
+def ago(at: float | str) -> str:
+    """Write how long ago something was, in seconds since 1970 or ISO 8601."""
+    if isinstance(at, str):
+        at = datetime.fromisoformat(at).timestamp()
     seconds = max(0, int(time.time() - at))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:

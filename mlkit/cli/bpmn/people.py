@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,12 +11,16 @@ from mlkit.cli.bpmn.options import (
     Instance,
     JournalUrl,
     Person,
+    ServerUrl,
     State,
+    TokenFile,
     acting,
     ago,
+    asking,
     conclude,
+    named,
     pairs,
-    serving,
+    who_may,
 )
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from mlkit.bpmn.definition.model import FormField
     from mlkit.bpmn.journal.records import Row
     from mlkit.bpmn.people.tasks import Task
-    from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session
 
 TaskName = Annotated[
@@ -46,25 +48,24 @@ Comment = Annotated[str | None, typer.Option(help="Kept in the variable `comment
     "mlkit bpmn tasks --json",
 )
 def tasks(
+    context: typer.Context,
     assignee: Annotated[str | None, typer.Option(help="Only what this person may do.")] = None,
     group: Annotated[str | None, typer.Option(help="Only what this group may do.")] = None,
     state: State = STATE,
     journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
     """List the user tasks that wait."""
-    from mlkit.bpmn.definition.timers import instant
-    from mlkit.bpmn.people.tasks import document
-
-    with serving(state, journal) as service:
-        found = service.tasks(assignee, group)
+    with asking(context, state, journal, server, token_file) as (backend, _):
+        found = backend.tasks(assignee, group, forms=json)
         if json:
-            fields = [{**document(each), "since": instant(each.since)} for each in found]
-            Output.document("bpmn.tasks", 1, {"tasks": fields})
+            Output.document("bpmn.tasks", 1, {"tasks": found})
         else:
             for each in found:
-                who = each.assignee or ", ".join([*each.users, *each.groups]) or "anybody"
-                Output.line(f"{each.id}  {each.name}  for {who}  {ago(each.since)}")
+                who, when = who_may(each), ago(each["since"])
+                Output.line(f"{each['task']}  {each['name']}  for {who}  {when}")
 
 
 @examples(
@@ -78,6 +79,8 @@ def complete(
     person: Person = None,
     state: State = STATE,
     journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
     """Complete a user task with the values of its form.
@@ -85,9 +88,9 @@ def complete(
     Exits as `run` does.
     """
     given = pairs(set, "--set")
-    with serving(state, journal) as service:
-        row = service.complete(task, given, acting(person), person is not None)
-        conclude(service.session, row, json, of(context))
+    with asking(context, state, journal, server, token_file) as (backend, where):
+        found = backend.complete(task, given, named(person))
+        conclude(found, where, json, of(context))
 
 
 @examples(
@@ -101,13 +104,17 @@ def approve(
     person: Person = None,
     state: State = STATE,
     journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
     """Approve: complete a user task with `approved` true.
 
     Exits as `run` does.
     """
-    _decide(context, task, True, comment, person, state, journal, json)
+    with asking(context, state, journal, server, token_file) as (backend, where):
+        found = backend.decide(task, True, comment, named(person))
+        conclude(found, where, json, of(context))
 
 
 @examples(
@@ -121,28 +128,17 @@ def reject(
     person: Person = None,
     state: State = STATE,
     journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
     """Reject: complete a user task with `approved` false.
 
     Exits as `run` does.
     """
-    _decide(context, task, False, comment, person, state, journal, json)
-
-
-def _decide(
-    context: typer.Context,
-    task: str,
-    approved: bool,
-    comment: str | None,
-    person: str | None,
-    state: Path,
-    journal: str | None,
-    json: bool,
-) -> None:
-    with serving(state, journal) as service:
-        row = service.decide(task, approved, comment, acting(person), person is not None)
-        conclude(service.session, row, json, of(context))
+    with asking(context, state, journal, server, token_file) as (backend, where):
+        found = backend.decide(task, False, comment, named(person))
+        conclude(found, where, json, of(context))
 
 
 @examples(
@@ -158,12 +154,14 @@ def claim(
     release: Annotated[bool, typer.Option("--release", help="Give it back.")] = False,
     state: State = STATE,
     journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
     """Take a user task, so that it is yours; or give it back."""
-    with serving(state, journal) as service:
-        row = service.claim(task, acting(assignee), release)
-        conclude(service.session, row, json, of(context), code=0)
+    with asking(context, state, journal, server, token_file) as (backend, where):
+        found = backend.claim(task, named(assignee), release)
+        conclude(found, where, json, of(context), code=0)
 
 
 @examples(
@@ -177,12 +175,14 @@ def delegate(
     person: Person = None,
     state: State = STATE,
     journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
     """Give a user task to somebody else."""
-    with serving(state, journal) as service:
-        row = service.delegate(task, acting(to), acting(person), person is not None)
-        conclude(service.session, row, json, of(context), code=0)
+    with asking(context, state, journal, server, token_file) as (backend, where):
+        found = backend.delegate(task, acting(to), named(person))
+        conclude(found, where, json, of(context), code=0)
 
 
 @examples(
@@ -197,15 +197,17 @@ def start(
     person: Person = None,
     state: State = STATE,
     journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
     """Start an activity of an ad-hoc sub-process, or end the sub-process.
 
     Exits as `run` does.
     """
-    with serving(state, journal) as service:
-        row = service.start(instance, element, acting(person), end)
-        conclude(service.session, row, json, of(context))
+    with asking(context, state, journal, server, token_file) as (backend, where):
+        found = backend.start(instance, element, end, named(person))
+        conclude(found, where, json, of(context))
 
 
 @examples(
@@ -220,6 +222,8 @@ def message(
     ttl: Annotated[float, typer.Option(min=0, help="Seconds to keep it if nobody waits.")] = 604800,
     state: State = STATE,
     journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
     """Send a message to the one activity that waits for it; else keep it.
@@ -227,9 +231,8 @@ def message(
     Exits 0 when it was delivered or kept, 2 when several wait for it.
     """
     given = pairs(set, "--set")
-    with serving(state, journal) as service:
-        _show_receivers("message", name, service.message(name, key, given, ttl), json, of(context))
-        _tell_of_starts(service, "message", name, of(context))
+    with asking(context, state, journal, server, token_file) as (backend, _):
+        _show_receivers("message", name, backend.message(name, key, given, ttl), json, of(context))
 
 
 @examples(
@@ -242,30 +245,28 @@ def signal(
     set: Values = [],  # noqa: A002, B006
     state: State = STATE,
     journal: JournalUrl = None,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
     json: Json = False,
 ) -> None:
     """Broadcast a signal to everything that waits for it now."""
     given = pairs(set, "--set")
-    with serving(state, journal) as service:
-        _show_receivers("signal", name, service.signal(name, given), json, of(context))
-        _tell_of_starts(service, "signal", name, of(context))
+    with asking(context, state, journal, server, token_file) as (backend, _):
+        _show_receivers("signal", name, backend.signal(name, given), json, of(context))
 
 
-def _tell_of_starts(service: Service, kind: str, name: str, output: Output) -> None:
-    begun = service.journal.schedules.expecting(kind, name)
-    if begun:
-        output.note(f"a server starts {', '.join(begun)} by this {kind}")
-
-
-def _show_receivers(kind: str, name: str, rows: list[Row], json: bool, output: Output) -> None:
-    receivers = [{"instance": each.id, "state": each.phase} for each in rows]
+def _show_receivers(kind: str, name: str, sent: dict[str, Any], json: bool, output: Output) -> None:
+    receivers = sent["receivers"]
     if json:
         Output.document(f"bpmn.{kind}", 1, {"name": name, "receivers": receivers})
-        return
-    for each in receivers:
-        Output.line(f"{each['instance']}  {each['state']}")
-    if not receivers:
-        output.note(f"nobody waits for {kind} {name!r}" + ("; kept" if kind == "message" else ""))
+    else:
+        for each in receivers:
+            Output.line(f"{each['instance']}  {each['state']}")
+        if not receivers:
+            kept = "; kept" if kind == "message" else ""
+            output.note(f"nobody waits for {kind} {name!r}{kept}")
+    if sent["starts"]:
+        output.note(f"a server starts {', '.join(sent['starts'])} by this {kind}")
 
 
 def ask(session: Session, row: Row) -> bool:

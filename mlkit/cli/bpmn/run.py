@@ -27,10 +27,11 @@ from mlkit.cli.bpmn.options import (
     pairs,
     settings_of,
     variables_file,
+    where_of,
 )
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
-from mlkit.cli.output import of
+from mlkit.cli.output import Output, of
 from mlkit.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def run(
     with Session(state, settings, create=True) as session, _stopping():
         row = session.begin(sound, variables, business_key, message, bindings)
         _go_on(session, row, no_input or json, not json and not output.quiet)
-        conclude(session, row, json, output)
+        _conclude(session, row, json, output)
 
 
 @examples(
@@ -130,6 +131,7 @@ def resume(
     settings = settings_of(
         workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease
     )
+    from mlkit.bpmn.backends.journal import listed
     from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session
     from mlkit.cli.bpmn.instances import show_rows
@@ -140,11 +142,11 @@ def resume(
             if row.phase in ("waiting", "incident") and session.journal.is_owned(row):
                 output.note(f"instance {row.id} runs in another process")
             _go_on(session, row, no_input or json, not json and not output.quiet)
-            conclude(session, row, json, output)
+            _conclude(session, row, json, output)
             return
         rows = Service(session).open_rows()
         session.advance(rows)
-        show_rows([session.journal.get(each.number) for each in rows], json)
+        show_rows([listed(session.journal.get(each.number)) for each in rows], json)
         if session.errors:
             raise session.errors[0]
 
@@ -185,7 +187,13 @@ def rerun(
     with Session(state, settings) as session, _stopping():
         row = fork(session, session.journal.find(instance), from_, file)
         _go_on(session, row, no_input or json, not json and not output.quiet)
-        conclude(session, row, json, output)
+        _conclude(session, row, json, output)
+
+
+def _conclude(session: Session, row: Any, json: bool, output: Output) -> None:
+    from mlkit.bpmn.runtime.documents import document
+
+    conclude(document(session, row), where_of(session), json, output)
 
 
 def _set_clock(settings: Settings, clock: ClockKind, until: float | None) -> None:

@@ -22,6 +22,7 @@ from mlkit.bpmn.journal.records import (
     Row,
     TakenOver,
     encode,
+    require_id,
 )
 from mlkit.bpmn.journal.sql.absences import SqlAbsences
 from mlkit.bpmn.journal.sql.audit import SqlAudit
@@ -34,14 +35,13 @@ from mlkit.bpmn.journal.sql.outbox import SqlOutbox
 from mlkit.bpmn.journal.sql.schedules import SqlSchedules
 from mlkit.bpmn.journal.sql.schema import COMPONENTS
 from mlkit.bpmn.journal.sql.stores import SqlStores
-from mlkit.errors import InputMissing, UsageError
+from mlkit.errors import InputMissing
 from mlkit.storage.database import Database, Result, migrate
 
 if TYPE_CHECKING:  # Who only lists instances needs no engine.
     from mlkit.bpmn.engine.engine import Engine
 
 SNAPSHOT_EVERY = 500
-SHORTEST_ID = 4
 _COLUMNS = (
     "number", "id", "process", "definition", "options", "key", "phase", "epoch", "sequence",
     "created", "updated", "due",
@@ -190,12 +190,7 @@ class SqlJournal:
             InputMissing: None or several have it.
             Damaged: Its row cannot be read.
         """
-        if len(identifier) < SHORTEST_ID or not set(identifier) <= set("0123456789abcdef"):
-            raise UsageError(
-                f"{identifier!r} is no instance: an id is hexadecimal, {SHORTEST_ID} characters"
-                " of it at least",
-                hint="see `mlkit bpmn list`",
-            )
+        require_id(identifier)
         # "g" comes after all hexadecimal digits.
         found = self._rows("WHERE id >= ? AND id < ?", (identifier, f"{identifier}g"))
         exact = [each for each in found if each.id == identifier] or found

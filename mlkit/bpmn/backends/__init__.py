@@ -1,0 +1,1 @@
+"""What commands ask of instances, and who answers: a journal, or a server that has one."""

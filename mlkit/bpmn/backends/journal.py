@@ -1,0 +1,157 @@
+"""Answers of a journal that this process opens itself."""
+
+from __future__ import annotations
+
+from mlkit.bpmn.backends.protocol import Document, Values
+from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal.records import Damaged, Row
+from mlkit.bpmn.people import tasks
+from mlkit.bpmn.runtime import documents, schedules
+from mlkit.bpmn.runtime.deployment import Starter
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.runtime.session import Session
+
+
+class JournalBackend:
+    """Asks a journal; see `Backend`.
+
+    Args:
+        session: The journal in use; what is damaged is kept in its errors.
+        user: Who acts where nobody is named.
+    """
+
+    def __init__(self, session: Session, user: str) -> None:
+        self.session = session
+        self._service = Service(session)
+        self._user = user
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def instances(self) -> list[Document]:
+        """Return all instances, oldest first."""
+        rows = self.session.journal.rows()
+        for each in rows:
+            try:
+                each.require_readable(self.session.journal.folder)
+            except Damaged as error:
+                self.session.errors.append(error)
+        return [listed(each) for each in rows]
+
+    def show(self, instance: str) -> Document:
+        """Return an instance with its tokens."""
+        return self._service.show(instance)
+
+    def history(self, instance: str) -> Document:
+        """Return what an instance went through."""
+        row = self.session.journal.find(instance)
+        return documents.passed(self.session.journal, row, self.session.engine(row))
+
+    def logs(self, instance: str) -> Document:
+        """Return what the attempts at an instance's tasks printed."""
+        row = self.session.journal.find(instance)
+        return {"instance": row.id, "logs": self._service.logs(row.id)}
+
+    def artifacts(self, instance: str) -> Document:
+        """Return the stored values of an instance."""
+        row = self.session.journal.find(instance)
+        found = documents.artifacts(self.session.journal, row)
+        return {"instance": row.id, "artifacts": found}
+
+    def stores(self) -> list[Document]:
+        """Return the data stores."""
+        found = self.session.journal.stores.all()
+        return [{**each._asdict(), "updated": instant(each.updated)} for each in found]
+
+    def tasks(self, assignee: str | None, group: str | None, forms: bool) -> list[Document]:
+        """Return the user tasks that wait, with their forms."""
+        found = self._service.tasks(assignee, group)
+        return [{**tasks.document(each), "since": instant(each.since)} for each in found]
+
+    def schedules(self) -> list[Document]:
+        """Return what starts by itself."""
+        return [schedules.document(each) for each in schedules.schedules(self.session)]
+
+    # -- people ----------------------------------------------------------------------------
+
+    def complete(self, task: str, values: Values, person: str | None) -> Document:
+        """Complete a user task with the values of its form."""
+        by, checked = self._acting(person)
+        return self._now(self._service.complete(task, values, by, checked))
+
+    def decide(
+        self, task: str, approved: bool, comment: str | None, person: str | None
+    ) -> Document:
+        """Approve or reject."""
+        by, checked = self._acting(person)
+        return self._now(self._service.decide(task, approved, comment, by, checked))
+
+    def claim(self, task: str, person: str | None, release: bool) -> Document:
+        """Take a user task, or give it back."""
+        return self._now(self._service.claim(task, self._acting(person)[0], release))
+
+    def delegate(self, task: str, to: str, person: str | None) -> Document:
+        """Hand a user task to somebody."""
+        by, checked = self._acting(person)
+        return self._now(self._service.delegate(task, to, by, checked))
+
+    def start(self, instance: str, element: str, end: bool, person: str | None) -> Document:
+        """Start an activity of an ad-hoc sub-process, or end the sub-process."""
+        return self._now(self._service.start(instance, element, self._acting(person)[0], end))
+
+    # -- messages and signals --------------------------------------------------------------
+
+    def message(self, name: str, key: str, values: Values, life: float) -> Document:
+        """Send a message; return its receivers, and what a server starts by it."""
+        return self._sent("message", name, self._service.message(name, key, values, life))
+
+    def signal(self, name: str, values: Values) -> Document:
+        """Broadcast a signal."""
+        return self._sent("signal", name, self._service.signal(name, values))
+
+    def _sent(self, kind: str, name: str, rows: list[Row]) -> Document:
+        return {
+            "receivers": [{"instance": each.id, "state": each.phase} for each in rows],
+            "starts": self.session.journal.schedules.expecting(kind, name),
+        }
+
+    # -- operators -------------------------------------------------------------------------
+
+    def cancel(self, instance: str, reason: str, person: str | None) -> Document:
+        """End an instance."""
+        return self._now(self._service.cancel(instance, reason, self._acting(person)[0]))
+
+    def retry(self, instance: str, incident: int, person: str | None) -> Document:
+        """Try an incident again (0: all of the instance)."""
+        return self._now(self._service.retry(instance, incident, self._acting(person)[0]))
+
+    def pause(self, schedule: str, paused: bool, person: str | None) -> Document:
+        """Pause a schedule, or let it go on."""
+        by = self._acting(person)[0]
+        return schedules.document(schedules.pause(self.session, schedule, paused, by))
+
+    def run(self, schedule: str, person: str | None) -> Document:
+        """Start what a schedule starts, now."""
+        session = self.session
+        starter = Starter(session.journal.folder, session.settings, session.engines)
+        row = schedules.run(session, starter, schedule, self._acting(person)[0])
+        session.advance([row])
+        return self._now(row)
+
+    def _acting(self, person: str | None) -> tuple[str, bool]:
+        """Return who acts, and whether it was named, so that it must be one who may."""
+        return (self._user, False) if person is None else (person, True)
+
+    def _now(self, row: Row) -> Document:
+        return documents.document(self.session, row)
+
+
+def listed(row: Row) -> Document:
+    """Describe an instance, as lists have it."""
+    return {
+        "instance": row.id,
+        "process": row.process,
+        "state": row.phase,
+        "business_key": row.key,
+        "created": instant(row.created),
+        "updated": instant(row.updated),
+    }

@@ -1,0 +1,88 @@
+"""What commands ask of instances, wherever these are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+Document = dict[str, Any]
+Values = Mapping[str, Any]
+
+
+class Backend(Protocol):
+    """Answers what commands ask, by documents.
+
+    The documents, and the errors of `mlkit.bpmn.runtime.service.Service`, are the same whoever
+    answers. A `person` is who acts; None: the caller itself. What moves an instance returns it as
+    it is now.
+    """
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def instances(self) -> list[Document]:
+        """Return all instances, oldest first."""
+
+    def show(self, instance: str) -> Document:
+        """Return an instance with its tokens."""
+
+    def history(self, instance: str) -> Document:
+        """Return what an instance went through; see `mlkit.bpmn.runtime.documents.passed`."""
+
+    def logs(self, instance: str) -> Document:
+        """Return what the attempts at an instance's tasks printed."""
+
+    def artifacts(self, instance: str) -> Document:
+        """Return the stored values of an instance."""
+
+    def stores(self) -> list[Document]:
+        """Return the data stores."""
+
+    def tasks(self, assignee: str | None, group: str | None, forms: bool) -> list[Document]:
+        """Return the user tasks that wait and that a person, or a group, may do.
+
+        Without `forms`, their forms may be left out.
+        """
+
+    def schedules(self) -> list[Document]:
+        """Return what starts by itself."""
+
+    # -- people ----------------------------------------------------------------------------
+
+    def complete(self, task: str, values: Values, person: str | None) -> Document:
+        """Complete a user task with the values of its form."""
+
+    def decide(
+        self, task: str, approved: bool, comment: str | None, person: str | None
+    ) -> Document:
+        """Approve or reject."""
+
+    def claim(self, task: str, person: str | None, release: bool) -> Document:
+        """Take a user task, or give it back."""
+
+    def delegate(self, task: str, to: str, person: str | None) -> Document:
+        """Hand a user task to somebody."""
+
+    def start(self, instance: str, element: str, end: bool, person: str | None) -> Document:
+        """Start an activity of an ad-hoc sub-process, or end the sub-process."""
+
+    # -- messages and signals --------------------------------------------------------------
+
+    def message(self, name: str, key: str, values: Values, life: float) -> Document:
+        """Send a message; return its `receivers`, and what a server `starts` by it."""
+
+    def signal(self, name: str, values: Values) -> Document:
+        """Broadcast a signal; see `message`."""
+
+    # -- operators -------------------------------------------------------------------------
+
+    def cancel(self, instance: str, reason: str, person: str | None) -> Document:
+        """End an instance."""
+
+    def retry(self, instance: str, incident: int, person: str | None) -> Document:
+        """Try an incident again (0: all of the instance)."""
+
+    def pause(self, schedule: str, paused: bool, person: str | None) -> Document:
+        """Pause a schedule, or let it go on; return the schedule."""
+
+    def run(self, schedule: str, person: str | None) -> Document:
+        """Start what a schedule starts, now."""

@@ -1,0 +1,137 @@
+"""Answers of a server, which is asked over HTTP."""
+
+from __future__ import annotations
+
+from mlkit.bpmn.backends.protocol import Document, Values
+from mlkit.bpmn.client import Client
+from mlkit.bpmn.journal.records import require_id
+
+_OF_LISTS = ("process", "state", "business_key")
+_OF_TASKS = (
+    "task", "instance", "activation", "element", "name", "iteration", "assignee", "users",
+    "groups", "since", "due", "priority", "form",
+)  # fmt: skip
+_ONLY_SHOWN = ("tokens", "version", "business_key", "started", "updated", "ended")
+
+
+class ServerBackend:
+    """Asks a server; see `Backend`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def instances(self) -> list[Document]:
+        """Return all instances, oldest first."""
+        return [_listed(each) for each in self._client.instances()][::-1]
+
+    def show(self, instance: str) -> Document:
+        """Return an instance with its tokens."""
+        return self._client.instance(_id(instance))
+
+    def history(self, instance: str) -> Document:
+        """Return what an instance went through."""
+        return self._client.request("GET", f"/instances/{_id(instance)}/history")
+
+    def logs(self, instance: str) -> Document:
+        """Return what the attempts at an instance's tasks printed."""
+        return self._client.request("GET", f"/instances/{_id(instance)}/logs")
+
+    def artifacts(self, instance: str) -> Document:
+        """Return the stored values of an instance."""
+        return self._client.request("GET", f"/instances/{_id(instance)}/artifacts")
+
+    def stores(self) -> list[Document]:
+        """Return the data stores."""
+        return self._client.stores()
+
+    def tasks(self, assignee: str | None, group: str | None, forms: bool) -> list[Document]:
+        """Return the user tasks that wait; without their forms these are null."""
+        found = self._client.tasks(assignee, group, forms)
+        return [{name: each[name] for name in _OF_TASKS} for each in found]
+
+    def schedules(self) -> list[Document]:
+        """Return what starts by itself."""
+        return self._client.schedules()
+
+    # -- people ----------------------------------------------------------------------------
+
+    def complete(self, task: str, values: Values, person: str | None) -> Document:
+        """Complete a user task with the values of its form."""
+        return _moved(self._client.complete(_task(task), values, person))
+
+    def decide(
+        self, task: str, approved: bool, comment: str | None, person: str | None
+    ) -> Document:
+        """Approve or reject."""
+        return _moved(self._client.decide(_task(task), approved, comment, person))
+
+    def claim(self, task: str, person: str | None, release: bool) -> Document:
+        """Take a user task, or give it back."""
+        act = self._client.release if release else self._client.claim
+        return _moved(act(_task(task), person))
+
+    def delegate(self, task: str, to: str, person: str | None) -> Document:
+        """Hand a user task to somebody."""
+        return _moved(self._client.delegate(_task(task), to, person))
+
+    def start(self, instance: str, element: str, end: bool, person: str | None) -> Document:
+        """Start an activity of an ad-hoc sub-process, or end the sub-process."""
+        return _moved(self._client.start_activity(_id(instance), element, end, person))
+
+    # -- messages and signals --------------------------------------------------------------
+
+    def message(self, name: str, key: str, values: Values, life: float) -> Document:
+        """Send a message; return its receivers, and what the server starts by it."""
+        body = {"name": name, "key": key, "variables": dict(values), "ttl": life}
+        return self._client.request("POST", "/messages", json=body)
+
+    def signal(self, name: str, values: Values) -> Document:
+        """Broadcast a signal."""
+        body = {"name": name, "variables": dict(values)}
+        return self._client.request("POST", "/signals", json=body)
+
+    # -- operators -------------------------------------------------------------------------
+
+    def cancel(self, instance: str, reason: str, person: str | None) -> Document:
+        """End an instance."""
+        return _moved(self._client.cancel(_id(instance), reason, person))
+
+    def retry(self, instance: str, incident: int, person: str | None) -> Document:
+        """Try an incident again (0: all of the instance)."""
+        return _moved(self._client.retry(_id(instance), incident, person))
+
+    def pause(self, schedule: str, paused: bool, person: str | None) -> Document:
+        """Pause a schedule, or let it go on."""
+        return self._client.pause_schedule(schedule, paused, person)
+
+    def run(self, schedule: str, person: str | None) -> Document:
+        """Start what a schedule starts, now."""
+        return _moved(self.show(self._client.run_schedule(schedule, person)["instance"]))
+
+
+def _id(instance: str) -> str:
+    require_id(instance)
+    return instance
+
+
+def _task(task: str) -> str:
+    instance, slash, _ = task.partition("/")
+    if slash:
+        require_id(instance)
+    return task
+
+
+def _listed(found: Document) -> Document:
+    middle = {name: found[name] for name in _OF_LISTS}
+    return {
+        "instance": found["instance"],
+        **middle,
+        "created": found["started"],
+        "updated": found["updated"],
+    }
+
+
+def _moved(found: Document) -> Document:
+    return {name: value for name, value in found.items() if name not in _ONLY_SHOWN}

@@ -1,0 +1,272 @@
+"""Commands with `--server`: the same output, errors and exit codes as on the journal itself."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import pytest
+
+from mlkit.cli.main import main
+
+V1 = "/api/v1"
+ENDS = '<startEvent id="s"/><endEvent id="e"/>'
+FORM = (
+    '<userTask id="u" name="Look" camunda:candidateGroups="owners"><extensionElements>'
+    '<camunda:formData><camunda:formField id="rate" label="Rate" type="double"/>'
+    "</camunda:formData></extensionElements></userTask>"
+)
+ASSIGNED = '<userTask id="u" name="Sign" camunda:assignee="ann"/>'
+CATCH = (
+    '<intermediateCatchEvent id="m"><messageEventDefinition messageRef="Paid"/>'
+    '</intermediateCatchEvent><intermediateCatchEvent id="g"><signalEventDefinition'
+    ' signalRef="Stop"/></intermediateCatchEvent>'
+)
+TIMER = (
+    '<intermediateCatchEvent id="t"><timerEventDefinition><timeDuration>PT9H</timeDuration>'
+    "</timerEventDefinition></intermediateCatchEvent>"
+)
+SCRIPT = '<scriptTask id="work" scriptFormat="python"><script>{}</script></scriptTask>'
+AD_HOC = '<adHocSubProcess id="h"><userTask id="a" name="Ask"/></adHocSubProcess>'
+CYCLE = (
+    '<startEvent id="s"><timerEventDefinition><timeCycle>0 6 * * *</timeCycle>'
+    '</timerEventDefinition></startEvent><endEvent id="e"/>'
+)
+BODIES = {
+    "form": (ENDS + FORM, "s>u u>e"),
+    "sign": (ENDS + ASSIGNED, "s>u u>e"),
+    "mail": (ENDS + CATCH, "s>m m>g g>e"),
+    "late": (ENDS + TIMER, "s>t t>e"),
+    "good": (ENDS + SCRIPT.format("print('hello'); y = [x] * 3"), "s>work work>e"),
+    "stop": (ENDS + SCRIPT.format("raise ValueError('no')"), "s>work work>e"),
+    "adhoc": (ENDS + AD_HOC, "s>h h>e"),
+    "daily": (CYCLE, "s>e"),
+}
+TIMES = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\d+ s ago")
+STATE_AT_REST = {"good": "completed", "stop": "incident"}
+
+
+class Terminal:
+    """Runs commands in this process, on the journal of a server or through the server."""
+
+    def __init__(self, server, capsys, monkeypatch):
+        self.server, self.capsys, self.monkeypatch = server, capsys, monkeypatch
+
+    def run(self, *arguments):
+        self.monkeypatch.setattr(sys, "argv", ["mlkit", "bpmn", *map(str, arguments)])
+        self.capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = self.capsys.readouterr()
+        return left.value.code, out, err
+
+    def here(self, *arguments):
+        return self.run(*arguments, "--state", self.server.state)
+
+    def there(self, *arguments):
+        return self.run(*arguments, "--server", self.server.url)
+
+    def begin(self, key, **options):
+        """Start an instance; return its id when it rests."""
+        body = {"process": key, **options}
+        instance = self.server("POST", f"{V1}/instances", json=body).json()["instance"]
+        wanted = STATE_AT_REST.get(key, "waiting")
+
+        def rests():
+            return self.server("GET", f"{V1}/instances/{instance}").json()["state"] == wanted
+
+        self.server.wait(rests)
+        return instance
+
+    def same(self, act, *begin, **options):
+        """Compare what commands say of two instances, one by each way; return the exit code."""
+        told = []
+        for run, place in (
+            (self.here, f" --state {self.server.state}"),
+            (self.there, f" --server {self.server.url}"),
+        ):
+            instance = self.begin(*begin, **options)
+            code, out, err = run(*(each.format(instance) for each in act))
+            text = (out + err).replace(instance, "ID").replace(place, " PLACE")
+            told.append((code, TIMES.sub("AT", text)))
+        assert told[0] == told[1]
+        return told[0]
+
+
+@pytest.fixture(scope="module")
+def deployed(server, tmp_path_factory):
+    from tests.bpmn.conftest import diagram
+
+    for key, (body, flows) in BODIES.items():
+        xml = diagram(body, flows).replace('process id="p"', f'process id="{key}"')
+        found = server("POST", f"{V1}/definitions", files=[("file", (f"{key}.bpmn", xml))])
+        assert found.status_code == 201, found.text
+    return server
+
+
+@pytest.fixture
+def terminal(deployed, capsys, monkeypatch):
+    return Terminal(deployed, capsys, monkeypatch)
+
+
+@pytest.fixture
+def both(terminal):
+    """Run a command that reads, by both ways; return what both say."""
+
+    def run(*arguments):
+        here, there = terminal.here(*arguments), terminal.there(*arguments)
+        assert TIMES.sub("AT", here[1]) == TIMES.sub("AT", there[1])
+        assert (here[0], here[2]) == (there[0], there[2])
+        return there
+
+    return run
+
+
+def test_what_is_read_is_the_same(terminal, both):
+    instances = {key: terminal.begin(key, variables={"x": 2}) for key in BODIES if key != "daily"}
+    for extra in ((), ("--json",)):
+        code, out, _ = both("list", *extra)
+        assert code == 0
+        assert all(each in out for each in instances.values())
+        for command in ("show", "history", "logs", "artifacts"):
+            for each in instances.values():
+                assert both(command, each[:8], *extra)[0] == 0
+        assert "Look  for owners" in both("tasks", *extra)[1] or extra
+        both("tasks", "--group", "owners", *extra)
+        both("tasks", "--assignee", "ann", *extra)
+        both("schedules", "list", *extra)
+    assert "hello" in terminal.there("logs", instances["good"])[1]
+    found = json.loads(terminal.there("tasks", "--group", "owners", "--json")[1])["tasks"]
+    assert [field["id"] for field in found[0]["form"]] == ["rate"]
+    terminal.server("PUT", f"{V1}/stores/best", json={"value": [1, {"a": None}]})
+    assert "best" in both("stores")[1]
+    both("stores", "--json")
+
+
+@pytest.mark.parametrize("extra", [(), ("--json",)])
+@pytest.mark.parametrize(
+    ("act", "key", "code"),
+    [
+        (("complete", "{}/u", "--set", "rate=0.5", "--as", "bob"), "form", 0),
+        (("complete", "{}/u", "--set", "rate=much"), "form", 65),
+        (("complete", "{}/u", "--as", "bob"), "sign", 2),
+        (("complete", "{}/nothing"), "sign", 66),
+        (("approve", "{}/u", "--comment", "good", "--as", "ann"), "sign", 0),
+        (("reject", "{}/u", "--as", "ann"), "sign", 0),
+        (("claim", "{}/u", "--as", "eve"), "form", 0),
+        (("claim", "{}/u", "--release"), "sign", 0),
+        (("claim", "{}/u", "--as", ""), "sign", 2),
+        (("delegate", "{}/u", "--to", "bob", "--as", "ann"), "sign", 0),
+        (("cancel", "{}", "--reason", "late"), "late", 0),
+        (("retry", "{}"), "form", 2),
+        (("start", "{}", "a"), "adhoc", 3),
+        (("start", "{}", "nothing"), "adhoc", 2),
+    ],
+)
+def test_what_moves_instances_says_the_same(terminal, act, key, code, extra):
+    assert terminal.same((*act, *extra), key)[0] == code
+
+
+def test_messages_and_signals_arrive(terminal):
+    told = []
+    for run in (terminal.here, terminal.there):
+        instance = terminal.begin("mail", business_key="k1")
+        paid = run("message", "paid", "--key", "k1", "--set", "sum=9")
+
+        def signals(one=instance):
+            found = terminal.server("GET", f"{V1}/instances/{one}").json()
+            return found["waiting"] and found["waiting"][0].get("signal") == "stop"
+
+        terminal.server.wait(signals)
+        stopped, kept = run("signal", "stop", "--json"), run("message", "never")
+        assert kept == (0, "", "nobody waits for message 'never'; kept\n")
+        told.append([str(each).replace(instance, "ID") for each in (paid, stopped, kept)])
+    assert told[0] == told[1]
+    assert "ID" in told[0][0]
+
+
+def test_an_incident_is_tried_again(terminal):
+    instance = terminal.begin("stop")
+    code, out, err = terminal.there("retry", instance)
+    assert code in (1, 3)
+    assert instance in out
+    terminal.server.wait(lambda: len(_logs(terminal, instance)) == 2)
+    refused = terminal.there("retry", instance, "--timeout", "9")
+    assert (refused[0], "limits of its own" in refused[2]) == (2, True)
+
+
+def _logs(terminal, instance):
+    return json.loads(terminal.there("logs", instance, "--json")[1])["logs"]
+
+
+def test_schedules_are_paused_resumed_and_run(terminal, both):
+    assert "paused" in terminal.there("schedules", "pause", "daily")[1]
+    assert "paused" in both("schedules", "list")[1]
+    code, out, _ = terminal.there("schedules", "resume", "daily/s", "--as", "ann", "--json")
+    assert (code, json.loads(out)["paused"]) == (0, False)
+    code, out, _ = terminal.there("schedules", "run", "daily", "--json")
+    assert code in (0, 3)
+    assert json.loads(out)["process"] == "daily"
+    assert both("schedules", "pause", "none")[0] == 66
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (("show", "x"), 2),
+        (("show", ""), 2),
+        (("cancel", "../me"), 2),
+        (("complete", "-/u"), 2),
+        (("complete", "nothing"), 66),
+        (("delegate", "u", "--to", " "), 2),
+    ],
+)
+def test_errors_are_the_same(both, command, code):
+    assert both(*command)[0] == code
+
+
+def test_who_came_first_is_reported_for_the_id_of_an_element(terminal, both):
+    instance = terminal.begin("sign")
+    assert terminal.there("approve", f"{instance}/u", "--as", "ann")[0] == 0
+    code, _, err = both("complete", f"{instance}/u")
+    assert code == 2
+    assert "ann has completed it" in err
+
+
+def test_hints_lead_back_to_the_server(terminal, monkeypatch):
+    instance = terminal.begin("sign")
+    _, _, err = terminal.there("claim", f"{instance}/u", "--as", "ann")
+    task = re.search(rf"{instance}/\d+", err)[0]
+    assert f"mlkit bpmn approve {task} --server {terminal.server.url}`" in err
+    monkeypatch.setenv("MLKIT_BPMN_SERVER", terminal.server.url)
+    _, _, err = terminal.run("claim", f"{instance}/u", "--as", "ann")
+    assert f"mlkit bpmn approve {task}`" in err
+    late = terminal.begin("late")
+    _, _, err = terminal.there("message", "never")
+    assert "resume" not in terminal.there("cancel", late)[2]
+
+
+def test_the_server_is_chosen_by_option_variable_or_settings(terminal, monkeypatch, tmp_path):
+    instance = terminal.begin("sign")
+    monkeypatch.chdir(tmp_path)
+    url, state = terminal.server.url, terminal.server.state
+    (tmp_path / "mlkit.toml").write_text(f'[bpmn]\nserver = "{url}"\n')
+    assert instance in terminal.run("list")[1]
+    assert terminal.run("list", "--state", tmp_path / "none")[0] == 66
+    assert instance in terminal.run("list", "--state", state)[1]
+    (tmp_path / "mlkit.toml").write_text("")
+    monkeypatch.setenv("MLKIT_BPMN_SERVER", url)
+    assert instance in terminal.run("list")[1]
+    code, _, err = terminal.run("list", "--server", url, "--state", state)
+    assert (code, "--server and --state exclude one another" in err) == (2, True)
+    code, _, err = terminal.run("list", "--state", state, "--token-file", "t")
+    assert (code, "--token-file is for a server" in err) == (2, True)
+
+
+def test_a_server_that_is_not_there_is_reported(terminal, tmp_path):
+    code, _, err = terminal.run("list", "--server", "http://127.0.0.1:9")
+    assert (code, "cannot be reached" in err) == (69, True)
+    assert terminal.run("tasks", "--server", "ftp://x")[0] == 2
+    missing = terminal.there("list", "--token-file", tmp_path / "none")
+    assert missing[0] in (66, 78)
