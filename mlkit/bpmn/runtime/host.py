@@ -231,7 +231,9 @@ class Host:
         self._report_problems()
         self._leave_rested()
         taken = self._deadline is None and self._take()
-        if runner.dirty or runner.effects or runner.read_inboxes() or taken or self._writes:
+        # Whatever else there is to do: the next pass leaves what rests, and its inbox unread.
+        read = runner.read_inboxes()
+        if runner.dirty or runner.effects or read or taken or self._writes:
             return
         runner.proceed()
 
@@ -282,6 +284,8 @@ class Host:
         taken = journal.take(rows) if rows else []
         for row in taken:
             self._restore(row)
+        if taken:
+            self._runner.look_again = 0.0
         return bool(taken)
 
     def _restore(self, row: Row) -> None:

@@ -44,6 +44,7 @@ BODIES = {
     "daily": (CYCLE, "s>e"),
 }
 TIMES = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\d+ s ago")
+STATES = re.compile("waiting|running|completed")
 STATE_AT_REST = {"good": "completed", "stop": "incident"}
 
 
@@ -181,14 +182,16 @@ def test_messages_and_signals_arrive(terminal):
         terminal.server.wait(signals)
         stopped, kept = run("signal", "stop", "--json"), run("message", "never")
         assert kept == (0, "", "nobody waits for message 'never'; kept\n")
-        told.append([str(each).replace(instance, "ID") for each in (paid, stopped, kept)])
+        # A server answers before the instance has moved on.
+        said = STATES.sub("STATE", str((paid, stopped, kept)))
+        told.append(said.replace(instance, "ID"))
     assert told[0] == told[1]
-    assert "ID" in told[0][0]
+    assert told[0].count("ID") == 2
 
 
 def test_an_incident_is_tried_again(terminal):
     instance = terminal.begin("stop")
-    code, out, err = terminal.there("retry", instance)
+    code, out, _ = terminal.there("retry", instance)
     assert code in (1, 3)
     assert instance in out
     terminal.server.wait(lambda: len(_logs(terminal, instance)) == 2)
@@ -243,7 +246,6 @@ def test_hints_lead_back_to_the_server(terminal, monkeypatch):
     _, _, err = terminal.run("claim", f"{instance}/u", "--as", "ann")
     assert f"mlkit bpmn approve {task}`" in err
     late = terminal.begin("late")
-    _, _, err = terminal.there("message", "never")
     assert "resume" not in terminal.there("cancel", late)[2]
 
 
