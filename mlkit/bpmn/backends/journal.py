@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mlkit.bpmn.backends.lists import JournalLists
 from mlkit.bpmn.backends.protocol import Document, Values
 from mlkit.bpmn.definition.timers import instant
-from mlkit.bpmn.journal.records import Damaged, Row
+from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.runtime import documents, schedules
 from mlkit.bpmn.runtime.deployment import Starter
@@ -12,7 +13,7 @@ from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.runtime.session import Session
 
 
-class JournalBackend:
+class JournalBackend(JournalLists):
     """Asks a journal; see `Backend`.
 
     Args:
@@ -21,21 +22,12 @@ class JournalBackend:
     """
 
     def __init__(self, session: Session, user: str) -> None:
+        super().__init__(session.journal, session.errors)
         self.session = session
         self._service = Service(session)
         self._user = user
 
     # -- reading ---------------------------------------------------------------------------
-
-    def instances(self) -> list[Document]:
-        """Return all instances, oldest first."""
-        rows = self.session.journal.rows()
-        for each in rows:
-            try:
-                each.require_readable(self.session.journal.folder)
-            except Damaged as error:
-                self.session.errors.append(error)
-        return [listed(each) for each in rows]
 
     def show(self, instance: str) -> Document:
         """Return an instance with its tokens."""
@@ -43,24 +35,19 @@ class JournalBackend:
 
     def history(self, instance: str) -> Document:
         """Return what an instance went through."""
-        row = self.session.journal.find(instance)
-        return documents.passed(self.session.journal, row, self.session.engine(row))
+        row = self.journal.find(instance)
+        return documents.passed(self.journal, row, self.session.engine(row))
 
     def logs(self, instance: str) -> Document:
         """Return what the attempts at an instance's tasks printed."""
-        row = self.session.journal.find(instance)
+        row = self.journal.find(instance)
         return {"instance": row.id, "logs": self._service.logs(row.id)}
 
     def artifacts(self, instance: str) -> Document:
         """Return the stored values of an instance."""
-        row = self.session.journal.find(instance)
-        found = documents.artifacts(self.session.journal, row)
+        row = self.journal.find(instance)
+        found = documents.artifacts(self.journal, row)
         return {"instance": row.id, "artifacts": found}
-
-    def stores(self) -> list[Document]:
-        """Return the data stores."""
-        found = self.session.journal.stores.all()
-        return [{**each._asdict(), "updated": instant(each.updated)} for each in found]
 
     def tasks(self, assignee: str | None, group: str | None, forms: bool) -> list[Document]:
         """Return the user tasks that wait, with their forms."""
@@ -111,7 +98,7 @@ class JournalBackend:
     def _sent(self, kind: str, name: str, rows: list[Row]) -> Document:
         return {
             "receivers": [{"instance": each.id, "state": each.phase} for each in rows],
-            "starts": self.session.journal.schedules.expecting(kind, name),
+            "starts": self.journal.schedules.expecting(kind, name),
         }
 
     # -- operators -------------------------------------------------------------------------
@@ -132,7 +119,7 @@ class JournalBackend:
     def run(self, schedule: str, person: str | None) -> Document:
         """Start what a schedule starts, now."""
         session = self.session
-        starter = Starter(session.journal.folder, session.settings, session.engines)
+        starter = Starter(self.journal.folder, session.settings, session.engines)
         row = schedules.run(session, starter, schedule, self._acting(person)[0])
         session.advance([row])
         return self._now(row)
@@ -143,15 +130,3 @@ class JournalBackend:
 
     def _now(self, row: Row) -> Document:
         return documents.document(self.session, row)
-
-
-def listed(row: Row) -> Document:
-    """Describe an instance, as lists have it."""
-    return {
-        "instance": row.id,
-        "process": row.process,
-        "state": row.phase,
-        "business_key": row.key,
-        "created": instant(row.created),
-        "updated": instant(row.updated),
-    }

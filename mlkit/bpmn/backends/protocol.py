@@ -9,7 +9,17 @@ Document = dict[str, Any]
 Values = Mapping[str, Any]
 
 
-class Backend(Protocol):
+class Lists(Protocol):
+    """Lists what is there, by documents."""
+
+    def instances(self) -> list[Document]:
+        """Return all instances, oldest first."""
+
+    def stores(self) -> list[Document]:
+        """Return the data stores."""
+
+
+class Backend(Lists, Protocol):
     """Answers what commands ask, by documents.
 
     The documents, and the errors of `mlkit.bpmn.runtime.service.Service`, are the same whoever
@@ -18,9 +28,6 @@ class Backend(Protocol):
     """
 
     # -- reading ---------------------------------------------------------------------------
-
-    def instances(self) -> list[Document]:
-        """Return all instances, oldest first."""
 
     def show(self, instance: str) -> Document:
         """Return an instance with its tokens."""
@@ -33,9 +40,6 @@ class Backend(Protocol):
 
     def artifacts(self, instance: str) -> Document:
         """Return the stored values of an instance."""
-
-    def stores(self) -> list[Document]:
-        """Return the data stores."""
 
     def tasks(self, assignee: str | None, group: str | None, forms: bool) -> list[Document]:
         """Return the user tasks that wait and that a person, or a group, may do.

@@ -15,9 +15,8 @@ from mlkit.cli.bpmn.options import (
     State,
     TokenFile,
     acting,
-    chosen_server,
-    client_of,
 )
+from mlkit.cli.bpmn.place import chosen_server, client_of
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of

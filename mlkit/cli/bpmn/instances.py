@@ -21,13 +21,12 @@ from mlkit.cli.bpmn.options import (
     Timeout,
     TokenFile,
     ago,
-    asking,
-    chosen_server,
     conclude,
     named,
     reading,
     settings_of,
 )
+from mlkit.cli.bpmn.place import asking, chosen_server, listing
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, of
@@ -57,7 +56,7 @@ def list_(
     json: Json = False,
 ) -> None:
     """List the instances of a state folder or a server, oldest first."""
-    with asking(context, state, journal, server, token_file) as (backend, _):
+    with listing(context, state, journal, server, token_file) as backend:
         show_rows(backend.instances(), json)
 
 
@@ -246,7 +245,7 @@ def stores(
     json: Json = False,
 ) -> None:
     """List the data stores, and which instance set each last."""
-    with asking(context, state, journal, server, token_file) as (backend, _):
+    with listing(context, state, journal, server, token_file) as backend:
         found = backend.stores()
     if json:
         Output.document("bpmn.stores", 1, {"stores": found})

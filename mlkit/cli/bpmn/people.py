@@ -16,12 +16,12 @@ from mlkit.cli.bpmn.options import (
     TokenFile,
     acting,
     ago,
-    asking,
     conclude,
     named,
     pairs,
     who_may,
 )
+from mlkit.cli.bpmn.place import asking
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of

@@ -27,8 +27,8 @@ from mlkit.cli.bpmn.options import (
     pairs,
     settings_of,
     variables_file,
-    where_of,
 )
+from mlkit.cli.bpmn.place import where_of
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -131,7 +131,7 @@ def resume(
     settings = settings_of(
         workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease
     )
-    from mlkit.bpmn.backends.journal import listed
+    from mlkit.bpmn.backends.lists import listed
     from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session
     from mlkit.cli.bpmn.instances import show_rows

@@ -13,10 +13,10 @@ from mlkit.cli.bpmn.options import (
     ServerUrl,
     State,
     TokenFile,
-    asking,
     conclude,
     named,
 )
+from mlkit.cli.bpmn.place import asking
 from mlkit.cli.groups import examples, group
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of, plain
