@@ -61,7 +61,7 @@ def test_help_of_a_workload_loads_none_of_its_commands(workload):
         ("bandit", "fit", {"documents"}),
         ("pairs", "screen", {"source"}),
         ("bpmn", "lint", {"options"}),
-        ("bpmn", "run", {"options"}),
+        ("bpmn", "run", {"options", "place"}),
         ("image", "diff", {"options", "text"}),
     ],
 )
