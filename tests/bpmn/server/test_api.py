@@ -238,7 +238,8 @@ def test_messages_signals_and_stores(server, diagram):
     until(server, instance, "waiting")
     message = {"name": "paid", "key": "b7", "variables": {"sum": 9}}
     got = server("POST", f"{V1}/messages", json=message).json()
-    assert got == {"instances": [instance]}
+    assert got["instances"] == [instance]
+    assert [each["instance"] for each in got["receivers"]] == [instance]
     server.wait(lambda: show(server, instance)["waiting"][0].get("signal") == "stop")
     assert instance in server("POST", f"{V1}/signals", json={"name": "stop"}).json()["instances"]
     assert until(server, instance, "completed")["variables"]["sum"] == 9
