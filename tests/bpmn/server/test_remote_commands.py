@@ -272,3 +272,27 @@ def test_a_server_that_is_not_there_is_reported(terminal, tmp_path):
     assert terminal.run("tasks", "--server", "ftp://x")[0] == 2
     missing = terminal.there("list", "--token-file", tmp_path / "none")
     assert missing[0] in (66, 78)
+
+
+def test_a_token_says_who_acts_and_what_they_may(own_server, tmp_path, capsys, monkeypatch):
+    from tests.bpmn.conftest import diagram
+
+    (tmp_path / "all").write_text("aaaa\n")
+    (tmp_path / "ann").write_text("bbbb\n")
+    (tmp_path / "tokens").write_text("aaaa\nbbbb participant ann\n")
+    server = own_server("--token-file", str(tmp_path / "tokens"))
+    terminal = Terminal(server, capsys, monkeypatch)
+    body, flows = BODIES["sign"]
+    (tmp_path / "sign.bpmn").write_text(diagram(body, flows))
+    assert terminal.there("deploy", tmp_path / "sign.bpmn")[0] == 78
+    all_, ann = (("--token-file", tmp_path / name) for name in ("all", "ann"))
+    assert terminal.there("deploy", tmp_path / "sign.bpmn", *all_)[0] == 0
+    server.http.headers["authorization"] = "Bearer aaaa"
+    instance = terminal.begin("p")
+    _, _, err = terminal.there("claim", f"{instance}/u", *ann)
+    assert f"--server {server.url} --token-file {tmp_path / 'ann'}`" in err
+    code, _, err = terminal.there("cancel", instance, *ann)
+    assert (code, "ann may not" in err) == (78, True)
+    assert terminal.there("approve", f"{instance}/u", *ann)[0] == 0
+    history = json.loads(terminal.there("history", instance, "--json", *ann)[1])
+    assert [each["by"] for each in history["trace"] if each["element"] == "u"] == ["ann"]
