@@ -29,6 +29,9 @@ REPOSITORY = Path(__file__).parents[1]
 os.environ.setdefault("MLKIT_TEST_RUN", str(os.getpid()))
 IMAGES = Path(tempfile.gettempdir()) / f"mlkit-test-images-{os.environ['MLKIT_TEST_RUN']}"
 os.environ["MLKIT_TEST_IMAGES"] = str(IMAGES)
+# Caches of the user are not what is tested, and must not grow by it.
+_CACHE = tempfile.TemporaryDirectory(prefix="mlkit-test-cache-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 # Machines of CI are noisy: a slow example is no failure. Derandomised, a red run can be repeated.

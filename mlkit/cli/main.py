@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -116,12 +117,27 @@ def main() -> None:
     except ClickException as error:
         output.fail(_usage_error(error))
     except typer.Abort:
-        output.fail(Interrupted(signal.SIGINT))
+        _leave_at_once(output)
     except OSError as error:
         output.fail(_disk_error(error) if error.errno in FULL else error)
     except Exception as bug:  # what is not an MlkitError is a defect of ours: exit 70
         output.fail(bug)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _leave_at_once(output: Output) -> NoReturn:
+    """End after Ctrl-C without the interpreter's own end.
+
+    What was open has been closed on the way here, but threads of a library may still use what that
+    end takes away: Arrow's reader of CSV then aborts the process.
+    """
+    try:
+        output.fail(Interrupted(signal.SIGINT))
+    except SystemExit as end:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(int(end.code or 0))
 
 
 def _usage_error(error: ClickException) -> UsageError:
