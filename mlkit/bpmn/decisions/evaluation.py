@@ -149,9 +149,10 @@ class Evaluation:
 
     def _input(self, loaded: Loaded, element: InputData) -> Any:
         name, kind = element.variable
-        prefix = "" if loaded is self.loaded else self.loaded.prefix(loaded)
-        key = f"{prefix}.{name}" if prefix else name
-        given = self._given(prefix, name)
+        if loaded is self.loaded:
+            key, given = name, self.inputs.get(name)
+        else:
+            key, given = self._imported(self.loaded.prefix(loaded), name)
         value = enter(self.run, given)
         self.trace.inputs[key] = value
         if not kind:
@@ -164,14 +165,17 @@ class Evaluation:
             self.trace.note(f"the input {name!r} is {brief(self.run, value)}, no {kind}")
         return found
 
-    def _given(self, prefix: str, name: str) -> Any:
-        """Return an input: `prefix.name`, the entry of the context `prefix`, or `name` alone."""
+    def _imported(self, prefix: str, name: str) -> tuple[str, Any]:
+        """Return the name and the value of an input of an imported model.
+
+        It is `prefix.name`, the entry of the context `prefix`, or `name` alone.
+        """
         if not prefix:
-            return self.inputs.get(name)
+            return name, self.inputs.get(name)
         whole, inside = f"{prefix}.{name}", self.inputs.get(prefix)
         if whole not in self.inputs and isinstance(inside, Mapping) and name in inside:
-            return inside[name]
-        return self.inputs.get(whole if whole in self.inputs else name)
+            return whole, inside[name]
+        return whole, self.inputs.get(whole if whole in self.inputs else name)
 
     def _frame(self, loaded: Loaded, element: Element) -> Frame:
         names = Missing()
