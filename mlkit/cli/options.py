@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,3 +39,40 @@ def unpack_limits(gibibytes: float | None, ratio: float) -> UnpackLimits:
     from mlkit.unpacking import UnpackLimits
 
     return UnpackLimits(ratio, None if gibibytes is None else int(gibibytes * 2**30))
+
+
+def expanded(
+    command: Callable[..., None],
+    parameter: str,
+    options: Mapping[str, tuple[Any, Any]],
+    build: Callable[..., Any] = dict,
+    *,
+    last: bool = False,
+) -> Callable[..., None]:
+    """Return a command with several options in place of one parameter, for typer to read.
+
+    Args:
+        command: Takes `parameter`, and others that typer reads.
+        parameter: Its name.
+        options: By name: the annotation, and the default.
+        build: Makes the parameter's value of the options' values, which it gets by name.
+        last: Whether help lists them after all others, instead of in the parameter's place.
+    """
+    keyword = inspect.Parameter.KEYWORD_ONLY
+
+    def wrapped(**values: Any) -> None:
+        chosen = {name: values.pop(name) for name in options}
+        command(**values, **{parameter: build(**chosen)})
+
+    added = [
+        inspect.Parameter(name, keyword, default=default, annotation=kind)
+        for name, (kind, default) in options.items()
+    ]
+    own = inspect.signature(command, eval_str=True).parameters
+    kept = [each.replace(kind=keyword) for each in own.values()]
+    at = len(kept) if last else list(own).index(parameter)
+    found = [each for each in [*kept[:at], *added, *kept[at:]] if each.name != parameter]
+    wrapped.__signature__ = inspect.Signature(found)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {each.name: each.annotation for each in found}
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    return wrapped

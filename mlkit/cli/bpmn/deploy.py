@@ -8,15 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from mlkit.cli.bpmn.options import (
-    STATE,
-    JournalUrl,
     Person,
-    ServerUrl,
-    State,
-    TokenFile,
     acting,
 )
-from mlkit.cli.bpmn.place import chosen_server, client_of
+from mlkit.cli.bpmn.place import Place, chosen_server, client_of, with_place
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -26,14 +21,13 @@ from mlkit.cli.output import Output, of
     "mlkit bpmn deploy training.bpmn",
     "mlkit bpmn deploy *.bpmn --server https://flows.example.org --token-file token",
 )
+@with_place
 def deploy(
     context: typer.Context,
+    *,
     files: Annotated[list[Path], typer.Argument(help="Diagrams; what they use goes with them.")],
     person: Person = None,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Deploy diagrams with their scripts, forms, decisions and called diagrams.
@@ -41,11 +35,11 @@ def deploy(
     All are checked first; with an error nothing is deployed. What has changed becomes a new
     version of its process; new instances take the newest version, running ones keep theirs.
     """
-    by, url = acting(person), chosen_server(context, server, token_file)
+    by, url = acting(person), chosen_server(context, place)
     if url is None:
-        found = _locally(state, journal, files, by)
+        found = _locally(place, files, by)
     else:
-        with client_of(url, token_file) as client:
+        with client_of(url, place.token_file) as client:
             found = client.deploy(files)
     if json:
         names = ("process", "version", "hash", "is_new")
@@ -59,11 +53,11 @@ def deploy(
         of(context).note("a server of this state folder starts them by their keys")
 
 
-def _locally(state: Path, journal: str | None, files: list[Path], by: str) -> list[dict[str, Any]]:
+def _locally(place: Place, files: list[Path], by: str) -> list[dict[str, Any]]:
     from mlkit.bpmn.runtime.deployment import deploy_paths
     from mlkit.bpmn.runtime.session import Session, Settings
 
-    with Session(state, Settings(journal=journal), create=True) as session:
+    with Session(place.state, Settings(journal=place.journal), create=True) as session:
         found = deploy_paths(session, files, by)
     return [
         {"process": e.process, "version": e.version, "hash": e.definition, "is_new": e.is_new}

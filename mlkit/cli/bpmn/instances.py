@@ -16,17 +16,15 @@ from mlkit.cli.bpmn.options import (
     JournalUrl,
     Memory,
     Person,
-    ServerUrl,
     State,
     Timeout,
-    TokenFile,
     ago,
     conclude,
     named,
     reading,
     settings_of,
 )
-from mlkit.cli.bpmn.place import asking, chosen_server, listing
+from mlkit.cli.bpmn.place import Place, asking, chosen_server, listing, with_place
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, of
@@ -47,16 +45,15 @@ def show_rows(found: list[dict[str, Any]], json: bool) -> None:
     "mlkit bpmn list",
     "mlkit bpmn list --server http://127.0.0.1:8080 --json | jq '.instances[].state'",
 )
+@with_place
 def list_(
     context: typer.Context,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    *,
+    place: Place,
     json: Json = False,
 ) -> None:
     """List the instances of a state folder or a server, oldest first."""
-    with listing(context, state, journal, server, token_file) as backend:
+    with listing(context, place) as backend:
         show_rows(backend.instances(), json)
 
 
@@ -64,17 +61,16 @@ def list_(
     "mlkit bpmn show 3f2a",
     "mlkit bpmn show 3f2a --json | jq .tokens",
 )
+@with_place
 def show(
     context: typer.Context,
+    *,
     instance: Instance,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Show where an instance's tokens are, its variables, and what it waits for."""
-    with asking(context, state, journal, server, token_file) as (backend, _):
+    with asking(context, place) as (backend, _):
         found = backend.show(instance)
     if json:
         Output.document("bpmn.show", 1, found)
@@ -117,17 +113,16 @@ def _short(value: Any) -> str:
     "mlkit bpmn history 3f2a",
     "mlkit bpmn history 3f2a --json",
 )
+@with_place
 def history(
     context: typer.Context,
+    *,
     instance: Instance,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Show the flow nodes that an instance went through, in order, and what was decided."""
-    with asking(context, state, journal, server, token_file) as (backend, _):
+    with asking(context, place) as (backend, _):
         found = backend.history(instance)
     if json:
         Output.document("bpmn.history", 1, found)
@@ -169,17 +164,16 @@ def _label(each: dict[str, Any]) -> str:
     "mlkit bpmn logs 3f2a",
     "mlkit bpmn logs 3f2a --json | jq .logs",
 )
+@with_place
 def logs(
     context: typer.Context,
+    *,
     instance: Instance,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Show what each attempt at a task printed, its duration and its peak memory."""
-    with asking(context, state, journal, server, token_file) as (backend, _):
+    with asking(context, place) as (backend, _):
         found = backend.logs(instance)
     if json:
         Output.document("bpmn.logs", 1, found)
@@ -187,9 +181,9 @@ def logs(
     for each in found["logs"]:
         iteration = f" [{each['iteration']}]" if each["iteration"] else ""
         cost = f"{each['duration']:.3f} s, {each['peak'] / 1e6:.0f} MB"
-        place = f"{each['element']}{iteration}, attempt {each['attempt']}"
+        task = f"{each['element']}{iteration}, attempt {each['attempt']}"
         printed = _ended(each["stdout"]) + _ended(each["stderr"])
-        sys.stdout.write(f"== {place}: {each['outcome']}, {cost}\n{printed}")
+        sys.stdout.write(f"== {task}: {each['outcome']}, {cost}\n{printed}")
 
 
 def _ended(text: str) -> str:
@@ -200,17 +194,16 @@ def _ended(text: str) -> str:
     "mlkit bpmn artifacts 3f2a",
     "mlkit bpmn artifacts 3f2a --json",
 )
+@with_place
 def artifacts(
     context: typer.Context,
+    *,
     instance: Instance,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """List the stored values of an instance: which task made each, and from which others."""
-    with asking(context, state, journal, server, token_file) as (backend, _):
+    with asking(context, place) as (backend, _):
         found = backend.artifacts(instance)
     if json:
         Output.document("bpmn.artifacts", 1, found)
@@ -236,16 +229,15 @@ def _amount(size: int) -> str:
     "mlkit bpmn stores",
     "mlkit bpmn stores --json | jq .stores",
 )
+@with_place
 def stores(
     context: typer.Context,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    *,
+    place: Place,
     json: Json = False,
 ) -> None:
     """List the data stores, and which instance set each last."""
-    with listing(context, state, journal, server, token_file) as backend:
+    with listing(context, place) as backend:
         found = backend.stores()
     if json:
         Output.document("bpmn.stores", 1, {"stores": found})
@@ -259,19 +251,18 @@ def stores(
     "mlkit bpmn cancel 3f2a",
     "mlkit bpmn cancel 3f2a --reason late",
 )
+@with_place
 def cancel(
     context: typer.Context,
+    *,
     instance: Instance,
     reason: Annotated[str, typer.Option(help="Kept with the instance.")] = "",
     person: Person = None,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """End an instance."""
-    with asking(context, state, journal, server, token_file) as (backend, where):
+    with asking(context, place) as (backend, where):
         found = backend.cancel(instance, reason, named(person))
         conclude(found, where, json, of(context), code=0)
 
@@ -280,17 +271,16 @@ def cancel(
     "mlkit bpmn retry 3f2a",
     "mlkit bpmn retry 3f2a --timeout 600",
 )
+@with_place
 def retry(
     context: typer.Context,
+    *,
     instance: Instance,
     incident: Annotated[
         int, typer.Option(min=0, max=MOST, help="Its number (0: all of the instance).")
     ] = 0,
     person: Person = None,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     timeout: Timeout = 0,
     memory: Memory = 0,
     cpu: Cpu = 0,
@@ -301,10 +291,10 @@ def retry(
 
     Exits as `run` does.
     """
-    settings = settings_of(None, (None, None), (timeout, cpu, memory, tuple(env)), journal)
-    if chosen_server(context, server, token_file) and (timeout or memory or cpu or env):
+    settings = settings_of(None, (None, None), (timeout, cpu, memory, tuple(env)), place.journal)
+    if chosen_server(context, place) and (timeout or memory or cpu or env):
         raise UsageError("a server has limits of its own", hint="leave out the limits")
-    with asking(context, state, journal, server, token_file, settings) as (backend, where):
+    with asking(context, place, settings) as (backend, where):
         found = backend.retry(instance, incident, named(person))
         conclude(found, where, json, of(context))
 

@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlkit.cli.bpmn.options import (
-    STATE,
     Instance,
-    JournalUrl,
     Person,
-    ServerUrl,
-    State,
-    TokenFile,
     acting,
     ago,
     conclude,
@@ -21,7 +16,7 @@ from mlkit.cli.bpmn.options import (
     pairs,
     who_may,
 )
-from mlkit.cli.bpmn.place import asking
+from mlkit.cli.bpmn.place import Place, asking, with_place
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -47,18 +42,17 @@ Comment = Annotated[str | None, typer.Option(help="Kept in the variable `comment
     "mlkit bpmn tasks --group owners",
     "mlkit bpmn tasks --json",
 )
+@with_place
 def tasks(
     context: typer.Context,
+    *,
     assignee: Annotated[str | None, typer.Option(help="Only what this person may do.")] = None,
     group: Annotated[str | None, typer.Option(help="Only what this group may do.")] = None,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """List the user tasks that wait."""
-    with asking(context, state, journal, server, token_file) as (backend, _):
+    with asking(context, place) as (backend, _):
         found = backend.tasks(assignee, group, forms=json)
         if json:
             Output.document("bpmn.tasks", 1, {"tasks": found})
@@ -72,15 +66,14 @@ def tasks(
     "mlkit bpmn complete 3f2a/12 --set rate=0.1",
     "mlkit bpmn complete 3f2a/Review --as ann",
 )
+@with_place
 def complete(
     context: typer.Context,
+    *,
     task: TaskName,
     set: Values = [],  # noqa: A002, B006 - named as its option; typer's way to say "none given"
     person: Person = None,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Complete a user task with the values of its form.
@@ -88,7 +81,7 @@ def complete(
     Exits as `run` does.
     """
     given = pairs(set, "--set")
-    with asking(context, state, journal, server, token_file) as (backend, where):
+    with asking(context, place) as (backend, where):
         found = backend.complete(task, given, named(person))
         conclude(found, where, json, of(context))
 
@@ -97,22 +90,21 @@ def complete(
     "mlkit bpmn approve 3f2a/12",
     "mlkit bpmn approve 3f2a/12 --comment good",
 )
+@with_place
 def approve(
     context: typer.Context,
+    *,
     task: TaskName,
     comment: Comment = None,
     person: Person = None,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Approve: complete a user task with `approved` true.
 
     Exits as `run` does.
     """
-    with asking(context, state, journal, server, token_file) as (backend, where):
+    with asking(context, place) as (backend, where):
         found = backend.decide(task, True, comment, named(person))
         conclude(found, where, json, of(context))
 
@@ -121,22 +113,21 @@ def approve(
     "mlkit bpmn reject 3f2a/12",
     "mlkit bpmn reject 3f2a/12 --comment late",
 )
+@with_place
 def reject(
     context: typer.Context,
+    *,
     task: TaskName,
     comment: Comment = None,
     person: Person = None,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Reject: complete a user task with `approved` false.
 
     Exits as `run` does.
     """
-    with asking(context, state, journal, server, token_file) as (backend, where):
+    with asking(context, place) as (backend, where):
         found = backend.decide(task, False, comment, named(person))
         conclude(found, where, json, of(context))
 
@@ -145,21 +136,20 @@ def reject(
     "mlkit bpmn claim 3f2a/12",
     "mlkit bpmn claim review --as ann",
 )
+@with_place
 def claim(
     context: typer.Context,
+    *,
     task: TaskName,
     assignee: Annotated[
         str | None, typer.Option("--as", "--assignee", help="Who takes it (default: you).")
     ] = None,
     release: Annotated[bool, typer.Option("--release", help="Give it back.")] = False,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Take a user task, so that it is yours; or give it back."""
-    with asking(context, state, journal, server, token_file) as (backend, where):
+    with asking(context, place) as (backend, where):
         found = backend.claim(task, named(assignee), release)
         conclude(found, where, json, of(context), code=0)
 
@@ -168,19 +158,18 @@ def claim(
     "mlkit bpmn delegate 3f2a/12 --to bob",
     "mlkit bpmn delegate review --to bob --as ann",
 )
+@with_place
 def delegate(
     context: typer.Context,
+    *,
     task: TaskName,
     to: Annotated[str, typer.Option("--to", metavar="PERSON", help="Who is to do it.")],
     person: Person = None,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Give a user task to somebody else."""
-    with asking(context, state, journal, server, token_file) as (backend, where):
+    with asking(context, place) as (backend, where):
         found = backend.delegate(task, acting(to), named(person))
         conclude(found, where, json, of(context), code=0)
 
@@ -189,23 +178,22 @@ def delegate(
     "mlkit bpmn start 3f2a call_customer",
     "mlkit bpmn start 3f2a investigate --end",
 )
+@with_place
 def start(
     context: typer.Context,
+    *,
     instance: Instance,
     element: Annotated[str, typer.Argument(help="An activity of an ad-hoc sub-process.")],
     end: Annotated[bool, typer.Option("--end", help="End the ad-hoc sub-process ELEMENT.")] = False,
     person: Person = None,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Start an activity of an ad-hoc sub-process, or end the sub-process.
 
     Exits as `run` does.
     """
-    with asking(context, state, journal, server, token_file) as (backend, where):
+    with asking(context, place) as (backend, where):
         found = backend.start(instance, element, end, named(person))
         conclude(found, where, json, of(context))
 
@@ -214,16 +202,15 @@ def start(
     "mlkit bpmn message paid --key 42",
     "mlkit bpmn message paid --set total=9 --ttl 3600",
 )
+@with_place
 def message(
     context: typer.Context,
+    *,
     name: Annotated[str, typer.Argument(help="The message's name.")],
     key: Annotated[str, typer.Option(help="The correlation key, or the business key.")] = "",
     set: Values = [],  # noqa: A002, B006
     ttl: Annotated[float, typer.Option(min=0, help="Seconds to keep it if nobody waits.")] = 604800,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Send a message to the one activity that waits for it; else keep it.
@@ -231,7 +218,7 @@ def message(
     Exits 0 when it was delivered or kept, 2 when several wait for it.
     """
     given = pairs(set, "--set")
-    with asking(context, state, journal, server, token_file) as (backend, _):
+    with asking(context, place) as (backend, _):
         _show_receivers("message", name, backend.message(name, key, given, ttl), json, of(context))
 
 
@@ -239,19 +226,18 @@ def message(
     "mlkit bpmn signal stop",
     "mlkit bpmn signal stop --set why=late",
 )
+@with_place
 def signal(
     context: typer.Context,
+    *,
     name: Annotated[str, typer.Argument(help="The signal's name.")],
     set: Values = [],  # noqa: A002, B006
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Broadcast a signal to everything that waits for it now."""
     given = pairs(set, "--set")
-    with asking(context, state, journal, server, token_file) as (backend, _):
+    with asking(context, place) as (backend, _):
         _show_receivers("signal", name, backend.signal(name, given), json, of(context))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
@@ -16,9 +16,14 @@ from mlkit.cli.bpmn.options import (
     SERVER_VARIABLE,
     STATE,
     TOKEN_VARIABLE,
+    JournalUrl,
+    ServerUrl,
+    State,
+    TokenFile,
     acting,
     serving,
 )
+from mlkit.cli.options import expanded
 from mlkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +32,28 @@ if TYPE_CHECKING:
     from mlkit.bpmn.runtime.session import Session, Settings
 
 _STRENGTH = ("DEFAULT", "DEFAULT_MAP", "ENVIRONMENT", "COMMANDLINE")
+
+
+class Place(NamedTuple):
+    """The options of a command that say where its instances are."""
+
+    state: Path
+    journal: str | None
+    server: str | None
+    token_file: Path | None
+
+
+_OPTIONS = {
+    "state": (State, STATE),
+    "journal": (JournalUrl, None),
+    "server": (ServerUrl, None),
+    "token_file": (TokenFile, None),
+}
+
+
+def with_place(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with the options of a place, which it receives as `place`."""
+    return expanded(command, "place", _OPTIONS, Place)
 
 
 class Where(NamedTuple):
@@ -43,48 +70,37 @@ class Where(NamedTuple):
 
 @contextmanager
 def asking(
-    context: typer.Context,
-    state: Path,
-    journal: str | None,
-    server: str | None,
-    token_file: Path | None,
-    settings: Settings | None = None,
+    context: typer.Context, place: Place, settings: Settings | None = None
 ) -> Iterator[tuple[Backend, Where]]:
     """Reach the instances of a server, or of a journal, for one command.
 
     Raises:
         MlkitError: They cannot be reached; or, at the end, the first damage that was met.
     """
-    url = chosen_server(context, server, token_file)
+    url = chosen_server(context, place)
     if url is None:
         from mlkit.bpmn.backends.journal import JournalBackend
 
-        with serving(state, journal, settings) as service:
+        with serving(place.state, place.journal, settings) as service:
             yield JournalBackend(service.session, acting(None)), where_of(service.session)
         return
     from mlkit.bpmn.backends.server import ServerBackend
 
-    with client_of(url, token_file) as client:
-        yield ServerBackend(client), _at_server(url, token_file)
+    with client_of(url, place.token_file) as client:
+        yield ServerBackend(client), _at_server(url, place.token_file)
 
 
 @contextmanager
-def listing(
-    context: typer.Context,
-    state: Path,
-    journal: str | None,
-    server: str | None,
-    token_file: Path | None,
-) -> Iterator[Lists]:
+def listing(context: typer.Context, place: Place) -> Iterator[Lists]:
     """Reach instances as `asking` does, for a list: without the import of the engine."""
-    if chosen_server(context, server, token_file) is not None:
-        with asking(context, state, journal, server, token_file) as (backend, _):
+    if chosen_server(context, place) is not None:
+        with asking(context, place) as (backend, _):
             yield backend
         return
     from mlkit.bpmn.backends.lists import JournalLists
     from mlkit.bpmn.journal import open_journal
 
-    opened = open_journal(state, url=journal)
+    opened = open_journal(place.state, url=place.journal)
     try:
         found = JournalLists(opened, [])
         yield found
@@ -94,9 +110,7 @@ def listing(
         raise found.errors[0]
 
 
-def chosen_server(
-    context: typer.Context, server: str | None, token_file: Path | None
-) -> str | None:
+def chosen_server(context: typer.Context, place: Place) -> str | None:
     """Return the URL of the server that a command asks; None where it opens a journal itself.
 
     What is named on the command line goes before a variable, and that before the settings file.
@@ -107,14 +121,14 @@ def chosen_server(
     given = {name: _strength(context, name) for name in ("server", "state", "journal")}
     beside = max(given["state"], given["journal"])
     most = len(_STRENGTH) - 1
-    if server is None or beside > given["server"]:
+    if place.server is None or beside > given["server"]:
         if _strength(context, "token_file") == most:
             raise UsageError("--token-file is for a server", hint="name it by --server URL")
         return None
     if beside == most:
         other = "--state" if given["state"] == most else "--journal"
         raise UsageError(f"--server and {other} exclude one another", hint="name one of them")
-    return server
+    return place.server
 
 
 def _strength(context: typer.Context, name: str) -> int:

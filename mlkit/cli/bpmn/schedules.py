@@ -7,16 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from mlkit.cli.bpmn.options import (
-    STATE,
-    JournalUrl,
     Person,
-    ServerUrl,
-    State,
-    TokenFile,
     conclude,
     named,
 )
-from mlkit.cli.bpmn.place import asking
+from mlkit.cli.bpmn.place import Place, asking, with_place
 from mlkit.cli.groups import examples, group
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of, plain
@@ -46,19 +41,18 @@ Name = Annotated[
 
 
 @examples("mlkit bpmn schedules list", "mlkit bpmn schedules list --json")
+@with_place
 def list_(
     context: typer.Context,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    *,
+    place: Place,
     json: Json = False,
 ) -> None:
     """List the schedules of deployed definitions, with their next five times.
 
     A server starts what is due; without one nothing starts by itself.
     """
-    with asking(context, state, journal, server, token_file) as (backend, _):
+    with asking(context, place) as (backend, _):
         found = backend.schedules()
     if json:
         Output.document("bpmn.schedules", 1, {"schedules": found})
@@ -69,35 +63,33 @@ def list_(
 
 
 @examples("mlkit bpmn schedules pause training", "mlkit bpmn schedules pause training/nightly")
+@with_place
 def pause(
     context: typer.Context,
+    *,
     name: Name,
     person: Person = None,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Start nothing until it is resumed."""
-    with asking(context, state, journal, server, token_file) as (backend, _):
+    with asking(context, place) as (backend, _):
         found = backend.pause(name, True, named(person))
     _show_changed(found, json)
 
 
 @examples("mlkit bpmn schedules resume training", "mlkit bpmn schedules resume training/nightly")
+@with_place
 def resume(
     context: typer.Context,
+    *,
     name: Name,
     person: Person = None,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Start again, from the next time on: what was missed is left out."""
-    with asking(context, state, journal, server, token_file) as (backend, _):
+    with asking(context, place) as (backend, _):
         found = backend.pause(name, False, named(person))
     _show_changed(found, json)
 
@@ -110,18 +102,17 @@ def _show_changed(found: dict[str, Any], json: bool) -> None:
 
 
 @examples("mlkit bpmn schedules run training", "mlkit bpmn schedules run training --json")
+@with_place
 def run(
     context: typer.Context,
+    *,
     name: Name,
     person: Person = None,
-    state: State = STATE,
-    journal: JournalUrl = None,
-    server: ServerUrl = None,
-    token_file: TokenFile = None,
+    place: Place,
     json: Json = False,
 ) -> None:
     """Start an instance now, beside its times."""
-    with asking(context, state, journal, server, token_file) as (backend, where):
+    with asking(context, place) as (backend, where):
         conclude(backend.run(name, named(person)), where, json, of(context))
 
 

@@ -6,7 +6,6 @@ flags; `with_settings` passes them to a command as one argument.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -15,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlkit.cli.options import MOST
+from mlkit.cli.options import MOST, expanded
 from mlkit.pairs import settings
 
 
@@ -134,30 +133,15 @@ def with_settings(
         command: Takes `settings`, and other parameters that typer reads.
         without: Names of options that the command declares itself.
     """
-    flags = {flag.name: flag for flag in FLAGS if flag.name not in without}
-    own = inspect.signature(command, eval_str=True)
-
-    def wrapped(**values: Any) -> None:
-        chosen = {name: values.pop(name) for name in flags}
-        command(settings=chosen, **values)
-
-    kept = [each for each in own.parameters.values() if each.name != "settings"]
-    options = [_parameter(name, flag) for name, flag in flags.items()]
-    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in kept + options]
-    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    return wrapped
+    options = {flag.name: _option(flag) for flag in FLAGS if flag.name not in without}
+    return expanded(command, "settings", options, last=True)
 
 
-def _parameter(name: str, flag: Flag) -> inspect.Parameter:
+def _option(flag: Flag) -> tuple[Any, Any]:
     most = MOST if flag.kind is int else None
     option = typer.Option(*flag.flags, max=most, help=flag.text, rich_help_panel=flag.panel)
     kind = flag.kind | None if flag.default is None else flag.kind
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(
-        name, keyword, default=flag.default, annotation=Annotated[kind, option]
-    )
+    return Annotated[kind, option], flag.default
 
 
 def build(chosen: Mapping[str, Any]) -> settings.Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.options import MaxRatio, MaxUnpacked, unpack_limits
+from mlkit.cli.options import MaxRatio, MaxUnpacked, expanded, unpack_limits
 from mlkit.pairs.settings import Align, Decimal, Format
 
 if TYPE_CHECKING:
@@ -149,24 +148,7 @@ def with_source(
         without: Names of options that the command has not, or declares itself.
     """
     options = {name: each for name, each in OPTIONS.items() if name not in without}
-    own = inspect.signature(command, eval_str=True)
-
-    def wrapped(**values: Any) -> None:
-        chosen = {name: values.pop(name) for name in options}
-        command(reading=chosen, **values)
-
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    kept = [
-        each.replace(kind=keyword) for name, each in own.parameters.items() if name != "reading"
-    ]
-    added = [
-        inspect.Parameter(name, keyword, default=default, annotation=kind)
-        for name, (kind, default) in options.items()
-    ]
-    wrapped.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {each.name: each.annotation for each in [*kept, *added]}
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    return wrapped
+    return expanded(command, "reading", options, last=True)
 
 
 def load(
