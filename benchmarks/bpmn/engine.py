@@ -24,7 +24,8 @@ from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import Start
 from mlkit.bpmn.journal import open_journal
 from mlkit.bpmn.journal.records import Row
-from mlkit.bpmn.runtime.runner import Runner, Running
+from mlkit.bpmn.runtime.runner import Runner
+from mlkit.bpmn.runtime.running import Running
 from mlkit.workers.pool import ScriptPool
 
 HEAD = (

@@ -23,7 +23,8 @@ from typing import Any
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Damaged, Entry, Row
 from mlkit.bpmn.runtime.pools import Pools
-from mlkit.bpmn.runtime.runner import INBOX_INTERVAL, Runner, Running
+from mlkit.bpmn.runtime.runner import INBOX_INTERVAL, Runner
+from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.session import Session, Settings, require_own
 from mlkit.errors import MlkitError, ServiceUnavailable
 from mlkit.workers.pool import ScriptPool

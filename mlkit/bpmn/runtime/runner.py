@@ -9,29 +9,20 @@ from __future__ import annotations
 import heapq
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
+from mlkit.bpmn.definition import model
 from mlkit.bpmn.definition.model import Script
-from mlkit.bpmn.definition.referenced_names import mentioned
 from mlkit.bpmn.engine.effects import (
     AnyEffect,
-    Ask,
-    Broadcast,
     Fetch,
-    Listen,
-    Offer,
     Run,
     Send,
     Stop,
     Store,
     Subscribe,
-    Unsubscribe,
     Wake,
-    Withdraw,
 )
-from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import (
     AnyEvent,
     Complete,
@@ -42,47 +33,22 @@ from mlkit.bpmn.engine.events import (
     Recover,
     Retry,
     StoreRead,
-    Throw,
 )
 from mlkit.bpmn.engine.state import Activation, State
-from mlkit.bpmn.engine.waits import ForWorker
 from mlkit.bpmn.journal.memory import MemoryStores
 from mlkit.bpmn.journal.protocol import Journal, Stores
-from mlkit.bpmn.journal.records import Changes, Damaged, Entry, Log, Row, TakenOver
+from mlkit.bpmn.journal.records import Changes, Damaged, Entry, Log, TakenOver
 from mlkit.bpmn.mail import queued
+from mlkit.bpmn.runtime import jobs
 from mlkit.bpmn.runtime.clock import Clock, RealClock
-from mlkit.bpmn.runtime.external import offered
+from mlkit.bpmn.runtime.effects import lock_messages, topics, write
 from mlkit.bpmn.runtime.pools import Pools
-from mlkit.errors import BadData, MlkitError, UsageError
+from mlkit.bpmn.runtime.running import Running
+from mlkit.errors import BadData, MlkitError
 from mlkit.workers.pool import Result, ScriptPool
 
 INBOX_INTERVAL = 0.2
-MESSAGE_LIFE = 7 * 86400.0
 Observer = Callable[["Running", float, list[Hop]], None]
-
-
-@dataclass(slots=True)
-class Running:
-    """An instance that this process moves.
-
-    Attributes:
-        row: What the journal calls it; None in memory.
-        options: `folder` (where the diagram is), `work` (the tasks' folder), `tasks` (bound
-            callables).
-        sequence: The number of its last event on disk.
-        pool: Where its scripts run; None for the runner's pool.
-    """
-
-    engine: Engine
-    state: State
-    number: int
-    id: str
-    options: dict[str, Any] = field(default_factory=dict)
-    row: Row | None = None
-    sequence: int = 0
-    changes: Changes = field(default_factory=Changes)
-    jobs: dict[int, int] = field(default_factory=dict)
-    pool: ScriptPool | None = None
 
 
 class Runner:
@@ -103,6 +69,7 @@ class Runner:
         on_offer: Called after a commit with the topics of the tasks that it has offered to external
             workers.
         draining: Whether no further script is begun; those that run may end.
+        queues_mail: Whether the mail of tasks leaves by the outbox, which somebody sends.
     """
 
     def __init__(
@@ -153,7 +120,7 @@ class Runner:
         self.effects += [(running, each) for each in pending if isinstance(each, Wake | Fetch)]
 
     def apply(self, running: Running, event: AnyEvent, log: Log | None = None) -> None:
-        """Step an instance; the next commit makes it durable."""
+        """Apply an event to an instance; the next commit makes it durable."""
         at = self.clock.now()
         try:
             outcome = running.engine.apply(running.state, event, at)
@@ -302,18 +269,8 @@ class Runner:
         found = running.state.activations.get(activation)
         if found is None:
             return
-        log = Log(
-            found.node, found.iteration, found.attempt, self.clock.now(), result.duration,
-            result.peak, result.outcome, result.stdout, result.stderr,
-        )  # fmt: skip
-        event: AnyEvent
-        if result.outcome == "completed":
-            event = Complete(activation, result.variables)
-        elif result.outcome == "error":
-            event = Throw(activation, result.code, result.message)
-        else:
-            event = Fail(activation, result.message)
-        self.apply(running, event, log)
+        log = jobs.log_of(result, found, self.clock.now())
+        self.apply(running, jobs.event_of(result, activation), log)
 
     # -- commit, then act ------------------------------------------------------------------
 
@@ -340,7 +297,7 @@ class Runner:
         for running, effect in effects:
             self._act(running, effect)
         if self.on_offer is not None:
-            self.on_offer(set(_offered(effects)))
+            self.on_offer(set(topics(effects)))
         self.pool.send()
 
     def _report(self, running: Running, changes: Changes) -> None:
@@ -370,49 +327,16 @@ class Runner:
                 sequences[number] = journal.append(
                     running.row, running.sequence, running.state, running.changes
                 )
-            journal.mailbox.lock(
-                (each.name, each.key) for _, each in effects if isinstance(each, Send | Subscribe)
-            )
+            now = self.clock.now()
+            lock_messages(journal, effects)
             for running, effect in effects:
-                self._mail(running, effect)
-                self._ask(journal, running, effect)
+                write(journal, running, effect, now)
             return sequences
 
+        # What was sent may be for an instance here, and what is waited for may be there already.
+        if any(isinstance(effect, Send | Subscribe) for _, effect in effects):
+            self.look_again = 0.0
         return journal.atomically(work)
-
-    def _mail(self, running: Running, effect: AnyEffect) -> None:
-        """Do the effects that are rows of the journal."""
-        assert self.journal is not None
-        mailbox, number, now = self.journal.mailbox, running.number, self.clock.now()
-        there = running.state.activations
-        match effect:
-            case Subscribe(id, name, key) if id in there:
-                self.look_again = 0.0
-                mailbox.subscribe(number, id, name, key, now)
-            case Listen(id, name) if id in there:
-                mailbox.listen(number, id, name)
-            case Offer(id) if id in there and running.row is not None:
-                task = offered(running.row, running.engine, running.state, id)
-                self.journal.external.offer(task)
-            case Withdraw(id):
-                self.journal.external.withdraw(number, id)
-            case Unsubscribe(id):
-                mailbox.unsubscribe(number, id)
-            case Send(name, key, variables):
-                self.look_again = 0.0
-                try:
-                    mailbox.send(name, key, variables, now + MESSAGE_LIFE)
-                except UsageError:  # Several wait; none may take it unless the others give up.
-                    mailbox.keep(name, key, variables, now + MESSAGE_LIFE)
-            case Broadcast(name, variables):
-                mailbox.broadcast(name, variables, sender=number)
-            case Store(name, value):
-                self.stores.set(name, value, number, now)
-
-    def _ask(self, journal: Journal, running: Running, effect: AnyEffect) -> None:
-        """Let people know of a user task that waits for them."""
-        if isinstance(effect, Ask) and effect.id in running.state.activations:
-            journal.outbox.notice(running.number, effect.id, "task", self.clock.now())
 
     def _act(self, running: Running, effect: AnyEffect) -> None:
         match effect:
@@ -453,32 +377,14 @@ class Runner:
         if activation is None or activation.status != "working":
             return
         work = running.engine.graph.behaviors[activation.node].node.work
-        if isinstance(work, Script):
-            kind, source = "r" if work.format == "r" else "script", work.source
-            names = mentioned(source, work.format)
-        else:
-            kind, source, names = "call", self._bound(running, work), None
-            if self.queues_mail and source == queued.TASK:
-                self._queue(running, activation)
-                return
-        options = running.options
+        assert isinstance(work, Script | model.Callable)
+        request = jobs.request(running, activation, work)
+        if self.queues_mail and (request["kind"], request["source"]) == ("call", queued.TASK):
+            self._queue(running, activation)
+            return
         pool = running.pool or self.pool
         assert isinstance(pool, ScriptPool)
-        job = pool.submit(
-            {
-                "kind": kind,
-                "source": source,
-                "result": getattr(work, "result", None),
-                "element": activation.node,
-                "instance": running.id,
-                "iteration": activation.iteration,
-                "attempt": activation.attempt,
-                "key": f"{running.id}/{activation.node}/{activation.iteration}",
-                "variables": running.state.visible(activation.local or activation.scope, names),
-                "folder": options.get("folder", ""),
-                "work": options.get("work", ""),
-            }
-        )
+        job = pool.submit(request)
         self.jobs[job] = (running, identifier)
         running.jobs[identifier] = job
 
@@ -493,10 +399,6 @@ class Runner:
             return
         running.changes.mails += mails
         self.apply(running, Complete(activation.id, {}))
-
-    @staticmethod
-    def _bound(running: Running, work: Any) -> str:
-        return str(running.options.get("tasks", {}).get(work.name, work.name))
 
     def hear(self) -> bool:
         """Return whether another process has delivered something; the inboxes are looked at then.
@@ -545,12 +447,3 @@ class Runner:
         """Let other processes have the instances."""
         if self.journal is not None:
             self.journal.release(each.row for each in self.instances.values() if each.row)
-
-
-def _offered(effects: list[tuple[Running, AnyEffect]]) -> Iterator[str]:
-    """Yield the topics of the tasks that are offered to external workers."""
-    for running, effect in effects:
-        if isinstance(effect, Offer):
-            found = running.state.activations.get(effect.id)
-            if found is not None and isinstance(found.wait, ForWorker):
-                yield found.wait.topic

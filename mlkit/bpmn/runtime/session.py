@@ -35,7 +35,8 @@ from mlkit.bpmn.people import tasks
 from mlkit.bpmn.people.forms import packed_variables
 from mlkit.bpmn.runtime.clock import Clock
 from mlkit.bpmn.runtime.pools import RuntimeConfiguration
-from mlkit.bpmn.runtime.runner import Observer, Runner, Running
+from mlkit.bpmn.runtime.runner import Observer, Runner
+from mlkit.bpmn.runtime.running import Running
 from mlkit.errors import BadData, ConfigurationError, InputMissing, MlkitError, UsageError
 from mlkit.workers.pool import Limits, ScriptPool
 

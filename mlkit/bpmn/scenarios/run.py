@@ -16,7 +16,8 @@ from mlkit.bpmn.people import tasks
 from mlkit.bpmn.people.forms import packed_variables
 from mlkit.bpmn.runtime.clock import SimulatedClock
 from mlkit.bpmn.runtime.documents import document
-from mlkit.bpmn.runtime.runner import Runner, Running
+from mlkit.bpmn.runtime.runner import Runner
+from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.session import Session, Settings
 from mlkit.bpmn.scenarios.expectation import differences
 from mlkit.bpmn.scenarios.scenario import Answer, Message, Mock, Scenario, Signal

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.journal.records import Entry
-from mlkit.bpmn.runtime.runner import Running
+from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.server import metrics
 from mlkit.web.events import Feed
 from mlkit.web.metrics import Counters

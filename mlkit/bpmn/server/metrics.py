@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlkit.bpmn.journal.records import Entry
-from mlkit.bpmn.runtime.runner import Running
+from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
 from mlkit.web.application import Answer, Operation, Request, Response, Route

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlkit.bpmn.engine.events import Hop
     from mlkit.bpmn.engine.state import Activation
     from mlkit.bpmn.runtime.clock import Clock
-    from mlkit.bpmn.runtime.runner import Running
+    from mlkit.bpmn.runtime.running import Running
     from mlkit.bpmn.runtime.session import Session
     from mlkit.workers.pool import ScriptPool
 
