@@ -72,7 +72,7 @@ class Scheduler:
         now = time.time()
         for each in journal.schedules.due(now):
             step(journal, self._starter, each, now)
-        for begun in journal.schedules.take_begun(now):
+        for begun in journal.schedules.take_starts(now):
             self._begin(journal, begun)
         return journal.schedules.next_due()
 

@@ -73,7 +73,7 @@ class SqlJournal:
         self.database = database
         self.owner = owner
         self.schedules = SqlSchedules(database)
-        self.mailbox = SqlMailbox(database, self.schedules.signalled)
+        self.mailbox = SqlMailbox(database, self.schedules.note_signal)
         self.stores = SqlStores(database)
         self.external = SqlExternalTasks(database)
         self.outbox = SqlOutbox(database)

@@ -143,7 +143,7 @@ class SqlSchedules:
         )
         return [str(process) for (process,) in rows]
 
-    def signalled(self, name: str, variables: dict[str, Any]) -> None:
+    def note_signal(self, name: str, variables: dict[str, Any]) -> None:
         """Note what a signal begins."""
         self.database.execute(
             "INSERT INTO begun (process, element, variables)"
@@ -154,7 +154,7 @@ class SqlSchedules:
             (encode(variables), name),
         )
 
-    def take_begun(self, now: float) -> list[Begun]:
+    def take_starts(self, now: float) -> list[Begun]:
         """Take what signals, and messages that nobody else waits for, have begun."""
         found = self.database.query(
             "DELETE FROM begun RETURNING number, process, element, variables"
