@@ -301,10 +301,10 @@ void register_table(py::module_& m) {
           "Count the arms that are there, and the (context, arm) posteriors.")
       .def(
           "capacity", [](const PosteriorTable& self) { return dict_of(self.capacity()); },
-          "Tell the room for arms, contexts, posteriors and id_bytes.")
+          "Return the capacity for arms, contexts, posteriors and id_bytes.")
       .def(
           "used", [](const PosteriorTable& self) { return dict_of(self.used()); },
-          "Tell how much of the capacity is used, removed arms included.")
+          "Return how much of the capacity is used, removed arms included.")
       .def_property_readonly(
           "prior",
           [](const PosteriorTable& self) { return std::pair(self.prior().a, self.prior().b); },

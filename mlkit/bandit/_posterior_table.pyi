@@ -210,10 +210,10 @@ class PosteriorTable:
         """Count the arms that are there, and the (context, arm) posteriors."""
 
     def capacity(self) -> dict[str, int]:
-        """Tell the room for arms, contexts, posteriors and id_bytes."""
+        """Return the capacity for arms, contexts, posteriors and id_bytes."""
 
     def used(self) -> dict[str, int]:
-        """Tell how much of the capacity is used, removed arms included."""
+        """Return how much of the capacity is used, removed arms included."""
 
     @property
     def prior(self) -> tuple[float, float]:

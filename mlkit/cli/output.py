@@ -58,7 +58,7 @@ class Output:
         sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def note(self, text: str) -> None:
-        """Tell a person something on standard error, unless they asked for quiet."""
+        """Write something for a person on standard error, unless they asked for quiet."""
         if not self.quiet:
             sys.stderr.write("\n".join(map(printable, text.split("\n"))) + "\n")
 

@@ -21,10 +21,10 @@ _MOST_BEHIND = 20
 
 
 class Feed:
-    """What watchers are told: topics that have changed, gathered.
+    """What watchers get: topics that have changed, gathered.
 
-    News are told at once where there were none for a while, and else at most so often, the newest
-    change of each topic. All who watch the same are sent the same bytes, so that a watcher costs
+    A change is sent at once where there was none for a while, and else at most so often: the newest
+    of each topic. All who watch the same are sent the same bytes, so that a watcher costs
     little more than its connection. All methods run in the event loop's thread.
 
     Args:

@@ -59,7 +59,7 @@ class HashingReader(io.RawIOBase):
         self.bytes_read = 0
 
     def readable(self) -> bool:
-        """Say that this stream can be read."""
+        """Return true: this stream can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:

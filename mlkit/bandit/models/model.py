@@ -133,7 +133,7 @@ class PolicyModel:
         return found
 
     def name(self, arm: str) -> int:
-        """Give a new arm the next place."""
+        """Assign the next place to a new arm."""
         place = len(self.ids)
         if place == self.pulls.size:
             self._grow()

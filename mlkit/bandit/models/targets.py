@@ -18,7 +18,7 @@ from mlkit.errors import BadData
 
 
 def probabilities(model: PolicyModel, decisions: Decisions, ranks: Sequence[int]) -> Array:
-    """Return the choice probabilities of a policy as it stands, shape (cells, arms).
+    """Return the choice probabilities of a policy in its present state, shape (cells, arms).
 
     Its arms compete, or the candidates that the log names; of these, an arm that the model lacks
     has the policy's prior, and is added to the model.

@@ -1,7 +1,7 @@
 """The posteriors file: versioned Parquet, or CSV.
 
 Both hold one row a posterior, with the columns `context` (missing: the arm's own row), `arm`,
-`a`, `b` and `pulls`. What all rows share (`Header`) stands as JSON in the metadata of the
+`a`, `b` and `pulls`. What all rows share (`Header`) is JSON in the metadata of the
 Parquet schema, and in columns of the same value on every row of a CSV: `model`, `prior_a`,
 `prior_b`, `shrinkage`. Only `arm`, `a` and `b` have to be there, so that a file that was made
 by hand or by a query can be read too.
@@ -231,7 +231,7 @@ def _csv_batches(path: Path, limits: UnpackLimits) -> Iterator[pa.RecordBatch]:
 
 
 def _shared_values(first: pa.RecordBatch, place: Place) -> dict[str, Any]:
-    """Read what stands on every row from the first one."""
+    """Read what every row repeats from the first one."""
     names = [name for name in _SHARED if name in first.schema.names]
     values = {name: _converted(first[name][:1], name, _SHARED[name], 0, place) for name in names}
     return {name: value[0].as_py() for name, value in values.items() if value[0].is_valid}

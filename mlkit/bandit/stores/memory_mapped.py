@@ -70,7 +70,7 @@ def load(
     """Make a table from a posteriors file, which is read twice: to measure it and to load it.
 
     Args:
-        posteriors: The file; an arm's own row stands before its rows of contexts.
+        posteriors: The file; an arm's own row comes before its rows of contexts.
         table: The table's file; one that is there is replaced.
         headroom: Capacity for more, as a part of what the file needs; at least `SPARE`.
         progress: Told of rows loaded.

@@ -273,7 +273,7 @@ class AdHoc:
     """How the activities of an ad-hoc sub-process start and end.
 
     Attributes:
-        active: Gives the ids of the activities to start; None leaves it to people.
+        active: Evaluates to the ids of the activities to start; None leaves it to people.
         completion: Ends the sub-process when it holds after an activity.
         cancels: Whether what still runs then is ended.
         sequential: One activity at a time.
@@ -296,7 +296,7 @@ class FormField:
             what is uploaded.
         default: Its default, evaluated when the form is shown; a variable of its name goes first.
         options: The values of an enum or list with their labels.
-        choices: Gives the options, where data has them.
+        choices: Evaluates to the options, where data has them.
         limits: `min`, `max`, `minlength`, `maxlength`.
         pattern: A regular expression that is found in every text that it takes.
         hidden: It is not there where one of these holds.
@@ -358,7 +358,7 @@ class FlowNode:
         triggered: Whether it is an event sub-process.
         attached_to: The activity that a boundary event guards.
         interrupting: Whether a boundary event, or the start of an event sub-process, ends what
-            it stands at.
+            it is at.
         instantiate: Whether an event gateway or receive task begins the process.
         parallel: Whether an event gateway waits for all events.
         activation: When a complex gateway opens.

@@ -221,7 +221,7 @@ class State(msgspec.Struct, omit_defaults=True):
 
     @property
     def phase(self) -> str:
-        """Return how the instance stands: its status, or what keeps it from going on.
+        """Return the instance's condition: its status, or what keeps it from going on.
 
         One of `running`, `waiting`, `incident`, `completed`, `failed`, `cancelled`.
         """

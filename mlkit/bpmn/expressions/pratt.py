@@ -151,7 +151,7 @@ class Parser:
     subscript: ClassVar[str] = "item"
 
     def member(self, node: Node, dot: Token) -> Node:
-        """Parse what stands behind a dot: a key of data, or a function of it."""
+        """Parse what follows a dot: a key of data, or a function of it."""
         field = self.next()
         if field.kind != "name":
             raise ExpressionError(self.text, field.position, "expected a name after '.'")

@@ -186,7 +186,7 @@ def _decoded(text: str | bytes) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Say in a line why a server cannot be used."""
+    """Return in a line why a server cannot be used."""
     if isinstance(error, smtplib.SMTPResponseException):
         return f"{error.smtp_code} {_decoded(error.smtp_error)}"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -95,7 +95,7 @@ def given(
         form: The fields.
         submitted: The values of each name, in order; uploads are objects.
         keep: What stores an upload.
-        prefix: What stands before the fields' names.
+        prefix: What precedes the fields' names.
     """
     found: dict[str, Any] = {}
     for each in form:
@@ -165,14 +165,14 @@ def inputs(
     without: str | None = None,
     prefix: str = PREFIX,
 ) -> list[Input]:
-    """Return what a page shows of a form as it stands.
+    """Return what a page shows of a form in its present state.
 
     Args:
         entry: The form with what is filled in.
         problems: What is wrong, by field.
         token: Names an uploaded file in the form that comes back.
         without: A field that is not shown, since buttons decide it.
-        prefix: What stands before the fields' names.
+        prefix: What precedes the fields' names.
     """
     known = problems or {}
     return [
@@ -274,7 +274,7 @@ def text_of(value: Any) -> str:
 
 
 def hint_of(form: FormField) -> str:
-    """Say what a field accepts, where a label cannot."""
+    """Describe what a field accepts, where a label cannot."""
     words = {
         "min": "at least {:g}", "max": "at most {:g}",
         "minlength": "at least {:g} characters", "maxlength": "at most {:g} characters",

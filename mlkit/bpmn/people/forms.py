@@ -147,9 +147,9 @@ class Entry:
             except ValueError as error:
                 problems.append(f"{each.id}: {error}")
         hidden = [n for n in self.given if n in known and n not in shown]
-        told = {each.partition(":")[0] for each in problems}
+        named = {each.partition(":")[0] for each in problems}
         problems += [f"{name}: is hidden, by what other fields say" for name in hidden
-                     if name not in told]  # fmt: skip
+                     if name not in named]  # fmt: skip
         return nested(found.items()), problems
 
     def _checked(self, field: FormField) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def fill(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def entry(task: Task, given: Mapping[str, Any]) -> forms.Entry:
-    """Return a task's form as it stands with some values."""
+    """Return a task's form with some values filled in."""
     return forms.Entry(task.form, given, task.defaults, task.variables)
 
 

@@ -28,7 +28,7 @@ class Progress:
 
     @property
     def text(self) -> str:
-        """Say it in a few characters."""
+        """Return it in a few characters."""
         parts = [f"{self.count}\u00d7"] if self.count > 1 else []
         if self.seconds is not None:
             parts.append(brief(self.seconds))

@@ -123,8 +123,8 @@ def route(
         columns: Ranks and channels.
         boxes: Where the nodes are.
         start: Where it leaves, for boundary events: downwards.
-        free: Says whether a vertical line at x from y to y, leaving a node, crosses no other.
-        turns: Says whether a node (a gateway) can be left and entered from above and below.
+        free: Returns whether a vertical line at x from y to y, leaving a node, crosses no other.
+        turns: Returns whether a node (a gateway) can be left and entered from above and below.
     """
     layers = columns.layers
     source, target = boxes[arrow.source], boxes[arrow.target]

@@ -54,7 +54,7 @@ def interrupts(element: Element) -> bool:
 
 
 def external_label(shape: Shape) -> Box:
-    """Return the place of a label that stands outside of its shape."""
+    """Return the place of a label outside of its shape."""
     if shape.label is None:
         return Box(shape.box.center.x - 45, shape.box.bottom + 6, 90, 14)
     label = shape.label

@@ -32,7 +32,7 @@ class Changes:
         self._news: dict[str, dict[str, Any]] = {}
 
     def tell(self, loop: asyncio.AbstractEventLoop, counters: Counters) -> None:
-        """Tell the watchers in a loop from now on, and count."""
+        """Notify the watchers of a loop from now on, and count."""
         self._loop = loop
         self._counters = counters
 

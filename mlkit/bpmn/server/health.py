@@ -10,7 +10,7 @@ from mlkit.web.application import Answer, Operation, Request, Response, Route
 
 
 class Health(msgspec.Struct):
-    """How the server stands."""
+    """Whether the server works."""
 
     status: str
     version: str

@@ -1,7 +1,7 @@
 """What a link in a mail opens: one task, for one person, without a login.
 
 Programs that look at mail open links: a GET changes nothing. What the form's button sends is done
-once; whoever comes later is told who decided, and when.
+once; whoever comes later sees who decided, and when.
 """
 
 from __future__ import annotations

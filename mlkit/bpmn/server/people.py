@@ -67,7 +67,7 @@ class Visitor(NamedTuple):
         return bool(groups & set(task.groups)) or not (task.users or task.groups)
 
     def whom(self, task: Task) -> str:
-        """Say whom a task waits for."""
+        """Return whom a task waits for."""
         named = [task.assignee] if task.assignee is not None else [*task.users, *task.groups]
         found = (self.directory.get(each) for each in named)
         shown = [each if it is None else it.name for each, it in zip(named, found, strict=True)]

@@ -203,7 +203,7 @@ def size_of(size: int) -> str:
 
 
 def ago(at: float) -> str:
-    """Say for how long somebody waits."""
+    """Return for how long somebody waits."""
     seconds = max(0, int(time.time() - at))
     for size, unit in _UNITS:
         if seconds >= size:

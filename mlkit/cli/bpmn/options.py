@@ -216,7 +216,7 @@ def serving(
 def conclude(
     found: dict[str, Any], where: Where, as_json: bool, output: Output, code: int | None = None
 ) -> None:
-    """Print how an instance stands, and leave with the exit code that says it, or with `code`."""
+    """Print the state of an instance, and leave with the exit code that says it, or with `code`."""
     if found["state"] == "running":
         output.note(f"instance {found['instance']} runs in another process")
     if as_json:

@@ -158,7 +158,7 @@ def _own(own: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _left_out(paths: list[str]) -> list[tuple[str, str]]:
-    """Tell in one line of device nodes, pipes and sockets: a base image has many."""
+    """Report in one line device nodes, pipes and sockets: a base image has many."""
     if not paths:
         return []
     more = f" and {len(paths) - LARGEST} more" if len(paths) > LARGEST else ""

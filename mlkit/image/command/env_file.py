@@ -9,7 +9,7 @@ from mlkit.errors import BadData, InputMissing, UsageError
 
 
 def pairs(given: Iterable[str], own: Mapping[str, str]) -> dict[str, str]:
-    """Read `K=V` as it stands on a command line; `K` alone takes the value of `own`, if it has one.
+    """Read `K=V` as on a command line; `K` alone takes the value of `own`, if it has one.
 
     Raises:
         UsageError: One has no name.

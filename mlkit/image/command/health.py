@@ -161,8 +161,8 @@ def _nowhere(place: str) -> None:
 
 
 def _of_curl(options: list[str]) -> list[str]:
-    told = [each for each in options if each not in {"", "fail"}]
-    return _apart(told if "fail" in options else ["-any", *told])
+    given = [each for each in options if each not in {"", "fail"}]
+    return _apart(given if "fail" in options else ["-any", *given])
 
 
 def _of_wget(options: list[str]) -> list[str]:

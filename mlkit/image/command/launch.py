@@ -29,7 +29,7 @@ def suffices(line: str, environment: Mapping[str, str]) -> bool:
     """Return whether the launcher does with a line all that a shell would.
 
     Args:
-        line: What stands behind `sh -c`.
+        line: What follows `sh -c`.
         environment: The image's; an unquoted value that is a pattern needs the shell.
     """
     if not LINE.fullmatch(line):

@@ -239,7 +239,7 @@ def without_shell(inventory: Inventory, command: Command) -> tuple[Command, Scri
     ours = (f"/{launch.PROGRAM}", OPTION, script.text)
     fixed = len(command.entrypoint)
     if begin < fixed < end:
-        problem = "its name stands among the arguments, which may be others"
+        problem = "its name is among the arguments, which may be others"
         return command, replace(script, text="", problem=problem)
     argv = (*command.argv[:begin], *ours, *command.argv[end:])
     cut = fixed + (len(ours) - (end - begin) if end <= fixed else 0)

@@ -192,7 +192,7 @@ def imported(
     Args:
         data: The text.
         package: The package that it is in.
-        started: Whether what stands under `if __name__ == "__main__":` counts.
+        started: Whether what is under `if __name__ == "__main__":` counts.
         unwanted: Packages whose import by a function does not count.
     """
     if b"import" not in data:

@@ -30,7 +30,7 @@ class Apt:
     """apt, with the machine's own package lists, or with those of another suite.
 
     Attributes:
-        options: What it is told on each call.
+        options: What each call gets.
     """
 
     options: tuple[str, ...] = ()

@@ -29,7 +29,7 @@ class Package:
         name: Its name.
         version: Its version.
         architecture: Its architecture.
-        stanza: Its paragraph of the database, as it stands there.
+        stanza: Its paragraph of the database, unchanged.
     """
 
     name: str

@@ -196,8 +196,8 @@ def _variables(
             continue
         effect = "noted" if name == "HOME" and unknown else "broken"
         ours = "not set" if values == {None} else "set"
-        told = "not set" if value is None else "another value" if ours == "set" else "set"
-        found.append(Difference(f"variable {name}", ours, told, effect))
+        shown = "not set" if value is None else "another value" if ours == "set" else "set"
+        found.append(Difference(f"variable {name}", ours, shown, effect))
     return found
 
 

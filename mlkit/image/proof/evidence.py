@@ -37,14 +37,14 @@ def evidence(
         Evidence(each.what, each.original, each.candidate, each.effect)
         for each in sorted(differences, key=lambda each: order.index(each.effect))
     ]
-    told = tuple(each.what for each in differences)
+    named = tuple(each.what for each in differences)
     return found + [
-        each for each in _aspects(originals, candidate) if not _is_told(each.what, told)
+        each for each in _aspects(originals, candidate) if not _is_named(each.what, named)
     ]
 
 
-def _is_told(what: str, told: tuple[str, ...]) -> bool:
-    return any(each == what or each.startswith(f"{what}: ") for each in told)
+def _is_named(what: str, named: tuple[str, ...]) -> bool:
+    return any(each == what or each.startswith(f"{what}: ") for each in named)
 
 
 def _aspects(originals: Sequence[Observation], candidate: Observation) -> Iterator[Evidence]:
@@ -67,7 +67,7 @@ def _aspects(originals: Sequence[Observation], candidate: Observation) -> Iterat
 
 
 def _within(originals: Sequence[Observation], candidate: Observation) -> Iterator[Evidence]:
-    """Return what a process within the container sees; variables are counted, not told."""
+    """Return what a process within the container sees; variables are counted, not shown."""
     apps, theirs = [each.app for each in originals if each.app], candidate.app
     if apps and theirs:
         places = _joined(each.directory or "unknown" for each in apps)

@@ -35,7 +35,7 @@ def trace_early(runner: Runner, source: Source, options: Options) -> Early | Non
     this run is no use, and what the result starts is traced anew.
 
     Returns:
-        None if the image starts nothing; that is told once it is opened.
+        None if the image starts nothing; that is reported once it is opened.
 
     Raises:
         ServiceUnavailable: Tracing is refused, or a base cannot be assembled.

@@ -186,7 +186,7 @@ def _http(probe: Probe, app: Container, relay: Container) -> Answer:
         headers = {"Host": "localhost", **probe.headers}
         connection.request(probe.method, probe.argument, probe.body, headers)
         response = connection.getresponse()
-        told = {name.lower(): value for name, value in response.getheaders()}
+        headers = {name.lower(): value for name, value in response.getheaders()}
         body = response.read(LARGEST_BODY)
     except (OSError, http.client.HTTPException) as error:
         return Answer(probe.text, False, problem=f"no answer: {error!r}")
@@ -194,7 +194,7 @@ def _http(probe: Probe, app: Container, relay: Container) -> Answer:
         tunnel.hang_up()
     held = probe.expected in {None, response.status}
     problem = "" if held else f"status {response.status}"
-    return Answer(probe.text, held, response.status, told, body, problem)
+    return Answer(probe.text, held, response.status, headers, body, problem)
 
 
 def _tcp(probe: Probe, app: Container, relay: Container) -> Answer:

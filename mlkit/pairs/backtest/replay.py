@@ -54,7 +54,7 @@ class Backtest:
 
     Attributes:
         prices: What was replayed.
-        settings: What it was told.
+        settings: Its settings.
         windows: The windows with their fitted pairs.
         bars_per_year: Bars per year.
         first: The first bar that was traded.

@@ -50,7 +50,7 @@ def johansen(
         trend: Deterministic terms outside the relations: nothing, a constant, and powers of time
             that are taken out of the levels first, as in statsmodels' `coint_johansen`.
         restricted: Keep the constant inside the relations, which says that the series do not
-            drift; by default it stands outside.
+            drift; by default it is outside.
         season: Add centred dummies of a season of so many bars.
 
     Returns:

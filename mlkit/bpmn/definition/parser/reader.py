@@ -95,7 +95,7 @@ class Reader:
 
         Args:
             source: Its text.
-            element: Where it stands.
+            element: Where it is.
             plain: What unmarked text is: `python` or `text`.
         """
         language = self._language(source, element, plain)

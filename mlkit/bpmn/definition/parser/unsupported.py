@@ -1,4 +1,4 @@
-"""What stands beside the flow: refused where it would change a run, else a warning."""
+"""What is beside the flow: refused where it would change a run, else a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands behind a dot: entries of contexts, properties of dates, times and ranges."""
+"""What follows a dot: entries of contexts, properties of dates, times and ranges."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from mlkit.bpmn.engine import graph
 from mlkit.bpmn.lint.rules.place import Place
 
 MOST_STEPS = 1_000_000
-"""Nodes that are looked at; beyond that, in enormous files, nothing more is told."""
+"""Nodes that are looked at; beyond that, in enormous files, nothing more is reported."""
 _SPLITS = ("parallelGateway", "inclusiveGateway", "complexGateway")
 _OWN_SCOPE = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp,
@@ -49,14 +49,14 @@ def writes(place: Place) -> Iterator[Problem]:
     shared = {name: each for name, each in setters.items() if len(each) > 1}
     if not shared:
         return
-    told = set()
+    reported = set()
     for parted in branches(body):
         for one, other in combinations(parted, 2):
             for name, nodes in shared.items():
                 mine = [each for each in nodes if each in one - other]
                 theirs = [each for each in nodes if each in other - one]
-                if mine and theirs and (name, mine[0], theirs[0]) not in told:
-                    told.add((name, mine[0], theirs[0]))
+                if mine and theirs and (name, mine[0], theirs[0]) not in reported:
+                    reported.add((name, mine[0], theirs[0]))
                     yield _problem(body.nodes[theirs[0]], name, mine[0])
 
 

@@ -94,7 +94,7 @@ def _boundary(node: FlowNode, body: Scope) -> Iterator[Problem]:
     if "error" in kinds and not node.interrupting:
         yield wrong("boundary.error", node, "an error always interrupts")
     if "cancel" in kinds and host.type != "transaction":
-        yield wrong("cancel.place", node, "a cancel event stands on a transaction only")
+        yield wrong("cancel.place", node, "a cancel event belongs on the boundary of a transaction")
     if "compensate" in kinds:
         yield from _compensation(node, kinds, body)
 
@@ -117,7 +117,7 @@ def transactions(place: Place) -> Iterator[Problem]:
             ends = any(map(_is_cancel, _ends(node.body)))
             boundary_events = [e for e in place.body.nodes.values() if e.attached_to == node.id]
             if ends and not any(map(_is_cancel, boundary_events)):
-                yield wrong("cancel.boundary", node, "no cancel event stands on its boundary")
+                yield wrong("cancel.boundary", node, "it has no cancel event on its boundary")
 
 
 def _ends(body: Scope) -> Iterator[FlowNode]:

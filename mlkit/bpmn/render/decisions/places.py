@@ -156,7 +156,7 @@ def arrange(graph: Graph, element: str, name: str) -> Diagram:
 
 
 def _components(graph: Graph) -> list[Graph]:
-    """Return the parts of a graph that no link connects, what stands alone last."""
+    """Return the parts of a graph that no link connects, single nodes last."""
     near: dict[str, set[str]] = {key: set() for key in graph.nodes}
     for each in graph.links:
         near[each.source].add(each.target)

@@ -53,7 +53,7 @@ class Tally(render.Progress):
 
     @property
     def text(self) -> str:
-        """Say it in a few characters."""
+        """Return it in a few characters."""
         parts = ((self.tasks, "waiting"), (self.incidents, "stopped"))
         return " ".join(f"{count} {name}" for count, name in parts if count)
 
