@@ -6,7 +6,7 @@ A log of any size is read as a stream: no more than one batch of it is in memory
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from mlkit.bandit.logs.readers import (
 from mlkit.bandit.posteriors.posterior import ID_BYTES, SourceFile
 from mlkit.errors import BadData, UsageError
 from mlkit.parquet import SUFFIXES
+from mlkit.progress import Progress
 from mlkit.unpacking import STREAMED, UnpackLimits
 
 REWARDS = pa.schema([("context", pa.string()), ("arm", pa.string()), ("reward", pa.float64())])
@@ -102,7 +103,7 @@ class Log:
         self.skipped += 1
 
     def source(self) -> SourceFile:
-        """Return what the posteriors file tells of this log."""
+        """Return what the posteriors file states about this log."""
         return SourceFile(self.path.name, self.rows, self.skipped, self.sha256)
 
     def _found(self) -> Iterator[Rows]:
@@ -159,6 +160,86 @@ class Log:
     def _expected(self, name: str) -> str:
         low, high = (each * self.reward_scale for each in self.reward_range)
         return _EXPECTED[name] if name != "reward" else f"a number in [{low:g}, {high:g}]"
+
+
+def logs_of(
+    paths: Sequence[Path],
+    columns: Columns | None,
+    *,
+    skip_bad_rows: bool = False,
+    reward_scale: float = 1.0,
+    excluded: Collection[str] = (),
+    limits: UnpackLimits = STREAMED,
+    reward_range: tuple[float, float] = (0.0, 1.0),
+    features: tuple[str, ...] = (),
+) -> list[Log]:
+    """Return logs to read as one: an event that several of them have counts once.
+
+    Args:
+        paths: The files.
+        columns: The columns of CSV and Parquet logs.
+        skip_bad_rows: Count and skip a bad row instead of raising.
+        reward_scale: What rewards are divided by.
+        excluded: Arms whose rows do not count.
+        limits: How much a compressed file may unpack to.
+        reward_range: The rewards that are good, once divided.
+        features: Names of features to read beside the rewards.
+
+    Raises:
+        UsageError: The scale is not above 0.
+    """
+    if not 0 < reward_scale < float("inf"):
+        raise UsageError(f"--reward-scale: {reward_scale!r}, expected a number above 0")
+    events: set[bytes] = set()
+    arms = frozenset(excluded)
+    return [
+        Log(
+            path,
+            columns,
+            skip_bad_rows,
+            events,
+            limits,
+            reward_scale,
+            arms,
+            reward_range,
+            features,
+        )
+        for path in paths
+    ]
+
+
+def read_all(logs: Sequence[Log], progress: Progress) -> Iterator[tuple[Log, pa.RecordBatch]]:
+    """Yield the batches of logs one after another, each with its log.
+
+    Args:
+        logs: The logs.
+        progress: Reports the bytes read, of all logs together.
+
+    Raises:
+        InputMissing: A log cannot be read.
+        UsageError: The columns of a CSV or Parquet log are not given.
+        BadData: A log lacks a column, is damaged, has a bad row, or there is no row at all.
+    """
+    sizes = [log.size() for log in logs]
+    total = None if None in sizes else sum(size for size in sizes if size is not None)
+    done = 0
+    for log in logs:
+        for batch in log.rewards():
+            yield log, batch
+            progress(done + log.bytes_read, total)
+        done += log.bytes_read
+    if not any(log.rows for log in logs):
+        names = ", ".join(str(log.path) for log in logs)
+        raise BadData(f"{names}: no rewards", hint=_why_none(logs))
+
+
+def _why_none(logs: Sequence[Log]) -> str | None:
+    skipped = sum(log.skipped for log in logs)
+    return (
+        f"{skipped} bad rows were skipped; without --skip-bad-rows one is named"
+        if skipped
+        else None
+    )
 
 
 def feature_column(name: str) -> str:

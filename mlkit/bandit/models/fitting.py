@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from numpy.typing import NDArray
 
 from mlkit.bandit.logs.decision_tables import read_csv
 from mlkit.bandit.logs.readers import Columns
-from mlkit.bandit.logs.rewards import Log, as_numbers, feature_column
+from mlkit.bandit.logs.rewards import Log, as_numbers, feature_column, logs_of, read_all
 from mlkit.bandit.models.features import FeatureSchema
 from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies.features import Value
 from mlkit.bandit.policies.policy import Array, Indices
 from mlkit.bandit.posteriors.file import missing_column
-from mlkit.errors import BadData, UsageError
+from mlkit.errors import BadData
 from mlkit.parquet import SUFFIXES, ParquetReader
 from mlkit.progress import Progress, silent
 from mlkit.unpacking import STREAMED, UnpackLimits
@@ -51,48 +52,30 @@ def fit(
         reward_scale: What the rewards of the logs are divided by.
         excluded: Arms whose rows do not count.
         limits: How much a compressed log may unpack to.
-        progress: Told how many bytes are read.
+        progress: Reports the bytes read.
 
     Raises:
         InputMissing: A log cannot be read.
         UsageError: Columns are needed and not given, or the scale is not above 0.
         BadData: A log lacks a column, is damaged, has a bad row, or none at all.
     """
-    if not 0 < reward_scale < float("inf"):
-        raise UsageError(f"--reward-scale: {reward_scale!r}, expected a number above 0")
-    opened = [
-        Log(
-            path,
-            columns,
-            skip_bad_rows,
-            limits=limits,
-            reward_scale=reward_scale,
-            excluded=frozenset(excluded),
-            reward_range=header.spec.rewards,
-            features=header.features.context,
-        )
-        for path in logs
-    ]
-    events: set[bytes] = set()
-    model, done = PolicyModel(header), 0
+    opened = logs_of(
+        logs,
+        columns,
+        skip_bad_rows=skip_bad_rows,
+        reward_scale=reward_scale,
+        excluded=excluded,
+        limits=limits,
+        reward_range=header.spec.rewards,
+        features=header.features.context,
+    )
+    model = PolicyModel(header)
     for name, vector in (arm_features or {}).items():
         model.vectors[model.name(name)] = vector
-    for log in opened:
-        log.events = events
-        total = log.size()
-        for batch in log.rewards():
-            _learn(model, log, batch)
-            progress(log.bytes_read, total)
-        done += log.rows
-    if not done:
-        raise BadData(f"{', '.join(map(str, logs))}: no rewards")
-    model.header = _with_source(header, opened)
+    for log, batch in read_all(opened, progress):
+        _learn(model, log, batch)
+    model.header = replace(header, source=tuple(map(Log.source, opened)))
     return model
-
-
-def _with_source(header: ModelHeader, logs: Sequence[Log]) -> ModelHeader:
-    source = tuple(map(Log.source, logs))
-    return ModelHeader(header.model, header.spec, header.features, source)
 
 
 def _learn(model: PolicyModel, log: Log, batch: pa.RecordBatch) -> None:

@@ -12,10 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mlkit.bandit.logs.readers import Columns
-from mlkit.bandit.logs.rewards import Log
+from mlkit.bandit.logs.rewards import Log, logs_of, read_all
 from mlkit.bandit.posteriors.posterior import SCHEMA, Header, Posteriors, shrunk, update
 from mlkit.bandit.posteriors.tally import Sums, Tally
-from mlkit.errors import BadData, UsageError
 from mlkit.progress import Progress, silent
 from mlkit.unpacking import STREAMED, UnpackLimits
 
@@ -44,41 +43,25 @@ def fit(
         reward_scale: What the rewards of the logs are divided by, to lie in [0, 1].
         excluded: Arms whose rows do not count.
         limits: How much a compressed log may unpack to.
-        progress: Told how many bytes are read.
+        progress: Reports the bytes read.
 
     Raises:
         InputMissing: A log cannot be read.
         UsageError: Columns are needed and not given, or the scale is not above 0.
         BadData: A log lacks a column, is damaged, has a bad row, or none at all.
     """
-    if not 0 < reward_scale < float("inf"):
-        raise UsageError(f"--reward-scale: {reward_scale!r}, expected a number above 0")
-    events: set[bytes] = set()
-    arms = frozenset(excluded)
-    opened = [
-        Log(path, columns, skip_bad_rows, events, limits, reward_scale, arms) for path in logs
-    ]
-    sizes = [log.size() for log in opened]
-    total = None if None in sizes else sum(size for size in sizes if size is not None)
-    tally, done = Tally(), 0
-    for log in opened:
-        for batch in log.rewards():
-            tally.add(batch)
-            progress(done + log.bytes_read, total)
-        done += log.bytes_read
-    sums = tally.sums()
-    if not len(sums.pulls):
-        raise BadData(f"{', '.join(map(str, logs))}: no rewards", hint=_why_none(opened))
-    return posteriors_of(sums, replace(header, source=tuple(map(Log.source, opened))))
-
-
-def _why_none(logs: Sequence[Log]) -> str | None:
-    skipped = sum(log.skipped for log in logs)
-    return (
-        f"{skipped} bad rows were skipped; without --skip-bad-rows one is named"
-        if skipped
-        else None
+    opened = logs_of(
+        logs,
+        columns,
+        skip_bad_rows=skip_bad_rows,
+        reward_scale=reward_scale,
+        excluded=excluded,
+        limits=limits,
     )
+    tally = Tally()
+    for _, batch in read_all(opened, progress):
+        tally.add(batch)
+    return posteriors_of(tally.sums(), replace(header, source=tuple(map(Log.source, opened))))
 
 
 def posteriors_of(sums: Sums, header: Header) -> Posteriors:

@@ -11,7 +11,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from typer.testing import CliRunner
 
-from mlkit.bandit.models import file, loading
+from mlkit.bandit.logs.readers import Columns
+from mlkit.bandit.models import file, fitting, loading
 from mlkit.bandit.models.features import FeatureSchema
 from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies import catalog
@@ -242,6 +243,29 @@ def test_what_does_not_fit_is_a_clear_error(log):
     assert run("quantile", model, "--p", "0.5").exit_code == 65
     assert run("show", model, "--context", "u1").exit_code == 2
     assert run("show", model, "--policy", "kl-ucb").exit_code == 2
+
+
+def test_progress_is_that_of_all_logs_together(tmp_path):
+    paths = [tmp_path / name for name in ("1.csv", "2.csv")]
+    for path in paths:
+        path.write_text("arm,reward\nx,1\ny,0\n")
+    reported = []
+    header = ModelHeader("clicks", catalog.parse("ucb1"))
+    fitting.fit(
+        paths, Columns("arm", "reward"), header, progress=lambda *each: reported.append(each)
+    )
+    size = sum(path.stat().st_size for path in paths)
+    assert reported[-1] == (size, size)
+    assert reported == sorted(reported)
+
+
+def test_logs_without_a_good_row_say_that_bad_ones_were_skipped(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("arm,reward\nx,much\n")
+    header = ModelHeader("clicks", catalog.parse("ucb1"))
+    with pytest.raises(BadData, match="no rewards") as refused:
+        fitting.fit([path], Columns("arm", "reward"), header, skip_bad_rows=True)
+    assert "1 bad rows were skipped" in refused.value.hint
 
 
 def test_a_damaged_model_is_refused(log):
