@@ -14,6 +14,19 @@ from mlkit.bandit.evaluation.target import Target
 
 Array = NDArray[np.float64]
 
+_NAMES = {
+    "logged": "mean",
+    "ips": "IPS",
+    "clipped": "clipped IPS",
+    "snips": "SNIPS",
+    "dm": "direct method",
+    "dr": "doubly robust",
+    "switch-dr": "SWITCH-DR",
+    "iips": "IIPS, per slate",
+    "rips": "RIPS, per slate",
+    "sips": "SIPS, per slate",
+}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -62,6 +75,11 @@ class Terms:
         """The estimate; None where nothing supports one."""
         below = float(self.denominator.sum())
         return float(self.numerator.sum()) / below if below else None
+
+
+def name_of(estimator: str) -> str:
+    """Return the name of an estimator as tables and pages show it."""
+    return _NAMES.get(estimator, estimator.replace("ips at", "IPS at"))
 
 
 def of_rewards(decisions: Decisions) -> Terms:

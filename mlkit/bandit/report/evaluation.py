@@ -13,6 +13,7 @@ from mlkit import page
 from mlkit.bandit.evaluation import estimators
 from mlkit.bandit.evaluation.evaluation import Estimate, Judgement, difference
 from mlkit.bandit.evaluation.target import Target, shares
+from mlkit.bandit.evaluation.terms import name_of
 from mlkit.bandit.logs.decisions import Logged
 from mlkit.bandit.report import charts
 from mlkit.drawing import Vector
@@ -20,17 +21,6 @@ from mlkit.drawing import Vector
 TEMPLATES = Path(__file__).parent / "templates"
 LISTED = 15
 """Arms in the table of a policy."""
-_NAMES = {
-    "ips": "IPS",
-    "clipped": "clipped IPS",
-    "snips": "SNIPS",
-    "dm": "direct method",
-    "dr": "doubly robust",
-    "switch-dr": "SWITCH-DR",
-    "iips": "IIPS, per slate",
-    "rips": "RIPS, per slate",
-    "sips": "SIPS, per slate",
-}
 
 
 @dataclass(frozen=True)
@@ -102,11 +92,6 @@ def _policy(found: Evaluation, target: Target, judged: Judgement) -> dict[str, A
             "time": charts.over_time(decisions.reward, weight, found.logged.time),
         },
     }
-
-
-def name_of(estimator: str) -> str:
-    """Return the name of an estimator as people write it."""
-    return _NAMES.get(estimator, estimator.replace("ips at", "IPS at"))
 
 
 def _arms(logged: Logged, by_policy: Vector, by_log: Vector) -> list[dict[str, Any]]:

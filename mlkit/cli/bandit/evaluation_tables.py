@@ -6,24 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from mlkit.bandit.evaluation.evaluation import Ends, Estimate, Judgement, Support, difference
+from mlkit.bandit.evaluation.terms import name_of
 from mlkit.cli.output import plain
 
-_NAMES = {
-    "logged": "mean",
-    "replay": "replay",
-    "ips": "IPS",
-    "clipped": "clipped IPS",
-    "snips": "SNIPS",
-    "dm": "direct method",
-    "dr": "doubly robust",
-    "switch-dr": "SWITCH-DR",
-    "iips": "IIPS, per slate",
-    "rips": "RIPS, per slate",
-    "sips": "SIPS, per slate",
-}
 _NONE = "-"
 _BESIDE = 3
 """Policies beside one another."""
@@ -47,7 +34,7 @@ def _of_estimates(title: str, found: Sequence[Estimate], ends: tuple[str, str]) 
     table = _table(title, "estimator", "value", *ends)
     for each in found:
         bootstrap, bernstein = _ends(each.bootstrap), _ends(each.bernstein)
-        table.add_row(_name(each.estimator), _number(each.value), bootstrap, bernstein)
+        table.add_row(plain(name_of(each.estimator)), _number(each.value), bootstrap, bernstein)
     return table
 
 
@@ -58,7 +45,7 @@ def _differences(first: Judgement, other: Judgement, level: float) -> Table:
         found = difference(first, other, each.estimator, level)
         if found is not None:
             ends = _ends(found.bootstrap)
-            table.add_row(_name(each.estimator), _number(found.value), ends)
+            table.add_row(plain(name_of(each.estimator)), _number(found.value), ends)
     return table
 
 
@@ -70,10 +57,6 @@ def _table(title: str | None, first: str, *names: str) -> Table:
     for name in names:
         table.add_column(name, justify="right")
     return table
-
-
-def _name(estimator: str) -> Text:
-    return plain(_NAMES.get(estimator, estimator.replace("ips at", "IPS at")))
 
 
 def support(judged: Sequence[Judgement]) -> Iterator[Table]:
