@@ -63,7 +63,7 @@ class Policy(Protocol):
         Raises:
             BadData: An argument has the wrong shape, or a value that is out of range.
         """
-        ...
+        return self.rank(candidates, generator, k, features).arms
 
     def update(
         self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
@@ -131,7 +131,7 @@ class Policy(Protocol):
         ...
 
 
-class ScoringPolicy(ABC):
+class ScoringPolicy(Policy, ABC):
     """A policy that ranks by scores. Subclasses get arguments that have been checked.
 
     Args:
@@ -147,16 +147,6 @@ class ScoringPolicy(ABC):
     def __init__(self, arms: int) -> None:
         whole(2**31, arms=arms)
         self.arms = arms
-
-    def select(
-        self,
-        candidates: ArrayLike,
-        generator: Generator,
-        k: int = 1,
-        features: ArrayLike | None = None,
-    ) -> Indices:
-        """Choose the top k of the candidates: see `Policy.select`."""
-        return self.rank(candidates, generator, k, features).arms
 
     def rank(
         self,

@@ -188,7 +188,7 @@ class NormalThompson(ScoringPolicy):
         return self.mean[arms]
 
 
-class TopTwoThompson:
+class TopTwoThompson(Policy):
     """Top-two Thompson sampling, which finds the best arm sooner than it earns.
 
     Russo, "Simple Bayesian Algorithms for Best Arm Identification" (2016).
@@ -212,16 +212,6 @@ class TopTwoThompson:
     def __init__(self, thompson: Policy, share: float = 0.5) -> None:
         within(0, 1, share=share)
         self.thompson, self.share = thompson, float(share)
-
-    def select(
-        self,
-        candidates: ArrayLike,
-        generator: Generator,
-        k: int = 1,
-        features: ArrayLike | None = None,
-    ) -> Indices:
-        """Choose the top k of the candidates: see `Policy.select`."""
-        return self.rank(candidates, generator, k, features).arms
 
     def rank(
         self,
