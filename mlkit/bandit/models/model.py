@@ -213,7 +213,7 @@ class PolicyModel:
 
         Raises:
             BadData: A feature is wrong.
-            UsageError: The policy has no exact ones.
+            NoExactPropensities: The policy has none for such a ranking.
         """
         design = self.design(places, self.header.features.context_vector(features))
         return self.policy.rank_propensities(places, shown, k, design)

@@ -24,6 +24,10 @@ LARGEST = 1e100
 """The largest reward and feature: their squares and products do not overflow."""
 
 
+class NoExactPropensities(UsageError):
+    """The probabilities of a ranking of this length have no exact form."""
+
+
 class Ranking(NamedTuple):
     """A ranking.
 
@@ -118,7 +122,7 @@ class Policy(Protocol):
 
         Raises:
             BadData: An argument has the wrong shape, or a value that is out of range.
-            UsageError: The policy has no exact probabilities of a ranking of this length.
+            NoExactPropensities: The policy has none for a ranking of this length.
         """
         ...
 

@@ -23,6 +23,7 @@ from mlkit.bandit.policies.policy import (
     LARGEST,
     Array,
     Indices,
+    NoExactPropensities,
     Policy,
     Ranking,
     ScoringPolicy,
@@ -34,7 +35,6 @@ from mlkit.bandit.policies.policy import (
 from mlkit.bandit.policies.ranking import independent_ranks
 from mlkit.bandit.propensities import TopK, top_k
 from mlkit.bandit.sampler import BetaSampler
-from mlkit.errors import UsageError
 
 LEAST_SHAPE = 0.05
 """Below it draws of a Gamma distribution may round to 0."""
@@ -247,7 +247,7 @@ class TopTwoThompson(Policy):
     ) -> TopK:
         """Return the probabilities of the first rank: see `Policy.rank_propensities`."""
         if k != 1:
-            raise UsageError(
+            raise NoExactPropensities(
                 f"propensities: top-two Thompson sampling has exact ones for k = 1, not {k}"
             )
         first = self.propensities(candidates, features)

@@ -17,11 +17,10 @@ from mlkit.bandit._posterior_table import Fetched, ThompsonSampler
 from mlkit.bandit.models.features import Named
 from mlkit.bandit.models.model import PolicyModel
 from mlkit.bandit.policies import guard_rails
-from mlkit.bandit.policies.policy import Array, Indices
+from mlkit.bandit.policies.policy import Array, Indices, NoExactPropensities
 from mlkit.bandit.policies.ranking import mixed, uniform_ranks
 from mlkit.bandit.propensities import TopK, top_k
 from mlkit.bandit.server.rails import Rails
-from mlkit.errors import UsageError
 
 POLICY, UNIFORM, FALLBACK = "policy", "uniform", "fallback"
 
@@ -39,7 +38,7 @@ class Candidates(Protocol):
         """Return the probabilities of ranks of the candidates at places.
 
         Raises:
-            UsageError: There are no exact ones.
+            NoExactPropensities: The policy has none for such a ranking.
         """
 
 
@@ -132,7 +131,7 @@ def choose(candidates: Candidates, k: int, seed: int, rails: Rails, wanted: Want
         wanted: What to compute beside.
 
     Raises:
-        UsageError: The decision has no exact propensities; the message says why.
+        NoExactPropensities: The decision has none; the message says why.
     """
     count = len(candidates)
     k = min(k, count)
@@ -189,7 +188,7 @@ def _policy_ranks(candidates: Candidates, shown: list[int], k: int, most: float)
     if most >= 1:
         return candidates.ranks(shown, k)
     if k > 1:
-        raise UsageError(
+        raise NoExactPropensities(
             "propensities: exact under --max-share for k = 1 only: the ranks below the first "
             "depend on what was drawn there"
         )

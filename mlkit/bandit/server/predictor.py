@@ -9,12 +9,12 @@ import numpy as np
 
 from mlkit.bandit._posterior_table import Fetched, ThompsonSampler
 from mlkit.bandit.models.model import PolicyModel
+from mlkit.bandit.policies.policy import NoExactPropensities
 from mlkit.bandit.propensities import TopK, top_k
 from mlkit.bandit.server.choice import (
     FALLBACK,
     POLICY,
     BetaCandidates,
-    Choice,
     ModelCandidates,
     Wanted,
     after_pinned,
@@ -137,9 +137,7 @@ class Predictor:
         rest, refusal = k - len(pinned), ""
         try:
             choice = choose(candidates, rest, seed, self._rails, wanted)
-        except MlkitError as error:
-            if not wanted.propensities or not error.message.startswith("propensities"):
-                raise
+        except NoExactPropensities as error:
             refusal = error.message
             choice = choose(
                 candidates, rest, seed, self._rails, wanted._replace(propensities=False)
@@ -148,7 +146,7 @@ class Predictor:
         if wanted.first and pinned:
             first = [1.0] + [0.0] * (len(pinned) + len(free) - 1)
         shown = [*pinned, *(free[place] for place in choice.shown)]
-        ranks = after_pinned(len(pinned), _padded(choice, rest), len(shown))
+        ranks = after_pinned(len(pinned), choice.propensities, len(shown))
         allowed = [names[place] for place in [*pinned, *free]]
         scores = [*[0.0] * len(pinned), *choice.scores]
         arms = [names[place] for place in shown]
@@ -209,12 +207,6 @@ def fallback(arms: Sequence[str], request: PredictRequest) -> Predicted:
     shown = list(arms[: request.k])
     ranks = certain(len(shown))
     return Predicted(shown, [0.0] * len(shown), FALLBACK, list(arms), propensities=ranks)
-
-
-def _padded(choice: Choice, k: int) -> TopK | None:
-    """Return propensities of as many ranks as there are arms shown."""
-    found = choice.propensities
-    return None if found is None else TopK(found.ranks[:, :k], found.slate)
 
 
 def _places(model: PolicyModel, candidates: Sequence[str] | None) -> tuple[list[int], int]:
