@@ -162,18 +162,16 @@ class FeatureSchema:
         """Return what the policy reads.
 
         Args:
-            context: The context's vector.
-            arms: Vectors of the arms of a shared model, shape (arms, length); None: each arm has
+            context: The context's vector, shape (length,), or one per row, shape (rows, length).
+            arms: Vectors of the arms of a shared model, shape (rows, length); None: each arm has
                 a model of its own.
 
         Returns:
-            Shape (arms, dimension), or (dimension,) for a model an arm.
+            Shape (rows, dimension); (dimension,) for one context and a model per arm.
         """
-        if arms is None:
-            return np.concatenate(([1.0], context)) if self.intercept else context
-        joint = with_interactions(context, arms)
-        one = np.ones((len(arms), int(self.intercept)))
-        return np.concatenate([one, joint], axis=1)
+        vectors = context if arms is None else with_interactions(context, arms)
+        one = np.ones((*vectors.shape[:-1], int(self.intercept)))
+        return np.concatenate([one, vectors], axis=-1)
 
 
 def is_missing(column: pa.Array) -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ from mlkit.bandit.logs.rewards import Log, as_numbers, feature_column, logs_of, 
 from mlkit.bandit.models.features import FeatureSchema
 from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies.features import Value
-from mlkit.bandit.policies.policy import Array, Indices
+from mlkit.bandit.policies.policy import Array
 from mlkit.bandit.posteriors.file import missing_column
 from mlkit.errors import BadData
 from mlkit.parquet import SUFFIXES, ParquetReader
@@ -119,7 +119,7 @@ def _update(model: PolicyModel, log: Log, batch: pa.RecordBatch, vectors: Array)
     of_arm = [_place(model, log, arm) for arm in encoded.dictionary.to_pylist()]
     places = np.array(of_arm, dtype=np.intp)[encoded.indices.to_numpy(zero_copy_only=False)]
     rewards = batch["reward"].to_numpy(zero_copy_only=False)
-    model.policy.update(places, rewards, _design(model, places, vectors))
+    model.policy.update(places, rewards, model.design(places, vectors))
     model.pulls += np.bincount(places, minlength=model.pulls.size)
 
 
@@ -131,18 +131,6 @@ def _place(model: PolicyModel, log: Log, arm: str) -> int:
         hint = "--arm-features FILE has a row for each arm; --exclude-arm leaves one out"
         raise BadData(f"{log.path}: the arm {arm!r:.80} has no features", hint=hint)
     return model.name(arm)
-
-
-def _design(model: PolicyModel, places: Indices, vectors: Array) -> Array | None:
-    """Return what the policy reads, a row each."""
-    if not model.header.spec.has_features:
-        return None
-    one = np.ones((len(vectors), int(model.header.features.intercept)))
-    if not model.header.spec.is_shared:
-        return np.concatenate([one, vectors], axis=1)
-    arms = model.vectors[places]
-    products = (arms[:, :, None] * vectors[:, None, :]).reshape(len(arms), -1)
-    return np.concatenate([one, arms, vectors, products], axis=1)
 
 
 # Features of arms

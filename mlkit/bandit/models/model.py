@@ -193,7 +193,15 @@ class PolicyModel:
         self.pulls[place] += 1
 
     def design(self, places: Indices, context: Array) -> Array | None:
-        """Return what the policy reads for arms in a context; None: no features."""
+        """Return what the policy reads for arms in one context, or each in its own.
+
+        Args:
+            places: Places of the arms.
+            context: Shape (length,), or (arms, length).
+
+        Returns:
+            None: no features.
+        """
         if not self.header.spec.has_features:
             return None
         arms = self.vectors[places] if self.header.spec.is_shared else None

@@ -115,7 +115,7 @@ def with_interactions(context: ArrayLike, arms: ArrayLike) -> Array:
     move the scores of all arms alike (the hybrid features of Li et al. 2010, section 3.2).
 
     Args:
-        context: Shape (c,).
+        context: Shape (c,), or (arms, c) for a context per row.
         arms: Shape (arms, d).
 
     Returns:
@@ -125,10 +125,11 @@ def with_interactions(context: ArrayLike, arms: ArrayLike) -> Array:
         BadData: A shape is wrong.
     """
     x, z = numbers("context", context), numbers("arms", arms)
-    if x.ndim != 1 or z.ndim != 2:
+    if z.ndim != 2 or (x.ndim != 1 and x.shape[:-1] != z.shape[:1]):
         raise BadData(
-            f"context, arms: shapes are {x.shape} and {z.shape}, expected (c,), (arms, d)"
+            f"context, arms: shapes are {x.shape} and {z.shape}, expected (c,) or (arms, c), "
+            "and (arms, d)"
         )
-    repeated = np.broadcast_to(x, (len(z), x.size))
-    products = (z[:, :, None] * x).reshape(len(z), z.shape[1] * x.size)
+    repeated = np.broadcast_to(x, (len(z), x.shape[-1]))
+    products = (z[:, :, None] * x[..., None, :]).reshape(len(z), z.shape[1] * x.shape[-1])
     return np.concatenate([z, repeated, products], axis=1)

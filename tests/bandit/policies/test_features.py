@@ -81,5 +81,7 @@ def test_odd_text_is_text():
 def test_interactions_are_all_products():
     found = with_interactions([2.0, 3.0], [[1.0, 0.0], [5.0, 7.0]])
     assert found.tolist() == [[1, 0, 2, 3, 2, 3, 0, 0], [5, 7, 2, 3, 10, 15, 14, 21]]
+    each_its_own = with_interactions([[2.0, 3.0], [4.0, 1.0]], [[1.0, 0.0], [5.0, 7.0]])
+    assert each_its_own.tolist() == [[1, 0, 2, 3, 2, 3, 0, 0], [5, 7, 4, 1, 20, 5, 28, 7]]
     with pytest.raises(BadData, match="shapes are"):
-        with_interactions([[1.0]], [[1.0]])
+        with_interactions([[1.0], [2.0]], [[1.0]])
