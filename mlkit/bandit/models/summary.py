@@ -7,6 +7,7 @@ from typing import NamedTuple
 from mlkit.bandit.models.features import Named
 from mlkit.bandit.models.model import PolicyModel
 from mlkit.bandit.policies.policy import Indices
+from mlkit.bandit.posteriors.summary import Score
 from mlkit.errors import BadData
 
 
@@ -24,13 +25,6 @@ class ArmSummary(NamedTuple):
     pulls: float
     mean: float
     share: float
-
-
-class Scored(NamedTuple):
-    """An arm of a draw, and the score that ranked it."""
-
-    arm: str
-    score: float
 
 
 def summarize(model: PolicyModel, features: Named | None = None) -> list[ArmSummary]:
@@ -56,7 +50,7 @@ def summarize(model: PolicyModel, features: Named | None = None) -> list[ArmSumm
 
 def sample(
     model: PolicyModel, k: int, draws: int, seed: int, features: Named | None = None
-) -> list[list[Scored]]:
+) -> list[list[Score]]:
     """Rank the arms as often as asked, by the seeds from `seed` on.
 
     Raises:
@@ -67,7 +61,7 @@ def sample(
     for number in range(draws):
         ranking = model.rank(places, k, (seed + number) % 2**64, features)
         names = [model.ids[place] for place in ranking.arms]
-        found.append([Scored(*each) for each in zip(names, ranking.scores.tolist(), strict=True)])
+        found.append([Score(*each) for each in zip(names, ranking.scores.tolist(), strict=True)])
     return found
 
 

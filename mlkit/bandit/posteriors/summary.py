@@ -17,7 +17,7 @@ _CHUNK = 1 << 21
 
 
 class Score(NamedTuple):
-    """An arm and its draw."""
+    """An arm of a draw, and the score that ranked it."""
 
     arm: str
     score: float
@@ -102,7 +102,7 @@ def summarize(
         draws: Monte Carlo draws for the probability of being the best.
         seed: Makes them repeatable; None takes entropy from the system.
         level: Mass of the central credible interval.
-        progress: Told how many draws are done.
+        progress: Reports the draws done.
     """
     a, b = arms["a"].to_numpy(), arms["b"].to_numpy()
     mean = a / (a + b)

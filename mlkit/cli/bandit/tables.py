@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -14,7 +14,7 @@ from mlkit.bandit.posteriors.summary import Quantiles, Score, Summary
 if TYPE_CHECKING:
     from mlkit.bandit.logs.positions import Position
     from mlkit.bandit.logs.verification import ArmCheck
-    from mlkit.bandit.models.summary import ArmSummary, Scored
+    from mlkit.bandit.models.summary import ArmSummary
     from mlkit.bandit.simulation.simulation import Result
 
 _BAR = 20
@@ -22,25 +22,22 @@ _BAR = 20
 
 def scores(draws: Sequence[Sequence[Score]]) -> Table:
     """Make a table of draws; the draw is numbered if there are several."""
-    several = len(draws) > 1
-    table = _table("draw" if several else None, "rank", arm=True)
-    table.add_column("score", justify="right")
-    for number, drawn in enumerate(draws, 1):
-        for rank, (arm, score) in enumerate(drawn, 1):
-            numbers = [str(number), str(rank)] if several else [str(rank)]
-            table.add_row(*numbers, _id(arm), _share(score))
-    return table
+    return _draws(draws, _share)
 
 
-def model_scores(draws: Sequence[Sequence[Scored]]) -> Table:
+def model_scores(draws: Sequence[Sequence[Score]]) -> Table:
     """Make a table of draws of a model with scores of any size."""
+    return _draws(draws, lambda score: f"{score:.4g}")
+
+
+def _draws(draws: Sequence[Sequence[tuple[str, float]]], show: Callable[[float], str]) -> Table:
     several = len(draws) > 1
     table = _table("draw" if several else None, "rank", arm=True)
     table.add_column("score", justify="right")
     for number, drawn in enumerate(draws, 1):
         for rank, (arm, score) in enumerate(drawn, 1):
             numbers = [str(number), str(rank)] if several else [str(rank)]
-            table.add_row(*numbers, _id(arm), f"{score:.4g}")
+            table.add_row(*numbers, _id(arm), show(score))
     return table
 
 
@@ -96,7 +93,7 @@ def simulations(rows: Sequence[Result], runs: int) -> Table:
 
 
 def quantiles(rows: Sequence[Quantiles], probabilities: Sequence[float]) -> Table:
-    """Make a table of quantiles, one column a probability."""
+    """Make a table of quantiles, one column per probability."""
     table = _table(arm=True)
     for p in probabilities:
         table.add_column(f"p {p:g}", justify="right")
@@ -130,12 +127,12 @@ def _table(*numbers: str | None, arm: bool) -> Table:
 
 
 def _id(arm: str) -> Text:
-    """Show an id as it is, and one that would move the cursor or hide itself quoted."""
+    """Return an id unchanged; one that would move the cursor or hide itself is quoted."""
     return Text(arm if arm.isprintable() else repr(arm))
 
 
 def _share(value: float) -> str:
-    """Show a number in [0, 1] with three digits that count."""
+    """Return a number in [0, 1]; a small one keeps its significant digits."""
     return f"{value:.2e}" if 0 < value < 1e-3 else f"{value:.4f}"
 
 
