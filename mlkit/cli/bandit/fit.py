@@ -111,6 +111,12 @@ def fit(
     name = model or (output.stem if str(output) != "-" else "posteriors")
     columns = _columns(arm, reward, context, event_id, separator)
     limits = unpack_limits(max_unpacked, max_ratio)
+    reading: dict[str, Any] = {
+        "skip_bad_rows": skip_bad_rows,
+        "reward_scale": reward_scale,
+        "excluded": exclude_arm or (),
+        "limits": limits,
+    }
     spec = models.other_policy(policy)
     if spec is not None:
         _refuse_beta(prior, shrinkage)
@@ -119,34 +125,16 @@ def fit(
         )
         with of(ctx).progress("reading") as progress:
             learned = models.fit(
-                logs,
-                columns,
-                described,
-                output,
-                arm_features,
-                skip_bad_rows=skip_bad_rows,
-                reward_scale=reward_scale,
-                excluded=exclude_arm or (),
-                limits=limits,
-                progress=progress,
+                logs, columns, described, output, arm_features, progress=progress, **reading
             )
         models.report_fit(of(ctx), learned, output, json=json)
         return
     _refuse_features(features, categories, hash_length, arm_features)
     header = Header(name, prior_of("--prior", prior), shrinkage)
     with of(ctx).progress("reading") as progress:
-        fitted = fit_logs(
-            logs,
-            columns,
-            header,
-            skip_bad_rows=skip_bad_rows,
-            reward_scale=reward_scale,
-            excluded=exclude_arm or (),
-            limits=limits,
-            progress=progress,
-        )
+        fitted = fit_logs(logs, columns, header, progress=progress, **reading)
     file.write(fitted, output)
-    _tell_fit(of(ctx), fitted, output, json=json)
+    _report_fit(of(ctx), fitted, output, json=json)
     if columns is not None and event_id is None:
         _warn_of_repeats(of(ctx), fitted)
 
@@ -225,7 +213,7 @@ def _columns(
     return None
 
 
-def _tell_fit(output: Output, fitted: Posteriors, path: Path, *, json: bool) -> None:
+def _report_fit(output: Output, fitted: Posteriors, path: Path, *, json: bool) -> None:
     rows = sum(log.rows for log in fitted.source)
     skipped = sum(log.skipped for log in fitted.source)
     if json:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlkit.cli import output
+from mlkit.cli.bandit.limits import ShownLimits, with_limits
+from mlkit.cli.bandit.models import Policy
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json
 
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlkit.bandit.server.settings import Settings
-
-
-_LIMITS = "Limits"
 
 
 class NewArms(StrEnum):
@@ -39,6 +38,7 @@ State = Annotated[
     "mlkit bandit serve posteriors.parquet --state /var/lib/mlkit --host 0.0.0.0 --port 80 "
     "--workers 4 --token-file /run/secrets/token --log /var/log/mlkit",
 )
+@with_limits
 def serve(
     context: typer.Context,
     posteriors: Annotated[Path, typer.Argument(help="Posteriors file; SIGHUP reads it again.")],
@@ -48,12 +48,7 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Worker processes (default: the cores).")
     ] = None,
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SPEC", help="Policy, such as ucb1 (default: that of the posteriors file)."
-        ),
-    ] = None,
+    policy: Policy = None,
     adopt: Annotated[
         bool,
         typer.Option("--adopt", help="Start a state of another file anew from this one."),
@@ -74,71 +69,13 @@ def serve(
             min=0, max=1, metavar="SHARE", help="Log propensities of this share of decisions."
         ),
     ] = 0.0,
-    min_share: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Least share in which each candidate is first.",
-            rich_help_panel=_LIMITS,
-        ),
-    ] = 0.0,
-    max_share: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1, help="Most share in which a candidate is first.", rich_help_panel=_LIMITS
-        ),
-    ] = 1.0,
-    holdout: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Share of random rankings of all candidates.",
-            rich_help_panel=_LIMITS,
-        ),
-    ] = 0.0,
-    pin: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ID", help="Show this arm first (repeatable).", rich_help_panel=_LIMITS
-        ),
-    ] = None,
-    block: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ID", help="Never show this arm (repeatable).", rich_help_panel=_LIMITS
-        ),
-    ] = None,
-    new_arm_prior: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B",
-            help="Prior of arms that are added (default: the file's).",
-            rich_help_panel=_LIMITS,
-        ),
-    ] = None,
+    *,
+    shown: ShownLimits,
     position_model: Annotated[
         str | None,
         typer.Option(
             metavar="P,...",
             help="How probably each position is looked at, from the first: corrects rewards.",
-        ),
-    ] = None,
-    kill_switch: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="While this file is there, show its lines, or the fallback if it is empty.",
-            rich_help_panel=_LIMITS,
-        ),
-    ] = None,
-    fallback: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Arms that the kill switch shows, an id a line.",
-            rich_help_panel=_LIMITS,
         ),
     ] = None,
     token_file: Annotated[
@@ -183,7 +120,6 @@ def serve(
     import os
 
     from mlkit.bandit.server.messages import Limits
-    from mlkit.bandit.server.rails import Rails
     from mlkit.bandit.server.settings import NewArms as Way
     from mlkit.bandit.server.settings import Settings
     from mlkit.web.access import read_token
@@ -197,12 +133,7 @@ def serve(
         workers=workers or len(os.sched_getaffinity(0)),
         policy=_policy(policy),
         adopt=adopt,
-        rails=Rails(
-            min_share, max_share, holdout, tuple(dict.fromkeys(pin or ())), frozenset(block or ())
-        ),
-        kill_switch=kill_switch,
-        fallback=_fallback(kill_switch, fallback),
-        new_arm_prior=_prior(new_arm_prior),
+        **shown._asdict(),
         examination=_examination(position_model),
         propensities=_share(propensities, log),
         log=log,
@@ -221,16 +152,6 @@ def _policy(text: str | None) -> str | None:
     from mlkit.bandit.policies import catalog
 
     return None if text is None else str(catalog.parse(text))
-
-
-def _fallback(switch: Path | None, path: Path | None) -> tuple[str, ...]:
-    from mlkit.bandit.server.rails import read_fallback
-    from mlkit.errors import UsageError
-
-    if (switch is None) != (path is None):
-        hint = "the fallback is what the kill switch shows"
-        raise UsageError("--kill-switch and --fallback are needed together", hint=hint)
-    return () if path is None else read_fallback(path)
 
 
 def _share(share: float, log: Path | None) -> float:
@@ -254,12 +175,6 @@ def _examination(text: str | None) -> tuple[float, ...]:
         hint = "`mlkit bandit log positions` estimates them"
         raise UsageError(f"--position-model {text}: expected P,... in (0, 1]", hint=hint)
     return found
-
-
-def _prior(text: str | None) -> tuple[float, float] | None:
-    from mlkit.cli.bandit.fit import prior_of
-
-    return None if text is None else prior_of("--new-arm-prior", text)
 
 
 def _run(settings: Settings, note: Callable[[str], None]) -> int:
