@@ -417,3 +417,21 @@ def test_what_is_open_is_counted_by_element_and_the_last_end_comes_first(journal
     assert [each.number for each in index.last_ended(5)] == [made[0].number, made[2].number]
     assert [each.number for each in index.last_ended(1)] == [made[0].number]
     assert index.tasks_by_element("p", definition) == {"ask": 1}
+
+
+def test_open_instances_are_listed_apart_from_those_that_have_ended(journal):
+    asks = Activation(1, "ask", 1, "waiting", wait=ForPerson(1.0))
+    waits = Activation(1, "time", 1, "waiting", wait=ForTimer(9e9))
+    asking, waiting, ended, new = (running(journal, begin(journal)) for _ in range(4))
+    with journal.transaction():
+        for row, state in (
+            (asking, State("p", activations={1: asks})),
+            (waiting, State("p", activations={1: waits})),
+            (ended, State("p", "completed")),
+        ):
+            journal.append(row, 0, state, Changes([Entry(1.0, Start(), [])]))
+    assert [each.number for each in journal.open_rows()] == [
+        asking.number, waiting.number, new.number,
+    ]  # fmt: skip
+    # What goes on may have come to a task that is not written yet.
+    assert [each.number for each in journal.rows_with_tasks()] == [asking.number, new.number]

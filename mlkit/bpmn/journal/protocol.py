@@ -264,6 +264,12 @@ class Journal(Protocol):
     def rows(self) -> list[Row]:
         """Return all instances, oldest first."""
 
+    def open_rows(self) -> list[Row]:
+        """Return the instances that have not ended, oldest first, with those that are damaged."""
+
+    def rows_with_tasks(self) -> list[Row]:
+        """Return those of `open_rows` in which user tasks may wait."""
+
     def append(self, row: Row, sequence: int, state: State, changes: Changes) -> int:
         """Append events inside a transaction; return the new sequence number.
 

@@ -14,6 +14,10 @@ from mlkit.errors import ConfigurationError, UsageError
 
 OPEN = ("running", "interrupted", "waiting", "incident")
 """The states of an instance that has not ended."""
+ENDED = ("completed", "failed", "cancelled")
+"""The states of one that has."""
+STATES = ("running", "waiting", "incident", *ENDED)
+"""The states that lists and counts know: an interrupted instance counts as running."""
 SHORTEST_ID = 4
 
 _ENCODER = msgspec.json.Encoder()

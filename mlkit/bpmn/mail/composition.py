@@ -147,7 +147,7 @@ class Composer:
 
     def _digest_message(self, mail: Mail, now: float) -> EmailMessage | None:
         found = []
-        for row in (each for each in self.session.journal.rows() if each.is_open):
+        for row in self.session.journal.rows_with_tasks():
             for task in self._tasks(row):
                 recipient = self._still(task, mail.person, now)
                 if recipient is not None:

@@ -49,7 +49,9 @@ class Service:
 
     def open_rows(self) -> list[Row]:
         """Return the instances that have not ended; damaged ones are kept in the errors."""
-        rows = self.journal.rows()
+        return self._readable(self.journal.open_rows())
+
+    def _readable(self, rows: list[Row]) -> list[Row]:
         for each in rows:
             try:
                 each.require_readable(self.journal.folder)
@@ -63,7 +65,7 @@ class Service:
         Damaged instances are left out, and kept in the session's errors.
         """
         found: list[Task] = []
-        for row in self.open_rows():
+        for row in self._readable(self.journal.rows_with_tasks()):
             try:
                 found += self.session.tasks(row)
             except Damaged as error:

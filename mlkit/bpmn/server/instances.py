@@ -11,7 +11,7 @@ import msgspec
 
 from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Criteria, Found, Row
+from mlkit.bpmn.journal.records import ENDED, STATES, Criteria, Found, Row
 from mlkit.bpmn.runtime import deployment, documents
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import (
@@ -54,7 +54,6 @@ _FILTERS = {
     "ended_after": "A time (ISO 8601).",
     "ended_before": "A time (ISO 8601).",
 }
-STATES = ("running", "waiting", "incident", "completed", "failed", "cancelled")
 _LONGEST_TEXT = 255
 _HASH = re.compile(r"[0-9a-f]{64}")
 _MOVED = {200: Answer("The instance as it is now.", dict[str, Any])}
@@ -167,11 +166,10 @@ def _download(made: _Instances) -> Operation:
 def listed(service: Service, found: Found) -> Instance:
     """Return an instance as lists have it."""
     deployed = service.journal.deployments.of_definition(found.process, found.definition)
-    ended = found.phase not in ("running", "waiting", "incident")
     return Instance(
         found.id, found.process, None if deployed is None else deployed.version, found.phase,
         found.key, instant(found.created), instant(found.updated),
-        instant(found.updated) if ended else None,
+        instant(found.updated) if found.phase in ENDED else None,
     )  # fmt: skip
 
 

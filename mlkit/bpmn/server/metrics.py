@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.journal.records import Entry
+from mlkit.bpmn.journal.records import ENDED, STATES, Entry
 from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
@@ -10,14 +10,13 @@ from mlkit.web.application import Answer, Operation, Request, Response, Route
 from mlkit.web.metrics import CONTENT_TYPE, Counter, Counters, Gauge, SharedCounters, Shown
 from mlkit.web.metrics import exposition as expose
 
-STATES = ("running", "waiting", "incident", "completed", "failed", "cancelled")
-COUNTERS = ("completed", "failed", "cancelled", "attempts", "failures")
+COUNTERS = (*ENDED, "attempts", "failures")
 HISTOGRAMS = ("instance", "attempt", "queue")
 _COUNTERS = {
     "bpmn_instances_ended": Counter(
         "Instances that this server has ended.",
         label="state",
-        counters={each: each for each in ("completed", "failed", "cancelled")},
+        counters={each: each for each in ENDED},
     ),
     "bpmn_attempts": Counter("Attempts at scripts and callables.", "attempts"),
     "bpmn_script_failures": Counter("Attempts that failed.", "failures"),

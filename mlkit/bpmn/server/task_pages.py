@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from mlkit.bpmn import render
-from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.journal.records import Damaged, Row
 from mlkit.bpmn.people import attachments
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.render.picture import Picture
@@ -122,8 +123,7 @@ class TaskPages:
     def _listed(self, service: Service, request: Request, show: str, find: str) -> dict[str, Any]:
         who = self._visitor(service, request)
         rows = {row.id: row for row in service.open_rows()}
-        found = [each for each in service.tasks() if each.instance in rows]
-        named = [(each, self._process(service, rows[each.instance])) for each in found]
+        named = list(_waiting(service, rows))
         words = find.casefold().split()
         named = [
             (task, process) for task, process in named
@@ -153,11 +153,6 @@ class TaskPages:
             "id": task.id, "name": task.name, "process": process, "key": row.key,
             "since": ago(task.since), "due": task.due, "whom": who.whom(task), "token": token,
         }  # fmt: skip
-
-    @staticmethod
-    def _process(service: Service, row: Row) -> str:
-        process = service.session.engine(row).processes[0]
-        return process.name or process.id
 
     def _visitor(self, service: Service, request: Request) -> Visitor:
         caller = request.caller
@@ -248,6 +243,25 @@ class TaskPages:
     def _place(self, request: Request) -> str:
         instance, task = (path_parameter(request, each) for each in ("instance", "activation"))
         return f"../../tasks/{quote(instance, safe='')}/{quote(task, safe='')}"
+
+
+def _waiting(service: Service, rows: Mapping[str, Row]) -> Iterator[tuple[Task, str]]:
+    """Yield the user tasks of some instances without their forms, with the names of the processes.
+
+    No instance is replayed for them; those whose definitions are damaged are left out.
+    """
+    for each in service.journal.index.tasks(None, None, (0, 0), None):
+        row = rows.get(each.instance)
+        if row is None:
+            continue
+        with suppress(Damaged):
+            engine = service.session.engine(row)
+            task = Task(
+                each.instance, each.activation, each.element,
+                each.name or engine.graph.behaviors[each.element].node.name or each.element, "",
+                each.assignee, each.users, each.groups, each.since, each.due, each.priority,
+            )  # fmt: skip
+            yield task, engine.processes[0].name or engine.processes[0].id
 
 
 def file_of(service: Service, name: str, wanted: str) -> Response:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlkit.bpmn.journal import open_journal
+from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.runtime.session import Session, Settings
 from mlkit.errors import ConfigurationError
 
@@ -28,12 +29,13 @@ def test_a_journal_of_an_older_version_goes_on(tmp_path, dump):
         (row,) = session.journal.rows()
         assert (row.phase, row.key) == ("waiting", "k")
         assert session.journal.mailbox.send("other", "k", {}, 9e9) is None
-        assert [each.element for each in session.tasks(row)] == ["u"]
+        assert [each.element for each in Service(session).tasks()] == ["u"]
         # When it is due was not kept: whoever takes it first finds out.
         assert [each.id for each in session.journal.work(1.0, 10)] == [row.id]
         session.advance([row])
         assert session.journal.get(row.number).due == YEAR_2100
         assert session.journal.work(1.0, 10) == []
+        assert [each.element for each in Service(session).tasks()] == ["u"]
         assert session.journal.damage() == []
         if dump.stem != "1":
             assert session.journal.stores.get(["seen"]) == {"seen": 4}

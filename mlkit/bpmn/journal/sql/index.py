@@ -8,7 +8,7 @@ from typing import Any
 
 from mlkit.bpmn.engine.state import Activation, State
 from mlkit.bpmn.engine.waits import ForPerson
-from mlkit.bpmn.journal.records import Criteria, Found, OpenTask, Stopped
+from mlkit.bpmn.journal.records import ENDED, Criteria, Found, OpenTask, Stopped
 from mlkit.errors import UsageError
 from mlkit.storage.database import Database
 
@@ -38,9 +38,11 @@ LONGEST_VALUE = 200
 """Characters of a value that can be searched for; longer ones are not found."""
 _MOST_VARIABLES = 200
 _KNOWN = 10_000
+_UNLIMITED = 2**62
 _FOUND = "number, id, process, definition, phase, owner, key, created, updated"
 _Rows = tuple[tuple[Any, ...], ...]
 _RUNNING = ("running", "interrupted")
+_ENDED = f"phase IN ({', '.join(map(repr, ENDED))})"
 
 
 class SqlIndex:
@@ -113,7 +115,7 @@ class SqlIndex:
     def last_ended(self, limit: int) -> list[Found]:
         """Return the instances that ended last, newest end first."""
         rows = self.database.query(
-            f"SELECT {_FOUND} FROM instances WHERE phase IN ('completed', 'failed', 'cancelled')"
+            f"SELECT {_FOUND} FROM instances WHERE {_ENDED}"
             " ORDER BY updated DESC, number DESC LIMIT ?",
             (limit,),
         )
@@ -149,9 +151,16 @@ class SqlIndex:
         return int(self.database.query("SELECT count(*) FROM incidents")[0][0])
 
     def tasks(
-        self, assignee: str | None, group: str | None, after: tuple[int, int], limit: int
+        self, assignee: str | None, group: str | None, after: tuple[int, int], limit: int | None
     ) -> list[OpenTask]:
-        """Return user tasks that a person, or a group, may do, oldest instance first."""
+        """Return user tasks that a person, or a group, may do, oldest instance first.
+
+        Args:
+            assignee: The person; None for anybody.
+            group: The group; None for any.
+            after: The instance and activation after which the list begins.
+            limit: How many at most; None for all.
+        """
         where = ["(o.instance > ? OR (o.instance = ? AND o.activation > ?))"]
         values: list[Any] = [after[0], after[0], after[1]]
         if assignee is not None:
@@ -165,7 +174,7 @@ class SqlIndex:
             " o.assignee, o.users, o.teams, o.since, o.due, o.priority"
             " FROM open_tasks o JOIN instances i ON i.number = o.instance"
             f" WHERE {' AND '.join(where)} ORDER BY o.instance, o.activation LIMIT ?",
-            (*values, limit),
+            (*values, _UNLIMITED if limit is None else limit),
         )
         return [
             OpenTask._make((*row[:8], json.loads(row[8]), json.loads(row[9]), *row[10:]))
@@ -225,7 +234,7 @@ def _conditions(criteria: Criteria) -> tuple[list[str], list[Any]]:
             where.append(column)
             values.append(value)
     if criteria.ended_after is not None or criteria.ended_before is not None:
-        where.append("phase IN ('completed', 'failed', 'cancelled')")
+        where.append(_ENDED)
     if criteria.state is not None:
         where.append("phase = ?")
         values.append("running" if criteria.state in _RUNNING else criteria.state)

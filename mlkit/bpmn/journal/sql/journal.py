@@ -16,6 +16,7 @@ from mlkit.bpmn.engine.events import AnyEvent, Cancel, Hop
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.owner import Owner
 from mlkit.bpmn.journal.records import (
+    ENDED,
     Changes,
     Entry,
     Log,
@@ -49,6 +50,14 @@ _COLUMNS = (
 _PHASE = _COLUMNS.index("phase")
 _EVENT = "INSERT INTO events (instance, sequence, at, event, trace, log) VALUES (?, ?, ?, ?, ?, ?)"
 _OPEN = "phase IN ('running', 'waiting', 'incident')"
+# A row whose phase is damaged has not ended.
+_NOT_ENDED = f"phase NOT IN ({', '.join(map(repr, ENDED))})"
+# The index knows the tasks of instances at rest, but for those of an older mlkit that nobody has
+# taken up yet: the migration has set their `due` to 0.
+_MAY_HAVE_TASKS = (
+    "(number IN (SELECT instance FROM open_tasks)"
+    " OR phase NOT IN ('waiting', 'incident') OR due = 0)"
+)
 
 
 class SqlJournal:
@@ -219,6 +228,14 @@ class SqlJournal:
     def rows(self) -> list[Row]:
         """Return all instances, oldest first; those whose rows are damaged say so."""
         return self._rows("ORDER BY number", ())
+
+    def open_rows(self) -> list[Row]:
+        """Return the instances that have not ended, oldest first, with those that are damaged."""
+        return self._rows(f"WHERE {_NOT_ENDED} ORDER BY number", ())
+
+    def rows_with_tasks(self) -> list[Row]:
+        """Return those of `open_rows` in which user tasks may wait."""
+        return self._rows(f"WHERE {_NOT_ENDED} AND {_MAY_HAVE_TASKS} ORDER BY number", ())
 
     def _rows(self, clause: str, values: tuple[Any, ...]) -> list[Row]:
         query = f"SELECT {', '.join(_COLUMNS)}, owner FROM instances {clause}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlkit.bpmn.journal.records import Criteria, OpenTask, Stopped
+from mlkit.bpmn.journal.records import STATES, Criteria, OpenTask, Stopped
 from mlkit.bpmn.runtime import schedules
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import moment
 from mlkit.bpmn.server.console.console_pages import ConsolePages, hidden
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.instances import STATES, listed
+from mlkit.bpmn.server.instances import listed
 from mlkit.bpmn.server.task_form import ago
 from mlkit.web.application import Request, Response, Route
 from mlkit.web.paths import query

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+from mlkit.bpmn.journal.records import STATES
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import Page, page
 from mlkit.bpmn.server.console.console_pages import ConsolePages, hidden
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.instances import STATES, criteria, listed
+from mlkit.bpmn.server.instances import criteria, listed
 from mlkit.web.application import Request, Response, Route
 
 FILTERS = ("state", "process", "business_key", "variable", "text")

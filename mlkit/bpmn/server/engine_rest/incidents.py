@@ -62,7 +62,7 @@ class Incidents:
 def _found(service: Service, given: Fields) -> list[dict[str, Any]]:
     wanted = {column: given.text(name) for name, column in _FILTERS.items()}
     keys = given.texts("processDefinitionKeyIn")
-    rows = [each for each in service.journal.rows() if each.phase == "incident"]
+    rows = [each for each in service.journal.open_rows() if each.phase == "incident"]
     return [
         each
         for row in rows

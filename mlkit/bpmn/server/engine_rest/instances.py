@@ -242,7 +242,7 @@ def _of_task(state: State, number: str, identifier: str, local: bool) -> dict[st
 def _rows(service: Service, given: Fields) -> list[Row]:
     """Return the instances that have not ended and for which all filters hold."""
     checks = [each for each in _checks(service, given) if each is not None]
-    rows = [each for each in service.journal.rows() if each.is_open and not each.damage]
+    rows = [each for each in service.journal.open_rows() if each.is_open]
     return [row for row in rows if all(check(row) for check in checks)]
 
 
