@@ -25,7 +25,8 @@ from pathlib import Path
 import httpx
 
 from mlkit.bpmn import Client
-from mlkit.bpmn.runtime.session import Session, load
+from mlkit.bpmn.runtime.diagrams import load
+from mlkit.bpmn.runtime.session import Session
 
 IN_FLIGHT = 32
 TASKS = 10

@@ -26,7 +26,7 @@ from mlkit.bpmn.engine.events import (
 )
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.lint.validation import lint
-from mlkit.bpmn.runtime.session import engine_of
+from mlkit.bpmn.runtime.diagrams import engine_of
 
 HEAD = (
     '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" id="d"'

@@ -17,8 +17,8 @@ from mlkit.bpmn.definition.parser import parse_text
 from mlkit.bpmn.engine.events import Complete, Fail, Fire, Receive, Retry, Signal, Start
 from mlkit.bpmn.lint.validation import lint
 from mlkit.bpmn.render import terminal
+from mlkit.bpmn.runtime.diagrams import engine_of
 from mlkit.bpmn.runtime.documents import incidents, open_nodes, waiting
-from mlkit.bpmn.runtime.session import engine_of
 from mlkit.errors import BadData
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "bpmn").glob("*/*.bpmn"))

@@ -28,6 +28,12 @@ from mlkit.bpmn.journal.records import Audited, Deployed, Row, encode
 from mlkit.bpmn.lint import validation
 from mlkit.bpmn.people.forms import packed_variables
 from mlkit.bpmn.runtime import session as sessions
+from mlkit.bpmn.runtime.diagrams import (
+    engine_of,
+    external_names,
+    resolve_callables,
+    start_node,
+)
 from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import BadData, MlkitError, UsageError
 from mlkit.files import replacing_folder
@@ -182,10 +188,10 @@ def _checked(folder: Path, diagrams: list[str], rscript: str | None) -> list[_So
 
 
 def _sound(definitions: Definitions, path: Path, name: str) -> _Sound:
-    engine = sessions.engine_of(definitions)
+    engine = engine_of(definitions)
     resources = {**definitions.resources, **_modules(definitions, path.parent)}
-    tasks = sessions.bound(engine, path.parent, {})
-    external = sessions.external_names(engine, path.parent, {})
+    tasks = resolve_callables(engine, path.parent, {})
+    external = external_names(engine, path.parent, {})
     return _Sound(name, path.read_bytes(), resources, engine, tasks, external)
 
 
@@ -304,7 +310,7 @@ class Starter:
         """
         node = start.node
         if message is not None:
-            node = sessions.start_node(self.engine(journal, deployed), message)
+            node = start_node(self.engine(journal, deployed), message)
         external = deployed.options.get("external", [])
         return sessions.add(
             journal, deployed.process, deployed.definition, self._options_of(journal, deployed),
@@ -316,7 +322,7 @@ class Starter:
         known = self._engines.get((deployed.definition, deployed.process))
         if known is None:
             file, content, resources = journal.definition(deployed.definition)
-            known = sessions.engine_of(parse_text(content, Path(file), resources))
+            known = engine_of(parse_text(content, Path(file), resources))
             self._engines[deployed.definition, deployed.process] = known
         return known
 

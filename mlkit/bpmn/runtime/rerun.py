@@ -12,8 +12,9 @@ from mlkit.bpmn.engine.events import Hop
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.runtime.diagrams import engine_of, load, resolve_callables
 from mlkit.bpmn.runtime.external import offered
-from mlkit.bpmn.runtime.session import Session, bound, engine_of, load
+from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import InputMissing, UsageError
 
 
@@ -42,7 +43,7 @@ def rerun(session: Session, row: Row, element: str, file: Path | None = None) ->
         engine = engine_of(diagram.definitions)
         folder = file.parent.resolve()
         options = {**row.options, "folder": str(folder)}
-        options["tasks"] = bound(engine, folder, row.options.get("tasks", {}))
+        options["tasks"] = resolve_callables(engine, folder, row.options.get("tasks", {}))
         _require_same(session, row, engine, upto, element)
     resources = {} if file is None else diagram.definitions.resources
     state = _replayed(session, row, engine, upto)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable as Function
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from msgspec import structs
 
-from mlkit.bpmn.definition.model import Callable, Definitions, Problem
-from mlkit.bpmn.definition.parser import parse_text, read
-from mlkit.bpmn.engine.behaviors import starting
+from mlkit.bpmn.definition.parser import parse_text
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import (
     AnyEvent,
@@ -30,10 +27,17 @@ from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal import open_journal
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Audited, Damaged, Row
-from mlkit.bpmn.lint import validation
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.people.forms import packed_variables
 from mlkit.bpmn.runtime.clock import Clock
+from mlkit.bpmn.runtime.diagrams import (
+    Diagram,
+    engine_of,
+    external_names,
+    load,
+    resolve_callables,
+    start_node,
+)
 from mlkit.bpmn.runtime.pools import RuntimeConfiguration
 from mlkit.bpmn.runtime.runner import Observer, Runner
 from mlkit.bpmn.runtime.running import Running
@@ -145,7 +149,7 @@ class Session:
         """Add an instance of a diagram and journal its start.
 
         Args:
-            diagram: The file, or what `load` made of it with the same bindings.
+            diagram: The file, or what `diagrams.load` made of it with the same bindings.
             variables: Its first variables.
             key: The business key.
             message: Start at the event of this message.
@@ -163,7 +167,7 @@ class Session:
         packed = packed_variables(variables)
         options: dict[str, Any] = {
             "folder": str(folder),
-            "tasks": bound(engine, folder, bindings or {}),
+            "tasks": resolve_callables(engine, folder, bindings or {}),
         }
         options |= {"python": self.settings.python, "rscript": self.settings.rscript}
         options["limits"] = asdict(self.settings.limits)
@@ -200,7 +204,7 @@ class Session:
 
         return self.write(deliver)
 
-    def write(self, function: Function[[Journal], T]) -> T:
+    def write(self, function: Callable[[Journal], T]) -> T:
         """Let a function write to the journal, in one transaction."""
         with self.journal.transaction():
             return function(self.journal)
@@ -350,11 +354,6 @@ def require_own(folder: Path) -> None:
         )
 
 
-def engine_of(definitions: Definitions) -> Engine:
-    """Make the engine of a file: its process, or its pools."""
-    return Engine(*validation.executable(definitions), called=definitions.called)
-
-
 _AUDITED: dict[type, str] = {
     Start: "start", Claim: "claim", Complete: "complete", Begin: "begin", Retry: "retry",
     Assign: "variables", Cancel: "cancel",
@@ -385,78 +384,3 @@ def add(
     audit(journal, row, start, source)
     journal.mailbox.deliver(row.number, structs.replace(start, instance=row.id))
     return row
-
-
-@dataclass(frozen=True, slots=True)
-class Diagram:
-    """A file that was read and checked.
-
-    Attributes:
-        content: Its bytes, as they were read.
-        warnings: What the check found besides errors.
-    """
-
-    path: Path
-    content: bytes
-    definitions: Definitions
-    warnings: list[Problem]
-
-
-def load(
-    path: Path,
-    bindings: Mapping[str, str] | None = None,
-    rscript: str | None = None,
-    external: bool = False,
-) -> Diagram:
-    """Read and check a diagram that is to run.
-
-    Raises:
-        InputMissing: It is not there.
-        BadData: It has errors.
-    """
-    content = read(path)
-    definitions = parse_text(content, path)
-    problems = validation.lint(definitions, path.parent.resolve(), bindings, rscript, external)
-    validation.require_sound(problems, str(path))
-    return Diagram(path, content, definitions, problems)
-
-
-def start_node(engine: Engine, message: str | None) -> str:
-    """Return the start event of a message; empty where none is named.
-
-    Raises:
-        InputMissing: There is none.
-    """
-    if message is None:
-        return ""
-    for process in engine.processes:
-        for node in starting.by_message(process, message):
-            return node
-    raise InputMissing(f"{engine.processes[0].id}: no start event for message {message!r}")
-
-
-def external_names(engine: Engine, folder: Path, bindings: Mapping[str, str]) -> list[str]:
-    """Return the names of the callables whose work external workers do."""
-    nodes = (each.node for each in engine.graph.behaviors.values())
-    return sorted(
-        {
-            each.work.name
-            for each in nodes
-            if isinstance(each.work, Callable) and validation.is_external(each, folder, bindings)
-        }
-    )
-
-
-def bound(engine: Engine, folder: Path, bindings: Mapping[str, str]) -> dict[str, str]:
-    """Find the `module:function` of each name that the tasks of a diagram call.
-
-    Raises:
-        UsageError: A binding is for no task.
-    """
-    works = (each.node.work for each in engine.graph.behaviors.values())
-    names = {each.name for each in works if isinstance(each, Callable)}
-    unused = set(bindings) - names
-    if unused:
-        raise UsageError(f"--task {sorted(unused)[0]}: no task of the diagram has this name")
-    found = {name: validation.resolve(name, folder, bindings) for name in names}
-    return {name: place for name, place in found.items() if place is not None}

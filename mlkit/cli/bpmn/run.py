@@ -91,7 +91,8 @@ def run(
     _set_clock(settings, clock, until)
     variables = {**variables_file(vars_), **pairs(var, "--var")}
     bindings = {name: str(value) for name, value in pairs(task, "--task").items()}
-    from mlkit.bpmn.runtime.session import Session, load
+    from mlkit.bpmn.runtime.diagrams import load
+    from mlkit.bpmn.runtime.session import Session
 
     sound = load(file, bindings, rscript)
     for warning in sound.warnings:

@@ -9,7 +9,7 @@ import pytest
 from mlkit.bpmn.definition.parser import parse, parse_text
 from mlkit.bpmn.engine.events import Complete, Start
 from mlkit.bpmn.lint.validation import lint
-from mlkit.bpmn.runtime.session import engine_of
+from mlkit.bpmn.runtime.diagrams import engine_of
 
 BPMN = 'xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"'
 PLAIN = f"<definitions {BPMN}>"

@@ -14,7 +14,7 @@ from mlkit.bpmn.definition.parser import parse
 from mlkit.bpmn.engine.events import Complete, Start
 from mlkit.bpmn.engine.waits import ForPerson
 from mlkit.bpmn.lint.validation import lint
-from mlkit.bpmn.runtime.session import engine_of
+from mlkit.bpmn.runtime.diagrams import engine_of
 
 HERE = Path(__file__).parent
 GIVEN = {"x": 1, "y": 0, "items": [1, 2, 3], "total": 0, "log": ""}

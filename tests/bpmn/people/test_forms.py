@@ -14,7 +14,7 @@ from mlkit.bpmn.definition.parser import parse_text
 from mlkit.bpmn.engine.events import Start
 from mlkit.bpmn.lint.validation import lint
 from mlkit.bpmn.people.tasks import described, fill, waiting
-from mlkit.bpmn.runtime.session import engine_of
+from mlkit.bpmn.runtime.diagrams import engine_of
 from mlkit.errors import BadData
 
 FORM = {

@@ -9,8 +9,9 @@ import pytest
 from mlkit.bpmn.engine.events import Retry
 from mlkit.bpmn.journal.external import Condition, Topic
 from mlkit.bpmn.runtime import external
+from mlkit.bpmn.runtime.diagrams import load
 from mlkit.bpmn.runtime.external import NotYours, Report, UnknownTask
-from mlkit.bpmn.runtime.session import Session, Settings, load
+from mlkit.bpmn.runtime.session import Session, Settings
 from mlkit.errors import BadData
 
 TASK = (

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mlkit.bpmn.runtime.session import Session, Settings, load
+from mlkit.bpmn.runtime.diagrams import load
+from mlkit.bpmn.runtime.session import Session, Settings
 
 HERE = Path(__file__).parent
 VALUES = {"total": 12.5, "urgency": 7}
