@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 from collections.abc import Iterator
@@ -90,3 +91,11 @@ def listen_unix(directory: Path, name: str) -> tuple[socket.socket, str]:
     listener.listen(_BACKLOG)
     listener.setblocking(False)
     return listener, path
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

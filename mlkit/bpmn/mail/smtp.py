@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import smtplib
 import ssl
@@ -15,6 +14,7 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from mlkit.errors import InputMissing, UsageError
+from mlkit.web.listeners import is_loopback
 
 PASSWORD_VARIABLE = "MLKIT_BPMN_SMTP_PASSWORD"
 TIMEOUT = 30.0
@@ -81,7 +81,7 @@ def parse(url: str, password_file: Path | None = None) -> SmtpServer:
         parts.hostname, port or _PORTS[parts.scheme], parts.scheme, user,
         _password(password_file) if user else "",
     )  # fmt: skip
-    if user and parts.scheme == "smtp" and not _is_loopback(parts.hostname):
+    if user and parts.scheme == "smtp" and not is_loopback(parts.hostname):
         raise UsageError("--smtp: a login needs TLS", hint=_HINT)
     return server
 
@@ -98,15 +98,6 @@ def _password(file: Path | None) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no text"
         raise InputMissing(f"{file}: {reason}", hint="--smtp-password-file") from error
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Connection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import ipaddress
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from mlkit.bpmn.server.people import People
 from mlkit.errors import ConfigurationError, InputMissing, UsageError
 from mlkit.web.access import Access, Caller, Loopback, RawHeaders, read_tokens
 from mlkit.web.errors import RequestError
+from mlkit.web.listeners import is_loopback
 
 MAIL_FROM = "mlkit@localhost"
 ROLES = {
@@ -132,14 +132,6 @@ class _Implied:
             return caller
         implied = set().union(*(_IMPLIED.get(each, set()) for each in caller.roles))
         return caller._replace(roles=caller.roles | implied)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def user() -> str:

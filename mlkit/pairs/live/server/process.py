@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import os
 import signal
 import socket
@@ -22,10 +20,7 @@ def require_loopback(host: str) -> None:
     Raises:
         ConfigurationError: It is one.
     """
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return
-    if host != "localhost":
+    if not listeners.is_loopback(host):
         hint = "leave --host out, and put a proxy with a login before it"
         raise ConfigurationError(f"--host {host}: the page has no login", hint=hint)
 
