@@ -15,7 +15,6 @@ from email.message import EmailMessage
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from mlkit.bpmn.engine.events import Complete, Start
 from mlkit.bpmn.journal.records import Mail, NewMail, Notice, Row
 from mlkit.bpmn.mail import messages
 from mlkit.bpmn.mail.messages import Envelope
@@ -26,6 +25,7 @@ from mlkit.bpmn.people.directory import Member, PeopleFile
 from mlkit.bpmn.people.links import Links
 from mlkit.bpmn.people.recipients import Recipient
 from mlkit.bpmn.people.tasks import Task
+from mlkit.bpmn.runtime import documents
 from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import MlkitError
 
@@ -133,12 +133,14 @@ class Composer:
         if task is None or found is None:
             return None
         place = self._place(task, found.member, now)
-        documents = attachments.documents(task, self.session.journal.folder)
-        attached, linked = self._parted(documents, place)
+        files = attachments.documents(task, self.session.journal.folder)
+        attached, linked = self._parted(files, place)
         context = {
             **self._context(task, row, found, place), "attached": attached, "linked": linked,
-            "missing": [each for each in documents if each.content is None],
-            "values": values(task), "asked_by": self._asked_by(row),
+            "missing": [each for each in files if each.content is None],
+            "values": values(task), "asked_by": self.people.directory.name_of(
+                documents.requester(self.session.journal, row)
+            ),
         }  # fmt: skip
         envelope = self._envelope(mail, [found.member.address], row)
         return messages.filled(
@@ -203,15 +205,6 @@ class Composer:
         found = self._recipients(task, now)
         return next((each for each in found if each.member.id == person), None)
 
-    def _asked_by(self, row: Row) -> str:
-        """Return who the request comes from: whoever did the last task, else began the instance."""
-        found = ""
-        for _, event, _ in self.session.journal.events(row):
-            if isinstance(event, Start | Complete) and event.by:
-                found = event.by
-        member = self.people.directory.get(found) if found else None
-        return found if member is None else member.name
-
     def _picture(self, row: Row) -> bytes | None:
         """Return a picture of the instance; mail goes without one where it cannot be drawn."""
         from mlkit.bpmn import render
@@ -236,13 +229,13 @@ class Composer:
         return Place(f"{base}/links/{token}", token, now + links.lifetime)
 
     def _parted(
-        self, documents: list[Document], place: Place
+        self, files: list[Document], place: Place
     ) -> tuple[list[Document], list[dict[str, Any]]]:
         """Part documents into those that are attached, up to a size, and those that are linked."""
         attached: list[Document] = []
         linked: list[dict[str, Any]] = []
         left = self.settings.attached
-        for each in documents:
+        for each in files:
             if each.content is None:
                 continue
             if each.size <= left:

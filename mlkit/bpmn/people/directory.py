@@ -72,6 +72,11 @@ class Directory:
             found = next((e for e in self.members.values() if e.email.casefold() == wanted), None)
         return found
 
+    def name_of(self, person: str) -> str:
+        """Return what somebody is called; those who are not known by what they were given as."""
+        found = self.get(person)
+        return person if found is None else found.name
+
     def groups_of(self, person: str) -> frozenset[str]:
         """Return the groups of a person; none where they are not known."""
         found = self.get(person)

@@ -9,6 +9,7 @@ from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.engine.behaviors import inner_of
 from mlkit.bpmn.engine.behaviors.ad_hoc import AdHocSubProcess
 from mlkit.bpmn.engine.engine import Engine
+from mlkit.bpmn.engine.events import Complete, Start
 from mlkit.bpmn.engine.state import Activation, State
 from mlkit.bpmn.engine.waits import (
     ForCondition,
@@ -99,6 +100,18 @@ def passed(journal: Journal, row: Row, engine: Engine) -> dict[str, Any]:
         else:
             trace.append(each)
     return {"instance": row.id, "trace": trace, "decisions": decisions}
+
+
+def requester(journal: Journal, row: Row) -> str:
+    """Return whom a user task comes from: who did the last one, else who started the instance.
+
+    Empty where nobody is known.
+    """
+    found = ""
+    for _, event, _ in journal.events(row):
+        if isinstance(event, Start | Complete) and event.by:
+            found = event.by
+    return found
 
 
 def artifacts(journal: Journal, row: Row) -> list[dict[str, Any]]:

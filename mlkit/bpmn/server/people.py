@@ -46,8 +46,7 @@ class Visitor(NamedTuple):
     @property
     def name(self) -> str:
         """What they are called."""
-        found = self.directory.get(self.person)
-        return self.person if found is None else found.name
+        return self.directory.name_of(self.person)
 
     def may(self, task: Task) -> bool:
         """Return whether they may do a task."""
@@ -67,11 +66,9 @@ class Visitor(NamedTuple):
         return bool(groups & set(task.groups)) or not (task.users or task.groups)
 
     def whom(self, task: Task) -> str:
-        """Return whom a task waits for."""
+        """Return whom a task waits for, by their names."""
         named = [task.assignee] if task.assignee is not None else [*task.users, *task.groups]
-        found = (self.directory.get(each) for each in named)
-        shown = [each if it is None else it.name for each, it in zip(named, found, strict=True)]
-        return ", ".join(shown) or "anybody"
+        return ", ".join(map(self.directory.name_of, named)) or "anybody"
 
 
 def visitor(people: People, journal: Journal, person: str, everything: bool = False) -> Visitor:

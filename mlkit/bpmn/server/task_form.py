@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from mlkit.bpmn.engine.events import Complete, Start
 from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.people import attachments, browser_forms, tasks
 from mlkit.bpmn.people.attachments import Document
 from mlkit.bpmn.people.browser_forms import Input
 from mlkit.bpmn.people.forms import Entry
 from mlkit.bpmn.people.tasks import Task
+from mlkit.bpmn.runtime import documents
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.people import People, Visitor
 from mlkit.errors import BadData
@@ -99,7 +99,7 @@ class TaskForm:
             "task": task, "key": self.row.key, "process": process.name or process.id,
             "since": ago(task.since), "whom": self.visitor.whom(task),
             "person": self.visitor.name, "may": self.visitor.may(task),
-            "asked_by": self._asked_by(), "fields": fields, "decides": decides,
+            "asked_by": self._requester(), "fields": fields, "decides": decides,
             "question": question if decides else "", "comment": comment,
             "commented": not task.form, "dynamic": browser_forms.is_dynamic(task.form),
             "problems": _summary(fields, known), "action": place, "picture": f"{place}/picture.svg",
@@ -115,13 +115,9 @@ class TaskForm:
         shown = {each.id for each in entry.shown() if not each.readonly}
         return self.decision is not None and self.decision in shown
 
-    def _asked_by(self) -> str:
-        found = ""
-        for _, event, _ in self.service.journal.events(self.row):
-            if isinstance(event, Start | Complete) and event.by:
-                found = event.by
-        member = self.visitor.directory.get(found) if found else None
-        return found if member is None else member.name
+    def _requester(self) -> str:
+        found = documents.requester(self.service.journal, self.row)
+        return self.visitor.directory.name_of(found)
 
     def _documents(self) -> list[Document]:
         return attachments.documents(self.task, self.service.journal.folder)

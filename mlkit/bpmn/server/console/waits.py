@@ -79,8 +79,7 @@ def _people(each: Document, directory: Directory) -> str:
         wanted = [each["assignee"]]
     else:
         wanted = [*each["users"], *each["groups"]]
-    found = [(name, directory.get(name)) for name in wanted]
-    return " or ".join(name if it is None else it.name for name, it in found) or "anybody"
+    return " or ".join(map(directory.name_of, wanted)) or "anybody"
 
 
 def named(each: Document) -> str:
