@@ -134,7 +134,7 @@ class Composer:
             return None
         place = self._place(task, found.member, now)
         files = attachments.documents(task, self.session.journal.folder)
-        attached, linked = self._parted(files, place)
+        attached, linked = self._part(files, place)
         context = {
             **self._context(task, row, found, place), "attached": attached, "linked": linked,
             "missing": [each for each in files if each.content is None],
@@ -143,7 +143,7 @@ class Composer:
             ),
         }  # fmt: skip
         envelope = self._envelope(mail, [found.member.address], row)
-        return messages.filled(
+        return messages.fill(
             "task", envelope, context, self.settings.templates, self._picture(row), attached
         )
 
@@ -160,7 +160,7 @@ class Composer:
         member: Member = found[0]["person"]
         context = {"person": member, "tasks": found}
         envelope = self._envelope(mail, [member.address], None)
-        return messages.filled("digest", envelope, context, self.settings.templates)
+        return messages.fill("digest", envelope, context, self.settings.templates)
 
     def _text_message(self, mail: Mail) -> EmailMessage:
         """Return a mail that a task of a diagram sends."""
@@ -228,7 +228,7 @@ class Composer:
         token = links.make(task.id, member.id, now)
         return Place(f"{base}/links/{token}", token, now + links.lifetime)
 
-    def _parted(
+    def _part(
         self, files: list[Document], place: Place
     ) -> tuple[list[Document], list[dict[str, Any]]]:
         """Part documents into those that are attached, up to a size, and those that are linked."""

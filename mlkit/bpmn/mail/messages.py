@@ -87,7 +87,7 @@ def message(envelope: Envelope, subject: str, text: str, html: str = "") -> Emai
     return found
 
 
-def filled(
+def fill(
     kind: str,
     envelope: Envelope,
     context: Mapping[str, Any],

@@ -81,7 +81,7 @@ class Sender:
             except MlkitError as error:  # Damage of one instance keeps no other from its mail.
                 logger.warning("no mail for a task: %s", error.message)
                 mails = []
-            outcome.queued += self._turned(notice, mails, now)
+            outcome.queued += self._turn(notice, mails, now)
         if self.outbox.is_due():
             due = self.journal.atomically(lambda: self.outbox.claim(self.name, AT_ONCE, LEASE))
             self._send(due, outcome)
@@ -101,7 +101,7 @@ class Sender:
             if done.idle:
                 return total
 
-    def _turned(self, notice: Notice, mails: list[NewMail], now: float) -> bool:
+    def _turn(self, notice: Notice, mails: list[NewMail], now: float) -> bool:
         return self.journal.atomically(lambda: self.outbox.turn(notice, mails, now))
 
     def _settle(self, mail: Mail, state: str, error: str = "", again: float | None = None) -> None:

@@ -113,12 +113,12 @@ class Connection:
 
     def __enter__(self) -> Self:
         try:
-            self._smtp = self._opened()
+            self._smtp = self._connect()
         except (OSError, smtplib.SMTPException) as error:
             raise Undelivered(f"{self.server}: {reason(error)}") from error
         return self
 
-    def _opened(self) -> smtplib.SMTP:
+    def _connect(self) -> smtplib.SMTP:
         server, context = self.server, ssl.create_default_context()
         smtp: smtplib.SMTP
         if server.security == "smtps":

@@ -124,13 +124,13 @@ def _of_artifact(wanted: str, reference: Mapping[str, Any], folder: Path) -> Doc
     is_file = reference.get("format") == "file"
     if not is_file and (reference.get("format") or kind not in _TEXT_KINDS):
         raise ValueError(f"it is a {kind}: leave it as text, bytes or a file to attach it")
-    content = opened(folder, str(reference["$artifact"]))
+    content = read_inside(folder, str(reference["$artifact"]))
     if hashlib.sha256(content).hexdigest() != reference["$artifact"]:
         raise ValueError("it is not what was stored")
     if is_file:
         name = file_name(str(reference.get("name") or wanted))
         return Document(wanted, name, media_of(name), content)
-    return Document(wanted, file_name(wanted), media_of(wanted), _unpickled(content))
+    return Document(wanted, file_name(wanted), media_of(wanted), _unpickle(content))
 
 
 class _BytesOnly(pickle.Unpickler):
@@ -143,7 +143,7 @@ class _BytesOnly(pickle.Unpickler):
         raise ValueError(f"it holds a {module}.{name}")
 
 
-def _unpickled(content: bytes) -> bytes:
+def _unpickle(content: bytes) -> bytes:
     try:
         value = _BytesOnly(io.BytesIO(content)).load()
     except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, TypeError) as error:
@@ -154,12 +154,12 @@ def _unpickled(content: bytes) -> bytes:
 
 
 def _of_file(wanted: str, folder: Path) -> Document:
-    content = opened(folder, wanted)
+    content = read_inside(folder, wanted)
     name = file_name(wanted)
     return Document(wanted, name, media_of(name), content)
 
 
-def opened(folder: Path, name: str) -> bytes:
+def read_inside(folder: Path, name: str) -> bytes:
     """Read a regular file inside a folder; no part of its path may be a link.
 
     Raises:

@@ -90,12 +90,12 @@ def deploy(session: Session, files: Mapping[str, bytes], by: str) -> list[Deploy
     diagrams = [name for name in files if name.endswith(DIAGRAMS)]
     if not diagrams:
         raise UsageError("a deployment needs a diagram", hint="a file that ends in .bpmn")
-    with _unpacked(files) as folder:
-        sound = _checked(folder, diagrams, session.settings.rscript)
+    with _unpack(files) as folder:
+        sound = _check(folder, diagrams, session.settings.rscript)
     now, source = time.time(), session.source
 
     def store(journal: Journal) -> list[Deployed]:
-        found = [_stored(journal, each, by, now) for each in sound]
+        found = [_store(journal, each, by, now) for each in sound]
         for each in found:
             what = f"{each.process} version {each.version}"
             journal.audit.add(Audited(now, by, source, "deploy", "", what))
@@ -119,13 +119,13 @@ def files_of(paths: list[Path]) -> dict[str, bytes]:
     """
     found: dict[str, bytes] = {}
     for path in paths:
-        for name, content in _with_used(path).items():
+        for name, content in _gather(path).items():
             if found.setdefault(name, content) != content:
                 raise UsageError(f"two files are called {name}", hint="deploy them one by one")
     return found
 
 
-def _with_used(path: Path) -> dict[str, bytes]:
+def _gather(path: Path) -> dict[str, bytes]:
     content = read(path)
     if not path.name.endswith(DIAGRAMS):
         return {path.name: content}
@@ -136,7 +136,7 @@ def _with_used(path: Path) -> dict[str, bytes]:
 
 
 @contextmanager
-def _unpacked(files: Mapping[str, bytes]) -> Iterator[Path]:
+def _unpack(files: Mapping[str, bytes]) -> Iterator[Path]:
     if len(files) > MOST_FILES:
         raise UsageError(f"a deployment has at most {MOST_FILES} files")
     with tempfile.TemporaryDirectory(prefix="mlkit-deploy-") as name:
@@ -163,7 +163,7 @@ def plain(name: str) -> str:
     return str(path)
 
 
-def _checked(folder: Path, diagrams: list[str], rscript: str | None) -> list[_Sound]:
+def _check(folder: Path, diagrams: list[str], rscript: str | None) -> list[_Sound]:
     found: list[_Sound] = []
     problems: list[tuple[str, Problem]] = []
     for name in diagrams:
@@ -210,7 +210,7 @@ def _modules(definitions: Definitions, folder: Path) -> dict[str, str]:
     return found
 
 
-def _stored(journal: Journal, sound: _Sound, by: str, now: float) -> Deployed:
+def _store(journal: Journal, sound: _Sound, by: str, now: float) -> Deployed:
     file = PurePosixPath(sound.file).name
     name = journal.store_definition(file, sound.content, sound.resources)
     process = sound.engine.processes[0]
@@ -330,7 +330,7 @@ class Starter:
         known = self._options.get(deployed.definition)
         if known is None:
             known = {
-                "folder": str(materialised(self._folder, journal, deployed.definition)),
+                "folder": str(materialise(self._folder, journal, deployed.definition)),
                 "python": self._settings.python,
                 "rscript": self._settings.rscript,
                 "limits": asdict(self._settings.limits),
@@ -340,7 +340,7 @@ class Starter:
         return known
 
 
-def materialised(state: Path, journal: Journal, definition: str) -> Path:
+def materialise(state: Path, journal: Journal, definition: str) -> Path:
     """Return the folder of a deployed definition's files, which is made where it is missing."""
     folder = (state / _FOLDER / definition).resolve()
     if folder.is_dir():

@@ -191,7 +191,7 @@ class Host:
         self._session = session
         self._runner = Runner(pools, session.journal)
         self._runner.on_entry = self._observe
-        self._runner.on_verdict = self._decided
+        self._runner.on_verdict = self._on_verdict
         self._runner.queues_mail = self.settings.queues_mail
         self._runner.on_offer = lambda topics: self.on_offer(topics)
         self._touched: dict[int, Running] = {}
@@ -247,7 +247,7 @@ class Host:
         if not writes:
             return
         try:
-            results = self._written(writes)
+            results = self._write_together(writes)
         except Exception as error:
             if len(writes) == 1:
                 writes[0].future.set_exception(error)
@@ -260,13 +260,13 @@ class Host:
         self._look = 0.0
         self._runner.look_again = 0.0
 
-    def _written(self, writes: list[_Write]) -> list[Any]:
+    def _write_together(self, writes: list[_Write]) -> list[Any]:
         journal = self._session.journal
         return journal.atomically(lambda: [each.function(journal) for each in writes])
 
     def _write_one(self, write: _Write) -> None:
         try:
-            (result,) = self._written([write])
+            (result,) = self._write_together([write])
         except Exception as error:
             write.future.set_exception(error)
         else:
@@ -333,7 +333,7 @@ class Host:
         except Exception:  # Who watches must not stop what is watched.
             logger.exception("a change of instance %s could not be shown", running.id)
 
-    def _decided(self, row: int, refusal: str) -> None:
+    def _on_verdict(self, row: int, refusal: str) -> None:
         with self._lock:
             future = self._verdicts.pop(row, None)
         if future is not None and future.set_running_or_notify_cancel():

@@ -46,7 +46,7 @@ def rerun(session: Session, row: Row, element: str, file: Path | None = None) ->
         options["tasks"] = resolve_callables(engine, folder, row.options.get("tasks", {}))
         _require_same(session, row, engine, upto, element)
     resources = {} if file is None else diagram.definitions.resources
-    state = _replayed(session, row, engine, upto)
+    state = _replay(session, row, engine, upto)
     pending = engine.pending(state)
 
     def fork(journal: Journal) -> Row:
@@ -104,7 +104,7 @@ def _course(steps: list[Hop]) -> list[tuple[object, ...]]:
     return [each[:4] for each in steps if each.event != "decided"]
 
 
-def _replayed(session: Session, row: Row, engine: Engine, upto: int) -> State:
+def _replay(session: Session, row: Row, engine: Engine, upto: int) -> State:
     state = engine.create()
     for at, event, _ in islice(session.journal.events(row), upto):
         engine.apply(state, event, at)

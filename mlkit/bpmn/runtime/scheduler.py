@@ -80,7 +80,7 @@ class Scheduler:
         request = Request(
             begun.process, None, begun.variables, begun.key, node=begun.element, by=BY, source=BY
         )
-        _started(journal, self._starter, request)
+        _try_start(journal, self._starter, request)
 
 
 def step(journal: Journal, starter: Starter, scheduled: Scheduled, now: float) -> None:
@@ -100,7 +100,7 @@ def step(journal: Journal, starter: Starter, scheduled: Scheduled, now: float) -
         return  # Another host has done it.
     request = Request(after.timer.process, node=after.timer.element, by=BY, source=BY)
     for _ in range(starts):
-        row = _started(journal, starter, request)
+        row = _try_start(journal, starter, request)
         if row is not None:
             journal.schedules.note(after, row.number)
 
@@ -113,7 +113,7 @@ def start_now(journal: Journal, starter: Starter, scheduled: Scheduled, by: str)
     return row
 
 
-def _started(journal: Journal, starter: Starter, request: Request) -> Row | None:
+def _try_start(journal: Journal, starter: Starter, request: Request) -> Row | None:
     try:
         return starter.start(journal, request)
     except MlkitError as error:

@@ -218,15 +218,15 @@ class Service:
         variables = packed_variables(given)
         expires = time.time() + life
         number = self.session.write(lambda it: it.mailbox.send(name, key, variables, expires))
-        return self._moved([] if number is None else [number])
+        return self._advance([] if number is None else [number])
 
     def signal(self, name: str, given: Mapping[str, Any]) -> list[Row]:
         """Broadcast a signal; return the instances that got it, as they are now."""
         variables = packed_variables(given)
         numbers = self.session.write(lambda it: it.mailbox.broadcast(name, variables))
-        return self._moved(numbers)
+        return self._advance(numbers)
 
-    def _moved(self, numbers: list[int]) -> list[Row]:
+    def _advance(self, numbers: list[int]) -> list[Row]:
         self.session.advance([self.journal.get(each) for each in numbers])
         return [self.journal.get(each) for each in numbers]
 
@@ -300,7 +300,7 @@ class Service:
     def rerun(self, instance: str, element: str) -> Row:
         """Begin a new instance from an activity of another one; see `mlkit.bpmn.runtime.rerun`."""
         row = rerun(self.session, self.journal.find(instance), element)
-        return self._moved([row.number])[0]
+        return self._advance([row.number])[0]
 
     def store(self, name: str, value: Any) -> None:
         """Set a data store.

@@ -197,25 +197,25 @@ class _Instances:
             once=once, by=acting(request.caller, given.person), source=client(request),
         )  # fmt: skip
         starter = self._context.starter
-        row = await self._context.write(lambda journal: _started(starter, journal, wanted))
+        row = await self._context.write(lambda journal: _start_instance(starter, journal, wanted))
         return answer(row, 201)
 
     async def show(self, request: Request) -> Response:
-        return await self._shown(request, lambda service, name: service.show(name))
+        return await self._show(request, lambda service, name: service.show(name))
 
     async def history(self, request: Request) -> Response:
         def find(service: Service, name: str) -> dict[str, Any]:
             row = service.journal.find(name)
             return documents.passed(service.journal, row, service.session.engine(row))
 
-        return await self._shown(request, find)
+        return await self._show(request, find)
 
     async def logs(self, request: Request) -> Response:
         def find(service: Service, name: str) -> dict[str, Any]:
             found = service.logs(name)
             return {"instance": service.journal.find(name).id, "logs": found}
 
-        return await self._shown(request, find)
+        return await self._show(request, find)
 
     async def artifacts(self, request: Request) -> Response:
         def find(service: Service, name: str) -> dict[str, Any]:
@@ -225,9 +225,9 @@ class _Instances:
                 "artifacts": documents.artifacts(service.journal, row),
             }
 
-        return await self._shown(request, find)
+        return await self._show(request, find)
 
-    async def _shown(
+    async def _show(
         self, request: Request, find: Callable[[Service, str], dict[str, Any]]
     ) -> Response:
         name = path_parameter(request, "instance")
@@ -252,31 +252,31 @@ class _Instances:
     async def cancel(self, request: Request) -> Response:
         given = body(request, Reason)
         by = acting(request.caller, given.person)
-        return await self._steered(request, lambda s, name: s.cancel(name, given.reason, by))
+        return await self._perform(request, lambda s, name: s.cancel(name, given.reason, by))
 
     async def retry(self, request: Request) -> Response:
         given = body(request, RetryIncidents)
         by = acting(request.caller, given.person)
-        return await self._steered(request, lambda s, name: s.retry(name, given.incident, by))
+        return await self._perform(request, lambda s, name: s.retry(name, given.incident, by))
 
     async def assign(self, request: Request) -> Response:
         given = body(request, SetVariables)
         by = acting(request.caller, given.person)
         variables, removed = given.variables, given.removed
-        return await self._steered(request, lambda s, name: s.assign(name, variables, removed, by))
+        return await self._perform(request, lambda s, name: s.assign(name, variables, removed, by))
 
     async def rerun(self, request: Request) -> Response:
         given = body(request, Rerun)
         acting(request.caller, given.person)
-        return await self._steered(request, lambda s, name: s.rerun(name, given.element))
+        return await self._perform(request, lambda s, name: s.rerun(name, given.element))
 
     async def begin(self, request: Request) -> Response:
         given = body(request, StartActivity)
         by = acting(request.caller, given.person)
         element, end = given.element, given.end
-        return await self._steered(request, lambda s, name: s.start(name, element, by, end))
+        return await self._perform(request, lambda s, name: s.start(name, element, by, end))
 
-    async def _steered(self, request: Request, act: Callable[[Service, str], Row]) -> Response:
+    async def _perform(self, request: Request, act: Callable[[Service, str], Row]) -> Response:
         name = path_parameter(request, "instance")
         found = await self._context.call(
             lambda service: service.show(act(service, name).id), request
@@ -284,7 +284,9 @@ class _Instances:
         return answer(found)
 
 
-def _started(starter: deployment.Starter, journal: Journal, wanted: deployment.Request) -> Instance:
+def _start_instance(
+    starter: deployment.Starter, journal: Journal, wanted: deployment.Request
+) -> Instance:
     return just_started(journal, starter.start(journal, wanted))
 
 

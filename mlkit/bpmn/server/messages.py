@@ -72,7 +72,7 @@ class _Messages:
 
     async def message(self, request: Request) -> Response:
         given = body(request, Message)
-        return await self._sent(
+        return await self._deliver(
             request,
             "message",
             given.name,
@@ -81,11 +81,11 @@ class _Messages:
 
     async def signal(self, request: Request) -> Response:
         given = body(request, Signal)
-        return await self._sent(
+        return await self._deliver(
             request, "signal", given.name, lambda s: s.signal(given.name, given.variables)
         )
 
-    async def _sent(
+    async def _deliver(
         self, request: Request, kind: str, name: str, send: Callable[[Service], list[Row]]
     ) -> Response:
         def act(service: Service) -> Receivers:

@@ -184,19 +184,19 @@ class _Tasks:
         given = body(request, CompleteTask)
         by, checked = acting(request.caller, given.person), _is_person(request, given.person)
         if given.approved is None:
-            return await self._acted(
+            return await self._perform(
                 request, lambda s, name: s.complete(name, given.variables, by, checked)
             )
         if given.variables:
             raise UsageError("a task is completed by its values or by a decision, not by both")
         approved, comment = given.approved, given.comment
-        return await self._acted(
+        return await self._perform(
             request, lambda s, name: s.decide(name, approved, comment, by, checked)
         )
 
     async def claim(self, request: Request) -> Response:
         by = acting(request.caller, body(request, Person).person)
-        return await self._acted(request, lambda s, name: s.claim(name, by))
+        return await self._perform(request, lambda s, name: s.claim(name, by))
 
     async def release(self, request: Request) -> Response:
         by = acting(request.caller, body(request, Person).person)
@@ -207,16 +207,16 @@ class _Tasks:
                 service.require_own(name, by)
             return service.claim(name, by, release=True)
 
-        return await self._acted(request, act)
+        return await self._perform(request, act)
 
     async def delegate(self, request: Request) -> Response:
         given = body(request, Delegate)
         by, operates = acting(request.caller, given.person), request.caller.may("operator")
-        return await self._acted(
+        return await self._perform(
             request, lambda s, name: s.delegate(name, given.to, by, True, operates)
         )
 
-    async def _acted(self, request: Request, act: Callable[[Service, str], Row]) -> Response:
+    async def _perform(self, request: Request, act: Callable[[Service, str], Row]) -> Response:
         name = _name(request)
         found = await self._context.call(
             lambda service: service.show(act(service, name).id), request

@@ -44,12 +44,12 @@ def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
 async def _deploy(context: Context, paths: list[Path]) -> None:
     for path in paths:
         try:
-            await context.call(lambda service, path=path: _deployed(service, path))  # type: ignore[misc]
+            await context.call(lambda service, path=path: _deploy_one(service, path))  # type: ignore[misc]
         except MlkitError as error:
             logger.error("%s is not deployed: %s", path, error.message)
 
 
-def _deployed(service: Service, path: Path) -> None:
+def _deploy_one(service: Service, path: Path) -> None:
     for each in deploy_paths(service.session, [path], user()):
         if each.is_new:
             logger.info("deployed %s version %d", each.process, each.version)

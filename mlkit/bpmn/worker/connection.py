@@ -81,13 +81,13 @@ class Connection:
     def file(self, instance: str, name: str) -> bytes:
         """Return the content of a variable that is a file."""
         place = f"/execution/{quote(instance, safe='')}/localVariables/{quote(name, safe='')}/data"
-        return self._sent("GET", place, None, _MARGIN)
+        return self._request("GET", place, None, _MARGIN)
 
     def _post(self, path: str, body: dict[str, Any], limit: float) -> Any:
-        content = self._sent("POST", path, {"workerId": self.worker, **body}, limit)
+        content = self._request("POST", path, {"workerId": self.worker, **body}, limit)
         return json.loads(content) if content else None
 
-    def _sent(self, method: str, path: str, body: Any, limit: float) -> bytes:
+    def _request(self, method: str, path: str, body: Any, limit: float) -> bytes:
         try:
             status, content = self._answer(method, path, body, limit)
         except (OSError, http.client.HTTPException) as error:
@@ -102,7 +102,7 @@ class Connection:
 
     def _answer(self, method: str, path: str, body: Any, limit: float) -> tuple[int, bytes]:
         if self._http is None:
-            self._http = self._opened()
+            self._http = self._connect()
         self._http.timeout = limit
         if self._http.sock is not None:
             self._http.sock.settimeout(limit)
@@ -111,7 +111,7 @@ class Connection:
         response = self._http.getresponse()
         return response.status, response.read()
 
-    def _opened(self) -> http.client.HTTPConnection:
+    def _connect(self) -> http.client.HTTPConnection:
         if self._closed.is_set():
             raise ConnectionAbortedError("the worker stops")
         host, port = self._parts.hostname or "", self._parts.port

@@ -112,7 +112,7 @@ class Worker:
             self._poll = thread.submit(self._fetch, PATIENCE)
         if self._poll is not None and self._poll.done():
             poll, self._poll = self._poll, None
-            self._fetched(poll)
+            self._finish_poll(poll)
         self._collect(_TICK)
         self._renew()
 
@@ -124,7 +124,7 @@ class Worker:
         topics = list(self._settings.callables)
         return self._polls.fetch(topics, most, self._settings.lock, patience)
 
-    def _fetched(self, poll: Future[list[Any]]) -> None:
+    def _finish_poll(self, poll: Future[list[Any]]) -> None:
         try:
             self._take(poll.result())
             self._pause = 0.0
@@ -138,7 +138,7 @@ class Worker:
             try:
                 job = self._pool.submit(self._job(task))
             except (RestError, MlkitError) as error:
-                self._failed(task, f"its variables cannot be read: {error}", "")
+                self._report_failure(task, f"its variables cannot be read: {error}", "")
                 continue
             self._running[job] = _Running(task, time.monotonic())
         self._pool.send()
@@ -180,21 +180,21 @@ class Worker:
         for result in self._pool.wait(patience):
             found = self._running.pop(result.job, None)
             if found is not None:
-                self._ended(found.task, result)
+                self._report_result(found.task, result)
 
-    def _ended(self, task: Mapping[str, Any], result: Result) -> None:
+    def _report_result(self, task: Mapping[str, Any], result: Result) -> None:
         if result.outcome == "error":
             body = {"errorCode": result.code, "errorMessage": result.message}
             self._report(task, "bpmnError", body)
         elif result.outcome != "completed":
-            self._failed(task, result.message, result.stderr or result.stdout)
+            self._report_failure(task, result.message, result.stderr or result.stdout)
         elif (name := _unsendable(result.variables)) is not None:
-            self._failed(task, f"variable {name!r} is no value that can be sent", "")
+            self._report_failure(task, f"variable {name!r} is no value that can be sent", "")
         else:
             variables = {n: typed(each).document for n, each in result.variables.items()}
             self._report(task, "complete", {"variables": variables})
 
-    def _failed(self, task: Mapping[str, Any], message: str, details: str) -> None:
+    def _report_failure(self, task: Mapping[str, Any], message: str, details: str) -> None:
         left = self._left(task) - 1
         body = {
             "errorMessage": message,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlkit.bpmn.mail.messages import Envelope, filled, header_text, message, sender
+from mlkit.bpmn.mail.messages import Envelope, fill, header_text, message, sender
 from mlkit.bpmn.mail.texts import Templates
 from mlkit.bpmn.people.attachments import Document, file_name
 from mlkit.bpmn.people.directory import Member
@@ -55,7 +55,7 @@ def test_values_are_escaped_in_html():
         "linked": [], "missing": [Document("a", "a", problem="<u>")], "link": "", "signed": False,
         "expires": "",
     }  # fmt: skip
-    made = filled("task", envelope(), context, Templates())
+    made = fill("task", envelope(), context, Templates())
     html = made.get_body(("html",)).get_content()
     for each in ("<script>", "<b>Ann", "<i>", "<img src=x>", "<u>"):
         assert each not in html

@@ -83,7 +83,7 @@ class SqlExternalTasks:
         chosen = sorted(found.values(), key=lambda each: each[0].number)
         for column, direction in reversed(order):
             chosen.sort(key=lambda each: getattr(each[0], column), reverse=direction == "desc")
-        locked = (self._taken(task, worker, now + lock) for task, lock in chosen[:limit])
+        locked = (self._lock(task, worker, now + lock) for task, lock in chosen[:limit])
         return [each for each in locked if each is not None]
 
     def _free_expired(self, topic: str, now: float) -> None:
@@ -92,7 +92,7 @@ class SqlExternalTasks:
             (topic, now),
         )
 
-    def _taken(self, task: ExternalTask, worker: str, until: float) -> ExternalTask | None:
+    def _lock(self, task: ExternalTask, worker: str, until: float) -> ExternalTask | None:
         """Lock a task, unless somebody else was faster."""
         changed = self.database.execute(
             "UPDATE external_tasks SET worker = ?, expires = ?, free = ?"

@@ -338,11 +338,11 @@ class SqlJournal:
         numbers = sorted(each.number for each in rows)
 
         def work() -> list[Row]:
-            return [taken for each in numbers if (taken := self._taken(each, mine))]
+            return [taken for each in numbers if (taken := self._take_one(each, mine))]
 
         return self.atomically(work)
 
-    def _taken(self, number: int, mine: str) -> Row | None:
+    def _take_one(self, number: int, mine: str) -> Row | None:
         query = "SELECT owner FROM instances WHERE number = ?"
         ((before,),) = self.database.query(query, (number,))
         if before not in ("", mine):

@@ -50,7 +50,7 @@ class IncidentsPage(ConsolePages):
             raise RequestError(422, "no incident is selected", "tick those to try again")
 
         def act(service: Service, by: str) -> dict[str, Any]:
-            outcome = _retried(service, chosen, by)
+            outcome = _retry(service, chosen, by)
             return {**_shown(service, Page(SHOWN, None, {})), "outcome": outcome}
 
         return self.console(request, "incidents.html", await self.perform(request, act))
@@ -63,7 +63,7 @@ def _name(text: object) -> tuple[str, int]:
     return found[1], int(found[2])
 
 
-def _retried(service: Service, chosen: Sequence[tuple[str, int]], by: str) -> dict[str, Any]:
+def _retry(service: Service, chosen: Sequence[tuple[str, int]], by: str) -> dict[str, Any]:
     """Return how many are tried again, and why others are not."""
     refused = []
     for instance, number in chosen:

@@ -70,7 +70,7 @@ class InstancePage(ConsolePages):
         action = given.text("action")
         if action not in ("retry", "cancel"):
             raise RequestError(400, f"action: {action!r:.40}", "retry or cancel")
-        row = await self.perform(request, lambda service, by: _changed(service, name, given, by))
+        row = await self.perform(request, lambda service, by: _change(service, name, given, by))
         return go(request, f"instances/{escaped(row.id)}?done={action}")
 
     def _shown(self, service: Service, name: str, audited: bool) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class InstancePage(ConsolePages):
         }  # fmt: skip
 
 
-def _changed(service: Service, name: str, given: Submitted, by: str) -> Row:
+def _change(service: Service, name: str, given: Submitted, by: str) -> Row:
     if given.text("action") == "cancel":
         return service.cancel(name, given.text("reason"), by)
     number = given.text("incident") or "0"

@@ -84,7 +84,7 @@ def path(request: Request, name: str) -> str:
     return unquote(str(request.scope["path_params"][name]))
 
 
-async def settled(context: Context, work: Callable[[Journal], list[int]]) -> None:
+async def settle(context: Context, work: Callable[[Journal], list[int]]) -> None:
     """Write events into inboxes, and wait until they are decided and durable.
 
     Args:

@@ -13,7 +13,7 @@ from mlkit.bpmn.runtime.external import Report
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.engine_rest import documents, queries
-from mlkit.bpmn.server.engine_rest.answers import NOTHING, Verb, answer, path, settled, text
+from mlkit.bpmn.server.engine_rest.answers import NOTHING, Verb, answer, path, settle, text
 from mlkit.bpmn.server.engine_rest.errors import RestError, invalid, missing, refused
 from mlkit.bpmn.server.engine_rest.fetching import Fetching
 from mlkit.bpmn.server.engine_rest.fields import Fields, body, query
@@ -39,12 +39,12 @@ class ExternalTasks:
         one = "/external-task/{id}"
         return {
             "/external-task": {
-                "GET": Verb(self.listed, "List external tasks."),
-                "POST": Verb(self.listed, "List external tasks by a body of filters."),
+                "GET": Verb(self.find, "List external tasks."),
+                "POST": Verb(self.find, "List external tasks by a body of filters."),
             },
             "/external-task/count": {
-                "GET": Verb(self.counted, "Count external tasks."),
-                "POST": Verb(self.counted, "Count external tasks by a body of filters."),
+                "GET": Verb(self.count, "Count external tasks."),
+                "POST": Verb(self.count, "Count external tasks by a body of filters."),
             },
             "/external-task/fetchAndLock": {
                 "POST": Verb(self._fetching.fetch, "Fetch and lock tasks, or wait for some."),
@@ -53,7 +53,7 @@ class ExternalTasks:
             "/external-task/retries": {
                 "PUT": Verb(self.set_retries_of_many, "Set the retries of tasks.", "operator"),
             },
-            one: {"GET": Verb(self.shown, "Show a task.")},
+            one: {"GET": Verb(self.show, "Show a task.")},
             f"{one}/errorDetails": {"GET": Verb(self.details, "Show why it failed last.")},
             f"{one}/complete": {"POST": Verb(self.complete, "Complete a task.")},
             f"{one}/failure": {"POST": Verb(self.fail, "Report a failed attempt.")},
@@ -67,7 +67,7 @@ class ExternalTasks:
 
     # -- reading ---------------------------------------------------------------------------
 
-    async def listed(self, request: Request) -> Response:
+    async def find(self, request: Request) -> Response:
         """List tasks."""
         given = query(request) if request.scope["method"] != "POST" else body(request)
         page = query(request)
@@ -88,7 +88,7 @@ class ExternalTasks:
 
         return answer(await self._context.call(find))
 
-    async def counted(self, request: Request) -> Response:
+    async def count(self, request: Request) -> Response:
         """Count tasks."""
         given = query(request) if request.scope["method"] != "POST" else body(request)
         conditions = queries.task_conditions(given, time.time())
@@ -116,7 +116,7 @@ class ExternalTasks:
         found = await self._context.call(lambda it: it.journal.external.topics(conditions))
         return answer(found)
 
-    async def shown(self, request: Request) -> Response:
+    async def show(self, request: Request) -> Response:
         """Show a task."""
         identifier = path(request, "id")
 
@@ -177,11 +177,11 @@ class ExternalTasks:
             return [found]
 
         done = await self._event(fail)
-        await self._woken(identifier)
+        await self._wake(identifier)
         return done
 
     async def _event(self, work: Callable[[Journal], list[int]]) -> Response:
-        await settled(self._context, work)
+        await settle(self._context, work)
         return NOTHING
 
     # -- locks -----------------------------------------------------------------------------
@@ -208,7 +208,7 @@ class ExternalTasks:
         """Let anybody have a task."""
         identifier = path(request, "id")
         await self._context.write(lambda it: external.unlock(it, identifier))
-        await self._woken(identifier)
+        await self._wake(identifier)
         return NOTHING
 
     # -- operators -------------------------------------------------------------------------
@@ -238,7 +238,7 @@ class ExternalTasks:
             lambda it: external.set_retries(it, identifiers, retries, time.time())
         )
         for each in identifiers:
-            await self._woken(each)
+            await self._wake(each)
         return done
 
     async def set_priority(self, request: Request) -> Response:
@@ -249,7 +249,7 @@ class ExternalTasks:
         await self._context.write(lambda it: external.set_priority(it, identifier, priority))
         return NOTHING
 
-    async def _woken(self, identifier: str) -> None:
+    async def _wake(self, identifier: str) -> None:
         """Wake who waits for a task that may be free now."""
         task = await self._context.call(lambda it: it.journal.external.get(identifier))
         if task is not None:

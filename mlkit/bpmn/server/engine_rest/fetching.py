@@ -72,7 +72,7 @@ class Fetching:
 
     async def fetch(self, request: Request) -> Response | Stream:
         """Answer with tasks; with none, once the patience of the worker is over."""
-        asked = _asked(body(request))
+        asked = _read_request(body(request))
         found = await self.attempt(asked)
         if found or asked.patience <= 0 or not asked.topics:
             return answer(found)
@@ -82,7 +82,7 @@ class Fetching:
         """Lock what there is, and describe it."""
         topics = [each.topic for each in asked.topics]
         if any(each.accepted for each in asked.topics):
-            topics = await self._context.call(lambda it: _narrowed(it, asked.topics))
+            topics = await self._context.call(lambda it: _narrow(it, asked.topics))
         found = await self._context.write(
             lambda it: it.external.fetch(
                 asked.worker, topics, asked.limit, time.time(), asked.order
@@ -91,7 +91,7 @@ class Fetching:
         if not found:
             return []
         wanted = {each.topic.name: each for each in asked.topics}
-        return await self._context.call(lambda it: _described(it, found, wanted))
+        return await self._context.call(lambda it: _describe(it, found, wanted))
 
     async def _ready(self, topics: list[str]) -> set[str]:
         conditions = [
@@ -128,11 +128,11 @@ class _Waiting:
 
     async def _search(self) -> Response:
         try:
-            return answer(await self._found())
+            return answer(await self._fetch())
         except (RestError, MlkitError) as error:
             return failure(error)
 
-    async def _found(self) -> list[dict[str, Any]]:
+    async def _fetch(self) -> list[dict[str, Any]]:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._asked.patience
         topics = [each.topic.name for each in self._asked.topics]
@@ -149,7 +149,7 @@ class _Waiting:
                     return []
 
 
-def _narrowed(service: Service, topics: list[Wanted]) -> list[Topic]:
+def _narrow(service: Service, topics: list[Wanted]) -> list[Topic]:
     """Return topics with the tasks of the instances whose variables are wanted."""
     found = []
     for each in topics:
@@ -165,7 +165,7 @@ def _narrowed(service: Service, topics: list[Wanted]) -> list[Topic]:
     return found
 
 
-def _described(
+def _describe(
     service: Service, tasks: list[ExternalTask], wanted: dict[str, Wanted]
 ) -> list[dict[str, Any]]:
     return [
@@ -177,7 +177,7 @@ def _described(
     ]
 
 
-def _asked(given: Fields) -> Asked:
+def _read_request(given: Fields) -> Asked:
     """Read a request for tasks."""
     worker = given.text("workerId")
     if worker is None:
@@ -193,7 +193,7 @@ def _asked(given: Fields) -> Asked:
             "The asynchronous response timeout cannot be set to a value greater than"
             f" {LONGEST_WAIT} milliseconds"
         )
-    topics = [_wanted(each) for each in given.items("topics")]
+    topics = [_read_topic(each) for each in given.items("topics")]
     return Asked(worker, min(limit, _MOST_TASKS), _order(given), topics, patience / 1000)
 
 
@@ -209,7 +209,7 @@ def _order(given: Fields) -> list[tuple[str, str]]:
     return found
 
 
-def _wanted(given: Fields) -> Wanted:
+def _read_topic(given: Fields) -> Wanted:
     name = given.text("topicName")
     if name is None:
         raise missing("topicName")
@@ -223,7 +223,7 @@ def _wanted(given: Fields) -> Wanted:
         given.flag("localVariables"),
         given.flag("deserializeValues"),
         given.flag("includeExtensionProperties"),
-        _accepted(given),
+        _read_comparisons(given),
     )
 
 
@@ -247,7 +247,7 @@ def _filters(given: Fields) -> list[tuple[str, tuple[Any, ...]]]:
     return found
 
 
-def _accepted(given: Fields) -> list[Comparison]:
+def _read_comparisons(given: Fields) -> list[Comparison]:
     values = given.values.get("processVariables")
     if values is None:
         return []

@@ -36,13 +36,13 @@ class History:
         """Return the operations by path and method."""
         instance = "/history/process-instance/{id}"
         return {
-            instance: {"GET": Verb(self.shown, "Show an instance, ended or not.", "viewer")},
+            instance: {"GET": Verb(self.show, "Show an instance, ended or not.", "viewer")},
             "/history/variable-instance": {
                 "GET": Verb(self.variables, "The variables of an instance.", "viewer")
             },
         }
 
-    async def shown(self, request: Request) -> Response:
+    async def show(self, request: Request) -> Response:
         """Show an instance."""
         identifier = path(request, "id")
 

@@ -38,11 +38,11 @@ class Incidents:
     def verbs(self) -> dict[str, dict[str, Verb]]:
         """Return the operations by path and method."""
         return {
-            "/incident": {"GET": Verb(self.listed, "List incidents.", "viewer")},
-            "/incident/count": {"GET": Verb(self.counted, "Count incidents.", "viewer")},
+            "/incident": {"GET": Verb(self.find, "List incidents.", "viewer")},
+            "/incident/count": {"GET": Verb(self.count, "Count incidents.", "viewer")},
         }
 
-    async def listed(self, request: Request) -> Response:
+    async def find(self, request: Request) -> Response:
         """List incidents."""
         given = query(request)
         limit, offset = queries.page(given)
@@ -53,7 +53,7 @@ class Incidents:
             found.sort(key=lambda each: str(each[column]), reverse=direction == "desc")
         return answer(found[offset : None if limit is None else offset + limit])
 
-    async def counted(self, request: Request) -> Response:
+    async def count(self, request: Request) -> Response:
         """Count incidents."""
         given = query(request)
         return answer({"count": len(await self._context.call(lambda it: _found(it, given)))})

@@ -13,7 +13,7 @@ from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.runtime.session import audit
 from mlkit.bpmn.server.context import Context, client
 from mlkit.bpmn.server.engine_rest import documents, queries, typed
-from mlkit.bpmn.server.engine_rest.answers import NOTHING, Verb, answer, path, settled
+from mlkit.bpmn.server.engine_rest.answers import NOTHING, Verb, answer, path, settle
 from mlkit.bpmn.server.engine_rest.errors import RestError, invalid, refused, within
 from mlkit.bpmn.server.engine_rest.fields import Fields, body, query
 from mlkit.errors import MlkitError
@@ -44,25 +44,25 @@ class Instances:
         variables, execution = f"{one}/variables", "/execution/{id}/localVariables"
         return {
             "/process-instance": {
-                "GET": Verb(self.listed, "List instances that have not ended.", "viewer"),
-                "POST": Verb(self.listed, "List instances by a body of filters.", "viewer"),
+                "GET": Verb(self.find, "List instances that have not ended.", "viewer"),
+                "POST": Verb(self.find, "List instances by a body of filters.", "viewer"),
             },
             "/process-instance/count": {
-                "GET": Verb(self.counted, "Count instances.", "viewer"),
-                "POST": Verb(self.counted, "Count instances by a body of filters.", "viewer"),
+                "GET": Verb(self.count, "Count instances.", "viewer"),
+                "POST": Verb(self.count, "Count instances by a body of filters.", "viewer"),
             },
             one: {
-                "GET": Verb(self.shown, "Show an instance.", "viewer"),
-                "DELETE": Verb(self.cancelled, "Cancel an instance.", "operator"),
+                "GET": Verb(self.show, "Show an instance.", "viewer"),
+                "DELETE": Verb(self.cancel, "Cancel an instance.", "operator"),
             },
             variables: {
                 "GET": Verb(self.variables, "Show the variables.", "viewer"),
-                "POST": Verb(self.modified, "Set and remove variables.", "operator"),
+                "POST": Verb(self.modify, "Set and remove variables.", "operator"),
             },
             f"{variables}/{{name}}": {
                 "GET": Verb(self.variable, "Show a variable.", "viewer"),
                 "PUT": Verb(self.put, "Set a variable.", "operator"),
-                "DELETE": Verb(self.removed, "Remove a variable.", "operator"),
+                "DELETE": Verb(self.remove, "Remove a variable.", "operator"),
             },
             f"{variables}/{{name}}/data": {"GET": Verb(self.data, "Its bytes.", "viewer")},
             execution: {"GET": Verb(self.variables, "Show local variables.")},
@@ -72,7 +72,7 @@ class Instances:
 
     # -- instances -------------------------------------------------------------------------
 
-    async def listed(self, request: Request) -> Response:
+    async def find(self, request: Request) -> Response:
         """List instances."""
         given = query(request) if request.scope["method"] != "POST" else body(request)
         limit, offset = queries.page(query(request))
@@ -87,12 +87,12 @@ class Instances:
 
         return answer(await self._context.call(find))
 
-    async def counted(self, request: Request) -> Response:
+    async def count(self, request: Request) -> Response:
         """Count instances."""
         given = query(request) if request.scope["method"] != "POST" else body(request)
         return answer({"count": await self._context.call(lambda it: len(_rows(it, given)))})
 
-    async def shown(self, request: Request) -> Response:
+    async def show(self, request: Request) -> Response:
         """Show an instance."""
         identifier = path(request, "id")
 
@@ -104,7 +104,7 @@ class Instances:
 
         return answer(await self._context.call(show))
 
-    async def cancelled(self, request: Request) -> Response:
+    async def cancel(self, request: Request) -> Response:
         """Cancel an instance."""
         identifier, by = path(request, "id"), request.caller.name
         row = await self._context.call(lambda it: open_row(it, identifier))
@@ -163,11 +163,11 @@ class Instances:
             raise within(f"Cannot put process instance variable {name}", error) from None
         return await self._assign(request, {typed.checked_name(name): value}, [])
 
-    async def removed(self, request: Request) -> Response:
+    async def remove(self, request: Request) -> Response:
         """Remove a variable."""
         return await self._assign(request, {}, [path(request, "name")])
 
-    async def modified(self, request: Request) -> Response:
+    async def modify(self, request: Request) -> Response:
         """Set and remove several variables."""
         given = body(request)
         variables, removed = given.variables("modifications"), given.texts("deletions")
@@ -190,7 +190,7 @@ class Instances:
             audit(journal, row, event, client(request))
             return [journal.mailbox.deliver(row.number, event, asks=True)]
 
-        await settled(self._context, deliver)
+        await settle(self._context, deliver)
 
 
 def found_row(service: Service, identifier: str) -> Row | None:

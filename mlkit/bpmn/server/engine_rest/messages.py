@@ -12,10 +12,10 @@ from mlkit.bpmn.runtime.deployment import Starter
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context, client
 from mlkit.bpmn.server.engine_rest import documents, queries, typed
-from mlkit.bpmn.server.engine_rest.answers import NOTHING, Verb, answer, settled
+from mlkit.bpmn.server.engine_rest.answers import NOTHING, Verb, answer, settle
 from mlkit.bpmn.server.engine_rest.errors import RestError, invalid, refused
 from mlkit.bpmn.server.engine_rest.fields import Fields, body
-from mlkit.bpmn.server.engine_rest.processes import begun
+from mlkit.bpmn.server.engine_rest.processes import start_instance
 from mlkit.web.application import Request, Response
 from mlkit.workers.child.values import unpack
 
@@ -59,9 +59,9 @@ class Messages:
 
     def verbs(self) -> dict[str, dict[str, Verb]]:
         """Return the operations by path and method."""
-        return {"/message": {"POST": Verb(self.correlated, "Send a message.", "operator")}}
+        return {"/message": {"POST": Verb(self.correlate, "Send a message.", "operator")}}
 
-    async def correlated(self, request: Request) -> Response:
+    async def correlate(self, request: Request) -> Response:
         """Give a message to who waits for it, or start an instance by it."""
         given = body(request)
         message = _message(given)
@@ -70,12 +70,12 @@ class Messages:
         )
         if not message.to_all:
             _require_one(message, places, starts)
-        found = await self._delivered(message, places)
+        found = await self._deliver(message, places)
         if message.to_all or not places:
-            found += [await self._started(message, each, request) for each in starts]
+            found += [await self._start(message, each, request) for each in starts]
         return answer(found) if given.flag("resultEnabled") else NOTHING
 
-    async def _delivered(self, message: Message, places: list[Place]) -> list[dict[str, Any]]:
+    async def _deliver(self, message: Message, places: list[Place]) -> list[dict[str, Any]]:
         def deliver(journal: Journal) -> list[int]:
             rows = []
             for each in places:
@@ -85,14 +85,14 @@ class Messages:
             return rows
 
         if places:
-            await settled(self._context, deliver)
+            await settle(self._context, deliver)
         return [_result(execution=_execution(each)) for each in places]
 
-    async def _started(
+    async def _start(
         self, message: Message, deployed: Deployed, request: Request
     ) -> dict[str, Any]:
         start = Start(message.variables, "", message.key or "", by=request.caller.name)
-        row = await begun(self._context, deployed, start, client(request), message.name)
+        row = await start_instance(self._context, deployed, start, client(request), message.name)
         now = await self._context.call(
             lambda it: documents.instance(it, it.journal.get(row.number))
         )

@@ -12,7 +12,7 @@ from mlkit.bpmn.runtime.deployment import deploy
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context, client
 from mlkit.bpmn.server.engine_rest import definitions, documents, queries
-from mlkit.bpmn.server.engine_rest.answers import Verb, answer, path, settled
+from mlkit.bpmn.server.engine_rest.answers import Verb, answer, path, settle
 from mlkit.bpmn.server.engine_rest.errors import RestError, invalid, refused, within
 from mlkit.bpmn.server.engine_rest.fields import body, query
 from mlkit.bpmn.server.engine_rest.typed import written
@@ -37,11 +37,11 @@ class Processes:
         all_, by_key, by_id = (
             "/process-definition", "/process-definition/key/{key}", "/process-definition/{id}",
         )  # fmt: skip
-        shown, xml = Verb(self.shown, "Show a definition.", "viewer"), "The diagram."
-        started = Verb(self.started, "Start an instance.", "operator")
+        shown, xml = Verb(self.show, "Show a definition.", "viewer"), "The diagram."
+        started = Verb(self.start, "Start an instance.", "operator")
         return {
-            all_: {"GET": Verb(self.listed, "List definitions.", "viewer")},
-            f"{all_}/count": {"GET": Verb(self.counted, "Count definitions.", "viewer")},
+            all_: {"GET": Verb(self.find, "List definitions.", "viewer")},
+            f"{all_}/count": {"GET": Verb(self.count, "Count definitions.", "viewer")},
             by_key: {"GET": shown},
             f"{by_key}/xml": {"GET": Verb(self.xml, xml, "viewer")},
             f"{by_key}/start": {"POST": started},
@@ -51,12 +51,12 @@ class Processes:
             f"{by_id}/xml": {"GET": Verb(self.xml, xml, "viewer")},
             f"{by_id}/start": {"POST": started},
             "/deployment": {"GET": Verb(self.deployments, "List deployments.", "viewer")},
-            "/deployment/create": {"POST": Verb(self.deployed, "Deploy files.", "deployer")},
+            "/deployment/create": {"POST": Verb(self.deploy, "Deploy files.", "deployer")},
         }
 
     # -- definitions -----------------------------------------------------------------------
 
-    async def listed(self, request: Request) -> Response:
+    async def find(self, request: Request) -> Response:
         """List definitions."""
         given = query(request)
         limit, offset = queries.page(given)
@@ -70,13 +70,13 @@ class Processes:
             )
         return answer(found[offset : None if limit is None else offset + limit])
 
-    async def counted(self, request: Request) -> Response:
+    async def count(self, request: Request) -> Response:
         """Count definitions."""
         given = query(request)
         found = await self._context.call(lambda it: definitions.find(it, given))
         return answer({"count": len(found)})
 
-    async def shown(self, request: Request) -> Response:
+    async def show(self, request: Request) -> Response:
         """Show a definition."""
         return answer(
             await self._context.call(lambda it: definitions.document(it, _chosen(it, request)))
@@ -95,7 +95,7 @@ class Processes:
 
     # -- starting --------------------------------------------------------------------------
 
-    async def started(self, request: Request) -> Response:
+    async def start(self, request: Request) -> Response:
         """Start an instance of a definition."""
         given = body(request)
         found = await self._context.call(lambda it: _chosen(it, request, starting=True))
@@ -105,7 +105,7 @@ class Processes:
         except RestError as error:
             raise within(f"Cannot instantiate process definition {name}", error) from None
         start = Start(variables, "", given.text("businessKey") or "", by=request.caller.name)
-        row = await begun(self._context, found, start, client(request))
+        row = await start_instance(self._context, found, start, client(request))
         return answer(await self._context.call(lambda it: self._document(it, row, given.flag)))
 
     def _document(self, service: Service, row: Row, asks: Callable[[str], bool]) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Processes:
 
     # -- deployments -----------------------------------------------------------------------
 
-    async def deployed(self, request: Request) -> Response:
+    async def deploy(self, request: Request) -> Response:
         """Deploy files."""
         form = await read_form(request)
         files = {each.name: each.content for each in form.files}
@@ -194,7 +194,7 @@ def _chosen(service: Service, request: Request, starting: bool = False) -> Deplo
     return found
 
 
-async def begun(
+async def start_instance(
     context: Context,
     deployed: Deployed,
     start: Start,
@@ -209,5 +209,5 @@ async def begun(
         made[:] = [row]
         return [each.row for each in journal.mailbox.inbox([row.number])]
 
-    await settled(context, begin)
+    await settle(context, begin)
     return made[0]
