@@ -68,6 +68,28 @@ def test_vectors_of_moments_and_lists_of_one_are_json_too(run):
     }  # fmt: skip
 
 
+def test_whole_numbers_beyond_those_of_doubles_never_change(run):
+    done = run(
+        "seen <- c(as.character(n), as.character(many), as.character(m$deep), as.character(d))\n"
+        "stopifnot(is.na(many[2]), fine == 2^53)\n"
+        "exact <- 2^52 + 1; whole <- structure(0, class = 'integer64')\n"
+        "registerS3method('as.character', 'integer64', envir = baseenv(),\n"
+        "  function(x, ...) '-9223372036854775807')",
+        n=2**53 + 1, many=[1, None, 2**63], m={"deep": -(2**53) - 1}, fine=2**53,
+        d={"$decimal": "9007199254740993"},
+    )  # fmt: skip
+    assert done.outcome == "completed", done.stderr
+    assert done.variables == {
+        "seen": ["9007199254740993", "1", None, "9223372036854775808", "-9007199254740993",
+                 "9007199254740993"],
+        "exact": 2**52 + 1, "whole": -(2**63) + 1,
+    }  # fmt: skip
+    assert type(done.variables["exact"]) is int
+    for name in ("n", "many", "m", "d"):
+        assert f"warning: {name} holds whole numbers beyond 2^53" in done.stderr
+    assert "fine" not in done.stderr
+
+
 def test_names_that_would_be_taken_for_tags_stay_in_r(run):
     done = run('odd <- list("$date" = "never")')
     assert done.variables["odd"]["kind"] == "list"
@@ -234,6 +256,59 @@ def test_a_frame_that_comes_back_from_r_is_the_same(need_program, tmp_path):
     for name in before:
         one, other = before[name].reset_index(drop=True), after[name].reset_index(drop=True)
         pandas.testing.assert_series_equal(one, other, check_dtype=name != "large")
+
+
+MAKE_SHAPES = """
+import numpy, pandas
+matrix = numpy.array([[1.5, 2], [numpy.nan, 4], [5, 6]])
+words = numpy.array([["a", "é"], ["c", "d"]])
+cube = numpy.arange(24).reshape(2, 3, 4)
+weights = pandas.Series([0.25, 0.75], index=["KO", "PEP"])
+large = pandas.DataFrame({"id": [2**53 + 1, 2]})
+wide = numpy.array([[2**53 + 1]])
+"""
+SEE_SHAPES = """
+stopifnot(identical(dim(matrix), c(3L, 2L)), matrix[1, 2] == 2, is.na(matrix[2, 1]),
+  identical(words[1, ], c("a", "é")), identical(dim(cube), c(2L, 3L, 4L)),
+  cube[2, 3, 4] == 23, cube[1, 2, 3] == 6, identical(weights, c(KO = 0.25, PEP = 0.75)),
+  as.character(large$id[1]) == "9007199254740993",
+  as.character(wide[1, 1]) == "9007199254740993")
+twice <- 2 * matrix; flags <- matrix > 4.5; upper <- toupper(words); weights <- rev(weights)
+cube <- cube[, , 1:2]; labels <- c(a = "x", b = NA)
+prices <- matrix(1:4, 2, dimnames = list(c("r1", "r2"), c("KO", "PEP")))
+"""
+USE_SHAPES = """
+assert (twice[2] == [10, 12]).all() and twice.shape == (3, 2), twice
+assert upper.tolist() == [["A", "É"], ["C", "D"]] and cube[1, 2, 1] == 21, cube
+assert dict(weights) == {"PEP": 0.75, "KO": 0.25} and list(labels.index) == ["a", "b"], labels
+assert prices.loc["r2", "PEP"] == 4 and flags[:, 1].tolist() == [False, False, True], flags
+assert flags[1, 0] is None
+total = float(prices["KO"].sum())
+"""
+AGAIN_SHAPES = """
+stopifnot(identical(dim(twice), c(3L, 2L)), identical(names(labels), c("a", "b")),
+  identical(prices["r2", "PEP"], 4L), is.na(labels[["b"]]), identical(names(weights), c("PEP", "KO")))
+"""
+
+
+def test_matrices_arrays_and_vectors_with_names_stay_what_they_are(need_program, tmp_path):
+    need_program("Rscript")
+    pytest.importorskip("pyreadr")
+    pool = ScriptPool(1, artifacts=tmp_path)
+    known: dict[str, object] = {}
+    try:
+        for kind, source in [("script", MAKE_SHAPES), ("r", SEE_SHAPES), ("script", USE_SHAPES),
+                             ("r", AGAIN_SHAPES)]:  # fmt: skip
+            pool.submit({"kind": kind, "source": source, "result": None, "element": "t", "work": "",
+                         "instance": "i", "iteration": "", "attempt": 1, "key": "i/t/",
+                         "folder": "", "variables": dict(known)})  # fmt: skip
+            (done,) = pool.wait(None) or pool.wait(None)
+            assert done.outcome == "completed", done.stderr
+            known |= done.variables
+    finally:
+        pool.close()
+    assert known["total"] == 3.0
+    assert known["labels"]["kind"] == "named vector"
 
 
 def test_without_r_a_diagram_that_needs_it_does_not_start(tmp_path):

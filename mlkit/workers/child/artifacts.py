@@ -16,6 +16,7 @@ if __name__ == "artifacts":  # inside a worker, which has this folder on its pat
 else:
     from mlkit.workers.child.values import File
 
+_READABLE = ("data.frame", "matrix", "array", "named vector")
 _UNITS = {"secs": "s", "mins": "min", "hours": "h", "days": "D", "weeks": "W"}
 
 
@@ -75,9 +76,9 @@ class Artifacts:
     def _load_rds(self, path: str, reference: dict[str, Any]) -> Any:
         import pyreadr  # type: ignore[import-untyped]
 
-        if reference["kind"] != "data.frame":
+        if reference["kind"] not in _READABLE:
             raise TypeError(f"a {reference['kind']} of R cannot be read in Python")
-        frame = _restored(pyreadr.read_r(path)[None], reference)
+        frame = _shaped(_restored(pyreadr.read_r(path)[None], reference), reference)
         # A frame that a script leaves as it is stays the one that R stored.
         self.frames[hashlib.sha256(pickle.dumps(frame, protocol=5)).hexdigest()] = reference
         return frame
@@ -160,6 +161,8 @@ def _restored(frame: Any, reference: dict[str, Any]) -> Any:
         kinds = {type(v) for v in each if not pd.isna(v)} if each.dtype == object else set()
         if kinds in ({int}, {bool}):
             frame.isetitem(at - 1, each.astype("Int64" if kinds == {int} else "boolean"))
+    for at in reference.get("whole", []):
+        frame.isetitem(at - 1, _whole(columns[at]))
     for at, zone in reference.get("zones", {}).items():
         moments = columns[int(at)].astype("datetime64[ns]").dt.round("us").astype("datetime64[us]")
         if zone not in ("", "UTC", "GMT"):
@@ -171,6 +174,31 @@ def _restored(frame: Any, reference: dict[str, Any]) -> Any:
     for at in reference.get("ordered", []):
         frame.isetitem(at - 1, columns[at].cat.as_ordered())
     return frame
+
+
+def _whole(column: Any) -> Any:
+    """Read whole numbers beyond 2^53, which travel as text."""
+    import pandas as pd
+
+    exact = [None if pd.isna(each) else int(each) for each in column]
+    fits = all(each is None or -(2**63) <= each < 2**63 for each in exact)
+    return pd.Series(exact, index=column.index, dtype="Int64" if fits else object)
+
+
+def _shaped(frame: Any, reference: dict[str, Any]) -> Any:
+    """Return the array or the vector with names that R wrote as columns."""
+    if reference.get("named"):
+        return frame["value"].set_axis(list(frame["name"])).rename(None)
+    if "dim" in reference:
+        return _plain(frame["value"]).reshape(reference["dim"], order="F")
+    return frame
+
+
+def _plain(column: Any) -> Any:
+    """Return a column as an array; a truth value that is missing is None, a number NaN."""
+    if str(column.dtype) == "boolean" and column.hasnans:
+        return column.to_numpy(dtype=object, na_value=None)
+    return column.astype(float).to_numpy() if str(column.dtype) == "Int64" else column.to_numpy()
 
 
 def same(one: Any, other: Any) -> bool:

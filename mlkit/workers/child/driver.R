@@ -11,9 +11,19 @@ read_frame <- function(reference) {
   change(reference$integers, as.integer)
   change(reference$durations, seconds)
   change(reference$ordered, function(column) structure(column, class = c("ordered", "factor")))
+  change(reference$whole, exact)
   for (at in names(reference$zones)) change(as.integer(at), function(column)
     structure(as.POSIXct(column, tz = "UTC"), tzone = reference$zones[[at]]))
+  if (isTRUE(reference$named)) return(setNames(frame[[2]], frame[[1]]))
+  if (!is.null(reference$dim)) return(array(frame[[1]], unlist(reference$dim)))
   frame
+}
+
+# Whole numbers beyond 2^53, which no double holds: integer64 where R has it and they fit.
+exact <- function(texts) {
+  fit <- all(is.na(texts) | abs(as.numeric(texts)) < 2^63)
+  if (fit && requireNamespace("bit64", quietly = TRUE)) return(bit64::as.integer64(texts))
+  as.character(texts)
 }
 
 from_json <- function(value) {
@@ -29,7 +39,8 @@ from_json <- function(value) {
       "$decimal" = as.numeric(content),
       "$duration" = as.difftime(content, units = "secs"),
       "$float" = as.numeric(sub("inf", "Inf", sub("nan", "NaN", content))),
-      "$time" = content)
+      "$time" = content,
+      "$whole" = exact(vapply(content, function(each) c(each, NA_character_)[[1]], "")))
     if (!is.null(read)) return(read)
   }
   parts <- lapply(value, from_json)
@@ -45,6 +56,8 @@ from_json <- function(value) {
 
 tagged <- function(tag, text) setNames(list(jsonlite::unbox(text)), tag)
 
+whole <- function(text) if (is.na(text)) NULL else tagged("$integer", text)
+
 scalar <- function(value) {
   if (is.na(value) && !is.nan(value)) return(NULL)
   if (!is.numeric(value) || is.integer(value)) return(jsonlite::unbox(value))
@@ -52,6 +65,7 @@ scalar <- function(value) {
   if (is.infinite(value)) return(tagged("$float", if (value > 0) "inf" else "-inf"))
   if (value == round(value) && abs(value) < 1e15) return(jsonlite::unbox(value))
   # toJSON writes 15 digits; a double has 17.
+  if (value == round(value) && abs(value) <= 2^53) return(whole(sprintf("%.0f", value)))
   tagged("$float", sprintf("%.17g", value))
 }
 
@@ -74,7 +88,28 @@ columns <- function(frame) {
   having <- function(kind, name) setNames(lapply(of(kind), function(at)
     jsonlite::unbox(c(attr(frame[[at]], name), "")[[1]])), of(kind))
   list(zones = having("POSIXct", "tzone"), units = having("difftime", "units"),
-       ordered = of("ordered"))
+       ordered = of("ordered"), whole = of("integer64"))
+}
+
+# What R stores of a value that Python can read, and what the reference says of it: vectors with
+# names and arrays are written as the columns of a data frame, for pyreadr reads these.
+stored <- function(value) {
+  if (is.data.frame(value)) {
+    known <- columns(value)
+    for (at in known$whole) value[[at]] <- as.character(value[[at]])
+    return(list(value, c(list(kind = jsonlite::unbox("data.frame")), known)))
+  }
+  plain <- !is.object(value) && (is.character(value) || is.numeric(value) || is.logical(value))
+  has <- names(attributes(value))
+  kind <- if (plain && identical(has, "names")) "named vector" else class(value)[1]
+  kept <- list(value, list(kind = jsonlite::unbox(kind)))
+  if (!plain || length(value) == 0) return(kept)
+  made <- function(...) data.frame(..., stringsAsFactors = FALSE)
+  if (identical(has, "dim"))
+    return(list(made(value = as.vector(value)), c(kept[[2]], list(dim = dim(value)))))
+  if (!identical(has, "names")) return(kept)
+  parts <- made(name = names(value), value = unname(value))
+  list(parts, c(kept[[2]], list(named = jsonlite::unbox(TRUE))))
 }
 
 to_json <- function(value, name) {
@@ -87,6 +122,8 @@ to_json <- function(value, name) {
   }
   if (inherits(value, c("Date", "POSIXct", "difftime")) && is.null(dim(value)))
     return(vector_to_json(value, moment, single))
+  if (inherits(value, "integer64") && is.null(dim(value)) && is.null(names(value)))
+    return(vector_to_json(as.character(value), whole, single))
   plain <- is.character(value) || is.numeric(value) || is.logical(value)
   if (plain && is.null(attributes(value))) return(vector_to_json(value, scalar, single))
   if (is.list(value) && !is.object(value) && !any(startsWith(c(names(value), ""), "$"))) {
@@ -96,10 +133,9 @@ to_json <- function(value, name) {
   }
   if (is.null(name)) return(structure(list(), class = "unstorable"))
   path <- file.path(folder, paste0(match(name, ls(scope)), ".out"))
-  saveRDS(value, path)
-  known <- if (is.data.frame(value)) columns(value)
-  kind <- if (is.data.frame(value)) "data.frame" else class(value)[1]
-  c(list("$rds" = jsonlite::unbox(path), kind = jsonlite::unbox(kind)), known)
+  kept <- stored(value)
+  saveRDS(kept[[1]], path)
+  c(list("$rds" = jsonlite::unbox(path)), kept[[2]])
 }
 
 bpmn_error <- function(code, message = code) {

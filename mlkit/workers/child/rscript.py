@@ -22,6 +22,12 @@ from artifacts import Artifacts, Damaged  # type: ignore[import-not-found]
 _DRIVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "driver.R")
 _START = "sys.source(commandArgs(TRUE)[[1]], new.env(parent = globalenv()))"
 _PR_SET_PDEATHSIG = 1
+_EXACT = 2**53  # doubles, the numbers of R, hold all whole numbers up to here
+_BEYOND = "holds whole numbers beyond 2^53: they are integer64 in R (package bit64), or text"
+# What R is told of a stored data frame, beside where it is.
+_FIELDS = ("zones", "ordered", "units", "whole", "dim", "named")
+_KEPT = ("whole", "dim", "named")
+_MAX_DIGITS = 4000
 _PRCTL = ctypes.CDLL(None).prctl
 
 
@@ -121,19 +127,83 @@ def _passed(
             except Exception as error:  # it may not be needed
                 skipped += f"warning: {name} is not passed to R: {error}\n"
         else:
-            passed[name] = value
+            passed[name] = _exact(value)
+        if _is_beyond(passed.get(name)):
+            skipped += f"warning: {name} {_BEYOND}\n"
     return passed, skipped
+
+
+def _exact(value: Any) -> Any:
+    """Write whole numbers that R has none for as text, with a tag; tags of clients as values."""
+    if type(value) is int and abs(value) > _EXACT:
+        return {"$whole": [str(value)]}
+    if isinstance(value, list):
+        numbers = [each for each in value if each is not None]
+        large = any(type(each) is int and abs(each) > _EXACT for each in numbers)
+        if large and all(type(each) is int for each in numbers):
+            return {"$whole": [None if each is None else str(each) for each in value]}
+        return [_exact(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1 and next(iter(value)) in _TAGS:
+        return _untagged(value)
+    return {name: _exact(each) for name, each in value.items()}
+
+
+_TAGS = {"$decimal", "$short", "$long", "$json", "$null", "$xml", "$object"}
+
+
+def _untagged(value: dict[str, Any]) -> Any:
+    """Read a tag that R does not know; a decimal that is a whole number beyond 2^53, as one."""
+    found = values.unpack(value)
+    if "$decimal" not in value:
+        return _exact(values.pack(found))
+    if not found.is_finite() or abs(found) <= _EXACT or found.adjusted() > _MAX_DIGITS:
+        return value
+    return _exact(int(found)) if found == found.to_integral_value() else value
+
+
+def _is_beyond(value: Any) -> bool:
+    """Return whether a value that is passed holds whole numbers beyond 2^53."""
+    if isinstance(value, list):
+        return any(map(_is_beyond, value))
+    if not isinstance(value, dict):
+        return False
+    if "$rds" in value:
+        return bool(value.get("whole"))
+    return "$whole" in value or any(map(_is_beyond, value.values()))
 
 
 def _artifact(reference: dict[str, Any], artifacts: Artifacts, path: str) -> Any:
     if reference.get("format") == "rds":
-        return {"$rds": artifacts.path(reference)}
+        known = {key: reference[key] for key in _KEPT if reference.get(key)}
+        return {"$rds": artifacts.path(reference), **known}
     if reference.get("format") == "file":  # what reads a file in R takes its path
         return artifacts.path(reference)
     value = artifacts.load(reference)
-    if type(value).__name__ == "DataFrame":
-        return _frame(value, path)
-    return values.pack(value.tolist() if hasattr(value, "tolist") else value)
+    columns = _columns(value)
+    if columns is not None:
+        return {**_frame(columns[0], path), **columns[1]}
+    return _exact(values.pack(value.tolist() if hasattr(value, "tolist") else value))
+
+
+def _columns(value: Any) -> tuple[Any, dict[str, Any]] | None:
+    """Return a data frame, an array or a series with names as a data frame, and what it is."""
+    kind = type(value).__name__
+    if kind == "DataFrame":
+        return value, {}
+    if kind == "ndarray" and value.ndim > 1:
+        return _frame_of({"value": value.ravel(order="F")}), {"dim": list(value.shape)}
+    if kind == "Series" and type(value.index).__name__ != "RangeIndex":
+        names = [str(each) for each in value.index]
+        return _frame_of({"name": names, "value": value.to_numpy()}), {"named": True}
+    return None
+
+
+def _frame_of(columns: dict[str, Any]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(columns)
 
 
 def _frame(frame: Any, path: str) -> dict[str, Any]:
@@ -148,11 +218,14 @@ def _frame(frame: Any, path: str) -> dict[str, Any]:
         "ordered": [at for at, each in kinds.items() if getattr(each, "ordered", False)],
         "integers": [at for at, each in columns.items() if _is_short(each)],
         "dates": [at for at, each in columns.items() if _has_dates(each)],
+        "whole": [at for at, each in columns.items() if _is_long(each)],
     }
     written = frame.copy(deep=False)
     written.columns = [str(each) for each in frame.columns]
     for at, each in columns.items():
-        if each.dtype.kind in "Mm":
+        if at in found["whole"]:
+            written.isetitem(at - 1, each.astype("string").astype(object))
+        elif each.dtype.kind in "Mm":
             written.isetitem(at - 1, _plain(each))
     pyreadr.write_rds(path, written, datetimeformat="%Y-%m-%d %H:%M:%S.%f")
     return {"$rds": path, **found}
@@ -178,6 +251,12 @@ def _is_short(column: Any) -> bool:
     return whole and bool(column.dropna().between(-(2**31) + 1, 2**31 - 1).all())
 
 
+def _is_long(column: Any) -> bool:
+    """Return whether a column holds whole numbers that no double has."""
+    whole = column.dtype.kind in "iu" and not hasattr(column.dtype, "categories")
+    return whole and not bool(column.dropna().between(-_EXACT, _EXACT).all())
+
+
 def _has_dates(column: Any) -> bool:
     return column.dtype.kind == "O" and any(type(each) is date for each in column)
 
@@ -188,8 +267,10 @@ def _taken(value: Any, artifacts: Artifacts) -> Any:
     if not isinstance(value, dict):
         return value
     if "$rds" in value:
-        columns = {key: value[key] for key in ("zones", "ordered", "units") if value.get(key)}
+        columns = {key: value[key] for key in _FIELDS if value.get(key)}
         return artifacts.store_rds(value["$rds"], {"kind": value["kind"], **columns})
+    if "$integer" in value:
+        return int(value["$integer"])
     if "$float" in value:
         return values.pack(float(value["$float"]))
     return {name: _taken(each, artifacts) for name, each in value.items()}
