@@ -287,7 +287,8 @@ total = float(prices["KO"].sum())
 """
 AGAIN_SHAPES = """
 stopifnot(identical(dim(twice), c(3L, 2L)), identical(names(labels), c("a", "b")),
-  identical(prices["r2", "PEP"], 4L), is.na(labels[["b"]]), identical(names(weights), c("PEP", "KO")))
+  identical(prices["r2", "PEP"], 4L), is.na(labels[["b"]]),
+  identical(names(weights), c("PEP", "KO")))
 """
 
 

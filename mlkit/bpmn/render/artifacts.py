@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.xml import Element
-from mlkit.bpmn.render import text_measurement
+from mlkit.bpmn.render import shapes, text_measurement
 from mlkit.bpmn.render.picture import Box, Edge, Picture, Point, Shape, name_of
 
 _SIZES = {
@@ -53,8 +53,8 @@ def add(picture: Picture, element: Element) -> Picture:
             height = max(36.0, lines * text_measurement.SIZE * text_measurement.LEADING + 8)
         x = max(wish - width / 2, right)
         box = Box(x, top - height, width, height)
-        label = Box(box.center.x - 45, box.y - 18, 90, 14)
-        added.append(Shape(each, box, label if xml.local(each) != "textAnnotation" else None))
+        label = None if xml.local(each) == "textAnnotation" else _above(each, box)
+        added.append(Shape(each, box, label))
         right = box.right + max(_GAP, 30)
         boxes[str(each.get("id"))] = box
     edges = [
@@ -63,6 +63,15 @@ def add(picture: Picture, element: Element) -> Picture:
         if source in boxes and target in boxes and source != target
     ]
     return Picture((*picture.shapes, *added), (*picture.edges, *edges))
+
+
+def _above(element: Element, box: Box) -> Box:
+    """Return the place of the label of data: over them, with their state."""
+    name = shapes.label_of(element)
+    room = text_measurement.room(name)
+    lines = len(text_measurement.wrap(name, room, text_measurement.SMALL))
+    height = lines * text_measurement.SMALL * text_measurement.LEADING
+    return Box(box.center.x - room / 2, box.y - 4 - height, room, height)
 
 
 def _links(element: Element) -> Iterator[tuple[Element, str, str]]:
@@ -133,16 +142,18 @@ def guard_label(element: Element, box: Box) -> Box | None:
 
 def gateway_label(element: Element, box: Box) -> Box | None:
     """Return the place of a gateway's label: at the left above the flow that comes in."""
-    lines = len(text_measurement.wrap(name_of(element), 90, text_measurement.SMALL))
+    name = name_of(element)
+    lines = len(text_measurement.wrap(name, text_measurement.room(name), text_measurement.SMALL))
     top = box.center.y - 10 - lines * text_measurement.SMALL * text_measurement.LEADING
-    return _left_of(box.center.x - 14, top, name_of(element))
+    return _left_of(box.center.x - 14, top, name)
 
 
 def _left_of(right: float, top: float, name: str) -> Box | None:
     if not name:
         return None
-    wide = min(90.0, text_measurement.width(name, text_measurement.SMALL) + 8)
-    return Box(right - wide - (90 - wide) / 2, top, 90, 14)
+    room = text_measurement.room(name)
+    wide = min(room, text_measurement.width(name, text_measurement.SMALL) + 8)
+    return Box(right - wide - (room - wide) / 2, top, room, 14)
 
 
 def edge_label(flow: Element, points: tuple[Point, ...]) -> Box | None:
@@ -153,13 +164,15 @@ def edge_label(flow: Element, points: tuple[Point, ...]) -> Box | None:
     name = name_of(flow)
     if not name:
         return None
-    lines = text_measurement.wrap(name, 90, text_measurement.SMALL)
+    room = text_measurement.room(name)
+    lines = text_measurement.wrap(name, room, text_measurement.SMALL)
     height = len(lines) * text_measurement.SMALL * text_measurement.LEADING
     parts = list(itertools.pairwise(points))
     own = parts[1:] or parts
     level = [part for part in own if abs(part[0].x - part[1].x) >= 40]
     start, end = level[0] if level else max(own, key=lambda each: abs(each[0].y - each[1].y))
     if abs(start.y - end.y) < 0.5:
-        return Box((start.x + end.x) / 2 - 45, start.y - height - 4, 90, height)
+        return Box((start.x + end.x) / 2 - room / 2, start.y - height - 4, room, height)
     wide = max(text_measurement.width(each, text_measurement.SMALL) for each in lines)
-    return Box(start.x + 6 + wide / 2 - 45, (start.y + end.y - height) / 2, 90, height)
+    left = start.x + 6 + wide / 2 - room / 2
+    return Box(left, (start.y + end.y - height) / 2, room, height)

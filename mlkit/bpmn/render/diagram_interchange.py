@@ -7,6 +7,7 @@ import re
 
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.xml import Element
+from mlkit.bpmn.render import shapes
 from mlkit.bpmn.render.picture import Box, Colours, Edge, Picture, Point, Shape, name_of
 from mlkit.errors import BadData
 
@@ -56,12 +57,18 @@ def read(root: Element, plane: Element, file: str) -> Picture:
 
 
 def _depth(shape: Shape) -> tuple[int, int]:
-    """Sort what is behind to the front: pools, lanes, then nodes from the outside in."""
+    """Sort what is behind to the front: pools, lanes, open activities, then nodes.
+
+    Open activities go by size: what a call activity shows belongs to another process, so that
+    its place in the file says nothing about what surrounds it.
+    """
     kind = xml.local(shape.element)
     if kind in _BEHIND:
         return _BEHIND.index(kind), -int(shape.box.width * shape.box.height)
+    if shapes.is_container(shape):
+        return len(_BEHIND), -int(shape.box.width * shape.box.height)
     inside = sum(1 for _ in shape.element.iterancestors())
-    return 2 + (kind == "boundaryEvent"), inside
+    return 3 + (kind == "boundaryEvent"), inside
 
 
 def _shape(drawn: Element, element: Element, file: str) -> Shape | None:
@@ -72,7 +79,7 @@ def _shape(drawn: Element, element: Element, file: str) -> Shape | None:
         element,
         box,
         _label(drawn, file),
-        expanded=drawn.get("isExpanded", "false" if _collapsible(element) else "true") == "true",
+        expanded=drawn.get("isExpanded", str(not _collapsible(element)).lower()) == "true",
         horizontal=drawn.get("isHorizontal", "true") == "true",
         marked=drawn.get("isMarkerVisible", "false") == "true",
         colours=_colours(drawn),
@@ -80,7 +87,7 @@ def _shape(drawn: Element, element: Element, file: str) -> Shape | None:
 
 
 def _collapsible(element: Element) -> bool:
-    return xml.local(element) in ("subProcess", "transaction", "adHocSubProcess")
+    return xml.local(element) in shapes.COLLAPSIBLE
 
 
 def _edge(drawn: Element, element: Element, file: str) -> Edge | None:
@@ -90,7 +97,8 @@ def _edge(drawn: Element, element: Element, file: str) -> Edge | None:
     )
     if len(points) < 2:
         return None
-    return Edge(element, points, _label(drawn, file), _colours(drawn))
+    message = str(drawn.get("messageVisibleKind") or "")
+    return Edge(element, points, _label(drawn, file), _colours(drawn), message)
 
 
 def _label(drawn: Element, file: str) -> Box | None:

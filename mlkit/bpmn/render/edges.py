@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.xml import Element
-from mlkit.bpmn.render import text_measurement
+from mlkit.bpmn.render import symbols, text_measurement
 from mlkit.bpmn.render.drawing import Drawing, number, polygon, polyline
 from mlkit.bpmn.render.picture import Box, Edge, Point, name_of
 
@@ -22,7 +22,7 @@ def draw(drawing: Drawing, edge: Edge, nodes: Mapping[str, Element]) -> None:
     if kind in ASSOCIATIONS:
         _association(drawing, edge, kind)
     elif kind == "messageFlow":
-        _message_flow(drawing, edge)
+        _message_flow(drawing, edge, nodes)
     else:
         _sequence_flow(drawing, edge, nodes.get(str(edge.element.get("sourceRef"))))
     if name := name_of(edge.element):
@@ -49,11 +49,32 @@ def _is_activity(element: Element) -> bool:
     return not xml.local(element).endswith(("Gateway", "Event"))
 
 
-def _message_flow(drawing: Drawing, edge: Edge) -> None:
+def _message_flow(drawing: Drawing, edge: Edge, nodes: Mapping[str, Element]) -> None:
     points = edge.points
     drawing.line(rounded(points), 1.6, stroke_dasharray="9 6")
     _mark(drawing, "message-end").path(polygon(*_arrow(points[-2], points[-1], 11, 5)), 1.5)
     _mark(drawing, "message-start").circle(points[0], 4, 1.5)
+    if edge.message:
+        _envelope(drawing, edge, nodes)
+
+
+def _envelope(drawing: Drawing, edge: Edge, nodes: Mapping[str, Element]) -> None:
+    """Draw the message of a flow half way along: shaded where it is the answer."""
+    middle, (across, down) = _middle(edge.points)
+    box = Box(middle.x - 12, middle.y - 8, 24, 16)
+    mark = _mark(drawing, f"message-{edge.message}")
+    symbols.envelope(mark, box, False)
+    if edge.message == "non_initiating":
+        mark.rectangle(box, 1.3, fill=drawing.stroke, fill_opacity="0.3")
+    message = nodes.get(str(edge.element.get("messageRef") or "").rpartition(":")[2])
+    if message is None or not (name := name_of(message)):
+        return
+    room = text_measurement.room(name)
+    label = Box(middle.x - room / 2, box.bottom + 3, room, 14)
+    if abs(down) > abs(across):
+        wide = min(text_measurement.width(name, text_measurement.SMALL), room)
+        label = Box(box.x - 5 - (wide + room) / 2, middle.y - 7, room, 14)
+    text_measurement.outside(drawing, name, label)
 
 
 def _association(drawing: Drawing, edge: Edge, kind: str) -> None:
@@ -119,13 +140,15 @@ def _diamond(start: Point, end: Point) -> list[Point]:
 def label_box(edge: Edge) -> Box:
     """Return the place of an edge's label: as drawn, or over its middle."""
     if edge.label is not None:
-        room = max(edge.label.width, 90.0)
+        room = max(edge.label.width, text_measurement.room(name_of(edge.element)))
         return Box(edge.label.center.x - room / 2, edge.label.y, room, edge.label.height)
     middle, (across, down) = _middle(edge.points)
+    room, aside = text_measurement.room(name_of(edge.element)), 9 if edge.message else 0
     if abs(down) > abs(across):
         wide = text_measurement.width(name_of(edge.element), text_measurement.SMALL)
-        return Box(middle.x + 5 + min(wide, 90.0) / 2 - 45, middle.y - 7, 90, 14)
-    return Box(middle.x - 45, middle.y - 18, 90, 14)
+        left = middle.x + 5 + aside + min(wide, room) / 2 - room / 2
+        return Box(left, middle.y - 7, room, 14)
+    return Box(middle.x - room / 2, middle.y - 18 - aside, room, 14)
 
 
 def _middle(points: tuple[Point, ...]) -> tuple[Point, tuple[float, float]]:

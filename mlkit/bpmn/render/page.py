@@ -19,7 +19,6 @@ PALETTE = {
     "ended": Colours("#74777f", "#ececef"),
 }
 _LEGEND_GAP = 44.0
-_CONTAINERS = ("participant", "lane", "group")
 
 
 def svg(
@@ -34,11 +33,11 @@ def svg(
     """
     page = Drawing.page(extent(picture, legend=progress is not None))
     known = progress or {}
-    containers = [each for each in picture.shapes if _is_container(each)]
+    containers = [each for each in picture.shapes if shapes.is_container(each)]
     for each in containers:
         _shape(page, each, known)
     for each in picture.shapes:
-        if not _is_container(each):
+        if not shapes.is_container(each):
             _shape(page, each, known)
     nodes = _by_id(picture)
     for edge in picture.edges:
@@ -55,11 +54,6 @@ def svg(
 def _by_id(picture: Picture) -> dict[str, xml.Element]:
     root = next((e.element.getroottree().getroot() for e in picture.edges), None)
     return {} if root is None else {str(e.get("id")): e for e in root.iter() if e.get("id")}
-
-
-def _is_container(shape: Shape) -> bool:
-    kind = xml.local(shape.element)
-    return kind in _CONTAINERS or (kind in shapes.SUBPROCESSES and shape.expanded)
 
 
 def _shape(page: Drawing, shape: Shape, known: Mapping[str, Progress]) -> None:
@@ -82,6 +76,8 @@ def _badge(page: Drawing, shape: Shape, known: Mapping[str, Progress]) -> None:
     stroke, fill = PALETTE[found.state]
     wide = text_measurement.width(found.text, 10) + 10
     box = Box(shape.box.right - wide + 6, shape.box.y - 9, wide, 16)
+    if found.tokens:  # beside the corner of a join, where a flow may come in
+        box = Box(shape.box.center.x + 9, shape.box.y - 5, wide, 16)
     group = page.group(stroke, fill)
     group.rectangle(box, 1.2, 8)
     group.text([found.text], Point(box.center.x, box.y + 11.5), 10, 12)
@@ -118,8 +114,8 @@ def extent(picture: Picture, legend: bool = False) -> Box:
 def _covered(picture: Picture) -> Iterator[Box]:
     for shape in picture.shapes:
         yield shape.box
-        outside = not _is_container(shape) and xml.local(shape.element) not in shapes.ACTIVITIES
-        if outside and (name := name_of(shape.element)):
+        inside = shapes.is_container(shape) or xml.local(shape.element) in shapes.ACTIVITIES
+        if not inside and (name := shapes.label_of(shape.element)):
             yield _written(name, shapes.external_label(shape))
     for edge in picture.edges:
         yield from (Box(x, y, 0, 0) for x, y in edge.points)

@@ -75,12 +75,17 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A flow or association with its bends."""
+    """A flow or association with its bends.
+
+    Attributes:
+        message: Whether a message flow shows its message: `initiating` or `non_initiating`.
+    """
 
     element: Element
     points: tuple[Point, ...]
     label: Box | None = None
     colours: Colours = NO_COLOURS
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.runtime import documents
@@ -20,11 +21,13 @@ class Progress:
         state: `done`, `running`, `waiting`, `failed` or `ended` (by something else).
         count: How often it completed.
         seconds: How long its scripts ran in all; None where none did.
+        tokens: Of a join that waits, how many of its flows a token has come by: `1 of 2`.
     """
 
     state: str
     count: int = 0
     seconds: float | None = None
+    tokens: str = ""
 
     @property
     def text(self) -> str:
@@ -32,6 +35,7 @@ class Progress:
         parts = [f"{self.count}\u00d7"] if self.count > 1 else []
         if self.seconds is not None:
             parts.append(brief(self.seconds))
+        parts += [self.tokens] if self.tokens else []
         return " ".join(parts)
 
 
@@ -72,7 +76,9 @@ def _add_logs(found: dict[str, Progress], session: Session, row: Row) -> None:
             each.state = "failed"
 
 
-def _add_open(found: dict[str, Progress], nodes: Iterable[dict[str, object]]) -> None:
+def _add_open(found: dict[str, Progress], nodes: Iterable[dict[str, Any]]) -> None:
     for node in nodes:
         each = found.setdefault(str(node["element"]), Progress("running"))
         each.state = _OPEN.get(str(node["status"]), "waiting")
+        if node["status"] == "joining":
+            each.tokens = f"{len(node['arrived'])} of {node['incoming']}"

@@ -11,7 +11,9 @@ from mlkit.bpmn.render.drawing import Drawing, number, polygon
 from mlkit.bpmn.render.picture import Box, Shape, name_of
 
 BAND = 30.0
+_HEAD = 24.0  # what the icon of a task takes
 SUBPROCESSES = ("subProcess", "transaction", "adHocSubProcess")
+COLLAPSIBLE = (*SUBPROCESSES, "callActivity")
 ACTIVITIES = (*icons.TASKS, "task", "globalTask", "callActivity", *SUBPROCESSES)
 EVENTS = (
     "startEvent",
@@ -20,8 +22,15 @@ EVENTS = (
     "intermediateThrowEvent",
     "endEvent",
 )
+_CONTAINERS = ("participant", "lane", "group")
 _THROWING = ("intermediateThrowEvent", "endEvent")
 _DOUBLE = ("intermediateCatchEvent", "boundaryEvent", "intermediateThrowEvent")
+
+
+def is_container(shape: Shape) -> bool:
+    """Return whether a shape has others inside it: a pool, a lane, an activity that is open."""
+    kind = xml.local(shape.element)
+    return kind in _CONTAINERS or (kind in COLLAPSIBLE and shape.expanded)
 
 
 def draw(drawing: Drawing, shape: Shape) -> None:
@@ -56,14 +65,22 @@ def interrupts(element: Element) -> bool:
 def external_label(shape: Shape) -> Box:
     """Return the place of a label outside of its shape."""
     if shape.label is None:
-        return Box(shape.box.center.x - 45, shape.box.bottom + 6, 90, 14)
+        room = text_measurement.room(label_of(shape.element))
+        return Box(shape.box.center.x - room / 2, shape.box.bottom + 6, room, 14)
     label = shape.label
-    room = max(label.width, 90.0)
+    room = max(label.width, text_measurement.room(label_of(shape.element)))
     return Box(label.center.x - room / 2, label.y, room, label.height)
 
 
+def label_of(element: Element) -> str:
+    """Return a label that is outside of its shape; data have their state below their name."""
+    state = xml.child(element, "dataState")
+    found = name_of(element), "" if state is None else f"[{name_of(state)}]"
+    return "\n".join(each for each in found if each not in ("", "[]"))
+
+
 def _outside(drawing: Drawing, shape: Shape) -> None:
-    if name := name_of(shape.element):
+    if name := label_of(shape.element):
         text_measurement.outside(drawing, name, external_label(shape))
 
 
@@ -109,14 +126,25 @@ def _activity(drawing: Drawing, shape: Shape) -> None:
         drawing.rectangle(
             Box(box.x + 3.5, box.y + 3.5, box.width - 7, box.height - 7), 1.5, 7, fill="none"
         )
-    if kind in icons.TASKS:
-        icons.TASKS[kind](drawing.moved(box.x + 6, box.y + 6, symbol=kind))
-    closed = kind == "callActivity" or (kind in SUBPROCESSES and not shape.expanded)
+    called = _called_task(element) if kind == "callActivity" else ""
+    icon = icons.TASKS.get(called or kind)
+    if icon is not None:
+        icon(drawing.moved(box.x + 6, box.y + 6, symbol=called or kind))
+    closed = kind in COLLAPSIBLE and not shape.expanded and not called
     icons.draw_markers(drawing, icons.markers_of(element, not closed), box)
-    if kind in SUBPROCESSES and shape.expanded:
+    if is_container(shape):
         text_measurement.topmost(drawing, name_of(element), box.moved(0, 8))
     else:
-        text_measurement.centred(drawing, name_of(element), box)
+        text_measurement.centred(drawing, name_of(element), box, _HEAD if icon else 0.0)
+
+
+def _called_task(element: Element) -> str:
+    """Return as which task a call of a global task is drawn, empty for any other call."""
+    wanted = str(element.get("calledElement") or "").rpartition(":")[2]
+    root = element.getroottree().getroot()
+    kinds = (xml.local(each) for each in root if wanted and each.get("id") == wanted)
+    kind = next((each for each in kinds if each.startswith("global")), "")
+    return f"{kind[6:7].lower()}{kind[7:]}"
 
 
 def _participant(drawing: Drawing, shape: Shape) -> None:

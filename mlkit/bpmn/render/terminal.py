@@ -107,11 +107,11 @@ def text(picture: Picture, progress: Mapping[str, Progress] | None = None) -> li
         return round((point.x - area.x) / COLUMN), round((point.y - area.y) / ROW)
 
     for each in picture.shapes:
-        if _frames(each):
+        if shapes.is_container(each):
             _container(sheet, each, place(_corner(each)), place(_far(each)), known)
     _edges(sheet, picture, place)
     for each in picture.shapes:
-        if not _frames(each):
+        if not shapes.is_container(each):
             _node(sheet, each, place, known)
     lines = sheet.runs()
     while lines and not lines[0]:
@@ -152,12 +152,6 @@ def _state(shape: Shape, progress: Mapping[str, Progress]) -> str:
 
 def _sign(state: str) -> str:
     return _SIGNS.get(state, "·")
-
-
-def _frames(shape: Shape) -> bool:
-    kind = xml.local(shape.element)
-    inside = kind in shapes.SUBPROCESSES and shape.expanded
-    return inside or kind in ("participant", "lane", "group")
 
 
 def _corner(shape: Shape) -> Point:

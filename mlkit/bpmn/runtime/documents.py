@@ -10,7 +10,7 @@ from mlkit.bpmn.engine.behaviors import inner_of
 from mlkit.bpmn.engine.behaviors.ad_hoc import AdHocSubProcess
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import Complete, Start
-from mlkit.bpmn.engine.state import Activation, State
+from mlkit.bpmn.engine.state import Activation, Scope, State
 from mlkit.bpmn.engine.waits import (
     ForCondition,
     ForMessage,
@@ -205,9 +205,20 @@ def incidents(engine: Engine, state: State) -> list[dict[str, Any]]:
 
 
 def open_nodes(engine: Engine, state: State) -> list[dict[str, Any]]:
-    """Return where the tokens are."""
-    return [
+    """Return where the tokens are: in flow nodes, and at joins, where they wait for others."""
+    found = [
         {**_place(engine, each), "status": each.status, "attempt": each.attempt}
         for each in state.activations.values()
         if each.role not in ("guard", "branch", "trigger", "part")
     ]
+    return found + [each for scope in state.scopes.values() for each in _joining(engine, scope)]
+
+
+def _joining(engine: Engine, scope: Scope) -> Iterator[dict[str, Any]]:
+    """Describe the joins of a scope that have got tokens and wait for more."""
+    joins = [engine.graph.targets[flow].node for flow in scope.arrived]
+    for node in {each.id: each for each in joins}.values():
+        came = [flow for flow in node.incoming if flow in scope.arrived]
+        place = {"id": None, "element": node.id, "name": node.name, "type": node.type}
+        counts = {"arrived": came, "incoming": len(node.incoming)}
+        yield {**place, "iteration": None, "status": "joining", "attempt": 0, **counts}

@@ -79,11 +79,17 @@ def show(
     if found["error"]:
         Output.line(f"  {found['error']['code']}  {found['error']['message']}")
     for each in found["tokens"]:
-        Output.line(f"  {each['status']:<9} {each['name'] or each['element']}")
+        Output.line(f"  {each['status']:<9} {each['name'] or each['element']}{_arrived(each)}")
     for name, value in found["variables"].items():
         Output.line(f"  {name} = {_short(value)}")
     for each in found["decisions"]:
         Output.line(f"  {each['name'] or each['element']} decided: {_decided(each)}")
+
+
+def _arrived(token: dict[str, Any]) -> str:
+    if token["status"] != "joining":
+        return ""
+    return f" (a token by {len(token['arrived'])} of {token['incoming']} flows: it waits for more)"
 
 
 def _decided(found: dict[str, Any]) -> str:

@@ -85,6 +85,84 @@ def test_what_does_not_interrupt_is_dashed_and_ends_are_bold():
     assert float(call.find(f"{SVG}rect").get("stroke-width")) > 4
 
 
+INTERCHANGE = """<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"
+ xmlns:n="http://www.omg.org/spec/BPMN/20100524/DI" xmlns:c="http://www.omg.org/spec/DD/20100524/DC"
+ xmlns:d="http://www.omg.org/spec/DD/20100524/DI"><message id="m" name="Order"/>{semantics}
+<n:BPMNDiagram><n:BPMNPlane bpmnElement="{plane}">{drawn}</n:BPMNPlane></n:BPMNDiagram>
+</definitions>"""
+
+
+def shape(element, x, y, wide, high, more=""):
+    bounds = f'<c:Bounds x="{x}" y="{y}" width="{wide}" height="{high}"/>'
+    return f'<n:BPMNShape bpmnElement="{element}" {more}>{bounds}</n:BPMNShape>'
+
+
+def symbols_of(group):
+    return [each.get("data-symbol") for each in group.iter(f"{SVG}g") if each.get("data-symbol")]
+
+
+def test_an_open_call_shows_its_inside_and_a_call_of_a_global_task_its_icon():
+    semantics = (
+        '<process id="called"><task id="inner" name="Inner"/></process>'
+        '<globalUserTask id="g"/><process id="p"><callActivity id="open" calledElement="called"/>'
+        '<callActivity id="shut" calledElement="called"/>'
+        '<callActivity id="task" calledElement="g"/></process>'
+    )
+    drawn = (
+        shape("inner", 50, 50, 100, 80) + shape("open", 0, 0, 200, 200, 'isExpanded="true"')
+        + shape("shut", 300, 0, 100, 80) + shape("task", 500, 0, 100, 80)
+    )  # fmt: skip
+    found = picture(INTERCHANGE.format(semantics=semantics, plane="p", drawn=drawn))
+    drawn = groups(render.svg(found))
+    assert list(drawn).index("open") < list(drawn).index("inner")
+    assert [symbols_of(drawn[each]) for each in ("open", "shut", "task")] == [
+        [], ["collapsed"], ["userTask"]
+    ]  # fmt: skip
+    assert "Inner" in "".join(text for line in terminal.text(found) for text, _ in line)
+
+
+def test_messages_are_envelopes_on_their_flows_and_data_have_states():
+    semantics = (
+        '<collaboration id="c"><participant id="a"/><participant id="b"/>'
+        '<messageFlow id="f" sourceRef="a" targetRef="b" messageRef="m"/>'
+        '<messageFlow id="g" sourceRef="b" targetRef="a"/></collaboration><process id="p">'
+        '<dataObjectReference id="d" name="Bill"><dataState name="paid"/></dataObjectReference>'
+        "</process>"
+    )
+    line = '<d:waypoint x="20" y="60"/><d:waypoint x="20" y="200"/></n:BPMNEdge>'
+    drawn = shape("a", 0, 0, 99, 60) + shape("b", 0, 200, 99, 60) + shape("d", 200, 0, 36, 50)
+    drawn += f'<n:BPMNEdge bpmnElement="f" messageVisibleKind="initiating">{line}'
+    drawn += f'<n:BPMNEdge bpmnElement="g" messageVisibleKind="non_initiating">{line}'
+    drawn = groups(
+        render.svg(picture(INTERCHANGE.format(semantics=semantics, plane="c", drawn=drawn)))
+    )
+    assert "message-initiating" in symbols_of(drawn["f"])
+    assert "message-non_initiating" in symbols_of(drawn["g"])
+    assert words(drawn["f"]) == "Order"
+    assert words(drawn["d"]) == "Bill [paid]"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("Internationalization", ["Internationalization"]),
+        ("some_long_identifier", ["some_long_", "identifier"]),
+        ("aCamelCaseIdentifier", ["aCamelCase", "Identifier"]),
+        ("2" * 30, ["2" * 13, "2" * 13, "2222"]),
+    ],
+)
+def test_words_are_broken_where_they_are_joined_or_made_smaller(text, lines):
+    size = text_measurement.fitting(text, 92, 80)
+    assert text_measurement.wrap(text, 92, size) == lines
+    assert max(text_measurement.width(each, size) for each in lines) <= 92
+
+
+def test_a_word_that_must_be_broken_has_a_hyphen():
+    lines = text_measurement.wrap("Donaudampfschifffahrtsgesellschaft", 92)
+    assert all(each.endswith("-") for each in lines[:-1])
+    assert "".join(each.rstrip("-") for each in lines) == "Donaudampfschifffahrtsgesellschaft"
+
+
 def test_default_and_conditional_flows_are_marked_at_their_start(diagram):
     body = '<startEvent id="s"/><task id="t" default="f1"/><endEvent id="e"/><endEvent id="f"/>'
     drawn = groups(render.svg(picture(diagram(body, "s>t t>e t>f?x"))))

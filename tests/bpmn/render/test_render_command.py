@@ -50,6 +50,21 @@ def test_an_instance_is_coloured_by_state(mlkit, showcase, tmp_path):
     assert found["train_model"]["seconds"] > 0
 
 
+def test_a_token_that_waits_at_a_join_is_shown(mlkit, diagram, tmp_path):
+    body = (
+        '<startEvent id="s"/><parallelGateway id="f"/><userTask id="u"/><task id="t"/>'
+        '<parallelGateway id="j" name="Both"/><endEvent id="e"/>'
+    )
+    (tmp_path / "p.bpmn").write_text(diagram(body, "s>f f>u f>t u>j t>j j>e"))
+    instance = json.loads(mlkit("bpmn", "run", "p.bpmn", "--json").stdout)["instance"]
+    assert "joining   Both (a token by 1 of 2 flows" in mlkit("bpmn", "show", instance).stdout
+    drawn = mlkit("bpmn", "render", "--instance", instance, "-o", "now.svg", "--json").stdout
+    assert {e["element"]: e["state"] for e in json.loads(drawn)["shapes"]}["j"] == "waiting"
+    assert "1 of 2" in (tmp_path / "now.svg").read_text()
+    mlkit("bpmn", "complete", "u")
+    assert "joining" not in mlkit("bpmn", "show", instance).stdout
+
+
 def test_a_failure_is_shown_as_failed(mlkit, diagram, tmp_path):
     body = (
         '<startEvent id="s"/><endEvent id="e"/><scriptTask id="w"><script>1/0</script></scriptTask>'
