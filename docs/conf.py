@@ -39,6 +39,7 @@ CONTENTS = {
         "bpmn-reference",
         "bpmn-schedules",
         "bpmn-server",
+        "bpmn-access",
         "bpmn-console",
         "bpmn-people",
         "bpmn-external-tasks",

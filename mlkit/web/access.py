@@ -2,12 +2,14 @@
 
 An operation names the role that it needs; an `Access` returns the caller of a request with the
 roles that it has. One token for everything is the simplest of them; users and single sign-on are
-others.
+others. A role is had for everything (`operator`), or for a part of it that the workload
+understands: for one name (`operator@loans`), or for what has a tag (`operator#finance`).
 """
 
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -16,7 +18,11 @@ from mlkit.errors import BadData, InputMissing
 from mlkit.web.errors import RequestError
 
 _TOKENS_HINT = "a line is TOKEN, TOKEN ROLES or TOKEN ROLES NAME, of printable ASCII characters"
+NONE = "-"
+"""Stands for no roles in files."""
 RawHeaders = Iterable[tuple[bytes, bytes]]
+Roles = frozenset[str]
+_ROLE = re.compile(r"([a-z]+)(?:[@#][^\s,@#]{1,255})?")
 
 
 class Caller(NamedTuple):
@@ -25,13 +31,15 @@ class Caller(NamedTuple):
     Attributes:
         name: A name for logs and records; empty if it is not known.
         roles: What the caller may do; None: everything.
+        session: The id of the session that the caller has logged in to; empty: none.
     """
 
     name: str = ""
-    roles: frozenset[str] | None = None
+    roles: Roles | None = None
+    session: str = ""
 
     def may(self, role: str) -> bool:
-        """Return whether the caller has a role."""
+        """Return whether the caller has a role for everything."""
         return self.roles is None or role in self.roles
 
 
@@ -133,23 +141,36 @@ class Loopback:
         Raises:
             RequestError: 403: a page of another site sends the request.
         """
-        host, origin = "", None
-        for name, value in headers:
-            if name == b"host":
-                host = value.decode("latin-1")
-            elif name == b"origin":
-                origin = value.decode("latin-1")
+        given = dict(headers)
+        host = given.get(b"host", b"").decode("latin-1")
         if _host_name(host) not in self._hosts:
             hint = "use http://127.0.0.1, or start the server with --base-url"
             raise RequestError(403, f"host {host!r:.80} is not this server", hint)
-        if origin is not None and not self._is_own(origin.partition("://")[2], host):
-            hint = "only pages of this server may send requests to it"
-            raise RequestError(403, f"origin {origin!r:.80} is another site", hint)
+        require_own_page(given, self._proxies)
         return self._caller
 
-    def _is_own(self, origin: str, host: str) -> bool:
-        """Return whether a page is of this server, which a proxy may ask by another name."""
-        return origin == host or _host_name(origin) in self._proxies
+
+def require_own_page(headers: Mapping[bytes, bytes], proxies: Collection[str]) -> None:
+    """Refuse what a page of another site sends; a proxy may ask by another name.
+
+    Browsers send `Origin` with everything that may change something, and pages cannot forge it.
+
+    Args:
+        headers: The request's headers.
+        proxies: Names of this server at proxies before it, in lower case.
+
+    Raises:
+        RequestError: 403.
+    """
+    origin = headers.get(b"origin")
+    if origin is None:
+        return
+    text = origin.decode("latin-1")
+    asked = text.partition("://")[2]
+    host = headers.get(b"host", b"").decode("latin-1")
+    if asked != host and _host_name(asked) not in proxies:
+        hint = "only pages of this server may send requests to it"
+        raise RequestError(403, f"origin {text!r:.80} is another site", hint)
 
 
 def _host_name(host: str) -> str:
@@ -231,10 +252,27 @@ def read_tokens(path: Path, roles: Collection[str]) -> Tokens:
 
 def _token(place: str, words: list[str], roles: Collection[str]) -> tuple[bytes, Caller]:
     token, given, name = (*words, *[""] * 3)[:3]
-    named = frozenset(given.split(",")) if given else None
-    unknown = sorted((named or frozenset()) - set(roles))
-    if unknown:
-        raise BadData(f"{place}: no such role: {unknown[0]}", hint=f"roles: {', '.join(roles)}")
+    named = read_roles(place, given, roles) if given else None
     if len(words) > 3 or not all(33 <= ord(each) <= 126 for each in token):
         raise BadData(f"{place}: no bearer token", hint=_TOKENS_HINT)
     return token.encode(), Caller(name, named)
+
+
+def read_roles(place: str, text: str, roles: Collection[str]) -> Roles:
+    """Read roles that are separated by commas; `-` stands for none.
+
+    Args:
+        place: Where they are, for messages.
+        text: Such as `viewer,operator@loans,operator#finance`.
+        roles: The roles that there are.
+
+    Raises:
+        BadData: One is none.
+    """
+    found = frozenset() if text == NONE else frozenset(text.split(","))
+    for each in sorted(found):
+        match = _ROLE.fullmatch(each)
+        if match is None or match[1] not in roles:
+            hint = f"roles: {', '.join(roles)}; for a part: ROLE@DEFINITION, ROLE#TAG"
+            raise BadData(f"{place}: no such role: {each:.80}", hint=hint)
+    return found

@@ -166,14 +166,14 @@ class Application:
         try:
             response = await self._respond(route, rest, scope, receive)
         except RequestError as error:
-            response = self._refused(error)
+            response = self._refused(error, scope)
         except ClientGone:
             return
         except asyncio.CancelledError:
             # The drain timeout of a stop is over, and the handler still waits.
-            response = self._refused(unavailable("the server stops"))
+            response = self._refused(unavailable("the server stops"), scope)
         except Exception as error:
-            response = self._refused(self._failure(error, scope))
+            response = self._refused(self._failure(error, scope), scope)
         if isinstance(response, Response):
             await _send_whole(response, send)
         else:
@@ -181,7 +181,8 @@ class Application:
         name = OTHER if route is None else route.name
         self._counters.request(name, response.status, perf_counter() - arrival)
 
-    def _refused(self, error: RequestError) -> Response:
+    def _refused(self, error: RequestError, scope: Scope) -> Response:
+        """Return the answer to a request that is refused."""
         return Response(
             self._errors.body(error), error.status, self._errors.headers + error.headers
         )

@@ -14,15 +14,15 @@ once.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlkit.errors import BadData, ConfigurationError, MlkitError, ServiceUnavailable
-from mlkit.storage.sqlite_file import FailureKind, SqliteFailure, SqliteFile
 
 FORMAT = 3
 _READABLE = (1, 2, FORMAT)
@@ -152,16 +152,17 @@ _FULL_HINT = "free some space on the disk of --state"
 _BACKUP_HINT = "restore the state from a backup, or start anew with another --state"
 
 
-def explained(path: Path, failure: SqliteFailure) -> MlkitError:
-    """Return the error for the user that a failure of a journal's database amounts to."""
-    text = f"{path}: {failure}"
-    if failure.kind in (FailureKind.FULL, FailureKind.BROKEN_DISK):
-        return ServiceUnavailable(text, hint=_FULL_HINT)
-    if failure.kind in (FailureKind.FORBIDDEN, FailureKind.READ_ONLY):
-        return ConfigurationError(text, hint="--state names a directory that the server may write")
-    if failure.kind is FailureKind.BUSY:
-        return ServiceUnavailable(text, hint="close what has it open")
-    return BadData(text, hint=_BACKUP_HINT)
+def explained(path: Path, error: sqlite3.Error) -> MlkitError:
+    """Return the error for the user that an error of a journal's database amounts to."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return ServiceUnavailable(f"{path}: {error}", hint=_FULL_HINT)
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        hint = "--state names a directory that the server may write"
+        return ConfigurationError(f"{path}: {error}", hint=hint)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return ServiceUnavailable(f"{path}: {error}", hint="close what has it open")
+    return BadData(f"{path}: {error}", hint=_BACKUP_HINT)
 
 
 class Journal:
@@ -193,8 +194,11 @@ class Journal:
         self._window = window
         self._clock = clock
         self._slice = 0
+        mode = "ro" if read_only else "rwc"
         try:
-            self._database = SqliteFile(path, "ro" if read_only else "rwc")
+            self._database = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None
+            )
             try:
                 self._open(read_only)
             except BaseException:
@@ -202,8 +206,8 @@ class Journal:
                 raise
             self.seq: int = self._one("SELECT max(seq) FROM journal") or self.compacted
             before: float = self.meta("running") or 0.0
-        except SqliteFailure as failure:
-            raise explained(path, failure) from failure
+        except sqlite3.DatabaseError as error:
+            raise explained(path, error) from error
         self._elapsed = elapsed
         self._start = elapsed() - before
 
@@ -221,7 +225,7 @@ class Journal:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-65536"):
             self._database.execute(f"PRAGMA {pragma}")
         self._database.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
-        self._database.execute_script(_SCHEMA)
+        self._database.executescript(_SCHEMA)
         if self.meta("format") is None:
             self.set_meta({"format": FORMAT})
         self._check_format()
@@ -251,7 +255,7 @@ class Journal:
         self._database.close()
 
     def _one(self, query: str, *values: Any) -> Any:
-        row = self._database.first(query, values)
+        row = self._database.execute(query, values).fetchone()
         return row[0] if row else None
 
     def meta(self, name: str) -> Any:
@@ -260,7 +264,7 @@ class Journal:
 
     def set_meta(self, facts: dict[str, Any]) -> None:
         """Set facts about the state."""
-        self._database.execute_many("INSERT OR REPLACE INTO meta VALUES (?, ?)", facts.items())
+        self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", facts.items())
 
     @property
     def compacted(self) -> int:
@@ -278,9 +282,17 @@ class Journal:
         a, b = (None, None) if prior is None else prior
         self.set_meta({"new_arm_a": a, "new_arm_b": b})
 
-    def transaction(self, kind: str = "IMMEDIATE") -> AbstractContextManager[None]:
+    @contextmanager
+    def transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
         """Commit what the block does, or nothing of it."""
-        return self._database.transaction(kind)
+        self._database.execute(f"BEGIN {kind}")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
 
     # Writing
 
@@ -317,19 +329,19 @@ class Journal:
     def _seen(self, event: Event, now: float, running: float) -> bytes | None:
         query = "SELECT body FROM seen WHERE event = ? AND (at >= ? OR running >= ?)"
         values = event.event, now - self._window, running - self._window
-        row = self._database.first(query, values)
+        row = self._database.execute(query, values).fetchone()
         return row[0] if row else None
 
     def _remember(self, fresh: Iterable[Event], now: float, running: float) -> None:
         rows = [(each.event, each.body, max(now, each.decided), running) for each in fresh]
-        self._database.execute_many("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", rows)
+        self._database.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", rows)
         changes = [each.change() for each in fresh]
         self.append(changes)
 
     def append(self, changes: Sequence[Change]) -> None:
         """Append changes, inside a transaction."""
         rows = [(self.seq + n, *change) for n, change in enumerate(changes, 1)]
-        self._database.execute_many("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._database.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         self.seq += len(rows)
 
     def keep_house(self) -> None:
@@ -357,14 +369,14 @@ class Journal:
         features = "features" if self._has_column("journal", "features") else "NULL"
         columns = f"kind, context, arm, a, b, pulls, {features}"
         query = f"SELECT {columns} FROM journal WHERE seq > ? ORDER BY seq"
-        return (Change(*row) for row in self._database.rows(query, (after,)))
+        return (Change(*row) for row in self._database.execute(query, (after,)))
 
     def snapshot(self) -> Iterator[SnapshotRow]:
         """Yield the rows of the snapshot: of each arm its own first."""
         state = "state" if self._has_column("snapshot", "state") else "NULL"
         columns = f"arm, context, removed, a, b, pulls, {state}"
         query = f"SELECT {columns} FROM snapshot ORDER BY arm, context"
-        return (SnapshotRow(*row) for row in self._database.rows(query))
+        return (SnapshotRow(*row) for row in self._database.execute(query))
 
     def length(self) -> int:
         """Count the changes that are not in the snapshot."""
@@ -403,21 +415,21 @@ class Journal:
     def _compact_posteriors(
         self, posterior_of: Callable[[str | None, str], Posterior | bytes | None]
     ) -> None:
-        touched = self._database.rows(
+        touched = self._database.execute(
             "SELECT DISTINCT context, arm FROM journal WHERE context IS NOT NULL"
             " UNION SELECT DISTINCT NULL, arm FROM journal"
-        )
+        ).fetchall()
         found = [(arm, context or "", posterior_of(context, arm)) for context, arm in touched]
         rows = [(*name, *each) for *name, each in found if isinstance(each, tuple)]
         self._put_states([(*name, each) for *name, each in found if isinstance(each, bytes)])
-        self._database.execute_many(
+        self._database.executemany(
             "INSERT INTO snapshot (arm, context, a, b, pulls) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT DO UPDATE SET a = excluded.a, b = excluded.b, pulls = excluded.pulls",
             rows,
         )
 
     def _put_states(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        self._database.execute_many(
+        self._database.executemany(
             "INSERT INTO snapshot (arm, context, state) VALUES (?, ?, ?)"
             " ON CONFLICT DO UPDATE SET state = excluded.state",
             rows,

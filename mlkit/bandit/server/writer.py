@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import sqlite3
 from collections.abc import Callable
 from typing import cast
 
@@ -32,7 +33,6 @@ from mlkit.bandit.server.protocol import (
 )
 from mlkit.bandit.server.served_model import ServedModel
 from mlkit.errors import MlkitError
-from mlkit.storage.sqlite_file import SqliteFailure
 from mlkit.web.metrics import Counters
 
 COMPACT_AFTER = 50_000
@@ -112,7 +112,7 @@ class Writer:
             await asyncio.sleep(_HOUSEKEEPING)
             try:
                 self._model.journal.keep_house()
-            except SqliteFailure as error:
+            except sqlite3.Error as error:
                 self._complain(error)
 
     # Connections
@@ -172,7 +172,7 @@ class Writer:
         try:
             with self._model.journal.transaction():
                 outcomes = [self._write(request) for request in requests]
-        except SqliteFailure as error:
+        except sqlite3.Error as error:
             self._complain(error)
             return [Failed(request.number, str(error)) for request in requests]
         self._failing = False
@@ -184,7 +184,7 @@ class Writer:
         self._counters.values[self._shown] = self._model.journal.seq
         return replies
 
-    def _complain(self, error: SqliteFailure) -> None:
+    def _complain(self, error: sqlite3.Error) -> None:
         """Report a journal that cannot be written, once until it can be again."""
         if not self._failing:
             logger.error("the journal cannot be written: %s", error)
@@ -241,7 +241,7 @@ class Writer:
         self._since_compaction = 0
         try:
             self._model.compact()
-        except SqliteFailure as error:
+        except sqlite3.Error as error:
             self._complain(error)
 
     # Another posteriors file
@@ -265,7 +265,7 @@ class Writer:
             self._model.replace(new, keep_after=keep_after)
             self._announce()
             logger.info("swapped to the new %s", self._model.source)
-        except (MlkitError, OSError, SqliteFailure) as error:
+        except (MlkitError, OSError, sqlite3.Error) as error:
             reason = error.message if isinstance(error, MlkitError) else str(error)
             logger.error("still on the old posteriors: %s", reason)
         finally:

@@ -15,6 +15,7 @@ from mlkit.bpmn.server import (
     health,
     instances,
     link_pages,
+    login_pages,
     me_page,
     messages,
     metrics,
@@ -26,14 +27,16 @@ from mlkit.bpmn.server import (
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.errors import Problems
 from mlkit.web.access import Loopback
-from mlkit.web.application import OTHER, Route
+from mlkit.web.application import OTHER, Request, Response, Route, Scope
 from mlkit.web.description import Description
+from mlkit.web.errors import RequestError
 from mlkit.web.metrics import Counters, Layout, SharedCounters
 from mlkit.web.openapi import document
 from mlkit.web.paths import PathApplication
 
 MODULES: tuple[Callable[[Context], dict[str, Route]], ...] = (
     health.routes,
+    login_pages.routes,
     metrics.routes,
     definitions.routes,
     instances.routes,
@@ -47,6 +50,7 @@ MODULES: tuple[Callable[[Context], dict[str, Route]], ...] = (
     me_page.routes,
     console.routes,
 )
+_FOR_PROGRAMS = ("/api/", "/engine-rest/")
 _TITLE = "mlkit pipelines"
 _DESCRIPTION = "Deploy, start, watch and move BPMN pipelines."
 
@@ -61,10 +65,40 @@ def routes(context: Context) -> dict[str, Route]:
 
 def description(found: dict[str, Route], context: Context) -> dict[str, Any]:
     """Return the OpenAPI document of a server's paths."""
-    access = context.settings.access()
+    access = context.access
     described = [each for each in found.values() if not each.hidden]
     secured = None if isinstance(access, Loopback) else access
     return document(_TITLE, _DESCRIPTION, described, access=secured, errors=Problems())
+
+
+class Interface(PathApplication):
+    """Answers HTTP requests: errors are documents for programs, and pages for browsers.
+
+    The arguments are those of `PathApplication`, and:
+
+    Args:
+        context: What the routes share.
+    """
+
+    def __init__(self, context: Context, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._logs_in = context.login is not None
+        self._pages = task_pages.TaskPages(context)
+
+    def _refused(self, error: RequestError, scope: Scope) -> Response:
+        document = super()._refused(error, scope)
+        if not _shows_pages(scope):
+            return document
+        if error.status == 401 and self._logs_in and scope["method"] in ("GET", "HEAD"):
+            return login_pages.to_login(scope)
+        page = self._pages.problem(Request(scope, b"", b""), error)
+        return page._replace(headers=(*page.headers, *error.headers))
+
+
+def _shows_pages(scope: Scope) -> bool:
+    """Return whether somebody sees an answer in a browser."""
+    accepted = dict(scope["headers"]).get(b"accept", b"")
+    return b"text/html" in accepted and not scope["path"].startswith(_FOR_PROGRAMS)
 
 
 def application(context: Context) -> tuple[PathApplication, Counters]:
@@ -80,11 +114,12 @@ def application(context: Context) -> tuple[PathApplication, Counters]:
     layout = Layout([*names, OTHER], metrics.COUNTERS, metrics.HISTOGRAMS)
     context.counters = SharedCounters(layout, 1)
     counters = context.counters.row(0)
-    made = PathApplication(
+    made = Interface(
+        context,
         found,
         counters,
         max_body=context.settings.max_body,
-        access=context.settings.access(),
+        access=context.access,
         errors=Problems(),
     )
     return made, counters

@@ -12,8 +12,10 @@ from mlkit.bpmn.runtime.deployment import Starter
 from mlkit.bpmn.runtime.host import Host
 from mlkit.bpmn.runtime.hosted import ServiceThreads
 from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.server.login import Login
 from mlkit.bpmn.server.people import People
 from mlkit.bpmn.server.settings import Settings
+from mlkit.web.access import Access
 from mlkit.web.application import Request
 from mlkit.web.events import Feed
 from mlkit.web.metrics import SharedCounters
@@ -41,6 +43,8 @@ class Context:
         starter: Starts instances.
         people: Who does user tasks, and the links of their mails.
         pages: The templates of pages.
+        access: Finds out who calls.
+        login: How people log in; None: they do not.
         counters: Where requests and instances are counted; known once the routes are.
     """
 
@@ -52,6 +56,8 @@ class Context:
     starter: Starter
     people: People
     pages: Pages
+    access: Access
+    login: Login | None = None
     counters: SharedCounters | None = None
 
     async def call(self, function: Callable[[Service], T], request: Request | None = None) -> T:

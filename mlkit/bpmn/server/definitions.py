@@ -7,7 +7,7 @@ from mlkit.bpmn.runtime.deployment import deploy
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import BAD_BODY, GONE, answer, moment
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.settings import acting
+from mlkit.bpmn.server.roles import acting
 from mlkit.bpmn.server.types import Definition, Definitions
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
 from mlkit.web.errors import RequestError

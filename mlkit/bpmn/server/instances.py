@@ -25,7 +25,7 @@ from mlkit.bpmn.server.answers import (
     page,
 )
 from mlkit.bpmn.server.context import Context, client
-from mlkit.bpmn.server.settings import acting
+from mlkit.bpmn.server.roles import acting
 from mlkit.bpmn.server.types import (
     Instance,
     Instances,

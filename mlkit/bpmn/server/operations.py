@@ -6,7 +6,7 @@ from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import BAD_BODY, BAD_QUERY, PAGE, answer, body, page
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.settings import acting
+from mlkit.bpmn.server.roles import acting
 from mlkit.bpmn.server.types import Audit, Entry, Incident, Incidents, Kind, Retried
 from mlkit.web.application import (
     Answer,

@@ -74,7 +74,11 @@ def _be_server(settings: Settings, listener: socket.socket, process: Process) ->
     starter = Starter(settings.state, settings.scripts, {})
     people = settings.people()
     mail = _mail(settings, base_url, people)
-    context = Context(settings, base_url, host, threads, feed, starter, people, Pages(PAGES))
+    login = settings.login(people)
+    context = Context(
+        settings, base_url, host, threads, feed, starter, people, Pages(PAGES),
+        settings.access(login), login,
+    )  # fmt: skip
     scheduler = Scheduler(host, starter)
     scheduler.start()
     try:
@@ -84,6 +88,8 @@ def _be_server(settings: Settings, listener: socket.socket, process: Process) ->
         if mail is not None:
             mail.stop(_MARGIN)
         threads.close()
+        if login is not None:
+            login.close()
         host.join()
 
 

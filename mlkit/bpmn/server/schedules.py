@@ -8,7 +8,7 @@ from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import BAD_BODY, GONE, answer, body
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.instances import just_started
-from mlkit.bpmn.server.settings import acting
+from mlkit.bpmn.server.roles import acting
 from mlkit.bpmn.server.types import Instance, Person, Schedule, Schedules
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
 from mlkit.web.paths import path_parameter, query

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,25 +12,18 @@ from mlkit.bpmn.mail.smtp import SmtpServer
 from mlkit.bpmn.people.directory import PeopleFile
 from mlkit.bpmn.people.links import Links, key_of
 from mlkit.bpmn.runtime import session
+from mlkit.bpmn.server.login import Login, LoginAccess
 from mlkit.bpmn.server.people import People
-from mlkit.errors import ConfigurationError, InputMissing, UsageError
-from mlkit.web.access import Access, Caller, Loopback, RawHeaders, read_tokens
-from mlkit.web.errors import RequestError
+from mlkit.bpmn.server.roles import ROLES, WithImplied, user
+from mlkit.errors import BadData, ConfigurationError, InputMissing, UsageError
+from mlkit.web.access import Access, Loopback, read_tokens
 from mlkit.web.listeners import is_loopback
+from mlkit.web.sessions import LIFETIME, Cookies, Sessions
+from mlkit.web.users import UsersFile, read_users
 
 MAIL_FROM = "mlkit@localhost"
-ROLES = {
-    "viewer": "reads everything",
-    "worker": "takes external tasks",
-    "participant": "claims and completes tasks",
-    "operator": "starts, retries, cancels, sends messages and signals, changes variables",
-    "deployer": "deploys definitions, which is running code",
-}
-_IMPLIED = {
-    "participant": {"viewer"},
-    "operator": {"viewer", "participant"},
-    "deployer": {"viewer"},
-}
+ENDED = "sessions.ended"
+"""The file of the state folder that names the sessions which were logged out."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +43,10 @@ class Settings:
         smtp: Where mail is handed over; None: none is sent.
         mail: How mail is written.
         links: Whether a link of a mail opens a task without a login.
-        secret_file: The secret that signs links; None: one that is made in the state folder.
+        secret_file: The secret that signs links and sessions; None: one that is made in the state
+            folder.
+        users_file: Who may log in.
+        session_hours: Hours for which a login is good.
     """
 
     state: Path
@@ -70,6 +64,8 @@ class Settings:
     mail: MailSettings = field(default_factory=lambda: MailSettings(sender(MAIL_FROM)))
     links: bool = True
     secret_file: Path | None = None
+    users_file: Path | None = None
+    session_hours: float = LIFETIME / 3600
 
     def people(self) -> People:
         """Return who the people of the server are.
@@ -80,31 +76,73 @@ class Settings:
         links = Links(key_of(self.state, self.secret_file))
         return People(PeopleFile(self.people_file), links, self.links)
 
-    def access(self) -> Access:
+    def access(self, login: Login | None = None) -> Access:
         """Return how the server finds out who calls.
+
+        Args:
+            login: How people log in; None: they do not.
 
         Raises:
             ConfigurationError: Others can reach the server, and it has no login.
         """
+        names = self.names
+        tokens = None
         if self.token_file is not None:
-            return _Implied(read_tokens(self.token_file, tuple(ROLES)))
+            tokens = read_tokens(self.token_file, tuple(ROLES))
+        if login is not None:
+            return WithImplied(LoginAccess(login, tokens, names))
+        if tokens is not None:
+            return WithImplied(tokens)
+        self._require_alone()
+        return Loopback(names, user())
+
+    def login(self, people: People) -> Login | None:
+        """Return how people log in; None: they do not.
+
+        Raises:
+            MlkitError: The users file cannot be used.
+        """
+        if self.users_file is None:
+            return None
+        users = UsersFile(self.users_file, tuple(ROLES))
+        cookies = Cookies(secure=(self.base_url or "").startswith("https://"))
+        key = key_of(self.state, self.secret_file)
+        sessions = Sessions(key, self.state / ENDED, cookies, self.session_hours * 3600)
+        return Login(users, sessions, people.file)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the server at a proxy before it."""
+        return [urlsplit(self.base_url).hostname or ""] if self.base_url else []
+
+    def _require_alone(self) -> None:
         if not is_loopback(self.host):
             raise ConfigurationError(
                 f"--host {self.host}: others can reach this address, and there is no login",
-                hint="--token-file names a file of tokens; without one, use --host 127.0.0.1",
+                hint="--users or --token-file names a file of who may; else use --host 127.0.0.1",
             )
-        names = [urlsplit(self.base_url).hostname or ""] if self.base_url else []
-        return Loopback(names, user())
+
+    def _require_access(self) -> None:
+        """Refuse files of users and tokens that cannot be used, and an address without either."""
+        if self.token_file is not None:
+            read_tokens(self.token_file, tuple(ROLES))
+        if self.users_file is not None and not read_users(self.users_file, tuple(ROLES)).users:
+            raise BadData(
+                f"{self.users_file}: there is no user", hint="`mlkit bpmn user add` adds one"
+            )
+        if self.token_file is None and self.users_file is None:
+            self._require_alone()
 
     def require_sound(self) -> None:
         """Refuse settings that contradict one another.
 
         Raises:
             ConfigurationError: Others can reach the server, and it has no login.
+            BadData: A file of users or tokens cannot be used.
             InputMissing: The folder to watch is missing.
             UsageError: The base URL is none.
         """
-        self.access()
+        self._require_access()
         if self.watch is not None and not self.watch.is_dir():
             raise InputMissing(f"{self.watch}: no such folder", hint="--watch names a folder")
         PeopleFile(self.people_file)
@@ -115,44 +153,3 @@ class Settings:
                     f"--base-url {self.base_url!r}: expected a URL",
                     hint="https://flows.example.org",
                 )
-
-
-class _Implied:
-    """Callers with the roles that theirs imply."""
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        self.scheme = access.scheme
-        self.description = access.description
-
-    def caller(self, headers: RawHeaders) -> Caller:
-        """Return the caller of a request."""
-        caller = self._access.caller(headers)
-        if caller.roles is None:
-            return caller
-        implied = set().union(*(_IMPLIED.get(each, set()) for each in caller.roles))
-        return caller._replace(roles=caller.roles | implied)
-
-
-def user() -> str:
-    """Return the user of the system that runs this process."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # A container may have no name for its user.
-        return f"user {os.getuid()}"
-
-
-def acting(caller: Caller, person: str | None) -> str:
-    """Return who acts: the caller, or whom it acts for.
-
-    Raises:
-        RequestError: 403: the caller may act for nobody else.
-    """
-    own = caller.name or "anybody"
-    if person is None or person == own:
-        return own
-    if not caller.may("operator"):
-        raise RequestError(
-            403, f"{own} may not act for {person:.80}", "the role 'operator' may act for others"
-        )
-    return person

@@ -103,8 +103,17 @@ class TaskPages:
     ) -> Response:
         """Return a page; links in it are relative to the root of the server."""
         depth = str(request.scope["path"]).count("/") - 1
-        answer = self.context.pages.page(template, shown, depth=depth)
+        account = self._account(request)
+        answer = self.context.pages.page(template, {"account": account, **shown}, depth=depth)
         return answer._replace(status=status)
+
+    def _account(self, request: Request) -> dict[str, str] | None:
+        """Return who has logged in, with what logs them out; None where nobody has."""
+        caller = request.caller
+        if not caller.session:
+            return None
+        token = self.context.people.links.form("logout", caller.session)
+        return {"name": self.context.people.file.directory.name_of(caller.name), "token": token}
 
     # -- the list --------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from mlkit.bpmn.server.answers import (
     page,
 )
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.settings import ROLES, acting
+from mlkit.bpmn.server.roles import ROLES, acting
 from mlkit.bpmn.server.types import CompleteTask, Delegate, Me, Person, Task, Tasks
 from mlkit.errors import UsageError
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route

@@ -10,7 +10,7 @@ from mlkit.bpmn.definition.parser.library import DIAGRAMS
 from mlkit.bpmn.runtime.deployment import deploy_paths
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.settings import user
+from mlkit.bpmn.server.roles import user
 from mlkit.errors import MlkitError
 
 INTERVAL = 1.0

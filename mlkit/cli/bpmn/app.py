@@ -32,6 +32,10 @@ app = group(
             "mlkit.cli.bpmn.serve:serve",
             "Run instances for ever, and answer over HTTP.",
         ),
+        "user": (
+            "mlkit.cli.bpmn.users:app",
+            "Say who may log in to a server, and what they may do.",
+        ),
         "schedules": (
             "mlkit.cli.bpmn.schedules:app",
             "See what starts by itself, and when; pause it, or start it now.",

@@ -54,6 +54,7 @@ class LogFormat(StrEnum):
 @examples(
     "mlkit bpmn serve",
     "mlkit bpmn serve --watch diagrams --log-format json",
+    "mlkit bpmn serve --host 0.0.0.0 --users users --base-url https://flows.example.org",
     "mlkit bpmn serve --host 0.0.0.0 --token-file /run/secrets/tokens --base-url"
     " https://flows.example.org",
 )
@@ -72,6 +73,13 @@ def serve(
         Path | None,
         typer.Option(metavar="FILE", help="Demand a token: lines of TOKEN [ROLES [NAME]]."),
     ] = None,
+    users: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Let people log in: see `mlkit bpmn user add`."),
+    ] = None,
+    session_hours: Annotated[
+        float, typer.Option(min=0.01, max=8760, metavar="HOURS", help="Time that a login is good.")
+    ] = 12.0,
     grace: Annotated[
         float,
         typer.Option(min=0, metavar="SECONDS", help="Time of running scripts to end on SIGTERM."),
@@ -112,8 +120,8 @@ def serve(
     """Run instances for ever, and answer over HTTP.
 
     Takes every instance of the state folder that has something to do; the other commands work
-    beside it. An address that others can reach needs --token-file. SIGTERM takes no more work,
-    lets running scripts end within --grace, and exits 143.
+    beside it. An address that others can reach needs --users or --token-file. SIGTERM takes no more
+    work, lets running scripts end within --grace, and exits 143.
     """
     from mlkit.bpmn.mail import smtp as smtp_
     from mlkit.bpmn.server.settings import Settings
@@ -129,6 +137,8 @@ def serve(
         base_url=base_url,
         grace=grace,
         token_file=token_file,
+        users_file=users,
+        session_hours=session_hours,
         scripts=scripts,
         max_body=max_body,
         max_upload=max_upload,
@@ -152,6 +162,9 @@ def _run(settings: Settings, form: LogFormat, note: Callable[[str], None]) -> in
 
 
 def _announce(url: str, settings: Settings, note: Callable[[str], None]) -> None:
-    header = "" if settings.token_file is None else " -H 'Authorization: Bearer TOKEN'"
     note(f"serving {settings.state} at {url}; {url}/docs describes it")
+    if settings.users_file is not None:
+        note(f"log in at {settings.base_url or url}")
+        return
+    header = "" if settings.token_file is None else " -H 'Authorization: Bearer TOKEN'"
     note(f"try: curl{header} {url}/healthz")

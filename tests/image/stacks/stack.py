@@ -16,7 +16,6 @@ A definition is a TOML file:
     client    lines for a shell on this machine, with CONTAINER and PORT
     written   files that it writes
     wait      a command that has to hold before that; `appears`, a file that has to be there
-    fails     what the original is to answer with an error: a route, `exec COMMAND`, `client LINE`
 """
 
 from __future__ import annotations
@@ -51,8 +50,6 @@ PATIENCE = 120
 
 Said = tuple[Any, bytes, dict[str, str]]
 """A status or exit code, a body or output, and headers."""
-Differing = dict[str, tuple[Said, Said | None]]
-"""What was asked, with both answers."""
 
 
 def read(name: str) -> dict[str, Any]:
@@ -197,13 +194,12 @@ class Result:
                   if each["effect"] == "broken"]  # fmt: skip
         return str(broken or self.document.get("error"))
 
-    def figures(self, asked: int, broken: int) -> dict[str, Any]:
-        """Return verdict, sizes in bytes, answers and seconds, as a line of results has them."""
+    def row(self, name: str, profile: str, works: int, asked: int) -> str:
+        """Return a line of the table."""
         size = self.document.get("size", {"before": 0, "after": 0})
         verdict = "refused" if self.code else self.document["verdict"]
-        works = 0 if self.code else asked - broken
-        found = {"verdict": verdict, **size, "works": works, "asked": asked}
-        return found | {"seconds": round(self.seconds, 1)}
+        sizes = f"{size['before'] / 1e6:7.1f} {size['after'] / 1e6:8.1f}"
+        return f"{name:17} {profile:9} {verdict:9} {sizes}  {works:2}/{asked:2} {self.seconds:8.1f}"
 
 
 def slim(image: str, stack: dict[str, Any], profile: str) -> Result:
@@ -231,8 +227,7 @@ def ask(image: str, stack: dict[str, Any]) -> dict[str, Said]:
     published = ["--publish", f"127.0.0.1::{stack['port']}"] if "port" in stack else []
     if stack.get("dies") and image.endswith(":original"):
         published.append("--init")
-    started = docker("run", "--detach", "--label", "mlkit-stack", "--hostname", "stack", *published,
-                     image, check=False)  # fmt: skip
+    started = docker("run", "--detach", "--label", "mlkit-stack", *published, image, check=False)
     if started.returncode:
         return {"start": ("fails", started.stderr.encode(), {})}
     container = started.stdout.strip()
@@ -320,30 +315,6 @@ def request(port: int, line: str) -> Said:
 
 def _plain(text: str, port: int) -> str:
     return text.replace(f":{port}", ":PORT")
-
-
-def differing(ours: dict[str, Said], theirs: dict[str, Said]) -> Differing:
-    """Return what two containers answer differently."""
-    return {
-        line: (said, theirs.get(line))
-        for line, said in ours.items()
-        if line not in theirs or not alike(said, theirs[line])
-    }
-
-
-def failing(stack: dict[str, Any], answers: dict[str, Said]) -> dict[str, Said]:
-    """Return what an original cannot answer, and is not said to: it would show nothing."""
-    meant = stack.get("fails", ())
-    return {
-        line: said
-        for line, said in answers.items()
-        if _is_error(line, said[0]) and line not in meant
-    }
-
-
-def _is_error(line: str, status: Any) -> bool:
-    kind = line.partition(" ")[0]
-    return bool(status) if kind in {"exec", "client", "written"} else not _is_ready(status)
 
 
 def alike(ours: Said, theirs: Said) -> bool:

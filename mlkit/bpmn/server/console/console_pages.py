@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from mlkit.bpmn.runtime.service import Service
-from mlkit.bpmn.server.settings import acting
+from mlkit.bpmn.server.roles import acting
 from mlkit.bpmn.server.task_form import Submitted
 from mlkit.bpmn.server.task_pages import TaskPages
 from mlkit.web.application import Request, Response, Route

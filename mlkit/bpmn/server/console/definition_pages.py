@@ -21,7 +21,7 @@ from mlkit.bpmn.server.console.console_pages import (
 from mlkit.bpmn.server.context import Context, client
 from mlkit.bpmn.server.definitions import shown as described
 from mlkit.bpmn.server.instances import listed
-from mlkit.bpmn.server.settings import acting
+from mlkit.bpmn.server.roles import acting
 from mlkit.bpmn.server.task_pages import picture_for, svg_response
 from mlkit.web.application import Request, Response, Route
 from mlkit.web.errors import RequestError

@@ -16,7 +16,7 @@ from mlkit.bpmn.server.engine_rest.answers import Verb, answer, path, settle
 from mlkit.bpmn.server.engine_rest.errors import RestError, invalid, refused, within
 from mlkit.bpmn.server.engine_rest.fields import body, query
 from mlkit.bpmn.server.engine_rest.typed import written
-from mlkit.bpmn.server.settings import acting
+from mlkit.bpmn.server.roles import acting
 from mlkit.errors import MlkitError
 from mlkit.web.application import Request, Response
 from mlkit.web.paths import read_form

@@ -11,6 +11,7 @@ function follow(root) {
     stale = false;
     try {
       const answer = await fetch(location.href.split("#")[0], { headers: { accept: "text/html" } });
+      if (answer.redirected) { location.reload(); return; } // The session is over.
       if (answer.ok) replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch (error) {
       stale = true;

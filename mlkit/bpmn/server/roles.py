@@ -1,0 +1,76 @@
+"""The roles of a server, what each implies, and who acts for whom."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+
+from mlkit.web.access import Access, Caller, RawHeaders, Roles
+from mlkit.web.errors import RequestError
+
+ROLES = {
+    "viewer": "reads everything",
+    "worker": "takes external tasks",
+    "participant": "claims and completes tasks",
+    "operator": "starts, retries, cancels, sends messages and signals, changes variables",
+    "deployer": "deploys definitions, which is running code",
+}
+_IMPLIED = {
+    "participant": {"viewer"},
+    "operator": {"viewer", "participant"},
+    "deployer": {"viewer"},
+}
+_PART = re.compile("(?=[@#])")
+
+
+def with_implied(roles: Roles) -> Roles:
+    """Return roles with what they imply, for the same part of the definitions."""
+    found = set(roles)
+    for each in roles:
+        role, *part = _PART.split(each, maxsplit=1)
+        found |= {"".join((implied, *part)) for implied in _IMPLIED.get(role, ())}
+    return frozenset(found)
+
+
+class WithImplied:
+    """Callers with the roles that theirs imply.
+
+    Args:
+        access: Finds out who calls.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self.scheme = access.scheme
+        self.description = access.description
+
+    def caller(self, headers: RawHeaders) -> Caller:
+        """Return the caller of a request."""
+        caller = self._access.caller(headers)
+        roles = caller.roles
+        return caller if roles is None else caller._replace(roles=with_implied(roles))
+
+
+def user() -> str:
+    """Return the user of the system that runs this process."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # A container may have no name for its user.
+        return f"user {os.getuid()}"
+
+
+def acting(caller: Caller, person: str | None) -> str:
+    """Return who acts: the caller, or whom it acts for.
+
+    Raises:
+        RequestError: 403: the caller may act for nobody else.
+    """
+    own = caller.name or "anybody"
+    if person is None or person == own:
+        return own
+    if not caller.may("operator"):
+        raise RequestError(
+            403, f"{own} may not act for {person:.80}", "the role 'operator' may act for others"
+        )
+    return person

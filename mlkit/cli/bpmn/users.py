@@ -1,0 +1,150 @@
+"""`mlkit bpmn user`: who may log in to a server, and what they may do."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlkit.cli.groups import examples, group
+from mlkit.cli.options import Json
+from mlkit.cli.output import Output, of
+from mlkit.errors import InputMissing, UsageError
+
+app = group(
+    "user",
+    "Say who may log in to a server, and what they may do.",
+    {
+        "add": (
+            "mlkit.cli.bpmn.users:add",
+            "Add a user, with a password from a prompt or standard input.",
+        ),
+        "passwd": ("mlkit.cli.bpmn.users:passwd", "Change the password of a user."),
+        "rights": (
+            "mlkit.cli.bpmn.users:rights",
+            "Change what a user, or everybody of a @GROUP, may do.",
+        ),
+        "remove": (
+            "mlkit.cli.bpmn.users:remove",
+            "Remove a user, whose sessions end, or a @GROUP.",
+        ),
+        "list": ("mlkit.cli.bpmn.users:list_", "List users and groups, and what they may do."),
+    },
+)
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Their id, as diagrams name them.")]
+File = Annotated[
+    Path, typer.Option("--users", metavar="FILE", help="The users file; `serve` rereads it.")
+]
+Rights = Annotated[
+    str,
+    typer.Option(
+        "--rights",
+        metavar="ROLES",
+        help="Of viewer, worker, participant, operator, deployer, by commas; - for none.",
+    ),
+]
+
+
+@examples(
+    "mlkit bpmn user add ann --users users --rights operator,deployer",
+    "mlkit bpmn user add bob --users users < password",
+)
+def add(context: typer.Context, name: Name, users: File, rights: Rights = "participant") -> None:
+    """Add a user, with a password from a prompt or standard input.
+
+    The file holds the Argon2id hash of the password, and is made for its owner alone to read.
+    """
+    from mlkit.bpmn.server import user_lines
+
+    user_lines.require_new(users, name, rights)
+    user_lines.add(users, name, rights, _password())
+    of(context).note(f"{name} may log in, as {rights}")
+
+
+@examples(
+    "mlkit bpmn user passwd ann --users users",
+)
+def passwd(context: typer.Context, name: Name, users: File) -> None:
+    """Change the password of a user.
+
+    Whoever has logged in with the old one has to log in again.
+    """
+    from mlkit.bpmn.server import user_lines
+
+    user_lines.require_known(users, name)
+    user_lines.set_password(users, name, _password())
+    of(context).note(f"{name} has another password")
+
+
+@examples(
+    "mlkit bpmn user rights ann operator --users users",
+    "mlkit bpmn user rights @owners participant --users users",
+)
+def rights(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A user, or @GROUP.")],
+    roles: Annotated[str, typer.Argument(metavar="ROLES", help="By commas; - for none.")],
+    users: File,
+) -> None:
+    """Change what a user, or everybody of a @GROUP, may do.
+
+    A group is one of the people file; it needs no user. Rights change at once.
+    """
+    from mlkit.bpmn.server import user_lines
+
+    user_lines.set_rights(users, name, roles)
+    of(context).note(f"{name} may act as {roles}" if roles != "-" else f"{name} may do nothing")
+
+
+@examples(
+    "mlkit bpmn user remove ann --users users",
+)
+def remove(context: typer.Context, name: Name, users: File) -> None:
+    """Remove a user, whose sessions end, or a @GROUP."""
+    from mlkit.bpmn.server import user_lines
+
+    user_lines.remove(users, name)
+    of(context).note(f"{name} is removed")
+
+
+@examples(
+    "mlkit bpmn user list --users users",
+    "mlkit bpmn user list --users users --json",
+)
+def list_(users: File, json: Json = False) -> None:
+    """List users and groups, and what they may do."""
+    from mlkit.bpmn.server import user_lines
+
+    found = user_lines.listed(users)
+    if json:
+        Output.document("bpmn.users", 1, {"users": found})
+        return
+    for each in found:
+        Output.line(f"{each['name']}  {','.join(each['rights']) or '-'}")
+
+
+def _password() -> str:
+    """Return a password: typed twice at a terminal, else the first line of standard input."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        return _typed()
+    try:
+        line = "" if sys.stdin is None else sys.stdin.readline()
+    except UnicodeDecodeError:
+        raise UsageError("the password on standard input is not UTF-8") from None
+    if not line:
+        raise InputMissing("there is no password", hint="type it, or give it on standard input")
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def _typed() -> str:
+    from getpass import getpass
+
+    try:
+        password, again = getpass("Password: "), getpass("Again: ")
+    except EOFError:
+        raise InputMissing("there is no password", hint="type it twice") from None
+    if password != again:
+        raise UsageError("the passwords differ", hint="type the same twice")
+    return password
