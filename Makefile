@@ -4,7 +4,7 @@
 # make test-stacks   slim whole stacks, and ask them for what was not probed
 # make test-sanitize   the native code under sanitizers
 # make dev    an editable install with the tools that CONTRIBUTING.md names
-# make check  formatting, lint, types
+# make check  formatting, lint, types, defects in the native code
 # make docs   the documentation as a site with search, in build/site
 # make lock   choose the newest versions of all dependencies, in constraints/
 SHELL := /bin/bash
@@ -68,6 +68,7 @@ dev: $(BIN)/python constraints/dev.txt
 NATIVE := $(shell git ls-files 'cpp/*.cpp' 'cpp/*.hpp' 'cpp/*.c' 'cpp/*.h')
 check: $(VENV)/.installed-test
 	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
+	bash .ci/cppcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

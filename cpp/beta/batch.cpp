@@ -53,7 +53,8 @@ const double* Operand::contiguous() const {
     expected *= shape[axis];
   }
   const bool aligned = reinterpret_cast<std::uintptr_t>(data) % alignof(double) == 0;
-  return !single && aligned ? reinterpret_cast<const double*>(data) : nullptr;
+  const void* const values = data;
+  return !single && aligned ? static_cast<const double*>(values) : nullptr;
 }
 
 void Operand::copy(std::size_t begin, std::size_t count, double* to) const {

@@ -249,7 +249,7 @@ Candidate Monitor::pair(std::size_t y, std::size_t x) const {
   for (std::size_t each = 0; each < figures; ++each) out[each] = found[each].data();
   std::array<double, lanes + 1> log;  // of the block's tickers, and of y
   std::copy_n(log_.data() + column, lanes, log.data());
-  log[lanes] = log_[y];
+  log.back() = log_[y];
   const Block* const block = blocks_.data() + rows_[y] + (column - first_column(y)) / lanes;
   selected_kernel().evaluate(block, log.data(), lanes, 0, lanes, least_, out.data());
   Candidate candidate{y, x, {}};

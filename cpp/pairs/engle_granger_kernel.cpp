@@ -259,14 +259,20 @@ void step_two(const Residuals<First>& u, Lags lags, const Scratch& s, double* t,
   for (int lane = 0; lane < lanes; ++lane) t[lane] = final_statistic(s, lane, lag[lane], u.changes);
 }
 
+// A value of each lane, or one for all.
+template <class Value>
+Vector in_lanes(Value value) {
+  return Vector{} + value;
+}
+
 // Inner products of `lanes` pairs; in several sums, since each addition waits for the one before.
 template <class First>
 Vector inner_product(const First* a, const Vector* b, int length) {
   Vector sum[4]{};
   int t = 0;
   for (; t + 4 <= length; t += 4)
-    for (int k = 0; k < 4; ++k) sum[k] = fma(Vector{} + a[t + k], b[t + k], sum[k]);
-  for (; t < length; ++t) sum[0] = fma(Vector{} + a[t], b[t], sum[0]);
+    for (int k = 0; k < 4; ++k) sum[k] = fma(in_lanes(a[t + k]), b[t + k], sum[k]);
+  for (; t < length; ++t) sum[0] = fma(in_lanes(a[t]), b[t], sum[0]);
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
@@ -362,7 +368,7 @@ void screen_block(const Panel& panel, const Band& band, std::size_t block, Lags 
   Vector squares = Vector{} + 1.0;  // lanes without a series hold zeros
   for (std::size_t j = begin; j < end; ++j) squares[j - begin] = panel.squares[j];
   for (std::size_t i = lowest(band, begin, end); i + 1 < end; ++i) {
-    Both found;
+    Both found{};
     test_both(panel.series + i * panel.length, block_of(panel, block), Vector{} + panel.squares[i],
               squares, length, lags, s, found);
     for (std::size_t j = begin; j < end; ++j)
@@ -377,7 +383,7 @@ void screen_list(const Panel& panel, const List& list, std::size_t begin, Lags l
   const std::size_t count = list.count - begin < lanes ? list.count - begin : lanes;
   const std::int64_t *first = list.first + begin, *second = list.second + begin;
   gather(panel, first, count, s.first_series);
-  Both found;
+  Both found{};
   if (list.alone) {
     test_alone(panel, s, lags, found);
     found.cross = gather_squares(panel, first, count);

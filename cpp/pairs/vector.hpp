@@ -30,7 +30,7 @@ static inline Vector fma(Vector a, Vector b, Vector c) {
 }
 
 static inline Vector reciprocal_root(Vector a) {
-  Vector root;
+  Vector root{};
   for (int lane = 0; lane < lanes; ++lane) root[lane] = 1.0 / __builtin_sqrt(a[lane]);
   return root;
 }

@@ -83,7 +83,7 @@ class Random {
     return count;
   }
 
-  std::uint64_t state_[4];
+  std::uint64_t state_[4]{};
 };
 
 // Pulls, sums and squares of the rewards of each arm of a run.
