@@ -83,7 +83,7 @@ def repository() -> Path:
     return REPOSITORY
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def need_program() -> Callable[[str], str]:
     """Return the path of a program, or skip; those of wheels lie beside the interpreter."""
     beside = str(Path(sys.executable).parent)

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -341,7 +342,8 @@ class ScriptPool:
             process = subprocess.Popen(
                 [self.python, "-u", program, *arguments],
                 stdin=subprocess.DEVNULL, stdout=outputs[0], stderr=outputs[1],
-                pass_fds=(self.far.fileno(), self.shared), env=self._environment(),
+                pass_fds=(self.far.fileno(), self.shared),
+                env=kept_environment(self.limits.variables),
             )  # fmt: skip
         except OSError as error:
             raise ServiceUnavailable(f"{self.python}: {error.strerror}") from error
@@ -353,10 +355,6 @@ class ScriptPool:
         worker = _Worker(process, slot, os.pidfd_open(process.pid), outputs)
         self.workers[slot] = worker
         self.selector.register(worker.pidfd, selectors.EVENT_READ, worker)
-
-    def _environment(self) -> dict[str, str]:
-        names = (*_KEPT_VARIABLES, *self.limits.variables)
-        return {name: os.environ[name] for name in names if name in os.environ}
 
     def output(self, job: int) -> str:
         """Return the end of what a running job has printed so far."""
@@ -382,6 +380,12 @@ class ScriptPool:
         self.slots.close()
         os.close(self.shared)
         self.folder.close()
+
+
+def kept_environment(variables: Sequence[str] = ()) -> dict[str, str]:
+    """Return the environment of a script: the harmless variables, and those that are named."""
+    names = (*_KEPT_VARIABLES, *variables)
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def selected(

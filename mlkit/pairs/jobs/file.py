@@ -1,28 +1,16 @@
-"""The file of a job: its functions, and a running copy of it with its state.
-
-A job is the operator's own code, as a strategy is: it runs in the process of the command, with the
-operator's rights.
-"""
+"""The file of a job: what a language has to offer for it, and which one a file is in."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from itertools import count
-from pathlib import Path
-from types import CodeType, ModuleType
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
 
-from mlkit.errors import BadData, InputMissing, Interrupted, NegativeResult, UsageError
-from mlkit.pairs.jobs import rows, states
+from mlkit.errors import BadData, NegativeResult, UsageError
 from mlkit.pairs.jobs.rows import Row
-from mlkit.pairs.strategy.file import describe
 
-KINDS = ("frame", "one")
+FRAME, ONE = "frame", "one"
 FUNCTIONS = ("setup", "process", "recover", "snapshot")
-_NUMBERS = count(1)
+RETURNED = "a data frame, a dictionary or a list of them, or None"
 
 
 class JobRaised(NegativeResult):
@@ -37,119 +25,8 @@ class JobRaised(NegativeResult):
         self.trace = trace
 
 
-class JobFile:
-    """A file with `process(data)`, and at will `setup()`, `recover(state)` and `snapshot()`.
-
-    Args:
-        path: The file.
-        key: The field by which records are partitioned.
-
-    Raises:
-        UsageError: It is no Python file.
-        InputMissing: It cannot be read.
-        BadData: It cannot be run, or lacks `process`; the message has file and line.
-    """
-
-    def __init__(self, path: str, key: str = "ticker") -> None:
-        self.path, self.key = path, key
-        self._code = _compiled(path)
-        self._spare: ModuleType | None = self._module()
-        _require_functions(path, self._spare)
-
-    def _module(self) -> ModuleType:
-        module = ModuleType(f"mlkit_job_{Path(self.path).stem}_{next(_NUMBERS)}")
-        module.__file__ = self.path
-        sys.modules[module.__name__] = module  # dataclasses look their module up
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
-                exec(self._code, module.__dict__)
-        except Interrupted:
-            raise
-        except (Exception, SystemExit) as error:
-            raise BadData(f"{self.path}: {describe(error, self.path)}") from error
-        return module
-
-    def start(self, state: bytes | None = None) -> Task:
-        """Run the file and its `setup()`, and restore a state into it.
-
-        Raises:
-            JobRaised: `setup()` or `recover()` raised.
-            BadData: The state is damaged.
-        """
-        module, self._spare = self._spare or self._module(), None
-        return Task(self, module, state)
-
-
-def _compiled(path: str) -> CodeType:
-    if path.lower().endswith(".r"):
-        raise UsageError(f"{path}: jobs in R are not supported", hint="write the job in Python")
-    if not path.endswith(".py"):
-        raise UsageError(f"{path}: no Python file", hint="a job is FILE.py with process(data)")
-    try:
-        return compile(Path(path).read_bytes(), path, "exec")
-    except OSError as error:
-        raise InputMissing(f"{path}: cannot be read: {error.strerror}") from error
-    except (SyntaxError, ValueError) as error:
-        raise BadData(f"{path}: {describe(error, path)}") from error
-
-
-def _require_functions(path: str, module: ModuleType) -> None:
-    for name in FUNCTIONS:
-        if not callable(getattr(module, name, len)):
-            raise BadData(f"{path}: {name} is no function")
-    if not hasattr(module, "process"):
-        raise BadData(f"{path}: no function process", hint="def process(data): return data")
-    if getattr(module, "RECORDS", "frame") not in KINDS:
-        raise BadData(f"{path}: RECORDS is {module.RECORDS!r}", hint="RECORDS = 'frame' or 'one'")
-    if hasattr(module, "snapshot") and not hasattr(module, "recover"):
-        hint = "recover(state) gets what snapshot() returned"
-        raise BadData(f"{path}: snapshot() without recover(state)", hint=hint)
-    if not hasattr(module, "snapshot") and type(getattr(module, "state", {})) is not dict:
-        raise BadData(f"{path}: state is no dictionary", hint="state = {}, or def snapshot()")
-
-
-class Task:
-    """A running copy of a job's file, with the state of the keys that it has seen.
-
-    Args:
-        file: The file.
-        module: What running it made.
-        state: What `state` returned before; None: it starts afresh.
-    """
-
-    def __init__(self, file: JobFile, module: ModuleType, state: bytes | None) -> None:
-        self._file, self._module = file, module
-        self._call("setup")
-        if state is not None:
-            self._recover(states.decode(state))
-
-    def _recover(self, restored: Any) -> None:
-        if not hasattr(self._module, "snapshot") and isinstance(restored, dict):
-            # The file's functions may hold the dictionary itself: it stays the same object.
-            kept = self._module.__dict__.setdefault("state", {})
-            kept.clear()
-            kept.update(restored)
-        self._call("recover", restored)
-
-    def _call(self, name: str, *arguments: Any) -> Any:
-        function: Callable[..., Any] | None = getattr(self._module, name, None)
-        if function is None:
-            return None
-        try:
-            with contextlib.redirect_stdout(sys.stderr):  # standard output has results only
-                return function(*arguments)
-        except Interrupted:
-            raise
-        except (Exception, SystemExit) as error:
-            raise self._raised(name, error) from error
-
-    def _raised(self, name: str, error: BaseException) -> JobRaised:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_code.co_filename != self._file.path:
-            trace = trace.tb_next
-        text = "".join(traceback.format_exception(type(error), error, trace))
-        path = self._file.path
-        return JobRaised(f"{path}: {name}(): {describe(error, path)}", text)
+class Task(Protocol):
+    """A running copy of a job's file, with the state of the keys that it has seen."""
 
     def process(self, given: Sequence[Row]) -> list[Row]:
         """Hand rows of one partition to the job, in their order, and return what it returns.
@@ -158,34 +35,6 @@ class Task:
             JobRaised: `process` raised.
             BadData: It returned something that is no records.
         """
-        if getattr(self._module, "RECORDS", "frame") == "frame":
-            return self._records(self._call("process", rows.frame(given)))
-        return [
-            made for row in given for made in self._records(self._call("process", rows.single(row)))
-        ]
-
-    def _records(self, returned: Any) -> list[Row]:
-        import pandas as pd
-
-        key = self._file.key
-        try:
-            if returned is None:
-                return []
-            if isinstance(returned, pd.DataFrame):
-                return rows.of_frame(returned, key)
-            if isinstance(returned, Mapping):
-                return [rows.of_mapping(returned, key)]
-            if isinstance(returned, list) and all(isinstance(each, Mapping) for each in returned):
-                return [rows.of_mapping(each, key, n) for n, each in enumerate(returned)]
-        except BadData as error:
-            raise BadData(f"{self._file.path}: process() returned {error.message}") from error
-        except RecursionError as error:
-            raise BadData(f"{self._file.path}: process() returned a value within itself") from error
-        kind = type(returned).__qualname__
-        raise BadData(
-            f"{self._file.path}: process() returned a {kind}",
-            hint="a data frame, a dictionary or a list of them, or None",
-        )
 
     def state(self) -> bytes | None:
         """Return what has to be kept; None for a job without state.
@@ -194,14 +43,70 @@ class Task:
             JobRaised: `snapshot()` raised.
             BadData: It cannot be kept.
         """
-        kept = self._call("snapshot") if hasattr(self._module, "snapshot") else self._dictionary()
-        try:
-            return None if kept is None else states.encode(kept)
-        except BadData as error:
-            raise BadData(f"{self._file.path}: {error.message}", hint=error.hint) from error
 
-    def _dictionary(self) -> dict[str, Any] | None:
-        kept = getattr(self._module, "state", None)
-        if kept is not None and type(kept) is not dict:
-            raise BadData("state has become something that is no dictionary")
-        return kept
+
+class JobFile(Protocol):
+    """A file with `process(data)`, and at will `setup()`, `recover(state)` and `snapshot()`."""
+
+    path: str
+    key: str
+
+    def start(self, state: bytes | None = None) -> Task:
+        """Run the file and its `setup()`, and restore a state into it.
+
+        Raises:
+            JobRaised: `setup()` or `recover()` raised.
+            BadData: The state is damaged.
+        """
+
+    def close(self) -> None:
+        """Release what its running copies hold."""
+
+
+def open_job(path: str, key: str = "ticker", rscript: str = "Rscript") -> JobFile:
+    """Read the file of a job, in Python or R.
+
+    Args:
+        path: The file.
+        key: The field by which records are partitioned.
+        rscript: The interpreter of jobs in R.
+
+    Raises:
+        UsageError: It is in neither of them.
+        InputMissing: It cannot be read.
+        BadData: It cannot be run, or lacks `process`; the message has file and line.
+        ServiceUnavailable: There is no R.
+    """
+    if path.endswith(".py"):
+        from mlkit.pairs.jobs.python import PythonFile
+
+        return PythonFile(path, key)
+    if path.endswith((".R", ".r")):
+        from mlkit.pairs.jobs.r import RFile
+
+        return RFile(path, key, rscript)
+    hint = "a job is FILE.py or FILE.R with process(data)"
+    raise UsageError(f"{path}: no file in Python or R", hint=hint)
+
+
+def require_names(path: str, names: Collection[str]) -> None:
+    """Refuse a file whose functions do not make a job.
+
+    Raises:
+        BadData: It lacks `process`, or has `snapshot` without `recover`.
+    """
+    if "process" not in names:
+        raise BadData(f"{path}: no function process", hint="process(data) returns records")
+    if "snapshot" in names and "recover" not in names:
+        hint = "recover(state) gets what snapshot() returned"
+        raise BadData(f"{path}: snapshot() without recover(state)", hint=hint)
+
+
+def require_kind(path: str, kind: Any) -> None:
+    """Refuse a file that asks for records in an unknown form.
+
+    Raises:
+        BadData: `RECORDS` is neither "frame" nor "one".
+    """
+    if kind not in (FRAME, ONE):
+        raise BadData(f"{path}: RECORDS is {kind!r}", hint="RECORDS is 'frame' or 'one'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,11 @@ def run(file: JobFile, data: Path, batch: int = 1000) -> Iterator[Row]:
         JobRaised: A function of the job raised.
     """
     found = _history(data, file.key) if data.is_dir() else _prices(data)
-    task = file.start()
-    for some in _batches(found, batch):
-        yield from task.process(some)
-    task.state()
+    with contextlib.closing(file):
+        task = file.start()
+        for some in _batches(found, batch):
+            yield from task.process(some)
+        task.state()
 
 
 def _batches(found: Iterator[Row], batch: int) -> Iterator[list[Row]]:

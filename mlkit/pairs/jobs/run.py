@@ -6,6 +6,7 @@ on from the last commit: each record counts exactly once in its state and its ou
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from mlkit import streams
 from mlkit.errors import InputMissing, ServiceUnavailable, UsageError
 from mlkit.interruption import whole
 from mlkit.pairs.jobs import rows
-from mlkit.pairs.jobs.file import JobFile, JobRaised, Task
+from mlkit.pairs.jobs.file import JobRaised, Task, open_job
 from mlkit.streams import Consumer, Fenced, Log, Output, Partition, Record
 
 POLL = 0.5
@@ -42,6 +43,7 @@ class Plan:
         batch: The most records of a transaction.
         restarts: How often in a row a batch may fail before the job stops.
         until_end: Stop when all records are read, instead of waiting for others.
+        rscript: The interpreter of a job in R.
     """
 
     file: str
@@ -53,6 +55,7 @@ class Plan:
     batch: int = 1000
     restarts: int = 3
     until_end: bool = False
+    rscript: str = "Rscript"
 
 
 @dataclass
@@ -84,7 +87,7 @@ class Job:
         pause: Waits so many seconds before.
 
     Raises:
-        UsageError: It is no Python file, or the output is an input.
+        UsageError: It is in neither Python nor R, or the output is an input.
         InputMissing: The file cannot be read.
         BadData: The file is no job.
     """
@@ -96,7 +99,7 @@ class Job:
             raise UsageError(f"topic '{plan.output}' is read and written by the same job")
         self.counts = Counts()
         self._plan, self._note, self._pause = plan, note, pause
-        self._file = JobFile(plan.file, plan.key)
+        self._file = open_job(plan.file, plan.key, plan.rscript)
         self._tasks: dict[Partition, Task] = {}
         self._shared: set[str] = set()
         self._failures = 0
@@ -111,6 +114,10 @@ class Job:
             ServiceUnavailable: The log is not there.
             Interrupted: A signal came; all that was processed is committed.
         """
+        with contextlib.closing(self._file):
+            return self._run()
+
+    def _run(self) -> Counts:
         while True:
             try:
                 self._session()

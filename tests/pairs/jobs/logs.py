@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from mlkit import streams
 from mlkit.pairs.feeds.records import PriceRecord, encode
@@ -38,3 +39,10 @@ def expected(count):
     closes = {"A": range(1, count + 1, 2), "B": range(2, count + 1, 2)}
     return {key: [float(sum(each[: n + 1])) for n in range(len(each))]
             for key, each in closes.items()}  # fmt: skip
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -11,7 +11,7 @@ from pairs.jobs.logs import content, expected, fill, totals
 
 from mlkit.errors import BadData
 from mlkit.pairs.jobs import recorded
-from mlkit.pairs.jobs.file import JobFile
+from mlkit.pairs.jobs.file import open_job
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "pairs" / "jobs"
 
@@ -36,6 +36,17 @@ def test_a_job_runs_over_a_price_file(mlkit, prices):
     assert first["z"] == pytest.approx((159.0 - closes.mean()) / closes.std())
 
 
+def test_a_job_in_r_runs_over_a_price_file(mlkit, prices, need_program):
+    need_program("Rscript")
+    done = mlkit("pairs", "job", "test", EXAMPLES / "drawdowns.R", "--on", prices, "--json")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    closes = pd.Series([200 - n * 0.5 for n in range(70)])
+    found = [row["drawdown"] for row in rows if row["ticker"] == "B"]
+    assert found == pytest.approx((1 - closes / closes.cummax()).tolist())
+    assert {row["drawdown"] for row in rows if row["ticker"] == "A"} == {0}
+
+
 def test_a_table_shows_the_first_rows_and_how_many_there_are(mlkit, prices):
     done = mlkit(
         "pairs", "job", "test", EXAMPLES / "extremes.py", "--on", prices, "--rows", "2"
@@ -50,10 +61,10 @@ def test_a_job_runs_over_a_folder_of_history(tmp_path):
     data = pd.DataFrame({"time": times, "ticker": "A", "close": [2.0, 1.0, 3.0]})
     data[2:].to_parquet(tmp_path / "2024-01-03.parquet")
     data[:2].to_parquet(tmp_path / "2024-01-02.parquet")
-    made = recorded.run(JobFile(str(EXAMPLES / "extremes.py")), tmp_path)
+    made = recorded.run(open_job(str(EXAMPLES / "extremes.py")), tmp_path)
     assert [row["high"] for row in made] == [2.0, 3.0]
     with pytest.raises(BadData, match=r"2024-01-02.parquet: no column 'symbol'"):
-        list(recorded.run(JobFile(str(EXAMPLES / "extremes.py"), "symbol"), tmp_path))
+        list(recorded.run(open_job(str(EXAMPLES / "extremes.py"), "symbol"), tmp_path))
 
 
 def test_two_instances_share_the_tickers(mlkit, tmp_path):
@@ -96,7 +107,7 @@ def test_ticks_become_bars_and_what_a_job_prints_is_no_result(prices, capsys):
     weekly = (EXAMPLES / "bars.py").read_text().replace("SECONDS = 60", "SECONDS = 7 * 86400")
     job = prices.with_name("weekly.py")
     job.write_text(weekly + "    print('never')\n" + "print('at the start')\n")
-    made = list(recorded.run(JobFile(str(job)), prices, batch=7))
+    made = list(recorded.run(open_job(str(job)), prices, batch=7))
     assert [row["close"] for row in made if row["ticker"] == "A"] == [
         102.0 + 7 * n for n in range(10)
     ]
@@ -117,7 +128,8 @@ def test_a_bad_file_ends_with_one_line(mlkit, tmp_path, prices):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("job.R", "--on", "x.csv"), 2, "jobs in R are not supported"),
+        (("job.txt", "--on", "x.csv"), 2, "no file in Python or R"),
+        (("job.R", "--on", "x.csv"), 66, "job.R: cannot be read"),
         ((str(EXAMPLES / "zscores.py"), "--on", "nowhere.csv"), 66, "nowhere.csv"),
     ],
 )

@@ -6,12 +6,11 @@ import errno
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pairs.jobs.logs import content, expected, fill, totals
+from pairs.jobs.logs import content, expected, fill, totals, wait_for
 
 from mlkit import streams
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable, UsageError
@@ -296,20 +295,13 @@ def test_what_is_not_there_is_named(tmp_path):
         Job(Plan(plan.file, ("bars",), "out", str(tmp_path / "nowhere"))).run()
     with pytest.raises(UsageError, match="'bars' is read and written"):
         Job(Plan(plan.file, ("bars",), "bars", plan.log))
-    with pytest.raises(UsageError, match="jobs in R are not supported"):
-        Job(Plan("job.R", ("bars",), "out", plan.log))
+    with pytest.raises(UsageError, match="no file in Python or R"):
+        Job(Plan("job.txt", ("bars",), "out", plan.log))
 
 
 def command(tmp_path, *more):
     return [sys.executable, "-m", "mlkit", "pairs", "job", "run", str(tmp_path / "job.py"),
             "--in", "bars", "--out", "out", "--log", str(tmp_path / "log"), *more]  # fmt: skip
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_killed_job_goes_on_and_a_signal_commits(tmp_path):

@@ -14,7 +14,7 @@ import typer
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST
 from mlkit.cli.output import Output, counted, of
-from mlkit.cli.pairs.job.run import BatchOption, JobArgument, KeyOption, show_trace
+from mlkit.cli.pairs.job.run import BatchOption, JobArgument, KeyOption, RscriptOption, show_trace
 
 
 @examples(
@@ -31,6 +31,7 @@ def recorded(
     key: KeyOption = "ticker",
     batch: BatchOption = 1000,
     most: Annotated[int, typer.Option("--rows", min=1, max=MOST, help="Rows of the table.")] = 20,
+    rscript: RscriptOption = "Rscript",
     json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON Lines.")] = False,
 ) -> None:
     """Run a job over recorded data, without a log, and print what it returns.
@@ -40,12 +41,12 @@ def recorded(
     """
     from mlkit.interruption import stoppable
     from mlkit.pairs.jobs import recorded as data_of
-    from mlkit.pairs.jobs.file import JobFile, JobRaised
+    from mlkit.pairs.jobs.file import JobRaised, open_job
     from mlkit.pairs.jobs.rows import document
 
     try:
         with stoppable():
-            found = map(document, data_of.run(JobFile(file, key), data, batch))
+            found = map(document, data_of.run(open_job(file, key, rscript), data, batch))
             _lines(found) if json else _table(found, most, key, of(context))
     except JobRaised as error:
         show_trace(error)

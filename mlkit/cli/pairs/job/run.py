@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from mlkit.pairs.jobs.file import JobRaised
     from mlkit.pairs.jobs.run import Counts, Plan
 
-JobArgument = Annotated[str, typer.Argument(metavar="FILE", help="The job, FILE.py (its code!).")]
+JobArgument = Annotated[
+    str, typer.Argument(metavar="FILE", help="The job, FILE.py or FILE.R (its code!).")
+]
 KeyOption = Annotated[
     str, typer.Option(metavar="FIELD", help="Field by which records are partitioned.")
 ]
 BatchOption = Annotated[int, typer.Option(min=1, max=MOST, help="The most records of a batch.")]
+
+RscriptOption = Annotated[str, typer.Option(metavar="PROGRAM", help="Interpreter of jobs in R.")]
 
 
 @examples(
@@ -57,11 +61,12 @@ def run(
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop when all records are read.")
     ] = False,
+    rscript: RscriptOption = "Rscript",
     json: Json = False,
 ) -> None:
     """Process the records of topics, and write what the job returns to another topic.
 
-    FILE.py has process(data), and may have setup(), recover(state), snapshot(), a dictionary state,
+    The file has process(data), maybe setup(), recover(state), snapshot(), a dictionary state,
     and RECORDS = "one". Offsets, output and state are committed at once: each record counts exactly
     once after any crash. Runs until a signal, and commits the batch before it ends.
     """
@@ -72,7 +77,7 @@ def run(
         raise typer.BadParameter("no topic", param_hint="--in")
     plan = Plan(
         file, topics, output, log, key=key, group=group or _group(file, output), batch=batch,
-        restarts=restarts, until_end=until_end,
+        restarts=restarts, until_end=until_end, rscript=rscript,
     )  # fmt: skip
     _report(_run(plan, instances, of(context)), json)
 
