@@ -30,7 +30,7 @@ app = group(
         ),
         "job": (
             "mlkit.cli.pairs.job.app:app",
-            "Run jobs of one Python file on the topics of a log, each record exactly once.",
+            "Run jobs of one file (Python, R) on the topics of a log, each record exactly once.",
         ),
     },
 )

@@ -6,7 +6,7 @@ from mlkit.cli.groups import group
 
 app = group(
     "job",
-    "Run jobs of one file, in Python or R, on the topics of a log, each record exactly once.",
+    "Run jobs of one file (Python, R) on the topics of a log, each record exactly once.",
     {
         "run": (
             "mlkit.cli.pairs.job.run:run",
