@@ -10,10 +10,11 @@ import msgspec
 
 from mlkit.errors import BadData, InputMissing
 
+_WIDTH = 100
 START = "2030-01-01T00:00:00Z"
 
 
-class Mock(msgspec.Struct, forbid_unknown_fields=True):
+class Mock(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What a task does instead of its work: set variables, throw a BPMN error, or fail."""
 
     set: dict[str, Any] = {}
@@ -22,7 +23,7 @@ class Mock(msgspec.Struct, forbid_unknown_fields=True):
     message: str = ""
 
 
-class Answer(msgspec.Struct, forbid_unknown_fields=True):
+class Answer(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What somebody does with a user task, `after` a while that it has waited.
 
     Attributes:
@@ -39,7 +40,7 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True):
     comment: str | None = None
 
 
-class Message(msgspec.Struct, forbid_unknown_fields=True):
+class Message(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A message from outside, `after` the begin of the run."""
 
     name: str
@@ -48,7 +49,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     set: dict[str, Any] = {}
 
 
-class Signal(msgspec.Struct, forbid_unknown_fields=True):
+class Signal(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A signal from outside, `after` the begin of the run."""
 
     name: str
@@ -56,7 +57,7 @@ class Signal(msgspec.Struct, forbid_unknown_fields=True):
     set: dict[str, Any] = {}
 
 
-class Decided(msgspec.Struct, forbid_unknown_fields=True):
+class Decided(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What a decision of a task must have had and said; what is not said is not checked.
 
     Attributes:
@@ -74,7 +75,7 @@ class Decided(msgspec.Struct, forbid_unknown_fields=True):
     error: str = ""
 
 
-class Expectation(msgspec.Struct, forbid_unknown_fields=True):
+class Expectation(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """How a run must end; what is not said is not checked.
 
     Attributes:
@@ -106,7 +107,7 @@ class Expectation(msgspec.Struct, forbid_unknown_fields=True):
     decisions: dict[str, Decided | list[Decided]] = {}
 
 
-class Scenario(msgspec.Struct, forbid_unknown_fields=True):
+class Scenario(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One run and what is expected of it.
 
     Attributes:
@@ -160,3 +161,29 @@ def load(path: Path) -> list[Scenario]:
     if not found:
         raise BadData(f"{path}: there is no scenario in it")
     return found
+
+
+def text(scenario: Scenario) -> str:
+    """Return a scenario as a file has it: objects and lists in a line where they fit into one."""
+    found = msgspec.to_builtins(scenario)
+    first, last = {"name": scenario.name}, {"expect": found.pop("expect")}
+    return _lines({**first, **found, **last}, "") + "\n"
+
+
+def _lines(value: Any, indent: str) -> str:
+    short = json.dumps(value, ensure_ascii=False)
+    if len(indent) + len(short) <= _WIDTH or not isinstance(value, dict | list):
+        return short
+    deeper = indent + "  "
+    if isinstance(value, list):
+        return _block("[]", [deeper + _lines(each, deeper) for each in value], indent)
+    entries = [
+        f"{deeper}{json.dumps(key, ensure_ascii=False)}: {_lines(each, deeper)}"
+        for key, each in value.items()
+    ]
+    return _block("{}", entries, indent)
+
+
+def _block(brackets: str, entries: list[str], indent: str) -> str:
+    inside = ",\n".join(entries)
+    return f"{brackets[0]}\n{inside}\n{indent}{brackets[1]}"

@@ -16,6 +16,10 @@ app = group(
             "mlkit.cli.bpmn.test:play",
             "Play scenarios and compare each run with what is expected of it.",
         ),
+        "scenario": (
+            "mlkit.cli.bpmn.scenario:scenario",
+            "Write a scenario out of what an instance met, to be played as a test.",
+        ),
         "lint": (
             "mlkit.cli.bpmn.lint:lint",
             "Find all problems of diagrams and decision models.",

@@ -1,0 +1,82 @@
+"""`mlkit bpmn scenario`: an instance as a test, to be played again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlkit.cli.bpmn.options import STATE, Instance, JournalUrl, State
+from mlkit.cli.groups import examples
+from mlkit.cli.output import Output, of
+
+if TYPE_CHECKING:
+    from mlkit.bpmn.scenarios.scenario import Scenario
+
+
+@examples(
+    "mlkit bpmn scenario 3f2a9c1b -o scenario.json",
+    "mlkit bpmn scenario 3f2a9c1b --run-scripts -o scenario.json",
+)
+def scenario(
+    context: typer.Context,
+    instance: Instance,
+    file: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the scenario here instead of printing it."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="What the scenario shows.")] = "",
+    run_scripts: Annotated[
+        bool, typer.Option("--run-scripts", help="Run script tasks instead of mocking them.")
+    ] = False,
+    state: State = STATE,
+    journal: JournalUrl = None,
+) -> None:
+    """Write a scenario out of what an instance met, to be played as a test.
+
+    It holds answers, messages, results, their times, and the end, and is played at once. Exits 1
+    when the run differs from the instance; each difference is a line on standard error.
+    """
+    from mlkit.bpmn.runtime.session import Session, Settings
+    from mlkit.bpmn.scenarios.recording import leave_order_open, record
+    from mlkit.bpmn.scenarios.run import rehearse
+    from mlkit.files import check_place
+
+    output = of(context)
+    if file is not None:
+        check_place(file)
+    folder = Path.cwd() if file is None else file.absolute().parent
+    with Session(state, Settings(journal=journal)) as session:
+        found = record(session, session.journal.find(instance), folder, run_scripts)
+    found.scenario.name = name or f"as instance {instance}"
+    for each in found.notes:
+        output.note(f"note: {each}")
+    played = rehearse(found.scenario, folder, Settings())
+    is_reordered = leave_order_open(found.scenario, played)
+    _write(found.scenario, file, output)
+    if is_reordered:
+        output.note("note: what ran at once ended in another order, so that no order is expected")
+    _conclude([] if is_reordered else played.differences, output)
+
+
+def _write(scenario: Scenario, file: Path | None, output: Output) -> None:
+    from mlkit.bpmn.scenarios.scenario import text
+    from mlkit.files import replacing
+
+    if file is None:
+        sys.stdout.write(text(scenario))
+        return
+    with replacing(file) as stream:
+        stream.write(text(scenario).encode())
+    output.wrote(file)
+
+
+def _conclude(differences: list[str], output: Output) -> None:
+    for each in differences:
+        output.note(f"difference: {each}")
+    if differences:
+        output.note("the scenario does not play as the instance ran: edit it, or its expectations")
+        raise typer.Exit(1)
+    output.note("played: as the instance ran")
