@@ -51,7 +51,13 @@ Rights = Annotated[
     "mlkit bpmn user add ann --users users --rights operator,deployer",
     "mlkit bpmn user add bob --users users < password",
 )
-def add(context: typer.Context, name: Name, users: File, rights: Rights = "participant") -> None:
+def add(
+    context: typer.Context,
+    name: Name,
+    users: File,
+    rights: Rights = "participant",
+    json: Json = False,
+) -> None:
     """Add a user, with a password from a prompt or standard input.
 
     The file holds the Argon2id hash of the password, and is made for its owner alone to read.
@@ -60,13 +66,14 @@ def add(context: typer.Context, name: Name, users: File, rights: Rights = "parti
 
     user_lines.require_new(users, name, rights)
     user_lines.add(users, name, rights, _password())
-    of(context).note(f"{name} may log in, as {rights}")
+    _report(context, users, name, f"{name} may log in, as {rights}", json)
 
 
 @examples(
     "mlkit bpmn user passwd ann --users users",
+    "mlkit bpmn user passwd ann --users users < password",
 )
-def passwd(context: typer.Context, name: Name, users: File) -> None:
+def passwd(context: typer.Context, name: Name, users: File, json: Json = False) -> None:
     """Change the password of a user.
 
     Whoever has logged in with the old one has to log in again.
@@ -75,7 +82,7 @@ def passwd(context: typer.Context, name: Name, users: File) -> None:
 
     user_lines.require_known(users, name)
     user_lines.set_password(users, name, _password())
-    of(context).note(f"{name} has another password")
+    _report(context, users, name, f"{name} has another password", json)
 
 
 @examples(
@@ -87,6 +94,7 @@ def rights(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A user, or @GROUP.")],
     roles: Annotated[str, typer.Argument(metavar="ROLES", help="By commas; - for none.")],
     users: File,
+    json: Json = False,
 ) -> None:
     """Change what a user, or everybody of a @GROUP, may do.
 
@@ -95,18 +103,20 @@ def rights(
     from mlkit.bpmn.server import user_lines
 
     user_lines.set_rights(users, name, roles)
-    of(context).note(f"{name} may act as {roles}" if roles != "-" else f"{name} may do nothing")
+    done = f"{name} may act as {roles}" if roles != "-" else f"{name} may do nothing"
+    _report(context, users, name, done, json)
 
 
 @examples(
     "mlkit bpmn user remove ann --users users",
+    "mlkit bpmn user remove @owners --users users",
 )
-def remove(context: typer.Context, name: Name, users: File) -> None:
+def remove(context: typer.Context, name: Name, users: File, json: Json = False) -> None:
     """Remove a user, whose sessions end, or a @GROUP."""
     from mlkit.bpmn.server import user_lines
 
     user_lines.remove(users, name)
-    of(context).note(f"{name} is removed")
+    _report(context, users, name, f"{name} is removed", json)
 
 
 @examples(
@@ -123,6 +133,17 @@ def list_(users: File, json: Json = False) -> None:
         return
     for each in found:
         Output.line(f"{each['name']}  {','.join(each['rights']) or '-'}")
+
+
+def _report(context: typer.Context, users: Path, name: str, done: str, json: bool) -> None:
+    """Report a change: in a sentence, or as a document of the user as they are now."""
+    from mlkit.bpmn.server import user_lines
+
+    if not json:
+        of(context).note(done)
+        return
+    found = [each for each in user_lines.listed(users) if each["name"] == name]
+    Output.document("bpmn.user", 1, {"name": name, "user": found[0] if found else None})
 
 
 def _password() -> str:
