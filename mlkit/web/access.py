@@ -42,6 +42,30 @@ class Caller(NamedTuple):
         """Return whether the caller has a role for everything."""
         return self.roles is None or role in self.roles
 
+    def may_somewhere(self, role: str) -> bool:
+        """Return whether the caller has a role for everything, or for a part of it."""
+        return self.may(role) or any(part_of(each).role == role for each in self.roles or ())
+
+    def parts(self, role: str) -> tuple[set[str], set[str]]:
+        """Return the names and the tags for which the caller has a role."""
+        parts = [each for each in map(part_of, self.roles or ()) if each.role == role]
+        return {e.name for e in parts if e.name}, {e.tag for e in parts if e.tag}
+
+
+class Part(NamedTuple):
+    """A role, and what it is had for: everything, where there is neither a name nor a tag."""
+
+    role: str
+    name: str = ""
+    tag: str = ""
+
+
+def part_of(role: str) -> Part:
+    """Return what a role such as `operator@loans` or `operator#finance` is had for."""
+    found, _, name = role.partition("@")
+    found, _, tag = found.partition("#")
+    return Part(found, name, tag)
+
 
 class Access(Protocol):
     """A way to find out who calls."""
@@ -189,13 +213,18 @@ def _token_needed() -> RequestError:
     )
 
 
-def require(caller: Caller, role: str) -> None:
+def require(caller: Caller, role: str, for_a_part: bool = False) -> None:
     """Refuse a caller without a role.
+
+    Args:
+        caller: Who calls.
+        role: The role.
+        for_a_part: Whether it is enough to have it for a part.
 
     Raises:
         RequestError: 403.
     """
-    if not caller.may(role):
+    if not (caller.may_somewhere(role) if for_a_part else caller.may(role)):
         hint = f"the role {role!r} is needed: ask who runs the server"
         raise RequestError(403, f"{caller.name or 'the caller'} may not do this", hint)
 

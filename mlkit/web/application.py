@@ -86,6 +86,7 @@ class Operation:
         summary: One sentence.
         tag: The group of the operation.
         role: The role that a caller needs; None: the operation is open to everybody.
+        is_partial: Whether to have it for a part is enough, which the handler looks at.
         body: The type of the body, for which msgspec knows a JSON schema; None: no body.
         example: A body.
         body_required: Whether a request without a body is refused.
@@ -109,6 +110,7 @@ class Operation:
     answers: Mapping[int, Answer] = field(default_factory=dict)
     problems: Mapping[int, str] = field(default_factory=dict)
     parameters: tuple[Parameter, ...] = ()
+    is_partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ class Application:
         if self._access is not None and (operation is None or operation.role is not None):
             caller = self._access.caller(scope["headers"])
             if operation is not None and operation.role is not None:
-                require(caller, operation.role)
+                require(caller, operation.role, operation.is_partial)
         if route is None:
             raise RequestError(404, f"no such path: {scope['path']}", "GET /docs lists the paths")
         if operation is None:

@@ -7,6 +7,7 @@ import hashlib
 import re
 import tempfile
 import time
+from collections import abc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -44,6 +45,9 @@ _FOLDER = "deployed"
 _NAME = re.compile(r"[^\x00-\x1f\\]{1,255}")
 
 
+Check = abc.Callable[[Journal, str, bytes], None]
+
+
 class Refusal(BadData):
     """A deployment with errors.
 
@@ -71,7 +75,12 @@ class _Sound(NamedTuple):
     external: list[str]
 
 
-def deploy(session: Session, files: Mapping[str, bytes], by: str) -> list[Deployed]:
+def deploy(
+    session: Session,
+    files: Mapping[str, bytes],
+    by: str,
+    check: Check = lambda journal, process, content: None,
+) -> list[Deployed]:
     """Add what is new of a deployment: each diagram becomes a version of its process.
 
     Args:
@@ -79,6 +88,7 @@ def deploy(session: Session, files: Mapping[str, bytes], by: str) -> list[Deploy
         files: Diagrams, and the scripts, forms, decisions and called diagrams that they use, by
             name; names may have folders.
         by: Who deploys.
+        check: Called with the key and the diagram of each process; raises to refuse all.
 
     Returns:
         The newest version of each process of the deployment, whether it is new or not.
@@ -95,6 +105,8 @@ def deploy(session: Session, files: Mapping[str, bytes], by: str) -> list[Deploy
     now, source = time.time(), session.source
 
     def store(journal: Journal) -> list[Deployed]:
+        for diagram in sound:
+            check(journal, diagram.engine.processes[0].id, diagram.content)
         found = [_store(journal, each, by, now) for each in sound]
         for each in found:
             what = f"{each.process} version {each.version}"

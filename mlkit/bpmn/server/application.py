@@ -26,6 +26,7 @@ from mlkit.bpmn.server import (
 )
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.errors import Problems
+from mlkit.bpmn.server.reach import guarded
 from mlkit.web.access import Loopback
 from mlkit.web.application import OTHER, Request, Response, Route, Scope
 from mlkit.web.description import Description
@@ -60,7 +61,7 @@ def routes(context: Context) -> dict[str, Route]:
     found: dict[str, Route] = {}
     for module in MODULES:
         found |= module(context)
-    return found
+    return {path: guarded(context, route) for path, route in found.items()}
 
 
 def description(found: dict[str, Route], context: Context) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from mlkit.bpmn.journal.protocol import Journal
@@ -14,6 +14,7 @@ from mlkit.bpmn.runtime.hosted import ServiceThreads
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.login import Login
 from mlkit.bpmn.server.people import People
+from mlkit.bpmn.server.reach import Reach, Tags, reach, require_at
 from mlkit.bpmn.server.settings import Settings
 from mlkit.web.access import Access
 from mlkit.web.application import Request
@@ -45,6 +46,7 @@ class Context:
         pages: The templates of pages.
         access: Finds out who calls.
         login: How people log in; None: they do not.
+        tags: The tags of deployed definitions.
         counters: Where requests and instances are counted; known once the routes are.
     """
 
@@ -58,7 +60,12 @@ class Context:
     pages: Pages
     access: Access
     login: Login | None = None
+    tags: Tags = field(default_factory=Tags)
     counters: SharedCounters | None = None
+
+    def reach(self, service: Service, request: Request, role: str) -> Reach:
+        """Return what the caller of a request reaches in a role."""
+        return reach(service, self.tags, request.caller, role)
 
     async def call(self, function: Callable[[Service], T], request: Request | None = None) -> T:
         """Call a function, which may wait, with a service of a thread of its own.
@@ -70,6 +77,15 @@ class Context:
         loop = asyncio.get_running_loop()
         source = "server" if request is None else client(request)
         return await loop.run_in_executor(self.threads.executor, self.threads.run, function, source)
+
+    async def require_at(self, request: Request, role: str, process: str) -> None:
+        """Refuse a caller who lacks a role for a definition.
+
+        Raises:
+            RequestError: 403.
+        """
+        if not request.caller.may(role):
+            await self.call(lambda it: require_at(it, self.tags, request.caller, role, process))
 
     async def write(self, function: Callable[[Journal], T]) -> T:
         """Let a function write to the journal in the engine's thread; see `Host.write`."""

@@ -7,6 +7,7 @@ from mlkit.bpmn.runtime.deployment import deploy
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import BAD_BODY, GONE, answer, moment
 from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.reach import deployable
 from mlkit.bpmn.server.roles import acting
 from mlkit.bpmn.server.types import Definition, Definitions
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
@@ -27,6 +28,7 @@ def routes(context: Context) -> dict[str, Route]:
         tag="definitions",
         role="viewer",
         answers={200: Answer("The definitions.", Definitions)},
+        is_partial=True,
     )
     deployed = Operation(
         made.deploy,
@@ -39,6 +41,7 @@ def routes(context: Context) -> dict[str, Route]:
         max_body=context.settings.max_upload,
         answers={201: Answer("The newest version of each process.", Definitions)},
         problems={**BAD_BODY, 415: "The body is no form with files."},
+        is_partial=True,
     )
     versions = Operation(
         made.versions,
@@ -87,7 +90,13 @@ class _Definitions:
 
     async def all(self, request: Request) -> Response:
         query(request, ())
-        found = await self._context.call(lambda service: service.journal.deployments.all())
+
+        def find(service: Service) -> list[Deployed]:
+            reached = self._context.reach(service, request, "viewer")
+            found = service.journal.deployments.all()
+            return [each for each in found if reached.covers(each.process)]
+
+        found = await self._context.call(find)
         return answer(Definitions([shown(each) for each in found]))
 
     async def deploy(self, request: Request) -> Response:
@@ -95,9 +104,9 @@ class _Definitions:
         files = {each.name: each.content for each in form.files}
         if len(files) != len(form.files):
             raise RequestError(400, "two files have one name", "deploy them one by one")
-        by = acting(request.caller, None)
+        by, check = acting(request.caller, None), deployable(self._context.tags, request.caller)
         found = await self._context.call(
-            lambda service: deploy(service.session, files, by), request
+            lambda service: deploy(service.session, files, by, check), request
         )
         return answer(Definitions([shown(each) for each in found]), 201)
 

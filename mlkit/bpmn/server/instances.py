@@ -102,6 +102,7 @@ def _list(made: _Instances) -> Operation:
         parameters=(*filters, *PAGE),
         answers={200: Answer("A page of instances.", Instances)},
         problems={**BAD_QUERY, **GONE},
+        is_partial=True,
     )
 
 
@@ -122,6 +123,7 @@ def _start(made: _Instances) -> Operation:
         ),
         answers={201: Answer("It is started.", Instance)},
         problems=_STEERED,
+        is_partial=True,
     )  # fmt: skip
 
 
@@ -182,7 +184,9 @@ class _Instances:
 
         def find(service: Service) -> Instances:
             searched = criteria(service, wanted.query)
-            found = service.journal.index.search(searched, wanted.number(), wanted.limit + 1)
+            reached = self._context.reach(service, request, "viewer")
+            index = service.journal.index.within(reached.processes)
+            found = index.search(searched, wanted.number(), wanted.limit + 1)
             shown = [listed(service, each) for each in found[: wanted.limit]]
             more = len(found) > wanted.limit
             return Instances(shown, str(found[wanted.limit - 1].number) if more else None)
@@ -191,6 +195,7 @@ class _Instances:
 
     async def start(self, request: Request) -> Response:
         given = body(request, StartInstance)
+        await self._context.require_at(request, "operator", given.process)
         once = _header(request, b"idempotency-key")
         wanted = deployment.Request(
             given.process, given.version, given.variables, given.business_key, given.message,

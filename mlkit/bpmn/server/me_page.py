@@ -24,8 +24,8 @@ def routes(context: Context) -> dict[str, Route]:
     """Return the path of the page."""
     page = MePage(context)
     methods = {
-        "GET": page.operation(page.show, "participant"),
-        "POST": page.operation(page.submit, "participant"),
+        "GET": page.operation(page.show, "participant", is_partial=True),
+        "POST": page.operation(page.submit, "participant", is_partial=True),
     }
     return {"/me": Route("/me", methods, hidden=True)}
 

@@ -36,6 +36,7 @@ def routes(context: Context) -> dict[str, Route]:
         tag="incidents",
         role="viewer",
         parameters=(*_KIND, *PAGE),
+        is_partial=True,
         answers={200: Answer("A page of incidents.", Incidents)},
         problems=BAD_QUERY,
     )
@@ -46,6 +47,7 @@ def routes(context: Context) -> dict[str, Route]:
         tag="incidents",
         role="operator",
         body=Kind,
+        is_partial=True,
         answers={200: Answer("What became of it.", Retried)},
         problems={**BAD_BODY, 503: "The engine does not answer."},
     )
@@ -66,6 +68,7 @@ def routes(context: Context) -> dict[str, Route]:
         tag="events",
         role="viewer",
         parameters=(_INSTANCE,),
+        is_partial=True,
         answers={200: Answer("Events that never end.", media="text/event-stream")},
         problems=BAD_QUERY,
     )
@@ -87,7 +90,9 @@ class _Operations:
 
         def find(service: Service) -> Incidents:
             after, limit = wanted.pair(), wanted.limit
-            found = service.journal.index.stopped(process, element, after, limit + 1)
+            reached = self._context.reach(service, request, "viewer")
+            index = service.journal.index.within(reached.processes)
+            found = index.stopped(process, element, after, limit + 1)
             shown = [
                 Incident(
                     each.activation, each.instance, each.process, each.element, each.attempt,
@@ -102,6 +107,7 @@ class _Operations:
 
     async def retry(self, request: Request) -> Response:
         given = body(request, Kind)
+        await self._context.require_at(request, "operator", given.process)
         by = acting(request.caller, given.person)
         done, refused = await self._context.call(
             lambda service: service.retry_kind(given.process, given.element, by), request
@@ -121,4 +127,9 @@ class _Operations:
         return answer(await self._context.call(find))
 
     async def events(self, request: Request) -> Stream:
-        return self._context.feed.stream(query(request, ("instance",)).get("instance", ""))
+        instance = query(request, ("instance",)).get("instance", "")
+        if not request.caller.may("viewer"):
+            # Who views a part watches its instances one by one.
+            process = await self._context.call(lambda it: it.journal.find(instance).process)
+            await self._context.require_at(request, "viewer", process)
+        return self._context.feed.stream(instance)

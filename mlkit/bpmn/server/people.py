@@ -36,12 +36,14 @@ class Visitor(NamedTuple):
         directory: The people, as they are now.
         substitutes: Who stands in for whom now.
         everything: Whether they may do any task: operators, and the only user of a machine.
+        acts: Whether they may do tasks at all; who only views may not.
     """
 
     person: str
     directory: Directory
     substitutes: dict[str, str]
     everything: bool = False
+    acts: bool = True
 
     @property
     def name(self) -> str:
@@ -50,8 +52,9 @@ class Visitor(NamedTuple):
 
     def may(self, task: Task) -> bool:
         """Return whether they may do a task."""
-        return self.everything or recipients.may_do(
-            task, self.person, self.directory, self.substitutes
+        return self.acts and (
+            self.everything
+            or recipients.may_do(task, self.person, self.directory, self.substitutes)
         )
 
     def holds(self, task: Task) -> bool:

@@ -6,20 +6,23 @@ import getpass
 import os
 import re
 
-from mlkit.web.access import Access, Caller, RawHeaders, Roles
+from mlkit.web.access import Access, Caller, RawHeaders, Roles, part_of
 from mlkit.web.errors import RequestError
 
 ROLES = {
     "viewer": "reads everything",
     "worker": "takes external tasks",
-    "participant": "claims and completes tasks",
+    "participant": "sees, claims and completes their own tasks",
     "operator": "starts, retries, cancels, sends messages and signals, changes variables",
     "deployer": "deploys definitions, which is running code",
 }
+TASKS = "tasks"
+"""Not a role that somebody is given: to see tasks, which participants and viewers do."""
 _IMPLIED = {
-    "participant": {"viewer"},
-    "operator": {"viewer", "participant"},
-    "deployer": {"viewer"},
+    "viewer": {TASKS},
+    "participant": {TASKS},
+    "operator": {"viewer", "participant", TASKS},
+    "deployer": {"viewer", TASKS},
 }
 _PART = re.compile("(?=[@#])")
 
@@ -50,6 +53,12 @@ class WithImplied:
         caller = self._access.caller(headers)
         roles = caller.roles
         return caller if roles is None else caller._replace(roles=with_implied(roles))
+
+
+def shown_roles(caller: Caller) -> list[str]:
+    """Return the roles of a caller as they are shown to them."""
+    known = ROLES if caller.roles is None else caller.roles
+    return sorted(each for each in known if part_of(each).role in ROLES)
 
 
 def user() -> str:

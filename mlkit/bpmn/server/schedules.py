@@ -29,6 +29,7 @@ def routes(context: Context) -> dict[str, Route]:
         tag="schedules",
         role="viewer",
         answers={200: Answer("The schedules.", Schedules)},
+        is_partial=True,
     )
     base = "/api/v1/schedules"
     one = f"{base}/{{process}}/{{element}}"
@@ -77,7 +78,13 @@ class _Schedules:
 
     async def all(self, request: Request) -> Response:
         query(request, ())
-        found = await self._context.call(lambda service: schedules.schedules(service.session))
+
+        def find(service: Service) -> list[Shown]:
+            reached = self._context.reach(service, request, "viewer")
+            found = schedules.schedules(service.session)
+            return [each for each in found if reached.covers(each.scheduled.timer.process)]
+
+        found = await self._context.call(find)
         return answer(Schedules([document(each) for each in found]))
 
     async def pause(self, request: Request) -> Response:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from mlkit.bpmn import render
-from mlkit.bpmn.journal.records import Damaged, Row
+from mlkit.bpmn.journal.records import Damaged, OpenTask, Row
 from mlkit.bpmn.people import attachments
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.render.picture import Picture
@@ -16,6 +16,8 @@ from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.errors import Problems
 from mlkit.bpmn.server.people import Visitor, visitor
+from mlkit.bpmn.server.reach import own_tasks, require_seen
+from mlkit.bpmn.server.roles import TASKS
 from mlkit.bpmn.server.task_form import Submitted, TaskForm, ago
 from mlkit.errors import MlkitError
 from mlkit.web.application import Operation, Request, Response, Route
@@ -33,6 +35,7 @@ FILE_HEADERS: Headers = (
 """What goes with a document: whatever it holds, it runs nothing and reads nothing."""
 _TASK = "/tasks/{instance}/{activation}"
 _HEADINGS = {403: "This is not for you", 404: "It is not there", 409: "Somebody else came first"}
+T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -47,9 +50,9 @@ class Outcome(NamedTuple):
 def routes(context: Context) -> dict[str, Route]:
     """Return the paths of the pages of tasks."""
     pages = TaskPages(context)
-    get, read = pages.operation, "viewer"
+    get, read = pages.operation, TASKS
     return {
-        "/tasks": _route("/tasks", GET=get(pages.list, read)),
+        "/tasks": _route("/tasks", GET=get(pages.list, read, is_partial=True)),
         _TASK: _route(_TASK, GET=get(pages.show, read), POST=get(pages.submit, "participant")),
         f"{_TASK}/picture.svg": _route(f"{_TASK}/picture.svg", GET=get(pages.picture, read)),
         f"{_TASK}/documents/{{name}}": _route(
@@ -73,7 +76,9 @@ class TaskPages:
         self.context = context
         self._problems = Problems()
 
-    def operation(self, handler: Handler, role: str | None) -> Operation:
+    def operation(
+        self, handler: Handler, role: str | None, *, is_partial: bool = False
+    ) -> Operation:
         """Return the operation of a page, whose errors are pages too."""
 
         async def answer(request: Request) -> Response:
@@ -88,7 +93,9 @@ class TaskPages:
 
         limit = self.context.settings.max_upload
         name = handler.__name__.strip("_")
-        return Operation(answer, f"{name}Page", name, "pages", role, max_body=limit)
+        return Operation(
+            answer, f"{name}Page", name, "pages", role, max_body=limit, is_partial=is_partial
+        )
 
     def problem(self, request: Request, error: RequestError) -> Response:
         """Return the page of an error."""
@@ -126,13 +133,17 @@ class TaskPages:
         shown = await self.context.call(
             lambda service: self._listed(service, request, show, wanted.get("find", ""))
         )
+        shown["views_pipelines"] = request.caller.may_somewhere("viewer")
+        shown["is_participant"] = request.caller.may_somewhere("participant")
         shown["notice"] = "Your task is done." if "done" in wanted else ""
         return self.page(request, "tasks.html", shown)
 
     def _listed(self, service: Service, request: Request, show: str, find: str) -> dict[str, Any]:
         who = self._visitor(service, request)
         rows = {row.id: row for row in service.open_rows()}
-        named = list(_waiting(service, rows))
+        index = service.journal.index.tasks(None, None, (0, 0), None)
+        seen = own_tasks(service, self.context, request.caller, index)
+        named = list(_waiting(service, rows, seen))
         words = find.casefold().split()
         named = [
             (task, process) for task, process in named
@@ -165,9 +176,10 @@ class TaskPages:
 
     def _visitor(self, service: Service, request: Request) -> Visitor:
         caller = request.caller
-        return visitor(
+        found = visitor(
             self.context.people, service.journal, caller.name, everything=caller.may("operator")
         )
+        return found._replace(acts=caller.may_somewhere("participant"))
 
     # -- a task ----------------------------------------------------------------------------
 
@@ -177,6 +189,7 @@ class TaskPages:
 
         def shown(service: Service) -> dict[str, Any]:
             form = self.form(service, self._visitor(service, request), self._name(request))
+            require_seen(service, self.context, request.caller, form.task)
             return form.page(place)
 
         return self.page(request, "task.html", await self.context.call(shown))
@@ -237,12 +250,22 @@ class TaskPages:
     async def document(self, request: Request) -> Response:
         """Return a document of a task."""
         name, wanted = self._name(request), path_parameter(request, "name")
-        return await self.context.call(lambda service: file_of(service, name, wanted))
+        return await self._seen(request, lambda service: file_of(service, name, wanted))
 
     async def picture(self, request: Request) -> Response:
         """Return the diagram of a task's instance, with its tokens."""
         name = self._name(request)
-        return await self.context.call(lambda service: picture_of(service, name))
+        return await self._seen(request, lambda service: picture_of(service, name))
+
+    async def _seen(self, request: Request, function: Callable[[Service], T]) -> T:
+        """Call a function about the task of a request, where its caller may see it."""
+        name = self._name(request)
+
+        def work(service: Service) -> T:
+            require_seen(service, self.context, request.caller, service.task(name)[1])
+            return function(service)
+
+        return await self.context.call(work)
 
     @staticmethod
     def _name(request: Request) -> str:
@@ -254,12 +277,14 @@ class TaskPages:
         return f"../../tasks/{quote(instance, safe='')}/{quote(task, safe='')}"
 
 
-def _waiting(service: Service, rows: Mapping[str, Row]) -> Iterator[tuple[Task, str]]:
+def _waiting(
+    service: Service, rows: Mapping[str, Row], found: Iterable[OpenTask]
+) -> Iterator[tuple[Task, str]]:
     """Yield the user tasks of some instances without their forms, with the names of the processes.
 
     No instance is replayed for them; those whose definitions are damaged are left out.
     """
-    for each in service.journal.index.tasks(None, None, (0, 0), None):
+    for each in found:
         row = rows.get(each.instance)
         if row is None:
             continue

@@ -21,7 +21,8 @@ from mlkit.bpmn.server.answers import (
     page,
 )
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.roles import ROLES, acting
+from mlkit.bpmn.server.reach import own_tasks, require_seen
+from mlkit.bpmn.server.roles import TASKS, acting, shown_roles
 from mlkit.bpmn.server.types import CompleteTask, Delegate, Me, Person, Task, Tasks
 from mlkit.errors import UsageError
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
@@ -54,17 +55,18 @@ def routes(context: Context) -> dict[str, Route]:
         id="listTasks",
         summary="The user tasks that wait, oldest instance first.",
         tag="tasks",
-        role="viewer",
+        role=TASKS,
         parameters=(*_FILTERS, *PAGE),
         answers={200: Answer("A page of tasks.", Tasks)},
         problems=BAD_QUERY,
+        is_partial=True,
     )
     shown = Operation(
         made.show,
         id="getTask",
         summary="A user task, with the fields of its form.",
         tag="tasks",
-        role="viewer",
+        role=TASKS,
         answers={200: Answer("The task.", dict[str, Any])},
         problems={400: "It is no id.", **GONE, 409: "Somebody has completed it."},
     )
@@ -73,9 +75,10 @@ def routes(context: Context) -> dict[str, Route]:
         id="getMe",
         summary="Who calls, what they may do, and their tasks.",
         tag="people",
-        role="viewer",
+        role=TASKS,
         answers={200: Answer("About the caller.", Me)},
         problems=BAD_QUERY,
+        is_partial=True,
     )
     one = f"{_BASE}/{{instance}}/{{task}}"
     found = {
@@ -153,10 +156,9 @@ class _Tasks:
             after = wanted.pair()
             limit = min(wanted.limit, USUAL) if forms else wanted.limit
             found = service.journal.index.tasks(assignee, group, after, limit + 1)
+            seen = own_tasks(service, self._context, request.caller, found[:limit])
             shown = (
-                _with_forms(service, found[:limit])
-                if forms
-                else [listed(service, each) for each in found[:limit]]
+                _with_forms(service, seen) if forms else [listed(service, each) for each in seen]
             )
             last = found[limit - 1] if len(found) > limit else None
             return Tasks(shown, f"{last.number}.{last.activation}" if last else None)
@@ -165,9 +167,13 @@ class _Tasks:
 
     async def show(self, request: Request) -> Response:
         name = _name(request)
-        return answer(
-            await self._context.call(lambda service: tasks.document(service.task(name)[1]))
-        )
+
+        def find(service: Service) -> dict[str, Any]:
+            _, task = service.task(name)
+            require_seen(service, self._context, request.caller, task)
+            return tasks.document(task)
+
+        return answer(await self._context.call(find))
 
     async def me(self, request: Request) -> Response:
         query(request, ())
@@ -177,7 +183,7 @@ class _Tasks:
             found = service.journal.index.tasks(name, None, (0, 0), _MINE)
             return [listed(service, each) for each in found]
 
-        roles = sorted(ROLES if request.caller.roles is None else request.caller.roles)
+        roles = shown_roles(request.caller)
         return answer(Me(name, roles, await self._context.call(find)))
 
     async def complete(self, request: Request) -> Response:

@@ -13,7 +13,7 @@ from mlkit.bpmn.definition.parser.library import Library
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
 
-__all__ = ["parse", "parse_text", "read"]
+__all__ = ["parse", "parse_text", "read", "tags_of"]
 
 read = xml_documents.read
 
@@ -85,3 +85,16 @@ def _global_tasks(reader: Reader) -> list[Process]:
     tasks = [each for each in reader.root if xml.is_bpmn(each)]
     kinds = calls.CALLABLE - {"process"}
     return [nodes.global_task(reader, each) for each in tasks if xml.local(each) in kinds]
+
+
+def tags_of(content: bytes, process: str) -> frozenset[str]:
+    """Return the tags of a process of a document (`mlkit:tags="finance, nightly"`).
+
+    Raises:
+        BadData: It is no XML document, or a hostile one.
+    """
+    for each in xml.children(xml.parse(content, process), "process"):
+        if each.get("id") == process:
+            text = str(each.get(f"{{{xml.MLKIT}}}tags") or "")
+            return frozenset(found for tag in text.split(",") if (found := tag.strip()))
+    return frozenset()

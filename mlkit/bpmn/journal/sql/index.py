@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import Any
 
 from mlkit.bpmn.engine.state import Activation, State
@@ -50,10 +51,12 @@ class SqlIndex:
 
     Args:
         database: The journal's.
+        processes: Only instances of these processes are read; None: all.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, processes: Collection[str] | None = None) -> None:
         self.database = database
+        self._processes = None if processes is None else sorted(processes)
         self._known: OrderedDict[int, Any] = OrderedDict()
 
     # -- writing ---------------------------------------------------------------------------
@@ -100,9 +103,20 @@ class SqlIndex:
 
     # -- reading ---------------------------------------------------------------------------
 
+    def within(self, processes: Collection[str] | None) -> SqlIndex:
+        """Return an index that reads the instances of some processes only; None: of all."""
+        return SqlIndex(self.database, processes)
+
+    def _within(self, column: str = "process") -> tuple[list[str], list[Any]]:
+        """Return the condition for the processes that are read, and its values."""
+        if self._processes is None:
+            return [], []
+        marks = ", ".join("?" * len(self._processes))
+        return [f"{column} IN ({marks})" if marks else "1 = 0"], list(self._processes)
+
     def search(self, criteria: Criteria, before: int | None, limit: int) -> list[Found]:
         """Return instances, newest first, whose numbers lie below `before`."""
-        where, values = _conditions(criteria)
+        where, values = _conditions(criteria, *self._within())
         if before is not None:
             where, values = [*where, "number < ?"], [*values, before]
         condition = f" WHERE {' AND '.join(where)}" if where else ""
@@ -114,10 +128,11 @@ class SqlIndex:
 
     def last_ended(self, limit: int) -> list[Found]:
         """Return the instances that ended last, newest end first."""
+        where, values = self._within()
         rows = self.database.query(
-            f"SELECT {_FOUND} FROM instances WHERE {_ENDED}"
+            f"SELECT {_FOUND} FROM instances WHERE {' AND '.join([_ENDED, *where])}"
             " ORDER BY updated DESC, number DESC LIMIT ?",
-            (limit,),
+            (*values, limit),
         )
         return [Found(*row) for row in rows]
 
@@ -139,7 +154,11 @@ class SqlIndex:
 
     def counts(self) -> dict[str, int]:
         """Return how many instances there are in each phase."""
-        rows = self.database.query("SELECT phase, count(*) FROM instances GROUP BY phase")
+        where, values = self._within()
+        condition = "".join(f" WHERE {each}" for each in where)
+        rows = self.database.query(
+            f"SELECT phase, count(*) FROM instances{condition} GROUP BY phase", tuple(values)
+        )
         return {str(phase): int(count) for phase, count in rows}
 
     def task_count(self) -> int:
@@ -148,7 +167,10 @@ class SqlIndex:
 
     def incident_count(self) -> int:
         """Return how many incidents wait for somebody."""
-        return int(self.database.query("SELECT count(*) FROM incidents")[0][0])
+        where, values = self._within("i.process")
+        join = " s JOIN instances i ON i.number = s.instance WHERE " if where else ""
+        text = f"SELECT count(*) FROM incidents{join}{''.join(where)}"
+        return int(self.database.query(text, tuple(values))[0][0])
 
     def tasks(
         self, assignee: str | None, group: str | None, after: tuple[int, int], limit: int | None
@@ -161,8 +183,9 @@ class SqlIndex:
             after: The instance and activation after which the list begins.
             limit: How many at most; None for all.
         """
-        where = ["(o.instance > ? OR (o.instance = ? AND o.activation > ?))"]
-        values: list[Any] = [after[0], after[0], after[1]]
+        where, values = self._within("i.process")
+        where.append("(o.instance > ? OR (o.instance = ? AND o.activation > ?))")
+        values += [after[0], after[0], after[1]]
         if assignee is not None:
             where.append("(o.assignee = ? OR o.users LIKE ? ESCAPE '!')")
             values += [assignee, _containing(assignee)]
@@ -185,8 +208,9 @@ class SqlIndex:
         self, process: str | None, element: str | None, after: tuple[int, int], limit: int
     ) -> list[Stopped]:
         """Return incidents, oldest instance first, of a process and at an element."""
-        where = ["(s.instance > ? OR (s.instance = ? AND s.activation > ?))"]
-        values: list[Any] = [after[0], after[0], after[1]]
+        where, values = self._within("i.process")
+        where.append("(s.instance > ? OR (s.instance = ? AND s.activation > ?))")
+        values += [after[0], after[0], after[1]]
         for column, value in (("i.process", process), ("s.element", element)):
             if value is not None:
                 where.append(f"{column} = ?")
@@ -219,8 +243,9 @@ def _anywhere(text: str) -> str:
     return f"%{text}%"
 
 
-def _conditions(criteria: Criteria) -> tuple[list[str], list[Any]]:
-    where, values = [], list[Any]()
+def _conditions(
+    criteria: Criteria, where: list[str], values: list[Any]
+) -> tuple[list[str], list[Any]]:
     for column, value in (
         ("process = ?", criteria.process),
         ("definition = ?", criteria.definition),

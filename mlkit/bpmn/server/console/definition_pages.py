@@ -38,7 +38,7 @@ def routes(context: Context) -> dict[str, Route]:
     operation = pages.operation
     get, post = operation(pages.definition, "viewer"), operation(pages.start, "operator")
     return {
-        **hidden("/definitions", GET=operation(pages.definitions, "viewer")),
+        **hidden("/definitions", GET=operation(pages.definitions, "viewer", is_partial=True)),
         **hidden(_PATH, GET=get, POST=post),
         **hidden(f"{_PATH}/picture.svg", GET=operation(pages.drawing, "viewer")),
     }
@@ -66,8 +66,13 @@ class DefinitionPages(ConsolePages):
     async def definitions(self, request: Request) -> Response:
         """Return the list: the newest version of each."""
         query(request, ())
-        found = await self.context.call(lambda service: service.journal.deployments.all())
-        shown = {"definitions": [described(each) for each in found]}
+
+        def find(service: Service) -> list[Deployed]:
+            reached = self.context.reach(service, request, "viewer")
+            found = service.journal.deployments.all()
+            return [each for each in found if reached.covers(each.process)]
+
+        shown = {"definitions": [described(each) for each in await self.context.call(find)]}
         return self.console(request, "definitions.html", shown)
 
     async def definition(self, request: Request) -> Response:

@@ -8,9 +8,11 @@ from mlkit.bpmn.journal.records import STATES, Criteria, OpenTask, Stopped
 from mlkit.bpmn.runtime import schedules
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import moment
-from mlkit.bpmn.server.console.console_pages import ConsolePages, hidden
+from mlkit.bpmn.server.console.console_pages import ConsolePages, go, hidden
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.instances import listed
+from mlkit.bpmn.server.reach import Reach
+from mlkit.bpmn.server.roles import TASKS
 from mlkit.bpmn.server.task_form import ago
 from mlkit.web.application import Request, Response, Route
 from mlkit.web.paths import query
@@ -23,7 +25,7 @@ _FIRST = (0, 0)
 def routes(context: Context) -> dict[str, Route]:
     """Return the path of the page."""
     page = HomePage(context)
-    return hidden("/", GET=page.operation(page.home, "viewer"))
+    return hidden("/", GET=page.operation(page.home, TASKS, is_partial=True))
 
 
 class HomePage(ConsolePages):
@@ -35,12 +37,20 @@ class HomePage(ConsolePages):
         """Return the page."""
         query(request, ())
         person = request.caller.name
-        shown = await self.context.call(lambda service: _shown(service, person))
+        if not request.caller.may_somewhere("viewer"):
+            return go(request, "tasks")
+
+        def find(service: Service) -> dict[str, Any]:
+            reached = self.context.reach(service, request, "viewer")
+            # Who views a part watches its instances one by one.
+            return {**_shown(service, person, reached), "live": reached.processes is None}
+
+        shown = await self.context.call(find)
         return self.console(request, "home.html", shown)
 
 
-def _shown(service: Service, person: str) -> dict[str, Any]:
-    index = service.journal.index
+def _shown(service: Service, person: str, reached: Reach) -> dict[str, Any]:
+    index = service.journal.index.within(reached.processes)
     counts = index.counts()
     running = index.search(Criteria("running"), None, SHOWN)
     return {
@@ -50,7 +60,7 @@ def _shown(service: Service, person: str) -> dict[str, Any]:
         "tasks": [_task(each) for each in index.tasks(person, None, _FIRST, SHOWN)],
         "person": person,
         "running": [listed(service, each) for each in running],
-        "schedules": _next(service),
+        "schedules": _next(service, reached),
         "ended": [listed(service, each) for each in index.last_ended(SHOWN)],
     }
 
@@ -71,11 +81,13 @@ def _task(task: OpenTask) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _next(service: Service) -> list[dict[str, Any]]:
+def _next(service: Service, reached: Reach) -> list[dict[str, Any]]:
     found = [
         (each.upcoming[0], each.scheduled.timer)
         for each in schedules.schedules(service.session)
-        if each.upcoming and not each.scheduled.paused
+        if each.upcoming
+        and not each.scheduled.paused
+        and reached.covers(each.scheduled.timer.process)
     ]
     found.sort(key=lambda each: each[0])
     return [

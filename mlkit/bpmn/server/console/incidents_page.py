@@ -13,6 +13,7 @@ from mlkit.bpmn.server.answers import Page, page
 from mlkit.bpmn.server.console.console_pages import ConsolePages, hidden
 from mlkit.bpmn.server.console.home_page import incident
 from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.reach import Reach
 from mlkit.errors import MlkitError
 from mlkit.web.application import Request, Response, Route
 from mlkit.web.errors import RequestError
@@ -27,7 +28,10 @@ _NAME = re.compile(r"([0-9a-f]{4,64})/([0-9]{1,15})")
 def routes(context: Context) -> dict[str, Route]:
     """Return the path of the page."""
     pages = IncidentsPage(context)
-    get, post = pages.operation(pages.incidents, "viewer"), pages.operation(pages.retry, "operator")
+    get, post = (
+        pages.operation(pages.incidents, "viewer", is_partial=True),
+        pages.operation(pages.retry, "operator", is_partial=True),
+    )
     return hidden("/incidents", GET=get, POST=post)
 
 
@@ -39,7 +43,7 @@ class IncidentsPage(ConsolePages):
     async def incidents(self, request: Request) -> Response:
         """Return the page."""
         wanted = page(request, ("process", "element"))
-        shown = await self.context.call(lambda service: _shown(service, wanted))
+        shown = await self.context.call(lambda service: self._shown(service, request, wanted))
         return self.console(request, "incidents.html", {**shown, "outcome": None})
 
     async def retry(self, request: Request) -> Response:
@@ -50,10 +54,17 @@ class IncidentsPage(ConsolePages):
             raise RequestError(422, "no incident is selected", "tick those to try again")
 
         def act(service: Service, by: str) -> dict[str, Any]:
-            outcome = _retry(service, chosen, by)
-            return {**_shown(service, Page(SHOWN, None, {})), "outcome": outcome}
+            operated = self.context.reach(service, request, "operator")
+            outcome = _retry(service, chosen, by, operated)
+            return {**self._shown(service, request, Page(SHOWN, None, {})), "outcome": outcome}
 
         return self.console(request, "incidents.html", await self.perform(request, act))
+
+    def _shown(self, service: Service, request: Request, wanted: Page) -> dict[str, Any]:
+        viewed, operated = (
+            self.context.reach(service, request, role) for role in ("viewer", "operator")
+        )
+        return _shown(service, wanted, viewed, operated)
 
 
 def _name(text: object) -> tuple[str, int]:
@@ -63,7 +74,9 @@ def _name(text: object) -> tuple[str, int]:
     return found[1], int(found[2])
 
 
-def _retry(service: Service, chosen: Sequence[tuple[str, int]], by: str) -> dict[str, Any]:
+def _retry(
+    service: Service, chosen: Sequence[tuple[str, int]], by: str, operated: Reach
+) -> dict[str, Any]:
     """Return how many are tried again, and why others are not."""
     refused = []
     for instance, number in chosen:
@@ -71,6 +84,8 @@ def _retry(service: Service, chosen: Sequence[tuple[str, int]], by: str) -> dict
             # The number 0 would mean all of the instance.
             if not number:
                 raise RequestError(422, "there is no such incident", "")
+            if not operated.covers(service.journal.find(instance).process):
+                raise RequestError(403, "it is of a definition that you do not operate", "")
             service.retry(instance, number, by)
         except (MlkitError, RequestError) as error:
             reason = error.message if isinstance(error, MlkitError) else error.error
@@ -78,14 +93,18 @@ def _retry(service: Service, chosen: Sequence[tuple[str, int]], by: str) -> dict
     return {"retried": len(chosen) - len(refused), "refused": refused}
 
 
-def _shown(service: Service, wanted: Page) -> dict[str, Any]:
+def _shown(service: Service, wanted: Page, viewed: Reach, operated: Reach) -> dict[str, Any]:
     process, element = wanted.query.get("process"), wanted.query.get("element")
     limit = min(wanted.limit, MOST_SHOWN) if "limit" in wanted.query else SHOWN
-    found = service.journal.index.stopped(process, element, wanted.pair(), limit + 1)
+    index = service.journal.index.within(viewed.processes)
+    found = index.stopped(process, element, wanted.pair(), limit + 1)
     last = found[limit - 1] if len(found) > limit else None
     return {
-        "causes": causes(found[:limit]),
-        "count": service.journal.index.incident_count(),
+        "causes": [
+            {**each, "operates": operated.covers(each["process"])}
+            for each in causes(found[:limit])
+        ],
+        "count": index.incident_count(),
         "next": urlencode(
             {**wanted.query, "limit": limit, "cursor": f"{last.number}.{last.activation}"}
         ) if last else "",

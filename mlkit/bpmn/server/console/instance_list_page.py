@@ -11,6 +11,7 @@ from mlkit.bpmn.server.answers import Page, page
 from mlkit.bpmn.server.console.console_pages import ConsolePages, hidden
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.instances import criteria, listed
+from mlkit.bpmn.server.reach import Reach
 from mlkit.web.application import Request, Response, Route
 
 FILTERS = ("state", "process", "business_key", "variable", "text")
@@ -21,7 +22,7 @@ SHOWN = 50
 def routes(context: Context) -> dict[str, Route]:
     """Return the path of the list."""
     pages = InstanceListPage(context)
-    return hidden("/instances", GET=pages.operation(pages.instances, "viewer"))
+    return hidden("/instances", GET=pages.operation(pages.instances, "viewer", is_partial=True))
 
 
 class InstanceListPage(ConsolePages):
@@ -32,15 +33,17 @@ class InstanceListPage(ConsolePages):
     async def instances(self, request: Request) -> Response:
         """Return a page of the list, newest first."""
         wanted = page(request, FILTERS)
-        shown = await self.context.call(lambda service: _shown(service, wanted))
+        shown = await self.context.call(
+            lambda service: _shown(service, wanted, self.context.reach(service, request, "viewer"))
+        )
         return self.console(request, "instances.html", shown)
 
 
-def _shown(service: Service, wanted: Page) -> dict[str, Any]:
+def _shown(service: Service, wanted: Page, reached: Reach) -> dict[str, Any]:
     # A form sends the fields that are empty too: they filter nothing.
     given = {name: text for name in FILTERS if (text := wanted.query.get(name, "").strip())}
     limit = wanted.limit if "limit" in wanted.query else SHOWN
-    index = service.journal.index
+    index = service.journal.index.within(reached.processes)
     found = index.search(criteria(service, given), wanted.number(), limit + 1)
     more = {**given, "limit": limit, "cursor": found[limit - 1].number} if found[limit:] else {}
     return {
@@ -48,7 +51,11 @@ def _shown(service: Service, wanted: Page) -> dict[str, Any]:
         "given": {name: given.get(name, "") for name in FILTERS},
         "filtered": bool(given),
         "states": STATES,
-        "processes": [each.process for each in service.journal.deployments.all()],
+        "processes": [
+            each.process
+            for each in service.journal.deployments.all()
+            if reached.covers(each.process)
+        ],
         "first": urlencode(given) if wanted.cursor else None,
         "next": urlencode(more),
     }

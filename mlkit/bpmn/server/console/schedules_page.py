@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from msgspec import structs
+
 from mlkit.bpmn.runtime import schedules
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.console.console_pages import ConsolePages, escaped, go, hidden
@@ -18,8 +22,8 @@ def routes(context: Context) -> dict[str, Route]:
     """Return the path of the page."""
     pages = SchedulesPage(context)
     get, post = (
-        pages.operation(pages.schedules, "viewer"),
-        pages.operation(pages.change, "operator"),
+        pages.operation(pages.schedules, "viewer", is_partial=True),
+        pages.operation(pages.change, "operator", is_partial=True),
     )
     return hidden("/schedules", GET=get, POST=post)
 
@@ -32,8 +36,20 @@ class SchedulesPage(ConsolePages):
     async def schedules(self, request: Request) -> Response:
         """Return the page."""
         done = query(request, ("done",)).get("done", "")
-        found = await self.context.call(lambda service: schedules.schedules(service.session))
-        shown = {"schedules": [document(each) for each in found], "notice": _DONE.get(done, "")}
+
+        def find(service: Service) -> list[dict[str, Any]]:
+            viewed, operated = (
+                self.context.reach(service, request, role) for role in ("viewer", "operator")
+            )
+            return [
+                {**structs.asdict(document(each)), "operates": operated.covers(process)}
+                for each in schedules.schedules(service.session)
+                if viewed.covers(process := each.scheduled.timer.process)
+            ]
+
+        shown = {
+            "schedules": await self.context.call(find), "notice": _DONE.get(done, "")
+        }  # fmt: skip
         return self.console(request, "schedules.html", shown)
 
     async def change(self, request: Request) -> Response:
@@ -42,6 +58,8 @@ class SchedulesPage(ConsolePages):
         action, name = given.text("action"), given.text("schedule")
         if action not in ("pause", "resume", "run"):
             raise RequestError(400, f"action: {action!r:.40}", "pause, resume or run")
+
+        await self.context.require_at(request, "operator", name.partition("/")[0])
 
         def act(service: Service, by: str) -> str:
             if action == "run":

@@ -31,11 +31,13 @@ class Verb(NamedTuple):
 
     Attributes:
         role: Who may do it.
+        is_partial: Whether to have the role for a part is enough.
     """
 
     handler: Handler
     summary: str
     role: str = "worker"
+    is_partial: bool = False
 
 
 def operation(verb: Verb, name: str) -> Operation:
@@ -48,7 +50,10 @@ def operation(verb: Verb, name: str) -> Operation:
         except (RestError, MlkitError) as error:
             return failure(error)
 
-    return Operation(handle, id=name, summary=verb.summary, tag="engine-rest", role=verb.role)
+    return Operation(
+        handle, id=name, summary=verb.summary, tag="engine-rest", role=verb.role,
+        is_partial=verb.is_partial,
+    )  # fmt: skip
 
 
 def failure(error: RestError | MlkitError) -> Response:

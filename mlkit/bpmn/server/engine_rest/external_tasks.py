@@ -47,7 +47,11 @@ class ExternalTasks:
                 "POST": Verb(self.count, "Count external tasks by a body of filters."),
             },
             "/external-task/fetchAndLock": {
-                "POST": Verb(self._fetching.fetch, "Fetch and lock tasks, or wait for some."),
+                "POST": Verb(
+                    self._fetching.fetch,
+                    "Fetch and lock tasks, or wait for some.",
+                    is_partial=True,
+                ),
             },
             "/external-task/topic-names": {"GET": Verb(self.topics, "List the topics.")},
             "/external-task/retries": {

@@ -73,10 +73,22 @@ class Fetching:
     async def fetch(self, request: Request) -> Response | Stream:
         """Answer with tasks; with none, once the patience of the worker is over."""
         asked = _read_request(body(request))
+        if not request.caller.may("worker"):
+            asked = await self._within_reach(request, asked)
         found = await self.attempt(asked)
         if found or asked.patience <= 0 or not asked.topics:
             return answer(found)
         return _Waiting(self, asked)
+
+    async def _within_reach(self, request: Request, asked: Asked) -> Asked:
+        """Return what is asked for, of the definitions that the worker reaches."""
+        reached = await self._context.call(lambda it: self._context.reach(it, request, "worker"))
+        within = ("process", tuple(sorted(reached.processes or ())))
+        topics = [
+            each._replace(topic=each.topic._replace(filters=(*each.topic.filters, within)))
+            for each in asked.topics
+        ]
+        return asked._replace(topics=topics)
 
     async def attempt(self, asked: Asked) -> list[dict[str, Any]]:
         """Lock what there is, and describe it."""

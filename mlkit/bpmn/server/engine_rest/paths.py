@@ -30,8 +30,8 @@ def routes(context: Context) -> dict[str, Route]:
         **History(context).verbs(),
         **Processes(context).verbs(),
         **Messages(context).verbs(),
-        "/version": {"GET": Verb(_version, "The version of the API.")},
-        "/engine": {"GET": Verb(_engines, "The names of the engines.")},
+        "/version": {"GET": Verb(_version, "The version of the API.", is_partial=True)},
+        "/engine": {"GET": Verb(_engines, "The names of the engines.", is_partial=True)},
     }
     found = {f"{PREFIX}{path}": _route(path, methods) for path, methods in verbs.items()}
     anything = dict.fromkeys(("GET", "POST", "PUT", "DELETE"), Verb(_nothing, "No such path."))
