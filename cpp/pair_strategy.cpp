@@ -13,11 +13,13 @@ void require(bool holds, const std::string& message) {
   if (!holds) throw std::invalid_argument(message);
 }
 
-void require_prices(const Doubles& prices, const char* name, bool may_miss) {
+void require_prices(const Doubles& prices, const char* name, bool log, Missing missing) {
   using Range = std::numeric_limits<double>;
   const double* data = prices.data();
-  const auto fine = [may_miss](double price) {
-    return bool(int(price >= Range::min()) & int(price <= Range::max())) ||
+  const double least = log ? Range::min() : Range::lowest();
+  const bool may_miss = missing == Missing::allowed;
+  const auto fine = [=](double price) {
+    return bool(int(price >= least) & int(price <= Range::max())) ||
            (may_miss && std::isnan(price));
   };
   // All are looked at before any is named: without a way out the loop takes several at a time.
@@ -27,7 +29,8 @@ void require_prices(const Doubles& prices, const char* name, bool may_miss) {
   for (py::ssize_t i = 0; i < prices.size(); ++i) {
     if (fine(data[i])) continue;
     throw std::invalid_argument(std::string(name) + "[" + std::to_string(i) + "] is " +
-                                std::to_string(data[i]) + ": a price must be positive and finite");
+                                std::to_string(data[i]) + ": a price must be " +
+                                (log ? "positive and finite" : "finite"));
   }
 }
 

@@ -15,13 +15,15 @@ struct Legs {
 
 inline double value(Legs shares, Legs prices) { return shares.y * prices.y + shares.x * prices.x; }
 
+// Prices of levels may be zero or negative, as those of futures and spreads: `value` keeps their
+// sign, and exposures, sizes and costs go by their size.
 inline double gross(Legs shares, Legs prices) {
-  return std::abs(shares.y) * prices.y + std::abs(shares.x) * prices.x;
+  return std::abs(shares.y * prices.y) + std::abs(shares.x * prices.x);
 }
 
 inline double short_value(Legs shares, Legs prices) {
-  return (shares.y < 0.0 ? -shares.y * prices.y : 0.0) +
-         (shares.x < 0.0 ? -shares.x * prices.x : 0.0);
+  return (shares.y < 0.0 ? std::abs(shares.y * prices.y) : 0.0) +
+         (shares.x < 0.0 ? std::abs(shares.x * prices.x) : 0.0);
 }
 
 // Costs of each leg of a fill; basis points of the money that is traded.
@@ -31,7 +33,7 @@ struct Costs {
   double commission_bps = 0.0;
   double slippage_bps = 0.0;
   double half_spread_bps = 0.0;
-  double borrow_rate = 0.0;  // a year, on the value of short legs
+  double borrow_rate = 0.0;  // per year, on the size of short legs
 };
 
 struct Sizing {
@@ -48,7 +50,7 @@ inline Legs size(int side, double beta, Legs prices, const Sizing& sizing) {
     const double money = side * sizing.gross / (1.0 + std::abs(beta));
     shares = {money / prices.y, -beta * money / prices.x};
   } else {
-    const double units = side * sizing.gross / (prices.y + std::abs(beta) * prices.x);
+    const double units = side * sizing.gross / (std::abs(prices.y) + std::abs(beta * prices.x));
     shares = {units, -beta * units};
   }
   if (sizing.whole_shares) shares = {std::trunc(shares.y), std::trunc(shares.x)};

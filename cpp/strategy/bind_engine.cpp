@@ -78,7 +78,7 @@ struct BoundEngine {
     std::vector<Legs> closes;
     if (history) {
       require(history->ndim() == 2 && history->shape(1) == 2, "history: expected columns y and x");
-      require_prices(*history, "history", false);
+      require_prices(*history, "history", log(), Missing::refused);
       for (py::ssize_t i = 0; i < history->shape(0); ++i) {
         closes.push_back({history->at(i, 0), history->at(i, 1)});
       }
@@ -94,12 +94,12 @@ struct BoundEngine {
     require(columns == py::ssize_t(tickers), "closes: expected a column for each ticker");
     require_like(opens, closes, "opens");
     require_like(dividends, closes, "dividends");
-    require_prices(closes, "closes", true);
-    if (opens) require_prices(*opens, "opens", true);
+    require_prices(closes, "closes", log(), Missing::allowed);
+    if (opens) require_prices(*opens, "opens", log(), Missing::allowed);
     require_like(bids, closes, "bids");
     require_like(asks, closes, "asks");
-    if (bids) require_prices(*bids, "bids", true);
-    if (asks) require_prices(*asks, "asks", true);
+    if (bids) require_prices(*bids, "bids", log(), Missing::allowed);
+    if (asks) require_prices(*asks, "asks", log(), Missing::allowed);
     const Bars bars{std::size_t(closes.shape(0)),
                     tickers,
                     closes.data(),
@@ -115,6 +115,8 @@ struct BoundEngine {
       replay(engine, bars, plan, usual);
     }
   }
+
+  bool log() const { return engine.settings().sizing.log; }
 
   void require_plan(const std::vector<Planned>& plan, std::size_t bars) const {
     std::size_t before = 0;

@@ -17,8 +17,8 @@ py::array_t<double> array(const Values& values) {
 
 py::tuple bound_features(const Doubles& y, const Doubles& x, const SignalSettings& signal) {
   require(y.ndim() == 1 && x.ndim() == 1 && y.size() == x.size(), "y and x must be of one length");
-  require_prices(y, "y", false);
-  require_prices(x, "x", false);
+  require_prices(y, "y", signal.log, Missing::refused);
+  require_prices(x, "x", signal.log, Missing::refused);
   FeatureSeries found;
   {
     const double *y_in = y.data(), *x_in = x.data();
@@ -46,13 +46,14 @@ py::tuple rolling_moments(const Doubles& values, std::size_t length) {
 
 // The arrays of a pair: a row for y and one for x.
 struct BoundSeries {
-  BoundSeries(const Doubles& closes_, const MaybeDoubles& opens_, const MaybeDoubles& dividends_)
+  BoundSeries(const Doubles& closes_, const MaybeDoubles& opens_, const MaybeDoubles& dividends_,
+              bool log)
       : closes(closes_), opens(opens_), dividends(dividends_) {
     require(closes.ndim() == 2 && closes.shape(0) == 2, "closes: expected a row for y and for x");
     require_like(opens, closes, "opens");
     require_like(dividends, closes, "dividends");
-    require_prices(closes, "closes", false);
-    if (opens) require_prices(*opens, "opens", true);
+    require_prices(closes, "closes", log, Missing::refused);
+    if (opens) require_prices(*opens, "opens", log, Missing::allowed);
   }
 
   Series series() const {
@@ -92,7 +93,7 @@ py::tuple bound_sweep(const Doubles& closes, const MaybeDoubles& opens,
                       const MaybeDoubles& dividends, std::size_t trade,
                       const std::vector<SignalSettings>& signals, const Doubles& grid,
                       const Settings& settings, std::size_t threads) {
-  const BoundSeries bound(closes, opens, dividends);
+  const BoundSeries bound(closes, opens, dividends, settings.sizing.log);
   const Series series = bound.series();
   require_bars(trade, series);
   const auto configurations = read_grid(grid, signals.size(), settings.rule.max_bars);
@@ -109,7 +110,7 @@ py::tuple bound_sweep(const Doubles& closes, const MaybeDoubles& opens,
 py::array_t<double> equity(const Doubles& closes, const MaybeDoubles& opens,
                            const MaybeDoubles& dividends, std::size_t trade,
                            const SignalSettings& signal, const Settings& settings) {
-  const BoundSeries bound(closes, opens, dividends);
+  const BoundSeries bound(closes, opens, dividends, settings.sizing.log);
   const Series series = bound.series();
   require_bars(trade, series);
   Long<double> curve;

@@ -22,8 +22,11 @@ inline constexpr std::size_t longest_window = std::size_t{1} << 31;
 
 // Raise ValueError unless it holds.
 void require(bool holds, const std::string& message);
-// Name the first value that is not a positive, finite price; NaN may stand for a missing one.
-void require_prices(const Doubles& prices, const char* name, bool may_miss);
+enum class Missing : bool { refused, allowed };
+
+// Name the first value that is not a finite price, and positive if logarithms are taken; NaN may
+// stand for a missing one.
+void require_prices(const Doubles& prices, const char* name, bool log, Missing missing);
 void require_like(const MaybeDoubles& array, const Doubles& other, const char* name);
 void require_rule(const Rule& rule);
 

@@ -81,13 +81,14 @@ std::size_t first_outside(const double* z, std::size_t from, std::size_t to, dou
 
 std::size_t hold(double cash, double y_shares, double x_shares, double margin, const double* y,
                  const double* x, std::size_t count, std::size_t room, double* equity) {
-  const double y_size = __builtin_fabs(y_shares), x_size = __builtin_fabs(x_shares);
   for (std::size_t at = 0; at < count; at += width) {
     const std::size_t lanes = room - at < width ? room - at : width;
     const Real own = load(y + at, lanes), other = load(x + at, lanes);
-    const Real now = cash + (y_shares * own + x_shares * other);
+    const Real y_value = y_shares * own, x_value = x_shares * other;
+    const Real now = cash + (y_value + x_value);
     store(equity + at, now, lanes);
-    const unsigned called = V::bits(V::less(now, margin * (y_size * own + x_size * other)));
+    const unsigned called =
+        V::bits(V::less(now, margin * (V::magnitude(y_value) + V::magnitude(x_value))));
     if (called == 0) continue;
     const std::size_t end = at + __builtin_ctz(called);
     return end < count ? end : count;

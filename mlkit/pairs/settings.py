@@ -89,7 +89,7 @@ class Costs:
         commission_bps: Commission in basis points.
         slippage_bps: Slippage in basis points.
         half_spread_bps: Half of the quoted spread in basis points.
-        borrow_rate: Fee per year on the value of short legs.
+        borrow_rate: Fee per year on the size of short legs.
     """
 
     per_share: float = 0.0
@@ -147,6 +147,14 @@ class Selection:
     min_price: float = 0.0
     groups: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def takes_any_sign(self) -> bool:
+        """Whether pairs of zero and negative prices can be chosen.
+
+        Distances are relative to the first price, and correlations are those of log returns.
+        """
+        return self.method == "cointegration" and self.min_correlation == 0.0
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -196,6 +204,14 @@ class Settings:
             same_bar=self.same_bar,
             carry=self.carry,
         )
+
+    def takes_any_sign(self, *, given: bool) -> bool:
+        """Return whether prices may be zero or negative, as those of spreads and futures.
+
+        Args:
+            given: The pairs are given, so that nothing is selected.
+        """
+        return not self.signal.log and (given or self.selection.takes_any_sign)
 
     def document(self) -> dict[str, Any]:
         """Return the settings as nested JSON values; infinities as null."""

@@ -159,7 +159,18 @@ def test_prices_of_any_sign_are_screened_and_fitted_as_levels(tmp_path):
     assert "=B" in found.stdout
     assert "=B on [/red]" in mlkit("pairs", "fit", str(path), "=B", "[/red]", "--levels").stdout
     for words in ((), ("--levels", "--method", "distance"), ("--levels", "--min-correlation", "0")):
-        assert "is not positive" in mlkit("pairs", "screen", str(path), *words, code=65).stderr
+        refused = mlkit("pairs", "screen", str(path), *words, code=65).stderr
+        assert "is not positive" in refused
+        assert "--levels takes prices of any sign" in refused
+    page = tmp_path / "fit.html"
+    mlkit("pairs", "fit", str(path), "=B", "[/red]", "--levels", "--report", str(page))
+    assert "logarithmic" not in page.read_text()
+    named = ("--pair", "=B,[/red]", "--formation", "60", "--lookback", "10", "--gross", "1")
+    run = mlkit("pairs", "backtest", str(path), *named, "--levels", "-o", str(tmp_path / "run"))
+    assert "closes are zero or negative" in run.stderr
+    again = mlkit("pairs", "backtest", "--from", str(tmp_path / "run" / "run.json"))
+    assert again.stdout == run.stdout
+    assert "is not positive" in mlkit("pairs", "backtest", str(path), *named, code=65).stderr
 
 
 def test_what_a_file_was_read_as_is_said(tmp_path):

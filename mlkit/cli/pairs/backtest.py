@@ -108,7 +108,8 @@ def backtest(
         built, expected = build(settings), None
         named = named_pairs(pair, pairs, refit)
         own = None if strategy is None else file.load(strategy)
-    data = load(out, source, expected=expected)
+    signed = built.takes_any_sign(given=bool(named))
+    data = load(out, source, expected=expected, signed=signed)
     result = _run(out, data, named, built, own)
     if output is not None:
         document = records.run_document(result, source.document(), named)

@@ -272,4 +272,5 @@ def _cells(pair: Pair, criteria: Criteria) -> list[str]:
     if criteria.method == "distance":
         cells.append(f"{pair.distance:.4g}")
     rest = f"{pair.hedge_ratio:.4f}", f"{pair.half_life:.1f}", f"{pair.hurst:.3f}"
-    return [*cells, *rest, f"{pair.correlation:.3f}"]
+    known = pair.correlation == pair.correlation
+    return [*cells, *rest, f"{pair.correlation:.3f}" if known else "-"]

@@ -108,7 +108,8 @@ def sweep(
     longest = max(grid.lookback, default=built.signal.lookback)
     built = replace(built, signal=replace(built.signal, lookback=longest))
     named = named_pairs(pair, pairs, refit)
-    data = load(out, Source.of(prices, reading))
+    signed = built.takes_any_sign(given=bool(named))
+    data = load(out, Source.of(prices, reading), signed=signed)
     with out.progress("selecting") as progress:
         planned = windows.plan(data, named, built, progress)
     cores = threads or len(os.sched_getaffinity(0))

@@ -39,6 +39,11 @@ class Formation:
     signal: native.Signal
     warm: int
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """Both tickers."""
+        return self.y, self.x
+
     def with_lookback(self, lookback: int) -> Formation:
         """Return the same fit with a z-score over another number of bars."""
         signal = self.signal.with_lookback(lookback)

@@ -190,7 +190,7 @@ class LiveEngine:
             asks: Quotes at which orders buy.
 
         Raises:
-            BadData: A price is not positive and finite.
+            BadData: A price is not finite, or not positive where logarithms are taken.
             UsageError: A ticker is unknown, or an array has another length.
         """
         row = self._row(close, np.nan)

@@ -183,7 +183,7 @@ def of_rows(
     currency = _currency(rows, prices.tickers)
     prices.fields = _raw(prices) if raw else _adjusted(prices.fields)
     notes = splits.apply(prices)
-    if raw and not allow_jumps and not signed:
+    if raw and not allow_jumps:
         splits.require_no_jumps(prices)
     table.check(prices, signed=signed)
     fields: dict[str, Any] = {name: prices.fields[name] for name in FIELDS if name in prices.fields}

@@ -192,7 +192,10 @@ def require_no_jumps(table: PriceTable) -> None:
 
 def _suspects(table: PriceTable) -> Iterator[tuple[int, int, str]]:
     for ticker in range(len(table.tickers)):
-        log = _logs(table.fields["close"][:, [ticker]])[:, 0]
+        close = table.fields["close"][:, [ticker]]
+        if (close <= 0.0).any():
+            continue  # a spread or a future, if prices of any sign are taken at all
+        log = _logs(close)[:, 0]
         known = np.flatnonzero(~np.isnan(log))
         moves = np.diff(log[known])
         if len(moves) < 3:

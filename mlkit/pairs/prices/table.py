@@ -20,6 +20,10 @@ from mlkit.pairs.settings import Align
 MINIMUM_BARS = 20
 DAILY_HINT = "daily bars of several exchanges: --daily joins them by date"
 ALIGN_HINT = "--align inner drops such bars, --align ffill carries the last price forward"
+SIGN_HINT = (
+    "spreads and futures: --levels takes prices of any sign (not for distances and correlations); "
+    "otherwise --align inner drops such bars"
+)
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,20 @@ class PriceTable:
             return f"{self.source}: no row for {iso(self.timestamps[bar])}, {name}"
         return f"{self.places.name(line)}, {name}"
 
-    def repair(self, bad: NDArray[np.bool_], what: str, say: Callable[[int, int], str]) -> bool:
+    def repair(
+        self,
+        bad: NDArray[np.bool_],
+        what: str,
+        say: Callable[[int, int], str],
+        hint: str = ALIGN_HINT,
+    ) -> bool:
         """Count cells that an alignment repairs; without one, raise for the first.
 
         Args:
             bad: The cells, of shape (bars, tickers).
             what: The repair.
             say: The error's words for a cell's bar and ticker.
+            hint: The error's hint.
 
         Returns:
             Whether there is anything to repair.
@@ -103,7 +114,7 @@ class PriceTable:
         if self.align is None:
             raise BadData(
                 f"{place}: {say(bar, ticker)}",
-                hint=DAILY_HINT if self.is_daily_at_several_times else ALIGN_HINT,
+                hint=DAILY_HINT if self.is_daily_at_several_times else hint,
             )
         self.repairs.append(Repair(what, int(bad.sum()), place))
         return True
@@ -225,7 +236,9 @@ def _check_signs(table: PriceTable, signed: bool) -> None:
                 return f"{name} {value:g} is too small for a price"
             return f"{name} {value:g} is {'not finite' if np.isinf(value) else wrong}"
 
-        if table.repair(bad, f"{name} that is {wrong} or not finite taken as missing", say):
+        what = f"{name} that is {wrong} or not finite taken as missing"
+        hint = SIGN_HINT if least > 0.0 and (cells[bad] <= 0.0).any() else ALIGN_HINT
+        if table.repair(bad, what, say, hint):
             cells[bad] = np.nan
 
 

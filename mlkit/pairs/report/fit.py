@@ -55,6 +55,7 @@ def context(prices: Prices, fit: PairFit, options: dict[str, Any]) -> dict[str, 
         "universe": page.universe(prices),
         "settings": {"fit": options},
         "score": float(score[-1]) if np.isfinite(score[-1]) else None,
+        "rebased": _rebasable(both.close[kept]),
         "pictures": {
             "prices": _prices(both.close[kept], dates),
             "spread": _spread(fit, dates),
@@ -96,11 +97,18 @@ def _over_time(panel: Panel, dates: NDArray[np.str_]) -> Markup:
     return responsive(lambda width: picture([panel], span, date_ticks(dates, width), width))
 
 
+def _rebasable(close: Vector) -> bool:
+    return bool((close > 0.0).all())
+
+
 def _prices(close: Vector, dates: NDArray[np.str_]) -> Markup:
-    rebased = np.log(100.0 * close / close[0])
-    panel = Panel(200.0, ticks=log_ticks(float(rebased.min()), float(rebased.max())))
-    panel.line(rebased[:, 0], "first")
-    panel.line(rebased[:, 1], "second")
+    """Draw both prices: on a common logarithmic scale, or unchanged if one is not positive."""
+    drawn, panel = close, Panel(200.0)
+    if _rebasable(close):
+        drawn = np.log(100.0 * close / close[0])
+        panel = Panel(200.0, ticks=log_ticks(float(drawn.min()), float(drawn.max())))
+    panel.line(drawn[:, 0], "first")
+    panel.line(drawn[:, 1], "second")
     return _over_time(panel, dates)
 
 

@@ -93,8 +93,11 @@ class Universe:
 
     @cached_property
     def normalised(self) -> Matrix:
-        """Prices over their first price."""
-        return np.asarray(self.prices.close / self.prices.close[0])
+        """Prices over their first price; NaN for tickers whose prices are not all positive."""
+        close = self.prices.close
+        positive = (close > 0.0).all(axis=0)
+        found = np.divide(close, close[0], out=np.full(close.shape, np.nan), where=positive)
+        return np.asarray(found)
 
     def distance(self, y: Numbers, x: Numbers) -> Matrix:
         """Sum the squared deviations of some pairs' normalised prices."""
