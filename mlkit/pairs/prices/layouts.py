@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlkit.errors import BadData, UsageError
+from mlkit.pairs.prices.dates import looks_like_date
 from mlkit.pairs.prices.reading import Reading, Sheet
 from mlkit.pairs.prices.vendors import (
     CURRENCY_NAMES,
@@ -108,8 +109,8 @@ def _date_columns(sheet: Sheet, names: list[str]) -> tuple[int, ...]:
     every = list(range(len(names)))
     temporal = [each for each in every if pa.types.is_temporal(sheet.columns[each].type)]
     named = _first(every, names, DATE_NAMES)
-    unnamed = [each for each in every[:1] if not names[each]]  # pandas writes a nameless index so
-    found = [*([] if named is None else [named]), *temporal, *unnamed]
+    nameless = _nameless_index(sheet, names)
+    found = [*([] if named is None else [named]), *temporal, *nameless]
     if not found or len(names) < 2:
         seen = ", ".join(names[:6])
         hint = NO_DATES_HINT if len(names) > 1 else "separate the columns by commas"
@@ -125,6 +126,15 @@ def _date_columns(sheet: Sheet, names: list[str]) -> tuple[int, ...]:
     return (date, clock)
 
 
+def _nameless_index(sheet: Sheet, names: list[str]) -> list[int]:
+    """Return the dates of an index that pandas left nameless: its first level, or its second."""
+    levels = [each for each in (0, 1) if each < len(names) - 1 and not any(names[: each + 1])]
+    dated = [
+        each for each in levels if len(sheet) and looks_like_date(sheet.text(each)[0].as_py() or "")
+    ]
+    return (dated or levels)[:1]
+
+
 def _require_names(sheet: Sheet, paths: list[tuple[str, ...]], rest: list[int]) -> None:
     """Refuse columns without a name, unless they are blank, and names that appear twice."""
     seen = set()
@@ -133,8 +143,8 @@ def _require_names(sheet: Sheet, paths: list[tuple[str, ...]], rest: list[int]) 
         if column == 0 and _is_row_number(sheet, path):
             rest.remove(column)
             continue
-        if not path and column == 1 and _is_text(sheet, column):
-            paths[column] = ("ticker",)  # the second level of an index that pandas wrote
+        if not path and column <= 1 and _is_text(sheet, column):
+            paths[column] = ("ticker",)  # the other level of an index that pandas wrote
         elif not path and len(sheet) and sheet.columns[column].null_count == len(sheet):
             rest.remove(column)
         elif not path:
@@ -151,7 +161,8 @@ def _require_names(sheet: Sheet, paths: list[tuple[str, ...]], rest: list[int]) 
 
 def _is_row_number(sheet: Sheet, path: tuple[str, ...]) -> bool:
     """Return whether a first column only numbers the rows, as pandas writes a plain index."""
-    if path and not plain(path[-1]).startswith(("unnamed:", "index")):
+    # Above an index, two header rows hold the names of the columns' levels.
+    if len(path) == 1 and not plain(path[0]).startswith(("unnamed:", "index")):
         return False
     numbers = sheet.text(0).to_pylist()
     return len(sheet) > 0 and numbers == [str(each) for each in range(len(sheet))]

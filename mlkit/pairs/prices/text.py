@@ -127,17 +127,22 @@ def _first_data(rows: Rows) -> int | None:
     """Return the first row with a date among its first cells, and something beside it."""
     for position, row in enumerate(rows):
         cells = [each for each in row if each.strip()]
-        above = rows[position - 1] if position else []
         named = any(plain(each) in DATE_NAMES for each in row)
-        if len(cells) > 1 and not named and any(map(looks_like_date, row[: _reach(above)])):
+        reach = max(map(_reach, rows[max(position - 2, 0) : position]), default=1)
+        if len(cells) > 1 and not named and any(map(looks_like_date, row[:reach])):
             return position
     return None
 
 
 def _reach(header: list[str]) -> int:
-    """Return how many cells may hold the date: up to the named one, else the first."""
+    """Return how many cells may hold the date: up to the named one, else the first.
+
+    Of an index without names the second level may, below tickers.
+    """
     named = [i for i, each in enumerate(header) if plain(each) in DATE_NAMES]
-    return named[0] + 1 if named else 1
+    if named:
+        return named[0] + 1
+    return 2 if len(header) > 2 and not any(map(str.strip, header[:2])) else 1
 
 
 def _header(head: Head) -> tuple[Rows, Rows]:
@@ -170,7 +175,7 @@ def _is_level(above: list[str], row: list[str], index_name: bool) -> bool:
     """Return whether a row is a second header row rather than a title."""
     if index_name:
         return True
-    named = [each for each in above[1:] if each.strip()]
+    named = [each for each in above[1:] if each.strip() and plain(each) not in DATE_NAMES]
     fields = ["open", "high", "low"]
     below = [each for each in row[1:] if each.strip()]
     if not named or not below or len(above) > len(row):

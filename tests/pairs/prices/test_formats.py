@@ -127,6 +127,7 @@ LONG = {
     "Refinitiv": ("Instrument,Date,Price Close,Volume", "{t},{day}T00:00:00Z,{p},900"),
     "yfinance stacked": ("Date,Ticker,Adj Close,Close,Volume", "{day},{t},{p},{p},900"),
     "pandas, nameless index": (",,close", "{day},{t},{p}"),
+    "pandas, nameless index, tickers first": (",,open,close", "{t},{day},1,{p}"),
     "Kaggle": ("date,open,high,low,close,volume,Name", "{day},1,9999,1,{p},900,{t}"),
     "CryptoDataDownload": (
         "unix,date,symbol,open,high,low,close,Volume BTC,Volume USD",
@@ -178,12 +179,14 @@ MULTI = {
     "merged cells": [",A,B,A,B", "Date,Close,Close,Volume,Volume"],
     "fields once": [",Close,,Volume,", "Date,A,B,A,B"],
     "Bloomberg": [",A,B,A,B", "Dates,PX_LAST,PX_LAST,PX_VOLUME,PX_VOLUME"],
+    "an index that was reset": ["Price,Date,Close,Close,Volume,Volume", "Ticker,,A,B,A,B"],
 }
 
 
 @pytest.mark.parametrize("style", MULTI)
 def test_two_header_rows(write, style):
-    prices = read(write([*MULTI[style], *rows("{day},{a},{b},900,901")]))
+    numbered = "{n}," if "reset" in style else ""
+    prices = read(write([*MULTI[style], *rows(numbered + "{day},{a},{b},900,901")]))
     assert prices.tickers == ("A", "B")
     assert prices.close.tolist() == [list(pair) for pair in zip(A, B, strict=True)]
     assert prices.volume is not None
@@ -199,6 +202,18 @@ def test_two_levels_of_columns_in_parquet(write):
     assert prices.tickers == ("A", "B")
     assert prices.open is not None
     assert prices.close.tolist() == prices.open.tolist()
+
+
+@pytest.mark.parametrize("names", [("", ""), ("ticker", "date")])
+def test_two_levels_of_rows_in_parquet(write, names):
+    pd = pytest.importorskip("pandas")
+    index = pd.MultiIndex.from_product([["A", "B"], pd.to_datetime(DAYS)])
+    index.names = [name or None for name in names]
+    out = io.BytesIO()
+    pd.DataFrame({"close": A + B}, index=index).to_parquet(out)
+    prices = read(write(out.getvalue(), "y.parquet"))
+    assert prices.tickers == ("A", "B")
+    assert prices.close.tolist() == [list(pair) for pair in zip(A, B, strict=True)]
 
 
 def test_names_of_ticker_and_field(write):
