@@ -29,6 +29,7 @@ CONTENTS = {
         "bandit-tutorial",
         "serving",
         "bandit-policies",
+        "bandit-time",
         "bandit-simulation",
         "bandit-evaluation",
     ],

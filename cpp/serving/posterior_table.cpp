@@ -19,6 +19,13 @@ std::uint32_t as_count(double pulls) {
   return static_cast<std::uint32_t>(std::min(std::round(pulls), most));
 }
 
+// Not below what nothing was added to; what was withdrawn may have been replaced meanwhile.
+double reduced(double parameter, double amount, double least) {
+  return std::max(parameter - amount, std::min(parameter, least));
+}
+
+constexpr double least_of_pair = 1e-9;
+
 [[noreturn]] void refuse(const char* what, std::uint64_t capacity) {
   throw TableFull("the posterior table is full: it has room for " + std::to_string(capacity) + " " +
                   what);
@@ -27,8 +34,8 @@ std::uint32_t as_count(double pulls) {
 }  // namespace
 
 PosteriorTable PosteriorTable::create(const std::string& path, const Sizes& capacity, Prior prior,
-                                      double shrinkage) {
-  const Header header = make_header(capacity, prior, shrinkage);
+                                      double shrinkage, Forgetting forgetting) {
+  const Header header = make_header(capacity, prior, shrinkage, forgetting);
   MappedFile file = MappedFile::create(path, Layout(capacity).bytes);
   std::memcpy(file.data(), &header, sizeof header);
   return {std::move(file), header};
@@ -47,6 +54,7 @@ PosteriorTable::PosteriorTable(MappedFile file, const Header& header)
       capacity_(header.capacity),
       prior_(header.prior),
       shrinkage_(header.shrinkage),
+      forgetting_(header.forgetting),
       hash_(header.keys),
       layout_(header.capacity),
       arm_index_(section<std::uint64_t>(layout_.arm_index), HashIndex::slots_for(capacity_.arms)),
@@ -106,31 +114,64 @@ PosteriorTable::Number PosteriorTable::find_pair(std::uint64_t hash, Pair pair) 
   });
 }
 
-std::optional<Posterior> PosteriorTable::pair_at(Number number) const {
+std::optional<Posterior> PosteriorTable::arm_at(Number arm, double weight) const {
+  Posterior found{};
+  if (!copy_parameters(arm, found.a, found.b, weight)) return std::nullopt;
+  found.pulls = read(arm_record(arm)->pulls);
+  return found;
+}
+
+std::optional<Posterior> PosteriorTable::stored_pair(Number number) const {
   const PosteriorRecord* record = pair_record(number);
   if (!record) return std::nullopt;
-  const double a = read(record->a), b = read(record->b);
-  if (!valid_parameter(a) || !valid_parameter(b)) return std::nullopt;
-  return Posterior{a, b, static_cast<double>(read(pair_pulls_[number - 1u]))};
+  return Posterior{read(record->a), read(record->b),
+                   static_cast<double>(read(pair_pulls_[number - 1u]))};
 }
 
-std::optional<Posterior> PosteriorTable::arm(std::string_view wanted) const {
-  const ArmRecord* record = arm_record(find_live_arm(wanted));
-  if (!record) return std::nullopt;
-  return Posterior{read(record->a), read(record->b), read(record->pulls)};
+std::optional<Posterior> PosteriorTable::pair_at(Number number, const Posterior& own,
+                                                 double weight) const {
+  std::optional<Posterior> pair = stored_pair(number);
+  if (!pair) return std::nullopt;
+  if (forgets()) {
+    if (!std::isfinite(pair->a) || !std::isfinite(pair->b)) return std::nullopt;
+    const Posterior start = start_of_pair(own.a, own.b);
+    pair->a = clamped(start.a + weight * pair->a);
+    pair->b = clamped(start.b + weight * pair->b);
+  }
+  if (!valid_parameter(pair->a) || !valid_parameter(pair->b)) return std::nullopt;
+  return pair;
 }
 
-std::optional<Posterior> PosteriorTable::pair(std::string_view context,
-                                              std::string_view arm) const {
+std::optional<Posterior> PosteriorTable::arm(std::string_view wanted, double weight) const {
+  const Number arm = find_live_arm(wanted);
+  return arm ? arm_at(arm, weight) : std::nullopt;
+}
+
+std::optional<Posterior> PosteriorTable::pair(std::string_view context, std::string_view arm,
+                                              double weight) const {
   const Pair pair{find_context(hash_(context), context), find_live_arm(arm)};
-  if (!pair.context || !pair.arm) return std::nullopt;
-  return pair_at(find_pair(hash_(pair.context, pair.arm), pair));
+  const auto own = pair.context && pair.arm ? arm_at(pair.arm, weight) : std::nullopt;
+  if (!own) return std::nullopt;
+  return pair_at(find_pair(hash_(pair.context, pair.arm), pair), *own, weight);
+}
+
+std::optional<Posterior> PosteriorTable::stored(std::optional<std::string_view> context,
+                                                std::string_view arm_text) const {
+  const Number arm = find_live_arm(arm_text);
+  if (!arm) return std::nullopt;
+  if (!context) {
+    const ArmRecord& record = *arm_record(arm);
+    return Posterior{read(record.a), read(record.b), read(record.pulls)};
+  }
+  const Pair pair{find_context(hash_(*context), *context), arm};
+  if (!pair.context) return std::nullopt;
+  return stored_pair(find_pair(hash_(pair.context, arm), pair));
 }
 
 std::vector<NamedPosterior> PosteriorTable::arms(std::optional<std::string_view> after,
-                                                 std::size_t limit) const {
+                                                 std::size_t limit, double weight) const {
   std::vector<NamedPosterior> found;
-  visit_arms([&](std::string_view arm, Posterior posterior) {
+  visit_arms(weight, [&](std::string_view arm, Posterior posterior) {
     if (!after || arm > *after) found.push_back({arm, posterior});
   });
   const auto cut = found.begin() + static_cast<std::ptrdiff_t>(std::min(limit, found.size()));
@@ -209,7 +250,12 @@ PosteriorTable::Number PosteriorTable::add_pair(std::uint64_t hash, Pair pair,
   return number;
 }
 
-void PosteriorTable::put_arm(std::string_view text, Posterior posterior) {
+void PosteriorTable::put_arm(std::string_view text, Posterior posterior, double at) {
+  if (forgets()) {
+    const double scale = 1 / weight(at);
+    posterior.a = (posterior.a - prior_.a) * scale;
+    posterior.b = (posterior.b - prior_.b) * scale;
+  }
   const std::uint64_t hash = hash_(text);
   const Number arm = find_arm(hash, text);
   require_room({is_live(arm) ? 0u : 1u, 0, 0, arm ? 0 : text.size()});
@@ -236,6 +282,19 @@ bool PosteriorTable::remove_arm(std::string_view text) {
   return true;
 }
 
+void PosteriorTable::put_evidence(std::optional<std::string_view> context, std::string_view arm,
+                                  Posterior evidence) {
+  if (context) {
+    put_pair(*context, arm, evidence);
+  } else {
+    put_arm(arm, {prior_.a, prior_.b, 0}, forgetting_.base);  // may make the record
+    ArmRecord& record = *arm_record(find_live_arm(arm));
+    write(record.a, evidence.a);
+    write(record.b, evidence.b);
+    write(record.pulls, evidence.pulls);
+  }
+}
+
 void PosteriorTable::put_pair(std::string_view context, std::string_view arm_text,
                               Posterior posterior) {
   const Number arm = find_live_arm(arm_text);
@@ -249,6 +308,10 @@ void PosteriorTable::put_pair(std::string_view context, std::string_view arm_tex
     add_pair(hash_(pair.context, arm), pair, posterior);
     return;
   }
+  set_pair(number, posterior);
+}
+
+void PosteriorTable::set_pair(Number number, const Posterior& posterior) {
   write(pair_record(number)->a, posterior.a);
   write(pair_record(number)->b, posterior.b);
   write(pair_pulls_[number - 1u], as_count(posterior.pulls));
@@ -268,44 +331,81 @@ double failures(double a, double b, double reward, double examined) {
 }  // namespace
 
 bool PosteriorTable::add_reward(std::optional<std::string_view> context, std::string_view text,
-                                double reward, double examined) {
+                                double reward, const Earned& earned) {
   const std::uint64_t arm_hash = hash_(text);
   const std::uint64_t context_hash = context ? hash_(*context) : 0;
   Number arm = find_arm(arm_hash, text);
-  if (arm && !is_live(arm)) return false;
+  if (arm ? !is_live(arm) : earned.withdrawn) return false;
   Pair pair{context ? find_context(context_hash, *context) : 0, arm};
   Number number = arm && pair.context ? find_pair(hash_(pair.context, arm), pair) : 0;
 
+  if (earned.withdrawn) {
+    withdraw(arm, number, reward, earned);
+    return true;
+  }
   const bool new_context = context && !pair.context;
   require_room({arm ? 0u : 1u, new_context ? 1u : 0u, context && !number ? 1u : 0u,
                 (arm ? 0 : text.size()) + (new_context ? context->size() : 0)});
-  if (!arm) pair.arm = arm = add_arm(arm_hash, text, {prior_.a, prior_.b, 0});
+  const Posterior fresh = forgets() ? Posterior{} : Posterior{prior_.a, prior_.b, 0};
+  if (!arm) pair.arm = arm = add_arm(arm_hash, text, fresh);
   if (new_context) pair.context = add_context(context_hash, *context);
   ArmRecord& record = *arm_record(arm);
+  const Posterior own = *arm_at(arm, weight(earned.at));
   if (context) {
-    if (!number) number = add_pair(hash_(pair.context, arm), pair, start_of_pair(record));
-    add_to_pair(number, reward, examined);
+    const Posterior start = forgets() ? Posterior{} : start_of_pair(own.a, own.b);
+    if (!number) number = add_pair(hash_(pair.context, arm), pair, start);
+    add_to_pair(number, own, reward, earned);
   }
-  const double failed = failures(record.a, record.b, reward, examined);
-  write(record.a, clamped(record.a + reward));
-  write(record.b, clamped(record.b + failed));
-  write(record.pulls, record.pulls + 1);
+  const Posterior sum = with({record.a, record.b, record.pulls}, own, reward, earned);
+  write(record.a, sum.a);
+  write(record.b, sum.b);
+  write(record.pulls, sum.pulls);
   return true;
 }
 
-Posterior PosteriorTable::start_of_pair(const ArmRecord& arm) const {
-  // As mlkit.bandit.posterior.shrunk: not 1 - mean, which is 0 when the mean rounds to 1.
-  const double counts = arm.a + arm.b;
-  return {clamped(shrinkage_ * arm.a / counts), clamped(shrinkage_ * arm.b / counts), 0};
+Posterior PosteriorTable::with(const Posterior& stored, const Posterior& now, double reward,
+                               const Earned& earned) const {
+  const double failed = failures(now.a, now.b, reward, earned.examined);
+  if (forgets()) {
+    const double scale = 1 / weight(earned.at);
+    return {stored.a + scale * reward, stored.b + scale * failed, stored.pulls + 1};
+  }
+  return {clamped(stored.a + reward), clamped(stored.b + failed), stored.pulls + 1};
 }
 
-void PosteriorTable::add_to_pair(Number number, double reward, double examined) {
-  PosteriorRecord& pair = *pair_record(number);
-  std::uint32_t& pulls = pair_pulls_[number - 1u];
-  const double failed = failures(pair.a, pair.b, reward, examined);
-  write(pair.a, clamped(pair.a + reward));
-  write(pair.b, clamped(pair.b + failed));
-  if (pulls != std::numeric_limits<std::uint32_t>::max()) write(pulls, pulls + 1);
+Posterior PosteriorTable::without(const Posterior& stored, const Posterior& now, Prior least,
+                                  double reward, const Earned& earned) const {
+  const double scale = 1 / weight(earned.at);
+  const double failed = failures(now.a, now.b, reward, earned.examined);
+  return {reduced(stored.a, scale * reward, least.a), reduced(stored.b, scale * failed, least.b),
+          std::max(stored.pulls - 1, 0.0)};
+}
+
+Posterior PosteriorTable::start_of_pair(double a, double b) const {
+  // As mlkit.bandit.posterior.shrunk: not 1 - mean, which is 0 when the mean rounds to 1.
+  const double counts = a + b;
+  return {clamped(shrinkage_ * a / counts), clamped(shrinkage_ * b / counts), 0};
+}
+
+void PosteriorTable::add_to_pair(Number number, const Posterior& own, double reward,
+                                 const Earned& earned) {
+  const auto now = pair_at(number, own, weight(earned.at));
+  set_pair(number, with(*stored_pair(number), now.value_or(own), reward, earned));
+}
+
+void PosteriorTable::withdraw(Number arm, Number pair, double reward, const Earned& earned) {
+  const Posterior own = *arm_at(arm, weight(earned.at));
+  ArmRecord& record = *arm_record(arm);
+  const Prior least = forgets() ? Prior{0, 0} : prior_;
+  const Posterior rest = without({record.a, record.b, record.pulls}, own, least, reward, earned);
+  if (pair) {
+    const Prior start = forgets() ? Prior{0, 0} : Prior{least_of_pair, least_of_pair};
+    const auto now = pair_at(pair, own, weight(earned.at));
+    set_pair(pair, without(*stored_pair(pair), now.value_or(own), start, reward, earned));
+  }
+  write(record.a, rest.a);
+  write(record.b, rest.b);
+  write(record.pulls, rest.pulls);
 }
 
 }  // namespace mlkit::serving

@@ -5,6 +5,7 @@
 // of a chunk overlap.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <numeric>
 #include <string>
 
@@ -66,7 +67,7 @@ void PosteriorTable::find_arms(std::span<const std::string_view> ids, Number* ar
 }
 
 std::size_t PosteriorTable::overlay_pairs(Number context, std::span<const Number> arms, double* a,
-                                          double* b) const {
+                                          double* b, double weight) const {
   Hashes hashes;
   for (std::size_t i = 0; i < arms.size(); ++i) {
     hashes[i] = hash_(context, arms[i]);
@@ -79,7 +80,7 @@ std::size_t PosteriorTable::overlay_pairs(Number context, std::span<const Number
   std::size_t unknown = 0;
   for (std::size_t i = 0; i < arms.size(); ++i) {
     const Number number = arms[i] ? find_pair(hashes[i], {context, arms[i]}) : 0;
-    if (const auto pair = pair_at(number)) {
+    if (const auto pair = pair_at(number, {a[i], b[i], 0}, weight)) {
       a[i] = pair->a;
       b[i] = pair->b;
     } else {
@@ -90,33 +91,41 @@ std::size_t PosteriorTable::overlay_pairs(Number context, std::span<const Number
 }
 
 Unknown PosteriorTable::fetch(std::optional<std::string_view> context,
-                              std::span<const std::string_view> ids, double* a, double* b) const {
+                              std::span<const std::string_view> ids, double* a, double* b,
+                              double weight) const {
   const Number from = context ? find_context(hash_(*context), *context) : 0;
   Unknown unknown;
   for_chunks(ids, [&](std::size_t at, std::span<const std::string_view> some) {
     std::array<Number, chunk> arms;
     find_arms(some, arms.data());
     for (std::size_t i = 0; i < some.size(); ++i)
-      unknown.arms += !copy_parameters(arms[i], a[at + i], b[at + i]);
-    if (from) unknown.contexts += overlay_pairs(from, {arms.data(), some.size()}, a + at, b + at);
+      unknown.arms += !copy_parameters(arms[i], a[at + i], b[at + i], weight);
+    if (from)
+      unknown.contexts += overlay_pairs(from, {arms.data(), some.size()}, a + at, b + at, weight);
   });
   if (context && !from) unknown.contexts = ids.size();
   return unknown;
 }
 
-bool PosteriorTable::copy_parameters(Number arm, double& a, double& b) const {
+bool PosteriorTable::copy_parameters(Number arm, double& a, double& b, double weight) const {
   a = prior_.a;
   b = prior_.b;
   const ArmRecord* record = arm_record(arm);
   if (!record) return false;
-  const double arm_a = read(record->a), arm_b = read(record->b);
+  double arm_a = read(record->a), arm_b = read(record->b);
+  if (forgets()) {
+    if (!std::isfinite(arm_a) || !std::isfinite(arm_b)) return false;
+    constexpr double low = beta::smallest_parameter, high = beta::largest_parameter;
+    arm_a = std::clamp(prior_.a + weight * arm_a, low, high);
+    arm_b = std::clamp(prior_.b + weight * arm_b, low, high);
+  }
   if (!valid_parameter(arm_a) || !valid_parameter(arm_b)) return false;
   a = arm_a;
   b = arm_b;
   return true;
 }
 
-AllArms PosteriorTable::fetch_all(std::optional<std::string_view> context) const {
+AllArms PosteriorTable::fetch_all(std::optional<std::string_view> context, double weight) const {
   const std::uint64_t count = used().arms;
   AllArms all;
   all.arms.reserve(count);
@@ -125,13 +134,14 @@ AllArms PosteriorTable::fetch_all(std::optional<std::string_view> context) const
   all.a.resize(all.arms.size());
   all.b.resize(all.arms.size());
   for (std::size_t i = 0; i < all.arms.size(); ++i)
-    all.unknown.arms += !copy_parameters(all.arms[i], all.a[i], all.b[i]);
+    all.unknown.arms += !copy_parameters(all.arms[i], all.a[i], all.b[i], weight);
   const Number from = context ? find_context(hash_(*context), *context) : 0;
   if (from)
-    for_chunks(
-        std::span<const Number>(all.arms), [&](std::size_t at, std::span<const Number> some) {
-          all.unknown.contexts += overlay_pairs(from, some, all.a.data() + at, all.b.data() + at);
-        });
+    for_chunks(std::span<const Number>(all.arms),
+               [&](std::size_t at, std::span<const Number> some) {
+                 all.unknown.contexts +=
+                     overlay_pairs(from, some, all.a.data() + at, all.b.data() + at, weight);
+               });
   else if (context) all.unknown.contexts = all.arms.size();
   return all;
 }
@@ -142,7 +152,8 @@ void PosteriorTable::load_arms(std::span<const std::string_view> ids, const doub
     const std::uint64_t hash = hash_(ids[row]);
     if (find_arm(hash, ids[row])) refuse_row(row, "is there already", ids[row]);
     require_room({1, 0, 0, ids[row].size()});
-    add_arm(hash, ids[row], {a[row], b[row], pulls[row]});
+    const Prior start = forgets() ? prior_ : Prior{0, 0};
+    add_arm(hash, ids[row], {a[row] - start.a, b[row] - start.b, pulls[row]});
   }
 }
 
@@ -161,7 +172,14 @@ void PosteriorTable::load_pairs(std::span<const std::string_view> contexts,
       if (find_pair(hashes[i], pairs[i]))
         refuse_row(at + i, "has a posterior for this context already", some[i]);
       require_room({0, 0, 1, 0});
-      add_pair(hashes[i], pairs[i], {a[at + i], b[at + i], pulls[at + i]});
+      Posterior pair{a[at + i], b[at + i], pulls[at + i]};
+      if (forgets()) {
+        const Posterior own = *arm_at(pairs[i].arm, 1);
+        const Posterior start = start_of_pair(own.a, own.b);
+        pair.a -= start.a;
+        pair.b -= start.b;
+      }
+      add_pair(hashes[i], pairs[i], pair);
     }
   });
 }
@@ -191,20 +209,45 @@ void PosteriorTable::find_pairs_to_load(std::span<const std::string_view> contex
 }
 
 void PosteriorTable::copy(const PosteriorTable& source) {
-  source.visit_arms([this](std::string_view arm, Posterior posterior) { put_arm(arm, posterior); });
+  if (forgets() != source.forgets()) throw std::invalid_argument("only one of the tables forgets");
+  // Evidence as of this table's base.
+  const double scale = source.weight(forgetting_.base);
+  const std::uint64_t count = source.used().arms;
+  for (Number arm = 1; arm <= count; ++arm) {
+    if (!source.is_live(arm)) continue;
+    const ArmRecord& record = *source.arm_record(arm);
+    const Posterior stored{read(record.a) * scale, read(record.b) * scale, read(record.pulls)};
+    put_evidence(std::nullopt, source.arm_id(arm), stored);
+  }
   for (const std::string_view arm : source.removed_arms()) {
     put_arm(arm, {prior_.a, prior_.b, 0});
     remove_arm(arm);
+  }
+  if (forgets()) {
+    copy_pairs_of_evidence(source, scale);
+    return;
   }
   PairColumns pairs;
   for (std::uint64_t start = 0; start < source.used().posteriors; start += copied_at_once) {
     pairs.clear();
     source.visit_pairs(
-        start, start + copied_at_once,
+        start, start + copied_at_once, 1,
         [&pairs](std::string_view context, std::string_view arm, const Posterior& posterior) {
           pairs.add(context, arm, posterior);
         });
     load_pairs(pairs.contexts, pairs.arms, pairs.a.data(), pairs.b.data(), pairs.pulls.data());
+  }
+}
+
+void PosteriorTable::copy_pairs_of_evidence(const PosteriorTable& source, double scale) {
+  const std::uint64_t count = source.used().posteriors;
+  for (Number number = 1; number <= count; ++number) {
+    const PosteriorRecord& record = *source.pair_record(number);
+    if (!source.is_live(record.arm)) continue;
+    Posterior stored = *source.stored_pair(number);
+    stored.a *= scale;
+    stored.b *= scale;
+    put_pair(source.id(record.context), source.arm_id(record.arm), stored);
   }
 }
 

@@ -12,7 +12,7 @@ namespace mlkit::serving {
 namespace {
 
 constexpr char magic[8] = {'m', 'l', 'k', 'i', 't', 'P', 'T', '\n'};
-constexpr std::uint32_t version = 1;
+constexpr std::uint32_t version = 2;
 constexpr std::uint64_t header_bytes = 4096;
 constexpr std::uint64_t max_records = std::numeric_limits<std::uint32_t>::max() - 1;
 static_assert(sizeof(Header) <= header_bytes);
@@ -32,6 +32,10 @@ bool within_limits(const Sizes& capacity) {
 
 bool valid_rules(const Prior& prior, double shrinkage) {
   return valid_parameter(prior.a) && valid_parameter(prior.b) && valid_parameter(shrinkage);
+}
+
+bool valid_forgetting(const Forgetting& forgetting) {
+  return forgetting.half_life >= 0 && std::isfinite(forgetting.base);
 }
 
 // FNV-1a, 64 bits.
@@ -54,10 +58,10 @@ const char* defect(const std::byte* data, std::uint64_t size) {
   Header header;
   std::memcpy(&header, data, sizeof header);
   if (std::memcmp(header.magic, magic, sizeof magic) != 0) return "it starts with other bytes";
-  if (header.version != version) return "its version is not 1";
+  if (header.version != version) return "its version is not 2";
   if (header.checksum != checksum(header)) return "its header is damaged";
   if (header.header_bytes != header_bytes || !within_limits(header.capacity) ||
-      !valid_rules(header.prior, header.shrinkage))
+      !valid_rules(header.prior, header.shrinkage) || !valid_forgetting(header.forgetting))
     return "its header is inconsistent";
   if (size != Layout(header.capacity).bytes) return "it is truncated or was extended";
   return nullptr;
@@ -83,7 +87,7 @@ Layout::Layout(const Sizes& capacity) {
   bytes = at;
 }
 
-Header make_header(const Sizes& capacity, Prior prior, double shrinkage) {
+Header make_header(const Sizes& capacity, Prior prior, double shrinkage, Forgetting forgetting) {
   if (!within_limits(capacity))
     throw std::invalid_argument(
         "a table holds fewer than 2^32 arms, contexts and posteriors, "
@@ -92,6 +96,8 @@ Header make_header(const Sizes& capacity, Prior prior, double shrinkage) {
     throw std::invalid_argument("prior: both parameters must be from 1e-300 to 1e15");
   if (!valid_parameter(shrinkage))
     throw std::invalid_argument("shrinkage must be above 0 and at most 1e15 pseudo-counts");
+  if (!valid_forgetting(forgetting))
+    throw std::invalid_argument("half_life must be at least 0, and base a number of seconds");
   Header header{};
   std::memcpy(header.magic, magic, sizeof magic);
   header.version = version;
@@ -99,6 +105,7 @@ Header make_header(const Sizes& capacity, Prior prior, double shrinkage) {
   header.capacity = capacity;
   header.prior = prior;
   header.shrinkage = shrinkage;
+  header.forgetting = forgetting;
   fill_with_entropy(header.keys);
   header.checksum = checksum(header);
   return header;

@@ -17,6 +17,13 @@ struct Prior {
   double a, b;
 };
 
+// How evidence loses weight: to the half in every half-life, in seconds. 0: posteriors are kept
+// whole, and keep their weight; infinity: evidence keeps its weight.
+struct Forgetting {
+  double half_life = 0;
+  double base = 0;  // when stored evidence has the weight 1, in seconds since 1970
+};
+
 // A NaN is no parameter.
 inline bool valid_parameter(double x) {
   return x >= beta::smallest_parameter && x <= beta::largest_parameter;
@@ -29,6 +36,7 @@ struct Header {
   Sizes capacity;
   Prior prior;
   double shrinkage;
+  Forgetting forgetting;
   std::uint64_t keys[IdHash::key_count];
   std::uint64_t checksum;  // of all the fields above
   alignas(64) Sizes used;  // written by the one writer, after what they count
@@ -68,9 +76,9 @@ struct Layout {
   }
 };
 
-// Make a header with fresh random keys. Throws std::invalid_argument for sizes, prior or
-// shrinkage out of range.
-Header make_header(const Sizes& capacity, Prior prior, double shrinkage);
+// Make a header with fresh random keys. Throws std::invalid_argument for sizes, prior, shrinkage
+// or forgetting out of range.
+Header make_header(const Sizes& capacity, Prior prior, double shrinkage, Forgetting forgetting);
 
 // Check that a mapped file is a whole table of this version; throws std::invalid_argument.
 void check_file(const std::byte* data, std::uint64_t size, const std::string& path);

@@ -29,6 +29,8 @@ class PosteriorTable:
         id_bytes: int,
         prior: tuple[float, float],
         shrinkage: float,
+        half_life: float = 0.0,
+        base: float = 0.0,
     ) -> PosteriorTable:
         """Make a new table and be its only writer.
 
@@ -43,6 +45,9 @@ class PosteriorTable:
             prior: Parameters (a, b) of an arm that nothing is known of.
             shrinkage: Pseudo-counts of the arm's mean that a (context, arm) posterior starts
                 from; above 0.
+            half_life: Seconds in which evidence loses half of its weight; infinity: it keeps it,
+                and can be replaced; 0: the table does not forget.
+            base: When stored evidence has the weight 1, in seconds since 1970.
 
         Raises:
             ValueError: A size, the prior or the shrinkage is out of range.
@@ -108,10 +113,11 @@ class PosteriorTable:
             TableFull: There is no room; what fitted stays.
         """
 
-    def put_arm(self, arm: str, a: float, b: float, pulls: float = 0.0) -> None:
+    def put_arm(self, arm: str, a: float, b: float, pulls: float = 0.0, at: float = 0.0) -> None:
         """Add an arm, or set the posterior of one that is there.
 
-        An arm that was removed starts anew, without its (context, arm) posteriors.
+        An arm that was removed starts anew, without its (context, arm) posteriors. What differs
+        from the prior is evidence of the time `at`, if the table forgets.
 
         Raises:
             ValueError: The id is too long or has no UTF-8, or a number is out of range.
@@ -126,11 +132,27 @@ class PosteriorTable:
             TableFull: There is no room; nothing was changed.
         """
 
+    def put_evidence(
+        self, context: str | None, arm: str, a: float, b: float, pulls: float = 0.0
+    ) -> None:
+        """Set what `stored` returns, for an arm (context None), or a pair whose arm is there.
+
+        Raises:
+            ValueError: The table does not forget, or a value is bad.
+            TableFull: There is no room; nothing was changed.
+        """
+
     def remove_arm(self, arm: str) -> bool:
         """Remove an arm and its (context, arm) posteriors; False if it is not there."""
 
     def add_reward(
-        self, context: str | None, arm: str, reward: float, examined: float = 1.0
+        self,
+        context: str | None,
+        arm: str,
+        reward: float,
+        examined: float = 1.0,
+        at: float = 0.0,
+        withdrawn: bool = False,
     ) -> bool:
         """Update the arm's posterior, and the one for the context, by a reward.
 
@@ -144,6 +166,8 @@ class PosteriorTable:
             reward: From 0 to 1.
             examined: Probability that the arm was looked at where it was shown, above 0: a
                 missing reward counts by the probability that it was looked at and not taken.
+            at: When it was earned, in seconds since 1970; of a table that forgets.
+            withdrawn: Take back a reward that was added.
 
         Returns:
             False, and nothing was changed, if the arm was removed.
@@ -153,44 +177,57 @@ class PosteriorTable:
             TableFull: There is no room; nothing was changed.
         """
 
-    def fetch(self, context: str | None, candidates: list[str] | None) -> Fetched:
+    def fetch(
+        self, context: str | None, candidates: list[str] | None, at: float | None = None
+    ) -> Fetched:
         """Fetch the posteriors of many candidates (None: of all arms) for one context.
 
         A candidate's posterior is that of (context, arm), else the arm's, else the prior. One
-        that appears twice is fetched twice.
+        that appears twice is fetched twice. A table that forgets answers as of `at`, in seconds
+        since 1970 (None: now), here and below.
 
         Raises:
             ValueError: An id is empty, too long or has no UTF-8; the message names its index.
             TypeError: An id is not a str.
         """
 
-    def arm(self, arm: str) -> tuple[float, float, float] | None:
+    def arm(self, arm: str, at: float | None = None) -> tuple[float, float, float] | None:
         """Read a, b and pulls of an arm; None if it is not there."""
 
     def knows(self, arm: str) -> bool:
         """Return whether an arm is there, or was there and has been removed."""
 
-    def pair(self, context: str, arm: str) -> tuple[float, float, float] | None:
+    def pair(
+        self, context: str, arm: str, at: float | None = None
+    ) -> tuple[float, float, float] | None:
         """Read a, b and pulls of (context, arm); None if it has no posterior of its own."""
 
+    def stored(self, context: str | None, arm: str) -> tuple[float, float, float] | None:
+        """Read what is stored of an arm (context None) or a pair.
+
+        Of a table that forgets it is the evidence, in the weight of the base. None if it is not
+        there.
+        """
+
     def arms(
-        self, after: str | None = None, limit: int = 1000
+        self, after: str | None = None, limit: int = 1000, at: float | None = None
     ) -> list[tuple[str, float, float, float]]:
         """List arms with a, b and pulls, in the order of their ids' code points.
 
         Args:
             after: Start behind this id, whether it is there or not.
             limit: The most arms to list.
+            at: The time of posteriors that age, in seconds since 1970; None: now.
         """
 
     def removed_arms(self) -> list[str]:
         """List the ids of the arms that are removed."""
 
-    def export_arms(self) -> tuple[_Ids, _Column, _Column, _Column]:
+    def export_arms(self, at: float | None = None) -> tuple[_Ids, _Column, _Column, _Column]:
         """Copy all arms: ids as Arrow offsets and bytes, a, b and pulls."""
 
     def export_contexts(
-        self, start: int, stop: int
+        self, start: int, stop: int, at: float | None = None
     ) -> tuple[_Ids, _Ids, _Column, _Column, _Column]:
         """Copy the (context, arm) posteriors of a range of records.
 
@@ -198,6 +235,7 @@ class PosteriorTable:
             start: The first record.
             stop: Behind the last one; `used()["posteriors"]` records are there. Those of
                 removed arms are left out.
+            at: The time of posteriors that age, in seconds since 1970; None: now.
 
         Returns:
             Contexts and arms as Arrow offsets and bytes, a, b and pulls.
@@ -218,6 +256,14 @@ class PosteriorTable:
     @property
     def prior(self) -> tuple[float, float]:
         """Parameters (a, b) of an arm that nothing is known of."""
+
+    @property
+    def half_life(self) -> float:
+        """Seconds in which evidence loses half of its weight; 0: the table does not forget."""
+
+    @property
+    def base(self) -> float:
+        """When stored evidence has the weight 1, in seconds since 1970."""
 
     @property
     def shrinkage(self) -> float:

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlkit.bandit.evaluation.decisions import MOST_CELLS, Decisions
+from mlkit.bandit.logs import times
 from mlkit.bandit.logs.decision_tables import DecisionColumns, DecisionTable, read_table
 from mlkit.bandit.logs.rewards import as_numbers
 from mlkit.bandit.posteriors.posterior import ID_BYTES
@@ -298,17 +298,12 @@ def _times(path: Path, column: pa.ChunkedArray | None, place: Callable[[int], st
         hint = "--time COL names the column with the times of decisions"
         raise UsageError(f"{path}: no times, which --attribution needs", hint=hint)
     _check_type(column, "time", place, _TIMES, "times")
-    series = pd.Series(column.to_pandas())
-    numbers = pd.to_numeric(series, errors="coerce") if series.dtype.kind != "M" else None
-    if numbers is not None and numbers.notna().all():
-        return np.asarray(numbers, dtype=np.float64)
-    moments = pd.to_datetime(series, utc=True, format="ISO8601", errors="coerce")
-    if moments.isna().any():
-        row = int(np.argmax(moments.isna()))
-        value = None if pd.isna(series.iloc[row]) else str(series.iloc[row])
-        raise _refuse(place(row), "time", value, "ISO 8601 or seconds since 1970")
-    micros = moments.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-    return np.asarray(micros.astype(np.int64) / 1e6)
+    found = times.seconds_of(column)
+    if np.isnan(found).any():
+        row = int(np.argmax(np.isnan(found)))
+        value = column[row].as_py()
+        raise _refuse(place(row), "time", None if value is None else str(value), times.EXPECTED)
+    return found
 
 
 def _is_dropped(numbers: dict[str, Array], how: MissingRewards) -> Flags:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from mlkit.bandit.logs import csv_input
 from mlkit.bandit.logs.csv_input import HashingReader, opened
+from mlkit.bandit.logs.times import seconds_of
 from mlkit.bandit.posteriors.file import content_hash, missing_column
 from mlkit.errors import BadData
 from mlkit.parquet import ParquetReader
@@ -38,6 +39,8 @@ class Columns:
         context: Ids of users or segments: text or integers. None: there are none.
         event_id: Ids of events, each of which counts once: text or integers. None: there are
             none, and every row counts.
+        time: When rewards were earned: ISO 8601, timestamps, or seconds since 1970. None: not
+            known.
         separator: The character between the fields of a CSV; None: that of its first line.
     """
 
@@ -46,10 +49,11 @@ class Columns:
     context: str | None = None
     event_id: str | None = None
     separator: str | None = None
+    time: str | None = None
 
     def names(self) -> list[str]:
         """Return the names of the columns."""
-        names = (self.context, self.arm, self.reward, self.event_id)
+        names = (self.context, self.arm, self.reward, self.event_id, self.time)
         return [name for name in names if name is not None]
 
 
@@ -63,6 +67,7 @@ class Rows(NamedTuple):
         place: Names the place of a row, for an error.
         event: Text; None: every row counts.
         features: A column for each feature that the log is to have: text, numbers or truth.
+        time: Seconds since 1970, NaN where there is none; None: the log has no times.
     """
 
     context: pa.Array
@@ -71,6 +76,7 @@ class Rows(NamedTuple):
     place: Callable[[int], str]
     event: pa.Array | None = None
     features: Sequence[pa.Array] = ()
+    time: pa.Array | None = None
 
 
 def read_csv(log: Log, columns: Columns) -> Iterator[Rows]:
@@ -128,6 +134,8 @@ class Feedback(msgspec.Struct, tag="feedback", tag_field="type"):
     arm: str
     reward: float
     context: str | None = None
+    time: float | None = None
+    at: str | None = None
     features: dict[str, str | float | bool | None] | None = None
 
 
@@ -147,7 +155,14 @@ def read_json_lines(log: Log) -> Iterator[Rows]:
                 pa.array([event.reward for event in events], pa.float64()),
                 partial(_line_place, log, numbers),
                 features=[_feature(events, name) for name in log.features],
+                time=_times(events) if log.timed else None,
             )
+
+
+def _times(events: Sequence[Feedback]) -> pa.Array:
+    """Return when events were earned, or in logs of before when they were received."""
+    found = [event.at if event.time is None else event.time for event in events]
+    return pa.array(seconds_of(pa.array(map(str, found), pa.string())))
 
 
 def _feature(events: Sequence[Feedback], name: str) -> pa.Array:
@@ -212,11 +227,14 @@ def _rows(log: Log, batch: pa.RecordBatch, columns: Columns, place: Callable[[in
     reward = batch[columns.reward]
     event = None if columns.event_id is None else _ids(log, batch, columns.event_id)
     features = [_plain(batch[name]) for name in log.features]
+    named = columns.time is not None and log.timed
+    time = pa.array(seconds_of(batch[columns.time])) if named else None
     if columns.context is None:
-        return Rows(pa.nulls(len(batch), pa.string()), arm, reward, place, event, features)
-    context = _ids(log, batch, columns.context)
-    empty = pc.equal(pc.binary_length(context), 0)
-    return Rows(pc.if_else(empty, None, context), arm, reward, place, event, features)
+        context = pa.nulls(len(batch), pa.string())
+    else:
+        ids = _ids(log, batch, columns.context)
+        context = pc.if_else(pc.equal(pc.binary_length(ids), 0), None, ids)
+    return Rows(context, arm, reward, place, event, features, time)
 
 
 def _plain(column: pa.Array) -> pa.Array:

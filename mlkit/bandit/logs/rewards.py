@@ -22,6 +22,7 @@ from mlkit.bandit.logs.readers import (
     read_json_lines,
     read_parquet,
 )
+from mlkit.bandit.logs.times import EXPECTED
 from mlkit.bandit.posteriors.posterior import ID_BYTES, SourceFile
 from mlkit.errors import BadData, UsageError
 from mlkit.parquet import SUFFIXES
@@ -31,7 +32,8 @@ from mlkit.unpacking import STREAMED, UnpackLimits
 REWARDS = pa.schema([("context", pa.string()), ("arm", pa.string()), ("reward", pa.float64())])
 """The columns of a batch of rewards; a row without a context counts for the arm alone.
 
-Features follow, if any, in columns named by `feature_column`.
+Features follow, if any, in columns named by `feature_column`, and the column `time`, in seconds
+since 1970, if it is asked for.
 """
 
 
@@ -50,6 +52,7 @@ class Log:
         excluded: Arms whose rows do not count.
         reward_range: The rewards that are good, once divided.
         features: Names of features to read beside the rewards.
+        timed: Whether to read when rewards were earned.
         rows: Good rows read so far.
         skipped: Bad rows so far.
         bytes_read: How far in the file the reading is.
@@ -65,6 +68,7 @@ class Log:
     excluded: frozenset[str] = frozenset()
     reward_range: tuple[float, float] = (0.0, 1.0)
     features: tuple[str, ...] = ()
+    timed: bool = False
     rows: int = 0
     skipped: int = 0
     bytes_read: int = 0
@@ -112,6 +116,9 @@ class Log:
         if self.columns is None:
             hint = "only the JSON Lines logs of `mlkit bandit serve --log` (.jsonl) imply them"
             raise UsageError(f"{self.path}: --arm and --reward are needed", hint=hint)
+        if self.timed and self.columns.time is None:
+            hint = "--time COL names the column that says when rewards were earned"
+            raise UsageError(f"{self.path}: no times, which forgetting needs", hint=hint)
         if self.path.suffix.lower() in SUFFIXES:
             return read_parquet(self, self.columns)
         return read_csv(self, self.columns)
@@ -123,6 +130,9 @@ class Log:
         for name, column in zip(self.features, rows.features, strict=True):
             schema = schema.append(pa.field(feature_column(name), column.type))
         columns = [rows.context, rows.arm, reward, *rows.features]
+        if rows.time is not None:
+            schema = schema.append(pa.field("time", pa.float64()))
+            columns.append(rows.time)
         batch = pa.RecordBatch.from_arrays(columns, schema=schema)
         counted = self._good(rows, reward)
         if self.excluded:
@@ -144,6 +154,8 @@ class Log:
             "context": _is_id(rows.context, or_missing=True),
             "reward": _within(reward, *self.reward_range),
         }
+        if rows.time is not None:
+            columns["time"] = pc.is_finite(rows.time)
         if rows.event is not None:
             columns["event"] = pc.fill_null(pc.greater(pc.binary_length(rows.event), 0), False)
         good = functools.reduce(pc.and_, columns.values())
@@ -151,7 +163,7 @@ class Log:
         if first < 0:
             return good
         name = next(name for name, fine in columns.items() if not fine[first].as_py())
-        found = getattr(rows, name)[first].as_py()
+        found = getattr(rows, name)[first].as_py() if name != "time" else None
         shown = f"{name} is {'missing' if found is None else repr(found)[:80]}"
         self.bad(f"{shown}, expected {self._expected(name)}", lambda: rows.place(first))
         self.skipped += pc.sum(pc.invert(good)).as_py() - 1  # the first is counted
@@ -172,6 +184,7 @@ def logs_of(
     limits: UnpackLimits = STREAMED,
     reward_range: tuple[float, float] = (0.0, 1.0),
     features: tuple[str, ...] = (),
+    timed: bool = False,
 ) -> list[Log]:
     """Return logs to read as one: an event that several of them have counts once.
 
@@ -184,6 +197,7 @@ def logs_of(
         limits: How much a compressed file may unpack to.
         reward_range: The rewards that are good, once divided.
         features: Names of features to read beside the rewards.
+        timed: Whether to read when rewards were earned.
 
     Raises:
         UsageError: The scale is not above 0.
@@ -203,6 +217,7 @@ def logs_of(
             arms,
             reward_range,
             features,
+            timed,
         )
         for path in paths
     ]
@@ -251,6 +266,7 @@ _EXPECTED = {
     "arm": f"1 to {ID_BYTES} bytes of UTF-8",
     "context": f"at most {ID_BYTES} bytes of UTF-8",
     "event": "an id",
+    "time": EXPECTED,
 }
 _TRUTH = {"true": 1.0, "false": 0.0}
 

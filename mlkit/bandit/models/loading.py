@@ -35,8 +35,7 @@ def is_beta(path: Path, policy: str | None, limits: UnpackLimits | None = None) 
     asked = None if policy is None else catalog.parse(policy)
     if asked is not None and asked.name == THOMPSON and asked.parameters:
         raise UsageError(f"--policy {policy}: the prior is that of `mlkit bandit fit --prior`")
-    is_first = file.version_of(path, limits) == 1
-    return is_first and (asked is None or asked.name == THOMPSON)
+    return _has_beta(path, limits) and (asked is None or asked.name == THOMPSON)
 
 
 def load(path: Path, policy: str | None, limits: UnpackLimits | None = None) -> PolicyModel:
@@ -52,7 +51,7 @@ def load(path: Path, policy: str | None, limits: UnpackLimits | None = None) -> 
         InputMissing: The file cannot be read.
         BadData: It is damaged.
     """
-    if file.version_of(path, limits) == 1:
+    if _has_beta(path, limits):
         return _converted(
             path, posteriors_file.read(path, limits), catalog.parse(policy or THOMPSON)
         )
@@ -62,6 +61,10 @@ def load(path: Path, policy: str | None, limits: UnpackLimits | None = None) -> 
         hint = "fit the logs with the other policy, or leave --policy out"
         raise UsageError(f"--policy {policy}: {path} is a model with the policy {own}", hint=hint)
     return model
+
+
+def _has_beta(path: Path, limits: UnpackLimits | None) -> bool:
+    return file.version_of(path, limits) in posteriors_file.VERSIONS
 
 
 def _converted(path: Path, posteriors: Posteriors, spec: PolicySpec) -> PolicyModel:

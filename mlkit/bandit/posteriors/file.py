@@ -1,10 +1,10 @@
 """The posteriors file: versioned Parquet, or CSV.
 
 Both hold one row a posterior, with the columns `context` (missing: the arm's own row), `arm`,
-`a`, `b` and `pulls`. What all rows share (`Header`) is JSON in the metadata of the
-Parquet schema, and in columns of the same value on every row of a CSV: `model`, `prior_a`,
-`prior_b`, `shrinkage`. Only `arm`, `a` and `b` have to be there, so that a file that was made
-by hand or by a query can be read too.
+`a`, `b` and `pulls`. What all rows share (`Header`) is JSON in the metadata of the Parquet schema,
+and in columns of the same value on every row of a CSV: `model`, `prior_a`, `prior_b`, `shrinkage`,
+and of posteriors that age (version 3) `half_life` and `as_of`. Only `arm`, `a` and `b` have to be
+there, so that a file that was made by hand or by a query can be read too.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from mlkit.bandit.logs import csv_input
 from mlkit.bandit.logs.csv_input import STANDARD_STREAM, Place, opened
+from mlkit.bandit.posteriors.forgetting import Forgetting
 from mlkit.bandit.posteriors.posterior import (
     SCHEMA,
     Header,
@@ -40,16 +41,20 @@ from mlkit.unpacking import UnpackLimits
 
 VERSION = 1
 _WITH_POLICY = 2
+_WITH_FORGETTING = 3
+VERSIONS = (VERSION, _WITH_FORGETTING)
+"""The versions of files with Beta posteriors."""
 _POLICY_HINT = "fit, show, sample, serve and export take models of every policy"
 _KEY = b"mlkit.posteriors"
 _SHARED = {"model": pa.string(), "prior_a": pa.float64(), "prior_b": pa.float64()} | {
     "shrinkage": pa.float64()
 }
+_AGING = {"half_life": pa.float64(), "as_of": pa.float64()}
 _KINDS = {pa.string(): "text", pa.float64(): "a number", pa.int64(): "a whole number"}
 _BATCH_ROWS = 1 << 20
 
 
-class _Metadata(msgspec.Struct):
+class _Metadata(msgspec.Struct, omit_defaults=True):
     """The JSON in a Parquet file's metadata."""
 
     version: int
@@ -57,6 +62,8 @@ class _Metadata(msgspec.Struct):
     prior: tuple[float, float]
     shrinkage: float
     source: tuple[SourceFile, ...]
+    half_life: float | None = None
+    as_of: float | None = None
 
 
 def content_hash(path: Path) -> str:
@@ -90,6 +97,7 @@ def read(path: Path, limits: UnpackLimits | None = None) -> Posteriors:
         header.prior,
         header.shrinkage,
         header.source,
+        header.forgetting,
         arms=table.filter(own).drop_columns("context"),
         contexts=table.filter(pc.invert(own)),
     )
@@ -174,13 +182,22 @@ def _header_of(metadata: bytes | None, path: Path) -> Header:
         if version == _WITH_POLICY:
             text = f"{path}: a model with the policy {msgspec.json.decode(metadata)['policy']}"
             raise BadData(f"{text}; Beta posteriors are expected here", hint=_POLICY_HINT)
-        if version > VERSION:
-            hint = f"this mlkit reads version {VERSION}; update it, or export the file as CSV"
+        if version > _WITH_FORGETTING:
+            hint = f"this mlkit reads versions 1 to {_WITH_FORGETTING}; update it"
             raise BadData(f"{path}: posteriors of version {version}", hint=hint)
         found = msgspec.json.decode(metadata, type=_Metadata)
     except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise BadData(f"{path}: damaged metadata {_KEY.decode()!r}: {error}") from error
-    return _header(path, found.model, Prior(*found.prior), found.shrinkage, found.source)
+    forgetting = _forgetting_of(found.half_life, found.as_of, path)
+    prior = Prior(*found.prior)
+    return _header(path, found.model, prior, found.shrinkage, found.source, forgetting)
+
+
+def _forgetting_of(half_life: float | None, as_of: float | None, path: Path) -> Forgetting | None:
+    if (half_life is None) != (as_of is None):
+        missing = "half_life" if half_life is None else "as_of"
+        raise BadData(f"{path}: {missing} is missing", hint="half_life and as_of come together")
+    return None if half_life is None or as_of is None else Forgetting(half_life, as_of)
 
 
 def _header(path: Path, *values: Any) -> Header:
@@ -191,7 +208,9 @@ def _header(path: Path, *values: Any) -> Header:
 
 
 def _write_parquet(header: Header, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> None:
-    metadata = _Metadata(VERSION, header.model, header.prior, header.shrinkage, header.source)
+    version = VERSION if header.forgetting is None else _WITH_FORGETTING
+    about = header.model, header.prior, header.shrinkage, header.source
+    metadata = _Metadata(version, *about, *(header.forgetting or ()))
     schema = SCHEMA.with_metadata({_KEY: msgspec.json.encode(metadata)})
     with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
         for batch in batches:
@@ -215,6 +234,8 @@ def _read_csv(path: Path, limits: UnpackLimits) -> tuple[Header, Iterator[pa.Rec
         shared.get("model", default.model),
         Prior(shared.get("prior_a", default.prior.a), shared.get("prior_b", default.prior.b)),
         shared.get("shrinkage", default.shrinkage),
+        (),
+        _forgetting_of(shared.get("half_life"), shared.get("as_of"), path),
     )
     return header, _conformed(rows, place)
 
@@ -232,8 +253,9 @@ def _csv_batches(path: Path, limits: UnpackLimits) -> Iterator[pa.RecordBatch]:
 
 def _shared_values(first: pa.RecordBatch, place: Place) -> dict[str, Any]:
     """Read what every row repeats from the first one."""
-    names = [name for name in _SHARED if name in first.schema.names]
-    values = {name: _converted(first[name][:1], name, _SHARED[name], 0, place) for name in names}
+    kinds = _SHARED | _AGING
+    names = [name for name in kinds if name in first.schema.names]
+    values = {name: _converted(first[name][:1], name, kinds[name], 0, place) for name in names}
     return {name: value[0].as_py() for name, value in values.items() if value[0].is_valid}
 
 
@@ -244,7 +266,7 @@ def _same_shared(
     row = 0
     for batch in batches:
         for name, value in shared.items():
-            column = _converted(batch[name], name, _SHARED[name], row, place)
+            column = _converted(batch[name], name, (_SHARED | _AGING)[name], row, place)
             odd = pc.index(pc.equal(column, value).fill_null(False), False).as_py()
             if odd >= 0:
                 found = f"{name} is {batch[name][odd].as_py()!r}, and {value!r} in the first row"
@@ -254,8 +276,9 @@ def _same_shared(
 
 
 def _write_csv(header: Header, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> None:
-    shared = [header.model, *header.prior, header.shrinkage]
-    schema = pa.schema([*SCHEMA, *(pa.field(*each) for each in _SHARED.items())])
+    shared = [header.model, *header.prior, header.shrinkage, *(header.forgetting or ())]
+    kinds = _SHARED if header.forgetting is None else _SHARED | _AGING
+    schema = pa.schema([*SCHEMA, *(pa.field(*each) for each in kinds.items())])
     with pa.csv.CSVWriter(file, schema) as writer:
         for batch in batches:
             columns = [pa.repeat(value, len(batch)) for value in shared]
@@ -283,7 +306,7 @@ def missing_column(path: Path, name: str, names: Sequence[str]) -> BadData:
 
 def _check_known(names: Sequence[str], path: Path) -> None:
     """Refuse a column that nobody reads, since a misspelt `context` would be ignored."""
-    known = [*SCHEMA.names, *_SHARED]
+    known = [*SCHEMA.names, *_SHARED, *_AGING]
     for name in names:
         if name not in known:
             hint = f"posteriors have the columns {', '.join(known)}"

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from mlkit.bandit.logs.readers import Columns
 from mlkit.bandit.logs.rewards import Log, logs_of, read_all
+from mlkit.bandit.posteriors.forgetting import Forgetting
 from mlkit.bandit.posteriors.posterior import SCHEMA, Header, Posteriors, shrunk, update
 from mlkit.bandit.posteriors.tally import Sums, Tally
+from mlkit.errors import UsageError
 from mlkit.progress import Progress, silent
 from mlkit.unpacking import STREAMED, UnpackLimits
 
@@ -28,6 +30,8 @@ def fit(
     reward_scale: float = 1.0,
     excluded: Collection[str] = (),
     limits: UnpackLimits = STREAMED,
+    half_life: float | None = None,
+    as_of: float | None = None,
     progress: Progress = silent,
 ) -> Posteriors:
     """Fit one posterior an arm, and one a (context, arm) pair where rows have a context.
@@ -43,6 +47,8 @@ def fit(
         reward_scale: What the rewards of the logs are divided by, to lie in [0, 1].
         excluded: Arms whose rows do not count.
         limits: How much a compressed log may unpack to.
+        half_life: Seconds in which a reward loses half of its weight; None: all weigh the same.
+        as_of: The time of the posteriors, in seconds since 1970; None: that of the newest reward.
         progress: Reports the bytes read.
 
     Raises:
@@ -57,26 +63,37 @@ def fit(
         reward_scale=reward_scale,
         excluded=excluded,
         limits=limits,
+        timed=half_life is not None,
     )
-    tally = Tally()
+    tally, forgetting = Tally(half_life), None
     for _, batch in read_all(opened, progress):
         tally.add(batch)
-    return posteriors_of(tally.sums(), replace(header, source=tuple(map(Log.source, opened))))
+    if half_life is not None:
+        forgetting = Forgetting(half_life, tally.newest if as_of is None else as_of)
+        _check_past(tally.newest, forgetting.as_of)
+    source = tuple(map(Log.source, opened))
+    return posteriors_of(tally.sums(as_of), replace(header, source=source, forgetting=forgetting))
+
+
+def _check_past(newest: float, as_of: float) -> None:
+    if newest > as_of:
+        hint = "leave --as-of out, or out of the logs what is later"
+        raise UsageError(f"--as-of: the logs have rewards {newest - as_of:g} s later", hint=hint)
 
 
 def posteriors_of(sums: Sums, header: Header) -> Posteriors:
     """Turn sums of rewards into posteriors, sorted by context and arm."""
     pulls, reward = _by_arm(sums, sums.pulls), _by_arm(sums, sums.reward)
-    a, b = update(*header.prior, reward, pulls)
+    a, b = update(*header.prior, reward, _by_arm(sums, sums.weight))
     arms = pa.table([sums.arms, a, b, pulls.astype(np.int64)], schema=SCHEMA.remove(0))
     own = sums.context > 0  # the first is null: rows without a context
     arm = sums.arm[own]
     start = shrunk(a[arm], b[arm], header.shrinkage)
-    updated = update(*start, sums.reward[own], sums.pulls[own].astype(np.float64))
+    updated = update(*start, sums.reward[own], sums.weight[own])
     ids = sums.contexts.take(pa.array(sums.context[own])), sums.arms.take(pa.array(arm))
     contexts = pa.table([*ids, *updated, sums.pulls[own]], schema=SCHEMA)
-    model, prior, shrinkage, source = header.model, header.prior, header.shrinkage, header.source
-    return Posteriors(model, prior, shrinkage, source, arms, contexts)
+    about = header.model, header.prior, header.shrinkage, header.source, header.forgetting
+    return Posteriors(*about, arms, contexts)
 
 
 def _by_arm(sums: Sums, values: NDArray[Any]) -> NDArray[np.float64]:

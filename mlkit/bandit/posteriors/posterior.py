@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mlkit.bandit.posteriors.forgetting import Forgetting
 from mlkit.errors import BadData, UsageError
 
 LOWEST, HIGHEST = 1e-300, 1e15
@@ -94,6 +95,7 @@ class Header:
         prior: The posterior of an arm that is not listed.
         shrinkage: Pseudo-counts with which a (context, arm) posterior starts.
         source: The logs, in the order in which they were read; empty if unknown.
+        forgetting: How they age; None: they do not.
 
     Raises:
         UsageError: The prior or the shrinkage is out of range.
@@ -103,6 +105,7 @@ class Header:
     prior: Prior = field(default_factory=Prior)
     shrinkage: float = DEFAULT_SHRINKAGE
     source: tuple[SourceFile, ...] = ()
+    forgetting: Forgetting | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("a", self.prior[0]), ("b", self.prior[1])):
@@ -110,6 +113,8 @@ class Header:
                 raise UsageError(f"prior: {name} is {value!r}, expected {RANGE}")
         if not 1e-6 <= self.shrinkage <= HIGHEST:
             raise UsageError(f"shrinkage: {self.shrinkage!r}, expected a number in [1e-6, 1e15]")
+        if self.forgetting is not None:
+            self.forgetting.check()
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ class Posteriors(Header):
 
     def header(self) -> Header:
         """Return what all rows share."""
-        return Header(self.model, self.prior, self.shrinkage, self.source)
+        return Header(self.model, self.prior, self.shrinkage, self.source, self.forgetting)
 
     def batches(self, rows: int = 1 << 20) -> Iterator[pa.RecordBatch]:
         """Return all rows as `SCHEMA`, the arms' own first, at most `rows` at a time."""

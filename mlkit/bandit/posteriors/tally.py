@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mlkit.bandit.posteriors.forgetting import MOST_HALVINGS, factor, weights
+
 _BUFFER_ROWS = 1 << 20
 _ARM_BITS = 32
 
@@ -22,7 +24,8 @@ class Sums(NamedTuple):
         context: Index into `contexts` of each row.
         arm: Index into `arms` of each row.
         pulls: Rewards counted.
-        reward: Their sum.
+        reward: Their weighted sum.
+        weight: The sum of their weights: `pulls`, where all weigh 1.
     """
 
     contexts: pa.Array
@@ -31,6 +34,7 @@ class Sums(NamedTuple):
     arm: NDArray[np.int64]
     pulls: NDArray[np.int64]
     reward: NDArray[np.float64]
+    weight: NDArray[np.float64]
 
 
 class Tally:
@@ -39,9 +43,19 @@ class Tally:
     Rows are buffered until there are as many as there are pairs, and then merged, which costs
     amortised logarithmic time a row. Merges are stable: the order of additions, and so the
     last bit of a sum, depends on the rows alone.
+
+    Args:
+        half_life: Seconds in which a reward loses half of its weight; None: all weigh 1.
+
+    Attributes:
+        newest: The time of the newest row, in seconds since 1970; -inf: none had one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, half_life: float | None = None) -> None:
+        self._half_life = half_life
+        self._base = -np.inf
+        self.newest = -np.inf
+        self._weight = np.empty(0, np.float64)
         self._contexts = _Codes(pa.nulls(1, pa.string()))
         self._arms = _Codes(pa.array([], pa.string()))
         self._buffer: list[pa.RecordBatch] = []
@@ -51,14 +65,37 @@ class Tally:
         self._reward = np.empty(0, np.float64)
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Count the rows of a batch: context (or null), arm, reward."""
+        """Count the rows of a batch: context (or null), arm, reward, and time if they age."""
+        if self._half_life is not None:
+            batch = self._weighted(batch, self._half_life)
         self._buffer.append(batch)
         self._buffered += len(batch)
         if self._buffered >= max(_BUFFER_ROWS, len(self._keys)):
             self._merge()
 
-    def sums(self) -> Sums:
-        """Return the sums of all rows so far."""
+    def _weighted(self, batch: pa.RecordBatch, half_life: float) -> pa.RecordBatch:
+        """Add the column of weights, where a row of the base weighs 1."""
+        times = batch["time"].to_numpy(zero_copy_only=False)
+        self.newest = max(self.newest, float(times.max(initial=-np.inf)))
+        if self.newest - self._base > MOST_HALVINGS * half_life:
+            self._rebase(self.newest, half_life)
+        found = weights(times, self._base, half_life)
+        return batch.select(["context", "arm", "reward"]).append_column("weight", pa.array(found))
+
+    def _rebase(self, base: float, half_life: float) -> None:
+        if self._buffered:
+            self._merge()
+        if np.isfinite(self._base):
+            scale = factor(self._base, base, half_life)
+            self._reward, self._weight = self._reward * scale, self._weight * scale
+        self._base = base
+
+    def sums(self, at: float | None = None) -> Sums:
+        """Return the sums of all rows so far.
+
+        Args:
+            at: The time whose weights count, if rows age; None: that of the newest row.
+        """
         if self._buffered:
             self._merge()
         contexts, context_rank = self._contexts.sorted()
@@ -66,8 +103,11 @@ class Tally:
         context = context_rank[self._keys >> _ARM_BITS]
         arm = arm_rank[self._keys & ((1 << _ARM_BITS) - 1)]
         order = np.argsort(context << _ARM_BITS | arm)
-        pulls, reward = self._pulls[order], self._reward[order]
-        return Sums(contexts, arms, context[order], arm[order], pulls, reward)
+        scale = 1.0
+        if self._half_life is not None:
+            scale = factor(self._base, self.newest if at is None else at, self._half_life)
+        reward, weight = scale * self._reward[order], scale * self._weight[order]
+        return Sums(contexts, arms, context[order], arm[order], self._pulls[order], reward, weight)
 
     def _merge(self) -> None:
         rows = pa.Table.from_batches(self._buffer)
@@ -78,10 +118,13 @@ class Tally:
         keys = keys[order]
         begins = np.flatnonzero(np.diff(keys, prepend=-1))
         pulls = np.concatenate([self._pulls, np.ones(len(new), np.int64)])
-        reward = np.concatenate([self._reward, rows["reward"].to_numpy()])
+        added = rows["weight"].to_numpy() if "weight" in rows.column_names else np.ones(len(new))
+        weight = np.concatenate([self._weight, added])
+        reward = np.concatenate([self._reward, added * rows["reward"].to_numpy()])
         self._keys = keys[begins]
         self._pulls = np.add.reduceat(pulls[order], begins)
         self._reward = np.add.reduceat(reward[order], begins)
+        self._weight = np.add.reduceat(weight[order], begins)
 
 
 class _Codes:

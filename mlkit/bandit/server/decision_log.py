@@ -45,7 +45,10 @@ class DecisionLine(msgspec.Struct, tag_field="type", tag="decision", gc=False):
 
 
 class FeedbackLine(msgspec.Struct, tag_field="type", tag="feedback", gc=False):
-    """One event that was counted."""
+    """One event that was counted.
+
+    `time` is when the reward was earned, in seconds since 1970: when it was decided, or received.
+    """
 
     at: str
     event_id: str
@@ -53,6 +56,7 @@ class FeedbackLine(msgspec.Struct, tag_field="type", tag="feedback", gc=False):
     context: str | None
     arm: str
     reward: float
+    time: float | None = None
     features: msgspec.Raw | None = None
 
 
@@ -102,11 +106,14 @@ class DecisionLog:
         context: str | None,
         arm: str,
         reward: float,
+        *,
+        time: float | None = None,
         features: bytes | None = None,
     ) -> None:
         """Log one event that was counted."""
         raw = None if features is None else msgspec.Raw(features)
-        self._append(FeedbackLine(self._now(), event_id, decision_id, context, arm, reward, raw))
+        about = event_id, decision_id, context, arm, reward, time, raw
+        self._append(FeedbackLine(self._now(), *about))
 
     def _now(self) -> str:
         now = self._clock()

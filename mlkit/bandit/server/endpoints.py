@@ -120,6 +120,7 @@ class Endpoints:
         self._model = ""
         self._store: PosteriorReader | PolicyReader | None = None
         self._writing = writing
+        self._clock = clock
 
     def use_store(self, store: PosteriorReader | PolicyReader, model: str, base: str = "") -> None:
         """Answer from another store, from the next request on."""
@@ -308,7 +309,7 @@ class Endpoints:
             receipts.append(FeedbackReceipt(name, repeat, ignored))
             if self._log is not None and not repeat and not ignored:
                 about = event.decision_id, whole.context, event.arm, event.reward
-                self._log.feedback(name, *about, whole.features)
+                self._log.feedback(name, *about, time=whole.at, features=whole.features)
         return receipts
 
     # Arms
@@ -356,7 +357,8 @@ class Endpoints:
         a, b = parameters.a, parameters.b
         if a is None or b is None:
             a, b = self._settings.new_arm_prior or store.prior
-        reply = await self._change(Change(Kind.PUT, None, arm, a, b, parameters.pulls))
+        put = Change(Kind.PUT, None, arm, a, b, parameters.pulls, at=self._clock())
+        reply = await self._change(put)
         document = _arm_document(arm, a, b, parameters.pulls)
         return Response(_encode(document), 200 if reply.existed else 201)
 
@@ -375,7 +377,8 @@ class Endpoints:
                 422, error.message, error.hint or "send the arm's features"
             ) from None
         features = None if named is None else packed_features(named, "")
-        reply = await self._change(Change(Kind.PUT, None, arm, features=features))
+        put = Change(Kind.PUT, None, arm, features=features, at=self._clock())
+        reply = await self._change(put)
         return Response(_encode(Arm(arm)), 200 if reply.existed else 201)
 
     async def remove_arm(self, request: Request) -> Response:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
 
 from mlkit.bandit.models import file as model_file
 from mlkit.bandit.models import loading
 from mlkit.bandit.posteriors import file
+from mlkit.bandit.posteriors.forgetting import Forgetting
 from mlkit.bandit.server.journal import Journal
 from mlkit.bandit.server.served_model import ServedModel
-from mlkit.bandit.server.tables import GrowingTable
+from mlkit.bandit.server.tables import GrowingTable, loaded_table
 from mlkit.bandit.stores import memory_mapped
 from mlkit.errors import ConfigurationError, InputMissing, ServiceUnavailable
 from mlkit.files import enough_space
@@ -20,7 +23,7 @@ from mlkit.files import enough_space
 _STATE_HINT = "--state names the directory that `mlkit bandit serve --state DIR` has made"
 
 
-def export(state: Path, output: Path) -> int:
+def export(state: Path, output: Path, *, as_of: float | None = None) -> int:
     """Write the present posteriors, whether the server runs or not.
 
     What is acknowledged when the call begins is in the file.
@@ -28,6 +31,7 @@ def export(state: Path, output: Path) -> int:
     Args:
         state: The state directory.
         output: The posteriors file to write; `-` is standard output, as CSV.
+        as_of: The time of posteriors that age, in seconds since 1970; None: now.
 
     Returns:
         The number of posteriors.
@@ -46,7 +50,10 @@ def export(state: Path, output: Path) -> int:
         if isinstance(present, ServedModel):
             model_file.write(present.model, output)
             return len(present.model)
-        file.write_batches(present.header, memory_mapped.export(present.table), output)
+        table, header, at = present.table, present.header, as_of or time.time()
+        if table.half_life:
+            header = replace(header, forgetting=Forgetting(table.half_life, at))
+        file.write_batches(header, memory_mapped.export(table, at), output)
     used = present.table.used()
     return used["arms"] + used["posteriors"]
 
@@ -73,7 +80,8 @@ def _present(state: Path, journal: Journal, scratch: Path) -> GrowingTable | Ser
         source, policy = state / name, journal.meta("policy")
         present: GrowingTable | ServedModel
         if loading.is_beta(source, policy):
-            present = GrowingTable(source, lambda: scratch / f"table-{next(numbers)}")
+            aging = journal.meta("half_life"), journal.meta("since")
+            present = loaded_table(source, lambda: scratch / f"table-{next(numbers)}", *aging)
         else:
             present = ServedModel(source, policy, None)
         present.restore(journal)

@@ -66,7 +66,9 @@ class EventReader:
         own = () if event.features is None else (features,)
         body = msgspec.msgpack.encode((*content, *own))
         name = _hash(event_id(event).encode())
-        about = context, event.arm, event.reward, decided, features, examined
+        now = self._clock()
+        earned = min(decided, now) if decided else now
+        about = context, event.arm, event.reward, decided, features, examined, earned
         return Event(name, _hash(body), *about)
 
     def _examined(self, decision: Decision, arm: str) -> float | None:

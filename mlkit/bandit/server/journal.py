@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 from mlkit.errors import BadData, ConfigurationError, MlkitError, ServiceUnavailable
 
-FORMAT = 3
-_READABLE = (1, 2, FORMAT)
+FORMAT = 4
+_READABLE = (1, 2, 3, FORMAT)
 _SLICES = 4096
 _HASH = 16
 _NOTED = 256  # so that an idle server writes seldom; what a crash loses keeps ids longer
@@ -44,7 +44,8 @@ CREATE TABLE IF NOT EXISTS journal (
   kind INTEGER NOT NULL,    -- see Kind
   context TEXT, arm TEXT NOT NULL,
   a REAL, b REAL, pulls REAL, -- of a reward: in `a`; in `b` how probably it was examined
-  features BLOB               -- JSON: of the context of a reward, or of an arm that is put
+  features BLOB,              -- JSON: of the context of a reward, or of an arm that is put
+  at REAL                     -- when it was earned or put: seconds since 1970
 );
 CREATE TABLE IF NOT EXISTS snapshot (
   arm TEXT NOT NULL,
@@ -52,6 +53,7 @@ CREATE TABLE IF NOT EXISTS snapshot (
   removed INTEGER NOT NULL DEFAULT 0,  -- the arm was removed since the posteriors file
   a REAL, b REAL, pulls REAL,          -- null: it is not there now
   state BLOB,                          -- of a model: the arm's; of the arm '': the shared one
+  at REAL,                             -- of posteriors that age: when a and b weigh 1
   PRIMARY KEY (arm, context)
 ) WITHOUT ROWID;
 """
@@ -61,8 +63,10 @@ _ADDED = (
     ("seen", "running REAL NOT NULL DEFAULT 0"),
     ("journal", "features BLOB"),
     ("snapshot", "state BLOB"),
+    ("journal", "at REAL"),
+    ("snapshot", "at REAL"),
 )
-"""Columns that formats 2 and 3 have added."""
+"""Columns that formats 2 to 4 have added."""
 
 
 class Kind(IntEnum):
@@ -77,6 +81,7 @@ class Change(NamedTuple):
     """One change of the posteriors: a reward, or an arm that is put or removed.
 
     Of a reward, `a` is the reward, and `b` the probability that the arm was examined; None: 1.
+    `at` is when it was earned, in seconds since 1970.
     """
 
     kind: int
@@ -86,6 +91,7 @@ class Change(NamedTuple):
     b: float | None = None
     pulls: float | None = None
     features: bytes | None = None
+    at: float | None = None
 
 
 class Event(NamedTuple):
@@ -100,6 +106,7 @@ class Event(NamedTuple):
         decided: When the decision was made, in seconds since 1970; 0: not known.
         features: Features of the context, as JSON.
         examined: The probability that the arm was examined; None: 1.
+        at: When the reward was earned, in seconds since 1970.
     """
 
     event: bytes
@@ -110,6 +117,7 @@ class Event(NamedTuple):
     decided: float = 0.0
     features: bytes | None = None
     examined: float | None = None
+    at: float | None = None
 
     def change(self) -> Change:
         """Return the change that it makes."""
@@ -120,6 +128,7 @@ class Event(NamedTuple):
             self.reward,
             self.examined,
             features=self.features,
+            at=self.at,
         )
 
 
@@ -145,6 +154,7 @@ class SnapshotRow(NamedTuple):
     b: float | None
     pulls: float | None
     state: bytes | None = None
+    at: float | None = None
 
 
 Posterior = tuple[float, float, float]
@@ -341,7 +351,7 @@ class Journal:
     def append(self, changes: Sequence[Change]) -> None:
         """Append changes, inside a transaction."""
         rows = [(self.seq + n, *change) for n, change in enumerate(changes, 1)]
-        self._database.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._database.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         self.seq += len(rows)
 
     def keep_house(self) -> None:
@@ -366,15 +376,19 @@ class Journal:
 
     def changes(self, after: int = 0) -> Iterator[Change]:
         """Yield the changes that are not in the snapshot, in their order."""
-        features = "features" if self._has_column("journal", "features") else "NULL"
-        columns = f"kind, context, arm, a, b, pulls, {features}"
+        later = ", ".join(self._or_null("journal", name) for name in ("features", "at"))
+        columns = f"kind, context, arm, a, b, pulls, {later}"
         query = f"SELECT {columns} FROM journal WHERE seq > ? ORDER BY seq"
         return (Change(*row) for row in self._database.execute(query, (after,)))
 
+    def _or_null(self, table: str, column: str) -> str:
+        """Return a column to select, which a journal of before that is only read may lack."""
+        return column if self._has_column(table, column) else "NULL"
+
     def snapshot(self) -> Iterator[SnapshotRow]:
         """Yield the rows of the snapshot: of each arm its own first."""
-        state = "state" if self._has_column("snapshot", "state") else "NULL"
-        columns = f"arm, context, removed, a, b, pulls, {state}"
+        later = ", ".join(self._or_null("snapshot", name) for name in ("state", "at"))
+        columns = f"arm, context, removed, a, b, pulls, {later}"
         query = f"SELECT {columns} FROM snapshot ORDER BY arm, context"
         return (SnapshotRow(*row) for row in self._database.execute(query))
 
@@ -388,6 +402,8 @@ class Journal:
         self,
         posterior_of: Callable[[str | None, str], Posterior | bytes | None],
         shared: bytes | None = None,
+        *,
+        at: float = 0.0,
     ) -> None:
         """Move the effect of the journal into the snapshot.
 
@@ -396,10 +412,11 @@ class Journal:
                 and an arm, after all changes of the journal, or the state of an arm of a model;
                 None if it has none of its own.
             shared: The state that all arms of a model share.
+            at: When posteriors that age weigh 1, in seconds since 1970.
         """
         with self.transaction():
             self._compact_removals()
-            self._compact_posteriors(posterior_of)
+            self._compact_posteriors(posterior_of, at)
             if shared is not None:
                 self._put_states([("", "", shared)])
             self._database.execute("DELETE FROM journal")
@@ -413,18 +430,19 @@ class Journal:
         self._database.execute(f"{into} SELECT arm, '', 1 FROM ({removed})")
 
     def _compact_posteriors(
-        self, posterior_of: Callable[[str | None, str], Posterior | bytes | None]
+        self, posterior_of: Callable[[str | None, str], Posterior | bytes | None], at: float
     ) -> None:
         touched = self._database.execute(
             "SELECT DISTINCT context, arm FROM journal WHERE context IS NOT NULL"
             " UNION SELECT DISTINCT NULL, arm FROM journal"
         ).fetchall()
         found = [(arm, context or "", posterior_of(context, arm)) for context, arm in touched]
-        rows = [(*name, *each) for *name, each in found if isinstance(each, tuple)]
+        rows = [(*name, *each, at) for *name, each in found if isinstance(each, tuple)]
         self._put_states([(*name, each) for *name, each in found if isinstance(each, bytes)])
         self._database.executemany(
-            "INSERT INTO snapshot (arm, context, a, b, pulls) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET a = excluded.a, b = excluded.b, pulls = excluded.pulls",
+            "INSERT INTO snapshot (arm, context, a, b, pulls, at) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET"
+            " a = excluded.a, b = excluded.b, pulls = excluded.pulls, at = excluded.at",
             rows,
         )
 

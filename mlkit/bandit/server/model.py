@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlkit.bandit.models import loading
 from mlkit.bandit.posteriors import file
 from mlkit.bandit.server.journal import Journal
 from mlkit.bandit.server.served_model import ServedModel
 from mlkit.bandit.server.state import StateDirectory
-from mlkit.bandit.server.tables import GrowingTable
+from mlkit.bandit.server.tables import GrowingTable, loaded_table
 from mlkit.errors import MlkitError, UsageError
 
 Served = GrowingTable | ServedModel
@@ -19,7 +20,7 @@ Served = GrowingTable | ServedModel
 class Replacement(NamedTuple):
     """Other posteriors, ready to take the place of the present ones."""
 
-    facts: dict[str, str | None]
+    facts: dict[str, Any]
     copy: Path
     posteriors: Served
 
@@ -43,6 +44,7 @@ class Model:
         state: The state directory, which this process has locked.
         source: The posteriors file.
         policy: The policy asked for; None: that of the file.
+        half_life: Seconds in which what is known loses half of its weight; None: as the file says.
         new_arm_prior: Parameters of Beta posteriors of new arms; None: the file's prior.
         only_beta: The option that another policy than Thompson sampling refuses; empty: none.
         window: Seconds for which the ids of events are remembered.
@@ -60,6 +62,7 @@ class Model:
         *,
         window: float,
         policy: str | None = None,
+        half_life: float | None = None,
         new_arm_prior: tuple[float, float] | None = None,
         only_beta: str = "",
         adopt: bool = False,
@@ -68,13 +71,14 @@ class Model:
         self._state = state
         self.source = source
         self._policy = policy
+        self._half_life = half_life
         self._only_beta = only_beta
         self._tables = 0
         state.clear_tables()
         self.journal = Journal(state.journal, window=window)
         self.posteriors: Served
         if resume:
-            self.posteriors = self._load(state.posteriors(self.journal))
+            self.posteriors = self._load(state.posteriors(self.journal), self.journal.meta("since"))
         else:
             self.posteriors = self._settle(adopt)
         self.posteriors.restore(self.journal)
@@ -87,10 +91,12 @@ class Model:
     def _digest(self) -> str:
         """Return what tells the posteriors file, and the policy on it, from others."""
         policy = "" if self._policy is None else f" {self._policy}"
-        return f"{file.content_hash(self.source)}{policy}"
+        aging = "" if self._half_life is None else f" half-life {self._half_life:g}"
+        return f"{file.content_hash(self.source)}{policy}{aging}"
 
-    def _facts(self, copy: Path, digest: str) -> dict[str, str | None]:
-        return {**self._state.facts(copy, digest), "policy": self._policy}
+    def _facts(self, copy: Path, digest: str) -> dict[str, Any]:
+        about = {"policy": self._policy, "half_life": self._half_life, "since": time.time()}
+        return {**self._state.facts(copy, digest), **about}
 
     def _settle(self, adopt: bool) -> Served:
         """Start from the posteriors file: the one of before, a first one, or another one."""
@@ -98,23 +104,32 @@ class Model:
         known = self.journal.meta("posteriors_hash")
         self._state.check_owner(known, digest, self.source, adopt=adopt)
         copy = self._state.keep(self.source, digest)
-        posteriors = self._load(copy)
+        facts = self._facts(copy, digest)
+        since = self.journal.meta("since") if known == digest else facts["since"]
+        posteriors = self._load(copy, since)
         if known != digest:
-            self.journal.restart_from(self._facts(copy, digest), keep_after=self.journal.seq)
+            self.journal.restart_from(facts, keep_after=self.journal.seq)
         self._state.drop_other_posteriors(copy)
         return posteriors
 
-    def _load(self, source: Path) -> Served:
+    def _load(self, source: Path, since: float | None) -> Served:
         try:
             if loading.is_beta(source, self._policy):
-                return GrowingTable(source, self._next_path)
+                return loaded_table(source, self._next_path, self._half_life, since)
             if self._only_beta:
                 hint = "it is about Thompson sampling with Beta posteriors"
                 raise UsageError(f"{self._only_beta}: not with the policy of {source}", hint=hint)
+            self._refuse_forgetting(source)
             return ServedModel(source, self._policy, self._next_path)
         except MlkitError as error:
             # The user knows the file that was given, and not our copy of it.
             raise _renamed(error, str(source), str(self.source)) from error
+
+    def _refuse_forgetting(self, source: Path) -> None:
+        if self._half_life is not None:
+            policy = self._policy or f"of {source}"
+            hint = "only Beta posteriors of Thompson sampling forget"
+            raise UsageError(f"--half-life: not with the policy {policy}", hint=hint)
 
     def _next_path(self) -> Path:
         self._tables += 1
@@ -140,7 +155,8 @@ class Model:
         if digest == known:
             return None
         copy = self._state.keep(self.source, digest)
-        return Replacement(self._facts(copy, digest), copy, self._load(copy))
+        facts = self._facts(copy, digest)
+        return Replacement(facts, copy, self._load(copy, facts["since"]))
 
     def replace(self, new: Replacement, *, keep_after: int) -> None:
         """Go on with other posteriors.

@@ -121,6 +121,7 @@ class _Service:
             settings.posteriors,
             window=settings.dedupe_window,
             policy=settings.policy,
+            half_life=settings.half_life,
             new_arm_prior=settings.new_arm_prior,
             only_beta=_only_beta(settings),
             adopt=settings.adopt,

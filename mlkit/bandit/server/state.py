@@ -149,7 +149,10 @@ class StateDirectory:
             ConfigurationError: The state belongs to another file.
         """
         if known not in (None, digest) and not adopt:
-            text = f"{self.path}: the state belongs to another posteriors file than {source}"
+            text = (
+                f"{self.path}: the state belongs to another posteriors file than {source}, "
+                "or to another --policy or --half-life"
+            )
             raise ConfigurationError(text, hint=_ADOPT_HINT)
 
     @staticmethod
@@ -181,6 +184,6 @@ _JOURNAL_HINT = (
     "learnt, remove the whole directory"
 )
 _ADOPT_HINT = (
-    "give the file of before; or --adopt this one: it replaces all that was learned since "
-    "(`mlkit bandit export` saves that first)"
+    "start with the file and the options of before; or --adopt this one: it replaces all that was "
+    "learned since (`mlkit bandit export` saves that first)"
 )

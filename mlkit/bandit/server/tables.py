@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mlkit.bandit.posteriors import file
+from mlkit.bandit.posteriors.forgetting import MOST_HALVINGS, factor
 from mlkit.bandit.posteriors.posterior import Header
-from mlkit.bandit.server.journal import Change, Journal, Kind
+from mlkit.bandit.server.journal import Change, Journal, Kind, SnapshotRow
 from mlkit.bandit.stores import memory_mapped
 from mlkit.bandit.stores.memory_mapped import PosteriorTable, TableFull
 
@@ -27,19 +29,30 @@ class GrowingTable:
     Args:
         posteriors: The posteriors file to load.
         next_path: Returns the file of each table.
+        half_life: Seconds in which what is known loses half of its weight; None: it keeps it.
+        since: The time of posteriors that name none, in seconds since 1970.
 
     Raises:
         InputMissing: The posteriors file cannot be read.
         BadData: It has a bad row.
     """
 
-    def __init__(self, posteriors: Path, next_path: Callable[[], Path]) -> None:
+    def __init__(
+        self,
+        posteriors: Path,
+        next_path: Callable[[], Path],
+        *,
+        half_life: float | None = None,
+        since: float = 0.0,
+    ) -> None:
         self._next_path = next_path
         self.new_arm_prior: tuple[float, float] | None = None
         self.path = next_path()
         self.header: Header
         self.table: PosteriorTable
-        self.header, self.table = memory_mapped.load(posteriors, self.path)
+        self.header, self.table = memory_mapped.load(
+            posteriors, self.path, half_life=half_life, since=since
+        )
 
     def apply(self, change: Change) -> bool:
         """Apply one change.
@@ -48,33 +61,44 @@ class GrowingTable:
             False, and nothing was changed, if the arm is not there: for a reward, if it was
             removed.
         """
+        at = change.at or 0.0
+        self._keep_base_near(at)
         if change.kind == Kind.REWARD:
             if self.new_arm_prior is not None and not self.table.knows(change.arm):
-                self._do(PosteriorTable.put_arm, change.arm, *self.new_arm_prior)
+                self._do(PosteriorTable.put_arm, change.arm, *self.new_arm_prior, 0.0, at)
             examined = 1.0 if change.b is None else change.b
-            reward = change.context, change.arm, change.a, examined
+            reward = change.context, change.arm, change.a, examined, at
             return self._do(PosteriorTable.add_reward, *reward)
         if change.kind == Kind.REMOVE:
             return self._do(PosteriorTable.remove_arm, change.arm)
         existed = self.table.arm(change.arm) is not None
-        self._do(PosteriorTable.put_arm, change.arm, change.a, change.b, change.pulls)
+        self._do(PosteriorTable.put_arm, change.arm, change.a, change.b, change.pulls, at)
         return existed
 
     def _do(self, function: Callable[..., T], *arguments: Any) -> T:
         try:
             return function(self.table, *arguments)
         except TableFull:
-            before, self.path = self.path, self._next_path()
-            self.table = memory_mapped.grow(self.table, self.path, factor=_GROWTH)
-            before.unlink(missing_ok=True)  # who has it open keeps it
+            self._replace(self.table.base)
             return function(self.table, *arguments)
+
+    def _replace(self, base: float) -> None:
+        before, self.path = self.path, self._next_path()
+        self.table = memory_mapped.grow(self.table, self.path, factor=_GROWTH, base=base)
+        before.unlink(missing_ok=True)  # who has it open keeps it
+
+    def _keep_base_near(self, at: float) -> None:
+        """Bring evidence to a later base before what is added would outgrow its numbers."""
+        half_life = self.table.half_life
+        if half_life and at - self.table.base > MOST_HALVINGS * half_life:
+            self._replace(at)
 
     def show(self) -> None:
         """Show all workers what has changed: the table always does."""
 
     def compact(self, journal: Journal) -> None:
         """Move the journal into its snapshot."""
-        journal.compact(self.posterior)
+        journal.compact(self.posterior, at=self.table.base)
 
     def has(self, arm: str) -> bool:
         """Return whether an arm is there."""
@@ -97,6 +121,9 @@ class GrowingTable:
                 # Put first: an arm that the file does not have must be known as removed.
                 self._do(PosteriorTable.put_arm, row.arm, *self.table.prior)
                 self._do(PosteriorTable.remove_arm, row.arm)
+            if self.table.half_life:
+                self._put_evidence(row)
+                continue
             posterior = row.a, row.b, row.pulls
             if row.a is not None and row.context:
                 self._do(PosteriorTable.put_pair, row.context, row.arm, *posterior)
@@ -105,6 +132,38 @@ class GrowingTable:
         for change in journal.changes():
             self.apply(change)
 
+    def _put_evidence(self, row: SnapshotRow) -> None:
+        if row.a is None or row.b is None:
+            return
+        at = row.at or 0.0
+        self._keep_base_near(at)
+        scale = factor(at, self.table.base, self.table.half_life)
+        evidence = row.context or None, row.arm, scale * row.a, scale * row.b, row.pulls
+        self._do(PosteriorTable.put_evidence, *evidence)
+
     def posterior(self, context: str | None, arm: str) -> tuple[float, float, float] | None:
-        """Return a, b and pulls of an arm, or of an arm in a context; None if it has none."""
-        return self.table.arm(arm) if context is None else self.table.pair(context, arm)
+        """Return a, b and pulls of an arm, or of an arm in a context; None if it has none.
+
+        Where they age, of what was added to the prior, in the weight of the table's base.
+        """
+        return self.table.stored(context, arm)
+
+
+def loaded_table(
+    source: Path, next_path: Callable[[], Path], half_life: float | None, since: float | None
+) -> GrowingTable:
+    """Return the table of a posteriors file.
+
+    Args:
+        source: The file.
+        next_path: Returns the file of each table.
+        half_life: Seconds in which what is known loses half of its weight; None: as the file says.
+        since: The time of posteriors that name none, in seconds since 1970.
+
+    Raises:
+        MlkitError: The file cannot be used.
+    """
+    header, _ = file.read_batches(source)
+    if half_life is None and header.forgetting is not None:
+        half_life = header.forgetting.half_life
+    return GrowingTable(source, next_path, half_life=half_life, since=since or 0.0)

@@ -65,7 +65,13 @@ SPARE = Capacity(arms=1 << 10, contexts=1 << 14, posteriors=1 << 16, id_bytes=1 
 
 
 def load(
-    posteriors: Path, table: Path, *, headroom: float = 0.1, progress: Progress = silent
+    posteriors: Path,
+    table: Path,
+    *,
+    headroom: float = 0.1,
+    half_life: float | None = None,
+    since: float = 0.0,
+    progress: Progress = silent,
 ) -> tuple[Header, PosteriorTable]:
     """Make a table from a posteriors file, which is read twice: to measure it and to load it.
 
@@ -73,6 +79,8 @@ def load(
         posteriors: The file; an arm's own row comes before its rows of contexts.
         table: The table's file; one that is there is replaced.
         headroom: Capacity for more, as a part of what the file needs; at least `SPARE`.
+        half_life: Seconds in which what is known loses half of its weight; None: it keeps it.
+        since: The time of posteriors that name none, in seconds since 1970.
         progress: Told of rows loaded.
 
     Raises:
@@ -83,7 +91,9 @@ def load(
     """
     rows, need = _measure(posteriors)
     header, batches = file.read_batches(posteriors)
-    made = _create(table, need * (1 + headroom) + SPARE, header.prior, header.shrinkage)
+    as_of = since if header.forgetting is None else header.forgetting.as_of
+    about = header.prior, header.shrinkage, half_life or 0.0, as_of
+    made = _create(table, need * (1 + headroom) + SPARE, *about)
     try:
         _fill(made, batches, rows, posteriors, progress)
     except BaseException:
@@ -92,31 +102,45 @@ def load(
     return header, made
 
 
-def grow(source: PosteriorTable, table: Path, *, factor: float = 2.0) -> PosteriorTable:
+def grow(
+    source: PosteriorTable, table: Path, *, factor: float = 2.0, base: float | None = None
+) -> PosteriorTable:
     """Make a larger table with all that another one holds.
 
     Args:
         source: The full table; it stays as it is.
         table: The new table's file, another one than the source's.
         factor: Capacity of the new table, as a multiple of what the source uses.
+        base: When evidence of the new table has the weight 1, if it forgets; None: as before.
     """
     capacity = Capacity.used_in(source) * factor + SPARE
-    made = _create(table, capacity, source.prior, source.shrinkage)
+    start = source.base if base is None else base
+    made = _create(table, capacity, source.prior, source.shrinkage, source.half_life, start)
     made.copy(source)
     return made
 
 
-def export(table: PosteriorTable) -> Iterator[pa.RecordBatch]:
-    """Yield all posteriors as batches of `posterior.SCHEMA`, the arms' own first."""
-    ids, *columns = table.export_arms()
+def export(table: PosteriorTable, at: float | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield all posteriors as batches of `posterior.SCHEMA`, the arms' own first.
+
+    Args:
+        table: The table.
+        at: The time of the posteriors, if they age, in seconds since 1970.
+    """
+    ids, *columns = table.export_arms(at)
     yield _batch(pa.nulls(len(ids[0]) - 1, pa.string()), ids, columns)
     for start in range(0, table.used()["posteriors"], _EXPORT_ROWS):
-        contexts, ids, *columns = table.export_contexts(start, start + _EXPORT_ROWS)
+        contexts, ids, *columns = table.export_contexts(start, start + _EXPORT_ROWS, at)
         yield _batch(_strings(contexts), ids, columns)
 
 
 def _create(
-    path: Path, capacity: Capacity, prior: tuple[float, float], shrinkage: float
+    path: Path,
+    capacity: Capacity,
+    prior: tuple[float, float],
+    shrinkage: float,
+    half_life: float,
+    base: float,
 ) -> PosteriorTable:
     return PosteriorTable.create(
         str(path),
@@ -126,6 +150,8 @@ def _create(
         id_bytes=capacity.id_bytes,
         prior=(prior[0], prior[1]),
         shrinkage=shrinkage,
+        half_life=half_life,
+        base=base,
     )
 
 

@@ -11,4 +11,5 @@ if TYPE_CHECKING:
 def model_fields(posteriors: Posteriors) -> dict[str, Any]:
     """Return what a document tells of the model that posteriors belong to."""
     prior, shrinkage = list(posteriors.prior), posteriors.shrinkage
-    return {"model": posteriors.model, "prior": prior, "shrinkage": shrinkage}
+    found = {"model": posteriors.model, "prior": prior, "shrinkage": shrinkage}
+    return found | ({} if posteriors.forgetting is None else posteriors.forgetting._asdict())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlkit.cli.bandit.durations import seconds_of
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
 from mlkit.cli.output import Output, of
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from mlkit.bandit.evaluation.evaluation import Estimate, Judgement
     from mlkit.bandit.evaluation.terms import Settings
     from mlkit.bandit.logs.decisions import Logged
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Missing(StrEnum):
@@ -133,6 +131,7 @@ def evaluate(
 
     specs = list(dict.fromkeys([policy, *(against or ())]))
     limits = unpack_limits(max_unpacked, max_ratio)
+    wait = seconds_of("--attribution", attribution)
     if attribution is None and report is None:
         time = ""  # nothing else needs it
     logged = decisions.read(
@@ -149,7 +148,7 @@ def evaluate(
             features,
             targets.features_of(specs, limits),
         ),
-        decisions.MissingRewards(_rule(missing, attribution), _duration(attribution)),
+        decisions.MissingRewards(_rule(missing, attribution), wait),
         probabilities=targets.columns_of(specs),
         limits=limits,
     )
@@ -175,18 +174,6 @@ def _rule(missing: Missing | None, attribution: str | None) -> str | None:
     if missing is None:
         return None if attribution is None else Missing.ZERO.value
     return missing.value
-
-
-def _duration(text: str | None) -> float | None:
-    from mlkit.errors import UsageError
-
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd])", text)
-    if found is None:
-        hint = "a number with s, m, h or d, such as 24h"
-        raise UsageError(f"--attribution {text}: no duration", hint=hint)
-    return float(found[1]) * _SECONDS[found[2]]
 
 
 def _settings(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlkit.cli.bandit.documents import model_fields
+from mlkit.cli.bandit.durations import half_life_of, time_of
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
 from mlkit.cli.output import Output, counted, of
@@ -15,6 +16,19 @@ from mlkit.cli.output import Output, counted, of
 if TYPE_CHECKING:
     from mlkit.bandit.posteriors.posterior import Posteriors
 
+HalfLife = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION",
+        help="Forget: a reward loses half of its weight in this time, such as 7d.",
+    ),
+]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME", help="Time of posteriors that forget: ISO 8601, or seconds since 1970."
+    ),
+]
 _NAMED = {"tab": "\t", "\\t": "\t"}
 
 
@@ -49,6 +63,12 @@ def fit(
         str | None,
         typer.Option("--event-id", metavar="COL", help="Column of event ids: each counts once."),
     ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option("--time", metavar="COL", help="Column of when rewards were earned."),
+    ] = None,
+    half_life: HalfLife = None,
+    as_of: AsOf = None,
     separator: Annotated[
         str | None,
         typer.Option(metavar="CHAR", help="Between the fields: , ; or tab (default: as found)."),
@@ -109,7 +129,11 @@ def fit(
 
     _check_output(output, logs, json=json)
     name = model or (output.stem if str(output) != "-" else "posteriors")
-    columns = _columns(arm, reward, context, event_id, separator)
+    columns = _columns(arm, reward, context, event_id, separator, time)
+    aging: dict[str, Any] = {
+        "half_life": half_life_of(half_life),
+        "as_of": time_of("--as-of", as_of),
+    }
     limits = unpack_limits(max_unpacked, max_ratio)
     reading: dict[str, Any] = {
         "skip_bad_rows": skip_bad_rows,
@@ -120,6 +144,7 @@ def fit(
     spec = models.other_policy(policy)
     if spec is not None:
         _refuse_beta(prior, shrinkage)
+        _refuse_half_life(half_life, policy)
         described = models.header(
             name, spec, features, categories, hash_length, arm_features, limits
         )
@@ -132,7 +157,7 @@ def fit(
     _refuse_features(features, categories, hash_length, arm_features)
     header = Header(name, prior_of("--prior", prior), shrinkage)
     with of(ctx).progress("reading") as progress:
-        fitted = fit_logs(logs, columns, header, progress=progress, **reading)
+        fitted = fit_logs(logs, columns, header, progress=progress, **reading, **aging)
     file.write(fitted, output)
     _report_fit(of(ctx), fitted, output, json=json)
     if columns is not None and event_id is None:
@@ -145,6 +170,14 @@ def _refuse_beta(prior: str, shrinkage: float) -> None:
     if prior != "1,1" or shrinkage != 100.0:
         hint = "the prior of another policy is among its parameters, such as normal:mean=3"
         raise UsageError("--prior, --shrinkage: of --policy thompson only", hint=hint)
+
+
+def _refuse_half_life(half_life: str | None, policy: str | None) -> None:
+    from mlkit.errors import UsageError
+
+    if half_life is not None:
+        hint = "the policy thompson forgets; leave --half-life out for others"
+        raise UsageError(f"--half-life: the policy {policy} does not forget", hint=hint)
 
 
 def _refuse_features(
@@ -200,6 +233,7 @@ def _columns(
     context: str | None,
     event_id: str | None,
     separator: str | None,
+    time: str | None,
 ) -> Any:
     from mlkit.bandit.logs.readers import Columns
     from mlkit.errors import UsageError
@@ -207,8 +241,8 @@ def _columns(
     if separator is not None and len(separator := _NAMED.get(separator, separator)) != 1:
         raise UsageError(f"--separator {separator}: expected one character, or tab")
     if arm is not None and reward is not None:
-        return Columns(arm, reward, context, event_id, separator)
-    if any(each is not None for each in (arm, reward, context, event_id)):
+        return Columns(arm, reward, context, event_id, separator, time)
+    if any(each is not None for each in (arm, reward, context, event_id, time)):
         raise UsageError("--arm and --reward are needed together")
     return None
 

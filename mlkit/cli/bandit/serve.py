@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlkit.cli import output
+from mlkit.cli.bandit.durations import half_life_of, time_of
+from mlkit.cli.bandit.fit import AsOf, HalfLife
 from mlkit.cli.bandit.limits import ShownLimits, with_limits
 from mlkit.cli.bandit.models import Policy
 from mlkit.cli.groups import examples
@@ -49,6 +51,7 @@ def serve(
         int | None, typer.Option(min=1, max=256, help="Worker processes (default: the cores).")
     ] = None,
     policy: Policy = None,
+    half_life: HalfLife = None,
     adopt: Annotated[
         bool,
         typer.Option("--adopt", help="Start a state of another file anew from this one."),
@@ -132,6 +135,7 @@ def serve(
         port=port,
         workers=workers or len(os.sched_getaffinity(0)),
         policy=_policy(policy),
+        half_life=half_life_of(half_life),
         adopt=adopt,
         **shown._asdict(),
         examination=_examination(position_model),
@@ -206,12 +210,13 @@ def export(
         Path,
         typer.Option("--output", "-o", metavar="POSTERIORS", help="File to write; -: stdout."),
     ],
+    as_of: AsOf = None,
     json: Json = False,
 ) -> None:
     """Write the present posteriors of a server, whether it runs or not."""
     from mlkit.bandit.server.export import export as export_state
 
-    rows = export_state(state, to)
+    rows = export_state(state, to, as_of=time_of("--as-of", as_of))
     if json:
         output.Output.document("bandit.export", 1, {"posteriors": rows, "output": str(to)})
     else:

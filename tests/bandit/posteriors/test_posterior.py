@@ -175,9 +175,9 @@ def test_a_bad_row_of_parquet_is_named(tmp_path):
 
 
 def test_a_newer_version_is_refused(tmp_path):
-    metadata = {"mlkit.posteriors": json.dumps({"version": 3})}
+    metadata = {"mlkit.posteriors": json.dumps({"version": 4})}
     path = parquet(tmp_path / "p.parquet", [{"arm": "x", "a": 1.0, "b": 2.0}], metadata)
-    with pytest.raises(BadData, match="posteriors of version 3"):
+    with pytest.raises(BadData, match="posteriors of version 4"):
         file.read(path)
 
 

@@ -362,7 +362,7 @@ def test_a_file_of_another_length_is_a_value_error(table, path, change):
         PosteriorTable.open(str(path))
 
 
-HEADER_BYTES = 8 + 4 + 4 + 4 * 8 + 3 * 8 + 35 * 8 + 8
+HEADER_BYTES = 8 + 4 + 4 + 4 * 8 + 5 * 8 + 35 * 8 + 8
 
 
 @given(bit=st.integers(0, HEADER_BYTES * 8 - 1))
