@@ -101,7 +101,7 @@ def test_compaction_keeps_the_state(journal):
     take(journal, event("e"))
     journal.compact(lambda context, arm: (3.0, 4.0, 5.0))
     assert journal.length() == 0
-    assert [tuple(row) for row in journal.snapshot()] == [("c1", "", 0, 3.0, 4.0, 5.0, None)]
+    assert [tuple(row) for row in journal.snapshot()] == [("c1", "", 0, 3.0, 4.0, 5.0, None, 0.0)]
     assert take(journal, event("e")) == [True]
 
 
