@@ -170,7 +170,7 @@ def test_a_journal_of_format_1_is_brought_to_the_present_one(tmp_path, open_jour
     for _ in range(2):
         journal = open_journal()
         assert take(journal, event("e")) == [True]
-        assert journal.meta("format") == 3
+        assert journal.meta("format") == 4
         journal.close()
 
 
