@@ -44,6 +44,20 @@ class Database(Protocol):
     def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         """Execute a statement for each row of values."""
 
+    def defer(
+        self, statement: str, values: Sequence[Any] = (), check: Callable[[int], None] | None = None
+    ) -> None:
+        """Execute a statement whose result nothing needs before the transaction ends.
+
+        All statements take effect in their order; those that are deferred may travel together.
+
+        Args:
+            statement: The statement.
+            values: Its values.
+            check: Called with how many rows it changed, before the transaction ends; what it raises
+                undoes the transaction.
+        """
+
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows that a statement finds or returns."""
 

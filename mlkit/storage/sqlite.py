@@ -135,6 +135,14 @@ class SqliteDatabase:
         with self.failures():
             self.connection.executemany(statement, rows)
 
+    def defer(
+        self, statement: str, values: Sequence[Any] = (), check: Callable[[int], None] | None = None
+    ) -> None:
+        """Execute a statement at once: nothing travels."""
+        changed = self.execute(statement, values)
+        if check is not None:
+            check(changed)
+
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows that a statement finds or returns."""
         with self.failures():

@@ -74,6 +74,35 @@ def test_a_block_that_fails_leaves_nothing(opened):
     assert numbers(database) == []
 
 
+def test_deferred_statements_keep_their_order_and_a_check_undoes_all(opened):
+    database = opened()
+    insert, counts = "INSERT INTO a (x) VALUES (?)", list[int]()
+    with database.transaction():
+        database.defer(insert, (1,), counts.append)
+        database.defer("UPDATE a SET x = x + 1 WHERE x = ?", (1,), counts.append)
+        assert numbers(database) == [2]
+        database.defer("UPDATE a SET x = 0 WHERE x = ?", (7,), counts.append)
+    assert counts == [1, 1, 0]
+
+    def refuse(changed: int) -> None:
+        raise LookupError(changed)
+
+    def refused() -> None:
+        with database.transaction():
+            database.defer(insert, (3,))
+            database.defer("UPDATE a SET x = 0 WHERE x = ?", (7,), refuse)
+            database.defer(insert, (2,))  # Fails by itself; what was refused before is the reason.
+
+    def failed() -> None:
+        with database.transaction():
+            database.defer(insert, (2,), counts.append)
+
+    for function, kind in ((refused, LookupError), (failed, ConfigurationError)):
+        with pytest.raises(kind):
+            function()
+        assert numbers(database) == [2]
+
+
 def test_a_connection_that_was_lost_is_made_again(opened):
     one, two = opened(), opened()
     end = "SELECT pg_terminate_backend(?)"

@@ -304,7 +304,9 @@ class Session:
         """
         row.require_readable(self.journal.folder)
         engine = self.engine(row)
-        state, sequence = self.journal.replay(row, engine)
+        # One that begins has nothing to be read.
+        begins = row.sequence == 0
+        state, sequence = (engine.create(), 0) if begins else self.journal.replay(row, engine)
         work = self.journal.folder.resolve() / "work" / row.id
         options = {**row.options, "work": str(work)}
         return Running(engine, state, row.number, row.id, options, row, sequence)

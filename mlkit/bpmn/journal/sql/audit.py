@@ -29,7 +29,7 @@ class SqlAudit:
 
     def add(self, entry: Audited) -> None:
         """Add an entry."""
-        self.database.execute(f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", entry)
+        self.database.defer(f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", entry)
 
     def entries(
         self, instance: str | None, before: int | None, limit: int

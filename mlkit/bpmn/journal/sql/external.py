@@ -40,7 +40,7 @@ class SqlExternalTasks:
     def offer(self, task: Offered) -> None:
         """Offer a task; one that is offered already gets an attempt where it has none left."""
         values = tuple(getattr(task, each) for each in _OFFERED)
-        self.database.execute(
+        self.database.defer(
             f"INSERT INTO external_tasks ({', '.join(_OFFERED)}, id, free)"
             f" VALUES ({', '.join('?' * len(_OFFERED))}, ?, 0)"
             " ON CONFLICT (instance, activation) DO UPDATE SET retries = 1, free = 0"
@@ -60,7 +60,7 @@ class SqlExternalTasks:
 
     def forget(self, instance: int) -> None:
         """Withdraw all tasks of an instance."""
-        self.database.execute("DELETE FROM external_tasks WHERE instance = ?", (instance,))
+        self.database.defer("DELETE FROM external_tasks WHERE instance = ?", (instance,))
 
     # -- what workers do -------------------------------------------------------------------
 

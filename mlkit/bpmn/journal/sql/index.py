@@ -61,10 +61,10 @@ class SqlIndex:
 
     # -- writing ---------------------------------------------------------------------------
 
-    def note(self, number: int, state: State) -> None:
+    def note(self, number: int, state: State, is_new: bool = False) -> None:
         """Keep what an instance waits for; and its variables, where it rests."""
         shown = _tasks(state), _stopped(state)
-        if self._known.get(number) != shown:
+        if self._known.get(number, ((), ()) if is_new else None) != shown:
             self._replace(number, *shown)
         if state.phase != "running":
             self._note_variables(number, state)
@@ -82,7 +82,7 @@ class SqlIndex:
             self._known.pop(number, None)
 
     def _replace(self, number: int, tasks: _Rows, stopped: _Rows) -> None:
-        execute = self.database.execute
+        execute = self.database.defer
         execute("DELETE FROM open_tasks WHERE instance = ?", (number,))
         execute("DELETE FROM incidents WHERE instance = ?", (number,))
         for each in tasks:
@@ -95,7 +95,7 @@ class SqlIndex:
             for name, value in list(root.variables.items())[:_MOST_VARIABLES]:
                 text = searchable(value)
                 if text is not None:
-                    self.database.execute(
+                    self.database.defer(
                         "INSERT INTO instance_variables (instance, name, value) VALUES (?, ?, ?)"
                         " ON CONFLICT (instance, name) DO UPDATE SET value = excluded.value",
                         (number, name, text),

@@ -48,6 +48,7 @@ _COLUMNS = (
     "created", "updated", "due",
 )  # fmt: skip
 _PHASE = _COLUMNS.index("phase")
+_AT_ONCE = 500
 _EVENT = "INSERT INTO events (instance, sequence, at, event, trace, log) VALUES (?, ?, ?, ?, ?, ?)"
 _OPEN = "phase IN ('running', 'waiting', 'incident')"
 # A row whose phase is damaged has not ended.
@@ -252,30 +253,32 @@ class SqlJournal:
         Raises:
             TakenOver: Another process owns the instance now.
         """
-        execute, number, before = self.database.execute, row.number, sequence
+        defer, number, before = self.database.defer, row.number, sequence
+
+        def fence(changed: int) -> None:
+            if changed != 1:
+                raise TakenOver(row)
+
         sequence += len(changes.entries)
         at = changes.entries[-1].at if changes.entries else row.updated
-        # The fence comes first: who was taken over writes nothing.
-        fenced = execute(
+        # The fence comes first: who was taken over waits for no other lock, and writes nothing.
+        defer(
             "UPDATE instances SET sequence = ?, phase = ?, key = ?, updated = ?, due = ?"
             " WHERE number = ? AND epoch = ? AND sequence = ?",
             (sequence, state.phase, state.key, at, state.due, number, row.epoch, before),
+            fence,
         )
-        if fenced != 1:
-            raise TakenOver(row)
-        self.database.execute_many(_EVENT, [
-            (number, position, each.at, encode(each.event), encode(each.trace),
-             None if each.log is None else encode(each.log))
-            for position, each in enumerate(changes.entries, before + 1)
-        ])  # fmt: skip
+        for position, each in enumerate(changes.entries, before + 1):
+            log = None if each.log is None else encode(each.log)
+            defer(_EVENT, (number, position, each.at, encode(each.event), encode(each.trace), log))
         self.mailbox.take(changes.verdicts)
-        self.index.note(number, state)
+        self.index.note(number, state, is_new=before == 0)
         self.outbox.add(changes.mails, at)
         if state.status != "running":
             self.mailbox.forget(number, f"instance {row.id} is {state.phase}")
             self.external.forget(number)
         if sequence // SNAPSHOT_EVERY > before // SNAPSHOT_EVERY:
-            execute(
+            defer(
                 "INSERT INTO snapshots (instance, sequence, state) VALUES (?, ?, ?)"
                 " ON CONFLICT (instance) DO UPDATE"
                 " SET sequence = excluded.sequence, state = excluded.state",
@@ -334,28 +337,33 @@ class SqlJournal:
         """Take instances for this process; return those that it got, with their new epochs."""
         with self.database.failures():
             mine = self.owner.register()
-        # In one order, so that hosts that want the same ones do not wait for each other.
         numbers = sorted(each.number for each in rows)
 
         def work() -> list[Row]:
-            return [taken for each in numbers if (taken := self._take_one(each, mine))]
+            found: list[Row] = []
+            for start in range(0, len(numbers), _AT_ONCE):
+                found += self._take_some(numbers[start : start + _AT_ONCE], mine)
+            return sorted(found, key=lambda each: each.number)
 
         return self.atomically(work)
 
-    def _take_one(self, number: int, mine: str) -> Row | None:
-        query = "SELECT owner FROM instances WHERE number = ?"
-        ((before,),) = self.database.query(query, (number,))
-        if before not in ("", mine):
-            if self.owner.is_alive(before):
-                return None
-            self.owner.bury(before)
-        self.index.forget(number)
-        found = self.database.query(
-            "UPDATE instances SET epoch = epoch + 1, owner = ? WHERE number = ? AND owner = ?"
-            f" RETURNING {', '.join(_COLUMNS)}",
-            (mine, number, before),
-        )
-        return _row(found[0], True) if found else None
+    def _take_some(self, numbers: list[int], mine: str) -> Iterator[Row]:
+        """Take instances from nobody, from this process itself, and from owners that are dead."""
+        among = f"number IN ({', '.join('?' * len(numbers))})"
+        owners = self.database.query(f"SELECT DISTINCT owner FROM instances WHERE {among}", numbers)
+        for (before,) in sorted(owners):
+            if before not in ("", mine):
+                if self.owner.is_alive(before):
+                    continue
+                self.owner.bury(before)
+            found = self.database.query(
+                f"UPDATE instances SET epoch = epoch + 1, owner = ? WHERE {among} AND owner = ?"
+                f" RETURNING {', '.join(_COLUMNS)}",
+                (mine, *numbers, before),
+            )
+            for each in found:
+                self.index.forget(each[0])
+                yield _row(each, True)
 
     def holds(self) -> bool:
         """Return whether this process certainly still owns what it took; else it must not act."""
@@ -404,7 +412,7 @@ class SqlJournal:
 
         def work() -> None:
             for each in numbers:
-                self.database.execute(
+                self.database.defer(
                     "UPDATE instances SET owner = '' WHERE number = ? AND epoch = ?", each
                 )
 

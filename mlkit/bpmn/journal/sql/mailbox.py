@@ -64,16 +64,19 @@ class SqlMailbox:
     def take(self, verdicts: dict[int, str]) -> None:
         """Remove rows of the inbox that were decided, and keep the verdict for whoever asks."""
         for row, refusal in verdicts.items():
-            self.database.execute(
-                "INSERT INTO verdicts (row, refusal)"
-                " SELECT id, CAST(? AS TEXT) FROM inbox WHERE id = ? AND asks = 1"
-                " ON CONFLICT (row) DO UPDATE SET refusal = excluded.refusal",
-                (refusal, row),
-            )
-            self.database.execute("DELETE FROM inbox WHERE id = ?", (row,))
+            self._decide("id = ?", row, refusal)
         if verdicts:  # Whoever has asked and died never reads its verdict.
             oldest = max(verdicts) - _KEPT_VERDICTS
-            self.database.execute("DELETE FROM verdicts WHERE row < ?", (oldest,))
+            self.database.defer("DELETE FROM verdicts WHERE row < ?", (oldest,))
+
+    def _decide(self, which: str, value: int, refusal: str) -> None:
+        self.database.defer(
+            "INSERT INTO verdicts (row, refusal)"
+            f" SELECT id, CAST(? AS TEXT) FROM inbox WHERE {which} AND asks = 1"
+            " ON CONFLICT (row) DO UPDATE SET refusal = excluded.refusal",
+            (refusal, value),
+        )
+        self.database.defer(f"DELETE FROM inbox WHERE {which}", (value,))
 
     def verdict(self, row: int) -> str | None:
         """Return why an event was refused, empty where it was taken; None: not decided yet."""
@@ -107,7 +110,7 @@ class SqlMailbox:
         self._register(instance, activation, "signal", name, "")
 
     def _register(self, instance: int, activation: int, kind: str, name: str, key: str) -> None:
-        self.database.execute(
+        self.database.defer(
             "INSERT INTO subscriptions (instance, activation, kind, name, key)"
             " VALUES (?, ?, ?, ?, ?) ON CONFLICT (instance, activation) DO UPDATE"
             " SET kind = excluded.kind, name = excluded.name, key = excluded.key",
@@ -116,16 +119,15 @@ class SqlMailbox:
 
     def unsubscribe(self, instance: int, activation: int) -> None:
         """Wait no longer."""
-        self.database.execute(
+        self.database.defer(
             "DELETE FROM subscriptions WHERE instance = ? AND activation = ?",
             (instance, activation),
         )
 
     def forget(self, instance: int, refusal: str) -> None:
         """Drop what an instance that ended waited for; what is in its inbox is refused."""
-        self.database.execute("DELETE FROM subscriptions WHERE instance = ?", (instance,))
-        left = self.database.query("SELECT id FROM inbox WHERE instance = ?", (instance,))
-        self.take({row: refusal for (row,) in left})
+        self.database.defer("DELETE FROM subscriptions WHERE instance = ?", (instance,))
+        self._decide("instance = ?", instance, refusal)
 
     def send(self, name: str, key: str, variables: dict[str, Any], expires: float) -> int | None:
         """Deliver a message to the one that waits for it, or keep it.
