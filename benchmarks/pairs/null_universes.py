@@ -44,10 +44,8 @@ PRIORS: dict[str, Callable[[Universe], prior.Weights]] = {
     "correlation": prior.by_correlation,
     "groups": lambda universe: prior.by_groups(universe, groups(universe.count)),
 }
-CONTROLS: tuple[tuple[FDR, str], ...] = (
-    ("by", "none"), ("by", "correlation"), ("by", "groups"),
-    ("bh", "none"), ("bh", "correlation"), ("bh", "groups"),
-)  # fmt: skip
+FDRS: tuple[FDR, FDR] = ("by", "bh")
+CONTROLS = [(fdr, name) for fdr in FDRS for name in PRIORS]
 
 
 def groups(count: int) -> NDArray[np.str_]:
@@ -69,22 +67,27 @@ def judged(prices: Prices) -> tuple[Array, dict[str, int]]:
     """Test a universe.
 
     Returns:
-        The statistics of all pairs, and the number that pass under each control.
+        The statistics of all pairs, and the number that pass under each control, once tickers
+        that seem to be stationary are left out as in a screen.
     """
-    tickers = list(prices.tickers)
     out = set(stationary(prices, Criteria()))
-    universe = Universe.of(prices.select([each for each in tickers if each not in out]), "log")
-    tests = Panel.of(universe.series).band(universe.first, 0, universe.count)
+    whole = Universe.of(prices, "log")
+    tests = Panel.of(whole.series).band(whole.first, 0, whole.count)
+    kept = np.array([each not in out for each in prices.tickers])
+    universe = Universe.of(
+        prices.select([each for each in prices.tickers if each not in out]), "log"
+    )
+    p = null_of(len(prices)).p_value(tests.better[kept[tests.i] & kept[tests.j]])
     i, j = band_pairs(universe.first, 0, universe.count)
-    p = null_of(len(prices)).p_value(tests.better)
-    passed = {}
     weighted = {
         name: p / make(universe).of(0, universe.count, i, j) for name, make in PRIORS.items()
     }
-    for fdr, name in CONTROLS:
-        passed[f"{fdr}, prior {name}"] = int((adjust(weighted[name], fdr) <= ALPHA).sum())
+    passed = {
+        f"{fdr}, prior {name}": int((adjust(weighted[name], fdr) <= ALPHA).sum())
+        for fdr, name in CONTROLS
+    }
     same = groups(universe.count)[i] == groups(universe.count)[j]
-    for fdr in ("by", "bh"):
+    for fdr in FDRS:
         passed[f"{fdr}, within groups"] = int((adjust(p[same], fdr) <= ALPHA).sum())
     return tests.better, passed
 

@@ -53,7 +53,8 @@ def _bars_per_day(walls: NDArray[np.datetime64], step: float) -> float:
     if step >= 0.8:
         return 1.0 / round(step)
     _, counts = np.unique(walls.astype("datetime64[D]"), return_counts=True)
-    return float(np.median(counts))
+    # Of two middle ones the longer: a week of currencies begins and ends with part of a day.
+    return float(np.quantile(counts, 0.5, method="higher"))
 
 
 def _days_per_year(walls: NDArray[np.datetime64]) -> float:

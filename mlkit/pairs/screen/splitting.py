@@ -60,7 +60,14 @@ class Tail:
 
 
 def split(
-    test: Statistic, length: int, width: int, *, least: float, particles: int, seed: int
+    test: Statistic,
+    length: int,
+    width: int,
+    *,
+    least: float,
+    particles: int,
+    seed: int,
+    moves: int = MOVES,
 ) -> Tail:
     """Estimate a tail down to the probability `least`.
 
@@ -72,6 +79,7 @@ def split(
         particles: Draws in the population; the error of log p grows with the root of levels
             over particles.
         seed: Of the random numbers.
+        moves: Steps of each draw at each level.
     """
     rng = np.random.default_rng([seed, length, width])
     steps = rng.standard_normal((particles, width, length), dtype=np.float32)
@@ -88,7 +96,7 @@ def split(
         found.append((threshold, log_p, float(np.sqrt(variance))))
         chosen = rng.choice(inside, particles)
         steps, statistic = steps[chosen], statistic[chosen]
-        for _ in range(MOVES):
+        for _ in range(moves):
             share = _move(rng, test, steps, statistic, threshold, step)
             step = min(max(step * np.exp(share - 0.3), 0.02), 1.0)
     return Tail(*np.array(found).T)

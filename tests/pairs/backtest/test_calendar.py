@@ -50,6 +50,17 @@ def test_bars_per_year(moments, bars, formation):
     assert infer_bars_per_year(prices(moments), formation) == bars
 
 
+@pytest.mark.parametrize("first", range(7))
+def test_a_week_of_currencies_may_begin_on_any_day(first):
+    days, weekday = DAYS[first : first + 60], WEEKDAY[first : first + 60]
+    known = [
+        not (d == 5 or (d == 6 and h < 22) or (d == 4 and h > 21))
+        for d in weekday
+        for h in range(24)
+    ]
+    assert infer_bars_per_year(prices(grid(days, range(0, 1440, 60))[known]), 100) == 252 * 24
+
+
 def test_days_are_those_of_the_market():
     local = grid(DAYS[WEEKDAY < 5][:60], range(540, 1080, 60))
     moments = local + np.timedelta64(20, "h")  # a session that crosses midnight in UTC

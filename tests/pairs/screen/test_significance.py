@@ -91,6 +91,19 @@ def test_correlated_walks_have_no_smaller_p_values(correlation):
         assert (p <= level).mean() <= level + 4 * np.sqrt(level / 20_000)
 
 
+def test_the_control_holds_on_unrelated_universes_and_fails_without_the_simulated_null():
+    """A small part of `benchmarks/pairs/null_universes.py`; nothing is cointegrated here."""
+    universes, wrong, asymptotic = 500, 0, 0
+    for seed in range(universes):
+        walks = np.random.default_rng([seed, 60, 21]).standard_normal((60, 24)).cumsum(axis=0)
+        panel = Panel.of(walks)
+        better = panel.band(panel.all_pairs(), 0, 24).better
+        wrong += bool((adjust(null_of(60).p_value(better), "bh") <= 0.05).any())
+        asymptotic += bool((adjust(mackinnon(better, "c"), "bh") <= 0.05).any())
+    most = 0.05 * universes + 3 * np.sqrt(0.05 * 0.95 * universes)
+    assert wrong <= most < asymptotic
+
+
 @pytest.mark.parametrize(("length", "lags"), [(100, None), (300, None), (100, 1)])
 def test_p_values_are_uniform_on_random_walks(length, lags):
     rng = np.random.default_rng([length, lags or 0])
