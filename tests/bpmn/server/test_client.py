@@ -117,7 +117,7 @@ def test_a_token_decides_what_a_client_may_do(own_server, tmp_path, path):
         person.complete(f"{instance}/u", person="ann")
     done = person.complete(f"{instance}/u")
     assert done["trace"][-2]["by"] == "pat"
-    assert person.me()["roles"] == ["participant", "viewer"]
+    assert person.me()["roles"] == ["participant"]
     for each in (owner, viewer, person):
         each.close()
 
