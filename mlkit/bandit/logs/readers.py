@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from mlkit.bandit.logs import csv_input
 from mlkit.bandit.logs.csv_input import HashingReader, opened
-from mlkit.bandit.logs.times import seconds_of
+from mlkit.bandit.logs.times import decided_at, seconds_of
 from mlkit.bandit.posteriors.file import content_hash, missing_column
 from mlkit.errors import BadData
 from mlkit.parquet import ParquetReader
@@ -68,6 +68,7 @@ class Rows(NamedTuple):
         event: Text; None: every row counts.
         features: A column for each feature that the log is to have: text, numbers or truth.
         time: Seconds since 1970, NaN where there is none; None: the log has no times.
+        sign: 1, or -1 for a reward that is taken back; None: 1 everywhere.
     """
 
     context: pa.Array
@@ -77,6 +78,7 @@ class Rows(NamedTuple):
     event: pa.Array | None = None
     features: Sequence[pa.Array] = ()
     time: pa.Array | None = None
+    sign: pa.Array | None = None
 
 
 def read_csv(log: Log, columns: Columns) -> Iterator[Rows]:
@@ -123,12 +125,21 @@ def _parquet_place(log: Log, begin: int, row: int) -> str:
     return f"{log.path}: row {begin + row + 1}"
 
 
+Features = dict[str, str | float | bool | None]
+
+
 class Decision(msgspec.Struct, tag="decision", tag_field="type"):
-    """A line of a JSON Lines log that tells a decision; it has no reward."""
+    """A line of a JSON Lines log about a decision; what was shown without a reward may count."""
+
+    decision_id: str = ""
+    arms: list[str] = []
+    context: str | None = None
+    at: str | None = None
+    features: Features | None = None
 
 
 class Feedback(msgspec.Struct, tag="feedback", tag_field="type"):
-    """A line of a JSON Lines log that tells a reward."""
+    """A line of a JSON Lines log about a reward."""
 
     event_id: str
     arm: str
@@ -136,37 +147,64 @@ class Feedback(msgspec.Struct, tag="feedback", tag_field="type"):
     context: str | None = None
     time: float | None = None
     at: str | None = None
-    features: dict[str, str | float | bool | None] | None = None
+    features: Features | None = None
+
+
+class Replaced(msgspec.Struct):
+    """What an event counted for before it was amended."""
+
+    arm: str
+    reward: float | None
+    context: str | None = None
+    time: float | None = None
+    features: Features | None = None
+
+
+class Amendment(msgspec.Struct, tag="amendment", tag_field="type"):
+    """A line of a JSON Lines log about an event that was amended, or withdrawn (null)."""
+
+    event_id: str
+    reward: float | None
+    replaced: Replaced
+
+
+class _Row(NamedTuple):
+    """A reward of a line; the sign is -1 for one that is taken back."""
+
+    line: int
+    context: str | None
+    arm: str
+    reward: float
+    time: float | str | None
+    features: Features
+    sign: int = 1
 
 
 def read_json_lines(log: Log) -> Iterator[Rows]:
-    """Read the feedback of a JSON Lines log, plain or gzip; each event counts once."""
-    numbers: list[int] = []
+    """Read the rewards of a JSON Lines log, plain or gzip; each event counts once."""
     with _text(log) as (text, stream):
         lines = enumerate(text, 1)
         while chunk := list(itertools.islice(lines, _LINES)):
             log.bytes_read = stream.bytes_read
-            found = list(_feedback(log, chunk))
-            numbers = [number for number, _ in found]
-            events = [event for _, event in found]
+            rows = list(_rows_of(log, chunk))
             yield Rows(
-                pa.array([event.context or None for event in events], pa.string()),
-                pa.array([event.arm for event in events], pa.string()),
-                pa.array([event.reward for event in events], pa.float64()),
-                partial(_line_place, log, numbers),
-                features=[_feature(events, name) for name in log.features],
-                time=_times(events) if log.timed else None,
+                pa.array([row.context or None for row in rows], pa.string()),
+                pa.array([row.arm for row in rows], pa.string()),
+                pa.array([row.reward for row in rows], pa.float64()),
+                partial(_line_place, log, [row.line for row in rows]),
+                features=[_feature(rows, name) for name in log.features],
+                time=_times(rows) if log.timed else None,
+                sign=pa.array([row.sign for row in rows], pa.int8()),
             )
 
 
-def _times(events: Sequence[Feedback]) -> pa.Array:
-    """Return when events were earned, or in logs of before when they were received."""
-    found = [event.at if event.time is None else event.time for event in events]
-    return pa.array(seconds_of(pa.array(map(str, found), pa.string())))
+def _times(rows: Sequence[_Row]) -> pa.Array:
+    """Return when rewards were earned, or in logs of before when they were received."""
+    return pa.array(seconds_of(pa.array([str(row.time) for row in rows], pa.string())))
 
 
-def _feature(events: Sequence[Feedback], name: str) -> pa.Array:
-    values = [(event.features or {}).get(name) for event in events]
+def _feature(rows: Sequence[_Row], name: str) -> pa.Array:
+    values = [row.features.get(name) for row in rows]
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {float, int, bool}:
         return pa.array([None if value is None else float(value) for value in values], pa.float64())
@@ -181,19 +219,44 @@ def _line_place(log: Log, numbers: Sequence[int], row: int) -> str:
     return f"{log.path}: line {numbers[row]}"
 
 
-_decode = msgspec.json.Decoder(Decision | Feedback).decode
+_decode = msgspec.json.Decoder(Decision | Feedback | Amendment).decode
 
 
-def _feedback(log: Log, lines: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, Feedback]]:
-    """Decode lines, and give the feedback that is new, with its line number."""
+def _rows_of(log: Log, lines: Sequence[tuple[int, bytes]]) -> Iterator[_Row]:
+    """Decode lines, and yield the rewards of those that are new."""
     for number, line in lines:
         try:
-            event = _decode(line)
+            found = _decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             log.bad(str(error), partial(_line_place, log, [number], 0))
             continue
-        if isinstance(event, Feedback) and is_new(log.events, event.event_id):
-            yield number, event
+        if isinstance(found, Decision):
+            yield from _zeros(log, number, found)
+        elif is_new(log.events, found.event_id):
+            yield from (_reward if isinstance(found, Feedback) else _amended)(number, found)
+
+
+def _reward(number: int, event: Feedback) -> Iterator[_Row]:
+    time = event.at if event.time is None else event.time
+    yield _Row(number, event.context, event.arm, event.reward, time, event.features or {})
+
+
+def _amended(number: int, event: Amendment) -> Iterator[_Row]:
+    """Take back what was counted, and count what is right."""
+    old = event.replaced
+    for reward, sign in ((old.reward, -1), (event.reward, 1)):
+        if reward is not None:
+            yield _Row(number, old.context, old.arm, reward, old.time, old.features or {}, sign)
+
+
+def _zeros(log: Log, number: int, decision: Decision) -> Iterator[_Row]:
+    """Count what was shown as 0, where no reward came in time."""
+    if log.outcomes is None or not is_new(log.events, f"decision {decision.decision_id}"):
+        return
+    at = decided_at(decision.decision_id) or 0.0
+    for arm in decision.arms:
+        if log.outcomes.counts_as_zero(decision.decision_id, arm, at):
+            yield _Row(number, decision.context, arm, 0.0, at, decision.features or {})
 
 
 def is_new(events: set[bytes], event_id: str) -> bool:

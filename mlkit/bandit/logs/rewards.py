@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlkit.bandit.logs.csv_input import STANDARD_STREAM, opened
+from mlkit.bandit.logs.outcomes import Outcomes, read_outcomes
 from mlkit.bandit.logs.readers import (
     Columns,
     Rows,
@@ -29,11 +30,18 @@ from mlkit.parquet import SUFFIXES
 from mlkit.progress import Progress
 from mlkit.unpacking import STREAMED, UnpackLimits
 
-REWARDS = pa.schema([("context", pa.string()), ("arm", pa.string()), ("reward", pa.float64())])
+REWARDS = pa.schema(
+    [
+        ("context", pa.string()),
+        ("arm", pa.string()),
+        ("reward", pa.float64()),
+        ("sign", pa.int8()),
+    ]
+)
 """The columns of a batch of rewards; a row without a context counts for the arm alone.
 
-Features follow, if any, in columns named by `feature_column`, and the column `time`, in seconds
-since 1970, if it is asked for.
+A reward of the `sign` -1 is taken back. Features follow, if any, in columns named by
+`feature_column`, and the column `time`, in seconds since 1970, if it is asked for.
 """
 
 
@@ -53,6 +61,7 @@ class Log:
         reward_range: The rewards that are good, once divided.
         features: Names of features to read beside the rewards.
         timed: Whether to read when rewards were earned.
+        outcomes: Which decisions had rewards; None: only what the log says counts.
         rows: Good rows read so far.
         skipped: Bad rows so far.
         bytes_read: How far in the file the reading is.
@@ -69,6 +78,7 @@ class Log:
     reward_range: tuple[float, float] = (0.0, 1.0)
     features: tuple[str, ...] = ()
     timed: bool = False
+    outcomes: Outcomes | None = None
     rows: int = 0
     skipped: int = 0
     bytes_read: int = 0
@@ -85,7 +95,7 @@ class Log:
         """
         for rows in self._found():
             batch = self._counted(rows)
-            self.rows += len(batch)
+            self.rows += pc.sum(batch["sign"]).as_py() or 0
             yield batch
 
     def size(self) -> int | None:
@@ -110,8 +120,13 @@ class Log:
         """Return what the posteriors file states about this log."""
         return SourceFile(self.path.name, self.rows, self.skipped, self.sha256)
 
+    @property
+    def is_json_lines(self) -> bool:
+        """Whether it is a log of a server."""
+        return self.path.name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
+
     def _found(self) -> Iterator[Rows]:
-        if self.path.name.removesuffix(".gz").endswith((".jsonl", ".ndjson")):
+        if self.is_json_lines:
             return read_json_lines(self)
         if self.columns is None:
             hint = "only the JSON Lines logs of `mlkit bandit serve --log` (.jsonl) imply them"
@@ -129,7 +144,8 @@ class Log:
         schema = REWARDS
         for name, column in zip(self.features, rows.features, strict=True):
             schema = schema.append(pa.field(feature_column(name), column.type))
-        columns = [rows.context, rows.arm, reward, *rows.features]
+        sign = pa.repeat(pa.scalar(1, pa.int8()), len(reward)) if rows.sign is None else rows.sign
+        columns = [rows.context, rows.arm, reward, sign, *rows.features]
         if rows.time is not None:
             schema = schema.append(pa.field("time", pa.float64()))
             columns.append(rows.time)
@@ -221,6 +237,25 @@ def logs_of(
         )
         for path in paths
     ]
+
+
+def wait_for_rewards(logs: Sequence[Log], attribution: float | None, as_of: float | None) -> None:
+    """Count what decisions showed as 0, where no reward came in time.
+
+    Args:
+        logs: The logs, which are then read twice.
+        attribution: Seconds in which a reward must come; None: only rewards count.
+        as_of: The time to judge by, in seconds since 1970; None: that of the newest line.
+
+    Raises:
+        InputMissing: A log cannot be read.
+        UsageError: No log has decisions.
+    """
+    if attribution is None:
+        return
+    outcomes = read_outcomes(logs, attribution, as_of)
+    for log in logs:
+        log.outcomes = outcomes
 
 
 def read_all(logs: Sequence[Log], progress: Progress) -> Iterator[tuple[Log, pa.RecordBatch]]:

@@ -54,7 +54,16 @@ class Feedback(msgspec.Struct, tag="feedback", tag_field="type", gc=False):
     decision_id: str | None = None
 
 
-_decode = msgspec.json.Decoder(Decision | Feedback).decode
+class Amendment(msgspec.Struct, tag="amendment", tag_field="type", gc=False):
+    """Another reward for an event, or null: it was withdrawn."""
+
+    at: str
+    event_id: str
+    amends: str
+    reward: float | None
+
+
+_decode = msgspec.json.Decoder(Decision | Feedback | Amendment).decode
 Line = Decision | Feedback
 
 
@@ -86,21 +95,45 @@ def read(paths: Sequence[Path], limits: UnpackLimits = STREAMED) -> Iterator[Lin
         BadData: A line is wrong; the message names it.
     """
     seen: set[bytes] = set()
-    for path in log_files(paths):
+    files = log_files(paths)
+    amended = _amendments([each for each in files if each.is_file()], limits)
+    for path, number, line in _lines(files, limits):
+        found = _line(path, number, line)
+        if isinstance(found, Feedback) and found.event_id in amended:
+            reward = amended[found.event_id].reward
+            found = None if reward is None else msgspec.structs.replace(found, reward=reward)
+        if found is not None and not isinstance(found, Amendment) and _is_new(seen, found):
+            yield found
+
+
+def _lines(files: Sequence[Path], limits: UnpackLimits) -> Iterator[tuple[Path, int, bytes]]:
+    for path in files:
         with opened(path) as file:
             text = csv_input.text_of(HashingReader(file), path, limits)
             for number, line in enumerate(text, 1):
-                found = _line(path, number, line)
-                if found is not None and _is_new(seen, found):
-                    yield found
+                yield path, number, line
 
 
-def _line(path: Path, number: int, line: bytes) -> Line | None:
+def _amendments(files: Sequence[Path], limits: UnpackLimits) -> dict[str, Amendment]:
+    """Return the last amendment of each event that has one, wherever it is in the logs."""
+    last: dict[str, Amendment] = {}
+    for path, number, line in _lines(files, limits):
+        if b'"amendment"' not in line:
+            continue
+        found = _line(path, number, line)
+        if isinstance(found, Amendment):
+            earlier = last.get(found.amends)
+            if earlier is None or found.at >= earlier.at:
+                last[found.amends] = found
+    return last
+
+
+def _line(path: Path, number: int, line: bytes) -> Line | Amendment | None:
     if not line.strip():
         return None
     place = f"{path}: line {number}"
     try:
-        found: Line = _decode(line)
+        found: Line | Amendment = _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadData(f"{place}: {error}") from error
     if isinstance(found, Decision):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import binascii
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -32,3 +34,18 @@ def _seconds(series: pd.Series) -> NDArray[np.float64]:
     moments = pd.Series(moments).dt.tz_localize(None)
     seconds = moments.to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6
     return np.where(moments.isna(), np.nan, seconds)
+
+
+def decided_at(decision_id: str) -> float | None:
+    """Return when a decision was made, in seconds since 1970; None: the id is none of a server.
+
+    The time is its first 7 bytes but one, in milliseconds: see `server.decision`.
+    """
+    try:
+        head = binascii.a2b_base64(decision_id[:12].translate(_FROM_URLS))
+    except (binascii.Error, ValueError):
+        return None
+    return int.from_bytes(head[1:7]) / 1000 if len(head) == 9 else None
+
+
+_FROM_URLS = str.maketrans("-_", "+/")

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from mlkit.bandit.logs.decision_tables import read_csv
 from mlkit.bandit.logs.readers import Columns
-from mlkit.bandit.logs.rewards import Log, as_numbers, feature_column, logs_of, read_all
+from mlkit.bandit.logs.rewards import (
+    Log,
+    as_numbers,
+    feature_column,
+    logs_of,
+    read_all,
+    wait_for_rewards,
+)
 from mlkit.bandit.models.features import FeatureSchema
 from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies.features import Value
@@ -39,6 +46,8 @@ def fit(
     reward_scale: float = 1.0,
     excluded: Collection[str] = (),
     limits: UnpackLimits = STREAMED,
+    attribution: float | None = None,
+    as_of: float | None = None,
     progress: Progress = silent,
 ) -> PolicyModel:
     """Learn a model from logs, which are read as a stream.
@@ -52,6 +61,8 @@ def fit(
         reward_scale: What the rewards of the logs are divided by.
         excluded: Arms whose rows do not count.
         limits: How much a compressed log may unpack to.
+        attribution: Seconds in which a reward must come; None: only rewards count.
+        as_of: The time to judge that by, in seconds since 1970; None: that of the newest line.
         progress: Reports the bytes read.
 
     Raises:
@@ -69,6 +80,7 @@ def fit(
         reward_range=header.spec.rewards,
         features=header.features.context,
     )
+    wait_for_rewards(opened, attribution, as_of)
     model = PolicyModel(header)
     for name, vector in (arm_features or {}).items():
         model.vectors[model.name(name)] = vector
@@ -119,8 +131,11 @@ def _update(model: PolicyModel, log: Log, batch: pa.RecordBatch, vectors: Array)
     of_arm = [_place(model, log, arm) for arm in encoded.dictionary.to_pylist()]
     places = np.array(of_arm, dtype=np.intp)[encoded.indices.to_numpy(zero_copy_only=False)]
     rewards = batch["reward"].to_numpy(zero_copy_only=False)
-    model.policy.update(places, rewards, model.design(places, vectors))
-    model.pulls += np.bincount(places, minlength=model.pulls.size)
+    design, sign = model.design(places, vectors), batch["sign"].to_numpy(zero_copy_only=False)
+    for change, rows in ((model.policy.update, sign > 0), (model.policy.withdraw, sign < 0)):
+        if rows.any():
+            change(places[rows], rewards[rows], None if design is None else design[rows])
+    model.pulls += np.bincount(places, sign, minlength=model.pulls.size)
 
 
 def _place(model: PolicyModel, log: Log, arm: str) -> int:

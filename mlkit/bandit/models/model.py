@@ -192,6 +192,18 @@ class PolicyModel:
         self.policy.update([place], [reward], None if design is None else np.atleast_2d(design))
         self.pulls[place] += 1
 
+    def unlearn(self, place: int, reward: float, features: Named | None) -> None:
+        """Take back a reward that was learned; after an error nothing has changed.
+
+        Raises:
+            BadData: The reward or a feature is wrong.
+            UsageError: The policy cannot take a reward back.
+        """
+        context = self.header.features.context_vector(features)
+        design = self.design(np.array([place]), context)
+        self.policy.withdraw([place], [reward], None if design is None else np.atleast_2d(design))
+        self.pulls[place] = max(self.pulls[place] - 1, 0)
+
     def design(self, places: Indices, context: Array) -> Array | None:
         """Return what the policy reads for arms in one context, or each in its own.
 

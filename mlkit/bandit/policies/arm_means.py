@@ -21,10 +21,11 @@ class ArmMeans:
     def __init__(self, arms: int) -> None:
         self.pulls, self.sums = np.zeros(arms), np.zeros(arms)
 
-    def add(self, arms: Indices, rewards: Array) -> None:
-        """Count rewards of arms, one a row."""
-        self.pulls += np.bincount(arms, minlength=self.pulls.size)
-        self.sums += np.bincount(arms, rewards, minlength=self.sums.size)
+    def add(self, arms: Indices, rewards: Array, weights: Array) -> None:
+        """Count weighted rewards of arms, one a row; fewer than none are none."""
+        self.pulls += np.bincount(arms, weights, minlength=self.pulls.size)
+        self.sums += np.bincount(arms, weights * rewards, minlength=self.sums.size)
+        np.maximum(self.pulls, 0, out=self.pulls)
 
     @property
     def total(self) -> float:

@@ -87,6 +87,11 @@ class PolicySpec:
         return bool(self.parameters.get("shared", False))
 
     @property
+    def takes_back(self) -> bool:
+        """Whether rewards can be withdrawn."""
+        return self._class.takes_back
+
+    @property
     def rewards(self) -> tuple[float, float]:
         """The range of rewards."""
         return self._class.rewards

@@ -136,14 +136,14 @@ class FeaturePolicy(ScoringPolicy):
     def _models(self, arms: Indices) -> Indices:
         return np.zeros_like(arms) if self.shared else arms
 
-    def _learn(self, arms: Indices, rewards: Array, features: Array) -> None:
+    def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
         models = self._models(arms)
         by_model = np.argsort(models, kind="stable")
         found, begin = np.unique(models[by_model], return_index=True)
         groups = np.split(by_model, begin[1:])
         # All are computed before any is replaced: after an error nothing has been learned.
         learned = [
-            (int(model), *self._posterior(int(model), features[rows], rewards[rows]))
+            (int(model), *self._posterior(int(model), features[rows], rewards[rows], weights[rows]))
             for model, rows in zip(found, groups, strict=False)
         ]
         if not all(np.isfinite(mean).all() for _, mean, *_ in learned):
@@ -152,7 +152,9 @@ class FeaturePolicy(ScoringPolicy):
             self.weights.replace(model, mean, precision, whitening)
 
     @abstractmethod
-    def _posterior(self, model: int, features: Array, rewards: Array) -> tuple[Array, Array, Array]:
+    def _posterior(
+        self, model: int, features: Array, rewards: Array, weights: Array
+    ) -> tuple[Array, Array, Array]:
         """Compute mean, precision and whitening of a model after rows."""
 
 

@@ -59,8 +59,8 @@ class EpsilonGreedy(ScoringPolicy):
             return np.zeros(arms.size)  # ties, whose order is random
         return self.means.of(arms, self.unknown)
 
-    def _learn(self, arms: Indices, rewards: Array, features: Array) -> None:
-        self.means.add(arms, rewards)
+    def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
+        self.means.add(arms, rewards, weights)
 
     def _first(self, arms: Indices, features: Array) -> Array:
         best = share_of_best(self.means.of(arms, self.unknown))
@@ -104,8 +104,8 @@ class Softmax(ScoringPolicy):
     def _scores(self, arms: Indices, generator: Generator, features: Array) -> Array:
         return self._logits(arms) + generator.gumbel(size=arms.size)
 
-    def _learn(self, arms: Indices, rewards: Array, features: Array) -> None:
-        self.means.add(arms, rewards)
+    def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
+        self.means.add(arms, rewards, weights)
 
     def _first(self, arms: Indices, features: Array) -> Array:
         return np.asarray(special.softmax(self._logits(arms)))
@@ -131,6 +131,8 @@ class ExploreThenCommit(ScoringPolicy):
         UsageError: A parameter is out of range.
     """
 
+    takes_back = False
+
     def __init__(self, arms: int, pulls: int = 100) -> None:
         super().__init__(arms)
         whole(2**53, pulls=pulls)
@@ -145,9 +147,9 @@ class ExploreThenCommit(ScoringPolicy):
     def _scores(self, arms: Indices, generator: Generator, features: Array) -> Array:
         return self._order(arms)
 
-    def _learn(self, arms: Indices, rewards: Array, features: Array) -> None:
+    def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
         early = self.means.pulls[arms] + earlier_rows(arms) < self.pulls
-        self.means.add(arms[early], rewards[early])
+        self.means.add(arms[early], rewards[early], weights[early])
 
     def _first(self, arms: Indices, features: Array) -> Array:
         return share_of_best(self._order(arms))

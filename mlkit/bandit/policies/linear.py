@@ -25,8 +25,10 @@ class LinTS(GaussianThompson):
     Arguments and errors are those of `GaussianThompson`.
     """
 
-    def _posterior(self, model: int, features: Array, rewards: Array) -> tuple[Array, Array, Array]:
-        return ridge_posterior(self.weights, model, features, rewards)
+    def _posterior(
+        self, model: int, features: Array, rewards: Array, weights: Array
+    ) -> tuple[Array, Array, Array]:
+        return ridge_posterior(self.weights, model, features, rewards, weights)
 
 
 class LinUCB(FeaturePolicy):
@@ -70,19 +72,22 @@ class LinUCB(FeaturePolicy):
     def _ranks(self, arms: Indices, shown: Indices, k: int, features: Array) -> TopK:
         return tied_ranks(self._index(arms, features), shown, k)
 
-    def _posterior(self, model: int, features: Array, rewards: Array) -> tuple[Array, Array, Array]:
-        return ridge_posterior(self.weights, model, features, rewards)
+    def _posterior(
+        self, model: int, features: Array, rewards: Array, weights: Array
+    ) -> tuple[Array, Array, Array]:
+        return ridge_posterior(self.weights, model, features, rewards, weights)
 
 
 def ridge_posterior(
-    weights: Weights, model: int, features: Array, rewards: Array
+    weights: Weights, model: int, features: Array, rewards: Array, counts: Array
 ) -> tuple[Array, Array, Array]:
     """Compute mean, precision and whitening of a ridge regression after more rows.
 
     The mean moves by A^-1 X'(r - X mean), which is A^-1 f without keeping f.
     """
-    precision = weights.precision[model] + features.T @ features
+    counted = (features.T * counts).T
+    precision = weights.precision[model] + counted.T @ features
     whitening = whiten(precision)
-    surprise = features.T @ (rewards - features @ weights.mean[model])
+    surprise = counted.T @ (rewards - features @ weights.mean[model])
     mean = weights.mean[model] + whitening.T @ (whitening @ surprise)
     return mean, precision, whitening

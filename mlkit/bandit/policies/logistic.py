@@ -60,7 +60,11 @@ class LogisticThompson(GaussianThompson):
     def _means(self, arms: Indices, features: Array) -> Array:
         return np.asarray(special.expit(super()._means(arms, features)))
 
-    def _posterior(self, model: int, features: Array, rewards: Array) -> tuple[Array, Array, Array]:
+    takes_back = False
+
+    def _posterior(
+        self, model: int, features: Array, rewards: Array, weights: Array
+    ) -> tuple[Array, Array, Array]:
         prior, center = self.weights.precision[model], self.weights.mean[model]
         mean = posterior_mode(center, prior, features, rewards)
         precision = curvature(mean, prior, features)

@@ -84,6 +84,17 @@ class Policy(Protocol):
         """
         ...
 
+    def withdraw(
+        self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
+    ) -> None:
+        """Take back rewards that were learned: the inverse of `update`, up to rounding.
+
+        Raises:
+            BadData: As for `update`.
+            UsageError: What this policy has learned depends on the order of rewards.
+        """
+        ...
+
     def propensities(self, candidates: ArrayLike, features: ArrayLike | None = None) -> Array:
         """Return the probability of each candidate to be selected first.
 
@@ -147,6 +158,8 @@ class ScoringPolicy(Policy, ABC):
 
     rewards: ClassVar[tuple[float, float]] = (-LARGEST, LARGEST)
     """The range of rewards."""
+    takes_back: ClassVar[bool] = True
+    """Whether rewards can be withdrawn: what was learned does not depend on their order."""
 
     def __init__(self, arms: int) -> None:
         whole(2**31, arms=arms)
@@ -172,7 +185,18 @@ class ScoringPolicy(Policy, ABC):
         """Learn from rewards: see `Policy.update`."""
         shown = indices("arms", arms, self.arms)
         received = real("rewards", rewards, (shown.size,), self.rewards)
-        self._learn(shown, received, self._features(features, shown.size))
+        self._learn(shown, received, np.ones(shown.size), self._features(features, shown.size))
+
+    def withdraw(
+        self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
+    ) -> None:
+        """Take back rewards: see `Policy.withdraw`."""
+        if not self.takes_back:
+            hint = "fit the logs again without them"
+            raise UsageError(f"{type(self).__name__} cannot take rewards back", hint=hint)
+        shown = indices("arms", arms, self.arms)
+        received = real("rewards", rewards, (shown.size,), self.rewards)
+        self._learn(shown, received, -np.ones(shown.size), self._features(features, shown.size))
 
     def propensities(self, candidates: ArrayLike, features: ArrayLike | None = None) -> Array:
         """Return the probability of each candidate to be first: see `Policy.propensities`."""
@@ -206,8 +230,8 @@ class ScoringPolicy(Policy, ABC):
         """Draw or compute the scores, shape (arms,)."""
 
     @abstractmethod
-    def _learn(self, arms: Indices, rewards: Array, features: Array) -> None:
-        """Add rewards to the state."""
+    def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
+        """Add rewards to the state; those of the weight -1 are taken back."""
 
     @abstractmethod
     def _first(self, arms: Indices, features: Array) -> Array:

@@ -65,9 +65,9 @@ class BetaThompson(ScoringPolicy):
         sampler = BetaSampler(int(generator.integers(2**64, dtype=np.uint64)))
         return sampler.sample(self.a[arms], self.b[arms])
 
-    def _learn(self, arms: Indices, rewards: Array, features: Array) -> None:
-        self.a += np.bincount(arms, rewards, minlength=self.arms)
-        self.b += np.bincount(arms, 1 - rewards, minlength=self.arms)
+    def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
+        self.a += np.bincount(arms, weights * rewards, minlength=self.arms)
+        self.b += np.bincount(arms, weights * (1 - rewards), minlength=self.arms)
 
     def _first(self, arms: Indices, features: Array) -> Array:
         first = top_k(self.a[arms], self.b[arms]).first
@@ -107,9 +107,9 @@ class GammaPoissonThompson(ScoringPolicy):
     def _scores(self, arms: Indices, generator: Generator, features: Array) -> Array:
         return np.asarray(generator.standard_gamma(self.shape[arms]) / self.rate[arms])
 
-    def _learn(self, arms: Indices, rewards: Array, features: Array) -> None:
-        self.shape += np.bincount(arms, rewards, minlength=self.arms)
-        self.rate += np.bincount(arms, minlength=self.arms)
+    def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
+        self.shape += np.bincount(arms, weights * rewards, minlength=self.arms)
+        self.rate += np.bincount(arms, weights, minlength=self.arms)
 
     def _first(self, arms: Indices, features: Array) -> Array:
         return probability_of_largest(LogGammaMarginals(self.shape[arms], self.rate[arms]))
@@ -164,13 +164,15 @@ class NormalThompson(ScoringPolicy):
         draws = generator.standard_t(2 * self.a[arms])
         return np.asarray(self.mean[arms] + self._scale(arms) * draws)
 
-    def _learn(self, arms: Indices, rewards: Array, features: Array) -> None:
-        count = np.bincount(arms, minlength=self.arms)
-        mean = np.bincount(arms, rewards, minlength=self.arms) / np.maximum(count, 1)
+    def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
+        count = np.bincount(arms, weights, minlength=self.arms)
+        some = np.where(count == 0, 1.0, count)
+        mean = np.bincount(arms, weights * rewards, minlength=self.arms) / some
         # About the mean, since a sum of squares would cancel for rewards far from 0.
-        squares = np.bincount(arms, np.square(rewards - mean[arms]), minlength=self.arms)
+        away_rows = weights * np.square(rewards - mean[arms])
+        squares = np.bincount(arms, away_rows, minlength=self.arms)
         kappa = self.kappa + count
-        away = np.where(count > 0, mean - self.mean, 0.0)
+        away = np.where(count == 0, 0.0, mean - self.mean)
         self.b += squares / 2 + self.kappa * count * away**2 / (2 * kappa)
         self.mean += count * away / kappa
         self.kappa, self.a = kappa, self.a + count / 2
@@ -233,6 +235,12 @@ class TopTwoThompson(Policy):
     ) -> None:
         """Learn from rewards: see `Policy.update`."""
         self.thompson.update(arms, rewards, features)
+
+    def withdraw(
+        self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
+    ) -> None:
+        """Take back rewards: see `Policy.withdraw`."""
+        self.thompson.withdraw(arms, rewards, features)
 
     def propensities(self, candidates: ArrayLike, features: ArrayLike | None = None) -> Array:
         """Return the probability of each candidate to be first: see `Policy.propensities`."""

@@ -48,8 +48,8 @@ class _UpperBound(ScoringPolicy):
     def _scores(self, arms: Indices, generator: Generator, features: Array) -> Array:
         return self.index(arms)
 
-    def _learn(self, arms: Indices, rewards: Array, features: Array) -> None:
-        self.means.add(arms, rewards)
+    def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
+        self.means.add(arms, rewards, weights)
 
     def _first(self, arms: Indices, features: Array) -> Array:
         return share_of_best(self.index(arms))

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mlkit.bandit.logs.readers import Columns
-from mlkit.bandit.logs.rewards import Log, logs_of, read_all
+from mlkit.bandit.logs.rewards import Log, logs_of, read_all, wait_for_rewards
 from mlkit.bandit.posteriors.forgetting import Forgetting
 from mlkit.bandit.posteriors.posterior import SCHEMA, Header, Posteriors, shrunk, update
 from mlkit.bandit.posteriors.tally import Sums, Tally
@@ -32,6 +32,7 @@ def fit(
     limits: UnpackLimits = STREAMED,
     half_life: float | None = None,
     as_of: float | None = None,
+    attribution: float | None = None,
     progress: Progress = silent,
 ) -> Posteriors:
     """Fit one posterior an arm, and one a (context, arm) pair where rows have a context.
@@ -49,6 +50,8 @@ def fit(
         limits: How much a compressed log may unpack to.
         half_life: Seconds in which a reward loses half of its weight; None: all weigh the same.
         as_of: The time of the posteriors, in seconds since 1970; None: that of the newest reward.
+        attribution: Seconds in which a reward must come: without one by then, what a decision
+            of a server showed counts as 0; None: only rewards count.
         progress: Reports the bytes read.
 
     Raises:
@@ -65,6 +68,7 @@ def fit(
         limits=limits,
         timed=half_life is not None,
     )
+    wait_for_rewards(opened, attribution, as_of)
     tally, forgetting = Tally(half_life), None
     for _, batch in read_all(opened, progress):
         tally.add(batch)

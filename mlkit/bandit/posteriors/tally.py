@@ -65,9 +65,11 @@ class Tally:
         self._reward = np.empty(0, np.float64)
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Count the rows of a batch: context (or null), arm, reward, and time if they age."""
+        """Count the rows of a batch: see `logs.rewards.REWARDS`, with `time` if they age."""
         if self._half_life is not None:
             batch = self._weighted(batch, self._half_life)
+        else:
+            batch = batch.select(["context", "arm", "reward", "sign"])
         self._buffer.append(batch)
         self._buffered += len(batch)
         if self._buffered >= max(_BUFFER_ROWS, len(self._keys)):
@@ -80,7 +82,8 @@ class Tally:
         if self.newest - self._base > MOST_HALVINGS * half_life:
             self._rebase(self.newest, half_life)
         found = weights(times, self._base, half_life)
-        return batch.select(["context", "arm", "reward"]).append_column("weight", pa.array(found))
+        rows = batch.select(["context", "arm", "reward", "sign"])
+        return rows.append_column("weight", pa.array(found))
 
     def _rebase(self, base: float, half_life: float) -> None:
         if self._buffered:
@@ -117,8 +120,9 @@ class Tally:
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
         begins = np.flatnonzero(np.diff(keys, prepend=-1))
-        pulls = np.concatenate([self._pulls, np.ones(len(new), np.int64)])
-        added = rows["weight"].to_numpy() if "weight" in rows.column_names else np.ones(len(new))
+        sign = rows["sign"].to_numpy().astype(np.int64)
+        pulls = np.concatenate([self._pulls, sign])
+        added = sign * (rows["weight"].to_numpy() if "weight" in rows.column_names else 1.0)
         weight = np.concatenate([self._weight, added])
         reward = np.concatenate([self._reward, added * rows["reward"].to_numpy()])
         self._keys = keys[begins]

@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from mlkit.bandit.server.journal import Effect
 from mlkit.bandit.server.messages import Propensities
 
 _FLUSH_BYTES = 1 << 18
@@ -58,6 +59,26 @@ class FeedbackLine(msgspec.Struct, tag_field="type", tag="feedback", gc=False):
     reward: float
     time: float | None = None
     features: msgspec.Raw | None = None
+
+
+class Replaced(msgspec.Struct, gc=False):
+    """What an event counted for before it was amended; `reward` is null if it was withdrawn."""
+
+    context: str | None
+    arm: str
+    reward: float | None
+    time: float | None
+    features: msgspec.Raw | None = None
+
+
+class AmendmentLine(msgspec.Struct, tag_field="type", tag="amendment", gc=False):
+    """Another reward for an event, or null: it was withdrawn."""
+
+    at: str
+    event_id: str
+    amends: str
+    reward: float | None
+    replaced: Replaced
 
 
 class DecisionLog:
@@ -115,6 +136,12 @@ class DecisionLog:
         about = event_id, decision_id, context, arm, reward, time, raw
         self._append(FeedbackLine(self._now(), *about))
 
+    def amendment(self, event_id: str, amends: str, reward: float | None, replaced: Effect) -> None:
+        """Log one event that was amended."""
+        raw = None if replaced.features is None else msgspec.Raw(replaced.features)
+        before = Replaced(replaced.context, replaced.arm, replaced.reward, replaced.at, raw)
+        self._append(AmendmentLine(self._now(), event_id, amends, reward, before))
+
     def _now(self) -> str:
         now = self._clock()
         if int(now) != self._second:
@@ -124,7 +151,7 @@ class DecisionLog:
                 self.flush()
         return f"{self._prefix}.{int(now % 1 * 1e6):06d}Z"
 
-    def _append(self, line: DecisionLine | FeedbackLine) -> None:
+    def _append(self, line: DecisionLine | FeedbackLine | AmendmentLine) -> None:
         self._encoder.encode_into(line, self._lines, -1)
         self._lines += b"\n"
         self._lines_day = self._prefix[:10]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 from urllib.parse import parse_qs, unquote_to_bytes
 
 import msgspec
 
 from mlkit.bandit._posterior_table import Fetched, ThompsonSampler
 from mlkit.bandit.server import metrics
+from mlkit.bandit.server.amending import Amendments
 from mlkit.bandit.server.choice import Wanted
+from mlkit.bandit.server.commits import Writing, answer, commit
 from mlkit.bandit.server.decision import DecisionIds
 from mlkit.bandit.server.decision_log import DecisionLog
 from mlkit.bandit.server.feedback import EventReader, event_id, packed_features
@@ -38,18 +39,11 @@ from mlkit.bandit.server.messages import (
 )
 from mlkit.bandit.server.policy_reader import ArmState, PolicyReader
 from mlkit.bandit.server.predictor import Predicted, Predictor, fallback, plain
-from mlkit.bandit.server.protocol import (
-    Accepted,
-    ArmChanged,
-    Conflict,
-    Failed,
-    Reply,
-    UnknownArm,
-)
+from mlkit.bandit.server.protocol import Accepted, ArmChanged
 from mlkit.bandit.server.rails import KillSwitch
 from mlkit.bandit.server.recorder import Recorder
 from mlkit.bandit.server.settings import Settings
-from mlkit.bandit.server.writer_client import WriterUnavailable
+from mlkit.bandit.server.waiting import WaitingDecisions
 from mlkit.bandit.stores.store import PosteriorReader, settle
 from mlkit.errors import BadData
 from mlkit.web.application import Request, Response
@@ -58,19 +52,6 @@ from mlkit.web.errors import RequestError, unavailable
 from mlkit.web.metrics import CONTENT_TYPE, Counters, Gauge, SharedCounters, exposition
 
 _encode = msgspec.json.Encoder().encode
-_FROM_FEEDBACK_HINT = (
-    "PUT /arms/ID adds an arm; a server with --new-arms from-feedback learns them from feedback"
-)
-
-
-class Writing(Protocol):
-    """What makes changes durable: the client of the writer."""
-
-    async def feedback(self, events: list[Event]) -> Reply:
-        """Commit events together or not at all, so that all workers see them."""
-
-    async def change_arm(self, change: Change) -> Reply:
-        """Commit a change of an arm."""
 
 
 class Endpoints:
@@ -110,7 +91,9 @@ class Endpoints:
         self._started = started
         self._log = log
         self._recorder = Recorder(log, settings.propensities, writer)
-        self._events = EventReader(ids, settings.dedupe_window, clock, settings.examination)
+        waits = settings.attribution is not None
+        window, examination = settings.dedupe_window, settings.examination
+        self._events = EventReader(ids, window, clock, examination, waits=waits)
         self._sampler = ThompsonSampler()
         self._predictor = Predictor(settings.rails, self._sampler)
         self._switch: KillSwitch | None = None
@@ -121,6 +104,9 @@ class Endpoints:
         self._store: PosteriorReader | PolicyReader | None = None
         self._writing = writing
         self._clock = clock
+        self._waiting: WaitingDecisions | None = None
+        if settings.attribution is not None and writing is not None:
+            self._waiting = WaitingDecisions(writing, settings.attribution, examination, own)
 
     def use_store(self, store: PosteriorReader | PolicyReader, model: str, base: str = "") -> None:
         """Answer from another store, from the next request on."""
@@ -147,7 +133,10 @@ class Endpoints:
                 await self._check_candidates(store, [document])
             elif len(document.candidates) > self._limits.max_candidates:
                 raise self._too_many(len(document.candidates))
-            return Response(_encode(await self._predict(store, document, "")))
+            answer = await self._predict(store, document, "")
+            if self._waiting is not None:
+                await self._waiting.keep([document], [answer])
+            return Response(_encode(answer))
         return await self._predict_all(store, document)
 
     async def predict_batch(self, request: Request) -> Response:
@@ -162,6 +151,8 @@ class Endpoints:
         answers = [
             await self._predict(store, each, f"[{index}].") for index, each in enumerate(documents)
         ]
+        if self._waiting is not None:
+            await self._waiting.keep(documents, answers)
         return Response(_encode(answers))
 
     async def _check_candidates(
@@ -262,6 +253,13 @@ class Endpoints:
         self._loaded()
         return await self._accept_all(decode(events_decoder, request.body))
 
+    async def amend(self, request: Request) -> Response:
+        """Accept other rewards for events; the answer follows when they are on disk."""
+        self._loaded()
+        assert self._writing is not None
+        most = self._limits.max_events
+        return await Amendments(self._events, self._writing, self._log, most).amend(request)
+
     async def _accept_all(self, events: list[FeedbackEvent]) -> Response:
         _check_length(len(events), self._limits.max_events)
         places = [f"[{index}]." for index in range(len(events))]
@@ -272,32 +270,10 @@ class Endpoints:
     ) -> list[FeedbackReceipt]:
         arrival = time.perf_counter()
         read = [self._events.read(*each) for each in zip(events, places, strict=True)]
-        accepted = await self._commit(read, places)
+        assert self._writing is not None
+        accepted = await commit(self._writing, read, places)
         self._counters.observe(metrics.LAG, time.perf_counter() - arrival)
         return self._receipts(events, read, accepted)
-
-    async def _commit(self, events: list[Event], places: list[str]) -> Accepted:
-        assert self._writing is not None
-        reply = await self._answer(self._writing.feedback(events))
-        if isinstance(reply, Conflict):
-            error = f"{places[reply.index]}event_id: it was used with another body"
-            hint = "nothing was accepted; send a new event with an event_id of its own"
-            raise RequestError(409, error, hint)
-        if isinstance(reply, UnknownArm):
-            error = f"{places[reply.index]}arm: no arm {events[reply.index].arm!r:.80}"
-            raise RequestError(422, error, f"nothing was accepted; {_FROM_FEEDBACK_HINT}")
-        assert isinstance(reply, Accepted)
-        return reply
-
-    @staticmethod
-    async def _answer(asked: Awaitable[Reply]) -> Reply:
-        try:
-            reply = await asked
-        except WriterUnavailable:
-            raise unavailable("the writer does not answer; nothing is acknowledged") from None
-        if isinstance(reply, Failed):
-            raise unavailable(f"the journal cannot be written: {reply.error}")
-        return reply
 
     def _receipts(
         self, events: list[FeedbackEvent], read: list[Event], accepted: Accepted
@@ -392,7 +368,7 @@ class Endpoints:
 
     async def _change(self, change: Change) -> ArmChanged:
         assert self._writing is not None
-        reply = await self._answer(self._writing.change_arm(change))
+        reply = await answer(self._writing.change_arm(change))
         assert isinstance(reply, ArmChanged)
         return reply
 

@@ -7,9 +7,16 @@ from hashlib import blake2b
 
 import msgspec
 
+from mlkit.bandit.server.attribution import decision_key, settled_key
 from mlkit.bandit.server.decision import MOST_FEATURES, Decision, DecisionIds, InvalidDecision
 from mlkit.bandit.server.journal import Event
-from mlkit.bandit.server.messages import Features, FeedbackEvent, check_event
+from mlkit.bandit.server.messages import (
+    Amendment,
+    Features,
+    FeedbackEvent,
+    check_amendment,
+    check_event,
+)
 from mlkit.bandit.server.policy_reader import PolicyReader
 from mlkit.errors import BadData
 from mlkit.web.errors import RequestError
@@ -28,6 +35,7 @@ class EventReader:
         clock: Returns the seconds since 1970.
         examination: Probabilities that an arm is examined at each position, the last one for all
             further ones; empty: it always is.
+        waits: Whether decisions wait for rewards.
     """
 
     def __init__(
@@ -36,10 +44,13 @@ class EventReader:
         window: float,
         clock: Callable[[], float],
         examination: Sequence[float] = (),
+        *,
+        waits: bool = False,
     ) -> None:
         self._ids = ids
         self._examination = examination
         self._window = window
+        self._waits = waits
         self._clock = clock
         self._model: PolicyReader | None = None
 
@@ -69,7 +80,28 @@ class EventReader:
         now = self._clock()
         earned = min(decided, now) if decided else now
         about = context, event.arm, event.reward, decided, features, examined, earned
-        return Event(name, _hash(body), *about)
+        return Event(name, _hash(body), *about, self._settles(event))
+
+    def _settles(self, event: FeedbackEvent) -> bytes | None:
+        if not self._waits or event.decision_id is None:
+            return None
+        return settled_key(decision_key(event.decision_id), event.arm)
+
+    def read_amendment(self, amendment: Amendment, place: str) -> Event:
+        """Return an amendment as an event of its own.
+
+        Raises:
+            RequestError: 422: a value is wrong, or the policy cannot take rewards back.
+        """
+        spec = None if self._model is None else self._model.spec
+        check_amendment(amendment, place, _UNIT if spec is None else spec.rewards)
+        if spec is not None and not spec.takes_back:
+            error = f"{place}amends: the policy {spec} cannot take rewards back"
+            raise RequestError(422, error, "nothing was accepted; fit the logs again without them")
+        target = _hash(amendment.amends.encode())
+        body = msgspec.msgpack.encode(("amendment", amendment.amends, amendment.reward))
+        name = _hash(amendment.event_id.encode())
+        return Event(name, _hash(body), None, "", amendment.reward, amends=target)
 
     def _examined(self, decision: Decision, arm: str) -> float | None:
         position = decision.position(arm)

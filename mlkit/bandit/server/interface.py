@@ -9,6 +9,7 @@ from msgspec import Meta
 from mlkit.bandit.server.endpoints import Endpoints
 from mlkit.bandit.server.messages import (
     ID_BYTES,
+    Amendment,
     Arm,
     ArmParameters,
     ArmsPage,
@@ -46,6 +47,7 @@ _FEEDBACK_PROBLEMS = {
 }
 _ONE_PREDICTION = {"context": "u123", "candidates": ["c1", "c2", "c3"], "k": 2}
 _ONE_EVENT = {"event_id": "click-1", "context": "u123", "arm": "c1", "reward": 1}
+_ONE_AMENDMENT = {"event_id": "refund-1", "amends": "click-1", "reward": None}
 
 
 def _list(of: Any, most: int) -> Any:
@@ -127,7 +129,19 @@ def _feedback_routes(endpoints: Endpoints, limits: Limits) -> dict[str, Route]:
         answers={200: Answer("They are on disk.", list[FeedbackReceipt])},
         problems=_FEEDBACK_PROBLEMS,
     )
+    amend = Operation(
+        endpoints.amend,
+        id="amendFeedback",
+        summary="Correct or withdraw a reward, by the id of its event.",
+        tag="feedback",
+        role=FEEDBACK,
+        body=Amendment,
+        example=_ONE_AMENDMENT,
+        answers={200: Answer("It is on disk.", FeedbackReceipt)},
+        problems=_FEEDBACK_PROBLEMS,
+    )
     return {
+        "/feedback/amend": Route("/feedback/amend", {"POST": amend}),
         "/feedback": Route("/feedback", {"POST": one}),
         "/feedback/batch": Route("/feedback/batch", {"POST": batch}),
     }

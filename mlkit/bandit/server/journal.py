@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import msgspec
 
 from mlkit.errors import BadData, ConfigurationError, MlkitError, ServiceUnavailable
 
@@ -37,8 +39,15 @@ CREATE TABLE IF NOT EXISTS seen (
   event BLOB PRIMARY KEY,   -- hash of the event id
   body BLOB NOT NULL,       -- hash of the rest of the event
   at REAL NOT NULL,         -- of the receipt or of the decision, if later: seconds since 1970
-  running REAL NOT NULL DEFAULT 0  -- seconds that servers have run with this journal
+  running REAL NOT NULL DEFAULT 0,  -- seconds that servers have run with this journal
+  effect BLOB                 -- msgpack: what it counts for; null: for nothing to be amended
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pending (
+  decision BLOB PRIMARY KEY,  -- hash of the decision's id
+  due REAL NOT NULL,          -- until when it waits for rewards: seconds since 1970
+  details BLOB NOT NULL       -- msgpack: what its zeros are made of
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS pending_due ON pending (due);
 CREATE TABLE IF NOT EXISTS journal (
   seq INTEGER PRIMARY KEY,
   kind INTEGER NOT NULL,    -- see Kind
@@ -65,6 +74,7 @@ _ADDED = (
     ("snapshot", "state BLOB"),
     ("journal", "at REAL"),
     ("snapshot", "at REAL"),
+    ("seen", "effect BLOB"),
 )
 """Columns that formats 2 to 4 have added."""
 
@@ -75,10 +85,11 @@ class Kind(IntEnum):
     REWARD = 0
     PUT = 1
     REMOVE = 2
+    WITHDRAW = 3
 
 
 class Change(NamedTuple):
-    """One change of the posteriors: a reward, or an arm that is put or removed.
+    """One change of the posteriors: a reward, one that is withdrawn, an arm put or removed.
 
     Of a reward, `a` is the reward, and `b` the probability that the arm was examined; None: 1.
     `at` is when it was earned, in seconds since 1970.
@@ -94,54 +105,99 @@ class Change(NamedTuple):
     at: float | None = None
 
 
+class Effect(NamedTuple):
+    """What an event counts for.
+
+    Attributes:
+        context: The context.
+        arm: The arm.
+        reward: The reward; None: it was withdrawn.
+        examined: The probability that the arm was examined; None: 1.
+        features: Features of the context, as JSON.
+        at: When the reward was earned, in seconds since 1970.
+    """
+
+    context: str | None
+    arm: str
+    reward: float | None
+    examined: float | None = None
+    features: bytes | None = None
+    at: float | None = None
+
+    def change(self) -> Change:
+        """Return the change that counts it."""
+        return self._as(Kind.REWARD)
+
+    def withdrawn(self) -> Change:
+        """Return the change that takes it back."""
+        return self._as(Kind.WITHDRAW)
+
+    def _as(self, kind: Kind) -> Change:
+        about = self.context, self.arm, self.reward, self.examined
+        return Change(kind, *about, features=self.features, at=self.at)
+
+
 class Event(NamedTuple):
-    """One feedback event.
+    """One feedback event, or the amendment of one.
 
     Attributes:
         event: The hash of its id.
         body: The hash of the rest of it.
         context: The context.
         arm: The arm.
-        reward: The reward.
+        reward: The reward; None: of an amendment that withdraws it.
         decided: When the decision was made, in seconds since 1970; 0: not known.
         features: Features of the context, as JSON.
         examined: The probability that the arm was examined; None: 1.
         at: When the reward was earned, in seconds since 1970.
+        settles: The key of its decision and arm, if decisions wait for rewards.
+        amends: The hash of the id of the event whose reward this one replaces; None: of none.
     """
 
     event: bytes
     body: bytes
     context: str | None
     arm: str
-    reward: float
+    reward: float | None
     decided: float = 0.0
     features: bytes | None = None
     examined: float | None = None
     at: float | None = None
+    settles: bytes | None = None
+    amends: bytes | None = None
 
-    def change(self) -> Change:
-        """Return the change that it makes."""
-        return Change(
-            Kind.REWARD,
-            self.context,
-            self.arm,
-            self.reward,
-            self.examined,
-            features=self.features,
-            at=self.at,
-        )
+    def effect(self) -> Effect:
+        """Return what it counts for."""
+        about = self.context, self.arm, self.reward
+        return Effect(*about, self.examined, self.features, self.at)
 
 
-class Rejection(NamedTuple):
-    """The first event of a batch because of which nothing of it is accepted.
+class Seen(NamedTuple):
+    """What is remembered of an event.
 
     Attributes:
-        place: Its index.
-        is_conflict: Whether its id was used with another body; otherwise its arm is not known.
+        body: The hash of the rest of it.
+        effect: What it counts for now; None: for nothing that could be amended.
+        decided: When the decision was made, in seconds since 1970; 0: not known.
     """
 
-    place: int
-    is_conflict: bool
+    body: bytes
+    effect: Effect | None
+    decided: float = 0.0
+
+
+class Shown(NamedTuple):
+    """A decision that waits for rewards.
+
+    Attributes:
+        decision: The hash of its id.
+        due: Until when, in seconds since 1970.
+        details: What its zeros are made of: see `attribution`.
+    """
+
+    decision: bytes
+    due: float
+    details: bytes
 
 
 class SnapshotRow(NamedTuple):
@@ -157,9 +213,15 @@ class SnapshotRow(NamedTuple):
     at: float | None = None
 
 
+_decode_effect = msgspec.msgpack.Decoder(Effect).decode
+_encode = msgspec.msgpack.Encoder().encode
 Posterior = tuple[float, float, float]
 _FULL_HINT = "free some space on the disk of --state"
 _BACKUP_HINT = "restore the state from a backup, or start anew with another --state"
+
+
+def _packed(effect: Effect | None) -> bytes | None:
+    return None if effect is None else _encode(effect)
 
 
 def explained(path: Path, error: sqlite3.Error) -> MlkitError:
@@ -306,53 +368,54 @@ class Journal:
 
     # Writing
 
-    def append_events(
-        self, events: Sequence[Event], is_known: Callable[[str], bool] = lambda arm: True
-    ) -> list[bool] | Rejection:
-        """Append the events of one batch that were not seen before, inside a transaction.
-
-        Args:
-            events: The events.
-            is_known: Returns whether an arm may be rewarded.
-
-        Returns:
-            For each event whether it is a repeat; or the event because of which nothing of
-            the batch was written.
-        """
-        now, running = self._clock(), self._running()
-        fresh: dict[bytes, Event] = {}
-        repeats = []
-        for index, event in enumerate(events):
-            earlier = (
-                fresh[event.event].body if event.event in fresh else self._seen(event, now, running)
-            )
-            if earlier is not None and earlier != event.body:
-                return Rejection(index, is_conflict=True)
-            repeats.append(earlier is not None)
-            if earlier is None:
-                if not is_known(event.arm):
-                    return Rejection(index, is_conflict=False)
-                fresh[event.event] = event
-        self._remember(fresh.values(), now, running)
-        return repeats
-
-    def _seen(self, event: Event, now: float, running: float) -> bytes | None:
-        query = "SELECT body FROM seen WHERE event = ? AND (at >= ? OR running >= ?)"
-        values = event.event, now - self._window, running - self._window
+    def seen(self, key: bytes) -> Seen | None:
+        """Return what is remembered under the hash of an event's id; None: nothing."""
+        query = "SELECT body, effect FROM seen WHERE event = ? AND (at >= ? OR running >= ?)"
+        values = key, self._clock() - self._window, self._running() - self._window
         row = self._database.execute(query, values).fetchone()
-        return row[0] if row else None
+        if row is None:
+            return None
+        return Seen(row[0], None if row[1] is None else _decode_effect(row[1]))
 
-    def _remember(self, fresh: Iterable[Event], now: float, running: float) -> None:
-        rows = [(each.event, each.body, max(now, each.decided), running) for each in fresh]
-        self._database.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", rows)
-        changes = [each.change() for each in fresh]
-        self.append(changes)
+    def remember(self, events: Mapping[bytes, Seen]) -> None:
+        """Remember events from now on, inside a transaction."""
+        now, running = self._clock(), self._running()
+        rows = [
+            (key, seen.body, max(now, seen.decided), running, _packed(seen.effect))
+            for key, seen in events.items()
+        ]
+        columns = "event, body, at, running, effect"
+        query = f"INSERT OR REPLACE INTO seen ({columns}) VALUES (?, ?, ?, ?, ?)"
+        self._database.executemany(query, rows)
 
     def append(self, changes: Sequence[Change]) -> None:
         """Append changes, inside a transaction."""
         rows = [(self.seq + n, *change) for n, change in enumerate(changes, 1)]
         self._database.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         self.seq += len(rows)
+
+    # Decisions that wait for rewards
+
+    def keep(self, decisions: Sequence[Shown]) -> None:
+        """Keep decisions until their time is over, inside a transaction."""
+        query = "INSERT OR IGNORE INTO pending (decision, due, details) VALUES (?, ?, ?)"
+        self._database.executemany(query, decisions)
+
+    def due(self, now: float, most: int) -> list[Shown]:
+        """Return decisions whose time is over, those that have waited longest first."""
+        query = "SELECT decision, due, details FROM pending WHERE due <= ? ORDER BY due LIMIT ?"
+        return [Shown(*row) for row in self._database.execute(query, (now, most))]
+
+    def end(self, decisions: Sequence[Shown]) -> None:
+        """Forget decisions that wait, inside a transaction."""
+        keys = [(each.decision,) for each in decisions]
+        self._database.executemany("DELETE FROM pending WHERE decision = ?", keys)
+
+    def waiting(self) -> int:
+        """Count the decisions that wait."""
+        return int(self._one("SELECT count(*) FROM pending"))
+
+    # Housekeeping
 
     def keep_house(self) -> None:
         """Note the running time, and forget old event ids from the next 1/4096 of them.

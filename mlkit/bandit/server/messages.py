@@ -164,6 +164,23 @@ class FeedbackReceipt(msgspec.Struct, gc=False):
     ignored: Annotated[bool, _described("The arm was removed; nothing changed.")]
 
 
+class Amendment(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """Another reward for an event that was accepted, or none: it is withdrawn."""
+
+    event_id: Annotated[
+        str,
+        _described(
+            f"Of the amendment itself: 1 to {EVENT_ID_BYTES} bytes of UTF-8.",
+            **id_schema(EVENT_ID_BYTES),
+        ),
+    ]
+    amends: Annotated[
+        str,
+        _described("The event's id; by default DECISION_ID:ARM.", **id_schema(EVENT_ID_BYTES)),
+    ]
+    reward: Annotated[float | None, _described("The right reward; null: it is withdrawn.")]
+
+
 class ArmParameters(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The posterior to set: both a and b, or neither for the prior."""
 
@@ -203,6 +220,7 @@ predict_decoder = msgspec.json.Decoder(PredictRequest | list[PredictRequest])
 batch_decoder = msgspec.json.Decoder(list[PredictRequest])
 feedback_decoder = msgspec.json.Decoder(FeedbackEvent | list[FeedbackEvent])
 events_decoder = msgspec.json.Decoder(list[FeedbackEvent])
+amendment_decoder = msgspec.json.Decoder(Amendment | list[Amendment])
 arm_decoder = msgspec.json.Decoder(ArmParameters)
 
 
@@ -263,6 +281,19 @@ def check_event(
     if event.decision_id is not None and event.features is not None:
         hint = "the decision_id carries the features: leave one of them out"
         raise RequestError(422, f"{place}features: sent beside a decision_id", hint)
+
+
+def check_amendment(amendment: Amendment, place: str, rewards: tuple[float, float]) -> None:
+    """Refuse an amendment with a wrong value.
+
+    Raises:
+        RequestError: 422 with the field.
+    """
+    check_id(f"{place}event_id", amendment.event_id, EVENT_ID_BYTES)
+    check_id(f"{place}amends", amendment.amends, EVENT_ID_BYTES)
+    if amendment.reward is not None and not rewards[0] <= amendment.reward <= rewards[1]:
+        expected = f"null, or {rewards[0]:g} to {rewards[1]:g}"
+        raise out_of_range(f"{place}reward", amendment.reward, expected)
 
 
 def check_arm(parameters: ArmParameters) -> None:

@@ -6,6 +6,7 @@ from mlkit.web.metrics import Counter, Counters, Gauge, Layout, Shown
 
 ROUTES = (
     *("/predict", "/predict/batch", "/feedback", "/feedback/batch", "/health", "/arms"),
+    "/feedback/amend",
     *("/arms/{id}", "/metrics", "/openapi.json", "/docs", "/assets/{name}", "other"),
 )
 PREDICTIONS = "predictions"
@@ -18,6 +19,9 @@ CONFLICTS = "conflicts"
 UNKNOWN_EVENTS = "events of unknown arms"
 COMMITS = "commits"
 RESTARTS = "restarts"
+AMENDED = "amended events"
+ZEROS = "implied zeros"
+UNKEPT = "decisions not kept"
 LAG = "feedback lag"
 BEGUN = "journal applied up to, begun"
 SHOWN = "journal applied up to, shown"
@@ -28,12 +32,18 @@ LAYOUT = Layout(
     (
         *(PREDICTIONS, UNKNOWN_CONTEXTS, UNKNOWN_ARMS, EVENTS, DUPLICATES, IGNORED),
         *(CONFLICTS, UNKNOWN_EVENTS, COMMITS, RESTARTS, BEGUN, SHOWN),
+        *(AMENDED, ZEROS, UNKEPT),
     ),
     (LAG,),
 )
 _COUNTERS = {
     "predictions": Counter("Candidates scored.", PREDICTIONS),
     "journal_commits": Counter("Synced commits of the journal.", COMMITS),
+    "feedback_amendments": Counter("Events that were amended or withdrawn.", AMENDED),
+    "implied_zeros": Counter("Arms that counted as 0 as no reward came in time.", ZEROS),
+    "decisions_not_kept": Counter(
+        "Decisions answered without waiting for rewards, as the journal did not answer.", UNKEPT
+    ),
     "process_restarts": Counter("Workers and writers started again after their death.", RESTARTS),
     "unknown_candidates": Counter(
         "Candidates that fell back: to the arm's posterior (context) or to the prior (arm).",

@@ -45,6 +45,7 @@ class Model:
         source: The posteriors file.
         policy: The policy asked for; None: that of the file.
         half_life: Seconds in which what is known loses half of its weight; None: as the file says.
+        attribution: Whether decisions without a reward count as 0.
         new_arm_prior: Parameters of Beta posteriors of new arms; None: the file's prior.
         only_beta: The option that another policy than Thompson sampling refuses; empty: none.
         window: Seconds for which the ids of events are remembered.
@@ -63,6 +64,7 @@ class Model:
         window: float,
         policy: str | None = None,
         half_life: float | None = None,
+        attribution: bool = False,
         new_arm_prior: tuple[float, float] | None = None,
         only_beta: str = "",
         adopt: bool = False,
@@ -72,6 +74,7 @@ class Model:
         self.source = source
         self._policy = policy
         self._half_life = half_life
+        self._attribution = attribution
         self._only_beta = only_beta
         self._tables = 0
         state.clear_tables()
@@ -120,10 +123,19 @@ class Model:
                 hint = "it is about Thompson sampling with Beta posteriors"
                 raise UsageError(f"{self._only_beta}: not with the policy of {source}", hint=hint)
             self._refuse_forgetting(source)
-            return ServedModel(source, self._policy, self._next_path)
+            served = ServedModel(source, self._policy, self._next_path)
+            self._check_attribution(served)
+            return served
         except MlkitError as error:
             # The user knows the file that was given, and not our copy of it.
             raise _renamed(error, str(source), str(self.source)) from error
+
+    def _check_attribution(self, served: ServedModel) -> None:
+        spec = served.header.spec
+        if self._attribution and not spec.takes_back:
+            hint = "a reward that comes later takes the zero back"
+            text = f"--attribution: the policy {spec} cannot take rewards back"
+            raise UsageError(text, hint=hint)
 
     def _refuse_forgetting(self, source: Path) -> None:
         if self._half_life is not None:

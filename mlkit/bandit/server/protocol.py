@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from mlkit.bandit.server.journal import Change, Event
+from mlkit.bandit.server.journal import Change, Effect, Event, Shown
 
 _LENGTH = 4
 
@@ -25,6 +25,13 @@ class ArmChange(msgspec.Struct, tag=1, array_like=True, gc=False):
     change: Change
 
 
+class Decided(msgspec.Struct, tag=3, array_like=True, gc=False):
+    """To the writer: decisions that wait for rewards."""
+
+    number: int
+    decisions: list[Shown]
+
+
 class TableInUse(msgspec.Struct, tag=2, array_like=True, gc=False):
     """To the writer: this worker answers from the table in this file."""
 
@@ -32,11 +39,19 @@ class TableInUse(msgspec.Struct, tag=2, array_like=True, gc=False):
 
 
 class Accepted(msgspec.Struct, tag=0, array_like=True, gc=False):
-    """To a worker: the events are on disk; which are repeats, and which of removed arms."""
+    """To a worker: the events are on disk; which are repeats, and which of removed arms.
+
+    `replaced` has for each amendment what was counted before.
+    """
 
     number: int
     repeats: list[bool]
     ignored: list[bool]
+    replaced: list[Effect | None]
+
+    def outcomes(self) -> tuple[list[bool], list[bool], list[Effect | None]]:
+        """Return the three lists."""
+        return self.repeats, self.ignored, self.replaced
 
 
 class Conflict(msgspec.Struct, tag=1, array_like=True, gc=False):
@@ -79,9 +94,22 @@ class UnknownArm(msgspec.Struct, tag=5, array_like=True, gc=False):
     index: int
 
 
-Request = Feedback | ArmChange
+class UnknownEvent(msgspec.Struct, tag=6, array_like=True, gc=False):
+    """To a worker: nothing was accepted, as this amendment is of an event that is not known."""
+
+    number: int
+    index: int
+
+
+class Kept(msgspec.Struct, tag=7, array_like=True, gc=False):
+    """To a worker: the decisions are on disk."""
+
+    number: int
+
+
+Request = Feedback | ArmChange | Decided
 Message = Request | TableInUse
-Reply = Accepted | Conflict | UnknownArm | ArmChanged | Failed
+Reply = Accepted | Conflict | UnknownArm | UnknownEvent | ArmChanged | Kept | Failed
 Announcement = Reply | TableReady
 
 _encoder = msgspec.msgpack.Encoder()

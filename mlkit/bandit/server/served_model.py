@@ -70,7 +70,7 @@ class ServedModel:
             False, and nothing was changed, if the arm is not there: for a reward, if it was
             removed, or if the model cannot learn from it.
         """
-        if change.kind == Kind.REWARD:
+        if change.kind in (Kind.REWARD, Kind.WITHDRAW):
             return self._reward(change)
         place = self.model.place(change.arm)
         if change.kind == Kind.REMOVE:
@@ -89,12 +89,14 @@ class ServedModel:
 
     def _reward(self, change: Change) -> bool:
         place = self.model.place(change.arm)
-        if place is None and self.model.knows(change.arm):
+        is_new = change.kind == Kind.REWARD
+        if place is None and (self.model.knows(change.arm) or not is_new):
             return False
         if place is None:
             place = self.model.put(change.arm)
         try:
-            self.model.learn(place, float(change.a or 0.0), _features(change))
+            learn = self.model.learn if is_new else self.model.unlearn
+            learn(place, float(change.a or 0.0), _features(change))
         except MlkitError as error:
             # It is in the journal: after a restart it is left out in the same way.
             logger.warning("a reward of %r is not learned: %s", change.arm, error.message)

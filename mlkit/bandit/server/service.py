@@ -111,6 +111,7 @@ class _Service:
             self._counters.row(settings.workers),
             parent=process.parent,
             new_arms=settings.new_arms is NewArms.FROM_FEEDBACK,
+            settles=settings.attribution is not None,
             on_used=lambda workers: self._on_used(process, workers),
         )
 
@@ -122,6 +123,7 @@ class _Service:
             window=settings.dedupe_window,
             policy=settings.policy,
             half_life=settings.half_life,
+            attribution=settings.attribution is not None,
             new_arm_prior=settings.new_arm_prior,
             only_beta=_only_beta(settings),
             adopt=settings.adopt,

@@ -43,6 +43,8 @@ class Settings:
         log: Directory of the decision log, or None.
         token: The bearer token of clients, or None.
         dedupe_window: Seconds for which event ids and decision ids are good.
+        attribution: Seconds in which a reward must come: without one by then, what was shown
+            counts as 0; None: only what is sent counts.
         new_arms: How arms are added.
         drain_timeout: Seconds to finish the requests in flight on SIGTERM.
         limits: What one request may ask for.
@@ -66,6 +68,7 @@ class Settings:
     log: Path | None = None
     token: bytes | None = field(default=None, repr=False)
     dedupe_window: float = WEEK
+    attribution: float | None = None
     new_arms: NewArms = NewArms.PUT
     drain_timeout: float = 8.0
     limits: Limits = field(default_factory=Limits)

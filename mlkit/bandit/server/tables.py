@@ -63,17 +63,22 @@ class GrowingTable:
         """
         at = change.at or 0.0
         self._keep_base_near(at)
-        if change.kind == Kind.REWARD:
-            if self.new_arm_prior is not None and not self.table.knows(change.arm):
-                self._do(PosteriorTable.put_arm, change.arm, *self.new_arm_prior, 0.0, at)
-            examined = 1.0 if change.b is None else change.b
-            reward = change.context, change.arm, change.a, examined, at
-            return self._do(PosteriorTable.add_reward, *reward)
+        if change.kind in (Kind.REWARD, Kind.WITHDRAW):
+            return self._reward(change, at)
         if change.kind == Kind.REMOVE:
             return self._do(PosteriorTable.remove_arm, change.arm)
         existed = self.table.arm(change.arm) is not None
         self._do(PosteriorTable.put_arm, change.arm, change.a, change.b, change.pulls, at)
         return existed
+
+    def _reward(self, change: Change, at: float) -> bool:
+        withdrawn = change.kind == Kind.WITHDRAW
+        is_new = not withdrawn and not self.table.knows(change.arm)
+        if self.new_arm_prior is not None and is_new:
+            self._do(PosteriorTable.put_arm, change.arm, *self.new_arm_prior, 0.0, at)
+        examined = 1.0 if change.b is None else change.b
+        reward = change.context, change.arm, change.a, examined, at, withdrawn
+        return self._do(PosteriorTable.add_reward, *reward)
 
     def _do(self, function: Callable[..., T], *arguments: Any) -> T:
         try:

@@ -7,11 +7,14 @@ import logging
 import signal
 import socket
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import cast
 
 from mlkit.bandit.server import metrics
-from mlkit.bandit.server.journal import Event, Kind, Rejection
+from mlkit.bandit.server.attribution import settle_due
+from mlkit.bandit.server.event_batch import Appended, Reason, Rejection, append_events
+from mlkit.bandit.server.journal import Change, Kind
 from mlkit.bandit.server.model import Model
 from mlkit.bandit.server.protocol import (
     Accepted,
@@ -19,15 +22,18 @@ from mlkit.bandit.server.protocol import (
     ArmChange,
     ArmChanged,
     Conflict,
+    Decided,
     Failed,
     Feedback,
     Frames,
+    Kept,
     Message,
     Reply,
     Request,
     TableInUse,
     TableReady,
     UnknownArm,
+    UnknownEvent,
     frame,
     message_decoder,
 )
@@ -38,8 +44,10 @@ from mlkit.web.metrics import Counters
 COMPACT_AFTER = 50_000
 """Changes in the journal before they are compacted into the snapshot."""
 _HOUSEKEEPING = 5.0
-Outcome = list[bool] | Rejection | None
-"""Of feedback: which events are repeats, or a rejection. None: there was no arm to remove."""
+_SETTLING = 1.0
+_SETTLED_AT_ONCE = 2000
+Outcome = Appended | Rejection | bool
+"""Of feedback what was appended, or a rejection; of the rest whether there was anything to do."""
 logger = logging.getLogger("mlkit.bandit.server")
 
 
@@ -53,6 +61,7 @@ class Writer:
         counters: Where to count.
         on_used: Called with the number of workers that answer from the present table.
         new_arms: Whether feedback may bring arms that were never added.
+        settles: Whether decisions without a reward count as 0 when their time is over.
     """
 
     def __init__(
@@ -62,9 +71,10 @@ class Writer:
         on_used: Callable[[int], None],
         *,
         new_arms: bool,
+        settles: bool = False,
     ) -> None:
         self._model = model
-        self._new_arms = new_arms
+        self._new_arms, self._settles = new_arms, settles
         self._failing = False
         self._on_used = on_used
         self._counters = counters
@@ -89,11 +99,14 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(lambda: _Connection(self), sock=listener)
-        housekeeping = asyncio.create_task(self._keep_house())
+        tasks = [asyncio.create_task(self._keep_house())]
+        if self._settles:
+            tasks.append(asyncio.create_task(self._settle_often()))
         try:
             await self._finished
         finally:
-            housekeeping.cancel()
+            for task in tasks:
+                task.cancel()
         server.close()
         self._model.compact()
         self._model.journal.close()
@@ -114,6 +127,43 @@ class Writer:
                 self._model.journal.keep_house()
             except sqlite3.Error as error:
                 self._complain(error)
+
+    async def _settle_often(self) -> None:
+        while True:
+            while self._settle() == _SETTLED_AT_ONCE:
+                await asyncio.sleep(0)
+            await asyncio.sleep(_SETTLING)
+
+    def _settle(self) -> int:
+        """Count zeros of decisions whose time is over; return of how many decisions."""
+        model, knows = self._model, self._model.posteriors.knows
+        try:
+            with model.journal.transaction():
+                settled = settle_due(model.journal, time.time(), _SETTLED_AT_ONCE, knows)
+        except sqlite3.Error as error:
+            self._complain(error)
+            return 0
+        if settled.zeros:
+            self._counters.add(metrics.COMMITS)
+            self._counters.add(metrics.ZEROS, len(settled.zeros))
+            self._since_compaction += len(settled.zeros)
+            self._show(settled.zeros)
+        return settled.decisions
+
+    def _show(self, changes: list[Change]) -> None:
+        """Apply committed changes, so that all workers see them."""
+        try:
+            self._counters.values[self._begun] = self._model.journal.seq
+            for change in changes:
+                self._model.posteriors.apply(change)
+            self._model.posteriors.show()
+            self._counters.values[self._shown] = self._model.journal.seq
+            if self._model.posteriors.path != self._announced:
+                self._announce()
+            self._compact_if_long()
+        except Exception as error:
+            if not self._finished.done():
+                self._finished.set_exception(error)
 
     # Connections
 
@@ -193,12 +243,15 @@ class Writer:
     def _write(self, request: Request) -> Outcome:
         """Append a message to the journal."""
         if isinstance(request, Feedback):
-            return self._model.journal.append_events(request.events, self._is_known)
+            return append_events(self._model.journal, request.events, self._is_known)
+        if isinstance(request, Decided):
+            self._model.journal.keep(request.decisions)
+            return True
         change = request.change
         if change.kind == Kind.REMOVE and not self._model.posteriors.has(change.arm):
-            return None
+            return False
         self._model.journal.append([change])
-        return []
+        return True
 
     def _is_known(self, arm: str) -> bool:
         posteriors = self._model.posteriors
@@ -206,34 +259,42 @@ class Writer:
 
     def _apply(self, request: Request, outcome: Outcome) -> Reply:
         """Apply a committed message to the table."""
-        if outcome is None:
-            return ArmChanged(request.number, existed=False)
+        if isinstance(request, Decided):
+            return Kept(request.number)
         if isinstance(request, ArmChange):
-            self._since_compaction += 1
-            return ArmChanged(request.number, self._model.posteriors.apply(request.change))
+            self._since_compaction += bool(outcome)
+            existed = bool(outcome) and self._model.posteriors.apply(request.change)
+            return ArmChanged(request.number, existed)
         if isinstance(outcome, Rejection):
             return self._rejected(request, outcome)
-        pairs = zip(request.events, outcome, strict=True)
-        ignored = [not repeat and not self._reward(event) for event, repeat in pairs]
+        assert isinstance(outcome, Appended)
+        ignored = [self._is_ignored(changes) for changes in outcome.changes]
         self._count(outcome, ignored)
-        return Accepted(request.number, outcome, ignored)
+        return Accepted(request.number, outcome.repeats, ignored, outcome.replaced)
 
     def _rejected(self, request: Feedback, rejection: Rejection) -> Reply:
-        if rejection.is_conflict:
+        if rejection.reason is Reason.CONFLICT:
             self._counters.add(metrics.CONFLICTS)
             return Conflict(request.number, rejection.place)
+        if rejection.reason is Reason.UNKNOWN_EVENT:
+            return UnknownEvent(request.number, rejection.place)
         self._counters.add(metrics.UNKNOWN_EVENTS)
         return UnknownArm(request.number, rejection.place)
 
-    def _reward(self, event: Event) -> bool:
-        return self._model.posteriors.apply(event.change())
+    def _is_ignored(self, changes: list[Change]) -> bool:
+        """Apply the changes of an event; return whether there were some, and none was of use."""
+        applied = [self._model.posteriors.apply(change) for change in changes]
+        return bool(applied) and not any(applied)
 
-    def _count(self, repeats: list[bool], ignored: list[bool]) -> None:
-        duplicates, unused = sum(repeats), sum(ignored)
-        self._since_compaction += len(repeats) - duplicates
+    def _count(self, appended: Appended, ignored: list[bool]) -> None:
+        duplicates, unused = sum(appended.repeats), sum(ignored)
+        counted = len(ignored) - duplicates - unused
+        amended = sum(replaced is not None for replaced in appended.replaced)
+        self._since_compaction += sum(map(len, appended.changes))
         self._counters.add(metrics.DUPLICATES, duplicates)
         self._counters.add(metrics.IGNORED, unused)
-        self._counters.add(metrics.EVENTS, len(repeats) - duplicates - unused)
+        self._counters.add(metrics.EVENTS, counted)
+        self._counters.add(metrics.AMENDED, amended)
 
     def _compact_if_long(self) -> None:
         if self._since_compaction < COMPACT_AFTER or self._reloading:
@@ -307,6 +368,7 @@ def run(
     *,
     parent: int,
     new_arms: bool,
+    settles: bool,
     on_used: Callable[[int], None],
 ) -> None:
     """Serve until SIGTERM or the supervisor's end; SIGHUP reads the posteriors file again.
@@ -317,11 +379,12 @@ def run(
         counters: Where to count.
         parent: The read end of the parent-death pipe.
         new_arms: Whether feedback may bring arms that were never added.
+        settles: Whether decisions without a reward count as 0 when their time is over.
         on_used: Called with the number of workers that answer from the present table.
     """
 
     async def serve() -> None:
-        writer = Writer(model, counters, on_used, new_arms=new_arms)
+        writer = Writer(model, counters, on_used, new_arms=new_arms, settles=settles)
         _connect_signals(writer, parent)
         await writer.serve(listener)
 

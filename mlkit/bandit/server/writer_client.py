@@ -7,10 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from mlkit.bandit.server.journal import Change, Event
+from mlkit.bandit.server.journal import Change, Event, Shown
 from mlkit.bandit.server.protocol import (
     Announcement,
     ArmChange,
+    Decided,
     Feedback,
     Frames,
     Reply,
@@ -94,6 +95,14 @@ class WriterClient:
             WriterUnavailable: There was no answer in time.
         """
         return await self._ask(ArmChange(self._next(), change))
+
+    async def decided(self, decisions: list[Shown]) -> Reply:
+        """Send decisions that wait for rewards, and wait until they are on disk.
+
+        Raises:
+            WriterUnavailable: There was no answer in time.
+        """
+        return await self._ask(Decided(self._next(), decisions))
 
     def _next(self) -> int:
         self._number += 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlkit.cli.bandit.documents import model_fields
-from mlkit.cli.bandit.durations import half_life_of, time_of
+from mlkit.cli.bandit.durations import half_life_of, seconds_of, time_of
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
 from mlkit.cli.output import Output, counted, of
@@ -69,6 +69,13 @@ def fit(
     ] = None,
     half_life: HalfLife = None,
     as_of: AsOf = None,
+    attribution: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Of .jsonl: count what was shown as 0 without a reward by then, such as 24h.",
+        ),
+    ] = None,
     separator: Annotated[
         str | None,
         typer.Option(metavar="CHAR", help="Between the fields: , ; or tab (default: as found)."),
@@ -130,17 +137,16 @@ def fit(
     _check_output(output, logs, json=json)
     name = model or (output.stem if str(output) != "-" else "posteriors")
     columns = _columns(arm, reward, context, event_id, separator, time)
-    aging: dict[str, Any] = {
-        "half_life": half_life_of(half_life),
-        "as_of": time_of("--as-of", as_of),
-    }
     limits = unpack_limits(max_unpacked, max_ratio)
     reading: dict[str, Any] = {
         "skip_bad_rows": skip_bad_rows,
         "reward_scale": reward_scale,
         "excluded": exclude_arm or (),
         "limits": limits,
+        "attribution": seconds_of("--attribution", attribution),
+        "as_of": time_of("--as-of", as_of),
     }
+    aging = half_life_of(half_life)
     spec = models.other_policy(policy)
     if spec is not None:
         _refuse_beta(prior, shrinkage)
@@ -157,7 +163,7 @@ def fit(
     _refuse_features(features, categories, hash_length, arm_features)
     header = Header(name, prior_of("--prior", prior), shrinkage)
     with of(ctx).progress("reading") as progress:
-        fitted = fit_logs(logs, columns, header, progress=progress, **reading, **aging)
+        fitted = fit_logs(logs, columns, header, progress=progress, half_life=aging, **reading)
     file.write(fitted, output)
     _report_fit(of(ctx), fitted, output, json=json)
     if columns is not None and event_id is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlkit.cli import output
-from mlkit.cli.bandit.durations import half_life_of, time_of
+from mlkit.cli.bandit.durations import half_life_of, seconds_of, time_of
 from mlkit.cli.bandit.fit import AsOf, HalfLife
 from mlkit.cli.bandit.limits import ShownLimits, with_limits
 from mlkit.cli.bandit.models import Policy
@@ -87,6 +87,13 @@ def serve(
     dedupe_window: Annotated[
         float, typer.Option(min=0.001, metavar="DAYS", help="Days for which event ids are kept.")
     ] = 7.0,
+    attribution: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Count what was shown as 0 without a reward by then, such as 24h.",
+        ),
+    ] = None,
     drain_timeout: Annotated[
         float,
         typer.Option(
@@ -143,6 +150,7 @@ def serve(
         log=log,
         token=None if token_file is None else read_token(token_file),
         dedupe_window=dedupe_window * 86400,
+        attribution=_attribution(attribution, dedupe_window * 86400),
         new_arms=Way(new_arms),
         drain_timeout=drain_timeout,
         limits=Limits(max_body=max_body, max_candidates=max_candidates, max_k=max_k),
@@ -156,6 +164,17 @@ def _policy(text: str | None) -> str | None:
     from mlkit.bandit.policies import catalog
 
     return None if text is None else str(catalog.parse(text))
+
+
+def _attribution(text: str | None, window: float) -> float | None:
+    from mlkit.errors import UsageError
+
+    found = seconds_of("--attribution", text)
+    if found is not None and not 0 < found <= window:
+        hint = "a reward is accepted for so long; --dedupe-window DAYS sets it"
+        text = f"--attribution {text}: expected more than 0, up to the dedupe window"
+        raise UsageError(text, hint=hint)
+    return found
 
 
 def _share(share: float, log: Path | None) -> float:

@@ -429,6 +429,7 @@ def test_the_openapi_document_lists_every_path(server):
             "/predict",
             "/predict/batch",
             "/feedback",
+            "/feedback/amend",
             "/feedback/batch",
             "/health",
             "/arms",

@@ -9,7 +9,8 @@ import sqlite3
 import pytest
 
 from mlkit.bandit.server.decision import DecisionIds, InvalidDecision
-from mlkit.bandit.server.journal import Change, Event, Journal, Kind, Rejection
+from mlkit.bandit.server.event_batch import Reason, Rejection, append_events
+from mlkit.bandit.server.journal import Change, Event, Journal, Kind
 from mlkit.errors import BadData, ConfigurationError
 
 DAY = 86400.0
@@ -63,7 +64,8 @@ def forget(journal):
 
 def take(journal, *events):
     with journal.transaction():
-        return journal.append_events(events)
+        found = append_events(journal, events)
+        return found if isinstance(found, Rejection) else found.repeats
 
 
 def test_an_id_is_remembered_for_the_window_and_then_forgotten(journal, clock):
@@ -86,7 +88,7 @@ def test_housekeeping_deletes_only_what_is_older_than_the_window(journal, clock,
 
 def test_another_body_takes_nothing_of_its_list(journal):
     take(journal, event("e"))
-    assert take(journal, event("f"), event("e", 0.5)) == Rejection(1, is_conflict=True)
+    assert take(journal, event("f"), event("e", 0.5)) == Rejection(1, Reason.CONFLICT)
     assert journal.length() == 1
 
 
@@ -149,11 +151,11 @@ def test_what_was_learnt_under_a_wrong_clock_counts_once(open_journal, clock, er
 
 def test_an_arm_that_is_not_known_takes_nothing_of_its_list(journal):
     with journal.transaction():
-        assert journal.append_events([event("e")], lambda arm: arm == "c1") == [False]
-        found = journal.append_events([event("f"), event("e")], lambda arm: False)
-    assert found == Rejection(0, is_conflict=False)
+        assert append_events(journal, [event("e")], lambda arm: arm == "c1").repeats == [False]
+        found = append_events(journal, [event("f"), event("e")], lambda arm: False)
+    assert found == Rejection(0, Reason.UNKNOWN_ARM)
     with journal.transaction():  # a repeat of what was accepted stays one
-        assert journal.append_events([event("e")], lambda arm: False) == [True]
+        assert append_events(journal, [event("e")], lambda arm: False).repeats == [True]
     assert journal.length() == 1
 
 
