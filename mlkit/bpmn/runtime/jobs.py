@@ -10,6 +10,7 @@ from mlkit.bpmn.engine.events import AnyEvent, Complete, Fail, Throw
 from mlkit.bpmn.engine.state import Activation
 from mlkit.bpmn.journal.records import Log
 from mlkit.bpmn.runtime.running import Running
+from mlkit.bpmn.runtime.trace_context import trace_parent
 from mlkit.workers.pool import Result
 
 
@@ -37,6 +38,7 @@ def request(running: Running, activation: Activation, work: Script | Callable) -
         "variables": running.state.visible(activation.local or activation.scope, names),
         "folder": running.options.get("folder", ""),
         "work": running.options.get("work", ""),
+        "trace_parent": trace_parent(running.id, activation.id, activation.attempt),
     }
 
 

@@ -11,6 +11,7 @@ from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.journal.records import Entry
 from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.server import metrics
+from mlkit.bpmn.server.telemetry import Telemetry
 from mlkit.web.events import Feed
 from mlkit.web.metrics import Counters
 
@@ -22,12 +23,14 @@ class Changes:
 
     Args:
         feed: Who watches.
+        telemetry: Who reports to a collector; None: nobody.
     """
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, telemetry: Telemetry | None = None) -> None:
         self._feed = feed
         self._loop: asyncio.AbstractEventLoop | None = None
         self._counters: Counters | None = None
+        self._telemetry = telemetry
         self._lock = threading.Lock()
         self._news: dict[str, dict[str, Any]] = {}
 
@@ -40,6 +43,8 @@ class Changes:
         """Note, in the engine's thread, that an instance has moved."""
         if self._counters is not None:
             metrics.count(self._counters, running, entry)
+        if self._telemetry is not None:
+            self._telemetry.note(running, entry)
         _log(running, entry)
         if self._loop is None or not len(self._feed):
             return

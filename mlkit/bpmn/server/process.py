@@ -22,6 +22,7 @@ from mlkit.bpmn.server.changes import Changes
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.people import People
 from mlkit.bpmn.server.settings import Settings
+from mlkit.bpmn.server.telemetry import exporting
 from mlkit.bpmn.server.watching import watch
 from mlkit.web import listeners, server
 from mlkit.web.events import Feed
@@ -66,7 +67,8 @@ def _be_server(settings: Settings, listener: socket.socket, process: Process) ->
     # the event loop to let go of the interpreter.
     sys.setswitchinterval(_SWITCH_INTERVAL)
     feed = Feed()
-    changes = Changes(feed)
+    telemetry = None if settings.otlp is None else exporting(settings.otlp)
+    changes = Changes(feed, telemetry)
     host = Host(settings.state, settings.scripts, settings.grace, changes.note)
     host.start(on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM))
     threads = ServiceThreads(host)
@@ -91,6 +93,8 @@ def _be_server(settings: Settings, listener: socket.socket, process: Process) ->
         if login is not None:
             login.close()
         host.join()
+        if telemetry is not None:
+            telemetry.close()
 
 
 def _mail(settings: Settings, base_url: str, people: People) -> SenderThread | None:

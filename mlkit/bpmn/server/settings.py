@@ -15,6 +15,7 @@ from mlkit.bpmn.runtime import session
 from mlkit.bpmn.server.login import Login, LoginAccess
 from mlkit.bpmn.server.people import People
 from mlkit.bpmn.server.roles import ROLES, WithImplied, user
+from mlkit.bpmn.server.telemetry import require_endpoint
 from mlkit.errors import BadData, ConfigurationError, InputMissing, UsageError
 from mlkit.web.access import Access, Loopback, read_tokens
 from mlkit.web.listeners import is_loopback
@@ -47,6 +48,7 @@ class Settings:
             folder.
         users_file: Who may log in.
         session_hours: Hours for which a login is good.
+        otlp: The endpoint of a collector of OpenTelemetry; None: nothing is reported.
     """
 
     state: Path
@@ -66,6 +68,7 @@ class Settings:
     secret_file: Path | None = None
     users_file: Path | None = None
     session_hours: float = LIFETIME / 3600
+    otlp: str | None = None
 
     def people(self) -> People:
         """Return who the people of the server are.
@@ -143,6 +146,8 @@ class Settings:
             UsageError: The base URL is none.
         """
         self._require_access()
+        if self.otlp is not None:
+            require_endpoint(self.otlp)
         if self.watch is not None and not self.watch.is_dir():
             raise InputMissing(f"{self.watch}: no such folder", hint="--watch names a folder")
         PeopleFile(self.people_file)

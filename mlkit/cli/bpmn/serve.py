@@ -91,6 +91,10 @@ def serve(
     log_format: Annotated[
         LogFormat, typer.Option(help="Lines of text, or JSON with the ids of instances.")
     ] = LogFormat.TEXT,
+    otlp: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Report traces and metrics to a collector, by OTLP."),
+    ] = None,
     max_body: Annotated[
         int, typer.Option(min=1, max=MOST, help="Most bytes of a request's body.")
     ] = 4 << 20,
@@ -139,6 +143,7 @@ def serve(
         token_file=token_file,
         users_file=users,
         session_hours=session_hours,
+        otlp=otlp,
         scripts=scripts,
         max_body=max_body,
         max_upload=max_upload,

@@ -197,6 +197,8 @@ class Worker:
             os.makedirs(job["work"], exist_ok=True)
             os.chdir(job["work"])
         os.environ["MLKIT_KEY"] = job["key"]
+        if "trace_parent" in job:
+            os.environ["TRACEPARENT"] = job["trace_parent"]
         if self.cpu:
             self._limit(0)
         if "numpy.random" in sys.modules:  # or all tasks would draw what their worker would
