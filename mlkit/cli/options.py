@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +40,27 @@ def unpack_limits(gibibytes: float | None, ratio: float) -> UnpackLimits:
     from mlkit.unpacking import UnpackLimits
 
     return UnpackLimits(ratio, None if gibibytes is None else int(gibibytes * 2**30))
+
+
+_NANOSECONDS = {
+    "ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
+    "d": 86_400 * 10**9,
+}  # fmt: skip
+
+
+def nanoseconds(text: str, option: str) -> int:
+    """Return a duration such as `1s` or `500ms` in nanoseconds.
+
+    Raises:
+        BadParameter: It is none.
+    """
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ns|us|ms|s|m|h|d)", text.strip())
+    if found is None:
+        raise typer.BadParameter(
+            f"{text}: no duration; a number with ns, us, ms, s, m, h or d, such as 500ms",
+            param_hint=option,
+        )
+    return round(float(found[1]) * _NANOSECONDS[found[2]])
 
 
 def expanded(

@@ -86,6 +86,12 @@ class Consumer(Protocol):
     def poll(self, most: int = 1000, timeout: float = 1.0) -> list[Record]:
         """Return the next records, at most `most`, or none when the time in seconds is over."""
 
+    def is_at_end(self, partition: Partition) -> bool:
+        """Return whether `poll` has returned all records of a partition that are known of.
+
+        False for one that this member does not hold.
+        """
+
     def state(self, partition: Partition) -> bytes | None:
         """Return the state that was committed last for a partition of this group."""
 

@@ -3,42 +3,79 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import glob
+import heapq
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from mlkit.errors import BadData, InputMissing
 from mlkit.pairs.feeds.records import document, moment
 from mlkit.pairs.feeds.replay import ReplayFeed
+from mlkit.pairs.jobs import copies
 from mlkit.pairs.jobs.file import JobFile
+from mlkit.pairs.jobs.join import JoinPlan, Late
 from mlkit.pairs.jobs.rows import Row
 
+Given = tuple[str, Row]
 
-def run(file: JobFile, data: Path, batch: int = 1000) -> Iterator[Row]:
+
+def run(
+    file: JobFile, data: Path, batch: int = 1000, plan: JoinPlan | None = None,
+    late: Callable[[Late], None] = lambda _: None,
+) -> Iterator[Row]:  # fmt: skip
     """Yield what a job returns for recorded data, all of it in one copy of the file.
 
     The state is encoded at the end, so that a test finds what a checkpoint would refuse.
 
     Args:
         file: The job.
-        data: A folder of Parquet files, as `mlkit pairs live history` writes it, or a price file.
+        data: A folder of Parquet files, as `mlkit pairs live history` writes it, or a price file;
+            for a join a folder with such a folder or file for each topic, by its name.
         batch: The rows of a call; for a job of one record a call they matter nothing.
+        plan: How topics are joined.
+        late: Called with records that are so far out of order that they cannot be joined.
 
     Raises:
         InputMissing: The data cannot be read.
         BadData: They have no time or key, or the job returned what is no records.
         JobRaised: A function of the job raised.
     """
-    found = _history(data, file.key) if data.is_dir() else _prices(data)
+    found = _given(data, file.key, plan)
     with contextlib.closing(file):
-        task = file.start()
+        copy = copies.start(file, plan, None)
         for some in _batches(found, batch):
-            yield from task.process(some)
-        task.state()
+            made = copy.take(some, ())
+            for each in made.late:
+                late(each)
+            yield from made.rows
+        yield from copy.finish().rows
+        copy.state()
 
 
-def _batches(found: Iterator[Row], batch: int) -> Iterator[list[Row]]:
-    some: list[Row] = []
+def _given(data: Path, key: str, plan: JoinPlan | None) -> Iterator[tuple[str, Row]]:
+    """Return the records with their topics; those of several topics by time."""
+    if plan is None:
+        return (("", row) for row in _recorded(data, key))
+    topics = [_of_topic(data, topic, key) for topic in plan.topics]
+    return heapq.merge(*topics, key=lambda given: given[1]["time"])
+
+
+def _of_topic(folder: Path, topic: str, key: str) -> Iterator[tuple[str, Row]]:
+    found = [folder / topic, *sorted(folder.glob(f"{glob.escape(topic)}.*"))]
+    path = next((each for each in found if each.exists()), None)
+    if path is None:
+        raise InputMissing(f"{folder}: no folder or file '{topic}'", hint="one for each of --in")
+    rows = _day(path, key) if path.suffix == ".parquet" else _recorded(path, key)
+    return ((topic, row) for row in rows)
+
+
+def _recorded(data: Path, key: str) -> Iterator[Row]:
+    return _history(data, key) if data.is_dir() else _prices(data)
+
+
+def _batches(found: Iterator[Given], batch: int) -> Iterator[list[Given]]:
+    some: list[Given] = []
     for row in found:
         some.append(row)
         if len(some) == batch:
@@ -62,7 +99,11 @@ def _history(folder: Path, key: str) -> Iterator[Row]:
     if not files:
         raise InputMissing(f"{folder}: no Parquet files", hint="mlkit pairs live history -o DIR")
     for file in files:
-        yield from sorted(_rows(file, key), key=lambda row: row["time"])
+        yield from _day(file, key)
+
+
+def _day(file: Path, key: str) -> list[Row]:
+    return sorted(_rows(file, key), key=lambda row: row["time"])
 
 
 def _rows(file: Path, key: str) -> Iterator[Row]:

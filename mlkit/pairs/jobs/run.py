@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlkit import streams
 from mlkit.errors import InputMissing, ServiceUnavailable, UsageError
 from mlkit.interruption import whole
-from mlkit.pairs.jobs import rows
-from mlkit.pairs.jobs.file import JobRaised, Task, open_job
+from mlkit.pairs.jobs import copies, rows
+from mlkit.pairs.jobs.copies import Copy, Made
+from mlkit.pairs.jobs.file import JobRaised, open_job
+from mlkit.pairs.jobs.join import JoinPlan, late_document
 from mlkit.streams import Consumer, Fenced, Log, Output, Partition, Record
 
 POLL = 0.5
@@ -44,6 +46,7 @@ class Plan:
         restarts: How often in a row a batch may fail before the job stops.
         until_end: Stop when all records are read, instead of waiting for others.
         rscript: The interpreter of a job in R.
+        join: How the inputs become one topic; None for records as they come.
     """
 
     file: str
@@ -56,6 +59,22 @@ class Plan:
     restarts: int = 3
     until_end: bool = False
     rscript: str = "Rscript"
+    join: JoinPlan | None = None
+
+    @property
+    def late(self) -> str:
+        """The topic of records that came too late to be joined."""
+        return f"{self.output}.late"
+
+    def unit(self, place: Partition) -> Partition:
+        """Return the partition under which the state of what reads another one is kept."""
+        return place if self.join is None else Partition(self.inputs[0], place.number)
+
+    def parts(self, unit: Partition) -> tuple[Partition, ...]:
+        """Return the partitions that are read together."""
+        if self.join is None:
+            return (unit,)
+        return tuple(Partition(topic, unit.number) for topic in self.inputs)
 
 
 @dataclass
@@ -67,12 +86,14 @@ class Counts:
         written: Records that it has written.
         unreadable: Records that were passed over: no JSON object, or without time or key.
         restarts: How often it was started again.
+        late: Records that came too late to be joined, and went to the side topic.
     """
 
     records: int = 0
     written: int = 0
     unreadable: int = 0
     restarts: int = 0
+    late: int = 0
 
 
 class Job:
@@ -100,7 +121,7 @@ class Job:
         self.counts = Counts()
         self._plan, self._note, self._pause = plan, note, pause
         self._file = open_job(plan.file, plan.key, plan.rscript)
-        self._tasks: dict[Partition, Task] = {}
+        self._copies: dict[Partition, Copy] = {}
         self._shared: set[str] = set()
         self._failures = 0
 
@@ -146,7 +167,7 @@ class Job:
 
     def _session(self) -> None:
         """Take part in the group once; the copies of the file are made anew."""
-        self._tasks.clear()
+        self._copies.clear()
         log = open_log(self._plan.log)
         try:
             partitions = prepare(log, self._plan)
@@ -158,19 +179,23 @@ class Job:
 
     def _lost(self, partitions: Sequence[Partition]) -> None:
         for each in partitions:
-            self._tasks.pop(each, None)
+            self._copies.pop(self._plan.unit(each), None)
 
     def _consume(self, log: Log, consumer: Consumer, partitions: Sequence[Partition]) -> None:
         ends = {each: log.bounds(each) for each in partitions}
         idle = 0
         while True:
-            wait = not (self._plan.until_end and self._is_read(log, ends))
-            records = consumer.poll(self._plan.batch, POLL if wait else 0.0)
-            if records:
+            read = self._plan.until_end and self._is_read(log, ends)
+            # What waits in a join is known only of partitions that are assigned.
+            done = read and (self._plan.join is None or bool(consumer.assignment))
+            records = consumer.poll(self._plan.batch, 0.0 if done else POLL)
+            if records or self._plan.join is not None:
                 with whole():  # a signal waits until the batch is committed
                     self._take(consumer, records)
-            idle = 0 if records or not consumer.assignment else idle + 1
-            if self._plan.until_end and not records and (not wait or idle >= IDLE):
+            idle = 0 if records or not (read or consumer.assignment) else idle + 1
+            if self._plan.until_end and not records and (done or idle >= IDLE):
+                with whole():
+                    self._take(consumer, [], last=True)
                 return
 
     def _is_read(self, log: Log, ends: dict[Partition, tuple[int, int]]) -> bool:
@@ -179,37 +204,71 @@ class Job:
             (log.committed(group, place) or first) >= end for place, (first, end) in ends.items()
         )
 
-    def _take(self, consumer: Consumer, records: Sequence[Record]) -> None:
+    def _take(self, consumer: Consumer, records: Sequence[Record], *, last: bool = False) -> None:
         """Process a batch and commit it."""
-        dealt: dict[Partition, list[Record]] = {}
-        for record in records:
-            dealt.setdefault(record.partition, []).append(record)
-        made, read = [], 0
-        for place, some in dealt.items():
+        made, read = Made(), 0
+        dealt = self._dealt(consumer, records)
+        for unit, some in dealt.items():
             given = self._read(some)
             read += len(given)
-            task = self._task(consumer, place)
-            made += task.process(given) if given else []
-        messages = [rows.message(each, self._plan.key) for each in made]
-        kept = {place: self._tasks[place].state() for place in dealt}
-        states = {place: each for place, each in kept.items() if each is not None}
-        consumer.commit(Output({self._plan.output: messages} if messages else {}, states))
-        self._failures = 0
-        self.counts.records += read
-        self.counts.written += len(messages)
-        self.counts.unreadable += len(records) - read
+            copy = self._copy(consumer, unit)
+            taken = [copy.take(given, self._unread(consumer, unit))]
+            taken += [copy.finish()] if last else []
+            for each in taken:
+                made.rows += each.rows
+                made.late += each.late
+        if records or made.rows:
+            self._commit(consumer, made, dealt)
+            self.counts.records += read
+            self.counts.unreadable += len(records) - read
 
-    def _read(self, records: Sequence[Record]) -> list[rows.Row]:
+    def _dealt(
+        self, consumer: Consumer, records: Sequence[Record]
+    ) -> dict[Partition, list[Record]]:
+        """Return the records by what they are processed with; joined time moves on without, too."""
+        dealt: dict[Partition, list[Record]] = {}
+        if self._plan.join is not None:
+            held = consumer.assignment
+            units = {self._plan.unit(each) for each in held}
+            dealt = {each: [] for each in sorted(units & held)}
+        for record in records:
+            dealt.setdefault(self._plan.unit(record.partition), []).append(record)
+        return dealt
+
+    def _unread(self, consumer: Consumer, unit: Partition) -> set[str]:
+        parts = self._plan.parts(unit) if self._plan.join is not None else ()
+        return {each.topic for each in parts if not consumer.is_at_end(each)}
+
+    def _commit(self, consumer: Consumer, made: Made, units: Iterable[Partition]) -> None:
+        key = self._plan.key
+        late = [late_document(each, key) for each in made.late]
+        topics = {self._plan.output: made.rows, self._plan.late: late}
+        messages = {
+            topic: [rows.message(row, key) for row in some]
+            for topic, some in topics.items() if some
+        }  # fmt: skip
+        kept = {unit: self._copies[unit].state() for unit in units}
+        states = {unit: each for unit, each in kept.items() if each is not None}
+        consumer.commit(Output(messages, states))
+        self._failures = 0
+        self.counts.written += len(made.rows)
+        self.counts.late += len(made.late)
+
+    def _read(self, records: Sequence[Record]) -> list[tuple[str, rows.Row]]:
         read = (
-            rows.read(each, self._plan.key, shared=each.partition.topic in self._shared)
+            (each.partition.topic, rows.read(each, self._plan.key, shared=self._is_shared(each)))
             for each in records
         )
-        return [each for each in read if each is not None]
+        return [(topic, row) for topic, row in read if row is not None]
 
-    def _task(self, consumer: Consumer, place: Partition) -> Task:
-        if place not in self._tasks:
-            self._tasks[place] = self._file.start(consumer.state(place))
-        return self._tasks[place]
+    def _is_shared(self, record: Record) -> bool:
+        return record.partition.topic in self._shared
+
+    def _copy(self, consumer: Consumer, unit: Partition) -> Copy:
+        if unit not in self._copies:
+            state = consumer.state(unit)
+            self._copies[unit] = copies.start(self._file, self._plan.join, state)
+        return self._copies[unit]
 
 
 def open_log(url: str) -> Log:
@@ -229,6 +288,7 @@ def prepare(log: Log, plan: Plan) -> list[Partition]:
 
     Raises:
         InputMissing: An input topic is not there.
+        UsageError: Topics that are joined have different numbers of partitions.
     """
     there = log.topics()
     for topic in plan.inputs:
@@ -237,4 +297,19 @@ def prepare(log: Log, plan: Plan) -> list[Partition]:
             raise InputMissing(f"{plan.log}: no topic '{topic}'", hint=f"its topics: {known}")
     if plan.output not in there:
         log.create(plan.output, max(there[topic] for topic in plan.inputs))
+    if plan.join is not None:
+        _require_alike(there, plan)
+        if plan.late not in there:
+            log.create(plan.late, there[plan.inputs[0]])
     return [Partition(topic, n) for topic in plan.inputs for n in range(there[topic])]
+
+
+def _require_alike(there: Mapping[str, int], plan: Plan) -> None:
+    """Refuse a join of topics whose records of a key are in partitions of different numbers."""
+    counts = {topic: there[topic] for topic in plan.inputs}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{topic} {count}" for topic, count in counts.items())
+        raise UsageError(
+            f"topics of a join have different numbers of partitions: {listed}",
+            hint=f"as many for each, with the {plan.key} as the key of messages",
+        )

@@ -93,7 +93,7 @@ class Member:
             return
         self._renewed = now
         members = self._alive()
-        mine = set(self._places[members.index(self._name) :: len(members)])
+        mine = self._share(members.index(self._name), len(members))
         if leaving := sorted(set(self._locks) - mine):
             self._give_up(leaving)
         taken = {}
@@ -103,6 +103,12 @@ class Member:
                 taken[place] = lock
         if taken:
             self._take(taken)
+
+    def _share(self, at: int, members: int) -> set[Partition]:
+        """Return the partitions of a member: those of one number together, for joins of topics."""
+        numbers = sorted({place.number for place in self._places})
+        own = set(numbers[at::members])
+        return {place for place in self._places if place.number in own}
 
     def _alive(self) -> list[str]:
         alive = [self._name]
@@ -137,6 +143,10 @@ class Member:
             os.close(self._locks.pop(place))
             del self._next[place]
         self._cursor.seek(self._next)
+
+    def is_at_end(self, partition: Partition) -> bool:
+        """Return whether `poll` has returned all records; see `Consumer.is_at_end`."""
+        return partition in self._next and self._next[partition] >= self._log.bounds(partition)[1]
 
     def state(self, partition: Partition) -> bytes | None:
         """Return the state that was committed last for a partition of this group."""

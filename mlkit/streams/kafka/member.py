@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mlkit.errors import MlkitError
 from mlkit.streams.errors import Fenced
-from mlkit.streams.kafka.client import TIMEOUT, described, logger, ready, records
+from mlkit.streams.kafka.client import TIMEOUT, described, is_end, logger, ready, records
 from mlkit.streams.log import LATEST, Message, Moved, Output, Partition, Record
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ class KafkaMember:
         self._gained, self._lost = gained, lost
         self._next: dict[Partition, int] = {}
         self._held: set[Partition] = set()
+        self._ended: set[Partition] = set()
         self._stale = False
         self._producer: Any = None
         own = {
             "group.id": group, "enable.auto.commit": False, "isolation.level": "read_committed",
             "auto.offset.reset": "latest" if start == LATEST else "earliest",
-            "session.timeout.ms": 10_000, "fetch.wait.max.ms": 10,
+            "session.timeout.ms": 10_000, "fetch.wait.max.ms": 10, "enable.partition.eof": True,
         }  # fmt: skip
         self._client = log.client.Consumer({**log.settings, **own}, logger=logger)
         self._client.subscribe(
@@ -57,15 +59,32 @@ class KafkaMember:
         # What was read of them and not committed goes to another member, so it must not count.
         self._stale = self._stale or any(place in self._next for place in leaving)
         self._held -= set(leaving)
+        self._ended -= set(leaving)
         for place in leaving:
             self._next.pop(place, None)
 
     def poll(self, most: int = 1000, timeout: float = 1.0) -> list[Record]:
         """Return the next records; see `Consumer.poll`."""
-        try:
-            messages = ready(self._client, most, timeout)
-        except self._log.client.KafkaException as error:
-            raise self._log.unavailable(error) from error
+        deadline = time.monotonic() + timeout
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            try:
+                messages = ready(self._client, most, left)
+            except self._log.client.KafkaException as error:
+                raise self._log.unavailable(error) from error
+            found = self._records(messages)
+            # What only marks the end of a partition is no reason to return.
+            if found or not messages or left == 0.0:
+                return found
+
+    def _records(self, messages: Sequence[Any]) -> list[Record]:
+        for each in messages:
+            place = Partition(each.topic(), each.partition())
+            if is_end(each, self._log.client):
+                self._ended.add(place)
+            else:
+                self._ended.discard(place)
+        self._ended &= self._held
         found = [
             each
             for each in records(self._log.client, self._log.servers, messages)
@@ -74,6 +93,10 @@ class KafkaMember:
         for record in found:
             self._next[record.partition] = record.offset + 1
         return found
+
+    def is_at_end(self, partition: Partition) -> bool:
+        """Return whether `poll` has returned all records; see `Consumer.is_at_end`."""
+        return partition in self._ended
 
     def state(self, partition: Partition) -> bytes | None:
         """Return the state that was committed last for a partition of this group."""
@@ -124,12 +147,20 @@ class KafkaMember:
             messages[f"{self._group}.state"] = states
         producer.begin_transaction()
         self._log.produce(producer, messages)
-        offsets = [self._log.client.TopicPartition(*each, self._next[each]) for each in self._next]
-        if offsets:
+        if offsets := self._offsets():
             # With the group's generation, so that a member that was replaced commits nothing.
             group = self._client.consumer_group_metadata()
             producer.send_offsets_to_transaction(offsets, group, TIMEOUT)
         producer.commit_transaction(TIMEOUT)
+
+    def _offsets(self) -> list[Any]:
+        """Return what to commit; without new records the same again, as a proof of membership."""
+        place = self._log.client.TopicPartition
+        if self._next:
+            return [place(*each, offset) for each, offset in self._next.items()]
+        held = [place(*each) for each in self._held]
+        found = self._client.committed(held, timeout=TIMEOUT) if held else []
+        return [each for each in found if each.offset >= 0]
 
     def _abort(self, producer: Any) -> None:
         self._producer = None  # a failed one may be fenced for good
@@ -141,6 +172,7 @@ class KafkaMember:
 
     def _rewind(self) -> None:
         """Read again what was not committed."""
+        self._ended.clear()
         places = [self._log.client.TopicPartition(*each) for each in self._held]
         try:
             for each in self._client.committed(places, timeout=TIMEOUT) if places else ():

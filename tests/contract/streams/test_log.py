@@ -162,3 +162,33 @@ def test_members_share_the_partitions_and_take_over(log, name):
     first.close()
     wait_for(lambda: not second.poll(timeout=0.1) and len(second.assignment) == 4)
     second.close()
+
+
+def test_a_member_knows_where_its_partitions_end(log, name):
+    log.create(name, 2)
+    full, empty = (Partition(name, partition_of(key, 2)) for key in (b"a", b"d"))
+    assert full != empty
+    log.append(name, [Message(b"%d" % n, b"a") for n in range(5)])
+    with log.consume("g" + name, [name]) as consumer:
+        assert not consumer.is_at_end(full)
+        assert values(consumer.poll(2, timeout=GENEROUS)) == [b"0", b"1"]
+        assert not consumer.is_at_end(full)
+        drain(consumer, 3)
+        wait_for(lambda: not consumer.poll(timeout=0.1) and consumer.is_at_end(full))
+        wait_for(lambda: not consumer.poll(timeout=0.1) and consumer.is_at_end(empty))
+
+
+def test_members_have_the_partitions_of_one_number_of_all_topics(log, name):
+    topics = [name, name + ".more"]
+    for topic in topics:
+        log.create(topic, 3)
+    first, second = (log.consume("g" + name, topics) for _ in range(2))
+    wait_for(
+        lambda: not first.poll(timeout=0.05) and not second.poll(timeout=0.05)
+        and len(first.assignment) + len(second.assignment) == 6
+        and first.assignment and second.assignment
+    )  # fmt: skip
+    for consumer in (first, second):
+        held = [{each.number for each in consumer.assignment if each.topic == t} for t in topics]
+        assert held[0] == held[1]
+        consumer.close()

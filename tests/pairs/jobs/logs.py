@@ -8,6 +8,7 @@ import time
 from mlkit import streams
 from mlkit.pairs.feeds.records import PriceRecord, encode
 from mlkit.streams import Message, Partition
+from mlkit.streams.embedded import EmbeddedLog
 
 
 def fill(folder, count=20, partitions=1):
@@ -46,3 +47,21 @@ def wait_for(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+class Crash(BaseException):
+    """The process is gone: nothing handles it."""
+
+
+def crash_at(monkeypatch, number, torn):
+    """Let the write of that number, from now on, end the process before it or in the midst."""
+    calls = iter(range(10**9))
+    put = EmbeddedLog._put
+
+    def crashing(log, frame):
+        if next(calls) == number:
+            put(log, frame[: int(len(frame) * torn)])
+            raise Crash
+        put(log, frame)
+
+    monkeypatch.setattr(EmbeddedLog, "_put", crashing)

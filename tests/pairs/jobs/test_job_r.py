@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from pairs.jobs.logs import content, expected, fill, totals, wait_for
+from pairs.jobs.logs import Crash, content, expected, fill, totals, wait_for
 
 from mlkit import streams
 from mlkit.errors import BadData, ServiceUnavailable
@@ -53,10 +53,6 @@ def job(tmp_path, source, **more):
     plan = Plan(str(file), ("bars",), "out", str(tmp_path / "log"),
                 **{"batch": 3, "until_end": True, **more})  # fmt: skip
     return Job(plan, pause=lambda _: None)
-
-
-class Crash(BaseException):
-    """The process is gone: nothing handles it."""
 
 
 @pytest.mark.parametrize("source", [COUNTING, ONE], ids=["frame", "one"])

@@ -10,7 +10,7 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pairs.jobs.logs import content, expected, fill, totals, wait_for
+from pairs.jobs.logs import Crash, content, crash_at, expected, fill, totals, wait_for
 
 from mlkit import streams
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable, UsageError
@@ -57,24 +57,6 @@ def planned(tmp_path, source, **more):
 
 def job(tmp_path, source, **more):
     return Job(planned(tmp_path, source, **more), pause=lambda _: None)
-
-
-class Crash(BaseException):
-    """The process is gone: nothing handles it."""
-
-
-def crash_at(monkeypatch, number, torn):
-    """Let the write of that number, from now on, end the process before it or in the midst."""
-    calls = iter(range(10**9))
-    put = EmbeddedLog._put
-
-    def crashing(log, frame):
-        if next(calls) == number:
-            put(log, frame[: int(len(frame) * torn)])
-            raise Crash
-        put(log, frame)
-
-    monkeypatch.setattr(EmbeddedLog, "_put", crashing)
 
 
 @pytest.mark.parametrize("source", [COUNTING, ONE], ids=["frame", "one"])

@@ -14,13 +14,16 @@ import typer
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST
 from mlkit.cli.output import Output, counted, of
+from mlkit.cli.pairs.job.joining import NO_JOIN, Joining, topics_of, with_join
 from mlkit.cli.pairs.job.run import BatchOption, JobArgument, KeyOption, RscriptOption, show_trace
 
 
 @examples(
     "mlkit pairs job test zscores.py --on history/",
     "mlkit pairs job test zscores.py --on prices.csv --json > zscores.jsonl",
+    "mlkit pairs job test moves.R --on recorded/ --in bars,news --join asof --tolerance 1h",
 )
+@with_join
 def recorded(
     context: typer.Context,
     file: JobArgument,
@@ -28,10 +31,15 @@ def recorded(
         Path,
         typer.Option("--on", metavar="PATH", help="A folder of Parquet files, or a price file."),
     ],
+    inputs: Annotated[
+        str | None,
+        typer.Option("--in", metavar="TOPIC,...", help="Topics to join: folders or files in PATH."),
+    ] = None,
     key: KeyOption = "ticker",
     batch: BatchOption = 1000,
     most: Annotated[int, typer.Option("--rows", min=1, max=MOST, help="Rows of the table.")] = 20,
     rscript: RscriptOption = "Rscript",
+    joining: Joining = NO_JOIN,
     json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON Lines.")] = False,
 ) -> None:
     """Run a job over recorded data, without a log, and print what it returns.
@@ -44,13 +52,20 @@ def recorded(
     from mlkit.pairs.jobs.file import JobRaised, open_job
     from mlkit.pairs.jobs.rows import document
 
+    plan = joining.plan(topics_of(inputs), key)
+    if inputs is not None and plan is None:
+        raise typer.BadParameter("only with --join", param_hint="--in")
+    late: list[object] = []
     try:
         with stoppable():
-            found = map(document, data_of.run(open_job(file, key, rscript), data, batch))
+            made = data_of.run(open_job(file, key, rscript), data, batch, plan, late.append)
+            found = map(document, made)
             _lines(found) if json else _table(found, most, key, of(context))
     except JobRaised as error:
         show_trace(error)
         raise
+    if late:
+        of(context).note(f"{counted(len(late), 'late record')} left out")
 
 
 def _lines(found: Iterator[dict[str, Any]]) -> None:

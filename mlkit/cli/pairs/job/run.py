@@ -13,6 +13,7 @@ import typer
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, counted, of
+from mlkit.cli.pairs.job.joining import NO_JOIN, Joining, topics_of, with_join
 
 if TYPE_CHECKING:
     from mlkit.pairs.jobs.file import JobRaised
@@ -32,8 +33,9 @@ RscriptOption = Annotated[str, typer.Option(metavar="PROGRAM", help="Interpreter
 @examples(
     "mlkit pairs job run zscores.py --in bars --out zscores --log live/log",
     "mlkit pairs job run bars.py --in ticks --out bars --log kafka://broker:9092 --instances 2",
-    "mlkit pairs job run zscores.py --in bars --out zscores --log live/log --until-end --json",
+    "mlkit pairs job run moves.R --in bars,news --out moves --join asof --tolerance 1h",
 )
+@with_join
 def run(
     context: typer.Context,
     file: JobArgument,
@@ -62,6 +64,7 @@ def run(
         bool, typer.Option("--until-end", help="Stop when all records are read.")
     ] = False,
     rscript: RscriptOption = "Rscript",
+    joining: Joining = NO_JOIN,
     json: Json = False,
 ) -> None:
     """Process the records of topics, and write what the job returns to another topic.
@@ -72,12 +75,13 @@ def run(
     """
     from mlkit.pairs.jobs.run import Plan
 
-    topics = tuple(dict.fromkeys(name.strip() for name in inputs.split(",") if name.strip()))
+    topics = topics_of(inputs)
     if not topics:
         raise typer.BadParameter("no topic", param_hint="--in")
     plan = Plan(
         file, topics, output, log, key=key, group=group or _group(file, output), batch=batch,
         restarts=restarts, until_end=until_end, rscript=rscript,
+        join=joining.plan(topics, key),
     )  # fmt: skip
     _report(_run(plan, instances, of(context)), json)
 
@@ -115,5 +119,6 @@ def _report(counts: Counts, json: bool) -> None:
         return
     Output.line(
         f"{counted(counts.records, 'record')}, {counts.written:,} written, "
-        f"{counts.unreadable:,} unreadable, {counted(counts.restarts, 'restart')}"
+        f"{counts.unreadable:,} unreadable, {counts.late:,} late, "
+        f"{counted(counts.restarts, 'restart')}"
     )
