@@ -11,19 +11,18 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from mlkit.bpmn.decisions import constants, domains
+from mlkit.bpmn.decisions import constants, domains, results
 from mlkit.bpmn.decisions.domains import Sets
 from mlkit.bpmn.decisions.index import bits
 from mlkit.bpmn.decisions.model import Problem, Table
 from mlkit.bpmn.decisions.tables import CompiledTable
 
 _MAX_NODES = 200_000
+# Of all masks of a table: a representative of a column has a bit for each rule.
+_MAX_BITS = 1 << 31
 _MAX_EXAMPLES = 5
 _OTHER = object()
-_DECLARED = (
-    constants.NUMBER, constants.TEXT, constants.BOOLEAN,
-    constants.DATE, constants.TIME, constants.MOMENT,
-)  # fmt: skip
+_SEVERAL_VALUES = ("list", "context", "function", "range")
 _WITHOUT_GAPS = ("UNIQUE", "ANY", "FIRST", "PRIORITY")
 Choice = tuple[str, int]
 
@@ -39,17 +38,23 @@ def analyse(where: str, compiled: CompiledTable) -> list[Problem]:
         return []
     columns = [_Input(compiled, at) for at in range(len(table.inputs))]
     misfits = [each for column in columns for each in column.misfits(where)]
+    doubts = [*misfits, *results.misfits(where, compiled)]
     unclear = next((each.unclear for each in columns if each.unclear), "")
     if unclear or misfits:
-        message = f"gaps and overlaps are not analysed: {unclear or 'types cannot meet'}"
-        return [*misfits, Problem(where, table.line, message, "note")]
+        return [*doubts, _not_analysed(where, table, unclear or "types cannot meet")]
+    if sum(each.size for each in columns) * len(table.rules) > _MAX_BITS:
+        return [*doubts, _not_analysed(where, table, "there are too many combinations")]
     search = _Search(where, compiled, [each.choices() for each in columns])
     try:
         search.visit(0, compiled.everything, [])
     except _TooMany:
-        message = "gaps and overlaps are not analysed: there are too many combinations"
-        return [*search.problems, Problem(where, table.line, message, "note")]
-    return [*search.problems, *search.never()]
+        unclear = "there are too many combinations"
+        return [*doubts, *search.problems, _not_analysed(where, table, unclear)]
+    return [*doubts, *search.problems, *search.never()]
+
+
+def _not_analysed(where: str, table: Table, why: str) -> Problem:
+    return Problem(where, table.line, f"gaps and overlaps are not analysed: {why}", "note")
 
 
 class _Input:
@@ -57,6 +62,7 @@ class _Input:
 
     Attributes:
         unclear: Why it cannot be analysed; empty if it can.
+        size: About how many representatives it has.
     """
 
     def __init__(self, compiled: CompiledTable, at: int) -> None:
@@ -68,12 +74,15 @@ class _Input:
         texts = [rule.tests[at].text if at < len(rule.tests) else "-" for rule in self.table.rules]
         self.cells = [None if each in ("", "-") else constants.cell(each) for each in texts]
         self.unclear = self._unclear(texts, bool(compiled.within[at]))
+        self.size = sum(2 * len(each.parts) for each in self.cells if each is not None)
 
     def _kinds(self) -> set[str]:
         known = [each for each in (*self.cells, self.allowed) if each is not None]
         return {kind for each in known for kind in each.kinds} - {constants.NULL}
 
     def _unclear(self, texts: list[str], is_limited: bool) -> str:
+        if self.declared in _SEVERAL_VALUES:
+            return f"the values of column {self.label!r} are of the type {self.declared}"
         for number, (text, found) in enumerate(zip(texts, self.cells, strict=True), 1):
             if found is None and text not in ("", "-"):
                 return f"rule {number}, column {self.label!r}, is no constant"
@@ -85,7 +94,7 @@ class _Input:
 
     def misfits(self, where: str) -> Iterator[Problem]:
         """Yield the cells that compare with what is of another type than the column."""
-        if self.declared not in _DECLARED:
+        if self.declared not in constants.KINDS:
             return
         for number, each in enumerate(self.cells, 1):
             for kind in sorted((each.kinds if each else frozenset()) - {constants.NULL}):
@@ -139,7 +148,10 @@ class _Search:
         self.has_default = any(each is not None for each in compiled.defaults)
         self.nodes = self.gaps = 0
         self.pairs: set[tuple[int, int]] = set()
-        self.reached = 0
+        self.reached = self.hidden = 0
+        self.hiding: dict[int, tuple[int, str]] = {}
+        self.results = results.constant(self.table)
+        self.ranks = results.ranks(compiled) if self.table.policy == "PRIORITY" else None
         self.problems: list[Problem] = []
 
     def visit(self, at: int, mask: int, chosen: list[str]) -> None:
@@ -163,9 +175,27 @@ class _Search:
             self._note(f"no rule matches {self._example(chosen)}", self.table.line)
 
     def _matched(self, mask: int, chosen: list[str]) -> None:
+        won = self._winners(mask)
+        self.reached |= won
+        (winner, *_) = bits(won)
+        for other in bits(mask & ~self.reached & ~self.hidden):
+            self.hidden |= 1 << other
+            self.hiding[other] = (winner, self._example(chosen))
+        if self.table.policy in ("UNIQUE", "ANY"):
+            self._contradicting(mask, chosen)
+
+    def _winners(self, mask: int) -> int:
+        """Return the rules whose outputs are the result, of those that match."""
+        if self.table.policy == "FIRST":
+            return mask & -mask
+        if self.ranks is None:
+            return mask
+        best = min(self.ranks[at] for at in bits(mask))
+        return sum(1 << at for at in bits(mask) if self.ranks[at] == best)
+
+    def _contradicting(self, mask: int, chosen: list[str]) -> None:
         first, *others = bits(mask)
-        self.reached |= 1 << first if self.table.policy == "FIRST" else mask
-        for other in others if self.table.policy in ("UNIQUE", "ANY") else ():
+        for other in others:
             if (first, other) not in self.pairs and self._differ(first, other):
                 self.pairs.add((first, other))
                 if len(self.pairs) <= _MAX_EXAMPLES:
@@ -175,17 +205,27 @@ class _Search:
                     self._note(message, self.table.rules[other].line)
 
     def _differ(self, one: int, other: int) -> bool:
-        if self.table.policy == "UNIQUE":
-            return True
-        outputs = ([each.text for each in self.table.rules[at].outputs] for at in (one, other))
-        return next(outputs) != next(outputs)
+        return self.table.policy == "UNIQUE" or self.results[one] != self.results[other]
 
     def never(self) -> Iterator[Problem]:
-        """Yield the rules that no input reaches."""
+        """Yield the rules that no input reaches, each with why."""
         for at, rule in enumerate(self.table.rules):
             if not self.reached >> at & 1:
-                message = f"rule {at + 1} can never match"
+                message = f"rule {at + 1} can never {self._why(at)}"
                 yield Problem(f"{self.where}, rule {at + 1}", rule.line, message, "warning")
+
+    def _why(self, at: int) -> str:
+        if at not in self.hiding:
+            empty = (
+                label
+                for label, choices in zip(self.labels, self.choices, strict=True)
+                if not any(passed >> at & 1 for _, passed in choices)
+            )
+            return f"match: no value of column {next(empty, '')!r} passes"
+        winner, example = self.hiding[at]
+        if self.table.policy == "FIRST":
+            return f"match: rule {winner + 1} comes first, as for {example}"
+        return f"be chosen: rule {winner + 1} has priority, as for {example}"
 
     def _example(self, chosen: list[str]) -> str:
         return ", ".join(

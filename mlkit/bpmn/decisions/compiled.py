@@ -54,6 +54,10 @@ class Loaded:
             self._compile(each)
         for name in dict.fromkeys(self.types.unknown):
             self.problems.append(Problem(name, 0, f"there is no type {name!r}"))
+        self.problems += [
+            Problem(circular.name, circular.line, "the type is defined by itself")
+            for circular in self.types.circular()
+        ]
         self._check_circles()
 
     def _imported_types(self) -> dict[str, Type]:
@@ -128,8 +132,7 @@ class Loaded:
         for reference in self._required(element):
             found = self.find(reference)
             if found is None:
-                message = f"what it requires is missing: {reference!r}"
-                self.problems.append(Problem(element.variable.name, element.line, message))
+                self._missing(element, reference)
             elif found[0] is self:
                 names.append(found[1].variable.name)
             else:
@@ -160,12 +163,26 @@ class Loaded:
             logic = Logic(where, names, self.members, self.types, *places, kinds)
             kind = element.variable.type_ref
             if isinstance(element, Decision):
-                self.codes[element.id] = logic.typed(logic.compile(element.logic), kind)
+                self.codes[element.id] = logic.typed(
+                    logic.compile(element.logic), kind, element.logic
+                )
             elif element.function is not None:
                 own = logic.inside(element.variable.name)
                 self.codes[element.id] = own.function(element.function)
         elif isinstance(element, InputData | Service):
             self.types.get(element.variable.type_ref)
+        if isinstance(element, Service):
+            self._check_references(element)
+
+    def _check_references(self, service: Service) -> None:
+        inside = (*service.outputs, *service.encapsulated)
+        for reference in (*inside, *service.input_decisions, *service.input_data):
+            if self.find(reference) is None:
+                self._missing(service, reference)
+
+    def _missing(self, element: Element, reference: str) -> None:
+        message = f"what it requires is missing: {reference!r}"
+        self.problems.append(Problem(element.variable.name, element.line, message))
 
     def parameters(self, element: Element) -> tuple[str, ...]:
         """Return the names of what a service or function takes."""

@@ -18,6 +18,9 @@ from mlkit.bpmn.expressions.feel.values import SECOND, Refused
 
 NUMBER, TEXT, BOOLEAN, NULL = "number", "string", "boolean", "null"
 DATE, TIME, MOMENT = "date", "time", "date and time"
+DURATIONS = ("days and time duration", "years and months duration")
+# The types of which all values differ from those of another one.
+KINDS = frozenset({NUMBER, TEXT, BOOLEAN, DATE, TIME, MOMENT, *DURATIONS})
 _COMPARED_AS_WRITTEN = frozenset({NUMBER, TEXT, BOOLEAN, NULL})
 DAY = 86_400 * SECOND
 _QUOTED = r'"[^"\\]*"'
@@ -82,6 +85,25 @@ def cell(text: str) -> Cell | None:
             return None
         at += 1
     return None
+
+
+def one(text: str) -> Cell | None:
+    """Return the one constant that an output is, or None for one that must be evaluated."""
+    found = cell(text)
+    if found is None or found.is_negated or len(found.parts) != 1 or found.parts[0].interval:
+        return None
+    return found
+
+
+def misfit(text: str, declared: str) -> str:
+    """Return why the constant that an output is cannot have a type; empty for any other."""
+    found = one(text)
+    if found is None or declared not in KINDS:
+        return ""
+    (kind,) = found.kinds
+    if kind in (NULL, declared) or (kind, declared) == (DATE, MOMENT):
+        return ""
+    return f"{text} is no {declared}"
 
 
 def _part(found: re.Match[str], kinds: set[str]) -> Constant | None:

@@ -69,7 +69,7 @@ class Sets:
             for at in range(most)
         ]
         self.points = sorted({each for layer in self.layers for each in layer.points})
-        self.constants = [value for layer in self.layers for _, value in layer.constants]
+        self.constants = [value for layer in self.layers for value in layer.constants]
 
     def passed(self, value: Any) -> int:
         """Return the rules that a value passes, as bits."""

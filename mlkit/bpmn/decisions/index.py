@@ -2,13 +2,14 @@
 
 Most cells compare with constants: `"EU", "US"`, `[18..65)`, `>= 0.9`, `true`. A column keeps the
 rules of each constant, and of each piece of the number line, as the bits of an integer; a decision
-is an `and` over the columns.
+is an `and` over the columns. Blocks of rules have indexes of their own: without, the memory would
+grow with the square of the rules.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,8 @@ from mlkit.bpmn.decisions.constants import Constant, Interval
 
 # Values of these types pass a constant test only by being equal to it, or in its interval.
 INDEXED = (Decimal, str, bool, type(None))
+_BLOCK = 2048
+Test = Constant | bool | None
 
 
 class Column:
@@ -28,11 +31,44 @@ class Column:
     Attributes:
         always: The rules that always pass, as bits.
         evaluated: The rules that must be evaluated, as bits.
-        constants: The rules of each constant.
-        points: The ends of all intervals, in order.
     """
 
-    def __init__(self, tests: Iterable[Constant | bool | None]) -> None:
+    def __init__(self, tests: Iterable[Test]) -> None:
+        every = list(tests)
+        self._first = _Block(every[:_BLOCK])
+        self._others = [
+            (at, _Block(every[at : at + _BLOCK])) for at in range(_BLOCK, len(every), _BLOCK)
+        ]
+        self.always, self.evaluated = self._first.always, self._first.evaluated
+        for at, each in self._others:
+            self.always |= each.always << at
+            self.evaluated |= each.evaluated << at
+
+    @property
+    def constants(self) -> list[Any]:
+        """The constants, each once per block."""
+        return [value for each in self._blocks() for _, value in each.constants]
+
+    @property
+    def points(self) -> list[Decimal]:
+        """The ends of all intervals, in order."""
+        return sorted({point for each in self._blocks() for point in each.points})
+
+    def _blocks(self) -> list[_Block]:
+        return [self._first, *(each for _, each in self._others)]
+
+    def passed(self, value: Any) -> int:
+        """Return the rules whose constants a value passes, as bits, beside those that always do."""
+        found = self._first.passed(value)
+        for at, each in self._others:
+            found |= each.passed(value) << at
+        return found
+
+
+class _Block:
+    """The tests of some rules."""
+
+    def __init__(self, tests: Sequence[Test]) -> None:
         self.always = self.evaluated = 0
         self.constants: dict[tuple[type, Any], int] = {}
         intervals: list[tuple[int, Interval]] = []
@@ -70,7 +106,6 @@ class Column:
         self._at_points, self._in_gaps = _running(points), _running(gaps)
 
     def passed(self, value: Any) -> int:
-        """Return the rules whose constants a value passes, as bits, beside those that always do."""
         found = self.always | self.constants.get((type(value), value), 0)
         if type(value) is Decimal:
             at = bisect_left(self.points, value)

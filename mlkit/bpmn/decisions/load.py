@@ -64,7 +64,7 @@ class Decisions:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the model."""
-        return tuple(self.loaded.problems)
+        return tuple(dict.fromkeys(self.loaded.problems))
 
     def analyse(self) -> tuple[Problem, ...]:
         """Return what is wrong with the model, and what is doubtful about its tables."""

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mlkit.bpmn.decisions import model
-from mlkit.bpmn.decisions.constants import constant_test
+from mlkit.bpmn.decisions.constants import constant_test, misfit
 from mlkit.bpmn.decisions.model import Boxed, Problem
 from mlkit.bpmn.decisions.tables import CompiledTable, ConstantTest
 from mlkit.bpmn.decisions.trace import brief, note
@@ -34,6 +34,9 @@ class Logic:
         problems: Where problems go.
         tables: Where compiled tables go, each with its element.
         kinds: The types of the names that have one, for the analysis of tables.
+
+    Attributes:
+        is_open: Whether entries of values that are not known before may be seen by their names.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Logic:
         self.problems = problems
         self.tables = tables
         self.kinds = dict(kinds)
+        self.is_open = False
 
     def inside(self, *names: str, kinds: Mapping[str, str] = MappingProxyType({})) -> Logic:
         """Return a compiler that sees some more names, and the types of some of them."""
@@ -68,13 +72,15 @@ class Logic:
         if boxed is None:
             return lambda frame: None
         code: Code = _COMPILERS[type(boxed)](self, boxed)
-        return self.typed(code, boxed.type_ref)
+        return self.typed(code, boxed.type_ref, boxed)
 
-    def typed(self, code: Code, name: str) -> Code:
+    def typed(self, code: Code, name: str, boxed: Boxed | None) -> Code:
         """Return a closure whose value is of the type of a name, or null with a note."""
         wanted = self.types.get(name)
         if wanted is ANY or wanted.name == "Any":
             return code
+        if isinstance(boxed, model.Literal) and (problem := misfit(boxed.text, wanted.name)):
+            self.problems.append(Problem(self.where, boxed.line, problem, "warning"))
 
         exact = wanted.exact
 
@@ -102,6 +108,9 @@ class Logic:
             return None
         for position, problem in found.problems:
             message = f"{text!r} at character {position + 1}: {problem}"
+            self.problems.append(Problem(where, line, message, "warning"))
+        for name in dict.fromkeys(name for _, name in found.unknown if not self.is_open):
+            message = f"{name!r} is neither required nor defined: it is null"
             self.problems.append(Problem(where, line, message, "warning"))
         return found
 
@@ -132,15 +141,23 @@ class Logic:
             [self.types.get(each.type_ref) if each.type_ref else None for each in table.outputs],
             [self._test(each.values, table.line, ", output values") for each in table.outputs],
             [self.types.get(self._kind(each)).name for each in table.inputs],
-            [each.allowed or self.types.values_of(self._kind(each)) for each in table.inputs],
+            [self._possible(each) for each in table.inputs],
         )
         self.tables.append((self.where, compiled))
         return compiled.decide
 
     def _kind(self, column: model.Input) -> str:
         """Return the type of a column: its own, or that of the name that it looks at."""
-        expression = column.expression
-        return expression.type_ref or self.kinds.get(" ".join(expression.text.split()), "")
+        return column.expression.type_ref or self._named_kind(column)
+
+    def _named_kind(self, column: model.Input) -> str:
+        """Return the type of the name that a column looks at; empty if it has none, or is none."""
+        return self.kinds.get(" ".join(column.expression.text.split()), "")
+
+    def _possible(self, column: model.Input) -> str:
+        """Return the values that a column may have: its own, or those that its types allow."""
+        kinds = (column.expression.type_ref, self._named_kind(column))
+        return column.allowed or next(filter(None, map(self.types.values_of, kinds)), "")
 
     def _rule(
         self, table: model.Table, number: int, rule: model.Rule
@@ -204,7 +221,7 @@ class Logic:
         for variable, expression in boxed.entries:
             code = logic.compile(expression)
             if variable is not None:
-                code = self.typed(code, variable.type_ref)
+                code = self.typed(code, variable.type_ref, expression)
                 logic = logic.inside(variable.name)
             entries.append((None if variable is None else variable.name, code))
 
@@ -225,7 +242,7 @@ class Logic:
 
     def _relation(self, boxed: model.Relation) -> Code:
         rows = [
-            [(column.name, self.typed(self.compile(each), column.type_ref))
+            [(column.name, self.typed(self.compile(each), column.type_ref, each))
              for column, each in zip(boxed.columns, row, strict=False)]
             for row in boxed.rows
         ]  # fmt: skip
@@ -282,7 +299,9 @@ class Logic:
 
     def _filter(self, boxed: model.Filter) -> Code:
         items = self.compile(boxed.items)
-        match = self.inside("item").compile(boxed.match)
+        inner = self.inside("item")
+        inner.is_open = True
+        match = inner.compile(boxed.match)
 
         def filtered(frame: Frame) -> Any:
             given = items(frame)

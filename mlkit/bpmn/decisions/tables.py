@@ -77,7 +77,7 @@ class CompiledTable:
         _note_rules(frame, self.table, values, matched)
         if not matched:
             return self._default(frame)
-        rows = [self._outputs(frame, each) for each in matched]
+        rows = [self.outputs(frame, each) for each in matched]
         return _POLICIES[self.table.policy](self, frame, rows)
 
     def _are_allowed(self, frame: Frame, values: list[Any]) -> bool:
@@ -125,7 +125,8 @@ class CompiledTable:
             raise LimitReached(f"rule {number + 1}: {error}") from error
         return True
 
-    def _outputs(self, frame: Frame, number: int) -> list[Any]:
+    def outputs(self, frame: Frame, number: int) -> list[Any]:
+        """Return the outputs of a rule, from 0; null where one is not of its column's type."""
         try:
             values = [each(frame) for each in self.rules[number][1]]
         except LimitReached as error:
@@ -185,20 +186,18 @@ class CompiledTable:
         return self._shaped(rows[0])
 
     def _priority(self, frame: Frame, rows: list[list[Any]]) -> Any:
-        return self._shaped(self._ranked(frame, rows)[0])
+        return self._shaped(min(rows, key=lambda row: self.rank(frame, row)))
 
     def _output_order(self, frame: Frame, rows: list[list[Any]]) -> Any:
-        return [self._shaped(each) for each in self._ranked(frame, rows)]
+        ranked = sorted(rows, key=lambda row: self.rank(frame, row))
+        return [self._shaped(each) for each in ranked]
 
-    def _ranked(self, frame: Frame, rows: list[list[Any]]) -> list[list[Any]]:
-        orders = [None if each is None else each(frame) for each in self.priorities]
-
-        def rank(row: list[Any]) -> list[int]:
-            return [
-                _place(frame.run, order, value) for order, value in zip(orders, row, strict=True)
-            ]
-
-        return sorted(rows, key=rank)
+    def rank(self, frame: Frame, row: list[Any]) -> list[int]:
+        """Return the places of outputs in the order of their columns' values: smallest is first."""
+        return [
+            0 if order is None else _place(frame.run, order(frame) or [], value)
+            for order, value in zip(self.priorities, row, strict=True)
+        ]
 
     def _rule_order(self, frame: Frame, rows: list[list[Any]]) -> Any:
         return [self._shaped(each) for each in rows]
@@ -259,12 +258,12 @@ _POLICIES: dict[str, Callable[[CompiledTable, Frame, list[list[Any]]], Any]] = {
 }
 
 
-def _place(run: Run, order: list[Any] | None, value: Any) -> int:
+def _place(run: Run, order: list[Any], value: Any) -> int:
     """Return the place of a value in the order of an output's values; unknown ones come last."""
-    for at, each in enumerate(order or []):
+    for at, each in enumerate(order):
         if equal(run, each, value) is True:
             return at
-    return len(order or [])
+    return len(order)
 
 
 def builtins_call(frame: Frame, name: str, values: list[Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mlkit.bpmn.decisions.model import ItemDefinition
@@ -130,6 +130,18 @@ class Types:
     def all(self) -> dict[str, Type]:
         """Return all that are defined, by name."""
         return dict(self._found)
+
+    def circular(self) -> Iterator[ItemDefinition]:
+        """Yield the definitions whose base is, by others, themselves; entries may be."""
+        done: set[str] = set()
+        for name in self._definitions:
+            path: list[str] = []
+            while name in self._definitions and name not in done:
+                done.add(name)
+                path.append(name)
+                name = self._definitions[name].base
+            if name in path and name not in SIMPLE:
+                yield from (self._definitions[each] for each in path[path.index(name) :])
 
     def values_of(self, name: str) -> str:
         """Return the allowed values of a type as texts between commas, in their order."""

@@ -82,9 +82,11 @@ class Program:
         reads: The names that it reads, its own local ones among them.
         problems: Calls that can have no value, each with its position: unknown functions, and
             known ones with arguments that they do not take.
+        unknown: Names that are neither known, nor bound in it, nor built-in functions, each with
+            its position; those within filters may be entries, and are not among them.
     """
 
-    __slots__ = ("_unary", "code", "problems", "reads", "text")
+    __slots__ = ("_unary", "code", "problems", "reads", "text", "unknown")
 
     def __init__(self, text: str, start: int, scope: Scope, unary: bool) -> None:
         parser = Parser(text, scope.table(), start)
@@ -97,6 +99,12 @@ class Program:
         self._unary = unary
         self.text = text
         self.problems = tuple(compiler.problems)
+        told = {position for position, _ in self.problems}
+        self.unknown = tuple(
+            (position, name)
+            for position, name in compiler.unknown
+            if position not in told and name not in builtins.TABLE
+        )
 
     def run(self, frame: Frame) -> Any:
         """Evaluate it in a frame to a value of FEEL.

@@ -23,6 +23,7 @@ class Compiler:
 
     Attributes:
         problems: Calls that can have no value, each with its position.
+        unknown: The names that nothing known binds, each with its position.
     """
 
     def __init__(self, known: frozenset[str] = frozenset()) -> None:
@@ -30,6 +31,7 @@ class Compiler:
         self.bound: list[frozenset[str]] = []
         self.dynamic = 0
         self.problems: list[tuple[int, str]] = []
+        self.unknown: list[tuple[int, str]] = []
 
     def compile(self, node: Node) -> Code:
         """Return the closure of a node."""
@@ -66,6 +68,8 @@ class Compiler:
 
     def _name(self, node: Node) -> Code:
         name = str(node.value)
+        if not (self.dynamic or name in self.known or self.is_bound(name)):
+            self.unknown.append((node.position, name))
         if not self.bound and not self.dynamic:
             return lambda frame: frame.names[name]
         return lambda frame: frame.find(name)
