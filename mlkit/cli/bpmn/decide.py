@@ -12,7 +12,7 @@ import typer
 from mlkit.cli.bpmn.options import pairs, variables_file
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
-from mlkit.cli.output import Output, counted, of
+from mlkit.cli.output import Output, counted, of, plain
 from mlkit.errors import BadData, UsageError
 
 if TYPE_CHECKING:
@@ -102,18 +102,37 @@ def _one(
     json: bool,
     output: Output,
 ) -> None:
-    from mlkit.bpmn.decisions.answers import document, shown
+    from mlkit.bpmn.decisions.answers import document
 
     warn_of_inputs(decisions, [name], inputs, output)
     found = decisions.evaluate(name, inputs)
     if json:
         Output.document("bpmn.decide", 1, document(name, found))
         return
-    Output.line(shown(found.value))
+    _print(found.value)
     for note in found.trace.notes:
         output.note(f"note: {note}")
     if explain:
         _explain(found.trace)
+
+
+def _print(value: Any) -> None:
+    """Print a context, or a list of contexts, as a table; what has no entries as its value."""
+    from mlkit.bpmn.decisions.answers import shown
+
+    rows = value if type(value) is list else [value]
+    if not rows or any(type(each) is not dict or not each for each in rows):
+        Output.line(shown(value))
+        return
+    from rich.table import Table
+
+    names = list(dict.fromkeys(name for each in rows for name in each))
+    table = Table()
+    for name in names:
+        table.add_column(plain(name))
+    for each in rows:
+        table.add_row(*(plain(shown(each[name]) if name in each else "") for name in names))
+    Output.result(table)
 
 
 def warn_of_inputs(

@@ -69,27 +69,36 @@ def test_hit_policies(tmp_path, policy, more, x, expected):
     assert decisions.decide(x=x) == expected
 
 
+POLICIES = {
+    "UNIQUE": lambda found: found[0] if len(found) == 1 else None,
+    "ANY": lambda found: found[0] if len(set(found)) == 1 else None,
+    "FIRST": lambda found: found[0] if found else None,
+    "PRIORITY": lambda found: min(found, key=ORDER.index) if found else None,
+    "RULE ORDER": lambda found: found or None,
+    "OUTPUT ORDER": lambda found: sorted(found, key=ORDER.index) or None,
+    "COLLECT": lambda found: found,
+    "COLLECT SUM": lambda found: sum(found) if found else None,
+    "COLLECT MIN": lambda found: min(found, default=None),
+    "COLLECT MAX": lambda found: max(found, default=None),
+    "COLLECT COUNT": len,
+}
+ORDER = [2, 0, 3, 1]
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 3)), max_size=8),
     st.integers(0, 9),
-    st.sampled_from(["UNIQUE", "FIRST", "RULE ORDER", "COLLECT", "ANY"]),
+    st.sampled_from(sorted(POLICIES)),
 )
 def test_tables_say_what_a_slow_and_obvious_evaluator_says(tmp_path_factory, rows, x, policy):
     rules = [(f"[{min(a, b)}..{max(a, b)}]", found) for a, b, found in rows]
     matched = [found for a, b, found in rows if min(a, b) <= x <= max(a, b)]
-    decisions = load(tmp_path_factory.mktemp("t"), table(rules, policy))
-    several = policy in ("RULE ORDER", "COLLECT")
-    if not matched:
-        expected = [] if policy == "COLLECT" else None
-    elif several:
-        expected = matched
-    elif policy == "FIRST":
-        expected = matched[0]
-    elif policy == "ANY":
-        expected = matched[0] if len(set(matched)) == 1 else None
-    else:
-        expected = matched[0] if len(matched) == 1 else None
-    assert decisions.decide(x=x) == expected
+    name, _, aggregation = policy.partition(" ") if policy.startswith("C") else (policy, "", "")
+    more = f'aggregation="{aggregation}"' if aggregation else ""
+    values = "<outputValues><text>2, 0, 3, 1</text></outputValues>"
+    body = table(rules, name, more=more, values=values)
+    found = load(tmp_path_factory.mktemp("t"), body).decide(x=x)
+    assert found == POLICIES[policy](matched)
 
 
 CELLS = [
@@ -216,7 +225,9 @@ def test_gaps_overlaps_and_rules_that_never_match_are_found_with_an_example(tmp_
     ]
     assert doubts(tmp_path, table([("<= 5", 1), (">= 5", 2)])) == ["rules 1 and 2 both match x = 5"]
     assert doubts(tmp_path, table([("<= 5", 1), (">= 5", 1)], "ANY")) == []
-    assert doubts(tmp_path, table([("-", 1), ("3", 2)], "FIRST")) == ["rule 2 can never match"]
+    assert doubts(tmp_path, table([("-", 1), ("3", 2)], "FIRST")) == [
+        "rule 2 can never match: rule 1 comes first, as for x = 3"
+    ]
     assert "no rule matches x = 0" in doubts(tmp_path, table([("1", 1)]))
     assert doubts(tmp_path, table([("true", 1)])) == ["no rule matches x = false"]
     assert "any other text" in doubts(tmp_path, table([('"a"', 1), ('"b"', 2)]))[0]
@@ -246,6 +257,62 @@ UNCLEAR = "gaps and overlaps are not analysed: rule 1, column 'x', is no constan
 def test_dates_truth_values_and_negations_are_analysed(tmp_path, rules, expected):
     body = table([(test, number) for number, test in enumerate(rules)])
     assert doubts(tmp_path, body) == expected
+
+
+def test_a_rule_that_never_has_priority_is_named_with_an_input(tmp_path):
+    values = '<outputValues><text>"high", "low"</text></outputValues>'
+    rules = [("-", '"high"'), ("> 5", '"low"')]
+    assert doubts(tmp_path, table(rules, "PRIORITY", values=values)) == [
+        "rule 2 can never be chosen: rule 1 has priority, as for x = 6"
+    ]
+
+
+def test_a_rule_that_no_value_passes_is_named_with_its_column(tmp_path):
+    found = doubts(tmp_path, table([("(1..1]", 1), ("-", 2)], "FIRST"))
+    assert found == ["rule 1 can never match: no value of column 'x' passes"]
+
+
+def test_outputs_that_their_column_refuses_are_named(tmp_path):
+    values = '<outputValues><text>"a", "b"</text></outputValues>'
+    body = table([("< 1", '"c"'), (">= 1", '"a"')], values=values)
+    assert doubts(tmp_path, body) == ['"c" is none of "a", "b"']
+    typed = body.replace('<output name="o0">' + values, '<output name="o0" typeRef="number">')
+    assert doubts(tmp_path, typed) == ['"c" is no number', '"a" is no number']
+
+
+def problems(tmp_path, body):
+    return [(each.severity, each.message) for each in load(tmp_path, body).problems]
+
+
+def test_a_name_that_nothing_defines_is_a_warning(tmp_path):
+    body = (
+        '<decision id="d" name="d"><variable name="d" typeRef="number"/>'
+        "<literalExpression><text>{}</text></literalExpression></decision>"
+    )
+    assert problems(tmp_path, body.format("income * 2")) == [
+        ("warning", "'income' is neither required nor defined: it is null")
+    ]
+    assert problems(tmp_path, body.format("sum(for n in [1, 2] return n)")) == []
+    assert problems(tmp_path, body.format("count([{a: 1}][a > 0])")) == []
+
+
+def test_services_without_their_decision_and_types_of_themselves_are_errors(tmp_path):
+    service = '<decisionService id="s" name="s"><outputDecision href="#gone"/></decisionService>'
+    assert problems(tmp_path, service) == [("error", "what it requires is missing: '#gone'")]
+    circle = (
+        '<itemDefinition name="a"><typeRef>b</typeRef></itemDefinition>'
+        '<itemDefinition name="b"><typeRef>a</typeRef></itemDefinition>'
+    )
+    assert ("error", "the type is defined by itself") in problems(tmp_path, circle)
+
+
+def test_rules_beyond_the_first_block_of_the_index_are_found(tmp_path):
+    rules = [(number, number) for number in range(5000)] + [("[4000..4001]", -1), ("-", -2)]
+    decisions = load(tmp_path, table(rules, "COLLECT"))
+    assert decisions.decide(x=1) == [1, -2]
+    assert decisions.decide(x=2048) == [2048, -2]
+    assert decisions.decide(x=4001) == [4001, -1, -2]
+    assert decisions.decide(x=5000) == [-2]
 
 
 def test_values_that_a_type_allows_limit_a_column(tmp_path):
@@ -583,3 +650,17 @@ def test_inputs_that_are_missing_or_unknown_are_named(tmp_path):
     (tmp_path / "rows.csv").write_text("region,note\nEU,x\n")
     found = warnings_of("decide", ROLLOUT, "--table", tmp_path / "rows.csv")
     assert found.startswith("warning: no value for 'model accuracy': null\n1 row decided: ")
+
+
+def test_contexts_are_printed_as_a_table_and_other_values_as_themselves(tmp_path):
+    given = ["--var", "model accuracy=0.95", "--var", "region=US"]
+    found = CliRunner().invoke(app, ["bpmn", "decide", str(ROLLOUT), *given])
+    assert found.exit_code == 0
+    heads, values = (
+        [each.strip() for each in line.replace("┃", "│").split("│")[1:-1]]
+        for line in found.stdout.splitlines()[1:4:2]
+    )
+    assert dict(zip(heads, values, strict=True)) == {"deploy": "true", "share": "0.5"}
+    load(tmp_path, table([("-", '"[b]x"')]))
+    plain = CliRunner().invoke(app, ["bpmn", "decide", str(tmp_path / "model.dmn"), "--var", "x=1"])
+    assert plain.stdout == '"[b]x"\n'

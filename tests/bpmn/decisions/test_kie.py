@@ -1,4 +1,4 @@
-"""Random tables decide as Kie does. MLKIT_DMN_TABLES says how many (default: 200)."""
+"""Random tables decide as Kie does. MLKIT_DMN_TABLES says how many (default: 2,000)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlkit.bpmn.expressions.feel import compile_expression
 from mlkit.bpmn.expressions.feel.budget import Run
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-TABLES = int(os.environ.get("MLKIT_DMN_TABLES", "200"))
+TABLES = int(os.environ.get("MLKIT_DMN_TABLES", "2000"))
 IN_A_MODEL, QUESTIONS = 50, 4
 
 
