@@ -228,13 +228,14 @@ class Runner:
     def require_lease(self) -> bool:
         """Drop all instances where this process may have lost them: it must not act any more."""
         journal = self.journal
-        if journal is None or journal.holds() or not self.instances:
+        if journal is None or journal.holds():
             return True
-        journal.disown()
-        for running in list(self.instances.values()):
+        journal.disown()  # Also where nothing is lost by it: what comes next needs a new lease.
+        lost = list(self.instances.values())
+        for running in lost:
             assert running.row is not None
             self.drop(running, TakenOver(running.row))
-        return False
+        return not lost
 
     def proceed(self) -> None:
         """Wait for what comes first, and apply it: results, a timer, the next look for events."""

@@ -1,0 +1,219 @@
+"""Several servers on one PostgreSQL journal: takeover, fences, clean stops, kills at random.
+
+`MLKIT_TEST_HOST_KILLS=300` kills a host that often.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from mlkit.bpmn.journal import open_journal
+from mlkit.bpmn.journal.sql.journal import SqlJournal
+from mlkit.bpmn.runtime.session import Session, Settings
+
+TASKS = 4
+SCRIPT = """
+import os, time
+with open({ran!r}, "a") as file:
+    file.write(f"{{execution.key}} {{execution.attempt}}\\n")
+time.sleep({pause})
+x = 1
+"""
+LEASE = 2.0
+FOREVER = 600.0
+PATIENCE = 90.0
+
+
+class Host:
+    """`mlkit bpmn serve`, with all its processes."""
+
+    def __init__(self, cluster: Cluster, lease: float | None) -> None:
+        options = [] if lease is None else ["--lease", str(lease)]
+        self.log = cluster.folder / f"host{len(cluster.hosts)}.log"
+        command = [
+            sys.executable, "-m", "mlkit", "bpmn", "serve", "--state", str(cluster.state),
+            "--journal", cluster.url, "--port", "0", "--workers", "2", "--grace", "0", *options,
+        ]  # fmt: skip
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=cluster.folder, start_new_session=True
+            )
+
+    def serves(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        return " at http://" in self.log.read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to all processes at once, as the death of a machine would."""
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        self.process.wait()
+
+
+class Cluster:
+    """Hosts with one journal and one state folder, and what their scripts wrote."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url, self.folder, self.state = url, folder, folder / "state"
+        self.hosts: list[Host] = []
+        self.count = 0
+
+    def start(self, lease: float | None = LEASE) -> Host:
+        host = Host(self, lease)
+        self.hosts.append(host)
+        self.until(host.serves)
+        return host
+
+    def begin(self, path: Path, count: int) -> None:
+        """Begin instances, and leave them to the hosts."""
+        self.count += count
+        with Session(self.state, Settings(journal=self.url), create=True) as session:
+            for _ in range(count):
+                session.begin(path, {})
+
+    def attempts(self) -> list[str]:
+        path = self.folder / "ran"
+        return path.read_text().split("\n")[:-1] if path.exists() else []
+
+    @contextmanager
+    def journal(self) -> Iterator[SqlJournal]:
+        opened = open_journal(self.state, url=self.url)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    def completed(self) -> int:
+        with self.journal() as journal:
+            return Counter(each.phase for each in journal.rows())["completed"]
+
+    @staticmethod
+    def until(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def finish(self) -> None:
+        """Wait until all have ended: each task was completed once, and attempts are numbered."""
+        self.until(lambda: self.completed() == self.count)
+        with self.journal() as journal:
+            for row in journal.rows():
+                done = [
+                    hop.element
+                    for _, _, hops in journal.events(row)
+                    for hop in hops
+                    if hop.element.startswith("t") and hop.event == "completed"
+                ]
+                assert done == [f"t{n}" for n in range(len(done))]
+        attempts = self.attempts()
+        assert len(attempts) == len(set(attempts)), "one attempt has run twice"
+
+
+@pytest.fixture
+def cluster(postgresql, tmp_path):
+    found = Cluster(postgresql, tmp_path)
+    yield found
+    for each in found.hosts:
+        if each.process.poll() is None:
+            each.kill()
+
+
+@pytest.fixture
+def pipeline(tmp_path, diagram):
+    """Write tasks one after the other, each of which notes that it has begun."""
+
+    def write(pause: float, tasks: int = TASKS) -> Path:
+        script = SCRIPT.format(ran=str(tmp_path / "ran"), pause=pause)
+        names = [f"t{n}" for n in range(tasks)]
+        body = "".join(
+            f'<scriptTask id="{each}"><script>{script}</script></scriptTask>' for each in names
+        )
+        flows = " ".join(f"{a}>{b}" for a, b in pairwise(["s", *names, "e"]))
+        path = tmp_path / "p.bpmn"
+        path.write_text(diagram(f'<startEvent id="s"/><endEvent id="e"/>{body}', flows))
+        return path
+
+    return write
+
+
+@pytest.mark.slow
+def test_another_host_goes_on_after_a_host_was_killed(cluster, pipeline):
+    cluster.begin(pipeline(0.3), 2)
+    victim = cluster.start(lease=None)
+    cluster.until(lambda: len(cluster.attempts()) > 1)
+    victim.kill()
+    cluster.start(lease=None)
+    cluster.finish()
+
+
+@pytest.mark.slow
+def test_a_host_that_was_paused_writes_nothing_more_and_goes_on_with_what_is_new(cluster, pipeline):
+    path = pipeline(0.3)
+    cluster.begin(path, 1)
+    paused = cluster.start()
+    cluster.until(lambda: len(cluster.attempts()) > 0)
+    paused.send(signal.SIGSTOP)
+    other = cluster.start()
+    cluster.until(lambda: cluster.completed() == 1)
+    paused.send(signal.SIGCONT)
+    other.kill()
+    cluster.begin(path, 1)
+    cluster.finish()
+
+
+@pytest.mark.slow
+def test_a_host_that_rested_while_it_was_paused_takes_what_is_new(cluster, pipeline):
+    path = pipeline(0.0)
+    paused = cluster.start()
+    cluster.begin(path, 1)
+    cluster.finish()
+    paused.send(signal.SIGSTOP)
+    with cluster.journal() as journal:
+        cluster.until(lambda: not journal.owner.living())
+    paused.send(signal.SIGCONT)
+    cluster.begin(path, 1)
+    cluster.finish()
+
+
+@pytest.mark.slow
+def test_a_clean_stop_leaves_the_instances_to_others_at_once(cluster, pipeline):
+    cluster.begin(pipeline(0.3), 2)
+    first = cluster.start(FOREVER)  # Nobody can wait for the end of this lease.
+    cluster.until(lambda: len(cluster.attempts()) > 1)
+    first.process.terminate()
+    assert first.process.wait(PATIENCE) == 143
+    cluster.start(FOREVER)
+    cluster.finish()
+
+
+@pytest.mark.slow
+def test_hosts_killed_at_random_lose_and_repeat_nothing(cluster, pipeline):
+    kills = int(os.environ.get("MLKIT_TEST_HOST_KILLS", "4"))
+    draw = random.Random(7)
+    path = pipeline(0.05)
+    cluster.begin(path, 4)
+    hosts = [cluster.start(), cluster.start()]
+    for _ in range(kills):
+        cluster.begin(path, 4)
+        before = len(cluster.attempts())
+        cluster.until(lambda before=before: len(cluster.attempts()) > before)
+        time.sleep(draw.uniform(0.0, 0.5))
+        victim = draw.randrange(2)
+        hosts[victim].kill()
+        hosts[victim] = cluster.start()
+    cluster.finish()
