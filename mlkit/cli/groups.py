@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any, ClassVar, TypeVar
 
 import typer
+from typer._click.core import Command as ClickCommand
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from mlkit import config
@@ -35,11 +36,17 @@ def _on_a_terminal() -> bool:
 
 
 class LeanOption(TyperOption):
-    """An option that costs nothing where it is not given.
+    """An option of typer's that costs nothing where it is not given.
 
     typer converts each value with pydantic, whose import takes longer than that of typer; nothing
-    needs no conversion. Help would convert the absent `--config` and `--help` of each group.
+    needs no conversion. Help would convert the absent `--config`.
+
+    Args:
+        option: The option that typer has made.
     """
+
+    def __init__(self, option: TyperOption) -> None:
+        vars(self).update(vars(option))
 
     def process_value(self, ctx: Any, value: Any) -> Any:
         """Convert a value that is given, and check that it is given where it has to be."""
@@ -48,26 +55,39 @@ class LeanOption(TyperOption):
         return None if self.callback is None else self.callback(ctx, self, None)
 
 
-def _lean(parameter: Any) -> Any:
-    """Make an option cost nothing where it is absent, and leave its variable out of the help.
+class _LeanParameters(ClickCommand):
+    """Commands and groups whose absent options cost nothing, and whose help names no variables.
 
     The variables follow one rule, MLKIT_<COMMAND>_<OPTION>, which the documentation states.
-    """
-    parameter.show_envvar = False
-    if type(parameter) is TyperOption:
-        parameter.__class__ = LeanOption
-    return parameter
-
-
-class Command(TyperCommand):
-    """A command whose help has frames and colours on a terminal, and is plain text elsewhere.
-
-    Plain text is what a pager, a search or an editor can use, and spares the import of rich.
     """
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters and the help option."""
-        return [_lean(each) for each in super().get_params(ctx)]
+        # Not when the command is made: typer appends the options of completion afterwards.
+        self.params = [_lean(each) for each in self.params]
+        return super().get_params(ctx)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the help option; a flag that is off, unlike one that is absent, is a boolean."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option
+
+
+def _lean(parameter: Any) -> Any:
+    """Return a parameter that costs nothing where it is absent; the same one the next time."""
+    parameter.show_envvar = False
+    if isinstance(parameter, TyperOption) and not isinstance(parameter, LeanOption):
+        return LeanOption(parameter)
+    return parameter
+
+
+class Command(_LeanParameters, TyperCommand):
+    """A command whose help has frames and colours on a terminal, and is plain text elsewhere.
+
+    Plain text is what a pager, a search or an editor can use, and spares the import of rich.
+    """
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
@@ -98,7 +118,7 @@ def _heading(parameter: Any) -> str:
     return getattr(parameter, "rich_help_panel", None) or general
 
 
-class CommandGroup(TyperGroup):
+class CommandGroup(_LeanParameters, TyperGroup):
     """A group that refuses settings which none of its commands reads.
 
     Attributes:
@@ -106,10 +126,6 @@ class CommandGroup(TyperGroup):
     """
 
     shared: ClassVar[frozenset[str]] = frozenset()
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters and the help option."""
-        return [_lean(each) for each in super().get_params(ctx)]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the called command and check its part of the settings file."""
