@@ -111,6 +111,8 @@ class Late:
         wanted = names.LOADING
         if self._starts_others(entry.path):
             wanted |= names.C_START
+        elif LIBRARY.search(entry.path) and not self._ownership.is_runtime(entry.path):
+            wanted |= names.C_SHELL  # such as a module of PAM, which shows the message of the day
         imports = elf.functions(file, wanted)
         if OWN_RULES.match(self._kept.packages.owners.get(entry.path, "")):
             imports = frozenset()

@@ -21,6 +21,8 @@ DEEPEST = 64
 LOADING = frozenset({"dlopen", "dlmopen"})
 PROGRAM = re.compile(rb"(?<=\0)(?:/usr)?/s?bin/[A-Za-z0-9_.+-]{1,60}(?=\0)")
 """The path of a program between two zero bytes; a mere word may be the name of a function."""
+SHELL_LINE = re.compile(rb"(?<=\0)(?:/usr)?/s?bin/[A-Za-z0-9_.+-]{1,60} [\t -~]{1,400}(?=\0)")
+"""A line for a shell between two zero bytes: it begins with the path of a program."""
 SHARED = frozenset(("usr/share", "usr/local/share", "etc", "var/lib", "usr/lib", "usr/local/lib"))
 """Directories of the system whose parts code joins to paths."""
 PLUGINS = re.compile(rb"(?:/usr)?/lib/(?:[A-Za-z0-9_.+-]+/)*[A-Za-z0-9_.+-]+")
@@ -157,6 +159,20 @@ def of_elf(
             names.programs = _words(TEXT.findall(data)) & commands
     elif imports & C_START:
         names.paths |= {each.decode() for each in PROGRAM.findall(data)}
+        names.add(_of_shell_lines(data, files, commands) if imports & C_SHELL else Names())
+    return names
+
+
+def _of_shell_lines(data: bytes, files: FileSystem, commands: frozenset[str]) -> Names:
+    """Name what lines for a shell start: programs, and the scripts of a directory below /etc."""
+    names = Names()
+    for line in SHELL_LINE.findall(data):
+        names.shell = True
+        names.programs |= _words([line]) & commands
+        for path in sorted(paths_in(line, files)):
+            real, _ = files.walk(path)
+            listed = files.children.get(real, ()) if real and real.startswith("etc/") else ()
+            names.paths |= {path, *(f"{path}/{name}" for name in listed)}
     return names
 
 

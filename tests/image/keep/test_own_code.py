@@ -359,6 +359,22 @@ def test_what_a_kept_program_needs_in_turn(tmp_path):
     assert "usr/bin/sort" not in reasons, "a word of a package's program may be a function's name"
 
 
+def test_lines_that_a_library_of_a_package_hands_to_a_shell(tmp_path):
+    line = b"\0/usr/bin/env -i PATH=/usr/bin:/bin run-parts /etc/parts.d > /run/out\0sort\0"
+    members = [
+        *PYTHON,
+        Member("srv/a.py", "import ctypes\nctypes.CDLL('libmotd.so')\n"),
+        Member("usr/lib/x86_64-linux-gnu/libmotd.so", ELF + b"\0system\0" + line),
+        Member("etc/parts.d/10-uname", "#!/bin/sh\nuname -a\n", mode=0o755),
+        *(Member(f"usr/bin/{each}", "x") for each in ("env", "run-parts", "uname", "sh", "sort")),
+    ]
+    owned = {"motd": [each.name for each in members[-7:]]}
+    reasons = planned(tmp_path, members, {"Cmd": ["python3", "/srv/a.py"]}, owned).reasons
+    wanted = {*(f"usr/bin/{each}" for each in ("env", "run-parts", "uname", "sh"))}
+    assert wanted | {"etc/parts.d/10-uname"} <= reasons.keys()
+    assert "usr/bin/sort" not in reasons
+
+
 def test_settings_of_a_package_that_the_user_has_changed_are_own(tmp_path):
     text = "[program:a]\ncommand=sort x\n"
     members = [*PYTHON, Member("etc/super.conf", text), Member("usr/bin/sort", "x")]

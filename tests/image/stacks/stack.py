@@ -227,7 +227,8 @@ def ask(image: str, stack: dict[str, Any]) -> dict[str, Said]:
     published = ["--publish", f"127.0.0.1::{stack['port']}"] if "port" in stack else []
     if stack.get("dies") and image.endswith(":original"):
         published.append("--init")
-    started = docker("run", "--detach", "--label", "mlkit-stack", *published, image, check=False)
+    started = docker("run", "--detach", "--label", "mlkit-stack", "--hostname", "stack", *published,
+                     image, check=False)  # fmt: skip
     if started.returncode:
         return {"start": ("fails", started.stderr.encode(), {})}
     container = started.stdout.strip()
