@@ -18,8 +18,8 @@ def test_no_route_of_a_result_differs(debian, need_program, name):
         result = stack.slim(image, definition, "balanced")
         assert not result.code, result.problem
         ours, theirs = stack.ask(image, definition), stack.ask(result.image, definition)
-        assert ours.keys() == theirs.keys()
-        assert not [each for each in ours if not stack.alike(ours[each], theirs[each])]
+        assert not stack.failing(definition, ours)
+        assert not stack.differing(ours, theirs)
     finally:
         for each in (image, image.replace(":original", ":balanced")):
             stack.docker("image", "rm", "--force", each, check=False)

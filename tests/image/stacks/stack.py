@@ -16,6 +16,7 @@ A definition is a TOML file:
     client    lines for a shell on this machine, with CONTAINER and PORT
     written   files that it writes
     wait      a command that has to hold before that; `appears`, a file that has to be there
+    fails     what the original is to answer with an error: a route, `exec COMMAND`, `client LINE`
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ PATIENCE = 120
 
 Said = tuple[Any, bytes, dict[str, str]]
 """A status or exit code, a body or output, and headers."""
+Differing = dict[str, tuple[Said, Said | None]]
+"""What was asked, with both answers."""
 
 
 def read(name: str) -> dict[str, Any]:
@@ -194,12 +197,13 @@ class Result:
                   if each["effect"] == "broken"]  # fmt: skip
         return str(broken or self.document.get("error"))
 
-    def row(self, name: str, profile: str, works: int, asked: int) -> str:
-        """Return a line of the table."""
+    def figures(self, asked: int, broken: int) -> dict[str, Any]:
+        """Return verdict, sizes in bytes, answers and seconds, as a line of results has them."""
         size = self.document.get("size", {"before": 0, "after": 0})
         verdict = "refused" if self.code else self.document["verdict"]
-        sizes = f"{size['before'] / 1e6:7.1f} {size['after'] / 1e6:8.1f}"
-        return f"{name:17} {profile:9} {verdict:9} {sizes}  {works:2}/{asked:2} {self.seconds:8.1f}"
+        works = 0 if self.code else asked - broken
+        found = {"verdict": verdict, **size, "works": works, "asked": asked}
+        return found | {"seconds": round(self.seconds, 1)}
 
 
 def slim(image: str, stack: dict[str, Any], profile: str) -> Result:
@@ -316,6 +320,30 @@ def request(port: int, line: str) -> Said:
 
 def _plain(text: str, port: int) -> str:
     return text.replace(f":{port}", ":PORT")
+
+
+def differing(ours: dict[str, Said], theirs: dict[str, Said]) -> Differing:
+    """Return what two containers answer differently."""
+    return {
+        line: (said, theirs.get(line))
+        for line, said in ours.items()
+        if line not in theirs or not alike(said, theirs[line])
+    }
+
+
+def failing(stack: dict[str, Any], answers: dict[str, Said]) -> dict[str, Said]:
+    """Return what an original cannot answer, and is not said to: it would show nothing."""
+    meant = stack.get("fails", ())
+    return {
+        line: said
+        for line, said in answers.items()
+        if _is_error(line, said[0]) and line not in meant
+    }
+
+
+def _is_error(line: str, status: Any) -> bool:
+    kind = line.partition(" ")[0]
+    return bool(status) if kind in {"exec", "client", "written"} else not _is_ready(status)
 
 
 def alike(ours: Said, theirs: Said) -> bool:
