@@ -24,6 +24,8 @@ from mlkit.image.keep.system import DATABASES, FONTS, LANGUAGES, REFUSE, TERMINF
 
 UNKNOWN = re.compile(rf"(?:^|/)({'|'.join(LANGUAGES)})[\d.]*$")
 """Programs that load files late, and whose language is not understood here."""
+LOCALE_NAMES = ("etc/locale.alias", "usr/share/locale/")
+"""What every program reads that sets its language: it says nothing of the package `locales`."""
 OWN_RULES = re.compile(r"libc6$|(?:lib)?python3")
 """Packages of which other rules know what they load late."""
 TERMINAL = re.compile(r"/lib(?:tinfow?|ncursesw?)\.so")
@@ -174,8 +176,8 @@ class Late:
             self._kept.keep(path, reason)
         for path, reason in self._data.programs_of_libraries(self._kept.reasons):
             self._kept.keep(path, reason)
-        for path in self._data.tools_of(self._kept.reasons, self._command_programs()):
-            self._kept.keep(path, "tool of the package that is started")
+        for path, reason in self._data.tools_of(self._kept.reasons, self._command_programs()):
+            self._kept.keep(path, reason)
         self._naming.other_names()
         if any(LOGS_IN.search(path) for path in self._kept.reasons):
             self._login_shells()
@@ -218,6 +220,7 @@ class Late:
         found = {match.group(1) for path in reasons if (match := UNKNOWN.search(path))}
         if found:
             run = [path for path, why in reasons.items() if why.startswith(RUN)]
+            run = [path for path in run if not path.startswith(LOCALE_NAMES)]
             self._kept.whole_packages(each for each in run if not self._data.is_basic(each))
         for language in sorted(found):
             for place in LANGUAGES[language]:

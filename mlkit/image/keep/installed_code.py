@@ -25,6 +25,8 @@ GROUP = re.compile(
 WHOLE = re.compile(r"['\"`]([\w.+-]{2,60})['\"`]")
 """A literal of one word."""
 NOT_READ = re.compile(r"/(?:pip|setuptools|wheel|pkg_resources|_vendor|tests?|testing)/")
+RELEASES = "/.yarn/"
+"""Where a package carries the package manager that it is developed with."""
 LARGEST = 2 << 20
 
 
@@ -45,6 +47,8 @@ class InstalledCode:
 
     def module(self, entry: Entry) -> None:
         """Keep what a module of Python or JavaScript loads and starts by name."""
+        if RELEASES in entry.path:
+            return
         data = self._kept.inventory.read(entry)
         if entry.path.endswith(SUFFIXES):
             text = data.decode(errors="replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterable, Sequence
 
 from mlkit.image.filesystem.inventory import Entry, Inventory
@@ -14,6 +15,16 @@ SET_ID = 0o6000
 EVIDENCE = ("opened", "stat'ed", "entrypoint", "missed in a trial", "user include", "probe")
 """Reasons for which a set-id program of a package is kept: a run used it, or the user asked."""
 
+OPTIONAL = re.compile(r"usr/lib/postgresql/[^/]+/lib/(?:llvmjit[^/]*|bitcode/.*)$")
+"""What a program of a package goes on without, by its documentation, at no error.
+
+PostgreSQL interprets costly queries, to the same results, where its provider of JIT compilation
+is not there (jit_provider in its manual); with LLVM that is 140 MB.
+"""
+ASKS_FOR_OPTIONAL = re.compile(rb"\bjit(?:_\w+)?\b", re.IGNORECASE)
+BY_THE_WAY = ("listed", "package ", "plug-in of ")
+"""Reasons for which nobody needs the very file."""
+
 
 class KeepSet:
     """A growing set of kept paths, each with the first reason for it.
@@ -22,15 +33,19 @@ class KeepSet:
         inventory: The image.
         packages: Its packages.
         exclude: Globs of paths that are never kept.
+        whole: Keep what is optional as well.
 
     Attributes:
         reasons: Path to the first reason for which it is kept.
         todo: What is still to be looked into.
         allowed: Programs that the app's own code names by their paths.
         privileged: Set-id programs of packages that were left out, since only a word named them.
+        optional: What was left out since its program goes on without it, with the reasons.
     """
 
-    def __init__(self, inventory: Inventory, packages: Packages, exclude: Sequence[str]) -> None:
+    def __init__(
+        self, inventory: Inventory, packages: Packages, exclude: Sequence[str], whole: bool = False
+    ) -> None:
         self.inventory = inventory
         self.files = inventory.files
         self.packages = packages
@@ -38,6 +53,8 @@ class KeepSet:
         self.todo: list[Entry] = []
         self.allowed: set[str] = set()
         self.privileged: set[str] = set()
+        self.optional: dict[str, str] = {}
+        self._whole = whole
         self._exclude = [glob.lstrip("/") for glob in exclude]
 
     def keep(self, path: str, reason: str) -> None:
@@ -51,9 +68,20 @@ class KeepSet:
         if real and real in self.files and not self.excluded(real) and self._may(real, reason):
             self.note(real, reason)
 
+    def hear(self, text: bytes) -> None:
+        """Keep what is optional if a text of the user's own speaks of it."""
+        if not self._whole and ASKS_FOR_OPTIONAL.search(text):
+            self._whole = True
+            for path, reason in self.optional.items():
+                self.note(path, reason)
+            self.optional.clear()
+
     def _may(self, path: str, reason: str) -> bool:
-        """Return whether a path may be kept: a set-id program of a package needs evidence."""
+        """Return whether a path may be kept: what is optional or set-id needs evidence."""
         entry = self.files.entries[path]
+        if not self._whole and reason.startswith(BY_THE_WAY) and OPTIONAL.match(path):
+            self.optional[path] = reason
+            return False
         if entry.kind != "file" or not entry.mode & SET_ID or path not in self.packages.owners:
             return True
         if path in self.allowed or reason.startswith(EVIDENCE):

@@ -64,6 +64,7 @@ class OwnCode:
         variables = environment(self._kept.inventory.image.config)
         values = [value for name, value in variables.items() if name not in SEARCH_PATHS]
         for value in (*words, *values):
+            self._kept.hear(value.encode(errors="replace"))
             found = names.Names(names.paths_in(value.encode(), self._kept.files))
             if value[:1] == "/" and self._kept.files.walk(value)[0]:
                 found.paths.add(value)
@@ -95,6 +96,7 @@ class OwnCode:
 
     def _said(self, source: str, path: str, data: bytes, words: Words) -> None:
         """Keep what a text names that lies in a file of the user's own, or is one."""
+        self._kept.hear(data)
         found = names.of_text(path, data, self._kept.files, words)
         found.shell |= words.shell and words.starts
         if words.starts:

@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from mlkit.image.filesystem.elf import PLACES
 from mlkit.image.filesystem.inventory import FileSystem
 from mlkit.image.keep.runtimes import LIBRARIES
 from mlkit.image.keep.runtimes import NAME as RUNTIME
@@ -28,6 +29,7 @@ MAINTAINERS = {"ucf", "debconf", "dbconfig-common", "lsb-base", "lsb-release", "
 MAINTAINERS |= {"init-system-helpers", "update-inetd", "ssl-cert", "sgml-base", "ca-certificates"}
 """What scripts of maintainers start when a package is installed."""
 LIBRARY = re.compile(r"\.so(?:\.\d+)*$")
+STARTED = "of the package that is started"
 NO_DATA = re.compile(
     r"usr/(?:share/(?:doc|man|info|lintian|locale|bug|bash-completion|zsh|fish|gdb|doc-base|menu"
     r"|applications|icons|pixmaps|aclocal|pkgconfig|help|gtk-doc|perl5/Debian|debhelper)|include"
@@ -43,6 +45,11 @@ def names_in(fields: Iterable[str]) -> set[str]:
     """List the packages that some fields of a package name, alternatives too."""
     clauses = ",".join(fields).replace("|", ",").split(",")
     return {match.group() for each in clauses if (match := NAME.match(each.strip()))}
+
+
+def _is_plugin(path: str) -> bool:
+    """Return whether a library lies where no loader looks: a program loads it by its path."""
+    return bool(LIBRARY.search(path)) and posixpath.dirname(path) not in PLACES
 
 
 class PackageData:
@@ -80,8 +87,10 @@ class PackageData:
             ):
                 yield from self._own(other, False)
 
-    def tools_of(self, reasons: Mapping[str, str], named: Iterable[str]) -> list[str]:
-        """List the programs of the packages that a container starts, such as clients of servers.
+    def tools_of(self, reasons: Mapping[str, str], named: Iterable[str]) -> list[tuple[str, str]]:
+        """Return the programs and plug-ins of the packages that a container starts, with reasons.
+
+        Clients of a server are asked for by people, its plug-ins by settings and statements.
 
         Args:
             reasons: What is kept, and why.
@@ -90,10 +99,19 @@ class PackageData:
         owners = self._packages.owners
         first = {path for path, why in reasons.items() if why == "entrypoint"}
         started = {owners[path] for path in (*first, *named) if path in owners}
-        sources = {self._source(name) for name in started if not self._is_runtime(name)}
+        servers = {name for name in started if not self._is_runtime(name)}
+        sources = set(map(self._source, servers))
         started |= {name for name in self._with_programs if self._source(name) in sources}
-        wanted = (path for name in started for path in self._paths.get(name, ()))
-        return sorted(path for path in wanted if PROGRAM.search(path) and path in self._files)
+        tools = [path for path in self._there(started) if PROGRAM.search(path)]
+        extending = {name for name in self._packages.installed if self._depends(name) & servers}
+        plugins = [path for path in self._there(started | extending) if _is_plugin(path)]
+        found = [(path, f"tool {STARTED}") for path in tools]
+        return found + [(path, f"plug-in {STARTED}") for path in plugins]
+
+    def _there(self, names: Iterable[str]) -> list[str]:
+        """List the files of some packages that the image has."""
+        wanted = (path for name in names for path in self._paths.get(name, ()))
+        return sorted(path for path in wanted if path in self._files)
 
     def is_basic(self, path: str) -> bool:
         """Return whether a file belongs to a package that every Debian has."""

@@ -83,7 +83,7 @@ class Planner:
         self._request = request
         self._config = inventory.image.config
         self._variables = environment(self._config)
-        self._kept = KeepSet(inventory, packages, request.exclude)
+        self._kept = KeepSet(inventory, packages, request.exclude, request.profile == "safe")
         self._keep = self._kept.keep
         library_path = self._variables.get("LD_LIBRARY_PATH", "").split(":")
         self._loader = elf.Loader(inventory, tuple(filter(None, library_path)))
@@ -398,4 +398,5 @@ class Planner:
         own = self._late.own.starting
         left_out = sorted(self._kept.privileged - kept.keys())
         code = [path for path in sorted(kept) if self._ownership.is_code(path)]
-        return Plan(kept, self._unresolved, packages, left_out, sorted(set(own)), code)
+        optional = sorted(self._kept.optional.keys() - kept.keys())
+        return Plan(kept, self._unresolved, packages, left_out, optional, sorted(set(own)), code)

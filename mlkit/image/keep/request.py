@@ -21,6 +21,7 @@ class Plan:
         unresolved: (library, who needs it) that the image itself does not hold.
         packages: Packages of which something is kept.
         privileged: Set-id programs that were left out, since no code names them by their paths.
+        optional: Files of packages that were left out, since their programs go on without them.
         starting: Own code that starts programs, whose names it may put together.
         own_code: Files of the user's own code.
     """
@@ -29,6 +30,7 @@ class Plan:
     unresolved: list[tuple[str, str]] = field(default_factory=list)
     packages: set[str] = field(default_factory=set)
     privileged: list[str] = field(default_factory=list)
+    optional: list[str] = field(default_factory=list)
     starting: list[str] = field(default_factory=list)
     own_code: list[str] = field(default_factory=list)
 

@@ -35,6 +35,11 @@ def caveats(probes: list[str], asked: bool, method: Method, kept: Plan, gained: 
     if kept.privileged:
         names = ", ".join(f"/{path}" for path in kept.privileged)
         found.append(f"Set-id programs that own code may start by a word were left out: {names}.")
+    libraries = [path for path in kept.optional if path.endswith(".so")]
+    if libraries:
+        names = ", ".join(f"/{path}" for path in libraries)
+        text = "what starts them goes on without; `--include` keeps them"
+        found.append(f"Optional libraries that no run loaded were left out: {names}; {text}.")
     if kept.starting:
         names = ", ".join(f"/{path}" for path in kept.starting[:SHOWN])
         more = len(kept.starting) - SHOWN

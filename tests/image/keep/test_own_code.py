@@ -375,6 +375,30 @@ def test_lines_that_a_library_of_a_package_hands_to_a_shell(tmp_path):
     assert "usr/bin/sort" not in reasons
 
 
+@pytest.mark.parametrize(
+    ("setting", "command", "kept"),
+    [("x = 1\n", "x", False), ("jit = on\n", "x", True), ("x = 1\n", "-c jit=on", True)],
+)
+def test_a_server_goes_on_without_its_compiler(tmp_path, setting, command, kept):
+    home = "usr/lib/postgresql/15"
+    members = [
+        Member(f"{home}/bin/postgres", ELF, mode=0o755),
+        Member(f"{home}/lib/llvmjit.so", ELF),
+        Member(f"{home}/lib/bitcode/postgres/a.bc", "x"),
+        Member(f"{home}/lib/pgcrypto.so", ELF),
+        Member(f"{home}/lib/vector.so", ELF),
+        Member("srv/postgresql.conf", setting),
+    ]
+    owned = {"postgresql-15": [each.name for each in members[:-2]], "vector": [members[-2].name]}
+    config = {"Cmd": [f"/{home}/bin/postgres", command]}
+    fields = {"vector": "Depends: postgresql-15\n"}
+    found = planned(tmp_path, members, config, owned, fields)
+    assert {f"{home}/lib/pgcrypto.so", f"{home}/lib/vector.so"} <= found.reasons.keys()
+    assert (f"{home}/lib/llvmjit.so" in found.reasons) is kept
+    assert (f"{home}/lib/bitcode/postgres/a.bc" in found.reasons) is kept
+    assert (f"{home}/lib/llvmjit.so" in found.optional) is not kept
+
+
 def test_settings_of_a_package_that_the_user_has_changed_are_own(tmp_path):
     text = "[program:a]\ncommand=sort x\n"
     members = [*PYTHON, Member("etc/super.conf", text), Member("usr/bin/sort", "x")]
