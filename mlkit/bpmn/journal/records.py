@@ -16,6 +16,7 @@ OPEN = ("running", "interrupted", "waiting", "incident")
 """The states of an instance that has not ended."""
 ENDED = ("completed", "failed", "cancelled")
 """The states of one that has."""
+MAIL_STATES = ("queued", "sent", "failed", "dropped")
 STATES = ("running", "waiting", "incident", *ENDED)
 """The states that lists and counts know: an interrupted instance counts as running."""
 SHORTEST_ID = 4

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Damaged, Entry, Row
+from mlkit.bpmn.journal.records import Damaged, Entry, Row, TakenOver
 from mlkit.bpmn.runtime.pools import Pools
 from mlkit.bpmn.runtime.runner import INBOX_INTERVAL, Runner
 from mlkit.bpmn.runtime.running import Running
@@ -60,6 +60,8 @@ class Host:
     Attributes:
         on_offer: Called, in the host's thread, with the topics of tasks that a commit has offered
             to external workers.
+        on_lease: Called, in the host's thread, with a change of ownership and the number of
+            instances: `taken`, or `lost` to another host.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Host:
         self.folder = folder
         self.settings = replace(settings, external=True)
         self.on_offer: Callable[[set[str]], None] = lambda topics: None
+        self.on_lease: Callable[[str, int], None] = lambda change, number: None
         self._grace = grace
         self._watch = watch
         self._writes: deque[_Write] = deque()
@@ -286,6 +289,7 @@ class Host:
         for row in taken:
             self._restore(row)
         if taken:
+            self.on_lease("taken", len(taken))
             self._runner.look_again = 0.0
         return bool(taken)
 
@@ -341,6 +345,9 @@ class Host:
 
     def _report_problems(self) -> None:
         problems, self._runner.problems = self._runner.problems, []
+        lost = sum(isinstance(each, TakenOver) for each in problems)
+        if lost:
+            self.on_lease("lost", lost)
         for each in problems:
             logger.error("%s", each.message)
 

@@ -39,6 +39,11 @@ class Changes:
         self._loop = loop
         self._counters = counters
 
+    def count_leases(self, change: str, number: int) -> None:
+        """Count, in the engine's thread, instances that were taken, or lost to another host."""
+        if self._counters is not None:
+            self._counters.add(change, number)
+
     def note(self, running: Running, entry: Entry) -> None:
         """Note, in the engine's thread, that an instance has moved."""
         if self._counters is not None:

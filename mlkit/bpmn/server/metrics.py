@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.journal.records import ENDED, STATES, Entry
+import time
+
+from mlkit.bpmn.journal.records import ENDED, MAIL_STATES, STATES, Entry
 from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
@@ -10,7 +12,7 @@ from mlkit.web.application import Answer, Operation, Request, Response, Route
 from mlkit.web.metrics import CONTENT_TYPE, Counter, Counters, Gauge, SharedCounters, Shown
 from mlkit.web.metrics import exposition as expose
 
-COUNTERS = (*ENDED, "attempts", "failures")
+COUNTERS = (*ENDED, "attempts", "failures", "taken", "lost")
 HISTOGRAMS = ("instance", "attempt", "queue")
 _COUNTERS = {
     "bpmn_instances_ended": Counter(
@@ -20,6 +22,11 @@ _COUNTERS = {
     ),
     "bpmn_attempts": Counter("Attempts at scripts and callables.", "attempts"),
     "bpmn_script_failures": Counter("Attempts that failed.", "failures"),
+    "bpmn_lease_changes": Counter(
+        "Instances that this server has taken, and those that it has lost to another host.",
+        label="change",
+        counters={"taken": "taken", "lost": "lost"},
+    ),
 }
 _HISTOGRAMS = {
     "bpmn_instance_seconds": ("From the start of an instance to its end.", "instance"),
@@ -55,7 +62,7 @@ def routes(context: Context) -> dict[str, Route]:
     operation = Operation(
         metrics,
         id="getMetrics",
-        summary="Instances and tasks by state, durations, failures, requests.",
+        summary="Instances, tasks and mails by state, durations, failures, leases, requests.",
         tag="server",
         role="viewer",
         answers={200: Answer("Prometheus text format.", media="text/plain")},
@@ -70,7 +77,8 @@ def _shared(context: Context) -> SharedCounters:
 
 def _gauges(service: Service, watchers: int) -> dict[str, Gauge]:
     index = service.journal.index
-    counts = index.counts()
+    counts, mails = index.counts(), service.journal.outbox.counts()
+    due = service.journal.schedules.next_due()
     return {
         "bpmn_instances": Gauge(
             "Instances by state.",
@@ -79,5 +87,12 @@ def _gauges(service: Service, watchers: int) -> dict[str, Gauge]:
         ),
         "bpmn_tasks_waiting": Gauge("User tasks that wait.", index.task_count()),
         "bpmn_incidents": Gauge("Incidents that need somebody.", index.incident_count()),
+        "bpmn_mails": Gauge(
+            "Mails by state.", label="state", values={**dict.fromkeys(MAIL_STATES, 0), **mails}
+        ),
+        "bpmn_schedule_lag_seconds": Gauge(
+            "How long the next start by a timer is overdue.",
+            0.0 if due is None else max(0.0, time.time() - due),
+        ),
         "bpmn_watchers": Gauge("Clients that watch.", watchers),
     }

@@ -70,6 +70,7 @@ def _be_server(settings: Settings, listener: socket.socket, process: Process) ->
     telemetry = None if settings.otlp is None else exporting(settings.otlp)
     changes = Changes(feed, telemetry)
     host = Host(settings.state, settings.scripts, settings.grace, changes.note)
+    host.on_lease = changes.count_leases
     host.start(on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM))
     threads = ServiceThreads(host)
     base_url = settings.base_url or listeners.url(listener)

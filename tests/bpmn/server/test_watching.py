@@ -39,3 +39,7 @@ def test_a_folder_is_deployed_and_again_when_it_changes(own_server, tmp_path, di
     assert "mlkit_bpmn_incidents 1.0" in text
     assert "mlkit_bpmn_script_failures_total 1.0" in text
     assert "mlkit_bpmn_attempt_seconds_count 1.0" in text
+    assert 'mlkit_bpmn_lease_changes_total{change="taken"} 1.0' in text
+    assert 'mlkit_bpmn_lease_changes_total{change="lost"} 0.0' in text
+    assert 'mlkit_bpmn_mails{state="queued"} 0.0' in text
+    assert "mlkit_bpmn_schedule_lag_seconds 0.0" in text
