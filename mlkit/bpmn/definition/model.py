@@ -41,17 +41,20 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """An expression that is evaluated at a moment of an element's life.
+    """What is evaluated, or done, at a moment of an element's life.
 
     Attributes:
         event: `start`, `end` or `take` (of a flow); of a user task `create`, `assignment`,
             `complete` or `delete`.
+        expression: What the engine evaluates; None where a worker does `work`.
         of_task: Whether it listens to a user task, which it sees as `task`.
+        work: A script or callable of an activity, which goes on when it is done.
     """
 
     event: str
-    expression: Expression
+    expression: Expression | None = None
     of_task: bool = False
+    work: Script | Callable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +376,7 @@ class FlowNode:
         writes: The data stores that it sets when it completes.
         shares: Whether what it sets leaves it beside its outputs, and out of each iteration, as in
             Camunda 7, Activiti and Flowable.
-        listeners: What is evaluated at moments of its life.
+        listeners: What is evaluated or done at moments of its life.
         skip: Whether it is passed, where the variable `_FLOWABLE_SKIP_EXPRESSION_ENABLED` is true.
         errors: When its work, done or failed, counts as which error.
         failures: By the name of an exception ("" for every one), the error that it counts as.
@@ -412,6 +415,12 @@ class FlowNode:
     skip: Expression | None = None
     errors: tuple[tuple[Expression, EventDefinition], ...] = ()
     failures: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def works(self) -> tuple[Script | Callable | Computed | Person | Call, ...]:
+        """Return what it does, and what its listeners do in a worker."""
+        every = (self.work, *(each.work for each in self.listeners))
+        return tuple(each for each in every if each is not None)
 
 
 @dataclass(frozen=True, slots=True)

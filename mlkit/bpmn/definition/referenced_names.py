@@ -11,6 +11,7 @@ _SEES_ALL = {
     "python": {
         "execution", "globals", "locals", "vars", "dir", "eval", "exec", "inspect", "_getframe",
     },
+    "javascript": {"execution", "eval", "Function"},
     "r": {"execution", "get", "get0", "mget", "exists", "ls", "eval", "environment", "frame"},
 }  # fmt: skip
 

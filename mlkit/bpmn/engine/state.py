@@ -95,6 +95,8 @@ class Activation(msgspec.Struct, omit_defaults=True):
         host: The activation that it belongs to, for the roles that have one.
         local: The scope of its own variables, 0 where it has none.
         body: The scope of a sub-process.
+        listening: The moment (`start`, `end`, ...) whose listeners a worker runs, if one does.
+        heard: How many of its listeners have been gone through at that moment.
         began: When it began, in seconds since 1970.
         by: Who completed it, where a person did.
         children: Its boundary events, iterations, branches or parts.
@@ -115,6 +117,8 @@ class Activation(msgspec.Struct, omit_defaults=True):
     body: int = 0
     attempt: int = 0
     iteration: str = ""
+    listening: str = ""
+    heard: int = 0
     began: float = 0.0
     by: str = ""
     children: list[int] = []

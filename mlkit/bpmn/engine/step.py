@@ -234,13 +234,13 @@ class Step:
         self.trace.append(Hop(self.element, "decided", iteration, 0, self.at, decision=record))
 
     def hear(self, listeners: tuple[Listener, ...], scope: int, event: str) -> None:
-        """Evaluate the listeners of an event, in order.
+        """Evaluate the listeners of an event, in order; those that workers do are left out.
 
         Raises:
             BadData: One fails.
         """
         for each in listeners:
-            if each.event == event:
+            if each.event == event and each.expression is not None:
                 self.listening = event
                 try:
                     self.evaluate(each.expression, scope)
@@ -325,7 +325,7 @@ class Step:
     def holds(self, expression: Expression, scope: int) -> bool:
         """Evaluate a condition."""
         try:
-            if expression.language == "juel":
+            if expression.language in ("juel", "javascript"):
                 return require_boolean(
                     expression, expression.evaluate(self._lookup(scope), self._now())
                 )

@@ -58,6 +58,10 @@ class Variables:
             found = self.step.state.scopes[found.parent]
         return found
 
+    def names(self) -> frozenset[str]:
+        """Return the names of all variables that are seen."""
+        return frozenset(self.step.state.visible(self.scope))
+
     def note_decision(self, record: dict[str, Any]) -> None:
         """Add a decision that was evaluated to the trace, beside the element that asked for it."""
         self.step.decided(self.scope, record)

@@ -1,4 +1,4 @@
-"""Expressions in three dialects: Python, JUEL `${...}` and FEEL `=...`."""
+"""Expressions in Python, JUEL `${...}`, FEEL `=...` and JavaScript."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from mlkit.bpmn.expressions import functions, juel, python
+from mlkit.bpmn.expressions import functions, javascript, juel, python
 from mlkit.bpmn.expressions.evaluator import Evaluator, Lookup
 from mlkit.bpmn.expressions.feel import Program, compile_expression
 from mlkit.bpmn.expressions.tree import (
@@ -29,8 +29,8 @@ class Expression:
 
     Attributes:
         text: Its source.
-        language: `python`, `juel`, `feel`, `text` for a constant, or `name` for a variable
-            that may be missing.
+        language: `python`, `juel`, `feel`, `javascript`, `text` for a constant, or `name` for a
+            variable that may be missing.
         line: Where it stands in the diagram.
     """
 
@@ -44,7 +44,9 @@ class Expression:
         Raises:
             ExpressionError: It is broken.
         """
-        if self.language == "feel":
+        if self.language == "javascript":
+            javascript.check(self.text)
+        elif self.language == "feel":
             _program(self.text)
         elif self.language not in ("text", "name"):
             _parse(self.text, self.language)
@@ -64,6 +66,8 @@ class Expression:
                 return None
         if self.language == "feel":
             return _program(self.text).evaluate(lookup, now)
+        if self.language == "javascript":
+            return javascript.evaluate(self.text, lookup, now)
         tree = _parse(self.text, self.language)
         return Evaluator(self.text, self.language, lookup, now).run(tree)
 
@@ -78,6 +82,8 @@ class Expression:
         """Evaluate it as a condition."""
         if self.language == "feel":
             return _program(self.text).condition(lookup, now)
+        if self.language == "javascript":
+            return bool(javascript.evaluate(self.text, lookup, now))
         tree = _parse(self.text, self.language)
         return Evaluator(self.text, self.language, lookup, now).condition(tree)
 

@@ -37,7 +37,7 @@ class Playground:
     """Evaluate expressions of one language with some variables.
 
     Args:
-        language: `feel`, `juel` or `python`.
+        language: `feel`, `juel`, `python` or `javascript`.
         variables: Values of JSON; in FEEL an object `{"@": "literal"}` is that literal's value.
         now: What `now()` returns.
     """

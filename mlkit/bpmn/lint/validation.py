@@ -21,9 +21,16 @@ from mlkit.bpmn.definition.model import (
     Script,
 )
 from mlkit.bpmn.engine.graph import nodes
+from mlkit.bpmn.expressions import javascript
 from mlkit.bpmn.lint import rules
-from mlkit.errors import BadData, ServiceUnavailable
+from mlkit.errors import BadData, MlkitError, ServiceUnavailable
 from mlkit.workers import r
+
+# What must be installed, by the rule of the problem.
+_MISSING = {
+    "script.r": "install r-base-core and r-cran-jsonlite",
+    "script.javascript": "pip install 'mlkit[javascript]'",
+}
 
 
 def lint(
@@ -84,19 +91,34 @@ def require_sound(problems: list[Problem], file: str) -> None:
     first = errors[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     message = f"{file}:{first.line}: {first.element}: {first.message} [{first.rule}]{more}"
-    if all(each.rule == "script.r" for each in errors):
-        raise ServiceUnavailable(message, hint="install r-base-core and r-cran-jsonlite")
+    for rule, hint in _MISSING.items():
+        if all(each.rule == rule for each in errors):
+            raise ServiceUnavailable(message, hint=hint)
     raise BadData(message, hint=f"`mlkit bpmn lint {file}` shows all problems")
 
 
 def _work(
     node: FlowNode, folder: Path, tasks: Mapping[str, str], rscript: str
 ) -> Iterator[Problem]:
-    work = node.work
+    for work in node.works:
+        yield from _one_work(node, work, folder, tasks, rscript)
+
+
+def _one_work(
+    node: FlowNode, work: object, folder: Path, tasks: Mapping[str, str], rscript: str
+) -> Iterator[Problem]:
     if isinstance(work, Script) and work.format == "r":
         problem = r.lacking(rscript)
         if problem is not None:
             yield rules.wrong("script.r", node, problem)
+    elif isinstance(work, Script) and work.format == "javascript":
+        try:
+            javascript.check(work.source)
+        except MlkitError as error:
+            missing = isinstance(error, ServiceUnavailable)
+            yield rules.wrong(
+                "script.javascript" if missing else "script.syntax", node, error.message
+            )
     elif isinstance(work, Script):
         try:
             compile(inspect.cleandoc("\n" + work.source), node.id, "exec")

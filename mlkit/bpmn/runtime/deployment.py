@@ -210,7 +210,7 @@ def _sound(definitions: Definitions, path: Path, name: str) -> _Sound:
 def _modules(definitions: Definitions, folder: Path) -> dict[str, str]:
     """Return the Python files beside a diagram whose tasks call functions."""
     processes = (*definitions.processes, *definitions.called.values())
-    works = (each.work for process in processes for each in nodes(process.body))
+    works = (work for process in processes for each in nodes(process.body) for work in each.works)
     if not any(isinstance(each, Callable) and ":" in each.name for each in works):
         return {}
     found = {}

@@ -85,7 +85,7 @@ def resolve_callables(engine: Engine, folder: Path, bindings: Mapping[str, str])
     Raises:
         UsageError: A binding is for no task.
     """
-    works = (each.node.work for each in engine.graph.behaviors.values())
+    works = (work for each in engine.graph.behaviors.values() for work in each.node.works)
     names = {each.name for each in works if isinstance(each, Callable)}
     unused = set(bindings) - names
     if unused:

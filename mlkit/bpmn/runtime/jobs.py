@@ -13,6 +13,8 @@ from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.trace_context import trace_parent
 from mlkit.workers.pool import Result
 
+_KINDS = {"r": "r", "javascript": "javascript"}
+
 
 def bound(running: Running, work: Callable) -> str:
     """Return the `module:function` that a task's name is bound to, or the name itself."""
@@ -22,7 +24,7 @@ def bound(running: Running, work: Callable) -> str:
 def request(running: Running, activation: Activation, work: Script | Callable) -> dict[str, Any]:
     """Return the job of a task, as `ScriptPool.submit` takes it."""
     if isinstance(work, Script):
-        kind, source = "r" if work.format == "r" else "script", work.source
+        kind, source = _KINDS.get(work.format, "script"), work.source
         names = mentioned(source, work.format)
     else:
         kind, source, names = "call", bound(running, work), None

@@ -377,7 +377,9 @@ class Runner:
         activation = running.state.activations.get(identifier)
         if activation is None or activation.status != "working":
             return
-        work = running.engine.graph.behaviors[activation.node].node.work
+        node = running.engine.graph.behaviors[activation.node].node
+        listener = node.listeners[activation.heard - 1] if activation.listening else None
+        work = node.work if listener is None else listener.work
         assert isinstance(work, Script | model.Callable)
         request = jobs.request(running, activation, work)
         if self.queues_mail and (request["kind"], request["source"]) == ("call", queued.TASK):

@@ -229,7 +229,12 @@ class Player(Runner):
     def _submit(self, running: Running, identifier: int) -> None:
         activation = running.state.activations.get(identifier)
         mocks = self.mocks.get(activation.node) if activation is not None else None
-        if activation is None or activation.status != "working" or not mocks:
+        if (
+            activation is None
+            or activation.status != "working"
+            or not mocks
+            or activation.listening
+        ):
             super()._submit(running, identifier)
             return
         mock = mocks.pop(0) if len(mocks) > 1 else mocks[0]

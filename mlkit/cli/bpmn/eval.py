@@ -17,7 +17,7 @@ from mlkit.errors import UsageError
 if TYPE_CHECKING:
     from mlkit.bpmn.expressions.playground import Playground
 
-Language = Literal["feel", "juel", "python"]
+Language = Literal["feel", "juel", "python", "javascript"]
 
 
 @examples(

@@ -28,9 +28,11 @@ import traceback
 import types
 from typing import Any
 
+import javascript  # type: ignore[import-not-found]
 import process  # type: ignore[import-not-found]
 import rscript  # type: ignore[import-not-found]
 import source  # type: ignore[import-not-found]
+import values  # type: ignore[import-not-found]
 from apart import Apart, die_with_parent  # type: ignore[import-not-found]
 from artifacts import Artifacts  # type: ignore[import-not-found]
 from codec import decode, encode  # type: ignore[import-not-found]
@@ -234,6 +236,8 @@ class Worker:
         artifacts.begin(job["element"], job["iteration"], job["attempt"])
         if job["kind"] == "r":
             return rscript.run(self.r, job, artifacts)  # type: ignore[no-any-return]
+        if job["kind"] == "javascript":
+            return _run_javascript(job)
         packed = job["variables"]
         text = job["source"] if job["kind"] == "script" else ""
         namespace = loaded(packed, artifacts, text)
@@ -323,6 +327,22 @@ def _call(job: dict[str, Any], namespace: dict[str, Any], bound: dict[str, Any])
         bound.update(result)
 
 
+def _run_javascript(job: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Run a script in JavaScript; it publishes what it sets, and its value under `result`."""
+    problem = javascript.lacking()
+    if problem is not None:
+        raise RuntimeError(f"{problem}, in the interpreter of the scripts too")
+    known = {"id": job["instance"], "processInstanceId": job["instance"], "key": job["key"],
+             "currentActivityId": job["element"], "attempt": job["attempt"]}  # fmt: skip
+    facts = {"execution": known, "all": True}
+    ran = javascript.run(job["source"], job["variables"], facts, javascript.MEMORY, 0)
+    sys.stdout.write(ran.printed)
+    published = {name: value for kind, name, value in ran.changes if kind != "removeVariable"}
+    if job["result"]:
+        published[job["result"]] = ran.value
+    return {name: values.pack(values.unpack(each)) for name, each in published.items()}, ""
+
+
 def _failure(error: BaseException, element: str) -> dict[str, str]:
     # By name: callables raise the class of an installed mlkit, scripts the one above.
     if type(error).__name__ == "BpmnError" and hasattr(error, "code"):
@@ -376,7 +396,7 @@ def main() -> None:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     del sys.path[0]
-    for name in ("values", "artifacts", "rscript", "slots", "codec", "process",
+    for name in ("values", "javascript", "artifacts", "rscript", "slots", "codec", "process",
                  "source", "apart", "printed", "variables"):  # fmt: skip
         del sys.modules[name]  # A script may have modules of these names.
     sys.argv = [""]

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable as Function
 from collections.abc import Iterator
 from typing import Any
 
 from mlkit.bpmn.definition import retries
 from mlkit.bpmn.definition.model import Callable, Computed, EventDefinition, Person, Retry, Script
-from mlkit.bpmn.definition.parser import calls, data, decisions, events, external, forms, loops, xml
+from mlkit.bpmn.definition.parser import (
+    calls,
+    data,
+    decisions,
+    events,
+    external,
+    forms,
+    loops,
+    scripts,
+    xml,
+)
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
 from mlkit.bpmn.definition.retries import MAX_ATTEMPTS
 from mlkit.bpmn.expressions import Composite, Expression
 from mlkit.errors import BadData
-
-_PYTHON = ("", "python", "python3", "text/x-python", "application/x-python")
-_R = ("r", "text/x-r", "application/x-r")
 
 
 def work(reader: Reader, element: Element, kind: str) -> dict[str, Any]:
@@ -73,45 +79,13 @@ def _script(reader: Reader, element: Element) -> dict[str, Any]:
         value = reader.value(str(zeebe.get("expression")), element)
         result = zeebe.get("resultVariable")
         return {"work": value and Computed(value, None if result is None else str(result))}
-    program = _format(reader, element)
-    source = _source(reader, element)
+    program = scripts.program(reader, element)
+    source = scripts.source(reader, element)
     if program is None or source is None:
         return {}
     return {
         "work": Script(program, source, xml.vendor(element, "resultVariable", "resultVariableName"))
     }
-
-
-def _format(reader: Reader, element: Element) -> str | None:
-    written = str(element.get("scriptFormat") or element.get("scriptLanguage") or "")
-    written = written.strip().lower()
-    if written in _PYTHON:
-        return "python"
-    if written in _R:
-        return "r"
-    reader.problem("script.format", element, f"scripts in {written!r} cannot be run")
-    return None
-
-
-def _source(reader: Reader, element: Element) -> str | None:
-    resource = xml.vendor(element, "resource")
-    if resource is not None:
-        return _resource(reader, element, resource)
-    inner = xml.child(element, "script")
-    source = "" if inner is None else "".join(map(str, inner.itertext()))
-    source = source or str(element.get("script") or xml.vendor(element, "script") or "")
-    if not source.strip():
-        reader.problem("script.empty", element, "the script is empty")
-        return None
-    return source
-
-
-def _resource(reader: Reader, element: Element, resource: str) -> str | None:
-    try:
-        return reader.library.text(resource)
-    except (OSError, ValueError) as error:
-        reader.problem("script.resource", element, f"{resource!r} cannot be read: {error}")
-        return None
 
 
 def _service(reader: Reader, element: Element) -> dict[str, Any]:
@@ -151,7 +125,7 @@ def _callable(element: Element) -> str | None:
     for attribute in ("topic", "class", "delegateExpression", "type"):
         name = xml.vendor(element, attribute)
         if name is not None and (attribute, name) != ("type", "external"):
-            return re.sub(r"^[$#]\{\s*(.*?)\s*\}$", r"\1", name)
+            return scripts.plain_name(name)
     name = element.get("implementation")
     return None if name is None or str(name).startswith("##") else str(name)
 

@@ -6,7 +6,8 @@ from mlkit.bpmn.definition.model import Problem
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.library import Library
 from mlkit.bpmn.definition.parser.xml import Element
-from mlkit.bpmn.expressions import Expression, ExpressionError
+from mlkit.bpmn.expressions import Expression, ExpressionError, javascript
+from mlkit.errors import ServiceUnavailable
 
 _LANGUAGES = {"python": "python", "juel": "juel", "feel": "feel"}
 
@@ -104,6 +105,8 @@ class Reader:
         expression = Expression(source, language, xml.line(element))
         try:
             expression.check()
+        except ServiceUnavailable as error:
+            self.problem("script.javascript", element, error.message)
         except ExpressionError as error:
             self.problem("expression.broken", element, error.message)
         return expression
@@ -119,6 +122,8 @@ class Reader:
         return plain
 
     def _declared(self, declared: str, element: Element) -> str | None:
+        if declared.strip().lower() in javascript.NAMES:
+            return "javascript"
         for word, language in _LANGUAGES.items():
             if word in declared.lower():
                 return language

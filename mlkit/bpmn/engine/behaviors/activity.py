@@ -73,13 +73,22 @@ class Activity(Behavior):
     def proceed(
         self, step: Step, activation: Activation, stored: dict[str, Any] | None = None
     ) -> None:
-        """Set the local variables, arm the boundary events and do the work."""
+        """Set the local variables, and start."""
         step.element = self.id
         try:
             if self.mapped or stored is not None:
                 self._map_inputs(step, activation, stored or {})
-            if self.listeners:
-                self.hear(step, step.variables(activation), "start")
+        except BadData as error:
+            step.incident(activation, f"{self.id}: {error.message}", "begin")
+        else:
+            self.start_work(step, activation)
+
+    def start_work(self, step: Step, activation: Activation) -> None:
+        """Let listeners know, arm the boundary events and do the work."""
+        step.element = self.id
+        try:
+            if self.listeners and not self.heard(step, activation, "start"):
+                return
             if activation.role != "iteration":
                 for boundary in self.boundary_events:
                     boundary.arm(step, activation)
@@ -97,6 +106,55 @@ class Activity(Behavior):
         scope, names = step.variables(activation), _SKIPPING
         enabled = any(step.state.has(scope, e) and step.state.lookup(scope, e) for e in names)
         return enabled and step.holds(self.node.skip, scope)
+
+    # -- listeners ---------------------------------------------------------------------
+
+    def heard(self, step: Step, activation: Activation, event: str) -> bool:
+        """Go through what listens to an event; return False where a worker has to do some first.
+
+        When the worker has done it, what asked is done again, and goes on behind it. What a user
+        task evaluates for its own listeners is left to it.
+
+        Raises:
+            BadData: An expression fails.
+        """
+        first, activation.heard = activation.heard, 0
+        for number, each in enumerate(self.listeners[first:], first + 1):
+            if each.event != event:
+                continue
+            if each.work is not None:
+                activation.heard, activation.listening = number, event
+                self._listen(step, activation)
+                return False
+            if not each.of_task:
+                step.hear((each,), step.variables(activation), event)
+        return True
+
+    def _listen(self, step: Step, activation: Activation) -> None:
+        """Let a worker do what listens."""
+        activation.status = "working"
+        activation.incident = None
+        step.effects.append(Run(activation.id))
+
+    def _listened(self, step: Step, activation: Activation, event: AnyEvent) -> None:
+        """Take what a worker made of a listener, and go on."""
+        if isinstance(event, Fail):
+            step.incident(activation, event.message, "listen")
+            return
+        moment, activation.listening, activation.status = activation.listening, "", "open"
+        if isinstance(event, Throw):
+            activation.heard = 0
+            errors.throw(step, activation, event.code, event.message)
+        elif isinstance(event, Complete):
+            step.state.assign(step.variables(activation), event.variables)
+            self.go_on(step, activation, moment)
+
+    def go_on(self, step: Step, activation: Activation, moment: str) -> None:
+        """Go on behind a listener of a moment."""
+        if moment == "start":
+            self.start_work(step, activation)
+        else:
+            self.leave(step, activation)
 
     def execute(self, step: Step, activation: Activation) -> None:
         """Do the work, or ask for it."""
@@ -121,7 +179,10 @@ class Activity(Behavior):
     # -- results -----------------------------------------------------------------------
 
     def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
-        """Take the result of the work."""
+        """Take the result of the work, or of what listens."""
+        if activation.listening and isinstance(event, Complete | Throw | Fail):
+            self._listened(step, activation, event)
+            return
         working = activation.status == "working"
         if isinstance(event, Complete) and (working or isinstance(activation.wait, ForPerson)):
             activation.by = event.by
@@ -218,6 +279,8 @@ class Activity(Behavior):
             activation.status = "waiting"
         elif stage == "begin":
             self.begin(step, activation)
+        elif stage == "listen":
+            self._listen(step, activation)
         elif stage == "leave":
             self.leave(step, activation)
         else:
@@ -225,7 +288,9 @@ class Activity(Behavior):
 
     def recover(self, step: Step, activation: Activation) -> None:
         """Start work again that ran when the engine died."""
-        if self.node.retry.after_crash:
+        if activation.listening:
+            self._listen(step, activation)
+        elif self.node.retry.after_crash:
             self.work(step, activation)
         else:
             message = 'the engine died while it ran, and mlkit:retry="never"'
@@ -234,8 +299,8 @@ class Activity(Behavior):
     # -- leaving -----------------------------------------------------------------------
 
     def _leave(self, step: Step, activation: Activation) -> None:
-        if self.listeners:
-            self.hear(step, step.variables(activation), "end")
+        if self.listeners and not self.heard(step, activation, "end"):
+            return
         stored = self._stored(step, activation) if self.node.writes else []
         if self.node.outputs:
             self._map_outputs(step, activation)

@@ -23,6 +23,8 @@ class UserTask(Activity):
 
     def execute(self, step: Step, activation: Activation) -> None:
         """Find out who may do it, and ask."""
+        if self.listeners and not self.heard(step, activation, "create"):
+            return
         person = self.node.work if isinstance(self.node.work, Person) else Person()
         scope = step.variables(activation)
         defaults = {field.id: _default(step, field, scope) for field in person.form}
@@ -73,7 +75,22 @@ class UserTask(Activity):
 
     def _completed(self, step: Step, activation: Activation) -> None:
         self._tell(step, activation, "complete")
-        self.leave(step, activation)
+        activation.wait = None
+        if self.heard(step, activation, "complete"):
+            self.leave(step, activation)
+
+    def go_on(self, step: Step, activation: Activation, moment: str) -> None:
+        """Go on behind a listener; a task that a worker has let be created asks for its person."""
+        if moment == "create":
+            step.guarded(activation, "begin", lambda: self.execute(step, activation))
+        elif moment == "complete":
+            step.guarded(activation, "leave", lambda: self._go_on_completed(step, activation))
+        else:
+            super().go_on(step, activation, moment)
+
+    def _go_on_completed(self, step: Step, activation: Activation) -> None:
+        if self.heard(step, activation, "complete"):
+            self.leave(step, activation)
 
     def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Let somebody take the task or give it back; else it is done."""

@@ -105,6 +105,9 @@ def _reached(body: Scope, starts: list[str]) -> set[str]:
     return seen
 
 
+_SET_NAME = re.compile(r"""setVariable\(\s*["'](\w+)["']""")
+
+
 def written(node: FlowNode) -> set[str]:
     """Return the variables that an activity sets in the scope around it, as far as can be seen."""
     if isinstance(node.loop, Loop):
@@ -115,7 +118,7 @@ def written(node: FlowNode) -> set[str]:
     inner = {name for name, _ in node.inputs} | set(node.reads)
     found: set[str] = set()
     if isinstance(work, Script):
-        found = _of_r(work.source) if work.format == "r" else _of_python(work.source)
+        found = _names_set(work)
     elif isinstance(work, Person):
         found = {each.id.partition(".")[0] for each in work.form}
     if isinstance(work, Script | Callable | Computed) and work.result:
@@ -155,8 +158,17 @@ def _documents(node: FlowNode) -> tuple[str, ...]:
     return node.work.attach if isinstance(node.work, Person) else ()
 
 
+def _names_set(work: Script) -> set[str]:
+    read = {"r": _of_r, "javascript": _of_javascript}.get(work.format, _of_python)
+    return read(work.source)
+
+
 def _of_r(source: str) -> set[str]:
     return set(_R_NAME.findall(source))
+
+
+def _of_javascript(source: str) -> set[str]:
+    return set(_SET_NAME.findall(source))
 
 
 def _of_python(source: str) -> set[str]:
