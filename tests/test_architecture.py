@@ -50,7 +50,12 @@ PURE = {
         "mlkit.bpmn.people",
         "mlkit.workers.child.values",
     ),
-    "bpmn/expressions": ("mlkit.bpmn.definition",),
+    # JavaScript has an engine of its own, which sees values and nothing else.
+    "bpmn/expressions": (
+        "mlkit.bpmn.definition",
+        "mlkit.workers.child.javascript",
+        "mlkit.workers.child.values",
+    ),
     "bpmn/decisions/evaluation.py": ("mlkit.bpmn.decisions", "mlkit.bpmn.expressions"),
     "bandit/evaluation": (),
     "bandit/policies": (

@@ -345,6 +345,20 @@ class Step:
         finally:
             del self.state.scopes[inner.id]
 
+    @contextmanager
+    def behind(self, scope: Scope) -> Iterator[dict[str, Any]]:
+        """Let expressions see what is put into a dictionary, behind the variables of a scope.
+
+        As in Camunda 7, an output sees those before it, unless a local variable hides them.
+        """
+        parent, between = scope.parent, Scope(-2, scope.element, scope.parent)
+        self.state.scopes[between.id], scope.parent = between, between.id
+        try:
+            yield between.variables
+        finally:
+            scope.parent = parent
+            del self.state.scopes[between.id]
+
     def text(self, expression: Expression | None, scope: int) -> str:
         """Return an expression's value as text; nothing for no expression."""
         value = None if expression is None else self.evaluate(expression, scope)

@@ -12,7 +12,14 @@ from typing import Any
 from mlkit.bpmn.expressions.evaluator import Lookup
 from mlkit.bpmn.expressions.tree import MAX_LENGTH, ExpressionError, UnknownVariable
 from mlkit.errors import ServiceUnavailable
-from mlkit.workers.child import javascript
+from mlkit.workers.child.javascript import (
+    JavaScriptError,
+    Thrown,
+    lacking,
+    mentioned,
+    run,
+)
+from mlkit.workers.child.javascript import check as check_syntax
 from mlkit.workers.child.values import pack, unpack
 
 NAMES = ("javascript", "ecmascript", "js", "graal.js", "nashorn", "application/javascript",
@@ -34,8 +41,8 @@ def check(text: str) -> None:
         raise ExpressionError(text, MAX_LENGTH, f"longer than {MAX_LENGTH} characters")
     _require()
     try:
-        javascript.check(text)
-    except javascript.JavaScriptError as error:
+        check_syntax(text)
+    except JavaScriptError as error:
         raise ExpressionError(text, 0, str(error)) from None
 
 
@@ -47,7 +54,7 @@ def evaluate(text: str, lookup: Lookup, now: datetime) -> Any:
         ServiceUnavailable: There is no engine for it.
     """
     _require()
-    names = javascript.mentioned(text)
+    names = mentioned(text)
     known = getattr(lookup, "names", None)
     names = names if names is not None or known is None else known()
     seen = _looked_up(names or frozenset(), lookup)
@@ -57,11 +64,11 @@ def evaluate(text: str, lookup: Lookup, now: datetime) -> Any:
         "listening": True,
     }
     try:
-        ran = javascript.run(text, seen, facts, MEMORY, SECONDS)
-    except javascript.Thrown as error:
+        ran = run(text, seen, facts, MEMORY, SECONDS)
+    except Thrown as error:
         problem = f"it throws the BPMN error {error.code!r}, which only a script task can"
         raise ExpressionError(text, 0, problem) from None
-    except javascript.JavaScriptError as error:
+    except JavaScriptError as error:
         kind = UnknownVariable if str(error).endswith("is not defined") else ExpressionError
         raise kind(text, 0, str(error)) from None
     _assign(text, ran.changes, lookup)
@@ -69,7 +76,7 @@ def evaluate(text: str, lookup: Lookup, now: datetime) -> Any:
 
 
 def _require() -> None:
-    problem = javascript.lacking()
+    problem = lacking()
     if problem is not None:
         raise ServiceUnavailable(problem, hint="pip install 'mlkit[javascript]'")
 

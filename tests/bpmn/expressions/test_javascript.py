@@ -97,7 +97,7 @@ def test_no_reference_to_a_stored_value_can_be_forged():
 
 
 def test_without_the_package_it_is_said_what_to_install(monkeypatch):
-    monkeypatch.setattr(expressions.javascript, "lacking", lambda: "JavaScript needs a package")
+    monkeypatch.setattr(expressions, "lacking", lambda: "JavaScript needs a package")
     with pytest.raises(ServiceUnavailable) as raised:
         value("1")
     assert "mlkit[javascript]" in str(raised.value.hint)

@@ -173,6 +173,10 @@ class Activity(Behavior):
             activation.local = local
         scope = step.state.scopes[activation.local]
         scope.variables.update(stored)
+        if self.node.shares:  # As in Camunda 7, none sees another.
+            inputs = {name: step.evaluate(each, scope.id) for name, each in self.node.inputs}
+            scope.variables.update(inputs)
+            return
         for name, expression in self.node.inputs:
             scope.variables[name] = step.evaluate(expression, scope.id)
 
@@ -340,7 +344,12 @@ class Activity(Behavior):
 
     def _map_outputs(self, step: Step, activation: Activation) -> None:
         local = activation.local
-        values = {name: step.evaluate(each, local) for name, each in self.node.outputs}
         scope = step.state.scopes[local]
+        if self.node.shares:
+            with step.behind(scope) as values:
+                for name, each in self.node.outputs:
+                    values[name] = step.evaluate(each, local)
+        else:
+            values = {name: step.evaluate(each, local) for name, each in self.node.outputs}
         stays = activation.role == "iteration" and scope.isolated
         step.state.assign(local if stays else scope.parent, values)

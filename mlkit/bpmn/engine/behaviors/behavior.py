@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlkit.bpmn.definition import model
 from mlkit.bpmn.definition.model import EventDefinition, FlowNode
@@ -99,9 +99,11 @@ class Behavior:
 
     def map_outputs(self, step: Step, scope: Scope) -> None:
         """Set what the output mappings of an event say in the scope around it."""
-        if self.node.outputs:
-            values = {name: step.evaluate(each, scope.id) for name, each in self.node.outputs}
-            step.state.assign(scope.id, values)
+        values: dict[str, Any] = {}
+        for name, each in self.node.outputs:
+            with step.names(scope, **(values if self.node.shares else {})) as inner:
+                values[name] = step.evaluate(each, inner)
+        step.state.assign(scope.id, values)
 
     def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Take an event that is meant for an activation of this node."""

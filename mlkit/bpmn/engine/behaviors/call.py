@@ -82,10 +82,11 @@ class CallActivity(SubProcess):
         step.state.assign(step.variables(activation), values)
         self.leave(step, activation)
 
-    def failed_inside(self, step: Step, activation: Activation, scope: Scope) -> None:
-        """Take over what comes back from a called process that an error ends.
+    def passed_out(self, step: Step, activation: Activation, scope: Scope) -> None:
+        """Take over what comes back when an error or escalation has come to the called process.
 
-        What is computed for it and cannot be is null: the error goes on its way.
+        As in Camunda 7, whether the process itself catches it or what is outside. What is computed
+        for it and cannot be is null: the error goes on its way.
         """
         if self.call.after_error:
             values = dict(scope.variables) if self.call.all_out else {}

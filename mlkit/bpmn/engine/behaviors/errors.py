@@ -75,6 +75,9 @@ def _rise(step: Step, thrown: Thrown, host: Activation | None, scope: Scope) -> 
             if boundary is not None:
                 boundary.catch(step, host, thrown)
                 return True
+        caller = step.state.activations[scope.owner] if scope.owner else None
+        if caller is not None and scope.called and thrown.kind in ("error", "escalation"):
+            inner_of(step.behavior(caller)).passed_out(step, caller, scope)
         if not scope.interrupted:
             inside = "" if host is None else host.node
             triggers = step.graph.triggers.get(scope.element, ())
@@ -82,11 +85,8 @@ def _rise(step: Step, thrown: Thrown, host: Activation | None, scope: Scope) -> 
             if trigger is not None:
                 trigger.catch(step, scope, thrown)
                 return True
-        if not scope.owner:
+        if caller is None:
             return False
-        caller = step.state.activations[scope.owner]
-        if scope.called and thrown.kind == "error":
-            inner_of(step.behavior(caller)).failed_inside(step, caller, scope)
         host = outermost(step, caller)
         scope = step.state.scopes[host.scope]
 

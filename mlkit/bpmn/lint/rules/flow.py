@@ -80,7 +80,8 @@ def conditions(place: Place) -> Iterator[Problem]:
         source = body.nodes.get(flow.source)
         if flow.condition is None or source is None:
             continue
-        if source.type in ("parallelGateway", "eventBasedGateway", "startEvent"):
+        begins = source.type == "startEvent" and not source.shares
+        if begins or source.type in ("parallelGateway", "eventBasedGateway"):
             message = f"a condition cannot stand after a {source.type}"
             yield Problem("flow.condition", "error", flow.id, flow.line, message)
         elif source.default == flow.id:
