@@ -204,12 +204,18 @@ class Step:
             self.step(activation, "terminated")
 
     def _hear_end(self, activation: Activation) -> None:
-        """Evaluate what listens to the end of what is ended early; that it fails stops nothing."""
+        """Evaluate what listens to the end of what is ended early; that it fails stops nothing.
+
+        As in Camunda 7, its outputs are set too.
+        """
         behavior = self.behavior(activation)
         behavior = getattr(behavior, "inner", behavior) if activation.role else behavior
         for event in ("delete", "end") if behavior.listeners else ():
             with suppress(BadData):
                 behavior.hear(self, self.variables(activation), event)
+        if behavior.node.shares and behavior.node.outputs and activation.local:
+            with suppress(BadData):
+                behavior.map_local_outputs(self, activation)
 
     def clear(self, scope: Scope) -> None:
         """End everything inside a scope."""

@@ -307,7 +307,7 @@ class Activity(Behavior):
             return
         stored = self._stored(step, activation) if self.node.writes else []
         if self.node.outputs:
-            self._map_outputs(step, activation)
+            self.map_local_outputs(step, activation)
         step.effects += stored
         if activation.role == "compensation":
             compensation.handled(step, activation)
@@ -342,7 +342,8 @@ class Activity(Behavior):
             if each.language != "name" or step.state.has(scope, each.text)
         ]
 
-    def _map_outputs(self, step: Step, activation: Activation) -> None:
+    def map_local_outputs(self, step: Step, activation: Activation) -> None:
+        """Set what the outputs say, from the activity's own variables, around it."""
         local = activation.local
         scope = step.state.scopes[local]
         if self.node.shares:

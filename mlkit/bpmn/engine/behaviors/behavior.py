@@ -105,6 +105,9 @@ class Behavior:
                 values[name] = step.evaluate(each, inner)
         step.state.assign(scope.id, values)
 
+    def map_local_outputs(self, step: Step, activation: Activation) -> None:
+        """Set what the outputs of an activity say; other nodes have no variables of their own."""
+
     def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Take an event that is meant for an activation of this node."""
         raise BadData(f"{self.id} does not wait for {type(event).__name__.lower()!r}")

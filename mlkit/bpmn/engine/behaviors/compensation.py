@@ -53,6 +53,10 @@ def proceed(step: Step, thrower: Activation) -> None:
         done = thrower.todo.pop()
         handler = _handler(step, done)
         if handler is not None:
+            if done.node in step.graph.handlers and handler.node.shares:
+                # As in Camunda 7: what is inside a sub-process, beside its own handler.
+                thrower.todo += [inside(each, done) for each in done.inner]
+                done = Done(done.node, done.variables, order=done.order)
             _run(step, thrower, handler, done)
             return
         thrower.todo += [inside(each, done) for each in done.inner]

@@ -105,5 +105,5 @@ class Repeated(Activity):
         """Store nothing: each iteration has done it."""
         return []
 
-    def _map_outputs(self, step: Step, activation: Activation) -> None:
+    def map_local_outputs(self, step: Step, activation: Activation) -> None:
         """Map nothing: each iteration has done it."""
