@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mlkit.cli.bandit import models
 from mlkit.cli.bandit.documents import model_fields
+from mlkit.cli.bandit.drift import DriftOptions, with_drift
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json, MaxRatio, MaxUnpacked, unpack_limits
 from mlkit.cli.output import Output, of
+
+if TYPE_CHECKING:
+    from mlkit.unpacking import UnpackLimits
 
 PosteriorsFile = Annotated[
     Path, typer.Argument(metavar="POSTERIORS", help="Posteriors file (Parquet, CSV; - is CSV).")
@@ -114,8 +118,10 @@ def quantile(
 
 @examples(
     "mlkit bandit show posteriors.parquet",
+    "mlkit bandit show posteriors.parquet --drift log/2026-11-28.worker-0.jsonl --recent 7d",
     "mlkit bandit show posteriors.parquet --context u123 --top 5 --json",
 )
+@with_drift
 def show(
     ctx: typer.Context,
     posteriors: PosteriorsFile,
@@ -125,6 +131,8 @@ def show(
     seed: Seed = None,
     policy: models.Policy = None,
     features: models.FeaturesJson = None,
+    *,
+    drift: DriftOptions,
     max_unpacked: MaxUnpacked = 8.0,
     max_ratio: MaxRatio = 200.0,
     json: Json = False,
@@ -133,12 +141,15 @@ def show(
 
     `best` is the probability that no other arm has a higher mean reward, by Monte Carlo. Of
     policies other than Thompson sampling with Beta posteriors, `share` is the exact probability
-    with which each arm is shown first.
+    with which each arm is shown first. --drift shows whose recent rate differs from the one before.
     """
     from mlkit.bandit.models import loading
     from mlkit.bandit.posteriors import file, summary
 
     limits = unpack_limits(max_unpacked, max_ratio)
+    if drift.drift_logs or drift.needs_logs():
+        _show_drift(ctx, posteriors, drift, limits, top, json=json)
+        return
     if not loading.is_beta(posteriors, policy, limits):
         _refuse_context(context)
         model = loading.load(posteriors, policy, limits)
@@ -160,6 +171,32 @@ def show(
     Output.result(tables.summaries(shown))
     if len(shown) < len(rows):
         of(ctx).note(f"{len(rows) - len(shown):,} more arms; --top shows more")
+
+
+def _show_drift(
+    ctx: typer.Context,
+    posteriors: Path,
+    options: DriftOptions,
+    limits: UnpackLimits,
+    top: int,
+    *,
+    json: bool,
+) -> None:
+    """Show the drift of the arms that are in the posteriors."""
+    from mlkit.bandit.models import loading
+    from mlkit.bandit.posteriors import file
+    from mlkit.cli.bandit import drift
+    from mlkit.errors import UsageError
+
+    if not options.drift_logs:
+        raise UsageError("--recent, --arm, --reward, --time, ...: they are about --drift LOG")
+    if loading.is_beta(posteriors, None, limits):
+        known, rewards = file.read(posteriors, limits).arms["arm"].to_pylist(), (0.0, 1.0)
+    else:
+        model = loading.load(posteriors, None, limits)
+        known, rewards = [model.ids[place] for place in model.present()], model.header.spec.rewards
+    found = drift.read(of(ctx), options, rewards, limits)
+    drift.show(of(ctx), found.only(known), top, json=json)
 
 
 def _refuse_context(context: str | None) -> None:

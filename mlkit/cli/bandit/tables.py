@@ -12,6 +12,7 @@ from rich.text import Text
 from mlkit.bandit.posteriors.summary import Quantiles, Score, Summary
 
 if TYPE_CHECKING:
+    from mlkit.bandit.logs.drift import Drift
     from mlkit.bandit.logs.positions import Position
     from mlkit.bandit.logs.verification import ArmCheck
     from mlkit.bandit.models.summary import ArmSummary
@@ -52,6 +53,24 @@ def model_summaries(rows: Sequence[ArmSummary]) -> Table:
         share = f"{row.share:.1%}"
         table.add_row(_id(row.arm), f"{row.pulls:,.0f}", f"{row.mean:.4g}", share, bar)
     return table
+
+
+def drifts(rows: Sequence[Drift]) -> Table:
+    """Make a table of how rates have changed."""
+    table = _table(arm=True)
+    for name in ("before", "rate", "recent", "rate", "change", "p", "q"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        means = row.old_mean, row.recent_mean
+        change = None if None in means else (row.recent_mean or 0) - (row.old_mean or 0)
+        numbers = f"{row.old_pulls:,}", _number(means[0]), f"{row.recent_pulls:,}"
+        tests = _number(means[1]), _number(change, "+.4f"), _number(row.p, ".2g")
+        table.add_row(_id(row.arm), *numbers, *tests, _number(row.q, ".2g"))
+    return table
+
+
+def _number(value: float | None, form: str = ".4f") -> str:
+    return "" if value is None else format(value, form)
 
 
 def checks(rows: Sequence[ArmCheck]) -> Table:
