@@ -307,6 +307,7 @@ class FormField:
         value: What it is, where nobody fills it.
         fields: The fields of each row.
         textual: Whether a number is stored as text.
+        secret: Whether its value is masked wherever it is shown.
     """
 
     id: str
@@ -324,6 +325,7 @@ class FormField:
     value: Expression | None = None
     fields: tuple[FormField, ...] = ()
     textual: bool = False
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)

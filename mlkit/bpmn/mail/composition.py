@@ -249,7 +249,7 @@ class Composer:
 
 def values(task: Task) -> list[tuple[str, str]]:
     """Return the labels and values of what a task's form only shows."""
-    shown = browser_forms.inputs(tasks.entry(task, {}))
+    shown = browser_forms.inputs(tasks.entry(task, {}), mask=task.mask)
     return [(each.label, str(each.value)) for each in shown if each.kind == "output"]
 
 

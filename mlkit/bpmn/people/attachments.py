@@ -80,6 +80,9 @@ def document(task: Task, name: str, state: Path) -> Document:
 
 
 def _read(wanted: str, task: Task, state: Path) -> Iterable[Document]:
+    if task.mask.hides(wanted):
+        yield Document(wanted, file_name(wanted), problem="it is a secret")
+        return
     value = _variable(task.variables, wanted)
     listed = value if isinstance(value, list) and all(map(_is_reference, value)) else [value]
     for each in listed if value is not None else [None]:

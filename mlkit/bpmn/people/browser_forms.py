@@ -14,7 +14,9 @@ from typing import Any
 from mlkit.bpmn.definition.model import FormField
 from mlkit.bpmn.people import forms
 from mlkit.bpmn.people.forms import Entry
+from mlkit.bpmn.people.masking import MASKED, Mask
 
+NO_MASK = Mask()
 PREFIX = "field."
 """Stands before the names of inputs, so that no field can be taken for something else."""
 FEW_OPTIONS = 5
@@ -32,7 +34,7 @@ class Input:
         id: The id of the element of the page.
         name: The name of the input.
         kind: `text`, `area`, `number`, `date`, `checkbox`, `radio`, `select`, `checklist`, `file`,
-            `rows`, or `output` for what is read-only.
+            `rows`, `password` for a secret, or `output` for what is read-only.
         value: Text; a list where several are chosen; whether it is checked.
         options: Values with their labels.
         hint: What is accepted, in a few words.
@@ -111,7 +113,7 @@ def given(
             found[each.id] = "true" in submitted.get(name, ())
         elif each.type == "list":
             found[each.id] = [str(value) for value in submitted.get(name, ()) if value != ""]
-        elif submitted.get(name):
+        elif submitted.get(name) and (submitted[name][-1] != "" or not is_hidden(each)):
             found[each.id] = str(submitted[name][-1]).replace("\r\n", "\n")
     return found
 
@@ -164,8 +166,9 @@ def inputs(
     token: Callable[[Mapping[str, Any]], str] = lambda reference: "",
     without: str | None = None,
     prefix: str = PREFIX,
+    mask: Mask = NO_MASK,
 ) -> list[Input]:
-    """Return what a page shows of a form in its present state.
+    """Return what a page shows of a form in its present state; a secret is not in it.
 
     Args:
         entry: The form with what is filled in.
@@ -173,10 +176,11 @@ def inputs(
         token: Names an uploaded file in the form that comes back.
         without: A field that is not shown, since buttons decide it.
         prefix: What precedes the fields' names.
+        mask: What is hidden of what is only shown.
     """
     known = problems or {}
     return [
-        _input(each, entry, known.get(each.id, ""), token, prefix)
+        _input(each, entry, known.get(each.id, ""), token, prefix, mask)
         for each in entry.shown()
         if each.id != without
     ]
@@ -188,28 +192,38 @@ def _input(
     problem: str,
     token: Callable[[Mapping[str, Any]], str],
     prefix: str,
+    mask: Mask,
 ) -> Input:
     name = prefix + form.id
     shown = Input(name.replace(".", "-"), name, form.label, "output")
     if form.readonly or form.value is not None:
-        return replace(shown, value=text_of(_output(form, entry)))
+        hidden = is_hidden(form, mask)
+        return replace(shown, value=MASKED if hidden else mask.text(text_of(_output(form, entry))))
     value = entry.raw(form)
     shown = replace(shown, required=form.required, problem=problem, hint=hint_of(form))
     if form.fields:
         listed = value if isinstance(value, list) else []
-        rows = _row_inputs(form, entry, listed, token, name)
+        rows = _row_inputs(form, entry, listed, token, name, mask)
         return replace(shown, kind="rows", rows=rows)
     if form.type in ("file", "files"):
         listed = value if isinstance(value, list) else [value]
         kept = [(str(e.get("name", "")), token(e)) for e in listed if isinstance(e, dict)]
         return replace(shown, kind="file", kept=kept, several=form.type == "files")
+    if is_hidden(form, mask) and form.type == "string":
+        given = "" if value in (None, "") else "it has a value: leave it empty to keep that"
+        return replace(shown, kind="password", hint=", ".join(filter(None, (shown.hint, given))))
     kind = _kind(form, value)
     return replace(shown, kind=kind, value=_value(form, value), options=form.options)
 
 
+def is_hidden(form: FormField, mask: Mask = NO_MASK) -> bool:
+    """Return whether the value of a field is a secret."""
+    return form.secret or mask.hides(form.id)
+
+
 def _row_inputs(
     form: FormField, entry: Entry, rows: list[Any],
-    token: Callable[[Mapping[str, Any]], str], name: str,
+    token: Callable[[Mapping[str, Any]], str], name: str, mask: Mask,
 ) -> list[list[Input]]:  # fmt: skip
     defaults = {each.id: each.default.text for each in form.fields if each.default}
     found = []
@@ -218,7 +232,7 @@ def _row_inputs(
         given_row = row if isinstance(row, Mapping) else {}
         inner = Entry(form.fields, given_row, defaults, outer)
         wrong = problems_by_field(inner.values()[1]) if given_row else {}
-        found.append(inputs(inner, wrong, token, prefix=f"{name}.{number}."))
+        found.append(inputs(inner, wrong, token, prefix=f"{name}.{number}.", mask=mask))
     return found
 
 

@@ -10,7 +10,8 @@ from mlkit.bpmn.definition.model import FormField, Person
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.state import Activation, State
 from mlkit.bpmn.engine.waits import ForPerson
-from mlkit.bpmn.people import forms
+from mlkit.bpmn.people import forms, masking
+from mlkit.bpmn.people.masking import Mask
 from mlkit.errors import BadData, InputMissing
 
 
@@ -26,6 +27,7 @@ class Task:
         defaults: Values of the form that are filled in already.
         variables: Those that the expressions of the form may see.
         attach: The names of the documents that go with it.
+        secrets: The variables that the forms of its diagram mark as secrets.
     """
 
     instance: str
@@ -43,11 +45,17 @@ class Task:
     defaults: dict[str, Any] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
     attach: tuple[str, ...] = ()
+    secrets: frozenset[str] = frozenset()
 
     @property
     def id(self) -> str:
         """The name that commands use."""
         return f"{self.instance}/{self.activation}"
+
+    @property
+    def mask(self) -> Mask:
+        """What is hidden of its variables from whoever looks at it."""
+        return Mask.of([self.variables], self.secrets)
 
     def is_for(self, assignee: str | None, group: str | None) -> bool:
         """Return whether somebody, or a member of a group, may do it."""
@@ -86,6 +94,7 @@ def _task(instance: str, engine: Engine, state: State, activation: Activation) -
         attach=node.work.attach if isinstance(node.work, Person) else (),
         defaults=wait.defaults,
         variables=state.visible(activation.local or activation.scope),
+        secrets=masking.marked(engine),
     )
 
 
@@ -140,6 +149,8 @@ def document(task: Task) -> dict[str, Any]:
 
 def _described(field: FormField, default: Any) -> dict[str, Any]:
     inner = [_described(each, None) for each in field.fields]
+    if field.secret or masking.is_secret(field.id):
+        default = None
     return {
         "id": field.id, "label": field.label, "type": field.type, "default": default,
         "required": field.required, "readonly": field.readonly or field.value is not None,

@@ -9,8 +9,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mlkit.bpmn.engine.engine import Engine
+from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.journal.records import Damaged, Row
+from mlkit.bpmn.people import masking
+from mlkit.bpmn.people.masking import Mask
 from mlkit.bpmn.runtime.host import Host
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.runtime.session import Session
@@ -63,6 +66,22 @@ class HostedSession(Session):
                     continue
         finally:
             self.host.forget(number)
+
+    def mask(self, row: Row, state: State | None = None) -> Mask:
+        """Return what is hidden of an instance from everybody who asks the server."""
+        return masking.of_instance(self.engine(row), state or self.state(row))
+
+    def hide(self, number: int, text: str) -> str:
+        """Return a text of a list about an instance without what its secrets hold.
+
+        Variables with the names of secrets are hidden in the index already: only an instance
+        whose forms mark others is replayed.
+        """
+        row = self.journal.get(number)
+        try:
+            return self.mask(row).text(text) if masking.marked(self.engine(row)) else text
+        except Damaged:
+            return text
 
     def advance(self, rows: list[Row]) -> list[Row]:
         """Leave instances to the host; return them as they are now."""

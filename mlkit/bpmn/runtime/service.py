@@ -12,7 +12,7 @@ from typing import Any
 
 from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.engine.events import AnyEvent, Assign, Begin, Cancel, Claim, Complete, Retry
-from mlkit.bpmn.journal.records import Damaged, Row
+from mlkit.bpmn.journal.records import Damaged, Log, Row, Stopped
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.people.forms import packed_variables
 from mlkit.bpmn.people.recipients import substitute_of
@@ -313,14 +313,28 @@ class Service:
 
     def logs(self, instance: str) -> list[dict[str, Any]]:
         """Return what the attempts at an instance's tasks printed."""
-        found = self.journal.logs(self.journal.find(instance))
+        found = self.attempts(self.journal.find(instance))
         return [{**each._asdict(), "ended": instant(each.ended)} for each in found]
+
+    def attempts(self, row: Row) -> list[Log]:
+        """Return what the attempts at an instance's tasks left."""
+        found, mask = self.journal.logs(row), self.session.mask(row)
+        return [
+            each._replace(stdout=mask.text(each.stdout), stderr=mask.text(each.stderr))
+            for each in found
+        ]
+
+    def masked(self, found: list[Stopped]) -> list[Stopped]:
+        """Return incidents of a list without what secrets hold."""
+        hide = self.session.hide
+        return [each._replace(message=hide(each.number, each.message)) for each in found]
 
     def show(self, instance: str) -> dict[str, Any]:
         """Describe an instance, with its tokens."""
         row = self.journal.find(instance)
         engine, state = self.session.engine(row), self.session.state(row)
-        found = documents.document(self.session, row)
+        mask = self.session.mask(row, state)
+        found = mask.document(documents.document(self.session, row))
         deployed = self.journal.deployments.of_definition(row.process, row.definition)
         return {
             **found,

@@ -29,6 +29,7 @@ from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Audited, Damaged, Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.people.forms import packed_variables
+from mlkit.bpmn.people.masking import Mask
 from mlkit.bpmn.runtime.clock import Clock
 from mlkit.bpmn.runtime.diagrams import (
     Diagram,
@@ -131,6 +132,14 @@ class Session:
     def state(self, row: Row) -> State:
         """Return an instance's state as journalled."""
         return self.journal.replay(row, self.engine(row))[0]
+
+    def mask(self, row: Row, state: State | None = None) -> Mask:
+        """Return what is hidden of an instance: nothing from who can read the state folder."""
+        return Mask()
+
+    def hide(self, number: int, text: str) -> str:
+        """Return a text of a list about an instance without what its secrets hold."""
+        return text
 
     def tasks(self, row: Row) -> list[tasks.Task]:
         """Return the user tasks of an instance that wait."""

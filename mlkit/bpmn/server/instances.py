@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -187,7 +187,10 @@ class _Instances:
             reached = self._context.reach(service, request, "viewer")
             index = service.journal.index.within(reached.processes)
             found = index.search(searched, wanted.number(), wanted.limit + 1)
-            shown = [listed(service, each) for each in found[: wanted.limit]]
+            shown = [
+                listed(service, each)
+                for each in open_to_search(service, searched, found[: wanted.limit])
+            ]
             more = len(found) > wanted.limit
             return Instances(shown, str(found[wanted.limit - 1].number) if more else None)
 
@@ -211,7 +214,9 @@ class _Instances:
     async def history(self, request: Request) -> Response:
         def find(service: Service, name: str) -> dict[str, Any]:
             row = service.journal.find(name)
-            return documents.passed(service.journal, row, service.session.engine(row))
+            found = documents.passed(service.journal, row, service.session.engine(row))
+            masked: dict[str, Any] = service.session.mask(row).document(found)
+            return masked
 
         return await self._show(request, find)
 
@@ -243,7 +248,11 @@ class _Instances:
 
         def read(service: Service) -> bytes:
             row = service.journal.find(name)
-            known = {each["artifact"] for each in documents.artifacts(service.journal, row)}
+            listed = documents.artifacts(service.journal, row)
+            known = {each["artifact"] for each in listed}
+            mask = service.session.mask(row)
+            if any(mask.hides(e["name"]) for e in listed if e["artifact"] == wanted):
+                raise RequestError(403, "it is a secret", "scripts and workers read it")
             if not _HASH.fullmatch(wanted) or wanted not in known:
                 raise RequestError(404, f"no artifact {wanted!r:.80}", "see /artifacts")
             return (service.journal.folder / "artifacts" / wanted).read_bytes()
@@ -339,6 +348,17 @@ def criteria(service: Service, given: Mapping[str, str]) -> Criteria:
         state, given.get("process"), definition, given.get("business_key"),
         variables=_variable(given.get("variable")), text=given.get("text"), **times,
     )  # fmt: skip
+
+
+def open_to_search(service: Service, criteria: Criteria, found: Sequence[Found]) -> list[Found]:
+    """Return what is found without those of which a secret was searched for: that would tell it."""
+    if not criteria.variables:
+        return list(found)
+    session, journal = service.session, service.journal
+    return [
+        each for each in found
+        if not any(map(session.mask(journal.get(each.number)).hides, criteria.variables))
+    ]  # fmt: skip
 
 
 def _variable(text: str | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.people.masking import Mask
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import BAD_BODY, REFUSED, answer, body
 from mlkit.bpmn.server.context import Context
@@ -101,7 +102,11 @@ class _Messages:
     async def stores(self, request: Request) -> Response:
         query(request, ())
         found = await self._context.call(lambda service: service.journal.stores.all())
-        shown = [Store(e.name, e.value, e.instance, instant(e.updated)) for e in found]
+        mask = Mask()
+        shown = [
+            Store(e.name, mask.value(e.name, e.value), e.instance, instant(e.updated))
+            for e in found
+        ]
         return answer(Stores(shown))
 
     async def put(self, request: Request) -> Response:

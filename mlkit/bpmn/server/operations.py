@@ -92,7 +92,7 @@ class _Operations:
             after, limit = wanted.pair(), wanted.limit
             reached = self._context.reach(service, request, "viewer")
             index = service.journal.index.within(reached.processes)
-            found = index.stopped(process, element, after, limit + 1)
+            found = service.masked(index.stopped(process, element, after, limit + 1))
             shown = [
                 Incident(
                     each.activation, each.instance, each.process, each.element, each.attempt,

@@ -92,7 +92,7 @@ class TaskForm:
         question = next((e.label for e in task.form if e.id == self.decision), "")
         fields = browser_forms.inputs(
             entry, known, lambda each: self.people.links.kept(task.id, each),
-            self.decision if decides else None,
+            self.decision if decides else None, mask=task.mask,
         )  # fmt: skip
         process = self.service.session.engine(self.row).processes[0]
         return {

@@ -333,5 +333,7 @@ def _prompt(form: FormField, default: Any) -> Any:
     options = ", ".join(k if k == label else f"{k} = {label}" for k, label in form.options.items())
     choices = f" ({several}{printable(options)})" if options else ""
     shown = "" if default is None else str(default)
+    if form.secret:
+        return typer.prompt(label, default=shown, show_default=False, hide_input=True, err=True)
     question = f"{label}{choices} [{printable(shown)}]"
     return typer.prompt(question, default=shown, show_default=False, err=True)

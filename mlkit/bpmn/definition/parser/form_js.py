@@ -159,6 +159,7 @@ def _field(kind: str, component: dict[str, Any], place: _Place) -> FormField | N
         "hidden": (*place.hidden, *_conditions(component, note)),
         "limits": dict(_limits(rules, component, note)),
         "pattern": _pattern(key, rules, note),
+        "secret": str((component.get("properties") or {}).get("secret")).lower() == "true",
         **read(kind, component, note),
     })  # fmt: skip
 

@@ -90,7 +90,16 @@ def _field(reader: Reader, task: Element, element: Element) -> FormField:
             str(v.get("id")): str(v.get("name") or v.get("id")) for v in element.iter("{*}value")
         },
         limits=_limits(reader, task, constraints),
+        secret=_is_secret(element),
     )
+
+
+def _is_secret(element: Element) -> bool:
+    """Return whether a field is marked: by `mlkit:secret`, or a property that editors can set."""
+    if element.get(f"{{{xml.MLKIT}}}secret") == "true":
+        return True
+    properties = element.iter("{*}property")
+    return any(each.get("id") == "secret" and each.get("value") == "true" for each in properties)
 
 
 def _path(element: Element) -> str:

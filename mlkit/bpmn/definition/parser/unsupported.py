@@ -39,7 +39,7 @@ _READ_ATTRIBUTES = {
     "terminateMultiInstance",
     "errorMessage", "decisionRef", "mapDecisionResult", "decisionRefBinding",
     "decisionRefVersion", "decisionRefVersionTag", "decisionRefTenantId", "script", "initiator",
-    "inheritVariables", "taskPriority", "attach", "tags",
+    "inheritVariables", "taskPriority", "attach", "tags", "secret",
     # True of every task here, or of no consequence for a single engine.
     "asyncBefore", "asyncAfter", "async", "exclusive", "historyTimeToLive", "versionTag",
     "isStartableInTasklist", "modelerTemplate", "modelerTemplateVersion",

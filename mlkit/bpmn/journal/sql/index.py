@@ -10,6 +10,7 @@ from typing import Any
 from mlkit.bpmn.engine.state import Activation, State
 from mlkit.bpmn.engine.waits import ForPerson
 from mlkit.bpmn.journal.records import ENDED, Criteria, Found, OpenTask, Stopped
+from mlkit.bpmn.people.masking import Mask
 from mlkit.errors import UsageError
 from mlkit.storage.database import Database
 
@@ -296,17 +297,23 @@ def _names(names: list[str]) -> str:
 
 def _stopped(state: State) -> _Rows:
     found = [
-        (each.id, each.node, each.attempt, each.incident.message[:1000])
+        (each.id, each.node, each.attempt, _open_text(state, each.incident.message))
         for each in _open(state)
         if each.status == "incident" and each.incident is not None
     ]
     if state.status == "running":
         found += [
-            (number, state.process, 0, each.message[:1000])
+            (number, state.process, 0, _open_text(state, each.message))
             for number, each in state.defects.items()
             if number not in state.activations
         ]
     return tuple(found)
+
+
+def _open_text(state: State, message: str) -> str:
+    """Return the beginning of a message, without what variables with names of secrets hold."""
+    mask = Mask.of(each.variables for each in state.scopes.values())
+    return mask.text(message)[:1000]
 
 
 def _open(state: State) -> list[Activation]:

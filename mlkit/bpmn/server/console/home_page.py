@@ -56,7 +56,9 @@ def _shown(service: Service, person: str, reached: Reach) -> dict[str, Any]:
     return {
         "counts": [(each, counts.get(each, 0)) for each in STATES],
         "incident_count": index.incident_count(),
-        "incidents": [incident(each) for each in index.stopped(None, None, _FIRST, SHOWN)],
+        "incidents": [
+            incident(each) for each in service.masked(index.stopped(None, None, _FIRST, SHOWN))
+        ],
         "tasks": [_task(each) for each in index.tasks(person, None, _FIRST, SHOWN)],
         "person": person,
         "running": [listed(service, each) for each in running],

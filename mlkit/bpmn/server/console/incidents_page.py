@@ -97,7 +97,7 @@ def _shown(service: Service, wanted: Page, viewed: Reach, operated: Reach) -> di
     process, element = wanted.query.get("process"), wanted.query.get("element")
     limit = min(wanted.limit, MOST_SHOWN) if "limit" in wanted.query else SHOWN
     index = service.journal.index.within(viewed.processes)
-    found = index.stopped(process, element, wanted.pair(), limit + 1)
+    found = service.masked(index.stopped(process, element, wanted.pair(), limit + 1))
     last = found[limit - 1] if len(found) > limit else None
     return {
         "causes": [

@@ -78,7 +78,7 @@ class InstancePage(ConsolePages):
         directory = self.context.people.file.directory
         nodes = service.session.engine(row).graph.behaviors
         names = {key: each.node.name or key for key, each in nodes.items()}
-        attempts = _attempts(service.journal.logs(row), row, names)
+        attempts = _attempts(service.attempts(row), row, names)
         return {
             "row": row, "shown": shown, "sentence": waits.sentence(shown, directory),
             "waiting": [

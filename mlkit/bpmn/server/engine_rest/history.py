@@ -114,5 +114,5 @@ def _variables(service: Service, row: Row) -> list[dict[str, Any]]:
             "state": "CREATED",
             "tenantId": None,
         }
-        for name, value in known.items()
+        for name, value in service.session.mask(row, state).variables(known).items()
     ]

@@ -75,6 +75,7 @@ def _found(service: Service, given: Fields) -> list[dict[str, Any]]:
 def _of_instance(service: Service, row: Row) -> list[dict[str, Any]]:
     state = service.session.state(row)
     found = documents.incidents(service.session.engine(row), state)
+    found = service.session.mask(row, state).document(found)
     return [_document(service, row, each, state.activations.get(each["id"])) for each in found]
 
 

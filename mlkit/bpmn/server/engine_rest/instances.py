@@ -225,7 +225,8 @@ def _variables(service: Service, identifier: str, local: bool) -> dict[str, Any]
         raise _no_execution(identifier)
     state = service.session.state(row)
     if not number:
-        return next((each.variables for each in state.roots()), {})
+        found = next((each.variables for each in state.roots()), {})
+        return service.session.mask(row, state).variables(found)
     return _of_task(state, number, identifier, local)
 
 
@@ -262,7 +263,7 @@ def _checks(service: Service, given: Fields) -> list[Check | None]:
         _like(given.text("businessKeyLike")),
         (lambda row: row.phase == "incident") if given.flag("withIncident") else None,
         (lambda row: False) if none else None,
-        (lambda row: queries.holds(service, row.number, wanted)) if wanted else None,
+        (lambda row: queries.holds_openly(service, row, wanted)) if wanted else None,
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from mlkit.bpmn.journal.external import Condition
+from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.engine_rest import typed
 from mlkit.bpmn.server.engine_rest.errors import RestError, invalid
@@ -149,6 +150,16 @@ def _written(given: Fields, name: str, text: str) -> Comparison:
     if not separator or operator not in _COMPARE:
         raise given.wrong(name, "variable query parameter has to have format KEY_OPERATOR_VALUE")
     return Comparison(key, operator, value)
+
+
+def holds_openly(service: Service, row: Row, wanted: list[Comparison]) -> bool:
+    """Return whether all conditions hold for an instance; none does for a secret of it."""
+    if not wanted:
+        return True
+    mask = service.session.mask(row)
+    if any(mask.hides(each.name) for each in wanted):
+        return False
+    return holds(service, row.number, wanted)
 
 
 def holds(service: Service, instance: int, wanted: list[Comparison]) -> bool:

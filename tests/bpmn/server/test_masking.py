@@ -1,0 +1,114 @@
+"""Secrets are masked in the API, on pages, in logs, in the history and in mails."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from bpmn.conftest import diagram
+from bpmn.server.conftest import Server
+
+from mlkit.bpmn.mail.composition import values
+from mlkit.bpmn.runtime.session import Session
+
+SECRETS = ("hunter22-x", "pin-998877", "artifact-secret", "default-5544")
+FIELDS = (
+    '<camunda:formData><camunda:formField id="pin" label="Pin" type="string" mlkit:secret="true"/>'
+    '<camunda:formField id="code" label="Code" type="string" defaultValue="default-5544">'
+    '<camunda:properties><camunda:property id="secret" value="true"/></camunda:properties>'
+    "</camunda:formField>"
+    '<camunda:formField id="password" label="Old" type="string"><camunda:validation>'
+    '<camunda:constraint name="readonly"/></camunda:validation></camunda:formField>'
+    "</camunda:formData>"
+)
+LEAKS = (
+    "import sys; print('using', password); print(repr(password), file=sys.stderr)\n"
+    "blob_secret = b'artifact-secret'; echo = 'pw=' + password"
+)
+FAILS = "raise ValueError('cannot log in with ' + password + ' ' + pin)"
+DIAGRAM = diagram(
+    '<startEvent id="s"/><endEvent id="e"/>'
+    f'<scriptTask id="w" scriptFormat="python"><script>{LEAKS}</script></scriptTask>'
+    '<userTask id="u" name="Ask" camunda:assignee="ann" mlkit:attach="password">'
+    f"<extensionElements>{FIELDS}</extensionElements></userTask>"
+    f'<scriptTask id="x" scriptFormat="python"><script>{FAILS}</script></scriptTask>',
+    "s>w w>u u>x x>e",
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    made = Server(tmp_path_factory.mktemp("masking"))
+    files = [("file", ("p.bpmn", DIAGRAM))]
+    assert made("POST", "/api/v1/definitions", files=files).status_code == 201
+    yield made
+    if made.process.poll() is None:
+        assert made.stop() == 143
+    made.http.close()
+
+
+def texts(server, instance: str) -> dict[str, str]:
+    """Return all that is shown of an instance, by the path."""
+    one = f"/api/v1/instances/{instance}"
+    paths = (
+        one, f"{one}/history", f"{one}/logs", f"{one}/artifacts", "/api/v1/incidents", "/incidents",
+        "/api/v1/tasks?forms=true", f"/instances/{instance}", "/", "/api/v1/stores",
+        "/api/v1/audit",
+        f"/engine-rest/process-instance/{instance}/variables", "/engine-rest/incident",
+        f"/engine-rest/history/variable-instance?processInstanceId={instance}",
+        f"/instances/{instance}/picture.svg",
+    )  # fmt: skip
+    return {path: server("GET", path).text for path in paths}
+
+
+def test_nothing_shows_a_secret(server):
+    body = {"process": "p", "variables": {"password": "hunter22-x", "rows": 3}}
+    instance = server("POST", "/api/v1/instances", json=body).json()["instance"]
+    one = f"/api/v1/instances/{instance}"
+    server.wait(lambda: server("GET", one).json()["state"] == "waiting")
+    shown = server("GET", one).json()["variables"]
+    assert (shown["password"], shown["rows"], shown["echo"]) == ("******", 3, "pw=******")
+    (task,) = server("GET", "/api/v1/tasks?forms=true").json()["tasks"]
+    page = server("GET", f"/tasks/{task['task']}")
+    assert page.text.count('type="password"') == 2
+    assert "it is a secret" in page.text
+    (blob,) = server("GET", f"{one}/artifacts").json()["artifacts"]
+    assert server("GET", f"{one}/artifacts/{blob['artifact']}").status_code == 403
+    token = re.search(r'name="form_token" value="([^"]+)"', page.text)[1]
+    form = {"form_token": token, "field.pin": "pin-998877", "field.code": "", "action": "update"}
+    again = server("POST", f"/tasks/{task['task']}", data=form)
+    found = {**texts(server, instance), "page": page.text, "again": again.text}
+    with Session(server.state) as session:
+        (waiting,) = session.tasks(session.journal.find(instance))
+        found["mail"] = json.dumps(values(waiting))
+        # What a form does not show again is kept.
+        assert waiting.defaults["code"] == "default-5544"
+    sent = server("POST", f"/tasks/{task['task']}", data={**form, "action": "complete"})
+    assert sent.status_code == 200, sent.text
+    server.wait(lambda: server("GET", one).json()["state"] == "incident")
+    found |= {f"{path} later": text for path, text in texts(server, instance).items()}
+    assert server("GET", one).json()["variables"]["pin"] == "******"
+    found["server.log"] = server.log.read_text()
+    for path, text in found.items():
+        assert not [each for each in SECRETS if each in text], path
+    with Session(server.state) as session:
+        state = session.state(session.journal.find(instance))
+        (root,) = state.roots()
+        assert root.variables["pin"] == "pin-998877"
+        assert root.variables["code"] == "default-5544"
+
+
+def test_a_search_tells_no_secret(server):
+    body = {"process": "p", "variables": {"password": "search-me-1", "rows": 77}}
+    instance = server("POST", "/api/v1/instances", json=body).json()["instance"]
+    one = f"/api/v1/instances/{instance}"
+    server.wait(lambda: server("GET", one).json()["state"] == "waiting")
+    for query, found in (("rows=77", 1), ("password=search-me-1", 0)):
+        path = f"/api/v1/instances?variable={query}"
+        assert len(server("GET", path).json()["instances"]) == found
+        page = server("GET", f"/instances?variable={query}").text
+        assert (f"instances/{instance}" in page) == bool(found)
+    for query, found in (("rows_eq_77", 0), ("password_eq_search-me-1", 0)):
+        path = f"/engine-rest/process-instance?variables={query}"
+        assert len(server("GET", path).json()) == found
