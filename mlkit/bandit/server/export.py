@@ -17,7 +17,7 @@ from mlkit.bandit.server.journal import Journal
 from mlkit.bandit.server.served_model import ServedModel
 from mlkit.bandit.server.tables import GrowingTable, loaded_table
 from mlkit.bandit.stores import memory_mapped
-from mlkit.errors import ConfigurationError, InputMissing, ServiceUnavailable
+from mlkit.errors import BadData, ConfigurationError, InputMissing, ServiceUnavailable
 from mlkit.files import enough_space
 
 _STATE_HINT = "--state names the directory that `mlkit bandit serve --state DIR` has made"
@@ -46,7 +46,7 @@ def export(state: Path, output: Path, *, as_of: float | None = None) -> int:
         raise InputMissing(f"{state}: no state of a server", hint=_STATE_HINT)
     # Not in the state: it may be a read-only backup, or on the full disk that is to be rescued.
     with enough_space(), tempfile.TemporaryDirectory(prefix="mlkit-export-") as scratch:
-        present = _present(state, _opened(path, Path(scratch)), Path(scratch))
+        present = _read(state, Path(scratch))
         if isinstance(present, ServedModel):
             model_file.write(present.model, output)
             return len(present.model)
@@ -56,6 +56,22 @@ def export(state: Path, output: Path, *, as_of: float | None = None) -> int:
         file.write_batches(header, memory_mapped.export(table, at), output)
     used = present.table.used()
     return used["arms"] + used["posteriors"]
+
+
+def _read(state: Path, scratch: Path) -> GrowingTable | ServedModel:
+    """Read what a server knows now; where none runs, nothing is written into the state."""
+    path = state / "journal.sqlite"
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists():
+        try:
+            present = _present(state, Journal(path, read_only=True, unchanging=True), scratch)
+        except BadData:
+            if not log.exists():
+                raise
+        else:
+            if not log.exists():  # else a server has begun to write meanwhile
+                return present
+    return _present(state, _opened(path, scratch), scratch)
 
 
 def _opened(path: Path, scratch: Path) -> Journal:

@@ -246,6 +246,7 @@ class Journal:
         clock: Returns the seconds since 1970.
         elapsed: Returns seconds from any start, which nobody sets.
         read_only: Change nothing; the file has to be there.
+        unchanging: Nobody else writes it, so that nothing has to be made beside it.
 
     Raises:
         ConfigurationError: The file is of a newer format, or cannot be opened.
@@ -261,12 +262,13 @@ class Journal:
         clock: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = time.monotonic,
         read_only: bool = False,
+        unchanging: bool = False,
     ) -> None:
         self._path = path
         self._window = window
         self._clock = clock
         self._slice = 0
-        mode = "ro" if read_only else "rwc"
+        mode = f"{'ro' if read_only else 'rwc'}{'&immutable=1' if unchanging else ''}"
         try:
             self._database = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None

@@ -113,6 +113,22 @@ def test_a_bad_file_on_sighup_is_named_as_the_user_knows_it(start, eventually):
 # Disks
 
 
+def test_an_export_of_a_stopped_server_leaves_the_state_as_it_was(start, tmp_path, mlkit):
+    server = start("--workers", "1")
+    server.post("/feedback", {"event_id": "1", "arm": "c1", "reward": 1})
+    server.stop()
+
+    def content():
+        files = sorted(path for path in server.state.rglob("*") if path.is_file())
+        return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+    before = content()
+    done = mlkit("bandit", "export", "--state", server.state, "-o", tmp_path / "out.csv")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r'"c1",\d+,\d+,31,', (tmp_path / "out.csv").read_text())
+    assert content() == before
+
+
 def test_a_read_only_state_and_one_on_a_full_disk_can_be_exported(
     start, small_disk, tmp_path, mlkit
 ):
