@@ -177,7 +177,7 @@ def _is_text(sheet: Sheet, column: int) -> bool:
     if not pa.types.is_string(sheet.columns[column].type):
         return bool(pa.types.is_dictionary(sheet.columns[column].type))
     numeric = pc.match_substring_regex(sheet.text(column), r"^[-+\d.,' ]+([eE][-+]?\d+)?$")
-    return int(pc.index(numeric, False).as_py()) >= 0
+    return pc.all(numeric).as_py() is False  # looking `False` up would import pandas
 
 
 def _by_format(
@@ -242,18 +242,21 @@ def _once(sheet: Sheet, fields: dict[int, str], names: list[str]) -> Iterator[tu
 def _is_bars(sheet: Sheet, rest: list[int], names: list[str], fields: dict[int, str]) -> bool:
     """Return whether the columns are the fields of one ticker, not tickers.
 
-    LOW, OPEN and others are tickers too: without a close, or beside columns that are none of a
-    bar's, the reading is refused rather than guessed.
+    LOW, OPEN, LAST and others are tickers too: without a close, or with nothing but a close beside
+    columns that are none of a bar's, the reading is refused rather than guessed.
     """
     found = set(fields.values())
     other = [each for each in rest if each not in fields and not is_other(names[each])]
-    if {"close", "adjusted"} & found:
+    closes = {"close", "adjusted"} & found
+    beside = [each for each in other if not _is_text(sheet, each)]
+    if closes and (closes < found or not beside):
         return True
-    if not found or (other and len(found) < 3 and "volume" not in found):
+    if not found or (not closes and other and len(found) < 3 and "volume" not in found):
         return False
-    listed = ", ".join(names[each] for each in list(fields)[:4])
+    listed = ", ".join(names[each] for each in [*fields, *beside][:4])
+    bar = "a bar's fields without a close" if not closes else "the close of one ticker"
     raise BadData(
-        f"{sheet.source}: columns {listed} may be a bar's fields without a close, or tickers",
+        f"{sheet.source}: columns {listed} may be {bar}, or tickers",
         hint="say which: --format bars or --format wide",
     )
 

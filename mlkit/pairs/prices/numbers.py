@@ -144,7 +144,7 @@ def _grouped(whole: str, separator: str) -> bool:
 
 def _bare(text: str) -> tuple[str, float]:
     """Remove what surrounds the digits: currency signs, blanks between groups, `K`, `M`, `B`."""
-    text = _GROUPS.sub("", _SIGNS.sub(r"\1", text.strip()))
+    text = _GROUPS.sub("", _SIGNS.sub(r"\1", text.strip().replace("\u2212", "-")))
     if text.startswith("(") and text.endswith(")"):
         text = "-" + text[1:-1]
     scaled = _SCALED.match(text)

@@ -397,6 +397,12 @@ def test_names_that_are_fields_and_tickers(write):
     assert "--format wide" in str(caught.value.hint)
     assert read(path, reading=Reading(format="wide")).tickers == ("LOW", "OPEN")
     assert read(write(["date,LOW,HD", *rows("{day},{a},{b}")])).tickers == ("LOW", "HD")
+    path = write(["date,HD,LAST", *rows("{day},{a},{b}")])
+    with pytest.raises(BadData, match="LAST, HD may be the close of one ticker, or tickers"):
+        read(path)
+    assert read(path, reading=Reading(format="wide")).tickers == ("HD", "LAST")
+    assert read(path, reading=Reading(format="bars")).close[:, 0].tolist() == B
+    assert read(write(["date,close,note", *rows("{day},{a},x")])).close[:, 0].tolist() == A
 
 
 @pytest.mark.parametrize(
