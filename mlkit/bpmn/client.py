@@ -159,6 +159,14 @@ class Client:
         """End an instance; return it as it is now, as all that steer one do."""
         return self._steer(instance, "cancel", reason=reason, person=person)
 
+    def suspend(self, instance: str, reason: str = "", person: str | None = None) -> Document:
+        """Let nothing of an instance begin any more; scripts that run may end."""
+        return self._steer(instance, "suspend", reason=reason, person=person)
+
+    def unsuspend(self, instance: str, person: str | None = None) -> Document:
+        """Let an instance go on that was suspended."""
+        return self._steer(instance, "unsuspend", person=person)
+
     def retry(self, instance: str, incident: int = 0, person: str | None = None) -> Document:
         """Try an incident again (0: all of the instance)."""
         return self._steer(instance, "retry", incident=incident, person=person)

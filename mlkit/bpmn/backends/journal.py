@@ -107,6 +107,14 @@ class JournalBackend(JournalLists):
         """End an instance."""
         return self._now(self._service.cancel(instance, reason, self._acting(person)[0]))
 
+    def suspend(self, instance: str, reason: str, person: str | None) -> Document:
+        """Let nothing of an instance begin any more."""
+        return self._now(self._service.suspend(instance, reason, self._acting(person)[0]))
+
+    def unsuspend(self, instance: str, person: str | None) -> Document:
+        """Let an instance go on that was suspended."""
+        return self._now(self._service.unsuspend(instance, self._acting(person)[0]))
+
     def retry(self, instance: str, incident: int, person: str | None) -> Document:
         """Try an incident again (0: all of the instance)."""
         return self._now(self._service.retry(instance, incident, self._acting(person)[0]))

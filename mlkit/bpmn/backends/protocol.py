@@ -82,6 +82,12 @@ class Backend(Lists, Protocol):
     def cancel(self, instance: str, reason: str, person: str | None) -> Document:
         """End an instance."""
 
+    def suspend(self, instance: str, reason: str, person: str | None) -> Document:
+        """Let nothing of an instance begin any more."""
+
+    def unsuspend(self, instance: str, person: str | None) -> Document:
+        """Let an instance go on that was suspended."""
+
     def retry(self, instance: str, incident: int, person: str | None) -> Document:
         """Try an incident again (0: all of the instance)."""
 

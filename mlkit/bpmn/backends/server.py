@@ -98,6 +98,14 @@ class ServerBackend:
         """End an instance."""
         return _moved(self._client.cancel(_id(instance), reason, person))
 
+    def suspend(self, instance: str, reason: str, person: str | None) -> Document:
+        """Let nothing of an instance begin any more."""
+        return _moved(self._client.suspend(_id(instance), reason, person))
+
+    def unsuspend(self, instance: str, person: str | None) -> Document:
+        """Let an instance go on that was suspended."""
+        return _moved(self._client.unsuspend(_id(instance), person))
+
     def retry(self, instance: str, incident: int, person: str | None) -> Document:
         """Try an incident again (0: all of the instance)."""
         return _moved(self._client.retry(_id(instance), incident, person))

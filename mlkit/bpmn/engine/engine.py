@@ -34,6 +34,8 @@ from mlkit.bpmn.engine.events import (
     Retry,
     Signal,
     Start,
+    Suspend,
+    Unsuspend,
 )
 from mlkit.bpmn.engine.graph import Graph
 from mlkit.bpmn.engine.state import Activation, Defect, State
@@ -160,6 +162,17 @@ class Engine:
         for name in event.removed:
             root.variables.pop(name, None)
 
+    def _suspend(self, step: Step, event: Suspend) -> None:
+        if step.state.status != "running" or step.state.suspended:
+            raise BadData(f"the instance is {step.state.phase} already")
+        step.state.suspended = True
+
+    def _unsuspend(self, step: Step, event: Unsuspend) -> None:
+        if step.state.status != "running" or not step.state.suspended:
+            raise BadData("the instance is not suspended")
+        step.state.suspended = False
+        step.effects += [e for e in self.pending(step.state) if isinstance(e, Wake | Fetch)]
+
     def _recover(self, step: Step, event: Recover) -> None:
         for each in list(step.state.activations.values()):
             behavior = step.behavior(each)
@@ -175,6 +188,8 @@ _GENERAL: dict[type, Callable[[Engine, Step, Any], None]] = {
     Recover: Engine._recover,
     Crash: Engine._crash,
     Assign: Engine._assign,
+    Suspend: Engine._suspend,
+    Unsuspend: Engine._unsuspend,
 }
 
 

@@ -144,6 +144,19 @@ class Cancel(Event, tag="cancel"):
     by: str = ""
 
 
+class Suspend(Event, tag="suspend"):
+    """An operator lets nothing of the instance begin any more; what runs may end."""
+
+    reason: str = ""
+    by: str = ""
+
+
+class Unsuspend(Event, tag="unsuspend"):
+    """An operator lets the instance go on."""
+
+    by: str = ""
+
+
 class Recover(Event, tag="recover"):
     """The engine died; attempts that were running start again."""
 
@@ -157,8 +170,10 @@ class Crash(Event, tag="crash"):
 
 AnyEvent = (
     Start | Complete | Throw | Fail | Fire | Receive | Signal | Begin | Claim | ConditionMet | Retry
-    | Cancel | Recover | StoreRead | Crash | Assign
+    | Cancel | Recover | StoreRead | Crash | Assign | Suspend | Unsuspend
 )  # fmt: skip
+STEERING = (Assign, Cancel, Suspend, Unsuspend)
+"""What an instance takes while it is suspended; all other events from outside wait."""
 
 
 class Hop(NamedTuple):

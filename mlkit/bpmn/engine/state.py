@@ -154,6 +154,7 @@ class State(msgspec.Struct, omit_defaults=True):
         pending_messages: Messages between its pools that nobody has taken yet.
         external: The names of the callables whose work external workers do.
         defects: Events at which the engine failed, by their activation or a number of their own.
+        suspended: Whether nothing may begin until an operator lets the instance go on.
     """
 
     process: str
@@ -167,6 +168,7 @@ class State(msgspec.Struct, omit_defaults=True):
     activations: dict[int, Activation] = {}
     pending_messages: list[PendingMessage] = msgspec.field(default_factory=list, name="posts")
     defects: dict[int, Defect] = {}
+    suspended: bool = False
 
     def next_id(self) -> int:
         """Return out an id."""
@@ -227,10 +229,10 @@ class State(msgspec.Struct, omit_defaults=True):
     def phase(self) -> str:
         """Return the instance's condition: its status, or what keeps it from going on.
 
-        One of `running`, `waiting`, `incident`, `completed`, `failed`, `cancelled`.
+        One of `running`, `waiting`, `incident`, `suspended`, `completed`, `failed`, `cancelled`.
         """
-        if self.status != "running":
-            return self.status
+        if self.status != "running" or self.suspended:
+            return "suspended" if self.status == "running" else self.status
         statuses = {each.status for each in self.activations.values()}
         if statuses & {"working", "fetching"}:
             return "running"
@@ -241,7 +243,7 @@ class State(msgspec.Struct, omit_defaults=True):
     @property
     def due(self) -> float | None:
         """The moment that its first timer fires, None where no timer runs."""
-        if self.status != "running":
+        if self.status != "running" or self.suspended:
             return None
         times = (each.due for each in self.activations.values())
         return min((each for each in times if each is not None), default=None)
@@ -249,7 +251,11 @@ class State(msgspec.Struct, omit_defaults=True):
     @property
     def moves_alone(self) -> bool:
         """Return whether work or a timer will move the instance without anybody's help."""
-        return self.status == "running" and any(
-            each.status in ("working", "fetching") or each.due is not None
-            for each in self.activations.values()
+        return (
+            self.status == "running"
+            and not self.suspended
+            and any(
+                each.status in ("working", "fetching") or each.due is not None
+                for each in self.activations.values()
+            )
         )

@@ -75,8 +75,8 @@ class Condition(NamedTuple):
 
     Attributes:
         column: Of a task, or `id`.
-        operator: `=`, `<>`, `<`, `>`, `<=`, `>=`, `IN`, `NULL`, `NOT NULL`, or `NULL OR >` and the
-            like.
+        operator: `=`, `<>`, `<`, `>`, `<=`, `>=`, `IN`, `NULL`, `NOT NULL`, `ACTIVE` or `SUSPENDED`
+            (of the instance), or `NULL OR >` and the like.
         values: One for each mark of the operator.
     """
 

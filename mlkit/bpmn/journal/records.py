@@ -12,12 +12,12 @@ from mlkit.bpmn.engine.events import AnyEvent, Hop
 from mlkit.bpmn.engine.state import State
 from mlkit.errors import ConfigurationError, UsageError
 
-OPEN = ("running", "interrupted", "waiting", "incident")
+OPEN = ("running", "interrupted", "waiting", "incident", "suspended")
 """The states of an instance that has not ended."""
 ENDED = ("completed", "failed", "cancelled")
 """The states of one that has."""
 MAIL_STATES = ("queued", "sent", "failed", "dropped")
-STATES = ("running", "waiting", "incident", *ENDED)
+STATES = ("running", "waiting", "incident", "suspended", *ENDED)
 """The states that lists and counts know: an interrupted instance counts as running."""
 SHORTEST_ID = 4
 
@@ -50,7 +50,8 @@ class Row(msgspec.Struct, frozen=True):
 
     Attributes:
         phase: `running`, `interrupted` (it was running when its process died), `waiting`,
-            `incident`, `completed`, `failed`, `cancelled`; `damaged` where the row cannot be read.
+            `incident`, `suspended`, `completed`, `failed`, `cancelled`; `damaged` where the row
+            cannot be read.
         epoch: How often it was taken over; whoever has an older one writes nothing more.
         sequence: The number of its last event.
         due: When its first timer fires; None where none runs.

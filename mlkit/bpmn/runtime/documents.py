@@ -21,7 +21,7 @@ from mlkit.bpmn.engine.waits import (
     ForWorker,
 )
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.journal.records import ENDED, Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.runtime.session import Session
 
@@ -142,7 +142,7 @@ def waiting(instance: str, engine: Engine, state: State) -> list[dict[str, Any]]
     people = {each.activation: each for each in tasks.waiting(instance, engine, state)}
     found = []
     for each in state.activations.values():
-        if state.status == "running" and each.status in ("waiting", "pausing"):
+        if state.phase not in ("suspended", *ENDED) and each.status in ("waiting", "pausing"):
             found.append({**_place(engine, each), **_wait(engine, each, people.get(each.id))})
     return found
 

@@ -36,6 +36,13 @@ class NotYours(UsageError):
     """Another worker has the task."""
 
 
+class TaskSuspended(UsageError):
+    """The task's instance is suspended."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(f"External task with id {task} is suspended", hint="try again later")
+
+
 class Report(NamedTuple):
     """What a worker reports of a task.
 
@@ -94,6 +101,8 @@ def _require_mine(journal: Journal, identifier: str, worker: str, what: str) -> 
     if task.worker != worker:
         holder = "null" if task.worker is None else task.worker
         raise NotYours(f"{what.format(task.id, worker)} It is locked by worker '{holder}'.")
+    if journal.get(task.instance, keep=True).phase == "suspended":
+        raise TaskSuspended(task.id)
     return task
 
 

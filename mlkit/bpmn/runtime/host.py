@@ -363,6 +363,7 @@ def _rests(running: Running, soon: float) -> bool:
     state = running.state
     return not running.jobs and (
         state.status != "running"
+        or state.suspended
         or all(
             each.status not in ("working", "fetching") and (each.due is None or each.due > soon)
             for each in state.activations.values()

@@ -24,6 +24,7 @@ from mlkit.bpmn.engine.effects import (
     Wake,
 )
 from mlkit.bpmn.engine.events import (
+    STEERING,
     AnyEvent,
     Complete,
     Crash,
@@ -33,6 +34,7 @@ from mlkit.bpmn.engine.events import (
     Recover,
     Retry,
     StoreRead,
+    Unsuspend,
 )
 from mlkit.bpmn.engine.state import Activation, State
 from mlkit.bpmn.journal.memory import MemoryStores
@@ -198,6 +200,7 @@ class Runner:
         Raises:
             ServiceUnavailable: The journal cannot be written; nothing is lost by it.
         """
+        self.read_inboxes()  # Who suspends or cancels an instance wants nothing of it to begin.
         while True:
             self.require_lease()
             self.commit()
@@ -261,7 +264,9 @@ class Runner:
 
     def _is_due(self, number: int, activation: int, due: float) -> bool:
         running = self.instances.get(number)
-        found = None if running is None else running.state.activations.get(activation)
+        if running is None or running.state.suspended:
+            return False
+        found = running.state.activations.get(activation)
         return found is not None and found.due == due
 
     def _finished(self, result: Result) -> None:
@@ -343,7 +348,7 @@ class Runner:
         match effect:
             case Run(id) if not self.draining:
                 self._start(running, id)
-            case Fetch(id):
+            case Fetch(id) if not running.state.suspended:
                 self._supply(running, id)
             case Store(name, value) if self.journal is None:
                 self.stores.set(name, value, running.number, self.clock.now())
@@ -418,13 +423,17 @@ class Runner:
         if self.journal is None or time.monotonic() < self.look_again:
             return False
         self.look_again = time.monotonic() + INBOX_INTERVAL
-        delivered = self.journal.mailbox.inbox(self.instances)
-        for row, number, event in delivered:
+        has_read = False
+        for row, number, event in self.journal.mailbox.inbox(self.instances):
             running = self.instances.get(number)
-            if running is not None:
-                running.changes.verdicts[row] = self._taken(running, event)
-                self.dirty[number] = running
-        return bool(delivered)
+            if running is None or (running.state.suspended and not isinstance(event, STEERING)):
+                continue
+            running.changes.verdicts[row] = self._taken(running, event)
+            self.dirty[number] = running
+            has_read = True
+            if isinstance(event, Unsuspend):  # What came before it is taken now.
+                self.look_again = 0.0
+        return has_read
 
     def _taken(self, running: Running, event: AnyEvent) -> str:
         """Apply an event from outside; return why it was refused, empty where it was not."""

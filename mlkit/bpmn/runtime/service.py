@@ -11,7 +11,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlkit.bpmn.definition.timers import instant
-from mlkit.bpmn.engine.events import AnyEvent, Assign, Begin, Cancel, Claim, Complete, Retry
+from mlkit.bpmn.engine.events import (
+    AnyEvent,
+    Assign,
+    Begin,
+    Cancel,
+    Claim,
+    Complete,
+    Retry,
+    Suspend,
+    Unsuspend,
+)
 from mlkit.bpmn.journal.records import Damaged, Log, Row, Stopped
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.people.forms import packed_variables
@@ -19,7 +29,7 @@ from mlkit.bpmn.people.recipients import substitute_of
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.runtime import documents
 from mlkit.bpmn.runtime.rerun import rerun
-from mlkit.bpmn.runtime.session import Session
+from mlkit.bpmn.runtime.session import Session, suspended
 from mlkit.errors import InputMissing, MlkitError, UsageError, Waiting
 
 VERDICT_LIMIT = 30.0
@@ -81,7 +91,10 @@ class Service:
         """
         instance, slash, wanted = name.partition("/")
         if slash:
-            waiting = self.session.tasks(self.journal.find(instance))
+            row = self.journal.find(instance)
+            if row.phase == "suspended":
+                raise suspended(row)
+            waiting = self.session.tasks(row)
         else:
             waiting, wanted = self.tasks(), name
         try:
@@ -243,6 +256,24 @@ class Service:
             return self.ask(row, event)
         except Damaged:
             return self._abandon(row, event)
+
+    def suspend(self, instance: str, reason: str, by: str) -> Row:
+        """Let nothing of an instance begin any more; scripts that run may end.
+
+        Raises:
+            Refused: It is suspended already.
+            UsageError: It has ended.
+        """
+        return self.ask(self.journal.find(instance), Suspend(reason, by))
+
+    def unsuspend(self, instance: str, by: str) -> Row:
+        """Let an instance go on that was suspended; what came meanwhile is taken now.
+
+        Raises:
+            Refused: It is not suspended.
+            UsageError: It has ended.
+        """
+        return self.ask(self.journal.find(instance), Unsuspend(by))
 
     def _abandon(self, row: Row, event: Cancel) -> Row:
         owned = self.journal.own(row)

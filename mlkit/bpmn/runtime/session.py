@@ -14,6 +14,7 @@ from msgspec import structs
 from mlkit.bpmn.definition.parser import parse_text
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import (
+    STEERING,
     AnyEvent,
     Assign,
     Begin,
@@ -22,6 +23,8 @@ from mlkit.bpmn.engine.events import (
     Complete,
     Retry,
     Start,
+    Suspend,
+    Unsuspend,
 )
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal import open_journal
@@ -208,6 +211,8 @@ class Session:
             now = journal.get(row.number, keep=True)
             if not now.is_open:
                 raise UsageError(f"instance {row.id} is {now.phase}")
+            if now.phase == "suspended" and not isinstance(event, STEERING):
+                raise suspended(row)
             audit(journal, row, event, source)
             return journal.mailbox.deliver(row.number, event, asks=True)
 
@@ -348,6 +353,12 @@ class Session:
         return self.pool
 
 
+def suspended(row: Row) -> UsageError:
+    """Return the error of who moves an instance on that is suspended."""
+    hint = f"`mlkit bpmn unsuspend {row.id}` lets it go on"
+    return UsageError(f"instance {row.id} is suspended", hint=hint)
+
+
 def require_own(folder: Path) -> None:
     """Refuse to run what is in a state folder of another user.
 
@@ -367,7 +378,7 @@ def require_own(folder: Path) -> None:
 
 _AUDITED: dict[type, str] = {
     Start: "start", Claim: "claim", Complete: "complete", Begin: "begin", Retry: "retry",
-    Assign: "variables", Cancel: "cancel",
+    Assign: "variables", Cancel: "cancel", Suspend: "suspend", Unsuspend: "unsuspend",
 }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from mlkit.bpmn.server.roles import acting
 from mlkit.bpmn.server.types import (
     Instance,
     Instances,
+    Person,
     Reason,
     Rerun,
     RetryIncidents,
@@ -43,7 +44,7 @@ from mlkit.web.paths import path_parameter
 _BASE = "/api/v1/instances"
 _ID = Parameter("instance", "path", {"type": "string"}, "The instance's id.")
 _FILTERS = {
-    "state": "running, waiting, incident, completed, failed or cancelled.",
+    "state": "running, waiting, incident, suspended, completed, failed or cancelled.",
     "process": "The key of the definition.",
     "version": "Of the definition.",
     "business_key": "The business key.",
@@ -75,6 +76,8 @@ def routes(context: Context) -> dict[str, Route]:
         found[path] = Route(path, {"GET": _read(handler, f"get{name.title()}", summary)}, (_ID,))
     for name, handler, kind, summary in (
         ("cancel", made.cancel, Reason, "End an instance."),
+        ("suspend", made.suspend, Reason, "Let nothing of an instance begin; what runs may end."),
+        ("unsuspend", made.unsuspend, Person, "Let a suspended instance go on."),
         ("retry", made.retry, RetryIncidents, "Try an incident again, or all of an instance."),
         ("variables", made.assign, SetVariables, "Set variables, and remove some."),
         ("rerun", made.rerun, Rerun, "Begin a new instance from an activity of this one."),
@@ -267,6 +270,15 @@ class _Instances:
         given = body(request, Reason)
         by = acting(request.caller, given.person)
         return await self._perform(request, lambda s, name: s.cancel(name, given.reason, by))
+
+    async def suspend(self, request: Request) -> Response:
+        given = body(request, Reason)
+        by = acting(request.caller, given.person)
+        return await self._perform(request, lambda s, name: s.suspend(name, given.reason, by))
+
+    async def unsuspend(self, request: Request) -> Response:
+        by = acting(request.caller, body(request, Person).person)
+        return await self._perform(request, lambda s, name: s.unsuspend(name, by))
 
     async def retry(self, request: Request) -> Response:
         given = body(request, RetryIncidents)

@@ -91,7 +91,7 @@ class Person(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Reason(Person, forbid_unknown_fields=True, kw_only=True):
-    """Why an instance is ended."""
+    """Why an instance is ended, or suspended."""
 
     reason: Text = ""
 

@@ -125,6 +125,14 @@ app = group(
             "mlkit.cli.bpmn.run:rerun",
             "Run a new instance from a task on, with the results of all before it.",
         ),
+        "suspend": (
+            "mlkit.cli.bpmn.instances:suspend",
+            "Let nothing of an instance begin any more, until `unsuspend`.",
+        ),
+        "unsuspend": (
+            "mlkit.cli.bpmn.instances:unsuspend",
+            "Let a suspended instance go on, with all that came meanwhile.",
+        ),
         "cancel": ("mlkit.cli.bpmn.instances:cancel", "End an instance."),
         "check": (
             "mlkit.cli.bpmn.instances:check",

@@ -274,6 +274,52 @@ def cancel(
 
 
 @examples(
+    "mlkit bpmn suspend 3f2a",
+    'mlkit bpmn suspend 3f2a --reason "the prices are wrong"',
+)
+@with_place
+def suspend(
+    context: typer.Context,
+    *,
+    instance: Instance,
+    reason: Annotated[str, typer.Option(help="Kept with the instance.")] = "",
+    person: Person = None,
+    place: Place,
+    json: Json = False,
+) -> None:
+    """Let nothing of an instance begin any more, until `unsuspend`.
+
+    Scripts that run may end. Timers do not fire, tasks are in no list, messages and signals are
+    kept; variables can be changed, and the instance can be cancelled.
+    """
+    with asking(context, place) as (backend, where):
+        found = backend.suspend(instance, reason, named(person))
+        conclude(found, where, json, of(context), code=0)
+
+
+@examples(
+    "mlkit bpmn unsuspend 3f2a",
+    "mlkit bpmn unsuspend 3f2a --server http://127.0.0.1:8080",
+)
+@with_place
+def unsuspend(
+    context: typer.Context,
+    *,
+    instance: Instance,
+    person: Person = None,
+    place: Place,
+    json: Json = False,
+) -> None:
+    """Let a suspended instance go on, with all that came meanwhile.
+
+    Exits as `run` does.
+    """
+    with asking(context, place) as (backend, where):
+        found = backend.unsuspend(instance, named(person))
+        conclude(found, where, json, of(context))
+
+
+@examples(
     "mlkit bpmn retry 3f2a",
     "mlkit bpmn retry 3f2a --timeout 600",
 )

@@ -90,7 +90,7 @@ Person = Annotated[
     str | None,
     typer.Option("--as", metavar="PERSON", help="Who does it, kept in the history (default: you)."),
 ]
-EXIT_CODES = {"completed": 0, "waiting": 3, "running": 3, "interrupted": 3}
+EXIT_CODES = {"completed": 0, "waiting": 3, "running": 3, "interrupted": 3, "suspended": 3}
 
 
 def settings_of(
@@ -235,6 +235,8 @@ def _tell(found: dict[str, Any], where: Where, output: Output) -> None:
         code = found["error"]["code"]
         what = f"error {code}" if code else found["state"]
         output.note(f"{what}: {found['error']['message']}")
+    if found["state"] == "suspended":
+        output.note(f"`mlkit bpmn unsuspend {found['instance']}{options}` lets it go on")
     for each in found["incidents"]:
         output.note(f"incident at {each['element']}: {each['message']}")
     if found["incidents"]:

@@ -227,6 +227,31 @@ def test_an_operator_steers(server, diagram):
     assert until(server, new["instance"], "completed", "incident")
 
 
+def test_an_operator_suspends_and_lets_go_on(server, diagram):
+    deploy(server, "halt", diagram(FORM, "s>u u>e"))
+    one = start(server, "halt", variables={"x": 1})
+    until(server, one, "waiting")
+    path, rest = f"{V1}/instances/{one}", f"/engine-rest/process-instance/{one}"
+    answer = server("POST", f"{path}/suspend", json={"reason": "wrong prices"})
+    assert answer.json()["state"] == "suspended"
+    assert server("GET", rest).json()["suspended"] is True
+    listed = server("GET", f"{V1}/instances?state=suspended&process=halt").json()["instances"]
+    assert [each["instance"] for each in listed] == [one]
+    assert 'bpmn_instances{state="suspended"} 1' in server("GET", "/metrics").text
+    refused = server("POST", f"{V1}/tasks/{one}/u/complete", json={"variables": {"rate": 1.0}})
+    assert refused.status_code == 400
+    assert "is suspended" in refused.json()["detail"]
+    assert server("POST", f"{path}/suspend").status_code == 409
+    assert server("POST", f"{path}/variables", json={"variables": {"x": 2}}).status_code == 200
+    assert server("POST", f"{path}/unsuspend").json()["state"] == "waiting"
+    for wanted in (True, True, False):
+        assert server("PUT", f"{rest}/suspended", json={"suspended": wanted}).status_code == 204
+        assert server("GET", rest).json()["suspended"] is wanted
+    done = server("POST", f"{V1}/tasks/{one}/u/complete", json={"variables": {"rate": 1.0}})
+    assert done.json()["state"] == "completed"
+    assert done.json()["variables"]["x"] == 2
+
+
 def test_messages_signals_and_stores(server, diagram):
     catch = (
         ENDS + '<intermediateCatchEvent id="m"><messageEventDefinition messageRef="Paid"/>'

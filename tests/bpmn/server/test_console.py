@@ -132,6 +132,10 @@ def test_an_instance_says_why_it_waits_and_what_it_did(server):
     assert 'data-element="u" data-type="userTask" data-state="waiting"' in picture.text
     assert "Who did what" in shown
     assert "Who did what" not in text(server, f"/instances/{instance}", headers=LOOKS)
+    send(server, f"/instances/{instance}", action="suspend", reason="wait")
+    assert "It is suspended" in text(server, f"/instances/{instance}")
+    send(server, f"/instances/{instance}", action="unsuspend")
+    assert "It waits for owners" in text(server, f"/instances/{instance}")
     ended = send(server, f"/instances/{instance}", action="cancel", reason="not needed")
     assert ended.status_code == 303
     assert state(server, instance) == "cancelled"

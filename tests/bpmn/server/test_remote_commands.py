@@ -160,6 +160,8 @@ def test_what_is_read_is_the_same(terminal, both):
         (("claim", "{}/u", "--as", ""), "sign", 2),
         (("delegate", "{}/u", "--to", "bob", "--as", "ann"), "sign", 0),
         (("cancel", "{}", "--reason", "late"), "late", 0),
+        (("suspend", "{}", "--reason", "wrong prices"), "form", 0),
+        (("unsuspend", "{}"), "form", 2),
         (("retry", "{}"), "form", 2),
         (("start", "{}", "a"), "adhoc", 3),
         (("start", "{}", "nothing"), "adhoc", 2),

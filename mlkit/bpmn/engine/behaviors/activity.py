@@ -234,7 +234,11 @@ class Activity(Behavior):
         return False
 
     def work(self, step: Step, activation: Activation) -> None:
-        """Ask for (another) attempt at the work."""
+        """Ask for (another) attempt at the work; in a suspended instance, when it goes on."""
+        if step.state.suspended:
+            activation.status, activation.incident = "pausing", None
+            activation.wait = ForRetry(step.at, "")
+            return
         activation.status = "working"
         activation.attempt += 1
         activation.wait = activation.incident = None

@@ -76,7 +76,11 @@ class SqlExternalTasks:
         found: dict[int, tuple[ExternalTask, float]] = {}
         for topic in topics:
             self._free_expired(topic.name, now)
-            conditions = [Condition("topic", "=", (topic.name,)), Condition("free", "=", (0,))]
+            conditions = [
+                Condition("topic", "=", (topic.name,)),
+                Condition("free", "=", (0,)),
+                Condition("instance", "ACTIVE", ()),
+            ]
             conditions += [Condition(column, "IN", values) for column, values in topic.filters]
             for task in self.find(conditions, order or (("number", "asc"),), limit):
                 found.setdefault(task.number, (task, topic.lock))
@@ -208,6 +212,9 @@ def _condition(condition: Condition) -> str:
     column, operator, values = condition
     if operator == "IN":
         return f"{column} IN ({', '.join('?' * len(values))})" if values else "1 = 0"
+    if operator in ("ACTIVE", "SUSPENDED"):
+        negated = "NOT " if operator == "ACTIVE" else ""
+        return f"{column} {negated}IN (SELECT number FROM instances WHERE phase = 'suspended')"
     if operator in ("NULL", "NOT NULL"):
         return f"{column} IS {operator}"
     null, _, comparison = operator.rpartition(" OR ")

@@ -287,7 +287,9 @@ def _tasks(state: State) -> _Rows:
             wait.since, wait.due, wait.priority,
         )
         for each in _open(state)
-        if each.status == "waiting" and isinstance(wait := each.wait, ForPerson)
+        if not state.suspended
+        and each.status == "waiting"
+        and isinstance(wait := each.wait, ForPerson)
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from mlkit.bpmn.journal.sql.deployments import SqlDeployments
 from mlkit.bpmn.journal.sql.external import SqlExternalTasks
 from mlkit.bpmn.journal.sql.history import History
 from mlkit.bpmn.journal.sql.index import SqlIndex
-from mlkit.bpmn.journal.sql.mailbox import SqlMailbox
+from mlkit.bpmn.journal.sql.mailbox import STEERS, SqlMailbox
 from mlkit.bpmn.journal.sql.outbox import SqlOutbox
 from mlkit.bpmn.journal.sql.schedules import SqlSchedules
 from mlkit.bpmn.journal.sql.schema import COMPONENTS
@@ -385,9 +385,11 @@ class SqlJournal:
         return [
             row
             for row in self._rows(
-                f"WHERE {_OPEN} AND {unowned}{known}"
-                " AND (phase = 'running' OR due <= ?"
-                " OR number IN (SELECT instance FROM inbox)) ORDER BY number LIMIT ?",
+                f"WHERE {unowned}{known} AND ("
+                f"{_OPEN} AND (phase = 'running' OR due <= ?"
+                " OR number IN (SELECT instance FROM inbox))"
+                f" OR phase = 'suspended' AND number IN"
+                f" (SELECT instance FROM inbox WHERE asks = {STEERS})) ORDER BY number LIMIT ?",
                 (*living, *without, now, limit),
             )
             if not row.damage

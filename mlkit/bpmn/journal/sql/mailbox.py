@@ -8,13 +8,15 @@ from typing import Any
 
 import msgspec
 
-from mlkit.bpmn.engine.events import AnyEvent, Receive, Signal
+from mlkit.bpmn.engine.events import STEERING, AnyEvent, Receive, Signal
 from mlkit.bpmn.journal.records import DECODE_EVENT, Delivered, encode
 from mlkit.errors import UsageError
 from mlkit.storage.database import Database
 
 _KEPT_VERDICTS = 10_000
 _AT_ONCE = 500
+STEERS = 2
+"""What `asks` is of an event that a suspended instance takes, too."""
 _UNREADABLE = (msgspec.DecodeError, TypeError, UnicodeDecodeError)
 
 
@@ -38,7 +40,11 @@ class SqlMailbox:
         """Put an event into an instance's inbox; return the row's number."""
         ((row,),) = self.database.query(
             "INSERT INTO inbox (instance, event, asks) VALUES (?, ?, ?) RETURNING id",
-            (instance, encode(event), int(asks)),
+            (
+                instance,
+                encode(event),
+                STEERS if asks and isinstance(event, STEERING) else int(asks),
+            ),
         )
         self.database.announce()
         return int(row)
@@ -72,7 +78,7 @@ class SqlMailbox:
     def _decide(self, which: str, value: int, refusal: str) -> None:
         self.database.defer(
             "INSERT INTO verdicts (row, refusal)"
-            f" SELECT id, CAST(? AS TEXT) FROM inbox WHERE {which} AND asks = 1"
+            f" SELECT id, CAST(? AS TEXT) FROM inbox WHERE {which} AND asks > 0"
             " ON CONFLICT (row) DO UPDATE SET refusal = excluded.refusal",
             (refusal, value),
         )

@@ -30,7 +30,9 @@ from mlkit.web.paths import path_parameter, query
 MOST_SHOWN = 200
 LONGEST = 4000
 """Characters of a value, or of what an attempt printed, that the page shows."""
-_DONE = {"retry": "It is tried again.", "cancel": "It is ended.", "start": "It is started."}
+_DONE = {"retry": "It is tried again.", "cancel": "It is ended.", "start": "It is started.",
+         "suspend": "It is suspended.", "unsuspend": "It goes on."}  # fmt: skip
+_ACTIONS = ("retry", "cancel", "suspend", "unsuspend")
 _PATH = "/instances/{instance}"
 
 
@@ -68,8 +70,8 @@ class InstancePage(ConsolePages):
         """Try incidents again, with other variables where some are given, or end the instance."""
         given, name = await self.submitted(request), path_parameter(request, "instance")
         action = given.text("action")
-        if action not in ("retry", "cancel"):
-            raise RequestError(400, f"action: {action!r:.40}", "retry or cancel")
+        if action not in _ACTIONS:
+            raise RequestError(400, f"action: {action!r:.40}", f"one of {', '.join(_ACTIONS)}")
         row = await self.perform(request, lambda service, by: _change(service, name, given, by))
         return go(request, f"instances/{escaped(row.id)}?done={action}")
 
@@ -101,6 +103,10 @@ class InstancePage(ConsolePages):
 def _change(service: Service, name: str, given: Submitted, by: str) -> Row:
     if given.text("action") == "cancel":
         return service.cancel(name, given.text("reason"), by)
+    if given.text("action") == "suspend":
+        return service.suspend(name, given.text("reason"), by)
+    if given.text("action") == "unsuspend":
+        return service.unsuspend(name, by)
     number = given.text("incident") or "0"
     if not (number.isascii() and number.isdigit() and len(number) < 16):
         raise RequestError(400, f"incident: {number!r:.40} is none", "open the page again")

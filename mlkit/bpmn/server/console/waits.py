@@ -21,6 +21,8 @@ def sentence(shown: Document, directory: Directory) -> str:
     state = shown["state"]
     if state in _ENDS:
         return f"{_ENDS[state]} at {written(shown['ended'])}{_error(shown['error'])}."
+    if state == "suspended":
+        return "It is suspended: nothing of it begins until somebody lets it go on."
     if shown["incidents"]:
         return _stopped(shown["incidents"])
     working = [named(each) for each in shown["tokens"] if each["status"] == "working"]

@@ -39,7 +39,7 @@ def _task(service: Service, found: ExternalTask, engine: Engine) -> dict[str, An
         "processDefinitionVersionTag": None if process is None else process.version_tag,
         "processInstanceId": found.name,
         "retries": found.retries,
-        "suspended": False,
+        "suspended": service.journal.get(found.instance).phase == "suspended",
         "workerId": found.worker,
         "topicName": found.topic,
         "tenantId": None,
@@ -101,7 +101,7 @@ def instance(service: Service, row: Row) -> dict[str, Any]:
         "businessKey": row.key or None,
         "caseInstanceId": None,
         "ended": not row.is_open,
-        "suspended": False,
+        "suspended": row.phase == "suspended",
         "tenantId": None,
         "definitionKey": row.process,
     }

@@ -17,6 +17,7 @@ from mlkit.web.application import Request, Response
 
 _STATES = {
     "completed": "COMPLETED",
+    "suspended": "SUSPENDED",
     "cancelled": "EXTERNALLY_TERMINATED",
     "failed": "INTERNALLY_TERMINATED",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mlkit.bpmn.engine.events import Assign, Cancel
+from mlkit.bpmn.engine.events import AnyEvent, Assign, Cancel, Suspend, Unsuspend
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Row
@@ -54,6 +54,9 @@ class Instances:
             one: {
                 "GET": Verb(self.show, "Show an instance.", "viewer"),
                 "DELETE": Verb(self.cancel, "Cancel an instance.", "operator"),
+            },
+            f"{one}/suspended": {
+                "PUT": Verb(self.suspend, "Suspend an instance, or let it go on.", "operator"),
             },
             variables: {
                 "GET": Verb(self.variables, "Show the variables.", "viewer"),
@@ -112,6 +115,18 @@ class Instances:
             message = f"No process instance found for id '{identifier}': processInstance is null"
             raise RestError(404, "InvalidRequestException", message, 0)
         await self._deliver(request, row, Cancel("", by))
+        return NOTHING
+
+    async def suspend(self, request: Request) -> Response:
+        """Suspend an instance, or let it go on; nothing changes where it is so already."""
+        identifier, by = path(request, "id"), request.caller.name
+        wanted = body(request).flag("suspended")
+        row = await self._context.call(lambda it: open_row(it, identifier))
+        if row is None:
+            message = f"No process instance found for id '{identifier}': processInstance is null"
+            raise RestError(404, "InvalidRequestException", message, 0)
+        if wanted != (row.phase == "suspended"):
+            await self._deliver(request, row, Suspend("", by) if wanted else Unsuspend(by))
         return NOTHING
 
     # -- variables -------------------------------------------------------------------------
@@ -183,7 +198,7 @@ class Instances:
         await self._deliver(request, row, Assign(variables, removed, request.caller.name))
         return NOTHING
 
-    async def _deliver(self, request: Request, row: Row, event: Assign | Cancel) -> None:
+    async def _deliver(self, request: Request, row: Row, event: AnyEvent) -> None:
         def deliver(journal: Journal) -> list[int]:
             if not journal.get(row.number).is_open:
                 raise refused(404, f"Process instance with id {row.id} does not exist")
@@ -252,8 +267,7 @@ Check = Callable[[Row], bool]
 
 def _checks(service: Service, given: Fields) -> list[Check | None]:
     wanted = queries.variables_of(given, "variables")
-    none = given.flag("suspended") or bool(given.texts("tenantIdIn"))
-    given.flag("active")
+    none = bool(given.texts("tenantIdIn"))
     return [
         _equal(given.text("businessKey"), lambda row: row.key),
         _equal(given.text("processDefinitionKey"), lambda row: row.process),
@@ -263,6 +277,8 @@ def _checks(service: Service, given: Fields) -> list[Check | None]:
         _like(given.text("businessKeyLike")),
         (lambda row: row.phase == "incident") if given.flag("withIncident") else None,
         (lambda row: False) if none else None,
+        (lambda row: row.phase == "suspended") if given.flag("suspended") else None,
+        (lambda row: row.phase != "suspended") if given.flag("active") else None,
         (lambda row: queries.holds_openly(service, row, wanted)) if wanted else None,
     ]
 

@@ -68,16 +68,16 @@ def task_conditions(given: Fields, now: float) -> list[Condition]:
 
 
 def _flags(given: Fields, now: float) -> list[Condition]:
-    """Return the conditions that a flag asks for; no task is suspended or has a tenant."""
+    """Return the conditions that a flag asks for; no task has a tenant."""
     asked = {
         "locked": Condition("expires", ">", (now,)),
         "notLocked": Condition("expires", "NULL OR <=", (now,)),
         "withRetriesLeft": Condition("retries", "NULL OR >", (0,)),
         "noRetriesLeft": Condition("retries", "=", (0,)),
-        "suspended": _NONE,
+        "suspended": Condition("instance", "SUSPENDED", ()),
+        "active": Condition("instance", "ACTIVE", ()),
     }
     found = [condition for name, condition in asked.items() if given.flag(name)]
-    given.flag("active")
     return [*found, *([_NONE] if given.texts("tenantIdIn") else [])]
 
 
