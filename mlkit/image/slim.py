@@ -186,7 +186,8 @@ class Slimmer:
             return diagnose(self._runner, self._inventory, self._image, self._original)
         self._found = list(first.found)
         probes = [*self._runner.settings.probes, *self._found]
-        self._runner = replace(self._runner, settings=replace(plain, probes=probes))
+        settings = replace(plain, probes=probes).for_one_that_took(first.ready)
+        self._runner = replace(self._runner, settings=settings)
         return found
 
     def _prove(

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ DEAF = 2
 """The same for a process 1 that handles no such signal: the kernel drops it."""
 LONGEST_STOP = 120
 """Seconds, whatever the image says."""
+SLOWER = 3
+"""How many times as long as one run another may take to become ready."""
 POLL = 0.03
 
 
@@ -67,6 +69,13 @@ class Settings:
         """Return whether containers share something, so that no two may run at the same time."""
         own = self.network in {"", "bridge", "default"}
         return bool(self.volumes) or not own or any(each.kind == "command" for each in self.probes)
+
+    def for_one_that_took(self, ready: float) -> Settings:
+        """Return settings for an app that once needed some seconds to become ready.
+
+        A busy machine may need a multiple of that for the next run, of a result as of the original.
+        """
+        return replace(self, patience=max(self.patience, SLOWER * ready))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mlkit.image.run.observation import Settings
 from mlkit.image.run.probe import ASK, Answer, ask, parse
 
 
@@ -50,3 +51,9 @@ def test_another_exit_code_is_told():
     answer = ask(parse("exit:3", []), app, app, 60.0)
     assert not answer.held
     assert answer.problem == "exit code 0"
+
+
+def test_a_result_may_take_longer_than_its_original_took():
+    settings = Settings(patience=20)
+    assert settings.for_one_that_took(19).patience == 57
+    assert settings.for_one_that_took(0.5).patience == 20
