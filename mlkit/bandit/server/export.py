@@ -19,6 +19,7 @@ from mlkit.bandit.server.tables import GrowingTable, loaded_table
 from mlkit.bandit.stores import memory_mapped
 from mlkit.errors import BadData, ConfigurationError, InputMissing, ServiceUnavailable
 from mlkit.files import enough_space
+from mlkit.unpacking import UNLIMITED
 
 _STATE_HINT = "--state names the directory that `mlkit bandit serve --state DIR` has made"
 
@@ -95,11 +96,12 @@ def _present(state: Path, journal: Journal, scratch: Path) -> GrowingTable | Ser
             raise InputMissing(f"{state}: the server has never started", hint=_STATE_HINT)
         source, policy = state / name, journal.meta("policy")
         present: GrowingTable | ServedModel
-        if loading.is_beta(source, policy):
-            aging = journal.meta("half_life"), journal.meta("since")
+        # The server has accepted the file, whatever it unpacks to.
+        if loading.is_beta(source, policy, UNLIMITED):
+            aging = journal.meta("half_life"), journal.meta("since"), UNLIMITED
             present = loaded_table(source, lambda: scratch / f"table-{next(numbers)}", *aging)
         else:
-            present = ServedModel(source, policy, None)
+            present = ServedModel(source, policy, None, UNLIMITED)
         present.restore(journal)
     journal.close()
     return present

@@ -13,6 +13,7 @@ from mlkit.bandit.server.served_model import ServedModel
 from mlkit.bandit.server.state import StateDirectory
 from mlkit.bandit.server.tables import GrowingTable, loaded_table
 from mlkit.errors import MlkitError, UsageError
+from mlkit.unpacking import UnpackLimits
 
 Served = GrowingTable | ServedModel
 
@@ -51,6 +52,7 @@ class Model:
         window: Seconds for which the ids of events are remembered.
         adopt: Whether the file may replace the one that the state belongs to.
         resume: Go on from the state's own copy, whatever the file is now.
+        limits: How much the file may unpack to.
 
     Raises:
         MlkitError: The file cannot be used, or the state belongs to another one.
@@ -69,8 +71,10 @@ class Model:
         only_beta: str = "",
         adopt: bool = False,
         resume: bool = False,
+        limits: UnpackLimits | None = None,
     ) -> None:
         self._state = state
+        self._limits = limits
         self.source = source
         self._policy = policy
         self._half_life = half_life
@@ -117,13 +121,13 @@ class Model:
 
     def _load(self, source: Path, since: float | None) -> Served:
         try:
-            if loading.is_beta(source, self._policy):
-                return loaded_table(source, self._next_path, self._half_life, since)
+            if loading.is_beta(source, self._policy, self._limits):
+                return loaded_table(source, self._next_path, self._half_life, since, self._limits)
             if self._only_beta:
                 hint = "it is about Thompson sampling with Beta posteriors"
                 raise UsageError(f"{self._only_beta}: not with the policy of {source}", hint=hint)
             self._refuse_forgetting(source)
-            served = ServedModel(source, self._policy, self._next_path)
+            served = ServedModel(source, self._policy, self._next_path, self._limits)
             self._check_attribution(served)
             return served
         except MlkitError as error:

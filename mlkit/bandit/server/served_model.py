@@ -16,6 +16,7 @@ from mlkit.bandit.policies import catalog
 from mlkit.bandit.server.journal import Change, Journal, Kind
 from mlkit.bandit.stores.shared_model import SharedModel
 from mlkit.errors import MlkitError
+from mlkit.unpacking import UnpackLimits
 
 logger = logging.getLogger("mlkit.bandit.server")
 _decode = msgspec.json.Decoder().decode
@@ -33,15 +34,20 @@ class ServedModel:
         source: The posteriors file to load.
         policy: The policy asked for; None: that of the file.
         next_path: Returns the file of each shared model; None: nobody reads it.
+        limits: How much the file may unpack to.
 
     Raises:
         MlkitError: The file cannot be used.
     """
 
     def __init__(
-        self, source: Path, policy: str | None, next_path: Callable[[], Path] | None
+        self,
+        source: Path,
+        policy: str | None,
+        next_path: Callable[[], Path] | None,
+        limits: UnpackLimits | None = None,
     ) -> None:
-        self.model: PolicyModel = loading.load(source, policy)
+        self.model: PolicyModel = loading.load(source, policy, limits)
         self._next_path = next_path
         self._changed: set[int] = set()
         self.new_arm_prior: tuple[float, float] | None = None

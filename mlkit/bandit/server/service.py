@@ -128,6 +128,7 @@ class _Service:
             only_beta=_only_beta(settings),
             adopt=settings.adopt,
             resume=self.supervisor.is_ready,
+            limits=settings.unpacking,
         )
 
     def _on_used(self, process: Process, workers: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlkit.bandit.server.messages import Limits
 from mlkit.bandit.server.rails import Rails
+from mlkit.unpacking import UnpackLimits
 from mlkit.web.protocol import ConnectionLimits
 
 WEEK = 7 * 86400.0
@@ -49,6 +50,7 @@ class Settings:
         drain_timeout: Seconds to finish the requests in flight on SIGTERM.
         limits: What one request may ask for.
         connections: What one connection may take.
+        unpacking: How much the posteriors file may unpack to.
     """
 
     posteriors: Path
@@ -73,3 +75,4 @@ class Settings:
     drain_timeout: float = 8.0
     limits: Limits = field(default_factory=Limits)
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
+    unpacking: UnpackLimits = field(default_factory=UnpackLimits)

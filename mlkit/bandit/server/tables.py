@@ -12,6 +12,7 @@ from mlkit.bandit.posteriors.posterior import Header
 from mlkit.bandit.server.journal import Change, Journal, Kind, SnapshotRow
 from mlkit.bandit.stores import memory_mapped
 from mlkit.bandit.stores.memory_mapped import PosteriorTable, TableFull
+from mlkit.unpacking import UnpackLimits
 
 _GROWTH = 1.5
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class GrowingTable:
         next_path: Returns the file of each table.
         half_life: Seconds in which what is known loses half of its weight; None: it keeps it.
         since: The time of posteriors that name none, in seconds since 1970.
+        limits: How much the file may unpack to.
 
     Raises:
         InputMissing: The posteriors file cannot be read.
@@ -44,6 +46,7 @@ class GrowingTable:
         *,
         half_life: float | None = None,
         since: float = 0.0,
+        limits: UnpackLimits | None = None,
     ) -> None:
         self._next_path = next_path
         self.new_arm_prior: tuple[float, float] | None = None
@@ -51,7 +54,7 @@ class GrowingTable:
         self.header: Header
         self.table: PosteriorTable
         self.header, self.table = memory_mapped.load(
-            posteriors, self.path, half_life=half_life, since=since
+            posteriors, self.path, half_life=half_life, since=since, limits=limits
         )
 
     def apply(self, change: Change) -> bool:
@@ -155,7 +158,11 @@ class GrowingTable:
 
 
 def loaded_table(
-    source: Path, next_path: Callable[[], Path], half_life: float | None, since: float | None
+    source: Path,
+    next_path: Callable[[], Path],
+    half_life: float | None,
+    since: float | None,
+    limits: UnpackLimits | None,
 ) -> GrowingTable:
     """Return the table of a posteriors file.
 
@@ -164,11 +171,12 @@ def loaded_table(
         next_path: Returns the file of each table.
         half_life: Seconds in which what is known loses half of its weight; None: as the file says.
         since: The time of posteriors that name none, in seconds since 1970.
+        limits: How much the file may unpack to.
 
     Raises:
         MlkitError: The file cannot be used.
     """
-    header, _ = file.read_batches(source)
+    header, _ = file.read_batches(source, limits)
     if half_life is None and header.forgetting is not None:
         half_life = header.forgetting.half_life
-    return GrowingTable(source, next_path, half_life=half_life, since=since or 0.0)
+    return GrowingTable(source, next_path, half_life=half_life, since=since or 0.0, limits=limits)

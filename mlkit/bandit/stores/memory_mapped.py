@@ -17,6 +17,7 @@ from mlkit.bandit.posteriors import file
 from mlkit.bandit.posteriors.posterior import SCHEMA, Header
 from mlkit.errors import BadData
 from mlkit.progress import Progress, silent
+from mlkit.unpacking import UnpackLimits
 
 __all__ = ["Capacity", "Fetched", "PosteriorTable", "TableFull", "export", "grow", "load"]
 
@@ -71,6 +72,7 @@ def load(
     headroom: float = 0.1,
     half_life: float | None = None,
     since: float = 0.0,
+    limits: UnpackLimits | None = None,
     progress: Progress = silent,
 ) -> tuple[Header, PosteriorTable]:
     """Make a table from a posteriors file, which is read twice: to measure it and to load it.
@@ -81,6 +83,7 @@ def load(
         headroom: Capacity for more, as a part of what the file needs; at least `SPARE`.
         half_life: Seconds in which what is known loses half of its weight; None: it keeps it.
         since: The time of posteriors that name none, in seconds since 1970.
+        limits: How much the file may unpack to.
         progress: Told of rows loaded.
 
     Raises:
@@ -89,8 +92,8 @@ def load(
             row of its own.
         OSError: The table's file cannot be made.
     """
-    rows, need = _measure(posteriors)
-    header, batches = file.read_batches(posteriors)
+    rows, need = _measure(posteriors, limits)
+    header, batches = file.read_batches(posteriors, limits)
     as_of = since if header.forgetting is None else header.forgetting.as_of
     about = header.prior, header.shrinkage, half_life or 0.0, as_of
     made = _create(table, need * (1 + headroom) + SPARE, *about)
@@ -155,10 +158,10 @@ def _create(
     )
 
 
-def _measure(path: Path) -> tuple[int, Capacity]:
+def _measure(path: Path, limits: UnpackLimits | None) -> tuple[int, Capacity]:
     """Count the rows of a posteriors file, and the capacity that they need at most."""
     rows, capacity = 0, Capacity()
-    for batch in file.read_batches(path)[1]:
+    for batch in file.read_batches(path, limits)[1]:
         rows += len(batch)
         capacity += _capacity_for(batch)
     return rows, capacity

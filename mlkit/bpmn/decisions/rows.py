@@ -17,6 +17,7 @@ from mlkit.bpmn.expressions.feel.numbers import number
 from mlkit.bpmn.expressions.tree import ExpressionError
 from mlkit.errors import BadData
 from mlkit.progress import Progress
+from mlkit.unpacking import UnpackLimits
 
 _REPORT = 1000
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
@@ -46,6 +47,7 @@ def decide_rows(
     inputs: Mapping[str, Any],
     progress: Progress,
     begin: Callable[[list[str]], None] = lambda columns: None,
+    limits: UnpackLimits | None = None,
 ) -> Summary:
     """Decide each row of a CSV or Parquet file, and write the rows with the results.
 
@@ -61,6 +63,7 @@ def decide_rows(
         inputs: Values of inputs that no column has.
         progress: Called with how far the file is read, and how far it goes.
         begin: Called with the names of the columns.
+        limits: How much the file may unpack to.
 
     Raises:
         InputMissing: The table cannot be read.
@@ -71,7 +74,7 @@ def decide_rows(
     outputs = _outputs(decisions, element)
     count = failed = 0
     first = ""
-    with table_files.reading(table) as source:
+    with table_files.reading(table, limits) as source:
         begin(source.columns)
         known = _columns(decisions, source)
         added = _added(name, [*outputs, ERROR], source.columns)

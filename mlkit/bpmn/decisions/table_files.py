@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple
 from mlkit.bpmn.decisions.cells import text_of, typed
 from mlkit.errors import BadData, InputMissing
 from mlkit.files import replacing
+from mlkit.unpacking import UnpackLimits
 
 _BATCH = 4096
 # A cell of this size is an open quotation mark.
@@ -41,14 +42,15 @@ class Source(NamedTuple):
     schema: Any = None
 
 
-def reading(path: Path) -> AbstractContextManager[Source]:
-    """Open a table.
+def reading(path: Path, limits: UnpackLimits | None = None) -> AbstractContextManager[Source]:
+    """Open a table; a Parquet file within limits of what it unpacks to.
 
     Raises:
         InputMissing: It cannot be read.
         BadData: It is no such file, has no header, the same column twice, or rows of another width.
     """
-    return _parquet(path) if path.suffix == ".parquet" else _csv(path)
+    limits = limits or UnpackLimits()
+    return _parquet(path, limits) if path.suffix == ".parquet" else _csv(path)
 
 
 @contextmanager
@@ -106,23 +108,30 @@ def _check_header(path: Path, columns: list[str]) -> None:
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[Source]:
+def _parquet(path: Path, limits: UnpackLimits) -> Iterator[Source]:
     from pyarrow.parquet import ParquetFile
 
     with _reading_errors(path):
-        file = ParquetFile(path)
+        # A damaged length must not ask for the whole memory.
+        bounds = {"thrift_string_size_limit": 64 << 20, "thrift_container_size_limit": 1 << 20}
+        file = ParquetFile(path, **bounds)
+        packed = path.stat().st_size
     with file:
         total, schema = file.metadata.num_rows, file.schema_arrow
         _check_header(path, schema.names)
         yield Source(
-            schema.names, _batches(path, file), True,
+            schema.names, _batches(path, file, lambda size: limits.check(str(path), packed, size)),
+            True,
             lambda row: f"{path}: row {row}", lambda row: (row, total), schema,
         )  # fmt: skip
 
 
-def _batches(path: Path, file: Any) -> Iterator[Row]:
+def _batches(path: Path, file: Any, check: Callable[[int], None]) -> Iterator[Row]:
+    unpacked = 0
     with _reading_errors(path):
         for batch in file.iter_batches(batch_size=_BATCH):
+            unpacked += batch.nbytes
+            check(unpacked)
             for row in batch.to_pylist():
                 yield list(row.values())
 

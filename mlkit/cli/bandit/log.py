@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mlkit.cli.groups import examples
-from mlkit.cli.options import Json
+from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
 from mlkit.cli.output import Output, counted, of
 
 Logs = Annotated[
@@ -27,6 +27,8 @@ def compact(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The .parquet file to write.")
     ],
+    max_unpacked: MaxUnpacked = None,
+    max_ratio: MaxRatio = 200.0,
     json: Json = False,
 ) -> None:
     """Join decisions and rewards into one Parquet table.
@@ -39,7 +41,7 @@ def compact(
 
     if output.suffix.lower() not in (".parquet", ".pq"):
         raise UsageError(f"{output}: unknown format", hint="the name ends in .parquet")
-    found = compaction.compact(logs, output)
+    found = compaction.compact(logs, output, unpack_limits(max_unpacked, max_ratio))
     if json:
         Output.document("bandit.log.compact", 1, found._asdict() | {"output": str(output)})
         return
@@ -63,6 +65,8 @@ def verify(
         float,
         typer.Option(min=1e-12, max=0.5, help="p-value below which the log does not fit."),
     ] = 0.001,
+    max_unpacked: MaxUnpacked = None,
+    max_ratio: MaxRatio = 200.0,
     json: Json = False,
 ) -> None:
     """Check that logged propensities fit how often arms were shown.
@@ -72,7 +76,7 @@ def verify(
     """
     from mlkit.bandit.logs import verification
 
-    found = verification.verify(logs)
+    found = verification.verify(logs, unpack_limits(max_unpacked, max_ratio))
     fits = found.p_value >= level
     if json:
         arms = [each._asdict() for each in found.arms]
@@ -93,7 +97,12 @@ def verify(
     "mlkit bandit log positions log/",
     "mlkit bandit log positions log/ --json",
 )
-def positions(logs: Logs, json: Json = False) -> None:
+def positions(
+    logs: Logs,
+    max_unpacked: MaxUnpacked = None,
+    max_ratio: MaxRatio = 200.0,
+    json: Json = False,
+) -> None:
     """Estimate how probably each position is looked at.
 
     It takes the random rankings of a holdout. The last line is what `serve --position-model` takes.
@@ -101,7 +110,7 @@ def positions(logs: Logs, json: Json = False) -> None:
     """
     from mlkit.bandit.logs import positions as estimates
 
-    found = estimates.estimate(logs)
+    found = estimates.estimate(logs, unpack_limits(max_unpacked, max_ratio))
     if json:
         rows = [each._asdict() for each in found]
         Output.document("bandit.log.positions", 1, {"positions": rows})

@@ -14,7 +14,7 @@ from mlkit.cli.bandit.fit import AsOf, HalfLife
 from mlkit.cli.bandit.limits import ShownLimits, with_limits
 from mlkit.cli.bandit.models import Policy
 from mlkit.cli.groups import examples
-from mlkit.cli.options import MOST, Json
+from mlkit.cli.options import MOST, Json, MaxRatio, MaxUnpacked, unpack_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +119,8 @@ def serve(
     max_connections: Annotated[
         int, typer.Option(min=1, max=MOST, help="Most open connections of each worker.")
     ] = 2048,
+    max_unpacked: MaxUnpacked = 8.0,
+    max_ratio: MaxRatio = 200.0,
 ) -> None:
     """Serve recommendations over HTTP, and learn from feedback.
 
@@ -155,6 +157,7 @@ def serve(
         drain_timeout=drain_timeout,
         limits=Limits(max_body=max_body, max_candidates=max_candidates, max_k=max_k),
         connections=ConnectionLimits(connections=max_connections),
+        unpacking=unpack_limits(max_unpacked, max_ratio),
     )
     raise typer.Exit(_run(settings, output.of(context).note))
 

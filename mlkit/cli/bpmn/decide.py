@@ -11,13 +11,14 @@ import typer
 
 from mlkit.cli.bpmn.options import pairs, variables_file
 from mlkit.cli.groups import examples
-from mlkit.cli.options import Json
+from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
 from mlkit.cli.output import Output, counted, of, plain
 from mlkit.errors import BadData, UsageError
 
 if TYPE_CHECKING:
     from mlkit.bpmn.decisions.load import Decisions
     from mlkit.bpmn.decisions.trace import Trace
+    from mlkit.unpacking import UnpackLimits
 
 
 @examples(
@@ -59,6 +60,8 @@ def decide(
     lines: Annotated[
         bool, typer.Option("--lines", help="Answer JSON Lines of standard input, each at once.")
     ] = False,
+    max_unpacked: MaxUnpacked = 8.0,
+    max_ratio: MaxRatio = 200.0,
     json: Json = False,
 ) -> None:
     """Decide by a DMN model.
@@ -80,7 +83,8 @@ def decide(
     inputs = {**variables_file(vars_), **pairs(var, "--var")}
     name = decision or decisions.main
     if table is not None:
-        _table(decisions, name, table, output, inputs, of(context))
+        limits = unpack_limits(max_unpacked, max_ratio)
+        _table(decisions, name, (table, output), inputs, of(context), limits)
         return
     _one(decisions, name, inputs, explain, json, of(context))
 
@@ -181,12 +185,14 @@ def _answer_lines(decisions: Decisions) -> None:
 def _table(
     decisions: Decisions,
     name: str,
-    table: Path,
-    output: Path | None,
+    files: tuple[Path, Path | None],
     inputs: dict[str, Any],
     out: Output,
+    limits: UnpackLimits,
 ) -> None:
     from mlkit.bpmn.decisions.rows import decide_rows
+
+    table, output = files
 
     def begin(columns: list[str]) -> None:
         # A table may have columns that are no inputs.
@@ -196,7 +202,7 @@ def _table(
     beside = table.with_name(f"{table.stem}.decided{table.suffix or '.csv'}")
     target = output or (table if str(table) == "-" else beside)
     with out.progress("rows") as progress:
-        found = decide_rows(decisions, name, table, target, inputs, progress, begin)
+        found = decide_rows(decisions, name, table, target, inputs, progress, begin, limits)
     out.note(f"{counted(found.rows, 'row')} decided: {target}")
     if found.failed:
         out.note(f"{counted(found.failed, 'row')} failed; the first: {found.first}")

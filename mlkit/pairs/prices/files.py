@@ -54,7 +54,7 @@ def _sheets(document: Document, reading: Reading) -> list[Sheet]:
     if content[:4] == MAGIC:
         return [from_table(ParquetReader(content, source, reading.limits).table(), source, stem)]
     if content[:4] == b"PK\x03\x04":
-        return workbook.sheets(content, source, stem)
+        return workbook.sheets(content, source, stem, reading.limits)
     return [text.sheet(content, source, stem)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from datetime import date, datetime
 from typing import Any
 
@@ -11,10 +12,13 @@ import pyarrow as pa
 from mlkit.errors import BadData, ServiceUnavailable
 from mlkit.pairs.prices import text
 from mlkit.pairs.prices.reading import Sheet
+from mlkit.unpacking import UnpackLimits
 
 
-def sheets(content: bytes, source: str, stem: str) -> list[Sheet]:
+def sheets(content: bytes, source: str, stem: str, limits: UnpackLimits) -> list[Sheet]:
     """Read the sheets of a workbook that hold anything; each is called by the file and its name.
+
+    A workbook is an archive: what its parts unpack to counts against the limits.
 
     Raises:
         ServiceUnavailable: The package that reads workbooks is not installed.
@@ -27,6 +31,7 @@ def sheets(content: bytes, source: str, stem: str) -> list[Sheet]:
         raise ServiceUnavailable(
             f"{source}: Excel files need python-calamine", hint=hint
         ) from error
+    _check(content, source, limits)
     try:
         book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content))
         tables = {name: book.get_sheet_by_name(name).to_python() for name in book.sheet_names}
@@ -38,6 +43,15 @@ def sheets(content: bytes, source: str, stem: str) -> list[Sheet]:
     if len(tables) == 1:
         return [_sheet(next(iter(tables.values())), source, stem)]
     return [_sheet(rows, f"{source}, sheet {name}", name) for name, rows in tables.items()]
+
+
+def _check(content: bytes, source: str, limits: UnpackLimits) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            unpacked = sum(each.file_size for each in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise BadData(f"{source}: broken workbook: {error}") from error
+    limits.check(source, len(content), unpacked)
 
 
 def _sheet(rows: list[list[Any]], source: str, stem: str) -> Sheet:
