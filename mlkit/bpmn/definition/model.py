@@ -158,6 +158,7 @@ class Loop:
         counts: What the names of its counts begin with: `nrOf` or, in zeebe's, `numberOf`.
         first: What `loopCounter` is in the first iteration: 0 or, in zeebe's, 1.
         own: Variables that each iteration has for itself, null at first.
+        index: Another variable that holds what `loopCounter` does.
     """
 
     sequential: bool
@@ -171,6 +172,7 @@ class Loop:
     counts: str = "nrOf"
     first: int = 0
     own: tuple[str, ...] = ()
+    index: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -384,6 +384,48 @@ def test_attributes_that_would_change_a_run_are_errors(problems, attribute):
     assert "attribute.unsupported t" in problems(file(body, vendor="flowable"))
 
 
+@pytest.mark.parametrize(
+    ("body", "vendor", "problem"),
+    [
+        ('<userTask id="t" v:taskCompleterVariableName="who"/>', "flowable", "attribute"),
+        ('<userTask id="t" v:businessCalendarName="work"/>', "flowable", "attribute"),
+        (('<userTask id="t"><extensionElements><v:variableListenerEventDefinition/>'
+         "</extensionElements></userTask>"), "flowable", "extension"),
+        (('<callActivity id="t" calledElement="q" v:calledElementBinding="version" '
+         'v:calledElementVersion="3"/>'), "camunda", "attribute"),
+        (('<callActivity id="t" calledElement="q"><extensionElements><v:out source="a" '
+         'targetExpression="${b}"/></extensionElements></callActivity>'), "flowable", "extension"),
+        (('<intermediateCatchEvent id="t"><conditionalEventDefinition v:variableName="a">'
+         "<condition>${a > b}</condition></conditionalEventDefinition></intermediateCatchEvent>"),
+         "camunda", "attribute"),
+        (('<intermediateCatchEvent id="t"><conditionalEventDefinition v:variableEvents="delete">'
+         "<condition>${a}</condition></conditionalEventDefinition></intermediateCatchEvent>"),
+         "camunda", "attribute"),
+        (('<scriptTask id="t" scriptFormat="javascript" v:autoStoreVariables="true"><script>var x'
+         "</script></scriptTask>"), "flowable", "attribute"),
+        # What says the same as is done anyway.
+        (('<intermediateCatchEvent id="t"><conditionalEventDefinition v:variableName="a" '
+         "v:variableEvents=\"update, create\"><condition>${a.b == 'c'}</condition>"
+         "</conditionalEventDefinition></intermediateCatchEvent>"), "camunda", ""),
+        ('<callActivity id="t" calledElement="q" v:calledElementBinding="deployment"/>',
+         "camunda", ""),
+        ('<serviceTask id="t" v:expression="${1}" v:triggerable="false"/>', "flowable", ""),
+    ],
+)  # fmt: skip
+def test_what_a_vendor_says_of_a_run_is_done_or_an_error(problems, body, vendor, problem):
+    body = body.replace("a > b", "a &gt; b")
+    found = problems(file(body + line("t"), vendor=vendor, more=CALLED.replace("E42", "")))
+    unsupported = [each.partition(".")[0] for each in found if ".unsupported" in each]
+    assert unsupported == ([problem] if problem else [])
+
+
+def test_the_index_of_an_item_has_the_name_that_flowable_gives_it(play_xml):
+    loop = MANY.format("true").replace("/>", ' v:elementIndexVariable="at"/>')
+    body = f'<serviceTask id="t" v:expression="${{total + at}}" v:resultVariable="total">{loop}'
+    done = play_xml(file(body + "</serviceTask>" + line("t"), vendor="flowable"))
+    assert done.start(items=[5, 5, 5], total=0).variables["total"] == 3
+
+
 def test_what_changes_nothing_is_one_warning(problems):
     body = '<userTask id="u" v:odd="1" v:diagramRelationId="2"><extensionElements><v:properties/>'
     body += "</extensionElements></userTask>" + line("u")

@@ -47,6 +47,7 @@ def _multi_instance(reader: Reader, loop: Element) -> Loop:
         cardinality=None if cardinality is None else reader.condition(cardinality),
         collection=collection,
         element=read("elementVariable", "inputElement") or standard("inputDataItem"),
+        index=xml.vendor(loop, "elementIndexVariable"),
         completion=None if completion is None else reader.condition(completion),
         output_collection=read("outputCollection", "outputCollection")
         or data.gathered(reader, loop),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from mlkit.bpmn.definition.parser import xml
+from mlkit.bpmn.definition.parser import scripts, xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
 
@@ -12,16 +13,23 @@ SUB_PROCESSES = ("subProcess", "transaction", "adHocSubProcess")
 
 _REFUSED = {
     "connector", "executionListeners", "taskListeners",
-    "eventType",
+    "eventType", "variableListenerEventDefinition", "eventListener", "conditionalFilter",
+    "externalWorkerInParameter", "externalWorkerOutParameter",
 }  # fmt: skip
+# What the attributes below may say without consequence, in lower case.
+_HARMLESS = ("", "false", "global")
 # Vendor attributes that say how a run goes, and that nothing here does.
 _REFUSED_ATTRIBUTES = {
     "variableMappingClass", "variableMappingDelegateExpression", "endDate", "caseRef",
     "triggerable", "useLocalScopeForResultVariable", "taskIdVariableName", "calledElementType",
     "processInstanceIdVariableName", "messageExpression", "signalExpression", "errorVariableName",
     "errorVariableLocalScope", "errorVariableTransient", "storeResultVariableAsTransient",
-    "eventType", "isAsyncLeave",
+    "eventType", "isAsyncLeave", "businessCalendarName", "taskCompleterVariableName",
+    "useLocalScopeForOutParameters", "scope", "formHandlerClass", "variableEvents",
 }  # fmt: skip
+# A name of a variable: no field, and nothing in quotation marks.
+_NAME = re.compile(r"""'[^']*'|"[^"]*"|(?<![\w.])([^\W\d]\w*)""")
+_WORDS = {"true", "false", "null", "and", "or", "not", "empty", "eq", "ne", "lt", "gt", "le", "ge"}
 _READ = {
     "formData", "formProperty", "inputOutput", "failedJobRetryTimeCycle", "taskDefinition",
     "ioMapping", "assignmentDefinition", "taskSchedule", "priorityDefinition", "formDefinition",
@@ -39,7 +47,7 @@ _READ_ATTRIBUTES = {
     "terminateMultiInstance",
     "errorMessage", "decisionRef", "mapDecisionResult", "decisionRefBinding",
     "decisionRefVersion", "decisionRefVersionTag", "decisionRefTenantId", "script", "initiator",
-    "inheritVariables", "taskPriority", "attach", "tags", "secret",
+    "inheritVariables", "elementIndexVariable", "taskPriority", "attach", "tags", "secret",
     # True of every task here, or of no consequence for a single engine.
     "asyncBefore", "asyncAfter", "async", "exclusive", "historyTimeToLive", "versionTag",
     "isStartableInTasklist", "modelerTemplate", "modelerTemplateVersion",
@@ -84,6 +92,8 @@ def _extensions(reader: Reader, element: Element) -> Iterator[str]:
         name = xml.local(each)
         if name in _REFUSED:
             reader.problem("extension.unsupported", owner, f"{name} is not supported")
+        elif name in ("in", "out") and each.get("targetExpression"):
+            reader.problem("extension.unsupported", owner, f"{name}: no targetExpression is read")
         elif name not in _READ:
             yield name
 
@@ -91,7 +101,30 @@ def _extensions(reader: Reader, element: Element) -> Iterator[str]:
 def _attributes(reader: Reader, element: Element) -> Iterator[str]:
     for key in element.keys():  # noqa: SIM118 - an element is no dict
         space, _, name = str(key)[1:].partition("}")
-        if name in _REFUSED_ATTRIBUTES and space in xml.VENDORS:
-            reader.problem("attribute.unsupported", element, f"{name} is not supported")
+        value = str(element.get(str(key))).strip()
+        if space in xml.VENDORS and (problem := _refusal(element, name, value)):
+            reader.problem("attribute.unsupported", element, problem)
         elif name and space in xml.VENDORS and name not in _READ_ATTRIBUTES:
             yield name
+
+
+def _refusal(element: Element, name: str, value: str) -> str:
+    """Return why an attribute of a vendor would change a run; empty where it does not."""
+    if name in _REFUSED_ATTRIBUTES:
+        everything = name == "variableEvents" and {"create", "update"} <= _listed(value)
+        harmless = value.lower() in _HARMLESS or everything
+        return "" if harmless else f"{name} is not supported"
+    if name == "calledElementBinding" and value in ("version", "versionTag"):
+        return "the version of what is called cannot be chosen"
+    if name == "autoStoreVariables" and value == "true":
+        kept = scripts.format_of(element) != "javascript"
+        return "" if kept else "JavaScript sets variables by execution.setVariable only"
+    if name == "variableName" and xml.local(element) == "conditionalEventDefinition":
+        names = set(_NAME.findall(xml.text(xml.child(element, "condition"))))
+        others = sorted(names - _WORDS - {value, ""})
+        return f"it would look at {others[0]!r} too, and not at {value!r} alone" if others else ""
+    return ""
+
+
+def _listed(value: str) -> set[str]:
+    return {each.strip() for each in value.split(",")}

@@ -67,6 +67,8 @@ class MultiInstance(Repeated):
         activation = self.spawn(step, host, index)
         activation.local = step.state.next_id()
         variables: dict[str, Any] = {"loopCounter": index + self.loop.first}
+        if self.loop.index:
+            variables[self.loop.index] = variables["loopCounter"]
         variables |= dict.fromkeys(self.loop.own)
         if self.loop.element:
             variables[self.loop.element] = iterations.items[index]
