@@ -99,7 +99,8 @@ def plan(
         for pair in pairs:
             _require_tickers(prices, pair)
         planned = rolling(prices, settings, by_name(pairs) if pairs else by_screen, progress)
-    return [replace(planned[0], warnings=_hindsight(prices, pairs, planned)), *planned[1:]]
+    warnings = (*_hindsight(prices, pairs, planned), *_near_zero(prices, planned))
+    return [replace(planned[0], warnings=warnings), *planned[1:]]
 
 
 def _hindsight(
@@ -125,6 +126,18 @@ def _hindsight(
         "have had; --formation with --trading screens on earlier bars only"
     )
     return (warning,)
+
+
+def _near_zero(prices: Prices, planned: Sequence[Window]) -> tuple[str, ...]:
+    """Warn of traded prices that are not positive: near zero, the same money is many shares."""
+    traded = {name for window in planned for pair in window.pairs for name in pair.names}
+    found = prices.select(sorted(traded))
+    bars = (found.close[planned[0].start :] <= 0.0).sum(axis=0)
+    return tuple(
+        f"{found.tickers[n]}: {bars[n]} closes are zero or negative: sizes and costs go by the "
+        "price's size, and a position that is entered near zero has many shares"
+        for n in np.flatnonzero(bars)
+    )
 
 
 def _require_tickers(prices: Prices, pair: GivenPair) -> None:

@@ -131,25 +131,12 @@ def _window(result: Backtest, window: Window) -> dict[str, Any]:
     }
 
 
-def _near_zero(result: Backtest) -> list[str]:
-    """Warn of traded prices that are not positive: near zero, the same money is many shares."""
-    traded = {name for window in result.windows for pair in window.pairs for name in pair.names}
-    prices = result.prices.select(sorted(traded))
-    bars = (prices.close[result.first :] <= 0.0).sum(axis=0)
-    return [
-        f"{prices.tickers[n]}: {bars[n]} closes are zero or negative: sizes and costs go by the "
-        "price's size, and a position that is entered near zero has many shares"
-        for n in np.flatnonzero(bars)
-    ]
-
-
 def warnings(result: Backtest) -> list[str]:
     """List what a reader of the numbers has to know."""
     said = [warning for window in result.windows for warning in window.warnings]
     empty = windows(result)["without_pairs"]
     if empty:
         said.append(f"{empty} of {len(result.windows)} windows had no pair and held cash")
-    said += _near_zero(result)
     if result.settings.same_bar:
         said.append("filled at the close of the decision, which nobody can do")
     if any(window.formation == window.start for window in result.windows):

@@ -21,8 +21,8 @@ MINIMUM_BARS = 20
 DAILY_HINT = "daily bars of several exchanges: --daily joins them by date"
 ALIGN_HINT = "--align inner drops such bars, --align ffill carries the last price forward"
 SIGN_HINT = (
-    "spreads and futures: --levels takes prices of any sign (not for distances and correlations); "
-    "otherwise --align inner drops such bars"
+    "spreads and futures: --levels takes prices of any sign (not for distances, correlations "
+    "and live runs); otherwise --align inner drops such bars"
 )
 
 
