@@ -108,7 +108,7 @@ class Writer:
             for task in tasks:
                 task.cancel()
         server.close()
-        self._model.compact()
+        self._compact()
         self._model.journal.close()
 
     def stop(self) -> None:
@@ -299,6 +299,10 @@ class Writer:
     def _compact_if_long(self) -> None:
         if self._since_compaction < COMPACT_AFTER or self._reloading:
             return
+        self._compact()
+
+    def _compact(self) -> None:
+        """Shorten the journal; on a full disk it stays as long as it is."""
         self._since_compaction = 0
         try:
             self._model.compact()

@@ -168,6 +168,43 @@ def test_a_start_on_a_full_disk_is_reported_once(small_disk, tmp_path, mlkit):
         assert "starts again" not in done.stderr
 
 
+def test_a_disk_that_fills_up_is_reported_once_and_the_server_goes_on_when_there_is_room(
+    start, small_disk, tmp_path
+):
+    disk = small_disk("size=12m")
+    (disk / "state").mkdir(mode=0o700)
+    (tmp_path / "state").symlink_to(disk / "state")
+    server = start("--workers", "1")
+    event = {"arm": "c1", "reward": 1, "context": "u" * 200}
+    server.post("/feedback", {"event_id": "before", **event})
+
+    def fill():
+        with contextlib.suppress(OSError), (disk / "filling").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1 << 12))
+
+    fill()
+    # What the journal has room for is accepted; it needs a page sooner or later.
+    answers = [
+        server.call("POST", "/feedback", {"event_id": f"full {n}", **event}).status
+        for n in range(60)
+    ]
+    assert answers[-1] == 503
+    assert set(answers) <= {200, 503}
+    assert server.call("POST", "/predict", {"k": 1}).status == 200
+    (disk / "filling").unlink()
+    server.post("/feedback", {"event_id": "after", **event})
+    fill()
+    assert server.stop() == 143
+    assert server.stderr.count("cannot be written") <= 2
+    assert "Traceback" not in server.stderr
+    assert "starts again" not in server.stderr
+    (disk / "filling").unlink()
+    again = start("--workers", "1")
+    for name in ("before", "after"):
+        assert again.post("/feedback", {"event_id": name, **event})["duplicate"]
+
+
 # Floods
 
 
