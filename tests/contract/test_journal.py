@@ -417,6 +417,13 @@ def test_what_is_open_is_counted_by_element_and_the_last_end_comes_first(journal
     assert [each.number for each in index.last_ended(5)] == [made[0].number, made[2].number]
     assert [each.number for each in index.last_ended(1)] == [made[0].number]
     assert index.tasks_by_element("p", definition) == {"ask": 1}
+    created = [made[position].created for position in (2, 0)]
+    took = [at - begun for at, begun in zip((20.0, 30.0), created, strict=True)]
+    (found,) = index.throughput(0.0)
+    assert found[:4] == (0, "p", "cancelled", 2)
+    assert found[4:] == pytest.approx((sum(took), max(took)))
+    assert [each.number for each in index.throughput(25.0)] == [1]
+    assert index.within({"other"}).throughput(0.0) == []
 
 
 def test_open_instances_are_listed_apart_from_those_that_have_ended(journal):

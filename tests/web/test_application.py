@@ -229,6 +229,9 @@ def test_the_page_of_the_description_escapes_and_links_only_what_is_served() -> 
     assert dict(page.headers)[b"content-security-policy"] == POLICY
     assert b"unsafe" not in POLICY
     path, route = pages.route()
-    name = text.split(f'href="{path[1:]}')[1].split('"')[0]
-    style = asyncio.run(route.methods["GET"].handler(Request({}, name.encode(), b"")))
+    icon, style = (
+        asyncio.run(route.methods["GET"].handler(Request({}, each.split('"')[0].encode(), b"")))
+        for each in text.split(f'href="{path[1:]}')[1:3]
+    )
+    assert icon.body.startswith(b"<svg")
     assert b"color-scheme" in style.body

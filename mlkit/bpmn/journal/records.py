@@ -234,6 +234,24 @@ class OpenTask(NamedTuple):
     priority: str | None
 
 
+class Throughput(NamedTuple):
+    """The instances of one process that ended alike in one hour.
+
+    Attributes:
+        hour: Hours since 1970 at its begin.
+        number: How many they are.
+        seconds: How long they took, together.
+        longest: How long the longest took, in seconds.
+    """
+
+    hour: int
+    process: str
+    state: str
+    number: int
+    seconds: float
+    longest: float
+
+
 class Stopped(NamedTuple):
     """An incident, as a list shows it; `updated` is when its instance moved last."""
 

@@ -8,6 +8,10 @@ import pytest
 from bpmn.conftest import diagram
 from bpmn.server.conftest import Server
 
+from mlkit.bpmn.journal.records import Throughput
+from mlkit.bpmn.runtime.session import Session
+from mlkit.bpmn.server.console.home_page import last_day
+
 TOKENS = "all-rights\nonly-looks viewer vera\n"
 LOOKS = {"authorization": "Bearer only-looks"}
 HOSTILE = "<script>alert(1)</script>"
@@ -290,3 +294,34 @@ def test_what_is_not_there_is_a_page_too(server):
         answer = server("GET", path)
         assert answer.status_code == 404
         assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_the_last_day_has_bars_by_hour_and_times_by_definition():
+    hour = 500_000
+    found = [
+        Throughput(hour, "train", "completed", 3, 6.0, 4.0),
+        Throughput(hour, "train", "failed", 1, 2.0, 2.0),
+        Throughput(hour - 23, "load", "completed", 2, 7200.0, 7000.0),
+    ]
+    day = last_day(found, hour * 3600.0 + 1800)
+    assert (day["number"], day["states"], day["most"]) == (6, [("completed", 5), ("failed", 1)], 4)
+    first, *_, last = day["bars"]
+    assert len(day["bars"]) == 24
+    assert [(each["state"], each["y"], each["height"]) for each in last["parts"]] == [
+        ("completed", 25.0, 75.0), ("failed", 0.0, 25.0)
+    ]  # fmt: skip
+    assert [each["height"] for each in first["parts"]] == [50.0]
+    assert [(e["process"], e["number"], e["mean"], e["longest"]) for e in day["times"]] == [
+        ("train", 4, "2.0 s", "4.0 s"), ("load", 2, "60 min", "117 min")
+    ]  # fmt: skip
+    assert last_day([], 0.0)["bars"][0]["parts"] == []
+
+
+def test_the_first_page_shows_what_has_ended_in_the_last_day(server, tmp_path, diagram):
+    (tmp_path / "p.bpmn").write_text(diagram('<startEvent id="s"/><endEvent id="e"/>', "s>e"))
+    with Session(server.state) as session:
+        session.begin(tmp_path / "p.bpmn", {})
+    page = server.wait(
+        lambda: (text := server("GET", "/").text) and "Time from start to end" in text and text
+    )
+    assert 'aria-label="Instances that ended in each of the last 24 hours' in page

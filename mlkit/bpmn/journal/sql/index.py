@@ -9,7 +9,7 @@ from typing import Any
 
 from mlkit.bpmn.engine.state import Activation, State
 from mlkit.bpmn.engine.waits import ForPerson
-from mlkit.bpmn.journal.records import ENDED, Criteria, Found, OpenTask, Stopped
+from mlkit.bpmn.journal.records import ENDED, Criteria, Found, OpenTask, Stopped, Throughput
 from mlkit.bpmn.people.masking import Mask
 from mlkit.errors import UsageError
 from mlkit.storage.database import Database
@@ -136,6 +136,17 @@ class SqlIndex:
             (*values, limit),
         )
         return [Found(*row) for row in rows]
+
+    def throughput(self, since: float) -> list[Throughput]:
+        """Return what has ended since a time, by hour, process and state."""
+        where, values = self._within()
+        rows = self.database.query(
+            "SELECT CAST(updated AS BIGINT) / 3600, process, phase, count(*),"
+            " sum(updated - created), max(updated - created) FROM instances"
+            f" WHERE {' AND '.join([_ENDED, 'updated >= ?', *where])} GROUP BY 1, 2, 3",
+            (since, *values),
+        )
+        return [Throughput(*row) for row in rows]
 
     def tasks_by_element(self, process: str, definition: str) -> dict[str, int]:
         """Return how many user tasks of a stored definition wait, by element."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Any
 
-from mlkit.bpmn.journal.records import STATES, Criteria, OpenTask, Stopped
+from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal.records import ENDED, STATES, Criteria, OpenTask, Stopped, Throughput
+from mlkit.bpmn.render.progress import brief
 from mlkit.bpmn.runtime import schedules
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import moment
@@ -17,6 +22,8 @@ from mlkit.bpmn.server.task_form import ago
 from mlkit.web.application import Request, Response, Route
 from mlkit.web.paths import query
 
+HOUR, DAY = 3600, 86400.0
+_HOURS = 24
 SHOWN = 8
 """Entries of each list; the lists themselves are pages of their own."""
 _FIRST = (0, 0)
@@ -64,6 +71,50 @@ def _shown(service: Service, person: str, reached: Reach) -> dict[str, Any]:
         "running": [listed(service, each) for each in running],
         "schedules": _next(service, reached),
         "ended": [listed(service, each) for each in index.last_ended(SHOWN)],
+        "day": last_day(index.throughput(time.time() - DAY), time.time()),
+    }
+
+
+def last_day(found: Sequence[Throughput], now: float) -> dict[str, Any]:
+    """Return what the page shows of the last day: bars of the hours, and times by definition."""
+    by_state: Counter[str] = Counter()
+    by_hour: dict[int, Counter[str]] = defaultdict(Counter)
+    by_process: dict[str, list[Throughput]] = defaultdict(list)
+    for each in found:
+        by_state[each.state] += each.number
+        by_hour[each.hour][each.state] += each.number
+        by_process[each.process].append(each)
+    hours = range(int(now) // HOUR - _HOURS + 1, int(now) // HOUR + 1)
+    most = max((each.total() for each in by_hour.values()), default=0)
+    times = [_times(process, each) for process, each in by_process.items()]
+    return {
+        "number": by_state.total(),
+        "states": [(each, by_state[each]) for each in ENDED if by_state[each]],
+        "bars": [_bar(at, by_hour[hour], hour, most) for at, hour in enumerate(hours)],
+        "most": most,
+        "times": sorted(times, key=lambda each: -each["number"])[:SHOWN],
+    }
+
+
+def _bar(at: int, ended: Counter[str], hour: int, most: int) -> dict[str, Any]:
+    """Return the parts of an hour's bar, from below; all is in hundredths of the picture."""
+    parts, below = [], 0.0
+    for state in ENDED:
+        height = 100 * ended[state] / most if most else 0.0
+        below += height
+        if height:
+            parts.append({"state": state, "y": round(100 - below, 2), "height": round(height, 2)})
+    label = f"{instant(hour * HOUR)[11:16]} UTC: {ended.total()}"
+    return {"x": round(100 * at / _HOURS, 3), "parts": parts, "label": label}
+
+
+def _times(process: str, found: Sequence[Throughput]) -> dict[str, Any]:
+    number = sum(each.number for each in found)
+    return {
+        "process": process,
+        "number": number,
+        "mean": brief(sum(each.seconds for each in found) / number),
+        "longest": brief(max(each.longest for each in found)),
     }
 
 
