@@ -125,13 +125,24 @@ def many(pairs: int, bars: int = 130, tickers: int = 1000) -> dict[str, object]:
     close = market(bars, tickers)
     all_pairs = np.triu_indices(tickers, 1)
     chosen = rng.choice(len(all_pairs[0]), pairs, replace=False)
-    engine = prepared(tickers, [(int(all_pairs[0][n]), int(all_pairs[1][n])) for n in chosen])
-    times = [
-        seconds(lambda bar=bar: engine.take(close[bar : bar + 1])) * 1e3 for bar in range(bars)
-    ][LOOKBACK + 1 :]
+    places = [(int(all_pairs[0][n]), int(all_pairs[1][n])) for n in chosen]
+    engine = prepared(tickers, places)
+    names = [str(n) for n in range(tickers)]
+    fed = LiveEngine(names, SETTINGS)
+    for pair in pairs_of(names, places):
+        fed.add(pair)
+
+    def milliseconds(step: Callable[[Array], object]) -> list[float]:
+        times = [seconds(lambda bar=bar: step(bar)) * 1e3 for bar in close]
+        return times[LOOKBACK + 1 :]
+
+    times = milliseconds(lambda bar: engine.take(bar[None]))
+    steps = milliseconds(fed.step)
     return {
         "pairs": pairs,
         "orders": len(engine.choices()),
+        "step_best_ms": round(min(steps), 2),
+        "step_median_ms": round(float(np.median(steps)), 2),
         "best_ms": round(min(times), 2),
         "median_ms": round(float(np.median(times)), 2),
         "worst_ms": round(max(times), 2),

@@ -145,6 +145,13 @@ struct BoundEngine {
         engine(std::move(loaded)),
         usual(engine.settings().rule) {}
 
+  py::tuple drain() {
+    py::tuple found =
+        py::make_tuple(copied(engine.rows()), copied(engine.trades()), copied(engine.choices()));
+    engine.drain();
+    return found;
+  }
+
   void delist(std::size_t column) {
     require(column < tickers, "delist: there is no such column");
     engine.delist(column);
@@ -239,9 +246,8 @@ void register_engine(py::module_& m) {
       .def(
           "views", [](const BoundEngine& self) { return copied(self.engine.views()); },
           "Side, lock, bars held and features of each pair.")
-      .def(
-          "drain", [](BoundEngine& self) { self.engine.drain(); },
-          "Forget the rows, trades and choices so far.")
+      .def("drain", &BoundEngine::drain,
+           "Return the rows, trades and choices so far, and forget them.")
       .def(
           "save", [](const BoundEngine& self) { return py::bytes(self.engine.save()); },
           "Return the state as versioned bytes, without what `drain` forgets.")
@@ -249,6 +255,9 @@ void register_engine(py::module_& m) {
                   "Restore an engine from `save`; raises ValueError for damaged bytes.")
       .def_property_readonly(
           "bars", [](const BoundEngine& self) { return self.engine.bars(); }, "Bars taken so far.")
+      .def_property_readonly(
+          "pairs", [](const BoundEngine& self) { return self.engine.pairs(); },
+          "The number of pairs that trade.")
       .def_readonly("tickers", &BoundEngine::tickers);
   m.def(
       "step",

@@ -169,6 +169,7 @@ class Engine {
   std::size_t tickers() const { return last_.size(); }
   const Settings& settings() const { return settings_; }
   std::int64_t bars() const { return bar_; }
+  std::size_t pairs() const { return slots_.size(); }
   void reserve(std::size_t bars) { rows_.reserve(bars); }
   const Long<Row>& rows() const { return rows_; }
   const std::vector<Trade>& trades() const { return trades_; }

@@ -220,8 +220,8 @@ class Engine:
     def views(self) -> NDArray[np.void]:
         """Side, lock, bars held and features of each pair."""
 
-    def drain(self) -> None:
-        """Forget the rows, trades and choices so far."""
+    def drain(self) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.void]]:
+        """Return the rows, trades and choices so far, and forget them."""
 
     def save(self) -> bytes:
         """Return the state as versioned bytes, without what `drain` forgets."""
@@ -236,6 +236,10 @@ class Engine:
     @property
     def bars(self) -> int:
         """Bars taken so far."""
+
+    @property
+    def pairs(self) -> int:
+        """The number of pairs that trade."""
 
     @property
     def tickers(self) -> int: ...

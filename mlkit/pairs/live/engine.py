@@ -217,9 +217,9 @@ class LiveEngine:
 
     def _drained(self) -> Step:
         engine = self._engine
-        found = Step(engine.rows()[-1], engine.trades(), engine.choices())
-        engine.drain()
-        if len(engine.views()) < len(self._names):
+        rows, trades, choices = engine.drain()
+        found = Step(rows[-1], trades, choices)
+        if engine.pairs < len(self._names):
             live = set(engine.views()["pair"].tolist())
             gone = self._names.keys() - live
             self._names = {number: self._names[number] for number in self._names.keys() - gone}
