@@ -215,6 +215,8 @@ def slim(image: str, stack: dict[str, Any], profile: str) -> Result:
         profile,
         "--watch",
         "1",
+        "--patience",
+        "90",
         *(f"--probe={each}" for each in probes(stack)),
     ]
     began = time.monotonic()
