@@ -21,7 +21,8 @@ OPTIONAL = re.compile(r"usr/lib/postgresql/[^/]+/lib/(?:llvmjit[^/]*|bitcode/.*)
 PostgreSQL interprets costly queries, to the same results, where its provider of JIT compilation
 is not there (jit_provider in its manual); with LLVM that is 140 MB.
 """
-ASKS_FOR_OPTIONAL = re.compile(rb"\bjit(?:_\w+)?\b", re.IGNORECASE)
+ASKS_FOR_OPTIONAL = re.compile(rb"^[^#\n]*?\bjit(?:_\w+)?\b", re.IGNORECASE | re.MULTILINE)
+"""Outside comments: the settings that an installation writes show each default in one."""
 BY_THE_WAY = ("listed", "package ", "plug-in of ")
 """Reasons for which nobody needs the very file."""
 

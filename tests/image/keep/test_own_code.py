@@ -377,7 +377,11 @@ def test_lines_that_a_library_of_a_package_hands_to_a_shell(tmp_path):
 
 @pytest.mark.parametrize(
     ("setting", "command", "kept"),
-    [("x = 1\n", "x", False), ("jit = on\n", "x", True), ("x = 1\n", "-c jit=on", True)],
+    [
+        ("x = 1\n#jit = on\n", "x", False),
+        ("# a\njit = on\n", "x", True),
+        ("x = 1\n", "-c jit=on", True),
+    ],
 )
 def test_a_server_goes_on_without_its_compiler(tmp_path, setting, command, kept):
     home = "usr/lib/postgresql/15"
