@@ -55,7 +55,7 @@ class KeepSet:
         self.allowed: set[str] = set()
         self.privileged: set[str] = set()
         self.optional: dict[str, str] = {}
-        self._whole = whole
+        self._whole = whole or not any(map(OPTIONAL.match, self.files.entries))
         self._exclude = [glob.lstrip("/") for glob in exclude]
 
     def keep(self, path: str, reason: str) -> None:
