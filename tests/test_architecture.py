@@ -34,6 +34,8 @@ DRIVERS = {
     "redis": "bandit/stores/redis",
     "obstore": "storage",
     "argon2": "web",
+    "authlib": "web",
+    "joserfc": "web",
     "opentelemetry": "bpmn/server/telemetry.py",
 }
 # What stands at its old place until it has moved: each line is a debt.

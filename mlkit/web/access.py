@@ -229,7 +229,7 @@ def require(caller: Caller, role: str, for_a_part: bool = False) -> None:
         raise RequestError(403, f"{caller.name or 'the caller'} may not do this", hint)
 
 
-def read_token(path: Path) -> bytes:
+def read_token(path: Path, option: str = "--token-file") -> bytes:
     """Read a bearer token from a file, without the white space around it.
 
     Raises:
@@ -239,7 +239,7 @@ def read_token(path: Path) -> bytes:
     try:
         token = path.read_bytes().strip()
     except OSError as error:
-        raise InputMissing(f"{path}: {error.strerror}", hint="--token-file names a file") from error
+        raise InputMissing(f"{path}: {error.strerror}", hint=f"{option} names a file") from error
     if not token or not all(33 <= byte <= 126 for byte in token):
         hint = "the file holds one token of printable ASCII characters without spaces"
         raise BadData(f"{path}: no bearer token", hint=hint)

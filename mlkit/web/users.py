@@ -58,6 +58,10 @@ class Users(NamedTuple):
         return own.union(*(self.groups.get(each, frozenset()) for each in groups))
 
 
+NOBODY = Users({}, {})
+"""What there is where there is no users file."""
+
+
 def require_name(name: str) -> str:
     """Return a name that a user may have.
 

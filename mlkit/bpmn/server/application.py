@@ -19,6 +19,7 @@ from mlkit.bpmn.server import (
     me_page,
     messages,
     metrics,
+    oidc_pages,
     operations,
     schedules,
     task_pages,
@@ -38,6 +39,7 @@ from mlkit.web.paths import PathApplication
 MODULES: tuple[Callable[[Context], dict[str, Route]], ...] = (
     health.routes,
     login_pages.routes,
+    oidc_pages.routes,
     metrics.routes,
     definitions.routes,
     instances.routes,

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
 from mlkit.bpmn.people.directory import PeopleFile
+from mlkit.bpmn.server.federation import Federation, rights_of
 from mlkit.errors import one_line
 from mlkit.web.access import Access, BearerToken, Caller, RawHeaders, require_own_page
 from mlkit.web.application import Scope
@@ -17,7 +18,7 @@ from mlkit.web.errors import Headers, RequestError
 from mlkit.web.passwords import matches
 from mlkit.web.sessions import COOKIE, Session, Sessions, proof_of
 from mlkit.web.throttle import Throttle
-from mlkit.web.users import UsersFile
+from mlkit.web.users import NOBODY, Users, UsersFile
 
 _AT_ONCE = 2
 """Passwords that are checked at once, each in 64 MiB of memory."""
@@ -32,10 +33,18 @@ class Login:
         users: The users and what they may do.
         sessions: Makes and reads sessions.
         people: The groups that people belong to.
+        federation: The provider at which others log in; None: there is none.
     """
 
-    def __init__(self, users: UsersFile, sessions: Sessions, people: PeopleFile) -> None:
+    def __init__(
+        self,
+        users: UsersFile | None,
+        sessions: Sessions,
+        people: PeopleFile,
+        federation: Federation | None = None,
+    ) -> None:
         self.sessions = sessions
+        self.federation = federation
         self._users = users
         self._people = people
         self._throttle = Throttle()
@@ -50,7 +59,7 @@ class Login:
                 often; 503: too many log in at once.
         """
         self._require_patience(name, address)
-        known = self._users.users.users.get(name)
+        known = self._known.users.get(name)
         stored = None if known is None else known.password
         if not await self._matches(stored, password):
             logger.warning("failed login as %r from %s", one_line(name)[:200], address)
@@ -82,12 +91,38 @@ class Login:
 
     def caller(self, session: Session) -> Caller | None:
         """Return whose session it is, with what they may do now; None: it is good no more."""
-        users = self._users.users
+        users, groups = self._known, self._people.directory.groups_of(session.user)
+        if not session.proof:
+            # They have logged in at the provider, which has named their groups.
+            roles = users.roles(session.user, groups.union(session.groups))
+            return Caller(session.user, roles | rights_of(session.groups), session.id)
         known = users.users.get(session.user)
         if known is None or known.password is None or proof_of(known.password) != session.proof:
             return None
-        groups = self._people.directory.groups_of(session.user)
         return Caller(session.user, users.roles(session.user, groups), session.id)
+
+    @property
+    def _known(self) -> Users:
+        return NOBODY if self._users is None else self._users.users
+
+    @property
+    def has_passwords(self) -> bool:
+        """Whether there are users with passwords, or were when the server began."""
+        return self._users is not None
+
+    @property
+    def groups(self) -> Collection[str]:
+        """The groups that have rights."""
+        return self._known.groups
+
+    @property
+    def provider_name(self) -> str:
+        """What the provider is called on pages; empty: there is none."""
+        return "" if self.federation is None else self.federation.provider.name
+
+    async def logout_url(self) -> str:
+        """Return where a browser logs out at the provider; empty where it cannot."""
+        return "" if self.federation is None else await self.federation.logout_url()
 
     def session(self, headers: RawHeaders) -> Session | None:
         """Return the session of a request; None where there is none that is still good."""
@@ -97,6 +132,8 @@ class Login:
     def close(self) -> None:
         """Wait for no more passwords."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self.federation is not None:
+            self.federation.close()
 
 
 class LoginAccess:

@@ -47,10 +47,11 @@ def to_login(scope: Scope) -> Response:
     asked = raw + (b"?" + scope["query_string"] if scope["query_string"] else b"")
     up = "../" * (raw.count(b"/") - 1)
     place = f"{up}login?next={quote(asked.decode('latin-1'), safe='')}"
-    return Response(b"", 303, _leading_to(place))
+    return Response(b"", 303, leading_to(place))
 
 
-def _leading_to(place: str) -> Headers:
+def leading_to(place: str) -> Headers:
+    """Return the headers that lead a browser to a place."""
     return ((b"location", place.encode("ascii")), (b"cache-control", b"no-store"))
 
 
@@ -80,18 +81,22 @@ class LoginPages(TaskPages):
         """Return the page, or lead on who has logged in already."""
         given = query(request, ("next", "done"))
         if "done" not in given and self._login.session(request.scope["headers"]) is not None:
-            return Response(b"", 303, _leading_to(f".{local(given.get('next', '/'))}"))
-        notice = "You are logged out." if "done" in given else ""
-        return self._page(request, given.get("next", "/"), notice=notice)
+            return Response(b"", 303, leading_to(f".{local(given.get('next', '/'))}"))
+        notice = elsewhere = ""
+        if "done" in given:
+            notice = "You are logged out."
+            elsewhere = await self._login.logout_url()
+        return self._page(request, given.get("next", "/"), notice=notice, elsewhere=elsewhere)
 
     def _page(
         self, request: Request, path: str, *, name: str = "", notice: str = "",
-        problem: str = "", status: int = 200,
+        elsewhere: str = "", problem: str = "", status: int = 200,
     ) -> Response:  # fmt: skip
         nonce = self._nonce(request) or secrets.token_urlsafe(24)
         shown = {
             "next": local(path), "name": name, "notice": notice, "problem": problem,
-            "form_token": self.context.people.links.form(_FORM, nonce),
+            "form_token": self.context.people.links.form(_FORM, nonce), "elsewhere": elsewhere,
+            "passwords": self._login.has_passwords, "provider": self._login.provider_name,
         }  # fmt: skip
         page = self.page(request, "login.html", shown, status)
         return _uncached(page, self._cookies.set(_COOKIE, nonce, _PATIENCE))
@@ -109,7 +114,7 @@ class LoginPages(TaskPages):
                 request, path, name=name[:200], problem=error.error, status=error.status
             )
             return page._replace(headers=(*page.headers, *error.headers))
-        headers = (*_leading_to(f".{local(path)}"), *session, *self._cookies.clear(_COOKIE))
+        headers = (*leading_to(f".{local(path)}"), *session, *self._cookies.clear(_COOKIE))
         return Response(b"", 303, headers)
 
     async def log_out(self, request: Request) -> Response:
@@ -120,7 +125,7 @@ class LoginPages(TaskPages):
             token = Submitted.of(await read_form(request)).text("form_token")
             self.context.people.links.require_form(token, LOGOUT, session.id)
             headers = self._login.sessions.end(session)
-        return Response(b"", 303, (*_leading_to("login?done="), *headers))
+        return Response(b"", 303, (*leading_to("login?done="), *headers))
 
     def _nonce(self, request: Request) -> str:
         found = self._cookies.read(request.scope["headers"], _COOKIE)

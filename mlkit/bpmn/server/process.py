@@ -77,7 +77,7 @@ def _be_server(settings: Settings, listener: socket.socket, process: Process) ->
     starter = Starter(settings.state, settings.scripts, {})
     people = settings.people()
     mail = _mail(settings, base_url, people)
-    login = settings.login(people)
+    login = settings.login(people, base_url)
     context = Context(
         settings, base_url, host, threads, feed, starter, people, Pages(PAGES),
         settings.access(login), login,

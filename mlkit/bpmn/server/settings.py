@@ -12,6 +12,7 @@ from mlkit.bpmn.mail.smtp import SmtpServer
 from mlkit.bpmn.people.directory import PeopleFile
 from mlkit.bpmn.people.links import Links, key_of
 from mlkit.bpmn.runtime import session
+from mlkit.bpmn.server.federation import Claims, Federation
 from mlkit.bpmn.server.login import Login, LoginAccess
 from mlkit.bpmn.server.people import People
 from mlkit.bpmn.server.roles import ROLES, WithImplied, user
@@ -19,8 +20,9 @@ from mlkit.bpmn.server.telemetry import require_endpoint
 from mlkit.errors import BadData, ConfigurationError, InputMissing, UsageError
 from mlkit.web.access import Access, Loopback, read_tokens
 from mlkit.web.listeners import is_loopback
+from mlkit.web.oidc import Client, Provider
 from mlkit.web.sessions import LIFETIME, Cookies, Sessions
-from mlkit.web.users import UsersFile, read_users
+from mlkit.web.users import NOBODY, UsersFile, read_users
 
 MAIL_FROM = "mlkit@localhost"
 ENDED = "sessions.ended"
@@ -47,6 +49,8 @@ class Settings:
         secret_file: The secret that signs links and sessions; None: one that is made in the state
             folder.
         users_file: Who may log in.
+        oidc: What an OpenID Connect provider knows the server as; None: nobody logs in there.
+        oidc_claims: Which of its claims say who somebody is.
         session_hours: Hours for which a login is good.
         otlp: The endpoint of a collector of OpenTelemetry; None: nothing is reported.
     """
@@ -67,6 +71,8 @@ class Settings:
     links: bool = True
     secret_file: Path | None = None
     users_file: Path | None = None
+    oidc: Client | None = None
+    oidc_claims: Claims = field(default_factory=Claims)
     session_hours: float = LIFETIME / 3600
     otlp: str | None = None
 
@@ -99,19 +105,26 @@ class Settings:
         self._require_alone()
         return Loopback(names, user())
 
-    def login(self, people: People) -> Login | None:
+    def login(self, people: People, base_url: str) -> Login | None:
         """Return how people log in; None: they do not.
+
+        Args:
+            people: Who they are.
+            base_url: How browsers reach the server.
 
         Raises:
             MlkitError: The users file cannot be used.
         """
-        if self.users_file is None:
+        if self.users_file is None and self.oidc is None:
             return None
-        users = UsersFile(self.users_file, tuple(ROLES))
+        users = None if self.users_file is None else UsersFile(self.users_file, tuple(ROLES))
         cookies = Cookies(secure=(self.base_url or "").startswith("https://"))
         key = key_of(self.state, self.secret_file)
         sessions = Sessions(key, self.state / ENDED, cookies, self.session_hours * 3600)
-        return Login(users, sessions, people.file)
+        federation = None
+        if self.oidc is not None:
+            federation = Federation(self.oidc, self.oidc_claims, base_url, key)
+        return Login(users, sessions, people.file, federation)
 
     @property
     def names(self) -> list[str]:
@@ -122,19 +135,28 @@ class Settings:
         if not is_loopback(self.host):
             raise ConfigurationError(
                 f"--host {self.host}: others can reach this address, and there is no login",
-                hint="--users or --token-file names a file of who may; else use --host 127.0.0.1",
+                hint="--users, --oidc or --token-file says who may; else use --host 127.0.0.1",
             )
 
     def _require_access(self) -> None:
         """Refuse files of users and tokens that cannot be used, and an address without either."""
         if self.token_file is not None:
             read_tokens(self.token_file, tuple(ROLES))
-        if self.users_file is not None and not read_users(self.users_file, tuple(ROLES)).users:
+        users = NOBODY if self.users_file is None else read_users(self.users_file, tuple(ROLES))
+        if self.users_file is not None and self.oidc is None and not users.users:
             raise BadData(
                 f"{self.users_file}: there is no user", hint="`mlkit bpmn user add` adds one"
             )
-        if self.token_file is None and self.users_file is None:
+        if self.oidc is not None:
+            self._require_oidc(self.oidc)
+        if self.token_file is None and self.users_file is None and self.oidc is None:
             self._require_alone()
+
+    def _require_oidc(self, client: Client) -> None:
+        Provider(client, "")
+        if self.base_url is None and not is_loopback(self.host):
+            hint = "--base-url names how browsers reach the server: the provider sends them there"
+            raise UsageError("--oidc needs --base-url", hint=hint)
 
     def require_sound(self) -> None:
         """Refuse settings that contradict one another.

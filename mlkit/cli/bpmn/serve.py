@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,11 +38,16 @@ from mlkit.cli.bpmn.options import (
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST
 from mlkit.cli.output import of
+from mlkit.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlkit.bpmn.server.settings import Settings
+    from mlkit.web.oidc import Client
+
+
+OIDC_SECRET = "MLKIT_OIDC_SECRET"
 
 
 class LogFormat(StrEnum):
@@ -55,6 +61,8 @@ class LogFormat(StrEnum):
     "mlkit bpmn serve",
     "mlkit bpmn serve --watch diagrams --log-format json",
     "mlkit bpmn serve --host 0.0.0.0 --users users --base-url https://flows.example.org",
+    "mlkit bpmn serve --host 0.0.0.0 --oidc https://login.example.org/realms/main"
+    " --oidc-client mlkit --base-url https://flows.example.org",
     "mlkit bpmn serve --host 0.0.0.0 --token-file /run/secrets/tokens --base-url"
     " https://flows.example.org",
 )
@@ -77,6 +85,23 @@ def serve(
         Path | None,
         typer.Option(metavar="FILE", help="Let people log in: see `mlkit bpmn user add`."),
     ] = None,
+    oidc: Annotated[
+        str | None,
+        typer.Option("--oidc", metavar="ISSUER", help="Let people log in at an OpenID provider."),
+    ] = None,
+    oidc_client: Annotated[
+        str | None, typer.Option(metavar="ID", help="What the provider knows the server as.")
+    ] = None,
+    oidc_secret_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its secret (or MLKIT_OIDC_SECRET); none: public."),
+    ] = None,
+    oidc_name: Annotated[
+        str, typer.Option(metavar="CLAIM", help="The claim of a person's id.")
+    ] = "preferred_username",
+    oidc_groups: Annotated[
+        str, typer.Option(metavar="CLAIM", help="The claim of their groups.")
+    ] = "groups",
     session_hours: Annotated[
         float, typer.Option(min=0.01, max=8760, metavar="HOURS", help="Time that a login is good.")
     ] = 12.0,
@@ -124,10 +149,11 @@ def serve(
     """Run instances for ever, and answer over HTTP.
 
     Takes every instance of the state folder that has something to do; the other commands work
-    beside it. An address that others can reach needs --users or --token-file. SIGTERM takes no more
-    work, lets running scripts end within --grace, and exits 143.
+    beside it. An address that others can reach needs --users, --oidc or --token-file. SIGTERM takes
+    no more work, lets running scripts end within --grace, and exits 143.
     """
     from mlkit.bpmn.mail import smtp as smtp_
+    from mlkit.bpmn.server.federation import Claims
     from mlkit.bpmn.server.settings import Settings
 
     scripts = settings_of(
@@ -142,6 +168,8 @@ def serve(
         grace=grace,
         token_file=token_file,
         users_file=users,
+        oidc=_client(oidc, oidc_client, oidc_secret_file),
+        oidc_claims=Claims(oidc_name, oidc_groups),
         session_hours=session_hours,
         otlp=otlp,
         scripts=scripts,
@@ -157,6 +185,21 @@ def serve(
     raise typer.Exit(_run(settings, log_format, of(context).note))
 
 
+def _client(issuer: str | None, identifier: str | None, file: Path | None) -> Client | None:
+    """Return what a provider knows the server as; None: there is no provider."""
+    from mlkit.web.access import read_token
+    from mlkit.web.oidc import Client
+
+    if issuer is None and identifier is None and file is None:
+        return None
+    if issuer is None or not identifier:
+        raise UsageError("--oidc and --oidc-client go together", hint="see docs/bpmn-access.md")
+    secret = os.environ.get(OIDC_SECRET, "")
+    if file is not None:
+        secret = read_token(file, "--oidc-secret-file").decode()
+    return Client(issuer, identifier, secret)
+
+
 def _run(settings: Settings, form: LogFormat, note: Callable[[str], None]) -> int:
     from mlkit.bpmn.server import process
     from mlkit.web.logs import configure
@@ -168,7 +211,7 @@ def _run(settings: Settings, form: LogFormat, note: Callable[[str], None]) -> in
 
 def _announce(url: str, settings: Settings, note: Callable[[str], None]) -> None:
     note(f"serving {settings.state} at {url}; {url}/docs describes it")
-    if settings.users_file is not None:
+    if settings.users_file is not None or settings.oidc is not None:
         note(f"log in at {settings.base_url or url}")
         return
     header = "" if settings.token_file is None else " -H 'Authorization: Bearer TOKEN'"
