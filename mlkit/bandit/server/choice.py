@@ -153,9 +153,28 @@ def choose(candidates: Candidates, k: int, seed: int, rails: Rails, wanted: Want
         own_first = _limited_first(candidates, most)
         every = (uniform / count + (1 - uniform) * own_first).tolist()
     if wanted.propensities:
-        own = _policy_ranks(candidates, shown, k, most)
-        exact = mixed(uniform, uniform_ranks(count, k, k), own) if uniform else own
+        exact = exact_ranks(candidates, shown, k, rails)
     return Choice(shown, scores, source, exact, every)
+
+
+def exact_ranks(candidates: Candidates, shown: list[int], k: int, rails: Rails) -> TopK:
+    """Return the probabilities of ranks of shown candidates in a decision of `choose`.
+
+    Args:
+        candidates: All that may be shown and is not pinned.
+        shown: Places of those to compute for.
+        k: How many are shown.
+        rails: The limits.
+
+    Raises:
+        NoExactPropensities: The decision has none.
+    """
+    count = len(candidates)
+    uniform, most = rails.uniform(count), max(rails.max_share, 1 / count)
+    own = _policy_ranks(candidates, shown, k, most)
+    if not uniform:
+        return own
+    return mixed(uniform, uniform_ranks(count, len(shown), k), own)
 
 
 def _by_chance(

@@ -31,6 +31,9 @@ class Writing(Protocol):
     async def change_arm(self, change: Change) -> Reply:
         """Commit a change of an arm."""
 
+    async def switch(self, *, promote: bool) -> Reply:
+        """Promote the candidate, or roll it back."""
+
     async def decided(self, decisions: list[Shown]) -> Reply:
         """Commit decisions that wait for rewards."""
 

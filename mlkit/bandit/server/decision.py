@@ -30,7 +30,8 @@ from zlib import crc32
 KEY_BYTES = 32
 _VERSION = 2
 _FIRST_VERSION = 1
-_VERSIONS = 63
+_VERSIONS = 31
+_BY_CANDIDATE = 32
 _WITH_FEATURES = 64
 _NO_CONTEXT = 0
 _WITH_CONTEXT = 128
@@ -53,12 +54,14 @@ class Decision(NamedTuple):
         at: When it was decided, in seconds since 1970.
         shown: Fingerprints of the arms that were shown; None: the id does not know.
         features: Features of the context, as JSON.
+        by_candidate: Whether a candidate version of the model made it.
     """
 
     context: str | None
     at: float
     shown: bytes | None = None
     features: bytes | None = None
+    by_candidate: bool = False
 
     def has_shown(self, arm: str) -> bool:
         """Return whether an arm was shown, or may have been if the id does not know."""
@@ -91,18 +94,28 @@ class DecisionIds:
         # A counter from a random start: no two ids agree, in whatever process they are made.
         self._nonce = int.from_bytes(os.urandom(8))
 
-    def make(self, context: str | None, arms: Sequence[str], features: bytes | None = None) -> str:
+    def make(
+        self,
+        context: str | None,
+        arms: Sequence[str],
+        features: bytes | None = None,
+        *,
+        by_candidate: bool = False,
+    ) -> str:
         """Make the id of a new decision that shows these arms, fewer than `MOST_ARMS`.
 
         Args:
             context: The context.
             arms: The arms.
             features: Features of the context, as JSON of at most `MOST_FEATURES` bytes.
+            by_candidate: Whether a candidate version of the model has made it.
         """
         self._nonce = (self._nonce + 1) & 0xFFFF_FFFF_FFFF_FFFF
         kind = _VERSION | (_NO_CONTEXT if context is None else _WITH_CONTEXT)
         if features is not None:
             kind |= _WITH_FEATURES
+        if by_candidate:
+            kind |= _BY_CANDIDATE
         head = (kind << 112) | (int(self._clock() * 1000) << 64) | self._nonce
         count = len(arms)
         shown = _packer(count)(*map(crc32, map(str.encode, arms)))
@@ -160,4 +173,5 @@ def _parsed(body: bytes) -> Decision:
     if body[0] & _WITH_FEATURES:
         size = int.from_bytes(rest[:_COUNT])
         features, rest = rest[_COUNT : _COUNT + size], rest[_COUNT + size :]
-    return Decision(rest.decode() if body[0] & _WITH_CONTEXT else None, at, shown, features)
+    context = rest.decode() if body[0] & _WITH_CONTEXT else None
+    return Decision(context, at, shown, features, bool(body[0] & _BY_CANDIDATE))

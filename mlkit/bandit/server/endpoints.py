@@ -9,6 +9,8 @@ from urllib.parse import parse_qs, unquote_to_bytes
 import msgspec
 
 from mlkit.bandit._posterior_table import Fetched, ThompsonSampler
+from mlkit.bandit.policies.policy import NoExactPropensities
+from mlkit.bandit.policies.ranking import mixed
 from mlkit.bandit.server import metrics
 from mlkit.bandit.server.amending import Amendments
 from mlkit.bandit.server.choice import Wanted
@@ -39,10 +41,12 @@ from mlkit.bandit.server.messages import (
 )
 from mlkit.bandit.server.policy_reader import ArmState, PolicyReader
 from mlkit.bandit.server.predictor import Predicted, Predictor, fallback, plain
-from mlkit.bandit.server.protocol import Accepted, ArmChanged
+from mlkit.bandit.server.protocol import Accepted, ArmChanged, Switched
 from mlkit.bandit.server.rails import KillSwitch
 from mlkit.bandit.server.recorder import Recorder
 from mlkit.bandit.server.settings import Settings
+from mlkit.bandit.server.variants import CANDIDATE, STABLE, Variant, Variants
+from mlkit.bandit.server.versions import compared, count_reward
 from mlkit.bandit.server.waiting import WaitingDecisions
 from mlkit.bandit.stores.store import PosteriorReader, settle
 from mlkit.errors import BadData
@@ -89,8 +93,9 @@ class Endpoints:
         self._counters = own
         self._predictions = metrics.PredictionCounters(own)
         self._started = started
+        self._decided = own.layout.counters[metrics.DECISIONS]
         self._log = log
-        self._recorder = Recorder(log, settings.propensities, writer)
+        self._writer = writer
         waits = settings.attribution is not None
         window, examination = settings.dedupe_window, settings.examination
         self._events = EventReader(ids, window, clock, examination, waits=waits)
@@ -99,8 +104,7 @@ class Endpoints:
         self._switch: KillSwitch | None = None
         if settings.kill_switch is not None:
             self._switch = KillSwitch(settings.kill_switch, settings.fallback)
-        self._is_plain = settings.rails.are_none
-        self._model = ""
+        self._variants: Variants | None = None
         self._store: PosteriorReader | PolicyReader | None = None
         self._writing = writing
         self._clock = clock
@@ -108,48 +112,72 @@ class Endpoints:
         if settings.attribution is not None and writing is not None:
             self._waiting = WaitingDecisions(writing, settings.attribution, examination, own)
 
-    def use_store(self, store: PosteriorReader | PolicyReader, model: str, base: str = "") -> None:
-        """Answer from another store, from the next request on."""
+    def use_store(
+        self,
+        store: PosteriorReader | PolicyReader,
+        model: str,
+        base: str = "",
+        candidate: tuple[PosteriorReader | PolicyReader, str, str] | None = None,
+    ) -> None:
+        """Answer from other stores, from the next request on.
+
+        Args:
+            store: The posteriors.
+            model: The model's name.
+            base: The begin of the posteriors file's hash.
+            candidate: The same of a candidate version; None: there is none.
+        """
         self._store = store
-        self._model = model
+        self._events.use_model(store if isinstance(store, PolicyReader) else None)
+        stable = self._variant(STABLE, store, model, base)
+        other = None if candidate is None else self._variant(CANDIDATE, *candidate)
+        self._variants = Variants(stable, other, self._settings.share)
+
+    def _variant(
+        self, name: str, store: PosteriorReader | PolicyReader, model: str, base: str
+    ) -> Variant:
         reader = store if isinstance(store, PolicyReader) else None
-        self._is_plain = reader is None and self._settings.rails.are_none
-        self._events.use_model(reader)
-        self._recorder.use(None if reader is None else reader.spec, base)
+        recorder = Recorder(self._log, self._settings.propensities, self._writer)
+        recorder.use(None if reader is None else reader.spec, base)
+        plain = reader is None and self._settings.rails.are_none
+        return Variant(name, model, store, recorder, base, plain)
 
     def _loaded(self) -> PosteriorReader | PolicyReader:
-        if self._store is None:
+        return self._answering().stable.store
+
+    def _answering(self) -> Variants:
+        if self._variants is None:
             raise unavailable("the posteriors are still being loaded")
-        return self._store
+        return self._variants
 
     # Predictions
 
     async def predict(self, request: Request) -> Response:
         """Rank candidates by Thompson sampling; a list is answered as a batch."""
-        store = self._loaded()
+        variants = self._answering()
+        store = variants.stable.store
         document = decode(predict_decoder, request.body)
         if isinstance(document, PredictRequest):
             if document.candidates is None:
                 await self._check_candidates(store, [document])
             elif len(document.candidates) > self._limits.max_candidates:
                 raise self._too_many(len(document.candidates))
-            answer = await self._predict(store, document, "")
+            answer = await self._predict(variants, document, "")
             if self._waiting is not None:
                 await self._waiting.keep([document], [answer])
             return Response(_encode(answer))
-        return await self._predict_all(store, document)
+        return await self._predict_all(variants, document)
 
     async def predict_batch(self, request: Request) -> Response:
         """Answer several predictions."""
-        return await self._predict_all(self._loaded(), decode(batch_decoder, request.body))
+        return await self._predict_all(self._answering(), decode(batch_decoder, request.body))
 
-    async def _predict_all(
-        self, store: PosteriorReader | PolicyReader, documents: list[PredictRequest]
-    ) -> Response:
+    async def _predict_all(self, variants: Variants, documents: list[PredictRequest]) -> Response:
         _check_length(len(documents), self._limits.max_batch)
-        await self._check_candidates(store, documents)
+        await self._check_candidates(variants.stable.store, documents)
         answers = [
-            await self._predict(store, each, f"[{index}].") for index, each in enumerate(documents)
+            await self._predict(variants, each, f"[{index}].")
+            for index, each in enumerate(documents)
         ]
         if self._waiting is not None:
             await self._waiting.keep(documents, answers)
@@ -171,20 +199,21 @@ class Endpoints:
         expected = f"at most {self._limits.max_candidates} (without candidates: all arms)"
         return out_of_range("candidates", count, expected, hint)
 
-    async def _predict(
-        self, store: PosteriorReader | PolicyReader, request: PredictRequest, place: str
-    ) -> Prediction:
+    async def _predict(self, variants: Variants, request: PredictRequest, place: str) -> Prediction:
         check_prediction(request, self._limits, place)
+        variant = variants.stable if variants.candidate is None else variants.of(request)
         if self._switch is not None and (fixed := self._switch.arms()) is not None:
-            found = fallback(fixed, request)
-            return self._answered(request, found, request.seed or 0, self._recorder.mark(), place)
-        if not self._is_plain or request.propensities or request.features is not None:
-            return await self._predict_specially(store, request, place)
+            found, mark = fallback(fixed, request), variant.recorder.mark()
+            return self._answered(variants.stable, request, found, request.seed or 0, mark, place)
+        is_special = variants.candidate is not None or not variant.is_plain
+        if is_special or request.propensities or request.features is not None:
+            return await self._predict_specially(variants, variant, request, place)
+        store, recorder = variant.store, variant.recorder
         assert not isinstance(store, PolicyReader)
         seed, mark = request.seed, 0.0
         if self._log is not None:
-            seed = self._recorder.seed() if seed is None else seed
-            mark = self._recorder.mark()
+            seed = recorder.seed() if seed is None else seed
+            mark = recorder.mark()
         try:
             fetched = store.fetch(request.context, request.candidates)
             if not isinstance(fetched, Fetched):
@@ -196,42 +225,77 @@ class Endpoints:
         count = len(fetched)
         unknown_contexts, unknown_arms = fetched.unknown_contexts, fetched.unknown_arms
         self._predictions.add(count, unknown_contexts, unknown_arms)
+        self._counters.values[self._decided] += 1
         if seed is not None and self._log is not None:
-            wanted = self._recorder.wants_propensities()
+            wanted = recorder.wants_propensities()
             whole = plain(fetched, arms, scores, propensities=wanted)
-            self._recorder.decision(decision_id, request, whole, seed, mark)
+            recorder.decision(decision_id, request, whole, seed, mark)
         count = count or 1
         share = UnknownShare(unknown_contexts / count, unknown_arms / count)
         return Prediction(decision_id, arms, scores, share)
 
     async def _predict_specially(
-        self, store: PosteriorReader | PolicyReader, request: PredictRequest, place: str
+        self, variants: Variants, variant: Variant, request: PredictRequest, place: str
     ) -> Prediction:
-        """Answer with limits, with propensities, or by a model."""
-        seed = self._recorder.seed() if request.seed is None else request.seed
-        logged, mark = self._recorder.wants_propensities(), self._recorder.mark()
+        """Answer with limits, with propensities, by a model, or beside a candidate."""
+        recorder = variant.recorder
+        seed = recorder.seed() if request.seed is None else request.seed
+        logged, mark = recorder.wants_propensities(), recorder.mark()
         wanted = Wanted(logged or request.propensities, logged)
-        found = await self._predictor.predict(store, request, seed, place, wanted)
+        found = await self._predictor.predict(variant.store, request, seed, place, wanted)
+        other = variants.mixed_with(request, variant)
+        if other is not None and found.propensities is not None:
+            found = await self._mixed(found, *other, request, seed, place)
         if request.propensities and found.propensities is None:
             raise RequestError(422, f"{place}{found.refusal}", "ask without propensities")
-        return self._answered(request, found, seed, mark, place)
+        answer = self._answered(variant, request, found, seed, mark, place)
+        if variants.candidate is not None:
+            answer.version = variant.name
+        return answer
+
+    async def _mixed(
+        self,
+        found: Predicted,
+        other: Variant,
+        share: float,
+        request: PredictRequest,
+        seed: int,
+        place: str,
+    ) -> Predicted:
+        """Mix the propensities with those of a version that might have answered."""
+        assert found.propensities is not None
+        try:
+            its = await self._predictor.ranks(other.store, request, found.arms, place)
+        except NoExactPropensities as error:
+            return found._replace(propensities=None, refusal=error.message, first=None)
+        return found._replace(propensities=mixed(share, its, found.propensities), first=None)
 
     def _answered(
-        self, request: PredictRequest, found: Predicted, seed: int, mark: float, place: str
+        self,
+        variant: Variant,
+        request: PredictRequest,
+        found: Predicted,
+        seed: int,
+        mark: float,
+        place: str,
     ) -> Prediction:
         """Count and log a decision, and return the answer."""
         named = request.features
         features = None if named is None else packed_features(named, place)
-        decision_id = self._ids.make(request.context, found.arms, features)
+        by_candidate = variant.name == CANDIDATE
+        decision_id = self._ids.make(
+            request.context, found.arms, features, by_candidate=by_candidate
+        )
         count = len(found.candidates)
+        self._counters.add(metrics.CANDIDATE_DECISIONS if by_candidate else metrics.DECISIONS)
         self._predictions.add(count, found.unknown_contexts, found.unknown_arms)
         if self._log is not None:
-            self._recorder.decision(decision_id, request, found, seed, mark, features=features)
+            variant.recorder.decision(decision_id, request, found, seed, mark, features=features)
         count = max(count + (found.unknown_arms if self._is_model else 0), 1)
         share = UnknownShare(found.unknown_contexts / count, found.unknown_arms / count)
         answer = Prediction(decision_id, found.arms, found.scores, share)
         if request.propensities and found.propensities is not None:
-            answer.propensities = self._recorder.document(found.propensities, found.source)
+            answer.propensities = variant.recorder.document(found.propensities, found.source)
         return answer
 
     @property
@@ -286,6 +350,8 @@ class Endpoints:
             if self._log is not None and not repeat and not ignored:
                 about = event.decision_id, whole.context, event.arm, event.reward
                 self._log.feedback(name, *about, time=whole.at, features=whole.features)
+            if not repeat and not ignored and event.decision_id is not None:
+                count_reward(self._counters, whole)
         return receipts
 
     # Arms
@@ -377,7 +443,29 @@ class Endpoints:
     async def health(self, request: Request) -> Response:
         """Report whether predictions can be served."""
         arms, _ = await settle(self._loaded().size())
-        return Response(_encode(Health("ok", self._model, arms, self._uptime())))
+        model = self._answering().stable.model
+        return Response(_encode(Health("ok", model, arms, self._uptime())))
+
+    async def versions(self, request: Request) -> Response:
+        """Compare the versions of the model."""
+        return Response(_encode(compared(self._answering(), self._all_counters)))
+
+    async def promote(self, request: Request) -> Response:
+        """Let the candidate take the stable version's place."""
+        return await self._switched(promote=True)
+
+    async def roll_back(self, request: Request) -> Response:
+        """Forget the candidate."""
+        return await self._switched(promote=False)
+
+    async def _switched(self, *, promote: bool) -> Response:
+        self._loaded()
+        assert self._writing is not None
+        reply = await answer(self._writing.switch(promote=promote))
+        if not (isinstance(reply, Switched) and reply.existed):
+            hint = "`mlkit bandit serve --candidate FILE --share 0.1` starts one"
+            raise RequestError(409, "there is no candidate", hint)
+        return Response(b"", 204, ())
 
     async def metrics(self, request: Request) -> Response:
         """Return the metrics of all workers."""

@@ -67,10 +67,11 @@ class EventReader:
         """
         check_event(event, place, _UNIT if self._model is None else self._model.spec.rewards)
         context, decided, features = event.context, 0.0, self._features(event, place)
-        examined = None
+        examined, by_candidate = None, False
         if event.decision_id is not None:
             decision = self._decision(event.decision_id, event.arm, place)
             context, decided, features = decision.context, decision.at, decision.features
+            by_candidate = decision.by_candidate
             examined = self._examined(decision, event.arm)
         self._check(features, place)
         content = (event.decision_id, context, event.arm, event.reward + 0.0)
@@ -80,7 +81,8 @@ class EventReader:
         now = self._clock()
         earned = min(decided, now) if decided else now
         about = context, event.arm, event.reward, decided, features, examined, earned
-        return Event(name, _hash(body), *about, self._settles(event))
+        settles = self._settles(event)
+        return Event(name, _hash(body), *about, settles, by_candidate=by_candidate)
 
     def _settles(self, event: FeedbackEvent) -> bytes | None:
         if not self._waits or event.decision_id is None:

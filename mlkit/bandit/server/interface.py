@@ -19,16 +19,18 @@ from mlkit.bandit.server.messages import (
     Limits,
     Prediction,
     PredictRequest,
+    Versions,
     id_schema,
 )
 from mlkit.web import openapi
 from mlkit.web.access import Access
-from mlkit.web.application import Answer, Operation, Parameter, Route
+from mlkit.web.application import Answer, Handler, Operation, Parameter, Route
 from mlkit.web.description import Description
 from mlkit.web.pages import Pages
 
 # What a caller may do; a token may do everything.
 PREDICT, FEEDBACK, ARMS, OBSERVE = "predict", "feedback", "arms", "observe"
+OPERATE = "operate"
 
 _MALFORMED = {400: "Malformed JSON (with the position)."}
 _INVALID = {422: "A wrong type or value (with the field); nothing was done."}
@@ -62,6 +64,7 @@ def routes(endpoints: Endpoints, limits: Limits, access: Access | None) -> dict[
         **_feedback_routes(endpoints, limits),
         "/arms": Route("/arms", {"GET": _list_arms(endpoints, limits)}),
         "/arms/": _one_arm(endpoints),
+        **_version_routes(endpoints),
         "/health": Route("/health", {"GET": _health(endpoints)}),
         "/metrics": Route("/metrics", {"GET": _metrics(endpoints)}),
         **description.routes(),
@@ -145,6 +148,37 @@ def _feedback_routes(endpoints: Endpoints, limits: Limits) -> dict[str, Route]:
         "/feedback": Route("/feedback", {"POST": one}),
         "/feedback/batch": Route("/feedback/batch", {"POST": batch}),
     }
+
+
+def _version_routes(endpoints: Endpoints) -> dict[str, Route]:
+    compare = Operation(
+        endpoints.versions,
+        id="compareVersions",
+        summary="Compare the stable version of the model with the candidate.",
+        tag="versions",
+        role=OBSERVE,
+        answers={200: Answer("What their decisions earned.", Versions)},
+        problems=_LOADING,
+    )
+    promote = _switch(endpoints.promote, "promoteCandidate", "Promote the candidate.")
+    roll_back = _switch(endpoints.roll_back, "rollBackCandidate", "Forget the candidate.")
+    return {
+        "/versions": Route("/versions", {"GET": compare}),
+        "/promote": Route("/promote", {"POST": promote}),
+        "/rollback": Route("/rollback", {"POST": roll_back}),
+    }
+
+
+def _switch(handler: Handler, name: str, summary: str) -> Operation:
+    return Operation(
+        handler,
+        id=name,
+        summary=summary,
+        tag="versions",
+        role=OPERATE,
+        answers={204: Answer("It is done, on disk and in all workers.")},
+        problems={409: "There is no candidate.", **_UNWRITABLE},
+    )
 
 
 def _list_arms(endpoints: Endpoints, limits: Limits) -> Operation:

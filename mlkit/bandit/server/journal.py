@@ -56,7 +56,10 @@ CREATE TABLE IF NOT EXISTS journal (
   features BLOB,              -- JSON: of the context of a reward, or of an arm that is put
   at REAL                     -- when it was earned or put: seconds since 1970
 );
-CREATE TABLE IF NOT EXISTS snapshot (
+{snapshots}
+"""
+_SNAPSHOT = """
+CREATE TABLE IF NOT EXISTS {table} (
   arm TEXT NOT NULL,
   context TEXT NOT NULL,    -- '': the arm's own posterior
   removed INTEGER NOT NULL DEFAULT 0,  -- the arm was removed since the posteriors file
@@ -66,6 +69,9 @@ CREATE TABLE IF NOT EXISTS snapshot (
   PRIMARY KEY (arm, context)
 ) WITHOUT ROWID;
 """
+STABLE, CANDIDATE = "snapshot", "candidate_snapshot"
+"""The snapshots of the two versions of a model."""
+_SNAPSHOTS = "".join(_SNAPSHOT.format(table=table) for table in (STABLE, CANDIDATE))
 
 
 _ADDED = (
@@ -152,6 +158,7 @@ class Event(NamedTuple):
         at: When the reward was earned, in seconds since 1970.
         settles: The key of its decision and arm, if decisions wait for rewards.
         amends: The hash of the id of the event whose reward this one replaces; None: of none.
+        by_candidate: Whether a candidate version of the model made the decision.
     """
 
     event: bytes
@@ -165,6 +172,7 @@ class Event(NamedTuple):
     at: float | None = None
     settles: bytes | None = None
     amends: bytes | None = None
+    by_candidate: bool = False
 
     def effect(self) -> Effect:
         """Return what it counts for."""
@@ -299,7 +307,7 @@ class Journal:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-65536"):
             self._database.execute(f"PRAGMA {pragma}")
         self._database.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
-        self._database.executescript(_SCHEMA)
+        self._database.executescript(_SCHEMA.format(snapshots=_SNAPSHOTS))
         if self.meta("format") is None:
             self.set_meta({"format": FORMAT})
         self._check_format()
@@ -450,11 +458,11 @@ class Journal:
         """Return a column to select, which a journal of before that is only read may lack."""
         return column if self._has_column(table, column) else "NULL"
 
-    def snapshot(self) -> Iterator[SnapshotRow]:
-        """Yield the rows of the snapshot: of each arm its own first."""
-        later = ", ".join(self._or_null("snapshot", name) for name in ("state", "at"))
+    def snapshot(self, table: str = STABLE) -> Iterator[SnapshotRow]:
+        """Yield the rows of a snapshot: of each arm its own first."""
+        later = ", ".join(self._or_null(table, name) for name in ("state", "at"))
         columns = f"arm, context, removed, a, b, pulls, {later}"
-        query = f"SELECT {columns} FROM snapshot ORDER BY arm, context"
+        query = f"SELECT {columns} FROM {table} ORDER BY arm, context"
         return (SnapshotRow(*row) for row in self._database.execute(query))
 
     def length(self) -> int:
@@ -480,22 +488,60 @@ class Journal:
             at: When posteriors that age weigh 1, in seconds since 1970.
         """
         with self.transaction():
-            self._compact_removals()
-            self._compact_posteriors(posterior_of, at)
-            if shared is not None:
-                self._put_states([("", "", shared)])
-            self._database.execute("DELETE FROM journal")
-            self.set_meta({"compacted": self.seq})
-            self._note_running()
+            self.compact_into(STABLE, posterior_of, shared, at=at)
+            self.end_compaction()
 
-    def _compact_removals(self) -> None:
+    def compact_into(
+        self,
+        table: str,
+        posterior_of: Callable[[str | None, str], Posterior | bytes | None],
+        shared: bytes | None = None,
+        *,
+        at: float = 0.0,
+    ) -> None:
+        """Bring a snapshot to the end of the journal, inside a transaction: see `compact`."""
+        self._compact_removals(table)
+        self._compact_posteriors(table, posterior_of, at)
+        if shared is not None:
+            self._put_states(table, [("", "", shared)])
+
+    def end_compaction(self) -> None:
+        """Forget the changes that all snapshots have, inside a transaction."""
+        self._database.execute("DELETE FROM journal")
+        self.set_meta({"compacted": self.seq})
+        self._note_running()
+
+    # Two versions of a model
+
+    def promote(self, facts: dict[str, Any]) -> None:
+        """Put the candidate's snapshot, which has all changes, in the stable one's place.
+
+        Args:
+            facts: What to set about the state; inside a transaction, as this is.
+        """
+        columns = "arm, context, removed, a, b, pulls, state, at"
+        self._database.execute(f"DELETE FROM {STABLE}")
+        into = f"INSERT INTO {STABLE} ({columns})"
+        self._database.execute(f"{into} SELECT {columns} FROM {CANDIDATE}")
+        self.clear_candidate(facts)
+        self.end_compaction()
+
+    def clear_candidate(self, facts: dict[str, Any]) -> None:
+        """Forget the candidate's snapshot, inside a transaction."""
+        self._database.execute(f"DELETE FROM {CANDIDATE}")
+        self.set_meta(facts)
+
+    def _compact_removals(self, table: str) -> None:
         removed = f"SELECT DISTINCT arm FROM journal WHERE kind = {Kind.REMOVE:d}"
-        self._database.execute(f"DELETE FROM snapshot WHERE arm IN ({removed})")
-        into = "INSERT INTO snapshot (arm, context, removed)"
+        self._database.execute(f"DELETE FROM {table} WHERE arm IN ({removed})")
+        into = f"INSERT INTO {table} (arm, context, removed)"
         self._database.execute(f"{into} SELECT arm, '', 1 FROM ({removed})")
 
     def _compact_posteriors(
-        self, posterior_of: Callable[[str | None, str], Posterior | bytes | None], at: float
+        self,
+        table: str,
+        posterior_of: Callable[[str | None, str], Posterior | bytes | None],
+        at: float,
     ) -> None:
         touched = self._database.execute(
             "SELECT DISTINCT context, arm FROM journal WHERE context IS NOT NULL"
@@ -503,17 +549,18 @@ class Journal:
         ).fetchall()
         found = [(arm, context or "", posterior_of(context, arm)) for context, arm in touched]
         rows = [(*name, *each, at) for *name, each in found if isinstance(each, tuple)]
-        self._put_states([(*name, each) for *name, each in found if isinstance(each, bytes)])
+        states = [(*name, each) for *name, each in found if isinstance(each, bytes)]
+        self._put_states(table, states)
         self._database.executemany(
-            "INSERT INTO snapshot (arm, context, a, b, pulls, at) VALUES (?, ?, ?, ?, ?, ?)"
+            f"INSERT INTO {table} (arm, context, a, b, pulls, at) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT DO UPDATE SET"
             " a = excluded.a, b = excluded.b, pulls = excluded.pulls, at = excluded.at",
             rows,
         )
 
-    def _put_states(self, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _put_states(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
         self._database.executemany(
-            "INSERT INTO snapshot (arm, context, state) VALUES (?, ?, ?)"
+            f"INSERT INTO {table} (arm, context, state) VALUES (?, ?, ?)"
             " ON CONFLICT DO UPDATE SET state = excluded.state",
             rows,
         )

@@ -132,6 +132,10 @@ class Prediction(msgspec.Struct, gc=False):
     scores: Annotated[list[float], _described("Their draws, or the scores of the policy.")]
     unknown: UnknownShare
     propensities: Propensities | msgspec.UnsetType = msgspec.UNSET
+    version: (
+        Annotated[str, _described("Beside a candidate: `stable` or `candidate`.")]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 class FeedbackEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -205,6 +209,28 @@ class ArmsPage(msgspec.Struct, gc=False):
 
     arms: list[Arm]
     next: Annotated[str | None, _described("Send it as `after` to go on; null: the end.")]
+
+
+class Version(msgspec.Struct, gc=False):
+    """A version of the model, and what its decisions earned since the server started."""
+
+    model: str
+    policy: str
+    file: Annotated[str, _described("The begin of the posteriors file's hash.")]
+    decisions: int
+    rewards: Annotated[float, _described("Sum of the rewards of its decisions.")]
+    mean: Annotated[float | None, _described("Per decision; null: there is none.")]
+    error: Annotated[float | None, _described("Standard error of the mean.")]
+
+
+class Versions(msgspec.Struct, gc=False):
+    """The versions of the model beside one another; without a candidate it is left out."""
+
+    stable: Version
+    share: Annotated[float, _described("Of users whom the candidate answers.", **_SHARE)]
+    difference: Annotated[float | None, _described("The candidate's mean less the stable one's.")]
+    p: Annotated[float | None, _described("P-value of no difference (Welch's test).", **_SHARE)]
+    candidate: Version | msgspec.UnsetType = msgspec.UNSET
 
 
 class Health(msgspec.Struct, gc=False):

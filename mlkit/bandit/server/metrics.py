@@ -7,7 +7,17 @@ from mlkit.web.metrics import Counter, Counters, Gauge, Layout, Shown
 ROUTES = (
     *("/predict", "/predict/batch", "/feedback", "/feedback/batch", "/health", "/arms"),
     "/feedback/amend",
-    *("/arms/{id}", "/metrics", "/openapi.json", "/docs", "/assets/{name}", "other"),
+    *(
+        "/arms/{id}",
+        "/versions",
+        "/promote",
+        "/rollback",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+        "/assets/{name}",
+        "other",
+    ),
 )
 PREDICTIONS = "predictions"
 UNKNOWN_CONTEXTS = "unknown contexts"
@@ -22,6 +32,9 @@ RESTARTS = "restarts"
 AMENDED = "amended events"
 ZEROS = "implied zeros"
 UNKEPT = "decisions not kept"
+DECISIONS, CANDIDATE_DECISIONS = "decisions of stable", "decisions of candidate"
+REWARDS, CANDIDATE_REWARDS = "rewards of stable", "rewards of candidate"
+SQUARES, CANDIDATE_SQUARES = "squared rewards of stable", "squared rewards of candidate"
 LAG = "feedback lag"
 BEGUN = "journal applied up to, begun"
 SHOWN = "journal applied up to, shown"
@@ -33,6 +46,8 @@ LAYOUT = Layout(
         *(PREDICTIONS, UNKNOWN_CONTEXTS, UNKNOWN_ARMS, EVENTS, DUPLICATES, IGNORED),
         *(CONFLICTS, UNKNOWN_EVENTS, COMMITS, RESTARTS, BEGUN, SHOWN),
         *(AMENDED, ZEROS, UNKEPT),
+        *(DECISIONS, CANDIDATE_DECISIONS, REWARDS, CANDIDATE_REWARDS),
+        *(SQUARES, CANDIDATE_SQUARES),
     ),
     (LAG,),
 )
@@ -43,6 +58,16 @@ _COUNTERS = {
     "implied_zeros": Counter("Arms that counted as 0 as no reward came in time.", ZEROS),
     "decisions_not_kept": Counter(
         "Decisions answered without waiting for rewards, as the journal did not answer.", UNKEPT
+    ),
+    "version_decisions": Counter(
+        "Decisions by version of the model.",
+        label="version",
+        counters={"stable": DECISIONS, "candidate": CANDIDATE_DECISIONS},
+    ),
+    "version_rewards": Counter(
+        "Sum of the rewards of decisions, by the version that made them.",
+        label="version",
+        counters={"stable": REWARDS, "candidate": CANDIDATE_REWARDS},
     ),
     "process_restarts": Counter("Workers and writers started again after their death.", RESTARTS),
     "unknown_candidates": Counter(

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from mlkit.bandit.models import loading
 from mlkit.bandit.posteriors import file
-from mlkit.bandit.server.journal import Journal
+from mlkit.bandit.server.journal import CANDIDATE, Change, Journal
 from mlkit.bandit.server.served_model import ServedModel
 from mlkit.bandit.server.state import StateDirectory
 from mlkit.bandit.server.tables import GrowingTable, loaded_table
 from mlkit.errors import MlkitError, UsageError
 from mlkit.unpacking import UnpackLimits
 
+_NO_CANDIDATE = dict.fromkeys(("candidate", "candidate_hash", "candidate_since"))
 Served = GrowingTable | ServedModel
 
 
@@ -39,6 +40,7 @@ class Model:
     Attributes:
         journal: The journal; a change is committed there before the table shows it.
         posteriors: The table.
+        candidate: That of another version, with a share of the traffic; None: there is none.
         source: The posteriors file.
 
     Args:
@@ -47,6 +49,8 @@ class Model:
         policy: The policy asked for; None: that of the file.
         half_life: Seconds in which what is known loses half of its weight; None: as the file says.
         attribution: Whether decisions without a reward count as 0.
+        candidate: The posteriors file of another version, which learns beside this one; None: of
+            none.
         new_arm_prior: Parameters of Beta posteriors of new arms; None: the file's prior.
         only_beta: The option that another policy than Thompson sampling refuses; empty: none.
         window: Seconds for which the ids of events are remembered.
@@ -67,6 +71,7 @@ class Model:
         policy: str | None = None,
         half_life: float | None = None,
         attribution: bool = False,
+        candidate: Path | None = None,
         new_arm_prior: tuple[float, float] | None = None,
         only_beta: str = "",
         adopt: bool = False,
@@ -83,17 +88,44 @@ class Model:
         self._tables = 0
         state.clear_tables()
         self.journal = Journal(state.journal, window=window)
-        self.posteriors: Served
-        if resume:
-            self.posteriors = self._load(state.posteriors(self.journal), self.journal.meta("since"))
-        else:
-            self.posteriors = self._settle(adopt)
+        self.candidate: Served | None = None
+        self.posteriors: Served = self._resumed() if resume else self._settle(adopt)
         self.posteriors.restore(self.journal)
+        self.candidate = self._resumed_candidate() if resume else self._settle_candidate(candidate)
         self.compact()
         # After the compaction: what was learned before had the prior of before.
         self._new_arm_prior = new_arm_prior
-        self.posteriors.new_arm_prior = new_arm_prior
+        for version in self._versions():
+            version.new_arm_prior = new_arm_prior
         self.journal.set_new_arm_prior(new_arm_prior)
+        self._drop_other_posteriors()
+
+    def _versions(self) -> list[Served]:
+        return [self.posteriors, *([] if self.candidate is None else [self.candidate])]
+
+    def apply(self, change: Change) -> bool:
+        """Apply a change to both versions; return whether the stable one has used it."""
+        used = self.posteriors.apply(change)
+        if self.candidate is not None:
+            self.candidate.apply(change)
+        return used
+
+    def show(self) -> None:
+        """Show all workers what has changed."""
+        for version in self._versions():
+            version.show()
+
+    def knows(self, arm: str) -> bool:
+        """Return whether a version has an arm, or had it."""
+        return any(version.knows(arm) for version in self._versions())
+
+    def has(self, arm: str) -> bool:
+        """Return whether a version has an arm."""
+        return any(version.has(arm) for version in self._versions())
+
+    def files(self) -> str:
+        """Return which files workers are to answer from, as a text."""
+        return "\n".join(str(version.path) for version in self._versions())
 
     def _digest(self) -> str:
         """Return what tells the posteriors file, and the policy on it, from others."""
@@ -109,30 +141,37 @@ class Model:
         """Start from the posteriors file: the one of before, a first one, or another one."""
         digest = self._digest()
         known = self.journal.meta("posteriors_hash")
+        if digest == self.journal.meta("superseded") and not adopt:
+            return self._resumed()  # a candidate was promoted over this file
         self._state.check_owner(known, digest, self.source, adopt=adopt)
         copy = self._state.keep(self.source, digest)
         facts = self._facts(copy, digest)
         since = self.journal.meta("since") if known == digest else facts["since"]
-        posteriors = self._load(copy, since)
+        posteriors = self._load(copy, since, self._policy, self.source)
         if known != digest:
+            facts["superseded"] = None
             self.journal.restart_from(facts, keep_after=self.journal.seq)
-        self._state.drop_other_posteriors(copy)
         return posteriors
 
-    def _load(self, source: Path, since: float | None) -> Served:
+    def _resumed(self) -> Served:
+        """Go on from the state's own copy."""
+        path, meta = self._state.posteriors(self.journal), self.journal.meta
+        return self._load(path, meta("since"), meta("policy"), self.source)
+
+    def _load(self, source: Path, since: float | None, policy: str | None, named: Path) -> Served:
         try:
-            if loading.is_beta(source, self._policy, self._limits):
+            if loading.is_beta(source, policy, self._limits):
                 return loaded_table(source, self._next_path, self._half_life, since, self._limits)
             if self._only_beta:
                 hint = "it is about Thompson sampling with Beta posteriors"
                 raise UsageError(f"{self._only_beta}: not with the policy of {source}", hint=hint)
-            self._refuse_forgetting(source)
-            served = ServedModel(source, self._policy, self._next_path, self._limits)
+            self._refuse_forgetting(source, policy)
+            served = ServedModel(source, policy, self._next_path, self._limits)
             self._check_attribution(served)
             return served
         except MlkitError as error:
             # The user knows the file that was given, and not our copy of it.
-            raise _renamed(error, str(source), str(self.source)) from error
+            raise _renamed(error, str(source), str(named)) from error
 
     def _check_attribution(self, served: ServedModel) -> None:
         spec = served.header.spec
@@ -141,25 +180,121 @@ class Model:
             text = f"--attribution: the policy {spec} cannot take rewards back"
             raise UsageError(text, hint=hint)
 
-    def _refuse_forgetting(self, source: Path) -> None:
+    def _refuse_forgetting(self, source: Path, policy: str | None) -> None:
         if self._half_life is not None:
-            policy = self._policy or f"of {source}"
+            named = policy or f"of {source}"
             hint = "only Beta posteriors of Thompson sampling forget"
-            raise UsageError(f"--half-life: not with the policy {policy}", hint=hint)
+            raise UsageError(f"--half-life: not with the policy {named}", hint=hint)
 
     def _next_path(self) -> Path:
         self._tables += 1
         return self._state.table(self._tables)
 
     def compact(self) -> None:
-        """Move the journal into the snapshot."""
-        self.posteriors.compact(self.journal)
+        """Move the journal into the snapshots."""
+        with self.journal.transaction():
+            self.posteriors.compact(self.journal)
+            self._compact_candidate()
+            self.journal.end_compaction()
 
-    def prepare_replacement(self, known: str) -> Replacement | None:
+    def _compact_candidate(self) -> None:
+        if self.candidate is not None:
+            self.candidate.compact(self.journal, CANDIDATE)
+            self.journal.set_meta({"candidate_compacted": self.journal.seq})
+
+    # Two versions
+
+    def _settle_candidate(self, source: Path | None) -> Served | None:
+        """Start the candidate, or go on with it; one that was promoted or rolled back is none."""
+        meta = self.journal.meta
+        digest = None if source is None else self._candidate_digest(source)
+        if source is None or digest in (meta("posteriors_hash"), meta("rolled_back")):
+            self._end_candidate({})
+            return None
+        if digest != meta("candidate_hash"):
+            copy = self._state.keep(source, str(digest))
+            name = f"{copy.parent.name}/{copy.name}"
+            facts = {"candidate": name, "candidate_hash": digest, "candidate_since": time.time()}
+            with self.journal.transaction():
+                # What was learned before is not in its file, perhaps: it starts from now.
+                self.journal.clear_candidate(facts | {"candidate_compacted": self.journal.seq})
+        return self._resumed_candidate(source)
+
+    def _candidate_digest(self, source: Path) -> str:
+        aging = "" if self._half_life is None else f" half-life {self._half_life:g}"
+        return f"{file.content_hash(source)}{aging}"
+
+    def _resumed_candidate(self, source: Path | None = None) -> Served | None:
+        meta = self.journal.meta
+        if meta("candidate") is None:
+            return None
+        copy = self._state.path / meta("candidate")
+        found = self._load(copy, meta("candidate_since"), None, source or copy)
+        self._check_kind(found, source or copy)
+        found.restore(self.journal, CANDIDATE, meta("candidate_compacted") or 0)
+        return found
+
+    def _check_kind(self, candidate: Served, source: Path) -> None:
+        """Refuse a candidate that reads other features, or learns from other rewards."""
+        ours, other = self.posteriors, candidate
+        if isinstance(ours, ServedModel) and isinstance(other, ServedModel):
+            first, second = ours.header, other.header
+            same = first.spec.rewards == second.spec.rewards and first.features == second.features
+        else:
+            same = type(ours) is type(other)
+        if not same:
+            hint = "both are Beta posteriors, or models of the same features and rewards"
+            raise UsageError(f"--candidate {source}: a model of another kind", hint=hint)
+
+    def promote(self) -> bool:
+        """Put the candidate, with what it has learned, in the stable version's place.
+
+        Returns:
+            False, and nothing has changed, if there is none.
+        """
+        if self.candidate is None:
+            return False
+        meta = self.journal.meta
+        facts = {
+            "posteriors": meta("candidate"),
+            "posteriors_hash": meta("candidate_hash"),
+            "since": meta("candidate_since"),
+            "policy": None,
+            "superseded": self._digest(),
+        }
+        with self.journal.transaction():
+            self._compact_candidate()
+            self.journal.promote(facts | _NO_CANDIDATE)
+        before, self.posteriors, self.candidate = self.posteriors, self.candidate, None
+        before.path.unlink(missing_ok=True)
+        self._drop_other_posteriors()
+        return True
+
+    def roll_back(self) -> bool:
+        """Forget the candidate; False if there is none."""
+        if self.candidate is None:
+            return False
+        self._end_candidate({"rolled_back": self.journal.meta("candidate_hash")})
+        self._drop_other_posteriors()
+        return True
+
+    def _end_candidate(self, facts: dict[str, Any]) -> None:
+        with self.journal.transaction():
+            self.journal.clear_candidate(facts | _NO_CANDIDATE)
+        if self.candidate is not None:
+            self.candidate.path.unlink(missing_ok=True)
+        self.candidate = None
+
+    def _drop_other_posteriors(self) -> None:
+        names = [self.journal.meta(name) for name in ("posteriors", "candidate")]
+        self._state.drop_other_posteriors(*(self._state.path / name for name in names if name))
+
+    def prepare_replacement(self, known: str, superseded: str | None) -> Replacement | None:
         """Read the posteriors file again, beside the running model and from any thread.
 
         Args:
             known: The hash of the file that the model started from.
+            superseded: That of a file over which a candidate was promoted; None: of none.
 
         Returns:
             The other posteriors, or None if the file is the same.
@@ -168,11 +303,13 @@ class Model:
             MlkitError: The file cannot be used; nothing has changed.
         """
         digest = self._digest()
-        if digest == known:
+        if digest in (known, superseded):
             return None
         copy = self._state.keep(self.source, digest)
         facts = self._facts(copy, digest)
-        return Replacement(facts, copy, self._load(copy, facts["since"]))
+        facts["superseded"] = None
+        new = self._load(copy, facts["since"], self._policy, self.source)
+        return Replacement(facts, copy, new)
 
     def replace(self, new: Replacement, *, keep_after: int) -> None:
         """Go on with other posteriors.
@@ -182,6 +319,8 @@ class Model:
             keep_after: Changes of the journal above this number count in them; they must not
                 have been compacted. What was learned up to it is forgotten.
         """
+        with self.journal.transaction():
+            self._compact_candidate()
         self.journal.restart_from(new.facts, keep_after=keep_after)
         self.posteriors.path.unlink(missing_ok=True)
         self.posteriors = new.posteriors
@@ -189,4 +328,4 @@ class Model:
         for change in self.journal.changes():
             self.posteriors.apply(change)
         self.posteriors.show()
-        self._state.drop_other_posteriors(new.copy)
+        self._drop_other_posteriors()

@@ -20,6 +20,7 @@ from mlkit.bandit.server.choice import (
     after_pinned,
     certain,
     choose,
+    exact_ranks,
 )
 from mlkit.bandit.server.messages import PredictRequest
 from mlkit.bandit.server.policy_reader import PolicyReader
@@ -152,6 +153,39 @@ class Predictor:
         arms = [names[place] for place in shown]
         return Predicted(arms, scores, choice.source, allowed, 0, 0, ranks, refusal, first)
 
+    async def ranks(
+        self,
+        store: PosteriorReader | PolicyReader,
+        request: PredictRequest,
+        arms: Sequence[str],
+        place: str,
+    ) -> TopK:
+        """Return the probabilities of ranks of arms that another store's decision showed.
+
+        Raises:
+            RequestError: 422: an id or a feature is wrong.
+            NoExactPropensities: This store's decision has none.
+        """
+        if isinstance(store, PolicyReader):
+            model = store.read(PolicyModel.detached)
+            places, _ = _places(model, request.candidates)
+            names, pinned, free = self._split([model.ids[each] for each in places], request.k)
+            chosen: BetaCandidates | ModelCandidates = ModelCandidates(
+                model, np.array(places, np.intp)[free], request.features
+            )
+        else:
+            fetched = await self._fetch(store, request, place)
+            names, pinned, free = self._split(fetched.candidates, request.k)
+            ids = [names[each] for each in free]
+            chosen = BetaCandidates(Fetched(ids, fetched.a[free], fetched.b[free]), self._sampler)
+        own = [names[each] for each in free]
+        shown = [own.index(arm) for arm in arms[len(pinned) :] if arm in own]
+        found = TopK(np.zeros((0, 0)), 1.0)
+        if shown:
+            k = min(request.k - len(pinned), len(own))
+            found = exact_ranks(chosen, shown, k, self._rails)
+        return _spread(found, [names[each] for each in pinned], own, arms)
+
     # Models
 
     def _by_model(
@@ -185,6 +219,18 @@ class Predictor:
             model.header.features.context_vector(request.features)
         found = self._chosen(chosen, names, free, pinned, request.k, seed, wanted)
         return found._replace(unknown_arms=unknown)
+
+
+def _spread(found: TopK, pinned: list[str], own: list[str], arms: Sequence[str]) -> TopK:
+    """Return propensities with a row for every arm, of zeros for those that cannot be shown."""
+    whole = after_pinned(len(pinned), found, len(arms))
+    assert whole is not None
+    ranks = np.zeros((len(arms), len(arms)))
+    there = [row for row, arm in enumerate(arms) if arm in pinned or arm in own]
+    width = min(whole.ranks.shape[1], len(arms))
+    ranks[there, :width] = whole.ranks[: len(there), :width]
+    is_possible = len(there) == len(arms) and list(arms[: len(pinned)]) == pinned
+    return TopK(ranks, whole.slate if is_possible else 0.0)
 
 
 def plain(

@@ -32,10 +32,17 @@ class Decided(msgspec.Struct, tag=3, array_like=True, gc=False):
     decisions: list[Shown]
 
 
-class TableInUse(msgspec.Struct, tag=2, array_like=True, gc=False):
-    """To the writer: this worker answers from the table in this file."""
+class Switch(msgspec.Struct, tag=4, array_like=True, gc=False):
+    """To the writer: promote the candidate, or roll it back."""
 
-    path: str
+    number: int
+    promote: bool
+
+
+class TableInUse(msgspec.Struct, tag=2, array_like=True, gc=False):
+    """To the writer: this worker answers from the tables in these files: see `Model.files`."""
+
+    files: str
 
 
 class Accepted(msgspec.Struct, tag=0, array_like=True, gc=False):
@@ -75,16 +82,21 @@ class Failed(msgspec.Struct, tag=3, array_like=True, gc=False):
     error: str
 
 
-class TableReady(msgspec.Struct, tag=4, array_like=True, gc=False):
-    """To a worker: the posterior table to use from now on, or the model of another policy.
-
-    `base` tells the posteriors file that it started from.
-    """
+class Table(msgspec.Struct, array_like=True, gc=False):
+    """A posterior table, or the model of another policy; `base` names its posteriors file."""
 
     path: str
     model: str
     policy: str | None = None
     base: str = ""
+
+
+class TableReady(msgspec.Struct, tag=4, array_like=True, gc=False):
+    """To a worker: the tables to use from now on; `files` names them when they are in use."""
+
+    files: str
+    stable: Table
+    candidate: Table | None = None
 
 
 class UnknownArm(msgspec.Struct, tag=5, array_like=True, gc=False):
@@ -107,9 +119,16 @@ class Kept(msgspec.Struct, tag=7, array_like=True, gc=False):
     number: int
 
 
+class Switched(msgspec.Struct, tag=8, array_like=True, gc=False):
+    """To a worker: whether there was a candidate, which is promoted or rolled back."""
+
+    number: int
+    existed: bool
+
+
 Request = Feedback | ArmChange | Decided
-Message = Request | TableInUse
-Reply = Accepted | Conflict | UnknownArm | UnknownEvent | ArmChanged | Kept | Failed
+Message = Request | TableInUse | Switch
+Reply = Accepted | Conflict | UnknownArm | UnknownEvent | ArmChanged | Kept | Switched | Failed
 Announcement = Reply | TableReady
 
 _encoder = msgspec.msgpack.Encoder()

@@ -13,7 +13,7 @@ from mlkit.bandit.models import loading
 from mlkit.bandit.models.features import Named
 from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies import catalog
-from mlkit.bandit.server.journal import Change, Journal, Kind
+from mlkit.bandit.server.journal import STABLE, Change, Journal, Kind
 from mlkit.bandit.stores.shared_model import SharedModel
 from mlkit.errors import MlkitError
 from mlkit.unpacking import UnpackLimits
@@ -133,10 +133,10 @@ class ServedModel:
 
     # The journal
 
-    def compact(self, journal: Journal) -> None:
-        """Move the journal into its snapshot."""
+    def compact(self, journal: Journal, table: str = STABLE) -> None:
+        """Bring a snapshot to the end of the journal, inside a transaction."""
         shared = catalog.packed(self.model.policy, 0) if self.header.spec.is_shared else None
-        journal.compact(self._state, shared)
+        journal.compact_into(table, self._state, shared)
 
     def _state(self, context: str | None, arm: str) -> bytes | None:
         """Return an arm's place, pulls, features, and state if it has one of its own."""
@@ -147,9 +147,17 @@ class ServedModel:
         is_shared = self.header.spec.is_shared
         return head.tobytes() + (b"" if is_shared else catalog.packed(self.model.policy, place))
 
-    def restore(self, journal: Journal) -> None:
-        """Bring the model of the posteriors file to the state of the journal, bit by bit."""
-        rows = list(journal.snapshot())
+    def restore(self, journal: Journal, table: str = STABLE, after: int = 0) -> None:
+        """Bring the model of the posteriors file to the state of a snapshot and the journal.
+
+        It is the same, bit by bit.
+
+        Args:
+            journal: The journal.
+            table: The snapshot.
+            after: The last change that is in the snapshot, if the journal has it still.
+        """
+        rows = list(journal.snapshot(table))
         for row in rows:
             if row.removed:
                 if not self.model.knows(row.arm):
@@ -159,7 +167,7 @@ class ServedModel:
         # Arms in the order of before, since draws go by it.
         for arm, state in sorted(states, key=lambda each: _place(*each)):
             self._set(arm, state)
-        for change in journal.changes():
+        for change in journal.changes(after):
             self.apply(change)
         self._changed.update(range(len(self.model.ids)))
         self.show()

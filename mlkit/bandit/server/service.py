@@ -124,6 +124,7 @@ class _Service:
             policy=settings.policy,
             half_life=settings.half_life,
             attribution=settings.attribution is not None,
+            candidate=settings.candidate,
             new_arm_prior=settings.new_arm_prior,
             only_beta=_only_beta(settings),
             adopt=settings.adopt,

@@ -46,6 +46,9 @@ class Settings:
         dedupe_window: Seconds for which event ids and decision ids are good.
         attribution: Seconds in which a reward must come: without one by then, what was shown
             counts as 0; None: only what is sent counts.
+        candidate: The posteriors file of another version, which learns beside the first; None:
+            there is none.
+        share: The share of users whom it answers.
         new_arms: How arms are added.
         drain_timeout: Seconds to finish the requests in flight on SIGTERM.
         limits: What one request may ask for.
@@ -71,6 +74,8 @@ class Settings:
     token: bytes | None = field(default=None, repr=False)
     dedupe_window: float = WEEK
     attribution: float | None = None
+    candidate: Path | None = None
+    share: float = 0.0
     new_arms: NewArms = NewArms.PUT
     drain_timeout: float = 8.0
     limits: Limits = field(default_factory=Limits)

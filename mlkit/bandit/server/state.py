@@ -170,10 +170,11 @@ class StateDirectory:
                 shutil.copyfileobj(file, to)
         return copy
 
-    def drop_other_posteriors(self, copy: Path) -> None:
+    def drop_other_posteriors(self, *copies: Path) -> None:
         """Delete the copies of earlier posteriors files."""
+        kept = {copy.parent for copy in copies}
         for path in self.path.glob("posteriors-*"):
-            if path != copy.parent:
+            if path not in kept:
                 shutil.rmtree(path, ignore_errors=True)
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from mlkit.bandit.posteriors import file
 from mlkit.bandit.posteriors.forgetting import MOST_HALVINGS, factor
 from mlkit.bandit.posteriors.posterior import Header
-from mlkit.bandit.server.journal import Change, Journal, Kind, SnapshotRow
+from mlkit.bandit.server.journal import STABLE, Change, Journal, Kind, SnapshotRow
 from mlkit.bandit.stores import memory_mapped
 from mlkit.bandit.stores.memory_mapped import PosteriorTable, TableFull
 from mlkit.unpacking import UnpackLimits
@@ -104,9 +104,9 @@ class GrowingTable:
     def show(self) -> None:
         """Show all workers what has changed: the table always does."""
 
-    def compact(self, journal: Journal) -> None:
-        """Move the journal into its snapshot."""
-        journal.compact(self.posterior, at=self.table.base)
+    def compact(self, journal: Journal, table: str = STABLE) -> None:
+        """Bring a snapshot to the end of the journal, inside a transaction."""
+        journal.compact_into(table, self.posterior, at=self.table.base)
 
     def has(self, arm: str) -> bool:
         """Return whether an arm is there."""
@@ -121,10 +121,16 @@ class GrowingTable:
         """Return whether an arm is there, or was there and has been removed."""
         return self.table.knows(arm)
 
-    def restore(self, journal: Journal) -> None:
-        """Bring a table of the posteriors file to the state of the journal."""
+    def restore(self, journal: Journal, table: str = STABLE, after: int = 0) -> None:
+        """Bring a table of the posteriors file to the state of a snapshot and the journal.
+
+        Args:
+            journal: The journal.
+            table: The snapshot.
+            after: The last change that is in the snapshot, if the journal has it still.
+        """
         self.new_arm_prior = journal.new_arm_prior
-        for row in journal.snapshot():
+        for row in journal.snapshot(table):
             if row.removed and not row.context:
                 # Put first: an arm that the file does not have must be known as removed.
                 self._do(PosteriorTable.put_arm, row.arm, *self.table.prior)
@@ -137,7 +143,7 @@ class GrowingTable:
                 self._do(PosteriorTable.put_pair, row.context, row.arm, *posterior)
             elif row.a is not None:
                 self._do(PosteriorTable.put_arm, row.arm, *posterior)
-        for change in journal.changes():
+        for change in journal.changes(after):
             self.apply(change)
 
     def _put_evidence(self, row: SnapshotRow) -> None:

@@ -14,7 +14,7 @@ from mlkit.bandit.server.decision import DecisionIds
 from mlkit.bandit.server.decision_log import DecisionLog
 from mlkit.bandit.server.endpoints import Endpoints
 from mlkit.bandit.server.policy_reader import PolicyReader
-from mlkit.bandit.server.protocol import TableReady
+from mlkit.bandit.server.protocol import Table, TableReady
 from mlkit.bandit.server.settings import Settings
 from mlkit.bandit.server.writer_client import WriterClient
 from mlkit.web import server
@@ -101,11 +101,16 @@ def application(
 
 
 def _use(endpoints: Endpoints, ready: TableReady) -> None:
-    if ready.policy is None:
-        store: PosteriorTable | PolicyReader = PosteriorTable.open(ready.path)
-    else:
-        store = PolicyReader(Path(ready.path))
-    endpoints.use_store(store, ready.model, ready.base)
+    candidate = ready.candidate
+    other = None if candidate is None else (_opened(candidate), candidate.model, candidate.base)
+    stable = ready.stable
+    endpoints.use_store(_opened(stable), stable.model, stable.base, other)
+
+
+def _opened(table: Table) -> PosteriorTable | PolicyReader:
+    if table.policy is None:
+        return PosteriorTable.open(table.path)
+    return PolicyReader(Path(table.path))
 
 
 async def _flush_often(log: DecisionLog) -> None:

@@ -15,7 +15,7 @@ from mlkit.bandit.server import metrics
 from mlkit.bandit.server.attribution import settle_due
 from mlkit.bandit.server.event_batch import Appended, Reason, Rejection, append_events
 from mlkit.bandit.server.journal import Change, Kind
-from mlkit.bandit.server.model import Model
+from mlkit.bandit.server.model import Model, Served
 from mlkit.bandit.server.protocol import (
     Accepted,
     Announcement,
@@ -30,6 +30,9 @@ from mlkit.bandit.server.protocol import (
     Message,
     Reply,
     Request,
+    Switch,
+    Switched,
+    Table,
     TableInUse,
     TableReady,
     UnknownArm,
@@ -84,7 +87,7 @@ class Writer:
             counters.values[place] = model.journal.seq
         self._connections: set[_Connection] = set()
         self._group: list[tuple[_Connection, Request]] = []
-        self._announced = model.posteriors.path
+        self._announced = model.files()
         self._since_compaction = 0
         self._reloading = False
         self._stopping = False
@@ -136,7 +139,7 @@ class Writer:
 
     def _settle(self) -> int:
         """Count zeros of decisions whose time is over; return of how many decisions."""
-        model, knows = self._model, self._model.posteriors.knows
+        model, knows = self._model, self._model.knows
         try:
             with model.journal.transaction():
                 settled = settle_due(model.journal, time.time(), _SETTLED_AT_ONCE, knows)
@@ -155,10 +158,10 @@ class Writer:
         try:
             self._counters.values[self._begun] = self._model.journal.seq
             for change in changes:
-                self._model.posteriors.apply(change)
-            self._model.posteriors.show()
+                self._model.apply(change)
+            self._model.show()
             self._counters.values[self._shown] = self._model.journal.seq
-            if self._model.posteriors.path != self._announced:
+            if self._model.files() != self._announced:
                 self._announce()
             self._compact_if_long()
         except Exception as error:
@@ -178,32 +181,52 @@ class Writer:
         self._check_idle()
 
     def _table_ready(self) -> TableReady:
-        posteriors = self._model.posteriors
-        policy = posteriors.header.spec if isinstance(posteriors, ServedModel) else None
-        base = str(self._model.journal.meta("posteriors_hash") or "")[:12]
-        policy_text = None if policy is None else str(policy)
-        return TableReady(str(posteriors.path), posteriors.header.model, policy_text, base)
+        model, meta = self._model, self._model.journal.meta
+        stable = _table(model.posteriors, meta("posteriors_hash"))
+        other = model.candidate
+        candidate = None if other is None else _table(other, meta("candidate_hash"))
+        return TableReady(model.files(), stable, candidate)
 
     def _announce(self) -> None:
-        self._announced = self._model.posteriors.path
+        self._announced = self._model.files()
         for connection in self._connections:
             connection.send(self._table_ready())
 
     def received(self, connection: _Connection, request: Message) -> None:
         """Put a message into the next group."""
         if isinstance(request, TableInUse):
-            connection.table = request.path
-            present = str(self._model.posteriors.path)
-            self._on_used(sum(each.table == present for each in self._connections))
+            connection.files = request.files
+            present = self._model.files()
+            self._on_used(sum(each.files == present for each in self._connections))
+            return
+        if isinstance(request, Switch):
+            self._switch(connection, request)
             return
         if not self._group:
             asyncio.get_running_loop().call_soon(self._commit_group)
         self._group.append((connection, request))
 
+    def _switch(self, connection: _Connection, request: Switch) -> None:
+        """Promote the candidate or roll it back, after all that came before."""
+        self._commit_group()
+        model = self._model
+        try:
+            existed = model.promote() if request.promote else model.roll_back()
+        except sqlite3.Error as error:
+            self._complain(error)
+            connection.send(Failed(request.number, str(error)))
+            return
+        if existed:
+            logger.info("the candidate is %s", "promoted" if request.promote else "rolled back")
+            self._announce()
+        connection.send(Switched(request.number, existed))
+
     # Groups
 
     def _commit_group(self) -> None:
         group, self._group = self._group, []
+        if not group:
+            return
         try:
             self._commit(group)
         except Exception as error:
@@ -212,7 +235,7 @@ class Writer:
 
     def _commit(self, group: list[tuple[_Connection, Request]]) -> None:
         replies = self._replies([request for _, request in group])
-        if self._model.posteriors.path != self._announced:
+        if self._model.files() != self._announced:
             self._announce()
         for (connection, _), reply in zip(group, replies, strict=True):
             connection.send(reply)
@@ -230,7 +253,7 @@ class Writer:
         pairs = zip(requests, outcomes, strict=True)
         self._counters.values[self._begun] = self._model.journal.seq
         replies = [self._apply(request, outcome) for request, outcome in pairs]
-        self._model.posteriors.show()
+        self._model.show()
         self._counters.values[self._shown] = self._model.journal.seq
         return replies
 
@@ -248,14 +271,14 @@ class Writer:
             self._model.journal.keep(request.decisions)
             return True
         change = request.change
-        if change.kind == Kind.REMOVE and not self._model.posteriors.has(change.arm):
+        if change.kind == Kind.REMOVE and not self._model.has(change.arm):
             return False
         self._model.journal.append([change])
         return True
 
     def _is_known(self, arm: str) -> bool:
-        posteriors = self._model.posteriors
-        return posteriors.knows(arm) or (self._new_arms and posteriors.new_arms_learn)
+        learn = self._new_arms and self._model.posteriors.new_arms_learn
+        return learn or self._model.knows(arm)
 
     def _apply(self, request: Request, outcome: Outcome) -> Reply:
         """Apply a committed message to the table."""
@@ -263,7 +286,7 @@ class Writer:
             return Kept(request.number)
         if isinstance(request, ArmChange):
             self._since_compaction += bool(outcome)
-            existed = bool(outcome) and self._model.posteriors.apply(request.change)
+            existed = bool(outcome) and self._model.apply(request.change)
             return ArmChanged(request.number, existed)
         if isinstance(outcome, Rejection):
             return self._rejected(request, outcome)
@@ -283,7 +306,7 @@ class Writer:
 
     def _is_ignored(self, changes: list[Change]) -> bool:
         """Apply the changes of an event; return whether there were some, and none was of use."""
-        applied = [self._model.posteriors.apply(change) for change in changes]
+        applied = [self._model.apply(change) for change in changes]
         return bool(applied) and not any(applied)
 
     def _count(self, appended: Appended, ignored: list[bool]) -> None:
@@ -322,8 +345,9 @@ class Writer:
         self._reloading = True
         journal = self._model.journal
         keep_after, known = journal.seq, journal.meta("posteriors_hash")
+        over = journal.meta("superseded")
         try:
-            new = await asyncio.to_thread(self._model.prepare_replacement, known)
+            new = await asyncio.to_thread(self._model.prepare_replacement, known, over)
             if new is None:
                 logger.info("%s has not changed", self._model.source)
                 return
@@ -337,6 +361,11 @@ class Writer:
             self._reloading = False
 
 
+def _table(version: Served, digest: str | None) -> Table:
+    policy = str(version.header.spec) if isinstance(version, ServedModel) else None
+    return Table(str(version.path), version.header.model, policy, str(digest or "")[:12])
+
+
 class _Connection(asyncio.Protocol):
     """A worker."""
 
@@ -344,7 +373,7 @@ class _Connection(asyncio.Protocol):
         self._writer = writer
         self._frames = Frames()
         self._transport: asyncio.WriteTransport | None = None
-        self.table = ""
+        self.files = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not derive from asyncio's.

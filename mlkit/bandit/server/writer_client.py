@@ -16,6 +16,7 @@ from mlkit.bandit.server.protocol import (
     Frames,
     Reply,
     Request,
+    Switch,
     TableInUse,
     TableReady,
     announcement_decoder,
@@ -104,11 +105,19 @@ class WriterClient:
         """
         return await self._ask(Decided(self._next(), decisions))
 
+    async def switch(self, *, promote: bool) -> Reply:
+        """Promote the candidate, or roll it back.
+
+        Raises:
+            WriterUnavailable: There was no answer in time.
+        """
+        return await self._ask(Switch(self._next(), promote))
+
     def _next(self) -> int:
         self._number += 1
         return self._number
 
-    async def _ask(self, request: Request) -> Reply:
+    async def _ask(self, request: Request | Switch) -> Reply:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Reply] = loop.create_future()
         message = frame(request)
@@ -134,7 +143,7 @@ class WriterClient:
         if isinstance(message, TableReady):
             self._on_table(message)
             if self._transport is not None:
-                self._transport.write(frame(TableInUse(message.path)))
+                self._transport.write(frame(TableInUse(message.files)))
         elif message.number in self._waiting:
             answer = self._waiting[message.number][1]
             if not answer.done():

@@ -94,6 +94,16 @@ def serve(
             help="Count what was shown as 0 without a reward by then, such as 24h.",
         ),
     ] = None,
+    candidate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Try another version of the model beside this one, with --share."
+        ),
+    ] = None,
+    share: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of users whom the candidate answers."),
+    ] = 0.0,
     drain_timeout: Annotated[
         float,
         typer.Option(
@@ -124,8 +134,8 @@ def serve(
 ) -> None:
     """Serve recommendations over HTTP, and learn from feedback.
 
-    POST /predict, POST /feedback (each also with /batch), GET|PUT|DELETE /arms, GET /health,
-    /metrics and /docs.
+    POST /predict, POST /feedback (each also with /batch), POST /feedback/amend, GET|PUT|DELETE
+    /arms, GET /versions, POST /promote, /rollback, GET /health, /metrics and /docs.
     Acknowledged feedback is on disk in the state directory. SIGTERM finishes the requests in
     flight and exits 143; SIGHUP swaps to the new content of the posteriors file.
     """
@@ -153,6 +163,8 @@ def serve(
         token=None if token_file is None else read_token(token_file),
         dedupe_window=dedupe_window * 86400,
         attribution=_attribution(attribution, dedupe_window * 86400),
+        candidate=candidate,
+        share=_candidate_share(share, candidate),
         new_arms=Way(new_arms),
         drain_timeout=drain_timeout,
         limits=Limits(max_body=max_body, max_candidates=max_candidates, max_k=max_k),
@@ -167,6 +179,14 @@ def _policy(text: str | None) -> str | None:
     from mlkit.bandit.policies import catalog
 
     return None if text is None else str(catalog.parse(text))
+
+
+def _candidate_share(share: float, candidate: Path | None) -> float:
+    from mlkit.errors import UsageError
+
+    if share and candidate is None:
+        raise UsageError("--share: there is no candidate", hint="--candidate FILE names it")
+    return share
 
 
 def _attribution(text: str | None, window: float) -> float | None:

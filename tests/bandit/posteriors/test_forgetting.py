@@ -102,7 +102,9 @@ def test_fit_and_the_table_of_a_server_have_the_numbers_of_the_formula(
         journal.append([change])
         table.apply(change)
         if place == len(found) // 2:
-            table.compact(journal)
+            with journal.transaction():
+                table.compact(journal)
+                journal.end_compaction()
     again = loaded_table(start, lambda: directory / f"table-{next(numbers)}", None, None)
     again.restore(journal)
     for each in (table.table, again.table):
