@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,14 +40,20 @@ def parse(found: Found, reading: Reading) -> ParsedRows:
 def parse_sheets(sheets: Iterable[Sheet], reading: Reading, name: str) -> ParsedRows:
     """Read sheets by their layouts, and join them."""
     parts = [part for sheet in sheets for part in _parts(sheet, reading)]
-    bars = {ticker for part in parts for ticker in part.tickers} if reading.ticker else set()
-    if reading.ticker and (len(parts) > 1 or bars != {reading.ticker}):
-        raise UsageError(
-            f"--ticker {reading.ticker}: {name} holds {len(parts)} tables and names its tickers"
-            if len(parts) > 1 else f"--ticker {reading.ticker}: {name} names its tickers itself",
-            hint="it names the ticker of one file of bars",
-        )  # fmt: skip
+    if reading.ticker is not None:
+        _require_one_ticker(parts, reading.ticker, name)
     return joined(parts, name)
+
+
+def _require_one_ticker(parts: list[ParsedRows], ticker: str, name: str) -> None:
+    """Refuse `--ticker` for files of several tickers, or that overlap, as several tickers would."""
+    hint = "it names the ticker of a file of bars, or of files that follow one another"
+    if {each for part in parts for each in part.tickers} != {ticker}:
+        raise UsageError(f"--ticker {ticker}: {name} names its tickers itself", hint=hint)
+    spans = sorted((part.timestamps.min(), part.timestamps.max()) for part in parts)
+    if any(after[0] <= before[1] for before, after in pairwise(spans)):
+        wrong = f"--ticker {ticker}: {name} holds {len(parts)} tables that overlap in time"
+        raise UsageError(wrong, hint=hint)
 
 
 def _sheets(document: Document, reading: Reading) -> list[Sheet]:

@@ -292,8 +292,15 @@ def test_a_folder_of_one_file_a_ticker_and_several_files(write):
     assert any("README.md" in note for note in read(one.parent).notes)
     with pytest.raises(BadData, match=r"row 2, KO: 2024-01-01 appears twice"):
         read([one, two, one])
-    with pytest.raises(UsageError, match="--ticker X"):
+    with pytest.raises(UsageError, match=r"--ticker X: .* 2 tables that overlap"):
         read([one, two], reading=Reading(ticker="X"))
+    lines = rows("{day},1,{a}")
+    months = [
+        write(["Date,Open,Close", *part], f"m/{n}.csv")
+        for n, part in enumerate((lines[:25], lines[25:]))
+    ]
+    whole = read(months[::-1], reading=Reading(ticker="X"))
+    assert (whole.tickers, whole.close[:, 0].tolist()) == (("X",), A)
     with pytest.raises(InputMissing, match="no price files in this folder"):
         read(write("x", "g/README.md").parent)
 
