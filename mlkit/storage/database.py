@@ -91,6 +91,15 @@ class Database(Protocol):
     def failures(self) -> AbstractContextManager[None]:
         """Turn the failures of the database and of the disk into errors that name the place."""
 
+    def tables(self) -> dict[str, tuple[str, ...]]:
+        """Return the tables with their columns, in order."""
+
+    def freeze(self, tables: Iterable[str]) -> None:
+        """Keep others from writing to tables until the transaction ends."""
+
+    def restart_counters(self, tables: Iterable[str]) -> None:
+        """Let new numbers go on after those that rows were added with, inside a transaction."""
+
     def damage(self) -> list[str]:
         """Return what the database's own check finds wrong."""
 

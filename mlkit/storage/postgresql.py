@@ -351,6 +351,34 @@ class PostgresqlDatabase:
 
     # -- the rest --------------------------------------------------------------------------
 
+    def tables(self) -> dict[str, tuple[str, ...]]:
+        """Return the tables with their columns, in order."""
+        found: dict[str, tuple[str, ...]] = {}
+        for table, column in self.query(
+            "SELECT table_name::text, column_name::text FROM information_schema.columns"
+            " WHERE table_schema = current_schema() ORDER BY table_name, ordinal_position"
+        ):
+            found[table] = (*found.get(table, ()), column)
+        return found
+
+    def freeze(self, tables: Iterable[str]) -> None:
+        """Keep others from writing to tables until the transaction ends."""
+        self.execute(f"LOCK TABLE {', '.join(sorted(tables))} IN SHARE ROW EXCLUSIVE MODE")
+
+    def restart_counters(self, tables: Iterable[str]) -> None:
+        """Let new numbers go on after those that rows were added with, inside a transaction."""
+        wanted = set(tables)
+        for table, column in self.query(
+            "SELECT table_name::text, column_name::text FROM information_schema.columns"
+            " WHERE table_schema = current_schema() AND is_identity = 'YES'"
+        ):
+            if table in wanted:
+                self.query(
+                    "SELECT setval(pg_get_serial_sequence(?, ?),"
+                    f" coalesce(max({column}), 0) + 1, false) FROM {table}",
+                    (table, column),
+                )
+
     def damage(self) -> list[str]:
         """Return nothing: the server checks its own files."""
         return []

@@ -200,6 +200,23 @@ class SqliteDatabase:
         ((number,),) = self.query("PRAGMA data_version")
         return int(number)
 
+    def tables(self) -> dict[str, tuple[str, ...]]:
+        """Return the tables with their columns, in order."""
+        found: dict[str, tuple[str, ...]] = {}
+        for table, column in self.query(
+            "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c"
+            " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+            " ORDER BY t.name, c.cid"
+        ):
+            found[table] = (*found.get(table, ()), column)
+        return found
+
+    def freeze(self, tables: Iterable[str]) -> None:
+        """Do nothing: a transaction here is alone."""
+
+    def restart_counters(self, tables: Iterable[str]) -> None:
+        """Do nothing: SQLite has counted the numbers that it was given."""
+
     def damage(self) -> list[str]:
         """Return what SQLite's own check finds wrong with the file."""
         found = [str(row[0]) for row in self.query("PRAGMA integrity_check")]

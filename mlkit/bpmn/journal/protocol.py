@@ -24,9 +24,11 @@ from mlkit.bpmn.journal.records import (
 
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.engine import Engine
+    from mlkit.bpmn.journal.sql.archive import SqlArchive
     from mlkit.bpmn.journal.sql.audit import SqlAudit
     from mlkit.bpmn.journal.sql.deployments import SqlDeployments
     from mlkit.bpmn.journal.sql.index import SqlIndex
+    from mlkit.bpmn.journal.sql.retention import SqlRetention
     from mlkit.bpmn.journal.sql.schedules import SqlSchedules
 
 
@@ -296,6 +298,19 @@ class Journal(Protocol):
 
     def logs(self, row: Row) -> list[Log]:
         """Return what an instance's tasks printed, in the order that they ended."""
+
+    @property
+    def retention(self) -> SqlRetention:
+        """What goes when it is old."""
+
+    def archive(self) -> SqlArchive:
+        """Return the tables as lines, to be moved to another journal."""
+
+    def register(self) -> None:
+        """Let others see that this process uses the journal, before it owns an instance."""
+
+    def is_used(self) -> bool:
+        """Return whether another process that lives owns instances, or has registered."""
 
     def own(self, row: Row) -> Row | None:
         """Take an instance for this process; return it with its new epoch.

@@ -199,6 +199,7 @@ class Host:
         self._runner.on_offer = lambda topics: self.on_offer(topics)
         self._touched: dict[int, Running] = {}
         self._not_before: dict[int, float] = {}
+        session.journal.register()
         try:
             self._started.set()
             while not self._is_over():

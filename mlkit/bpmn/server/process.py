@@ -15,6 +15,7 @@ from mlkit.bpmn.mail.sender import SenderThread
 from mlkit.bpmn.runtime.deployment import Starter
 from mlkit.bpmn.runtime.host import Host
 from mlkit.bpmn.runtime.hosted import ServiceThreads
+from mlkit.bpmn.runtime.retention import RetentionThread
 from mlkit.bpmn.runtime.scheduler import Scheduler
 from mlkit.bpmn.runtime.session import Session
 from mlkit.bpmn.server.application import application
@@ -84,10 +85,13 @@ def _be_server(settings: Settings, listener: socket.socket, process: Process) ->
     )  # fmt: skip
     scheduler = Scheduler(host, starter)
     scheduler.start()
+    retention = _retention(settings, threads)
     try:
         server.run(lambda: _answer(context, listener, process, changes))
     finally:
         scheduler.stop()
+        if retention is not None:
+            retention.stop()
         if mail is not None:
             mail.stop(_MARGIN)
         threads.close()
@@ -96,6 +100,17 @@ def _be_server(settings: Settings, listener: socket.socket, process: Process) ->
         host.join()
         if telemetry is not None:
             telemetry.close()
+
+
+def _retention(settings: Settings, threads: ServiceThreads) -> RetentionThread | None:
+    """Start what removes old instances, where they are not kept for ever."""
+    if settings.keep is None:
+        return None
+    thread = RetentionThread(
+        lambda work: threads.run(lambda service: work(service.session), "retention"), settings.keep
+    )
+    thread.start()
+    return thread
 
 
 def _mail(settings: Settings, base_url: str, people: People) -> SenderThread | None:

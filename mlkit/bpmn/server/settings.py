@@ -52,6 +52,7 @@ class Settings:
         oidc: What an OpenID Connect provider knows the server as; None: nobody logs in there.
         oidc_claims: Which of its claims say who somebody is.
         session_hours: Hours for which a login is good.
+        keep: Seconds for which instances that have ended are kept; None: for ever.
         otlp: The endpoint of a collector of OpenTelemetry; None: nothing is reported.
     """
 
@@ -75,6 +76,7 @@ class Settings:
     oidc_claims: Claims = field(default_factory=Claims)
     session_hours: float = LIFETIME / 3600
     otlp: str | None = None
+    keep: float | None = None
 
     def people(self) -> People:
         """Return who the people of the server are.

@@ -138,6 +138,18 @@ app = group(
             "mlkit.cli.bpmn.instances:check",
             "Look for damage in a state folder; exits 1 where there is some.",
         ),
+        "export": (
+            "mlkit.cli.bpmn.transfer:export",
+            "Write a journal with its stored values into a file, to be moved.",
+        ),
+        "import": (
+            "mlkit.cli.bpmn.transfer:import_",
+            "Read an exported journal into an empty one, of SQLite or PostgreSQL.",
+        ),
+        "prune": (
+            "mlkit.cli.bpmn.transfer:prune",
+            "Remove instances that ended long ago, with logs and stored values.",
+        ),
         "eval": (
             "mlkit.cli.bpmn.eval:evaluate",
             "Print the value of an expression, in FEEL's notation.",

@@ -36,7 +36,7 @@ from mlkit.cli.bpmn.options import (
     settings_of,
 )
 from mlkit.cli.groups import examples
-from mlkit.cli.options import MOST
+from mlkit.cli.options import MOST, nanoseconds
 from mlkit.cli.output import of
 from mlkit.errors import UsageError
 
@@ -116,6 +116,10 @@ def serve(
     log_format: Annotated[
         LogFormat, typer.Option(help="Lines of text, or JSON with the ids of instances.")
     ] = LogFormat.TEXT,
+    keep: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Remove what ended longer ago, such as 90d; see prune."),
+    ] = None,
     otlp: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Report traces and metrics to a collector, by OTLP."),
@@ -172,6 +176,7 @@ def serve(
         oidc_claims=Claims(oidc_name, oidc_groups),
         session_hours=session_hours,
         otlp=otlp,
+        keep=None if keep is None else nanoseconds(keep, "--keep") / 1e9,
         scripts=scripts,
         max_body=max_body,
         max_upload=max_upload,

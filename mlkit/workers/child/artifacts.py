@@ -102,7 +102,9 @@ class Artifacts:
     def _keep(self, content: bytes, fields: dict[str, Any]) -> dict[str, Any]:
         name = hashlib.sha256(content).hexdigest()
         path = os.path.join(self.folder, name)
-        if not os.path.exists(path):
+        try:
+            os.utime(path)  # Retention leaves what was stored a moment ago.
+        except OSError:
             self._write(path, content)
         origin = {**self.maker, "from": list(self.loaded)}
         return {"$artifact": name, "size": len(content), **fields, **origin}

@@ -26,6 +26,7 @@ from mlkit.bpmn.journal.records import (
     require_id,
 )
 from mlkit.bpmn.journal.sql.absences import SqlAbsences
+from mlkit.bpmn.journal.sql.archive import SqlArchive
 from mlkit.bpmn.journal.sql.audit import SqlAudit
 from mlkit.bpmn.journal.sql.deployments import SqlDeployments
 from mlkit.bpmn.journal.sql.external import SqlExternalTasks
@@ -33,6 +34,7 @@ from mlkit.bpmn.journal.sql.history import History
 from mlkit.bpmn.journal.sql.index import SqlIndex
 from mlkit.bpmn.journal.sql.mailbox import STEERS, SqlMailbox
 from mlkit.bpmn.journal.sql.outbox import SqlOutbox
+from mlkit.bpmn.journal.sql.retention import SqlRetention
 from mlkit.bpmn.journal.sql.schedules import SqlSchedules
 from mlkit.bpmn.journal.sql.schema import COMPONENTS
 from mlkit.bpmn.journal.sql.stores import SqlStores
@@ -92,6 +94,7 @@ class SqlJournal:
         self.deployments = SqlDeployments(database)
         self.index = SqlIndex(database)
         self.audit = SqlAudit(database)
+        self.retention = SqlRetention(database)
         try:
             migrate(database, COMPONENTS)
         except BaseException:
@@ -181,12 +184,14 @@ class SqlJournal:
     def fork(self, row: Row, upto: int, definition: str, options: dict[str, Any]) -> Row:
         """Add, inside a transaction, an instance that begins with another one's first events."""
         new = self.create(row.process, definition, options, row.key, row.created)
-        self.database.execute(
+        copied = self.database.execute(
             "INSERT INTO events (instance, sequence, at, event, trace, log)"
             " SELECT CAST(? AS BIGINT), sequence, at, event, trace, log FROM events"
             " WHERE instance = ? AND sequence <= ?",
             (new.number, row.number, upto),
         )
+        if copied != upto:
+            raise InputMissing(f"instance {row.id} is gone", hint="see `mlkit bpmn list`")
         self.database.execute(
             "UPDATE instances SET sequence = ? WHERE number = ?", (upto, new.number)
         )
@@ -314,7 +319,20 @@ class SqlJournal:
         """Return what an instance's tasks printed, in the order that they ended."""
         return self.history.logs(row)
 
+    def archive(self) -> SqlArchive:
+        """Return the tables as lines, to be moved to another journal."""
+        return SqlArchive(self.database)
+
     # -- ownership -------------------------------------------------------------------------
+
+    def register(self) -> None:
+        """Let others see that this process uses the journal, before it owns an instance."""
+        with self.database.failures():
+            self.owner.register()
+
+    def is_used(self) -> bool:
+        """Return whether another process that lives owns instances, or has registered."""
+        return bool(self.owner.living() - {self.owner.name})
 
     def _owner_of(self, row: Row) -> str:
         found = self.database.query("SELECT owner FROM instances WHERE number = ?", (row.number,))

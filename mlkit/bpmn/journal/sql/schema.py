@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.journal.sql import audit, deployments, index, schedules
+from mlkit.bpmn.journal.sql import audit, deployments, index, retention, schedules
 from mlkit.bpmn.journal.sql.absences import PEOPLE_VERSIONS
 from mlkit.bpmn.journal.sql.outbox import OUTBOX_VERSIONS
 
@@ -88,6 +88,7 @@ COMPONENTS = {
     "index": (index.TABLES,),
     "audit": (audit.TABLES,),
     "schedules": (schedules.TABLES,),
+    "retention": (retention.TABLES,),
 }
 """What each version of each component has more than the one before it.
 

@@ -1,0 +1,252 @@
+"""Move a journal with its stored values into a file, and out of it into another journal.
+
+The file is a tar archive: `manifest.json`, the rows of each table as lines of JSON, the digest of
+the state of each instance, the stored values, and the working folders of the tasks. What was
+read back is replayed, and each state compared with that of the journal it comes from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from mlkit.bpmn.journal.records import Row, encode
+from mlkit.bpmn.journal.sql.archive import SqlArchive
+from mlkit.bpmn.runtime.session import Session
+from mlkit.errors import BadData, InputMissing, MlkitError, UsageError
+from mlkit.files import replacing
+
+FORMAT = "mlkit.bpmn.journal"
+_MANIFEST = "manifest.json"
+_STATES = "states.jsonl"
+_HASH = re.compile(r"[0-9a-f]{64}")
+_CHUNK = 1 << 20
+
+
+def export(session: Session, file: Path) -> dict[str, Any]:
+    """Write all of a journal into a file.
+
+    Returns:
+        How many rows each table has, and how many stored values there are.
+
+    Raises:
+        UsageError: A process uses the journal.
+        ServiceUnavailable: The file cannot be written.
+    """
+    journal = session.journal
+    with journal.transaction(), replacing(file, 0o600) as output:
+        archive = journal.archive()
+        archive.freeze()
+        _require_unused(session)
+        with tarfile.open(fileobj=output, mode="w") as tar:
+            _add(tar, _MANIFEST, [_json({"format": FORMAT, "components": archive.versions()})])
+            rows = {
+                name: _add(tar, f"tables/{name}.jsonl", archive.read(name))
+                for name in archive.tables
+            }
+            _add(tar, _STATES, _states(session))
+            stored = _stored(journal.folder)
+            for each in stored:
+                _add_stored(tar, each)
+            if (journal.folder / "work").is_dir():
+                tar.add(journal.folder / "work", "work")
+    return {"rows": rows, "artifacts": len(stored)}
+
+
+def import_(session: Session, file: Path) -> dict[str, Any]:
+    """Read a file of `export` into an empty journal; see `export` for what is returned.
+
+    Raises:
+        InputMissing: There is no such file.
+        BadData: It is no such file, or damaged, or of another version.
+        UsageError: The journal is used, or holds something.
+    """
+    with _opened(file) as tar:
+        return _imported(session, tar, file)
+
+
+def require_exported(file: Path) -> None:
+    """Refuse what is no file of `export`, or one of another version.
+
+    Raises:
+        InputMissing: There is no such file.
+        BadData: It is no such file.
+    """
+    with _opened(file) as tar:
+        _require_version(tar, SqlArchive.versions(), file)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(file) as tar:
+            yield tar
+    except FileNotFoundError as error:
+        raise InputMissing(f"{file}: there is no such file") from error
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise BadData(f"{file}: it cannot be read: {error}", hint=_HINT) from error
+
+
+_HINT = "expected a file of `mlkit bpmn export`"
+
+
+def _imported(session: Session, tar: tarfile.TarFile, file: Path) -> dict[str, Any]:
+    journal = session.journal
+    with journal.transaction():
+        archive = journal.archive()
+        archive.freeze()
+        _require_unused(session)
+        if not archive.is_empty():
+            raise UsageError(
+                f"{journal.url or journal.folder}: the journal holds something already",
+                hint="import into a new state folder, or another schema",
+            )
+        _require_version(tar, archive.versions(), file)
+        rows, states, stored = {}, dict[str, str | None](), 0
+        try:
+            for member in tar:
+                kind, _, name = member.name.partition("/")
+                if kind == "tables":
+                    table = name.removesuffix(".jsonl")
+                    rows[table] = archive.write(table, _lines(tar, member))
+                elif kind == _STATES:
+                    for line in _lines(tar, member):
+                        found = json.loads(line)
+                        states[found["instance"]] = found["state"]
+                elif kind == "artifacts":
+                    stored += _keep_stored(tar, member, name, journal.folder / "artifacts")
+                elif kind == "work" and name:
+                    _keep_work(tar, member, journal.folder)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadData(f"{file}: it cannot be read: {error}", hint=_HINT) from error
+        archive.finish()
+        _require_same(session, states, file)
+    return {"rows": rows, "artifacts": stored}
+
+
+def _require_unused(session: Session) -> None:
+    if session.journal.is_used():
+        raise UsageError(
+            f"{session.journal.url or session.journal.folder}: a process uses the journal",
+            hint="stop the servers and the commands that run instances",
+        )
+
+
+def _require_version(tar: tarfile.TarFile, versions: dict[str, int], file: Path) -> None:
+    first = tar.next()
+    if first is None or first.name != _MANIFEST:
+        raise BadData(f"{file}: it is no exported journal", hint=_HINT)
+    try:
+        found = json.loads(b"".join(_lines(tar, first)))
+        components = found["components"] if found["format"] == FORMAT else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadData(f"{file}: it is no exported journal", hint=_HINT) from error
+    if components != versions:
+        raise BadData(
+            f"{file}: another version of mlkit has written it",
+            hint="use that version, or export it again with this one",
+        )
+
+
+# -- states --------------------------------------------------------------------------------
+
+
+def _states(session: Session) -> Iterator[bytes]:
+    for row in session.journal.rows():
+        yield _json({"instance": row.id, "state": _digest(session, row)})
+
+
+def _digest(session: Session, row: Row) -> str | None:
+    """Return the digest of a state; None where it cannot be replayed."""
+    try:
+        row.require_readable(session.journal.folder)
+        return hashlib.sha256(encode(session.state(row))).hexdigest()
+    except MlkitError:
+        return None
+
+
+def _require_same(session: Session, states: dict[str, str | None], file: Path) -> None:
+    rows = session.journal.rows()
+    wrong = [each.id for each in rows if _digest(session, each) != states.get(each.id)]
+    if wrong or len(rows) != len(states):
+        which = ", ".join(wrong[:5]) or "some are missing"
+        raise BadData(f"{file}: instances are not as they were: {which}")
+
+
+# -- members -------------------------------------------------------------------------------
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document, sort_keys=True).encode() + b"\n"
+
+
+def _add(tar: tarfile.TarFile, name: str, lines: Iterable[bytes]) -> int:
+    """Add a file of lines; return how many."""
+    count = 0
+    with tempfile.TemporaryFile() as file:
+        for line in lines:
+            file.write(line)
+            count += 1
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = file.tell(), 0o600
+        file.seek(0)
+        tar.addfile(member, file)
+    return count
+
+
+def _lines(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
+    content = tar.extractfile(member)
+    if content is None:
+        raise BadData(f"{member.name}: it is no file", hint=_HINT)
+    with content:
+        yield from content
+
+
+def _stored(folder: Path) -> list[Path]:
+    artifacts = folder / "artifacts"
+    found = artifacts.iterdir() if artifacts.is_dir() else ()
+    return sorted(each for each in found if _HASH.fullmatch(each.name) and each.is_file())
+
+
+def _add_stored(tar: tarfile.TarFile, path: Path) -> None:
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != path.name:
+            raise BadData(f"{path}: it is not what was stored", hint="see `mlkit bpmn check`")
+    tar.add(path, f"artifacts/{path.name}")
+
+
+def _keep_stored(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, folder: Path) -> int:
+    """Keep a stored value, unless it is there; return how many it is."""
+    if member.isdir():
+        return 0
+    content = tar.extractfile(member)
+    if not _HASH.fullmatch(name) or content is None:
+        raise BadData(f"{name!r:.80} is no stored value", hint=_HINT)
+    path = folder / name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with replacing(path, 0o600) as output:
+        if _copied(content, output) != name:
+            raise BadData(f"the stored value {name[:12]} is damaged in the file")
+    return 1
+
+
+def _copied(content: IO[bytes], output: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while part := content.read(_CHUNK):
+        digest.update(part)
+        output.write(part)
+    return digest.hexdigest()
+
+
+def _keep_work(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Keep what tasks left in their working folders; what is there stays as it is."""
+    if not (folder / member.name).exists():
+        tar.extract(member, folder, filter="data")

@@ -1,0 +1,110 @@
+"""`mlkit bpmn export, import, prune`: journals as a whole."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlkit.cli.bpmn.options import STATE, JournalUrl, State, reading
+from mlkit.cli.groups import examples
+from mlkit.cli.options import Json, nanoseconds
+from mlkit.cli.output import Output
+from mlkit.errors import UsageError
+
+
+@examples(
+    "mlkit bpmn export journal.tar",
+    "mlkit bpmn export journal.tar --journal postgresql://mlkit@db.example/pipelines",
+)
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    state: State = STATE,
+    journal: JournalUrl = None,
+    json: Json = False,
+) -> None:
+    """Write a journal with its stored values into a file, to be moved.
+
+    Instances, definitions, schedules, data stores, mail, the audit log, stored values and working
+    folders. A journal that a process uses is refused. The file holds all variables: keep it as
+    safe as the state folder.
+    """
+    from mlkit.bpmn.runtime import transfer
+
+    if file.exists():
+        raise UsageError(f"{file}: it is there already", hint="name another file")
+    with reading(state, journal) as session:
+        _show("export", transfer.export(session, file), file, json)
+
+
+@examples(
+    "mlkit bpmn import journal.tar --state new",
+    "mlkit bpmn import journal.tar --journal postgresql://mlkit@db.example/pipelines",
+)
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `export` has written.")],
+    state: State = STATE,
+    journal: JournalUrl = None,
+    json: Json = False,
+) -> None:
+    """Read an exported journal into an empty one, of SQLite or PostgreSQL.
+
+    Every instance is replayed, and its state compared with that in the journal it comes from:
+    all is read, or nothing.
+    """
+    from mlkit.bpmn.runtime import transfer
+    from mlkit.bpmn.runtime.session import Session, Settings
+
+    transfer.require_exported(file)  # Before a journal is made.
+    with Session(state, Settings(journal=journal), create=True) as session:
+        _show("import", transfer.import_(session, file), file, json)
+
+
+@examples(
+    "mlkit bpmn prune --older-than 90d",
+    "mlkit bpmn prune --older-than 30d --dry-run",
+)
+def prune(
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="TIME", help="Since their end, such as 90d.")
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count the instances, and remove nothing.")
+    ] = False,
+    state: State = STATE,
+    journal: JournalUrl = None,
+    json: Json = False,
+) -> None:
+    """Remove instances that ended long ago, with logs and stored values.
+
+    In small steps, beside servers that run. What an instance that is kept was made from stays, as
+    do deployed definitions, data stores and the audit log.
+    """
+    from mlkit.bpmn.runtime import retention
+
+    before = time.time() - nanoseconds(older_than, "--older-than") / 1e9
+    with reading(state, journal) as session:
+        if dry_run:
+            found: dict[str, Any] = {"instances": session.journal.retention.count(before)}
+        else:
+            found = retention.prune(session, before)._asdict()
+    if json:
+        Output.document("bpmn.prune", 1, {"dry_run": dry_run, **found})
+        return
+    verb = "would be removed" if dry_run else "removed"
+    Output.line(f"{found['instances']} instances {verb}")
+    if not dry_run:
+        Output.line(f"{found['artifacts']} stored values removed, {found['bytes'] / 1e6:.1f} MB")
+
+
+def _show(what: str, found: dict[str, Any], file: Path, json: bool) -> None:
+    if json:
+        Output.document(f"bpmn.{what}", 1, {"file": str(file), **found})
+        return
+    rows = found["rows"]
+    Output.line(
+        f"{file}: {rows.get('instances', 0)} instances, {rows.get('definitions', 0)} definitions,"
+        f" {found['artifacts']} stored values"
+    )

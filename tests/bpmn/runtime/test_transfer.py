@@ -1,0 +1,152 @@
+"""Journals that move from one back end to the other, with all that belongs to them."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+import pytest
+
+from mlkit.bpmn.runtime.host import Host
+from mlkit.bpmn.runtime.service import Service
+from mlkit.bpmn.runtime.session import Session, Settings
+from mlkit.bpmn.runtime.transfer import export, import_
+from mlkit.errors import BadData, InputMissing, UsageError
+
+MAKE = "import os\nframe = b'x' * 100_000\nopen('note.txt', 'w').write('kept')\ntext = 'a\\x00ü'"
+PIPELINE = (
+    f'<startEvent id="s"/><scriptTask id="make"><script>{MAKE}</script></scriptTask>'
+    '<userTask id="u"/><scriptTask id="size"><script>size = len(frame)</script></scriptTask>'
+    '<endEvent id="e"/>'
+)
+
+
+@pytest.fixture(params=["to PostgreSQL", "to SQLite"])
+def urls(request, postgresql):
+    """Return the URLs of the old and of the new journal."""
+    return (None, postgresql) if request.param == "to PostgreSQL" else (postgresql, None)
+
+
+@pytest.fixture
+def pipeline(tmp_path, diagram):
+    path = tmp_path / "p.bpmn"
+    path.write_text(diagram(PIPELINE, "s>make make>u u>size size>e"))
+    return path
+
+
+def begin(session, path, key=""):
+    row = session.begin(path, {}, key)
+    session.advance([row])
+    return row
+
+
+def test_a_journal_moves_to_the_other_back_end_and_goes_on(urls, tmp_path, pipeline):
+    old, new = urls
+    with Session(tmp_path / "old", Settings(journal=old), create=True) as session:
+        service = Service(session)
+        rows = [begin(session, pipeline, f"key-{number}") for number in range(3)]
+        service.complete(f"{rows[0].id}/u", {}, "ann")
+        service.store("limits", {"rows": [1, 2.5, None]})
+        service.message("paid", "k", {"sum": 9}, 600)
+        shown = [service.show(each.id) for each in rows]
+        done = export(session, tmp_path / "journal.tar")
+    assert done["rows"]["instances"] == 3
+    assert done["artifacts"] == 1
+    with Session(tmp_path / "new", Settings(journal=new), create=True) as session:
+        service = Service(session)
+        assert import_(session, tmp_path / "journal.tar") == done
+        assert [service.show(each.id) for each in rows] == shown
+        assert [each.value for each in session.journal.stores.all()] == [{"rows": [1, 2.5, None]}]
+        assert len(service.tasks()) == 2
+        assert service.complete(f"{rows[1].id}/u", {}, "bob").phase == "completed"
+        assert service.show(rows[1].id)["variables"]["size"] == 100_000
+        note = tmp_path / "new" / "work" / rows[1].id / "note.txt"
+        assert note.read_text() == "kept"
+        # New rows do not meet the numbers of those that were moved.
+        another = begin(session, pipeline)
+        assert another.number > max(each.number for each in rows)
+        who = [each.who for _, each in session.journal.audit.entries(rows[0].id, None, 10)]
+        assert "ann" in who
+
+
+def test_a_journal_that_is_used_is_refused(back_end, tmp_path, pipeline):
+    host = Host(tmp_path / "old", Settings(workers=1, journal=back_end.url(tmp_path / "old")))
+    host.start()  # It has nothing to do, and owns no instance.
+    with Session(tmp_path / "old") as session:
+        with pytest.raises(UsageError, match="a process uses the journal"):
+            export(session, tmp_path / "journal.tar")
+        host.join()
+        export(session, tmp_path / "journal.tar")
+        begin(session, pipeline)
+        with pytest.raises(UsageError, match="holds something already"):
+            import_(session, tmp_path / "journal.tar")
+
+
+def rewritten(file, name, change):
+    """Change a member of an archive."""
+    with tarfile.open(file) as old:
+        members = [(each, old.extractfile(each)) for each in old]
+        contents = [(each, content.read() if content else b"") for each, content in members]
+    with tarfile.open(file, "w") as new:
+        for member, content in contents:
+            if member.name.startswith(name):
+                content = change(member, content)
+                member.size = len(content)
+            new.addfile(member, io.BytesIO(content))
+
+
+def evil(member, content):
+    member.name = "work/../../evil"
+    return content
+
+
+def renamed(member, content):
+    member.name = "artifacts/../../evil"
+    return content
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "why"),
+    [
+        ("tables/events", lambda m, c: c.replace(b'"at"', b'"when"'), "columns are others"),
+        ("tables/events", lambda m, c: b"", "not as they were"),
+        ("tables/instances", lambda m, c: b"[1]\n", "columns are others"),
+        ("tables/instances", lambda m, c: b"{", "cannot be read"),
+        ("manifest", lambda m, c: c.replace(b'"journal": ', b'"journal": 9'), "another version"),
+        ("manifest", lambda m, c: b"{}", "no exported journal"),
+        ("artifacts/", lambda m, c: c[:-1] + b"?", "is damaged"),
+        ("artifacts/", renamed, "is no stored value"),
+        ("work/", evil, "cannot be read"),
+    ],
+)
+def test_a_damaged_file_leaves_nothing(tmp_path, pipeline, name, change, why):
+    with Session(tmp_path / "old", create=True) as session:
+        begin(session, pipeline)
+        export(session, tmp_path / "journal.tar")
+    rewritten(tmp_path / "journal.tar", name, change)
+    with Session(tmp_path / "new", create=True) as session:
+        with pytest.raises(BadData, match=why):
+            import_(session, tmp_path / "journal.tar")
+        assert session.journal.rows() == []
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_the_commands(mlkit, tmp_path, pipeline):
+    with Session(tmp_path / "old", create=True) as session:
+        row = begin(session, pipeline)
+    file = tmp_path / "j.tar"
+    done = mlkit("bpmn", "export", file, "--state", "old", "--json")
+    assert json.loads(done.stdout)["rows"]["instances"] == 1
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert mlkit("bpmn", "export", file, "--state", "old").returncode == 2
+    done = mlkit("bpmn", "import", file, "--state", "new")
+    assert done.stdout == f"{file}: 1 instances, 1 definitions, 1 stored values\n"
+    assert row.id in mlkit("bpmn", "list", "--state", "new").stdout
+    assert mlkit("bpmn", "import", file, "--state", "new").returncode == 2
+    (tmp_path / "text").write_text("text")
+    assert mlkit("bpmn", "import", "text", "--state", "other").returncode == 65
+    assert mlkit("bpmn", "import", "nothing", "--state", "other").returncode == 66
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(InputMissing), Session(tmp_path / "x", create=True) as session:
+        import_(session, tmp_path / "nothing")
