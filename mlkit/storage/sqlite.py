@@ -16,6 +16,7 @@ from typing import Any
 
 from mlkit.errors import ConfigurationError, InputMissing, MlkitError, ServiceUnavailable
 from mlkit.storage.database import Migrations, Result
+from mlkit.storage.sqlite_file import FailureKind, kind_of, transaction
 
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that writes."""
@@ -30,13 +31,11 @@ _TYPES = {
     "clustered": "WITHOUT ROWID",
 }
 _HINTS = {
-    sqlite3.SQLITE_BUSY: "another process writes to it; `fuser` shows which, try again after it",
-    sqlite3.SQLITE_LOCKED: "another process writes to it; try again after it",
-    sqlite3.SQLITE_FULL: "free some disk space; nothing that was committed is lost",
-    sqlite3.SQLITE_IOERR: "is the disk full or failing? Nothing that was committed is lost",
-    sqlite3.SQLITE_READONLY: "this user may read it, not write it; see the folder's permissions",
-    sqlite3.SQLITE_CANTOPEN: "see the permissions of the file and of its folder",
-    sqlite3.SQLITE_PERM: "see the permissions of the file and of its folder",
+    FailureKind.BUSY: "another process writes to it; `fuser` shows which, try again after it",
+    FailureKind.FULL: "free some disk space; nothing that was committed is lost",
+    FailureKind.BROKEN_DISK: "is the disk full or failing? Nothing that was committed is lost",
+    FailureKind.READ_ONLY: "this user may read it, not write it; see the folder's permissions",
+    FailureKind.FORBIDDEN: "see the permissions of the file and of its folder",
 }
 
 
@@ -158,16 +157,10 @@ class SqliteDatabase:
         with self.failures():
             if not self.writable:
                 raise ConfigurationError(
-                    f"{self.path}: read-only", hint=_HINTS[sqlite3.SQLITE_READONLY]
+                    f"{self.path}: read-only", hint=_HINTS[FailureKind.READ_ONLY]
                 )
-            self.connection.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self.connection):
                 yield
-                self.connection.execute("COMMIT")
-            except BaseException:
-                if self.connection.in_transaction:
-                    self.connection.execute("ROLLBACK")
-                raise
 
     def atomically(self, work: Callable[[], Result]) -> Result:
         """Do a work in a transaction."""
@@ -233,7 +226,7 @@ class SqliteDatabase:
             raise ServiceUnavailable(f"{self.path}: {error.strerror}") from error
 
     def _failure(self, error: sqlite3.Error) -> MlkitError:
-        hint = _HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        hint = _HINTS.get(kind_of(error))
         if hint is None:
             hint = f"is it a {self.kind} of mlkit? If it is damaged, restore a copy of it"
             return ConfigurationError(f"{self.path}: {error}", hint=hint)

@@ -14,10 +14,9 @@ once.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mlkit.errors import BadData, ConfigurationError, MlkitError, ServiceUnavailable
+from mlkit.storage.sqlite_file import FailureKind, SqliteFailure, SqliteFile
 
 FORMAT = 4
 _READABLE = (1, 2, 3, FORMAT)
@@ -232,17 +232,16 @@ def _packed(effect: Effect | None) -> bytes | None:
     return None if effect is None else _encode(effect)
 
 
-def explained(path: Path, error: sqlite3.Error) -> MlkitError:
-    """Return the error for the user that an error of a journal's database amounts to."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return ServiceUnavailable(f"{path}: {error}", hint=_FULL_HINT)
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-        hint = "--state names a directory that the server may write"
-        return ConfigurationError(f"{path}: {error}", hint=hint)
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return ServiceUnavailable(f"{path}: {error}", hint="close what has it open")
-    return BadData(f"{path}: {error}", hint=_BACKUP_HINT)
+def explained(path: Path, failure: SqliteFailure) -> MlkitError:
+    """Return the error for the user that a failure of a journal's database amounts to."""
+    text = f"{path}: {failure}"
+    if failure.kind in (FailureKind.FULL, FailureKind.BROKEN_DISK):
+        return ServiceUnavailable(text, hint=_FULL_HINT)
+    if failure.kind in (FailureKind.FORBIDDEN, FailureKind.READ_ONLY):
+        return ConfigurationError(text, hint="--state names a directory that the server may write")
+    if failure.kind is FailureKind.BUSY:
+        return ServiceUnavailable(text, hint="close what has it open")
+    return BadData(text, hint=_BACKUP_HINT)
 
 
 class Journal:
@@ -276,11 +275,8 @@ class Journal:
         self._window = window
         self._clock = clock
         self._slice = 0
-        mode = f"{'ro' if read_only else 'rwc'}{'&immutable=1' if unchanging else ''}"
         try:
-            self._database = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None
-            )
+            self._database = SqliteFile(path, "ro" if read_only else "rwc", unchanging)
             try:
                 self._open(read_only)
             except BaseException:
@@ -288,8 +284,8 @@ class Journal:
                 raise
             self.seq: int = self._one("SELECT max(seq) FROM journal") or self.compacted
             before: float = self.meta("running") or 0.0
-        except sqlite3.DatabaseError as error:
-            raise explained(path, error) from error
+        except SqliteFailure as failure:
+            raise explained(path, failure) from failure
         self._elapsed = elapsed
         self._start = elapsed() - before
 
@@ -307,7 +303,7 @@ class Journal:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-65536"):
             self._database.execute(f"PRAGMA {pragma}")
         self._database.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
-        self._database.executescript(_SCHEMA.format(snapshots=_SNAPSHOTS))
+        self._database.execute_script(_SCHEMA.format(snapshots=_SNAPSHOTS))
         if self.meta("format") is None:
             self.set_meta({"format": FORMAT})
         self._check_format()
@@ -337,7 +333,7 @@ class Journal:
         self._database.close()
 
     def _one(self, query: str, *values: Any) -> Any:
-        row = self._database.execute(query, values).fetchone()
+        row = self._database.first(query, values)
         return row[0] if row else None
 
     def meta(self, name: str) -> Any:
@@ -346,7 +342,7 @@ class Journal:
 
     def set_meta(self, facts: dict[str, Any]) -> None:
         """Set facts about the state."""
-        self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", facts.items())
+        self._database.execute_many("INSERT OR REPLACE INTO meta VALUES (?, ?)", facts.items())
 
     @property
     def compacted(self) -> int:
@@ -364,17 +360,9 @@ class Journal:
         a, b = (None, None) if prior is None else prior
         self.set_meta({"new_arm_a": a, "new_arm_b": b})
 
-    @contextmanager
-    def transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
+    def transaction(self, kind: str = "IMMEDIATE") -> AbstractContextManager[None]:
         """Commit what the block does, or nothing of it."""
-        self._database.execute(f"BEGIN {kind}")
-        try:
-            yield
-            self._database.execute("COMMIT")
-        except BaseException:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            raise
+        return self._database.transaction(kind)
 
     # Writing
 
@@ -382,7 +370,7 @@ class Journal:
         """Return what is remembered under the hash of an event's id; None: nothing."""
         query = "SELECT body, effect FROM seen WHERE event = ? AND (at >= ? OR running >= ?)"
         values = key, self._clock() - self._window, self._running() - self._window
-        row = self._database.execute(query, values).fetchone()
+        row = self._database.first(query, values)
         if row is None:
             return None
         return Seen(row[0], None if row[1] is None else _decode_effect(row[1]))
@@ -396,12 +384,12 @@ class Journal:
         ]
         columns = "event, body, at, running, effect"
         query = f"INSERT OR REPLACE INTO seen ({columns}) VALUES (?, ?, ?, ?, ?)"
-        self._database.executemany(query, rows)
+        self._database.execute_many(query, rows)
 
     def append(self, changes: Sequence[Change]) -> None:
         """Append changes, inside a transaction."""
         rows = [(self.seq + n, *change) for n, change in enumerate(changes, 1)]
-        self._database.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._database.execute_many("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         self.seq += len(rows)
 
     # Decisions that wait for rewards
@@ -409,17 +397,17 @@ class Journal:
     def keep(self, decisions: Sequence[Shown]) -> None:
         """Keep decisions until their time is over, inside a transaction."""
         query = "INSERT OR IGNORE INTO pending (decision, due, details) VALUES (?, ?, ?)"
-        self._database.executemany(query, decisions)
+        self._database.execute_many(query, decisions)
 
     def due(self, now: float, most: int) -> list[Shown]:
         """Return decisions whose time is over, those that have waited longest first."""
         query = "SELECT decision, due, details FROM pending WHERE due <= ? ORDER BY due LIMIT ?"
-        return [Shown(*row) for row in self._database.execute(query, (now, most))]
+        return [Shown(*row) for row in self._database.rows(query, (now, most))]
 
     def end(self, decisions: Sequence[Shown]) -> None:
         """Forget decisions that wait, inside a transaction."""
         keys = [(each.decision,) for each in decisions]
-        self._database.executemany("DELETE FROM pending WHERE decision = ?", keys)
+        self._database.execute_many("DELETE FROM pending WHERE decision = ?", keys)
 
     def waiting(self) -> int:
         """Count the decisions that wait."""
@@ -452,7 +440,7 @@ class Journal:
         later = ", ".join(self._or_null("journal", name) for name in ("features", "at"))
         columns = f"kind, context, arm, a, b, pulls, {later}"
         query = f"SELECT {columns} FROM journal WHERE seq > ? ORDER BY seq"
-        return (Change(*row) for row in self._database.execute(query, (after,)))
+        return (Change(*row) for row in self._database.rows(query, (after,)))
 
     def _or_null(self, table: str, column: str) -> str:
         """Return a column to select, which a journal of before that is only read may lack."""
@@ -463,7 +451,7 @@ class Journal:
         later = ", ".join(self._or_null(table, name) for name in ("state", "at"))
         columns = f"arm, context, removed, a, b, pulls, {later}"
         query = f"SELECT {columns} FROM {table} ORDER BY arm, context"
-        return (SnapshotRow(*row) for row in self._database.execute(query))
+        return (SnapshotRow(*row) for row in self._database.rows(query))
 
     def length(self) -> int:
         """Count the changes that are not in the snapshot."""
@@ -543,15 +531,15 @@ class Journal:
         posterior_of: Callable[[str | None, str], Posterior | bytes | None],
         at: float,
     ) -> None:
-        touched = self._database.execute(
+        touched = self._database.rows(
             "SELECT DISTINCT context, arm FROM journal WHERE context IS NOT NULL"
             " UNION SELECT DISTINCT NULL, arm FROM journal"
-        ).fetchall()
+        )
         found = [(arm, context or "", posterior_of(context, arm)) for context, arm in touched]
         rows = [(*name, *each, at) for *name, each in found if isinstance(each, tuple)]
         states = [(*name, each) for *name, each in found if isinstance(each, bytes)]
         self._put_states(table, states)
-        self._database.executemany(
+        self._database.execute_many(
             f"INSERT INTO {table} (arm, context, a, b, pulls, at) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT DO UPDATE SET"
             " a = excluded.a, b = excluded.b, pulls = excluded.pulls, at = excluded.at",
@@ -559,7 +547,7 @@ class Journal:
         )
 
     def _put_states(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        self._database.executemany(
+        self._database.execute_many(
             f"INSERT INTO {table} (arm, context, state) VALUES (?, ?, ?)"
             " ON CONFLICT DO UPDATE SET state = excluded.state",
             rows,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +15,7 @@ from mlkit.bandit.server.settings import NewArms, Settings
 from mlkit.bandit.server.state import StateDirectory
 from mlkit.errors import ConfigurationError, MlkitError
 from mlkit.files import enough_space
+from mlkit.storage.sqlite_file import SqliteFailure
 from mlkit.web import listeners
 from mlkit.web.metrics import SharedCounters
 from mlkit.web.supervisor import Process, Role, Supervisor
@@ -103,8 +103,8 @@ class _Service:
         try:
             with enough_space():
                 model = self._model()
-        except sqlite3.Error as error:
-            raise explained(self._state.journal, error) from error
+        except SqliteFailure as failure:
+            raise explained(self._state.journal, failure) from failure
         writer.run(
             model,
             self._writer_listener,

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import signal
 import socket
-import sqlite3
 import time
 from collections.abc import Callable
 from typing import cast
@@ -42,6 +41,7 @@ from mlkit.bandit.server.protocol import (
 )
 from mlkit.bandit.server.served_model import ServedModel
 from mlkit.errors import MlkitError
+from mlkit.storage.sqlite_file import SqliteFailure
 from mlkit.web.metrics import Counters
 
 COMPACT_AFTER = 50_000
@@ -128,7 +128,7 @@ class Writer:
             await asyncio.sleep(_HOUSEKEEPING)
             try:
                 self._model.journal.keep_house()
-            except sqlite3.Error as error:
+            except SqliteFailure as error:
                 self._complain(error)
 
     async def _settle_often(self) -> None:
@@ -143,8 +143,8 @@ class Writer:
         try:
             with model.journal.transaction():
                 settled = settle_due(model.journal, time.time(), _SETTLED_AT_ONCE, knows)
-        except sqlite3.Error as error:
-            self._complain(error)
+        except SqliteFailure as failure:
+            self._complain(failure)
             return 0
         if settled.zeros:
             self._counters.add(metrics.COMMITS)
@@ -245,7 +245,7 @@ class Writer:
         try:
             with self._model.journal.transaction():
                 outcomes = [self._write(request) for request in requests]
-        except sqlite3.Error as error:
+        except SqliteFailure as error:
             self._complain(error)
             return [Failed(request.number, str(error)) for request in requests]
         self._failing = False
@@ -257,7 +257,7 @@ class Writer:
         self._counters.values[self._shown] = self._model.journal.seq
         return replies
 
-    def _complain(self, error: sqlite3.Error) -> None:
+    def _complain(self, error: SqliteFailure) -> None:
         """Report a journal that cannot be written, once until it can be again."""
         if not self._failing:
             logger.error("the journal cannot be written: %s", error)
@@ -329,7 +329,7 @@ class Writer:
         self._since_compaction = 0
         try:
             self._model.compact()
-        except sqlite3.Error as error:
+        except SqliteFailure as error:
             self._complain(error)
 
     # Another posteriors file
@@ -354,7 +354,7 @@ class Writer:
             self._model.replace(new, keep_after=keep_after)
             self._announce()
             logger.info("swapped to the new %s", self._model.source)
-        except (MlkitError, OSError, sqlite3.Error) as error:
+        except (MlkitError, OSError, SqliteFailure) as error:
             reason = error.message if isinstance(error, MlkitError) else str(error)
             logger.error("still on the old posteriors: %s", reason)
         finally:

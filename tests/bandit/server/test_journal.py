@@ -12,6 +12,7 @@ from mlkit.bandit.server.decision import DecisionIds, InvalidDecision
 from mlkit.bandit.server.event_batch import Reason, Rejection, append_events
 from mlkit.bandit.server.journal import Change, Event, Journal, Kind
 from mlkit.errors import BadData, ConfigurationError
+from mlkit.storage.sqlite_file import SqliteFailure
 
 DAY = 86400.0
 
@@ -94,7 +95,7 @@ def test_another_body_takes_nothing_of_its_list(journal):
 
 def test_a_change_that_fails_leaves_nothing(journal):
     changes = [Change(Kind.PUT, None, "c1", 1.0, 1.0, 0.0), Change(Kind.PUT, None, None)]
-    with pytest.raises(sqlite3.IntegrityError), journal.transaction():
+    with pytest.raises(SqliteFailure), journal.transaction():
         journal.append(changes)
     assert journal.length() == 0
 
