@@ -212,7 +212,7 @@ class Writer:
         model = self._model
         try:
             existed = model.promote() if request.promote else model.roll_back()
-        except sqlite3.Error as error:
+        except SqliteFailure as error:
             self._complain(error)
             connection.send(Failed(request.number, str(error)))
             return

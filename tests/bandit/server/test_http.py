@@ -416,10 +416,12 @@ def test_the_docs_page_loads_nothing_from_elsewhere(server):
     assert b"<style" not in text
     assert b"style=" not in text
     assert "unsafe-inline" not in headers["content-security-policy"]
-    (style,) = re.findall(rb'href="(assets/[^"]+)"', text)
-    status, _, headers = server.raw("GET", "/" + style.decode())
-    assert (status, headers["content-type"]) == (200, "text/css; charset=utf-8")
-    assert "immutable" in headers["cache-control"]
+    kinds = []
+    for asset in re.findall(rb'href="(assets/[^"]+)"', text):
+        status, _, headers = server.raw("GET", "/" + asset.decode())
+        kinds.append((status, headers["content-type"]))
+        assert "immutable" in headers["cache-control"]
+    assert kinds == [(200, "image/svg+xml"), (200, "text/css; charset=utf-8")]
 
 
 def test_the_openapi_document_lists_every_path(server):
