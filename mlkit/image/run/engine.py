@@ -31,7 +31,8 @@ RUN = f"{LABEL}.run"
 """The label that says which run."""
 TEMPORARY = "mlkit-temporary"
 """The name of images that a run takes away again, each with a tag of its own."""
-TIMEOUT = 120
+TIMEOUT = 600
+"""Seconds without a byte: a busy engine packs or unpacks for minutes before it says anything."""
 
 
 @dataclass(frozen=True)
