@@ -419,6 +419,14 @@ def test_what_a_vendor_says_of_a_run_is_done_or_an_error(problems, body, vendor,
     assert unsupported == ([problem] if problem else [])
 
 
+def test_a_script_in_juel_is_an_expression(play_xml):
+    body = '<scriptTask id="t" scriptFormat="juel" v:resultVariable="i"><script>${i + 1}</script>'
+    body += '</scriptTask><task id="w"><extensionElements><v:executionListener event="start">'
+    body += "<v:script scriptFormat=\"juel\">${execution.setVariable('j', i)}</v:script>"
+    body += "</v:executionListener></extensionElements></task>"
+    assert play_xml(file(body + line("t", "w"))).start(i=1).variables == {"i": 2, "j": 2}
+
+
 def test_the_index_of_an_item_has_the_name_that_flowable_gives_it(play_xml):
     loop = MANY.format("true").replace("/>", ' v:elementIndexVariable="at"/>')
     body = f'<serviceTask id="t" v:expression="${{total + at}}" v:resultVariable="total">{loop}'

@@ -83,9 +83,11 @@ def _script(reader: Reader, element: Element) -> dict[str, Any]:
     source = scripts.source(reader, element)
     if program is None or source is None:
         return {}
-    return {
-        "work": Script(program, source, xml.vendor(element, "resultVariable", "resultVariableName"))
-    }
+    result = xml.vendor(element, "resultVariable", "resultVariableName")
+    if program == "juel":  # an expression, where vendors take it for a script
+        value = reader.value(source.strip(), element)
+        return {"work": value and Computed(value, result)}
+    return {"work": Script(program, source, result)}
 
 
 def _service(reader: Reader, element: Element) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mlkit.bpmn.definition import nesting
-from mlkit.bpmn.definition.parser import xml
+from mlkit.bpmn.definition.parser import scripts, xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
 from mlkit.bpmn.expressions import Composite, Expression
@@ -61,8 +61,8 @@ def _parameter(reader: Reader, element: Element) -> Expression | None:
         return _item(reader, element)
     inner = element[0]
     kind = xml.local(inner)
-    if kind == "script" and inner.get("resource") is None:
-        return reader.condition(inner)
+    if kind == "script":
+        return _item(reader, inner)
     if kind not in ("list", "map") or len(element) > 1 or len(list(element.iterancestors())) > 100:
         reader.problem("io.nested", element, f"{element.get('name')!r}: no {kind} can be read here")
         return None
@@ -83,7 +83,8 @@ def _field(reader: Reader, element: Element) -> Expression | None:
 def _item(reader: Reader, element: Element) -> Expression | None:
     """Read one value; an empty one is null."""
     if xml.local(element) == "script":
-        return reader.condition(element)
+        source = scripts.source(reader, element)
+        return None if source is None else reader.expression(source.strip(), element, "python")
     return reader.value(xml.text(element), element) or variable("", xml.line(element))
 
 

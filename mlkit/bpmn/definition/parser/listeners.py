@@ -64,12 +64,12 @@ def _misplaced(element: Element, events: tuple[str, ...]) -> str:
 
 
 def _expression(reader: Reader, listener: Element) -> Expression | None:
-    """Read what the engine evaluates: an expression, or a script in JavaScript."""
+    """Read what the engine evaluates: an expression, or a script in JavaScript or JUEL."""
     written = listener.get("expression")
     if written:
         return reader.value(str(written), listener)
     script = _script(listener)
-    if script is None or scripts.format_of(script) != "javascript":
+    if script is None or scripts.format_of(script) not in ("javascript", "juel"):
         return None
     source = scripts.source(reader, script)
     return None if source is None else reader.expression(source, script, plain="python")

@@ -15,6 +15,7 @@ _FORMATS = {
     **dict.fromkeys(_PYTHON, "python"),
     **dict.fromkeys(_R, "r"),
     **dict.fromkeys(javascript.NAMES, "javascript"),
+    "juel": "juel",
 }
 
 
