@@ -69,6 +69,7 @@ def test_names_with_spaces_and_operators(text, expected):
         ('@"-0044-03-15".weekday', N[4]), ("log(0)", None), ("10 ** 7000", None),
         ('"\\u0041\\U01F600" = "A😀"', True), ('range("[1..5)").end included', False),
         ("sort([3, 1, 2], function(a, b) a > b)", [N[3], N[2], N[1]]),
+        ("sort([3, null], function(a, b) a < b)", None),
         ("{f: function(n) if n < 2 then 1 else n * f(n - 1), r: f(3)}.r", N[6]),
         ('(function(n: number) n)("a")', None), ("(function(n: list<number>) n)(1)", [N[1]]),
         ('to json({a: [1, null, @"2024-01-01"]})', '{"a":[1,null,"2024-01-01"]}'),

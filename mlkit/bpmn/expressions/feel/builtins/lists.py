@@ -252,7 +252,14 @@ def _natural(run: Run) -> Callable[[Any, Any], bool]:
 def _by_function(run: Run, precedes: Any) -> Callable[[Any, Any], bool]:
     if type(precedes) is not Function or (not precedes.name and len(precedes.parameters) != 2):
         raise Refused
-    return lambda one, other: apply(run, precedes, [one, other]) is True
+
+    def before(one: Any, other: Any) -> bool:
+        found = apply(run, precedes, [one, other])
+        if type(found) is not bool:  # null, where what is compared has no order
+            raise Refused
+        return found
+
+    return before
 
 
 @declare(LISTS, "is empty", "list")
