@@ -22,6 +22,7 @@ from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies import catalog
 from mlkit.bandit.policies.policy import Array
 from mlkit.bandit.posteriors import file as posteriors_file
+from mlkit.bandit.posteriors.forgetting import Forgetting
 from mlkit.bandit.posteriors.posterior import ID_BYTES, SourceFile
 from mlkit.errors import BadData, MlkitError, UsageError
 from mlkit.files import replacing
@@ -29,6 +30,8 @@ from mlkit.parquet import SUFFIXES, ParquetReader
 from mlkit.unpacking import UnpackLimits
 
 VERSION = 2
+_WITH_FORGETTING = 4
+VERSIONS = (VERSION, _WITH_FORGETTING)
 _KEY = b"mlkit.posteriors"
 
 
@@ -43,7 +46,7 @@ class _Features(msgspec.Struct):
     intercept: bool = True
 
 
-class _Metadata(msgspec.Struct):
+class _Metadata(msgspec.Struct, omit_defaults=True):
     """The JSON in the metadata."""
 
     version: int
@@ -51,6 +54,8 @@ class _Metadata(msgspec.Struct):
     policy: str
     features: _Features
     source: tuple[SourceFile, ...] = ()
+    half_life: float | None = None
+    as_of: float | None = None
 
 
 def version_of(path: Path, limits: UnpackLimits | None = None) -> int:
@@ -98,7 +103,9 @@ def write(model: PolicyModel, path: Path) -> None:
 def _write(model: PolicyModel, to: BinaryIO) -> None:
     header, schema = model.header, model.header.features
     features = _Features(*(getattr(schema, name) for name in _Features.__struct_fields__))
-    metadata = _Metadata(VERSION, header.model, str(header.spec), features, header.source)
+    version = VERSION if header.forgetting is None else _WITH_FORGETTING
+    about = header.model, str(header.spec), features, header.source
+    metadata = _Metadata(version, *about, *(header.forgetting or ()))
     table = _table(model).replace_schema_metadata({_KEY: msgspec.json.encode(metadata)})
     pq.write_table(table, to, compression="zstd", write_page_checksum=True)
 
@@ -152,13 +159,16 @@ def _header(path: Path, metadata: bytes | None) -> ModelHeader:
         found = msgspec.json.decode(metadata or b"", type=_Metadata)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadData(f"{path}: damaged metadata {_KEY.decode()!r}: {error}") from error
-    if found.version != VERSION:
-        hint = f"this mlkit reads versions 1 and {VERSION}; update it"
+    if found.version not in VERSIONS:
+        hint = f"this mlkit reads versions up to {_WITH_FORGETTING}; update it"
         raise BadData(f"{path}: posteriors of version {found.version}", hint=hint)
     each = found.features
     try:
         schema = FeatureSchema(**msgspec.structs.asdict(each))
-        return ModelHeader(found.model, catalog.parse(found.policy), schema, found.source)
+        aging = None
+        if found.half_life is not None and found.as_of is not None:
+            aging = Forgetting(found.half_life, found.as_of)
+        return ModelHeader(found.model, catalog.parse(found.policy), schema, found.source, aging)
     except MlkitError as error:
         raise BadData(f"{path}: {error.message}", hint=error.hint) from error
 

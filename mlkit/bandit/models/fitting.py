@@ -26,6 +26,8 @@ from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies.features import Value
 from mlkit.bandit.policies.policy import Array
 from mlkit.bandit.posteriors.file import missing_column
+from mlkit.bandit.posteriors.fitting import check_past
+from mlkit.bandit.posteriors.forgetting import Forgetting, weights
 from mlkit.errors import BadData
 from mlkit.parquet import SUFFIXES, ParquetReader
 from mlkit.progress import Progress, silent
@@ -48,6 +50,7 @@ def fit(
     limits: UnpackLimits = STREAMED,
     attribution: float | None = None,
     as_of: float | None = None,
+    half_life: float | None = None,
     progress: Progress = silent,
 ) -> PolicyModel:
     """Learn a model from logs, which are read as a stream.
@@ -62,7 +65,8 @@ def fit(
         excluded: Arms whose rows do not count.
         limits: How much a compressed log may unpack to.
         attribution: Seconds in which a reward must come; None: only rewards count.
-        as_of: The time to judge that by, in seconds since 1970; None: that of the newest line.
+        as_of: The time of the model, in seconds since 1970; None: that of the newest line.
+        half_life: Seconds in which a reward loses half of its weight; None: all weigh the same.
         progress: Reports the bytes read.
 
     Raises:
@@ -79,15 +83,22 @@ def fit(
         limits=limits,
         reward_range=header.spec.rewards,
         features=header.features.context,
+        timed=half_life is not None,
     )
     wait_for_rewards(opened, attribution, as_of)
+    if half_life is not None:
+        header = replace(header, forgetting=Forgetting(half_life, -1e11))
     model = PolicyModel(header)
     for name, vector in (arm_features or {}).items():
         model.vectors[model.name(name)] = vector
     for log, batch in read_all(opened, progress):
         _learn(model, log, batch)
     model.header = replace(header, source=tuple(map(Log.source, opened)))
-    return model
+    if half_life is None:
+        return model
+    newest = float(model.times.max())
+    check_past(newest, newest if as_of is None else as_of)
+    return model.as_of(newest if as_of is None else as_of)
 
 
 def _learn(model: PolicyModel, log: Log, batch: pa.RecordBatch) -> None:
@@ -132,10 +143,23 @@ def _update(model: PolicyModel, log: Log, batch: pa.RecordBatch, vectors: Array)
     places = np.array(of_arm, dtype=np.intp)[encoded.indices.to_numpy(zero_copy_only=False)]
     rewards = batch["reward"].to_numpy(zero_copy_only=False)
     design, sign = model.design(places, vectors), batch["sign"].to_numpy(zero_copy_only=False)
+    counted = _weights(model, batch)
     for change, rows in ((model.policy.update, sign > 0), (model.policy.withdraw, sign < 0)):
         if rows.any():
-            change(places[rows], rewards[rows], None if design is None else design[rows])
+            read = None if design is None else design[rows]
+            change(places[rows], rewards[rows], read, counted[rows])
     model.pulls += np.bincount(places, sign, minlength=model.pulls.size)
+
+
+def _weights(model: PolicyModel, batch: pa.RecordBatch) -> Array:
+    """Bring a model that ages to the newest row; return what each row weighs then."""
+    aging = model.header.forgetting
+    if aging is None:
+        return np.ones(len(batch))
+    times = batch["time"].to_numpy(zero_copy_only=False)
+    newest = max(float(times.max()), float(model.times.max()))
+    model.age_to(newest)
+    return weights(times, newest, aging.half_life)
 
 
 def _place(model: PolicyModel, log: Log, arm: str) -> int:

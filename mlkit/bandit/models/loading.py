@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mlkit.bandit.models import file
+from mlkit.bandit.models.features import FeatureSchema
 from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies import catalog
 from mlkit.bandit.policies.catalog import THOMPSON, PolicySpec
@@ -72,7 +73,8 @@ def _converted(path: Path, posteriors: Posteriors, spec: PolicySpec) -> PolicyMo
     if spec.name not in _FROM_BETA or spec.inner not in ("", THOMPSON):
         hint = f"fit the logs with --policy; of Beta posteriors are {', '.join(_FROM_BETA)}"
         raise UsageError(f"{path}: Beta posteriors, not those of the policy {spec}", hint=hint)
-    model = PolicyModel(ModelHeader(posteriors.model, spec, source=posteriors.source))
+    about = posteriors.source, posteriors.forgetting
+    model = PolicyModel(ModelHeader(posteriors.model, spec, FeatureSchema(), *about))
     places = [model.name(arm) for arm in posteriors.arms["arm"].to_pylist()]
     a, b, pulls = (posteriors.arms[name].to_numpy() for name in ("a", "b", "pulls"))
     model.pulls[places] = pulls

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.random import PCG64, Generator
@@ -14,6 +14,7 @@ from mlkit.bandit.models.features import FeatureSchema, Named
 from mlkit.bandit.policies import catalog
 from mlkit.bandit.policies.catalog import PolicySpec
 from mlkit.bandit.policies.policy import Array, Indices, Policy, Ranking
+from mlkit.bandit.posteriors.forgetting import Forgetting, factor
 from mlkit.bandit.posteriors.posterior import SourceFile
 from mlkit.bandit.propensities import TopK
 from mlkit.errors import BadData, UsageError
@@ -32,6 +33,7 @@ class ModelHeader:
         spec: The policy.
         features: What the policy reads.
         source: The logs that it was fitted from.
+        forgetting: How it ages, and the time of what was learned; None: it does not.
 
     Raises:
         UsageError: The policy and the features do not fit.
@@ -41,9 +43,15 @@ class ModelHeader:
     spec: PolicySpec
     features: FeatureSchema = field(default_factory=FeatureSchema)
     source: tuple[SourceFile, ...] = ()
+    forgetting: Forgetting | None = None
 
     def __post_init__(self) -> None:
         schema, name = self.features, self.spec.name
+        if self.forgetting is not None:
+            self.forgetting.check()
+            if not self.spec.forgets:
+                hint = "thompson, gamma-poisson, normal, ucb1, kl-ucb, bayes-ucb and others do"
+                raise UsageError(f"--half-life: the policy {name} does not forget", hint=hint)
         if not self.spec.has_features and (schema.context or schema.arm):
             raise UsageError(f"the policy {name} reads no features", hint=_FEATURES_HINT)
         if self.spec.has_features and not schema.dimension:
@@ -69,6 +77,8 @@ class PolicyModel:
         pulls: Rewards of each arm, shape (capacity,).
         removed: Whether each arm was removed, shape (capacity,).
         vectors: Vectors of the arms' features, shape (capacity, length).
+        times: When what is known of each arm was as it is, in seconds since 1970, shape
+            (capacity,); of a model that ages.
 
     Args:
         header: What it is.
@@ -97,6 +107,8 @@ class PolicyModel:
         self.pulls: Array = np.zeros(capacity)
         self.removed: NDArray[np.bool_] = np.zeros(capacity, bool)
         self.vectors: Array = np.zeros((capacity, self._length))
+        aging = self.header.forgetting
+        self.times: Array = np.full(capacity, 0.0 if aging is None else aging.as_of)
 
     def __len__(self) -> int:
         """Count the arms that are there."""
@@ -158,13 +170,14 @@ class PolicyModel:
 
     def _grow(self) -> None:
         before, pulls, removed, vectors = self.policy, self.pulls, self.removed, self.vectors
+        times = self.times
         self._allocate(2 * pulls.size)
         for name, array in catalog.arrays(self.policy).items():
             old = catalog.arrays(before)[name]
             array[: len(old)] = old
         count = pulls.size
         self.pulls[:count], self.removed[:count] = pulls, removed
-        self.vectors[:count] = vectors
+        self.vectors[:count], self.times[:count] = vectors, times
 
     def row(self, place: int) -> int:
         """Return the row of a policy's state that belongs to an arm."""
@@ -176,33 +189,78 @@ class PolicyModel:
         found.policy = catalog.detached(self.policy)
         found.pulls, found.removed = self.pulls.copy(), self.removed.copy()
         found.vectors, found.ids = self.vectors.copy(), list(self.ids)
+        found.times = self.times.copy()
         found._places = dict(self._places)
         return found
 
     # Learning and choosing
 
-    def learn(self, place: int, reward: float, features: Named | None) -> None:
+    def learn(
+        self, place: int, reward: float, features: Named | None, at: float | None = None
+    ) -> None:
         """Learn from one reward; after an error nothing has been learned.
+
+        Args:
+            place: The arm's place.
+            reward: The reward.
+            features: Features of the context.
+            at: When it was earned, in seconds since 1970; of a model that ages.
 
         Raises:
             BadData: The reward or a feature is wrong.
         """
-        context = self.header.features.context_vector(features)
-        design = self.design(np.array([place]), context)
-        self.policy.update([place], [reward], None if design is None else np.atleast_2d(design))
+        self._change(self.policy.update, place, reward, features, at)
         self.pulls[place] += 1
 
-    def unlearn(self, place: int, reward: float, features: Named | None) -> None:
-        """Take back a reward that was learned; after an error nothing has changed.
+    def unlearn(
+        self, place: int, reward: float, features: Named | None, at: float | None = None
+    ) -> None:
+        """Take back a reward that was learned: see `learn`.
 
         Raises:
             BadData: The reward or a feature is wrong.
             UsageError: The policy cannot take a reward back.
         """
+        self._change(self.policy.withdraw, place, reward, features, at)
+        self.pulls[place] = max(self.pulls[place] - 1, 0)
+
+    def _change(
+        self,
+        change: Callable[..., None],
+        place: int,
+        reward: float,
+        features: Named | None,
+        at: float | None,
+    ) -> None:
         context = self.header.features.context_vector(features)
         design = self.design(np.array([place]), context)
-        self.policy.withdraw([place], [reward], None if design is None else np.atleast_2d(design))
-        self.pulls[place] = max(self.pulls[place] - 1, 0)
+        rows, weights = None if design is None else np.atleast_2d(design), None
+        if self.header.forgetting is not None and at is not None:
+            self._age(np.array([place]), max(at, self.times[place]))
+            weights = [factor(at, self.times[place], self.header.forgetting.half_life)]
+        change([place], [reward], rows, weights)
+
+    def _age(self, places: Indices, at: float) -> None:
+        """Bring what is known of arms to a time that is not before theirs."""
+        assert self.header.forgetting is not None
+        kept = np.exp2((self.times[places] - at) / self.header.forgetting.half_life)
+        self.policy.forget(places, np.minimum(kept, 1.0))
+        self.times[places] = at
+
+    def age_to(self, at: float) -> None:
+        """Bring all that is known to a time, in seconds since 1970, unless it is of a later one."""
+        if self.header.forgetting is not None:
+            self._age(np.flatnonzero(self.times <= at), at)
+
+    def as_of(self, at: float) -> PolicyModel:
+        """Return the model as it is at a time; one that does not age is returned itself."""
+        aging = self.header.forgetting
+        if aging is None:
+            return self
+        found = self.detached()
+        found.age_to(at)
+        found.header = replace(self.header, forgetting=aging._replace(as_of=at))
+        return found
 
     def design(self, places: Indices, context: Array) -> Array | None:
         """Return what the policy reads for arms in one context, or each in its own.

@@ -35,4 +35,9 @@ class ArmMeans:
     def of(self, arms: Indices, unknown: float) -> Array:
         """Return the mean rewards of arms, `unknown` where there is none, shape (arms,)."""
         pulls = self.pulls[arms]
-        return np.where(pulls > 0, self.sums[arms] / np.maximum(pulls, 1), unknown)
+        return np.where(pulls > 0, self.sums[arms] / np.where(pulls > 0, pulls, 1), unknown)
+
+    def forget(self, arms: Indices, kept: Array) -> None:
+        """Keep a part of what is known of arms."""
+        self.pulls[arms] *= kept
+        self.sums[arms] *= kept

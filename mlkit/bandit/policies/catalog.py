@@ -92,6 +92,11 @@ class PolicySpec:
         return self._class.takes_back
 
     @property
+    def forgets(self) -> bool:
+        """Whether what was learned can lose weight."""
+        return self._class.forgets
+
+    @property
     def rewards(self) -> tuple[float, float]:
         """The range of rewards."""
         return self._class.rewards

@@ -39,6 +39,8 @@ class EpsilonGreedy(ScoringPolicy):
         UsageError: A parameter is out of range.
     """
 
+    forgets = True
+
     def __init__(
         self, arms: int, scale: float = 0.1, decay: float = 0.0, unknown: float = 0.0
     ) -> None:
@@ -61,6 +63,9 @@ class EpsilonGreedy(ScoringPolicy):
 
     def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
         self.means.add(arms, rewards, weights)
+
+    def _forget(self, arms: Indices, kept: Array) -> None:
+        self.means.forget(arms, kept)
 
     def _first(self, arms: Indices, features: Array) -> Array:
         best = share_of_best(self.means.of(arms, self.unknown))
@@ -89,6 +94,8 @@ class Softmax(ScoringPolicy):
         UsageError: A parameter is out of range.
     """
 
+    forgets = True
+
     def __init__(self, arms: int, temperature: float = 0.1, unknown: float = 0.0) -> None:
         super().__init__(arms)
         positive(temperature=temperature)
@@ -106,6 +113,9 @@ class Softmax(ScoringPolicy):
 
     def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
         self.means.add(arms, rewards, weights)
+
+    def _forget(self, arms: Indices, kept: Array) -> None:
+        self.means.forget(arms, kept)
 
     def _first(self, arms: Indices, features: Array) -> Array:
         return np.asarray(special.softmax(self._logits(arms)))

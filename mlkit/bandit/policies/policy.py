@@ -70,7 +70,11 @@ class Policy(Protocol):
         return self.rank(candidates, generator, k, features).arms
 
     def update(
-        self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
+        self,
+        arms: ArrayLike,
+        rewards: ArrayLike,
+        features: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
     ) -> None:
         """Learn from rewards; after an error nothing has been learned.
 
@@ -78,6 +82,7 @@ class Policy(Protocol):
             arms: Arms that were shown, shape (rows,); an arm may appear many times.
             rewards: Their rewards, shape (rows,).
             features: What they were shown with, shape (rows, dimension).
+            weights: What each reward counts, from 0 to 1, shape (rows,); None: 1 each.
 
         Raises:
             BadData: An argument has the wrong shape, or a value that is out of range.
@@ -85,13 +90,30 @@ class Policy(Protocol):
         ...
 
     def withdraw(
-        self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
+        self,
+        arms: ArrayLike,
+        rewards: ArrayLike,
+        features: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
     ) -> None:
         """Take back rewards that were learned: the inverse of `update`, up to rounding.
 
         Raises:
             BadData: As for `update`.
             UsageError: What this policy has learned depends on the order of rewards.
+        """
+        ...
+
+    def forget(self, arms: ArrayLike, kept: ArrayLike) -> None:
+        """Keep a part of what was learned of arms: the rest returns to the prior.
+
+        Args:
+            arms: Different arms, shape (rows,).
+            kept: What to keep, from 0 to 1, shape (rows,).
+
+        Raises:
+            BadData: An argument has the wrong shape, or a value that is out of range.
+            UsageError: The policy does not forget.
         """
         ...
 
@@ -160,6 +182,8 @@ class ScoringPolicy(Policy, ABC):
     """The range of rewards."""
     takes_back: ClassVar[bool] = True
     """Whether rewards can be withdrawn: what was learned does not depend on their order."""
+    forgets: ClassVar[bool] = False
+    """Whether what was learned can lose weight."""
 
     def __init__(self, arms: int) -> None:
         whole(2**31, arms=arms)
@@ -180,15 +204,25 @@ class ScoringPolicy(Policy, ABC):
         return Ranking(arms[best], scores[best])
 
     def update(
-        self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
+        self,
+        arms: ArrayLike,
+        rewards: ArrayLike,
+        features: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
     ) -> None:
         """Learn from rewards: see `Policy.update`."""
         shown = indices("arms", arms, self.arms)
         received = real("rewards", rewards, (shown.size,), self.rewards)
-        self._learn(shown, received, np.ones(shown.size), self._features(features, shown.size))
+        self._learn(
+            shown, received, _weights(weights, shown.size), self._features(features, shown.size)
+        )
 
     def withdraw(
-        self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
+        self,
+        arms: ArrayLike,
+        rewards: ArrayLike,
+        features: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
     ) -> None:
         """Take back rewards: see `Policy.withdraw`."""
         if not self.takes_back:
@@ -196,7 +230,18 @@ class ScoringPolicy(Policy, ABC):
             raise UsageError(f"{type(self).__name__} cannot take rewards back", hint=hint)
         shown = indices("arms", arms, self.arms)
         received = real("rewards", rewards, (shown.size,), self.rewards)
-        self._learn(shown, received, -np.ones(shown.size), self._features(features, shown.size))
+        self._learn(
+            shown, received, -_weights(weights, shown.size), self._features(features, shown.size)
+        )
+
+    def forget(self, arms: ArrayLike, kept: ArrayLike) -> None:
+        """Keep a part of what was learned: see `Policy.forget`."""
+        places = indices("arms", arms, self.arms)
+        self._forget(places, real("kept", kept, (places.size,), (0, 1)))
+
+    def _forget(self, arms: Indices, kept: Array) -> None:
+        hint = "thompson, gamma-poisson, normal and the ucb policies do"
+        raise UsageError(f"{type(self).__name__} does not forget", hint=hint)
 
     def propensities(self, candidates: ArrayLike, features: ArrayLike | None = None) -> Array:
         """Return the probability of each candidate to be first: see `Policy.propensities`."""
@@ -231,7 +276,7 @@ class ScoringPolicy(Policy, ABC):
 
     @abstractmethod
     def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
-        """Add rewards to the state; those of the weight -1 are taken back."""
+        """Add weighted rewards to the state; those of a negative weight are taken back."""
 
     @abstractmethod
     def _first(self, arms: Indices, features: Array) -> Array:
@@ -244,6 +289,10 @@ class ScoringPolicy(Policy, ABC):
     @abstractmethod
     def _means(self, arms: Indices, features: Array) -> Array:
         """Compute the expected rewards, shape (arms,)."""
+
+
+def _weights(weights: ArrayLike | None, rows: int) -> Array:
+    return np.ones(rows) if weights is None else real("weights", weights, (rows,), (0, 1))
 
 
 def order(scores: Array, generator: Generator) -> Indices:

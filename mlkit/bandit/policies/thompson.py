@@ -55,9 +55,12 @@ class BetaThompson(ScoringPolicy):
 
     rewards = (0.0, 1.0)
 
+    forgets = True
+
     def __init__(self, arms: int, a: float = 1.0, b: float = 1.0) -> None:
         super().__init__(arms)
         positive(a=a, b=b)
+        self._prior = float(a), float(b)
         self.a, self.b = np.full(arms, float(a)), np.full(arms, float(b))
 
     def _scores(self, arms: Indices, generator: Generator, features: Array) -> Array:
@@ -68,6 +71,10 @@ class BetaThompson(ScoringPolicy):
     def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
         self.a += np.bincount(arms, weights * rewards, minlength=self.arms)
         self.b += np.bincount(arms, weights * (1 - rewards), minlength=self.arms)
+
+    def _forget(self, arms: Indices, kept: Array) -> None:
+        self.a[arms] = (1 - kept) * self._prior[0] + kept * self.a[arms]
+        self.b[arms] = (1 - kept) * self._prior[1] + kept * self.b[arms]
 
     def _first(self, arms: Indices, features: Array) -> Array:
         first = top_k(self.a[arms], self.b[arms]).first
@@ -98,10 +105,13 @@ class GammaPoissonThompson(ScoringPolicy):
 
     rewards = (0.0, 1e12)
 
+    forgets = True
+
     def __init__(self, arms: int, shape: float = 1.0, rate: float = 1.0) -> None:
         super().__init__(arms)
         positive(rate=rate)
         within(LEAST_SHAPE, 1e12, shape=shape)
+        self._prior = float(shape), float(rate)
         self.shape, self.rate = np.full(arms, float(shape)), np.full(arms, float(rate))
 
     def _scores(self, arms: Indices, generator: Generator, features: Array) -> Array:
@@ -110,6 +120,10 @@ class GammaPoissonThompson(ScoringPolicy):
     def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
         self.shape += np.bincount(arms, weights * rewards, minlength=self.arms)
         self.rate += np.bincount(arms, weights, minlength=self.arms)
+
+    def _forget(self, arms: Indices, kept: Array) -> None:
+        self.shape[arms] = (1 - kept) * self._prior[0] + kept * self.shape[arms]
+        self.rate[arms] = (1 - kept) * self._prior[1] + kept * self.rate[arms]
 
     def _first(self, arms: Indices, features: Array) -> Array:
         return probability_of_largest(LogGammaMarginals(self.shape[arms], self.rate[arms]))
@@ -146,6 +160,8 @@ class NormalThompson(ScoringPolicy):
         UsageError: A parameter is out of range.
     """
 
+    forgets = True
+
     def __init__(
         self, arms: int, mean: float = 0.0, kappa: float = 1.0, a: float = 1.0, b: float = 1.0
     ) -> None:
@@ -154,6 +170,7 @@ class NormalThompson(ScoringPolicy):
         within(0.5, 1e12, a=a)
         within(1e-200, 1e200, b=b)
         within(-LARGEST, LARGEST, mean=mean)
+        self._prior = float(mean), float(kappa), float(a), float(b)
         self.mean, self.kappa = np.full(arms, float(mean)), np.full(arms, float(kappa))
         self.a, self.b = np.full(arms, float(a)), np.full(arms, float(b))
 
@@ -176,6 +193,16 @@ class NormalThompson(ScoringPolicy):
         self.b += squares / 2 + self.kappa * count * away**2 / (2 * kappa)
         self.mean += count * away / kappa
         self.kappa, self.a = kappa, self.a + count / 2
+
+    def _forget(self, arms: Indices, kept: Array) -> None:
+        # The natural parameters are linear in the evidence; m and b follow without cancellation.
+        mean, kappa, a, b = self._prior
+        old, new = (1 - kept) * kappa, kept * self.kappa[arms]
+        away = self.mean[arms] - mean
+        self.a[arms] = (1 - kept) * a + kept * self.a[arms]
+        self.b[arms] = (1 - kept) * b + kept * self.b[arms] + old * new * away**2 / (old + new) / 2
+        self.mean[arms] = mean + new * away / (old + new)
+        self.kappa[arms] = old + new
 
     def _first(self, arms: Indices, features: Array) -> Array:
         return probability_of_largest(self._marginals(arms))
@@ -231,16 +258,28 @@ class TopTwoThompson(Policy):
         return Ranking(ranking.arms[places], ranking.scores[places])
 
     def update(
-        self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
+        self,
+        arms: ArrayLike,
+        rewards: ArrayLike,
+        features: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
     ) -> None:
         """Learn from rewards: see `Policy.update`."""
-        self.thompson.update(arms, rewards, features)
+        self.thompson.update(arms, rewards, features, weights)
 
     def withdraw(
-        self, arms: ArrayLike, rewards: ArrayLike, features: ArrayLike | None = None
+        self,
+        arms: ArrayLike,
+        rewards: ArrayLike,
+        features: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
     ) -> None:
         """Take back rewards: see `Policy.withdraw`."""
-        self.thompson.withdraw(arms, rewards, features)
+        self.thompson.withdraw(arms, rewards, features, weights)
+
+    def forget(self, arms: ArrayLike, kept: ArrayLike) -> None:
+        """Keep a part of what was learned: see `Policy.forget`."""
+        self.thompson.forget(arms, kept)
 
     def propensities(self, candidates: ArrayLike, features: ArrayLike | None = None) -> Array:
         """Return the probability of each candidate to be first: see `Policy.propensities`."""

@@ -36,6 +36,7 @@ class _UpperBound(ScoringPolicy):
     """An index policy: its scores are no draws, so the best arms share the probability 1."""
 
     rewards = (0.0, 1.0)
+    forgets = True
 
     def __init__(self, arms: int) -> None:
         super().__init__(arms)
@@ -50,6 +51,9 @@ class _UpperBound(ScoringPolicy):
 
     def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
         self.means.add(arms, rewards, weights)
+
+    def _forget(self, arms: Indices, kept: Array) -> None:
+        self.means.forget(arms, kept)
 
     def _first(self, arms: Indices, features: Array) -> Array:
         return share_of_best(self.index(arms))
@@ -84,7 +88,8 @@ class UCB1(_UpperBound):
     def index(self, arms: Indices) -> Array:
         """Compute the upper bounds: infinite for an arm without rewards."""
         pulls = self.means.pulls[arms]
-        width = self.exploration * np.log(max(self.means.total, 1.0)) / np.maximum(pulls, 1)
+        some = np.where(pulls > 0, pulls, 1)
+        width = self.exploration * np.log(max(self.means.total, 1.0)) / some
         return np.where(pulls > 0, self.means.of(arms, 0.0) + np.sqrt(width), np.inf)
 
 
@@ -108,7 +113,8 @@ class KLUCB(_UpperBound):
         """Compute the upper bounds: infinite for an arm without rewards."""
         pulls, log_round = self.means.pulls[arms], np.log(self._round)
         budget = log_round + self.c * np.log(max(log_round, 1.0))
-        bound = kl_upper_bound(self.means.of(arms, 0.0), budget / np.maximum(pulls, 1))
+        some = np.where(pulls > 0, pulls, 1)
+        bound = kl_upper_bound(self.means.of(arms, 0.0), budget / some)
         return np.where(pulls > 0, bound, np.inf)
 
 

@@ -74,12 +74,17 @@ def fit(
         tally.add(batch)
     if half_life is not None:
         forgetting = Forgetting(half_life, tally.newest if as_of is None else as_of)
-        _check_past(tally.newest, forgetting.as_of)
+        check_past(tally.newest, forgetting.as_of)
     source = tuple(map(Log.source, opened))
     return posteriors_of(tally.sums(as_of), replace(header, source=source, forgetting=forgetting))
 
 
-def _check_past(newest: float, as_of: float) -> None:
+def check_past(newest: float, as_of: float) -> None:
+    """Refuse a time before the newest reward.
+
+    Raises:
+        UsageError: It is before.
+    """
     if newest > as_of:
         hint = "leave --as-of out, or out of the logs what is later"
         raise UsageError(f"--as-of: the logs have rewards {newest - as_of:g} s later", hint=hint)

@@ -49,7 +49,7 @@ def export(state: Path, output: Path, *, as_of: float | None = None) -> int:
     with enough_space(), tempfile.TemporaryDirectory(prefix="mlkit-export-") as scratch:
         present = _read(state, Path(scratch))
         if isinstance(present, ServedModel):
-            model_file.write(present.model, output)
+            model_file.write(present.model.as_of(as_of or time.time()), output)
             return len(present.model)
         table, header, at = present.table, present.header, as_of or time.time()
         if table.half_life:
@@ -88,20 +88,21 @@ def _opened(path: Path, scratch: Path) -> Journal:
 
 
 def _present(state: Path, journal: Journal, scratch: Path) -> GrowingTable | ServedModel:
-    numbers = itertools.count()
     # One read transaction: what a server commits meanwhile is not seen in part.
     with journal.transaction("DEFERRED"):
         name = journal.meta("posteriors")
         if name is None:
             raise InputMissing(f"{state}: the server has never started", hint=_STATE_HINT)
         source, policy = state / name, journal.meta("policy")
+        half_life, since = journal.meta("half_life"), journal.meta("since")
         present: GrowingTable | ServedModel
         # The server has accepted the file, whatever it unpacks to.
         if loading.is_beta(source, policy, UNLIMITED):
-            aging = journal.meta("half_life"), journal.meta("since"), UNLIMITED
-            present = loaded_table(source, lambda: scratch / f"table-{next(numbers)}", *aging)
+            paths = (scratch / f"table-{number}" for number in itertools.count())
+            present = loaded_table(source, paths.__next__, half_life, since, UNLIMITED)
         else:
-            present = ServedModel(source, policy, None, UNLIMITED)
+            aging = {"half_life": half_life, "since": since}
+            present = ServedModel(source, policy, None, UNLIMITED, **aging)
         present.restore(journal)
     journal.close()
     return present

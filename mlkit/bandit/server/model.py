@@ -165,8 +165,8 @@ class Model:
             if self._only_beta:
                 hint = "it is about Thompson sampling with Beta posteriors"
                 raise UsageError(f"{self._only_beta}: not with the policy of {source}", hint=hint)
-            self._refuse_forgetting(source, policy)
-            served = ServedModel(source, policy, self._next_path, self._limits)
+            aging = {"half_life": self._half_life, "since": since}
+            served = ServedModel(source, policy, self._next_path, self._limits, **aging)
             self._check_attribution(served)
             return served
         except MlkitError as error:
@@ -179,12 +179,6 @@ class Model:
             hint = "a reward that comes later takes the zero back"
             text = f"--attribution: the policy {spec} cannot take rewards back"
             raise UsageError(text, hint=hint)
-
-    def _refuse_forgetting(self, source: Path, policy: str | None) -> None:
-        if self._half_life is not None:
-            named = policy or f"of {source}"
-            hint = "only Beta posteriors of Thompson sampling forget"
-            raise UsageError(f"--half-life: not with the policy {named}", hint=hint)
 
     def _next_path(self) -> Path:
         self._tables += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from collections.abc import Callable
 from pathlib import Path
@@ -53,8 +54,11 @@ class PolicyReader:
         return self._shared.model.header.features
 
     def read(self, function: Callable[[PolicyModel], T]) -> T:
-        """Return what a function computes from a whole state: see `SharedModel.read`."""
-        return self._shared.read(function)
+        """Return what a function computes from a whole state, as of now: see `SharedModel.read`."""
+        if self._shared.model.header.forgetting is None:
+            return self._shared.read(function)
+        now = time.time()
+        return self._shared.read(lambda model: function(model.as_of(now)))
 
     def size(self) -> tuple[int, int]:
         """Count the arms; there are no posteriors of contexts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from mlkit.bandit.models import loading
 from mlkit.bandit.models.features import Named
 from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies import catalog
+from mlkit.bandit.posteriors.forgetting import Forgetting
 from mlkit.bandit.server.journal import STABLE, Change, Journal, Kind
 from mlkit.bandit.stores.shared_model import SharedModel
 from mlkit.errors import MlkitError
@@ -35,6 +37,8 @@ class ServedModel:
         policy: The policy asked for; None: that of the file.
         next_path: Returns the file of each shared model; None: nobody reads it.
         limits: How much the file may unpack to.
+        half_life: Seconds in which what is known loses half of its weight; None: as the file says.
+        since: The time of posteriors that name none, in seconds since 1970.
 
     Raises:
         MlkitError: The file cannot be used.
@@ -46,14 +50,25 @@ class ServedModel:
         policy: str | None,
         next_path: Callable[[], Path] | None,
         limits: UnpackLimits | None = None,
+        *,
+        half_life: float | None = None,
+        since: float | None = None,
     ) -> None:
         self.model: PolicyModel = loading.load(source, policy, limits)
+        if half_life is not None:
+            self._forget_by(half_life, since or 0.0)
         self._next_path = next_path
         self._changed: set[int] = set()
         self.new_arm_prior: tuple[float, float] | None = None
         self.path = Path()
         if next_path is not None:
             self._share(next_path())
+
+    def _forget_by(self, half_life: float, since: float) -> None:
+        before = self.model.header.forgetting
+        aging = Forgetting(half_life, since if before is None else before.as_of)
+        self.model.header = replace(self.model.header, forgetting=aging)
+        self.model.times[:] = aging.as_of
 
     @property
     def header(self) -> ModelHeader:
@@ -102,7 +117,7 @@ class ServedModel:
             place = self.model.put(change.arm)
         try:
             learn = self.model.learn if is_new else self.model.unlearn
-            learn(place, float(change.a or 0.0), _features(change))
+            learn(place, float(change.a or 0.0), _features(change), change.at)
         except MlkitError as error:
             # It is in the journal: after a restart it is left out in the same way.
             logger.warning("a reward of %r is not learned: %s", change.arm, error.message)
@@ -143,7 +158,9 @@ class ServedModel:
         place = self.model.place(arm)
         if place is None or context is not None:
             return None
-        head = np.array([place, self.model.pulls[place], *self.model.vectors[place]], "<f8")
+        own = [] if self.header.forgetting is None else [self.model.times[place]]
+        numbers = [place, self.model.pulls[place], *own, *self.model.vectors[place]]
+        head = np.array(numbers, "<f8")
         is_shared = self.header.spec.is_shared
         return head.tobytes() + (b"" if is_shared else catalog.packed(self.model.policy, place))
 
@@ -179,9 +196,12 @@ class ServedModel:
         found = self.model.place(arm)
         if found is None:
             found = self._revive(arm)
-        head = 16 + 8 * self.model.vectors.shape[1]
+        ages = self.header.forgetting is not None
+        head = 16 + 8 * (ages + self.model.vectors.shape[1])
         numbers = np.frombuffer(state[:head], "<f8")
-        self.model.pulls[found], self.model.vectors[found] = numbers[1], numbers[2:]
+        self.model.pulls[found], self.model.vectors[found] = numbers[1], numbers[2 + ages :]
+        if ages:
+            self.model.times[found] = numbers[2]
         if not self.header.spec.is_shared:
             catalog.unpack(self.model.policy, found, state[head:])
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mlkit.bandit.models.features import FeatureSchema
 from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies import catalog
+from mlkit.bandit.posteriors.forgetting import Forgetting
 
 _ALIGNED = 64
 _PATIENCE = 200
@@ -41,6 +42,7 @@ class _Header(msgspec.Struct):
     features: dict[str, Any]
     capacity: int
     id_bytes: int
+    half_life: float | None = None
 
 
 class Unreadable(RuntimeError):
@@ -78,6 +80,7 @@ class SharedModel:
             msgspec.to_builtins(model.header.features.declared()),
             capacity,
             2 * used + capacity * _ID_BYTES,
+            None if model.header.forgetting is None else model.header.forgetting.half_life,
         )
         path.unlink(missing_ok=True)
         shared = SharedModel(model, _arrays(_mapped(path, header), header, model))
@@ -95,11 +98,10 @@ class SharedModel:
             memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         size = int.from_bytes(memory[:8])
         header = msgspec.json.decode(memory[8 : 8 + size], type=_Header)
-        spec, schema = catalog.parse(header.policy), FeatureSchema.of(header.features)
-        model = PolicyModel(ModelHeader(header.model, spec, schema), header.capacity)
+        model = _empty(header)
         arrays = _arrays(memory, header, model)
         model.pulls, model.removed = arrays["pulls"], arrays["removed"]
-        model.vectors = arrays["vectors"]
+        model.vectors, model.times = arrays["vectors"], arrays["times"]
         catalog.assign(model.policy, {name: arrays[f"state {name}"] for name in _state(model)})
         return SharedModel(model, arrays)
 
@@ -125,7 +127,7 @@ class SharedModel:
         model, arrays, row = self.model, self._arrays, self.model.row(place)
         for name, values in _state(model).items():
             arrays[f"state {name}"][row] = values[row]
-        for name in ("pulls", "removed", "vectors"):
+        for name in ("pulls", "removed", "vectors", "times"):
             arrays[name][place] = getattr(model, name)[place]
 
     def _add_ids(self) -> None:
@@ -176,13 +178,17 @@ def _state(model: PolicyModel) -> dict[str, NDArray[Any]]:
     return dict(catalog.arrays(model.policy))
 
 
+def _empty(header: _Header) -> PolicyModel:
+    """Return a model that nothing is known of."""
+    spec, schema = catalog.parse(header.policy), FeatureSchema.of(header.features)
+    aging = None if header.half_life is None else Forgetting(header.half_life, 0.0)
+    return PolicyModel(ModelHeader(header.model, spec, schema, (), aging), header.capacity)
+
+
 def _mapped(path: Path, header: _Header) -> mmap.mmap:
     """Make a file of the right size, with the header at its begin."""
     text = msgspec.json.encode(header)
-    model = PolicyModel(
-        ModelHeader(header.model, catalog.parse(header.policy), FeatureSchema.of(header.features)),
-        header.capacity,
-    )
+    model = _empty(header)
     size = _end(header, model, len(text))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -205,6 +211,7 @@ def _layout(header: _Header, model: PolicyModel) -> dict[str, tuple[str, tuple[i
         "pulls": ("<f8", model.pulls.shape),
         "removed": ("?", model.removed.shape),
         "vectors": ("<f8", model.vectors.shape),
+        "times": ("<f8", model.times.shape),
         "ends": ("<u8", (header.capacity,)),
         "ids": ("u1", (header.id_bytes,)),
     }

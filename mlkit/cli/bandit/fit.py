@@ -145,12 +145,11 @@ def fit(
         "limits": limits,
         "attribution": seconds_of("--attribution", attribution),
         "as_of": time_of("--as-of", as_of),
+        "half_life": half_life_of(half_life),
     }
-    aging = half_life_of(half_life)
     spec = models.other_policy(policy)
     if spec is not None:
         _refuse_beta(prior, shrinkage)
-        _refuse_half_life(half_life, policy)
         described = models.header(
             name, spec, features, categories, hash_length, arm_features, limits
         )
@@ -163,7 +162,7 @@ def fit(
     _refuse_features(features, categories, hash_length, arm_features)
     header = Header(name, prior_of("--prior", prior), shrinkage)
     with of(ctx).progress("reading") as progress:
-        fitted = fit_logs(logs, columns, header, progress=progress, half_life=aging, **reading)
+        fitted = fit_logs(logs, columns, header, progress=progress, **reading)
     file.write(fitted, output)
     _report_fit(of(ctx), fitted, output, json=json)
     if columns is not None and event_id is None:
@@ -176,14 +175,6 @@ def _refuse_beta(prior: str, shrinkage: float) -> None:
     if prior != "1,1" or shrinkage != 100.0:
         hint = "the prior of another policy is among its parameters, such as normal:mean=3"
         raise UsageError("--prior, --shrinkage: of --policy thompson only", hint=hint)
-
-
-def _refuse_half_life(half_life: str | None, policy: str | None) -> None:
-    from mlkit.errors import UsageError
-
-    if half_life is not None:
-        hint = "the policy thompson forgets; leave --half-life out for others"
-        raise UsageError(f"--half-life: the policy {policy} does not forget", hint=hint)
 
 
 def _refuse_features(
