@@ -203,7 +203,7 @@ class Criteria(msgspec.Struct, frozen=True):
 
 
 class Found(NamedTuple):
-    """An instance as a search finds it."""
+    """An instance as a search finds it; `version` is that of its definition, if it is deployed."""
 
     number: int
     id: str
@@ -214,10 +214,11 @@ class Found(NamedTuple):
     key: str
     created: float
     updated: float
+    version: int | None = None
 
 
 class OpenTask(NamedTuple):
-    """A user task that waits, as a list shows it."""
+    """A user task that waits, as a list shows it; `key` is the instance's business key."""
 
     number: int
     instance: str
@@ -232,6 +233,7 @@ class OpenTask(NamedTuple):
     since: float
     due: str | None
     priority: str | None
+    key: str = ""
 
 
 class Throughput(NamedTuple):

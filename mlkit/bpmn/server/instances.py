@@ -168,12 +168,11 @@ def _download(made: _Instances) -> Operation:
     )
 
 
-def listed(service: Service, found: Found) -> Instance:
+def listed(found: Found) -> Instance:
     """Return an instance as lists have it."""
-    deployed = service.journal.deployments.of_definition(found.process, found.definition)
     return Instance(
-        found.id, found.process, None if deployed is None else deployed.version, found.phase,
-        found.key, instant(found.created), instant(found.updated),
+        found.id, found.process, found.version, found.phase, found.key,
+        instant(found.created), instant(found.updated),
         instant(found.updated) if found.phase in ENDED else None,
     )  # fmt: skip
 
@@ -191,8 +190,7 @@ class _Instances:
             index = service.journal.index.within(reached.processes)
             found = index.search(searched, wanted.number(), wanted.limit + 1)
             shown = [
-                listed(service, each)
-                for each in open_to_search(service, searched, found[: wanted.limit])
+                listed(each) for each in open_to_search(service, searched, found[: wanted.limit])
             ]
             more = len(found) > wanted.limit
             return Instances(shown, str(found[wanted.limit - 1].number) if more else None)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -16,9 +15,10 @@ from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.errors import Problems
 from mlkit.bpmn.server.people import Visitor, visitor
-from mlkit.bpmn.server.reach import own_tasks, require_seen
+from mlkit.bpmn.server.reach import own_tasks, require_seen, task_of
 from mlkit.bpmn.server.roles import TASKS
 from mlkit.bpmn.server.task_form import Submitted, TaskForm, ago
+from mlkit.bpmn.server.tasks import engine_of
 from mlkit.errors import MlkitError
 from mlkit.web.application import Operation, Request, Response, Route
 from mlkit.web.errors import Headers, RequestError
@@ -140,37 +140,34 @@ class TaskPages:
 
     def _listed(self, service: Service, request: Request, show: str, find: str) -> dict[str, Any]:
         who = self._visitor(service, request)
-        rows = {row.id: row for row in service.open_rows()}
-        index = service.journal.index.tasks(None, None, (0, 0), None)
-        seen = own_tasks(service, self.context, request.caller, index)
-        named = list(_waiting(service, rows, seen))
+        found = service.journal.index.tasks(None, None, (0, 0), None)
+        seen = [
+            (each, task_of(each))
+            for each in own_tasks(service, self.context, request.caller, found)
+        ]
         words = find.casefold().split()
-        named = [
-            (task, process) for task, process in named
-            if all(word in _text(task, process, rows[task.instance], who) for word in words)
-        ]  # fmt: skip
+        if words:
+            seen = [each for each in seen if _has(service, *each, words, who)]
         chosen = {
-            "mine": [each for each in named if who.holds(each[0])],
-            "groups": [each for each in named if who.shares(each[0])],
-            "all": named,
+            "mine": [each for each in seen if who.holds(each[1])],
+            "groups": [each for each in seen if who.shares(each[1])],
+            "all": seen,
         }
-        tasks = sorted(chosen[show], key=lambda each: each[0].since)
+        tasks = sorted(chosen[show], key=lambda each: each[1].since)
         return {
             "person": who.name, "groups": sorted(who.directory.groups_of(who.person)),
             "views": [(name, label, len(chosen[name])) for name, label in VIEWS.items()],
             "show": show, "wanted": find, "more": max(0, len(tasks) - MOST_SHOWN),
             "nothing": "Nothing waits here." if not find else "Nothing like that waits here.",
-            "tasks": [
-                self._card(task, process, rows[task.instance], who)
-                for task, process in tasks[:MOST_SHOWN]
-            ],
+            "tasks": [self._card(service, *each, who) for each in tasks[:MOST_SHOWN]],
         }  # fmt: skip
 
-    def _card(self, task: Task, process: str, row: Row, who: Visitor) -> dict[str, Any]:
+    def _card(self, service: Service, found: OpenTask, task: Task, who: Visitor) -> dict[str, Any]:
+        name, process = _names(service, found)
         free = task.assignee is None and who.person and who.may(task)
         token = self.context.people.links.form(task.id, who.person) if free else ""
         return {
-            "id": task.id, "name": task.name, "process": process, "key": row.key,
+            "id": task.id, "name": name, "process": process, "key": found.key,
             "since": ago(task.since), "due": task.due, "whom": who.whom(task), "token": token,
         }  # fmt: skip
 
@@ -277,25 +274,14 @@ class TaskPages:
         return f"../../tasks/{quote(instance, safe='')}/{quote(task, safe='')}"
 
 
-def _waiting(
-    service: Service, rows: Mapping[str, Row], found: Iterable[OpenTask]
-) -> Iterator[tuple[Task, str]]:
-    """Yield the user tasks of some instances without their forms, with the names of the processes.
-
-    No instance is replayed for them; those whose definitions are damaged are left out.
-    """
-    for each in found:
-        row = rows.get(each.instance)
-        if row is None:
-            continue
-        with suppress(Damaged):
-            engine = service.session.engine(row)
-            task = Task(
-                each.instance, each.activation, each.element,
-                each.name or engine.graph.behaviors[each.element].node.name or each.element, "",
-                each.assignee, each.users, each.groups, each.since, each.due, each.priority,
-            )  # fmt: skip
-            yield task, engine.processes[0].name or engine.processes[0].id
+def _names(service: Service, found: OpenTask) -> tuple[str, str]:
+    """Return the names of a task and of its process; their ids where the definition is damaged."""
+    try:
+        engine = engine_of(service, found)
+    except Damaged:
+        return found.name or found.element, found.process
+    name = found.name or engine.graph.behaviors[found.element].node.name or found.element
+    return name, engine.processes[0].name or engine.processes[0].id
 
 
 def file_of(service: Service, name: str, wanted: str) -> Response:
@@ -345,7 +331,9 @@ def svg_response(svg: bytes) -> Response:
     return Response(svg, headers=((b"content-type", b"image/svg+xml"), *FILE_HEADERS))
 
 
-def _text(task: Task, process: str, row: Row, who: Visitor) -> str:
-    """Return what a search looks at."""
-    parts = (task.name, process, row.key, row.id, task.element, who.whom(task), task.due or "")
-    return " ".join(parts).casefold()
+def _has(service: Service, found: OpenTask, task: Task, words: list[str], who: Visitor) -> bool:
+    """Return whether a task has all words of a search."""
+    names, whom = _names(service, found), who.whom(task)
+    parts = (*names, found.key, found.instance, found.element, whom, task.due or "")
+    text = " ".join(parts).casefold()
+    return all(word in text for word in words)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.journal.records import OpenTask, Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.runtime.service import Service
@@ -138,9 +139,17 @@ def _with_forms(service: Service, found: list[OpenTask]) -> list[Task]:
 
 def _drawn(service: Service, each: OpenTask) -> str:
     """Return the name that a task has in its diagram."""
-    row = service.session.engines.get((each.definition, each.process))
-    engine = row or service.session.engine(service.journal.get(each.number))
-    return engine.graph.behaviors[each.element].node.name or each.element
+    return engine_of(service, each).graph.behaviors[each.element].node.name or each.element
+
+
+def engine_of(service: Service, each: OpenTask) -> Engine:
+    """Return the engine of a task's definition, without a look at its instance where it is known.
+
+    Raises:
+        Damaged: The definition cannot be read.
+    """
+    known = service.session.engines.get((each.definition, each.process))
+    return known or service.session.engine(service.journal.get(each.number))
 
 
 class _Tasks:

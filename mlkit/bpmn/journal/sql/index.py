@@ -41,7 +41,11 @@ LONGEST_VALUE = 200
 _MOST_VARIABLES = 200
 _KNOWN = 10_000
 _UNLIMITED = 2**62
-_FOUND = "number, id, process, definition, phase, owner, key, created, updated"
+_FOUND = (
+    "number, id, process, definition, phase, owner, key, created, updated,"
+    " (SELECT max(version) FROM deployments d WHERE d.definition = instances.definition"
+    " AND d.process = instances.process)"
+)
 _Rows = tuple[tuple[Any, ...], ...]
 _RUNNING = ("running", "interrupted")
 _ENDED = f"phase IN ({', '.join(map(repr, ENDED))})"
@@ -206,7 +210,7 @@ class SqlIndex:
             values.append(_containing(group))
         rows = self.database.query(
             "SELECT o.instance, i.id, i.process, i.definition, o.activation, o.element, o.name,"
-            " o.assignee, o.users, o.teams, o.since, o.due, o.priority"
+            " o.assignee, o.users, o.teams, o.since, o.due, o.priority, i.key"
             " FROM open_tasks o JOIN instances i ON i.number = o.instance"
             f" WHERE {' AND '.join(where)} ORDER BY o.instance, o.activation LIMIT ?",
             (*values, _UNLIMITED if limit is None else limit),

@@ -126,7 +126,7 @@ def _shown(service: Service, process: str, version: int | None) -> dict[str, Any
         "definition": described(deployed),
         "versions": [described(each) for each in journal.deployments.versions(process)],
         "tallies": sorted((key, each.text) for key, each in tallies(journal, deployed).items()),
-        "instances": [listed(service, e) for e in journal.index.search(criteria, None, SHOWN)],
+        "instances": [listed(e) for e in journal.index.search(criteria, None, SHOWN)],
     }
 
 

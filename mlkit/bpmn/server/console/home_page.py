@@ -68,9 +68,9 @@ def _shown(service: Service, person: str, reached: Reach) -> dict[str, Any]:
         ],
         "tasks": [_task(each) for each in index.tasks(person, None, _FIRST, SHOWN)],
         "person": person,
-        "running": [listed(service, each) for each in running],
+        "running": [listed(each) for each in running],
         "schedules": _next(service, reached),
-        "ended": [listed(service, each) for each in index.last_ended(SHOWN)],
+        "ended": [listed(each) for each in index.last_ended(SHOWN)],
         "day": last_day(index.throughput(time.time() - DAY), time.time()),
     }
 

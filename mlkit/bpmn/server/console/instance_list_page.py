@@ -48,9 +48,7 @@ def _shown(service: Service, wanted: Page, reached: Reach) -> dict[str, Any]:
     found = index.search(searched, wanted.number(), limit + 1)
     more = {**given, "limit": limit, "cursor": found[limit - 1].number} if found[limit:] else {}
     return {
-        "instances": [
-            listed(service, each) for each in open_to_search(service, searched, found[:limit])
-        ],
+        "instances": [listed(each) for each in open_to_search(service, searched, found[:limit])],
         "given": {name: given.get(name, "") for name in FILTERS},
         "filtered": bool(given),
         "states": STATES,
