@@ -384,6 +384,7 @@ class FlowNode:
         skip: Whether it is passed, where the variable `_FLOWABLE_SKIP_EXPRESSION_ENABLED` is true.
         errors: When its work, done or failed, counts as which error.
         failures: By the name of an exception ("" for every one), the error that it counts as.
+        form: What is asked of who starts the process at this event.
     """
 
     id: str
@@ -419,6 +420,7 @@ class FlowNode:
     skip: Expression | None = None
     errors: tuple[tuple[Expression, EventDefinition], ...] = ()
     failures: tuple[tuple[str, str], ...] = ()
+    form: tuple[FormField, ...] = ()
 
     @property
     def works(self) -> tuple[Script | Callable | Computed | Person | Call, ...]:

@@ -120,8 +120,9 @@ def of_instance(engine: Engine, state: State) -> Mask:
 
 def marked(engine: Engine) -> frozenset[str]:
     """Return the variables that the forms of a diagram mark as secrets."""
-    works = (each.node.work for each in engine.graph.behaviors.values())
-    forms = (each.form for each in works if isinstance(each, Person))
+    nodes = [each.node for each in engine.graph.behaviors.values()]
+    asked = [each.work.form for each in nodes if isinstance(each.work, Person)]
+    forms = [*asked, *(each.form for each in nodes)]
     return frozenset(name for form in forms for name in marked_fields(form))
 
 

@@ -134,7 +134,7 @@ def entry(task: Task, given: Mapping[str, Any]) -> forms.Entry:
 
 def described(task: Task) -> list[dict[str, Any]]:
     """Describe the fields of a task's form that are shown at first, as documents have them."""
-    return [_described(each, task.defaults.get(each.id)) for each in entry(task, {}).shown()]
+    return [field_document(each, task.defaults.get(each.id)) for each in entry(task, {}).shown()]
 
 
 def document(task: Task) -> dict[str, Any]:
@@ -147,8 +147,9 @@ def document(task: Task) -> dict[str, Any]:
     return {"task": task.id, **fields, "form": described(task)}
 
 
-def _described(field: FormField, default: Any) -> dict[str, Any]:
-    inner = [_described(each, None) for each in field.fields]
+def field_document(field: FormField, default: Any) -> dict[str, Any]:
+    """Describe a field of a form; the default of a secret is left out."""
+    inner = [field_document(each, None) for each in field.fields]
     if field.secret or masking.is_secret(field.id):
         default = None
     return {

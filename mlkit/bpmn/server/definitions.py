@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from mlkit.bpmn.engine.events import Start
+from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Deployed
+from mlkit.bpmn.people import start_forms
+from mlkit.bpmn.people.forms import packed_variables
 from mlkit.bpmn.runtime.deployment import deploy
 from mlkit.bpmn.runtime.service import Service
-from mlkit.bpmn.server.answers import BAD_BODY, GONE, answer, moment
-from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.answers import BAD_BODY, GONE, answer, body, moment
+from mlkit.bpmn.server.context import Context, client
+from mlkit.bpmn.server.instances import just_started
 from mlkit.bpmn.server.reach import deployable
 from mlkit.bpmn.server.roles import acting
-from mlkit.bpmn.server.types import Definition, Definitions
+from mlkit.bpmn.server.start_form import StartForm
+from mlkit.bpmn.server.types import (
+    Definition,
+    Definitions,
+    Instance,
+    StartFormFields,
+    SubmitStartForm,
+)
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
 from mlkit.web.errors import RequestError
 from mlkit.web.paths import path_parameter, query, read_form
@@ -61,11 +75,32 @@ def routes(context: Context) -> dict[str, Route]:
         answers={200: Answer("BPMN as XML.", media="application/xml")},
         problems=GONE,
     )
+    asked = Operation(
+        made.form,
+        id="getStartForm",
+        summary="The form that starts the newest version of a definition; no fields: it has none.",
+        tag="definitions",
+        role="viewer",
+        answers={200: Answer("The fields.", StartFormFields)},
+        problems=GONE,
+    )
+    submitted = Operation(
+        made.submit,
+        id="submitStartForm",
+        summary="Start the newest version of a definition with the values of its form.",
+        tag="definitions",
+        role="operator",
+        body=SubmitStartForm,
+        answers={201: Answer("It is started.", Instance)},
+        problems={**BAD_BODY, **GONE, 503: "The engine does not answer."},
+    )
     base = "/api/v1/definitions"
+    form = f"{base}/{{process}}/form"
     one, file = f"{base}/{{process}}", f"{base}/{{process}}/versions/{{version}}/diagram"
     return {
         base: Route(base, {"GET": listed, "POST": deployed}),
         one: Route(one, {"GET": versions}, (_KEY,)),
+        form: Route(form, {"GET": asked, "POST": submitted}, (_KEY,)),
         file: Route(file, {"GET": diagram}, (_KEY, _VERSION)),
     }
 
@@ -119,6 +154,36 @@ class _Definitions:
 
         found = await self._context.call(find)
         return answer(Definitions([shown(each) for each in found]))
+
+    async def form(self, request: Request) -> Response:
+        process = path_parameter(request, "process")
+
+        def read(service: Service) -> StartFormFields:
+            deployed = service.journal.deployments.require(process)
+            form = StartForm(self._context, service, deployed).form
+            return StartFormFields(process, deployed.version, start_forms.described(form))
+
+        return answer(await self._context.call(read))
+
+    async def submit(self, request: Request) -> Response:
+        given, process = body(request, SubmitStartForm), path_parameter(request, "process")
+        by = acting(request.caller, given.person)
+
+        def check(service: Service) -> tuple[Deployed, dict[str, Any]]:
+            deployed = service.journal.deployments.require(process)
+            form = StartForm(self._context, service, deployed).form
+            if not form:
+                return deployed, packed_variables(given.variables)
+            return deployed, start_forms.fill(form, given.variables)
+
+        deployed, variables = await self._context.call(check)
+        start = Start(variables, "", given.business_key, by=by)
+        starter, source = self._context.starter, client(request)
+
+        def begin(journal: Journal) -> Instance:
+            return just_started(journal, starter.begin(journal, deployed, start, None, source))
+
+        return answer(await self._context.write(begin), 201)
 
     async def diagram(self, request: Request) -> Response:
         process, version = path_parameter(request, "process"), _version(request)

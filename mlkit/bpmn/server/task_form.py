@@ -102,7 +102,7 @@ class TaskForm:
             "asked_by": self._requester(), "fields": fields, "decides": decides,
             "question": question if decides else "", "comment": comment,
             "commented": not task.form, "dynamic": browser_forms.is_dynamic(task.form),
-            "problems": _summary(fields, known), "action": place, "picture": f"{place}/picture.svg",
+            "problems": summary(fields, known), "action": place, "picture": f"{place}/picture.svg",
             "form_token": self.people.links.form(task.id, self.visitor.person),
             "documents": [_shown(each, place) for each in self._documents()],
             "can_claim": task.assignee is None and bool(self.visitor.person),
@@ -164,7 +164,7 @@ class TaskForm:
             raise RequestError(403, f"the task waits for {whom}", hint)
 
 
-def _summary(fields: list[Input], known: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def summary(fields: list[Input], known: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """Return the id, label and problem of each field for the list above the form."""
     places = {each.name.removeprefix(browser_forms.PREFIX): each for each in fields}
     return [

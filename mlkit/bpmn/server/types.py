@@ -64,6 +64,22 @@ class StartInstance(msgspec.Struct, forbid_unknown_fields=True):
     person: Short | None = None
 
 
+class StartFormFields(msgspec.Struct):
+    """The fields of the form that starts a version of a definition."""
+
+    process: str
+    version: int
+    form: list[dict[str, Any]]
+
+
+class SubmitStartForm(msgspec.Struct, forbid_unknown_fields=True):
+    """The values of a start form."""
+
+    variables: Variables = {}
+    business_key: Short = ""
+    person: Short | None = None
+
+
 class Instance(msgspec.Struct):
     """An instance, as a list shows it."""
 

@@ -33,6 +33,23 @@ def _attribute(element: Element | None, name: str) -> str | None:
     return None if value is None else str(value)
 
 
+def start(reader: Reader, element: Element) -> tuple[FormField, ...]:
+    """Read the form of a start event: a server asks it, and commands take `--var` instead.
+
+    One that cannot be read stops nobody, since the values may come without it.
+    """
+    before = len(reader.problems)
+    form = read(reader, element)
+    wrong = [each for each in reader.problems[before:] if each.severity == "error"]
+    del reader.problems[before:]
+    if wrong:
+        reader.warn("form.start", element, f"the start form is not asked: {wrong[0].message}")
+        return ()
+    if xml.extension(element, "formData") is not None or xml.vendor(element, "formKey"):
+        reader.warn("form.start", element, "a start form is for servers: --var gives the values")
+    return form
+
+
 def _of_form_js(
     reader: Reader, element: Element, key: str | None, wanted: str | None
 ) -> tuple[FormField, ...]:

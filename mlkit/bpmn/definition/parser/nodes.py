@@ -19,6 +19,7 @@ from mlkit.bpmn.definition.parser import (
     calls,
     data,
     events,
+    forms,
     listeners,
     unsupported,
     xml,
@@ -212,8 +213,7 @@ def _refuse(reader: Reader, element: Element, kind: str) -> None:
 def _event(reader: Reader, element: Element) -> dict[str, Any]:
     kind = xml.local(element)
     passive = "cancelActivity" if kind == "boundaryEvent" else "isInterrupting"
-    if xml.extension(element, "formData") is not None or xml.vendor(element, "formKey"):
-        reader.warn("form.start", element, "a start form is not asked: --var gives the values")
+    form = forms.start(reader, element) if kind == "startEvent" else ()
     data.refuse_stores(reader, element)
     handler = reader.handlers.get(str(element.get("id"))) if kind == "boundaryEvent" else None
     calling = activities.calling(reader, element) if kind in _THROWING else None
@@ -224,6 +224,7 @@ def _event(reader: Reader, element: Element) -> dict[str, Any]:
         "handler": reader.name(handler) or None,
         "inputs": (*data.mappings(reader, element, "input"), *calls.payload(reader, element)),
         "outputs": data.mappings(reader, element, "output"),
+        "form": form,
     }
 
 

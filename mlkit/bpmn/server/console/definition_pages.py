@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlkit.bpmn import render
+from mlkit.bpmn.engine.events import Start
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Criteria, Deployed
 from mlkit.bpmn.runtime import deployment
@@ -22,6 +23,8 @@ from mlkit.bpmn.server.context import Context, client
 from mlkit.bpmn.server.definitions import shown as described
 from mlkit.bpmn.server.instances import listed
 from mlkit.bpmn.server.roles import acting
+from mlkit.bpmn.server.start_form import StartForm
+from mlkit.bpmn.server.task_form import Submitted
 from mlkit.bpmn.server.task_pages import picture_for, svg_response
 from mlkit.web.application import Request, Response, Route
 from mlkit.web.errors import RequestError
@@ -78,8 +81,17 @@ class DefinitionPages(ConsolePages):
     async def definition(self, request: Request) -> Response:
         """Return the page of a version, the newest where none is named."""
         process, version = path_parameter(request, "process"), _version(request)
-        shown = await self.context.call(lambda service: _shown(service, process, version))
+        shown = await self.context.call(lambda it: self._shown(it, process, version))
         return self.console(request, "definition.html", shown)
+
+    def _shown(
+        self, service: Service, process: str, version: int | None,
+        form: Mapping[str, Any] | None = None, key: str = "",
+    ) -> dict[str, Any]:  # fmt: skip
+        deployed = service.journal.deployments.require(process, version)
+        if form is None:
+            form = StartForm(self.context, service, deployed).page()
+        return {**_shown(service, deployed), **form, "business_key": key}
 
     async def drawing(self, request: Request) -> Response:
         """Return the diagram of a version, with what waits at its elements."""
@@ -96,9 +108,40 @@ class DefinitionPages(ConsolePages):
     async def start(self, request: Request) -> Response:
         """Start an instance, with a business key and variables."""
         given = await self.submitted(request)
+        process, version = path_parameter(request, "process"), _number(given.text("version"))
+        key = given.text("business_key")[:255]
+
+        def read(service: Service) -> tuple[StartForm, dict[str, Any] | Response]:
+            form = StartForm(
+                self.context, service, service.journal.deployments.require(process, version)
+            )
+            filled, problems, values = form.values(given) if form.form else ({}, [], {})
+            is_update = form.form and given.text("action") != "start"
+            if not problems and not is_update:
+                return form, values
+            page = form.page(filled, [] if is_update else problems)
+            shown = self._shown(service, process, version, page, key)
+            status = 200 if is_update else 422
+            return form, self.console(request, "definition.html", shown, status)
+
+        form, found = await self.context.call(read, request)
+        if isinstance(found, Response):
+            return found
+        if form.form:
+            start = Start(found, "", key, by=acting(request.caller, None))
+            source = client(request)
+            row = await self.context.write(
+                lambda it: self.context.starter.begin(it, form.deployed, start, None, source)
+            )
+            return go(request, f"instances/{escaped(row.id)}?done=start")
+        return await self._start(request, given, process, version, key)
+
+    async def _start(
+        self, request: Request, given: Submitted, process: str, version: int | None, key: str
+    ) -> Response:
+        """Start a version without a form, with the variables that somebody has typed."""
         wanted = deployment.Request(
-            path_parameter(request, "process"), _number(given.text("version")),
-            variables_of(given.text("variables")), given.text("business_key")[:255],
+            process, version, variables_of(given.text("variables")), key,
             by=acting(request.caller, None), source=client(request),
         )  # fmt: skip
         starter = self.context.starter
@@ -118,9 +161,8 @@ def tallies(journal: Journal, deployed: Deployed) -> Mapping[str, Tally]:
     return found
 
 
-def _shown(service: Service, process: str, version: int | None) -> dict[str, Any]:
-    journal = service.journal
-    deployed = journal.deployments.require(process, version)
+def _shown(service: Service, deployed: Deployed) -> dict[str, Any]:
+    journal, process = service.journal, deployed.process
     criteria = Criteria(process=process, definition=deployed.definition)
     return {
         "definition": described(deployed),
