@@ -108,6 +108,8 @@ class JuelParser(Parser):
     def _of_variable(self, call: Node, name: str) -> Node:
         op = _OF_VARIABLE.get(name)
         first, rest = call.children[:1], call.children[1:]
+        if name == "containsAny" and first and rest:
+            return self._contains_any(call, first[0], rest)
         known = bool(first) and first[0].op in ("name", "literal")
         if op is None or not known or len(rest) != (op in _TWO):
             problem = f"of a variable, there is no function {name!r} in this form"
@@ -125,6 +127,17 @@ class JuelParser(Parser):
             return Node("call", at, (variable, *rest), "contains")
         return Node(op, at, (variable, *rest))
 
+    def _contains_any(self, call: Node, first: Node, wanted: tuple[Node, ...]) -> Node:
+        """Return the condition that one of some values is in a variable's list or text."""
+        at = call.position
+        whole, *others = (
+            self._of_variable(Node("call", at, (first, each), call.value), "contains")
+            for each in wanted
+        )
+        for each in others:
+            whole = Node("or", at, (whole, each))
+        return whole
+
 
 def parse(text: str) -> Node:
     """Parse text that mixes constants with `${...}` and `#{...}`.
@@ -134,7 +147,13 @@ def parse(text: str) -> Node:
     Raises:
         ExpressionError: The expression, or the brackets around it, are broken.
     """
-    text = _PREFIXED.sub(_marked, text)
+    try:
+        return _parsed(_PREFIXED.sub(_marked, text))
+    except ExpressionError as error:  # with the text as written: positions hold
+        raise ExpressionError(text, error.position, error.problem) from error
+
+
+def _parsed(text: str) -> Node:
     parts: list[Node] = []
     position = 0
     while position < len(text):

@@ -22,6 +22,7 @@ class ExpressionError(BadData):
     def __init__(self, text: str, position: int, problem: str) -> None:
         shown = text if len(text) <= 80 else text[:77] + "..."
         super().__init__(f"{shown!r} at character {position + 1}: {problem}")
+        self.position = position
         self.problem = problem
 
 

@@ -282,6 +282,7 @@ def computed(name: str, expression: str, result: str = "r") -> str:
         ("${var:isNotEmpty(nothing)}", False),
         ("${var:lte(x, 3) && !var:exists(nothing)}", True),
         ("${'var:equals(' == 'x'}", False),
+        ("${var:containsAny(list, 9, 2) && !var:containsAny(list, 7)}", True),
     ],
 )
 def test_expressions_of_vendors(play_xml, expression, expected):
@@ -289,7 +290,7 @@ def test_expressions_of_vendors(play_xml, expression, expected):
 
     task = computed("t", expression.replace("&", "&amp;"))
     done = play_xml(file(task + line("t") + '<userTask id="u"/>' + flow("z", "t", "u")))
-    done.apply(Start({"x": 3, "order": {"total": 5}}, key="K1", instance="abc"))
+    done.apply(Start({"x": 3, "order": {"total": 5}, "list": [1, 2]}, key="K1", instance="abc"))
     assert done.variables["r"] == expected
 
 

@@ -12,8 +12,10 @@ LOOPS = {
     "${nrOfCompletedInstances &gt;= 2}</completionCondition>",
 }
 MAPPED = (
-    "<extensionElements><c:inputOutput><c:inputParameter name='local'>${x + 1}</c:inputParameter>"
-    "<c:outputParameter name='mapped'>${local * 2}</c:outputParameter></c:inputOutput>"
+    "<extensionElements><c:inputOutput><c:inputParameter name='x'>${x + 5}</c:inputParameter>"
+    "<c:inputParameter name='local'>${x + 1}</c:inputParameter>"
+    "<c:outputParameter name='mapped'>${local * 2}</c:outputParameter>"
+    "<c:outputParameter name='seen'>${mapped + x}</c:outputParameter></c:inputOutput>"
     "</extensionElements>"
 )
 
