@@ -18,7 +18,7 @@ import threading
 import time
 from pathlib import Path
 
-from external_tasks import Client, start
+from external_tasks import Client, start, together
 from served import Served, load, new_schema, postgresql, serving, wait
 
 from mlkit import bpmn
@@ -51,10 +51,9 @@ def work(url: str, name: str, sleep: float, left: list[int]) -> None:
 
 def rate(urls: list[str], count: int, workers: int, sleep: float) -> float:
     """Return how many tasks a second the workers of some hosts complete."""
-    client = Client(urls[0])
-    client.deploy()
-    start(client, count)
-    left = list(range(count))
+    Client(urls[0]).deploy()
+    begun, _ = together(urls[0], workers, lambda client, _: start(client, count // workers))
+    left = list(range(begun))
     threads = [
         threading.Thread(target=work, args=(url, f"{url} {n}", sleep, left), daemon=True)
         for url in urls
@@ -64,7 +63,7 @@ def rate(urls: list[str], count: int, workers: int, sleep: float) -> float:
     for each in threads:
         each.start()
     wait("all tasks are done", lambda: not left)
-    return count / (time.perf_counter() - begin)
+    return begun / (time.perf_counter() - begin)
 
 
 def takeover(folder: Path, journal: str) -> float:

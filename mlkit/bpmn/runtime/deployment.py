@@ -306,7 +306,13 @@ class Starter:
         return row
 
     def begin(
-        self, journal: Journal, deployed: Deployed, start: Start, message: str | None, source: str
+        self,
+        journal: Journal,
+        deployed: Deployed,
+        start: Start,
+        message: str | None,
+        source: str,
+        asks: bool = False,
     ) -> Row:
         """Add an instance of a definition, inside a transaction.
 
@@ -316,6 +322,7 @@ class Starter:
             start: Its variables, as stored, its business key, and who begins it.
             message: Start at the event of this message.
             source: Where the request comes from, for the audit log.
+            asks: Whether the caller waits for the verdict about the start.
 
         Raises:
             InputMissing: There is no start event for the message.
@@ -327,6 +334,7 @@ class Starter:
         return sessions.add(
             journal, deployed.process, deployed.definition, self._options_of(journal, deployed),
             msgspec.structs.replace(start, node=node, external=external), time.time(), source,
+            asks,
         )  # fmt: skip
 
     def engine(self, journal: Journal, deployed: Deployed) -> Engine:

@@ -400,9 +400,13 @@ def add(
     start: Start,
     at: float,
     source: str,
+    asks: bool = False,
 ) -> Row:
-    """Add an instance of a stored definition with its start in its inbox, inside a transaction."""
+    """Add an instance of a stored definition with its start in its inbox, inside a transaction.
+
+    `asks` keeps the verdict about its start for who waits until it has begun.
+    """
     row = journal.create(process, definition, options, start.key, at)
     audit(journal, row, start, source)
-    journal.mailbox.deliver(row.number, structs.replace(start, instance=row.id))
+    journal.mailbox.deliver(row.number, structs.replace(start, instance=row.id), asks)
     return row

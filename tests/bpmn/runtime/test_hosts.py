@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import requests
 
+from mlkit.bpmn import Client
 from mlkit.bpmn.journal import open_journal
 from mlkit.bpmn.journal.sql.journal import SqlJournal
 from mlkit.bpmn.runtime.session import Session, Settings
@@ -54,6 +57,12 @@ class Host:
     def serves(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         return " at http://" in self.log.read_text()
+
+    @property
+    def url(self) -> str:
+        found = re.search(r" at (http://[\d.:]+);", self.log.read_text())
+        assert found is not None
+        return found[1]
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to all processes at once, as the death of a machine would."""
@@ -188,6 +197,26 @@ def test_a_host_that_rested_while_it_was_paused_takes_what_is_new(cluster, pipel
     paused.send(signal.SIGCONT)
     cluster.begin(path, 1)
     cluster.finish()
+
+
+@pytest.mark.slow
+def test_a_host_answers_for_what_the_other_one_takes(cluster, tmp_path, diagram):
+    path = tmp_path / "p.bpmn"
+    path.write_text(diagram('<startEvent id="s"/><userTask id="u"/>', "s>u"))
+    one, other = cluster.start(), cluster.start()
+    with Client(one.url) as client:
+        client.deploy([path])
+    for host in (one, other):
+        for _ in range(3):
+            begun = requests.post(
+                f"{host.url}/engine-rest/process-definition/key/p/start", json={}, timeout=PATIENCE
+            )
+            assert begun.status_code == 200, begun.text
+            (task,) = requests.get(f"{other.url}/api/v1/tasks?limit=100", timeout=PATIENCE).json()[
+                "tasks"
+            ][-1:]
+            with Client(host.url) as client:
+                assert client.complete(task["task"], {})["state"] == "completed"
 
 
 @pytest.mark.slow

@@ -205,7 +205,7 @@ async def start_instance(
     made: list[Row] = []
 
     def begin(journal: Journal) -> list[int]:
-        row = context.starter.begin(journal, deployed, start, message, source)
+        row = context.starter.begin(journal, deployed, start, message, source, asks=True)
         made[:] = [row]
         return [each.row for each in journal.mailbox.inbox([row.number])]
 
