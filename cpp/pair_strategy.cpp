@@ -165,7 +165,7 @@ void register_settings(py::module_& m) {
             self.lookback = lookback;
             return self;
           },
-          "lookback"_a, "Give the same signal over another number of bars.")
+          "lookback"_a, "Return the same signal over another number of bars.")
       .def_readonly("lookback", &SignalSettings::lookback)
       .def_property_readonly("warms_up", [](const SignalSettings& self) {
         return self.hedge != Hedge::kalman && (self.lookback > 0 || self.hedge == Hedge::rolling);

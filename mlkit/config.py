@@ -52,7 +52,7 @@ def check_names(table: Mapping[str, Any], known: Collection[str], place: str) ->
     """Refuse a setting that nobody reads, since a misspelt one would be ignored silently.
 
     Raises:
-        ConfigurationError: A key of `table` is not in `known`, or `table` is no table.
+        ConfigurationError: A key of `table` is not in `known`, or `table` is not a table.
     """
     if not isinstance(table, Mapping):
         raise ConfigurationError(f"{place}: expected a table, found {table!r}")

@@ -36,7 +36,7 @@ def check_place(path: Path) -> None:
 
 @contextlib.contextmanager
 def enough_space() -> Iterator[None]:
-    """Tell a full disk from a bug while the block runs.
+    """Distinguish a full disk from a bug while the block runs.
 
     Raises:
         ServiceUnavailable: There was no space left for a file.
@@ -92,7 +92,7 @@ def _target(path: Path) -> Path:
 
 
 def _is_special(path: Path) -> bool:
-    """Return whether something that is no regular file and no directory has that name."""
+    """Return whether something other than a regular file or a directory has that name."""
     try:
         kind = path.stat().st_mode
     except OSError:

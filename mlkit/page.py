@@ -33,7 +33,7 @@ def render(
     context: Mapping[str, Any],
     filters: Mapping[str, Callable[..., Any]],
 ) -> str:
-    """Fill a template; every value that is no picture is escaped.
+    """Fill a template; every value that is not a picture is escaped.
 
     Args:
         folder: The workload's templates.

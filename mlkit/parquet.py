@@ -38,7 +38,7 @@ class ParquetReader:
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: It is no Parquet file, or damaged.
+        BadData: It is not a Parquet file, or damaged.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ _CACHE = tempfile.TemporaryDirectory(prefix="mlkit-test-cache-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
-# Machines of CI are noisy: a slow example is no failure. Derandomised, a red run can be repeated.
+# Machines of CI are noisy: a slow example is not a failure. Derandomised runs can be repeated.
 hypothesis.settings.register_profile("mlkit", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("mlkit")
 

@@ -34,14 +34,14 @@ def test_a_signal_leaves_with_128_and_its_number():
 
 
 def test_a_message_is_one_line_whatever_it_quotes():
-    error = errors.BadData("row 3: '1\n2\x1b[2J\udcff' is no number", hint="a\tb")
-    assert error.message == str(error) == "row 3: '1\\n2\\x1b[2J\\udcff' is no number"
+    error = errors.BadData("row 3: '1\n2\x1b[2J\udcff' is not a number", hint="a\tb")
+    assert error.message == str(error) == "row 3: '1\\n2\\x1b[2J\\udcff' is not a number"
     assert error.hint == "a\\tb"
     assert errors.BadData("größer als 1\u202f000 €").message == "größer als 1\\u202f000 €"
 
 
 def test_a_message_that_quotes_much_keeps_its_beginning_and_its_end():
-    message = errors.BadData(f"row 3: '{'x' * 100_000}' is no number").message
+    message = errors.BadData(f"row 3: '{'x' * 100_000}' is not a number").message
     assert len(message) < 600
     assert message.startswith("row 3: 'xxx")
-    assert message.endswith("xxx' is no number")
+    assert message.endswith("xxx' is not a number")

@@ -98,7 +98,7 @@ def timed(times, holder, name):
 
 
 def slim(engine, tools, name, profile, probe, late, watch=0.5):
-    """Slim once; give sizes, times, and whether what was not probed works."""
+    """Slim once; return sizes, times, and whether what was not probed works."""
     times = {}
     began = time.perf_counter()
     with in_engine(engine, name) as source, tempfile.TemporaryDirectory() as folder:

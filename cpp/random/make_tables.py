@@ -48,7 +48,7 @@ def pack(width, ratio):
 
 
 def build(start):
-    """Build the layers from the tail's start, about; give packed words, heights and r."""
+    """Build the layers from the tail's start, about; return packed words, heights and r."""
     base = pack(
         start + tail_area(start) / density(start),
         start / (start + tail_area(start) / density(start)),

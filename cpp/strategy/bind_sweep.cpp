@@ -132,10 +132,10 @@ void register_sweep(py::module_& m) {
         "Compute the mean and the sample variance of a sliding window.");
   m.def("sweep", &bound_sweep, py::kw_only(), "closes"_a, "opens"_a = py::none(),
         "dividends"_a = py::none(), "trade"_a, "signals"_a, "grid"_a, "settings"_a, "threads"_a = 1,
-        "Score many rules on one pair; give the mean correlation as well.");
+        "Score many rules on one pair; return the mean correlation as well.");
   m.def("equity", &equity, py::kw_only(), "closes"_a, "opens"_a = py::none(),
         "dividends"_a = py::none(), "trade"_a, "signal"_a, "settings"_a,
-        "Give the equity of one rule on one pair from the close before bar `trade`.");
+        "Return the equity of one rule on one pair from the close before bar `trade`.");
 }
 
 }  // namespace mlkit::strategy

@@ -34,7 +34,7 @@ class Account {
     equity_ = cash_;
   }
 
-  // Pass over the bars at which an account that holds nothing does nothing; give the next one.
+  // Pass over the bars at which an account that holds nothing does nothing; return the next one.
   std::size_t idle(std::size_t bar, double* equity) {
     if (open_ || waiting_ || state_.locked != 0) return bar;
     const std::size_t end = kernel_.first_beyond(z_, bar, series_.bars, settings_.rule.entry);
@@ -49,7 +49,7 @@ class Account {
     return end;
   }
 
-  // Pass over the bars at which a position is only held; give the next one.
+  // Pass over the bars at which a position is only held; return the next one.
   std::size_t hold(std::size_t bar, double* equity) {
     if (!open_ || waiting_) return bar;
     const Rule& rule = settings_.rule;

@@ -80,7 +80,7 @@ class Pieces {
       ++done_;
     }
   }
-  // Wait for the pieces that other threads have begun, which are short; say whether all are done.
+  // Wait for the pieces that other threads have begun, which are short; return whether all are done.
   bool await() const {
     while (done_ < count_ && !failed_) {
 #if defined(__x86_64__)

@@ -29,7 +29,7 @@ struct Configuration {
 Score simulate(const SeriesKernel& kernel, const Series& series, const FeatureSeries& features,
                std::size_t trade, const Settings& settings, Long<double>& equity);
 
-// Score configurations on the same bars, and give the mean correlation of their returns. The
+// Score configurations on the same bars, and return the mean correlation of their returns. The
 // results do not depend on the number of threads.
 double sweep(const Series& series, const std::vector<SignalSettings>& signals, std::size_t trade,
              const std::vector<Configuration>& configurations, const Settings& settings,

@@ -23,7 +23,7 @@ COLUMNS = {
 
 
 def excerpt(dataset: Path, policy: str, campaign: str) -> bytes:
-    """Give six columns of a campaign's log as CSV; segments are named by their first digits."""
+    """Return six columns of a campaign's log as CSV; segments are named by their first digits."""
     text = io.StringIO()
     with (dataset / policy / campaign / f"{campaign}.csv").open(newline="") as file:
         rows = csv.writer(text, lineterminator="\n")

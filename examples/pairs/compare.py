@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def rows(run):
-    """Give the lines of one backtest: what it traded, what it earned, how sure that is."""
+    """Return the lines of one backtest: what it traded, what it earned, how sure that is."""
     windows, sure = run["windows"], run["performance"]
     even = run["money"]["break_even_bps"]
     return {
@@ -22,7 +22,7 @@ def rows(run):
 
 
 def percent(value):
-    """Give a share in percent; a dash if there is none."""
+    """Return a share in percent; a dash if there is none."""
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
@@ -34,7 +34,7 @@ def main(paths):
         print(f"{name:24}" + "".join(f"{column[name]:>16}" for column in columns))
     print(
         "\nWhere few windows pass a pair, the figures come from a handful of trades. The\n"
-        "companies were chosen because they survived: this is no evidence for a strategy."
+        "companies were chosen because they survived: this is not evidence for a strategy."
     )
 
 

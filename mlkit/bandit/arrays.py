@@ -21,7 +21,7 @@ def floats(name: str, values: ArrayLike) -> Floats:
     of real numbers from (numbers, sequences, a column of a table), become float64.
 
     Raises:
-        ValueError: The argument is no array of real numbers.
+        ValueError: The argument is not an array of real numbers.
     """
     if type(values) is np.ndarray and values.dtype is _FLOAT64:
         return values  # the rest costs more than a small batch
@@ -39,7 +39,7 @@ def _from_python(name: str, values: ArrayLike) -> Floats:
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise ValueError(f"{name}: is no regular array: {error}") from error
+        raise ValueError(f"{name}: is not a regular array: {error}") from error
     if array.size and array.dtype.kind not in "iuf":
         raise ValueError(f"{name}: dtype is {array.dtype}, expected numbers")
     return array.astype(np.float64)

@@ -93,7 +93,7 @@ def _places(shown: Sequence[int] | None, count: int) -> NDArray[np.uint32]:
     if places.size and (places.min() < 0 or places.max() >= count):
         raise ValueError(f"shown: a place is outside 0 to {count - 1}")
     if len(np.unique(places)) != places.size:
-        raise ValueError("shown: an arm is there twice")
+        raise ValueError("shown: an arm appears twice")
     return places.astype(np.uint32)
 
 

@@ -132,7 +132,7 @@ def _count(draws: Any) -> int:
 
 
 def check_parameters(name: str, values: Floats) -> None:
-    """Refuse values that are no parameters of a Beta distribution.
+    """Refuse values that are not parameters of a Beta distribution.
 
     Raises:
         ValueError: A value is outside [1e-300, 1e15] or NaN; the message has its index.

@@ -82,7 +82,7 @@ def load(spec: str, logged: Logged, limits: UnpackLimits | None = None) -> Targe
     Raises:
         InputMissing: The file cannot be read.
         UsageError: The log lacks what the policy depends on.
-        BadData: The file is no policy, or its probabilities are wrong.
+        BadData: The file is not a policy, or its probabilities are wrong.
     """
     if spec == "uniform":
         return uniform(logged.decisions)
@@ -282,7 +282,7 @@ def _groups(path: Path, policy: _Table, decisions: Decisions) -> dict[Key, Array
     ):
         key = context, position
         if (key, arm) in seen:
-            raise BadData(f"{path}: the arm {arm!r} is there twice for {_named(key)}")
+            raise BadData(f"{path}: the arm {arm!r} appears twice for {_named(key)}")
         seen.add((key, arm))
         totals[key] = totals.get(key, 0.0) + value
         row = found.setdefault(key, np.zeros(len(at)))
@@ -304,7 +304,7 @@ def _named(key: Key) -> str:
 
 
 def _among_candidates(path: Path, table: Array, decisions: Decisions) -> Array:
-    """Leave out what is no candidate, and scale the rest to 1, where the log names candidates."""
+    """Drop what is not a candidate, and scale the rest to 1, where the log names candidates."""
     if not len(decisions.available):
         return table
     left = np.where(decisions.allowed, table, 0.0)

@@ -67,7 +67,7 @@ class Client:
 
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"{url!r} is no URL of a server", hint="http://127.0.0.1:8080")
+            raise UsageError(f"{url!r} is not the URL of a server", hint="http://127.0.0.1:8080")
         self.url = url.rstrip("/")
         self._timeout = timeout
         self._session = requests.Session()
@@ -327,7 +327,7 @@ class Client:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise ServiceUnavailable(f"{self.url}: no document is answered", hint=_STRANGE)
+            raise ServiceUnavailable(f"{self.url}: the answer is not a document", hint=_STRANGE)
         return found
 
     def _pages(self, path: str, name: str, query: Mapping[str, Any]) -> Iterator[Any]:

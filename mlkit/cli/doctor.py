@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def doctor(json: Json = False) -> None:
     """Show what this machine offers each workload, and how to get what is missing.
 
-    Always exits 0: a missing component is no error until a command needs it.
+    Always exits 0: a missing component is not an error until a command needs it.
     """
     from mlkit.environment import survey
 

@@ -21,7 +21,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 MaxUnpacked = Annotated[
     float | None,
     typer.Option(
-        "--max-unpacked", min=0.001, metavar="GIB", help="GiB that a compressed file may unpack to."
+        "--max-unpacked",
+        min=0.001,
+        metavar="GIB",
+        help="Maximum size of a compressed file after unpacking, in GiB.",
     ),
 ]
 MaxRatio = Annotated[
@@ -30,7 +33,10 @@ MaxRatio = Annotated[
         "--max-ratio",
         min=1.0,
         metavar="TIMES",
-        help="How many times its size a compressed file of over 64 MiB may unpack to.",
+        help=(
+            "Maximum ratio of unpacked to compressed size, for files that unpack to"
+            " more than 64 MiB."
+        ),
     ),
 ]
 

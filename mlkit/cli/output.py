@@ -141,7 +141,7 @@ def _console(stream: Any) -> Console:
 
     # A pipe has no width: never cut what a program reads.
     width = None if stream.isatty() else 160
-    # What a user's data hold is no markup: only what is styled on purpose is styled.
+    # What a user's data hold is not a markup: only what is styled on purpose is styled.
     return Plain(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 

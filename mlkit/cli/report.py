@@ -27,6 +27,8 @@ def _writable(path: Path | None) -> Path | None:
 ReportOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE.html", callback=_writable, help="Write one page with pictures, to be mailed."
+        metavar="FILE.html",
+        callback=_writable,
+        help=("Write an HTML report with charts, in one self-contained file."),
     ),
 ]

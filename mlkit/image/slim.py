@@ -228,7 +228,7 @@ class Slimmer:
             failed = [f"{each.probe}: {each.problem}" for each in first.answers if not each.held]
             ending = f"it ends with exit code {first.exit_code}"
             text = first.problem or "; ".join(failed) or ending
-            hint = "run it by hand, give --env or --volume, or choose other probes"
+            hint = "run it by hand, set --env or --volume, or choose other probes"
             name = self._inventory.image.source
             raise BadData(f"{name}: the original itself does not work: {text}", hint=hint)
         runner = self._runner
@@ -256,7 +256,7 @@ class Slimmer:
         for each in commands:
             total |= self._traced(list(each), init)
         if total.method == "none" and not total.opened and self._options.profile == "tight":
-            hint = "take --profile balanced, or give what an earlier run looked up by --trace"
+            hint = "take --profile balanced, or pass what an earlier run looked up by --trace"
             asked = self._runner.settings.tracer == "none"
             why = "no run is" if asked else "the engine refuses to trace"
             text = f"profile tight keeps what is traced, and {why}"
@@ -365,8 +365,8 @@ def original_argv(inventory: Inventory) -> list[str]:
     config = inventory.image.config
     argv = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
     if not argv:
-        hint = "give it an ENTRYPOINT or CMD"
-        raise BadData(f"{inventory.image.source}: it starts no command", hint=hint)
+        hint = "set an ENTRYPOINT or CMD"
+        raise BadData(f"{inventory.image.source}: it has no command to start", hint=hint)
     return argv
 
 

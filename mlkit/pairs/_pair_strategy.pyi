@@ -264,7 +264,7 @@ def sweep(
     settings: Settings,
     threads: int = 1,
 ) -> tuple[NDArray[np.void], float]:
-    """Score many rules on one pair; give the mean correlation as well."""
+    """Score many rules on one pair; return the mean correlation as well."""
 
 def equity(
     *,

@@ -53,7 +53,7 @@ def prices(
 
     Raises:
         BadData: Something in it is wrong or ambiguous; the message names row and ticker.
-        UsageError: It is no frame, Series or mapping of them, or a ticker is not in it.
+        UsageError: It is not a frame, Series or mapping of them, or a ticker is not in it.
     """
     sheets = [_sheet(each, source, name) for name, each in _parts(data)]
     rows = files.parse_sheets(sheets, reading or Reading(), source)

@@ -100,7 +100,8 @@ class PostgresqlDatabase:
         if not create and not self._exists():
             self.close()
             raise InputMissing(
-                f"{self.place}: there is no {kind}", hint="what writes to it first makes it"
+                f"{self.place}: there is no {kind}",
+                hint="the first command that writes to it creates it",
             )
 
     def _connect(self) -> psycopg.Connection[Any]:
@@ -415,7 +416,7 @@ def place(url: str) -> str:
     """Return a URL without its password and options, for messages.
 
     Raises:
-        UsageError: It is no URL of PostgreSQL; what is wrong with it may be a part of a password,
+        UsageError: It is not a URL of PostgreSQL; what is wrong with it may be part of a password,
             and is not repeated.
     """
     try:

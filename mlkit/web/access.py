@@ -272,7 +272,7 @@ def read_tokens(path: Path, roles: Collection[str]) -> Tokens:
         if words and not words[0].startswith("#"):
             token, caller = _token(f"{path}:{number}", words, roles)
             if token in found:
-                raise BadData(f"{path}:{number}: the token is there twice", hint=_TOKENS_HINT)
+                raise BadData(f"{path}:{number}: the token appears twice", hint=_TOKENS_HINT)
             found[token] = caller
     if not found:
         raise BadData(f"{path}: no bearer token", hint=_TOKENS_HINT)

@@ -108,7 +108,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """Decode a JSON body; a byte order mark before it is ignored.
 
     Raises:
-        RequestError: 400 with the position if it is no JSON, 422 with the field if it is
+        RequestError: 400 with the position if it is not JSON, 422 with the field if it is
             another document.
     """
     try:

@@ -44,7 +44,7 @@ class Feed:
         return sum(map(len, self._watchers.values()))
 
     def publish(self, topic: str, change: Any) -> None:
-        """Tell all watchers of a topic, and of all topics, that it has changed to this."""
+        """Notify all watchers of a topic, and of all topics, that it has changed to this."""
         self._news[topic] = change
         if self._timer is None:
             loop = asyncio.get_running_loop()

@@ -57,7 +57,7 @@ def _explained(host: str, port: int) -> Iterator[None]:
         if error.errno == errno.EADDRINUSE:
             hint = "--port takes another one (0: any free port)"
             raise ServiceUnavailable(f"port {port} of {host} is in use", hint=hint) from error
-        text = f"cannot listen at {host} port {port}: {error.strerror}"
+        text = f"cannot listen on {host} port {port}: {error.strerror}"
         hint = "--host takes an address of this machine; ports below 1024 need privileges"
         raise ServiceUnavailable(text, hint=hint) from error
 

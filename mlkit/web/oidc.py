@@ -64,7 +64,7 @@ class Provider:
         redirect: The URL to which it sends browsers back.
 
     Raises:
-        UsageError: The issuer is no https URL.
+        UsageError: The issuer is not https URL.
         ServiceUnavailable: The packages are not installed.
     """
 
@@ -249,7 +249,7 @@ def require_issuer(issuer: str) -> None:
     """Refuse an issuer whose answers others could change on their way.
 
     Raises:
-        UsageError: It is no https URL, nor one of this machine.
+        UsageError: It is not https URL, nor one of this machine.
     """
     parts = urlsplit(issuer)
     host = parts.hostname or ""

@@ -1,7 +1,7 @@
 """The description of an HTTP interface: an OpenAPI 3.1 document, made from its operations.
 
 Schemas come from the types that are encoded and decoded. They are shaped so that generators of
-clients read them right: numbers carry their format, a field that may be left out is no union
+clients read them right: numbers carry their format, a field that may be left out is not a union
 with null, and no body is a union.
 """
 

@@ -13,7 +13,7 @@ from mlkit.errors import BadData
 SHORTEST = 8
 """Characters of a password, at least."""
 LONGEST = 1024
-"""Bytes of a password: what is longer is no password, and is not hashed."""
+"""Bytes of a password: what is longer is not a password, and is not hashed."""
 _HASHER = PasswordHasher()
 PREFIX = "$argon2id$"
 

@@ -109,7 +109,7 @@ def query(request: Request, known: tuple[str, ...]) -> dict[str, str]:
             hint = f"known: {', '.join(known)}" if known else "this path takes none"
             raise RequestError(400, f"query: unknown parameter {name!r:.80}", hint)
         if name in found:
-            raise RequestError(400, f"query: {name} is there twice", "give it once")
+            raise RequestError(400, f"query: {name} appears twice", "send it once")
         found[name] = value
     return found
 
@@ -133,7 +133,7 @@ async def read_form(request: Request) -> Form:
     """Return a form with files (`multipart/form-data`) or without.
 
     Raises:
-        RequestError: 415: the body is no form; 400: it is damaged, or has too many fields.
+        RequestError: 415: the body is not a form; 400: it is damaged, or has too many fields.
     """
     headers = StarletteHeaders(raw=request.scope["headers"])
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -141,7 +141,7 @@ async def read_form(request: Request) -> Form:
         return Form(_fields(request.body), [])
     if media != "multipart/form-data":
         hint = "send it as multipart/form-data, as curl -F does"
-        raise RequestError(415, f"content-type: {media!r:.80} is no form", hint)
+        raise RequestError(415, f"content-type: {media!r:.80} is not a form", hint)
     parser = MultiPartParser(
         headers, _whole(request.body), max_files=_MOST_FIELDS, max_fields=_MOST_FIELDS,
         max_part_size=max(1, len(request.body)),

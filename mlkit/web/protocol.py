@@ -201,7 +201,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _check_size(self) -> None:
         if self._phase is HEAD and self._raw_bytes > self._limits.head_bytes:
             self._refuse(self._large_head())
-        # Chunk extensions and trailers are no body, and nobody else would count them.
+        # Chunk extensions and trailers are not part of the body, and nobody else would count them.
         most = self._limits.head_bytes + 8 * self._body_bytes
         if self._phase is BODY and self._raw_bytes > most:
             self._refuse(_PADDED)
@@ -361,7 +361,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.write_eof()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse a request that is no HTTP."""
+        """Refuse a request that is not HTTP."""
         self._refuse(_MALFORMED)
 
 

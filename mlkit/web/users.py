@@ -70,7 +70,7 @@ def require_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name) or not name.isprintable() or name == NONE:
         hint = "up to 200 characters, without spaces, commas and slashes; not beginning with @ or #"
-        raise BadData(f"{name!r:.80} is no name of a user", hint=hint)
+        raise BadData(f"{name!r:.80} is not a name of a user", hint=hint)
     return name
 
 

@@ -110,7 +110,7 @@ class RSession:
         """Call a function of a loaded file, and return what it returns.
 
         Raises:
-            RError: It failed, or returned what is no data.
+            RError: It failed, or returned what is not data.
         """
         return decode(self._ask("call", file, name, Vector(LIST, arguments)))
 

@@ -47,7 +47,7 @@ def cell_edge(x, a, b, side):
         step = side * np.abs(np.nextafter(x, 0.5 + side) - x) / 2
         middle = special.betainc(a, b, np.clip(x + step, 0, 1))
         upper = special.betaincc(b, a, np.clip((1 - x) - step, 0, 1))  # no rounding next to 1
-        # Next to 0 half a step is no double: there the CDF is x^a / (a B(a, b)).
+        # Next to 0 half a step is not a double: there the CDF is x^a / (a B(a, b)).
         log_x = np.log(np.ldexp(x, 1074) + side / 2) + SMALLEST_LOG
         lower = np.exp(a * log_x - np.log(a) - special.betaln(a, b))
     return np.select([x < 1e-290, x < 0.5], [np.where(np.isnan(lower), 0, lower), middle], upper)
@@ -288,7 +288,7 @@ def test_a_bad_value_is_refused_with_its_place(bad):
         ({"a": np.ones(3, dtype=complex)}, "a: dtype is complex128, expected float64"),
         ({"b": np.ones(3, dtype=">f8")}, "b: dtype is >f8"),
         ({"b": "much"}, "b: dtype is <U4, expected numbers"),
-        ({"b": [[1.0], [1.0, 2.0]]}, "b: is no regular array"),
+        ({"b": [[1.0], [1.0, 2.0]]}, "b: is not a regular array"),
         ({"b": 10**400}, "b: dtype is object"),
         ({"draws": -1}, "draws: is -1"),
         ({"draws": 1.5}, "draws: is 1.5"),

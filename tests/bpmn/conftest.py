@@ -188,7 +188,7 @@ def play_xml() -> Callable[..., Play]:
 
 @pytest.fixture
 def problems(tmp_path: Path) -> Callable[[str], list[str]]:
-    """Lint a document; give `rule element` of each problem."""
+    """Lint a document; return `rule element` of each problem."""
 
     def find(xml: str) -> list[str]:
         definitions = parse_text(xml.encode(), tmp_path / "test.bpmn")

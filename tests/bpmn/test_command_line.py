@@ -251,7 +251,7 @@ def test_service_tasks_call_python(mlkit, tmp_path, diagram):
     path = write(tmp_path, diagram, body, "s>a a>b b>e")
     unbound = mlkit("run", path)
     assert unbound.returncode == 65
-    assert "b: 'refuse' is no Python callable" in unbound.stderr
+    assert "b: 'refuse' is not a Python callable" in unbound.stderr
     assert not (tmp_path / ".mlkit").exists()
     done = mlkit("run", path, "--task", "refuse=steps:refuse", "--var", "x=4", "--json")
     document = json.loads(done.stdout)
@@ -399,7 +399,7 @@ def test_lint_tells_all_files_though_one_is_broken(mlkit, tmp_path, diagram):
     (tmp_path / "b.bpmn").write_text(diagram('<task id="alone"/>', "alone>alone"))
     found = mlkit("lint", "a.bpmn", "b.bpmn", "none.bpmn")
     assert found.returncode == 65
-    assert "a.bpmn:1: no XML" in found.stderr
+    assert "a.bpmn:1: not XML" in found.stderr
     assert "nothing starts [process.start]" in found.stdout
     document = json.loads(mlkit("lint", "a.bpmn", "b.bpmn", "--json").stdout)
     rules = [[each["rule"] for each in file["problems"]] for file in document["files"]]

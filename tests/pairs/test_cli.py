@@ -125,7 +125,7 @@ def test_an_interrupted_screen_writes_nothing(tmp_path):
         (("fit", "wide.csv", "A", "A"), 2, "two different tickers", ""),
         (("fit", "wide.csv", "A", "bee"), 2, "no ticker 'bee'", "did you mean 'BEE'?"),
         (("screen", "blanks.csv"), 65, "no column of dates", "separate the columns by commas"),
-        (("screen", "one.csv"), 65, "needs 2 tickers", "a column a ticker"),
+        (("screen", "one.csv"), 65, "needs 2 tickers", "a column per ticker"),
         (("backtest", "wide.csv", "--pairs", "none.csv"), 65, "no pair in it", "the screen"),
     ],
 )

@@ -196,7 +196,7 @@ def test_messages_and_names_that_are_no_text_are_made_printable(shared):
     set_variable = "execution.setVariable"
     named = run(shared, rf"{set_variable}('\ud800', 1); {set_variable}(3, 1); y = 1")
     assert named.variables == {"y": 1}
-    assert named.stderr.count("it is no name") == 2
+    assert named.stderr.count("it is not a name") == 2
 
 
 def test_an_interpreter_without_msgspec_runs_scripts(tmp_path):

@@ -1,4 +1,4 @@
-"""Read the input file; refuse what is no table of sales."""
+"""Read the input file; refuse what is not a table of sales."""
 
 import csv
 from pathlib import Path

@@ -98,7 +98,7 @@ def column_names(text: io.BufferedReader[Any], path: Path, separator: str = ",")
     try:
         names = next(csv.reader([line.decode("utf-8-sig")], delimiter=separator), [])
     except (UnicodeDecodeError, csv.Error) as error:
-        raise BadData(f"{path}: line 1: no UTF-8 text: {error}") from error
+        raise BadData(f"{path}: line 1: not UTF-8 text: {error}") from error
     if not names:
         raise BadData(f"{path}: empty", hint="the first line of a CSV names the columns")
     return names

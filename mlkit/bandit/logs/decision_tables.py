@@ -191,7 +191,7 @@ def read_csv(
 
 
 def _content(text: io.BufferedReader[Any], path: Path) -> pa.Buffer:
-    """Read the rest of a text into memory, and refuse what is no UTF-8."""
+    """Read the rest of a text into memory, and refuse what is not UTF-8."""
     content, decode = pa.BufferOutputStream(), codecs.getincrementaldecoder("utf-8")().decode
     line = 1
     while True:
@@ -200,7 +200,7 @@ def _content(text: io.BufferedReader[Any], path: Path) -> pa.Buffer:
             decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
             line += error.object[: error.start].count(b"\n")
-            raise BadData(f"{path}: line {line}: no UTF-8 text") from error
+            raise BadData(f"{path}: line {line}: not UTF-8 text") from error
         if not chunk:
             return content.getvalue()
         line += chunk.count(b"\n")

@@ -233,7 +233,7 @@ def numbers_of(column: pa.ChunkedArray, name: str, place: Callable[[int], str]) 
     """Return the numbers of a column, NaN where there is none.
 
     Raises:
-        BadData: A value is no number; the message names its place.
+        BadData: A value is not a number; the message names its place.
     """
     _check_type(column, name, place, _NUMBERS, "numbers")
     whole = _whole(column)
@@ -401,7 +401,7 @@ def _check_candidates(found: Decisions) -> None:
     if not inside.all():
         row = int(np.argmin(inside))
         arm = found.arms[found.arm[row]]
-        raise BadData(f"decision {row + 1}: the arm {arm!r} was shown and is no candidate")
+        raise BadData(f"decision {row + 1}: the arm {arm!r} was shown and is not a candidate")
 
 
 def _check_slates(found: Decisions, *, has_positions: bool) -> None:

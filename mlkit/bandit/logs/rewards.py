@@ -307,7 +307,7 @@ _TRUTH = {"true": 1.0, "false": 0.0}
 
 
 def as_numbers(column: pa.Array) -> pa.Array:
-    """Convert rewards to float64: True is 1, False is 0; what is no number becomes null."""
+    """Convert rewards to float64: True is 1, False is 0; what is not a number becomes null."""
     if pa.types.is_dictionary(column.type):
         return as_numbers(column.dictionary).take(column.indices)
     try:

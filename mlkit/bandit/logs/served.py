@@ -152,7 +152,7 @@ def _check(place: str, decision: Decision) -> None:
     if any(len(values) != count for values in lists):
         raise BadData(f"{place}: {count} arms, and lists of other lengths about them")
     if decision.candidates is not None and not set(decision.arms) <= set(decision.candidates):
-        raise BadData(f"{place}: an arm was shown that is no candidate")
+        raise BadData(f"{place}: an arm was shown that is not a candidate")
     first = decision.first
     if first is not None and len(first) != len(decision.candidates or ()):
         raise BadData(f"{place}: {len(first)} probabilities of the candidates, which are others")

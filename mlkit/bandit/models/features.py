@@ -57,7 +57,7 @@ class FeatureSchema:
     def __post_init__(self) -> None:
         for names in (self.context, self.arm):
             if len(set(names)) < len(names) or "" in names:
-                raise UsageError(f"features: {', '.join(names)}: a name is empty or there twice")
+                raise UsageError(f"features: {', '.join(names)}: a name is empty or appears twice")
         if self.categories and not self.hashed:
             raise UsageError(f"feature {self.categories[0]!r}: categories are hashed", hint=_HASH)
         if self.hashed:

@@ -182,7 +182,7 @@ def read_arm_features(
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: A column is missing, an arm is there twice, or a feature is wrong.
+        BadData: A column is missing, an arm appears twice, or a feature is wrong.
     """
     table = arm_table(path, limits)
     rows = table.select(["arm", *schema.arm]).to_pylist()
@@ -190,7 +190,7 @@ def read_arm_features(
     for number, row in enumerate(rows, 1):
         arm = str(row.pop("arm") or "")
         if not arm or arm in found:
-            raise BadData(f"{path}: row {number}: the arm {arm!r} is empty or there twice")
+            raise BadData(f"{path}: row {number}: the arm {arm!r} is empty or appears twice")
         try:
             found[arm] = schema.arm_vector(_typed(row, schema))
         except BadData as error:

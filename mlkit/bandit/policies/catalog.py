@@ -126,7 +126,7 @@ def parse(text: str) -> PolicySpec:
     """Read a policy: `NAME` or `NAME:PARAMETER=VALUE,...`.
 
     Raises:
-        UsageError: The text is no policy; the hint lists what there is.
+        UsageError: The text is not a policy; the hint lists what there is.
     """
     name, _, rest = text.partition(":")
     if name not in NAMES:
@@ -134,7 +134,7 @@ def parse(text: str) -> PolicySpec:
     pairs = [_pair(text, part) for part in rest.split(",")] if rest else []
     given = dict(pairs)
     if len(given) < len(pairs):
-        raise UsageError(f"policy {text}: a parameter is there twice")
+        raise UsageError(f"policy {text}: a parameter appears twice")
     inner = given.pop("of", "")
     kinds = parameters_of(name, inner)
     for each in given:
@@ -162,7 +162,7 @@ def _of(name: str) -> tuple[str, ...]:
 def _pair(text: str, part: str) -> tuple[str, str]:
     name, equal, value = part.partition("=")
     if not equal:
-        raise UsageError(f"policy {text}: {part!r} is no PARAMETER=VALUE")
+        raise UsageError(f"policy {text}: {part!r} is not PARAMETER=VALUE")
     return name.strip().replace("-", "_"), value.strip()
 
 
@@ -253,7 +253,7 @@ def unpack(policy: Policy, row: int, data: bytes) -> None:
 
 
 def check(policy: Policy, row: int) -> None:
-    """Refuse a row that is no state of a policy, such as a posterior with a rate below 0.
+    """Refuse a row that is not a state of a policy, such as a posterior with a rate below 0.
 
     Raises:
         BadData: A number is out of range.
@@ -275,7 +275,7 @@ def derive(policy: Policy, row: int) -> None:
     """Compute what follows from the rest of a row's state.
 
     Raises:
-        BadData: The row is no state of the policy.
+        BadData: The row is not a state of the policy.
     """
     owner = holder(policy)
     if isinstance(owner, FeaturePolicy):

@@ -175,7 +175,7 @@ class ScoringPolicy(Policy, ABC):
         arms: Number of arms.
 
     Raises:
-        UsageError: The number is no whole number of at least 1.
+        UsageError: The number is not a whole number of at least 1.
     """
 
     rewards: ClassVar[tuple[float, float]] = (-LARGEST, LARGEST)
@@ -312,7 +312,7 @@ def distinct(candidates: ArrayLike, arms: int) -> Indices:
     if not found.size:
         raise BadData("candidates: is empty, expected at least one arm")
     if np.unique(found).size != found.size:
-        raise BadData("candidates: an arm is there twice")
+        raise BadData("candidates: an arm appears twice")
     return found
 
 
@@ -320,7 +320,7 @@ def places_of(shown: ArrayLike, arms: Indices) -> Indices:
     """Return the places of shown arms among the candidates.
 
     Raises:
-        BadData: One is no candidate, or is there twice.
+        BadData: One is not a candidate, or is there twice.
     """
     wanted = indices("shown", shown, int(arms.max()) + 1)
     order = np.argsort(arms, kind="stable")

@@ -33,7 +33,7 @@ _HALVINGS = 60
 
 
 class _UpperBound(ScoringPolicy):
-    """An index policy: its scores are no draws, so the best arms share the probability 1."""
+    """An index policy: its scores are not draws, so the best arms share the probability 1."""
 
     rewards = (0.0, 1.0)
     forgets = True

@@ -169,7 +169,7 @@ class BadRow(NamedTuple):
 
 
 def find_bad_row(batch: pa.RecordBatch) -> BadRow | None:
-    """Find the first row of a batch (`SCHEMA`) that is no posterior."""
+    """Find the first row of a batch (`SCHEMA`) that is not a posterior."""
     found = [_bad_id(batch["arm"], "arm"), _bad_id(batch["context"], "context", required=False)]
     found += [_bad_parameter(batch[name], name) for name in ("a", "b")]
     found += [_first(pc.less(batch["pulls"], 0), batch["pulls"], "pulls", "0 or more")]

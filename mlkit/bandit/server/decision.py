@@ -9,7 +9,7 @@ So any worker resolves it, after restarts too.
                     | length of features:2 and features, if the kind says so | context | MAC:16 )
 
 A fingerprint is the CRC-32 of the arm's id: it finds mistakes, one of which in 4e9 would pass for
-each arm shown. It is no secret and need not resist an attacker: who may send feedback may also
+each arm shown. It is not a secret and need not resist an attacker: who may send feedback may also
 send it for the arms that were shown. Ids of version 1 had no arms.
 """
 
@@ -77,7 +77,7 @@ class Decision(NamedTuple):
 
 
 class InvalidDecision(ValueError):
-    """A text that is no decision id of this key."""
+    """A text that is not a decision id of this key."""
 
 
 class DecisionIds:

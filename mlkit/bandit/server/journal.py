@@ -257,7 +257,7 @@ class Journal:
 
     Raises:
         ConfigurationError: The file is of a newer format, or cannot be opened.
-        BadData: The file is no database, or damaged.
+        BadData: The file is not a database, or damaged.
         ServiceUnavailable: The disk is full.
     """
 

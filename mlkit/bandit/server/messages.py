@@ -323,7 +323,7 @@ def check_amendment(amendment: Amendment, place: str, rewards: tuple[float, floa
 
 
 def check_arm(parameters: ArmParameters) -> None:
-    """Refuse parameters that are no posterior.
+    """Refuse parameters that are not those of a posterior.
 
     Raises:
         RequestError: 422 with the field.

@@ -81,7 +81,7 @@ class StateDirectory:
             except BlockingIOError:
                 if time.monotonic() > until:
                     os.close(descriptor)
-                    hint = "stop that server, or give this one a --state of its own"
+                    hint = "stop that server, or start this one with another --state"
                     text = f"{self.path}: in use by another server"
                     raise ServiceUnavailable(text, hint=hint) from None
                 time.sleep(0.05)

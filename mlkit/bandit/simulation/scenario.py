@@ -92,7 +92,7 @@ def read(path: Path) -> Scenario:
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: It is no TOML, or a value is unknown or out of range; the message names it.
+        BadData: It is not a TOML, or a value is unknown or out of range; the message names it.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))

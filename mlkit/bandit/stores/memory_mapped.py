@@ -88,7 +88,7 @@ def load(
 
     Raises:
         InputMissing: The posteriors cannot be read.
-        BadData: They are no posteriors file, or a row is bad, repeated, or of an arm without a
+        BadData: They are not a posteriors file, or a row is bad, repeated, or of an arm without a
             row of its own.
         OSError: The table's file cannot be made.
     """

@@ -85,9 +85,9 @@ class _Input:
             return f"the values of column {self.label!r} are of the type {self.declared}"
         for number, (text, found) in enumerate(zip(texts, self.cells, strict=True), 1):
             if found is None and text not in ("", "-"):
-                return f"rule {number}, column {self.label!r}, is no constant"
+                return f"rule {number}, column {self.label!r}, is not a constant"
         if is_limited and self.allowed is None:
-            return f"the allowed values of column {self.label!r} are no constants"
+            return f"the allowed values of column {self.label!r} are not constants"
         if len(self._kinds()) > 1:
             return f"column {self.label!r} compares with values of several types"
         return ""

@@ -61,7 +61,7 @@ def answer(decisions: Decisions, line: bytes) -> str:
         asked = read_line(line)
         name = asked.get("decision") or decisions.main
         if not isinstance(name, str):
-            raise BadData("'decision' is no text")
+            raise BadData("'decision' is not text")
         inputs = literal(asked.get("context") or {}, datetime.now(UTC))
         found = decisions.evaluate(name, inputs)
         return json.dumps({"id": asked.get("id"), "value": _tagged(found.value)})

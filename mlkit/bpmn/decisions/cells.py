@@ -18,7 +18,7 @@ _MAX_INTEGER = 1 << 63
 
 
 def text_of(value: Any) -> str:
-    """Return a value as a text: nothing for null, what is no text in FEEL's notation."""
+    """Return a value as a text: nothing for null, what is not text in FEEL's notation."""
     if value is None:
         return ""
     if type(value) is str:

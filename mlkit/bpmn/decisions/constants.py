@@ -103,7 +103,7 @@ def misfit(text: str, declared: str) -> str:
     (kind,) = found.kinds
     if kind in (NULL, declared) or (kind, declared) == (DATE, MOMENT):
         return ""
-    return f"{text} is no {declared}"
+    return f"{text} is not a {declared}"
 
 
 def _part(found: re.Match[str], kinds: set[str]) -> Constant | None:

@@ -162,7 +162,7 @@ class Evaluation:
             return value
         found = conform(self.run, wanted, value)
         if found is None and value is not None:
-            self.trace.note(f"the input {name!r} is {brief(self.run, value)}, no {kind}")
+            self.trace.note(f"the input {name!r} is {brief(self.run, value)}, not a {kind}")
         return found
 
     def _imported(self, prefix: str, name: str) -> tuple[str, Any]:

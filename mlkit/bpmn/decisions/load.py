@@ -54,7 +54,7 @@ class Decisions:
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: It is no DMN document, requires itself, or imports what is not there.
+        BadData: It is not a DMN document, requires itself, or imports what is not there.
     """
 
     def __init__(self, path: Path | str, files: Files | None = None) -> None:
@@ -255,7 +255,7 @@ def _find(model: Model, files: Files, namespace: str, location: str) -> str:
     if location and Path(location).name in names:
         return Path(location).name
     for name in names:
-        # A broken file beside the model is no matter of the model.
+        # A broken file beside the model is not a matter of the model.
         with contextlib.suppress(BadData, InputMissing):
             other = read(files.read(name), model.path.with_name(name))
             if name != model.path.name and other.namespace == namespace:

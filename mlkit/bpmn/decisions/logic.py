@@ -90,7 +90,7 @@ class Logic:
                 return value
             found = conform(frame.run, wanted, value)
             if found is None and value is not None:
-                note(frame, f"{brief(frame.run, value)} is no {name}")
+                note(frame, f"{brief(frame.run, value)} is not a {name}")
             return found
 
         return typed

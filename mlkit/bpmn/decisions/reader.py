@@ -37,7 +37,7 @@ def read(content: bytes, path: Path) -> Model:
     """Return the model of a file's bytes.
 
     Raises:
-        BadData: They are no DMN document, or declare a DTD.
+        BadData: They are not a DMN document, or declare a DTD.
     """
     root = parse(content, str(path))
     problems: list[Problem] = []

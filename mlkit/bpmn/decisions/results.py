@@ -49,7 +49,7 @@ def constant(table: Table) -> list[tuple[Any, ...]]:
 def ranks(compiled: CompiledTable) -> list[list[int]] | None:
     """Return the rank of each rule by the order of the output values, the smallest first.
 
-    None where an output is no constant.
+    None where an output is not a constant.
     """
     if any(one(each.text) is None for rule in compiled.table.rules for each in rule.outputs):
         return None

@@ -136,7 +136,7 @@ def _refuse(text: str) -> Any:
 
 
 def _outputs(decisions: Decisions, element: Element) -> list[str]:
-    """Return the entries of a decision's result, or nothing if it is no context."""
+    """Return the entries of a decision's result, or nothing if it is not a context."""
     logic = element.logic if isinstance(element, Decision) else None
     if isinstance(logic, Table) and len(logic.outputs) > 1 and logic.is_single:
         return [each.name for each in logic.outputs]

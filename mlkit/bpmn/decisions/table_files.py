@@ -93,7 +93,7 @@ def _csv(path: Path) -> Iterator[Source]:
 
 def _rows(path: Path, reader: Any, width: int) -> Iterator[Row]:
     with _reading_errors(path):
-        for cells in filter(None, reader):  # An empty line is no row.
+        for cells in filter(None, reader):  # An empty line is not a row.
             if len(cells) != width:
                 raise BadData(f"{path}:{reader.line_num}: {len(cells)} cells, not {width}")
             yield cells

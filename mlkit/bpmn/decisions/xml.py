@@ -19,11 +19,11 @@ def parse(content: bytes, place: str) -> Node:
     """Parse bytes; `place` names them in messages.
 
     Raises:
-        BadData: They are no DMN document, or declare a DTD.
+        BadData: They are not a DMN document, or declare a DTD.
     """
     root = xml_documents.parse(content, place)
     if local(root) != "definitions" or not is_dmn(root):
-        raise BadData(f"{place}:{line(root)}: the root is no DMN <definitions>")
+        raise BadData(f"{place}:{line(root)}: the root is not a DMN <definitions>")
     return root
 
 

@@ -29,7 +29,7 @@ MOST_DAYS = 366 * 60
 
 
 class CronError(ValueError):
-    """A line that is no cron line, or that never matches."""
+    """A line that is not a cron line, or that never matches."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class Nested(Expression):
     merges: bool = False
 
     def evaluate(self, lookup: Lookup, now: datetime) -> Any:
-        """Return the object; what is no object on the way is replaced by one."""
+        """Return the object; what is not an object on the way is replaced by one."""
         value: Any = None
         if self.merges:
             try:

@@ -15,7 +15,7 @@ def read(text: str, after_crash: bool = True) -> Retry:
     """Read a cycle of retries: `R3/PT10S` is three attempts in all.
 
     Raises:
-        BadData: A pause is no ISO 8601 duration.
+        BadData: A pause is not an ISO 8601 duration.
     """
     match = _CYCLE.fullmatch(text.strip())
     if match is not None:

@@ -64,7 +64,7 @@ def duration(text: str) -> timedelta:
     """
     match = _match(text)
     if match["years"] or match["months"]:
-        raise BadData(f"{text!r}: years and months differ in length", hint="say days: P30D")
+        raise BadData(f"{text!r}: years and months differ in length", hint="write days: P30D")
     try:
         length = timedelta(**{unit: float(match[unit] or 0) for unit in _UNITS[2:]})
     except OverflowError as error:
@@ -75,7 +75,7 @@ def duration(text: str) -> timedelta:
 def _match(text: str) -> re.Match[str]:
     match = _DURATION.fullmatch(text.strip())
     if match is None or not any(match[name] for name in _UNITS):
-        raise BadData(f"{text!r} is no ISO 8601 duration", hint="ninety minutes are PT1H30M")
+        raise BadData(f"{text!r} is not an ISO 8601 duration", hint="ninety minutes are PT1H30M")
     return match
 
 
@@ -86,7 +86,7 @@ def later(text: str, moment: float, zone: tzinfo = UTC, times: int = 1) -> float
     28 February, and a day leads to the same time of day.
 
     Raises:
-        BadData: The text is no duration, or leads out of the calendar.
+        BadData: The text is not a duration, or leads beyond the calendar.
     """
     match = _match(text)
     count = -times if match["sign"] else times
@@ -102,7 +102,7 @@ def later(text: str, moment: float, zone: tzinfo = UTC, times: int = 1) -> float
         found = at + count * rest.total_seconds()
         datetime.fromtimestamp(found, zone)
     except (ValueError, OverflowError, OSError) as error:
-        raise BadData(f"{text!r} leads out of the calendar") from error
+        raise BadData(f"{text!r} leads beyond the calendar") from error
     return found
 
 
@@ -188,8 +188,8 @@ def _repeating(repeat: re.Match[str], text: str, now: float, zone: str) -> Sched
         parts = (repeat["rest"] or "").rsplit("/", 1)
     interval = next((each for each in parts if each.startswith("P")), None)
     if interval is not None and parts[-1] != interval:
-        hint = "say how often: R3/PT10S"
-        raise BadData(f"{text!r}: the end of a cycle is not looked at", hint=hint)
+        hint = "write how often: R3/PT10S"
+        raise BadData(f"{text!r}: the end of a cycle is ignored", hint=hint)
     if interval is None or later(interval, now) <= now:
         raise BadData(f"{text!r}: a cycle needs a positive interval", hint="such as R3/PT10S")
     if repeat["times"] == "0":
@@ -225,7 +225,7 @@ def _next_cron(line: str, after: float, calendar: Calendar) -> float:
         return cron.read(line, calendar.cron).after(after, zone)
     except (cron.CronError, ValueError, OverflowError) as error:
         hint = "write R3/PT10S, or a cron line such as '0 6 * * 1-5'"
-        raise BadData(f"{line!r} is no cycle: {error}", hint=hint) from error
+        raise BadData(f"{line!r} is not a cycle: {error}", hint=hint) from error
 
 
 @lru_cache(maxsize=256)
@@ -240,7 +240,7 @@ def zone_of(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError) as error:
-        raise BadData(f"{name!r} is no time zone", hint="such as Europe/Berlin") from error
+        raise BadData(f"{name!r} is not a time zone", hint="such as Europe/Berlin") from error
 
 
 def _moment(text: str, zone: str) -> tuple[float, str]:
@@ -257,7 +257,7 @@ def _moment(text: str, zone: str) -> tuple[float, str]:
         moment = moment if moment.tzinfo else moment.replace(tzinfo=zone_of(zone))
         return moment.timestamp(), zone
     except (ValueError, OverflowError) as error:
-        raise BadData(f"{text!r} is no ISO 8601 date", hint="2030-01-31T12:00:00Z") from error
+        raise BadData(f"{text!r} is not an ISO 8601 date", hint="2030-01-31T12:00:00Z") from error
 
 
 def instant(at: float) -> str:

@@ -32,7 +32,7 @@ def parse(content: bytes, place: str) -> Element:
     """Parse bytes and return the root; `place` names them in messages.
 
     Raises:
-        BadData: They are no XML, or declare a DTD.
+        BadData: They are not XML, or declare a DTD.
     """
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,
@@ -42,7 +42,7 @@ def parse(content: bytes, place: str) -> Element:
         root = etree.fromstring(content, parser)
     except etree.XMLSyntaxError as error:
         line, column = error.position
-        raise BadData(f"{place}:{line or 1}: no XML: {error.msg} (column {column})") from error
+        raise BadData(f"{place}:{line or 1}: not XML: {error.msg} (column {column})") from error
     if root.getroottree().docinfo.doctype:
         raise BadData(f"{place}: declares a DTD", hint="remove the <!DOCTYPE ...> declaration")
     return root

@@ -111,7 +111,7 @@ class Step:
         return not root.live or not (begun or root.arrived)
 
     def begin_by(self, pending: PendingMessage) -> bool:
-        """Begin the pool that a message begins; say whether there is one."""
+        """Begin the pool that a message begins; return whether there is one."""
         for process in self.graph.processes:
             for node in starting.by_message(process, pending.name):
                 if {node, process.id} & set(pending.recipients):
@@ -322,7 +322,9 @@ class Step:
         try:
             return pack(expression.evaluate(self._lookup(scope), self._now()))
         except Unstorable as error:
-            raise BadData(f"{expression.text!r} gives what cannot be stored: {error}") from error
+            raise BadData(
+                f"{expression.text!r} has a value that cannot be stored: {error}"
+            ) from error
         except BadData:
             raise
         except _UNFORESEEN as error:

@@ -93,5 +93,5 @@ def require_boolean(expression: Expression, value: Any) -> bool:
     """
     if isinstance(value, bool):
         return value
-    found = "null" if value is None else f"{value!r}, which is no boolean"
+    found = "null" if value is None else f"{value!r}, which is not a boolean"
     raise BadData(f"the condition {expression.text!r} is {found}")

@@ -86,7 +86,7 @@ class Juel(Dialect):
             return value is not None and value.lower() == "true"
         if isinstance(value, bool):
             return value
-        raise OperationError(f"{kind(value)} is no condition")
+        raise OperationError(f"{kind(value)} is not a condition")
 
     def compare(self, op: str, left: Any, right: Any) -> Any:
         """Compare after coercion to a common type."""
@@ -144,7 +144,7 @@ def _check_size(op: str, left: Any, right: Any) -> None:
     elif op == "pow" and _digits(left) * _power(right) > MAX_DIGITS:
         raise OperationError("the result is too large")
     if op == "mod" and isinstance(left, str):
-        raise OperationError("'%' formats no text here")
+        raise OperationError("'%' does not format text here")
 
 
 def _check_length(op: str, left: Any, right: Any) -> None:
@@ -176,12 +176,12 @@ def _juel_number(value: Any) -> Any:
     if value is None or value == "":
         return 0
     if isinstance(value, bool):
-        raise OperationError("bool is no number")
+        raise OperationError("bool is not a number")
     if isinstance(value, str):
         try:
             number = float(value) if any(c in value for c in ".eE") else int(value)
         except ValueError:
-            raise OperationError(f"{value!r} is no number") from None
+            raise OperationError(f"{value!r} is not a number") from None
         if number in (math.inf, -math.inf):
             raise OperationError(f"{value!r} is too large")
         return number

@@ -204,7 +204,7 @@ def _call(run: Evaluator, node: Node) -> Any:
 def _negative(run: Evaluator, node: Node) -> Any:
     value = run.value(node.children[0])
     if isinstance(value, bool | str | list | dict) or value is None:
-        raise OperationError(f"{kind(value)} has no negative")
+        raise OperationError(f"{kind(value)} cannot be negated")
     return -value
 
 

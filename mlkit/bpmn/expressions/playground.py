@@ -142,11 +142,11 @@ def read_line(line: bytes) -> dict[str, Any]:
     try:
         asked = json.loads(line, parse_float=_exact)
     except (ValueError, RecursionError) as error:
-        raise BadData(f"no JSON: {error}") from error
+        raise BadData(f"not JSON: {error}") from error
     if not isinstance(asked, dict):
         raise BadData("expected an object")
     if not isinstance(asked.get("context") or {}, dict):
-        raise BadData("'context' is no object")
+        raise BadData("'context' is not an object")
     return asked
 
 

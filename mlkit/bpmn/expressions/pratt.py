@@ -31,7 +31,7 @@ class Parser:
         """Parse all of the text.
 
         Raises:
-            ExpressionError: It is no expression of the dialect, or nests too deeply.
+            ExpressionError: It is not an expression of the dialect, or nests too deeply.
         """
         node = self.expression()
         if self.token.kind != "end":
@@ -85,7 +85,7 @@ class Parser:
         return Node(entry[1], token.position, (left, self.expression(entry[0] + 1)))
 
     def special(self, left: Node, floor: int) -> Node:
-        """Parse what follows an operand and is no infix operator (ternaries, ranges)."""
+        """Parse what follows an operand and is not an infix operator (ternaries, ranges)."""
         return left
 
     def _operator(self) -> tuple[int, str] | None:

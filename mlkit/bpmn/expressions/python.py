@@ -21,13 +21,13 @@ def parse(text: str) -> Node:
     """Parse a Python expression.
 
     Raises:
-        ExpressionError: It is no expression, or uses what is not allowed.
+        ExpressionError: It is not an expression, or uses what is not allowed.
     """
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         offset = getattr(error, "offset", None) or 1
-        raise ExpressionError(text, offset - 1, "is no Python expression") from error
+        raise ExpressionError(text, offset - 1, "is not a Python expression") from error
     return _Converter(text).convert(tree.body, 0)
 
 

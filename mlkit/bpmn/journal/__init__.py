@@ -22,7 +22,7 @@ def open_journal(
             PostgreSQL only, since a file is locked for as long as a process lives.
 
     Raises:
-        UsageError: It is no URL of PostgreSQL.
+        UsageError: It is not a URL of PostgreSQL.
         InputMissing: There is none, and none is to be made.
         ConfigurationError: It is damaged, no journal, or one of a newer mlkit.
         ServiceUnavailable: It cannot be reached, read, written or locked.

@@ -293,7 +293,7 @@ def require_id(text: str) -> None:
     """
     if len(text) < SHORTEST_ID or not set(text) <= set("0123456789abcdef"):
         raise UsageError(
-            f"{text!r} is no instance: an id is hexadecimal, {SHORTEST_ID} characters"
+            f"{text!r} is not an instance: an id is hexadecimal, {SHORTEST_ID} characters"
             " of it at least",
             hint="see `mlkit bpmn list`",
         )

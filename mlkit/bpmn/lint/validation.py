@@ -130,7 +130,7 @@ def _one_work(
             yield rules.wrong("script.syntax", node, "it nests too deeply to be read")
     elif isinstance(work, Callable) and resolve(work.name, folder, tasks) is None:
         hint = f"bind it by --task {work.name}=module:function"
-        problem = f"{work.name!r} is no Python callable"
+        problem = f"{work.name!r} is not a Python callable"
         if work.decision:
             problem = f"the DMN decision {work.name!r} cannot be run"
         rule = "task.decision" if work.decision else "task.unbound"

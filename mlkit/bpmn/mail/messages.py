@@ -47,9 +47,9 @@ def sender(text: str) -> Address:
     try:
         found = Address(display_name=header_text(name), addr_spec=address)
     except Exception as error:  # The parser of the standard library raises many kinds.
-        raise UsageError(f"--mail-from {text!r}: no address") from error
+        raise UsageError(f"--mail-from {text!r}: not an address") from error
     if not found.username or not found.domain or not text.isprintable():
-        raise UsageError(f"--mail-from {text!r}: no address", hint="mlkit@example.org, say")
+        raise UsageError(f"--mail-from {text!r}: not an address", hint="such as mlkit@example.org")
     return found
 
 

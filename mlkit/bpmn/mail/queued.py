@@ -22,7 +22,7 @@ def queued(variables: Mapping[str, Any], name: str, instance: int) -> list[NewMa
         instance: The number of the instance.
 
     Raises:
-        BadData: A variable is missing, or there is no address to send to.
+        BadData: A variable is missing, or there is not an address to send to.
     """
     lacking = [each for each in ("mail_to", "mail_subject", "mail_text") if each not in variables]
     if lacking:
@@ -46,6 +46,6 @@ def _require_address(text: str) -> None:
     try:
         found = Address(addr_spec=text)
     except Exception as error:  # The parser of the standard library raises many kinds.
-        raise BadData(f"{TASK}: mail_to: {text!r} is no address") from error
+        raise BadData(f"{TASK}: mail_to: {text!r} is not an address") from error
     if not found.username or not found.domain or not text.isprintable():
-        raise BadData(f"{TASK}: mail_to: {text!r} is no address")
+        raise BadData(f"{TASK}: mail_to: {text!r} is not an address")

@@ -72,10 +72,10 @@ def parse(url: str, password_file: Path | None = None) -> SmtpServer:
         raise UsageError(f"--smtp: {error}", hint=_HINT) from None
     if parts.password is not None:  # Whatever it is, it is not repeated here.
         hint = f"set {PASSWORD_VARIABLE}, or name a file with --smtp-password-file"
-        raise UsageError("--smtp: a password has no place in a URL", hint=hint)
+        raise UsageError("--smtp: a password must not be in a URL", hint=hint)
     extra = parts.path.strip("/") or parts.query or parts.fragment
     if parts.scheme not in _PORTS or not parts.hostname or extra:
-        raise UsageError(f"--smtp {url!r}: no address of an SMTP server", hint=_HINT)
+        raise UsageError(f"--smtp {url!r}: not the URL of an SMTP server", hint=_HINT)
     user = unquote(parts.username or "")
     server = SmtpServer(
         parts.hostname, port or _PORTS[parts.scheme], parts.scheme, user,

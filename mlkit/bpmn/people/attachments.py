@@ -170,7 +170,7 @@ def read_inside(folder: Path, name: str) -> bytes:
     """
     parts = name.split("/")
     if not name or "\0" in name or any(each in ("", ".", "..") for each in parts):
-        raise ValueError("it is no name inside the working folder")
+        raise ValueError("it is not a name inside the working folder")
     held: list[int] = []
     try:
         held.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -182,7 +182,7 @@ def read_inside(folder: Path, name: str) -> bytes:
         held.append(os.open(parts[-1], flags, dir_fd=held[-1]))
         found = os.fstat(held[-1])
         if not stat.S_ISREG(found.st_mode):
-            raise ValueError("it is no regular file")
+            raise ValueError("it is not a regular file")
         if found.st_size > MOST_BYTES:
             raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
         with os.fdopen(held.pop(), "rb") as file:

@@ -124,7 +124,7 @@ def read_people(path: Path) -> Directory:
 
     Raises:
         InputMissing: It cannot be read.
-        BadData: It is no people file; the message names the place.
+        BadData: It is not a people file; the message names the place.
     """
     try:
         document = tomllib.loads(path.read_text("utf-8"))
@@ -136,7 +136,7 @@ def read_people(path: Path) -> Directory:
     unknown = sorted(set(document) - {"people"})
     listed = document.get("people", [])
     if unknown or not isinstance(listed, list):
-        what = f"unknown table {unknown[0]!r}" if unknown else "`people` is no array of tables"
+        what = f"unknown table {unknown[0]!r}" if unknown else "`people` is not an array of tables"
         raise BadData(f"{path}: {what}", hint=hint)
     members: dict[str, Member] = {}
     for number, each in enumerate(listed, 1):
@@ -152,7 +152,7 @@ def read_people(path: Path) -> Directory:
 
 def _member(table: Any) -> Member:
     if not isinstance(table, dict):
-        raise ValueError("is no table")
+        raise ValueError("is not a table")
     unknown = sorted(set(table) - _KEYS)
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r}")
@@ -161,7 +161,7 @@ def _member(table: Any) -> Member:
         raise ValueError(f"id {identifier!r}: expected a name without spaces, commas and slashes")
     email = _text(table, "email")
     if email and not _is_address(email):
-        raise ValueError(f"email {email!r} is no address")
+        raise ValueError(f"email {email!r} is not an address")
     digest = table.get("digest", False)
     if not isinstance(digest, bool):
         raise ValueError("digest is neither true nor false")
@@ -172,14 +172,14 @@ def _member(table: Any) -> Member:
 def _text(table: Mapping[str, Any], key: str) -> str:
     value = table.get(key, "")
     if not isinstance(value, str):
-        raise ValueError(f"{key} is no text")
+        raise ValueError(f"{key} is not text")
     return value
 
 
 def _groups(table: Mapping[str, Any]) -> frozenset[str]:
     value = table.get("groups", [])
     if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
-        raise ValueError("groups is no list of names")
+        raise ValueError("groups is not a list of names")
     return frozenset(value)
 
 
@@ -205,7 +205,7 @@ class PeopleFile:
 
     Raises:
         InputMissing: The file cannot be read at first.
-        BadData: It is no people file at first.
+        BadData: It is not a people file at first.
     """
 
     def __init__(self, path: Path | None = None) -> None:

@@ -34,7 +34,7 @@ def packed_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
     packed = {}
     for name, value in variables.items():
         if not name.isidentifier() or name.startswith("_"):
-            raise BadData(f"variable {name!r}: no name that a script could use")
+            raise BadData(f"variable {name!r}: not a name that a script could use")
         try:
             packed[name] = pack(value)
         except Unstorable as error:
@@ -186,11 +186,11 @@ class Entry:
     def _rows(self, field: FormField) -> list[dict[str, Any]]:
         rows = self.raw(field) or []
         if not isinstance(rows, list) or len(rows) > MAX_ROWS:
-            raise ValueError(f"is no list of at most {MAX_ROWS} objects")
+            raise ValueError(f"is not a list of at most {MAX_ROWS} objects")
         found = []
         for number, row in enumerate(rows):
             if not isinstance(row, dict):
-                raise ValueError(f"row {number + 1} is no object")
+                raise ValueError(f"row {number + 1} is not an object")
             outer = {**self.variables, **self.data, "i": number + 1}
             defaults = {each.id: each.default.text for each in field.fields if each.default}
             values, problems = Entry(field.fields, row, defaults, outer).values()
@@ -256,7 +256,7 @@ def stored_file(value: Any) -> dict[str, Any]:
     """
     name = value.get("$artifact") if isinstance(value, dict) else None
     if not isinstance(name, str) or not _HASH.fullmatch(name) or value.get("format") != "file":
-        raise ValueError("is no uploaded file")
+        raise ValueError("is not an uploaded file")
     size = value.get("size", 0)
     return {
         "$artifact": name, "size": size if isinstance(size, int) else 0, "kind": "file",
@@ -273,7 +273,7 @@ def _typed(form: FormField, value: Any) -> Any:
     if form.type == "rows":
         return value
     if isinstance(value, dict | list):
-        raise ValueError(f"{str(value)[:60]} is no {form.type}")
+        raise ValueError(f"{str(value)[:60]} is not a {form.type}")
     text = str(value).strip()
     try:
         if form.type == "boolean":
@@ -283,13 +283,13 @@ def _typed(form: FormField, value: Any) -> Any:
         if form.type == "date":
             return {"$date": date.fromisoformat(text).isoformat()}
     except (KeyError, ValueError):
-        raise ValueError(f"{text!r} is no {form.type}") from None
+        raise ValueError(f"{text!r} is not a {form.type}") from None
     return _of_text(form, text)
 
 
 def _of_text(form: FormField, text: str) -> str:
     if form.type == "enum" and text not in form.options and form.choices is None:
-        raise ValueError(f"{text!r} is none of {', '.join(form.options)}")
+        raise ValueError(f"{text!r} is not one of {', '.join(form.options)}")
     return text
 
 
@@ -310,7 +310,7 @@ def _chosen(form: FormField, value: Any) -> list[str]:
 def _limited(form: FormField, value: Any) -> Any:
     for each in value if form.type == "list" else [value] if form.type == "enum" else []:
         if each not in form.options:
-            raise ValueError(f"{each!r} is none of {', '.join(form.options)}")
+            raise ValueError(f"{each!r} is not one of {', '.join(form.options)}")
     size: float = len(value) if isinstance(value, str) else 0
     number = value if isinstance(value, int | float) else None
     number = float(value) if form.textual else number

@@ -32,7 +32,7 @@ def read(root: Element, plane: Element, file: str) -> Picture:
     What refers to no element of the file is left out.
 
     Raises:
-        BadData: A coordinate is no number, or far out of any picture.
+        BadData: A coordinate is not a number, or far out of any picture.
     """
     known = {str(each.get("id")): each for each in root.iter() if each.get("id")}
     shown = str(plane.get("bpmnElement") or "").rpartition(":")[2]
@@ -118,7 +118,7 @@ def coordinate(element: Element, name: str, file: str) -> float:
     """Return a coordinate of diagram interchange, 0 if it is missing.
 
     Raises:
-        BadData: It is no number, or far outside any diagram.
+        BadData: It is not a number, or far outside any diagram.
     """
     text = str(element.get(name, "0"))
     try:
@@ -127,7 +127,7 @@ def coordinate(element: Element, name: str, file: str) -> float:
         value = math.nan
     if not abs(value) <= _LARGEST:
         place = f"{file}:{xml.line(element)}"
-        raise BadData(f"{place}: {name}={text[:40]!r} is no coordinate of a diagram")
+        raise BadData(f"{place}: {name}={text[:40]!r} is not a coordinate of a diagram")
     return value
 
 

@@ -18,7 +18,7 @@ def pictures(path: Path) -> list[Picture]:
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: It is no BPMN document, or nothing in it can be drawn.
+        BadData: It is not a BPMN document, or nothing in it can be drawn.
     """
     return _pictures(xml.parse(xml_documents.read(path), str(path)), str(path))
 

@@ -165,7 +165,7 @@ def _through_corners(
 
 
 def straightened(points: list[Point]) -> list[Point]:
-    """Leave out points that are no bends."""
+    """Leave out points that are not bends."""
     kept = points[:1]
     for before, here, after in zip(points, points[1:], points[2:], strict=False):
         level = abs(before.y - here.y) < 0.5 and abs(here.y - after.y) < 0.5

@@ -95,7 +95,7 @@ def deploy(
 
     Raises:
         Refusal: There are errors.
-        UsageError: There is no diagram, or a name is no plain path.
+        UsageError: There is not a diagram, or a name is not a plain path.
     """
     diagrams = [name for name in files if name.endswith(DIAGRAMS)]
     if not diagrams:
@@ -159,7 +159,7 @@ def _unpack(files: Mapping[str, bytes]) -> Iterator[Path]:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(content)
             except (FileExistsError, NotADirectoryError, IsADirectoryError):
-                raise UsageError(f"{file!r}: a file and a folder have one name") from None
+                raise UsageError(f"{file!r}: a file and a folder have the same name") from None
         yield folder
 
 
@@ -167,11 +167,11 @@ def plain(name: str) -> str:
     """Return the name of a file below a folder.
 
     Raises:
-        UsageError: It leads out of the folder, or is no name.
+        UsageError: It leads out of the folder, or is not a name.
     """
     path = PurePosixPath(name)
     if path.is_absolute() or {"..", "."} & set(path.parts) or not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r:.120} is no name of a file in a deployment")
+        raise UsageError(f"{name!r:.120} is not the name of a file in a deployment")
     return str(path)
 
 
@@ -295,7 +295,9 @@ class Starter:
         if request.once is not None:
             done = journal.deployments.started(request.once)
             if done is not None and done[0] != digest:
-                raise UsageError(f"the idempotency key {request.once!r:.80} began something else")
+                raise UsageError(
+                    f"the idempotency key {request.once!r:.80} was used for another request"
+                )
             if done is not None:
                 return journal.get(done[1])
         deployed = journal.deployments.require(request.process, request.version)

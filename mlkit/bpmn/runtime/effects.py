@@ -39,7 +39,7 @@ def lock_messages(journal: Journal, effects: Effects) -> None:
 
 
 def write(journal: Journal, running: Running, effect: AnyEffect, now: float) -> None:
-    """Write an effect, inside a transaction; do nothing where it is no row.
+    """Write an effect, inside a transaction; do nothing where it is not a row.
 
     What an activation asked for that has gone meanwhile is not written.
     """

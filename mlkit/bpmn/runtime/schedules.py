@@ -65,7 +65,7 @@ def document(shown: Shown) -> dict[str, Any]:
 
 
 def pause(session: Session, name: str, paused: bool, by: str) -> Shown:
-    """Pause a schedule, or let it go on; what it misses meanwhile is no misfire.
+    """Pause a schedule, or let it go on; what it misses meanwhile is not a misfire.
 
     Args:
         session: The state folder.

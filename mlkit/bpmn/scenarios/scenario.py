@@ -145,7 +145,7 @@ def load(path: Path) -> list[Scenario]:
 
     Raises:
         InputMissing: It cannot be read.
-        BadData: It is no JSON, or not as described here.
+        BadData: It is not JSON, or not as described here.
     """
     try:
         document = json.loads(path.read_text("utf-8"))

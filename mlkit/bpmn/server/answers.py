@@ -24,7 +24,7 @@ PAGE = (
     Parameter("cursor", "query", {"type": "string"}, "The `next` of the page before."),
 )
 PAGE_NAMES = ("limit", "cursor")
-GONE = {400: "It is no id, or the query cannot be read.", 404: "There is no such thing."}
+GONE = {400: "It is not an id, or the query cannot be read.", 404: "There is no such thing."}
 BAD_QUERY = {400: "The query cannot be read."}
 BAD_BODY = {400: "The body is malformed.", 422: "The body is another document."}
 REFUSED = {409: "Somebody or something came first.", 503: "The engine does not answer."}
@@ -39,7 +39,7 @@ def body(request: Request, kind: type[T]) -> T:
     """Return the body of a request as a type; an empty one is an empty object.
 
     Raises:
-        RequestError: 400: it is no JSON; 422: it is another document.
+        RequestError: 400: it is not JSON; 422: it is another document.
     """
     return decode(msgspec.json.Decoder(kind), request.body or b"{}")
 

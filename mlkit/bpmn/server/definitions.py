@@ -54,7 +54,7 @@ def routes(context: Context) -> dict[str, Route]:
         body_media="multipart/form-data",
         max_body=context.settings.max_upload,
         answers={201: Answer("The newest version of each process.", Definitions)},
-        problems={**BAD_BODY, 415: "The body is no form with files."},
+        problems={**BAD_BODY, 415: "The body is not a form with files."},
         is_partial=True,
     )
     versions = Operation(
@@ -138,7 +138,7 @@ class _Definitions:
         form = await read_form(request)
         files = {each.name: each.content for each in form.files}
         if len(files) != len(form.files):
-            raise RequestError(400, "two files have one name", "deploy them one by one")
+            raise RequestError(400, "two files have the same name", "deploy them one by one")
         by, check = acting(request.caller, None), deployable(self._context.tags, request.caller)
         found = await self._context.call(
             lambda service: deploy(service.session, files, by, check), request

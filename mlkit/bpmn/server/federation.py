@@ -47,7 +47,7 @@ class Claims:
         """Return who somebody is.
 
         Raises:
-            BadData: The provider does not say so, or it is no name of a user.
+            BadData: The provider does not say so, or it is not a name of a user.
         """
         found = claim(claims, self.name)
         if not isinstance(found, str):

@@ -138,7 +138,7 @@ def _read(handler: Any, operation: str, summary: str) -> Operation:
         tag="instances",
         role="viewer",
         answers={200: Answer("What is known.", dict[str, Any])},
-        problems={400: "It is no id.", **GONE},
+        problems={400: "It is not an id.", **GONE},
     )
 
 
@@ -392,4 +392,4 @@ def _time(name: str, given: Any) -> float | None:
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         hint = "2026-01-31T12:00:00Z; `+` is written %2B in a query"
-        raise RequestError(400, f"{name}: {text!r:.40} is no time", hint) from None
+        raise RequestError(400, f"{name}: {text!r:.40} is not a time", hint) from None

@@ -37,7 +37,7 @@ class Settings:
         state: The state folder.
         base_url: How others reach the server, where that is not its own address.
         grace: Seconds that running scripts have to end after SIGTERM.
-        token_file: The tokens of clients; needed where the address is no loopback one.
+        token_file: The tokens of clients; needed where the address is not a loopback one.
         scripts: How scripts run.
         max_body: Bytes that a body may have.
         max_upload: Bytes that a deployment, or a form with files, may have.

@@ -160,7 +160,7 @@ class TaskForm:
         """
         if not self.visitor.may(self.task):
             whom = self.visitor.whom(self.task)
-            hint = "whoever has it may give it back, or to you"
+            hint = "whoever has it may release it, or delegate it to you"
             raise RequestError(403, f"the task waits for {whom}", hint)
 
 

@@ -69,7 +69,7 @@ def routes(context: Context) -> dict[str, Route]:
         tag="tasks",
         role=TASKS,
         answers={200: Answer("The task.", dict[str, Any])},
-        problems={400: "It is no id.", **GONE, 409: "Somebody has completed it."},
+        problems={400: "It is not an id.", **GONE, 409: "Somebody has completed it."},
     )
     me = Operation(
         made.me,

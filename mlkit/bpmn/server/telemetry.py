@@ -126,7 +126,7 @@ def require_endpoint(url: str) -> None:
     """Refuse an endpoint that is none, or a Python without OpenTelemetry.
 
     Raises:
-        UsageError: It is no HTTP URL.
+        UsageError: It is not HTTP URL.
         ServiceUnavailable: The packages are missing.
     """
     parts = urlsplit(url)
@@ -147,7 +147,7 @@ def exporting(url: str) -> Telemetry:
             of the variables `OTEL_EXPORTER_OTLP_*`.
 
     Raises:
-        UsageError: It is no HTTP URL.
+        UsageError: It is not HTTP URL.
         ServiceUnavailable: The packages are missing.
     """
     require_endpoint(url)

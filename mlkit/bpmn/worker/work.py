@@ -189,7 +189,7 @@ class Worker:
         elif result.outcome != "completed":
             self._report_failure(task, result.message, result.stderr or result.stdout)
         elif (name := _unsendable(result.variables)) is not None:
-            self._report_failure(task, f"variable {name!r} is no value that can be sent", "")
+            self._report_failure(task, f"variable {name!r} is not a value that can be sent", "")
         else:
             variables = {n: typed(each).document for n, each in result.variables.items()}
             self._report(task, "complete", {"variables": variables})

@@ -29,7 +29,7 @@ def half_life_of(text: str | None) -> float | None:
     """Read --half-life as seconds.
 
     Raises:
-        UsageError: It is no duration, or out of range.
+        UsageError: It is not a duration, or out of range.
     """
     from mlkit.bandit.posteriors.forgetting import check_half_life
 

@@ -55,7 +55,10 @@ def evaluate(
         str,
         typer.Option(
             metavar="SPEC",
-            help="uniform, a file of fit, a table of probabilities, or column:NAME.",
+            help=(
+                "Policy to evaluate: uniform, a file written by fit, a table of "
+                "probabilities, or column:NAME."
+            ),
         ),
     ],
     against: Annotated[
@@ -86,14 +89,17 @@ def evaluate(
     ] = None,
     missing: Annotated[
         Missing | None,
-        typer.Option(help="Count a missing reward as zero, or drop its row (default: refuse)."),
+        typer.Option(help=("Count a missing reward as zero, or drop its row (default: an error).")),
     ] = None,
     attribution: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Drop rows without a reward that are younger than this, such as 24h, at the log's "
-            "end; older ones count as zero.",
+            help=(
+                "Attribution window, such as 24h: rows without a reward that are "
+                "younger than this at the end of the log are dropped, older ones count "
+                "as zero."
+            ),
         ),
     ] = None,
     clip: Annotated[
@@ -105,14 +111,20 @@ def evaluate(
         typer.Option(help="Weight above which SWITCH-DR uses the model (default: as --clip)."),
     ] = None,
     model: Annotated[
-        Model, typer.Option(help="What the model of rewards has a mean for.")
+        Model,
+        typer.Option(
+            help=("What the reward model keeps a mean of: each arm, or each arm in each context.")
+        ),
     ] = Model.CONTEXT_ARM,
     confidence: Annotated[
-        float, typer.Option(min=0.5, max=0.9999, help="Confidence of the intervals.")
+        float, typer.Option(min=0.5, max=0.9999, help="Confidence level of the intervals.")
     ] = 0.95,
-    resamples: Annotated[int, typer.Option(min=100, max=100_000, help="Bootstrap samples.")] = 1000,
+    resamples: Annotated[
+        int, typer.Option(min=100, max=100_000, help="Number of bootstrap samples.")
+    ] = 1000,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**64 - 1, help="Seed of bootstrap, folds and replay.")
+        int,
+        typer.Option(min=0, max=2**64 - 1, help="Seed of the bootstrap, the folds and the replay."),
     ] = 0,
     report: ReportOption = None,
     max_unpacked: MaxUnpacked = 8.0,
@@ -192,7 +204,7 @@ def _settings(
         if value is not None and not 0 < value < float("inf"):
             raise UsageError(f"{name} {value}: expected a weight above 0")
     if level != level:  # a range of click lets it through
-        raise UsageError("--confidence: nan is no probability")
+        raise UsageError("--confidence: nan is not a probability")
     most = float(rows**0.5) if clip is None else clip
     by_context = model is Model.CONTEXT_ARM
     return Settings(most, most if switch is None else switch, by_context, level, resamples, seed)

@@ -48,10 +48,15 @@ def fit(
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="POSTERIORS", help="A .parquet or .csv; - is CSV."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="POSTERIORS",
+            help=("File to write: .parquet or .csv; - is CSV on standard output."),
+        ),
     ],
     arm: Annotated[
-        str | None, typer.Option(metavar="COL", help="Column of the arm's id (not for .jsonl).")
+        str | None, typer.Option(metavar="COL", help="Column of arm ids (not for .jsonl logs).")
     ] = None,
     reward: Annotated[
         str | None, typer.Option(metavar="COL", help="Column of rewards in [0, 1].")
@@ -61,7 +66,11 @@ def fit(
     ] = None,
     event_id: Annotated[
         str | None,
-        typer.Option("--event-id", metavar="COL", help="Column of event ids: each counts once."),
+        typer.Option(
+            "--event-id",
+            metavar="COL",
+            help="Column of event ids; an event that is repeated counts once.",
+        ),
     ] = None,
     time: Annotated[
         str | None,
@@ -78,18 +87,19 @@ def fit(
     ] = None,
     separator: Annotated[
         str | None,
-        typer.Option(metavar="CHAR", help="Between the fields: , ; or tab (default: as found)."),
+        typer.Option(metavar="CHAR", help="Field separator: , ; or tab (default: detected)."),
     ] = None,
     reward_scale: Annotated[
-        float, typer.Option(metavar="MAX", help="Divide rewards by this, to lie in [0, 1].")
+        float,
+        typer.Option(metavar="MAX", help="Largest possible reward; rewards are divided by it."),
     ] = 1.0,
     exclude_arm: Annotated[
         list[str] | None,
-        typer.Option("--exclude-arm", metavar="ID", help="Leave out this arm (repeatable)."),
+        typer.Option("--exclude-arm", metavar="ID", help="Exclude this arm (repeatable)."),
     ] = None,
     prior: Annotated[str, typer.Option(metavar="A,B", help="Beta prior of every arm.")] = "1,1",
     shrinkage: Annotated[
-        float, typer.Option(help="Pulls that an arm's mean is worth in a new context.")
+        float, typer.Option(help="Weight of an arm's overall mean in a new context, in pulls.")
     ] = 100.0,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="The model's name (default: the file's).")
@@ -103,21 +113,27 @@ def fit(
     ] = None,
     features: Annotated[
         str | None,
-        typer.Option(metavar="COL,...", help="Columns of the context that are numbers."),
+        typer.Option(metavar="COL,...", help="Columns of numeric features of the context."),
     ] = None,
     categories: Annotated[
         str | None,
-        typer.Option(metavar="COL,...", help="Features that are categories; needs --hash."),
+        typer.Option(metavar="COL,...", help="Columns of categorical features; needs --hash."),
     ] = None,
     hash_length: Annotated[
-        int, typer.Option("--hash", min=0, max=2048, help="Hash features to so many numbers.")
+        int,
+        typer.Option(
+            "--hash", min=0, max=2048, help="Dimension to which features are hashed; 0: no hashing."
+        ),
     ] = 0,
     arm_features: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Features of arms (CSV, Parquet), for shared=true."),
+        typer.Option(
+            metavar="FILE",
+            help=("File of features of the arms (CSV, Parquet), for a policy with shared=true."),
+        ),
     ] = None,
     skip_bad_rows: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="Count bad rows and go on.")
+        bool, typer.Option("--skip-bad-rows", help="Skip rows that cannot be used, and count them.")
     ] = False,
     max_unpacked: MaxUnpacked = None,
     max_ratio: MaxRatio = 200.0,

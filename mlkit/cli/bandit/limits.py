@@ -37,30 +37,38 @@ def _share(text: str, default: float) -> tuple[Any, float]:
 
 
 _OPTIONS: dict[str, tuple[Any, Any]] = {
-    "min_share": _share("Least share in which each candidate is first.", 0.0),
-    "max_share": _share("Most share in which a candidate is first.", 1.0),
-    "holdout": _share("Share of random rankings of all candidates.", 0.0),
+    "min_share": _share(("Minimum probability with which each candidate is shown first."), 0.0),
+    "max_share": _share("Maximum probability with which a candidate is shown first.", 1.0),
+    "holdout": _share("Share of decisions that rank all candidates at random.", 0.0),
     "pin": (Annotated[list[str] | None, _option("Show this arm first (repeatable).", "ID")], None),
     "block": (
         Annotated[list[str] | None, _option("Never show this arm (repeatable).", "ID")],
         None,
     ),
     "new_arm_prior": (
-        Annotated[
-            str | None, _option("Prior of arms that are added (default: the file's).", "A,B")
-        ],
+        Annotated[str | None, _option("Beta prior of new arms (default: the file's).", "A,B")],
         None,
     ),
     "kill_switch": (
         Annotated[
             Path | None,
-            _option("While this file exists, show its lines; the fallback if it is empty.", "FILE"),
+            _option(
+                (
+                    "While this file exists, recommend the arms that it lists, or those of "
+                    "--fallback if it is empty."
+                ),
+                "FILE",
+            ),
         ],
         None,
     ),
     "fallback": (
         Annotated[
-            Path | None, _option("Arms that the kill switch shows, one id per line.", "FILE")
+            Path | None,
+            _option(
+                ("File of the arms to recommend while the kill switch is on, one id per line."),
+                "FILE",
+            ),
         ],
         None,
     ),

@@ -63,7 +63,7 @@ def verify(
     logs: Logs,
     level: Annotated[
         float,
-        typer.Option(min=1e-12, max=0.5, help="p-value below which the log does not fit."),
+        typer.Option(min=1e-12, max=0.5, help="p-value below which the log is rejected."),
     ] = 0.001,
     max_unpacked: MaxUnpacked = None,
     max_ratio: MaxRatio = 200.0,

@@ -121,7 +121,7 @@ def features_of(text: str | None) -> Named | None:
     """Read features from JSON.
 
     Raises:
-        UsageError: The text is no JSON object of features.
+        UsageError: The text is not a JSON object of features.
     """
     import msgspec
 

@@ -26,9 +26,14 @@ Context = Annotated[
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(min=0, max=2**64 - 1, help="Make the draws repeatable.", show_default=False),
+    typer.Option(
+        min=0,
+        max=2**64 - 1,
+        help="Seed of the random numbers, for repeatable draws.",
+        show_default=False,
+    ),
 ]
-Draws = Annotated[int, typer.Option(min=1, max=MOST, help="Number of draws.")]
+Draws = Annotated[int, typer.Option(min=1, max=MOST, help="Number of Monte Carlo draws.")]
 
 
 @examples(
@@ -39,7 +44,7 @@ def sample(
     posteriors: PosteriorsFile,
     context: Context = None,
     top: Annotated[
-        int, typer.Option(min=1, max=MOST, help="Arms of each draw, the best first.")
+        int, typer.Option(min=1, max=MOST, help="Number of arms in each draw, the best first.")
     ] = 10,
     draws: Draws = 1,
     seed: Seed = None,
@@ -80,12 +85,18 @@ def quantile(
     posteriors: PosteriorsFile,
     p: Annotated[
         list[float],
-        typer.Option("--p", metavar="P", min=0.0, max=1.0, help="Probability, or several."),
+        typer.Option(
+            "--p",
+            metavar="P",
+            min=0.0,
+            max=1.0,
+            help="Probability of the quantile; more may follow.",
+        ),
     ],
     more: Annotated[
         # Click's options take a fixed number of values: what follows `--p P` arrives here.
         list[float] | None,
-        typer.Argument(metavar="P", min=0.0, max=1.0, help="More probabilities."),
+        typer.Argument(metavar="P", min=0.0, max=1.0, help="Further probabilities."),
     ] = None,
     context: Context = None,
     max_unpacked: MaxUnpacked = 8.0,
@@ -102,7 +113,7 @@ def quantile(
 
     p = [*p, *(more or [])]
     if any(each != each for each in p):  # a range of click lets it through
-        raise UsageError("--p: nan is no probability")
+        raise UsageError("--p: nan is not a probability")
     found = file.read(posteriors, unpack_limits(max_unpacked, max_ratio))
     rows = summary.quantiles(found.of(context), p)
     if json:

@@ -45,31 +45,42 @@ def serve(
     context: typer.Context,
     posteriors: Annotated[Path, typer.Argument(help="Posteriors file; SIGHUP reads it again.")],
     state: State,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: a free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")
+    ] = 8000,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Worker processes (default: the cores).")
+        int | None,
+        typer.Option(min=1, max=256, help="Number of worker processes (default: one per core)."),
     ] = None,
     policy: Policy = None,
     half_life: HalfLife = None,
     adopt: Annotated[
         bool,
-        typer.Option("--adopt", help="Start a state of another file anew from this one."),
+        typer.Option(
+            "--adopt",
+            help=(
+                "Replace the posteriors in the state directory, and all that was "
+                "learned since, by this file."
+            ),
+        ),
     ] = False,
     new_arms: Annotated[
         NewArms,
         typer.Option(
-            help="How arms are added: by PUT /arms only, or from feedback for arms not known yet."
+            help=("How arms are added: by PUT /arms only, or also by feedback for unknown arms.")
         ),
     ] = NewArms.PUT,
     log: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Log decisions and feedback as JSON Lines."),
+        typer.Option(
+            metavar="DIR", help="Directory for logs of decisions and feedback (JSON Lines)."
+        ),
     ] = None,
     propensities: Annotated[
         float,
         typer.Option(
-            min=0, max=1, metavar="SHARE", help="Log propensities of this share of decisions."
+            min=0, max=1, metavar="SHARE", help="Share of decisions whose propensities are logged."
         ),
     ] = 0.0,
     *,
@@ -78,14 +89,19 @@ def serve(
         str | None,
         typer.Option(
             metavar="P,...",
-            help="How probably each position is looked at, from the first: corrects rewards.",
+            help=(
+                "Examination probabilities of the positions, from the first; they "
+                "correct rewards for position bias."
+            ),
         ),
     ] = None,
     token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Demand the bearer token in this file.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File with the bearer token that requests must carry."),
     ] = None,
     dedupe_window: Annotated[
-        float, typer.Option(min=0.001, metavar="DAYS", help="Days for which event ids are kept.")
+        float,
+        typer.Option(min=0.001, metavar="DAYS", help="Days for which event ids are remembered."),
     ] = 7.0,
     attribution: Annotated[
         str | None,
@@ -115,19 +131,21 @@ def serve(
         ),
     ] = 8.0,
     max_body: Annotated[
-        int, typer.Option(min=1, max=MOST, help="Most bytes of a request's body.")
+        int, typer.Option(min=1, max=MOST, help="Maximum size of a request body, in bytes.")
     ] = 1 << 20,
     max_candidates: Annotated[
         int,
         typer.Option(
-            min=1, max=MOST, help="Most candidates of a request; none named: all arms count."
+            min=1,
+            max=MOST,
+            help=("Maximum number of candidates per request; without candidates, all arms count."),
         ),
     ] = 10_000,
     max_k: Annotated[
-        int, typer.Option("--max-k", min=1, max=65535, help="Most arms of an answer.")
+        int, typer.Option("--max-k", min=1, max=65535, help="Maximum number of arms in a response.")
     ] = 1_000,
     max_connections: Annotated[
-        int, typer.Option(min=1, max=MOST, help="Most open connections of each worker.")
+        int, typer.Option(min=1, max=MOST, help="Maximum number of open connections per worker.")
     ] = 2048,
     max_unpacked: MaxUnpacked = 8.0,
     max_ratio: MaxRatio = 200.0,
@@ -250,7 +268,12 @@ def export(
     state: State,
     to: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="POSTERIORS", help="File to write; -: stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="POSTERIORS",
+            help=("File to write: .parquet or .csv; - is CSV on standard output."),
+        ),
     ],
     as_of: AsOf = None,
     json: Json = False,

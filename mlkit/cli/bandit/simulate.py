@@ -23,20 +23,24 @@ if TYPE_CHECKING:
 )
 def simulate(
     ctx: typer.Context,
-    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO", help="A .toml with the world.")],
+    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO", help="Scenario file (TOML).")],
     policy: Annotated[
         list[str] | None,
-        typer.Option(metavar="SPEC", help="Policy (repeatable; default: those of the scenario)."),
+        typer.Option(
+            metavar="SPEC", help=("Policy to compare (repeatable; default: those of the scenario).")
+        ),
     ] = None,
     runs: Annotated[
-        int | None, typer.Option(min=1, max=1_000_000, help="Runs (default: the scenario's).")
+        int | None,
+        typer.Option(min=1, max=1_000_000, help="Number of runs (default: the scenario's)."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, max=10**9, help="Steps (default: the scenario's).")
+        int | None,
+        typer.Option(min=1, max=10**9, help="Number of steps per run (default: the scenario's)."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Seed of all runs.")] = 0,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=MOST, help="Threads (default: the cores).")
+        int | None, typer.Option(min=1, max=MOST, help="Number of threads (default: one per core).")
     ] = None,
     json: Json = False,
 ) -> None:

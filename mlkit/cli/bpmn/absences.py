@@ -48,11 +48,16 @@ app = group(
 )
 def away(
     context: typer.Context,
-    person: Annotated[str, typer.Argument(help="Who is away.")],
-    to: Annotated[str, typer.Option("--to", metavar="PERSON", help="Who stands in for them.")],
-    until: Annotated[str, typer.Option(metavar="DATE", help="The last day, or a moment.")],
+    person: Annotated[str, typer.Argument(help="Person who is away.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="PERSON", help="Person who substitutes for them.")
+    ],
+    until: Annotated[str, typer.Option(metavar="DATE", help="Last day of the absence, or a time.")],
     begins: Annotated[
-        str | None, typer.Option("--from", metavar="DATE", help="The first day (default: now).")
+        str | None,
+        typer.Option(
+            "--from", metavar="DATE", help="First day of the absence, or a time (default: now)."
+        ),
     ] = None,
     by: Person = None,
     state: State = STATE,
@@ -99,7 +104,10 @@ def _moment(option: str, text: str, whole_day: bool) -> float:
 def back(
     context: typer.Context,
     absence: Annotated[
-        int, typer.Argument(min=1, max=MOST, help="As `people absences` numbers it.")
+        int,
+        typer.Argument(
+            min=1, max=MOST, help="Number of the absence, as listed by `people absences`."
+        ),
     ],
     by: Person = None,
     state: State = STATE,
@@ -153,8 +161,10 @@ def _document(absence: Any) -> dict[str, Any]:
 )
 def digest(
     context: typer.Context,
-    person: Annotated[str, typer.Argument(help="Whose mail it is.")],
-    daily: Annotated[bool, typer.Option("--daily/--single", help="One mail a day, or each.")],
+    person: Annotated[str, typer.Argument(help="Person who receives the mail.")],
+    daily: Annotated[
+        bool, typer.Option("--daily/--single", help="Send one mail a day, or one for each task.")
+    ],
     by: Person = None,
     state: State = STATE,
     journal: JournalUrl = None,
@@ -180,7 +190,7 @@ def digest(
 )
 def check(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A people file.")],
+    file: Annotated[Path, typer.Argument(help="People file (TOML).")],
     json: Json = False,
 ) -> None:
     """Check a people file, and list who is in it."""

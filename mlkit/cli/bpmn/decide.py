@@ -27,20 +27,30 @@ if TYPE_CHECKING:
 )
 def decide(
     context: typer.Context,
-    model: Annotated[Path, typer.Argument(help="A DMN file.")],
+    model: Annotated[Path, typer.Argument(help="Decision model, a DMN file.")],
     decision: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Default: the one that no other decision requires."),
+        typer.Option(
+            metavar="NAME", help="Decision to make (default: the one that no other requires)."
+        ),
     ] = "",
     var: Annotated[
         list[str],
-        typer.Option("--var", metavar="NAME=VALUE", help="An input; JSON keeps its type."),
+        typer.Option(
+            "--var",
+            metavar="NAME=VALUE",
+            help=("Input of the decision; a JSON value keeps its type (repeatable)."),
+        ),
     ] = [],  # noqa: B006
     vars_: Annotated[
-        Path | None, typer.Option("--vars", metavar="FILE", help="A JSON object of inputs.")
+        Path | None,
+        typer.Option("--vars", metavar="FILE", help="File with a JSON object of inputs."),
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show what was decided on the way, and the rules.")
+        bool,
+        typer.Option(
+            "--explain", help="Show the decisions on the way, and the rules that matched."
+        ),
     ] = False,
     table: Annotated[
         Path | None,
@@ -54,11 +64,14 @@ def decide(
             "--output",
             "-o",
             metavar="FILE",
-            help="Where --table writes, CSV or Parquet (default: NAME.decided.SUFFIX).",
+            help=("File that --table writes, CSV or Parquet (default: NAME.decided.SUFFIX)."),
         ),
     ] = None,
     lines: Annotated[
-        bool, typer.Option("--lines", help="Answer JSON Lines of standard input, each at once.")
+        bool,
+        typer.Option(
+            "--lines", help=("Read JSON Lines from standard input, and answer each at once.")
+        ),
     ] = False,
     max_unpacked: MaxUnpacked = 8.0,
     max_ratio: MaxRatio = 200.0,
@@ -195,7 +208,7 @@ def _table(
     table, output = files
 
     def begin(columns: list[str]) -> None:
-        # A table may have columns that are no inputs.
+        # A table may have columns that are not inputs.
         used = [*inputs, *(each for each in columns if each in decisions.known_inputs)]
         warn_of_inputs(decisions, [name], used, out)
 

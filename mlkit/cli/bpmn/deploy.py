@@ -25,7 +25,10 @@ from mlkit.cli.output import Output, of
 def deploy(
     context: typer.Context,
     *,
-    files: Annotated[list[Path], typer.Argument(help="Diagrams; what they use goes with them.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Diagrams to deploy, together with the files that they use."),
+    ],
     person: Person = None,
     place: Place,
     json: Json = False,

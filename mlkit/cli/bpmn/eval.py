@@ -27,24 +27,33 @@ Language = Literal["feel", "juel", "python", "javascript"]
 def evaluate(
     context: typer.Context,
     expression: Annotated[
-        str | None, typer.Argument(help="The expression, or - for stdin.")
+        str | None, typer.Argument(help="The expression; - reads it from standard input.")
     ] = None,
-    language: Annotated[Language, typer.Option(help="What the expression is written in.")] = "feel",
+    language: Annotated[Language, typer.Option(help="Language of the expression.")] = "feel",
     var: Annotated[
         list[str],
-        typer.Option("--var", metavar="NAME=VALUE", help="A variable; JSON keeps its type."),
+        typer.Option(
+            "--var",
+            metavar="NAME=VALUE",
+            help="Process variable; a JSON value keeps its type (repeatable).",
+        ),
     ] = [],  # noqa: B006
     vars_: Annotated[
-        Path | None, typer.Option("--vars", metavar="FILE", help="A JSON object of variables.")
+        Path | None,
+        typer.Option("--vars", metavar="FILE", help="File with a JSON object of variables."),
     ] = None,
     unary: Annotated[
         str | None,
         typer.Option(
-            metavar="INPUT", help="Read a cell of a decision table, and test this value with it."
+            metavar="INPUT",
+            help=("Input to test; the expression is then a cell of a decision table."),
         ),
     ] = None,
     lines: Annotated[
-        bool, typer.Option("--lines", help="Answer JSON Lines of standard input, each at once.")
+        bool,
+        typer.Option(
+            "--lines", help=("Read JSON Lines from standard input, and answer each at once.")
+        ),
     ] = False,
     json: Json = False,
 ) -> None:

@@ -262,7 +262,7 @@ def cancel(
     context: typer.Context,
     *,
     instance: Instance,
-    reason: Annotated[str, typer.Option(help="Kept with the instance.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason, recorded with the instance.")] = "",
     person: Person = None,
     place: Place,
     json: Json = False,
@@ -282,7 +282,7 @@ def suspend(
     context: typer.Context,
     *,
     instance: Instance,
-    reason: Annotated[str, typer.Option(help="Kept with the instance.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason, recorded with the instance.")] = "",
     person: Person = None,
     place: Place,
     json: Json = False,
@@ -329,7 +329,10 @@ def retry(
     *,
     instance: Instance,
     incident: Annotated[
-        int, typer.Option(min=0, max=MOST, help="Its number (0: all of the instance).")
+        int,
+        typer.Option(
+            min=0, max=MOST, help="Number of the incident; 0: all incidents of the instance."
+        ),
     ] = 0,
     person: Person = None,
     place: Place,

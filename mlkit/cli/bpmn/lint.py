@@ -25,16 +25,22 @@ BROKEN = "file.broken"
 )
 def lint(
     context: typer.Context,
-    files: Annotated[list[Path], typer.Argument(help="Diagrams, and DMN files.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Diagrams and decision models: BPMN and DMN files.")
+    ],
     task: Annotated[
         list[str],
-        typer.Option("--task", metavar="NAME=MODULE:FUNCTION", help="Bind a service task."),
+        typer.Option(
+            "--task",
+            metavar="NAME=MODULE:FUNCTION",
+            help="Bind a service task to a Python function (repeatable).",
+        ),
     ] = [],  # noqa: B006
     json: Json = False,
 ) -> None:
     """Find all problems of diagrams and decision models.
 
-    Exits 1 when there are errors, 65 for what is no diagram.
+    Exits 1 when there are errors, 65 for what is not a diagram.
     """
     bindings = {name: str(value) for name, value in pairs(task, "--task").items()}
     refused: list[MlkitError] = []

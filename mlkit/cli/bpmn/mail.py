@@ -32,42 +32,61 @@ app = group(
 
 People = Annotated[
     Path | None,
-    typer.Option("--people", metavar="FILE", help="Who people are: TOML, reread when it changes."),
+    typer.Option(
+        "--people",
+        metavar="FILE",
+        help=("TOML file of people and their groups, reread when it changes."),
+    ),
 ]
 Smtp = Annotated[
     str,
-    typer.Option(metavar="URL", help="smtp://, smtp+starttls:// or smtps://[USER@]HOST[:PORT]."),
+    typer.Option(
+        metavar="URL",
+        help=("Mail server: smtp://, smtp+starttls:// or smtps://[USER@]HOST[:PORT]."),
+    ),
 ]
 PasswordFile = Annotated[
     Path | None,
     typer.Option(
         "--smtp-password-file", metavar="FILE",
-        help="The password (default: the variable MLKIT_BPMN_SMTP_PASSWORD).",
+        help=(
+"File with the password (default: the variable "
+"MLKIT_BPMN_SMTP_PASSWORD)."
+),
     ),
 ]  # fmt: skip
-MailFrom = Annotated[str, typer.Option(metavar="ADDRESS", help="Whom the mail is from.")]
+MailFrom = Annotated[str, typer.Option(metavar="ADDRESS", help="Sender address of the mails.")]
 MailTemplates = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Templates that replace those of mlkit.")
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder of mail templates that replace the built-in ones."),
 ]
 BaseUrl = Annotated[
-    str, typer.Option(metavar="URL", help="Where the pages of the server are, for links.")
+    str, typer.Option(metavar="URL", help="URL of the server's pages, for links in mails.")
 ]
 SecretFile = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="The secret that signs links (default: made in the state folder)."
+        metavar="FILE",
+        help=("File with the secret that signs links (default: created in the state folder)."),
     ),
 ]
 Links = Annotated[
     bool,
-    typer.Option("--links/--no-links", help="Whether a link in a mail opens without a login."),
+    typer.Option(
+        "--links/--no-links", help="Whether a link in a mail opens its task without a login."
+    ),
 ]
 AttachLimit = Annotated[
     float,
-    typer.Option(min=0, metavar="MB", help="Megabytes of documents that one mail may have."),
+    typer.Option(
+        min=0,
+        metavar="MB",
+        help=("Maximum size of the documents attached to one mail, in megabytes."),
+    ),
 ]
 DigestHour = Annotated[
-    int, typer.Option(min=0, max=23, help="The hour at which the mail of a day is sent.")
+    int,
+    typer.Option(min=0, max=23, help="Hour of the day, 0 to 23, at which daily mails are sent."),
 ]
 FROM = "mlkit@localhost"
 
@@ -140,7 +159,10 @@ def send(
 def list_(
     only: Annotated[
         str | None,
-        typer.Option(metavar="STATE", help="Only those queued, sent, failed or dropped."),
+        typer.Option(
+            metavar="STATE",
+            help=("List only mails in this state: queued, sent, failed or dropped."),
+        ),
     ] = None,
     state: State = STATE,
     journal: JournalUrl = None,
@@ -195,7 +217,9 @@ def retry(
     context: typer.Context,
     mails: Annotated[
         list[int] | None,
-        typer.Argument(min=1, max=MOST, help="As `mail list` numbers them (default: all)."),
+        typer.Argument(
+            min=1, max=MOST, help=("Numbers of the mails, as listed by `mail list` (default: all).")
+        ),
     ] = None,
     state: State = STATE,
     journal: JournalUrl = None,

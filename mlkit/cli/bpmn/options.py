@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 JOURNAL_VARIABLE = "MLKIT_BPMN_JOURNAL"
 SERVER_VARIABLE = "MLKIT_BPMN_SERVER"
 TOKEN_VARIABLE = "MLKIT_BPMN_TOKEN_FILE"
-Instance = Annotated[str, typer.Argument(help="The instance's id, or the beginning of it.")]
+Instance = Annotated[str, typer.Argument(help="Id of the instance, or the beginning of it.")]
 State = Annotated[Path, typer.Option("--state", metavar="DIR", help="Folder of the journal.")]
 JournalUrl = Annotated[
     str | None,
@@ -47,7 +47,7 @@ ServerUrl = Annotated[
         metavar="URL",
         envvar=SERVER_VARIABLE,
         show_envvar=False,
-        help="A server of `mlkit bpmn serve`, instead of a state folder.",
+        help=("URL of a server (`mlkit bpmn serve`), instead of a state folder."),
     ),
 ]
 TokenFile = Annotated[
@@ -57,24 +57,43 @@ TokenFile = Annotated[
         metavar="FILE",
         envvar=TOKEN_VARIABLE,
         show_envvar=False,
-        help="The token for the server.",
+        help="File with the token for the server.",
     ),
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, max=MOST_THREADS, help="Scripts at once (default: processors).")
+    int | None,
+    typer.Option(
+        min=1,
+        max=MOST_THREADS,
+        help=("Number of scripts that run at once (default: one per processor)."),
+    ),
 ]
-Python = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of the scripts.")]
-Rscript = Annotated[str | None, typer.Option(metavar="PATH", help="Interpreter of scripts in R.")]
-Timeout = Annotated[float, typer.Option(min=0, help="Seconds for one attempt (0: no limit).")]
+Python = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Python interpreter that runs the scripts.")
+]
+Rscript = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Rscript that runs the scripts in R.")
+]
+Timeout = Annotated[
+    float, typer.Option(min=0, help="Time limit of one attempt, in seconds; 0: no limit.")
+]
 Memory = Annotated[
-    int, typer.Option(min=0, max=MOST, help="Megabytes of data per script (0: no limit).")
+    int,
+    typer.Option(
+        min=0, max=MOST, help="Memory limit of a script's data, in megabytes; 0: no limit."
+    ),
 ]
 Cpu = Annotated[
-    int, typer.Option(min=0, max=MOST, help="Processor seconds per attempt (0: no limit).")
+    int,
+    typer.Option(
+        min=0, max=MOST, help=("Processor time limit of one attempt, in seconds; 0: no limit.")
+    ),
 ]
 Env = Annotated[
     list[str],
-    typer.Option("--env", metavar="NAME", help="An environment variable that scripts may see."),
+    typer.Option(
+        "--env", metavar="NAME", help="Environment variable that scripts may read (repeatable)."
+    ),
 ]
 Lease = Annotated[
     float | None,
@@ -82,13 +101,19 @@ Lease = Annotated[
         min=1,
         max=MOST,
         metavar="SECONDS",
-        help="Time after which another host takes over, if this one dies (PostgreSQL; default: 8).",
+        help=(
+            "Seconds after which another host takes over if this one dies (PostgreSQL; default: 8)."
+        ),
     ),
 ]
 STATE = Path(".mlkit")
 Person = Annotated[
     str | None,
-    typer.Option("--as", metavar="PERSON", help="Who does it, kept in the history (default: you)."),
+    typer.Option(
+        "--as",
+        metavar="PERSON",
+        help=("Person who does it, as recorded in the history (default: you)."),
+    ),
 ]
 EXIT_CODES = {"completed": 0, "waiting": 3, "running": 3, "interrupted": 3, "suspended": 3}
 
@@ -128,17 +153,17 @@ def _value(text: str) -> Any:
 
 
 def _json(text: str) -> Any:
-    """Read JSON as the standard has it: `Infinity` and `NaN` are no numbers.
+    """Read JSON as the standard has it: `Infinity` and `NaN` are not numbers.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: It is not JSON.
         BadData: A number is too large to be kept.
     """
     return json.loads(text, parse_constant=_refused, parse_float=_finite)
 
 
 def _refused(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def _finite(text: str) -> float:

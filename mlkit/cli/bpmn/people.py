@@ -30,12 +30,15 @@ if TYPE_CHECKING:
 
 TaskName = Annotated[
     str,
-    typer.Argument(metavar="TASK", help="As `tasks` lists it, or the id of its element."),
+    typer.Argument(metavar="TASK", help="Id of the task, as listed by `tasks`, or of its element."),
 ]
 Values = Annotated[
-    list[str], typer.Option("--set", metavar="K=V", help="A value; JSON keeps its type.")
+    list[str],
+    typer.Option(
+        "--set", metavar="K=V", help="Value to set; a JSON value keeps its type (repeatable)."
+    ),
 ]
-Comment = Annotated[str | None, typer.Option(help="Kept in the variable `comment`.")]
+Comment = Annotated[str | None, typer.Option(help="Comment, stored in the variable `comment`.")]
 
 
 @examples(
@@ -46,8 +49,12 @@ Comment = Annotated[str | None, typer.Option(help="Kept in the variable `comment
 def tasks(
     context: typer.Context,
     *,
-    assignee: Annotated[str | None, typer.Option(help="Only what this person may do.")] = None,
-    group: Annotated[str | None, typer.Option(help="Only what this group may do.")] = None,
+    assignee: Annotated[
+        str | None, typer.Option(help="List only the tasks that this person may do.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="List only the tasks that this group may do.")
+    ] = None,
     place: Place,
     json: Json = False,
 ) -> None:
@@ -142,9 +149,10 @@ def claim(
     *,
     task: TaskName,
     assignee: Annotated[
-        str | None, typer.Option("--as", "--assignee", help="Who takes it (default: you).")
+        str | None,
+        typer.Option("--as", "--assignee", help="Person who claims the task (default: you)."),
     ] = None,
-    release: Annotated[bool, typer.Option("--release", help="Give it back.")] = False,
+    release: Annotated[bool, typer.Option("--release", help="Give the task back.")] = False,
     place: Place,
     json: Json = False,
 ) -> None:
@@ -163,7 +171,9 @@ def delegate(
     context: typer.Context,
     *,
     task: TaskName,
-    to: Annotated[str, typer.Option("--to", metavar="PERSON", help="Who is to do it.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="PERSON", help="Person who is to do the task.")
+    ],
     person: Person = None,
     place: Place,
     json: Json = False,
@@ -183,7 +193,7 @@ def start(
     context: typer.Context,
     *,
     instance: Instance,
-    element: Annotated[str, typer.Argument(help="An activity of an ad-hoc sub-process.")],
+    element: Annotated[str, typer.Argument(help="Id of an activity of an ad-hoc sub-process.")],
     end: Annotated[bool, typer.Option("--end", help="End the ad-hoc sub-process ELEMENT.")] = False,
     person: Person = None,
     place: Place,
@@ -206,10 +216,15 @@ def start(
 def message(
     context: typer.Context,
     *,
-    name: Annotated[str, typer.Argument(help="The message's name.")],
-    key: Annotated[str, typer.Option(help="The correlation key, or the business key.")] = "",
+    name: Annotated[str, typer.Argument(help="Name of the message.")],
+    key: Annotated[str, typer.Option(help="Correlation key, or business key.")] = "",
     set: Values = [],  # noqa: A002, B006
-    ttl: Annotated[float, typer.Option(min=0, help="Seconds to keep it if nobody waits.")] = 604800,
+    ttl: Annotated[
+        float,
+        typer.Option(
+            min=0, help=("Seconds for which the message is kept if nothing waits for it.")
+        ),
+    ] = 604800,
     place: Place,
     json: Json = False,
 ) -> None:
@@ -230,7 +245,7 @@ def message(
 def signal(
     context: typer.Context,
     *,
-    name: Annotated[str, typer.Argument(help="The signal's name.")],
+    name: Annotated[str, typer.Argument(help="Name of the signal.")],
     set: Values = [],  # noqa: A002, B006
     place: Place,
     json: Json = False,
@@ -256,7 +271,7 @@ def _show_receivers(kind: str, name: str, sent: dict[str, Any], json: bool, outp
 
 
 def ask(session: Session, row: Row) -> bool:
-    """Ask for the first user task of an instance on the terminal; say whether it was answered.
+    """Ask for the first user task of an instance on the terminal; return whether it was answered.
 
     Who ends the input instead (Ctrl-D, Ctrl-C) leaves the task waiting.
     """

@@ -127,7 +127,7 @@ def chosen_server(context: typer.Context, place: Place) -> str | None:
         return None
     if beside == most:
         other = "--state" if given["state"] == most else "--journal"
-        raise UsageError(f"--server and {other} exclude one another", hint="name one of them")
+        raise UsageError(f"--server and {other} cannot be combined", hint="name one of them")
     return place.server
 
 

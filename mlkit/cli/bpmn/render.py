@@ -44,32 +44,51 @@ def render(
     file: Annotated[Path | None, typer.Argument(help="The diagram, or a DMN file.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="PATH", help="Write .svg or .png; else text."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="File to write, .svg or .png (default: text on the terminal).",
+        ),
     ] = None,
     instance: Annotated[
-        str | None, typer.Option(metavar="ID", help="Colour by how far this instance has come.")
+        str | None,
+        typer.Option(metavar="ID", help="Instance by whose progress the diagram is coloured."),
     ] = None,
     diagram: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Which of several diagrams: a number, an id or a name."),
+        typer.Option(
+            metavar="NAME",
+            help=("Diagram to draw where the file has several: its number, id or name."),
+        ),
     ] = None,
     var: Annotated[
         list[str],
         typer.Option(
-            "--var", metavar="NAME=VALUE", help="Of a DMN file: decide by this input; JSON or text."
+            "--var",
+            metavar="NAME=VALUE",
+            help=("Input of the decisions of a DMN file, JSON or text (repeatable)."),
         ),
     ] = [],  # noqa: B006
     vars_: Annotated[
         Path | None,
-        typer.Option("--vars", metavar="FILE", help="Of a DMN file: a JSON object of inputs."),
+        typer.Option(
+            "--vars",
+            metavar="FILE",
+            help=("File with a JSON object of inputs of the decisions of a DMN file."),
+        ),
     ] = None,
     decision: Annotated[
         str,
-        typer.Option(metavar="NAME", help="What is decided; default: what no decision requires."),
+        typer.Option(
+            metavar="NAME", help="Decision to draw (default: the one that no other requires)."
+        ),
     ] = "",
     theme: Annotated[
         Themes,
-        typer.Option(help="The colours; auto follows the reader's system, and a PNG is light."),
+        typer.Option(
+            help=("Colour theme; auto follows the reader's system, and is light in a PNG.")
+        ),
     ] = Themes.AUTO,
     state: State = STATE,
     journal: JournalUrl = None,
@@ -129,7 +148,7 @@ def _found(
 
     if instance is None:
         if file is None:
-            raise UsageError("what is to be drawn? name a FILE, or --instance ID")
+            raise UsageError("nothing to draw: name a FILE, or --instance ID")
         return rendering.pictures(file), None
 
     with reading(state, journal) as session:

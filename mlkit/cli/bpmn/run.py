@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from mlkit.bpmn.runtime.session import Session, Settings
 
 ClockKind = Literal["real", "simulated"]
-NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask; leave user tasks waiting.")]
+NoInput = Annotated[
+    bool, typer.Option("--no-input", help="Do not prompt; leave user tasks waiting.")
+]
 
 
 @examples(
@@ -47,29 +49,48 @@ NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask; leave user
 )
 def run(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The diagram.")],
+    file: Annotated[Path, typer.Argument(help="The diagram, a BPMN file.")],
     var: Annotated[
-        list[str], typer.Option("--var", metavar="K=V", help="A variable; JSON keeps its type.")
+        list[str],
+        typer.Option(
+            "--var",
+            metavar="K=V",
+            help="Process variable; a JSON value keeps its type (repeatable).",
+        ),
     ] = [],  # noqa: B006 - typer's way to say "none given"
     vars_: Annotated[
-        Path | None, typer.Option("--vars", metavar="FILE", help="A JSON object of variables.")
+        Path | None,
+        typer.Option("--vars", metavar="FILE", help="File with a JSON object of variables."),
     ] = None,
     state: State = STATE,
     journal: JournalUrl = None,
     lease: Lease = None,
     no_input: NoInput = False,
-    clock: Annotated[ClockKind, typer.Option(help="Simulated: timers do not wait.")] = "real",
+    clock: Annotated[
+        ClockKind,
+        typer.Option(help=("Clock of the timers; with the simulated one they do not wait.")),
+    ] = "real",
     until: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0, help="Stop before timers later than this."),
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help=("Stop before timers that are due later than this, in seconds from the start."),
+        ),
     ] = None,
     message: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Start at the event of this message.")
+        str | None, typer.Option(metavar="NAME", help="Start at the start event of this message.")
     ] = None,
-    business_key: Annotated[str, typer.Option(help="Correlates messages.")] = "",
+    business_key: Annotated[
+        str, typer.Option(help="Business key, by which messages are correlated.")
+    ] = "",
     task: Annotated[
         list[str],
-        typer.Option("--task", metavar="NAME=MODULE:FUNCTION", help="Bind a service task."),
+        typer.Option(
+            "--task",
+            metavar="NAME=MODULE:FUNCTION",
+            help="Bind a service task to a Python function (repeatable).",
+        ),
     ] = [],  # noqa: B006
     workers: Workers = None,
     python: Python = None,
@@ -109,8 +130,12 @@ def run(
 )
 def resume(
     context: typer.Context,
-    instance: Annotated[str | None, typer.Argument(help="Its id (default: all).")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="All instances that have not ended.")] = False,
+    instance: Annotated[
+        str | None, typer.Argument(help="Id of the instance (default: all instances).")
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Resume all instances that have not ended.")
+    ] = False,
     state: State = STATE,
     journal: JournalUrl = None,
     lease: Lease = None,
@@ -159,9 +184,11 @@ def resume(
 def rerun(
     context: typer.Context,
     instance: Instance,
-    from_: Annotated[str, typer.Option("--from", metavar="TASK", help="The id of an activity.")],
+    from_: Annotated[
+        str, typer.Option("--from", metavar="TASK", help="Id of the activity to run from.")
+    ],
     file: Annotated[
-        Path | None, typer.Option("--file", help="A changed diagram, the same up to there.")
+        Path | None, typer.Option("--file", help="Changed diagram, identical up to that activity.")
     ] = None,
     state: State = STATE,
     journal: JournalUrl = None,

@@ -35,7 +35,8 @@ app = group(
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="PROCESS[/ELEMENT]", help="The process; its start event where it has several."
+        metavar="PROCESS[/ELEMENT]",
+        help=("Id of the process, and of its start event where it has several."),
     ),
 ]
 

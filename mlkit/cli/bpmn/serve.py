@@ -71,15 +71,20 @@ def serve(
     state: State = STATE,
     journal: JournalUrl = None,
     lease: Lease = None,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: a free one.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")
+    ] = 8080,
     base_url: Annotated[
         str | None,
-        typer.Option("--base-url", metavar="URL", help="How others reach the server."),
+        typer.Option("--base-url", metavar="URL", help="URL by which others reach the server."),
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Demand a token: lines of TOKEN [ROLES [NAME]]."),
+        typer.Option(
+            metavar="FILE",
+            help=("File of the tokens that requests may carry, a line each: TOKEN [ROLES [NAME]]."),
+        ),
     ] = None,
     users: Annotated[
         Path | None,
@@ -107,14 +112,16 @@ def serve(
     ] = 12.0,
     grace: Annotated[
         float,
-        typer.Option(min=0, metavar="SECONDS", help="Time of running scripts to end on SIGTERM."),
+        typer.Option(
+            min=0, metavar="SECONDS", help="Seconds that running scripts have to end after SIGTERM."
+        ),
     ] = 8.0,
     watch: Annotated[
         Path | None,
-        typer.Option("--watch", metavar="DIR", help="Deploy the diagrams of a folder."),
+        typer.Option("--watch", metavar="DIR", help="Folder whose diagrams are deployed."),
     ] = None,
     log_format: Annotated[
-        LogFormat, typer.Option(help="Lines of text, or JSON with the ids of instances.")
+        LogFormat, typer.Option(help="Format of the log: text, or JSON with the ids of instances.")
     ] = LogFormat.TEXT,
     keep: Annotated[
         str | None,
@@ -125,15 +132,21 @@ def serve(
         typer.Option(metavar="URL", help="Report traces and metrics to a collector, by OTLP."),
     ] = None,
     max_body: Annotated[
-        int, typer.Option(min=1, max=MOST, help="Most bytes of a request's body.")
+        int, typer.Option(min=1, max=MOST, help="Maximum size of a request body, in bytes.")
     ] = 4 << 20,
     max_upload: Annotated[
-        int, typer.Option(min=1, max=MOST, help="Most bytes of a deployment, or of files.")
+        int,
+        typer.Option(
+            min=1, max=MOST, help=("Maximum size of a deployment, or of uploaded files, in bytes.")
+        ),
     ] = 64 << 20,
     people: People = None,
     smtp: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Send mail: smtp[+starttls]://, smtps://[USER@]HOST."),
+        typer.Option(
+            metavar="URL",
+            help=("Mail server: smtp://, smtp+starttls:// or smtps://[USER@]HOST[:PORT]."),
+        ),
     ] = None,
     smtp_password_file: PasswordFile = None,
     mail_from: MailFrom = FROM,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 )
 def play(
     context: typer.Context,
-    scenarios: Annotated[list[Path], typer.Argument(help="Files of scenarios.")],
+    scenarios: Annotated[list[Path], typer.Argument(help="Scenario files (JSON).")],
     json: Json = False,
 ) -> None:
     """Play scenarios and compare each run with what is expected of it.

@@ -23,32 +23,47 @@ if TYPE_CHECKING:
 )
 def worker(
     context: typer.Context,
-    server: Annotated[str, typer.Option(metavar="URL", help="The server.")],
+    server: Annotated[str, typer.Option(metavar="URL", help="URL of the server.")],
     task: Annotated[
         list[str],
-        typer.Option(metavar="NAME=MODULE:FUNCTION", help="What does the tasks of a topic."),
+        typer.Option(
+            metavar="NAME=MODULE:FUNCTION",
+            help="Function that executes the tasks of a topic (repeatable).",
+        ),
     ] = [],  # noqa: B006 - typer's way to say "none given"
     topics: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Only these topics; by default those of --task."),
+        typer.Option(metavar="A,B", help="Topics to fetch tasks of (default: those of --task)."),
     ] = None,
     token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A file with the token of this worker.")
+        Path | None, typer.Option(metavar="FILE", help="File with the token of this worker.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Its name; by default host and process.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of this worker (default: host and process id).")
+    ] = None,
     lock: Annotated[
         float,
-        typer.Option(min=1, metavar="SECONDS", help="Lock of a task; renewed while it runs."),
+        typer.Option(
+            min=1,
+            metavar="SECONDS",
+            help=("Seconds for which a task is locked; the lock is renewed while it runs."),
+        ),
     ] = 60.0,
     retries: Annotated[
-        int, typer.Option(min=1, max=1000, help="Attempts of a task, where the server names none.")
+        int,
+        typer.Option(
+            min=1, max=1000, help="Number of attempts at a task, where the server sets none."
+        ),
     ] = 3,
     pause: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Pause before another attempt.")
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Seconds to wait before another attempt."),
     ] = 10.0,
     grace: Annotated[
         float,
-        typer.Option(min=0, metavar="SECONDS", help="Time of running tasks to end on SIGTERM."),
+        typer.Option(
+            min=0, metavar="SECONDS", help="Seconds that running tasks have to end after SIGTERM."
+        ),
     ] = 8.0,
     workers: Workers = None,
     python: Python = None,

@@ -40,19 +40,22 @@ HOLDS = {
 )
 def build(
     context: typer.Context,
-    kind: Annotated[Kind, typer.Argument(help="What it holds.")],
+    kind: Annotated[Kind, typer.Argument(help="Kind of the base image.")],
     tag: Annotated[
-        str | None, typer.Option("--tag", "-t", metavar="NAME", help="Load it under this name.")
+        str | None,
+        typer.Option(
+            "--tag", "-t", metavar="NAME", help="Name under which it is loaded into the engine."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write a `docker load` archive."),
+        typer.Option("--output", "-o", metavar="FILE", help="`docker load` archive to write."),
     ] = None,
     suite: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="A suite's code name (default: the machine's own)."),
+        typer.Option(metavar="NAME", help="Code name of the suite (default: the machine's own)."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the packages.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the packages only.")] = False,
     json: Json = False,
 ) -> None:
     """Assemble a base from Debian packages; the same packages give the same image id.

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 def explain(
     context: typer.Context,
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="A slimmed image.")],
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Paths in it.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Paths in the image.")],
     original: Annotated[
         str | None,
-        typer.Option(metavar="IMAGE", help="What it was made of (default: as it was named)."),
+        typer.Option(
+            metavar="IMAGE", help="Image that it was made from (default: the one on record)."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -21,7 +21,7 @@ ImageName = Annotated[
     str,
     typer.Argument(
         metavar="IMAGE",
-        help="An image of the engine, a `docker save` archive, an OCI layout, a build folder.",
+        help=("An image of the engine, a `docker save` archive, an OCI layout, or a build folder."),
     ),
 ]
 IMAGE_HELP = "An image of the engine, a `docker save` archive, or an OCI layout."
@@ -34,38 +34,47 @@ Probes = Annotated[
     ),
 ]
 ProbeFile = Annotated[
-    Path | None, typer.Option("--probes", metavar="FILE", help="Probes in TOML, with bodies.")
+    Path | None,
+    typer.Option(
+        "--probes", metavar="FILE", help="TOML file of probes, which may have request bodies."
+    ),
 ]
 Exec = Annotated[
     str | None,
     typer.Option(
         "--exec",
         metavar="CMD",
-        help="A test command of yours, run here; MLKIT_HOST and MLKIT_PORT name the app.",
+        help=(
+            "Test command that is run on this machine; MLKIT_HOST and MLKIT_PORT locate the app."
+        ),
     ),
 ]
 Env = Annotated[
-    list[str] | None, typer.Option("--env", "-e", metavar="K=V", help="Set it in all runs.")
+    list[str] | None,
+    typer.Option(
+        "--env", "-e", metavar="K=V", help="Environment variable of all runs (repeatable)."
+    ),
 ]
 EnvFile = Annotated[
     Path | None,
-    typer.Option("--env-file", metavar="F", help="Set the variables of this file in all runs."),
+    typer.Option("--env-file", metavar="F", help="File of environment variables of all runs."),
 ]
 Volumes = Annotated[
-    list[str] | None, typer.Option("--volume", metavar="V", help="Mount it in all runs.")
+    list[str] | None,
+    typer.Option("--volume", metavar="V", help="Volume that is mounted in all runs (repeatable)."),
 ]
-Network = Annotated[str, typer.Option(metavar="N", help="The network of all runs.")]
+Network = Annotated[str, typer.Option(metavar="N", help="Network of all runs.")]
 Watch = Annotated[
-    float, typer.Option(min=0.0, metavar="S", help="Seconds that an app has to survive.")
+    float, typer.Option(min=0.0, metavar="S", help="Seconds for which the app has to keep running.")
 ]
 Patience = Annotated[
-    float, typer.Option(min=0.1, metavar="S", help="Seconds that an app may take to get ready.")
+    float, typer.Option(min=0.1, metavar="S", help="Seconds that the app may take to become ready.")
 ]
 
 
 OneAtATime = Annotated[
     bool,
-    typer.Option("--one-at-a-time", help="Run no two containers of the app at the same time."),
+    typer.Option("--one-at-a-time", help="Never run two containers of the app at the same time."),
 ]
 
 

@@ -35,8 +35,10 @@ from mlkit.cli.output import Output, of
 )
 def compare(
     context: typer.Context,
-    original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="What it should be like.")],
-    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="What is judged.")],
+    original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="The image to compare with.")],
+    candidate: Annotated[
+        str, typer.Argument(metavar="CANDIDATE", help="The image that is judged.")
+    ],
     probe: Probes = None,
     probes: ProbeFile = None,
     exec: Exec = None,  # noqa: A002 - named as its option is
@@ -103,7 +105,9 @@ def compare(
     "mlkit image clean --json",
 )
 def clean(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List only.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List them only, and remove nothing.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Remove the containers and images that interrupted runs have left in the engine."""

@@ -20,7 +20,7 @@ from mlkit.cli.output import Output
 def sbom(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help=IMAGE_HELP)],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write.")
     ] = None,
     json: Json = False,
 ) -> None:

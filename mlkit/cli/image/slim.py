@@ -80,49 +80,60 @@ def slim(
     image: ImageName,
     tag: Annotated[
         str | None,
-        typer.Option("--tag", "-t", metavar="NAME", help="The result's name (IMAGE-slim)."),
+        typer.Option(
+            "--tag", "-t", metavar="NAME", help="Name of the result (default: IMAGE-slim)."
+        ),
     ] = None,
     base: Annotated[
         str,
         typer.Option(
             metavar="BASE",
-            help="auto, static, base, cc, python3, none, or an image of the engine.",
+            help=("Base image: auto, static, base, cc, python3, none, or an image of the engine."),
         ),
     ] = "auto",
-    profile: Annotated[ProfileName, typer.Option(help="How much is kept.")] = ProfileName.BALANCED,
+    profile: Annotated[
+        ProfileName,
+        typer.Option(help=("How much is kept: safe keeps most, tight only what was traced.")),
+    ] = ProfileName.BALANCED,
     probe: Probes = None,
     probes: ProbeFile = None,
     exec: Exec = None,  # noqa: A002 - named as its option is
     openapi: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|PATH", help="Ask all routes of this OpenAPI document (JSON) as well."
+            metavar="FILE|PATH", help="Probe all routes of this OpenAPI document (JSON) as well."
         ),
     ] = None,
     explore: Annotated[
         bool,
         typer.Option(
             "--explore/--no-explore",
-            help="Where only / or a port is probed, ask what the app itself links and documents.",
+            help=(
+                "Where only / or a port is probed, request what the app itself links and documents."
+            ),
         ),
     ] = True,
     include: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Keep these paths too.")
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Keep these paths as well (repeatable)."),
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Drop these paths.")
+        list[str] | None, typer.Option(metavar="GLOB", help="Drop these paths (repeatable).")
     ] = None,
     init: Annotated[
         InitName, typer.Option(help="Put tini in front of the entrypoint.")
     ] = InitName.AUTO,
     user: Annotated[
-        UserName, typer.Option(help="Who the result runs as; the proof runs it so.")
+        UserName, typer.Option(help="User that the result runs as, in the proof too.")
     ] = UserName.KEEP,
     timestamps: Annotated[
         str,
         typer.Option(
             metavar="WHICH",
-            help="Times of the files: keep those of the original, epoch (1970), or SECONDS of it.",
+            help=(
+                "Modification times of the files: keep those of the original, epoch "
+                "(1970), or SECONDS since then."
+            ),
         ),
     ] = "keep",
     run: Annotated[
@@ -139,29 +150,38 @@ def slim(
     output: Annotated[
         str,
         typer.Option(
-            "--output", "-o", metavar="WHERE", help="docker, FILE.tar, oci:DIR or registry:REF."
+            "--output",
+            "-o",
+            metavar="WHERE",
+            help=("Where the result goes: docker, FILE.tar, oci:DIR or registry:REF."),
         ),
     ] = "docker",
     tracer: Annotated[
-        TracerName, typer.Option(help="How runs are traced: by the best way that is allowed.")
+        TracerName,
+        typer.Option(help=("How runs are traced; auto uses the best way that the engine allows.")),
     ] = TracerName.AUTO,
     trace: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Keep what these traces hold as well."),
+        typer.Option(metavar="FILE", help="Trace file whose paths are kept as well (repeatable)."),
     ] = None,
     trace_out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write what was looked up.")
+        Path | None, typer.Option(metavar="FILE", help="File to write the trace to.")
     ] = None,
     sbom: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the result's bill of materials.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File to write the result's software bill of materials to."
+        ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page about it (HTML).")
+        Path | None, typer.Option(metavar="FILE", help="File to write an HTML report to.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Slim and prove, and keep no result.")
+        bool, typer.Option("--dry-run", help="Slim and compare, but keep no result.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Keep a broken result.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Keep the result even if it is broken.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Carry an image onto a distroless base, and prove that it behaves as before.

@@ -59,24 +59,35 @@ def backtest(
     refit: RefitOption = False,
     strategy: Annotated[
         str | None,
-        typer.Option(metavar="FILE.PY:CLASS", help="Run your mlkit.pairs.Strategy (its code!)."),
+        typer.Option(
+            metavar="FILE.PY:CLASS",
+            help=(
+                "Strategy to run, a class derived from mlkit.pairs.Strategy; its code is executed."
+            ),
+        ),
     ] = None,
     repeat: Annotated[
         Path | None,
-        typer.Option("--from", metavar="RUN.JSON", help="Repeat a run exactly; no other setting."),
+        typer.Option(
+            "--from",
+            metavar="RUN.JSON",
+            help="Repeat this run exactly; it excludes other settings.",
+        ),
     ] = None,
     layout: Annotated[
         str | None,
         typer.Option(
             "--format",
             metavar="|".join(LAYOUTS),
-            help="Layout of the price file (default: recognised).",
+            help="Layout of the price file (default: detected).",
             rich_help_panel=PANEL,
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Write tables and run.json there."),
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Directory to write the tables and run.json to."
+        ),
     ] = None,
     table_format: Annotated[TableFormat, typer.Option(help="Format of the tables.")] = "csv",
     report: ReportOption = None,

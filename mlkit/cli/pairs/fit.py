@@ -36,10 +36,16 @@ def fit(
     prices: PricesFiles,
     reading: Mapping[str, Any],
     y: Annotated[str, typer.Argument(metavar="Y", help="The dependent ticker.")],
-    x: Annotated[str, typer.Argument(metavar="X", help="The other ticker.")],
+    x: Annotated[str, typer.Argument(metavar="X", help="The independent ticker.")],
     levels: Levels = False,
     trend: Annotated[
-        Trend, typer.Option(help="Terms of the regression: constant, and powers of time.")
+        Trend,
+        typer.Option(
+            help=(
+                "Deterministic terms of the regression: constant (c), linear trend "
+                "(ct), quadratic trend (ctt)."
+            )
+        ),
     ] = "c",
     window: Annotated[
         int | None,
@@ -47,19 +53,28 @@ def fit(
     ] = None,
     drift: Annotated[
         float,
-        typer.Option(help="State noise of the Kalman hedge ratio, per bar, between 0 and 1."),
+        typer.Option(
+            help=("State noise variance of the Kalman hedge ratio, per bar, between 0 and 1.")
+        ),
     ] = 1e-4,
     cost: Annotated[
-        float, typer.Option(min=0.0, help="Cost of a round trip, for Bertram's thresholds.")
+        float,
+        typer.Option(
+            min=0.0,
+            help=("Cost of a round trip for Bertram's thresholds, as a fraction of y's leg."),
+        ),
     ] = 0.001,
     johansen_lags: Annotated[
-        int, typer.Option(min=0, max=MOST, help="Lagged changes in Johansen's test.")
+        int, typer.Option(min=0, max=MOST, help="Number of lagged differences in Johansen's test.")
     ] = 1,
     restricted_constant: Annotated[
         bool,
         typer.Option(
             "--restricted-constant",
-            help="Johansen's constant lies within the relations: the prices do not drift.",
+            help=(
+                "Restrict the constant of Johansen's test to the cointegrating "
+                "relations: prices without drift."
+            ),
         ),
     ] = False,
     report: ReportOption = None,

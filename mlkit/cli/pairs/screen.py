@@ -39,54 +39,83 @@ def screen(
     levels: Levels = False,
     method: Annotated[Method, typer.Option(help="How pairs are ranked.")] = "cointegration",
     trend: Annotated[
-        Trend, typer.Option(help="Terms of the regression: constant, and powers of time.")
+        Trend,
+        typer.Option(
+            help=(
+                "Deterministic terms of the regression: constant (c), linear trend "
+                "(ct), quadratic trend (ctt)."
+            )
+        ),
     ] = "c",
     lags: Annotated[
         int | None,
-        typer.Option(min=0, max=MOST, help="Lagged changes in the test (default: by AIC)."),
+        typer.Option(
+            min=0,
+            max=MOST,
+            help=("Number of lagged differences in the test (default: chosen by AIC)."),
+        ),
     ] = None,
     fdr: Annotated[
-        FDR, typer.Option(help="Benjamini-Yekutieli, Benjamini-Hochberg, or none.")
+        FDR,
+        typer.Option(
+            help=("False discovery control: Benjamini-Yekutieli, Benjamini-Hochberg, or none.")
+        ),
     ] = "by",
     alpha: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Accepted share of false discoveries.")
+        float, typer.Option(min=0.0, max=1.0, help="Accepted false discovery rate.")
     ] = 0.05,
     prior: Annotated[
         Prior,
-        typer.Option(help="What weighs pairs before the tests: correlation of steps, groups."),
+        typer.Option(
+            help=(
+                "What pairs are weighted by before the tests: the correlation of their "
+                "price changes, or groups."
+            )
+        ),
     ] = "correlation",
     keep_stationary: Annotated[
         bool,
-        typer.Option("--keep-stationary", help="Test tickers without a unit root of their own."),
+        typer.Option("--keep-stationary", help="Keep tickers that have no unit root themselves."),
     ] = False,
-    top: Annotated[int | None, typer.Option(min=1, max=MOST, help="Most pairs to return.")] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Maximum number of pairs to return.")
+    ] = None,
     min_half_life: Annotated[
-        float, typer.Option(help="Least half-life of the spread, in bars.")
+        float, typer.Option(help="Minimum half-life of the spread, in bars.")
     ] = 0.0,
     max_half_life: Annotated[
-        float | None, typer.Option(help="Greatest half-life, in bars (default: no limit).")
+        float | None,
+        typer.Option(help=("Maximum half-life of the spread, in bars (default: no limit).")),
     ] = None,
     max_hurst: Annotated[
-        float | None, typer.Option(help="Hurst exponent stays below (default: no limit).")
+        float | None,
+        typer.Option(help=("Upper bound of the spread's Hurst exponent (default: no limit).")),
     ] = None,
     min_correlation: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Least correlation of returns, of either sign."),
+        typer.Option(min=0.0, max=1.0, help="Minimum absolute correlation of returns."),
     ] = None,
     groups: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="CSV ticker,group; pairs within one."),
+        typer.Option(
+            metavar="FILE",
+            help=("CSV file with the columns ticker,group; only pairs within a group count."),
+        ),
     ] = None,
-    min_price: Annotated[float | None, typer.Option(help="Least close in the window.")] = None,
+    min_price: Annotated[float | None, typer.Option(help="Minimum close in the window.")] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=MOST_THREADS, help="Default: all cores.")
+        int | None,
+        typer.Option(min=1, max=MOST_THREADS, help="Number of threads (default: one per core)."),
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Keep finished portions; the same screen goes on there."),
+        typer.Option(
+            metavar="DIR", help=("Directory of checkpoints, from which the same screen resumes.")
+        ),
     ] = None,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write pairs as CSV.")
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="CSV file to write the pairs to."),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -23,20 +23,27 @@ PricesFiles = Annotated[list[str], typer.Argument(metavar="PRICES", help=PRICES_
 Levels = Annotated[
     bool,
     typer.Option(
-        "--levels/--log", help="Prices, of any sign (beta weights shares), or logs (money)."
+        "--levels/--log",
+        help=(
+            "Model prices, of any sign (beta is a ratio of shares), or log prices "
+            "(beta is a ratio of money)."
+        ),
     ),
 ]
 NOT_RAW = frozenset({"raw", "allow_jumps"})
 """Options of commands that know adjusted prices only."""
 
 PairOption = Annotated[
-    list[str] | None, typer.Option(metavar="Y,X[,BETA]", help="A pair; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        metavar="Y,X[,BETA]", help=("Pair to trade, with its hedge ratio if you like (repeatable).")
+    ),
 ]
 PairsOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="CSV of pairs, as the screen writes it.")
+    Path | None, typer.Option(metavar="FILE", help="CSV file of pairs, as written by `screen -o`.")
 ]
 RefitOption = Annotated[
-    bool, typer.Option("--refit", help="Fit the file's pairs anew on --formation bars.")
+    bool, typer.Option("--refit", help="Refit the pairs of the file on --formation bars.")
 ]
 
 PANEL = "Prices"
@@ -50,52 +57,79 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "align": (
         Annotated[
             Align | None,
-            _option(text="Drop bars with missing prices, or fill them; else an error."),
+            _option(
+                text=(
+                    "Drop bars with missing prices, or carry the last price forward "
+                    "(default: an error)."
+                )
+            ),
         ],
         None,
     ),
     "raw": (
         Annotated[
             bool,
-            _option("--raw", text="Closes as paid; dividends are booked, splits applied."),
+            _option(
+                "--raw",
+                text=("Treat closes as unadjusted: dividends are booked and splits applied."),
+            ),
         ],
         False,
     ),
-    "start": (Annotated[str | None, _option(metavar="DATE", text="First bar.")], None),
-    "stop": (Annotated[str | None, _option(metavar="DATE", text="Bar after the last.")], None),
+    "start": (Annotated[str | None, _option(metavar="DATE", text="Date of the first bar.")], None),
+    "stop": (
+        Annotated[
+            str | None, _option(metavar="DATE", text="End date; the bars before it are used.")
+        ],
+        None,
+    ),
     "format": (
         Annotated[
             Format | None,
-            _option("--format", text="Layout of the file (default: recognised)."),
+            _option("--format", text="Layout of the price files (default: detected)."),
         ],
         None,
     ),
     "date_format": (
         Annotated[
             str | None,
-            _option(metavar="FORMAT", text="dmy, mdy, ymd, s, ms, excel or a %-pattern."),
+            _option(
+                metavar="FORMAT",
+                text=(
+                    "Format of the dates: dmy, mdy, ymd, s, ms, excel or a strptime pattern"
+                    " (default: detected)."
+                ),
+            ),
         ],
         None,
     ),
     "decimal": (
-        Annotated[Decimal | None, _option(text="Decimal mark (default: recognised).")],
+        Annotated[Decimal | None, _option(text="Decimal mark (default: detected).")],
         None,
     ),
     "ticker": (
         Annotated[
             str | None,
-            _option(metavar="NAME", text="Ticker of a file of bars (default: its name)."),
+            _option(
+                metavar="NAME", text="Ticker of a file of bars (default: from the file's name)."
+            ),
         ],
         None,
     ),
     "daily": (
-        Annotated[bool, _option("--daily", text="Join bars by date; drop times and zones.")],
+        Annotated[
+            bool,
+            _option("--daily", text="Join bars by date, ignoring times of day and time zones."),
+        ],
         False,
     ),
     "allow_jumps": (
         Annotated[
             bool,
-            _option("--allow-jumps", text="Raw closes may move like an unknown split."),
+            _option(
+                "--allow-jumps",
+                text=("Accept raw closes that jump as if by a split that is not in the file."),
+            ),
         ],
         False,
     ),

@@ -58,26 +58,42 @@ def sweep(
         str, typer.Option("--exit", metavar=Values, help="Exit thresholds, in standard deviations.")
     ] = "0:1:0.25",
     stop_loss: Annotated[
-        str | None, typer.Option(metavar=Values, help="Stop thresholds (default: none).")
+        str | None,
+        typer.Option(
+            metavar=Values, help="Stop thresholds, in standard deviations (default: none)."
+        ),
     ] = None,
     lookback: Annotated[
         str | None,
-        typer.Option(metavar=Values, help="Windows of the z-score, in bars (default: 20,40,60)."),
+        typer.Option(
+            metavar=Values, help=("Lookback windows of the z-score, in bars (default: 20,40,60).")
+        ),
     ] = None,
     walk_forward: Annotated[
         bool,
-        typer.Option("--walk-forward", help="Choose on each window, and score on the next."),
+        typer.Option("--walk-forward", help="Select on each window, and score on the next."),
     ] = False,
     trials: Annotated[
-        int, typer.Option(min=0, max=MOST, help="Configurations tried before, elsewhere.")
+        int,
+        typer.Option(
+            min=0,
+            max=MOST,
+            help=(
+                "Number of configurations already tried elsewhere, for the deflated Sharpe ratio."
+            ),
+        ),
     ] = 0,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=MOST_THREADS, help="Default: all cores.")
+        int | None,
+        typer.Option(min=1, max=MOST_THREADS, help="Number of threads (default: one per core)."),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Write all configurations: .csv or .parquet."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write all configurations to: .csv or .parquet.",
         ),
     ] = None,
     report: ReportOption = None,

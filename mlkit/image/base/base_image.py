@@ -166,7 +166,7 @@ class Merged(Inventory):
         return data.open(entry) if isinstance(data, Inventory) else io.BytesIO(data)
 
     def content(self, entry: Entry) -> object:
-        """Return what hard links have in common; bytes of our own are no links."""
+        """Return what hard links have in common; bytes of our own are not links."""
         data = self.items[entry.path].data
         return (id(data), entry.content) if isinstance(data, Inventory) else entry.path
 

@@ -33,7 +33,7 @@ def read(path: Path, own: Mapping[str, str]) -> dict[str, str]:
 
     Raises:
         InputMissing: It cannot be read.
-        BadData: A line has no name, or the file is no text; the message has the line, and
+        BadData: A line has no name, or the file is not text; the message has the line, and
             never a value, which may be a secret.
     """
     try:

@@ -145,18 +145,18 @@ class Part(io.RawIOBase):
         return Part(self._file, self._begin + begin, size, whole)
 
     def readable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a place."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
         if start + offset < 0:
-            raise ValueError("a place before the beginning")
+            raise ValueError("an offset before the beginning")
         self._at = start + offset
         return self._at
 
@@ -240,7 +240,7 @@ def open_image(path: Path, source: str | None = None) -> Iterator[Image]:
 
     Raises:
         InputMissing: There is nothing at `path`.
-        BadData: It is no image, is damaged, or is an image for another system.
+        BadData: It is not an image, is damaged, or is an image for another system.
     """
     if not path.exists():
         raise InputMissing(f"{path}: not found")
@@ -278,7 +278,7 @@ def _refusing(path: Path) -> Iterator[None]:
         reason = error.strerror or "it is damaged"
         raise InputMissing(f"{path}: cannot be read: {reason}") from error
     except DAMAGED as error:
-        hint = "give a `docker save` archive or an OCI layout"
+        hint = "use a `docker save` archive or an OCI layout"
         raise BadData(f"{path}: not a readable image: {error}", hint=hint) from error
 
 
@@ -327,7 +327,7 @@ def _document(store: Store, name: str) -> bytes:
     if len(data) > LARGEST_DOCUMENT:
         raise BadData(f"{name}: more than {LARGEST_DOCUMENT} bytes")
     if name.startswith(SHA256) and hashlib.sha256(data).hexdigest() != name.removeprefix(SHA256):
-        raise BadData(f"{name}: its digest is another one", hint="the archive is damaged")
+        raise BadData(f"{name}: its digest does not match", hint="the archive is damaged")
     return data
 
 
@@ -354,7 +354,7 @@ def _assemble(store: Store, source: str, work: Path, config: str, names: list[st
         total += unpacked[name].size  # one that is named twice is unpacked once, and counts twice
         if total > limit:
             text = f"{source}: {store.size} bytes unpack to more than {limit}"
-            raise BadData(f"{text}: a bomb?", hint="the archive is hostile")
+            raise BadData(f"{text}: a decompression bomb?", hint="the archive is hostile")
         layers.append(replace(unpacked[name], diff_id=diff))
     return Image(source, document, tuple(layers), raw)
 
@@ -378,7 +378,9 @@ def _unpack(stream: IO[bytes], name: str, size: int, target: Path) -> None:
         while chunk := source.read(CHUNK):
             written += len(chunk)
             if written > limit:
-                raise BadData(f"{name}: {size} bytes unpack to more than {limit}: a bomb?")
+                raise BadData(
+                    f"{name}: {size} bytes unpack to more than {limit}: a decompression bomb?"
+                )
             file.write(chunk)
 
 

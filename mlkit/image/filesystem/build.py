@@ -240,7 +240,7 @@ def check_name(name: str) -> str:
     """
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         hint = "lower case, such as app:1-slim or registry.example/team/app:1"
-        raise UsageError(f"{name}: no name of an image", hint=hint)
+        raise UsageError(f"{name}: not the name of an image", hint=hint)
     return name
 
 

@@ -23,7 +23,7 @@ def check_config(document: Any, source: str) -> None:
         source: Of which image.
 
     Raises:
-        BadData: It is no config.
+        BadData: It is not a config.
     """
     for problem in _problems(document):
         raise BadData(f"{source}: the image's config: {problem}", hint="the archive is damaged")
@@ -57,7 +57,7 @@ def _parts(config: dict[str, Any]) -> list[str]:
     labels = (config.get("Labels") or {}).values()
     test = (config.get("Healthcheck") or {}).get("Test")
     found = [] if all(isinstance(each, str) for each in labels) else ["a label is not a text"]
-    return found if test is None or _is(test, TEXTS) else [*found, "Healthcheck.Test is no list"]
+    return found if test is None or _is(test, TEXTS) else [*found, "Healthcheck.Test is not a list"]
 
 
 def _is(value: Any, shape: str) -> bool:

@@ -104,13 +104,13 @@ def in_engine(engine: Engine, name: str, progress: Progress = silent) -> Iterato
 
 
 def _refuse_other_folder(engine: Engine, path: Path) -> None:
-    """Tell a folder that is neither a layout nor an image's name from an unknown name."""
+    """Distinguish a folder that is neither a layout nor an image's name from an unknown name."""
     if path.is_dir():
         try:
             engine.inspect(str(path))
         except InputMissing as error:
             hint = "it holds no Dockerfile and no index.json, and no image has this name"
-            raise BadData(f"{path}: a folder that is no image", hint=hint) from error
+            raise BadData(f"{path}: a folder that is not an image", hint=hint) from error
 
 
 @contextlib.contextmanager

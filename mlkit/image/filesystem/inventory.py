@@ -88,7 +88,7 @@ class FileSystem:
         return self.entries.get(path)
 
     def add(self, entry: Entry) -> None:
-        """Put an entry in its place; what is no directory takes away what was below."""
+        """Put an entry in its place; what is not a directory takes away what was below."""
         parent, _, name = entry.path.rpartition("/")
         if parent and self._kind(parent) != "directory":
             self.add(Entry(parent, "directory", 0o755, layer=entry.layer))
@@ -261,7 +261,7 @@ def apply(files: FileSystem, members: Iterable[tarfile.TarInfo], layer: int, whe
     for member in members:
         path = files.real_parent(_clean(member.name, where))
         if path.count("/") > DEEPEST:
-            raise BadData(f"{where}: {path[:60]}...: nested too deep", hint=HOSTILE)
+            raise BadData(f"{where}: {path[:60]}...: nested too deeply", hint=HOSTILE)
         parent, _, name = path.rpartition("/")
         if name == OPAQUE:
             _hide_below(files, parent, fresh)
@@ -278,7 +278,7 @@ def _clean(name: str, where: str) -> str:
         raise BadData(f"{where}: {name[:60]!r}...: longer than {PATH_MAX} bytes", hint=HOSTILE)
     parts = _parts(name)
     if len(parts) > DEEPEST:
-        raise BadData(f"{where}: {name[:60]!r}...: nested too deep", hint=HOSTILE)
+        raise BadData(f"{where}: {name[:60]!r}...: nested too deeply", hint=HOSTILE)
     if ".." in parts:
         raise BadData(f"{where}: the name {name!r} leaves the image", hint=HOSTILE)
     return "/".join(parts)

@@ -31,7 +31,7 @@ class Constants:
     """What the classes of an archive hold.
 
     Attributes:
-        own: Texts of classes, settings and scripts that are no library's.
+        own: Texts of classes, settings and scripts that belong to no library.
         starting: Texts of those classes of libraries that start programs.
         paths: Texts of all classes of libraries that have a slash in front.
         starts: A class starts programs.

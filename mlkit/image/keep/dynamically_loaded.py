@@ -69,7 +69,7 @@ class Late:
         self.own.named_by_config(self._command.words, self._command.shell)
 
     def of_no_package(self, replaced: set[str]) -> None:
-        """Keep the user's own: files of no package that are no leftovers.
+        """Keep the user's own: files of no package that are not leftovers.
 
         Args:
             replaced: Files for which something else stands in.

@@ -50,7 +50,7 @@ def _literals(file: IO[bytes], most: int) -> Iterator[bytes]:
     pairs += [_in_data(base, data) for base, data, flags in images if not flags & 1]
     pairs += list(_relocated(parsed, images))
     for base, data, flags in images:
-        if flags & 2:  # what may be written is no literal
+        if flags & 2:  # what may be written is not a literal
             continue
         text = data.tobytes()
         for places, sizes in pairs:

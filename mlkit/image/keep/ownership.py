@@ -31,7 +31,7 @@ CONFFILES = re.compile(r"^Conffiles:\n((?: [^\n]*\n?)+)", re.MULTILINE)
 
 
 class Ownership:
-    """Says whose the files of an image are.
+    """Determines who owns the files of an image.
 
     Args:
         inventory: The image.

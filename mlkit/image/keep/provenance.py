@@ -186,7 +186,7 @@ class Explainer:
         if path.startswith(REFUSE):
             return "documentation"
         if path.startswith(CACHES):
-            return "caches, logs and the package database are no part of an app"
+            return "caches, logs and the package database are not part of an app"
         profile = self.record.profile
         return f"no run looked it up and nothing kept needs it (profile {profile}; see --include)"
 

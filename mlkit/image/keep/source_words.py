@@ -94,7 +94,7 @@ class Words:
 
 
 def words_of(path: str, data: bytes) -> Words:
-    """Read the words of a text of the app's own; none of what is no text, or prose."""
+    """Read the words of a text of the app's own; none of what is not text, or prose."""
     if b"\0" in data[:8192]:
         return Words()
     language = language_of(path, data)
@@ -123,7 +123,7 @@ def words_of(path: str, data: bytes) -> Words:
 
 
 def language_of(path: str, data: bytes) -> Language:
-    """Tell the language of a text by its first line, its name, or what it says."""
+    """Recognise the language of a text by its first line, its name, or what it says."""
     program = interpreter(data)
     name = posixpath.basename(path)
     suffix = name.rpartition(".")[2].lower() if "." in name[1:] else ""

@@ -1,4 +1,4 @@
-"""What any Linux image has: which of it programs expect, and which is no part of an app."""
+"""What any Linux image has: which of it programs expect, and which is not part of an app."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SYSTEM |= {"usr/bin", "usr/sbin", "usr/lib", "usr/local/bin", "usr/local/lib", "
 SYSTEM |= {"run", "srv", "mnt", "media", "boot", "usr/share", "usr/local/share", "usr/include"}
 SYSTEM |= {"var/lib", "var/log", "var/cache", "var/tmp", "usr/local/sbin", "usr/libexec", "usr/src"}
 SYSTEM |= {"usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/local/etc", "lib64"}
-"""Directories that are no app's own."""
+"""Directories that are not an app's own."""
 REFUSE = ("usr/share/doc/", "usr/share/man/", "usr/share/info/", "usr/share/lintian/")
 CACHES = ("var/cache/", "var/lib/apt/", "var/lib/dpkg/", "var/log/", "tmp/", "proc/", "sys/")
-"""Directories whose contents are no part of an app."""
+"""Directories whose contents are not part of an app."""
 PYTHON_PLACES = re.compile(r"(?:^|/)python3(?:\.\d+)?(?:/|$)|\.zip$")
 """Where interpreters of Python look for modules; they list these directories."""
 DATABASES = ("var/lib/dpkg/", "var/lib/apt/")
-"""What names all files of an image, for whom it is no app to say that it needs them."""
+"""What names all files of an image, for whom it is not an app to say that it needs them."""
 LANGUAGES = {
     "perl": ("etc/perl", "usr/share/perl", "usr/share/perl5", "usr/local/share/perl", "*/perl",
              "*/perl5", "*/perl-base"),

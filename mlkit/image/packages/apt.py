@@ -129,7 +129,7 @@ def of_suite(suite: str | None) -> Apt:
         suite: Its code name, such as `trixie`; None: the machine's own.
 
     Raises:
-        UsageError: That is no name.
+        UsageError: That is not a name.
         ServiceUnavailable: The archive that the machine uses has no such suite.
     """
     if suite is None:

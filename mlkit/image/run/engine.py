@@ -50,7 +50,7 @@ class State:
 
 @contextlib.contextmanager
 def failures() -> Iterator[None]:
-    """Tell what goes wrong in the engine from bugs of ours while the block runs.
+    """Distinguish what goes wrong in the engine from bugs of ours while the block runs.
 
     Raises:
         ServiceUnavailable: The engine refused, or was gone.

@@ -28,7 +28,7 @@ def read(path: Path, ports: list[int]) -> list[Probe]:
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: It is no file of probes.
+        BadData: It is not a file of probes.
     """
     try:
         document = tomllib.loads(path.read_bytes().decode())
@@ -88,7 +88,9 @@ def _headers(table: Any, where: str) -> dict[str, str]:
         raise BadData(f'{where}: headers: expected a table such as {{ Accept = "text/html" }}')
     for name, value in table.items():
         if not TOKEN.fullmatch(name) or not isinstance(value, str) or not VALUE.fullmatch(value):
-            raise BadData(f"{where}: headers: {name!r} is no header of HTTP, or its value is none")
+            raise BadData(
+                f"{where}: headers: {name!r} is not a header of HTTP, or its value is not one"
+            )
     return {name.title(): value for name, value in table.items()}
 
 

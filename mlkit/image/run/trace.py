@@ -72,17 +72,17 @@ def read_file(path: Path) -> Trace:
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: It is no trace, or one of another version.
+        BadData: It is not a trace, or one of another version.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if (document["schema"], document["version"]) != (SCHEMA, 1):
             found = f"schema {document['schema']} version {document['version']}"
-            hint = "give what --trace-out has written"
+            hint = "use a file that --trace-out has written"
             raise BadData(f"{path}: no trace, but {found}", hint=hint)
         for name in ("opened", "statted", "missed"):
             if not all(isinstance(each, str) and each[:1] == "/" for each in document[name]):
-                raise BadData(f"{path}: {name} holds what is no absolute path")
+                raise BadData(f"{path}: {name} holds a path that is not absolute")
         return read_document(document)
     except OSError as error:
         raise InputMissing(f"{path}: cannot be read: {error.strerror}") from error
@@ -126,7 +126,7 @@ def in_vain(trace: Trace, original: FileSystem, candidate: FileSystem) -> list[s
     Args:
         trace: Of the candidate's run.
         original: The original's files.
-        candidate: The candidate's files; what a run itself has removed is no lack.
+        candidate: The candidate's files; what a run itself has removed is not a lack.
     """
     return [
         path

@@ -90,7 +90,7 @@ def attach(
 def _begun(
     stack: ExitStack, engine: Engine, tools: str, app: Container, way: Way
 ) -> tuple[Container | None, str]:
-    """Start a sidecar; give it once it is ready, or else why not."""
+    """Start a sidecar; send it once it is ready, or else why not."""
     sidecar: Container = stack.enter_context(
         engine.container(
             tools,

@@ -29,14 +29,14 @@ def infer_bars_per_year(prices: Prices, formation: int) -> float:
     walls = _walls(prices, formation)
     if len(walls) < 3:
         raise BadData(f"{prices.source}: {len(walls)} bars do not show a frequency",
-                      hint="give --bars-per-year")  # fmt: skip
+                      hint="set --bars-per-year")  # fmt: skip
     step = float(np.median(np.diff(walls) / np.timedelta64(1, "D")))
     if step < 5.0:
         return _days_per_year(walls) * _bars_per_day(walls, step)
     for low, high, bars in LONGER:
         if low <= step <= high:
             return bars
-    raise BadData(f"{prices.source}: bars of {step:.0f} days", hint="give --bars-per-year")
+    raise BadData(f"{prices.source}: bars of {step:.0f} days", hint="set --bars-per-year")
 
 
 def _walls(prices: Prices, formation: int) -> NDArray[np.datetime64]:

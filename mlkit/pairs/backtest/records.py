@@ -166,7 +166,7 @@ def read_run(path: Path) -> Run:
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: It is no `run.json`, or one of another version.
+        BadData: It is not a `run.json`, or one of another version.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -82,7 +82,7 @@ class LinesFeed:
             self._header = _header(cells)
             return None
         if len(cells) != len(self._header):
-            raise BadData("a line with other cells than the header")
+            raise BadData("a line with a different number of cells than the header")
         return parse(dict(zip(self._header, cells, strict=True)))
 
 
@@ -96,7 +96,7 @@ def _json(line: bytes) -> dict[str, Any]:
     try:
         row = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadData("a line that is no JSON") from error
+        raise BadData("a line that is not JSON") from error
     if not isinstance(row, dict):
-        raise BadData("a line that is no JSON object")
+        raise BadData("a line that is not a JSON object")
     return row

@@ -129,7 +129,7 @@ def moment(cell: Any) -> int:
     """Return a time as nanoseconds since 1970; text without a zone is UTC.
 
     Raises:
-        BadData: It is no time, or outside of the years 1677 to 2262.
+        BadData: It is not a time, or outside of the years 1677 to 2262.
     """
     try:
         if isinstance(cell, str) and not _is_number(cell):
@@ -202,12 +202,12 @@ def decode(value: bytes) -> PriceRecord:
     """Read a record of a topic.
 
     Raises:
-        BadData: It is no JSON object, or no record.
+        BadData: It is not a JSON object, or no record.
     """
     try:
         row = msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadData("a record that is no JSON") from error
+        raise BadData("a record that is not JSON") from error
     if not isinstance(row, dict):
-        raise BadData("a record that is no JSON object")
+        raise BadData("a record that is not a JSON object")
     return parse(row)

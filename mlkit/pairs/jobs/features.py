@@ -171,7 +171,7 @@ def bars(state: State, data: pd.DataFrame, seconds: float) -> pd.DataFrame:
 
     Raises:
         UsageError: The length is not positive.
-        BadData: A row is no record of prices.
+        BadData: A row is not a record of prices.
     """
     import pandas as pd
 

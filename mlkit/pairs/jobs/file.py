@@ -33,7 +33,7 @@ class Task(Protocol):
 
         Raises:
             JobRaised: `process` raised.
-            BadData: It returned something that is no records.
+            BadData: It returned something that is not records.
         """
 
     def state(self) -> bytes | None:

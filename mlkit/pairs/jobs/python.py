@@ -81,11 +81,11 @@ def _compiled(path: str) -> CodeType:
 def _require_functions(path: str, module: ModuleType) -> None:
     for name in FUNCTIONS:
         if not callable(getattr(module, name, len)):
-            raise BadData(f"{path}: {name} is no function")
+            raise BadData(f"{path}: {name} is not a function")
     require_names(path, {name for name in FUNCTIONS if hasattr(module, name)})
     require_kind(path, getattr(module, "RECORDS", FRAME))
     if not hasattr(module, "snapshot") and type(getattr(module, "state", {})) is not dict:
-        raise BadData(f"{path}: state is no dictionary", hint="state = {}, or def snapshot()")
+        raise BadData(f"{path}: state is not a dictionary", hint="state = {}, or def snapshot()")
 
 
 class PythonTask:
@@ -136,7 +136,7 @@ class PythonTask:
 
         Raises:
             JobRaised: `process` raised.
-            BadData: It returned something that is no records.
+            BadData: It returned something that is not records.
         """
         if getattr(self._module, "RECORDS", FRAME) == FRAME:
             return self._records(self._call("process", rows.frame(given)))
@@ -183,5 +183,5 @@ class PythonTask:
     def _dictionary(self) -> dict[str, Any] | None:
         kept = getattr(self._module, "state", None)
         if kept is not None and type(kept) is not dict:
-            raise BadData("state has become something that is no dictionary")
+            raise BadData("state has become something that is not a dictionary")
         return kept

@@ -67,7 +67,7 @@ class RFile:
     def _checked(self, loaded: Loaded) -> str:
         for name in FUNCTIONS:
             if loaded.modes.get(name, "function") != "function":
-                raise BadData(f"{self.path}: {name} is no function")
+                raise BadData(f"{self.path}: {name} is not a function")
         require_names(self.path, loaded.modes.keys())
         if "RECORDS" not in loaded.modes:
             return FRAME

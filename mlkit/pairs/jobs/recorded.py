@@ -38,7 +38,7 @@ def run(
 
     Raises:
         InputMissing: The data cannot be read.
-        BadData: They have no time or key, or the job returned what is no records.
+        BadData: They have no time or key, or the job returned what is not records.
         JobRaised: A function of the job raised.
     """
     found = _given(data, file.key, plan)
@@ -121,7 +121,7 @@ def _rows(file: Path, key: str) -> Iterator[Row]:
     cells = table.drop_columns("time").to_pylist()
     for time, row in zip(times, cells, strict=True):
         if not isinstance(row[key], str) or not row[key]:
-            raise BadData(f"{file}: '{key}' is no text in a row")
+            raise BadData(f"{file}: '{key}' is not text in a row")
         yield {"time": time, **{name: each for name, each in row.items() if each is not None}}
 
 

@@ -27,7 +27,7 @@ _TIMES = ("date", "datetime", "timestamp")
 
 
 def read(record: Record, key: str, *, shared: bool) -> Row | None:
-    """Return the row of a record; None if it is no JSON object with a time and a key.
+    """Return the row of a record; None if it is not a JSON object with a time and a key.
 
     Args:
         record: What the topic holds.
@@ -83,12 +83,12 @@ def of_frame(made: pd.DataFrame, key: str) -> list[Row]:
     """Return the rows of a data frame that a job returned.
 
     Raises:
-        BadData: A row has no time or no key, or a value is no value of a record.
+        BadData: A row has no time or no key, or a value is not a value of a record.
     """
     made = _without_index(made, key)
     names = list(made.columns)
     if len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
-        raise BadData("columns need names, each one of its own")
+        raise BadData("columns need distinct names")
     for needed in ("time", key):
         if needed not in names:
             raise BadData(f"no column '{needed}'")
@@ -135,7 +135,7 @@ def _row(cells: Iterable[tuple[str, Any]], key: str, number: int) -> Row:
         if value is not None:
             row[name] = value
     if not isinstance(row.get(key), str) or not row[key]:
-        raise BadData(f"row {number}: '{key}' is no text")
+        raise BadData(f"row {number}: '{key}' is not text")
     return row
 
 
@@ -147,7 +147,7 @@ def _time(cell: Any, number: int) -> int:
     try:
         return _nanoseconds(cell)
     except BadData as error:
-        raise BadData(f"row {number}: 'time' is no time: {cell!r}") from error
+        raise BadData(f"row {number}: 'time' is not a time: {cell!r}") from error
 
 
 def _nanoseconds(cell: Any) -> int:
@@ -199,5 +199,5 @@ def message(row: Row, key: str) -> Message:
     try:
         value = msgspec.json.encode(document(row))
     except (msgspec.MsgspecError, OverflowError, ValueError) as error:
-        raise BadData(f"a record that is no JSON: {error}") from error
+        raise BadData(f"a record that is not JSON: {error}") from error
     return Message(value, row[key].encode(), max(0, row["time"] // 10**6))

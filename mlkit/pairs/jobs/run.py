@@ -110,7 +110,7 @@ class Job:
     Raises:
         UsageError: It is in neither Python nor R, or the output is an input.
         InputMissing: The file cannot be read.
-        BadData: The file is no job.
+        BadData: The file is not a job.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Job:
 
         Raises:
             JobRaised: The job raised more often than the plan allows; its records are kept.
-            BadData: It returned what is no records, or the topic is not partitioned by the key.
+            BadData: It returned what is not records, or the topic is not partitioned by the key.
             InputMissing: A topic or the log's folder is not there.
             ServiceUnavailable: The log is not there.
             Interrupted: A signal came; all that was processed is committed.

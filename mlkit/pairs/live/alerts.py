@@ -75,7 +75,7 @@ def webhook(url: str) -> Send:
     """Return a way to POST alerts as JSON to a URL; it follows no redirect to another scheme.
 
     Raises:
-        UsageError: It is no URL of http or https.
+        UsageError: It is not a URL of http or https.
     """
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"--alert-url {url}: neither http:// nor https://")

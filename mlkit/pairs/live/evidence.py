@@ -101,7 +101,7 @@ def _condition(text: str) -> Condition:
     found = _CONDITION.fullmatch(text.strip())
     if found is None:
         hint = "correlation > 0.8 and half_life in 2..40"
-        raise UsageError(f"--evidence: '{text.strip()}' is no condition", hint=hint)
+        raise UsageError(f"--evidence: '{text.strip()}' is not a condition", hint=hint)
     name = found["name"]
     if name not in (*RUNNING, *FITTED):
         hint = "one of " + ", ".join((*RUNNING, *FITTED))

@@ -122,7 +122,7 @@ class Breach(NamedTuple):
     Attributes:
         limit: Its name.
         text: What happened, with the figures.
-        pair: The pair whose entry is refused; -1: it is no matter of one order.
+        pair: The pair whose entry is refused; -1: it is not a matter of one order.
     """
 
     limit: str

@@ -18,7 +18,9 @@ from mlkit.pairs.prices.numbers import to_numpy
 from mlkit.pairs.prices.reading import Reading, Sheet, as_text
 
 ISO_HINT = "dates are ISO 8601, such as 2022-12-28 or 2022-12-28T15:30:00-05:00"
-FORMAT_HINT = "say how dates are written: --date-format dmy, mdy, ymd, ms, or a strptime pattern"
+FORMAT_HINT = (
+    "specify how dates are written: --date-format dmy, mdy, ymd, ms, or a strptime pattern"
+)
 EPOCHS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 """Nanoseconds of the units in which time since 1970 is counted."""
 _EXCEL_ORIGIN = np.datetime64("1899-12-30", "ns")
@@ -55,7 +57,7 @@ def timestamps(sheet: Sheet, columns: tuple[int, ...], reading: Reading) -> Time
     """Read the timestamps of a sheet, from a column, or from one of dates and one of times.
 
     Raises:
-        BadData: A cell is no date, or the dates can be read in two ways.
+        BadData: A cell is not a date, or the dates can be read in two ways.
     """
     column = sheet.columns[columns[0]]
     if len(columns) == 2:
@@ -64,7 +66,7 @@ def timestamps(sheet: Sheet, columns: tuple[int, ...], reading: Reading) -> Time
         column = as_text(column)
     if column.null_count:
         line = pc.index(pc.is_null(column), True).as_py()
-        raise BadData(f"{sheet.place(line)}: there is no date", hint=ISO_HINT)
+        raise BadData(f"{sheet.place(line)}: there is not a date", hint=ISO_HINT)
     if pa.types.is_temporal(column.type) and not pa.types.is_time(column.type):
         times = _typed(sheet, column)
     elif not pa.types.is_string(column.type):
@@ -331,7 +333,7 @@ def _day_or_month(sheet: Sheet, texts: list[str]) -> str:
     if not day_first and not month_first:
         raise BadData(
             f"{sheet.place(0)}: '{doubtful[0][0]}' is ambiguous: day/month or month/day",
-            hint="say which: --date-format dmy or --date-format mdy",
+            hint="choose one: --date-format dmy or --date-format mdy",
         )
     return "dmy" if day_first else "mdy"
 

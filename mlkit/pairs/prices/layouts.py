@@ -28,7 +28,7 @@ from mlkit.pairs.prices.vendors import (
 )
 from mlkit.pairs.prices.vendors import field as field_of
 
-NO_DATES_HINT = "name it 'date'; wide files have a column a ticker, long ones date, ticker, close"
+NO_DATES_HINT = "name it 'date'; wide files have a column per ticker, long ones date, ticker, close"
 
 
 class Cells(NamedTuple):
@@ -173,7 +173,7 @@ def _header_row(sheet: Sheet) -> int:
 
 
 def _is_text(sheet: Sheet, column: int) -> bool:
-    """Return whether a column holds names, at least some that are no numbers."""
+    """Return whether a column holds names, at least some that are not numbers."""
     if not pa.types.is_string(sheet.columns[column].type):
         return bool(pa.types.is_dictionary(sheet.columns[column].type))
     numeric = pc.match_substring_regex(sheet.text(column), r"^[-+\d.,' ]+([eE][-+]?\d+)?$")
@@ -257,7 +257,7 @@ def _is_bars(sheet: Sheet, rest: list[int], names: list[str], fields: dict[int, 
     bar = "a bar's fields without a close" if not closes else "the close of one ticker"
     raise BadData(
         f"{sheet.source}: columns {listed} may be {bar}, or tickers",
-        hint="say which: --format bars or --format wide",
+        hint="choose one: --format bars or --format wide",
     )
 
 

@@ -24,7 +24,7 @@ NULLS = (
 
 # An expression rather than a set: an Arrow array of the names would import pandas.
 _BLANK = "^(" + "|".join(map(re.escape, NULLS)) + ")$"
-DECIMAL_HINT = "say which mark is the decimal one: --decimal . or --decimal ,"
+DECIMAL_HINT = "specify the decimal mark: --decimal . or --decimal ,"
 _GROUPS = re.compile(r"[\s'\u2019_\u00a0\u202f\u2009]")
 _SIGNS = re.compile(r"^([+-]?)\s*(?:[$€£¥]|USD|EUR|GBP)?\s*|\s*(?:[$€£¥%]|USD|EUR|GBP)$")
 _SCALES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
@@ -121,7 +121,7 @@ def _name(sheet: Sheet, column: int) -> str:
 
 
 def _number(text: str, mark: str) -> float | None:
-    """Read one cell; None if it is no number."""
+    """Read one cell; None if it is not a number."""
     bare, scale = _bare(text)
     other = "." if mark == "," else ","
     whole, _, fraction = bare.partition(mark)

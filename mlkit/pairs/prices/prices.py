@@ -100,7 +100,7 @@ class Prices:
             stop: Likewise; None ends after the last bar.
 
         Raises:
-            UsageError: A text is no moment.
+            UsageError: A text is not a moment.
         """
         bars = slice(self._bar(start), self._bar(stop))
         return self._cut(bars, slice(None), self.tickers)
@@ -109,7 +109,7 @@ class Prices:
         """Count the bars up to a moment in ISO 8601, one at that moment included.
 
         Raises:
-            UsageError: The text is no moment.
+            UsageError: The text is not a moment.
         """
         instant = _instant(moment, self.timezone)
         return int(np.searchsorted(self.timestamps, instant, side="right"))

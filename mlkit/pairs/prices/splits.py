@@ -56,7 +56,7 @@ def ratios(sheet: Sheet, column: int) -> Matrix:
     """Read a column of ratios: 4, 4:1 or 4/1; NaN where there is no split (blank, 0 or 1).
 
     Raises:
-        BadData: A cell is no ratio.
+        BadData: A cell is not a ratio.
     """
     cells = sheet.columns[column]
     if not pa.types.is_string(cells.type):
@@ -78,7 +78,7 @@ _BLANK = {None, *NULLS}
 
 
 def _ratio(text: str | None) -> float | None:
-    """Read one cell; NaN if blank, None if it is no ratio."""
+    """Read one cell; NaN if blank, None if it is not a ratio."""
     if text in _BLANK or text is None:
         return math.nan
     if found := _RATIO.match(text):
@@ -186,7 +186,7 @@ def require_no_jumps(table: PriceTable) -> None:
         raise BadData(
             f"{table.place(bar, ticker)}, {iso(table.timestamps[bar])}: the close moves like a "
             f"split {words} that is not in the file",
-            hint="add a column 'split' with the ratio on that date, or say --allow-jumps",
+            hint="add a column 'split' with the ratio on that date, or use --allow-jumps",
         )
 
 

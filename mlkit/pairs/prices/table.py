@@ -1,4 +1,4 @@
-"""The cells of a price file in order: one row a timestamp, one column a ticker.
+"""The cells of a price file in order: one row per timestamp, one column a ticker.
 
 Whatever is wrong with them is an error that names file, row and ticker, or, if the caller
 asked for an alignment, a repair that is counted. Nothing is repaired silently.
@@ -194,7 +194,7 @@ def _disorder(
     name = "" if lines.ticker is None else f", {lines.tickers[lines.ticker[line]]}"
     place = f"{lines.places.name(line)}{name}"
     if align is None:
-        hint = f"sort the file, one row a timestamp{' and ticker' if name else ''}, or --align"
+        hint = f"sort the file, one row per timestamp{' and ticker' if name else ''}, or --align"
         raise BadData(f"{place}: {iso(lines.timestamps[line])} {wrong}", hint=hint)
     return Repair(what, len(bad), place)
 

@@ -204,7 +204,7 @@ def _filled(above: list[str], row: list[str]) -> list[str]:
 
 
 def _without_footer(content: bytes, delimiter: str, first: int, width: int) -> tuple[bytes, int]:
-    """Drop lines at the end whose only cell is no date, such as a source or a count."""
+    """Drop lines at the end whose only cell is not a date, such as a source or a count."""
     data = _offset(content, first)
     end, dropped = len(content), 0
     for _ in range(TAIL if width > 1 else 0):

@@ -23,7 +23,7 @@ def write(path: Path, template: str, context: dict[str, Any]) -> None:
 
 
 def render(template: str, context: dict[str, Any]) -> str:
-    """Fill a template; every value that is no picture is escaped."""
+    """Fill a template; every value that is not a picture is escaped."""
     filters: dict[str, Callable[..., Any]] = {
         "moment": moment,
         "words": words,

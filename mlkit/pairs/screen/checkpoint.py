@@ -42,7 +42,7 @@ class Checkpoint:
             if label.read_text(encoding="utf-8").strip() != key:
                 raise UsageError(
                     f"{directory}: belongs to a screen of other prices or options",
-                    hint="give another --checkpoint, or remove the directory",
+                    hint="use another --checkpoint, or remove the directory",
                 )
         else:
             with replacing(label) as file:

@@ -103,7 +103,7 @@ def read_pairs(path: Path) -> list[GivenPair]:
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: A column is missing, a hedge ratio is no number (the message names the row), or
+        BadData: A column is missing, a hedge ratio is not a number (the message names the row), or
             there is no pair.
     """
     try:

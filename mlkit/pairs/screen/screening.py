@@ -20,7 +20,7 @@ from mlkit.pairs.screen.significance import adjust, mackinnon
 from mlkit.pairs.screen.universe import Universe
 from mlkit.progress import Progress, silent
 
-# A hedge that explains less of the other leg's variance than this is no hedge.
+# A hedge that explains less of the other leg's variance than this is not a hedge.
 HEDGES_LITTLE = 0.1
 
 STATIONARY_ALPHA = 0.05
@@ -174,7 +174,7 @@ def _complete(prices: Prices) -> tuple[Prices, dict[str, str]]:
     if len(kept) < 2:
         raise BadData(
             f"{prices.source}: a screen needs 2 tickers with complete bars, and finds {len(kept)}",
-            hint="a wide file has a column a ticker, a long one the columns date, ticker, close",
+            hint="a wide file has a column per ticker, a long one the columns date, ticker, close",
         )
     return prices.select(kept), left_out
 

@@ -22,7 +22,7 @@ def load(text: str) -> Strategy:
     The file runs as Python code, and its class is called without arguments.
 
     Raises:
-        UsageError: CLASS is missing and the file has several, or it is no strategy.
+        UsageError: CLASS is missing and the file has several, or it is not a strategy.
         InputMissing: The file cannot be read.
         BadData: The file or the class cannot be run; the message has file and line.
     """
@@ -48,7 +48,7 @@ def reload(recorded: Reference) -> Strategy:
 
     Raises:
         InputMissing: Its file cannot be read.
-        BadData: It was no file, or the file has changed.
+        BadData: It was not a file, or the file has changed.
     """
     if recorded.file is None:
         raise BadData(f"the strategy {recorded.name} was given as a Python object",

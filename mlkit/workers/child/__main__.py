@@ -128,7 +128,7 @@ class Worker:
         return reply
 
     def _source(self, job: dict[str, Any]) -> source.Source | None:
-        """Compile a script in Python, once; None for other tasks and for what is no Python."""
+        """Compile a script in Python, once; None for other tasks and for what is not Python."""
         if job["kind"] != "script":
             return None
         text = job["source"]

@@ -1,4 +1,4 @@
-"""Values that are no JSON: stored by the hash of their content, passed by reference.
+"""Values that are not JSON: stored by the hash of their content, passed by reference.
 
 This file uses the standard library only; data frames of R need pandas and pyreadr.
 """

@@ -72,7 +72,7 @@ class Printed:
         self.shown += os.write(self.live, data)
 
     def _spill(self, data: bytes) -> None:
-        """Write what comes after the head to a file, behind the head; a full disk is no failure."""
+        """Write what comes after the head to a file, behind it; a full disk is not a failure."""
         if not self.place:
             return
         try:

@@ -91,7 +91,7 @@ class Slots:
         return int(_COUNT.unpack_from(self.memory, _FIRST_SLOT + slot * _SLOT_SIZE + _APART)[0])
 
     def hold(self, slot: int, reply: bytes) -> bool:
-        """Keep one more reply that is not sent yet; say whether there was room."""
+        """Keep one more reply that is not sent yet; return whether there was room."""
         start = _FIRST_SLOT + slot * _SLOT_SIZE
         (length,) = _COUNT.unpack_from(self.memory, start + _HELD)
         reply = b"," + reply if length else reply

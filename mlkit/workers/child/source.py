@@ -92,7 +92,7 @@ def read(text: str, name: str) -> Source:
         name: What tracebacks call its file.
 
     Raises:
-        SyntaxError: It is no Python.
+        SyntaxError: It is not Python.
     """
     tree = ast.parse(inspect.cleandoc("\n" + text), name)
     nodes = list(ast.walk(tree))

@@ -101,7 +101,7 @@ def _pack_tagged(value: Any, depth: int) -> Any:
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         return pack(value.item(), depth + 1)
     if isinstance(value, str):
-        raise Unstorable("text with characters that are no Unicode")
+        raise Unstorable("text with characters that are not Unicode")
     if isinstance(value, int):
         raise Unstorable("an integer of more than 4,300 digits")
     raise Unstorable(type(value).__name__)

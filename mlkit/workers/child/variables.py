@@ -121,7 +121,7 @@ def publish(names: dict[str, Any], artifacts: Artifacts) -> tuple[dict[str, Any]
     published, skipped = {}, ""
     for name, value in names.items():
         if type(name) is not str or not values.is_text(name):
-            skipped += f"warning: {name!r} is not published: it is no name\n"
+            skipped += f"warning: {name!r} is not published: it is not a name\n"
             continue
         if name[:1] == "_" or isinstance(value, _HIDDEN):
             continue

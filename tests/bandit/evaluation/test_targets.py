@@ -116,7 +116,7 @@ def test_several_logs_are_one(tmp_path):
         ("arm,reward,propensity\na,1\n", "line 2: 2 fields, expected 3"),
         ("arm,reward,propensity\n", "no decisions"),
         ("", "empty"),
-        ("arm,reward,propensity,candidates\na,1,1,b|c\n", "'a' was shown and is no candidate"),
+        ("arm,reward,propensity,candidates\na,1,1,b|c\n", "'a' was shown and is not a candidate"),
         ("arm,reward,propensity,candidates\na,1,1,\n", "line 2: candidates is missing"),
         ("arm,reward,propensity,candidates\na,1,1,[1.5]\n", "expected a JSON array of ids"),
         ("arm,reward,propensity,slate,position\na,1,1,s,1\nb,1,1,s,1\n", "position '1' twice"),
@@ -130,7 +130,7 @@ def test_what_cannot_be_evaluated_is_refused(read, text, message):
 @pytest.mark.parametrize("rows", [b"a,1,1\nb\xff,1\n", b"a,1,1\nb,1,1\xe2\x82"])
 def test_a_log_that_is_no_text_is_refused_with_the_line(tmp_path, rows):
     (tmp_path / "log.csv").write_bytes(b"arm,reward,propensity\n" + rows)
-    with pytest.raises(BadData, match="line 3: no UTF-8 text"):
+    with pytest.raises(BadData, match="line 3: not UTF-8 text"):
         decisions.read([tmp_path / "log.csv"], DecisionColumns(), MissingRewards())
 
 

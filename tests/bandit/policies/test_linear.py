@@ -141,7 +141,7 @@ def test_precision_survives_a_million_equal_rows():
     [
         (None, "features: missing"),
         (np.ones((1, 3)), r"features: shape is \(1, 3\), expected \(1, 2\)"),
-        ([[1.0], [1.0, 2.0]], "features: is no regular array"),
+        ([[1.0], [1.0, 2.0]], "features: is not a regular array"),
         ([["x", "y"]], "features: dtype is"),
         (np.ones(3), r"features: shape is \(3,\), expected \(2,\)"),
         ([[np.inf, 0.0]], r"features\[0, 0\]: inf is not in \[-1e\+100, 1e\+100\]"),

@@ -124,7 +124,7 @@ def test_public_names_load_on_first_use():
     ("candidates", "k", "message"),
     [
         ([], 1, "candidates: is empty"),
-        ([0, 0], 1, "an arm is there twice"),
+        ([0, 0], 1, "an arm appears twice"),
         ([0, 6], 1, r"candidates\[1\]: 6 is not in \[0, 6\)"),
         ([-1], 1, r"candidates\[0\]: -1"),
         ([0.5], 1, "whole numbers"),

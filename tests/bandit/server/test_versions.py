@@ -88,7 +88,7 @@ def test_both_learn_and_are_compared_and_the_candidate_is_promoted_for_good(serv
     promoted = server.get("/arms/c1")
     assert promoted["pulls"] == before["pulls"]  # the candidate has learned from all rewards
     assert promoted["a"] == before["a"] - 20
-    server.process.send_signal(signal.SIGHUP)  # the old file is no new one
+    server.process.send_signal(signal.SIGHUP)  # the old file is not a new one
     assert server.stop() == 143
     again = serve()  # the command of before, after a promotion
     assert again.get("/arms/c1") == promoted

@@ -131,7 +131,7 @@ def test_defaults_and_several_outputs(tmp_path):
 
 def test_a_value_of_another_type_is_null_and_noted():
     found = Decisions(ROLLOUT).evaluate("Rollout", {"model accuracy": "high", "region": "EU"})
-    assert "'model accuracy' is \"high\", no number" in "".join(found.trace.notes)
+    assert "'model accuracy' is \"high\", not a number" in "".join(found.trace.notes)
     found = Decisions(ROLLOUT).evaluate("Rollout", {"model accuracy": 1, "region": "ASIA"})
     assert found.value is None
 
@@ -237,7 +237,7 @@ def test_gaps_overlaps_and_rules_that_never_match_are_found_with_an_example(tmp_
     assert "not analysed" in found.stdout
 
 
-UNCLEAR = "gaps and overlaps are not analysed: rule 1, column 'x', is no constant"
+UNCLEAR = "gaps and overlaps are not analysed: rule 1, column 'x', is not a constant"
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_outputs_that_their_column_refuses_are_named(tmp_path):
     body = table([("< 1", '"c"'), (">= 1", '"a"')], values=values)
     assert doubts(tmp_path, body) == ['"c" is none of "a", "b"']
     typed = body.replace('<output name="o0">' + values, '<output name="o0" typeRef="number">')
-    assert doubts(tmp_path, typed) == ['"c" is no number', '"a" is no number']
+    assert doubts(tmp_path, typed) == ['"c" is not a number', '"a" is not a number']
 
 
 def problems(tmp_path, body):

@@ -127,7 +127,7 @@ def test_people_start_activities_as_often_as_they_like_and_end_it(play):
 
 def test_only_activities_that_no_flow_leads_to_can_be_started(play):
     done = play(ENDS + ad_hoc(), "s>h h>e").start()
-    with pytest.raises(BadData, match="'after' is no activity"):
+    with pytest.raises(BadData, match="'after' is not an activity"):
         begin(done, "after")
 
 

@@ -335,5 +335,5 @@ def test_models_as_the_standard_has_them_are_free_of_errors(tmp_path):
 
 
 def test_broken_xml_names_its_line(tmp_path):
-    with pytest.raises(BadData, match=r"test\.bpmn:3: no XML"):
+    with pytest.raises(BadData, match=r"test\.bpmn:3: not XML"):
         parse_text(b"<a>\n\n<b></a>", tmp_path / "test.bpmn")

@@ -50,11 +50,11 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(start_server, tls_cont
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("smtp://bot:hunter2@mail.example.org", "a password has no place in a URL"),
+        ("smtp://bot:hunter2@mail.example.org", "a password must not be in a URL"),
         ("smtp://bot@mail.example.org", "a login needs TLS"),
-        ("http://mail.example.org", "no address of an SMTP server"),
-        ("smtp://", "no address of an SMTP server"),
-        ("smtps://mail.example.org/folder", "no address of an SMTP server"),
+        ("http://mail.example.org", "not the URL of an SMTP server"),
+        ("smtp://", "not the URL of an SMTP server"),
+        ("smtps://mail.example.org/folder", "not the URL of an SMTP server"),
         ("smtp://mail.example.org:99999", "--smtp"),
     ],
 )

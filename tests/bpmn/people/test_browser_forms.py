@@ -93,7 +93,7 @@ def test_rows_are_added_filled_and_removed():
     less = browser_forms.given(form, {**sent, "remove": ["field.items.0"]}, keep)
     assert less == {"items": [{"price": "2"}]}
     (shown,) = browser_forms.inputs(entry(form, {"items": [{"price": "x"}]}))
-    assert shown.rows[0][0].problem == "'x' is no double"
+    assert shown.rows[0][0].problem == "'x' is not a double"
 
 
 def test_a_form_with_one_boolean_is_decided_by_two_buttons():
@@ -112,4 +112,4 @@ def test_a_file_is_accepted_only_as_one_that_was_uploaded():
     assert values["doc"]["kind"] == "file"
     for wrong in ({**stored, "format": "pickle"}, {**stored, "$artifact": "../x"}, "text", [1],
                   {"$artifact": "a" * 64}):  # fmt: skip
-        assert entry(form, {"doc": wrong}).values()[1] == ["doc: is no uploaded file"]
+        assert entry(form, {"doc": wrong}).values()[1] == ["doc: is not an uploaded file"]

@@ -130,8 +130,10 @@ def test_a_form_is_found_and_its_values_are_checked(mlkit, tmp_path, link):
     assert refused.returncode == 65
     for problem in (
         "owner: is required", "mail: 'nobody' does not match", "share: more than max 1",
-        "count: '1.5' is no long", "level: 'mid' is none of low, high", "tags: 'c' is none of a, b",
-        "day: 'soon' is no date", "ok: 'maybe' is no boolean", "note: '<script>' does not match",
+        "count: '1.5' is not a long", "level: 'mid' is not one of low, high",
+        "tags: 'c' is not one of a, b",
+        "day: 'soon' is not a date", "ok: 'maybe' is not a boolean",
+        "note: '<script>' does not match",
         "seen: is read-only", "odd: no such field",
     ):  # fmt: skip
         assert problem in refused.stderr
@@ -160,8 +162,8 @@ def one(kind, **rest):
     ("text", "problem"),
     [
         ("{", "error form.broken: the form a.form: line 1, column 2"),
-        ("[1]", "it is no form-js form"),
-        pytest.param("[" * 100_000, "it is no form-js form", id="deep"),
+        ("[1]", "it is not a form-js form"),
+        pytest.param("[" * 100_000, "it is not a form-js form", id="deep"),
         (one("signature"), "error form.type: the form a.form: field 'x': no type 'signature'"),
         (one("dynamiclist", label="L"), "form.name: the form a.form: list 'L': no path"),
         (json.dumps({"components": [{"type": "textfield", "key": "a b"}]}), "error form.name"),
@@ -177,11 +179,11 @@ def one(kind, **rest):
                     ]
                 }
             ),
-            "error form.name: the form a.form: field 'a': '$x' is no name of a variable",
+            "error form.name: the form a.form: field 'a': '$x' is not the name of a variable",
         ),
         (one("textfield", validate={"pattern": "("}), "form.pattern: the form a.form: field 'x'"),
         (one("textfield", conditional={"hide": "=1 +"}), "form.expression: the form a.form: fiel"),
-        (one("textfield", conditional={"hide": "=evil()"}), "there is no function 'evil'"),
+        (one("textfield", conditional={"hide": "=evil()"}), "there is not a function 'evil'"),
         (one("expression"), "form.expression: the form a.form: field 'x': no expression"),
         (one("select"), "error form.options: the form a.form: field 'x': nothing says"),
     ],
@@ -304,7 +306,7 @@ def test_computed_and_textual_values(task):
     values = fill(task(regions=["north"], limit=30), {**PRIVATE, "amount": "7"})
     assert values["total"] == 40
     assert values["amount"] == "7"
-    assert "amount: 'x' is no long" in refused(task(), {**PRIVATE, "amount": "x"})
+    assert "amount: 'x' is not a long" in refused(task(), {**PRIVATE, "amount": "x"})
     assert "total: is read-only" in refused(task(), {**PRIVATE, "total": 1})
 
 
@@ -315,7 +317,7 @@ def test_the_rows_of_a_list_are_checked_one_by_one(task):
     assert fill(open_, {**PRIVATE, "items": rows})["items"] == expected
     message = refused(open_, {**PRIVATE, "items": [{"name": "a"}, {"size": 9, "odd": 1}]})
     assert "items: row 2: odd: no such field, name: is required, size: more than max 5" in message
-    assert "items: is no list" in refused(open_, {**PRIVATE, "items": "a,b"})
+    assert "items: is not a list" in refused(open_, {**PRIVATE, "items": "a,b"})
 
 
 def test_what_is_left_empty_is_null_and_an_unchecked_box_is_false(task):
@@ -396,7 +398,7 @@ def test_a_terminal_asks_only_for_what_is_shown_by_the_answers_so_far(tmp_path):
     assert code == 0, again
     assert "tax_id" not in again
     assert re.findall(r"error: (.*?)\s*\n", again) == [
-        "kind: is required", "price: more than max 50", "price: 'x' is no double"
+        "kind: is required", "price: more than max 50", "price: 'x' is not a double"
     ]  # fmt: skip
 
 

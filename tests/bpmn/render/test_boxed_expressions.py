@@ -1,4 +1,4 @@
-"""Pictures of boxed expressions that are no tables."""
+"""Pictures of boxed expressions that are not tables."""
 
 from __future__ import annotations
 

@@ -355,5 +355,5 @@ def test_what_holds_nothing_or_far_coordinates_is_refused(model, tmp_path):
     far = tmp_path / "far.dmn"
     for wrong in ("1e99", "nan", "left"):
         far.write_text(LOANS.read_text().replace('x="110" y="50"', f'x="{wrong}" y="50"'))
-        with pytest.raises(BadData, match="no coordinate"):
+        with pytest.raises(BadData, match="not a coordinate"):
             draw(far)

@@ -84,7 +84,7 @@ class Victim:
         return row, [(step.element, step.iteration) for _, _, trace in events for step in trace]
 
     def kill(self) -> bool:
-        """Start it and kill it at a random moment; say whether it has ended before."""
+        """Start it and kill it at a random moment; return whether it has ended before."""
         before = len(self.lines())
         process = self.start()
         deadline = time.monotonic() + 60
@@ -126,7 +126,7 @@ class Victim:
 
 
 def kill_often(folder: Path, xml: str, seed: int, kills: int, back_end) -> int:
-    """Kill runs so many times; give how many kills met a run that had got further."""
+    """Kill runs several times; return how many kills met a run that had got further."""
     rng, left, hits, number = random.Random(seed), kills, 0, 0
     while left:
         place = folder / f"{seed}-{number}"

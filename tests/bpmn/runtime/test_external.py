@@ -230,7 +230,7 @@ def test_higher_priority_and_filters_choose_what_is_fetched(tmp_path, diagram):
 def test_without_a_server_an_unbound_topic_is_an_error(tmp_path, diagram):
     path = tmp_path / "x.bpmn"
     path.write_text(diagram(TASK.format(topic="work", more=""), FLOWS), "utf-8")
-    with pytest.raises(BadData, match="no Python callable"):
+    with pytest.raises(BadData, match="not a Python callable"):
         load(path)
     assert load(path, external=True).warnings == []
 

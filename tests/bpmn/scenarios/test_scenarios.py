@@ -124,7 +124,7 @@ def test_a_form_refuses_a_wrong_answer(play):
     form = '<camunda:formData><camunda:formField id="n" type="long"/></camunda:formData>'
     body = ENDS + f'<userTask id="u"><extensionElements>{form}</extensionElements></userTask>'
     result = play(body, "s>u u>e", answers=[{"task": "u", "set": {"n": "many"}}])
-    assert "n: 'many' is no long" in result.differences[0]
+    assert "n: 'many' is not a long" in result.differences[0]
 
 
 @pytest.mark.parametrize(

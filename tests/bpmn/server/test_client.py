@@ -73,7 +73,7 @@ def test_errors_are_those_of_a_state_folder(client):
         client.instance("x")
     with pytest.raises(BadData):
         client.start(7)
-    with pytest.raises(UsageError, match="no URL"):
+    with pytest.raises(UsageError, match="not the URL"):
         Client("ftp://here")
     with pytest.raises(ServiceUnavailable, match="cannot be reached"):
         Client("http://127.0.0.1:9").me()

@@ -114,7 +114,7 @@ def test_a_forged_token_is_refused(server, issuer, browser):
     assert come_back(server, browser).status_code == 403
     issuer.signs = issuer.keys[0]
     for algorithm in ("HS256", "none", "None"):
-        # The public key is no shared secret, and no signature is none.
+        # The public key is not a shared secret, and no signature is none.
         issuer.algorithm = algorithm
         assert come_back(server, browser).status_code == 403
     assert me(server, browser).status_code == 401

@@ -215,7 +215,7 @@ def test_a_form_with_every_field_says_what_is_wrong_and_keeps_what_is_filled_in(
     summary = page.get_by_role("alert")
     expect(summary).to_contain_text("Text: is required")
     expect(summary).to_contain_text("Count: less than min 3")
-    expect(summary).to_contain_text("'half' is no double")
+    expect(summary).to_contain_text("'half' is not a double")
     expect(summary).to_be_focused()
     expect(page.get_by_label("Rate")).to_have_value("half")
     expect(page.get_by_label("Day")).to_have_value("2026-02-03")

@@ -263,7 +263,7 @@ def test_the_server_is_chosen_by_option_variable_or_settings(terminal, monkeypat
     monkeypatch.setenv("MLKIT_BPMN_SERVER", url)
     assert instance in terminal.run("list")[1]
     code, _, err = terminal.run("list", "--server", url, "--state", state)
-    assert (code, "--server and --state exclude one another" in err) == (2, True)
+    assert (code, "--server and --state cannot be combined" in err) == (2, True)
     code, _, err = terminal.run("list", "--state", state, "--token-file", "t")
     assert (code, "--token-file is for a server" in err) == (2, True)
 

@@ -239,14 +239,14 @@ def test_every_parent_is_a_directory_and_whiting_out_all_leaves_nothing(
 
 def test_directories_without_end_are_refused(tmp_path):
     deep = "/".join("d" * 300)
-    with pytest.raises(BadData, match="nested too deep"):
+    with pytest.raises(BadData, match="nested too deeply"):
         merged(tmp_path, layer(Member(f"{deep}/x", "1")))
     steps = [Member("/".join("d" * 200))]
     for number in range(3):
         start = "/".join("d" * 200) if number == 0 else f"l{number}/" + "/".join("e" * 50)
         steps += [Member(start), Member(f"l{number + 1}", link=f"/{start}")]
     steps.append(Member("l3/" + "/".join("f" * 50)))
-    with pytest.raises(BadData, match="nested too deep"):
+    with pytest.raises(BadData, match="nested too deeply"):
         merged(tmp_path, layer(*steps))
 
 

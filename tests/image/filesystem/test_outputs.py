@@ -215,8 +215,8 @@ def test_images_of_every_kind_are_slimmed_diagnosed_and_compared(
     ("options", "message"),
     [
         (["--output=x.zip"], "--output x.zip: not understood"),
-        (["--output=registry:UPPER/case"], "UPPER/case: no name of an image"),
-        (["--tag=a b"], "a b: no name of an image"),
+        (["--output=registry:UPPER/case"], "UPPER/case: not the name of an image"),
+        (["--tag=a b"], "a b: not the name of an image"),
         (["--tag=x", "--output=registry:r/x"], "--tag"),
         (["--output=oci:."], ".: not an empty folder"),
     ],

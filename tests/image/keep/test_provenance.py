@@ -67,7 +67,7 @@ def test_each_state_is_told_with_its_reason(mlkit, result):
         ("opt/secret", "dropped", "--exclude /opt/*"),
         ("usr/share/doc/shells/README", "dropped", "documentation"),
         ("var/cache/old", "dropped",
-         "caches, logs and the package database are no part of an app"),
+         "caches, logs and the package database are not part of an app"),
         ("tini", "added", "of the base or of mlkit"),
         ("nowhere", "unknown", "neither in the original nor in the result"),
     ]  # fmt: skip

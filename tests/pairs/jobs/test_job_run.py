@@ -181,11 +181,11 @@ def process(data):
     ("source", "message"),
     [
         ("x = 1\n", "no function process"),
-        ("process = 3\n", "process is no function"),
+        ("process = 3\n", "process is not a function"),
         ("def process(data)\n", "line 1: expected ':'"),
         ("1 / 0\n", "line 1: ZeroDivisionError"),
         ("RECORDS = 'two'\ndef process(data): pass\n", "RECORDS is 'two'"),
-        ("state = []\ndef process(data): pass\n", "state is no dictionary"),
+        ("state = []\ndef process(data): pass\n", "state is not a dictionary"),
         ("def process(data): pass\ndef snapshot(): pass\n", "without recover"),
         ("def process(data): return 3\n", r"process\(\) returned a int"),
         ("def process(data): return data['close']\n", "returned a Series"),
@@ -194,7 +194,7 @@ def process(data):
         ("def process(data):\n  data['time'] = None\n  return data\n", "'time' is missing"),
         (
             "def process(data):\n  data['ticker'] = float('nan')\n  return data\n",
-            "row 0: 'ticker' is no text",
+            "row 0: 'ticker' is not text",
         ),
         ("def process(data):\n  data['x'] = float('inf')\n  return data\n", "'x' is infinite"),
         ("def process(data):\n  data['x'] = [{1}] * len(data)\n  return data\n", "'x' is a set"),
@@ -205,7 +205,7 @@ def process(data):
         ("RECORDS = 'one'\ndef process(data): return {'time': 'noon'}\n", "no field 'ticker'"),
         (
             "RECORDS = 'one'\ndef process(data): return {'time': 'noon', 'ticker': 'A'}\n",
-            "'time' is no time: 'noon'",
+            "'time' is not a time: 'noon'",
         ),
     ],
 )

@@ -229,7 +229,7 @@ def test_a_fit_says_plainly_that_random_walks_are_no_evidence(tmp_path):
     fit = fit_pair(prices, "A", "B")
     assert fit.p_value > 0.05
     fit_page.write(tmp_path / "f.html", prices, fit, OPTIONS)
-    assert "this is no evidence of cointegration" in Reader(tmp_path / "f.html").text
+    assert "this is not evidence of cointegration" in Reader(tmp_path / "f.html").text
 
 
 def test_the_rolling_z_score_looks_back_only():

@@ -23,7 +23,7 @@ def parse(path: Path) -> Definitions:
 
     Raises:
         InputMissing: It cannot be read.
-        BadData: It is no BPMN document, or a hostile one.
+        BadData: It is not a BPMN document, or a hostile one.
     """
     return parse_text(xml_documents.read(path), path)
 
@@ -91,7 +91,7 @@ def tags_of(content: bytes, process: str) -> frozenset[str]:
     """Return the tags of a process of a document (`mlkit:tags="finance, nightly"`).
 
     Raises:
-        BadData: It is no XML document, or a hostile one.
+        BadData: It is not an XML document, or a hostile one.
     """
     for each in xml.children(xml.parse(content, process), "process"):
         if each.get("id") == process:

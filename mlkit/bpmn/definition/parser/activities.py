@@ -196,7 +196,7 @@ def _attached(reader: Reader, element: Element) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(each for each in listed if each))
     for each in names:
         if each.startswith("/") or not {"..", "."}.isdisjoint(each.split("/")):
-            message = f"mlkit:attach: {each!r} is no name inside the working folder"
+            message = f"mlkit:attach: {each!r} is not a name inside the working folder"
             reader.problem("attach.path", element, message)
     return names
 

@@ -50,7 +50,7 @@ def _zeebe(reader: Reader, element: Element, direction: str) -> list[tuple[str, 
             found.append((target, value))
         else:
             reader.problem(
-                "io.target", each, f"{target!r} is no name of a variable or a part of it"
+                "io.target", each, f"{target!r} is not the name of a variable or a part of it"
             )
     return nesting.grouped(found, merges=direction == "output")
 
@@ -150,7 +150,7 @@ def initial(reader: Reader, element: Element) -> dict[str, Any]:
         try:
             found[name] = _TYPED.get(kind, str)(xml.text(value))
         except ValueError:
-            reader.problem("data.value", each, f"{xml.text(value)!r} is no {kind}")
+            reader.problem("data.value", each, f"{xml.text(value)!r} is not a {kind}")
     return found
 
 
@@ -212,7 +212,7 @@ def _assignment(reader: Reader, element: Element) -> tuple[str, Expression | Non
     target = by_name.get(target, target)
     name = reader.stores.get(target) or reader.data.get(target, target)
     if source is None or not name.isidentifier():
-        reader.problem("data.assignment", element, f"{name!r} is no name of a variable")
+        reader.problem("data.assignment", element, f"{name!r} is not the name of a variable")
         return "", None
     return target, reader.condition(source)
 
@@ -308,5 +308,5 @@ def referred(reader: Reader, element: Element | None) -> str | None:
     wanted = xml.text(element)
     name = str(element.get("name") or "") or reader.data.get(wanted) or reader.stores.get(wanted)
     if not name:
-        reader.problem("loop.data", element, f"{wanted!r} is no data with a name")
+        reader.problem("loop.data", element, f"{wanted!r} is not data with a name")
     return name or None

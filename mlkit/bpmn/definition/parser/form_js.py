@@ -36,7 +36,7 @@ _LIMITS = {"min": "min", "max": "max", "minLength": "minlength", "maxLength": "m
 
 
 def identifier(text: str) -> str | None:
-    """Return the id of a form; None for what is no form."""
+    """Return the id of a form; None for what is not a form."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -52,7 +52,7 @@ def read(text: str, note: Note) -> tuple[FormField, ...]:
     except json.JSONDecodeError as error:
         note("form.broken", f"line {error.lineno}, column {error.colno}: {error.msg}")
     except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
-        note("form.broken", f"it is no form-js form: {type(error).__name__} {error}")
+        note("form.broken", f"it is not a form-js form: {type(error).__name__} {error}")
     return ()
 
 
@@ -76,7 +76,7 @@ class _Place:
         parts = (*self.path, *(each for each in key.split(".") if each))
         wrong = [each for each in parts if not each.isidentifier() or each.startswith("_")]
         if wrong:
-            self.note("form.name", f"field {key!r}: {wrong[0]!r} is no name of a variable")
+            self.note("form.name", f"field {key!r}: {wrong[0]!r} is not the name of a variable")
         return ".".join(parts)
 
     def inside(self, component: dict[str, Any]) -> _Place:

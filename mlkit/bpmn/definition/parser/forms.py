@@ -133,6 +133,6 @@ def _limits(reader: Reader, task: Element, constraints: dict[str, str]) -> dict[
                 limits[name] = float(constraints[name])
             except ValueError:
                 reader.problem(
-                    "form.constraint", task, f"{name} {constraints[name]!r} is no number"
+                    "form.constraint", task, f"{name} {constraints[name]!r} is not a number"
                 )
     return limits

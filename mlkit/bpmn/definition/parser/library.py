@@ -66,7 +66,7 @@ class Library:
         found = []
         for name in self._names():
             if name.endswith(".form"):
-                # A broken file beside the diagram is no matter of the diagram.
+                # A broken file beside the diagram is not a matter of the diagram.
                 with contextlib.suppress(OSError, ValueError):
                     content = self.stored.get(name) or self._read(name)
                     if form_js.identifier(content) == wanted:
@@ -88,7 +88,7 @@ class Library:
         """
         found = []
         for name in self.names():
-            # A broken file beside the diagram is no matter of the diagram.
+            # A broken file beside the diagram is not a matter of the diagram.
             with contextlib.suppress(MlkitError, OSError, ValueError):
                 content = self.stored.get(name) or self._read(name)
                 if wanted in content and _decides(content, name, wanted, tag):
@@ -135,7 +135,7 @@ class Library:
         found: dict[str, Element] = {}
         for name in self._names():
             if name.endswith(DIAGRAMS) and name != self.path.name:
-                # A broken file beside the diagram is no matter of the diagram.
+                # A broken file beside the diagram is not a matter of the diagram.
                 with contextlib.suppress(MlkitError, OSError, ValueError):
                     content = self.stored.get(name) or self._read(name)
                     found[name] = xml.parse(content.encode(), name)

@@ -108,7 +108,7 @@ def _standard(reader: Reader, loop: Element) -> Repeat:
     condition = xml.child(loop, "loopCondition")
     maximum = str(loop.get("loopMaximum") or "")
     if maximum and not maximum.isdigit():
-        reader.problem("loop.size", loop, f"loopMaximum {maximum!r} is no number")
+        reader.problem("loop.size", loop, f"loopMaximum {maximum!r} is not a number")
     if condition is None and not maximum:
         reader.problem("loop.size", loop, "neither a condition nor a maximum ends the loop")
     return Repeat(

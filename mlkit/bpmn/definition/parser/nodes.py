@@ -178,7 +178,7 @@ def _flows(reader: Reader, element: Element) -> dict[str, SequenceFlow]:
 
 
 def _node(reader: Reader, element: Element) -> dict[str, Any] | None:
-    """Read the particular fields of a flow node; None for what is no flow node."""
+    """Read the particular fields of a flow node; None for what is not a flow node."""
     kind = xml.local(element)
     if kind in _INERT:
         return None
@@ -207,7 +207,7 @@ _PARTS = {
 
 def _refuse(reader: Reader, element: Element, kind: str) -> None:
     if kind not in _PARTS:
-        reader.problem("element.unsupported", element, f"{kind} is no element that can be run")
+        reader.problem("element.unsupported", element, f"{kind} is not an element that can be run")
 
 
 def _event(reader: Reader, element: Element) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def _quantity(reader: Reader, element: Element, attribute: str) -> int:
     written = str(element.get(attribute) or "1")
     if written.isdigit() and 1 <= int(written) <= MAX_TOKENS:
         return int(written)
-    message = f"{attribute} {written!r}: no number from 1 to {MAX_TOKENS}"
+    message = f"{attribute} {written!r}: expected a number from 1 to {MAX_TOKENS}"
     reader.problem("token.quantity", element, message)
     return 1
 

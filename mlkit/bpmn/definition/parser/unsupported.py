@@ -71,7 +71,7 @@ def check(reader: Reader, root: Element) -> None:
     for place in root.iter(*_PLACES):
         for each in place:
             if not xml.is_bpmn(each):
-                message = f"{xml.local(each)} is no element of BPMN: it is not looked at"
+                message = f"{xml.local(each)} is not an element of BPMN: it is ignored"
                 reader.warn("element.foreign", each, message)
     for element in root.iter(f"{{{xml.BPMN}}}*"):
         kind = xml.local(element)
@@ -99,7 +99,7 @@ def _extensions(reader: Reader, element: Element) -> Iterator[str]:
 
 
 def _attributes(reader: Reader, element: Element) -> Iterator[str]:
-    for key in element.keys():  # noqa: SIM118 - an element is no dict
+    for key in element.keys():  # noqa: SIM118 - an element is not a dict
         space, _, name = str(key)[1:].partition("}")
         value = str(element.get(str(key))).strip()
         if space in xml.VENDORS and (problem := _refusal(element, name, value)):

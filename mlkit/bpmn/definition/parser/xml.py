@@ -26,11 +26,11 @@ def parse(content: bytes, place: str) -> Element:
     """Parse bytes; `place` names them in messages.
 
     Raises:
-        BadData: They are no BPMN document, or declare a DTD.
+        BadData: They are not a BPMN document, or declare a DTD.
     """
     root = xml_documents.parse(content, place)
     if root.tag != f"{{{BPMN}}}definitions":
-        raise BadData(f"{place}:{root.sourceline}: the root is no BPMN 2.0 <definitions>")
+        raise BadData(f"{place}:{root.sourceline}: the root is not a BPMN 2.0 <definitions>")
     return root
 
 
@@ -71,7 +71,7 @@ def line(element: Element) -> int:
 
 def vendor(element: Element, *names: str) -> str | None:
     """Return an attribute by any of its spellings in any vendor's namespace."""
-    if not any("}" in key for key in element.keys()):  # noqa: SIM118 - an element is no dict
+    if not any("}" in key for key in element.keys()):  # noqa: SIM118 - an element is not a dict
         return None
     wanted = (f"{{{space}}}{name}" for space in VENDORS for name in names)
     found = (element.get(each) for each in wanted)

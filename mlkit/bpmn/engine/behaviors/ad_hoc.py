@@ -37,7 +37,7 @@ class AdHocSubProcess(SubProcess):
         if self.rules.active is not None:
             wanted = step.evaluate(self.rules.active, step.variables(activation))
             if not isinstance(wanted, list):
-                raise BadData(f"{self.rules.active.text!r} gives no list of activities")
+                raise BadData(f"{self.rules.active.text!r} does not return a list of activities")
             wait.queue = [str(each) for each in wanted]
             self._next(step, activation, wait.queue, scope)
 
@@ -49,9 +49,9 @@ class AdHocSubProcess(SubProcess):
     def _start(self, step: Step, activation: Activation, element: str) -> None:
         scope = step.state.scopes[activation.body]
         if element not in self.startable:
-            raise BadData(f"{element!r} is no activity of {self.id} that can be started")
+            raise BadData(f"{element!r} is not an activity of {self.id} that can be started")
         if waits(activation).ending:
-            raise BadData(f"{self.id} starts nothing more: its completion condition holds")
+            raise BadData(f"{self.id} can start nothing more: its completion condition holds")
         if self.rules.sequential and scope.live > 1:
             raise BadData(f"{self.id} is sequential, and one of its activities is running")
         scope.live += 1

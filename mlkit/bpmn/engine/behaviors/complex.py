@@ -31,7 +31,7 @@ class ComplexGateway(InclusiveGateway):
         scope.arrived[flow] = scope.arrived.get(flow, 0) + 1
 
     def open(self, step: Step, scope: Scope) -> bool:
-        """Open or reset the gateway if it may; say whether it did."""
+        """Open or reset the gateway if it may; return whether it did."""
         seen = scope.resetting.get(self.id, [])
         flows = [flow for flow in self.node.incoming if flow not in seen]
         filled = tuple(flow for flow in flows if flow in scope.arrived)

@@ -20,7 +20,7 @@ class Thrown(NamedTuple):
 
     Attributes:
         kind: `error`, `escalation` or `cancel`.
-        code: None for a failure that is no BPMN error: only a catch-all takes it.
+        code: None for a failure that is not a BPMN error: only a catch-all takes it.
     """
 
     kind: str
@@ -54,7 +54,7 @@ def _or_fail(step: Step, thrown: Thrown, host: Activation | None, scope: Scope) 
 
 
 def throw_failure(step: Step, activation: Activation, message: str) -> bool:
-    """Let a catch-all error event catch a failure that is no BPMN error; say whether one did."""
+    """Let a catch-all error event catch any other failure; return whether one did."""
     host = outermost(step, activation)
     return _rise(step, Thrown("error", None, message), host, step.state.scopes[host.scope])
 

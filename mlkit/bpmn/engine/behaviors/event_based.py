@@ -34,7 +34,7 @@ class EventBasedGateway(Behavior):
     def _wait(self, step: Step, scope: Scope, gateway: Activation, flow: str) -> None:
         target = step.graph.targets[flow]
         if not isinstance(target, CatchEvent):
-            raise BadData(f"{target.id} is no event to wait for")
+            raise BadData(f"{target.id} is not an event to wait for")
         branch = step.activate(target, scope, "branch", gateway)
         target.subscribe(step, branch)
 

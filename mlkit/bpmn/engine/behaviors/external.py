@@ -94,4 +94,4 @@ def _number(priority: str) -> int:
     try:
         return int(float(priority)) if priority else 0
     except (ValueError, OverflowError):
-        raise BadData(f"the priority {priority!r} is no whole number") from None
+        raise BadData(f"the priority {priority!r} is not a whole number") from None

@@ -37,13 +37,13 @@ class InclusiveGateway(Behavior):
             self.try_enter(step, scope)
 
     def look(self, step: Step) -> bool:
-        """Open the join in one scope where it may; say whether there was one."""
+        """Open the join in one scope where it may; return whether there was one."""
         scopes = step.state.scopes.values()
         waiting = [each for each in scopes if each.arrived or each.resetting]
         return any(self.open(step, each) for each in waiting)
 
     def open(self, step: Step, scope: Scope) -> bool:
-        """Let the waiting tokens pass if the join may open; say whether it did."""
+        """Let the waiting tokens pass if the join may open; return whether it did."""
         filled = tuple(flow for flow in self.node.incoming if flow in scope.arrived)
         if not filled or len(self.node.incoming) < 2:
             return False
@@ -98,8 +98,8 @@ def _upstream(flow: str, gateway: str, body: model.Scope) -> frozenset[str]:
 def _predecessors(body: model.Scope) -> Mapping[str, list[str]]:
     """Return the nodes from which a token comes: by a flow or a link (13.4.3).
 
-    What leads from an activity to its boundary event is no sequence flow: an event that can still
-    fire is a place of its own.
+    What leads from an activity to its boundary event is not a sequence flow: an event that can
+    still fire is a place of its own.
     """
     before: dict[str, list[str]] = {}
     for flow in body.flows.values():
@@ -133,5 +133,5 @@ def link_name(node: FlowNode) -> str:
         BadData: It is none.
     """
     if node.event is None or node.event.name is None:
-        raise BadData(f"{node.id} is no link")
+        raise BadData(f"{node.id} is not a link")
     return node.event.name.text

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def deliver(step: Step) -> bool:
-    """Deliver one message that somebody takes; say whether there was one."""
+    """Deliver one message that somebody takes; return whether there was one."""
     for pending in step.state.pending_messages:
         waiting = receivers(step, pending)
         if len(waiting) == 1:

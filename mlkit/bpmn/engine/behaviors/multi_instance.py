@@ -48,14 +48,16 @@ class MultiInstance(Repeated):
         if self.loop.collection is not None:
             items = step.evaluate(self.loop.collection, step.variables(activation))
             if not isinstance(items, list):
-                raise BadData(f"the collection {self.loop.collection.text!r} is no list")
+                raise BadData(f"the collection {self.loop.collection.text!r} is not a list")
             return items
         assert self.loop.cardinality is not None
         count = step.evaluate(self.loop.cardinality, step.variables(activation))
         if isinstance(count, float) and count.is_integer():
             count = int(count)
         if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MAX_INSTANCES:
-            raise BadData(f"the cardinality is {count!r}, no number from 0 to {MAX_INSTANCES}")
+            raise BadData(
+                f"the cardinality is {count!r}, expected a number from 0 to {MAX_INSTANCES}"
+            )
         return list(range(count))
 
     def _spawn(self, step: Step, host: Activation) -> None:

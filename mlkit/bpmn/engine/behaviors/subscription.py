@@ -181,7 +181,7 @@ def _repeats(step: Step, activation: Activation) -> bool:
 
 
 def conditions(step: Step) -> bool:
-    """Fire one condition that became true; say whether there was one (13.5.1)."""
+    """Fire one condition that became true; return whether there was one (13.5.1)."""
     for each in list(step.state.activations.values()):
         if each.status == "waiting" and isinstance(each.wait, ForCondition):
             held, holds = each.wait.held, _holds(step, each)

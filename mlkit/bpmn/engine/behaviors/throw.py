@@ -138,7 +138,7 @@ def _prepare(step: Step, scope: int, event: EventDefinition, values: dict[str, A
 
 
 def release(step: Step, scope: Scope, node: FlowNode, thrown: list[Outgoing]) -> bool:
-    """Throw messages, signals and escalations; say whether the scope has outlived it."""
+    """Throw messages, signals and escalations; return whether the scope has outlived it."""
     interrupted = scope.interrupted
     for each in thrown:
         if each.event.kind == "message":

@@ -101,7 +101,7 @@ class UserTask(Activity):
         is_free = event.handed or wait.assignee in (None, event.assignee, event.by)
         if event.assignee and not is_free:
             holder = wait.assignee
-            raise BadData(f"{self.id}: {holder!r} has the task", hint="give it back by --release")
+            raise BadData(f"{self.id}: {holder!r} has the task", hint="release it with --release")
         wait.assignee = event.assignee or None
         if wait.assignee:
             step.guarded(activation, "await", lambda: self._tell(step, activation, "assignment"))

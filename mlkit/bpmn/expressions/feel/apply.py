@@ -31,7 +31,7 @@ def invoke(run: Run, function: Any, values: list[Any]) -> Any:
 
 
 def apply(run: Run, function: Any, values: list[Any], keys: tuple[str, ...] | None = None) -> Any:
-    """Call a value; what is no function, or does not take the arguments, has no value."""
+    """Call a value; what is not a function, or does not take the arguments, has no value."""
     if type(function) is not Function:
         return None
     if function.name:

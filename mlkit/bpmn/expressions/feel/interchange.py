@@ -121,7 +121,7 @@ def leave(run: Run, value: Any, level: int = 0) -> Any:
     try:
         return _WRITERS[kind](value)
     except (ValueError, OverflowError):
-        raise Unfit(f"a {type_name(value)} of this size fits no variable") from None
+        raise Unfit(f"a {type_name(value)} of this size does not fit into a variable") from None
 
 
 def _number(value: Decimal) -> int | float | Decimal:
@@ -154,7 +154,7 @@ def _to_datetime(value: DateTime) -> datetime:
 
 
 def _refuse(value: Any) -> Any:
-    raise Unfit(f"a {type_name(value)} is no value of a variable")
+    raise Unfit(f"a {type_name(value)} cannot be the value of a variable")
 
 
 _WRITERS: dict[type, Callable[[Any], Any]] = {

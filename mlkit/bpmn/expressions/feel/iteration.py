@@ -14,7 +14,7 @@ from mlkit.bpmn.expressions.feel.values import Date, Range
 from mlkit.bpmn.expressions.tree import Node
 
 _ONE = Decimal(1)
-# Operations whose value is a condition, so that a filter holding one is no position.
+# Operations whose value is a condition, so that a filter holding one is not a position.
 _CONDITIONS = frozenset(
     ("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "in", "between", "some", "every", "instance")
 )

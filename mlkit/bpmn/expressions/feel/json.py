@@ -62,7 +62,7 @@ def read_json(run: Run, text: str) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        Refused: It is no JSON.
+        Refused: It is not JSON.
         LimitReached: It nests too deeply, or is too large.
     """
     run.charge(len(text))

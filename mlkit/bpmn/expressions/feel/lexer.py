@@ -77,5 +77,5 @@ def _unescaped(match: re.Match[str]) -> str:
     if code is None:
         return _CONTROL.get(match[3], match[3])
     number = int(code, 16)
-    # Half a pair is no character, and could be written nowhere.
+    # Half a pair is not a character, and could be written nowhere.
     return match.group() if number > 0x10FFFF or 0xD800 <= number <= 0xDFFF else chr(number)

@@ -29,7 +29,7 @@ def read_range(run: Run, text: str) -> Range:
     """Return the range of a text.
 
     Raises:
-        Refused: It is none, an end is no literal, or the ends have no order.
+        Refused: It is none, an end is not a literal, or the ends have no order.
     """
     run.charge(len(text))
     if len(text) > 400 or not text.strip().startswith(("[", "(", "]")):

@@ -39,7 +39,7 @@ def number(value: int | str | Decimal) -> Decimal | None:
 
 
 def power(base: Decimal, exponent: Decimal) -> Decimal | None:
-    """Return base to an exponent; None where that is no number."""
+    """Return base to an exponent; None where that is not a number."""
     if not exponent:
         return _ONE
     try:
@@ -75,7 +75,7 @@ def whole(value: Any) -> int:
     """Return the whole part of a number of ordinary size.
 
     Raises:
-        Refused: It is no number, or has more than 18 digits: no position, count or part of
+        Refused: It is not a number, or has more than 18 digits: no position, count or part of
             a date is that large.
     """
     if type(value) is not Decimal or value.adjusted() > 17:

@@ -165,7 +165,7 @@ def parse_temporal(text: str) -> Any:
     """Return what a literal `@"..."` stands for.
 
     Raises:
-        Refused: It is no date, time, date and time or duration.
+        Refused: It is not a date, time, date and time or duration.
     """
     if text.lstrip("-").startswith("P"):
         return parse_duration(text)

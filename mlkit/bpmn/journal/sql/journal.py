@@ -201,7 +201,7 @@ class SqlJournal:
         """Return an instance by its id or the beginning of it, four characters at least.
 
         Raises:
-            UsageError: It is no id.
+            UsageError: It is not an id.
             InputMissing: None or several have it.
             Damaged: Its row cannot be read.
         """

@@ -57,7 +57,7 @@ class LeaseOwner:
         """
         if self.name and not self.holds():
             raise ServiceUnavailable(
-                f"{self.database.place}: this process was cut off, and owns nothing any more",
+                f"{self.database.place}: this process has lost its lease and owns nothing any more",
                 hint="what it ran goes on elsewhere, or when somebody resumes it",
             )
         if not self.name:

@@ -89,7 +89,7 @@ def _boundary(node: FlowNode, body: Scope) -> Iterator[Problem]:
     host = body.nodes.get(node.attached_to or "")
     kinds = set() if node.event is None else {e.kind for e in node.event.parts or (node.event,)}
     if host is None or not host.type.endswith(_HOSTS):
-        yield wrong("boundary.host", node, f"{node.attached_to!r} is no activity beside it")
+        yield wrong("boundary.host", node, f"{node.attached_to!r} is not an activity beside it")
         return
     if "error" in kinds and not node.interrupting:
         yield wrong("boundary.error", node, "an error always interrupts")

@@ -28,7 +28,7 @@ def starts(place: Place) -> Iterator[Problem]:
             if node.type in ("startEvent", "endEvent"):
                 yield wrong("adhoc.event", node, "it cannot stand in an ad-hoc sub-process")
     elif not body.nodes:
-        message = "nothing is drawn inside: it is passed"
+        message = "nothing is inside: tokens pass through it"
         yield Problem("subprocess.empty", "warning", owner.id, owner.line, message)
     elif not entry_nodes(body):
         yield wrong("subprocess.start", owner, "nothing starts inside")
@@ -82,10 +82,10 @@ def conditions(place: Place) -> Iterator[Problem]:
             continue
         begins = source.type == "startEvent" and not source.shares
         if begins or source.type in ("parallelGateway", "eventBasedGateway"):
-            message = f"a condition cannot stand after a {source.type}"
+            message = f"a condition is not allowed after a {source.type}"
             yield Problem("flow.condition", "error", flow.id, flow.line, message)
         elif source.default == flow.id:
-            message = "the condition of a default flow is not looked at"
+            message = "the condition of a default flow is ignored"
             yield Problem("flow.default", "warning", flow.id, flow.line, message)
     for node in body.nodes.values():
         if node.default is not None and node.default not in node.outgoing:

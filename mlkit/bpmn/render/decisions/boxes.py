@@ -1,4 +1,4 @@
-"""Boxed expressions that are no tables, as texts in boxes."""
+"""Boxed expressions that are not tables, as texts in boxes."""
 
 from __future__ import annotations
 

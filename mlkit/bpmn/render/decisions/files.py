@@ -47,7 +47,7 @@ def draw(path: Path, decision: str = "", inputs: Mapping[str, Any] | None = None
 
     Raises:
         InputMissing: The file cannot be read.
-        BadData: It is no DMN document, or nothing in it can be drawn; with inputs, it is broken.
+        BadData: It is not a DMN document, or nothing in it can be drawn; with inputs, it is broken.
         ExpressionError: A limit is reached.
     """
     content = Folder(path.parent).read(path.name)

@@ -72,7 +72,7 @@ def diagrams(root: Element, graph: Graph, file: str) -> list[Diagram]:
     """Return the diagrams of a file, or one that is laid out; none of a file without elements.
 
     Raises:
-        BadData: A coordinate is no number, or far out of any picture.
+        BadData: A coordinate is not a number, or far out of any picture.
     """
     drawn = [_read(each, graph, file) for each in _inside(root, "DMNDiagram")]
     found = [each for each in drawn if each.shapes]

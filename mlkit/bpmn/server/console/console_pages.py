@@ -96,7 +96,7 @@ def variables_of(text: str) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise RequestError(422, f"variables: this is no JSON: {error}", hint) from None
+        raise RequestError(422, f"variables: this is not JSON: {error}", hint) from None
     if not isinstance(found, dict):
-        raise RequestError(422, "variables: this is JSON, and no object", hint)
+        raise RequestError(422, "variables: this is JSON, but not an object", hint)
     return found

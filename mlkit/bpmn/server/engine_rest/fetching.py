@@ -264,5 +264,5 @@ def _read_comparisons(given: Fields) -> list[Comparison]:
     if values is None:
         return []
     if not isinstance(values, dict):
-        raise given.wrong("processVariables", "it is no object of variables")
+        raise given.wrong("processVariables", "it is not an object of variables")
     return [Comparison(name, "eq", value) for name, value in values.items()]

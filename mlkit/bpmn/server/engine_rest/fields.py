@@ -39,7 +39,7 @@ class Fields:
         """Return a text."""
         value = self.values.get(name)
         if value is not None and not isinstance(value, str):
-            raise self.wrong(name, "it is no text")
+            raise self.wrong(name, "it is not text")
         return value
 
     def texts(self, name: str) -> tuple[str, ...] | None:
@@ -50,7 +50,7 @@ class Fields:
         if value is not None and not (
             isinstance(value, list) and all(isinstance(each, str) for each in value)
         ):
-            raise self.wrong(name, "it is no list of texts")
+            raise self.wrong(name, "it is not a list of texts")
         return None if value is None else tuple(value)
 
     def number(self, name: str) -> int | None:
@@ -62,7 +62,7 @@ class Fields:
             except ValueError:
                 raise self.wrong(name, f"Cannot convert value {value} to a number") from None
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            raise self.wrong(name, "it is no whole number")
+            raise self.wrong(name, "it is not a whole number")
         if value is not None and not -(2**63) <= value < 2**63:
             raise self.wrong(name, "it is too large")
         return value
@@ -92,14 +92,14 @@ class Fields:
         if value is None:
             return []
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-            raise self.wrong(name, "it is no list of objects")
+            raise self.wrong(name, "it is not a list of objects")
         return [Fields(each) for each in value]
 
     def variables(self, name: str) -> dict[str, Any]:
         """Return typed variables as they are stored."""
         value = self.values.get(name)
         if value is not None and not isinstance(value, dict):
-            raise self.wrong(name, "it is no object of variables")
+            raise self.wrong(name, "it is not an object of variables")
         return typed.stored_variables(value)
 
 
@@ -107,7 +107,7 @@ def body(request: Request) -> Fields:
     """Return the fields of a JSON body; none of an empty one.
 
     Raises:
-        RestError: 415: it is of another type; 400: it is no JSON object.
+        RestError: 415: it is of another type; 400: it is not a JSON object.
     """
     kinds = [value for name, value in request.scope["headers"] if name == b"content-type"]
     if kinds and kinds[0].partition(b";")[0].strip().lower() != b"application/json":
@@ -117,9 +117,9 @@ def body(request: Request) -> Fields:
     try:
         found = _DECODER.decode(request.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid(f"the body is no JSON: {error}") from None
+        raise invalid(f"the body is not JSON: {error}") from None
     if not isinstance(found, dict):
-        raise invalid("the body is no JSON object")
+        raise invalid("the body is not a JSON object")
     return Fields(found)
 
 

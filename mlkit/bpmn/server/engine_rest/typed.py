@@ -62,7 +62,7 @@ def stored_variables(given: Mapping[str, Any] | None) -> dict[str, Any]:
     found = {}
     for name, each in (given or {}).items():
         if not isinstance(each, Mapping):
-            raise invalid(f"variable {name!r:.80} is no object with a value")
+            raise invalid(f"variable {name!r:.80} is not an object with a value")
         found[checked_name(name)] = stored(each)
     return found
 

@@ -29,7 +29,11 @@ def recorded(
     file: JobArgument,
     data: Annotated[
         Path,
-        typer.Option("--on", metavar="PATH", help="A folder of Parquet files, or a price file."),
+        typer.Option(
+            "--on",
+            metavar="PATH",
+            help="Recorded data: a folder of Parquet files, or a price file.",
+        ),
     ],
     inputs: Annotated[
         str | None,
@@ -37,10 +41,12 @@ def recorded(
     ] = None,
     key: KeyOption = "ticker",
     batch: BatchOption = 1000,
-    most: Annotated[int, typer.Option("--rows", min=1, max=MOST, help="Rows of the table.")] = 20,
+    most: Annotated[
+        int, typer.Option("--rows", min=1, max=MOST, help="Number of rows to print.")
+    ] = 20,
     rscript: RscriptOption = "Rscript",
     joining: Joining = NO_JOIN,
-    json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON Lines.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print all results as JSON Lines.")] = False,
 ) -> None:
     """Run a job over recorded data, without a log, and print what it returns.
 

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from mlkit.pairs.jobs.run import Counts, Plan
 
 JobArgument = Annotated[
-    str, typer.Argument(metavar="FILE", help="The job, FILE.py or FILE.R (its code!).")
+    str, typer.Argument(metavar="FILE", help="Python or R file of the job; its code is executed.")
 ]
 KeyOption = Annotated[
     str, typer.Option(metavar="FIELD", help="Field by which records are partitioned.")
 ]
-BatchOption = Annotated[int, typer.Option(min=1, max=MOST, help="The most records of a batch.")]
+BatchOption = Annotated[
+    int, typer.Option(min=1, max=MOST, help="Maximum number of records per batch.")
+]
 
-RscriptOption = Annotated[str, typer.Option(metavar="PROGRAM", help="Interpreter of jobs in R.")]
+RscriptOption = Annotated[str, typer.Option(metavar="PROGRAM", help="Rscript that runs jobs in R.")]
 
 
 @examples(
@@ -54,14 +56,15 @@ def run(
         typer.Option(metavar="NAME", help="Consumer group (default: job-STEM-TOPIC of --out)."),
     ] = None,
     instances: Annotated[
-        int, typer.Option(min=1, max=64, help="Processes that share the partitions.")
+        int, typer.Option(min=1, max=64, help="Number of processes that share the partitions.")
     ] = 1,
     batch: BatchOption = 1000,
     restarts: Annotated[
-        int, typer.Option(min=0, max=MOST, help="Restarts in a row before the job stops.")
+        int,
+        typer.Option(min=0, max=MOST, help="Number of consecutive restarts before the job stops."),
     ] = 3,
     until_end: Annotated[
-        bool, typer.Option("--until-end", help="Stop when all records are read.")
+        bool, typer.Option("--until-end", help="Stop once all records have been read.")
     ] = False,
     rscript: RscriptOption = "Rscript",
     joining: Joining = NO_JOIN,

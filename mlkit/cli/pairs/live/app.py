@@ -57,7 +57,7 @@ class LiveGroup(LazyGroup):
     }
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments; what is no command is a feed."""
+        """Read the arguments; what is not a command is a feed."""
         if args and args[0] not in self.members and args[0] not in ("-h", "--help"):
             args = ["run", *args]
         return super().parse_args(ctx, args)

@@ -19,9 +19,11 @@ from mlkit.cli.pairs.live.control import RunArgument
 )
 def history(
     run: RunArgument,
-    topic: Annotated[str, typer.Argument(help="bars, decisions, fills, account, ...")],
+    topic: Annotated[
+        str, typer.Argument(help="Topic of the run: bars, decisions, fills, account, ...")
+    ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the files.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the files to.")
     ],
     since: Annotated[
         str | None, typer.Option(metavar="DATE", help="First day (default: all that is kept).")

@@ -16,7 +16,9 @@ def page(
     context: typer.Context,
     run: RunArgument,
     host: Annotated[str, typer.Option(help="Loopback address of the page.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")
+    ] = 0,
 ) -> None:
     """Serve the page of a run until a signal, also of one that has ended."""
     from mlkit.interruption import stoppable

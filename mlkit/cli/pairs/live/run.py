@@ -60,30 +60,50 @@ def run(
         str,
         typer.Argument(
             metavar="FEED",
-            help="A price file; - (JSON Lines or CSV); kafka://HOST:PORT/TOPIC; "
-            "log://FOLDER/TOPIC; MODULE:FUNCTION.",
+            help=(
+                "Feed: a price file; - (JSON Lines or CSV on standard input); "
+                "kafka://HOST:PORT/TOPIC; log://FOLDER/TOPIC; MODULE:FUNCTION."
+            ),
         ),
     ],
     state: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the run; one that is there goes on.")
+        Path, typer.Option(metavar="DIR", help="Folder of the run; an existing run is continued.")
     ] = Path("live"),
     speed: Annotated[
-        str, _option(panel=FEED, text="Replay so many bars a second; max: at once.", metavar="BARS")
+        str,
+        _option(
+            panel=FEED,
+            text="Replay speed, in bars per second; max: as fast as possible.",
+            metavar="BARS",
+        ),
     ] = "max",
     pair: PairOption = None,
     pairs: PairsOption = None,
     refit: RefitOption = False,
     strategy: Annotated[
         str | None,
-        typer.Option(metavar="FILE.PY:CLASS", help="Run your mlkit.pairs.Strategy (its code!)."),
+        typer.Option(
+            metavar="FILE.PY:CLASS",
+            help=(
+                "Strategy to run, a class derived from mlkit.pairs.Strategy; its code is executed."
+            ),
+        ),
     ] = None,
     repeat: Annotated[
         Path | None,
-        typer.Option("--from", metavar="RUN.JSON", help="Pairs, settings, strategy of a backtest."),
+        typer.Option(
+            "--from",
+            metavar="RUN.JSON",
+            help="Take the pairs, settings and strategy of this backtest.",
+        ),
     ] = None,
     tickers: Annotated[
         str | None,
-        _option(panel=FEED, metavar="A,B,...", text="Tickers (default: of the pairs or the file)."),
+        _option(
+            panel=FEED,
+            metavar="A,B,...",
+            text="Tickers to follow (default: those of the pairs or the file).",
+        ),
     ] = None,
     bar: Annotated[
         float,
@@ -92,7 +112,7 @@ def run(
             min=0.0,
             max=86400.0 * 366,
             metavar="SECONDS",
-            text="Make bars of this length from ticks; 0: records are bars.",
+            text=("Length of the bars made of ticks, in seconds; 0: records are bars."),
         ),
     ] = 0.0,
     lateness: Annotated[
@@ -102,59 +122,86 @@ def run(
             min=0.0,
             max=86400.0 * 366,
             metavar="SECONDS",
-            text="Wait so long for late records (default: 5; 0 in replays).",
+            text="Seconds to wait for late records (default: 5; 0 in replays).",
         ),
     ] = None,
     halted_after: Annotated[
         int,
         _option(
-            panel=FEED, min=1, max=MOST, text="Missing bars after which a ticker is not awaited."
+            panel=FEED,
+            min=1,
+            max=MOST,
+            text=("Number of missing bars after which a ticker is no longer waited for."),
         ),
     ] = 3,
     delisted_after: Annotated[
         int,
         _option(
-            panel=FEED, min=0, max=MOST, text="Missing bars that mean a delisting; 0: none do."
+            panel=FEED,
+            min=0,
+            max=MOST,
+            text=("Number of missing bars after which a ticker counts as delisted; 0: never."),
         ),
     ] = 0,
     fill: Annotated[
-        Fill, _option(panel=FEED, text="Fill at the next open, or at bid and ask where known.")
+        Fill, _option(panel=FEED, text="Price of fills: the next open, or bid and ask where known.")
     ] = "open",
     universe: Annotated[
         int | None,
-        _option(panel=TRADING, min=2, max=MOST, metavar="N", text="Take the first N tickers."),
+        _option(
+            panel=TRADING,
+            min=2,
+            max=MOST,
+            metavar="N",
+            text="Number of tickers to watch, the first of the feed.",
+        ),
     ] = None,
     evidence: Annotated[
         str | None,
         _option(
             panel=TRADING,
             metavar="RULE",
-            text="Trade what passes the screen and this, as 'correlation > 0.8'.",
+            text=("Trade pairs that pass the screen and this rule, such as 'correlation > 0.8'."),
         ),
     ] = None,
     rescreen: Annotated[
-        int, _option(panel=TRADING, min=1, max=MOST, text="Bars between two screens.")
+        int, _option(panel=TRADING, min=1, max=MOST, text="Number of bars between two screens.")
     ] = 20,
     limit: Annotated[
         list[str] | None,
         _option(
             panel=RISK,
             metavar="NAME=VALUE[:ACTION]",
-            text="gross, net, daily_loss, drawdown, orders_per_minute, stale, collar; "
-            "refuse, block, flatten or stop.",
+            text=(
+                "Risk limit (gross, net, daily_loss, drawdown, orders_per_minute, stale"
+                " or collar) and what happens beyond it (refuse, block, flatten or "
+                "stop); repeatable."
+            ),
         ),
     ] = None,
     no_borrow: Annotated[
-        str | None, _option(panel=RISK, metavar="A,B,...", text="Tickers not to be sold short.")
+        str | None,
+        _option(panel=RISK, metavar="A,B,...", text="Tickers that cannot be sold short."),
     ] = None,
-    timezone: Annotated[str, _option(panel=RISK, text="In which days begin.")] = "UTC",
+    timezone: Annotated[
+        str, _option(panel=RISK, text="Time zone in which trading days begin.")
+    ] = "UTC",
     topics: Annotated[
         str | None,
-        _option(panel=RUN, metavar="URL", text="Keep the topics at kafka://HOST:PORT."),
+        _option(
+            panel=RUN,
+            metavar="URL",
+            text=("Store the topics at kafka://HOST:PORT (default: in the run's folder)."),
+        ),
     ] = None,
     keep: Annotated[
         float | None,
-        _option(panel=RUN, min=0.01, metavar="DAYS", text="Days to keep records (default: all)."),
+        _option(
+            panel=RUN,
+            min=0.01,
+            metavar="DAYS",
+            text="Days for which records are kept (default: for ever).",
+        ),
     ] = None,
     page: Annotated[
         bool, _option("--page/--no-page", panel=RUN, text="Serve a page that shows the run.")
@@ -164,10 +211,15 @@ def run(
         int, _option(panel=RUN, min=0, max=65535, text="Port of the page; 0: a free one.")
     ] = 0,
     alert_url: Annotated[
-        str | None, _option(panel=RUN, metavar="URL", text="POST alerts there as JSON.")
+        str | None, _option(panel=RUN, metavar="URL", text="URL to post alerts to, as JSON.")
     ] = None,
     alert_command: Annotated[
-        str | None, _option(panel=RUN, metavar="COMMAND", text="Run it with each alert on stdin.")
+        str | None,
+        _option(
+            panel=RUN,
+            metavar="COMMAND",
+            text=("Command to run for each alert, which it reads from standard input."),
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

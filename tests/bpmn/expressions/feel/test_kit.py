@@ -26,7 +26,7 @@ ORACLES = [
 
 
 def answer(text, variables=None):
-    """Return the value as tagged JSON; what is no expression counts as null, as in the kit."""
+    """Return the value as tagged JSON; what is not an expression counts as null, as in the kit."""
     try:
         return compile_expression(text).tagged((variables or {}).__getitem__, NOW)
     except ExpressionError:

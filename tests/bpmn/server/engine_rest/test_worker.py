@@ -72,7 +72,7 @@ def test_tasks_are_done_errors_thrown_and_failures_tried_again(worker):
     assert "nothing to charge" in stopped["incidentMessage"]
     # A value that only this machine can read does not travel.
     (other,) = server.wait(lambda: incident(server, paid))
-    assert "'frame' is no value that can be sent" in other["incidentMessage"]
+    assert "'frame' is not a value that can be sent" in other["incidentMessage"]
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 143, log.read_text()
 
