@@ -58,7 +58,7 @@ void watched(const Progress& progress, const Work& work) {
   if (failed) throw py::error_already_set();
 }
 
-// Room for the statistics of `pairs` pairs.
+// Space for the statistics of `pairs` pairs.
 struct Results {
   explicit Results(py::ssize_t pairs)
       : t({pairs, py::ssize_t{2}}), lag({pairs, py::ssize_t{2}}), cross(pairs) {

@@ -60,3 +60,15 @@ def test_the_files_that_answer_questions_of_newcomers_exist():
     named = re.findall(r"`((?:mlkit|cpp)/[\w./]+\.\w+)`", page.partition("## Where is")[2])
     assert len(named) > 12
     assert [each for each in named if not (ROOT / each).exists()] == []
+
+
+def test_the_walks_through_the_code_pass_files_that_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    walks = page.partition("## Four walks")[2].partition("\n## ")[0]
+    passed = set(re.findall(r"[a-z_]+(?:/[a-z_]+)+", walks))
+    places = [ROOT / "mlkit", ROOT]
+    missing = [
+        each for each in sorted(passed) if not any(list(place.glob(f"{each}*")) for place in places)
+    ]
+    assert len(passed) > 30
+    assert missing == []

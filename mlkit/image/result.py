@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlkit.image.base import base_image, debian
-from mlkit.image.base.base_image import Foundation, Merged
+from mlkit.image.base.base_image import BaseImage, Merged
 from mlkit.image.command import health, launch
 from mlkit.image.command.entrypoint import Command
 from mlkit.image.command.health import Health
@@ -89,7 +89,7 @@ class Builder:
         self._folder = folder
         self._init = init
         self._health: Health | None = health.health(inventory.image.config)
-        self._foundation: Foundation | None = None
+        self._base_image: BaseImage | None = None
         self._lowest: list[Written] = []
         self._architecture = str(inventory.image.document.get("architecture", build.here()))
         self._opened = contextlib.ExitStack()
@@ -120,9 +120,9 @@ class Builder:
         Raises:
             BadData: A library of the base would replace a newer one of the app's.
         """
-        if self._foundation is None:
+        if self._base_image is None:
             self._take(base_image.choose(self._inventory, self._packages, kept))
-        below = self._foundation
+        below = self._base_image
         assert below is not None
         items = self._items(kept, init, below)
         merged = base_image.merge(self._inventory, below.items, items)
@@ -148,16 +148,16 @@ class Builder:
 
     def _take(self, name: str) -> None:
         if name in {base_image.NONE, *debian.KINDS}:
-            self._foundation = base_image.assembled(name)
+            self._base_image = base_image.assembled(name)
         else:
             taken = base_image.image(name, self._architecture)
-            self._foundation = self._opened.enter_context(taken)
-        self._lowest = self._foundation.layers(self._folder, self._options.timestamps)
+            self._base_image = self._opened.enter_context(taken)
+        self._lowest = self._base_image.layers(self._folder, self._options.timestamps)
 
     def _load(self, document: bytes, layers: list[Written]) -> str:
         return self._trial.enter_context(self._engine.loaded(document, layers))
 
-    def _items(self, kept: Plan, init: bool, below: Foundation) -> list[Item]:
+    def _items(self, kept: Plan, init: bool, below: BaseImage) -> list[Item]:
         entries = self._inventory.files.entries
         items = [self._item(entries[path]) for path in sorted(kept.reasons)]
         items += self._records(kept)
@@ -194,7 +194,7 @@ class Builder:
         fresh = None if time is None else refreshed(self._inventory, entry, time)
         return Item(entry, self._inventory if fresh is None else fresh)
 
-    def _config(self, init: bool, below: Foundation) -> dict[str, Any]:
+    def _config(self, init: bool, below: BaseImage) -> dict[str, Any]:
         """Carry the original's config over, with the new entrypoint and where it came from."""
         original = self._inventory.image.config
         config = {name: original[name] for name in CARRIED if original.get(name)}
@@ -208,7 +208,7 @@ class Builder:
         config |= {"Cmd": list(self._command.arguments)} if self._command.arguments else {}
         return config | {"Labels": self._labels(below)}
 
-    def _labels(self, below: Foundation) -> dict[str, str]:
+    def _labels(self, below: BaseImage) -> dict[str, str]:
         image = self._inventory.image
         labels = dict(image.config.get("Labels") or {})
         for ours in (LABEL, RUN):

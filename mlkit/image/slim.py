@@ -30,7 +30,7 @@ from mlkit.image.run.early_trace import Early
 from mlkit.image.run.observation import Observation, Runner
 from mlkit.image.run.probe import Probe
 from mlkit.image.run.together import Together
-from mlkit.image.run.trace import Trace, in_vain
+from mlkit.image.run.trace import Trace, failed_lookups
 from mlkit.image.run.tracing import with_links
 
 TRIALS = 6
@@ -324,7 +324,7 @@ class Slimmer:
     def _trial(self, built: Built, init: bool) -> list[str]:
         """Run a result, and list its failed look-ups of what the original has."""
         trial = self._runner.run(built.image, self._argv(self._command, init), traced=True)
-        return in_vain(trial.trace or Trace(), self._inventory.files, built.files.files)
+        return failed_lookups(trial.trace or Trace(), self._inventory.files, built.files.files)
 
     def _wanted(self, path: str) -> bool:
         real, _ = self._inventory.files.walk(path)

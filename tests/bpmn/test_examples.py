@@ -19,7 +19,7 @@ from mlkit.bpmn.definition.parser import parse, xml
 from mlkit.bpmn.lint.validation import lint
 from mlkit.bpmn.render import diagram_interchange
 from mlkit.bpmn.runtime.session import Settings
-from mlkit.bpmn.scenarios.run import rehearse
+from mlkit.bpmn.scenarios.run import run_scenario
 from mlkit.bpmn.scenarios.scenario import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "bpmn"
@@ -35,7 +35,7 @@ SCENARIOS = [
 def test_a_scenario_goes_as_expected(path, number, need_program):
     if path.parent.name == "forecast":
         need_program("Rscript")
-    result = rehearse(load(path)[number], path.parent, Settings(workers=1))
+    result = run_scenario(load(path)[number], path.parent, Settings(workers=1))
     assert result.differences == []
 
 

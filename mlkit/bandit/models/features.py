@@ -1,6 +1,6 @@
 """Which features a model reads, and how they become vectors.
 
-    a model an arm     x = (1, context)
+    a model per arm     x = (1, context)
     a shared model     x = (1, arm, context, arm x context), without the last two if there is none
 
 where each part is the numbers of the declared features in their order, or all of them hashed to

@@ -58,7 +58,7 @@ class ModelHeader:
             raise UsageError(f"the policy {name} reads features, and none are declared")
         if schema.arm and not self.spec.is_shared:
             hint = f"--policy {name}:shared=true has one model that reads them"
-            raise UsageError(f"features of arms: {name} has a model an arm", hint=hint)
+            raise UsageError(f"features of arms: {name} has a model per arm", hint=hint)
         if self.spec.is_shared and not schema.arm:
             hint = "--arm-features FILE: one model tells arms apart by their features"
             raise UsageError(f"the policy {self.spec} needs features of arms", hint=hint)

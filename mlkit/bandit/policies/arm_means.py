@@ -22,7 +22,7 @@ class ArmMeans:
         self.pulls, self.sums = np.zeros(arms), np.zeros(arms)
 
     def add(self, arms: Indices, rewards: Array, weights: Array) -> None:
-        """Count weighted rewards of arms, one a row; fewer than none are none."""
+        """Count weighted rewards of arms, one per row; fewer than none are none."""
         self.pulls += np.bincount(arms, weights, minlength=self.pulls.size)
         self.sums += np.bincount(arms, weights * rewards, minlength=self.sums.size)
         np.maximum(self.pulls, 0, out=self.pulls)

@@ -60,11 +60,11 @@ class Weights:
         self.whitening[model] = whitening
 
     def expected(self, models: Indices, features: Array) -> Array:
-        """Return the means of x'w, one model a row, shape (rows,)."""
+        """Return the means of x'w, one model per row, shape (rows,)."""
         return np.asarray(np.einsum("id,id->i", features, self.mean[models]))
 
     def spread(self, models: Indices, features: Array) -> Array:
-        """Return the standard deviations of x'w, one model a row, shape (rows,)."""
+        """Return the standard deviations of x'w, one model per row, shape (rows,)."""
         if len(self.mean) == 1:
             white = features @ self.whitening[0].T
         else:
@@ -101,12 +101,12 @@ class FeaturePolicy(ScoringPolicy):
     Args:
         arms: Number of arms.
         dimension: Number of features.
-        shared: One model for all arms, which differ by their features, instead of a model an arm
+        shared: One model for all arms, which differ by their features, instead of a model per arm
             ("disjoint").
         ridge: Precision of each weight's prior, whose mean is 0.
 
     Attributes:
-        weights: The posteriors, a model an arm, or one model.
+        weights: The posteriors, a model per arm, or one model.
 
     Raises:
         UsageError: A parameter is out of range.
@@ -169,7 +169,7 @@ class GaussianThompson(FeaturePolicy):
     Args:
         arms: Number of arms.
         dimension: Number of features.
-        shared: One model for all arms instead of a model an arm.
+        shared: One model for all arms instead of a model per arm.
         ridge: Precision of each weight's prior, whose mean is 0.
         scale: Factor of the posterior's standard deviations.
         draws: Draws that propensities of a shared model are counted from.

@@ -4,7 +4,7 @@
     LinUCB   x'weights + alpha sqrt(x' A^-1 x)       Li, Chu, Langford and Schapire (2010), alg. 1
     LinTS    x'w, w ~ Normal(weights, v^2 A^-1)      Agrawal and Goyal (2013), algorithm 1
 
-Algorithm 1 of LinUCB has a model an arm; with `shared` one model reads features of the arms, as in
+Algorithm 1 of LinUCB has a model per arm; with `shared` one model reads features of the arms, as in
 LinTS's paper.
 """
 
@@ -37,7 +37,7 @@ class LinUCB(FeaturePolicy):
     Args:
         arms: Number of arms.
         dimension: Number of features.
-        shared: One model for all arms instead of a model an arm.
+        shared: One model for all arms instead of a model per arm.
         ridge: Factor of the identity in A; 1 in the paper.
         alpha: Standard deviations in the upper bound, at least 0.
 

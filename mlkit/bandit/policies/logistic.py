@@ -30,7 +30,7 @@ class LogisticThompson(GaussianThompson):
     Args:
         arms: Number of arms.
         dimension: Number of features.
-        shared: One model for all arms instead of a model an arm.
+        shared: One model for all arms instead of a model per arm.
         ridge: Precision of each weight's prior, whose mean is 0; lambda of the paper.
         scale: Factor of the posterior's standard deviations; alpha of the paper's
             posterior reshaping.

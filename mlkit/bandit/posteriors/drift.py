@@ -1,4 +1,4 @@
-"""Whether an arm's rate has changed: a test an arm, and what many arms make of it.
+"""Whether an arm's rate has changed: one test per arm, and what many arms make of it.
 
 Of 0/1 rewards the two-sided test of two proportions: the pooled score test (Pearson's chi-squared)
 where each expected count is at least 10, Fisher's exact test below that. Of other rewards Welch's

@@ -1,4 +1,4 @@
-"""The log of decisions and feedback as JSON Lines, one file a worker and day."""
+"""The log of decisions and feedback as JSON Lines, one file per worker and day."""
 
 from __future__ import annotations
 

@@ -363,7 +363,7 @@ class FlowNode:
         body: The inside of a sub-process.
         ad_hoc: How the inside of an ad-hoc sub-process goes.
         triggered: Whether it is an event sub-process.
-        attached_to: The activity that a boundary event guards.
+        attached_to: The activity that a boundary event is attached to.
         interrupting: Whether a boundary event, or the start of an event sub-process, ends what
             it is at.
         instantiate: Whether an event gateway or receive task begins the process.

@@ -74,7 +74,7 @@ def import_(session: Session, file: Path) -> dict[str, Any]:
 
 
 def require_exported(file: Path) -> None:
-    """Refuse what is no file of `export`, or one of another version.
+    """Refuse what is not a file of `export`, or one of another version.
 
     Raises:
         InputMissing: There is no such file.
@@ -143,12 +143,12 @@ def _require_unused(session: Session) -> None:
 def _require_version(tar: tarfile.TarFile, versions: dict[str, int], file: Path) -> None:
     first = tar.next()
     if first is None or first.name != _MANIFEST:
-        raise BadData(f"{file}: it is no exported journal", hint=_HINT)
+        raise BadData(f"{file}: it is not an exported journal", hint=_HINT)
     try:
         found = json.loads(b"".join(_lines(tar, first)))
         components = found["components"] if found["format"] == FORMAT else None
     except (ValueError, KeyError, TypeError) as error:
-        raise BadData(f"{file}: it is no exported journal", hint=_HINT) from error
+        raise BadData(f"{file}: it is not an exported journal", hint=_HINT) from error
     if components != versions:
         raise BadData(
             f"{file}: another version of mlkit has written it",
@@ -205,7 +205,7 @@ def _add(tar: tarfile.TarFile, name: str, lines: Iterable[bytes]) -> int:
 def _lines(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
     content = tar.extractfile(member)
     if content is None:
-        raise BadData(f"{member.name}: it is no file", hint=_HINT)
+        raise BadData(f"{member.name}: it is not a file", hint=_HINT)
     with content:
         yield from content
 
@@ -229,7 +229,7 @@ def _keep_stored(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, folde
         return 0
     content = tar.extractfile(member)
     if not _HASH.fullmatch(name) or content is None:
-        raise BadData(f"{name!r:.80} is no stored value", hint=_HINT)
+        raise BadData(f"{name!r:.80} is not a stored value", hint=_HINT)
     path = folder / name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with replacing(path, 0o600) as output:

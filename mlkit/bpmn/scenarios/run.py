@@ -53,7 +53,7 @@ def mocked() -> None:
     raise BadData("this task is mocked and has no callable")
 
 
-def rehearse(scenario: Scenario, folder: Path, settings: Settings) -> Result:
+def run_scenario(scenario: Scenario, folder: Path, settings: Settings) -> Result:
     """Play a scenario in a state folder of its own, which is removed after it.
 
     Args:
@@ -72,7 +72,7 @@ def rehearse(scenario: Scenario, folder: Path, settings: Settings) -> Result:
     bindings = _bindings(scenario, path)
     with (
         closing(Scratch("mlkit-scenario-")) as state,
-        Rehearsal(state.path, settings, scenario) as session,
+        ScenarioRun(state.path, settings, scenario) as session,
     ):
         session.fill_stores()
         variables = scenario.variables
@@ -111,7 +111,7 @@ def _nodes(scope: Any) -> Iterator[Any]:
             yield from _nodes(node.body)
 
 
-class Rehearsal(Session):
+class ScenarioRun(Session):
     """A session that plays a scenario.
 
     Attributes:
@@ -150,7 +150,7 @@ class Player(Runner):
     """A runner whose mocked tasks do not run, and to which answers come in time."""
 
     def __init__(
-        self, session: Rehearsal, pool: ScriptPool, clock: SimulatedClock, until: float | None
+        self, session: ScenarioRun, pool: ScriptPool, clock: SimulatedClock, until: float | None
     ) -> None:
         super().__init__(pool, session.journal, clock, session.settings.observer, until)
         self.simulated = clock

@@ -41,7 +41,7 @@ def scenario(
     """
     from mlkit.bpmn.runtime.session import Session, Settings
     from mlkit.bpmn.scenarios.recording import leave_order_open, record
-    from mlkit.bpmn.scenarios.run import rehearse
+    from mlkit.bpmn.scenarios.run import run_scenario
     from mlkit.files import check_place
 
     output = of(context)
@@ -53,7 +53,7 @@ def scenario(
     found.scenario.name = name or f"as instance {instance}"
     for each in found.notes:
         output.note(f"note: {each}")
-    played = rehearse(found.scenario, folder, Settings())
+    played = run_scenario(found.scenario, folder, Settings())
     is_reordered = leave_order_open(found.scenario, played)
     _write(found.scenario, file, output)
     if is_reordered:

@@ -30,14 +30,14 @@ def play(
     runs are as expected, 1 when one is not.
     """
     from mlkit.bpmn.runtime.session import Settings
-    from mlkit.bpmn.scenarios.run import rehearse
+    from mlkit.bpmn.scenarios.run import run_scenario
     from mlkit.bpmn.scenarios.scenario import load
 
     output = of(context)
     planned = [(path, each) for path in scenarios for each in load(path)]
     results = []
     for number, (path, each) in enumerate(planned, 1):
-        found = rehearse(each, path.parent, Settings())
+        found = run_scenario(each, path.parent, Settings())
         results.append((path, found))
         if not json:
             _tell(path, found, f"{number}/{len(planned)}")

@@ -27,7 +27,7 @@ TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
-class Foundation:
+class BaseImage:
     """What lies below the app's own files.
 
     Attributes:
@@ -62,7 +62,7 @@ def copied(inventory: Inventory, folder: Path, name: str = "base") -> Iterator[W
 
 
 @contextlib.contextmanager
-def image(name: str, architecture: str, progress: Progress = silent) -> Iterator[Foundation]:
+def image(name: str, architecture: str, progress: Progress = silent) -> Iterator[BaseImage]:
     """Take an image of the engine as the base.
 
     Raises:
@@ -75,13 +75,13 @@ def image(name: str, architecture: str, progress: Progress = silent) -> Iterator
             raise BadData(f"--base {name}: for {theirs}, and the image is for {architecture}")
         entries = inventory.files.entries
         items = [Item(entries[path], inventory) for path in sorted(entries)]
-        yield Foundation(name, items, inventory)
+        yield BaseImage(name, items, inventory)
 
 
 @functools.cache
-def assembled(kind: str) -> Foundation:
+def assembled(kind: str) -> BaseImage:
     """Assemble a kind of base from Debian packages; `none` is nothing."""
-    return Foundation(kind, () if kind == NONE else debian.assemble(kind))
+    return BaseImage(kind, () if kind == NONE else debian.assemble(kind))
 
 
 def read_ahead(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Catalogues of translated messages: which languages an image speaks, and what has which text."""
+"""Message catalogs: which languages an image speaks, and what has which text."""
 
 from __future__ import annotations
 

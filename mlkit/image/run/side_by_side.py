@@ -10,7 +10,7 @@ from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.proof.compare import Difference, missing, settle
 from mlkit.image.run.observation import Observation, Runner
 from mlkit.image.run.together import Together
-from mlkit.image.run.trace import Trace, in_vain
+from mlkit.image.run.trace import Trace, failed_lookups
 from mlkit.image.slim import original_argv
 from mlkit.progress import Progress, silent
 
@@ -100,6 +100,6 @@ def side_by_side(
             lambda: runner.run(original.name, ours),
             lambda: runner.run(candidate.name, theirs),
         )
-    lost = in_vain(trace, original.inventory.files, candidate.inventory.files)
+    lost = failed_lookups(trace, original.inventory.files, candidate.inventory.files)
     blind = [] if trace.method == "ptrace" else [BLIND]
     return Compared(originals, run, [*differences, *missing(lost)], blind)

@@ -117,7 +117,7 @@ def read_lines(lines: Iterable[str], method: Method = "ptrace") -> Trace:
     return Trace(opened, statted - opened, missed, orphaned, method)
 
 
-def in_vain(trace: Trace, original: FileSystem, candidate: FileSystem) -> list[str]:
+def failed_lookups(trace: Trace, original: FileSystem, candidate: FileSystem) -> list[str]:
     """List the failed look-ups of a candidate's run that the original would have answered.
 
     That is the best sign of a file that is loaded late. Compiled Python files are none: whoever

@@ -1,4 +1,4 @@
-"""Topics of a run as Parquet, a file a day: for pandas, DuckDB and `mlkit pairs backtest`."""
+"""Topics of a run as Parquet, one file per day: for pandas, DuckDB and `mlkit pairs backtest`."""
 
 from __future__ import annotations
 

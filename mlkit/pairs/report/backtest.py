@@ -92,7 +92,7 @@ def cost_steps(money: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def monthly(result: Backtest) -> dict[str, Any]:
-    """Return the return of each month that was traded: a row a year, None where there is none."""
+    """Return the return of each month traded: one row per year, None where there is none."""
     equity = result.equity
     texts = np.asarray(result.prices.zoned[-len(equity) + 1 :]).astype("U7")
     last = np.flatnonzero(np.append(texts[1:] != texts[:-1], True)) + 1

@@ -1,4 +1,4 @@
-"""What was acknowledged counts exactly once, whatever is killed."""
+"""What was acknowledged counts exactly once, after any crash."""
 
 from __future__ import annotations
 

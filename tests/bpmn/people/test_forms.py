@@ -295,7 +295,7 @@ def test_a_part_of_an_object_is_filled_in_before(task):
 def test_options_limits_and_locks_come_out_of_data(task):
     open_ = task(regions=[{"value": "n", "label": "North"}, "south"], limit=30)
     message = refused(open_, {**PRIVATE, "price": 31})
-    assert "region: 'north' is none of n, south" in message
+    assert "region: 'north' is not one of n, south" in message
     assert "price: more than max 30" in message
     right = {**PRIVATE, "region": "n", "price": 9}
     assert "why: is read-only" in refused(open_, {**right, "why": "cheap"})

@@ -116,7 +116,7 @@ def renamed(member, content):
         ("manifest", lambda m, c: c.replace(b'"journal": ', b'"journal": 9'), "another version"),
         ("manifest", lambda m, c: b"{}", "no exported journal"),
         ("artifacts/", lambda m, c: c[:-1] + b"?", "is damaged"),
-        ("artifacts/", renamed, "is no stored value"),
+        ("artifacts/", renamed, "is not a stored value"),
         ("work/", evil, "cannot be read"),
     ],
 )

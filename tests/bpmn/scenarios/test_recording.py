@@ -12,7 +12,7 @@ from mlkit.bpmn.definition import timers
 from mlkit.bpmn.runtime.clock import SimulatedClock
 from mlkit.bpmn.runtime.session import Settings
 from mlkit.bpmn.scenarios.recording import duration, leave_order_open, record
-from mlkit.bpmn.scenarios.run import Rehearsal, rehearse, seconds
+from mlkit.bpmn.scenarios.run import ScenarioRun, run_scenario, seconds
 from mlkit.bpmn.scenarios.scenario import load, text
 from mlkit.cli.main import app
 
@@ -28,7 +28,7 @@ def relive(tmp_path):
         begin = timers.schedule("date", scenario.start, 0.0).due
         until = None if scenario.until is None else begin + seconds(scenario.until)
         settings = Settings(workers=1, clock=SimulatedClock(begin), until=until)
-        with Rehearsal(tmp_path / "state", settings, scenario) as session:
+        with ScenarioRun(tmp_path / "state", settings, scenario) as session:
             session.fill_stores()
             path, key, message = folder / scenario.diagram, scenario.key, scenario.message
             row = session.begin(path, scenario.variables, key, message, scenario.tasks)
@@ -42,7 +42,7 @@ def replay(recording, tmp_path):
     """Play what was recorded, after it was written to a file and read again."""
     (tmp_path / "recorded.json").write_text(text(recording.scenario))
     (scenario,) = load(tmp_path / "recorded.json")
-    return rehearse(scenario, tmp_path, Settings(workers=1))
+    return run_scenario(scenario, tmp_path, Settings(workers=1))
 
 
 def parse(tmp_path, diagram, body, flows, **more):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mlkit.bpmn.runtime.session import Settings
-from mlkit.bpmn.scenarios.run import rehearse
+from mlkit.bpmn.scenarios.run import run_scenario
 from mlkit.bpmn.scenarios.scenario import load
 from mlkit.errors import BadData, InputMissing
 
@@ -22,7 +22,7 @@ def play(tmp_path, diagram):
         (tmp_path / "p.bpmn").write_text(diagram(body, flows))
         scenario = {"diagram": "p.bpmn", "expect": {}, **scenario}
         (tmp_path / "s.json").write_text(json.dumps(scenario))
-        return rehearse(load(tmp_path / "s.json")[0], tmp_path, Settings(workers=1))
+        return run_scenario(load(tmp_path / "s.json")[0], tmp_path, Settings(workers=1))
 
     return go
 
@@ -169,7 +169,7 @@ def test_a_broken_scenario_is_refused(tmp_path, diagram, document, error, text):
     (tmp_path / "p.bpmn").write_text(diagram(ENDS, "s>e"))
     (tmp_path / "s.json").write_text(document)
     with pytest.raises(error, match=text):
-        rehearse(load(tmp_path / "s.json")[0], tmp_path, Settings())
+        run_scenario(load(tmp_path / "s.json")[0], tmp_path, Settings())
 
 
 def test_the_command_reports_and_exits_1_on_a_difference(mlkit, tmp_path, diagram):

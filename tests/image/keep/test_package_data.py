@@ -14,7 +14,7 @@ from mlkit.image.keep.message_catalogs import ARCHIVE, languages
 from mlkit.image.keep.plan import plan
 from mlkit.image.keep.request import Request
 from mlkit.image.packages.dpkg import read_packages
-from mlkit.image.run.trace import Trace, in_vain
+from mlkit.image.run.trace import Trace, failed_lookups
 
 LIB = "usr/lib/x86_64-linux-gnu"
 PROGRAM = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\0\x3e\0\x01\0\0\0" + bytes(24)
@@ -214,7 +214,7 @@ def test_a_directory_that_is_only_gone_through_is_kept(tmp_path):
     assert {"opt/a/b", "opt/a/c"} <= reasons.keys()
 
 
-def test_what_a_run_looks_for_in_vain(tmp_path):
+def test_failed_lookups_of_a_run(tmp_path):
     def files(name, *members):
         with open_image(saved(tmp_path / name, layer(*members), config={})) as image:
             return take(image).files
@@ -223,4 +223,4 @@ def test_what_a_run_looks_for_in_vain(tmp_path):
     original = files("a.tar", *(Member(each, "x") for each in paths), Member("l", link="a"))
     candidate = files("b.tar", Member("a/there", "x"))
     missed = frozenset({"/l/late", "/nowhere", *(f"/{each}" for each in paths)})
-    assert in_vain(Trace(missed=missed), original, candidate) == ["/a/late", "/l/late"]
+    assert failed_lookups(Trace(missed=missed), original, candidate) == ["/a/late", "/l/late"]

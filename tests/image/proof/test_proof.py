@@ -266,7 +266,7 @@ def compared(mlkit, original, candidate, *options):
 
 
 @pytest.mark.alone
-def test_what_a_candidate_looks_for_in_vain_is_told(mlkit, engine, image):
+def test_failed_lookups_of_a_candidate_are_reported(mlkit, engine, image):
     original = image(clock(1))
     lacking = image(f"FROM {original}\nRUN rm /opt/late/file /usr/share/doc/zlib1g/copyright\n")
     before = left()

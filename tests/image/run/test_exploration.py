@@ -14,7 +14,7 @@ from mlkit.image.run.exploration import Exploration, explore
 from mlkit.image.run.inspector import Process, hosts_of, orphans
 from mlkit.image.run.observation import Observation, stop_patience
 from mlkit.image.run.probe import ASK, Answer, Probe, ask, parse
-from mlkit.image.run.trace import Trace, in_vain, read_lines
+from mlkit.image.run.trace import Trace, failed_lookups, read_lines
 
 DOCUMENT = {
     "openapi": "3.1.0",
@@ -173,7 +173,7 @@ def test_what_could_not_be_made_lacks_its_directory(tmp_path):
 
     trace = read_lines(["make /var/lib/app/body", "make /none/x"])
     original = files("a.tar", Member("var/lib/app"), Member("x", "x"))
-    assert in_vain(trace, original, files("b.tar", Member("x", "x"))) == ["/var/lib/app"]
+    assert failed_lookups(trace, original, files("b.tar", Member("x", "x"))) == ["/var/lib/app"]
 
 
 def test_a_verdict_says_how_much_of_the_own_code_ran(tmp_path):

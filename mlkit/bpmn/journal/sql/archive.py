@@ -71,7 +71,7 @@ class SqlArchive:
         """Add rows to a table; return how many.
 
         Raises:
-            BadData: They are no rows of it.
+            BadData: They are not rows of it.
         """
         columns = self.tables.get(table)
         if columns is None:
@@ -119,5 +119,5 @@ def _value(value: Any) -> Any:
     if isinstance(value, dict):
         return base64.b64decode(value[_BYTES], validate=True)
     if isinstance(value, list):
-        raise TypeError("a list is no value")
+        raise TypeError("a list is not a value")
     return value

@@ -32,7 +32,7 @@ class LiveGroup(LazyGroup):
         ),
         "history": (
             "mlkit.cli.pairs.live.history:history",
-            "Write a topic of a run as Parquet, a file a day.",
+            "Write a topic of a run as Parquet, one file per day.",
         ),
         "pause": (
             "mlkit.cli.pairs.live.control:pause",

@@ -30,7 +30,7 @@ def history(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a topic of a run as Parquet, a file a day.
+    """Write a topic of a run as Parquet, one file per day.
 
     `mlkit pairs backtest DIR` reads bars, and so do pandas and DuckDB (`DIR/*.parquet`).
     """

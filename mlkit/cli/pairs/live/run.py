@@ -358,7 +358,7 @@ def _speed(text: str) -> float:
     except ValueError:
         found = math.nan
     if not found > 0.0:
-        raise UsageError(f"--speed {text}: expected bars a second, or max")
+        raise UsageError(f"--speed {text}: expected bars per second, or max")
     return found
 
 
