@@ -63,7 +63,7 @@ def _reading_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InputMissing(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise BadData(f"{path}: no UTF-8") from error
+        raise BadData(f"{path}: not UTF-8") from error
     except (csv.Error, ArrowException) as error:
         raise BadData(f"{path}: {error}") from error
 

@@ -42,7 +42,7 @@ def check(language: str, name: str, count: int) -> str:
     """Return what is wrong with a call of a function with `count` arguments; nothing if it fits."""
     function = _TIMES.get(name) or _TABLES[language].get(name)
     if function is None:
-        return f"there is not a function {name!r}"
+        return f"there is no function {name!r}"
     try:
         inspect.signature(function).bind(*[None] * count)
     except TypeError:

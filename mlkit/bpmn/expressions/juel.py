@@ -112,7 +112,7 @@ class JuelParser(Parser):
             return self._contains_any(call, first[0], rest)
         known = bool(first) and first[0].op in ("name", "literal")
         if op is None or not known or len(rest) != (op in _TWO):
-            problem = f"of a variable, there is not a function {name!r} in this form"
+            problem = f"of a variable, there is no function {name!r} in this form"
             raise ExpressionError(self.text, call.position, problem)
         at, variable = call.position, Node("variable", call.position, value=first[0].value)
         if op in ("variable", "known"):

@@ -22,7 +22,7 @@ def queued(variables: Mapping[str, Any], name: str, instance: int) -> list[NewMa
         instance: The number of the instance.
 
     Raises:
-        BadData: A variable is missing, or there is not an address to send to.
+        BadData: A variable is missing, or there is no address to send to.
     """
     lacking = [each for each in ("mail_to", "mail_subject", "mail_text") if each not in variables]
     if lacking:

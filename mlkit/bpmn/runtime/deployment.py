@@ -95,7 +95,7 @@ def deploy(
 
     Raises:
         Refusal: There are errors.
-        UsageError: There is not a diagram, or a name is not a plain path.
+        UsageError: There is no diagram, or a name is not a plain path.
     """
     diagrams = [name for name in files if name.endswith(DIAGRAMS)]
     if not diagrams:

@@ -66,7 +66,7 @@ def timestamps(sheet: Sheet, columns: tuple[int, ...], reading: Reading) -> Time
         column = as_text(column)
     if column.null_count:
         line = pc.index(pc.is_null(column), True).as_py()
-        raise BadData(f"{sheet.place(line)}: there is not a date", hint=ISO_HINT)
+        raise BadData(f"{sheet.place(line)}: there is no date", hint=ISO_HINT)
     if pa.types.is_temporal(column.type) and not pa.types.is_time(column.type):
         times = _typed(sheet, column)
     elif not pa.types.is_string(column.type):

@@ -239,7 +239,7 @@ def test_a_table_of_probabilities_by_context_and_position(read, load):
     ("text", "message"),
     [
         ("arm,probability\na,0.5\nb,0.4\n", "sum to 0.9, not 1"),
-        ("arm,probability\na,1\na,0\n", "the arm 'a' is there twice"),
+        ("arm,probability\na,1\na,0\n", "the arm 'a' appears twice"),
         ("arm,probability\na,-1\n", "row 1: arm 'a' has the probability '-1'"),
         ("arm,probability\na,x\n", "row 1: probability is 'x', expected a number"),
         ("arm,probability,user\na,1,u\n", "unknown column 'user'"),

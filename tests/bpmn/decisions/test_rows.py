@@ -69,7 +69,7 @@ def test_parquet_keeps_types(tmp_path):
         ("", 65, "no header"), ("a,a\n1,2\n", 65, "'a' appears twice"),
         ("region,note\nEU\n", 65, ":2: 1 cells, not 2"), ('region\n"EU\n', 65, "unexpected end"),
         ("region,error,Rollout.error\n", 65, "a column 'Rollout.error' already"),
-        ("caf\xe9\n", 65, "no UTF-8"),
+        ("caf\xe9\n", 65, "not UTF-8"),
     ],
 )  # fmt: skip
 def test_broken_tables_are_refused(tmp_path, rows, code, problem):

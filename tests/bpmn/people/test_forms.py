@@ -183,7 +183,7 @@ def one(kind, **rest):
         ),
         (one("textfield", validate={"pattern": "("}), "form.pattern: the form a.form: field 'x'"),
         (one("textfield", conditional={"hide": "=1 +"}), "form.expression: the form a.form: fiel"),
-        (one("textfield", conditional={"hide": "=evil()"}), "there is not a function 'evil'"),
+        (one("textfield", conditional={"hide": "=evil()"}), "there is no function 'evil'"),
         (one("expression"), "form.expression: the form a.form: field 'x': no expression"),
         (one("select"), "error form.options: the form a.form: field 'x': nothing says"),
     ],

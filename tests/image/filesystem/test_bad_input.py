@@ -78,7 +78,7 @@ def test_an_image_that_is_not_there(mlkit, nothing_left, command):
     [
         ({"os": "windows"}, {"Cmd": ["/s"]}, ("windows", "Linux")),
         ({"architecture": FOREIGN}, {"Cmd": ["/s"]}, (FOREIGN, HERE)),
-        ({}, {}, ("starts no command", "ENTRYPOINT")),
+        ({}, {}, ("no command to start", "ENTRYPOINT")),
         ({}, {"Cmd": ["/nowhere"]}, ("original itself does not work", "nowhere")),
         ({}, {"Cmd": ["/s"], "ExposedPorts": {"99/tcp": {}}}, ("does not work", "tcp:99")),
     ],

@@ -164,7 +164,7 @@ def test_topics_become_parquet_that_a_backtest_reads(prices, whole, tmp_path):
         (["FILE", "--pair", "A,Z"], 2, "no ticker 'Z'"),
         (["-", "--pair", "A,B"], 2, "--bars-per-year"),
         (["-"], 2, "which tickers?"),
-        (["FILE", *OPTIONS, "--speed", "fast"], 2, "bars a second"),
+        (["FILE", *OPTIONS, "--speed", "fast"], 2, "bars per second"),
         (["FILE", *OPTIONS, "--limit", "gross=x"], 2, "positive number"),
         (["FILE", *OPTIONS, "--limit", "luck=1"], 2, "no limit 'luck'"),
         (["FILE", *OPTIONS, "--limit", "drawdown=0.1:refuse"], 2, "no action"),

@@ -99,7 +99,7 @@ def _dynamic(
     name = str(callee.value)
     free = callee.op == "name" and not compiler.is_bound(name) and name not in compiler.known
     if free and not compiler.dynamic:
-        compiler.problems.append((callee.position, f"there is not a function {name!r}"))
+        compiler.problems.append((callee.position, f"there is no function {name!r}"))
     code = compiler.compile(callee)
     position = callee.position
 

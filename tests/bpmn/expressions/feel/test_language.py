@@ -186,7 +186,7 @@ def test_eval_prints_values_and_warns():
     found = runner.invoke(app, ["bpmn", "eval", "foo(1)"])
     assert found.exit_code == 0
     assert "null" in found.stdout
-    assert "there is not a function 'foo'" in found.stderr
+    assert "there is no function 'foo'" in found.stderr
     found = runner.invoke(app, ["bpmn", "eval", "[18..65], > 80", "--unary", "42"])
     assert found.stdout == "true\n"
     found = runner.invoke(app, ["bpmn", "eval", "1 +"])
