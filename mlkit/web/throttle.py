@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 MOST_KEYS = 20_000
 """Accounts and addresses that are remembered; those without failures for longest are forgotten."""
+_LONGEST = 200
+"""Characters of the name of an account; longer ones are those of nobody."""
 _FORGOTTEN = 3600.0
 """Seconds without a failure after which a key begins anew."""
 
@@ -83,13 +85,14 @@ class Throttle:
 
 
 def _keys(account: str, address: str) -> dict[tuple[str, str], _Limit]:
+    account = account[:_LONGEST]
     return {
         _pair(account, address): _PAIR, ("", _network(address)): _ADDRESS, (account, ""): _ACCOUNT
     }  # fmt: skip
 
 
 def _pair(account: str, address: str) -> tuple[str, str]:
-    return account, _network(address)
+    return account[:_LONGEST], _network(address)
 
 
 def _network(address: str) -> str:

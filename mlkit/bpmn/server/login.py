@@ -50,6 +50,8 @@ class Login:
         self._throttle = Throttle()
         self._threads = ThreadPoolExecutor(_AT_ONCE, "passwords")
         self._waiting = 0
+        # The first comparison without an account takes longer than the others.
+        self._threads.submit(matches, None, "")
 
     async def begin(self, name: str, password: str, address: str) -> Headers:
         """Return the header that begins a session.

@@ -233,9 +233,13 @@ class _Tasks:
 
     async def _perform(self, request: Request, act: Callable[[Service, str], Row]) -> Response:
         name = _name(request)
-        found = await self._context.call(
-            lambda service: service.show(act(service, name).id), request
-        )
+
+        def work(service: Service) -> dict[str, Any]:
+            if not request.caller.may("viewer"):
+                require_seen(service, self._context, request.caller, service.task(name)[1])
+            return service.show(act(service, name).id)
+
+        found = await self._context.call(work, request)
         if not request.caller.may("viewer"):
             # Who does a task sees how far its instance is, and not what others have filled in.
             found = {**found, "variables": {}, "incidents": []}

@@ -296,5 +296,5 @@ def test_a_token_says_who_acts_and_what_they_may(own_server, tmp_path, capsys, m
     code, _, err = terminal.there("cancel", instance, *ann)
     assert (code, "ann may not" in err) == (78, True)
     assert terminal.there("approve", f"{instance}/u", *ann)[0] == 0
-    history = json.loads(terminal.there("history", instance, "--json", *ann)[1])
+    history = json.loads(terminal.there("history", instance, "--json", *all_)[1])
     assert [each["by"] for each in history["trace"] if each["element"] == "u"] == ["ann"]

@@ -147,6 +147,19 @@ def test_a_participant_sees_and_does_their_own_tasks_alone(server, instances):
     assert (done.status_code, done.json()["variables"]) == (200, {})
 
 
+def test_a_participant_takes_no_task_of_others_by_handing_it_on(server):
+    files = [named("open", ENDS + '<userTask id="u" camunda:candidateUsers="eve"/>', "s>u u>e")]
+    assert ask(server, "root", "POST", "/api/v1/definitions", files=files).status_code == 201
+    body = {"process": "open"}
+    made = ask(server, "root", "POST", "/api/v1/instances", json=body).json()["instance"]
+    task = f"/api/v1/tasks/{made}/u"
+    server.wait(lambda: ask(server, "root", "GET", task).status_code == 200)
+    for action, more in (("delegate", {"to": "pat"}), ("claim", {}), ("complete", {})):
+        done = ask(server, "pat", "POST", f"{task}/{action}", json=more)
+        assert done.status_code in (403, 409), action
+    assert ask(server, "root", "GET", task).json()["assignee"] is None
+
+
 def test_pages_show_no_button_that_is_not_allowed(server, instances):
     for token, process, buttons in (
         ("vic", "loans", 0),
