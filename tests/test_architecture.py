@@ -31,6 +31,7 @@ DRIVERS = {
     "sqlite3": "storage",
     "psycopg": "storage",
     "confluent_kafka": "streams",
+    "influxdb": "streams/influx.py",
     "redis": "bandit/stores/redis",
     "obstore": "storage",
     "argon2": "web",

@@ -190,13 +190,14 @@ class _PrefixedMember:
 
     @property
     def assignment(self) -> frozenset[streams.Partition]:
-        length = len(self._prefix)
-        return frozenset(
-            streams.Partition(topic[length:], number) for topic, number in self._member.assignment
-        )
+        return frozenset(map(self._own, self._member.assignment))
 
     def poll(self, most: int = 1000, timeout: float = 1.0) -> Any:
-        return self._member.poll(most, timeout)
+        found = self._member.poll(most, timeout)
+        return [each._replace(partition=self._own(each.partition)) for each in found]
+
+    def is_at_end(self, partition: streams.Partition) -> bool:
+        return bool(self._member.is_at_end(self._placed(partition)))
 
     def state(self, partition: streams.Partition) -> bytes | None:
         found: bytes | None = self._member.state(self._placed(partition))
@@ -215,3 +216,6 @@ class _PrefixedMember:
 
     def _placed(self, partition: streams.Partition) -> streams.Partition:
         return streams.Partition(self._prefix + partition.topic, partition.number)
+
+    def _own(self, partition: streams.Partition) -> streams.Partition:
+        return streams.Partition(partition.topic[len(self._prefix) :], partition.number)

@@ -23,6 +23,9 @@ RESULTS = (
     "interventions", "events", "promotions",
 )  # fmt: skip
 TOPICS = (INPUTS, *RESULTS)
+MEASURED = ("bars", "features", "fills", "trades", "account")
+"""Topics of numbers, one record per time and `TAGS` at most."""
+TAGS = ("ticker", "pair", "name")
 
 COMMANDS = ("pause", "resume", "flatten", "kill")
 

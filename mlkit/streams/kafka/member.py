@@ -16,6 +16,9 @@ from mlkit.streams.log import LATEST, Message, Moved, Output, Partition, Record
 if TYPE_CHECKING:
     from mlkit.streams.kafka.log import KafkaLog
 
+OPEN_TRANSACTION = 15_000
+"""Milliseconds after which brokers abort what a killed member has left open: others wait for it."""
+
 
 class KafkaMember:
     """A member of a group on Kafka brokers; see `mlkit.streams.log.Consumer`."""
@@ -131,7 +134,8 @@ class KafkaMember:
         if output.states:
             self._log.create_state(f"{self._group}.state")
         if self._producer is None:
-            own = {"transactional.id": f"{self._group}-{uuid.uuid4().hex}", "linger.ms": 1}
+            own = {"transactional.id": f"{self._group}-{uuid.uuid4().hex}", "linger.ms": 1,
+                   "transaction.timeout.ms": OPEN_TRANSACTION}  # fmt: skip
             producer = self._log.client.Producer({**self._log.settings, **own}, logger=logger)
             try:
                 producer.init_transactions(TIMEOUT)

@@ -42,8 +42,8 @@ def expected(count):
             for key, each in closes.items()}  # fmt: skip
 
 
-def wait_for(condition):
-    deadline = time.monotonic() + 60
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

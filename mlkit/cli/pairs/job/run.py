@@ -13,6 +13,7 @@ import typer
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, counted, of
+from mlkit.cli.pairs.influx import exporting
 from mlkit.cli.pairs.job.joining import NO_JOIN, Joining, topics_of, with_join
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ def run(
     ] = False,
     rscript: RscriptOption = "Rscript",
     joining: Joining = NO_JOIN,
+    influx: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Write the output to http://HOST:PORT/DATABASE, too."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Process the records of topics, and write what the job returns to another topic.
@@ -76,7 +81,7 @@ def run(
     and RECORDS = "one". Offsets, output and state are committed at once: each record counts exactly
     once after any crash. Runs until a signal, and commits the batch before it ends.
     """
-    from mlkit.pairs.jobs.run import Plan
+    from mlkit.pairs.jobs.run import Plan, open_log
 
     topics = topics_of(inputs)
     if not topics:
@@ -86,7 +91,12 @@ def run(
         restarts=restarts, until_end=until_end, rscript=rscript,
         join=joining.plan(topics, key),
     )  # fmt: skip
-    _report(_run(plan, instances, of(context)), json)
+    shown = of(context)
+    with exporting(
+        shown, influx, lambda: open_log(log), [output], [key], {}, f"influx-{output}"
+    ):  # fmt: skip
+        counts = _run(plan, instances, shown)
+    _report(counts, json)
 
 
 def _group(file: str, output: str) -> str:

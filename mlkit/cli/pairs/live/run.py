@@ -14,6 +14,7 @@ import typer
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, counted, of
+from mlkit.cli.pairs.influx import exporting
 from mlkit.cli.pairs.settings import build, with_settings
 from mlkit.cli.pairs.source import (
     PairOption,
@@ -221,6 +222,10 @@ def run(
             text=("Command to run for each alert, which it reads from standard input."),
         ),
     ] = None,
+    influx: Annotated[
+        str | None,
+        _option(panel=RUN, metavar="URL", text="Write measurements to http://HOST:PORT/DATABASE."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Trade on paper, bar by bar: the backtest's engine, every step in a durable log.
@@ -231,6 +236,7 @@ def run(
     from mlkit.interruption import stoppable
     from mlkit.pairs.feeds.feed import open_feed
     from mlkit.pairs.live import setup
+    from mlkit.pairs.live import topics as topics_of_run
     from mlkit.pairs.live.folder import RunFolder
     from mlkit.pairs.live.limits import parse_limits
     from mlkit.pairs.live.plan import RunPlan
@@ -267,11 +273,15 @@ def run(
         out.note(f"{'going on with' if goes_on else 'new run'}: {state} ({feed})")
         running = Run(folder, source, _loader(reference), alerts.take,
                       None if keep is None else round(keep * 86_400_000))  # fmt: skip
-        try:
-            progress = running.go()
-        finally:
-            running.close()
-            alerts.close()
+        with exporting(
+            out, influx, folder.open_log, topics_of_run.MEASURED, topics_of_run.TAGS,
+            {"run": folder.name},
+        ):  # fmt: skip
+            try:
+                progress = running.go()
+            finally:
+                running.close()
+                alerts.close()
     _show(progress, state, json)
 
 
