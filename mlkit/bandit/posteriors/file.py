@@ -34,6 +34,7 @@ from mlkit.bandit.posteriors.posterior import (
     SourceFile,
     find_bad_row,
 )
+from mlkit.bandit.posteriors.window import Window, packed, unpacked
 from mlkit.errors import BadData, InputMissing, MlkitError, UsageError
 from mlkit.files import replacing
 from mlkit.parquet import SUFFIXES, ParquetReader
@@ -42,10 +43,12 @@ from mlkit.unpacking import UnpackLimits
 VERSION = 1
 _WITH_POLICY = 2
 _WITH_FORGETTING = 3
-VERSIONS = (VERSION, _WITH_FORGETTING)
+_WITH_WINDOW = 5
+VERSIONS = (VERSION, _WITH_FORGETTING, _WITH_WINDOW)
 """The versions of files with Beta posteriors."""
 _POLICY_HINT = "fit, show, sample, serve and export take models of every policy"
 _KEY = b"mlkit.posteriors"
+_BUCKETS = b"mlkit.buckets"
 _SHARED = {"model": pa.string(), "prior_a": pa.float64(), "prior_b": pa.float64()} | {
     "shrinkage": pa.float64()
 }
@@ -64,6 +67,7 @@ class _Metadata(msgspec.Struct, omit_defaults=True):
     source: tuple[SourceFile, ...]
     half_life: float | None = None
     as_of: float | None = None
+    window: int | None = None
 
 
 def content_hash(path: Path) -> str:
@@ -98,6 +102,7 @@ def read(path: Path, limits: UnpackLimits | None = None) -> Posteriors:
         header.shrinkage,
         header.source,
         header.forgetting,
+        header.window,
         arms=table.filter(own).drop_columns("context"),
         contexts=table.filter(pc.invert(own)),
     )
@@ -170,11 +175,11 @@ def _read_parquet(path: Path, limits: UnpackLimits) -> tuple[Header, Iterator[pa
     file = ParquetReader(path, limits=limits)
     _check_columns(file.columns, path)
     wanted = [name for name in SCHEMA.names if name in file.columns]
-    header = _header_of(file.metadata.get(_KEY), path)
+    header = _header_of(file.metadata.get(_KEY), path, file.metadata.get(_BUCKETS))
     return header, _conformed(file.batches(wanted, _BATCH_ROWS), _place_in(path))
 
 
-def _header_of(metadata: bytes | None, path: Path) -> Header:
+def _header_of(metadata: bytes | None, path: Path, buckets: bytes | None) -> Header:
     if metadata is None:
         return Header(path.stem)
     try:
@@ -182,15 +187,25 @@ def _header_of(metadata: bytes | None, path: Path) -> Header:
         if version == _WITH_POLICY:
             text = f"{path}: a model with the policy {msgspec.json.decode(metadata)['policy']}"
             raise BadData(f"{text}; Beta posteriors are expected here", hint=_POLICY_HINT)
-        if version > _WITH_FORGETTING:
-            hint = f"this mlkit reads versions 1 to {_WITH_FORGETTING}; update it"
+        if version not in VERSIONS and version > VERSION:
+            hint = f"this mlkit reads versions up to {_WITH_WINDOW}; update it"
             raise BadData(f"{path}: posteriors of version {version}", hint=hint)
         found = msgspec.json.decode(metadata, type=_Metadata)
     except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise BadData(f"{path}: damaged metadata {_KEY.decode()!r}: {error}") from error
-    forgetting = _forgetting_of(found.half_life, found.as_of, path)
     prior = Prior(*found.prior)
-    return _header(path, found.model, prior, found.shrinkage, found.source, forgetting)
+    about = found.model, prior, found.shrinkage, found.source
+    if found.window is not None:
+        window = _window_of(buckets or b"", found.window, found.as_of or 0.0, path)
+        return _header(path, *about, None, window)
+    return _header(path, *about, _forgetting_of(found.half_life, found.as_of, path))
+
+
+def _window_of(buckets: bytes, hours: int, as_of: float, path: Path) -> Window:
+    try:
+        return Window(as_of, unpacked(buckets, hours))
+    except MlkitError as error:
+        raise BadData(f"{path}: {error.message}") from error
 
 
 def _forgetting_of(half_life: float | None, as_of: float | None, path: Path) -> Forgetting | None:
@@ -210,8 +225,12 @@ def _header(path: Path, *values: Any) -> Header:
 def _write_parquet(header: Header, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> None:
     version = VERSION if header.forgetting is None else _WITH_FORGETTING
     about = header.model, header.prior, header.shrinkage, header.source
-    metadata = _Metadata(version, *about, *(header.forgetting or ()))
-    schema = SCHEMA.with_metadata({_KEY: msgspec.json.encode(metadata)})
+    metadata, more = _Metadata(version, *about, *(header.forgetting or ())), {}
+    if header.window is not None:
+        metadata.version, metadata.as_of = _WITH_WINDOW, header.window.as_of
+        metadata.window = header.window.buckets.hours
+        more = {_BUCKETS: packed(header.window.buckets)}
+    schema = SCHEMA.with_metadata({_KEY: msgspec.json.encode(metadata), **more})
     with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
         for batch in batches:
             writer.write_batch(batch.replace_schema_metadata(schema.metadata))
@@ -276,6 +295,9 @@ def _same_shared(
 
 
 def _write_csv(header: Header, batches: Iterable[pa.RecordBatch], file: BinaryIO) -> None:
+    if header.window is not None:
+        hint = "name a .parquet file: a CSV has no room for the buckets of a window"
+        raise UsageError("posteriors of a window are no CSV", hint=hint)
     shared = [header.model, *header.prior, header.shrinkage, *(header.forgetting or ())]
     kinds = _SHARED if header.forgetting is None else _SHARED | _AGING
     schema = pa.schema([*SCHEMA, *(pa.field(*each) for each in kinds.items())])

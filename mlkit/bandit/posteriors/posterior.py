@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlkit.bandit.posteriors.forgetting import Forgetting
+from mlkit.bandit.posteriors.window import Window
 from mlkit.errors import BadData, UsageError
 
 LOWEST, HIGHEST = 1e-300, 1e15
@@ -96,6 +97,7 @@ class Header:
         shrinkage: Pseudo-counts with which a (context, arm) posterior starts.
         source: The logs, in the order in which they were read; empty if unknown.
         forgetting: How they age; None: they do not.
+        window: The hours that they are of; None: all time.
 
     Raises:
         UsageError: The prior or the shrinkage is out of range.
@@ -106,6 +108,7 @@ class Header:
     shrinkage: float = DEFAULT_SHRINKAGE
     source: tuple[SourceFile, ...] = ()
     forgetting: Forgetting | None = None
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("a", self.prior[0]), ("b", self.prior[1])):
@@ -131,7 +134,8 @@ class Posteriors(Header):
 
     def header(self) -> Header:
         """Return what all rows share."""
-        return Header(self.model, self.prior, self.shrinkage, self.source, self.forgetting)
+        about = self.model, self.prior, self.shrinkage, self.source
+        return Header(*about, self.forgetting, self.window)
 
     def batches(self, rows: int = 1 << 20) -> Iterator[pa.RecordBatch]:
         """Return all rows as `SCHEMA`, the arms' own first, at most `rows` at a time."""

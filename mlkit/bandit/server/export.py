@@ -13,6 +13,7 @@ from mlkit.bandit.models import file as model_file
 from mlkit.bandit.models import loading
 from mlkit.bandit.posteriors import file
 from mlkit.bandit.posteriors.forgetting import Forgetting
+from mlkit.bandit.posteriors.window import Window
 from mlkit.bandit.server.journal import Journal
 from mlkit.bandit.server.served_model import ServedModel
 from mlkit.bandit.server.tables import GrowingTable, loaded_table
@@ -52,7 +53,11 @@ def export(state: Path, output: Path, *, as_of: float | None = None) -> int:
             model_file.write(present.model.as_of(as_of or time.time()), output)
             return len(present.model)
         table, header, at = present.table, present.header, as_of or time.time()
-        if table.half_life:
+        if present.buckets is not None:
+            present.expire(at)
+            table, window = present.table, Window(at, present.buckets)
+            header = replace(header, forgetting=None, window=window)
+        elif table.half_life:
             header = replace(header, forgetting=Forgetting(table.half_life, at))
         file.write_batches(header, memory_mapped.export(table, at), output)
     used = present.table.used()
@@ -99,7 +104,8 @@ def _present(state: Path, journal: Journal, scratch: Path) -> GrowingTable | Ser
         # The server has accepted the file, whatever it unpacks to.
         if loading.is_beta(source, policy, UNLIMITED):
             paths = (scratch / f"table-{number}" for number in itertools.count())
-            present = loaded_table(source, paths.__next__, half_life, since, UNLIMITED)
+            window = journal.meta("window")
+            present = loaded_table(source, paths.__next__, half_life, since, UNLIMITED, window)
         else:
             aging = {"half_life": half_life, "since": since}
             present = ServedModel(source, policy, None, UNLIMITED, **aging)

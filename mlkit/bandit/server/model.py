@@ -48,6 +48,7 @@ class Model:
         source: The posteriors file.
         policy: The policy asked for; None: that of the file.
         half_life: Seconds in which what is known loses half of its weight; None: as the file says.
+        hours: The window of rewards that count, in hours; None: as the file says.
         attribution: Whether decisions without a reward count as 0.
         candidate: The posteriors file of another version, which learns beside this one; None: of
             none.
@@ -70,6 +71,7 @@ class Model:
         window: float,
         policy: str | None = None,
         half_life: float | None = None,
+        hours: int | None = None,
         attribution: bool = False,
         candidate: Path | None = None,
         new_arm_prior: tuple[float, float] | None = None,
@@ -82,7 +84,10 @@ class Model:
         self._limits = limits
         self.source = source
         self._policy = policy
-        self._half_life = half_life
+        self._half_life, self._hours = half_life, hours
+        if hours is not None and candidate is not None:
+            hint = "both versions may have a half-life"
+            raise UsageError("--window: not with --candidate", hint=hint)
         self._attribution = attribution
         self._only_beta = only_beta
         self._tables = 0
@@ -92,6 +97,7 @@ class Model:
         self.posteriors: Served = self._resumed() if resume else self._settle(adopt)
         self.posteriors.restore(self.journal)
         self.candidate = self._resumed_candidate() if resume else self._settle_candidate(candidate)
+        self.expire()
         self.compact()
         # After the compaction: what was learned before had the prior of before.
         self._new_arm_prior = new_arm_prior
@@ -109,6 +115,12 @@ class Model:
         if self.candidate is not None:
             self.candidate.apply(change)
         return used
+
+    def expire(self) -> None:
+        """Forget what is out of the window by now."""
+        for version in self._versions():
+            if isinstance(version, GrowingTable):
+                version.expire(time.time())
 
     def show(self) -> None:
         """Show all workers what has changed."""
@@ -131,10 +143,12 @@ class Model:
         """Return what tells the posteriors file, and the policy on it, from others."""
         policy = "" if self._policy is None else f" {self._policy}"
         aging = "" if self._half_life is None else f" half-life {self._half_life:g}"
+        aging += "" if self._hours is None else f" window {self._hours}"
         return f"{file.content_hash(self.source)}{policy}{aging}"
 
     def _facts(self, copy: Path, digest: str) -> dict[str, Any]:
         about = {"policy": self._policy, "half_life": self._half_life, "since": time.time()}
+        about["window"] = self._hours
         return {**self._state.facts(copy, digest), **about}
 
     def _settle(self, adopt: bool) -> Served:
@@ -161,10 +175,15 @@ class Model:
     def _load(self, source: Path, since: float | None, policy: str | None, named: Path) -> Served:
         try:
             if loading.is_beta(source, policy, self._limits):
-                return loaded_table(source, self._next_path, self._half_life, since, self._limits)
+                about = self._half_life, since, self._limits, self._hours
+                return loaded_table(source, self._next_path, *about)
             if self._only_beta:
                 hint = "it is about Thompson sampling with Beta posteriors"
                 raise UsageError(f"{self._only_beta}: not with the policy of {source}", hint=hint)
+            if self._hours is not None:
+                hint = "Thompson sampling with Beta posteriors has; others have --half-life"
+                text = f"--window: the policy {policy or f'of {source}'} has none"
+                raise UsageError(text, hint=hint)
             aging = {"half_life": self._half_life, "since": since}
             served = ServedModel(source, policy, self._next_path, self._limits, **aging)
             self._check_attribution(served)

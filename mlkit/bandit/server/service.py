@@ -123,6 +123,7 @@ class _Service:
             window=settings.dedupe_window,
             policy=settings.policy,
             half_life=settings.half_life,
+            hours=settings.window,
             attribution=settings.attribution is not None,
             candidate=settings.candidate,
             new_arm_prior=settings.new_arm_prior,

@@ -34,6 +34,7 @@ class Settings:
         policy: The policy; None: that of the posteriors file.
         half_life: Seconds in which what is known loses half of its weight; None: as the
             posteriors file says.
+        window: Hours that count; None: as the posteriors file says.
         adopt: Whether another posteriors file may replace that of the state.
         rails: Limits of what is shown.
         kill_switch: The file that operators make to show the fallback; None: there is none.
@@ -63,6 +64,7 @@ class Settings:
     workers: int = 2
     policy: str | None = None
     half_life: float | None = None
+    window: int | None = None
     adopt: bool = False
     rails: Rails = field(default_factory=Rails)
     kill_switch: Path | None = None

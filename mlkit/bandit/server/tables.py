@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,12 +10,14 @@ from typing import Any, TypeVar
 from mlkit.bandit.posteriors import file
 from mlkit.bandit.posteriors.forgetting import MOST_HALVINGS, factor
 from mlkit.bandit.posteriors.posterior import Header
+from mlkit.bandit.posteriors.window import HOUR, Buckets, Key, own_decode, own_encode
 from mlkit.bandit.server.journal import STABLE, Change, Journal, Kind, SnapshotRow
 from mlkit.bandit.stores import memory_mapped
 from mlkit.bandit.stores.memory_mapped import PosteriorTable, TableFull
 from mlkit.unpacking import UnpackLimits
 
 _GROWTH = 1.5
+_NAMES = "context", "arm"
 T = TypeVar("T")
 
 
@@ -32,6 +35,7 @@ class GrowingTable:
         next_path: Returns the file of each table.
         half_life: Seconds in which what is known loses half of its weight; None: it keeps it.
         since: The time of posteriors that name none, in seconds since 1970.
+        window: Hours that count; None: all time.
         limits: How much the file may unpack to.
 
     Raises:
@@ -46,6 +50,7 @@ class GrowingTable:
         *,
         half_life: float | None = None,
         since: float = 0.0,
+        window: int | None = None,
         limits: UnpackLimits | None = None,
     ) -> None:
         self._next_path = next_path
@@ -53,9 +58,37 @@ class GrowingTable:
         self.path = next_path()
         self.header: Header
         self.table: PosteriorTable
+        aging = half_life if window is None else math.inf
         self.header, self.table = memory_mapped.load(
-            posteriors, self.path, half_life=half_life, since=since, limits=limits
+            posteriors, self.path, half_life=aging, since=since, limits=limits
         )
+        self.buckets = None if window is None else Buckets(window)
+        if self.buckets is not None:
+            self._fill(self.buckets, posteriors, since, limits)
+
+    def _fill(
+        self, buckets: Buckets, posteriors: Path, since: float, limits: UnpackLimits | None
+    ) -> None:
+        """Take the buckets of the file; what has none is of the start."""
+        known = self.header.window
+        for batch in file.read_batches(posteriors, limits)[1]:
+            for context, arm in zip(*(batch[name].to_pylist() for name in _NAMES), strict=True):
+                key = context, arm
+                if known is not None:
+                    buckets.set(key, known.buckets.of(key))
+                elif (row := self.table.stored(*key)) is not None:
+                    buckets.set(key, [(int(since // HOUR), row[0], row[1], int(row[2]))])
+
+    def expire(self, at: float) -> None:
+        """Forget what is out of the window at a time, in seconds since 1970."""
+        if self.buckets is not None:
+            for context, arm in self.buckets.expire(at):
+                if self.has(arm):
+                    self._sum((context, arm))
+
+    def _sum(self, key: Key) -> None:
+        assert self.buckets is not None
+        self._do(PosteriorTable.put_evidence, *key, *self.buckets.sum(key))
 
     def apply(self, change: Change) -> bool:
         """Apply one change.
@@ -65,6 +98,8 @@ class GrowingTable:
             removed.
         """
         at = change.at or 0.0
+        if self.buckets is not None:
+            return self._apply_by_hour(self.buckets, change, at)
         self._keep_base_near(at)
         if change.kind in (Kind.REWARD, Kind.WITHDRAW):
             return self._reward(change, at)
@@ -73,6 +108,43 @@ class GrowingTable:
         existed = self.table.arm(change.arm) is not None
         self._do(PosteriorTable.put_arm, change.arm, change.a, change.b, change.pulls, at)
         return existed
+
+    def _apply_by_hour(self, buckets: Buckets, change: Change, at: float) -> bool:
+        existed, arm = self.has(change.arm), change.arm
+        if change.kind == Kind.REMOVE:
+            buckets.drop(arm)
+            return self._do(PosteriorTable.remove_arm, arm)
+        if change.kind == Kind.PUT:
+            self._put_by_hour(buckets, arm, (change.a or 0, change.b or 0, change.pulls or 0), at)
+            return existed
+        if not existed and (self.knows(arm) or change.kind == Kind.WITHDRAW):
+            return False
+        if not existed:
+            self._put_by_hour(buckets, arm, (*(self.new_arm_prior or self.table.prior), 0), at)
+        sign = -1 if change.kind == Kind.WITHDRAW else 1
+        for context in dict.fromkeys((None, change.context)):
+            a, b = self._evidence(change, context)
+            buckets.add((context, arm), at, sign * a, sign * b, sign)
+            self._sum((context, arm))
+        return True
+
+    def _put_by_hour(
+        self, buckets: Buckets, arm: str, posterior: tuple[float, float, float], at: float
+    ) -> None:
+        a, b = self.table.prior
+        own = posterior[0] - a, posterior[1] - b, int(posterior[2])
+        buckets.set((None, arm), [(int(at // HOUR), *own)])
+        self._sum((None, arm))
+
+    def _evidence(self, change: Change, context: str | None) -> tuple[float, float]:
+        """Return a reward as evidence; what is missing to 1 counts if it was looked at."""
+        reward, examined = change.a or 0.0, 1.0 if change.b is None else change.b
+        if examined == 1:
+            return reward, 1 - reward
+        now = None if context is None else self.table.pair(context, change.arm)
+        a, b, _ = now or self.table.arm(change.arm) or (*self.table.prior, 0)
+        missed = examined * (b / (a + b))
+        return reward, (1 - reward) * missed / (missed + 1 - examined)
 
     def _reward(self, change: Change, at: float) -> bool:
         withdrawn = change.kind == Kind.WITHDRAW
@@ -135,6 +207,9 @@ class GrowingTable:
                 # Put first: an arm that the file does not have must be known as removed.
                 self._do(PosteriorTable.put_arm, row.arm, *self.table.prior)
                 self._do(PosteriorTable.remove_arm, row.arm)
+            if self.buckets is not None:
+                self._restore_buckets(self.buckets, row)
+                continue
             if self.table.half_life:
                 self._put_evidence(row)
                 continue
@@ -146,6 +221,14 @@ class GrowingTable:
         for change in journal.changes(after):
             self.apply(change)
 
+    def _restore_buckets(self, buckets: Buckets, row: SnapshotRow) -> None:
+        if row.removed and not row.context:
+            buckets.drop(row.arm)
+        if row.state is not None:
+            key = row.context or None, row.arm
+            buckets.set(key, own_decode(row.state))
+            self._sum(key)
+
     def _put_evidence(self, row: SnapshotRow) -> None:
         if row.a is None or row.b is None:
             return
@@ -155,12 +238,16 @@ class GrowingTable:
         evidence = row.context or None, row.arm, scale * row.a, scale * row.b, row.pulls
         self._do(PosteriorTable.put_evidence, *evidence)
 
-    def posterior(self, context: str | None, arm: str) -> tuple[float, float, float] | None:
+    def posterior(self, context: str | None, arm: str) -> tuple[float, float, float] | bytes | None:
         """Return a, b and pulls of an arm, or of an arm in a context; None if it has none.
 
-        Where they age, of what was added to the prior, in the weight of the table's base.
+        Where they age, of what was added to the prior, in the weight of the table's base; of a
+        window its buckets.
         """
-        return self.table.stored(context, arm)
+        found = self.table.stored(context, arm)
+        if self.buckets is None or found is None:
+            return found
+        return own_encode(self.buckets.of((context, arm)))
 
 
 def loaded_table(
@@ -169,6 +256,7 @@ def loaded_table(
     half_life: float | None,
     since: float | None,
     limits: UnpackLimits | None,
+    window: int | None = None,
 ) -> GrowingTable:
     """Return the table of a posteriors file.
 
@@ -178,11 +266,17 @@ def loaded_table(
         half_life: Seconds in which what is known loses half of its weight; None: as the file says.
         since: The time of posteriors that name none, in seconds since 1970.
         limits: How much the file may unpack to.
+        window: Hours that count; None: as the file says.
 
     Raises:
         MlkitError: The file cannot be used.
     """
     header, _ = file.read_batches(source, limits)
-    if half_life is None and header.forgetting is not None:
+    if half_life is None and window is None and header.forgetting is not None:
         half_life = header.forgetting.half_life
-    return GrowingTable(source, next_path, half_life=half_life, since=since or 0.0, limits=limits)
+    if half_life is None and window is None and header.window is not None:
+        window = header.window.buckets.hours
+    start = since or 0.0
+    return GrowingTable(
+        source, next_path, half_life=half_life, since=start, window=window, limits=limits
+    )

@@ -126,6 +126,9 @@ class Writer:
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
+            self._model.expire()
+            if self._model.files() != self._announced:
+                self._announce()
             try:
                 self._model.journal.keep_house()
             except SqliteFailure as error:

@@ -39,6 +39,22 @@ def half_life_of(text: str | None) -> float | None:
     return found
 
 
+def window_of(text: str | None, half_life: str | None) -> int | None:
+    """Read --window as hours.
+
+    Raises:
+        UsageError: It is no duration of whole hours, or there is a half-life too.
+    """
+    found = seconds_of("--window", text)
+    if found is None:
+        return None
+    if half_life is not None:
+        raise UsageError("--window, --half-life: only one of them", hint="both forget")
+    if found <= 0 or found % 3600:
+        raise UsageError(f"--window {text}: expected whole hours", hint="such as 12h, or 30d")
+    return int(found // 3600)
+
+
 def time_of(option: str, text: str | None) -> float | None:
     """Read a time as seconds since 1970: ISO 8601, in UTC where it names no zone, or seconds.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlkit.cli.bandit.documents import model_fields
-from mlkit.cli.bandit.durations import half_life_of, seconds_of, time_of
+from mlkit.cli.bandit.durations import half_life_of, seconds_of, time_of, window_of
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
 from mlkit.cli.output import Output, counted, of
@@ -21,6 +21,12 @@ HalfLife = Annotated[
     typer.Option(
         metavar="DURATION",
         help="Forget: a reward loses half of its weight in this time, such as 7d.",
+    ),
+]
+WindowOption = Annotated[
+    str | None,
+    typer.Option(
+        "--window", metavar="DURATION", help="Count only the last hours, such as 30d (Parquet)."
     ),
 ]
 AsOf = Annotated[
@@ -77,6 +83,7 @@ def fit(
         typer.Option("--time", metavar="COL", help="Column of when rewards were earned."),
     ] = None,
     half_life: HalfLife = None,
+    window: WindowOption = None,
     as_of: AsOf = None,
     attribution: Annotated[
         str | None,
@@ -163,7 +170,8 @@ def fit(
         "as_of": time_of("--as-of", as_of),
         "half_life": half_life_of(half_life),
     }
-    spec = models.other_policy(policy)
+    spec, hours = models.other_policy(policy), window_of(window, half_life)
+    _check_window(hours, policy if spec is not None else None, output)
     if spec is not None:
         _refuse_beta(prior, shrinkage)
         described = models.header(
@@ -178,11 +186,24 @@ def fit(
     _refuse_features(features, categories, hash_length, arm_features)
     header = Header(name, prior_of("--prior", prior), shrinkage)
     with of(ctx).progress("reading") as progress:
-        fitted = fit_logs(logs, columns, header, progress=progress, **reading)
+        fitted = fit_logs(logs, columns, header, progress=progress, window=hours, **reading)
     file.write(fitted, output)
     _report_fit(of(ctx), fitted, output, json=json)
     if columns is not None and event_id is None:
         _warn_of_repeats(of(ctx), fitted)
+
+
+def _check_window(hours: int | None, policy: str | None, output: Path) -> None:
+    from mlkit.errors import UsageError
+
+    if hours is None:
+        return
+    if policy is not None:
+        hint = "Thompson sampling with Beta posteriors has; others have --half-life"
+        raise UsageError(f"--window: the policy {policy} has none", hint=hint)
+    if output.suffix.lower() not in (".parquet", ".pq"):
+        hint = "a CSV has no room for the buckets of a window"
+        raise UsageError(f"--window: {output} is no .parquet", hint=hint)
 
 
 def _refuse_beta(prior: str, shrinkage: float) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlkit.cli import output
-from mlkit.cli.bandit.durations import half_life_of, seconds_of, time_of
-from mlkit.cli.bandit.fit import AsOf, HalfLife
+from mlkit.cli.bandit.durations import half_life_of, seconds_of, time_of, window_of
+from mlkit.cli.bandit.fit import AsOf, HalfLife, WindowOption
 from mlkit.cli.bandit.limits import ShownLimits, with_limits
 from mlkit.cli.bandit.models import Policy
 from mlkit.cli.groups import examples
@@ -55,6 +55,7 @@ def serve(
     ] = None,
     policy: Policy = None,
     half_life: HalfLife = None,
+    window: WindowOption = None,
     adopt: Annotated[
         bool,
         typer.Option(
@@ -173,6 +174,7 @@ def serve(
         workers=workers or len(os.sched_getaffinity(0)),
         policy=_policy(policy),
         half_life=half_life_of(half_life),
+        window=window_of(window, half_life),
         adopt=adopt,
         **shown._asdict(),
         examination=_examination(position_model),

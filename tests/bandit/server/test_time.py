@@ -224,3 +224,37 @@ def test_a_model_of_counts_forgets_in_the_server_as_in_fit(start, tmp_path):
     rest = model_file.read(whole)  # without the last rewards, of which a little over half is left
     ours, theirs = (each.policy.rate[each.place("c1")] for each in (found, rest))
     assert ours - theirs == pytest.approx(3, rel=0.05)
+
+
+def test_a_window_of_hours_in_fit_serve_and_export(start, tmp_path):
+    log, model = first_log(tmp_path), tmp_path / "posteriors.parquet"
+    run("fit", log, *COLUMNS, "--window", "2d", "-o", model)
+    server = start("--workers", "1", "--log", "log", "--new-arms", "from-feedback")
+    for number in range(6):
+        event = {"event_id": f"e{number}", "arm": ("c1", "new")[number % 2], "reward": 1}
+        server.post("/feedback", event | ({"context": "u3"} if number % 4 == 0 else {}))
+    before = server.get("/arms")
+    os.kill(server.process.pid, signal.SIGKILL)
+    server.process.wait()
+    server = start("--workers", "1", "--log", "more", "--new-arms", "from-feedback")
+    assert server.get("/arms") == before
+    assert server.stop() == 143
+    out, whole = tmp_path / "out.parquet", tmp_path / "whole.parquet"
+    at = str(time.time() + 20 * 3600)
+    run("export", "--state", server.state, "--as-of", at, "-o", out)
+    rest = tmp_path / "rest.csv"
+    lines = ["context,arm,reward,time"]
+    lines += [
+        f"{'u3' if n % 4 == 0 else ''},{('c1', 'new')[n % 2]},1,{time.time()}" for n in range(6)
+    ]
+    rest.write_text("\n".join(lines) + "\n")
+    run("fit", log, rest, *COLUMNS, "--window", "2d", "--as-of", at, "-o", whole)
+    found, wanted = rows_of(out), rows_of(whole)
+    for key, values in wanted.items():
+        assert found[key] == pytest.approx(values, rel=1e-12), key
+    assert all(row[2] == 0 for key, row in found.items() if key not in wanted)
+    run("export", "--state", server.state, "-o", "-", code=2)
+    both = run("fit", log, *COLUMNS, "--window", "2d", "--half-life", "1d", "-o", out, code=2)
+    assert "only one of them" in both.stderr
+    other = ("--policy", "ucb1", "--window", "2d", "-o", out)
+    assert "ucb1 has none" in run("fit", log, *COLUMNS[:4], *other, code=2).stderr
