@@ -255,7 +255,7 @@ def loaded_table(
     next_path: Callable[[], Path],
     half_life: float | None,
     since: float | None,
-    limits: UnpackLimits | None,
+    limits: UnpackLimits | None = None,
     window: int | None = None,
 ) -> GrowingTable:
     """Return the table of a posteriors file.
