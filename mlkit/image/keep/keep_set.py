@@ -23,8 +23,6 @@ is not there (jit_provider in its manual); with LLVM that is 140 MB.
 """
 ASKS_FOR_OPTIONAL = re.compile(rb"^[^#\n]*?\bjit(?:_\w+)?\b", re.IGNORECASE | re.MULTILINE)
 """Outside comments: the settings that an installation writes show each default in one."""
-BY_THE_WAY = ("listed", "package ", "plug-in of ")
-"""Reasons for which nobody needs the very file."""
 
 
 class KeepSet:
@@ -72,17 +70,23 @@ class KeepSet:
     def hear(self, text: bytes) -> None:
         """Keep what is optional if a text of the user's own speaks of it."""
         if not self._whole and ASKS_FOR_OPTIONAL.search(text):
-            self._whole = True
-            for path, reason in self.optional.items():
-                self.note(path, reason)
-            self.optional.clear()
+            self._keep_optional()
+
+    def _keep_optional(self) -> None:
+        """Keep all that is optional: a part of it alone would be found, and fail."""
+        self._whole = True
+        for path in filter(OPTIONAL.match, self.files.entries):
+            self.note(path, self.optional.get(path, "goes with what is optional"))
+        self.optional.clear()
 
     def _may(self, path: str, reason: str) -> bool:
         """Return whether a path may be kept: what is optional or set-id needs evidence."""
         entry = self.files.entries[path]
-        if not self._whole and reason.startswith(BY_THE_WAY) and OPTIONAL.match(path):
-            self.optional[path] = reason
-            return False
+        if not self._whole and OPTIONAL.match(path):
+            if not reason.startswith(EVIDENCE):
+                self.optional[path] = reason
+                return False
+            self._keep_optional()
         if entry.kind != "file" or not entry.mode & SET_ID or path not in self.packages.owners:
             return True
         if path in self.allowed or reason.startswith(EVIDENCE):

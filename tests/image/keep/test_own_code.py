@@ -386,7 +386,7 @@ def test_lines_that_a_library_of_a_package_hands_to_a_shell(tmp_path):
 def test_a_server_goes_on_without_its_compiler(tmp_path, setting, command, kept):
     home = "usr/lib/postgresql/15"
     members = [
-        Member(f"{home}/bin/postgres", ELF, mode=0o755),
+        Member(f"{home}/bin/postgres", ELF + f"\0dlopen\0/{home}/lib\0".encode(), mode=0o755),
         Member(f"{home}/lib/llvmjit.so", ELF),
         Member(f"{home}/lib/bitcode/postgres/a.bc", "x"),
         Member(f"{home}/lib/pgcrypto.so", ELF),
