@@ -65,7 +65,7 @@ class Task:
 
 def waiting(instance: str, engine: Engine, state: State) -> list[Task]:
     """Return the user tasks of an instance that wait."""
-    if state.status != "running" or state.suspended:
+    if state.status != "running":
         return []
     return [
         _task(instance, engine, state, each)

@@ -229,6 +229,7 @@ class Host:
     def _pass(self) -> None:
         runner = self._runner
         runner.require_lease()
+        self._session.journal.register()
         if runner.hear():
             self._look = 0.0
         self._write_all()

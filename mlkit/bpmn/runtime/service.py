@@ -76,6 +76,8 @@ class Service:
         """
         found: list[Task] = []
         for row in self._readable(self.journal.rows_with_tasks()):
+            if row.phase == "suspended":
+                continue
             try:
                 found += self.session.tasks(row)
             except Damaged as error:

@@ -193,8 +193,9 @@ def test_a_host_that_rested_while_it_was_paused_takes_what_is_new(cluster, pipel
     cluster.finish()
     paused.send(signal.SIGSTOP)
     with cluster.journal() as journal:
-        cluster.until(lambda: not journal.owner.living())
-    paused.send(signal.SIGCONT)
+        cluster.until(lambda: not journal.is_used())
+        paused.send(signal.SIGCONT)
+        cluster.until(journal.is_used)
     cluster.begin(path, 1)
     cluster.finish()
 

@@ -48,6 +48,8 @@ def test_nobody_can_do_a_task_of_a_suspended_instance(service, begin):
     assert service.tasks() == []
     assert service.journal.index.task_count() == 0
     assert service.show(row.id)["waiting"] == []
+    # Who writes mail still finds it: a reminder that is due meanwhile is not lost.
+    assert [each.id for each in service.session.tasks(service.journal.get(row.number))] == [task.id]
     for refused in (
         lambda: service.complete(task.id, {}, "bob"),
         lambda: service.submit(task, {}, "bob"),
