@@ -11,7 +11,7 @@ from typing import TypeVar
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Damaged, Row
+from mlkit.bpmn.journal.records import Damaged, Found, Row
 from mlkit.bpmn.people import masking
 from mlkit.bpmn.people.masking import Mask
 from mlkit.bpmn.runtime.host import Host
@@ -37,6 +37,7 @@ class HostedSession(Session):
         super().__init__(host.folder, host.settings)
         self.host = host
         self.engines = engines
+        self._marked: dict[tuple[str, str], frozenset[str]] = {}
 
     def write(self, function: Callable[[Journal], T]) -> T:
         """Let the host write, and wait until it is durable.
@@ -79,9 +80,26 @@ class HostedSession(Session):
         """
         row = self.journal.get(number)
         try:
-            return self.mask(row).text(text) if masking.marked(self.engine(row)) else text
+            return self.mask(row).text(text) if self._marks(row) else text
         except Damaged:
             return text
+
+    def hides(self, found: Row | Found, name: str) -> bool:
+        """Return whether a variable of an instance is a secret; of a damaged one each is."""
+        if masking.is_secret(name):
+            return True
+        try:
+            return Mask(self._marks(found)).hides(name)
+        except Damaged:
+            return True
+
+    def _marks(self, found: Row | Found) -> frozenset[str]:
+        """Return the variables that the forms of an instance's diagram mark."""
+        place = found.definition, found.process
+        if place not in self._marked:
+            row = found if isinstance(found, Row) else self.journal.get(found.number)
+            self._marked[place] = masking.marked(self.engine(row))
+        return self._marked[place]
 
     def advance(self, rows: list[Row]) -> list[Row]:
         """Leave instances to the host; return them as they are now."""

@@ -29,7 +29,7 @@ from mlkit.bpmn.engine.events import (
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal import open_journal
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Audited, Damaged, Row
+from mlkit.bpmn.journal.records import Audited, Damaged, Found, Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.people.forms import packed_variables
 from mlkit.bpmn.people.masking import Mask
@@ -143,6 +143,10 @@ class Session:
     def hide(self, number: int, text: str) -> str:
         """Return a text of a list about an instance without what its secrets hold."""
         return text
+
+    def hides(self, found: Row | Found, name: str) -> bool:
+        """Return whether a variable of an instance is a secret, which nobody searches for."""
+        return False
 
     def tasks(self, row: Row) -> list[tasks.Task]:
         """Return the user tasks of an instance that wait."""

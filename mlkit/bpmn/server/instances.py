@@ -362,13 +362,8 @@ def criteria(service: Service, given: Mapping[str, str]) -> Criteria:
 
 def open_to_search(service: Service, criteria: Criteria, found: Sequence[Found]) -> list[Found]:
     """Return what is found without those of which a secret was searched for: that would tell it."""
-    if not criteria.variables:
-        return list(found)
-    session, journal = service.session, service.journal
-    return [
-        each for each in found
-        if not any(map(session.mask(journal.get(each.number)).hides, criteria.variables))
-    ]  # fmt: skip
+    hides = service.session.hides
+    return [each for each in found if not any(hides(each, name) for name in criteria.variables)]
 
 
 def _variable(text: str | None) -> dict[str, Any]:

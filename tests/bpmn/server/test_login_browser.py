@@ -11,6 +11,8 @@ from mlkit.bpmn.server import user_lines
 pytestmark = pytest.mark.slow
 expect = pytest.importorskip("playwright.sync_api").expect
 PASSWORD = "correct horse"
+PATIENCE = 60_000
+"""Milliseconds: to compare a password takes long on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +27,7 @@ def server(tmp_path_factory):
 
 
 def test_somebody_logs_in_looks_and_logs_out(server, page, axe):  # noqa: F811
+    expect.set_options(timeout=PATIENCE)
     page.goto(f"{server.url}/instances?state=waiting")
     expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
     page.get_by_label("Name").fill("ann")

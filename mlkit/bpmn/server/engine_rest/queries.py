@@ -156,8 +156,7 @@ def holds_openly(service: Service, row: Row, wanted: list[Comparison]) -> bool:
     """Return whether all conditions hold for an instance; none does for a secret of it."""
     if not wanted:
         return True
-    mask = service.session.mask(row)
-    if any(mask.hides(each.name) for each in wanted):
+    if any(service.session.hides(row, each.name) for each in wanted):
         return False
     return holds(service, row.number, wanted)
 
