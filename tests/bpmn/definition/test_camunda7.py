@@ -420,6 +420,25 @@ def test_what_a_vendor_says_of_a_run_is_done_or_an_error(problems, body, vendor,
     assert unsupported == ([problem] if problem else [])
 
 
+@pytest.mark.parametrize(
+    ("mapped", "end"),
+    [
+        ('includeChildExceptions="true">java.lang.Exception', "h"),
+        (">", "h"),
+        (">java.lang.IllegalStateException", None),
+    ],
+)
+def test_an_expression_that_fails_is_the_error_that_it_is_mapped_to(play_xml, mapped, end):
+    mapping = f'<v:mapException errorCode="E" {mapped}</v:mapException>'
+    body = f'<serviceTask id="t" v:expression="${{1 / 0}}"><extensionElements>{mapping}'
+    body += '</extensionElements></serviceTask><boundaryEvent id="b" attachedToRef="t">'
+    body += '<errorEventDefinition errorRef="E"/></boundaryEvent><userTask id="h"/>'
+    roots = '<error id="E" errorCode="E"/>'
+    text = file(body + line("t") + flow("h1", "b", "h"), roots, vendor="flowable")
+    done = play_xml(text).start()
+    assert done.state.phase == ("waiting" if end else "incident")
+
+
 def test_a_script_in_juel_is_an_expression(play_xml):
     body = '<scriptTask id="t" scriptFormat="juel" v:resultVariable="i"><script>${i + 1}</script>'
     body += '</scriptTask><task id="w"><extensionElements><v:executionListener event="start">'

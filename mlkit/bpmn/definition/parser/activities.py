@@ -25,6 +25,8 @@ from mlkit.bpmn.definition.retries import MAX_ATTEMPTS
 from mlkit.bpmn.expressions import Composite, Expression
 from mlkit.errors import BadData
 
+_GENERAL = ("Exception", "RuntimeException", "Throwable")
+
 
 def work(reader: Reader, element: Element, kind: str) -> dict[str, Any]:
     """Read the fields of a `FlowNode` that say what an activity of a kind does."""
@@ -54,9 +56,14 @@ def _errors(reader: Reader, element: Element) -> Iterator[tuple[Expression, Even
 
 
 def _failures(element: Element) -> Iterator[tuple[str, str]]:
-    """Read which exceptions count as which errors, by the last part of the exception's name."""
+    """Read which exceptions count as which errors, by the last part of the exception's name.
+
+    With their children, Java's general ones are every exception.
+    """
     for each in xml.extensions(element, "mapException"):
-        yield xml.text(each).rpartition(".")[2], str(each.get("errorCode") or "")
+        name = xml.text(each).rpartition(".")[2]
+        every = name in _GENERAL and each.get("includeChildExceptions") == "true"
+        yield "" if every else name, str(each.get("errorCode") or "")
 
 
 def _headers(reader: Reader, element: Element) -> Iterator[tuple[str, Expression]]:

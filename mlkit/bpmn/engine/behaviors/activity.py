@@ -248,11 +248,8 @@ class Activity(Behavior):
         """Pause before another attempt; after the last, look for a catch-all, else stop."""
         if self.node.errors and self.is_error(step, activation, message):
             return
-        raised = _PLACE.sub("", message, count=1).partition(":")[0]
-        for name, code in self.node.failures:
-            if name in ("", raised):
-                errors.throw(step, activation, code, message)
-                return
+        if self.is_mapped(step, activation, message):
+            return
         try:
             retry = self._retries(step, activation)
         except BadData as error:
@@ -266,6 +263,15 @@ class Activity(Behavior):
             step.effects.append(Wake(activation.id, due))
         elif not errors.throw_failure(step, activation, message):
             step.incident(activation, message, "work")
+
+    def is_mapped(self, step: Step, activation: Activation, message: str) -> bool:
+        """Throw the error that a failure is mapped to by the name of its exception, if any."""
+        raised = _PLACE.sub("", message, count=1).partition(":")[0]
+        for name, code in self.node.failures:
+            if name in ("", raised):
+                errors.throw(step, activation, code, message)
+                return True
+        return False
 
     def _retries(self, step: Step, activation: Activation) -> Retry:
         cycle = self.node.retry.cycle

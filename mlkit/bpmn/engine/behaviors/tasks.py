@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mlkit.bpmn.definition.model import Computed
 from mlkit.bpmn.engine.behaviors.activity import Activity
 from mlkit.bpmn.engine.state import Activation
+from mlkit.errors import BadData
 
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.step import Step
@@ -28,7 +29,12 @@ class ComputedTask(Activity):
         work = self.node.work
         assert isinstance(work, Computed)
         scope = step.variables(activation)
-        value = step.evaluate(work.expression, scope)
+        try:
+            value = step.evaluate(work.expression, scope)
+        except BadData as error:
+            if self.is_mapped(step, activation, error.message):
+                return
+            raise
         if work.spreads:
             step.state.assign(scope, value)
         elif work.result:
