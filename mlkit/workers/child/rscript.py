@@ -6,6 +6,7 @@ This file uses the standard library only; data frames need pandas and pyreadr.
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import json
 import os
 import resource
@@ -192,6 +193,8 @@ def _columns(value: Any) -> tuple[Any, dict[str, Any]] | None:
     kind = type(value).__name__
     if kind == "DataFrame":
         return value, {}
+    if importlib.util.find_spec("pyreadr") is None:
+        return None  # then they are lists
     if kind == "ndarray" and value.ndim > 1:
         return _frame_of({"value": value.ravel(order="F")}), {"dim": list(value.shape)}
     if kind == "Series" and type(value.index).__name__ != "RangeIndex":
