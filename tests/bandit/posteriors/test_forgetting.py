@@ -74,7 +74,7 @@ def write_log(path, found):
 
 
 @given(found=rows, half_life=st.sampled_from([60.0, DAY, 7 * DAY, 1e9]), later=st.floats(0, 1e7))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_fit_and_the_table_of_a_server_have_the_numbers_of_the_formula(
     found, half_life, later, tmp_path_factory
 ):

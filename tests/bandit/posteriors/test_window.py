@@ -75,7 +75,7 @@ def same(found, wanted):
 
 
 @given(found=rows, hours=st.integers(1, 8), later=st.integers(0, 5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_fit_and_the_table_of_a_server_have_what_is_in_the_window(
     found, hours, later, tmp_path_factory
 ):

@@ -53,6 +53,7 @@ def first_log(directory):
     return path
 
 
+@pytest.mark.slow
 def test_fit_serve_and_export_forget_alike_and_outlive_a_kill(start, tmp_path, eventually):
     log, model = first_log(tmp_path), tmp_path / "posteriors.parquet"
     run("fit", log, *COLUMNS, "--half-life", "2h", "--shrinkage", "5", "-o", model)
@@ -84,6 +85,7 @@ def test_fit_serve_and_export_forget_alike_and_outlive_a_kill(start, tmp_path, e
     assert (document["half_life"], document["as_of"]) == (7200, pytest.approx(at))
 
 
+@pytest.mark.slow
 def test_another_half_life_is_another_state_and_other_policies_refuse_by_name(start, tmp_path):
     server = start("--workers", "1", "--half-life", "7d")
     assert server.stop() == 143
@@ -198,6 +200,7 @@ def test_what_had_no_reward_in_time_counts_as_0_once_and_a_late_reward_corrects_
     assert "the logs have no decisions" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_model_of_counts_forgets_in_the_server_as_in_fit(start, tmp_path):
     log, model = first_log(tmp_path), tmp_path / "posteriors.parquet"
     policy = ("--policy", "gamma-poisson", "--half-life", "2h")
@@ -226,6 +229,7 @@ def test_a_model_of_counts_forgets_in_the_server_as_in_fit(start, tmp_path):
     assert ours - theirs == pytest.approx(3, rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_window_of_hours_in_fit_serve_and_export(start, tmp_path):
     log, model = first_log(tmp_path), tmp_path / "posteriors.parquet"
     run("fit", log, *COLUMNS, "--window", "2d", "-o", model)

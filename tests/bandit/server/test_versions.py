@@ -55,6 +55,7 @@ def test_the_share_is_that_of_users_and_another_candidate_gets_others():
     assert len({variants("x", 0.5).of(each).name for each in by_features}) == 1
 
 
+@pytest.mark.slow
 def test_both_learn_and_are_compared_and_the_candidate_is_promoted_for_good(serve, eventually):
     server = serve("--log", "log")
     found = answers(server)
