@@ -114,7 +114,7 @@ def renamed(member, content):
         ("tables/instances", lambda m, c: b"[1]\n", "columns are others"),
         ("tables/instances", lambda m, c: b"{", "cannot be read"),
         ("manifest", lambda m, c: c.replace(b'"journal": ', b'"journal": 9'), "another version"),
-        ("manifest", lambda m, c: b"{}", "no exported journal"),
+        ("manifest", lambda m, c: b"{}", "not an exported journal"),
         ("artifacts/", lambda m, c: c[:-1] + b"?", "is damaged"),
         ("artifacts/", renamed, "is not a stored value"),
         ("work/", evil, "cannot be read"),
