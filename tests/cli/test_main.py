@@ -15,13 +15,15 @@ from tests.cli.commands import LEAVES, on_a_terminal
 
 STREAMING = {"mlkit bandit serve", "mlkit bpmn serve", "mlkit bpmn worker", "mlkit pairs live page"}
 """Commands that print no result: they serve until they are stopped."""
+DOCUMENTS = {"mlkit bpmn scenario"}
+"""Commands whose result is a document of JSON in any case."""
 
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_every_command_has_help_two_examples_and_json(name):
     command = LEAVES[name]
     assert command.help
-    assert "json" in {option.name for option in command.params} or name in STREAMING
+    assert "json" in {option.name for option in command.params} or name in STREAMING | DOCUMENTS
     assert len(re.findall(rf"^\s*{name}\b", command.epilog or "", re.MULTILINE)) >= 2, "examples"
     assert all(option.help for option in command.params if option.param_type_name == "option")
 
