@@ -46,7 +46,7 @@ COMPARED = ("content-type", "content-encoding", "location", "cache-control", "et
             "last-modified", "vary", "content-disposition")  # fmt: skip
 VARIES = re.compile(rb"0x[0-9a-f]+|[A-Za-z0-9]{32,}|\d+")
 """Numbers, addresses and tokens."""
-PATIENCE = 120
+PATIENCE = 300
 """Seconds until a stack answers."""
 
 Said = tuple[Any, bytes, dict[str, str]]
