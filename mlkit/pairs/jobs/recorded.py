@@ -41,8 +41,8 @@ def run(
         BadData: They have no time or key, or the job returned what is not records.
         JobRaised: A function of the job raised.
     """
-    found = _given(data, file.key, plan)
     with contextlib.closing(file):
+        found = _given(data, file.key, plan)
         copy = copies.start(file, plan, None)
         for some in _batches(found, batch):
             made = copy.take(some, ())

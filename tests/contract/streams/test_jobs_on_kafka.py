@@ -8,10 +8,15 @@ import sys
 import time
 
 import pytest
+from pairs.backtests import PAIRS, SETTINGS
 from pairs.jobs.logs import expected, wait_for
+from pairs.live_runs import begin, plan_of, records_of, verdict
+from pairs.markets import cointegrated
 
 from mlkit import streams
 from mlkit.pairs.feeds.records import PriceRecord, encode
+from mlkit.pairs.feeds.topic import TopicFeed
+from mlkit.pairs.live.run import Run
 from mlkit.streams import Message, Partition
 
 pytestmark = pytest.mark.slow
@@ -77,3 +82,22 @@ def test_each_record_counts_once_when_members_are_killed_and_join(broker, log, t
         wait_for(lambda: count(log, out) == RECORDS, 180)
         done.terminate()
     assert totals(log, out) == expected(RECORDS)
+
+
+def test_a_live_run_from_kafka_goes_on_at_its_offset_and_verifies(broker, log, tmp_path):
+    topic, market = f"prices{time.time_ns()}", cointegrated(3, bars=120)
+    log.create(topic, 2)
+    ticks = [Message(encode(each), each.ticker.encode()) for each in records_of(market)]
+    # By partition, not by time: a bar closes when all its tickers are there.
+    plan = plan_of(market, SETTINGS, PAIRS, lateness=10**18)
+    folder = begin(tmp_path / "run", plan)
+    half = len(ticks) // 2
+    for some, bars in ((ticks[:half], 50), (ticks[half:], 110)):
+        log.append(topic, some)
+        run = Run(folder, TopicFeed.of_url(f"{broker}/{topic}"))
+        try:
+            run.go(until=lambda run=run, bars=bars: run.trader.engine.bars >= bars)
+        finally:
+            run.close()
+    found = verdict(folder)
+    assert (found.difference, found.trades > 0) == (None, True)
