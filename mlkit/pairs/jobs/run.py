@@ -185,7 +185,7 @@ class Job:
         ends = {each: log.bounds(each) for each in partitions}
         idle = 0
         while True:
-            read = self._plan.until_end and self._is_read(log, ends)
+            read = self._plan.until_end and self._is_read(log, consumer, ends)
             # What waits in a join is known only of partitions that are assigned.
             done = read and (self._plan.join is None or bool(consumer.assignment))
             records = consumer.poll(self._plan.batch, 0.0 if done else POLL)
@@ -198,9 +198,12 @@ class Job:
                     self._take(consumer, [], last=True)
                 return
 
-    def _is_read(self, log: Log, ends: dict[Partition, tuple[int, int]]) -> bool:
+    def _is_read(
+        self, log: Log, consumer: Consumer, ends: dict[Partition, tuple[int, int]]
+    ) -> bool:
+        # First what this member knows: to ask brokers what a group has committed is expensive.
         group = self._plan.group
-        return all(
+        return all(map(consumer.is_at_end, consumer.assignment)) and all(
             (log.committed(group, place) or first) >= end for place, (first, end) in ends.items()
         )
 

@@ -84,6 +84,12 @@ def test_each_record_counts_once_when_members_are_killed_and_join(broker, log, t
     assert totals(log, out) == expected(RECORDS)
 
 
+def reached(run, bars):
+    """Return what is true once a run has so many bars, or has had generous time for them."""
+    deadline = time.monotonic() + 180
+    return lambda: run.trader.engine.bars >= bars or time.monotonic() > deadline
+
+
 def test_a_live_run_from_kafka_goes_on_at_its_offset_and_verifies(broker, log, tmp_path):
     topic, market = f"prices{time.time_ns()}", cointegrated(3, bars=120)
     log.create(topic, 2)
@@ -96,8 +102,8 @@ def test_a_live_run_from_kafka_goes_on_at_its_offset_and_verifies(broker, log, t
         log.append(topic, some)
         run = Run(folder, TopicFeed.of_url(f"{broker}/{topic}"))
         try:
-            run.go(until=lambda run=run, bars=bars: run.trader.engine.bars >= bars)
+            run.go(until=reached(run, bars))
         finally:
             run.close()
     found = verdict(folder)
-    assert (found.difference, found.trades > 0) == (None, True)
+    assert (found.difference, found.trades > 0, found.bars >= 110) == (None, True, True)
