@@ -10,6 +10,7 @@ import typer
 
 from mlkit.cli.bpmn.options import STATE, Instance, JournalUrl, State
 from mlkit.cli.groups import examples
+from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
 
 if TYPE_CHECKING:
@@ -33,12 +34,15 @@ def scenario(
     ] = False,
     state: State = STATE,
     journal: JournalUrl = None,
+    json: Json = False,
 ) -> None:
     """Write a scenario out of what an instance met, to be played as a test.
 
     It holds answers, messages, results, their times, and the end, and is played at once. Exits 1
     when the run differs from the instance; each difference is a line on standard error.
     """
+    from msgspec import to_builtins
+
     from mlkit.bpmn.runtime.session import Session, Settings
     from mlkit.bpmn.scenarios.recording import leave_order_open, record
     from mlkit.bpmn.scenarios.run import run_scenario
@@ -51,14 +55,19 @@ def scenario(
     with Session(state, Settings(journal=journal)) as session:
         found = record(session, session.journal.find(instance), folder, run_scripts)
     found.scenario.name = name or f"as instance {instance}"
-    for each in found.notes:
-        output.note(f"note: {each}")
+    notes = list(found.notes)
     played = run_scenario(found.scenario, folder, Settings())
-    is_reordered = leave_order_open(found.scenario, played)
-    _write(found.scenario, file, output)
-    if is_reordered:
-        output.note("note: what ran at once ended in another order, so that no order is expected")
-    _conclude([] if is_reordered else played.differences, output)
+    differences = played.differences
+    if leave_order_open(found.scenario, played):
+        notes.append("what ran at once ended in another order, so that no order is expected")
+        differences = []
+    if file is not None or not json:
+        _write(found.scenario, file, output)
+    if json:
+        shown = {"scenario": to_builtins(found.scenario), "notes": notes}
+        Output.document("bpmn.scenario", 1, {**shown, "differences": differences})
+        raise typer.Exit(1 if differences else 0)
+    _conclude(notes, differences, output)
 
 
 def _write(scenario: Scenario, file: Path | None, output: Output) -> None:
@@ -73,7 +82,9 @@ def _write(scenario: Scenario, file: Path | None, output: Output) -> None:
     output.wrote(file)
 
 
-def _conclude(differences: list[str], output: Output) -> None:
+def _conclude(notes: list[str], differences: list[str], output: Output) -> None:
+    for each in notes:
+        output.note(f"note: {each}")
     for each in differences:
         output.note(f"difference: {each}")
     if differences:

@@ -155,6 +155,9 @@ def test_the_command_writes_what_test_plays(tmp_path, diagram, monkeypatch):
     assert (document["diagram"], document["variables"]) == ("../p.bpmn", {"owner": "[b]"})
     printed = run(app, ["bpmn", "scenario", identifier])
     assert json.loads(printed.stdout)["diagram"] == "p.bpmn"
+    whole = json.loads(run(app, ["bpmn", "scenario", identifier, "--json"]).stdout)
+    assert whole["scenario"] == json.loads(printed.stdout)
+    assert (whole["notes"], whole["differences"]) == ([], [])
 
 
 def test_a_diagram_that_has_changed_plays_otherwise(tmp_path, diagram, monkeypatch):
