@@ -256,6 +256,8 @@ def _asked(container: str, stack: dict[str, Any]) -> dict[str, Said]:
         _wait(
             lambda: not docker("exec", container, "sh", "-c", stack["wait"], check=False).returncode
         )
+    if "appears" in stack:
+        _wait(lambda: written(container, stack["appears"])[0] == 0)
     for line in stack.get("exec", ()):
         found[f"exec {line}"] = execute(container, line)
     with tempfile.TemporaryDirectory() as folder:
