@@ -97,6 +97,15 @@ def kill(server, victim):
             os.kill(pid, signal.SIGKILL)
 
 
+def wait_for_events(clients, more):
+    """Wait until so many more events are acknowledged."""
+    wanted = sum(len(each.sent) for each in clients) + more
+    deadline = time.monotonic() + 60
+    while sum(len(each.sent) for each in clients) < wanted:
+        assert time.monotonic() < deadline, "no feedback is acknowledged"
+        time.sleep(0.01)
+
+
 def survive(start, kills, seed):
     """Kill at random moments under load; every event must count once in the end."""
     draw = random.Random(seed)
@@ -107,10 +116,11 @@ def survive(start, kills, seed):
     for client in clients:
         client.start()
     for victim in kills:
-        time.sleep(draw.uniform(0.05, 0.4))
+        wait_for_events(clients, 21)
+        time.sleep(draw.uniform(0.0, 0.3))
         kill(running[-1], victim)
         if victim in ("supervisor", "all"):
-            running[-1].process.wait(20)
+            running[-1].process.wait(60)
             running.append(start("--workers", "2"))
     stop.set()
     for client in clients:
