@@ -58,7 +58,7 @@ def test_help_of_a_workload_loads_none_of_its_commands(workload):
 @pytest.mark.parametrize(
     ("workload", "command", "shared"),
     [
-        ("bandit", "fit", {"documents"}),
+        ("bandit", "fit", {"documents", "durations"}),
         ("pairs", "screen", {"source"}),
         ("bpmn", "lint", {"options"}),
         ("bpmn", "run", {"options", "place"}),

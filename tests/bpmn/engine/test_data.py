@@ -155,7 +155,7 @@ def test_camunda_parameters_may_be_lists_maps_and_scripts(play):
     ("inside", "rule"),
     [
         ('<camunda:script scriptFormat="groovy">1</camunda:script>', "expression.language"),
-        ('<camunda:script resource="a.py"/>', "io.nested"),
+        ('<camunda:script resource="a.py"/>', "script.resource"),
         ("<camunda:list><camunda:value>${</camunda:value></camunda:list>", "expression.broken"),
     ],
 )

@@ -168,7 +168,7 @@ def test_a_decision_that_cannot_be_decided_is_shown_as_failed():
     done = render(ROLLOUT, "--var", "model accuracy=high", "--var", "region=EU", "--json")
     states = {each["element"]: each["state"] for each in json.loads(done.stdout)["shapes"]}
     assert states["rollout"] == "failed"
-    assert "no number" in done.stderr
+    assert "not a number" in done.stderr
 
 
 def test_pictures_are_read_aloud():

@@ -69,7 +69,7 @@ def test_from_a_file_to_the_end(server, client, path):
 def test_errors_are_those_of_a_state_folder(client):
     with pytest.raises(InputMissing, match="no definition"):
         client.start("nothing")
-    with pytest.raises(UsageError, match="no instance"):
+    with pytest.raises(UsageError, match="not an instance"):
         client.instance("x")
     with pytest.raises(BadData):
         client.start(7)
