@@ -92,7 +92,7 @@ def _read(wanted: str, task: Task, state: Path) -> Iterable[Document]:
             elif _is_reference(each):
                 yield _of_artifact(wanted, each, state / "artifacts")
             else:
-                yield _of_value(wanted, each)
+                yield _of_value(wanted, task.mask.value(wanted, each))
         except ValueError as error:
             yield Document(wanted, file_name(wanted), problem=str(error))
 

@@ -89,7 +89,11 @@ def is_dynamic(form: forms.Form) -> bool:
 
 
 def given(
-    form: forms.Form, submitted: Mapping[str, Sequence[Any]], keep: Keep, prefix: str = PREFIX
+    form: forms.Form,
+    submitted: Mapping[str, Sequence[Any]],
+    keep: Keep,
+    mask: Mask = NO_MASK,
+    prefix: str = PREFIX,
 ) -> dict[str, Any]:
     """Return the values that a submitted form gives, by field.
 
@@ -97,6 +101,7 @@ def given(
         form: The fields.
         submitted: The values of each name, in order; uploads are objects.
         keep: What stores an upload.
+        mask: What was hidden when the form was shown: such a field that is left empty is kept.
         prefix: What precedes the fields' names.
     """
     found: dict[str, Any] = {}
@@ -105,7 +110,7 @@ def given(
         if each.readonly or each.value is not None:
             continue
         if each.fields:
-            found[each.id] = _rows(each, submitted, keep, name)
+            found[each.id] = _rows(each, submitted, keep, mask, name)
         elif each.type in ("file", "files"):
             files = [keep(value) for value in submitted.get(name, ()) if value != ""]
             found[each.id] = files if each.type == "files" else files[-1] if files else None
@@ -113,18 +118,18 @@ def given(
             found[each.id] = "true" in submitted.get(name, ())
         elif each.type == "list":
             found[each.id] = [str(value) for value in submitted.get(name, ()) if value != ""]
-        elif submitted.get(name) and (submitted[name][-1] != "" or not is_hidden(each)):
+        elif submitted.get(name) and (submitted[name][-1] != "" or not is_hidden(each, mask)):
             found[each.id] = str(submitted[name][-1]).replace("\r\n", "\n")
     return found
 
 
 def _rows(
-    form: FormField, submitted: Mapping[str, Sequence[Any]], keep: Keep, name: str
+    form: FormField, submitted: Mapping[str, Sequence[Any]], keep: Keep, mask: Mask, name: str
 ) -> list[dict[str, Any]]:
     numbers = [str(each) for each in submitted.get(f"{name}.row", ())][: forms.MAX_ROWS]
     removed = set(map(str, submitted.get("remove", ())))
     rows = [
-        given(form.fields, submitted, keep, f"{name}.{number}.")
+        given(form.fields, submitted, keep, mask, f"{name}.{number}.")
         for number in numbers
         if number.isdecimal() and f"{name}.{number}" not in removed
     ]
@@ -209,7 +214,7 @@ def _input(
         listed = value if isinstance(value, list) else [value]
         kept = [(str(e.get("name", "")), token(e)) for e in listed if isinstance(e, dict)]
         return replace(shown, kind="file", kept=kept, several=form.type == "files")
-    if is_hidden(form, mask) and form.type == "string":
+    if is_hidden(form, mask) and form.type not in ("boolean", "enum", "list"):
         given = "" if value in (None, "") else "it has a value: leave it empty to keep that"
         return replace(shown, kind="password", hint=", ".join(filter(None, (shown.hint, given))))
     kind = _kind(form, value)

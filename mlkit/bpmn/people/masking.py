@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mlkit.bpmn.engine.state import State
 
 MASKED = "******"
+_VARIABLES = ("variables", "inputs", "decided")
+"""Entries of documents whose keys are names of variables, or of decisions."""
 SHORTEST = 6
 """Characters of a secret that is masked within texts; shorter ones would mask half of a log."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -93,10 +95,12 @@ class Mask:
         return text
 
     def document(self, document: Any) -> Any:
-        """Return a document without what secrets hold, those in its `variables` included."""
+        """Return a document without what secrets hold, those among its variables included."""
         if isinstance(document, Mapping):
             return {
-                key: self.variables(each) if key == "variables" else self.document(each)
+                key: self.variables(each)
+                if key in _VARIABLES and isinstance(each, Mapping)
+                else self.document(each)
                 for key, each in document.items()
             }
         if isinstance(document, list):

@@ -134,7 +134,14 @@ def entry(task: Task, given: Mapping[str, Any]) -> forms.Entry:
 
 def described(task: Task) -> list[dict[str, Any]]:
     """Describe the fields of a task's form that are shown at first, as documents have them."""
-    return [field_document(each, task.defaults.get(each.id)) for each in entry(task, {}).shown()]
+    mask = Mask(task.secrets)
+    return [
+        field_document(
+            each,
+            None if mask.hides(each.id) else mask.value(each.id, task.defaults.get(each.id)),
+        )
+        for each in entry(task, {}).shown()
+    ]
 
 
 def document(task: Task) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class HostedSession(Session):
         try:
             return self.mask(row).text(text) if self._marks(row) else text
         except Damaged:
-            return text
+            return masking.MASKED
 
     def hides(self, found: Row | Found, name: str) -> bool:
         """Return whether a variable of an instance is a secret; of a damaged one each is."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import tarfile
 import tempfile
@@ -248,5 +249,19 @@ def _copied(content: IO[bytes], output: IO[bytes]) -> str:
 
 def _keep_work(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
     """Keep what tasks left in their working folders; what is there stays as it is."""
-    if not (folder / member.name).exists():
+    _require_work(member.name, folder)
+    if member.islnk():
+        _require_work(member.linkname, folder)
+    if not os.path.lexists(folder / member.name):
         tar.extract(member, folder, filter="data")
+
+
+def _require_work(name: str, folder: Path) -> None:
+    """Refuse what is not below `work/`, or would be reached through a link.
+
+    The filter of tarfile keeps members in the state folder; its keys are there too.
+    """
+    path = Path(name)
+    above = [folder / each for each in path.parents if each != Path()]
+    if path.parts[:1] != ("work",) or ".." in path.parts or any(e.is_symlink() for e in above):
+        raise BadData(f"{name!r:.80} is not in a working folder", hint=_HINT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ import msgspec
 from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import ENDED, STATES, Criteria, Found, Row
+from mlkit.bpmn.journal.sql.index import SqlIndex
 from mlkit.bpmn.runtime import deployment, documents
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import (
@@ -188,10 +189,8 @@ class _Instances:
             searched = criteria(service, wanted.query)
             reached = self._context.reach(service, request, "viewer")
             index = service.journal.index.within(reached.processes)
-            found = index.search(searched, wanted.number(), wanted.limit + 1)
-            shown = [
-                listed(each) for each in open_to_search(service, searched, found[: wanted.limit])
-            ]
+            found = search(service, index, searched, wanted.number(), wanted.limit + 1)
+            shown = [listed(each) for each in found[: wanted.limit]]
             more = len(found) > wanted.limit
             return Instances(shown, str(found[wanted.limit - 1].number) if more else None)
 
@@ -360,10 +359,24 @@ def criteria(service: Service, given: Mapping[str, str]) -> Criteria:
     )  # fmt: skip
 
 
-def open_to_search(service: Service, criteria: Criteria, found: Sequence[Found]) -> list[Found]:
-    """Return what is found without those of which a secret was searched for: that would tell it."""
+def search(
+    service: Service, index: SqlIndex, criteria: Criteria, before: int | None, limit: int
+) -> list[Found]:
+    """Return instances, newest first, as if those of which a secret is searched for were not there.
+
+    Else the length of a page would tell whether a secret was guessed.
+    """
     hides = service.session.hides
-    return [each for each in found if not any(hides(each, name) for name in criteria.variables)]
+    kept: list[Found] = []
+    while len(kept) < limit:
+        found = index.search(criteria, before, limit)
+        kept += [
+            each for each in found if not any(hides(each, name) for name in criteria.variables)
+        ]
+        if len(found) < limit:
+            break
+        before = found[-1].number
+    return kept[:limit]
 
 
 def _variable(text: str | None) -> dict[str, Any]:

@@ -94,6 +94,8 @@ class Login:
     def caller(self, session: Session) -> Caller | None:
         """Return whose session it is, with what they may do now; None: it is good no more."""
         users, groups = self._known, self._people.directory.groups_of(session.user)
+        if not session.proof and self.federation is None:
+            return None
         if not session.proof:
             # They have logged in at the provider, which has named their groups.
             roles = users.roles(session.user, groups.union(session.groups))

@@ -55,7 +55,7 @@ class StartForm:
         Raises:
             Forged: A file was not uploaded for this form.
         """
-        given = browser_forms.given(self.form, submitted.values, self._keep)
+        given = browser_forms.given(self.form, submitted.values, self._keep, NO_MASK)
         entry, given = browser_forms.shown_only(
             self.form, given, lambda it: start_forms.entry(self.form, it)
         )

@@ -131,7 +131,7 @@ class TaskForm:
             Forged: A file was not uploaded for this task.
         """
         task, action = self.task, submitted.text("action")
-        given = browser_forms.given(task.form, submitted.values, self._keep)
+        given = browser_forms.given(task.form, submitted.values, self._keep, task.mask)
         if self.decision and action in ("approve", "reject"):
             given[self.decision] = action == "approve"
         entry, given = browser_forms.shown_only(task.form, given, lambda it: tasks.entry(task, it))

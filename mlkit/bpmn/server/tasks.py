@@ -22,7 +22,7 @@ from mlkit.bpmn.server.answers import (
     page,
 )
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.reach import own_tasks, require_seen
+from mlkit.bpmn.server.reach import own_tasks, require_for, require_seen
 from mlkit.bpmn.server.roles import TASKS, acting, shown_roles
 from mlkit.bpmn.server.types import CompleteTask, Delegate, Me, Person, Task, Tasks
 from mlkit.errors import UsageError
@@ -235,8 +235,8 @@ class _Tasks:
         name = _name(request)
 
         def work(service: Service) -> dict[str, Any]:
-            if not request.caller.may("viewer"):
-                require_seen(service, self._context, request.caller, service.task(name)[1])
+            if not request.caller.may("operator"):
+                require_for(service, self._context, request.caller, service.task(name)[1])
             return service.show(act(service, name).id)
 
         found = await self._context.call(work, request)

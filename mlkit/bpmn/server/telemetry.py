@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mlkit.bpmn.journal.records import Entry, Log
+from mlkit.bpmn.people import masking
 from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.trace_context import span_id, trace_id
 from mlkit.errors import ServiceUnavailable, UsageError
@@ -99,6 +100,8 @@ class Telemetry:
             flags = TraceFlags(TraceFlags.SAMPLED)
             return SpanContext(trace_id(running.id), span, is_remote=False, trace_flags=flags)
 
+        if problem:
+            problem = masking.of_instance(running.engine, running.state).text(problem)
         root = span_id(running.id)
         known = {"instance": running.id, "definition": running.state.process, **about}
         status = Status(StatusCode.ERROR, problem) if problem else Status(StatusCode.OK)

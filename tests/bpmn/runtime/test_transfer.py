@@ -101,6 +101,11 @@ def evil(member, content):
     return content
 
 
+def keyed(member, content):
+    member.name = "work/../links.key"
+    return content
+
+
 def renamed(member, content):
     member.name = "artifacts/../../evil"
     return content
@@ -117,7 +122,8 @@ def renamed(member, content):
         ("manifest", lambda m, c: b"{}", "not an exported journal"),
         ("artifacts/", lambda m, c: c[:-1] + b"?", "is damaged"),
         ("artifacts/", renamed, "is not a stored value"),
-        ("work/", evil, "cannot be read"),
+        ("work/", evil, "is not in a working folder"),
+        ("work/", keyed, "is not in a working folder"),
     ],
 )
 def test_a_damaged_file_leaves_nothing(tmp_path, pipeline, name, change, why):
@@ -130,6 +136,7 @@ def test_a_damaged_file_leaves_nothing(tmp_path, pipeline, name, change, why):
             import_(session, tmp_path / "journal.tar")
         assert session.journal.rows() == []
     assert not list(tmp_path.rglob("evil"))
+    assert not list(tmp_path.rglob("links.key"))
 
 
 def test_the_commands(mlkit, tmp_path, pipeline):

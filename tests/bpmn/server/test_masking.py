@@ -24,13 +24,14 @@ FIELDS = (
 )
 LEAKS = (
     "import sys; print('using', password); print(repr(password), file=sys.stderr)\n"
-    "blob_secret = b'artifact-secret'; echo = 'pw=' + password"
+    "blob_secret = b'artifact-secret'; echo = 'pw=' + password\n"
+    "config = {'host': 'db', 'password': password}"
 )
 FAILS = "raise ValueError('cannot log in with ' + password + ' ' + pin)"
 DIAGRAM = diagram(
     '<startEvent id="s"/><endEvent id="e"/>'
     f'<scriptTask id="w" scriptFormat="python"><script>{LEAKS}</script></scriptTask>'
-    '<userTask id="u" name="Ask" camunda:assignee="ann" mlkit:attach="password">'
+    '<userTask id="u" name="Ask" camunda:assignee="ann" mlkit:attach="password, config">'
     f"<extensionElements>{FIELDS}</extensionElements></userTask>"
     f'<scriptTask id="x" scriptFormat="python"><script>{FAILS}</script></scriptTask>',
     "s>w w>u u>x x>e",
@@ -58,6 +59,7 @@ def texts(server, instance: str) -> dict[str, str]:
         f"/engine-rest/process-instance/{instance}/variables", "/engine-rest/incident",
         f"/engine-rest/history/variable-instance?processInstanceId={instance}",
         f"/instances/{instance}/picture.svg",
+        *(f"/engine-rest/process-instance/{instance}-{n}/variables" for n in range(1, 12)),
     )  # fmt: skip
     return {path: server("GET", path).text for path in paths}
 
@@ -73,6 +75,8 @@ def test_nothing_shows_a_secret(server):
     page = server("GET", f"/tasks/{task['task']}")
     assert page.text.count('type="password"') == 2
     assert "it is a secret" in page.text
+    attached = server("GET", f"/tasks/{task['task']}/documents/config.json")
+    assert attached.json() == {"host": "db", "password": "******"}
     (blob,) = server("GET", f"{one}/artifacts").json()["artifacts"]
     assert server("GET", f"{one}/artifacts/{blob['artifact']}").status_code == 403
     token = re.search(r'name="form_token" value="([^"]+)"', page.text)[1]
@@ -109,6 +113,11 @@ def test_a_search_tells_no_secret(server):
         assert len(server("GET", path).json()["instances"]) == found
         page = server("GET", f"/instances?variable={query}").text
         assert (f"instances/{instance}" in page) == bool(found)
+    second = server("POST", "/api/v1/instances", json=body).json()["instance"]
+    server.wait(lambda: server("GET", f"/api/v1/instances/{second}").json()["state"] == "waiting")
+    for name in ("password", "rows"):
+        path = f"/api/v1/instances?limit=1&variable={name}={body['variables'][name]}"
+        assert (server("GET", path).json().get("next") is None) == (name == "password"), name
     for query, found in (("rows_eq_77", 0), ("password_eq_search-me-1", 0)):
         path = f"/engine-rest/process-instance?variables={query}"
         assert len(server("GET", path).json()) == found

@@ -11,6 +11,7 @@ from bpmn.server.conftest import Server
 TOKENS = """
 root
 pat participant pat
+both participant,viewer eva
 vic viewer@loans vic
 olga operator@loans,viewer olga
 tag operator#finance tag
@@ -147,15 +148,19 @@ def test_a_participant_sees_and_does_their_own_tasks_alone(server, instances):
     assert (done.status_code, done.json()["variables"]) == (200, {})
 
 
-def test_a_participant_takes_no_task_of_others_by_handing_it_on(server):
-    files = [named("open", ENDS + '<userTask id="u" camunda:candidateUsers="eve"/>', "s>u u>e")]
+@pytest.mark.parametrize("token", ["pat", "both"])
+@pytest.mark.parametrize(
+    "candidates", ['camunda:candidateUsers="eve"', 'camunda:candidateGroups="board"']
+)
+def test_a_participant_takes_no_task_of_others(server, token, candidates):
+    files = [named("open", ENDS + f'<userTask id="u" {candidates}/>', "s>u u>e")]
     assert ask(server, "root", "POST", "/api/v1/definitions", files=files).status_code == 201
     body = {"process": "open"}
     made = ask(server, "root", "POST", "/api/v1/instances", json=body).json()["instance"]
     task = f"/api/v1/tasks/{made}/u"
     server.wait(lambda: ask(server, "root", "GET", task).status_code == 200)
     for action, more in (("delegate", {"to": "pat"}), ("claim", {}), ("complete", {})):
-        done = ask(server, "pat", "POST", f"{task}/{action}", json=more)
+        done = ask(server, token, "POST", f"{task}/{action}", json=more)
         assert done.status_code in (403, 409), action
     assert ask(server, "root", "GET", task).json()["assignee"] is None
 

@@ -10,7 +10,7 @@ from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import Page, page
 from mlkit.bpmn.server.console.console_pages import ConsolePages, hidden
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.instances import criteria, listed, open_to_search
+from mlkit.bpmn.server.instances import criteria, listed, search
 from mlkit.bpmn.server.reach import Reach
 from mlkit.web.application import Request, Response, Route
 
@@ -45,10 +45,10 @@ def _shown(service: Service, wanted: Page, reached: Reach) -> dict[str, Any]:
     limit = wanted.limit if "limit" in wanted.query else SHOWN
     index = service.journal.index.within(reached.processes)
     searched = criteria(service, given)
-    found = index.search(searched, wanted.number(), limit + 1)
+    found = search(service, index, searched, wanted.number(), limit + 1)
     more = {**given, "limit": limit, "cursor": found[limit - 1].number} if found[limit:] else {}
     return {
-        "instances": [listed(each) for each in open_to_search(service, searched, found[:limit])],
+        "instances": [listed(each) for each in found[:limit]],
         "given": {name: given.get(name, "") for name in FILTERS},
         "filtered": bool(given),
         "states": STATES,

@@ -242,7 +242,9 @@ def _variables(service: Service, identifier: str, local: bool) -> dict[str, Any]
     if not number:
         found = next((each.variables for each in state.roots()), {})
         return service.session.mask(row, state).variables(found)
-    return _of_task(state, number, identifier, local)
+    found = _of_task(state, number, identifier, local)
+    # Workers get what is theirs; who only looks gets no secret.
+    return found if local else service.session.mask(row, state).variables(found)
 
 
 def _of_task(state: State, number: str, identifier: str, local: bool) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class Processes:
         shown["links"] = [{"method": "GET", "href": href, "rel": "self"}]
         if asks("withVariablesInReturn"):
             roots = service.session.state(now).roots()
-            known = roots[0].variables if roots else {}
+            known = service.session.mask(now).variables(roots[0].variables if roots else {})
             shown["variables"] = documents.variables(known, deserialized=False)
         return shown
 
