@@ -26,6 +26,7 @@ class ArmMeans:
         self.pulls += np.bincount(arms, weights, minlength=self.pulls.size)
         self.sums += np.bincount(arms, weights * rewards, minlength=self.sums.size)
         np.maximum(self.pulls, 0, out=self.pulls)
+        self.sums[self.pulls == 0] = 0
 
     @property
     def total(self) -> float:

@@ -71,6 +71,9 @@ class BetaThompson(ScoringPolicy):
     def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
         self.a += np.bincount(arms, weights * rewards, minlength=self.arms)
         self.b += np.bincount(arms, weights * (1 - rewards), minlength=self.arms)
+        # A reward that is taken back from an arm that was put anew was never its own.
+        np.maximum(self.a, self._prior[0], out=self.a)
+        np.maximum(self.b, self._prior[1], out=self.b)
 
     def _forget(self, arms: Indices, kept: Array) -> None:
         self.a[arms] = (1 - kept) * self._prior[0] + kept * self.a[arms]
@@ -120,6 +123,8 @@ class GammaPoissonThompson(ScoringPolicy):
     def _learn(self, arms: Indices, rewards: Array, weights: Array, features: Array) -> None:
         self.shape += np.bincount(arms, weights * rewards, minlength=self.arms)
         self.rate += np.bincount(arms, weights, minlength=self.arms)
+        np.maximum(self.shape, self._prior[0], out=self.shape)
+        np.maximum(self.rate, self._prior[1], out=self.rate)
 
     def _forget(self, arms: Indices, kept: Array) -> None:
         self.shape[arms] = (1 - kept) * self._prior[0] + kept * self.shape[arms]
@@ -188,11 +193,18 @@ class NormalThompson(ScoringPolicy):
         # About the mean, since a sum of squares would cancel for rewards far from 0.
         away_rows = weights * np.square(rewards - mean[arms])
         squares = np.bincount(arms, away_rows, minlength=self.arms)
+        prior_mean, least, prior_a, prior_b = self._prior
         kappa = self.kappa + count
+        # Nothing is left: of what was taken back, only rounding would remain.
+        empty = (count < 0) & (kappa <= least * (1 + 1e-9))
+        kappa = np.where(empty, least, kappa)
         away = np.where(count == 0, 0.0, mean - self.mean)
         self.b += squares / 2 + self.kappa * count * away**2 / (2 * kappa)
         self.mean += count * away / kappa
         self.kappa, self.a = kappa, self.a + count / 2
+        self.mean[empty], self.a[empty], self.b[empty] = prior_mean, prior_a, prior_b
+        np.maximum(self.a, prior_a, out=self.a)
+        np.maximum(self.b, prior_b, out=self.b)
 
     def _forget(self, arms: Indices, kept: Array) -> None:
         # The natural parameters are linear in the evidence; m and b follow without cancellation.

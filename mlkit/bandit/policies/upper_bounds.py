@@ -114,7 +114,7 @@ class KLUCB(_UpperBound):
         pulls, log_round = self.means.pulls[arms], np.log(self._round)
         budget = log_round + self.c * np.log(max(log_round, 1.0))
         some = np.where(pulls > 0, pulls, 1)
-        bound = kl_upper_bound(self.means.of(arms, 0.0), budget / some)
+        bound = kl_upper_bound(np.clip(self.means.of(arms, 0.0), 0, 1), budget / some)
         return np.where(pulls > 0, bound, np.inf)
 
 
@@ -137,7 +137,8 @@ class BayesUCB(_UpperBound):
 
     def index(self, arms: Indices) -> Array:
         """Compute the quantiles: of the prior for an arm without rewards."""
-        sums, pulls = self.means.sums[arms], self.means.pulls[arms]
+        pulls = self.means.pulls[arms]
+        sums = np.clip(self.means.sums[arms], 0, pulls)
         return beta_isf(1 / self._round, self.a + sums, self.b + (pulls - sums))
 
 

@@ -52,6 +52,14 @@ class Buckets:
             before = own.get(hour, (0.0, 0.0, 0))
             own[hour] = before[0] + a, before[1] + b, before[2] + pulls
 
+    def take(self, key: Key, at: float, a: float, b: float) -> None:
+        """Take a reward back from the bucket of a time, unless it was forgotten since."""
+        hour, own = int(at // HOUR), self._of.get(key, {})
+        if hour in own:
+            sum_, missed, pulls = own[hour]
+            left = max(sum_ - a, min(sum_, 0.0)), max(missed - b, min(missed, 0.0))
+            own[hour] = *left, max(pulls - 1, 0)
+
     def set(self, key: Key, buckets: Iterable[tuple[int, float, float, int]]) -> None:
         """Replace the buckets of a key."""
         self._of[key] = {hour: (a, b, n) for hour, a, b, n in buckets if hour >= self._first}

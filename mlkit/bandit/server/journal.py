@@ -409,6 +409,10 @@ class Journal:
         keys = [(each.decision,) for each in decisions]
         self._database.execute_many("DELETE FROM pending WHERE decision = ?", keys)
 
+    def end_all(self) -> None:
+        """Forget all decisions that wait: from now on no reward would settle them."""
+        self._database.execute("DELETE FROM pending")
+
     def waiting(self) -> int:
         """Count the decisions that wait."""
         return int(self._one("SELECT count(*) FROM pending"))

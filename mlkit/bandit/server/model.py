@@ -93,6 +93,8 @@ class Model:
         self._tables = 0
         state.clear_tables()
         self.journal = Journal(state.journal, window=window)
+        if not attribution:
+            self.journal.end_all()
         self.candidate: Served | None = None
         self.posteriors: Served = self._resumed() if resume else self._settle(adopt)
         self.posteriors.restore(self.journal)
@@ -110,11 +112,10 @@ class Model:
         return [self.posteriors, *([] if self.candidate is None else [self.candidate])]
 
     def apply(self, change: Change) -> bool:
-        """Apply a change to both versions; return whether the stable one has used it."""
+        """Apply a change to both versions; return whether one has used it."""
         used = self.posteriors.apply(change)
-        if self.candidate is not None:
-            self.candidate.apply(change)
-        return used
+        other = self.candidate is not None and self.candidate.apply(change)
+        return used or other
 
     def expire(self) -> None:
         """Forget what is out of the window by now."""
@@ -226,6 +227,7 @@ class Model:
             return None
         if digest != meta("candidate_hash"):
             copy = self._state.keep(source, str(digest))
+            self.compact()  # What was before it is no change of its own.
             name = f"{copy.parent.name}/{copy.name}"
             facts = {"candidate": name, "candidate_hash": digest, "candidate_since": time.time()}
             with self.journal.transaction():

@@ -113,9 +113,9 @@ class ServedModel:
         is_new = change.kind == Kind.REWARD
         if place is None and (self.model.knows(change.arm) or not is_new):
             return False
-        if place is None:
-            place = self.model.put(change.arm)
         try:
+            if place is None:
+                place = self.model.put(change.arm)
             learn = self.model.learn if is_new else self.model.unlearn
             learn(place, float(change.a or 0.0), _features(change), change.at)
         except MlkitError as error:

@@ -121,10 +121,12 @@ class GrowingTable:
             return False
         if not existed:
             self._put_by_hour(buckets, arm, (*(self.new_arm_prior or self.table.prior), 0), at)
-        sign = -1 if change.kind == Kind.WITHDRAW else 1
         for context in dict.fromkeys((None, change.context)):
             a, b = self._evidence(change, context)
-            buckets.add((context, arm), at, sign * a, sign * b, sign)
+            if change.kind == Kind.WITHDRAW:
+                buckets.take((context, arm), at, a, b)
+            else:
+                buckets.add((context, arm), at, a, b, 1)
             self._sum((context, arm))
         return True
 

@@ -211,6 +211,10 @@ class Writer:
 
     def _switch(self, connection: _Connection, request: Switch) -> None:
         """Promote the candidate or roll it back, after all that came before."""
+        if self._reloading:  # What is read would take the place of what is promoted.
+            failed = Failed(request.number, "the posteriors file is being read: try again")
+            connection.send(failed)
+            return
         self._commit_group()
         model = self._model
         try:

@@ -58,8 +58,17 @@ def export(session: Session, file: Path) -> dict[str, Any]:
             for each in stored:
                 _add_stored(tar, each)
             if (journal.folder / "work").is_dir():
-                tar.add(journal.folder / "work", "work")
+                tar.add(journal.folder / "work", "work", filter=_plain)
     return {"rows": rows, "artifacts": len(stored)}
+
+
+def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leave out links, pipes and devices: elsewhere they would lead to something else."""
+    return member if _is_plain(member) else None
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    return member.isfile() or member.isdir() or member.islnk()
 
 
 def import_(session: Session, file: Path) -> dict[str, Any]:
@@ -124,7 +133,7 @@ def _imported(session: Session, tar: tarfile.TarFile, file: Path) -> dict[str, A
                         states[found["instance"]] = found["state"]
                 elif kind == "artifacts":
                     stored += _keep_stored(tar, member, name, journal.folder / "artifacts")
-                elif kind == "work" and name:
+                elif kind == "work" and name and _is_plain(member):
                     _keep_work(tar, member, journal.folder)
         except (ValueError, KeyError, TypeError) as error:
             raise BadData(f"{file}: it cannot be read: {error}", hint=_HINT) from error

@@ -134,3 +134,13 @@ def test_others_refuse_by_name(text):
     schema = FeatureSchema(("x",)) if spec.has_features else FeatureSchema()
     with pytest.raises(UsageError, match=f"{text} does not forget"):
         ModelHeader("m", spec, schema, (), Forgetting(HALF_LIFE, NOW))
+
+
+def test_a_reward_of_an_arm_without_its_features_is_left_out(tmp_path):
+    header = ModelHeader("m", catalog.parse("lin-ucb:shared=true"), FeatureSchema(("x",), ("z",)))
+    model = PolicyModel(header)
+    model.put("a", {"z": 1.0})
+    file.write(model, tmp_path / "model.parquet")
+    served = ServedModel(tmp_path / "model.parquet", None, None)
+    assert not served.apply(Change(Kind.REWARD, None, "unknown", 1.0, features=b'{"x": 1}'))
+    assert served.apply(Change(Kind.REWARD, None, "a", 1.0, features=b'{"x": 1}'))

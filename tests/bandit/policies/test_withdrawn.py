@@ -29,3 +29,17 @@ def test_what_is_withdrawn_leaves_no_trace(name):
     other.update(arms[8:], rewards[8:], features[8:])
     for state, values in catalog.arrays(other).items():
         np.testing.assert_allclose(catalog.arrays(policy)[state], values, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(set(catalog.NAMES) - {*FORGETFUL, "lin-ts", "lin-ucb"}))
+def test_what_was_never_learned_leaves_an_arm_as_it_was(name):
+    policy = catalog.parse(name).make(2, 0)
+    before = {key: values.copy() for key, values in catalog.arrays(policy).items()}
+    for reward in (0.0, 1.0, 0.0):
+        policy.withdraw([0], [reward])
+    for key, values in catalog.arrays(policy).items():
+        assert np.isfinite(values).all()
+        if key != "sums":
+            np.testing.assert_allclose(values, before[key], err_msg=key)
+    policy.update([0, 1], [1.0, 0.0])
+    assert sorted(policy.select([0, 1], np.random.default_rng(1), 2)) == [0, 1]

@@ -12,6 +12,7 @@ from mlkit.bandit.logs.readers import Columns
 from mlkit.bandit.posteriors import file
 from mlkit.bandit.posteriors.fitting import fit
 from mlkit.bandit.posteriors.posterior import Header, Prior
+from mlkit.bandit.posteriors.window import Buckets
 from mlkit.bandit.server.journal import Change, Journal, Kind
 from mlkit.bandit.server.tables import loaded_table
 
@@ -138,3 +139,15 @@ def test_changes_of_arms_and_withdrawals_by_hour(tmp_path):
     table.expire(BEGIN + 4 * HOUR)
     assert table.table.arm("y") == (*PRIOR, 0)
     assert table.table.arm("x") == (1.25, 3.75, 1)
+
+
+def test_a_reward_taken_back_after_its_arm_was_put_anew_counts_for_nothing():
+    buckets = Buckets(24)
+    buckets.set((None, "x"), [(BEGIN // HOUR + 2, 4.0, 6.0, 10)])
+    for _ in range(20):
+        buckets.take((None, "x"), BEGIN, 0.0, 1.0)
+    assert buckets.sum((None, "x")) == (4.0, 6.0, 10)
+    buckets.add((None, "x"), BEGIN, 1.0, 0.0, 1)
+    for _ in range(3):
+        buckets.take((None, "x"), BEGIN, 1.0, 0.0)
+    assert buckets.sum((None, "x")) == (4.0, 6.0, 10)

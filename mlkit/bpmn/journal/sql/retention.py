@@ -64,6 +64,7 @@ class SqlRetention:
 
     def remove_definitions(self) -> int:
         """Remove definitions that no instance has and that are not deployed; return how many."""
+        self.database.freeze(["definitions"])  # Who begins an instance just now is waited for.
         return self.database.execute(
             "DELETE FROM definitions WHERE sha256 NOT IN (SELECT definition FROM instances)"
             " AND sha256 NOT IN (SELECT definition FROM deployments)"
@@ -74,12 +75,13 @@ class SqlRetention:
 
         Some may be hashes of something else, and some come more than once.
         """
+        # First what is handed on: from there it only goes into events.
+        for table, column in _HOLDING:
+            yield from _hashes(self.database.query(f"SELECT {column} FROM {table}"))
         ((first, last),) = self.database.query("SELECT min(number), max(number) FROM instances")
         for start in range(first or 0, (last or -1) + 1, _RANGE):
             query = "SELECT event FROM events WHERE instance >= ? AND instance < ?"
             yield from _hashes(self.database.query(query, (start, start + _RANGE)))
-        for table, column in _HOLDING:
-            yield from _hashes(self.database.query(f"SELECT {column} FROM {table}"))
 
 
 def _hashes(rows: list[tuple[bytes]]) -> Iterator[str]:
