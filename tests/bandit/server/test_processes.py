@@ -38,7 +38,7 @@ def test_feedback_to_one_worker_reaches_all(start):
 
 def test_a_decision_is_known_to_all_workers_and_after_a_restart(start):
     server = start("--workers", "3")
-    decision = server.post("/predict", {"context": "u1", "k": 2})
+    decision = server.post("/predict", {"context": "u1", "candidates": ["c1", "c2"], "k": 2})
     event = {"decision_id": decision["decision_id"], "arm": "c2", "reward": 0.5}
     receipts = [server.post("/feedback", event)["duplicate"] for _ in range(12)]
     assert receipts == [False] + 11 * [True]
