@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from mlkit.streams.kafka.member import KafkaMember
 
 
+_ELECTION = 0.05
+"""Seconds between two looks for the leader of a partition."""
+
+
 class KafkaLog:
     """A log on Kafka brokers; see `mlkit.streams.log.Log`.
 
@@ -191,12 +195,23 @@ class KafkaLog:
 
     def bounds(self, partition: Partition) -> tuple[int, int]:
         """Return the first offset that is kept, and the one that the next record gets."""
-        try:
-            place = self.client.TopicPartition(*partition)
-            low, high = self.reader().get_watermark_offsets(place, timeout=TIMEOUT)
-        except self.client.KafkaException as error:
-            raise self.unavailable(error) from error
-        return int(low), int(high)
+        place = self.client.TopicPartition(*partition)
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                low, high = self.reader().get_watermark_offsets(place, timeout=TIMEOUT)
+                return int(low), int(high)
+            except self.client.KafkaException as error:
+                if not self._is_electing(error) or time.monotonic() > deadline:
+                    raise self.unavailable(error) from error
+                time.sleep(_ELECTION)
+
+    def _is_electing(self, error: Any) -> bool:
+        """Return whether a partition has no leader yet: it is new, or its leader has gone."""
+        kinds = self.client.KafkaError
+        waits = (kinds.NOT_LEADER_FOR_PARTITION, kinds.LEADER_NOT_AVAILABLE)
+        first = error.args[0]
+        return hasattr(first, "code") and first.code() in waits
 
     def offset_at(self, partition: Partition, timestamp: int) -> int:
         """Return the offset of the first record with at least this timestamp, else the end."""

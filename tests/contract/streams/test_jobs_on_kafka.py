@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -43,14 +44,21 @@ def log(broker):
     found.close()
 
 
+@contextlib.contextmanager
 def job(folder, broker, names, pause, *more):
-    """Start a job in a process of its own."""
+    """Run a job in a process of its own; whatever happens, it ends with the block."""
     file = folder / f"job{pause}.py"
     file.write_text(JOB.replace("PAUSE", str(pause)))
     topic, out = names
     command = [sys.executable, "-m", "mlkit", "pairs", "job", "run", str(file), "--in", topic,
                "--out", out, "--log", broker, "--group", f"g{out}", *more]  # fmt: skip
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        yield process
+        process.wait(60)
+    finally:
+        process.kill()
+        process.wait(60)
 
 
 def totals(log, topic):
@@ -77,8 +85,7 @@ def test_each_record_counts_once_when_members_are_killed_and_join(broker, log, t
         wait_for(lambda: count(log, out) > 3, 180)
         killed.kill()
     assert 3 < count(log, out) < RECORDS
-    done = job(tmp_path, broker, names, 0.01, "--batch", "20", "--instances", "2")
-    with done:
+    with job(tmp_path, broker, names, 0.01, "--batch", "20", "--instances", "2") as done:
         wait_for(lambda: count(log, out) == RECORDS, 180)
         done.terminate()
     assert totals(log, out) == expected(RECORDS)

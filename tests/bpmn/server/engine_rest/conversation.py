@@ -22,7 +22,7 @@ IDS = {
     "rootProcessInstanceId", "href", "parentActivityInstanceId",
 }  # fmt: skip
 ASYNCHRONOUS = "an instance that cannot go on is an incident, and nothing that it did is lost"
-OUTPUTS = "output mappings are for a task that completes, not for one that an error ends"
+OUTPUTS = "outputs that cannot be evaluated do not keep an instance from being deleted"
 JSON_IS_JSON = "lists and objects without a type are Json, since there is no Java here"
 TEXT = "a wrong body is described in the words of mlkit"
 
@@ -248,7 +248,7 @@ def bpmn_errors(peer: Peer) -> None:
     report = {"errorCode": "REJECTED", "errorMessage": "too much"}
     variables = {"seen": {"value": 1}, "number": {"value": "none"}}
     peer.task(task, "bpmnError", {"workerId": "w1", **report, "variables": variables})
-    peer.variables(instance, differs=OUTPUTS)
+    peer.variables(instance)
     peer("GET", f"/external-task/count?processInstanceId={instance}")
     uncaught = peer.start("plain", business_key="uncaught")
     task = peer.fetch("work", businessKey="uncaught")
