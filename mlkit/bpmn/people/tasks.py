@@ -112,7 +112,7 @@ def choose(tasks: list[Task], wanted: str) -> Task:
 
 
 def fill(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the values that somebody gives for a task; gives them as they are stored.
+    """Check the values that somebody gives for a task; return them as they are stored.
 
     A task without a form takes any values.
 

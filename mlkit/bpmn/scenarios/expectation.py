@@ -22,14 +22,14 @@ def differences(expect: Expectation, found: dict[str, Any]) -> list[str]:
         expect: What is expected.
         found: The run's document.
     """
-    completed = _elements(found, "completed")
+    completed = elements(found, "completed")
     return [
         *_differs("state", expect.state, found["state"]),
         *_differs("error", expect.error, (found["error"] or {}).get("code")),
         *_differs("trace", expect.trace, completed),
         *_passes(expect.passes, completed),
         *(f"{each!r} completed, which it must not" for each in expect.avoids if each in completed),
-        *_differs("terminated", expect.terminated, _elements(found, "terminated")),
+        *_differs("terminated", expect.terminated, elements(found, "terminated")),
         *_places("waiting", expect.waiting, found["waiting"]),
         *_places("incidents", expect.incidents, found["incidents"]),
         *_values("variable", expect.variables, found["variables"]),
@@ -39,8 +39,15 @@ def differences(expect: Expectation, found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _elements(found: dict[str, Any], event: str) -> list[str]:
+def elements(found: dict[str, Any], event: str) -> list[str]:
+    """Return the elements of a run's trace that ended in a way, in order."""
     return [each["element"] for each in found["trace"] if each["event"] == event]
+
+
+def places(found: list[dict[str, Any]]) -> list[str]:
+    """Return where a run waits, or has incidents."""
+    # A boundary event waits together with its activity: that one says it for both.
+    return sorted({each["element"] for each in found if each.get("type") != "boundaryEvent"})
 
 
 def _differs(what: str, expected: Any, actual: Any) -> Iterator[str]:
@@ -50,9 +57,7 @@ def _differs(what: str, expected: Any, actual: Any) -> Iterator[str]:
 
 def _places(what: str, expected: list[str] | None, found: list[dict[str, Any]]) -> Iterator[str]:
     wanted = None if expected is None else sorted(set(expected))
-    # A boundary event waits together with its activity: that one says it for both.
-    places = {each["element"] for each in found if each.get("type") != "boundaryEvent"}
-    yield from _differs(what, wanted, sorted(places))
+    yield from _differs(what, wanted, places(found))
 
 
 def _passes(expected: list[str], completed: list[str]) -> Iterator[str]:

@@ -34,6 +34,7 @@ from mlkit.bpmn.people import tasks
 from mlkit.bpmn.runtime.documents import document
 from mlkit.bpmn.runtime.session import Session
 from mlkit.bpmn.scenarios import scenario as parts
+from mlkit.bpmn.scenarios.expectation import elements, places
 from mlkit.bpmn.scenarios.run import Result
 from mlkit.bpmn.scenarios.scenario import Answer, Expectation, Message, Mock, Scenario
 from mlkit.errors import UsageError
@@ -95,7 +96,7 @@ def leave_order_open(scenario: Scenario, played: Result) -> bool:
     Returns:
         Whether that was so, and nothing else differed.
     """
-    expected, found = scenario.expect, _elements(played.document, "completed")
+    expected, found = scenario.expect, elements(played.document, "completed")
     if expected.trace is None or sorted(expected.trace) != sorted(found):
         return False
     is_only = len(played.differences) == 1 and expected.trace != found
@@ -112,21 +113,16 @@ def _expectation(found: dict[str, Any]) -> tuple[Expectation, list[str]]:
         if is_plain(value)
     }
     large = sorted(name for name, text in texts.items() if len(text) > _LONG)
-    open_ = {each["element"] for each in found["waiting"] if each.get("type") != "boundaryEvent"}
     expected = Expectation(
         state=found["state"],
-        trace=_elements(found, "completed"),
-        terminated=_elements(found, "terminated") or None,
+        trace=elements(found, "completed"),
+        terminated=elements(found, "terminated") or None,
         variables={k: plain(found["variables"][k]) for k in texts if k not in large},
-        waiting=sorted(open_) or None,
-        incidents=sorted({each["element"] for each in found["incidents"]}) or None,
+        waiting=places(found["waiting"]) or None,
+        incidents=places(found["incidents"]) or None,
         error=(found["error"] or {}).get("code"),
     )
     return expected, large
-
-
-def _elements(found: dict[str, Any], event: str) -> list[str]:
-    return [each["element"] for each in found["trace"] if each["event"] == event]
 
 
 class _Recorder:
