@@ -7,8 +7,8 @@ import msgspec
 from mlkit.bandit.server.commits import Writing, commit
 from mlkit.bandit.server.decision_log import DecisionLog
 from mlkit.bandit.server.feedback import EventReader
-from mlkit.bandit.server.journal import Effect
 from mlkit.bandit.server.messages import Amendment, FeedbackReceipt, amendment_decoder
+from mlkit.bandit.server.records import Effect
 from mlkit.web.application import Request, Response
 from mlkit.web.bodies import decode, out_of_range
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from mlkit.bandit.server.journal import Change, Effect, Journal, Seen, Shown
+from mlkit.bandit.server.journal import Journal
+from mlkit.bandit.server.records import Change, Effect, Seen, Shown
 
 _BYTES = 16
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from mlkit.bandit.server.journal import Change, Event, Shown
 from mlkit.bandit.server.protocol import (
     Accepted,
     Conflict,
@@ -14,6 +13,7 @@ from mlkit.bandit.server.protocol import (
     UnknownArm,
     UnknownEvent,
 )
+from mlkit.bandit.server.records import Change, Event, Shown
 from mlkit.bandit.server.writer_client import WriterUnavailable
 from mlkit.web.errors import RequestError, unavailable
 

@@ -14,8 +14,8 @@ from typing import Literal
 
 import msgspec
 
-from mlkit.bandit.server.journal import Effect
 from mlkit.bandit.server.messages import Propensities
+from mlkit.bandit.server.records import Effect
 
 _FLUSH_BYTES = 1 << 18
 logger = logging.getLogger("mlkit.bandit.server")

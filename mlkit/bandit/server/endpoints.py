@@ -18,7 +18,6 @@ from mlkit.bandit.server.commits import Writing, answer, commit
 from mlkit.bandit.server.decision import DecisionIds
 from mlkit.bandit.server.decision_log import DecisionLog
 from mlkit.bandit.server.feedback import EventReader, event_id, packed_features
-from mlkit.bandit.server.journal import Change, Event, Kind
 from mlkit.bandit.server.messages import (
     Arm,
     ArmParameters,
@@ -44,6 +43,7 @@ from mlkit.bandit.server.predictor import Predicted, Predictor, fallback, plain
 from mlkit.bandit.server.protocol import Accepted, ArmChanged, Switched
 from mlkit.bandit.server.rails import KillSwitch
 from mlkit.bandit.server.recorder import Recorder
+from mlkit.bandit.server.records import Change, Event, Kind
 from mlkit.bandit.server.settings import Settings
 from mlkit.bandit.server.variants import CANDIDATE, STABLE, Variant, Variants
 from mlkit.bandit.server.versions import compared, count_reward

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from mlkit.bandit.server.journal import Change, Effect, Event, Journal, Seen
+from mlkit.bandit.server.journal import Journal
+from mlkit.bandit.server.records import Change, Effect, Event, Seen
 
 
 class Reason(Enum):

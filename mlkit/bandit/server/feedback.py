@@ -9,7 +9,6 @@ import msgspec
 
 from mlkit.bandit.server.attribution import decision_key, settled_key
 from mlkit.bandit.server.decision import MOST_FEATURES, Decision, DecisionIds, InvalidDecision
-from mlkit.bandit.server.journal import Event
 from mlkit.bandit.server.messages import (
     Amendment,
     Features,
@@ -18,6 +17,7 @@ from mlkit.bandit.server.messages import (
     check_event,
 )
 from mlkit.bandit.server.policy_reader import PolicyReader
+from mlkit.bandit.server.records import Event
 from mlkit.errors import BadData
 from mlkit.web.errors import RequestError
 

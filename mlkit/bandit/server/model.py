@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from mlkit.bandit.models import loading
 from mlkit.bandit.posteriors import file
-from mlkit.bandit.server.journal import CANDIDATE, Change, Journal
+from mlkit.bandit.server.journal import CANDIDATE, Journal
+from mlkit.bandit.server.records import Change
 from mlkit.bandit.server.served_model import ServedModel
 from mlkit.bandit.server.state import StateDirectory
 from mlkit.bandit.server.tables import GrowingTable, loaded_table

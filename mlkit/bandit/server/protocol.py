@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from mlkit.bandit.server.journal import Change, Effect, Event, Shown
+from mlkit.bandit.server.records import Change, Effect, Event, Shown
 
 _LENGTH = 4
 

@@ -15,7 +15,8 @@ from mlkit.bandit.models.features import Named
 from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies import catalog
 from mlkit.bandit.posteriors.forgetting import Forgetting
-from mlkit.bandit.server.journal import STABLE, Change, Journal, Kind
+from mlkit.bandit.server.journal import STABLE, Journal
+from mlkit.bandit.server.records import Change, Kind
 from mlkit.bandit.stores.shared_model import SharedModel
 from mlkit.errors import MlkitError
 from mlkit.unpacking import UnpackLimits

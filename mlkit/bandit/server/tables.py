@@ -11,7 +11,8 @@ from mlkit.bandit.posteriors import file
 from mlkit.bandit.posteriors.forgetting import MOST_HALVINGS, factor
 from mlkit.bandit.posteriors.posterior import Header
 from mlkit.bandit.posteriors.window import HOUR, Buckets, Key, own_decode, own_encode
-from mlkit.bandit.server.journal import STABLE, Change, Journal, Kind, SnapshotRow
+from mlkit.bandit.server.journal import STABLE, Journal
+from mlkit.bandit.server.records import Change, Kind, SnapshotRow
 from mlkit.bandit.stores import memory_mapped
 from mlkit.bandit.stores.memory_mapped import PosteriorTable, TableFull
 from mlkit.unpacking import UnpackLimits

@@ -7,8 +7,8 @@ import math
 from scipy import special
 
 from mlkit.bandit.server import metrics
-from mlkit.bandit.server.journal import Event
 from mlkit.bandit.server.messages import Version, Versions
+from mlkit.bandit.server.records import Event
 from mlkit.bandit.server.variants import Variant, Variants
 from mlkit.web.metrics import Counters, SharedCounters
 

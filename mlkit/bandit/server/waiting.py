@@ -10,9 +10,9 @@ from mlkit.bandit.server import metrics
 from mlkit.bandit.server.attribution import Details, waiting
 from mlkit.bandit.server.commits import Writing
 from mlkit.bandit.server.feedback import packed_features
-from mlkit.bandit.server.journal import Shown
 from mlkit.bandit.server.messages import Prediction, PredictRequest
 from mlkit.bandit.server.protocol import Kept
+from mlkit.bandit.server.records import Shown
 from mlkit.bandit.server.writer_client import WriterUnavailable
 from mlkit.web.metrics import Counters
 

@@ -13,7 +13,6 @@ from typing import cast
 from mlkit.bandit.server import metrics
 from mlkit.bandit.server.attribution import settle_due
 from mlkit.bandit.server.event_batch import Appended, Reason, Rejection, append_events
-from mlkit.bandit.server.journal import Change, Kind
 from mlkit.bandit.server.model import Model, Served
 from mlkit.bandit.server.protocol import (
     Accepted,
@@ -39,6 +38,7 @@ from mlkit.bandit.server.protocol import (
     frame,
     message_decoder,
 )
+from mlkit.bandit.server.records import Change, Kind
 from mlkit.bandit.server.served_model import ServedModel
 from mlkit.errors import MlkitError
 from mlkit.storage.sqlite_file import SqliteFailure

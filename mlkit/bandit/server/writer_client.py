@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from mlkit.bandit.server.journal import Change, Event, Shown
 from mlkit.bandit.server.protocol import (
     Announcement,
     ArmChange,
@@ -22,6 +21,7 @@ from mlkit.bandit.server.protocol import (
     announcement_decoder,
     frame,
 )
+from mlkit.bandit.server.records import Change, Event, Shown
 
 RETRY = 0.05
 """Seconds between attempts to connect."""

@@ -14,7 +14,8 @@ from mlkit.bandit.models.features import FeatureSchema
 from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies import catalog
 from mlkit.bandit.posteriors.forgetting import Forgetting
-from mlkit.bandit.server.journal import Change, Journal, Kind
+from mlkit.bandit.server.journal import Journal
+from mlkit.bandit.server.records import Change, Kind
 from mlkit.bandit.server.served_model import ServedModel
 from mlkit.bandit.stores.shared_model import SharedModel
 from mlkit.errors import UsageError

@@ -16,7 +16,8 @@ from mlkit.bandit.posteriors import file
 from mlkit.bandit.posteriors.fitting import fit
 from mlkit.bandit.posteriors.forgetting import Forgetting
 from mlkit.bandit.posteriors.posterior import Header, Prior
-from mlkit.bandit.server.journal import Change, Journal, Kind
+from mlkit.bandit.server.journal import Journal
+from mlkit.bandit.server.records import Change, Kind
 from mlkit.bandit.server.tables import loaded_table
 from mlkit.errors import BadData, UsageError
 

@@ -13,7 +13,8 @@ from mlkit.bandit.posteriors import file
 from mlkit.bandit.posteriors.fitting import fit
 from mlkit.bandit.posteriors.posterior import Header, Prior
 from mlkit.bandit.posteriors.window import Buckets
-from mlkit.bandit.server.journal import Change, Journal, Kind
+from mlkit.bandit.server.journal import Journal
+from mlkit.bandit.server.records import Change, Kind
 from mlkit.bandit.server.tables import loaded_table
 
 HOUR = 3600.0

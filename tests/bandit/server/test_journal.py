@@ -10,7 +10,8 @@ import pytest
 
 from mlkit.bandit.server.decision import DecisionIds, InvalidDecision
 from mlkit.bandit.server.event_batch import Reason, Rejection, append_events
-from mlkit.bandit.server.journal import Change, Event, Journal, Kind
+from mlkit.bandit.server.journal import Journal
+from mlkit.bandit.server.records import Change, Event, Kind
 from mlkit.errors import BadData, ConfigurationError
 from mlkit.storage.sqlite_file import SqliteFailure
 
