@@ -13,9 +13,9 @@ void require(bool holds, const std::string& message) {
   if (!holds) throw std::invalid_argument(message);
 }
 
-void require_prices(const Doubles& prices, const char* name, bool log, Missing missing) {
+void require_prices(const double* prices, std::size_t count, const char* name, bool log,
+                    Missing missing) {
   using Range = std::numeric_limits<double>;
-  const double* data = prices.data();
   const double least = log ? Range::min() : Range::lowest();
   const bool may_miss = missing == Missing::allowed;
   const auto fine = [=](double price) {
@@ -24,12 +24,12 @@ void require_prices(const Doubles& prices, const char* name, bool log, Missing m
   };
   // All are looked at before any is named: without a way out the loop takes several at a time.
   bool all = true;
-  for (py::ssize_t i = 0; i < prices.size(); ++i) all &= fine(data[i]);
+  for (std::size_t i = 0; i < count; ++i) all &= fine(prices[i]);
   if (all) return;
-  for (py::ssize_t i = 0; i < prices.size(); ++i) {
-    if (fine(data[i])) continue;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (fine(prices[i])) continue;
     throw std::invalid_argument(std::string(name) + "[" + std::to_string(i) + "] is " +
-                                std::to_string(data[i]) + ": a price must be " +
+                                std::to_string(prices[i]) + ": a price must be " +
                                 (log ? "positive and finite" : "finite"));
   }
 }
@@ -86,6 +86,25 @@ SignalSettings make_signal(const std::string& hedge, bool log, double alpha, dou
   require(lookback <= longest_window && hedge_window <= longest_window,
           "lookback and hedge_window must be below 2^31");
   return signal;
+}
+
+// Signals travel to other processes as their arguments, so that what arrives is checked.
+py::tuple state_of(const SignalSettings& signal) {
+  const char* const hedge = signal.hedge == Hedge::rolling  ? "rolling"
+                            : signal.hedge == Hedge::kalman ? "kalman"
+                                                            : "fixed";
+  return py::make_tuple(hedge, signal.log, signal.alpha, signal.beta, signal.hedge_window,
+                        signal.lookback, signal.mean, signal.deviation, signal.kalman.covariance,
+                        signal.kalman.drift, signal.kalman.noise);
+}
+
+SignalSettings signal_of(const py::tuple& state) {
+  require(state.size() == 11, "not the state of a signal");
+  using Three = std::array<double, 3>;
+  return make_signal(state[0].cast<std::string>(), state[1].cast<bool>(), state[2].cast<double>(),
+                     state[3].cast<double>(), state[4].cast<std::size_t>(),
+                     state[5].cast<std::size_t>(), state[6].cast<double>(), state[7].cast<double>(),
+                     state[8].cast<Three>(), state[9].cast<Three>(), state[10].cast<double>());
 }
 
 void register_dtypes() {
@@ -166,6 +185,7 @@ void register_settings(py::module_& m) {
             return self;
           },
           "lookback"_a, "Return the same signal over another number of bars.")
+      .def(py::pickle(&state_of, &signal_of))
       .def_readonly("lookback", &SignalSettings::lookback)
       .def_property_readonly("warms_up", [](const SignalSettings& self) {
         return self.hedge != Hedge::kalman && (self.lookback > 0 || self.hedge == Hedge::rolling);

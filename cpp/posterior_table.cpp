@@ -29,4 +29,5 @@ PYBIND11_MODULE(_posterior_table, m) {
   py::register_exception_translator(translate);
   mlkit::serving::register_table(m);
   mlkit::serving::register_stages(m);
+  mlkit::serving::register_direct(m);
 }

@@ -63,7 +63,7 @@ struct Gamma {
     return (bits + fraction) * 0x1p-32;
   }
 
-  // Give a draw, and say where it stands; elsewhere it has to be looked at again. The squeeze alone refuses
+  // Return a draw, and whether it is final; where it is not, it has to be looked at again. The squeeze alone refuses
   // every candidate that is not positive: then c x <= -1, so x^4 >= 81 d^2 >= 36.
   MLKIT_INLINE Mask attempt(Real shape, Word normal_word, Word uniform_word, Real& drawn) {
     const Normal normal = quick_normal(normal_word);

@@ -1,4 +1,4 @@
-// Tell which files the processes of a container open: a fanotify sidecar in its process
+// Report which files the processes of a container open: a fanotify sidecar in its process
 // namespace, for engines that refuse ptrace. It writes what the tracer writes, as far as it can:
 //   ready        process 1 is held: let it go
 //   open PATH    opened or executed; the path is where the file is, without links
@@ -10,7 +10,7 @@
 
 #include "facts.h"
 
-static void told(const struct fanotify_event_metadata* event) {
+static void report(const struct fanotify_event_metadata* event) {
   char place[64], path[PATH_SIZE];
   if (event->fd < 0) return;
   snprintf(place, sizeof place, "/proc/self/fd/%d", event->fd);
@@ -40,6 +40,6 @@ int main(void) {
     if (size < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (size <= 0) return 1;
     const struct fanotify_event_metadata* event = (const void*)buffer;
-    for (; FAN_EVENT_OK(event, size); event = FAN_EVENT_NEXT(event, size)) told(event);
+    for (; FAN_EVENT_OK(event, size); event = FAN_EVENT_NEXT(event, size)) report(event);
   }
 }

@@ -1,4 +1,4 @@
-// Tell which files the processes of a container look up: a ptrace sidecar in its process
+// Report which files the processes of a container look up: a ptrace sidecar in its process
 // namespace. Each new fact is one line on standard output, written as it occurs, because the
 // sidecar dies with the container's process 1:
 //   ready             process 1 is held: let it go
@@ -7,6 +7,7 @@
 //   miss PATH         looked for and not there
 //   make PATH         could not be made, since its directory is not there
 //   orphan PID        getppid() said 1
+//   call NAME         a system call; `call foreign` is one of another architecture
 //   exit PID STATUS   ended, with the status of wait(2)
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/audit.h>
 #include <linux/ptrace.h>
 
 #include "facts.h"
@@ -36,6 +38,28 @@ struct call {
 
 // Indexed by thread id; two threads whose ids agree modulo THREADS may lose a line.
 static struct call calls[THREADS];
+
+#if defined(__x86_64__)
+enum { ARCHITECTURE = AUDIT_ARCH_X86_64, CALLS = 1024 };  // those of x32 have a bit above that
+#elif defined(__aarch64__)
+enum { ARCHITECTURE = AUDIT_ARCH_AARCH64, CALLS = 1024 };
+#else
+enum { ARCHITECTURE = 0, CALLS = 1024 };  // all are foreign
+#endif
+static const char* const names[CALLS] = {
+#include "call_names.inc"
+};
+
+// Report which system call this is; one that the headers do not know has no name in a profile either.
+static void tell_call(const struct ptrace_syscall_info* info) {
+  static unsigned char told[CALLS + 1];
+  int native = info->arch == (uint32_t)ARCHITECTURE && info->entry.nr < CALLS;
+  size_t slot = native ? (size_t)info->entry.nr : CALLS;
+  if (told[slot]) return;
+  told[slot] = 1;
+  if (!native) tell("call", "foreign");
+  else if (names[slot]) tell("call", names[slot]);
+}
 
 // Which calls look a path up: the kind, and which arguments are the directory and the path.
 static enum kind classify(long number, int* directory, int* path) {
@@ -135,6 +159,7 @@ static int creates(const struct ptrace_syscall_info* info) {
 
 static void entered(pid_t thread, struct call* call, const struct ptrace_syscall_info* info) {
   int directory, path;
+  tell_call(info);
   free(call->path);
   *call = (struct call){thread, classify((long)info->entry.nr, &directory, &path), NULL};
   if (call->kind == OPEN && creates(info)) call->kind = MAKE;

@@ -9,6 +9,7 @@
 
 #include "monitor/kernel.hpp"
 #include "strategy/archive.hpp"
+#include "strategy/pages.hpp"
 
 namespace mlkit::monitor {
 
@@ -87,7 +88,7 @@ class Monitor {
   std::vector<double> base_, log_;  // first prices; logarithms of the last bar's
   std::vector<double> normalised_, change_;
   std::vector<std::size_t> rows_;  // number of each y's first block
-  std::vector<Block> blocks_;
+  strategy::Long<Block> blocks_;
 
   // The bars of a window, a slot each, that of a bar is its number modulo the window's length.
   struct Slots {

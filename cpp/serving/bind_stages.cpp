@@ -72,12 +72,12 @@ void register_stages(py::module_& m) {
           "unknown_arms", [](const Fetched& self) { return self.unknown().arms; },
           "Candidates that have no posterior of the arm either: theirs is the prior.");
 
-  py::class_<ThompsonSampler>(
+  py::class_<ThompsonSampler, std::shared_ptr<ThompsonSampler>>(
       m, "ThompsonSampler",
       "Thompson sampling from a stream of its own.\n\n"
       "A copy in a forked process repeats the stream: make it after forking.")
       .def(py::init([](const std::optional<py::int_>& seed) {
-             return std::make_unique<ThompsonSampler>(seed_of(seed));
+             return std::make_shared<ThompsonSampler>(seed_of(seed));
            }),
            py::arg("seed") = py::none(),
            "Start a stream, from the system's entropy without a seed (0 to 2**64 - 1).")

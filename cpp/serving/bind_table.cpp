@@ -1,5 +1,4 @@
 // Bindings of the posterior table.
-#include <chrono>
 #include <cmath>
 #include <memory>
 #include <tuple>
@@ -14,10 +13,7 @@ using Time = std::optional<double>;
 
 // The weight of a table's evidence at a time; without one: now.
 double weight_of(const PosteriorTable& table, const Time& at) {
-  if (!table.forgets()) return 1;
-  if (at) return table.weight(*at);
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return table.weight(std::chrono::duration<double>(now).count());
+  return at ? table.weight(*at) : present_weight(table);
 }
 
 Fetched fetch(const std::shared_ptr<PosteriorTable>& table, const std::optional<py::str>& context,

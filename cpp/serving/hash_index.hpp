@@ -52,7 +52,7 @@ class HashIndex {
         }
   }
 
-  // Give an entry that is there another number.
+  // Replace the number of an entry that exists.
   template <class Match>
   void replace(std::uint64_t hash, std::uint32_t value, Match&& match) {
     const std::uint64_t* slot = find_slot(hash, match);

@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -194,8 +195,16 @@ inline py::dict dict_of(const Sizes& sizes) {
   return dict;
 }
 
+// The weight of a table's evidence now.
+inline double present_weight(const PosteriorTable& table) {
+  if (!table.forgets()) return 1;
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return table.weight(std::chrono::duration<double>(now).count());
+}
+
 // Add the classes to the module.
 void register_table(py::module_& m);
 void register_stages(py::module_& m);
+void register_direct(py::module_& m);
 
 }  // namespace mlkit::serving

@@ -151,6 +151,10 @@ inline double score(const Policy& policy, const Counts& counts, std::size_t arm,
       return (n > 0 ? mean : p[1]) / p[0] - std::log(-std::log(random.uniform()));
     case Kind::commit:
       return n < p[0] ? infinite : mean;
+    case Kind::lin_ts:
+    case Kind::lin_ucb:
+    case Kind::logistic:
+      break;  // by the models of the arms
   }
   return 0;
 }

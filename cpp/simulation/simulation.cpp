@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "beta/sampler.hpp"
+#include "simulation/linear_model.hpp"
 #include "simulation/policies.hpp"
 #include "threads/thread_pool.hpp"
 
@@ -15,7 +16,11 @@ constexpr std::size_t window = 100, enough = 90;
 class Present {
  public:
   explicit Present(const World& world)
-      : world_(world), base_(world.arms.size()), means_(base_.size()), there_(base_.size()) {
+      : world_(world),
+        base_(world.arms.size()),
+        means_(base_.size()),
+        weights_(world.features.weights),
+        there_(base_.size()) {
     for (std::size_t arm = 0; arm < base_.size(); ++arm) {
       const Arm& each = world.arms[arm];
       base_[arm] = each.mean;
@@ -26,10 +31,33 @@ class Present {
   void at(std::size_t step) {
     bool changed = step == 0 || !still_;
     for (; next_ < world_.jumps.size() && world_.jumps[next_].step <= step; ++next_, changed = true)
-      base_[world_.jumps[next_].arm] = world_.jumps[next_].mean;
+      jump(world_.jumps[next_]);
     for (const Arm& arm : world_.arms)
       changed = changed || arm.arrives == step || arm.leaves == step;
     if (changed) compute(step);
+  }
+
+  // What the arms are worth in a context.
+  void see(const double* features) {
+    const std::size_t dimension = world_.features.dimension;
+    best_ = -std::numeric_limits<double>::infinity();
+    for (std::size_t arm = 0; arm < means_.size(); ++arm) {
+      double score = 0;
+      for (std::size_t i = 0; i < dimension; ++i)
+        score += weights_[arm * dimension + i] * features[i];
+      means_[arm] = world_.rewards == Rewards::normal ? score : LinearModel::expit(score);
+      if (there_[arm]) best_ = std::max(best_, means_[arm]);
+    }
+  }
+
+  // What the arms are worth to a user.
+  void serve(std::size_t user) {
+    const double* means = world_.users.means.data() + user * means_.size();
+    best_ = -std::numeric_limits<double>::infinity();
+    for (std::size_t arm = 0; arm < means_.size(); ++arm) {
+      means_[arm] = means[arm];
+      if (there_[arm]) best_ = std::max(best_, means_[arm]);
+    }
   }
 
   double mean(std::size_t arm) const { return means_[arm]; }
@@ -38,6 +66,12 @@ class Present {
   bool any() const { return any_; }
 
  private:
+  void jump(const Jump& jump) {
+    base_[jump.arm] = jump.mean;
+    std::copy(jump.weights.begin(), jump.weights.end(),
+              weights_.begin() + std::ptrdiff_t(jump.arm * world_.features.dimension));
+  }
+
   void compute(std::size_t step) {
     best_ = -std::numeric_limits<double>::infinity();
     any_ = false;
@@ -58,7 +92,7 @@ class Present {
   }
 
   const World& world_;
-  std::vector<double> base_, means_;
+  std::vector<double> base_, means_, weights_;
   std::vector<char> there_;
   std::size_t next_ = 0;
   bool still_ = true, any_ = false;
@@ -66,18 +100,45 @@ class Present {
 };
 
 struct Waiting {
-  std::size_t arm;
+  std::size_t counts, arm;
   double reward;
 };
 
 // One run.
 struct Run {
-  Run(const World& world, std::uint64_t seed)
-      : random(seed), counts(world.arms.size()), waiting(world.delay) {}
+  Run(const World& world, const Policy& policy, std::uint64_t seed)
+      : random(seed),
+        counts(world.users.apart ? world.users.shares.size() : 1, Counts(world.arms.size())),
+        waiting(world.delay),
+        features(world.features.dimension * (world.delay + 1)) {
+    if (policy.kind >= Kind::lin_ts)
+      models.assign(world.arms.size(), {world.features.dimension, policy.parameters[0]});
+  }
+
+  // Draw the features of a context behind those of the rewards that are not known yet.
+  double* draw(const Features& world) {
+    double* seen = features.data() + (features.size() - world.dimension);
+    for (std::size_t i = 0; i < world.dimension; ++i)
+      seen[i] = i == 0 && world.has_intercept ? 1 : random.normal();
+    return seen;
+  }
+
+  // Draw the user of a decision.
+  void meet(const Users& users) {
+    const double drawn = random.uniform() * users.shares.back();
+    const auto place = std::upper_bound(users.shares.begin(), users.shares.end() - 1, drawn);
+    user = std::size_t(place - users.shares.begin());
+  }
+
+  // Which counts are those of the user at hand.
+  std::size_t own() const { return counts.size() > 1 ? user : 0; }
 
   Random random;
-  Counts counts;
+  std::vector<Counts> counts;  // of each user, or one of all
+  std::size_t user = 0;
   std::vector<Waiting> waiting;  // a ring of the rewards that are not known yet
+  std::vector<double> features;  // of the ring, and of the context that is decided on
+  std::vector<LinearModel> models;
   std::size_t sent = 0;
   double regret = 0, best = 0;
   std::uint8_t recent[window] = {};
@@ -94,18 +155,20 @@ double reward(const World& world, const Present& present, std::size_t arm, Rando
 
 // The arm with the highest score; ties at random.
 std::size_t choose(const World& world, const Policy& policy, const Present& present, Run& run,
-                   const double* draws) {
+                   const double* draws, const double* features) {
+  const Counts& counts = run.counts[run.own()];
   bool explores = false;
   if (policy.kind == Kind::epsilon_greedy) {
-    const double rate =
-        policy.parameters[0] * std::pow(run.counts.total + 1, -policy.parameters[1]);
+    const double rate = policy.parameters[0] * std::pow(counts.total + 1, -policy.parameters[1]);
     explores = run.random.uniform() < rate;
   }
   double highest = -std::numeric_limits<double>::infinity();
   std::size_t chosen = 0, ties = 0;
   for (std::size_t arm = 0; arm < world.arms.size(); ++arm) {
     if (!present.is_there(arm)) continue;
-    const double found = draws ? draws[arm] : score(policy, run.counts, arm, explores, run.random);
+    const double found = draws                ? draws[arm]
+                         : run.models.empty() ? score(policy, counts, arm, explores, run.random)
+                                              : run.models[arm].score(policy, features, run.random);
     if (ties && found < highest) continue;
     ties = ties && found == highest ? ties + 1 : 1;
     highest = found;
@@ -125,14 +188,20 @@ void note(Run& run, const Present& present, std::size_t arm, std::size_t step) {
   if (run.found < 0 && run.hits >= enough) run.found = std::int64_t(step) + 1;
 }
 
-void learn(const World& world, Run& run, std::size_t arm, double reward) {
-  if (!world.delay) {
-    run.counts.add(arm, reward);
-    return;
-  }
-  Waiting& place = run.waiting[run.sent % world.delay];
-  if (run.sent >= world.delay) run.counts.add(place.arm, place.reward);
-  place = {arm, reward};
+void learn(const Policy& policy, Run& run, const Waiting& known, const double* features) {
+  if (run.models.empty()) run.counts[known.counts].add(known.arm, known.reward);
+  else run.models[known.arm].learn(policy, features, known.reward);
+}
+
+// Learn from a reward, or let it wait and learn from the one that has waited long enough.
+void receive(const World& world, const Policy& policy, Run& run, const Waiting& sent,
+             const double* features) {
+  if (!world.delay) return learn(policy, run, sent, features);
+  const std::size_t place = run.sent % world.delay, dimension = world.features.dimension;
+  double* kept = run.features.data() + place * dimension;
+  if (run.sent >= world.delay) learn(policy, run, run.waiting[place], kept);
+  run.waiting[place] = sent;
+  std::copy(features, features + dimension, kept);
   ++run.sent;
 }
 
@@ -142,7 +211,7 @@ class Group {
         std::size_t size)
       : world_(world), policy_(policy), key_(beta::key_from_seed(seed ^ ~(number << 20))) {
     for (std::size_t run = 0; run < size; ++run)
-      runs_.emplace_back(world, seed * 0x9e3779b97f4a7c15ULL + number * group_size + run);
+      runs_.emplace_back(world, policy, seed * 0x9e3779b97f4a7c15ULL + number * group_size + run);
     const std::size_t arms = world.arms.size();
     if (policy.kind == Kind::thompson) a_.resize(size * arms), b_ = draws_ = a_;
   }
@@ -161,22 +230,28 @@ class Group {
   }
 
  private:
-  void decide(const Present& present, std::size_t step) {
+  void decide(Present& present, std::size_t step) {
     const std::size_t arms = world_.arms.size();
+    if (!world_.users.shares.empty())
+      for (Run& run : runs_) run.meet(world_.users);
     if (!draws_.empty()) draw(step);
     for (std::size_t number = 0; number < runs_.size(); ++number) {
       Run& run = runs_[number];
       const double* draws = draws_.empty() ? nullptr : draws_.data() + number * arms;
-      const std::size_t arm = choose(world_, policy_, present, run, draws);
+      const double* features = run.draw(world_.features);
+      if (world_.features.dimension) present.see(features);
+      if (!world_.users.shares.empty()) present.serve(run.user);
+      const std::size_t arm = choose(world_, policy_, present, run, draws, features);
       note(run, present, arm, step);
-      learn(world_, run, arm, reward(world_, present, arm, run.random));
+      const double earned = reward(world_, present, arm, run.random);
+      receive(world_, policy_, run, {run.own(), arm, earned}, features);
     }
   }
 
   void draw(std::size_t step) {
     const std::size_t arms = world_.arms.size();
     for (std::size_t number = 0; number < runs_.size(); ++number) {
-      const Counts& counts = runs_[number].counts;
+      const Counts& counts = runs_[number].counts[runs_[number].own()];
       for (std::size_t arm = 0; arm < arms; ++arm) {
         a_[number * arms + arm] = policy_.parameters[0] + counts.sums[arm];
         b_[number * arms + arm] = policy_.parameters[1] + (counts.pulls[arm] - counts.sums[arm]);

@@ -16,10 +16,28 @@ struct Arm {
   std::size_t arrives, leaves;  // it is there at steps arrives <= t < leaves
 };
 
-// From a step on, an arm has another mean.
+// From a step on, an arm has another mean, or other weights.
 struct Jump {
   std::size_t step, arm;
   double mean;
+  std::vector<double> weights;
+};
+
+// What a decision sees of its context: standard Normal features; with an intercept the first is 1.
+// The score of an arm is their product with its weights: the mean of Normal rewards, the log odds
+// of others.
+struct Features {
+  std::size_t dimension = 0;  // 0: there are none, and arms have means
+  bool has_intercept = true;
+  std::vector<double> weights;  // shape (arms, dimension)
+};
+
+// Each decision is for a user at random. What is learned of one counts for all, unless they are
+// apart.
+struct Users {
+  std::vector<double> shares;  // ascending, the sum of the shares up to each; empty: no users
+  std::vector<double> means;   // shape (users, arms)
+  bool apart = false;
 };
 
 struct World {
@@ -27,9 +45,23 @@ struct World {
   std::vector<Arm> arms;
   std::vector<Jump> jumps;   // in the order of steps
   std::size_t steps, delay;  // a reward is known `delay` steps after its decision
+  Features features;
+  Users users;
 };
 
-enum class Kind { thompson, gamma_poisson, normal, ucb1, kl_ucb, epsilon_greedy, softmax, commit };
+enum class Kind {
+  thompson,
+  gamma_poisson,
+  normal,
+  ucb1,
+  kl_ucb,
+  epsilon_greedy,
+  softmax,
+  commit,
+  lin_ts,  // from here on, policies with features
+  lin_ucb,
+  logistic
+};
 
 struct Policy {
   Kind kind;

@@ -60,8 +60,8 @@ class Archive {
     return std::size_t(number);
   }
 
-  template <class T>
-  void values(std::vector<T>& all) {
+  template <class T, class Allocator>
+  void values(std::vector<T, Allocator>& all) {
     static_assert(std::is_trivially_copyable_v<T>);
     all.resize(size(all.size(), sizeof(T)));
     if (all.empty()) return;

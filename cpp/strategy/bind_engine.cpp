@@ -22,6 +22,9 @@ auto copied(const Values& values) {
   return array;
 }
 
+// Pairs from which on a bar takes longer than releasing Python's lock and getting it back.
+constexpr std::size_t worth_releasing = 1000;
+
 // The bars that a replay goes through.
 struct Bars {
   std::size_t count, tickers;
@@ -37,7 +40,7 @@ struct Bars {
 
 // A pair that joins at a bar of a replay, warmed up on the bars before it.
 struct Planned {
-  std::size_t start = 0, warm = 0;
+  std::size_t start = 0, warm_up_bars = 0;
   Pair pair;
   bool own_rule = false;
 };
@@ -52,7 +55,7 @@ void replay(Engine& engine, const Bars& bars, const std::vector<Planned>& plan, 
       Pair pair = next->pair;
       if (!next->own_rule) pair.rule = usual;
       history.clear();
-      for (std::size_t i = bar - next->warm; i < bar; ++i) {
+      for (std::size_t i = bar - next->warm_up_bars; i < bar; ++i) {
         const double* close = bars.at(i).close;
         const Legs closes{close[pair.y], close[pair.x]};
         if (!std::isnan(closes.y + closes.x)) history.push_back(closes);  // else a missing bar
@@ -116,16 +119,71 @@ struct BoundEngine {
     }
   }
 
+  // One bar, a value for each ticker, straight from the caller's memory: for a feed, whose bars
+  // are so short that conversions would be most of the work. Returns the trades and choices that
+  // wait for `drain`.
+  std::size_t take_bar(py::handle closes, py::handle opens, py::handle dividends, py::handle bids,
+                       py::handle asks) {
+    try {
+      const Bar bar{priced(opens, "opens"), priced(closes, "closes"), cells(dividends, "dividends"),
+                    priced(bids, "bids"), priced(asks, "asks")};
+      if (bar.close == nullptr) refuse("closes", "expected an array");
+      if (engine.pairs() < worth_releasing || scripted) {
+        engine.step(bar);
+      } else {
+        const py::gil_scoped_release release;
+        engine.step(bar);
+      }
+    } catch (const std::invalid_argument& error) {
+      raise_bad_data("bar " + std::to_string(engine.bars()) + ": " + error.what());
+    }
+    engine.forget_rows();
+    return engine.trades().size() + engine.choices().size();
+  }
+
+  // The bound method is called without a function in Python around it, which could do this.
+  [[noreturn]] static void raise_bad_data(const std::string& message) {
+    const py::object type = py::module_::import("mlkit.errors").attr("BadData");
+    PyErr_SetObject(type.ptr(), py::str(message).ptr());
+    throw py::error_already_set();
+  }
+
+  // The values of an array of doubles with one for each ticker; null for None.
+  const double* cells(py::handle given, const char* name) const {
+    if (given.is_none()) return nullptr;
+    if (!py::isinstance<py::array>(given)) refuse(name, "expected an array of doubles");
+    const auto* array = py::detail::array_proxy(given.ptr());
+    if (array->descr != doubles.ptr() && !Doubles::check_(given)) {
+      refuse(name, "expected an array of doubles");
+    }
+    const bool in_a_row = (array->flags & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_) != 0;
+    if (!in_a_row || array->nd != 1 || array->dimensions[0] != py::ssize_t(tickers)) {
+      refuse(name, "expected a value for each ticker, in a row");
+    }
+    return reinterpret_cast<const double*>(array->data);
+  }
+
+  // Apart from the checks, which then build no message.
+  [[noreturn]] static void refuse(const char* name, const char* why) {
+    throw std::invalid_argument(std::string(name) + ": " + why);
+  }
+
+  const double* priced(py::handle given, const char* name) const {
+    const double* found = cells(given, name);
+    if (found != nullptr) require_prices(found, tickers, name, log(), Missing::allowed);
+    return found;
+  }
+
   bool log() const { return engine.settings().sizing.log; }
 
   void require_plan(const std::vector<Planned>& plan, std::size_t bars) const {
     std::size_t before = 0;
     for (std::size_t i = 0; i < plan.size(); ++i) {
-      const auto& [start, warm, pair, own_rule] = plan[i];
+      const auto& [start, warm_up_bars, pair, own_rule] = plan[i];
       const std::string place = "plan[" + std::to_string(i) + "]: ";
       require(pair.y < tickers && pair.x < tickers && pair.y != pair.x,
               place + "y and x must be two different columns");
-      require(start >= before && start < bars && warm <= start,
+      require(start >= before && start < bars && warm_up_bars <= start,
               place + "its start is out of order or out of range");
       before = start;
     }
@@ -146,8 +204,9 @@ struct BoundEngine {
         usual(engine.settings().rule) {}
 
   py::tuple drain() {
-    py::tuple found =
-        py::make_tuple(copied(engine.rows()), copied(engine.trades()), copied(engine.choices()));
+    py::array_t<Row> account(1);
+    *account.mutable_data() = engine.now();
+    py::tuple found = py::make_tuple(account, copied(engine.trades()), copied(engine.choices()));
     engine.drain();
     return found;
   }
@@ -161,6 +220,7 @@ struct BoundEngine {
   bool scripted;
   Engine engine;
   Rule usual;  // of pairs that bring none
+  py::dtype doubles = py::dtype::of<double>();
 };
 
 }  // namespace
@@ -193,16 +253,17 @@ void register_engine(py::module_& m) {
       .def_readonly("locked", &State::locked)
       .def_readonly("held", &State::held);
   py::class_<Planned>(m, "Planned", "A pair that joins a replay at a bar, warmed up before it.")
-      .def(py::init([](std::size_t y, std::size_t x, std::size_t start, std::int64_t stop,
-                       std::size_t warm, const SignalSettings& signal,
-                       const std::optional<Rule>& rule) {
-             if (rule) require_rule(*rule);
-             return Planned{
-                 start, warm, {y, x, stop, signal, rule.value_or(Rule{})}, rule.has_value()};
-           }),
-           py::kw_only(), "y"_a, "x"_a, "start"_a,
-           "stop"_a = std::numeric_limits<std::int64_t>::max(), "warm"_a = 0, "signal"_a,
-           "rule"_a = py::none());
+      .def(
+          py::init([](std::size_t y, std::size_t x, std::size_t start, std::int64_t stop,
+                      std::size_t warm_up_bars, const SignalSettings& signal,
+                      const std::optional<Rule>& rule) {
+            if (rule) require_rule(*rule);
+            return Planned{
+                start, warm_up_bars, {y, x, stop, signal, rule.value_or(Rule{})}, rule.has_value()};
+          }),
+          py::kw_only(), "y"_a, "x"_a, "start"_a,
+          "stop"_a = std::numeric_limits<std::int64_t>::max(), "warm_up_bars"_a = 0, "signal"_a,
+          "rule"_a = py::none());
   py::class_<BoundEngine>(m, "Engine", "The event engine: bars in, fills and an account out.")
       .def(py::init<std::size_t, const Settings&, std::optional<StrategyCallback>>(), "tickers"_a,
            "settings"_a, "strategy_callback"_a = py::none())
@@ -213,6 +274,18 @@ void register_engine(py::module_& m) {
            "dividends"_a = py::none(), "plan"_a = std::vector<Planned>{}, "bids"_a = py::none(),
            "asks"_a = py::none(),
            "Take bars, a row each; planned pairs join at their bar of these.")
+      .def("take_bar", &BoundEngine::take_bar, "closes"_a, "opens"_a = py::none(),
+           "dividends"_a = py::none(), "bids"_a = py::none(), "asks"_a = py::none(),
+           "Take one bar, a value for each ticker, without copies; return what waits for drain.")
+      .def_property_readonly(
+          "account",
+          [](py::object self) {
+            const Row& now = self.cast<const BoundEngine&>().engine.now();
+            py::array_t<Row> view({py::ssize_t(1)}, &now, self);
+            view.attr("setflags")("write"_a = false);
+            return view;
+          },
+          "The account at the last close, one record: the engine's memory, not a copy.")
       .def(
           "finish", [](BoundEngine& self) { self.engine.finish(); },
           "Close what is open at the last closes.")
@@ -247,7 +320,7 @@ void register_engine(py::module_& m) {
           "views", [](const BoundEngine& self) { return copied(self.engine.views()); },
           "Side, lock, bars held and features of each pair.")
       .def("drain", &BoundEngine::drain,
-           "Return the rows, trades and choices so far, and forget them.")
+           "Return the account now, one record, and all trades and choices, and forget them.")
       .def(
           "save", [](const BoundEngine& self) { return py::bytes(self.engine.save()); },
           "Return the state as versioned bytes, without what `drain` forgets.")

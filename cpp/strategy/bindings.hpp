@@ -26,7 +26,11 @@ enum class Missing : bool { refused, allowed };
 
 // Name the first value that is not a finite price, and positive if logarithms are taken; NaN may
 // stand for a missing one.
-void require_prices(const Doubles& prices, const char* name, bool log, Missing missing);
+void require_prices(const double* prices, std::size_t count, const char* name, bool log,
+                    Missing missing);
+inline void require_prices(const Doubles& prices, const char* name, bool log, Missing missing) {
+  require_prices(prices.data(), std::size_t(prices.size()), name, log, missing);
+}
 void require_like(const MaybeDoubles& array, const Doubles& other, const char* name);
 void require_rule(const Rule& rule);
 

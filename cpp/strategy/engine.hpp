@@ -161,6 +161,8 @@ class Engine {
   std::vector<View> views() const;
   // Forget the rows, trades and choices so far.
   void drain();
+  // Forget the rows only, as a feed does, which reads `now`.
+  void forget_rows() { rows_.clear(); }
 
   // The state as bytes, without the strategy_callback and without what `drain` forgets.
   std::string save() const;
@@ -172,6 +174,7 @@ class Engine {
   std::size_t pairs() const { return slots_.size(); }
   void reserve(std::size_t bars) { rows_.reserve(bars); }
   const Long<Row>& rows() const { return rows_; }
+  const Row& now() const { return now_; }  // the account at the last close
   const std::vector<Trade>& trades() const { return trades_; }
   const std::vector<Choice>& choices() const { return choices_; }
 

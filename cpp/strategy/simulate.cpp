@@ -1,4 +1,10 @@
 // One pair: the engine's account without its bookkeeping.
+//
+// A sweep scores thousands of configurations, each on all bars, and most bars change nothing. So
+// the loop jumps from one bar at which something may be decided to the next (`idle`, `hold`), and
+// takes only those by `step`. What it skips is computed by the same expressions in the same order
+// as in the engine, so that the equity curve has the engine's bits: a sweep and a backtest of its
+// best configuration agree exactly, and a test compares them.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -35,6 +41,7 @@ class Account {
   }
 
   // Pass over the bars at which an account that holds nothing does nothing; return the next one.
+  // While the rule is locked after a stop, the z-score may unlock it at any bar: no bar is passed.
   std::size_t idle(std::size_t bar, double* equity) {
     if (open_ || waiting_ || state_.locked != 0) return bar;
     const std::size_t end = kernel_.first_beyond(z_, bar, series_.bars, settings_.rule.entry);
@@ -85,7 +92,7 @@ class Account {
     return equity_;
   }
 
-  // Close what is open at the last bar.
+  // Close what is open at the last bar; an entry that still waits for its fill is dropped.
   double finish(std::size_t bar) {
     waiting_ = open_;
     if (waiting_) fill(closes(bar));
@@ -139,6 +146,8 @@ class Account {
             std::isnan(open.x) ? series_.x_close[bar] : open.x};
   }
 
+  // What a night costs: the borrow fee on yesterday's closes, which are what the shares were worth
+  // when they were lent, and the dividends of the day.
   double accrued(std::size_t bar) const {
     Ledger paid;
     paid.borrow = short_value(shares_, closes(bar - 1)) * borrow_;
