@@ -165,7 +165,7 @@ class Panel:
         if self.ticks is not None:
             return [tick for tick in self.ticks if low <= tick[0] <= high]
         values, digits = even_ticks(low, high, self.most, self.step)
-        form = self.form or (lambda value: signed(value, digits))
+        form = self.form or (lambda value: format_signed(value, digits))
         return [(value, form(value)) for value in values]
 
 
@@ -287,7 +287,7 @@ def log_ticks(low: float, high: float) -> Ticks:
     return [(math.log(value), f"{value:,g}") for value in values if value > 0.0]
 
 
-def signed(value: float, digits: int) -> str:
+def format_signed(value: float, digits: int) -> str:
     """Write a number with thousands separated and a true minus sign."""
     text = f"{value:,.{digits}f}"
     return text.replace("-", "\N{MINUS SIGN}") if float(text.replace(",", "")) else text.lstrip("-")
@@ -301,7 +301,7 @@ def shares(value: float) -> str:
 def number_ticks(low: float, high: float, width: float) -> Ticks:
     """Label an x axis of numbers."""
     values, digits = even_ticks(low, high, int(width / 60.0))
-    return [(value, signed(value, digits)) for value in values]
+    return [(value, format_signed(value, digits)) for value in values]
 
 
 def date_ticks(dates: Iterable[str], width: float) -> Ticks:

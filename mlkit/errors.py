@@ -28,7 +28,7 @@ class MlkitError(Exception):
     Args:
         message: One line that names the place (file, line, row, element id, index). What it
             quotes from the input may be anything: see `one_line`.
-        hint: One line that says what to do about it, if that is known.
+        hint: One line about what to do, if that is known.
     """
 
     exit_code: ClassVar[int] = 70

@@ -12,19 +12,65 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from mlkit.errors import InputMissing, ServiceUnavailable, UsageError
+from mlkit.errors import BadData, InputMissing, ServiceUnavailable, UsageError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""What the system says when a file cannot grow."""
+"""The errors of the system when a file cannot grow."""
+BAD_NAME = {errno.ELOOP, errno.ENAMETOOLONG}
+"""The errors of the system when a name can never be that of a file."""
+_KEPT_OF_NAME = 50  # Characters, so that the name of a temporary file is not too long.
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return the bytes of a regular file; a FIFO or a device may never end.
+
+    Raises:
+        InputMissing: It cannot be read, or is no regular file.
+        BadData: It holds more than `limit` bytes.
+    """
+    try:
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputMissing(f"{path}: not a regular file", hint="copy it into one first")
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise InputMissing(f"{path}: {error.strerror}") from error
+    if len(content) > limit:
+        raise BadData(f"{path}: larger than {limit // 1_000_000} MB")
+    return content
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for whoever writes into a FIFO."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def check_name(path: Path) -> None:
+    """Make sure that a file can have a name.
+
+    Raises:
+        UsageError: It is too long, or a symbolic link that leads back to itself.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in BAD_NAME:
+            raise bad_name(error) from error
+
+
+def bad_name(error: OSError) -> UsageError:
+    """Return the error that a user sees for an error of the system in `BAD_NAME`."""
+    return UsageError(f"{error.filename}: {error.strerror}", hint="name another file")
 
 
 def check_place(path: Path) -> None:
     """Make sure, before any work is done, that an output can be written.
 
     Raises:
-        UsageError: It is a directory.
+        UsageError: It is a directory, or no file can have its name.
         InputMissing: Its directory does not exist or cannot be written.
     """
+    check_name(path)
     if path.is_dir():
         raise UsageError(f"{path}: cannot be written: a directory", hint="name a file in it")
     if _is_special(path):
@@ -70,14 +116,14 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
         mode: Permissions of a new file, before the umask.
 
     Raises:
-        UsageError: `path` is a directory.
+        UsageError: `path` is a directory, or no file can have its name.
         InputMissing: The directory of `path` does not exist or cannot be written.
         ServiceUnavailable: The disk is full.
     """
     check_place(path)
     with _telling_a_full_disk(path):
         if _is_special(path):
-            with _opened(path) as file:
+            with _open(path) as file:
                 yield file
             return
         path = _target(path)
@@ -112,7 +158,7 @@ def _telling_a_full_disk(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _open(path: Path) -> Iterator[BinaryIO]:
     try:
         file = path.open("wb")
     except OSError as error:
@@ -125,7 +171,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 def _part_of(path: Path, mode: int) -> Iterator[BinaryIO]:
     """Write a temporary file that takes the place of `path` at the end."""
     try:
-        number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        number, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=".part")
     except OSError as error:
         if error.errno in FULL:
             raise
@@ -142,6 +188,11 @@ def _part_of(path: Path, mode: int) -> Iterator[BinaryIO]:
         raise
 
 
+def _prefix(path: Path) -> str:
+    """Return how the name of a temporary file begins that takes the place of a path."""
+    return f".{path.name[:_KEPT_OF_NAME]}."
+
+
 def _permissions(path: Path, mode: int) -> int:
     """Return the permissions of the file that is replaced, or those of a new one."""
     try:
@@ -155,12 +206,14 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """Return a folder that becomes `path`, which is not there or empty, when the block ends well.
 
     Raises:
+        UsageError: No folder can have the name of `path`.
         InputMissing: The directory of `path` cannot be written.
         OSError: `path` has got files meanwhile.
     """
+    check_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        name = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        name = tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".part")
     except OSError as error:
         raise InputMissing(f"{path}: cannot be written: {error.strerror}") from error
     folder = Path(name)

@@ -63,7 +63,7 @@ def number(given: float | None, digits: int = 2, *, signed: bool = False) -> str
 
 
 def digits(given: float | None, most: int) -> str:
-    """Return a number with so many significant digits; a dash if there is none."""
+    """Return a number with that many significant digits; a dash if there is none."""
     if given is None or not math.isfinite(given):
         return NONE
     return f"{given:.{most}g}".replace("-", MINUS)

@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 _LOCK = ".in-use"
@@ -27,13 +28,28 @@ class Scratch:
     def __init__(self, prefix: str) -> None:
         sweep(prefix)
         self.path = Path(tempfile.mkdtemp(prefix=prefix))
-        self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        made = self.path / f"{_LOCK}.new"
+        self._lock = os.open(made, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        made.rename(self.path / _LOCK)  # Under this name it was locked all the time.
 
     def close(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
+
+
+@contextlib.contextmanager
+def scratch(prefix: str) -> Iterator[Path]:
+    """Yield a temporary folder that is gone after the block.
+
+    What a process leaves that is killed meanwhile, the next one removes.
+
+    Args:
+        prefix: As of `Scratch`.
+    """
+    with contextlib.closing(Scratch(prefix)) as made:
+        yield made.path
 
 
 def sweep(prefix: str) -> None:

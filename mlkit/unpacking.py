@@ -12,7 +12,7 @@ from mlkit.errors import BadData
 
 GZIP_MAGIC = b"\x1f\x8b"
 FREE = 64 << 20
-"""Bytes that any file may unpack to: the ratio says nothing of a small result."""
+"""Bytes that any file may unpack to: the ratio of a small result means nothing."""
 _CHUNK = 1 << 16
 
 
@@ -104,7 +104,7 @@ class _Counter(io.RawIOBase):
         return len(read)
 
 
-def unzipped(content: bytes, name: str, limits: UnpackLimits | None = None) -> bytes:
+def unzip(content: bytes, name: str, limits: UnpackLimits | None = None) -> bytes:
     """Unpack gzip content; content that does not begin as gzip is returned unchanged.
 
     Raises:

@@ -8,7 +8,7 @@ may hold `{id}` (a primary key that counts up by itself and never uses a number 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -18,6 +18,8 @@ from mlkit.errors import ConfigurationError
 Result = TypeVar("Result")
 Migrations = Mapping[str, Sequence[str]]
 """By component: the statements of each version, separated by `;`."""
+Columns = Mapping[str, str]
+"""By name: the type of a column, as in migrations."""
 
 
 class Database(Protocol):
@@ -58,8 +60,31 @@ class Database(Protocol):
                 undoes the transaction.
         """
 
+    def defer_rows(
+        self,
+        statement: str,
+        columns: Columns,
+        rows: Sequence[Sequence[Any]],
+        check: Callable[[list[Any]], None] | None = None,
+    ) -> None:
+        """Execute a statement on many rows of values, like `defer`.
+
+        No two of the rows may concern the same row of the database.
+
+        Args:
+            statement: The statement, with `{rows}` where a table stands that has these columns and
+                the name `given`.
+            columns: The names and types of the columns.
+            rows: The values; without any, nothing is executed.
+            check: Called with what the statement returns for all rows, before the transaction ends;
+                what it raises undoes the transaction.
+        """
+
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows that a statement finds or returns."""
+
+    def among(self, numbers: Collection[int]) -> tuple[str, tuple[Any, ...]]:
+        """Return a list of integers as the right side of `IN`, and its values."""
 
     def transaction(self) -> AbstractContextManager[None]:
         """Make all of a block durable at once, or nothing of it."""

@@ -7,15 +7,17 @@ process may not write is opened for reading only.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mlkit.errors import ConfigurationError, InputMissing, MlkitError, ServiceUnavailable
-from mlkit.storage.database import Migrations, Result
+from mlkit.scratch import Scratch
+from mlkit.storage.database import Columns, Migrations, Result
 from mlkit.storage.sqlite_file import FailureKind, kind_of, transaction
 
 BUSY_TIMEOUT = 30.0
@@ -61,6 +63,7 @@ class SqliteDatabase:
         self.place = str(path)
         self.kind = kind
         self.types: Mapping[str, str] = _TYPES
+        self._copy: Scratch | None = None
         with self.failures():
             if create:
                 _make_private(path)
@@ -73,20 +76,40 @@ class SqliteDatabase:
             try:
                 self._set_up()
             except BaseException:
-                self.connection.close()
+                self.close()
                 raise
         self._seen = self._changes()
 
     def _connect(self) -> sqlite3.Connection:
-        name = f"{self.path.absolute().as_uri()}?mode=rw"
-        if not self.writable:
+        if self.writable:
+            return _open(self.path, "mode=rw")
+        log = self.path.with_name(self.path.name + "-wal")
+        if not log.exists():
             # Nobody can be writing where there is no write-ahead log, and none could be made.
-            quiet = not self.path.with_name(self.path.name + "-wal").exists()
-            name = f"{self.path.absolute().as_uri()}?{'immutable=1' if quiet else 'mode=ro'}"
-        connection = sqlite3.connect(name, isolation_level=None, timeout=BUSY_TIMEOUT, uri=True)
-        # A damaged text is found by who reads it, not by whoever lists all rows.
-        connection.text_factory = lambda text: text.decode("utf-8", "replace")
+            return _open(self.path, "immutable=1")
+        connection = _open(self.path, "mode=ro")
+        try:
+            connection.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error as error:
+            connection.close()
+            if kind_of(error) not in (FailureKind.READ_ONLY, FailureKind.FORBIDDEN):
+                raise
+            return self._open_copy(log)
         return connection
+
+    def _open_copy(self, log: Path) -> sqlite3.Connection:
+        """Open a copy of what a process that died has left, where its log cannot be indexed.
+
+        Nobody writes it meanwhile: the index would be there.
+        """
+        self._copy = copy = Scratch("mlkit-journal-")
+        try:
+            for each in (self.path, log):
+                shutil.copyfile(each, copy.path / each.name)
+            return _open(copy.path / self.path.name, "mode=rw")
+        except BaseException:
+            copy.close()
+            raise
 
     def _set_up(self) -> None:
         if self.writable:
@@ -121,6 +144,8 @@ class SqliteDatabase:
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
+        if self._copy is not None:
+            self._copy.close()
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Execute a statement; return how many rows it changed."""
@@ -142,10 +167,30 @@ class SqliteDatabase:
         if check is not None:
             check(changed)
 
+    def defer_rows(
+        self,
+        statement: str,
+        columns: Columns,
+        rows: Sequence[Sequence[Any]],
+        check: Callable[[list[Any]], None] | None = None,
+    ) -> None:
+        """Execute a statement at once for each row of values."""
+        given = f"(SELECT {', '.join(f'? AS {each}' for each in columns)}) AS given"
+        text = statement.replace("{rows}", given)
+        if check is None:
+            self.execute_many(text, rows)
+        else:
+            check([found for row in rows for found in self.query(text, row)])
+
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows that a statement finds or returns."""
         with self.failures():
             return self.connection.execute(statement, values).fetchall()
+
+    @staticmethod
+    def among(numbers: Collection[int]) -> tuple[str, tuple[Any, ...]]:
+        """Return a list of integers as the right side of `IN`, and its values."""
+        return f"({', '.join('?' * len(numbers))})", tuple(numbers)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -231,6 +276,14 @@ class SqliteDatabase:
             hint = f"is it a {self.kind} of mlkit? If it is damaged, restore a copy of it"
             return ConfigurationError(f"{self.path}: {error}", hint=hint)
         return ServiceUnavailable(f"{self.path}: {error}", hint=hint)
+
+
+def _open(path: Path, how: str) -> sqlite3.Connection:
+    name = f"{path.absolute().as_uri()}?{how}"
+    connection = sqlite3.connect(name, isolation_level=None, timeout=BUSY_TIMEOUT, uri=True)
+    # A damaged text is found by who reads it, not by whoever lists all rows.
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
+    return connection
 
 
 def _make_private(path: Path) -> None:

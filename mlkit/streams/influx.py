@@ -89,8 +89,9 @@ def _address(url: str) -> tuple[str, int, bool, str]:
     if found.username is not None or found.password is not None:
         raise UsageError("--influx: a password in a URL", hint=f"set {USERNAME} and {PASSWORD}")
     database = found.path.strip("/")
-    if found.scheme not in ("http", "https") or not found.hostname or not database:
-        raise UsageError(f"--influx {url}: no database", hint=form)
+    more = "/" in database or found.query or found.fragment
+    if found.scheme not in ("http", "https") or not found.hostname or not database or more:
+        raise UsageError("--influx: no database in the URL", hint=form)
     return found.hostname, port, found.scheme == "https", database
 
 
@@ -111,7 +112,7 @@ class InfluxExport:
     def __init__(
         self, log: Callable[[], Log], topics: Sequence[str], tags: Sequence[str],
         always: Mapping[str, str], write: Write, problem: Callable[[str], None],
-        group: str = "influx", longest: float = LONGEST_PAUSE,
+        group: str, longest: float = LONGEST_PAUSE,
     ) -> None:  # fmt: skip
         self._longest = longest
         self._log, self._topics, self._tags, self._always = log, topics, tags, always

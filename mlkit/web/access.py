@@ -246,7 +246,7 @@ def read_token(path: Path, option: str = "--token-file") -> bytes:
     return token
 
 
-def read_tokens(path: Path, roles: Collection[str]) -> Tokens:
+def read_tokens(path: Path, roles: Collection[str], *, in_parts: bool = True) -> Tokens:
     """Read the tokens of a file: `TOKEN`, `TOKEN ROLES` or `TOKEN ROLES NAME` in each line.
 
     Roles are separated by commas; a token without them may do everything. Lines that begin with
@@ -255,6 +255,7 @@ def read_tokens(path: Path, roles: Collection[str]) -> Tokens:
     Args:
         path: The file.
         roles: The roles that there are.
+        in_parts: Whether a role may be had for a part of everything.
 
     Raises:
         InputMissing: It cannot be read.
@@ -270,7 +271,7 @@ def read_tokens(path: Path, roles: Collection[str]) -> Tokens:
     for number, line in enumerate(lines, 1):
         words = line.split()
         if words and not words[0].startswith("#"):
-            token, caller = _token(f"{path}:{number}", words, roles)
+            token, caller = _token(f"{path}:{number}", words, roles, in_parts)
             if token in found:
                 raise BadData(f"{path}:{number}: the token appears twice", hint=_TOKENS_HINT)
             found[token] = caller
@@ -279,21 +280,24 @@ def read_tokens(path: Path, roles: Collection[str]) -> Tokens:
     return Tokens(found)
 
 
-def _token(place: str, words: list[str], roles: Collection[str]) -> tuple[bytes, Caller]:
+def _token(
+    place: str, words: list[str], roles: Collection[str], in_parts: bool
+) -> tuple[bytes, Caller]:
     token, given, name = (*words, *[""] * 3)[:3]
-    named = read_roles(place, given, roles) if given else None
+    named = read_roles(place, given, roles, in_parts=in_parts) if given else None
     if len(words) > 3 or not all(33 <= ord(each) <= 126 for each in token):
         raise BadData(f"{place}: no bearer token", hint=_TOKENS_HINT)
     return token.encode(), Caller(name, named)
 
 
-def read_roles(place: str, text: str, roles: Collection[str]) -> Roles:
+def read_roles(place: str, text: str, roles: Collection[str], *, in_parts: bool = True) -> Roles:
     """Read roles that are separated by commas; `-` stands for none.
 
     Args:
         place: Where they are, for messages.
         text: Such as `viewer,operator@loans,operator#finance`.
         roles: The roles that there are.
+        in_parts: Whether a role may be had for a part of everything.
 
     Raises:
         BadData: One is none.
@@ -301,7 +305,9 @@ def read_roles(place: str, text: str, roles: Collection[str]) -> Roles:
     found = frozenset() if text == NONE else frozenset(text.split(","))
     for each in sorted(found):
         match = _ROLE.fullmatch(each)
-        if match is None or match[1] not in roles:
-            hint = f"roles: {', '.join(roles)}; for a part: ROLE@DEFINITION, ROLE#TAG"
+        is_part = match is not None and match[1] != each
+        if match is None or match[1] not in roles or (is_part and not in_parts):
+            parts = "; for a part: ROLE@DEFINITION, ROLE#TAG" if in_parts else ""
+            hint = f"roles: {', '.join(roles)}{parts}"
             raise BadData(f"{place}: no such role: {each:.80}", hint=hint)
     return found

@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 from mlkit.web.access import Access, Caller, require
-from mlkit.web.bodies import ClientGone, Receive, read_body
+from mlkit.web.bodies import ClientGone, Receive, check_headers, read_body
+from mlkit.web.direct import DirectOperation
 from mlkit.web.errors import JSON, ErrorDocuments, Headers, RequestError, unavailable
 from mlkit.web.metrics import Counters
 
@@ -51,6 +53,8 @@ class Request(NamedTuple):
 
 
 Handler = Callable[[Request], Awaitable[Response | Stream]]
+Direct = Callable[[bytes], bytes | None]
+"""Answers a body with the JSON of status 200; None: it leaves that to the handler."""
 
 
 class Answer(NamedTuple):
@@ -95,6 +99,7 @@ class Operation:
         answers: Status -> answer.
         problems: Status -> when this error document is the answer.
         parameters: Of the query; those of the path are its route's.
+        direct: Answers what it can at once, without ASGI: a POST with nothing but a body.
     """
 
     handler: Handler
@@ -111,6 +116,7 @@ class Operation:
     problems: Mapping[int, str] = field(default_factory=dict)
     parameters: tuple[Parameter, ...] = ()
     is_partial: bool = False
+    direct: Direct | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,26 @@ class Application:
         self._access = access
         self._errors = errors
 
+    def direct_operations(self) -> dict[bytes, DirectOperation]:
+        """Return the operations that may answer without ASGI, by the target of the request."""
+        found = {}
+        for path, route in self._exact.items():
+            operation = route.methods.get("POST")
+            if operation is not None and operation.direct is not None:
+                accept = partial(self._accept, operation)
+                count = partial(self._counters.request, route.name, 200)
+                found[path.encode()] = DirectOperation(accept, operation.direct, count)
+        return found
+
+    def _accept(self, operation: Operation, headers: list[tuple[bytes, bytes]]) -> None:
+        """Refuse a request whose head is as no direct answer needs it."""
+        if self._access is not None and operation.role is not None:
+            require(self._access.caller(headers), operation.role, operation.is_partial)
+        check_headers(headers, self._limit(operation))
+
+    def _limit(self, operation: Operation) -> int:
+        return self._max_body if operation.max_body is None else operation.max_body
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
@@ -168,14 +194,14 @@ class Application:
         try:
             response = await self._respond(route, rest, scope, receive)
         except RequestError as error:
-            response = self._refused(error, scope)
+            response = self._refuse(error, scope)
         except ClientGone:
             return
         except asyncio.CancelledError:
             # The drain timeout of a stop is over, and the handler still waits.
-            response = self._refused(unavailable("the server stops"), scope)
+            response = self._refuse(unavailable("the server stops"), scope)
         except Exception as error:
-            response = self._refused(self._failure(error, scope), scope)
+            response = self._refuse(self._failure(error, scope), scope)
         if isinstance(response, Response):
             await _send_whole(response, send)
         else:
@@ -183,7 +209,7 @@ class Application:
         name = OTHER if route is None else route.name
         self._counters.request(name, response.status, perf_counter() - arrival)
 
-    def _refused(self, error: RequestError, scope: Scope) -> Response:
+    def _refuse(self, error: RequestError, scope: Scope) -> Response:
         """Return the answer to a request that is refused."""
         return Response(
             self._errors.body(error), error.status, self._errors.headers + error.headers
@@ -222,8 +248,7 @@ class Application:
             raise RequestError(404, f"no such path: {scope['path']}", "GET /docs lists the paths")
         if operation is None:
             raise _not_allowed(route, scope["method"])
-        limit = self._max_body if operation.max_body is None else operation.max_body
-        body = await read_body(scope["headers"], receive, limit)
+        body = await read_body(scope["headers"], receive, self._limit(operation))
         return await operation.handler(Request(scope, rest, body, caller))
 
 

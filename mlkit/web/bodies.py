@@ -30,7 +30,7 @@ class ClientGone(Exception):
     """The client has left before its request was complete."""
 
 
-async def client_left(scope: dict[str, Any], receive: Receive) -> None:
+async def wait_for_disconnect(scope: dict[str, Any], receive: Receive) -> None:
     """Return when the client of a request, whose body was read, has left or sends nothing more."""
     while not scope.get(CLIENT_ENDED) and (await receive())["type"] != "http.disconnect":
         pass
@@ -48,9 +48,7 @@ async def read_body(headers: list[tuple[bytes, bytes]], receive: Receive, limit:
         RequestError: 413: it has more; 415 or 501: it is encoded in an unknown way.
         ClientGone: The client has left.
     """
-    for name, value in headers:
-        if name in _CHECKED and value != _USUAL:
-            _check_header(name, value, limit)
+    check_headers(headers, limit)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
         body: bytes = message["body"]
@@ -58,6 +56,21 @@ async def read_body(headers: list[tuple[bytes, bytes]], receive: Receive, limit:
             raise _too_large(limit)
         return body
     return await _read_rest(message, receive, limit)
+
+
+def check_headers(headers: list[tuple[bytes, bytes]], limit: int) -> None:
+    """Refuse a body by what the headers say of it.
+
+    Args:
+        headers: The request's headers, names in lower case.
+        limit: Bytes that the body may have.
+
+    Raises:
+        RequestError: 413: it has more; 415 or 501: it is encoded in an unknown way.
+    """
+    for name, value in headers:
+        if name in _CHECKED and value != _USUAL:
+            _check_header(name, value, limit)
 
 
 def _check_header(name: bytes, value: bytes, limit: int) -> None:

@@ -33,7 +33,7 @@ class Description:
     def describe(self, document: dict[str, Any], pages: Pages) -> None:
         """Answer with this OpenAPI document from now on."""
         self._document = Response(msgspec.json.encode(document))
-        self._page = pages.page("description.html", _shown(document))
+        self._page = pages.page("description.html", _build_view(document))
 
     def routes(self) -> dict[str, Route]:
         """Return the paths and their operations."""
@@ -70,7 +70,7 @@ class Description:
         return self._page._replace(body=self._page.body.replace(_EXAMPLE_BASE.encode(), base))
 
 
-def _shown(document: dict[str, Any]) -> dict[str, Any]:
+def _build_view(document: dict[str, Any]) -> dict[str, Any]:
     operations = [
         {
             "method": method.upper(),

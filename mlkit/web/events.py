@@ -43,6 +43,10 @@ class Feed:
         """Return how many watch."""
         return sum(map(len, self._watchers.values()))
 
+    def topics(self) -> list[str]:
+        """Return the topics that somebody watches, but for all of them."""
+        return [each for each in self._watchers if each]
+
     def publish(self, topic: str, change: Any) -> None:
         """Notify all watchers of a topic, and of all topics, that it has changed to this."""
         self._news[topic] = change

@@ -26,7 +26,7 @@ def listen(host: str, port: int, count: int) -> list[socket.socket]:
     Raises:
         ServiceUnavailable: The port is in use, or the address is not one of this machine.
     """
-    with _explained(host, port):
+    with _explain_errors(host, port):
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
@@ -36,10 +36,10 @@ def listen(host: str, port: int, count: int) -> list[socket.socket]:
             probe.bind(address)
             probe.listen(1)
             address = probe.getsockname()
-        return [_shared(family, kind, protocol, address) for _ in range(count)]
+        return [_open_shared(family, kind, protocol, address) for _ in range(count)]
 
 
-def _shared(family: int, kind: int, protocol: int, address: tuple[str, int]) -> socket.socket:
+def _open_shared(family: int, kind: int, protocol: int, address: tuple[str, int]) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -50,7 +50,7 @@ def _shared(family: int, kind: int, protocol: int, address: tuple[str, int]) -> 
 
 
 @contextmanager
-def _explained(host: str, port: int) -> Iterator[None]:
+def _explain_errors(host: str, port: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -18,6 +19,7 @@ STATUSES = (
     *(500, 501, 502, 503, 504),
 )
 BOUNDS = (
+    *(0.00001, 0.000025, 0.00005),
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
@@ -68,6 +70,60 @@ class SharedCounters:
         """Return the sums over all processes."""
         values = self._values.tolist()
         return [sum(values[column :: self.layout.width]) for column in range(self.layout.width)]
+
+    def histogram(self, name: str) -> Durations:
+        """Return a histogram of all processes."""
+        return self._durations(self.layout.histograms[name])
+
+    def request_histogram(self, route: str) -> Durations:
+        """Return how long requests of a route took, in all processes."""
+        return self._durations(self.layout.routes[route] + len(STATUSES) + 1)
+
+    def _durations(self, start: int) -> Durations:
+        sums = self.sums()
+        return Durations(tuple(sums[start : start + _BUCKETS]), sums[start + _BUCKETS])
+
+
+@dataclass(frozen=True)
+class Durations:
+    """What a histogram holds.
+
+    Attributes:
+        buckets: How many durations are in each bucket, those up to `BOUNDS` and the rest.
+        total: Their sum in seconds.
+    """
+
+    buckets: tuple[float, ...]
+    total: float
+
+    @property
+    def count(self) -> float:
+        """How many durations there are."""
+        return sum(self.buckets)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean in seconds; None: there is none."""
+        return self.total / self.count if self.count else None
+
+    def quantile(self, share: float) -> float | None:
+        """Return a quantile in seconds, interpolated in its bucket as Prometheus does.
+
+        Args:
+            share: From 0 to 1.
+
+        Returns:
+            None without durations; the last bound, if it is beyond.
+        """
+        wanted, below = share * self.count, 0.0
+        if not self.count:
+            return None
+        for number, (bound, inside) in enumerate(zip(BOUNDS, self.buckets, strict=False)):
+            if inside and below + inside >= wanted:
+                low = BOUNDS[number - 1] if number else 0.0
+                return low + (bound - low) * (wanted - below) / inside
+            below += inside
+        return BOUNDS[-1]
 
 
 class Counters:
@@ -122,11 +178,20 @@ class Gauge(NamedTuple):
     values: Mapping[str, float] = {}
 
 
+class Histogram(NamedTuple):
+    """How a histogram is shown: its help, and the histogram, or those of a label's values."""
+
+    help: str
+    histogram: str = ""
+    label: str = ""
+    histograms: Mapping[str, str] = {}
+
+
 class Shown(NamedTuple):
     """What is shown beside the requests; names are without the prefix `mlkit_`."""
 
     counters: Mapping[str, Counter] = {}
-    histograms: Mapping[str, tuple[str, str]] = {}
+    histograms: Mapping[str, Histogram] = {}
     gauges: Mapping[str, Gauge] = {}
 
 
@@ -145,8 +210,8 @@ class _Collector:
         yield self._durations()
         for name, counter in self._shown.counters.items():
             yield self._counter(name, counter)
-        for name, (text, histogram) in self._shown.histograms.items():
-            yield self._histogram(name, text, histogram)
+        for name, histogram in self._shown.histograms.items():
+            yield self._histogram(name, histogram)
         for name, gauge in self._shown.gauges.items():
             if not gauge.label:
                 yield GaugeMetricFamily(f"mlkit_{name}", gauge.help, value=gauge.value)
@@ -195,11 +260,18 @@ class _Collector:
     def _count(self, counter: str) -> float:
         return self._sums[self._layout.counters[counter]]
 
-    def _histogram(self, name: str, text: str, histogram: str) -> object:
+    def _histogram(self, name: str, shown: Histogram) -> object:
         from prometheus_client.core import HistogramMetricFamily
 
-        buckets, total = self._buckets(self._layout.histograms[histogram])
-        return HistogramMetricFamily(f"mlkit_{name}", text, buckets=buckets, sum_value=total)
+        if not shown.label:
+            buckets, total = self._buckets(self._layout.histograms[shown.histogram])
+            return HistogramMetricFamily(
+                f"mlkit_{name}", shown.help, buckets=buckets, sum_value=total
+            )
+        family = HistogramMetricFamily(f"mlkit_{name}", shown.help, labels=[shown.label])
+        for value, histogram in shown.histograms.items():
+            family.add_metric([value], *self._buckets(self._layout.histograms[histogram]))
+        return family
 
     def _buckets(self, start: int) -> tuple[Sequence[tuple[str, float]], float]:
         buckets, total = [], 0.0

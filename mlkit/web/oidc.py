@@ -130,7 +130,7 @@ class Provider:
         from joserfc.errors import JoseError
 
         try:
-            decoded = self._decoded(token)
+            decoded = self._decode(token)
             registry = jwt.JWTClaimsRegistry(
                 leeway=_LEEWAY,
                 iss={"essential": True, "value": self.client.issuer},
@@ -154,7 +154,7 @@ class Provider:
             back: Where it comes back to.
         """
         try:
-            place = str(self._known().get("end_session_endpoint", ""))
+            place = str(self._read_metadata().get("end_session_endpoint", ""))
         except ServiceUnavailable:
             return ""
         if not place:
@@ -162,7 +162,7 @@ class Provider:
         query = urlencode({"client_id": self.client.id, "post_logout_redirect_uri": back})
         return f"{place}{'&' if '?' in place else '?'}{query}"
 
-    def _decoded(self, token: str) -> dict[str, Any]:
+    def _decode(self, token: str) -> dict[str, Any]:
         from joserfc import jwt
         from joserfc.errors import JoseError
 
@@ -197,13 +197,13 @@ class Provider:
             return True
 
     def _endpoint(self, name: str) -> str:
-        found = self._known().get(name)
+        found = self._read_metadata().get(name)
         if not isinstance(found, str):
             raise ServiceUnavailable(f"{self.client.issuer}: its description has no {name}")
         return found
 
-    def _known(self) -> Mapping[str, Any]:
-        """Return what the provider says of itself, which is read once."""
+    def _read_metadata(self) -> Mapping[str, Any]:
+        """Return the provider's metadata, which are read once."""
         if not self._metadata:
             found = self._get(self.client.issuer.rstrip("/") + _DISCOVERY)
             if found.get("issuer") != self.client.issuer:

@@ -90,8 +90,8 @@ class _Schemas:
         self.errors = errors
         schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
         self._types = types
-        self._schemas = [_shaped(schema) for schema in schemas]
-        self.components = {name: _shaped(schema) for name, schema in components.items()}
+        self._schemas = [_shape(schema) for schema in schemas]
+        self.components = {name: _shape(schema) for name, schema in components.items()}
         for name, fields in bounds.items():
             for field, keywords in fields.items():
                 self.components[name]["properties"][field] |= keywords
@@ -101,9 +101,9 @@ class _Schemas:
         return self._schemas[self._types.index(wanted)]
 
 
-def _shaped(schema: Json) -> Json:
+def _shape(schema: Json) -> Json:
     """Return a schema as generators of clients read it right."""
-    schema = {key: _shaped_value(key, value) for key, value in schema.items()}
+    schema = {key: _shape_value(key, value) for key, value in schema.items()}
     if schema.get("type") in _FORMATS:
         schema.setdefault("format", _FORMATS[schema["type"]])
     if all(isinstance(each, str) for each in schema.get("enum", [0])):
@@ -114,13 +114,13 @@ def _shaped(schema: Json) -> Json:
     return schema
 
 
-def _shaped_value(key: str, value: Any) -> Any:
+def _shape_value(key: str, value: Any) -> Any:
     if key == "properties":
-        return {name: _shaped(field) for name, field in value.items()}
+        return {name: _shape(field) for name, field in value.items()}
     if isinstance(value, dict) and key != "example":
-        return _shaped(value)
+        return _shape(value)
     if key in ("anyOf", "oneOf", "prefixItems"):
-        return [_shaped(each) for each in value]
+        return [_shape(each) for each in value]
     return value
 
 
@@ -151,7 +151,7 @@ def _parameter(parameter: Parameter) -> Json:
         "name": parameter.name,
         "in": parameter.place,
         "required": parameter.place == "path",
-        "schema": _shaped(parameter.schema),
+        "schema": _shape(parameter.schema),
     }
     return described | ({"description": parameter.description} if parameter.description else {})
 

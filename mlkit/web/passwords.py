@@ -18,13 +18,13 @@ _HASHER = PasswordHasher()
 PREFIX = "$argon2id$"
 
 
-def hashed(password: str) -> str:
+def hash_password(password: str) -> str:
     """Return a password as files keep it: its Argon2id hash with salt and parameters (RFC 9106).
 
     Raises:
         BadData: It is too short or too long.
     """
-    encoded = _encoded(password)
+    encoded = _encode(password)
     if encoded is None or len(password) < SHORTEST:
         hint = f"{SHORTEST} characters to {LONGEST} bytes"
         raise BadData("the password is too short or too long", hint=hint)
@@ -38,7 +38,7 @@ def matches(stored: str | None, password: str) -> bool:
         stored: The hash; None: there is no such account, and as much work is done.
         password: What somebody has typed.
     """
-    encoded = _encoded(password)
+    encoded = _encode(password)
     if encoded is None:
         return False
     try:
@@ -48,7 +48,7 @@ def matches(stored: str | None, password: str) -> bool:
     return stored is not None
 
 
-def _encoded(password: str) -> bytes | None:
+def _encode(password: str) -> bytes | None:
     """Return the bytes of a password; None where they are too many.
 
     Keyboards write one character in several ways: the composed form (RFC 8265) stands for all.

@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from mlkit.web import errors
 from mlkit.web.bodies import CLIENT_ENDED
+from mlkit.web.defaults import CONNECTIONS
 
 _LINGER = 2.0
 _MOST_DISCARDED = 1 << 20
@@ -42,7 +43,7 @@ class ConnectionLimits:
         idle_seconds: Time between two requests of a connection.
     """
 
-    connections: int = 2048
+    connections: int = CONNECTIONS
     head_bytes: int = 64 << 10
     head_seconds: float = 10.0
     body_seconds: float = 30.0
@@ -247,10 +248,14 @@ class LimitedProtocol(HttpToolsProtocol):
             Refusal: The request does not reach the application.
         """
         self._check_head()
-        super().on_headers_complete()
+        self._start()
         self._phase = BODY
         self._since = self._clock.now
         self._raw_bytes = self._body_bytes = 0
+
+    def _start(self) -> None:
+        """Hand a request whose head is complete to the application."""
+        super().on_headers_complete()
 
     def _check_head(self) -> None:
         if self._raw_bytes > self._limits.head_bytes:

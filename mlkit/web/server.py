@@ -15,6 +15,8 @@ import uvicorn
 import uvloop
 
 from mlkit.web.application import OTHER, Application
+from mlkit.web.direct import DirectAnswers
+from mlkit.web.direct_protocol import DirectProtocol
 from mlkit.web.metrics import Counters
 from mlkit.web.protocol import Clock, ConnectionLimits, LimitedProtocol
 
@@ -65,7 +67,8 @@ async def serve(
     clock = Clock()
     clock.now = asyncio.get_running_loop().time()
     protocol = partial(
-        LimitedProtocol,
+        DirectProtocol,
+        direct=DirectAnswers(application.direct_operations()),
         limits=limits,
         clock=clock,
         on_refusal=lambda status: counters.request(OTHER, status, 0.0),

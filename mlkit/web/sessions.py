@@ -1,4 +1,4 @@
-"""Sessions of a browser: who has logged in, in a signed cookie; what has ended, in a file.
+"""Sessions of a browser: who has logged in is in a signed cookie.
 
 A session is what its cookie says until it expires, unless it was ended, its user is gone, or the
 password was changed since. Each login makes a new one, whatever cookies came with it.
@@ -10,17 +10,16 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
-from pathlib import Path
 from typing import NamedTuple
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from mlkit.errors import ConfigurationError
+from mlkit.web.defaults import SESSION_HOURS
 from mlkit.web.errors import Headers
 
-LIFETIME = 12 * 3600.0
+LIFETIME = SESSION_HOURS * 3600
 """Seconds for which a session is good."""
 COOKIE = "mlkit-session"
 _SECURE = "__Host-"
@@ -80,22 +79,40 @@ class Cookies:
         return ""
 
 
+class Ended:
+    """The sessions that were ended before they expired, as far as this process knows."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._expiry: dict[str, float] = {}
+
+    def __contains__(self, session: str) -> bool:
+        return session in self._expiry
+
+    def learn(self, ended: Mapping[str, float]) -> None:
+        """Add sessions, with the times when they expire; what has expired is forgotten."""
+        now = time.time()
+        with self._lock:
+            known = {**self._expiry, **ended}
+            self._expiry = {each: at for each, at in known.items() if at > now}
+
+
 class Sessions:
     """Makes, reads and ends sessions.
 
     Args:
         key: The secret that signs them.
-        ended: A file of the sessions that were ended before they expired.
+        ended: The sessions that were ended before they expired.
         cookies: How cookies are written.
         lifetime: Seconds for which a session is good.
     """
 
     def __init__(
-        self, key: bytes, ended: Path, cookies: Cookies, lifetime: float = LIFETIME
+        self, key: bytes, ended: Ended, cookies: Cookies, lifetime: float = LIFETIME
     ) -> None:
+        self.ended = ended
         self.cookies = cookies
         self._serializer = URLSafeSerializer(key, salt="mlkit.session")
-        self._ended = _Ended(ended)
         self._lifetime = lifetime
 
     def begin(self, user: str, proof: str = "", groups: Iterable[str] = ()) -> Headers:
@@ -113,55 +130,16 @@ class Sessions:
             identifier, user, expires, proof, groups = self._serializer.loads(text)
         except (BadSignature, ValueError, TypeError):
             return None
-        if expires <= time.time() or identifier in self._ended:
+        if expires <= time.time() or identifier in self.ended:
             return None
         return Session(identifier, user, expires, proof, tuple(groups))
 
     def end(self, session: Session) -> Headers:
         """End a session wherever its cookie is; return the header that removes it."""
-        self._ended.add(session.id, session.expires)
+        self.ended.learn({session.id: session.expires})
         return self.cookies.clear(COOKIE)
 
 
 def proof_of(password: str) -> str:
     """Return a short digest of a password's hash: it changes when the password does."""
     return hashlib.sha256(password.encode()).hexdigest()[:24]
-
-
-class _Ended:
-    """The sessions that were ended: in memory, and in a file for the next start."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        now = time.time()
-        self._expiry = {each: at for each, at in _read(path).items() if at > now}
-
-    def __contains__(self, session: str) -> bool:
-        return session in self._expiry
-
-    def add(self, session: str, expires: float) -> None:
-        now = time.time()
-        with self._lock:
-            kept = {each: at for each, at in self._expiry.items() if at > now}
-            self._expiry = {**kept, session: expires}
-            with self._path.open("a") as file:
-                file.write(f"{session} {expires}\n")
-
-
-def _read(path: Path) -> dict[str, float]:
-    """Return what a file holds; a line that a crash has cut off is left out."""
-    try:
-        lines = path.read_text("ascii", "replace").splitlines()
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from error
-    found = {}
-    for line in lines:
-        name, _, at = line.partition(" ")
-        try:
-            found[name] = float(at)
-        except ValueError:
-            continue
-    return found

@@ -267,9 +267,9 @@ class Supervisor:
                 return
             for child in self._children:
                 if child.pid == pid:
-                    self._ended(child, os.waitstatus_to_exitcode(status))
+                    self._handle_end(child, os.waitstatus_to_exitcode(status))
 
-    def _ended(self, child: _Child, code: int) -> None:
+    def _handle_end(self, child: _Child, code: int) -> None:
         child.pid = 0
         if self._signal:
             return

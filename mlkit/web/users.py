@@ -25,7 +25,7 @@ from mlkit.files import replacing
 from mlkit.web.access import NONE, Roles, read_roles
 from mlkit.web.passwords import PREFIX
 
-HINT = "a line is NAME RIGHTS PASSWORD or @GROUP RIGHTS; `mlkit bpmn user` writes them"
+HINT = "a line is NAME RIGHTS PASSWORD or @GROUP RIGHTS"
 _NAME = re.compile(r"[^\s,/@#\x00-\x1f\x7f][^\s,/\x00-\x1f\x7f]{0,199}")
 GROUP = "@"
 """Begins the line of a group."""
@@ -74,19 +74,20 @@ def require_name(name: str) -> str:
     return name
 
 
-def read_users(path: Path, roles: Collection[str]) -> Users:
+def read_users(path: Path, roles: Collection[str], hint: str) -> Users:
     """Read a users file.
 
     Args:
         path: The file.
         roles: The roles that there are.
+        hint: What makes a file that is missing.
 
     Raises:
         InputMissing: It cannot be read.
         ConfigurationError: Other users of the system may read it.
         BadData: A line is none, or names somebody twice.
     """
-    return parse_users(_text(path), str(path), roles)
+    return parse_users(_text(path, hint), str(path), roles)
 
 
 def parse_users(text: str, place: str, roles: Collection[str]) -> Users:
@@ -125,13 +126,12 @@ def _user(place: str, words: list[str], roles: Collection[str]) -> User:
     return User(name, read_roles(place, words[1], roles), password)
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, hint: str) -> str:
     try:
         with path.open("rb") as opened:
             others = os.fstat(opened.fileno()).st_mode & 0o077
             content = opened.read()
     except OSError as error:
-        hint = "--users names a file; `mlkit bpmn user add` makes one"
         raise InputMissing(f"{path}: {error.strerror}", hint=hint) from error
     if others:
         hint = f"chmod 600 {path}"
@@ -151,22 +151,23 @@ class UsersFile:
         MlkitError: The file cannot be used at first.
     """
 
-    def __init__(self, path: Path, roles: Collection[str]) -> None:
+    def __init__(self, path: Path, roles: Collection[str], hint: str) -> None:
         self.path = path
         self._roles = roles
+        self._hint = hint
         self._lock = threading.Lock()
         self._version = _stamp(path)
-        self._users = read_users(path, roles)
+        self._users = read_users(path, roles, hint)
 
     @property
     def users(self) -> Users:
-        """The users as the file says now, or said when it was last sound."""
+        """The users of the file as it is now, or as it was when it was last valid."""
         with self._lock:
             version = _stamp(self.path)
             if version != self._version:
                 self._version = version
                 try:
-                    self._users = read_users(self.path, self._roles)
+                    self._users = read_users(self.path, self._roles, self._hint)
                 except MlkitError as error:
                     logger.error("the users file is not read again: %s", error.message)
             return self._users
@@ -181,11 +182,12 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
 
 
 @contextlib.contextmanager
-def changing(path: Path, create: bool = False) -> Iterator[list[str]]:
+def changing(path: Path, hint: str, create: bool = False) -> Iterator[list[str]]:
     """Change the lines of a users file: one process at a time, and whole or not at all.
 
     Args:
         path: The file.
+        hint: What makes a file that is missing.
         create: Whether one that is missing is made, readable by its owner alone.
 
     Yields:
@@ -194,21 +196,20 @@ def changing(path: Path, create: bool = False) -> Iterator[list[str]]:
     Raises:
         MlkitError: The file cannot be read or written.
     """
-    with _locked(path, create):
-        lines = _text(path).splitlines()
+    with _lock(path, hint, create):
+        lines = _text(path, hint).splitlines()
         yield lines
         with replacing(path, 0o600) as file:
             file.write("".join(f"{each}\n" for each in lines).encode())
 
 
 @contextlib.contextmanager
-def _locked(path: Path, create: bool) -> Iterator[None]:
+def _lock(path: Path, hint: str, create: bool) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
     while True:
         try:
             handle = os.open(path, flags, 0o600)
         except OSError as error:
-            hint = "`mlkit bpmn user add` makes one"
             raise InputMissing(f"{path}: {error.strerror}", hint=hint) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -227,7 +228,7 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def named(lines: list[str], name: str) -> int | None:
+def find_line(lines: list[str], name: str) -> int | None:
     """Return which line is about a user or `@GROUP`; None: there is none."""
     for number, line in enumerate(lines):
         if line.split()[:1] == [name]:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import itertools
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -16,10 +17,10 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -36,6 +37,7 @@ _MOST_STILLBORN = 3
 # A job's number is used once in a process, so that several pools can be waited for together.
 _NUMBERS = itertools.count(1)
 _PATIENCE = 10.0
+_LINE_END = re.compile(rb"[\r\n]")
 _KEPT_VARIABLES = (
     "PATH",
     "HOME",
@@ -66,12 +68,18 @@ class Limits:
     variables: tuple[str, ...] = ()
 
 
+KeptFile = tuple[str, int, int, int]
+"""A file that a task has changed: hash, size, permissions, and when it was changed (ctime, ns)."""
+
+
 class Result(msgspec.Struct, frozen=True):
     """How an attempt ended.
 
     Attributes:
         job: The number that `submit` gave.
         outcome: `completed`, `error` (a BPMN error) or `failed`.
+        files: What the task has changed in its working folder, if the job carries it, by path;
+            None for what is gone.
     """
 
     job: int = msgspec.field(name="id")
@@ -83,6 +91,16 @@ class Result(msgspec.Struct, frozen=True):
     peak: int = 0
     stdout: str = ""
     stderr: str = ""
+    files: dict[str, KeptFile | None] = {}
+
+
+class Printing(NamedTuple):
+    """A job that runs: for how many seconds, and the end of what it has printed so far."""
+
+    job: int
+    seconds: float
+    stdout: str
+    stderr: str
 
 
 _RESULT = msgspec.json.Decoder(Result)
@@ -160,11 +178,11 @@ class ScriptPool:
         number = job["id"] = next(_NUMBERS)
         record = msgspec.json.encode(job)
         if len(record) > _MAX_RECORD:
-            record = self._spilled(record)
+            record = self._spill(record)
         self.waiting.append(_Job(number, record, job["source"]))
         return number
 
-    def _spilled(self, record: bytes) -> bytes:
+    def _spill(self, record: bytes) -> bytes:
         handle, path = tempfile.mkstemp(dir=self.scratch)
         with os.fdopen(handle, "wb") as file:
             file.write(b"[" + record + b"]")
@@ -210,14 +228,14 @@ class ScriptPool:
         if self.limits.timeout and self.sent:
             timeout = min(timeout if timeout is not None else 1.0, 0.05)
         results = []
-        for key, _ in selected(self.selector, timeout, bell):
+        for key, _ in poll(self.selector, timeout, bell):
             if key.fileobj is not self.near:
-                results += self._buried(key.data)
-        results = self._received() + results
+                results += self._bury(key.data)
+        results = self._receive() + results
         self._expire()
         return results
 
-    def _received(self) -> list[Result]:
+    def _receive(self) -> list[Result]:
         results: list[Result] = []
         while True:
             try:
@@ -237,7 +255,7 @@ class ScriptPool:
             job = self.sent.pop(each.job, None)
             if job is not None:
                 if job.reason and each.outcome == "failed":
-                    each = _explained(each, job.reason)
+                    each = _explain(each, job.reason)
                 self.durations[job.source] = each.duration
                 results.append(each)
 
@@ -274,11 +292,11 @@ class ScriptPool:
                 job.reason = f"stopped after {self.limits.timeout:g} s (--timeout)"
                 self._kill(number)
 
-    def _buried(self, worker: _Worker) -> list[Result]:
+    def _bury(self, worker: _Worker) -> list[Result]:
         """Bury a worker that died; the job that it had has failed."""
         code, peak = _wait(worker.process)
-        results = self._received()
-        self._take(_RESULTS.decode(self.slots.held(worker.slot)), results)
+        results = self._receive()
+        self._take(_RESULTS.decode(self.slots.read_held(worker.slot)), results)
         number, started = self.slots.current(worker.slot)
         job = self.sent.pop(number, None)
         if apart := self.slots.apart(worker.slot):
@@ -298,7 +316,7 @@ class ScriptPool:
         return results
 
     def _count_stillborn(self, stillborn: bool, code: int, stderr: str) -> None:
-        """Return up on an interpreter whose processes end before they begin a script."""
+        """Give up on an interpreter whose processes end before they begin a script."""
         self.stillborn = self.stillborn + 1 if stillborn else 0
         if self.stillborn == _MOST_STILLBORN:
             said = stderr.strip().rpartition("\n")[2]
@@ -343,7 +361,7 @@ class ScriptPool:
                 [self.python, "-u", program, *arguments],
                 stdin=subprocess.DEVNULL, stdout=outputs[0], stderr=outputs[1],
                 pass_fds=(self.far.fileno(), self.shared),
-                env=kept_environment(self.limits.variables),
+                env=filter_environment(self.limits.variables),
             )  # fmt: skip
         except OSError as error:
             raise ServiceUnavailable(f"{self.python}: {error.strerror}") from error
@@ -355,6 +373,14 @@ class ScriptPool:
         worker = _Worker(process, slot, os.pidfd_open(process.pid), outputs)
         self.workers[slot] = worker
         self.selector.register(worker.pidfd, selectors.EVENT_READ, worker)
+
+    def running(self) -> Iterator[Printing]:
+        """Yield the jobs that workers run, with the end of what each has printed so far."""
+        for worker in self.workers.values():
+            job, started = self.slots.current(worker.slot)
+            if job in self.sent:
+                seconds = time.monotonic() - started
+                yield Printing(job, seconds, *(_tail(each) for each in worker.outputs))
 
     def output(self, job: int) -> str:
         """Return the end of what a running job has printed so far."""
@@ -382,13 +408,13 @@ class ScriptPool:
         self.folder.close()
 
 
-def kept_environment(variables: Sequence[str] = ()) -> dict[str, str]:
+def filter_environment(variables: Sequence[str] = ()) -> dict[str, str]:
     """Return the environment of a script: the harmless variables, and those that are named."""
     names = (*_KEPT_VARIABLES, *variables)
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def selected(
+def poll(
     selector: selectors.BaseSelector, timeout: float | None, bell: int | None
 ) -> list[tuple[selectors.SelectorKey, int]]:
     """Wait for what a selector has, or for one more file descriptor."""
@@ -401,7 +427,7 @@ def selected(
         selector.unregister(bell)
 
 
-def _explained(result: Result, reason: str) -> Result:
+def _explain(result: Result, reason: str) -> Result:
     """Return the result of a job that we have stopped, with the reason in place of the signal."""
     stderr = result.stderr.removesuffix(f"{result.message}\n") + f"{reason}\n"
     return msgspec.structs.replace(result, message=reason, stderr=stderr)
@@ -439,7 +465,12 @@ def _output(name: str) -> int:
 
 
 def _tail(descriptor: int, size: int = 10_000) -> str:
-    end = os.fstat(descriptor).st_size
+    """Return the end of a file, in whole lines: of a secret that is cut, the rest is not masked."""
+    start = max(0, os.fstat(descriptor).st_size - size)
     with contextlib.suppress(OSError):
-        return os.pread(descriptor, size, max(0, end - size)).decode("utf-8", "replace")
+        found = os.pread(descriptor, size, start)
+        if start:
+            cut = _LINE_END.search(found)
+            found = found[cut.end() :] if cut else b""
+        return found.decode("utf-8", "replace")
     return ""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlkit.errors import MlkitError, ServiceUnavailable
-from mlkit.workers.pool import kept_environment
+from mlkit.workers.pool import filter_environment
 from mlkit.workers.r_values import LIST, Encoded, Vector, decode, encode
 
 _DRIVER = Path(__file__).parent / "child" / "session.R"
@@ -80,7 +80,7 @@ class RSession:
             self._process = subprocess.Popen(
                 [*command, str(theirs_in), str(theirs_out)],
                 stdin=subprocess.DEVNULL, stdout=2, pass_fds=(theirs_in, theirs_out),
-                env=kept_environment(_VARIABLES), process_group=0, preexec_fn=_die_with_parent,
+                env=filter_environment(_VARIABLES), process_group=0, preexec_fn=_die_with_parent,
             )  # fmt: skip
         except OSError as error:
             os.close(requests)
@@ -155,7 +155,7 @@ class RSession:
             done = self._read(1) == b"\1"
             content = self._read(size)
         except (OSError, EOFError):
-            raise RError(self._ended()) from None
+            raise RError(self._describe_end()) from None
         if not done:
             raise _failure(decode(content))
         return Encoded(content)
@@ -174,7 +174,7 @@ class RSession:
             found += some
         return bytes(found)
 
-    def _ended(self) -> str:
+    def _describe_end(self) -> str:
         code = self._process.wait()
         died = f"signal {-code}" if code < 0 else f"exit status {code}"
         return f"R ended with {died}"

@@ -64,7 +64,7 @@ def encode(value: Any) -> bytes:
     """
     if isinstance(value, Encoded):
         return value
-    return _written(value if isinstance(value, Vector) else _vector(value))
+    return _encode(value if isinstance(value, Vector) else _vector(value))
 
 
 def _vector(value: Any) -> Vector:
@@ -88,7 +88,7 @@ def vector(items: Sequence[Any]) -> Vector:
     return Vector(CHARACTER if kinds == {str} else LIST, items)
 
 
-def _written(made: Vector) -> bytes:
+def _encode(made: Vector) -> bytes:
     head = bytes([made.kind]) + _SIZE.pack(len(made.items))
     return head + _WRITERS[made.kind](made.items) + _attributes(made.attributes)
 

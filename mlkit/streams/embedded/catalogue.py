@@ -99,7 +99,7 @@ class Catalogue:
                     return segment, entry.position
         return None
 
-    def expired(self, segment: Segment, now: int) -> set[str]:
+    def find_expired(self, segment: Segment, now: int) -> set[str]:
         """Return the topics of a segment whose records are all older than their retention."""
         latest: dict[str, int] = {}
         for place, entries in self.index[segment].items():

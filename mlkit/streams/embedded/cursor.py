@@ -70,10 +70,10 @@ class Cursor:
             self._frames = frames.scan(self._file, self._position)
             if os.fstat(self._file).st_size <= self._position and not self._onward():
                 return False
-            if not self._grown():
+            if not self._has_grown():
                 return False
 
-    def _grown(self) -> bool:
+    def _has_grown(self) -> bool:
         """Return whether a whole frame follows, which may be a while in coming."""
         following = next(self._frames, None)
         if following is None:
@@ -88,7 +88,7 @@ class Cursor:
                  if each.number > self._segment.number]  # fmt: skip
         if not later:
             return False
-        if not self._grown():
+        if not self._has_grown():
             self._open(later[0], 0)
         return True
 

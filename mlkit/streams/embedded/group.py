@@ -53,7 +53,7 @@ class Member:
         while True:
             name = f"{time.time_ns():020d}-{uuid.uuid4().hex}"
             path = self._folder / "members" / name
-            lock = _locked(path)
+            lock = _lock(path)
             if lock is not None and path.exists():
                 return name, lock
             if lock is not None:
@@ -98,7 +98,7 @@ class Member:
             self._give_up(leaving)
         taken = {}
         for place in sorted(mine - set(self._locks)):
-            lock = _locked(self._folder / f"{place.topic}-{place.number}.lock")
+            lock = _lock(self._folder / f"{place.topic}-{place.number}.lock")
             if lock is not None:
                 taken[place] = lock
         if taken:
@@ -115,7 +115,7 @@ class Member:
         for path in (self._folder / "members").iterdir():
             if path.name == self._name:
                 continue
-            lock = _locked(path, create=False)
+            lock = _lock(path, create=False)
             if lock is None:
                 if path.exists():
                     alive.append(path.name)
@@ -188,7 +188,7 @@ class Member:
         self.close()
 
 
-def _locked(path: Path, *, create: bool = True) -> int | None:
+def _lock(path: Path, *, create: bool = True) -> int | None:
     """Open a file and lock it; None if another holds the lock, or it is not there."""
     with contextlib.suppress(FileNotFoundError, BlockingIOError):
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)

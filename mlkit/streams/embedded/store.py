@@ -64,11 +64,11 @@ class EmbeddedLog:
         *closed, last = frames.segments(self.folder)
         for segment in closed:
             index = catalogue.load_index(segment, self.folder)
-            self.catalogue.index[segment] = self._indexed(segment) if index is None else index
+            self.catalogue.index[segment] = self._index(segment) if index is None else index
         self._open(last)
         self._catch_up()
 
-    def _indexed(self, segment: Segment) -> catalogue.Index:
+    def _index(self, segment: Segment) -> catalogue.Index:
         alone = catalogue.Catalogue()
         file = os.open(segment.path(self.folder), os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -150,7 +150,7 @@ class EmbeddedLog:
         for segment in sorted(self.catalogue.index):
             if segment == self._segment:
                 continue
-            expired = self.catalogue.expired(segment, now)
+            expired = self.catalogue.find_expired(segment, now)
             topics = {place.topic for place in self.catalogue.index[segment]}
             if expired and expired < topics:
                 self._rewrite(segment, expired)
@@ -169,7 +169,7 @@ class EmbeddedLog:
                     copy.write(frames.encode(Frame(runs=kept)))
         finally:
             os.close(file)
-        index = self._indexed(later)
+        index = self._index(later)
         catalogue.save_index(index, later, self.folder)
         self.catalogue.index[later] = index
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlkit.errors import ServiceUnavailable, UsageError
-from mlkit.streams.kafka.client import TIMEOUT, described, is_end, logger, ready, records
+from mlkit.streams.kafka.client import TIMEOUT, describe, is_end, logger, ready, records
 from mlkit.streams.log import (
     EARLIEST,
     Message,
@@ -68,7 +68,7 @@ class KafkaLog:
 
     def unavailable(self, error: Exception) -> ServiceUnavailable:
         """Return what a failure of the broker is to the user."""
-        return ServiceUnavailable(f"kafka://{self.servers}: {described(error)}")
+        return ServiceUnavailable(f"kafka://{self.servers}: {describe(error)}")
 
     def topics(self) -> dict[str, int]:
         """Return the topics with their numbers of partitions."""
@@ -122,41 +122,44 @@ class KafkaLog:
         """Write messages; see `Log.append`."""
         self.partitions(topic)
         if self._writer is None:
-            own = {"enable.idempotence": True, "acks": "all", "linger.ms": 1}
-            self._writer = self.client.Producer({**self.settings, **own}, logger=logger)
-        self.produce(self._writer, {topic: messages})
+            self._writer = self.producer({"enable.idempotence": True, "acks": "all"})
+        try:
+            self.produce(self._writer, {topic: messages})
+        except BaseException as error:
+            # What is queued must not arrive later, beside what the caller tries again.
+            self._writer.purge()
+            self._writer = None
+            if isinstance(error, self.client.KafkaException):
+                raise self.unavailable(error) from error
+            raise
+
+    def producer(self, own: Mapping[str, Any]) -> Any:
+        """Return a client that writes, and reports what failed only."""
+        settings = {**self.settings, "linger.ms": 1, "delivery.report.only.error": True, **own}
+        return self.client.Producer(settings, logger=logger)
 
     def produce(self, producer: Any, messages: Mapping[str, Sequence[Message]]) -> None:
         """Send messages and wait until the brokers have all of them."""
         failed: list[Any] = []
 
         def report(error: Any, _: Any) -> None:
-            if error is not None:
-                failed.append(error)
+            failed.append(error)
 
         for topic, some in messages.items():
             count = self.partitions(topic)
+            now = int(time.time() * 1000)
             for value, key, timestamp in some:
-                now = int(time.time() * 1000) if timestamp is None else timestamp
                 place = partition_of(key, count) if count > 1 else 0
-                self._send(producer, topic, value, key, place, now, report)
+                moment = now if timestamp is None else timestamp
+                message = topic, value, key, place, report  # by position: a quarter less time
+                try:
+                    producer.produce(*message, timestamp=moment)
+                except BufferError:
+                    _send_later(producer, message, moment)
         left = producer.flush(TIMEOUT)
         if failed or left:
             reason = failed[0].str() if failed else f"{left} messages were not acknowledged"
             raise ServiceUnavailable(f"kafka://{self.servers}: {reason}")
-
-    def _send(self, producer: Any, topic: str, value: bytes, key: bytes, place: int, now: int,
-              report: Any) -> None:  # fmt: skip
-        while True:
-            try:
-                producer.produce(
-                    topic, value, key, partition=place, on_delivery=report, timestamp=now
-                )
-            except BufferError:
-                producer.poll(0.1)
-            else:
-                producer.poll(0)
-                return
 
     def reader(self) -> Any:
         """Return a client that reads partitions without a group."""
@@ -191,7 +194,7 @@ class KafkaLog:
         if not messages:
             raise ServiceUnavailable(f"kafka://{self.servers}: no answer in {TIMEOUT:g} s")
         ended = any(is_end(each, self.client) for each in messages)
-        return ended, list(records(self.client, self.servers, messages))
+        return ended, records(self.client, self.servers, messages)
 
     def bounds(self, partition: Partition) -> tuple[int, int]:
         """Return the first offset that is kept, and the one that the next record gets."""
@@ -263,3 +266,14 @@ class KafkaLog:
         if self._reader is not None:
             self._reader.close()
         self._writer = self._reader = None
+
+
+def _send_later(producer: Any, message: tuple[Any, ...], moment: int) -> None:
+    """Hand a message to the client, which queues a limited number, once there is room."""
+    while True:
+        producer.poll(0.1)
+        try:
+            producer.produce(*message, timestamp=moment)
+        except BufferError:
+            continue
+        return

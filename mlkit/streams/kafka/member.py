@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from mlkit.errors import MlkitError
 from mlkit.streams.errors import Fenced
-from mlkit.streams.kafka.client import TIMEOUT, described, is_end, logger, ready, records
+from mlkit.streams.kafka.client import TIMEOUT, describe, is_end, logger, ready, records, within
 from mlkit.streams.log import LATEST, Message, Moved, Output, Partition, Record
 
 if TYPE_CHECKING:
     from mlkit.streams.kafka.log import KafkaLog
 
+SESSION = 10_000
+"""Milliseconds after which brokers give the partitions of a silent member to others."""
+COORDINATOR = 10.0
+"""Seconds to wait for the group's coordinator within a transaction, which brokers end after 15."""
 OPEN_TRANSACTION = 15_000
 """Milliseconds after which brokers abort what a killed member has left open: others wait for it."""
 
@@ -37,7 +44,8 @@ class KafkaMember:
         own = {
             "group.id": group, "enable.auto.commit": False, "isolation.level": "read_committed",
             "auto.offset.reset": "latest" if start == LATEST else "earliest",
-            "session.timeout.ms": 10_000, "fetch.wait.max.ms": 10, "enable.partition.eof": True,
+            "session.timeout.ms": SESSION, "fetch.wait.max.ms": 10, "enable.partition.eof": True,
+            "fetch.queue.backoff.ms": 10,  # a full queue is taken at once, and not after a second
         }  # fmt: skip
         self._client = log.client.Consumer({**log.settings, **own}, logger=logger)
         self._client.subscribe(
@@ -81,20 +89,18 @@ class KafkaMember:
                 return found
 
     def _records(self, messages: Sequence[Any]) -> list[Record]:
-        for each in messages:
-            place = Partition(each.topic(), each.partition())
-            if is_end(each, self._log.client):
-                self._ended.add(place)
-            else:
-                self._ended.discard(place)
+        found = records(self._log.client, self._log.servers, messages)
+        after: dict[Partition, int] = {}
+        for place, some in groupby(found, attrgetter("partition")):
+            after[place] = deque(some, 1)[0].offset + 1
+        if not self._held.issuperset(after):
+            found = [each for each in found if each.partition in self._held]
+        self._next |= {place: each for place, each in after.items() if place in self._held}
+        ends = (each for each in messages if is_end(each, self._log.client))
+        reached = {Partition(each.topic(), each.partition()): each.offset() for each in ends}
+        self._ended -= after.keys()
+        self._ended |= {place for place, end in reached.items() if after.get(place, 0) <= end}
         self._ended &= self._held
-        found = [
-            each
-            for each in records(self._log.client, self._log.servers, messages)
-            if each.partition in self._held
-        ]
-        for record in found:
-            self._next[record.partition] = record.offset + 1
         return found
 
     def is_at_end(self, partition: Partition) -> bool:
@@ -134,9 +140,10 @@ class KafkaMember:
         if output.states:
             self._log.create_state(f"{self._group}.state")
         if self._producer is None:
-            own = {"transactional.id": f"{self._group}-{uuid.uuid4().hex}", "linger.ms": 1,
-                   "transaction.timeout.ms": OPEN_TRANSACTION}  # fmt: skip
-            producer = self._log.client.Producer({**self._log.settings, **own}, logger=logger)
+            name = f"{self._group}-{uuid.uuid4().hex}"
+            producer = self._log.producer(
+                {"transactional.id": name, "transaction.timeout.ms": OPEN_TRANSACTION}
+            )
             try:
                 producer.init_transactions(TIMEOUT)
             except self._log.client.KafkaException as error:
@@ -154,7 +161,7 @@ class KafkaMember:
         if offsets := self._offsets():
             # With the group's generation, so that a member that was replaced commits nothing.
             group = self._client.consumer_group_metadata()
-            producer.send_offsets_to_transaction(offsets, group, TIMEOUT)
+            within(COORDINATOR, producer.send_offsets_to_transaction, offsets, group, COORDINATOR)
         producer.commit_transaction(TIMEOUT)
 
     def _offsets(self) -> list[Any]:
@@ -194,7 +201,7 @@ class KafkaMember:
             kind.REBALANCE_IN_PROGRESS, kind._FENCED,
         }  # fmt: skip
         if code in fenced or error.args[0].txn_requires_abort():
-            return Fenced(f"{self._group}: nothing was committed: {described(error)}")
+            return Fenced(f"{self._group}: nothing was committed: {describe(error)}")
         return self._log.unavailable(error)
 
     def close(self) -> None:

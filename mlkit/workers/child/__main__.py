@@ -29,6 +29,7 @@ import types
 from typing import Any
 
 import javascript  # type: ignore[import-not-found]
+import kept_files  # type: ignore[import-not-found]
 import process  # type: ignore[import-not-found]
 import rscript  # type: ignore[import-not-found]
 import source  # type: ignore[import-not-found]
@@ -39,11 +40,12 @@ from codec import decode, encode  # type: ignore[import-not-found]
 from printed import Printed, Stream  # type: ignore[import-not-found]
 from slots import Slots  # type: ignore[import-not-found]
 from variables import (  # type: ignore[import-not-found]
-    BpmnError,
     Execution,
     Recorder,
-    changed,
-    loaded,
+    Task,
+    Thrown,
+    find_changed,
+    load,
     publish,
 )
 
@@ -99,7 +101,7 @@ class Worker:
                 self._send()
         else:
             self._send()
-            self.jobs.send(record if len(record) <= MAX_RECORD else self._spilled(record))
+            self.jobs.send(record if len(record) <= MAX_RECORD else self._spill(record))
 
     def _send(self) -> None:
         if self.held:
@@ -107,7 +109,7 @@ class Worker:
             self.slots.release(self.slot)
             self.held = []
 
-    def _spilled(self, record: bytes) -> bytes:
+    def _spill(self, record: bytes) -> bytes:
         handle, path = tempfile.mkstemp(dir=self.spill)
         with os.fdopen(handle, "wb") as file:
             file.write(record)
@@ -121,10 +123,32 @@ class Worker:
             reply = self._run_here(job)
         else:
             self._import(job, read)
-            reply = self._run_apart(job)
+            reply = self._run_carrying(job) if job.get("carries") else self._run_apart(job)
+        self._add_printed(reply)
+        return reply
+
+    def _add_printed(self, reply: dict[str, Any]) -> None:
         for each in self.printed:
             if text := each.text():
                 reply[each.name] = text
+
+    def _run_carrying(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Run a task, and keep what a completed one has changed in its working folder."""
+        before = kept_files.scan(job["work"])
+        reply = self._run_apart(job)
+        if reply["outcome"] != "completed":
+            return reply
+        for each in self.printed:
+            each.flush()
+        try:
+            reply["files"], note = kept_files.keep(
+                job["work"], before, job.get("since"), self.artifacts.folder
+            )
+        except (OSError, kept_files.TooMuch) as error:
+            message = f"the working folder cannot be kept: {error}"
+            reply = {**reply, "outcome": "failed", "message": message, "variables": {}}
+            note = f"{message}\n"
+        self.printed[1].write(note.encode())
         return reply
 
     def _source(self, job: dict[str, Any]) -> source.Source | None:
@@ -240,7 +264,7 @@ class Worker:
             return _run_javascript(job)
         packed = job["variables"]
         text = job["source"] if job["kind"] == "script" else ""
-        namespace = loaded(packed, artifacts, text)
+        namespace = load(packed, artifacts, text)
         bound: dict[str, Any] = {}
         if job["kind"] == "call":
             _call(job, namespace, bound)
@@ -257,15 +281,17 @@ class Worker:
         self, job: dict[str, Any], namespace: dict[str, Any], bound: dict[str, Any]
     ) -> tuple[dict[str, Any], str]:
         before = dict(namespace)
-        namespace["BpmnError"] = BpmnError
+        namespace[Thrown.__name__] = Thrown
         namespace["execution"] = execution = Execution(job, namespace, bound)
+        if "task" in job:
+            namespace["task"] = Task(job["task"], namespace, bound)
         recorder = Recorder()
         recorder.namespace, recorder.bound = namespace, bound
         namespace["__name__"] = "__main__"
         exec(self._code(job), namespace, recorder)
         if job["result"]:
             bound.setdefault(job["result"], namespace.get("result"))
-        found = changed(namespace, before, job["variables"], execution, self.artifacts)
+        found = find_changed(namespace, before, job["variables"], execution, self.artifacts)
         published: tuple[dict[str, Any], str] = publish({**found, **bound}, self.artifacts)
         return published
 
@@ -333,7 +359,7 @@ def _run_javascript(job: dict[str, Any]) -> tuple[dict[str, Any], str]:
     if problem is not None:
         raise RuntimeError(f"{problem}, in the interpreter of the scripts too")
     known = {"id": job["instance"], "processInstanceId": job["instance"], "key": job["key"],
-             "currentActivityId": job["element"], "attempt": job["attempt"]}  # fmt: skip
+             "attempt": job["attempt"], **job.get("execution", {})}  # fmt: skip
     facts = {"execution": known, "all": True}
     ran = javascript.run(job["source"], job["variables"], facts, javascript.MEMORY, 0)
     sys.stdout.write(ran.printed)
@@ -345,7 +371,7 @@ def _run_javascript(job: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 def _failure(error: BaseException, element: str) -> dict[str, str]:
     # By name: callables raise the class of an installed mlkit, scripts the one above.
-    if type(error).__name__ == "BpmnError" and hasattr(error, "code"):
+    if type(error).__name__ == Thrown.__name__ and hasattr(error, "code"):
         return {"outcome": "error", "code": _text(error.code), "message": _text(error)}
     traceback.print_exception(error.__class__, error, _script_frames(error))
     return {"outcome": "failed", "message": _describe(error, element)}
@@ -397,7 +423,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     del sys.path[0]
     for name in ("values", "javascript", "artifacts", "rscript", "slots", "codec", "process",
-                 "source", "apart", "printed", "variables"):  # fmt: skip
+                 "source", "apart", "printed", "variables", "kept_files"):  # fmt: skip
         del sys.modules[name]  # A script may have modules of these names.
     sys.argv = [""]
     Worker(socket.socket(fileno=jobs), Slots(slots), (slot, cpu), places).serve()

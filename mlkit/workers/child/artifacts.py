@@ -28,7 +28,7 @@ class Artifacts:
     """A folder of stored values.
 
     Attributes:
-        maker: What each reference says of its origin: `by`, `attempt`.
+        maker: The origin that each reference records: `by`, `attempt`.
         loaded: The hashes of what the task in hand has read.
         verified: The hashes of files that were compared with their content.
     """
@@ -78,7 +78,7 @@ class Artifacts:
 
         if reference["kind"] not in _READABLE:
             raise TypeError(f"a {reference['kind']} of R cannot be read in Python")
-        frame = _shaped(_restored(pyreadr.read_r(path)[None], reference), reference)
+        frame = _shape(_restore(pyreadr.read_r(path)[None], reference), reference)
         # A frame that a script leaves as it is stays the one that R stored.
         self.frames[hashlib.sha256(pickle.dumps(frame, protocol=5)).hexdigest()] = reference
         return frame
@@ -151,7 +151,7 @@ def _verify(path: str, reference: dict[str, Any]) -> None:
         raise Damaged(f"the stored {made} ({path}) is not what was stored: its hash differs")
 
 
-def _restored(frame: Any, reference: dict[str, Any]) -> Any:
+def _restore(frame: Any, reference: dict[str, Any]) -> Any:
     """Return the columns of a data frame of R what pyreadr does not read.
 
     Whole numbers and truth values with missing ones, zones, durations, and the order of levels.
@@ -187,7 +187,7 @@ def _whole(column: Any) -> Any:
     return pd.Series(exact, index=column.index, dtype="Int64" if fits else object)
 
 
-def _shaped(frame: Any, reference: dict[str, Any]) -> Any:
+def _shape(frame: Any, reference: dict[str, Any]) -> Any:
     """Return the array or the vector with names that R wrote as columns."""
     if reference.get("named"):
         return frame["value"].set_axis(list(frame["name"])).rename(None)

@@ -153,11 +153,14 @@ for (name in names(job$variables)) tryCatch(
     message("warning: ", name, " is not passed to R: ", conditionMessage(condition)))
 before <- as.list(scope)
 offered$bpmn_error <- bpmn_error
-offered$execution <- list(
-  id = job$instance, element = job$element, attempt = job$attempt, key = job$key,
-  folder = job$folder,
+access <- list(
   getVariable = function(name) get0(name, envir = scope, inherits = FALSE),
-  setVariable = function(name, value) assign(name, value, envir = scope))
+  setVariable = function(name, value) assign(name, value, envir = scope),
+  hasVariable = function(name) exists(name, envir = scope, inherits = FALSE))
+offered$execution <- c(access, job$execution, list(
+  id = job$instance, processInstanceId = job$instance, element = job$element,
+  attempt = job$attempt, key = job$key, folder = job$folder))
+if (!is.null(job$task)) offered$task <- c(access, job$task)
 
 result <- tryCatch({
   withCallingHandlers(

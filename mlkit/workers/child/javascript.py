@@ -22,12 +22,17 @@ _EXACT = 2**53  # the numbers of JavaScript are doubles
 _NAME = re.compile(r"[^\W\d][\w$]*")
 # Of a failure, where the script was; of what is broken, where it is.
 _PLACE = re.compile(r"at (?:<eval> \()?<input>:(\d+)")
+_INTERRUPTED = "InternalError: interrupted"
 _CHANGES = ("setVariable", "setVariableLocal", "removeVariable")
 _SEES_ALL = {"eval", "Function", "getVariables", "getVariableNames"}
 
 
 class JavaScriptError(Exception):
     """A script that is broken, failed, or reached a limit."""
+
+
+class TookTooLong(JavaScriptError):
+    """A script that reached the limit of processor time."""
 
 
 class Thrown(Exception):
@@ -64,7 +69,7 @@ def lacking() -> str | None:
     return None
 
 
-def mentioned(source: str) -> frozenset[str] | None:
+def find_referenced(source: str) -> frozenset[str] | None:
     """Return every name that a script mentions, also in text; None where it may see all."""
     names = frozenset(_NAME.findall(source))
     return None if names & _SEES_ALL else names
@@ -76,11 +81,11 @@ def check(source: str) -> None:
     Raises:
         JavaScriptError: It is broken.
     """
-    _evaluated(_context(64, 1), f"void new Function({json.dumps(source)})", shift=2)
+    _evaluate(_context(64), f"void new Function({json.dumps(source)})", shift=2)
 
 
 def run(
-    source: str, variables: dict[str, Any], facts: dict[str, Any], memory: int, seconds: int
+    source: str, variables: dict[str, Any], facts: dict[str, Any], memory: int, seconds: float
 ) -> Ran:
     """Run a script to its end.
 
@@ -93,18 +98,21 @@ def run(
 
     Raises:
         JavaScriptError: It failed, or reached a limit.
+        TookTooLong: It reached the limit of time.
         Thrown: It threw a BPMN error.
     """
-    context = _context(memory, seconds)
-    given = {"source": source, "variables": _sent(variables), "facts": facts}
+    context = _context(memory)
+    given = {"source": source, "variables": _encode(variables), "facts": facts}
     context.eval(_prelude())
-    text = _evaluated(context, f"__run({json.dumps(json.dumps(given))})")
+    if seconds:
+        context.set_time_limit(seconds)
+    text = _evaluate(context, f"__run({json.dumps(json.dumps(given))})")
     try:
         found = json.loads(text)
         if "error" in found:
             raise Thrown(str(found["error"]["code"]), str(found["error"]["message"]))
-        changes = [(str(kind), str(name), _received(each)) for kind, name, each in found["changes"]]
-        ran = Ran(_received(found["value"]), changes, str(found["printed"]))
+        changes = [(str(kind), str(name), _decode(each)) for kind, name, each in found["changes"]]
+        ran = Ran(_decode(found["value"]), changes, str(found["printed"]))
     except (ValueError, TypeError, LookupError, RecursionError):
         raise JavaScriptError("what it leaves cannot be read") from None
     if any(kind not in _CHANGES for kind, _, _ in changes):
@@ -112,24 +120,24 @@ def run(
     return ran
 
 
-def _context(memory: int, seconds: int) -> Any:
+def _context(memory: int) -> Any:
     import quickjs
 
     context = quickjs.Context()
     context.set_memory_limit(memory << 20)
     context.set_max_stack_size(MAX_STACK)
-    if seconds:
-        context.set_time_limit(seconds)
     return context
 
 
-def _evaluated(context: Any, text: str, shift: int = 0) -> str:
+def _evaluate(context: Any, text: str, shift: int = 0) -> str:
     import quickjs
 
     try:
         return str(context.eval(text))
     except (quickjs.JSException, RecursionError, MemoryError) as error:
-        raise JavaScriptError(_message(str(error), shift)) from None
+        text = str(error)
+        kind = TookTooLong if text.startswith(_INTERRUPTED) else JavaScriptError
+        raise kind(_message(text, shift)) from None
 
 
 def _message(text: str, shift: int) -> str:
@@ -137,7 +145,7 @@ def _message(text: str, shift: int) -> str:
     message = text.strip().splitlines()[0] if text.strip() else ""
     if message in ("", "null", "InternalError: out of memory"):
         return "it takes too much memory"
-    if message == "InternalError: interrupted":
+    if message == _INTERRUPTED:
         return "it takes too much time"
     places = _PLACE.findall(text)
     line = int(places[0]) - shift if places else 0
@@ -150,23 +158,23 @@ def _prelude() -> str:
         return file.read()
 
 
-def _sent(value: Any) -> Any:
+def _encode(value: Any) -> Any:
     """Write what JSON or doubles do not hold in a form that the prelude reads."""
     if type(value) is int and abs(value) > _EXACT:
         return {"$int": str(value)}
     if isinstance(value, list):
-        return [_sent(each) for each in value]
+        return [_encode(each) for each in value]
     if not isinstance(value, dict):
         return value
     if len(value) == 1:
         ((tag, content),) = value.items()
         if tag == "$decimal":
-            return _sent(_number(Decimal(content)))
+            return _encode(_number(Decimal(content)))
         if tag in ("$long", "$short"):
-            return _sent(int(content))
+            return _encode(int(content))
         if tag in ("$date", "$time", "$duration"):
             return content
-    return {key: _sent(each) for key, each in value.items()}
+    return {key: _encode(each) for key, each in value.items()}
 
 
 def _number(value: Decimal) -> Any:
@@ -177,11 +185,11 @@ def _number(value: Decimal) -> Any:
     return number if math.isfinite(number) else {"$float": repr(number)}
 
 
-def _received(value: Any) -> Any:
+def _decode(value: Any) -> Any:
     if isinstance(value, list):
-        return [_received(each) for each in value]
+        return [_decode(each) for each in value]
     if not isinstance(value, dict):
         return value
     if list(value) == ["$int"]:
         return int(value["$int"])
-    return {key: _received(each) for key, each in value.items()}
+    return {key: _decode(each) for key, each in value.items()}

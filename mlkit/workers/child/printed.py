@@ -84,6 +84,11 @@ class Printed:
         except OSError:
             self.place = ""
 
+    def flush(self) -> None:
+        """Write what the file of a long text has still to get."""
+        if self.file is not None:
+            self.file.flush()
+
     def text(self) -> str:
         """Return what is kept, with the count of what is left out, and end the task."""
         if not self.size:

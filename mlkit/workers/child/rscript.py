@@ -82,7 +82,7 @@ class Program:
             hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
             resource.setrlimit(resource.RLIMIT_CPU, (self.cpu, hard))
 
-    def ended(self, status: int) -> str:
+    def describe_end(self, status: int) -> str:
         """Return by what R ended that left no result."""
         if status == -signal.SIGXCPU:
             return f"stopped after {self.cpu} s of processor time (--cpu)"
@@ -98,7 +98,7 @@ def run(program: Program, job: dict[str, Any], artifacts: Artifacts) -> tuple[di
         Thrown: It threw a BPMN error.
     """
     with tempfile.TemporaryDirectory(dir=program.scratch) as folder:
-        variables, skipped = _passed(job["variables"], artifacts, folder)
+        variables, skipped = _pass_values(job["variables"], artifacts, folder)
         with open(os.path.join(folder, "job.json"), "w", encoding="utf-8") as file:
             json.dump({**job, "variables": variables}, file)
         status = program.start(folder)
@@ -106,16 +106,16 @@ def run(program: Program, job: dict[str, Any], artifacts: Artifacts) -> tuple[di
             with open(os.path.join(folder, "result.json"), encoding="utf-8") as file:
                 result = json.load(file)
         except OSError:
-            raise RError(program.ended(status)) from None
+            raise RError(program.describe_end(status)) from None
         if result["outcome"] == "error":
             raise Thrown(result["code"], result["message"])
         if result["outcome"] == "failed":
             raise RError(result["message"])
         found = result.get("variables", {})
-        return {name: _taken(each, artifacts) for name, each in found.items()}, skipped
+        return {name: _take(each, artifacts) for name, each in found.items()}, skipped
 
 
-def _passed(
+def _pass_values(
     packed: dict[str, Any], artifacts: Artifacts, folder: str
 ) -> tuple[dict[str, Any], str]:
     passed, skipped = {}, ""
@@ -147,14 +147,14 @@ def _exact(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if len(value) == 1 and next(iter(value)) in _TAGS:
-        return _untagged(value)
+        return _untag(value)
     return {name: _exact(each) for name, each in value.items()}
 
 
 _TAGS = {"$decimal", "$short", "$long", "$json", "$null", "$xml", "$object"}
 
 
-def _untagged(value: dict[str, Any]) -> Any:
+def _untag(value: dict[str, Any]) -> Any:
     """Read a tag that R does not know; a decimal that is a whole number beyond 2^53, as one."""
     found = values.unpack(value)
     if "$decimal" not in value:
@@ -264,9 +264,9 @@ def _has_dates(column: Any) -> bool:
     return column.dtype.kind == "O" and any(type(each) is date for each in column)
 
 
-def _taken(value: Any, artifacts: Artifacts) -> Any:
+def _take(value: Any, artifacts: Artifacts) -> Any:
     if isinstance(value, list):
-        return [_taken(each, artifacts) for each in value]
+        return [_take(each, artifacts) for each in value]
     if not isinstance(value, dict):
         return value
     if "$rds" in value:
@@ -276,4 +276,4 @@ def _taken(value: Any, artifacts: Artifacts) -> Any:
         return int(value["$integer"])
     if "$float" in value:
         return values.pack(float(value["$float"]))
-    return {name: _taken(each, artifacts) for name, each in value.items()}
+    return {name: _take(each, artifacts) for name, each in value.items()}

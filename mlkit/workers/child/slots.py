@@ -45,7 +45,7 @@ class Slots:
     # -- what the engine writes --------------------------------------------------------
 
     def cancel(self, jobs: Collection[int]) -> None:
-        """Return which jobs are not to begin: at most `MAX_CANCELLED`."""
+        """Write which jobs are not to begin: at most `MAX_CANCELLED`."""
         numbers = [*jobs, *[0] * (MAX_CANCELLED - len(jobs))]
         _CANCELLED.pack_into(self.memory, _COUNT.size, *numbers)
         _COUNT.pack_into(self.memory, 0, len(jobs))
@@ -107,7 +107,7 @@ class Slots:
         """Forget the replies that are held: they have been sent."""
         _COUNT.pack_into(self.memory, _FIRST_SLOT + slot * _SLOT_SIZE + _HELD, 0)
 
-    def held(self, slot: int) -> bytes:
+    def read_held(self, slot: int) -> bytes:
         """Return the replies that a worker holds, as a JSON array."""
         start = _FIRST_SLOT + slot * _SLOT_SIZE
         (length,) = _COUNT.unpack_from(self.memory, start + _HELD)

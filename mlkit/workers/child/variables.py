@@ -12,29 +12,43 @@ from typing import Any
 import values  # type: ignore[import-not-found]
 from artifacts import Artifacts, Damaged, same  # type: ignore[import-not-found]
 
-_HIDDEN = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
 _PLAIN = (str, int, float, bool, type(None))
 
 
-class BpmnError(Exception):
-    """A BPMN error: a modelled outcome that a boundary event catches; never retried."""
+class Thrown(Exception):
+    """An outcome that a script throws by its code, and that is no failure: it is never retried."""
 
     def __init__(self, code: str, message: str = "") -> None:
         super().__init__(message or code)
         self.code = str(code)
 
 
-class Execution:
-    """What Camunda scripts know as `execution`."""
+# What scripts call it, and what a traceback says.
+Thrown.__name__ = "BpmnError"
 
-    def __init__(self, job: dict[str, Any], namespace: dict[str, Any], bound: dict[str, Any]):
+
+class Delegate:
+    """What the scripts of Camunda know as `execution`, and those that listen to a task as `task`.
+
+    What is known of them can be read by its name or by a getter: `eventName`, `getEventName()`.
+    """
+
+    def __init__(
+        self, facts: dict[str, Any], namespace: dict[str, Any], bound: dict[str, Any]
+    ) -> None:
+        self._facts = facts
         self._namespace = namespace
         self._bound = bound
-        self.id = job["instance"]
-        self.element = job["element"]
-        self.attempt = job["attempt"]
-        self.key = job["key"]
-        self.folder = job["folder"]
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is known by this name, or its getter."""
+        facts = self.__dict__.get("_facts", {})
+        if name in facts:
+            return facts[name]
+        bare = name[3:4].lower() + name[4:]
+        if name.startswith("get") and bare in facts:
+            return lambda: facts[bare]
+        raise AttributeError(f"{type(self).__name__.lower()} has no {name!r}", name=name, obj=self)
 
     def getVariable(self, name: str) -> Any:  # noqa: N802 - Camunda's name
         return self._namespace.get(name)
@@ -45,11 +59,26 @@ class Execution:
     def hasVariable(self, name: str) -> bool:  # noqa: N802
         return name in self._namespace
 
-    def getProcessInstanceId(self) -> str:  # noqa: N802
-        return str(self.id)
 
-    def getCurrentActivityId(self) -> str:  # noqa: N802
-        return str(self.element)
+class Task(Delegate):
+    """What a script that listens to a user task knows as `task`."""
+
+
+class Execution(Delegate):
+    """What scripts know as `execution`."""
+
+    def __init__(self, job: dict[str, Any], namespace: dict[str, Any], bound: dict[str, Any]):
+        instance = job["instance"]
+        facts = {"id": instance, "processInstanceId": instance, "currentActivityId": job["element"]}
+        super().__init__({**facts, **job.get("execution", {})}, namespace, bound)
+        self.id = instance
+        self.element = job["element"]
+        self.attempt = job["attempt"]
+        self.key = job["key"]
+        self.folder = job["folder"]
+
+
+_HIDDEN = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type, Delegate)
 
 
 class Recorder(dict):  # type: ignore[type-arg]
@@ -67,7 +96,7 @@ class Recorder(dict):  # type: ignore[type-arg]
         self.bound.pop(name, None)
 
 
-def loaded(packed: dict[str, Any], artifacts: Artifacts, text: str) -> dict[str, Any]:
+def load(packed: dict[str, Any], artifacts: Artifacts, text: str) -> dict[str, Any]:
     """Read the variables of a job; what cannot be read here may not be needed.
 
     Args:
@@ -91,7 +120,7 @@ def loaded(packed: dict[str, Any], artifacts: Artifacts, text: str) -> dict[str,
     return namespace
 
 
-def changed(
+def find_changed(
     namespace: dict[str, Any],
     before: dict[str, Any],
     packed: dict[str, Any],
@@ -102,7 +131,7 @@ def changed(
     changed = {}
     for name, value in namespace.items():
         if name not in before:
-            if value is not BpmnError and value is not execution:
+            if value is not Thrown and value is not execution:
                 changed[name] = value
         elif value is not before[name]:
             changed[name] = value
