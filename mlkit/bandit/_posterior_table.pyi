@@ -340,3 +340,48 @@ class ThompsonSampler:
         Raises:
             ValueError: k is below 1, or the seed is out of range.
         """
+
+class DirectPredictor:
+    """Thompson sampling from the bytes of usual requests to those of their answers.
+
+    It is used by one thread.
+    """
+
+    def __init__(
+        self,
+        table: PosteriorTable,
+        sampler: ThompsonSampler,
+        *,
+        max_candidates: int,
+        max_k: int,
+        default_k: int,
+    ) -> None:
+        """Answer from a table.
+
+        Args:
+            table: The posteriors.
+            sampler: Draws from them.
+            max_candidates: Candidates that a request may name.
+            max_k: Arms that a request may ask for.
+            default_k: Arms that are returned if it does not say.
+        """
+
+    def last(self) -> tuple[int, int | None, bytes]:
+        """Return k, the seed and the candidates (JSON) of the last request answered with a seed."""
+
+    def predict(
+        self, body: bytes, seed: int | None = None
+    ) -> tuple[bytes | None, bytes, bytes, int, int, int] | None:
+        """Answer a request.
+
+        Args:
+            body: The JSON of the request.
+            seed: Decides what is random in a request without a seed of its own, and asks for
+                what `last` returns; None: chance.
+
+        Returns:
+            None if the request is not a usual one, or wrong: the general decoder finds out.
+            Otherwise the context (UTF-8, or None), what a decision id says of the arms shown,
+            the answer's JSON from "arms" on, and the numbers of candidates, of those without a
+            posterior for the context, and of those without one of the arm.
+        """

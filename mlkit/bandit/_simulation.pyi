@@ -10,9 +10,11 @@ __all__: list[str] = ["simulate"]
 def simulate(
     rewards: int,
     arms: Sequence[tuple[float, float, float, float, float, int, int]],
-    jumps: Sequence[tuple[int, int, float]],
+    jumps: Sequence[tuple[int, int, float, Sequence[float]]],
     steps: int,
     delay: int,
+    features: tuple[Sequence[float], bool],
+    users: tuple[Sequence[float], Sequence[float], bool],
     kind: int,
     parameters: Sequence[float],
     seed: int,

@@ -53,7 +53,7 @@ def lower_quantile(a: Floats, b: Floats, p: Floats, out: Array) -> None:
     extreme = inside & (out < _LEAST)
     _replace(out, extreme, lambda a, b, p: _at_an_end(a, b, p, 1 - p), a, b, p)
     _replace(
-        out, (b > _SKEWED) & (out > 0) & ~normal, lambda *of: _polished(lower, *of), a, b, p, out
+        out, (b > _SKEWED) & (out > 0) & ~normal, lambda *of: _polish(lower, *of), a, b, p, out
     )
 
 
@@ -66,7 +66,7 @@ def upper_quantile(a: Floats, b: Floats, p: Floats, out: Array) -> None:
     extreme = inside & (out < _LEAST)
     _replace(out, extreme, lambda a, b, p: _at_an_end(a, b, 1 - p, p), a, b, p)
     _replace(
-        out, (b > _SKEWED) & (out > 0) & ~normal, lambda *of: _polished(upper, *of), a, b, p, out
+        out, (b > _SKEWED) & (out > 0) & ~normal, lambda *of: _polish(upper, *of), a, b, p, out
     )
 
 
@@ -86,11 +86,11 @@ def _lower_of_a_coin(a: Array, b: Array, x: Array) -> Array:
 
 def _lower_of_large(a: Array, b: Array, x: Array) -> Array:
     found: Array = 1 - special.betaincc(a, b, x)
-    _replace(found, found < _RELATIVE, _mirrored, a, b, x)
+    _replace(found, found < _RELATIVE, _mirror, a, b, x)
     return found
 
 
-def _mirrored(a: Array, b: Array, x: Array) -> Array:
+def _mirror(a: Array, b: Array, x: Array) -> Array:
     """P(X <= x) as P(1 - X >= 1 - x), where the rounding of 1 - x is made good."""
     rest = 1 - x
     rounded = (1 - rest) - x
@@ -104,7 +104,7 @@ def _at_an_end(a: Array, b: Array, low: Array, high: Array) -> Array:
     near_one = _smallest(b, a, _log_of(high, low))
     found = np.where(near_zero < _LEAST, near_zero, 1.0)
     between = (near_zero >= _LEAST) & ~(near_one < 2.0**-54)
-    _replace(found, between, _bisected, a, b, low)
+    _replace(found, between, _bisect, a, b, low)
     return found
 
 
@@ -126,7 +126,7 @@ def _log_factor(a: Array, b: Array) -> Array:
     return np.asarray(np.where(b > 1e3, special.gammaln(1 + a) - ratio, small))
 
 
-def _polished(tail: Callable[..., None], a: Array, b: Array, p: Array, x: Array) -> Array:
+def _polish(tail: Callable[..., None], a: Array, b: Array, p: Array, x: Array) -> Array:
     """Quantiles after a step by the slope over a millionth of x; scipy's miss by up to 2e-10."""
     step, found = 1e-6 * x, [np.empty_like(x) for _ in range(3)]
     for point, to in zip((x - step, x, x + step), found, strict=True):
@@ -135,7 +135,7 @@ def _polished(tail: Callable[..., None], a: Array, b: Array, p: Array, x: Array)
     return np.asarray(np.where(np.abs(moved) < step, x + moved, x))
 
 
-def _bisected(a: Array, b: Array, low: Array) -> Array:
+def _bisect(a: Array, b: Array, low: Array) -> Array:
     """The x with P(X <= x) = low: the logit by halves, from below the smallest double."""
     left, right, below = np.full_like(a, -746.0), np.full_like(a, 40.0), np.empty_like(a)
     for _ in range(_STEPS):
@@ -168,9 +168,9 @@ def _nearly_normal(a: Array, b: Array, low: Array, high: Array, left: NDArray[np
     # The last steps are of x itself, whose rounding is then the only one.
     for _ in range(_STEPS):
         step = _correction(a, b, low, high, left, x)
-        small = np.abs(step) < 1e-5 * _spread(a, b) * x * (1 - x)
-        x = np.clip(x + step, 0, 1)
-        if np.all(small):
+        small = np.abs(step) < 1e-7 * _spread(a, b) * x * (1 - x)
+        last, x = x, np.clip(x + step, 0, 1)
+        if np.all(small | (x == last)):
             break
     return np.asarray(x)
 

@@ -52,8 +52,20 @@ def columns_of(specs: Sequence[str]) -> list[str]:
     return names
 
 
-def features_of(specs: Sequence[str], limits: UnpackLimits | None = None) -> tuple[str, ...]:
-    """Return the names of the features that the models among some policies read.
+class FeaturesRead(NamedTuple):
+    """What policies read of a log.
+
+    Attributes:
+        context: Names of features of contexts.
+        of_arms: Whether they read features of arms.
+    """
+
+    context: tuple[str, ...]
+    of_arms: bool
+
+
+def features_of(specs: Sequence[str], limits: UnpackLimits | None = None) -> FeaturesRead:
+    """Return which features the models among some policies read.
 
     Raises:
         InputMissing: A file cannot be read.
@@ -61,7 +73,8 @@ def features_of(specs: Sequence[str], limits: UnpackLimits | None = None) -> tup
     """
     models = [model_file.read(Path(each), limits) for each in specs if _is_model(each, limits)]
     names = (name for each in models for name in each.header.features.context)
-    return tuple(dict.fromkeys(names))
+    of_arms = any(each.header.features.arm for each in models)
+    return FeaturesRead(tuple(dict.fromkeys(names)), of_arms)
 
 
 def _is_model(spec: str, limits: UnpackLimits | None) -> bool:
@@ -93,7 +106,7 @@ def load(spec: str, logged: Logged, limits: UnpackLimits | None = None) -> Targe
         table = _of_model(path, model_file.read(path, limits), logged.decisions)
         return Target.of_table(spec, table, logged.decisions)
     if "probability" in _names(path, limits):
-        table = _tabulated(path, logged, limits)
+        table = _load_table(path, logged, limits)
     else:
         table = _thompson(path, file.read(path, limits), logged.decisions)
     return Target.of_table(spec, table, logged.decisions)
@@ -102,7 +115,7 @@ def load(spec: str, logged: Logged, limits: UnpackLimits | None = None) -> Targe
 def _names(path: Path, limits: UnpackLimits) -> list[str]:
     if path.suffix.lower() in SUFFIXES:
         return ParquetReader(path, limits=limits).columns
-    with csv_input.opened(path) as opened:
+    with csv_input.open_input(path) as opened:
         return csv_input.column_names(
             csv_input.text_of(csv_input.HashingReader(opened), path, limits), path
         )
@@ -212,7 +225,7 @@ def _ranks(positions: Sequence[str]) -> list[int]:
 # Tables of probabilities
 
 
-def _tabulated(path: Path, logged: Logged, limits: UnpackLimits) -> Array:
+def _load_table(path: Path, logged: Logged, limits: UnpackLimits) -> Array:
     """Read a table with the columns arm, probability and optionally context and position."""
     decisions, policy = logged.decisions, _read_table(path, limits)
     if "position" in policy.ids and "position" not in logged.fields:
@@ -225,7 +238,7 @@ def _tabulated(path: Path, logged: Logged, limits: UnpackLimits) -> Array:
         position = decisions.positions[cells.position[cell]] if places else None
         row = groups.get((context, position), groups.get((None, position)))
         if row is None:
-            raise BadData(f"{path}: no probabilities for {_named((context, position))}")
+            raise BadData(f"{path}: no probabilities for {_describe((context, position))}")
         table[cell] = row
     return _among_candidates(path, table, decisions)
 
@@ -249,10 +262,10 @@ def _read_table(path: Path, limits: UnpackLimits) -> _Table:
             raise BadData(f"{path}: unknown column {name!r}", hint=hint)
     if "arm" not in table.column_names:
         raise file.missing_column(path, "arm", table.column_names)
-    return _checked(path, table)
+    return _check(path, table)
 
 
-def _checked(path: Path, table: pa.Table) -> _Table:
+def _check(path: Path, table: pa.Table) -> _Table:
     """Return a table with text ids and probabilities in [0, 1]."""
     ids = {name: _texts(table[name]) for name in table.column_names if name != "probability"}
     values = numbers_of(table["probability"], "probability", lambda row: f"{path}: row {row + 1}")
@@ -282,7 +295,7 @@ def _groups(path: Path, policy: _Table, decisions: Decisions) -> dict[Key, Array
     ):
         key = context, position
         if (key, arm) in seen:
-            raise BadData(f"{path}: the arm {arm!r} appears twice for {_named(key)}")
+            raise BadData(f"{path}: the arm {arm!r} appears twice for {_describe(key)}")
         seen.add((key, arm))
         totals[key] = totals.get(key, 0.0) + value
         row = found.setdefault(key, np.zeros(len(at)))
@@ -290,14 +303,16 @@ def _groups(path: Path, policy: _Table, decisions: Decisions) -> dict[Key, Array
             row[at[arm]] = value
     for key, total in totals.items():
         if abs(total - 1) > _TOLERANCE:
-            raise BadData(f"{path}: the probabilities for {_named(key)} sum to {total:.6g}, not 1")
+            raise BadData(
+                f"{path}: the probabilities for {_describe(key)} sum to {total:.6g}, not 1"
+            )
     return {key: row / totals[key] for key, row in found.items()}
 
 
 _KEYS = ("context", "position")
 
 
-def _named(key: Key) -> str:
+def _describe(key: Key) -> str:
     context, position = key
     where = "decisions without a context" if context is None else f"the context {context!r}"
     return where if position is None else f"{where} at the position {position!r}"

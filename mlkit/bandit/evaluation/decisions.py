@@ -41,6 +41,18 @@ class Cells(NamedTuple):
         return len(self.context)
 
 
+class FeatureSet(NamedTuple):
+    """The features of a decision, by name.
+
+    Attributes:
+        context: Those of the context.
+        arms: Those of arms, by the ids of arms; an arm that is not there has the policy's own.
+    """
+
+    context: Mapping[str, Any] = {}
+    arms: Mapping[str, Mapping[str, Any]] = {}
+
+
 @dataclass(frozen=True)
 class Decisions:
     """A log of decisions, one row per arm that was shown.
@@ -59,7 +71,7 @@ class Decisions:
             does not name candidates.
         slate: Number of the slate that a row belongs to, from 0, shape (rows,); None: each row
             is a decision of its own.
-        features: The sets of features of the contexts, by name.
+        features: The sets of features.
         feature: Index of the set of features, shape (rows,); None: the log has none.
     """
 
@@ -74,7 +86,7 @@ class Decisions:
     candidates: Codes
     available: Flags
     slate: Codes | None = None
-    features: Sequence[Mapping[str, Any]] = ({},)
+    features: Sequence[FeatureSet] = (FeatureSet(),)
     feature: Codes | None = None
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 Row i of a log has the reward r_i of the action that was taken with the probability p_i, its
 propensity; the policy to be judged would have taken it with the probability q_i. With the weights
 w_i = q_i / p_i and a model m of rewards, where m_i is that of the action taken and v_i the mean of
-m under the policy to be judged, each estimator is a mean of terms, one for each row:
+m under the policy to be judged, each estimator is a mean of terms, one for each row::
 
     inverse propensity score (IPS)   w_i r_i                          Horvitz and Thompson (1952)
     clipped                          min(w_i, c) r_i                  Ionides (2008)
@@ -11,6 +11,9 @@ m under the policy to be judged, each estimator is a mean of terms, one for each
     direct method                    v_i
     doubly robust                    v_i + w_i (r_i - m_i)            Dudik, Langford and Li (2011)
     SWITCH                           v_i + w_i [w_i <= t] (r_i - m_i) Wang, Agarwal and Dudik (2017)
+    more robust doubly robust (MRDR) doubly robust, m fitted with weights
+                                     w_i^2 (1 - p_i)                  Farajtabar, Chow and
+                                                                      Ghavamzadeh (2018)
 
 The functions are pure: arrays of shape (rows,) in, the terms out.
 """
@@ -29,7 +32,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Support:
-    """How much a log says of another policy.
+    """How well a log supports estimates of another policy.
 
     Attributes:
         rows: Rows of the log.
@@ -105,6 +108,23 @@ def doubly_robust(weight: Array, reward: Array, model: Array, value: Array) -> A
         value: The mean of the model under the policy to be judged.
     """
     return value + weight * (reward - model)
+
+
+def variance_weights(weight: Array, propensity: Array) -> Array:
+    """Return the weights with which MRDR fits its model, scaled to at most 1.
+
+    Given the context, the variance of a term of the doubly robust estimator is that of
+    w (r - m) over the arms that the log may show: the mean of w^2 (r - m)^2 less the square of
+    the mean of w (r - m). Without the products of different arms, a row contributes
+    w^2 (1 - p) (r - m)^2; for a policy without chance this is (1 - p) / p^2 on the arm that it
+    shows, as in the paper.
+
+    Args:
+        weight: Importance weights.
+        propensity: Probabilities with which the arms were taken.
+    """
+    most = weight.max(initial=0)  # squares do not overflow
+    return np.asarray(np.square(weight / most) * (1 - propensity) if most else 0 * weight)
 
 
 def switched(weight: Array, reward: Array, model: Array, value: Array, most: float) -> Array:

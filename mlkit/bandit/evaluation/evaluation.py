@@ -30,11 +30,11 @@ LEAST_REWARDED = 10.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an estimator says.
+    """The result of an estimator.
 
     Attributes:
         estimator: Its name.
-        value: The reward per row, of slate estimators per slate; None: the log says nothing.
+        value: The reward per row, of slate estimators per slate; None: the log does not support it.
         bootstrap: Ends of the percentile bootstrap interval.
         bernstein: Ends of the empirical Bernstein interval; None where there is none.
     """
@@ -47,7 +47,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Support:
-    """How much a log says of a policy.
+    """How well a log supports estimates of a policy.
 
     Attributes:
         effective: Effective sample size, in rows.
@@ -75,7 +75,7 @@ class Judgement:
     Attributes:
         policy: Its name.
         estimates: One per estimator.
-        support: How much the log says of it.
+        support: How well the log supports it.
         warnings: Why the estimates may be worthless; empty: nothing was found.
         samples: Estimates of the bootstrap samples, shape (resamples, estimators).
     """
@@ -107,10 +107,10 @@ def judge(decisions: Decisions, target: Target, how: Settings) -> Judgement:
     """
     weight = estimators.weights(target.taken, decisions.propensity)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite becomes None
-        return _judged(decisions, target, weight, how)
+        return _judge(decisions, target, weight, how)
 
 
-def _judged(decisions: Decisions, target: Target, weight: Array, how: Settings) -> Judgement:
+def _judge(decisions: Decisions, target: Target, weight: Array, how: Settings) -> Judgement:
     found, units = terms.all_terms(decisions, target, weight, how), _units(decisions)
     samples = resampling.resample(found, units, how.resamples, how.seed)
     estimates = tuple(

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mlkit.bandit.evaluation.defaults import LEVEL, RESAMPLES
+
 Array = NDArray[np.float64]
 
 _CHUNK = 1 << 22
@@ -23,8 +25,8 @@ class Interval(NamedTuple):
 
 def bootstrap(
     terms: Array,
-    level: float = 0.95,
-    resamples: int = 1000,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
     seed: int = 0,
     scale: Array | None = None,
 ) -> Interval:
@@ -53,7 +55,7 @@ def _mean(terms: Array, scale: Array | None) -> Array:
     return np.asarray(mean if scale is None else mean / scale.mean(axis=-1))
 
 
-def empirical_bernstein(terms: Array, span: float, level: float = 0.95) -> Interval:
+def empirical_bernstein(terms: Array, span: float, level: float = LEVEL) -> Interval:
     """Estimate a mean with an interval that holds for any number of rows.
 
     Theorem 4 of Maurer and Pontil, "Empirical Bernstein Bounds and Sample Variance

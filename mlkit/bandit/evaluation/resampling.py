@@ -37,7 +37,7 @@ def resample(terms: Sequence[Terms], units: Codes, resamples: int, seed: int) ->
     count = int(units.max()) + 1
     blocks = min(count, BLOCKS)
     block = (generator.permutation(count) % blocks)[units]
-    above = np.stack([_sums(block, _moved(each), blocks) for each in terms], axis=1)
+    above = np.stack([_sums(block, _add_influence(each), blocks) for each in terms], axis=1)
     below = np.stack([_sums(block, each.denominator, blocks) for each in terms], axis=1)
     found = np.empty((resamples, len(terms)))
     step = max(1, _CHUNK // blocks)
@@ -48,7 +48,7 @@ def resample(terms: Sequence[Terms], units: Codes, resamples: int, seed: int) ->
     return found
 
 
-def _moved(terms: Terms) -> Array:
+def _add_influence(terms: Terms) -> Array:
     return terms.numerator if terms.influence is None else terms.numerator + terms.influence
 
 

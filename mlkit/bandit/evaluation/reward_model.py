@@ -11,6 +11,8 @@ its error could not be estimated.
 
 A row is predicted by the model of the other folds (Chernozhukov et al. 2018), so that its own
 reward does not make the model look better than it is.
+
+Rows may have weights: the sums then are of weighted rewards, and of weights instead of rows.
 """
 
 from __future__ import annotations
@@ -52,7 +54,14 @@ def folds(decisions: Decisions, seed: int) -> Codes:
     return np.asarray((generator.permutation(count) % FOLDS)[units])
 
 
-def predict(decisions: Decisions, table: Array, fold: Codes, *, by_context: bool) -> Predicted:
+def predict(
+    decisions: Decisions,
+    table: Array,
+    fold: Codes,
+    *,
+    by_context: bool,
+    weight: Array | None = None,
+) -> Predicted:
     """Predict the rewards of each fold by the model of the others.
 
     Args:
@@ -60,12 +69,14 @@ def predict(decisions: Decisions, table: Array, fold: Codes, *, by_context: bool
         table: The probabilities of the policy to be judged, shape (cells, arms).
         fold: The fold of each row, shape (rows,).
         by_context: Whether to model each cell, or only each arm and position.
+        weight: How much each row counts in the fit, at least 0, shape (rows,); None: 1 each. The
+            influence is that of a fit without weights.
     """
     taken, value = np.empty(len(decisions)), np.empty(len(decisions))
     cell = decisions.cells.of_row
     for number in range(FOLDS):
         rows = fold == number
-        model, overall = _fit(decisions, ~rows, by_context=by_context)
+        model, overall = _fit(decisions, ~rows, weight, by_context=by_context)
         taken[rows] = model[cell[rows], decisions.arm[rows]]
         # What a row of the table lacks are arms of which only the overall mean is known.
         means = (table * model).sum(axis=1) + (1 - table.sum(axis=1)) * overall
@@ -73,12 +84,15 @@ def predict(decisions: Decisions, table: Array, fold: Codes, *, by_context: bool
     return Predicted(taken, value, _influence(decisions, table, by_context=by_context))
 
 
-def _fit(decisions: Decisions, rows: NDArray[np.bool_], *, by_context: bool) -> tuple[Array, float]:
+def _fit(
+    decisions: Decisions, rows: NDArray[np.bool_], weight: Array | None, *, by_context: bool
+) -> tuple[Array, float]:
     """Fit the means of arms in cells, shape (cells, arms), and the overall mean."""
     reward, arm = decisions.reward[rows], decisions.arm[rows]
-    overall = float(reward.mean()) if len(reward) else 0.0
+    count = _scale(np.ones(len(reward)) if weight is None else weight[rows])
+    overall = float((count * reward).mean()) if len(reward) else 0.0
     shape = (len(decisions.positions), len(decisions.arms))
-    arms = _shrunken(decisions.position[rows], arm, reward, shape, np.full(shape, overall))
+    arms = _shrunken(decisions.position[rows], arm, reward, count, np.full(shape, overall))
     if not by_context:
         return arms[decisions.cells.position], overall
     group = _groups(decisions)
@@ -86,7 +100,7 @@ def _fit(decisions: Decisions, rows: NDArray[np.bool_], *, by_context: bool) -> 
     position[group] = decisions.cells.position
     base = arms[position]
     of_row = group[decisions.cells.of_row[rows]]
-    return _shrunken(of_row, arm, reward, base.shape, base)[group], overall
+    return _shrunken(of_row, arm, reward, count, base)[group], overall
 
 
 def _groups(decisions: Decisions) -> Codes:
@@ -98,11 +112,17 @@ def _groups(decisions: Decisions) -> Codes:
     return np.unique(key, axis=1, return_inverse=True)[1].reshape(-1)
 
 
-def _shrunken(
-    group: Codes, arm: Codes, reward: Array, shape: tuple[int, ...], toward: Array
-) -> Array:
-    sums = _counts(group, arm, shape, reward)
-    return np.asarray((sums + SHRINKAGE * toward) / (_counts(group, arm, shape) + SHRINKAGE))
+def _scale(weight: Array) -> Array:
+    """Return weights with a mean of 1, so that shrinkage is in rows; all 0 count alike."""
+    mean = weight.mean() if len(weight) else 0.0
+    return weight / mean if mean > 0 else np.ones_like(weight)
+
+
+def _shrunken(group: Codes, arm: Codes, reward: Array, count: Array, toward: Array) -> Array:
+    sums = _counts(group, arm, toward.shape, count * reward)
+    return np.asarray(
+        (sums + SHRINKAGE * toward) / (_counts(group, arm, toward.shape, count) + SHRINKAGE)
+    )
 
 
 def _counts(group: Codes, arm: Codes, shape: tuple[int, ...], weight: Array | None = None) -> Array:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mlkit.bandit.evaluation import estimators, reward_model, slates
 from mlkit.bandit.evaluation.decisions import Decisions
+from mlkit.bandit.evaluation.defaults import LEVEL, RESAMPLES
 from mlkit.bandit.evaluation.target import Target
 
 Array = NDArray[np.float64]
@@ -22,6 +23,7 @@ _NAMES = {
     "dm": "direct method",
     "dr": "doubly robust",
     "switch-dr": "SWITCH-DR",
+    "mrdr": "MRDR",
     "iips": "IIPS, per slate",
     "rips": "RIPS, per slate",
     "sips": "SIPS, per slate",
@@ -44,8 +46,8 @@ class Settings:
     clip: float
     switch: float
     by_context: bool = True
-    level: float = 0.95
-    resamples: int = 1000
+    level: float = LEVEL
+    resamples: int = RESAMPLES
     seed: int = 0
 
 
@@ -141,10 +143,14 @@ def _modelled(decisions: Decisions, table: Array, weight: Array, how: Settings) 
     # The terms vary with the cells only; that the model itself is estimated widens the interval.
     yield Terms("dm", value, ones, influence=moved - moved.mean())
     low, high = decisions.reward_range
-    for name, most in (("dr", float(weight.max(initial=0))), ("switch-dr", how.switch)):
+    largest = float(weight.max(initial=0))
+    for name, most in (("dr", largest), ("switch-dr", how.switch)):
         terms = estimators.switched(weight, reward, model.taken, model.value, most)
-        span = (high - low) * (1 + 2 * min(most, float(weight.max(initial=0))))
-        yield Terms(name, terms, ones, span)
+        yield Terms(name, terms, ones, (high - low) * (1 + 2 * min(most, largest)))
+    matters = estimators.variance_weights(weight, decisions.propensity)
+    model = reward_model.predict(decisions, table, fold, by_context=how.by_context, weight=matters)
+    terms = estimators.doubly_robust(weight, reward, model.taken, model.value)
+    yield Terms("mrdr", terms, ones, (high - low) * (1 + 2 * largest))
 
 
 def _by_position(decisions: Decisions, weight: Array) -> Iterator[Terms]:

@@ -16,7 +16,8 @@ from mlkit.errors import BadData
 from mlkit.files import replacing
 from mlkit.unpacking import STREAMED, UnpackLimits
 
-_GROUP = 1 << 15
+_GROUP = 1 << 13
+_encode = msgspec.json.Encoder(order="sorted").encode
 SCHEMA = pa.schema(
     [
         pa.field("decision_id", pa.string(), nullable=False),
@@ -28,6 +29,8 @@ SCHEMA = pa.schema(
         pa.field("k", pa.int64()),
         pa.field("context", pa.string()),
         pa.field("features", pa.string()),
+        pa.field("arm_features", pa.string()),
+        pa.field("candidate_features", pa.string()),
         pa.field("candidates", pa.list_(pa.string())),
         pa.field("arm", pa.string(), nullable=False),
         pa.field("position", pa.int64(), nullable=False),
@@ -39,7 +42,11 @@ SCHEMA = pa.schema(
         pa.field("reward", pa.float64()),
     ]
 )
-"""The columns. `propensity` is that of the arm at its position, which `evaluate` reads."""
+"""The columns. `propensity` is that of the arm at its position, which `evaluate` reads.
+
+`arm_features` are those of the arm, `candidate_features` those of all candidates by their ids, in
+the first row of a decision; both are what a feature store had.
+"""
 
 
 class Compacted(NamedTuple):
@@ -122,8 +129,19 @@ def _row(decision: Decision, place: int, rewards: dict[tuple[str, str], float]) 
     row |= {"time": decision.at, "arm": arm, "position": place + 1}
     row |= {"score": decision.scores[place], "reward": rewards.get((decision.decision_id, arm))}
     if features is not None:
-        row["features"] = msgspec.json.encode(features, order="sorted").decode()
+        row["features"] = _encode(features).decode()
+    if decision.arm_features is not None:
+        row |= _features_of_arms(decision.arm_features, arm, is_first=place == 0)
     if stated is not None:
         row |= {"propensity": stated.position[place], "propensity_first": stated.first[place]}
         row |= {"propensity_included": stated.included[place], "propensity_slate": stated.slate}
     return row
+
+
+def _features_of_arms(
+    by_arm: dict[str, dict[str, Any]], arm: str, *, is_first: bool
+) -> dict[str, str]:
+    named: dict[str, Any] = {"candidate_features": by_arm} if is_first else {}
+    if arm in by_arm:
+        named["arm_features"] = by_arm[arm]
+    return {name: _encode(each).decode() for name, each in named.items()}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 import sys
+import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.csv
@@ -21,6 +24,8 @@ STANDARD_STREAM = "-"
 SEPARATORS = (",", ";", "\t")
 _HEADER_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 23
+_PATIENCE = 2.0  # seconds; a reader of a pipe that nobody writes to is left behind
+T = TypeVar("T")
 OnBadRow = Callable[[str, Callable[[], str]], None]
 """Takes what is wrong with a row, and a function that finds its place."""
 Place = Callable[[int], str]
@@ -28,7 +33,7 @@ Place = Callable[[int], str]
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def open_input(path: Path) -> Iterator[BinaryIO]:
     """Open a file, or standard input for `-`.
 
     Raises:
@@ -84,8 +89,12 @@ def text_of(stream: io.RawIOBase, path: Path, limits: UnpackLimits) -> io.Buffer
 
 def separator_of(text: io.BufferedReader[Any]) -> str:
     """Return what separates the fields of the first line, which stays unread: `,` `;` or a tab."""
-    line = text.peek(_HEADER_BYTES).lstrip(b"\r\n").split(b"\n")[0].decode("utf-8", "replace")
+    line = _first_line(text).decode("utf-8", "replace")
     return max(SEPARATORS, key=lambda each: len(next(csv.reader([line], delimiter=each), [])))
+
+
+def _first_line(text: io.BufferedReader[Any]) -> bytes:
+    return re.split(rb"[\r\n]", text.peek(_HEADER_BYTES).lstrip(b"\r\n"), maxsplit=1)[0]
 
 
 def column_names(text: io.BufferedReader[Any], path: Path, separator: str = ",") -> list[str]:
@@ -94,7 +103,7 @@ def column_names(text: io.BufferedReader[Any], path: Path, separator: str = ",")
     Raises:
         BadData: There is no first line, or it is not UTF-8.
     """
-    line = text.peek(_HEADER_BYTES).lstrip(b"\r\n").split(b"\n")[0]
+    line = _first_line(text)
     try:
         names = next(csv.reader([line.decode("utf-8-sig")], delimiter=separator), [])
     except (UnicodeDecodeError, csv.Error) as error:
@@ -127,10 +136,15 @@ def read_batches(
     Raises:
         BadData: A row has too few or too many fields, or is not UTF-8.
     """
-    bad_rows = _BadRows(path, on_bad_row)
-    options = _options(columns, types or {}, separator, bad_rows)
-    with bad_rows.raised():
-        yield from pa.csv.open_csv(text, *options)
+    bad_rows, loans = _BadRows(path, on_bad_row), _Loans()
+    try:
+        with bad_rows.raise_first():
+            yield from pa.csv.open_csv(
+                loans.lend(_Bytes(text)),
+                *_options(columns, types or {}, separator, loans.lend(_Judge(bad_rows))),
+            )
+    finally:
+        loans.settle()
 
 
 def read_table(
@@ -141,16 +155,54 @@ def read_table(
     separator: str = ",",
     on_bad_row: OnBadRow,
 ) -> pa.Table:
-    """Read columns of a CSV that is in memory; otherwise as `read_batches`.
-
-    A stream's reader may be deleted by a thread of Arrow, which aborts the process if the
-    interpreter ends at that moment; here no thread is left.
-    """
+    """Read columns of a CSV that is in memory; otherwise as `read_batches`."""
     bad_rows = _BadRows(path, on_bad_row)
-    with bad_rows.raised():
+    with bad_rows.raise_first():
         return pa.csv.read_csv(
             pa.BufferReader(content), *_options(columns, {}, separator, bad_rows)
         )
+
+
+class _Loans:
+    """Objects of Python that Arrow holds while it reads, and whose return is waited for.
+
+    The last to drop them may be a thread of Arrow. If the interpreter ends at that moment, the
+    thread cannot get its lock, and the whole process aborts.
+    """
+
+    def __init__(self) -> None:
+        self._lent: list[weakref.ref[Any]] = []
+
+    def lend(self, lent: T) -> T:
+        """Return an object to hand over; the caller keeps no reference to it."""
+        # No callback: what an interrupt raises in one would be lost.
+        self._lent.append(weakref.ref(lent))
+        return lent
+
+    def settle(self) -> None:
+        """Wait until Arrow has dropped everything, unless it still waits for input."""
+        deadline = time.monotonic() + _PATIENCE
+        while any(each() is not None for each in self._lent) and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+
+class _Bytes:
+    """The side of a file that Arrow reads."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read = file.read
+
+
+class _Judge:
+    """Hands bad rows on."""
+
+    def __init__(self, bad_rows: _BadRows) -> None:
+        self._bad_rows = bad_rows
+
+    def __call__(self, row: pa.csv.InvalidRow) -> str:
+        return self._bad_rows(row)
 
 
 class _BadRows:
@@ -166,12 +218,12 @@ class _BadRows:
         try:
             self._on_bad_row(found, lambda: self._place(row.number - 2))
         except BadData as error:  # Arrow ignores what is raised here
-            self._refused.append(error)
+            self._refused.append(error.with_traceback(None))  # it would hold the caller
             return "error"
         return "skip"
 
     @contextmanager
-    def raised(self) -> Iterator[None]:
+    def raise_first(self) -> Iterator[None]:
         """Raise the error of the first row that was refused, or Arrow's, as BadData."""
         try:
             yield
@@ -181,7 +233,10 @@ class _BadRows:
 
 
 def _options(
-    columns: Sequence[str], types: dict[str, pa.DataType], separator: str, bad_rows: _BadRows
+    columns: Sequence[str],
+    types: dict[str, pa.DataType],
+    separator: str,
+    bad_rows: Callable[[pa.csv.InvalidRow], str],
 ) -> tuple[Any, ...]:
     return (
         # Without threads, which do not speed up a few columns, rows have numbers.
@@ -217,7 +272,7 @@ def place_in(path: Path) -> Place:
 
 def _line_of(path: Path, row: int) -> int:
     csv.field_size_limit(sys.maxsize)
-    with opened(path) as file:
+    with open_input(path) as file:
         unpacked = text_of(HashingReader(file), path, UNLIMITED)  # that far it was read before
         reader = csv.reader(io.TextIOWrapper(unpacked, "utf-8", "replace"))
         begin, left = 1, row + 1

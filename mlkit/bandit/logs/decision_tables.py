@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 
 from mlkit.bandit.logs import csv_input
-from mlkit.bandit.logs.csv_input import HashingReader, opened
+from mlkit.bandit.logs.csv_input import HashingReader, open_input
 from mlkit.bandit.posteriors.file import missing_column
 from mlkit.errors import BadData
 from mlkit.parquet import SUFFIXES, ParquetReader
@@ -34,6 +34,7 @@ _DEFAULTS = {
     "slate": ("slate", "slate_id", "decision_id"),
     "time": ("time", "timestamp", "at"),
     "features": ("features",),
+    "candidate_features": ("candidate_features",),
 }
 _REQUIRED = ("propensity", "arm", "reward")
 _NO_PROPENSITIES = (
@@ -56,8 +57,11 @@ class DecisionColumns:
         slate: Ids of the decisions, where one shows several arms: text or integers.
         time: When the arms were shown: ISO 8601, timestamps, or seconds since 1970.
         features: Features of the contexts: JSON objects. Only read if `named` has some.
-        named: Names of features that policies read; columns of their names where the log has no
-            column of objects.
+        candidate_features: Features of arms by the ids of arms: JSON objects of JSON objects, in
+            a row of each slate. Only read if `of_arms`.
+        named: Names of features of contexts that policies read; columns of their names where the
+            log has no column of objects.
+        of_arms: Whether policies read features of arms.
     """
 
     arm: str | None = None
@@ -69,9 +73,11 @@ class DecisionColumns:
     slate: str | None = None
     time: str | None = None
     features: str | None = None
+    candidate_features: str | None = None
     named: tuple[str, ...] = ()
+    of_arms: bool = False
 
-    def found(self, path: Path, names: Sequence[str]) -> dict[str, str]:
+    def find(self, path: Path, names: Sequence[str]) -> dict[str, str]:
         """Return the column of each field that a log has.
 
         Raises:
@@ -80,6 +86,8 @@ class DecisionColumns:
         pairs = {field: self._column(field, path, names) for field in _DEFAULTS}
         if not self.named:
             pairs["features"] = None
+        if not self.of_arms:
+            pairs["candidate_features"] = None
         for field in _REQUIRED:
             if pairs[field] is None:
                 raise _lacks(path, field, names)
@@ -137,10 +145,10 @@ def read_table(
     return read(path, columns, more, limits)
 
 
-def _wanted(
+def _select_columns(
     path: Path, columns: DecisionColumns, more: Sequence[str], names: Sequence[str]
 ) -> tuple[dict[str, str], list[str]]:
-    found = columns.found(path, names)
+    found = columns.find(path, names)
     columns_of_features = () if "features" in found else columns.named
     wanted = list(dict.fromkeys([*found.values(), *columns_of_features, *more]))
     for name in wanted:
@@ -157,7 +165,7 @@ def _read_csv(
     found: dict[str, str] = {}
 
     def choose(names: Sequence[str]) -> list[str]:
-        fields, wanted = _wanted(path, columns, more, names)
+        fields, wanted = _select_columns(path, columns, more, names)
         found.update(fields)
         return wanted
 
@@ -211,7 +219,7 @@ def _read_parquet(
     path: Path, columns: DecisionColumns, more: Sequence[str], limits: UnpackLimits
 ) -> DecisionTable:
     file = ParquetReader(path, limits=limits)
-    found, wanted = _wanted(path, columns, more, file.columns)
+    found, wanted = _select_columns(path, columns, more, file.columns)
     batches = list(file.batches(wanted, _PARQUET_ROWS))
     table = pa.Table.from_batches(batches) if batches else None
     empty = pa.chunked_array([], pa.string())
@@ -233,9 +241,10 @@ def _read_lines(
         numbered = list(_objects(path, text))
     numbers = [number for number, _ in numbered]
     names = list(dict.fromkeys(name for _, line in numbered for name in line))
-    found, wanted = _wanted(path, columns, more, names)
+    found, wanted = _select_columns(path, columns, more, names)
     place = partial(_line_place, path, numbers)
-    lines = [_with_text(line, found.get("features")) for _, line in numbered]
+    objects = [found[each] for each in ("features", "candidate_features") if each in found]
+    lines = [_with_text(line, objects) for _, line in numbered]
     return DecisionTable({name: _line_column(lines, name, place) for name in wanted}, found, place)
 
 
@@ -243,14 +252,13 @@ def _line_place(path: Path, numbers: Sequence[int], row: int) -> str:
     return f"{path}: line {numbers[row]}"
 
 
-def _with_text(line: dict[str, Any], features: str | None) -> dict[str, Any]:
-    """Return a line whose object of features is JSON text, as in a column of a table."""
-    value = None if features is None else line.get(features)
-    if not isinstance(value, dict):
-        return line
-    return line | {str(features): msgspec.json.encode(value, order="sorted").decode()}
+def _with_text(line: dict[str, Any], objects: Sequence[str]) -> dict[str, Any]:
+    """Return a line whose objects of features are JSON text, as in a column of a table."""
+    values = {name: line[name] for name in objects if isinstance(line.get(name), dict)}
+    return line | {name: _encode(value).decode() for name, value in values.items()}
 
 
+_encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -282,5 +290,5 @@ def _as_text(value: Any, name: str, place: Callable[[], str]) -> str | None:
 
 @contextmanager
 def _text(path: Path, limits: UnpackLimits) -> Iterator[io.BufferedReader[Any]]:
-    with opened(path) as file:
+    with open_input(path) as file:
         yield csv_input.text_of(HashingReader(file), path, limits)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mlkit.bandit.evaluation.decisions import MOST_CELLS, Decisions
+from mlkit.bandit.evaluation.decisions import MOST_CELLS, Decisions, FeatureSet
 from mlkit.bandit.logs import times
 from mlkit.bandit.logs.decision_tables import DecisionColumns, DecisionTable, read_table
 from mlkit.bandit.logs.rewards import as_numbers
@@ -102,8 +102,9 @@ def read(
     parts = []
     for path in paths:
         table = read_table(path, columns, probabilities, limits)
-        parts.append(_checked(path, table, missing, probabilities, columns.named))
-    rows = _joined(parts)
+        parts.append(_check_rows(path, table, missing, probabilities, columns.named))
+    rows = _join(parts)
+    _complete_slates(rows.ids)
     absent = np.isnan(rows.numbers["reward"])
     counted = ~(absent & _is_dropped(rows.numbers, missing))
     if not counted.any():
@@ -115,7 +116,7 @@ def read(
     return Logged(decisions, rows.fields, chosen, int(absent.sum()), dropped, time)
 
 
-def _joined(parts: Sequence[_Rows]) -> _Rows:
+def _join(parts: Sequence[_Rows]) -> _Rows:
     first = parts[0]
     for part in parts[1:]:
         if part.fields.keys() != first.fields.keys():
@@ -134,7 +135,7 @@ def _joined(parts: Sequence[_Rows]) -> _Rows:
 # Columns of one file
 
 
-def _checked(
+def _check_rows(
     path: Path,
     table: DecisionTable,
     missing: MissingRewards,
@@ -151,6 +152,8 @@ def _checked(
         ids["candidates"] = _lists(column["candidates"], table.place)
     if features:
         ids["features"] = _features(table, features)
+    if "candidate_features" in column:
+        ids["candidate_features"] = _objects(column["candidate_features"], table.place)
     numbers = {
         "propensity": _probability(column["propensity"], "propensity", table.place, above_0=True),
         "reward": _rewards(column["reward"], table.place, missing),
@@ -200,6 +203,23 @@ def _lists(column: pa.ChunkedArray, place: Callable[[int], str]) -> pa.ChunkedAr
         for code, text in enumerate(encoded.dictionary.to_pylist())
     ]
     return pa.chunked_array([pa.array(parsed, pa.string()).take(codes)])
+
+
+def _objects(column: pa.ChunkedArray, place: Callable[[int], str]) -> pa.ChunkedArray:
+    """Return JSON objects as text, null where there are none."""
+    _check_type(column, "candidate_features", place, _TEXT, "JSON objects")
+    text = column.cast(pa.string())
+    return pc.if_else(pc.equal(pc.binary_length(text), 0), pa.scalar(None, pa.string()), text)
+
+
+def _complete_slates(ids: dict[str, pa.ChunkedArray]) -> None:
+    """Let all rows of a slate have its candidates' features, which one of them may have."""
+    if "candidate_features" not in ids or "slate" not in ids:
+        return
+    column, slate = _whole(ids["candidate_features"]), _whole(ids["slate"])
+    rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+    at = pc.index_in(slate, slate.take(pa.array(rows)))
+    ids["candidate_features"] = pa.chunked_array([column.take(pa.array(rows)).take(at)])
 
 
 def _features(table: DecisionTable, names: Sequence[str]) -> pa.ChunkedArray:
@@ -320,13 +340,13 @@ def _is_dropped(numbers: dict[str, Array], how: MissingRewards) -> Flags:
 def _decisions(rows: _Rows, counted: Flags) -> Decisions:
     ids = {name: column.filter(pa.array(counted)) for name, column in rows.ids.items()}
     count = int(counted.sum())
-    lists, candidates = _encoded(ids.get("candidates"), count, _ALL)
+    lists, candidates = _encode(ids.get("candidates"), count, _ALL)
     sets = [msgspec.json.decode(str(each), type=list[str]) for each in lists if each != _ALL]
-    arms, arm = _encoded(ids["arm"], count, None, more=[each for found in sets for each in found])
-    contexts, context = _encoded(ids.get("context"), count, None)
-    positions, position = _encoded(ids.get("position"), count, "1")
+    arms, arm = _encode(ids["arm"], count, None, more=[each for found in sets for each in found])
+    contexts, context = _encode(ids.get("context"), count, None)
+    positions, position = _encode(ids.get("position"), count, "1")
     slate = _slates(ids.get("slate"), count)
-    features, feature = _encoded(ids.get("features"), count, None)
+    features, feature = _feature_sets(ids, count)
     reward = rows.numbers["reward"][counted]
     found = Decisions(
         [str(each) for each in arms],
@@ -340,7 +360,7 @@ def _decisions(rows: _Rows, counted: Flags) -> Decisions:
         candidates,
         _available(sets, arms),
         slate,
-        [_object(each) for each in features],
+        features,
         feature,
     )
     _check_candidates(found)
@@ -348,14 +368,33 @@ def _decisions(rows: _Rows, counted: Flags) -> Decisions:
     return found
 
 
-def _object(text: str | None) -> dict[str, Any]:
+def _feature_sets(
+    ids: dict[str, pa.ChunkedArray], rows: int
+) -> tuple[list[FeatureSet], NDArray[np.int64]]:
+    """Return the distinct sets of features, and the index of each row's."""
+    contexts, of_context = _encode(ids.get("features"), rows, None)
+    arms, of_arms = _encode(ids.get("candidate_features"), rows, None)
+    named = [_decode_object(each, "features", dict[str, Any]) for each in contexts]
+    by_arm = [_decode_object(each, "candidate_features", dict[str, _Named]) for each in arms]
+    if len(arms) == 1:
+        return [FeatureSet(each, by_arm[0]) for each in named], of_context
+    found, of_row = np.unique(of_context * len(arms) + of_arms, return_inverse=True)
+    pairs = (divmod(int(each), len(arms)) for each in found)
+    return [FeatureSet(named[one], by_arm[other]) for one, other in pairs], of_row.reshape(-1)
+
+
+_Named = dict[str, Any]
+
+
+def _decode_object(text: str | None, name: str, kind: Any) -> dict[str, Any]:
     try:
-        return {} if not text else msgspec.json.decode(text, type=dict[str, Any])
+        return {} if not text else msgspec.json.decode(text, type=kind)
     except (msgspec.MsgspecError, RecursionError):
-        raise BadData(f"features are {text!r:.80}, expected a JSON object") from None
+        expected = "a JSON object of them for each arm" if kind != _Named else "a JSON object"
+        raise BadData(f"{name} are {text!r:.80}, expected {expected}") from None
 
 
-def _encoded(
+def _encode(
     column: pa.ChunkedArray | None, rows: int, default: str | None, *, more: Sequence[str] = ()
 ) -> tuple[list[str | None], NDArray[np.int64]]:
     """Return the distinct ids, in order (numbers as numbers), and the index of each row's."""
@@ -371,7 +410,7 @@ def _encoded(
 
 def _slates(column: pa.ChunkedArray | None, rows: int) -> NDArray[np.int64] | None:
     """Return the slate of each row; None where each row is a slate of its own."""
-    ids, codes = _encoded(column, rows, None)
+    ids, codes = _encode(column, rows, None)
     return None if column is None or len(ids) == rows else codes
 
 

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mlkit.bandit.logs.rewards import Log, read_all, wait_for_rewards
-from mlkit.bandit.posteriors.drift import Moments, adjusted, p_values
+from mlkit.bandit.logs.log import Log
+from mlkit.bandit.logs.rewards import read_all, wait_for_rewards
+from mlkit.bandit.posteriors.drift import Moments, adjust, p_values
 from mlkit.errors import BadData
 from mlkit.progress import Progress, silent
 
@@ -56,7 +57,7 @@ class Drifts(NamedTuple):
         """Return those of some arms, whose p-values are adjusted for the number of these."""
         names = set(known)
         kept = [each for each in self.arms if each.arm in names]
-        q = adjusted(np.array([np.nan if each.p is None else each.p for each in kept]))
+        q = adjust(np.array([np.nan if each.p is None else each.p for each in kept]))
         arms = [each._replace(q=_or_none(value)) for each, value in zip(kept, q, strict=True)]
         return self._replace(arms=arms)
 
@@ -95,7 +96,7 @@ def read_drifts(
     if not len(names) or not (table[:, 0, 0] > 0).any():
         hint = "--recent DURATION says how much of the log is recent"
         raise BadData("the logs have no rewards before the recent ones", hint=hint)
-    return Drifts(since, until, _compared(names, table))
+    return Drifts(since, until, _compare(names, table))
 
 
 def _newest(logs: Sequence[Log]) -> float:
@@ -120,10 +121,10 @@ def _add(sums: defaultdict[str, NDArray[np.float64]], batch: pa.RecordBatch, sin
         sums[row["arm"]][int(row["recent"])] += [row[f"{name}_sum"] for name in columns]
 
 
-def _compared(names: Sequence[str], table: NDArray[np.float64]) -> list[Drift]:
+def _compare(names: Sequence[str], table: NDArray[np.float64]) -> list[Drift]:
     old, recent = Moments(*table[:, 0].T), Moments(*table[:, 1].T)
     p = p_values(old, recent)
-    columns = [old.pulls, old.means, recent.pulls, recent.means, p, adjusted(p)]
+    columns = [old.pulls, old.means, recent.pulls, recent.means, p, adjust(p)]
     rows = zip(names, *(map(_or_none, column) for column in columns), strict=True)
     found = [
         Drift(arm, int(before or 0), old_mean, int(after or 0), mean, *tests)

@@ -4,33 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from hashlib import blake2b
-from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from mlkit.bandit.logs import csv_input
-from mlkit.bandit.logs.csv_input import HashingReader, opened
+from mlkit.bandit.logs.csv_input import HashingReader, open_input
+from mlkit.bandit.logs.log import Log, Outcomes, outcome_key
 from mlkit.errors import UsageError
-
-if TYPE_CHECKING:
-    from mlkit.bandit.logs.rewards import Log
-
-
-class Outcomes(NamedTuple):
-    """What is known of the decisions of all logs.
-
-    Attributes:
-        rewarded: Keys of decisions and arms that had a reward, early or late.
-        until: Decisions up to this time had enough of it, in seconds since 1970.
-    """
-
-    rewarded: set[bytes]
-    until: float
-
-    def counts_as_zero(self, decision_id: str, arm: str, at: float) -> bool:
-        """Return whether an arm that was shown had no reward in time."""
-        return at <= self.until and outcome_key(decision_id, arm) not in self.rewarded
 
 
 class _Line(msgspec.Struct):
@@ -43,11 +23,6 @@ class _Line(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Line).decode
-
-
-def outcome_key(decision_id: str, arm: str) -> bytes:
-    """Return the key of a decision and an arm."""
-    return blake2b(f"{decision_id}:{arm}".encode(), digest_size=16).digest()
 
 
 def read_outcomes(logs: Sequence[Log], attribution: float, as_of: float | None) -> Outcomes:
@@ -77,7 +52,7 @@ def read_outcomes(logs: Sequence[Log], attribution: float, as_of: float | None) 
 def _collect(log: Log, rewarded: set[bytes]) -> str:
     """Note the rewards of a log; return the time of its newest line, in ISO 8601."""
     newest = ""
-    with opened(log.path) as file:
+    with open_input(log.path) as file:
         for text in csv_input.text_of(HashingReader(file), log.path, log.limits):
             try:
                 line = _decode(text)

@@ -7,54 +7,24 @@ import io
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlkit.bandit.logs import csv_input
-from mlkit.bandit.logs.csv_input import HashingReader, opened
-from mlkit.bandit.logs.times import decided_at, seconds_of
+from mlkit.bandit.logs.csv_input import HashingReader, open_input
+from mlkit.bandit.logs.decision_times import decided_at
+from mlkit.bandit.logs.log import Columns, Log
+from mlkit.bandit.logs.times import seconds_of
 from mlkit.bandit.posteriors.file import content_hash, missing_column
 from mlkit.errors import BadData
 from mlkit.parquet import ParquetReader
 
-if TYPE_CHECKING:
-    from mlkit.bandit.logs.rewards import Log
-
 _PARQUET_ROWS = 1 << 18
 _LINES = 1 << 15
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns of a CSV or Parquet log.
-
-    Attributes:
-        arm: Ids of the arms: text or integers.
-        reward: Numbers in [0, 1].
-        context: Ids of users or segments: text or integers. None: there are none.
-        event_id: Ids of events, each of which counts once: text or integers. None: there are
-            none, and every row counts.
-        time: When rewards were earned: ISO 8601, timestamps, or seconds since 1970. None: not
-            known.
-        separator: The character between the fields of a CSV; None: that of its first line.
-    """
-
-    arm: str
-    reward: str
-    context: str | None = None
-    event_id: str | None = None
-    separator: str | None = None
-    time: str | None = None
-
-    def names(self) -> list[str]:
-        """Return the names of the columns."""
-        names = (self.context, self.arm, self.reward, self.event_id, self.time)
-        return [name for name in names if name is not None]
 
 
 class Rows(NamedTuple):
@@ -67,6 +37,8 @@ class Rows(NamedTuple):
         place: Names the place of a row, for an error.
         event: Text; None: every row counts.
         features: A column for each feature that the log is to have: text, numbers or truth.
+        arm_features: Those of the arm as a JSON object, null where there are none; None: they are
+            not asked for, or the format has none.
         time: Seconds since 1970, NaN where there is none; None: the log has no times.
         sign: 1, or -1 for a reward that is taken back; None: 1 everywhere.
     """
@@ -77,6 +49,7 @@ class Rows(NamedTuple):
     place: Callable[[int], str]
     event: pa.Array | None = None
     features: Sequence[pa.Array] = ()
+    arm_features: pa.Array | None = None
     time: pa.Array | None = None
     sign: pa.Array | None = None
 
@@ -92,7 +65,7 @@ def read_csv(log: Log, columns: Columns) -> Iterator[Rows]:
         for batch in csv_input.read_batches(
             text,
             log.path,
-            _wanted(log, columns),
+            _select_columns(log, columns),
             types=types,
             separator=separator,
             on_bad_row=log.bad,
@@ -102,7 +75,7 @@ def read_csv(log: Log, columns: Columns) -> Iterator[Rows]:
             row += len(batch)
 
 
-def _wanted(log: Log, columns: Columns) -> list[str]:
+def _select_columns(log: Log, columns: Columns) -> list[str]:
     return list(dict.fromkeys([*columns.names(), *log.features]))
 
 
@@ -115,7 +88,7 @@ def read_parquet(log: Log, columns: Columns) -> Iterator[Rows]:
     log.sha256 = content_hash(log.path)
     file, row = ParquetReader(log.path, limits=log.limits), 0
     _check_columns(log, file.columns, columns)
-    for batch in file.batches(_wanted(log, columns), _PARQUET_ROWS):
+    for batch in file.batches(_select_columns(log, columns), _PARQUET_ROWS):
         yield _rows(log, batch, columns, partial(_parquet_place, log, row))
         row += len(batch)
         log.bytes_read = file.size * row // max(row, file.rows)
@@ -136,6 +109,7 @@ class Decision(msgspec.Struct, tag="decision", tag_field="type"):
     context: str | None = None
     at: str | None = None
     features: Features | None = None
+    arm_features: dict[str, Features] | None = None
 
 
 class Feedback(msgspec.Struct, tag="feedback", tag_field="type"):
@@ -148,6 +122,7 @@ class Feedback(msgspec.Struct, tag="feedback", tag_field="type"):
     time: float | None = None
     at: str | None = None
     features: Features | None = None
+    arm_features: Features | None = None
 
 
 class Replaced(msgspec.Struct):
@@ -158,6 +133,7 @@ class Replaced(msgspec.Struct):
     context: str | None = None
     time: float | None = None
     features: Features | None = None
+    arm_features: Features | None = None
 
 
 class Amendment(msgspec.Struct, tag="amendment", tag_field="type"):
@@ -177,6 +153,7 @@ class _Row(NamedTuple):
     reward: float
     time: float | str | None
     features: Features
+    arm_features: Features | None
     sign: int = 1
 
 
@@ -193,6 +170,7 @@ def read_json_lines(log: Log) -> Iterator[Rows]:
                 pa.array([row.reward for row in rows], pa.float64()),
                 partial(_line_place, log, [row.line for row in rows]),
                 features=[_feature(rows, name) for name in log.features],
+                arm_features=_arm_features(rows) if log.of_arms else None,
                 time=_times(rows) if log.timed else None,
                 sign=pa.array([row.sign for row in rows], pa.int8()),
             )
@@ -211,6 +189,11 @@ def _feature(rows: Sequence[_Row], name: str) -> pa.Array:
     return pa.array([None if value is None else _text_of(value) for value in values], pa.string())
 
 
+def _arm_features(rows: Sequence[_Row]) -> pa.Array:
+    objects = (row.arm_features for row in rows)
+    return pa.array([_encode(each).decode() if each else None for each in objects], pa.string())
+
+
 def _text_of(value: str | float | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -219,6 +202,7 @@ def _line_place(log: Log, numbers: Sequence[int], row: int) -> str:
     return f"{log.path}: line {numbers[row]}"
 
 
+_encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(Decision | Feedback | Amendment).decode
 
 
@@ -233,20 +217,22 @@ def _rows_of(log: Log, lines: Sequence[tuple[int, bytes]]) -> Iterator[_Row]:
         if isinstance(found, Decision):
             yield from _zeros(log, number, found)
         elif is_new(log.events, found.event_id):
-            yield from (_reward if isinstance(found, Feedback) else _amended)(number, found)
+            yield from (_reward if isinstance(found, Feedback) else _amend)(number, found)
 
 
 def _reward(number: int, event: Feedback) -> Iterator[_Row]:
     time = event.at if event.time is None else event.time
-    yield _Row(number, event.context, event.arm, event.reward, time, event.features or {})
+    features = event.features or {}, event.arm_features
+    yield _Row(number, event.context, event.arm, event.reward, time, *features)
 
 
-def _amended(number: int, event: Amendment) -> Iterator[_Row]:
+def _amend(number: int, event: Amendment) -> Iterator[_Row]:
     """Take back what was counted, and count what is right."""
     old = event.replaced
+    features = old.features or {}, old.arm_features
     for reward, sign in ((old.reward, -1), (event.reward, 1)):
         if reward is not None:
-            yield _Row(number, old.context, old.arm, reward, old.time, old.features or {}, sign)
+            yield _Row(number, old.context, old.arm, reward, old.time, *features, sign)
 
 
 def _zeros(log: Log, number: int, decision: Decision) -> Iterator[_Row]:
@@ -256,7 +242,8 @@ def _zeros(log: Log, number: int, decision: Decision) -> Iterator[_Row]:
     at = decided_at(decision.decision_id) or 0.0
     for arm in decision.arms:
         if log.outcomes.counts_as_zero(decision.decision_id, arm, at):
-            yield _Row(number, decision.context, arm, 0.0, at, decision.features or {})
+            features = decision.features or {}, (decision.arm_features or {}).get(arm)
+            yield _Row(number, decision.context, arm, 0.0, at, *features)
 
 
 def is_new(events: set[bytes], event_id: str) -> bool:
@@ -271,14 +258,14 @@ def is_new(events: set[bytes], event_id: str) -> bool:
 @contextmanager
 def _text(log: Log) -> Iterator[tuple[io.BufferedReader[Any], HashingReader]]:
     """Open a log as unpacked bytes, and hash its bytes."""
-    with opened(log.path) as file:
+    with open_input(log.path) as file:
         stream = HashingReader(file)
         yield csv_input.text_of(stream, log.path, log.limits), stream
         log.sha256 = stream.sha256.hexdigest()
 
 
 def _check_columns(log: Log, names: Sequence[str], columns: Columns) -> None:
-    for name in _wanted(log, columns):
+    for name in _select_columns(log, columns):
         if name not in names:
             raise missing_column(log.path, name, names)
         if list(names).count(name) > 1:
@@ -297,7 +284,7 @@ def _rows(log: Log, batch: pa.RecordBatch, columns: Columns, place: Callable[[in
     else:
         ids = _ids(log, batch, columns.context)
         context = pc.if_else(pc.equal(pc.binary_length(ids), 0), None, ids)
-    return Rows(context, arm, reward, place, event, features, time)
+    return Rows(context, arm, reward, place, event, features, time=time)
 
 
 def _plain(column: pa.Array) -> pa.Array:

@@ -6,17 +6,15 @@ A log of any size is read as a stream: no more than one batch of it is in memory
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlkit.bandit.logs.csv_input import STANDARD_STREAM, opened
-from mlkit.bandit.logs.outcomes import Outcomes, read_outcomes
+from mlkit.bandit.logs.log import Columns, Log
+from mlkit.bandit.logs.outcomes import read_outcomes
 from mlkit.bandit.logs.readers import (
-    Columns,
     Rows,
     is_new,
     read_csv,
@@ -24,7 +22,7 @@ from mlkit.bandit.logs.readers import (
     read_parquet,
 )
 from mlkit.bandit.logs.times import EXPECTED
-from mlkit.bandit.posteriors.posterior import ID_BYTES, SourceFile
+from mlkit.bandit.posteriors.posterior import ID_BYTES
 from mlkit.errors import BadData, UsageError
 from mlkit.parquet import SUFFIXES
 from mlkit.progress import Progress
@@ -41,153 +39,9 @@ REWARDS = pa.schema(
 """The columns of a batch of rewards; a row without a context counts for the arm alone.
 
 A reward of the `sign` -1 is taken back. Features follow, if any, in columns named by
-`feature_column`, and the column `time`, in seconds since 1970, if it is asked for.
+`feature_column`, the column `arm_features` with those of the arm as JSON, null where the log has
+none, and the column `time`, in seconds since 1970, if they are asked for.
 """
-
-
-@dataclass
-class Log:
-    """One log, to be read once.
-
-    Attributes:
-        path: The file; `-` is a CSV on standard input.
-        columns: Its columns; not needed for JSON Lines.
-        skip_bad_rows: Count and skip a bad row instead of raising.
-        events: The feedback events seen so far; logs that may repeat one another's events
-            share a set.
-        limits: How much a compressed file may unpack to.
-        reward_scale: What rewards are divided by.
-        excluded: Arms whose rows do not count.
-        reward_range: The rewards that are good, once divided.
-        features: Names of features to read beside the rewards.
-        timed: Whether to read when rewards were earned.
-        outcomes: Which decisions had rewards; None: only what the log says counts.
-        rows: Good rows read so far.
-        skipped: Bad rows so far.
-        bytes_read: How far in the file the reading is.
-        sha256: The hash of the file's bytes, once all is read.
-    """
-
-    path: Path
-    columns: Columns | None = None
-    skip_bad_rows: bool = False
-    events: set[bytes] = field(default_factory=set)
-    limits: UnpackLimits = STREAMED
-    reward_scale: float = 1.0
-    excluded: frozenset[str] = frozenset()
-    reward_range: tuple[float, float] = (0.0, 1.0)
-    features: tuple[str, ...] = ()
-    timed: bool = False
-    outcomes: Outcomes | None = None
-    rows: int = 0
-    skipped: int = 0
-    bytes_read: int = 0
-    sha256: str = ""
-
-    def rewards(self) -> Iterator[pa.RecordBatch]:
-        """Read the log as batches of `REWARDS`.
-
-        Raises:
-            InputMissing: The file cannot be read.
-            UsageError: The columns of a CSV or Parquet log are not given.
-            BadData: The file lacks a column, is damaged, or has a bad row that is not to be
-                skipped; the message names its line (CSV, JSON Lines) or row (Parquet).
-        """
-        for rows in self._found():
-            batch = self._counted(rows)
-            self.rows += pc.sum(batch["sign"]).as_py() or 0
-            yield batch
-
-    def size(self) -> int | None:
-        """Return the file's size in bytes, or None for standard input.
-
-        Raises:
-            InputMissing: The file cannot be read.
-        """
-        if str(self.path) == STANDARD_STREAM:
-            return None
-        with opened(self.path):
-            return self.path.stat().st_size
-
-    def bad(self, reason: str, place: Callable[[], str]) -> None:
-        """Count a bad row, or raise; only then is its place looked for."""
-        if not self.skip_bad_rows:
-            hint = "--skip-bad-rows counts such rows and goes on"
-            raise BadData(f"{place()}: {reason}", hint=hint)
-        self.skipped += 1
-
-    def source(self) -> SourceFile:
-        """Return what the posteriors file states about this log."""
-        return SourceFile(self.path.name, self.rows, self.skipped, self.sha256)
-
-    @property
-    def is_json_lines(self) -> bool:
-        """Whether it is a log of a server."""
-        return self.path.name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
-
-    def _found(self) -> Iterator[Rows]:
-        if self.is_json_lines:
-            return read_json_lines(self)
-        if self.columns is None:
-            hint = "only the JSON Lines logs of `mlkit bandit serve --log` (.jsonl) imply them"
-            raise UsageError(f"{self.path}: --arm and --reward are needed", hint=hint)
-        if self.timed and self.columns.time is None:
-            hint = "--time COL names the column that says when rewards were earned"
-            raise UsageError(f"{self.path}: no times, which forgetting needs", hint=hint)
-        if self.path.suffix.lower() in SUFFIXES:
-            return read_parquet(self, self.columns)
-        return read_csv(self, self.columns)
-
-    def _counted(self, rows: Rows) -> pa.RecordBatch:
-        """Return the rows of a batch that count: good ones, of new events and arms in use."""
-        reward = pc.divide(as_numbers(rows.reward), self.reward_scale)
-        schema = REWARDS
-        for name, column in zip(self.features, rows.features, strict=True):
-            schema = schema.append(pa.field(feature_column(name), column.type))
-        sign = pa.repeat(pa.scalar(1, pa.int8()), len(reward)) if rows.sign is None else rows.sign
-        columns = [rows.context, rows.arm, reward, sign, *rows.features]
-        if rows.time is not None:
-            schema = schema.append(pa.field("time", pa.float64()))
-            columns.append(rows.time)
-        batch = pa.RecordBatch.from_arrays(columns, schema=schema)
-        counted = self._good(rows, reward)
-        if self.excluded:
-            dropped = pc.is_in(rows.arm, pa.array(sorted(self.excluded), pa.string()))
-            counted = pc.and_(counted, pc.invert(dropped))
-        if rows.event is not None:
-            counted = self._new(rows.event, counted)
-        return batch if pc.all(counted).as_py() else batch.filter(counted)
-
-    def _new(self, events: pa.Array, counted: pa.Array) -> pa.Array:
-        """Note the events of the rows that count, and leave out those that were there before."""
-        pairs = zip(events.to_pylist(), counted.to_pylist(), strict=True)
-        return pa.array([good and is_new(self.events, event) for event, good in pairs], pa.bool_())
-
-    def _good(self, rows: Rows, reward: pa.Array) -> pa.Array:
-        """Find the good rows of a batch; count the bad ones, or raise for the first."""
-        columns = {
-            "arm": _is_id(rows.arm, or_missing=False),
-            "context": _is_id(rows.context, or_missing=True),
-            "reward": _within(reward, *self.reward_range),
-        }
-        if rows.time is not None:
-            columns["time"] = pc.is_finite(rows.time)
-        if rows.event is not None:
-            columns["event"] = pc.fill_null(pc.greater(pc.binary_length(rows.event), 0), False)
-        good = functools.reduce(pc.and_, columns.values())
-        first = pc.index(good, False).as_py()
-        if first < 0:
-            return good
-        name = next(name for name, fine in columns.items() if not fine[first].as_py())
-        found = getattr(rows, name)[first].as_py() if name != "time" else None
-        shown = f"{name} is {'missing' if found is None else repr(found)[:80]}"
-        self.bad(f"{shown}, expected {self._expected(name)}", lambda: rows.place(first))
-        self.skipped += pc.sum(pc.invert(good)).as_py() - 1  # the first is counted
-        return good
-
-    def _expected(self, name: str) -> str:
-        low, high = (each * self.reward_scale for each in self.reward_range)
-        return _EXPECTED[name] if name != "reward" else f"a number in [{low:g}, {high:g}]"
 
 
 def logs_of(
@@ -200,6 +54,7 @@ def logs_of(
     limits: UnpackLimits = STREAMED,
     reward_range: tuple[float, float] = (0.0, 1.0),
     features: tuple[str, ...] = (),
+    of_arms: bool = False,
     timed: bool = False,
 ) -> list[Log]:
     """Return logs to read as one: an event that several of them have counts once.
@@ -213,6 +68,7 @@ def logs_of(
         limits: How much a compressed file may unpack to.
         reward_range: The rewards that are good, once divided.
         features: Names of features to read beside the rewards.
+        of_arms: Whether to read the features of arms that the logs have.
         timed: Whether to read when rewards were earned.
 
     Raises:
@@ -233,6 +89,7 @@ def logs_of(
             arms,
             reward_range,
             features,
+            of_arms,
             timed,
         )
         for path in paths
@@ -274,7 +131,7 @@ def read_all(logs: Sequence[Log], progress: Progress) -> Iterator[tuple[Log, pa.
     total = None if None in sizes else sum(size for size in sizes if size is not None)
     done = 0
     for log in logs:
-        for batch in log.rewards():
+        for batch in rewards_of(log):
             yield log, batch
             progress(done + log.bytes_read, total)
         done += log.bytes_read
@@ -290,6 +147,91 @@ def _why_none(logs: Sequence[Log]) -> str | None:
         if skipped
         else None
     )
+
+
+def rewards_of(log: Log) -> Iterator[pa.RecordBatch]:
+    """Read a log as batches of `REWARDS`.
+
+    Raises:
+        InputMissing: The file cannot be read.
+        UsageError: The columns of a CSV or Parquet log are not given.
+        BadData: The file lacks a column, is damaged, or has a bad row that is not to be
+            skipped; the message names its line (CSV, JSON Lines) or row (Parquet).
+    """
+    for rows in _read_rows(log):
+        batch = _filter_rows(log, rows)
+        log.rows += pc.sum(batch["sign"]).as_py() or 0
+        yield batch
+
+
+def _read_rows(log: Log) -> Iterator[Rows]:
+    if log.is_json_lines:
+        return read_json_lines(log)
+    if log.columns is None:
+        hint = "only the JSON Lines logs of `mlkit bandit serve --log` (.jsonl) imply them"
+        raise UsageError(f"{log.path}: --arm and --reward are needed", hint=hint)
+    if log.timed and log.columns.time is None:
+        hint = "--time COL names the column that says when rewards were earned"
+        raise UsageError(f"{log.path}: no times, which forgetting needs", hint=hint)
+    if log.path.suffix.lower() in SUFFIXES:
+        return read_parquet(log, log.columns)
+    return read_csv(log, log.columns)
+
+
+def _filter_rows(log: Log, rows: Rows) -> pa.RecordBatch:
+    """Return the rows of a batch that count: good ones, of new events and arms in use."""
+    reward = pc.divide(as_numbers(rows.reward), log.reward_scale)
+    schema = REWARDS
+    for name, column in zip(log.features, rows.features, strict=True):
+        schema = schema.append(pa.field(feature_column(name), column.type))
+    sign = pa.repeat(pa.scalar(1, pa.int8()), len(reward)) if rows.sign is None else rows.sign
+    columns = [rows.context, rows.arm, reward, sign, *rows.features]
+    for name, column in (("arm_features", rows.arm_features), ("time", rows.time)):
+        if column is not None:
+            schema = schema.append(pa.field(name, column.type))
+            columns.append(column)
+    batch = pa.RecordBatch.from_arrays(columns, schema=schema)
+    counted = _good(log, rows, reward)
+    if log.excluded:
+        dropped = pc.is_in(rows.arm, pa.array(sorted(log.excluded), pa.string()))
+        counted = pc.and_(counted, pc.invert(dropped))
+    if rows.event is not None:
+        counted = _new(log, rows.event, counted)
+    return batch if pc.all(counted).as_py() else batch.filter(counted)
+
+
+def _new(log: Log, events: pa.Array, counted: pa.Array) -> pa.Array:
+    """Note the events of the rows that count, and leave out those that were there before."""
+    pairs = zip(events.to_pylist(), counted.to_pylist(), strict=True)
+    return pa.array([good and is_new(log.events, event) for event, good in pairs], pa.bool_())
+
+
+def _good(log: Log, rows: Rows, reward: pa.Array) -> pa.Array:
+    """Find the good rows of a batch; count the bad ones, or raise for the first."""
+    columns = {
+        "arm": _is_id(rows.arm, or_missing=False),
+        "context": _is_id(rows.context, or_missing=True),
+        "reward": _within(reward, *log.reward_range),
+    }
+    if rows.time is not None:
+        columns["time"] = pc.is_finite(rows.time)
+    if rows.event is not None:
+        columns["event"] = pc.fill_null(pc.greater(pc.binary_length(rows.event), 0), False)
+    good = functools.reduce(pc.and_, columns.values())
+    first = pc.index(good, False).as_py()
+    if first < 0:
+        return good
+    name = next(name for name, fine in columns.items() if not fine[first].as_py())
+    found = getattr(rows, name)[first].as_py() if name != "time" else None
+    shown = f"{name} is {'missing' if found is None else repr(found)[:80]}"
+    log.bad(f"{shown}, expected {_expected(log, name)}", lambda: rows.place(first))
+    log.skipped += pc.sum(pc.invert(good)).as_py() - 1  # the first is counted
+    return good
+
+
+def _expected(log: Log, name: str) -> str:
+    low, high = (each * log.reward_scale for each in log.reward_range)
+    return _EXPECTED[name] if name != "reward" else f"a number in [{low:g}, {high:g}]"
 
 
 def feature_column(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from mlkit.bandit.logs import csv_input
-from mlkit.bandit.logs.csv_input import HashingReader, opened
+from mlkit.bandit.logs.csv_input import HashingReader, open_input
 from mlkit.errors import BadData, InputMissing
 from mlkit.unpacking import STREAMED, UnpackLimits
 
@@ -43,6 +43,7 @@ class Decision(msgspec.Struct, tag="decision", tag_field="type", gc=False):
     features: dict[str, Any] | None = None
     propensities: Probabilities | None = None
     first: list[float] | None = None
+    arm_features: dict[str, dict[str, Any]] | None = None
 
 
 class Feedback(msgspec.Struct, tag="feedback", tag_field="type", gc=False):
@@ -108,7 +109,7 @@ def read(paths: Sequence[Path], limits: UnpackLimits = STREAMED) -> Iterator[Lin
 
 def _lines(files: Sequence[Path], limits: UnpackLimits) -> Iterator[tuple[Path, int, bytes]]:
     for path in files:
-        with opened(path) as file:
+        with open_input(path) as file:
             text = csv_input.text_of(HashingReader(file), path, limits)
             for number, line in enumerate(text, 1):
                 yield path, number, line

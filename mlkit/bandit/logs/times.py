@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import binascii
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXPECTED = "ISO 8601 or seconds since 1970"
 
@@ -18,6 +20,8 @@ def seconds_of(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
     Args:
         column: Text, numbers, timestamps or dates.
     """
+    import pandas as pd
+
     series = pd.Series(column.to_pandas())
     if series.dtype.kind == "M":
         return _seconds(series)
@@ -30,22 +34,9 @@ def seconds_of(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
 
 
 def _seconds(series: pd.Series) -> NDArray[np.float64]:
+    import pandas as pd
+
     moments = pd.to_datetime(series, utc=True, format="ISO8601", errors="coerce")
     moments = pd.Series(moments).dt.tz_localize(None)
     seconds = moments.to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6
     return np.where(moments.isna(), np.nan, seconds)
-
-
-def decided_at(decision_id: str) -> float | None:
-    """Return when a decision was made, in seconds since 1970; None: the id is none of a server.
-
-    The time is its first 7 bytes but one, in milliseconds: see `server.decision`.
-    """
-    try:
-        head = binascii.a2b_base64(decision_id[:12].translate(_FROM_URLS))
-    except (binascii.Error, ValueError):
-        return None
-    return int.from_bytes(head[1:7]) / 1000 if len(head) == 9 else None
-
-
-_FROM_URLS = str.maketrans("-_", "+/")

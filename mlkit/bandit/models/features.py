@@ -182,6 +182,28 @@ def is_missing(column: pa.Array) -> NDArray[np.bool_]:
     return np.asarray(missing.to_numpy(zero_copy_only=False), bool)
 
 
+def named_features(
+    logged: Mapping[str, Any], names: Sequence[str], schema: FeatureSchema
+) -> dict[str, Value]:
+    """Return those of a log's features that a model reads, with texts as the numbers they are."""
+    return {
+        name: _convert(logged[name], is_category=name in schema.categories)
+        for name in names
+        if logged.get(name) not in (None, "")
+    }
+
+
+def _convert(value: Any, *, is_category: bool) -> Any:
+    if isinstance(value, list | dict):
+        return value  # refused by the schema
+    if is_category:
+        return value if isinstance(value, bool) else pa.scalar(value).cast(pa.string()).as_py()
+    if not isinstance(value, str):
+        return value
+    number = as_numbers(pa.array([value]))[0].as_py()
+    return value if number is None else number
+
+
 def _numbers(column: pa.Array) -> Array:
     values = as_numbers(column).to_numpy(zero_copy_only=False).astype(np.float64)
     return np.where(np.abs(values) <= LARGEST, values, np.nan)

@@ -113,7 +113,7 @@ def _write(model: PolicyModel, to: BinaryIO) -> None:
 def _table(model: PolicyModel) -> pa.Table:
     places = model.present()
     arms: list[str | None] = [model.ids[place] for place in places]
-    state, is_shared = _stored(model), model.header.spec.is_shared
+    state, is_shared = _collect_arrays(model), model.header.spec.is_shared
     columns = {"arm": arms, "pulls": model.pulls[places].tolist()}
     if model.vectors.shape[1]:
         columns["features"] = model.vectors[places].tolist()
@@ -134,7 +134,7 @@ def _type(dimensions: int) -> pa.DataType:
     return pa.float64() if dimensions == 1 else pa.list_(pa.float64())
 
 
-def _stored(model: PolicyModel) -> dict[str, Array]:
+def _collect_arrays(model: PolicyModel) -> dict[str, Array]:
     state = catalog.arrays(model.policy)
     return {f"state_{name}": each for name, each in state.items() if name not in catalog.DERIVED}
 
@@ -151,7 +151,7 @@ def read(path: Path, limits: UnpackLimits | None = None) -> PolicyModel:
     """
     reader = ParquetReader(path, limits=limits or UnpackLimits())
     header = _header(path, reader.metadata.get(_KEY))
-    return _filled(path, PolicyModel(header), reader.table())
+    return _fill(path, PolicyModel(header), reader.table())
 
 
 def _header(path: Path, metadata: bytes | None) -> ModelHeader:
@@ -173,9 +173,9 @@ def _header(path: Path, metadata: bytes | None) -> ModelHeader:
         raise BadData(f"{path}: {error.message}", hint=error.hint) from error
 
 
-def _filled(path: Path, model: PolicyModel, table: pa.Table) -> PolicyModel:
+def _fill(path: Path, model: PolicyModel, table: pa.Table) -> PolicyModel:
     wanted = {"arm": pa.string(), "pulls": pa.float64()}
-    wanted |= {name: _type(values.ndim) for name, values in _stored(model).items()}
+    wanted |= {name: _type(values.ndim) for name, values in _collect_arrays(model).items()}
     if model.vectors.shape[1]:
         wanted["features"] = _type(2)
     columns = {name: _column(path, table, name, kind) for name, kind in wanted.items()}
@@ -214,7 +214,7 @@ def _add_arm(path: Path, model: PolicyModel, row: int, columns: dict[str, list[o
 
 def _set_state(path: Path, model: PolicyModel, columns: dict[str, list[object]]) -> None:
     rows = [0] if model.header.spec.is_shared else range(len(model.ids))
-    for name, values in _stored(model).items():
+    for name, values in _collect_arrays(model).items():
         for row in rows:
             values[row] = _numbers(path, row, name, columns[name][row], values.shape[1:])
     for row in rows:

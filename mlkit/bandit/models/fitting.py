@@ -7,24 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from mlkit.bandit.logs.decision_tables import read_csv
-from mlkit.bandit.logs.readers import Columns
+from mlkit.bandit.logs.log import Columns, Log
 from mlkit.bandit.logs.rewards import (
-    Log,
     as_numbers,
     feature_column,
     logs_of,
     read_all,
     wait_for_rewards,
 )
-from mlkit.bandit.models.features import FeatureSchema
+from mlkit.bandit.models.features import FeatureSchema, named_features
 from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies.features import Value
-from mlkit.bandit.policies.policy import Array
+from mlkit.bandit.policies.policy import Array, Indices
 from mlkit.bandit.posteriors.file import missing_column
 from mlkit.bandit.posteriors.fitting import check_past
 from mlkit.bandit.posteriors.forgetting import Forgetting, weights
@@ -60,6 +60,8 @@ def fit(
         columns: The columns of CSV and Parquet logs; features are columns of their names.
         header: What the model is; its source is filled in.
         arm_features: Vectors of arms of a shared model; these arms are there without rewards too.
+            Where a log of a server has the features that an arm had when it was shown, the model
+            learns from those.
         skip_bad_rows: Count and skip a bad row instead of raising.
         reward_scale: What the rewards of the logs are divided by.
         excluded: Arms whose rows do not count.
@@ -83,6 +85,7 @@ def fit(
         limits=limits,
         reward_range=header.spec.rewards,
         features=header.features.context,
+        of_arms=bool(header.features.arm),
         timed=half_life is not None,
     )
     wait_for_rewards(opened, attribution, as_of)
@@ -142,13 +145,37 @@ def _update(model: PolicyModel, log: Log, batch: pa.RecordBatch, vectors: Array)
     of_arm = [_place(model, log, arm) for arm in encoded.dictionary.to_pylist()]
     places = np.array(of_arm, dtype=np.intp)[encoded.indices.to_numpy(zero_copy_only=False)]
     rewards = batch["reward"].to_numpy(zero_copy_only=False)
-    design, sign = model.design(places, vectors), batch["sign"].to_numpy(zero_copy_only=False)
+    sign = batch["sign"].to_numpy(zero_copy_only=False)
+    design = model.design(places, vectors, _arm_vectors(model, log, batch, places))
     counted = _weights(model, batch)
     for change, rows in ((model.policy.update, sign > 0), (model.policy.withdraw, sign < 0)):
         if rows.any():
             read = None if design is None else design[rows]
             change(places[rows], rewards[rows], read, counted[rows])
     model.pulls += np.bincount(places, sign, minlength=model.pulls.size)
+
+
+def _arm_vectors(
+    model: PolicyModel, log: Log, batch: pa.RecordBatch, places: Indices
+) -> Array | None:
+    """Return the vectors of the arms' features, row by row; None: those of the model."""
+    if "arm_features" not in batch.schema.names:
+        return None
+    encoded = batch["arm_features"].dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    if not texts:
+        return None
+    logged = np.stack([_logged_vector(model.header.features, log, text) for text in texts])
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return np.where(codes[:, None] < 0, model.vectors[places], logged[codes])
+
+
+def _logged_vector(schema: FeatureSchema, log: Log, text: str) -> Array:
+    """Return the vector of an arm's features as a log has them; the model may read fewer."""
+    try:
+        return schema.arm_vector(named_features(msgspec.json.decode(text), schema.arm, schema))
+    except BadData as error:
+        raise BadData(f"{log.path}: {error.message}", hint=error.hint) from error
 
 
 def _weights(model: PolicyModel, batch: pa.RecordBatch) -> Array:
@@ -192,7 +219,7 @@ def read_arm_features(
         if not arm or arm in found:
             raise BadData(f"{path}: row {number}: the arm {arm!r} is empty or appears twice")
         try:
-            found[arm] = schema.arm_vector(_typed(row, schema))
+            found[arm] = schema.arm_vector(_convert_features(row, schema))
         except BadData as error:
             raise BadData(f"{path}: row {number}: {error.message}", hint=error.hint) from error
     return found
@@ -215,7 +242,7 @@ def arm_table(path: Path, limits: UnpackLimits | None = None) -> pa.Table:
     return table
 
 
-def _typed(row: Mapping[str, Any], schema: FeatureSchema) -> dict[str, Value]:
+def _convert_features(row: Mapping[str, Any], schema: FeatureSchema) -> dict[str, Value]:
     """Return the features of a row: a CSV has texts for numbers."""
     typed: dict[str, Value] = {}
     for name, value in row.items():

@@ -53,9 +53,7 @@ def load(path: Path, policy: str | None, limits: UnpackLimits | None = None) -> 
         BadData: It is damaged.
     """
     if _has_beta(path, limits):
-        return _converted(
-            path, posteriors_file.read(path, limits), catalog.parse(policy or THOMPSON)
-        )
+        return _convert(path, posteriors_file.read(path, limits), catalog.parse(policy or THOMPSON))
     model = file.read(path, limits)
     own = str(model.header.spec)
     if policy is not None and str(catalog.parse(policy)) != own:
@@ -68,7 +66,7 @@ def _has_beta(path: Path, limits: UnpackLimits | None) -> bool:
     return file.version_of(path, limits) in posteriors_file.VERSIONS
 
 
-def _converted(path: Path, posteriors: Posteriors, spec: PolicySpec) -> PolicyModel:
+def _convert(path: Path, posteriors: Posteriors, spec: PolicySpec) -> PolicyModel:
     """Return a policy with the counts of Beta posteriors; contexts are left out."""
     if spec.name not in _FROM_BETA or spec.inner not in ("", THOMPSON):
         hint = f"fit the logs with --policy; of Beta posteriors are {', '.join(_FROM_BETA)}"

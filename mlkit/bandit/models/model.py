@@ -165,7 +165,7 @@ class PolicyModel:
     def _reset(self, place: int) -> None:
         if not self.header.spec.is_shared:
             fresh = self.header.spec.make(1, self.header.features.dimension)
-            catalog.unpack(self.policy, place, catalog.packed(fresh, 0))
+            catalog.unpack(self.policy, place, catalog.pack(fresh, 0))
         self.pulls[place], self.removed[place] = 0.0, False
 
     def _grow(self) -> None:
@@ -183,10 +183,10 @@ class PolicyModel:
         """Return the row of a policy's state that belongs to an arm."""
         return 0 if self.header.spec.is_shared else place
 
-    def detached(self) -> PolicyModel:
+    def detach(self) -> PolicyModel:
         """Return a copy that later changes of this model leave alone."""
         found = copy.copy(self)
-        found.policy = catalog.detached(self.policy)
+        found.policy = catalog.detach(self.policy)
         found.pulls, found.removed = self.pulls.copy(), self.removed.copy()
         found.vectors, found.ids = self.vectors.copy(), list(self.ids)
         found.times = self.times.copy()
@@ -196,7 +196,12 @@ class PolicyModel:
     # Learning and choosing
 
     def learn(
-        self, place: int, reward: float, features: Named | None, at: float | None = None
+        self,
+        place: int,
+        reward: float,
+        features: Named | None,
+        at: float | None = None,
+        arm: Named | None = None,
     ) -> None:
         """Learn from one reward; after an error nothing has been learned.
 
@@ -205,15 +210,21 @@ class PolicyModel:
             reward: The reward.
             features: Features of the context.
             at: When it was earned, in seconds since 1970; of a model that ages.
+            arm: Features of the arm; None: those of the model.
 
         Raises:
             BadData: The reward or a feature is wrong.
         """
-        self._change(self.policy.update, place, reward, features, at)
+        self._change(self.policy.update, place, reward, features, at, arm)
         self.pulls[place] += 1
 
     def unlearn(
-        self, place: int, reward: float, features: Named | None, at: float | None = None
+        self,
+        place: int,
+        reward: float,
+        features: Named | None,
+        at: float | None = None,
+        arm: Named | None = None,
     ) -> None:
         """Take back a reward that was learned: see `learn`.
 
@@ -221,7 +232,7 @@ class PolicyModel:
             BadData: The reward or a feature is wrong.
             UsageError: The policy cannot take a reward back.
         """
-        self._change(self.policy.withdraw, place, reward, features, at)
+        self._change(self.policy.withdraw, place, reward, features, at, arm)
         self.pulls[place] = max(self.pulls[place] - 1, 0)
 
     def _change(
@@ -231,9 +242,11 @@ class PolicyModel:
         reward: float,
         features: Named | None,
         at: float | None,
+        arm: Named | None,
     ) -> None:
         context = self.header.features.context_vector(features)
-        design = self.design(np.array([place]), context)
+        vectors = None if arm is None else self.header.features.arm_vector(arm)[None]
+        design = self.design(np.array([place]), context, vectors)
         rows, weights = None if design is None else np.atleast_2d(design), None
         if self.header.forgetting is not None and at is not None:
             self._age(np.array([place]), max(at, self.times[place]))
@@ -257,43 +270,69 @@ class PolicyModel:
         aging = self.header.forgetting
         if aging is None:
             return self
-        found = self.detached()
+        found = self.detach()
         found.age_to(at)
         found.header = replace(self.header, forgetting=aging._replace(as_of=at))
         return found
 
-    def design(self, places: Indices, context: Array) -> Array | None:
+    def design(self, places: Indices, context: Array, vectors: Array | None = None) -> Array | None:
         """Return what the policy reads for arms in one context, or each in its own.
 
         Args:
             places: Places of the arms.
             context: Shape (length,), or (arms, length).
+            vectors: Vectors of the arms' features, shape (arms, length); None: the model's.
 
         Returns:
             None: no features.
         """
         if not self.header.spec.has_features:
             return None
-        arms = self.vectors[places] if self.header.spec.is_shared else None
+        arms = None
+        if self.header.spec.is_shared:
+            arms = self.vectors[places] if vectors is None else vectors
         return self.header.features.design(context, arms)
 
-    def rank(self, places: Indices, k: int, seed: int, features: Named | None) -> Ranking:
+    def rank(
+        self,
+        places: Indices,
+        k: int,
+        seed: int,
+        features: Named | None,
+        vectors: Array | None = None,
+    ) -> Ranking:
         """Choose the top k of arms; the seed decides all that is random.
+
+        Args:
+            places: Places of the arms.
+            k: How many to choose.
+            seed: Decides all that is random.
+            features: Those of the context.
+            vectors: Vectors of the arms' features, shape (arms, length); None: the model's.
 
         Raises:
             BadData: A feature is wrong, or there are no candidates.
         """
-        design = self.design(places, self.header.features.context_vector(features))
+        design = self.design(places, self.header.features.context_vector(features), vectors)
         return self.policy.rank(places, Generator(PCG64(seed)), min(k, places.size), design)
 
-    def ranks(self, places: Indices, shown: Indices, k: int, features: Named | None) -> TopK:
+    def ranks(
+        self,
+        places: Indices,
+        shown: Indices,
+        k: int,
+        features: Named | None,
+        vectors: Array | None = None,
+    ) -> TopK:
         """Return the probabilities of ranks of the arms shown, among the candidates at `places`.
+
+        The features are those of `rank`.
 
         Raises:
             BadData: A feature is wrong.
             NoExactPropensities: The policy has none for such a ranking.
         """
-        design = self.design(places, self.header.features.context_vector(features))
+        design = self.design(places, self.header.features.context_vector(features), vectors)
         return self.policy.rank_propensities(places, shown, k, design)
 
     def named(self, arms: Sequence[str] | None) -> Indices:

@@ -1,4 +1,4 @@
-"""What a model says: expected rewards, shares, and draws."""
+"""Summaries of a model: expected rewards, shares, and draws."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlkit.errors import BadData
 
 
 class ArmSummary(NamedTuple):
-    """What a model says about an arm.
+    """The summary of an arm under a model.
 
     Attributes:
         arm: Its id.

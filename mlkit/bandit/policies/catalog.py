@@ -1,7 +1,7 @@
 """Policies by name: `NAME` or `NAME:PARAMETER=VALUE,...`, such as `lin-ucb:alpha=0.5`.
 
 The state of a policy is a few arrays with a row a model: an arm, or the one model of a shared
-policy. `arrays` returns them, `packed` and `unpack` turn a row into bytes and back, bit by bit.
+policy. `arrays` returns them, `pack` and `unpack` turn a row into bytes and back, bit by bit.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class PolicySpec:
     def __str__(self) -> str:
         """Return the text that `parse` reads."""
         pairs = {"of": self.inner} if self.inner else {}
-        pairs |= {name: _written(value) for name, value in sorted(self.parameters.items())}
+        pairs |= {name: _format(value) for name, value in sorted(self.parameters.items())}
         text = ",".join(f"{name}={value}" for name, value in pairs.items())
         return f"{self.name}:{text}" if text else self.name
 
@@ -176,7 +176,7 @@ def _value(text: str, name: str, kind: type, value: str) -> Value:
         raise UsageError(f"policy {text}: {name} is {value!r}, expected {expected}") from None
 
 
-def _written(value: Value) -> str:
+def _format(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
@@ -213,7 +213,7 @@ def assign(policy: Policy, state: dict[str, Array]) -> None:
         setattr(owner, name, state[name])
 
 
-def detached(policy: Policy) -> Policy:
+def detach(policy: Policy) -> Policy:
     """Return a policy with a copy of the state, which later updates do not change."""
     found = copy.copy(policy)
     if isinstance(found, TopTwoThompson):
@@ -226,7 +226,7 @@ def detached(policy: Policy) -> Policy:
     return found
 
 
-def packed(policy: Policy, row: int) -> bytes:
+def pack(policy: Policy, row: int) -> bytes:
     """Return a row of a policy's state as bytes: little-endian doubles."""
     return b"".join(
         values[row].astype("<f8").tobytes()

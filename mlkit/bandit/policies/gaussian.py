@@ -26,7 +26,7 @@ from mlkit.bandit.policies.policy import (
     real,
     whole,
 )
-from mlkit.bandit.policies.ranking import counted_ranks, independent_ranks
+from mlkit.bandit.policies.ranking import count_ranks, independent_ranks
 from mlkit.bandit.propensities import TopK
 from mlkit.errors import BadData
 
@@ -219,7 +219,7 @@ class GaussianThompson(FeaturePolicy):
             return independent_ranks(self._marginals(self._models(arms), features), shown, k)
         ranks, slate = np.zeros((shown.size, k)), 0.0
         for scores in self._score_draws(features):
-            part, share = counted_ranks(scores, shown, k), len(scores) / self.draws
+            part, share = count_ranks(scores, shown, k), len(scores) / self.draws
             ranks, slate = ranks + share * part.ranks, slate + share * part.slate
         return TopK(ranks, slate)
 

@@ -18,7 +18,7 @@ from mlkit.bandit.policies.policy import (
     whole,
     within,
 )
-from mlkit.bandit.policies.ranking import independent_ranks, mixed, tied_ranks, uniform_ranks
+from mlkit.bandit.policies.ranking import independent_ranks, mix, tied_ranks, uniform_ranks
 from mlkit.bandit.propensities import TopK
 
 
@@ -73,7 +73,7 @@ class EpsilonGreedy(ScoringPolicy):
 
     def _ranks(self, arms: Indices, shown: Indices, k: int, features: Array) -> TopK:
         greedy = tied_ranks(self.means.of(arms, self.unknown), shown, k)
-        return mixed(self.epsilon, uniform_ranks(arms.size, shown.size, k), greedy)
+        return mix(self.epsilon, uniform_ranks(arms.size, shown.size, k), greedy)
 
     def _means(self, arms: Indices, features: Array) -> Array:
         return self.means.of(arms, self.unknown)

@@ -12,26 +12,86 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import ArrayLike
 
-from mlkit.bandit.policies.gaussian import FeaturePolicy, GaussianThompson, Weights, whiten
-from mlkit.bandit.policies.policy import Array, Indices, share_of_best, within
+from mlkit.bandit._regression import moments
+from mlkit.bandit.policies.gaussian import (
+    FeaturePolicy,
+    GaussianThompson,
+    Weights,
+    out_of_precision,
+    whiten,
+)
+from mlkit.bandit.policies.policy import (
+    LARGEST,
+    Array,
+    Indices,
+    indices,
+    real,
+    row_weights,
+    share_of_best,
+    within,
+)
 from mlkit.bandit.policies.ranking import tied_ranks
 from mlkit.bandit.propensities import TopK
 
+Posterior = tuple[Array, Array, Array]
+_MANY, _WIDEST = 2048, 512
+"""Rows from which on, and features up to which, a kernel is faster than NumPy."""
 
-class LinTS(GaussianThompson):
+
+class RidgePolicy(FeaturePolicy):
+    """A policy whose models are ridge regressions; arguments are those of `FeaturePolicy`."""
+
+    def update(
+        self,
+        arms: ArrayLike,
+        rewards: ArrayLike,
+        features: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+    ) -> None:
+        """Learn from rewards: see `Policy.update`."""
+        suits = isinstance(features, np.ndarray) and self._suits_kernel(features, np.size(arms))
+        if not (suits and self._learn_many(arms, rewards, np.asarray(features), weights)):
+            super().update(arms, rewards, features, weights)  # finds what is wrong, too
+
+    def _suits_kernel(self, features: Array, rows: int) -> bool:
+        is_table = features.dtype == np.float64 and features.shape == (rows, self.dimension)
+        is_many = rows >= max(_MANY, 16 * self.arms) and self.dimension <= _WIDEST
+        return is_table and is_many and not self.shared and features.flags.c_contiguous
+
+    def _learn_many(
+        self, arms: ArrayLike, rewards: ArrayLike, features: Array, weights: ArrayLike | None
+    ) -> bool:
+        """Learn from many rows; False: a feature is out of range, and nothing was learned."""
+        shown = indices("arms", arms, self.arms)
+        received = real("rewards", rewards, (shown.size,), self.rewards)
+        counts = None if weights is None else row_weights(weights, shown.size)
+        found = moments(features, received, counts, shown, self.weights.mean, LARGEST)
+        if found is None:
+            return False
+        gram, surprise = found
+        models = np.flatnonzero(gram.any(axis=(1, 2)) | surprise.any(axis=1))
+        # All are computed before any is replaced: after an error nothing has been learned.
+        learned = [update_posterior(self.weights, int(at), gram[at], surprise[at]) for at in models]
+        if not all(np.isfinite(mean).all() for mean, *_ in learned):
+            raise out_of_precision()
+        for model, posterior in zip(models, learned, strict=True):
+            self.weights.replace(int(model), *posterior)
+        return True
+
+    def _posterior(self, model: int, features: Array, rewards: Array, weights: Array) -> Posterior:
+        return ridge_posterior(self.weights, model, features, rewards, weights)
+
+
+class LinTS(RidgePolicy, GaussianThompson):
     """Linear Thompson sampling (Agrawal and Goyal 2013); `scale` is their v.
 
     Arguments and errors are those of `GaussianThompson`.
     """
 
-    def _posterior(
-        self, model: int, features: Array, rewards: Array, weights: Array
-    ) -> tuple[Array, Array, Array]:
-        return ridge_posterior(self.weights, model, features, rewards, weights)
 
-
-class LinUCB(FeaturePolicy):
+class LinUCB(RidgePolicy):
     """LinUCB (Li, Chu, Langford and Schapire 2010).
 
     Args:
@@ -72,22 +132,28 @@ class LinUCB(FeaturePolicy):
     def _ranks(self, arms: Indices, shown: Indices, k: int, features: Array) -> TopK:
         return tied_ranks(self._index(arms, features), shown, k)
 
-    def _posterior(
-        self, model: int, features: Array, rewards: Array, weights: Array
-    ) -> tuple[Array, Array, Array]:
-        return ridge_posterior(self.weights, model, features, rewards, weights)
-
 
 def ridge_posterior(
     weights: Weights, model: int, features: Array, rewards: Array, counts: Array
-) -> tuple[Array, Array, Array]:
-    """Compute mean, precision and whitening of a ridge regression after more rows.
+) -> Posterior:
+    """Compute mean, precision and whitening of a ridge regression after more rows."""
+    counted = (features.T * counts).T
+    surprise = counted.T @ (rewards - features @ weights.mean[model])
+    return update_posterior(weights, model, counted.T @ features, surprise)
+
+
+def update_posterior(weights: Weights, model: int, gram: Array, surprise: Array) -> Posterior:
+    """Compute mean, precision and whitening of a model after more rows.
 
     The mean moves by A^-1 X'(r - X mean), which is A^-1 f without keeping f.
+
+    Args:
+        weights: What was known.
+        model: The model.
+        gram: X'X, shape (dimension, dimension).
+        surprise: X'(r - X mean), shape (dimension,).
     """
-    counted = (features.T * counts).T
-    precision = weights.precision[model] + counted.T @ features
+    precision = weights.precision[model] + gram
     whitening = whiten(precision)
-    surprise = counted.T @ (rewards - features @ weights.mean[model])
     mean = weights.mean[model] + whitening.T @ (whitening @ surprise)
     return mean, precision, whitening

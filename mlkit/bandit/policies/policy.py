@@ -214,7 +214,7 @@ class ScoringPolicy(Policy, ABC):
         shown = indices("arms", arms, self.arms)
         received = real("rewards", rewards, (shown.size,), self.rewards)
         self._learn(
-            shown, received, _weights(weights, shown.size), self._features(features, shown.size)
+            shown, received, row_weights(weights, shown.size), self._features(features, shown.size)
         )
 
     def withdraw(
@@ -231,7 +231,7 @@ class ScoringPolicy(Policy, ABC):
         shown = indices("arms", arms, self.arms)
         received = real("rewards", rewards, (shown.size,), self.rewards)
         self._learn(
-            shown, received, -_weights(weights, shown.size), self._features(features, shown.size)
+            shown, received, -row_weights(weights, shown.size), self._features(features, shown.size)
         )
 
     def forget(self, arms: ArrayLike, kept: ArrayLike) -> None:
@@ -291,7 +291,8 @@ class ScoringPolicy(Policy, ABC):
         """Compute the expected rewards, shape (arms,)."""
 
 
-def _weights(weights: ArrayLike | None, rows: int) -> Array:
+def row_weights(weights: ArrayLike | None, rows: int) -> Array:
+    """Check what rows count, from 0 to 1; None: 1 each."""
     return np.ones(rows) if weights is None else real("weights", weights, (rows,), (0, 1))
 
 

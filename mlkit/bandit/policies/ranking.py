@@ -124,7 +124,7 @@ def uniform_ranks(candidates: int, shown: int, k: int) -> TopK:
     return TopK(np.full((shown, k), 1 / candidates), slate)
 
 
-def counted_ranks(scores: Array, shown: Indices, k: int) -> TopK:
+def count_ranks(scores: Array, shown: Indices, k: int) -> TopK:
     """Count rankings among joint draws.
 
     Args:
@@ -139,7 +139,7 @@ def counted_ranks(scores: Array, shown: Indices, k: int) -> TopK:
     return TopK(ranks, float(slate))
 
 
-def mixed(share: float, one: TopK, other: TopK) -> TopK:
+def mix(share: float, one: TopK, other: TopK) -> TopK:
     """Return the ranking that is `one` with probability `share`, and otherwise `other`."""
     ranks = share * one.ranks + (1 - share) * other.ranks
     return TopK(ranks, share * one.slate + (1 - share) * other.slate)

@@ -62,7 +62,7 @@ def p_values(old: Moments, recent: Moments) -> Array:
     return found
 
 
-def adjusted(p: Array) -> Array:
+def adjust(p: Array) -> Array:
     """Return p-values adjusted for their number by Benjamini and Hochberg; NaN stays NaN."""
     found, known = np.full(p.shape, np.nan), np.isfinite(p)
     if known.any():

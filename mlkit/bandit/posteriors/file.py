@@ -24,7 +24,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from mlkit.bandit.logs import csv_input
-from mlkit.bandit.logs.csv_input import STANDARD_STREAM, Place, opened
+from mlkit.bandit.logs.csv_input import STANDARD_STREAM, Place, open_input
 from mlkit.bandit.posteriors.forgetting import Forgetting
 from mlkit.bandit.posteriors.posterior import (
     SCHEMA,
@@ -34,7 +34,7 @@ from mlkit.bandit.posteriors.posterior import (
     SourceFile,
     find_bad_row,
 )
-from mlkit.bandit.posteriors.window import Window, packed, unpacked
+from mlkit.bandit.posteriors.window import Window, pack, unpack
 from mlkit.errors import BadData, InputMissing, MlkitError, UsageError
 from mlkit.files import replacing
 from mlkit.parquet import SUFFIXES, ParquetReader
@@ -76,7 +76,7 @@ def content_hash(path: Path) -> str:
     Raises:
         InputMissing: The file cannot be read.
     """
-    with opened(path) as file:
+    with open_input(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
@@ -139,7 +139,7 @@ def write(posteriors: Posteriors, path: Path) -> None:
 def write_batches(header: Header, batches: Iterable[pa.RecordBatch], path: Path) -> None:
     """Write batches of `SCHEMA` as a posteriors file; otherwise as `write`."""
     check_writable(path)
-    checked = _conformed(batches, lambda row: f"{path}: row {row + 1}")
+    checked = _conform(batches, lambda row: f"{path}: row {row + 1}")
     to = _write_csv if _is_csv(path) else _write_parquet
     if str(path) == STANDARD_STREAM:
         to(header, checked, sys.stdout.buffer)
@@ -176,7 +176,7 @@ def _read_parquet(path: Path, limits: UnpackLimits) -> tuple[Header, Iterator[pa
     _check_columns(file.columns, path)
     wanted = [name for name in SCHEMA.names if name in file.columns]
     header = _header_of(file.metadata.get(_KEY), path, file.metadata.get(_BUCKETS))
-    return header, _conformed(file.batches(wanted, _BATCH_ROWS), _place_in(path))
+    return header, _conform(file.batches(wanted, _BATCH_ROWS), _place_in(path))
 
 
 def _header_of(metadata: bytes | None, path: Path, buckets: bytes | None) -> Header:
@@ -203,7 +203,7 @@ def _header_of(metadata: bytes | None, path: Path, buckets: bytes | None) -> Hea
 
 def _window_of(buckets: bytes, hours: int, as_of: float, path: Path) -> Window:
     try:
-        return Window(as_of, unpacked(buckets, hours))
+        return Window(as_of, unpack(buckets, hours))
     except MlkitError as error:
         raise BadData(f"{path}: {error.message}") from error
 
@@ -229,7 +229,7 @@ def _write_parquet(header: Header, batches: Iterable[pa.RecordBatch], file: Bina
     if header.window is not None:
         metadata.version, metadata.as_of = _WITH_WINDOW, header.window.as_of
         metadata.window = header.window.buckets.hours
-        more = {_BUCKETS: packed(header.window.buckets)}
+        more = {_BUCKETS: pack(header.window.buckets)}
     schema = SCHEMA.with_metadata({_KEY: msgspec.json.encode(metadata), **more})
     with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
         for batch in batches:
@@ -245,8 +245,8 @@ def _read_csv(path: Path, limits: UnpackLimits) -> tuple[Header, Iterator[pa.Rec
     if first is None:
         return Header(path.stem), iter(())
     place = csv_input.place_in(path)
-    shared = _shared_values(first, place)
-    rows = _same_shared(itertools.chain([first], batches), shared, place)
+    shared = _read_shared_values(first, place)
+    rows = _check_shared(itertools.chain([first], batches), shared, place)
     default = Header(path.stem)
     header = _header(
         path,
@@ -256,12 +256,12 @@ def _read_csv(path: Path, limits: UnpackLimits) -> tuple[Header, Iterator[pa.Rec
         (),
         _forgetting_of(shared.get("half_life"), shared.get("as_of"), path),
     )
-    return header, _conformed(rows, place)
+    return header, _conform(rows, place)
 
 
 def _csv_batches(path: Path, limits: UnpackLimits) -> Iterator[pa.RecordBatch]:
     """Read a CSV as columns of text."""
-    with opened(path) as file:
+    with open_input(path) as file:
         text = csv_input.text_of(csv_input.HashingReader(file), path, limits)
         names = csv_input.column_names(text, path)
         _check_columns(names, path)
@@ -270,22 +270,22 @@ def _csv_batches(path: Path, limits: UnpackLimits) -> Iterator[pa.RecordBatch]:
         yield from (batch for batch in batches if len(batch))
 
 
-def _shared_values(first: pa.RecordBatch, place: Place) -> dict[str, Any]:
+def _read_shared_values(first: pa.RecordBatch, place: Place) -> dict[str, Any]:
     """Read what every row repeats from the first one."""
     kinds = _SHARED | _AGING
     names = [name for name in kinds if name in first.schema.names]
-    values = {name: _converted(first[name][:1], name, kinds[name], 0, place) for name in names}
+    values = {name: _cast(first[name][:1], name, kinds[name], 0, place) for name in names}
     return {name: value[0].as_py() for name, value in values.items() if value[0].is_valid}
 
 
-def _same_shared(
+def _check_shared(
     batches: Iterator[pa.RecordBatch], shared: dict[str, Any], place: Place
 ) -> Iterator[pa.RecordBatch]:
     """Refuse a row that has another model, prior or shrinkage than the first."""
     row = 0
     for batch in batches:
         for name, value in shared.items():
-            column = _converted(batch[name], name, (_SHARED | _AGING)[name], row, place)
+            column = _cast(batch[name], name, (_SHARED | _AGING)[name], row, place)
             odd = pc.index(pc.equal(column, value).fill_null(False), False).as_py()
             if odd >= 0:
                 found = f"{name} is {batch[name][odd].as_py()!r}, and {value!r} in the first row"
@@ -337,7 +337,7 @@ def _check_known(names: Sequence[str], path: Path) -> None:
             raise BadData(f"{path}: two columns {name!r}")
 
 
-def _conformed(batches: Iterable[pa.RecordBatch], place: Place) -> Iterator[pa.RecordBatch]:
+def _conform(batches: Iterable[pa.RecordBatch], place: Place) -> Iterator[pa.RecordBatch]:
     """Bring batches to `SCHEMA` and check their rows."""
     row = 0
     for batch in batches:
@@ -349,11 +349,11 @@ def _conformed(batches: Iterable[pa.RecordBatch], place: Place) -> Iterator[pa.R
 def _column(batch: pa.RecordBatch, field: pa.Field, row: int, place: Place) -> pa.Array:
     if field.name not in batch.schema.names:
         return pa.repeat(pa.scalar(None if field.nullable else 0, field.type), len(batch))
-    column = _converted(batch[field.name], field.name, field.type, row, place)
+    column = _cast(batch[field.name], field.name, field.type, row, place)
     return column.fill_null(0) if field.name == "pulls" else column
 
 
-def _converted(column: pa.Array, name: str, to: pa.DataType, row: int, place: Place) -> pa.Array:
+def _cast(column: pa.Array, name: str, to: pa.DataType, row: int, place: Place) -> pa.Array:
     """Cast a column; an error names the first value that cannot be cast."""
     try:
         return column.cast(to)

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mlkit.bandit.logs.readers import Columns
-from mlkit.bandit.logs.rewards import Log, logs_of, read_all, wait_for_rewards
+from mlkit.bandit.logs.log import Columns, Log
+from mlkit.bandit.logs.rewards import logs_of, read_all, wait_for_rewards
 from mlkit.bandit.posteriors.forgetting import Forgetting
 from mlkit.bandit.posteriors.posterior import SCHEMA, Header, Posteriors, shrunk, update
 from mlkit.bandit.posteriors.tally import Sums, Tally

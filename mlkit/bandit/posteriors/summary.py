@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mlkit.bandit import BetaSampler, beta_ppf
+from mlkit.bandit.evaluation.defaults import LEVEL
 from mlkit.progress import Progress, silent
 
 _CHUNK = 1 << 21
@@ -92,7 +93,7 @@ def summarize(
     draws: int,
     seed: int | None,
     *,
-    level: float = 0.95,
+    level: float = LEVEL,
     progress: Progress = silent,
 ) -> list[Summary]:
     """Summarize arms, the most probably best first.

@@ -67,7 +67,7 @@ class Tally:
     def add(self, batch: pa.RecordBatch) -> None:
         """Count the rows of a batch: see `logs.rewards.REWARDS`, with `time` if they age."""
         if self._half_life is not None:
-            batch = self._weighted(batch, self._half_life)
+            batch = self._add_weights(batch, self._half_life)
         else:
             batch = batch.select(["context", "arm", "reward", "sign"])
         self._buffer.append(batch)
@@ -75,7 +75,7 @@ class Tally:
         if self._buffered >= max(_BUFFER_ROWS, len(self._keys)):
             self._merge()
 
-    def _weighted(self, batch: pa.RecordBatch, half_life: float) -> pa.RecordBatch:
+    def _add_weights(self, batch: pa.RecordBatch, half_life: float) -> pa.RecordBatch:
         """Add the column of weights, where a row of the base weighs 1."""
         times = batch["time"].to_numpy(zero_copy_only=False)
         self.newest = max(self.newest, float(times.max(initial=-np.inf)))
@@ -101,8 +101,8 @@ class Tally:
         """
         if self._buffered:
             self._merge()
-        contexts, context_rank = self._contexts.sorted()
-        arms, arm_rank = self._arms.sorted()
+        contexts, context_rank = self._contexts.sort_ids()
+        arms, arm_rank = self._arms.sort_ids()
         context = context_rank[self._keys >> _ARM_BITS]
         arm = arm_rank[self._keys & ((1 << _ARM_BITS) - 1)]
         order = np.argsort(context << _ARM_BITS | arm)
@@ -150,7 +150,7 @@ class _Codes:
         found: NDArray[np.int64] = codes[encoded.indices.to_numpy()]
         return found
 
-    def sorted(self) -> tuple[pa.Array, NDArray[np.int64]]:
+    def sort_ids(self) -> tuple[pa.Array, NDArray[np.int64]]:
         """Return the ids sorted, null first, and the place there of each number."""
         order = pc.array_sort_indices(self._ids, null_placement="at_start")
         rank = np.empty(len(self._ids), np.int64)

@@ -112,13 +112,13 @@ class Window(NamedTuple):
     buckets: Buckets
 
 
-def packed(buckets: Buckets) -> bytes:
+def pack(buckets: Buckets) -> bytes:
     """Return buckets as bytes: MessagePack, compressed."""
     rows = [(*key, buckets.of(key)) for key in sorted(buckets, key=_order)]
     return zlib.compress(_encode(rows))
 
 
-def unpacked(data: bytes, hours: int) -> Buckets:
+def unpack(data: bytes, hours: int) -> Buckets:
     """Return buckets from bytes.
 
     Raises:

@@ -22,7 +22,7 @@ from mlkit.drawing import (
     shares,
 )
 
-DRAWN = ("replay", "ips", "clipped", "snips", "dm", "dr", "switch-dr")
+DRAWN = ("replay", "ips", "clipped", "snips", "dm", "dr", "switch-dr", "mrdr")
 """Estimators of the reward per row; those of slates have another scale."""
 ARMS = 60
 """Arms in the picture of the overlap."""
@@ -94,11 +94,11 @@ def weights(weight: Vector) -> Markup | None:
         panels[-1].columns(edges, heights, style)
     ticks = log_ticks(low, high)
     return responsive(
-        lambda width: picture(panels, (low, high), _thinned(ticks, (low, high), width), width)
+        lambda width: picture(panels, (low, high), _thin(ticks, (low, high), width), width)
     )
 
 
-def _thinned(ticks: Ticks, span: Ends, width: float) -> Ticks:
+def _thin(ticks: Ticks, span: Ends, width: float) -> Ticks:
     inside = [each for each in ticks if span[0] <= each[0] <= span[1]]
     return inside[:: max(1, math.ceil(len(inside) / (width / 60.0)))]
 
@@ -119,7 +119,7 @@ def overlap(by_policy: Vector, by_log: Vector) -> Markup:
     panel.marks(ranks, by_log[order], "dot", "second")
     span = (0.5, len(order) + 0.5)
     ticks = [(float(place), str(place)) for place in (1, *range(5, len(order) + 1, 5))]
-    return responsive(lambda width: picture([panel], span, _thinned(ticks, span, width), width))
+    return responsive(lambda width: picture([panel], span, _thin(ticks, span, width), width))
 
 
 def over_time(reward: Vector, weight: Vector, time: Vector | None) -> Markup:

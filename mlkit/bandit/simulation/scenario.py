@@ -11,10 +11,15 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from mlkit.bandit.simulation.users import Users
+from mlkit.bandit.simulation.users import read as read_users
 from mlkit.errors import BadData, InputMissing
 
 MOST_STEPS = 10**9
 MOST_ARMS = 10_000
+MOST_FEATURES = 256
+MOST_WAITING = 1_000_000
+"""Features of the decisions of a run whose rewards are not known yet."""
 _LARGEST = 1e9
 Number = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
 Step = Annotated[int, Meta(ge=0, le=MOST_STEPS)]
@@ -31,11 +36,13 @@ class Rewards(IntEnum):
 class Arm(msgspec.Struct, forbid_unknown_fields=True):
     """An arm: its mean reward is mean + drift t + amplitude sin(2 pi t / period) at step t.
 
-    `deviation` is the standard deviation of Normal rewards. The arm is there from the step
-    `arrives` until before `leaves`.
+    With features its score is the product of `weights` with those of the context instead: the
+    mean of Normal rewards, the log odds of Bernoulli ones. `deviation` is the standard deviation of
+    Normal rewards. The arm is there from the step `arrives` until before `leaves`.
     """
 
-    mean: Number
+    mean: Number | None = None
+    weights: list[Number] | None = None
     deviation: Annotated[float, Meta(ge=0, le=_LARGEST)] = 1.0
     drift: Number = 0.0
     amplitude: Number = 0.0
@@ -44,24 +51,45 @@ class Arm(msgspec.Struct, forbid_unknown_fields=True):
     leaves: Step = MOST_STEPS
 
 
+class Features(msgspec.Struct, forbid_unknown_fields=True):
+    """What each decision sees of its context: `dimension` standard Normal features.
+
+    With an `intercept` the first is 1 instead.
+    """
+
+    dimension: Annotated[int, Meta(ge=1, le=MOST_FEATURES)]
+    intercept: bool = True
+
+
+class FittedUsers(msgspec.Struct, forbid_unknown_fields=True):
+    """Users out of posteriors that were fitted with contexts: see `users.read`."""
+
+    posteriors: Annotated[str, Meta(min_length=1)]
+    most: Annotated[int, Meta(ge=1)] = 1000
+    apart: bool = True
+
+
 class Jump(msgspec.Struct, forbid_unknown_fields=True):
-    """From a step on, an arm (from 0) has another mean."""
+    """From a step on, an arm (from 0) has another mean, or other weights."""
 
     step: Step
     arm: Annotated[int, Meta(ge=0)]
-    mean: Number
+    mean: Number | None = None
+    weights: list[Number] | None = None
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     """A scenario as it is written."""
 
-    arm: Annotated[list[Arm], Meta(min_length=1, max_length=MOST_ARMS)]
+    arm: Annotated[list[Arm], Meta(max_length=MOST_ARMS)] = []
     rewards: str = "bernoulli"
     steps: Annotated[int, Meta(ge=1, le=MOST_STEPS)] = 10_000
     runs: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
     delay: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     policies: list[str] = []
     jump: list[Jump] = []
+    features: Features | None = None
+    users: FittedUsers | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +104,8 @@ class Scenario:
         runs: Runs of each policy.
         delay: Decisions until a reward is known.
         policies: The policies to compare.
+        features: What decisions see of their contexts; None: nothing, and arms have means.
+        users: Whom decisions are for; None: all are alike.
     """
 
     rewards: Rewards
@@ -85,6 +115,8 @@ class Scenario:
     runs: int
     delay: int
     policies: tuple[str, ...]
+    features: Features | None = None
+    users: Users | None = None
 
 
 def read(path: Path) -> Scenario:
@@ -104,22 +136,75 @@ def read(path: Path) -> Scenario:
         found = msgspec.convert(document, _Document)
     except msgspec.ValidationError as error:
         raise BadData(f"{path}: {error}") from error
-    return _checked(path, found)
+    return _check(path, found)
 
 
-def _checked(path: Path, found: _Document) -> Scenario:
+def _check(path: Path, found: _Document) -> Scenario:
     if found.rewards not in Rewards.__members__:
         known = ", ".join(Rewards.__members__)
         raise BadData(f"{path}: rewards is {found.rewards!r}, expected one of {known}")
     rewards = Rewards[found.rewards]
+    if found.users is not None:
+        return _of_users(path, found, found.users, rewards)
+    if not found.arm:
+        raise BadData(f"{path}: no [[arm]]", hint="or [users] with the posteriors of a log")
     for number, arm in enumerate(found.arm):
-        if rewards is not Rewards.normal and arm.mean < 0:
-            raise BadData(f"{path}: arm {number}: a mean of {found.rewards} rewards is below 0")
-        if rewards is Rewards.bernoulli and arm.mean > 1:
-            raise BadData(f"{path}: arm {number}: a mean of bernoulli rewards is above 1")
+        _check_worth(f"{path}: arm {number}", arm, found.features)
+        if found.features is None:
+            _check_mean(f"{path}: arm {number}", arm, rewards)
+        elif arm.drift or arm.amplitude:
+            raise BadData(f"{path}: arm {number}: drift and amplitude need means, not weights")
     for jump in found.jump:
         if jump.arm >= len(found.arm):
             raise BadData(f"{path}: a jump of arm {jump.arm}: arms are 0 to {len(found.arm) - 1}")
+        _check_worth(f"{path}: a jump of arm {jump.arm}", jump, found.features)
+    if found.features is not None:
+        _check_features(path, found, rewards)
     jumps = tuple(sorted(found.jump, key=lambda jump: jump.step))
-    arms, policies = tuple(found.arm), tuple(found.policies)
-    return Scenario(rewards, arms, jumps, found.steps, found.runs, found.delay, policies)
+    return Scenario(
+        rewards, tuple(found.arm), jumps, found.steps, found.runs, found.delay,
+        tuple(found.policies), found.features,
+    )  # fmt: skip
+
+
+def _of_users(path: Path, found: _Document, given: FittedUsers, rewards: Rewards) -> Scenario:
+    if found.arm or found.jump or found.features is not None:
+        hint = "the arms and their rewards come from the posteriors"
+        raise BadData(f"{path}: [users] beside arms, jumps or features", hint=hint)
+    if rewards is not Rewards.bernoulli:
+        raise BadData(f"{path}: [users] with {rewards.name} rewards, expected bernoulli ones")
+    users = read_users(path.parent / given.posteriors, given.most, apart=given.apart)
+    arms = tuple(Arm(mean=0.0) for _ in users.arms)
+    policies = tuple(found.policies)
+    return Scenario(rewards, arms, (), found.steps, found.runs, found.delay, policies, users=users)
+
+
+def _check_worth(place: str, given: Arm | Jump, features: Features | None) -> None:
+    """Refuse a mean beside features, and weights without them or of another number."""
+    if features is None:
+        if given.mean is None or given.weights is not None:
+            hint = "weights need [features] with their dimension"
+            raise BadData(f"{place}: expected a mean", hint=hint)
+    elif given.mean is not None or given.weights is None:
+        raise BadData(f"{place}: expected weights, one for each feature, instead of a mean")
+    elif len(given.weights) != features.dimension:
+        count = len(given.weights)
+        raise BadData(f"{place}: {count} weights, expected {features.dimension}")
+
+
+def _check_mean(place: str, arm: Arm, rewards: Rewards) -> None:
+    mean = arm.mean or 0.0
+    if rewards is not Rewards.normal and mean < 0:
+        raise BadData(f"{place}: a mean of {rewards.name} rewards is below 0")
+    if rewards is Rewards.bernoulli and mean > 1:
+        raise BadData(f"{place}: a mean of bernoulli rewards is above 1")
+
+
+def _check_features(path: Path, found: _Document, rewards: Rewards) -> None:
+    if rewards is Rewards.poisson:
+        hint = "with features, rewards are normal (linear) or bernoulli (logistic)"
+        raise BadData(f"{path}: poisson rewards do not depend on features", hint=hint)
+    dimension = found.features.dimension if found.features else 0
+    if dimension * found.delay > MOST_WAITING:
+        text = f"a delay of {found.delay} steps with {dimension} features"
+        raise BadData(f"{path}: {text}: their product is above {MOST_WAITING:,}")

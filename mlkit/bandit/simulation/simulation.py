@@ -24,6 +24,9 @@ SIMULATED = {
     "epsilon-greedy": ("scale", "decay", "unknown"),
     "softmax": ("temperature", "unknown"),
     "explore-then-commit": ("pulls",),
+    "lin-ts": ("ridge", "scale"),
+    "lin-ucb": ("ridge", "alpha"),
+    "logistic": ("ridge", "scale"),
 }
 """The policies that are simulated, with their parameters in the order of the kernel."""
 _CHECKPOINTS = 60
@@ -70,17 +73,23 @@ def simulate(scenario: Scenario, policy: str, *, seed: int = 0, threads: int = 1
     spec = catalog.parse(policy)
     steps = checkpoints(scenario.steps)
     arms = [
-        (a.mean, a.deviation, a.drift, a.amplitude, a.period, a.arrives, a.leaves)
+        (a.mean or 0.0, a.deviation, a.drift, a.amplitude, a.period, a.arrives, a.leaves)
         for a in scenario.arms
     ]
-    jumps = [(jump.step, jump.arm, jump.mean) for jump in scenario.jumps]
+    jumps = [(j.step, j.arm, j.mean or 0.0, j.weights or ()) for j in scenario.jumps]
+    features = scenario.features
     regret, best, found = _simulation.simulate(
         int(scenario.rewards),
         arms,
         jumps,
         scenario.steps,
         scenario.delay,
-        _kind(spec, scenario.rewards),
+        (
+            [weight for arm in scenario.arms for weight in arm.weights or ()],
+            features is not None and features.intercept,
+        ),
+        _users(scenario),
+        _kind(spec, scenario),
         _parameters(spec),
         seed,
         scenario.runs,
@@ -95,10 +104,24 @@ def checkpoints(steps: int) -> NDArray[np.int64]:
     return np.unique(np.geomspace(1, steps, min(_CHECKPOINTS, steps)).round().astype(np.int64))
 
 
-def _kind(spec: PolicySpec, rewards: Rewards) -> int:
+def _users(scenario: Scenario) -> tuple[list[float], list[float], bool]:
+    if scenario.users is None:
+        return [], [], False
+    users = scenario.users
+    return np.cumsum(users.pulls).tolist(), users.means.ravel().tolist(), users.apart
+
+
+def _kind(spec: PolicySpec, scenario: Scenario) -> int:
+    rewards = scenario.rewards
     if spec.name not in SIMULATED:
         hint = f"simulated are {', '.join(SIMULATED)}"
         raise UsageError(f"policy {spec.name}: not simulated", hint=hint)
+    if spec.has_features and scenario.features is None:
+        hint = "[features] in the scenario, and weights instead of means"
+        raise UsageError(f"policy {spec.name}: the scenario has no features", hint=hint)
+    for name in ("shared", "diagonal"):
+        if spec.parameters.get(name):
+            raise UsageError(f"policy {spec}: not simulated with {name}=true")
     low, high = spec.rewards
     if (rewards is not Rewards.bernoulli and high <= 1) or (rewards is Rewards.normal and low >= 0):
         text = f"policy {spec.name}: learns from rewards in [{low:g}, {high:g}]"

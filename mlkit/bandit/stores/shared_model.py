@@ -83,7 +83,7 @@ class SharedModel:
             None if model.header.forgetting is None else model.header.forgetting.half_life,
         )
         path.unlink(missing_ok=True)
-        shared = SharedModel(model, _arrays(_mapped(path, header), header, model))
+        shared = SharedModel(model, _arrays(_map(path, header), header, model))
         shared.publish(range(len(model.ids)))
         return shared
 
@@ -185,7 +185,7 @@ def _empty(header: _Header) -> PolicyModel:
     return PolicyModel(ModelHeader(header.model, spec, schema, (), aging), header.capacity)
 
 
-def _mapped(path: Path, header: _Header) -> mmap.mmap:
+def _map(path: Path, header: _Header) -> mmap.mmap:
     """Make a file of the right size, with the header at its begin."""
     text = msgspec.json.encode(header)
     model = _empty(header)

@@ -1,0 +1,1 @@
+"""The HTTP interface: its documents, its operations, and a step from each request to its answer."""

@@ -1,0 +1,1 @@
+"""Versions of a model that answer beside one another."""

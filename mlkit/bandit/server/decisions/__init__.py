@@ -1,0 +1,1 @@
+"""From a request for a prediction to what is shown, and what is logged of it."""

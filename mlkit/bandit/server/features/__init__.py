@@ -1,0 +1,1 @@
+"""Features of requests that come from a store."""

@@ -1,0 +1,1 @@
+"""Rewards: read, checked, amended, waited for, and handed to the writer."""

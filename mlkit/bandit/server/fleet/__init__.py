@@ -1,0 +1,1 @@
+"""A host as one of a fleet that learns as one."""

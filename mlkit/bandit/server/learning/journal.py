@@ -1,0 +1,443 @@
+"""What the server must not forget: rewards, changes of arms, and the event ids it has seen.
+
+One SQLite database in WAL mode with `synchronous=FULL`: a commit returns after its fsync. The
+state of the model is the posteriors file it started from, then the rows of `snapshot`, which
+hold whole posteriors, then the rows of `journal` in their order. Compaction moves the effect of
+`journal` into `snapshot` in one transaction.
+
+An event's id is remembered until two clocks say that its window is over. The wall clock counts
+from the decision if that is later than the receipt: as long as a decision is young enough to be
+accepted, its events are known. The server's running time counts from the receipt: it does not
+move when somebody sets the wall clock, so that what was learnt under a wrong one still counts
+once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlkit.bandit.server.learning.records import Change, Effect, Kind, Seen, Shown, SnapshotRow
+from mlkit.errors import BadData, ConfigurationError, MlkitError, ServiceUnavailable
+from mlkit.storage.sqlite_file import FailureKind, SqliteFailure, SqliteFile
+
+FORMAT = 4
+_READABLE = (1, 2, 3, FORMAT)
+_SLICES = 4096
+_HASH = 16
+_NOTED = 256  # so that an idle server writes seldom; what a crash loses keeps ids longer
+_WAL_PAGES = 8000  # 32 MB between checkpoints
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seen (
+  event BLOB PRIMARY KEY,   -- hash of the event id
+  body BLOB NOT NULL,       -- hash of the rest of the event
+  at REAL NOT NULL,         -- of the receipt or of the decision, if later: seconds since 1970
+  running REAL NOT NULL DEFAULT 0,  -- seconds that servers have run with this journal
+  effect BLOB                 -- msgpack: what it counts for; null: for nothing to be amended
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pending (
+  decision BLOB PRIMARY KEY,  -- hash of the decision's id
+  due REAL NOT NULL,          -- until when it waits for rewards: seconds since 1970
+  details BLOB NOT NULL       -- msgpack: what its zeros are made of
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS pending_due ON pending (due);
+CREATE TABLE IF NOT EXISTS journal (
+  seq INTEGER PRIMARY KEY,
+  kind INTEGER NOT NULL,    -- see records.Kind
+  context TEXT, arm TEXT NOT NULL,
+  a REAL, b REAL, pulls REAL, -- of a reward: in `a`; in `b` how probably it was examined
+  features BLOB,              -- JSON: of the context of a reward, or of an arm that is put
+  at REAL                     -- when it was earned or put: seconds since 1970
+);
+{snapshots}
+"""
+_SNAPSHOT = """
+CREATE TABLE IF NOT EXISTS {table} (
+  arm TEXT NOT NULL,
+  context TEXT NOT NULL,    -- '': the arm's own posterior
+  removed INTEGER NOT NULL DEFAULT 0,  -- the arm was removed since the posteriors file
+  a REAL, b REAL, pulls REAL,          -- null: it is not there now
+  state BLOB,                          -- of a model: the arm's; of the arm '': the shared one
+  at REAL,                             -- of posteriors that age: when a and b weigh 1
+  PRIMARY KEY (arm, context)
+) WITHOUT ROWID;
+"""
+STABLE, CANDIDATE = "snapshot", "candidate_snapshot"
+"""The snapshots of the two versions of a model."""
+_SNAPSHOTS = "".join(_SNAPSHOT.format(table=table) for table in (STABLE, CANDIDATE))
+
+
+_ADDED = (
+    ("seen", "running REAL NOT NULL DEFAULT 0"),
+    ("journal", "features BLOB"),
+    ("snapshot", "state BLOB"),
+    ("journal", "at REAL"),
+    ("snapshot", "at REAL"),
+    ("seen", "effect BLOB"),
+)
+"""Columns that formats 2 to 4 have added."""
+
+
+_decode_effect = msgspec.msgpack.Decoder(Effect).decode
+_encode = msgspec.msgpack.Encoder().encode
+Posterior = tuple[float, float, float]
+_FULL_HINT = "free some space on the disk of --state"
+_BACKUP_HINT = "restore the state from a backup, or start anew with another --state"
+
+
+def _pack(effect: Effect | None) -> bytes | None:
+    return None if effect is None else _encode(effect)
+
+
+def explain(path: Path, failure: SqliteFailure) -> MlkitError:
+    """Return the error for the user that a failure of a journal's database amounts to."""
+    text = f"{path}: {failure}"
+    if failure.kind in (FailureKind.FULL, FailureKind.BROKEN_DISK):
+        return ServiceUnavailable(text, hint=_FULL_HINT)
+    if failure.kind in (FailureKind.FORBIDDEN, FailureKind.READ_ONLY):
+        return ConfigurationError(text, hint="--state names a directory that the server may write")
+    if failure.kind is FailureKind.BUSY:
+        return ServiceUnavailable(text, hint="close what has it open")
+    return BadData(text, hint=_BACKUP_HINT)
+
+
+class Journal:
+    """The database of one state directory.
+
+    Args:
+        path: The database file; it is made if it is not there.
+        window: Seconds for which the ids of events are remembered.
+        clock: Returns the seconds since 1970.
+        elapsed: Returns seconds from any start, which nobody sets.
+        read_only: Change nothing; the file has to be there.
+        unchanging: Nobody else writes it, so that nothing has to be made beside it.
+        shared: Returns the time of a log that hosts share, of which this is a host's copy: both
+            clocks are that one, so that all hosts remember the same ids, and a commit need not
+            reach the disk at once.
+
+    Raises:
+        ConfigurationError: The file is of a newer format, or cannot be opened.
+        BadData: The file is not a database, or damaged.
+        ServiceUnavailable: The disk is full.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        window: float = 7 * 86400,
+        clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
+        read_only: bool = False,
+        unchanging: bool = False,
+        shared: Callable[[], float] | None = None,
+    ) -> None:
+        self._path = path
+        self._window = window
+        self._clock = shared or clock
+        self._sync = "FULL" if shared is None else "NORMAL"
+        self._slice = 0
+        try:
+            self._database = SqliteFile(path, "ro" if read_only else "rwc", unchanging)
+            try:
+                self._open(read_only)
+            except BaseException:
+                self._database.close()
+                raise
+            self.seq: int = self._one("SELECT max(seq) FROM journal") or self.compacted
+            before: float = self.meta("running") or 0.0
+        except SqliteFailure as failure:
+            raise explain(path, failure) from failure
+        self._elapsed = shared or elapsed
+        self._start = 0.0 if shared is not None else elapsed() - before
+
+    def _running(self) -> float:
+        """Return the seconds that servers have run with this journal."""
+        return self._elapsed() - self._start
+
+    def _open(self, read_only: bool) -> None:
+        if read_only:
+            self._check_format()
+        else:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        for pragma in ("journal_mode=WAL", f"synchronous={self._sync}", "cache_size=-65536"):
+            self._database.execute(f"PRAGMA {pragma}")
+        self._database.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
+        self._database.execute_script(_SCHEMA.format(snapshots=_SNAPSHOTS))
+        if self.meta("format") is None:
+            self.set_meta({"format": FORMAT})
+        self._check_format()
+        if self.meta("format") != FORMAT:
+            self._upgrade()
+
+    def _upgrade(self) -> None:
+        """Bring older formats to the present one: event ids of 1 count from the present start."""
+        with self.transaction():
+            for table, column in _ADDED:
+                if not self._has_column(table, column.split()[0]):
+                    self._database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+            self.set_meta({"format": FORMAT})
+
+    def _has_column(self, table: str, name: str) -> bool:
+        query = f"SELECT count(*) FROM pragma_table_info('{table}') WHERE name = ?"
+        return bool(self._one(query, name))
+
+    def _check_format(self) -> None:
+        found = self.meta("format")
+        if found not in _READABLE:
+            hint = f"this mlkit reads formats 1 to {FORMAT}; use the mlkit that wrote it"
+            raise ConfigurationError(f"{self._path}: a journal of format {found}", hint=hint)
+
+    def close(self) -> None:
+        """Close the database; what was committed stays."""
+        self._database.close()
+
+    def _one(self, query: str, *values: Any) -> Any:
+        row = self._database.first(query, values)
+        return row[0] if row else None
+
+    def meta(self, name: str) -> Any:
+        """Return a fact about the state, or None."""
+        return self._one("SELECT value FROM meta WHERE name = ?", name)
+
+    def set_meta(self, facts: dict[str, Any]) -> None:
+        """Set facts about the state."""
+        self._database.execute_many("INSERT OR REPLACE INTO meta VALUES (?, ?)", facts.items())
+
+    @property
+    def compacted(self) -> int:
+        """The number of the last change that is in the snapshot."""
+        return self.meta("compacted") or 0
+
+    @property
+    def new_arm_prior(self) -> tuple[float, float] | None:
+        """The parameters of Beta posteriors of arms that come from feedback; None: the file's."""
+        a, b = self.meta("new_arm_a"), self.meta("new_arm_b")
+        return None if a is None or b is None else (a, b)
+
+    def set_new_arm_prior(self, prior: tuple[float, float] | None) -> None:
+        """Set the parameters, which hold for all changes from now on: there must be none before."""
+        a, b = (None, None) if prior is None else prior
+        self.set_meta({"new_arm_a": a, "new_arm_b": b})
+
+    def copy_to(self, path: Path) -> None:
+        """Write what is committed to a new file."""
+        self._database.execute("VACUUM INTO ?", [str(path)])
+
+    def transaction(self, kind: str = "IMMEDIATE") -> AbstractContextManager[None]:
+        """Commit what the block does, or nothing of it."""
+        return self._database.transaction(kind)
+
+    # Writing
+
+    def recall(self, key: bytes) -> Seen | None:
+        """Return what is remembered under the hash of an event's id; None: nothing."""
+        query = "SELECT body, effect FROM seen WHERE event = ? AND (at >= ? OR running >= ?)"
+        values = key, self._clock() - self._window, self._running() - self._window
+        row = self._database.first(query, values)
+        if row is None:
+            return None
+        return Seen(row[0], None if row[1] is None else _decode_effect(row[1]))
+
+    def remember(self, events: Mapping[bytes, Seen]) -> None:
+        """Remember events from now on, inside a transaction."""
+        now, running = self._clock(), self._running()
+        rows = [
+            (key, seen.body, max(now, seen.decided), running, _pack(seen.effect))
+            for key, seen in events.items()
+        ]
+        columns = "event, body, at, running, effect"
+        query = f"INSERT OR REPLACE INTO seen ({columns}) VALUES (?, ?, ?, ?, ?)"
+        self._database.execute_many(query, rows)
+
+    def append(self, changes: Sequence[Change]) -> None:
+        """Append changes, inside a transaction."""
+        rows = [(self.seq + n, *change) for n, change in enumerate(changes, 1)]
+        self._database.execute_many("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self.seq += len(rows)
+
+    # Decisions that wait for rewards
+
+    def keep(self, decisions: Sequence[Shown]) -> None:
+        """Keep decisions until their time is over, inside a transaction."""
+        query = "INSERT OR IGNORE INTO pending (decision, due, details) VALUES (?, ?, ?)"
+        self._database.execute_many(query, decisions)
+
+    def due(self, now: float, most: int) -> list[Shown]:
+        """Return decisions whose time is over, those that have waited longest first."""
+        query = "SELECT decision, due, details FROM pending WHERE due <= ? ORDER BY due LIMIT ?"
+        return [Shown(*row) for row in self._database.rows(query, (now, most))]
+
+    def end(self, decisions: Sequence[Shown]) -> None:
+        """Forget decisions that wait, inside a transaction."""
+        keys = [(each.decision,) for each in decisions]
+        self._database.execute_many("DELETE FROM pending WHERE decision = ?", keys)
+
+    def end_all(self) -> None:
+        """Forget all decisions that wait: from now on no reward would settle them."""
+        self._database.execute("DELETE FROM pending")
+
+    def waiting(self) -> int:
+        """Count the decisions that wait."""
+        return int(self._one("SELECT count(*) FROM pending"))
+
+    # Housekeeping
+
+    def keep_house(self) -> None:
+        """Note the running time, and forget old event ids from the next 1/4096 of them.
+
+        So no call takes long.
+        """
+        start = self._slice << 4
+        self._slice = (self._slice + 1) % _SLICES
+        first, last = start.to_bytes(2), (start + 15).to_bytes(2) + b"\xff" * _HASH
+        query = "DELETE FROM seen WHERE event BETWEEN ? AND ? AND at < ? AND running < ?"
+        over = self._clock() - self._window, self._running() - self._window
+        with self.transaction():
+            self._database.execute(query, (first, last, *over))
+            if self._slice % _NOTED == 0:
+                self._note_running()
+
+    def _note_running(self) -> None:
+        self.set_meta({"running": self._running()})
+
+    # Reading back
+
+    def changes(self, after: int = 0) -> Iterator[Change]:
+        """Yield the changes that are not in the snapshot, in their order."""
+        later = ", ".join(self._or_null("journal", name) for name in ("features", "at"))
+        columns = f"kind, context, arm, a, b, pulls, {later}"
+        query = f"SELECT {columns} FROM journal WHERE seq > ? ORDER BY seq"
+        return (Change(*row) for row in self._database.rows(query, (after,)))
+
+    def _or_null(self, table: str, column: str) -> str:
+        """Return a column to select, which a journal of before that is only read may lack."""
+        return column if self._has_column(table, column) else "NULL"
+
+    def snapshot(self, table: str = STABLE) -> Iterator[SnapshotRow]:
+        """Yield the rows of a snapshot: of each arm its own first."""
+        later = ", ".join(self._or_null(table, name) for name in ("state", "at"))
+        columns = f"arm, context, removed, a, b, pulls, {later}"
+        query = f"SELECT {columns} FROM {table} ORDER BY arm, context"
+        return (SnapshotRow(*row) for row in self._database.rows(query))
+
+    def length(self) -> int:
+        """Count the changes that are not in the snapshot."""
+        return int(self._one("SELECT count(*) FROM journal"))
+
+    # Compaction
+
+    def compact(
+        self,
+        posterior_of: Callable[[str | None, str], Posterior | bytes | None],
+        shared: bytes | None = None,
+        *,
+        at: float = 0.0,
+    ) -> None:
+        """Move the effect of the journal into the snapshot.
+
+        Args:
+            posterior_of: Returns the present posterior of a context (None: of the arm itself)
+                and an arm, after all changes of the journal, or the state of an arm of a model;
+                None if it has none of its own.
+            shared: The state that all arms of a model share.
+            at: When posteriors that age weigh 1, in seconds since 1970.
+        """
+        with self.transaction():
+            self.compact_into(STABLE, posterior_of, shared, at=at)
+            self.end_compaction()
+
+    def compact_into(
+        self,
+        table: str,
+        posterior_of: Callable[[str | None, str], Posterior | bytes | None],
+        shared: bytes | None = None,
+        *,
+        at: float = 0.0,
+    ) -> None:
+        """Bring a snapshot to the end of the journal, inside a transaction: see `compact`."""
+        self._compact_removals(table)
+        self._compact_posteriors(table, posterior_of, at)
+        if shared is not None:
+            self._put_states(table, [("", "", shared)])
+
+    def end_compaction(self) -> None:
+        """Forget the changes that all snapshots have, inside a transaction."""
+        self._database.execute("DELETE FROM journal")
+        self.set_meta({"compacted": self.seq})
+        self._note_running()
+
+    # Two versions of a model
+
+    def promote(self, facts: dict[str, Any]) -> None:
+        """Put the candidate's snapshot, which has all changes, in the stable one's place.
+
+        Args:
+            facts: What to set about the state; inside a transaction, as this is.
+        """
+        columns = "arm, context, removed, a, b, pulls, state, at"
+        self._database.execute(f"DELETE FROM {STABLE}")
+        into = f"INSERT INTO {STABLE} ({columns})"
+        self._database.execute(f"{into} SELECT {columns} FROM {CANDIDATE}")
+        self.clear_candidate(facts)
+        self.end_compaction()
+
+    def clear_candidate(self, facts: dict[str, Any]) -> None:
+        """Forget the candidate's snapshot, inside a transaction."""
+        self._database.execute(f"DELETE FROM {CANDIDATE}")
+        self.set_meta(facts)
+
+    def _compact_removals(self, table: str) -> None:
+        removed = f"SELECT DISTINCT arm FROM journal WHERE kind = {Kind.REMOVE:d}"
+        self._database.execute(f"DELETE FROM {table} WHERE arm IN ({removed})")
+        into = f"INSERT INTO {table} (arm, context, removed)"
+        self._database.execute(f"{into} SELECT arm, '', 1 FROM ({removed})")
+
+    def _compact_posteriors(
+        self,
+        table: str,
+        posterior_of: Callable[[str | None, str], Posterior | bytes | None],
+        at: float,
+    ) -> None:
+        touched = self._database.rows(
+            "SELECT DISTINCT context, arm FROM journal WHERE context IS NOT NULL"
+            " UNION SELECT DISTINCT NULL, arm FROM journal"
+        )
+        found = [(arm, context or "", posterior_of(context, arm)) for context, arm in touched]
+        rows = [(*name, *each, at) for *name, each in found if isinstance(each, tuple)]
+        states = [(*name, each) for *name, each in found if isinstance(each, bytes)]
+        self._put_states(table, states)
+        self._database.execute_many(
+            f"INSERT INTO {table} (arm, context, a, b, pulls, at) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET"
+            " a = excluded.a, b = excluded.b, pulls = excluded.pulls, at = excluded.at",
+            rows,
+        )
+
+    def _put_states(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        self._database.execute_many(
+            f"INSERT INTO {table} (arm, context, state) VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET state = excluded.state",
+            rows,
+        )
+
+    def restart_from(self, facts: dict[str, Any], *, keep_after: int) -> None:
+        """Forget the snapshot and the changes up to a number: other posteriors replace them.
+
+        Args:
+            facts: What to set about the state in the same transaction.
+            keep_after: Changes with a higher number stay.
+        """
+        with self.transaction():
+            self._database.execute("DELETE FROM snapshot")
+            self._database.execute("DELETE FROM journal WHERE seq <= ?", (keep_after,))
+            self.set_meta({**facts, "compacted": keep_after})

@@ -1,0 +1,1 @@
+"""What business rules make of a ranking, between the policy and the answer."""

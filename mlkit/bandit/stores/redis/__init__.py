@@ -1,0 +1,1 @@
+"""A fleet's state in Redis or Valkey: the stream that its hosts follow, and snapshots of it."""
