@@ -153,7 +153,7 @@ class Planned:
         x: int,
         start: int,
         stop: int = ...,
-        warm: int = ...,
+        warm_up_bars: int = ...,
         signal: Signal,
         rule: Rule | None = None,
     ) -> None: ...
@@ -190,6 +190,20 @@ class Engine:
     ) -> None:
         """Take bars, a row each; planned pairs join at their bar of these."""
 
+    def take_bar(
+        self,
+        closes: _Doubles,
+        opens: _Doubles | None = None,
+        dividends: _Doubles | None = None,
+        bids: _Doubles | None = None,
+        asks: _Doubles | None = None,
+    ) -> int:
+        """Take one bar, a value for each ticker, without copies; return what waits for drain."""
+
+    @property
+    def account(self) -> NDArray[np.void]:
+        """The account at the last close, one record: the engine's memory, not a copy."""
+
     def finish(self) -> None:
         """Close what is open at the last closes."""
 
@@ -221,7 +235,7 @@ class Engine:
         """Side, lock, bars held and features of each pair."""
 
     def drain(self) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.void]]:
-        """Return the rows, trades and choices so far, and forget them."""
+        """Return the account now, one record, and all trades and choices, and forget them."""
 
     def save(self) -> bytes:
         """Return the state as versioned bytes, without what `drain` forgets."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mlkit.errors import BadData, UsageError
 
@@ -26,6 +26,8 @@ Format = Literal["wide", "long", "bars", "klines"]
 """Layouts of price files that `--format` names: a column per ticker, a row per ticker and bar, the
 bars of one ticker, and Binance's klines, which have no header."""
 Decimal = Literal[".", ","]
+TREND: Final[Trend] = "c"
+PRIOR: Final[Prior] = "correlation"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlkit.errors import BadData, UsageError
-from mlkit.pairs.fit.formation import Formation, fit, formed, warm_up
+from mlkit.pairs.cluster import Cluster, in_order
+from mlkit.pairs.fit.formation import Formation, build_formation, fit, warm_up
 from mlkit.pairs.prices.prices import Prices
 from mlkit.pairs.screen.criteria import Criteria, Filters
 from mlkit.pairs.screen.screening import screen
@@ -77,6 +78,7 @@ def plan(
     pairs: Sequence[GivenPair],
     settings: Settings,
     progress: Progress = silent,
+    cluster: Cluster | None = None,
 ) -> list[Window]:
     """Plan a backtest: given pairs once, given pairs window by window, or screened ones.
 
@@ -85,6 +87,7 @@ def plan(
         pairs: Pairs that the user names; none for the screen.
         settings: With a trading period, windows roll and everything is fitted anew in each.
         progress: Called for each window.
+        cluster: Machines that select and fit windows that roll; the bits are the same.
 
     Raises:
         UsageError: There is nothing to trade, or see `given` and `rolling`.
@@ -98,7 +101,8 @@ def plan(
     else:
         for pair in pairs:
             _require_tickers(prices, pair)
-        planned = rolling(prices, settings, by_name(pairs) if pairs else by_screen, progress)
+        select = by_name(pairs) if pairs else by_screen
+        planned = rolling(prices, settings, select, progress, cluster)
     warnings = (*_hindsight(prices, pairs, planned), *_near_zero(prices, planned))
     return [replace(planned[0], warnings=warnings), *planned[1:]]
 
@@ -246,11 +250,15 @@ def formation_of(pair: GivenPair, closes: NDArray[np.float64], settings: Setting
     names = (pair.y, pair.x)
     if pair.beta is None:
         return fit(closes[:, 0], closes[:, 1], names, settings.signal)
-    return formed(names, settings.signal, alpha=0.0, beta=pair.beta)
+    return build_formation(names, settings.signal, alpha=0.0, beta=pair.beta)
 
 
 def rolling(
-    prices: Prices, settings: Settings, select: Select, progress: Progress = silent
+    prices: Prices,
+    settings: Settings,
+    select: Select,
+    progress: Progress = silent,
+    cluster: Cluster | None = None,
 ) -> list[Window]:
     """Plan windows of `trading` bars, each selected and fitted on the bars before it.
 
@@ -267,6 +275,8 @@ def rolling(
             hint="shorten --formation, or take a longer file",
         )
     starts = range(formation, len(prices), trading)
+    if cluster is not None:
+        return in_order(cluster.work(_window, (prices, settings, select), starts, progress))
     windows = []
     for done, start in enumerate(starts):
         progress(done, len(starts))
@@ -312,7 +322,7 @@ def complete(period: Prices) -> Prices:
 
 
 def by_screen(period: Prices, settings: Settings) -> tuple[list[GivenPair], int]:
-    """Choose pairs by the screen, as `settings.selection` says.
+    """Choose pairs by the screen, according to `settings.selection`.
 
     The sign of a correlation is that of returns, and prices that trend may be regressed to
     the other one; so correlated pairs keep the screen's hedge ratio.

@@ -204,7 +204,7 @@ def write(
         for name, build in tables.items():
             path = directory / f"{name}.{kind}"
             with replacing(path) as file:
-                file.write(_encoded(build(result), kind))
+                file.write(_encode(build(result), kind))
             paths.append(path)
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
         with replacing(directory / RUN) as file:
@@ -235,12 +235,12 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     import pyarrow as pa
 
-    data = _encoded(pa.Table.from_pylist(list(map(dict, rows))), table_format(path))
+    data = _encode(pa.Table.from_pylist(list(map(dict, rows))), table_format(path))
     with replacing(path) as file:
         file.write(data)
 
 
-def _encoded(table: pa.Table, kind: Format) -> bytes:
+def _encode(table: pa.Table, kind: Format) -> bytes:
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet

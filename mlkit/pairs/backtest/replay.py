@@ -64,6 +64,8 @@ class Backtest:
         choices: Every order that the strategy asked for, and whether it was accepted.
         numbers: For each pair number of `trades` its window and its place in the window.
         strategy: What decided; None: the built-in rule.
+        open_trades: Positions that are open after the last bar, as records of trades; none if the
+            data have ended.
     """
 
     prices: Prices
@@ -76,6 +78,7 @@ class Backtest:
     choices: NDArray[np.void]
     numbers: Sequence[tuple[int, int]]
     strategy: Strategy | None = None
+    open_trades: NDArray[np.void] | None = None
 
     @property
     def equity(self) -> NDArray[np.float64]:
@@ -157,7 +160,7 @@ def run(
     first = min((window.start for window in windows), default=0)
     return Backtest(
         prices, settings, windows, bars_per_year, first,
-        account, engine.trades(), engine.choices(), numbers, strategy,
+        account, engine.trades(), engine.choices(), numbers, strategy, engine.positions(),
     )  # fmt: skip
 
 
@@ -201,7 +204,8 @@ def plan(prices: Prices, windows: Sequence[Window]) -> list[native.Planned]:
         planned += [
             native.Planned(
                 y=columns[pair.y], x=columns[pair.x], start=window.start, stop=window.stop,
-                warm=min(pair.warm, window.start - window.formation), signal=pair.signal, rule=rule,
+                warm_up_bars=min(pair.warm_up_bars, window.start - window.formation),
+                signal=pair.signal, rule=rule,
             )
             for pair in window.pairs
         ]  # fmt: skip

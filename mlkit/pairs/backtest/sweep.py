@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from mlkit.pairs.backtest import replay
 from mlkit.pairs.backtest.calendar import infer_bars_per_year
 from mlkit.pairs.backtest.metrics import FLAT, Deflated, average_correlation, deflate
 from mlkit.pairs.backtest.replay import Backtest, require_countable
+from mlkit.pairs.cluster import Cluster, in_order
 from mlkit.pairs.prices.prices import Prices
 from mlkit.pairs.settings import Rule, Settings
 from mlkit.pairs.windows import Window
@@ -134,6 +136,7 @@ def sweep(
     threads: int = 1,
     trials: int = 0,
     walk_forward: bool = False,
+    cluster: Cluster | None = None,
 ) -> Sweep:
     """Score every configuration of a grid on the same bars.
 
@@ -147,6 +150,8 @@ def sweep(
         threads: Threads; the results do not depend on their number.
         trials: Configurations that were tried before, elsewhere.
         walk_forward: Choose on each window, and trade the choice in the next.
+        cluster: Machines that score configurations on windows; the bits are the same. One pair in
+            one window is scored here, a million configurations in seconds.
 
     Raises:
         UsageError: The grid is empty or too large, it varies a lookback that the z-score does
@@ -164,7 +169,10 @@ def sweep(
     require_countable(prices, settings)
     bars_per_year = settings.bars_per_year or infer_bars_per_year(prices, settings.formation)
     job = _Job(prices, windows, settings, configurations, bars_per_year, threads)
-    outcome = job.on_one_pair(trials) if job.is_one_pair else job.on_windows(trials, walk_forward)
+    if job.is_one_pair:
+        outcome = job.on_one_pair(trials)
+    else:
+        outcome = job.on_windows(trials, walk_forward, cluster)
     scores, best, deflated, walk = outcome
     return Sweep(
         prices, settings, windows, grid, configurations,
@@ -172,6 +180,10 @@ def sweep(
     )  # fmt: skip
 
 
+PORTIONS = 8
+"""Portions of a sweep for each worker, so that none waits long for the last one."""
+
+Curve = tuple[Matrix, float, int]
 Outcome = tuple[NDArray[np.void], int, Deflated, WalkForward | None]
 
 
@@ -240,7 +252,7 @@ class _Job:
         deflated = deflate(self.excess(equity), scores["sharpe"], correlation, trials)
         return scores, best, deflated, None
 
-    def on_windows(self, trials: int, walk_forward: bool) -> Outcome:
+    def on_windows(self, trials: int, walk_forward: bool, cluster: Cluster | None) -> Outcome:
         """Run the engine once for each configuration, on all windows."""
         size = len(self.configurations) * (len(self.prices) - self.first + 1)
         if size > LARGEST_CURVES:
@@ -248,25 +260,7 @@ class _Job:
                 f"{len(self.configurations)} configurations on {len(self.prices)} bars: too many",
                 hint="take a coarser grid, or a shorter period with --start and --stop",
             )
-        plans = {
-            lookback: replay.plan(self.prices, self.with_lookback(lookback))
-            for lookback in {lookback for _, lookback in self.configurations}
-        }
-
-        def run(configuration: Configuration) -> tuple[Matrix, float, int]:
-            rule, lookback = configuration
-            engine = native.Engine(len(self.prices.tickers), self.native(rule))
-            replay.replay(engine, self.prices, plans[lookback])
-            engine.finish()
-            trades = engine.trades()
-            equity = engine.rows()["equity"][max(self.first - 1, 0) :]
-            replay.require_equity(self.prices, equity)
-            return equity.copy(), float(trades["turnover"].sum()), len(trades)
-
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(self.threads) as pool:
-            found = list(pool.map(run, self.configurations))
+        found = self.runs_here() if cluster is None else self.runs_on(cluster)
         equity = np.array([curve for curve, _, _ in found])
         returns = self.excess(equity)
         scores = np.zeros(len(found), SCORE)
@@ -278,6 +272,40 @@ class _Job:
         deflated = deflate(returns[best], scores["sharpe"], average_correlation(returns), trials)
         walk = self.walk_forward(returns) if walk_forward else None
         return scores, best, deflated, walk
+
+    def runs_here(self) -> list[Curve]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        _ = self.plans  # once, before the threads
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(self.run, self.configurations))
+
+    def runs_on(self, cluster: Cluster) -> list[Curve]:
+        """Score the configurations in portions, some for each worker: a bar takes little time."""
+        size = max(1, len(self.configurations) // (PORTIONS * cluster.workers))
+        places = range(0, len(self.configurations), size)
+        portions = [self.configurations[place : place + size] for place in places]
+        common = self.prices, self.windows, self.settings, self.bars_per_year
+        return [each for some in in_order(cluster.work(_runs, common, portions)) for each in some]
+
+    def run(self, configuration: Configuration) -> Curve:
+        """Return a configuration's equity, its turnover, and the number of its trades."""
+        rule, lookback = configuration
+        engine = native.Engine(len(self.prices.tickers), self.native(rule))
+        replay.replay(engine, self.prices, self.plans[lookback])
+        engine.finish()
+        trades = engine.trades()
+        equity = engine.rows()["equity"][max(self.first - 1, 0) :]
+        replay.require_equity(self.prices, equity)
+        return equity.copy(), float(trades["turnover"].sum()), len(trades)
+
+    @cached_property
+    def plans(self) -> dict[int, list[Any]]:
+        """The pairs of all windows in the engine's form, for each lookback."""
+        return {
+            lookback: replay.plan(self.prices, self.with_lookback(lookback))
+            for lookback in {lookback for _, lookback in self.configurations}
+        }
 
     def with_lookback(self, lookback: int) -> Sequence[Window]:
         if not lookback:
@@ -309,6 +337,17 @@ class _Job:
         rule, lookback = self.configurations[choice]
         pairs = [pair.with_lookback(lookback) if lookback else pair for pair in window.pairs]
         return replace(window, pairs=tuple(pairs), rule=rule)
+
+
+def _runs(
+    prices: Prices,
+    windows: Sequence[Window],
+    settings: Settings,
+    bars_per_year: float,
+    configurations: Sequence[Configuration],
+) -> list[Curve]:
+    job = _Job(prices, windows, settings, configurations, bars_per_year, threads=1)
+    return [job.run(each) for each in configurations]
 
 
 def sharpes(returns: Matrix) -> Matrix:

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from mlkit.pairs.defaults import HALTED_AFTER
 from mlkit.pairs.feeds.records import PriceRecord, fault, without_quotes
 
 RULES = (
@@ -56,7 +57,12 @@ class Assembler:
     """
 
     def __init__(
-        self, tickers: Sequence[str], *, length: int = 0, lateness: int = 0, halted_after: int = 3
+        self,
+        tickers: Sequence[str],
+        *,
+        length: int = 0,
+        lateness: int = 0,
+        halted_after: int = HALTED_AFTER,
     ) -> None:
         self.tickers = tuple(tickers)
         self._columns = {ticker: n for n, ticker in enumerate(self.tickers)}
@@ -93,9 +99,9 @@ class Assembler:
         if record.time < self._last[column]:
             self.counts["out_of_order"] += 1
         if before is None:
-            bar[column] = _opened(record) if self._length else record
+            bar[column] = _open_bar(record) if self._length else record
         elif self._length:
-            bar[column] = _merged(before, record, self._last[column])
+            bar[column] = _merge(before, record, self._last[column])
         else:
             self.counts["duplicate" if before == record else "conflicting"] += 1
             return
@@ -184,14 +190,14 @@ class Assembler:
         self.counts, self.gaps = Counter(state["counts"]), Counter(state["gaps"])
 
 
-def _opened(tick: PriceRecord) -> PriceRecord:
+def _open_bar(tick: PriceRecord) -> PriceRecord:
     """Return the bar of one tick."""
     prices = {name: getattr(tick, name) for name in ("open", "high", "low")}
     known = {name: tick.close if each is None else each for name, each in prices.items()}
     return msgspec.structs.replace(tick, **known)
 
 
-def _merged(bar: PriceRecord, tick: PriceRecord, last: int) -> PriceRecord:
+def _merge(bar: PriceRecord, tick: PriceRecord, last: int) -> PriceRecord:
     """Add a tick to a bar of ticks; the latest one gives close and quotes."""
     first = bar if tick.time >= bar.time else tick
     latest = tick if tick.time >= last else bar

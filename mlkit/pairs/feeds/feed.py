@@ -89,20 +89,20 @@ def open_feed(name: str) -> Feed:
         return TopicFeed.of_url(name)
     found = entry_points(group=GROUP, name=name)
     if found:
-        return CallableFeed(name, _loaded(name, next(iter(found)).load))
+        return CallableFeed(name, _load(name, next(iter(found)).load))
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
         module, function = name.split(":")
         return CallableFeed(
-            name, _loaded(name, lambda: getattr(importlib.import_module(module), function))
+            name, _load(name, lambda: getattr(importlib.import_module(module), function))
         )
     hint = "a price file, -, kafka://HOST:PORT/TOPIC, log://FOLDER/TOPIC or MODULE:FUNCTION"
     raise InputMissing(f"{name}: no such file or feed", hint=hint)
 
 
-def _loaded(name: str, load: Callable[[], Any]) -> Callable[..., Any]:
+def _load(name: str, load: Callable[[], Any]) -> Callable[..., Any]:
     try:
         found = load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputMissing(f"{name}: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise UsageError(f"{name}: not a function")
@@ -163,7 +163,7 @@ def reconnecting(
             if feed.is_replay:
                 raise
             problem = error.message
-        except Exception as error:  # code of users, and of their brokers' clients
+        except (Exception, SystemExit) as error:  # code of users, and of their brokers' clients
             problem = f"{type(error).__name__}: {error}"
         yield Broken(f"{feed.name}: {problem}", wait)
         sleep(wait)

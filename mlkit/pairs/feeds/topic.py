@@ -78,14 +78,14 @@ class TopicFeed:
         found = log.read(place, start, RECORDS)
         if not found:
             return None
-        records, rejected = _decoded([each.value for each in found])
+        records, rejected = _decode([each.value for each in found])
         offsets[number] = found[-1].offset + 1
         if lost:
             rejected["lost"] = lost
         return Batch(records, {str(n): each for n, each in sorted(offsets.items())}, rejected)
 
 
-def _decoded(values: list[bytes]) -> tuple[list[PriceRecord], dict[str, int]]:
+def _decode(values: list[bytes]) -> tuple[list[PriceRecord], dict[str, int]]:
     records, unreadable = [], 0
     for value in values:
         try:

@@ -27,7 +27,7 @@ class Formation:
         mean: Mean of the spread `y - alpha - beta x` that the z-score refers to.
         deviation: Its deviation.
         signal: The same in the engine's form.
-        warm: Bars before the first traded one that the signal has to see.
+        warm_up_bars: Bars before the first traded one that the signal needs.
     """
 
     y: str
@@ -37,7 +37,12 @@ class Formation:
     mean: float
     deviation: float
     signal: native.Signal
-    warm: int
+    warm_up_bars: int
+
+    @property
+    def warm(self) -> int:
+        """The old name of `warm_up_bars`."""
+        return self.warm_up_bars
 
     @property
     def names(self) -> tuple[str, str]:
@@ -47,7 +52,8 @@ class Formation:
     def with_lookback(self, lookback: int) -> Formation:
         """Return the same fit with a z-score over another number of bars."""
         signal = self.signal.with_lookback(lookback)
-        return replace(self, signal=signal, warm=self.warm - self.signal.lookback + lookback)
+        warm_up_bars = self.warm_up_bars - self.signal.lookback + lookback
+        return replace(self, signal=signal, warm_up_bars=warm_up_bars)
 
 
 def fit(
@@ -82,13 +88,13 @@ def fit(
     mean, deviation = 0.0, float(np.std(spread, ddof=1))
     if settings.zscore == "ou":
         mean, deviation = _stationary(spread, place)
-    return formed(
+    return build_formation(
         names, settings, alpha=alpha, beta=beta, mean=mean, deviation=deviation,
         covariance=covariance, bars=len(y), noise=noise,
     )  # fmt: skip
 
 
-def formed(
+def build_formation(
     names: tuple[str, str],
     settings: Signal,
     *,
@@ -119,8 +125,8 @@ def formed(
         noise=noise,
     )
     # A Kalman filter starts from the fit, and a fixed spread with fixed moments has no memory.
-    warm = warm_up(settings) if signal.warms_up else 0
-    return Formation(names[0], names[1], beta, alpha, mean, deviation, signal, warm)
+    warm_up_bars = warm_up(settings) if signal.warms_up else 0
+    return Formation(names[0], names[1], beta, alpha, mean, deviation, signal, warm_up_bars)
 
 
 def warm_up(settings: Signal) -> int:

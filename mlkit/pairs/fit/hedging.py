@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlkit.errors import UsageError
+from mlkit.pairs.settings import Signal
 
 Series = NDArray[np.float64]
 
@@ -81,7 +82,7 @@ class Filtered:
     deviation: Series
 
 
-def kalman(y: Series, x: Series, drift: float = 1e-4) -> Filtered:
+def kalman(y: Series, x: Series, drift: float = Signal.drift) -> Filtered:
     """Follow y = intercept + hedge ratio * x with coefficients that walk at random.
 
     In one bar the coefficients move by `drift / (1 - drift)` of what one bar's observation

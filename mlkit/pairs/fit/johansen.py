@@ -8,6 +8,7 @@ import numpy as np
 
 from mlkit.errors import UsageError
 from mlkit.pairs.screen.cointegration import TREND_ORDER, Matrix, Trend
+from mlkit.pairs.settings import TREND
 
 Critical = tuple[float, float, float]
 
@@ -38,7 +39,7 @@ def johansen(
     series: Matrix,
     lags: int = 1,
     *,
-    trend: Trend = "c",
+    trend: Trend = TREND,
     restricted: bool = False,
     season: int | None = None,
 ) -> tuple[JohansenTest, ...]:
@@ -51,7 +52,7 @@ def johansen(
             that are taken out of the levels first, as in statsmodels' `coint_johansen`.
         restricted: Keep the constant inside the relations, which says that the series do not
             drift; by default it is outside.
-        season: Add centred dummies of a season of so many bars.
+        season: Length of a season in bars, for which centred dummies are added.
 
     Returns:
         The tests for rank 0 .. n - 1.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlkit.errors import BadData, UsageError
+from mlkit.pairs.defaults import COST
 from mlkit.pairs.fit import hedging
 from mlkit.pairs.fit.hedging import Filtered, LeastSquares, Series
 from mlkit.pairs.fit.johansen import JohansenTest, johansen
@@ -18,6 +19,7 @@ from mlkit.pairs.screen.cointegration import MINIMUM_LENGTH, Trend, engle_grange
 from mlkit.pairs.screen.null import better, null_of
 from mlkit.pairs.screen.significance import mackinnon
 from mlkit.pairs.screen.unit_root import dickey_fuller
+from mlkit.pairs.settings import TREND, Signal
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,10 @@ def fit_pair(
     x: str,
     *,
     levels: bool = False,
-    trend: Trend = "c",
+    trend: Trend = TREND,
     window: int | None = None,
-    drift: float = 1e-4,
-    cost: float = 0.001,
+    drift: float = Signal.drift,
+    cost: float = COST,
     johansen_lags: int = 1,
     restricted_constant: bool = False,
 ) -> PairFit:

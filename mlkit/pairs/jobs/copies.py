@@ -13,6 +13,7 @@ from mlkit.pairs.jobs import join
 from mlkit.pairs.jobs.file import JobFile
 from mlkit.pairs.jobs.join import JoinPlan, Late
 from mlkit.pairs.jobs.rows import Row
+from mlkit.streams import Message, Record
 
 Given = Sequence[tuple[str, Row]]
 """Records with the topics that they come from, in their order."""
@@ -24,11 +25,19 @@ class Made:
 
     Attributes:
         rows: What the job returned.
+        messages: What it returned of plain records, as messages already.
         late: Records that came too late to be joined.
     """
 
     rows: list[Row] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
     late: list[Late] = field(default_factory=list)
+
+    def add(self, other: Made) -> None:
+        """Add what another call has made."""
+        self.rows += other.rows
+        self.messages += other.messages
+        self.late += other.late
 
 
 class Copy(Protocol):
@@ -36,6 +45,9 @@ class Copy(Protocol):
 
     def take(self, given: Given, unread: Collection[str]) -> Made:
         """Process records; `unread` are the topics that have more of them."""
+
+    def take_plain(self, records: Sequence[Record], *, shared: bool) -> Made | None:
+        """Process records of one topic without reading each; None where that has to be done."""
 
     def finish(self) -> Made:
         """Process what has been waiting for records that do not come any more."""
@@ -53,6 +65,11 @@ class PlainCopy:
     def take(self, given: Given, unread: Collection[str]) -> Made:
         """Process records; see `Copy.take`."""
         return Made(self._task.process([row for _, row in given]) if given else [])
+
+    def take_plain(self, records: Sequence[Record], *, shared: bool) -> Made | None:
+        """Process records; see `Copy.take_plain`."""
+        made = self._task.process_plain(records, shared=shared)
+        return None if made is None else Made(messages=made)
 
     def finish(self) -> Made:
         """Do nothing: no record waits."""
@@ -77,7 +94,7 @@ class JoinedCopy:
 
     def __init__(self, file: JobFile, plan: JoinPlan, state: bytes | None) -> None:
         self._join = join.start(plan)
-        kept = None if state is None else _decoded(state)
+        kept = None if state is None else _decode(state)
         if kept is not None:
             self._join.load(kept.join)
         self._task = file.start(None if kept is None else kept.job)
@@ -86,13 +103,16 @@ class JoinedCopy:
         """Join records, and process what is ready; see `Copy.take`."""
         taken = (self._join.take(topic, row) for topic, row in given)
         late = [each for each in taken if each is not None]
-        return Made(self._processed(self._join.advance(unread)), late)
+        return Made(self._process(self._join.advance(unread)), late=late)
+
+    def take_plain(self, records: Sequence[Record], *, shared: bool) -> None:
+        """Return None: records are joined one by one."""
 
     def finish(self) -> Made:
         """Process all that waits."""
-        return Made(self._processed(self._join.finish()))
+        return Made(self._process(self._join.finish()))
 
-    def _processed(self, joined: Sequence[Row]) -> list[Row]:
+    def _process(self, joined: Sequence[Row]) -> list[Row]:
         return self._task.process(joined) if joined else []
 
     def state(self) -> bytes | None:
@@ -100,7 +120,7 @@ class JoinedCopy:
         return msgspec.msgpack.encode(_State(self._join.save(), self._task.state()))
 
 
-def _decoded(state: bytes) -> _State:
+def _decode(state: bytes) -> _State:
     try:
         return msgspec.msgpack.decode(state, type=_State)
     except msgspec.MsgspecError as error:

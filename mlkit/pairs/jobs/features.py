@@ -18,25 +18,26 @@ is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from mlkit.errors import BadData, UsageError
-from mlkit.pairs.feeds.assembly import Assembler
-from mlkit.pairs.feeds.records import LARGEST, PriceRecord, parse
+from mlkit.errors import UsageError
 from mlkit.pairs.fit import spread
+from mlkit.pairs.jobs.bars import bars
+from mlkit.pairs.jobs.correlation import correlation
+from mlkit.pairs.jobs.series import Series, State, by_key, numbers, require
+from mlkit.pairs.jobs.sessions import Session
 
 if TYPE_CHECKING:
     import pandas as pd
 
-State = dict[str, Any]
-Series = NDArray[np.float64]
-_BAR = ("open", "high", "low", "close", "volume", "dividend", "bid", "ask")
+__all__ = [
+    "Session", "bars", "correlation", "ewma_volatility", "half_life", "hurst", "returns",
+    "rolling_mean", "rolling_std", "zscore",
+]  # fmt: skip
 
 
 def returns(
@@ -53,7 +54,7 @@ def returns(
         by: The column of what has a series of its own.
     """
     name = f"returns:{'log' if log else 'share'}"
-    return _windowed(state, name, data, 2, column, by, _log_returns if log else _returns)
+    return _apply_windows(state, name, data, 2, column, by, _log_returns if log else _returns)
 
 
 def _returns(windows: Series) -> Series:
@@ -68,7 +69,7 @@ def rolling_mean(
     state: State, data: pd.DataFrame, window: int, *, column: str = "close", by: str = "ticker"
 ) -> pd.Series:
     """Return the mean of the last `window` values; NaN before there are as many."""
-    return _windowed(
+    return _apply_windows(
         state, f"mean:{window}", data, window, column, by, lambda each: each.mean(axis=1)
     )
 
@@ -77,9 +78,11 @@ def rolling_std(
     state: State, data: pd.DataFrame, window: int, *, column: str = "close", by: str = "ticker"
 ) -> pd.Series:
     """Return the sample standard deviation (n - 1) of the last `window` values, 2 at least."""
-    _require(window, 2)
+    require(window, 2)
     name = f"std:{window}"
-    return _windowed(state, name, data, window, column, by, lambda each: each.std(axis=1, ddof=1))
+    return _apply_windows(
+        state, name, data, window, column, by, lambda each: each.std(axis=1, ddof=1)
+    )
 
 
 def zscore(
@@ -89,8 +92,8 @@ def zscore(
 
     The value is one of them, as in a backtest with a lookback. NaN where they do not move.
     """
-    _require(window, 2)
-    return _windowed(state, f"zscore:{window}", data, window, column, by, _scores)
+    require(window, 2)
+    return _apply_windows(state, f"zscore:{window}", data, window, column, by, _scores)
 
 
 def _scores(windows: Series) -> Series:
@@ -107,9 +110,9 @@ def half_life(
 
     NaN where they do not come back, which is infinitely long: a record cannot hold infinity.
     """  # noqa: D205
-    _require(window, 3)
+    require(window, 3)
     estimate = partial(_estimates, spread.half_life)
-    return _windowed(state, f"half_life:{window}", data, window, column, by, estimate)
+    return _apply_windows(state, f"half_life:{window}", data, window, column, by, estimate)
 
 
 def hurst(
@@ -119,9 +122,9 @@ def hurst(
 
     See `mlkit.pairs.fit.spread.hurst`; NaN where they do not move.
     """
-    _require(window, 23)
+    require(window, 23)
     estimate = partial(_estimates, spread.hurst)
-    return _windowed(state, f"hurst:{window}", data, window, column, by, estimate)
+    return _apply_windows(state, f"hurst:{window}", data, window, column, by, estimate)
 
 
 def _estimates(function: Callable[[Series], Series], windows: Series) -> Series:
@@ -140,87 +143,28 @@ def ewma_volatility(
     """
     if not 0.0 < decay < 1.0:
         raise UsageError(f"a decay of {decay}", hint="above 0 and below 1")
-    changes = _windowed(state, f"ewma:{decay}:last", data, 2, column, by, _log_returns)
+    changes = _apply_windows(state, f"ewma:{decay}:last", data, 2, column, by, _log_returns)
     memory = state.setdefault(f"ewma:{decay}:{column}:{by}", {})
     out = np.full(len(data), np.nan)
-    for key, places, values in _series(data, changes.to_numpy(), by):
+    for key, places, values in by_key(data, changes.to_numpy(), by):
         variance = memory.get(key)
         for place, value in zip(places.tolist(), values.tolist(), strict=True):
             square = value * value
             variance = square if variance is None else decay * variance + (1.0 - decay) * square
             out[place] = variance
         memory[key] = variance
-    return _aligned(np.sqrt(out), data)
+    return _align(np.sqrt(out), data)
 
 
-def bars(state: State, data: pd.DataFrame, seconds: float) -> pd.DataFrame:
-    """Return the bars that ticks have closed: open, high, low, close, volume by ticker.
-
-    Bars of a ticker begin at multiples of their length since 1970, in UTC, and carry their start.
-    A bar is returned when the first tick after its end comes; bars without ticks are none. Ticks of
-    a bar that has been returned, and impossible prices, are left out and counted in
-    `state["bars:SECONDS"][TICKER]["counts"]`, by the rules of `mlkit.pairs.feeds.assembly`.
-
-    Args:
-        state: The job's state, where the open bars are kept.
-        data: The new ticks: time, ticker, close or price, and what else a record of prices has.
-        seconds: The length of a bar.
-
-    Returns:
-        Rows by time and ticker: time, ticker and the columns that the ticks give.
-
-    Raises:
-        UsageError: The length is not positive.
-        BadData: A row is not a record of prices.
-    """
-    import pandas as pd
-
-    if not 1e-9 <= seconds <= 1e9:
-        raise UsageError(f"bars of {seconds} seconds")
-    memory = state.setdefault(f"bars:{seconds}", {})
-    closed: list[dict[str, Any]] = []
-    for ticker, ticks in _ticks(data).items():
-        assembler = Assembler([ticker], length=round(seconds * 1e9))
-        if ticker in memory:
-            assembler.load(memory[ticker])
-        for tick in ticks:
-            closed += [_bar(each.time, each.records[0]) for each in assembler.take(tick)]
-        memory[ticker] = msgspec.to_builtins(assembler.save())
-    closed.sort(key=lambda row: (row["time"], row["ticker"]))
-    made = pd.DataFrame(closed, columns=["time", "ticker", *_BAR]).dropna(axis=1, how="all")
-    if closed:
-        made["time"] = pd.to_datetime(made["time"], utc=True)
-    return made
-
-
-def _ticks(data: pd.DataFrame) -> dict[str, list[PriceRecord]]:
-    ticks: dict[str, list[PriceRecord]] = {}
-    for row in data.to_dict("records"):
-        record = parse({**row, "time": row["time"].to_datetime64()})
-        ticks.setdefault(record.ticker, []).append(record)
-    return ticks
-
-
-def _bar(time: int, record: PriceRecord | None) -> dict[str, Any]:
-    if record is None:  # an assembler of one ticker closes no bar without it
-        raise BadData("a bar without ticks")
-    return {"time": time, "ticker": record.ticker} | {name: getattr(record, name) for name in _BAR}
-
-
-def _require(window: int, least: int) -> None:
-    if window < least:
-        raise UsageError(f"a window of {window} values", hint=f"{least} at least")
-
-
-def _windowed(
+def _apply_windows(
     state: State, name: str, data: pd.DataFrame, window: int, column: str, by: str,
     function: Callable[[Series], Series],
 ) -> pd.Series:  # fmt: skip
     """Apply a function of windows, shape (windows, window), to those that end at the new rows."""
-    _require(window, 1)
+    require(window, 1)
     memory = state.setdefault(f"{name}:{column}:{by}", {})
     out = np.full(len(data), np.nan)
-    for key, places, values in _series(data, _column(data, column), by):
+    for key, places, values in by_key(data, numbers(data, column), by):
         known = values if key not in memory else np.concatenate([memory[key], values])
         full = len(known) - window + 1
         if full > 0:
@@ -230,26 +174,10 @@ def _windowed(
                 found = function(np.ascontiguousarray(views))
             out[places[-full:]] = np.where(np.isfinite(found), found, np.nan)
         memory[key] = known[max(0, len(known) - window + 1) :].copy()
-    return _aligned(out, data)
+    return _align(out, data)
 
 
-def _column(data: pd.DataFrame, column: str) -> Series:
-    if column not in data:
-        return np.full(len(data), np.nan)  # no record of this batch has the field
-    return np.asarray(data[column].to_numpy(dtype=np.float64, na_value=np.nan))
-
-
-def _series(
-    data: pd.DataFrame, values: Series, by: str
-) -> Iterator[tuple[str, NDArray[np.intp], Series]]:
-    """Yield each key with the places of its known values, in their order, and these."""
-    for key, places in data.groupby(by, sort=True).indices.items():
-        places = places[np.abs(values[places]) <= LARGEST]  # nor NaN
-        if len(places):
-            yield str(key), places, values[places]
-
-
-def _aligned(values: Series, data: pd.DataFrame) -> pd.Series:
+def _align(values: Series, data: pd.DataFrame) -> pd.Series:
     import pandas as pd
 
     return pd.Series(values, index=data.index)

@@ -6,7 +6,9 @@ from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from mlkit.errors import BadData, NegativeResult, UsageError
+from mlkit.pairs.defaults import KEY, RSCRIPT
 from mlkit.pairs.jobs.rows import Row
+from mlkit.streams import Message, Record
 
 FRAME, ONE = "frame", "one"
 FUNCTIONS = ("setup", "process", "recover", "snapshot")
@@ -36,6 +38,20 @@ class Task(Protocol):
             BadData: It returned something that is not records.
         """
 
+    def process_plain(self, records: Sequence[Record], *, shared: bool) -> list[Message] | None:
+        """Hand records of a topic to the job without reading them one by one.
+
+        Args:
+            records: Records of one partition.
+            shared: Whether the topic has several partitions.
+
+        Returns:
+            What the job returned; None, and the job was not called, where they have to be read.
+
+        Raises:
+            JobRaised, BadData: See `process`.
+        """
+
     def state(self) -> bytes | None:
         """Return what has to be kept; None for a job without state.
 
@@ -63,7 +79,7 @@ class JobFile(Protocol):
         """Release what its running copies hold."""
 
 
-def open_job(path: str, key: str = "ticker", rscript: str = "Rscript") -> JobFile:
+def open_job(path: str, key: str = KEY, rscript: str = RSCRIPT) -> JobFile:
     """Read the file of a job, in Python or R.
 
     Args:

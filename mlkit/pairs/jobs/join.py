@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mlkit.errors import BadData
+from mlkit.pairs.defaults import KEY
 from mlkit.pairs.feeds.records import iso
 from mlkit.pairs.jobs.rows import Row
 
@@ -43,7 +44,7 @@ class JoinPlan:
 
     kind: str
     topics: tuple[str, ...]
-    key: str = "ticker"
+    key: str = KEY
     tolerance: int | None = None
     lateness: int = 0
 
@@ -63,7 +64,7 @@ class Join(ABC):
     """
 
     _shape: Any
-    """The type of what `_kept` returns."""
+    """The type of what `_dump` returns."""
 
     def __init__(self, plan: JoinPlan) -> None:
         self._plan = plan
@@ -101,11 +102,11 @@ class Join(ABC):
         if watermark <= self._watermark:
             return []
         self._watermark = watermark
-        return self._joined()
+        return self._join()
 
     def save(self) -> bytes:
         """Return all of it as bytes."""
-        return msgspec.json.encode([self._watermark, self._newest, self._kept()])
+        return msgspec.json.encode([self._watermark, self._newest, self._dump()])
 
     def load(self, content: bytes) -> None:
         """Restore what `save` returned.
@@ -127,13 +128,13 @@ class Join(ABC):
     def _keep(self, topic: str, row: Row) -> None: ...
 
     @abstractmethod
-    def _joined(self) -> list[Row]: ...
+    def _join(self) -> list[Row]: ...
 
     @abstractmethod
     def _end(self, newest: int) -> int: ...
 
     @abstractmethod
-    def _kept(self) -> Any: ...
+    def _dump(self) -> Any: ...
 
     @abstractmethod
     def _restore(self, kept: Any) -> None: ...
@@ -165,7 +166,7 @@ class AsofJoin(Join):
         else:
             insort(self._others[topic].setdefault(row[self._plan.key], []), row, key=_time)
 
-    def _joined(self) -> list[Row]:
+    def _join(self) -> list[Row]:
         count = bisect_left(self._waiting, self._watermark, key=_time)
         ready, self._waiting = self._waiting[:count], self._waiting[count:]
         joined = [self._row(each) for each in ready]
@@ -176,7 +177,7 @@ class AsofJoin(Join):
         joined = dict(row)
         for topic, rows in self._others.items():
             found = self._latest(rows.get(row[self._plan.key], []), row["time"])
-            joined |= {} if found is None else _named(topic, found, self._plan.key)
+            joined |= {} if found is None else _name_fields(topic, found, self._plan.key)
         return joined
 
     def _latest(self, rows: list[Row], time: int) -> Row | None:
@@ -194,7 +195,7 @@ class AsofJoin(Join):
                 if self._latest(rows, max(self._watermark, rows[-1]["time"])) is None:
                     del keys[key]
 
-    def _kept(self) -> Any:
+    def _dump(self) -> Any:
         return [self._waiting, self._others]
 
     def _restore(self, kept: Any) -> None:
@@ -228,7 +229,7 @@ class WindowJoin(Join):
         if topic not in topics or topics[topic]["time"] <= row["time"]:
             topics[topic] = row
 
-    def _joined(self) -> list[Row]:
+    def _join(self) -> list[Row]:
         ready = sorted(each for each in self._windows if each + self._length <= self._watermark)
         return [
             self._row(start, key, topics)
@@ -240,17 +241,17 @@ class WindowJoin(Join):
         first, *others = self._plan.topics
         joined = {**topics.get(first, {}), "time": start, self._plan.key: key}
         for topic in others:
-            joined |= _named(topic, topics[topic], self._plan.key) if topic in topics else {}
+            joined |= _name_fields(topic, topics[topic], self._plan.key) if topic in topics else {}
         return joined
 
-    def _kept(self) -> Any:
+    def _dump(self) -> Any:
         return sorted(self._windows.items())
 
     def _restore(self, kept: Any) -> None:
         self._windows = dict(kept)
 
 
-def _named(topic: str, row: Row, key: str) -> Row:
+def _name_fields(topic: str, row: Row, key: str) -> Row:
     """Return the fields of a record under names of its topic; its time is text, as in records."""
     fields = {f"{topic}.{name}": value for name, value in row.items() if name != key}
     return fields | {f"{topic}.time": iso(row["time"])}

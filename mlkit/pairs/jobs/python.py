@@ -16,10 +16,12 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from mlkit.errors import BadData, InputMissing, Interrupted
-from mlkit.pairs.jobs import rows, states
+from mlkit.pairs.defaults import KEY
+from mlkit.pairs.jobs import columns, rows, states
 from mlkit.pairs.jobs.file import FRAME, FUNCTIONS, RETURNED, JobRaised, require_kind, require_names
 from mlkit.pairs.jobs.rows import Row
 from mlkit.pairs.strategy.file import describe
+from mlkit.streams import Message, Record
 
 _NUMBERS = count(1)
 
@@ -36,9 +38,9 @@ class PythonFile:
         BadData: It cannot be run, or lacks `process`; the message has file and line.
     """
 
-    def __init__(self, path: str, key: str = "ticker") -> None:
+    def __init__(self, path: str, key: str = KEY) -> None:
         self.path, self.key = path, key
-        self._code = _compiled(path)
+        self._code = _compile(path)
         self._spare: ModuleType | None = self._module()
         _require_functions(path, self._spare)
 
@@ -69,7 +71,7 @@ class PythonFile:
         """Do nothing: copies are modules of this process."""
 
 
-def _compiled(path: str) -> CodeType:
+def _compile(path: str) -> CodeType:
     try:
         return compile(Path(path).read_bytes(), path, "exec")
     except OSError as error:
@@ -138,11 +140,29 @@ class PythonTask:
             JobRaised: `process` raised.
             BadData: It returned something that is not records.
         """
-        if getattr(self._module, "RECORDS", FRAME) == FRAME:
+        if self._takes_frames:
             return self._records(self._call("process", rows.frame(given)))
         return [
             made for row in given for made in self._records(self._call("process", rows.single(row)))
         ]
+
+    def process_plain(self, records: Sequence[Record], *, shared: bool) -> list[Message] | None:
+        """Hand plain records to a job of data frames; see `Task.process_plain`."""
+        import pandas as pd
+
+        key = self._file.key
+        data = columns.frame(records, key, shared=shared) if self._takes_frames else None
+        if data is None:
+            return None
+        returned = self._call("process", data)
+        made = columns.messages(returned, key) if isinstance(returned, pd.DataFrame) else None
+        if made is not None:
+            return made
+        return [rows.message(row, key) for row in self._records(returned)]
+
+    @property
+    def _takes_frames(self) -> bool:
+        return bool(getattr(self._module, "RECORDS", FRAME) == FRAME)
 
     def _records(self, returned: Any) -> list[Row]:
         import pandas as pd

@@ -23,6 +23,7 @@ from mlkit.pairs.jobs.file import (
     require_names,
 )
 from mlkit.pairs.jobs.rows import Row
+from mlkit.streams import Record
 from mlkit.workers import r_values
 from mlkit.workers.r_session import Loaded, RError, RSession
 from mlkit.workers.r_values import CHARACTER, DOUBLE, INTEGER, LIST, NULL, Vector
@@ -51,7 +52,7 @@ class RFile:
         self.session = RSession(program)
         try:
             self._spare: Loaded | None = self._load()
-            self.kind = self._checked(self._spare)
+            self.kind = self._check(self._spare)
         except BaseException:
             self.session.close()
             raise
@@ -64,7 +65,7 @@ class RFile:
             message = error.message.removeprefix(f"{self.path}:")
             raise BadData(f"{self.path}: {line}{message}") from error
 
-    def _checked(self, loaded: Loaded) -> str:
+    def _check(self, loaded: Loaded) -> str:
         for name in FUNCTIONS:
             if loaded.modes.get(name, "function") != "function":
                 raise BadData(f"{self.path}: {name} is not a function")
@@ -113,20 +114,23 @@ class RTask:
         except RError as error:
             if error.refused:
                 raise _unreadable(error) from error
-            self._failed(name, error)
+            self._fail(name, error)
 
     def _call(self, name: str, *arguments: Any) -> Vector:
         try:
             return self._session.call(self._loaded.number, name, *arguments)
         except RError as error:
-            self._failed(name, error)
+            self._fail(name, error)
 
-    def _failed(self, name: str, error: RError) -> NoReturn:
+    def _fail(self, name: str, error: RError) -> NoReturn:
         path = self._file.path
         if error.refused:
             raise BadData(f"{path}: {name}() returned {error.message}", hint=RETURNED) from error
         line = f"line {error.lines[-1]}: " if error.lines else ""
         raise JobRaised(f"{path}: {name}(): {line}{error.message}", error.trace) from error
+
+    def process_plain(self, records: Sequence[Record], *, shared: bool) -> None:
+        """Return None: R gets rows; see `Task.process_plain`."""
 
     def process(self, given: Sequence[Row]) -> list[Row]:
         """Hand rows to the job; see `Task.process`."""
@@ -136,7 +140,7 @@ class RTask:
             single = [one(row) for row in given]
             found = self._session.each(self._loaded.number, "process", single)
         except RError as error:
-            self._failed("process", error)
+            self._fail("process", error)
         return [row for each in found for row in self._records(each)]
 
     def _records(self, returned: Vector) -> list[Row]:
@@ -160,7 +164,7 @@ class RTask:
             return bytes(self._session.keep(self._loaded.number, name, call=name == "snapshot"))
         except RError as error:
             if not error.refused:
-                self._failed(name, error)
+                self._fail(name, error)
             raise BadData(
                 f"{self._file.path}: {error.message.replace('value', name, 1)}"
             ) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlkit.errors import BadData, InputMissing
+from mlkit.pairs.defaults import RECORDED_BATCH
 from mlkit.pairs.feeds.records import document, moment
 from mlkit.pairs.feeds.replay import ReplayFeed
 from mlkit.pairs.jobs import copies
@@ -21,7 +22,7 @@ Given = tuple[str, Row]
 
 
 def run(
-    file: JobFile, data: Path, batch: int = 1000, plan: JoinPlan | None = None,
+    file: JobFile, data: Path, batch: int = RECORDED_BATCH, plan: JoinPlan | None = None,
     late: Callable[[Late], None] = lambda _: None,
 ) -> Iterator[Row]:  # fmt: skip
     """Yield what a job returns for recorded data, all of it in one copy of the file.
@@ -42,7 +43,7 @@ def run(
         JobRaised: A function of the job raised.
     """
     with contextlib.closing(file):
-        found = _given(data, file.key, plan)
+        found = _read_given(data, file.key, plan)
         copy = copies.start(file, plan, None)
         for some in _batches(found, batch):
             made = copy.take(some, ())
@@ -53,10 +54,10 @@ def run(
         copy.state()
 
 
-def _given(data: Path, key: str, plan: JoinPlan | None) -> Iterator[tuple[str, Row]]:
+def _read_given(data: Path, key: str, plan: JoinPlan | None) -> Iterator[tuple[str, Row]]:
     """Return the records with their topics; those of several topics by time."""
     if plan is None:
-        return (("", row) for row in _recorded(data, key))
+        return (("", row) for row in _read_recorded(data, key))
     topics = [_of_topic(data, topic, key) for topic in plan.topics]
     return heapq.merge(*topics, key=lambda given: given[1]["time"])
 
@@ -66,11 +67,11 @@ def _of_topic(folder: Path, topic: str, key: str) -> Iterator[tuple[str, Row]]:
     path = next((each for each in found if each.exists()), None)
     if path is None:
         raise InputMissing(f"{folder}: no folder or file '{topic}'", hint="one for each of --in")
-    rows = _day(path, key) if path.suffix == ".parquet" else _recorded(path, key)
+    rows = _day(path, key) if path.suffix == ".parquet" else _read_recorded(path, key)
     return ((topic, row) for row in rows)
 
 
-def _recorded(data: Path, key: str) -> Iterator[Row]:
+def _read_recorded(data: Path, key: str) -> Iterator[Row]:
     return _history(data, key) if data.is_dir() else _prices(data)
 
 

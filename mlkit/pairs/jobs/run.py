@@ -10,17 +10,22 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from mlkit import streams
 from mlkit.errors import InputMissing, ServiceUnavailable, UsageError
 from mlkit.interruption import whole
+from mlkit.pairs.defaults import BATCH, KEY, RESTARTS, RSCRIPT
 from mlkit.pairs.jobs import copies, rows
 from mlkit.pairs.jobs.copies import Copy, Made
 from mlkit.pairs.jobs.file import JobRaised, open_job
 from mlkit.pairs.jobs.join import JoinPlan, late_document
 from mlkit.streams import Consumer, Fenced, Log, Output, Partition, Record
 
+FIRST, SHORTEST, LONGEST = 1000, 0.25, 1.0
+"""Records of the first batch, and the seconds of a batch within which the next is as large."""
 POLL = 0.5
 """Seconds that a poll waits for records."""
 IDLE = 10
@@ -42,7 +47,7 @@ class Plan:
         log: A folder or `kafka://HOST:PORT`.
         key: The field by which the topics are partitioned.
         group: Its consumer group, which keeps offsets and state.
-        batch: The most records of a transaction.
+        batch: The most records of a transaction; fewer of a job that takes long for them.
         restarts: How often in a row a batch may fail before the job stops.
         until_end: Stop when all records are read, instead of waiting for others.
         rscript: The interpreter of a job in R.
@@ -53,12 +58,12 @@ class Plan:
     inputs: tuple[str, ...]
     output: str
     log: str
-    key: str = "ticker"
+    key: str = KEY
     group: str = "job"
-    batch: int = 1000
-    restarts: int = 3
+    batch: int = BATCH
+    restarts: int = RESTARTS
     until_end: bool = False
-    rscript: str = "Rscript"
+    rscript: str = RSCRIPT
     join: JoinPlan | None = None
 
     @property
@@ -105,7 +110,7 @@ class Job:
     Args:
         plan: What is read and written.
         note: Called when the job is started again.
-        pause: Waits so many seconds before.
+        pause: Seconds to wait first.
 
     Raises:
         UsageError: It is in neither Python nor R, or the output is an input.
@@ -124,9 +129,10 @@ class Job:
         self._copies: dict[Partition, Copy] = {}
         self._shared: set[str] = set()
         self._failures = 0
+        self._most = min(plan.batch, FIRST)
 
     def run(self) -> Counts:
-        """Process records until a signal, or until the end if the plan says so.
+        """Process records until a signal, or until the end if the plan asks for it.
 
         Raises:
             JobRaised: The job raised more often than the plan allows; its records are kept.
@@ -172,12 +178,12 @@ class Job:
         try:
             partitions = prepare(log, self._plan)
             self._shared = {each.topic for each in partitions if each.number > 0}
-            with log.consume(self._plan.group, self._plan.inputs, lost=self._lost) as consumer:
+            with log.consume(self._plan.group, self._plan.inputs, lost=self._drop_lost) as consumer:
                 self._consume(log, consumer, partitions)
         finally:
             log.close()
 
-    def _lost(self, partitions: Sequence[Partition]) -> None:
+    def _drop_lost(self, partitions: Sequence[Partition]) -> None:
         for each in partitions:
             self._copies.pop(self._plan.unit(each), None)
 
@@ -188,15 +194,24 @@ class Job:
             read = self._plan.until_end and self._is_read(log, consumer, ends)
             # What waits in a join is known only of partitions that are assigned.
             done = read and (self._plan.join is None or bool(consumer.assignment))
-            records = consumer.poll(self._plan.batch, 0.0 if done else POLL)
+            records = consumer.poll(self._most, 0.0 if done else POLL)
             if records or self._plan.join is not None:
+                begun = time.monotonic()
                 with whole():  # a signal waits until the batch is committed
                     self._take(consumer, records)
+                self._adapt(len(records), time.monotonic() - begun)
             idle = 0 if records or not (read or consumer.assignment) else idle + 1
             if self._plan.until_end and not records and (done or idle >= IDLE):
                 with whole():
                     self._take(consumer, [], last=True)
                 return
+
+    def _adapt(self, count: int, seconds: float) -> None:
+        """Choose the size of the next batch, so that slow jobs commit every now and then."""
+        if seconds > LONGEST:
+            self._most = max(1, self._most // 2)
+        elif seconds < SHORTEST and count == self._most:
+            self._most = min(self._plan.batch, 2 * self._most)
 
     def _is_read(
         self, log: Log, consumer: Consumer, ends: dict[Partition, tuple[int, int]]
@@ -210,32 +225,38 @@ class Job:
     def _take(self, consumer: Consumer, records: Sequence[Record], *, last: bool = False) -> None:
         """Process a batch and commit it."""
         made, read = Made(), 0
-        dealt = self._dealt(consumer, records)
+        dealt = self._deal(consumer, records)
         for unit, some in dealt.items():
-            given = self._read(some)
-            read += len(given)
-            copy = self._copy(consumer, unit)
-            taken = [copy.take(given, self._unread(consumer, unit))]
-            taken += [copy.finish()] if last else []
-            for each in taken:
-                made.rows += each.rows
-                made.late += each.late
+            taken, count = self._process(consumer, unit, some)
+            read += count
+            for each in (taken, self._copies[unit].finish() if last else Made()):
+                made.add(each)
         if records or made.rows:
             self._commit(consumer, made, dealt)
             self.counts.records += read
             self.counts.unreadable += len(records) - read
 
-    def _dealt(
-        self, consumer: Consumer, records: Sequence[Record]
-    ) -> dict[Partition, list[Record]]:
+    def _process(
+        self, consumer: Consumer, unit: Partition, records: Sequence[Record]
+    ) -> tuple[Made, int]:
+        """Return what a copy makes of records, and how many of them could be read."""
+        copy = self._copy(consumer, unit)
+        if records:
+            made = copy.take_plain(records, shared=self._is_shared(records[0]))
+            if made is not None:
+                return made, len(records)
+        given = self._read(records)
+        return copy.take(given, self._unread(consumer, unit)), len(given)
+
+    def _deal(self, consumer: Consumer, records: Sequence[Record]) -> dict[Partition, list[Record]]:
         """Return the records by what they are processed with; joined time moves on without, too."""
         dealt: dict[Partition, list[Record]] = {}
         if self._plan.join is not None:
             held = consumer.assignment
             units = {self._plan.unit(each) for each in held}
             dealt = {each: [] for each in sorted(units & held)}
-        for record in records:
-            dealt.setdefault(self._plan.unit(record.partition), []).append(record)
+        for place, some in groupby(records, attrgetter("partition")):
+            dealt.setdefault(self._plan.unit(place), []).extend(some)
         return dealt
 
     def _unread(self, consumer: Consumer, unit: Partition) -> set[str]:
@@ -247,14 +268,14 @@ class Job:
         late = [late_document(each, key) for each in made.late]
         topics = {self._plan.output: made.rows, self._plan.late: late}
         messages = {
-            topic: [rows.message(row, key) for row in some]
-            for topic, some in topics.items() if some
-        }  # fmt: skip
+            topic: [rows.message(row, key) for row in some] for topic, some in topics.items()
+        }
+        messages[self._plan.output] += made.messages
         kept = {unit: self._copies[unit].state() for unit in units}
         states = {unit: each for unit, each in kept.items() if each is not None}
-        consumer.commit(Output(messages, states))
+        consumer.commit(Output({topic: some for topic, some in messages.items() if some}, states))
         self._failures = 0
-        self.counts.written += len(made.rows)
+        self.counts.written += len(messages[self._plan.output])
         self.counts.late += len(made.late)
 
     def _read(self, records: Sequence[Record]) -> list[tuple[str, rows.Row]]:

@@ -31,7 +31,7 @@ def encode(value: Any) -> bytes:
         BadData: Something in it cannot be kept; the message says where it is.
     """
     try:
-        return msgspec.msgpack.encode(_packed(value, "state"))
+        return msgspec.msgpack.encode(_pack(value, "state"))
     except RecursionError as error:
         raise BadData("state: nested too deeply, or within itself") from error
 
@@ -43,19 +43,19 @@ def decode(content: bytes | memoryview) -> Any:
         BadData: The bytes are damaged.
     """
     try:
-        return msgspec.msgpack.decode(content, ext_hook=_unpacked)
+        return msgspec.msgpack.decode(content, ext_hook=_unpack)
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadData(f"the state of the job cannot be read: {error}") from error
 
 
-def _packed(value: Any, place: str) -> Any:
+def _pack(value: Any, place: str) -> Any:
     kind = type(value)
     if kind in _PLAIN:
         return value
     if kind is dict:
         return _dictionary(value, place)
     if kind is list:
-        return [_packed(each, f"{place}[{n}]") for n, each in enumerate(value)]
+        return [_pack(each, f"{place}[{n}]") for n, each in enumerate(value)]
     if kind is int:
         small = -(2**63) <= value < 2**63
         return value if small else msgspec.msgpack.Ext(_INTEGER, str(value).encode())
@@ -67,9 +67,9 @@ def _packed(value: Any, place: str) -> Any:
 
 def _dictionary(value: dict[Any, Any], place: str) -> Any:
     if all(type(key) is str for key in value):
-        return {key: _packed(each, f"{place}[{key!r}]") for key, each in value.items()}
+        return {key: _pack(each, f"{place}[{key!r}]") for key, each in value.items()}
     rows = [
-        [_packed(key, f"a key of {place}"), _packed(each, f"{place}[{key!r}]")]
+        [_pack(key, f"a key of {place}"), _pack(each, f"{place}[{key!r}]")]
         for key, each in value.items()
     ]
     return msgspec.msgpack.Ext(_PAIRS, msgspec.msgpack.encode(rows))
@@ -77,14 +77,14 @@ def _dictionary(value: dict[Any, Any], place: str) -> Any:
 
 def _items(code: int) -> Callable[[Any, str], tuple[int, bytes]]:
     def pack(value: Any, place: str) -> tuple[int, bytes]:
-        rows = [_packed(each, f"{place}[{n}]") for n, each in enumerate(value)]
+        rows = [_pack(each, f"{place}[{n}]") for n, each in enumerate(value)]
         return code, msgspec.msgpack.encode(rows)
 
     return pack
 
 
 def _queue(value: deque[Any], place: str) -> tuple[int, bytes]:
-    rows = [_packed(each, f"{place}[{n}]") for n, each in enumerate(value)]
+    rows = [_pack(each, f"{place}[{n}]") for n, each in enumerate(value)]
     return _DEQUE, msgspec.msgpack.encode([value.maxlen, rows])
 
 
@@ -114,7 +114,7 @@ _PACKERS: dict[type, Callable[[Any, str], tuple[int, bytes]]] = {
 }
 
 
-def _unpacked(code: int, content: memoryview) -> Any:
+def _unpack(code: int, content: memoryview) -> Any:
     if code in (_ARRAY, _SCALAR):
         found = np.load(io.BytesIO(content), allow_pickle=False)
         return found[()] if code == _SCALAR else found

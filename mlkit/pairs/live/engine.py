@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +40,7 @@ Prices = Mapping[str, float] | NDArray[np.float64]
 """A value for each ticker: an array in the order of the tickers, or those known by name."""
 
 
-@dataclass(frozen=True, eq=False)
-class Step:
+class Step(NamedTuple):
     """What one bar led to; structured arrays as those of a backtest.
 
     Attributes:
@@ -54,6 +52,33 @@ class Step:
     account: np.void
     trades: NDArray[np.void]
     choices: NDArray[np.void]
+
+
+class Books(NamedTuple):
+    """What happened since the books were read last; structured arrays as those of a backtest.
+
+    Attributes:
+        trades: The trades that were closed.
+        choices: The orders that were asked for, and whether they were accepted.
+    """
+
+    trades: NDArray[np.void]
+    choices: NDArray[np.void]
+
+
+class Take(Protocol):
+    """How `LiveEngine.take` is called."""
+
+    def __call__(
+        self,
+        closes: NDArray[np.float64],
+        opens: NDArray[np.float64] | None = None,
+        dividends: NDArray[np.float64] | None = None,
+        bids: NDArray[np.float64] | None = None,
+        asks: NDArray[np.float64] | None = None,
+    ) -> int:
+        """Take a bar; return how many trades and orders wait for `books`."""
+        ...
 
 
 class LiveEngine:
@@ -75,6 +100,18 @@ class LiveEngine:
     Raises:
         UsageError: A ticker appears twice, or nothing says what a year is.
     """
+
+    take: Take
+    """Take a bar as `step` does, of arrays only, without a Python object for what follows.
+
+    Arrays are contiguous, of float64, with a value for each ticker. Returns how many trades and
+    orders wait for `books`, which are kept until then; `account` is up to date at once. Raises
+    BadData as `step` does.
+    """
+
+    account: NDArray[np.void]
+    """The account at the last close, shape (1,): the engine's own memory, which each bar updates in
+    place and nobody else may write. Copy what is to stay."""
 
     def __init__(
         self,
@@ -102,6 +139,7 @@ class LiveEngine:
         if len(self._columns) < len(self.tickers):
             raise UsageError("a ticker appears twice")
         self._engine, self._names = engine, names
+        self.take, self.account = engine.take_bar, engine.account
 
     def add(
         self,
@@ -114,9 +152,9 @@ class LiveEngine:
         """Add a pair that trades from the next bar on.
 
         Args:
-            pair: The fitted pair, from `formation.fit` or `formation.formed`.
+            pair: The fitted pair, from `formation.fit` or `formation.build_formation`.
             history: Closes of y and x before the next bar, oldest first, shape (bars, 2), that
-                warm its signal up: `pair.warm` of them give it its first z-score at once.
+                warm its signal up: `pair.warm_up_bars` of them give it its first z-score at once.
             rule: Thresholds of its own.
             stop: The bar after its last one, counted from the first step; None: no end.
 
@@ -198,13 +236,8 @@ class LiveEngine:
             None if each is None else self._row(each, np.nan) for each in (open, bids, asks)
         )
         paid = None if dividends is None else self._row(dividends, 0.0)
-        try:
-            self._engine.take(row, opens, paid, [], bid, ask)
-        except BadData:
-            raise
-        except ValueError as error:
-            raise BadData(f"bar {self.bars}: {error}") from error
-        return self._drained()
+        self.take(row, opens, paid, bid, ask)
+        return self._drain()
 
     def finish(self) -> Step:
         """Close what is open at the last closes, as the end of a backtest does.
@@ -213,17 +246,18 @@ class LiveEngine:
             The last account again, now without positions, and the trades that this closed.
         """
         self._engine.finish()
-        return self._drained()
+        return self._drain()
 
-    def _drained(self) -> Step:
-        engine = self._engine
-        rows, trades, choices = engine.drain()
-        found = Step(rows[-1], trades, choices)
-        if engine.pairs < len(self._names):
-            live = set(engine.views()["pair"].tolist())
-            gone = self._names.keys() - live
-            self._names = {number: self._names[number] for number in self._names.keys() - gone}
-        return found
+    def books(self) -> Books:
+        """Return the trades and orders since the last call, and forget them."""
+        return Books(*self._drain()[1:])
+
+    def _drain(self) -> Step:
+        account, trades, choices = self._engine.drain()
+        if self._engine.pairs < len(self._names):
+            live = set(self._engine.views()["pair"].tolist())
+            self._names = {number: pair for number, pair in self._names.items() if number in live}
+        return Step(account[0], trades, choices)
 
     @property
     def bars(self) -> int:
@@ -287,13 +321,13 @@ class LiveEngine:
         return self._columns[ticker]
 
     def _row(self, prices: Prices, missing: float) -> NDArray[np.float64]:
-        """Return prices as a row, shape (1, tickers)."""
+        """Return prices as a row, shape (tickers,)."""
         if isinstance(prices, Mapping):
-            row = np.full((1, len(self.tickers)), missing)
+            row = np.full(len(self.tickers), missing)
             for ticker, price in prices.items():
-                row[0, self._column(ticker)] = price
+                row[self._column(ticker)] = price
             return row
-        found = np.asarray(prices, dtype=np.float64)
+        found = np.ascontiguousarray(prices, dtype=np.float64)
         if found.shape != (len(self.tickers),):
             raise UsageError(f"a bar of shape {found.shape} for {len(self.tickers)} tickers")
-        return found[None, :]
+        return found

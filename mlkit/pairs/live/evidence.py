@@ -67,7 +67,7 @@ class Evidence:
             return None
         try:
             return None if self.function(dict(figures)) else "the rule of evidence says no"
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BadData(f"the rule of evidence: {type(error).__name__}: {error}") from error
 
 
@@ -90,7 +90,7 @@ def _function(text: str) -> Callable[[Mapping[str, float]], bool]:
     module, name = text.split(":")
     try:
         found = getattr(importlib.import_module(module), name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputMissing(f"--evidence {text}: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise UsageError(f"--evidence {text}: not a function")

@@ -50,7 +50,7 @@ class RunFolder:
             raise InputMissing(f"{self.path}: cannot be written: {error.strerror}") from error
 
     @contextlib.contextmanager
-    def owned(self) -> Iterator[None]:
+    def own(self) -> Iterator[None]:
         """Own the run while the block runs; the system ends it when the process dies.
 
         Raises:
@@ -75,12 +75,16 @@ class RunFolder:
     def is_owned(self) -> bool:
         """Return whether a process runs it."""
         try:
-            with self.owned():
+            with self.own():
                 return False
         except ConfigurationError:
             return True
         except FileNotFoundError:
             return False
+
+    def has_plan(self) -> bool:
+        """Return whether a run has been started in it."""
+        return (self.path / plans.FILE).exists()
 
     def plan(self) -> RunPlan:
         """Read the plan; see `plan.read`."""
@@ -161,16 +165,16 @@ class _Prefixed:
         self._log.append(self._prefix + topic, messages)
 
     def read(self, partition: streams.Partition, offset: int, most: int = 1000) -> Any:
-        return self._log.read(self._placed(partition), offset, most)
+        return self._log.read(self._place(partition), offset, most)
 
     def bounds(self, partition: streams.Partition) -> tuple[int, int]:
-        return self._log.bounds(self._placed(partition))
+        return self._log.bounds(self._place(partition))
 
     def offset_at(self, partition: streams.Partition, timestamp: int) -> int:
-        return self._log.offset_at(self._placed(partition), timestamp)
+        return self._log.offset_at(self._place(partition), timestamp)
 
     def committed(self, group: str, partition: streams.Partition) -> int | None:
-        return self._log.committed(self._prefix + group, self._placed(partition))
+        return self._log.committed(self._prefix + group, self._place(partition))
 
     def consume(self, group: str, topics: Any, **options: Any) -> Any:
         names = [self._prefix + topic for topic in topics]
@@ -180,7 +184,7 @@ class _Prefixed:
     def close(self) -> None:
         self._log.close()
 
-    def _placed(self, partition: streams.Partition) -> streams.Partition:
+    def _place(self, partition: streams.Partition) -> streams.Partition:
         return streams.Partition(self._prefix + partition.topic, partition.number)
 
 
@@ -197,24 +201,24 @@ class _PrefixedMember:
         return [each._replace(partition=self._own(each.partition)) for each in found]
 
     def is_at_end(self, partition: streams.Partition) -> bool:
-        return bool(self._member.is_at_end(self._placed(partition)))
+        return bool(self._member.is_at_end(self._place(partition)))
 
     def state(self, partition: streams.Partition) -> bytes | None:
-        found: bytes | None = self._member.state(self._placed(partition))
+        found: bytes | None = self._member.state(self._place(partition))
         return found
 
     def commit(self, output: streams.Output | None = None) -> None:
         if output is not None:
             output = streams.Output(
                 {self._prefix + topic: each for topic, each in output.messages.items()},
-                {self._placed(place): state for place, state in output.states.items()},
+                {self._place(place): state for place, state in output.states.items()},
             )
         self._member.commit(output)
 
     def close(self) -> None:
         self._member.close()
 
-    def _placed(self, partition: streams.Partition) -> streams.Partition:
+    def _place(self, partition: streams.Partition) -> streams.Partition:
         return streams.Partition(self._prefix + partition.topic, partition.number)
 
     def _own(self, partition: streams.Partition) -> streams.Partition:

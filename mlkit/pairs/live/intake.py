@@ -79,7 +79,7 @@ class Intake:
             moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             return Input(broken=first.problem, at=moment)
         self.last_arrival = time.monotonic()
-        return self._joined(first)
+        return self._join(first)
 
     def _get(self, timeout: float) -> Batch | Broken | Ended | None:
         if self._held is not None:
@@ -90,7 +90,7 @@ class Intake:
         except queue.Empty:
             return None
 
-    def _joined(self, batch: Batch) -> Input:
+    def _join(self, batch: Batch) -> Input:
         """Join a batch with those that wait behind it, which saves writes to the disk."""
         found = Input(list(batch.records), batch.position, dict(batch.rejected))
         while len(found.records) < MOST:

@@ -152,7 +152,7 @@ class PairMonitor:
             found = self._monitor.top(_number(by), count, bounds, self.threads)
         except ValueError as error:
             raise UsageError(str(error)) from error
-        return self._named(found)
+        return self._name_pairs(found)
 
     def figure(self, name: Figure) -> NDArray[np.float64]:
         """Return a figure of all pairs, shape (pairs,), in the order of `numpy.triu_indices(n, 1)`.
@@ -176,7 +176,7 @@ class PairMonitor:
                     f"no pair {y_name}/{x_name} in this monitor",
                     hint=f"{x_name} comes first: its pair is {x_name}/{y_name}" if y > x else None,
                 )
-        return self._named(self._monitor.pairs(numbers))
+        return self._name_pairs(self._monitor.pairs(numbers))
 
     @property
     def bars(self) -> int:
@@ -207,7 +207,7 @@ class PairMonitor:
             BadData: The bytes are damaged, or from another version.
         """
         try:
-            tickers, monitor = _restored(state)
+            tickers, monitor = _restore(state)
         except (ValueError, TypeError, RecursionError, struct.error) as error:
             raise BadData(f"a saved pair monitor cannot be read: {error}") from error
         found = cls.__new__(cls)
@@ -231,7 +231,7 @@ class PairMonitor:
             raise UsageError(f"a bar of shape {found.shape} for {len(self.tickers)} tickers")
         return found
 
-    def _named(self, found: list[tuple[tuple[int, int], list[float]]]) -> list[Candidate]:
+    def _name_pairs(self, found: list[tuple[tuple[int, int], list[float]]]) -> list[Candidate]:
         names = self.tickers
         return [Candidate(names[y], names[x], *values) for (y, x), values in found]
 
@@ -242,7 +242,7 @@ def _number(figure: str) -> int:
     return FIGURES.index(figure)
 
 
-def _restored(state: bytes) -> tuple[list[str], native.Monitor]:
+def _restore(state: bytes) -> tuple[list[str], native.Monitor]:
     """Read tickers and native state; ValueError or struct.error if they are damaged."""
     start = len(MAGIC) + struct.calcsize("<QI")
     if not state.startswith(MAGIC):

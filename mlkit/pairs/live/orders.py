@@ -62,9 +62,9 @@ class OrderBook:
         moment = iso(time)
         for trade in [*closed, *positions]:
             if trade["entered"] == bar:
-                yield from self._filled(bar, moment, trade, 1, names)
+                yield from self._fill(bar, moment, trade, 1, names)
         for trade in closed:
-            yield from self._filled(bar, moment, trade, 0, names)
+            yield from self._fill(bar, moment, trade, 0, names)
         waiting = {(int(each["pair"]), int(each["entry"])): each for each in pending}
         for key in [key for key in self._working if key not in waiting]:
             yield Change(key[0], cancelled=self._working.pop(key))
@@ -73,7 +73,7 @@ class OrderBook:
                 reason = "" if key[1] else REASONS[each["reason"]]
                 yield self._new(bar, moment, key, each["shares"], reason, names)
 
-    def _filled(
+    def _fill(
         self, bar: int, moment: str, trade: np.void, entry: int, names: Names
     ) -> Iterator[Change]:
         key = int(trade["pair"]), entry

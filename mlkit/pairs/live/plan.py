@@ -13,6 +13,7 @@ from mlkit import __version__
 from mlkit.errors import BadData, InputMissing
 from mlkit.files import replacing
 from mlkit.pairs import settings as sets
+from mlkit.pairs.defaults import HALTED_AFTER, TIMEZONE
 from mlkit.pairs.live.limits import RiskLimits
 from mlkit.pairs.live.limits import from_document as limits_of
 from mlkit.pairs.settings import Settings
@@ -55,8 +56,8 @@ class RunPlan:
     quotes: bool = False
     length: int = 0
     lateness: int = 0
-    halted_after: int = 3
-    timezone: str = "UTC"
+    halted_after: int = HALTED_AFTER
+    timezone: str = TIMEZONE
     strategy: Reference | None = None
     limits: RiskLimits = field(default_factory=RiskLimits)
     evidence: str | None = None

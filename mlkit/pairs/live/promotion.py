@@ -98,11 +98,11 @@ class Promoter:
         if bars < formation or (bars - formation) % self._plan.rescreen:
             return []
         period = complete(schedule.period())
-        retired = self._retired(period, live)
+        retired = self._retire(period, live)
         gone = {move.pair for move in retired}
-        return [*retired, *self._promoted(period, schedule, live.keys() - gone)]
+        return [*retired, *self._promote(period, schedule, live.keys() - gone)]
 
-    def _retired(self, period: Prices, live: Mapping[Names, int]) -> list[Move]:
+    def _retire(self, period: Prices, live: Mapping[Names, int]) -> list[Move]:
         found = []
         for pair in sorted(live):
             figures = self._running(pair) | self._spread(period, pair)
@@ -113,7 +113,7 @@ class Promoter:
                 found.append(Move(pair, None, reason, figures))
         return found
 
-    def _promoted(self, period: Prices, schedule: Schedule, kept: Any) -> list[Move]:
+    def _promote(self, period: Prices, schedule: Schedule, kept: Any) -> list[Move]:
         settings = self._plan.settings
         room = settings.selection.top - len(kept)
         if len(period.tickers) < 2 or room < 1:

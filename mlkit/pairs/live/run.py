@@ -38,7 +38,7 @@ PLACE = Partition(INPUTS, 0)
 WAIT = 0.05
 SHOWN_EVERY = 0.2
 SNAPSHOT_SHARE = 4
-"""A snapshot is written after inputs of so many times its size: it costs a quarter of them."""
+"""A snapshot is written after inputs of this many times its size: it costs a quarter of them."""
 LEAST_SNAPSHOT = 1 << 16
 
 Watcher = Callable[[Results], None]
@@ -79,7 +79,8 @@ class Run:
     ) -> None:
         self.folder, self.feed = folder, feed
         self.plan: RunPlan = folder.plan()
-        self._new_strategy, self._watch = strategy, watch
+        self._new_strategy = strategy
+        self._watchers: list[Watcher] = [] if watch is None else [watch]
         self.log: Log = folder.open_log()
         folder.create_topics(self.log, retention_ms)
         self.broker = PaperBroker()
@@ -88,6 +89,10 @@ class Run:
         self._early: list[Record] = []
         self._results: list[Results] = []
         self._changes: list[Change] = []
+
+    def watch(self, watcher: Watcher) -> None:
+        """Call somebody else after each commit, too."""
+        self._watchers.append(watcher)
 
     def close(self) -> None:
         """Release the log."""
@@ -103,7 +108,7 @@ class Run:
         consumer = self.log.consume(GROUP, [INPUTS])
         try:
             self._join(consumer)
-            self.trader = self._restored(consumer)
+            self.trader = self._restore(consumer)
             self._reconcile()
             self._take_rest(consumer)
             self._refuse_killed()
@@ -120,7 +125,7 @@ class Run:
 
     # The past
 
-    def _restored(self, consumer: Consumer) -> Trader:
+    def _restore(self, consumer: Consumer) -> Trader:
         """Return the trader as it was after the last commit."""
         committed = self.log.committed(GROUP, PLACE) or 0
         state = consumer.state(PLACE)
@@ -197,7 +202,7 @@ class Run:
             ended = False
             while self.trader.status == "running" and not ended and not until():
                 ended = intake.ended is not None
-                given = self._taken_in(intake)
+                given = self._take_in(intake)
                 with whole():
                     if given is not None:
                         self.log.append(INPUTS, [encode_input(given)])
@@ -219,7 +224,7 @@ class Run:
             self._commit(consumer, snapshot=True)
         self._show(force=True)
 
-    def _taken_in(self, intake: Intake) -> Input | None:
+    def _take_in(self, intake: Intake) -> Input | None:
         """Return the next input; commands get into the log by themselves."""
         if self.folder.is_killed():
             return Input(command="kill", by="the kill switch file", at=iso(time.time_ns()))
@@ -227,12 +232,12 @@ class Run:
             return None
         given = intake.next(WAIT)
         if given is not None or intake.ended is None:
-            return given or self._closed_by_clock(intake)
+            return given or self._close_by_clock(intake)
         if intake.ended.error is not None:
             raise intake.ended.error
         return Input(end=True) if self.feed.is_replay else Input(close_until=2**62)
 
-    def _closed_by_clock(self, intake: Intake) -> Input | None:
+    def _close_by_clock(self, intake: Intake) -> Input | None:
         """Close bars that no record closes, since none comes."""
         newest = self.trader.assembler.newest
         if newest is None or self.feed.is_replay:
@@ -255,7 +260,7 @@ class Run:
 
     def _commit(self, consumer: Consumer, *, snapshot: bool = False) -> None:
         """Write results, offsets and now and then a snapshot, in one transaction."""
-        results = _joined(self._results)
+        results = _join(self._results)
         due = self._unsaved > max(LEAST_SNAPSHOT, SNAPSHOT_SHARE * self._snapshot)
         if not results.messages and not (due or (snapshot and self._unsaved)):
             return
@@ -267,8 +272,8 @@ class Run:
         consumer.commit(results.output(states))
         self._results = []
         self._act()
-        if self._watch is not None:
-            self._watch(results)
+        for watch in self._watchers:
+            watch(results)
 
     def _act(self) -> None:
         """Hand what was committed to the broker."""
@@ -288,7 +293,7 @@ class Run:
             self.folder.show(shown.document(self.trader, self.feed.name))
 
 
-def _joined(all_of_them: list[Results]) -> Results:
+def _join(all_of_them: list[Results]) -> Results:
     found = Results()
     for each in all_of_them:
         for topic, messages in each.messages.items():

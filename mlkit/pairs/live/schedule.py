@@ -81,9 +81,9 @@ class Schedule:
 
     def due(self, bar: int) -> Due:
         """Return what begins with a bar."""
-        return self._window(bar) if self._rolls else self._given(bar)
+        return self._window(bar) if self._rolls else self._plan_given(bar)
 
-    def _given(self, bar: int) -> Due:
+    def _plan_given(self, bar: int) -> Due:
         settings, found = self._plan.settings, Due([], [])
         for number in list(self._waiting):
             pair = self._plan.pairs[number]
@@ -96,8 +96,8 @@ class Schedule:
             except BadData as error:
                 found.skipped.append(error.message)
                 continue
-            warm = min(formation.warm, bar - first)
-            found.starts.append(Start(formation, self._history(pair.y, pair.x, warm), None))
+            warm_up_bars = min(formation.warm_up_bars, bar - first)
+            found.starts.append(Start(formation, self._history(pair.y, pair.x, warm_up_bars), None))
         return found
 
     def _window(self, bar: int) -> Due:
@@ -108,8 +108,8 @@ class Schedule:
         window = window_after(self.period(), settings, select, bar)
         starts = []
         for pair in window.pairs:
-            warm = min(pair.warm, settings.formation)
-            starts.append(Start(pair, self._history(pair.y, pair.x, warm), window.stop))
+            warm_up_bars = min(pair.warm_up_bars, settings.formation)
+            starts.append(Start(pair, self._history(pair.y, pair.x, warm_up_bars), window.stop))
         return Due(starts, list(window.skipped))
 
     def period(self) -> Prices:
@@ -125,7 +125,7 @@ class Schedule:
 
     def start(self, pair: Formation) -> Start:
         """Return a pair that begins now, warmed up by the bars that are kept."""
-        return Start(pair, self._history(pair.y, pair.x, pair.warm), None)
+        return Start(pair, self._history(pair.y, pair.x, pair.warm_up_bars), None)
 
     def _legs(self, pair: GivenPair) -> list[int]:
         return [self._columns[pair.y], self._columns[pair.x]]
@@ -153,6 +153,6 @@ class Schedule:
         self._waiting = {n: (first, common) for n, first, common in state["waiting"]}
 
 
-def named(pair: Sequence[str]) -> str:
+def name_pair(pair: Sequence[str]) -> str:
     """Return how messages call a pair."""
     return "/".join(pair)

@@ -36,7 +36,7 @@ def tickers_of(
     found = [name for name in there or wanted if not wanted or name in wanted]
     found = found[: None if wanted else most]
     if len(found) < 2:
-        hint = "--pair KO,PEP, --pairs FILE or --tickers KO,PEP,MCD"
+        hint = "--pair KO,PEP, --pairs FILE, --tickers KO,PEP,MCD or --universe 100"
         raise UsageError("which tickers?", hint=hint)
     return tuple(found)
 
@@ -89,7 +89,7 @@ def keep(folder: RunFolder, plan: RunPlan) -> bool:
     Raises:
         ConfigurationError: The folder has another plan.
     """
-    if not (folder.path / plans.FILE).exists():
+    if not folder.has_plan():
         plans.write(folder.path, plan)
         return False
     before, now = folder.plan().document(), plan.document()

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from mlkit.pairs.feeds.records import iso
-from mlkit.pairs.live.schedule import named
+from mlkit.pairs.live.schedule import name_pair
 from mlkit.pairs.live.topics import plain
 from mlkit.pairs.live.trader import Trader
 
@@ -58,10 +58,10 @@ def _pair(
     rule, names = trader.plan.settings.rule, trader.names[number]
     trade = trades.get(number)
     found = {
-        **plain(view), "pair": named(names), "number": number,
+        **plain(view), "pair": name_pair(names), "number": number,
         "bands": {"entry": rule.entry, "exit": rule.exit,
                   "stop": rule.stop if math.isfinite(rule.stop) else None},
-        "paused": named(names) in trader.paused, "legs": None,
+        "paused": name_pair(names) in trader.paused, "legs": None,
     }  # fmt: skip
     if trade is None:
         return found

@@ -25,7 +25,7 @@ from mlkit.pairs.live.limits import Breach, Risk, Waiting
 from mlkit.pairs.live.orders import Change, OrderBook
 from mlkit.pairs.live.plan import RunPlan
 from mlkit.pairs.live.promotion import Promoter
-from mlkit.pairs.live.schedule import Schedule, named
+from mlkit.pairs.live.schedule import Schedule, name_pair
 from mlkit.pairs.live.topics import Input, Results, plain
 from mlkit.pairs.strategy.strategy import Order, Strategy
 
@@ -125,7 +125,7 @@ class Trader:
         history = start.history if len(start.history) else None
         number = self.engine.add(start.pair, history, stop=start.stop)
         self.names[number] = start.pair.y, start.pair.x
-        name = named(self.names[number])
+        name = name_pair(self.names[number])
         self._event(results, "pair_started", pair=name, number=number, beta=start.pair.beta)
         if name in self.paused:
             self._intervene("block", "paused", results, number)
@@ -146,7 +146,9 @@ class Trader:
         y, x = self.names[number]
         shares = float(entry["shares"]["y"]), float(entry["shares"]["x"])
         since = self._decided.get(number, self.time)
-        return Waiting(number, named((y, x)), (self._columns[y], self._columns[x]), shares, since)
+        return Waiting(
+            number, name_pair((y, x)), (self._columns[y], self._columns[x]), shares, since
+        )
 
     @cached_property
     def _decided(self) -> dict[int, int]:
@@ -187,12 +189,12 @@ class Trader:
                 self.engine.remove(number)
             results.add("promotions", self.time,
                         {"time": iso(self.time), "bar": self.engine.bars, "number": number,
-                         **move.document()}, named(move.pair))  # fmt: skip
+                         **move.document()}, name_pair(move.pair))  # fmt: skip
 
     # Commands
 
     def _obey(self, given: Input, results: Results) -> None:
-        numbers = [n for n, names in self.names.items() if named(names) == given.pair]
+        numbers = [n for n, names in self.names.items() if name_pair(names) == given.pair]
         self._event(results, "command", command=given.command, pair=given.pair or None,
                     by=given.by, at=given.at)  # fmt: skip
         if given.pair:
@@ -269,7 +271,7 @@ class Trader:
         for change in changes:
             self._report_change(change, moment, results)
         for trade in step.trades:
-            name = named(self.names[int(trade["pair"])])
+            name = name_pair(self.names[int(trade["pair"])])
             results.add("trades", self.time, {**moment, "name": name, **plain(trade)}, name)
         self._report_account(step.account, moment, results)
         self._report_features(moment, results)
@@ -280,20 +282,22 @@ class Trader:
         views = self.engine.features()
         if len(views) > MOST_FEATURES:
             views = views[views["side"] != 0][:MOST_FEATURES]
-        pairs = {named(self.names[int(view["pair"])]): plain(view["features"]) for view in views}
+        pairs = {
+            name_pair(self.names[int(view["pair"])]): plain(view["features"]) for view in views
+        }
         if pairs:
             results.add("features", self.time, moment | {"pairs": pairs})
 
     def _report_choice(self, choice: np.void, moment: dict[str, Any], results: Results) -> None:
         number = int(choice["pair"])
-        name = named(self.names[number])
+        name = name_pair(self.names[number])
         if choice["accepted"] and choice["order"] in (Order.ENTER_LONG, Order.ENTER_SHORT):
             self._decided[number] = self.time
         cells = {"name": name, "order_name": Order(int(choice["order"])).name.lower()}
         results.add("decisions", self.time, {**moment, **cells, **plain(choice)}, name)
 
     def _report_change(self, change: Change, moment: dict[str, Any], results: Results) -> None:
-        name = named(self.names[change.pair])
+        name = name_pair(self.names[change.pair])
         head = {**moment, "name": name, "pair": change.pair}
         self.changes.append(change)
         if change.order is not None:

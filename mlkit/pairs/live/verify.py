@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mlkit.errors import BadData
 from mlkit.pairs.backtest import replay
 from mlkit.pairs.backtest.replay import Backtest, Intervention
-from mlkit.pairs.feeds.records import PriceRecord, decode
+from mlkit.pairs.feeds.records import PriceRecord, decode, moment
 from mlkit.pairs.live.plan import RunPlan
 from mlkit.pairs.live.topics import plain, read_all, read_values
 from mlkit.pairs.prices.prices import Prices
@@ -79,18 +79,29 @@ def verify(log: Log, plan: RunPlan, strategy: Strategy | None = None) -> Verdict
     return Verdict(len(result.account), len(result.choices), len(result.trades), difference)
 
 
-def backtest(log: Log, plan: RunPlan, strategy: Strategy | None = None) -> Backtest | None:
+def backtest(
+    log: Log, plan: RunPlan, strategy: Strategy | None = None, until: int | None = None
+) -> Backtest | None:
     """Run the backtest of the bars that a run recorded; None before its first one.
+
+    Args:
+        log: The run's log.
+        plan: Its plan.
+        strategy: What decides in place of the built-in rule.
+        until: Leave out bars from this time on, nanoseconds since 1970.
 
     Raises:
         BadData: The beginning of a topic is no longer kept.
     """
-    recorded = read(log, plan)
+    recorded = read(log, plan, until)
     if recorded is None:
         return None
     found = [Intervention(each["bar"], each["action"], each["pair"])
              for each in read_all(log, "interventions")]  # fmt: skip
-    finished = any(each["kind"] == "finished" for each in read_all(log, "events"))
+    finished = any(
+        each["kind"] == "finished" and (until is None or moment(each["time"]) < until)
+        for each in read_all(log, "events")
+    )
     return replay.run(
         recorded.prices,
         _windows(log, recorded.prices, plan),
@@ -110,13 +121,15 @@ def _settings(plan: RunPlan) -> Any:
     return replace(plan.settings, bars_per_year=plan.bars_per_year)
 
 
-def read(log: Log, plan: RunPlan) -> Recorded | None:
-    """Read the bars of a run as a table of prices; None if there is none.
+def read(log: Log, plan: RunPlan, until: int | None = None) -> Recorded | None:
+    """Read the bars of a run as a table of prices, up to a time; None if there is none.
 
     Raises:
         BadData: The first bars are no longer kept.
     """
     records = [decode(value) for value in read_values(log, "bars")]
+    if until is not None:
+        records = [each for each in records if each.time < until]
     if not records:
         return None
     times = sorted({each.time for each in records})
@@ -127,9 +140,10 @@ def read(log: Log, plan: RunPlan) -> Recorded | None:
     dividends = np.nan_to_num(_field(cells, shape, "dividend"))
     stamps = np.array(times, dtype="datetime64[ns]")
     daily = bool((stamps.astype("datetime64[D]") == stamps).all())
+    opens = _field(cells, shape, "open")
     prices = Prices(
         tickers=plan.tickers, timestamps=stamps, timezone=None if daily else "UTC",
-        close=_field(cells, shape, "close"), open=_field(cells, shape, "open"),
+        close=_field(cells, shape, "close"), open=None if np.isnan(opens).all() else opens,
         dividends=dividends, source=plan.feed, content_hash=plan.content_hash,
     )  # fmt: skip
     quotes = [_field(cells, shape, name) if plan.quotes else None for name in ("bid", "ask")]
@@ -150,7 +164,7 @@ def _field(
 def _windows(log: Log, prices: Prices, plan: RunPlan) -> list[Window]:
     """Plan the windows of a backtest, up to the last bar that the run has reached."""
     if plan.evidence is not None:
-        return list(_promoted(log, prices, plan))
+        return list(_plan_promoted(log, prices, plan))
     if plan.settings.trading:
         return list(_rolling(prices, plan))
     found = []
@@ -170,7 +184,7 @@ def _rolling(prices: Prices, plan: RunPlan) -> Iterator[Window]:
         yield window_after(period, settings, select, start)
 
 
-def _promoted(log: Log, prices: Prices, plan: RunPlan) -> Iterator[Window]:
+def _plan_promoted(log: Log, prices: Prices, plan: RunPlan) -> Iterator[Window]:
     """Plan the promoted pairs, fitted anew on the bars before they began."""
     from mlkit.pairs.fit.formation import fit
 

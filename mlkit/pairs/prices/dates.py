@@ -61,22 +61,22 @@ def timestamps(sheet: Sheet, columns: tuple[int, ...], reading: Reading) -> Time
     """
     column = sheet.columns[columns[0]]
     if len(columns) == 2:
-        column = _joined(sheet.text(columns[0]), _clock_times(sheet.text(columns[1])))
+        column = _join(sheet.text(columns[0]), _clock_times(sheet.text(columns[1])))
     elif pa.types.is_string(column.type) or pa.types.is_dictionary(column.type):
         column = as_text(column)
     if column.null_count:
         line = pc.index(pc.is_null(column), True).as_py()
         raise BadData(f"{sheet.place(line)}: there is no date", hint=ISO_HINT)
     if pa.types.is_temporal(column.type) and not pa.types.is_time(column.type):
-        times = _typed(sheet, column)
+        times = _read_typed(sheet, column)
     elif not pa.types.is_string(column.type):
-        times = _counted(sheet, column, as_text(column), reading.date_format)
+        times = _read_numbers(sheet, column, as_text(column), reading.date_format)
     else:
         times = _from_text(sheet, column, reading)
     return _dates_alone(times) if reading.daily else times
 
 
-def _joined(dates: Any, times: Any) -> Any:
+def _join(dates: Any, times: Any) -> Any:
     return pc.binary_join_element_wise(dates, pc.fill_null(times, "00:00"), " ")
 
 
@@ -87,7 +87,7 @@ def _clock_times(times: Any) -> Any:
     return pc.if_else(digits, pc.utf8_lpad(times, width, "0"), times)
 
 
-def _typed(sheet: Sheet, column: Any) -> Times:
+def _read_typed(sheet: Sheet, column: Any) -> Times:
     zone = getattr(column.type, "tz", None)
     try:
         column = column.cast(pa.timestamp("ns", tz=zone))
@@ -105,7 +105,7 @@ def _from_text(sheet: Sheet, column: Any, reading: Reading) -> Times:
     if form is not None and "%" in form:
         return _by_pattern(sheet, column, form)
     if pc.all(pc.match_substring_regex(column, r"^\d+(\.\d+)?$")).as_py():
-        return _counted(sheet, column, column, form)
+        return _read_numbers(sheet, column, column, form)
     if form is None and (times := _iso(column)) is not None:
         return times
     return _by_parts(sheet, column, form)
@@ -155,14 +155,14 @@ def _of_datetimes(sheet: Sheet, moments: list[datetime], which: NDArray[Any]) ->
     shifts = np.array([each.utcoffset() for each in moments], "timedelta64[ns]")
     only = zones.pop() if len(zones) == 1 else "UTC"
     name = only if isinstance(only, str) else _offset_name(int(only.total_seconds() // 60))  # type: ignore[union-attr]
-    return _zoned((walls - shifts)[which], walls[which], name)
+    return _apply_zone((walls - shifts)[which], walls[which], name)
 
 
 def _offset_name(minutes: int) -> str:
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
 
 
-def _zoned(moments: Moments, walls: Moments, zone: str) -> Times:
+def _apply_zone(moments: Moments, walls: Moments, zone: str) -> Times:
     """Keep instants, or take midnights at several offsets as the dates that they mean."""
     shifts = np.unique(walls - moments)
     if len(shifts) > 1 and is_midnight(walls):
@@ -188,7 +188,7 @@ def _iso(column: Any) -> Times | None:
         if kind.tz is None:
             return Times(times, None)
         bare = pc.replace_substring_regex(column, _OFFSET, "")
-        return _zoned(times, _moments(bare.cast(pa.timestamp("ns"))), _zone(column))
+        return _apply_zone(times, _moments(bare.cast(pa.timestamp("ns"))), _zone(column))
     return None
 
 
@@ -202,7 +202,7 @@ def _zone(column: Any) -> str:
     return zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
 
 
-def _counted(sheet: Sheet, column: Any, text: Any, form: str | None) -> Times:
+def _read_numbers(sheet: Sheet, column: Any, text: Any, form: str | None) -> Times:
     """Read numbers: time since 1970, days of a spreadsheet, or dates without separators."""
     if form in EPOCHS:
         return _since_1970(sheet, column, form)
@@ -264,8 +264,8 @@ _DATES = (
     (re.compile(r"^(\d{4})[-/ ]([a-z]{3,9})[-/ ](\d{1,2})(?!\d)", re.I), "ymd"),
 )
 _CLOCK = re.compile(
-    r"^[T\s,;]*(?:(\d{1,2}):?(\d{2})(?::?(\d{2})(?:[.,](\d{1,9}))?)?\s*([ap])?\.?(?:m\.?)?)?\s*"
-    r"(Z|UTC|GMT|[+-]\d{2}:?\d{2}|[A-Za-z]+/[A-Za-z_/]+)?$",
+    r"^[T\s,;]*(?:(\d{1,2}):?(\d{2})(?::?(\d{2})(?:[.,](\d{1,9}))?)?\s*(?:([ap])\.?(?:m\.?)?(?![a-z]))?)?\s*"
+    r"(Z|UTC|GMT|[+-]\d{2}:?\d{2}|[A-Za-z]+/[A-Za-z0-9_/+-]+)?$",
     re.IGNORECASE,
 )
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from mlkit.errors import BadData, UsageError
 from mlkit.pairs.prices import splits, text, vendors, workbook
 from mlkit.pairs.prices.dates import Times, timestamps
-from mlkit.pairs.prices.join import joined
-from mlkit.pairs.prices.layouts import Layout, recognise
+from mlkit.pairs.prices.join import join
+from mlkit.pairs.prices.layouts import Cells, Layout, recognise
 from mlkit.pairs.prices.numbers import numbers, to_numpy
 from mlkit.pairs.prices.reading import ParsedRows, Places, Reading, Sheet
 from mlkit.pairs.prices.sources import Document, Found
@@ -42,7 +42,7 @@ def parse_sheets(sheets: Iterable[Sheet], reading: Reading, name: str) -> Parsed
     parts = [part for sheet in sheets for part in _parts(sheet, reading)]
     if reading.ticker is not None:
         _require_one_ticker(parts, reading.ticker, name)
-    return joined(parts, name)
+    return join(parts, name)
 
 
 def _require_one_ticker(parts: list[ParsedRows], ticker: str, name: str) -> None:
@@ -62,7 +62,7 @@ def _sheets(document: Document, reading: Reading) -> list[Sheet]:
         return [from_table(ParquetReader(content, source, reading.limits).table(), source, stem)]
     if content[:4] == b"PK\x03\x04":
         return workbook.sheets(content, source, stem, reading.limits)
-    return [text.sheet(content, source, stem)]
+    return [text.sheet(content, source, stem, reading.encoding)]
 
 
 def from_table(table: Any, source: str, stem: str) -> Sheet:
@@ -90,10 +90,10 @@ def _parts(sheet: Sheet, reading: Reading) -> Iterator[ParsedRows]:
     if len(sheet) == 0:
         raise BadData(f"{sheet.source}: there are no prices below the header")
     for layout in layouts:
-        yield _part(_filled(sheet, layout) if len(layouts) > 1 else sheet, layout, reading)
+        yield _part(_crop(sheet, layout) if len(layouts) > 1 else sheet, layout, reading)
 
 
-def _filled(sheet: Sheet, layout: Layout) -> Sheet:
+def _crop(sheet: Sheet, layout: Layout) -> Sheet:
     """Cut a table beside longer ones to its own lines."""
     dates = sheet.text(layout.dates[0])
     blank = pc.index(pc.is_null(dates), True).as_py()
@@ -108,8 +108,14 @@ def _part(sheet: Sheet, layout: Layout, reading: Reading) -> ParsedRows:
     rows = np.arange(len(sheet), dtype=np.int64) + sheet.first_row
     tickers, codes = _tickers(sheet, layout)
     fields = _fields(sheet, layout, reading, tickers)
-    if layout.fields is not None and codes is not None:
-        times, rows, codes, fields = _pivoted(sheet, layout.fields, times, rows, codes, fields)
+    if layout.fields is not None:
+        names = _flat(sheet.text(layout.fields))
+        if codes is None:
+            line, codes = _cross(len(sheet), len(tickers))
+            times = times._replace(moments=times.moments[line])
+            rows, names = rows[line], names.take(pa.array(line))
+            fields = {name: each.reshape(-1) for name, each in fields.items()}
+        times, rows, codes, fields = _pivot(sheet.source, names, times, rows, codes, fields)
     places = Places((sheet.source,), np.zeros(len(rows), np.intp), rows)
     return ParsedRows(
         sheet.source, times.moments, times.timezone, tickers, codes, fields, places,
@@ -144,7 +150,8 @@ def _fields(
     """Read the numbers: shape (lines,) where lines have a ticker, else (lines, tickers)."""
     ratios = [each for each in layout.cells if each.field == "splits"]
     plain = [each for each in layout.cells if each.field != "splits"]
-    values = [*numbers(sheet, [each.column for each in plain], reading.decimal),
+    found = numbers(sheet, [each.column for each in plain], reading.decimal)
+    values = [*(_without_placeholder(sheet, *each) for each in zip(plain, found, strict=True)),
               *(splits.ratios(sheet, each.column) for each in ratios)]  # fmt: skip
     cells = [*plain, *ratios]
     if layout.ticker is not None:
@@ -156,12 +163,28 @@ def _fields(
     return fields
 
 
-def _pivoted(
-    sheet: Sheet, kind: int, times: Times, rows: NDArray[np.int64], codes: NDArray[np.intp],
+def _without_placeholder(
+    sheet: Sheet, cells: Cells, values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Take volumes of -1, which Interactive Brokers writes where it has none, as missing."""
+    unknown = values == -1.0
+    if cells.field != "volume" or not unknown.any():
+        return values
+    sheet.notes.append("volumes of -1 taken as missing")
+    return np.where(unknown, np.nan, values)
+
+
+def _cross(lines: int, tickers: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return line and ticker of each cell of a table, row by row."""
+    return np.repeat(np.arange(lines), tickers), np.tile(np.arange(tickers), lines)
+
+
+def _pivot(
+    source: str, kinds: Any, times: Times, rows: NDArray[np.int64], codes: NDArray[np.intp],
     fields: dict[str, NDArray[np.float64]],
 ) -> tuple[Times, NDArray[np.int64], NDArray[np.intp], dict[str, NDArray[np.float64]]]:  # fmt: skip
     """Bring lines of one field each together, a line per ticker and timestamp."""
-    names = _flat(sheet.text(kind)).dictionary_encode()
+    names = kinds.dictionary_encode()
     which = to_numpy(pc.fill_null(names.indices.cast(pa.int64()), -1))
     keys = np.stack([times.moments.astype(np.int64), codes])
     unique, first, line = np.unique(keys, axis=1, return_index=True, return_inverse=True)
@@ -172,9 +195,9 @@ def _pivoted(
             spread[field] = np.full(unique.shape[1], np.nan)
             spread[field][line.reshape(-1)[here]] = fields[""][here]
             if np.bincount(line.reshape(-1)[here]).max(initial=0) > 1:
-                raise BadData(f"{sheet.source}: '{name}' of a ticker and date appears twice")
+                raise BadData(f"{source}: '{name}' of a ticker and date appears twice")
     if not {"close", "adjusted"} & spread.keys():
-        raise BadData(f"{sheet.source}: no field 'close'", hint="a row per date, ticker and field")
+        raise BadData(f"{source}: no field 'close'", hint="a row per date, ticker and field")
     order = np.sort(first)
     at = np.argsort(first)
     spread = {name: each[at] for name, each in spread.items()}
@@ -190,6 +213,8 @@ def _currencies(
     sheet: Sheet, layout: Layout, tickers: tuple[str, ...], codes: NDArray[np.intp] | None
 ) -> dict[str, tuple[str, ...]]:
     """List the currencies of each ticker."""
+    if layout.money is not None:
+        return dict.fromkeys(tickers, (layout.money,))
     if layout.currency is None or layout.fields is not None:
         return {}
     named = _flat(sheet.text(layout.currency)).dictionary_encode()

@@ -15,7 +15,7 @@ from mlkit.pairs.prices.dates import is_midnight
 from mlkit.pairs.prices.reading import ParsedRows, Places
 
 
-def joined(parts: Sequence[ParsedRows], name: str) -> ParsedRows:
+def join(parts: Sequence[ParsedRows], name: str) -> ParsedRows:
     """Join parsed rows; files whose newest line comes first are turned round.
 
     Raises:

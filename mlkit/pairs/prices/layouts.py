@@ -21,7 +21,9 @@ from mlkit.pairs.prices.vendors import (
     LONG_TICKER_NAMES,
     TICKER_NAMES,
     VALUE_NAMES,
+    in_currency,
     is_other,
+    of_currency,
     plain,
     ticker_of,
     vendor,
@@ -48,6 +50,7 @@ class Layout:
         cells: The columns of numbers.
         ticker: The column of tickers, where each line has one.
         currency: The column of currencies.
+        money: The currency of all its prices, where the header names it.
         fields: The column that names each line's field, where lines have one number each.
         note: What the sheet was read as; None for plain wide and long ones.
     """
@@ -56,6 +59,7 @@ class Layout:
     cells: tuple[Cells, ...]
     ticker: int | None = None
     currency: int | None = None
+    money: str | None = None
     fields: int | None = None
     note: str | None = None
 
@@ -79,8 +83,9 @@ def recognise(sheet: Sheet, reading: Reading) -> list[Layout]:
     if any(len(path) > 1 for path in paths) and reading.format is None:
         return [_multi(sheet, dates, rest, paths)]
     names = [path[-1] if path else "" for path in paths]
+    money, rest = of_currency(sheet, rest, names, reading)
     found = _by_format(sheet, dates, rest, names, reading)
-    return [replace(found, currency=_first(rest, names, CURRENCY_NAMES))]
+    return [replace(found, currency=_first(rest, names, CURRENCY_NAMES), money=money)]
 
 
 def _path(header: tuple[str, ...]) -> tuple[str, ...]:
@@ -151,12 +156,19 @@ def _require_names(sheet: Sheet, paths: list[tuple[str, ...]], rest: list[int]) 
             raise BadData(
                 f"{sheet.source}: row {_header_row(sheet)}: column {column + 1} has no name"
             )
+        elif path in seen and in_currency(path[-1]) and _is_repeated(sheet, paths, column):
+            rest.remove(column)  # Alpha Vantage writes dollars twice where the market is in dollars
         elif path in seen:
             name = " ".join(path)
             raise BadData(
                 f"{sheet.source}: row {_header_row(sheet)}: column '{name}' appears twice"
             )
         seen.add(path)
+
+
+def _is_repeated(sheet: Sheet, paths: list[tuple[str, ...]], column: int) -> bool:
+    first = paths.index(paths[column])
+    return bool(sheet.columns[first].equals(sheet.columns[column]))
 
 
 def _is_row_number(sheet: Sheet, path: tuple[str, ...]) -> bool:
@@ -187,6 +199,9 @@ def _by_format(
         return _wide(dates, rest, names)
     fields = {each: field for each in rest if (field := field_of(names[each], names))}
     ticker = _ticker_column(rest, names, fields)
+    kind = _field_column(sheet, rest, fields)
+    if kind is not None and ticker in (None, kind) and reading.format != "bars":
+        return _by_field(dates, rest, names, kind)
     if ticker is None and reading.format == "long":
         raise UsageError(f"{sheet.source}: no column of tickers", hint="name it 'ticker'")
     if ticker is not None and reading.format != "bars":
@@ -208,6 +223,27 @@ def _ticker_column(rest: list[int], names: list[str], fields: dict[int, str]) ->
     if sure is not None or not {"close", "adjusted"} & set(fields.values()):
         return sure
     return _first(rest, names, LONG_TICKER_NAMES)
+
+
+def _field_column(sheet: Sheet, rest: list[int], fields: dict[int, str]) -> int | None:
+    """Return the column that names each line's field, where no column is a close itself."""
+    if {"close", "adjusted"} & set(fields.values()):
+        return None
+    for column in rest:
+        if not _is_text(sheet, column):
+            continue
+        named = [each for each in pc.unique(sheet.text(column)).to_pylist() if each]
+        found = [field_of(each, ["open", "high", "low"]) for each in named]
+        known = all(one or is_other(name) for one, name in zip(found, named, strict=True))
+        if known and {"close", "adjusted"} & set(found):
+            return column
+    return None
+
+
+def _by_field(dates: tuple[int, ...], rest: list[int], names: list[str], kind: int) -> Layout:
+    """Read a line per date and field with a column per ticker: yfinance's `stack(level=0)`."""
+    cells = tuple(Cells(each, "", names[each]) for each in rest if each != kind)
+    return Layout(dates, cells, fields=kind, note="a row per date and field, a column per ticker")
 
 
 def _long(

@@ -27,6 +27,7 @@ _BLANK = "^(" + "|".join(map(re.escape, NULLS)) + ")$"
 DECIMAL_HINT = "specify the decimal mark: --decimal . or --decimal ,"
 _GROUPS = re.compile(r"[\s'\u2019_\u00a0\u202f\u2009]")
 _SIGNS = re.compile(r"^([+-]?)\s*(?:[$€£¥]|USD|EUR|GBP)?\s*|\s*(?:[$€£¥%]|USD|EUR|GBP)$")
+_DIGITS = re.compile(r"[-+\d.,eE]+")
 _SCALES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _SCALED = re.compile(r"^(.*\d)\s?([KMBTkmbt])$")
 
@@ -53,7 +54,7 @@ def numbers(sheet: Sheet, columns: Sequence[int], decimal: Decimal | None) -> li
     if mark == "," and decimal is None:
         sheet.notes.append("decimal commas")
     return [
-        done if done is not None and mark == "." else _marked(sheet, column, each, mark)
+        done if done is not None and mark == "." else _parse_marked(sheet, column, each, mark)
         for column, each, done in zip(columns, cells, plain, strict=True)
     ]
 
@@ -95,7 +96,7 @@ def to_numpy(column: Any) -> NDArray[Any]:
     return np.frombuffer(flat.buffers()[1], kind, len(flat), flat.offset * size)
 
 
-def _marked(sheet: Sheet, column: int, cells: Any, mark: str) -> NDArray[np.float64]:
+def _parse_marked(sheet: Sheet, column: int, cells: Any, mark: str) -> NDArray[np.float64]:
     if not pa.types.is_string(cells.type):
         if (done := _plain(cells)) is None:
             kind = f"column '{_name(sheet, column)}' of type {cells.type}"
@@ -125,7 +126,7 @@ def _number(text: str, mark: str) -> float | None:
     bare, scale = _bare(text)
     other = "." if mark == "," else ","
     whole, _, fraction = bare.partition(mark)
-    if other in fraction or not _grouped(whole, other):
+    if other in fraction or not _is_grouped(whole, other):
         return None
     try:
         return float(f"{whole.replace(other, '')}.{fraction}" if mark in bare
@@ -134,7 +135,7 @@ def _number(text: str, mark: str) -> float | None:
         return None
 
 
-def _grouped(whole: str, separator: str) -> bool:
+def _is_grouped(whole: str, separator: str) -> bool:
     """Return whether a separator, if it occurs, leaves groups of three digits."""
     first, *rest = whole.lstrip("+-").split(separator)
     if not rest:
@@ -180,6 +181,8 @@ def _decimal_mark(sheet: Sheet, columns: Iterable[Any]) -> str:
 def _vote(text: str, seen: dict[str, str], doubtful: dict[str, str]) -> None:
     """Note which decimal mark a cell has, or that it could be either."""
     bare, _ = _bare(text)
+    if not _DIGITS.fullmatch(bare):
+        return  # not a number, and refused as that
     commas, dots = bare.count(","), bare.count(".")
     if commas and dots:
         seen.setdefault("." if bare.rindex(".") > bare.rindex(",") else ",", text)

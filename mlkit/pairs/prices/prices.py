@@ -15,7 +15,7 @@ from mlkit.errors import BadData, UsageError
 from mlkit.pairs.prices import dates, files, sources, splits, table
 from mlkit.pairs.prices.clock import wall_clock
 from mlkit.pairs.prices.reading import ParsedRows, Reading
-from mlkit.pairs.prices.table import PriceTable, Repair
+from mlkit.pairs.prices.table import AlignmentChange, PriceTable
 from mlkit.pairs.settings import Align
 
 Matrix = NDArray[np.float64]
@@ -42,7 +42,7 @@ class Prices:
         currency: The currency of all prices, where the file names it.
         source: The file, as errors name it.
         content_hash: SHA-256 of the file's bytes.
-        repairs: What the alignment repaired.
+        repairs: What the alignment changed.
         notes: What the files were read as, and what else was noticed.
     """
 
@@ -59,7 +59,7 @@ class Prices:
     currency: str | None = None
     source: str = ""
     content_hash: str = ""
-    repairs: tuple[Repair, ...] = ()
+    repairs: tuple[AlignmentChange, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -181,7 +181,7 @@ def of_rows(
     if tickers is not None:
         _keep_tickers(prices, tuple(tickers))
     currency = _currency(rows, prices.tickers)
-    prices.fields = _raw(prices) if raw else _adjusted(prices.fields)
+    prices.fields = _raw(prices) if raw else _adjust(prices.fields)
     notes = splits.apply(prices)
     if raw and not allow_jumps:
         splits.require_no_jumps(prices)
@@ -207,11 +207,13 @@ def _currency(rows: ParsedRows, tickers: tuple[str, ...]) -> str | None:
     found: dict[str, str] = {}
     for ticker in tickers:
         for name in rows.currencies.get(ticker, ()):
-            found.setdefault(name, ticker)
+            # GBp and GBP are a hundredfold apart, usd and USD are one.
+            found.setdefault(name.upper() if name.islower() else name, ticker)
     if len(found) > 1:
         (one, first), (two, second) = list(found.items())[:2]
+        other = "" if first == second else f"{second} "
         raise BadData(
-            f"{rows.source}: {first} is priced in {one} and {second} in {two}",
+            f"{rows.source}: {first} is priced in {one} and {other}in {two}",
             hint="convert the prices to one currency, or keep one by --tickers",
         )
     return next(iter(found), None)
@@ -251,7 +253,7 @@ def _raw(prices: PriceTable) -> dict[str, Matrix]:
     return fields
 
 
-def _adjusted(fields: dict[str, Matrix]) -> dict[str, Matrix]:
+def _adjust(fields: dict[str, Matrix]) -> dict[str, Matrix]:
     """Leave dividends out, since adjusted closes hold them, and scale a bar to its close."""
     rest = {name: each for name, each in fields.items() if name not in ("adjusted", "dividends")}
     if "adjusted" not in fields:

@@ -27,6 +27,9 @@ class Reading:
             1899-12-30), or a pattern of strptime such as `%d.%m.%Y`; None recognises it.
         decimal: The decimal mark; None recognises it.
         ticker: The ticker of a file that holds the bars of one and does not name it.
+        encoding: The encoding of text; None recognises UTF-8, UTF-16 and, where it is sure,
+            Windows-1252.
+        currency: The currency of the columns to take, where a file has prices in several.
         daily: Take each bar's date as it is written, and drop its time and zone.
         limits: How much compressed files may unpack to.
     """
@@ -36,6 +39,8 @@ class Reading:
     decimal: Decimal | None = None
     ticker: str | None = None
     daily: bool = False
+    encoding: str | None = None
+    currency: str | None = None
     limits: UnpackLimits = field(default_factory=UnpackLimits)
 
 

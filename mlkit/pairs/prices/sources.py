@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from mlkit.errors import BadData, InputMissing, UsageError
 from mlkit.pairs.prices.vendors import stem
-from mlkit.unpacking import UnpackLimits, unzipped
+from mlkit.unpacking import UnpackLimits, unzip
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".gz", ".parquet", ".pq", ".xlsx", ".zip")
 """Files of a folder that are read; the others are counted in a note."""
@@ -65,7 +65,7 @@ def find(paths: Paths, limits: UnpackLimits | None = None) -> Found:
     if not given:
         raise UsageError("no price file is given")
     notes: list[str] = []
-    files = [file for path in given for file in _expanded(path, notes)]
+    files = [file for path in given for file in _expand(path, notes)]
     documents: list[Document] = []
     hashes = []
     for file in files:
@@ -87,7 +87,7 @@ def _joint(hashes: Sequence[tuple[str, str]]) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
-def _expanded(path: str | Path, notes: list[str]) -> Iterable[str | Path]:
+def _expand(path: str | Path, notes: list[str]) -> Iterable[str | Path]:
     if str(path) == "-" or not Path(path).is_dir():
         return [path]
     try:
@@ -115,7 +115,7 @@ def _documents(path: str | Path, content: bytes, limits: UnpackLimits) -> Iterat
     source = "standard input" if standard else str(path)
     name = "" if standard else stem(str(path))
     if content[:4] != b"PK\x03\x04":
-        yield Document(source, name, unzipped(content, source, limits))
+        yield Document(source, name, unzip(content, source, limits))
         return
     archive = _archive(content, source)
     members = [each for each in archive.infolist() if _is_data(each)]

@@ -105,10 +105,10 @@ def apply(table: PriceTable) -> list[str]:
         BadData: Two splits contradict each other, or the ratios are old shares for new.
     """
     cells = table.fields.pop("splits", None)
-    splits = [] if cells is None else list(_listed(table, cells))
+    splits = [] if cells is None else list(_list_splits(table, cells))
     if not splits:
         return []
-    kind = _agreed(table, splits)
+    kind = _decide_kind(table, splits)
     if kind == "adjusted":
         return [f"{table.source}: closes are adjusted for {_count(splits)} already"]
     factor = _factor(table, splits)
@@ -121,7 +121,7 @@ def apply(table: PriceTable) -> list[str]:
     return [f"{table.source}: {_count(splits)} applied ({said})"]
 
 
-def _listed(table: PriceTable, cells: Matrix) -> Iterator[Split]:
+def _list_splits(table: PriceTable, cells: Matrix) -> Iterator[Split]:
     log = _logs(table.fields.get("close", table.fields.get("adjusted")))
     for bar, ticker in np.argwhere(~np.isnan(cells)):
         column = log[:, ticker]
@@ -139,7 +139,7 @@ def _logs(close: Matrix | None) -> Matrix:
     return np.where(np.isfinite(log), log, np.nan)
 
 
-def _agreed(table: PriceTable, splits: list[Split]) -> Kind:
+def _decide_kind(table: PriceTable, splits: list[Split]) -> Kind:
     """Return what the closes are, by the large splits, or by all of them if none is large."""
     seen = [each for each in splits if not math.isnan(each.move)]
     decisive = [each for each in seen if abs(math.log(each.ratio)) >= DECISIVE]
@@ -203,12 +203,12 @@ def _suspects(table: PriceTable) -> Iterator[tuple[int, int, str]]:
         usual = 1.4826 * float(np.median(np.abs(moves - np.median(moves))))
         near = min(max(1.5 * usual, 0.01), 0.03)
         for at in np.flatnonzero(np.abs(moves) > max(0.4 - near, 10.0 * usual)):
-            ratio = _known(float(moves[at]), near)
+            ratio = _match_known(float(moves[at]), near)
             if ratio is not None:
                 yield int(known[at + 1]), ticker, ratio
 
 
-def _known(move: float, near: float) -> str | None:
+def _match_known(move: float, near: float) -> str | None:
     for ratio in KNOWN:
         if abs(abs(move) - math.log(ratio)) < near:
             new, old = Fraction(ratio).numerator, Fraction(ratio).denominator

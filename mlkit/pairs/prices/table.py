@@ -27,8 +27,8 @@ SIGN_HINT = (
 
 
 @dataclass(frozen=True)
-class Repair:
-    """Something in a price file that an alignment repaired.
+class AlignmentChange:
+    """Something that an alignment changed in a price file.
 
     Attributes:
         what: What was done.
@@ -64,7 +64,7 @@ class PriceTable:
     lines: NDArray[np.int64]
     places: Places
     align: Align | None
-    repairs: list[Repair] = field(default_factory=list)
+    repairs: list[AlignmentChange] = field(default_factory=list)
 
     @property
     def close(self) -> NDArray[np.float64]:
@@ -116,7 +116,7 @@ class PriceTable:
                 f"{place}: {say(bar, ticker)}",
                 hint=DAILY_HINT if self.is_daily_at_several_times else hint,
             )
-        self.repairs.append(Repair(what, int(bad.sum()), place))
+        self.repairs.append(AlignmentChange(what, int(bad.sum()), place))
         return True
 
     def keep(self, bars: NDArray[Any] | slice, tickers: NDArray[Any]) -> None:
@@ -134,12 +134,12 @@ def arrange(lines: ParsedRows, align: Align | None) -> PriceTable:
         BadData: A timestamp is out of order or appears twice, and `align` is None.
     """
     if lines.ticker is None:
-        order, repairs = _ordered(lines, np.zeros(len(lines.timestamps), np.intp), align)
+        order, repairs = _order(lines, np.zeros(len(lines.timestamps), np.intp), align)
         fields = {name: each[order] for name, each in lines.fields.items()}
         cell_lines = np.broadcast_to(order[:, None], (len(order), len(lines.tickers)))
         times = lines.timestamps[order]
     else:
-        order, repairs = _ordered(lines, lines.ticker, align)
+        order, repairs = _order(lines, lines.ticker, align)
         times, bars = np.unique(lines.timestamps[order], return_inverse=True)
         cells, shape = (bars, lines.ticker[order]), (len(times), len(lines.tickers))
         fields = {name: _scatter(each[order], cells, shape) for name, each in lines.fields.items()}
@@ -160,9 +160,9 @@ def _scatter(
     return table
 
 
-def _ordered(
+def _order(
     lines: ParsedRows, ticker: NDArray[np.intp], align: Align | None
-) -> tuple[NDArray[np.intp], list[Repair]]:
+) -> tuple[NDArray[np.intp], list[AlignmentChange]]:
     """List the lines by ticker and time, the last one where several share both."""
     by_ticker = np.argsort(ticker, kind="stable")
     step = _steps(lines.timestamps[by_ticker], ticker[by_ticker])
@@ -189,14 +189,14 @@ def _steps(times: NDArray[np.datetime64], ticker: NDArray[np.intp]) -> NDArray[n
 
 def _disorder(
     lines: ParsedRows, bad: NDArray[np.intp], what: str, wrong: str, align: Align | None
-) -> Repair:
+) -> AlignmentChange:
     line = int(bad.min())
     name = "" if lines.ticker is None else f", {lines.tickers[lines.ticker[line]]}"
     place = f"{lines.places.name(line)}{name}"
     if align is None:
         hint = f"sort the file, one row per timestamp{' and ticker' if name else ''}, or --align"
         raise BadData(f"{place}: {iso(lines.timestamps[line])} {wrong}", hint=hint)
-    return Repair(what, len(bad), place)
+    return AlignmentChange(what, len(bad), place)
 
 
 def check(table: PriceTable, *, signed: bool = False) -> None:
@@ -250,7 +250,7 @@ def _check_gaps(table: PriceTable) -> None:
             bar = int(np.argmin(everyone))
             place = table.place(bar, int(np.argmax(missing[bar])))
             what = "bar dropped that not every ticker has"
-            table.repairs.append(Repair(what, int((~everyone).sum()), place))
+            table.repairs.append(AlignmentChange(what, int((~everyone).sum()), place))
         table.keep(np.flatnonzero(everyone), np.ones(len(table.tickers), bool))
         return
     inside = missing & _lives(table.close)
@@ -291,7 +291,7 @@ def _drop(table: PriceTable, bad: NDArray[np.bool_], what: str, say: Callable[[i
     place = f"{table.source}: {table.tickers[first]}"
     if table.align is None or bad.all():
         _refuse(f"{place}: {say(first)}")
-    table.repairs.append(Repair(what, int(bad.sum()), place))
+    table.repairs.append(AlignmentChange(what, int(bad.sum()), place))
     table.keep(slice(None), np.flatnonzero(~bad))
 
 

@@ -1,16 +1,15 @@
-"""Delimited text as a sheet: encodings, delimiters, header rows, titles and footers."""
+"""Delimited text as a sheet: delimiters, header rows, titles and footers."""
 
 from __future__ import annotations
 
-import codecs
 import csv
-import io
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from mlkit.errors import BadData
 from mlkit.pairs.prices.dates import looks_like_date
+from mlkit.pairs.prices.encodings import to_utf8
 from mlkit.pairs.prices.reading import Sheet
 from mlkit.pairs.prices.vendors import DATE_NAMES, TICKER_NAMES, field, plain
 
@@ -29,15 +28,17 @@ class Head(NamedTuple):
     data: int | None
 
 
-def sheet(content: bytes, source: str, stem: str) -> Sheet:
+def sheet(content: bytes, source: str, stem: str, encoding: str | None = None) -> Sheet:
     """Read delimited text; every cell stays text, so that a bad one can be shown unchanged.
 
     Raises:
         BadData: It is not text, empty, of another kind, or its lines have different lengths.
+        UsageError: There is no such encoding.
     """
-    content = _utf8(content, source).strip(b" \r\n")
+    content, note = to_utf8(content, source, encoding)
+    content = content.strip(b" \r\n")
     _require_table(content, source)
-    head = _head(content, source)
+    head = _head(content)
     title, header = _header(head)
     first = len(head.rows) if head.data is None else head.data
     if header and head.data is None:
@@ -48,6 +49,8 @@ def sheet(content: bytes, source: str, stem: str) -> Sheet:
     names = [tuple(row[each].strip() if each < len(row) else "" for row in header)
              for each in range(width)]  # fmt: skip
     found = Sheet(source, stem, names if header else [], columns, first + 1, title, head.delimiter)
+    if note:
+        found.notes.append(note)
     if title:
         found.notes.append(f"{_lines(len(title))} above the header passed over")
     if footer:
@@ -57,28 +60,6 @@ def sheet(content: bytes, source: str, stem: str) -> Sheet:
 
 def _lines(count: int) -> str:
     return "1 line" if count == 1 else f"{count} lines"
-
-
-def _utf8(content: bytes, source: str) -> bytes:
-    """Return text as UTF-8 without a byte order mark."""
-    if content.startswith(codecs.BOM_UTF8):
-        return content[3:]
-    kind = _utf16(content)
-    if kind is None:
-        return content
-    try:
-        return content.decode(kind).encode()
-    except UnicodeError as error:
-        raise BadData(f"{source}: not {kind.upper()} text: {error}") from error
-
-
-def _utf16(content: bytes) -> str | None:
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    start = content[:200]
-    if len(start) > 7 and start.count(0) >= len(start) // 3:
-        return "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
-    return None
 
 
 def _require_table(content: bytes, source: str) -> None:
@@ -91,29 +72,16 @@ def _require_table(content: bytes, source: str) -> None:
         raise BadData(f"{source}: JSON, not a table", hint="download it as CSV")
 
 
-def _head(content: bytes, source: str) -> Head:
+def _head(content: bytes) -> Head:
     """Find the delimiter: the one that leaves a line with a date and other cells."""
     lines = content.split(b"\n", HEAD)[:HEAD] if b"\n" in content else content.split(b"\r", HEAD)
-    try:
-        text = [line.decode().rstrip("\r") for line in lines[:HEAD]]
-    except UnicodeDecodeError as error:
-        row = next(i for i, line in enumerate(lines, start=1) if not _is_utf8(line))
-        hint = "save the file as UTF-8"
-        raise BadData(f"{source}: row {row}: not UTF-8 text: {error}", hint=hint) from error
+    text = [line.decode().rstrip("\r") for line in lines[:HEAD]]
     heads = [Head(mark, rows, _first_data(rows)) for mark in DELIMITERS
              for rows in (_split(text, mark),)]  # fmt: skip
     found = [head for head in heads if head.data is not None]
     if found:
         return found[0]
     return max(reversed(heads), key=lambda head: len(head.rows[0]))
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _split(lines: list[str], delimiter: str) -> Rows:
@@ -159,7 +127,7 @@ def _header(head: Head) -> tuple[Rows, Rows]:
     first = last - 1 if last >= 1 and _is_level(rows[last - 1], rows[last], index_name) else last
     header = [list(row) or [""] for row in rows[first : last + 1]]
     if len(header) == 2:
-        header[0] = _filled(header[0], header[1])
+        header[0] = _fill(header[0], header[1])
     if index_name:
         name = rows[data - 1][0]
         header[-1][0], header[0][0] = name, ""
@@ -192,7 +160,7 @@ def _codes(row: list[str]) -> bool:
     return plain(row[0]) in TICKER_NAMES
 
 
-def _filled(above: list[str], row: list[str]) -> list[str]:
+def _fill(above: list[str], row: list[str]) -> list[str]:
     """Repeat a header cell over the blank ones on its right, which spreadsheets merge."""
     if any(plain(each) in DATE_NAMES for each in row[1:]):
         return above
@@ -242,7 +210,7 @@ def _columns(
     names = [str(each) for each in range(width)]
     try:
         table = arrow.read_csv(
-            io.BytesIO(body + b"\n"),
+            pa.BufferReader(body + b"\n"),  # no file of Python for a thread of Arrow to drop
             arrow.ReadOptions(use_threads=False, column_names=names, skip_rows=first),
             arrow.ParseOptions(delimiter=delimiter, ignore_empty_lines=False),
             arrow.ConvertOptions(

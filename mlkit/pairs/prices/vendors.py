@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from mlkit.errors import BadData
+from mlkit.errors import BadData, UsageError
 from mlkit.pairs.prices.reading import Reading, Sheet
 
 DATE_NAMES = (
     "date", "datetime", "timestamp", "dates", "open time", "date time", "trade date",
     "exchange date", "trading day", "dtyyyymmdd", "quote date", "local time", "gmt time", "day",
-    "unix timestamp", "unix", "time", "data", "datum", "index date", "period end",
+    "unix timestamp", "unix", "time", "data", "datum", "fecha", "index date", "period end",
 )  # fmt: skip
 TICKER_NAMES = ("ticker", "symbol", "instrument", "ric", "tic", "security", "sym", "isin", "figi")
 LONG_TICKER_NAMES = ("code", "name", "stock", "asset", "contract", "act symbol", "index", "pair")
@@ -23,15 +23,26 @@ _FIELDS = {
     "close": (
         "close", "last", "last price", "px last", "close/last", "close price", "price close",
         "closing price", "settle", "settlement", "settlement price", "px settle", "trdprc 1",
-        "official close", "prccd", "zamkniecie", "schluss", "schlusskurs",
+        "official close", "prccd", "zamkniecie", "schluss", "schlusskurs", "zuletzt", "dernier",
+        "último", "ultimo", "laatste", "ostatnio",
     ),
     "adjusted": (
         "adj close", "adjclose", "adj. close", "adjusted", "adjusted close", "close adj",
-        "adjusted price", "adj price", "tot return index gross dvds", "closeadj",
+        "adjusted price", "adj price", "tot return index gross dvds", "closeadj", "close (adj)",
+        "close (adjusted)",
     ),
-    "open": ("open", "px open", "open price", "price open", "open prc", "otwarcie", "eröffnung"),
-    "high": ("high", "px high", "high price", "price high", "high 1", "najwyzszy", "hoch"),
-    "low": ("low", "px low", "low price", "price low", "low 1", "najnizszy", "tief"),
+    "open": (
+        "open", "px open", "open price", "price open", "open prc", "otwarcie", "eröffnung",
+        "eröffn.", "ouv.", "apertura", "abertura",
+    ),
+    "high": (
+        "high", "px high", "high price", "price high", "high 1", "najwyzszy", "hoch", "plus haut",
+        "máximo", "massimo", "máxima", "hoog", "max.",
+    ),
+    "low": (
+        "low", "px low", "low price", "price low", "low 1", "najnizszy", "tief", "plus bas",
+        "mínimo", "minimo", "mínima", "laag", "min.",
+    ),
     "volume": (
         "volume", "vol", "vol.", "px volume", "total volume", "volume traded", "accumulated volume",
         "acvol uns", "wolumen", "volumen",
@@ -56,7 +67,8 @@ _OTHERS = frozenset(
         "adjlow", "adjvolume", "adj open", "adj high", "adj low", "adj volume", "gmtoffset",
         "currency", "ccy", "curr", "crncy", "time", "unix", "datetime", "timestamp", "date",
         "market cap", "marketcap", "hasgaps", "has gaps", "unadjustedvolume", "changepercent",
-        "changeovertime", "label", "price",
+        "changeovertime", "label", "price", "+/ %", "variation %", "% var.", "var. %", "var%",
+        "verschil %", "zmiana%",
     )
 )  # fmt: skip
 """Columns of a bar that are passed over: they are neither prices nor tickers."""
@@ -77,6 +89,9 @@ _TICKS = (
     {"create time", "sum open interest"},
     {"funding interval hours"},
     {"last funding rate"},
+    {"percentage", "depth", "notional"},
+    {"order type", "time in force"},
+    {"strike", "volume contracts"},
 )
 """Columns of archives that hold no bars."""
 
@@ -99,7 +114,8 @@ def field(name: str, names: list[str]) -> str | None:
 def is_other(name: str) -> bool:
     """Return whether a column of a bar is passed over."""
     bare = plain(name)
-    return bare in _OTHERS or bare.startswith(("volume ", "taker buy", "unnamed:"))
+    others = ("volume ", "taker buy", "unnamed:", "market cap (")
+    return bare in _OTHERS or bare.startswith(others)
 
 
 def refuse_ticks(source: str, names: list[str]) -> None:
@@ -135,10 +151,69 @@ def vendor(names: list[str], *, many: bool) -> str | None:
     return None
 
 
+_CODES = """
+    aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bhd bif bmd bnd bob brl bsd btn bwp
+    byn bzd cad cdf chf clf clp cny cop crc cup cve czk djf dkk dop dzd egp ern etb eur fjd fkp
+    gbp gel ghs gip gmd gnf gtq gyd hkd hnl hrk htg huf idr ils inr iqd irr isk jmd jod jpy kes
+    kgs khr kmf kpw krw kwd kyd kzt lak lbp lkr lrd lsl lyd mad mdl mga mkd mmk mnt mop mru mur
+    mvr mwk mxn myr mzn nad ngn nio nok npr nzd omr pab pen pgk php pkr pln pyg qar ron rsd rub
+    rwf sar sbd scr sdg sek sgd shp sll sos srd ssp stn svc syp szl thb tjs tmt tnd top try ttd
+    twd tzs uah ugx usd uyu uzs ves vnd vuv wst xaf xag xau xcd xof xpd xpf xpt yer zar zmw zwl
+    cnh gbx btc eth usdc usdt $ € £ ¥
+"""
+_CURRENCIES = frozenset(_CODES.split())
+"""The currencies of ISO 4217, their signs, and what else exchanges price in."""
+_PRICED = re.compile(
+    r"(?P<field>.+?) ?(?:\((?P<round>[^()]+)\)|\[(?P<square>[^\[\]]+)\]|(?<= )(?P<bare>\S+))"
+)
+_PRICES = ("open", "high", "low", "close", "adjusted", "price")
+
+
+def in_currency(name: str) -> tuple[str, str] | None:
+    """Return field and currency of a column such as `close (USD)`, `Last [EUR]`, `close_usd`."""
+    found = _PRICED.fullmatch(plain(name))
+    if found is None or FIELD_NAMES.get(found["field"], found["field"]) not in _PRICES:
+        return None
+    currency = found["round"] or found["square"] or found["bare"]
+    return (found["field"], currency.upper()) if currency in _CURRENCIES else None
+
+
+def of_currency(
+    sheet: Sheet, rest: list[int], names: list[str], reading: Reading
+) -> tuple[str | None, list[int]]:
+    """Keep, of prices in several currencies, those in the one asked for; they lose its name.
+
+    Raises:
+        BadData: There are several, and none is asked for.
+        UsageError: There is none in the currency asked for.
+    """
+    priced = {each: named for each in rest if (named := in_currency(names[each]))}
+    found = list(dict.fromkeys(currency for _, currency in priced.values()))
+    if len(found) == 1:  # A single `Price (USD)` may be a ticker's, as a single `Price` is.
+        priced = {each: it for each, it in priced.items() if it[0] != "price"}
+        found = found if priced else []
+    chosen = found[0] if found else None
+    if reading.currency is not None:
+        chosen = reading.currency.upper()
+        if chosen not in found:
+            has = f"has prices in {', '.join(found)}" if found else "names no currencies of columns"
+            if not found and any(plain(names[each]) in CURRENCY_NAMES for each in rest):
+                has = "has a column of currencies: keep the tickers of one by --tickers"
+            raise UsageError(f"--currency {reading.currency}: {sheet.source} {has}")
+    elif len(found) > 1:
+        hint = " or ".join(f"--currency {each}" for each in found)
+        raise BadData(f"{sheet.source}: prices in {' and in '.join(found)}", hint=hint)
+    for column, (field, currency) in priced.items():
+        if currency == chosen:
+            names[column] = "close" if field == "price" else field
+    return chosen, [each for each in rest if each not in priced or priced[each][1] == chosen]
+
+
 _SUFFIXES = re.compile(
     r"(\.(csv|tsv|txt|gz|parquet|pq|xlsx|xls|zip|feather|prn|asc))+$", re.IGNORECASE
 )
 _STEMS = (
+    re.compile(r"^currency_(?:daily|weekly|monthly)_(?P<ticker>.+)_[A-Z]{3,5}$"),
     re.compile(r"^(?P<ticker>[A-Z0-9_]+)-\d+(?:s|m|h|d|w|mo)-\d{4}-\d{2}(?:-\d{2})?$"),
     re.compile(
         r"^(?:time_series_)?(?:daily|weekly|monthly|intraday)(?:_adjusted|_\d+min)?_(?P<ticker>.+)$",

@@ -27,13 +27,18 @@ EXTREMES = 5
 """Trades that are listed, of the best and of the worst."""
 
 
-def write(path: Path, result: Backtest) -> None:
+def write(path: Path, result: Backtest, statement: dict[str, Any] | None = None) -> None:
     """Write one page about a backtest.
+
+    Args:
+        path: Where to.
+        result: The backtest.
+        statement: What to say of the last day of a live run, whose replay the backtest is.
 
     Raises:
         InputMissing: The directory does not exist or cannot be written.
     """
-    page.write(path, "backtest.html", context(result))
+    page.write(path, "backtest.html", context(result) | {"statement": statement})
 
 
 def context(result: Backtest) -> dict[str, Any]:
@@ -49,7 +54,7 @@ def context(result: Backtest) -> dict[str, Any]:
         "fills": "next open" if result.prices.open is not None else "next close",
         "settings": result.settings.document(),
         "strategy": result.strategy and reference(result.strategy),
-        "paid_bps": _paid(document["money"]),
+        "paid_bps": _compute_cost(document["money"]),
         "costs": cost_steps(document["money"]),
         "months": monthly(result),
         "years": yearly(result),
@@ -60,7 +65,7 @@ def context(result: Backtest) -> dict[str, Any]:
     }
 
 
-def _paid(money: dict[str, Any]) -> float | None:
+def _compute_cost(money: dict[str, Any]) -> float | None:
     """Return what commission, slippage and spread cost, in basis points of the turnover."""
     costs = sum(money[name] for name in COSTS if name != "borrow")
     return 1e4 * costs / money["turnover"] if money["turnover"] > 0.0 else None
@@ -207,7 +212,7 @@ def _whole_edges(values: Vector) -> Vector:
 
 
 def histogram_bins(values: Vector) -> int:
-    """Return a number of bins that suits so many values."""
+    """Return a number of bins that suits this number of values."""
     return min(40, max(8, int(2.0 * np.sqrt(len(values)))))
 
 

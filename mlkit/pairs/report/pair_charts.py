@@ -97,11 +97,11 @@ def _stretch(result: Backtest, number: int) -> Stretch:
     columns = [result.prices.tickers.index(name) for name in (pair.y, pair.x)]
     closes = result.prices.close[window.formation : stop, columns]
     closes = closes[: int(np.flatnonzero(~np.isnan(closes).any(axis=1))[-1]) + 1]
-    warm = min(pair.warm, window.start - window.formation)
-    y, x = np.ascontiguousarray(closes[window.start - window.formation - warm :].T)
+    warm_up = min(pair.warm_up_bars, window.start - window.formation)
+    y, x = np.ascontiguousarray(closes[window.start - window.formation - warm_up :].T)
     _, spread, z = native.features(y, x, pair.signal)
     rule = window.rule or result.settings.rule
-    return Stretch(window.start, spread[warm:], z[warm:], trades, rule)
+    return Stretch(window.start, spread[warm_up:], z[warm_up:], trades, rule)
 
 
 CARD = 400.0

@@ -49,7 +49,7 @@ def context(result: Sweep) -> dict[str, Any]:
         "histogram": _histogram(sharpes, result.deflated.benchmark * year),
         "walk": None if result.walk is None else _walk(result, result.walk, year),
         "universe": page.universe(result.prices),
-        "settings": _fixed(result.settings),
+        "settings": _select_fixed(result.settings),
     }
 
 
@@ -132,7 +132,7 @@ def _walk(result: Sweep, walk: WalkForward, year: float) -> dict[str, Any]:
     }
 
 
-def _fixed(settings: Settings) -> dict[str, Any]:
+def _select_fixed(settings: Settings) -> dict[str, Any]:
     """Leave out what the grid varies."""
     document = settings.document()
     for name in ("entry", "exit", "stop"):

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlkit.errors import BadData
-from mlkit.pairs import _pair_kernels
+from mlkit.pairs import _pair_kernels, settings
+from mlkit.pairs.settings import TREND
 from mlkit.progress import Progress, silent
 
 Matrix = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 Report = Callable[[int, int], None]
-Trend = Literal["n", "c", "ct", "ctt"]
+Trend = Literal["n", settings.Trend]
 
 # How many powers of time, from the zeroth on, a trend holds.
 TREND_ORDER: dict[str, int] = {"n": 0, "c": 1, "ct": 2, "ctt": 3}
@@ -67,13 +68,13 @@ class Panel:
     def of(
         cls,
         series: Matrix,
-        trend: Trend = "c",
+        trend: Trend = TREND,
         lags: int | None = None,
         most_lags: int | None = None,
     ) -> Panel:
         """Prepare series; the arguments and errors are those of `engle_granger`."""
         options = _options(len(series), lags, most_lags)
-        residuals, scale = _detrended(series, trend)
+        residuals, scale = _detrend(series, trend)
         native = _pair_kernels.Panel(residuals)
         return cls(native, native.squares, scale, options)
 
@@ -157,7 +158,7 @@ def band_pairs(first: Numbers, begin: int, end: int) -> tuple[Numbers, Numbers]:
 def engle_granger(
     series: Matrix,
     *,
-    trend: Trend = "c",
+    trend: Trend = TREND,
     lags: int | None = None,
     most_lags: int | None = None,
     threads: int = 1,
@@ -206,7 +207,7 @@ def schwert(length: int) -> int:
     return int(min(math.ceil(12.0 * (length / 100.0) ** 0.25), length // 2 - 1))
 
 
-def _detrended(series: Matrix, trend: Trend) -> tuple[Matrix, Matrix]:
+def _detrend(series: Matrix, trend: Trend) -> tuple[Matrix, Matrix]:
     """Project the trend out, and scale by powers of two, which rounds nothing.
 
     Returns:

@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 
 from mlkit.errors import UsageError
+from mlkit.pairs.cluster import Cluster
 from mlkit.pairs.screen.cointegration import Trend
-from mlkit.pairs.settings import FDR, Method, Prior
+from mlkit.pairs.settings import FDR, PRIOR, TREND, Method, Prior, Selection
 
 Scale = Literal["log", "levels"]
 
@@ -62,13 +63,13 @@ class Criteria:
         UsageError: The prior is the groups, and there are none.
     """
 
-    method: Method = "cointegration"
+    method: Method = Selection.method
     scale: Scale = "log"
-    trend: Trend = "c"
+    trend: Trend = TREND
     lags: int | None = None
-    fdr: FDR = "by"
-    alpha: float = 0.05
-    prior: Prior = "correlation"
+    fdr: FDR = Selection.fdr
+    alpha: float = Selection.alpha
+    prior: Prior = PRIOR
     keep_stationary: bool = False
     top: int | None = None
     filters: Filters = field(default_factory=Filters)
@@ -91,7 +92,9 @@ class Resources:
         threads: Threads to use.
         checkpoint: A directory that keeps finished portions, for a screen that goes on after
             it was stopped; None keeps nothing.
+        cluster: Machines that test the pairs; None: this one does.
     """
 
     threads: int = 1
     checkpoint: Path | None = None
+    cluster: Cluster | None = None

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlkit.pairs.screen.cointegration import Matrix, Panel, Trend, engle_granger
-from mlkit.pairs.screen.splitting import Tail, pair_statistic, split
+from mlkit.pairs.screen.splitting import SHARE, Tail, merged, pair_statistic, split
+from mlkit.pairs.settings import TREND
 from mlkit.progress import Progress, silent
 
 JOINT = 1e-3
@@ -83,7 +84,7 @@ class Null:
 def null_of(
     length: int,
     *,
-    trend: Trend = "c",
+    trend: Trend = TREND,
     lags: int | None = None,
     most_lags: int | None = None,
     width: int = 2,
@@ -103,7 +104,7 @@ def null_of(
         width: 2 for pairs, 1 for the unit-root test of one series.
     """
     if lags is None and most_lags is None:
-        return _tabulated(length, trend, width)
+        return _read_table(length, trend, width)
     found = simulate(
         length, 100_000, trend=trend, lags=lags, most_lags=most_lags, width=width,
         particles=400, seed=length,
@@ -126,7 +127,7 @@ def _tables() -> dict[str, Any]:
     return tables
 
 
-def _tabulated(length: int, trend: Trend, width: int) -> Null:
+def _read_table(length: int, trend: Trend, width: int) -> Null:
     table = _tables()["pair" if width == 2 else "single"][trend]
     lengths = np.array([int(each) for each in table])
     quantiles = np.array([each["quantiles"] for each in table.values()])
@@ -145,11 +146,12 @@ def simulate(
     length: int,
     pairs: int,
     *,
-    trend: Trend = "c",
+    trend: Trend = TREND,
     lags: int | None = None,
     most_lags: int | None = None,
     width: int = 2,
     particles: int = 0,
+    populations: int = 1,
     seed: int = 0,
     threads: int = 1,
     progress: Progress = silent,
@@ -167,6 +169,7 @@ def simulate(
         most_lags: The most that it may choose.
         width: 2 for pairs, 1 for single series.
         particles: The population of the splitting; 0 takes 1,000.
+        populations: How many are split, independently, and averaged.
         seed: Of the random numbers.
         threads: Threads to use; the result does not depend on them.
         progress: Called with the sets done and in all.
@@ -186,11 +189,16 @@ def simulate(
             found[number] = Panel.of(walks, trend, lags, most_lags).unit_roots(threads)
         progress(number + 1, sets)
     test = pair_statistic(trend, lags, most_lags, width)
-    tail = split(test, length, width, least=LEAST, particles=particles or 1000, seed=seed)
-    return _joined(found, tail)
+    # Populations end at different statistics: one level more lets all of them reach LEAST.
+    least = LEAST if populations == 1 else LEAST * SHARE
+    tails = [
+        split(test, length, width, least=least, particles=particles or 1000, seed=seed + each)
+        for each in range(populations)
+    ]
+    return _join(found, merged(tails))
 
 
-def _joined(found: Matrix, tail: Tail) -> Null:
+def _join(found: Matrix, tail: Tail) -> Null:
     """Join direct simulation, shape (sets, pairs of a set), and a tail."""
     joint = float(np.quantile(found, JOINT))
     above = np.quantile(found, PROBABILITIES[_AT_JOINT:])

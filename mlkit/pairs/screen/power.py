@@ -12,11 +12,11 @@ from mlkit.pairs.screen.cointegration import Matrix, Panel, Trend
 from mlkit.pairs.screen.null import null_of
 from mlkit.pairs.screen.prior import HALF
 from mlkit.pairs.screen.significance import harmonic
-from mlkit.pairs.settings import FDR
+from mlkit.pairs.settings import FDR, TREND, Selection
 
 HALF_LIVES = (5.0, 10.0, 20.0, 40.0)
 RANK = 100
-"""Power with a prior is that of a pair among so many most correlated ones."""
+"""Power with a prior is that of a pair among this number of most correlated ones."""
 
 _PAIRS = 400
 
@@ -40,10 +40,10 @@ def expected_power(
     bars: int,
     tests: int,
     *,
-    trend: Trend = "c",
+    trend: Trend = TREND,
     lags: int | None = None,
-    fdr: FDR = "by",
-    alpha: float = 0.05,
+    fdr: FDR = Selection.fdr,
+    alpha: float = Selection.alpha,
     correlation: bool = True,
     half_lives: Sequence[float] = HALF_LIVES,
     seed: int = 0,
@@ -72,13 +72,15 @@ def expected_power(
     favoured = HALF + (1.0 - HALF) * tests / (min(RANK, tests) * harmonic(tests))
     found = []
     for half_life in half_lives:
-        p = null.p_value(_planted(bars, half_life, trend, lags, seed)) * factor
+        p = null.p_value(_simulate_cointegrated(bars, half_life, trend, lags, seed)) * factor
         high = float((p <= alpha * favoured).mean()) if weighted else None
         found.append(Power(half_life, float((p <= alpha * shared).mean()), high))
     return found
 
 
-def _planted(bars: int, half_life: float, trend: Trend, lags: int | None, seed: int) -> Matrix:
+def _simulate_cointegrated(
+    bars: int, half_life: float, trend: Trend, lags: int | None, seed: int
+) -> Matrix:
     """Return the better statistics of cointegrated pairs, shape (pairs,)."""
     rng = np.random.default_rng([seed, bars])
     walk, shocks = rng.standard_normal((2, bars, _PAIRS))

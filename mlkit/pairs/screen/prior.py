@@ -31,49 +31,58 @@ class Weights:
     """The weight of each pair of a universe.
 
     Attributes:
-        universe: The tickers.
         of_bin: Weights by the size of the steps' correlation, shape (BINS,).
         groups: Each ticker's group; then only those count.
         within: The weight of a pair within a group.
     """
 
-    universe: Universe
     of_bin: Matrix | None = None
     groups: NDArray[np.str_] | None = None
     within: float = 1.0
 
-    def of(self, begin: int, end: int, i: Numbers, j: Numbers) -> Matrix:
+    def of(self, universe: Universe, begin: int, end: int, i: Numbers, j: Numbers) -> Matrix:
         """Return the weights of pairs whose second columns lie in [begin, end)."""
         if self.groups is not None:
             same = self.groups[i] == self.groups[j]
             return np.where(same, self.within, HALF if self.within > 1.0 else 1.0)
         if self.of_bin is not None:
-            return np.asarray(self.of_bin[_bins(products(self.universe.steps, begin, end, i, j))])
+            return np.asarray(self.of_bin[_bins(products(universe.steps, begin, end, i, j))])
         return np.ones(len(i))
 
 
-def by_correlation(universe: Universe, least: float | None = None) -> Weights:
-    """Weigh pairs by 1 / rank of the steps' absolute correlation; half the weight is shared alike.
+def count(universe: Universe, least: float | None, begin: int, end: int) -> NDArray[np.int64]:
+    """Count pairs whose second columns lie in [begin, end), by their steps' correlation.
 
     Args:
         universe: The tickers.
         least: Only pairs whose returns correlate at least so much take part.
+        begin: The first column.
+        end: The column after the last one.
+
+    Returns:
+        The pairs of each bin, shape (BINS,).
     """
-    counts = np.zeros(BINS, dtype=np.int64)
-    for begin, end in universe.portions():
-        i, j = band_pairs(universe.first, begin, end)
-        if least is not None:
-            kept = np.abs(products(universe.returns, begin, end, i, j)) >= least
-            i, j = i[kept], j[kept]
-        found = _bins(products(universe.steps, begin, end, i, j))
-        counts += np.bincount(found, minlength=BINS)
+    i, j = band_pairs(universe.first, begin, end)
+    if least is not None:
+        kept = np.abs(products(universe.returns, begin, end, i, j)) >= least
+        i, j = i[kept], j[kept]
+    found = _bins(products(universe.steps, begin, end, i, j))
+    return np.bincount(found, minlength=BINS)
+
+
+def by_correlation(counts: NDArray[np.int64]) -> Weights:
+    """Weigh pairs by 1 / rank of the steps' absolute correlation; half the weight is shared alike.
+
+    Args:
+        counts: The pairs of each bin of correlations, from `count`.
+    """
     pairs = int(counts.sum())
     if pairs == 0:
-        return Weights(universe)
+        return Weights()
     rank = np.cumsum(counts[::-1])[::-1]  # pairs at least as correlated: ties share the last rank
     share = 1.0 / np.maximum(rank, 1)
     of_bin = HALF + (1.0 - HALF) * pairs * share / (counts @ share)
-    return Weights(universe, of_bin)
+    return Weights(of_bin)
 
 
 def by_groups(universe: Universe, groups: NDArray[np.str_]) -> Weights:
@@ -81,8 +90,8 @@ def by_groups(universe: Universe, groups: NDArray[np.str_]) -> Weights:
     _, sizes = np.unique(groups, return_counts=True)
     within = int((sizes * (sizes - 1) // 2).sum())
     if within == 0:
-        return Weights(universe)
-    return Weights(universe, None, groups, HALF + (1.0 - HALF) * universe.pairs / within)
+        return Weights()
+    return Weights(None, groups, HALF + (1.0 - HALF) * universe.pairs / within)
 
 
 def _bins(correlation: Matrix) -> NDArray[np.intp]:

@@ -68,7 +68,7 @@ class _Best:
     def _take(self, chosen: Numbers) -> None:
         self.score, self.i, self.j = self.score[chosen], self.i[chosen], self.j[chosen]
 
-    def ordered(self, universe: Universe) -> tuple[Numbers, Numbers, Matrix]:
+    def sort(self, universe: Universe) -> tuple[Numbers, Numbers, Matrix]:
         """Return y, x and scores, best first; ties go by name."""
         y, x = universe.by_name(self.i, self.j)
         order = np.lexsort((universe.places[x], universe.places[y], self.score))
@@ -80,9 +80,9 @@ def by_correlation(
 ) -> Ranking:
     """Rank by the size of the correlation; hedge by the ratio of the returns' deviations."""
     best = _Best(_most(criteria))
-    for _, _, i, j, correlation in _correlated(universe, criteria, progress):
+    for _, _, i, j, correlation in _find_correlated(universe, criteria, progress):
         best.add(-np.abs(correlation), i, j)
-    y, x, _ = best.ordered(universe)
+    y, x, _ = best.sort(universe)
     deviation = np.diff(universe.series, axis=0).std(axis=0)
     ratio = np.sign(universe.correlation(y, x)) * deviation[y] / deviation[x]
     return Ranking.without_tests(y, x, ratio, best.ranked)
@@ -106,13 +106,13 @@ def by_distance(
             kept = np.abs(products(universe.returns, begin, end, i, j)) >= least
             distance, i, j = distance[kept], i[kept], j[kept]
         best.add(distance, i, j)
-    y, x, _ = best.ordered(universe)
+    y, x, _ = best.sort(universe)
     first = universe.prices.close[0]
     ratio = np.ones(len(y)) if universe.scale == "log" else first[y] / first[x]
     return Ranking.without_tests(y, x, ratio, best.ranked)
 
 
-def _correlated(
+def _find_correlated(
     universe: Universe, criteria: Criteria, progress: Progress
 ) -> Iterator[tuple[int, int, Numbers, Numbers, Matrix]]:
     """Go through the pairs that correlate enough, with their correlations."""

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlkit.errors import BadData
+from mlkit.errors import BadData, UsageError
+from mlkit.pairs.cluster import Cluster
 from mlkit.pairs.fit.spread import half_life, hurst, spread
 from mlkit.pairs.prices.prices import Prices
 from mlkit.pairs.screen.cointegration import MINIMUM_LENGTH, Matrix, Panel, Trend
@@ -112,6 +113,7 @@ def screen(
     *,
     threads: int = 1,
     checkpoint: Path | None = None,
+    cluster: Cluster | None = None,
     progress: Progress = silent,
 ) -> Screen:
     """Rank all pairs of a universe on all bars given, and keep those that pass.
@@ -122,19 +124,25 @@ def screen(
         threads: Threads to use; the result does not depend on them.
         checkpoint: A directory that keeps finished portions of a cointegration screen; a screen
             of the same prices and criteria goes on from there.
+        cluster: Machines that test the pairs of a cointegration screen; the bits are the same.
         progress: Called with the pairs done and in all.
 
     Raises:
         BadData: There are fewer than two tickers, or too few bars.
-        UsageError: The checkpoint is of another screen.
+        UsageError: The checkpoint is of another screen, or the method has nothing for a cluster.
     """
+    if cluster is not None and criteria.method != "cointegration":
+        raise UsageError(
+            f"a cluster tests for cointegration: '{criteria.method}' takes less than its results "
+            "would to travel"
+        )
     whole, left_out = _complete(prices)
     if criteria.method == "cointegration" and not criteria.keep_stationary:
         whole = _without_stationary(whole, criteria, left_out, threads)
     tickers = len(whole.tickers)
     considered = tickers * (tickers - 1) // 2
     universe = Universe.of(_affordable(whole, criteria), criteria.scale, criteria.groups)
-    resources = Resources(threads, checkpoint)
+    resources = Resources(threads, checkpoint, cluster)
     found = Ranking.empty()
     if universe.pairs > 0:
         found = method(criteria.method)(universe, criteria, resources, progress)

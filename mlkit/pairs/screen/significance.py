@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mlkit.pairs.screen.cointegration import Matrix, Trend
-from mlkit.pairs.settings import FDR
+from mlkit.pairs.settings import FDR, TREND
 
 
 class _Surface(NamedTuple):
@@ -44,7 +44,7 @@ def _normal(z: Matrix) -> Matrix:
     return np.reshape(values, np.shape(z))
 
 
-def mackinnon(statistic: Matrix, trend: Trend = "c") -> Matrix:
+def mackinnon(statistic: Matrix, trend: Trend = TREND) -> Matrix:
     """Return the asymptotic p-value of one direction's Engle-Granger statistic.
 
     The same as statsmodels' `mackinnonp` with N = 2 (MacKinnon 1994). NaN stays NaN.

@@ -9,7 +9,7 @@ Nothing is assumed about the test, so it serves any trend and choice of lags.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,10 +21,14 @@ Steps = NDArray[np.float32]
 Statistic = Callable[[Steps], Matrix]
 """The test: steps of shape (draws, width, length) to statistics of shape (draws,)."""
 
+# The share that survives a level: the variance of log p at a given cost is flat between 0.1 and
+# 0.3 (Zuev, Beck, Au and Katafygiotis 2012).
 SHARE = 0.2
 MOVES = 8
 CACHE = 1 << 17  # numbers
 INFLATION = 3.0
+ACCEPTED = 0.3
+"""Share of accepted proposals that the size of the steps is adapted to."""
 
 
 def pair_statistic(
@@ -98,8 +102,24 @@ def split(
         steps, statistic = steps[chosen], statistic[chosen]
         for _ in range(moves):
             share = _move(rng, test, steps, statistic, threshold, step)
-            step = min(max(step * np.exp(share - 0.3), 0.02), 1.0)
+            # Larger steps forget the ancestor sooner and are refused more often. The adaptation
+            # uses the share of the whole population, on which a single draw has no influence.
+            step = min(max(step * np.exp(share - ACCEPTED), 0.02), 1.0)
     return Tail(*np.array(found).T)
+
+
+def merged(tails: Sequence[Tail]) -> Tail:
+    """Average independent estimates of one tail, as far as all of them reach.
+
+    The mean is that of p and not of log p: each estimate of p is unbiased.
+    """
+    levels = min(len(each.statistic) for each in tails)
+    end = max(each.statistic[-1] for each in tails)
+    statistic = np.mean([each.statistic[:levels] for each in tails], axis=0)
+    statistic = np.append(statistic[statistic > end], end)
+    p = [np.exp(np.interp(-statistic, -each.statistic, each.log_p)) for each in tails]
+    deviation = np.interp(-statistic, -tails[0].statistic, tails[0].deviation)
+    return Tail(statistic, np.log(np.mean(p, axis=0)), deviation / np.sqrt(len(tails)))
 
 
 def _move(
@@ -111,6 +131,11 @@ def _move(
     step: float,
 ) -> float:
     """Move the population in place by steps that keep it below a threshold.
+
+    A proposal is sqrt(1 - s^2) x + s n with fresh normal n (preconditioned Crank-Nicolson, in
+    Cotter et al.). If x is standard normal, so is the proposal, and the pair is exchangeable: the
+    Metropolis ratio is 1, and to refuse just the proposals above the threshold leaves the normal
+    distribution below it unchanged, in any dimension.
 
     Returns:
         The share of accepted proposals.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlkit.pairs.cluster import Cluster, in_order
 from mlkit.pairs.screen import prior
 from mlkit.pairs.screen.checkpoint import Arrays, Checkpoint
 from mlkit.pairs.screen.cointegration import Matrix, PairTests, Panel, Report, band_pairs
@@ -17,7 +20,7 @@ from mlkit.pairs.screen.prior import Weights
 from mlkit.pairs.screen.ranking import Ranking, portion_of
 from mlkit.pairs.screen.significance import adjust, harmonic
 from mlkit.pairs.screen.universe import Universe, group_names, products
-from mlkit.progress import Progress
+from mlkit.progress import Progress, silent
 
 # Below this 1 - R^2 two series are one but for rounding (statsmodels draws the line here too).
 NEAR_COLLINEAR = 100.0 * float(np.sqrt(np.finfo(float).eps))
@@ -26,35 +29,120 @@ NEAR_COLLINEAR = 100.0 * float(np.sqrt(np.finfo(float).eps))
 _EDGES = np.linspace(-12.0, 6.0, 18_001)
 
 
+Columns = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Portions:
+    """What the portions of a screen have in common; on a cluster, each worker has one.
+
+    Attributes:
+        universe: The tickers.
+        criteria: What is looked for.
+    """
+
+    universe: Universe
+    criteria: Criteria
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to other processes: the kernels' copy of the series does not."""
+        return {"universe": self.universe, "criteria": self.criteria}
+
+    @cached_property
+    def panel(self) -> Panel:
+        """The series, detrended for the tests."""
+        return Panel.of(self.universe.series, self.criteria.trend, self.criteria.lags)
+
+    def part(
+        self,
+        columns: Columns,
+        null: Null,
+        weights: Weights,
+        threads: int = 1,
+        progress: Report = silent,
+    ) -> Arrays:
+        """Test the pairs of some columns; return those that may pass, and count the others."""
+        tests = _tests(self.panel, self.universe, self.criteria, columns, threads, progress)
+        weight = weights.of(self.universe, *columns, tests.i, tests.j)
+        return _significant(tests, null, weight, self.criteria)
+
+
 def by_cointegration(
     universe: Universe, criteria: Criteria, resources: Resources, progress: Progress
 ) -> Ranking:
     """Rank by the weighted p-value of the better Engle-Granger direction."""
-    panel = Panel.of(universe.series, criteria.trend, criteria.lags)
+    portions = Portions(universe, criteria)
     null = null_of(len(universe.series), trend=criteria.trend, lags=criteria.lags)
-    weights = _weights(universe, criteria)
+    weights = _weights(portions, resources.cluster)
     checkpoint = Checkpoint.open(resources.checkpoint, _identity(universe, criteria))
-    parts, done = list[Arrays](), 0
-    for number, (begin, end) in enumerate(universe.portions()):
+    if resources.cluster is not None:
+        parts = _on_cluster(portions, null, weights, checkpoint, resources.cluster, progress)
+    else:
+        parts = _here(portions, null, weights, checkpoint, resources.threads, progress)
+    return _rank(parts, criteria)
+
+
+def _here(
+    portions: Portions,
+    null: Null,
+    weights: Weights,
+    checkpoint: Checkpoint,
+    threads: int,
+    progress: Progress,
+) -> list[Arrays]:
+    universe, parts, done = portions.universe, list[Arrays](), 0
+    for number, columns in enumerate(universe.portions()):
         part = checkpoint.load(number)
         if part is None:
             report = portion_of(progress, done, universe.pairs)
-            tests = _tests(panel, universe, criteria, (begin, end), resources.threads, report)
-            part = _significant(tests, null, weights.of(begin, end, tests.i, tests.j), criteria)
+            part = portions.part(columns, null, weights, threads, report)
             checkpoint.save(number, part)
         parts.append(part)
+        begin, end = columns
         done += int((np.arange(begin, end) - universe.first[begin:end]).sum())
         progress(done, universe.pairs)
-    return _ranked(parts, criteria)
+    return parts
 
 
-def _weights(universe: Universe, criteria: Criteria) -> Weights:
+def _on_cluster(
+    portions: Portions,
+    null: Null,
+    weights: Weights,
+    checkpoint: Checkpoint,
+    cluster: Cluster,
+    progress: Progress,
+) -> list[Arrays]:
+    columns = list(portions.universe.portions())
+    parts = {number: checkpoint.load(number) for number in range(len(columns))}
+    missing = [number for number, part in parts.items() if part is None]
+    tasks = [columns[number] for number in missing]
+    for place, part in cluster.work(_part, (portions, null, weights), tasks, progress):
+        checkpoint.save(missing[place], part)
+        parts[missing[place]] = part
+    return [part for part in parts.values() if part is not None]
+
+
+def _part(portions: Portions, null: Null, weights: Weights, columns: Columns) -> Arrays:
+    return portions.part(columns, null, weights)
+
+
+def _count(portions: Portions, columns: Columns) -> NDArray[np.int64]:
+    return prior.count(portions.universe, portions.criteria.filters.min_correlation, *columns)
+
+
+def _weights(portions: Portions, cluster: Cluster | None) -> Weights:
+    universe, criteria = portions.universe, portions.criteria
     if criteria.fdr == "none" or criteria.prior == "none":
-        return Weights(universe)
+        return Weights()
     if criteria.prior == "groups":
         groups = criteria.filters.groups or {}
         return prior.by_groups(universe, group_names(universe.prices.tickers, groups))
-    return prior.by_correlation(universe, criteria.filters.min_correlation)
+    columns = list(universe.portions())
+    if cluster is None:
+        counts = [_count(portions, each) for each in columns]
+    else:
+        counts = in_order(cluster.work(_count, (portions,), columns))
+    return prior.by_correlation(np.sum(counts, axis=0))
 
 
 def _identity(universe: Universe, criteria: Criteria) -> dict[str, object]:
@@ -72,7 +160,7 @@ def _tests(
     panel: Panel,
     universe: Universe,
     criteria: Criteria,
-    columns: tuple[int, int],
+    columns: Columns,
     threads: int,
     progress: Report,
 ) -> PairTests:
@@ -114,7 +202,7 @@ def _significant(tests: PairTests, null: Null, weight: Matrix, criteria: Criteri
     }
 
 
-def _ranked(parts: list[Arrays], criteria: Criteria) -> Ranking:
+def _rank(parts: list[Arrays], criteria: Criteria) -> Ranking:
     whole = {
         name: np.concatenate([part[name] for part in parts])
         for name in parts[0]

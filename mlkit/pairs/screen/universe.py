@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,13 @@ class Universe:
             first = np.searchsorted(names[order], names[order]).astype(np.int64)
         series = np.log(prices.close) if scale == "log" else prices.close
         return cls(prices, scale, series, first)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels to other processes: closes, and nothing that they give."""
+        closes = replace(
+            self.prices, open=None, high=None, low=None, volume=None, dividends=None, factor=None
+        )
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"prices": closes}
 
     @property
     def count(self) -> int:

@@ -33,10 +33,10 @@ def load(text: str) -> Strategy:
     except OSError as error:
         raise InputMissing(f"{file}: cannot be read: {error.strerror}",
                            hint="a strategy is FILE.py:CLASS") from error  # fmt: skip
-    kind = _chosen(file, name, _strategies(_run(file, code)))
+    kind = _choose(file, name, _strategies(_run(file, code)))
     try:
         strategy = kind()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadData(f"{file}: {kind.__name__}(): {describe(error, file)}",
                       hint="the class is called without arguments") from error  # fmt: skip
     strategy.loaded_from = Reference(kind.__name__, file, hashlib.sha256(code).hexdigest())
@@ -66,7 +66,7 @@ def _run(file: str, code: bytes) -> ModuleType:
     sys.modules[module.__name__] = module  # dataclasses look their module up
     try:
         exec(compile(code, file, "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadData(f"{file}: {describe(error, file)}") from error
     return module
 
@@ -79,7 +79,7 @@ def _strategies(module: ModuleType) -> dict[str, type[Strategy]]:
     }  # fmt: skip
 
 
-def _chosen(file: str, name: str, found: dict[str, type[Strategy]]) -> type[Strategy]:
+def _choose(file: str, name: str, found: dict[str, type[Strategy]]) -> type[Strategy]:
     if name in found:
         return found[name]
     if not name and len(found) == 1:

@@ -83,8 +83,8 @@ def strategy_callback(
         try:
             state = states[pair] if pair in states else strategy.start()
             states[pair], order = strategy.step(state, features, position)
-            return _allowed(Order(order), position)
-        except Exception as error:
+            return _check_order(Order(order), position)
+        except (Exception, SystemExit) as error:
             what = f"{type(strategy).__name__}.step: {type(error).__name__}: {error}"
             raise BadData(f"{names[pair]} at {times[bar]} (bar {bar}): {what}",
                           hint="--debug shows the traceback") from error  # fmt: skip
@@ -92,7 +92,7 @@ def strategy_callback(
     return decide
 
 
-def _allowed(order: Order, position: State) -> Order:
+def _check_order(order: Order, position: State) -> Order:
     if order == Order.NONE:
         return order
     entry = order in {Order.ENTER_LONG, Order.ENTER_SHORT}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qs
 
 import msgspec
 
 from mlkit.errors import MlkitError
 from mlkit.pairs.live.control import send
 from mlkit.pairs.live.server.view import View
+from mlkit.pairs.live.statements import FOLDER, days
 from mlkit.web.access import Access, Loopback
 from mlkit.web.application import (
     OTHER,
@@ -27,7 +29,7 @@ from mlkit.web.bodies import decode
 from mlkit.web.errors import RequestError
 from mlkit.web.events import EventStream, Feed
 from mlkit.web.metrics import Counters, Layout, SharedCounters
-from mlkit.web.pages import Pages
+from mlkit.web.pages import HTML, Pages
 
 PAGES = Path(__file__).parent / "pages"
 VIEWER, OPERATOR = "viewer", "operator"
@@ -81,9 +83,14 @@ class Server:
             "/curves": (self._curves, "getCurves", "Equity and drawdown at each close."),
             "/records": (self._records, "getRecords", "The last orders, fills, trades, events."),
             "/pair": (self._pair, "getPair", "The z-scores and fills of a pair."),
+            "/statement": (self._statement, "getStatement", "The statement of a day, as HTML."),
             "/events": (self._events, "getEvents", "An event whenever something has changed."),
         }
-        query = {"/pair": (Parameter("name", "query", {"type": "string"}, "Y/X"),)}
+        text = {"type": "string"}
+        query = {
+            "/pair": (Parameter("name", "query", text, "Y/X"),),
+            "/statement": (Parameter("day", "query", text, "2024-01-31"),),
+        }
         found = {
             path: Route(path, {"GET": Operation(
                 handler, id=name, summary=text, tag="run", role=VIEWER,
@@ -121,13 +128,19 @@ class Server:
         return _json(self._view.latest())
 
     async def _pair(self, request: Request) -> Response:
-        from urllib.parse import parse_qs
-
-        query = parse_qs(request.scope["query_string"].decode("latin-1"))
-        found = self._view.pair(query.get("name", [""])[0])
+        found = self._view.pair(_query(request, "name"))
         if found is None:
             raise RequestError(404, "nothing is known of this pair", "GET /status lists them")
         return _json(found)
+
+    async def _statement(self, request: Request) -> Response:
+        """Answer with a file to keep: what a report draws is styled inside it, as no page here."""
+        day = _query(request, "day")
+        if day not in days(self._view.folder):
+            raise RequestError(404, "there is no statement of this day", "GET /status lists them")
+        body = await asyncio.to_thread((self._view.folder.path / FOLDER / f"{day}.html").read_bytes)
+        name = f'attachment; filename="statement-{day}.html"'.encode()
+        return Response(body, headers=(*HTML, (b"content-disposition", name)))
 
     async def _events(self, request: Request) -> EventStream:
         return self._feed.stream("")
@@ -142,6 +155,11 @@ class Server:
         except MlkitError as error:
             raise RequestError(400, error.message, error.hint or "GET /status") from error
         return Response(msgspec.json.encode(Obeyed(obeyed)))
+
+
+def _query(request: Request, name: str) -> str:
+    text: str = request.scope["query_string"].decode("latin-1")
+    return parse_qs(text).get(name, [""])[0]
 
 
 def _json(document: Any) -> Response:

@@ -11,12 +11,14 @@ import msgspec
 from mlkit.errors import InputMissing
 from mlkit.pairs.feeds.records import moment
 from mlkit.pairs.live.folder import RunFolder
+from mlkit.pairs.live.statements import days
 from mlkit.streams import Log, Partition
 
 MOST_POINTS = 4000
 """Points of a curve; when there are more, every second one of the older half is dropped."""
 MOST_RECORDS = 200
 MOST_PAIRS = 200
+MOST_DAYS = 30
 FIRST = 100_000
 """Records of a topic, from its end, that are read at the start."""
 SHOWN = ("orders", "fills", "trades", "events", "promotions")
@@ -24,7 +26,7 @@ _FOLLOWED = ("account", "features", *SHOWN)
 
 
 class Curve:
-    """Points in the order of their times, at most so many."""
+    """Points in the order of their times, up to a limit."""
 
     def __init__(self, most: int = MOST_POINTS) -> None:
         self._most = most
@@ -65,10 +67,11 @@ class View:
 
     def status(self) -> dict[str, Any]:
         """Return what the run shows of itself, and whether a process runs it."""
+        more = {"runs": self.folder.is_owned(), "statements": days(self.folder)[:MOST_DAYS]}
         try:
-            return self.folder.status() | {"runs": self.folder.is_owned()}
+            return self.folder.status() | more
         except InputMissing:
-            return {"status": "starting", "runs": self.folder.is_owned()}
+            return {"status": "starting"} | more
 
     def update(self) -> bool:
         """Take in what is new; return whether there was anything."""

@@ -166,6 +166,10 @@
         return line;
       }));
     }
+    if ((status.statements || []).length) {
+      fill("statements", status.statements.flatMap((day) =>
+        [element("a", day, { href: "statement?day=" + day, download: `statement-${day}.html` }), " "]));
+    }
     const feeds = status.feeds || { records: {}, rejected: {}, lags: {}, gaps: {}, halted: [] };
     const worst = Object.entries(feeds.lags)[0];
     const holes = Object.entries(feeds.gaps)[0];
