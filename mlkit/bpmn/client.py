@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from mlkit.bpmn.defaults import MESSAGE_LIFE
 from mlkit.bpmn.runtime.deployment import files_of
 from mlkit.bpmn.runtime.service import Refused
 from mlkit.errors import (
@@ -122,7 +123,7 @@ class Client:
         """
         body = {"process": process, "variables": dict(variables or {})}
         body |= {"business_key": business_key}
-        body |= _given(version=version, message=message)
+        body |= _drop_none(version=version, message=message)
         headers = {} if once is None else {"idempotency-key": once}
         return self.request("POST", "/instances", json=body, headers=headers)
 
@@ -160,15 +161,44 @@ class Client:
         return self._steer(instance, "cancel", reason=reason, person=person)
 
     def suspend(self, instance: str, reason: str = "", person: str | None = None) -> Document:
-        """Let nothing of an instance begin any more; scripts that run may end."""
+        """Suspend an instance; scripts that run may end."""
         return self._steer(instance, "suspend", reason=reason, person=person)
 
     def unsuspend(self, instance: str, person: str | None = None) -> Document:
-        """Let an instance go on that was suspended."""
+        """Resume a suspended instance."""
         return self._steer(instance, "unsuspend", person=person)
 
+    def migrate(
+        self,
+        instance: str,
+        version: int | None = None,
+        mapping: Mapping[str, str] | None = None,
+        *,
+        dry_run: bool = False,
+        person: str | None = None,
+    ) -> Document:
+        """Move an instance to another version of its definition.
+
+        Args:
+            instance: Its id.
+            version: None for the newest.
+            mapping: Elements and flows that are called something else there.
+            dry_run: Whether to report what it would come to, and change nothing.
+            person: Who does it, where that is not the caller.
+
+        Returns:
+            `tokens` with where each would be (`to`), `problems` that prevent the move, `notes` of
+            what else changes, where the history `differs` on that version, and `migrated`.
+
+        Raises:
+            Refused: Something prevents it, and it is no dry run.
+        """
+        body = {"mapping": dict(mapping or {}), "dry_run": dry_run}
+        body |= _drop_none(version=version, person=person)
+        return self._steer(instance, "migrate", **body)
+
     def retry(self, instance: str, incident: int = 0, person: str | None = None) -> Document:
-        """Try an incident again (0: all of the instance)."""
+        """Try an incident again (0: all of the instance), or what waits for that at once."""
         return self._steer(instance, "retry", incident=incident, person=person)
 
     def assign(
@@ -194,7 +224,7 @@ class Client:
         return self._steer(instance, "rerun", element=element)
 
     def _steer(self, instance: str, what: str, **body: Any) -> Document:
-        return self.request("POST", _path("instances", instance, what), json=_given(**body))
+        return self.request("POST", _path("instances", instance, what), json=_drop_none(**body))
 
     # -- people ----------------------------------------------------------------------------
 
@@ -233,7 +263,7 @@ class Client:
         return self._act(task, "claim", person=person)
 
     def release(self, task: str, person: str | None = None) -> Document:
-        """Give a task back."""
+        """Release a task."""
         return self._act(task, "release", person=person)
 
     def delegate(self, task: str, to: str, person: str | None = None) -> Document:
@@ -241,7 +271,7 @@ class Client:
         return self._act(task, "delegate", to=to, person=person)
 
     def _act(self, task: str, what: str, **body: Any) -> Document:
-        return self.request("POST", f"{_task(task)}/{what}", json=_given(**body))
+        return self.request("POST", f"{_task(task)}/{what}", json=_drop_none(**body))
 
     def me(self) -> Document:
         """Return who the caller is, what it may do, and its tasks."""
@@ -256,11 +286,11 @@ class Client:
     def pause_schedule(self, name: str, paused: bool = True, person: str | None = None) -> Document:
         """Let a schedule (`PROCESS`, or `PROCESS/ELEMENT`) start nothing, or start again."""
         what = "pause" if paused else "resume"
-        return self.request("POST", _schedule(name, what), json=_given(person=person))
+        return self.request("POST", _schedule(name, what), json=_drop_none(person=person))
 
     def run_schedule(self, name: str, person: str | None = None) -> Document:
         """Start an instance now, beside the times of a schedule."""
-        return self.request("POST", _schedule(name, "run"), json=_given(person=person))
+        return self.request("POST", _schedule(name, "run"), json=_drop_none(person=person))
 
     # -- messages, data stores, operators --------------------------------------------------
 
@@ -269,7 +299,7 @@ class Client:
         name: str,
         key: str = "",
         variables: Mapping[str, Any] | None = None,
-        ttl: float = 604800.0,
+        ttl: float = MESSAGE_LIFE,
     ) -> list[str]:
         """Send a message; return the instance that got it, none where it is kept."""
         body = {"name": name, "key": key, "variables": dict(variables or {}), "ttl": ttl}
@@ -294,9 +324,13 @@ class Client:
         """Yield what operators must look at."""
         return self._pages("/incidents", "incidents", {"process": process, "element": element})
 
+    def retries(self, process: str | None = None, element: str | None = None) -> Iterator[Document]:
+        """Yield the tasks that wait for another attempt; `retry` begins it at once."""
+        return self._pages("/retries", "retries", {"process": process, "element": element})
+
     def retry_incidents(self, process: str, element: str | None = None) -> Document:
         """Try all incidents of a process, at an element or anywhere, again."""
-        body = _given(process=process, element=element)
+        body = _drop_none(process=process, element=element)
         return self.request("POST", "/incidents/retry", json=body)
 
     def audit(self, instance: str | None = None) -> Iterator[Document]:
@@ -305,7 +339,7 @@ class Client:
 
     def watch(self, instance: str = "") -> Iterator[Document]:
         """Yield what changes from now on, of one instance or of all, without an end."""
-        query = _given(instance=instance or None)
+        query = _drop_none(instance=instance or None)
         with self._send("GET", "/events", params=query, stream=True) as answer:
             for line in answer.iter_lines():
                 if line.startswith(b"data: "):
@@ -333,7 +367,7 @@ class Client:
     def _pages(self, path: str, name: str, query: Mapping[str, Any]) -> Iterator[Any]:
         cursor = None
         while True:
-            page = self.request("GET", path, params=_given(**query, cursor=cursor, limit=1000))
+            page = self.request("GET", path, params=_drop_none(**query, cursor=cursor, limit=1000))
             yield from page[name]
             cursor = page["next"]
             if cursor is None:
@@ -378,7 +412,7 @@ def _cause(error: Exception) -> str:
     return getattr(cause, "strerror", None) or type(cause).__name__
 
 
-def _given(**values: Any) -> Document:
+def _drop_none(**values: Any) -> Document:
     return {name: value for name, value in values.items() if value is not None}
 
 

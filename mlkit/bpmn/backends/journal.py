@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mlkit.bpmn.backends.lists import JournalLists
 from mlkit.bpmn.backends.protocol import Document, Values
 from mlkit.bpmn.definition.timers import instant
@@ -36,12 +38,11 @@ class JournalBackend(JournalLists):
     def history(self, instance: str) -> Document:
         """Return what an instance went through."""
         row = self.journal.find(instance)
-        return documents.passed(self.journal, row, self.session.engine(row))
+        return documents.describe_run(self.journal, row, self.session.engine(row))
 
     def logs(self, instance: str) -> Document:
         """Return what the attempts at an instance's tasks printed."""
-        row = self.journal.find(instance)
-        return {"instance": row.id, "logs": self._service.logs(row.id)}
+        return self._service.logs(instance)
 
     def artifacts(self, instance: str) -> Document:
         """Return the stored values of an instance."""
@@ -74,7 +75,10 @@ class JournalBackend(JournalLists):
 
     def claim(self, task: str, person: str | None, release: bool) -> Document:
         """Take a user task, or give it back."""
-        return self._now(self._service.claim(task, self._acting(person)[0], release))
+        by = self._acting(person)[0]
+        if release:  # Whoever has the state folder is its operator.
+            return self._now(self._service.release(task, by, operates=True))
+        return self._now(self._service.claim(task, by))
 
     def delegate(self, task: str, to: str, person: str | None) -> Document:
         """Hand a user task to somebody."""
@@ -89,15 +93,17 @@ class JournalBackend(JournalLists):
 
     def message(self, name: str, key: str, values: Values, life: float) -> Document:
         """Send a message; return its receivers, and what a server starts by it."""
-        return self._sent("message", name, self._service.message(name, key, values, life))
+        return self._describe_delivery(
+            "message", name, self._service.message(name, key, values, life)
+        )
 
     def signal(self, name: str, values: Values) -> Document:
         """Broadcast a signal."""
-        return self._sent("signal", name, self._service.signal(name, values))
+        return self._describe_delivery("signal", name, self._service.signal(name, values))
 
-    def _sent(self, kind: str, name: str, rows: list[Row]) -> Document:
+    def _describe_delivery(self, kind: str, name: str, rows: list[Row]) -> Document:
         return {
-            "receivers": [{"instance": each.id, "state": each.phase} for each in rows],
+            "receivers": [{"instance": each.id, "state": each.status} for each in rows],
             "starts": self.journal.schedules.expecting(kind, name),
         }
 
@@ -108,12 +114,27 @@ class JournalBackend(JournalLists):
         return self._now(self._service.cancel(instance, reason, self._acting(person)[0]))
 
     def suspend(self, instance: str, reason: str, person: str | None) -> Document:
-        """Let nothing of an instance begin any more."""
+        """Suspend an instance."""
         return self._now(self._service.suspend(instance, reason, self._acting(person)[0]))
 
     def unsuspend(self, instance: str, person: str | None) -> Document:
-        """Let an instance go on that was suspended."""
+        """Resume a suspended instance."""
         return self._now(self._service.unsuspend(instance, self._acting(person)[0]))
+
+    def migrate(
+        self,
+        instance: str,
+        version: int | None,
+        mapping: Mapping[str, str],
+        dry_run: bool,
+        person: str | None,
+    ) -> Document:
+        """Move an instance to another version of its definition, unless something prevents it."""
+        report = self._service.migration(instance, version, mapping)
+        if dry_run or report["problems"]:
+            return {**report, "migrated": False}
+        self._service.migrate(instance, report["to"], mapping, self._acting(person)[0])
+        return {**report, "migrated": True}
 
     def retry(self, instance: str, incident: int, person: str | None) -> Document:
         """Try an incident again (0: all of the instance)."""

@@ -15,6 +15,9 @@ class Lists(Protocol):
     def instances(self) -> list[Document]:
         """Return all instances, oldest first."""
 
+    def retries(self, process: str | None, element: str | None) -> list[Document]:
+        """Return the tasks, of a process and at an element, that wait for another attempt."""
+
     def stores(self) -> list[Document]:
         """Return the data stores."""
 
@@ -33,7 +36,7 @@ class Backend(Lists, Protocol):
         """Return an instance with its tokens."""
 
     def history(self, instance: str) -> Document:
-        """Return what an instance went through; see `mlkit.bpmn.runtime.documents.passed`."""
+        """Return what an instance went through; see `mlkit.bpmn.runtime.documents.describe_run`."""
 
     def logs(self, instance: str) -> Document:
         """Return what the attempts at an instance's tasks printed."""
@@ -83,10 +86,25 @@ class Backend(Lists, Protocol):
         """End an instance."""
 
     def suspend(self, instance: str, reason: str, person: str | None) -> Document:
-        """Let nothing of an instance begin any more."""
+        """Suspend an instance."""
 
     def unsuspend(self, instance: str, person: str | None) -> Document:
-        """Let an instance go on that was suspended."""
+        """Resume a suspended instance."""
+
+    def migrate(
+        self,
+        instance: str,
+        version: int | None,
+        mapping: Mapping[str, str],
+        dry_run: bool,
+        person: str | None,
+    ) -> Document:
+        """Move an instance to another version of its definition, unless something prevents it.
+
+        Returns:
+            The report of `mlkit.bpmn.runtime.service.Service.migration`, and as `migrated` whether
+            the instance was moved.
+        """
 
     def retry(self, instance: str, incident: int, person: str | None) -> Document:
         """Try an incident again (0: all of the instance)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mlkit.bpmn.backends.protocol import Document, Values
 from mlkit.bpmn.client import Client
 from mlkit.bpmn.journal.records import require_id
@@ -24,7 +26,7 @@ class ServerBackend:
 
     def instances(self) -> list[Document]:
         """Return all instances, oldest first."""
-        return [_listed(each) for each in self._client.instances()][::-1]
+        return [_summarize(each) for each in self._client.instances()][::-1]
 
     def show(self, instance: str) -> Document:
         """Return an instance with its tokens."""
@@ -41,6 +43,10 @@ class ServerBackend:
     def artifacts(self, instance: str) -> Document:
         """Return the stored values of an instance."""
         return self._client.request("GET", f"/instances/{_id(instance)}/artifacts")
+
+    def retries(self, process: str | None, element: str | None) -> list[Document]:
+        """Return the tasks, of a process and at an element, that wait for another attempt."""
+        return list(self._client.retries(process, element))
 
     def stores(self) -> list[Document]:
         """Return the data stores."""
@@ -59,26 +65,26 @@ class ServerBackend:
 
     def complete(self, task: str, values: Values, person: str | None) -> Document:
         """Complete a user task with the values of its form."""
-        return _moved(self._client.complete(_task(task), values, person))
+        return _drop_details(self._client.complete(_task(task), values, person))
 
     def decide(
         self, task: str, approved: bool, comment: str | None, person: str | None
     ) -> Document:
         """Approve or reject."""
-        return _moved(self._client.decide(_task(task), approved, comment, person))
+        return _drop_details(self._client.decide(_task(task), approved, comment, person))
 
     def claim(self, task: str, person: str | None, release: bool) -> Document:
         """Take a user task, or give it back."""
         act = self._client.release if release else self._client.claim
-        return _moved(act(_task(task), person))
+        return _drop_details(act(_task(task), person))
 
     def delegate(self, task: str, to: str, person: str | None) -> Document:
         """Hand a user task to somebody."""
-        return _moved(self._client.delegate(_task(task), to, person))
+        return _drop_details(self._client.delegate(_task(task), to, person))
 
     def start(self, instance: str, element: str, end: bool, person: str | None) -> Document:
         """Start an activity of an ad-hoc sub-process, or end the sub-process."""
-        return _moved(self._client.start_activity(_id(instance), element, end, person))
+        return _drop_details(self._client.start_activity(_id(instance), element, end, person))
 
     # -- messages and signals --------------------------------------------------------------
 
@@ -96,19 +102,33 @@ class ServerBackend:
 
     def cancel(self, instance: str, reason: str, person: str | None) -> Document:
         """End an instance."""
-        return _moved(self._client.cancel(_id(instance), reason, person))
+        return _drop_details(self._client.cancel(_id(instance), reason, person))
 
     def suspend(self, instance: str, reason: str, person: str | None) -> Document:
-        """Let nothing of an instance begin any more."""
-        return _moved(self._client.suspend(_id(instance), reason, person))
+        """Suspend an instance."""
+        return _drop_details(self._client.suspend(_id(instance), reason, person))
 
     def unsuspend(self, instance: str, person: str | None) -> Document:
-        """Let an instance go on that was suspended."""
-        return _moved(self._client.unsuspend(_id(instance), person))
+        """Resume a suspended instance."""
+        return _drop_details(self._client.unsuspend(_id(instance), person))
+
+    def migrate(
+        self,
+        instance: str,
+        version: int | None,
+        mapping: Mapping[str, str],
+        dry_run: bool,
+        person: str | None,
+    ) -> Document:
+        """Move an instance to another version of its definition, unless something prevents it."""
+        report = self._client.migrate(_id(instance), version, mapping, dry_run=True)
+        if dry_run or report["problems"]:
+            return report
+        return self._client.migrate(_id(instance), report["to"], mapping, person=person)
 
     def retry(self, instance: str, incident: int, person: str | None) -> Document:
         """Try an incident again (0: all of the instance)."""
-        return _moved(self._client.retry(_id(instance), incident, person))
+        return _drop_details(self._client.retry(_id(instance), incident, person))
 
     def pause(self, schedule: str, paused: bool, person: str | None) -> Document:
         """Pause a schedule, or let it go on."""
@@ -116,7 +136,7 @@ class ServerBackend:
 
     def run(self, schedule: str, person: str | None) -> Document:
         """Start what a schedule starts, now."""
-        return _moved(self.show(self._client.run_schedule(schedule, person)["instance"]))
+        return _drop_details(self.show(self._client.run_schedule(schedule, person)["instance"]))
 
 
 def _id(instance: str) -> str:
@@ -131,7 +151,7 @@ def _task(task: str) -> str:
     return task
 
 
-def _listed(found: Document) -> Document:
+def _summarize(found: Document) -> Document:
     middle = {name: found[name] for name in _OF_LISTS}
     return {
         "instance": found["instance"],
@@ -141,5 +161,5 @@ def _listed(found: Document) -> Document:
     }
 
 
-def _moved(found: Document) -> Document:
+def _drop_details(found: Document) -> Document:
     return {name: value for name, value in found.items() if name not in _ONLY_SHOWN}

@@ -111,15 +111,15 @@ class _Input:
         kind = kinds.pop() if kinds else self.declared
         found: dict[int, str] = {}
         for value in self._representatives(kind, sets):
-            mask = sets.passed(value)
+            mask = sets.match(value)
             other = "any other text" if kind == constants.TEXT else "anything"
-            found.setdefault(mask, other if value is _OTHER else domains.shown(kind, value))
+            found.setdefault(mask, other if value is _OTHER else domains.format_value(kind, value))
         return [(shown, mask) for mask, shown in found.items()]
 
     def _representatives(self, kind: str, sets: Sets) -> Iterator[Any]:
         allowed = Sets([self.allowed]) if self.allowed else None
         for each in self._possible(kind, sets, allowed):
-            if allowed is None or allowed.passed(each):
+            if allowed is None or allowed.match(each):
                 yield each
         if None in sets.constants:
             yield None
@@ -162,7 +162,7 @@ class _Search:
         if not mask:
             self._gap(chosen)
         elif at == len(self.choices):
-            self._matched(mask, chosen)
+            self._record_match(mask, chosen)
         else:
             for shown, passed in self.choices[at]:
                 self.visit(at + 1, mask & passed, [*chosen, shown])
@@ -174,7 +174,7 @@ class _Search:
         if self.gaps <= _MAX_EXAMPLES:
             self._note(f"no rule matches {self._example(chosen)}", self.table.line)
 
-    def _matched(self, mask: int, chosen: list[str]) -> None:
+    def _record_match(self, mask: int, chosen: list[str]) -> None:
         won = self._winners(mask)
         self.reached |= won
         (winner, *_) = bits(won)

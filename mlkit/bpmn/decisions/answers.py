@@ -8,13 +8,13 @@ from typing import Any
 
 from mlkit.bpmn.decisions.load import Decided, Decisions
 from mlkit.bpmn.expressions.feel.budget import LimitReached, Run
-from mlkit.bpmn.expressions.feel.tagged import tagged
+from mlkit.bpmn.expressions.feel.tagged import tag
 from mlkit.bpmn.expressions.feel.writing import quote, write
 from mlkit.bpmn.expressions.playground import literal, read_line
 from mlkit.errors import BadData, MlkitError
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value in FEEL's notation.
 
     Raises:
@@ -27,9 +27,9 @@ def shown(value: Any) -> str:
         raise BadData(f"the result {error}") from error
 
 
-def _tagged(value: Any) -> Any:
+def _tag(value: Any) -> Any:
     try:
-        return tagged(Run("result", datetime.now(UTC)), value)
+        return tag(Run("result", datetime.now(UTC)), value)
     except LimitReached as error:
         raise BadData(f"the result {error}") from error
 
@@ -39,12 +39,12 @@ def document(name: str, found: Decided) -> dict[str, Any]:
     trace = found.trace
     return {
         "decision": name,
-        "value": _tagged(found.value),
-        "decided": {each: _tagged(value) for each, value in trace.results.items()},
+        "value": _tag(found.value),
+        "decided": {each: _tag(value) for each, value in trace.results.items()},
         "matched": [
             {
                 "decision": each.decision,
-                "inputs": {label: _tagged(value) for label, value in each.inputs.items()},
+                "inputs": {label: _tag(value) for label, value in each.inputs.items()},
                 "rules": each.rules,
                 "lines": each.lines,
             }
@@ -64,6 +64,6 @@ def answer(decisions: Decisions, line: bytes) -> str:
             raise BadData("'decision' is not text")
         inputs = literal(asked.get("context") or {}, datetime.now(UTC))
         found = decisions.evaluate(name, inputs)
-        return json.dumps({"id": asked.get("id"), "value": _tagged(found.value)})
+        return json.dumps({"id": asked.get("id"), "value": _tag(found.value)})
     except (MlkitError, RecursionError) as error:
         return json.dumps({"id": asked.get("id"), "error": str(error)})

@@ -68,7 +68,7 @@ class DecisionCall(Expression):
         if evaluation.trace.notes:
             raise self._error(evaluation.trace.notes[0])
         try:
-            return self._mapped(leave(evaluation.run, found))
+            return self._map_result(leave(evaluation.run, found))
         except (LimitReached, Unfit) as error:
             raise self._error(str(error)) from error
 
@@ -85,7 +85,7 @@ class DecisionCall(Expression):
                     break
         return found
 
-    def _mapped(self, value: Any) -> Any:
+    def _map_result(self, value: Any) -> Any:
         if not self.mapping:
             return value
         rows = _rows(value)

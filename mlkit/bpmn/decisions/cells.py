@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from mlkit.bpmn.decisions.answers import shown
+from mlkit.bpmn.decisions.answers import format_value
 from mlkit.bpmn.expressions.feel.budget import LimitReached, Run
 from mlkit.bpmn.expressions.feel.interchange import Unfit, enter, leave
-from mlkit.bpmn.expressions.feel.numbers import written
+from mlkit.bpmn.expressions.feel.numbers import format_number
 from mlkit.errors import BadData
 
 _KINDS = ({bool}, {str}, {date}, {datetime}, {int}, {float}, {int, float})
@@ -24,14 +24,14 @@ def text_of(value: Any) -> str:
     if type(value) is str:
         return value
     if type(value) is Decimal:
-        return written(value)
+        return format_number(value)
     try:
-        return shown(enter(Run("cell", datetime.now(UTC)), value))
+        return format_value(enter(Run("cell", datetime.now(UTC)), value))
     except (BadData, LimitReached):
         return "(too large)"
 
 
-def typed(values: Sequence[Any]) -> list[Any]:
+def unify(values: Sequence[Any]) -> list[Any]:
     """Return the values of a column of one type: of their own if they share one, else as texts."""
     run = Run("column", datetime.now(UTC), len(values) + 1)
     try:

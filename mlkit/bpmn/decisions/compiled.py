@@ -44,7 +44,10 @@ class Loaded:
         self.problems: list[Problem] = list(model.problems)
         self.elements: dict[str, Element] = {each.id: each for each in model.elements}
         self.types = Types(
-            model.types, self._imported_types(), self._tests, self._imported_values()
+            model.types,
+            self._collect_imported_types(),
+            self._tests,
+            self._collect_imported_values(),
         )
         self.members = tuple(sorted(self._members()))
         self.codes: dict[str, Code] = {}
@@ -60,14 +63,14 @@ class Loaded:
         ]
         self._check_circles()
 
-    def _imported_types(self) -> dict[str, Type]:
+    def _collect_imported_types(self) -> dict[str, Type]:
         return {
             f"{prefix}.{name}" if prefix else name: each
             for prefix, other in self.imported
             for name, each in other.types.all().items()
         }
 
-    def _imported_values(self) -> dict[str, str]:
+    def _collect_imported_values(self) -> dict[str, str]:
         return {
             f"{prefix}.{name}" if prefix else name: values
             for prefix, other in self.imported
@@ -107,7 +110,7 @@ class Loaded:
                 return found
         return next((found for _, other in self.imported if (found := other.find(reference))), None)
 
-    def _required(self, element: Element) -> Iterable[str]:
+    def _list_required(self, element: Element) -> Iterable[str]:
         if isinstance(element, Decision):
             yield from element.requires
             yield from element.knows
@@ -118,7 +121,7 @@ class Loaded:
         """Return what an element requires, found once."""
         known = self._requirements.get(element.id)
         if known is None:
-            found = [self.find(each) for each in self._required(element)]
+            found = [self.find(each) for each in self._list_required(element)]
             known = [
                 Required(owner, each, "" if owner is self else self.prefix(owner))
                 for owner, each in (each for each in found if each is not None)
@@ -129,7 +132,7 @@ class Loaded:
     def _names(self, element: Element) -> tuple[str, ...]:
         """Return what an element can see: what it requires, imported things below their import."""
         names = []
-        for reference in self._required(element):
+        for reference in self._list_required(element):
             found = self.find(reference)
             if found is None:
                 self._missing(element, reference)
@@ -163,7 +166,7 @@ class Loaded:
             logic = Logic(where, names, self.members, self.types, *places, kinds)
             kind = element.variable.type_ref
             if isinstance(element, Decision):
-                self.codes[element.id] = logic.typed(
+                self.codes[element.id] = logic.ensure_type(
                     logic.compile(element.logic), kind, element.logic
                 )
             elif element.function is not None:

@@ -16,7 +16,7 @@ from mlkit.bpmn.decisions.index import Column
 from mlkit.bpmn.expressions.feel.values import SECOND
 
 
-def shown(kind: str, value: Any) -> str:
+def format_value(kind: str, value: Any) -> str:
     """Return a value of a kind in FEEL's notation."""
     if value is None or type(value) is bool:
         return {True: "true", False: "false", None: "null"}[value]
@@ -71,9 +71,9 @@ class Sets:
         self.points = sorted({each for layer in self.layers for each in layer.points})
         self.constants = [value for layer in self.layers for value in layer.constants]
 
-    def passed(self, value: Any) -> int:
+    def match(self, value: Any) -> int:
         """Return the rules that a value passes, as bits."""
         found = 0
         for layer in self.layers:
-            found |= layer.passed(value)
+            found |= layer.match(value)
         return found ^ self.negated | self.always

@@ -69,7 +69,7 @@ class Evaluation:
         try:
             if isinstance(element, Decision):
                 return self._value(self.loaded, element)
-            return self._called(element)
+            return self._call(element)
         except LimitReached as error:
             raise self._error(str(error)) from error
         except RecursionError as error:
@@ -79,7 +79,7 @@ class Evaluation:
         where = self.trace.current[-1] if self.trace.current else self.loaded.model.name
         return DecisionError(where, problem)
 
-    def _called(self, element: Element) -> Any:
+    def _call(self, element: Element) -> Any:
         function = self._value(self.loaded, element)
         if type(function) is not Function:
             return function
@@ -101,7 +101,7 @@ class Evaluation:
             waiting.pop()
             if id(each) not in known:
                 self.run.charge(1)
-                known[id(each)] = self._computed(owner, each)
+                known[id(each)] = self._compute(owner, each)
         return known[id(element)]
 
     def _missing(self, loaded: Loaded, element: Element) -> Sequence[tuple[Loaded, Element]]:
@@ -115,7 +115,7 @@ class Evaluation:
             if isinstance(each, Decision) and id(each) not in known
         ][::-1]
 
-    def _computed(self, loaded: Loaded, element: Element) -> Any:
+    def _compute(self, loaded: Loaded, element: Element) -> Any:
         if isinstance(element, InputData):
             return self._input(loaded, element)
         if isinstance(element, Service):
@@ -124,7 +124,7 @@ class Evaluation:
         if code is None:
             return None
         if isinstance(element, Decision):
-            return self._decided(loaded, element, code)
+            return self._decide(loaded, element, code)
         return self._function(loaded, element, code)
 
     def _function(self, loaded: Loaded, element: Element, code: Code) -> Any:
@@ -135,7 +135,7 @@ class Evaluation:
         names[element.variable.name] = found
         return found
 
-    def _decided(self, loaded: Loaded, element: Decision, code: Code) -> Any:
+    def _decide(self, loaded: Loaded, element: Decision, code: Code) -> Any:
         name = element.variable.name
         self.trace.current.append(name)
         self.run.enter(_LEVELS)
@@ -152,7 +152,7 @@ class Evaluation:
         if loaded is self.loaded:
             key, given = name, self.inputs.get(name)
         else:
-            key, given = self._imported(self.loaded.prefix(loaded), name)
+            key, given = self._resolve_import(self.loaded.prefix(loaded), name)
         value = enter(self.run, given)
         self.trace.inputs[key] = value
         if not kind:
@@ -165,7 +165,7 @@ class Evaluation:
             self.trace.note(f"the input {name!r} is {brief(self.run, value)}, not a {kind}")
         return found
 
-    def _imported(self, prefix: str, name: str) -> tuple[str, Any]:
+    def _resolve_import(self, prefix: str, name: str) -> tuple[str, Any]:
         """Return the name and the value of an input of an imported model.
 
         It is `prefix.name`, the entry of the context `prefix`, or `name` alone.

@@ -57,11 +57,11 @@ class Column:
     def _blocks(self) -> list[_Block]:
         return [self._first, *(each for _, each in self._others)]
 
-    def passed(self, value: Any) -> int:
+    def match(self, value: Any) -> int:
         """Return the rules whose constants a value passes, as bits, beside those that always do."""
-        found = self._first.passed(value)
+        found = self._first.match(value)
         for at, each in self._others:
-            found |= each.passed(value) << at
+            found |= each.match(value) << at
         return found
 
 
@@ -105,7 +105,7 @@ class _Block:
                 points[last + 1] ^= bit
         self._at_points, self._in_gaps = _running(points), _running(gaps)
 
-    def passed(self, value: Any) -> int:
+    def match(self, value: Any) -> int:
         found = self.always | self.constants.get((type(value), value), 0)
         if type(value) is Decimal:
             at = bisect_left(self.points, value)

@@ -72,9 +72,9 @@ class Logic:
         if boxed is None:
             return lambda frame: None
         code: Code = _COMPILERS[type(boxed)](self, boxed)
-        return self.typed(code, boxed.type_ref, boxed)
+        return self.ensure_type(code, boxed.type_ref, boxed)
 
-    def typed(self, code: Code, name: str, boxed: Boxed | None) -> Code:
+    def ensure_type(self, code: Code, name: str, boxed: Boxed | None) -> Code:
         """Return a closure whose value is of the type of a name, or null with a note."""
         wanted = self.types.get(name)
         if wanted is ANY or wanted.name == "Any":
@@ -221,7 +221,7 @@ class Logic:
         for variable, expression in boxed.entries:
             code = logic.compile(expression)
             if variable is not None:
-                code = self.typed(code, variable.type_ref, expression)
+                code = self.ensure_type(code, variable.type_ref, expression)
                 logic = logic.inside(variable.name)
             entries.append((None if variable is None else variable.name, code))
 
@@ -242,7 +242,7 @@ class Logic:
 
     def _relation(self, boxed: model.Relation) -> Code:
         rows = [
-            [(column.name, self.typed(self.compile(each), column.type_ref, each))
+            [(column.name, self.ensure_type(self.compile(each), column.type_ref, each))
              for column, each in zip(boxed.columns, row, strict=False)]
             for row in boxed.rows
         ]  # fmt: skip

@@ -34,14 +34,14 @@ def record(decision: str, evaluation: Evaluation, output: Any, error: str = "") 
         "model": evaluation.loaded.model.path.name,
         "inputs": plain(trace.inputs),
         "decided": plain(trace.results),
-        "matched": [_matched(each, plain) for each in trace.matched[:_MAX_TABLES]],
+        "matched": [_describe_match(each, plain) for each in trace.matched[:_MAX_TABLES]],
         "omitted": max(0, len(trace.matched) - _MAX_TABLES),
-        "output": _packed(output),
+        "output": _pack(output),
         "error": error or None,
     }
 
 
-def _matched(each: Matched, plain: Any) -> dict[str, Any]:
+def _describe_match(each: Matched, plain: Any) -> dict[str, Any]:
     return {
         "decision": each.decision,
         "inputs": plain(each.inputs),
@@ -50,7 +50,7 @@ def _matched(each: Matched, plain: Any) -> dict[str, Any]:
     }
 
 
-def _packed(value: Any) -> Any:
+def _pack(value: Any) -> Any:
     try:
         return pack(value)
     except Unstorable:

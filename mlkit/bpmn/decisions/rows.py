@@ -77,11 +77,11 @@ def decide_rows(
     with table_files.reading(table, limits) as source:
         begin(source.columns)
         known = _columns(decisions, source)
-        added = _added(name, [*outputs, ERROR], source.columns)
+        added = _find_added(name, [*outputs, ERROR], source.columns)
         with table_files.writing(target, source, added) as write:
             for count, row in enumerate(source.rows, 1):
                 values = {**inputs, **{key: read(row[at]) for at, key, read in known}}
-                found, error = _decided(decisions, element, values, now)
+                found, error = _decide(decisions, element, values, now)
                 if error:
                     failed += 1
                     first = first or f"{source.place(count)}: {error}"
@@ -91,7 +91,7 @@ def decide_rows(
     return Summary(count, failed, first)
 
 
-def _decided(
+def _decide(
     decisions: Decisions, element: Element, values: Mapping[str, Any], now: datetime
 ) -> tuple[Any, str]:
     """Return the value of a row, and why it has none."""
@@ -146,7 +146,7 @@ def _outputs(decisions: Decisions, element: Element) -> list[str]:
     return list(declared.entries) if declared.name == "context" else []
 
 
-def _added(decision: str, outputs: list[str], columns: list[str]) -> list[str]:
+def _find_added(decision: str, outputs: list[str], columns: list[str]) -> list[str]:
     """Return the names of the columns that are added; what is there already stays as it is."""
     own = [decision, *outputs] if outputs == [ERROR] else outputs
     names = [f"{decision}.{each}" if each in columns else each for each in own]

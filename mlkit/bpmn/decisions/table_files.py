@@ -10,7 +10,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from mlkit.bpmn.decisions.cells import text_of, typed
+from mlkit.bpmn.decisions.cells import text_of, unify
 from mlkit.errors import BadData, InputMissing
 from mlkit.files import replacing
 from mlkit.unpacking import UnpackLimits
@@ -173,5 +173,5 @@ def _write_parquet(raw: Any, rows: list[Row], source: Source, added: list[str]) 
     width = len(source.columns)
     types = [pa.string()] * width if source.schema is None else source.schema.types
     arrays = [pa.array(*each) for each in zip(columns[:width], types, strict=True)]
-    arrays += [pa.array(typed(each)) for each in columns[width:]]
+    arrays += [pa.array(unify(each)) for each in columns[width:]]
     write_table(pa.table(arrays, names=[*source.columns, *added]), raw)

@@ -69,11 +69,11 @@ class CompiledTable:
         self.within = within
 
     def decide(self, frame: Frame) -> Any:
-        """Return what the table says; null where an input is not allowed, or rules contradict."""
+        """Return the table's result; null where an input is not allowed, or rules contradict."""
         values = [each(frame) for each in self.inputs]
         if self.is_limited and not self._are_allowed(frame, values):
             return None
-        matched = self._matched(frame, values)
+        matched = self._match(frame, values)
         _note_rules(frame, self.table, values, matched)
         if not matched:
             return self._default(frame)
@@ -90,7 +90,7 @@ class CompiledTable:
                 return False
         return True
 
-    def _matched(self, frame: Frame, values: list[Any]) -> list[int]:
+    def _match(self, frame: Frame, values: list[Any]) -> list[int]:
         """Return the rules that match: those whose constants pass, then what must be evaluated."""
         frame.run.charge(len(values) + (len(self.rules) >> 6))
         mask, unsure = self.everything, []
@@ -98,7 +98,7 @@ class CompiledTable:
             column = self.columns[at]
             if type(value) in INDEXED:
                 evaluated = column.evaluated
-                mask &= column.passed(value) | evaluated
+                mask &= column.match(value) | evaluated
             else:
                 evaluated = self.everything & ~column.always
                 mask &= column.always | evaluated
@@ -140,10 +140,10 @@ class CompiledTable:
                 values[at] = fit
             test = self.results[at] if self.has_results else None
             if test is not None and values[at] is not None:
-                values[at] = self._allowed_result(frame, number, at, test, values[at])
+                values[at] = self._check_result(frame, number, at, test, values[at])
         return values
 
-    def _allowed_result(self, frame: Frame, number: int, at: int, test: Code, value: Any) -> Any:
+    def _check_result(self, frame: Frame, number: int, at: int, test: Code, value: Any) -> Any:
         if _is_allowed(frame, test, value):
             return value
         output = self.table.outputs[at]
@@ -155,7 +155,7 @@ class CompiledTable:
         where = f"rule {number + 1}, output {name!r}".removesuffix(" ''")
         note(frame, f"{where}: {brief(frame.run, value)} is {problem}")
 
-    def _shaped(self, values: list[Any]) -> Any:
+    def _shape(self, values: list[Any]) -> Any:
         """Return the outputs of a rule: one value, or a context by name."""
         if len(self.table.outputs) == 1:
             return values[0]
@@ -164,7 +164,7 @@ class CompiledTable:
     def _default(self, frame: Frame) -> Any:
         if any(each is not None for each in self.defaults):
             values = [None if each is None else each(frame) for each in self.defaults]
-            found = self._shaped(values)
+            found = self._shape(values)
             return found if self.table.is_single else [found]
         if self.table.policy == "COLLECT" and not self.table.aggregation:
             return []
@@ -174,23 +174,23 @@ class CompiledTable:
         if len(rows) > 1:
             note(frame, f"{_contradiction(frame)}, but the hit policy is UNIQUE")
             return None
-        return self._shaped(rows[0])
+        return self._shape(rows[0])
 
     def _any(self, frame: Frame, rows: list[list[Any]]) -> Any:
         if any(equal(frame.run, each, rows[0]) is not True for each in rows):
             note(frame, f"{_contradiction(frame)} with other outputs, but the hit policy is ANY")
             return None
-        return self._shaped(rows[0])
+        return self._shape(rows[0])
 
     def _first(self, frame: Frame, rows: list[list[Any]]) -> Any:
-        return self._shaped(rows[0])
+        return self._shape(rows[0])
 
     def _priority(self, frame: Frame, rows: list[list[Any]]) -> Any:
-        return self._shaped(min(rows, key=lambda row: self.rank(frame, row)))
+        return self._shape(min(rows, key=lambda row: self.rank(frame, row)))
 
     def _output_order(self, frame: Frame, rows: list[list[Any]]) -> Any:
         ranked = sorted(rows, key=lambda row: self.rank(frame, row))
-        return [self._shaped(each) for each in ranked]
+        return [self._shape(each) for each in ranked]
 
     def rank(self, frame: Frame, row: list[Any]) -> list[int]:
         """Return the places of outputs in the order of their columns' values: smallest is first."""
@@ -200,14 +200,14 @@ class CompiledTable:
         ]
 
     def _rule_order(self, frame: Frame, rows: list[list[Any]]) -> Any:
-        return [self._shaped(each) for each in rows]
+        return [self._shape(each) for each in rows]
 
     def _collect(self, frame: Frame, rows: list[list[Any]]) -> Any:
         if not self.table.aggregation:
-            return [self._shaped(each) for each in rows]
+            return [self._shape(each) for each in rows]
         name = _AGGREGATES[self.table.aggregation]
         columns = [list(each) for each in zip(*rows, strict=True)]
-        return self._shaped([builtins_call(frame, name, each) for each in columns])
+        return self._shape([builtins_call(frame, name, each) for each in columns])
 
 
 def _is_allowed(frame: Frame, test: Code, value: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlkit.bpmn.decisions.model import ItemDefinition
 from mlkit.bpmn.expressions.feel import Program
-from mlkit.bpmn.expressions.feel.apply import UNFIT, conformed
+from mlkit.bpmn.expressions.feel.apply import UNFIT, coerce
 from mlkit.bpmn.expressions.feel.budget import Run
 from mlkit.bpmn.expressions.feel.frame import Frame
 from mlkit.bpmn.expressions.feel.types import SIMPLE, Type
@@ -97,7 +97,7 @@ def conform(run: Run, wanted: Type, value: Any) -> Any:
     """Return a value as a type has it, or null where it is not of the type."""
     if value is None or type(value) is wanted.exact:
         return value
-    found = conformed(run, wanted, value)
+    found = coerce(run, wanted, value)
     return None if found is UNFIT else found
 
 
@@ -165,7 +165,7 @@ class Types:
             return self._found[name]
         if name in self._definitions:
             self._found[name] = ANY  # A definition that refers to itself.
-            self._found[name] = self._declared(self._definitions[name], level)
+            self._found[name] = self._build(self._definitions[name], level)
             return self._found[name]
         if name not in SIMPLE:
             self.unknown.append(name)
@@ -173,11 +173,11 @@ class Types:
         self._simple[name] = Type(name)
         return self._simple[name]
 
-    def _declared(self, definition: ItemDefinition, level: int) -> Type:
+    def _build(self, definition: ItemDefinition, level: int) -> Type:
         if definition.is_function:
             return Type("function")
         if definition.components:
-            entries = {each.name: self._declared(each, level + 1) for each in definition.components}
+            entries = {each.name: self._build(each, level + 1) for each in definition.components}
             base: Type = Structure("context", entries=entries)
         else:
             base = self.get(definition.base, level + 1)

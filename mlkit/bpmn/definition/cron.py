@@ -82,13 +82,13 @@ class Cron:
         for found in CronSim(self.times, start):
             if found.date() != day:
                 return None
-            at = _localised(found, zone) if self.fixed else found.timestamp()
+            at = _localise(found, zone) if self.fixed else found.timestamp()
             if at > moment:
                 return at
         return None
 
 
-def _localised(wall: datetime, zone: tzinfo) -> float:
+def _localise(wall: datetime, zone: tzinfo) -> float:
     """Return when a clock on the wall first shows a time, or the end of the gap around it."""
     aware = wall.replace(tzinfo=zone)
     shown = datetime.fromtimestamp(aware.timestamp(), zone)
@@ -129,7 +129,7 @@ def read(line: str, numbering: str = "quartz") -> Cron:
     years = _numbers(fields[6], FIRST_YEAR, LAST_YEAR, "year") if fields[6:] else None
     months = _numbers(month, 1, 12, "month", _MONTHS)
     first = 1 if numbering == "quartz" and not unix else 0
-    both = _combined(_days(day), _weekdays(weekday, first), (day, weekday), unix, first == 1)
+    both = _combine(_days(day), _weekdays(weekday, first), (day, weekday), unix, first == 1)
     times = f"{second} {minute} {hour} * * *"
     try:
         CronSim(times, datetime(2000, 1, 1))
@@ -144,7 +144,7 @@ def read(line: str, numbering: str = "quartz") -> Cron:
     )
 
 
-def _combined(day: Days, weekday: Days, written: tuple[str, str], unix: bool, quartz: bool) -> Days:
+def _combine(day: Days, weekday: Days, written: tuple[str, str], unix: bool, quartz: bool) -> Days:
     """Return whether day and weekday both matter (Spring), either (Unix), or cannot (Quartz)."""
     restricted = [each[:1] not in "*?" for each in written]
     if all(restricted) and quartz:

@@ -148,7 +148,7 @@ class Loop:
 
     Attributes:
         sequential: One after the other, instead of all at once.
-        cardinality: How many, where no collection says it.
+        cardinality: The number of iterations, if there is no collection.
         collection: The list to iterate over.
         element: The variable that holds one item of it.
         completion: Ends the activity early when it holds after an iteration.
@@ -435,7 +435,7 @@ class Scope:
 
     Attributes:
         declared: The names of its data objects and properties: they end with it.
-        values: What variables are at its start, where nobody says otherwise.
+        values: Default values of variables at its start.
     """
 
     id: str
@@ -448,6 +448,16 @@ class Scope:
     def initial(self) -> dict[str, Any]:
         """Return the variables that it begins with."""
         return {**dict.fromkeys(self.declared), **self.values}
+
+    def listening(self) -> list[FlowNode]:
+        """Return its flows and itself, where something listens to them, as nodes with listeners."""
+        flows = [
+            FlowNode(e.id, "sequenceFlow", line=e.line, outgoing=(e.id,), listeners=e.listeners)
+            for e in self.flows.values()
+            if e.listeners
+        ]
+        own = [FlowNode(self.id, "process", listeners=self.listeners)] if self.listeners else []
+        return own + flows
 
 
 @dataclass(frozen=True, slots=True)

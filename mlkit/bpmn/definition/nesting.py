@@ -50,9 +50,7 @@ def _with(whole: Any, path: tuple[str, ...], value: Any) -> Any:
     return {**known, path[0]: _with(known.get(path[0]), path[1:], value)}
 
 
-def grouped(
-    mappings: Iterable[tuple[str, Expression]], merges: bool
-) -> list[tuple[str, Expression]]:
+def group(mappings: Iterable[tuple[str, Expression]], merges: bool) -> list[tuple[str, Expression]]:
     """Let mappings into one variable make its value together, at the place of the first of them.
 
     Args:

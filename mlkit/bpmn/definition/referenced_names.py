@@ -16,12 +16,17 @@ _SEES_ALL = {
 }  # fmt: skip
 
 
+def names_in(source: str) -> frozenset[str]:
+    """Return every name that an expression mentions, also inside strings."""
+    return frozenset(_NAME.findall(source))
+
+
 @lru_cache(maxsize=4096)
-def mentioned(source: str, language: str) -> frozenset[str] | None:
+def find_referenced(source: str, language: str) -> frozenset[str] | None:
     """Return every name that a script mentions, also inside strings; None where it may see all.
 
     Only these variables travel to the worker: a task costs what it uses, not what all tasks
     before it left.
     """
-    names = frozenset(_NAME.findall(source))
+    names = names_in(source)
     return None if names & _SEES_ALL[language] else names

@@ -26,7 +26,7 @@ class StartTimer:
         process: The key of the process.
         element: The start event.
         kind: `date`, `duration` or `cycle`.
-        text: What the diagram says.
+        text: The text in the diagram.
         zone: The time zone in which it counts.
         misfire, overlap: What becomes of missed times, and of starts before the last has ended.
         due: The next time, in seconds since 1970; None: it does not start any more.
@@ -50,7 +50,7 @@ class StartTimer:
         return (self.kind, self.text, self.zone) == (other.kind, other.text, other.zone)
 
     def upcoming(self, count: int, now: float) -> list[float]:
-        """Return the next times from now on, at most so many."""
+        """Return the next times from now on, at most `count`."""
         return list(islice((each for each in self._times() if each >= now), count))
 
     def _times(self) -> Iterator[float]:
@@ -93,13 +93,13 @@ def fire(timer: StartTimer, now: float) -> Firing:
     if due is None or due > now:
         return Firing([], timer)
     if timer.misfire == "all":
-        return _made_up(timer, now)
+        return _catch_up(timer, now)
     if due >= now - TOLERANCE:
         return Firing([due], timer.after(due))
     return Firing([due] if timer.misfire == "one" else [], timer.after(now))
 
 
-def _made_up(timer: StartTimer, now: float) -> Firing:
+def _catch_up(timer: StartTimer, now: float) -> Firing:
     starts: list[float] = []
     while timer.due is not None and timer.due <= now and len(starts) < MOST_STARTS:
         starts.append(timer.due)
@@ -116,14 +116,14 @@ def of_process(process: Process, now: float) -> list[StartTimer]:
         BadData: A time needs a variable, or is none.
     """
     return [
-        _begun(process, node.id, each, now)
+        _begin(process, node.id, each, now)
         for node in process.body.nodes.values()
         if node.type == "startEvent" and node.event is not None and not node.event.parallel
         for each in node.event.of_kind("timer")
     ]
 
 
-def _begun(process: Process, element: str, event: EventDefinition, now: float) -> StartTimer:
+def _begin(process: Process, element: str, event: EventDefinition, now: float) -> StartTimer:
     assert event.expression is not None
     text = str(event.expression.evaluate(_no_variable, datetime.fromtimestamp(now, UTC)))
     timer = StartTimer(

@@ -197,7 +197,7 @@ def _repeating(repeat: re.Match[str], text: str, now: float, zone: str) -> Sched
     given = parts[0] != interval
     origin, zone = _moment(parts[0], zone) if given else (now, zone)
     # Times are computed from what is kept, so that they are the same when it is read again.
-    kept = _written(origin, zone)
+    kept = _format(origin, zone)
     grid = _Grid(_moment(kept, zone)[0], interval, zone_of(zone))
     first = 0 if given else 1
     last = first + int(repeat["times"]) - 1 if repeat["times"] else None
@@ -207,7 +207,7 @@ def _repeating(repeat: re.Match[str], text: str, now: float, zone: str) -> Sched
     return Schedule(grid.at(number), again, f"{kept}/{interval}")
 
 
-def _written(origin: float, zone: str) -> str:
+def _format(origin: float, zone: str) -> str:
     moment = datetime.fromtimestamp(origin, UTC)
     return moment.isoformat() + ("" if zone == "UTC" else f"[{zone}]")
 
@@ -261,5 +261,13 @@ def _moment(text: str, zone: str) -> tuple[float, str]:
 
 
 def instant(at: float) -> str:
-    """Write a moment, in seconds since 1970, as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Write a moment, in seconds since 1970, as ISO 8601 in UTC.
+
+    Raises:
+        BadData: No calendar has it.
+    """
+    try:
+        found = datetime.fromtimestamp(at, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise BadData(f"{at!r} seconds since 1970 are not a time of the years 1 to 9999") from error
+    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 from lxml import etree
 
-from mlkit.errors import BadData, InputMissing
+from mlkit.errors import BadData
+from mlkit.files import read_regular
 
 MAX_BYTES = 20_000_000
 Element: TypeAlias = etree._Element
@@ -17,15 +18,10 @@ def read(path: Path) -> bytes:
     """Read the bytes of a file.
 
     Raises:
-        InputMissing: The file cannot be read.
+        InputMissing: The file cannot be read, or is no regular one.
         BadData: It is too large.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BadData(f"{path}: larger than {MAX_BYTES // 1_000_000} MB")
-        return path.read_bytes()
-    except OSError as error:
-        raise InputMissing(f"{path}: {error.strerror}") from error
+    return read_regular(path, MAX_BYTES)
 
 
 def parse(content: bytes, place: str) -> Element:

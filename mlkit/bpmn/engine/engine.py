@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlkit.bpmn.definition.model import Process
-from mlkit.bpmn.engine.behaviors.activity import Activity
 from mlkit.bpmn.engine.behaviors.starting import begin
 from mlkit.bpmn.engine.behaviors.throw import broadcast
 from mlkit.bpmn.engine.effects import (
@@ -28,7 +27,10 @@ from mlkit.bpmn.engine.events import (
     AnyEvent,
     Assign,
     Cancel,
+    Complete,
     Crash,
+    Fire,
+    Migrate,
     Outcome,
     Recover,
     Retry,
@@ -38,9 +40,10 @@ from mlkit.bpmn.engine.events import (
     Unsuspend,
 )
 from mlkit.bpmn.engine.graph import Graph
-from mlkit.bpmn.engine.state import Activation, Defect, State
+from mlkit.bpmn.engine.state import Activation, Defect, State, restore
 from mlkit.bpmn.engine.step import Step
 from mlkit.bpmn.engine.waits import ForMessage, ForPerson, ForSignal, ForWorker
+from mlkit.bpmn.engine.work_file import WorkFile
 from mlkit.errors import BadData
 
 
@@ -60,7 +63,7 @@ class Engine:
         """Make the state of an instance before its start event."""
         return State(self.processes[0].id)
 
-    def apply(self, state: State, event: AnyEvent, at: float) -> Outcome:
+    def apply(self, state: State, event: AnyEvent, at: float, *, replayed: bool = False) -> Outcome:
         """Step an instance on.
 
         Args:
@@ -68,16 +71,20 @@ class Engine:
             event: What happened. One whose activation is gone has no effect: it lost a
                 race, for example against an interrupting timer.
             at: When, in seconds since 1970.
+            replayed: Whether it was applied to this state before, and is applied again to come to
+                the state that followed.
 
         Returns:
             What the runner must do, and what to add to the trace.
 
         Raises:
             BadData: The event does not fit the state; nothing has changed.
+            OutOfTime: An expression takes too much time; the state is of no use any more.
         """
-        step = Step(state, self.graph, at)
+        step = Step(state, self.graph, at, replayed)
         self._take(step, event)
-        if not isinstance(event, Crash):  # It moves no token, and must not fail itself.
+        # A crash moves no token, and must not fail itself; a migration says what it led to.
+        if not isinstance(event, Crash | Migrate):
             step.run()
         return Outcome(step.effects, step.trace)
 
@@ -89,6 +96,8 @@ class Engine:
         activation = step.state.activations.get(event.id)  # type: ignore[union-attr]
         if activation is not None:
             step.behavior(activation).event(step, activation, event)
+            if isinstance(event, Complete):
+                _carry(step.state.files, event.files)
 
     def pending(self, state: State) -> list[AnyEffect]:
         """Return what waits to be done, for an instance that was loaded."""
@@ -112,6 +121,10 @@ class Engine:
         crashed = [each for each in defects if event.id in (0, each)]
         found = [e for e in there.values() if e.status == "incident" and e.id not in defects]
         wanted = [each for each in found if event.id in (0, each.id)]
+        waiting = there.get(event.id)
+        if waiting is not None and waiting.status == "pausing":
+            step.behavior(waiting).event(step, waiting, Fire(waiting.id))
+            return
         if not wanted and not crashed:
             raise BadData("there is no incident to try again")
         for each in wanted:
@@ -157,14 +170,14 @@ class Engine:
     def _assign(self, step: Step, event: Assign) -> None:
         root = next(iter(step.state.roots()), None)
         if root is None or step.state.status != "running":
-            raise BadData(f"the instance is {step.state.phase} already")
+            raise BadData(f"the instance is {step.state.effective_status} already")
         root.variables.update(event.variables)
         for name in event.removed:
             root.variables.pop(name, None)
 
     def _suspend(self, step: Step, event: Suspend) -> None:
         if step.state.status != "running" or step.state.suspended:
-            raise BadData(f"the instance is {step.state.phase} already")
+            raise BadData(f"the instance is {step.state.effective_status} already")
         step.state.suspended = True
 
     def _unsuspend(self, step: Step, event: Unsuspend) -> None:
@@ -173,11 +186,26 @@ class Engine:
         step.state.suspended = False
         step.effects += [e for e in self.pending(step.state) if isinstance(e, Wake | Fetch)]
 
+    def _migrate(self, step: Step, event: Migrate) -> None:
+        """Take the state that the journal has: how it came about needs the older version too."""
+        found = restore(event.state)
+        for name in found.__struct_fields__:
+            setattr(step.state, name, getattr(found, name))
+
     def _recover(self, step: Step, event: Recover) -> None:
         for each in list(step.state.activations.values()):
             behavior = step.behavior(each)
-            if each.status == "working" and isinstance(behavior, Activity):
+            if each.status == "working":
                 behavior.recover(step, each)
+
+
+def _carry(files: dict[str, WorkFile], changed: Mapping[str, WorkFile | None]) -> None:
+    """Note what a task has changed in the working folder."""
+    for path, each in changed.items():
+        if each is None:
+            files.pop(path, None)
+        else:
+            files[path] = each
 
 
 _GENERAL: dict[type, Callable[[Engine, Step, Any], None]] = {
@@ -190,6 +218,7 @@ _GENERAL: dict[type, Callable[[Engine, Step, Any], None]] = {
     Assign: Engine._assign,
     Suspend: Engine._suspend,
     Unsuspend: Engine._unsuspend,
+    Migrate: Engine._migrate,
 }
 
 
@@ -200,10 +229,10 @@ def _pending(activation: Activation) -> AnyEffect | None:
         return Fetch(activation.id)
     if activation.due is not None:
         return Wake(activation.id, activation.due)
-    return _asked(activation) if activation.status == "waiting" else None
+    return _make_request(activation) if activation.status == "waiting" else None
 
 
-def _asked(activation: Activation) -> AnyEffect | None:
+def _make_request(activation: Activation) -> AnyEffect | None:
     match activation.wait:
         case ForMessage(name, key):
             return Subscribe(activation.id, name, key)

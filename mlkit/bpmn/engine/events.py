@@ -11,17 +11,19 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mlkit.bpmn.engine.effects import AnyEffect
+from mlkit.bpmn.engine.work_file import WorkFile
 
 
 class Event(msgspec.Struct, tag_field="type", omit_defaults=True):
     """Something that happened to an instance.
 
-    `id` names an activation, `by` the person who did it, where it is known.
+    `id` names an activation, `by` the person who did it, where it is known. Tags are those of
+    journals in use, so a class may have another name than its tag.
     """
 
 
 class Start(Event, tag="start"):
-    """The instance begins, at the named start event or as the diagram says.
+    """The instance begins, at the named start event or where the diagram begins.
 
     `external` are the names of the callables whose work external workers do.
     """
@@ -35,12 +37,16 @@ class Start(Event, tag="start"):
 
 
 class Complete(Event, tag="complete"):
-    """The work of an activity is done; `local` are variables that end with it."""
+    """The work of an activity is done; `local` are variables that end with it.
+
+    `files` is what a script has changed in the working folder; None for what is gone.
+    """
 
     id: int
     variables: dict[str, Any] = {}
     by: str = ""
     local: dict[str, Any] = {}
+    files: dict[str, WorkFile | None] = {}
 
 
 class Throw(Event, tag="throw"):
@@ -131,7 +137,10 @@ class StoreRead(Event, tag="supply"):
 
 
 class Retry(Event, tag="retry"):
-    """An operator asks to try an incident again (0: all of them)."""
+    """An operator asks to try an incident again (0: all of them).
+
+    A task that waits for another attempt begins it at once.
+    """
 
     id: int = 0
     by: str = ""
@@ -157,6 +166,25 @@ class Unsuspend(Event, tag="unsuspend"):
     by: str = ""
 
 
+class Migrate(Event, tag="migrate"):
+    """An operator moves the instance to another version of its definition.
+
+    Attributes:
+        definition: The hash of the version.
+        mapping: Elements and flows that are called something else there.
+        external: The names of the callables whose work external workers do.
+        tasks: What the names of callables are bound to.
+        state: What the instance is then; whoever moves it finds that out.
+    """
+
+    definition: str
+    mapping: dict[str, str] = {}
+    external: list[str] = []
+    tasks: dict[str, str] = {}
+    by: str = ""
+    state: dict[str, Any] = {}
+
+
 class Recover(Event, tag="recover"):
     """The engine died; attempts that were running start again."""
 
@@ -170,9 +198,9 @@ class Crash(Event, tag="crash"):
 
 AnyEvent = (
     Start | Complete | Throw | Fail | Fire | Receive | Signal | Begin | Claim | ConditionMet | Retry
-    | Cancel | Recover | StoreRead | Crash | Assign | Suspend | Unsuspend
+    | Cancel | Recover | StoreRead | Crash | Assign | Suspend | Unsuspend | Migrate
 )  # fmt: skip
-STEERING = (Assign, Cancel, Suspend, Unsuspend)
+STEERING = (Assign, Cancel, Suspend, Unsuspend, Migrate)
 """What an instance takes while it is suspended; all other events from outside wait."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from mlkit.bpmn.definition.model import FlowNode, Listener, Process, Scope
+from mlkit.bpmn.definition.model import FlowNode, Process, Scope
 from mlkit.bpmn.engine.behaviors import behavior_of, inner_of
 from mlkit.bpmn.engine.behaviors.activity import Activity
 from mlkit.bpmn.engine.behaviors.ad_hoc import AdHocSubProcess
@@ -13,6 +13,7 @@ from mlkit.bpmn.engine.behaviors.behavior import Behavior
 from mlkit.bpmn.engine.behaviors.boundary import BoundaryEvent
 from mlkit.bpmn.engine.behaviors.event_subprocess import EventSubProcess
 from mlkit.bpmn.engine.behaviors.inclusive import InclusiveGateway, is_link, link_sources
+from mlkit.bpmn.engine.behaviors.listening import FlowListeners, ProcessListeners
 from mlkit.bpmn.engine.behaviors.messages import deliver
 from mlkit.bpmn.engine.behaviors.subscription import conditions
 
@@ -33,9 +34,10 @@ class Graph:
             event, the one behind the catching link.
         boundary_events: By activity id, its boundary events.
         triggers: By the id of a scope, the event sub-processes in it.
-        takes: By flow id, its listeners, where it has some.
+        takes: By flow id, what listens to it, where something does.
+        listening: By process id, what listens to it, where something does.
         handlers: By activity id, its compensation handler.
-        watchers: What may go on once all tokens rest; each says whether it did.
+        watchers: What may continue once all tokens wait; each returns whether it did.
     """
 
     def __init__(self, processes: tuple[Process, ...], called: Mapping[str, Process]) -> None:
@@ -45,7 +47,8 @@ class Graph:
         self.targets: dict[str, Behavior] = {}
         self.boundary_events: dict[str, list[BoundaryEvent]] = {}
         self.triggers: dict[str, list[EventSubProcess]] = {}
-        self.takes: dict[str, tuple[Listener, ...]] = {}
+        self.takes: dict[str, FlowListeners] = {}
+        self.listening: dict[str, ProcessListeners] = {}
         self.handlers: dict[str, Activity] = {}
         everything = {id(each): each for each in (*processes, *called.values())}
         for process in everything.values():
@@ -71,12 +74,20 @@ class Graph:
                 self.triggers.setdefault(body.id, []).append(behavior)
         for flow in body.flows.values():
             self.targets[flow.id] = self.behaviors[flow.target]
-            if flow.listeners:
-                self.takes[flow.id] = flow.listeners
+        self._add_listeners(body)
         for node in body.nodes.values():
             if node.type == "intermediateCatchEvent" and is_link(node):
                 for source in link_sources(node, body):
                     self.targets[source] = self.behaviors[node.id]
+
+    def _add_listeners(self, body: Scope) -> None:
+        for node in body.listening():
+            if node.type == "process":
+                listens = self.behaviors[node.id] = ProcessListeners(node, body)
+                self.listening[node.id] = listens
+            else:
+                takes = self.behaviors[node.id] = FlowListeners(node, body)
+                self.takes[node.id] = takes
 
     def _add_handler(self, boundary: BoundaryEvent) -> None:
         handler = self.behaviors.get(boundary.node.handler or "")
@@ -106,6 +117,13 @@ def scopes(body: Scope) -> Iterator[Scope]:
     for node in body.nodes.values():
         if node.body is not None:
             yield from scopes(node.body)
+
+
+def working(body: Scope) -> Iterator[FlowNode]:
+    """Go through what may have work inside a scope: flow nodes, and what has listeners."""
+    yield from nodes(body)
+    for each in scopes(body):
+        yield from each.listening()
 
 
 def nodes(body: Scope) -> Iterator[FlowNode]:

@@ -9,6 +9,7 @@ import msgspec
 
 from mlkit.bpmn.engine.events import AnyEvent
 from mlkit.bpmn.engine.waits import AnyWait, ForRetry, ForTimer, Incident, Iterations
+from mlkit.bpmn.engine.work_file import WorkFile
 
 
 class Done(msgspec.Struct, omit_defaults=True):
@@ -50,6 +51,7 @@ class Scope(msgspec.Struct, omit_defaults=True):
         isolated: Whether names that are set inside stay inside.
         called: Whether what surrounds it is not seen from inside (a called process).
         interrupted: Whether an event sub-process has ended what ran here.
+        ended: Whether the end of the process has been heard by its listeners.
         arrived: Tokens that wait at joins, by flow.
         done: What completed here and can be compensated, in order.
         resetting: By complex gateway that has opened, the flows that it had tokens from.
@@ -63,6 +65,7 @@ class Scope(msgspec.Struct, omit_defaults=True):
     isolated: bool = False
     called: bool = False
     interrupted: bool = False
+    ended: bool = False
     variables: dict[str, Any] = {}
     arrived: dict[str, int] = {}
     done: list[Done] = []
@@ -91,12 +94,14 @@ class Activation(msgspec.Struct, omit_defaults=True):
             another attempt), `fetching` (the values of data stores), `incident`.
         role: `""` holds a token; `iteration` of a loop, `guard` (an armed boundary event),
             `trigger` (an armed event sub-process), `branch` of an event gateway, `part` of a
-            multiple event, `start` event that waits, `compensation` handler that runs.
+            multiple event, `start` event that waits, `compensation` handler that runs,
+            `listener` of a process or flow.
         host: The activation that it belongs to, for the roles that have one.
         local: The scope of its own variables, 0 where it has none.
         body: The scope of a sub-process.
         listening: The moment (`start`, `end`, ...) whose listeners a worker runs, if one does.
         heard: How many of its listeners have been gone through at that moment.
+        chosen: Where its token goes on once its listeners are done, where that is known before.
         began: When it began, in seconds since 1970.
         by: Who completed it, where a person did.
         children: Its boundary events, iterations, branches or parts.
@@ -119,6 +124,7 @@ class Activation(msgspec.Struct, omit_defaults=True):
     iteration: str = ""
     listening: str = ""
     heard: int = 0
+    chosen: list[str] | None = None
     began: float = 0.0
     by: str = ""
     children: list[int] = []
@@ -155,6 +161,7 @@ class State(msgspec.Struct, omit_defaults=True):
         external: The names of the callables whose work external workers do.
         defects: Events at which the engine failed, by their activation or a number of their own.
         suspended: Whether nothing may begin until an operator lets the instance go on.
+        files: What is in its working folder, by path, where hosts share it.
     """
 
     process: str
@@ -169,6 +176,7 @@ class State(msgspec.Struct, omit_defaults=True):
     pending_messages: list[PendingMessage] = msgspec.field(default_factory=list, name="posts")
     defects: dict[int, Defect] = {}
     suspended: bool = False
+    files: dict[str, WorkFile] = {}
 
     def next_id(self) -> int:
         """Return out an id."""
@@ -201,6 +209,13 @@ class State(msgspec.Struct, omit_defaults=True):
         """Return whether a variable is seen from a scope."""
         return any(name in each.variables for each in self.chain(scope))
 
+    def process_of(self, scope: int) -> Scope:
+        """Return the scope of the process, called or not, that a scope is in."""
+        found = self.scopes[scope]
+        while found.parent and not found.called:
+            found = self.scopes[found.parent]
+        return found
+
     def visible(self, scope: int, names: frozenset[str] | None = None) -> dict[str, Any]:
         """Return the variables that are seen from a scope: all, or those of some names."""
         if names is not None:
@@ -226,8 +241,8 @@ class State(msgspec.Struct, omit_defaults=True):
                     break
 
     @property
-    def phase(self) -> str:
-        """Return the instance's condition: its status, or what keeps it from going on.
+    def effective_status(self) -> str:
+        """Return the status, or what keeps a running instance from going on.
 
         One of `running`, `waiting`, `incident`, `suspended`, `completed`, `failed`, `cancelled`.
         """
@@ -259,3 +274,18 @@ class State(msgspec.Struct, omit_defaults=True):
                 for each in self.activations.values()
             )
         )
+
+
+def document(state: State) -> dict[str, Any]:
+    """Return a state as plain data, as the journal has it."""
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(state))
+    return found
+
+
+def restore(document: dict[str, Any]) -> State:
+    """Return the state that plain data describe; it shares nothing with them.
+
+    Raises:
+        msgspec.ValidationError: They describe none.
+    """
+    return msgspec.json.decode(msgspec.json.encode(document), type=State)

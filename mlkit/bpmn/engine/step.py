@@ -14,8 +14,8 @@ from mlkit.bpmn.engine.events import Hop
 from mlkit.bpmn.engine.state import Activation, PendingMessage, Scope, State
 from mlkit.bpmn.engine.variables import Variables, require_boolean
 from mlkit.bpmn.engine.waits import ForMessage, ForSignal, ForWorker, Incident
-from mlkit.bpmn.expressions import Expression
-from mlkit.errors import BadData
+from mlkit.bpmn.expressions import Expression, TimeLimit
+from mlkit.errors import BadData, MlkitError
 from mlkit.workers.child.values import Unstorable, pack
 
 if TYPE_CHECKING:
@@ -32,6 +32,16 @@ _UNFORESEEN = (
 )  # fmt: skip
 
 
+class OutOfTime(MlkitError):
+    """An expression took more time than it may, so that the step cannot be taken.
+
+    No behaviour takes it for a failing expression: how fast a machine is would decide what an
+    instance does, and a replay elsewhere would come to another end.
+    """
+
+    exit_code = BadData.exit_code
+
+
 class Step:
     """A step in progress; behaviours act on the state through it.
 
@@ -39,17 +49,19 @@ class Step:
         state: Changed in place.
         graph: The definition.
         at: When the event happened, in seconds since 1970.
+        replayed: Whether it has been taken before, so that time is no limit.
     """
 
     __slots__ = (
-        "at", "deferred", "effects", "element", "finished", "graph", "listening", "queue", "state",
-        "trace",
+        "at", "deferred", "effects", "element", "finished", "graph", "listening", "queue",
+        "replayed", "state", "trace",
     )  # fmt: skip
 
-    def __init__(self, state: State, graph: Graph, at: float) -> None:
+    def __init__(self, state: State, graph: Graph, at: float, replayed: bool = False) -> None:
         self.state = state
         self.graph = graph
         self.at = at
+        self.replayed = replayed
         self.effects: list[AnyEffect] = []
         self.trace: list[Hop] = []
         self.queue: deque[tuple[Scope, str]] = deque()
@@ -77,8 +89,10 @@ class Step:
                 if budget < 0:
                     problem = f"no wait within {MAX_HOPS} steps: an endless loop?"
                     self.park(self.graph.targets[flow], scope, problem)
-                elif flow not in self.graph.takes or self._takes(scope, flow):
-                    self.graph.targets[flow].arrive(self, scope, flow)
+                else:
+                    (self.graph.takes.get(flow) or self.graph.targets[flow]).arrive(
+                        self, scope, flow
+                    )
             if self.deferred:
                 self._resume(self.deferred.popleft())
                 continue
@@ -96,6 +110,9 @@ class Step:
     def _complete(self) -> None:
         """End the instance once every process in it has ended or has never begun."""
         if self.state.status != "running" or not all(map(self._is_over, self.state.roots())):
+            return
+        waits = [starting.let_listeners_end(self, root) for root in self.state.roots()]
+        if any(waits):
             return
         for root in self.state.roots():
             body = next((e.body for e in self.graph.processes if e.body.id == root.element), None)
@@ -233,7 +250,7 @@ class Step:
         began, by = activation.began, activation.by
         self.trace.append(Hop(activation.node, event, iteration, attempt, began, by))
 
-    def decided(self, scope: int, record: dict[str, Any]) -> None:
+    def record_decision(self, scope: int, record: dict[str, Any]) -> None:
         """Add a decision to the trace: what it had, what it required, and what came of it."""
         owner = next((e for e in self.state.activations.values() if e.local == scope), None)
         iteration = owner.iteration if owner else ""
@@ -262,22 +279,8 @@ class Step:
                 self.state.status = "failed"
                 self.state.error = {"code": "", "message": f"{body.id}: {error.message}"}
 
-    def _takes(self, scope: Scope, flow: str) -> bool:
-        """Evaluate what listens to a flow; an incident keeps the token where that fails."""
-        try:
-            self.hear(self.graph.takes[flow], scope.id, "take")
-        except BadData as error:
-            self.park(self.graph.targets[flow], scope, f"{flow}: {error.message}")
-            return False
-        return True
-
-    def passed(self, behavior: Behavior, scope: Scope) -> None:
-        """Add a node to the trace that a token passed without waiting.
-
-        Raises:
-            BadData: What listens to its end fails.
-        """
-        behavior.hear(self, scope.id, "end")
+    def record_passage(self, behavior: Behavior, scope: Scope) -> None:
+        """Add a node to the trace that a token passed without waiting."""
         owner = self.state.activations.get(scope.owner)
         iteration = owner.iteration if owner else ""
         self.trace.append(Hop(behavior.id, "completed", iteration, 0, self.at))
@@ -300,7 +303,7 @@ class Step:
         activation.status = "incident"
         activation.incident = Incident(problem, stage, received or {})
 
-    def guarded(self, activation: Activation, stage: str, action: Callable[[], None]) -> None:
+    def run_guarded(self, activation: Activation, stage: str, action: Callable[[], None]) -> None:
         """Do something; if an expression in it fails, stop the activation instead."""
         try:
             action()
@@ -318,6 +321,7 @@ class Step:
 
         Raises:
             BadData: It fails, or its value cannot be stored.
+            OutOfTime: It takes too much time.
         """
         try:
             return pack(expression.evaluate(self._lookup(scope), self._now()))
@@ -325,10 +329,15 @@ class Step:
             raise BadData(
                 f"{expression.text!r} has a value that cannot be stored: {error}"
             ) from error
+        except TimeLimit as error:
+            raise self._out_of_time(error) from None
         except BadData:
             raise
         except _UNFORESEEN as error:
             raise BadData(f"{expression.text!r}: {type(error).__name__}: {error}") from error
+
+    def _out_of_time(self, error: TimeLimit) -> OutOfTime:
+        return OutOfTime(f"{self.element}: {error.message}" if self.element else error.message)
 
     def holds(self, expression: Expression, scope: int) -> bool:
         """Evaluate a condition."""
@@ -338,6 +347,8 @@ class Step:
                     expression, expression.evaluate(self._lookup(scope), self._now())
                 )
             return expression.holds(self._lookup(scope), self._now())
+        except TimeLimit as error:
+            raise self._out_of_time(error) from None
         except BadData:
             raise
         except _UNFORESEEN as error:

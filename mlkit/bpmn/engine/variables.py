@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlkit.bpmn.engine.state import Scope
 from mlkit.bpmn.expressions import Expression
 from mlkit.errors import BadData
 from mlkit.workers.child.values import pack, unpack
@@ -27,6 +26,11 @@ class Variables:
         self.step = step
         self.scope = scope
 
+    @property
+    def replays(self) -> bool:
+        """Whether what is evaluated has been evaluated before, when it happened."""
+        return self.step.replayed
+
     def __call__(self, name: str) -> Any:
         """Return a variable, or what an execution knows (`execution.id`).
 
@@ -44,7 +48,7 @@ class Variables:
         if name in ("id", "processInstanceId"):
             return state.instance or None
         if name == "processDefinitionId":
-            return self._root().element
+            return state.process_of(self.scope).element
         if name == "currentActivityId":
             return element or None
         if name == "currentActivityName":
@@ -52,19 +56,13 @@ class Variables:
             return None if behavior is None else behavior.node.name or None
         return self.step.listening if name == "eventName" else None
 
-    def _root(self) -> Scope:
-        found = self.step.state.scopes[self.scope]
-        while found.parent and not found.called:
-            found = self.step.state.scopes[found.parent]
-        return found
-
     def names(self) -> frozenset[str]:
         """Return the names of all variables that are seen."""
         return frozenset(self.step.state.visible(self.scope))
 
     def note_decision(self, record: dict[str, Any]) -> None:
         """Add a decision that was evaluated to the trace, beside the element that asked for it."""
-        self.step.decided(self.scope, record)
+        self.step.record_decision(self.scope, record)
 
     def assign(self, kind: str, name: str, value: Any = None) -> None:
         """Set a variable where it is declared, or in this scope alone; or remove it.

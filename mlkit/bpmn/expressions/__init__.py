@@ -15,10 +15,11 @@ from mlkit.bpmn.expressions.tree import (
     MAX_LENGTH,
     ExpressionError,
     Node,
+    TimeLimit,
     UnknownVariable,
 )
 
-__all__ = ["Composite", "Expression", "ExpressionError", "Lookup", "UnknownVariable"]
+__all__ = ["Composite", "Expression", "ExpressionError", "Lookup", "TimeLimit", "UnknownVariable"]
 
 _PARSERS = {"python": python.parse, "juel": juel.parse}
 
@@ -115,7 +116,7 @@ def _nothing(name: str) -> Any:
 
 @lru_cache(maxsize=4096)
 def _program(text: str) -> Program:
-    """Return a FEEL expression; a call that can have no value is an error, where FEEL says null."""
+    """Return a FEEL expression; a call without a value is an error, where FEEL returns null."""
     program = compile_expression(text, start=len(text) - len(text.lstrip().removeprefix("=")))
     for position, problem in program.problems:
         raise ExpressionError(text, position, problem)

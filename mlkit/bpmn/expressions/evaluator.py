@@ -125,7 +125,7 @@ def _assign(run: Evaluator, node: Node) -> None:
     run.assign(str(node.value), name, *values)
 
 
-def _known(run: Evaluator, node: Node) -> bool:
+def _is_known(run: Evaluator, node: Node) -> bool:
     try:
         run.lookup(str(node.value))
     except KeyError:
@@ -182,13 +182,13 @@ def _text(run: Evaluator, node: Node) -> str:
     parts = []
     for each in run.values(node.children):
         run.weigh(node, each)
-        parts.append(_shown(each))
+        parts.append(_format(each))
         if sum(map(len, parts)) > MAX_TEXT:
             raise OperationError("the text is too long")
     return "".join(parts)
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -212,7 +212,7 @@ _OPERATIONS: dict[str, Callable[[Evaluator, Node], Any]] = {
     "literal": lambda run, node: node.value,
     "name": _name,
     "variable": _variable,
-    "known": _known,
+    "known": _is_known,
     "assign": _assign,
     "list": lambda run, node: list(run.values(node.children)),
     "map": _map,

@@ -93,7 +93,7 @@ def _substring(text: str, start: int, end: int | None = None) -> str:
     return text[start:stop]
 
 
-def _concatenated(text: str, more: str) -> str:
+def _concatenate(text: str, more: str) -> str:
     return _join([text, more])
 
 
@@ -125,11 +125,11 @@ def _of_size(value: Any) -> Any:
     return value
 
 
-def _rounded(value: Any, digits: int | None = None) -> Any:
+def _round(value: Any, digits: int | None = None) -> Any:
     return round(_of_size(value), digits)
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     """Return a value as text; what it holds was weighed, so only long numbers are left."""
     shown = str(value)
     if len(shown) > MAX_TEXT:
@@ -160,10 +160,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "len": _size, "size": _size, "count": _size, "length": _size,
     "contains": _contains,
     "min": _extreme(min), "max": _extreme(max), "sum": _sum,
-    "any": any, "all": all, "abs": abs, "round": _rounded,
+    "any": any, "all": all, "abs": abs, "round": _round,
     "floor": lambda value: math.floor(_of_size(value)),
     "ceiling": lambda value: math.ceil(_of_size(value)), "int": _whole,
-    "float": float, "number": float, "str": _shown, "string": _shown, "bool": bool,
+    "float": float, "number": float, "str": _format, "string": _format, "bool": bool,
     "lower": str.lower, "toLowerCase": str.lower,
     "upper": str.upper, "toUpperCase": str.upper,
     "strip": str.strip, "trim": str.strip,
@@ -179,7 +179,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 # The methods of Java's strings, lists and maps that people write.
 _JAVA: dict[str, Callable[..., Any]] = {
     "charAt": lambda text, at: _substring(text, at, at + 1), "lastIndexOf": str.rfind,
-    "substring": _substring, "toString": _shown, "indexOf": _index_of, "concat": _concatenated,
+    "substring": _substring, "toString": _format, "indexOf": _index_of, "concat": _concatenate,
     "containsKey": lambda mapping, key: key in mapping,
     "equalsIgnoreCase": lambda one, other: one.lower() == other.lower(),
 }  # fmt: skip

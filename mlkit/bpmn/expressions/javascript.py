@@ -1,7 +1,9 @@
 """Expressions and small scripts in JavaScript, for conditions, listeners and parameters.
 
 They are evaluated again whenever an instance is replayed, so that they know one moment and no
-chance: `Date` stands still, and `Math.random` is refused.
+chance: `Date` stands still, and `Math.random` is refused. Their time is limited only when something
+happens: that a script took too long is an event of the journal, and a replay, which must come to
+the same end on any machine, runs what has ended before without looking at a clock.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ from datetime import datetime
 from typing import Any
 
 from mlkit.bpmn.expressions.evaluator import Lookup
-from mlkit.bpmn.expressions.tree import MAX_LENGTH, ExpressionError, UnknownVariable
+from mlkit.bpmn.expressions.tree import MAX_LENGTH, ExpressionError, TimeLimit, UnknownVariable
 from mlkit.errors import ServiceUnavailable
 from mlkit.workers.child.javascript import (
     JavaScriptError,
     Thrown,
+    TookTooLong,
+    find_referenced,
     lacking,
-    mentioned,
     run,
 )
 from mlkit.workers.child.javascript import check as check_syntax
@@ -51,23 +54,27 @@ def evaluate(text: str, lookup: Lookup, now: datetime) -> Any:
 
     Raises:
         ExpressionError: It is broken, fails, or reaches a limit.
+        TimeLimit: It takes too much time.
         ServiceUnavailable: There is no engine for it.
     """
     _require()
-    names = mentioned(text)
+    names = find_referenced(text)
     known = getattr(lookup, "names", None)
     names = names if names is not None or known is None else known()
-    seen = _looked_up(names or frozenset(), lookup)
+    seen = _look_up(names or frozenset(), lookup)
     facts = {
         "now": int(now.timestamp() * 1000),
         "execution": {name: _or_none(lookup, f"execution.{name}") for name in _FACTS},
         "listening": True,
     }
     try:
-        ran = run(text, seen, facts, MEMORY, SECONDS)
+        seconds = 0 if getattr(lookup, "replays", False) else SECONDS
+        ran = run(text, seen, facts, MEMORY, seconds)
     except Thrown as error:
         problem = f"it throws the BPMN error {error.code!r}, which only a script task can"
         raise ExpressionError(text, 0, problem) from None
+    except TookTooLong as error:
+        raise TimeLimit(text, 0, str(error)) from None
     except JavaScriptError as error:
         kind = UnknownVariable if str(error).endswith("is not defined") else ExpressionError
         raise kind(text, 0, str(error)) from None
@@ -81,7 +88,7 @@ def _require() -> None:
         raise ServiceUnavailable(problem, hint="pip install 'mlkit[javascript]'")
 
 
-def _looked_up(names: frozenset[str], lookup: Lookup) -> dict[str, Any]:
+def _look_up(names: frozenset[str], lookup: Lookup) -> dict[str, Any]:
     found = {}
     for name in names:
         try:

@@ -148,12 +148,12 @@ def parse(text: str) -> Node:
         ExpressionError: The expression, or the brackets around it, are broken.
     """
     try:
-        return _parsed(_PREFIXED.sub(_marked, text))
+        return _parse(_PREFIXED.sub(_mark, text))
     except ExpressionError as error:  # with the text as written: positions hold
         raise ExpressionError(text, error.position, error.problem) from error
 
 
-def _parsed(text: str) -> Node:
+def _parse(text: str) -> Node:
     parts: list[Node] = []
     position = 0
     while position < len(text):
@@ -169,7 +169,7 @@ def _parsed(text: str) -> Node:
     return parts[0] if len(parts) == 1 else Node("text", 0, tuple(parts))
 
 
-def _marked(match: re.Match[str]) -> str:
+def _mark(match: re.Match[str]) -> str:
     """Write a function of a variable as one name of the same length, so that positions hold."""
     if match[1]:
         return match[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from mlkit.bpmn.expressions import Expression
@@ -12,7 +12,7 @@ from mlkit.bpmn.expressions.feel import Program, compile_expression, compile_tes
 from mlkit.bpmn.expressions.feel.budget import LimitReached, Run
 from mlkit.bpmn.expressions.feel.interchange import enter
 from mlkit.bpmn.expressions.feel.numbers import number
-from mlkit.bpmn.expressions.feel.tagged import tagged
+from mlkit.bpmn.expressions.feel.tagged import tag
 from mlkit.bpmn.expressions.feel.writing import quote, write
 from mlkit.errors import BadData, MlkitError, UsageError
 
@@ -42,11 +42,9 @@ class Playground:
         now: What `now()` returns.
     """
 
-    def __init__(
-        self, language: str, variables: dict[str, Any], now: datetime | None = None
-    ) -> None:
+    def __init__(self, language: str, variables: dict[str, Any], now: datetime) -> None:
         self.language = language
-        self.now = datetime.now(UTC) if now is None else now
+        self.now = now
         self.variables = variables
 
     def value(self, text: str) -> Found:
@@ -61,7 +59,7 @@ class Playground:
         found = Expression(text, self.language).evaluate(self._lookup(), self.now)
         run = Run(text, self.now)
         try:
-            return _found(run, enter(run, found))
+            return _describe(run, enter(run, found))
         except LimitReached as error:
             raise run.error(str(error)) from error
 
@@ -83,7 +81,7 @@ class Playground:
             f"character {position + 1}: {problem}; its value is null"
             for position, problem in program.problems
         )
-        return _found(run, found)._replace(problems=shown)
+        return _describe(run, found)._replace(problems=shown)
 
     def _lookup(self) -> Lookup:
         if self.language != "feel":
@@ -91,10 +89,10 @@ class Playground:
         return lambda name: literal(self.variables[name], self.now)
 
 
-def _found(run: Run, value: Any) -> Found:
+def _describe(run: Run, value: Any) -> Found:
     try:
         text = quote(value) if type(value) is str else write(run, value)
-        return Found(text, tagged(run, value))
+        return Found(text, tag(run, value))
     except LimitReached as error:
         raise run.error(str(error)) from error
 
@@ -115,14 +113,14 @@ def _nothing(name: str) -> Any:
     raise KeyError(name)
 
 
-def answer(line: bytes, language: str) -> str:
+def answer(line: bytes, language: str, now: datetime) -> str:
     """Return the answer to a line of the protocol, as JSON: a value or an error, never a crash."""
     asked: dict[str, Any] = {}
     try:
         asked = read_line(line)
         if not isinstance(asked.get("expr"), str):
             raise BadData("expected an object with the text 'expr'")
-        playground = Playground(language, asked.get("context") or {})
+        playground = Playground(language, asked.get("context") or {}, now)
         text = asked["expr"]
         unary = asked.get("unary") is True
         found = playground.tests(text, asked.get("input")) if unary else playground.value(text)

@@ -72,12 +72,12 @@ class Parser:
         if self.depth > MAX_DEPTH:
             raise ExpressionError(self.text, self.token.position, "nests too deeply")
         left = self._operand()
-        while (longer := self._continued(left, floor)) is not left:
+        while (longer := self._continue(left, floor)) is not left:
             left = longer
         self.depth -= 1
         return left
 
-    def _continued(self, left: Node, floor: int) -> Node:
+    def _continue(self, left: Node, floor: int) -> Node:
         entry = self._operator()
         if entry is None or entry[0] < floor:
             return self.special(left, floor)

@@ -30,6 +30,10 @@ class UnknownVariable(ExpressionError):
     """A name that no variable has."""
 
 
+class TimeLimit(ExpressionError):
+    """An expression that took more processor time than it may."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One operation of an expression.

@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from mlkit.bpmn.journal.sql.journal import SqlJournal
+if TYPE_CHECKING:  # A look at its functions costs no import of the events.
+    from mlkit.bpmn.journal.protocol import Journal
 
 
 def open_journal(
-    folder: Path, create: bool = False, url: str | None = None, lease: float | None = None
-) -> SqlJournal:
+    folder: Path,
+    create: bool = False,
+    url: str | None = None,
+    lease: float | None = None,
+    artifacts: str | None = None,
+) -> Journal:
     """Open the journal of a state folder, or one that several hosts share.
 
     Args:
@@ -20,6 +24,8 @@ def open_journal(
         url: The PostgreSQL database of the journal; None for a file in the state folder.
         lease: Seconds after which other hosts take over from one that has died; on
             PostgreSQL only, since a file is locked for as long as a process lives.
+        artifacts: The URL of the shared store of stored values; None: where the journal says, or
+            in the state folder.
 
     Raises:
         UsageError: It is not a URL of PostgreSQL.
@@ -38,6 +44,7 @@ def open_journal(
             open_database(folder / FILE_NAME, "journal", create),
             LockOwner(folder / "locks"),
             folder,
+            artifacts=artifacts,
         )
     from mlkit.bpmn.journal.sql.leases import TIME_TO_LIVE
     from mlkit.bpmn.journal.sql.renewal import RenewedOwner
@@ -46,4 +53,11 @@ def open_journal(
     if create:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = RenewedOwner(database, url, lease or TIME_TO_LIVE)
-    return SqlJournal(database, owner, folder, database.place)
+    return SqlJournal(database, owner, folder, database.place, artifacts)
+
+
+def archive_versions() -> dict[str, int]:
+    """Return the version of each component that an archive of this program reads and writes."""
+    from mlkit.bpmn.journal.sql.archive import versions
+
+    return versions()

@@ -97,8 +97,8 @@ class ExternalTasks(Protocol):
     def withdraw(self, instance: int, activation: int) -> bool:
         """Offer a task no longer; return whether it was offered."""
 
-    def forget(self, instance: int) -> None:
-        """Withdraw all tasks of an instance."""
+    def forget(self, instances: Iterable[int]) -> None:
+        """Withdraw all tasks of instances."""
 
     def fetch(
         self,

@@ -9,157 +9,29 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mlkit.bpmn.engine.events import AnyEvent, Cancel, Hop
 from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.journal.artifacts import ArtifactStore
 from mlkit.bpmn.journal.external import ExternalTasks
-from mlkit.bpmn.journal.records import (
-    Absence,
-    Changes,
-    Delivered,
-    Log,
-    Mail,
-    NewMail,
-    Notice,
-    Row,
-    Stored,
+from mlkit.bpmn.journal.parts import (
+    Absences,
+    Archive,
+    Audit,
+    Deployments,
+    Index,
+    Logouts,
+    Mailbox,
+    Outbox,
+    Retention,
+    RunningAttempts,
+    Schedules,
+    Stores,
 )
+from mlkit.bpmn.journal.records import Append, Changes, Log, Recorded, Row
 
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.engine import Engine
-    from mlkit.bpmn.journal.sql.archive import SqlArchive
-    from mlkit.bpmn.journal.sql.audit import SqlAudit
-    from mlkit.bpmn.journal.sql.deployments import SqlDeployments
-    from mlkit.bpmn.journal.sql.index import SqlIndex
-    from mlkit.bpmn.journal.sql.retention import SqlRetention
-    from mlkit.bpmn.journal.sql.schedules import SqlSchedules
 
 
 Result = TypeVar("Result")
-
-
-class Stores(Protocol):
-    """Data stores: values that outlive the instances, by the store's name."""
-
-    def set(self, name: str, value: Any, instance: int = 0, at: float = 0.0) -> None:
-        """Set a data store, inside a transaction of the caller."""
-
-    def get(self, names: Iterable[str]) -> dict[str, Any]:
-        """Return the values of data stores; null for those that nobody has set."""
-
-    def all(self) -> list[Stored]:
-        """Return everything that the data stores hold, by name."""
-
-
-class Mailbox(Protocol):
-    """Durable delivery: inboxes, messages that nobody took yet, subscriptions.
-
-    Every method but `inbox` and `verdict` runs inside a transaction of the caller.
-    """
-
-    def deliver(self, instance: int, event: AnyEvent, asks: bool = False) -> int:
-        """Put an event into an instance's inbox; return the row's number.
-
-        `asks` keeps what the owner decides about it for `verdict`.
-        """
-
-    def inbox(self, instances: Iterable[int]) -> list[Delivered]:
-        """Return the events that wait for these instances, oldest first."""
-
-    def verdict(self, row: int) -> str | None:
-        """Return why an event was refused, empty where it was taken; None: not decided yet."""
-
-    def lock(self, messages: Iterable[tuple[str, str]]) -> None:
-        """Keep others from these messages, by name and key, until the transaction ends.
-
-        A transaction that sends or awaits several locks all of them first, in one call.
-        """
-
-    def subscribe(self, instance: int, activation: int, name: str, key: str, now: float) -> None:
-        """Wait for a message; one that is there already is delivered at once."""
-
-    def listen(self, instance: int, activation: int, name: str) -> None:
-        """Wait for a signal."""
-
-    def unsubscribe(self, instance: int, activation: int) -> None:
-        """Wait no longer."""
-
-    def send(self, name: str, key: str, variables: dict[str, Any], expires: float) -> int | None:
-        """Deliver a message to the one that waits for it, or keep it.
-
-        Returns:
-            The number of the instance that gets it; None where it is kept.
-
-        Raises:
-            UsageError: Several wait for it.
-        """
-
-    def waiting(self, name: str) -> list[tuple[int, int]]:
-        """Return the instances and activations that wait for a message, whatever its key."""
-
-    def keep(self, name: str, key: str, variables: dict[str, Any], expires: float) -> None:
-        """Keep a message for the first that will wait for it."""
-
-    def broadcast(self, name: str, variables: dict[str, Any], sender: int = 0) -> list[int]:
-        """Deliver a signal to every instance that waits for it, except the sender."""
-
-
-class Outbox(Protocol):
-    """Mail that is to be sent; every method that writes runs inside a transaction of the caller."""
-
-    def notice(self, instance: int, activation: int, kind: str, at: float) -> None:
-        """Note that a user task asks for somebody."""
-
-    def notices(self, limit: int) -> list[Notice]:
-        """Return the oldest notices."""
-
-    def add(self, mails: Iterable[NewMail], at: float) -> None:
-        """Queue mails; one whose Message-ID is there already is not added."""
-
-    def turn(self, notice: Notice, mails: Sequence[NewMail], at: float) -> bool:
-        """Put mails in the place of a notice; return whether it was still there."""
-
-    def is_due(self) -> bool:
-        """Return whether a mail could be claimed; this only reads."""
-
-    def claim(self, owner: str, limit: int, seconds: float) -> list[Mail]:
-        """Lease mails that are due, for so many seconds; nobody else gets them meanwhile."""
-
-    def renew(self, mail: Mail, owner: str, seconds: float) -> bool:
-        """Lengthen a lease; return whether it was still this owner's."""
-
-    def settle(self, mail: Mail, state: str, error: str = "", again: float | None = None) -> None:
-        """Record how sending went: `sent`, `failed`, `dropped`, or `queued` for another time."""
-
-    def mails(self, state: str | None = None, limit: int = 1000) -> list[Mail]:
-        """Return mails, newest first; those of one state, where it is named."""
-
-    def counts(self) -> dict[str, int]:
-        """Return how many mails there are in each state; notices count as queued."""
-
-    def retry(self, wanted: Iterable[int] | None = None) -> int:
-        """Send mails again that failed or are delayed, of some numbers or all; return how many."""
-
-
-class Absences(Protocol):
-    """What people choose: substitutes and mail; whoever writes is inside a transaction."""
-
-    def add(
-        self, person: str, substitute: str, begins: float, ends: float, by: str, at: float
-    ) -> Absence:
-        """Name a substitute for a time."""
-
-    def revoke(self, number: int, by: str, at: float) -> bool:
-        """End an absence before its time; return whether it was still to end."""
-
-    def all(self) -> list[Absence]:
-        """Return all absences, those of the past too, oldest first."""
-
-    def now(self, at: float) -> dict[str, str]:
-        """Return who stands in for whom at a time; of several, the one named last."""
-
-    def choose_digest(self, person: str, daily: bool, by: str, at: float) -> None:
-        """Let a person have one mail a day, or one for each task."""
-
-    def digests(self) -> dict[str, bool]:
-        """Return what people chose: whether they want one mail a day."""
 
 
 class Journal(Protocol):
@@ -183,24 +55,36 @@ class Journal(Protocol):
         """The inboxes, messages and subscriptions."""
 
     @property
+    def artifacts(self) -> ArtifactStore:
+        """The stored values."""
+
+    @property
     def external(self) -> ExternalTasks:
         """The tasks that external workers do."""
 
     @property
-    def schedules(self) -> SqlSchedules:
+    def schedules(self) -> Schedules:
         """When deployed processes start by themselves."""
 
     @property
-    def deployments(self) -> SqlDeployments:
+    def deployments(self) -> Deployments:
         """The deployed definitions."""
 
     @property
-    def index(self) -> SqlIndex:
+    def index(self) -> Index:
         """What lists and searches read."""
 
     @property
-    def audit(self) -> SqlAudit:
+    def audit(self) -> Audit:
         """Who did what."""
+
+    @property
+    def running_attempts(self) -> RunningAttempts:
+        """Attempts that run for a while."""
+
+    @property
+    def logouts(self) -> Logouts:
+        """The sessions that were ended before they expired."""
 
     @property
     def stores(self) -> Stores:
@@ -233,6 +117,13 @@ class Journal(Protocol):
     def bell(self) -> int | None:
         """Return a file descriptor that can be read when `wait` would return; None: no such."""
 
+    def share_artifacts(self) -> None:
+        """Use the shared store of this process, which others that open the journal find then.
+
+        Raises:
+            UsageError, ConfigurationError, ServiceUnavailable: The store cannot be used.
+        """
+
     def store_definition(self, file: str, content: bytes, resources: Mapping[str, str]) -> str:
         """Keep, inside a transaction, a diagram with the files that it uses; return its hash."""
 
@@ -263,6 +154,13 @@ class Journal(Protocol):
         is delivered to it.
         """
 
+    def rows_of(self, numbers: Iterable[int]) -> list[Row]:
+        """Return those instances of some numbers that there are, oldest first.
+
+        Raises:
+            Damaged: A row cannot be read.
+        """
+
     def rows(self) -> list[Row]:
         """Return all instances, oldest first."""
 
@@ -279,6 +177,13 @@ class Journal(Protocol):
             TakenOver: Another process owns the instance now.
         """
 
+    def append_all(self, appends: Sequence[Append]) -> dict[int, int]:
+        """Append events of several instances inside a transaction; return the new sequence numbers.
+
+        Raises:
+            TakenOver: Another process owns one of the instances now.
+        """
+
     def abandon(self, row: Row, event: Cancel, at: float) -> None:
         """End an instance whose events cannot be replayed, inside a transaction.
 
@@ -286,25 +191,54 @@ class Journal(Protocol):
             TakenOver: Another process owns the instance now.
         """
 
-    def replay(self, row: Row, engine: Engine) -> tuple[State, int]:
+    def replay(
+        self, row: Row, engine: Engine, recorded: Recorded | None = None
+    ) -> tuple[State, int]:
         """Return an instance's state and the number of its last event.
+
+        Args:
+            row: The instance.
+            engine: The engine of its definition.
+            recorded: What `recorded` has read of it, whose state is changed; None: it is read now.
 
         Raises:
             Damaged: An event cannot be read.
         """
 
+    def follow(
+        self,
+        row: Row,
+        engine: Engine,
+        state: State,
+        after: int,
+        recorded: Recorded | None = None,
+    ) -> Iterator[tuple[int, AnyEvent]]:
+        """Apply an instance's events after one to a state; yield each that is, with its number.
+
+        Those of an older version, which the instance has left, are yielded and not applied.
+
+        Raises:
+            Damaged: An event cannot be read, or one is missing.
+        """
+
+    def load_recorded(self, rows: Sequence[Row]) -> Iterator[tuple[Row, Recorded | None]]:
+        """Yield instances with what `replay` needs of them, many of which are read together."""
+
     def events(self, row: Row) -> Iterator[tuple[float, AnyEvent, list[Hop]]]:
         """Yield an instance's events with their times and traces."""
+
+    def traces(self, instances: Sequence[int], most: int) -> Iterator[tuple[float, Hop]]:
+        """Yield what instances passed, with the times: their newest events, up to a number."""
 
     def logs(self, row: Row) -> list[Log]:
         """Return what an instance's tasks printed, in the order that they ended."""
 
     @property
-    def retention(self) -> SqlRetention:
+    def retention(self) -> Retention:
         """What goes when it is old."""
 
-    def archive(self) -> SqlArchive:
-        """Return the tables as lines, to be moved to another journal."""
+    def archive(self) -> Archive:
+        """Return all rows as lines, to be moved to another journal."""
 
     def register(self) -> None:
         """Let others see that this process uses the journal, before it owns an instance."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,15 @@ MAIL_STATES = ("queued", "sent", "failed", "dropped")
 STATES = ("running", "waiting", "incident", "suspended", *ENDED)
 """The states that lists and counts know: an interrupted instance counts as running."""
 SHORTEST_ID = 4
+CONDITION = "condition"
+"""The kind of a start event that begins when a condition on data stores becomes true."""
+MIGRATED = "migrated"
+"""The option of an instance that has the number of the event that moved it to its version."""
+
+EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0
+"""The first and the last second of the years 1 to 9999, in seconds since 1970."""
+Moment = Annotated[float, msgspec.Meta(ge=EARLIEST, le=LATEST)]
+"""A time in seconds since 1970 that a calendar has."""
 
 _ENCODER = msgspec.json.Encoder()
 encode = _ENCODER.encode
@@ -29,27 +38,81 @@ DECODE_TRACE = msgspec.json.Decoder(list[Hop])
 
 
 class Log(NamedTuple):
-    """What one attempt at a task left, apart from its variables."""
+    """What one attempt at a task left, apart from its variables.
+
+    Attributes:
+        host: Where it ran: the machine and the process of mlkit; empty where that is not known.
+    """
 
     element: str
     iteration: str
     attempt: int
-    ended: float
+    ended: Moment
     duration: float
     peak: int
     outcome: str
     stdout: str
     stderr: str
+    host: str = ""
 
 
 DECODE_LOG = msgspec.json.Decoder(Log)
+
+
+class RunningAttempt(NamedTuple):
+    """An attempt that runs.
+
+    Attributes:
+        began: In seconds since 1970.
+        host: Where it runs, as a `Log` has it.
+        stdout: The end of what it has printed so far.
+    """
+
+    activation: int
+    element: str
+    iteration: str
+    attempt: int
+    began: float
+    host: str
+    stdout: str
+    stderr: str
+
+
+class Moved(NamedTuple):
+    """How far an instance has come.
+
+    Attributes:
+        updated: When its last event was, in seconds since 1970.
+        printed: When more of what its attempts print was written last; None: nothing is.
+    """
+
+    id: str
+    process: str
+    status: str
+    sequence: int
+    updated: float
+    printed: float | None
+
+
+class Recorded(NamedTuple):
+    """What an instance is replayed from.
+
+    Attributes:
+        state: The state to begin with; None: that of a new instance.
+        after: The number of the last event that it has in it.
+        events: The numbers, times, events and traces of those that follow.
+    """
+
+    state: State | None
+    after: int
+    events: list[tuple[int, float, bytes, bytes]]
 
 
 class Row(msgspec.Struct, frozen=True):
     """What the journal knows of an instance without replaying it.
 
     Attributes:
-        phase: `running`, `interrupted` (it was running when its process died), `waiting`,
+        status: `running`, `interrupted` (it was running when its process died), `waiting`,
             `incident`, `suspended`, `completed`, `failed`, `cancelled`; `damaged` where the row
             cannot be read.
         epoch: How often it was taken over; whoever has an older one writes nothing more.
@@ -64,18 +127,18 @@ class Row(msgspec.Struct, frozen=True):
     definition: str
     options: dict[str, Any]
     key: str
-    phase: str
+    status: str
     epoch: int
     sequence: int
-    created: float
-    updated: float
+    created: Moment
+    updated: Moment
     due: float | None = None
     damage: str = ""
 
     @property
     def is_open(self) -> bool:
         """Whether the instance has not ended."""
-        return self.phase in OPEN
+        return self.status in OPEN
 
     def require_readable(self, place: object) -> None:
         """Refuse a row that is damaged.
@@ -105,11 +168,44 @@ class Changes:
         entries: Its events, in order.
         verdicts: The inbox rows that were taken: why each was refused, empty where it was not.
         mails: What its tasks send.
+        moved: Its row with another version of its definition, where it was moved to one.
     """
 
     entries: list[Entry] = field(default_factory=list)
     verdicts: dict[int, str] = field(default_factory=dict)
     mails: list[NewMail] = field(default_factory=list)
+    moved: Row | None = None
+
+
+class Append(NamedTuple):
+    """What a commit adds for an instance, with where and when.
+
+    Attributes:
+        row: The instance, with the epoch of its owner.
+        sequence: The number of its last event so far.
+        state: The instance after the commit.
+        changes: What is added.
+    """
+
+    row: Row
+    sequence: int
+    state: State
+    changes: Changes
+
+    @property
+    def number(self) -> int:
+        """The instance's number."""
+        return self.row.number
+
+    @property
+    def after(self) -> int:
+        """The number of its last event after the commit."""
+        return self.sequence + len(self.changes.entries)
+
+    @property
+    def at(self) -> float:
+        """When it was changed."""
+        return self.changes.entries[-1].at if self.changes.entries else self.row.updated
 
 
 class Delivered(NamedTuple):
@@ -183,6 +279,14 @@ class Begun(NamedTuple):
     variables: dict[str, Any]
 
 
+class StoreChange(NamedTuple):
+    """That a data store got another value; None where nobody had set it before."""
+
+    name: str
+    earlier: Any
+    later: Any
+
+
 class Criteria(msgspec.Struct, frozen=True):
     """Which instances are searched for; times are seconds since 1970.
 
@@ -209,11 +313,11 @@ class Found(NamedTuple):
     id: str
     process: str
     definition: str
-    phase: str
+    status: str
     owner: str
     key: str
-    created: float
-    updated: float
+    created: Moment
+    updated: Moment
     version: int | None = None
 
 
@@ -234,6 +338,18 @@ class OpenTask(NamedTuple):
     due: str | None
     priority: str | None
     key: str = ""
+
+
+class Alike(NamedTuple):
+    """User tasks of a process that wait for the same people.
+
+    Attributes:
+        task: One that stands for them; only its process and whom it waits for are known.
+        number: How many they are.
+    """
+
+    task: OpenTask
+    number: int
 
 
 class Throughput(NamedTuple):
@@ -267,6 +383,24 @@ class Stopped(NamedTuple):
     updated: float
 
 
+class Retried(NamedTuple):
+    """A task that waits for another attempt after `attempt` has failed, as a list shows it.
+
+    Attributes:
+        message: Why it has failed.
+        due: When the next attempt begins, in seconds since 1970.
+    """
+
+    number: int
+    instance: str
+    process: str
+    activation: int
+    element: str
+    attempt: int
+    message: str
+    due: float
+
+
 class Audited(NamedTuple):
     """Who did what, when and from where.
 
@@ -289,12 +423,12 @@ def require_id(text: str) -> None:
     """Refuse what is neither an instance's id nor the beginning of one.
 
     Raises:
-        UsageError: It has too few characters, or others than hexadecimal ones.
+        UsageError: It has too few characters, or others than 0 to 9 and a to f.
     """
     if len(text) < SHORTEST_ID or not set(text) <= set("0123456789abcdef"):
         raise UsageError(
-            f"{text!r} is not an instance: an id is hexadecimal, {SHORTEST_ID} characters"
-            " of it at least",
+            f"{text!r} is not an instance: an id has digits and the letters a to f, in lower case;"
+            f" {SHORTEST_ID} characters of it at least",
             hint="see `mlkit bpmn list`",
         )
 

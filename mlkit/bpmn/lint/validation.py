@@ -20,7 +20,7 @@ from mlkit.bpmn.definition.model import (
     Process,
     Script,
 )
-from mlkit.bpmn.engine.graph import nodes
+from mlkit.bpmn.engine.graph import nodes, scopes
 from mlkit.bpmn.expressions import javascript
 from mlkit.bpmn.lint import rules
 from mlkit.errors import BadData, MlkitError, ServiceUnavailable
@@ -63,7 +63,9 @@ def lint(
         for node in nodes(process.body):
             if not (external and is_external(node, folder, tasks or {})):
                 found += _work(node, folder, tasks or {}, rscript or "Rscript")
-            found += _called(node, definitions)
+            found += _check_call(node, definitions)
+        for node in (heard for scope in scopes(process.body) for heard in scope.listening()):
+            found += _work(node, folder, tasks or {}, rscript or "Rscript")
     return sorted(found, key=lambda each: (each.severity, each.line, each.rule))
 
 
@@ -145,7 +147,7 @@ def is_external(node: FlowNode, folder: Path, tasks: Mapping[str, str]) -> bool:
     return resolve(work.name, folder, tasks) is None
 
 
-def _called(node: FlowNode, definitions: Definitions) -> Iterator[Problem]:
+def _check_call(node: FlowNode, definitions: Definitions) -> Iterator[Problem]:
     if not isinstance(node.work, Call):
         return
     if node.work.chosen is not None:
@@ -160,7 +162,7 @@ def resolve(name: str, folder: Path, tasks: Mapping[str, str]) -> str | None:
     """Find the `module:function` that a task's name stands for; None where there is none."""
     place = tasks.get(name, name)
     if ":" not in place:
-        return _registered().get(name)
+        return _load_entry_points().get(name)
     return place if _exists(place.partition(":")[0], folder) else None
 
 
@@ -195,6 +197,6 @@ def _places(found: ModuleSpec) -> list[str] | None:
 
 
 @functools.cache
-def _registered() -> dict[str, str]:
+def _load_entry_points() -> dict[str, str]:
     """Return the entry points for tasks, as they are when a process first asks."""
     return {each.name: each.value for each in entry_points(group="mlkit.bpmn")}

@@ -1,4 +1,4 @@
-"""What goes into the mails of an outbox: who gets one, and what each says when it is sent.
+"""What goes into the mails of an outbox: who gets one, and its content at the time that it is sent.
 
 A mail is written when it is sent, not when it is queued: what is over by then is not asked for any
 more, and what it shows is of that moment.
@@ -15,6 +15,7 @@ from email.message import EmailMessage
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from mlkit.bpmn.defaults import ATTACH_LIMIT, DIGEST_HOUR
 from mlkit.bpmn.journal.records import Mail, NewMail, Notice, Row
 from mlkit.bpmn.mail import messages
 from mlkit.bpmn.mail.messages import Envelope
@@ -29,9 +30,8 @@ from mlkit.bpmn.runtime import documents
 from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import MlkitError
 
-ATTACHED_BYTES = 10_000_000
+ATTACHED_BYTES = int(ATTACH_LIMIT * 1e6)
 """Bytes of documents that go with one mail; what is more is linked."""
-DIGEST_HOUR = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,9 @@ class Composer:
         if task is None or found is None:
             return None
         place = self._place(task, found.member, now)
-        files = attachments.documents(task, self.session.journal.folder)
+        files = attachments.documents(
+            task, self.session.journal.folder, self.session.journal.artifacts
+        )
         attached, linked = self._part(files, place)
         context = {
             **self._context(task, row, found, place), "attached": attached, "linked": linked,
@@ -211,7 +213,7 @@ class Composer:
 
         try:
             name, content, _ = self.session.journal.definition(row.definition)
-            picture = render.parsed(content, name)[0]
+            picture = render.parse(content, name)[0]
             progress = render.progress(self.session, row)
             return render.png(render.svg(picture, progress, "light"))
         except MlkitError:

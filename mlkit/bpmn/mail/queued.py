@@ -13,7 +13,7 @@ TASK = "mlkit.bpmn.mail:send"
 """The callable of the task, as a diagram names it."""
 
 
-def queued(variables: Mapping[str, Any], name: str, instance: int) -> list[NewMail]:
+def make_mails(variables: Mapping[str, Any], name: str, instance: int) -> list[NewMail]:
     """Return a mail for each address that a task sends to.
 
     Args:

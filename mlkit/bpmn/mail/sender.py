@@ -105,7 +105,7 @@ class Sender:
         return self.journal.atomically(lambda: self.outbox.turn(notice, mails, now))
 
     def _settle(self, mail: Mail, state: str, error: str = "", again: float | None = None) -> None:
-        self.journal.atomically(lambda: self.outbox.settle(mail, state, error, again))
+        self.journal.atomically(lambda: self.outbox.settle(mail, self.name, state, error, again))
 
     def _send(self, mails: list[Mail], outcome: Outcome) -> None:
         left = list(mails)
@@ -156,7 +156,7 @@ class Sender:
 
 
 def pause(attempts: int) -> float:
-    """Return seconds to wait after so many attempts: twice as long each time, and never in step."""
+    """Return seconds to wait after some attempts: twice as long each time, and never in step."""
     longest = min(FIRST_PAUSE * 2.0 ** min(attempts, 20), LONGEST_PAUSE)
     return random.uniform(0.5, 1.0) * longest
 

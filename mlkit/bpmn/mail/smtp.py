@@ -21,7 +21,7 @@ TIMEOUT = 30.0
 """Seconds to wait for each answer of a server."""
 _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 _CLOSING = (-1, 421)
-"""A server that says neither 4xx nor 5xx is gone; 421 says that it is about to be."""
+"""A server that answers neither 4xx nor 5xx is gone; 421 announces that it is about to be."""
 _HINT = "smtp://HOST[:25], smtp+starttls://USER@HOST[:587] or smtps://USER@HOST[:465]"
 
 
@@ -157,9 +157,9 @@ class Connection:
             self._smtp.send_message(message, to_addrs=[recipient])
         except smtplib.SMTPRecipientsRefused as error:
             code, text = next(iter(error.recipients.values()))
-            raise _refusal(code, _decoded(text)) from error
+            raise _refusal(code, _decode(text)) from error
         except smtplib.SMTPResponseException as error:
-            raise _refusal(error.smtp_code, _decoded(error.smtp_error)) from error
+            raise _refusal(error.smtp_code, _decode(error.smtp_error)) from error
         except (smtplib.SMTPNotSupportedError, UnicodeError) as error:
             raise Rejected(reason(error)) from error
         except (OSError, smtplib.SMTPException) as error:
@@ -172,13 +172,13 @@ def _refusal(code: int, text: str) -> Exception:
     return (Undelivered if code in _CLOSING else Deferred)(f"{code} {text}")
 
 
-def _decoded(text: str | bytes) -> str:
+def _decode(text: str | bytes) -> str:
     return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
 
 
 def reason(error: BaseException) -> str:
     """Return in a line why a server cannot be used."""
     if isinstance(error, smtplib.SMTPResponseException):
-        return f"{error.smtp_code} {_decoded(error.smtp_error)}"
+        return f"{error.smtp_code} {_decode(error.smtp_error)}"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlkit.bpmn.journal.artifacts import ArtifactStore, is_hash
 from mlkit.bpmn.people.tasks import Task
-from mlkit.errors import InputMissing, printable
+from mlkit.errors import BadData, InputMissing, printable
+from mlkit.workers.child.artifacts import Artifacts
 
 MOST_BYTES = 256 * 2**20
 """The largest document that is read."""
@@ -57,29 +59,51 @@ def names(task: Task) -> list[str]:
     return list(dict.fromkeys(shown))[:MOST_DOCUMENTS]
 
 
-def documents(task: Task, state: Path) -> list[Document]:
+def upload(
+    store: ArtifactStore, maker: tuple[str, str], name: str, content: bytes
+) -> dict[str, Any]:
+    """Keep a file that somebody uploaded, where all hosts find it; return the reference to it.
+
+    Args:
+        store: The stored values.
+        maker: The element and the iteration that ask for it.
+        name: A name that is safe as a file name.
+        content: The bytes.
+
+    Raises:
+        ServiceUnavailable: The shared store cannot be reached.
+    """
+    writer = Artifacts(str(store.folder))
+    writer.begin(*maker, 0)
+    reference = writer.store_file(content, name, media_of(name))
+    store.publish(reference["$artifact"])
+    return reference
+
+
+def documents(task: Task, state: Path, store: ArtifactStore) -> list[Document]:
     """Read the documents of a task.
 
     Args:
         task: The task.
-        state: The state folder: `artifacts/` and `work/INSTANCE/` are in it.
+        state: The state folder: `work/INSTANCE/` is in it.
+        store: The stored values.
     """
-    return [document for each in names(task) for document in _read(each, task, state)]
+    return [document for each in names(task) for document in _read(each, task, state, store)]
 
 
-def document(task: Task, name: str, state: Path) -> Document:
+def document(task: Task, name: str, state: Path, store: ArtifactStore) -> Document:
     """Read one document of a task by its file name.
 
     Raises:
         InputMissing: The task has no such document.
     """
-    for each in documents(task, state):
+    for each in documents(task, state, store):
         if each.name == name and each.content is not None:
             return each
     raise InputMissing(f"task {task.id}: there is no document {name!r}")
 
 
-def _read(wanted: str, task: Task, state: Path) -> Iterable[Document]:
+def _read(wanted: str, task: Task, state: Path, store: ArtifactStore) -> Iterable[Document]:
     if task.mask.hides(wanted):
         yield Document(wanted, file_name(wanted), problem="it is a secret")
         return
@@ -88,9 +112,9 @@ def _read(wanted: str, task: Task, state: Path) -> Iterable[Document]:
     for each in listed if value is not None else [None]:
         try:
             if each is None:
-                yield _of_file(wanted, state / "work" / task.instance)
+                yield _of_file(wanted, task, state / "work" / task.instance, store)
             elif _is_reference(each):
-                yield _of_artifact(wanted, each, state / "artifacts")
+                yield _of_artifact(wanted, each, store)
             else:
                 yield _of_value(wanted, task.mask.value(wanted, each))
         except ValueError as error:
@@ -117,7 +141,7 @@ def _of_value(wanted: str, value: Any) -> Document:
     return Document(wanted, file_name(f"{wanted}.json"), "application/json", content)
 
 
-def _of_artifact(wanted: str, reference: Mapping[str, Any], folder: Path) -> Document:
+def _of_artifact(wanted: str, reference: Mapping[str, Any], store: ArtifactStore) -> Document:
     """Read a stored value: an uploaded file, or bytes that a script left.
 
     Raises:
@@ -127,13 +151,23 @@ def _of_artifact(wanted: str, reference: Mapping[str, Any], folder: Path) -> Doc
     is_file = reference.get("format") == "file"
     if not is_file and (reference.get("format") or kind not in _TEXT_KINDS):
         raise ValueError(f"it is a {kind}: leave it as text, bytes or a file to attach it")
-    content = read_inside(folder, str(reference["$artifact"]))
-    if hashlib.sha256(content).hexdigest() != reference["$artifact"]:
-        raise ValueError("it is not what was stored")
+    content = _read_stored(store, str(reference["$artifact"]))
     if is_file:
         name = file_name(str(reference.get("name") or wanted))
         return Document(wanted, name, media_of(name), content)
     return Document(wanted, file_name(wanted), media_of(wanted), _unpickle(content))
+
+
+def _read_stored(store: ArtifactStore, name: str) -> bytes:
+    try:
+        if store.is_shared and is_hash(name):
+            store.fetch(name)
+    except (BadData, InputMissing) as error:
+        raise ValueError(error.message) from error
+    content = read_inside(store.folder, name)
+    if hashlib.sha256(content).hexdigest() != name:
+        raise ValueError("it is not what was stored")
+    return content
 
 
 class _BytesOnly(pickle.Unpickler):
@@ -156,8 +190,14 @@ def _unpickle(content: bytes) -> bytes:
     return bytes(value)
 
 
-def _of_file(wanted: str, folder: Path) -> Document:
-    content = read_inside(folder, wanted)
+def _of_file(wanted: str, task: Task, folder: Path, store: ArtifactStore) -> Document:
+    """Read a file of the working folder, from the store where hosts share it.
+
+    Raises:
+        ValueError: It is missing, damaged or too large.
+    """
+    known = task.files.get(wanted)
+    content = read_inside(folder, wanted) if known is None else _read_stored(store, known.hash)
     name = file_name(wanted)
     return Document(wanted, name, media_of(name), content)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlkit.bpmn.definition.model import FormField
+from mlkit.bpmn.expressions.paths import value_at
 from mlkit.bpmn.people import forms
 from mlkit.bpmn.people.forms import Entry
 from mlkit.bpmn.people.masking import MASKED, Mask
@@ -88,7 +89,7 @@ def is_dynamic(form: forms.Form) -> bool:
     )  # fmt: skip
 
 
-def given(
+def read_submitted(
     form: forms.Form,
     submitted: Mapping[str, Sequence[Any]],
     keep: Keep,
@@ -129,7 +130,7 @@ def _rows(
     numbers = [str(each) for each in submitted.get(f"{name}.row", ())][: forms.MAX_ROWS]
     removed = set(map(str, submitted.get("remove", ())))
     rows = [
-        given(form.fields, submitted, keep, mask, f"{name}.{number}.")
+        read_submitted(form.fields, submitted, keep, mask, f"{name}.{number}.")
         for number in numbers
         if number.isdecimal() and f"{name}.{number}" not in removed
     ]
@@ -138,7 +139,7 @@ def _rows(
     return rows
 
 
-def shown_only(
+def drop_hidden(
     form: forms.Form, values: Mapping[str, Any], make: Callable[[Mapping[str, Any]], Entry]
 ) -> tuple[Entry, dict[str, Any]]:
     """Leave out what is given for fields that the other values hide or lock.
@@ -148,7 +149,7 @@ def shown_only(
     left = dict(values)
     for _ in range(len(form) + 1):
         entry = make(left)
-        open_fields = {e.id for e in entry.shown() if not e.readonly and e.value is None}
+        open_fields = {e.id for e in entry.list_shown() if not e.readonly and e.value is None}
         kept = {name: value for name, value in left.items() if name in open_fields}
         if kept == left:
             break
@@ -186,7 +187,7 @@ def inputs(
     known = problems or {}
     return [
         _input(each, entry, known.get(each.id, ""), token, prefix, mask)
-        for each in entry.shown()
+        for each in entry.list_shown()
         if each.id != without
     ]
 
@@ -266,7 +267,7 @@ def _value(form: FormField, value: Any) -> Any:
 def _output(form: FormField, entry: Entry) -> Any:
     if form.value is None:
         value = entry.raw(form)
-        return forms.at(entry.variables, form.id) if value is None else value
+        return value_at(entry.variables, form.id) if value is None else value
     try:
         return entry.evaluate(form, form.value)
     except ValueError as error:

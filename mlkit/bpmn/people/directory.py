@@ -105,14 +105,14 @@ class Directory:
         Somebody whom a diagram names by an address gets mail without being in the file.
         """
         if task.assignee is not None:
-            found = [self._named(task.assignee)]
+            found = [self._find_by_name(task.assignee)]
         else:
             groups = set(task.groups)
             members = [each for each in self.members.values() if each.groups & groups]
-            found = [*(self._named(each) for each in task.users), *members]
+            found = [*(self._find_by_name(each) for each in task.users), *members]
         return list({each.id: each for each in found if each is not None}.values())
 
-    def _named(self, person: str) -> Member | None:
+    def _find_by_name(self, person: str) -> Member | None:
         found = self.get(person)
         if found is None and _MAILBOX.fullmatch(person) and _is_address(person):
             found = Member(person, person, person)
@@ -217,7 +217,7 @@ class PeopleFile:
 
     @property
     def directory(self) -> Directory:
-        """The people as the file says now, or said when it was last sound."""
+        """The people of the file as it is now, or as it was when it was last valid."""
         with self._lock:
             version = self._stamp()
             if self.path is not None and version != self._version:

@@ -14,6 +14,7 @@ from typing import Any
 
 from mlkit.bpmn.definition.model import FormField
 from mlkit.bpmn.expressions import Expression
+from mlkit.bpmn.expressions.paths import value_at
 from mlkit.errors import BadData
 from mlkit.workers.child.values import Unstorable, pack, unpack
 
@@ -25,7 +26,7 @@ _TRUE = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0":
 Form = tuple[FormField, ...]
 
 
-def packed_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
+def pack_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
     """Make variables ready to be stored.
 
     Raises:
@@ -63,12 +64,12 @@ class Entry:
         self.given = _flat(given, {each.id for each in form})
         self.defaults = {name: _plain(each) for name, each in defaults.items()}
         self.variables = variables
-        self.data = nested((each.id, self._known(each)) for each in form if each.value is None)
+        self.data = nest((each.id, self._get_value(each)) for each in form if each.value is None)
 
-    def _known(self, field: FormField) -> Any:
+    def _get_value(self, field: FormField) -> Any:
         value = self.raw(field)
         try:
-            return None if value is None else _typed(field, value)
+            return None if value is None else _convert(field, value)
         except ValueError:
             return value
 
@@ -76,7 +77,7 @@ class Entry:
         """Return what is there for a field: given, or its default."""
         return self.given.get(field.id, self.defaults.get(field.id))
 
-    def shown(self) -> list[FormField]:
+    def list_shown(self) -> list[FormField]:
         """Return the fields that are not hidden, with what their expressions say now.
 
         Where one fails, the field is shown as it is; `values` tells the problem.
@@ -84,16 +85,16 @@ class Entry:
         found = []
         for each in self.form:
             with contextlib.suppress(ValueError):
-                if self._hidden(each):
+                if self._is_hidden(each):
                     continue
-                each = self._resolved(each)
+                each = self._resolve(each)
             found.append(each)
         return found
 
-    def _hidden(self, field: FormField) -> bool:
+    def _is_hidden(self, field: FormField) -> bool:
         return any(self.evaluate(field, each) is True for each in field.hidden)
 
-    def _resolved(self, field: FormField) -> FormField:
+    def _resolve(self, field: FormField) -> FormField:
         """Put the values of a field's expressions in their place."""
         locked = field.locked is not None and self.evaluate(field, field.locked) is True
         limits = {
@@ -140,24 +141,24 @@ class Entry:
         shown = set()
         for each in self.form:
             try:
-                if self._hidden(each):
+                if self._is_hidden(each):
                     continue
                 shown.add(each.id)
-                found |= self._checked(self._resolved(each))
+                found |= self._check(self._resolve(each))
             except ValueError as error:
                 problems.append(f"{each.id}: {error}")
         hidden = [n for n in self.given if n in known and n not in shown]
         named = {each.partition(":")[0] for each in problems}
         problems += [f"{name}: is hidden, by what other fields say" for name in hidden
                      if name not in named]  # fmt: skip
-        return nested(found.items()), problems
+        return nest(found.items()), problems
 
-    def _checked(self, field: FormField) -> dict[str, Any]:
+    def _check(self, field: FormField) -> dict[str, Any]:
         if field.value is not None or field.readonly:
             if field.id in self.given:
                 raise ValueError("is read-only")
             if field.value is None:
-                return self._fixed(field)
+                return self._get_fixed(field)
             return {field.id: pack(self.evaluate(field, field.value))}
         if field.fields:
             return {field.id: self._rows(field)}
@@ -166,22 +167,22 @@ class Entry:
             if field.required:
                 raise ValueError("is required")
             return {field.id: False if field.type == "boolean" else None}
-        return {field.id: _limited(field, _typed(field, value))}
+        return {field.id: _check_limits(field, _convert(field, value))}
 
     def problem(self, field: FormField) -> str | None:
         """Return what is wrong with the value of a field; None where nothing is."""
         try:
-            self._checked(field)
+            self._check(field)
         except ValueError as error:
             return str(error)
         return None
 
-    def _fixed(self, field: FormField) -> dict[str, Any]:
+    def _get_fixed(self, field: FormField) -> dict[str, Any]:
         """Return the default of a read-only field that shows no variable."""
         default = self.defaults.get(field.id)
-        if default in (None, "") or at(self.variables, field.id) is not None:
+        if default in (None, "") or value_at(self.variables, field.id) is not None:
             return {}
-        return {field.id: _typed(field, default)}
+        return {field.id: _convert(field, default)}
 
     def _rows(self, field: FormField) -> list[dict[str, Any]]:
         rows = self.raw(field) or []
@@ -206,7 +207,7 @@ def _plain(value: Any) -> Any:
     return next(iter(value.values())) if tagged else value
 
 
-def nested(values: Iterator[tuple[str, Any]] | Any) -> dict[str, Any]:
+def nest(values: Iterator[tuple[str, Any]] | Any) -> dict[str, Any]:
     """Make objects of values whose names are paths, such as `address.street`."""
     found: dict[str, Any] = {}
     for path, value in values:
@@ -216,13 +217,6 @@ def nested(values: Iterator[tuple[str, Any]] | Any) -> dict[str, Any]:
             here = here.setdefault(part, {})
         here[last] = value
     return found
-
-
-def at(values: Any, path: str) -> Any:
-    """Return the value at a path of objects; None where there is none."""
-    for part in path.split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values
 
 
 def _flat(given: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
@@ -264,12 +258,12 @@ def stored_file(value: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _typed(form: FormField, value: Any) -> Any:
+def _convert(form: FormField, value: Any) -> Any:
     if form.type in ("file", "files"):
         files = [stored_file(each) for each in (value if isinstance(value, list) else [value])]
         return files if form.type == "files" else files[-1]
     if form.type == "list":
-        return _chosen(form, value)
+        return _split_choices(form, value)
     if form.type == "rows":
         return value
     if isinstance(value, dict | list):
@@ -302,12 +296,12 @@ def _number(form: FormField, text: str) -> Any:
     return text if form.textual else value
 
 
-def _chosen(form: FormField, value: Any) -> list[str]:
+def _split_choices(form: FormField, value: Any) -> list[str]:
     listed = value if isinstance(value, list) else str(value).split(",")
     return [str(each).strip() for each in listed if str(each).strip()]
 
 
-def _limited(form: FormField, value: Any) -> Any:
+def _check_limits(form: FormField, value: Any) -> Any:
     for each in value if form.type == "list" else [value] if form.type == "enum" else []:
         if each not in form.options:
             raise ValueError(f"{each!r} is not one of {', '.join(form.options)}")

@@ -91,7 +91,7 @@ class Links:
         if (found.task, found.person) != (task, person):
             raise Forged("the form is not for this task and person", hint="open the task again")
 
-    def kept(self, task: str, reference: Mapping[str, Any]) -> str:
+    def sign_file(self, task: str, reference: Mapping[str, Any]) -> str:
         """Return the token by which a form that comes back names a file that was uploaded."""
         return str(self._uploads.dumps([task, dict(reference)]))
 

@@ -1,4 +1,4 @@
-"""Secrets are masked: variables that a form marks, or whose name says that they are one.
+"""Secrets are masked: variables that a form marks, or that have the name of a secret.
 
 A name is taken apart into words (`dbPassword`, `DB_PASSWORD_2`: db, password). It is that of a
 secret where a word is `password`, `passwd`, `passphrase`, `pwd`, `secret` or `credential` (or the
@@ -66,9 +66,14 @@ class Mask:
             for each in variables
             for value in names._secrets(each)
             for leaf in _leaves(value)
-            for text in _written(leaf)
+            for text in _list_spellings(leaf)
         }
-        return cls(marked, tuple(sorted(found, key=lambda text: (-len(text), text))))
+        return cls(marked).with_texts(found)
+
+    def with_texts(self, texts: Iterable[str]) -> Mask:
+        """Return a mask that hides some texts too."""
+        found = {*self.texts, *texts}
+        return Mask(self.marked, tuple(sorted(found, key=lambda text: (-len(text), text))))
 
     def hides(self, name: str) -> bool:
         """Return whether a variable, or a part of one (`address.pin`), is a secret."""
@@ -118,24 +123,24 @@ class Mask:
 
 
 def of_instance(engine: Engine, state: State) -> Mask:
-    """Return the mask of an instance: of all its scopes, and all forms of its diagram."""
-    return Mask.of((each.variables for each in state.scopes.values()), marked(engine))
+    """Return the mask of an instance: of all scopes that it has now, and all its forms."""
+    return Mask.of((each.variables for each in state.scopes.values()), find_marked(engine))
 
 
-def marked(engine: Engine) -> frozenset[str]:
+def find_marked(engine: Engine) -> frozenset[str]:
     """Return the variables that the forms of a diagram mark as secrets."""
     nodes = [each.node for each in engine.graph.behaviors.values()]
     asked = [each.work.form for each in nodes if isinstance(each.work, Person)]
     forms = [*asked, *(each.form for each in nodes)]
-    return frozenset(name for form in forms for name in marked_fields(form))
+    return frozenset(name for form in forms for name in find_marked_fields(form))
 
 
-def marked_fields(form: Iterable[FormField], prefix: str = "") -> Iterator[str]:
+def find_marked_fields(form: Iterable[FormField], prefix: str = "") -> Iterator[str]:
     """Yield the fields that a form marks as secrets; `rows.pin` for a field of each row."""
     for each in form:
         if each.secret:
             yield f"{prefix}{each.id}"
-        yield from marked_fields(each.fields, f"{prefix}{each.id}.")
+        yield from find_marked_fields(each.fields, f"{prefix}{each.id}.")
 
 
 def _leaves(value: Any) -> Iterator[str]:
@@ -146,7 +151,7 @@ def _leaves(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-def _written(text: str) -> set[str]:
+def _list_spellings(text: str) -> set[str]:
     """Return a secret as it may be written: as it is, within JSON, and as Python shows it."""
     if len(text) < SHORTEST:
         return set()

@@ -64,14 +64,15 @@ def substitute_of(person: str, substitutes: Mapping[str, str]) -> str:
     return seen[-1]
 
 
+def acts_for(person: str, substitutes: Mapping[str, str]) -> list[str]:
+    """Return for whom somebody does tasks now: for themselves, and for those who are away."""
+    away = (each for each in substitutes if substitute_of(each, substitutes) == person)
+    return [person, *away]
+
+
 def may_do(task: Task, person: str, directory: Directory, substitutes: Mapping[str, str]) -> bool:
     """Return whether somebody may do a task: for themselves, or for somebody who is away."""
-    if directory.may_do(task, person):
-        return True
-    return any(
-        substitute_of(away, substitutes) == person and directory.may_do(task, away)
-        for away in substitutes
-    )
+    return any(directory.may_do(task, each) for each in acts_for(person, substitutes))
 
 
 def is_mine(task: Task, person: str, directory: Directory, substitutes: Mapping[str, str]) -> bool:
@@ -79,6 +80,11 @@ def is_mine(task: Task, person: str, directory: Directory, substitutes: Mapping[
     named = [task.assignee] if task.assignee is not None else task.users
     ids = {found.id if (found := directory.get(each)) else each for each in named}
     return any(person == each or substitute_of(each, substitutes) == person for each in ids)
+
+
+def has(task: Task, person: str, directory: Directory, substitutes: Mapping[str, str]) -> bool:
+    """Return whether a person, or somebody whose substitute they are, has claimed a task."""
+    return task.assignee is not None and is_mine(task, person, directory, substitutes)
 
 
 def require_absence(person: str, substitute: str, begins: float, ends: float, now: float) -> None:

@@ -40,10 +40,10 @@ def fill(form: Form, given: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def described(form: Form) -> list[dict[str, Any]]:
+def describe(form: Form) -> list[dict[str, Any]]:
     """Describe the fields that are shown at first, as documents have them."""
     start = entry(form, {})
-    return [tasks.field_document(each, start.defaults.get(each.id)) for each in start.shown()]
+    return [tasks.field_document(each, start.defaults.get(each.id)) for each in start.list_shown()]
 
 
 def _default(field: FormField) -> Any:

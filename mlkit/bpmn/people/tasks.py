@@ -10,6 +10,7 @@ from mlkit.bpmn.definition.model import FormField, Person
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.state import Activation, State
 from mlkit.bpmn.engine.waits import ForPerson
+from mlkit.bpmn.engine.work_file import WorkFile
 from mlkit.bpmn.people import forms, masking
 from mlkit.bpmn.people.masking import Mask
 from mlkit.errors import BadData, InputMissing
@@ -22,12 +23,14 @@ class Task:
     Attributes:
         activation: Its number in the instance.
         since: When it began to wait, in seconds since 1970.
-        due: When it should be done, as the diagram says it.
-        priority: Its priority, as the diagram says it.
+        due: When it should be done, as written in the diagram.
+        priority: Its priority, as written in the diagram.
         defaults: Values of the form that are filled in already.
         variables: Those that the expressions of the form may see.
         attach: The names of the documents that go with it.
         secrets: The variables that the forms of its diagram mark as secrets.
+        held: What secrets of the instance have held before, as it is written in texts.
+        files: What the journal says is in the working folder.
     """
 
     instance: str
@@ -46,6 +49,8 @@ class Task:
     variables: Mapping[str, Any] = field(default_factory=dict)
     attach: tuple[str, ...] = ()
     secrets: frozenset[str] = frozenset()
+    held: tuple[str, ...] = ()
+    files: Mapping[str, WorkFile] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -55,7 +60,7 @@ class Task:
     @property
     def mask(self) -> Mask:
         """What is hidden of its variables from whoever looks at it."""
-        return Mask.of([self.variables], self.secrets)
+        return Mask.of([self.variables], self.secrets).with_texts(self.held)
 
     def is_for(self, assignee: str | None, group: str | None) -> bool:
         """Return whether somebody, or a member of a group, may do it."""
@@ -63,18 +68,27 @@ class Task:
         return mine and (group is None or group in self.groups)
 
 
-def waiting(instance: str, engine: Engine, state: State) -> list[Task]:
-    """Return the user tasks of an instance that wait."""
+def waiting(instance: str, engine: Engine, state: State, held: tuple[str, ...] = ()) -> list[Task]:
+    """Return the user tasks of an instance that wait.
+
+    Args:
+        instance: Its id.
+        engine: The engine of its definition.
+        state: What it is now.
+        held: What its secrets have held before, as it is written in texts.
+    """
     if state.status != "running":
         return []
     return [
-        _task(instance, engine, state, each)
+        _task(instance, engine, state, each, held)
         for each in state.activations.values()
         if each.status == "waiting" and isinstance(each.wait, ForPerson)
     ]
 
 
-def _task(instance: str, engine: Engine, state: State, activation: Activation) -> Task:
+def _task(
+    instance: str, engine: Engine, state: State, activation: Activation, held: tuple[str, ...]
+) -> Task:
     node = engine.graph.behaviors[activation.node].node
     wait = activation.wait
     assert isinstance(wait, ForPerson)
@@ -94,7 +108,9 @@ def _task(instance: str, engine: Engine, state: State, activation: Activation) -
         attach=node.work.attach if isinstance(node.work, Person) else (),
         defaults=wait.defaults,
         variables=state.visible(activation.local or activation.scope),
-        secrets=masking.marked(engine),
+        secrets=masking.find_marked(engine),
+        held=held,
+        files=state.files,
     )
 
 
@@ -120,7 +136,7 @@ def fill(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
         BadData: A value is wrong or missing; the message goes field by field.
     """
     if not task.form:
-        return forms.packed_variables(given)
+        return forms.pack_variables(given)
     values, problems = entry(task, given).values()
     if problems:
         raise BadData(f"task {task.id}: {'; '.join(problems)}")
@@ -132,16 +148,18 @@ def entry(task: Task, given: Mapping[str, Any]) -> forms.Entry:
     return forms.Entry(task.form, given, task.defaults, task.variables)
 
 
-def described(task: Task) -> list[dict[str, Any]]:
+def describe(task: Task) -> list[dict[str, Any]]:
     """Describe the fields of a task's form that are shown at first, as documents have them."""
-    mask = Mask(task.secrets)
+    mask = task.mask
     return [
-        field_document(
-            each,
-            None if mask.hides(each.id) else mask.value(each.id, task.defaults.get(each.id)),
-        )
-        for each in entry(task, {}).shown()
+        field_document(each, _open(mask, each.id, task.defaults.get(each.id)))
+        for each in entry(task, {}).list_shown()
     ]
+
+
+def _open(mask: Mask, name: str, value: Any) -> Any:
+    """Return a value that holds no secret, else None: who gives it back must not change it."""
+    return value if mask.value(name, value) == value else None
 
 
 def document(task: Task) -> dict[str, Any]:
@@ -151,7 +169,7 @@ def document(task: Task) -> dict[str, Any]:
         "since", "due", "priority",
     )  # fmt: skip
     fields = {name: getattr(task, name) for name in names}
-    return {"task": task.id, **fields, "form": described(task)}
+    return {"task": task.id, **fields, "form": describe(task)}
 
 
 def field_document(field: FormField, default: Any) -> dict[str, Any]:
@@ -182,7 +200,7 @@ def decide(task: Task, approved: bool, comment: str | None) -> dict[str, Any]:
     if comment is not None:
         values["comment"] = comment
     if not task.form:
-        return forms.packed_variables(values)
+        return forms.pack_variables(values)
     known = {each.id for each in task.form}
     extra = {key: value for key, value in values.items() if key not in known}
     return {**fill(task, {k: v for k, v in values.items() if k in known}), **extra}

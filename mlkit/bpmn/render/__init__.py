@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.render.files import choose, parsed, pictures, titled
+from mlkit.bpmn.render.files import choose, name_diagram, parse, pictures
 from mlkit.bpmn.render.page import svg
 from mlkit.bpmn.render.png import png
 from mlkit.bpmn.render.progress import Progress, progress
@@ -10,10 +10,10 @@ from mlkit.bpmn.render.progress import Progress, progress
 __all__ = [
     "Progress",
     "choose",
-    "parsed",
+    "name_diagram",
+    "parse",
     "pictures",
     "png",
     "progress",
     "svg",
-    "titled",
 ]

@@ -135,7 +135,7 @@ def _across(source: Box, target: Box, number: int) -> tuple[Point, ...]:
     return Point(x, start), Point(x, level), Point(u, level), Point(u, end)
 
 
-def guard_label(element: Element, box: Box) -> Box | None:
+def boundary_event_label(element: Element, box: Box) -> Box | None:
     """Return the place of a boundary event's label: at the left of the line that leaves it."""
     return _left_of(box.center.x - 6, box.bottom + 3, name_of(element))
 

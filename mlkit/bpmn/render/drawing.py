@@ -48,7 +48,7 @@ class Drawing:
         element = self._add("g", **attributes)
         return Drawing(element, stroke or self.stroke, fill or self.fill)
 
-    def moved(self, x: float, y: float, scale: float = 1.0, symbol: str = "") -> Drawing:
+    def move(self, x: float, y: float, scale: float = 1.0, symbol: str = "") -> Drawing:
         """Begin a group with its origin at another place, larger or smaller, for a symbol."""
         where = f"translate({number(x)} {number(y)})"
         if scale != 1.0:

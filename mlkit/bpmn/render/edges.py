@@ -31,7 +31,7 @@ def draw(drawing: Drawing, edge: Edge, nodes: Mapping[str, Element]) -> None:
 
 def _sequence_flow(drawing: Drawing, edge: Edge, source: Element | None) -> None:
     points = edge.points
-    drawing.line(rounded(points), 2)
+    drawing.line(round_bends(points), 2)
     _mark(drawing, "arrow").solid(polygon(*_arrow(points[-2], points[-1], 10, 4.5)))
     if source is None:
         return
@@ -51,7 +51,7 @@ def _is_activity(element: Element) -> bool:
 
 def _message_flow(drawing: Drawing, edge: Edge, nodes: Mapping[str, Element]) -> None:
     points = edge.points
-    drawing.line(rounded(points), 1.6, stroke_dasharray="9 6")
+    drawing.line(round_bends(points), 1.6, stroke_dasharray="9 6")
     _mark(drawing, "message-end").path(polygon(*_arrow(points[-2], points[-1], 11, 5)), 1.5)
     _mark(drawing, "message-start").circle(points[0], 4, 1.5)
     if edge.message:
@@ -87,7 +87,7 @@ def _association(drawing: Drawing, edge: Edge, kind: str) -> None:
         _mark(drawing, "open-start").line(_open(points[1], points[0]), 1.6)
 
 
-def rounded(points: tuple[Point, ...]) -> str:
+def round_bends(points: tuple[Point, ...]) -> str:
     """Return the path of a line with rounded bends."""
     path = f"M{number(points[0].x)} {number(points[0].y)}"
     for before, here, after in zip(points, points[1:], points[2:], strict=False):

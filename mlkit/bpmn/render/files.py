@@ -23,7 +23,7 @@ def pictures(path: Path) -> list[Picture]:
     return _pictures(xml.parse(xml_documents.read(path), str(path)), str(path))
 
 
-def parsed(content: bytes, file: str) -> list[Picture]:
+def parse(content: bytes, file: str) -> list[Picture]:
     """Return the pictures of a document that is already in memory; raises as `pictures` does."""
     return _pictures(xml.parse(content, file), file)
 
@@ -55,12 +55,12 @@ def choose(found: list[Drawing], wanted: str | None, file: str) -> Drawing:
     chosen = [each for each, known in zip(found, names, strict=True) if wanted in known]
     if len(chosen) != 1:
         problem = "several diagrams are" if chosen else "no diagram is"
-        hint = f"it has {', '.join(map(titled, range(1, len(found) + 1), found))}"
+        hint = f"it has {', '.join(map(name_diagram, range(1, len(found) + 1), found))}"
         raise InputMissing(f"{file}: {problem} named {wanted!r}", hint=hint)
     return chosen[0]
 
 
-def titled(number: int, picture: Titled) -> str:
+def name_diagram(number: int, picture: Titled) -> str:
     """Name a diagram by its number, its element and its name."""
     name = f" ({picture.name})" if picture.name else ""
     return f"{number}: {picture.element}{name}"

@@ -140,4 +140,4 @@ def draw_markers(drawing: Drawing, names: list[str], box: Box) -> None:
     room = FOOT + 4
     left = box.center.x - (len(names) * room - 4) / 2
     for place, name in enumerate(names):
-        MARKERS[name](drawing.moved(left + place * room, box.bottom - FOOT - 4, symbol=name))
+        MARKERS[name](drawing.move(left + place * room, box.bottom - FOOT - 4, symbol=name))

@@ -63,7 +63,7 @@ class Layers:
     bands: list[tuple[float, float]]
 
 
-def layered(heights: dict[str, float], bands: dict[str, int], arrows: list[Arrow]) -> Layers:
+def assign_layers(heights: dict[str, float], bands: dict[str, int], arrows: list[Arrow]) -> Layers:
     """Return nodes their ranks and heights.
 
     Args:

@@ -1,4 +1,4 @@
-"""Lay a file out that says nothing about places: scopes, lanes and pools, from the inside out."""
+"""Lay out a file without coordinates: scopes, lanes and pools, from the inside out."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import replace
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.xml import Element
 from mlkit.bpmn.render import artifacts, shapes, symbols, text_measurement
-from mlkit.bpmn.render.layers import Arrow, Layers, layered
+from mlkit.bpmn.render.layers import Arrow, Layers, assign_layers
 from mlkit.bpmn.render.picture import (
     Box,
     Edge,
     Picture,
     Point,
     Shape,
-    moved_points,
+    move_points,
     name_of,
 )
 from mlkit.bpmn.render.routes import Columns, Obstacles, route
@@ -32,23 +32,23 @@ def arrange(root: Element) -> Picture:
     collaboration = xml.child(root, "collaboration")
     processes = {str(each.get("id")): each for each in xml.children(root, "process")}
     if collaboration is None:
-        return _stacked([_process(each, None) for each in processes.values()])
+        return _stack([_process(each, None) for each in processes.values()])
     pools = []
     for each in xml.children(collaboration, "participant"):
         process = processes.pop(str(each.get("processRef")).rpartition(":")[2], None)
         pools.append(_process(process, each))
     pools += [_process(each, None) for each in processes.values()]
-    found = _even(_stacked(pools))
+    found = _even(_stack(pools))
     messages = artifacts.message_flows(collaboration, found)
     return artifacts.add(Picture(found.shapes, (*found.edges, *messages)), collaboration)
 
 
-def _stacked(pictures: list[Picture]) -> Picture:
+def _stack(pictures: list[Picture]) -> Picture:
     placed, top = [], 0.0
     for each in pictures:
         if each.shapes:
             box = artifacts.extent(each)
-            placed.append(moved(each, -box.x, top - box.y))
+            placed.append(move(each, -box.x, top - box.y))
             top += box.height + _POOL_GAP
     return Picture(
         tuple(shape for each in placed for shape in each.shapes),
@@ -119,18 +119,21 @@ def scope(element: Element) -> Picture:
                  *sizes[key])
         for key, cell in layers.nodes.items()
     }  # fmt: skip
-    guards = _guards(element, boxes)
+    attached = _boundary_events(element, boxes)
     drawn = [_shape(nodes[key], box, inner[key]) for key, box in boxes.items()]
     contents = [
-        moved(picture, boxes[key].x + _PAD - artifacts.extent(picture).x,
+        move(picture, boxes[key].x + _PAD - artifacts.extent(picture).x,
               boxes[key].y + _PAD + 14 - artifacts.extent(picture).y)
         for key, picture in inner.items() if picture.shapes
     ]  # fmt: skip
     obstacles, turns = Obstacles(columns, boxes), _gateway(nodes)
     edges = [
-        _edge(flows[each.id], each, columns, boxes, guards, obstacles, turns) for each in arrows
+        _edge(flows[each.id], each, columns, boxes, attached, obstacles, turns) for each in arrows
     ]
-    events = [Shape(each, box, artifacts.guard_label(each, box)) for each, box in guards.values()]
+    events = [
+        Shape(each, box, artifacts.boundary_event_label(each, box))
+        for each, box in attached.values()
+    ]
     picture = Picture(
         (*drawn, *(shape for each in contents for shape in each.shapes), *events),
         (*(edge for each in contents for edge in each.edges), *edges),
@@ -142,16 +145,16 @@ def _gateway(nodes: dict[str, Element]) -> Callable[[str], bool]:
     return lambda key: key in nodes and xml.local(nodes[key]) in _GATEWAYS
 
 
-def moved(picture: Picture, x: float, y: float) -> Picture:
+def move(picture: Picture, x: float, y: float) -> Picture:
     """Return the same picture at another place."""
     return Picture(
         tuple(
-            replace(each, box=each.box.moved(x, y), label=each.label and each.label.moved(x, y))
+            replace(each, box=each.box.move(x, y), label=each.label and each.label.move(x, y))
             for each in picture.shapes
         ),
         tuple(
-            replace(each, points=moved_points(each.points, x, y),
-                    label=each.label and each.label.moved(x, y))
+            replace(each, points=move_points(each.points, x, y),
+                    label=each.label and each.label.move(x, y))
             for each in picture.edges
         ),
     )  # fmt: skip
@@ -206,19 +209,19 @@ def _layers(
 ) -> Layers:  # fmt: skip
     if not sizes:
         sizes = {key: _size(each, _inside(each)) for key, each in nodes.items()}
-    guarded = {str(each.get("attachedToRef")) for each in xml.children(element, "boundaryEvent")}
+    hosts = {str(each.get("attachedToRef")) for each in xml.children(element, "boundaryEvent")}
     heights = {}
     for key, (_, height) in sizes.items():
         below = xml.local(nodes[key]) not in shapes.ACTIVITIES and name_of(nodes[key])
-        heights[key] = height + (_LABELLED if below or key in guarded else 0.0)
+        heights[key] = height + (_LABELLED if below or key in hosts else 0.0)
     bands = dict.fromkeys(nodes, 0)
     for number, lane in enumerate(_leaves(element)):
         members = {xml.text(each) for each in xml.children(lane, "flowNodeRef")}
         bands.update(dict.fromkeys(members & set(nodes), number))
-    return layered(heights, bands, arrows)
+    return assign_layers(heights, bands, arrows)
 
 
-def _guards(element: Element, boxes: dict[str, Box]) -> dict[str, tuple[Element, Box]]:
+def _boundary_events(element: Element, boxes: dict[str, Box]) -> dict[str, tuple[Element, Box]]:
     """Place the boundary events on the lower sides of their activities, from the right."""
     found: dict[str, tuple[Element, Box]] = {}
     taken: dict[str, int] = {}
@@ -236,10 +239,10 @@ def _guards(element: Element, boxes: dict[str, Box]) -> dict[str, tuple[Element,
 
 def _edge(
     flow: Element, arrow: Arrow, columns: Columns, boxes: dict[str, Box],
-    guards: dict[str, tuple[Element, Box]], obstacles: Obstacles, turns: Callable[[str], bool],
+    attached: dict[str, tuple[Element, Box]], obstacles: Obstacles, turns: Callable[[str], bool],
 ) -> Edge:  # fmt: skip
-    guard = guards.get(str(flow.get("sourceRef")))
-    start = None if guard is None else Point(guard[1].center.x, guard[1].bottom)
+    event = attached.get(str(flow.get("sourceRef")))
+    start = None if event is None else Point(event[1].center.x, event[1].bottom)
 
     points = route(arrow, columns, boxes, start, obstacles.free, turns)
     return Edge(flow, points, artifacts.edge_label(flow, points))

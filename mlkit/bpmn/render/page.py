@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.render import edges, shapes, text_measurement, themes
@@ -10,6 +11,8 @@ from mlkit.bpmn.render.drawing import INK, PAPER, Drawing
 from mlkit.bpmn.render.picture import Box, Colours, Picture, Point, Shape, name_of
 from mlkit.bpmn.render.progress import Progress
 
+Palette = Mapping[str, Colours]
+Coloured = Mapping[str, tuple[Progress, Colours]]
 MARGIN = 20.0
 PALETTE = {
     "done": Colours("#1c7c45", "#dcf5e3"),
@@ -19,10 +22,14 @@ PALETTE = {
     "ended": Colours("#74777f", "#ececef"),
 }
 _LEGEND_GAP = 44.0
+_NO_LEGEND: Palette = MappingProxyType({})
 
 
 def svg(
-    picture: Picture, progress: Mapping[str, Progress] | None = None, theme: str = "auto"
+    picture: Picture,
+    progress: Mapping[str, Progress] | None = None,
+    theme: str = "auto",
+    palette: Palette = PALETTE,
 ) -> bytes:
     """Draw a picture as an SVG file.
 
@@ -30,9 +37,11 @@ def svg(
         picture: What is where.
         progress: How far an instance has come, by the id of the element.
         theme: Its colours, see `themes.apply`.
+        palette: The colours of the states, in the order of the legend.
     """
-    page = Drawing.page(extent(picture, legend=progress is not None))
-    known = progress or {}
+    legend = {} if progress is None else palette
+    page = Drawing.page(extent(picture, legend))
+    known = {key: (each, palette[each.state]) for key, each in (progress or {}).items()}
     containers = [each for each in picture.shapes if shapes.is_container(each)]
     for each in containers:
         _shape(page, each, known)
@@ -45,8 +54,7 @@ def svg(
         edges.draw(group, edge, nodes)
     for each in picture.shapes:
         _badge(page, each, known)
-    if progress is not None:
-        _legend(page, picture)
+    _legend(page, picture, legend)
     themes.apply(page.element, theme)
     return page.bytes()
 
@@ -56,12 +64,13 @@ def _by_id(picture: Picture) -> dict[str, xml.Element]:
     return {} if root is None else {str(e.get("id")): e for e in root.iter() if e.get("id")}
 
 
-def _shape(page: Drawing, shape: Shape, known: Mapping[str, Progress]) -> None:
-    found = known.get(str(shape.element.get("id")))
-    stroke, fill = shape.colours if found is None else PALETTE[found.state]
+def _shape(page: Drawing, shape: Shape, known: Coloured) -> None:
+    stroke, fill = shape.colours
     marks = _marks(shape.element)
+    found = known.get(str(shape.element.get("id")))
     if found is not None:
-        marks["data_state"] = found.state
+        progress, (stroke, fill) = found
+        marks["data_state"] = progress.state
     shapes.draw(page.group(stroke or INK, fill or PAPER, **marks), shape)
 
 
@@ -69,11 +78,12 @@ def _marks(element: xml.Element) -> dict[str, str]:
     return {"data_element": str(element.get("id")), "data_type": xml.local(element)}
 
 
-def _badge(page: Drawing, shape: Shape, known: Mapping[str, Progress]) -> None:
-    found = known.get(str(shape.element.get("id")))
-    if found is None or not found.text:
+def _badge(page: Drawing, shape: Shape, known: Coloured) -> None:
+    if str(shape.element.get("id")) not in known:
         return
-    stroke, fill = PALETTE[found.state]
+    found, (stroke, fill) = known[str(shape.element.get("id"))]
+    if not found.text:
+        return
     wide = text_measurement.width(found.text, 10) + 10
     box = Box(shape.box.right - wide + 6, shape.box.y - 9, wide, 16)
     if found.tokens:  # beside the corner of a join, where a flow may come in
@@ -83,10 +93,10 @@ def _badge(page: Drawing, shape: Shape, known: Mapping[str, Progress]) -> None:
     group.text([found.text], Point(box.center.x, box.y + 11.5), 10, 12)
 
 
-def _legend(page: Drawing, picture: Picture) -> None:
+def _legend(page: Drawing, picture: Picture, palette: Palette) -> None:
     where = extent(picture)
     x, y = where.x + MARGIN, where.bottom + 4
-    for state, colours in PALETTE.items():
+    for state, colours in palette.items():
         group = page.group(*colours)
         group.rectangle(Box(x, y, 14, 14), 1.5, 3)
         wide = text_measurement.width(state, text_measurement.SMALL)
@@ -94,36 +104,36 @@ def _legend(page: Drawing, picture: Picture) -> None:
         x += _LEGEND_GAP + wide
 
 
-def _legend_width() -> float:
+def _legend_width(palette: Palette) -> float:
     return sum(
-        _LEGEND_GAP + text_measurement.width(state, text_measurement.SMALL) for state in PALETTE
+        _LEGEND_GAP + text_measurement.width(state, text_measurement.SMALL) for state in palette
     )
 
 
-def extent(picture: Picture, legend: bool = False) -> Box:
-    """Return the area that a picture covers, with a margin."""
-    boxes = list(_covered(picture))
+def extent(picture: Picture, legend: Palette = _NO_LEGEND) -> Box:
+    """Return the area that a picture and its legend cover, with a margin."""
+    boxes = list(_list_covered(picture))
     left, top = min(each.x for each in boxes), min(each.y for each in boxes)
     right, bottom = max(each.right for each in boxes), max(each.bottom for each in boxes)
     if legend:
-        bottom, right = bottom + 30, max(right, left + _legend_width())
+        bottom, right = bottom + 30, max(right, left + _legend_width(legend))
     around = Box(left - MARGIN, top - MARGIN, right - left, bottom - top)
     return Box(around.x, around.y, around.width + 2 * MARGIN, around.height + 2 * MARGIN)
 
 
-def _covered(picture: Picture) -> Iterator[Box]:
+def _list_covered(picture: Picture) -> Iterator[Box]:
     for shape in picture.shapes:
         yield shape.box
         inside = shapes.is_container(shape) or xml.local(shape.element) in shapes.ACTIVITIES
         if not inside and (name := shapes.label_of(shape.element)):
-            yield _written(name, shapes.external_label(shape))
+            yield _measure_label(name, shapes.external_label(shape))
     for edge in picture.edges:
         yield from (Box(x, y, 0, 0) for x, y in edge.points)
         if name := name_of(edge.element):
-            yield _written(name, edges.label_box(edge))
+            yield _measure_label(name, edges.label_box(edge))
 
 
-def _written(name: str, box: Box) -> Box:
+def _measure_label(name: str, box: Box) -> Box:
     lines = text_measurement.wrap(name, box.width, text_measurement.SMALL)
     return Box(
         box.x, box.y, box.width, len(lines) * text_measurement.SMALL * text_measurement.LEADING

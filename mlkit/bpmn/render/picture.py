@@ -38,7 +38,7 @@ class Box(NamedTuple):
         """Return its middle."""
         return Point(self.x + self.width / 2, self.y + self.height / 2)
 
-    def moved(self, x: float, y: float) -> Box:
+    def move(self, x: float, y: float) -> Box:
         """Return the same rectangle at another place."""
         return Box(self.x + x, self.y + y, self.width, self.height)
 
@@ -58,7 +58,7 @@ class Shape:
     """A flow node, pool, lane, data element or artifact with its place.
 
     Attributes:
-        label: Where its label is, if the file says so.
+        label: Where its label is, if the file places it.
         expanded: Whether the inside of a sub-process, or a pool, is shown.
         horizontal: Whether a pool or lane has its name at the left, instead of on top.
         marked: Whether an exclusive gateway shows its cross.
@@ -108,6 +108,6 @@ def name_of(element: Element) -> str:
     return str(element.get("name") or "").strip()
 
 
-def moved_points(points: tuple[Point, ...], x: float, y: float) -> tuple[Point, ...]:
+def move_points(points: tuple[Point, ...], x: float, y: float) -> tuple[Point, ...]:
     """Return the same line at another place."""
     return tuple(Point(each.x + x, each.y + y) for each in points)

@@ -47,7 +47,7 @@ class Columns:
             x += wide + room[rank + 1] + CHANNEL * max(0, self._count[rank + 1] - 1)
 
     def _reserve(self, arrow: Arrow) -> None:
-        """Return each bend of an edge a channel; edges from one place share it."""
+        """Reserve a channel for each bend of an edge; edges from one place share it."""
         layers = self.layers
         source, target = layers.nodes[arrow.source], layers.nodes[arrow.target]
         path = [source, *layers.chains[arrow.id], target]
@@ -141,7 +141,7 @@ def route(
         x = columns.channel(gap_between(one, other, first), one)
         points += [Point(x, here), Point(x, there)]
     points.append(Point(target.x, target.center.y))
-    found = straightened(points)
+    found = straighten(points)
     return _through_corners(arrow, found, source, target, free, turns, start is not None)
 
 
@@ -161,10 +161,10 @@ def _through_corners(
         if free(x, target.center.y, y, arrow.target) and abs(y - target.center.y) > 25:
             edge = target.bottom if y > target.center.y else target.y
             points = [*points[:-3], Point(x, y), Point(x, edge)]
-    return tuple(straightened(points))
+    return tuple(straighten(points))
 
 
-def straightened(points: list[Point]) -> list[Point]:
+def straighten(points: list[Point]) -> list[Point]:
     """Leave out points that are not bends."""
     kept = points[:1]
     for before, here, after in zip(points, points[1:], points[2:], strict=False):

@@ -46,11 +46,11 @@ def event_symbol(element: Element) -> str:
     if len(found) > 1:
         return "parallelMultiple" if element.get("parallelMultiple") == "true" else "multiple"
     if found and found[0] == "eventDefinitionRef":
-        return _referenced(element)
+        return _find_referenced(element)
     return found[0].removesuffix("EventDefinition") if found else "none"
 
 
-def _referenced(element: Element) -> str:
+def _find_referenced(element: Element) -> str:
     wanted = xml.text(xml.child(element, "eventDefinitionRef")).rpartition(":")[2]
     root = element.getroottree().getroot()
     kinds = (xml.local(each) for each in root if each.get("id") == wanted)
@@ -96,7 +96,7 @@ def _event(drawing: Drawing, shape: Shape) -> None:
     symbol = symbols.EVENTS.get(name)
     if symbol is not None:
         at = shape.box.center
-        field = drawing.moved(at.x - radius, at.y - radius, scale, name)
+        field = drawing.move(at.x - radius, at.y - radius, scale, name)
         symbol(field, kind in _THROWING)
     _outside(drawing, shape)
 
@@ -109,7 +109,7 @@ def _gateway(drawing: Drawing, shape: Shape) -> None:
     both = element.get("eventGatewayType") == "Parallel"
     shown = kind != "exclusiveGateway" or shape.marked
     name = (f"{kind}:parallel" if both else kind) if shown else ""
-    field = drawing.moved(x - 18 * scale, y - 18 * scale, scale, name)
+    field = drawing.move(x - 18 * scale, y - 18 * scale, scale, name)
     if kind == "eventBasedGateway":
         symbols.event_based(field, element.get("instantiate") == "true", both)
     elif shown:
@@ -126,19 +126,19 @@ def _activity(drawing: Drawing, shape: Shape) -> None:
         drawing.rectangle(
             Box(box.x + 3.5, box.y + 3.5, box.width - 7, box.height - 7), 1.5, 7, fill="none"
         )
-    called = _called_task(element) if kind == "callActivity" else ""
+    called = _find_called_task(element) if kind == "callActivity" else ""
     icon = icons.TASKS.get(called or kind)
     if icon is not None:
-        icon(drawing.moved(box.x + 6, box.y + 6, symbol=called or kind))
+        icon(drawing.move(box.x + 6, box.y + 6, symbol=called or kind))
     closed = kind in COLLAPSIBLE and not shape.expanded and not called
     icons.draw_markers(drawing, icons.markers_of(element, not closed), box)
     if is_container(shape):
-        text_measurement.topmost(drawing, name_of(element), box.moved(0, 8))
+        text_measurement.topmost(drawing, name_of(element), box.move(0, 8))
     else:
-        text_measurement.centred(drawing, name_of(element), box, _HEAD if icon else 0.0)
+        text_measurement.draw_centred(drawing, name_of(element), box, _HEAD if icon else 0.0)
 
 
-def _called_task(element: Element) -> str:
+def _find_called_task(element: Element) -> str:
     """Return as which task a call of a global task is drawn, empty for any other call."""
     wanted = str(element.get("calledElement") or "").rpartition(":")[2]
     root = element.getroottree().getroot()
@@ -151,7 +151,7 @@ def _participant(drawing: Drawing, shape: Shape) -> None:
     box, element = shape.box, shape.element
     drawing.rectangle(box)
     if element.get("processRef") is None or not shape.expanded:
-        text_measurement.centred(drawing, name_of(element), box)
+        text_measurement.draw_centred(drawing, name_of(element), box)
     else:
         _band(drawing, shape)
     if xml.child(element, "participantMultiplicity") is not None:
@@ -167,7 +167,7 @@ def _band(drawing: Drawing, shape: Shape) -> None:
         )
     else:
         drawing.line(f"M{number(box.x)} {number(box.y + BAND)}H{number(box.right)}")
-        text_measurement.centred(
+        text_measurement.draw_centred(
             drawing, name_of(shape.element), Box(box.x, box.y, box.width, BAND)
         )
 
@@ -180,7 +180,7 @@ def _lane(drawing: Drawing, shape: Shape) -> None:
             drawing, name_of(shape.element), Box(box.x, box.y, BAND, box.height)
         )
     else:
-        text_measurement.centred(
+        text_measurement.draw_centred(
             drawing, name_of(shape.element), Box(box.x, box.y, box.width, BAND)
         )
 
@@ -195,7 +195,7 @@ def _data_object(drawing: Drawing, shape: Shape) -> None:
     kind = xml.local(shape.element)
     if kind in ("dataInput", "dataOutput"):
         arrow = symbols.EVENTS["link"]
-        arrow(drawing.moved(x - 3, y - 3, 0.6, kind), kind == "dataOutput")
+        arrow(drawing.move(x - 3, y - 3, 0.6, kind), kind == "dataOutput")
     if _is_collection(shape.element):
         icons.draw_markers(drawing, ["parallel"], shape.box)
     _outside(drawing, shape)
@@ -243,7 +243,7 @@ def _group(drawing: Drawing, shape: Shape) -> None:
 
 def _box(drawing: Drawing, shape: Shape) -> None:
     drawing.rectangle(shape.box)
-    text_measurement.centred(drawing, name_of(shape.element), shape.box)
+    text_measurement.draw_centred(drawing, name_of(shape.element), shape.box)
 
 
 DRAWERS: dict[str, Callable[[Drawing, Shape], None]] = {

@@ -25,7 +25,7 @@ def cross(arm: float, half: float) -> list[tuple[float, float]]:
     return [(18 + x, 18 + y) for x, y in points]
 
 
-def turned(points: list[tuple[float, float]], degrees: float) -> list[tuple[float, float]]:
+def rotate(points: list[tuple[float, float]], degrees: float) -> list[tuple[float, float]]:
     """Turn points around the middle."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return [(18 + (x - 18) * c - (y - 18) * s, 18 + (x - 18) * s + (y - 18) * c) for x, y in points]
@@ -95,7 +95,7 @@ EVENTS: dict[str, Callable[[Drawing, bool], None]] = {
     "compensate": compensate,
     "link": _area((9, 14.8), (19.5, 14.8), (19.5, 10.4), (27.5, 18), (19.5, 25.6),
                   (19.5, 21.2), (9, 21.2)),
-    "cancel": _area(*turned(cross(11, 2.6), 45)),
+    "cancel": _area(*rotate(cross(11, 2.6), 45)),
     "terminate": terminate,
     "multiple": _area(*ring(10, 5)),
     "parallelMultiple": _area(*cross(9.5, 2.6)),
@@ -104,7 +104,7 @@ EVENTS: dict[str, Callable[[Drawing, bool], None]] = {
 
 def exclusive(drawing: Drawing) -> None:
     """Draw the cross of an exclusive gateway."""
-    drawing.solid(polygon(*turned(cross(10.5, 1.7), 45)))
+    drawing.solid(polygon(*rotate(cross(10.5, 1.7), 45)))
 
 
 def parallel(drawing: Drawing) -> None:
@@ -120,7 +120,7 @@ def inclusive(drawing: Drawing) -> None:
 def complex_(drawing: Drawing) -> None:
     """Draw the star of a complex gateway."""
     drawing.solid(polygon(*cross(11.5, 1.5)))
-    drawing.solid(polygon(*turned(cross(10.5, 1.5), 45)))
+    drawing.solid(polygon(*rotate(cross(10.5, 1.5), 45)))
 
 
 GATEWAYS: dict[str, Callable[[Drawing], None]] = {

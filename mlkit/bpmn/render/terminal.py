@@ -83,11 +83,11 @@ class Sheet:
         for cells, states in zip(self.cells, self.states, strict=True):
             # The second cell of a wide character is empty.
             width = max((at for at, each in enumerate(cells, 1) if each.strip()), default=0)
-            found.append(list(_grouped(cells[:width], states)))
+            found.append(list(_group(cells[:width], states)))
         return found
 
 
-def _grouped(cells: list[str], states: list[str]) -> Iterable[Run]:
+def _group(cells: list[str], states: list[str]) -> Iterable[Run]:
     start = 0
     for place in range(1, len(cells) + 1):
         if place == len(cells) or states[place] != states[start]:
@@ -244,7 +244,7 @@ def _node(sheet: Sheet, shape: Shape, place: Place, known: Mapping[str, Progress
     else:
         (left, top), (right, bottom) = place(_corner(shape)), place(_far(shape))
         sheet.frame(left, top, right, bottom, state, clear=True)
-        body = _wrapped(_text(shape), right - left - 2, bottom - top - 1)
+        body = _wrap(_text(shape), right - left - 2, bottom - top - 1)
         for row, line in enumerate(body):
             start = (top + bottom + 1 - len(body)) // 2 + row
             sheet.put(left + 1 + (right - left - 1 - len(line)) // 2, start, line, state)
@@ -269,7 +269,7 @@ def _round(element: xml.Element) -> str:
     return f"{ends[0]}{sign or ' '}{ends[1]}"
 
 
-def _wrapped(text: str, columns: int, rows: int) -> list[str]:
+def _wrap(text: str, columns: int, rows: int) -> list[str]:
     """Break a label into lines of characters; what does not fit ends in an ellipsis."""
     lines: list[str] = []
     for word in text.split():

@@ -58,12 +58,12 @@ def _pieces(word: str, room: float, size: float) -> list[str]:
     for part in _JOINT.split(word):
         if pieces[-1] and width(pieces[-1] + part, size) > room:
             pieces.append("")
-        *broken, rest = _hyphenated(pieces[-1] + part, room, size)
+        *broken, rest = _hyphenate(pieces[-1] + part, room, size)
         pieces[-1:] = [*broken, rest]
     return pieces
 
 
-def _hyphenated(part: str, room: float, size: float) -> list[str]:
+def _hyphenate(part: str, room: float, size: float) -> list[str]:
     """Break a part of a word that nothing joins; scripts without hyphens break anywhere."""
     pieces = [""]
     for each in part:
@@ -93,7 +93,7 @@ def fitting(text: str, room: float, height: float) -> float:
     return _SMALLEST
 
 
-def centred(drawing: Drawing, text: str, box: Box, head: float = 0.0) -> None:
+def draw_centred(drawing: Drawing, text: str, box: Box, head: float = 0.0) -> None:
     """Write a label in the middle of a box, smaller where a word would be broken.
 
     It leaves `head` pixels of the box free from above if it can.
@@ -121,7 +121,7 @@ def upwards(drawing: Drawing, text: str, box: Box) -> None:
     """Write a label in the middle of a box, turned to be read from below."""
     x, y = box.center
     turned = drawing.group(transform=f"rotate(-90 {x:g} {y:g})")
-    centred(turned, text, Box(x - box.height / 2, y - box.width / 2, box.height, box.width))
+    draw_centred(turned, text, Box(x - box.height / 2, y - box.width / 2, box.height, box.width))
 
 
 def leftmost(drawing: Drawing, text: str, box: Box, size: float = SIZE) -> None:

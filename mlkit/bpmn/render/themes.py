@@ -18,6 +18,11 @@ DARK = {
     "#a86200": "#ffc266", "#fff0cc": "#41300c",
     "#c22727": "#ff9c96", "#fde0de": "#4a1a1a",
     "#74777f": "#a5a9b3", "#ececef": "#2a2d34",
+    # Those of heat, see `heat.HEAT`.
+    "#6d5a2e": "#cdbb94", "#fff7e6": "#2b2518",
+    "#8a4b00": "#f0b866", "#ffe3b8": "#463110",
+    "#8f300a": "#ffb491", "#ffc4a3": "#5a2c14",
+    "#7d1010": "#ffc4bf", "#f79a90": "#74201c",
 }  # fmt: skip
 _PAINTS = ("fill", "stroke")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-import tempfile
 import time
 from collections import abc
 from collections.abc import Iterator, Mapping
@@ -17,17 +16,18 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mlkit.bpmn.definition import start_timers
-from mlkit.bpmn.definition.model import Callable, Definitions, Problem
-from mlkit.bpmn.definition.parser import parse_text, read
-from mlkit.bpmn.definition.parser.library import DIAGRAMS
+from mlkit.bpmn.definition.model import Callable, Definitions, Problem, Process
+from mlkit.bpmn.definition.parser import parse, parse_text, read
+from mlkit.bpmn.definition.parser.library import DIAGRAMS, file_of
+from mlkit.bpmn.definition.referenced_names import names_in
 from mlkit.bpmn.engine.behaviors import starting
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import Start
-from mlkit.bpmn.engine.graph import nodes
+from mlkit.bpmn.engine.graph import working
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Audited, Deployed, Row, encode
+from mlkit.bpmn.journal.records import CONDITION, Audited, Deployed, Row, encode
 from mlkit.bpmn.lint import validation
-from mlkit.bpmn.people.forms import packed_variables
+from mlkit.bpmn.people.forms import pack_variables
 from mlkit.bpmn.runtime import session as sessions
 from mlkit.bpmn.runtime.diagrams import (
     engine_of,
@@ -38,9 +38,12 @@ from mlkit.bpmn.runtime.diagrams import (
 from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import BadData, MlkitError, UsageError
 from mlkit.files import replacing_folder
+from mlkit.scratch import scratch
 
 MOST_FILES = 1000
 _SHOWN = 20
+_UNREADABLE = "file"
+"""The rule of a problem that keeps a whole file from being read."""
 _FOLDER = "deployed"
 _NAME = re.compile(r"[^\x00-\x1f\\]{1,255}")
 
@@ -56,12 +59,19 @@ class Refusal(BadData):
     """
 
     def __init__(self, problems: list[tuple[str, Problem]]) -> None:
-        lines = [f"{n}:{e.line}: {e.element}: {e.message} [{e.rule}]" for n, e in problems]
+        lines = [_format_problem(name, each) for name, each in problems]
         more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
         super().__init__(
             "; ".join(lines[:_SHOWN]) + more, hint="`mlkit bpmn lint FILE` shows all problems"
         )
         self.problems = problems
+
+
+def _format_problem(name: str, problem: Problem) -> str:
+    if problem.rule == _UNREADABLE:  # The message names the file and the line.
+        return f"{problem.message} [{problem.rule}]"
+    place = f"{name}:{problem.line}: {problem.element}"
+    return f"{place}: {problem.message} [{problem.rule}]"
 
 
 class _Sound(NamedTuple):
@@ -127,7 +137,6 @@ def files_of(paths: list[Path]) -> dict[str, bytes]:
     Raises:
         InputMissing: A diagram cannot be read.
         UsageError: Two files have one name.
-        Refusal: A diagram has errors.
     """
     found: dict[str, bytes] = {}
     for path in paths:
@@ -141,8 +150,11 @@ def _gather(path: Path) -> dict[str, bytes]:
     content = read(path)
     if not path.name.endswith(DIAGRAMS):
         return {path.name: content}
-    definitions = parse_text(content, path)
-    found = {name: text.encode() for name, text in definitions.resources.items()}
+    try:
+        definitions = parse_text(content, path)
+    except MlkitError:  # Refused together with what is wrong in the others.
+        return {path.name: content}
+    found = {file_of(name): text.encode() for name, text in definitions.resources.items()}
     found |= {name: text.encode() for name, text in _modules(definitions, path.parent).items()}
     return {path.name: content, **found}
 
@@ -151,8 +163,9 @@ def _gather(path: Path) -> dict[str, bytes]:
 def _unpack(files: Mapping[str, bytes]) -> Iterator[Path]:
     if len(files) > MOST_FILES:
         raise UsageError(f"a deployment has at most {MOST_FILES} files")
-    with tempfile.TemporaryDirectory(prefix="mlkit-deploy-") as name:
-        folder = Path(name)
+    with scratch("mlkit-deploy-") as name:
+        folder = name / "files"
+        folder.mkdir()
         for file, content in files.items():
             place = folder / plain(file)
             try:
@@ -181,10 +194,10 @@ def _check(folder: Path, diagrams: list[str], rscript: str | None) -> list[_Soun
     for name in diagrams:
         path = folder / name
         try:
-            definitions = parse_text(path.read_bytes(), path)
+            definitions = parse(path)
         except MlkitError as error:
             message = error.message.replace(f"{folder}/", "")
-            problems.append((name, Problem("file", "error", name, 0, message)))
+            problems.append((name, Problem(_UNREADABLE, "error", name, 0, message)))
             continue
         errors = [
             each
@@ -210,7 +223,7 @@ def _sound(definitions: Definitions, path: Path, name: str) -> _Sound:
 def _modules(definitions: Definitions, folder: Path) -> dict[str, str]:
     """Return the Python files beside a diagram whose tasks call functions."""
     processes = (*definitions.processes, *definitions.called.values())
-    works = (work for process in processes for each in nodes(process.body) for work in each.works)
+    works = (work for each in processes for node in working(each.body) for work in node.works)
     if not any(isinstance(each, Callable) and ":" in each.name for each in works):
         return {}
     found = {}
@@ -231,8 +244,16 @@ def _store(journal: Journal, sound: _Sound, by: str, now: float) -> Deployed:
     newest = journal.deployments.add(deployed)
     if newest.is_new:
         journal.schedules.replace(process.id, start_timers.of_process(process, now))
-        journal.schedules.expect(process.id, starting.named(process))
+    journal.schedules.expect(process.id, _start_events(process))
     return newest
+
+
+def _start_events(process: Process) -> Iterator[tuple[str, str, str]]:
+    """Yield what begins a process beside times: element, kind, and a name."""
+    yield from starting.list_named_starts(process)
+    for element, condition in starting.conditional(process):
+        for name in names_in(condition.text):
+            yield element, CONDITION, name
 
 
 # -- starting ----------------------------------------------------------------------------------
@@ -290,7 +311,7 @@ class Starter:
             UsageError: The key has started something else.
             BadData: A variable cannot be stored.
         """
-        variables = packed_variables(request.variables)
+        variables = pack_variables(request.variables)
         digest = _digest(request)
         if request.once is not None:
             done = journal.deployments.started(request.once)
@@ -372,7 +393,7 @@ def materialise(state: Path, journal: Journal, definition: str) -> Path:
     # Another process may have made it meanwhile: it is the same.
     with contextlib.suppress(OSError), replacing_folder(folder) as made:
         for name, part in parts.items():
-            place = made / re.sub(r"^\w+://", "", name)
+            place = made / file_of(name)
             if place.resolve().is_relative_to(made.resolve()):
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(part)

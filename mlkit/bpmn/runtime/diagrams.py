@@ -42,7 +42,22 @@ def load(
         BadData: It has errors.
     """
     content = read(path)
-    definitions = parse_text(content, path)
+    return check(path, content, parse_text(content, path), bindings, rscript, external)
+
+
+def check(
+    path: Path,
+    content: bytes,
+    definitions: Definitions,
+    bindings: Mapping[str, str] | None = None,
+    rscript: str | None = None,
+    external: bool = False,
+) -> Diagram:
+    """Check a diagram that was read.
+
+    Raises:
+        BadData: It has errors.
+    """
     problems = validation.lint(definitions, path.parent.resolve(), bindings, rscript, external)
     validation.require_sound(problems, str(path))
     return Diagram(path, content, definitions, problems)

@@ -20,6 +20,7 @@ from mlkit.bpmn.engine.waits import (
     ForTimer,
     ForWorker,
 )
+from mlkit.bpmn.journal.artifacts import references
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import ENDED, Row
 from mlkit.bpmn.people import tasks
@@ -34,7 +35,7 @@ def document(session: Session, row: Row) -> dict[str, Any]:
     return {
         "instance": row.id,
         "process": row.process,
-        "state": row.phase,
+        "state": row.status,
         "error": state.error,
         "variables": root_variables(state),
         **_pools(engine, state),
@@ -71,8 +72,7 @@ def history(journal: Journal, row: Row, engine: Engine) -> Iterator[dict[str, An
     """Yield the flow nodes that ended and the decisions that were evaluated, in order."""
     for at, _, steps in journal.events(row):
         for step in steps:
-            node = engine.graph.behaviors[step.element].node
-            place = {"element": node.id, "name": node.name, "type": node.type}
+            place = _describe_node(row, engine, step.element)
             when = {"iteration": step.iteration or None, "at": instant(at)}
             if step.decision is not None:
                 yield {**place, **when, **step.decision}
@@ -87,7 +87,16 @@ def history(journal: Journal, row: Row, engine: Engine) -> Iterator[dict[str, An
             }
 
 
-def passed(journal: Journal, row: Row, engine: Engine) -> dict[str, Any]:
+def _describe_node(row: Row, engine: Engine, element: str) -> dict[str, Any]:
+    """Describe a flow node that an instance passed, in this version of its definition or before."""
+    known = engine.graph.behaviors.get(element)
+    if known is not None:
+        return {"element": element, "name": known.node.name, "type": known.node.type}
+    name, kind = row.options.get("former", {}).get(element, ("", "unknown"))
+    return {"element": element, "name": name, "type": kind}
+
+
+def describe_run(journal: Journal, row: Row, engine: Engine) -> dict[str, Any]:
     """Describe what an instance went through: `trace` and `decisions`.
 
     Each decision has, as `after`, the number of entries of the trace that come before it.
@@ -119,22 +128,11 @@ def artifacts(journal: Journal, row: Row) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for _, event, _ in journal.events(row):
         for name, value in getattr(event, "variables", {}).items():
-            for each in _references(value):
+            for each in references(value):
                 reference = {key: part for key, part in each.items() if key != "$artifact"}
                 found.append({"name": name, "artifact": each["$artifact"], **reference})
     unique = {(each["name"], each["artifact"], each.get("by")): each for each in found}
     return list(unique.values())
-
-
-def _references(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        if "$artifact" in value:
-            yield value
-            return
-        value = list(value.values())
-    if isinstance(value, list):
-        for each in value:
-            yield from _references(each)
 
 
 def waiting(instance: str, engine: Engine, state: State) -> list[dict[str, Any]]:
@@ -142,7 +140,10 @@ def waiting(instance: str, engine: Engine, state: State) -> list[dict[str, Any]]
     people = {each.activation: each for each in tasks.waiting(instance, engine, state)}
     found = []
     for each in state.activations.values():
-        if state.phase not in ("suspended", *ENDED) and each.status in ("waiting", "pausing"):
+        if state.effective_status not in ("suspended", *ENDED) and each.status in (
+            "waiting",
+            "pausing",
+        ):
             found.append({**_place(engine, each), **_wait(engine, each, people.get(each.id))})
     return found
 
@@ -150,7 +151,7 @@ def waiting(instance: str, engine: Engine, state: State) -> list[dict[str, Any]]
 def _wait(engine: Engine, activation: Activation, task: tasks.Task | None) -> dict[str, Any]:
     if task is not None:
         people = {"assignee": task.assignee, "users": task.users, "groups": task.groups}
-        return {"for": "person", "task": task.id, **people, "form": tasks.described(task)}
+        return {"for": "person", "task": task.id, **people, "form": tasks.describe(task)}
     match activation.wait:
         case ForTimer(due):
             return {"for": "timer", "due": instant(due)}
@@ -196,12 +197,21 @@ def incidents(engine: Engine, state: State) -> list[dict[str, Any]]:
         if number not in state.activations:
             place = {"id": number, "element": state.process, "attempt": 0}
             found.append({**place, "message": defect.message})
-    if state.phase == "incident" and not found:
+    if state.effective_status == "incident" and not found:
         stuck = {flow for scope in state.scopes.values() for flow in scope.arrived}
         for element in sorted({engine.graph.targets[flow].id for flow in stuck}):
             message = "tokens wait at this join for others that cannot come"
             found.append({"id": None, "element": element, "message": message})
     return found
+
+
+def retried(engine: Engine, state: State) -> list[dict[str, Any]]:
+    """Describe the tasks that wait for another attempt."""
+    return [
+        {**_place(engine, each), "attempt": each.attempt, "message": each.wait.failure}
+        for each in state.activations.values()
+        if each.status == "pausing" and isinstance(each.wait, ForRetry)
+    ]
 
 
 def open_nodes(engine: Engine, state: State) -> list[dict[str, Any]]:

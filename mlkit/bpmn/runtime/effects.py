@@ -19,7 +19,7 @@ from mlkit.bpmn.engine.effects import (
 )
 from mlkit.bpmn.engine.waits import ForWorker
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.runtime.external import offered
+from mlkit.bpmn.runtime.external import describe_offered
 from mlkit.bpmn.runtime.running import Running
 from mlkit.errors import UsageError
 
@@ -56,7 +56,7 @@ def write(journal: Journal, running: Running, effect: AnyEffect, now: float) -> 
         case Broadcast(name, variables):
             mailbox.broadcast(name, variables, sender=number)
         case Offer(id) if id in there and running.row is not None:
-            task = offered(running.row, running.engine, running.state, id)
+            task = describe_offered(running.row, running.engine, running.state, id)
             journal.external.offer(task)
         case Withdraw(id):
             journal.external.withdraw(number, id)

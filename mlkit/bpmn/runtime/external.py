@@ -57,7 +57,7 @@ class Report(NamedTuple):
     local: Mapping[str, Any] = {}
 
 
-def offered(row: Row, engine: Engine, state: State, activation: int) -> Offered:
+def describe_offered(row: Row, engine: Engine, state: State, activation: int) -> Offered:
     """Describe a task that waits for an external worker."""
     found = state.activations[activation]
     wait, external = found.wait, external_of(engine, found.node)
@@ -101,7 +101,7 @@ def _require_mine(journal: Journal, identifier: str, worker: str, what: str) -> 
     if task.worker != worker:
         holder = "null" if task.worker is None else task.worker
         raise NotYours(f"{what.format(task.id, worker)} It is locked by worker '{holder}'.")
-    if journal.get(task.instance, keep=True).phase == "suspended":
+    if journal.get(task.instance, keep=True).status == "suspended":
         raise TaskSuspended(task.id)
     return task
 

@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Damaged, Entry, Row, TakenOver
+from mlkit.bpmn.journal.records import Damaged, Entry, Recorded, Row, TakenOver
 from mlkit.bpmn.runtime.pools import Pools
 from mlkit.bpmn.runtime.runner import INBOX_INTERVAL, Runner
 from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.session import Session, Settings, require_own
 from mlkit.errors import MlkitError, ServiceUnavailable
+from mlkit.web.defaults import DRAIN_TIMEOUT
 from mlkit.workers.pool import ScriptPool
 
 _MOST = 1000
@@ -53,7 +54,7 @@ class Host:
     Args:
         folder: The state folder; it is made where it is missing.
         settings: How scripts run.
-        grace: Seconds that running scripts have to end on `stop`.
+        drain_timeout: Seconds that running scripts have to end on `stop`.
         watch: Called, in the host's thread, after a commit with each event of an instance.
 
 
@@ -68,14 +69,14 @@ class Host:
         self,
         folder: Path,
         settings: Settings,
-        grace: float = 8.0,
+        drain_timeout: float = DRAIN_TIMEOUT,
         watch: Callable[[Running, Entry], None] | None = None,
     ) -> None:
         self.folder = folder
         self.settings = replace(settings, external=True)
         self.on_offer: Callable[[set[str]], None] = lambda topics: None
         self.on_lease: Callable[[str, int], None] = lambda change, number: None
-        self._grace = grace
+        self._drain_timeout = drain_timeout
         self._watch = watch
         self._writes: deque[_Write] = deque()
         self._verdicts: dict[int, Future[str]] = {}
@@ -115,12 +116,12 @@ class Host:
             raise self._failure
 
     def stop(self) -> None:
-        """Take no more work; running scripts have until the grace is over.
+        """Take no more work; running scripts have until the drain timeout is over.
 
         What is asked for is still written, until `join` is called.
         """
         if self._deadline is None:
-            self._deadline = time.monotonic() + self._grace
+            self._deadline = time.monotonic() + self._drain_timeout
         self.wake()
 
     def join(self) -> None:
@@ -189,10 +190,11 @@ class Host:
 
     def _run(self, session: Session) -> None:
         artifacts = self.folder / "artifacts"
-        pools = Pools(self.settings.workers, artifacts, self._pool_failed)
+        pools = Pools(self.settings.workers, artifacts, self._leave_pool)
         self._pools = self._scripts = pools
         self._session = session
         self._runner = Runner(pools, session.journal)
+        self._runner.migrator = session.migrate
         self._runner.on_entry = self._observe
         self._runner.on_verdict = self._on_verdict
         self._runner.queues_mail = self.settings.queues_mail
@@ -203,7 +205,7 @@ class Host:
         try:
             self._started.set()
             while not self._is_over():
-                self._guarded_pass()
+                self._try_pass()
         finally:
             with self._lock:
                 self._pools = None
@@ -216,10 +218,10 @@ class Host:
         if not self._runner.draining:
             self._runner.draining = True
             self._scripts.withdraw()
-        ended = self._scripts.idle or time.monotonic() > self._deadline
+        ended = self._runner.idle or time.monotonic() > self._deadline
         return ended and self._may_end
 
-    def _guarded_pass(self) -> None:
+    def _try_pass(self) -> None:
         try:
             self._pass()
         except MlkitError as error:  # The disk is full, a lock is not free: it may pass.
@@ -288,17 +290,19 @@ class Host:
         journal = self._session.journal
         rows = journal.work(time.time(), _MOST, {*self._not_before, *self._runner.instances})
         taken = journal.take(rows) if rows else []
+        begun = [each for each in taken if each.sequence]
+        read = {row.number: recorded for row, recorded in journal.load_recorded(begun)}
         for row in taken:
-            self._restore(row)
+            self._restore(row, read.get(row.number))
         if taken:
             self.on_lease("taken", len(taken))
             self._runner.look_again = 0.0
         return bool(taken)
 
-    def _restore(self, row: Row) -> None:
+    def _restore(self, row: Row, recorded: Recorded | None) -> None:
         """Go on with an instance; one that is damaged or lacks its interpreter has to wait."""
         try:
-            running = self._session.restore(row)
+            running = self._session.restore(row, recorded)
             running.pool = self._scripts.of(self._session.configuration_of(row))
             self._runner.add(running)
         except Exception as error:  # Damage, or a defect: it stops this instance and no other.
@@ -353,7 +357,7 @@ class Host:
         for each in problems:
             logger.error("%s", each.message)
 
-    def _pool_failed(self, pool: ScriptPool, error: MlkitError) -> None:
+    def _leave_pool(self, pool: ScriptPool, error: MlkitError) -> None:
         """Leave the instances of a pool that cannot run scripts, for a while."""
         for each in [e for e in self._runner.instances.values() if e.pool is pool]:
             self._runner.drop(each, error)

@@ -14,6 +14,7 @@ from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Damaged, Found, Row
 from mlkit.bpmn.people import masking
 from mlkit.bpmn.people.masking import Mask
+from mlkit.bpmn.runtime.held_secrets import HeldSecrets
 from mlkit.bpmn.runtime.host import Host
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.runtime.session import Session
@@ -31,12 +32,18 @@ class HostedSession(Session):
     Args:
         host: The host of this process.
         engines: The engines of the definitions, which all threads share.
+        secrets: What secrets have held, likewise.
     """
 
-    def __init__(self, host: Host, engines: dict[tuple[str, str], Engine]) -> None:
+    shares_artifacts = False  # The host has done so.
+
+    def __init__(
+        self, host: Host, engines: dict[tuple[str, str], Engine], secrets: HeldSecrets
+    ) -> None:
         super().__init__(host.folder, host.settings)
         self.host = host
         self.engines = engines
+        self.secrets = secrets
         self._marked: dict[tuple[str, str], frozenset[str]] = {}
 
     def write(self, function: Callable[[Journal], T]) -> T:
@@ -70,17 +77,16 @@ class HostedSession(Session):
 
     def mask(self, row: Row, state: State | None = None) -> Mask:
         """Return what is hidden of an instance from everybody who asks the server."""
-        return masking.of_instance(self.engine(row), state or self.state(row))
+        marked = self._marks(row)
+        return self.secrets.mask(self.journal, row, self.engine(row), marked)
 
     def hide(self, number: int, text: str) -> str:
         """Return a text of a list about an instance without what its secrets hold.
 
-        Variables with the names of secrets are hidden in the index already: only an instance
-        whose forms mark others is replayed.
+        Variables with the names of secrets that were open then are hidden in the index already.
         """
-        row = self.journal.get(number)
         try:
-            return self.mask(row).text(text) if self._marks(row) else text
+            return self.mask(self.journal.get(number)).text(text)
         except Damaged:
             return masking.MASKED
 
@@ -98,7 +104,7 @@ class HostedSession(Session):
         place = found.definition, found.process
         if place not in self._marked:
             row = found if isinstance(found, Row) else self.journal.get(found.number)
-            self._marked[place] = masking.marked(self.engine(row))
+            self._marked[place] = masking.find_marked(self.engine(row))
         return self._marked[place]
 
     def advance(self, rows: list[Row]) -> list[Row]:
@@ -118,6 +124,7 @@ class ServiceThreads:
     def __init__(self, host: Host, size: int = 8) -> None:
         self._host = host
         self._engines: dict[tuple[str, str], Engine] = {}
+        self._secrets = HeldSecrets()
         self._local = threading.local()
         self._services: list[Service] = []
         self.executor = concurrent.futures.ThreadPoolExecutor(size, "service")
@@ -131,7 +138,7 @@ class ServiceThreads:
         """
         service: Service | None = getattr(self._local, "service", None)
         if service is None:
-            service = Service(HostedSession(self._host, self._engines))
+            service = Service(HostedSession(self._host, self._engines, self._secrets))
             self._local.service = service
             self._services.append(service)
         service.session.errors.clear()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.runtime import documents
@@ -25,22 +23,20 @@ def _of_instance(session: Session, row: Row) -> Iterator[str]:
         yield f"{session.journal.folder}: instance {row.id}: its row is damaged: {row.damage}"
         return
     try:
-        session.state(row)
+        state, last = session.journal.replay(row, session.engine(row))
         session.journal.logs(row)
+        session.journal.running_attempts.of(row)
         references = documents.artifacts(session.journal, row)
     except MlkitError as error:
         yield error.message
         return
-    for each in references:
-        problem = _of_artifact(session.journal.folder / "artifacts", each["artifact"])
+    # A row that counts otherwise now has been moved on by its owner meanwhile.
+    if last != row.sequence and row in session.journal.rows_of([row.number]):
+        counted = f"its row counts {row.sequence} events, and there are {last}"
+        yield f"{session.journal.folder}: instance {row.id}: {counted}"
+    named = [(str(each["artifact"]), each["name"]) for each in references]
+    named += [(each.hash, path) for path, each in state.files.items() if each.hash]
+    for stored, name in named:
+        problem = session.journal.artifacts.problem(stored)
         if problem:
-            yield f"{session.journal.folder}: instance {row.id}: {each['name']}: {problem}"
-
-
-def _of_artifact(folder: Path, name: str) -> str:
-    try:
-        with (folder / name).open("rb") as file:
-            same = hashlib.file_digest(file, "sha256").hexdigest() == name
-    except OSError as error:
-        return f"the stored value {name[:12]} cannot be read: {error.strerror}"
-    return "" if same else f"the stored value {name[:12]} is not what was stored"
+            yield f"{session.journal.folder}: instance {row.id}: {name}: {problem}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from mlkit.errors import MlkitError
-from mlkit.workers.pool import Limits, Result, ScriptPool, selected
+from mlkit.workers.pool import Limits, Printing, Result, ScriptPool, poll
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class Pools:
     def send(self) -> None:
         """Hand queued jobs to the workers."""
         for each in list(self._pools.values()):
-            self._guarded(each, each.send)
+            self._attempt(each, each.send)
 
     def wait(self, timeout: float | None, bell: int | None = None) -> list[Result]:
         """Wait for results of any pool, for `wake`, or at most `timeout` seconds.
@@ -82,16 +82,16 @@ class Pools:
         self.send()
         if any(each.limits.timeout and each.sent for each in self._pools.values()):
             timeout = min(timeout if timeout is not None else 1.0, 0.05)
-        for key, _ in selected(self._selector, timeout, bell):
+        for key, _ in poll(self._selector, timeout, bell):
             if key.fileobj == self._wakeup:
                 os.eventfd_read(self._wakeup)
         results: list[Result] = []
         for each in list(self._pools.values()):
             if not each.idle or each.workers:
-                results += self._guarded(each, lambda pool=each: pool.wait(0)) or []  # type: ignore[misc]
+                results += self._attempt(each, lambda pool=each: pool.wait(0)) or []  # type: ignore[misc]
         return results
 
-    def _guarded(self, pool: ScriptPool, act: Callable[[], T]) -> T | None:
+    def _attempt(self, pool: ScriptPool, act: Callable[[], T]) -> T | None:
         """Let a pool act; one that fails is closed, and the others go on."""
         try:
             return act()
@@ -109,6 +109,11 @@ class Pools:
         """Drop the jobs that no worker has yet."""
         for each in self._pools.values():
             each.waiting.clear()
+
+    def running(self) -> Iterator[Printing]:
+        """Yield the jobs that workers run, with the end of what each has printed so far."""
+        for each in self._pools.values():
+            yield from each.running()
 
     def output(self, job: int) -> str:
         """Return the end of what a running job has printed so far."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 
 from mlkit.bpmn.engine.effects import AnyEffect, Listen, Offer, Subscribe
 from mlkit.bpmn.engine.engine import Engine
-from mlkit.bpmn.engine.events import Hop
+from mlkit.bpmn.engine.events import AnyEvent, Hop, Migrate
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.journal.records import MIGRATED, Row
 from mlkit.bpmn.runtime.diagrams import engine_of, load, resolve_callables
-from mlkit.bpmn.runtime.external import offered
+from mlkit.bpmn.runtime.external import describe_offered
 from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import InputMissing, UsageError
 
@@ -21,8 +21,8 @@ from mlkit.errors import InputMissing, UsageError
 def rerun(session: Session, row: Row, element: str, file: Path | None = None) -> Row:
     """Add an instance that goes on from where an activity last began.
 
-    It has the events of the old instance up to there, and a copy of its working folder. What
-    ran beside the activity then runs again.
+    It has the events of the old instance up to there, and a copy of its working folder: as it was
+    then where hosts share it, else as it is now. What ran beside the activity then runs again.
 
     Args:
         session: The state folder.
@@ -59,7 +59,9 @@ def rerun(session: Session, row: Row, element: str, file: Path | None = None) ->
 
     new = session.write(fork)
     session.engines.setdefault((new.definition, row.process), engine)
-    _copy_work(session, row, new)
+    # Else the journal says what was in it, also where that is nothing.
+    if not (state.files or session.journal.artifacts.is_shared):
+        _copy_work(session, row, new)
     return new
 
 
@@ -67,8 +69,8 @@ def _beginning(session: Session, row: Row, element: str) -> int:
     """Return the number of the event that the last activation of an element came from."""
     engine = session.engine(row)
     state, found, before = engine.create(), 0, 0
-    for number, (at, event, _) in enumerate(session.journal.events(row), 1):
-        engine.apply(state, event, at)
+    for number, at, event, _ in _own_events(session, row):
+        engine.apply(state, event, at, replayed=True)
         newest = max(
             (a.id for a in state.activations.values() if a.node == element and not a.role),
             default=0,
@@ -76,17 +78,31 @@ def _beginning(session: Session, row: Row, element: str) -> int:
         if newest > before:
             found, before = number, newest
     if not found:
+        since = " since it was moved to its version" if row.options.get(MIGRATED) else ""
         raise InputMissing(
-            f"instance {row.id}: {element!r} has not begun", hint="see `mlkit bpmn history`"
+            f"instance {row.id}: {element!r} has not begun{since}", hint="see `mlkit bpmn history`"
         )
     return found
 
 
+def _own_events(session: Session, row: Row) -> Iterator[tuple[int, float, AnyEvent, list[Hop]]]:
+    """Yield the numbered events of an instance since it has the version that it has."""
+    first = int(row.options.get(MIGRATED, 1))
+    for number, (at, event, trace) in enumerate(session.journal.events(row), 1):
+        if number >= first:
+            yield number, at, event, trace
+
+
 def _require_same(session: Session, row: Row, engine: Engine, upto: int, element: str) -> None:
     state = engine.create()
-    for number, (at, event, trace) in enumerate(session.journal.events(row), 1):
+    for number, at, event, trace in _own_events(session, row):
         if number > upto:
             break
+        if isinstance(event, Migrate):
+            raise UsageError(
+                f"instance {row.id} was moved to its version: it has no way to compare",
+                hint="rerun it with the diagram that it has",
+            )
         try:
             steps = engine.apply(state, event, at).trace
             same = _course(steps) == _course(trace)
@@ -106,8 +122,9 @@ def _course(steps: list[Hop]) -> list[tuple[object, ...]]:
 
 def _replay(session: Session, row: Row, engine: Engine, upto: int) -> State:
     state = engine.create()
-    for at, event, _ in islice(session.journal.events(row), upto):
-        engine.apply(state, event, at)
+    for number, at, event, _ in _own_events(session, row):
+        if number <= upto:
+            engine.apply(state, event, at, replayed=True)
     return state
 
 
@@ -121,7 +138,7 @@ def _subscribe(
         elif isinstance(each, Listen):
             journal.mailbox.listen(row.number, each.id, each.name)
         elif isinstance(each, Offer):
-            journal.external.offer(offered(row, engine, state, each.id))
+            journal.external.offer(describe_offered(row, engine, state, each.id))
 
 
 def _copy_work(session: Session, old: Row, new: Row) -> None:

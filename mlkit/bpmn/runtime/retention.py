@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import logging
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
+from mlkit.bpmn.runtime import working_folders
 from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import MlkitError
 
@@ -23,7 +22,6 @@ _YOUNGEST = 3600.0
 # Seconds for which a stored value stays in any case: a task may have stored it whose commit is
 # still to come.
 _PAUSE = 0.05
-_HASH = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[0-9a-f]{8,}")
 logger = logging.getLogger("mlkit.bpmn")
 
@@ -58,7 +56,7 @@ def prune(session: Session, before: float, stopping: Callable[[], bool] = lambda
         removed = session.write(lambda journal: journal.retention.remove(before, AT_ONCE))
         for each in removed:
             if _ID.fullmatch(each):
-                shutil.rmtree(work / each, ignore_errors=True)
+                working_folders.remove(work / each)
         count += len(removed)
         if len(removed) < AT_ONCE:
             break
@@ -72,31 +70,20 @@ def prune(session: Session, before: float, stopping: Callable[[], bool] = lambda
 
 
 def _sweep(session: Session, before: float, stopping: Callable[[], bool]) -> list[int]:
-    """Remove stored values that nothing names any more; return their sizes."""
+    """Remove stored values that nothing names any more; return their sizes.
+
+    Where there is a shared store, this host's copies go with them.
+    """
     youngest = min(before, time.time() - _YOUNGEST)
-    left = {each.name: each for each in _old(session.journal.folder / "artifacts", youngest)}
+    store = session.journal.artifacts
+    found = itertools.chain(store.here(), store.all()) if store.is_shared else store.all()
+    left = {each.name: each for each in found if each.modified < youngest}
     if left:
         for each in session.journal.retention.hashes():
             left.pop(each, None)
             if not left or stopping():
                 return []
-    found = []
-    for path in left.values():
-        with contextlib.suppress(OSError):
-            known = path.stat()
-            if known.st_mtime < youngest:  # Nobody has stored it again meanwhile.
-                path.unlink()
-                found.append(known.st_size)
-    return found
-
-
-def _old(folder: Path, youngest: float) -> list[Path]:
-    found = []
-    for path in folder.iterdir() if folder.is_dir() else ():
-        with contextlib.suppress(OSError):
-            if _HASH.fullmatch(path.name) and path.stat().st_mtime < youngest:
-                found.append(path)
-    return found
+    return [each.size for each in left.values() if store.remove(each, youngest)]
 
 
 class RetentionThread:

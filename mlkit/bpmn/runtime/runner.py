@@ -7,9 +7,11 @@ from it: nothing is started, printed or acknowledged before its commit.
 from __future__ import annotations
 
 import heapq
+import itertools
 import time
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 from mlkit.bpmn.definition import model
 from mlkit.bpmn.definition.model import Script
@@ -31,26 +33,33 @@ from mlkit.bpmn.engine.events import (
     Fail,
     Fire,
     Hop,
+    Migrate,
     Recover,
     Retry,
     StoreRead,
     Unsuspend,
 )
 from mlkit.bpmn.engine.state import Activation, State
+from mlkit.bpmn.engine.step import OutOfTime
 from mlkit.bpmn.journal.memory import MemoryStores
-from mlkit.bpmn.journal.protocol import Journal, Stores
-from mlkit.bpmn.journal.records import Changes, Damaged, Entry, Log, TakenOver
+from mlkit.bpmn.journal.parts import Stores
+from mlkit.bpmn.journal.protocol import Journal
+from mlkit.bpmn.journal.records import Append, Changes, Damaged, Entry, Log, TakenOver
 from mlkit.bpmn.mail import queued
-from mlkit.bpmn.runtime import jobs
+from mlkit.bpmn.runtime import concurrent_changes, jobs
 from mlkit.bpmn.runtime.clock import Clock, RealClock
 from mlkit.bpmn.runtime.effects import lock_messages, topics, write
 from mlkit.bpmn.runtime.pools import Pools
 from mlkit.bpmn.runtime.running import Running
+from mlkit.bpmn.runtime.running_attempts import RunningAttempts, this_host
+from mlkit.bpmn.runtime.transfers import Transfers
 from mlkit.errors import BadData, MlkitError
 from mlkit.workers.pool import Result, ScriptPool
 
 INBOX_INTERVAL = 0.2
+_TRANSFER_INTERVAL = 0.01
 Observer = Callable[["Running", float, list[Hop]], None]
+Migrator = Callable[["Running", Migrate, float], tuple[Entry, list[AnyEffect]]]
 
 
 class Runner:
@@ -72,6 +81,8 @@ class Runner:
             workers.
         draining: Whether no further script is begun; those that run may end.
         queues_mail: Whether the mail of tasks leaves by the outbox, which somebody sends.
+        migrator: Moves an instance to another version of its definition; returns what the journal
+            gets, and what follows.
     """
 
     def __init__(
@@ -95,6 +106,7 @@ class Runner:
         self.timers: list[tuple[float, int, int]] = []
         self.dirty: dict[int, Running] = {}
         self.effects: list[tuple[Running, AnyEffect]] = []
+        self._numbers = itertools.count(1)
         self.look_again = 0.0
         self.problems: list[MlkitError] = []
         self.on_entry: Callable[[Running, Entry], None] | None = None
@@ -102,6 +114,10 @@ class Runner:
         self.on_verdict: Callable[[int, str], None] | None = None
         self.on_offer: Callable[[set[str]], None] | None = None
         self.draining = False
+        self.migrator: Migrator | None = None
+        self.transfers = None if journal is None else Transfers(journal)
+        self._attempts = None if journal is None else RunningAttempts(journal, pool)
+        self._host = this_host()
 
     # -- instances -------------------------------------------------------------------------
 
@@ -126,20 +142,21 @@ class Runner:
         at = self.clock.now()
         try:
             outcome = running.engine.apply(running.state, event, at)
-        except MlkitError:
-            raise
-        except Exception as error:  # A defect stops this instance and no other.
-            self._crashed(running, event, error, log)
+        except Exception as error:
+            if isinstance(error, MlkitError) and not isinstance(error, OutOfTime):
+                raise
+            # A defect, or a script without end, stops this instance and no other.
+            self._record_crash(running, event, error, log)
             return
-        self._applied(running, Entry(at, event, outcome.trace, log), outcome.effects)
+        self._note_applied(running, Entry(at, event, outcome.trace, log), outcome.effects)
 
-    def _applied(self, running: Running, entry: Entry, effects: list[AnyEffect]) -> None:
+    def _note_applied(self, running: Running, entry: Entry, effects: list[AnyEffect]) -> None:
         running.changes.entries.append(entry)
         self.dirty[running.number] = running
         for each in effects:
             self.effects.append((running, each))
 
-    def _crashed(
+    def _record_crash(
         self, running: Running, event: AnyEvent, error: Exception, log: Log | None
     ) -> None:
         """Keep an event at which the engine failed as an incident, with the traceback in the log.
@@ -149,31 +166,35 @@ class Runner:
         if self.journal is None or running.row is None:
             raise error
         at = self.clock.now()
-        crash = Crash(event, f"internal error: {type(error).__name__}: {error}")
-        text = "".join(traceback.format_exception(error))
+        if isinstance(error, OutOfTime):
+            problem, text = error.message, error.message
+        else:
+            problem = f"internal error: {type(error).__name__}: {error}"
+            text = "".join(traceback.format_exception(error))
+        crash = Crash(event, problem)
         node = running.state.activations.get(getattr(event, "id", 0))
         log = log or Log(
             running.engine.processes[0].id if node is None else node.node,
             "" if node is None else node.iteration,
             0 if node is None else node.attempt,
-            at, 0.0, 0, "crashed", "", "",
+            at, 0.0, 0, "crashed", "", "", self._host,
         )  # fmt: skip
         log = log._replace(outcome="crashed", stderr=log.stderr + text)
         try:
-            running.state = self._rebuilt(running)
+            running.state = self._rebuild(running)
             outcome = running.engine.apply(running.state, crash, at)
         except Exception as again:
             self.drop(running, again)
             return
-        self._applied(running, Entry(at, crash, outcome.trace, log), outcome.effects)
+        self._note_applied(running, Entry(at, crash, outcome.trace, log), outcome.effects)
 
-    def _rebuilt(self, running: Running) -> State:
+    def _rebuild(self, running: Running) -> State:
         """Return the state before the step that failed: what is on disk, and what will be."""
         assert self.journal is not None
         assert running.row is not None
         state, _ = self.journal.replay(running.row, running.engine)
         for entry in running.changes.entries:
-            running.engine.apply(state, entry.event, entry.at)
+            running.engine.apply(state, entry.event, entry.at, replayed=True)
         return state
 
     def drop(self, running: Running, error: Exception) -> None:
@@ -183,6 +204,7 @@ class Runner:
                 self.journal.folder if self.journal else "", running.id, f"internal error: {error}"
             )
         self.problems.append(error)
+        running.is_dropped = True
         for job in running.jobs.values():
             del self.jobs[job]
             self.pool.stop(job)
@@ -191,6 +213,11 @@ class Runner:
         self.effects = [each for each in self.effects if each[0] is not running]
         if self.journal is not None and running.row is not None and self.journal.holds():
             self.journal.release([running.row])
+
+    @property
+    def idle(self) -> bool:
+        """Whether no script is at work, nor what it needs or has left on its way."""
+        return self.pool.idle and (self.transfers is None or not self.transfers.pending)
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -217,8 +244,8 @@ class Runner:
 
     def _moves_alone(self) -> bool:
         due = self._next_due()
-        if not self.pool.idle or due is None:
-            return not self.pool.idle
+        if not self.idle or due is None:
+            return not self.idle
         if self.until is not None and due > self.until:
             return False
         return self.waits or due <= self.clock.now() or self._pauses()
@@ -243,13 +270,19 @@ class Runner:
     def proceed(self) -> None:
         """Wait for what comes first, and apply it: results, a timer, the next look for events."""
         due = self._next_due()
-        wait = self.clock.wait(due, self.pool.idle)
+        wait = self.clock.wait(due, self.idle)
         if self.journal is not None:
             wait = INBOX_INTERVAL if wait is None else min(wait, INBOX_INTERVAL)
+        if self.transfers is not None and self.transfers.pending:
+            wait = _TRANSFER_INTERVAL if wait is None else min(wait, _TRANSFER_INTERVAL)
         bell = None if self.journal is None else self.journal.bell()
         for result in self.pool.wait(wait, bell):
-            self._finished(result)
+            self._finish(result)
+        if self.transfers is not None:
+            self.transfers.finish()
         now = self.clock.now()
+        if self._attempts is not None:
+            self._attempts.look(self.jobs, now)
         while self.timers and self.timers[0][0] <= now:
             due, number, activation = heapq.heappop(self.timers)
             if self._is_due(number, activation, due):
@@ -269,14 +302,31 @@ class Runner:
         found = running.state.activations.get(activation)
         return found is not None and found.due == due
 
-    def _finished(self, result: Result) -> None:
+    def _finish(self, result: Result) -> None:
+        """Take the result of a script, once what it has stored is where all hosts find it."""
+        made = self.transfers.find_unpublished(result) if self.transfers else set()
+        if not made:
+            self._conclude(result)
+            return
+
+        def then(problem: MlkitError | None) -> None:
+            if result.job in self.jobs:  # Nothing has stopped it meanwhile.
+                self._conclude(result if problem is None else jobs.make_failed(result, problem))
+
+        assert self.transfers is not None
+        self.transfers.publish(made, then)
+
+    def _conclude(self, result: Result) -> None:
         running, activation = self.jobs.pop(result.job)
         running.jobs.pop(activation, None)
         found = running.state.activations.get(activation)
         if found is None:
             return
-        log = jobs.log_of(result, found, self.clock.now())
-        self.apply(running, jobs.event_of(result, activation), log)
+        files = None
+        if result.outcome == "completed":
+            files = concurrent_changes.settle(running, activation, result, found.attempt == 1)
+        log = jobs.log_of(result, found, self.clock.now(), self._host)
+        self.apply(running, jobs.event_of(result, activation, files), log)
 
     # -- commit, then act ------------------------------------------------------------------
 
@@ -299,6 +349,8 @@ class Runner:
         self.dirty, self.effects = {}, []
         for running in dirty.values():
             changes, running.changes = running.changes, Changes()
+            if self.transfers is not None:
+                self.transfers.note_folder(running, changes)
             self._report(running, changes)
         for running, effect in effects:
             self._act(running, effect)
@@ -327,12 +379,13 @@ class Runner:
         """Write one commit; return the new sequence number of each instance in it."""
 
         def work() -> dict[int, int]:
-            sequences = {}
-            for number, running in sorted(dirty.items()):
-                assert running.row is not None
-                sequences[number] = journal.append(
-                    running.row, running.sequence, running.state, running.changes
-                )
+            sequences = journal.append_all(
+                [
+                    Append(running.row, running.sequence, running.state, running.changes)
+                    for _, running in sorted(dirty.items())
+                    if running.row is not None
+                ]
+            )
             now = self.clock.now()
             lock_messages(journal, effects)
             for running, effect in effects:
@@ -386,22 +439,54 @@ class Runner:
         listener = node.listeners[activation.heard - 1] if activation.listening else None
         work = node.work if listener is None else listener.work
         assert isinstance(work, Script | model.Callable)
-        request = jobs.request(running, activation, work)
+        carries = self.transfers is not None and self.transfers.carries(running)
+        request = jobs.request(running, activation, work, carries)
         if self.queues_mail and (request["kind"], request["source"]) == ("call", queued.TASK):
             self._queue(running, activation)
             return
+        wanted = self.transfers.missing(request["variables"]) if self.transfers else set()
+        if wanted or (self.transfers is not None and self.transfers.lacks_folder(running)):
+            self._prepare(running, identifier, request, wanted)
+        else:
+            self._hand_over(running, identifier, request)
+
+    def _hand_over(self, running: Running, identifier: int, request: dict[str, Any]) -> None:
         pool = running.pool or self.pool
         assert isinstance(pool, ScriptPool)
-        job = pool.submit(request)
+        self._has_begun(running, identifier, pool.submit(request))
+
+    def _has_begun(self, running: Running, identifier: int, job: int) -> None:
         self.jobs[job] = (running, identifier)
         running.jobs[identifier] = job
+        running.meanwhile.pop(identifier, None)
+
+    def _prepare(
+        self, running: Running, identifier: int, request: dict[str, Any], wanted: set[str]
+    ) -> None:
+        """Begin a task once what it needs is here; until then it has a job that no worker has."""
+        assert self.transfers is not None
+        job = -next(self._numbers)
+        self._has_begun(running, identifier, job)
+
+        def then(problem: MlkitError | None) -> None:
+            if self.jobs.pop(job, None) is None:
+                return  # Something has stopped it meanwhile.
+            del running.jobs[identifier]
+            if problem is not None:
+                self.apply(running, Fail(identifier, problem.message))
+                return
+            running.has_folder = True
+            if not self.draining:
+                self._hand_over(running, identifier, request)
+
+        self.transfers.prepare(running, wanted, then)
 
     def _queue(self, running: Running, activation: Activation) -> None:
         """Leave the mail of a task to the outbox, in the commit that completes the task."""
         name = f"{running.id}.{activation.id}.{activation.attempt}"
         variables = running.state.visible(activation.local or activation.scope)
         try:
-            mails = queued.queued(variables, name, running.number)
+            mails = queued.make_mails(variables, name, running.number)
         except BadData as error:
             self.apply(running, Fail(activation.id, error.message))
             return
@@ -428,24 +513,42 @@ class Runner:
             running = self.instances.get(number)
             if running is None or (running.state.suspended and not isinstance(event, STEERING)):
                 continue
-            running.changes.verdicts[row] = self._taken(running, event)
+            if isinstance(event, Migrate):
+                self.commit()  # Nothing of the older version is left to be replayed on the new one.
+                if number not in self.instances:
+                    continue
+            running.changes.verdicts[row] = self._take(running, event)
             self.dirty[number] = running
             has_read = True
             if isinstance(event, Unsuspend):  # What came before it is taken now.
                 self.look_again = 0.0
         return has_read
 
-    def _taken(self, running: Running, event: AnyEvent) -> str:
+    def _take(self, running: Running, event: AnyEvent) -> str:
         """Apply an event from outside; return why it was refused, empty where it was not."""
         if getattr(event, "id", 0) not in (0, *running.state.activations) and not isinstance(
             event, Retry
         ):
             return f"{running.id}/{event.id} no longer waits"  # type: ignore[union-attr]
         try:
-            self.apply(running, event)
+            if isinstance(event, Migrate):
+                self._migrate(running, event)
+            else:
+                self.apply(running, event)
         except BadData as error:
             return error.message
         return ""
+
+    def _migrate(self, running: Running, event: Migrate) -> None:
+        if self.migrator is None:
+            raise BadData("this process cannot move instances to other versions")
+        try:
+            entry, effects = self.migrator(running, event, self.clock.now())
+        except MlkitError as error:
+            raise BadData(error.message) from error
+        except Exception as error:  # A defect stops this move and nothing else.
+            raise BadData(f"internal error: {type(error).__name__}: {error}") from error
+        self._note_applied(running, entry, effects)
 
     def leave(self, rested: list[Running]) -> None:
         """Let any process have instances that rest; those that have ended need no owner."""
@@ -459,3 +562,5 @@ class Runner:
         """Let other processes have the instances."""
         if self.journal is not None:
             self.journal.release(each.row for each in self.instances.values() if each.row)
+        if self.transfers is not None:
+            self.transfers.close()

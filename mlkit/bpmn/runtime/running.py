@@ -8,7 +8,7 @@ from typing import Any
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.records import Changes, Row
-from mlkit.workers.pool import ScriptPool
+from mlkit.workers.pool import KeptFile, ScriptPool
 
 
 @dataclass(slots=True)
@@ -21,6 +21,9 @@ class Running:
             callables).
         sequence: The number of its last event on disk.
         pool: Where its scripts run; None for the runner's pool.
+        has_folder: Whether its working folder is known to be what the journal says.
+        meanwhile: What other tasks have changed in it while a task ran, by its activation.
+        is_dropped: Whether this process has left it alone; another one may have it.
     """
 
     engine: Engine
@@ -33,3 +36,6 @@ class Running:
     changes: Changes = field(default_factory=Changes)
     jobs: dict[int, int] = field(default_factory=dict)
     pool: ScriptPool | None = None
+    has_folder: bool = False
+    meanwhile: dict[int, dict[str, KeptFile | None]] = field(default_factory=dict)
+    is_dropped: bool = False

@@ -1,4 +1,4 @@
-"""Starts deployed processes by themselves: at their times, by messages and by signals."""
+"""Starts deployed processes by themselves: at their times, by messages, signals and conditions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 from mlkit.bpmn.definition.start_timers import fire
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Begun, Row, Scheduled
+from mlkit.bpmn.runtime import conditions
 from mlkit.bpmn.runtime.deployment import Request, Starter
 from mlkit.bpmn.runtime.host import Host
 from mlkit.errors import MlkitError
@@ -74,6 +75,8 @@ class Scheduler:
             step(journal, self._starter, each, now)
         for begun in journal.schedules.take_starts(now):
             self._begin(journal, begun)
+        for begun in conditions.take_changes(journal, self._starter):
+            self._begin(journal, begun)
         return journal.schedules.next_due()
 
     def _begin(self, journal: Journal, begun: Begun) -> None:
@@ -84,7 +87,7 @@ class Scheduler:
 
 
 def step(journal: Journal, starter: Starter, scheduled: Scheduled, now: float) -> None:
-    """Start what a schedule has due, as its process says of starts that overlap."""
+    """Start what is due on a schedule, by the process's rule for overlapping starts."""
     firing = fire(scheduled.timer, now)
     count = scheduled.queued + len(firing.starts)
     starts, queued = count, 0

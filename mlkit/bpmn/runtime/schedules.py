@@ -36,10 +36,10 @@ class Shown(NamedTuple):
 def schedules(session: Session) -> list[Shown]:
     """Return all schedules, by process and element."""
     now = time.time()
-    return [shown(session.journal, each, now) for each in session.journal.schedules.all()]
+    return [describe(session.journal, each, now) for each in session.journal.schedules.all()]
 
 
-def shown(journal: Journal, scheduled: Scheduled, now: float) -> Shown:
+def describe(journal: Journal, scheduled: Scheduled, now: float) -> Shown:
     """Return a schedule as it is shown."""
     instance = journal.get(scheduled.instance).id if scheduled.instance else None
     return Shown(scheduled, scheduled.timer.upcoming(SHOWN, now), instance)
@@ -89,7 +89,7 @@ def pause(session: Session, name: str, paused: bool, by: str) -> Shown:
             raise UsageError(f"schedule {name}: somebody else has just changed it")
         action = "pause" if paused else "resume"
         journal.audit.add(Audited(now, by, source, action, "", f"schedule {name}"[:1000]))
-        return shown(journal, after, now)
+        return describe(journal, after, now)
 
     return session.write(change)
 

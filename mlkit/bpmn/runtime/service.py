@@ -5,10 +5,11 @@ The command line translates options into these calls; a web interface would do t
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+from msgspec import structs
 
 from mlkit.bpmn.definition.timers import instant
 from mlkit.bpmn.engine.events import (
@@ -22,12 +23,12 @@ from mlkit.bpmn.engine.events import (
     Suspend,
     Unsuspend,
 )
-from mlkit.bpmn.journal.records import Damaged, Log, Row, Stopped
-from mlkit.bpmn.people import tasks
-from mlkit.bpmn.people.forms import packed_variables
-from mlkit.bpmn.people.recipients import substitute_of
+from mlkit.bpmn.journal.records import Damaged, Log, Retried, Row, RunningAttempt, Stopped
+from mlkit.bpmn.people import recipients, tasks
+from mlkit.bpmn.people.directory import Directory
+from mlkit.bpmn.people.forms import pack_variables
 from mlkit.bpmn.people.tasks import Task
-from mlkit.bpmn.runtime import documents
+from mlkit.bpmn.runtime import documents, migration
 from mlkit.bpmn.runtime.rerun import rerun
 from mlkit.bpmn.runtime.session import Session, suspended
 from mlkit.errors import InputMissing, MlkitError, UsageError, Waiting
@@ -36,6 +37,9 @@ VERDICT_LIMIT = 30.0
 """Seconds to wait for the process that runs an instance to decide about an event."""
 _RECENT = 50
 _PAGE = 500
+
+
+S = TypeVar("S", Stopped, Retried)
 
 
 class Refused(UsageError):
@@ -75,11 +79,12 @@ class Service:
         Damaged instances are left out, and kept in the session's errors.
         """
         found: list[Task] = []
-        for row in self._readable(self.journal.rows_with_tasks()):
-            if row.phase == "suspended":
-                continue
+        rows = self._readable(self.journal.rows_with_tasks())
+        for row, recorded in self.journal.load_recorded(
+            [e for e in rows if e.status != "suspended"]
+        ):
             try:
-                found += self.session.tasks(row)
+                found += self.session.tasks(row, recorded)
             except Damaged as error:
                 self.session.errors.append(error)
         return [each for each in found if each.is_for(assignee, group)]
@@ -94,7 +99,7 @@ class Service:
         instance, slash, wanted = name.partition("/")
         if slash:
             row = self.journal.find(instance)
-            if row.phase == "suspended":
+            if row.status == "suspended":
                 raise suspended(row)
             waiting = self.session.tasks(row)
         else:
@@ -147,39 +152,47 @@ class Service:
         row = self.journal.find(task.instance)
         return self.ask(row, Complete(task.activation, values, by))
 
-    def claim(self, name: str, person: str, release: bool = False) -> Row:
-        """Let a person take a user task, or give it back.
+    def claim(self, name: str, person: str) -> Row:
+        """Let a person take a user task.
 
         Raises:
             Refused: Somebody else has it.
         """
         row, task = self.task(name)
-        if release:
-            return self.ask(row, Claim(task.activation, "", person))
         if task.assignee not in (None, person):
-            raise Refused(f"task {task.id}: {task.assignee} has it", hint="see --release")
+            raise Refused(f"task {task.id}: assigned to {task.assignee}", hint="see --release")
         self._require_allowed(task, person)
         return self.ask(row, Claim(task.activation, person, person))
 
-    def require_own(self, name: str, person: str) -> None:
-        """Refuse to move on a task of somebody else.
+    def release(
+        self, name: str, by: str, operates: bool = False, directory: Directory | None = None
+    ) -> Row:
+        """Give a user task back to those for whom it was.
+
+        Args:
+            name: The task, as `task` takes it.
+            by: The person who has it, or their substitute.
+            operates: Whether `by` is an operator, who may give back any task.
+            directory: The people, whom a task may name by their addresses.
 
         Raises:
-            Refused: The person does not have it.
+            Refused: Somebody else has it, or nobody.
         """
-        _, task = self.task(name)
-        if task.assignee != person:
-            raise Refused(f"task {task.id}: {person} does not have it", hint="claim it first")
+        row, task = self.task(name)
+        known, substitutes = directory or Directory(), self.journal.absences.now(time.time())
+        if not operates and not recipients.has(task, by, known, substitutes):
+            raise Refused(f"task {task.id}: not assigned to {by}", hint="claim it first")
+        return self.ask(row, Claim(task.activation, "", by))
 
     def delegate(
         self, name: str, to: str, by: str, checked: bool = False, operates: bool = False
     ) -> Row:
-        """Give a user task to somebody, who gets a mail.
+        """Delegate a user task to somebody, who gets a mail.
 
         Args:
             name: The task, as `task` takes it.
             to: Who is to do it.
-            by: Who says so; whoever has the task may give it away, and anybody one that nobody has.
+            by: The person who delegates: the assignee, or anybody if there is none.
             checked: Whether `by` was named as the person, so that it must be one who may.
             operates: Whether `by` is an operator, who may hand on any task.
 
@@ -188,7 +201,7 @@ class Service:
             UsageError: Nobody is named.
         """
         if not to.strip():
-            raise UsageError("a task is handed to a person", hint="name one")
+            raise UsageError("delegate: expected a person", hint="name one")
         row, task = self.task(name)
         if not operates and (checked or task.assignee is not None):
             self._require_allowed(task, by)
@@ -197,12 +210,8 @@ class Service:
     def _require_allowed(self, task: Task, person: str) -> None:
         """Refuse who may not do a task, for themselves or for somebody who is away."""
         substitutes = self.journal.absences.now(time.time())
-        for away in substitutes:
-            if substitute_of(away, substitutes) == person:
-                with contextlib.suppress(Refused):
-                    require_allowed(task, away)
-                    return
-        require_allowed(task, person)
+        if not any(is_allowed(task, each) for each in recipients.acts_for(person, substitutes)):
+            raise _refused(task, person)
 
     def start(self, instance: str, element: str, by: str, end: bool = False) -> Row:
         """Start an activity of an ad-hoc sub-process, or end the sub-process.
@@ -230,14 +239,14 @@ class Service:
         Raises:
             UsageError: Several wait for it.
         """
-        variables = packed_variables(given)
+        variables = pack_variables(given)
         expires = time.time() + life
         number = self.session.write(lambda it: it.mailbox.send(name, key, variables, expires))
         return self._advance([] if number is None else [number])
 
     def signal(self, name: str, given: Mapping[str, Any]) -> list[Row]:
         """Broadcast a signal; return the instances that got it, as they are now."""
-        variables = packed_variables(given)
+        variables = pack_variables(given)
         numbers = self.session.write(lambda it: it.mailbox.broadcast(name, variables))
         return self._advance(numbers)
 
@@ -260,7 +269,7 @@ class Service:
             return self._abandon(row, event)
 
     def suspend(self, instance: str, reason: str, by: str) -> Row:
-        """Let nothing of an instance begin any more; scripts that run may end.
+        """Suspend an instance: nothing of it begins any more; scripts that run may end.
 
         Raises:
             Refused: It is suspended already.
@@ -268,8 +277,34 @@ class Service:
         """
         return self.ask(self.journal.find(instance), Suspend(reason, by))
 
+    def migration(
+        self, instance: str, version: int | None, mapping: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Report what moving an instance to a version of its definition would come to.
+
+        See `mlkit.bpmn.runtime.migration.plan`; nothing is changed.
+        """
+        row = self.journal.find(instance)
+        return migration.plan(self.session, row, version, mapping, time.time()).report
+
+    def migrate(
+        self, instance: str, version: int | None, mapping: Mapping[str, str], by: str
+    ) -> Row:
+        """Move an instance to another version of its definition.
+
+        Raises:
+            InputMissing: There is no such version.
+            Refused: Something prevents it.
+            UsageError: The instance has ended, or has this version.
+        """
+        row = self.journal.find(instance)
+        found = migration.plan(self.session, row, version, mapping, time.time())
+        if found.problems:
+            raise Refused(f"instance {row.id} cannot be moved: {'; '.join(found.problems)}")
+        return self.ask(row, structs.replace(found.event, by=by))
+
     def unsuspend(self, instance: str, by: str) -> Row:
-        """Let an instance go on that was suspended; what came meanwhile is taken now.
+        """Resume a suspended instance; what came meanwhile is taken now.
 
         Raises:
             Refused: It is not suspended.
@@ -287,14 +322,16 @@ class Service:
         return self.journal.get(row.number)
 
     def retry(self, instance: str, incident: int, by: str) -> Row:
-        """Try an incident again (0: all of the instance).
+        """Try an incident again (0: all of the instance), or a task that waits for that at once.
 
         Raises:
             UsageError: There is no such incident.
         """
         row = self.journal.find(instance)
-        found = documents.incidents(self.session.engine(row), self.session.state(row))
+        engine, state = self.session.engine(row), self.session.state(row)
+        found = documents.incidents(engine, state)
         known = [each for each in found if incident in (0, each["id"]) and each["id"] is not None]
+        known += [each for each in documents.retried(engine, state) if incident == each["id"]]
         if not known:
             raise UsageError(f"instance {row.id}: there is no such incident to try again")
         return self.ask(row, Retry(incident, by))
@@ -328,7 +365,7 @@ class Service:
             BadData: A value cannot be stored.
         """
         row = self.journal.find(instance)
-        return self.ask(row, Assign(packed_variables(given), removed, by))
+        return self.ask(row, Assign(pack_variables(given), removed, by))
 
     def rerun(self, instance: str, element: str) -> Row:
         """Begin a new instance from an activity of another one; see `mlkit.bpmn.runtime.rerun`."""
@@ -341,13 +378,32 @@ class Service:
         Raises:
             BadData: The value cannot be stored.
         """
-        packed, now = packed_variables({"value": value})["value"], time.time()
+        packed, now = pack_variables({"value": value})["value"], time.time()
         self.session.write(lambda journal: journal.stores.set(name, packed, 0, now))
 
-    def logs(self, instance: str) -> list[dict[str, Any]]:
-        """Return what the attempts at an instance's tasks printed."""
-        found = self.attempts(self.journal.find(instance))
-        return [{**each._asdict(), "ended": instant(each.ended)} for each in found]
+    def logs(self, instance: str) -> dict[str, Any]:
+        """Return what the attempts at an instance's tasks printed, also those that run."""
+        row = self.journal.find(instance)
+        running = [{**e._asdict(), "began": instant(e.began)} for e in self.running(row)]
+        logs = [{**e._asdict(), "ended": instant(e.ended)} for e in self.attempts(row)]
+        return {"instance": row.id, "logs": logs, "running": running}
+
+    def running(self, row: Row) -> list[RunningAttempt]:
+        """Return the attempts of an instance that run, those that began a moment ago left out."""
+        found = self.journal.running_attempts.of(row)
+        if not found:
+            return []
+        working = {
+            (each.id, each.attempt)
+            for each in self.session.state(row).activations.values()
+            if each.status == "working"
+        }
+        mask = self.session.mask(row)
+        return [
+            each._replace(stdout=mask.text(each.stdout), stderr=mask.text(each.stderr))
+            for each in found
+            if (each.activation, each.attempt) in working
+        ]
 
     def attempts(self, row: Row) -> list[Log]:
         """Return what the attempts at an instance's tasks left."""
@@ -357,8 +413,8 @@ class Service:
             for each in found
         ]
 
-    def masked(self, found: list[Stopped]) -> list[Stopped]:
-        """Return incidents of a list without what secrets hold."""
+    def mask(self, found: list[S]) -> list[S]:
+        """Return incidents or retries of a list without what secrets hold."""
         hide = self.session.hide
         return [each._replace(message=hide(each.number, each.message)) for each in found]
 
@@ -382,7 +438,7 @@ class Service:
     # -- asking ----------------------------------------------------------------------------
 
     def ask(self, row: Row, event: AnyEvent) -> Row:
-        """Return an instance an event, and wait until whoever runs it has decided.
+        """Send an event to an instance, and wait until whoever runs it has decided.
 
         Returns:
             The instance as it is now.
@@ -440,19 +496,19 @@ class Service:
         return found
 
 
-def require_allowed(task: Task, person: str) -> None:
-    """Refuse who may not do a task.
+def is_allowed(task: Task, person: str) -> bool:
+    """Return whether a person may do a task for themselves.
 
     Whoever it is assigned to may, else its candidate users; a group's members are not known here,
     so that anybody may be one of them.
-
-    Raises:
-        Refused: The person may not.
     """
     if task.assignee is not None:
-        if task.assignee != person:
-            hint = f"`mlkit bpmn claim {task.id} --release` gives it back"
-            raise Refused(f"task {task.id}: {task.assignee} has it, not {person}", hint=hint)
-    elif task.users and not task.groups and person not in task.users:
-        users = ", ".join(task.users)
-        raise Refused(f"task {task.id}: it is for {users}, not for {person}")
+        return task.assignee == person
+    return bool(not task.users or task.groups or person in task.users)
+
+
+def _refused(task: Task, person: str) -> Refused:
+    if task.assignee is not None:
+        hint = f"`mlkit bpmn claim {task.id} --release` gives it back"
+        return Refused(f"task {task.id}: {task.assignee} has it, not {person}", hint=hint)
+    return Refused(f"task {task.id}: it is for {', '.join(task.users)}, not for {person}")

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 from msgspec import structs
 
 from mlkit.bpmn.definition.parser import parse_text
+from mlkit.bpmn.engine.effects import AnyEffect
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import (
     STEERING,
@@ -21,6 +22,7 @@ from mlkit.bpmn.engine.events import (
     Cancel,
     Claim,
     Complete,
+    Migrate,
     Retry,
     Start,
     Suspend,
@@ -29,9 +31,9 @@ from mlkit.bpmn.engine.events import (
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal import open_journal
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Audited, Damaged, Found, Row
-from mlkit.bpmn.people import tasks
-from mlkit.bpmn.people.forms import packed_variables
+from mlkit.bpmn.journal.records import Audited, Damaged, Entry, Found, Recorded, Row
+from mlkit.bpmn.people import masking, tasks
+from mlkit.bpmn.people.forms import pack_variables
 from mlkit.bpmn.people.masking import Mask
 from mlkit.bpmn.runtime.clock import Clock
 from mlkit.bpmn.runtime.diagrams import (
@@ -42,6 +44,7 @@ from mlkit.bpmn.runtime.diagrams import (
     resolve_callables,
     start_node,
 )
+from mlkit.bpmn.runtime.held_secrets import HeldSecrets
 from mlkit.bpmn.runtime.pools import RuntimeConfiguration
 from mlkit.bpmn.runtime.runner import Observer, Runner
 from mlkit.bpmn.runtime.running import Running
@@ -66,6 +69,8 @@ class Settings:
         external: Whether external workers do the tasks that are for them and have no callable.
         journal: The URL of the journal's database; None for a file in the state folder.
         lease: Seconds after which other hosts take over what this one runs, if it dies.
+        artifacts: The URL of the store where hosts share stored values; None: where the journal
+            says, or in the state folder.
         queues_mail: Whether the mail that tasks send leaves by the outbox; else they send it.
     """
 
@@ -80,6 +85,7 @@ class Settings:
     external: bool = False
     journal: str | None = None
     lease: float | None = None
+    artifacts: str | None = None
     queues_mail: bool = False
 
 
@@ -92,15 +98,20 @@ class Session:
         create: Whether to make the journal where it is missing.
     """
 
+    shares_artifacts = True
+
     def __init__(
         self, folder: Path, settings: Settings | None = None, create: bool = False
     ) -> None:
         self.settings = settings or Settings()
         chosen = self.settings
-        self.journal = open_journal(folder, create, chosen.journal, chosen.lease)
+        self.journal = open_journal(folder, create, chosen.journal, chosen.lease, chosen.artifacts)
+        if chosen.artifacts is not None and self.shares_artifacts:
+            self._share_artifacts()
         self.errors: list[MlkitError] = []
         self.source = "cli"
         self.engines: dict[tuple[str, str], Engine] = {}
+        self.secrets = HeldSecrets()
         self.pool: ScriptPool | None = None
         self.configuration: RuntimeConfiguration | None = None
 
@@ -112,16 +123,23 @@ class Session:
             self.pool.close()
         self.journal.close()
 
+    def _share_artifacts(self) -> None:
+        try:
+            self.journal.share_artifacts()
+        except BaseException:
+            self.journal.close()
+            raise
+
     # -- reading ---------------------------------------------------------------------------
 
     def engine(self, row: Row) -> Engine:
         """Return the engine of an instance's stored definition."""
         known = self.engines.get((row.definition, row.process))
         if known is None:
-            known = self.engines[row.definition, row.process] = self._stored_engine(row)
+            known = self.engines[row.definition, row.process] = self._load_engine(row)
         return known
 
-    def _stored_engine(self, row: Row) -> Engine:
+    def _load_engine(self, row: Row) -> Engine:
         try:
             file, content, resources = self.journal.definition(row.definition)
             path = Path(str(row.options.get("folder", ""))) / file
@@ -132,9 +150,9 @@ class Session:
             problem = f"its definition is damaged: {error}"
             raise Damaged(self.journal.folder, row.id, problem) from error
 
-    def state(self, row: Row) -> State:
+    def state(self, row: Row, recorded: Recorded | None = None) -> State:
         """Return an instance's state as journalled."""
-        return self.journal.replay(row, self.engine(row))[0]
+        return self.journal.replay(row, self.engine(row), recorded)[0]
 
     def mask(self, row: Row, state: State | None = None) -> Mask:
         """Return what is hidden of an instance: nothing from who can read the state folder."""
@@ -148,9 +166,13 @@ class Session:
         """Return whether a variable of an instance is a secret, which nobody searches for."""
         return False
 
-    def tasks(self, row: Row) -> list[tasks.Task]:
+    def tasks(self, row: Row, recorded: Recorded | None = None) -> list[tasks.Task]:
         """Return the user tasks of an instance that wait."""
-        return tasks.waiting(row.id, self.engine(row), self.state(row))
+        engine = self.engine(row)
+        held = self.secrets.mask(
+            self.journal, row, engine, masking.find_marked(engine), recorded
+        ).texts
+        return tasks.waiting(row.id, engine, self.state(row, recorded), held)
 
     # -- beginning -------------------------------------------------------------------------
 
@@ -180,7 +202,7 @@ class Session:
         engine = engine_of(diagram.definitions)
         process = engine.processes[0]
         folder = diagram.path.parent.resolve()
-        packed = packed_variables(variables)
+        packed = pack_variables(variables)
         options: dict[str, Any] = {
             "folder": str(folder),
             "tasks": resolve_callables(engine, folder, bindings or {}),
@@ -214,8 +236,8 @@ class Session:
         def deliver(journal: Journal) -> int:
             now = journal.get(row.number, keep=True)
             if not now.is_open:
-                raise UsageError(f"instance {row.id} is {now.phase}")
-            if now.phase == "suspended" and not isinstance(event, STEERING):
+                raise UsageError(f"instance {row.id} is {now.status}")
+            if now.status == "suspended" and not isinstance(event, STEERING):
                 raise suspended(row)
             audit(journal, row, event, source)
             return journal.mailbox.deliver(row.number, event, asks=True)
@@ -297,7 +319,21 @@ class Session:
     def runner(self, pool: ScriptPool) -> Runner:
         """Make what moves instances on."""
         chosen = self.settings
-        return Runner(pool, self.journal, chosen.clock, chosen.observer, chosen.until, chosen.waits)
+        runner = Runner(
+            pool, self.journal, chosen.clock, chosen.observer, chosen.until, chosen.waits
+        )
+        runner.migrator = self.migrate
+        return runner
+
+    def migrate(self, running: Running, event: Migrate, at: float) -> tuple[Entry, list[AnyEffect]]:
+        """Move an instance that this process owns to another version of its definition.
+
+        Raises:
+            BadData: Something prevents it; nothing has changed.
+        """
+        from mlkit.bpmn.runtime.migration import perform  # It needs what stands on sessions.
+
+        return perform(self, running, event, at)
 
     def own(self, row: Row) -> Running | None:
         """Take an instance for this process, as it is on disk; None where another owns it.
@@ -314,8 +350,12 @@ class Session:
             self.journal.release([owned])
             raise
 
-    def restore(self, row: Row) -> Running:
+    def restore(self, row: Row, recorded: Recorded | None = None) -> Running:
         """Return an instance that this process owns, as it is on disk.
+
+        Args:
+            row: The instance.
+            recorded: What the journal has read of it together with others.
 
         Raises:
             Damaged: It cannot be replayed.
@@ -324,7 +364,12 @@ class Session:
         engine = self.engine(row)
         # One that begins has nothing to be read.
         begins = row.sequence == 0
-        state, sequence = (engine.create(), 0) if begins else self.journal.replay(row, engine)
+        state, sequence = (
+            (engine.create(), 0) if begins else self.journal.replay(row, engine, recorded)
+        )
+        if sequence != row.sequence:
+            problem = f"its row counts {row.sequence} events, and there are {sequence}"
+            raise Damaged(self.journal.folder, row.id, problem)
         work = self.journal.folder.resolve() / "work" / row.id
         options = {**row.options, "work": str(work)}
         return Running(engine, state, row.number, row.id, options, row, sequence)
@@ -359,7 +404,7 @@ class Session:
 
 def suspended(row: Row) -> UsageError:
     """Return the error of who moves an instance on that is suspended."""
-    hint = f"`mlkit bpmn unsuspend {row.id}` lets it go on"
+    hint = f"`mlkit bpmn unsuspend {row.id}` lets it continue"
     return UsageError(f"instance {row.id} is suspended", hint=hint)
 
 
@@ -383,6 +428,7 @@ def require_own(folder: Path) -> None:
 _AUDITED: dict[type, str] = {
     Start: "start", Claim: "claim", Complete: "complete", Begin: "begin", Retry: "retry",
     Assign: "variables", Cancel: "cancel", Suspend: "suspend", Unsuspend: "unsuspend",
+    Migrate: "migrate",
 }  # fmt: skip
 
 
@@ -391,7 +437,12 @@ def audit(journal: Journal, row: Row, event: AnyEvent, source: str) -> None:
     action = _AUDITED.get(type(event))
     if action is not None:
         number = getattr(event, "id", 0)
-        subject = ", ".join(event.variables) if isinstance(event, Assign) else str(number or "")
+        subject = str(number or "")
+        if isinstance(event, Assign):
+            subject = ", ".join(event.variables)
+        elif isinstance(event, Migrate):
+            deployed = journal.deployments.of_definition(row.process, event.definition)
+            subject = f"version {deployed.version}" if deployed else event.definition[:12]
         who = getattr(event, "by", "")
         journal.audit.add(Audited(time.time(), who, source, action, row.id, subject[:1000]))
 
@@ -412,5 +463,5 @@ def add(
     """
     row = journal.create(process, definition, options, start.key, at)
     audit(journal, row, start, source)
-    journal.mailbox.deliver(row.number, structs.replace(start, instance=row.id), asks)
+    journal.mailbox.enqueue(row.number, structs.replace(start, instance=row.id), asks)
     return row

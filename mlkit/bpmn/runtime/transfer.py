@@ -10,17 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from mlkit.bpmn.journal import archive_versions
+from mlkit.bpmn.journal.artifacts import ArtifactStore, is_hash
 from mlkit.bpmn.journal.records import Row, encode
-from mlkit.bpmn.journal.sql.archive import SqlArchive
 from mlkit.bpmn.runtime.session import Session
 from mlkit.errors import BadData, InputMissing, MlkitError, UsageError
 from mlkit.files import replacing
@@ -28,8 +28,6 @@ from mlkit.files import replacing
 FORMAT = "mlkit.bpmn.journal"
 _MANIFEST = "manifest.json"
 _STATES = "states.jsonl"
-_HASH = re.compile(r"[0-9a-f]{64}")
-_CHUNK = 1 << 20
 
 
 def export(session: Session, file: Path) -> dict[str, Any]:
@@ -48,15 +46,15 @@ def export(session: Session, file: Path) -> dict[str, Any]:
         archive.freeze()
         _require_unused(session)
         with tarfile.open(fileobj=output, mode="w") as tar:
-            _add(tar, _MANIFEST, [_json({"format": FORMAT, "components": archive.versions()})])
+            _add(tar, _MANIFEST, [_json({"format": FORMAT, "components": archive_versions()})])
             rows = {
                 name: _add(tar, f"tables/{name}.jsonl", archive.read(name))
                 for name in archive.tables
             }
             _add(tar, _STATES, _states(session))
-            stored = _stored(journal.folder)
-            for each in stored:
-                _add_stored(tar, each)
+            stored = sorted(each.name for each in journal.artifacts.all())
+            for name in stored:
+                tar.add(_sound(journal.artifacts, name), f"artifacts/{name}")
             if (journal.folder / "work").is_dir():
                 tar.add(journal.folder / "work", "work", filter=_plain)
     return {"rows": rows, "artifacts": len(stored)}
@@ -79,8 +77,8 @@ def import_(session: Session, file: Path) -> dict[str, Any]:
         BadData: It is no such file, or damaged, or of another version.
         UsageError: The journal is used, or holds something.
     """
-    with _opened(file) as tar:
-        return _imported(session, tar, file)
+    with _open(file) as tar:
+        return _import_archive(session, tar, file)
 
 
 def require_exported(file: Path) -> None:
@@ -90,12 +88,12 @@ def require_exported(file: Path) -> None:
         InputMissing: There is no such file.
         BadData: It is no such file.
     """
-    with _opened(file) as tar:
-        _require_version(tar, SqlArchive.versions(), file)
+    with _open(file) as tar:
+        _require_version(tar, archive_versions(), file)
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[tarfile.TarFile]:
+def _open(file: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(file) as tar:
             yield tar
@@ -108,7 +106,7 @@ def _opened(file: Path) -> Iterator[tarfile.TarFile]:
 _HINT = "expected a file of `mlkit bpmn export`"
 
 
-def _imported(session: Session, tar: tarfile.TarFile, file: Path) -> dict[str, Any]:
+def _import_archive(session: Session, tar: tarfile.TarFile, file: Path) -> dict[str, Any]:
     journal = session.journal
     with journal.transaction():
         archive = journal.archive()
@@ -119,7 +117,7 @@ def _imported(session: Session, tar: tarfile.TarFile, file: Path) -> dict[str, A
                 f"{journal.url or journal.folder}: the journal holds something already",
                 hint="import into a new state folder, or another schema",
             )
-        _require_version(tar, archive.versions(), file)
+        _require_version(tar, archive_versions(), file)
         rows, states, stored = {}, dict[str, str | None](), 0
         try:
             for member in tar:
@@ -132,7 +130,7 @@ def _imported(session: Session, tar: tarfile.TarFile, file: Path) -> dict[str, A
                         found = json.loads(line)
                         states[found["instance"]] = found["state"]
                 elif kind == "artifacts":
-                    stored += _keep_stored(tar, member, name, journal.folder / "artifacts")
+                    stored += _keep_stored(tar, member, name, journal.artifacts)
                 elif kind == "work" and name and _is_plain(member):
                     _keep_work(tar, member, journal.folder)
         except (ValueError, KeyError, TypeError) as error:
@@ -220,40 +218,30 @@ def _lines(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
         yield from content
 
 
-def _stored(folder: Path) -> list[Path]:
-    artifacts = folder / "artifacts"
-    found = artifacts.iterdir() if artifacts.is_dir() else ()
-    return sorted(each for each in found if _HASH.fullmatch(each.name) and each.is_file())
+def _sound(store: ArtifactStore, name: str) -> Path:
+    """Return the file of a stored value, fetched where hosts share it.
 
-
-def _add_stored(tar: tarfile.TarFile, path: Path) -> None:
+    Raises:
+        BadData: It is not what was stored.
+    """
+    path = store.fetch(name)
     with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != path.name:
+        if hashlib.file_digest(file, "sha256").hexdigest() != name:
             raise BadData(f"{path}: it is not what was stored", hint="see `mlkit bpmn check`")
-    tar.add(path, f"artifacts/{path.name}")
+    return path
 
 
-def _keep_stored(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, folder: Path) -> int:
-    """Keep a stored value, unless it is there; return how many it is."""
+def _keep_stored(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, store: ArtifactStore
+) -> int:
+    """Keep a stored value; return how many it is."""
     if member.isdir():
         return 0
     content = tar.extractfile(member)
-    if not _HASH.fullmatch(name) or content is None:
+    if not is_hash(name) or content is None:
         raise BadData(f"{name!r:.80} is not a stored value", hint=_HINT)
-    path = folder / name
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with replacing(path, 0o600) as output:
-        if _copied(content, output) != name:
-            raise BadData(f"the stored value {name[:12]} is damaged in the file")
+    store.keep(name, content)
     return 1
-
-
-def _copied(content: IO[bytes], output: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while part := content.read(_CHUNK):
-        digest.update(part)
-        output.write(part)
-    return digest.hexdigest()
 
 
 def _keep_work(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:

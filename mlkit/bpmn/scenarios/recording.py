@@ -29,7 +29,7 @@ from mlkit.bpmn.engine.events import (
     Throw,
 )
 from mlkit.bpmn.engine.waits import ForPerson
-from mlkit.bpmn.journal.records import Row
+from mlkit.bpmn.journal.records import MIGRATED, Row
 from mlkit.bpmn.people import tasks
 from mlkit.bpmn.runtime.documents import document
 from mlkit.bpmn.runtime.session import Session
@@ -69,9 +69,14 @@ def record(session: Session, row: Row, beside: Path, scripts: bool = False) -> R
     Raises:
         UsageError: The instance runs, or was cancelled: no scenario can say that.
     """
-    if row.phase not in _RECORDED:
+    if row.status not in _RECORDED:
         hint = "cancel or resume it first" if row.is_open else None
-        raise UsageError(f"instance {row.id} is {row.phase}: it has no end to expect", hint=hint)
+        raise UsageError(f"instance {row.id} is {row.status}: it has no end to expect", hint=hint)
+    if row.options.get(MIGRATED):
+        raise UsageError(
+            f"instance {row.id} was moved to another version: no diagram plays all that it met",
+            hint="record one that has kept its version",
+        )
     recorder = _Recorder(session.engine(row), row, scripts)
     for at, event, _ in session.journal.events(row):
         recorder.take(at, event)
@@ -157,9 +162,9 @@ class _Recorder:
             case Complete():
                 self._complete(at, event)
             case Throw():
-                self._attempted(event.id, Mock(error=event.code, message=event.message))
+                self._note_attempt(event.id, Mock(error=event.code, message=event.message))
             case Fail():
-                self._attempted(event.id, Mock(fail=event.message or "failed"))
+                self._note_attempt(event.id, Mock(fail=event.message or "failed"))
             case Receive():
                 self._receive(at, event)
             case Signal():
@@ -197,7 +202,7 @@ class _Recorder:
 
     def _start_message(self, node: str) -> str | None:
         for process in self.engine.processes:
-            for element, kind, name in starting.named(process):
+            for element, kind, name in starting.list_named_starts(process):
                 if (element, kind) == (node, "message"):
                     return name
         return None
@@ -213,7 +218,7 @@ class _Recorder:
         elif event.id in self._open:
             kept = is_plain(event.variables) and not event.local
             values = plain(event.variables) if kept else {}
-            self._attempted(event.id, Mock(set=values) if kept else None)
+            self._note_attempt(event.id, Mock(set=values) if kept else None)
         else:
             problem = f"{activation.node!r} was completed by hand: a scenario cannot say that"
             self.notes.append(problem)
@@ -286,7 +291,7 @@ class _Recorder:
             case _:
                 pass
 
-    def _attempted(self, identifier: int, mock: Mock | None) -> None:
+    def _note_attempt(self, identifier: int, mock: Mock | None) -> None:
         attempt = self._open.get(identifier)
         if attempt is not None:
             attempt.mock, attempt.is_done = mock, True

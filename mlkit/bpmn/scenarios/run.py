@@ -10,11 +10,13 @@ from typing import Any
 
 from mlkit.bpmn.definition import timers
 from mlkit.bpmn.definition.model import Callable as Named
-from mlkit.bpmn.definition.parser import parse
+from mlkit.bpmn.definition.model import Definitions
+from mlkit.bpmn.definition.parser import parse_text, read
 from mlkit.bpmn.engine.events import AnyEvent, Complete, Fail, Throw
 from mlkit.bpmn.people import tasks
-from mlkit.bpmn.people.forms import packed_variables
+from mlkit.bpmn.people.forms import pack_variables
 from mlkit.bpmn.runtime.clock import SimulatedClock
+from mlkit.bpmn.runtime.diagrams import check
 from mlkit.bpmn.runtime.documents import document
 from mlkit.bpmn.runtime.runner import Runner
 from mlkit.bpmn.runtime.running import Running
@@ -69,14 +71,17 @@ def run_scenario(scenario: Scenario, folder: Path, settings: Settings) -> Result
     settings.clock = SimulatedClock(begin)
     settings.until = None if scenario.until is None else begin + seconds(scenario.until)
     path = folder / scenario.diagram
-    bindings = _bindings(scenario, path)
+    content = read(path)
+    definitions = parse_text(content, path)
+    bindings = _bindings(scenario, path, definitions)
+    diagram = check(path, content, definitions, bindings, settings.rscript, settings.external)
     with (
         closing(Scratch("mlkit-scenario-")) as state,
         ScenarioRun(state.path, settings, scenario) as session,
     ):
         session.fill_stores()
         variables = scenario.variables
-        row = session.begin(path, variables, scenario.key, scenario.message, bindings)
+        row = session.begin(diagram, variables, scenario.key, scenario.message, bindings)
         session.advance([row])
         found = document(session, row)
         found["stores"] = {each.name: each.value for each in session.journal.stores.all()}
@@ -90,9 +95,8 @@ def seconds(text: str) -> float:
     return timers.duration(text).total_seconds()
 
 
-def _bindings(scenario: Scenario, path: Path) -> dict[str, str]:
+def _bindings(scenario: Scenario, path: Path, definitions: Definitions) -> dict[str, str]:
     """Bind the callables of mocked tasks that nothing else binds; refuse unknown elements."""
-    definitions = parse(path)
     processes = [*definitions.processes, *definitions.called.values()]
     nodes = {each.id: each for process in processes for each in _nodes(process.body)}
     named = [*scenario.mocks, *(each.task for each in scenario.answers)]
@@ -126,9 +130,9 @@ class ScenarioRun(Session):
         self.problems: list[str] = []
 
     def fill_stores(self) -> None:
-        """Return the data stores what they hold at the start."""
+        """Fill the data stores with what they hold at the start."""
         with self.journal.transaction():
-            for name, value in packed_variables(self.scenario.stores).items():
+            for name, value in pack_variables(self.scenario.stores).items():
                 self.journal.stores.set(name, value)
 
     def runner(self, pool: ScriptPool) -> Runner:
@@ -216,7 +220,7 @@ class Player(Runner):
         def act() -> None:
             self.outside.remove(each)
             assert self.journal is not None
-            mailbox, variables = self.journal.mailbox, packed_variables(each.set)
+            mailbox, variables = self.journal.mailbox, pack_variables(each.set)
             with self.journal.transaction():
                 if isinstance(each, Message):
                     mailbox.send(each.name, each.key, variables, self.clock.now() + _FAR)
@@ -244,7 +248,7 @@ class Player(Runner):
 def _values(task: tasks.Task, answer: Answer) -> dict[str, Any]:
     if answer.approve is None:
         return tasks.fill(task, answer.set)
-    return {**packed_variables(answer.set), **tasks.decide(task, answer.approve, answer.comment)}
+    return {**pack_variables(answer.set), **tasks.decide(task, answer.approve, answer.comment)}
 
 
 def _outcome(mock: Mock, identifier: int) -> AnyEvent:
@@ -252,4 +256,4 @@ def _outcome(mock: Mock, identifier: int) -> AnyEvent:
         return Throw(identifier, mock.error, mock.message)
     if mock.fail:
         return Fail(identifier, mock.fail)
-    return Complete(identifier, packed_variables(mock.set))
+    return Complete(identifier, pack_variables(mock.set))

@@ -45,7 +45,7 @@ def body(request: Request, kind: type[T]) -> T:
 
 
 class Page(NamedTuple):
-    """Which part of a list is asked for, and what else the query says."""
+    """Which part of a list is requested, and the rest of the query."""
 
     limit: int
     cursor: str | None

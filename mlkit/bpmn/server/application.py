@@ -27,7 +27,7 @@ from mlkit.bpmn.server import (
 )
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.errors import Problems
-from mlkit.bpmn.server.reach import guarded
+from mlkit.bpmn.server.reach import guard_route
 from mlkit.web.access import Loopback
 from mlkit.web.application import OTHER, Request, Response, Route, Scope
 from mlkit.web.description import Description
@@ -63,7 +63,7 @@ def routes(context: Context) -> dict[str, Route]:
     found: dict[str, Route] = {}
     for module in MODULES:
         found |= module(context)
-    return {path: guarded(context, route) for path, route in found.items()}
+    return {path: guard_route(context, route) for path, route in found.items()}
 
 
 def description(found: dict[str, Route], context: Context) -> dict[str, Any]:
@@ -88,8 +88,8 @@ class Interface(PathApplication):
         self._logs_in = context.login is not None
         self._pages = task_pages.TaskPages(context)
 
-    def _refused(self, error: RequestError, scope: Scope) -> Response:
-        document = super()._refused(error, scope)
+    def _refuse(self, error: RequestError, scope: Scope) -> Response:
+        document = super()._refuse(error, scope)
         if not _shows_pages(scope):
             return document
         if error.status == 401 and self._logs_in and scope["method"] in ("GET", "HEAD"):

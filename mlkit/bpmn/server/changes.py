@@ -24,6 +24,9 @@ class Changes:
     Args:
         feed: Who watches.
         telemetry: Who reports to a collector; None: nobody.
+
+    Attributes:
+        sequences: The last events of instances that were published, by the instances' ids.
     """
 
     def __init__(self, feed: Feed, telemetry: Telemetry | None = None) -> None:
@@ -33,6 +36,7 @@ class Changes:
         self._telemetry = telemetry
         self._lock = threading.Lock()
         self._news: dict[str, dict[str, Any]] = {}
+        self.sequences: dict[str, int] = {}
 
     def tell(self, loop: asyncio.AbstractEventLoop, counters: Counters) -> None:
         """Notify the watchers of a loop from now on, and count."""
@@ -57,14 +61,21 @@ class Changes:
         change = {
             "instance": running.id,
             "process": state.process,
-            "state": state.phase,
+            "state": state.effective_status,
             "at": instant(entry.at),
         }
         with self._lock:
+            self.sequences[running.id] = running.sequence
             is_first = not self._news
             self._news[running.id] = change
         if is_first:
             self._loop.call_soon_threadsafe(self._publish)
+
+    def forget_all_but(self, watched: set[str]) -> None:
+        """Forget the last events of instances that nobody watches."""
+        with self._lock:
+            for each in self.sequences.keys() - watched:
+                del self.sequences[each]
 
     def _publish(self) -> None:
         with self._lock:

@@ -8,18 +8,21 @@ from mlkit.bpmn.engine.events import Start
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Deployed
 from mlkit.bpmn.people import start_forms
-from mlkit.bpmn.people.forms import packed_variables
+from mlkit.bpmn.people.forms import pack_variables
+from mlkit.bpmn.runtime import durations
 from mlkit.bpmn.runtime.deployment import deploy
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import BAD_BODY, GONE, answer, body, moment
 from mlkit.bpmn.server.context import Context, client
-from mlkit.bpmn.server.instances import just_started
+from mlkit.bpmn.server.instances import describe_started
 from mlkit.bpmn.server.reach import deployable
 from mlkit.bpmn.server.roles import acting
 from mlkit.bpmn.server.start_form import StartForm
 from mlkit.bpmn.server.types import (
     Definition,
     Definitions,
+    Duration,
+    Durations,
     Instance,
     StartFormFields,
     SubmitStartForm,
@@ -75,6 +78,15 @@ def routes(context: Context) -> dict[str, Route]:
         answers={200: Answer("BPMN as XML.", media="application/xml")},
         problems=GONE,
     )
+    spent = Operation(
+        made.durations,
+        id="getDurations",
+        summary="How long the newest instances of a version spent at its elements.",
+        tag="definitions",
+        role="viewer",
+        answers={200: Answer("The largest share of the time first.", Durations)},
+        problems=GONE,
+    )
     asked = Operation(
         made.form,
         id="getStartForm",
@@ -96,16 +108,18 @@ def routes(context: Context) -> dict[str, Route]:
     )
     base = "/api/v1/definitions"
     form = f"{base}/{{process}}/form"
-    one, file = f"{base}/{{process}}", f"{base}/{{process}}/versions/{{version}}/diagram"
+    one, version = f"{base}/{{process}}", f"{base}/{{process}}/versions/{{version}}"
+    file, times = f"{version}/diagram", f"{version}/durations"
     return {
         base: Route(base, {"GET": listed, "POST": deployed}),
         one: Route(one, {"GET": versions}, (_KEY,)),
         form: Route(form, {"GET": asked, "POST": submitted}, (_KEY,)),
         file: Route(file, {"GET": diagram}, (_KEY, _VERSION)),
+        times: Route(times, {"GET": spent}, (_KEY, _VERSION)),
     }
 
 
-def shown(deployed: Deployed) -> Definition:
+def describe(deployed: Deployed) -> Definition:
     """Return a version as documents have it."""
     return Definition(
         process=deployed.process,
@@ -117,6 +131,14 @@ def shown(deployed: Deployed) -> Definition:
         by=deployed.by,
         is_new=deployed.is_new,
     )
+
+
+def measure_durations(
+    context: Context, service: Service, deployed: Deployed
+) -> list[durations.Duration]:
+    """Return how long the newest instances of a version spent at its elements."""
+    engine = context.starter.engine(service.journal, deployed)
+    return durations.durations(service.journal, engine, deployed)
 
 
 class _Definitions:
@@ -132,7 +154,7 @@ class _Definitions:
             return [each for each in found if reached.covers(each.process)]
 
         found = await self._context.call(find)
-        return answer(Definitions([shown(each) for each in found]))
+        return answer(Definitions([describe(each) for each in found]))
 
     async def deploy(self, request: Request) -> Response:
         form = await read_form(request)
@@ -143,7 +165,7 @@ class _Definitions:
         found = await self._context.call(
             lambda service: deploy(service.session, files, by, check), request
         )
-        return answer(Definitions([shown(each) for each in found]), 201)
+        return answer(Definitions([describe(each) for each in found]), 201)
 
     async def versions(self, request: Request) -> Response:
         process = path_parameter(request, "process")
@@ -153,7 +175,7 @@ class _Definitions:
             return service.journal.deployments.versions(process)
 
         found = await self._context.call(find)
-        return answer(Definitions([shown(each) for each in found]))
+        return answer(Definitions([describe(each) for each in found]))
 
     async def form(self, request: Request) -> Response:
         process = path_parameter(request, "process")
@@ -161,7 +183,7 @@ class _Definitions:
         def read(service: Service) -> StartFormFields:
             deployed = service.journal.deployments.require(process)
             form = StartForm(self._context, service, deployed).form
-            return StartFormFields(process, deployed.version, start_forms.described(form))
+            return StartFormFields(process, deployed.version, start_forms.describe(form))
 
         return answer(await self._context.call(read))
 
@@ -173,7 +195,7 @@ class _Definitions:
             deployed = service.journal.deployments.require(process)
             form = StartForm(self._context, service, deployed).form
             if not form:
-                return deployed, packed_variables(given.variables)
+                return deployed, pack_variables(given.variables)
             return deployed, start_forms.fill(form, given.variables)
 
         deployed, variables = await self._context.call(check)
@@ -181,9 +203,20 @@ class _Definitions:
         starter, source = self._context.starter, client(request)
 
         def begin(journal: Journal) -> Instance:
-            return just_started(journal, starter.begin(journal, deployed, start, None, source))
+            return describe_started(journal, starter.begin(journal, deployed, start, None, source))
 
         return answer(await self._context.write(begin), 201)
+
+    async def durations(self, request: Request) -> Response:
+        query(request, ())
+        process, version = path_parameter(request, "process"), _version(request)
+
+        def read(service: Service) -> list[durations.Duration]:
+            deployed = service.journal.deployments.require(process, version)
+            return measure_durations(self._context, service, deployed)
+
+        found = [Duration(**each._asdict()) for each in await self._context.call(read)]
+        return answer(Durations(process, version, found))
 
     async def diagram(self, request: Request) -> Response:
         process, version = path_parameter(request, "process"), _version(request)

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal.parts import Index
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import ENDED, STATES, Criteria, Found, Row
-from mlkit.bpmn.journal.sql.index import SqlIndex
 from mlkit.bpmn.runtime import deployment, documents
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import (
@@ -30,6 +30,7 @@ from mlkit.bpmn.server.roles import acting
 from mlkit.bpmn.server.types import (
     Instance,
     Instances,
+    MigrateInstance,
     Person,
     Reason,
     Rerun,
@@ -77,7 +78,7 @@ def routes(context: Context) -> dict[str, Route]:
         found[path] = Route(path, {"GET": _read(handler, f"get{name.title()}", summary)}, (_ID,))
     for name, handler, kind, summary in (
         ("cancel", made.cancel, Reason, "End an instance."),
-        ("suspend", made.suspend, Reason, "Let nothing of an instance begin; what runs may end."),
+        ("suspend", made.suspend, Reason, "Suspend an instance; what runs may end."),
         ("unsuspend", made.unsuspend, Person, "Let a suspended instance go on."),
         ("retry", made.retry, RetryIncidents, "Try an incident again, or all of an instance."),
         ("variables", made.assign, SetVariables, "Set variables, and remove some."),
@@ -85,6 +86,8 @@ def routes(context: Context) -> dict[str, Route]:
     ):
         path = f"{one}/{name}"
         found[path] = Route(path, {"POST": _steer(handler, name, kind, summary)}, (_ID,))
+    path = f"{one}/migrate"
+    found[path] = Route(path, {"POST": _migrate(made)}, (_ID,))
     path = f"{one}/activities"
     summary = "Start an activity of an ad-hoc sub-process, or end the sub-process."
     begin = _steer(made.begin, "begin", StartActivity, summary)
@@ -157,6 +160,20 @@ def _steer(handler: Any, name: str, kind: Any, summary: str) -> Operation:
     )
 
 
+def _migrate(made: _Instances) -> Operation:
+    return Operation(
+        made.migrate,
+        id="migrateInstance",
+        summary="Move an instance to another version of its definition; or report, in a dry run.",
+        tag="instances",
+        role="operator",
+        body=MigrateInstance,
+        example={"version": 2, "mapping": {"approve": "decide"}, "dry_run": True},
+        answers={200: Answer("Where each token is then, and what prevents it.", dict[str, Any])},
+        problems=_STEERED,
+    )
+
+
 def _download(made: _Instances) -> Operation:
     return Operation(
         made.download,
@@ -169,12 +186,12 @@ def _download(made: _Instances) -> Operation:
     )
 
 
-def listed(found: Found) -> Instance:
+def summarize(found: Found) -> Instance:
     """Return an instance as lists have it."""
     return Instance(
-        found.id, found.process, found.version, found.phase, found.key,
+        found.id, found.process, found.version, found.status, found.key,
         instant(found.created), instant(found.updated),
-        instant(found.updated) if found.phase in ENDED else None,
+        instant(found.updated) if found.status in ENDED else None,
     )  # fmt: skip
 
 
@@ -190,7 +207,7 @@ class _Instances:
             reached = self._context.reach(service, request, "viewer")
             index = service.journal.index.within(reached.processes)
             found = search(service, index, searched, wanted.number(), wanted.limit + 1)
-            shown = [listed(each) for each in found[: wanted.limit]]
+            shown = [summarize(each) for each in found[: wanted.limit]]
             more = len(found) > wanted.limit
             return Instances(shown, str(found[wanted.limit - 1].number) if more else None)
 
@@ -214,18 +231,14 @@ class _Instances:
     async def history(self, request: Request) -> Response:
         def find(service: Service, name: str) -> dict[str, Any]:
             row = service.journal.find(name)
-            found = documents.passed(service.journal, row, service.session.engine(row))
+            found = documents.describe_run(service.journal, row, service.session.engine(row))
             masked: dict[str, Any] = service.session.mask(row).document(found)
             return masked
 
         return await self._show(request, find)
 
     async def logs(self, request: Request) -> Response:
-        def find(service: Service, name: str) -> dict[str, Any]:
-            found = service.logs(name)
-            return {"instance": service.journal.find(name).id, "logs": found}
-
-        return await self._show(request, find)
+        return await self._show(request, lambda service, name: service.logs(name))
 
     async def artifacts(self, request: Request) -> Response:
         def find(service: Service, name: str) -> dict[str, Any]:
@@ -255,7 +268,7 @@ class _Instances:
                 raise RequestError(403, "it is a secret", "scripts and workers read it")
             if not _HASH.fullmatch(wanted) or wanted not in known:
                 raise RequestError(404, f"no artifact {wanted!r:.80}", "see /artifacts")
-            return (service.journal.folder / "artifacts" / wanted).read_bytes()
+            return service.journal.artifacts.read(wanted)
 
         headers = (
             (b"content-type", b"application/octet-stream"),
@@ -276,6 +289,18 @@ class _Instances:
     async def unsuspend(self, request: Request) -> Response:
         by = acting(request.caller, body(request, Person).person)
         return await self._perform(request, lambda s, name: s.unsuspend(name, by))
+
+    async def migrate(self, request: Request) -> Response:
+        given, name = body(request, MigrateInstance), path_parameter(request, "instance")
+        by = acting(request.caller, given.person)
+
+        def move(service: Service) -> dict[str, Any]:
+            report = service.migration(name, given.version, given.mapping)
+            if not given.dry_run:
+                service.migrate(name, report["to"], given.mapping, by)
+            return {**report, "migrated": not given.dry_run}
+
+        return answer(await self._context.call(move, request))
 
     async def retry(self, request: Request) -> Response:
         given = body(request, RetryIncidents)
@@ -310,15 +335,15 @@ class _Instances:
 def _start_instance(
     starter: deployment.Starter, journal: Journal, wanted: deployment.Request
 ) -> Instance:
-    return just_started(journal, starter.start(journal, wanted))
+    return describe_started(journal, starter.start(journal, wanted))
 
 
-def just_started(journal: Journal, row: Row) -> Instance:
+def describe_started(journal: Journal, row: Row) -> Instance:
     """Return an instance that has just been started, as lists have it."""
     deployed = journal.deployments.of_definition(row.process, row.definition)
     return Instance(
         row.id, row.process, None if deployed is None else deployed.version,
-        row.phase.replace("interrupted", "running"), row.key,
+        row.status.replace("interrupted", "running"), row.key,
         instant(row.created), instant(row.updated), None,
     )  # fmt: skip
 
@@ -360,7 +385,7 @@ def criteria(service: Service, given: Mapping[str, str]) -> Criteria:
 
 
 def search(
-    service: Service, index: SqlIndex, criteria: Criteria, before: int | None, limit: int
+    service: Service, index: Index, criteria: Criteria, before: int | None, limit: int
 ) -> list[Found]:
     """Return instances, newest first, as if those of which a secret is searched for were not there.
 

@@ -179,7 +179,7 @@ class LoginAccess:
 
 
 def address_of(scope: Scope) -> str:
-    """Return where a login comes from: what a proxy on this machine says, else the peer."""
+    """Return the address of a login: what a proxy on this machine reports, else the peer."""
     client = scope.get("client")
     peer = str(client[0]) if client else "unknown"
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from mlkit.web.access import require_own_page
 from mlkit.web.application import Operation, Request, Response, Route, Scope
 from mlkit.web.errors import Headers, RequestError
 from mlkit.web.paths import query, read_form
+from mlkit.web.sessions import Session
 
 LOGOUT = "logout"
 """What the token of a form that logs out is for."""
@@ -99,7 +101,7 @@ class LoginPages(TaskPages):
             "passwords": self._login.has_passwords, "provider": self._login.provider_name,
         }  # fmt: skip
         page = self.page(request, "login.html", shown, status)
-        return _uncached(page, self._cookies.set(_COOKIE, nonce, _PATIENCE))
+        return _forbid_caching(page, self._cookies.set(_COOKIE, nonce, _PATIENCE))
 
     async def log_in(self, request: Request) -> Response:
         """Begin a session, and lead to the page that was asked for."""
@@ -124,8 +126,15 @@ class LoginPages(TaskPages):
         if session is not None:
             token = Submitted.of(await read_form(request)).text("form_token")
             self.context.people.links.require_form(token, LOGOUT, session.id)
+            await self._end_everywhere(session)
             headers = self._login.sessions.end(session)
         return Response(b"", 303, (*leading_to("login?done="), *headers))
+
+    async def _end_everywhere(self, session: Session) -> None:
+        """End a session durably, so that other hosts and the next start refuse it too."""
+        await self.context.write(
+            lambda journal: journal.logouts.add(session.id, session.expires, time.time())
+        )
 
     def _nonce(self, request: Request) -> str:
         found = self._cookies.read(request.scope["headers"], _COOKIE)
@@ -143,6 +152,6 @@ class LoginPages(TaskPages):
             raise RequestError(400, _STALE, "")
 
 
-def _uncached(page: Response, more: Headers) -> Response:
+def _forbid_caching(page: Response, more: Headers) -> Response:
     kept = [each for each in page.headers if each[0] != b"cache-control"]
     return page._replace(headers=(*kept, (b"cache-control", b"no-store"), *more))

@@ -36,7 +36,7 @@ class MePage(TaskPages):
     async def show(self, request: Request) -> Response:
         """Return the page."""
         done = "done" in query(request, ("done",))
-        shown = await self.context.call(lambda service: self._shown(service, request))
+        shown = await self.context.call(lambda service: self._build_view(service, request))
         return self.page(request, "me.html", {**shown, "notice": "This is kept." if done else ""})
 
     async def submit(self, request: Request) -> Response:
@@ -49,7 +49,7 @@ class MePage(TaskPages):
             try:
                 self._keep(service, request.caller.name, submitted)
             except UsageError as error:
-                return {**self._shown(service, request, submitted), "problem": error.message}
+                return {**self._build_view(service, request, submitted), "problem": error.message}
             return None
 
         shown = await self.context.call(work, request)
@@ -75,7 +75,7 @@ class MePage(TaskPages):
                 raise UsageError("there is no such absence of yours")
             write(lambda it: it.absences.revoke(own[0].id, person, now))
 
-    def _shown(
+    def _build_view(
         self, service: Service, request: Request, submitted: Submitted | None = None
     ) -> dict[str, Any]:
         who, people = self._visitor(service, request), self.context.people
@@ -89,23 +89,23 @@ class MePage(TaskPages):
             "form_token": people.links.form(_FORM, who.person),
             "members": [(e.id, e.name) for e in who.directory.members.values() if e is not member],
             "given": {each: submitted.text(each) if submitted else "" for each in fields},
-            "absences": [_said(each, who.person) for each in reversed(mine)][:MOST_SHOWN],
+            "absences": [_describe(each, who.person) for each in reversed(mine)][:MOST_SHOWN],
         }  # fmt: skip
 
 
-def _said(absence: Absence, person: str) -> dict[str, Any]:
+def _describe(absence: Absence, person: str) -> dict[str, Any]:
     now = time.time()
     text = (
-        f"{absence.substitute} stands in for {absence.person} from {_written(absence.begins)}"
-        f" to {_written(absence.ends)}; {absence.by} said so"
+        f"{absence.substitute} stands in for {absence.person} from {_format_time(absence.begins)}"
+        f" to {_format_time(absence.ends)}; {absence.by} said so"
     )
     if absence.revoked is not None:
-        text += f"; ended by {absence.revoked_by} at {_written(absence.revoked)}"
+        text += f"; ended by {absence.revoked_by} at {_format_time(absence.revoked)}"
     revocable = absence.revoked is None and absence.ends > now and absence.person == person
     return {"id": absence.id, "text": text, "revocable": revocable}
 
 
-def _written(at: float) -> str:
+def _format_time(at: float) -> str:
     return f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}"
 
 

@@ -93,7 +93,7 @@ class _Messages:
             rows = send(service)
             return Receivers(
                 [each.id for each in rows],
-                [Receiver(each.id, each.phase) for each in rows],
+                [Receiver(each.id, each.status) for each in rows],
                 service.journal.schedules.expecting(kind, name),
             )
 

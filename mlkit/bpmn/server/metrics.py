@@ -9,7 +9,15 @@ from mlkit.bpmn.runtime.running import Running
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
 from mlkit.web.application import Answer, Operation, Request, Response, Route
-from mlkit.web.metrics import CONTENT_TYPE, Counter, Counters, Gauge, SharedCounters, Shown
+from mlkit.web.metrics import (
+    CONTENT_TYPE,
+    Counter,
+    Counters,
+    Gauge,
+    Histogram,
+    SharedCounters,
+    Shown,
+)
 from mlkit.web.metrics import exposition as expose
 
 COUNTERS = (*ENDED, "attempts", "failures", "taken", "lost")
@@ -29,9 +37,11 @@ _COUNTERS = {
     ),
 }
 _HISTOGRAMS = {
-    "bpmn_instance_seconds": ("From the start of an instance to its end.", "instance"),
-    "bpmn_attempt_seconds": ("Time of an attempt at a script or callable.", "attempt"),
-    "bpmn_queue_seconds": ("From the arrival of a token at a script to its beginning.", "queue"),
+    "bpmn_instance_seconds": Histogram("From the start of an instance to its end.", "instance"),
+    "bpmn_attempt_seconds": Histogram("Time of an attempt at a script or callable.", "attempt"),
+    "bpmn_queue_seconds": Histogram(
+        "From the arrival of a token at a script to its beginning.", "queue"
+    ),
 }
 
 
@@ -57,7 +67,9 @@ def routes(context: Context) -> dict[str, Route]:
     async def metrics(request: Request) -> Response:
         gauges = await context.call(lambda service: _gauges(service, len(context.feed)))
         shown = Shown(_COUNTERS, _HISTOGRAMS, gauges)
-        return Response(expose(_shared(context), shown), headers=((b"content-type", CONTENT_TYPE),))
+        return Response(
+            expose(_require_counters(context), shown), headers=((b"content-type", CONTENT_TYPE),)
+        )
 
     operation = Operation(
         metrics,
@@ -70,7 +82,7 @@ def routes(context: Context) -> dict[str, Route]:
     return {"/metrics": Route("/metrics", {"GET": operation})}
 
 
-def _shared(context: Context) -> SharedCounters:
+def _require_counters(context: Context) -> SharedCounters:
     assert context.counters is not None
     return context.counters
 

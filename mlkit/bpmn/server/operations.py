@@ -1,13 +1,27 @@
-"""`/api/v1/incidents, audit, events`: what operators look at, and what changes."""
+"""`/api/v1/incidents, retries, audit, events`: what operators look at, and what changes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal import records
+from mlkit.bpmn.journal.parts import Index
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import BAD_BODY, BAD_QUERY, PAGE, answer, body, page
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.roles import acting
-from mlkit.bpmn.server.types import Audit, Entry, Incident, Incidents, Kind, Retried
+from mlkit.bpmn.server.types import (
+    Audit,
+    Entry,
+    Incident,
+    Incidents,
+    Kind,
+    Retried,
+    Retries,
+    Retry,
+)
 from mlkit.web.application import (
     Answer,
     Operation,
@@ -18,6 +32,8 @@ from mlkit.web.application import (
     Stream,
 )
 from mlkit.web.paths import query
+
+S = TypeVar("S", records.Stopped, records.Retried)
 
 _KIND = (
     Parameter("process", "query", {"type": "string"}, "The key of the definition."),
@@ -51,6 +67,17 @@ def routes(context: Context) -> dict[str, Route]:
         answers={200: Answer("What became of it.", Retried)},
         problems={**BAD_BODY, 503: "The engine does not answer."},
     )
+    retries = Operation(
+        made.retries,
+        id="listRetries",
+        summary="What waits for another attempt; `/instances/{instance}/retry` begins it at once.",
+        tag="incidents",
+        role="viewer",
+        parameters=(*_KIND, *PAGE),
+        is_partial=True,
+        answers={200: Answer("A page of retries.", Retries)},
+        problems=BAD_QUERY,
+    )
     audit = Operation(
         made.audit,
         id="listAudit",
@@ -75,6 +102,7 @@ def routes(context: Context) -> dict[str, Route]:
     return {
         "/api/v1/incidents": Route("/api/v1/incidents", {"GET": incidents}),
         "/api/v1/incidents/retry": Route("/api/v1/incidents/retry", {"POST": retry}),
+        "/api/v1/retries": Route("/api/v1/retries", {"GET": retries}),
         "/api/v1/audit": Route("/api/v1/audit", {"GET": audit}),
         "/api/v1/events": Route("/api/v1/events", {"GET": events}),
     }
@@ -85,25 +113,31 @@ class _Operations:
         self._context = context
 
     async def incidents(self, request: Request) -> Response:
+        found, following = await self._list(request, lambda index: index.stopped)
+        shown = [Incident(*_describe(each), instant(each.updated)) for each in found]
+        return answer(Incidents(shown, following))
+
+    async def retries(self, request: Request) -> Response:
+        found, following = await self._list(request, lambda index: index.retried)
+        shown = [Retry(*_describe(each), instant(each.due)) for each in found]
+        return answer(Retries(shown, following))
+
+    async def _list(
+        self, request: Request, reader: Callable[[Index], Callable[..., list[S]]]
+    ) -> tuple[list[S], str | None]:
+        """Return a page of what the caller may see, and the cursor of the next one."""
         wanted = page(request, ("process", "element"))
         process, element = wanted.query.get("process"), wanted.query.get("element")
 
-        def find(service: Service) -> Incidents:
-            after, limit = wanted.pair(), wanted.limit
+        def find(service: Service) -> list[S]:
             reached = self._context.reach(service, request, "viewer")
-            index = service.journal.index.within(reached.processes)
-            found = service.masked(index.stopped(process, element, after, limit + 1))
-            shown = [
-                Incident(
-                    each.activation, each.instance, each.process, each.element, each.attempt,
-                    each.message, instant(each.updated),
-                )
-                for each in found[:limit]
-            ]  # fmt: skip
-            last = found[limit - 1] if len(found) > limit else None
-            return Incidents(shown, f"{last.number}.{last.activation}" if last else None)
+            read = reader(service.journal.index.within(reached.processes))
+            return service.mask(read(process, element, wanted.pair(), wanted.limit + 1))
 
-        return answer(await self._context.call(find))
+        found = await self._context.call(find)
+        shown = found[: wanted.limit]
+        last = shown[-1] if len(found) > len(shown) else None
+        return shown, f"{last.number}.{last.activation}" if last else None
 
     async def retry(self, request: Request) -> Response:
         given = body(request, Kind)
@@ -133,3 +167,9 @@ class _Operations:
             process = await self._context.call(lambda it: it.journal.find(instance).process)
             await self._context.require_at(request, "viewer", process)
         return self._context.feed.stream(instance)
+
+
+def _describe(each: records.Stopped | records.Retried) -> tuple[int, str, str, str, int, str]:
+    return (
+        each.activation, each.instance, each.process, each.element, each.attempt, each.message,
+    )  # fmt: skip

@@ -57,6 +57,10 @@ class Visitor(NamedTuple):
             or recipients.may_do(task, self.person, self.directory, self.substitutes)
         )
 
+    def has(self, task: Task) -> bool:
+        """Return whether they have claimed a task, themselves or as a substitute."""
+        return recipients.has(task, self.person, self.directory, self.substitutes)
+
     def holds(self, task: Task) -> bool:
         """Return whether a task is theirs already."""
         return recipients.is_mine(task, self.person, self.directory, self.substitutes)

@@ -21,6 +21,8 @@ from mlkit.bpmn.runtime.session import Session
 from mlkit.bpmn.server.application import application
 from mlkit.bpmn.server.changes import Changes
 from mlkit.bpmn.server.context import Context
+from mlkit.bpmn.server.following import follow
+from mlkit.bpmn.server.logouts import Logouts
 from mlkit.bpmn.server.people import People
 from mlkit.bpmn.server.settings import Settings
 from mlkit.bpmn.server.telemetry import exporting
@@ -34,7 +36,7 @@ from mlkit.web.supervisor import Process, Role, Supervisor
 _SWITCH_INTERVAL = 0.0005
 PAGES = Path(__file__).parent / "pages"
 _MARGIN = 5.0
-"""Seconds beyond the grace in which the process writes and leaves what it has."""
+"""Seconds beyond the drain timeout in which the process writes and leaves what it has."""
 
 
 def serve(settings: Settings, on_ready: Callable[[str], None]) -> int:
@@ -55,7 +57,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> int:
     url = listeners.url(listener)
     supervisor = Supervisor(
         [Role("server", lambda process: _be_server(settings, listener, process), stops_last=True)],
-        drain_timeout=settings.grace + _MARGIN,
+        drain_timeout=settings.drain_timeout + _MARGIN,
         on_ready=lambda: on_ready(url),
         on_stop=listener.close,
         on_restart=lambda: None,
@@ -70,15 +72,16 @@ def _be_server(settings: Settings, listener: socket.socket, process: Process) ->
     feed = Feed()
     telemetry = None if settings.otlp is None else exporting(settings.otlp)
     changes = Changes(feed, telemetry)
-    host = Host(settings.state, settings.scripts, settings.grace, changes.note)
+    host = Host(settings.state, settings.scripts, settings.drain_timeout, changes.note)
     host.on_lease = changes.count_leases
     host.start(on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM))
     threads = ServiceThreads(host)
-    base_url = settings.base_url or listeners.url(listener)
+    base_url = (settings.base_url or listeners.url(listener)).rstrip("/")
     starter = Starter(settings.state, settings.scripts, {})
     people = settings.people()
     mail = _mail(settings, base_url, people)
     login = settings.login(people, base_url)
+    logouts = None if login is None else Logouts(threads, login.sessions.ended)
     context = Context(
         settings, base_url, host, threads, feed, starter, people, Pages(PAGES),
         settings.access(login), login,
@@ -87,13 +90,17 @@ def _be_server(settings: Settings, listener: socket.socket, process: Process) ->
     scheduler.start()
     retention = _retention(settings, threads)
     try:
-        server.run(lambda: _answer(context, listener, process, changes))
+        if logouts is not None:
+            logouts.read()
+        server.run(lambda: _answer(context, listener, process, changes, logouts))
     finally:
         scheduler.stop()
         if retention is not None:
             retention.stop()
         if mail is not None:
             mail.stop(_MARGIN)
+        if logouts is not None:
+            logouts.close()
         threads.close()
         if login is not None:
             login.close()
@@ -118,7 +125,7 @@ def _mail(settings: Settings, base_url: str, people: People) -> SenderThread | N
     if settings.smtp is None:
         return None
     links = people.links if people.open_links else None
-    mail = replace(settings.mail, base_url=base_url.rstrip("/"), links=links)
+    mail = replace(settings.mail, base_url=base_url, links=links)
     thread = SenderThread(
         lambda: Session(settings.state, settings.scripts), people.file, settings.smtp, mail
     )
@@ -127,13 +134,21 @@ def _mail(settings: Settings, base_url: str, people: People) -> SenderThread | N
 
 
 async def _answer(
-    context: Context, listener: socket.socket, process: Process, changes: Changes
+    context: Context,
+    listener: socket.socket,
+    process: Process,
+    changes: Changes,
+    logouts: Logouts | None,
 ) -> None:
     made, counters = application(context)
     loop = asyncio.get_running_loop()
     changes.tell(loop, counters)
     folder = context.settings.watch
-    watching = [] if folder is None else [loop.create_task(watch(context, folder))]
+    following = [loop.create_task(follow(context, changes))]
+    if folder is not None:
+        following.append(loop.create_task(watch(context, folder)))
+    if logouts is not None:
+        following.append(loop.create_task(logouts.follow()))
 
     def stop() -> None:
         context.feed.close()
@@ -146,8 +161,8 @@ async def _answer(
         counters,
         parent=process.parent,
         limits=ConnectionLimits(),
-        drain_timeout=context.settings.grace,
+        drain_timeout=context.settings.drain_timeout,
         on_stop=stop,
     )
-    for each in watching:
+    for each in following:
         each.cancel()

@@ -87,7 +87,7 @@ def at(caller: Caller, process: str, tags: frozenset[str]) -> Caller:
     return caller._replace(roles=caller.roles | found)
 
 
-def guarded(context: Context, route: Route) -> Route:
+def guard_route(context: Context, route: Route) -> Route:
     """Return a route whose operations take their caller's roles for what the path names."""
     named = next((each for each in _NAMES if f"{{{each}}}" in route.name), None)
     if route.name.startswith(_ENGINE_REST):
@@ -95,13 +95,13 @@ def guarded(context: Context, route: Route) -> Route:
     if named is None:
         return route
     methods = {
-        method: each if each.role is None else _guarded(context, each, named)
+        method: each if each.role is None else _guard_operation(context, each, named)
         for method, each in route.methods.items()
     }
     return replace(route, methods=methods)
 
 
-def _guarded(context: Context, operation: Operation, named: str) -> Operation:
+def _guard_operation(context: Context, operation: Operation, named: str) -> Operation:
     handler: Callable[[Request], Awaitable[Response | Stream]] = operation.handler
     role = str(operation.role)
 
@@ -163,16 +163,23 @@ def deployable(tags: Tags, caller: Caller) -> Check:
 def own_tasks(
     service: Service, context: Context, caller: Caller, found: Iterable[OpenTask]
 ) -> list[OpenTask]:
-    """Return the tasks that a caller sees: all of what they view, else those that they may do."""
+    """Return the tasks that a caller sees."""
+    return list(filter(sight(service, context, caller), found))
+
+
+def sight(service: Service, context: Context, caller: Caller) -> Callable[[OpenTask], bool]:
+    """Return whether a caller sees a task: all of what they view, else those that they may do.
+
+    It looks at nothing of a task but its process and whom it waits for.
+    """
     viewed = reach(service, context.tags, caller, "viewer")
     if viewed.processes is None:
-        return list(found)
+        return lambda task: True
     joined = reach(service, context.tags, caller, "participant")
     who = visitor(context.people, service.journal, caller.name)
-    return [
-        each for each in found
-        if viewed.covers(each.process) or (joined.covers(each.process) and who.may(task_of(each)))
-    ]  # fmt: skip
+    return lambda task: (
+        viewed.covers(task.process) or (joined.covers(task.process) and who.may(task_of(task)))
+    )
 
 
 def require_seen(service: Service, context: Context, caller: Caller, task: Task) -> None:

@@ -9,6 +9,7 @@ import re
 from mlkit.web.access import Access, Caller, RawHeaders, Roles, part_of
 from mlkit.web.errors import RequestError
 
+HOW_TO_ADD = "--users names a file; `mlkit bpmn user add` makes one"
 ROLES = {
     "viewer": "reads everything",
     "worker": "takes external tasks",
@@ -55,7 +56,7 @@ class WithImplied:
         return caller if roles is None else caller._replace(roles=with_implied(roles))
 
 
-def shown_roles(caller: Caller) -> list[str]:
+def list_roles(caller: Caller) -> list[str]:
     """Return the roles of a caller as they are shown to them."""
     known = ROLES if caller.roles is None else caller.roles
     return sorted(each for each in known if part_of(each).role in ROLES)

@@ -7,7 +7,7 @@ from mlkit.bpmn.runtime.schedules import Shown
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import BAD_BODY, GONE, answer, body
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.instances import just_started
+from mlkit.bpmn.server.instances import describe_started
 from mlkit.bpmn.server.roles import acting
 from mlkit.bpmn.server.types import Instance, Person, Schedule, Schedules
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
@@ -106,7 +106,7 @@ class _Schedules:
 
         def start(service: Service) -> Instance:
             row = schedules.run(service.session, starter, name, by)
-            return just_started(service.journal, row)
+            return describe_started(service.journal, row)
 
         return answer(await self._context.call(start, request), 201)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mlkit.bpmn.defaults import MAIL_FROM, MAX_BODY, MAX_UPLOAD, PORT
 from mlkit.bpmn.mail.composition import MailSettings
 from mlkit.bpmn.mail.messages import sender
 from mlkit.bpmn.mail.smtp import SmtpServer
@@ -15,18 +16,16 @@ from mlkit.bpmn.runtime import session
 from mlkit.bpmn.server.federation import Claims, Federation
 from mlkit.bpmn.server.login import Login, LoginAccess
 from mlkit.bpmn.server.people import People
-from mlkit.bpmn.server.roles import ROLES, WithImplied, user
+from mlkit.bpmn.server.roles import HOW_TO_ADD, ROLES, WithImplied, user
 from mlkit.bpmn.server.telemetry import require_endpoint
 from mlkit.errors import BadData, ConfigurationError, InputMissing, UsageError
+from mlkit.web import base_url
 from mlkit.web.access import Access, Loopback, read_tokens
+from mlkit.web.defaults import DRAIN_TIMEOUT, HOST, SESSION_HOURS
 from mlkit.web.listeners import is_loopback
 from mlkit.web.oidc import Client, Provider
-from mlkit.web.sessions import LIFETIME, Cookies, Sessions
+from mlkit.web.sessions import Cookies, Ended, Sessions
 from mlkit.web.users import NOBODY, UsersFile, read_users
-
-MAIL_FROM = "mlkit@localhost"
-ENDED = "sessions.ended"
-"""The file of the state folder that names the sessions which were logged out."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Settings:
     Attributes:
         state: The state folder.
         base_url: How others reach the server, where that is not its own address.
-        grace: Seconds that running scripts have to end after SIGTERM.
+        drain_timeout: Seconds that running scripts have to end after SIGTERM.
         token_file: The tokens of clients; needed where the address is not a loopback one.
         scripts: How scripts run.
         max_body: Bytes that a body may have.
@@ -57,14 +56,14 @@ class Settings:
     """
 
     state: Path
-    host: str = "127.0.0.1"
-    port: int = 8080
+    host: str = HOST
+    port: int = PORT
     base_url: str | None = None
-    grace: float = 8.0
+    drain_timeout: float = DRAIN_TIMEOUT
     token_file: Path | None = None
     scripts: session.Settings = field(default_factory=session.Settings)
-    max_body: int = 4 << 20
-    max_upload: int = 64 << 20
+    max_body: int = MAX_BODY
+    max_upload: int = MAX_UPLOAD
     watch: Path | None = None
     people_file: Path | None = None
     smtp: SmtpServer | None = None
@@ -74,7 +73,7 @@ class Settings:
     users_file: Path | None = None
     oidc: Client | None = None
     oidc_claims: Claims = field(default_factory=Claims)
-    session_hours: float = LIFETIME / 3600
+    session_hours: float = SESSION_HOURS
     otlp: str | None = None
     keep: float | None = None
 
@@ -119,10 +118,14 @@ class Settings:
         """
         if self.users_file is None and self.oidc is None:
             return None
-        users = None if self.users_file is None else UsersFile(self.users_file, tuple(ROLES))
+        users = (
+            None
+            if self.users_file is None
+            else UsersFile(self.users_file, tuple(ROLES), HOW_TO_ADD)
+        )
         cookies = Cookies(secure=(self.base_url or "").startswith("https://"))
         key = key_of(self.state, self.secret_file)
-        sessions = Sessions(key, self.state / ENDED, cookies, self.session_hours * 3600)
+        sessions = Sessions(key, Ended(), cookies, self.session_hours * 3600)
         federation = None
         if self.oidc is not None:
             federation = Federation(self.oidc, self.oidc_claims, base_url, key)
@@ -144,7 +147,9 @@ class Settings:
         """Refuse files of users and tokens that cannot be used, and an address without either."""
         if self.token_file is not None:
             read_tokens(self.token_file, tuple(ROLES))
-        users = NOBODY if self.users_file is None else read_users(self.users_file, tuple(ROLES))
+        users = NOBODY
+        if self.users_file is not None:
+            users = read_users(self.users_file, tuple(ROLES), HOW_TO_ADD)
         if self.users_file is not None and self.oidc is None and not users.users:
             raise BadData(
                 f"{self.users_file}: there is no user", hint="`mlkit bpmn user add` adds one"
@@ -176,9 +181,4 @@ class Settings:
             raise InputMissing(f"{self.watch}: no such folder", hint="--watch names a folder")
         PeopleFile(self.people_file)
         if self.base_url is not None:
-            parts = urlsplit(self.base_url)
-            if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-                raise UsageError(
-                    f"--base-url {self.base_url!r}: expected a URL",
-                    hint="https://flows.example.org",
-                )
+            base_url.parse(self.base_url)

@@ -12,7 +12,6 @@ from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.task_form import Submitted, summary
 from mlkit.web.paths import Upload
-from mlkit.workers.child.artifacts import Artifacts
 
 
 class StartForm:
@@ -29,7 +28,7 @@ class StartForm:
         self.deployed = deployed
         self.form = start_forms.form_of(engine.processes[0])
         self._links = context.people.links
-        self._folder = service.journal.folder
+        self._store = service.journal.artifacts
         self._name = f"start/{deployed.process}"
 
     def page(
@@ -39,12 +38,12 @@ class StartForm:
 
         Args:
             given: What was filled in.
-            problems: What is wrong with it, as `Entry.values` says it.
+            problems: What is wrong with it, in the form of `Entry.values`.
         """
         known = browser_forms.problems_by_field(problems)
         fields = browser_forms.inputs(
             start_forms.entry(self.form, given or {}), known,
-            lambda each: self._links.kept(self._name, each), mask=NO_MASK,
+            lambda each: self._links.sign_file(self._name, each), mask=NO_MASK,
         )  # fmt: skip
         dynamic = browser_forms.is_dynamic(self.form) or any(e.fields for e in self.form)
         return {"fields": fields, "dynamic": dynamic, "problems": summary(fields, known)}
@@ -55,8 +54,8 @@ class StartForm:
         Raises:
             Forged: A file was not uploaded for this form.
         """
-        given = browser_forms.given(self.form, submitted.values, self._keep, NO_MASK)
-        entry, given = browser_forms.shown_only(
+        given = browser_forms.read_submitted(self.form, submitted.values, self._keep, NO_MASK)
+        entry, given = browser_forms.drop_hidden(
             self.form, given, lambda it: start_forms.entry(self.form, it)
         )
         values, problems = entry.values()
@@ -66,6 +65,4 @@ class StartForm:
         if not isinstance(value, Upload):
             return self._links.upload(self._name, str(value))
         name = attachments.file_name(value.name)
-        store = Artifacts(str(self._folder / "artifacts"))
-        store.begin("start", "", 0)
-        return store.store_file(value.content, name, attachments.media_of(name))
+        return attachments.upload(self._store, ("start", ""), name, value.content)

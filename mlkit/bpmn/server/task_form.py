@@ -20,7 +20,6 @@ from mlkit.bpmn.server.people import People, Visitor
 from mlkit.errors import BadData
 from mlkit.web.errors import RequestError
 from mlkit.web.paths import Form, Upload
-from mlkit.workers.child.artifacts import Artifacts
 
 MOST_PREVIEWED = 4000
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
@@ -83,7 +82,7 @@ class TaskForm:
         Args:
             place: The path of the page, for its form and its documents.
             given: What was filled in.
-            problems: What is wrong with it, as `Entry.values` says it.
+            problems: What is wrong with it, in the form of `Entry.values`.
             comment: What was written beside the decision.
         """  # fmt: skip
         task, known = self.task, browser_forms.problems_by_field(problems)
@@ -91,7 +90,7 @@ class TaskForm:
         decides = self._decides(entry)
         question = next((e.label for e in task.form if e.id == self.decision), "")
         fields = browser_forms.inputs(
-            entry, known, lambda each: self.people.links.kept(task.id, each),
+            entry, known, lambda each: self.people.links.sign_file(task.id, each),
             self.decision if decides else None, mask=task.mask,
         )  # fmt: skip
         process = self.service.session.engine(self.row).processes[0]
@@ -104,15 +103,15 @@ class TaskForm:
             "commented": not task.form, "dynamic": browser_forms.is_dynamic(task.form),
             "problems": summary(fields, known), "action": place, "picture": f"{place}/picture.svg",
             "form_token": self.people.links.form(task.id, self.visitor.person),
-            "documents": [_shown(each, place) for each in self._documents()],
+            "documents": [_describe_document(each, place) for each in self._documents()],
             "can_claim": task.assignee is None and bool(self.visitor.person),
-            "can_release": task.assignee is not None and self.visitor.holds(task),
+            "can_release": self.visitor.has(task),
         }  # fmt: skip
 
     def _decides(self, entry: Entry) -> bool:
         if self.decision == "":
             return True
-        shown = {each.id for each in entry.shown() if not each.readonly}
+        shown = {each.id for each in entry.list_shown() if not each.readonly}
         return self.decision is not None and self.decision in shown
 
     def _requester(self) -> str:
@@ -120,7 +119,8 @@ class TaskForm:
         return self.visitor.directory.name_of(found)
 
     def _documents(self) -> list[Document]:
-        return attachments.documents(self.task, self.service.journal.folder)
+        journal = self.service.journal
+        return attachments.documents(self.task, journal.folder, journal.artifacts)
 
     # -- what a submitted form does --------------------------------------------------------
 
@@ -131,10 +131,10 @@ class TaskForm:
             Forged: A file was not uploaded for this task.
         """
         task, action = self.task, submitted.text("action")
-        given = browser_forms.given(task.form, submitted.values, self._keep, task.mask)
+        given = browser_forms.read_submitted(task.form, submitted.values, self._keep, task.mask)
         if self.decision and action in ("approve", "reject"):
             given[self.decision] = action == "approve"
-        entry, given = browser_forms.shown_only(task.form, given, lambda it: tasks.entry(task, it))
+        entry, given = browser_forms.drop_hidden(task.form, given, lambda it: tasks.entry(task, it))
         if not task.form:
             try:
                 comment = submitted.text("comment").replace("\r\n", "\n") or None
@@ -148,9 +148,12 @@ class TaskForm:
         if not isinstance(value, Upload):
             return self.people.links.upload(self.task.id, str(value))
         name = attachments.file_name(value.name)
-        store = Artifacts(str(self.service.journal.folder / "artifacts"))
-        store.begin(self.task.element, self.task.iteration, 0)
-        return store.store_file(value.content, name, attachments.media_of(name))
+        return attachments.upload(
+            self.service.journal.artifacts,
+            (self.task.element, self.task.iteration),
+            name,
+            value.content,
+        )
 
     def require_allowed(self) -> None:
         """Refuse who may not do the task.
@@ -173,7 +176,7 @@ def summary(fields: list[Input], known: Mapping[str, str]) -> list[tuple[str, st
     ]
 
 
-def _shown(document: Document, place: str) -> dict[str, Any]:
+def _describe_document(document: Document, place: str) -> dict[str, Any]:
     if document.content is None:
         return {"name": document.name, "url": "", "problem": document.problem}
     return {

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from mlkit.bpmn import render
-from mlkit.bpmn.journal.records import Damaged, OpenTask, Row
+from mlkit.bpmn.journal.records import Alike, Damaged, OpenTask, Row
 from mlkit.bpmn.people import attachments
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.render.picture import Picture
@@ -15,7 +15,7 @@ from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.errors import Problems
 from mlkit.bpmn.server.people import Visitor, visitor
-from mlkit.bpmn.server.reach import own_tasks, require_seen, task_of
+from mlkit.bpmn.server.reach import require_seen, sight, task_of
 from mlkit.bpmn.server.roles import TASKS
 from mlkit.bpmn.server.task_form import Submitted, TaskForm, ago
 from mlkit.bpmn.server.tasks import engine_of
@@ -131,35 +131,37 @@ class TaskPages:
         if show not in VIEWS:
             raise RequestError(400, f"show: {show!r:.40}", f"one of {', '.join(VIEWS)}")
         shown = await self.context.call(
-            lambda service: self._listed(service, request, show, wanted.get("find", ""))
+            lambda service: self._build_list(service, request, show, wanted.get("find", ""))
         )
         shown["views_pipelines"] = request.caller.may_somewhere("viewer")
         shown["is_participant"] = request.caller.may_somewhere("participant")
         shown["notice"] = "Your task is done." if "done" in wanted else ""
         return self.page(request, "tasks.html", shown)
 
-    def _listed(self, service: Service, request: Request, show: str, find: str) -> dict[str, Any]:
+    def _build_list(
+        self, service: Service, request: Request, show: str, find: str
+    ) -> dict[str, Any]:
         who = self._visitor(service, request)
-        found = service.journal.index.tasks(None, None, (0, 0), None)
-        seen = [
-            (each, task_of(each))
-            for each in own_tasks(service, self.context, request.caller, found)
-        ]
         words = find.casefold().split()
-        if words:
-            seen = [each for each in seen if _has(service, *each, words, who)]
+        sees = sight(service, self.context, request.caller)
+        seen = _find_seen_tasks(service, sees, words, who)
         chosen = {
-            "mine": [each for each in seen if who.holds(each[1])],
-            "groups": [each for each in seen if who.shares(each[1])],
+            "mine": [each for each in seen if who.holds(task_of(each.task))],
+            "groups": [each for each in seen if who.shares(task_of(each.task))],
             "all": seen,
         }
-        tasks = sorted(chosen[show], key=lambda each: each[1].since)
+        counts = {name: sum(each.number for each in found) for name, found in chosen.items()}
+        tasks = [each.task for each in chosen[show]]
+        if words:
+            tasks = sorted(tasks, key=lambda each: each.since)[:MOST_SHOWN]
+        else:
+            tasks = service.journal.index.oldest_tasks(tasks, MOST_SHOWN)
         return {
             "person": who.name, "groups": sorted(who.directory.groups_of(who.person)),
-            "views": [(name, label, len(chosen[name])) for name, label in VIEWS.items()],
-            "show": show, "wanted": find, "more": max(0, len(tasks) - MOST_SHOWN),
+            "views": [(name, label, counts[name]) for name, label in VIEWS.items()],
+            "show": show, "wanted": find, "more": counts[show] - len(tasks),
             "nothing": "Nothing waits here." if not find else "Nothing like that waits here.",
-            "tasks": [self._card(service, *each, who) for each in tasks[:MOST_SHOWN]],
+            "tasks": [self._card(service, each, task_of(each), who) for each in tasks],
         }  # fmt: skip
 
     def _card(self, service: Service, found: OpenTask, task: Task, who: Visitor) -> dict[str, Any]:
@@ -231,8 +233,11 @@ class TaskPages:
         self.context.people.links.require_form(submitted.text("form_token"), task.id, who.person)
         form.require_allowed()
         action = submitted.text("action")
-        if action in ("claim", "release"):
-            service.claim(task.id, who.person, action == "release")
+        if action == "claim":
+            service.claim(task.id, who.person)
+            return Outcome(go=place)
+        if action == "release":
+            service.release(task.id, who.person, who.everything, who.directory)
             return Outcome(go=place)
         given, problems, values = form.values(submitted)
         finishes = action in ("approve", "reject", "complete")
@@ -247,14 +252,14 @@ class TaskPages:
     async def document(self, request: Request) -> Response:
         """Return a document of a task."""
         name, wanted = self._name(request), path_parameter(request, "name")
-        return await self._seen(request, lambda service: file_of(service, name, wanted))
+        return await self._call_for_task(request, lambda service: file_of(service, name, wanted))
 
     async def picture(self, request: Request) -> Response:
         """Return the diagram of a task's instance, with its tokens."""
         name = self._name(request)
-        return await self._seen(request, lambda service: picture_of(service, name))
+        return await self._call_for_task(request, lambda service: picture_of(service, name))
 
-    async def _seen(self, request: Request, function: Callable[[Service], T]) -> T:
+    async def _call_for_task(self, request: Request, function: Callable[[Service], T]) -> T:
         """Call a function about the task of a request, where its caller may see it."""
         name = self._name(request)
 
@@ -272,6 +277,23 @@ class TaskPages:
     def _place(self, request: Request) -> str:
         instance, task = (path_parameter(request, each) for each in ("instance", "activation"))
         return f"../../tasks/{quote(instance, safe='')}/{quote(task, safe='')}"
+
+
+def _find_seen_tasks(
+    service: Service, sees: Callable[[OpenTask], bool], words: list[str], who: Visitor
+) -> list[Alike]:
+    """Return what is seen: each task that has all words; without any, all tasks alike.
+
+    Whom tasks wait for decides who sees them, so that one of those alike stands for the others.
+    """
+    index = service.journal.index
+    if not words:
+        return [each for each in index.assignments() if sees(each.task)]
+    return [
+        Alike(each, 1)
+        for each in index.tasks(None, None, (0, 0), None)
+        if sees(each) and _has(service, each, task_of(each), words, who)
+    ]
 
 
 def _names(service: Service, found: OpenTask) -> tuple[str, str]:
@@ -292,7 +314,8 @@ def file_of(service: Service, name: str, wanted: str) -> Response:
         Refused: The task is done.
     """
     _, task = service.task(name)
-    found = attachments.document(task, wanted, service.journal.folder)
+    journal = service.journal
+    found = attachments.document(task, wanted, journal.folder, journal.artifacts)
     encoded = quote(found.name, safe="").encode("ascii")
     headers: Headers = (
         (b"content-type", found.media.encode("ascii", "replace")),
@@ -322,7 +345,7 @@ def instance_picture(service: Service, row: Row) -> Response:
 
 def picture_for(content: bytes, file: str, process: str) -> Picture:
     """Return the picture of a process in a document that may have several, else the first."""
-    found = render.parsed(content, file)
+    found = render.parse(content, file)
     return next((each for each in found if each.element == process), found[0])
 
 

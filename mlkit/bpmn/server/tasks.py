@@ -23,7 +23,7 @@ from mlkit.bpmn.server.answers import (
 )
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.reach import own_tasks, require_for, require_seen
-from mlkit.bpmn.server.roles import TASKS, acting, shown_roles
+from mlkit.bpmn.server.roles import TASKS, acting, list_roles
 from mlkit.bpmn.server.types import CompleteTask, Delegate, Me, Person, Task, Tasks
 from mlkit.errors import UsageError
 from mlkit.web.application import Answer, Operation, Parameter, Request, Response, Route
@@ -112,9 +112,9 @@ def _act(handler: Any, name: str, kind: Any, summary: str) -> Operation:
     )
 
 
-def listed(service: Service, each: OpenTask) -> Task:
+def summarize(service: Service, each: OpenTask) -> Task:
     """Return a task as lists have it."""
-    name = each.name or _drawn(service, each)
+    name = each.name or _find_drawn_name(service, each)
     return Task(
         f"{each.instance}/{each.activation}", each.instance, each.process, each.element, name,
         each.assignee, each.users, each.groups, instant(each.since), each.due, each.priority,
@@ -124,20 +124,24 @@ def listed(service: Service, each: OpenTask) -> Task:
 
 def _with_forms(service: Service, found: list[OpenTask]) -> list[Task]:
     """Return tasks with their forms; those that have just been completed are left out."""
-    numbers = dict.fromkeys(each.number for each in found)
-    rows = [service.journal.get(each) for each in numbers]
-    waiting = {task.id: task for row in rows for task in service.session.tasks(row)}
+    journal = service.journal
+    rows = journal.rows_of({each.number for each in found})
+    waiting = {
+        task.id: task
+        for row, recorded in journal.load_recorded(rows)
+        for task in service.session.tasks(row, recorded)
+    }
     made = []
     for each in found:
-        shown = listed(service, each)
+        shown = summarize(service, each)
         task = waiting.get(shown.task)
         if task is not None:
-            shown.iteration, shown.form = task.iteration, tasks.described(task)
+            shown.iteration, shown.form = task.iteration, tasks.describe(task)
             made.append(shown)
     return made
 
 
-def _drawn(service: Service, each: OpenTask) -> str:
+def _find_drawn_name(service: Service, each: OpenTask) -> str:
     """Return the name that a task has in its diagram."""
     return engine_of(service, each).graph.behaviors[each.element].node.name or each.element
 
@@ -167,7 +171,7 @@ class _Tasks:
             found = service.journal.index.tasks(assignee, group, after, limit + 1)
             seen = own_tasks(service, self._context, request.caller, found[:limit])
             shown = (
-                _with_forms(service, seen) if forms else [listed(service, each) for each in seen]
+                _with_forms(service, seen) if forms else [summarize(service, each) for each in seen]
             )
             last = found[limit - 1] if len(found) > limit else None
             return Tasks(shown, f"{last.number}.{last.activation}" if last else None)
@@ -190,9 +194,9 @@ class _Tasks:
 
         def find(service: Service) -> list[Task]:
             found = service.journal.index.tasks(name, None, (0, 0), _MINE)
-            return [listed(service, each) for each in found]
+            return [summarize(service, each) for each in found]
 
-        roles = shown_roles(request.caller)
+        roles = list_roles(request.caller)
         return answer(Me(name, roles, await self._context.call(find)))
 
     async def complete(self, request: Request) -> Response:
@@ -215,14 +219,8 @@ class _Tasks:
 
     async def release(self, request: Request) -> Response:
         by = acting(request.caller, body(request, Person).person)
-        checked = not request.caller.may("operator")
-
-        def act(service: Service, name: str) -> Row:
-            if checked:
-                service.require_own(name, by)
-            return service.claim(name, by, release=True)
-
-        return await self._perform(request, act)
+        operates, people = request.caller.may("operator"), self._context.people.file.directory
+        return await self._perform(request, lambda s, name: s.release(name, by, operates, people))
 
     async def delegate(self, request: Request) -> Response:
         given = body(request, Delegate)

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from mlkit.bpmn.defaults import MESSAGE_LIFE
+
 Text = Annotated[str, msgspec.Meta(max_length=4000)]
 Short = Annotated[str, msgspec.Meta(max_length=255)]
 Variables = dict[str, Any]
@@ -28,6 +30,29 @@ class Definitions(msgspec.Struct):
     """Definitions: the newest version of each, or all versions of one."""
 
     definitions: list[Definition]
+
+
+class Duration(msgspec.Struct):
+    """How long instances spent at an element, from when it began until it completed.
+
+    `median` and `p90` (what nine of ten took at most) are in seconds; `share` is the part of the
+    time that was spent at all elements, from 0 to 1.
+    """
+
+    element: str
+    name: str
+    completions: int
+    median: float
+    p90: float
+    share: float
+
+
+class Durations(msgspec.Struct):
+    """How long the newest 100 instances of a version spent at its elements."""
+
+    process: str
+    version: int
+    durations: list[Duration]
 
 
 class Schedule(msgspec.Struct):
@@ -57,7 +82,7 @@ class StartInstance(msgspec.Struct, forbid_unknown_fields=True):
     """Start a definition: by its key, and a version or the newest."""
 
     process: Short
-    version: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
+    version: Annotated[int, msgspec.Meta(ge=1, le=10**9)] | None = None
     variables: Variables = {}
     business_key: Short = ""
     message: Short | None = None
@@ -110,6 +135,18 @@ class Reason(Person, forbid_unknown_fields=True, kw_only=True):
     """Why an instance is ended, or suspended."""
 
     reason: Text = ""
+
+
+class MigrateInstance(Person, forbid_unknown_fields=True, kw_only=True):
+    """The version to which an instance is moved, the newest if none is named.
+
+    `mapping` names the elements and flows that are called something else there; a `dry_run` only
+    reports what it would come to.
+    """
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=10**9)] | None = None
+    mapping: dict[Short, Short] = {}
+    dry_run: bool = False
 
 
 class RetryIncidents(Person, forbid_unknown_fields=True, kw_only=True):
@@ -198,7 +235,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     name: Short
     key: Short = ""
     variables: Variables = {}
-    ttl: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 604800.0
+    ttl: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = MESSAGE_LIFE
 
 
 class Signal(msgspec.Struct, forbid_unknown_fields=True):
@@ -242,6 +279,25 @@ class Incidents(msgspec.Struct):
     """A page of incidents."""
 
     incidents: list[Incident]
+    next: str | None
+
+
+class Retry(msgspec.Struct):
+    """A task that waits for another attempt; `incident` is its number in the instance."""
+
+    incident: int
+    instance: str
+    process: str
+    element: str
+    attempt: int
+    message: str
+    due: str
+
+
+class Retries(msgspec.Struct):
+    """A page of tasks that wait for another attempt."""
+
+    retries: list[Retry]
     next: str | None
 
 

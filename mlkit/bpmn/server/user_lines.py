@@ -5,23 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlkit.bpmn.server.roles import ROLES
+from mlkit.bpmn.server.roles import HOW_TO_ADD, ROLES
 from mlkit.errors import InputMissing, UsageError
 from mlkit.web.access import read_roles
-from mlkit.web.passwords import hashed
-from mlkit.web.users import GROUP, Users, changing, named, parse_users, read_users, require_name
+from mlkit.web.passwords import hash_password
+from mlkit.web.users import GROUP, Users, changing, find_line, parse_users, read_users, require_name
 
 _KNOWN = tuple(ROLES)
 
 
 def require_new(path: Path, name: str, rights: str) -> None:
-    """Refuse a user who is there already, before anybody types a password.
+    """Refuse a user who already exists, before anybody types a password.
 
     Raises:
         MlkitError: They are, the name or the rights are wrong, or the file cannot be used.
     """
     read_roles("--rights", rights, _KNOWN)
-    if path.exists() and require_name(name) in read_users(path, _KNOWN).users:
+    if path.exists() and require_name(name) in read_users(path, _KNOWN, HOW_TO_ADD).users:
         raise _there(name)
 
 
@@ -31,7 +31,7 @@ def require_known(path: Path, name: str) -> None:
     Raises:
         MlkitError: They are not, or the file cannot be used.
     """
-    if name not in read_users(path, _KNOWN).users:
+    if name not in read_users(path, _KNOWN, HOW_TO_ADD).users:
         raise _missing(path, name)
 
 
@@ -44,10 +44,10 @@ def add(path: Path, name: str, rights: str, password: str) -> None:
     """
     require_name(name)
     read_roles("--rights", rights, _KNOWN)
-    line = f"{name} {rights} {hashed(password)}"
-    with changing(path, create=True) as lines:
+    line = f"{name} {rights} {hash_password(password)}"
+    with changing(path, HOW_TO_ADD, create=True) as lines:
         _sound(path, lines)
-        if named(lines, name) is not None:
+        if find_line(lines, name) is not None:
             raise _there(name)
         lines.append(line)
 
@@ -58,10 +58,10 @@ def set_password(path: Path, name: str, password: str) -> None:
     Raises:
         MlkitError: They are not there, the password is wrong, or the file cannot be used.
     """
-    stored = hashed(password)
-    with changing(path) as lines:
+    stored = hash_password(password)
+    with changing(path, HOW_TO_ADD) as lines:
         user = _sound(path, lines).users.get(name)
-        number = named(lines, name)
+        number = find_line(lines, name)
         if user is None or number is None:
             raise _missing(path, name)
         lines[number] = f"{name} {lines[number].split()[1]} {stored}"
@@ -76,9 +76,9 @@ def set_rights(path: Path, name: str, rights: str) -> None:
     read_roles(name, rights, _KNOWN)
     is_group = name.startswith(GROUP)
     require_name(name.removeprefix(GROUP))
-    with changing(path) as lines:
+    with changing(path, HOW_TO_ADD) as lines:
         _sound(path, lines)
-        number = named(lines, name)
+        number = find_line(lines, name)
         if number is None and not is_group:
             raise _missing(path, name)
         if number is None:
@@ -93,21 +93,21 @@ def remove(path: Path, name: str) -> None:
     Raises:
         MlkitError: They are not there, or the file cannot be used.
     """
-    with changing(path) as lines:
+    with changing(path, HOW_TO_ADD) as lines:
         _sound(path, lines)
-        number = named(lines, name)
+        number = find_line(lines, name)
         if number is None:
             raise _missing(path, name)
         del lines[number]
 
 
-def listed(path: Path) -> list[dict[str, Any]]:
+def list_users(path: Path) -> list[dict[str, Any]]:
     """Return the users and groups of a file as documents have them.
 
     Raises:
         MlkitError: The file cannot be used.
     """
-    found = read_users(path, _KNOWN)
+    found = read_users(path, _KNOWN, HOW_TO_ADD)
     users = [(each.name, each.roles, each.password is not None) for each in found.users.values()]
     groups = [(f"{GROUP}{name}", roles, False) for name, roles in found.groups.items()]
     return [
@@ -122,7 +122,7 @@ def _sound(path: Path, lines: list[str]) -> Users:
 
 def _there(name: str) -> UsageError:
     return UsageError(
-        f"{name} is there already", hint="`user passwd` and `user rights` change them"
+        f"user {name} already exists", hint="`user passwd` and `user rights` change them"
     )
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlkit.bpmn.defaults import WORKER_LOCK, WORKER_PAUSE, WORKER_RETRIES
 from mlkit.bpmn.server.engine_rest.errors import RestError
-from mlkit.bpmn.server.engine_rest.typed import stored, typed
+from mlkit.bpmn.server.engine_rest.typed import decode, encode
 from mlkit.bpmn.worker.connection import Connection, Lost
 from mlkit.errors import MlkitError, ServiceUnavailable
 from mlkit.workers.pool import Result, ScriptPool
@@ -39,9 +40,9 @@ class Settings:
 
     callables: Mapping[str, str]
     folder: Path
-    lock: float = 60.0
-    retries: int = 3
-    pause: float = 10.0
+    lock: float = WORKER_LOCK
+    retries: int = WORKER_RETRIES
+    pause: float = WORKER_PAUSE
     most: int | None = None
 
 
@@ -97,9 +98,9 @@ class Worker:
             finally:
                 self._polls.close()
 
-    def drain(self, grace: float) -> None:
+    def drain(self, drain_timeout: float) -> None:
         """Let what runs end within some seconds, and give the rest back."""
-        deadline = time.monotonic() + grace
+        deadline = time.monotonic() + drain_timeout
         while self._running and time.monotonic() < deadline:
             self._collect(_TICK)
         for each in self._running.values():
@@ -153,7 +154,7 @@ class Worker:
             "element": element,
             "instance": instance,
             "iteration": "",
-            "attempt": 1 + max(0, self._settings.retries - self._left(task)),
+            "attempt": 1 + max(0, self._settings.retries - self._count_attempts_left(task)),
             "key": f"{instance}/{element}/{task['id']}",
             "variables": {
                 name: self._variable(instance, name, each)
@@ -167,9 +168,9 @@ class Worker:
         if given.get("type") == "File":
             content = base64.b64encode(self._reports.file(instance, name)).decode()
             given = {**given, "value": content}
-        return stored(given)
+        return decode(given)
 
-    def _left(self, task: Mapping[str, Any]) -> int:
+    def _count_attempts_left(self, task: Mapping[str, Any]) -> int:
         """Return how many attempts a task has, this one included."""
         retries = task.get("retries")
         return self._settings.retries if retries is None else int(retries)
@@ -191,11 +192,11 @@ class Worker:
         elif (name := _unsendable(result.variables)) is not None:
             self._report_failure(task, f"variable {name!r} is not a value that can be sent", "")
         else:
-            variables = {n: typed(each).document for n, each in result.variables.items()}
+            variables = {n: encode(each).document for n, each in result.variables.items()}
             self._report(task, "complete", {"variables": variables})
 
     def _report_failure(self, task: Mapping[str, Any], message: str, details: str) -> None:
-        left = self._left(task) - 1
+        left = self._count_attempts_left(task) - 1
         body = {
             "errorMessage": message,
             "errorDetails": details[-_MOST_DETAILS:],

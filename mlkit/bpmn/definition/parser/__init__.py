@@ -53,7 +53,7 @@ def _definitions(root: Element, library: Library, sha256: str) -> Definitions:
         name = library.wanted.pop()
         if name not in read:
             read.add(name)
-            other = _called_file(name, library)
+            other = _read_called_file(name, library)
             called |= {each.id: each for each in (*_file(other), *_global_tasks(other))}
             problems += other.problems
     return Definitions(
@@ -67,7 +67,7 @@ def _definitions(root: Element, library: Library, sha256: str) -> Definitions:
     )
 
 
-def _called_file(name: str, library: Library) -> Reader:
+def _read_called_file(name: str, library: Library) -> Reader:
     root = xml.parse(library.text(name).encode(), name)
     return Reader(root, library, prefix=f"{name}#")
 

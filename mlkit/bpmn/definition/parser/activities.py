@@ -35,7 +35,7 @@ def work(reader: Reader, element: Element, kind: str) -> dict[str, Any]:
         "retry": _retry(reader, element),
         "inputs": (*data.mappings(reader, element, "input"), *_headers(reader, element)),
         "outputs": data.mappings(reader, element, "output"),
-        **data.stored(reader, element),
+        **data.read_stores(reader, element),
         "skip": reader.value(xml.vendor(element, "skipExpression"), element),
         "errors": tuple(_errors(reader, element)),
         "failures": tuple(_failures(element)),
@@ -192,12 +192,12 @@ def _user(reader: Reader, element: Element) -> dict[str, Any]:
         priority=read("priority"),
         form=forms.read(reader, element),
         title=_title(reader, element),
-        attach=_attached(reader, element),
+        attach=_read_attachments(reader, element),
     )
     return {"work": person}
 
 
-def _attached(reader: Reader, element: Element) -> tuple[str, ...]:
+def _read_attachments(reader: Reader, element: Element) -> tuple[str, ...]:
     """Read the names of the documents of a task, separated by commas; each once."""
     listed = (each.strip() for each in (xml.vendor(element, "attach") or "").split(","))
     names = tuple(dict.fromkeys(each for each in listed if each))

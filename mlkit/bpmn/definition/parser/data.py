@@ -52,7 +52,7 @@ def _zeebe(reader: Reader, element: Element, direction: str) -> list[tuple[str, 
             reader.problem(
                 "io.target", each, f"{target!r} is not the name of a variable or a part of it"
             )
-    return nesting.grouped(found, merges=direction == "output")
+    return nesting.group(found, merges=direction == "output")
 
 
 def _parameter(reader: Reader, element: Element) -> Expression | None:
@@ -125,7 +125,7 @@ def _variable(element: Element) -> str:
     return name if name.isidentifier() and name != PLACEHOLDER else ""
 
 
-def declared(reader: Reader, element: Element) -> tuple[str, ...]:
+def find_declared(reader: Reader, element: Element) -> tuple[str, ...]:
     """Return the names of the data objects and properties that belong to a sub-process."""
     kinds = ("dataObject", "dataObjectReference", "property")
     found = (str(each.get("id")) for kind in kinds for each in xml.children(element, kind))
@@ -159,9 +159,9 @@ def _associations(
 ) -> Iterator[tuple[str, Expression | None]]:
     for each in xml.children(element, _KINDS[direction]):
         whole = _sources(each) if direction == "output" else []
-        if whole and whole[0] == _collected(element):
+        if whole and whole[0] == _find_output(element):
             continue
-        for target, value in _assigned(reader, each):
+        for target, value in _read_assignments(reader, each):
             name = reader.data.get(target, target)
             if name and target not in reader.stores:
                 yield name, value
@@ -171,14 +171,14 @@ def _sources(association: Element) -> list[str]:
     return [xml.text(each) for each in xml.children(association, "sourceRef")]
 
 
-def _collected(element: Element) -> str | None:
+def _find_output(element: Element) -> str | None:
     """Return the data output in which a multi-instance gathers what its iterations leave."""
     loop = xml.child(element, "multiInstanceLoopCharacteristics")
     found = None if loop is None else xml.text(xml.child(loop, "loopDataOutputRef"))
     return found or None
 
 
-def _assigned(reader: Reader, each: Element) -> Iterator[tuple[str, Expression | None]]:
+def _read_assignments(reader: Reader, each: Element) -> Iterator[tuple[str, Expression | None]]:
     """Return what an association sets: the id (or variable) that it leads to, and the value.
 
     A transformation makes the value, else it is that of the source; assignments set parts.
@@ -220,7 +220,7 @@ def _assignment(reader: Reader, element: Element) -> tuple[str, Expression | Non
 # -- data stores ---------------------------------------------------------------------------
 
 
-def stored(reader: Reader, element: Element) -> dict[str, Mappings | tuple[str, ...]]:
+def read_stores(reader: Reader, element: Element) -> dict[str, Mappings | tuple[str, ...]]:
     """Read which data stores an activity reads, and which it sets and how."""
     if not reader.stores:
         return {}
@@ -241,7 +241,7 @@ def _writes(reader: Reader, element: Element) -> Iterator[tuple[str, Expression]
     for each in xml.children(element, _KINDS["output"]):
         target, sources = xml.text(xml.child(each, "targetRef")), _sources(each)
         name = reader.stores.get(target, "")
-        if name and sources and sources[0] == _collected(element):
+        if name and sources and sources[0] == _find_output(element):
             message = "what all iterations leave goes to a variable, not to a data store"
             reader.problem("data.store", each, message)
         elif name and not sources and not len(xml.children(each, "assignment")):
@@ -249,7 +249,7 @@ def _writes(reader: Reader, element: Element) -> Iterator[tuple[str, Expression]
             value = variable(name, xml.line(each)) if change is None else reader.condition(change)
             yield from [(name, value)] if value is not None else ()
         else:
-            for key, value in _assigned(reader, each):
+            for key, value in _read_assignments(reader, each):
                 if reader.stores.get(key) and value is not None:
                     yield reader.stores[key], value
 
@@ -274,13 +274,13 @@ def collection(reader: Reader, loop: Element) -> Expression | None:
     wanted = xml.child(loop, "loopDataInputRef")
     activity = loop.getparent()
     for each in [] if activity is None else xml.children(activity, _KINDS["input"]):
-        for target, value in _assigned(reader, each):
+        for target, value in _read_assignments(reader, each):
             if target == xml.text(wanted):
                 return value
     source = xml.text(wanted)
     if wanted is not None and reader.camunda and ("{" in source or _is_free(reader, source)):
         return reader.value(source, wanted) if "{" in source else variable(source, xml.line(wanted))
-    name = referred(reader, wanted)
+    name = resolve_variable(reader, wanted)
     return None if name is None or wanted is None else variable(name, xml.line(wanted))
 
 
@@ -290,7 +290,7 @@ def _is_free(reader: Reader, name: str) -> bool:
     return name.isidentifier() and name not in ids
 
 
-def gathered(reader: Reader, loop: Element) -> str | None:
+def read_output_variable(reader: Reader, loop: Element) -> str | None:
     """Read the variable for the list of what the iterations of a multi-instance leave."""
     activity = loop.getparent()
     wanted = xml.child(loop, "loopDataOutputRef")
@@ -298,10 +298,10 @@ def gathered(reader: Reader, loop: Element) -> str | None:
         target = xml.text(xml.child(each, "targetRef"))
         if _sources(each) == [xml.text(wanted)] and target in reader.data:
             return reader.data[target]
-    return referred(reader, wanted)
+    return resolve_variable(reader, wanted)
 
 
-def referred(reader: Reader, element: Element | None) -> str | None:
+def resolve_variable(reader: Reader, element: Element | None) -> str | None:
     """Return the variable that a loop's data reference or data item stands for."""
     if element is None:
         return None

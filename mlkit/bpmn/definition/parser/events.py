@@ -18,7 +18,7 @@ def event(reader: Reader, element: Element) -> EventDefinition | None:
     found = [each for each in element if xml.local(each).endswith("EventDefinition")]
     parts = [_definition(reader, each, element) for each in found]
     for each in xml.children(element, "eventDefinitionRef"):
-        parts.append(declared(reader, xml.text(each), element))
+        parts.append(read_declared(reader, xml.text(each), element))
     known = tuple(each for each in parts if each is not None)
     if len(known) < len(parts):
         return None
@@ -28,7 +28,7 @@ def event(reader: Reader, element: Element) -> EventDefinition | None:
     return known[0] if known else EventDefinition("none")
 
 
-def declared(reader: Reader, wanted: str, owner: Element) -> EventDefinition | None:
+def read_declared(reader: Reader, wanted: str, owner: Element) -> EventDefinition | None:
     """Read an event definition of the whole file; None notes a problem."""
     found = reader.declared.get(wanted.rpartition(":")[2])
     if found is None or not xml.local(found).endswith("EventDefinition"):
@@ -83,7 +83,7 @@ def _zone(process: Element) -> str | None:
 def _check_timer(
     reader: Reader, element: Element, kind: str, value: Expression | None, calendar: Calendar
 ) -> None:
-    """Note a constant that says no time; what is computed is looked at when it is known."""
+    """Report a constant that is not a time; a computed value is checked once it is known."""
     if value is not None and value.language == "text":
         try:
             schedule(kind, value.text, 1e9, calendar)
@@ -93,7 +93,7 @@ def _check_timer(
 
 def message(reader: Reader, element: Element) -> EventDefinition | None:
     """Read a message event definition, or the message of a receive task."""
-    if xml.local(element) == "messageEventDefinition" and _implemented(element):
+    if xml.local(element) == "messageEventDefinition" and _is_implemented(element):
         reader.problem(
             "event.implementation",
             element,
@@ -109,7 +109,7 @@ def message(reader: Reader, element: Element) -> EventDefinition | None:
         # A plain wait: its own id is the name of what ends it.
         itself = Expression(str(waiter.get("id")), "text", xml.line(element))
         return EventDefinition("message", name=itself)
-    name, target = reader.named(element, "message")
+    name, target = reader.read_name(element, "message")
     if name is None or target is None:
         return None
     subscription = xml.extension(target, "subscription")
@@ -133,7 +133,7 @@ def _correlation(reader: Reader, message: Element, owner: Element) -> tuple[Expr
     """
     found = []
     for name, path in _properties(reader, message).items():
-        place = path if xml.local(owner) in _SENDERS else _bound(owner, name, path)
+        place = path if xml.local(owner) in _SENDERS else _find_binding(owner, name, path)
         if place is not None:
             found.append(reader.condition(place))
     return tuple(each for each in found if each is not None)
@@ -158,7 +158,7 @@ def _properties(reader: Reader, message: Element) -> dict[str, Element | None]:
     return paths
 
 
-def _bound(owner: Element, wanted: str, otherwise: Element | None) -> Element | None:
+def _find_binding(owner: Element, wanted: str, otherwise: Element | None) -> Element | None:
     process = next(iter(owner.iterancestors(f"{{{xml.BPMN}}}process")), owner)
     for each in process.iter(f"{{{xml.BPMN}}}correlationPropertyBinding"):
         if str(each.get("correlationPropertyRef")).rpartition(":")[2] == wanted:
@@ -166,21 +166,21 @@ def _bound(owner: Element, wanted: str, otherwise: Element | None) -> Element | 
     return otherwise
 
 
-def _implemented(element: Element) -> bool:
+def _is_implemented(element: Element) -> bool:
     return xml.vendor(element, "class", "topic", "delegateExpression", "expression") is not None
 
 
 def _signal(reader: Reader, element: Element) -> EventDefinition | None:
-    name, _ = reader.named(element, "signal")
+    name, _ = reader.read_name(element, "signal")
     return None if name is None else EventDefinition("signal", name=name)
 
 
-def _coded(kind: str) -> Callable[[Reader, Element], EventDefinition | None]:
+def _make_coded_reader(kind: str) -> Callable[[Reader, Element], EventDefinition | None]:
     def read(reader: Reader, element: Element) -> EventDefinition | None:
         wanted = element.get(f"{kind}Ref")
         if kind == "error" and reader.camunda and wanted and str(wanted) not in reader.declared:
             # Such an error is its own code.
-            return _caught(kind, element, str(wanted), None)
+            return _make_definition(kind, element, str(wanted), None)
         target = reader.reference(element, f"{kind}Ref", kind)
         if target is None and wanted is not None:
             return None
@@ -189,12 +189,12 @@ def _coded(kind: str) -> Callable[[Reader, Element], EventDefinition | None]:
             reader.problem("code.dynamic", target, f"the code {code!r} must be a constant")
         text = None if target is None else xml.vendor(target, f"{kind}Message")
         message = None if target is None else reader.value(text, target)
-        return _caught(kind, element, None if code is None else str(code), message)
+        return _make_definition(kind, element, None if code is None else str(code), message)
 
     return read
 
 
-def _caught(
+def _make_definition(
     kind: str, element: Element, code: str | None, message: Expression | None
 ) -> EventDefinition:
     return EventDefinition(
@@ -241,7 +241,7 @@ def _terminate(reader: Reader, element: Element) -> EventDefinition:
     return EventDefinition("terminate", reach="process" if everything else "")
 
 
-error = _coded("error")
+error = _make_coded_reader("error")
 """Read the definition of a BPMN error; None notes a problem."""
 
 _DEFINITIONS: dict[str, Callable[[Reader, Element], EventDefinition | None]] = {
@@ -249,7 +249,7 @@ _DEFINITIONS: dict[str, Callable[[Reader, Element], EventDefinition | None]] = {
     "message": message,
     "signal": _signal,
     "error": error,
-    "escalation": _coded("escalation"),
+    "escalation": _make_coded_reader("escalation"),
     "link": _link,
     "conditional": _conditional,
     "compensate": _compensate,

@@ -227,7 +227,7 @@ def _choice(kind: str, component: dict[str, Any], note: Note) -> dict[str, Any]:
     return {"type": name, "options": options}
 
 
-def _computed(kind: str, component: dict[str, Any], note: Note) -> dict[str, Any]:
+def _read_computed(kind: str, component: dict[str, Any], note: Note) -> dict[str, Any]:
     value = _feel(component.get("expression"), component, note)
     if value is None:
         note("form.expression", f"field {component['key']!r}: no expression says what it is")
@@ -244,7 +244,7 @@ _KINDS: dict[str, Callable[[str, dict[str, Any], Note], dict[str, Any]]] = {
     "number": _number,
     "checkbox": _boolean,
     "datetime": _time,
-    "expression": _computed,
+    "expression": _read_computed,
     "filepicker": _files,
     **dict.fromkeys(_CHOICES, _choice),
 }

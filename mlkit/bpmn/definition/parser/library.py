@@ -40,7 +40,7 @@ class Library:
         """Return the text of a file beside the diagram.
 
         Raises:
-            ValueError: It is not beside the diagram, or not UTF-8.
+            ValueError: It is not beside the diagram, no regular file, or not UTF-8.
             OSError: It cannot be read.
         """
         if name not in self.used:
@@ -50,9 +50,11 @@ class Library:
 
     def _read(self, name: str) -> str:
         folder = self.path.parent.resolve()
-        path = (folder / re.sub(r"^\w+://", "", name)).resolve()
+        path = (folder / file_of(name)).resolve()
         if not path.is_relative_to(folder):
             raise ValueError("it is not beside the diagram")
+        if path.exists() and not path.is_file():
+            raise ValueError("it is not a regular file")
         if path.stat().st_size > xml_documents.MAX_BYTES:
             raise ValueError(f"it is larger than {xml_documents.MAX_BYTES // 1_000_000} MB")
         return path.read_text(encoding="utf-8")
@@ -140,6 +142,11 @@ class Library:
                     content = self.stored.get(name) or self._read(name)
                     found[name] = xml.parse(content.encode(), name)
         return found
+
+
+def file_of(name: str) -> str:
+    """Return the file that a resource names: `deployment://work.py` is the file `work.py`."""
+    return re.sub(r"^\w+://", "", name)
 
 
 def _decides(content: str, name: str, wanted: str, tag: str) -> bool:

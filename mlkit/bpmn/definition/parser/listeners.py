@@ -16,8 +16,8 @@ _EVENTS = {
 }
 
 
-# At these moments an activity can wait for what a worker does.
-_WORKED = ("start", "end", "create", "complete")
+# At these moments a token can wait for what a worker does.
+_WORKED = ("start", "end", "take", "create", "complete")
 
 
 def read(reader: Reader, element: Element) -> tuple[Listener, ...]:
@@ -47,20 +47,32 @@ def _one(
         if work is None:
             reader.problem("listener.code", element, f"{events[0]!r}: the listener does nothing")
             return
-    problem = "" if work is None else _misplaced(element, events)
+    problem = _unheard(element, events) if work is None else _explain_misplacement(element, events)
     if problem:
         reader.problem("listener.code", element, problem)
         return
     yield from (Listener(name, expression, of_task, work) for name in events)
 
 
-def _misplaced(element: Element, events: tuple[str, ...]) -> str:
+def _explain_misplacement(element: Element, events: tuple[str, ...]) -> str:
     """Return why a listener that a worker runs cannot be where it is; empty where it can."""
-    advice = "use an expression or JavaScript"
-    if not xml.local(element).endswith(("ask", "ubProcess", "transaction", "callActivity")):
-        return f"{events[0]!r}: only an activity waits for callables and scripts: {advice}"
     late = [each for each in events if each not in _WORKED]
-    return f"{late[0]!r}: a task does not wait for callables and scripts: {advice}" if late else ""
+    if late:
+        advice = "use an expression or JavaScript"
+        return f"{late[0]!r}: a task does not wait for callables and scripts: {advice}"
+    return _unheard(element, events)
+
+
+def _unheard(element: Element, events: tuple[str, ...]) -> str:
+    """Return why nothing comes to a listener where it is; empty where something does."""
+    kind = xml.local(element)
+    if kind == "sequenceFlow" and events[0] != "take":
+        return f"{events[0]!r}: a sequence flow knows only 'take'"
+    if kind != "sequenceFlow" and events[0] == "take":
+        return "'take': only a sequence flow is taken"
+    if kind == "eventBasedGateway" and "end" in events:
+        return "'end': listeners of an event gateway are run at 'start'"
+    return ""
 
 
 def _expression(reader: Reader, listener: Element) -> Expression | None:

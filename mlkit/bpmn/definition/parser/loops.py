@@ -35,7 +35,7 @@ def _multi_instance(reader: Reader, loop: Element) -> Loop:
         return found
 
     def standard(name: str) -> str | None:
-        return data.referred(reader, xml.child(loop, name))
+        return data.resolve_variable(reader, xml.child(loop, name))
 
     listed = read("collection", "inputCollection")
     collection = reader.expression(listed, loop, plain="python") if listed else None
@@ -50,13 +50,13 @@ def _multi_instance(reader: Reader, loop: Element) -> Loop:
         index=xml.vendor(loop, "elementIndexVariable"),
         completion=None if completion is None else reader.condition(completion),
         output_collection=read("outputCollection", "outputCollection")
-        or data.gathered(reader, loop),
+        or data.read_output_variable(reader, loop),
         output_element=reader.expression(output, loop, plain="python") if output else None,
     )
     result = replace(result, behavior_events=tuple(_behavior_events(reader, loop)))
     aggregation = xml.extension(loop, "variableAggregation")
     if aggregation is not None:
-        result = _aggregated(reader, result, aggregation)
+        result = _read_aggregation(reader, result, aggregation)
     if zeebe is not None:
         result = replace(result, counts="numberOf", first=1)
     if result.cardinality is None and result.collection is None:
@@ -64,7 +64,7 @@ def _multi_instance(reader: Reader, loop: Element) -> Loop:
     return result
 
 
-def _aggregated(reader: Reader, loop: Loop, aggregation: Element) -> Loop:
+def _read_aggregation(reader: Reader, loop: Loop, aggregation: Element) -> Loop:
     """Read what Flowable gathers of each iteration: a list of objects, in a variable."""
     target = str(aggregation.get("target") or "")
     if (
@@ -92,7 +92,7 @@ def _behavior_events(reader: Reader, loop: Element) -> Iterator[BehaviorEvent]:
     behavior = str(loop.get("behavior") or "All")
     if behavior in ("None", "One"):
         wanted = str(loop.get(f"{behavior.lower()}BehaviorEventRef") or "")
-        event = events.declared(reader, wanted, loop)
+        event = events.read_declared(reader, wanted, loop)
         if event is not None:
             yield BehaviorEvent(event, first=behavior == "One")
     for each in xml.children(loop, "complexBehaviorDefinition") if behavior == "Complex" else ():

@@ -68,7 +68,7 @@ def process(reader: Reader, element: Element) -> Process:
 
 
 def _policy(reader: Reader, element: Element, name: str, known: tuple[Word, ...]) -> Word:
-    """Return what a process says about its timer start events; by default the first choice."""
+    """Return a process's setting for its timer start events; by default the first choice."""
     found = element.get(f"{{{xml.MLKIT}}}{name}", known[0])
     for each in known:
         if each == found:
@@ -110,7 +110,7 @@ def _scope(reader: Reader, element: Element) -> Scope:
     for flow in flows.values():
         incoming[flow.target].append(flow.id)
         outgoing[flow.source].append(flow.id)
-    listed = {} if reader.camunda else _listed(reader, element)
+    listed = {} if reader.camunda else _number_flows(reader, element)
     nodes: dict[str, FlowNode] = {}
     for each in element:
         fields = _node(reader, each) if xml.is_bpmn(each) else None
@@ -134,13 +134,13 @@ def _scope(reader: Reader, element: Element) -> Scope:
             **fields,
         )
     inside = xml.local(element) != "process"
-    declared = data.declared(reader, element) if inside else _initiators(element)
+    declared = data.find_declared(reader, element) if inside else _initiators(element)
     values = data.initial(reader, element)
     heard = () if inside else listeners.read(reader, element)
     return Scope(reader.name(element.get("id")), nodes, flows, declared, values, heard)
 
 
-def _listed(reader: Reader, element: Element) -> dict[str, int]:
+def _number_flows(reader: Reader, element: Element) -> dict[str, int]:
     """Return the places of flows among the `outgoing` elements of their nodes.
 
     Camunda 7, Activiti and Flowable go by the order of the flows in the file instead.

@@ -114,14 +114,14 @@ class Reader:
     def _language(self, source: str, element: Element, plain: str) -> str | None:
         declared = element.get("language") or element.get("scriptFormat")
         if declared:
-            return self._declared(str(declared), element)
+            return self._recognize_language(str(declared), element)
         if "${" in source or "#{" in source:
             return "juel"
         if self.zeebe and source.lstrip().startswith("="):
             return "feel"
         return plain
 
-    def _declared(self, declared: str, element: Element) -> str | None:
+    def _recognize_language(self, declared: str, element: Element) -> str | None:
         if declared.strip().lower() in javascript.NAMES:
             return "javascript"
         for word, language in _LANGUAGES.items():
@@ -141,7 +141,7 @@ class Reader:
             return None
         return found
 
-    def named(self, element: Element, kind: str) -> tuple[Expression | None, Element | None]:
+    def read_name(self, element: Element, kind: str) -> tuple[Expression | None, Element | None]:
         """Return the name of the message or signal that an element refers to."""
         if element.get(f"{kind}Ref") is None:
             self.problem("reference.missing", element, f"no {kind} is chosen")

@@ -21,19 +21,21 @@ _FORMATS = {
 
 def format_of(element: Element) -> str | None:
     """Return the language of a script; None for one that cannot be run."""
-    return _FORMATS.get(_written(element))
+    return _FORMATS.get(_read_language(element))
 
 
 def program(reader: Reader, element: Element) -> str | None:
     """Return the language of a script; another one is a problem."""
     found = format_of(element)
     if found is None:
-        problem = f"scripts in {_written(element)!r} cannot be run"
+        problem = (
+            f"scripts in {_read_language(element)!r} cannot be run: use Python, R or JavaScript"
+        )
         reader.problem("script.format", element, problem)
     return found
 
 
-def _written(element: Element) -> str:
+def _read_language(element: Element) -> str:
     written = (
         element.get("scriptFormat") or element.get("scriptLanguage") or element.get("language")
     )

@@ -111,7 +111,7 @@ def _attributes(reader: Reader, element: Element) -> Iterator[str]:
 def _refusal(element: Element, name: str, value: str) -> str:
     """Return why an attribute of a vendor would change a run; empty where it does not."""
     if name in _REFUSED_ATTRIBUTES:
-        everything = name == "variableEvents" and {"create", "update"} <= _listed(value)
+        everything = name == "variableEvents" and {"create", "update"} <= _split(value)
         harmless = value.lower() in _HARMLESS or everything
         return "" if harmless else f"{name} is not supported"
     if name == "calledElementBinding" and value in ("version", "versionTag"):
@@ -126,5 +126,5 @@ def _refusal(element: Element, name: str, value: str) -> str:
     return ""
 
 
-def _listed(value: str) -> set[str]:
+def _split(value: str) -> set[str]:
     return {each.strip() for each in value.split(",")}

@@ -87,7 +87,7 @@ class Activity(Behavior):
         """Let listeners know, arm the boundary events and do the work."""
         step.element = self.id
         try:
-            if self.listeners and not self.heard(step, activation, "start"):
+            if self.listeners and not self.notify(step, activation, "start"):
                 return
             if activation.role != "iteration":
                 for boundary in self.boundary_events:
@@ -107,51 +107,9 @@ class Activity(Behavior):
         enabled = any(step.state.has(scope, e) and step.state.lookup(scope, e) for e in names)
         return enabled and step.holds(self.node.skip, scope)
 
-    # -- listeners ---------------------------------------------------------------------
-
-    def heard(self, step: Step, activation: Activation, event: str) -> bool:
-        """Go through what listens to an event; return False where a worker has to do some first.
-
-        When the worker has done it, what asked is done again, and goes on behind it. What a user
-        task evaluates for its own listeners is left to it.
-
-        Raises:
-            BadData: An expression fails.
-        """
-        first, activation.heard = activation.heard, 0
-        for number, each in enumerate(self.listeners[first:], first + 1):
-            if each.event != event:
-                continue
-            if each.work is not None:
-                activation.heard, activation.listening = number, event
-                self._listen(step, activation)
-                return False
-            if not each.of_task:
-                step.hear((each,), step.variables(activation), event)
-        return True
-
-    def _listen(self, step: Step, activation: Activation) -> None:
-        """Let a worker do what listens."""
-        activation.status = "working"
-        activation.incident = None
-        step.effects.append(Run(activation.id))
-
-    def _listened(self, step: Step, activation: Activation, event: AnyEvent) -> None:
-        """Take what a worker made of a listener, and go on."""
-        if isinstance(event, Fail):
-            step.incident(activation, event.message, "listen")
-            return
-        moment, activation.listening, activation.status = activation.listening, "", "open"
-        if isinstance(event, Throw):
-            activation.heard = 0
-            errors.throw(step, activation, event.code, event.message)
-        elif isinstance(event, Complete):
-            step.state.assign(step.variables(activation), event.variables)
-            self.go_on(step, activation, moment)
-
     def go_on(self, step: Step, activation: Activation, moment: str) -> None:
         """Go on behind a listener of a moment."""
-        if moment == "start":
+        if moment == "start" and activation.chosen is None:
             self.start_work(step, activation)
         else:
             self.leave(step, activation)
@@ -185,7 +143,7 @@ class Activity(Behavior):
     def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Take the result of the work, or of what listens."""
         if activation.listening and isinstance(event, Complete | Throw | Fail):
-            self._listened(step, activation, event)
+            self.finish_listener(step, activation, event)
             return
         working = activation.status == "working"
         if isinstance(event, Complete) and (working or isinstance(activation.wait, ForPerson)):
@@ -194,7 +152,7 @@ class Activity(Behavior):
         elif isinstance(event, Throw) and working:
             errors.throw(step, activation, event.code, event.message)
         elif isinstance(event, Fail) and working:
-            self.failed(step, activation, event.message)
+            self.fail(step, activation, event.message)
         elif isinstance(event, Fire) and activation.status == "pausing":
             self.work(step, activation)
         elif isinstance(event, StoreRead) and activation.status == "fetching":
@@ -244,7 +202,7 @@ class Activity(Behavior):
         activation.wait = activation.incident = None
         step.effects.append(Run(activation.id))
 
-    def failed(self, step: Step, activation: Activation, message: str) -> None:
+    def fail(self, step: Step, activation: Activation, message: str) -> None:
         """Pause before another attempt; after the last, look for a catch-all, else stop."""
         if self.node.errors and self.is_error(step, activation, message):
             return
@@ -294,7 +252,7 @@ class Activity(Behavior):
         elif stage == "begin":
             self.begin(step, activation)
         elif stage == "listen":
-            self._listen(step, activation)
+            self.listen(step, activation)
         elif stage == "leave":
             self.leave(step, activation)
         else:
@@ -303,7 +261,7 @@ class Activity(Behavior):
     def recover(self, step: Step, activation: Activation) -> None:
         """Start work again that ran when the engine died."""
         if activation.listening:
-            self._listen(step, activation)
+            self.listen(step, activation)
         elif self.node.retry.after_crash:
             self.work(step, activation)
         else:
@@ -313,18 +271,18 @@ class Activity(Behavior):
     # -- leaving -----------------------------------------------------------------------
 
     def _leave(self, step: Step, activation: Activation) -> None:
-        if self.listeners and not self.heard(step, activation, "end"):
+        if self.listeners and not self.notify(step, activation, "end"):
             return
-        stored = self._stored(step, activation) if self.node.writes else []
-        if self.node.outputs:
+        stored = self._store_outputs(step, activation) if self.node.writes else []
+        if self.node.outputs and activation.local:
             self.map_local_outputs(step, activation)
         step.effects += stored
         if activation.role == "compensation":
-            compensation.handled(step, activation)
+            compensation.finish_handler(step, activation)
         elif activation.role == "iteration":
             host = step.state.activations[activation.host]
             behavior = step.behavior(host)
-            behavior.iterated(step, host, activation)  # type: ignore[attr-defined]
+            behavior.finish_iteration(step, host, activation)  # type: ignore[attr-defined]
         else:
             self._go(step, activation)
 
@@ -343,7 +301,7 @@ class Activity(Behavior):
             done = Done(self.id, {} if local is None else dict(local.variables))
             compensation.keep(step, activation, done)
 
-    def _stored(self, step: Step, activation: Activation) -> list[AnyEffect]:
+    def _store_outputs(self, step: Step, activation: Activation) -> list[AnyEffect]:
         """Return what the data stores get; nothing of a variable that is not there."""
         scope = step.variables(activation)
         return [

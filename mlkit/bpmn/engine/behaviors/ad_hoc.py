@@ -100,9 +100,9 @@ class AdHocSubProcess(SubProcess):
             return True
         if condition is None:
             return wait.queue == [] and scope.live == 1
-        return self._completed(step) and step.holds(condition, scope.id)
+        return self._has_completed(step) and step.holds(condition, scope.id)
 
-    def _completed(self, step: Step) -> bool:
+    def _has_completed(self, step: Step) -> bool:
         """Return whether something inside completed in this step."""
         nodes = self.inside.nodes
         return any(each.element in nodes and each.event == "completed" for each in step.trace)

@@ -29,12 +29,12 @@ class BoundaryEvent(Behavior):
 
     def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Fire."""
-        if not subscription.fired(activation, event):
+        if not subscription.matches(activation, event):
             super().event(step, activation, event)
             return
         if not subscription.publish(step, activation, event, self.node.outputs):
             return
-        boundary = subscription.happened(step, activation, self.awaited)
+        boundary = subscription.find_completed(step, activation, self.awaited)
         if boundary is None:
             return
         host = step.state.activations[boundary.host]

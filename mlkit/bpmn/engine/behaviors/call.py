@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlkit.bpmn.definition import model
 from mlkit.bpmn.definition.model import Call, FlowNode
+from mlkit.bpmn.engine.behaviors import starting
 from mlkit.bpmn.engine.behaviors.subprocess import SubProcess
 from mlkit.bpmn.engine.state import Activation, Scope
 from mlkit.errors import BadData
@@ -36,7 +37,7 @@ class CallActivity(SubProcess):
                 body = self.chosen[name] = graph.called[place].body
                 self.bodies[body.id] = body
 
-    def opened(self, scope: Scope) -> model.Scope:
+    def resolve_scope(self, scope: Scope) -> model.Scope:
         """Return the inside of the process that was called."""
         return self.bodies[scope.element]
 
@@ -50,20 +51,26 @@ class CallActivity(SubProcess):
             raise BadData(f"there is no process {name!r} to call; known: {known}")
         return found
 
+    def execute(self, step: Step, activation: Activation) -> None:
+        """Begin the called process, behind what listens to its start."""
+        scope = self.open(step, activation)
+        if not starting.let_listeners_start(step, scope):
+            step.hear(self.resolve_scope(scope).listeners, scope.id, "start")
+            self.begin_inside(step, activation, scope)
+
     def open(self, step: Step, activation: Activation) -> Scope:
         """Make the scope of the called process with what is passed to it."""
         _check_depth(step, activation)
-        variables = self._passed(step, activation)
+        variables = self._pass_variables(step, activation)
         parent = step.variables(activation)
         called = self._choose(step, parent)
         scope = Scope(step.state.next_id(), called.id, parent, activation.id, called=True)
         scope.variables = {**called.initial(), **variables}
         activation.body = scope.id
         step.open(scope)
-        step.hear(called.listeners, scope.id, "start")
         return scope
 
-    def _passed(self, step: Step, activation: Activation) -> dict[str, Any]:
+    def _pass_variables(self, step: Step, activation: Activation) -> dict[str, Any]:
         outer = step.variables(activation)
         found = dict(step.state.visible(outer)) if self.call.all_in else {}
         if self.call.all_local and activation.local:
@@ -72,17 +79,20 @@ class CallActivity(SubProcess):
 
     def finish(self, step: Step, activation: Activation, scope: Scope) -> None:
         """Take over what comes back, then leave."""
-        step.guarded(activation, "finish", lambda: self._return(step, activation, scope))
+        step.run_guarded(activation, "finish", lambda: self._return(step, activation, scope))
 
     def _return(self, step: Step, activation: Activation, scope: Scope) -> None:
-        step.hear(self.opened(scope).listeners, scope.id, "end")
+        if starting.let_listeners_end(step, scope):
+            return
+        if not scope.ended:
+            step.hear(self.resolve_scope(scope).listeners, scope.id, "end")
         values = dict(scope.variables) if self.call.all_out else {}
         values |= {name: step.evaluate(each, scope.id) for name, each in self.call.outputs}
         self.close(step, activation, scope)
         step.state.assign(step.variables(activation), values)
         self.leave(step, activation)
 
-    def passed_out(self, step: Step, activation: Activation, scope: Scope) -> None:
+    def pass_out(self, step: Step, activation: Activation, scope: Scope) -> None:
         """Take over what comes back when an error or escalation has come to the called process.
 
         As in Camunda 7, whether the process itself catches it or what is outside. What is computed

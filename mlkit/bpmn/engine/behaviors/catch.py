@@ -28,7 +28,7 @@ class CatchEvent(Behavior):
 
     def wait(self, step: Step, activation: Activation) -> None:
         """Subscribe, or stop as an incident where that fails."""
-        step.guarded(activation, "enter", lambda: self.subscribe(step, activation))
+        step.run_guarded(activation, "enter", lambda: self.subscribe(step, activation))
 
     def subscribe(self, step: Step, activation: Activation) -> None:
         """Wait for the event.
@@ -41,12 +41,12 @@ class CatchEvent(Behavior):
 
     def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Go on when what it waits for happens."""
-        if not subscription.fired(activation, event):
+        if not subscription.matches(activation, event):
             super().event(step, activation, event)
             return
         if not subscription.publish(step, activation, event, self.node.outputs):
             return
-        whole = subscription.happened(step, activation, self.awaited)
+        whole = subscription.find_completed(step, activation, self.awaited)
         if whole is None:
             return
         if whole.role in ("branch", "start"):
@@ -66,7 +66,7 @@ class CatchEvent(Behavior):
         scope = step.state.scopes[activation.scope]
         gateway = step.state.activations.get(activation.host)
         if gateway is not None:
-            step.behavior(gateway).won(step, gateway, activation)
+            step.behavior(gateway).note_winner(step, gateway, activation)
         for each in list(step.state.activations.values()):
             if each.role == "start" and each.scope == scope.id:
                 step.remove(each)
@@ -84,13 +84,10 @@ class CatchEvent(Behavior):
     def go(self, step: Step, scope: Scope) -> None:
         """Send on the token of an event that has happened."""
         try:
-            flows = self.choose(step, scope)
-            step.passed(self, scope)
+            self.pass_through(step, scope)
         except BadData as error:
             waiting = step.activate(self, scope)
             step.incident(waiting, f"{self.id}: {error.message}", "leave")
-        else:
-            step.put(scope, flows)
 
 
 class ReceiveTask(Activity, CatchEvent):
@@ -108,7 +105,7 @@ class ReceiveTask(Activity, CatchEvent):
         """Go on when the message arrives."""
         if activation.role in ("branch", "start"):
             CatchEvent.event(self, step, activation, event)
-        elif subscription.fired(activation, event):
+        elif subscription.matches(activation, event):
             subscription.publish(step, activation, event)
             self.leave(step, activation)
         else:

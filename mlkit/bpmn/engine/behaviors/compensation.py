@@ -60,7 +60,7 @@ def proceed(step: Step, thrower: Activation) -> None:
             _run(step, thrower, handler, done)
             return
         thrower.todo += [inside(each, done) for each in done.inner]
-    step.behavior(thrower).compensated(step, thrower)
+    step.behavior(thrower).finish_compensation(step, thrower)
 
 
 def _handler(step: Step, done: Done) -> Activity | None:
@@ -91,7 +91,7 @@ def _run(step: Step, thrower: Activation, handler: Activity, done: Done) -> None
     handler.begin(step, activation)
 
 
-def handled(step: Step, activation: Activation) -> None:
+def finish_handler(step: Step, activation: Activation) -> None:
     """Take the end of a handler; the next one begins when all else rests."""
     step.remove(activation)
     step.step(activation, "completed")

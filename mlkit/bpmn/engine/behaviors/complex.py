@@ -26,6 +26,14 @@ class ComplexGateway(InclusiveGateway):
         super().__init__(node, body)
         self.watches = True
 
+    def try_enter(self, step: Step, scope: Scope) -> None:
+        """Pass tokens on; what they take is chosen before a listener may let them wait."""
+        step.element = self.id
+        try:
+            self.pass_through(step, scope)
+        except BadData as error:
+            step.park(self, scope, f"{self.id}: {error.message}")
+
     def arrive(self, step: Step, scope: Scope, flow: str) -> None:
         """Keep the token; whether the gateway opens is known once all other tokens wait."""
         scope.arrived[flow] = scope.arrived.get(flow, 0) + 1

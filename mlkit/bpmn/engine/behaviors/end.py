@@ -7,36 +7,63 @@ from typing import TYPE_CHECKING
 from mlkit.bpmn.engine.behaviors import errors, transaction
 from mlkit.bpmn.engine.behaviors.behavior import Behavior
 from mlkit.bpmn.engine.behaviors.multi_instance import MultiInstance
-from mlkit.bpmn.engine.behaviors.throw import prepare, release, undo
-from mlkit.bpmn.engine.state import Scope
+from mlkit.bpmn.engine.behaviors.throw import Outgoing, move_and_throw, prepare, release, undo
+from mlkit.bpmn.engine.state import Activation, Scope
 
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.step import Step
 
 
+_ENDING = {"cancel", "error", "terminate"}
+"""The kinds that end what is around them."""
+
+
 class EndEvent(Behavior):
-    """The end of a token, and of everything around it where the event says so."""
+    """The end of a token, and of everything around it if the event terminates."""
 
     def enter(self, step: Step, scope: Scope) -> None:
         """Throw what it throws and consume the token."""
-        kinds = {each.kind for each in self.awaited.parts or (self.awaited,)}
+        kinds = self._kinds()
+        if kinds & _ENDING and "end" in self.worked:
+            self.leave(step, step.activate(self, scope))
+            return
         thrown = prepare(step, scope, self)
-        if "compensate" not in kinds:
-            step.passed(self, scope)
+        if kinds & _ENDING:
+            self.hear_end(step, scope)
+            step.record_passage(self, scope)
+            self._end(step, scope, thrown)
+        elif "compensate" not in kinds:
+            move_and_throw(step, scope, self, (), thrown)
+        elif release(step, scope, self.node, thrown):
+            undo(step, self, scope)
+
+    def _kinds(self) -> set[str]:
+        return {each.kind for each in self.awaited.parts or (self.awaited,)}
+
+    def _leave(self, step: Step, activation: Activation) -> None:
+        """End; what ends everything around it waits for its listeners first."""
+        if not self._kinds() & _ENDING:
+            super()._leave(step, activation)
+        elif self.notify(step, activation, "end"):
+            scope = step.state.scopes[activation.scope]
+            thrown = prepare(step, scope, self)
+            step.remove(activation)
+            step.step(activation, "completed")
+            self._end(step, scope, thrown)
+
+    def _end(self, step: Step, scope: Scope, thrown: list[Outgoing]) -> None:
+        """Throw, and end what is around it."""
         if not release(step, scope, self.node, thrown):
             return
+        kinds = self._kinds()
         if "cancel" in kinds:
             transaction.cancel(step, scope)
         elif "error" in kinds:
             (error,) = [each for each in thrown if each.event.kind == "error"][:1]
             errors.throw_from(step, scope, error.name, error.message or self.node.name)
-        elif "terminate" in kinds:
+        else:
             (event,) = self.awaited.of_kind("terminate")[:1]
             terminate(step, scope, event.reach)
-        elif "compensate" in kinds:
-            undo(step, self, scope)
-        else:
-            step.put(scope, ())
 
 
 def terminate(step: Step, scope: Scope, reach: str) -> None:

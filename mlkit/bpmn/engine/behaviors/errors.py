@@ -77,7 +77,7 @@ def _rise(step: Step, thrown: Thrown, host: Activation | None, scope: Scope) -> 
                 return True
         caller = step.state.activations[scope.owner] if scope.owner else None
         if caller is not None and scope.called and thrown.kind in ("error", "escalation"):
-            inner_of(step.behavior(caller)).passed_out(step, caller, scope)
+            inner_of(step.behavior(caller)).pass_out(step, caller, scope)
         if not scope.interrupted:
             inside = "" if host is None else host.node
             triggers = step.graph.triggers.get(scope.element, ())
@@ -113,11 +113,14 @@ def find(catchers: Iterable[Catcher], thrown: Thrown) -> Catcher | None:
 
 
 def tell(step: Step, scope: int, awaited: EventDefinition, thrown: Thrown) -> None:
-    """Set the variables in which a catching event keeps the code and the message."""
+    """Set the variables in which a catching event keeps the code and the message.
+
+    As in Camunda 7, the message is null where there is none.
+    """
     for event in awaited.of_kind(thrown.kind):
         for name, value in (
             (event.code_variable, thrown.code or ""),
-            (event.message_variable, thrown.message),
+            (event.message_variable, thrown.message or None),
         ):
             if name:
                 step.state.assign(scope, {name: value})

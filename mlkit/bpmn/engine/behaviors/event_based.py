@@ -22,24 +22,28 @@ class EventBasedGateway(Behavior):
 
     def wait(self, step: Step, activation: Activation) -> None:
         """Subscribe, or stop as an incident where that fails."""
-        scope = step.state.scopes[activation.scope]
         try:
             for flow in self.flows:
-                self._wait(step, scope, activation, flow)
+                self.await_branch(step, activation, flow)
         except BadData as error:
             for child in list(activation.children):
                 step.remove(step.state.activations[child])
             step.incident(activation, f"{self.id}: {error.message}", "enter")
 
-    def _wait(self, step: Step, scope: Scope, gateway: Activation, flow: str) -> None:
-        target = step.graph.targets[flow]
+    def await_branch(self, step: Step, gateway: Activation, flow: str) -> None:
+        """Subscribe to the event behind a flow.
+
+        Raises:
+            BadData: There is none, or what it waits for cannot be evaluated.
+        """
+        scope, target = step.state.scopes[gateway.scope], step.graph.targets[flow]
         if not isinstance(target, CatchEvent):
             raise BadData(f"{target.id} is not an event to wait for")
         branch = step.activate(target, scope, "branch", gateway)
         target.subscribe(step, branch)
 
-    def won(self, step: Step, activation: Activation, branch: Activation) -> None:
-        """Return the gateway's token to the event; a parallel one keeps it until the last."""
+    def note_winner(self, step: Step, activation: Activation, branch: Activation) -> None:
+        """Pass the gateway's token to the event; a parallel gateway keeps it until the last."""
         if self.node.parallel and len(activation.children) > 1:
             activation.role = ""
             step.remove(branch)

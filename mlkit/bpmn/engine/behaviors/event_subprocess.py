@@ -38,17 +38,17 @@ class EventSubProcess(SubProcess):
         event = self.awaited
         if not subscription.is_thrown(event):
             trigger = step.activate(self, scope, "trigger")
-            step.guarded(trigger, "arm", lambda: subscription.subscribe(step, trigger, event))
+            step.run_guarded(trigger, "arm", lambda: subscription.subscribe(step, trigger, event))
 
     def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
         """Begin when what it waits for happens."""
-        if not subscription.fired(activation, event):
+        if not subscription.matches(activation, event):
             super().event(step, activation, event)
             return
         outputs = self.start.outputs if self.start is not None else ()
         if not subscription.publish(step, activation, event, outputs):
             return
-        trigger = subscription.happened(step, activation, self.awaited)
+        trigger = subscription.find_completed(step, activation, self.awaited)
         if trigger is None:
             return
         scope = step.state.scopes[activation.scope]
@@ -88,7 +88,7 @@ class EventSubProcess(SubProcess):
         """Try an incident again."""
         if activation.stage == "arm":
             activation.incident = None
-            step.guarded(
+            step.run_guarded(
                 activation, "arm", lambda: subscription.subscribe(step, activation, self.awaited)
             )
         else:

@@ -56,9 +56,9 @@ class ExternalTask(WorkTask):
         if isinstance(event, Complete):
             self.complete(step, activation, {})
         elif isinstance(event, Throw):
-            self._thrown(step, activation, event)
+            self._throw(step, activation, event)
         else:
-            self._missed(step, activation, event)
+            self._fail_attempt(step, activation, event)
 
     def _set_local(self, step: Step, activation: Activation, local: dict[str, Any]) -> None:
         if not local:
@@ -69,7 +69,7 @@ class ExternalTask(WorkTask):
             step.state.scopes[activation.local] = scope
         step.state.scopes[activation.local].variables.update(local)
 
-    def _missed(self, step: Step, activation: Activation, event: Fail) -> None:
+    def _fail_attempt(self, step: Step, activation: Activation, event: Fail) -> None:
         """Wait for the next worker, or stop where no attempt is left."""
         if self.node.errors and self.is_error(step, activation, event.message, event.details):
             return
@@ -79,7 +79,7 @@ class ExternalTask(WorkTask):
         else:
             step.incident(activation, event.message, "work")
 
-    def _thrown(self, step: Step, activation: Activation, event: Throw) -> None:
+    def _throw(self, step: Step, activation: Activation, event: Throw) -> None:
         """Throw a BPMN error; where nothing catches it, the token ends here."""
         if errors.is_caught(step, activation, event.code, event.message):
             return

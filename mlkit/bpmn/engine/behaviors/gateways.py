@@ -45,7 +45,7 @@ class ParallelGateway(Behavior):
         if self.listeners:
             self.try_enter(step, scope)
         else:
-            step.passed(self, scope)
+            step.record_passage(self, scope)
             step.put(scope, self.flows)
 
     def choose(self, step: Step, scope: Scope) -> tuple[str, ...]:

@@ -24,8 +24,8 @@ class InclusiveGateway(Behavior):
 
     def __init__(self, node: FlowNode, body: model.Scope) -> None:
         super().__init__(node, body)
-        # For each incoming flow: the nodes from which a token can reach it without passing
-        # this gateway.
+        # For each incoming flow: the nodes and flows from which a token can reach it without
+        # passing this gateway.
         self.watches = len(node.incoming) > 1
         self.sources = {flow: _upstream(flow, node.id, body) for flow in node.incoming}
 
@@ -64,13 +64,14 @@ class InclusiveGateway(Behavior):
 
 
 def _places(step: Step, scope: Scope, gateway: str) -> set[str]:
-    """Return the nodes from which a token can come: where one is, and armed boundary events.
+    """Return where tokens can come from: where they are, and armed boundary events.
 
     A boundary event that waits is an activation as long as it can fire; one that catches what is
     thrown can fire as long as its activity is active.
     """
     here = [each for each in step.state.activations.values() if each.scope == scope.id]
-    places = {each.node for each in here if each.role in ("", "guard") and each.node != gateway}
+    roles = ("", "guard", "listener")
+    places = {each.node for each in here if each.role in roles and each.node != gateway}
     boundary_events = step.graph.boundary_events
     places |= {b.id for node in places for b in boundary_events.get(node, ()) if _is_caught(b.node)}
     waiting = {step.graph.targets[flow].id for flow in scope.arrived}
@@ -92,7 +93,8 @@ def _upstream(flow: str, gateway: str, body: model.Scope) -> frozenset[str]:
         if node not in found and node != gateway:
             found.add(node)
             queue += before.get(node, ())
-    return frozenset(found)
+    passed = {each.id for each in body.flows.values() if each.target in found}
+    return frozenset(found | passed | {flow})
 
 
 def _predecessors(body: model.Scope) -> Mapping[str, list[str]]:

@@ -49,7 +49,7 @@ class StandardLoop(Repeated):
         step.state.scopes[activation.local] = Scope(activation.local, self.id, host.local)
         self.inner.begin(step, activation)
 
-    def iterated(self, step: Step, host: Activation, activation: Activation) -> None:
+    def finish_iteration(self, step: Step, host: Activation, activation: Activation) -> None:
         """Look at the condition; begin the next iteration or leave."""
         counter = step.state.scopes[host.local].variables
         counter["loopCounter"] += 1

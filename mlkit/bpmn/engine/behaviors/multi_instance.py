@@ -83,9 +83,9 @@ class MultiInstance(Repeated):
         step.state.scopes[host.local].variables[self.active] += 1
         self.inner.begin(step, activation)
 
-    def iterated(self, step: Step, host: Activation, activation: Activation) -> None:
+    def finish_iteration(self, step: Step, host: Activation, activation: Activation) -> None:
         """Count an iteration that is done; finish, or start the next."""
-        left = self._left(step, activation)
+        left = self._evaluate_output(step, activation)
         scope = step.state.scopes[host.local]
         scope.variables[self.active] -= 1
         scope.variables[self.completed] += 1
@@ -133,7 +133,7 @@ class MultiInstance(Repeated):
         else:
             self._spawn(step, activation)
 
-    def _left(self, step: Step, activation: Activation) -> tuple[Any] | None:
+    def _evaluate_output(self, step: Step, activation: Activation) -> tuple[Any] | None:
         if self.loop.output_collection is None:
             return None
         if self.loop.output_element is None:

@@ -27,7 +27,7 @@ class Repeated(Activity):
         super().__init__(node, body)
         self.inner = inner
         self.mapped = False
-        self.listeners = ()  # Each iteration has them.
+        self.listeners, self.worked = (), frozenset()  # Each iteration has them.
         inner.fetches = False
 
     def link(self, graph: Graph) -> None:
@@ -35,7 +35,7 @@ class Repeated(Activity):
         super().link(graph)
         self.inner.link(graph)
 
-    def iterated(self, step: Step, host: Activation, activation: Activation) -> None:
+    def finish_iteration(self, step: Step, host: Activation, activation: Activation) -> None:
         """Go on after an iteration that is done."""
         raise NotImplementedError
 
@@ -67,9 +67,9 @@ class Repeated(Activity):
         """Hand an iteration to the inner activity."""
         self.inner.resume(step, activation)
 
-    def compensated(self, step: Step, activation: Activation) -> None:
+    def finish_compensation(self, step: Step, activation: Activation) -> None:
         """Hand an iteration whose last compensation handler has run to the inner activity."""
-        self.inner.compensated(step, activation)
+        self.inner.finish_compensation(step, activation)
 
     def finish(self, step: Step, activation: Activation, scope: Scope) -> None:
         """Hand the end of an iteration's inside to the inner activity."""
@@ -101,7 +101,7 @@ class Repeated(Activity):
         found.variables.update(variables)
         return found
 
-    def _stored(self, step: Step, activation: Activation) -> list[AnyEffect]:
+    def _store_outputs(self, step: Step, activation: Activation) -> list[AnyEffect]:
         """Store nothing: each iteration has done it."""
         return []
 

@@ -10,24 +10,49 @@ from mlkit.bpmn.engine.behaviors.catch import CatchEvent
 from mlkit.bpmn.engine.behaviors.event_based import EventBasedGateway
 from mlkit.bpmn.engine.behaviors.subprocess import begins_alone
 from mlkit.bpmn.engine.state import Scope
+from mlkit.bpmn.expressions import Expression
 
 if TYPE_CHECKING:
     from mlkit.bpmn.engine.step import Step
 
 
 def begin(step: Step, process: Process, variables: dict[str, Any], start: str = "") -> None:
-    """Begin a process at a node, or as the diagram says.
+    """Begin a process at a node, or where the diagram begins.
 
     A none start event begins at once. Without one the process waits at all its other start
     events, and at its instantiating gateways and receive tasks, and the first one begins it.
     """
     root = Scope(step.state.next_id(), process.body.id)
     root.variables = {**process.body.initial(), **variables}
+    step.open(root)
+    if not let_listeners_start(step, root, start):
+        step.hear_scope(process.body, root, "start")
+        begin_inside(step, process, root, start)
+
+
+def let_listeners_start(step: Step, scope: Scope, node: str = "") -> bool:
+    """Let workers do what they do at the start of a process; return whether they do something."""
+    found = step.graph.listening.get(scope.element)
+    if found is None or "start" not in found.worked:
+        return False
+    found.start(step, scope, node)
+    return True
+
+
+def let_listeners_end(step: Step, scope: Scope) -> bool:
+    """Let workers do what they do at the end of a process; return whether it must wait."""
+    found = step.graph.listening.get(scope.element)
+    if found is None or scope.ended or "end" not in found.worked:
+        return False
+    found.end(step, scope)
+    return True
+
+
+def begin_inside(step: Step, process: Process, root: Scope, start: str) -> None:
+    """Put tokens on the nodes at which a process begins, behind what listens to its start."""
     chosen = [start] if start else immediate(process)
     waiting = [] if chosen else alternatives(process)
-    root.live = len(chosen) or 1
-    step.open(root)
-    step.hear_scope(process.body, root, "start")
+    root.live += len(chosen) or 1
     for each in chosen:
         _enter(step, root, each, happened=bool(start))
     for node in waiting:
@@ -71,12 +96,12 @@ def alternatives(process: Process) -> list[FlowNode]:
 
 def by_message(process: Process, name: str) -> Iterator[str]:
     """Find the nodes at which a message begins a process: where nothing else must happen too."""
-    for element, kind, known in named(process):
+    for element, kind, known in list_named_starts(process):
         if kind == "message" and known == name:
             yield element
 
 
-def named(process: Process) -> Iterator[tuple[str, str, str]]:
+def list_named_starts(process: Process) -> Iterator[tuple[str, str, str]]:
     """Yield the node, the kind and the name of each message and signal that begins a process."""
     for node in alternatives(process):
         targets = [process.body.flows[each].target for each in node.outgoing]
@@ -88,3 +113,12 @@ def named(process: Process) -> Iterator[tuple[str, str, str]]:
                     for event in each.event.of_kind(kind):
                         if event.name is not None and event.name.constant():
                             yield each.id, kind, event.name.constant()
+
+
+def conditional(process: Process) -> Iterator[tuple[str, Expression]]:
+    """Yield the node and the expression of each condition that begins a process."""
+    for node in alternatives(process):
+        if node.type == "startEvent" and node.event is not None and not node.event.parallel:
+            for event in node.event.of_kind("conditional"):
+                if event.expression is not None:
+                    yield node.id, event.expression

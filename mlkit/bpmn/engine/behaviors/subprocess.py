@@ -25,16 +25,19 @@ class SubProcess(Activity):
 
     def execute(self, step: Step, activation: Activation) -> None:
         """Put a token on each of the inner entry nodes."""
-        scope = self.open(step, activation)
-        entries = entry_nodes(self.opened(scope))
-        scope.live = len(entries)
-        if not entries:
+        self.begin_inside(step, activation, self.open(step, activation))
+
+    def begin_inside(self, step: Step, activation: Activation, scope: RunningScope) -> None:
+        """Put a token on each of the entry nodes of an open inside."""
+        entries = entry_nodes(self.resolve_scope(scope))
+        scope.live += len(entries)
+        if not scope.live:
             self.finish(step, activation, scope)
         for node in entries:
             if scope.id in step.state.scopes and not scope.interrupted:
                 step.graph.behaviors[node.id].try_enter(step, scope)
 
-    def opened(self, scope: RunningScope) -> Scope:
+    def resolve_scope(self, scope: RunningScope) -> Scope:
         """Return the definition of an inside that is open."""
         return self.inside
 

@@ -28,7 +28,7 @@ _AWAITED: dict[type, type[Wait]] = {
 
 
 def prepare(step: Step, activation: Activation, inputs: Mappings) -> None:
-    """Return an activation variables of its own, which what it waits for may be made of.
+    """Create the activation's own variables, from which what it waits for may be computed.
 
     Raises:
         BadData: One cannot be evaluated.
@@ -91,13 +91,13 @@ def is_thrown(event: EventDefinition) -> bool:
     return all(each.kind in THROWN for each in event.parts or (event,))
 
 
-def fired(activation: Activation, event: AnyEvent) -> bool:
+def matches(activation: Activation, event: AnyEvent) -> bool:
     """Return whether an event is what the activation waits for."""
     wanted = _AWAITED.get(type(event), ())
     return activation.status == "waiting" and isinstance(activation.wait, wanted)
 
 
-def happened(step: Step, activation: Activation, event: EventDefinition) -> Activation | None:
+def find_completed(step: Step, activation: Activation, event: EventDefinition) -> Activation | None:
     """Return what an event completes: itself, or the multiple event that it is a part of.
 
     None says that other parts are missing still.

@@ -29,27 +29,14 @@ class ThrowEvent(Behavior):
             super().enter(step, scope)
         elif event.kind == "link":
             prepare(step, scope, self)
-            step.passed(self, scope)
-            step.queue.append((scope, self.id))
+            self.pass_on(step, scope, (self.id,))
         elif event.of_kind("compensate"):
             thrown = prepare(step, scope, self)
             if release(step, scope, self.node, thrown):
                 undo(step, self, scope)
         else:
-            self._throw(step, scope)
-
-    def _throw(self, step: Step, scope: Scope) -> None:
-        flows = self.choose(step, scope)
-        thrown = prepare(step, scope, self)
-        step.passed(self, scope)
-        # The token moves on first: what catches the event may end this scope.
-        scope.live += len(flows)
-        for flow in flows:
-            step.queue.append((scope, flow))
-        if release(step, scope, self.node, thrown):
-            scope.live -= 1
-            if scope.live == 0:
-                step.finish(scope)
+            flows = self.choose(step, scope)
+            move_and_throw(step, scope, self, flows, prepare(step, scope, self))
 
 
 class SendTask(Activity):
@@ -64,6 +51,27 @@ class SendTask(Activity):
             _require_one_receiver(step, self.node, thrown)
             release(step, step.state.scopes[activation.scope], self.node, thrown)
         self.leave(step, activation)
+
+
+def move_and_throw(
+    step: Step,
+    scope: Scope,
+    behavior: Behavior,
+    flows: tuple[str, ...],
+    thrown: list[Outgoing],
+) -> None:
+    """Send the token of an event on, then throw: what catches it may end this scope.
+
+    Raises:
+        BadData: An expression of a listener fails; nothing has changed.
+    """
+    behavior.hear_end(step, scope)
+    scope.live += 1  # It stays open until everything is thrown.
+    behavior.send_on(step, scope, flows)
+    if release(step, scope, behavior.node, thrown):
+        scope.live -= 1
+        if scope.live == 0:
+            step.finish(scope)
 
 
 def undo(step: Step, behavior: Behavior, scope: Scope) -> None:

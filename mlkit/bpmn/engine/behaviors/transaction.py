@@ -23,7 +23,7 @@ class Transaction(SubProcess):
         """
         scope = step.state.scopes[activation.body]
         iterates = activation.role == "iteration"
-        done = self._turns(step, activation) if iterates else _completed(step, scope)
+        done = self._turns(step, activation) if iterates else _find_completed(step, scope)
         step.clear(scope)
         scope.interrupted = True
         activation.todo, scope.done = done, []
@@ -41,7 +41,7 @@ class Transaction(SubProcess):
                     step.terminate(iteration)
         return done
 
-    def compensated(self, step: Step, activation: Activation) -> None:
+    def finish_compensation(self, step: Step, activation: Activation) -> None:
         """Leave by the cancel event on the boundary."""
         host = activation
         while host.role == "iteration":
@@ -52,10 +52,10 @@ class Transaction(SubProcess):
         boundary.catch(step, host, thrown)
 
 
-def _completed(step: Step, scope: Scope) -> list[Done]:
+def _find_completed(step: Step, scope: Scope) -> list[Done]:
     """Return what completed in a scope and in those that still run inside it."""
     inside = [each for each in step.state.scopes.values() if each.parent == scope.id]
-    return [*scope.done, *(done for each in inside for done in _completed(step, each))]
+    return [*scope.done, *(done for each in inside for done in _find_completed(step, each))]
 
 
 def _of_iteration(step: Step, iteration: Activation) -> list[Done]:
@@ -63,7 +63,7 @@ def _of_iteration(step: Step, iteration: Activation) -> list[Done]:
         return []
     scope = step.state.scopes[iteration.body]
     own = Done(iteration.node, step.state.scopes[iteration.local].variables | scope.variables)
-    return [compensation.inside(each, own) for each in _completed(step, scope)]
+    return [compensation.inside(each, own) for each in _find_completed(step, scope)]
 
 
 def cancel(step: Step, scope: Scope) -> None:

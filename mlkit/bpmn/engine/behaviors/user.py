@@ -11,7 +11,7 @@ from mlkit.bpmn.engine.events import AnyEvent, Claim
 from mlkit.bpmn.engine.state import Activation
 from mlkit.bpmn.engine.waits import ForPerson
 from mlkit.bpmn.expressions import Expression
-from mlkit.bpmn.people import forms
+from mlkit.bpmn.expressions.paths import value_at
 from mlkit.errors import BadData
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class UserTask(Activity):
 
     def execute(self, step: Step, activation: Activation) -> None:
         """Find out who may do it, and ask."""
-        if self.listeners and not self.heard(step, activation, "create"):
+        if self.listeners and not self.notify(step, activation, "create"):
             return
         person = self.node.work if isinstance(self.node.work, Person) else Person()
         scope = step.variables(activation)
@@ -71,25 +71,25 @@ class UserTask(Activity):
             return
         step.state.assign(step.variables(activation), variables)
         step.element = self.id
-        step.guarded(activation, "leave", lambda: self._completed(step, activation))
+        step.run_guarded(activation, "leave", lambda: self._complete(step, activation))
 
-    def _completed(self, step: Step, activation: Activation) -> None:
+    def _complete(self, step: Step, activation: Activation) -> None:
         self._tell(step, activation, "complete")
         activation.wait = None
-        if self.heard(step, activation, "complete"):
+        if self.notify(step, activation, "complete"):
             self.leave(step, activation)
 
     def go_on(self, step: Step, activation: Activation, moment: str) -> None:
         """Go on behind a listener; a task that a worker has let be created asks for its person."""
         if moment == "create":
-            step.guarded(activation, "begin", lambda: self.execute(step, activation))
+            step.run_guarded(activation, "begin", lambda: self.execute(step, activation))
         elif moment == "complete":
-            step.guarded(activation, "leave", lambda: self._go_on_completed(step, activation))
+            step.run_guarded(activation, "leave", lambda: self._go_on_completed(step, activation))
         else:
             super().go_on(step, activation, moment)
 
     def _go_on_completed(self, step: Step, activation: Activation) -> None:
-        if self.heard(step, activation, "complete"):
+        if self.notify(step, activation, "complete"):
             self.leave(step, activation)
 
     def event(self, step: Step, activation: Activation, event: AnyEvent) -> None:
@@ -104,7 +104,9 @@ class UserTask(Activity):
             raise BadData(f"{self.id}: {holder!r} has the task", hint="release it with --release")
         wait.assignee = event.assignee or None
         if wait.assignee:
-            step.guarded(activation, "await", lambda: self._tell(step, activation, "assignment"))
+            step.run_guarded(
+                activation, "await", lambda: self._tell(step, activation, "assignment")
+            )
         if event.assignee != event.by:  # Whoever takes a task themselves needs no mail.
             step.effects.append(Ask(activation.id))
 
@@ -112,7 +114,7 @@ class UserTask(Activity):
 def _default(step: Step, field: FormField, scope: int) -> Any:
     name, _, inner = field.id.partition(".")
     value = step.evaluate(Expression(name, "name"), scope)
-    value = forms.at(value, inner) if inner else value
+    value = value_at(value, inner) if inner else value
     if value is None and field.default is not None:
         value = step.evaluate(field.default, scope)
     return value

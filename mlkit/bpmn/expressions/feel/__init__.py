@@ -16,9 +16,9 @@ from mlkit.bpmn.expressions.feel.budget import MAX_WORK, LimitReached, Run
 from mlkit.bpmn.expressions.feel.compiler import Compiler
 from mlkit.bpmn.expressions.feel.frame import Frame
 from mlkit.bpmn.expressions.feel.interchange import Unfit, enter, leave
-from mlkit.bpmn.expressions.feel.parser import Parser, referenced
+from mlkit.bpmn.expressions.feel.parser import Parser, find_references
 from mlkit.bpmn.expressions.feel.scope import Names
-from mlkit.bpmn.expressions.feel.tagged import tagged
+from mlkit.bpmn.expressions.feel.tagged import tag
 from mlkit.bpmn.expressions.feel.types import Type
 from mlkit.bpmn.expressions.tree import MAX_LENGTH, ExpressionError
 
@@ -95,7 +95,7 @@ class Program:
             compiler.bound.append(frozenset("?"))
         tree = parser.parse_tests() if unary else parser.parse()
         self.code = compiler.compile(tree)
-        self.reads = frozenset(referenced(tree))
+        self.reads = frozenset(find_references(tree))
         self._unary = unary
         self.text = text
         self.problems = tuple(compiler.problems)
@@ -136,15 +136,15 @@ class Program:
         Raises:
             ExpressionError: A limit is reached, or no variable can hold the value.
         """
-        return self._finished(lookup, now, work, leave)
+        return self._evaluate_with(lookup, now, work, leave)
 
-    def tagged(self, lookup: Lookup, now: datetime, asked: Any = None) -> Any:
+    def evaluate_tagged(self, lookup: Lookup, now: datetime, asked: Any = None) -> Any:
         """Evaluate it to tagged JSON; unary tests ask for the value `asked`.
 
         Raises:
             ExpressionError: A limit is reached.
         """
-        return self._finished(lookup, now, MAX_WORK, tagged, asked)
+        return self._evaluate_with(lookup, now, MAX_WORK, tag, asked)
 
     def condition(self, lookup: Lookup, now: datetime, asked: Any = None) -> bool:
         """Evaluate it to whether it is true.
@@ -158,7 +158,7 @@ class Program:
         frame = Frame(Variables(lookup, run), None, run)
         return Frame({"?": enter(run, asked)}, frame, run) if self._unary else frame
 
-    def _finished(
+    def _evaluate_with(
         self,
         lookup: Lookup,
         now: datetime,

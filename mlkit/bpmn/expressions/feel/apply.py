@@ -50,7 +50,7 @@ def _apply_typed(run: Run, function: Function, values: list[Any]) -> Any:
     """Call a function of the expression's own, its arguments conformed to declared types."""
     for at, wanted in enumerate(function.types):
         if wanted is not None:
-            values[at] = conformed(run, wanted, values[at])
+            values[at] = coerce(run, wanted, values[at])
             if values[at] is UNFIT:
                 return None
     return function.call(*values)
@@ -59,7 +59,7 @@ def _apply_typed(run: Run, function: Function, values: list[Any]) -> Any:
 UNFIT = object()
 
 
-def conformed(run: Run, wanted: Type, value: Any) -> Any:
+def coerce(run: Run, wanted: Type, value: Any) -> Any:
     """Return a value as a type has it.
 
     A list of one is its item, an item a list of one, a date a date and time at midnight UTC.

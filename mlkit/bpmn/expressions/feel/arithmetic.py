@@ -17,7 +17,7 @@ from mlkit.bpmn.expressions.feel.calendar import (
 )
 from mlkit.bpmn.expressions.feel.comparison import clock
 from mlkit.bpmn.expressions.feel.numbers import CONTEXT, power
-from mlkit.bpmn.expressions.feel.temporal import checked_days, checked_months
+from mlkit.bpmn.expressions.feel.temporal import check_days, check_months
 from mlkit.bpmn.expressions.feel.values import DAY, Date, DateTime, Days, Months, Refused, Time
 
 Operation = Callable[[Any, Any], Any]
@@ -60,33 +60,33 @@ def _between(end: Any, start: Any) -> Days:
     )
     if ends[0] != starts[0]:
         raise Refused
-    return checked_days(ends[1] - starts[1])
+    return check_days(ends[1] - starts[1])
 
 
 def _times(length: Any, factor: Decimal) -> Any:
     top, bottom = factor.as_integer_ratio()
-    return _scaled(length, top, bottom)
+    return _scale(length, top, bottom)
 
 
-def _divided(length: Any, divisor: Decimal) -> Any:
+def _divide(length: Any, divisor: Decimal) -> Any:
     top, bottom = divisor.as_integer_ratio()
-    return _scaled(length, bottom, top)
+    return _scale(length, bottom, top)
 
 
-def _scaled(length: Any, top: int, bottom: int) -> Any:
+def _scale(length: Any, top: int, bottom: int) -> Any:
     """Return a fraction of a duration, cut to whole nanoseconds or months."""
     if not bottom:
         raise Refused
     size = abs(length[0] * top) // abs(bottom)
     size = size if (length[0] < 0) == ((top < 0) != (bottom < 0)) else -size
-    return checked_months(size) if type(length) is Months else checked_days(size)
+    return check_months(size) if type(length) is Months else check_days(size)
 
 
 def _ratio(one: Any, other: Any) -> Decimal:
     return CONTEXT.divide(Decimal(one[0]), Decimal(other[0]))
 
 
-def _added(make: Callable[[int], Any]) -> Operation:
+def _make_adder(make: Callable[[int], Any]) -> Operation:
     return lambda one, other: make(one[0] + other[0])
 
 
@@ -98,15 +98,15 @@ _MOVED = [(Date, Months), (Date, Days), (DateTime, Months), (DateTime, Days), (T
 _OPERATIONS: dict[str, dict[tuple[type, type], Operation]] = {
     "add": {
         (Decimal, Decimal): CONTEXT.add,
-        (Days, Days): _added(checked_days),
-        (Months, Months): _added(checked_months),
+        (Days, Days): _make_adder(check_days),
+        (Months, Months): _make_adder(check_months),
         **dict.fromkeys(_MOVED, later),
         **{(length, start): lambda a, b: later(b, a) for start, length in _MOVED},
     },
     "sub": {
         (Decimal, Decimal): CONTEXT.subtract,
-        (Days, Days): _less(checked_days),
-        (Months, Months): _less(checked_months),
+        (Days, Days): _less(check_days),
+        (Months, Months): _less(check_months),
         **dict.fromkeys(_MOVED, _earlier),
         (Date, Date): _between, (DateTime, DateTime): _between, (Time, Time): _between,
         (Date, DateTime): _between, (DateTime, Date): _between,
@@ -118,7 +118,7 @@ _OPERATIONS: dict[str, dict[tuple[type, type], Operation]] = {
     },
     "div": {
         (Decimal, Decimal): CONTEXT.divide,
-        (Days, Decimal): _divided, (Months, Decimal): _divided,
+        (Days, Decimal): _divide, (Months, Decimal): _divide,
         (Days, Days): _ratio, (Months, Months): _ratio,
     },
     "pow": {(Decimal, Decimal): power},
@@ -135,7 +135,7 @@ def operation(op: str) -> Callable[[Run, Any, Any], Any]:
     def compute(run: Run, left: Any, right: Any) -> Any:
         found = table.get((type(left), type(right)))
         if found is None:
-            return _joined(run, left, right) if op == "add" else None
+            return _concatenate(run, left, right) if op == "add" else None
         if found in _EXPENSIVE:
             run.charge(_EXPENSIVE[found])
         try:
@@ -146,7 +146,7 @@ def operation(op: str) -> Callable[[Run, Any, Any], Any]:
     return compute
 
 
-def _joined(run: Run, left: Any, right: Any) -> str | None:
+def _concatenate(run: Run, left: Any, right: Any) -> str | None:
     if type(left) is not str or type(right) is not str:
         return None
     run.charge_text(len(left) + len(right))

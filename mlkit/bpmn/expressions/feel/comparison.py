@@ -62,7 +62,7 @@ def clock(value: Time | DateTime) -> tuple[bool, int]:
     return value.offset is None, value.nanos - (value.offset or 0) * SECOND
 
 
-def ordered(op: str, one: Any, other: Any) -> bool | None:
+def compare(op: str, one: Any, other: Any) -> bool | None:
     """Compare two values; None if they have no order."""
     kind = type(one)
     if kind is not type(other):
@@ -87,9 +87,9 @@ def contains(run: Run, interval: Range, value: Any) -> bool | None:
     run.charge(1)
     low = high = True if value is not None else None
     if interval.start is not None:
-        low = ordered("ge" if interval.start_included else "gt", value, interval.start)
+        low = compare("ge" if interval.start_included else "gt", value, interval.start)
     if interval.end is not None:
-        high = ordered("le" if interval.end_included else "lt", value, interval.end)
+        high = compare("le" if interval.end_included else "lt", value, interval.end)
     return both(low, high)
 
 

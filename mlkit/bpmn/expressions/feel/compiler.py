@@ -187,7 +187,7 @@ class Compiler:
 
     def _between(self, node: Node) -> Code:
         value, low, high = self.all(node.children)
-        ordered, both = comparison.ordered, comparison.both
+        ordered, both = comparison.compare, comparison.both
 
         def between(frame: Frame) -> bool | None:
             found = value(frame)
@@ -255,7 +255,7 @@ class Compiler:
         self.bound.append(frozenset("?"))
         try:
             if node.op == "compared":
-                return self._compared(node)
+                return self._compile_comparison(node)
             code = self.compile(node)
         finally:
             self.bound.pop()
@@ -263,7 +263,7 @@ class Compiler:
             return code
         return _value_test(code, node.op != "literal")
 
-    def _compared(self, node: Node) -> Code:
+    def _compile_comparison(self, node: Node) -> Code:
         asked = Node("name", node.position, value="?")
         return self.compile(Node(str(node.value), node.position, (asked, node.children[0])))
 
@@ -312,7 +312,7 @@ class Compiler:
 
 def make_range(start_included: bool, start: Any, end: Any, end_included: bool) -> Range | None:
     """Return a range; None unless its ends have an order and the first is no later."""
-    if start is None or end is None or comparison.ordered("le", start, end) is not True:
+    if start is None or end is None or comparison.compare("le", start, end) is not True:
         return None
     return Range(start_included, start, end, end_included)
 
@@ -330,7 +330,7 @@ def _value_test(code: Code, may_be_condition: bool) -> Code:
 
 
 def _ordering(op: str, left: Code, right: Code) -> Code:
-    compute, ordered = comparison.ORDER[op], comparison.ordered
+    compute, ordered = comparison.ORDER[op], comparison.compare
 
     def order(frame: Frame) -> bool | None:
         one, other = left(frame), right(frame)

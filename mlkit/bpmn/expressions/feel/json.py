@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from mlkit.bpmn.expressions.feel.budget import LimitReached, Run
-from mlkit.bpmn.expressions.feel.numbers import number, written
+from mlkit.bpmn.expressions.feel.numbers import format_number, number
 from mlkit.bpmn.expressions.feel.values import Refused
 from mlkit.bpmn.expressions.feel.writing import MAX_LEVELS, write
 
@@ -52,7 +52,7 @@ def _write_context(run: Run, value: dict[str, Any], parts: list[str], level: int
 
 def _simple(run: Run, value: Any) -> str:
     if type(value) is Decimal:
-        return written(value)
+        return format_number(value)
     if value is None or type(value) is bool:
         return write(run, value)
     return json.dumps(write(run, value), ensure_ascii=False)

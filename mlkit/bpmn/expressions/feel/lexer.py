@@ -63,16 +63,18 @@ def tokenize(text: str, start: int = 0) -> list[Token]:
 
 def unquote(token: Token) -> str:
     """Return the text of a string token; a backslash that begins no escape stays."""
-    content = _PAIR.sub(_joined, token.text[1:-1]) if "\\u" in token.text else token.text[1:-1]
-    return _ESCAPE.sub(_unescaped, content)
+    content = (
+        _PAIR.sub(_join_surrogates, token.text[1:-1]) if "\\u" in token.text else token.text[1:-1]
+    )
+    return _ESCAPE.sub(_unescape, content)
 
 
-def _joined(match: re.Match[str]) -> str:
+def _join_surrogates(match: re.Match[str]) -> str:
     high, low = int(match[1], 16), int(match[2], 16)
     return f"\\U{0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00):06X}"
 
 
-def _unescaped(match: re.Match[str]) -> str:
+def _unescape(match: re.Match[str]) -> str:
     code = match[1] or match[2]
     if code is None:
         return _CONTROL.get(match[3], match[3])

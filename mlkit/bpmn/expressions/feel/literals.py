@@ -6,7 +6,7 @@ from typing import Any
 
 from mlkit.bpmn.expressions.feel.arithmetic import negative
 from mlkit.bpmn.expressions.feel.budget import Run
-from mlkit.bpmn.expressions.feel.comparison import ordered
+from mlkit.bpmn.expressions.feel.comparison import compare
 from mlkit.bpmn.expressions.feel.parser import Parser
 from mlkit.bpmn.expressions.feel.scope import Names
 from mlkit.bpmn.expressions.feel.temporal import (
@@ -41,7 +41,7 @@ def read_range(run: Run, text: str) -> Range:
     low, high = _end(low_text), _end(high_text)
     if low is None and high is None:
         raise Refused
-    if low is not None and high is not None and ordered("le", low, high) is not True:
+    if low is not None and high is not None and compare("le", low, high) is not True:
         raise Refused
     opening = text.strip()[0] == "["
     return Range(opening and low is not None, low, high, closing == "]" and high is not None)

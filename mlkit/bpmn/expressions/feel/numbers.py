@@ -24,8 +24,8 @@ CONTEXT = Context(
     rounding=ROUND_HALF_EVEN,
     traps=[InvalidOperation, DivisionByZero, Overflow],
 )
-# Wide enough to round at any scale that is allowed.
-_WIDE = Context(prec=13_000, Emin=-20_000, Emax=20_000, traps=[InvalidOperation, Clamped])
+# Wide enough to round at any scale that is allowed, and for the quotient of any two numbers.
+WIDE = Context(prec=13_000, Emin=-20_000, Emax=20_000, traps=[InvalidOperation, Clamped])
 _ONE = Decimal(1)
 
 
@@ -48,7 +48,7 @@ def power(base: Decimal, exponent: Decimal) -> Decimal | None:
         return None
 
 
-def rounded(value: Decimal, scale: int, mode: str) -> Decimal:
+def round_to(value: Decimal, scale: int, mode: str) -> Decimal:
     """Return a number rounded to a scale.
 
     Raises:
@@ -58,16 +58,16 @@ def rounded(value: Decimal, scale: int, mode: str) -> Decimal:
         raise Refused
     if value.adjusted() + scale >= CONTEXT.prec:
         return value  # All of its digits stay, and no more zeros fit.
-    found = value.quantize(Decimal((0, (1,), -scale)), mode, _WIDE)
-    return _settled(found)
+    found = value.quantize(Decimal((0, (1,), -scale)), mode, WIDE)
+    return _settle(found)
 
 
-def _settled(value: Decimal) -> Decimal:
+def _settle(value: Decimal) -> Decimal:
     """Return a rounded number in plain notation: 120, never 1.2E+2."""
     if value.as_tuple().exponent > 0:  # type: ignore[operator]
-        value = CONTEXT.create_decimal(value.normalize(_WIDE))
+        value = CONTEXT.create_decimal(value.normalize(WIDE))
         if value.adjusted() < CONTEXT.prec:
-            return value.quantize(_ONE, context=_WIDE)
+            return value.quantize(_ONE, context=WIDE)
     return CONTEXT.create_decimal(value)
 
 
@@ -83,6 +83,6 @@ def whole(value: Any) -> int:
     return int(value)
 
 
-def written(value: Decimal) -> str:
+def format_number(value: Decimal) -> str:
     """Return a number without an exponent."""
     return format(value, "f") if value else format(abs(value), "f")

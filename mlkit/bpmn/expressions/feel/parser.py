@@ -116,7 +116,7 @@ class Parser:
     def expression(self, floor: int = 0) -> Node:
         """Parse operators that bind at least as tightly as `floor`."""
         self._deeper()
-        node = self._continued(self._operand(), floor)
+        node = self._continue(self._operand(), floor)
         self.depth -= 1
         return node
 
@@ -125,7 +125,7 @@ class Parser:
         if self.depth > MAX_DEPTH:
             raise ExpressionError(self.text, self.token.position, "nests too deeply")
 
-    def _continued(self, left: Node, floor: int) -> Node:
+    def _continue(self, left: Node, floor: int) -> Node:
         while True:
             token = self.token
             entry = _INFIX.get(token.text) if token.kind in ("symbol", "name") else None
@@ -155,12 +155,12 @@ class Parser:
             return Node("in", position, (left, self._test(_SUM)))
         self.next()
         self._deeper()
-        inside = self._opened_range(opening) or self._tests(")")
+        inside = self._parse_opened_range(opening) or self._tests(")")
         self.depth -= 1
         if inside.op == "tests" and len(inside.children) == 1:
             single = inside.children[0]
             if single.op not in ("compared", "in_list"):
-                inside = self._continued(self._suffixes(single), _SUM)
+                inside = self._continue(self._suffixes(single), _SUM)
         return Node("in", position, (left, inside))
 
     _special: ClassVar[dict[str, Callable[[Parser, Node, int], Node]]] = {
@@ -231,7 +231,7 @@ class Parser:
         if token.kind == "string":
             return Node("literal", token.position, value=unquote(token))
         if token.kind == "name":
-            return self._named(token)
+            return self._parse_named(token)
         parse = self._symbols.get(token.text)
         if token.kind == "end" or parse is None:
             self.index -= token.kind != "end"
@@ -239,7 +239,7 @@ class Parser:
         return parse(self, token)
 
     def _parenthesis(self, token: Token) -> Node:
-        found = self._opened_range(token)
+        found = self._parse_opened_range(token)
         if found is not None:
             return found
         if self.token.kind == "symbol" and self.token.text in _COMPARISONS:
@@ -258,7 +258,7 @@ class Parser:
             "half_range", token.position, (self.expression(_SUM),), _COMPARISONS[token.text]
         )
 
-    def _opened_range(self, opening: Token) -> Node | None:
+    def _parse_opened_range(self, opening: Token) -> Node | None:
         """Parse a range behind its opening bracket, if there is one."""
         saved = self.index
         if not self._may_be_range(opening):
@@ -290,7 +290,7 @@ class Parser:
         return False
 
     def _bracket(self, token: Token) -> Node:
-        found = self._opened_range(token)
+        found = self._parse_opened_range(token)
         if found is not None:
             return found
         return Node("list", token.position, self._sequence("]", self._item))
@@ -302,7 +302,7 @@ class Parser:
         return self.expression()
 
     def _open_range(self, token: Token) -> Node:
-        found = self._opened_range(token)
+        found = self._parse_opened_range(token)
         if found is None:
             raise ExpressionError(self.text, token.position, "expected '..'")
         return found
@@ -369,7 +369,7 @@ class Parser:
 
     # -- names and calls -----------------------------------------------------------------------
 
-    def _named(self, token: Token) -> Node:
+    def _parse_named(self, token: Token) -> Node:
         word = token.text
         if word in _CONSTANTS:
             return Node("literal", token.position, value=_CONSTANTS[word])
@@ -416,12 +416,12 @@ class Parser:
 
     def _call(self, callee: Node, position: int) -> Node:
         """Parse arguments, by position or by name."""
-        if self.tokens[self.index].kind == "name" and (names := self._named_arguments()):
+        if self.tokens[self.index].kind == "name" and (names := self._parse_named_arguments()):
             values, keys = names
             return Node("call_named", position, (callee, *values), keys)
         return Node("call", position, (callee, *self._sequence(")", self._item)))
 
-    def _named_arguments(self) -> tuple[tuple[Node, ...], tuple[str, ...]] | None:
+    def _parse_named_arguments(self) -> tuple[tuple[Node, ...], tuple[str, ...]] | None:
         count = self._run_of_words(self.index)
         if self.tokens[self.index + count].text != ":":
             return None
@@ -491,7 +491,7 @@ class Parser:
 
     def type(self) -> Type:
         """Parse a type, as `instance of` and parameters have it."""
-        declared = self._declared_type()
+        declared = self._parse_declared_type()
         if declared is not None:
             return declared
         self._deeper()
@@ -508,7 +508,7 @@ class Parser:
         self.depth -= 1
         return found
 
-    def _declared_type(self) -> Type | None:
+    def _parse_declared_type(self) -> Type | None:
         """Parse the name of a type that a decision model defines."""
         count, name = self.names.match_type(self.tokens, self.index)
         self.index += count
@@ -540,7 +540,7 @@ class Parser:
         return entries
 
 
-def referenced(tree: Node) -> Iterable[str]:
+def find_references(tree: Node) -> Iterable[str]:
     """Yield the names that a tree reads, its own local ones among them."""
     stack = [tree]
     while stack:

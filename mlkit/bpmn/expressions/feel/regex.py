@@ -11,13 +11,21 @@ from functools import lru_cache
 from typing import Any
 
 from mlkit.bpmn.expressions.feel.backtracking import search
-from mlkit.bpmn.expressions.feel.budget import Run
-from mlkit.bpmn.expressions.feel.regex_parser import Piece, RegexParser, has_reference, render
+from mlkit.bpmn.expressions.feel.budget import LimitReached, Run
+from mlkit.bpmn.expressions.feel.regex_parser import (
+    REPEATED,
+    Piece,
+    RegexParser,
+    has_reference,
+    render,
+)
 from mlkit.bpmn.expressions.feel.values import Refused
 
 Groups = list[str | None]
 Found = tuple[int, int, Groups]
 _FLAGS = frozenset("smixq")
+# What RE2 says of patterns that are right and beyond its limits.
+_LIMITS = {"repetition size": REPEATED, "too large": "the pattern takes too much memory"}
 
 
 class Pattern:
@@ -62,7 +70,8 @@ def compile_pattern(pattern: str, flags: str) -> Pattern:
     """Return a pattern, ready to match.
 
     Raises:
-        Refused: It is none, has an unknown flag, or would take too much memory.
+        Refused: It is none, or has an unknown flag.
+        LimitReached: It nests too deeply, repeats too often, or would take too much memory.
     """
     import re2
 
@@ -79,10 +88,10 @@ def compile_pattern(pattern: str, flags: str) -> Pattern:
     if tree is not None:
         return Pattern(None, tree, groups, flags)
     mode = "".join(each for each in "im" if each in flags)
-    return Pattern(_compiled(f"(?{mode})" * bool(mode) + source), None, groups, flags)
+    return Pattern(_compile(f"(?{mode})" * bool(mode) + source), None, groups, flags)
 
 
-def _compiled(source: str) -> Any:
+def _compile(source: str) -> Any:
     import re2
 
     options = re2.Options()
@@ -90,4 +99,7 @@ def _compiled(source: str) -> Any:
     try:
         return re2.compile(source, options)
     except re2.error as error:
+        for told, problem in _LIMITS.items():
+            if told in str(error):
+                raise LimitReached(problem) from error
         raise Refused from error

@@ -159,7 +159,7 @@ def _member(pattern: str, at: int, is_first: bool) -> tuple[str, int]:
         inside, negative, end = _escape(pattern, at + 1)
         if not negative:
             return inside, end
-        return _left_out(inside), end
+        return _complement(inside), end
     low, at = _letter(pattern, at)
     if pattern[at : at + 1] != "-" or pattern[at + 1 : at + 2] in ("]", "["):
         return _code(ord(low)), at
@@ -178,7 +178,7 @@ def _letter(pattern: str, at: int) -> tuple[str, int]:
     return letter, at + 1
 
 
-def _left_out(inside: str) -> str:
+def _complement(inside: str) -> str:
     """Return the inside of a class that holds all but another's."""
     if re.fullmatch(r"\\p\{\w+\}", inside):
         return inside.replace("\\p", "\\P")
@@ -187,17 +187,17 @@ def _left_out(inside: str) -> str:
 
 def _subtract(source: str, less: str) -> str:
     kept = _members(source) - _members(less)
-    return _brackets(_written(sorted(kept)))
+    return _brackets(_write_ranges(sorted(kept)))
 
 
 @lru_cache(maxsize=64)
 def _spans(source: str) -> str:
-    return _written(sorted(_members(source)))
+    return _write_ranges(sorted(_members(source)))
 
 
 @lru_cache(maxsize=16)
 def _members(source: str) -> frozenset[int]:
-    """Return the code points of a class; RE2 itself says which."""
+    """Return the code points of a class, as RE2 itself matches them."""
     import re2
 
     found = re2.compile(source + "+").finditer(_all_letters())
@@ -211,7 +211,7 @@ def _all_letters() -> str:
     return "".join(chr(code) for code in codes if unicodedata.category(chr(code)) != "Cn")
 
 
-def _written(codes: list[int]) -> str:
+def _write_ranges(codes: list[int]) -> str:
     parts: list[str] = []
     at = 0
     while at < len(codes):

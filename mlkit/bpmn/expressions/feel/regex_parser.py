@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mlkit.bpmn.expressions.feel.budget import LimitReached
 from mlkit.bpmn.expressions.feel.regex_classes import (
     ESCAPED,
     CharacterClass,
@@ -15,8 +16,9 @@ from mlkit.bpmn.expressions.feel.regex_classes import (
 from mlkit.bpmn.expressions.feel.values import Refused
 
 _MAX_LEVELS = 60
-_MAX_COUNT = 1000
+MAX_COUNT = 1000
 _SPACE = "\t\n\r "
+REPEATED = f"the pattern repeats a part more than {MAX_COUNT:,} times"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class RegexParser:
 
         Raises:
             Refused: It is none.
+            LimitReached: It nests too deeply, or repeats too often.
         """
         tree = self._choice()
         if self.at < len(self.pattern):
@@ -74,7 +77,7 @@ class RegexParser:
     def _choice(self) -> Piece:
         self.level += 1
         if self.level > _MAX_LEVELS:
-            raise Refused
+            raise LimitReached(f"the pattern nests more than {_MAX_LEVELS} levels")
         branches = [self._sequence()]
         while self._peek() == "|":
             self.at += 1
@@ -85,10 +88,10 @@ class RegexParser:
     def _sequence(self) -> Piece:
         parts: list[Piece] = []
         while self._peek() not in ("", "|", ")"):
-            parts.append(self._quantified(self._atom()))
+            parts.append(self._quantify(self._atom()))
         return Piece("sequence", parts=tuple(parts))
 
-    def _quantified(self, piece: Piece) -> Piece:
+    def _quantify(self, piece: Piece) -> Piece:
         bounds = self._bounds()
         if bounds is None:
             return piece
@@ -111,10 +114,13 @@ class RegexParser:
         self.at = closing + 1
         if closing < 0 or not _is_count(low) or (high and not _is_count(high)):
             raise Refused
-        most = (int(high) if high else None) if comma else int(low)
-        if most is not None and most < int(low):
+        least = _count(low)
+        most = (_count(high) if high else None) if comma else least
+        if most is not None and most < least:
             raise Refused
-        return int(low), most
+        if max(least, most or 0) > MAX_COUNT:
+            raise LimitReached(REPEATED)
+        return least, most
 
     def _atom(self) -> Piece:
         letter = self._next()
@@ -164,7 +170,12 @@ class RegexParser:
 
 
 def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 5 and int(text) <= _MAX_COUNT
+    return text.isascii() and text.isdigit()
+
+
+def _count(text: str) -> int:
+    """Return a number of repetitions; one with more digits than Python reads is not read."""
+    return int(text) if len(text.lstrip("0")) < 10 else 10**10
 
 
 def without_space(pattern: str) -> str:

@@ -27,7 +27,7 @@ from mlkit.bpmn.expressions.feel.values import (
 from mlkit.bpmn.expressions.feel.writing import MAX_LEVELS
 
 
-def tagged(run: Run, value: Any, level: int = 0) -> Any:
+def tag(run: Run, value: Any, level: int = 0) -> Any:
     """Return a value as tagged JSON.
 
     Raises:
@@ -43,11 +43,11 @@ def tagged(run: Run, value: Any, level: int = 0) -> Any:
         run.charge(len(value) >> 4)
         return value
     if kind is list:
-        return [tagged(run, each, level + 1) for each in value]
+        return [tag(run, each, level + 1) for each in value]
     if kind is dict:
-        return {"c": {name: tagged(run, each, level + 1) for name, each in value.items()}}
+        return {"c": {name: tag(run, each, level + 1) for name, each in value.items()}}
     if kind is Range:
-        low, high = (tagged(run, each, level + 1) for each in (value.start, value.end))
+        low, high = (tag(run, each, level + 1) for each in (value.start, value.end))
         opening, closing = "[" if value.start_included else "(", "]" if value.end_included else ")"
         return {"r": [opening, low, high, closing]}
     return _TAGS[kind](value)

@@ -85,10 +85,10 @@ def _with_zone(nanos: int, found: re.Match[str]) -> Time:
     offset = hours * 3600 + minutes * 60 + seconds
     if minutes > 59 or seconds > 59:
         raise Refused
-    return Time(nanos, checked_offset(-offset if found[6] == "-" else offset))
+    return Time(nanos, check_offset(-offset if found[6] == "-" else offset))
 
 
-def checked_offset(seconds: int) -> int:
+def check_offset(seconds: int) -> int:
     """Return an offset of a time.
 
     Raises:
@@ -129,17 +129,17 @@ def parse_duration(text: str) -> Days | Months:
     found = _MONTHS.fullmatch(text)
     if found and (found[2] or found[3]):
         months = int(found[2] or 0) * 12 + int(found[3] or 0)
-        return checked_months(-months if found[1] else months)
+        return check_months(-months if found[1] else months)
     found = _DAYS.fullmatch(text)
     if found is None or not (found[2] or found[3]) or found[3] == "T":
         raise Refused
     days, hours, minutes, seconds = (int(each or 0) for each in found.group(2, 4, 5, 6))
     whole = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     nanos = whole * SECOND + int((found[7] or "0")[:9].ljust(9, "0"))
-    return checked_days(-nanos if found[1] else nanos)
+    return check_days(-nanos if found[1] else nanos)
 
 
-def checked_days(nanos: int) -> Days:
+def check_days(nanos: int) -> Days:
     """Return a duration of days.
 
     Raises:
@@ -150,7 +150,7 @@ def checked_days(nanos: int) -> Days:
     return Days(nanos)
 
 
-def checked_months(months: int) -> Months:
+def check_months(months: int) -> Months:
     """Return a duration of months.
 
     Raises:

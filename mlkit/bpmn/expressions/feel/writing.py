@@ -9,7 +9,7 @@ from typing import Any
 
 from mlkit.bpmn.expressions.feel import temporal
 from mlkit.bpmn.expressions.feel.budget import LimitReached, Run
-from mlkit.bpmn.expressions.feel.numbers import written
+from mlkit.bpmn.expressions.feel.numbers import format_number
 from mlkit.bpmn.expressions.feel.values import Date, DateTime, Days, Function, Months, Range, Time
 
 MAX_LEVELS = 200
@@ -18,7 +18,7 @@ _NAME = re.compile(r"[^\W\d]\w*(?: \w+)*")
 _WRITERS: dict[type, Callable[[Any], str]] = {
     type(None): lambda value: "null",
     bool: lambda value: "true" if value else "false",
-    Decimal: written,
+    Decimal: format_number,
     Date: temporal.write_date,
     Time: temporal.write_time,
     DateTime: temporal.write_date_time,

@@ -1,1 +1,1 @@
-"""The journal in a database: SQL that is written once, and who owns what."""
+"""The journal in a database, in SQL that is written once for all of them."""

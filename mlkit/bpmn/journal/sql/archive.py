@@ -11,13 +11,18 @@ from mlkit.bpmn.journal.sql.schema import COMPONENTS
 from mlkit.errors import BadData
 from mlkit.storage.database import Database
 
-_LEFT_OUT = {"hosts", "verdicts", "schema_versions"}
-# What belongs to processes that live.
+_LEFT_OUT = {"hosts", "verdicts", "schema_versions", "artifact_store", "running_attempts"}
+# What belongs to processes that live, and where this journal has its stored values.
 _LARGE = {"events": "instance", "audit": "number"}
 # Tables that are read in parts, by a number.
 _RANGE = 500
 _AT_ONCE = 500
 _BYTES = "$bytes"
+
+
+def versions() -> dict[str, int]:
+    """Return the version of each component that this program reads and writes."""
+    return {name: len(each) for name, each in COMPONENTS.items()}
 
 
 class SqlArchive:
@@ -32,11 +37,6 @@ class SqlArchive:
         self.tables = {
             name: columns for name, columns in database.tables().items() if name not in _LEFT_OUT
         }
-
-    @staticmethod
-    def versions() -> dict[str, int]:
-        """Return the version of each component that this program reads and writes."""
-        return {name: len(each) for name, each in COMPONENTS.items()}
 
     def freeze(self) -> None:
         """Keep others from writing until the transaction ends."""

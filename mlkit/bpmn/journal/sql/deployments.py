@@ -98,7 +98,7 @@ class SqlDeployments:
 
     def _find(self, clause: str, values: tuple[Any, ...]) -> list[Deployed]:
         rows = self.database.query(f"SELECT {_COLUMNS} FROM deployments {clause}", values)
-        return [_deployed(row) for row in rows]
+        return [_read_deployed(row) for row in rows]
 
     def started(self, key: str) -> tuple[str, int] | None:
         """Return what was started by a key: the digest of the request, and the instance."""
@@ -110,7 +110,7 @@ class SqlDeployments:
         self.database.execute("INSERT INTO starts VALUES (?, ?, ?, ?)", (key, digest, instance, at))
 
 
-def _deployed(row: tuple[Any, ...]) -> Deployed:
+def _read_deployed(row: tuple[Any, ...]) -> Deployed:
     process, version, definition, name, file, options, at, who = row
     kept: Mapping[str, Any] = msgspec.json.decode(options)
     return Deployed(process, definition, name, file, dict(kept), at, who, version)

@@ -58,9 +58,21 @@ class SqlExternalTasks:
             )
         )
 
-    def forget(self, instance: int) -> None:
-        """Withdraw all tasks of an instance."""
-        self.database.defer("DELETE FROM external_tasks WHERE instance = ?", (instance,))
+    def rename(self, instance: int, activation: int, element: str, definition: str) -> None:
+        """Let a task, if it is one, be that of another element; who has it keeps it."""
+        self.database.defer(
+            "UPDATE external_tasks SET element = ?, definition = ?"
+            " WHERE instance = ? AND activation = ?",
+            (element, definition, instance, activation),
+        )
+
+    def forget(self, instances: Iterable[int]) -> None:
+        """Withdraw all tasks of instances."""
+        self.database.defer_rows(
+            "DELETE FROM external_tasks WHERE instance IN (SELECT instance FROM {rows})",
+            {"instance": "BIGINT"},
+            [(each,) for each in instances],
+        )
 
     # -- what workers do -------------------------------------------------------------------
 

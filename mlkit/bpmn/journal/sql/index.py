@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from mlkit.bpmn.engine.state import Activation, State
-from mlkit.bpmn.engine.waits import ForPerson
-from mlkit.bpmn.journal.records import ENDED, Criteria, Found, OpenTask, Stopped, Throughput
+from mlkit.bpmn.engine.waits import ForPerson, ForRetry
+from mlkit.bpmn.journal.records import (
+    ENDED,
+    Alike,
+    Criteria,
+    Found,
+    OpenTask,
+    Retried,
+    Stopped,
+    Throughput,
+)
 from mlkit.bpmn.people.masking import Mask
 from mlkit.errors import UsageError
 from mlkit.storage.database import Database
@@ -36,6 +48,13 @@ CREATE INDEX instances_by_phase ON instances (phase, number);
 CREATE INDEX instances_by_key ON instances (key, number);
 CREATE INDEX instances_by_definition ON instances (definition, number)
 """
+RETRIES = """
+CREATE TABLE retries (
+  instance BIGINT NOT NULL, activation BIGINT NOT NULL, element TEXT NOT NULL,
+  attempt BIGINT NOT NULL, message TEXT NOT NULL, due DOUBLE PRECISION NOT NULL,
+  PRIMARY KEY (instance, activation)
+) {clustered}
+"""
 LONGEST_VALUE = 200
 """Characters of a value that can be searched for; longer ones are not found."""
 _MOST_VARIABLES = 200
@@ -46,13 +65,35 @@ _FOUND = (
     " (SELECT max(version) FROM deployments d WHERE d.definition = instances.definition"
     " AND d.process = instances.process)"
 )
+_TASK = {
+    "instance": "BIGINT", "activation": "BIGINT", "element": "TEXT", "name": "TEXT",
+    "assignee": "TEXT", "users": "TEXT", "teams": "TEXT", "since": "DOUBLE PRECISION",
+    "due": "TEXT", "priority": "TEXT",
+}  # fmt: skip
+_INCIDENT = {
+    "instance": "BIGINT", "activation": "BIGINT", "element": "TEXT", "attempt": "BIGINT",
+    "message": "TEXT",
+}  # fmt: skip
+_RETRY = {**_INCIDENT, "due": "DOUBLE PRECISION"}
+_SHOWN = (("open_tasks", _TASK), ("incidents", _INCIDENT), ("retries", _RETRY))
+_VARIABLE = {"instance": "BIGINT", "name": "TEXT", "value": "TEXT"}
+_NOTE_VARIABLES = (
+    "INSERT INTO instance_variables (instance, name, value) SELECT instance, name, value"
+    " FROM {rows} WHERE 1 = 1 ON CONFLICT (instance, name) DO UPDATE SET value = excluded.value"
+)
+_OPEN_TASKS = (
+    "SELECT o.instance, i.id, i.process, i.definition, o.activation, o.element, o.name,"
+    " o.assignee, o.users, o.teams, o.since, o.due, o.priority, i.key"
+    " FROM open_tasks o JOIN instances i ON i.number = o.instance"
+)
+_AT_ONCE = 100
 _Rows = tuple[tuple[Any, ...], ...]
 _RUNNING = ("running", "interrupted")
 _ENDED = f"phase IN ({', '.join(map(repr, ENDED))})"
 
 
 class SqlIndex:
-    """Search tables of a journal; `note` runs inside the transaction of the events.
+    """Search tables of a journal; `note_all` runs inside the transaction of the events.
 
     Args:
         database: The journal's.
@@ -66,15 +107,27 @@ class SqlIndex:
 
     # -- writing ---------------------------------------------------------------------------
 
-    def note(self, number: int, state: State, is_new: bool = False) -> None:
-        """Keep what an instance waits for; and its variables, where it rests."""
-        shown = _tasks(state), _stopped(state)
-        if self._known.get(number, ((), ()) if is_new else None) != shown:
-            self._replace(number, *shown)
-        if state.phase != "running":
-            self._note_variables(number, state)
+    def note_all(self, instances: Iterable[tuple[int, State, bool]]) -> None:
+        """Keep what instances wait for; and their variables, where they rest.
+
+        Args:
+            instances: The number and the state of each, and whether it is new.
+        """
+        changed: dict[int, tuple[_Rows, ...]] = {}
+        variables: list[tuple[int, str, str]] = []
+        for number, state, is_new in instances:
+            shown = _tasks(state), _list_stopped(state), _retried(state)
+            if self._known.get(number, ((), (), ()) if is_new else None) != shown:
+                changed[number] = shown
+            if state.effective_status != "running":
+                variables += _variables(number, state)
+            self._remember(number, shown if state.status == "running" else None)
+        self._replace(changed)
+        self.database.defer_rows(_NOTE_VARIABLES, _VARIABLE, variables)
+
+    def _remember(self, number: int, shown: tuple[_Rows, ...] | None) -> None:
         self._known.pop(number, None)
-        if state.status == "running":
+        if shown is not None:
             self._known[number] = shown
             if len(self._known) > _KNOWN:
                 self._known.popitem(last=False)
@@ -86,25 +139,28 @@ class SqlIndex:
         else:
             self._known.pop(number, None)
 
-    def _replace(self, number: int, tasks: _Rows, stopped: _Rows) -> None:
-        execute = self.database.defer
-        execute("DELETE FROM open_tasks WHERE instance = ?", (number,))
-        execute("DELETE FROM incidents WHERE instance = ?", (number,))
-        for each in tasks:
-            execute("INSERT INTO open_tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *each))
-        for each in stopped:
-            execute("INSERT INTO incidents VALUES (?, ?, ?, ?, ?)", (number, *each))
+    @contextmanager
+    def consistent(self) -> Iterator[None]:
+        """Forget what the tables hold where a block, with its transaction, is undone."""
+        try:
+            yield
+        except BaseException:
+            self.forget()
+            raise
 
-    def _note_variables(self, number: int, state: State) -> None:
-        for root in state.roots()[:1]:
-            for name, value in list(root.variables.items())[:_MOST_VARIABLES]:
-                text = searchable(value)
-                if text is not None:
-                    self.database.defer(
-                        "INSERT INTO instance_variables (instance, name, value) VALUES (?, ?, ?)"
-                        " ON CONFLICT (instance, name) DO UPDATE SET value = excluded.value",
-                        (number, name, text),
-                    )
+    def _replace(self, changed: Mapping[int, tuple[_Rows, ...]]) -> None:
+        for place, (table, columns) in enumerate(_SHOWN):
+            self.database.defer_rows(
+                f"DELETE FROM {table} WHERE instance IN (SELECT instance FROM {{rows}})",
+                {"instance": "BIGINT"},
+                [(number,) for number in changed],
+            )
+            names = ", ".join(columns)
+            self.database.defer_rows(
+                f"INSERT INTO {table} ({names}) SELECT {names} FROM {{rows}}",
+                columns,
+                [(number, *row) for number, shown in changed.items() for row in shown[place]],
+            )
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -129,9 +185,9 @@ class SqlIndex:
             f"SELECT {_FOUND} FROM instances{condition} ORDER BY number DESC LIMIT ?",
             (*values, limit),
         )
-        return [Found(*row) for row in rows]
+        return [_to_found(row) for row in rows]
 
-    def last_ended(self, limit: int) -> list[Found]:
+    def list_last_ended(self, limit: int) -> list[Found]:
         """Return the instances that ended last, newest end first."""
         where, values = self._within()
         rows = self.database.query(
@@ -139,7 +195,7 @@ class SqlIndex:
             " ORDER BY updated DESC, number DESC LIMIT ?",
             (*values, limit),
         )
-        return [Found(*row) for row in rows]
+        return [_to_found(row) for row in rows]
 
     def throughput(self, since: float) -> list[Throughput]:
         """Return what has ended since a time, by hour, process and state."""
@@ -160,6 +216,14 @@ class SqlIndex:
         """Return how many incidents of a stored definition there are, by element."""
         return self._by_element("incidents", process, definition)
 
+    def external_by_element(self, process: str, definition: str) -> dict[str, int]:
+        """Return how many external tasks of a stored definition are offered, by element."""
+        return self._by_element("external_tasks", process, definition)
+
+    def retries_by_element(self, process: str, definition: str) -> dict[str, int]:
+        """Return how many tasks of a stored definition wait for another attempt, by element."""
+        return self._by_element("retries", process, definition)
+
     def _by_element(self, table: str, process: str, definition: str) -> dict[str, int]:
         rows = self.database.query(
             f"SELECT t.element, count(*) FROM {table} t JOIN instances i ON i.number = t.instance"
@@ -169,13 +233,13 @@ class SqlIndex:
         return {str(element): int(count) for element, count in rows}
 
     def counts(self) -> dict[str, int]:
-        """Return how many instances there are in each phase."""
+        """Return how many instances have each status."""
         where, values = self._within()
         condition = "".join(f" WHERE {each}" for each in where)
         rows = self.database.query(
             f"SELECT phase, count(*) FROM instances{condition} GROUP BY phase", tuple(values)
         )
-        return {str(phase): int(count) for phase, count in rows}
+        return {str(status): int(count) for status, count in rows}
 
     def task_count(self) -> int:
         """Return how many user tasks wait."""
@@ -183,9 +247,16 @@ class SqlIndex:
 
     def incident_count(self) -> int:
         """Return how many incidents wait for somebody."""
+        return self._count("incidents")
+
+    def retry_count(self) -> int:
+        """Return how many tasks wait for another attempt."""
+        return self._count("retries")
+
+    def _count(self, table: str) -> int:
         where, values = self._within("i.process")
         join = " s JOIN instances i ON i.number = s.instance WHERE " if where else ""
-        text = f"SELECT count(*) FROM incidents{join}{''.join(where)}"
+        text = f"SELECT count(*) FROM {table}{join}{''.join(where)}"
         return int(self.database.query(text, tuple(values))[0][0])
 
     def tasks(
@@ -208,36 +279,109 @@ class SqlIndex:
         if group is not None:
             where.append("o.teams LIKE ? ESCAPE '!'")
             values.append(_containing(group))
-        rows = self.database.query(
-            "SELECT o.instance, i.id, i.process, i.definition, o.activation, o.element, o.name,"
-            " o.assignee, o.users, o.teams, o.since, o.due, o.priority, i.key"
-            " FROM open_tasks o JOIN instances i ON i.number = o.instance"
-            f" WHERE {' AND '.join(where)} ORDER BY o.instance, o.activation LIMIT ?",
+        return self._open_tasks(
+            f"{' AND '.join(where)} ORDER BY o.instance, o.activation LIMIT ?",
             (*values, _UNLIMITED if limit is None else limit),
         )
+
+    def _open_tasks(self, clause: str, values: Sequence[Any]) -> list[OpenTask]:
+        rows = self.database.query(f"{_OPEN_TASKS} WHERE {clause}", values)
         return [
             OpenTask._make((*row[:8], json.loads(row[8]), json.loads(row[9]), *row[10:]))
             for row in rows
         ]
 
+    def assignments(self) -> list[Alike]:
+        """Return for whom user tasks wait: those of a process that wait for the same people."""
+        where, values = self._within("i.process")
+        condition = "".join(f" WHERE {each}" for each in where)
+        rows = self.database.query(
+            "SELECT i.process, o.assignee, o.users, o.teams, count(*) FROM open_tasks o"
+            f" JOIN instances i ON i.number = o.instance{condition} GROUP BY 1, 2, 3, 4",
+            values,
+        )
+        return [
+            Alike(_make_task(process, assignee, json.loads(users), json.loads(teams)), number)
+            for process, assignee, users, teams, number in rows
+        ]
+
+    def oldest_tasks(self, assigned: Sequence[OpenTask], limit: int) -> list[OpenTask]:
+        """Return user tasks, oldest first, that are assigned as one of some others is."""
+        found: list[OpenTask] = []
+        for start in range(0, len(assigned), _AT_ONCE):
+            alike = [_alike(each) for each in assigned[start : start + _AT_ONCE]]
+            found += self._open_tasks(
+                f"({' OR '.join(text for text, _ in alike)}) ORDER BY o.since LIMIT ?",
+                (*(value for _, values in alike for value in values), limit),
+            )
+        return sorted(found, key=lambda each: each.since)[:limit]
+
     def stopped(
         self, process: str | None, element: str | None, after: tuple[int, int], limit: int
     ) -> list[Stopped]:
         """Return incidents, oldest instance first, of a process and at an element."""
+        rows = self._listed("incidents", "i.updated", process, element, after, limit)
+        return [Stopped(*row) for row in rows]
+
+    def retried(
+        self, process: str | None, element: str | None, after: tuple[int, int], limit: int
+    ) -> list[Retried]:
+        """Return the tasks that wait for another attempt, as `stopped` does incidents."""
+        rows = self._listed("retries", "s.due", process, element, after, limit)
+        return [Retried(*row) for row in rows]
+
+    def _listed(
+        self,
+        table: str,
+        column: str,
+        process: str | None,
+        element: str | None,
+        after: tuple[int, int],
+        limit: int,
+    ) -> list[Any]:
         where, values = self._within("i.process")
         where.append("(s.instance > ? OR (s.instance = ? AND s.activation > ?))")
         values += [after[0], after[0], after[1]]
-        for column, value in (("i.process", process), ("s.element", element)):
+        for name, value in (("i.process", process), ("s.element", element)):
             if value is not None:
-                where.append(f"{column} = ?")
+                where.append(f"{name} = ?")
                 values.append(value)
-        rows = self.database.query(
+        return self.database.query(
             "SELECT s.instance, i.id, i.process, s.activation, s.element, s.attempt, s.message,"
-            " i.updated FROM incidents s JOIN instances i ON i.number = s.instance"
+            f" {column} FROM {table} s JOIN instances i ON i.number = s.instance"
             f" WHERE {' AND '.join(where)} ORDER BY s.instance, s.activation LIMIT ?",
             (*values, limit),
         )
-        return [Stopped(*row) for row in rows]
+
+
+def _to_found(columns: tuple[Any, ...]) -> Found:
+    """Return an instance that a search finds; one that is damaged says so."""
+    try:
+        return msgspec.convert(columns, Found)
+    except (ValueError, TypeError):
+        return Found(columns[0], str(columns[1]), "?", "", "damaged", "", "", 0.0, 0.0)
+
+
+def _variables(number: int, state: State) -> Iterator[tuple[int, str, str]]:
+    """Yield the rows of an instance's variables that can be searched for."""
+    for root in state.roots()[:1]:
+        for name, value in list(root.variables.items())[:_MOST_VARIABLES]:
+            text = searchable(value)
+            if text is not None:
+                yield number, name, text
+
+
+def _make_task(process: str, assignee: str | None, users: list[str], groups: list[str]) -> OpenTask:
+    return OpenTask(0, "", process, "", 0, "", None, assignee, users, groups, 0.0, None, None)
+
+
+def _alike(task: OpenTask) -> tuple[str, tuple[str, ...]]:
+    """Return the condition for tasks that are assigned as one is, with its values."""
+    values = task.process, _names(task.users), _names(task.groups)
+    text = "i.process = ? AND o.users = ? AND o.teams = ? AND o.assignee"
+    if task.assignee is None:
+        return f"{text} IS NULL", values
+    return f"{text} = ?", (*values, task.assignee)
 
 
 def searchable(value: Any) -> str | None:
@@ -312,7 +456,7 @@ def _names(names: list[str]) -> str:
     return json.dumps(names, ensure_ascii=False)
 
 
-def _stopped(state: State) -> _Rows:
+def _list_stopped(state: State) -> _Rows:
     found = [
         (each.id, each.node, each.attempt, _open_text(state, each.incident.message))
         for each in _open(state)
@@ -325,6 +469,16 @@ def _stopped(state: State) -> _Rows:
             if number not in state.activations
         ]
     return tuple(found)
+
+
+def _retried(state: State) -> _Rows:
+    return tuple(
+        (each.id, each.node, each.attempt, _open_text(state, wait.failure), wait.due)
+        for each in _open(state)
+        if not state.suspended
+        and each.status == "pausing"
+        and isinstance(wait := each.wait, ForRetry)
+    )
 
 
 def _open_text(state: State, message: str) -> str:

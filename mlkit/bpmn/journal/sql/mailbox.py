@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ _KEPT_VERDICTS = 10_000
 _AT_ONCE = 500
 STEERS = 2
 """What `asks` is of an event that a suspended instance takes, too."""
+_DELIVER = "INSERT INTO inbox (instance, event, asks) VALUES (?, ?, ?)"
 _UNREADABLE = (msgspec.DecodeError, TypeError, UnicodeDecodeError)
 
 
@@ -38,16 +39,15 @@ class SqlMailbox:
 
     def deliver(self, instance: int, event: AnyEvent, asks: bool = False) -> int:
         """Put an event into an instance's inbox; return the row's number."""
-        ((row,),) = self.database.query(
-            "INSERT INTO inbox (instance, event, asks) VALUES (?, ?, ?) RETURNING id",
-            (
-                instance,
-                encode(event),
-                STEERS if asks and isinstance(event, STEERING) else int(asks),
-            ),
-        )
         self.database.announce()
+        values = _row(instance, event, asks)
+        ((row,),) = self.database.query(f"{_DELIVER} RETURNING id", values)
         return int(row)
+
+    def enqueue(self, instance: int, event: AnyEvent, asks: bool = False) -> None:
+        """Put an event into an instance's inbox where nobody needs the row's number at once."""
+        self.database.announce()
+        self.database.defer(_DELIVER, _row(instance, event, asks))
 
     def inbox(self, instances: Iterable[int]) -> list[Delivered]:
         """Return the events that wait for these instances, oldest first; damaged ones stay."""
@@ -58,10 +58,9 @@ class SqlMailbox:
         return sorted(found, key=lambda each: each.row)
 
     def _inbox(self, wanted: tuple[int, ...]) -> Iterator[Delivered]:
+        among, values = self.database.among(wanted)
         rows = self.database.query(
-            "SELECT id, instance, event FROM inbox"
-            f" WHERE instance IN ({', '.join('?' * len(wanted))})",
-            wanted,
+            f"SELECT id, instance, event FROM inbox WHERE instance IN {among}", values
         )
         for row, instance, event in rows:
             with contextlib.suppress(*_UNREADABLE):
@@ -69,20 +68,25 @@ class SqlMailbox:
 
     def take(self, verdicts: dict[int, str]) -> None:
         """Remove rows of the inbox that were decided, and keep the verdict for whoever asks."""
-        for row, refusal in verdicts.items():
-            self._decide("id = ?", row, refusal)
+        self._decide("id", list(verdicts.items()))
         if verdicts:  # Whoever has asked and died never reads its verdict.
             oldest = max(verdicts) - _KEPT_VERDICTS
             self.database.defer("DELETE FROM verdicts WHERE row < ?", (oldest,))
 
-    def _decide(self, which: str, value: int, refusal: str) -> None:
-        self.database.defer(
-            "INSERT INTO verdicts (row, refusal)"
-            f" SELECT id, CAST(? AS TEXT) FROM inbox WHERE {which} AND asks > 0"
+    def _decide(self, column: str, decided: list[tuple[int, str]]) -> None:
+        """Decide rows of the inbox, which are named by their id or by their instance."""
+        self.database.defer_rows(
+            "INSERT INTO verdicts (row, refusal) SELECT inbox.id, given.refusal"
+            f" FROM {{rows}} JOIN inbox ON inbox.{column} = given.name WHERE inbox.asks > 0"
             " ON CONFLICT (row) DO UPDATE SET refusal = excluded.refusal",
-            (refusal, value),
+            {"name": "BIGINT", "refusal": "TEXT"},
+            decided,
         )
-        self.database.defer(f"DELETE FROM inbox WHERE {which}", (value,))
+        self.database.defer_rows(
+            f"DELETE FROM inbox WHERE {column} IN (SELECT name FROM {{rows}})",
+            {"name": "BIGINT"},
+            [(name,) for name, _ in decided],
+        )
 
     def verdict(self, row: int) -> str | None:
         """Return why an event was refused, empty where it was taken; None: not decided yet."""
@@ -130,10 +134,18 @@ class SqlMailbox:
             (instance, activation),
         )
 
-    def forget(self, instance: int, refusal: str) -> None:
-        """Drop what an instance that ended waited for; what is in its inbox is refused."""
-        self.database.defer("DELETE FROM subscriptions WHERE instance = ?", (instance,))
-        self._decide("instance = ?", instance, refusal)
+    def forget(self, ended: Mapping[int, str]) -> None:
+        """Drop what instances that ended waited for.
+
+        Args:
+            ended: By instance, why what is in its inbox is refused.
+        """
+        self.database.defer_rows(
+            "DELETE FROM subscriptions WHERE instance IN (SELECT name FROM {rows})",
+            {"name": "BIGINT"},
+            [(each,) for each in ended],
+        )
+        self._decide("instance", list(ended.items()))
 
     def send(self, name: str, key: str, variables: dict[str, Any], expires: float) -> int | None:
         """Deliver a message to the one that waits for it, or keep it.
@@ -208,3 +220,9 @@ class SqlMailbox:
             except _UNREADABLE as error:
                 found.append(f"{self.database.place}: message {row} ({name}) is damaged: {error}")
         return found
+
+
+def _row(instance: int, event: AnyEvent, asks: bool) -> tuple[Any, ...]:
+    """Return the values of a row of the inbox."""
+    steers = asks and isinstance(event, STEERING)
+    return instance, encode(event), STEERS if steers else int(asks)

@@ -97,7 +97,7 @@ class SqlOutbox:
         return bool(self.database.query(f"SELECT 1 FROM mails WHERE {self._free} LIMIT 1"))
 
     def claim(self, owner: str, limit: int, seconds: float) -> list[Mail]:
-        """Lease mails that are due, for so many seconds; nobody else gets them meanwhile."""
+        """Lease mails that are due, for a number of seconds; nobody else gets them meanwhile."""
         clock, free = self.database.clock, self._free
         statement = (
             f"UPDATE mails SET owner = ?, lease = {clock} + ? WHERE id IN"
@@ -115,11 +115,16 @@ class SqlOutbox:
         )
         return bool(self.database.execute(statement, (seconds, mail.id, owner)))
 
-    def settle(self, mail: Mail, state: str, error: str = "", again: float | None = None) -> None:
+    def settle(
+        self, mail: Mail, owner: str, state: str, error: str = "", again: float | None = None
+    ) -> None:
         """Record how sending went: `sent`, `failed`, `dropped`, or `queued` for another time.
+
+        Where another sender has the mail meanwhile, it decides; what was sent was sent.
 
         Args:
             mail: The mail.
+            owner: Who claimed it.
             state: What it is from now on.
             error: Why it was not sent.
             again: Seconds until the next attempt, where it is queued.
@@ -129,10 +134,11 @@ class SqlOutbox:
         statement = (
             f"UPDATE mails SET state = ?, error = ?, owner = '', lease = 0, ended = {ended},"
             f" attempts = attempts + ?, due = {'due' if again is None else clock + ' + ?'}"
-            " WHERE id = ? AND state = 'queued'"
+            " WHERE id = ? AND state = 'queued'" + (" AND owner = ?" if state != "sent" else "")
         )
         pause = () if again is None else (again,)
-        self.database.execute(statement, (state, error, int(state != "dropped"), *pause, mail.id))
+        mine = (mail.id, owner) if state != "sent" else (mail.id,)
+        self.database.execute(statement, (state, error, int(state != "dropped"), *pause, *mine))
 
     # -- looking ---------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ _ENDED = f"phase IN ({', '.join(map(repr, ENDED))})"
 TABLES = f"CREATE INDEX instances_by_end ON instances (updated, number) WHERE {_ENDED}"
 _OF_INSTANCES = (
     "events", "snapshots", "inbox", "subscriptions", "external_tasks", "open_tasks", "incidents",
-    "instance_variables", "notices", "mails", "starts",
+    "retries", "running_attempts", "instance_variables", "notices", "mails", "starts",
 )  # fmt: skip
 _HOLDING = (
     ("inbox", "event"), ("messages", "variables"), ("stores", "value"), ("begun", "variables"),
@@ -48,14 +48,14 @@ class SqlRetention:
         )
         numbers = [number for number, _ in found]
         if numbers:
-            among = f"IN ({', '.join('?' * len(numbers))})"
+            among, values = self.database.among(numbers)
             # A schedule may name its last instance.
             self.database.defer(
-                f"UPDATE schedules SET instance = 0 WHERE instance {among}", numbers
+                f"UPDATE schedules SET instance = 0 WHERE instance IN {among}", values
             )
             for table in _OF_INSTANCES:
-                self.database.defer(f"DELETE FROM {table} WHERE instance {among}", numbers)
-            self.database.defer(f"DELETE FROM instances WHERE number {among}", numbers)
+                self.database.defer(f"DELETE FROM {table} WHERE instance IN {among}", values)
+            self.database.defer(f"DELETE FROM instances WHERE number IN {among}", values)
         return [identifier for _, identifier in found]
 
     def remove_messages(self, now: float) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from mlkit.bpmn.definition.start_timers import StartTimer
-from mlkit.bpmn.journal.records import Begun, Scheduled, encode
+from mlkit.bpmn.journal.records import CONDITION, Begun, Scheduled, StoreChange, encode
 from mlkit.errors import InputMissing
 from mlkit.storage.database import Database
 
@@ -30,7 +30,13 @@ CREATE TABLE begun (
   number {id}, process TEXT NOT NULL, element TEXT NOT NULL, variables {blob} NOT NULL
 )
 """
+CHANGES = """
+CREATE TABLE store_changes (
+  number {id}, name TEXT NOT NULL, earlier {blob}, later {blob} NOT NULL
+)
+"""
 _COLUMNS = "process, element, timer, paused, queued, instance, last, revision"
+_CHANGES_LOCK = "changes of data stores"
 
 
 class SqlSchedules:
@@ -122,12 +128,15 @@ class SqlSchedules:
 
     def _find(self, clause: str, values: tuple[Any, ...]) -> list[Scheduled]:
         rows = self.database.query(f"SELECT {_COLUMNS} FROM schedules {clause}", values)
-        return [_scheduled(row) for row in rows]
+        return [_read_scheduled(row) for row in rows]
 
     # -- messages and signals --------------------------------------------------------------
 
     def expect(self, process: str, events: Iterable[tuple[str, str, str]]) -> None:
-        """Let a process start at these events (element, `message` or `signal`, name)."""
+        """Let a process start at these events (element, kind, name).
+
+        The kind is `message`, `signal`, or `condition` with the name of a data store.
+        """
         self.database.execute("DELETE FROM start_events WHERE process = ?", (process,))
         for element, kind, name in sorted(set(events)):
             self.database.execute(
@@ -153,6 +162,45 @@ class SqlSchedules:
             + " WHERE kind = 'signal' AND name = ? ORDER BY process, element",
             (encode(variables), name),
         )
+
+    # -- data stores -----------------------------------------------------------------------
+
+    def note_store(self, name: str, value: bytes) -> None:
+        """Note, before it is written, what a data store becomes, where a condition mentions it."""
+        query = "SELECT 1 FROM start_events WHERE kind = ? AND name = ? LIMIT 1"
+        if self.database.query(query, (CONDITION, name)):
+            self.database.lock([_CHANGES_LOCK])  # So that all agree on the order.
+            self.database.execute(
+                "INSERT INTO store_changes (name, earlier, later)"
+                " VALUES (?, (SELECT value FROM stores WHERE name = ?), ?)",
+                (name, name, value),
+            )
+
+    def take_changes(self) -> list[StoreChange]:
+        """Take the changes of the data stores that conditions mention, oldest first."""
+        if not self.database.query("SELECT 1 FROM store_changes LIMIT 1"):
+            return []
+        self.database.lock([_CHANGES_LOCK])
+        found = self.database.query(
+            "DELETE FROM store_changes RETURNING number, name, earlier, later"
+        )
+        return [
+            StoreChange(name, _value(earlier), _value(later))
+            for _, name, earlier, later in sorted(found, key=lambda row: row[0])
+        ]
+
+    def conditions(self) -> list[tuple[str, str, frozenset[str]]]:
+        """Return the start events with conditions: process, element, the names they mention."""
+        found: dict[tuple[str, str], set[str]] = {}
+        for process, element, name in self.database.query(
+            "SELECT process, element, name FROM start_events WHERE kind = ?"
+            " ORDER BY process, element",
+            (CONDITION,),
+        ):
+            found.setdefault((process, element), set()).add(name)
+        return [(*place, frozenset(names)) for place, names in found.items()]
+
+    # -- what has begun --------------------------------------------------------------------
 
     def take_starts(self, now: float) -> list[Begun]:
         """Take what signals, and messages that nobody else waits for, have begun."""
@@ -185,6 +233,14 @@ class SqlSchedules:
         ]
 
 
+def _value(body: Any) -> Any:
+    """Return what a store held; None where that is damaged, or it held nothing."""
+    try:
+        return None if body is None else msgspec.json.decode(body)
+    except (msgspec.DecodeError, TypeError, UnicodeDecodeError):
+        return None
+
+
 def _going_on(before: Scheduled, timer: StartTimer) -> StartTimer:
     """Return a timer of a new version, at the next time of the old one if both say the same."""
     if not timer.is_same(before.timer):
@@ -193,7 +249,7 @@ def _going_on(before: Scheduled, timer: StartTimer) -> StartTimer:
     return replace(timer, due=old.due, again=old.again, interval=old.interval)
 
 
-def _scheduled(row: tuple[Any, ...]) -> Scheduled:
+def _read_scheduled(row: tuple[Any, ...]) -> Scheduled:
     _, _, timer, paused, queued, instance, last, revision = row
     return Scheduled(
         msgspec.json.decode(timer, type=StartTimer), bool(paused), queued, instance, last, revision

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from mlkit.bpmn.journal.sql import audit, deployments, index, retention, schedules
+from mlkit.bpmn.journal.sql import (
+    audit,
+    deployments,
+    index,
+    logouts,
+    retention,
+    running_attempts,
+    schedules,
+)
 from mlkit.bpmn.journal.sql.absences import PEOPLE_VERSIONS
 from mlkit.bpmn.journal.sql.outbox import OUTBOX_VERSIONS
 
@@ -79,16 +87,23 @@ CREATE INDEX external_tasks_by_age ON external_tasks (topic, free, number);
 CREATE INDEX external_tasks_by_priority ON external_tasks (topic, free, priority DESC, number);
 CREATE INDEX external_tasks_by_key ON external_tasks (topic, free, key, number)
 """
+_ARTIFACTS = (
+    "CREATE TABLE artifact_store (one BIGINT PRIMARY KEY, journal TEXT NOT NULL, url TEXT NOT NULL)"
+)
 COMPONENTS = {
     "journal": VERSIONS,
     "external": (_EXTERNAL,),
     "outbox": OUTBOX_VERSIONS,
     "people": PEOPLE_VERSIONS,
     "deployments": (deployments.TABLES,),
-    "index": (index.TABLES,),
+    "index": (index.TABLES, index.RETRIES),
     "audit": (audit.TABLES,),
     "schedules": (schedules.TABLES,),
     "retention": (retention.TABLES,),
+    "conditions": (schedules.CHANGES,),
+    "artifacts": (_ARTIFACTS,),
+    "logouts": (logouts.TABLES,),
+    "running": (running_attempts.TABLES,),
 }
 """What each version of each component has more than the one before it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -17,18 +17,22 @@ class SqlStores:
 
     Args:
         database: The journal's.
+        on_set: Called with the name and the value of each store, before it is written.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, on_set: Callable[[str, bytes], None]) -> None:
         self.database = database
+        self.on_set = on_set
 
     def set(self, name: str, value: Any, instance: int = 0, at: float = 0.0) -> None:
         """Set a data store, inside a transaction of the caller."""
+        body = encode(value)
+        self.on_set(name, body)
         self.database.execute(
             "INSERT INTO stores (name, value, instance, updated) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (name) DO UPDATE SET value = excluded.value,"
             " instance = excluded.instance, updated = excluded.updated",
-            (name, encode(value), instance, at),
+            (name, body, instance, at),
         )
 
     def get(self, names: Iterable[str]) -> dict[str, Any]:
@@ -43,7 +47,7 @@ class SqlStores:
         marks = ", ".join("?" * len(found))
         query = f"SELECT name, value FROM stores WHERE name IN ({marks})"
         for name, value in self.database.query(query, tuple(found)):
-            found[name] = self._decoded(name, value)
+            found[name] = self._decode(name, value)
         return found
 
     def all(self) -> list[Stored]:
@@ -57,19 +61,19 @@ class SqlStores:
             " LEFT JOIN instances ON number = instance"
         )
         rows.sort(key=lambda row: row[0])  # Databases differ in how they order text.
-        return [Stored(row[0], self._decoded(row[0], row[1]), row[2], row[3]) for row in rows]
+        return [Stored(row[0], self._decode(row[0], row[1]), row[2], row[3]) for row in rows]
 
     def damage(self) -> list[str]:
         """Return the data stores whose values cannot be read."""
         found = []
         for name, value in self.database.query("SELECT name, value FROM stores"):
             try:
-                self._decoded(name, value)
+                self._decode(name, value)
             except ConfigurationError as error:
                 found.append(error.message)
         return sorted(found)
 
-    def _decoded(self, name: str, value: Any) -> Any:
+    def _decode(self, name: str, value: Any) -> Any:
         try:
             return msgspec.json.decode(value)
         except (msgspec.DecodeError, TypeError, UnicodeDecodeError) as error:

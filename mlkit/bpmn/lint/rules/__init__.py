@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mlkit.bpmn.definition.model import FlowNode, Problem, Process, Scope
-from mlkit.bpmn.lint.rules import data, event, flow, vendor
+from mlkit.bpmn.lint.rules import data, event, flow, listeners, vendor
 from mlkit.bpmn.lint.rules.place import Place, wrong
 
 __all__ = ["check", "wrong"]
@@ -22,6 +22,7 @@ _RULES: tuple[Callable[[Place], Iterator[Problem]], ...] = (
     data.writes,
     data.attached,
     vendor.joins,
+    listeners.unheard,
 )
 
 

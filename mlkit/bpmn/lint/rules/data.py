@@ -44,7 +44,7 @@ def writes(place: Place) -> Iterator[Problem]:
     body = place.body
     setters: dict[str, list[str]] = {}
     for node in body.nodes.values():
-        for name in written(node):
+        for name in find_written(node):
             setters.setdefault(name, []).append(node.id)
     shared = {name: each for name, each in setters.items() if len(each) > 1}
     if not shared:
@@ -66,7 +66,7 @@ def _problem(node: FlowNode, name: str, other: str) -> Problem:
 
 
 def branches(body: Scope) -> Iterator[list[set[str]]]:
-    """Give, for each place where tokens part, the nodes that each of them can reach."""
+    """Yield, for each place where tokens part, the nodes that each of them can reach."""
     steps = MOST_STEPS
     boundary_events: dict[str, list[FlowNode]] = {}
     for node in body.nodes.values():
@@ -74,11 +74,13 @@ def branches(body: Scope) -> Iterator[list[set[str]]]:
             boundary_events.setdefault(node.attached_to, []).append(node)
     for node in body.nodes.values():
         ways = [body.flows[each].target for each in node.outgoing]
-        found = [_reached(body, [each]) for each in ways] if _parts(node, body) else []
+        found = [_find_reachable(body, [each]) for each in ways] if _parts(node, body) else []
         if node.id in boundary_events:
-            found.append({node.id} | _reached(body, ways))
+            found.append({node.id} | _find_reachable(body, ways))
             for boundary in boundary_events[node.id]:
-                found.append(_reached(body, [body.flows[e].target for e in boundary.outgoing]))
+                found.append(
+                    _find_reachable(body, [body.flows[e].target for e in boundary.outgoing])
+                )
         steps -= sum(map(len, found))
         if steps < 0:
             return
@@ -94,7 +96,7 @@ def _parts(node: FlowNode, body: Scope) -> bool:
     return node.type in _SPLITS or all(plain)
 
 
-def _reached(body: Scope, starts: list[str]) -> set[str]:
+def _find_reachable(body: Scope, starts: list[str]) -> set[str]:
     seen: set[str] = set()
     queue = list(starts)
     while queue:
@@ -108,7 +110,7 @@ def _reached(body: Scope, starts: list[str]) -> set[str]:
 _SET_NAME = re.compile(r"""setVariable\(\s*["'](\w+)["']""")
 
 
-def written(node: FlowNode) -> set[str]:
+def find_written(node: FlowNode) -> set[str]:
     """Return the variables that an activity sets in the scope around it, as far as can be seen."""
     if isinstance(node.loop, Loop):
         return {node.loop.output_collection} if node.loop.output_collection else set()
@@ -118,7 +120,7 @@ def written(node: FlowNode) -> set[str]:
     inner = {name for name, _ in node.inputs} | set(node.reads)
     found: set[str] = set()
     if isinstance(work, Script):
-        found = _names_set(work)
+        found = _find_set_names(work)
     elif isinstance(work, Person):
         found = {each.id.partition(".")[0] for each in work.form}
     if isinstance(work, Script | Callable | Computed) and work.result:
@@ -139,7 +141,7 @@ def attached(place: Place) -> Iterator[Problem]:
     everything = list(graph.nodes(place.process.body))
     if any(map(_brings_anything, everything)):
         return
-    known = set().union(*map(written, everything), *(set(each.reads) for each in everything))
+    known = set().union(*map(find_written, everything), *(set(each.reads) for each in everything))
     known |= {name for each in everything if each.body for name in each.body.initial()}
     known |= set(place.process.body.initial())
     texts = [each.work.source for each in everything if isinstance(each.work, Script)]
@@ -158,7 +160,7 @@ def _documents(node: FlowNode) -> tuple[str, ...]:
     return node.work.attach if isinstance(node.work, Person) else ()
 
 
-def _names_set(work: Script) -> set[str]:
+def _find_set_names(work: Script) -> set[str]:
     read = {"r": _of_r, "javascript": _of_javascript}.get(work.format, _of_python)
     return read(work.source)
 
@@ -189,15 +191,15 @@ def _of_python(source: str) -> set[str]:
         changed = isinstance(getattr(node, "ctx", None), ast.Store)
         if changed and isinstance(target, ast.Name):
             found.add(target.id)
-        by_call = _changed_by_call(node)
+        by_call = _find_changed(node)
         if by_call is not None:
             found.add(by_call)
-        modules |= _imported(node)
+        modules |= _find_imported(node)
         queue += ast.iter_child_nodes(node)
     return found - modules
 
 
-def _changed_by_call(node: ast.AST) -> str | None:
+def _find_changed(node: ast.AST) -> str | None:
     """Return the name that a statement like `rows.append(1)` changes, or that `execution` sets."""
     match node:
         case ast.Expr(
@@ -212,6 +214,6 @@ def _changed_by_call(node: ast.AST) -> str | None:
     return None
 
 
-def _imported(node: ast.AST) -> set[str]:
+def _find_imported(node: ast.AST) -> set[str]:
     names = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
     return {each.asname or each.name.partition(".")[0] for each in names}

@@ -60,7 +60,7 @@ def _kinds(node: FlowNode, kinds: set[str], place: Place) -> Iterator[Problem]:
     if node.type == "startEvent" and "error" in kinds and not node.interrupting:
         yield wrong("subprocess.error", node, "an error always interrupts")
     if node.type == "endEvent" and "cancel" in kinds and not _in_transaction(place):
-        yield wrong("cancel.place", node, "a cancel end event stands in a transaction only")
+        yield wrong("cancel.place", node, "a cancel end event is allowed only inside a transaction")
     if node.type in ("intermediateThrowEvent", "endEvent") and event is not None:
         for each in event.of_kind("compensate"):
             if each.activity is not None and each.activity not in _around(place):

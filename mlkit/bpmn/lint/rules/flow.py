@@ -22,11 +22,11 @@ def starts(place: Place) -> Iterator[Problem]:
         if not found and not instantiates and not any(map(begins_alone, body.nodes.values())):
             yield Problem("process.start", "error", process.id, process.line, "nothing starts")
     elif owner.triggered:
-        yield from _triggered(owner, found)
+        yield from _check_triggered(owner, found)
     elif owner.type == "adHocSubProcess":
         for node in body.nodes.values():
             if node.type in ("startEvent", "endEvent"):
-                yield wrong("adhoc.event", node, "it cannot stand in an ad-hoc sub-process")
+                yield wrong("adhoc.event", node, "it is not allowed in an ad-hoc sub-process")
     elif not body.nodes:
         message = "nothing is inside: tokens pass through it"
         yield Problem("subprocess.empty", "warning", owner.id, owner.line, message)
@@ -38,14 +38,14 @@ def _entries(body: Scope, found: list[FlowNode]) -> Iterator[Problem]:
     plain = [each for each in found if each.event is not None and each.event.kind == "none"]
     for node in plain[1:]:
         yield wrong(
-            "process.starts", node, f"only one none start event can stand here: {plain[0].id!r}"
+            "process.starts", node, f"only one none start event is allowed here: {plain[0].id!r}"
         )
     for node in body.nodes.values():
         if node.instantiate and node.loop is not None:
             yield wrong("process.starts", node, "what begins a process cannot be repeated")
 
 
-def _triggered(owner: FlowNode, found: list[FlowNode]) -> Iterator[Problem]:
+def _check_triggered(owner: FlowNode, found: list[FlowNode]) -> Iterator[Problem]:
     if len(found) != 1:
         yield wrong("subprocess.event", owner, f"it needs one start event, not {len(found)}")
     if owner.loop is not None:

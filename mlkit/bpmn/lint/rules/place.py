@@ -1,4 +1,4 @@
-"""Where a rule looks, and how it says what it found."""
+"""Where a rule looks, and how it reports what it found."""
 
 from __future__ import annotations
 

@@ -53,6 +53,6 @@ def cut(text: str, room: int) -> str:
     return f"{kept}…"
 
 
-def padded(text: str, room: int) -> str:
+def pad(text: str, room: int) -> str:
     """Return a line filled with blanks to a width."""
     return text + " " * (room - width(text))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from mlkit.bpmn.decisions.answers import shown
+from mlkit.bpmn.decisions.answers import format_value
 from mlkit.bpmn.decisions.evaluation import Evaluation
 from mlkit.bpmn.decisions.load import Decisions
 from mlkit.bpmn.decisions.trace import Matched
@@ -59,6 +59,6 @@ def decide(decisions: Decisions, wanted: str, inputs: Mapping[str, Any]) -> Cour
         for key, each in inputs.items()
         if key in decisions.known_inputs
     }
-    values = {name: clean(shown(each)) for name, each in {**known, **trace.results}.items()}
+    values = {name: clean(format_value(each)) for name, each in {**known, **trace.results}.items()}
     failed = frozenset(each.partition(":")[0] for each in trace.notes)
     return Course(values, failed, trace.matched, trace.notes)

@@ -54,13 +54,13 @@ def draw(path: Path, decision: str = "", inputs: Mapping[str, Any] | None = None
     root = parse(content, str(path))
     if inputs is None:
         course, model = None, read_model(content, path)
-        loaded = _loaded(path) if model.imports else None
+        loaded = _load(path) if model.imports else None
     else:
         decisions = Decisions(path)
         _refuse_broken(decisions)
         course, loaded = decide(decisions, decision, inputs), decisions.loaded
         model = loaded.model
-    found = graph.read(root, lambda href: _imported(loaded, href))
+    found = graph.read(root, lambda href: _name_imported(loaded, href))
     parts: list[Part] = [*diagrams(root, found, str(path))]
     for each in model.elements:
         parts += boxes(each)
@@ -70,7 +70,7 @@ def draw(path: Path, decision: str = "", inputs: Mapping[str, Any] | None = None
     return Drawn(graph.clean(attribute(root, "name")) or path.name, parts, found, course)
 
 
-def _loaded(path: Path) -> Loaded | None:
+def _load(path: Path) -> Loaded | None:
     try:
         return Decisions(path).loaded
     except MlkitError:
@@ -84,7 +84,7 @@ def _refuse_broken(decisions: Decisions) -> None:
         raise BadData(f"{decisions.path}:{first.line}: {first.where}: {first.message}")
 
 
-def _imported(loaded: Loaded | None, href: str) -> str:
+def _name_imported(loaded: Loaded | None, href: str) -> str:
     """Return the name of an imported element, below the name of its import."""
     found = None if loaded is None else loaded.find(href)
     if loaded is None or found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mlkit.bpmn.decisions.answers import shown
+from mlkit.bpmn.decisions.answers import format_value
 from mlkit.bpmn.decisions.model import (
     Boxed,
     Conditional,
@@ -149,4 +149,4 @@ def _notes(*texts: str) -> tuple[str, ...]:
 def _values(reads: list[Matched]) -> tuple[str, ...]:
     if len(reads) != 1:
         return ()
-    return tuple(brief(clean(shown(each))) for each in reads[0].values)
+    return tuple(brief(clean(format_value(each))) for each in reads[0].values)

@@ -15,20 +15,20 @@ _LEAST, _MOST = 72.0, 420.0
 _WIDER = 1.1
 
 
-def _wanted(text: str) -> float:
+def _measure_width(text: str) -> float:
     widest = max((width(line) for line in text.splitlines()), default=0)
     return min(max(widest * _WIDER + 2 * _PAD + 2, _LEAST), _MOST)
 
 
-def _wrapped(text: str, room: float) -> list[str]:
+def _wrap(text: str, room: float) -> list[str]:
     return wrap(text, (room - 2 * _PAD) / _WIDER)
 
 
-def _needed(text: str, room: float) -> float:
-    return max(len(_wrapped(text, room)), 1) * SIZE * LEADING + _PAD * 1.5
+def _measure_height(text: str, room: float) -> float:
+    return max(len(_wrap(text, room)), 1) * SIZE * LEADING + _PAD * 1.5
 
 
-_MEASURE = Measure(_wanted, _needed)
+_MEASURE = Measure(_measure_width, _measure_height)
 
 
 def extent(boxes: Boxes) -> Box:
@@ -51,6 +51,6 @@ def draw(drawing: Drawing, boxes: Boxes) -> None:
         thin.rectangle(area, 1, fill=SHADE if each.text.is_name else "none")
     for each in placed:
         at = Point(each.x + _PAD, each.y + _PAD * 0.75 + SIZE - 0.5)
-        lines = _wrapped(each.text.text, each.width)
+        lines = _wrap(each.text.text, each.width)
         group.text(lines, at, SIZE, SIZE * LEADING, "start")
     group.rectangle(_extent(placed), 1.8, fill="none")

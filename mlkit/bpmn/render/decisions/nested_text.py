@@ -10,18 +10,18 @@ from mlkit.bpmn.render.terminal import MOST_CELLS, Run, Sheet
 _LEAST, _MOST = 6, 60
 
 
-def _wanted(text: str) -> float:
+def _measure_width(text: str) -> float:
     widest = max((cells.width(line) for line in text.splitlines()), default=0)
     return min(max(widest, _LEAST), _MOST) + 3
 
 
-def _needed(text: str, room: float) -> float:
+def _measure_height(text: str, room: float) -> float:
     return len(cells.wrap(text, int(room) - 3)) + 1
 
 
 def text(boxes: Boxes, columns: int | None) -> list[list[Run]]:
     """Return the lines of an expression; without boxes where the terminal is too narrow."""
-    placed = place(boxes.block, Measure(_wanted, _needed))
+    placed = place(boxes.block, Measure(_measure_width, _measure_height))
     wide = int(max(each.x + each.width for each in placed)) + 1
     high = int(max(each.y + each.height for each in placed)) + 1
     if wide * high > MOST_CELLS or (columns is not None and wide > columns):

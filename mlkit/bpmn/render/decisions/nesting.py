@@ -32,7 +32,7 @@ class Measure(NamedTuple):
 def place(block: Block, measure: Measure) -> list[Placed]:
     """Return the texts of a block with their boxes; the first corner is at 0, 0."""
     width = _width(block, measure)
-    return list(_placed(block, measure, 0, 0, width, _height(block, measure, width)))
+    return list(_place(block, measure, 0, 0, width, _height(block, measure, width)))
 
 
 def _columns(rows: Rows, measure: Measure) -> list[float]:
@@ -70,7 +70,7 @@ def _height(block: Block, measure: Measure, width: float) -> float:
     return sum(_row_height(row, columns, measure, width) for row in block.rows)
 
 
-def _placed(
+def _place(
     block: Block, measure: Measure, x: float, y: float, width: float, height: float
 ) -> Iterator[Placed]:
     if isinstance(block, Text):
@@ -83,6 +83,6 @@ def _placed(
         high = bottom - y if is_last else _row_height(row, columns, measure, width)
         left = x
         for each, room in zip(row, _widths(row, columns, width), strict=True):
-            yield from _placed(each, measure, left, y, room, high)
+            yield from _place(each, measure, left, y, room, high)
             left += room
         y += high

@@ -10,7 +10,7 @@ from mlkit.bpmn.render.decisions.course import Course
 from mlkit.bpmn.render.decisions.graph import KINDS, Node, brief
 from mlkit.bpmn.render.decisions.places import Diagram, Edge, Shape
 from mlkit.bpmn.render.drawing import Drawing, number, polygon, polyline
-from mlkit.bpmn.render.edges import rounded
+from mlkit.bpmn.render.edges import round_bends
 from mlkit.bpmn.render.page import PALETTE
 from mlkit.bpmn.render.picture import Box, Colours, Point
 from mlkit.bpmn.render.text_measurement import LEADING, SIZE, SMALL
@@ -36,7 +36,7 @@ def _is_area(shape: Shape) -> bool:
     return shape.node.kind in _AREAS and not shape.is_collapsed
 
 
-def described(node: Node, course: Course | None) -> str:
+def describe(node: Node, course: Course | None) -> str:
     """Return a node in words, with its value."""
     value = "" if course is None else course.values.get(node.name, "")
     return f"{KINDS[node.kind]}: {node.name}" + (f" = {brief(value)}" if value else "")
@@ -50,7 +50,7 @@ def _shape(drawing: Drawing, shape: Shape, course: Course) -> None:
     if state:
         marks["data_state"] = state
     group = drawing.group(*colours, **marks)
-    group.title(described(node, course))
+    group.title(describe(node, course))
     _OUTLINES[node.kind](group, shape)
     value = course.values.get(node.name, "") if state else ""
     if _is_area(shape):
@@ -65,18 +65,18 @@ def _shape(drawing: Drawing, shape: Shape, course: Course) -> None:
 def _label(group: Drawing, name: str, value: str, box: Box) -> None:
     """Write a name in the middle of a box, and a value below it; what has no room is cut."""
     rows = max(1, int((box.height - 6 - (SMALL + 5 if value else 0)) / (SIZE * LEADING)))
-    lines = fitted(name, box.width - 2 * _PAD, rows)
+    lines = fit(name, box.width - 2 * _PAD, rows)
     height = len(lines) * SIZE * LEADING + (SMALL + 3 if value else 0)
     top = box.center.y - height / 2 + SIZE
     group.text(lines, Point(box.center.x, top), SIZE, SIZE * LEADING)
     if value:
         below = Point(box.center.x, top + len(lines) * SIZE * LEADING + 1)
-        shown = fitted(f"= {brief(value)}", box.width - 2 * _PAD, 1, SMALL)
+        shown = fit(f"= {brief(value)}", box.width - 2 * _PAD, 1, SMALL)
         group.text(shown, below, SMALL, SMALL)
 
 
-def fitted(text: str, room: float, rows: int, size: float = SIZE) -> list[str]:
-    """Break a text into at most so many lines; the last ends in an ellipsis if more follows."""
+def fit(text: str, room: float, rows: int, size: float = SIZE) -> list[str]:
+    """Break a text into at most `rows` lines; the last ends in an ellipsis if more follows."""
     lines = text_measurement.wrap(text, room, size)
     if len(lines) <= rows:
         return lines
@@ -156,17 +156,17 @@ def _edge(drawing: Drawing, edge: Edge) -> None:
     group = drawing.group(data_element=edge.link.id, data_type=kind)
     before, at = points[-2], points[-1]
     if kind == "informationRequirement":
-        group.line(rounded((*points[:-1], _short(before, at, 8))), 1.8)
+        group.line(round_bends((*points[:-1], _short(before, at, 8))), 1.8)
         group.solid(polygon(at, *_wings(before, at, 10, 4.5)))
     elif kind == "knowledgeRequirement":
-        group.line(rounded(points), 1.8, stroke_dasharray="7 5")
+        group.line(round_bends(points), 1.8, stroke_dasharray="7 5")
         left, right = _wings(before, at, 10, 5)
         group.line(polyline(left, at, right), 1.8)
     elif kind == "authorityRequirement":
-        group.line(rounded(points), 1.8, stroke_dasharray="7 5")
+        group.line(round_bends(points), 1.8, stroke_dasharray="7 5")
         group.circle(_short(before, at, 5), 5, 1, fill=group.stroke)
     else:
-        group.line(rounded(points), 1.5, stroke_dasharray="0.5 5")
+        group.line(round_bends(points), 1.5, stroke_dasharray="0.5 5")
 
 
 def _short(before: Point, at: Point, by: float) -> Point:

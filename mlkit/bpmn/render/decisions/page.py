@@ -33,7 +33,7 @@ def svg(drawn: Drawn, parts: list[Part], theme: str = "auto") -> bytes:
         theme: `light`, `dark`, or `auto`, which follows the reader's system.
     """
     placed = [(each, _box(each)) for each in parts]
-    titles = [notation.fitted(heading(each), _WIDEST, 1, _HEADING) for each in parts]
+    titles = [notation.fit(heading(each), _WIDEST, 1, _HEADING) for each in parts]
     wide = max(text_measurement.width(line, _HEADING) for title in titles for line in title)
     wide = max(wide, *(box.width for _, box in placed))
     step = _HEADING + _BELOW + _GAP
@@ -46,7 +46,7 @@ def svg(drawn: Drawn, parts: list[Part], theme: str = "auto") -> bytes:
         at = Point(MARGIN, top + _HEADING - 2)
         page.text(title, at, _HEADING, _HEADING, "start")
         top += _HEADING + _BELOW
-        _part(page.moved(MARGIN - box.x, top - box.y), each, drawn)
+        _part(page.move(MARGIN - box.x, top - box.y), each, drawn)
         top += box.height + _GAP
     themes.apply(page.element, theme)
     _announce(page.element, drawn.name, describe(drawn, parts))
@@ -55,7 +55,7 @@ def svg(drawn: Drawn, parts: list[Part], theme: str = "auto") -> bytes:
 
 def _box(part: Part) -> Box:
     if isinstance(part, Grid):
-        return sheet.measured(part).box
+        return sheet.measure(part).box
     if isinstance(part, Boxes):
         return nested.extent(part)
     box = extent(part)
@@ -71,7 +71,7 @@ def heading(part: Part) -> str:
 
 def _part(drawing: Drawing, part: Part, drawn: Drawn) -> None:
     if isinstance(part, Grid):
-        sheet.draw(drawing, sheet.measured(part))
+        sheet.draw(drawing, sheet.measure(part))
     elif isinstance(part, Boxes):
         nested.draw(drawing, part)
     else:
@@ -91,10 +91,10 @@ def _announce(root: etree._Element, title: str, description: str) -> None:
 
 def describe(drawn: Drawn, parts: list[Part]) -> str:
     """Return what is drawn in words, a line for each element, table and rule that matched."""
-    return "\n".join(line for each in parts for line in _described(each, drawn))
+    return "\n".join(line for each in parts for line in _describe(each, drawn))
 
 
-def _described(part: Part, drawn: Drawn) -> list[str]:
+def _describe(part: Part, drawn: Drawn) -> list[str]:
     if isinstance(part, Grid):
         return _table(part, drawn)
     if isinstance(part, Boxes):
@@ -115,7 +115,7 @@ def _diagram(diagram: Diagram, drawn: Drawn) -> list[str]:
     required = requirements(drawn.graph)
     lines = []
     for each in diagram.shapes:
-        line = notation.described(each.node, drawn.course)
+        line = notation.describe(each.node, drawn.course)
         names = required.get(each.node.id)
         lines.append(f"{line}, requires {', '.join(names)}." if names else f"{line}.")
     return lines

@@ -10,8 +10,8 @@ from mlkit.bpmn.decisions.xml import Node as Element
 from mlkit.bpmn.decisions.xml import attribute, local
 from mlkit.bpmn.render.decisions.graph import Graph, Link, Node, clean
 from mlkit.bpmn.render.diagram_interchange import coordinate
-from mlkit.bpmn.render.layers import Arrow, layered
-from mlkit.bpmn.render.picture import Box, Point, moved_points
+from mlkit.bpmn.render.layers import Arrow, assign_layers
+from mlkit.bpmn.render.picture import Box, Point, move_points
 from mlkit.bpmn.render.routes import Columns, Obstacles, route
 
 SIZES = {
@@ -144,11 +144,11 @@ def arrange(graph: Graph, element: str, name: str) -> Diagram:
     edges: list[Edge] = []
     left = top = bottom = 0.0
     for each in _components(graph):
-        part = _layered(each)
+        part = _lay_out(each)
         box = extent(part)
         if left and left + box.width > _WIDEST:
             left, top = 0.0, bottom + _GAP
-        found = _moved(part, left - box.x, top - box.y)
+        found = _move(part, left - box.x, top - box.y)
         shapes += found.shapes
         edges += found.edges
         left, bottom = left + box.width + _GAP, max(bottom, top + box.height)
@@ -164,7 +164,7 @@ def _components(graph: Graph) -> list[Graph]:
     part: dict[str, int] = {}
     for key in graph.nodes:
         if key not in part:
-            part |= dict.fromkeys(_reached(key, near), len(part))
+            part |= dict.fromkeys(_find_reachable(key, near), len(part))
     nodes: dict[int, dict[str, Node]] = defaultdict(dict)
     links: dict[int, list[Link]] = defaultdict(list)
     for key, node in graph.nodes.items():
@@ -175,7 +175,7 @@ def _components(graph: Graph) -> list[Graph]:
     return sorted(found, key=lambda each: not each.links)
 
 
-def _reached(start: str, near: dict[str, set[str]]) -> set[str]:
+def _find_reachable(start: str, near: dict[str, set[str]]) -> set[str]:
     reached, queue = {start}, [start]
     while queue:
         fresh = near[queue.pop()] - reached
@@ -184,18 +184,20 @@ def _reached(start: str, near: dict[str, set[str]]) -> set[str]:
     return reached
 
 
-def _moved(diagram: Diagram, x: float, y: float) -> Diagram:
-    shapes = tuple(replace(each, box=each.box.moved(x, y)) for each in diagram.shapes)
-    edges = tuple(Edge(each.link, moved_points(each.points, x, y)) for each in diagram.edges)
+def _move(diagram: Diagram, x: float, y: float) -> Diagram:
+    shapes = tuple(replace(each, box=each.box.move(x, y)) for each in diagram.shapes)
+    edges = tuple(Edge(each.link, move_points(each.points, x, y)) for each in diagram.edges)
     return Diagram(shapes, edges, "", "")
 
 
-def _layered(graph: Graph) -> Diagram:
+def _lay_out(graph: Graph) -> Diagram:
     """Lay nodes out from left to right, and turn the whole to be read from below."""
     sizes = {key: SIZES[each.kind] for key, each in graph.nodes.items()}
     links = {str(number): each for number, each in enumerate(graph.links)}
     arrows = [Arrow(key, each.source, each.target) for key, each in links.items()]
-    layers = layered({key: size[0] for key, size in sizes.items()}, dict.fromkeys(sizes, 0), arrows)
+    layers = assign_layers(
+        {key: size[0] for key, size in sizes.items()}, dict.fromkeys(sizes, 0), arrows
+    )
     air = {key: size[1] + 2 * _AIR for key, size in sizes.items()}
     columns = Columns(layers, air, {}, arrows)
     lying = {
@@ -225,10 +227,10 @@ def _spread(edges: list[Edge]) -> Iterator[Edge]:
     for found in entering.values():
         step = min(_BESIDE, _BESIDE * 4 / len(found))
         for place, each in enumerate(found):
-            yield _shifted(each, (place - (len(found) - 1) / 2) * step)
+            yield _shift_end(each, (place - (len(found) - 1) / 2) * step)
 
 
-def _shifted(edge: Edge, by: float) -> Edge:
+def _shift_end(edge: Edge, by: float) -> Edge:
     kept = edge.points[:-2]
     return Edge(edge.link, (*kept, *(Point(x + by, y) for x, y in edge.points[-2:])))
 

@@ -39,7 +39,7 @@ class Sheet:
         return Box(0, 0, sum(self.widths), sum(self.heights))
 
 
-def measured(grid: Grid) -> Sheet:
+def measure(grid: Grid) -> Sheet:
     """Return a table with the places of its rows and columns."""
     columns = [_NUMBER, *(_column(grid, at) for at in range(len(grid.heads)))]
     head = max(
@@ -119,7 +119,7 @@ def _rule(group: Drawing, sheet: Sheet, at: int, xs: list[float], top: float) ->
     row = group.group(**marks)
     if matched:
         row.rectangle(Box(0, top, xs[-1], height), 0, fill=PALETTE["done"].fill, stroke="none")
-        tick = row.moved(6, top + height / 2 - 5, symbol="matched")
+        tick = row.move(6, top + height / 2 - 5, symbol="matched")
         tick.line("M0 5l4 5l7-10", 2, stroke=PALETTE["done"].stroke)
     base = top + _PAD / 2 + SIZE - 0.5
     row.text([str(at + 1)], Point(xs[1] - _PAD, base), SIZE, SIZE, "end")

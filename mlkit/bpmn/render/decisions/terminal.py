@@ -13,7 +13,7 @@ from mlkit.bpmn.render.decisions.files import Drawn, Part
 from mlkit.bpmn.render.decisions.graph import brief
 from mlkit.bpmn.render.decisions.grid import Grid
 from mlkit.bpmn.render.decisions.nested_text import write
-from mlkit.bpmn.render.decisions.notation import described
+from mlkit.bpmn.render.decisions.notation import describe
 from mlkit.bpmn.render.decisions.page import heading, requirements
 from mlkit.bpmn.render.decisions.places import Diagram, Edge, Shape, extent
 from mlkit.bpmn.render.picture import Box, Point
@@ -89,7 +89,7 @@ def _outline(diagram: Diagram, drawn: Drawn) -> Iterator[list[Run]]:
         names = required.get(each.node.id, [])
         after = f" ← {', '.join(names)}" if names else ""
         yield [
-            (f"{_MARKS.get(state, '·')} {described(each.node, drawn.course)}", state),
+            (f"{_MARKS.get(state, '·')} {describe(each.node, drawn.course)}", state),
             (after, ""),
         ]
 
@@ -213,9 +213,9 @@ def _lines(
     wrapped = [cells.wrap(text, wide) for text, wide in zip(row, widths, strict=True)]
     lines: list[list[Run]] = []
     for at in range(max((len(each) for each in wrapped), default=1)):
-        line: list[Run] = [("│ ", ""), (cells.padded(name if at == 0 else "", first), state)]
+        line: list[Run] = [("│ ", ""), (cells.pad(name if at == 0 else "", first), state)]
         for column, (texts, wide) in enumerate(zip(wrapped, widths, strict=True)):
             line.append((" ║ " if _is_divided(grid, column) else " │ ", ""))
-            line.append((cells.padded(texts[at] if at < len(texts) else "", wide), state))
+            line.append((cells.pad(texts[at] if at < len(texts) else "", wide), state))
         lines.append([*line, (" │", "")])
     return lines

@@ -6,11 +6,14 @@ Every page works without scripts; with them, what changes is replaced while some
 from __future__ import annotations
 
 from mlkit.bpmn.server.console import (
+    activity_pages,
     definition_pages,
     home_page,
     incidents_page,
     instance_list_page,
     instance_page,
+    migration_page,
+    retries_page,
     schedules_page,
 )
 from mlkit.bpmn.server.context import Context
@@ -20,9 +23,12 @@ _MODULES = (
     home_page,
     instance_list_page,
     instance_page,
+    migration_page,
     definition_pages,
     schedules_page,
     incidents_page,
+    retries_page,
+    activity_pages,
 )
 
 

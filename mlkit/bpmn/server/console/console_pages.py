@@ -22,8 +22,11 @@ SECTIONS = {
     "instances": ("instances", "Instances"),
     "definitions": ("definitions", "Definitions"),
     "incidents": ("incidents", "Incidents"),
+    "retries": ("retries", "Retries"),
     "schedules": ("schedules", "Schedules"),
     "tasks": ("tasks", "Tasks"),
+    "stores": ("stores", "Data stores"),
+    "activity": ("activity", "Activity"),
 }
 """The path and the name of each entry of the navigation."""
 _FORM = "console"
@@ -44,13 +47,17 @@ class ConsolePages(TaskPages):
         """Return a page with the navigation."""
         frame = {
             "section": self.section,
-            "sections": [(key, *each) for key, each in SECTIONS.items()],
+            "sections": [
+                (key, *each)
+                for key, each in SECTIONS.items()
+                if key != "activity" or request.caller.may("operator")
+            ],
             "operates": request.caller.may("operator"),
             "form_token": self.context.people.links.form(_FORM, request.caller.name),
         }
         return self.page(request, template, {**frame, **shown}, status)
 
-    async def submitted(self, request: Request) -> Submitted:
+    async def read_submitted(self, request: Request) -> Submitted:
         """Return what a form of the console has sent.
 
         Raises:
@@ -74,12 +81,12 @@ def go(request: Request, path: str) -> Response:
     return Response(b"", 303, ((b"location", place), (b"cache-control", b"no-store")))
 
 
-def escaped(name: str) -> str:
+def escape(name: str) -> str:
     """Return a name as a part of a path or a query."""
     return quote(name, safe="")
 
 
-def hidden(name: str, **methods: Any) -> dict[str, Route]:
+def hide(name: str, **methods: Any) -> dict[str, Route]:
     """Return the route of a page, which the description of the API leaves out."""
     return {name: Route(name, methods, hidden=True)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,19 +10,22 @@ from typing import Any
 from mlkit.bpmn import render
 from mlkit.bpmn.engine.events import Start
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Criteria, Deployed
+from mlkit.bpmn.journal.records import Criteria, Deployed, encode
+from mlkit.bpmn.render.heat import HEAT, heat
+from mlkit.bpmn.render.progress import brief
 from mlkit.bpmn.runtime import deployment
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.console.console_pages import (
     ConsolePages,
-    escaped,
+    escape,
     go,
-    hidden,
+    hide,
     variables_of,
 )
 from mlkit.bpmn.server.context import Context, client
-from mlkit.bpmn.server.definitions import shown as described
-from mlkit.bpmn.server.instances import listed
+from mlkit.bpmn.server.definitions import describe as described
+from mlkit.bpmn.server.definitions import measure_durations
+from mlkit.bpmn.server.instances import summarize
 from mlkit.bpmn.server.roles import acting
 from mlkit.bpmn.server.start_form import StartForm
 from mlkit.bpmn.server.task_form import Submitted
@@ -41,9 +45,9 @@ def routes(context: Context) -> dict[str, Route]:
     operation = pages.operation
     get, post = operation(pages.definition, "viewer"), operation(pages.start, "operator")
     return {
-        **hidden("/definitions", GET=operation(pages.definitions, "viewer", is_partial=True)),
-        **hidden(_PATH, GET=get, POST=post),
-        **hidden(f"{_PATH}/picture.svg", GET=operation(pages.drawing, "viewer")),
+        **hide("/definitions", GET=operation(pages.definitions, "viewer", is_partial=True)),
+        **hide(_PATH, GET=get, POST=post),
+        **hide(f"{_PATH}/picture.svg", GET=operation(pages.drawing, "viewer")),
     }
 
 
@@ -52,12 +56,19 @@ class Tally(render.Progress):
     """What is open at an element of a definition, over all instances of a version."""
 
     tasks: int = 0
+    external: int = 0
+    retries: int = 0
     incidents: int = 0
 
     @property
     def text(self) -> str:
         """Return it in a few characters."""
-        parts = ((self.tasks, "waiting"), (self.incidents, "stopped"))
+        parts = (
+            (self.tasks, "waiting"),
+            (self.external, "for workers"),
+            (self.retries, "to retry"),
+            (self.incidents, "stopped"),
+        )
         return " ".join(f"{count} {name}" for count, name in parts if count)
 
 
@@ -80,34 +91,54 @@ class DefinitionPages(ConsolePages):
 
     async def definition(self, request: Request) -> Response:
         """Return the page of a version, the newest where none is named."""
-        process, version = path_parameter(request, "process"), _version(request)
-        shown = await self.context.call(lambda it: self._shown(it, process, version))
+        process, (version, heats) = path_parameter(request, "process"), _view(request)
+        shown = await self.context.call(
+            lambda it: self._build_view(it, process, version, heats=heats)
+        )
+        # Who views a part watches its instances one by one.
+        shown["live"] = request.caller.may("viewer") and not heats
         return self.console(request, "definition.html", shown)
 
-    def _shown(
+    def _build_view(
         self, service: Service, process: str, version: int | None,
-        form: Mapping[str, Any] | None = None, key: str = "",
+        form: Mapping[str, Any] | None = None, key: str = "", heats: bool = False,
     ) -> dict[str, Any]:  # fmt: skip
         deployed = service.journal.deployments.require(process, version)
         if form is None:
             form = StartForm(self.context, service, deployed).page()
-        return {**_shown(service, deployed), **form, "business_key": key}
+        times = self._times(service, deployed) if heats else None
+        shown = {**_build_view(service, deployed), **form, "business_key": key, "durations": times}
+        return {**shown, "live": False}
+
+    def _times(self, service: Service, deployed: Deployed) -> list[tuple[str, str, str]]:
+        """Return the durations as the page lists them: a name, what it took, and its share."""
+        return [
+            (
+                each.name,
+                f"median {brief(each.median)}, 9 of 10 within {brief(each.p90)}",
+                f"{100 * each.share:.0f} % of the time, completed {each.completions} \u00d7",
+            )
+            for each in measure_durations(self.context, service, deployed)
+        ]
 
     async def drawing(self, request: Request) -> Response:
-        """Return the diagram of a version, with what waits at its elements."""
-        process, version = path_parameter(request, "process"), _version(request)
+        """Return the diagram of a version, with what waits at its elements, or with durations."""
+        process, (version, heats) = path_parameter(request, "process"), _view(request)
 
         def draw(service: Service) -> Response:
             deployed = service.journal.deployments.require(process, version)
             file, content, _ = service.journal.definition(deployed.definition)
             picture = picture_for(content, file, process)
+            if heats:
+                spent = measure_durations(self.context, service, deployed)
+                return svg_response(render.svg(picture, heat(spent), palette=HEAT))
             return svg_response(render.svg(picture, tallies(service.journal, deployed) or None))
 
         return await self.context.call(draw)
 
     async def start(self, request: Request) -> Response:
         """Start an instance, with a business key and variables."""
-        given = await self.submitted(request)
+        given = await self.read_submitted(request)
         process, version = path_parameter(request, "process"), _number(given.text("version"))
         key = given.text("business_key")[:255]
 
@@ -120,7 +151,7 @@ class DefinitionPages(ConsolePages):
             if not problems and not is_update:
                 return form, values
             page = form.page(filled, [] if is_update else problems)
-            shown = self._shown(service, process, version, page, key)
+            shown = self._build_view(service, process, version, page, key)
             status = 200 if is_update else 422
             return form, self.console(request, "definition.html", shown, status)
 
@@ -133,7 +164,7 @@ class DefinitionPages(ConsolePages):
             row = await self.context.write(
                 lambda it: self.context.starter.begin(it, form.deployed, start, None, source)
             )
-            return go(request, f"instances/{escaped(row.id)}?done=start")
+            return go(request, f"instances/{escape(row.id)}?done=start")
         return await self._start(request, given, process, version, key)
 
     async def _start(
@@ -146,7 +177,7 @@ class DefinitionPages(ConsolePages):
         )  # fmt: skip
         starter = self.context.starter
         row = await self.context.write(lambda journal: starter.start(journal, wanted))
-        return go(request, f"instances/{escaped(row.id)}?done=start")
+        return go(request, f"instances/{escape(row.id)}?done=start")
 
 
 def tallies(journal: Journal, deployed: Deployed) -> Mapping[str, Tally]:
@@ -155,25 +186,37 @@ def tallies(journal: Journal, deployed: Deployed) -> Mapping[str, Tally]:
     found: dict[str, Tally] = {}
     for element, count in journal.index.tasks_by_element(*place).items():
         found.setdefault(element, Tally("waiting")).tasks = count
+    for element, count in journal.index.external_by_element(*place).items():
+        found.setdefault(element, Tally("waiting")).external = count
+    for element, count in journal.index.retries_by_element(*place).items():
+        found.setdefault(element, Tally("waiting")).retries = count
     for element, count in journal.index.incidents_by_element(*place).items():
         each = found.setdefault(element, Tally("failed"))
         each.state, each.incidents = "failed", count
     return found
 
 
-def _shown(service: Service, deployed: Deployed) -> dict[str, Any]:
+def _build_view(service: Service, deployed: Deployed) -> dict[str, Any]:
     journal, process = service.journal, deployed.process
     criteria = Criteria(process=process, definition=deployed.definition)
+    open_ = sorted((key, each.text) for key, each in tallies(journal, deployed).items())
     return {
         "definition": described(deployed),
         "versions": [described(each) for each in journal.deployments.versions(process)],
-        "tallies": sorted((key, each.text) for key, each in tallies(journal, deployed).items()),
-        "instances": [listed(e) for e in journal.index.search(criteria, None, SHOWN)],
+        "tallies": open_,
+        # The name of the picture changes with what it shows.
+        "stamp": hashlib.sha256(encode(open_)).hexdigest()[:12],
+        "instances": [summarize(e) for e in journal.index.search(criteria, None, SHOWN)],
     }
 
 
-def _version(request: Request) -> int | None:
-    return _number(query(request, ("version",)).get("version", ""))
+def _view(request: Request) -> tuple[int | None, bool]:
+    """Return which version is looked at, and whether with durations."""
+    given = query(request, ("version", "show", "at"))
+    wanted = given.get("show", "open")
+    if wanted not in ("open", "durations"):
+        raise RequestError(404, f"there is no view {wanted!r:.40}", "views: open, durations")
+    return _number(given.get("version", "")), wanted == "durations"
 
 
 def _number(text: str) -> int | None:

@@ -13,9 +13,9 @@ from mlkit.bpmn.render.progress import brief
 from mlkit.bpmn.runtime import schedules
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import moment
-from mlkit.bpmn.server.console.console_pages import ConsolePages, go, hidden
+from mlkit.bpmn.server.console.console_pages import ConsolePages, go, hide
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.instances import listed
+from mlkit.bpmn.server.instances import summarize
 from mlkit.bpmn.server.reach import Reach
 from mlkit.bpmn.server.roles import TASKS
 from mlkit.bpmn.server.task_form import ago
@@ -32,7 +32,7 @@ _FIRST = (0, 0)
 def routes(context: Context) -> dict[str, Route]:
     """Return the path of the page."""
     page = HomePage(context)
-    return hidden("/", GET=page.operation(page.home, TASKS, is_partial=True))
+    return hide("/", GET=page.operation(page.home, TASKS, is_partial=True))
 
 
 class HomePage(ConsolePages):
@@ -50,13 +50,13 @@ class HomePage(ConsolePages):
         def find(service: Service) -> dict[str, Any]:
             reached = self.context.reach(service, request, "viewer")
             # Who views a part watches its instances one by one.
-            return {**_shown(service, person, reached), "live": reached.processes is None}
+            return {**_build_view(service, person, reached), "live": reached.processes is None}
 
         shown = await self.context.call(find)
         return self.console(request, "home.html", shown)
 
 
-def _shown(service: Service, person: str, reached: Reach) -> dict[str, Any]:
+def _build_view(service: Service, person: str, reached: Reach) -> dict[str, Any]:
     index = service.journal.index.within(reached.processes)
     counts = index.counts()
     running = index.search(Criteria("running"), None, SHOWN)
@@ -64,13 +64,13 @@ def _shown(service: Service, person: str, reached: Reach) -> dict[str, Any]:
         "counts": [(each, counts.get(each, 0)) for each in STATES],
         "incident_count": index.incident_count(),
         "incidents": [
-            incident(each) for each in service.masked(index.stopped(None, None, _FIRST, SHOWN))
+            incident(each) for each in service.mask(index.stopped(None, None, _FIRST, SHOWN))
         ],
         "tasks": [_task(each) for each in index.tasks(person, None, _FIRST, SHOWN)],
         "person": person,
-        "running": [listed(each) for each in running],
+        "running": [summarize(each) for each in running],
         "schedules": _next(service, reached),
-        "ended": [listed(each) for each in index.last_ended(SHOWN)],
+        "ended": [summarize(each) for each in index.list_last_ended(SHOWN)],
         "day": last_day(index.throughput(time.time() - DAY), time.time()),
     }
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from mlkit.bpmn.journal.records import Stopped
+from mlkit.bpmn.definition.timers import instant
+from mlkit.bpmn.journal.parts import Index
+from mlkit.bpmn.journal.records import Retried, Stopped
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import Page, page
-from mlkit.bpmn.server.console.console_pages import ConsolePages, hidden
+from mlkit.bpmn.server.console.console_pages import ConsolePages, hide
 from mlkit.bpmn.server.console.home_page import incident
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.reach import Reach
@@ -27,44 +29,81 @@ _NAME = re.compile(r"([0-9a-f]{4,64})/([0-9]{1,15})")
 
 def routes(context: Context) -> dict[str, Route]:
     """Return the path of the page."""
-    pages = IncidentsPage(context)
+    return list_routes(IncidentsPage(context))
+
+
+def list_routes(pages: IncidentsPage) -> dict[str, Route]:
+    """Return the path of a page that lists attempts and begins those that are selected."""
     get, post = (
-        pages.operation(pages.incidents, "viewer", is_partial=True),
+        pages.operation(pages.show, "viewer", is_partial=True),
         pages.operation(pages.retry, "operator", is_partial=True),
     )
-    return hidden("/incidents", GET=get, POST=post)
+    return hide(f"/{pages.section}", GET=get, POST=post)
 
 
 class IncidentsPage(ConsolePages):
     """Answers for the page of incidents."""
 
     section = "incidents"
+    texts: ClassVar = {
+        "title": "Incidents",
+        "path": "incidents",
+        "now": "",
+        "nothing": "No incident: nothing needs an operator.",
+    }
 
-    async def incidents(self, request: Request) -> Response:
+    async def show(self, request: Request) -> Response:
         """Return the page."""
         wanted = page(request, ("process", "element"))
-        shown = await self.context.call(lambda service: self._shown(service, request, wanted))
-        return self.console(request, "incidents.html", {**shown, "outcome": None})
+        shown = await self.context.call(lambda service: self._build_view(service, request, wanted))
+        return self._page(request, {**shown, "outcome": None})
+
+    def _page(self, request: Request, shown: dict[str, Any]) -> Response:
+        return self.console(request, "incidents.html", {**self.texts, **shown})
 
     async def retry(self, request: Request) -> Response:
-        """Try the selected incidents again; the page says what became of each."""
-        given = await self.submitted(request)
+        """Retry what is selected, and nothing else; the page shows the outcome of each."""
+        given = await self.read_submitted(request)
         chosen = [_name(each) for each in dict.fromkeys(given.values.get("incident", ()))]
         if not chosen:
-            raise RequestError(422, "no incident is selected", "tick those to try again")
+            raise RequestError(422, "nothing is selected", "tick what to try again")
 
         def act(service: Service, by: str) -> dict[str, Any]:
             operated = self.context.reach(service, request, "operator")
             outcome = _retry(service, chosen, by, operated)
-            return {**self._shown(service, request, Page(SHOWN, None, {})), "outcome": outcome}
+            return {**self._build_view(service, request, Page(SHOWN, None, {})), "outcome": outcome}
 
-        return self.console(request, "incidents.html", await self.perform(request, act))
+        return self._page(request, await self.perform(request, act))
 
-    def _shown(self, service: Service, request: Request, wanted: Page) -> dict[str, Any]:
+    def _build_view(self, service: Service, request: Request, wanted: Page) -> dict[str, Any]:
         viewed, operated = (
             self.context.reach(service, request, role) for role in ("viewer", "operator")
         )
-        return _shown(service, wanted, viewed, operated)
+        limit = min(wanted.limit, MOST_SHOWN) if "limit" in wanted.query else SHOWN
+        index = service.journal.index.within(viewed.processes)
+        found = self.found(service, index, wanted, limit + 1)
+        last = found[limit - 1] if len(found) > limit else None
+        return {
+            "causes": [
+                {**each, "operates": operated.covers(each["process"])}
+                for each in causes(found[:limit])
+            ],
+            "count": self.count(index),
+            "next": urlencode(
+                {**wanted.query, "limit": limit, "cursor": f"{last.number}.{last.activation}"}
+            ) if last else "",
+        }  # fmt: skip
+
+    def found(
+        self, service: Service, index: Index, wanted: Page, limit: int
+    ) -> Sequence[Stopped | Retried]:
+        """Return what the page lists, oldest instance first."""
+        process, element = wanted.query.get("process"), wanted.query.get("element")
+        return service.mask(index.stopped(process, element, wanted.pair(), limit))
+
+    def count(self, index: Index) -> int:
+        """Return how many there are."""
+        return index.incident_count()
 
 
 def _name(text: object) -> tuple[str, int]:
@@ -93,38 +132,30 @@ def _retry(
     return {"retried": len(chosen) - len(refused), "refused": refused}
 
 
-def _shown(service: Service, wanted: Page, viewed: Reach, operated: Reach) -> dict[str, Any]:
-    process, element = wanted.query.get("process"), wanted.query.get("element")
-    limit = min(wanted.limit, MOST_SHOWN) if "limit" in wanted.query else SHOWN
-    index = service.journal.index.within(viewed.processes)
-    found = service.masked(index.stopped(process, element, wanted.pair(), limit + 1))
-    last = found[limit - 1] if len(found) > limit else None
-    return {
-        "causes": [
-            {**each, "operates": operated.covers(each["process"])}
-            for each in causes(found[:limit])
-        ],
-        "count": index.incident_count(),
-        "next": urlencode(
-            {**wanted.query, "limit": limit, "cursor": f"{last.number}.{last.activation}"}
-        ) if last else "",
-    }  # fmt: skip
+def causes(found: Iterable[Stopped | Retried]) -> list[dict[str, Any]]:
+    """Return incidents or retries by cause: the same element and message but for its numbers.
 
-
-def causes(found: Iterable[Stopped]) -> list[dict[str, Any]]:
-    """Return incidents by cause: the same element and message, whatever numbers it holds.
-
-    The cause with most incidents comes first.
+    The cause with most of them comes first.
     """
-    groups: dict[tuple[str, str, str], list[Stopped]] = {}
+    groups: dict[tuple[str, str, str], list[Stopped | Retried]] = {}
     for each in found:
         key = each.process, each.element, _VARYING.sub("#", each.message)
         groups.setdefault(key, []).append(each)
     shown = [
         {
             "process": process, "element": element, "message": group[0].message,
-            "incidents": [incident(each) for each in group],
+            "incidents": [_line(each) for each in group],
         }
         for (process, element, _), group in groups.items()
     ]  # fmt: skip
     return sorted(shown, key=lambda each: -len(each["incidents"]))
+
+
+def _line(found: Stopped | Retried) -> dict[str, Any]:
+    if isinstance(found, Stopped):
+        return {**incident(found), "due": None}
+    name = f"{found.instance}/{found.activation}"
+    return {
+        "id": name, "instance": found.instance, "attempt": found.attempt,
+        "due": instant(found.due),
+    }  # fmt: skip

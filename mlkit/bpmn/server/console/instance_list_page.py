@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 from mlkit.bpmn.journal.records import STATES
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.answers import Page, page
-from mlkit.bpmn.server.console.console_pages import ConsolePages, hidden
+from mlkit.bpmn.server.console.console_pages import ConsolePages, hide
 from mlkit.bpmn.server.context import Context
-from mlkit.bpmn.server.instances import criteria, listed, search
+from mlkit.bpmn.server.instances import criteria, search, summarize
 from mlkit.bpmn.server.reach import Reach
 from mlkit.web.application import Request, Response, Route
 
@@ -22,7 +22,7 @@ SHOWN = 50
 def routes(context: Context) -> dict[str, Route]:
     """Return the path of the list."""
     pages = InstanceListPage(context)
-    return hidden("/instances", GET=pages.operation(pages.instances, "viewer", is_partial=True))
+    return hide("/instances", GET=pages.operation(pages.instances, "viewer", is_partial=True))
 
 
 class InstanceListPage(ConsolePages):
@@ -34,12 +34,14 @@ class InstanceListPage(ConsolePages):
         """Return a page of the list, newest first."""
         wanted = page(request, FILTERS)
         shown = await self.context.call(
-            lambda service: _shown(service, wanted, self.context.reach(service, request, "viewer"))
+            lambda service: _build_view(
+                service, wanted, self.context.reach(service, request, "viewer")
+            )
         )
         return self.console(request, "instances.html", shown)
 
 
-def _shown(service: Service, wanted: Page, reached: Reach) -> dict[str, Any]:
+def _build_view(service: Service, wanted: Page, reached: Reach) -> dict[str, Any]:
     # A form sends the fields that are empty too: they filter nothing.
     given = {name: text for name in FILTERS if (text := wanted.query.get(name, "").strip())}
     limit = wanted.limit if "limit" in wanted.query else SHOWN
@@ -48,7 +50,7 @@ def _shown(service: Service, wanted: Page, reached: Reach) -> dict[str, Any]:
     found = search(service, index, searched, wanted.number(), limit + 1)
     more = {**given, "limit": limit, "cursor": found[limit - 1].number} if found[limit:] else {}
     return {
-        "instances": [listed(each) for each in found[:limit]],
+        "instances": [summarize(each) for each in found[:limit]],
         "given": {name: given.get(name, "") for name in FILTERS},
         "filtered": bool(given),
         "states": STATES,

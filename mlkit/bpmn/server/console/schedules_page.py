@@ -8,7 +8,7 @@ from msgspec import structs
 
 from mlkit.bpmn.runtime import schedules
 from mlkit.bpmn.runtime.service import Service
-from mlkit.bpmn.server.console.console_pages import ConsolePages, escaped, go, hidden
+from mlkit.bpmn.server.console.console_pages import ConsolePages, escape, go, hide
 from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.schedules import document
 from mlkit.web.application import Request, Response, Route
@@ -25,7 +25,7 @@ def routes(context: Context) -> dict[str, Route]:
         pages.operation(pages.schedules, "viewer", is_partial=True),
         pages.operation(pages.change, "operator", is_partial=True),
     )
-    return hidden("/schedules", GET=get, POST=post)
+    return hide("/schedules", GET=get, POST=post)
 
 
 class SchedulesPage(ConsolePages):
@@ -54,7 +54,7 @@ class SchedulesPage(ConsolePages):
 
     async def change(self, request: Request) -> Response:
         """Pause a schedule, let it go on, or start what it starts now."""
-        given = await self.submitted(request)
+        given = await self.read_submitted(request)
         action, name = given.text("action"), given.text("schedule")
         if action not in ("pause", "resume", "run"):
             raise RequestError(400, f"action: {action!r:.40}", "pause, resume or run")
@@ -64,7 +64,7 @@ class SchedulesPage(ConsolePages):
         def act(service: Service, by: str) -> str:
             if action == "run":
                 row = schedules.run(service.session, self.context.starter, name, by)
-                return f"instances/{escaped(row.id)}?done=start"
+                return f"instances/{escape(row.id)}?done=start"
             schedules.pause(service.session, name, action == "pause", by)
             return f"schedules?done={action}"
 

@@ -20,14 +20,14 @@ def sentence(shown: Document, directory: Directory) -> str:
     """
     state = shown["state"]
     if state in _ENDS:
-        return f"{_ENDS[state]} at {written(shown['ended'])}{_error(shown['error'])}."
+        return f"{_ENDS[state]} at {format_time(shown['ended'])}{_error(shown['error'])}."
     if state == "suspended":
         return "It is suspended: nothing of it begins until somebody lets it go on."
     if shown["incidents"]:
-        return _stopped(shown["incidents"])
-    working = [named(each) for each in shown["tokens"] if each["status"] == "working"]
+        return _describe_stop(shown["incidents"])
+    working = [name_element(each) for each in shown["tokens"] if each["status"] == "working"]
     if working:
-        return f"It runs {_listed(working)}."
+        return f"It runs {_join_names(working)}."
     if shown["waiting"]:
         return _waiting(shown["waiting"], directory)
     return "It is about to go on."
@@ -40,15 +40,15 @@ def _error(error: Mapping[str, str] | None) -> str:
     return "".join(f": {each}" for each in parts if each)
 
 
-def _stopped(incidents: Sequence[Document]) -> str:
+def _describe_stop(incidents: Sequence[Document]) -> str:
     first, more = incidents[0], len(incidents) - 1
     others = f" and at {more} more place{'' if more == 1 else 's'}" if more else ""
     message = _line(str(first["message"])).rstrip(".")
-    return f"It stopped at {named(first)}{others} and needs somebody: {message}."
+    return f"It stopped at {name_element(first)}{others} and needs somebody: {message}."
 
 
 def _waiting(waiting: Sequence[Document], directory: Directory) -> str:
-    shown = [f"{reason(each, directory)} (at {named(each)})" for each in waiting[:3]]
+    shown = [f"{reason(each, directory)} (at {name_element(each)})" for each in waiting[:3]]
     more = f", and for {len(waiting) - 3} more" if len(waiting) > 3 else ""
     return f"It waits for {'; for '.join(shown)}{more}."
 
@@ -59,9 +59,9 @@ def reason(each: Document, directory: Directory) -> str:
         case "person":
             return _people(each, directory)
         case "timer":
-            return f"the time {written(each['due'])}"
+            return f"the time {format_time(each['due'])}"
         case "retry":
-            return f"the next attempt, at {written(each['due'])}"
+            return f"the next attempt, at {format_time(each['due'])}"
         case "message":
             key = f" with the key {each['key']!r}" if each["key"] else ""
             return f"the message {each['message']!r}{key}"
@@ -84,12 +84,12 @@ def _people(each: Document, directory: Directory) -> str:
     return " or ".join(map(directory.name_of, wanted)) or "anybody"
 
 
-def named(each: Document) -> str:
+def name_element(each: Document) -> str:
     """Return what people call an element."""
     return str(each.get("name") or each["element"])
 
 
-def written(at: str | None) -> str:
+def format_time(at: str | None) -> str:
     """Return a time as pages have it."""
     return f"{at[:19].replace('T', ' ')} UTC" if at else "an unknown time"
 
@@ -100,7 +100,7 @@ def _line(text: str) -> str:
     return found if len(found) <= 300 else f"{found[:300]}..."
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     if len(names) > 3:
         return f"{', '.join(names[:3])} and {len(names) - 3} more"
     return " and ".join(names)

@@ -58,11 +58,11 @@ def operation(verb: Verb, name: str) -> Operation:
 
 def failure(error: RestError | MlkitError) -> Response:
     """Return the answer to an error."""
-    found = error if isinstance(error, RestError) else _translated(error)
+    found = error if isinstance(error, RestError) else _translate(error)
     return Response(found.body, found.status)
 
 
-def _translated(error: MlkitError) -> RestError:
+def _translate(error: MlkitError) -> RestError:
     if isinstance(error, UnknownTask):
         return refused(404, error.message)
     if isinstance(error, NotYours):

@@ -24,7 +24,7 @@ SORTS = {
 
 
 class Facts(NamedTuple):
-    """What a diagram says of a process beside its flow."""
+    """What a diagram declares about a process besides its flow."""
 
     category: str | None
     name: str | None

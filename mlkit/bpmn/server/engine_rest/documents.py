@@ -12,7 +12,7 @@ from mlkit.bpmn.journal.records import Row
 from mlkit.bpmn.runtime.external import external_of
 from mlkit.bpmn.runtime.service import Service
 from mlkit.bpmn.server.engine_rest import definitions
-from mlkit.bpmn.server.engine_rest.typed import typed, written
+from mlkit.bpmn.server.engine_rest.typed import encode, format_time
 from mlkit.web.errors import Headers
 
 _MEDIA = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
@@ -32,14 +32,14 @@ def _task(service: Service, found: ExternalTask, engine: Engine) -> dict[str, An
         "errorMessage": found.error,
         "executionId": found.id,
         "id": found.id,
-        "lockExpirationTime": None if found.expires is None else written(found.expires),
-        "createTime": written(found.created),
+        "lockExpirationTime": None if found.expires is None else format_time(found.expires),
+        "createTime": format_time(found.created),
         "processDefinitionId": definitions.identifier(service, found.process, found.definition),
         "processDefinitionKey": found.process,
         "processDefinitionVersionTag": None if process is None else process.version_tag,
         "processInstanceId": found.name,
         "retries": found.retries,
-        "suspended": service.journal.get(found.instance).phase == "suspended",
+        "suspended": service.journal.get(found.instance).status == "suspended",
         "workerId": found.worker,
         "topicName": found.topic,
         "tenantId": None,
@@ -48,7 +48,7 @@ def _task(service: Service, found: ExternalTask, engine: Engine) -> dict[str, An
     }
 
 
-def locked_task(
+def describe_locked_task(
     service: Service,
     found: ExternalTask,
     names: frozenset[str] | None,
@@ -89,7 +89,7 @@ def locked_task(
 
 def variables(found: dict[str, Any], deserialized: bool) -> dict[str, Any]:
     """Return stored variables as clients see them."""
-    return {name: typed(each, deserialized).document for name, each in found.items()}
+    return {name: encode(each, deserialized).document for name, each in found.items()}
 
 
 def instance(service: Service, row: Row) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def instance(service: Service, row: Row) -> dict[str, Any]:
         "businessKey": row.key or None,
         "caseInstanceId": None,
         "ended": not row.is_open,
-        "suspended": row.phase == "suspended",
+        "suspended": row.status == "suspended",
         "tenantId": None,
         "definitionKey": row.process,
     }

@@ -18,7 +18,7 @@ from mlkit.bpmn.server.engine_rest.polling import Polling
 from mlkit.bpmn.server.engine_rest.queries import Comparison
 from mlkit.errors import MlkitError
 from mlkit.web.application import Request, Response, Scope, Send, Stream
-from mlkit.web.bodies import Receive, client_left
+from mlkit.web.bodies import Receive, wait_for_disconnect
 
 LONGEST_WAIT = 1_800_000
 """Milliseconds that a worker may wait for tasks."""
@@ -125,7 +125,7 @@ class _Waiting:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wait, then send what there is."""
         search = asyncio.create_task(self._search())
-        gone = asyncio.create_task(client_left(scope, receive))
+        gone = asyncio.create_task(wait_for_disconnect(scope, receive))
         try:
             await asyncio.wait([search, gone], return_when=asyncio.FIRST_COMPLETED)
             response = search.result() if search.done() else None
@@ -181,7 +181,7 @@ def _describe(
     service: Service, tasks: list[ExternalTask], wanted: dict[str, Wanted]
 ) -> list[dict[str, Any]]:
     return [
-        documents.locked_task(
+        documents.describe_locked_task(
             service, each, asked.variables, asked.own, asked.deserialized, asked.properties
         )
         for each in tasks

@@ -100,7 +100,7 @@ class Fields:
         value = self.values.get(name)
         if value is not None and not isinstance(value, dict):
             raise self.wrong(name, "it is not an object of variables")
-        return typed.stored_variables(value)
+        return typed.decode_variables(value)
 
 
 def body(request: Request) -> Fields:

@@ -11,8 +11,8 @@ from mlkit.bpmn.server.engine_rest import definitions
 from mlkit.bpmn.server.engine_rest.answers import Verb, answer, path
 from mlkit.bpmn.server.engine_rest.errors import invalid
 from mlkit.bpmn.server.engine_rest.fields import query
-from mlkit.bpmn.server.engine_rest.instances import found_row
-from mlkit.bpmn.server.engine_rest.typed import typed, written
+from mlkit.bpmn.server.engine_rest.instances import find_row
+from mlkit.bpmn.server.engine_rest.typed import encode, format_time
 from mlkit.web.application import Request, Response
 
 _STATES = {
@@ -48,7 +48,7 @@ class History:
         identifier = path(request, "id")
 
         def show(service: Service) -> dict[str, Any]:
-            row = found_row(service, identifier)
+            row = find_row(service, identifier)
             if row is None:
                 raise invalid(f"Historic process instance with id {identifier} does not exist", 404)
             return _document(service, row)
@@ -62,7 +62,7 @@ class History:
             raise invalid("processInstanceId is missing")
 
         def show(service: Service) -> list[dict[str, Any]]:
-            row = found_row(service, identifier)
+            row = find_row(service, identifier)
             return [] if row is None else _variables(service, row)
 
         return answer(await self._context.call(show))
@@ -81,8 +81,8 @@ def _document(service: Service, row: Row) -> dict[str, Any]:
         "processDefinitionKey": row.process,
         "processDefinitionName": None if process is None else definitions.name_of(process),
         "processDefinitionVersion": definitions.version(service, row.process, row.definition),
-        "startTime": written(row.created),
-        "endTime": None if ended is None else written(ended),
+        "startTime": format_time(row.created),
+        "endTime": None if ended is None else format_time(ended),
         "removalTime": None,
         "durationInMillis": None if ended is None else int((ended - row.created) * 1000),
         "startUserId": None,
@@ -93,7 +93,7 @@ def _document(service: Service, row: Row) -> dict[str, Any]:
         "superCaseInstanceId": None,
         "caseInstanceId": None,
         "tenantId": None,
-        "state": _STATES.get(row.phase, "ACTIVE"),
+        "state": _STATES.get(row.status, "ACTIVE"),
         "restartedProcessInstanceId": None,
     }
 
@@ -104,7 +104,7 @@ def _variables(service: Service, row: Row) -> list[dict[str, Any]]:
     definition = definitions.identifier(service, row.process, row.definition)
     return [
         {
-            **typed(value, deserialized=True).document,
+            **encode(value, deserialized=True).document,
             "id": f"{row.id}-{name}",
             "name": name,
             "processDefinitionKey": row.process,

@@ -13,7 +13,7 @@ from mlkit.bpmn.server.context import Context
 from mlkit.bpmn.server.engine_rest import definitions, queries
 from mlkit.bpmn.server.engine_rest.answers import Verb, answer
 from mlkit.bpmn.server.engine_rest.fields import Fields, query
-from mlkit.bpmn.server.engine_rest.typed import written
+from mlkit.bpmn.server.engine_rest.typed import format_time
 from mlkit.web.application import Request, Response
 
 _FILTERS = {
@@ -47,7 +47,7 @@ class Incidents:
         given = query(request)
         limit, offset = queries.page(given)
         order = queries.order(given, dict.fromkeys(_SORTS))
-        found = await self._context.call(lambda it: _found(it, given))
+        found = await self._context.call(lambda it: _find(it, given))
         for by, direction in reversed(order):
             column = _FILTERS.get(by, by)
             found.sort(key=lambda each: str(each[column]), reverse=direction == "desc")
@@ -56,13 +56,13 @@ class Incidents:
     async def count(self, request: Request) -> Response:
         """Count incidents."""
         given = query(request)
-        return answer({"count": len(await self._context.call(lambda it: _found(it, given)))})
+        return answer({"count": len(await self._context.call(lambda it: _find(it, given)))})
 
 
-def _found(service: Service, given: Fields) -> list[dict[str, Any]]:
+def _find(service: Service, given: Fields) -> list[dict[str, Any]]:
     wanted = {column: given.text(name) for name, column in _FILTERS.items()}
     keys = given.texts("processDefinitionKeyIn")
-    rows = [each for each in service.journal.open_rows() if each.phase == "incident"]
+    rows = [each for each in service.journal.open_rows() if each.status == "incident"]
     return [
         each
         for row in rows
@@ -89,7 +89,7 @@ def _document(
         "processDefinitionId": definitions.identifier(service, row.process, row.definition),
         "processInstanceId": row.id,
         "executionId": place,
-        "incidentTimestamp": written(row.updated),
+        "incidentTimestamp": format_time(row.updated),
         "incidentType": "failedExternalTask" if external else "failedJob",
         "activityId": incident["element"],
         "failedActivityId": None if external else incident["element"],

@@ -125,7 +125,7 @@ class Instances:
         if row is None:
             message = f"No process instance found for id '{identifier}': processInstance is null"
             raise RestError(404, "InvalidRequestException", message, 0)
-        if wanted != (row.phase == "suspended"):
+        if wanted != (row.status == "suspended"):
             await self._deliver(request, row, Suspend("", by) if wanted else Unsuspend(by))
         return NOTHING
 
@@ -135,7 +135,7 @@ class Instances:
         """Show variables."""
         given = query(request)
         shown = given.flag("deserializeValues") or "deserializeValues" not in given.values
-        found = await self._known(request)
+        found = await self._read_variables(request)
         return answer(documents.variables(found, shown))
 
     async def variable(self, request: Request) -> Response:
@@ -144,8 +144,8 @@ class Instances:
         _, value = await self._value(request)
         for flag in ("deserializeValue", "deserializeValues"):
             if flag in given.values and not given.flag(flag):
-                return answer(typed.typed(value, deserialized=False).document)
-        return answer(typed.typed(value, deserialized=True).document)
+                return answer(typed.encode(value, deserialized=False).document)
+        return answer(typed.encode(value, deserialized=True).document)
 
     async def data(self, request: Request) -> Response:
         """Send the bytes of a variable."""
@@ -157,13 +157,13 @@ class Instances:
         content, info = found
         return Response(content, 200, documents.download(name, info))
 
-    async def _known(self, request: Request) -> dict[str, Any]:
+    async def _read_variables(self, request: Request) -> dict[str, Any]:
         identifier, local = path(request, "id"), _is_local(request)
         return await self._context.call(lambda it: _variables(it, identifier, local))
 
     async def _value(self, request: Request) -> tuple[str, Any]:
         name = path(request, "name")
-        found = await self._known(request)
+        found = await self._read_variables(request)
         if name not in found:
             kind = "execution" if _is_local(request) else "process instance"
             raise invalid(f"{kind} variable with name {name} does not exist", 404)
@@ -173,10 +173,10 @@ class Instances:
         """Set a variable."""
         name = path(request, "name")
         try:
-            value = typed.stored(body(request).values)
+            value = typed.decode(body(request).values)
         except RestError as error:
             raise within(f"Cannot put process instance variable {name}", error) from None
-        return await self._assign(request, {typed.checked_name(name): value}, [])
+        return await self._assign(request, {typed.check_name(name): value}, [])
 
     async def remove(self, request: Request) -> Response:
         """Remove a variable."""
@@ -208,7 +208,7 @@ class Instances:
         await settle(self._context, deliver)
 
 
-def found_row(service: Service, identifier: str) -> Row | None:
+def find_row(service: Service, identifier: str) -> Row | None:
     """Return an instance by its whole id."""
     try:
         row = service.journal.find(identifier)
@@ -219,7 +219,7 @@ def found_row(service: Service, identifier: str) -> Row | None:
 
 def open_row(service: Service, identifier: str) -> Row | None:
     """Return an instance that has not ended, by its whole id."""
-    row = found_row(service, identifier)
+    row = find_row(service, identifier)
     return row if row is not None and row.is_open else None
 
 
@@ -275,12 +275,12 @@ def _checks(service: Service, given: Fields) -> list[Check | None]:
         _equal(given.text("processDefinitionKey"), lambda row: row.process),
         _among(given.texts("processDefinitionKeyIn"), lambda row: row.process),
         _among(given.texts("processInstanceIds"), lambda row: row.id),
-        _defined(given.text("processDefinitionId")),
+        _check_definition(given.text("processDefinitionId")),
         _like(given.text("businessKeyLike")),
-        (lambda row: row.phase == "incident") if given.flag("withIncident") else None,
+        (lambda row: row.status == "incident") if given.flag("withIncident") else None,
         (lambda row: False) if none else None,
-        (lambda row: row.phase == "suspended") if given.flag("suspended") else None,
-        (lambda row: row.phase != "suspended") if given.flag("active") else None,
+        (lambda row: row.status == "suspended") if given.flag("suspended") else None,
+        (lambda row: row.status != "suspended") if given.flag("active") else None,
         (lambda row: queries.holds_openly(service, row, wanted)) if wanted else None,
     ]
 
@@ -297,7 +297,7 @@ def _like(pattern: str | None) -> Check | None:
     return None if pattern is None else lambda row: queries.like(row.key, pattern)
 
 
-def _defined(identifier: str | None) -> Check | None:
+def _check_definition(identifier: str | None) -> Check | None:
     if identifier is None:
         return None
     wanted = queries.definition_of(identifier)

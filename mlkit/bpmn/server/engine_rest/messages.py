@@ -62,7 +62,7 @@ class Messages:
         return {"/message": {"POST": Verb(self.correlate, "Send a message.", "operator")}}
 
     async def correlate(self, request: Request) -> Response:
-        """Give a message to who waits for it, or start an instance by it."""
+        """Deliver a message to the instance that waits for it, or start one by it."""
         given = body(request)
         message = _message(given)
         places, starts = await self._context.call(
@@ -132,7 +132,7 @@ def _message(given: Fields) -> Message:
         variables,
         given.text("businessKey"),
         given.text("processInstanceId"),
-        [queries.Comparison(key, "eq", typed.typed(each).value) for key, each in keys.items()],
+        [queries.Comparison(key, "eq", typed.encode(each).value) for key, each in keys.items()],
         given.flag("all"),
     )
 

@@ -15,7 +15,7 @@ from mlkit.bpmn.server.engine_rest import definitions, documents, queries
 from mlkit.bpmn.server.engine_rest.answers import Verb, answer, path, settle
 from mlkit.bpmn.server.engine_rest.errors import RestError, invalid, refused, within
 from mlkit.bpmn.server.engine_rest.fields import body, query
-from mlkit.bpmn.server.engine_rest.typed import written
+from mlkit.bpmn.server.engine_rest.typed import format_time
 from mlkit.bpmn.server.roles import acting
 from mlkit.errors import MlkitError
 from mlkit.web.application import Request, Response
@@ -79,14 +79,14 @@ class Processes:
     async def show(self, request: Request) -> Response:
         """Show a definition."""
         return answer(
-            await self._context.call(lambda it: definitions.document(it, _chosen(it, request)))
+            await self._context.call(lambda it: definitions.document(it, _choose(it, request)))
         )
 
     async def xml(self, request: Request) -> Response:
         """Show the diagram of a definition."""
 
         def read(service: Service) -> dict[str, str]:
-            found = _chosen(service, request)
+            found = _choose(service, request)
             content = service.journal.definition(found.definition)[1]
             text = content.decode("utf-8", "replace")
             return {"id": definitions.deployed_id(found), "bpmn20Xml": text}
@@ -98,7 +98,7 @@ class Processes:
     async def start(self, request: Request) -> Response:
         """Start an instance of a definition."""
         given = body(request)
-        found = await self._context.call(lambda it: _chosen(it, request, starting=True))
+        found = await self._context.call(lambda it: _choose(it, request, starting=True))
         name = definitions.deployed_id(found)
         try:
             variables = given.variables("variables")
@@ -167,12 +167,12 @@ def _deployment(found: Deployed, name: str | None) -> dict[str, Any]:
         "id": definitions.deployment_id(found),
         "name": name,
         "source": None,
-        "deploymentTime": written(found.at),
+        "deploymentTime": format_time(found.at),
         "tenantId": None,
     }
 
 
-def _chosen(service: Service, request: Request, starting: bool = False) -> Deployed:
+def _choose(service: Service, request: Request, starting: bool = False) -> Deployed:
     """Return the definition that the path names."""
     names = request.scope["path_params"]
     if "key" in names:

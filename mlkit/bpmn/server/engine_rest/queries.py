@@ -134,7 +134,7 @@ def variables_of(given: Fields, name: str) -> list[Comparison]:
     Values of a query are texts, and hold for variables that are texts.
     """
     if given.is_query:
-        return [_written(given, name, each) for each in given.texts(name) or () if each]
+        return [_parse_comparison(given, name, each) for each in given.texts(name) or () if each]
     found = []
     for each in given.items(name):
         key, operator = each.text("name"), each.text("operator") or "eq"
@@ -144,7 +144,7 @@ def variables_of(given: Fields, name: str) -> list[Comparison]:
     return found
 
 
-def _written(given: Fields, name: str, text: str) -> Comparison:
+def _parse_comparison(given: Fields, name: str, text: str) -> Comparison:
     key, _, rest = text.partition("_")
     operator, separator, value = rest.partition("_")
     if not separator or operator not in _COMPARE:
@@ -165,14 +165,14 @@ def holds(service: Service, instance: int, wanted: list[Comparison]) -> bool:
     """Return whether all conditions hold for the variables of an instance."""
     state = service.session.state(service.journal.get(instance))
     known = next((each.variables for each in state.roots()), {})
-    return all(_compared(known, each) for each in wanted)
+    return all(_compare(known, each) for each in wanted)
 
 
-def _compared(known: Mapping[str, Any], wanted: Comparison) -> bool:
+def _compare(known: Mapping[str, Any], wanted: Comparison) -> bool:
     if wanted.name not in known:
         return False
     value = unpack(known[wanted.name])
-    shown = typed.typed(known[wanted.name]).value
+    shown = typed.encode(known[wanted.name]).value
     try:
         compare = _COMPARE[wanted.operator]
         return compare(value, wanted.value) or compare(shown, wanted.value)

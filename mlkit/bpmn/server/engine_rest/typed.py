@@ -53,7 +53,7 @@ class Typed(NamedTuple):
 # -- what clients give ---------------------------------------------------------------------
 
 
-def stored_variables(given: Mapping[str, Any] | None) -> dict[str, Any]:
+def decode_variables(given: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the variables of a request, as they are stored.
 
     Raises:
@@ -63,11 +63,11 @@ def stored_variables(given: Mapping[str, Any] | None) -> dict[str, Any]:
     for name, each in (given or {}).items():
         if not isinstance(each, Mapping):
             raise invalid(f"variable {name!r:.80} is not an object with a value")
-        found[checked_name(name)] = stored(each)
+        found[check_name(name)] = decode(each)
     return found
 
 
-def checked_name(name: str) -> str:
+def check_name(name: str) -> str:
     """Return the name of a variable.
 
     Raises:
@@ -81,7 +81,7 @@ def checked_name(name: str) -> str:
     return name
 
 
-def stored(given: Mapping[str, Any]) -> Any:
+def decode(given: Mapping[str, Any]) -> Any:
     """Return a typed variable as it is stored.
 
     Raises:
@@ -89,7 +89,7 @@ def stored(given: Mapping[str, Any]) -> Any:
     """
     value, kind = given.get("value"), given.get("type")
     if not kind:
-        return _untyped(value)
+        return _decode_untyped(value)
     kind = str(kind)[:1].upper() + str(kind)[1:]
     read = _READERS.get(kind)
     if read is None:
@@ -100,15 +100,15 @@ def stored(given: Mapping[str, Any]) -> Any:
     try:
         return read(value, info if isinstance(info, Mapping) else {})
     except (ValueError, TypeError, OverflowError, binascii.Error, BadData, RecursionError):
-        problem = f"Cannot convert value '{_shown(value)}' of type '{kind}' to java type"
+        problem = f"Cannot convert value '{_format(value)}' of type '{kind}' to java type"
         raise invalid(f"{problem} {_JAVA[kind]}") from None
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     return json.dumps(value) if isinstance(value, bool | list | dict) else str(value)
 
 
-def _untyped(value: Any) -> Any:
+def _decode_untyped(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LIMITS["Long"]:
         raise invalid(f"Cannot convert value '{value}' of type 'Long' to java type java.lang.Long")
     try:
@@ -151,7 +151,7 @@ def _boolean(value: Any, info: Mapping[str, Any]) -> bool:
 def _string(value: Any, info: Mapping[str, Any]) -> str:
     if isinstance(value, list | dict):
         raise ValueError
-    return value if isinstance(value, str) else _shown(value)
+    return value if isinstance(value, str) else _format(value)
 
 
 def moment(text: Any) -> datetime:
@@ -243,7 +243,7 @@ _READERS: dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {
 # -- what clients get ----------------------------------------------------------------------
 
 
-def typed(value: Any, deserialized: bool = False) -> Typed:
+def encode(value: Any, deserialized: bool = False) -> Typed:
     """Return a stored value as clients see it.
 
     Args:
@@ -251,26 +251,26 @@ def typed(value: Any, deserialized: bool = False) -> Typed:
         deserialized: Whether an object in JSON is shown as JSON, instead of as text.
     """
     if isinstance(value, dict):
-        return _typed_mapping(value, deserialized)
+        return _encode_mapping(value, deserialized)
     if value is None:
         return Typed("Null", None)
     if isinstance(value, bool):
         return Typed("Boolean", value)
     if isinstance(value, int):
-        return _typed_number(value)
+        return _encode_number(value)
     if isinstance(value, float):
         return Typed("Double", value)
     return Typed("String", value) if isinstance(value, str) else Typed("Json", _text(value))
 
 
-def _typed_number(value: int) -> Typed:
+def _encode_number(value: int) -> Typed:
     if _is_integer(value):
         return Typed("Integer", value)
     fits = -_LIMITS["Long"] <= value < _LIMITS["Long"]
     return Typed("Long", value) if fits else Typed("String", str(value))
 
 
-def _typed_mapping(value: dict[str, Any], deserialized: bool) -> Typed:
+def _encode_mapping(value: dict[str, Any], deserialized: bool) -> Typed:
     if "$artifact" in value:
         kind = str(value.get("type", value.get("kind", "object")))
         info = {"objectTypeName": kind, "serializationDataFormat": "application/x-mlkit-artifact"}
@@ -283,7 +283,7 @@ def _typed_mapping(value: dict[str, Any], deserialized: bool) -> Typed:
     return Typed("Json", _text(value))
 
 
-def _typed_object(content: dict[str, Any], deserialized: bool) -> Typed:
+def _encode_object(content: dict[str, Any], deserialized: bool) -> Typed:
     shown = content["text"]
     if deserialized and content["format"] == JSON:
         shown = json.loads(shown)
@@ -291,12 +291,12 @@ def _typed_object(content: dict[str, Any], deserialized: bool) -> Typed:
     return Typed("Object", shown, info)
 
 
-def _typed_file(content: dict[str, Any], deserialized: bool) -> Typed:
+def _encode_file(content: dict[str, Any], deserialized: bool) -> Typed:
     info = {name: content[name] for name in _FILE if name in content}
     return Typed("File", None, info)
 
 
-def written(found: datetime | float) -> str:
+def format_time(found: datetime | float) -> str:
     """Write a moment as Camunda does; a number is seconds since 1970."""
     if not isinstance(found, datetime):
         found = datetime.fromtimestamp(found, UTC)
@@ -305,7 +305,7 @@ def written(found: datetime | float) -> str:
 
 
 def _midnight(text: str) -> str:
-    return written(datetime.combine(date.fromisoformat(text), time(), UTC))
+    return format_time(datetime.combine(date.fromisoformat(text), time(), UTC))
 
 
 def _plain(kind: str, read: Callable[[Any], Any]) -> Callable[[Any, bool], Typed]:
@@ -315,7 +315,7 @@ def _plain(kind: str, read: Callable[[Any], Any]) -> Callable[[Any, bool], Typed
 _SHOWN: dict[str, Callable[[Any, bool], Typed]] = {
     "$float": _plain("Double", str),
     "$decimal": _plain("Double", float),
-    "$datetime": _plain("Date", lambda text: written(datetime.fromisoformat(text))),
+    "$datetime": _plain("Date", lambda text: format_time(datetime.fromisoformat(text))),
     "$date": _plain("Date", _midnight),
     "$time": _plain("String", str),
     "$duration": _plain("String", lambda seconds: f"PT{seconds:g}S"),
@@ -325,8 +325,8 @@ _SHOWN: dict[str, Callable[[Any, bool], Typed]] = {
     "$json": _plain("Json", str),
     "$xml": _plain("Xml", str),
     "$null": lambda kind, deserialized: Typed(kind, None, _null_info(kind)),
-    "$file": _typed_file,
-    "$object": _typed_object,
+    "$file": _encode_file,
+    "$object": _encode_object,
 }
 
 
@@ -336,12 +336,14 @@ def _null_info(kind: str) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(unpack(value), default=_shown_part, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(
+        unpack(value), default=_encode_part, ensure_ascii=False, separators=(",", ":")
+    )
 
 
-def _shown_part(value: Any) -> Any:
+def _encode_part(value: Any) -> Any:
     if isinstance(value, datetime):
-        return written(value)
+        return format_time(value)
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, bytes):

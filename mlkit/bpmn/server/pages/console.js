@@ -51,10 +51,17 @@ function isTyping(part) {
 }
 function exchange(part, fresh) {
   const open = [...part.querySelectorAll("details[open]")].map((each) => each.id);
+  const read = new Map([...part.querySelectorAll("[data-tail]")].map((each) => [each.id, placeIn(each)]));
   const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
   for (const each of fresh.querySelectorAll("details")) each.open = open.includes(each.id);
   part.replaceChildren(...fresh.childNodes);
+  for (const each of part.querySelectorAll("[data-tail]")) each.scrollTop = read.get(each.id) ?? each.scrollHeight;
   if (focused) document.getElementById(focused)?.focus();
+}
+// Who reads the end of a log goes on to read its end; who has scrolled up stays there.
+function placeIn(log) {
+  const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 4;
+  return isAtEnd ? undefined : log.scrollTop;
 }
 function offerAll(form) {
   const all = form.querySelector("[data-all]");
@@ -64,5 +71,10 @@ function offerAll(form) {
   all.addEventListener("change", () => { for (const each of boxes) each.checked = all.checked; });
   form.addEventListener("change", () => { all.checked = boxes.every((each) => each.checked); });
 }
+// The log of an attempt that runs is opened at its end.
+document.addEventListener("toggle", (event) => {
+  if (event.target.matches("[data-runs][open]"))
+    for (const each of event.target.querySelectorAll("[data-tail]")) each.scrollTop = each.scrollHeight;
+}, true);
 document.querySelectorAll("[data-live]").forEach(follow);
 document.querySelectorAll("[data-select]").forEach(offerAll);

@@ -12,7 +12,7 @@ from mlkit.bpmn.expressions.feel.apply import apply
 from mlkit.bpmn.expressions.feel.budget import LimitReached, Run
 from mlkit.bpmn.expressions.feel.builtins.arguments import entries, index, items, numeric, values
 from mlkit.bpmn.expressions.feel.builtins.registry import Table, declare
-from mlkit.bpmn.expressions.feel.comparison import equal, key, ordered
+from mlkit.bpmn.expressions.feel.comparison import compare, equal, key
 from mlkit.bpmn.expressions.feel.numbers import CONTEXT, whole
 from mlkit.bpmn.expressions.feel.values import Function, Refused
 
@@ -38,7 +38,7 @@ def _extreme(name: str, op: str) -> None:
             return None
         found = given[0]
         for each in given:
-            first = ordered(op, each, found)
+            first = compare(op, each, found)
             if first is None:
                 raise Refused
             found = each if first else found
@@ -110,7 +110,7 @@ def _mode(run: Run, *arguments: Any) -> list[Decimal]:
     return sorted(each for each, count in counts.items() if count == most)
 
 
-def _quantified(name: str, deciding: bool) -> None:
+def _declare_quantifier(name: str, deciding: bool) -> None:
     @declare(LISTS, name, "list*")
     def _quantified_of(run: Run, *arguments: Any) -> bool | None:
         given = values(arguments)
@@ -119,8 +119,8 @@ def _quantified(name: str, deciding: bool) -> None:
         return (not deciding) if all(type(each) is bool for each in given) else None
 
 
-_quantified("all", False)
-_quantified("any", True)
+_declare_quantifier("all", False)
+_declare_quantifier("any", True)
 
 
 @declare(LISTS, "sublist", "list, start position, length?")
@@ -241,7 +241,7 @@ def _sort(run: Run, whole_list: Any, precedes: Any = None) -> list[Any]:
 def _natural(run: Run) -> Callable[[Any, Any], bool]:
     def before(one: Any, other: Any) -> bool:
         run.charge(1)
-        found = ordered("lt", one, other)
+        found = compare("lt", one, other)
         if found is None:
             raise Refused
         return found

@@ -10,17 +10,18 @@ from mlkit.bpmn.expressions.feel.arithmetic import negative
 from mlkit.bpmn.expressions.feel.budget import Run
 from mlkit.bpmn.expressions.feel.builtins.arguments import numeric
 from mlkit.bpmn.expressions.feel.builtins.registry import Table, declare
-from mlkit.bpmn.expressions.feel.numbers import CONTEXT, rounded, whole
+from mlkit.bpmn.expressions.feel.numbers import CONTEXT, WIDE, round_to, whole
 from mlkit.bpmn.expressions.feel.values import Days, Months, Refused
 
 NUMERIC: Table = {}
 _EXPENSIVE = 100
+_ZERO = Decimal(0)
 
 
 def _rounding(name: str, signature: str, mode: str) -> None:
     @declare(NUMERIC, name, signature)
     def _rounded(run: Run, number: Any, scale: Any = Decimal(0)) -> Decimal:
-        return rounded(numeric(number), whole(scale), mode)
+        return round_to(numeric(number), whole(scale), mode)
 
 
 _rounding("decimal", "n, scale", decimal.ROUND_HALF_EVEN)
@@ -42,11 +43,11 @@ def _abs(run: Run, number: Any) -> Any:
 @declare(NUMERIC, "modulo", "dividend, divisor")
 def _modulo(run: Run, dividend: Any, divisor: Any) -> Decimal:
     """Return the remainder with the sign of the divisor: a - b * floor(a / b)."""
-    if numeric(dividend).adjusted() - numeric(divisor).adjusted() > CONTEXT.prec:
-        quotient = CONTEXT.divide(dividend, divisor).to_integral_value(decimal.ROUND_FLOOR)
-        return CONTEXT.subtract(dividend, CONTEXT.multiply(divisor, quotient))
-    rest = CONTEXT.remainder(dividend, divisor)
-    return CONTEXT.add(rest, divisor) if rest and (rest < 0) != (divisor < 0) else rest
+    digits = numeric(dividend).adjusted() - numeric(divisor).adjusted() + 1
+    context = CONTEXT if digits <= CONTEXT.prec else WIDE  # That of the quotient's digits.
+    run.charge(max(digits, 0) >> 4)
+    rest = context.remainder(dividend, divisor)
+    return CONTEXT.add(rest, divisor if rest and (rest < 0) != (divisor < 0) else _ZERO)
 
 
 @declare(NUMERIC, "sqrt", "number")

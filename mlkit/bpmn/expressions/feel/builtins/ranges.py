@@ -7,7 +7,7 @@ from typing import Any
 from mlkit.bpmn.expressions.feel.budget import Run
 from mlkit.bpmn.expressions.feel.builtins.arguments import text
 from mlkit.bpmn.expressions.feel.builtins.registry import Table, declare
-from mlkit.bpmn.expressions.feel.comparison import contains, equal, ordered
+from mlkit.bpmn.expressions.feel.comparison import compare, contains, equal
 from mlkit.bpmn.expressions.feel.values import Range, Refused
 
 RANGES: Table = {}
@@ -24,7 +24,7 @@ def _is(op: str, one: Any, other: Any) -> bool:
     """
     if one is None or other is None:
         raise Refused
-    found = ordered(op, one, other)
+    found = compare(op, one, other)
     if found is None:
         raise Refused
     return found

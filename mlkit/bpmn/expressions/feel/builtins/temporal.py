@@ -21,7 +21,7 @@ from mlkit.bpmn.expressions.feel.calendar import (
 from mlkit.bpmn.expressions.feel.interchange import from_datetime
 from mlkit.bpmn.expressions.feel.numbers import whole
 from mlkit.bpmn.expressions.feel.temporal import (
-    checked_offset,
+    check_offset,
     combine,
     parse_date,
     parse_date_time,
@@ -79,7 +79,7 @@ def _time_of(run: Run, hour: Any, minute: Any, second: Any, offset: Any = None) 
 def _offset(length: Any) -> int:
     if type(length) is not Days or length.nanos % SECOND:
         raise Refused
-    return checked_offset(length.nanos // SECOND)
+    return check_offset(length.nanos // SECOND)
 
 
 @declare(TEMPORAL, "date and time", "from")

@@ -112,7 +112,7 @@ def _replace(run: Run, string: Any, pattern: Any, new: Any, flags: Any = None) -
         parts += [groups[int(kind)] or "" if kind else piece for kind, piece in template]
         run.charge_text(sum(map(len, parts[-1 - len(template) :])))
         at = end
-    return _joined(run, [*parts, string[at:]])
+    return _join_parts(run, [*parts, string[at:]])
 
 
 def _template(new: str, groups: int) -> list[tuple[str, str]]:
@@ -179,6 +179,6 @@ def _extract(run: Run, string: Any, pattern: Any) -> list[str]:
     return [string[start:end] for start, end, _ in found]
 
 
-def _joined(run: Run, parts: list[str]) -> str:
+def _join_parts(run: Run, parts: list[str]) -> str:
     run.charge_text(sum(map(len, parts)))
     return "".join(parts)

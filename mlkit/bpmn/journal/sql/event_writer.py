@@ -1,0 +1,143 @@
+"""What happens to instances, written: their events, with all that others see of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mlkit.bpmn.engine.events import Cancel
+from mlkit.bpmn.engine.state import State
+from mlkit.bpmn.journal.records import Append, Changes, Entry, Row, TakenOver, encode
+from mlkit.bpmn.journal.sql.external import SqlExternalTasks
+from mlkit.bpmn.journal.sql.index import SqlIndex
+from mlkit.bpmn.journal.sql.mailbox import SqlMailbox
+from mlkit.bpmn.journal.sql.outbox import SqlOutbox
+from mlkit.storage.database import Database
+
+SNAPSHOT_EVERY = 500
+_EVENT = {
+    "instance": "BIGINT", "sequence": "BIGINT", "at": "DOUBLE PRECISION", "event": "{blob}",
+    "trace": "{blob}", "log": "{blob}",
+}  # fmt: skip
+_FENCED = {
+    "number": "BIGINT", "epoch": "BIGINT", "before": "BIGINT", "after": "BIGINT", "phase": "TEXT",
+    "key": "TEXT", "updated": "DOUBLE PRECISION", "due": "DOUBLE PRECISION",
+}  # fmt: skip
+
+
+class EventWriter:
+    """Appends to a journal; every method runs inside a transaction.
+
+    Args:
+        database: The journal's.
+        mailbox: Has the verdicts on events that were delivered.
+        index: What lists read.
+        outbox: The mail of the instances.
+        external: Their tasks for external workers.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        mailbox: SqlMailbox,
+        index: SqlIndex,
+        outbox: SqlOutbox,
+        external: SqlExternalTasks,
+    ) -> None:
+        self._database = database
+        self._mailbox = mailbox
+        self._index = index
+        self._outbox = outbox
+        self._external = external
+
+    def append_all(self, appends: Sequence[Append]) -> dict[int, int]:
+        """Append events of several instances inside a transaction; return the new sequence numbers.
+
+        Raises:
+            TakenOver: Another process owns one of the instances now.
+        """
+        # The fence comes first: who was taken over waits for no other lock, and writes nothing.
+        self._fence(appends)
+        self._database.defer_rows(
+            f"INSERT INTO events ({', '.join(_EVENT)}) SELECT {', '.join(_EVENT)} FROM {{rows}}",
+            _EVENT,
+            [event for each in appends for event in _events(each)],
+        )
+        for each in appends:
+            if each.changes.moved is not None:
+                self._redefine(each.changes.moved, each.state)
+        self._mailbox.take(
+            {row: said for each in appends for row, said in each.changes.verdicts.items()}
+        )
+        self._index.note_all([(each.number, each.state, each.sequence == 0) for each in appends])
+        for each in appends:
+            self._outbox.add(each.changes.mails, each.at)
+        ended = [each for each in appends if each.state.status != "running"]
+        self._mailbox.forget(
+            {
+                each.number: f"instance {each.row.id} is {each.state.effective_status}"
+                for each in ended
+            }
+        )
+        self._external.forget([each.number for each in ended])
+        self._keep_snapshots(appends)
+        return {each.number: each.after for each in appends}
+
+    def _fence(self, appends: Sequence[Append]) -> None:
+        def check(found: list[Any]) -> None:
+            done = {number for (number,) in found}
+            for each in appends:
+                if each.number not in done:
+                    raise TakenOver(each.row)
+
+        self._database.defer_rows(
+            "UPDATE instances SET sequence = given.after, phase = given.phase, key = given.key,"
+            " updated = given.updated, due = given.due FROM {rows} WHERE instances.number ="
+            " given.number AND instances.epoch = given.epoch"
+            " AND instances.sequence = given.before RETURNING instances.number",
+            _FENCED,
+            [
+                (each.number, each.row.epoch, each.sequence, each.after,
+                 each.state.effective_status, each.state.key, each.at, each.state.due)
+                for each in appends
+            ],
+            check,
+        )  # fmt: skip
+
+    def _keep_snapshots(self, appends: Sequence[Append]) -> None:
+        for each in appends:
+            if each.after // SNAPSHOT_EVERY > each.sequence // SNAPSHOT_EVERY:
+                self._database.defer(
+                    "INSERT INTO snapshots (instance, sequence, state) VALUES (?, ?, ?)"
+                    " ON CONFLICT (instance) DO UPDATE"
+                    " SET sequence = excluded.sequence, state = excluded.state",
+                    (each.number, each.after, encode(each.state)),
+                )
+
+    def _redefine(self, row: Row, state: State) -> None:
+        """Set the version of an instance's definition, inside a transaction."""
+        self._database.defer(
+            "UPDATE instances SET definition = ?, options = ? WHERE number = ?",
+            (row.definition, encode(row.options), row.number),
+        )
+        for each in state.activations.values():
+            self._external.rename(row.number, each.id, each.node, row.definition)
+
+    def abandon(self, row: Row, event: Cancel, at: float) -> None:
+        """End an instance whose events cannot be replayed, inside a transaction."""
+        state = State(row.process, status="cancelled", key=row.key)
+        (last,) = self._database.query(
+            "SELECT coalesce(max(sequence), 0) FROM events WHERE instance = ?", (row.number,)
+        )[0]
+        self._database.execute(
+            "UPDATE instances SET sequence = ? WHERE number = ? AND epoch = ?",
+            (last, row.number, row.epoch),
+        )
+        self.append_all([Append(row, last, state, Changes([Entry(at, event, [])]))])
+
+
+def _events(append: Append) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of an append's events."""
+    for position, each in enumerate(append.changes.entries, append.sequence + 1):
+        log = None if each.log is None else encode(each.log)
+        yield append.number, position, each.at, encode(each.event), encode(each.trace), log

@@ -1,0 +1,174 @@
+"""Stored values and working folders on their way between this host and the shared store.
+
+The engine's thread never waits for the store: it begins a transfer, and does what follows from it
+once it has ended.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from mlkit.bpmn.engine.events import Complete
+from mlkit.bpmn.engine.work_file import WorkFile
+from mlkit.bpmn.journal.artifacts import ArtifactStore, names
+from mlkit.bpmn.journal.protocol import Journal
+from mlkit.bpmn.journal.records import Changes
+from mlkit.bpmn.runtime import working_folders
+from mlkit.bpmn.runtime.running import Running
+from mlkit.errors import MlkitError, ServiceUnavailable
+from mlkit.workers.pool import Result
+
+PATIENCE = 300.0
+"""Seconds for which a store that cannot be reached is asked again."""
+_PAUSE = 2.0
+_AT_ONCE = 8
+Then = Callable[[MlkitError | None], None]
+Move = Callable[[], object]
+logger = logging.getLogger("mlkit.bpmn")
+
+
+class Transfers:
+    """Transfers of stored values.
+
+    Args:
+        journal: Where the stored values are, and the events of instances.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.store: ArtifactStore = journal.artifacts
+        self.pending = 0
+        self._ended: deque[tuple[Then, MlkitError | None]] = deque()
+        self._closing = threading.Event()
+        self._restoring = threading.Lock()
+        self._executor: ThreadPoolExecutor | None = None
+
+    def carries(self, running: Running) -> bool:
+        """Return whether what tasks change in a working folder is kept for other hosts."""
+        return self.store.is_shared or bool(running.state.files)
+
+    def lacks_folder(self, running: Running) -> bool:
+        """Return whether a working folder may not be what the journal says."""
+        if not running.has_folder:
+            folder = Path(running.options["work"])
+            is_apart = self.carries(running) and working_folders.note_of(folder).exists()
+            running.has_folder = not (running.state.files or is_apart)
+        return not running.has_folder
+
+    def note_folder(self, running: Running, changes: Changes) -> None:
+        """Keep what the journal says of a working folder since a commit."""
+        events = [each.event for each in changes.entries]
+        if any(isinstance(each, Complete) and each.files for each in events):
+            running.has_folder = True
+            try:
+                working_folders.note(Path(running.options["work"]), running.state.files)
+            except OSError as error:  # It is compared file by file, then.
+                logger.warning("%s", error)
+
+    def missing(self, variables: dict[str, Any]) -> set[str]:
+        """Return the values that variables name and that are not known to be here."""
+        if not self.store.is_shared:
+            return set()
+        return {each for each in names(variables) if not self.store.is_known_here(each)}
+
+    def find_unpublished(self, result: Result) -> set[str]:
+        """Return the values that a task has made and that are not known to be in the store."""
+        if not self.store.is_shared:
+            return set()
+        made = names(result.variables) | {e[0] for e in result.files.values() if e and e[0]}
+        return {each for each in made if not self.store.is_published(each)}
+
+    def prepare(self, running: Running, wanted: Iterable[str], then: Then) -> None:
+        """Fetch values and make a working folder what the journal says.
+
+        Then call a function in the thread that calls `finish`.
+        """
+        moves: list[Move] = [functools.partial(self.store.fetch, each) for each in sorted(wanted)]
+        if self.lacks_folder(running):
+            files = dict(running.state.files)
+            if files or self._is_emptied(running):
+                moves.append(functools.partial(self._restore, running, files))
+        self._begin(moves, then)
+
+    def _is_emptied(self, running: Running) -> bool:
+        """Return whether the events say that tasks have removed whatever was in a folder.
+
+        A state may lack its files for another reason: an older mlkit that knows of none has kept
+        it. Nothing is deleted for that.
+        """
+        if running.row is None:
+            return False
+        left: set[str] = set()
+        has_files = False
+        for _, event, _ in self.journal.events(running.row):
+            for path, each in event.files.items() if isinstance(event, Complete) else ():
+                has_files = True
+                (left.discard if each is None else left.add)(path)
+        return has_files and not left
+
+    def _restore(self, running: Running, files: dict[str, WorkFile]) -> None:
+        """Restore a working folder, unless another task of the instance has it and may change it.
+
+        Two tasks of an instance may begin at once; whoever comes first restores it for both.
+        """
+        with self._restoring:
+            # Whoever has taken over a dropped instance may have restored newer files already.
+            if not (running.has_folder or running.is_dropped):
+                working_folders.restore(Path(running.options["work"]), files, self.store)
+
+    def publish(self, made: Iterable[str], then: Then) -> None:
+        """Publish values; then call a function in the thread that calls `finish`."""
+        self._begin([functools.partial(self.store.publish, each) for each in sorted(made)], then)
+
+    def _begin(self, moves: list[Move], then: Then) -> None:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(_AT_ONCE, "artifacts")
+        self.pending += 1
+        self._executor.submit(self._work, moves, then)
+
+    def _work(self, moves: list[Move], then: Then) -> None:
+        problem: MlkitError | None = None
+        try:
+            for each in moves:
+                self._patiently(each)
+        except MlkitError as error:
+            logger.warning("%s", error.message)
+            problem = error
+        except Exception as error:  # A defect fails this task and no other.
+            problem = ServiceUnavailable(f"internal error: {type(error).__name__}: {error}")
+        self._ended.append((then, problem))
+
+    def _patiently(self, move: Move) -> None:
+        """Make a move; a store that cannot be reached is asked again for a while."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                move()
+                return
+            except ServiceUnavailable as error:
+                if time.monotonic() > deadline or self._closing.wait(_PAUSE):
+                    raise
+                logger.warning("%s; trying again", error.message)
+
+    def finish(self) -> bool:
+        """Do what follows from the transfers that have ended; return whether there were any."""
+        has_ended = bool(self._ended)
+        while self._ended:
+            then, problem = self._ended.popleft()
+            self.pending -= 1
+            then(problem)
+        return has_ended
+
+    def close(self) -> None:
+        """Begin no more; what has not ended is forgotten."""
+        self._closing.set()
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
