@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from mlkit.image.keep.request import Profile
+from mlkit.image.choices import BASE, INIT, PROFILE, USER, Init, Profile, User
 from mlkit.image.run.trace import Trace
 
 
@@ -26,18 +25,20 @@ class Options:
         timestamps: The time of all files of the result, in seconds since 1970; None: their own.
         explore: Ask a command that ends by itself for its help as well.
         one_at_a_time: Run no two containers of the image at the same time.
+        seccomp: Find a seccomp profile for the result, and prove it.
         user: Who the result runs as: as in the original, or user 65532, who owns nothing.
     """
 
-    profile: Profile = "balanced"
-    base: str = "auto"
-    init: Literal["auto", "always", "never"] = "auto"
+    profile: Profile = PROFILE
+    base: str = BASE
+    init: Init = INIT
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     runs: Sequence[Sequence[str]] = ()
     trace: Trace = field(default_factory=Trace)
     asked: bool = True
     timestamps: int | None = None
-    user: Literal["keep", "nonroot"] = "keep"
+    user: User = USER
     one_at_a_time: bool = False
     explore: bool = False
+    seccomp: bool = False

@@ -12,11 +12,12 @@ from mlkit.image.base.base_image import BaseImage, Merged
 from mlkit.image.command import health, launch
 from mlkit.image.command.entrypoint import Command
 from mlkit.image.command.health import Health
-from mlkit.image.filesystem import build
+from mlkit.image.filesystem import build, layering
 from mlkit.image.filesystem.build import Item, Written
 from mlkit.image.filesystem.inventory import Entry, Inventory
 from mlkit.image.keep import provenance
-from mlkit.image.keep.bytecode import refreshed
+from mlkit.image.keep.bytecode import refresh
+from mlkit.image.keep.ownership import Ownership
 from mlkit.image.keep.request import Plan
 from mlkit.image.options import Options
 from mlkit.image.packages.dpkg import Packages, records
@@ -24,6 +25,8 @@ from mlkit.image.run.engine import LABEL, RUN, Engine
 from mlkit.image.run.trace import tool
 
 INIT_PATH = "tini"
+RECORDS = "var/lib/dpkg/"
+"""Where the records of packages lie."""
 OURS = {launch.PROGRAM: "launch", health.PROGRAM: "health"}
 """Where our programs lie in a result."""
 NONROOT = "65532:65532"
@@ -88,6 +91,7 @@ class Builder:
         self._options = options
         self._folder = folder
         self._init = init
+        self._ownership = Ownership(inventory, packages)
         self._health: Health | None = health.health(inventory.image.config)
         self._base_image: BaseImage | None = None
         self._lowest: list[Written] = []
@@ -129,11 +133,11 @@ class Builder:
         base_image.check(merged, below.name)
         time = self._options.timestamps
         own = base_image.without_same(items, below.items, time is None)
-        layers = [*self._lowest, build.write_layer(own, self._folder / "app.tar", time)]
+        layers = [*self._lowest, *self._layers(own, time)]
         document = build.document(layers, self._config(init, below), self._architecture)
         return Built(document, layers, self._load(document, layers), below.name, merged)
 
-    def unchanged(self, image: str, tried: Built) -> Built:
+    def keep_original(self, image: str, tried: Built) -> Built:
         """Return the original as the result, where a slimmed one would be no smaller.
 
         Args:
@@ -141,21 +145,34 @@ class Builder:
             tried: The result that is not taken.
         """
         self.forget()
-        layers = list(base_image.copied(self._inventory, self._folder, "original"))
+        layers = list(base_image.copy_layers(self._inventory, self._folder, "original"))
         raw = self._inventory.image.raw
         name = str(self._engine.inspect(image)["Id"])
         return Built(raw, layers, name, "(the original)", tried.files)
 
     def _take(self, name: str) -> None:
         if name in {base_image.NONE, *debian.KINDS}:
-            self._base_image = base_image.assembled(name)
+            self._base_image = base_image.assemble(name)
         else:
             taken = base_image.image(name, self._architecture)
             self._base_image = self._opened.enter_context(taken)
         self._lowest = self._base_image.layers(self._folder, self._options.timestamps)
 
+    def _layers(self, items: list[Item], time: float | None) -> list[Written]:
+        """Write what lies over the base: what the app depends on, and the app itself."""
+        parts = layering.split(items, self._is_dependency)
+        places = [self._folder / f"layer-{number}.tar" for number, _ in enumerate(parts)]
+        return [
+            build.write_layer(part, place, time) for part, place in zip(parts, places, strict=True)
+        ]
+
+    def _is_dependency(self, path: str) -> bool:
+        if path.startswith(RECORDS) or path in {INIT_PATH, *OURS.values()}:
+            return True
+        return self._ownership.is_owned(path) or self._ownership.is_runtime(path)
+
     def _load(self, document: bytes, layers: list[Written]) -> str:
-        return self._trial.enter_context(self._engine.loaded(document, layers))
+        return self._trial.enter_context(self._engine.load_temporary(document, layers))
 
     def _items(self, kept: Plan, init: bool, below: BaseImage) -> list[Item]:
         entries = self._inventory.files.entries
@@ -191,7 +208,7 @@ class Builder:
 
     def _item(self, entry: Entry) -> Item:
         time = self._options.timestamps
-        fresh = None if time is None else refreshed(self._inventory, entry, time)
+        fresh = None if time is None else refresh(self._inventory, entry, time)
         return Item(entry, self._inventory if fresh is None else fresh)
 
     def _config(self, init: bool, below: BaseImage) -> dict[str, Any]:

@@ -6,80 +6,40 @@ import fnmatch
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mlkit.errors import BadData, ServiceUnavailable
-from mlkit.image.command.entrypoint import Command, parse
+from mlkit.image.command.entrypoint import Command, original_argv, parse
 from mlkit.image.command.script import without_shell
 from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.keep.plan import plan
 from mlkit.image.keep.request import Plan, Request
 from mlkit.image.options import Options
-from mlkit.image.packages.dpkg import Packages, read_packages, refuse_foreign
+from mlkit.image.packages.dpkg import read_packages, refuse_foreign
 from mlkit.image.proof import further
 from mlkit.image.proof.caveats import caveats
-from mlkit.image.proof.compare import OF_TIMES, Difference, Verdict, missing, settle, verdict
+from mlkit.image.proof.compare import Difference, missing, settle, verdict
 from mlkit.image.proof.diagnosis import Diagnosis, diagnose
-from mlkit.image.proof.findings import Finding
-from mlkit.image.proof.reach import Reach, reach
-from mlkit.image.report.summary import Sizes, sizes
+from mlkit.image.proof.expected import expected
+from mlkit.image.proof.findings import of_index
+from mlkit.image.proof.reach import reach
+from mlkit.image.proof.seccomp import Profiled, Prover, commands_of
+from mlkit.image.report.summary import sizes
 from mlkit.image.result import INIT_PATH, Builder, Built
-from mlkit.image.run.early_trace import Early
+from mlkit.image.run.early_trace import EarlyTrace
 from mlkit.image.run.observation import Observation, Runner
 from mlkit.image.run.probe import Probe
 from mlkit.image.run.together import Together
 from mlkit.image.run.trace import Trace, failed_lookups
 from mlkit.image.run.tracing import with_links
+from mlkit.image.slimmed import Slimmed
 
 TRIALS = 6
 """How often a result is built anew because a path was missing."""
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 Run = Callable[[], Observation]
-
-
-@dataclass(frozen=True)
-class Slimmed:
-    """What slimming came to.
-
-    Attributes:
-        built: The result.
-        plan: The keep-set, with reasons.
-        trace: What the app looked up.
-        verdict: How the result behaves, compared with the original.
-        differences: Where it behaves otherwise.
-        findings: The diagnosis of the original: what is wrong with it.
-        notes: What is worth knowing of it.
-        added: Paths that a trial had missed.
-        command: What the result starts.
-        packages: The original's packages.
-        originals: Runs of the original.
-        candidate: A run of the result.
-        sizes: Where the bytes are.
-        gained: The result is smaller or behaves better; else it is the original as it was.
-        reach: How much of the user's own code ran.
-        profile: How much was kept besides what was traced.
-        warnings: What makes the proof weaker than it looks.
-    """
-
-    built: Built
-    plan: Plan
-    trace: Trace
-    verdict: Verdict
-    differences: list[Difference]
-    findings: list[Finding]
-    notes: list[Finding]
-    added: list[str]
-    command: list[str]
-    packages: Packages
-    originals: list[Observation]
-    candidate: Observation
-    sizes: Sizes
-    gained: bool
-    reach: Reach
-    profile: str
-    warnings: list[str]
 
 
 class Slimmer:
@@ -96,7 +56,7 @@ class Slimmer:
 
     def __init__(
         self, runner: Runner, inventory: Inventory, image: str, options: Options, folder: Path,
-        early: Early | None = None,
+        early: EarlyTrace | None = None,
     ) -> None:  # fmt: skip
         self._runner = runner
         self._inventory = inventory
@@ -148,11 +108,13 @@ class Slimmer:
             differences += each.compared(functools.partial(self._runner.run, built.image, argv))
         probes = self._runner.settings.probes
         if diagnosis.needs_init and init:
-            differences += _cured(diagnosis, candidate)
+            differences += _list_cured(diagnosis, candidate)
+        profiled = self._profile(trace, originals, built, init)
+        differences += profiled.breaks(self._options) if profiled else []
         differences += missing(self._lost)
         said = verdict(differences)
         gained = said != "equal" or built.size < self._inventory.size
-        built = built if gained else self._builder.unchanged(self._image, built)
+        built = built if gained else self._builder.keep_original(self._image, built)
         return Slimmed(
             built=built,
             gained=gained,
@@ -161,7 +123,7 @@ class Slimmer:
             verdict=said,
             differences=differences,
             findings=diagnosis.findings,
-            notes=diagnosis.notes,
+            notes=[*diagnosis.notes, *of_index(self._inventory.image.others)],
             added=added,
             command=self._argv(self._command, init),
             packages=self._packages,
@@ -170,6 +132,7 @@ class Slimmer:
             reach=reach(kept.own_code, trace, self._inventory.files, probes, self._found),
             sizes=sizes(self._inventory, self._packages, kept, built.files),
             profile=self._options.profile,
+            seccomp=profiled,
             warnings=caveats(
                 [each.text for each in probes], self._options.asked, trace.method, kept, gained
             ),
@@ -201,16 +164,22 @@ class Slimmer:
             lambda: self._again(originals),
             lambda: runs.pop()() if runs else self._runner.run(built.image, argv),
         )
-        if self._options.user == "nonroot":
-            differences = [_asked_for(each) for each in differences]
-        if self._options.timestamps is not None:
-            differences = [_of_times(each) for each in differences]
-        return candidate, differences
+        return candidate, expected(differences, self._options)
+
+    def _profile(
+        self, trace: Trace, originals: list[Observation], built: Built, init: bool
+    ) -> Profiled | None:
+        """Find a seccomp profile, and run the result under it, if that is asked for."""
+        if not self._options.seccomp:
+            return None
+        commands = commands_of(self._runner, built.image)
+        argv = self._argv(self._command, init)
+        prover = Prover(self._runner, built.image, argv, commands)
+        return prover.prove(trace, originals, lambda: self._again(originals))
 
     def _again(self, originals: list[Observation]) -> Observation:
         """Run the original once more, as it was run before."""
-        init = originals[0].first.startswith("/.mlkit-init")
-        return self._runner.run(self._image, self._original, init=init)
+        return self._runner.run(self._image, self._original, init=originals[0].init)
 
     def _wants_init(self, diagnosis: Diagnosis) -> bool:
         asked = self._options.init
@@ -254,7 +223,7 @@ class Slimmer:
         commands = [command, *([*self._command.entrypoint, *each] for each in more)]
         total = self._options.trace
         for each in commands:
-            total |= self._traced(list(each), init)
+            total |= self._trace_once(list(each), init)
         if total.method == "none" and not total.opened and self._options.profile == "tight":
             hint = "take --profile balanced, or pass what an earlier run looked up by --trace"
             asked = self._runner.settings.tracer == "none"
@@ -264,7 +233,7 @@ class Slimmer:
         files = self._inventory.files
         return with_links(total, files) if total.method == "fanotify" else total
 
-    def _traced(self, argv: list[str], init: bool) -> Trace:
+    def _trace_once(self, argv: list[str], init: bool) -> Trace:
         """Trace a run, unless it was traced already."""
         early = self._early
         fits = early is not None and (early.argv, early.init) == (argv, init)
@@ -301,7 +270,7 @@ class Slimmer:
             phase("trial")
             ahead = self._ahead(built, init)
             self._lost = self._trial(built, init) if trace.method == "ptrace" else []
-            wanted = [path for path in self._lost if self._wanted(path)]
+            wanted = [path for path in self._lost if self._is_wanted(path)]
             if not wanted:
                 return built, kept, added, ahead
             added += wanted
@@ -326,7 +295,7 @@ class Slimmer:
         trial = self._runner.run(built.image, self._argv(self._command, init), traced=True)
         return failed_lookups(trial.trace or Trace(), self._inventory.files, built.files.files)
 
-    def _wanted(self, path: str) -> bool:
+    def _is_wanted(self, path: str) -> bool:
         real, _ = self._inventory.files.walk(path)
         globs = [each.lstrip("/") for each in self._options.exclude]
         return not any(fnmatch.fnmatchcase(real or "", each) for each in globs)
@@ -335,39 +304,13 @@ class Slimmer:
         return [*([f"/{INIT_PATH}", "--"] if init else []), *command.argv]
 
 
-def _asked_for(difference: Difference) -> Difference:
-    """Only note that the user is another one where that was asked for."""
-    asked = difference.what in {"user", "variable HOME"}
-    return replace(difference, effect="noted") if asked else difference
-
-
-def _of_times(difference: Difference) -> Difference:
-    """Only note what follows from the times of files where other times were asked for."""
-    asked = difference.what.endswith(OF_TIMES)
-    return replace(difference, effect="noted") if asked else difference
-
-
-def _cured(diagnosis: Diagnosis, candidate: Observation) -> list[Difference]:
+def _list_cured(diagnosis: Diagnosis, candidate: Observation) -> list[Difference]:
     """Name what the init has fixed; runs of the original with an init cannot show it."""
     if diagnosis.alone.works or not candidate.works:
         return []
     ending = diagnosis.alone.exit_code
     ours = "does not work" if ending is None else f"dies with exit code {ending}"
     return [Difference("as process 1", ours, "works", "improved")]
-
-
-def original_argv(inventory: Inventory) -> list[str]:
-    """Return what the image starts as it is.
-
-    Raises:
-        BadData: It starts nothing.
-    """
-    config = inventory.image.config
-    argv = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
-    if not argv:
-        hint = "set an ENTRYPOINT or CMD"
-        raise BadData(f"{inventory.image.source}: it has no command to start", hint=hint)
-    return argv
 
 
 def exposed_ports(config: dict[str, Any]) -> list[int]:

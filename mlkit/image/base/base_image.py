@@ -15,7 +15,7 @@ from mlkit.errors import BadData, ServiceUnavailable
 from mlkit.image.base import debian, symbols
 from mlkit.image.filesystem import build
 from mlkit.image.filesystem.build import Item, Written
-from mlkit.image.filesystem.image_source import opened
+from mlkit.image.filesystem.image_source import take_inventory
 from mlkit.image.filesystem.inventory import Entry, FileSystem, Inventory
 from mlkit.image.keep.request import Plan
 from mlkit.image.packages.dpkg import Packages
@@ -48,11 +48,11 @@ class BaseImage:
             time: Of all files that are assembled here; None: each keeps its own.
         """
         if self.image is not None:
-            return list(copied(self.image, folder))
+            return list(copy_layers(self.image, folder))
         return [build.write_layer(self.items, folder / "base.tar", time)] if self.items else []
 
 
-def copied(inventory: Inventory, folder: Path, name: str = "base") -> Iterator[Written]:
+def copy_layers(inventory: Inventory, folder: Path, name: str = "base") -> Iterator[Written]:
     """Write the layers of an image unchanged, the lowest first."""
     for number, layer in enumerate(inventory.image.layers):
         path = folder / f"{name}-{number}.tar"
@@ -69,7 +69,7 @@ def image(name: str, architecture: str, progress: Progress = silent) -> Iterator
         InputMissing: The engine has no such image.
         BadData: It is for another architecture.
     """
-    with opened(name, progress) as inventory:
+    with take_inventory(name, progress) as inventory:
         theirs = inventory.image.document.get("architecture", architecture)
         if theirs != architecture:
             raise BadData(f"--base {name}: for {theirs}, and the image is for {architecture}")
@@ -79,13 +79,13 @@ def image(name: str, architecture: str, progress: Progress = silent) -> Iterator
 
 
 @functools.cache
-def assembled(kind: str) -> BaseImage:
+def assemble(kind: str) -> BaseImage:
     """Assemble a kind of base from Debian packages; `none` is nothing."""
     return BaseImage(kind, () if kind == NONE else debian.assemble(kind))
 
 
 def read_ahead(name: str) -> None:
-    """Ask apt now what `assembled` and `choose` will want to know of it.
+    """Ask apt now what `assemble` and `choose` will want to know of it.
 
     Args:
         name: The base that is asked for.
@@ -94,9 +94,9 @@ def read_ahead(name: str) -> None:
         ServiceUnavailable: A base that is wanted cannot be assembled.
     """
     if name in debian.KINDS:
-        assembled(name)
+        assemble(name)
     elif name == AUTO:
-        assembled(debian.KINDS[0])
+        assemble(debian.KINDS[0])
         with contextlib.suppress(ServiceUnavailable):
             debian.packages_of(debian.KINDS[1])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from mlkit.errors import BadData, ServiceUnavailable
-from mlkit.image.filesystem.archive import decompressed
+from mlkit.image.filesystem.archive import decompress
 from mlkit.image.filesystem.build import Item, directory, file, symlink
 from mlkit.image.packages.apt import Apt
 from mlkit.progress import Progress, silent
@@ -29,6 +29,7 @@ LABEL = "io.mlkit.image.kind"
 """On bases that were built, so that they can be listed."""
 OS_RELEASE = Path("/etc/os-release")
 CERTIFICATES = "ca-certificates"
+BUSYBOX = "busybox-static"
 NO_RUNTIME = re.compile(
     r"usr/share/(man|locale|info|lintian|bug|doc-base)(/|$)|usr/share/doc/.*(?<!/copyright)$"
     r"|usr/share/zoneinfo/(right|posix)(/|$)"
@@ -139,7 +140,7 @@ def open_part(archive: Path, part: str) -> tarfile.TarFile:
     for name, data in members(archive).items():
         if name.startswith(f"{part}.tar"):
             if name.endswith(".zst"):  # Ubuntu's packages
-                data = decompressed(io.BytesIO(data)).read()
+                data = decompress(io.BytesIO(data)).read()
             return tarfile.open(fileobj=io.BytesIO(data))
     raise BadData(f"{archive}: it has no {part}.tar")
 
@@ -229,3 +230,14 @@ def init_program() -> bytes:
         return path.read_bytes()
     with open_part(Apt().fetch(["tini"])["tini"], "data") as data:
         return _bytes(data, "./usr/bin/tini-static")
+
+
+def busybox() -> bytes:
+    """Return the static busybox out of Debian's package.
+
+    Raises:
+        ServiceUnavailable: apt cannot fetch it.
+    """
+    with open_part(Apt().fetch([BUSYBOX])[BUSYBOX], "data") as data:
+        names = ("./bin/busybox", "./usr/bin/busybox")
+        return _bytes(data, next(name for name in names if name in data.getnames()))

@@ -32,7 +32,7 @@ class Lack:
     versions: tuple[str, ...]
 
 
-def needed(file: IO[bytes]) -> dict[str, set[str]]:
+def read_needed(file: IO[bytes]) -> dict[str, set[str]]:
     """Return the symbol versions that an ELF file needs of each library, by DT_NEEDED name."""
     found: dict[str, set[str]] = {}
     for version, entries in _versions(file, GNUVerNeedSection):
@@ -40,7 +40,7 @@ def needed(file: IO[bytes]) -> dict[str, set[str]]:
     return found
 
 
-def offered(file: IO[bytes]) -> set[str]:
+def read_offered(file: IO[bytes]) -> set[str]:
     """Return the symbol versions that a library defines."""
     return {
         entry.name
@@ -84,12 +84,12 @@ def _lacks(
         parsed = elf.parse(file)
         if parsed is None or not names & set(parsed.needed):
             return
-        wanted = needed(file)
+        wanted = read_needed(file)
     for name in parsed.needed:
         paths = loader.find(name, parsed, user.path)
         real = merged.files.walk(paths[0])[0] if paths else None
         if real in libraries:
             with merged.open(merged.files.entries[real]) as file:
-                missing = wanted.get(name, set()) - offered(file)
+                missing = wanted.get(name, set()) - read_offered(file)
             if missing:
                 yield Lack(real, user.path, tuple(sorted(missing)))

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mlkit.errors import BadData
 from mlkit.image.command import launch
 from mlkit.image.command.launch import BUILTINS
-from mlkit.image.filesystem.inventory import FileSystem
+from mlkit.image.filesystem.inventory import FileSystem, Inventory
 
 SHELLS = {"sh", "bash", "dash", "ash"}
 HARMLESS = {"-e", "-o", "-eo", "pipefail", "errexit"}
@@ -139,3 +140,17 @@ def find_program(files: FileSystem, config: dict[str, Any], word: str) -> str | 
         if entry and entry.kind == "file":
             return place
     return None
+
+
+def original_argv(inventory: Inventory) -> list[str]:
+    """Return what the image starts as it is.
+
+    Raises:
+        BadData: It starts nothing.
+    """
+    config = inventory.image.config
+    argv = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
+    if not argv:
+        hint = "set an ENTRYPOINT or CMD"
+        raise BadData(f"{inventory.image.source}: it has no command to start", hint=hint)
+    return argv

@@ -56,8 +56,8 @@ def health(config: dict[str, Any]) -> Health | None:
         return Health(test)
     probing = _probing(words, config)
     if probing:
-        return _started([f"/{PROGRAM}", *probing], frozenset({PROGRAM}))
-    return Health(test) if line is None else _started(words, frozenset())
+        return _start([f"/{PROGRAM}", *probing], frozenset({PROGRAM}))
+    return Health(test) if line is None else _start(words, frozenset())
 
 
 def _words(line: str, config: dict[str, Any]) -> list[str] | None:
@@ -72,7 +72,7 @@ def _words(line: str, config: dict[str, Any]) -> list[str] | None:
     return words[1:] if words and words[0] == "exec" else words
 
 
-def _started(words: list[str], programs: frozenset[str]) -> Health:
+def _start(words: list[str], programs: frozenset[str]) -> Health:
     """Run words that are quoted for a shell, by the launcher if they hold variables."""
     line = " ".join(words)
     plain = plain_words(line)

@@ -13,7 +13,7 @@ from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.proof.findings import Finding
 
 OPTION = "-script"
-"""What tells the launcher that a script follows."""
+"""Marks for the launcher that a script follows."""
 LONGEST = 1 << 16
 INITS = {"tini", "tini-static", "dumb-init", "docker-init"}
 SHEBANG = re.compile(r"#!\s*(?:/usr/bin/env\s+)?(?:/\S*/)?(?:sh|bash|dash|ash)(?:\s|$)")
@@ -156,7 +156,7 @@ class _Reader:
             raise NeedsShell(line)  # set -u ends there
         words = _words(line)
         if words[0] == "exec":
-            self.lines.append(_started(words, self.known))
+            self.lines.append(_find_started(words, self.known))
         elif words[0] == "export":
             self._export(words[1:])
         else:
@@ -202,7 +202,7 @@ def _words(line: str) -> list[str]:
     return found
 
 
-def _started(words: list[str], known: dict[str, str]) -> str:
+def _find_started(words: list[str], known: dict[str, str]) -> str:
     first = words[1] if len(words) > 1 else ""
     line = " ".join(words[1:]).replace(ALL, "x")
     if not first or "=" in first or first.startswith("-") or _own(line):

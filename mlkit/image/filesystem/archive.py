@@ -8,40 +8,38 @@ import hashlib
 import io
 import json
 import os
-import platform
 import posixpath
 import shutil
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
-import zstandard
-
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable
 from mlkit.files import FULL
+from mlkit.image.filesystem import platforms
 from mlkit.image.filesystem.config import check_config
+from mlkit.scratch import scratch
+from mlkit.zstd import DecompressionParameter, ZstdError, ZstdFile
 
 BOMB_RATIO = 200
-"""A layer that grows more than so many times when it is decompressed is refused ..."""
+"""Factor by which a layer may grow when it is decompressed; checked beyond `BOMB_FLOOR`."""
 BOMB_FLOOR = 1 << 30
-"""... once it has passed so many bytes."""
+"""Decompressed bytes of a layer that are never refused."""
 CHUNK = 1 << 20
 MOST_LINKS = 8
 """Links followed inside an archive."""
 LARGEST_DOCUMENT = 16 << 20
 """Bytes of a manifest or a config."""
 SHA256 = "blobs/sha256/"
-WINDOW = 1 << 27
-"""The largest window of zstd that is read, as `zstd` itself has it."""
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+WINDOW_LOG = 27
+"""The largest window of zstd that is read, as a power of two, as `zstd` itself has it."""
 
 
 DAMAGED = (
-    *(tarfile.TarError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, OverflowError),
+    *(tarfile.TarError, gzip.BadGzipFile, zlib.error, ZstdError, OverflowError),
     *(EOFError, ValueError, LookupError, TypeError, AttributeError, RecursionError),
 )
 """What a damaged or hostile archive makes the readers raise."""
@@ -91,7 +89,7 @@ class Layer:
 
     def open(self) -> Part:
         """Open the uncompressed tar."""
-        return opened_file(self.path) if self.path else self.store.open(self.name)
+        return open_file(self.path) if self.path else self.store.open(self.name)
 
 
 @dataclass(frozen=True)
@@ -103,12 +101,14 @@ class Image:
         document: The whole config document (`architecture`, `os`, `config`, `rootfs`, ...).
         layers: The layers, lowest first.
         raw: The config document as it is stored: its SHA-256 is the image's id.
+        others: What the index that it came from holds besides: platforms, attestations.
     """
 
     source: str
     document: dict[str, Any]
     layers: tuple[Layer, ...]
     raw: bytes = b""
+    others: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -174,7 +174,7 @@ class Part(io.RawIOBase):
         super().close()
 
 
-def opened_file(path: Path) -> Part:
+def open_file(path: Path) -> Part:
     """Open a whole file as a part."""
     return Part(path.open("rb"), 0, path.stat().st_size, whole=True)
 
@@ -222,7 +222,7 @@ class DirectoryStore:
         path = self._path / name
         if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
             raise BadData(f"{self._path}: {name} is missing", hint="the layout is incomplete")
-        return opened_file(path)
+        return open_file(path)
 
     def close(self) -> None:
         """Do nothing: each file is closed by whoever opened it."""
@@ -245,10 +245,10 @@ def open_image(path: Path, source: str | None = None) -> Iterator[Image]:
     if not path.exists():
         raise InputMissing(f"{path}: not found")
     with contextlib.ExitStack() as stack:
-        work = stack.enter_context(tempfile.TemporaryDirectory(prefix="mlkit-image-"))
+        work = stack.enter_context(scratch("mlkit-image-"))
         with _refusing(path):
-            store = stack.enter_context(contextlib.closing(_store(path, Path(work))))
-            image = _read(store, source or str(path), Path(work))
+            store = stack.enter_context(contextlib.closing(_store(path, work)))
+            image = _read(store, source or str(path), work)
         yield image
 
 
@@ -287,9 +287,10 @@ def _read(store: Store, source: str, work: Path) -> Image:
         manifest = _json(store, "manifest.json")[0]
         return _assemble(store, source, work, manifest["Config"], manifest["Layers"])
     index = _json(store, "index.json")
-    manifest = _choose_manifest(store, index, source)
+    manifest, others = _choose_manifest(store, index, source)
     layers = [_blob(layer["digest"]) for layer in manifest["layers"]]
-    return _assemble(store, source, work, _blob(manifest["config"]["digest"]), layers)
+    image = _assemble(store, source, work, _blob(manifest["config"]["digest"]), layers)
+    return replace(image, others=tuple(others))
 
 
 def _holds(store: Store, name: str) -> bool:
@@ -300,20 +301,16 @@ def _holds(store: Store, name: str) -> bool:
     return True
 
 
-def _choose_manifest(store: Store, index: dict[str, Any], source: str) -> dict[str, Any]:
-    """Take the manifest for this machine, or the only one."""
-    entries = index["manifests"]
-    here = ARCHITECTURES.get(platform.machine(), platform.machine())
-    fitting = [
-        entry
-        for entry in entries
-        if entry.get("platform", {"os": "linux", "architecture": here})["os"] == "linux"
-        and entry.get("platform", {"architecture": here})["architecture"] == here
-    ]
-    if not fitting:
-        raise BadData(f"{source}: no image for linux/{here} in the index")
-    document = cast(dict[str, Any], _json(store, _blob(fitting[0]["digest"])))
-    return _choose_manifest(store, document, source) if "manifests" in document else document
+def _choose_manifest(
+    store: Store, index: dict[str, Any], source: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Take the manifest for this machine; return it, and what else the index holds."""
+    entry, others = platforms.choose(index["manifests"], source)
+    document = cast(dict[str, Any], _json(store, _blob(entry["digest"])))
+    if "manifests" not in document:
+        return document, others
+    document, more = _choose_manifest(store, document, source)
+    return document, [*others, *more]
 
 
 def _json(store: Store, name: str) -> Any:
@@ -374,7 +371,7 @@ def _unpack(stream: IO[bytes], name: str, size: int, target: Path) -> None:
     """Decompress a layer to a file, but not a bomb."""
     limit, written = max(BOMB_FLOOR, BOMB_RATIO * size), 0
     _check_space(target, size)
-    with decompressed(stream) as source, target.open("wb") as file:
+    with decompress(stream) as source, target.open("wb") as file:
         while chunk := source.read(CHUNK):
             written += len(chunk)
             if written > limit:
@@ -384,15 +381,15 @@ def _unpack(stream: IO[bytes], name: str, size: int, target: Path) -> None:
             file.write(chunk)
 
 
-def decompressed(stream: IO[bytes]) -> IO[bytes]:
+def decompress(stream: IO[bytes]) -> IO[bytes]:
     """Open a stream that is compressed with gzip or zstd."""
     stream.seek(0)
     magic = stream.read(4)
     stream.seek(0)
     if magic.startswith(GZIP):
         return cast(IO[bytes], gzip.open(stream))
-    decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW)
-    return cast(IO[bytes], decompressor.stream_reader(stream, read_across_frames=True))
+    options = {int(DecompressionParameter.window_log_max): WINDOW_LOG}
+    return cast(IO[bytes], ZstdFile(stream, options=options))
 
 
 def _check_space(target: Path, needed: int) -> None:

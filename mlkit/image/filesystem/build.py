@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
 import io
 import json
@@ -11,12 +13,16 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from mlkit.errors import UsageError
-from mlkit.image.filesystem.archive import ARCHITECTURES, CHUNK, Part
+from mlkit.image.choices import COMPRESSION, Compression
+from mlkit.image.filesystem.archive import CHUNK, Part
 from mlkit.image.filesystem.inventory import Entry, Inventory
+from mlkit.image.filesystem.platforms import here as here
+from mlkit.zstd import ZstdFile
 
+GZIP_LEVEL, ZSTD_LEVEL = 6, 3
 EPOCH = "1970-01-01T00:00:00Z"
 PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 HOST = r"(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9-]+(?=:\d))(?::\d+)?"
@@ -249,40 +255,65 @@ def with_tag(name: str) -> str:
     return name if ":" in name.split("/")[-1] else f"{name}:latest"
 
 
-def write_layout(document: bytes, layers: list[Written], name: str | None, folder: Path) -> str:
-    """Write an OCI layout into an empty folder, and give the image id."""
+def write_layout(
+    document: bytes,
+    layers: Sequence[Written],
+    name: str | None,
+    folder: Path,
+    compression: Compression = COMPRESSION,
+) -> str:
+    """Write an OCI layout into an empty folder, and return the image id.
+
+    The same layers give the same bytes: neither names nor times are in what is compressed.
+    """
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
-    for each in layers:
-        shutil.copyfile(each.path, blobs / each.digest)
     kind = "application/vnd.oci.image"
     config = _blob(blobs, document, f"{kind}.config.v1+json")
+    suffix = "" if compression == "none" else f"+{compression}"
     described = [
-        {
-            "mediaType": f"{kind}.layer.v1.tar",
-            "digest": f"sha256:{each.digest}",
-            "size": each.path.stat().st_size,
-        }
+        {"mediaType": f"{kind}.layer.v1.tar{suffix}", **_compress(each, blobs, compression)}
         for each in layers
     ]
-    manifest = {"schemaVersion": 2, "config": config, "layers": described}
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": f"{kind}.manifest.v1+json",
+        "config": config,
+        "layers": described,
+    }
     entry = _blob(blobs, json.dumps(manifest, sort_keys=True).encode(), f"{kind}.manifest.v1+json")
     if name:
         entry["annotations"] = {"org.opencontainers.image.ref.name": name}
-    index = {"schemaVersion": 2, "manifests": [entry]}
+    index = {"schemaVersion": 2, "mediaType": f"{kind}.index.v1+json", "manifests": [entry]}
     (folder / "index.json").write_text(json.dumps(index, sort_keys=True))
     (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     return str(config["digest"])
+
+
+def _compress(layer: Written, blobs: Path, compression: Compression) -> dict[str, Any]:
+    """Write a layer into a folder of blobs under its digest, and return digest and size."""
+    part = blobs / f"{layer.digest}.part"
+    with layer.open() as source, part.open("wb") as raw, _compressor(raw, compression) as target:
+        shutil.copyfileobj(source, target, CHUNK)
+    digest = _sha256(part)
+    part.replace(blobs / digest)
+    return {"digest": f"sha256:{digest}", "size": (blobs / digest).stat().st_size}
+
+
+def _compressor(
+    raw: IO[bytes], compression: Compression
+) -> contextlib.AbstractContextManager[IO[bytes]]:
+    if compression == "gzip":
+        return cast(
+            IO[bytes],
+            gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=raw, mtime=0),
+        )
+    if compression == "zstd":
+        return cast(IO[bytes], ZstdFile(raw, "wb", level=ZSTD_LEVEL))
+    return contextlib.nullcontext(raw)
 
 
 def _blob(folder: Path, data: bytes, media_type: str) -> dict[str, Any]:
     digest = hashlib.sha256(data).hexdigest()
     (folder / digest).write_bytes(data)
     return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
-
-
-def here() -> str:
-    """Name this machine's architecture as images do."""
-    import platform
-
-    return ARCHITECTURES.get(platform.machine(), platform.machine())

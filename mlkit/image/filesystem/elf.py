@@ -101,7 +101,7 @@ class Loader:
 
     def __init__(self, inventory: Inventory, library_path: tuple[str, ...] = ()) -> None:
         self._files: FileSystem = inventory.files
-        self._common = (*library_path, *configured(inventory), *PLACES)
+        self._common = (*library_path, *list_configured(inventory), *PLACES)
         self._anywhere: dict[str, list[str]] = {}
         for path in inventory.files.entries:
             if ".so" in path:
@@ -123,7 +123,7 @@ class Loader:
             found = f"{place.rstrip('/')}/{name}"
             entry = self._files.resolve(found)
             if entry and entry.kind == "file":
-                return [found, *self._dispatched(place.rstrip("/"), name)]
+                return [found, *self._find_dispatched(place.rstrip("/"), name)]
         return self._near(name, path) if elf.needed else []
 
     def _near(self, name: str, path: str) -> list[str]:
@@ -141,7 +141,7 @@ class Loader:
             parts.pop()
         return []
 
-    def _dispatched(self, place: str, name: str) -> list[str]:
+    def _find_dispatched(self, place: str, name: str) -> list[str]:
         real, _ = self._files.walk(f"{place}/glibc-hwcaps")
         levels = self._files.children.get(real, ()) if real else ()
         paths = [f"{real}/{level}/{name}" for level in sorted(levels)]
@@ -152,7 +152,7 @@ def _expand(place: str, origin: str) -> str:
     return place.replace("$ORIGIN", origin).replace("${ORIGIN}", origin)
 
 
-def configured(inventory: Inventory) -> list[str]:
+def list_configured(inventory: Inventory) -> list[str]:
     """List the directories of `/etc/ld.so.conf` and its includes."""
     found = []
     names = sorted(inventory.files.children.get("etc/ld.so.conf.d", ()))

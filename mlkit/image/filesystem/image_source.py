@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import Inventory, take
 from mlkit.image.run.engine import Engine, failures
 from mlkit.progress import Progress, silent
+from mlkit.scratch import scratch
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def is_archive(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def opened(name: str, progress: Progress = silent) -> Iterator[Inventory]:
+def take_inventory(name: str, progress: Progress = silent) -> Iterator[Inventory]:
     """Take the inventory of an image; archives and layouts need no engine.
 
     Args:
@@ -90,12 +90,12 @@ def in_engine(engine: Engine, name: str, progress: Progress = silent) -> Iterato
     path = Path(name)
     with failures(), enough_space(), contextlib.ExitStack() as stack:
         if is_build_folder(path):
-            found = stack.enter_context(engine.built(path))
+            found = stack.enter_context(engine.build_temporary(path))
             yield stack.enter_context(_arriving(engine, found, name, progress))
         elif is_archive(path):
             image = stack.enter_context(open_image(path))
             inventory = take(image, progress)
-            loaded = stack.enter_context(engine.loaded(image.raw, image.layers))
+            loaded = stack.enter_context(engine.load_temporary(image.raw, image.layers))
             architecture = image.document.get("architecture", "")
             yield Source(loaded, name, architecture, image.config, lambda: inventory)
         else:
@@ -114,7 +114,7 @@ def _refuse_other_folder(engine: Engine, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def saved(
+def open_saved(
     engine: Engine, name: str, source: str, progress: Progress = silent
 ) -> Iterator[Inventory]:
     """Take the inventory of an image of the engine.
@@ -131,16 +131,16 @@ def saved(
 
 @contextlib.contextmanager
 def _arriving(engine: Engine, name: str, title: str, progress: Progress) -> Iterator[Source]:
-    """Let the files of an image of the engine come, and give it at once."""
+    """Return an image of the engine at once, while its files are on their way."""
     facts = engine.inspect(name)
     with contextlib.ExitStack() as stack:
-        spare = functools.partial(tempfile.NamedTemporaryFile, prefix="mlkit-image-")
-        file = stack.enter_context(spare(suffix=".tar"))
-        wait = stack.enter_context(engine.saving(name, file))  # type: ignore[arg-type]
+        path = stack.enter_context(scratch("mlkit-image-")) / "image.tar"
+        file = stack.enter_context(path.open("w+b"))
+        wait = stack.enter_context(engine.saving(name, file))
 
         @functools.cache
         def inventory() -> Inventory:
             wait()
-            return take(stack.enter_context(open_image(Path(file.name), title)), progress)
+            return take(stack.enter_context(open_image(path, title)), progress)
 
         yield Source(name, title, facts["Architecture"], facts["Config"] or {}, inventory)

@@ -250,7 +250,7 @@ def _members(stream: Part, where: str) -> Iterator[tarfile.TarInfo]:
 
 
 def apply(files: FileSystem, members: Iterable[tarfile.TarInfo], layer: int, where: str) -> None:
-    """Lay a layer over the tree, as the OCI image specification says ("Applying Changesets").
+    """Apply a layer to the tree by the OCI image specification ("Applying Changesets").
 
     Whiteouts and opaque marks hide what lower layers hold, never what this layer adds.
 
@@ -300,7 +300,7 @@ def _add(files: FileSystem, member: tarfile.TarInfo, path: str, layer: int, wher
     if member.issparse():
         raise BadData(f"{where}: {member.name!r} is a sparse file", hint="save the image again")
     if member.islnk():
-        files.add(replace(_linked(files, member, where), path=path))
+        files.add(replace(_find_linked(files, member, where), path=path))
     elif member.isreg() or member.isdir() or member.issym():
         entry = _entry(member, path, layer, where)
         files.stored += entry.size
@@ -309,7 +309,7 @@ def _add(files: FileSystem, member: tarfile.TarInfo, path: str, layer: int, wher
         files.dropped.append(path)
 
 
-def _linked(files: FileSystem, member: tarfile.TarInfo, where: str) -> Entry:
+def _find_linked(files: FileSystem, member: tarfile.TarInfo, where: str) -> Entry:
     target = files.get(files.real_parent(_clean(member.linkname, where)))
     if target is None or target.kind == "directory":
         raise BadData(f"{where}: {member.name!r} is a hard link to {member.linkname!r}: no file")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from mlkit.errors import UsageError
-from mlkit.files import check_place, replacing, replacing_folder
+from mlkit.files import check_name, check_place, replacing, replacing_folder
+from mlkit.image.choices import COMPRESSION, Compression
 from mlkit.image.filesystem import build
 from mlkit.image.result import Built
 from mlkit.image.run.engine import Engine
@@ -65,13 +66,23 @@ def parse(text: str, tag: str | None, image: str) -> Output:
         return Output("docker", name, name)
     if text.startswith("oci:"):
         folder = Path(text.removeprefix("oci:"))
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder}: not an empty folder")
+        check_folder(folder)
         return Output("oci", str(folder), name)
     if text.endswith(".tar"):
         check_place(Path(text))
         return Output("archive", text, name)
     raise UsageError(f"--output {text}: not understood", hint=HINT)
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure, before any work is done, that a folder is not there, or empty.
+
+    Raises:
+        UsageError: It is a file, or has files, or no folder can have its name.
+    """
+    check_name(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: not an empty folder")
 
 
 def _slim_name(image: str) -> str:
@@ -80,8 +91,16 @@ def _slim_name(image: str) -> str:
     return f"{path.resolve().stem.lower() if path.exists() else image.partition('@')[0]}-slim"
 
 
-def put(output: Output, built: Built, engine: Engine) -> Place:
+def put(
+    output: Output, built: Built, engine: Engine, compression: Compression = COMPRESSION
+) -> Place:
     """Put a result where it is wanted: the whole of it or nothing.
+
+    Args:
+        output: Where.
+        built: The result.
+        engine: It has the result.
+        compression: Of the layers in an OCI layout.
 
     Raises:
         InputMissing: The file or folder cannot be written.
@@ -95,7 +114,7 @@ def put(output: Output, built: Built, engine: Engine) -> Place:
         return Place(f"registry:{output.where}", digest)
     if output.kind == "oci":
         with replacing_folder(Path(output.where)) as fresh:
-            build.write_layout(built.document, built.layers, output.name, fresh)
+            build.write_layout(built.document, built.layers, output.name, fresh, compression)
         return Place(f"oci:{output.where}")
     with replacing(Path(output.where)) as file:
         full = build.with_tag(output.name)

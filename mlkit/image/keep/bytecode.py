@@ -11,7 +11,7 @@ HEADER = struct.Struct("<4sIII")
 """Magic number, flags, time and size of the source (PEP 552)."""
 
 
-def refreshed(inventory: Inventory, entry: Entry, mtime: int) -> bytes | None:
+def refresh(inventory: Inventory, entry: Entry, mtime: int) -> bytes | None:
     """Return a compiled file that fits its source when that has another time.
 
     Args:

@@ -1,4 +1,10 @@
-"""What is loaded late, which no trace of a start shows: what kept code and settings name."""
+"""Files that are loaded dynamically, which no trace of a start shows: what kept code names.
+
+What a route loads when it is called can only be read off the code that would load it. The rules
+err on the side of keeping: a word that is taken for a path by mistake costs some kilobytes, a file
+that is missing breaks a request that nobody probed. Each rule only adds to the keep-set, and what
+it adds may trigger others, so `plan` applies all of them until nothing changes.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +29,15 @@ from mlkit.image.keep.source_words import SHELLS, commands_of_script, interprete
 from mlkit.image.keep.system import DATABASES, FONTS, LANGUAGES, REFUSE, TERMINFO
 
 UNKNOWN = re.compile(rf"(?:^|/)({'|'.join(LANGUAGES)})[\d.]*$")
-"""Programs that load files late, and whose language is not understood here."""
+"""Interpreters whose programs load files dynamically, and whose languages are not analysed."""
 LOCALE_NAMES = ("etc/locale.alias", "usr/share/locale/")
-"""What every program reads that sets its language: it says nothing of the package `locales`."""
+"""What every program reads that sets its language: no sign that the package `locales` is used."""
 OWN_RULES = re.compile(r"libc6$|(?:lib)?python3")
-"""Packages of which other rules know what they load late."""
+"""Packages with rules of their own for what they load dynamically.
+
+Their binaries name locales, charsets and modules of which most are never used; the rules for
+these follow from the image's settings and from imports.
+"""
 TERMINAL = re.compile(r"/lib(?:tinfow?|ncursesw?)\.so")
 LOGS_IN = re.compile(r"(?:^|/)s?bin/(?:sshd|dropbear|tinysshd|login|crond?|atd|\w*ftpd)$")
 """Programs that start the shells of users."""
@@ -38,8 +48,8 @@ LARGEST_SCRIPT = 1 << 20
 OF_NO_PACKAGE = "of no package"
 
 
-class Late:
-    """The rules for what is loaded late.
+class DynamicallyLoaded:
+    """The rules for what is loaded dynamically.
 
     Args:
         kept: The keep-set.
@@ -64,9 +74,9 @@ class Late:
         self.own = OwnCode(kept, self._naming, ownership)
         self.installed = InstalledCode(kept, self._naming)
 
-    def named_by_config(self) -> None:
+    def keep_named_by_config(self) -> None:
         """Keep what variables and arguments name."""
-        self.own.named_by_config(self._command.words, self._command.shell)
+        self.own.keep_named_by_config(self._command.words, self._command.shell)
 
     def of_no_package(self, replaced: set[str]) -> None:
         """Keep the user's own: files of no package that are not leftovers.
@@ -79,7 +89,11 @@ class Late:
                 self._kept.keep(path, OF_NO_PACKAGE)
 
     def directories(self) -> None:
-        """Keep directories that an app may write to, with their owners and modes."""
+        """Keep directories that an app may write to, with their owners and modes.
+
+        They are empty in the result, so they cost nothing; without one the first write to it
+        fails, perhaps weeks after the start.
+        """
         for path, entry in self._files.entries.items():
             if entry.kind != "directory" or path.startswith((*REFUSE, *DATABASES, *MOUNTED)):
                 continue
@@ -110,6 +124,9 @@ class Late:
             if "iconv_open" in self.own.program(entry, found, file):
                 self._charsets(f"loaded by glibc for {entry.path}: gconv")
             return
+        # Strings of a binary are taken for names only if it imports a function that could use
+        # them: `dlopen` for libraries, `exec` and its kin for programs. Otherwise every message
+        # that happens to spell a program's name would keep that program.
         wanted = names.LOADING
         if self._starts_others(entry.path):
             wanted |= names.C_START
@@ -135,19 +152,25 @@ class Late:
         for name in sorted(self._files.children.get(folder, ())):
             if name.partition(".so")[0] in services:
                 self._kept.keep(f"{folder}/{name}", "loaded by glibc: NSS")
+        # `pthread_exit` and `pthread_cancel` load the unwinder when they are first called, and
+        # abort the process without it.
         for name in self._loader.find("libgcc_s.so.1", elf.NOTHING, libc.path):
             self._kept.keep(name, "loaded by glibc: ends threads")
 
-    def required_by(self, entry: Entry) -> None:
+    def keep_required_by(self, entry: Entry) -> None:
         """Keep the modules that a source file of JavaScript requires."""
         text = self._kept.inventory.read(entry).decode(errors="replace")
-        for path, whole in self._modules.required_by(entry.path, text):
+        for path, whole in self._modules.find_required(entry.path, text):
             self._kept.keep(path, f"required by {entry.path}")
             if whole:
                 self._node_package(path)
 
     def plugins(self) -> None:
-        """Keep the plug-ins of kept libraries: what their packages have in folders beneath."""
+        """Keep the plug-ins of kept libraries: what their packages have in folders beneath.
+
+        Libraries beside a kept one, in the same folder, are for linking: the closure over
+        DT_NEEDED finds them where they are used.
+        """
         owners = self._kept.packages.owners
         libraries = {
             (owner, posixpath.dirname(path))
@@ -219,6 +242,8 @@ class Late:
             self._charsets("loaded by glibc: gconv")
         found = {match.group(1) for path in reasons if (match := UNKNOWN.search(path))}
         if found:
+            # Only packages of which a run used a file: what such a language could load out of
+            # packages that are merely kept for another reason has no bound.
             run = [path for path, why in reasons.items() if why.startswith(RUN)]
             run = [path for path in run if not path.startswith(LOCALE_NAMES)]
             self._kept.whole_packages(each for each in run if not self._data.is_basic(each))

@@ -64,7 +64,7 @@ class KeepSet:
         real, links = self.files.walk(path)
         for link in links:
             self.note(link, f"symlink to {self.files.entries[link].target}")
-        if real and real in self.files and not self.excluded(real) and self._may(real, reason):
+        if real and real in self.files and not self.is_excluded(real) and self._may(real, reason):
             self.note(real, reason)
 
     def hear(self, text: bytes) -> None:
@@ -112,7 +112,7 @@ class KeepSet:
             if not each.startswith(but):
                 self.keep(each, reason)
 
-    def unowned(self, paths: Iterable[str], reason: str) -> None:
+    def keep_unowned(self, paths: Iterable[str], reason: str) -> None:
         """Keep those of some paths that belong to no package."""
         for each in paths:
             if each not in self.packages.owners:
@@ -126,7 +126,7 @@ class KeepSet:
             if owner in touched and not path.startswith(REFUSE) and path in self.files:
                 self.keep(path, f"package {owner}")
 
-    def excluded(self, path: str) -> bool:
+    def is_excluded(self, path: str) -> bool:
         """Return whether the user wants a path dropped."""
         return any(fnmatch.fnmatchcase(path, glob) for glob in self._exclude)
 

@@ -48,7 +48,7 @@ def _literals(file: IO[bytes], most: int) -> Iterator[bytes]:
     images = [(int(each["p_vaddr"]), _bytes(file, each), int(each["p_flags"])) for each in loads]
     pairs = [_in_code(base, data) for base, data, flags in images if flags & 1]
     pairs += [_in_data(base, data) for base, data, flags in images if not flags & 1]
-    pairs += list(_relocated(parsed, images))
+    pairs += list(_find_relocated(parsed, images))
     for base, data, flags in images:
         if flags & 2:  # what may be written is not a literal
             continue
@@ -101,7 +101,7 @@ def _in_data(base: int, data: Bytes) -> Pairs:
     return words[:-1], words[1:]
 
 
-def _relocated(parsed: Any, images: list[tuple[int, Bytes, int]]) -> Iterator[Pairs]:
+def _find_relocated(parsed: Any, images: list[tuple[int, Bytes, int]]) -> Iterator[Pairs]:
     """Find pointers that the loader fills in, with the length that lies behind them."""
     section = parsed.get_section_by_name(".rela.dyn")
     if section is None:

@@ -12,13 +12,13 @@ from mlkit.image.packages.dpkg import Packages
 LOCALES = "usr/lib/locale"
 ARCHIVE = f"{LOCALES}/locale-archive"
 MAGIC = 0xDE020109
-CATALOGUE = re.compile(r"usr/(?:local/)?share/locale(?:-langpack)?/([^/]+)/LC_MESSAGES/([^/]+)\.mo")
+CATALOG = re.compile(r"usr/(?:local/)?share/locale(?:-langpack)?/([^/]+)/LC_MESSAGES/([^/]+)\.mo")
 LANGUAGE = re.compile(r"[a-z]{2,3}_[A-Z]{2}(?:[.@].*)?")
 
 
 def locales(inventory: Inventory) -> set[str]:
     """List the locales of an image but for that of C: `de_DE.utf8`."""
-    names = {*inventory.files.children.get(LOCALES, ()), *_archived(inventory)}
+    names = {*inventory.files.children.get(LOCALES, ()), *_list_archived(inventory)}
     return {each for each in names if LANGUAGE.fullmatch(each)}
 
 
@@ -32,7 +32,7 @@ def other_charsets(inventory: Inventory) -> bool:
     return any("utf" not in each.lower() for each in locales(inventory))
 
 
-def _archived(inventory: Inventory) -> list[str]:
+def _list_archived(inventory: Inventory) -> list[str]:
     """List the names in glibc's archive of locales (its `locarchive.h`)."""
     entry = inventory.files.resolve(ARCHIVE)
     head = inventory.read(entry, 32) if entry else b""
@@ -58,7 +58,7 @@ def catalogs(inventory: Inventory, packages: Packages, kept: set[str]) -> Iterat
     """
     spoken = languages(inventory)
     for path in inventory.files.entries:
-        if match := CATALOGUE.fullmatch(path):
+        if match := CATALOG.fullmatch(path):
             owner = packages.owners.get(path)
             language = match.group(1).partition("_")[0].partition("@")[0]
             of_kept = owner in kept or match.group(2) == "libc"

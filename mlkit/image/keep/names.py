@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mlkit.image.filesystem.inventory import FileSystem
-from mlkit.image.keep.python_imports import called, tree_of
+from mlkit.image.keep.python_imports import name_called, tree_of
 from mlkit.image.keep.source_cache import sources
 from mlkit.image.keep.source_words import Words
 from mlkit.image.keep.system import SYSTEM
@@ -90,7 +90,7 @@ def paths_in(data: bytes, files: FileSystem, compiled: bool = False) -> set[str]
     Args:
         data: Code, configuration, or a variable's value.
         files: The image.
-        compiled: Leave out what only says where the source lay.
+        compiled: Leave out paths that only record where the source was.
     """
     found = set()
     for match in set(PATH.findall(data)):
@@ -195,18 +195,18 @@ def of_text(path: str, data: bytes, files: FileSystem, words: Words) -> Names:
         path: Where it is.
         data: What it holds.
         files: The image.
-        words: What else it says.
+        words: Its other words.
     """
     names = Names(paths_in(data, files), _libraries(data))
     names.paths |= {each for each in words.literals if each[:1] == "/" and files.walk(each)[0]}
-    names.paths |= set(_joined(names.paths, words, files))
+    names.paths |= set(_list_joined(names.paths, words, files))
     if b"find_library" in data:
         names.programs.add("ldconfig")
         names.libraries |= {f"lib{each}.so" for each in words.programs if len(each) < 40}
     return names
 
 
-def _joined(paths: set[str], words: Words, files: FileSystem) -> Iterator[str]:
+def _list_joined(paths: set[str], words: Words, files: FileSystem) -> Iterator[str]:
     """List what lies in a directory of the system that a text names, if it names that as well.
 
     `os.path.join("/usr/share", "dict", name)` is never written as one path.
@@ -224,8 +224,8 @@ def of_module(data: bytes) -> Names:
     if STARTS.search(data):
         found.libraries = _libraries(data)
         if CALLS.search(data):
-            said = [each.partition(" ") for each in sources().remembered(
-                "starts", data, lambda: _started(data))]  # fmt: skip
+            said = [each.partition(" ") for each in sources().remember(
+                "starts", data, lambda: _find_started(data))]  # fmt: skip
             found.shell = any(kind == "shell" for kind, _, _ in said)
             found.programs = {word for kind, _, word in said if kind == "program"}
             found.libraries |= {word for kind, _, word in said if kind == "library"}
@@ -242,7 +242,7 @@ def of_javascript(text: str) -> Names:
     return names
 
 
-def _started(data: bytes) -> set[str]:
+def _find_started(data: bytes) -> set[str]:
     """List what the calls of a source hand to loaders and starters: `program NAME` and the like."""
     found = Names()
     _of_python(data, found)
@@ -255,7 +255,7 @@ def _of_python(data: bytes, names: Names) -> None:
     for node in ast.walk(tree_of(data)):
         if not isinstance(node, ast.Call):
             continue
-        function = called(node)
+        function = name_called(node)
         if function in STARTERS:
             for text in _constants(node):
                 names.programs |= set(WORD.findall(text))

@@ -118,4 +118,4 @@ class Naming:
         if whole and not f"{real}/".startswith(NOT_WHOLE):
             self._kept.below(real, reason)
         else:
-            self._kept.unowned(self._files.below(real), reason)
+            self._kept.keep_unowned(self._files.below(real), reason)

@@ -34,7 +34,7 @@ class Modules:
         self._files = inventory.files
         self._global = [*(each.strip("/") for each in more if each), *GLOBAL]
 
-    def required_by(self, path: str, text: str) -> Iterator[tuple[str, bool]]:
+    def find_required(self, path: str, text: str) -> Iterator[tuple[str, bool]]:
         """Find what a source file requires.
 
         Returns:
@@ -51,7 +51,7 @@ class Modules:
                 yield from self._package(folder, name)
 
     def dependencies(self, package: str) -> Iterator[tuple[str, bool]]:
-        """Find what a package's `package.json` says that it needs."""
+        """Find what a package needs according to its `package.json`."""
         data = self._inventory.read_path(f"{package}/package.json") or b"{}"
         try:
             document = json.loads(data)

@@ -23,7 +23,7 @@ GO_STARTS = (b"os/exec.", b"os.StartProcess", b"syscall.forkExec", b"syscall.For
 GO = b"runtime.gopanic"
 RUST = b"RUST_BACKTRACE"
 TOOLCHAIN = frozenset(("go", "gofmt", "cgo", "cargo", "rustc"))
-"""Words that every program of Go or Rust holds, as it says what built it."""
+"""Words that every Go or Rust program contains about its build."""
 GO_ROOT = ("src/runtime", "pkg/tool", "pkg/include")
 """What only the root of a toolchain of Go has: each program of Go names the one that built it."""
 SEARCH_PATHS = frozenset(
@@ -54,7 +54,7 @@ class OwnCode:
         self.modules: dict[str, bool] = {}
         self.starting: list[str] = []
 
-    def named_by_config(self, words: tuple[str, ...], shell: str) -> None:
+    def keep_named_by_config(self, words: tuple[str, ...], shell: str) -> None:
         """Keep what variables, arguments and labels of a container name.
 
         Args:
@@ -90,11 +90,11 @@ class OwnCode:
         data = self._kept.inventory.read(entry)
         if b"PK\5\6" in data[-(64 << 10) :]:
             for name, inner, words in packed.of_zip(data):
-                self._said(entry.path, name, inner, words)
+                self._keep_named(entry.path, name, inner, words)
         if not archive:
-            self._said(entry.path, entry.path, data, words_of(entry.path, data))
+            self._keep_named(entry.path, entry.path, data, words_of(entry.path, data))
 
-    def _said(self, source: str, path: str, data: bytes, words: Words) -> None:
+    def _keep_named(self, source: str, path: str, data: bytes, words: Words) -> None:
         """Keep what a text names that lies in a file of the user's own, or is one."""
         self._kept.hear(data)
         found = names.of_text(path, data, self._kept.files, words)
@@ -146,7 +146,7 @@ class OwnCode:
         if entry.size <= LARGEST_BUNDLE and starts:
             file.seek(0)
             for inner, words in packed.of_bundle(file.read()):
-                self._said(entry.path, "", inner, words)
+                self._keep_named(entry.path, "", inner, words)
         return imports
 
     def _is_go_root(self, path: str) -> bool:

@@ -12,7 +12,7 @@ from mlkit.image.keep.leftovers import leftover
 from mlkit.image.keep.runtimes import Runtimes
 from mlkit.image.keep.source_words import language_of
 from mlkit.image.keep.system import DATABASES, LOADED_LATE, PYTHON_PLACES, RUNTIME
-from mlkit.image.packages.dpkg import Packages
+from mlkit.image.packages.dpkg import Packages, read_packages
 
 CODE = frozenset(("shell", "python", "quoting", "other"))
 CONSOLE = re.compile(
@@ -42,7 +42,7 @@ class Ownership:
         self._inventory = inventory
         self._owners = packages.owners
         self._runtimes = Runtimes(inventory)
-        self._changed = set(changed(inventory, packages))
+        self._changed = set(find_changed(inventory, packages))
 
     def is_owned(self, path: str) -> bool:
         """Return whether a file is as a package has brought it."""
@@ -97,7 +97,13 @@ class Ownership:
         return name.startswith(("node", "python", "deno", "bun")) and self.is_runtime(path)
 
 
-def changed(inventory: Inventory, packages: Packages) -> Iterator[str]:
+def own_code(inventory: Inventory) -> list[str]:
+    """List the files of an image that are code of the user's own."""
+    ownership = Ownership(inventory, read_packages(inventory))
+    return [path for path in sorted(inventory.files.entries) if ownership.is_code(path)]
+
+
+def find_changed(inventory: Inventory, packages: Packages) -> Iterator[str]:
     """List the settings of packages that differ from what dpkg noted: the user has written them."""
     for package in packages.installed.values():
         for block in CONFFILES.finditer(package.stanza):

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
-from mlkit.image.keep.python_imports import imported
+from mlkit.image.keep.python_imports import find_imported
 from mlkit.image.keep.source_words import MODULE, PYTHON_STARTS, WORD, Words, words_of
 
 MOST = 256 << 20
@@ -53,7 +53,7 @@ def _member(name: str, data: bytes) -> Words:
     if name.endswith(".pyc"):
         return of_compiled(data)
     found = words_of(name, data)
-    found.modules |= imported(data)
+    found.modules |= find_imported(data)
     found.by_name = True
     return found
 
@@ -72,7 +72,7 @@ def of_bundle(data: bytes) -> Iterator[tuple[bytes, Words]]:
     for match in STREAM.finditer(data, begin, at):
         if left <= 0:
             return
-        inner = _inflated(data, match.start(), min(left, LARGEST))
+        inner = _inflate(data, match.start(), min(left, LARGEST))
         left -= len(inner)
         if len(inner) > COOKIE_SIZE and inner[:1] in {b"\xe3", b"c"}:  # a code object
             found = of_compiled(inner)
@@ -80,7 +80,7 @@ def of_bundle(data: bytes) -> Iterator[tuple[bytes, Words]]:
             yield inner, found
 
 
-def _inflated(data: bytes, at: int, most: int) -> bytes:
+def _inflate(data: bytes, at: int, most: int) -> bytes:
     try:
         return zlib.decompressobj().decompress(memoryview(data)[at:], most)
     except zlib.error:

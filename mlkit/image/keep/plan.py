@@ -16,7 +16,7 @@ from mlkit.image.command.entrypoint import environment, find_program, shell_line
 from mlkit.image.command.health import health_words
 from mlkit.image.filesystem import elf
 from mlkit.image.filesystem.inventory import Entry, Inventory
-from mlkit.image.keep.dynamically_loaded import Late
+from mlkit.image.keep.dynamically_loaded import DynamicallyLoaded
 from mlkit.image.keep.keep_set import KeepSet
 from mlkit.image.keep.names import WORD, paths_in
 from mlkit.image.keep.node_imports import SUFFIXES
@@ -50,19 +50,19 @@ RAN = (
 SAMPLE = re.compile(r"/hooks/[a-z-]+\.sample$")
 """Hooks of git that do nothing before somebody renames them."""
 RUNS_SCRIPTS = re.compile(r"python[\d.]*|node(?:js)?")
-"""Programs whose own directory says nothing of the app."""
+"""Programs whose own directory has nothing to do with the app."""
 
 
 def plan(inventory: Inventory, packages: Packages, request: Request) -> Plan:
     """Compute the keep-set."""
-    with _uncollected():
+    with _pause_collection():
         found = Planner(inventory, packages, request).run()
     sources().write()
     return found
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
+def _pause_collection() -> Iterator[None]:
     """Let no garbage be collected: syntax trees are many objects, and hold no cycles."""
     before = gc.isenabled()
     gc.disable()
@@ -88,7 +88,7 @@ class Planner:
         library_path = self._variables.get("LD_LIBRARY_PATH", "").split(":")
         self._loader = elf.Loader(inventory, tuple(filter(None, library_path)))
         self._ownership = Ownership(inventory, packages)
-        self._late = Late(self._kept, self._loader, request.command, self._ownership)
+        self._late = DynamicallyLoaded(self._kept, self._loader, request.command, self._ownership)
         self._unresolved: list[tuple[str, str]] = []
         self._pythons: dict[int, PythonClosure] = {}
         self._closed = request.profile != "tight"
@@ -98,17 +98,17 @@ class Planner:
         self._roots()
         self._runtime()
         if self._closed:
-            self._late.named_by_config()
+            self._late.keep_named_by_config()
             self._app_directories()
         self._close()
         if self._closed:
-            self._late.of_no_package(set(self._replaced()))
+            self._late.of_no_package(set(self._list_replaced()))
             self._late.directories()
             self._until_nothing_changes()
         if self._request.profile == "safe":
             self._kept.whole_packages(list(self._kept.reasons))
             everything = (path for path in self._files.entries if not path.startswith(CACHES))
-            self._kept.unowned(everything, OWN)
+            self._kept.keep_unowned(everything, OWN)
             self._close()
             self._until_nothing_changes()
         self._close()
@@ -121,14 +121,14 @@ class Planner:
             self._keep(self._absolute(word), "entrypoint")
         for path in sorted(self._request.trace.opened):
             self._keep(path, "opened")
-            self._listed(path)
+            self._keep_listed(path)
         for path in sorted(self._request.trace.statted):
             self._keep(path, "stat'ed")
         for path in self._request.required:
             self._keep(path, "missed in a trial")
         for line in self._request.asked:
             self._probe(line)
-        self._included()
+        self._keep_included()
 
     def _probe(self, line: str) -> None:
         """Keep the program of a probe, what a shell of its starts, and the paths that it names."""
@@ -140,7 +140,7 @@ class Planner:
             if self._kept.kind(path) == "file":
                 self._keep(path, "probe")
 
-    def _listed(self, path: str) -> None:
+    def _keep_listed(self, path: str) -> None:
         """Keep the files of a directory that was opened: its list may be what was wanted.
 
         Where a file was made, keep the directory that it was made in.
@@ -161,7 +161,7 @@ class Planner:
         else:
             self._keep(parent, "directory that is written to")
 
-    def _included(self) -> None:
+    def _keep_included(self) -> None:
         globs = [glob.lstrip("/") for glob in self._request.include]
         if not globs:
             return
@@ -210,7 +210,7 @@ class Planner:
         elif entry.path.endswith(".py") or (script and b"python" in head.split(b"\n")[0]):
             self._python_source(entry)
         elif entry.path.endswith(SUFFIXES) and self._closed:
-            self._late.required_by(entry)
+            self._late.keep_required_by(entry)
             if "/node_modules/" in entry.path:
                 self._late.installed.module(entry)
         if self._closed:
@@ -219,7 +219,7 @@ class Planner:
     def _python_source(self, entry: Entry) -> None:
         closures = self._pythons.values()
         for each in closures:
-            each.imports_of(entry.path, self._started(entry))
+            each.imports_of(entry.path, self._is_started(entry))
         if self._closed and any(each.finder.is_third(entry.path) for each in closures):
             self._late.installed.module(entry)
 
@@ -227,11 +227,11 @@ class Planner:
         with self._inventory.open(entry) as file:
             found = elf.parse(file)
             if found is not None:
-                self._needed_by(entry, found)
+                self._keep_needed(entry, found)
                 if self._closed:
                     self._late.of_elf(entry, found, file)
 
-    def _needed_by(self, entry: Entry, found: elf.Elf) -> None:
+    def _keep_needed(self, entry: Entry, found: elf.Elf) -> None:
         if found.interpreter:
             self._keep(found.interpreter, "interpreter")
         for name in found.needed:
@@ -244,13 +244,13 @@ class Planner:
         if posixpath.basename(entry.path) == "libc.so.6":
             self._late.name_services(entry)
 
-    def _reached(self) -> Callable[[str], bool]:
-        """Return what says whether own code imports a module, at any depth, or a run has."""
+    def _find_reached(self) -> Callable[[str], bool]:
+        """Return a predicate: whether own code imports a module, at any depth, or a run has."""
         kept = self._kept.reasons
         sources = [path for path in kept if path.endswith(".py")]
         roots = {path for path in sources if kept[path].startswith(RAN)}
         roots |= {path for path in sources if self._ownership.is_own(path)}
-        reached = {path for each in self._pythons.values() for path in each.reached(roots)}
+        reached = {path for each in self._pythons.values() for path in each.find_reached(roots)}
         return (roots | reached).__contains__
 
     def _script(self, entry: Entry, head: bytes) -> None:
@@ -270,7 +270,7 @@ class Planner:
             source = f"{posixpath.dirname(folder)}/{name.split('.')[0]}.py"
             self._keep(source, "source of .pyc")
 
-    def _started(self, entry: Entry) -> bool:
+    def _is_started(self, entry: Entry) -> bool:
         """Return whether a Python file may be run itself: own code, or a module by -m."""
         if self._ownership.is_own(entry.path) or not entry.path.endswith(".py"):
             return True
@@ -288,7 +288,7 @@ class Planner:
             before = len(self._kept.reasons)
             self._python()
             self._late.own.settle()
-            self._late.installed.settle(self._reached())
+            self._late.installed.settle(self._find_reached())
             self._late.plugins()
             self._late.data()
             self._late.whole_where_unknown()
@@ -313,7 +313,7 @@ class Planner:
             self._kept.todo.append(self._files.entries[path])
         self._close()
         for each in self._pythons.values():
-            each.named(self._late.own.modules)
+            each.keep_named(self._late.own.modules)
             each.consoles(self._consoles)
         self._close()
 
@@ -354,9 +354,9 @@ class Planner:
         for folder in sorted(folders - {""}):
             real, _ = self._files.walk(folder)
             if real is not None and (real not in SYSTEM or real == "srv"):
-                self._kept.unowned(self._files.below(real), OWN)
+                self._kept.keep_unowned(self._files.below(real), OWN)
 
-    def _replaced(self) -> Iterator[str]:
+    def _list_replaced(self) -> Iterator[str]:
         """List the scripts that our launcher stands in for: nothing starts them any more."""
         for path in self._request.replaced:
             entry = self._files.resolve(path)
@@ -394,7 +394,7 @@ class Planner:
         for name in sorted(packages):
             self._keep(f"usr/share/doc/{name}/copyright", f"package data of {name}")
         reasons = self._kept.reasons
-        kept = {path: why for path, why in reasons.items() if not self._kept.excluded(path)}
+        kept = {path: why for path, why in reasons.items() if not self._kept.is_excluded(path)}
         own = self._late.own.starting
         left_out = sorted(self._kept.privileged - kept.keys())
         code = [path for path in sorted(kept) if self._ownership.is_code(path)]

@@ -72,7 +72,7 @@ class Explanation:
 
 
 def fingerprint(inventory: Inventory) -> str:
-    """Tell an image's files from another's: the SHA-256 of its layers' ids."""
+    """Identify the files of an image: the SHA-256 of its layers' ids."""
     layers = inventory.image.document.get("rootfs", {}).get("diff_ids", [])
     return hashlib.sha256(json.dumps(layers).encode()).hexdigest()
 
@@ -95,7 +95,7 @@ def read(result: Inventory) -> Record:
         raise BadData(f"{source}: it holds no record of a slimming",
                       hint="`mlkit image slim` makes images that do")  # fmt: skip
     try:
-        document = json.loads(_decompressed(data))
+        document = json.loads(_decompress(data))
         if (document.pop("schema"), document.pop("version")) != (SCHEMA, 1):
             raise ValueError("another schema or version")
         return Record(**document)
@@ -104,7 +104,7 @@ def read(result: Inventory) -> Record:
         raise BadData(f"{source}: /{RECORD}: cannot be read: {error}") from error
 
 
-def _decompressed(data: bytes) -> bytes:
+def _decompress(data: bytes) -> bytes:
     with gzip.open(io.BytesIO(data)) as stream:
         text = stream.read(LARGEST_RECORD + 1)
     if len(text) > LARGEST_RECORD:

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Mapping
 
 from mlkit.image.filesystem.inventory import Inventory
-from mlkit.image.keep.python_imports import INTERPRETER, Finder, distributions_named
+from mlkit.image.keep.python_imports import INTERPRETER, Finder, find_named_distributions
 from mlkit.image.keep.system import SYSTEM
 from mlkit.image.packages.python import TOOLS, Distributions
 
@@ -71,11 +71,11 @@ class PythonClosure:
             self._keep(found.path, found.reason)
             self.package_of(found.path)
         if not self.finder.is_standard(path) or self.finder.is_third(path):
-            named = distributions_named(self._inventory.read_path(path) or b"")
-            for each in self._installed.named(named):
+            named = find_named_distributions(self._inventory.read_path(path) or b"")
+            for each in self._installed.find_named(named):
                 self._keep_distribution(each.place, each.tops)
 
-    def reached(self, roots: Iterable[str]) -> set[str]:
+    def find_reached(self, roots: Iterable[str]) -> set[str]:
         """Return the sources that some import, at any depth; plug-ins are as good as imported."""
         plugins = [each for each in self._installed.all if each.plugins and each.name not in TOOLS]
         places = tuple(f"{each.place}/{top}/" for each in plugins for top in each.tops)
@@ -87,7 +87,7 @@ class PythonClosure:
             todo += fresh
         return seen
 
-    def named(self, modules: Mapping[str, bool]) -> None:
+    def keep_named(self, modules: Mapping[str, bool]) -> None:
         """Keep modules that own code and settings name.
 
         Args:
@@ -140,7 +140,7 @@ class PythonClosure:
     def _with_owners(self, place: str, top: str) -> None:
         for each in self._installed.owning(place, top):
             self._keep_distribution(each.place, each.tops)
-            for other in self._installed.required_by(each):
+            for other in self._installed.list_required(each):
                 self._keep_distribution(other.place, other.tops)
 
 

@@ -35,7 +35,7 @@ HIDDEN = (
     *("multiprocessing.resource_tracker", "multiprocessing.popen_spawn_posix", "_strptime"),
     *("_pydecimal", "_pydatetime", "_sysconfigdata__linux_x86_64-linux-gnu", "_osx_support"),
 )
-"""What the interpreter and C code import by name, where no import statement says so."""
+"""What the interpreter and C code import by name, without an import statement."""
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
@@ -85,10 +85,10 @@ class Finder:
         ]
         dynamic = [f"{each}/lib-dynload" for each in self.standard]
         self.third = third
-        self.linked = list(self._linked())
+        self.linked = list(self._list_linked())
         self.path = [*more, *self.standard, *dynamic, *third, *self.linked]
 
-    def _linked(self) -> Iterator[str]:
+    def _list_linked(self) -> Iterator[str]:
         """List the directories that `.pth` files add to the search path."""
         for place in self.third:
             names = sorted(self._inventory.files.children.get(place, ()))
@@ -125,7 +125,7 @@ class Finder:
         if third and "/tests/" in path:
             return
         beside = "" if standard or third else posixpath.dirname(path)
-        for module in sorted(imported(data, self._package(path), started, unwanted)):
+        for module in sorted(find_imported(data, self._package(path), started, unwanted)):
             yield from self.module(module, beside)
 
     def is_standard(self, path: str) -> bool:
@@ -184,7 +184,7 @@ class Finder:
         return ""
 
 
-def imported(
+def find_imported(
     data: bytes, package: str = "", started: bool = True, unwanted: frozenset[str] = frozenset()
 ) -> frozenset[str]:
     """List the modules that a source text may import: `from a import b` gives a and a.b.
@@ -198,11 +198,13 @@ def imported(
     if b"import" not in data:
         return frozenset()
     question = f"imports {package} {started} {sorted(unwanted)}"
-    find = functools.partial(_imported, data, package, started, unwanted)
-    return frozenset(sources().remembered(question, data, find))
+    find = functools.partial(_find_imported, data, package, started, unwanted)
+    return frozenset(sources().remember(question, data, find))
 
 
-def _imported(data: bytes, package: str, started: bool, unwanted: frozenset[str]) -> frozenset[str]:
+def _find_imported(
+    data: bytes, package: str, started: bool, unwanted: frozenset[str]
+) -> frozenset[str]:
     found: set[str] = set()
     calls = b"import_module" in data or b"__import__" in data
     for node, late in _nodes(tree_of(data), started, calls):
@@ -267,24 +269,24 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*base, *([node.module] if node.module else [])])
 
 
-def distributions_named(data: bytes) -> set[str]:
+def find_named_distributions(data: bytes) -> set[str]:
     """List the distributions whose metadata a source text asks for by name: `version("name")`."""
     if b"metadata" not in data and b"pkg_resources" not in data:
         return set()
     if not ASKED.search(data):
         return set()
-    return set(sources().remembered("metadata", data, lambda: _asked(data)))
+    return set(sources().remember("metadata", data, lambda: _find_asked(data)))
 
 
-def _asked(data: bytes) -> set[str]:
+def _find_asked(data: bytes) -> set[str]:
     calls = (node for node in ast.walk(tree_of(data)) if isinstance(node, ast.Call))
-    first = (call.args[0] for call in calls if called(call) in METADATA and call.args)
+    first = (call.args[0] for call in calls if name_called(call) in METADATA and call.args)
     return {
         each.value for each in first if isinstance(each, ast.Constant) and type(each.value) is str
     }
 
 
-def called(call: ast.Call) -> str:
+def name_called(call: ast.Call) -> str:
     """Name the function that is called, without what it belongs to."""
     function = call.func
     if isinstance(function, ast.Attribute):
@@ -294,7 +296,7 @@ def called(call: ast.Call) -> str:
 
 def _by_name(call: ast.Call) -> str:
     """Return the module of `import_module("name")` and `__import__("name")`."""
-    if called(call) in {"import_module", "__import__"} and call.args:
+    if name_called(call) in {"import_module", "__import__"} and call.args:
         first = call.args[0]
         if isinstance(first, ast.Constant) and isinstance(first.value, str):
             return first.value.lstrip(".")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
+from mlkit.image.choices import PROFILE, Profile
 from mlkit.image.command.entrypoint import Command
 from mlkit.image.run.trace import Trace
-
-Profile = Literal["safe", "balanced", "tight"]
 
 
 @dataclass
@@ -52,7 +50,7 @@ class Request:
 
     command: Command
     trace: Trace = field(default_factory=Trace)
-    profile: Profile = "balanced"
+    profile: Profile = PROFILE
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     required: Sequence[str] = ()

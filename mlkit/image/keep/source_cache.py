@@ -37,7 +37,7 @@ class Sources:
             if isinstance(key, str) and all(isinstance(each, str) for each in values):
                 self._known[key] = values
 
-    def remembered(
+    def remember(
         self, question: str, data: bytes, answer: Callable[[], Iterable[str]]
     ) -> list[str]:
         """Return the answer to a question about a text, and find it only once.

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlkit.image.keep.python_imports import imported, tree_of
+from mlkit.image.keep.python_imports import find_imported, tree_of
 
 Language = Literal["shell", "python", "quoting", "other", "service", "settings", "unknown"]
 WORD = re.compile(r"[^\s;|&()<>'\"`{}\[\]$=,:]+")
@@ -40,16 +40,23 @@ PROSE = ("md", "rst", "txt", "html", "htm", "css", "svg", "csv", "tsv", "po", "m
          "crt", "key", "xhtml", "jsonl", "lock")  # fmt: skip
 """Suffixes of what neither starts programs nor sets them."""
 SERVICE = re.compile(
-    rb"^[ \t]*(?:command|Exec(?:Start|Stop|Reload)\w*|exec-start|program)[ \t]*[=:]", re.MULTILINE
+    rb"^[ \t]*(?:command|cmd|Exec(?:Start|Stop|Reload|Condition)\w*|exec-start|program|\"script\""
+    rb"|(?:start|stop|restart) program)[ \t]*[=:]",
+    re.MULTILINE,
 )
-"""Settings of supervisord, systemd and the like."""
+"""Settings of supervisord, systemd, circus, monit, pm2 and the like."""
+PREFIXES = "-@:+!"
+"""What a unit of systemd may have before the name of a program."""
 EMBEDDED = re.compile(
     rb"popen|os\.execute|\bsystem\s*\(|\bexec\s*[\[(]|subprocess|child_process|ProcessBuilder"
     rb"|getRuntime|proc_open|shell_exec|passthru"
 )
 """Code within settings that starts programs: Lua and Perl of nginx, templates, and the like."""
-TABLES = re.compile(r"(?:^|/)(?:etc/cron[^/]*(?:/.*)?|cron/crontabs/.*|crontabs?/[^/]+|Procfile)$")
-"""Tables of cron."""
+TABLES = re.compile(
+    r"(?:^|/)(?:etc/(?:ana)?cron[^/]*(?:/.*)?|spool/cron/.*|crontabs?/[^/]+|Procfile|etc/inittab"
+    r"|etc/logrotate\.(?:conf|d/[^/]+)|up|down)$"
+)
+"""Tables of cron, of init, of logrotate; lines of execline of a one-shot service of s6."""
 PYTHON_STARTS = re.compile(
     rb"subprocess|\bos\.(?:popen|system|exec|spawn|posix_spawn)|\bpty\b|pexpect|plumbum|\binvoke\b"
     rb"|create_subprocess|\bshutil\.which|commands\.getoutput|\bfabric\b|\bsh\b|loop\.subprocess"
@@ -57,6 +64,7 @@ PYTHON_STARTS = re.compile(
 QUOTING_STARTS = re.compile(
     rb"child_process|\bexeca\b|shelljs|\bspawn|Bun\.|Deno\.|ProcessBuilder|getRuntime|\bProcess\b"
     rb"|os/exec|process::Command|\bzx\b|promisify|scala\.sys|\.execute\(\)"
+    rb"|\bapps\s{0,4}:\s{0,4}\["  # what pm2 starts
 )
 OTHER_STARTS = re.compile(
     rb"`|\bqx\b|%x|\bexec|\bsystem|\bspawn|popen|passthru|proc_open|shell_exec|Open3|IPC::|processx"
@@ -72,7 +80,7 @@ COMMENT = re.compile(r"^[ \t]*+[#;].*$|\s#\s.*$", re.MULTILINE)
 
 @dataclass
 class Words:
-    """What a text says that may name programs and modules.
+    """The words of a text that may name programs and modules.
 
     Attributes:
         programs: Words that may name a program.
@@ -81,7 +89,7 @@ class Words:
         by_name: Modules of the standard library may be started or imported by name.
         starts: The text has a way to start programs.
         shell: It is for a shell, or hands lines to one.
-        service: It says what a supervisor starts.
+        service: It declares what a supervisor starts.
     """
 
     programs: set[str] = field(default_factory=set)
@@ -113,6 +121,7 @@ def words_of(path: str, data: bytes) -> Words:
         found = _of_all(COMMENT.sub("", text), starts=True)
         found.shell = True
         found.service = language == "service"
+        found.programs |= {each.lstrip(PREFIXES) for each in found.programs if found.service}
         return found
     if language == "other":
         found = _of_all(text, starts=bool(OTHER_STARTS.search(data)))
@@ -123,7 +132,7 @@ def words_of(path: str, data: bytes) -> Words:
 
 
 def language_of(path: str, data: bytes) -> Language:
-    """Recognise the language of a text by its first line, its name, or what it says."""
+    """Recognise the language of a text by its first line, its name, or its content."""
     program = interpreter(data)
     name = posixpath.basename(path)
     suffix = name.rpartition(".")[2].lower() if "." in name[1:] else ""
@@ -167,7 +176,7 @@ def _spoken_by(program: str) -> Language:
 
 def _of_all(text: str, starts: bool) -> Words:
     found = Words(set(WORD.findall(text)), starts=starts)
-    found.modules = _modules_started(text)
+    found.modules = _find_started_modules(text)
     found.literals = {each for parts in LITERAL.findall(text) for each in parts if " " in each}
     return found
 
@@ -179,7 +188,7 @@ def _of_literals(text: str, starts: bool) -> Words:
         found.programs.update(WORD.findall(each))
     if any(len(line) > MINIFIED for line in text.splitlines()):
         found.programs.update(WORD.findall(text))
-    found.modules = _modules_started(text)
+    found.modules = _find_started_modules(text)
     return found
 
 
@@ -194,17 +203,17 @@ def _of_python(data: bytes) -> Words:
         found.programs.update(WORD.findall(text))
         if MODULE.fullmatch(text.partition(":")[0]):
             found.modules.add(text.partition(":")[0])
-        found.modules |= _modules_started(text)
+        found.modules |= _find_started_modules(text)
         if "import " in text:
-            found.modules |= imported(text.encode(errors="replace"))
+            found.modules |= find_imported(text.encode(errors="replace"))
     return found
 
 
-def _modules_started(text: str) -> set[str]:
+def _find_started_modules(text: str) -> set[str]:
     """List the modules that `python -m NAME` and `python -c "import NAME"` in a text start."""
     found = set(RUN_MODULE.findall(text))
     for parts in RUN_CODE.findall(text):
-        found |= imported("".join(parts).encode(errors="replace"))
+        found |= find_imported("".join(parts).encode(errors="replace"))
     return found
 
 

@@ -57,7 +57,7 @@ class Packages:
 
 def read_packages(inventory: Inventory) -> Packages:
     """Read the database of an image: of Debian's dpkg, or of a distroless image."""
-    installed = {package.name: package for package in _installed(inventory)}
+    installed = {package.name: package for package in _list_installed(inventory)}
     owners: dict[str, str] = {}
     for name, lines in _lists(inventory):
         for line in lines:
@@ -79,7 +79,7 @@ def refuse_foreign(inventory: Inventory) -> None:
             raise BadData(f"{inventory.image.source}: its packages are {name}'s", hint=hint)
 
 
-def _installed(inventory: Inventory) -> Iterator[Package]:
+def _list_installed(inventory: Inventory) -> Iterator[Package]:
     text = (inventory.read_path(STATUS) or b"").decode(errors="replace")
     for stanza in text.split("\n\n"):
         package = _package(stanza)

@@ -1,4 +1,4 @@
-"""Installed Python packages: which files belong together, as their metadata says."""
+"""Installed Python packages: which files belong together, according to their metadata."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Distributions:
         """List the distributions that a name in a directory belongs to."""
         return [each for each in self.all if each.place == place and top in each.tops]
 
-    def named(self, names: Iterable[str]) -> list[Distribution]:
+    def find_named(self, names: Iterable[str]) -> list[Distribution]:
         """List the distributions with some names."""
         wanted = {normal(each) for each in names}
         return [self._by_name[name] for name in sorted(wanted & self._by_name.keys())]
 
-    def required_by(self, distribution: Distribution) -> list[Distribution]:
+    def list_required(self, distribution: Distribution) -> list[Distribution]:
         """List what a distribution needs and the image has."""
         return [self._by_name[name] for name in sorted(distribution.requires & set(self._by_name))]
 
@@ -89,7 +89,7 @@ class Distributions:
 
 
 def normal(name: str) -> str:
-    """Normalise a distribution's name, as PEP 503 says."""
+    """Normalise a distribution's name by PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

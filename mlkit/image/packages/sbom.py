@@ -49,7 +49,7 @@ def bill(inventory: Inventory) -> str:
         serial_number=uuid.uuid5(NAMESPACE, fingerprint(inventory)),
     )
     bom.metadata.component = image
-    bom.metadata.timestamp = _created(inventory)
+    bom.metadata.timestamp = _read_created(inventory)
     own = Component(name="mlkit", version=__version__, type=ComponentType.APPLICATION)
     bom.metadata.tools = ToolRepository(components=[own])
     bom.register_dependency(image, components.values())
@@ -113,7 +113,7 @@ def _system(inventory: Inventory) -> tuple[str, str]:
     return values.get("ID", "debian"), values.get("VERSION_ID", "unknown")
 
 
-def _created(inventory: Inventory) -> datetime:
+def _read_created(inventory: Inventory) -> datetime:
     try:
         found = datetime.fromisoformat(str(inventory.image.document.get("created")))
     except ValueError:

@@ -1,4 +1,10 @@
-"""Comparing how two containers behave, with the noise of the original masked."""
+"""Comparing how two containers behave, with the noise of the original masked.
+
+No aspect has a tolerance of its own. The original runs several times, and whatever these runs do
+differently is noise: a candidate may do what any of them did. Only where all of them agree is a
+candidate held to it exactly. So an app with random output needs no configuration, and an app
+without any gets no slack.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +20,15 @@ from mlkit.image.run.probe import Answer
 Verdict = Literal["equal", "improved", "broken"]
 Effect = Literal["broken", "improved", "noted"]
 ALARM = re.compile(r"error|traceback|no such file|not found|cannot|exception|fatal", re.IGNORECASE)
+# Both bounds have to be exceeded: twice a tenth of a second is a busy scheduler, and one second
+# more than a minute is a busy disk.
 SLOWER = 2.0
-"""A time is broken beyond so many times the original's ..."""
+"""Factor of the original's time beyond which a time is broken, if also beyond `SLACK`."""
 SLACK = 1.0
-"""... and so many seconds more."""
-ATTEMPTS = 3
+"""Seconds more than the original's time beyond which a time is broken, if also beyond `SLOWER`."""
+# A slow run may be the machine's fault, a fast one is no accident: one run within the bounds
+# acquits, and only slowness in all of them counts.
+ATTEMPTS = 5
 """How often a candidate that is only slow is run."""
 TIMES = {"ready time", "stop time"}
 ITS_OWN = "address of the host"
@@ -81,6 +91,7 @@ def settle(
         broken = {each.what for each in differences if each.effect == "broken"}
         if not broken or broken - TIMES:
             break
+        # Right after the slow candidate: where the machine has become slow, it shows in both.
         runs.append(original())
     return theirs, differences
 
@@ -187,11 +198,12 @@ def _variables(
     """
     found = []
     effect: Effect
-    if not all(originals) or not theirs:  # not to be seen
+    if not all(originals) or not theirs:  # an inspector without the right to read them
         return []
     for name in sorted(set(theirs).union(*originals)):
         values = {each.get(name) for each in originals}
         value = theirs.get(name)
+        # A variable that varies among the originals (a host name, a token) may have any value.
         if value in values or (len(values) > 1 and value is not None):
             continue
         effect = "noted" if name == "HOME" and unknown else "broken"
@@ -231,18 +243,22 @@ def _more(name: str, ours: str, theirs: str) -> bool:
 def _answers(originals: Sequence[Answer], candidate: Answer | None) -> list[Difference]:
     one, what = originals[0], f"probe {originals[0].probe}"
     if candidate is None:
-        return [Difference(what, _said(one), "not asked", "broken")]
+        return [Difference(what, _describe_answer(one), "not asked", "broken")]
     held = {each.held for each in originals}
     if candidate.held not in held:
-        return [Difference(what, _said(one), _said(candidate), _better(candidate.held))]
+        return [
+            Difference(
+                what, _describe_answer(one), _describe_answer(candidate), _better(candidate.held)
+            )
+        ]
     if candidate.status not in {each.status for each in originals}:
-        return [Difference(what, _said(one), _said(candidate), "broken")]
+        return [Difference(what, _describe_answer(one), _describe_answer(candidate), "broken")]
     if one.explored and len({each.body for each in originals}) > 1:
         return []  # nobody has asked for it, and it says something else each time
     return [*_headers(originals, candidate, what), *_body(originals, candidate, what)]
 
 
-def _said(answer: Answer) -> str:
+def _describe_answer(answer: Answer) -> str:
     status = "" if answer.status is None else f" {answer.status}"
     return f"holds{status}" if answer.held else answer.problem or f"fails{status}"
 
@@ -298,7 +314,9 @@ def _log(originals: Sequence[Observation], candidate: Observation) -> list[Diffe
     known = {mask(line) for each in originals for line in each.log.splitlines()}
     ended = all(each.exit_code is not None for each in (*originals, candidate))
     lacking = [line for line in _always(originals) if line not in mask(candidate.log)]
-    if ended and lacking:  # its output is what such a command is for
+    # The log of a server depends on timing, so a line may be missing; that of a command which
+    # ends by itself is its result.
+    if ended and lacking:
         return [Difference("output", lacking[0].strip(), "no such line", "broken")]
     new = [line for line in candidate.log.splitlines() if mask(line) not in known]
     alarms = [line for line in new if ALARM.search(line)]

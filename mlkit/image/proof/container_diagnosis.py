@@ -12,7 +12,7 @@ from mlkit.errors import BadData
 from mlkit.image.command.entrypoint import SHELLS
 from mlkit.image.proof import findings
 from mlkit.image.proof.findings import Finding
-from mlkit.image.run.engine import Container, Engine
+from mlkit.image.run.engine import OWN, Container, Engine
 from mlkit.image.run.inspector import INITS, Process, app_of, read_processes, signal_number
 from mlkit.image.run.observation import Tools
 
@@ -26,7 +26,7 @@ class Watched:
     Attributes:
         before: What the engine said of it at first.
         after: What the engine said of it in the end.
-        first: Its processes at first; none: they cannot be told from those of the machine.
+        first: Its processes at first; none: they cannot be distinguished from those of the machine.
         last: Its processes in the end.
         seconds: How long it was watched.
     """
@@ -79,7 +79,7 @@ def watch(engine: Engine, tools: Tools, container: Container, seconds: float) ->
 def _processes(
     engine: Engine, tools: Tools, container: Container, facts: dict[str, Any]
 ) -> list[Process]:
-    if facts["HostConfig"].get("PidMode") or facts["State"]["Status"] != "running":
+    if facts["HostConfig"].get("PidMode") not in OWN or facts["State"]["Status"] != "running":
         return []
     settings = {"pid_mode": f"container:{container.id}", "network_mode": "none"}
     with engine.container(

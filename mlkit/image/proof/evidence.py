@@ -55,8 +55,10 @@ def _aspects(originals: Sequence[Observation], candidate: Observation) -> Iterat
     for number, answer in enumerate(originals[0].answers):
         answers = [each.answers[number] for each in originals]
         theirs = candidate.answers[number] if number < len(candidate.answers) else None
-        said = _said(theirs) if theirs else "not asked"
-        yield Evidence(f"probe {answer.probe}", _joined(map(_said, answers)), said, "equal")
+        said = _describe_answer(theirs) if theirs else "not asked"
+        yield Evidence(
+            f"probe {answer.probe}", _join(map(_describe_answer, answers)), said, "equal"
+        )
     if any(each.healthy is not None for each in originals):
         yield _of("health check", originals, candidate, lambda each: _health(each.healthy))
     stops = [each.stop for each in originals if each.stop is not None]
@@ -70,11 +72,11 @@ def _within(originals: Sequence[Observation], candidate: Observation) -> Iterato
     """Return what a process within the container sees; variables are counted, not shown."""
     apps, theirs = [each.app for each in originals if each.app], candidate.app
     if apps and theirs:
-        places = _joined(each.directory or "unknown" for each in apps)
+        places = _join(each.directory or "unknown" for each in apps)
         yield Evidence("directory", places, theirs.directory or "unknown", "equal")
     looks = [each.look for each in originals if each.look]
     for name in looks[0] if looks and candidate.look else ():
-        ours = _joined(each.get(name, "nothing") for each in looks)
+        ours = _join(each.get(name, "nothing") for each in looks)
         yield Evidence(name, ours, candidate.look.get(name, "nothing"), "equal")
 
 
@@ -84,7 +86,7 @@ def _of(
     candidate: Observation,
     say: Callable[[Observation], str],
 ) -> Evidence:
-    return Evidence(what, _joined(map(say, originals)), say(candidate), "equal")
+    return Evidence(what, _join(map(say, originals)), say(candidate), "equal")
 
 
 def _times(what: str, ours: Sequence[float], theirs: float) -> Evidence:
@@ -93,7 +95,7 @@ def _times(what: str, ours: Sequence[float], theirs: float) -> Evidence:
     return Evidence(what, f"{span} s", f"{theirs:.1f} s", "equal")
 
 
-def _joined(texts: Iterable[str]) -> str:
+def _join(texts: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(texts))
 
 
@@ -105,7 +107,7 @@ def _health(healthy: bool | None) -> str:
     return {None: "not run", True: "healthy", False: "unhealthy"}[healthy]
 
 
-def _said(answer: Answer) -> str:
+def _describe_answer(answer: Answer) -> str:
     parts = ["holds" if answer.held else answer.problem or "fails"]
     if answer.status is not None:
         parts.append(str(answer.status))

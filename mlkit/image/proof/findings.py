@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,19 @@ class Finding:
     code: str
     observed: str
     cure: str
+
+
+def of_index(others: Sequence[str]) -> list[Finding]:
+    """Return what a user should know of an index of which one image was taken.
+
+    Args:
+        others: What else it holds.
+    """
+    if not others:
+        return []
+    observed = f"its index also holds {', '.join(others)}: they are not in the result"
+    cure = "slim each platform on a machine of its own, and sign the result"
+    return [Finding("index", observed, cure)]
 
 
 def form(config: dict[str, Any]) -> Iterator[Finding]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from mlkit.image.filesystem.inventory import FileSystem
 from mlkit.image.run.probe import Probe
 from mlkit.image.run.trace import Trace
+
+LISTED = 50
+"""Files that no run has loaded, as far as they are listed."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,10 @@ class Reach:
         if not self.own:
             return f"{asked}; no code of one's own was found"
         return f"{asked}; {self.reached} of {self.own} files of own code were loaded"
+
+    def fields(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self) | {"text": self.text, "unreached": list(self.unreached[:LISTED])}
 
 
 def reach(

@@ -14,7 +14,7 @@ from mlkit.image.packages.dpkg import Packages
 from mlkit.image.proof.evidence import evidence
 from mlkit.image.report.summary import Share
 from mlkit.image.report.treemap import Box, squarify
-from mlkit.image.slim import Slimmed
+from mlkit.image.slimmed import Slimmed
 
 TEMPLATES = Path(__file__).parent / "templates"
 WIDE, NARROW = Box(0.0, 0.0, 860.0, 480.0), Box(0.0, 0.0, 380.0, 520.0)
@@ -87,14 +87,14 @@ def context(image: str, place: str | None, inventory: Inventory, result: Slimmed
         "layers": sizes.layers,
         "dropped": sizes.dropped[:ROWS],
         "more_dropped": (len(rest), sum(each.size for each in rest)),
-        "kept_packages": _named(sorted(result.plan.packages), result.packages),
-        "gone_packages": _named(gone, result.packages),
+        "kept_packages": _name_versions(sorted(result.plan.packages), result.packages),
+        "gone_packages": _name_versions(gone, result.packages),
         "reasons": reasons(inventory, result.plan),
         "left_out": inventory.files.dropped,
     }  # fmt: skip
 
 
-def _named(names: Sequence[str], packages: Packages) -> list[str]:
+def _name_versions(names: Sequence[str], packages: Packages) -> list[str]:
     known = packages.installed
     return [f"{name} {known[name].version}" if name in known else name for name in names]
 

@@ -126,7 +126,7 @@ def sizes(inventory: Inventory, packages: Packages, kept: Plan, result: Merged) 
         layers=_in_order(
             _shares(before, lambda path: names[inventory.files.entries[path].layer],
                     after, layer_after), [*names, "(base)", OURS]),
-        dropped=_dropped(inventory, packages, kept),
+        dropped=_list_dropped(inventory, packages, kept),
         own_files=len(own),
         own_bytes=sum(entry.size for entry in own),
         leftovers=list(_leftovers(inventory, packages, kept)),
@@ -180,7 +180,7 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def _dropped(inventory: Inventory, packages: Packages, kept: Plan) -> list[Dropped]:
+def _list_dropped(inventory: Inventory, packages: Packages, kept: Plan) -> list[Dropped]:
     entries = inventory.files.entries
     stay = {entries[path].content for path in kept.reasons if path in entries}
     gone = [

@@ -14,7 +14,7 @@ from mlkit.image.run.trace import Trace
 
 
 @dataclass(frozen=True)
-class Early:
+class EarlyTrace:
     """A run that was traced before the image's files were known.
 
     Attributes:
@@ -28,7 +28,7 @@ class Early:
     trace: Trace
 
 
-def trace_early(runner: Runner, source: Source, options: Options) -> Early | None:
+def trace_early(runner: Runner, source: Source, options: Options) -> EarlyTrace | None:
     """Trace what the config starts, and read ahead what a base is made of.
 
     The files may show that a script is translated, and later runs that an init is needed: then
@@ -46,4 +46,4 @@ def trace_early(runner: Runner, source: Source, options: Options) -> Early | Non
     init = options.init == "always"
     seen = runner.run(source.name, argv, traced=True, init=init)
     base_image.read_ahead(options.base)
-    return Early(argv, init, seen.trace or Trace())
+    return EarlyTrace(argv, init, seen.trace or Trace())

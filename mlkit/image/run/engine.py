@@ -4,40 +4,63 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import docker
 import requests
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, BuildError, DockerException, ImageNotFound, NotFound
 
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable
 from mlkit.image.filesystem import build
 from mlkit.image.filesystem.archive import CHUNK
 from mlkit.image.filesystem.build import Blob
 from mlkit.image.run import owner
+from mlkit.image.run.again import insist
 from mlkit.image.run.tunnel import Tunnel
 from mlkit.interruption import whole
 
 LABEL = "io.mlkit.image.temporary"
 """On everything that a run makes in the engine and takes away again."""
 RUN = f"{LABEL}.run"
-"""The label that says which run."""
+"""The label that identifies the run."""
 TEMPORARY = "mlkit-temporary"
 """The name of images that a run takes away again, each with a tag of its own."""
+ID = re.compile(r"[0-9a-f]{64}")
+SHORT = len("sha256:") + 12
+OWN = frozenset((None, "", "private"))
+"""What engines say of a container that has a process namespace of its own."""
+RACE = re.compile(
+    "unable to find image|no such image|unknown parent image|layer does not exist"
+    "|failed to get digest|failed to get destination image"
+    "|failed to export image: failed to set parent",
+    re.IGNORECASE,
+)
+"""What a build or a load reports when another client removes an image that it shares or looks at.
+
+Images of the same content are one image: who removes its last name removes it under the others.
+"""
+BUSY = re.compile(
+    "is already in progress|has active endpoints|is in use|is being used|device or resource busy",
+    re.IGNORECASE,
+)
+"""What a removal reports while another client removes the same, or something still leaves it."""
 TIMEOUT = 600
-"""Seconds without a byte: a busy engine packs or unpacks for minutes before it says anything."""
+"""Seconds without a byte: a busy engine packs or unpacks for minutes before it answers anything."""
 
 
 @dataclass(frozen=True)
 class State:
-    """What the engine says about a container.
+    """What the engine reports about a container.
 
     Attributes:
         running: It is up.
@@ -82,14 +105,38 @@ class Engine:
         """Close the connection."""
         self._client.close()
 
+    @contextlib.contextmanager
+    def use_profile(self, profile: str) -> Iterator[str]:
+        """Return the option of a container that has it run under a seccomp profile.
+
+        Docker's interface takes the text. Podman's takes the place of a file on its own machine,
+        which is there while the block runs if that machine is this one.
+
+        Args:
+            profile: The profile, in JSON.
+        """
+        parts = self._client.version().get("Components") or []
+        if not any("podman" in str(each.get("Name")).lower() for each in parts):
+            yield f"seccomp={profile}"
+            return
+        with tempfile.NamedTemporaryFile("w", prefix="mlkit-image-", suffix=".json") as file:
+            file.write(profile)
+            file.flush()
+            yield f"seccomp={file.name}"
+
     def inspect(self, name: str) -> dict[str, Any]:
         """Return what the engine knows of an image.
 
         Raises:
             InputMissing: It has no such image.
         """
+        if ID.fullmatch(name):  # Podman takes it for a name that is none
+            name = f"sha256:{name}"
         try:
-            return dict(self._client.api.inspect_image(name))
+            found = self._client.api.inspect_image(name)
+            if not isinstance(found, dict):  # A name such as "." leads to another address.
+                raise NotFound(name)
+            return found
         except (ImageNotFound, NotFound) as error:
             hint = "`docker images` lists what is there"
             raise InputMissing(f"no such image or archive: {name}", hint=hint) from error
@@ -129,15 +176,20 @@ class Engine:
         threading.Thread(target=save, name="docker save", daemon=True).start()
         yield done.result
 
-    def load(self, archive: Iterable[bytes]) -> str:
-        """Load a `docker save` archive, given in parts, and give the image's id."""
+    def load(self, archive: Callable[[], Iterable[bytes]]) -> str:
+        """Load a `docker save` archive; return the image's id.
+
+        Args:
+            archive: Returns the archive in parts, anew for each attempt.
+        """
         try:
-            return str(self._client.images.load(archive)[0].id)
+            # A list would be encoded as a form: `requests` streams what can only be iterated.
+            return str(insist(lambda: self._client.images.load(iter(archive())), _is_race)[0].id)
         except (DockerException, IndexError) as error:
             raise ServiceUnavailable(f"the engine refuses the image: {_text(error)}") from error
 
     @contextlib.contextmanager
-    def loaded(self, document: bytes, layers: Sequence[Blob]) -> Iterator[str]:
+    def load_temporary(self, document: bytes, layers: Sequence[Blob]) -> Iterator[str]:
         """Load an image that is gone after the block, unless somebody has named it meanwhile.
 
         Args:
@@ -150,12 +202,12 @@ class Engine:
         name = _temporary_name()
         with contextlib.ExitStack() as stack:
             with whole():
-                image = self.load(build.archive(document, layers, name))
+                image = self.load(partial(build.archive, document, layers, name))
                 stack.callback(self.remove_image, name)
             yield image
 
     @contextlib.contextmanager
-    def built(self, folder: Path) -> Iterator[str]:
+    def build_temporary(self, folder: Path) -> Iterator[str]:
         """Build a Dockerfile folder into an image that is gone after the block.
 
         Yields:
@@ -169,7 +221,7 @@ class Engine:
             yield image
 
     def tag(self, image: str, name: str) -> None:
-        """Return an image a name."""
+        """Name an image."""
         repository, _, tag = build.with_tag(name).rpartition(":")
         try:
             self._client.api.tag(image, repository, tag)
@@ -177,7 +229,7 @@ class Engine:
             raise BadData(f"{name}: {_text(error)}") from error
 
     def push(self, image: str, reference: str) -> str:
-        """Push an image to a registry, and give its digest there.
+        """Push an image to a registry, and return its digest there.
 
         The engine pushes, with the credentials that `docker login` has left in Docker's own
         settings. The image has the name in the engine only meanwhile.
@@ -186,18 +238,18 @@ class Engine:
             ServiceUnavailable: The registry cannot be reached, or refuses.
         """
         repository, _, tag = build.with_tag(reference).rpartition(":")
-        with self._named(image, reference):
+        with self._tag_temporarily(image, reference):
             try:
                 events = self._client.api.push(repository, tag, stream=True, decode=True)
-                return _pushed(events)
+                return _read_push(events)
             except (APIError, DockerException, OSError) as error:
                 hint = f"`docker login {repository.partition('/')[0]}`, or try `docker push`"
                 text = f"{reference}: not pushed: {_text(error)}"
                 raise ServiceUnavailable(text, hint=hint) from error
 
     @contextlib.contextmanager
-    def _named(self, image: str, name: str) -> Iterator[None]:
-        """Return an image a name while the block runs; an image that has it gets it back."""
+    def _tag_temporarily(self, image: str, name: str) -> Iterator[None]:
+        """Name an image while the block runs; one that had the name gets it back."""
         try:
             before = str(self.inspect(name)["Id"])
         except InputMissing:
@@ -211,16 +263,19 @@ class Engine:
                     stack.callback(self.remove_image, name)
             yield
 
-    def remove_image(self, name: str) -> None:
-        """Remove an image, if it is there."""
+    def remove_image(self, name: str) -> bool:
+        """Remove an image, if it is there; return whether it was removed."""
         with whole(), contextlib.suppress(APIError):
             self._client.api.remove_image(name, force=True)
+            return True
+        return False
 
     def build(self, folder: Path, name: str | None = None) -> str:
-        """Build a Dockerfile folder, and give the image's id."""
+        """Build a Dockerfile folder, and return the image's id."""
+        settings = {"path": str(folder), "tag": name, "rm": True, "forcerm": True}
         try:
-            image, _ = self._client.images.build(path=str(folder), tag=name, rm=True, forcerm=True)
-        except (APIError, docker.errors.BuildError, TypeError) as error:
+            image, _ = insist(lambda: self._client.images.build(**settings), _is_race)
+        except (APIError, BuildError, TypeError) as error:
             hint = "`docker build` shows all that it says"
             raise BadData(f"{folder}: the build fails: {_text(error)}", hint=hint) from error
         return str(image.id)
@@ -241,6 +296,32 @@ class Engine:
                 stack.callback(_remove, raw)
             yield Container(raw)
 
+    @contextlib.contextmanager
+    def network(self) -> Iterator[str]:
+        """Create a network that is gone after the block; return its name."""
+        with self._create_temporary(self._client.networks) as name:
+            yield name
+
+    @contextlib.contextmanager
+    def volume(self) -> Iterator[str]:
+        """Create a volume that is gone after the block; return its name."""
+        with self._create_temporary(self._client.volumes) as name:
+            yield name
+
+    @contextlib.contextmanager
+    def _create_temporary(self, kind: Any) -> Iterator[str]:
+        with contextlib.ExitStack() as stack:
+            with whole():
+                name = _temporary_name().replace(":", "-")
+                raw = kind.create(name, labels={LABEL: "1", RUN: owner.mark()})
+                stack.callback(_remove_made, raw)
+            yield name
+
+    def named_in(self, network: str, names: Sequence[str]) -> dict[str, Any]:
+        """Return the settings of a container that others reach in a network by some names."""
+        endpoint = self._client.api.create_endpoint_config(aliases=list(names))
+        return {"network": network, "networking_config": {network: endpoint}}
+
     def abandon(self) -> None:
         """Remove all containers of this connection; whoever asks them something meets an error."""
         for raw in list(self._live):
@@ -255,10 +336,17 @@ class Engine:
             hint = "look at the image's config, and at --volume and --network"
             raise BadData(f"{image}: no container: {_text(error)}", hint=hint) from error
 
-    def labelled(self, label: str) -> list[tuple[str, dict[str, str]]]:
+    def list_labelled(self, label: str) -> list[tuple[str, dict[str, str]]]:
         """List the names of images that carry a label, with all their labels."""
-        images = self._client.images.list(filters={"label": label})
-        return sorted((name, dict(each.labels)) for each in images for name in each.tags)
+        images = self._images(filters={"label": label})
+        return sorted((name, each["Labels"]) for each in images for name in each["RepoTags"])
+
+    def _images(self, **wanted: Any) -> list[dict[str, Any]]:
+        """List images; the `docker` package's own list fails if one vanishes meanwhile."""
+        return [
+            {**each, "Labels": each["Labels"] or {}, "RepoTags": each["RepoTags"] or []}
+            for each in self._client.api.images(**wanted)
+        ]
 
     def find_container(self, name: str) -> Container | None:
         """Return a container of the user's, to be looked at only."""
@@ -274,28 +362,47 @@ class Engine:
 
         What belongs to a run that still goes on, on this machine, is left alone.
         """
-        wanted = {"label": f"{LABEL}=1"}
         removed = []
-        for raw in self._client.containers.list(all=True, filters=wanted):
-            if not owner.goes_on(raw.labels.get(RUN, "")):
-                removed.append(f"container {raw.short_id}")
-                if not dry:
-                    raw.remove(force=True, v=True)
-        for name, image in self._left_images(wanted):
-            removed.append(f"image {image}")
-            if not dry:
-                self.remove_image(name)
+        for what, raw in list(self._left({"label": f"{LABEL}=1"})):
+            # Its run may have removed it and ended since it was listed.
+            with contextlib.suppress(NotFound):
+                raw.reload()
+                if dry or raw.remove():
+                    removed.append(what)
         return removed
 
-    def _left_images(self, wanted: dict[str, str]) -> Iterator[tuple[str, str]]:
+    def _left(self, wanted: dict[str, str]) -> Iterator[tuple[str, Any]]:
+        """List what runs that have ended left, with what looks at it again and removes it."""
+        containers = self._client.containers
+        for raw in containers.list(all=True, filters=wanted, sparse=True):
+            if not owner.goes_on((raw.attrs.get("Labels") or {}).get(RUN, "")):
+                yield f"container {raw.short_id}", _Left(raw.reload, partial(_remove, raw))
+        for kind in ("networks", "volumes"):
+            for raw in getattr(self._client, kind).list(filters=wanted):
+                labels = raw.attrs.get("Labels") or {}
+                if not owner.goes_on(labels.get(RUN, "")):
+                    yield f"{kind[:-1]} {raw.name}", _Left(raw.reload, partial(_remove_made, raw))
+        for name, image in self._list_left_images(wanted):
+            look = partial(self._client.api.inspect_image, name)
+            yield f"image {image}", _Left(look, partial(self.remove_image, name))
+
+    def _list_left_images(self, wanted: dict[str, str]) -> Iterator[tuple[str, str]]:
         """Return what to remove, and the short id: names of ours, and images with our label."""
-        for image in self._client.images.list(name=TEMPORARY):
-            ours = [name for name in image.tags if name.startswith(f"{TEMPORARY}:")]
+        for image in self._images(name=TEMPORARY):
+            ours = [name for name in image["RepoTags"] if name.startswith(f"{TEMPORARY}:")]
             left = (name for name in ours if not owner.goes_on(name.partition(":")[2]))
-            yield from ((name, image.short_id) for name in left)
-        for image in self._client.images.list(filters=wanted):
-            if not owner.goes_on(image.labels.get(RUN, "")):
-                yield image.id, image.short_id
+            yield from ((name, image["Id"][:SHORT]) for name in left)
+        for image in self._images(filters=wanted):
+            if not owner.goes_on(image["Labels"].get(RUN, "")):
+                yield image["Id"], image["Id"][:SHORT]
+
+
+@dataclass(frozen=True)
+class _Left:
+    """What was left: how it is looked at again, and removed, with whether it was."""
+
+    reload: Callable[[], Any]
+    remove: Callable[[], bool]
 
 
 class Container:
@@ -310,7 +417,7 @@ class Container:
         return str(self._raw.id)
 
     def facts(self) -> dict[str, Any]:
-        """Return all that the engine says about it."""
+        """Return all that the engine reports about it."""
         self._raw.reload()
         return dict(self._raw.attrs)
 
@@ -322,7 +429,9 @@ class Container:
                 info = tarfile.TarInfo(name)
                 info.size, info.mode = len(data), 0o755
                 tar.addfile(info, io.BytesIO(data))
-        self._raw.put_archive("/", buffer.getvalue())
+            end = tar.offset + 2 * tarfile.BLOCKSIZE
+        # Podman reads as far as the end of the archive, and complains of what is padded behind it.
+        self._raw.put_archive("/", buffer.getvalue()[:end])
 
     def start(self) -> str | None:
         """Start it; return the engine's complaint if it cannot be started."""
@@ -331,6 +440,20 @@ class Container:
         except APIError as error:
             return _text(error)
         return None
+
+    def attach(self) -> Tunnel:
+        """Hold its standard input and output, from its start on."""
+        streams = dict.fromkeys(("stdin", "stdout", "stderr", "stream"), 1)
+        return Tunnel(self._raw.attach_socket(params=streams))
+
+    def resize(self, lines: int, columns: int) -> None:
+        """Set the size of its terminal; one that has ended needs none."""
+        with contextlib.suppress(APIError):
+            self._raw.resize(lines, columns)
+
+    def wait(self) -> int:
+        """Wait until it has ended, and return its exit code."""
+        return int(self._raw.wait()["StatusCode"])
 
     def state(self) -> State:
         """Ask whether it runs."""
@@ -345,14 +468,6 @@ class Container:
         """Return standard output and error so far."""
         return bytes(self._raw.logs()).decode(errors="replace")
 
-    def processes(self) -> list[tuple[int, str, str]]:
-        """List (parent id, state, command) of its processes, first the first."""
-        try:
-            rows = self._raw.top(ps_args="-o pid,ppid,stat,args")["Processes"] or []
-        except APIError:
-            return []
-        return [(int(row[1]), row[2], row[3]) for row in rows]
-
     def execute(self, command: Sequence[str]) -> tuple[int, bytes]:
         """Run a command in it; return the exit code and the output."""
         try:
@@ -362,7 +477,7 @@ class Container:
         return int(done.exit_code), bytes(done.output or b"")
 
     def finish(self, seconds: float) -> str:
-        """Wait until it has ended, and give what it wrote; nothing if it takes too long."""
+        """Wait until it has ended, and return what it wrote; nothing if it takes too long."""
         until = time.monotonic() + seconds
         while self.state().running:
             if time.monotonic() > until:
@@ -391,8 +506,8 @@ class Container:
             raise ConnectionError(_text(error)) from error
 
 
-def _pushed(events: Iterable[dict[str, Any]]) -> str:
-    """Read what the engine says of a push, and give the digest."""
+def _read_push(events: Iterable[dict[str, Any]]) -> str:
+    """Read the engine's report of a push, and return the digest."""
     digest = ""
     for event in events:
         if "error" in event:
@@ -405,10 +520,30 @@ def _temporary_name() -> str:
     return f"{TEMPORARY}:{owner.mark()}"
 
 
-def _remove(raw: Any) -> None:
-    """Remove a container, with the anonymous volumes that it made."""
-    with whole(), contextlib.suppress(NotFound):
-        raw.remove(force=True, v=True)
+def _remove(raw: Any) -> bool:
+    """Remove a container, with the anonymous volumes that it made; return whether it was there."""
+    with contextlib.suppress(NotFound):
+        insist(whole()(partial(raw.remove, force=True, v=True)), _is_busy)
+        return True
+    return False
+
+
+def _remove_made(raw: Any) -> bool:
+    """Remove a network or a volume; return whether it was removed."""
+    with contextlib.suppress(APIError):
+        insist(whole()(raw.remove), _is_busy)
+        return True
+    return False
+
+
+def _is_race(error: Exception) -> bool:
+    """Return whether an image has vanished that another client removed."""
+    return isinstance(error, DockerException) and RACE.match(_text(error)) is not None
+
+
+def _is_busy(error: Exception) -> bool:
+    """Return whether something cannot be removed yet: others remove it, or still leave it."""
+    return isinstance(error, APIError) and BUSY.search(_text(error)) is not None
 
 
 def _text(error: Exception) -> str:

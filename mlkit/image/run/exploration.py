@@ -69,7 +69,7 @@ def explore(
     asked = {(each.method, each.port, each.argument) for each in probes if each.kind == "http"}
     found: list[tuple[Probe, Answer]] = []
     until = time.monotonic() + SECONDS
-    for probe in _wanted(exploration, known, probes, ask, found):
+    for probe in _list_wanted(exploration, known, probes, ask, found):
         key = probe.method, probe.port, probe.argument
         if key in asked or RISKY.search(probe.argument) or ENDLESS.search(probe.argument):
             continue
@@ -83,7 +83,7 @@ def explore(
     return found
 
 
-def _wanted(
+def _list_wanted(
     exploration: Exploration, known: Sequence[Answer], probes: Sequence[Probe], ask: Ask,
     found: list[tuple[Probe, Answer]],
 ) -> Iterator[Probe]:  # fmt: skip
@@ -97,7 +97,7 @@ def _wanted(
         if ask(_get(port, "/")).status is None:
             continue
         yield _get(port, "/")
-        yield from _served(port, ask)
+        yield from _list_served(port, ask)
         for probe, answer in zip(probes, known, strict=False):
             if probe.kind == "http" and probe.port == port:
                 yield from links(probe, answer)
@@ -121,7 +121,7 @@ def _of_document(exploration: Exploration, ports: Sequence[int], ask: Ask) -> It
     yield from openapi.routes(document, ports[0], openapi.ALL)
 
 
-def _served(port: int, ask: Ask) -> Iterator[Probe]:
+def _list_served(port: int, ask: Ask) -> Iterator[Probe]:
     """List the routes of the document that the app serves at one of the usual places."""
     for path in openapi.WELL_KNOWN:
         answer = ask(_get(port, path))

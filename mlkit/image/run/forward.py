@@ -19,7 +19,7 @@ CHUNK = 65536
 
 
 @contextlib.contextmanager
-def forwarded(relay: Container, ports: Sequence[int]) -> Iterator[dict[int, int]]:
+def forward(relay: Container, ports: Sequence[int]) -> Iterator[dict[int, int]]:
     """Listen for each port of a container while the block runs.
 
     Args:

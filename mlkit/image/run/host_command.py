@@ -8,8 +8,10 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from typing import IO
 
 from mlkit.errors import InputMissing
+from mlkit.interruption import whole
 
 LONGEST = 600
 """Seconds; a test command that takes longer is taken for one that hangs."""
@@ -28,25 +30,32 @@ def run(command: str, environment: Mapping[str, str]) -> tuple[int | None, str]:
         InputMissing: There is no shell here.
     """
     with tempfile.TemporaryFile(prefix="mlkit-image-") as output:
-        try:
-            process = subprocess.Popen(
-                [SHELL, "-c", command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **environment},
-                start_new_session=True,  # all that it starts can be ended with it
-            )
-        except OSError as error:
-            raise InputMissing(f"{SHELL}: {error.strerror}") from error
-        try:
-            code: int | None = process.wait(LONGEST)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            _end(process)
+        with contextlib.ExitStack() as stack:
+            with whole():  # a signal while it starts must find it, to end it
+                process = _begin(command, environment, output)
+                stack.callback(_end, process)
+            try:
+                code: int | None = process.wait(LONGEST)
+            except subprocess.TimeoutExpired:
+                code = None
         output.seek(max(0, output.seek(0, os.SEEK_END) - TAIL))
         return code, output.read().decode(errors="replace")
+
+
+def _begin(
+    command: str, environment: Mapping[str, str], output: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [SHELL, "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=True,  # all that it starts can be ended with it
+        )
+    except OSError as error:
+        raise InputMissing(f"{SHELL}: {error.strerror}") from error
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -56,7 +65,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def address(host: str, ports: Mapping[int, int], container: str) -> dict[str, str]:
-    """Tell a command where the app is.
+    """Return the environment variables that locate the app for a command.
 
     Args:
         host: Where its ports are forwarded from.
@@ -70,6 +79,6 @@ def address(host: str, ports: Mapping[int, int], container: str) -> dict[str, st
 
 
 def last_line(output: str) -> str:
-    """Return the last line that says something."""
+    """Return the last line that is not blank."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1] if lines else ""

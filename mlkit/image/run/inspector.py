@@ -74,7 +74,7 @@ def orphans(processes: Iterable[Process]) -> int:
 
 
 def read_processes(text: str) -> list[Process]:
-    """Read what the inspector says of processes, by their ids."""
+    """Read the inspector's report of processes, by their ids."""
     facts: dict[int, dict[str, list[str]]] = {}
     for line in text.splitlines():
         key, _, rest = line.partition("\t")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+from mlkit.image.choices import PATIENCE, TRACER, Tracer
 from mlkit.image.command import launch
 from mlkit.image.command.health import health_command
 from mlkit.image.filesystem import build
@@ -27,16 +27,19 @@ from mlkit.image.run.inspector import (
 )
 from mlkit.image.run.probe import OVER_NETWORK, Answer, Probe, ask, ask_once
 from mlkit.image.run.trace import Trace, tool
-from mlkit.image.run.tracing import Tracer, Tracing, attach
+from mlkit.image.run.tracing import Tracing, attach
+from mlkit.scratch import scratch
 
 STOP_PATIENCE = 10
-"""Seconds from SIGTERM to SIGKILL, as the engine has it where the image says nothing else."""
+"""Seconds from SIGTERM to SIGKILL, the engine's default where the image sets none."""
 DEAF = 2
 """The same for a process 1 that handles no such signal: the kernel drops it."""
 LONGEST_STOP = 120
-"""Seconds, whatever the image says."""
+"""Seconds, regardless of the image's setting."""
 SLOWER = 3
 """How many times as long as one run another may take to become ready."""
+LONGEST_LOOK = 60
+"""Seconds that a list of processes may take on a busy machine."""
 POLL = 0.03
 
 
@@ -53,16 +56,20 @@ class Settings:
         watch: Seconds that it has to survive after that.
         tracer: How it is traced.
         exploration: What an app is asked beyond the probes, once.
+        aliases: Names by which others in the network reach the app.
+        security: As `docker run --security-opt`, for the app's container.
     """
 
     probes: Sequence[Probe] = ()
     environment: dict[str, str] = field(default_factory=dict)
     volumes: Sequence[str] = ()
     network: str = ""
-    patience: float = 20.0
+    patience: float = PATIENCE
     watch: float = 2.0
-    tracer: Tracer = "auto"
+    tracer: Tracer = TRACER
     exploration: Exploration | None = None
+    security: Sequence[str] = ()
+    aliases: Sequence[str] = ()
 
     @property
     def shares(self) -> bool:
@@ -84,7 +91,7 @@ class Observation:
 
     Attributes:
         problem: The engine's complaint if it did not start.
-        exit_code: How it ended by itself; None: it was still up when it was told to stop.
+        exit_code: How it ended by itself; None: it was still up when it was stopped.
         ready: Seconds until all probes had their answers.
         answers: One for each probe.
         log: What it wrote.
@@ -98,6 +105,7 @@ class Observation:
         patience: Seconds that it had to end.
         trace: What it looked up, if it was traced.
         found: What it was asked beyond the probes; `answers` ends with the answers.
+        init: An init was put in front.
         crowded: Other containers ran beside it, so that its times say little.
         healthy: Its own health check holds; None: it has none, had ended, or was traced.
     """
@@ -119,6 +127,7 @@ class Observation:
     healthy: bool | None = None
     found: Sequence[Probe] = ()
     crowded: bool = False
+    init: bool = False
 
     @property
     def works(self) -> bool:
@@ -153,14 +162,14 @@ class Tools:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        with tempfile.TemporaryDirectory(prefix="mlkit-image-") as folder:
+        with scratch("mlkit-image-") as folder:
             names = ("tracer", "listener", "relay", "inspector")
             items = [build.file(name, tool(name), 0o755) for name in names]
-            layer = build.write_layer(items, Path(folder) / "layer.tar")
+            layer = build.write_layer(items, folder / "layer.tar")
             labels = {LABEL: "1", RUN: owner.mark()}
             config = {"Entrypoint": ["/relay"], "Labels": labels}
             document = build.document([layer], config, build.here())
-            self.image = engine.load(build.archive(document, [layer], None))
+            self.image = engine.load(partial(build.archive, document, [layer], None))
 
     def __enter__(self) -> Tools:
         return self
@@ -215,11 +224,15 @@ class Runner:
             tracer = self._trace(stack, app) if traced else None
             config = self.engine.inspect(image)["Config"] or {}
             check = [] if traced else health_command(config)
-            return self._watch(stack, app, tracer, check, config)
+            return replace(self._watch(stack, app, tracer, check, config), init=init)
 
     def _app(self, image: str, command: list[str]) -> Any:
         settings: dict[str, Any] = {"entrypoint": command[:1], "command": command[1:]}
-        if self.settings.network:
+        if self.settings.security:
+            settings["security_opt"] = list(self.settings.security)
+        if self.settings.aliases:
+            settings |= self.engine.named_in(self.settings.network, self.settings.aliases)
+        elif self.settings.network:
             settings["network"] = self.settings.network
         return self.engine.container(
             image,
@@ -245,12 +258,11 @@ class Runner:
         began = time.monotonic()
         answers, relay = self._answers(stack, app)
         ready = time.monotonic() - began
-        more = [] if tracer else self._explored(app, relay, answers)
+        more = [] if tracer else self._explore(app, relay, answers)
         healthy = self._healthy(app, check)
         until = time.monotonic() + self.settings.watch
         while app.state().running and time.monotonic() < until:
             time.sleep(POLL)
-        listed = app.processes()
         running = self._processes(app)
         processes = [] if tracer else running
         look = {} if tracer else self._look(app, app_of(processes))
@@ -263,7 +275,7 @@ class Runner:
             answers=[*answers, *(answer for _, answer in more)],
             found=[probe for probe, _ in more],
             log=app.logs(),
-            first=listed[0][2] if listed else "",
+            first=next((each.command for each in running if each.pid == 1), ""),
             zombies=sum(each.state == "Z" for each in processes),
             orphans=orphans(processes),
             app=app_of(processes),
@@ -287,7 +299,7 @@ class Runner:
             cap_add=["SYS_PTRACE", "DAC_READ_SEARCH"],  # to see other users' variables
             **settings,
         ) as sidecar:
-            return [] if sidecar.start() else read_processes(sidecar.finish(10))
+            return [] if sidecar.start() else read_processes(sidecar.finish(LONGEST_LOOK))
 
     def _look(self, app: Container, process: Process | None) -> dict[str, str]:
         """See what a program in the container finds, as its user and in its network."""
@@ -305,7 +317,7 @@ class Runner:
             time.sleep(POLL)
         return None
 
-    def _explored(
+    def _explore(
         self, app: Container, relay: Container | None, answers: Sequence[Answer]
     ) -> list[tuple[Probe, Answer]]:
         """Ask for more than the probes do, if that is wanted and the app is up."""

@@ -67,7 +67,7 @@ def _probe(
 ) -> Probe:
     query, headers = {}, {}
     for each in (*_list(shared), *_list(operation.get("parameters"))):
-        parameter = _resolved(document, each)
+        parameter = _resolve(document, each)
         value = _text(_example(document, {**parameter, **_dict(parameter.get("schema"))}))
         name, where = str(parameter.get("name")), parameter.get("in")
         if where == "path":
@@ -76,7 +76,7 @@ def _probe(
             query[name] = value
         elif where == "header" and parameter.get("required"):
             headers[name] = value
-    content = _dict(_dict(_resolved(document, operation.get("requestBody"))).get("content"))
+    content = _dict(_dict(_resolve(document, operation.get("requestBody"))).get("content"))
     body = None
     if method != "get" and "application/json" in content:
         schema = _dict(content["application/json"])
@@ -90,7 +90,7 @@ def _probe(
 
 def _example(document: dict[str, Any], given: Any, depth: int = DEEPEST) -> Any:
     """Generate a value of a schema."""
-    schema = _resolved(document, given)
+    schema = _resolve(document, given)
     for key in ("example", "default", "const"):
         if key in schema:
             return schema[key]
@@ -99,11 +99,11 @@ def _example(document: dict[str, Any], given: Any, depth: int = DEEPEST) -> Any:
     for key in ("allOf", "anyOf", "oneOf"):
         choices = _list(schema.get(key))
         if choices and depth:
-            return _joined(document, choices if key == "allOf" else choices[:1], depth)
+            return _join(document, choices if key == "allOf" else choices[:1], depth)
     return _of_type(document, schema, depth)
 
 
-def _joined(document: dict[str, Any], schemas: list[Any], depth: int) -> Any:
+def _join(document: dict[str, Any], schemas: list[Any], depth: int) -> Any:
     values = [_example(document, each, depth - 1) for each in schemas]
     whole: dict[str, Any] = {}
     for each in values:
@@ -134,7 +134,7 @@ def _of_type(document: dict[str, Any], schema: dict[str, Any], depth: int) -> An
     return sample.ljust(min(length, 1000), "a") if isinstance(length, int) else sample
 
 
-def _resolved(document: dict[str, Any], given: Any) -> dict[str, Any]:
+def _resolve(document: dict[str, Any], given: Any) -> dict[str, Any]:
     """Follow references within the document."""
     for _ in range(DEEPEST):
         reference = _dict(given).get("$ref")

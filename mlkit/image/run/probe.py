@@ -8,7 +8,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from mlkit.errors import UsageError
 from mlkit.image.run import forward, host_command
@@ -109,14 +109,32 @@ def parse(text: str, ports: list[int]) -> Probe:
         if kind == "exec" and shlex.split(rest):
             return Probe(text, "exec", rest)
         if kind == "log" and rest:
-            re.compile(rest)
+            log_pattern(rest)
             return Probe(text, "log", rest)
         if kind == "exit":
             return Probe(text, "exit", expected=int(rest))
-    except (ValueError, re.error) as error:
+    except ValueError as error:
         raise UsageError(f"--probe {text}: {error}") from error
     hint = "http:[METHOD ][PORT]/PATH[=STATUS], tcp:PORT, exec:COMMAND, log:REGEX or exit:CODE"
     raise UsageError(f"--probe {text}: not understood", hint=hint)
+
+
+def log_pattern(text: str) -> Any:
+    """Return the pattern of a log probe, which RE2 matches in a time linear to the log.
+
+    Raises:
+        ValueError: It is none.
+    """
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(f"(?m){text}", options)
+    except re2.error as error:
+        # RE2 reports some of its messages as bytes.
+        problem = error.args[0] if error.args else "not a regular expression"
+        raise ValueError(problem.decode() if isinstance(problem, bytes) else problem) from None
 
 
 def _port(text: str) -> int:
@@ -221,7 +239,7 @@ def _command(probe: Probe, app: Container, relay: Container) -> Answer:
     if probe.ports and not any(_listens(relay, port) for port in probe.ports):
         ports = ", ".join(map(str, probe.ports))
         return Answer(probe.text, False, problem=f"nothing listens on {ports}")
-    with forward.forwarded(relay, probe.ports) as ours:
+    with forward.forward(relay, probe.ports) as ours:
         where = host_command.address(forward.HOST, ours, app.id)
         code, output = host_command.run(probe.argument, where)
     said = host_command.last_line(output)
@@ -237,7 +255,7 @@ def _exec(probe: Probe, app: Container, relay: Container) -> Answer:
 
 
 def _log(probe: Probe, app: Container, relay: Container) -> Answer:
-    held = re.search(probe.argument, app.logs(), re.MULTILINE) is not None
+    held = log_pattern(probe.argument).search(app.logs()) is not None
     return Answer(probe.text, held, problem="" if held else "not in the log")
 
 

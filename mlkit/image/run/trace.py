@@ -1,4 +1,4 @@
-"""What an app looks up while it runs, as the tracer beside its container tells it."""
+"""What an app looks up while it runs, as reported by the tracer beside its container."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ Method = Literal["ptrace", "fanotify", "none"]
 METHODS: tuple[Method, ...] = ("ptrace", "fanotify", "none")
 """How runs are traced, the one that sees most first."""
 SCHEMA = "mlkit.image.run.trace"
+LISTS = ("opened", "statted", "missed", "calls")
 SYNTHETIC = ("/proc/", "/sys/", "/dev/")
 """Not of the image."""
 
@@ -32,6 +33,7 @@ class Trace:
         missed: Looked for and not there; of what could not be made, the directory.
         orphaned: A process asked for its parent and learnt that it is process 1.
         method: How it was seen; `fanotify` sees opened files only, `none` nothing.
+        calls: The names of the system calls that its processes made; only ptrace sees them.
     """
 
     opened: frozenset[str] = frozenset()
@@ -39,6 +41,7 @@ class Trace:
     missed: frozenset[str] = frozenset()
     orphaned: bool = False
     method: Method = "ptrace"
+    calls: frozenset[str] = frozenset()
 
     def __or__(self, other: Trace) -> Trace:
         """Unite what two runs looked up; the method is that of the run that saw less."""
@@ -48,11 +51,12 @@ class Trace:
             self.missed | other.missed,
             self.orphaned | other.orphaned,
             max(self.method, other.method, key=METHODS.index),
+            self.calls | other.calls,
         )
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        lists = {name: sorted(getattr(self, name)) for name in ("opened", "statted", "missed")}
+        lists = {name: sorted(getattr(self, name)) for name in LISTS}
         return lists | {"orphaned": self.orphaned, "method": self.method}
 
 
@@ -99,22 +103,28 @@ def read_document(document: dict[str, Any]) -> Trace:
     method = document.get("method", "ptrace")
     if method not in METHODS:
         raise ValueError(f"method {method!r}")
+    calls = document.get("calls", [])  # of an earlier release: it did not see them
+    if not all(isinstance(each, str) for each in calls):
+        raise ValueError("calls")
+    sets["calls"] = frozenset(calls)
     return Trace(**sets, orphaned=bool(document["orphaned"]), method=method)
 
 
 def read_lines(lines: Iterable[str], method: Method = "ptrace") -> Trace:
     """Take a trace from what a tracer wrote."""
     found: dict[str, set[str]] = {"open": set(), "stat": set(), "miss": set()}
-    orphaned = False
+    orphaned, calls = False, set()
     for line in lines:
         word, _, rest = line.partition(" ")
         orphaned |= word == "orphan"
+        if word == "call":
+            calls.add(rest)
         if word == "make":
             word, rest = "miss", rest.rstrip("/").rpartition("/")[0]
         if word in found and rest and not (rest + "/").startswith(SYNTHETIC):
             found[word].add(_tidy(rest))
     opened, statted, missed = (frozenset(each) for each in found.values())
-    return Trace(opened, statted - opened, missed, orphaned, method)
+    return Trace(opened, statted - opened, missed, orphaned, method, frozenset(calls))
 
 
 def failed_lookups(trace: Trace, original: FileSystem, candidate: FileSystem) -> list[str]:

@@ -6,14 +6,13 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Literal
 
 from mlkit.errors import ServiceUnavailable
+from mlkit.image.choices import TRACER, Tracer
 from mlkit.image.filesystem.inventory import FileSystem
 from mlkit.image.run.engine import Container, Engine
 from mlkit.image.run.trace import Method, Trace, read_lines
 
-Tracer = Literal["auto", "ptrace", "fanotify", "none"]
 PATIENCE = 10
 """Seconds that a sidecar may take to begin."""
 POLL = 0.03
@@ -61,7 +60,7 @@ class Tracing:
 
 
 def attach(
-    stack: ExitStack, engine: Engine, tools: str, app: Container, tracer: Tracer = "auto"
+    stack: ExitStack, engine: Engine, tools: str, app: Container, tracer: Tracer = TRACER
 ) -> Tracing:
     """Put a sidecar beside a held container.
 
@@ -78,7 +77,7 @@ def attach(
     for way in WAYS:
         if tracer not in {"auto", way.method}:
             continue
-        sidecar, problem = _begun(stack, engine, tools, app, way)
+        sidecar, problem = _begin(stack, engine, tools, app, way)
         if sidecar is not None:
             return Tracing(way.method, sidecar)
         if tracer != "auto":
@@ -87,7 +86,7 @@ def attach(
     return Tracing("none")
 
 
-def _begun(
+def _begin(
     stack: ExitStack, engine: Engine, tools: str, app: Container, way: Way
 ) -> tuple[Container | None, str]:
     """Start a sidecar; send it once it is ready, or else why not."""

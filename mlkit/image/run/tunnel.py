@@ -7,7 +7,11 @@ import io
 import socket
 import ssl
 import struct
+from collections.abc import Iterator
 from typing import Any
+
+OUTPUT, ERROR = 1, 2
+"""The numbers of the streams."""
 
 
 class Tunnel:
@@ -27,20 +31,24 @@ class Tunnel:
         self._socket.sendall(data)
 
     def finish(self) -> None:
-        """Say that no more is sent; an encrypted connection to an engine cannot say so."""
+        """Signal that no more is sent; an encrypted connection to an engine cannot."""
         if not isinstance(self._socket, ssl.SSLSocket):
             self._socket.shutdown(socket.SHUT_WR)
 
     def receive(self) -> bytes:
         """Return the next bytes of standard output; none: it has ended."""
-        while True:
-            head = self._exactly(8)
-            if len(head) < 8:
-                return b""
+        return next((data for stream, data in self.frames() if stream == OUTPUT), b"")
+
+    def frames(self) -> Iterator[tuple[int, bytes]]:
+        """Return what a command without a terminal writes: which stream, and the bytes."""
+        while len(head := self._exactly(8)) == 8:
             stream, size = struct.unpack(">BxxxL", head)
-            data = self._exactly(size)
-            if stream == 1:
-                return data
+            yield stream, self._exactly(size)
+
+    def plain(self) -> Iterator[tuple[int, bytes]]:
+        """Return what a command with a terminal writes, all of it standard output."""
+        while data := self._socket.recv(1 << 16):
+            yield OUTPUT, data
 
     def makefile(self, mode: str = "rb") -> io.BufferedReader:
         """Return what is received as a file."""
