@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from itertools import groupby
@@ -53,6 +54,24 @@ class LeanOption(TyperOption):
         if value is not None or self.required or self.multiple:
             return super().process_value(ctx, value)
         return None if self.callback is None else self.callback(ctx, self, None)
+
+    def resolve_envvar_value(self, ctx: Any) -> str | None:
+        """Return the variable of the option, by each of its flags' names."""
+        found = super().resolve_envvar_value(ctx)
+        if found is None and ctx.auto_envvar_prefix is not None:
+            older = (f"{ctx.auto_envvar_prefix}_{each.upper()}" for each in aliases(self))
+            found = next((value for each in older if (value := os.environ.get(each))), None)
+        return found
+
+
+def aliases(option: Any) -> list[str]:
+    """Return the names of an option's flags in variables and settings files, but for its own.
+
+    The rule of both names flags: where that of `--format` is not the parameter's, and where a flag
+    has an older name, such as `--grace`.
+    """
+    long = (each.removeprefix("--") for each in option.opts if each.startswith("--"))
+    return [name for each in long if (name := each.replace("-", "_")) != option.name]
 
 
 class _LeanParameters(ClickCommand):
@@ -143,7 +162,10 @@ class CommandGroup(_LeanParameters, TyperGroup):
         known = getattr(command, "shared", None)
         if known is None:
             known = [str(option.name) for option in command.params]
-            config.check_names(table, known, _place(ctx, name))
+            older = {old: str(each.name) for each in command.params for old in aliases(each)}
+            config.check_names(table, [*known, *older], _place(ctx, name))
+            table = {older.get(each, each): value for each, value in table.items()}
+            ctx.default_map = {**ctx.default_map, name: table}
         shared = {each: ctx.default_map[each] for each in self.shared if each in ctx.default_map}
         inherited = {each: value for each, value in shared.items() if each in known}
         if inherited:

@@ -17,7 +17,7 @@ from mlkit.cli.groups import LazyGroup, Members
 from mlkit.cli.output import Output
 from mlkit.config import find, load
 from mlkit.errors import Interrupted, MlkitError, ServiceUnavailable, UsageError
-from mlkit.files import FULL, full_disk
+from mlkit.files import BAD_NAME, FULL, bad_name, full_disk
 
 
 class RootGroup(LazyGroup):
@@ -119,7 +119,7 @@ def main() -> None:
     except typer.Abort:
         _leave_at_once(output)
     except OSError as error:
-        output.fail(_disk_error(error) if error.errno in FULL else error)
+        output.fail(_system_error(error))
     except Exception as bug:  # what is not an MlkitError is a defect of ours: exit 70
         output.fail(bug)
     sys.exit(code if isinstance(code, int) else 0)
@@ -161,6 +161,15 @@ def _leave_quietly() -> NoReturn:
     """End after the reader of our output has gone, as SIGPIPE ends other programs."""
     _forget_standard_output()
     sys.exit(128 + signal.SIGPIPE)
+
+
+def _system_error(error: OSError) -> Exception:
+    """Return an error of the system as an error like all others, where it is no defect."""
+    if error.errno in FULL:
+        return _disk_error(error)
+    if error.errno in BAD_NAME and error.filename is not None:
+        return bad_name(error)
+    return error
 
 
 def _disk_error(error: OSError) -> MlkitError:

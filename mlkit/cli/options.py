@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from mlkit.unpacking import UnpackLimits
+from mlkit.unpacking import UnpackLimits
 
 MOST = 1_000_000_000
 """The greatest value of an option that counts something: more cannot be meant."""
@@ -41,10 +40,11 @@ MaxRatio = Annotated[
 ]
 
 
+MAX_UNPACKED = (UnpackLimits.size or 0) / 2**30
+
+
 def unpack_limits(gibibytes: float | None, ratio: float) -> UnpackLimits:
     """Return the limits that the options --max-unpacked and --max-ratio state."""
-    from mlkit.unpacking import UnpackLimits
-
     return UnpackLimits(ratio, None if gibibytes is None else int(gibibytes * 2**30))
 
 
@@ -63,13 +63,13 @@ def nanoseconds(text: str, option: str) -> int:
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ns|us|ms|s|m|h|d)", text.strip())
     if found is None:
         raise typer.BadParameter(
-            f"{text}: no duration; a number with ns, us, ms, s, m, h or d, such as 500ms",
+            f"{text}: not a duration; write a number with ns, us, ms, s, m, h or d, such as 500ms",
             param_hint=option,
         )
     return round(float(found[1]) * _NANOSECONDS[found[2]])
 
 
-def expanded(
+def expand(
     command: Callable[..., None],
     parameter: str,
     options: Mapping[str, tuple[Any, Any]],

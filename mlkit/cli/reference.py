@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -23,7 +24,27 @@ def reference() -> str:
         "Commands",
     ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return HEADER + done.stdout.strip() + "\n"
+    return HEADER + with_whole_summaries(done.stdout.strip()) + "\n"
+
+
+def with_whole_summaries(text: str) -> str:
+    """Return a reference whose lists of commands have whole summaries.
+
+    typer cuts them after 45 characters; the section of each command begins with the whole one.
+    """
+    heading = re.compile(r"^#+ `([^`]+)`\n\n(.+?)\n\n", re.MULTILINE | re.DOTALL)
+    summaries = {name: " ".join(first.split()) for name, first in heading.findall(text)}
+    group, lines = "mlkit", []
+    for line in text.split("\n"):
+        group = match[1] if (match := _HEADING.match(line)) else group
+        listed = _LISTED.match(line)
+        whole = listed and summaries.get(f"{group} {listed[1]}")
+        lines.append(f"* `{listed[1]}`: {whole}" if listed and whole else line)
+    return "\n".join(lines)
+
+
+_HEADING = re.compile(r"#+ `([^`]+)`$")
+_LISTED = re.compile(r"\* `([a-z][a-z-]*)`: .*\.\.\.$")
 
 
 if __name__ == "__main__":

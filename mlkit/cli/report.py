@@ -11,12 +11,14 @@ import typer
 def _writable(path: Path | None) -> Path | None:
     """Refuse, before any work is done, what no page can be written to."""
     from mlkit.errors import InputMissing, UsageError
+    from mlkit.files import check_name
 
     if path is None:
         return None
     hint = "name a file, such as report.html"
     if str(path) == "-":
         raise UsageError("--report -: a page goes to a file", hint=hint)
+    check_name(path)
     if path.is_dir():
         raise UsageError(f"--report {path}: a directory", hint=hint)
     if not path.parent.is_dir():

@@ -14,11 +14,11 @@ log = group(
         ),
         "verify": (
             "mlkit.cli.bandit.log:verify",
-            "Check that logged propensities fit how often arms were shown.",
+            "Check that logged propensities agree with how often arms were shown.",
         ),
         "positions": (
             "mlkit.cli.bandit.log:positions",
-            "Estimate how probably each position is looked at.",
+            "Estimate the probability that each position is looked at.",
         ),
     },
 )

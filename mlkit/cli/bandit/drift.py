@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from mlkit.cli.bandit.durations import seconds_of, time_of
-from mlkit.cli.options import expanded
+from mlkit.cli.options import expand
 from mlkit.cli.output import Output
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class DriftOptions(NamedTuple):
 
 def with_drift(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command with the options of drift, which it receives as `drift`."""
-    return expanded(command, "drift", _OPTIONS, lambda **given: DriftOptions(**given))
+    return expand(command, "drift", _OPTIONS, lambda **given: DriftOptions(**given))
 
 
 def _option(name: str, metavar: str, text: str) -> Any:
@@ -93,7 +93,7 @@ def read(
         limits: How much a compressed log may unpack to.
     """
     from mlkit.bandit.logs.drift import read_drifts
-    from mlkit.bandit.logs.readers import Columns
+    from mlkit.bandit.logs.log import Columns
     from mlkit.bandit.logs.rewards import logs_of
     from mlkit.errors import UsageError
 

@@ -21,7 +21,7 @@ def seconds_of(option: str, text: str | None) -> float | None:
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd])", text)
     if found is None:
         hint = "a number with s, m, h or d, such as 24h"
-        raise UsageError(f"{option} {text}: no duration", hint=hint)
+        raise UsageError(f"{option} {text}: not a duration", hint=hint)
     return float(found[1]) * _SECONDS[found[2]]
 
 
@@ -43,7 +43,7 @@ def window_of(text: str | None, half_life: str | None) -> int | None:
     """Read --window as hours.
 
     Raises:
-        UsageError: It is no duration of whole hours, or there is a half-life too.
+        UsageError: It is not a duration of whole hours, or there is a half-life too.
     """
     found = seconds_of("--window", text)
     if found is None:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlkit.bandit.evaluation.defaults import LEVEL, RESAMPLES
 from mlkit.cli.bandit.durations import seconds_of
 from mlkit.cli.groups import examples
-from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
+from mlkit.cli.options import MAX_UNPACKED, Json, MaxRatio, MaxUnpacked, unpack_limits
 from mlkit.cli.output import Output, of
 from mlkit.cli.report import ReportOption
+from mlkit.unpacking import UnpackLimits
 
 if TYPE_CHECKING:
     from mlkit.bandit.evaluation.evaluation import Estimate, Judgement
@@ -87,6 +89,10 @@ def evaluate(
         str | None,
         _column("features as JSON, for models", "features, if any, or columns of their names"),
     ] = None,
+    candidate_features: Annotated[
+        str | None,
+        _column("features of arms as JSON by arm, for models", "candidate_features, if any"),
+    ] = None,
     missing: Annotated[
         Missing | None,
         typer.Option(help=("Count a missing reward as zero, or drop its row (default: an error).")),
@@ -113,22 +119,22 @@ def evaluate(
     model: Annotated[
         Model,
         typer.Option(
-            help=("What the reward model keeps a mean of: each arm, or each arm in each context.")
+            help=("What the reward model averages over: each arm, or each arm in each context.")
         ),
     ] = Model.CONTEXT_ARM,
     confidence: Annotated[
         float, typer.Option(min=0.5, max=0.9999, help="Confidence level of the intervals.")
-    ] = 0.95,
+    ] = LEVEL,
     resamples: Annotated[
         int, typer.Option(min=100, max=100_000, help="Number of bootstrap samples.")
-    ] = 1000,
+    ] = RESAMPLES,
     seed: Annotated[
         int,
         typer.Option(min=0, max=2**64 - 1, help="Seed of the bootstrap, the folds and the replay."),
     ] = 0,
     report: ReportOption = None,
-    max_unpacked: MaxUnpacked = 8.0,
-    max_ratio: MaxRatio = 200.0,
+    max_unpacked: MaxUnpacked = MAX_UNPACKED,
+    max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
 ) -> None:
     """Estimate what a policy would have earned, from the log of another one.
@@ -158,7 +164,8 @@ def evaluate(
             slate,
             time,
             features,
-            targets.features_of(specs, limits),
+            candidate_features,
+            *targets.features_of(specs, limits),
         ),
         decisions.MissingRewards(_rule(missing, attribution), wait),
         probabilities=targets.columns_of(specs),

@@ -12,6 +12,7 @@ from mlkit.cli.bandit.durations import half_life_of, seconds_of, time_of, window
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
 from mlkit.cli.output import Output, counted, of
+from mlkit.unpacking import UnpackLimits
 
 if TYPE_CHECKING:
     from mlkit.bandit.posteriors.posterior import Posteriors
@@ -26,13 +27,16 @@ HalfLife = Annotated[
 WindowOption = Annotated[
     str | None,
     typer.Option(
-        "--window", metavar="DURATION", help="Count only the last hours, such as 30d (Parquet)."
+        "--window",
+        metavar="DURATION",
+        help="Count only the rewards of this last time, such as 30d (needs .parquet).",
     ),
 ]
 AsOf = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME", help="Time of posteriors that forget: ISO 8601, or seconds since 1970."
+        metavar="TIME",
+        help="Time at which forgetting posteriors are computed: ISO 8601, or seconds since 1970.",
     ),
 ]
 _NAMED = {"tab": "\t", "\\t": "\t"}
@@ -80,7 +84,9 @@ def fit(
     ] = None,
     time: Annotated[
         str | None,
-        typer.Option("--time", metavar="COL", help="Column of when rewards were earned."),
+        typer.Option(
+            "--time", metavar="COL", help="Column of the times at which rewards were earned."
+        ),
     ] = None,
     half_life: HalfLife = None,
     window: WindowOption = None,
@@ -89,7 +95,10 @@ def fit(
         str | None,
         typer.Option(
             metavar="DURATION",
-            help="Of .jsonl: count what was shown as 0 without a reward by then, such as 24h.",
+            help=(
+                "Attribution window for .jsonl logs, such as 24h: "
+                "arms shown without a reward by then count as 0."
+            ),
         ),
     ] = None,
     separator: Annotated[
@@ -143,7 +152,7 @@ def fit(
         bool, typer.Option("--skip-bad-rows", help="Skip rows that cannot be used, and count them.")
     ] = False,
     max_unpacked: MaxUnpacked = None,
-    max_ratio: MaxRatio = 200.0,
+    max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
 ) -> None:
     """Fit one Beta posterior for each arm, and for each arm in each context.
@@ -158,6 +167,7 @@ def fit(
     from mlkit.cli.bandit import models
 
     _check_output(output, logs, json=json)
+    _check_excluded(exclude_arm)
     name = model or (output.stem if str(output) != "-" else "posteriors")
     columns = _columns(arm, reward, context, event_id, separator, time)
     limits = unpack_limits(max_unpacked, max_ratio)
@@ -233,6 +243,13 @@ def _warn_of_repeats(output: Output, fitted: Posteriors) -> None:
         first.setdefault(log.sha256, log.name)
 
 
+def _check_excluded(arms: list[str] | None) -> None:
+    from mlkit.errors import UsageError
+
+    if "" in (arms or ()):
+        raise UsageError("--exclude-arm: an arm's id is not empty")
+
+
 def _check_output(output: Path, logs: list[Path], *, json: bool) -> None:
     from mlkit.bandit.posteriors import file
     from mlkit.errors import UsageError
@@ -269,7 +286,7 @@ def _columns(
     separator: str | None,
     time: str | None,
 ) -> Any:
-    from mlkit.bandit.logs.readers import Columns
+    from mlkit.bandit.logs.log import Columns
     from mlkit.errors import UsageError
 
     if separator is not None and len(separator := _NAMED.get(separator, separator)) != 1:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from mlkit.cli.options import expanded
+from mlkit.cli.options import expand
 
 if TYPE_CHECKING:
-    from mlkit.bandit.server.rails import Rails
+    from mlkit.bandit.server.decisions.rails import Rails
 
 
 class ShownLimits(NamedTuple):
@@ -21,11 +21,12 @@ class ShownLimits(NamedTuple):
     kill_switch: Path | None
     fallback: tuple[str, ...]
     new_arm_prior: tuple[float, float] | None
+    post_process: Path | None
 
 
 def with_limits(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command with the options of limits, which it receives as `shown`."""
-    return expanded(command, "shown", _OPTIONS, _limits)
+    return expand(command, "shown", _OPTIONS, _limits)
 
 
 def _option(text: str, metavar: str | None = None, **more: Any) -> Any:
@@ -47,6 +48,17 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "new_arm_prior": (
         Annotated[str | None, _option("Beta prior of new arms (default: the file's).", "A,B")],
+        None,
+    ),
+    "post_process": (
+        Annotated[
+            Path | None,
+            _option(
+                "Business rules about what the policy ranked: a list (.toml), or a Python file "
+                "(.py) with post_process(request, ranking).",
+                "FILE",
+            ),
+        ],
         None,
     ),
     "kill_switch": (
@@ -83,19 +95,20 @@ def _limits(
     pin: list[str] | None,
     block: list[str] | None,
     new_arm_prior: str | None,
+    post_process: Path | None,
     kill_switch: Path | None,
     fallback: Path | None,
 ) -> ShownLimits:
-    from mlkit.bandit.server.rails import Rails
+    from mlkit.bandit.server.decisions.rails import Rails
 
     pinned, blocked = tuple(dict.fromkeys(pin or ())), frozenset(block or ())
     rails = Rails(min_share, max_share, holdout, pinned, blocked)
     arms = _fallback(kill_switch, fallback)
-    return ShownLimits(rails, kill_switch, arms, _prior(new_arm_prior))
+    return ShownLimits(rails, kill_switch, arms, _prior(new_arm_prior), post_process)
 
 
 def _fallback(switch: Path | None, path: Path | None) -> tuple[str, ...]:
-    from mlkit.bandit.server.rails import read_fallback
+    from mlkit.bandit.server.decisions.rails import read_fallback
     from mlkit.errors import UsageError
 
     if (switch is None) != (path is None):

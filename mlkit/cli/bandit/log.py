@@ -10,6 +10,7 @@ import typer
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
 from mlkit.cli.output import Output, counted, of
+from mlkit.unpacking import UnpackLimits
 
 Logs = Annotated[
     list[Path],
@@ -28,7 +29,7 @@ def compact(
         Path, typer.Option("--output", "-o", metavar="FILE", help="The .parquet file to write.")
     ],
     max_unpacked: MaxUnpacked = None,
-    max_ratio: MaxRatio = 200.0,
+    max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
 ) -> None:
     """Join decisions and rewards into one Parquet table.
@@ -66,13 +67,13 @@ def verify(
         typer.Option(min=1e-12, max=0.5, help="p-value below which the log is rejected."),
     ] = 0.001,
     max_unpacked: MaxUnpacked = None,
-    max_ratio: MaxRatio = 200.0,
+    max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
 ) -> None:
-    """Check that logged propensities fit how often arms were shown.
+    """Check that logged propensities agree with how often arms were shown.
 
-    Being shown first counts. A right log fails with a probability of at most --level. Exit code 1:
-    the log does not fit.
+    Only the first positions are compared. A correct log fails with a probability of at most
+    --level. Exits 1 if the log does not agree.
     """
     from mlkit.bandit.logs import verification
 
@@ -100,13 +101,13 @@ def verify(
 def positions(
     logs: Logs,
     max_unpacked: MaxUnpacked = None,
-    max_ratio: MaxRatio = 200.0,
+    max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
 ) -> None:
-    """Estimate how probably each position is looked at.
+    """Estimate the probability that each position is looked at.
 
-    It takes the random rankings of a holdout. The last line is what `serve --position-model` takes.
-    Rewards that are missing count as 0.
+    The estimate uses the random rankings of a holdout. The last line is the option `--position-
+    model` for `serve`. Missing rewards count as 0.
     """
     from mlkit.bandit.logs import positions as estimates
 

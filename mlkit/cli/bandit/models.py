@@ -12,7 +12,7 @@ from mlkit.cli.output import Output, counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlkit.bandit.logs.readers import Columns
+    from mlkit.bandit.logs.log import Columns
     from mlkit.bandit.models.features import Named
     from mlkit.bandit.models.model import ModelHeader, PolicyModel
     from mlkit.bandit.policies.catalog import PolicySpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,11 +12,9 @@ from mlkit.cli.bandit import models
 from mlkit.cli.bandit.documents import model_fields
 from mlkit.cli.bandit.drift import DriftOptions, with_drift
 from mlkit.cli.groups import examples
-from mlkit.cli.options import MOST, Json, MaxRatio, MaxUnpacked, unpack_limits
+from mlkit.cli.options import MAX_UNPACKED, MOST, Json, MaxRatio, MaxUnpacked, unpack_limits
 from mlkit.cli.output import Output, of
-
-if TYPE_CHECKING:
-    from mlkit.unpacking import UnpackLimits
+from mlkit.unpacking import UnpackLimits
 
 PosteriorsFile = Annotated[
     Path, typer.Argument(metavar="POSTERIORS", help="Posteriors file (Parquet, CSV; - is CSV).")
@@ -50,8 +48,8 @@ def sample(
     seed: Seed = None,
     policy: models.Policy = None,
     features: models.FeaturesJson = None,
-    max_unpacked: MaxUnpacked = 8.0,
-    max_ratio: MaxRatio = 200.0,
+    max_unpacked: MaxUnpacked = MAX_UNPACKED,
+    max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
 ) -> None:
     """Draw recommendations by the policy, as the server does."""
@@ -99,8 +97,8 @@ def quantile(
         typer.Argument(metavar="P", min=0.0, max=1.0, help="Further probabilities."),
     ] = None,
     context: Context = None,
-    max_unpacked: MaxUnpacked = 8.0,
-    max_ratio: MaxRatio = 200.0,
+    max_unpacked: MaxUnpacked = MAX_UNPACKED,
+    max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
 ) -> None:
     """Show quantiles of every arm's mean reward, the highest first.
@@ -144,8 +142,8 @@ def show(
     features: models.FeaturesJson = None,
     *,
     drift: DriftOptions,
-    max_unpacked: MaxUnpacked = 8.0,
-    max_ratio: MaxRatio = 200.0,
+    max_unpacked: MaxUnpacked = MAX_UNPACKED,
+    max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
 ) -> None:
     """Show the arms, the most probably best first.

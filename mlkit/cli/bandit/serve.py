@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlkit.bandit.defaults import DEDUPE_DAYS, MAX_BODY, MAX_CANDIDATES, MAX_K, PORT, NewArms
 from mlkit.cli import output
 from mlkit.cli.bandit.durations import half_life_of, seconds_of, time_of, window_of
+from mlkit.cli.bandit.features import with_features
 from mlkit.cli.bandit.fit import AsOf, HalfLife, WindowOption
+from mlkit.cli.bandit.fleet import with_fleet
 from mlkit.cli.bandit.limits import ShownLimits, with_limits
 from mlkit.cli.bandit.models import Policy
 from mlkit.cli.groups import examples
-from mlkit.cli.options import MOST, Json, MaxRatio, MaxUnpacked, unpack_limits
+from mlkit.cli.options import MAX_UNPACKED, MOST, Json, MaxRatio, MaxUnpacked, unpack_limits
+from mlkit.unpacking import UnpackLimits
+from mlkit.web.defaults import CONNECTIONS, DRAIN_TIMEOUT, HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlkit.bandit.server.settings import Settings
-
-
-class NewArms(StrEnum):
-    """The choices of --new-arms, known without importing the server."""
-
-    PUT = "put"
-    FROM_FEEDBACK = "from-feedback"
+    from mlkit.bandit.server.settings import FleetSettings, Settings
 
 
 State = Annotated[
@@ -40,15 +37,17 @@ State = Annotated[
     "mlkit bandit serve posteriors.parquet --state /var/lib/mlkit --host 0.0.0.0 --port 80 "
     "--workers 4 --token-file /run/secrets/token --log /var/log/mlkit",
 )
+@with_fleet
+@with_features
 @with_limits
 def serve(
     context: typer.Context,
     posteriors: Annotated[Path, typer.Argument(help="Posteriors file; SIGHUP reads it again.")],
     state: State,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = HOST,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")
-    ] = 8000,
+    ] = PORT,
     workers: Annotated[
         int | None,
         typer.Option(min=1, max=256, help="Number of worker processes (default: one per core)."),
@@ -98,28 +97,31 @@ def serve(
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File with the bearer token that requests must carry."),
+        typer.Option(
+            metavar="FILE",
+            help="File of accepted bearer tokens, one per line: TOKEN [ROLES [NAME]].",
+        ),
     ] = None,
     dedupe_window: Annotated[
         float,
         typer.Option(min=0.001, metavar="DAYS", help="Days for which event ids are remembered."),
-    ] = 7.0,
+    ] = DEDUPE_DAYS,
     attribution: Annotated[
         str | None,
         typer.Option(
             metavar="DURATION",
-            help="Count what was shown as 0 without a reward by then, such as 24h.",
+            help="Attribution window, such as 24h: arms shown without a reward by then count as 0.",
         ),
     ] = None,
     candidate: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Try another version of the model beside this one, with --share."
+            metavar="FILE", help="Second version of the model, which answers --share of the users."
         ),
     ] = None,
     share: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Share of users whom the candidate answers."),
+        typer.Option(min=0, max=1, help="Share of users who are answered by the candidate."),
     ] = 0.0,
     drain_timeout: Annotated[
         float,
@@ -127,13 +129,14 @@ def serve(
             "--drain-timeout",
             "--grace",
             min=1,
+            max=MOST,
             metavar="SECONDS",
             help="Seconds to finish the requests in flight on SIGTERM.",
         ),
-    ] = 8.0,
+    ] = DRAIN_TIMEOUT,
     max_body: Annotated[
         int, typer.Option(min=1, max=MOST, help="Maximum size of a request body, in bytes.")
-    ] = 1 << 20,
+    ] = MAX_BODY,
     max_candidates: Annotated[
         int,
         typer.Option(
@@ -141,29 +144,31 @@ def serve(
             max=MOST,
             help=("Maximum number of candidates per request; without candidates, all arms count."),
         ),
-    ] = 10_000,
+    ] = MAX_CANDIDATES,
     max_k: Annotated[
         int, typer.Option("--max-k", min=1, max=65535, help="Maximum number of arms in a response.")
-    ] = 1_000,
+    ] = MAX_K,
     max_connections: Annotated[
         int, typer.Option(min=1, max=MOST, help="Maximum number of open connections per worker.")
-    ] = 2048,
-    max_unpacked: MaxUnpacked = 8.0,
-    max_ratio: MaxRatio = 200.0,
+    ] = CONNECTIONS,
+    max_unpacked: MaxUnpacked = MAX_UNPACKED,
+    max_ratio: MaxRatio = UnpackLimits.ratio,
+    from_store: Any,
+    in_fleet: Any,
 ) -> None:
     """Serve recommendations over HTTP, and learn from feedback.
 
     POST /predict, POST /feedback (each also with /batch), POST /feedback/amend, GET|PUT|DELETE
-    /arms, GET /versions, POST /promote, /rollback, GET /health, /metrics and /docs.
-    Acknowledged feedback is on disk in the state directory. SIGTERM finishes the requests in
-    flight and exits 143; SIGHUP swaps to the new content of the posteriors file.
+    /arms, GET /versions, POST /promote, /rollback, GET /health, /metrics, /overview and /docs;
+    GET / is a dashboard.
+    Acknowledged feedback is on disk in the state directory. SIGTERM finishes the requests in flight
+    and exits 143; SIGHUP reloads the posteriors file.
     """
     import os
 
-    from mlkit.bandit.server.messages import Limits
-    from mlkit.bandit.server.settings import NewArms as Way
-    from mlkit.bandit.server.settings import Settings
-    from mlkit.web.access import read_token
+    from mlkit.bandit.server.api.messages import Limits
+    from mlkit.bandit.server.settings import ROLES, Settings
+    from mlkit.web.access import read_tokens
     from mlkit.web.protocol import ConnectionLimits
 
     settings = Settings(
@@ -180,13 +185,15 @@ def serve(
         examination=_examination(position_model),
         propensities=_share(propensities, log),
         log=log,
-        token=None if token_file is None else read_token(token_file),
+        tokens=None if token_file is None else read_tokens(token_file, ROLES, in_parts=False),
         dedupe_window=dedupe_window * 86400,
         attribution=_attribution(attribution, dedupe_window * 86400),
         candidate=candidate,
         share=_candidate_share(share, candidate),
-        new_arms=Way(new_arms),
+        new_arms=new_arms,
         drain_timeout=drain_timeout,
+        fleet=_alike(in_fleet, candidate),
+        features=from_store,
         limits=Limits(max_body=max_body, max_candidates=max_candidates, max_k=max_k),
         connections=ConnectionLimits(connections=max_connections),
         unpacking=unpack_limits(max_unpacked, max_ratio),
@@ -207,6 +214,16 @@ def _candidate_share(share: float, candidate: Path | None) -> float:
     if share and candidate is None:
         raise UsageError("--share: there is no candidate", hint="--candidate FILE names it")
     return share
+
+
+def _alike(fleet: FleetSettings | None, candidate: Path | None) -> FleetSettings | None:
+    """Return a fleet, whose hosts all learn one version of a model."""
+    from mlkit.errors import UsageError
+
+    if fleet is not None and candidate is not None:
+        hint = "try the candidate on a host of its own, without --store"
+        raise UsageError("--candidate: not in a fleet", hint=hint)
+    return fleet
 
 
 def _attribution(text: str | None, window: float) -> float | None:
@@ -250,13 +267,13 @@ def _run(settings: Settings, note: Callable[[str], None]) -> int:
     # One thread of linear algebra a process: forking is safe, and the server uses none.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    from mlkit.bandit.server import service
+    from mlkit.bandit.server.processes import service
 
     return service.serve(settings, lambda url: _announce(url, settings, note))
 
 
 def _announce(url: str, settings: Settings, note: Callable[[str], None]) -> None:
-    header = "" if settings.token is None else " -H 'Authorization: Bearer TOKEN'"
+    header = "" if settings.tokens is None else " -H 'Authorization: Bearer TOKEN'"
     note(f"serving at {url} with {settings.workers} workers; {url}/docs describes it")
     note(f"""try: curl{header} {url}/predict -d '{{"k": 3}}'""")
 
@@ -281,7 +298,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write the present posteriors of a server, whether it runs or not."""
-    from mlkit.bandit.server.export import export as export_state
+    from mlkit.bandit.server.learning.export import export as export_state
 
     rows = export_state(state, to, as_of=time_of("--as-of", as_of))
     if json:

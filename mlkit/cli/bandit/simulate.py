@@ -72,8 +72,9 @@ def simulate(
     from mlkit.cli.bandit import tables
 
     Output.result(tables.simulations(found, world.runs))
+    users = "" if world.users is None else f" and {len(world.users.names):,} users"
     Output.line(
-        f"{world.runs:,} runs of {world.steps:,} steps, {len(world.arms)} arms, seed {seed}"
+        f"{world.runs:,} runs of {world.steps:,} steps, {len(world.arms)} arms{users}, seed {seed}"
     )
 
 
@@ -84,4 +85,6 @@ def _document(world: Scenario, found: list[Result], seed: int) -> dict[str, Any]
         for each in found
     ]
     about = {"rewards": world.rewards.name, "arms": len(world.arms), "steps": world.steps}
+    if world.users is not None:
+        about["users"] = len(world.users.names)
     return about | {"runs": world.runs, "seed": seed, "policies": policies}

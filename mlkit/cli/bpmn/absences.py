@@ -30,7 +30,7 @@ app = group(
         ),
         "absences": (
             "mlkit.cli.bpmn.absences:absences",
-            "List who stood, stands or will stand in for whom, who said so, and when.",
+            "List past, present and future absences with their substitutes.",
         ),
         "digest": (
             "mlkit.cli.bpmn.absences:digest",
@@ -132,7 +132,7 @@ def back(
     "mlkit bpmn people absences --json",
 )
 def absences(state: State = STATE, journal: JournalUrl = None, json: Json = False) -> None:
-    """List who stood, stands or will stand in for whom, who said so, and when."""
+    """List past, present and future absences with their substitutes."""
     with serving(state, journal) as service:
         found = [_document(each) for each in service.journal.absences.all()]
     if json:
@@ -172,7 +172,7 @@ def digest(
 ) -> None:
     """Choose one mail a day, or one for each task.
 
-    What is chosen goes before what the people file says.
+    The choice takes precedence over the people file.
     """
     now = time.time()
     with serving(state, journal) as service:

@@ -18,7 +18,7 @@ app = group(
         ),
         "scenario": (
             "mlkit.cli.bpmn.scenario:scenario",
-            "Write a scenario out of what an instance met, to be played as a test.",
+            "Write a scenario from the history of an instance, to be played as a test.",
         ),
         "lint": (
             "mlkit.cli.bpmn.lint:lint",
@@ -34,19 +34,19 @@ app = group(
         ),
         "serve": (
             "mlkit.cli.bpmn.serve:serve",
-            "Run instances for ever, and answer over HTTP.",
+            "Run instances permanently, and answer over HTTP.",
         ),
         "user": (
             "mlkit.cli.bpmn.users:app",
-            "Say who may log in to a server, and what they may do.",
+            "Manage who may log in to a server, and what they may do.",
         ),
         "schedules": (
             "mlkit.cli.bpmn.schedules:app",
-            "See what starts by itself, and when; pause it, or start it now.",
+            "List scheduled starts, pause them, or start one now.",
         ),
         "worker": (
             "mlkit.cli.bpmn.worker:worker",
-            "Do external tasks of a server, in isolated processes of this machine.",
+            "Run external tasks of a server, in isolated processes on this machine.",
         ),
         "list": (
             "mlkit.cli.bpmn.instances:list_",
@@ -58,28 +58,32 @@ app = group(
         ),
         "history": (
             "mlkit.cli.bpmn.instances:history",
-            "Show the flow nodes that an instance went through, in order, and what was decided.",
+            "Show the flow nodes that an instance went through, in order, and its decisions.",
         ),
         "logs": (
             "mlkit.cli.bpmn.instances:logs",
-            "Show what each attempt at a task printed, its duration and its peak memory.",
+            "Show what each attempt at a task printed, its duration, its peak memory and its host.",
         ),
         "artifacts": (
             "mlkit.cli.bpmn.instances:artifacts",
-            "List the stored values of an instance: which task made each, and from which others.",
+            "List the stored values of an instance, the task that made each, and their origins.",
         ),
         "stores": (
             "mlkit.cli.bpmn.instances:stores",
             "List the data stores, and which instance set each last.",
         ),
+        "retries": (
+            "mlkit.cli.bpmn.instances:retries",
+            "List the tasks that wait for another attempt, and why the last one failed.",
+        ),
         "tasks": ("mlkit.cli.bpmn.people:tasks", "List the user tasks that wait."),
         "claim": (
             "mlkit.cli.bpmn.people:claim",
-            "Take a user task, so that it is yours; or give it back.",
+            "Claim a user task, or release it.",
         ),
         "delegate": (
             "mlkit.cli.bpmn.people:delegate",
-            "Give a user task to somebody else.",
+            "Delegate a user task to somebody else.",
         ),
         "complete": (
             "mlkit.cli.bpmn.people:complete",
@@ -107,11 +111,11 @@ app = group(
         ),
         "resume": (
             "mlkit.cli.bpmn.run:resume",
-            "Go on after a kill, or wait for the timers of instances that wait.",
+            "Continue after a kill, or wait for the timers of instances that wait.",
         ),
         "mail": (
             "mlkit.cli.bpmn.mail:app",
-            "Send the mail that tells people of their tasks; see what was sent, and what failed.",
+            "Send mail about open tasks; list what was sent, and what failed.",
         ),
         "people": (
             "mlkit.cli.bpmn.absences:app",
@@ -119,19 +123,23 @@ app = group(
         ),
         "retry": (
             "mlkit.cli.bpmn.instances:retry",
-            "Try incidents again, with other limits where they are given.",
+            "Retry incidents, or begin a waiting attempt now, optionally with other limits.",
         ),
         "rerun": (
             "mlkit.cli.bpmn.run:rerun",
-            "Run a new instance from a task on, with the results of all before it.",
+            "Run a new instance from a task, with the results of all tasks before it.",
+        ),
+        "migrate": (
+            "mlkit.cli.bpmn.migrate:migrate",
+            "Move an instance that waits to another version of its definition.",
         ),
         "suspend": (
             "mlkit.cli.bpmn.instances:suspend",
-            "Let nothing of an instance begin any more, until `unsuspend`.",
+            "Suspend an instance: nothing of it starts until `unsuspend`.",
         ),
         "unsuspend": (
             "mlkit.cli.bpmn.instances:unsuspend",
-            "Let a suspended instance go on, with all that came meanwhile.",
+            "Let a suspended instance continue, with everything that has arrived.",
         ),
         "cancel": ("mlkit.cli.bpmn.instances:cancel", "End an instance."),
         "check": (

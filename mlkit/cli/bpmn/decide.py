@@ -11,14 +11,14 @@ import typer
 
 from mlkit.cli.bpmn.options import pairs, variables_file
 from mlkit.cli.groups import examples
-from mlkit.cli.options import Json, MaxRatio, MaxUnpacked, unpack_limits
+from mlkit.cli.options import MAX_UNPACKED, Json, MaxRatio, MaxUnpacked, unpack_limits
 from mlkit.cli.output import Output, counted, of, plain
 from mlkit.errors import BadData, UsageError
+from mlkit.unpacking import UnpackLimits
 
 if TYPE_CHECKING:
     from mlkit.bpmn.decisions.load import Decisions
     from mlkit.bpmn.decisions.trace import Trace
-    from mlkit.unpacking import UnpackLimits
 
 
 @examples(
@@ -73,14 +73,14 @@ def decide(
             "--lines", help=("Read JSON Lines from standard input, and answer each at once.")
         ),
     ] = False,
-    max_unpacked: MaxUnpacked = 8.0,
-    max_ratio: MaxRatio = 200.0,
+    max_unpacked: MaxUnpacked = MAX_UNPACKED,
+    max_ratio: MaxRatio = UnpackLimits.ratio,
     json: Json = False,
 ) -> None:
     """Decide by a DMN model.
 
     With --table, each row of a CSV or Parquet file is decided, and the rows are written with the
-    results and a column `error`; `-` is standard input or output. Exits 1 where a row failed.
+    results and a column `error`; `-` is standard input or output. Exits 1 if a row failed.
     With --lines, each line is an object with `id`, `decision` and `context`; the answer has `id`
     and `value` (tagged by its type) or `error`.
     """
@@ -135,11 +135,11 @@ def _one(
 
 def _print(value: Any) -> None:
     """Print a context, or a list of contexts, as a table; what has no entries as its value."""
-    from mlkit.bpmn.decisions.answers import shown
+    from mlkit.bpmn.decisions.answers import format_value
 
     rows = value if type(value) is list else [value]
     if not rows or any(type(each) is not dict or not each for each in rows):
-        Output.line(shown(value))
+        Output.line(format_value(value))
         return
     from rich.table import Table
 
@@ -148,7 +148,7 @@ def _print(value: Any) -> None:
     for name in names:
         table.add_column(plain(name))
     for each in rows:
-        table.add_row(*(plain(shown(each[name]) if name in each else "") for name in names))
+        table.add_row(*(plain(format_value(each[name]) if name in each else "") for name in names))
     Output.result(table)
 
 
@@ -171,14 +171,16 @@ def warn_of_inputs(
 
 
 def _explain(trace: Trace) -> None:
-    from mlkit.bpmn.decisions.answers import shown
+    from mlkit.bpmn.decisions.answers import format_value
 
     for name, value in trace.results.items():
-        Output.line(f"{name} = {shown(value)}")
+        Output.line(f"{name} = {format_value(value)}")
         for each in trace.matched:
             if each.decision != name:
                 continue
-            asked = ", ".join(f"{label} = {shown(found)}" for label, found in each.inputs.items())
+            asked = ", ".join(
+                f"{label} = {format_value(found)}" for label, found in each.inputs.items()
+            )
             rules = ", ".join(
                 f"{rule} (line {line})" for rule, line in zip(each.rules, each.lines, strict=True)
             )

@@ -11,7 +11,7 @@ from mlkit.cli.bpmn.options import (
     Person,
     acting,
 )
-from mlkit.cli.bpmn.place import Place, chosen_server, client_of, with_place
+from mlkit.cli.bpmn.place import Place, choose_server, client_of, with_place
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -35,10 +35,10 @@ def deploy(
 ) -> None:
     """Deploy diagrams with their scripts, forms, decisions and called diagrams.
 
-    All are checked first; with an error nothing is deployed. What has changed becomes a new
-    version of its process; new instances take the newest version, running ones keep theirs.
+    All are checked first; if there is an error, nothing is deployed. Changed content becomes a new
+    version of its process; new instances use the newest version, running ones keep theirs.
     """
-    by, url = acting(person), chosen_server(context, place)
+    by, url = acting(person), choose_server(context, place)
     if url is None:
         found = _locally(place, files, by)
     else:

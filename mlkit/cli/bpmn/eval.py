@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -75,7 +76,7 @@ def evaluate(
     text = sys.stdin.read() if expression == "-" else expression
     variables = {**variables_file(vars_), **pairs(var, "--var")}
     asked = None if unary is None else pairs([f"input={unary}"], "--unary")["input"]
-    playground = Playground(language, variables)
+    playground = Playground(language, variables, datetime.now(UTC))
     _print(playground, text, asked, unary is not None, json, of(context))
 
 
@@ -96,5 +97,5 @@ def _answer_lines(language: str) -> None:
 
     for line in sys.stdin.buffer:
         if line.strip():
-            sys.stdout.write(answer(line, language) + "\n")
+            sys.stdout.write(answer(line, language, datetime.now(UTC)) + "\n")
             sys.stdout.flush()

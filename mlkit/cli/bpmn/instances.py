@@ -18,13 +18,12 @@ from mlkit.cli.bpmn.options import (
     Person,
     State,
     Timeout,
-    ago,
-    conclude,
-    named,
+    find_person,
     reading,
     settings_of,
 )
-from mlkit.cli.bpmn.place import Place, asking, chosen_server, listing, with_place
+from mlkit.cli.bpmn.place import Place, asking, choose_server, listing, with_place
+from mlkit.cli.bpmn.results import ago, conclude
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, of
@@ -79,30 +78,32 @@ def show(
     if found["error"]:
         Output.line(f"  {found['error']['code']}  {found['error']['message']}")
     for each in found["tokens"]:
-        Output.line(f"  {each['status']:<9} {each['name'] or each['element']}{_arrived(each)}")
+        Output.line(
+            f"  {each['status']:<9} {each['name'] or each['element']}{_format_arrived(each)}"
+        )
     for name, value in found["variables"].items():
         Output.line(f"  {name} = {_short(value)}")
     for each in found["decisions"]:
-        Output.line(f"  {each['name'] or each['element']} decided: {_decided(each)}")
+        Output.line(f"  {each['name'] or each['element']} decided: {_format_decision(each)}")
 
 
-def _arrived(token: dict[str, Any]) -> str:
+def _format_arrived(token: dict[str, Any]) -> str:
     if token["status"] != "joining":
         return ""
     return f" (a token by {len(token['arrived'])} of {token['incoming']} flows: it waits for more)"
 
 
-def _decided(found: dict[str, Any]) -> str:
+def _format_decision(found: dict[str, Any]) -> str:
     """Return a decision in a line: what it said, from which inputs, by which rules."""
     result = found["error"] or f"{found['decision']} = {_short(found['output'])}"
     inputs = ", ".join(f"{name} = {_short(value)}" for name, value in found["inputs"].items())
     rules = "; ".join(
-        f"{each['decision']}: {_numbered(each['rules'])}" for each in found["matched"]
+        f"{each['decision']}: {_format_rules(each['rules'])}" for each in found["matched"]
     )
     return f"{result}" + (f" from {inputs}" if inputs else "") + (f" ({rules})" if rules else "")
 
 
-def _numbered(rules: list[int]) -> str:
+def _format_rules(rules: list[int]) -> str:
     if not rules:
         return "no rule"
     return ("rule " if len(rules) == 1 else "rules ") + ", ".join(map(str, rules))
@@ -127,14 +128,14 @@ def history(
     place: Place,
     json: Json = False,
 ) -> None:
-    """Show the flow nodes that an instance went through, in order, and what was decided."""
+    """Show the flow nodes that an instance went through, in order, and its decisions."""
     with asking(context, place) as (backend, _):
         found = backend.history(instance)
     if json:
         Output.document("bpmn.history", 1, found)
         return
     for each in _in_order(found["trace"], found["decisions"]):
-        text = _decision(each) if "decision" in each else _passed(each)
+        text = _decision(each) if "decision" in each else _format_passed(each)
         Output.line(f"{each['at']}  {text}")
 
 
@@ -150,14 +151,14 @@ def _in_order(
     yield from reversed(left)
 
 
-def _passed(each: dict[str, Any]) -> str:
+def _format_passed(each: dict[str, Any]) -> str:
     who = f"  by {each['by']}" if each["by"] else ""
     return f"{each['event']:<10}  {each['type']:<22} {_label(each)}{who}"
 
 
 def _decision(each: dict[str, Any]) -> str:
     event = "failed" if each["error"] else "decided"
-    return f"{event:<10}  {'decision':<22} {_label(each)}: {_decided(each)}"
+    return f"{event:<10}  {'decision':<22} {_label(each)}: {_format_decision(each)}"
 
 
 def _label(each: dict[str, Any]) -> str:
@@ -178,7 +179,10 @@ def logs(
     place: Place,
     json: Json = False,
 ) -> None:
-    """Show what each attempt at a task printed, its duration and its peak memory."""
+    """Show what each attempt at a task printed, its duration, its peak memory and its host.
+
+    An attempt that runs is shown with the end of what it has printed so far, a second late.
+    """
     with asking(context, place) as (backend, _):
         found = backend.logs(instance)
     if json:
@@ -188,11 +192,17 @@ def logs(
         iteration = f" [{each['iteration']}]" if each["iteration"] else ""
         cost = f"{each['duration']:.3f} s, {each['peak'] / 1e6:.0f} MB"
         task = f"{each['element']}{iteration}, attempt {each['attempt']}"
-        printed = _ended(each["stdout"]) + _ended(each["stderr"])
-        sys.stdout.write(f"== {task}: {each['outcome']}, {cost}\n{printed}")
+        printed = _end_line(each["stdout"]) + _end_line(each["stderr"])
+        where = f", on {each['host']}" if each.get("host") else ""
+        sys.stdout.write(f"== {task}: {each['outcome']}, {cost}{where}\n{printed}")
+    for each in found.get("running", []):
+        iteration = f" [{each['iteration']}]" if each["iteration"] else ""
+        printed = _end_line(each["stdout"]) + _end_line(each["stderr"])
+        task = f"{each['element']}{iteration}, attempt {each['attempt']}"
+        sys.stdout.write(f"== {task}: runs since {each['began']}, on {each['host']}\n{printed}")
 
 
-def _ended(text: str) -> str:
+def _end_line(text: str) -> str:
     return text if text.endswith("\n") or not text else f"{text}\n"
 
 
@@ -208,7 +218,7 @@ def artifacts(
     place: Place,
     json: Json = False,
 ) -> None:
-    """List the stored values of an instance: which task made each, and from which others."""
+    """List the stored values of an instance, the task that made each, and their origins."""
     with asking(context, place) as (backend, _):
         found = backend.artifacts(instance)
     if json:
@@ -254,6 +264,31 @@ def stores(
 
 
 @examples(
+    "mlkit bpmn retries",
+    "mlkit bpmn retries --process training --json | jq '.retries[].message'",
+)
+@with_place
+def retries(
+    context: typer.Context,
+    *,
+    place: Place,
+    process: Annotated[str | None, typer.Option(help="Only of this definition.")] = None,
+    element: Annotated[str | None, typer.Option(help="Only at this element.")] = None,
+    json: Json = False,
+) -> None:
+    """List the tasks that wait for another attempt, and why the last one failed."""
+    with listing(context, place) as backend:
+        found = backend.retries(process, element)
+    if json:
+        Output.document("bpmn.retries", 1, {"retries": found})
+        return
+    for each in found:
+        task = f"{each['instance']}/{each['incident']}  {each['process']}  {each['element']}"
+        when = f"attempt {each['attempt']} failed, the next one at {each['due']}"
+        Output.line(f"{task}  {when}: {each['message']}")
+
+
+@examples(
     "mlkit bpmn cancel 3f2a",
     "mlkit bpmn cancel 3f2a --reason late",
 )
@@ -269,7 +304,7 @@ def cancel(
 ) -> None:
     """End an instance."""
     with asking(context, place) as (backend, where):
-        found = backend.cancel(instance, reason, named(person))
+        found = backend.cancel(instance, reason, find_person(person))
         conclude(found, where, json, of(context), code=0)
 
 
@@ -287,13 +322,13 @@ def suspend(
     place: Place,
     json: Json = False,
 ) -> None:
-    """Let nothing of an instance begin any more, until `unsuspend`.
+    """Suspend an instance: nothing of it starts until `unsuspend`.
 
-    Scripts that run may end. Timers do not fire, tasks are in no list, messages and signals are
-    kept; variables can be changed, and the instance can be cancelled.
+    Running scripts may finish. Timers do not fire, user tasks are not listed, messages and signals
+    are kept; variables can be changed, and the instance can be cancelled.
     """
     with asking(context, place) as (backend, where):
-        found = backend.suspend(instance, reason, named(person))
+        found = backend.suspend(instance, reason, find_person(person))
         conclude(found, where, json, of(context), code=0)
 
 
@@ -310,12 +345,12 @@ def unsuspend(
     place: Place,
     json: Json = False,
 ) -> None:
-    """Let a suspended instance go on, with all that came meanwhile.
+    """Let a suspended instance continue, with everything that has arrived.
 
     Exits as `run` does.
     """
     with asking(context, place) as (backend, where):
-        found = backend.unsuspend(instance, named(person))
+        found = backend.unsuspend(instance, find_person(person))
         conclude(found, where, json, of(context))
 
 
@@ -331,7 +366,10 @@ def retry(
     incident: Annotated[
         int,
         typer.Option(
-            min=0, max=MOST, help="Number of the incident; 0: all incidents of the instance."
+            min=0,
+            max=MOST,
+            help="Number of the incident, or of a task that waits for another attempt (see"
+            " `retries`); 0 for all incidents of the instance.",
         ),
     ] = 0,
     person: Person = None,
@@ -342,15 +380,15 @@ def retry(
     env: Env = [],  # noqa: B006 - typer's way to say "none given"
     json: Json = False,
 ) -> None:
-    """Try incidents again, with other limits where they are given.
+    """Retry incidents, or begin a waiting attempt now, optionally with other limits.
 
     Exits as `run` does.
     """
     settings = settings_of(None, (None, None), (timeout, cpu, memory, tuple(env)), place.journal)
-    if chosen_server(context, place) and (timeout or memory or cpu or env):
+    if choose_server(context, place) and (timeout or memory or cpu or env):
         raise UsageError("a server has limits of its own", hint="leave out the limits")
     with asking(context, place, settings) as (backend, where):
-        found = backend.retry(instance, incident, named(person))
+        found = backend.retry(instance, incident, find_person(person))
         conclude(found, where, json, of(context))
 
 
@@ -361,7 +399,7 @@ def retry(
 def check(state: State = STATE, journal: JournalUrl = None, json: Json = False) -> None:
     """Look for damage in a state folder; exits 1 where there is some.
 
-    Replays every instance, and reads all that the journal keeps and the stored values.
+    Replays every instance, and reads the whole journal and all stored values.
     """
     from mlkit.bpmn.runtime.inspection import damage
 

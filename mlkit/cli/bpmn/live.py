@@ -26,7 +26,7 @@ _SIGNS = {"working": ("▶", "blue"), "pausing": ("↻", "yellow"), "incident": 
 
 
 @contextmanager
-def shown(session: Session) -> Iterator[None]:
+def show_progress(session: Session) -> Iterator[None]:
     """Show on standard error what a session does in the block."""
     from rich.console import Console
     from rich.live import Live

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.bpmn.options import STATE, JournalUrl, State, ago, serving
+from mlkit.bpmn.defaults import ATTACH_LIMIT, DIGEST_HOUR, MAIL_FROM
+from mlkit.cli.bpmn.options import STATE, JournalUrl, State, serving
+from mlkit.cli.bpmn.results import ago
 from mlkit.cli.groups import examples, group
 from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, counted, of
@@ -18,13 +20,16 @@ if TYPE_CHECKING:
 
 app = group(
     "mail",
-    "Send the mail that tells people of their tasks; see what was sent, and what failed.",
+    "Send mail about open tasks; list what was sent, and what failed.",
     {
-        "send": ("mlkit.cli.bpmn.mail:send", "Send what is due, once; a server does it by itself."),
+        "send": (
+            "mlkit.cli.bpmn.mail:send",
+            "Send the mails that are due, once; a server does it all the time.",
+        ),
         "list": ("mlkit.cli.bpmn.mail:list_", "List mails, newest first."),
         "retry": (
             "mlkit.cli.bpmn.mail:retry",
-            "Let mails that failed, or that wait, be sent again at once.",
+            "Send failed and waiting mails again at once.",
         ),
     },
     shared=("state", "journal"),
@@ -80,6 +85,7 @@ AttachLimit = Annotated[
     float,
     typer.Option(
         min=0,
+        max=MOST,
         metavar="MB",
         help=("Maximum size of the documents attached to one mail, in megabytes."),
     ),
@@ -88,7 +94,6 @@ DigestHour = Annotated[
     int,
     typer.Option(min=0, max=23, help="Hour of the day, 0 to 23, at which daily mails are sent."),
 ]
-FROM = "mlkit@localhost"
 
 
 def mail_settings(
@@ -115,18 +120,18 @@ def send(
     smtp: Smtp,
     people: People = None,
     smtp_password_file: PasswordFile = None,
-    mail_from: MailFrom = FROM,
+    mail_from: MailFrom = MAIL_FROM,
     mail_templates: MailTemplates = None,
     base_url: BaseUrl = "",
     secret_file: SecretFile = None,
     links: Links = True,
-    attach_limit: AttachLimit = 10.0,
-    digest_hour: DigestHour = 8,
+    attach_limit: AttachLimit = ATTACH_LIMIT,
+    digest_hour: DigestHour = DIGEST_HOUR,
     state: State = STATE,
     journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
-    """Send what is due, once; a server does it by itself.
+    """Send the mails that are due, once; a server does it all the time.
 
     Exits 1 where a mail failed, or has to wait for the mail server.
     """
@@ -136,11 +141,13 @@ def send(
     from mlkit.bpmn.mail.sender import Sender
     from mlkit.bpmn.people.directory import PeopleFile
     from mlkit.bpmn.people.links import Links, key_of
+    from mlkit.web.base_url import parse as parse_url
 
     server = smtp_.parse(smtp, smtp_password_file)
     signer = Links(key_of(state, secret_file)) if base_url and links else None
     settings = mail_settings(mail_from, mail_templates, attach_limit, digest_hour)
-    settings = replace(settings, base_url=base_url.rstrip("/"), links=signer)
+    pages = parse_url(base_url) if base_url else ""
+    settings = replace(settings, base_url=pages, links=signer)
     with serving(state, journal) as service:
         done = Sender(service.session, PeopleFile(people), server, settings).empty()
     counts = {name: getattr(done, name) for name in ("sent", "dropped", "failed", "delayed")}
@@ -225,7 +232,7 @@ def retry(
     journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
-    """Let mails that failed, or that wait, be sent again at once."""
+    """Send failed and waiting mails again at once."""
     with serving(state, journal) as service:
         opened = service.journal
         count = opened.atomically(lambda: opened.outbox.retry(mails or None))

@@ -1,4 +1,4 @@
-"""Options and results that the `mlkit bpmn` commands share."""
+"""Options and journals that the `mlkit bpmn` commands share."""
 
 from __future__ import annotations
 
@@ -6,26 +6,22 @@ import json
 import math
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlkit.cli.options import MOST, MOST_THREADS
-from mlkit.cli.output import Output
 from mlkit.errors import BadData, InputMissing, UsageError
 
 if TYPE_CHECKING:
     from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session, Settings
-    from mlkit.cli.bpmn.place import Where
 
 JOURNAL_VARIABLE = "MLKIT_BPMN_JOURNAL"
+ARTIFACTS_VARIABLE = "MLKIT_BPMN_ARTIFACTS"
 SERVER_VARIABLE = "MLKIT_BPMN_SERVER"
 TOKEN_VARIABLE = "MLKIT_BPMN_TOKEN_FILE"
 Instance = Annotated[str, typer.Argument(help="Id of the instance, or the beginning of it.")]
@@ -38,6 +34,16 @@ JournalUrl = Annotated[
         envvar=JOURNAL_VARIABLE,
         show_envvar=False,
         help="PostgreSQL database of the journal, instead of a file in the folder.",
+    ),
+]
+ArtifactsUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--artifacts",
+        metavar="URL",
+        envvar=ARTIFACTS_VARIABLE,
+        show_envvar=False,
+        help="Store that hosts share for artifacts: file:///FOLDER or s3://BUCKET/PREFIX.",
     ),
 ]
 ServerUrl = Annotated[
@@ -75,7 +81,8 @@ Rscript = Annotated[
     str | None, typer.Option(metavar="PATH", help="Rscript that runs the scripts in R.")
 ]
 Timeout = Annotated[
-    float, typer.Option(min=0, help="Time limit of one attempt, in seconds; 0: no limit.")
+    float,
+    typer.Option(min=0, max=MOST, help="Time limit of one attempt, in seconds; 0: no limit."),
 ]
 Memory = Annotated[
     int,
@@ -115,7 +122,6 @@ Person = Annotated[
         help=("Person who does it, as recorded in the history (default: you)."),
     ),
 ]
-EXIT_CODES = {"completed": 0, "waiting": 3, "running": 3, "interrupted": 3, "suspended": 3}
 
 
 def settings_of(
@@ -124,12 +130,15 @@ def settings_of(
     limits: tuple[float, int, int, tuple[str, ...]],
     journal: str | None = None,
     lease: float | None = None,
+    artifacts: str | None = None,
 ) -> Settings:
     """Return the settings that options say: interpreters; timeout, CPU, memory, variables."""
     from mlkit.bpmn.runtime.session import Settings
     from mlkit.workers.pool import Limits
 
-    return Settings(workers, *programs, Limits(*limits), journal=journal, lease=lease)
+    chosen = Settings(workers, *programs, Limits(*limits), journal=journal, lease=lease)
+    chosen.artifacts = artifacts
+    return chosen
 
 
 def pairs(texts: Iterable[str], option: str) -> dict[str, Any]:
@@ -159,10 +168,10 @@ def _json(text: str) -> Any:
         ValueError: It is not JSON.
         BadData: A number is too large to be kept.
     """
-    return json.loads(text, parse_constant=_refused, parse_float=_finite)
+    return json.loads(text, parse_constant=_refuse, parse_float=_finite)
 
 
-def _refused(text: str) -> Any:
+def _refuse(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
 
 
@@ -190,7 +199,7 @@ def variables_file(path: Path | None) -> dict[str, Any]:
     return found
 
 
-def named(person: str | None) -> str | None:
+def find_person(person: str | None) -> str | None:
     """Return the person that an option names, if it does."""
     if person is not None and not person.strip():
         raise UsageError("--as: expected the name of a person")
@@ -199,7 +208,7 @@ def named(person: str | None) -> str | None:
 
 def acting(person: str | None) -> str:
     """Return who acts: the person that an option names, else the user of the system."""
-    if named(person) is not None:
+    if find_person(person) is not None:
         return str(person)
     import getpass
 
@@ -236,80 +245,3 @@ def serving(
         yield Service(session)
         if session.errors:
             raise session.errors[0]
-
-
-def conclude(
-    found: dict[str, Any], where: Where, as_json: bool, output: Output, code: int | None = None
-) -> None:
-    """Print the state of an instance, and leave with the exit code that says it, or with `code`."""
-    if found["state"] == "running":
-        output.note(f"instance {found['instance']} runs in another process")
-    if as_json:
-        Output.document("bpmn.instance", 1, found)
-    else:
-        _tell(found, where, output)
-    code = EXIT_CODES.get(found["state"], 1) if code is None else code
-    if code:
-        raise typer.Exit(code)
-
-
-def _tell(found: dict[str, Any], where: Where, output: Output) -> None:
-    Output.line(f"{found['instance']}  {found['state']}")
-    options = where.options
-    if found["error"] and found["error"]["message"]:
-        code = found["error"]["code"]
-        what = f"error {code}" if code else found["state"]
-        output.note(f"{what}: {found['error']['message']}")
-    if found["state"] == "suspended":
-        output.note(f"`mlkit bpmn unsuspend {found['instance']}{options}` lets it go on")
-    for each in found["incidents"]:
-        output.note(f"incident at {each['element']}: {each['message']}")
-    if found["incidents"]:
-        output.note(f"`mlkit bpmn logs {found['instance']}{options}` shows what was printed")
-        output.note(f"`mlkit bpmn retry {found['instance']}{options}` tries again")
-    for each in found["waiting"]:
-        output.note(_waiting({"instance": found["instance"], **each}, where))
-
-
-def _waiting(each: dict[str, Any], place: Where) -> str:
-    where = place.options
-    label = each["name"] or each["element"]
-    if each["for"] == "person":
-        fields = [field for field in each["form"] if not field["readonly"]]
-        values = " ".join(f"--set {quote(field['id'])}=..." for field in fields)
-        command = f"mlkit bpmn complete {each['task']}{where} {values}"
-        needed = [field for field in fields if field["required"] or field["type"] == "boolean"]
-        if [field["type"] for field in needed] in ([], ["boolean"]):
-            command = f"mlkit bpmn approve {each['task']}{where}"
-        return f"waiting for {who_may(each)}: {label}: `{command}`"
-    if each["for"] == "message":
-        key = f" --key {quote(each['key'])}" if each["key"] else ""
-        return f"waiting at {label}: `mlkit bpmn message {quote(each['message'])}{key}{where}`"
-    if each["for"] == "signal":
-        return f"waiting at {label}: `mlkit bpmn signal {quote(each['signal'])}{where}`"
-    if each["for"] == "worker":
-        return f"waiting at {label} for an external worker of topic {each['topic']!r}"
-    if each["for"] == "start":
-        names = ", ".join(each["activities"])
-        command = f"mlkit bpmn start {each['instance']} ELEMENT{where}"
-        return f"waiting at {label} for somebody to start {names}: `{command}`"
-    if each["for"] in ("condition", "several"):
-        return f"waiting at {label} for {each['for'].replace('several', 'one of several events')}"
-    resume = "" if place.is_server else f": `mlkit bpmn resume{where}`"
-    return f"waiting at {label} until {each['due']}{resume}"
-
-
-def who_may(each: dict[str, Any]) -> str:
-    """Write who may do a user task."""
-    return each["assignee"] or ", ".join([*each["users"], *each["groups"]]) or "anybody"
-
-
-def ago(at: float | str) -> str:
-    """Write how long ago something was, in seconds since 1970 or ISO 8601."""
-    if isinstance(at, str):
-        at = datetime.fromisoformat(at).timestamp()
-    seconds = max(0, int(time.time() - at))
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"

@@ -6,19 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.bpmn.options import (
-    Instance,
-    Person,
-    acting,
-    ago,
-    conclude,
-    named,
-    pairs,
-    who_may,
-)
+from mlkit.bpmn.defaults import MESSAGE_LIFE
+from mlkit.cli.bpmn.options import Instance, Person, acting, find_person, pairs
 from mlkit.cli.bpmn.place import Place, asking, with_place
+from mlkit.cli.bpmn.results import ago, conclude, who_may
 from mlkit.cli.groups import examples
-from mlkit.cli.options import Json
+from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, of
 from mlkit.errors import BadData, printable
 
@@ -89,7 +82,7 @@ def complete(
     """
     given = pairs(set, "--set")
     with asking(context, place) as (backend, where):
-        found = backend.complete(task, given, named(person))
+        found = backend.complete(task, given, find_person(person))
         conclude(found, where, json, of(context))
 
 
@@ -112,7 +105,7 @@ def approve(
     Exits as `run` does.
     """
     with asking(context, place) as (backend, where):
-        found = backend.decide(task, True, comment, named(person))
+        found = backend.decide(task, True, comment, find_person(person))
         conclude(found, where, json, of(context))
 
 
@@ -135,7 +128,7 @@ def reject(
     Exits as `run` does.
     """
     with asking(context, place) as (backend, where):
-        found = backend.decide(task, False, comment, named(person))
+        found = backend.decide(task, False, comment, find_person(person))
         conclude(found, where, json, of(context))
 
 
@@ -152,13 +145,13 @@ def claim(
         str | None,
         typer.Option("--as", "--assignee", help="Person who claims the task (default: you)."),
     ] = None,
-    release: Annotated[bool, typer.Option("--release", help="Give the task back.")] = False,
+    release: Annotated[bool, typer.Option("--release", help="Release the task.")] = False,
     place: Place,
     json: Json = False,
 ) -> None:
-    """Take a user task, so that it is yours; or give it back."""
+    """Claim a user task, or release it."""
     with asking(context, place) as (backend, where):
-        found = backend.claim(task, named(assignee), release)
+        found = backend.claim(task, find_person(assignee), release)
         conclude(found, where, json, of(context), code=0)
 
 
@@ -178,9 +171,9 @@ def delegate(
     place: Place,
     json: Json = False,
 ) -> None:
-    """Give a user task to somebody else."""
+    """Delegate a user task to somebody else."""
     with asking(context, place) as (backend, where):
-        found = backend.delegate(task, acting(to), named(person))
+        found = backend.delegate(task, acting(to), find_person(person))
         conclude(found, where, json, of(context), code=0)
 
 
@@ -204,7 +197,7 @@ def start(
     Exits as `run` does.
     """
     with asking(context, place) as (backend, where):
-        found = backend.start(instance, element, end, named(person))
+        found = backend.start(instance, element, end, find_person(person))
         conclude(found, where, json, of(context))
 
 
@@ -222,9 +215,9 @@ def message(
     ttl: Annotated[
         float,
         typer.Option(
-            min=0, help=("Seconds for which the message is kept if nothing waits for it.")
+            min=0, max=MOST, help="Seconds for which the message is kept if nothing waits for it."
         ),
-    ] = 604800,
+    ] = MESSAGE_LIFE,
     place: Place,
     json: Json = False,
 ) -> None:
@@ -321,7 +314,7 @@ def _next(task: Task, given: dict[str, Any]) -> FormField | None:
     """Return the first field that is shown, by what was answered so far, and not answered yet."""
     from mlkit.bpmn.people import tasks
 
-    for each in tasks.entry(task, given).shown():
+    for each in tasks.entry(task, given).list_shown():
         if not (each.readonly or each.value is not None or each.id in given):
             return each
     return None

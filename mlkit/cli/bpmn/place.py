@@ -23,7 +23,7 @@ from mlkit.cli.bpmn.options import (
     acting,
     serving,
 )
-from mlkit.cli.options import expanded
+from mlkit.cli.options import expand
 from mlkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _OPTIONS = {
 
 def with_place(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command with the options of a place, which it receives as `place`."""
-    return expanded(command, "place", _OPTIONS, Place)
+    return expand(command, "place", _OPTIONS, Place)
 
 
 class Where(NamedTuple):
@@ -77,7 +77,7 @@ def asking(
     Raises:
         MlkitError: They cannot be reached; or, at the end, the first damage that was met.
     """
-    url = chosen_server(context, place)
+    url = choose_server(context, place)
     if url is None:
         from mlkit.bpmn.backends.journal import JournalBackend
 
@@ -93,7 +93,7 @@ def asking(
 @contextmanager
 def listing(context: typer.Context, place: Place) -> Iterator[Lists]:
     """Reach instances as `asking` does, for a list: without the import of the engine."""
-    if chosen_server(context, place) is not None:
+    if choose_server(context, place) is not None:
         with asking(context, place) as (backend, _):
             yield backend
         return
@@ -110,7 +110,7 @@ def listing(context: typer.Context, place: Place) -> Iterator[Lists]:
         raise found.errors[0]
 
 
-def chosen_server(context: typer.Context, place: Place) -> str | None:
+def choose_server(context: typer.Context, place: Place) -> str | None:
     """Return the URL of the server that a command asks; None where it opens a journal itself.
 
     What is named on the command line goes before a variable, and that before the settings file.

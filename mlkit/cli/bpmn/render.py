@@ -96,14 +96,14 @@ def render(
 ) -> None:
     """Draw a diagram or decision model as SVG, PNG or text, coloured by what happened.
 
-    A file that says nothing about places (no BPMN DI, no DMNDI) is laid out. Of a DMN file, the
-    requirement graph and each decision table are drawn; with inputs, what was decided and the
-    rules that matched are coloured.
+    A file without coordinates (BPMN DI, DMNDI) is laid out. For a DMN file, the requirement graph
+    and each decision table are drawn; with inputs, decisions have their values and the rules that
+    matched are coloured.
     """
     if output is not None and output.suffix not in (".svg", ".png"):
         raise UsageError(f"-o {output}: expected a name that ends in .svg or .png")
     if file is not None and file.suffix == ".dmn" and instance is None:
-        inputs = decisions.given(var, vars_)
+        inputs = decisions.read_inputs(var, vars_)
         decided = inputs if inputs is not None or not decision else {}
         decisions.render(file, output, diagram, decided, decision, theme.value, json, of(context))
         return
@@ -111,7 +111,7 @@ def render(
         raise UsageError("--var, --vars and --decision apply to DMN files only")
     from mlkit.bpmn.render import choose
 
-    pictures, progress = _found(file, instance, state, journal)
+    pictures, progress = _find(file, instance, state, journal)
     picture = choose(pictures, diagram, str(file or instance))
     if output is not None:
         _write(picture, progress, output, theme.value)
@@ -135,13 +135,13 @@ def _diagrams(pictures: list[Picture]) -> list[dict[str, Any]]:
 
 
 def _name_others(context: typer.Context, pictures: list[Picture]) -> None:
-    from mlkit.bpmn.render import titled
+    from mlkit.bpmn.render import name_diagram
 
-    others = ", ".join(titled(number, each) for number, each in enumerate(pictures, 1))
+    others = ", ".join(name_diagram(number, each) for number, each in enumerate(pictures, 1))
     of(context).note(f"--diagram chooses one of several: {others}")
 
 
-def _found(
+def _find(
     file: Path | None, instance: str | None, state: Path, journal: str | None
 ) -> tuple[list[Picture], dict[str, Progress] | None]:
     from mlkit.bpmn import render as rendering
@@ -155,7 +155,7 @@ def _found(
         row = session.journal.find(instance)
         name, content, _ = session.journal.definition(row.definition)
         # The file of today may be another one than the one that runs.
-        pictures = rendering.pictures(file) if file else rendering.parsed(content, name)
+        pictures = rendering.pictures(file) if file else rendering.parse(content, name)
         return pictures, rendering.progress(session, row)
 
 

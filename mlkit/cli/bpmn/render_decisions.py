@@ -65,7 +65,7 @@ def _warn(model: Path, decision: str, inputs: dict[str, Any], output: Output) ->
     warn_of_inputs(decisions, [decision] if decision else decisions.outermost, inputs, output)
 
 
-def given(var: list[str], vars_: Path | None) -> dict[str, Any] | None:
+def read_inputs(var: list[str], vars_: Path | None) -> dict[str, Any] | None:
     """Return the inputs of the options; None without any."""
     return {**variables_file(vars_), **pairs(var, "--var")} if var or vars_ is not None else None
 
@@ -133,17 +133,17 @@ def _expression(boxes: Any) -> dict[str, Any]:
         "element": boxes.element,
         "name": boxes.name,
         "form": boxes.form,
-        "boxes": _nested(boxes.block),
+        "boxes": _nest(boxes.block),
     }
 
 
-def _nested(block: Any) -> Any:
+def _nest(block: Any) -> Any:
     """Return a text, or the boxes of each row."""
     from mlkit.bpmn.render.decisions.boxes import Text
 
     if isinstance(block, Text):
         return block.text
-    return [[_nested(each) for each in row] for row in block.rows]
+    return [[_nest(each) for each in row] for row in block.rows]
 
 
 def _table(grid: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import typer
 
 from mlkit.cli.bpmn.options import (
     STATE,
+    ArtifactsUrl,
     Cpu,
     Env,
     Instance,
@@ -23,12 +24,12 @@ from mlkit.cli.bpmn.options import (
     State,
     Timeout,
     Workers,
-    conclude,
     pairs,
     settings_of,
     variables_file,
 )
 from mlkit.cli.bpmn.place import where_of
+from mlkit.cli.bpmn.results import conclude
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
@@ -64,6 +65,7 @@ def run(
     ] = None,
     state: State = STATE,
     journal: JournalUrl = None,
+    artifacts: ArtifactsUrl = None,
     lease: Lease = None,
     no_input: NoInput = False,
     clock: Annotated[
@@ -107,7 +109,7 @@ def run(
     """
     output = of(context)
     settings = settings_of(
-        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease
+        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease, artifacts
     )
     _set_clock(settings, clock, until)
     variables = {**variables_file(vars_), **pairs(var, "--var")}
@@ -138,6 +140,7 @@ def resume(
     ] = False,
     state: State = STATE,
     journal: JournalUrl = None,
+    artifacts: ArtifactsUrl = None,
     lease: Lease = None,
     no_input: NoInput = False,
     workers: Workers = None,
@@ -149,15 +152,15 @@ def resume(
     env: Env = [],  # noqa: B006
     json: Json = False,
 ) -> None:
-    """Go on after a kill, or wait for the timers of instances that wait.
+    """Continue after a kill, or wait for the timers of instances that wait.
 
     With an instance, exits as `run` does; with all of them, exits 0.
     """
     output = of(context)
     settings = settings_of(
-        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease
+        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease, artifacts
     )
-    from mlkit.bpmn.backends.lists import listed
+    from mlkit.bpmn.backends.lists import summarize
     from mlkit.bpmn.runtime.service import Service
     from mlkit.bpmn.runtime.session import Session
     from mlkit.cli.bpmn.instances import show_rows
@@ -165,14 +168,14 @@ def resume(
     with Session(state, settings) as session, _stopping():
         if instance is not None and not all_:
             row = session.journal.find(instance)
-            if row.phase in ("waiting", "incident") and session.journal.is_owned(row):
+            if row.status in ("waiting", "incident") and session.journal.is_owned(row):
                 output.note(f"instance {row.id} runs in another process")
             _go_on(session, row, no_input or json, not json and not output.quiet)
             _conclude(session, row, json, output)
             return
         rows = Service(session).open_rows()
         session.advance(rows)
-        show_rows([listed(session.journal.get(each.number)) for each in rows], json)
+        show_rows([summarize(session.journal.get(each.number)) for each in rows], json)
         if session.errors:
             raise session.errors[0]
 
@@ -192,6 +195,7 @@ def rerun(
     ] = None,
     state: State = STATE,
     journal: JournalUrl = None,
+    artifacts: ArtifactsUrl = None,
     lease: Lease = None,
     no_input: NoInput = False,
     workers: Workers = None,
@@ -203,12 +207,14 @@ def rerun(
     env: Env = [],  # noqa: B006
     json: Json = False,
 ) -> None:
-    """Run a new instance from a task on, with the results of all before it.
+    """Run a new instance from a task, with the results of all tasks before it.
 
     Exits as `run` does.
     """
     output = of(context)
-    settings = settings_of(workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal)
+    settings = settings_of(
+        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease, artifacts
+    )
     from mlkit.bpmn.runtime.rerun import rerun as fork
     from mlkit.bpmn.runtime.session import Session
 
@@ -243,9 +249,9 @@ def _go_on(session: Session, row: Any, silent: bool, watched: bool) -> None:
 
 def _advance(session: Session, row: Any, watched: bool) -> None:
     if watched and sys.stderr.isatty():
-        from mlkit.cli.bpmn.live import shown
+        from mlkit.cli.bpmn.live import show_progress
 
-        with shown(session):
+        with show_progress(session):
             session.advance([row])
     else:
         session.advance([row])
@@ -259,4 +265,4 @@ class _stopping:  # noqa: N801 - a block, as in contextlib
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and issubclass(kind, KeyboardInterrupt):
-            raise Interrupted(signal.SIGINT, "stopped; `mlkit bpmn resume` goes on")
+            raise Interrupted(signal.SIGINT, "stopped; `mlkit bpmn resume` continues")

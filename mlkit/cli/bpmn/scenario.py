@@ -26,9 +26,11 @@ def scenario(
     instance: Instance,
     file: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write the scenario here instead of printing it."),
+        typer.Option(
+            "--output", "-o", help="File to write the scenario to (default: standard output)."
+        ),
     ] = None,
-    name: Annotated[str, typer.Option(help="What the scenario shows.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the scenario.")] = "",
     run_scripts: Annotated[
         bool, typer.Option("--run-scripts", help="Run script tasks instead of mocking them.")
     ] = False,
@@ -36,10 +38,11 @@ def scenario(
     journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
-    """Write a scenario out of what an instance met, to be played as a test.
+    """Write a scenario from the history of an instance, to be played as a test.
 
-    It holds answers, messages, results, their times, and the end, and is played at once. Exits 1
-    when the run differs from the instance; each difference is a line on standard error.
+    The scenario has answers, messages and results with their times, and how the instance ended. It
+    is played at once. Exits 1 when that run differs from the instance; each difference is a line on
+    standard error.
     """
     from msgspec import to_builtins
 

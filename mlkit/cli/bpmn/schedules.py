@@ -6,30 +6,33 @@ from typing import Annotated, Any
 
 import typer
 
-from mlkit.cli.bpmn.options import (
-    Person,
-    conclude,
-    named,
-)
+from mlkit.cli.bpmn.options import Person, find_person
 from mlkit.cli.bpmn.place import Place, asking, with_place
+from mlkit.cli.bpmn.results import conclude
 from mlkit.cli.groups import examples, group
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of, plain
 
 app = group(
     "schedules",
-    "See what starts by itself, and when; pause it, or start it now.",
+    "List scheduled starts, pause them, or start one now.",
     {
         "list": (
             "mlkit.cli.bpmn.schedules:list_",
             "List the schedules of deployed definitions, with their next five times.",
         ),
-        "pause": ("mlkit.cli.bpmn.schedules:pause", "Start nothing until it is resumed."),
+        "pause": (
+            "mlkit.cli.bpmn.schedules:pause",
+            "Pause a schedule: start nothing until it is resumed.",
+        ),
         "resume": (
             "mlkit.cli.bpmn.schedules:resume",
-            "Start again, from the next time on: what was missed is left out.",
+            "Resume a schedule from its next time; missed starts are skipped.",
         ),
-        "run": ("mlkit.cli.bpmn.schedules:run", "Start an instance now, beside its times."),
+        "run": (
+            "mlkit.cli.bpmn.schedules:run",
+            "Start an instance now, in addition to its schedule.",
+        ),
     },
 )
 Name = Annotated[
@@ -51,7 +54,7 @@ def list_(
 ) -> None:
     """List the schedules of deployed definitions, with their next five times.
 
-    A server starts what is due; without one nothing starts by itself.
+    A server starts instances that are due; without a server nothing is started.
     """
     with asking(context, place) as (backend, _):
         found = backend.schedules()
@@ -73,9 +76,9 @@ def pause(
     place: Place,
     json: Json = False,
 ) -> None:
-    """Start nothing until it is resumed."""
+    """Pause a schedule: start nothing until it is resumed."""
     with asking(context, place) as (backend, _):
-        found = backend.pause(name, True, named(person))
+        found = backend.pause(name, True, find_person(person))
     _show_changed(found, json)
 
 
@@ -89,9 +92,9 @@ def resume(
     place: Place,
     json: Json = False,
 ) -> None:
-    """Start again, from the next time on: what was missed is left out."""
+    """Resume a schedule from its next time; missed starts are skipped."""
     with asking(context, place) as (backend, _):
-        found = backend.pause(name, False, named(person))
+        found = backend.pause(name, False, find_person(person))
     _show_changed(found, json)
 
 
@@ -112,9 +115,9 @@ def run(
     place: Place,
     json: Json = False,
 ) -> None:
-    """Start an instance now, beside its times."""
+    """Start an instance now, in addition to its schedule."""
     with asking(context, place) as (backend, where):
-        conclude(backend.run(name, named(person)), where, json, of(context))
+        conclude(backend.run(name, find_person(person)), where, json, of(context))
 
 
 def _show(found: list[dict[str, Any]]) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlkit.bpmn.defaults import ATTACH_LIMIT, DIGEST_HOUR, MAIL_FROM, MAX_BODY, MAX_UPLOAD, PORT
 from mlkit.cli.bpmn.mail import (
-    FROM,
     AttachLimit,
     DigestHour,
     Links,
@@ -23,6 +23,7 @@ from mlkit.cli.bpmn.mail import (
 )
 from mlkit.cli.bpmn.options import (
     STATE,
+    ArtifactsUrl,
     Cpu,
     Env,
     JournalUrl,
@@ -39,6 +40,7 @@ from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, nanoseconds
 from mlkit.cli.output import of
 from mlkit.errors import UsageError
+from mlkit.web.defaults import DRAIN_TIMEOUT, HOST, SESSION_HOURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,11 +72,12 @@ def serve(
     context: typer.Context,
     state: State = STATE,
     journal: JournalUrl = None,
+    artifacts: ArtifactsUrl = None,
     lease: Lease = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = HOST,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")
-    ] = 8080,
+    ] = PORT,
     base_url: Annotated[
         str | None,
         typer.Option("--base-url", metavar="URL", help="URL by which others reach the server."),
@@ -83,63 +86,85 @@ def serve(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help=("File of the tokens that requests may carry, a line each: TOKEN [ROLES [NAME]]."),
+            help=("File of accepted tokens, one per line: TOKEN [ROLES [NAME]]."),
         ),
     ] = None,
     users: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Let people log in: see `mlkit bpmn user add`."),
+        typer.Option(
+            metavar="FILE", help="Users file for logins with a password; see `mlkit bpmn user add`."
+        ),
     ] = None,
     oidc: Annotated[
         str | None,
-        typer.Option("--oidc", metavar="ISSUER", help="Let people log in at an OpenID provider."),
+        typer.Option(
+            "--oidc", metavar="ISSUER", help="OpenID Connect issuer at which people log in."
+        ),
     ] = None,
     oidc_client: Annotated[
-        str | None, typer.Option(metavar="ID", help="What the provider knows the server as.")
+        str | None, typer.Option(metavar="ID", help="Client id of the server at the provider.")
     ] = None,
     oidc_secret_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Its secret (or MLKIT_OIDC_SECRET); none: public."),
+        typer.Option(
+            metavar="FILE",
+            help="File with the client secret (or MLKIT_OIDC_SECRET); none: a public client.",
+        ),
     ] = None,
     oidc_name: Annotated[
-        str, typer.Option(metavar="CLAIM", help="The claim of a person's id.")
+        str, typer.Option(metavar="CLAIM", help="Claim with the id of a person.")
     ] = "preferred_username",
     oidc_groups: Annotated[
-        str, typer.Option(metavar="CLAIM", help="The claim of their groups.")
+        str, typer.Option(metavar="CLAIM", help="Claim with the groups of a person.")
     ] = "groups",
     session_hours: Annotated[
-        float, typer.Option(min=0.01, max=8760, metavar="HOURS", help="Time that a login is good.")
-    ] = 12.0,
-    grace: Annotated[
+        float,
+        typer.Option(min=0.01, max=8760, metavar="HOURS", help="Hours for which a login is valid."),
+    ] = SESSION_HOURS,
+    drain_timeout: Annotated[
         float,
         typer.Option(
-            min=0, metavar="SECONDS", help="Seconds that running scripts have to end after SIGTERM."
+            "--drain-timeout",
+            "--grace",
+            min=0,
+            max=MOST,
+            metavar="SECONDS",
+            help="Seconds that running scripts have to end after SIGTERM.",
         ),
-    ] = 8.0,
+    ] = DRAIN_TIMEOUT,
     watch: Annotated[
         Path | None,
-        typer.Option("--watch", metavar="DIR", help="Folder whose diagrams are deployed."),
+        typer.Option(
+            "--watch",
+            metavar="DIR",
+            help="Folder whose diagrams are deployed whenever they change.",
+        ),
     ] = None,
     log_format: Annotated[
         LogFormat, typer.Option(help="Format of the log: text, or JSON with the ids of instances.")
     ] = LogFormat.TEXT,
     keep: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Remove what ended longer ago, such as 90d; see prune."),
+        typer.Option(
+            metavar="TIME",
+            help="Remove instances that ended longer ago than this, such as 90d; see prune.",
+        ),
     ] = None,
     otlp: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Report traces and metrics to a collector, by OTLP."),
+        typer.Option(
+            metavar="URL", help="Report traces and metrics to this OpenTelemetry collector (OTLP)."
+        ),
     ] = None,
     max_body: Annotated[
         int, typer.Option(min=1, max=MOST, help="Maximum size of a request body, in bytes.")
-    ] = 4 << 20,
+    ] = MAX_BODY,
     max_upload: Annotated[
         int,
         typer.Option(
             min=1, max=MOST, help=("Maximum size of a deployment, or of uploaded files, in bytes.")
         ),
-    ] = 64 << 20,
+    ] = MAX_UPLOAD,
     people: People = None,
     smtp: Annotated[
         str | None,
@@ -149,12 +174,12 @@ def serve(
         ),
     ] = None,
     smtp_password_file: PasswordFile = None,
-    mail_from: MailFrom = FROM,
+    mail_from: MailFrom = MAIL_FROM,
     mail_templates: MailTemplates = None,
     links: Links = True,
     secret_file: SecretFile = None,
-    attach_limit: AttachLimit = 10.0,
-    digest_hour: DigestHour = 8,
+    attach_limit: AttachLimit = ATTACH_LIMIT,
+    digest_hour: DigestHour = DIGEST_HOUR,
     workers: Workers = None,
     python: Python = None,
     rscript: Rscript = None,
@@ -163,18 +188,19 @@ def serve(
     cpu: Cpu = 0,
     env: Env = [],  # noqa: B006 - typer's way to say "none given"
 ) -> None:
-    """Run instances for ever, and answer over HTTP.
+    """Run instances permanently, and answer over HTTP.
 
-    Takes every instance of the state folder that has something to do; the other commands work
-    beside it. An address that others can reach needs --users, --oidc or --token-file. SIGTERM takes
-    no more work, lets running scripts end within --grace, and exits 143.
+    Advances every instance of the state folder that has work; the other commands can be used at the
+    same time. An address that others can reach needs --users, --oidc or --token-file. On SIGTERM
+    no more work is started, running scripts may end within --drain-timeout, and the exit code is
+    143.
     """
     from mlkit.bpmn.mail import smtp as smtp_
     from mlkit.bpmn.server.federation import Claims
     from mlkit.bpmn.server.settings import Settings
 
     scripts = settings_of(
-        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease
+        workers, (python, rscript), (timeout, cpu, memory, tuple(env)), journal, lease, artifacts
     )
     scripts.queues_mail = smtp is not None
     settings = Settings(
@@ -182,7 +208,7 @@ def serve(
         host=host,
         port=port,
         base_url=base_url,
-        grace=grace,
+        drain_timeout=drain_timeout,
         token_file=token_file,
         users_file=users,
         oidc=_client(oidc, oidc_client, oidc_secret_file),

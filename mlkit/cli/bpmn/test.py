@@ -26,7 +26,7 @@ def play(
 ) -> None:
     """Play scenarios and compare each run with what is expected of it.
 
-    Timers do not wait, tasks may be mocked, people answer as the scenario says. Exits 0 when all
+    Timers do not wait, tasks may be mocked, and people answer as in the scenario. Exits 0 when all
     runs are as expected, 1 when one is not.
     """
     from mlkit.bpmn.runtime.session import Settings

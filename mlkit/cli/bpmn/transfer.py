@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlkit.cli.bpmn.options import STATE, JournalUrl, State, reading
+from mlkit.cli.bpmn.options import STATE, ArtifactsUrl, JournalUrl, State, reading
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json, nanoseconds
 from mlkit.cli.output import Output
@@ -27,14 +27,14 @@ def export(
 ) -> None:
     """Write a journal with its stored values into a file, to be moved.
 
-    Instances, definitions, schedules, data stores, mail, the audit log, stored values and working
-    folders. A journal that a process uses is refused. The file holds all variables: keep it as
-    safe as the state folder.
+    The file has instances, definitions, schedules, data stores, mail, the audit log, stored values
+    and working folders. A journal that a process uses is refused. The file contains all variables:
+    protect it like the state folder.
     """
     from mlkit.bpmn.runtime import transfer
 
     if file.exists():
-        raise UsageError(f"{file}: it is there already", hint="name another file")
+        raise UsageError(f"{file}: already exists", hint="name another file")
     with reading(state, journal) as session:
         _show("export", transfer.export(session, file), file, json)
 
@@ -44,21 +44,22 @@ def export(
     "mlkit bpmn import journal.tar --journal postgresql://mlkit@db.example/pipelines",
 )
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `export` has written.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File that `export` has written.")],
     state: State = STATE,
     journal: JournalUrl = None,
+    artifacts: ArtifactsUrl = None,
     json: Json = False,
 ) -> None:
     """Read an exported journal into an empty one, of SQLite or PostgreSQL.
 
-    Every instance is replayed, and its state compared with that in the journal it comes from:
-    all is read, or nothing.
+    Every instance is replayed, and its state compared with the exported one: either everything is
+    imported, or nothing.
     """
     from mlkit.bpmn.runtime import transfer
     from mlkit.bpmn.runtime.session import Session, Settings
 
     transfer.require_exported(file)  # Before a journal is made.
-    with Session(state, Settings(journal=journal), create=True) as session:
+    with Session(state, Settings(journal=journal, artifacts=artifacts), create=True) as session:
         _show("import", transfer.import_(session, file), file, json)
 
 
@@ -68,19 +69,20 @@ def import_(
 )
 def prune(
     older_than: Annotated[
-        str, typer.Option("--older-than", metavar="TIME", help="Since their end, such as 90d.")
+        str,
+        typer.Option(
+            "--older-than", metavar="TIME", help="Minimum time since their end, such as 90d."
+        ),
     ],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count the instances, and remove nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the instances.")] = False,
     state: State = STATE,
     journal: JournalUrl = None,
     json: Json = False,
 ) -> None:
     """Remove instances that ended long ago, with logs and stored values.
 
-    In small steps, beside servers that run. What an instance that is kept was made from stays, as
-    do deployed definitions, data stores and the audit log.
+    Removes them in small steps, also while servers run. Stored values that remaining instances
+    refer to are kept, and so are deployed definitions, data stores and the audit log.
     """
     from mlkit.bpmn.runtime import retention
 

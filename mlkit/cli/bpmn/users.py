@@ -15,7 +15,7 @@ from mlkit.errors import InputMissing, UsageError
 
 app = group(
     "user",
-    "Say who may log in to a server, and what they may do.",
+    "Manage who may log in to a server, and what they may do.",
     {
         "add": (
             "mlkit.cli.bpmn.users:add",
@@ -33,16 +33,16 @@ app = group(
         "list": ("mlkit.cli.bpmn.users:list_", "List users and groups, and what they may do."),
     },
 )
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Their id, as diagrams name them.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Id of the user, as in diagrams.")]
 File = Annotated[
-    Path, typer.Option("--users", metavar="FILE", help="The users file; `serve` rereads it.")
+    Path, typer.Option("--users", metavar="FILE", help="Users file, which `serve` rereads.")
 ]
 Rights = Annotated[
     str,
     typer.Option(
         "--rights",
         metavar="ROLES",
-        help="Of viewer, worker, participant, operator, deployer, by commas; - for none.",
+        help="Rights, by commas: viewer, worker, participant, operator, deployer; - for none.",
     ),
 ]
 
@@ -60,7 +60,7 @@ def add(
 ) -> None:
     """Add a user, with a password from a prompt or standard input.
 
-    The file holds the Argon2id hash of the password, and is made for its owner alone to read.
+    The file has the Argon2id hash of the password, and only its owner can read it.
     """
     from mlkit.bpmn.server import user_lines
 
@@ -76,7 +76,7 @@ def add(
 def passwd(context: typer.Context, name: Name, users: File, json: Json = False) -> None:
     """Change the password of a user.
 
-    Whoever has logged in with the old one has to log in again.
+    Sessions that began with the old password end.
     """
     from mlkit.bpmn.server import user_lines
 
@@ -91,14 +91,14 @@ def passwd(context: typer.Context, name: Name, users: File, json: Json = False) 
 )
 def rights(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A user, or @GROUP.")],
-    roles: Annotated[str, typer.Argument(metavar="ROLES", help="By commas; - for none.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Id of the user, or @GROUP.")],
+    roles: Annotated[str, typer.Argument(metavar="ROLES", help="Rights, by commas; - for none.")],
     users: File,
     json: Json = False,
 ) -> None:
     """Change what a user, or everybody of a @GROUP, may do.
 
-    A group is one of the people file; it needs no user. Rights change at once.
+    Groups are those of the people file. Changed rights apply at once.
     """
     from mlkit.bpmn.server import user_lines
 
@@ -127,7 +127,7 @@ def list_(users: File, json: Json = False) -> None:
     """List users and groups, and what they may do."""
     from mlkit.bpmn.server import user_lines
 
-    found = user_lines.listed(users)
+    found = user_lines.list_users(users)
     if json:
         Output.document("bpmn.users", 1, {"users": found})
         return
@@ -142,14 +142,14 @@ def _report(context: typer.Context, users: Path, name: str, done: str, json: boo
     if not json:
         of(context).note(done)
         return
-    found = [each for each in user_lines.listed(users) if each["name"] == name]
+    found = [each for each in user_lines.list_users(users) if each["name"] == name]
     Output.document("bpmn.user", 1, {"name": name, "user": found[0] if found else None})
 
 
 def _password() -> str:
     """Return a password: typed twice at a terminal, else the first line of standard input."""
     if sys.stdin is not None and sys.stdin.isatty():
-        return _typed()
+        return _ask_password()
     try:
         line = "" if sys.stdin is None else sys.stdin.readline()
     except UnicodeDecodeError:
@@ -159,7 +159,7 @@ def _password() -> str:
     return line.removesuffix("\n").removesuffix("\r")
 
 
-def _typed() -> str:
+def _ask_password() -> str:
     from getpass import getpass
 
     try:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlkit.bpmn.defaults import WORKER_LOCK, WORKER_PAUSE, WORKER_RETRIES
 from mlkit.cli.bpmn.options import Cpu, Env, Memory, Python, Timeout, Workers
 from mlkit.cli.groups import examples
+from mlkit.cli.options import MOST
 from mlkit.cli.output import of
 from mlkit.errors import UsageError
+from mlkit.web.defaults import DRAIN_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,26 +48,34 @@ def worker(
         float,
         typer.Option(
             min=1,
+            max=MOST,
             metavar="SECONDS",
             help=("Seconds for which a task is locked; the lock is renewed while it runs."),
         ),
-    ] = 60.0,
+    ] = WORKER_LOCK,
     retries: Annotated[
         int,
         typer.Option(
             min=1, max=1000, help="Number of attempts at a task, where the server sets none."
         ),
-    ] = 3,
+    ] = WORKER_RETRIES,
     pause: Annotated[
         float,
-        typer.Option(min=0, metavar="SECONDS", help="Seconds to wait before another attempt."),
-    ] = 10.0,
-    grace: Annotated[
+        typer.Option(
+            min=0, max=MOST, metavar="SECONDS", help="Seconds to wait before another attempt."
+        ),
+    ] = WORKER_PAUSE,
+    drain_timeout: Annotated[
         float,
         typer.Option(
-            min=0, metavar="SECONDS", help="Seconds that running tasks have to end after SIGTERM."
+            "--drain-timeout",
+            "--grace",
+            min=0,
+            max=MOST,
+            metavar="SECONDS",
+            help="Seconds that running tasks have to end after SIGTERM.",
         ),
-    ] = 8.0,
+    ] = DRAIN_TIMEOUT,
     workers: Workers = None,
     python: Python = None,
     timeout: Timeout = 0,
@@ -72,11 +83,12 @@ def worker(
     cpu: Cpu = 0,
     env: Env = [],  # noqa: B006 - typer's way to say "none given"
 ) -> None:
-    """Do external tasks of a server, in isolated processes of this machine.
+    """Run external tasks of a server, in isolated processes on this machine.
 
     A function gets the variables that its parameters name; a dictionary that it returns is
-    published. BpmnError throws a BPMN error; any other exception is a failed attempt. SIGTERM
-    takes no more tasks, lets running ones end within --grace, and gives the rest back.
+    published. BpmnError throws a BPMN error; any other exception is a failed attempt. On SIGTERM
+    no more tasks are fetched, running ones may end within --drain-timeout, and the rest is
+    unlocked.
     """
     import os
     import socket
@@ -98,7 +110,7 @@ def worker(
         try:
             made.run()
         finally:
-            made.drain(grace)
+            made.drain(drain_timeout)
             pool.close()
 
 

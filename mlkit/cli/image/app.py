@@ -24,7 +24,7 @@ app = group(
     {
         "slim": (
             "mlkit.cli.image.slim:slim",
-            "Carry an image onto a distroless base, and prove that it behaves as before.",
+            "Move an image onto a distroless base, and prove that it behaves as before.",
         ),
         "compare": (
             "mlkit.cli.image.run:compare",
@@ -44,7 +44,11 @@ app = group(
         ),
         "doctor": (
             "mlkit.cli.image.doctor:doctor",
-            "Diagnose how an image starts, stops and lives, as process 1 and under an init.",
+            "Diagnose how an image starts, runs and stops, as process 1 and under an init.",
+        ),
+        "debug": (
+            "mlkit.cli.image.debug:debug",
+            "Start a shell beside a container that has none, in its namespaces.",
         ),
         "base": (
             "mlkit.cli.image.app:base",

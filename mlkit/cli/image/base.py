@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,7 +45,10 @@ def build(
     tag: Annotated[
         str | None,
         typer.Option(
-            "--tag", "-t", metavar="NAME", help="Name under which it is loaded into the engine."
+            "--tag",
+            "-t",
+            metavar="NAME",
+            help="Name under which the image is loaded into the engine.",
         ),
     ] = None,
     output: Annotated[
@@ -55,12 +59,12 @@ def build(
         str | None,
         typer.Option(metavar="NAME", help="Code name of the suite (default: the machine's own)."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the packages only.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the packages.")] = False,
     json: Json = False,
 ) -> None:
     """Assemble a base from Debian packages; the same packages give the same image id.
 
-    apt names the packages of a suite and their digests, from the archive's signed index.
+    The packages of a suite and their digests come from apt's signed index.
     """
     from mlkit.files import check_place
     from mlkit.image.base import debian
@@ -91,7 +95,6 @@ def _build(
     kind: str, name: str, output: Path | None, progress: Any, apt: Apt, suite: str | None
 ) -> dict[str, Any]:
     import contextlib
-    import tempfile
 
     from mlkit.files import replacing
     from mlkit.image.base import debian
@@ -104,15 +107,16 @@ def _build(
         write_layer,
     )
     from mlkit.image.run.engine import Engine
+    from mlkit.scratch import scratch
 
     items = debian.assemble(kind, progress, apt)
-    with tempfile.TemporaryDirectory(prefix="mlkit-image-") as folder:
-        layer = write_layer(items, Path(folder) / "layer.tar")
+    with scratch("mlkit-image-") as folder:
+        layer = write_layer(items, folder / "layer.tar")
         config = document([layer], debian.config_of(kind, suite), here())
-        whole = archive(config, [layer], with_tag(name))
+        whole = partial(archive, config, [layer], with_tag(name))
         if output:
             with replacing(output) as file:
-                file.writelines(whole)
+                file.writelines(whole())
         else:
             with contextlib.closing(Engine()) as engine:
                 engine.load(whole)
@@ -126,7 +130,7 @@ def _build(
 )
 def list_bases(json: Json = False) -> None:
     """List the bases that `build` can assemble, and those that the engine holds already."""
-    built = _built()
+    built = _list_built()
     if json:
         bases = [
             {"kind": kind, "holds": holds, "images": built.get(kind, [])}
@@ -143,7 +147,7 @@ def list_bases(json: Json = False) -> None:
     Output.result(table)
 
 
-def _built() -> dict[str, list[dict[str, str]]]:
+def _list_built() -> dict[str, list[dict[str, str]]]:
     """Return the bases in the engine by kind; none where there is no engine."""
     import contextlib
 
@@ -153,7 +157,7 @@ def _built() -> dict[str, list[dict[str, str]]]:
 
     found: dict[str, list[dict[str, str]]] = {}
     with contextlib.suppress(ServiceUnavailable), contextlib.closing(Engine()) as engine:
-        for name, labels in engine.labelled(LABEL):
+        for name, labels in engine.list_labelled(LABEL):
             suite = labels.get(f"{LABEL}.suite", "unknown")
             found.setdefault(labels[LABEL], []).append({"name": name, "suite": suite})
     return found

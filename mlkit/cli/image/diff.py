@@ -34,13 +34,13 @@ def diff(
 ) -> None:
     """Show what differs between two images: files, packages, sizes, config."""
     from mlkit.image.filesystem.difference import diff as compute
-    from mlkit.image.filesystem.image_source import opened
+    from mlkit.image.filesystem.image_source import take_inventory
 
     output = of(context)
     with (
         output.progress("layers") as progress,
-        opened(a, progress) as first,
-        opened(b, progress) as second,
+        take_inventory(a, progress) as first,
+        take_inventory(b, progress) as second,
     ):
         found = compute(first, second)
     if json:

@@ -27,6 +27,7 @@ from mlkit.cli.image.options import (
 from mlkit.cli.image.text import plain
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
+from mlkit.image.choices import PATIENCE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +44,7 @@ def doctor(
     image: Annotated[
         str,
         typer.Argument(
-            metavar="IMAGE|CONTAINER", help="An image, which is run; or a running container."
+            metavar="IMAGE|CONTAINER", help="An image, which is run, or a running container."
         ),
     ],
     probe: Probes = None,
@@ -53,13 +54,13 @@ def doctor(
     volume: Volumes = None,
     network: Network = "",
     watch: Watch = 10.0,
-    patience: Patience = 20.0,
+    patience: Patience = PATIENCE,
     json: Json = False,
 ) -> None:
-    """Diagnose how an image starts, stops and lives, as process 1 and under an init.
+    """Diagnose how an image starts, runs and stops, as process 1 and under an init.
 
-    A container that runs already is watched only, and never stopped or changed. Exits 1 if there
-    are findings; notes, such as that it runs as root, are none.
+    A running container is only watched, and never stopped or changed. Exits 1 if there are
+    findings; notes, such as that it runs as root, are not findings.
     """
     asked = Asked(probe, probes)
     with contextlib.ExitStack() as stack:
@@ -71,7 +72,7 @@ def doctor(
         else:
             if asked.anything or env or env_file or volume or network:
                 _refuse(image)
-            fields = _watched(stack, engine, container, watch)
+            fields = _watch(stack, engine, container, watch)
     if json:
         Output.document("image.doctor", 1, {"image": image, **fields})
     else:
@@ -103,8 +104,8 @@ def _container(stack: contextlib.ExitStack, name: str) -> tuple[Engine, Containe
 
 
 def _image(stack: contextlib.ExitStack, image: str, asked: Asked, settings: Any) -> dict[str, Any]:
+    from mlkit.image.command.entrypoint import original_argv
     from mlkit.image.proof.diagnosis import diagnose
-    from mlkit.image.slim import original_argv
 
     runner, source = stack.enter_context(ready(image, asked, settings))
     inventory = source.inventory()
@@ -118,7 +119,7 @@ def _image(stack: contextlib.ExitStack, image: str, asked: Asked, settings: Any)
     }
 
 
-def _watched(
+def _watch(
     stack: contextlib.ExitStack, engine: Engine, container: Container, seconds: float
 ) -> dict[str, Any]:
     from mlkit.image.proof.container_diagnosis import diagnose, watch

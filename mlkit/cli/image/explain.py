@@ -28,22 +28,20 @@ def explain(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Paths in the image.")],
     original: Annotated[
         str | None,
-        typer.Option(
-            metavar="IMAGE", help="Image that it was made from (default: the one on record)."
-        ),
+        typer.Option(metavar="IMAGE", help="Original image (default: the recorded one)."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Show why files were kept in a slimmed image, or dropped from it."""
     from mlkit.errors import MlkitError
-    from mlkit.image.filesystem.image_source import opened
+    from mlkit.image.filesystem.image_source import take_inventory
     from mlkit.image.keep.provenance import Explainer, document, read
 
     with contextlib.ExitStack() as stack:
-        result = stack.enter_context(opened(image))
+        result = stack.enter_context(take_inventory(image))
         name, source = original or read(result).original, None
         try:
-            source = stack.enter_context(opened(name))
+            source = stack.enter_context(take_inventory(name))
             explainer = Explainer(result, source)
         except MlkitError as error:
             if original is not None:

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlkit.image.choices import TRACER, Tracer
+
 if TYPE_CHECKING:
+    from mlkit.image.compose import Composition
     from mlkit.image.filesystem.image_source import Source
+    from mlkit.image.run.engine import Engine
     from mlkit.image.run.exploration import Exploration
     from mlkit.image.run.observation import Runner, Settings
     from mlkit.image.run.probe import Probe
-    from mlkit.image.run.tracing import Tracer
 
 ImageName = Annotated[
     str,
@@ -30,7 +33,10 @@ Probes = Annotated[
     typer.Option(
         "--probe",
         metavar="PROBE",
-        help="http:[METHOD ][PORT]/PATH[=STATUS], tcp:PORT, exec:CMD, log:REGEX, exit:CODE.",
+        help=(
+            "Question to ask the app (repeatable): http:[METHOD ][PORT]/PATH[=STATUS], tcp:PORT, "
+            "exec:CMD, log:REGEX or exit:CODE."
+        ),
     ),
 ]
 ProbeFile = Annotated[
@@ -72,6 +78,19 @@ Patience = Annotated[
 ]
 
 
+OpenApi = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|PATH", help="Probe all routes of this OpenAPI document (JSON) as well."
+    ),
+]
+Explore = Annotated[
+    bool,
+    typer.Option(
+        "--explore/--no-explore",
+        help="If only / or a port is probed, also request what the app itself links and documents.",
+    ),
+]
 OneAtATime = Annotated[
     bool,
     typer.Option("--one-at-a-time", help="Never run two containers of the app at the same time."),
@@ -159,7 +178,7 @@ def settings_of(
     network: str,
     watch: float,
     patience: float,
-    tracer: Tracer = "auto",
+    tracer: Tracer = TRACER,
 ) -> Settings:
     """Return the settings of all runs, but for the probes."""
     import os
@@ -173,8 +192,49 @@ def settings_of(
 
 
 @contextlib.contextmanager
+def _beside(engine: Engine, composition: Composition, settings: Settings) -> Iterator[Settings]:
+    """Start the services of a Compose file; return the settings of the one that is slimmed."""
+    from dataclasses import replace
+
+    from mlkit.image.run.services import up
+
+    service = composition.service
+    with up(engine, composition, settings.patience) as services:
+        yield replace(
+            settings,
+            environment={**service.environment, **settings.environment},
+            volumes=[*services.volumes(service), *settings.volumes],
+            network=services.network,
+            aliases=[service.name],
+        )
+
+
+def read_compose(file: Path | None, service: str | None, network: str) -> Composition | None:
+    """Read what `--compose` and `--service` ask for.
+
+    Raises:
+        UsageError: One is given without the other, or --network as well.
+        BadData: The file says what is not understood.
+    """
+    from mlkit.errors import UsageError
+    from mlkit.image.compose import read
+
+    if file is None and service is None:
+        return None
+    if file is None or service is None:
+        raise UsageError("--compose FILE and --service NAME belong together")
+    if network:
+        raise UsageError("--compose makes a network of its own: without --network")
+    return read(file, service)
+
+
+@contextlib.contextmanager
 def ready(
-    image: str, asked: Asked, settings: Settings, wish: Wish | None = None
+    image: str,
+    asked: Asked,
+    settings: Settings,
+    wish: Wish | None = None,
+    composition: Composition | None = None,
 ) -> Iterator[tuple[Runner, Source]]:
     """Return what runs containers, and the image; its files may still be on their way."""
     from dataclasses import replace
@@ -197,4 +257,6 @@ def ready(
         settings = replace(settings, probes=probes, exploration=exploration)
         with whole():
             tools = stack.enter_context(Tools(engine))
+        if composition is not None:
+            settings = stack.enter_context(_beside(engine, composition, settings))
         yield Runner(engine, tools, settings, init_program()), source

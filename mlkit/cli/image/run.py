@@ -14,19 +14,23 @@ from mlkit.cli.image.options import (
     Env,
     EnvFile,
     Exec,
+    Explore,
     Network,
     OneAtATime,
+    OpenApi,
     Patience,
     ProbeFile,
     Probes,
     Volumes,
     Watch,
+    Wish,
     ready,
     settings_of,
 )
 from mlkit.cli.image.text import plain
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of
+from mlkit.image.choices import PATIENCE, WATCH
 
 
 @examples(
@@ -42,13 +46,15 @@ def compare(
     probe: Probes = None,
     probes: ProbeFile = None,
     exec: Exec = None,  # noqa: A002 - named as its option is
+    openapi: OpenApi = None,
+    explore: Explore = True,
     env: Env = None,
     env_file: EnvFile = None,
     volume: Volumes = None,
     network: Network = "",
     one_at_a_time: OneAtATime = False,
-    watch: Watch = 3.0,
-    patience: Patience = 20.0,
+    watch: Watch = WATCH,
+    patience: Patience = PATIENCE,
     json: Json = False,
 ) -> None:
     """Run two images side by side and compare how they behave.
@@ -69,7 +75,9 @@ def compare(
     )
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(of(context).progress("comparing"))
-        runner, source = stack.enter_context(ready(original, asked, settings))
+        runner, source = stack.enter_context(
+            ready(original, asked, settings, Wish(explore, openapi))
+        )
         other = stack.enter_context(in_engine(runner.engine, candidate))
         refuse_architecture(other)
         ours = Subject(source.name, source.inventory())
@@ -84,13 +92,14 @@ def compare(
         table = evidence(compared.originals, compared.candidate, found)
         fields = {
             "verdict": said,
+            "reach": compared.reach.fields(),
             "differences": [asdict(each) for each in found],
             "comparison": [asdict(each) for each in table],
             "warnings": warnings,
         }
         Output.document("image.compare", 1, fields)
     else:
-        Output.result(said)
+        Output.result(plain(f"{said}: {compared.reach.text}"))
         for each in found:
             line = f"{each.effect}: {each.what}: {each.original} -> {each.candidate}"
             Output.result(plain(line))
@@ -105,9 +114,7 @@ def compare(
     "mlkit image clean --json",
 )
 def clean(
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List them only, and remove nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list them.")] = False,
     json: Json = False,
 ) -> None:
     """Remove the containers and images that interrupted runs have left in the engine."""

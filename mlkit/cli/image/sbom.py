@@ -27,10 +27,10 @@ def sbom(
     """Write the software bill of materials of an image, as CycloneDX."""
     from json import loads
 
-    from mlkit.image.filesystem.image_source import opened
+    from mlkit.image.filesystem.image_source import take_inventory
     from mlkit.image.packages.sbom import bill, write
 
-    with opened(image) as inventory:
+    with take_inventory(image) as inventory:
         if output is not None:
             write(inventory, output)
         text = bill(inventory)

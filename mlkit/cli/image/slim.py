@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import tempfile
-from enum import StrEnum
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -20,60 +18,48 @@ from mlkit.cli.image.options import (
     Env,
     EnvFile,
     Exec,
+    Explore,
     ImageName,
     Network,
     OneAtATime,
+    OpenApi,
     Patience,
     ProbeFile,
     Probes,
     Volumes,
     Watch,
     Wish,
+    read_compose,
     ready,
     settings_of,
 )
 from mlkit.cli.options import Json
 from mlkit.cli.output import of
+from mlkit.image.choices import (
+    BASE,
+    COMPRESSION,
+    INIT,
+    PATIENCE,
+    PROFILE,
+    TRACER,
+    USER,
+    WATCH,
+    Compression,
+    FailOn,
+    Init,
+    Profile,
+    Tracer,
+    User,
+)
 
 if TYPE_CHECKING:
-    from mlkit.image.run.engine import Engine
-
-
-class ProfileName(StrEnum):
-    """How much is kept."""
-
-    SAFE = "safe"
-    BALANCED = "balanced"
-    TIGHT = "tight"
-
-
-class InitName(StrEnum):
-    """Whether an init goes in front."""
-
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
-
-
-class TracerName(StrEnum):
-    """How runs are traced."""
-
-    AUTO = "auto"
-    PTRACE = "ptrace"
-    FANOTIFY = "fanotify"
-    NONE = "none"
-
-
-class UserName(StrEnum):
-    """Who the result runs as."""
-
-    KEEP = "keep"
-    NONROOT = "nonroot"
+    from mlkit.image.report.gate import Gate
 
 
 @examples(
     "mlkit image slim app:1 -t app:1-slim --probe http:8000/ --probe http:8000/health=200",
     "mlkit image slim app.tar --profile tight --probe log:ready --output slim.tar --json",
+    "mlkit image slim app:1 --probe http:8000/ --ci --max-size 150MB --fail-on new-finding",
 )
 def slim(
     context: typer.Context,
@@ -90,29 +76,16 @@ def slim(
             metavar="BASE",
             help=("Base image: auto, static, base, cc, python3, none, or an image of the engine."),
         ),
-    ] = "auto",
+    ] = BASE,
     profile: Annotated[
-        ProfileName,
+        Profile,
         typer.Option(help=("How much is kept: safe keeps most, tight only what was traced.")),
-    ] = ProfileName.BALANCED,
+    ] = PROFILE,
     probe: Probes = None,
     probes: ProbeFile = None,
     exec: Exec = None,  # noqa: A002 - named as its option is
-    openapi: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|PATH", help="Probe all routes of this OpenAPI document (JSON) as well."
-        ),
-    ] = None,
-    explore: Annotated[
-        bool,
-        typer.Option(
-            "--explore/--no-explore",
-            help=(
-                "Where only / or a port is probed, request what the app itself links and documents."
-            ),
-        ),
-    ] = True,
+    openapi: OpenApi = None,
+    explore: Explore = True,
     include: Annotated[
         list[str] | None,
         typer.Option(metavar="GLOB", help="Keep these paths as well (repeatable)."),
@@ -120,12 +93,10 @@ def slim(
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="Drop these paths (repeatable).")
     ] = None,
-    init: Annotated[
-        InitName, typer.Option(help="Put tini in front of the entrypoint.")
-    ] = InitName.AUTO,
+    init: Annotated[Init, typer.Option(help="Put tini in front of the entrypoint.")] = INIT,
     user: Annotated[
-        UserName, typer.Option(help="User that the result runs as, in the proof too.")
-    ] = UserName.KEEP,
+        User, typer.Option(help="User that the result runs as, in the proof too.")
+    ] = USER,
     timestamps: Annotated[
         str,
         typer.Option(
@@ -144,22 +115,45 @@ def slim(
     env_file: EnvFile = None,
     volume: Volumes = None,
     network: Network = "",
+    compose: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Compose file whose other services are up in all runs."),
+    ] = None,
+    service: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Service of --compose that the image is."),
+    ] = None,
     one_at_a_time: OneAtATime = False,
-    watch: Watch = 3.0,
-    patience: Patience = 20.0,
+    watch: Watch = WATCH,
+    patience: Patience = PATIENCE,
     output: Annotated[
         str,
         typer.Option(
             "--output",
             "-o",
             metavar="WHERE",
-            help=("Where the result goes: docker, FILE.tar, oci:DIR or registry:REF."),
+            help=("Destination of the result: docker, FILE.tar, oci:DIR or registry:REF."),
         ),
     ] = "docker",
+    compression: Annotated[
+        Compression, typer.Option(help="Compression of the layers of oci:DIR.")
+    ] = COMPRESSION,
+    dockerfile: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder to write a Dockerfile to that builds the same result."
+        ),
+    ] = None,
+    seccomp: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File to write a seccomp profile to; the result is run under it."
+        ),
+    ] = None,
     tracer: Annotated[
-        TracerName,
-        typer.Option(help=("How runs are traced; auto uses the best way that the engine allows.")),
-    ] = TracerName.AUTO,
+        Tracer,
+        typer.Option(help=("Tracer; auto uses the best one that the engine allows.")),
+    ] = TRACER,
     trace: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Trace file whose paths are kept as well (repeatable)."),
@@ -182,68 +176,120 @@ def slim(
     force: Annotated[
         bool, typer.Option("--force", help="Keep the result even if it is broken.")
     ] = False,
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Fail if the result's files take more than this, such as 150MB."
+        ),
+    ] = None,
+    fail_on: Annotated[
+        list[FailOn] | None,
+        typer.Option(
+            help=(
+                "Fail on a finding about the original that --known does not list, or on a warning "
+                "about the proof (repeatable)."
+            )
+        ),
+    ] = None,
+    known: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="JSON output of an earlier slim or doctor, whose findings are accepted.",
+        ),
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File to write a Markdown summary to.")
+    ] = None,
+    ci: Annotated[
+        bool,
+        typer.Option(
+            "--ci",
+            help="Write groups, annotations and a summary as GitHub Actions or GitLab read them.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Carry an image onto a distroless base, and prove that it behaves as before.
+    """Move an image onto a distroless base, and prove that it behaves as before.
 
-    The app is run and traced, what it needs is kept, and the result is compared with the
-    original. Exits 1, without a result, if the result is broken.
+    The app is run and traced, the files that it needs are kept, and the result is compared with the
+    original. Exits 1, without a result, if the result is broken or exceeds a limit.
     """
-    from mlkit.files import check_place
+    from mlkit.cli.image import ci as services
+    from mlkit.cli.image.side_outputs import SideOutputs
     from mlkit.image.filesystem.output import parse, put
     from mlkit.image.options import Options
     from mlkit.image.run.early_trace import trace_early
-    from mlkit.image.run.trace import Trace, read_file, write_file
+    from mlkit.image.run.trace import Trace, read_file
     from mlkit.image.slim import Slimmer
+    from mlkit.scratch import scratch
 
     asked = Asked(probe, probes, exec)
     traces = [read_file(each) for each in trace or ()]
     options = Options(
-        profile=profile.value,
+        profile=profile,
         base=base,
-        init=init.value,
-        user=user.value,
+        init=init,
+        user=user,
         asked=asked.anything,
         timestamps=_time(timestamps),
         one_at_a_time=one_at_a_time,
         explore=explore,
+        seccomp=seccomp is not None,
         include=include or (),
         exclude=exclude or (),
         runs=[_words(each) for each in run or ()],
         trace=reduce(or_, traces, Trace()),
     )
-    settings = settings_of(env, env_file, volume, network, watch, patience, tracer.value)
-    wish = Wish(explore, openapi)
+    settings = settings_of(env, env_file, volume, network, watch, patience, tracer)
+    wish, composition = Wish(explore, openapi), read_compose(compose, service, network)
     target = parse(output, tag, image)
-    for path in filter(None, (trace_out, sbom, report)):
-        check_place(path)
+    gate = _gate(max_size, fail_on, known)
+    ci_service = services.service() if ci else None
+    beside = SideOutputs(trace_out, sbom, report, summary, dockerfile, seccomp)
+    beside.check(options)
     with contextlib.ExitStack() as stack:
-        runner, source = stack.enter_context(ready(image, asked, settings, wish))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlkit-image-")))
-        phase = stack.enter_context(of(context).phases())
+        runner, source = stack.enter_context(ready(image, asked, settings, wish, composition))
+        beside.check_source(image, source)
+        folder = stack.enter_context(scratch("mlkit-image-"))
+        phase = stack.enter_context(ci_service.phases() if ci_service else of(context).phases())
         phase("inventory")
         early = trace_early(runner, source, options)
         inventory = source.inventory()
         slimmer = Slimmer(runner, inventory, source.name, options, folder, early)
         result = stack.enter_context(contextlib.closing(slimmer)).run(phase)
-        good = result.verdict != "broken" or force
-        if trace_out is not None:
-            write_file(result.trace, trace_out)
-        kept = good and not dry_run
-        place = put(target, result.built, runner.engine) if kept else None
-        where = place.text if place else None
-        if report is not None:
-            from mlkit.image.report.page import write
-
-            write(report, image, where, inventory, result)
-        if place is not None and sbom is not None:
-            _bill(runner.engine, result.built.image, target.name, sbom)
+        size = result.built.size if result.gained else inventory.size
+        failures = gate.failures(size, result.findings, result.warnings)
+        good = (result.verdict != "broken" and not failures) or force
+        place = None
+        if good and not dry_run:
+            place = put(target, result.built, runner.engine, compression)
+            beside.write_bill(runner.engine, result, target.name)
+        beside.write(image, inventory, result, place, good)
         fields = slim_result.fields(image, place, inventory, result)
+        fields["failures"] = failures
+    for each in [] if ci_service else failures:  # a service gets them as annotations
+        of(context).note(each)
     if not good:
-        of(context).note("the result is broken and was not kept; --force keeps it")
-    slim_result.show(fields, json)
-    if result.verdict == "broken":
+        why = "is broken" if result.verdict == "broken" else "fails on a limit"
+        of(context).note(f"the result {why} and was not kept; --force keeps it")
+    beside.summarize(fields)
+    if ci_service is not None:
+        ci_service.report(fields)
+    with ci_service.quoting() if ci_service and not json else contextlib.nullcontext():
+        slim_result.show(fields, json)
+    if result.verdict == "broken" or failures:
         raise typer.Exit(1)
+
+
+def _gate(max_size: str | None, fail_on: list[FailOn] | None, known: Path | None) -> Gate:
+    from mlkit.image.report import gate
+
+    return gate.Gate(
+        None if max_size is None else gate.read_size(max_size),
+        fail_on or [],
+        frozenset() if known is None else gate.read_known(known),
+    )
 
 
 def _words(text: str) -> list[str]:
@@ -265,11 +311,3 @@ def _time(text: str) -> int | None:
     if text.isdecimal() and int(text) < 1 << 33:
         return int(text)
     raise UsageError(f"--timestamps {text}: not understood", hint="keep, epoch or SECONDS")
-
-
-def _bill(engine: Engine, image: str, name: str, path: Path) -> None:
-    from mlkit.image.filesystem.image_source import saved
-    from mlkit.image.packages import sbom
-
-    with saved(engine, image, name) as inventory:
-        sbom.write(inventory, path)

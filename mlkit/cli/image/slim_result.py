@@ -13,12 +13,10 @@ if TYPE_CHECKING:
 
     from mlkit.image.filesystem.inventory import Inventory
     from mlkit.image.filesystem.output import Place
-    from mlkit.image.slim import Slimmed
+    from mlkit.image.slimmed import Slimmed
 
 LARGEST = 5
 """Dropped files that are listed."""
-MOST_UNREACHED = 50
-"""Files of own code that no run has loaded, as far as they are listed."""
 MOST = 10
 """Packages and layers that are listed."""
 
@@ -54,13 +52,13 @@ def fields(
             "packages": [asdict(each) for each in result.sizes.packages],
             "layers": [asdict(each) for each in result.sizes.layers],
         },
-        "reach": asdict(result.reach)
-        | {"text": result.reach.text, "unreached": list(result.reach.unreached[:MOST_UNREACHED])},
+        "reach": result.reach.fields(),
         "own": {
             "files": result.sizes.own_files,
             "bytes": result.sizes.own_bytes,
             "leftovers": [asdict(each) for each in result.sizes.leftovers],
         },
+        "seccomp": _seccomp(result),
         "traced_by": result.trace.method,
         "warnings": result.warnings,
         "findings": [asdict(each) for each in result.findings],
@@ -76,6 +74,11 @@ def fields(
         "left_out": inventory.files.dropped,
         "kept": dict(sorted(result.plan.reasons.items())),
     }
+
+
+def _seccomp(result: Slimmed) -> dict[str, Any] | None:
+    found = result.seccomp
+    return None if found is None else {"allowed": found.names, "added": found.added}
 
 
 def show(fields: dict[str, Any], json: bool) -> None:
@@ -100,29 +103,37 @@ def _overview(fields: dict[str, Any]) -> Table:
         *((("digest", fields["digest"]),) if fields["digest"] else ()),
         ("base", fields["base"]),
         ("size", f"{megabytes(size['before'])} -> {megabytes(size['after'])}"),
-        *_shadowed(fields["layers"]),
+        *_report_shadowed(fields["layers"]),
         ("packages", f"{packages['before']} -> {len(packages['kept'])}"),
         ("traced by", fields["traced_by"]),
+        *_report_allowed(fields["seccomp"]),
         ("starts", " ".join(fields["command"]).replace("\n", "; ")),
         *(("warning", each) for each in fields["warnings"]),
         *((f"finding {each['code']}", each["observed"]) for each in fields["findings"]),
         *((f"note {each['code']}", each["observed"]) for each in fields["notes"]),
         *((each["effect"], _difference(each)) for each in fields["differences"]),
         *(("added after a trial", path) for path in fields["added"]),
-        *_left_out(fields["left_out"]),
+        *_report_left_out(fields["left_out"]),
         *_own(fields["own"]),
-        *(("dropped", _dropped(each)) for each in fields["dropped"][:LARGEST]),
+        *(("dropped", _format_dropped(each)) for each in fields["dropped"][:LARGEST]),
     ]
     for name, text in rows:
         table.add_row(name, plain(text))
     return table
 
 
+def _report_allowed(seccomp: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Return how many system calls a profile allows."""
+    if seccomp is None:
+        return []
+    return [("seccomp", f"{len(seccomp['allowed'])} system calls allowed")]
+
+
 def _difference(each: dict[str, Any]) -> str:
     return f"{each['what']}: {each['original']} -> {each['candidate']}"
 
 
-def _dropped(each: dict[str, Any]) -> str:
+def _format_dropped(each: dict[str, Any]) -> str:
     return f"{each['path']} ({megabytes(each['size'])})"
 
 
@@ -140,7 +151,7 @@ def _sizes(title: str, shares: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _shadowed(layers: dict[str, int]) -> list[tuple[str, str]]:
+def _report_shadowed(layers: dict[str, int]) -> list[tuple[str, str]]:
     """Return what layers hold that later ones overwrite or delete: no container sees it."""
     if not layers["shadowed"]:
         return []
@@ -157,7 +168,7 @@ def _own(own: dict[str, Any]) -> list[tuple[str, str]]:
     return [("of no package", "; dropped ".join([text, *([", ".join(gone)] if gone else [])]))]
 
 
-def _left_out(paths: list[str]) -> list[tuple[str, str]]:
+def _report_left_out(paths: list[str]) -> list[tuple[str, str]]:
     """Report in one line device nodes, pipes and sockets: a base image has many."""
     if not paths:
         return []

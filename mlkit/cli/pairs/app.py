@@ -18,7 +18,7 @@ app = group(
         ),
         "backtest": (
             "mlkit.cli.pairs.backtest:backtest",
-            "Backtest pairs with two-leg costs: given ones, or chosen anew in each window.",
+            "Backtest pairs with two-leg costs: given ones, or chosen again in each window.",
         ),
         "sweep": (
             "mlkit.cli.pairs.sweep:sweep",

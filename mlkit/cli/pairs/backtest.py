@@ -12,6 +12,7 @@ import typer
 from mlkit.cli.groups import examples
 from mlkit.cli.options import Json
 from mlkit.cli.output import Output, of, plain
+from mlkit.cli.pairs.cluster import ClusterOption, spread_over
 from mlkit.cli.pairs.settings import build, with_settings
 from mlkit.cli.pairs.source import (
     PANEL,
@@ -21,7 +22,7 @@ from mlkit.cli.pairs.source import (
     RefitOption,
     Source,
     load,
-    named_pairs,
+    read_pairs,
     with_source,
 )
 from mlkit.cli.report import ReportOption
@@ -83,6 +84,7 @@ def backtest(
             rich_help_panel=PANEL,
         ),
     ] = None,
+    cluster: ClusterOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -93,9 +95,9 @@ def backtest(
     report: ReportOption = None,
     json: Json = False,
 ) -> None:
-    """Backtest pairs with two-leg costs: given ones, or chosen anew in each window.
+    """Backtest pairs with two-leg costs: given ones, or chosen again in each window.
 
-    Decisions fall at a close and fill at the next open, or the next close without opens.
+    Decisions are made at a close and fill at the next open, or at the next close without opens.
     """
     from mlkit.errors import UsageError
     from mlkit.pairs.backtest import records
@@ -105,11 +107,11 @@ def backtest(
     out = of(context)
     layout, table_format = _formats(out, layout, table_format)
     if repeat is not None:
-        where = {"prices", "repeat", "output", "table_format", "report", "json"}
+        where = {"prices", "repeat", "cluster", "output", "table_format", "report", "json"}
         where |= set() if layout else {"layout"}
         _refuse_settings(context, where)
         recorded = read_run(repeat)
-        source, expected = _recorded_source(recorded, prices)
+        source, expected = _find_recorded_source(recorded, prices)
         named, built = recorded.pairs, recorded.settings
         own = None if recorded.strategy is None else file.reload(recorded.strategy)
     elif not prices:
@@ -117,11 +119,11 @@ def backtest(
     else:
         source = Source.of(prices, {**reading, "format": layout})
         built, expected = build(settings), None
-        named = named_pairs(pair, pairs, refit)
+        named = read_pairs(pair, pairs, refit)
         own = None if strategy is None else file.load(strategy)
     signed = built.takes_any_sign(given=bool(named))
     data = load(out, source, expected=expected, signed=signed)
-    result = _run(out, data, named, built, own)
+    result = _run(out, data, named, built, own, cluster)
     if output is not None:
         document = records.run_document(result, source.document(), named)
         records.write(output, result, document, table_format)
@@ -158,11 +160,11 @@ def _refuse_settings(context: typer.Context, allowed: set[str]) -> None:
             raise UsageError(f"{flag} and --from: a repeated run has its settings in run.json")
 
 
-def _recorded_source(recorded: Run, prices: list[str] | None) -> tuple[Source, str]:
+def _find_recorded_source(recorded: Run, prices: list[str] | None) -> tuple[Source, str]:
     """Return the source of a recorded run, which may have moved, and the prices' hash."""
     expected = recorded.prices.pop("sha256")
     source = Source(**recorded.prices)
-    return (source.moved(prices) if prices else source), expected
+    return (source.move(prices) if prices else source), expected
 
 
 def _run(
@@ -171,12 +173,16 @@ def _run(
     named: list[GivenPair],
     settings: Settings,
     strategy: Strategy | None,
+    cluster: str | None,
 ) -> Backtest:
+    from mlkit.errors import UsageError
     from mlkit.pairs import windows
     from mlkit.pairs.backtest.replay import run
 
-    with out.progress("selecting") as progress:
-        planned = windows.plan(prices, named, settings, progress)
+    if cluster is not None and not settings.trading:
+        raise UsageError("--cluster spreads windows: it needs --trading", hint="--trading 126")
+    with spread_over(out, cluster) as machines, out.progress("selecting") as progress:
+        planned = windows.plan(prices, named, settings, progress, machines)
     return run(prices, planned, settings, strategy)
 
 

@@ -15,7 +15,8 @@ from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, of, plain
 from mlkit.cli.pairs.source import NOT_RAW, Levels, PricesFiles, Source, load, with_source
 from mlkit.cli.report import ReportOption
-from mlkit.pairs.settings import Trend
+from mlkit.pairs.defaults import COST
+from mlkit.pairs.settings import TREND, Signal, Trend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +47,7 @@ def fit(
                 "(ct), quadratic trend (ctt)."
             )
         ),
-    ] = "c",
+    ] = TREND,
     window: Annotated[
         int | None,
         typer.Option(min=3, max=MOST, help="Window of the rolling hedge ratio, in bars."),
@@ -56,14 +57,14 @@ def fit(
         typer.Option(
             help=("State noise variance of the Kalman hedge ratio, per bar, between 0 and 1.")
         ),
-    ] = 1e-4,
+    ] = Signal.drift,
     cost: Annotated[
         float,
         typer.Option(
             min=0.0,
             help=("Cost of a round trip for Bertram's thresholds, as a fraction of y's leg."),
         ),
-    ] = 0.001,
+    ] = COST,
     johansen_lags: Annotated[
         int, typer.Option(min=0, max=MOST, help="Number of lagged differences in Johansen's test.")
     ] = 1,

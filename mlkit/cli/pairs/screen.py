@@ -12,8 +12,9 @@ import typer
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, MOST_THREADS, Json
 from mlkit.cli.output import Output, of, plain
+from mlkit.cli.pairs.cluster import ClusterOption, spread_over
 from mlkit.cli.pairs.source import NOT_RAW, Levels, PricesFiles, Source, load, with_source
-from mlkit.pairs.settings import FDR, Method, Prior, Trend
+from mlkit.pairs.settings import FDR, PRIOR, TREND, Method, Prior, Selection, Trend
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +38,7 @@ def screen(
         str | None, typer.Option(metavar="A,B,...", help="Keep only these tickers.")
     ] = None,
     levels: Levels = False,
-    method: Annotated[Method, typer.Option(help="How pairs are ranked.")] = "cointegration",
+    method: Annotated[Method, typer.Option(help="How pairs are ranked.")] = Selection.method,
     trend: Annotated[
         Trend,
         typer.Option(
@@ -46,7 +47,7 @@ def screen(
                 "(ct), quadratic trend (ctt)."
             )
         ),
-    ] = "c",
+    ] = TREND,
     lags: Annotated[
         int | None,
         typer.Option(
@@ -60,10 +61,10 @@ def screen(
         typer.Option(
             help=("False discovery control: Benjamini-Yekutieli, Benjamini-Hochberg, or none.")
         ),
-    ] = "by",
+    ] = Selection.fdr,
     alpha: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Accepted false discovery rate.")
-    ] = 0.05,
+    ] = Selection.alpha,
     prior: Annotated[
         Prior,
         typer.Option(
@@ -72,7 +73,7 @@ def screen(
                 "price changes, or groups."
             )
         ),
-    ] = "correlation",
+    ] = PRIOR,
     keep_stationary: Annotated[
         bool,
         typer.Option("--keep-stationary", help="Keep tickers that have no unit root themselves."),
@@ -113,6 +114,7 @@ def screen(
             metavar="DIR", help=("Directory of checkpoints, from which the same screen resumes.")
         ),
     ] = None,
+    cluster: ClusterOption = None,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", metavar="FILE", help="CSV file to write the pairs to."),
@@ -142,12 +144,13 @@ def screen(
         top=top,
         filters=_filters(half_life, max_hurst, min_correlation, groups, min_price),
     )
-    with out.progress("screening") as progress:
+    with spread_over(out, cluster) as machines, out.progress("screening") as progress:
         found = screening.screen(
             universe,
             criteria,
             threads=threads or _cores(),
             checkpoint=checkpoint,
+            cluster=machines,
             progress=progress,
         )
     if output is not None:

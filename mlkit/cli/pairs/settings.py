@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlkit.cli.options import MOST, expanded
+from mlkit.cli.options import MOST, expand
 from mlkit.pairs import settings
 
 
@@ -250,14 +250,14 @@ FLAGS = (
 def with_settings(
     command: Callable[..., None], without: frozenset[str] = frozenset()
 ) -> Callable[..., None]:
-    """Return a command the options of all settings; it receives them as `settings`.
+    """Add the options of all settings to a command, which receives them as `settings`.
 
     Args:
         command: Takes `settings`, and other parameters that typer reads.
         without: Names of options that the command declares itself.
     """
     options = {flag.name: _option(flag) for flag in FLAGS if flag.name not in without}
-    return expanded(command, "settings", options, last=True)
+    return expand(command, "settings", options, last=True)
 
 
 def _option(flag: Flag) -> tuple[Any, Any]:

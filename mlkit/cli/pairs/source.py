@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlkit.cli.options import MaxRatio, MaxUnpacked, expanded, unpack_limits
+from mlkit.cli.options import MAX_UNPACKED, MaxRatio, MaxUnpacked, expand, unpack_limits
 from mlkit.pairs.settings import Align, Decimal, Format
+from mlkit.unpacking import UnpackLimits
 
 if TYPE_CHECKING:
     from mlkit.cli.output import Output
@@ -36,7 +37,7 @@ NOT_RAW = frozenset({"raw", "allow_jumps"})
 PairOption = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="Y,X[,BETA]", help=("Pair to trade, with its hedge ratio if you like (repeatable).")
+        metavar="Y,X[,BETA]", help=("Pair to trade, optionally with its hedge ratio (repeatable).")
     ),
 ]
 PairsOption = Annotated[
@@ -116,6 +117,26 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "encoding": (
+        Annotated[
+            str | None,
+            _option(
+                metavar="NAME",
+                text="Encoding of text files, such as cp1252 or latin-1 (default: detected).",
+            ),
+        ],
+        None,
+    ),
+    "currency": (
+        Annotated[
+            str | None,
+            _option(
+                metavar="NAME",
+                text="Currency to read where a file has prices in several (Alpha Vantage).",
+            ),
+        ],
+        None,
+    ),
     "daily": (
         Annotated[
             bool,
@@ -133,8 +154,8 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         False,
     ),
-    "max_unpacked": (MaxUnpacked, 8.0),
-    "max_ratio": (MaxRatio, 200.0),
+    "max_unpacked": (MaxUnpacked, MAX_UNPACKED),
+    "max_ratio": (MaxRatio, UnpackLimits.ratio),
 }
 
 
@@ -151,10 +172,12 @@ class Source:
     date_format: str | None = None
     decimal: Decimal | None = None
     ticker: str | None = None
+    encoding: str | None = None
+    currency: str | None = None
     daily: bool = False
     allow_jumps: bool = False
-    max_unpacked: float | None = 8.0
-    max_ratio: float = 200.0
+    max_unpacked: float | None = MAX_UNPACKED
+    max_ratio: float = UnpackLimits.ratio
 
     @classmethod
     def of(cls, paths: list[str], chosen: Mapping[str, Any]) -> Source:
@@ -167,7 +190,7 @@ class Source:
         absolute = [each if each == "-" else str(Path(each).resolve()) for each in paths]
         return {**asdict(self), "path": absolute[0] if len(absolute) == 1 else absolute}
 
-    def moved(self, paths: list[str]) -> Source:
+    def move(self, paths: list[str]) -> Source:
         """Return the same source at other paths."""
         return replace(self, path=paths[0] if len(paths) == 1 else paths)
 
@@ -182,7 +205,7 @@ def with_source(
         without: Names of options that the command has not, or declares itself.
     """
     options = {name: each for name, each in OPTIONS.items() if name not in without}
-    return expanded(command, "reading", options, last=True)
+    return expand(command, "reading", options, last=True)
 
 
 def load(
@@ -211,8 +234,9 @@ def load(
 
     limits = unpack_limits(source.max_unpacked, source.max_ratio)
     reading = Reading(
-        source.format, source.date_format, source.decimal, source.ticker, source.daily, limits
-    )
+        source.format, source.date_format, source.decimal, source.ticker, source.daily,
+        source.encoding, source.currency, limits,
+    )  # fmt: skip
     data = read(
         source.path, align=source.align, tickers=tickers, raw=source.raw, signed=signed,
         allow_jumps=source.allow_jumps, reading=reading,
@@ -227,7 +251,7 @@ def load(
     return data.window(source.start, source.stop)
 
 
-def named_pairs(texts: list[str] | None, file: Path | None, refit: bool) -> list[GivenPair]:
+def read_pairs(texts: list[str] | None, file: Path | None, refit: bool) -> list[GivenPair]:
     """Read the pairs of the command line and of a file."""
     from mlkit.pairs.screen.pair_files import parse_pair, read_pairs
 

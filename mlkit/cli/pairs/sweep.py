@@ -13,6 +13,7 @@ import typer
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, MOST_THREADS, Json
 from mlkit.cli.output import Output, of
+from mlkit.cli.pairs.cluster import ClusterOption, spread_over
 from mlkit.cli.pairs.settings import build, with_settings
 from mlkit.cli.pairs.source import (
     PRICES_HELP,
@@ -21,7 +22,7 @@ from mlkit.cli.pairs.source import (
     RefitOption,
     Source,
     load,
-    named_pairs,
+    read_pairs,
     with_source,
 )
 from mlkit.cli.report import ReportOption
@@ -87,6 +88,7 @@ def sweep(
         int | None,
         typer.Option(min=1, max=MOST_THREADS, help="Number of threads (default: one per core)."),
     ] = None,
+    cluster: ClusterOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -123,15 +125,17 @@ def sweep(
     )
     longest = max(grid.lookback, default=built.signal.lookback)
     built = replace(built, signal=replace(built.signal, lookback=longest))
-    named = named_pairs(pair, pairs, refit)
+    named = read_pairs(pair, pairs, refit)
     signed = built.takes_any_sign(given=bool(named))
     data = load(out, Source.of(prices, reading), signed=signed)
-    with out.progress("selecting") as progress:
-        planned = windows.plan(data, named, built, progress)
     cores = threads or len(os.sched_getaffinity(0))
-    result = score(
-        data, planned, built, grid, threads=cores, trials=trials, walk_forward=walk_forward
-    )
+    with spread_over(out, cluster) as machines:
+        with out.progress("selecting") as progress:
+            planned = windows.plan(data, named, built, progress, machines)
+        result = score(
+            data, planned, built, grid, threads=cores, trials=trials, walk_forward=walk_forward,
+            cluster=machines,
+        )  # fmt: skip
     if report is not None:
         from mlkit.pairs.report import sweep as page
 
@@ -246,11 +250,15 @@ def _walk(result: Sweep, walk: WalkForward) -> dict[str, Any]:
     }
 
 
-def _show(out: Output, document: dict[str, Any], most: int = 10) -> None:
+_SHOWN = 10
+"""Configurations that the table lists."""
+
+
+def _show(out: Output, document: dict[str, Any]) -> None:
     for warning in document["warnings"]:
         out.note(f"warning: {warning}")
     deflated, year = document["deflated_sharpe"], document["bars_per_year"] ** 0.5
-    Output.result(_table(document["configurations"], most))
+    Output.result(_table(document["configurations"], _SHOWN))
     Output.result(
         f"{deflated['trials']} trials on the same {document['bars']} bars "
         f"({document['bars_per_year']:g} per year), worth {deflated['independent']:.1f} "
@@ -268,11 +276,11 @@ def _show(out: Output, document: dict[str, Any], most: int = 10) -> None:
             f"{benchmark * year:.3f}, the expected best of as many worthless trials"
         )
     if document["walk_forward"]:
-        Output.result(_walked(document["walk_forward"]))
+        Output.result(_format_walk(document["walk_forward"]))
     out.note("note: the best of a sweep is the luckiest too; --trials counts earlier attempts")
 
 
-def _walked(walk: dict[str, Any]) -> str:
+def _format_walk(walk: dict[str, Any]) -> str:
     promised = [
         each["promised_sharpe"] for each in walk["windows"] if each["promised_sharpe"] is not None
     ]

@@ -16,5 +16,9 @@ app = group(
             "mlkit.cli.pairs.job.recorded:recorded",
             "Run a job over recorded data, without a log, and print what it returns.",
         ),
+        "history": (
+            "mlkit.cli.pairs.job.history:history",
+            "Write a topic as Parquet, one file per day (UTC), or as JSON Lines.",
+        ),
     },
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlkit.cli.options import expanded, nanoseconds
+from mlkit.cli.options import expand, nanoseconds
 
 if TYPE_CHECKING:
     from mlkit.pairs.jobs.join import JoinPlan
@@ -70,8 +70,10 @@ _OPTIONS = {
             Kind | None,
             typer.Option(
                 "--join", rich_help_panel=PANEL,
-                help="Make one record per key and time of several topics: as of each record of "
-                "the first, or by windows.",
+                help=(
+                    "Join topics by key and time: one record for each record of the first topic "
+                    "(asof), or for each window."
+                ),
             ),
         ],
         None,
@@ -81,8 +83,10 @@ _OPTIONS = {
             str | None,
             typer.Option(
                 "--tolerance", metavar="DURATION", rich_help_panel=PANEL,
-                help="How old a record of another topic may be (default: any age), or the length "
-                "of windows.",
+                help=(
+                    "Maximum age of a record of another topic (default: any), "
+                    "or length of the windows."
+                ),
             ),
         ],
         None,
@@ -92,7 +96,7 @@ _OPTIONS = {
             str | None,
             typer.Option(
                 "--lateness", metavar="DURATION", rich_help_panel=PANEL,
-                help="How far behind the newest record others may come (default: 0s).",
+                help="Time by which records may be out of order (default: 0s).",
             ),
         ],
         None,
@@ -102,4 +106,4 @@ _OPTIONS = {
 
 def with_join(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command with these options in place of its parameter `joining`."""
-    return expanded(command, "joining", _OPTIONS, Joining)
+    return expand(command, "joining", _OPTIONS, Joining)

@@ -16,6 +16,7 @@ from mlkit.cli.options import MOST
 from mlkit.cli.output import Output, counted, of
 from mlkit.cli.pairs.job.joining import NO_JOIN, Joining, topics_of, with_join
 from mlkit.cli.pairs.job.run import BatchOption, JobArgument, KeyOption, RscriptOption, show_trace
+from mlkit.pairs.defaults import KEY, RECORDED_BATCH, RSCRIPT
 
 
 @examples(
@@ -39,18 +40,18 @@ def recorded(
         str | None,
         typer.Option("--in", metavar="TOPIC,...", help="Topics to join: folders or files in PATH."),
     ] = None,
-    key: KeyOption = "ticker",
-    batch: BatchOption = 1000,
+    key: KeyOption = KEY,
+    batch: BatchOption = RECORDED_BATCH,
     most: Annotated[
         int, typer.Option("--rows", min=1, max=MOST, help="Number of rows to print.")
     ] = 20,
-    rscript: RscriptOption = "Rscript",
+    rscript: RscriptOption = RSCRIPT,
     joining: Joining = NO_JOIN,
     json: Annotated[bool, typer.Option("--json", help="Print all results as JSON Lines.")] = False,
 ) -> None:
     """Run a job over recorded data, without a log, and print what it returns.
 
-    One copy of the file takes all tickers, in the order of time, a batch a call. Nothing is
+    One instance of the job gets all tickers, in the order of time, one batch per call. Nothing is
     restarted: a job that raises ends with its traceback.
     """
     from mlkit.interruption import stoppable

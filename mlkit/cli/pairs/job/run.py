@@ -13,8 +13,9 @@ import typer
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, counted, of
-from mlkit.cli.pairs.influx import exporting
+from mlkit.cli.pairs.influx import database, exporting
 from mlkit.cli.pairs.job.joining import NO_JOIN, Joining, topics_of, with_join
+from mlkit.pairs.defaults import BATCH, KEY, RESTARTS, RSCRIPT
 
 if TYPE_CHECKING:
     from mlkit.pairs.jobs.file import JobRaised
@@ -28,6 +29,12 @@ KeyOption = Annotated[
 ]
 BatchOption = Annotated[
     int, typer.Option(min=1, max=MOST, help="Maximum number of records per batch.")
+]
+CommitOption = Annotated[
+    int,
+    typer.Option(
+        min=1, max=MOST, help="Maximum number of records per commit; fewer if they take over 1 s."
+    ),
 ]
 
 RscriptOption = Annotated[str, typer.Option(metavar="PROGRAM", help="Rscript that runs jobs in R.")]
@@ -51,7 +58,7 @@ def run(
     log: Annotated[
         str, typer.Option(metavar="DIR|URL", help="Log: a folder, or kafka://HOST:PORT.")
     ] = "live/log",
-    key: KeyOption = "ticker",
+    key: KeyOption = KEY,
     group: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Consumer group (default: job-STEM-TOPIC of --out)."),
@@ -59,15 +66,15 @@ def run(
     instances: Annotated[
         int, typer.Option(min=1, max=64, help="Number of processes that share the partitions.")
     ] = 1,
-    batch: BatchOption = 1000,
+    batch: CommitOption = BATCH,
     restarts: Annotated[
         int,
         typer.Option(min=0, max=MOST, help="Number of consecutive restarts before the job stops."),
-    ] = 3,
+    ] = RESTARTS,
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop once all records have been read.")
     ] = False,
-    rscript: RscriptOption = "Rscript",
+    rscript: RscriptOption = RSCRIPT,
     joining: Joining = NO_JOIN,
     influx: Annotated[
         str | None,
@@ -91,9 +98,9 @@ def run(
         restarts=restarts, until_end=until_end, rscript=rscript,
         join=joining.plan(topics, key),
     )  # fmt: skip
-    shown = of(context)
+    shown, write = of(context), database(influx)
     with exporting(
-        shown, influx, lambda: open_log(log), [output], [key], {}, f"influx-{output}"
+        shown, write, lambda: open_log(log), [output], [key], {}, f"influx-{output}"
     ):  # fmt: skip
         counts = _run(plan, instances, shown)
     _report(counts, json)

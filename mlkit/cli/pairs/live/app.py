@@ -34,21 +34,25 @@ class LiveGroup(LazyGroup):
             "mlkit.cli.pairs.live.history:history",
             "Write a topic of a run as Parquet, one file per day.",
         ),
+        "statement": (
+            "mlkit.cli.pairs.live.statement:statement",
+            "Write the statement of a session: the report of a backtest, of the run up to its end.",
+        ),
         "pause": (
             "mlkit.cli.pairs.live.control:pause",
-            "Open no new positions; those that are open go on to their exits.",
+            "Open no new positions; open positions keep running to their exits.",
         ),
         "resume": (
             "mlkit.cli.pairs.live.control:resume",
-            "Trade again: after a pause, a limit that blocked, a flatten or a kill.",
+            "Trade again after a pause, a blocking limit, a flatten or a kill.",
         ),
         "flatten": (
             "mlkit.cli.pairs.live.control:flatten",
-            "Close positions at the next bar, cancel entries that wait, and open no new ones.",
+            "Close positions at the next bar, cancel waiting entries, and open no new ones.",
         ),
         "kill": (
             "mlkit.cli.pairs.live.control:kill",
-            "Cancel entries that wait, and end the run; positions stay as they are.",
+            "Cancel waiting entries, and end the run; positions stay open.",
         ),
         "verify": (
             "mlkit.cli.pairs.live.verify:verify",

@@ -21,7 +21,7 @@ PairArgument = Annotated[
 def status(run: RunArgument, json: Json = False) -> None:
     """Show what a run is doing: account, pairs, limits, and the state of its feed.
 
-    It exits 0 if a process runs it, and 3 if none does.
+    Exits 0 if a process runs it, and 3 if none does.
     """
     from mlkit.pairs.live.folder import RunFolder
 
@@ -69,7 +69,7 @@ def _command(context: typer.Context, name: str, run: Path, pair: str | None, jso
     from mlkit.pairs.live.folder import RunFolder
 
     if not send(RunFolder(run), name, pair or "", by=getpass.getuser()):
-        raise Waiting(f"{run}: no process runs it; {name} counts when it goes on",
+        raise Waiting(f"{run}: no process runs it; {name} takes effect when it continues",
                       hint="start it again with the command that started it")  # fmt: skip
     if json:
         Output.document("pairs.live.control", 1, {"command": name, "pair": pair})
@@ -81,7 +81,7 @@ def _command(context: typer.Context, name: str, run: Path, pair: str | None, jso
 def pause(
     context: typer.Context, run: RunArgument, pair: PairArgument = None, json: Json = False
 ) -> None:
-    """Open no new positions; those that are open go on to their exits."""
+    """Open no new positions; open positions keep running to their exits."""
     _command(context, "pause", run, pair, json)
 
 
@@ -89,7 +89,7 @@ def pause(
 def resume(
     context: typer.Context, run: RunArgument, pair: PairArgument = None, json: Json = False
 ) -> None:
-    """Trade again: after a pause, a limit that blocked, a flatten or a kill."""
+    """Trade again after a pause, a blocking limit, a flatten or a kill."""
     _command(context, "resume", run, pair, json)
 
 
@@ -97,7 +97,7 @@ def resume(
 def flatten(
     context: typer.Context, run: RunArgument, pair: PairArgument = None, json: Json = False
 ) -> None:
-    """Close positions at the next bar, cancel entries that wait, and open no new ones."""
+    """Close positions at the next bar, cancel waiting entries, and open no new ones."""
     _command(context, "flatten", run, pair, json)
 
 
@@ -109,7 +109,7 @@ def flatten(
 def kill(
     context: typer.Context, run: RunArgument, pair: PairArgument = None, json: Json = False
 ) -> None:
-    """Cancel entries that wait, and end the run; positions stay as they are.
+    """Cancel waiting entries, and end the run; positions stay open.
 
     Of one pair: flatten it, and trade it no more. A file KILL in the run's folder does the same as
     `kill`, and keeps the run from starting again until it is removed.

@@ -9,13 +9,14 @@ import typer
 from mlkit.cli.groups import examples
 from mlkit.cli.output import of
 from mlkit.cli.pairs.live.control import RunArgument
+from mlkit.web.defaults import HOST
 
 
 @examples("mlkit pairs live page run", "mlkit pairs live page run --port 8080")
 def page(
     context: typer.Context,
     run: RunArgument,
-    host: Annotated[str, typer.Option(help="Loopback address of the page.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Loopback address of the page.")] = HOST,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")
     ] = 0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,7 +14,8 @@ import typer
 from mlkit.cli.groups import examples
 from mlkit.cli.options import MOST, Json
 from mlkit.cli.output import Output, counted, of
-from mlkit.cli.pairs.influx import exporting
+from mlkit.cli.pairs.influx import database, exporting
+from mlkit.cli.pairs.live.alerts import Ways, alerts_of
 from mlkit.cli.pairs.settings import build, with_settings
 from mlkit.cli.pairs.source import (
     PairOption,
@@ -22,16 +23,17 @@ from mlkit.cli.pairs.source import (
     RefitOption,
     Source,
     load,
-    named_pairs,
+    read_pairs,
     with_source,
 )
+from mlkit.pairs.defaults import HALTED_AFTER, TIMEZONE
+from mlkit.web.defaults import HOST
 
 if TYPE_CHECKING:
     from mlkit.pairs.feeds.feed import Feed
-    from mlkit.pairs.live.alerts import Alerts
     from mlkit.pairs.live.folder import RunFolder
     from mlkit.pairs.live.plan import RunPlan
-    from mlkit.pairs.live.run import Progress
+    from mlkit.pairs.live.run import Progress, Run
     from mlkit.pairs.prices.prices import Prices
     from mlkit.pairs.settings import Settings
     from mlkit.pairs.strategy.strategy import Reference, Strategy
@@ -134,7 +136,7 @@ def run(
             max=MOST,
             text=("Number of missing bars after which a ticker is no longer waited for."),
         ),
-    ] = 3,
+    ] = HALTED_AFTER,
     delisted_after: Annotated[
         int,
         _option(
@@ -154,7 +156,7 @@ def run(
             min=2,
             max=MOST,
             metavar="N",
-            text="Number of tickers to watch, the first of the feed.",
+            text="Number of tickers to watch: the first of the file, or those that come first.",
         ),
     ] = None,
     evidence: Annotated[
@@ -186,7 +188,7 @@ def run(
     ] = None,
     timezone: Annotated[
         str, _option(panel=RISK, text="Time zone in which trading days begin.")
-    ] = "UTC",
+    ] = TIMEZONE,
     topics: Annotated[
         str | None,
         _option(
@@ -207,7 +209,15 @@ def run(
     page: Annotated[
         bool, _option("--page/--no-page", panel=RUN, text="Serve a page that shows the run.")
     ] = True,
-    host: Annotated[str, _option(panel=RUN, text="Loopback address of the page.")] = "127.0.0.1",
+    statements: Annotated[
+        bool,
+        _option(
+            "--statements/--no-statements",
+            panel=RUN,
+            text="Write a statement at the end of each session, in the run's folder.",
+        ),
+    ] = True,
+    host: Annotated[str, _option(panel=RUN, text="Loopback address of the page.")] = HOST,
     port: Annotated[
         int, _option(panel=RUN, min=0, max=65535, text="Port of the page; 0: a free one.")
     ] = 0,
@@ -222,6 +232,26 @@ def run(
             text=("Command to run for each alert, which it reads from standard input."),
         ),
     ] = None,
+    alert_mail: Annotated[
+        str | None,
+        _option(panel=RUN, metavar="ADDRESS", text="E-mail address to send alerts to, by --smtp."),
+    ] = None,
+    smtp: Annotated[
+        str | None,
+        _option(
+            panel=RUN,
+            metavar="URL",
+            text="Mail server: smtp://, smtp+starttls:// or smtps://[USER@]HOST[:PORT].",
+        ),
+    ] = None,
+    smtp_password_file: Annotated[
+        Path | None,
+        _option(
+            panel=RUN,
+            metavar="FILE",
+            text="File with its password (default: the variable MLKIT_BPMN_SMTP_PASSWORD).",
+        ),
+    ] = None,
     influx: Annotated[
         str | None,
         _option(panel=RUN, metavar="URL", text="Write measurements to http://HOST:PORT/DATABASE."),
@@ -230,8 +260,8 @@ def run(
 ) -> None:
     """Trade on paper, bar by bar: the backtest's engine, every step in a durable log.
 
-    The same command goes on with a run that ended or was killed, and ends with the same bytes as
-    one that never was. A replay of a file ends with it; any other feed can go on later.
+    The same command continues a run that ended or was killed, with results identical to those of an
+    uninterrupted run. A replay ends with its file; any other feed can be continued later.
     """
     from mlkit.interruption import stoppable
     from mlkit.pairs.feeds.feed import open_feed
@@ -245,16 +275,19 @@ def run(
     out = of(context)
     prices = _prices(out, feed, reading)
     opened = None if prices is not None else open_feed(feed)
-    alerts = _alerts(out, state, alert_url, alert_command)
+    write = database(influx)
+    ways = Ways(alert_url, alert_command, alert_mail, smtp, smtp_password_file)
+    alerts = alerts_of(out, state, ways)
     named, built, reference, year = _strategy_of(repeat, settings, pair, pairs, refit, strategy)
-    chosen = setup.tickers_of(
-        _split(tickers) or (prices.tickers if prices is not None else ()), named, universe
-    )
+    known = _split(tickers) or (prices.tickers if prices is not None else ())
+    if opened is not None and universe is not None and not (known or named):
+        known, opened = _first_tickers(out, RunFolder(state), opened, universe)
+    chosen = setup.tickers_of(known, named, universe)
     quiet = 0.0 if prices is not None else 5.0
     plan = setup.check(
         RunPlan(
             feed=feed, tickers=chosen, pairs=tuple(named), settings=built,
-            bars_per_year=built.bars_per_year or year or _inferred(prices, built),
+            bars_per_year=built.bars_per_year or year or _infer(prices, built),
             delisted_after=delisted_after, quotes=fill == "quote", length=round(bar * 1e9),
             lateness=round((quiet if lateness is None else lateness) * 1e9),
             halted_after=halted_after, timezone=_zone(timezone), strategy=reference,
@@ -266,16 +299,19 @@ def run(
     source = opened or _replay(prices, plan, speed)
     folder = RunFolder(state)
     folder.create()
-    with _serving(out, folder, page, host, port), folder.owned(), stoppable():
+    with _serving(out, folder, page, host, port), folder.own(), stoppable():
         if topics is not None:
             folder.set_log(topics)
         goes_on = setup.keep(folder, plan)
         out.note(f"{'going on with' if goes_on else 'new run'}: {state} ({feed})")
         running = Run(folder, source, _loader(reference), alerts.take,
                       None if keep is None else round(keep * 86_400_000))  # fmt: skip
-        with exporting(
-            out, influx, folder.open_log, topics_of_run.MEASURED, topics_of_run.TAGS,
-            {"run": folder.name},
+        with (
+            _stating(out, running) if statements else nullcontext(),
+            exporting(
+                out, write, folder.open_log, topics_of_run.MEASURED, topics_of_run.TAGS,
+                {"run": folder.name},
+            ),
         ):  # fmt: skip
             try:
                 progress = running.go()
@@ -283,6 +319,34 @@ def run(
                 running.close()
                 alerts.close()
     _show(progress, state, json)
+
+
+def _first_tickers(
+    out: Output, folder: RunFolder, feed: Feed, count: int
+) -> tuple[tuple[str, ...], Feed]:
+    """Return the tickers that a run has, or the first ones of its feed, and the feed."""
+    from mlkit.pairs.feeds.first import first_tickers
+
+    if folder.has_plan():
+        return folder.plan().tickers, feed
+    out.note(f"waiting for {count:,} tickers of {feed.name}")
+    return first_tickers(feed, count)
+
+
+@contextmanager
+def _stating(out: Output, running: Run) -> Iterator[None]:
+    """Write statements of sessions that end while the block runs."""
+    from mlkit.pairs.live.statements import Statements
+
+    statements = Statements(
+        running.folder, running.plan, lambda text: out.note(f"warning: {text}"),
+        by_clock=not running.feed.is_replay,
+    )  # fmt: skip
+    running.watch(statements.take)
+    try:
+        yield
+    finally:
+        statements.close()
 
 
 @contextmanager
@@ -324,7 +388,7 @@ def _strategy_of(
 
     if repeat is None:
         own = None if strategy is None else file.reference(file.load(strategy))
-        return named_pairs(pair, pairs, refit), build(settings), own, 0.0
+        return read_pairs(pair, pairs, refit), build(settings), own, 0.0
     if pair or pairs or strategy:
         raise UsageError("--from brings pairs and strategy: without --pair, --pairs, --strategy")
     recorded = read_run(repeat)
@@ -335,7 +399,7 @@ def _split(text: str | None) -> tuple[str, ...]:
     return tuple(each.strip() for each in (text or "").split(",") if each.strip())
 
 
-def _inferred(prices: Prices | None, settings: Settings) -> float:
+def _infer(prices: Prices | None, settings: Settings) -> float:
     from mlkit.pairs.backtest.calendar import infer_bars_per_year
 
     return 0.0 if prices is None else infer_bars_per_year(prices, settings.formation)
@@ -376,16 +440,6 @@ def _loader(reference: Reference | None) -> Callable[[], Strategy] | None:
     from mlkit.pairs.strategy import file
 
     return None if reference is None else partial(file.reload, reference)
-
-
-def _alerts(out: Output, state: Path, url: str | None, command: str | None) -> Alerts:
-    import shlex
-
-    from mlkit.pairs.live import alerts
-
-    sends = [] if url is None else [alerts.webhook(url)]
-    sends += [] if command is None else [alerts.command(shlex.split(command))]
-    return alerts.Alerts(state.resolve().name, sends, lambda text: out.note(f"warning: {text}"))
 
 
 def _show(progress: Progress, state: Path, json: bool) -> None:

@@ -14,7 +14,7 @@ from mlkit.cli.pairs.live.control import RunArgument
 def verify(run: RunArgument, json: Json = False) -> None:
     """Replay a run's recorded bars through the backtest, and compare bit for bit.
 
-    Compared are the account at each bar, all decisions and all trades. It exits 1 with the first
+    Compares the account at each bar, all decisions and all trades. Exits 1 with the first
     difference.
     """
     from dataclasses import asdict

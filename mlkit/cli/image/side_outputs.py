@@ -1,0 +1,110 @@
+"""What `mlkit image slim` writes beside the result: trace, bill, report, summary, Dockerfile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlkit.image.filesystem.image_source import Source
+    from mlkit.image.filesystem.inventory import Inventory
+    from mlkit.image.filesystem.output import Place
+    from mlkit.image.options import Options
+    from mlkit.image.run.engine import Engine
+    from mlkit.image.slimmed import Slimmed
+
+
+@dataclass(frozen=True)
+class SideOutputs:
+    """Where it goes; None: nowhere.
+
+    Attributes:
+        trace: `--trace-out`.
+        sbom: `--sbom`.
+        report: `--report`.
+        summary: `--summary`.
+        dockerfile: `--dockerfile`, a folder.
+        seccomp: `--seccomp`.
+    """
+
+    trace: Path | None = None
+    sbom: Path | None = None
+    report: Path | None = None
+    summary: Path | None = None
+    dockerfile: Path | None = None
+    seccomp: Path | None = None
+
+    def check(self, options: Options) -> None:
+        """Make sure, before any work is done, that all of it can be written.
+
+        Raises:
+            UsageError: A file is a folder, the folder is not empty, or options contradict.
+            InputMissing: A place is not there.
+        """
+        from mlkit.errors import UsageError
+        from mlkit.files import check_place
+        from mlkit.image.filesystem.output import check_folder
+
+        files = (self.trace, self.sbom, self.report, self.summary, self.seccomp)
+        for path in filter(None, files):
+            check_place(path)
+        if self.dockerfile is not None:
+            check_folder(self.dockerfile)
+            if options.timestamps is not None:
+                raise UsageError("--dockerfile keeps the original's times: without --timestamps")
+
+    def check_source(self, image: str, source: Source) -> None:
+        """Make sure that an image is one that a Dockerfile can begin with.
+
+        Raises:
+            UsageError: It has no name in the engine.
+            BadData: Its config is nothing that a Dockerfile can say.
+        """
+        from mlkit.errors import UsageError
+        from mlkit.image import dockerfile
+
+        if self.dockerfile is None:
+            return
+        if source.name != image:
+            hint = "load it into the engine, or push it, and slim it by its name"
+            raise UsageError(f"--dockerfile: {image} has no name that a builder knows", hint=hint)
+        dockerfile.check(image, source.config)
+
+    def write(
+        self, image: str, inventory: Inventory, result: Slimmed, place: Place | None, good: bool
+    ) -> None:
+        """Write what is about any result, and the Dockerfile and the profile of a good one."""
+        from mlkit.files import replacing, replacing_folder
+        from mlkit.image import dockerfile
+        from mlkit.image.report import page
+        from mlkit.image.run.trace import write_file
+
+        if self.trace is not None:
+            write_file(result.trace, self.trace)
+        if self.report is not None:
+            page.write(self.report, image, place.text if place else None, inventory, result)
+        if self.seccomp is not None and result.seccomp is not None and good:
+            with replacing(self.seccomp) as file:
+                file.write(result.seccomp.encode())
+        if self.dockerfile is not None and good:
+            with replacing_folder(self.dockerfile) as fresh:
+                dockerfile.write(fresh, image, inventory, result.built, result.gained)
+
+    def write_bill(self, engine: Engine, result: Slimmed, name: str) -> None:
+        """Write the bill of materials of a result that is kept."""
+        from mlkit.image.filesystem.image_source import open_saved
+        from mlkit.image.packages import sbom
+
+        if self.sbom is not None:
+            with open_saved(engine, result.built.image, name) as inventory:
+                sbom.write(inventory, self.sbom)
+
+    def summarize(self, fields: dict[str, Any]) -> None:
+        """Write the summary in Markdown."""
+        from mlkit.files import replacing
+        from mlkit.image.report.markdown import summary
+
+        if self.summary is not None:
+            with replacing(self.summary) as file:
+                file.write(summary(fields).encode())
