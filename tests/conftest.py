@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Generator
+import uuid
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import postgresql_server
 import pytest
+import requests
 
 # What is tested is what was installed: `python -m mlkit` must not find the folder `mlkit` of the
 # project's root, which lacks the extensions.
@@ -32,6 +34,8 @@ os.environ["MLKIT_TEST_IMAGES"] = str(IMAGES)
 # Caches of the user are not what is tested, and must not grow by it.
 _CACHE = tempfile.TemporaryDirectory(prefix="mlkit-test-cache-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name
+# A mail server of a test may start late: by itself, aiosmtpd waits 5 s.
+os.environ["AIOSMTPD_CONTROLLER_TIMEOUT"] = "120"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 # Machines of CI are noisy: a slow example is not a failure. Derandomised runs can be repeated.
@@ -62,9 +66,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     import docker
 
-    with contextlib.closing(docker.from_env()) as client:
+    gone = contextlib.suppress(docker.errors.DockerException)
+    with gone, contextlib.closing(docker.from_env()) as client:
         for name in IMAGES.read_text().split():
-            client.images.remove(name, force=True)
+            with contextlib.suppress(docker.errors.APIError):  # somebody else has removed it
+                client.images.remove(name, force=True)
     IMAGES.unlink()
 
 
@@ -75,6 +81,30 @@ def postgresql() -> str:
         pytest.skip("needs Debian's package postgresql")
     pytest.importorskip("psycopg")
     return postgresql_server.new_schema(postgresql_server.shared())
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Run a server that is compatible with S3; return its URL."""
+    pytest.importorskip("obstore")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of an empty bucket; the environment holds what its clients need."""
+    settings = {
+        "ENDPOINT_URL": s3_server, "ALLOW_HTTP": "true", "REGION": "us-east-1",
+        "ACCESS_KEY_ID": "somebody", "SECRET_ACCESS_KEY": "secret",
+    }  # fmt: skip
+    for name, value in settings.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    name = f"bucket-{uuid.uuid4().hex}"
+    requests.put(f"{s3_server}/{name}", timeout=60).raise_for_status()
+    return f"s3://{name}"
 
 
 @pytest.fixture
@@ -102,7 +132,7 @@ def mlkit(tmp_path: Path) -> Run:
     """Run `mlkit` as a user does: a process of its own, in an empty directory."""
 
     def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        options = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 120} | options
+        options = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 600} | options
         command = [sys.executable, "-m", "mlkit", *map(str, arguments)]
         return subprocess.run(command, check=False, **options)
 

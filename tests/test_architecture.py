@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mlkit"
 FILES = sorted(PACKAGE.rglob("*.py"))
+SOURCES = {PurePosixPath(path.relative_to(PACKAGE)): path.read_text() for path in FILES}
 EMPTY_NAMES = {"utils", "util", "common", "helpers", "misc"}
 
 WORKLOADS = {"bandit", "pairs", "bpmn", "image"}
@@ -32,6 +34,8 @@ DRIVERS = {
     "psycopg": "storage",
     "confluent_kafka": "streams",
     "influxdb": "streams/influx.py",
+    "dask": "pairs/cluster.py",
+    "distributed": "pairs/cluster.py",
     "redis": "bandit/stores/redis",
     "obstore": "storage",
     "argon2": "web",
@@ -39,13 +43,22 @@ DRIVERS = {
     "joserfc": "web",
     "opentelemetry": "bpmn/server/telemetry.py",
 }
+# Back ends behind a protocol: the one file outside of the back end that may import it.
+BACK_ENDS = {
+    "mlkit.bpmn.journal.sql": "bpmn/journal/__init__.py",
+    "mlkit.storage.postgresql": "storage/database.py",
+    "mlkit.storage.sqlite": "storage/database.py",
+    "mlkit.streams.embedded": "streams/__init__.py",
+    "mlkit.streams.kafka": "streams/__init__.py",
+}
+# What puts the rooms of its workload together.
+WHOLES = ("mlkit.image.slim",)
 # Pure rooms: what of mlkit they may import, beside their own room and mlkit.errors.
 PURE = {
-    # Forms and values are pure themselves: what a form accepts, how a value is written.
+    # Values are pure themselves: how one is written.
     "bpmn/engine": (
         "mlkit.bpmn.definition",
         "mlkit.bpmn.expressions",
-        "mlkit.bpmn.people",
         "mlkit.workers.child.values",
     ),
     # JavaScript has an engine of its own, which sees values and nothing else.
@@ -57,17 +70,30 @@ PURE = {
     "bpmn/decisions/evaluation.py": ("mlkit.bpmn.decisions", "mlkit.bpmn.expressions"),
     "bandit/evaluation": (),
     "bandit/policies": (
+        "mlkit.bandit._regression",
         "mlkit.bandit.arrays",
         "mlkit.bandit.distribution",
         "mlkit.bandit.propensities",
         "mlkit.bandit.sampler",
     ),
     "pairs/strategy/strategy.py": ("mlkit.pairs._pair_strategy", "mlkit.pairs.strategy"),
+    "pairs/screen/significance.py": ("mlkit.pairs.screen.cointegration", "mlkit.pairs.settings"),
+    "pairs/backtest/metrics.py": (),
+    "pairs/feeds/assembly.py": ("mlkit.pairs.defaults", "mlkit.pairs.feeds.records"),
+    "pairs/jobs/join.py": (
+        "mlkit.pairs.defaults",
+        "mlkit.pairs.feeds.records",
+        "mlkit.pairs.jobs.rows",
+    ),
+    "pairs/live/limits.py": (),
 }
 IMPURE_MODULES = {
     "asyncio", "multiprocessing", "os", "pathlib", "random", "secrets", "shutil", "socket",
     "sqlite3", "subprocess", "tempfile", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
+
+
+IMPURE_CALLS = (".now", ".today", ".utcnow", ".default_rng", ".random.seed")
 
 
 def imports(source: str) -> Iterator[str]:
@@ -95,12 +121,7 @@ def is_below(path: PurePosixPath, place: str) -> bool:
 
 def violations(path: PurePosixPath, source: str) -> list[str]:
     """Return the rules that a file below mlkit/ breaks by what it imports."""
-    return [
-        broken
-        for name in imports(source)
-        for rule in (breaks_direction, breaks_drivers, breaks_purity)
-        if (broken := rule(path, name))
-    ]
+    return [broken for name in imports(source) for rule in RULES if (broken := rule(path, name))]
 
 
 def breaks_direction(path: PurePosixPath, name: str) -> str | None:
@@ -127,6 +148,24 @@ def breaks_drivers(path: PurePosixPath, name: str) -> str | None:
     return f"{path} imports {driver}, which belongs to {DRIVERS[driver]}"
 
 
+def breaks_rooms(path: PurePosixPath, name: str) -> str | None:
+    """What puts the rooms of a workload together is imported by none of them."""
+    is_whole = any(f"{name}.".startswith(f"{each}.") for each in WHOLES)
+    if is_whole and len(path.parts) > 2 and layer(path) in WORKLOADS:
+        return f"{path} imports {name}, which stands above it"
+    return None
+
+
+def breaks_protocols(path: PurePosixPath, name: str) -> str | None:
+    """A back end is reached by what opens it; all others, its protocol too, see the protocol."""
+    for back_end, opener in BACK_ENDS.items():
+        if name == back_end or name.startswith(back_end + "."):
+            room = back_end.removeprefix("mlkit.").replace(".", "/")
+            if not is_below(path, room) and str(path) != opener:
+                return f"{path} imports {name}, which only {opener} opens"
+    return None
+
+
 def breaks_purity(path: PurePosixPath, name: str) -> str | None:
     """Pure rooms see no clock, files, network, or randomness that is not given."""
     room = next((room for room in PURE if is_below(path, room)), None)
@@ -142,9 +181,31 @@ def breaks_purity(path: PurePosixPath, name: str) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_keep_the_rules(path):
-    assert violations(PurePosixPath(path.relative_to(PACKAGE)), path.read_text()) == []
+RULES = (breaks_direction, breaks_drivers, breaks_rooms, breaks_protocols, breaks_purity)
+
+
+def impure_calls(path: PurePosixPath, source: str) -> list[str]:
+    """Return the calls of a pure file that read a clock, a file or a seed of their own."""
+    if not any(is_below(path, room) for room in PURE):
+        return []
+    calls = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    named = (ast.unparse(call) for call in calls)
+    return [each for each in named if each == "open" or each.endswith(IMPURE_CALLS)]
+
+
+def test_pure_files_call_no_clock():
+    found = {path: impure_calls(path, source) for path, source in SOURCES.items()}
+    assert {path: calls for path, calls in found.items() if calls} == {}
+
+
+@pytest.mark.parametrize("planted", ["datetime.now(UTC)", "open('x')", "np.random.default_rng()"])
+def test_an_impure_call_is_found(planted):
+    assert impure_calls(PurePosixPath("bpmn/engine/step.py"), planted)
+    assert not impure_calls(PurePosixPath("bpmn/runtime/runner.py"), planted)
+
+
+def test_imports_keep_the_rules():
+    assert [each for item in SOURCES.items() for each in violations(*item)] == []
 
 
 @pytest.mark.parametrize(
@@ -156,15 +217,23 @@ def test_imports_keep_the_rules(path):
         ("workers/pool.py", "from mlkit.bpmn.engine import events"),
         ("files.py", "from mlkit.web import application"),
         ("image/slim.py", "from mlkit.cli.output import Output"),
+        ("image/run/side_by_side.py", "from mlkit.image.slim import original_argv"),
         ("bandit/sampler.py", "import rich.table"),
         ("image/keep/plan.py", "import docker"),
         ("pairs/settings.py", "from uvicorn import Config"),
         ("bpmn/runtime/runner.py", "import sqlite3"),
-        ("bandit/server/writer.py", "def f():\n    import sqlite3"),
+        ("bandit/server/processes/writer.py", "def f():\n    import sqlite3"),
+        (
+            "bpmn/journal/protocol.py",
+            "if TYPE_CHECKING:\n    from mlkit.bpmn.journal.sql.index import SqlIndex",
+        ),
+        ("pairs/jobs/run.py", "from mlkit.streams import kafka"),
+        ("bpmn/journal/parts.py", "from mlkit.bpmn.journal.sql import index"),
+        ("bpmn/runtime/session.py", "from mlkit.bpmn.journal.sql.journal import SqlJournal"),
         ("bpmn/engine/step.py", "import time"),
         ("bandit/evaluation/intervals.py", "from random import random"),
         ("bandit/policies/thompson.py", "import secrets"),
-        ("bandit/policies/linear.py", "from mlkit.bandit.server import model"),
+        ("bandit/policies/linear.py", "from mlkit.bandit.server.learning import model"),
         ("bpmn/engine/behaviors/user.py", "from random import random"),
         ("bpmn/engine/behaviors/user.py", "from mlkit.bpmn.runtime import session"),
         ("bpmn/engine/state.py", "from mlkit.files import replacing"),
@@ -175,20 +244,99 @@ def test_a_forbidden_import_is_found(path, planted):
     assert violations(PurePosixPath(path), planted)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_the_command_line_prints_or_exits(path):
-    if layer(PurePosixPath(path.relative_to(PACKAGE))) == "cli":
-        return
-    calls = [
-        node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
-    ]
-    named = {call.id for call in calls if isinstance(call, ast.Name)}
-    assert not named & {"print", "exit", "quit", "input"}
-    assert "sys.exit" not in {ast.unparse(call) for call in calls}
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_driver_is_found_outside_its_place(driver):
+    assert violations(PurePosixPath("pairs/settings.py"), f"from {driver} import anything")
+
+
+@pytest.mark.parametrize("room", PURE)
+@pytest.mark.parametrize("planted", ["import time", "from mlkit.files import replacing"])
+def test_an_impure_import_is_found_in_each_pure_room(room, planted):
+    path = room if room.endswith(".py") else f"{room}/any.py"
+    assert violations(PurePosixPath(path), planted)
+
+
+def test_only_the_command_line_prints_or_exits():
+    found = {path: talking(source) for path, source in SOURCES.items() if layer(path) != "cli"}
+    assert {path: calls for path, calls in found.items() if calls} == {}
+
+
+def talking(source: str) -> set[str]:
+    """Return the calls by which a source prints, reads a terminal or exits."""
+    calls = {
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
+    }
+    return calls & {"print", "exit", "quit", "input", "sys.exit"}
+
+
+# These mean nothing, or the same everywhere.
+NEUTRAL = {None, "", "auto", "text", -1, 0, 1, 2}
+
+
+def defaults(source: str) -> Iterator[tuple[str, object]]:
+    """Yield the parameters and fields of a source whose default is written as a number or text."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = [*node.args.posonlyargs, *node.args.args]
+            pairs = [
+                *zip(given[::-1], node.args.defaults[::-1], strict=False),
+                *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+            ]
+            yield from ((name.arg, written(value)) for name, value in pairs)
+        elif isinstance(node, ast.ClassDef):
+            for field in node.body:
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                    yield field.target.id, written(field.value)
+
+
+def written(value: ast.expr | None) -> object:
+    """Return a number or a text that stands in the source, also as `4 << 20`; None for all else."""
+    if value is None or any(isinstance(each, ast.Name) for each in ast.walk(value)):
+        return None
+    if not isinstance(value, ast.Constant | ast.BinOp):
+        return None
+    return eval(compile(ast.Expression(value), "", "eval"))
+
+
+def stated_twice(sources: dict[PurePosixPath, str]) -> dict[tuple[str, object], set[str]]:
+    """Return the defaults of options that another file of the same workload, or core, has too."""
+    found: dict[tuple[str, object], set[str]] = {}
+    for path, source in sources.items():
+        for name, value in defaults(source):
+            if value not in NEUTRAL:
+                found.setdefault((name, value), set()).add(str(path))
+    return {
+        default: paths
+        for default, paths in found.items()
+        if len({path.removeprefix("cli/").split("/")[0] for path in paths}) < len(paths)
+        and any(path.startswith("cli/") for path in paths)
+    }
+
+
+def test_defaults_of_options_are_stated_once():
+    assert stated_twice(SOURCES) == {}
+
+
+@pytest.mark.parametrize(
+    "beneath", ["class Settings:\n    port: int = 8000", "def serve(*, port=8000): ..."]
+)
+def test_a_default_that_is_stated_twice_is_found(beneath):
+    option = "def serve(port: Annotated[int, typer.Option()] = 8000): ..."
+    places = PurePosixPath("cli/bandit/serve.py"), PurePosixPath("bandit/server/settings.py")
+    assert stated_twice(dict(zip(places, (option, beneath), strict=True)))
+    once = "class Settings:\n    port: int = PORT"
+    assert not stated_twice(dict(zip(places, (option, once), strict=True)))
 
 
 def test_no_module_has_an_empty_name():
     assert not [path for path in FILES if path.stem in EMPTY_NAMES]
+
+
+def test_no_room_has_more_files_than_one_reads_in_a_row():
+    sizes = Counter(path.parent for path in FILES)
+    assert [str(room) for room, files in sizes.items() if files > 40] == []
 
 
 def test_the_version_is_stated_once():

@@ -14,9 +14,9 @@ from mlkit.drawing import (
     date_ticks,
     decimate,
     even_ticks,
+    format_signed,
     log_ticks,
     picture,
-    signed,
 )
 
 SERIES = arrays(
@@ -55,7 +55,7 @@ def test_labels_are_few_round_and_within(low, span, most):
     assert steps == pytest.approx(np.full(len(steps), steps[0] if len(steps) else 0), rel=1e-6)
     assert values[0] >= low - 1e-6 * span
     assert values[-1] <= low + span * (1 + 1e-6)
-    assert len({signed(value, digits) for value in values}) == len(values)
+    assert len({format_signed(value, digits) for value in values}) == len(values)
 
 
 def test_counts_have_no_labels_between_whole_numbers():

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mlkit.errors import InputMissing, ServiceUnavailable, UsageError
-from mlkit.files import replacing, replacing_folder
+from mlkit.errors import BadData, InputMissing, ServiceUnavailable, UsageError
+from mlkit.files import check_place, read_regular, replacing, replacing_folder
 
 
 def fill(folder):
@@ -78,6 +78,11 @@ def write(path, text=b"new", **options):
         file.write(text)
 
 
+def fill_folder(path):
+    with replacing_folder(path):
+        pass
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
 def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, mode):
     path = tmp_path / "file"
@@ -125,6 +130,23 @@ def test_a_directory_is_a_wrong_argument(tmp_path):
         write(tmp_path)
 
 
+@pytest.mark.parametrize("use", [check_place, write, fill_folder])
+@pytest.mark.parametrize("name", ["loop", "loop/below", "to_loop", "n" * 300, "to_long"])
+def test_a_name_that_no_file_can_have_is_a_wrong_argument(tmp_path, name, use):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "to_loop").symlink_to("loop")
+    (tmp_path / "to_long").symlink_to("n" * 300)
+    with pytest.raises(UsageError, match=r"Too many levels of symbolic links|File name too long"):
+        use(tmp_path / name)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "ü" * 127])
+def test_the_longest_name_is_written(tmp_path, name):
+    write(tmp_path / name)
+    assert (tmp_path / name).read_bytes() == b"new"
+
+
 def test_a_full_disk_is_a_missing_service_and_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
@@ -138,3 +160,21 @@ def test_a_full_disk_is_a_missing_service_and_leaves_the_old_file(tmp_path):
     assert "disk space" in caught.value.hint
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("special", ["/dev/zero", "fifo"])
+def test_what_is_no_regular_file_is_not_read(tmp_path, special):
+    path = tmp_path / special
+    if not path.exists():
+        os.mkfifo(path)
+    with pytest.raises(InputMissing, match="not a regular file"):
+        read_regular(path, 100)
+
+
+def test_a_file_beyond_the_limit_is_not_read(tmp_path):
+    (tmp_path / "x").write_bytes(b"x" * 101)
+    assert len(read_regular(tmp_path / "x", 101)) == 101
+    with pytest.raises(BadData, match="larger than"):
+        read_regular(tmp_path / "x", 100)
+    with pytest.raises(InputMissing, match="directory"):
+        read_regular(tmp_path, 100)

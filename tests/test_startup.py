@@ -59,9 +59,9 @@ def test_help_of_a_workload_loads_none_of_its_commands(workload):
     ("workload", "command", "shared"),
     [
         ("bandit", "fit", {"documents", "durations"}),
-        ("pairs", "screen", {"source"}),
+        ("pairs", "screen", {"cluster", "source"}),
         ("bpmn", "lint", {"options"}),
-        ("bpmn", "run", {"options", "place"}),
+        ("bpmn", "run", {"options", "place", "results"}),
         ("image", "diff", {"options", "text"}),
     ],
 )
@@ -79,3 +79,9 @@ def test_a_list_of_instances_loads_no_engine(tmp_path):
     loaded = modules_after("bpmn", "list", "--state", str(tmp_path))
     assert "mlkit.bpmn.journal.sql.journal" in loaded
     assert not loaded & {"mlkit.bpmn.engine.engine", "mlkit.bpmn.definition.parser", "lxml"}
+
+
+def test_a_server_of_predictions_loads_no_data_frames():
+    code = "import sys, mlkit.bandit.server.api.endpoints\nsys.stdout.write(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"pandas", "scipy.stats", "statsmodels"} & set(done.stdout.split())

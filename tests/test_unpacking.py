@@ -12,28 +12,28 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlkit.errors import BadData
-from mlkit.unpacking import GzipReader, UnpackLimits, unzipped
+from mlkit.unpacking import GzipReader, UnpackLimits, unzip
 
 ZEROS = gzip.compress(bytes(80 << 20), compresslevel=1)
 
 
 def test_content_comes_back():
     text = b"date,A\n" * 100_000
-    assert unzipped(gzip.compress(text), "f") == text
-    assert unzipped(text, "f") == text
-    assert unzipped(gzip.compress(text) + gzip.compress(b"more"), "f") == text + b"more"
+    assert unzip(gzip.compress(text), "f") == text
+    assert unzip(text, "f") == text
+    assert unzip(gzip.compress(text) + gzip.compress(b"more"), "f") == text + b"more"
 
 
 def test_a_bomb_is_refused_with_the_option_that_lets_it_in():
     with pytest.raises(BadData, match=r"^bomb: unpacks to more than 200 times its size$") as error:
-        unzipped(ZEROS, "bomb")
+        unzip(ZEROS, "bomb")
     assert "--max-ratio" in error.value.hint
-    assert len(unzipped(ZEROS, "bomb", UnpackLimits(ratio=1e4))) == 80 << 20
+    assert len(unzip(ZEROS, "bomb", UnpackLimits(ratio=1e4))) == 80 << 20
 
 
 def test_a_size_limit_holds_whatever_the_ratio():
     with pytest.raises(BadData, match=r"more than 0\.00977 GiB") as error:
-        unzipped(ZEROS, "bomb", UnpackLimits(ratio=1e4, size=10 << 20))
+        unzip(ZEROS, "bomb", UnpackLimits(ratio=1e4, size=10 << 20))
     assert "--max-unpacked" in error.value.hint
 
 
@@ -49,7 +49,7 @@ def test_a_bomb_in_a_stream_stops_soon_after_the_limit():
 def test_damage_is_bad_data(damage):
     packed = gzip.compress(b"date,A,B\n2020-01-01,1,2\n" * 50)
     with pytest.raises(BadData, match="prices: damaged gzip file"):
-        unzipped(damage(packed), "prices")
+        unzip(damage(packed), "prices")
 
 
 def _gzipped(path, text):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert not [name for name in names if name.endswith((".cpp", ".hpp", ".a"))]
     assert "mlkit/py.typed" in names
     assert [name for name in names if name.endswith("licenses/LICENSE")]
+
+
+def test_the_source_distribution_holds_what_its_tests_need(tmp_path):
+    pytest.importorskip("scikit_build_core")
+    code = "import sys; from scikit_build_core.build import build_sdist; build_sdist(sys.argv[1])"
+    check(sys.executable, "-c", code, tmp_path, cwd=ROOT)
+    with tarfile.open(next(tmp_path.glob("mlkit-*.tar.gz"))) as file:
+        folders = {name.split("/")[1] for name in file.getnames()}
+    assert folders >= {"benchmarks", "constraints", "cpp", "docs", "examples", "mlkit", "tests"}
 
 
 def test_the_installed_command_works(environment, tmp_path):

@@ -210,6 +210,7 @@ def test_quantiles_of_the_whole_domain_are_next_to_the_right_double():
         (0.975, 5e12, 5e12),
         (1e-9, 3e10, 7e12),
         (0.3, 6e3, 1e15),
+        (0.6847456357340268, 99582.18431658423, 814138800602939.1),
     ],
 )
 def test_quantiles_of_large_parameters_agree_with_40_digits(p, a, b):

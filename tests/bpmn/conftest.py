@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import installing
 import msgspec
 import pytest
 
@@ -212,6 +213,6 @@ def engines(tmp_path_factory):
     for name in ("pom.xml", *programs):
         shutil.copy(Path(__file__).parent / "expressions/feel/engines" / name, folder)
     maven = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
-    subprocess.run(maven, cwd=folder, check=True)
+    installing.fetch(maven, folder)
     subprocess.run(["javac", "-cp", "lib/*", *programs], cwd=folder, check=True)
     return folder

@@ -6,12 +6,12 @@ import functools
 import http.server
 import json
 import shutil
-import socket
 import threading
 from pathlib import Path
 
 import pytest
 from aiosmtpd.controller import Controller
+from ports import free_port
 
 from mlkit.bpmn import render
 from mlkit.bpmn.definition import xml_documents
@@ -65,8 +65,7 @@ class Post:
 def post():
     """A real SMTP server on loopback; gives its address and its mails."""
     handler = Post()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     controller = Controller(handler, hostname="127.0.0.1", port=port)
     controller.start()
     yield f"127.0.0.1:{port}", handler.mails

@@ -126,7 +126,7 @@ def damaged(draw):
 
 def read(content: bytes, folder: Path) -> None:
     """Do with a file whatever commands do: lint, draw, and begin it where lint allows."""
-    for each in render.parsed(content, "test.bpmn"):
+    for each in render.parse(content, "test.bpmn"):
         etree.fromstring(render.svg(each))
         terminal.text(each)
         terminal.outline(each, {})

@@ -1,10 +1,6 @@
-"""All commands, and a terminal to run them on."""
+"""All commands."""
 
 from __future__ import annotations
-
-import os
-import pty
-import subprocess
 
 import typer
 
@@ -23,24 +19,3 @@ def commands(command, name="mlkit"):
 
 
 LEAVES = dict(commands(typer.main.get_command(app)))
-
-
-def on_a_terminal(command, environment, directory):
-    """Run a command with a terminal for its output, and give what it printed."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        command, stdout=theirs, stdin=theirs, env=environment, cwd=directory
-    ) as child:
-        os.close(theirs)
-        text = b""
-        while True:
-            try:
-                part = os.read(ours, 4096)
-            except OSError:  # the terminal is gone: the child has ended
-                break
-            if not part:
-                break
-            text += part
-        child.wait()
-    os.close(ours)
-    return text.decode()

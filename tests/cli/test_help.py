@@ -11,7 +11,8 @@ import typer
 
 from mlkit.cli.groups import LazyGroup
 from mlkit.cli.main import app
-from tests.cli.commands import LEAVES, on_a_terminal
+from tests.cli.commands import LEAVES
+from tests.cli.terminal import on_a_terminal
 
 FIRST = {
     "bandit": ["fit", "show", "sample", "serve"],
@@ -71,7 +72,7 @@ def test_help_in_a_pipe_is_plain_text_with_its_headings_and_whole_examples(mlkit
 def test_help_on_a_terminal_has_frames(words, tmp_path):
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
     command = [sys.executable, "-m", "mlkit", *words, "--help"]
-    text = on_a_terminal(command, environment, tmp_path)
+    text, _ = on_a_terminal(command, environment, tmp_path)
     assert "\u256d\u2500" in text
     assert "env var" not in text
 
@@ -79,7 +80,7 @@ def test_help_on_a_terminal_has_frames(words, tmp_path):
 def test_a_group_on_a_terminal_lists_every_command_in_full(tmp_path):
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
     command = [sys.executable, "-m", "mlkit", "bandit", "--help"]
-    text = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal(command, environment, tmp_path))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal(command, environment, tmp_path)[0])
     for name, line, _ in members(typer.main.get_command(app)):
         if name.startswith("mlkit bandit ") and name.count(" ") == 2:
             assert re.search(rf"\b{name.split()[-1]} +{re.escape(line)}", text), name

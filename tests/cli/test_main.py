@@ -11,10 +11,18 @@ import sys
 import pytest
 
 from mlkit import __version__
-from tests.cli.commands import LEAVES, on_a_terminal
+from tests.cli.commands import LEAVES
+from tests.cli.terminal import on_a_terminal
 
-STREAMING = {"mlkit bandit serve", "mlkit bpmn serve", "mlkit bpmn worker", "mlkit pairs live page"}
+SERVING = {"mlkit bandit serve", "mlkit bpmn serve", "mlkit bpmn worker", "mlkit pairs live page"}
 """Commands that print no result: they serve until they are stopped."""
+PASSING = {"mlkit image debug"}
+"""Commands that pass on what another program prints."""
+DIAGRAM = (
+    '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" targetNamespace="t">'
+    '<process id="p" isExecutable="true"><startEvent id="s"/><endEvent id="e"/>'
+    '<sequenceFlow id="f" sourceRef="s" targetRef="e"/></process></definitions>'
+)
 DOCUMENTS = {"mlkit bpmn scenario"}
 """Commands whose result is a document of JSON in any case."""
 
@@ -23,7 +31,10 @@ DOCUMENTS = {"mlkit bpmn scenario"}
 def test_every_command_has_help_two_examples_and_json(name):
     command = LEAVES[name]
     assert command.help
-    assert "json" in {option.name for option in command.params} or name in STREAMING | DOCUMENTS
+    assert (
+        "json" in {option.name for option in command.params}
+        or name in SERVING | PASSING | DOCUMENTS
+    )
     assert len(re.findall(rf"^\s*{name}\b", command.epilog or "", re.MULTILINE)) >= 2, "examples"
     assert all(option.help for option in command.params if option.param_type_name == "option")
 
@@ -60,8 +71,8 @@ def test_no_color_is_honoured_on_a_terminal(tmp_path):
     command = [sys.executable, "-m", "mlkit", "doctor"]
     plain = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
     plain.pop("NO_COLOR", None)
-    assert "\x1b[3" in on_a_terminal(command, plain, tmp_path)
-    assert "\x1b[3" not in on_a_terminal(command, plain | {"NO_COLOR": "1"}, tmp_path)
+    assert "\x1b[3" in on_a_terminal(command, plain, tmp_path)[0]
+    assert "\x1b[3" not in on_a_terminal(command, plain | {"NO_COLOR": "1"}, tmp_path)[0]
 
 
 def test_flag_over_variable_over_file_over_default(mlkit, tmp_path):
@@ -93,6 +104,27 @@ def test_a_wrong_settings_file_is_refused(mlkit, tmp_path, text, message):
     assert message in done.stderr
     assert "mlkit.toml" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["grace", "drain-timeout"])
+def test_an_older_name_of_an_option_still_works_everywhere(mlkit, tmp_path, name):
+    serve, problem = ("bpmn", "serve", "--port", "0"), "'--drain-timeout' / '--grace'"
+    assert problem in mlkit(*serve, f"--{name}", "x").stderr
+    variable = f"MLKIT_BPMN_SERVE_{name.replace('-', '_').upper()}"
+    assert problem in mlkit(*serve, env={**os.environ, variable: "x"}).stderr
+    (tmp_path / "mlkit.toml").write_text(f'[bpmn.serve]\n{name} = "x"\n')
+    done = mlkit(*serve)
+    assert done.returncode == 2
+    assert problem in done.stderr
+
+
+def test_the_rule_of_variables_and_settings_holds_for_each_flag(mlkit, tmp_path):
+    command = ("pairs", "backtest", "nowhere.csv", "--pair", "A,B")
+    problem = mlkit(*command, "--format", "x").stderr
+    assert "--format x: none of" in problem
+    assert mlkit(*command, env={**os.environ, "MLKIT_PAIRS_BACKTEST_FORMAT": "x"}).stderr == problem
+    (tmp_path / "mlkit.toml").write_text('[pairs.backtest]\nformat = "x"\n')
+    assert mlkit(*command).stderr == problem
 
 
 def test_a_settings_file_that_is_not_there_is_refused(mlkit):
@@ -149,6 +181,19 @@ def test_a_wrong_option_is_an_error_like_all_others(mlkit, words, message):
     assert error.startswith("error: ")
     assert message in error
     assert hint.startswith("hint: mlkit")
+
+
+@pytest.mark.parametrize("words", ["pairs fit p.csv A B --report", "bpmn render DIAGRAM -o"])
+@pytest.mark.parametrize("name", ["loop.svg", f"{'n' * 300}.svg"])
+def test_an_output_that_no_file_can_have_as_name_is_one_line(mlkit, tmp_path, words, name):
+    path = tmp_path / "p.bpmn"
+    path.write_text(DIAGRAM)
+    (tmp_path / "loop.svg").symlink_to("loop.svg")
+    done = mlkit(*words.replace("DIAGRAM", str(path)).split(), tmp_path / name)
+    assert done.returncode == 2
+    error, hint = done.stderr.splitlines()
+    assert error.startswith(f"error: {tmp_path / name}: ")
+    assert hint == "hint: name another file"
 
 
 @pytest.mark.parametrize("words", ["doctor", "doctor --json", "--help", "--version"])

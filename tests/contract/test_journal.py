@@ -9,12 +9,22 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mlkit.bpmn.engine.events import Cancel, Claim, Complete, Receive, Signal, Start
+from mlkit.bpmn.engine.events import Cancel, Claim, Complete, Receive, Retry, Signal, Start
 from mlkit.bpmn.engine.state import Activation, State
-from mlkit.bpmn.engine.waits import ForPerson, ForTimer, Incident
+from mlkit.bpmn.engine.waits import ForPerson, ForRetry, ForTimer, Incident
 from mlkit.bpmn.journal import open_journal
 from mlkit.bpmn.journal.protocol import Journal
-from mlkit.bpmn.journal.records import Changes, Criteria, Entry, Row, TakenOver
+from mlkit.bpmn.journal.records import (
+    Append,
+    Changes,
+    Criteria,
+    Damaged,
+    Entry,
+    NewMail,
+    Row,
+    RunningAttempt,
+    TakenOver,
+)
 from mlkit.errors import InputMissing, UsageError
 
 
@@ -108,6 +118,67 @@ def test_events_come_back_in_order_with_their_times(journal):
     assert [(at, event) for at, event, _ in journal.events(row)] == [(7.0, Start({"x": 1}))] * 2
 
 
+class Counted:
+    """An engine whose states count the events that were applied."""
+
+    def create(self) -> State:
+        return State("p")
+
+    def apply(self, state: State, event: object, at: float, replayed: bool) -> None:
+        state.sequence += 1
+
+
+def test_instances_that_are_read_together_are_replayed_as_one_by_one(journal):
+    rows = [running(journal, begin(journal)) for _ in range(103)]
+    for number, row in enumerate(rows[:5]):
+        for sequence in range(number):
+            append(journal, row, sequence)
+    engine = Counted()
+    together = [
+        (row, journal.replay(row, engine, read)) for row, read in journal.load_recorded(rows)
+    ]
+    assert [row for row, _ in together] == rows
+    alone = [journal.replay(row, engine) for row in rows]
+    counted = [(state.sequence, sequence) for _, (state, sequence) in together]
+    assert counted == [(state.sequence, sequence) for state, sequence in alone]
+    assert counted[:6] == [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (0, 0)]
+    assert list(journal.load_recorded([])) == []
+
+
+def test_what_was_read_together_is_followed_from_where_a_state_is(journal):
+    rows = [running(journal, begin(journal)) for _ in range(2)]
+    for row in rows:
+        for sequence in range(3):
+            append(journal, row, sequence)
+    for row, read in journal.load_recorded(rows):
+        for after in range(4):
+            alone = list(journal.follow(row, Counted(), State("p"), after))
+            assert list(journal.follow(row, Counted(), State("p"), after, read)) == alone
+            assert [number for number, _ in alone] == list(range(after + 1, 4))
+
+
+def test_of_instances_that_are_read_together_only_the_damaged_one_is_refused(journal):
+    rows = [running(journal, begin(journal)) for _ in range(3)]
+    for row in rows:
+        append(journal, row, append(journal, row, 0))
+    journal.database.execute(
+        "DELETE FROM events WHERE instance = ? AND sequence = 1", (rows[1].number,)
+    )
+    found = dict(zip("abc", journal.load_recorded(rows), strict=True))
+    for name in "ac":
+        row, read = found[name]
+        assert journal.replay(row, Counted(), read)[1] == 2
+    with pytest.raises(Damaged, match="events are missing"):
+        journal.replay(found["b"][0], Counted(), found["b"][1])
+
+
+def test_rows_are_found_by_their_numbers(journal):
+    one, two, three = (begin(journal) for _ in range(3))
+    assert [each.id for each in journal.rows_of([three.number, one.number])] == [one.id, three.id]
+    assert [each.id for each in journal.rows_of([two.number, 10**9])] == [two.id]
+    assert journal.rows_of([]) == []
+
+
 def test_one_owner_at_a_time(hosts):
     one, two = hosts.host(), hosts.host()
     row = begin(one)
@@ -146,6 +217,44 @@ def test_whoever_was_taken_over_writes_nothing(hosts):
         append(two, new, 0)
 
 
+def test_a_commit_of_several_instances_is_refused_as_a_whole(hosts):
+    """The one that was taken over is named, so that the others can be written without it."""
+    one, two = hosts.host(), hosts.host()
+    rows = [running(one, begin(one)) for _ in range(3)]
+    taken = running(one, rows[1])  # A new epoch, as another host has it that took it over.
+    appends = [
+        Append(row, 0, State("p", "completed"), Changes([Entry(7.0, Start({"x": 1}), [])]))
+        for row in rows
+    ]
+    with pytest.raises(TakenOver) as refused, one.transaction():
+        one.append_all(appends)
+    assert refused.value.number == taken.number
+    assert [list(two.events(row)) for row in rows] == [[], [], []]
+    with one.transaction():
+        done = one.append_all([appends[2], appends[0]])
+    assert done == {rows[0].number: 1, rows[2].number: 1}
+    assert [two.get(row.number).status for row in rows] == ["completed", "running", "completed"]
+
+
+def test_an_event_that_is_taken_by_the_last_step_is_not_refused_by_the_end(journal):
+    """What ends first in a commit does not decide the inboxes of the others."""
+    rows = [running(journal, begin(journal)) for _ in range(2)]
+    with journal.transaction():
+        asked = [journal.mailbox.deliver(row.number, Claim(1, "ann"), asks=True) for row in rows]
+        late = [journal.mailbox.deliver(row.number, Claim(2, "bob"), asks=True) for row in rows]
+    verdicts = [{}, {asked[1]: ""}]
+    with journal.transaction():
+        journal.append_all(
+            [
+                Append(row, 0, State("p", "completed"), Changes([Entry(7.0, Start(), [])], taken))
+                for row, taken in zip(rows, verdicts, strict=True)
+            ]
+        )
+    said = [journal.mailbox.verdict(number) for number in (*asked, *late)]
+    assert said[1] == ""
+    assert all(f"instance {rows[n % 2].id} is completed" == said[n] for n in (0, 2, 3))
+
+
 def test_an_instance_whose_owner_is_gone_is_interrupted(hosts):
     one, two = hosts.host(), hosts.host()
     row = running(one, begin(one))
@@ -154,10 +263,10 @@ def test_an_instance_whose_owner_is_gone_is_interrupted(hosts):
         one.append(row, 0, state, Changes([Entry(1.0, Start(), [])]))
     # Tokens that neither work nor wait are an incident; what was only created runs.
     fresh = running(one, begin(one))
-    assert two.get(fresh.number).phase == "running"
+    assert two.get(fresh.number).status == "running"
     hosts.opened.remove(one)
     one.close()
-    assert two.get(fresh.number).phase == "interrupted"
+    assert two.get(fresh.number).status == "interrupted"
     assert two.get(fresh.number).is_open
 
 
@@ -180,7 +289,7 @@ def waits(journal: Journal, due: float | None = None) -> Row:
 def test_what_rests_is_no_work_until_something_comes_for_it(hosts):
     one, two = hosts.host(), hosts.host()
     row = waits(one)
-    assert (row.phase, row.due) == ("waiting", None)
+    assert (row.status, row.due) == ("waiting", None)
     assert two.work(1e9, 10) == []
     with one.transaction():
         one.mailbox.deliver(row.number, Claim(1, "ann"))
@@ -314,7 +423,7 @@ def test_what_is_in_the_inbox_of_an_ended_instance_is_refused(journal):
         late = journal.mailbox.deliver(row.number, Complete(1), asks=True)
     append(journal, row, 0, "completed")
     assert "is completed" in journal.mailbox.verdict(late)
-    assert journal.get(row.number).phase == "completed"
+    assert journal.get(row.number).status == "completed"
 
 
 def test_a_message_goes_to_the_one_who_waits_else_to_the_first_who_will(journal):
@@ -362,6 +471,37 @@ def test_stores_hold_the_last_value_and_who_set_it(journal):
     assert (stored.name, stored.instance, stored.updated) == ("seen", row.id, 9.0)
 
 
+def test_tasks_that_are_assigned_alike_are_counted_and_the_oldest_come_first(journal):
+    def person(since: float, assignee: str | None = None, groups: tuple[str, ...] = ()):
+        wait = ForPerson(since, assignee=assignee, groups=list(groups))
+        return Activation(1, "ask", 1, "waiting", wait=wait)
+
+    waits = [person(3.0), person(1.0, groups=('a "b"',)), person(2.0), person(0.5, "ann")]
+    rows = [running(journal, begin(journal)) for _ in waits]
+    for row, task in zip(rows, waits, strict=True):
+        with journal.transaction():
+            changes = Changes([Entry(1.0, Start(), [])])
+            journal.append(row, 0, State("p", activations={1: task}), changes)
+    alike = {
+        (each.task.process, each.task.assignee, *each.task.groups): (each.number, each.task)
+        for each in journal.index.assignments()
+    }
+    assert {name: number for name, (number, _) in alike.items()} == {
+        ("p", None): 2, ("p", None, 'a "b"'): 1, ("p", "ann"): 1
+    }  # fmt: skip
+    anybody, group, ann = (
+        alike[each][1] for each in (("p", None), ("p", None, 'a "b"'), ("p", "ann"))
+    )
+
+    def oldest(*assigned, limit: int = 9) -> list[float]:
+        return [each.since for each in journal.index.oldest_tasks(assigned, limit)]
+
+    assert oldest(anybody, group, ann) == [0.5, 1.0, 2.0, 3.0]
+    assert oldest(anybody, limit=1) == [2.0]
+    assert oldest(group, ann) == [0.5, 1.0]
+    assert oldest() == []
+
+
 def test_a_fork_has_the_first_events_of_another(journal):
     row = running(journal, begin(journal))
     append(journal, row, append(journal, row, 0))
@@ -376,7 +516,7 @@ def test_an_instance_that_cannot_be_replayed_can_be_ended(journal):
     append(journal, row, 0)
     with journal.transaction():
         journal.abandon(row, Cancel("broken"), 9.0)
-    assert journal.get(row.number).phase == "cancelled"
+    assert journal.get(row.number).status == "cancelled"
     assert journal.damage() == []
 
 
@@ -408,14 +548,14 @@ def test_what_is_open_is_counted_by_element_and_the_last_end_comes_first(journal
     assert index.tasks_by_element("p", definition) == {"ask": 3}
     assert index.incidents_by_element("p", definition) == {"work": 3}
     assert index.incidents_by_element("p", "0" * 64) == {}
-    assert index.last_ended(5) == []
+    assert index.list_last_ended(5) == []
     for at, position in ((20.0, 2), (30.0, 0)):
         with journal.transaction():
             changes = Changes([Entry(at, Cancel("enough"), [])])
             ended = State("p", "cancelled")
             journal.append(made[position], sequences[position], ended, changes)
-    assert [each.number for each in index.last_ended(5)] == [made[0].number, made[2].number]
-    assert [each.number for each in index.last_ended(1)] == [made[0].number]
+    assert [each.number for each in index.list_last_ended(5)] == [made[0].number, made[2].number]
+    assert [each.number for each in index.list_last_ended(1)] == [made[0].number]
     assert index.tasks_by_element("p", definition) == {"ask": 1}
     created = [made[position].created for position in (2, 0)]
     took = [at - begun for at, begun in zip((20.0, 30.0), created, strict=True)]
@@ -424,6 +564,57 @@ def test_what_is_open_is_counted_by_element_and_the_last_end_comes_first(journal
     assert found[4:] == pytest.approx((sum(took), max(took)))
     assert [each.number for each in index.throughput(25.0)] == [1]
     assert index.within({"other"}).throughput(0.0) == []
+
+
+def test_what_waits_for_another_attempt_is_listed_until_it_begins(journal):
+    waits = Activation(2, "work", 1, "pausing", attempt=1, wait=ForRetry(9e9, "no"))
+    row = running(journal, begin(journal))
+    with journal.transaction():
+        changes = Changes([Entry(1.0, Start(), [])])
+        sequence = journal.append(row, 0, State("p", activations={2: waits}), changes)
+    index = journal.index
+    [found] = index.retried("p", "work", (0, 0), 10)
+    assert (found.instance, found.activation, found.attempt) == (row.id, 2, 1)
+    assert (found.message, found.due) == ("no", 9e9)
+    assert index.retried("q", None, (0, 0), 10) == index.retried(None, "u", (0, 0), 10) == []
+    assert index.retried(None, None, (row.number, 2), 10) == []
+    assert (index.retry_count(), index.within({"q"}).retry_count()) == (1, 0)
+    begun = Activation(2, "work", 1, "working", attempt=2)
+    with journal.transaction():
+        changes = Changes([Entry(2.0, Retry(2), [])])
+        journal.append(row, sequence, State("p", activations={2: begun}), changes)
+    assert index.retry_count() == 0
+
+
+def test_attempts_that_run_are_known_to_all_until_they_are_removed(journal):
+    row = running(journal, begin(journal))
+    first = RunningAttempt(2, "work", "", 1, 5.0, "here:1", "begun\0\n", "")
+    again = first._replace(attempt=2, host="there:1", stdout="again\n")
+    attempts = journal.running_attempts
+    [moved] = attempts.moved([row.id, "0" * 8])
+    assert (moved.id, moved.process, moved.printed) == (row.id, "p", None)
+    for each, at in ((first, 6.0), (again, 7.0), (first, 8.0)):
+        with journal.transaction():
+            attempts.write([(row.number, each)], at)
+    assert attempts.of(row) == [again]  # Who has lost the instance overwrites nothing.
+    assert [each.printed for each in attempts.moved([row.id])] == [7.0]
+    for attempt, left in ((1, [again]), (2, [])):
+        with journal.transaction():
+            attempts.remove([(row.number, 2, attempt)])
+        assert attempts.of(row) == left
+
+
+def test_an_attempt_that_cannot_be_read_is_damage_of_its_instance(journal):
+    rows = [running(journal, begin(journal)) for _ in range(2)]
+    attempt = RunningAttempt(2, "work", "", 1, 5.0, "here:1", "", "")
+    with journal.transaction():
+        journal.running_attempts.write([(each.number, attempt) for each in rows], 6.0)
+    journal.database.execute(
+        "UPDATE running_attempts SET content = ? WHERE instance = ?", (b"{oops", rows[0].number)
+    )
+    with pytest.raises(Damaged, match=f"{rows[0].id}: an attempt that runs is damaged"):
+        journal.running_attempts.of(rows[0])
+    assert journal.running_attempts.of(rows[1]) == [attempt]
 
 
 def test_open_instances_are_listed_apart_from_those_that_have_ended(journal):
@@ -442,3 +633,33 @@ def test_open_instances_are_listed_apart_from_those_that_have_ended(journal):
     ]  # fmt: skip
     # What goes on may have come to a task that is not written yet.
     assert [each.number for each in journal.rows_with_tasks()] == [asking.number, new.number]
+
+
+def test_a_session_that_one_host_has_ended_is_known_to_all_until_it_expires(hosts):
+    one, other = hosts.host(), hosts.host()
+    before = other.logouts.version()
+    for session, expires, now in (("a", 100.0, 1.0), ("b", 50.0, 2.0), ("a", 100.0, 3.0)):
+        with one.transaction():
+            one.logouts.add(session, expires, now)
+    assert other.logouts.version() != before
+    assert other.logouts.all() == {"a": 100.0, "b": 50.0}
+    with other.transaction():
+        other.logouts.add("c", 200.0, 60.0)
+    assert one.logouts.all() == {"a": 100.0, "c": 200.0}
+
+
+def test_a_sender_whose_lease_is_over_records_only_what_it_has_sent(hosts):
+    one, other = hosts.host(), hosts.host()
+    with one.transaction():
+        one.outbox.add([NewMail(name, "task", 1, 1, "ann", "ann@x") for name in "ab"], 1.0)
+        late = one.outbox.claim("one", 2, 0.0)
+    with other.transaction():
+        assert len(other.outbox.claim("other", 2, 600.0)) == 2
+    with one.transaction():
+        one.outbox.settle(late[0], "one", "failed", "refused")
+        one.outbox.settle(late[1], "one", "sent")
+    assert {e.message: e.state for e in other.outbox.mails()} == {"a": "queued", "b": "sent"}
+    with other.transaction():
+        assert other.outbox.claim("third", 2, 600.0) == []
+        other.outbox.settle(late[0], "other", "queued", "busy", 0.0)
+    assert [(e.state, e.error) for e in other.outbox.mails("queued")] == [("queued", "busy")]

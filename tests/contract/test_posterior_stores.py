@@ -11,8 +11,8 @@ import pytest
 
 from mlkit.bandit._posterior_table import Fetched
 from mlkit.bandit.server import metrics
-from mlkit.bandit.server.decision import DecisionIds
-from mlkit.bandit.server.endpoints import Endpoints
+from mlkit.bandit.server.api.endpoints import Endpoints
+from mlkit.bandit.server.decisions.decision import DecisionIds
 from mlkit.bandit.server.settings import Settings
 from mlkit.web.application import Request
 from mlkit.web.errors import RequestError
@@ -154,12 +154,12 @@ def test_the_server_answers_from_it(store):
     assert found["scores"] == sorted(found["scores"], reverse=True)
     assert ask(endpoints.predict, request)["scores"] == found["scores"]
     assert len(ask(endpoints.predict_batch, b'[{"k": 20}, {"k": 1}]')[0]["arms"]) == 20
-    assert ask(endpoints.health)["arms"] == 20
-    assert ask(endpoints.arm, rest=b"arm-03")["pulls"] == 1
-    page = ask(endpoints.arms, query=b"limit=3&after=arm-16")
+    assert ask(endpoints.status.health)["arms"] == 20
+    assert ask(endpoints.arms.get, rest=b"arm-03")["pulls"] == 1
+    page = ask(endpoints.arms.page, query=b"limit=3&after=arm-16")
     assert [each["arm"] for each in page["arms"]] == ["arm-17", "arm-18", "arm-19"]
     assert page["next"] is None
     with pytest.raises(RequestError, match=r"candidates\[0\]"):
         ask(endpoints.predict, b'{"candidates": [""]}')
     with pytest.raises(RequestError, match="no arm"):
-        ask(endpoints.arm, rest=b"nobody")
+        ask(endpoints.arms.get, rest=b"nobody")

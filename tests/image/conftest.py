@@ -19,6 +19,7 @@ from mlkit.errors import ServiceUnavailable
 from mlkit.image.run.engine import Engine
 
 RUN = os.environ["MLKIT_TEST_RUN"]
+ATTEMPTS = 3
 SHARED_IMAGES = Path(os.environ["MLKIT_TEST_IMAGES"])
 """Names of images that all processes of this run share; `tests/conftest.py` removes them."""
 
@@ -66,11 +67,11 @@ def _daemon(folder):
             yield
         finally:
             daemon.terminate()
-            daemon.wait(60)
+            daemon.wait(180)
 
 
 def _wait(daemon, folder):
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while time.monotonic() < until and daemon.poll() is None:
         if found := _running():
             found.close()
@@ -93,7 +94,7 @@ def build(engine, tmp_path_factory):
             path.write_bytes(data)
             path.chmod(0o755)
         name = f"mlkit-test-{os.getpid()}-{len(made)}"
-        engine.tag(engine.build(folder), name)
+        engine.build(folder, name)
         made.extend([name, f"{name}-slim"])
         return name
 
@@ -135,17 +136,28 @@ def _assembled(kind, packages):
     lock = Path(tempfile.gettempdir()) / f"mlkit-test-{kind}-{RUN}.lock"
     with lock.open("w") as file, contextlib.closing(_client()) as client:
         fcntl.flock(file, fcntl.LOCK_EX)
-        if not client.images.list(name):
+        if not client.api.images(name):
             with tempfile.TemporaryDirectory() as folder:
                 archive = Path(folder) / "root.tar"
-                command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}"]
-                subprocess.run([*command, "bookworm", archive], check=True)
+                _bootstrap(packages, archive)
                 client.api.import_image_from_file(
                     str(archive), repository=name.partition(":")[0], tag=RUN
                 )
             with SHARED_IMAGES.open("a") as shared:
                 shared.write(f"{name}\n")
     return name
+
+
+def _bootstrap(packages, archive):
+    """Make a root file system; a mirror that breaks off is asked again."""
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}"]
+    for _ in range(ATTEMPTS):
+        archive.unlink(missing_ok=True)
+        done = subprocess.run([*command, "bookworm", archive], capture_output=True, text=True,
+                              errors="replace", check=False)  # fmt: skip
+        if done.returncode == 0:
+            return
+    pytest.fail(f"mmdebstrap: {done.stderr[-2000:]}")
 
 
 def _client():

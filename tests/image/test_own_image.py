@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -45,10 +46,10 @@ def image(engine, client, debian, tmp_path_factory):
     ready = importlib.util.find_spec("scikit_build_core") and importlib.util.find_spec("pybind11")
     pip("wheel", *(["--no-build-isolation"] if ready else []), "--no-deps", "-w", wheels, ROOT)
     pip("download", "--only-binary=:all:", "-d", wheels, *wheels.glob("mlkit-*.whl"), "pip")
-    name, base = "mlkit-test-own", "mlkit-test-own-base"
-    client.images.build(
-        path=str(folder), tag=base, network_mode="none", buildargs={"BASE": debian}, forcerm=True
-    )
+    name = f"mlkit-test-own-{os.getpid()}"
+    base = f"{name}-base"
+    settings = {"network_mode": "none", "buildargs": {"BASE": debian}}
+    client.images.build(path=str(folder), tag=base, nocache=True, forcerm=True, **settings)
     above = folder / "above"
     above.mkdir()
     log = ROOT / "examples" / "bandit" / "random_men.csv.gz"
@@ -57,7 +58,7 @@ def image(engine, client, debian, tmp_path_factory):
     subprocess.run(command, check=True, capture_output=True)
     text = f"FROM {base}\nCOPY posteriors.parquet /data/\nCMD {json.dumps(SERVE)}\n"
     (above / "Dockerfile").write_text(text)
-    client.images.build(path=str(above), tag=name, forcerm=True)
+    engine.build(above, name)
     yield name
     for each in (f"{name}-slim", name, base):
         engine.remove_image(each)
@@ -92,14 +93,14 @@ def answers(client, image):
 
 def ask(url, data=None):
     try:
-        with urllib.request.urlopen(url, data, timeout=30) as response:
+        with urllib.request.urlopen(url, data, timeout=60) as response:
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
 
 
 def wait_for(url):
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while time.monotonic() < until:
         try:
             if ask(url)[0] == 200:
@@ -111,7 +112,7 @@ def wait_for(url):
 
 
 def test_the_slimmed_image_serves_as_before(mlkit, client, image):
-    options = ("--probe=http:8000/health=200", "--watch=1", "--json")
+    options = ("--probe=http:8000/health=200", "--watch=1", "--patience=120", "--json")
     done = mlkit("image", "slim", image, *options, timeout=900)
     assert done.stdout, done.stderr
     found = json.loads(done.stdout)
@@ -123,6 +124,6 @@ def test_the_slimmed_image_serves_as_before(mlkit, client, image):
     before, after = answers(client, image), answers(client, f"{image}-slim")
     assert after == before
     probes = [f"--probe=http:8000/{each}" for each in ROUTES]
-    done = mlkit("image", "compare", image, f"{image}-slim", *probes, "--watch=1", "--json",
-                 timeout=300)  # fmt: skip
+    done = mlkit("image", "compare", image, f"{image}-slim", *probes, "--watch=1",
+                 "--patience=120", "--json", timeout=900)  # fmt: skip
     assert json.loads(done.stdout)["verdict"] == "equal", done.stdout

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from mlkit.errors import InputMissing
+from mlkit.image.filesystem.image_source import take_inventory
 from mlkit.image.run.engine import LABEL
 
 pytestmark = pytest.mark.slow
-QUICK = ("--watch", "1", "--patience", "8")
+QUICK = ("--watch", "1", "--patience", "60")
 EXAMPLES = Path(__file__).parents[2] / "examples" / "image"
 SERVER = """
 import http.server, signal, sys
@@ -88,13 +89,39 @@ def test_the_suicidal_container_is_diagnosed_and_lives_after_slimming(mlkit, sui
 
 
 def test_init_is_put_in_front_or_left_out_as_the_user_says(mlkit, engine, suicidal, served):
-    never = mlkit("image", "slim", suicidal, "-t", "mlkit-test-never", "--init=never",
+    never = mlkit("image", "slim", suicidal, "-t", f"{suicidal}-never", "--init=never",
                   "--probe=http:3000/", *QUICK, "--json")  # fmt: skip
     assert document(never, 1)["verdict"] == "broken"
     with pytest.raises(InputMissing):
-        engine.inspect("mlkit-test-never")
+        engine.inspect(f"{suicidal}-never")
     always = mlkit("image", "slim", served, "--init=always", "--probe=http:8000/", *QUICK, "--json")
     assert document(always)["command"][:2] == ["/tini", "--"]
+
+
+def test_a_job_fails_on_a_limit_and_on_a_finding_unless_it_is_known(
+    mlkit, engine, suicidal, tmp_path, monkeypatch
+):
+    name = f"{suicidal}-job"
+    command = ("image", "slim", suicidal, "-t", name, "--probe=http:3000/", *QUICK)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step.md"))
+    limits = ("--max-size=1kB", "--fail-on=new-finding")
+    done = mlkit(*command, *limits, "--ci", "--json")
+    failed = document(done, 1)
+    assert failed["verdict"] == "improved"
+    assert failed["result"] is None
+    assert len(failed["failures"]) == 2
+    with pytest.raises(InputMissing):
+        engine.inspect(name)
+    assert "::group::proof\n::endgroup::\n" in done.stderr
+    assert done.stderr.count("\n::error ") == 2
+    assert "new finding pid1\\-dies" in (tmp_path / "step.md").read_text()
+    (tmp_path / "known.json").write_text(done.stdout)
+    limits = ("--max-size=9MB", "--fail-on=new-finding", "--known", tmp_path / "known.json")
+    passed = mlkit(*command, *limits, "--summary", tmp_path / "summary.md", "--json")
+    engine.remove_image(name)
+    assert document(passed)["failures"] == []
+    assert "improved" in (tmp_path / "summary.md").read_text()
 
 
 def test_a_volume_is_there_in_all_runs(mlkit, tmp_path, build, debian):
@@ -119,8 +146,25 @@ def test_python_behaves_equally_on_routes_that_were_not_probed(mlkit, served, pr
     assert found["verdict"] in {"equal", "improved"}
     assert found["size"]["after"] < limit
     assert {"libc6", "libpython3.11-stdlib", "python3.11-minimal"} <= set(found["packages"]["kept"])
+    with take_inventory(f"{served}-slim") as result:
+        python, app = (result.files.get(path) for path in ("usr/bin/python3.11", "srv/app.py"))
+        assert python.layer < app.layer == len(result.image.layers) - 1
     compared = mlkit("image", "compare", served, f"{served}-slim", *ROUTES, *QUICK, "--json")
     assert document(compared)["verdict"] == "equal", compared.stdout
+    reached = document(compared)["reach"]
+    assert (reached["own"], reached["reached"]) == (1, 1)
+    assert reached["text"].endswith("1 of 1 files of own code were loaded")
+
+
+def test_a_comparison_asks_what_a_document_names(mlkit, build, served, tmp_path):
+    other = build(f"FROM {served}\nRUN sed -i s/1.10/1.20/ /srv/app.py\n")
+    api = {"openapi": "3.0.0", "paths": {"/lazy": {"get": {}}}}
+    (tmp_path / "api.json").write_text(json.dumps(api))
+    options = ("--openapi=api.json", "--no-explore", "--probe=http:8000/", "--watch=0", "--json")
+    found = document(mlkit("image", "compare", served, other, *options), 1)
+    (broken,) = (each for each in found["differences"] if each["effect"] == "broken")
+    assert broken["what"] == "probe http:GET 8000/lazy: body"
+    assert "1 of them found by itself" in found["reach"]["text"]
 
 
 def test_the_same_input_gives_the_same_image_and_nothing_is_left_behind(mlkit, engine, suicidal):
@@ -186,11 +230,11 @@ def test_what_a_probe_starts_in_the_container_is_kept(mlkit, served, profile):
 
 def test_a_break_is_reported_and_the_result_is_not_kept(mlkit, engine, served):
     probes = ["--probe=http:8000/", "--probe=http:8000/lazy=200"]
-    command = ["image", "slim", served, "-t", "mlkit-test-broken", *probes, *QUICK, "--json"]
+    command = ["image", "slim", served, "-t", f"{served}-broken", *probes, *QUICK, "--json"]
     found = document(mlkit(*command, "--exclude", "/usr/lib/python3.11/decimal.py"), 1)
     assert found["verdict"] == "broken"
     assert found["result"] is None
-    missing = mlkit("image", "diff", "mlkit-test-broken", served)
+    missing = mlkit("image", "diff", f"{served}-broken", served)
     assert missing.returncode == 66
 
 

@@ -17,6 +17,10 @@ def test_no_route_of_a_result_differs(debian, need_program, name):
     try:
         result = stack.slim(image, definition, "balanced")
         assert not result.code, result.problem
+        if definition.get("dies"):
+            assert result.document["verdict"] == "improved"
+            codes = [each["code"] for each in result.document["findings"]]
+            assert "pid1-dies" in codes, "its children end when process 1 is their parent"
         ours, theirs = stack.ask(image, definition), stack.ask(result.image, definition)
         assert not stack.failing(definition, ours)
         assert not stack.differing(ours, theirs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,57 @@ def test_values_come_back_as_they_were(opened):
     # PostgreSQL keeps no NUL in a text: its picture stands for it, in what is looked up, too.
     assert database.query("SELECT x, z FROM a WHERE y = ?", ("a\0b",)) == [(2, b"")]
     assert database.query("SELECT * FROM a WHERE x = ?", (2**40,)) == rows[:1]
+
+
+def test_a_text_is_used_again_after_a_block_that_failed_where_it_was_to_be_prepared(opened):
+    """The driver prepares a text when it is used the sixth time."""
+    database = opened()
+    insert, note = "INSERT INTO a (x) VALUES (?)", "INSERT INTO a (x, y) VALUES (?, ?)"
+
+    def fail(number):
+        with database.transaction():
+            database.defer(insert, (1,))
+            database.defer(note, (number, ""))
+
+    add(database, 1)
+    for number in range(10, 30):
+        with pytest.raises(ConfigurationError, match="duplicate key"):
+            fail(number)
+        with database.transaction():
+            database.defer(note, (number, ""))
+    assert numbers(database) == [1, *range(10, 30)]
+
+
+def test_a_block_that_has_handled_its_first_error_is_not_committed(opened):
+    database = opened()
+
+    def swallow(statement, value):
+        with database.transaction(), contextlib.suppress(ConfigurationError):
+            database.execute(statement, (value,))
+
+    for statement, value in (
+        ("INSERT INTO nowhere VALUES (?)", 1),
+        ("INSERT INTO a (x) VALUES (?)", object()),  # The driver does not send that.
+    ):
+        with pytest.raises(ServiceUnavailable, match="was not committed"):
+            swallow(statement, value)
+        add(database, value if value == 1 else 2)
+    assert numbers(opened()) == [1, 2]
+
+
+def test_a_block_that_has_handled_a_later_error_is_not_committed(opened):
+    database = opened()
+
+    def swallow():
+        with database.transaction():
+            database.execute("INSERT INTO a (x) VALUES (1)")
+            with contextlib.suppress(ConfigurationError):
+                database.execute("INSERT INTO nowhere VALUES (1)")
+
+    with pytest.raises(ServiceUnavailable, match="was not committed"):
+        swallow()
+    add(database, 2)
+    assert numbers(database) == [2]
 
 
 def test_a_block_that_fails_leaves_nothing(opened):
@@ -103,6 +155,71 @@ def test_deferred_statements_keep_their_order_and_a_check_undoes_all(opened):
         assert numbers(database) == [2]
 
 
+def test_a_statement_on_many_rows_keeps_texts_bytes_and_nothing(opened):
+    database = opened()
+    columns = {"x": "BIGINT", "name": "TEXT", "body": "{blob}", "at": "DOUBLE PRECISION"}
+    rows = [
+        (1, "a \"b\", {c}\\ 'd'", b"\0\xff", 0.1),
+        (2, "NULL", b"", None),
+        (3, None, None, 1e300),
+        (4, "a\0é", b"{1,2}", -0.5),
+    ]
+    with database.transaction():
+        database.execute("CREATE TABLE b (x BIGINT, name TEXT, body BYTEA, at DOUBLE PRECISION)")
+        insert = "INSERT INTO b SELECT x, name, body, at FROM {rows}"
+        database.defer_rows(insert, columns, rows)
+        database.defer_rows(insert, columns, [])
+    kept = [*rows[:3], (4, "a\u2400é", b"{1,2}", -0.5)]
+    assert database.query("SELECT x, name, body, at FROM b ORDER BY x") == kept
+
+    found: list[list[tuple[int]]] = []
+    with database.transaction():
+        database.defer_rows(
+            "UPDATE b SET at = given.at FROM {rows} WHERE b.x = given.x RETURNING b.x",
+            {"x": "BIGINT", "at": "DOUBLE PRECISION"},
+            [(2, 7.0), (9, 7.0), (3, None)],
+            found.append,
+        )
+    assert [sorted(each) for each in found] == [[(2,), (3,)]]
+    assert database.query("SELECT at FROM b ORDER BY x") == [(0.1,), (7.0,), (None,), (-0.5,)]
+
+
+def test_what_is_asked_for_sees_what_was_deferred_before_it(opened):
+    database = opened()
+    with database.transaction():
+        database.execute("CREATE TABLE c (x BIGINT)")
+        database.defer("INSERT INTO c VALUES (?)", (1,))
+        assert database.query("SELECT x FROM c") == [(1,)]
+        database.defer("INSERT INTO c VALUES (?)", (2,))
+        assert database.execute("UPDATE c SET x = x + 1") == 2
+        assert database.query("SELECT x FROM c ORDER BY x") == [(2,), (3,)]
+
+    def refuse(changed: int) -> None:
+        raise LookupError(changed)
+
+    def undo() -> None:
+        with database.transaction():
+            database.defer("UPDATE c SET x = 0", (), refuse)
+            database.query("SELECT x FROM c")
+
+    with pytest.raises(LookupError, match="2"):
+        undo()
+    assert database.query("SELECT x FROM c ORDER BY x") == [(2,), (3,)]
+
+
+@pytest.mark.parametrize("numbers", [[], [3], range(1000), [-(2**63), 2**63 - 1, 2]])
+def test_rows_are_found_among_any_number_of_integers(opened, numbers):
+    database = opened()
+    among, values = database.among(numbers)
+    for negation in ("", "NOT "):
+        ((found,),) = database.query(
+            "SELECT count(*) FROM (VALUES (CAST(2 AS BIGINT)), (3)) AS t (x)"
+            f" WHERE x {negation}IN {among}", values
+        )  # fmt: skip
+        wanted = sum((each in numbers) != bool(negation) for each in (2, 3))
+        assert found == wanted
+
+
 def test_a_connection_that_was_lost_is_made_again(opened):
     one, two = opened(), opened()
     end = "SELECT pg_terminate_backend(?)"
@@ -120,7 +237,10 @@ def test_a_connection_that_was_lost_is_made_again(opened):
     with pytest.raises(ServiceUnavailable, match="postgresql://"):
         cut_off()
     add(one, 4)
-    assert numbers(one) == [1, 4]
+    two.query(end, (one.connection.info.backend_pid,))
+    with one.transaction():
+        one.execute_many("INSERT INTO a (x) VALUES (?)", [(5,), (6,)])
+    assert numbers(one) == [1, 4, 5, 6]
 
 
 class LostAtCommit:
@@ -153,6 +273,15 @@ def test_the_outcome_of_a_commit_without_an_answer_is_asked_for(opened, done):
     assert numbers(database) == ([1] if done else [])
 
 
+def test_a_commit_whose_outcome_the_server_does_not_know_in_time_is_an_error(opened, monkeypatch):
+    database = opened()
+    monkeypatch.setattr("mlkit.storage.postgresql.OUTCOME_TIMEOUT", 0.3)
+    monkeypatch.setattr(database, "query", lambda *_: [("in progress",)])
+    database.connection = LostAtCommit(database.connection, done=True)
+    with pytest.raises(ServiceUnavailable, match="not known yet"):
+        add(database, 1)
+
+
 def test_the_victim_of_a_deadlock_does_its_work_again(opened):
     one, two = opened(), opened()
     add(one, 1, 2)
@@ -165,7 +294,7 @@ def test_the_victim_of_a_deadlock_does_its_work_again(opened):
             for x in order:
                 database.execute("UPDATE a SET y = 'seen' WHERE x = ?", (x,))
                 if not met:
-                    met.append(both.wait(30))
+                    met.append(both.wait(180))
 
         database.atomically(work)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
 
 import pandas as pd
 import pytest
+from ports import free_ports
 
 from mlkit import streams
 from mlkit.errors import ServiceUnavailable, UsageError
@@ -67,6 +67,8 @@ def test_without_a_time_it_is_that_of_the_record():
         ("influx", "no database"),
         ("http://127.0.0.1:8086", "no database"),
         ("ftp://127.0.0.1/x", "no database"),
+        ("http://127.0.0.1/proxy/x", "no database"),
+        ("http://127.0.0.1/x?u=ann&p=secret", "no database"),
         ("http://127.0.0.1:x/db", "no URL"),
         ("http://ann:secret@127.0.0.1/db", "a password in a URL"),
     ],
@@ -104,7 +106,14 @@ def committed(folder):
 
 def export(folder, write, problem):
     return InfluxExport(
-        lambda: streams.open(folder), ["bars"], ["ticker"], {}, write, problem, longest=0.5
+        lambda: streams.open(folder),
+        ["bars"],
+        ["ticker"],
+        {},
+        write,
+        problem,
+        "influx",
+        longest=0.5,
     )
 
 
@@ -135,10 +144,7 @@ def influxd(tmp_path):
     pytest.importorskip("influxdb")
     if shutil.which("influxd") is None:
         pytest.skip("needs the program influxd")
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    port, inner = (each.getsockname()[1] for each in sockets)
-    for each in sockets:
-        each.close()
+    port, inner = free_ports(2)
     data = tmp_path / "influxdb"
     settings = tmp_path / "influxdb.conf"
     settings.write_text(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from threading import Event
 
 import pytest
 
@@ -29,3 +30,13 @@ def test_without_the_client_the_error_says_how_to_get_it(monkeypatch):
     with pytest.raises(ServiceUnavailable, match="needs confluent-kafka") as caught:
         streams.open("kafka://127.0.0.1:9092")
     assert caught.value.hint == "pip install 'mlkit[kafka]'"
+
+
+def test_a_call_of_the_client_that_never_returns_is_given_up():
+    from mlkit.streams.kafka.client import within
+
+    with pytest.raises(ServiceUnavailable, match=r"no answer of the Kafka client in 0\.01 s"):
+        within(0.01, Event().wait)
+    within(60.0, Event().set)
+    with pytest.raises(ZeroDivisionError):
+        within(60.0, lambda: 1 / 0)

@@ -10,12 +10,13 @@ import pytest
 from mlkit.errors import BadData, ConfigurationError, InputMissing
 from mlkit.web.access import require_own_page
 from mlkit.web.errors import RequestError
-from mlkit.web.passwords import hashed, matches
-from mlkit.web.sessions import Cookies, Sessions, proof_of
+from mlkit.web.passwords import hash_password, matches
+from mlkit.web.sessions import Cookies, Ended, Sessions, proof_of
 from mlkit.web.throttle import Throttle
 from mlkit.web.users import UsersFile, changing, parse_users, read_users, require_name
 
 ROLES = ("viewer", "operator")
+HINT = "`tool add` makes one"
 HASH = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
 
 
@@ -30,7 +31,7 @@ def users(tmp_path):
 
 
 def test_a_password_is_hashed_and_its_composed_form_counts():
-    stored = hashed("Zu\u0308rich 8001")
+    stored = hash_password("Zu\u0308rich 8001")
     assert stored.startswith("$argon2id$")
     assert "rich" not in stored
     assert matches(stored, "Z\u00fcrich 8001")
@@ -42,12 +43,12 @@ def test_a_password_is_hashed_and_its_composed_form_counts():
 @pytest.mark.parametrize("password", ["", "short", "x" * 1025, "\u00e9" * 600])
 def test_a_password_has_a_length(password):
     with pytest.raises(BadData):
-        hashed(password)
+        hash_password(password)
     assert not matches(HASH, "x" * 50_000_000)
 
 
 def test_users_and_groups_are_read(users):
-    found = read_users(users, ROLES)
+    found = read_users(users, ROLES, HINT)
     assert found.roles("ann", ["owners", "others"]) == {
         "operator", "viewer@loans", "viewer#finance"
     }  # fmt: skip
@@ -84,14 +85,15 @@ def test_a_user_and_a_group_may_have_one_name():
 def test_others_of_the_system_may_not_read_the_file(users, tmp_path):
     users.chmod(0o640)
     with pytest.raises(ConfigurationError, match="may read it"):
-        read_users(users, ROLES)
-    with pytest.raises(InputMissing):
-        read_users(tmp_path / "none", ROLES)
+        read_users(users, ROLES, HINT)
+    with pytest.raises(InputMissing) as caught:
+        read_users(tmp_path / "none", ROLES, HINT)
+    assert caught.value.hint == HINT
 
 
 def test_a_file_is_read_again_and_a_broken_one_keeps_who_there_was(users, caplog):
-    file = UsersFile(users, ROLES)
-    with changing(users) as lines:
+    file = UsersFile(users, ROLES, HINT)
+    with changing(users, HINT) as lines:
         lines.append(f"eve viewer {HASH}")
     assert set(file.users.users) == {"ann", "bob", "eve"}
     assert users.stat().st_mode & 0o777 == 0o600
@@ -107,7 +109,7 @@ def test_changes_at_once_lose_none(tmp_path):
     path = tmp_path / "users"
 
     def change(number: int) -> None:
-        with changing(path, create=True) as lines:
+        with changing(path, HINT, create=True) as lines:
             lines.append(f"user{number} viewer {HASH}")
 
     threads = [threading.Thread(target=change, args=(n,)) for n in range(12)]
@@ -115,7 +117,7 @@ def test_changes_at_once_lose_none(tmp_path):
         each.start()
     for each in threads:
         each.join()
-    assert len(read_users(path, ROLES).users) == 12
+    assert len(read_users(path, ROLES, HINT).users) == 12
     assert path.stat().st_mode & 0o777 == 0o600
     assert [each.name for each in tmp_path.iterdir()] == ["users"]
 
@@ -124,8 +126,8 @@ def sent(headers) -> list[tuple[bytes, bytes]]:
     return [(b"cookie", value.partition(b";")[0]) for _, value in headers]
 
 
-def test_a_session_lasts_until_it_ends(tmp_path, monkeypatch):
-    sessions = Sessions(b"k" * 32, tmp_path / "ended", Cookies(secure=False), lifetime=60)
+def test_a_session_lasts_until_it_ends(monkeypatch):
+    sessions = Sessions(b"k" * 32, Ended(), Cookies(secure=False), lifetime=60)
     cookie = sent(sessions.begin("ann", proof_of(HASH), ["owners"]))
     found = sessions.read(cookie)
     assert (found.user, found.proof, found.groups) == ("ann", proof_of(HASH), ("owners",))
@@ -133,8 +135,11 @@ def test_a_session_lasts_until_it_ends(tmp_path, monkeypatch):
     assert sessions.read(other).id != found.id
     sessions.end(found)
     assert sessions.read(cookie) is None
-    # It has ended for the next start too.
-    again = Sessions(b"k" * 32, tmp_path / "ended", Cookies(secure=False))
+    # Another host reads it until it knows.
+    ended = Ended()
+    again = Sessions(b"k" * 32, ended, Cookies(secure=False))
+    assert again.read(cookie).user == "ann"
+    ended.learn({found.id: found.expires})
     assert again.read(cookie) is None
     assert again.read(other).user == "ann"
     later = time.time() + 61
@@ -142,9 +147,9 @@ def test_a_session_lasts_until_it_ends(tmp_path, monkeypatch):
     assert sessions.read(other) is None
 
 
-def test_a_forged_session_is_none(tmp_path):
-    sessions = Sessions(b"k" * 32, tmp_path / "ended", Cookies(secure=False))
-    others = Sessions(b"x" * 32, tmp_path / "ended", Cookies(secure=False))
+def test_a_forged_session_is_none():
+    sessions = Sessions(b"k" * 32, Ended(), Cookies(secure=False))
+    others = Sessions(b"x" * 32, Ended(), Cookies(secure=False))
     ((name, value),) = sent(sessions.begin("ann"))
     for text in (sent(others.begin("ann"))[0][1], value + b"x", value[:-3], b"mlkit-session=", b""):
         assert sessions.read([(name, text)]) is None

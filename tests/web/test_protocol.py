@@ -117,7 +117,7 @@ class Client:
         return await asyncio.wait_for(self.reader.read(), 30)
 
     async def answer(self) -> bytes:
-        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 30)
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 180)
         (length,) = (
             int(line.split(b":")[1])
             for line in head.split(b"\r\n")
@@ -127,7 +127,7 @@ class Client:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from mlkit.bpmn.definition.referenced_names import mentioned
+from mlkit.bpmn.definition.referenced_names import find_referenced
 from mlkit.workers.pool import Limits, ScriptPool
 
 HEAD = '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL">'
@@ -142,10 +142,10 @@ def test_execution_gives_the_key_and_variables_by_name(run):
 
 
 def test_only_the_variables_that_a_script_mentions_travel():
-    assert mentioned("y <- paste(x, 'z')", "r") == {"y", "paste", "x", "z"}
-    assert mentioned("y <- get('x')", "r") is None
-    assert mentioned("y = frame.query('a > @limit')", "python") >= {"frame", "limit"}
-    assert mentioned("globals()['x']", "python") is None
+    assert find_referenced("y <- paste(x, 'z')", "r") == {"y", "paste", "x", "z"}
+    assert find_referenced("y <- get('x')", "r") is None
+    assert find_referenced("y = frame.query('a > @limit')", "python") >= {"frame", "limit"}
+    assert find_referenced("globals()['x']", "python") is None
 
 
 PIPELINE = """{head}<process id="p"><startEvent id="s"/>

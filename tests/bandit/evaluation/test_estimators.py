@@ -72,6 +72,22 @@ def test_estimates_find_the_value_that_a_simulation_knows():
     assert abs(estimators.direct(value).mean() - truth) > 0.05
 
 
+def test_vowpal_wabbits_estimators_agree():
+    ips = pytest.importorskip("estimators.bandits.ips", reason="needs vw-estimators")
+    snips = pytest.importorskip("estimators.bandits.snips", reason="needs vw-estimators")
+    rng = np.random.default_rng(2)
+    policy, propensity = rng.random(1000), rng.uniform(0.01, 1, 1000)
+    reward = rng.normal(size=1000)
+    theirs = ips.Estimator(), snips.Estimator()
+    for p_log, r, p_pred in zip(propensity, reward, policy, strict=True):
+        for each in theirs:
+            each.add_example(p_log, r, p_pred)
+    weight = estimators.weights(policy, propensity)
+    ours = (estimators.inverse_propensity, estimators.self_normalized)
+    for function, each in zip(ours, theirs, strict=True):
+        assert function(weight, reward).mean() == pytest.approx(each.get(), rel=1e-12, abs=1e-12)
+
+
 @pytest.fixture
 def logs(repository):
     def rows(policy):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mlkit.bandit.evaluation import reward_model, slates
+from mlkit.bandit.evaluation import estimators, reward_model, slates
 from mlkit.bandit.evaluation.decisions import Decisions
 from mlkit.bandit.evaluation.evaluation import difference, judge, logged_value
 from mlkit.bandit.evaluation.target import Target, uniform
-from mlkit.bandit.evaluation.terms import Settings
+from mlkit.bandit.evaluation.terms import Settings, all_terms
 from mlkit.errors import BadData
 
 HOW = Settings(clip=100, switch=100, resamples=300)
@@ -55,7 +55,7 @@ def test_every_estimator_finds_the_value_that_a_simulation_knows():
     found = judge(log, Target.of_table("p", JUDGED, log), HOW)
     truth = (JUDGED * MEANS).sum(axis=1) @ np.bincount(log.context) / len(log)
     by_name = estimates(found)
-    assert set(by_name) == {"replay", "ips", "clipped", "snips", "dm", "dr", "switch-dr"}
+    assert set(by_name) == {*("replay", "ips", "clipped", "snips", "dm", "dr", "switch-dr", "mrdr")}
     for each in by_name.values():
         assert each.bootstrap[0] < truth < each.bootstrap[1], each
         if each.bernstein is not None:
@@ -107,6 +107,44 @@ def test_a_model_by_arm_misses_what_contexts_change_and_doubly_robust_corrects_i
     assert abs(found["dm"].value - truth) > 0.1
     assert abs(found["dr"].value - truth) < 0.02
     assert abs(estimates(judge(log, target, HOW))["dm"].value - truth) < 0.02
+
+
+def test_a_model_fitted_for_a_policy_makes_doubly_robust_vary_less():
+    """A model by arm is wrong in each context: MRDR is right where weights are large."""
+    plain = Settings(clip=100, switch=100, resamples=10, by_context=False)
+    for seed in range(5):
+        log = simulated(20_000, seed)
+        target = Target.of_table("p", JUDGED, log)
+        weight = estimators.weights(target.taken, log.propensity)
+        found = {each.name: each for each in all_terms(log, target, weight, plain)}
+        assert found["mrdr"].numerator.var() < 0.9 * found["dr"].numerator.var()
+        truth = (JUDGED * MEANS).sum(axis=1) @ np.bincount(log.context) / len(log)
+        assert abs(found["mrdr"].estimate - truth) < 0.02
+
+
+def test_a_model_fitted_for_a_policy_counts_rows_by_their_variance():
+    """Without chance in the policy, a row of its arm counts (1 - p) / p^2, others nothing."""
+    propensity = np.array([0.5, 0.2, 0.5, 0.2, 0.5, 0.2])
+    log = log_of([0, 0, 1, 0, 0, 0], [1, 0, 1, 0, 0, 1], propensity, arms=2)
+    target = Target.of_table("first", np.array([[1.0, 0.0]]), log)
+    weight = estimators.weights(target.taken, propensity)
+    matters = estimators.variance_weights(weight, propensity)
+    expected = np.array([2, 20, 0, 20, 2, 20]) / 25
+    assert_allclose(matters, expected)
+    fold = np.array([0, 1, 2, 0, 1, 2])
+    fitted = reward_model.predict(
+        log, np.array([[1.0, 0.0]]), fold, by_context=False, weight=matters
+    )
+    count = expected[[1, 2, 4, 5]] / expected[[1, 2, 4, 5]].mean()
+    overall = (count * [0, 1, 0, 1]).mean()
+    of_arm = (count[[0, 2, 3]] @ [0, 0, 1] + overall) / (count[[0, 2, 3]].sum() + 1)
+    assert fitted.taken[0] == pytest.approx(of_arm)
+
+
+def test_a_log_that_could_show_nothing_else_needs_no_weights():
+    log = log_of([0, 0, 0], [1, 0, 1], [1, 1, 1], arms=1)
+    found = estimates(judge(log, Target.of_table("p", np.array([[1.0]]), log), HOW))
+    assert found["mrdr"].value == pytest.approx(found["dr"].value)
 
 
 def test_a_row_is_predicted_without_its_own_reward():

@@ -148,7 +148,7 @@ def test_what_a_model_cannot_read_is_named(tmp_path, rows, log, kind, message):
     fitted("lin-ucb", rows[:20], tmp_path / "m.parquet")
     (tmp_path / "log.csv").write_text(log)
     spec = str(tmp_path / "m.parquet")
-    columns = DecisionColumns(named=targets.features_of([spec]))
+    columns = DecisionColumns(named=targets.features_of([spec]).context)
     with pytest.raises(kind, match=message):
         targets.load(spec, decisions.read([tmp_path / "log.csv"], columns, MissingRewards()))
 
@@ -165,3 +165,77 @@ def test_features_that_never_recur_leave_the_direct_method_an_honest_interval(ev
     (found,) = evaluate("log.csv", "--policy", "m.parquet")["policies"]
     low, high = next(e["bootstrap"] for e in found["estimates"] if e["estimator"] == "dm")
     assert 2 * 1.96 / 800**0.5 < high - low < 2 * 1.96 / 300**0.5
+
+
+@pytest.fixture(scope="module")
+def priced():
+    """Return a log of random choices: the arm with the lower price is the best one."""
+    chance = np.random.default_rng(7)
+    found = []
+    for number in range(1200):
+        arm, prices = "ab"[chance.integers(2)], chance.permutation([-1.0, 1.0])
+        by_arm = {name: {"price": price} for name, price in zip("ab", prices, strict=True)}
+        reward = int(chance.random() < (BEST if by_arm[arm]["price"] < 0 else OTHER))
+        row = {"arm": arm, "reward": reward, "propensity": 0.5, "decision_id": str(number)}
+        found.append(row | {"candidates": ["a", "b"], "candidate_features": by_arm})
+    return found
+
+
+def fitted_prices(rows, path):
+    schema = FeatureSchema((), ("price",))
+    model = PolicyModel(ModelHeader("m", catalog.parse("lin-ucb:shared=true,alpha=0.0"), schema))
+    for name in ("a", "b"):
+        model.put(name, {"price": 0})
+    for row in rows:
+        arm = row["arm"]
+        model.learn(model.place(arm), row["reward"], None, arm=row["candidate_features"][arm])
+    file.write(model, path)
+
+
+def test_a_policy_that_reads_arms_is_judged_by_what_they_were_when_they_were_shown(
+    priced, evaluate, tmp_path
+):
+    fitted_prices(priced[:200], tmp_path / "m.parquet")
+    rows = priced[200:]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    document = evaluate("log.jsonl", "--policy", "m.parquet")
+    assert value(document, "snips") == pytest.approx(BEST, abs=0.06)
+    texts = [row | {"candidate_features": json.dumps(row["candidate_features"])} for row in rows]
+    pq.write_table(pa.Table.from_pylist(texts), tmp_path / "log.parquet")
+    assert evaluate("log.parquet", "--policy", "m.parquet")["policies"] == document["policies"]
+    ignored = evaluate("log.jsonl", "--policy", "m.parquet", "--candidate-features", "")
+    assert value(ignored, "snips") == pytest.approx((BEST + OTHER) / 2, abs=0.06)
+
+
+def test_one_row_of_a_slate_has_the_features_of_all_its_candidates(priced, evaluate, tmp_path):
+    """A row of the other arm, without a reward, stands before or after each."""
+    fitted_prices(priced[:200], tmp_path / "m.parquet")
+    lines = []
+    for number, row in enumerate(priced[200:]):
+        other = {"arm": "ba"["ab".index(row["arm"])], "reward": None, "propensity": 0.5}
+        bare = {name: row[name] for name in row if name != "candidate_features"}
+        pair = [bare | {"position": 1}, bare | other | {"position": 2}]
+        pair[number % 2]["candidate_features"] = row["candidate_features"]
+        lines += pair
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    document = evaluate("log.jsonl", "--policy", "m.parquet", "--missing", "drop")
+    assert value(document, "snips") == pytest.approx(BEST, abs=0.06)
+
+
+def test_an_arm_that_the_model_lacks_has_the_features_of_the_log(priced, evaluate, tmp_path):
+    fitted_prices(priced[:200], tmp_path / "m.parquet")
+    lines = [json.dumps(row).replace('"b"', '"new"') for row in priced[200:]]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    document = evaluate("log.jsonl", "--policy", "m.parquet")
+    assert value(document, "snips") == pytest.approx(BEST, abs=0.06)
+
+
+@pytest.mark.parametrize("wrong", ['"cheap"', "[1]", '{"a": 3}', '{"a": {"price": "low"}}'])
+def test_features_of_arms_that_are_wrong_are_named(priced, tmp_path, wrong):
+    fitted_prices(priced[:50], tmp_path / "m.parquet")
+    row = json.dumps(priced[0] | {"candidate_features": 0}).replace(": 0}", f": {wrong}}}")
+    (tmp_path / "log.jsonl").write_text(row)
+    spec = str(tmp_path / "m.parquet")
+    columns = DecisionColumns(named=(), of_arms=targets.features_of([spec]).of_arms)
+    with pytest.raises(BadData, match=r"candidate_features|price"):
+        targets.load(spec, decisions.read([tmp_path / "log.jsonl"], columns, MissingRewards()))

@@ -25,6 +25,7 @@ def decision(number, shown, first=FIRST):
         "candidates": ARMS,
         "seed": 2**64 - 1,
         "features": {"x": 1},
+        "arm_features": {"b": {"z": 2.5}},
         "propensities": {**stated, "slate": first[place]},
         "first": first,
     }
@@ -87,6 +88,8 @@ def test_rewards_join_their_decisions(write, mlkit, tmp_path):
     assert [row["reward"] for row in rows] == [1, 0.75, None]
     assert [row["propensity"] for row in rows] == FIRST
     assert rows[0]["seed"] == 2**64 - 1
+    assert [row["arm_features"] for row in rows] == [None, '{"z":2.5}', None]
+    assert [row["candidate_features"] for row in rows] == ['{"b":{"z":2.5}}'] * 3
     judged = ["--policy", "uniform", "--missing", "zero", "--json"]
     done = mlkit("bandit", "evaluate", "log.parquet", *judged)
     assert done.returncode == 0, done.stderr

@@ -8,15 +8,15 @@ import random
 import numpy as np
 import pytest
 
-from mlkit.bandit.logs.readers import Columns
+from mlkit.bandit.logs.log import Columns
 from mlkit.bandit.models import file, fitting
 from mlkit.bandit.models.features import FeatureSchema
 from mlkit.bandit.models.model import ModelHeader, PolicyModel
 from mlkit.bandit.policies import catalog
 from mlkit.bandit.posteriors.forgetting import Forgetting
-from mlkit.bandit.server.journal import Journal
-from mlkit.bandit.server.records import Change, Kind
-from mlkit.bandit.server.served_model import ServedModel
+from mlkit.bandit.server.learning.journal import Journal
+from mlkit.bandit.server.learning.records import Change, Kind
+from mlkit.bandit.server.learning.served_model import ServedModel
 from mlkit.bandit.stores.shared_model import SharedModel
 from mlkit.errors import UsageError
 

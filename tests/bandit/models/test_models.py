@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from typer.testing import CliRunner
 
-from mlkit.bandit.logs.readers import Columns
+from mlkit.bandit.logs.log import Columns
 from mlkit.bandit.models import file, fitting, loading
 from mlkit.bandit.models.features import FeatureSchema
 from mlkit.bandit.models.model import ModelHeader, PolicyModel
@@ -80,7 +80,7 @@ def test_a_file_has_the_model_to_the_last_bit(model, tmp_path):
     assert back.ids == model.ids
     for place in range(3):
         row = model.row(place)
-        assert catalog.packed(back.policy, row) == catalog.packed(model.policy, row)
+        assert catalog.pack(back.policy, row) == catalog.pack(model.policy, row)
     context, places = context_of(model), model.present()
     for seed in range(3):
         one, other = (each.rank(places, 2, seed, context) for each in (model, back))
@@ -93,23 +93,23 @@ def test_a_file_has_the_model_to_the_last_bit(model, tmp_path):
 
 def test_arms_are_added_without_changing_what_is_known(model):
     is_shared = model.header.spec.is_shared
-    before = [catalog.packed(model.policy, model.row(place)) for place in range(3)]
+    before = [catalog.pack(model.policy, model.row(place)) for place in range(3)]
     for number in range(40):
         model.put(f"new {number}", {"z": number} if is_shared else None)
-    assert [catalog.packed(model.policy, model.row(place)) for place in range(3)] == before
+    assert [catalog.pack(model.policy, model.row(place)) for place in range(3)] == before
     assert len(model) == 43
 
 
 def test_a_removed_arm_starts_anew(model):
     if model.header.spec.is_shared:
         return  # It has no state of an arm.
-    fresh = catalog.packed(model.header.spec.make(1, model.header.features.dimension), 0)
+    fresh = catalog.pack(model.header.spec.make(1, model.header.features.dimension), 0)
     assert model.remove("b")
     assert not model.remove("b")
     assert model.place("b") is None
     assert model.knows("b")
     place = model.put("b")
-    assert catalog.packed(model.policy, place) == fresh
+    assert catalog.pack(model.policy, place) == fresh
     assert model.pulls[place] == 0
 
 
@@ -278,3 +278,44 @@ def test_a_damaged_model_is_refused(log):
         pq.write_table(damaged.replace_schema_metadata(table.schema.metadata), path)
         with pytest.raises(BadData, match="row 1"):
             file.read(path)
+
+
+def test_logs_of_a_server_are_learned_with_the_features_that_arms_had(tmp_path):
+    """With those of the model where the log has none; also what is taken back, or counts as 0."""
+    lines = [
+        {"type": "feedback", "event_id": "1", "arm": "a", "reward": 1.0, "arm_features": {"z": 5}},
+        {"type": "feedback", "event_id": "2", "arm": "b", "reward": 0.5, "arm_features": None},
+        {"type": "feedback", "event_id": "3", "arm": "b", "reward": 1.0, "arm_features": {"z": -2}},
+        {
+            "type": "amendment",
+            "event_id": "4",
+            "reward": 0.25,
+            "replaced": {
+                "arm": "b",
+                "reward": 1.0,
+                "features": {"x": 2},
+                "arm_features": {"z": -2},
+            },
+        },
+    ]
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps(line | {"features": {"x": 2.0}}) + "\n" for line in lines))
+    spec, schema = catalog.parse("lin-ucb:shared=true"), FeatureSchema(("x",), ("z",))
+    own = {name: np.array([float(place)]) for place, name in enumerate("ab")}
+    found = fitting.fit([log], None, ModelHeader("m", spec, schema), own)
+    wanted = PolicyModel(ModelHeader("m", spec, schema))
+    for name, vector in own.items():
+        wanted.put(name, {"z": float(vector[0])})
+    for arm, reward, x, z in (("a", 1.0, 2.0, 5.0), ("b", 0.5, 2.0, 1.0), ("b", 0.25, 2.0, -2.0)):
+        wanted.learn(wanted.place(arm), reward, {"x": x}, arm={"z": z})
+    assert_allclose(found.policy.weights.mean, wanted.policy.weights.mean, rtol=1e-9)
+    assert_allclose(found.vectors[:2], [[0.0], [1.0]])
+
+
+def test_features_of_an_arm_that_a_model_cannot_read_are_named(tmp_path):
+    line = {"type": "feedback", "event_id": "1", "arm": "a", "reward": 1.0}
+    (tmp_path / "log.jsonl").write_text(json.dumps(line | {"arm_features": {"z": "red"}}))
+    spec, schema = catalog.parse("lin-ucb:shared=true"), FeatureSchema((), ("z",))
+    own = {"a": np.zeros(1)}
+    with pytest.raises(BadData, match=r"log.jsonl: features of the arm: 'z' is 'red'"):
+        fitting.fit([tmp_path / "log.jsonl"], None, ModelHeader("m", spec, schema), own)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mlkit.bandit.posteriors.drift import Moments, adjusted, p_values
+from mlkit.bandit.posteriors.drift import Moments, adjust, p_values
 
 NOW = 1.7e9
 DAY = 86400.0
@@ -33,7 +33,7 @@ def test_the_tests_are_those_of_scipy():
     assert p[1] == pytest.approx(stats.fisher_exact([[1, 5], [4, 1]])[1], rel=1e-12)
     assert p[2] == pytest.approx(stats.ttest_ind(*money, equal_var=False)[1], rel=1e-9)
     assert np.isnan(p[3])  # nothing to compare with
-    q = adjusted(p)
+    q = adjust(p)
     assert np.isnan(q[3])
     assert (q[:3] >= p[:3]).all()
 

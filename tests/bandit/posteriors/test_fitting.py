@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlkit.bandit.logs.readers import Columns
+from mlkit.bandit.logs.log import Columns
 from mlkit.bandit.posteriors import file, tally
 from mlkit.bandit.posteriors.fitting import fit
 from mlkit.bandit.posteriors.posterior import Header, Prior
@@ -268,6 +268,7 @@ def test_the_bundled_log_has_the_clicks_that_a_count_finds(repository):
         "arm;reward;context\nx;True;u\ny;False;\n",
         "arm\treward\tcontext\nx\tTRUE\tu\ny\tfalse\t\n",
         'arm,reward,context\n"x",true,u\ny,0,\n',
+        "arm;reward;context\rx;True;u\ry;False;\r",
     ],
 )
 def test_separators_and_truth_values_are_read_as_found(log, content):

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlkit.bandit._posterior_table import PosteriorTable
-from mlkit.bandit.logs.readers import Columns
+from mlkit.bandit.logs.log import Columns
 from mlkit.bandit.posteriors import file
 from mlkit.bandit.posteriors.fitting import fit
 from mlkit.bandit.posteriors.forgetting import Forgetting
 from mlkit.bandit.posteriors.posterior import Header, Prior
-from mlkit.bandit.server.journal import Journal
-from mlkit.bandit.server.records import Change, Kind
-from mlkit.bandit.server.tables import loaded_table
+from mlkit.bandit.server.learning.journal import Journal
+from mlkit.bandit.server.learning.records import Change, Kind
+from mlkit.bandit.server.learning.tables import load_table
 from mlkit.errors import BadData, UsageError
 
 DAY = 86400.0
@@ -97,7 +97,7 @@ def test_fit_and_the_table_of_a_server_have_the_numbers_of_the_formula(
     )
     journal = Journal(directory / "journal.sqlite")
     numbers = iter(range(1000))
-    table = loaded_table(start, lambda: directory / f"table-{next(numbers)}", None, None)
+    table = load_table(start, lambda: directory / f"table-{next(numbers)}", None, None)
     for place, (context, arm, reward, time) in enumerate(sorted(found, key=lambda row: row[3])):
         change = Change(Kind.REWARD, context, arm, reward, at=time)
         journal.append([change])
@@ -106,7 +106,7 @@ def test_fit_and_the_table_of_a_server_have_the_numbers_of_the_formula(
             with journal.transaction():
                 table.compact(journal)
                 journal.end_compaction()
-    again = loaded_table(start, lambda: directory / f"table-{next(numbers)}", None, None)
+    again = load_table(start, lambda: directory / f"table-{next(numbers)}", None, None)
     again.restore(journal)
     for each in (table.table, again.table):
         served = {(None, arm): each.arm(arm, at=at) for _, arm, *_ in found}

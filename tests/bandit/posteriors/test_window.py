@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlkit.bandit.logs.readers import Columns
+from mlkit.bandit.logs.log import Columns
 from mlkit.bandit.posteriors import file
 from mlkit.bandit.posteriors.fitting import fit
 from mlkit.bandit.posteriors.posterior import Header, Prior
 from mlkit.bandit.posteriors.window import Buckets
-from mlkit.bandit.server.journal import Journal
-from mlkit.bandit.server.records import Change, Kind
-from mlkit.bandit.server.tables import loaded_table
+from mlkit.bandit.server.learning.journal import Journal
+from mlkit.bandit.server.learning.records import Change, Kind
+from mlkit.bandit.server.learning.tables import load_table
 
 HOUR = 3600.0
 COLUMNS = Columns("arm", "reward", "context", time="time")
@@ -96,7 +96,7 @@ def test_fit_and_the_table_of_a_server_have_what_is_in_the_window(
     assert by_key(file.read(start)) == by_key(fit([part], COLUMNS, HEADER, window=hours))
     journal = Journal(directory / "journal.sqlite")
     paths = (directory / f"table-{number}" for number in itertools.count())
-    table = loaded_table(start, paths.__next__, None, None, None)
+    table = load_table(start, paths.__next__, None, None, None)
     late = found[half:][::-1]
     for place, (context, arm, reward, time) in enumerate(late):
         change = Change(Kind.REWARD, context, arm, reward, at=time)
@@ -107,7 +107,7 @@ def test_fit_and_the_table_of_a_server_have_what_is_in_the_window(
             with journal.transaction():
                 table.compact(journal)
                 journal.end_compaction()
-    again = loaded_table(start, paths.__next__, None, None, None)
+    again = load_table(start, paths.__next__, None, None, None)
     again.restore(journal)
     journal.close()
     keys = {key for context, arm, *_ in found for key in [(None, arm), (context, arm)]}
@@ -124,7 +124,7 @@ def test_changes_of_arms_and_withdrawals_by_hour(tmp_path):
     log = write_log(tmp_path / "log.csv", [("u", "x", 1.0, BEGIN)])
     file.write(fit([log], COLUMNS, HEADER, window=4), start)
     paths = (tmp_path / f"table-{number}" for number in itertools.count())
-    table = loaded_table(start, paths.__next__, None, None, None)
+    table = load_table(start, paths.__next__, None, None, None)
     before = table.table.arm("x"), table.table.pair("u", "x")
     reward = Change(Kind.REWARD, "u", "x", 0.25, at=BEGIN + HOUR)
     assert table.apply(reward)

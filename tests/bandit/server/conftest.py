@@ -70,16 +70,20 @@ class Server:
                 self._listening.set()
 
     def wait_until_ready(self) -> Server:
-        assert self._listening.wait(120), self.stderr
+        assert self._listening.wait(300), self.stderr
         assert self.port, self.stderr
         return self
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def stderr(self) -> str:
         return "".join(self.lines)
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=180)
 
     def raw(
         self, method: str, path: str, body: bytes | None = None, **headers: str
@@ -119,16 +123,22 @@ class Server:
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait until it has ended and all that it wrote is read; return its exit code."""
+        code = self.process.wait(180)
+        self._reader.join(180)
+        return code
 
     def close(self) -> None:
         children = self.children() if self.process.poll() is None else []
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(180)
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-        self._reader.join(10)
+        self._reader.join(180)
 
 
 def _has_open(pid: int, name: str) -> bool:
@@ -147,8 +157,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start servers in the test's directory; they are gone after it."""
     started: list[Server] = []
 
-    def start_one(*options: str, ready: bool = True, prefix: tuple[str, ...] = ()) -> Server:
-        started.append(Server(tmp_path, *options, prefix=prefix))
+    def start_one(
+        *options: str, ready: bool = True, prefix: tuple[str, ...] = (), folder: str = "."
+    ) -> Server:
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True)
+        started.append(Server(place, *options, prefix=prefix))
         return started[-1].wait_until_ready() if ready else started[-1]
 
     yield start_one
@@ -181,7 +195,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def eventually() -> Callable[[Callable[[], bool]], None]:
     """Wait until something holds; fail after a generous time."""
 
-    def wait(condition: Callable[[], bool], seconds: float = 20) -> None:
+    def wait(condition: Callable[[], bool], seconds: float = 180) -> None:
         until = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < until, "it never came true"

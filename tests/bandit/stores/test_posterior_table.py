@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from processes import started
 
 from mlkit.bandit._posterior_table import PosteriorTable, TableFull, ThompsonSampler
 
@@ -407,13 +408,13 @@ def test_readers_in_other_processes_see_whole_changes_at_once(path):
     command = [sys.executable, str(Path(__file__).with_name("watch_table.py")), str(path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with contextlib.ExitStack() as stack:
-        readers = [stack.enter_context(subprocess.Popen(command, **pipes)) for _ in range(2)]
+        readers = [stack.enter_context(started(command, **pipes)) for _ in range(2)]
         assert [reader.stdout.readline() for reader in readers] == ["ready\n", "ready\n"]
         for _ in range(20):
             for i in range(400):
                 if table.arm(f"arm-{i}") is None:
                     table.put_arm(f"arm-{i}", 8.0, 8.0)
                 table.add_reward("u", f"arm-{i}", 1.0)
-        results = [json.loads(reader.communicate(timeout=30)[0]) for reader in readers]
+        results = [json.loads(reader.communicate(timeout=180)[0]) for reader in readers]
     assert [fault for _, fault in results] == ["", ""]
     assert PosteriorTable.open(str(path)).arm("arm-399") == (28, 8, 20)

@@ -130,7 +130,7 @@ def test_input_parameters_do_not_see_one_another(play_xml):
     done.complete("u")
     assert done.variables == {"x": 1, "o": 2, "p": "10"}
     broken = play_xml(file(io(">a=${x}", ">b=${a}") + line("u"))).start(x=1)
-    assert broken.state.phase == "incident"
+    assert broken.state.effective_status == "incident"
 
 
 def test_output_parameters_see_those_before_them_unless_a_local_one_hides_them(play_xml):
@@ -155,7 +155,7 @@ def test_what_is_ended_early_sets_its_outputs(play_xml):
 def test_a_condition_after_a_start_event_counts(play_xml, x, waits):
     flows = flow("f0", "s", "u", "${x == 1}") + flow("f1", "u", "e")
     done = play_xml(file('<userTask id="u"/>' + flows)).start(x=x)
-    assert done.state.phase == ("waiting" if waits else "incident")
+    assert done.state.effective_status == ("waiting" if waits else "incident")
 
 
 ESCALATES = """<process id="q" isExecutable="true"><startEvent id="sq"/>
@@ -224,6 +224,12 @@ def test_a_call_that_an_error_ends_maps_its_outputs_in_camunda(play_xml, out):
     assert "why" not in other.variables
 
 
+def test_the_message_of_an_error_that_has_none_is_null(play_xml):
+    silent = '<error id="E" errorCode="E42"/>'
+    done = play_xml(file(call("") + line("c"), silent, more=CALLED)).start()
+    assert (done.variables["code"], done.variables["text"]) == ("E42", None)
+
+
 def test_all_local_variables_are_those_of_the_call_activity(play_xml):
     mappings = OUTPUT.removeprefix("<extensionElements>").removesuffix("</extensionElements>")
     mappings += '<v:in variables="all" local="true"/><v:out variables="all"/>'
@@ -242,7 +248,7 @@ def test_all_local_variables_are_those_of_the_call_activity(play_xml):
 def test_a_condition_that_is_no_boolean_is_an_incident(play_xml, value):
     gate = '<exclusiveGateway id="g" default="f1"/>' + flow("yes", "g", "e", "${x}")
     done = play_xml(file(gate + line("g"))).start(x=value)
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
 
 
 def test_an_error_that_is_not_declared_is_its_own_code(play_xml):
@@ -436,7 +442,7 @@ def test_an_expression_that_fails_is_the_error_that_it_is_mapped_to(play_xml, ma
     roots = '<error id="E" errorCode="E"/>'
     text = file(body + line("t") + flow("h1", "b", "h"), roots, vendor="flowable")
     done = play_xml(text).start()
-    assert done.state.phase == ("waiting" if end else "incident")
+    assert done.state.effective_status == ("waiting" if end else "incident")
 
 
 def test_a_script_in_juel_is_an_expression(play_xml):
@@ -547,10 +553,10 @@ def test_a_listener_that_fails_is_an_incident_and_can_be_tried_again(play_xml):
     bad = listener("start", "${execution.setVariable('y', missing + 1)}")
     body = with_listeners('<userTask id="u">', bad, kind="userTask")
     done = play_xml(file(body + line("u"))).start()
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
     done.variables["missing"] = 1
     done.apply(Retry())
-    assert (done.state.phase, done.variables["y"]) == ("waiting", 2)
+    assert (done.state.effective_status, done.variables["y"]) == ("waiting", 2)
 
 
 def test_a_process_is_heard(play_xml):
@@ -596,8 +602,11 @@ def test_retries_are_computed(play_xml):
     body = f'<scriptTask id="t">{cycle}<script>1</script></scriptTask>' + line("t")
     done = play_xml(file(body), lambda *_: "broken").start(cycle="R3/PT1S")
     done.tick().tick()
-    assert (done.runs, done.state.phase) == (["t"] * 3, "incident")
-    assert play_xml(file(body), lambda *_: "broken").start(cycle="often").state.phase == "incident"
+    assert (done.runs, done.state.effective_status) == (["t"] * 3, "incident")
+    assert (
+        play_xml(file(body), lambda *_: "broken").start(cycle="often").state.effective_status
+        == "incident"
+    )
 
 
 def test_flowable_skips_where_that_is_enabled(play_xml):
@@ -655,7 +664,7 @@ def test_exceptions_count_as_errors(play_xml, written, caught):
     body += '<errorEventDefinition errorRef="E1"/></boundaryEvent><userTask id="h"/>'
     body += flow("b1", "b", "h") + flow("b2", "h", "e") + line("t")
     done = play_xml(file(body, vendor="flowable"), lambda *_: "line 3: Refused: no").start()
-    assert done.state.phase == ("waiting" if caught else "incident")
+    assert done.state.effective_status == ("waiting" if caught else "incident")
 
 
 def test_variables_of_iterations_are_aggregated(play_xml):

@@ -77,7 +77,7 @@ def test_an_output_that_fails_is_an_incident_which_a_retry_maps_again(play, as_j
     body = f'{ENDS}<intermediateCatchEvent id="t">{extension("")}{TIMER}</intermediateCatchEvent>'
     outputs = mapping("output", "${n}", "m")
     done = play(body.replace(extension(""), outputs), "s>t t>e").start().tick()
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
     done.variables["n"] = 5
     done.apply(Retry())
     assert done.state.status == "completed"

@@ -121,7 +121,7 @@ def test_failures_are_retried_as_the_dialect_says(play_xml, prefix):
     began = done.now
     done.tick().tick()
     assert (len(done.runs), done.now - began) == (3, 20)
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
 
 
 def test_the_variables_of_a_caught_error(play_xml):
@@ -157,7 +157,7 @@ def test_code_of_a_message_event_that_fails_is_an_incident_at_the_event(play_xml
     body = f'<intermediateThrowEvent id="m">{thrown}</intermediateThrowEvent>'
     done = play_xml(seven("camunda", body, "m"), lambda *_: None).start()
     done.apply(Fail(done.find("m"), "no connection"))
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
 
 
 # -- zeebe -------------------------------------------------------------------------------------

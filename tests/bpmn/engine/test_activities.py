@@ -100,7 +100,7 @@ def test_a_failing_script_is_tried_as_often_as_the_diagram_says(play):
     done.tick().tick()
     assert done.runs == ["w"] * 3
     assert done.now == begin + 20
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
     done.answers = lambda *_: {}
     done.apply(Retry())
     assert done.state.status == "completed"
@@ -124,7 +124,7 @@ def test_work_that_must_not_run_twice_becomes_an_incident_after_a_crash(play):
     done = play(body, "s>w w>e", lambda *_: None).start()
     done.apply(Recover())
     assert done.runs == ["w"]
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
 
 
 MAPPED = """<extensionElements><camunda:inputOutput>
@@ -147,7 +147,7 @@ def test_mappings_give_local_inputs_and_let_only_outputs_leave(play):
 
 def test_a_mapping_that_fails_keeps_the_result_of_the_work(play):
     done = play(ENDS + script(MAPPED), "s>w w>e", lambda *_: {"other": 1}).start(total=1)
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
     local = done.state.activations[done.find("w")].local
     done.state.scopes[local].variables["found"] = 3
     done.apply(Retry())
@@ -158,7 +158,7 @@ def test_a_mapping_that_fails_keeps_the_result_of_the_work(play):
 def test_cancel_ends_everything(play):
     done = play(ENDS + script(), "s>w w>e", lambda *_: None).start()
     done.apply(Cancel("enough"))
-    assert done.state.phase == "cancelled"
+    assert done.state.effective_status == "cancelled"
     assert len(done.stopped) == 1
     assert not done.state.activations
 

@@ -131,7 +131,7 @@ def test_each_item_can_call_the_process(run):
 def test_a_process_that_calls_itself_for_ever_is_an_incident(play_xml):
     xml = caller(PLAIN, called="p", beside="").replace('isExecutable="true"', "")
     done = play_xml(xml).start()
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
     (message,) = [a.incident.message for a in done.state.activations.values() if a.incident]
     assert "deeper than 100" in message
 

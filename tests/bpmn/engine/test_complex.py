@@ -80,7 +80,7 @@ def test_a_token_that_cannot_come_resets_it(play):
 def test_a_broken_condition_is_an_incident(play):
     done = play(gateway("nothing > 1"), FLOWS).start()
     done.complete("u0")
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
 
 
 # -- token quantities --------------------------------------------------------------------------
@@ -95,7 +95,7 @@ def test_an_activity_waits_for_as_many_tokens_as_it_needs(play):
 
 def test_tokens_that_are_too_few_are_stuck(play):
     done = play(ENDS + '<task id="w" startQuantity="3"/>', "s>w w>e").start()
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
 
 
 def test_an_activity_gives_as_many_tokens_as_it_says(play):

@@ -194,7 +194,7 @@ def test_a_message_that_the_mapping_refuses_is_kept_for_a_retry(play):
     body = ENDS + f'<intermediateCatchEvent id="c">{inner}</intermediateCatchEvent>'
     done = play(body, "s>c c>e").start()
     done.receive("c", other=1)
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
     assert done.variables == {}
     done.state.roots()[0].variables["amount"] = 2
     done.apply(Retry())
@@ -220,4 +220,4 @@ def test_values_beyond_numbers_never_raise_out_of_the_engine(play, value, text):
         f"<zeebe:script expression='{text}' resultVariable='r'/></extensionElements></scriptTask>"
     )
     done = play(body, "s>t t>e").start(x=pack(value))
-    assert done.state.phase in ("completed", "incident")
+    assert done.state.effective_status in ("completed", "incident")

@@ -162,12 +162,12 @@ def test_a_conditional_event_waits_until_its_condition_holds(play):
 
 def test_a_condition_on_a_variable_that_is_not_there_does_not_hold(play):
     catch = f'<intermediateCatchEvent id="c">{CONDITION}</intermediateCatchEvent>'
-    assert play(ENDS + catch, "s>c c>e").start().state.phase == "waiting"
+    assert play(ENDS + catch, "s>c c>e").start().state.effective_status == "waiting"
 
 
 def test_a_condition_that_fails_is_an_incident(play):
     catch = f'<intermediateCatchEvent id="c">{CONDITION}</intermediateCatchEvent>'
-    assert play(ENDS + catch, "s>c c>e").start(n="text").state.phase == "incident"
+    assert play(ENDS + catch, "s>c c>e").start(n="text").state.effective_status == "incident"
 
 
 def test_a_conditional_boundary_event_interrupts(play):

@@ -104,7 +104,7 @@ def test_a_thrown_error_is_caught_by_its_code(play):
 
 def test_an_error_that_nobody_catches_fails_the_instance(play):
     done = play(ENDS + SCRIPT + AFTER + boundary(ERROR), GUARDED, lambda *_: "!ODD").start()
-    assert done.state.phase == "failed"
+    assert done.state.effective_status == "failed"
     assert done.state.error["code"] == "ODD"
     assert not done.state.activations
 
@@ -124,7 +124,7 @@ def test_a_failure_is_caught_by_a_boundary_event_without_a_code_only(play):
     caught = play(body + boundary("<errorEventDefinition/>"), GUARDED, lambda *_: "oops").start()
     assert caught.completed() == ["s", "b", "late", "e"]
     stopped = play(body + boundary(ERROR), GUARDED, lambda *_: "oops").start()
-    assert stopped.state.phase == "incident"
+    assert stopped.state.effective_status == "incident"
 
 
 def test_escalation_without_interruption(play, arrows):
@@ -197,7 +197,7 @@ def test_a_message_end_event_sends(play):
 def test_a_process_with_waiting_start_events_begins_with_the_first(play):
     body = f'<startEvent id="s">{MESSAGE}</startEvent><startEvent id="s2">{TIMER}</startEvent>'
     done = play(body + '<task id="a"/><endEvent id="e"/>', "s>a s2>a a>e").start()
-    assert done.state.phase == "waiting"
+    assert done.state.effective_status == "waiting"
     done.tick()
     assert done.completed() == ["s2", "a", "e"]
     assert done.state.status == "completed"

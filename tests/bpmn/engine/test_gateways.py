@@ -29,7 +29,7 @@ def test_exclusive_without_a_way_out_is_an_incident_that_a_retry_resolves(play):
 
     body = ENDS + tasks("a", "b") + '<exclusiveGateway id="g"/>'
     done = play(body, "s>g g>a?x>0 g>b?x>1 a>e b>e").start(x=0)
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
     done.variables["x"] = 1
     done.apply(Retry())
     assert done.completed() == ["s", "g", "a", "e"]
@@ -60,7 +60,7 @@ def test_parallel_join_needs_one_token_on_each_flow_not_two_on_one(play):
     done.complete("b")
     # One token of m is left over and can never join.
     assert done.completed("j") == ["j"]
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_event_gateway_lets_the_first_event_win(play, winner):
 def test_a_loop_without_a_wait_stops_as_an_incident(play):
     body = ENDS + tasks("a") + '<exclusiveGateway id="g" default="f3"/>'
     done = play(body, "s>a a>g g>e?False g>a").start()
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
     assert "endless loop" in next(iter(done.state.activations.values())).incident.message
 
 
@@ -218,6 +218,28 @@ def test_without_a_start_event_all_that_nothing_leads_to_begins(play):
     done = play('<task id="a"/><task id="b"/><endEvent id="e"/>', "a>e b>e").start()
     assert sorted(done.completed("a", "b")) == ["a", "b"]
     assert done.state.status == "completed"
+
+
+def test_the_listed_order_counts_in_files_of_zeebe_too(play):
+    """The extension makes it a file of Camunda 8, whose expressions are FEEL."""
+    body = (
+        ENDS
+        + """<exclusiveGateway id="g"><outgoing>f2</outgoing><outgoing>f1</outgoing>
+      </exclusiveGateway><task id="a"><extensionElements><zeebe:properties>
+      <zeebe:property name="n" value="v"/></zeebe:properties></extensionElements></task>
+      <task id="b"/>"""
+    )
+    done = play(body, "s>g g>a?=x>0 g>b?=x>0 a>e b>e").start(x=1)
+    assert done.completed("a", "b") == ["b"]
+
+
+def test_a_sub_process_without_a_start_event_begins_where_nothing_leads_to(play):
+    body = f"""{ENDS}<subProcess id="sub"><task id="a"/><userTask id="b"/><task id="c"/>
+      <sequenceFlow id="i" sourceRef="a" targetRef="c"/></subProcess>"""
+    done = play(body, "s>sub sub>e").start()
+    assert done.completed() == ["s", "a", "c"]
+    done.complete("b")
+    assert done.completed() == ["s", "a", "c", "b", "sub", "e"]
 
 
 def test_a_sub_process_that_is_drawn_empty_is_passed(play):

@@ -54,7 +54,7 @@ def test_the_counter_is_there_and_does_not_leave(play):
 
 def test_a_condition_that_fails_is_an_incident_and_loses_no_turn(play, as_json):
     done = play(ENDS + script(loop("gone > 1")), "s>w w>e", count).start(n=0)
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
     assert done.runs == ["w"]
     assert as_json(done.replayed()) == as_json(done.state)
 
@@ -108,12 +108,12 @@ def test_the_listed_activities_start_and_their_end_is_its_end(play):
 
 def test_an_unknown_activity_in_the_list_is_an_incident(play):
     done = play(ENDS + ad_hoc(extension=LISTED), "s>h h>e").start(todo=["after"])
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
 
 
 def test_people_start_activities_as_often_as_they_like_and_end_it(play):
     done = play(ENDS + ad_hoc(), "s>h h>e").start()
-    assert done.state.phase == "waiting"
+    assert done.state.effective_status == "waiting"
     begin(done, "b")
     done.complete("b")
     begin(done, "b")

@@ -47,7 +47,7 @@ def receive(done, activation, **variables):
 def test_a_parallel_multiple_event_needs_all(play, as_json):
     done = play(ENDS + catch('parallelMultiple="true"'), "s>c c>e").start()
     receive(done, part(done, 0), total=1)
-    assert done.state.phase == "waiting"
+    assert done.state.effective_status == "waiting"
     done.signal("stop")
     assert done.completed() == ["s", "c", "e"]
     assert done.variables == {"total": 1}
@@ -84,7 +84,7 @@ def test_a_multiple_end_event_throws_all(play):
 def test_a_multiple_start_event_begins_with_any(play):
     body = f'<startEvent id="s">{TIMER}{SIGNAL}</startEvent><endEvent id="e"/>'
     done = play(body, "s>e").start()
-    assert done.state.phase == "waiting"
+    assert done.state.effective_status == "waiting"
     done.signal("stop")
     assert done.completed() == ["s", "e"]
     assert done.state.status == "completed"
@@ -108,7 +108,7 @@ FLOWS = "g>m g>n m>a n>b a>e b>e"
 
 def test_an_exclusive_gateway_begins_a_process_with_the_first_event(play):
     done = play(gateway(), FLOWS).start()
-    assert done.state.phase == "waiting"
+    assert done.state.effective_status == "waiting"
     done.signal("stop")
     assert done.completed() == ["g", "n", "b", "e"]
     assert done.state.status == "completed"
@@ -273,7 +273,7 @@ def test_a_correlation_property_finds_the_receiver(play_xml):
     assert matching.state.status == "completed"
     other = play_xml(xml).start(n=7, mine=8)
     other.complete("u")
-    assert other.state.phase == "waiting"
+    assert other.state.effective_status == "waiting"
 
 
 def keyed_by_two(properties, key):
@@ -323,7 +323,7 @@ def test_keys_of_several_values_do_not_run_into_one_another(play_xml):
     xml = keyed_by_two(("shop", "day"), ())
     play = play_xml(xml).start(shop="a,b", day="c", sent_shop="a", sent_day="b,c")
     play.complete("u")
-    assert play.state.phase == "waiting"
+    assert play.state.effective_status == "waiting"
 
 
 def test_terminate_ends_its_own_pool_only(play_xml):
@@ -352,7 +352,7 @@ def test_a_message_that_several_wait_for_is_an_incident_of_its_event(play_xml):
     )
     done = play_xml(pools(left, right, "ask>hear")).start()
     done.complete("more").complete("u")
-    assert done.state.phase == "incident"
+    assert done.state.effective_status == "incident"
     assert done.completed("hear") == []
     problem = done.state.activations[done.find("ask")].incident.message
     assert "2 activities wait for it" in problem

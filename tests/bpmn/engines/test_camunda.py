@@ -8,13 +8,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import installing
 import pytest
 
 from mlkit.bpmn.definition.parser import parse
-from mlkit.bpmn.engine.events import Complete, Start
-from mlkit.bpmn.engine.waits import ForPerson
+from mlkit.bpmn.engine.events import AnyEvent, Complete, Fail, Fire, Start, Throw
+from mlkit.bpmn.engine.state import Activation
+from mlkit.bpmn.engine.waits import ForPerson, ForWorker
 from mlkit.bpmn.lint.validation import lint
-from mlkit.bpmn.runtime.diagrams import engine_of
+from mlkit.bpmn.runtime.diagrams import engine_of, external_names
 
 HERE = Path(__file__).parent
 GIVEN = {"x": 1, "y": 0, "items": [1, 2, 3], "total": 0, "log": ""}
@@ -31,50 +33,80 @@ def model(seed: int) -> str:
     return module.Model(seed).text
 
 
+def by_node(activation: Activation) -> str:
+    return activation.node
+
+
 def written(value: Any) -> str:
     """Write variables as Java writes a map."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k}={written(v)}" for k, v in sorted(value.items())) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(written, value)) + "]"
-    return str(value)
+    return "null" if value is None else str(value)
+
+
+def done(activation: Activation, step: int) -> AnyEvent:
+    """Return what happens to something that waits: what `Play.java` does."""
+    if activation.due is not None:
+        return Fire(activation.id)
+    if not isinstance(activation.wait, ForWorker):
+        return Complete(activation.id)
+    topic = activation.wait.topic if activation.attempt == 1 else "again"
+    if topic in ("fail", "judged"):
+        failure = "again" if topic == "judged" and step % 2 else "down"
+        return Fail(activation.id, failure, retries=1)
+    if topic in ("throw", "lost"):
+        return Throw(activation.id, "E1", "bad", {"thrown": step})
+    given = {"set": step} if topic == "set" else {}
+    return Complete(activation.id, given, local={"part": step} if topic == "local" else {})
 
 
 def played(path: Path) -> str:
     """Play a diagram in mlkit; return what the other engine prints of it."""
     definitions = parse(path)
-    assert [e for e in lint(definitions, path.parent) if e.severity == "error"] == []
+    problems = lint(definitions, path.parent, external=True)
+    assert [each for each in problems if each.severity == "error"] == []
     engine = engine_of(definitions)
-    state = engine.create()
-    engine.apply(state, Start(dict(GIVEN), key="key"), 0.0)
+    names = external_names(engine, path.parent, {})
+    state, now = engine.create(), 0.0
+    engine.apply(state, Start(dict(GIVEN), key="key", external=names), now)
     variables: dict[str, Any] = {}
     steps = []
     for step in range(STEPS + 1):
         variables = state.roots()[0].variables if state.roots() else variables
         people = [e for e in state.activations.values() if isinstance(e.wait, ForPerson)]
-        people = sorted(people, key=lambda each: each.node) if state.status == "running" else []
-        steps.append(",".join(each.node for each in people))
-        if not people or step == STEPS:
+        workers = [e for e in state.activations.values() if isinstance(e.wait, ForWorker)]
+        timers = [e for e in state.activations.values() if e.due is not None]
+        first = sorted(timers, key=lambda each: (each.due, each.node))[:1]
+        waiting = [*sorted(people, key=by_node), *sorted(workers, key=by_node), *first]
+        waiting = waiting if state.status == "running" else []
+        steps.append(",".join(each.node for each in waiting))
+        if not waiting or step == STEPS:
             break
-        engine.apply(state, Complete(people[step % len(people)].id), 0.0)
-    status = state.status if state.status != "running" else "waiting" if people else "stuck"
+        chosen = waiting[step % len(waiting)]
+        now = now if chosen.due is None else chosen.due + 0.001
+        engine.apply(state, done(chosen, step), now)
+    status = state.status if state.status != "running" else "waiting" if waiting else "stuck"
     return f"{';'.join(steps)}|{status}|{written(variables)}"
 
 
 @pytest.fixture(scope="module")
 def camunda(tmp_path_factory):
     """The results of Camunda 7 by file, and the folder of the files."""
+    pytest.importorskip("quickjs")
     for program in ("mvn", "java", "javac"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
     folder, jars = tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("jars")
     for seed in SEEDS:
         (folder / f"{seed:04}.bpmn").write_text(model(seed), "utf-8")
-    fetch = ["mvn", "-q", "-B", "-f", HERE / "pom.xml", "dependency:copy-dependencies"]
-    subprocess.run([*fetch, f"-DoutputDirectory={jars}"], check=True, capture_output=True)
+    maven = ["mvn", "-q", "-B", "-f", HERE / "pom.xml", "dependency:copy-dependencies"]
+    installing.fetch([*maven, f"-DoutputDirectory={jars}"], folder)
     flags = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m")
     run = ["java", *flags, "-cp", f"{jars}/*", HERE / "Play.java", folder]
-    found = subprocess.run(run, check=True, capture_output=True, text=True)
+    found = subprocess.run(run, check=False, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr[-2000:]
     return folder, dict(line.split("|", 1) for line in found.stdout.splitlines())
 
 

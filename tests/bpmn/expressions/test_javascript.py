@@ -8,6 +8,8 @@ from decimal import Decimal
 
 import pytest
 
+from mlkit.bpmn.engine.events import Complete, Start
+from mlkit.bpmn.engine.step import OutOfTime
 from mlkit.bpmn.expressions import Expression, ExpressionError
 from mlkit.bpmn.expressions import javascript as expressions
 from mlkit.errors import ServiceUnavailable
@@ -132,3 +134,34 @@ def test_a_script_task_and_a_condition(mlkit, diagram, tmp_path, items, end):
         assert (found["variables"]["total"], found["variables"]["many"]) == (10, 2)
         (log,) = json.loads(mlkit("bpmn", "logs", found["instance"], "--json").stdout)["logs"]
         assert log["stdout"] == "sum 10\n"
+
+
+LONG = """<startEvent id="s"/><userTask id="u"/><exclusiveGateway id="g" default="f9"/>
+<userTask id="v"/><endEvent id="e"/><sequenceFlow id="f8" sourceRef="g" targetRef="v">
+<conditionExpression language="javascript">var n = 0; while (n !== x) n++; true
+</conditionExpression></sequenceFlow><sequenceFlow id="f9" sourceRef="g" targetRef="e"/>"""
+
+
+def test_time_is_a_limit_when_something_happens_and_none_when_it_is_replayed(play, monkeypatch):
+    done = play(LONG, "s>u u>g v>e").start(x=500_000)
+    task = next(iter(done.state.activations))
+    monkeypatch.setattr(expressions, "SECONDS", 1e-9)
+    again = done.engine.create()
+    for at, event in ((0.0, Start({"x": 500_000})), (1.0, Complete(task))):
+        done.engine.apply(again, event, at, replayed=True)
+    assert [each.node for each in again.activations.values()] == ["v"]
+    with pytest.raises(OutOfTime, match=r"g: .*too much time"):
+        done.engine.apply(done.state, Complete(task), 1.0)
+
+
+def test_a_script_without_end_is_an_incident_that_the_journal_keeps(mlkit, diagram, tmp_path):
+    (tmp_path / "p.bpmn").write_text(diagram(LONG, "s>u u>g v>e"))
+    found = json.loads(mlkit("bpmn", "run", "p.bpmn", "--var", "x=-1", "--json").stdout)
+    done = mlkit("bpmn", "complete", "u", "--json")
+    assert done.returncode == 1
+    shown = json.loads(done.stdout)
+    assert shown["state"] == "incident"
+    assert "too much time" in shown["incidents"][0]["message"]
+    assert mlkit("bpmn", "check").returncode == 0
+    ended = json.loads(mlkit("bpmn", "cancel", found["instance"], "--json").stdout)
+    assert ended["state"] == "cancelled"

@@ -112,7 +112,7 @@ def test_a_store_is_set_together_with_the_completion(tmp_path, diagram, monkeypa
         monkeypatch.undo()
         assert session.journal.stores.all() == []
         assert session.state(row).status == "running"
-        assert session.advance([session.journal.find(row.id)])[0].phase == "completed"
+        assert session.advance([session.journal.find(row.id)])[0].status == "completed"
         assert [each.value for each in session.journal.stores.all()] == [1]
 
 

@@ -259,7 +259,7 @@ def simulate(seed: int, connection: sqlite3.Connection, protocol: Protocol) -> N
     world.calm = True
     for _ in range(400):
         one_step(world)
-        if all(each[0] == "completed" for each in phases(connection)):
+        if all(each[0] == "completed" for each in statuses(connection)):
             break
     check_end(world, connection, rows)
 
@@ -279,13 +279,13 @@ def one_step(world: World) -> None:
     world.check_one_owner()
 
 
-def phases(connection: sqlite3.Connection) -> list[tuple[str]]:
+def statuses(connection: sqlite3.Connection) -> list[tuple[str]]:
     return connection.execute("SELECT phase FROM instances").fetchall()
 
 
 def check_end(world: World, connection: sqlite3.Connection, rows: list[Row]) -> None:
     """All is done, once, in order; and nothing that a host was told is done is missing."""
-    assert {phase for (phase,) in phases(connection)} == {"completed"}, "an instance is stuck"
+    assert {status for (status,) in statuses(connection)} == {"completed"}, "an instance is stuck"
     journal = world.hosts[0].journal
     for row in rows:
         done = [event.id for _, event, _ in journal.events(row)]

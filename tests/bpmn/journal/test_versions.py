@@ -27,7 +27,7 @@ def restored(folder: Path, dump: Path) -> Path:
 def test_a_journal_of_an_older_version_goes_on(tmp_path, dump):
     with Session(restored(tmp_path, dump), Settings(waits=False)) as session:
         (row,) = session.journal.rows()
-        assert (row.phase, row.key) == ("waiting", "k")
+        assert (row.status, row.key) == ("waiting", "k")
         assert session.journal.mailbox.send("other", "k", {}, 9e9) is None
         assert [each.element for each in Service(session).tasks()] == ["u"]
         # When it is due was not kept: whoever takes it first finds out.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,16 @@ def test_enormous_and_missing_files(tmp_path, monkeypatch):
         parse(tmp_path / "x.bpmn")
     with pytest.raises(InputMissing):
         parse(tmp_path / "none.bpmn")
+
+
+def test_a_fifo_is_no_diagram_and_no_script(tmp_path, diagram):
+    os.mkfifo(tmp_path / "x.bpmn")
+    os.mkfifo(tmp_path / "work.py")
+    with pytest.raises(InputMissing, match="not a regular file"):
+        parse(tmp_path / "x.bpmn")
+    task = '<scriptTask id="t" scriptFormat="python" camunda:resource="work.py"/>'
+    found = parse_text(diagram(ENDS + task, "s>t t>e").encode(), tmp_path / "y.bpmn")
+    assert [each.message for each in found.problems if "regular" in each.message]
 
 
 def test_vendors_spell_one_notion_in_several_ways(play):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-import socket
 import ssl
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -14,6 +13,7 @@ import pytest
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
+from ports import free_port
 
 from mlkit.bpmn.mail.composition import MailSettings
 from mlkit.bpmn.mail.messages import sender
@@ -75,11 +75,6 @@ class MailServer:
     @property
     def recipients(self) -> list[str]:
         return sorted(to for to, _ in self.mails)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 @pytest.fixture

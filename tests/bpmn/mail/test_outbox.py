@@ -228,7 +228,7 @@ def test_a_substitute_may_do_the_task_and_the_history_says_who_did(office):
             lambda: journal.absences.add("ann", "bob", now - 9, now + 99, "ann", now)
         )
         row = service.complete(f"{identifier}/t", {}, "bob", checked=True)
-        assert row.phase == "completed"
+        assert row.status == "completed"
         assert "bob" in {
             step.by for _, _, steps in journal.events(row) for step in steps if hasattr(step, "by")
         }

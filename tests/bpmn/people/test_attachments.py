@@ -9,6 +9,7 @@ import pytest
 from bpmn.conftest import diagram
 
 from mlkit.bpmn.definition.parser import parse_text
+from mlkit.bpmn.journal.artifacts import ArtifactStore
 from mlkit.bpmn.lint.validation import lint
 from mlkit.bpmn.people import attachments
 from mlkit.bpmn.people.tasks import Task
@@ -32,7 +33,10 @@ def state(tmp_path):
 
 
 def read(state, wanted: Task) -> dict[str, bytes]:
-    return {each.name: each.content for each in attachments.documents(wanted, state)}
+    return {
+        each.name: each.content
+        for each in attachments.documents(wanted, state, ArtifactStore(state / "artifacts"))
+    }
 
 
 def test_variables_and_files_are_documents(state):
@@ -54,7 +58,7 @@ def test_variables_and_files_are_documents(state):
              "out/../../../secret", "none", "a\0b", "."],
 )  # fmt: skip
 def test_nothing_outside_the_folder_and_nothing_special_is_read(state, name):
-    (found,) = attachments.documents(task(name), state)
+    (found,) = attachments.documents(task(name), state, ArtifactStore(state / "artifacts"))
     assert found.content is None
     assert found.problem
 
@@ -70,7 +74,9 @@ def test_stored_objects_are_not_loaded(state):
     disguised = {**bomb, "kind": "builtins.bytes"}
     damaged = {**store.store_file(b"x", "x", ""), "$artifact": "0" * 64}
     for value in (bomb, disguised, damaged, {**bomb, "$artifact": "../secret"}):
-        (found,) = attachments.documents(task("it", it=value), state)
+        (found,) = attachments.documents(
+            task("it", it=value), state, ArtifactStore(state / "artifacts")
+        )
         assert found.content is None
     assert pickle.dumps  # The bomb is one: it would have run.
 

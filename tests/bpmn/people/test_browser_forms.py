@@ -43,10 +43,10 @@ def entry(form, values):
 @given(FORMS, SUBMITTED)
 def test_what_a_browser_sends_is_checked_as_what_a_program_gives(form, submitted):
     submitted = {name: values for name, values in submitted.items() if values}
-    given_values = browser_forms.given(form, submitted, keep)
-    found, values = browser_forms.shown_only(form, given_values, lambda it: entry(form, it))
+    given_values = browser_forms.read_submitted(form, submitted, keep)
+    found, values = browser_forms.drop_hidden(form, given_values, lambda it: entry(form, it))
     assert found.values() == entry(form, values).values()
-    shown = {each.id for each in found.shown() if not each.readonly}
+    shown = {each.id for each in found.list_shown() if not each.readonly}
     assert set(values) <= shown
     # Nothing that the form itself sends is refused as unknown, hidden or read-only.
     for problem in found.values()[1]:
@@ -59,8 +59,8 @@ def test_what_a_browser_sends_is_checked_as_what_a_program_gives(form, submitted
 @given(FORMS, SUBMITTED)
 def test_what_was_filled_in_is_shown_again_and_sends_the_same(form, submitted):
     submitted = {name: values for name, values in submitted.items() if values}
-    first = browser_forms.given(form, submitted, keep)
-    found, _ = browser_forms.shown_only(form, first, lambda it: entry(form, it))
+    first = browser_forms.read_submitted(form, submitted, keep)
+    found, _ = browser_forms.drop_hidden(form, first, lambda it: entry(form, it))
     problems = browser_forms.problems_by_field(found.values()[1])
     again: dict[str, list[str]] = {}
     for each in browser_forms.inputs(found, problems):
@@ -73,8 +73,8 @@ def test_what_was_filled_in_is_shown_again_and_sends_the_same(form, submitted):
         elif each.kind != "output":
             again[each.name] = [each.value]
         assert bool(each.problem) == (each.name.removeprefix("field.") in problems)
-    second = browser_forms.given(form, again, keep)
-    kept, _ = browser_forms.shown_only(form, second, lambda it: entry(form, it))
+    second = browser_forms.read_submitted(form, again, keep)
+    kept, _ = browser_forms.drop_hidden(form, second, lambda it: entry(form, it))
     if not problems:
         assert kept.values() == found.values()
 
@@ -82,15 +82,17 @@ def test_what_was_filled_in_is_shown_again_and_sends_the_same(form, submitted):
 def test_rows_are_added_filled_and_removed():
     row = FormField("price", "Price", "double", required=True)
     form = (FormField("items", "Items", "rows", fields=(row,)),)
-    added = browser_forms.given(form, {"add": ["field.items"]}, keep)
+    added = browser_forms.read_submitted(form, {"add": ["field.items"]}, keep)
     assert added == {"items": [{}]}
     sent = {
         "field.items.row": ["0", "1", "x"],
         "field.items.0.price": ["1.5"],
         "field.items.1.price": ["2"],
     }
-    assert browser_forms.given(form, sent, keep) == {"items": [{"price": "1.5"}, {"price": "2"}]}
-    less = browser_forms.given(form, {**sent, "remove": ["field.items.0"]}, keep)
+    assert browser_forms.read_submitted(form, sent, keep) == {
+        "items": [{"price": "1.5"}, {"price": "2"}]
+    }
+    less = browser_forms.read_submitted(form, {**sent, "remove": ["field.items.0"]}, keep)
     assert less == {"items": [{"price": "2"}]}
     (shown,) = browser_forms.inputs(entry(form, {"items": [{"price": "x"}]}))
     assert shown.rows[0][0].problem == "'x' is not a double"

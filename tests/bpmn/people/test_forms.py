@@ -8,14 +8,14 @@ import subprocess
 import sys
 
 import pytest
-from bpmn.test_live import on_a_terminal
 
 from mlkit.bpmn.definition.parser import parse_text
 from mlkit.bpmn.engine.events import Start
 from mlkit.bpmn.lint.validation import lint
-from mlkit.bpmn.people.tasks import described, fill, waiting
+from mlkit.bpmn.people.tasks import describe, fill, waiting
 from mlkit.bpmn.runtime.diagrams import engine_of
 from mlkit.errors import BadData
+from tests.cli.terminal import bpmn_on_a_terminal
 
 FORM = {
     "id": "review",
@@ -265,7 +265,7 @@ PRIVATE = {"kind": "private", "price": "20", "region": "north"}
 
 def test_a_hidden_field_is_neither_asked_nor_required_nor_taken(task):
     open_ = task(regions=["north"], limit=50)
-    assert [each["id"] for each in described(open_)][:3] == ["kind", "address.street",
+    assert [each["id"] for each in describe(open_)][:3] == ["kind", "address.street",
                                                               "address.state"]  # fmt: skip
     values = fill(open_, PRIVATE)
     assert "tax_id" not in values
@@ -389,12 +389,12 @@ def test_a_terminal_asks_only_for_what_is_shown_by_the_answers_so_far(tmp_path):
     (tmp_path / "a.form").write_text(json.dumps(form))
     (tmp_path / "d.bpmn").write_text(diagram(' camunda:formKey="a.form">'))
     answers = ["firm", "T1", "6", "y", "bolt", "3", "n"]
-    printed, code = on_a_terminal(["run", "d.bpmn", "--var", "limit=50"], tmp_path, answers)
+    printed, code = bpmn_on_a_terminal(["run", "d.bpmn", "--var", "limit=50"], tmp_path, answers)
     assert code == 0, printed
     assert printed.index("kind") < printed.index("tax_id") < printed.index("price")
     assert "why" not in printed  # read-only below 10
     answers = ["", "private", "60", "x", "20", "dear", "n"]
-    again, code = on_a_terminal(["run", "d.bpmn", "--var", "limit=50"], tmp_path, answers)
+    again, code = bpmn_on_a_terminal(["run", "d.bpmn", "--var", "limit=50"], tmp_path, answers)
     assert code == 0, again
     assert "tax_id" not in again
     assert re.findall(r"error: (.*?)\s*\n", again) == [

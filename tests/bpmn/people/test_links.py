@@ -39,7 +39,7 @@ def test_a_form_is_for_the_page_that_it_was_on():
 
 
 def test_an_upload_is_for_its_task():
-    token = LINKS.kept("ab/1", {"$artifact": "x"})
+    token = LINKS.sign_file("ab/1", {"$artifact": "x"})
     assert LINKS.upload("ab/1", token) == {"$artifact": "x"}
     with pytest.raises(Forged):
         LINKS.upload("ab/2", token)

@@ -26,7 +26,7 @@ NODES = ("Event", "Gateway", "Task", "task", "subProcess")
 
 
 def picture(xml):
-    return render.parsed(xml.encode(), "test.bpmn")[0]
+    return render.parse(xml.encode(), "test.bpmn")[0]
 
 
 def groups(svg):
@@ -400,7 +400,7 @@ def test_a_damaged_file_is_drawn_or_refused_with_its_name(data):
             name = data.draw(st.sampled_from(sorted(element.attrib)))
             element.set(name, data.draw(st.sampled_from(["", "0", "-5", "x", "1e5", "true"])))
     try:
-        for found in render.parsed(etree.tostring(tree), "test.bpmn"):
+        for found in render.parse(etree.tostring(tree), "test.bpmn"):
             etree.fromstring(render.svg(found))
             terminal.text(found)
             terminal.outline(found, {})

@@ -8,6 +8,7 @@ import postgresql_server
 import pytest
 
 from mlkit.bpmn import journal
+from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.runtime import session
 
 LEASE = 2.0
@@ -39,10 +40,17 @@ class BackEnd:
         return ["--state", str(folder), *([] if url is None else ["--journal", url])]
 
     def open(
-        self, folder: Path, create: bool = False, url: str | None = None, lease: float | None = None
-    ) -> journal.SqlJournal:
+        self,
+        folder: Path,
+        create: bool = False,
+        url: str | None = None,
+        lease: float | None = None,
+        artifacts: str | None = None,
+    ) -> Journal:
         """Open the journal of a state folder."""
-        return journal.open_journal(folder, create, url or self.url(folder), lease or LEASE)
+        return journal.open_journal(
+            folder, create, url or self.url(folder), lease or LEASE, artifacts
+        )
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -38,7 +38,7 @@ def path(tmp_path, diagram):
 
 def finish(session, row):
     """Run an instance to its end, and answer what it asks."""
-    while session.journal.find(row.id).phase not in {"completed", "failed", "incident"}:
+    while session.journal.find(row.id).status not in {"completed", "failed", "incident"}:
         for task in session.tasks(session.journal.find(row.id)):
             session.deliver(row, Complete(task.activation, {"answer": 7}))
         session.advance([session.journal.find(row.id)])
@@ -49,12 +49,12 @@ def told(session, row):
     """Return the outcome, the variables, and what completed how often."""
     steps = [each for _, _, steps in session.journal.events(row) for each in steps]
     done = sorted((each.element, each.iteration) for each in steps if each.event == "completed")
-    return row.phase, root_variables(session.state(row)), done
+    return row.status, root_variables(session.state(row)), done
 
 
 def test_a_crash_after_any_commit_changes_nothing(path, tmp_path, as_json, monkeypatch):
     copies, states = [], {}
-    usual_transaction, usual_append = SqliteDatabase.transaction, SqlJournal.append
+    usual_transaction, usual_append = SqliteDatabase.transaction, SqlJournal.append_all
 
     @contextmanager
     def transaction(database):
@@ -67,15 +67,15 @@ def test_a_crash_after_any_commit_changes_nothing(path, tmp_path, as_json, monke
         target.close()
         copies.append(copy)
 
-    def append(journal, row, sequence, state, changes):
-        number = usual_append(journal, row, sequence, state, changes)
-        states[number] = as_json(state)
-        return number
+    def append_all(journal, appends):
+        numbers = usual_append(journal, appends)
+        states.update((each.after, as_json(each.state)) for each in appends)
+        return numbers
 
     open_journal(tmp_path / "whole", create=True).close()
     with monkeypatch.context() as patch:
         patch.setattr(SqliteDatabase, "transaction", transaction)
-        patch.setattr(SqlJournal, "append", append)
+        patch.setattr(SqlJournal, "append_all", append_all)
         with Session(tmp_path / "whole", create=True) as session:
             row = session.begin(path, {})
             expected = told(session, finish(session, row))

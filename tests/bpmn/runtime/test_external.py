@@ -75,13 +75,13 @@ def play(tmp_path, diagram):
 
 def test_a_task_is_fetched_once_and_completed(play):
     one = play()
-    assert one.journal.get(one.row.number).phase == "waiting"
+    assert one.journal.get(one.row.number).status == "waiting"
     (task,) = one.fetch()
     assert (task.topic, task.element, task.priority, task.key) == ("work", "t", 3, "key-1")
     assert (task.worker, task.retries, task.process) == ("w", None, "p")
     assert one.fetch("other") == []
     one.write(external.complete, task.id, Report("w", {"answer": 42}))
-    assert one.journal.get(one.row.number).phase == "completed"
+    assert one.journal.get(one.row.number).status == "completed"
     with pytest.raises(UnknownTask):
         one.write(external.complete, task.id, Report("w"))
 
@@ -110,14 +110,14 @@ def test_a_lock_that_ended_lets_another_fetch_but_its_holder_complete(play):
     with pytest.raises(NotYours):
         one.write(external.complete, task.id, Report("w"))
     one.write(external.complete, task.id, Report("other"))
-    assert one.advance().phase == "completed"
+    assert one.advance().status == "completed"
 
 
 def test_the_holder_completes_after_its_lock_where_nobody_took_the_task(play):
     one = play()
     (task,) = one.fetch(lock=-1.0)
     one.write(external.complete, task.id, Report("w"))
-    assert one.advance().phase == "completed"
+    assert one.advance().status == "completed"
 
 
 def test_failures_count_retries_down_to_an_incident(play):
@@ -125,15 +125,15 @@ def test_failures_count_retries_down_to_an_incident(play):
     (task,) = one.fetch()
     now = time.time()
     one.write(external.fail, task.id, Report("w"), "no net", "trace", 1, now + 60)
-    assert one.advance().phase == "waiting"
+    assert one.advance().status == "waiting"
     assert one.fetch() == []
     (task,) = one.fetch(now=now + 61)
     assert (task.retries, task.error, one.journal.external.details(task)) == (1, "no net", "trace")
     one.write(external.fail, task.id, Report("w"), "again", None, 0, now)
-    assert one.advance().phase == "incident"
+    assert one.advance().status == "incident"
     assert one.fetch(now=now + 1000) == []
     one.write(external.set_retries, [task.id], 2, now + 1000)
-    assert one.advance().phase == "waiting"
+    assert one.advance().status == "waiting"
     assert [each.retries for each in one.fetch(now=now + 1000)] == [2]
 
 
@@ -142,7 +142,7 @@ def test_an_operator_retries_the_incident(play):
     (task,) = one.fetch()
     one.write(external.fail, task.id, Report("w"), "no", None, 0, 0.0)
     one.session.deliver(one.journal.get(one.row.number), Retry())
-    assert one.advance().phase == "waiting"
+    assert one.advance().status == "waiting"
     assert [each.retries for each in one.fetch(now=time.time() + 100)] == [1]
 
 
@@ -151,7 +151,7 @@ def test_a_task_without_retries_can_still_be_completed(play):
     (task,) = one.fetch()
     one.write(external.fail, task.id, Report("w"), "no", None, 0, 0.0)
     one.write(external.complete, task.id, Report("w"))
-    assert one.advance().phase == "completed"
+    assert one.advance().status == "completed"
 
 
 BOUNDARY = (
@@ -173,7 +173,7 @@ def test_an_uncaught_bpmn_error_ends_the_token(play):
     one = play()
     (task,) = one.fetch()
     one.write(external.throw, task.id, Report("w"), "ELSE", "")
-    assert one.advance().phase == "completed"
+    assert one.advance().status == "completed"
 
 
 def test_local_variables_reach_output_mappings_only(play, diagram):
@@ -197,7 +197,7 @@ def test_a_boundary_timer_and_a_cancellation_withdraw_the_task(play, diagram):
         '</timeDuration></timerEventDefinition></boundaryEvent><userTask id="u"/>'
     )
     one = play(diagram(TASK.format(topic="work", more=timer), f"{FLOWS} b>u"))
-    assert one.advance().phase == "waiting"
+    assert one.advance().status == "waiting"
     assert one.journal.external.find([]) == []
 
 

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +25,7 @@ import requests
 
 from mlkit.bpmn import Client
 from mlkit.bpmn.journal import open_journal
-from mlkit.bpmn.journal.sql.journal import SqlJournal
+from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.runtime.session import Session, Settings
 
 TASKS = 4
@@ -36,7 +38,7 @@ x = 1
 """
 LEASE = 2.0
 FOREVER = 600.0
-PATIENCE = 90.0
+PATIENCE = 180.0
 
 
 class Host:
@@ -44,10 +46,12 @@ class Host:
 
     def __init__(self, cluster: Cluster, lease: float | None) -> None:
         options = [] if lease is None else ["--lease", str(lease)]
+        options += cluster.options
         self.log = cluster.folder / f"host{len(cluster.hosts)}.log"
         command = [
             sys.executable, "-m", "mlkit", "bpmn", "serve", "--state", str(cluster.state),
-            "--journal", cluster.url, "--port", "0", "--workers", "2", "--grace", "0", *options,
+            "--journal", cluster.url, "--port", "0", "--workers", "2", "--drain-timeout", "0",
+            *options,
         ]  # fmt: skip
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -79,6 +83,7 @@ class Cluster:
     def __init__(self, url: str, folder: Path) -> None:
         self.url, self.folder, self.state = url, folder, folder / "state"
         self.hosts: list[Host] = []
+        self.options: list[str] = []
         self.count = 0
 
     def start(self, lease: float | None = LEASE) -> Host:
@@ -99,7 +104,7 @@ class Cluster:
         return path.read_text().split("\n")[:-1] if path.exists() else []
 
     @contextmanager
-    def journal(self) -> Iterator[SqlJournal]:
+    def journal(self) -> Iterator[Journal]:
         opened = open_journal(self.state, url=self.url)
         try:
             yield opened
@@ -108,7 +113,7 @@ class Cluster:
 
     def completed(self) -> int:
         with self.journal() as journal:
-            return Counter(each.phase for each in journal.rows())["completed"]
+            return Counter(each.status for each in journal.rows())["completed"]
 
     @staticmethod
     def until(condition: Callable[[], bool]) -> None:
@@ -170,6 +175,48 @@ def test_another_host_goes_on_after_a_host_was_killed(cluster, pipeline):
     cluster.finish()
 
 
+LEAVE = """
+from pathlib import Path
+Path("table").write_text("of the first task")
+"""
+GO_ON = """
+import os, pathlib, time
+found = sorted(os.listdir())
+table = pathlib.Path("table").read_text()
+pathlib.Path(f"part{{execution.attempt}}").write_text("")
+with open({ran!r}, "a") as file:
+    file.write(f"{{execution.attempt}}\\n")
+if execution.attempt == 1:
+    time.sleep({forever})
+"""
+
+
+@pytest.mark.slow
+def test_another_host_has_the_files_of_the_tasks_that_a_killed_one_completed(
+    cluster, tmp_path, diagram
+):
+    path = tmp_path / "p.bpmn"
+    go_on = GO_ON.format(ran=str(tmp_path / "ran"), forever=FOREVER)
+    scripts = {"t0": LEAVE, "t1": go_on, "t2": "import os\nleft = sorted(os.listdir())"}
+    tasks = [f'<scriptTask id="{k}"><script>{v}</script></scriptTask>' for k, v in scripts.items()]
+    body = f'<startEvent id="s"/><endEvent id="e"/>{"".join(tasks)}'
+    path.write_text(diagram(body, "s>t0 t0>t1 t1>t2 t2>e"))
+    cluster.options = ["--artifacts", (tmp_path / "shared").as_uri()]
+    cluster.begin(path, 1)
+    victim = cluster.start()
+    cluster.until(lambda: len(cluster.attempts()) == 1)
+    victim.kill()
+    cluster.state = tmp_path / "another"
+    cluster.start()
+    cluster.finish()
+    with Session(cluster.state, Settings(journal=cluster.url)) as session:
+        [row] = session.journal.rows()
+        [root] = session.state(row).roots()
+    assert root.variables["found"] == ["table"]
+    assert root.variables["table"] == "of the first task"
+    assert root.variables["left"] == ["part2", "table"]
+
+
 @pytest.mark.slow
 def test_a_host_that_was_paused_writes_nothing_more_and_goes_on_with_what_is_new(cluster, pipeline):
     path = pipeline(0.3)
@@ -200,8 +247,32 @@ def test_a_host_that_rested_while_it_was_paused_takes_what_is_new(cluster, pipel
     cluster.finish()
 
 
+PRINTS = """
+import pathlib, time
+print("begun", flush=True)
+deadline = time.monotonic() + {forever}
+while not pathlib.Path({go!r}).exists() and time.monotonic() &lt; deadline:
+    time.sleep(0.05)
+print("going on", flush=True)
+while not pathlib.Path({end!r}).exists() and time.monotonic() &lt; deadline:
+    time.sleep(0.05)
+"""
+
+
+def watch(host: Host, instance: str) -> list[str]:
+    """Return a list that grows by the states of an instance that a host reports."""
+    seen: list[str] = []
+
+    def follow() -> None:
+        with contextlib.suppress(Exception), Client(host.url) as client:  # Until the host ends.
+            seen.extend(change["state"] for change in client.watch(instance))
+
+    threading.Thread(target=follow, daemon=True).start()
+    return seen
+
+
 @pytest.mark.slow
-def test_a_host_answers_for_what_the_other_one_takes(cluster, tmp_path, diagram):
+def test_a_host_answers_for_and_shows_what_the_other_one_takes(cluster, tmp_path, diagram):
     path = tmp_path / "p.bpmn"
     path.write_text(diagram('<startEvent id="s"/><userTask id="u"/>', "s>u"))
     one, other = cluster.start(), cluster.start()
@@ -218,6 +289,34 @@ def test_a_host_answers_for_what_the_other_one_takes(cluster, tmp_path, diagram)
             ][-1:]
             with Client(host.url) as client:
                 assert client.complete(task["task"], {})["state"] == "completed"
+    follow_a_log(cluster, tmp_path, diagram, one, other)
+
+
+def follow_a_log(cluster, tmp_path, diagram, one, other):
+    """See the output of an attempt grow at the host that runs it, and at one that does not."""
+    go, end, path = tmp_path / "go", tmp_path / "end", tmp_path / "q.bpmn"
+    script = PRINTS.format(go=str(go), end=str(end), forever=FOREVER)
+    body = f'<startEvent id="s"/><endEvent id="e"/><scriptTask id="t0"><script>{script}</script>'
+    path.write_text(diagram(f"{body}</scriptTask>", "s>t0 t0>e"))
+    cluster.begin(path, 1)
+    with cluster.journal() as journal:
+        row = journal.rows()[-1]
+
+    def printed(host):
+        with Client(host.url) as client:
+            running = client.request("GET", f"/instances/{row.id}/logs")["running"]
+            return [(each["host"], each["stdout"]) for each in running]
+
+    cluster.until(lambda: printed(one) == printed(other) != [])
+    # One of them asks a host that has nothing to do with the instance.
+    seen = [watch(each, row.id) for each in (one, other)]
+    cluster.until(lambda: all(seen))
+    before = [len(each) for each in seen]
+    go.touch()
+    cluster.until(lambda: all("going on" in str(printed(each)) for each in (one, other)))
+    cluster.until(lambda: all(len(e) > n for e, n in zip(seen, before, strict=True)))
+    end.touch()
+    cluster.until(lambda: all(each[-1] == "completed" for each in seen))
 
 
 @pytest.mark.slow

@@ -203,4 +203,4 @@ def test_who_waits_for_a_message_comes_before_a_start(here):
     here.session.advance([begun])
     Service(here.session).message("order", "k", {}, 60.0)
     assert here.look() == 0
-    assert here.session.journal.get(begun.number).phase == "completed"
+    assert here.session.journal.get(begun.number).status == "completed"

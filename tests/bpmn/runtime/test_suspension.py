@@ -14,7 +14,7 @@ from mlkit.bpmn.runtime.service import Refused, Service
 from mlkit.bpmn.runtime.session import Session, Settings
 from mlkit.errors import UsageError
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 TASK = '<startEvent id="s"/><userTask id="u"/><endEvent id="e"/>'
 
 
@@ -38,14 +38,14 @@ def begin(service, tmp_path, diagram):
     return begin
 
 
-def phase(service, row):
-    return service.journal.get(row.number).phase
+def status(service, row):
+    return service.journal.get(row.number).status
 
 
 def test_nobody_can_do_a_task_of_a_suspended_instance(service, begin):
     row = begin(TASK, "s>u u>e")
     (task,) = service.tasks()
-    assert service.suspend(row.id, "wrong prices", "ann").phase == "suspended"
+    assert service.suspend(row.id, "wrong prices", "ann").status == "suspended"
     assert service.tasks() == []
     assert service.journal.index.task_count() == 0
     assert service.show(row.id)["waiting"] == []
@@ -59,9 +59,9 @@ def test_nobody_can_do_a_task_of_a_suspended_instance(service, begin):
         with pytest.raises(UsageError, match=f"instance {row.id} is suspended") as caught:
             refused()
         assert f"unsuspend {row.id}" in caught.value.hint
-    assert service.unsuspend(row.id, "ann").phase == "waiting"
+    assert service.unsuspend(row.id, "ann").status == "waiting"
     assert [each.id for each in service.tasks()] == [task.id]
-    assert service.complete(task.id, {}, "bob").phase == "completed"
+    assert service.complete(task.id, {}, "bob").status == "completed"
     audited = [each.action for _, each in service.journal.audit.entries(row.id, None, 10)]
     assert audited == ["complete", "unsuspend", "suspend", "start"]
 
@@ -73,7 +73,7 @@ def test_what_is_not_so_is_not_done_again(service, begin):
     service.suspend(row.id, "", "ann")
     with pytest.raises(Refused, match="is suspended already"):
         service.suspend(row.id, "", "ann")
-    assert service.cancel(row.id, "enough", "ann").phase == "cancelled"
+    assert service.cancel(row.id, "enough", "ann").status == "cancelled"
     with pytest.raises(UsageError, match="is cancelled"):
         service.suspend(row.id, "", "ann")
 
@@ -82,7 +82,7 @@ def test_variables_can_be_changed_meanwhile(service, begin):
     row = begin(TASK, "s>u u>e", x=1)
     service.suspend(row.id, "", "ann")
     service.assign(row.id, {"x": 2}, [], "ann")
-    assert phase(service, row) == "suspended"
+    assert status(service, row) == "suspended"
     assert service.show(row.id)["variables"]["x"] == 2
 
 
@@ -97,11 +97,11 @@ def test_messages_and_signals_are_kept_until_it_goes_on(service, begin):
     service.suspend(row.id, "", "ann")
     service.message("paid", "", {"sum": 3}, 60)
     service.signal("stop", {})
-    assert phase(service, row) == "suspended"
+    assert status(service, row) == "suspended"
     assert service.journal.work(time.time(), 10) == []  # Nobody takes it for what it cannot take.
-    assert service.unsuspend(row.id, "ann").phase in ("completed", "waiting")
+    assert service.unsuspend(row.id, "ann").status in ("completed", "waiting")
     service.session.advance([service.journal.get(row.number)])
-    assert phase(service, row) == "completed"
+    assert status(service, row) == "completed"
     assert service.show(row.id)["variables"] == {"sum": 3}
 
 
@@ -118,10 +118,10 @@ def test_a_timer_that_is_due_fires_when_it_goes_on(service, begin):
     assert service.journal.get(row.number).due is None
     ahead[0] = 7200.0
     service.session.advance([service.journal.get(row.number)])
-    assert phase(service, row) == "suspended"
+    assert status(service, row) == "suspended"
     service.unsuspend(row.id, "ann")
     service.session.advance([service.journal.get(row.number)])
-    assert phase(service, row) == "completed"
+    assert status(service, row) == "completed"
 
 
 def test_external_workers_get_nothing_of_it(service, begin):
@@ -164,10 +164,10 @@ def test_a_script_that_runs_may_end_and_the_next_begins_later(back_end, tmp_path
         service.suspend(row.id, "", "ann")
         (tmp_path / "go").touch()
         until(lambda: len(service.show(row.id)["trace"]) >= 2)
-        assert phase(service, row) == "suspended"
+        assert status(service, row) == "suspended"
         assert (tmp_path / "began").read_text() == "x"
         service.unsuspend(row.id, "ann")
-        until(lambda: phase(service, row) == "completed")
+        until(lambda: status(service, row) == "completed")
         assert (tmp_path / "began").read_text() == "xx"
         assert [(each.element, each.attempt) for each in session.journal.logs(row)] == [
             ("a", 1), ("b", 1),

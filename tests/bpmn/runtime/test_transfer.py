@@ -59,7 +59,7 @@ def test_a_journal_moves_to_the_other_back_end_and_goes_on(urls, tmp_path, pipel
         assert [service.show(each.id) for each in rows] == shown
         assert [each.value for each in session.journal.stores.all()] == [{"rows": [1, 2.5, None]}]
         assert len(service.tasks()) == 2
-        assert service.complete(f"{rows[1].id}/u", {}, "bob").phase == "completed"
+        assert service.complete(f"{rows[1].id}/u", {}, "bob").status == "completed"
         assert service.show(rows[1].id)["variables"]["size"] == 100_000
         note = tmp_path / "new" / "work" / rows[1].id / "note.txt"
         assert note.read_text() == "kept"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 class Server:

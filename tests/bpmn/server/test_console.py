@@ -25,6 +25,26 @@ BREAKS = (
     ENDS + '<scriptTask id="w" name="Work" scriptFormat="python"><script>'
     "result = 10 // divisor</script></scriptTask>"
 )
+FRAGILE = BREAKS.replace(
+    "<script>",
+    "<extensionElements><camunda:failedJobRetryTimeCycle>R2/P1D</camunda:failedJobRetryTimeCycle>"
+    "</extensionElements><script>",
+)
+LONG = (
+    ENDS + '<scriptTask id="w" name="Work" scriptFormat="python"><script>'
+    "import time\n"
+    "def until(word):\n"
+    "    for _ in range(6000):\n"
+    "        try:\n"
+    "            if open(file).read() == word: return\n"
+    "        except FileNotFoundError: pass\n"
+    "        time.sleep(0.05)\n"
+    "for n in range(40): print('line', n, flush=True)\n"
+    "until('more')\n"
+    "print('going on &lt;b>', flush=True)\n"
+    "until('end')\n"
+    "print('the end')</script></scriptTask>"
+)
 NIGHTLY = (
     '<startEvent id="s"><timerEventDefinition><timeCycle>0 3 * * *</timeCycle>'
     '</timerEventDefinition></startEvent><endEvent id="e"/>'
@@ -32,6 +52,8 @@ NIGHTLY = (
 FILES = {
     "ask": diagram(ASK, "s>w w>u u>e"),
     "breaks": diagram(BREAKS, "s>w w>e"),
+    "long": diagram(LONG, "s>w w>e"),
+    "fragile": diagram(FRAGILE, "s>w w>e"),
     "plain": diagram(ENDS, "s>e"),
     "nightly": diagram(NIGHTLY, "s>e"),
 }
@@ -210,6 +232,56 @@ def test_exactly_the_selected_incidents_are_tried_again(server):
     assert send(server, "/incidents", page="/incidents", incident="x/y").status_code == 422
 
 
+def test_the_log_of_an_attempt_that_runs_is_shown(server, tmp_path):
+    go = tmp_path / "go"
+    instance = start(server, "long", "running", file=str(go))
+    path = f"/api/v1/instances/{instance}/logs"
+
+    def printed(wanted):
+        running = server("GET", path).json()["running"]
+        return [each for each in running if each["stdout"].endswith(wanted)]
+
+    [found] = server.wait(lambda: printed("line 38\nline 39\n"))
+    assert (found["element"], found["attempt"]) == ("w", 1)
+    shown = text(server, f"/instances/{instance}")
+    assert f"on {found['host']}" in shown
+    assert "line 39" in shown
+    assert "runs since" in server.mlkit("logs", instance).stdout
+    go.write_text("more")
+    server.wait(lambda: printed("line 39\ngoing on <b>\n"))
+    go.write_text("end")
+    server.wait(lambda: state(server, instance) == "completed")
+    ended = server("GET", path).json()
+    assert ended["running"] == []
+    assert ended["logs"][0]["host"] == found["host"]
+    assert f"on {found['host']}" in text(server, f"/instances/{instance}")
+
+
+def test_exactly_the_selected_retries_begin_at_once(server):
+    made = [start(server, "fragile", "waiting", divisor=0) for _ in range(3)]
+    page = text(server, "/retries")
+    assert page.count('<section class="incident"') == 1
+    assert "ZeroDivisionError" in page
+    names = {each: re.search(rf'value="({each}/[0-9]+)"', page)[1] for each in made}
+    found = server("GET", "/api/v1/retries?process=fragile").json()["retries"]
+    assert {f"{each['instance']}/{each['incident']}" for each in found} == set(names.values())
+    assert found[0]["attempt"] == 1
+    for each in made:
+        server("POST", f"/api/v1/instances/{each}/variables", json={"variables": {"divisor": 1}})
+    answer = send(server, "/retries", incident=[names[made[0]], names[made[2]]])
+    assert "2 tried again" in answer.text
+    for each in (made[0], made[2]):
+        server.wait(lambda each=each: state(server, each) == "completed")
+    assert state(server, made[1]) == "waiting"
+    again = send(server, "/retries", incident=names[made[0]])
+    assert "0 tried again, 1 not" in again.text
+    number = int(names[made[1]].partition("/")[2])
+    answer = server("POST", f"/api/v1/instances/{made[1]}/retry", json={"incident": number})
+    assert answer.status_code == 200
+    server.wait(lambda: state(server, made[1]) == "completed")
+    assert "No task waits for another attempt." in text(server, "/retries")
+
+
 def test_a_definition_shows_its_versions_and_what_waits_and_is_started(server):
     start(server, "ask", "waiting", rows=1)
     assert 'href="definitions/ask"' in text(server, "/definitions")
@@ -325,3 +397,16 @@ def test_the_first_page_shows_what_has_ended_in_the_last_day(server, tmp_path, d
         lambda: (text := server("GET", "/").text) and "Time from start to end" in text and text
     )
     assert 'aria-label="Instances that ended in each of the last 24 hours' in page
+
+
+def test_data_stores_and_what_people_did_have_pages(server):
+    value = {"text": "<b>bold</b>", "password": "hunter22-x"}
+    assert server("PUT", "/api/v1/stores/prices", json={"value": value}).status_code == 204
+    page = server("GET", "/stores").text
+    assert "prices" in page
+    assert "&lt;b&gt;bold" in page
+    assert "hunter22-x" not in page
+    deployed = server("GET", "/activity").text
+    assert "deploy ask version 1" in deployed
+    assert server("GET", "/activity?before=1").status_code == 200
+    assert server("GET", "/activity?before=x").status_code == 404

@@ -147,6 +147,29 @@ def test_a_logout_ends_the_session_wherever_its_cookie_is(server, browser):
     assert answer.status_code == 401
 
 
+def test_a_logout_on_one_host_ends_the_session_on_all_and_for_good(server, browser):
+    other = Server(server.folder, *server.options)
+
+    def status() -> int:
+        url = other.url.replace("0.0.0.0", "127.0.0.1")
+        return requests.get(f"{url}/api/v1/me", cookies=cookies).status_code
+
+    try:
+        log_in(server, browser, "ann", ANN)
+        cookies = dict(browser.cookies)
+        assert status() == 200
+        page = browser.get(f"{server.url}/tasks").text
+        token = re.search(r'logout"><input type="hidden" name="form_token" value="([^"]+)"', page)
+        browser.post(f"{server.url}/logout", data={"form_token": token[1]})
+        other.wait(lambda: status() == 401)
+        other.kill()
+        other.start()
+        assert status() == 401
+    finally:
+        other.kill()
+        other.http.close()
+
+
 def test_a_login_begins_a_session_of_its_own(server, browser):
     # Whoever has put a cookie into the browser knows nothing of the session after a login.
     with requests.Session() as other:

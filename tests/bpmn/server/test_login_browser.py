@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import pytest
 from bpmn.server.conftest import Server
-from bpmn.server.test_people_pages import axe, chromium, look, page  # noqa: F401 - fixtures
+from browser import axe, chromium, look, page  # noqa: F401 - fixtures
 
 from mlkit.bpmn.server import user_lines
 
 pytestmark = pytest.mark.slow
 expect = pytest.importorskip("playwright.sync_api").expect
 PASSWORD = "correct horse"
-PATIENCE = 60_000
-"""Milliseconds: to compare a password takes long on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +25,6 @@ def server(tmp_path_factory):
 
 
 def test_somebody_logs_in_looks_and_logs_out(server, page, axe):  # noqa: F811
-    expect.set_options(timeout=PATIENCE)
     page.goto(f"{server.url}/instances?state=waiting")
     expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
     page.get_by_label("Name").fill("ann")

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from bpmn.conftest import diagram
+from bpmn.conftest import arrows, diagram
 from bpmn.server.conftest import Server
 
 from mlkit.bpmn.mail.composition import values
@@ -121,3 +121,56 @@ def test_a_search_tells_no_secret(server):
     for query, found in (("rows_eq_77", 0), ("password_eq_search-me-1", 0)):
         path = f"/engine-rest/process-instance?variables={query}"
         assert len(server("GET", path).json()) == found
+
+
+PAST = ("local-secret-1", "old-secret-22", "typed-secret-3", "new-secret-55")
+ENDED = diagram(
+    '<startEvent id="s"/><endEvent id="e"/>'
+    '<scriptTask id="local" scriptFormat="python"><extensionElements><camunda:inputOutput>'
+    '<camunda:inputParameter name="password">local-secret-1</camunda:inputParameter>'
+    "</camunda:inputOutput></extensionElements>"
+    "<script>print('sent', password); notes = ['pw=' + password]</script></scriptTask>"
+    '<scriptTask id="changed" scriptFormat="python"><script>print(token); note = token + "!"\n'
+    "token = 'new-secret-55'</script></scriptTask>"
+    '<subProcess id="inside"><startEvent id="i0"/><userTask id="ask"><extensionElements>'
+    '<camunda:formData><camunda:formField id="pin" type="string" mlkit:secret="true"/>'
+    "</camunda:formData></extensionElements></userTask>"
+    '<scriptTask id="tell" scriptFormat="python"><script>print("pin", pin); said = "pin " + pin'
+    "</script></scriptTask>" + arrows("i0>ask ask>tell", "i") + "</subProcess>"
+    '<userTask id="show"><extensionElements><camunda:formData><camunda:formField id="said"'
+    ' type="string" defaultValue="${said}"/></camunda:formData></extensionElements></userTask>'
+    '<scriptTask id="fail" scriptFormat="python"><script>raise ValueError(said + note)</script>'
+    "</scriptTask>",
+    "s>local local>changed changed>inside inside>show show>fail fail>e",
+).replace('id="p"', 'id="past"')
+
+
+def complete(server, instance: str, element: str, variables: dict[str, str]) -> None:
+    def task() -> str | None:
+        tasks = server("GET", "/api/v1/tasks").json()["tasks"]
+        mine = (instance, element)
+        return next((e["task"] for e in tasks if (e["instance"], e["element"]) == mine), None)
+
+    body = {"variables": variables}
+    answer = server("POST", f"/api/v1/tasks/{server.wait(task)}/complete", json=body)
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_secret_stays_one_when_its_scope_has_ended_or_it_has_changed(server):
+    files = [("file", ("past.bpmn", ENDED))]
+    assert server("POST", "/api/v1/definitions", files=files).status_code == 201
+    body = {"process": "past", "variables": {"token": "old-secret-22"}}
+    instance = server("POST", "/api/v1/instances", json=body).json()["instance"]
+    complete(server, instance, "ask", {"pin": "typed-secret-3"})
+    server.wait(lambda: "show" in str(server("GET", "/api/v1/tasks").json()))
+    found = {f"{path} waiting": text for path, text in texts(server, instance).items()}
+    complete(server, instance, "show", {})
+    one = f"/api/v1/instances/{instance}"
+    server.wait(lambda: server("GET", one).json()["state"] == "incident")
+    found |= texts(server, instance)
+    assert server("POST", f"{one}/cancel", json={}).status_code == 200
+    found |= {f"{path} ended": text for path, text in texts(server, instance).items()}
+    for path, text in found.items():
+        assert not [each for each in PAST if each in text], path
+    logs = found[f"{one}/logs"]
+    assert all(each in logs for each in ("sent ******", "pin ******"))

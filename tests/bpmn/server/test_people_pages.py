@@ -1,28 +1,25 @@
 """People in a browser: from a mail to a decision, forms with every field, who comes too late."""
 
+# ruff: noqa: F811 - fixtures are imported
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from bpmn.conftest import diagram
-from bpmn.mail.conftest import PEOPLE, MailServer, free_port
+from bpmn.mail.conftest import PEOPLE, MailServer
 from bpmn.server.conftest import Server
+from browser import axe, chromium, look, page  # noqa: F401 - fixtures
+from ports import free_port
 
 from mlkit.bpmn.runtime.session import Session
 
 pytestmark = pytest.mark.slow
-playwright_api = pytest.importorskip("playwright.sync_api")
-expect = playwright_api.expect
+expect = pytest.importorskip("playwright.sync_api").expect
 
-HERE = Path(__file__).parent
 SHOWCASE = Path(__file__).parents[3] / "examples" / "bpmn" / "showcase"
-PICTURES = os.environ.get("MLKIT_TEST_PICTURES")
-"""A folder for pictures of every page, for somebody to look at."""
 READONLY = '<camunda:validation><camunda:constraint name="readonly"/></camunda:validation>'
 REQUIRED = READONLY.replace("readonly", "required")
 AT_LEAST_3 = READONLY.replace('name="readonly"', 'name="min" config="3"')
@@ -78,67 +75,6 @@ def server(tmp_path_factory, mailbox):
     yield made
     if made.process.poll() is None:
         assert made.stop() == 143
-
-
-@pytest.fixture(scope="module")
-def axe(request) -> str:
-    """The source of axe-core, installed once into pytest's cache."""
-    if (npm := shutil.which("npm")) is None:
-        pytest.skip("needs the program npm")
-    folder = request.config.cache.mkdir("axe-core")
-    script = folder / "node_modules/axe-core/axe.min.js"
-    if not script.exists():
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / "axe" / name, folder)
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        if ran.returncode:
-            pytest.skip(f"npm cannot install axe-core: {ran.stderr.strip()[-300:]}")
-    return script.read_text()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if (program := shutil.which("chromium")) is None:
-        pytest.skip("needs the program chromium")
-    with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium, server):
-    """A page that may neither complain nor ask another host."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    made = context.new_page()
-    made.set_default_timeout(60_000)
-    complaints: list[str] = []
-    made.on("console", lambda each: complaints.append(each.text) if each.type == "error" else None)
-    made.on("pageerror", lambda error: complaints.append(str(error)))
-    made.on("dialog", lambda dialog: complaints.append(dialog.message))
-    made.on("request", lambda request: complaints.append(request.url)
-            if not request.url.startswith((server.url, "data:")) else None)  # fmt: skip
-    yield made
-    context.close()
-    # A browser reports an answer of 4xx by itself: such answers are what some tests are about.
-    assert [each for each in complaints if "status of 4" not in each] == []
-
-
-def look(page, axe: str, name: str) -> None:
-    """Find no violation of accessibility, light and dark, on a phone and on a desk."""
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        for width in (390, 1280):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.evaluate(axe)
-            found = page.evaluate("axe.run()")["violations"]
-            shown = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
-            assert shown == [], f"{name}, {scheme}, {width}"
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            if PICTURES:
-                picture = Path(PICTURES) / f"{name}-{scheme}-{width}.png"
-                page.screenshot(path=picture, full_page=True)
 
 
 def begin(server: Server, xml: str, *variables: str) -> str:

@@ -143,6 +143,8 @@ def test_what_is_read_is_the_same(terminal, both):
     terminal.server("PUT", f"{V1}/stores/best", json={"value": [1, {"a": None}]})
     assert "best" in both("stores")[1]
     both("stores", "--json")
+    both("retries")
+    both("retries", "--json", "--process", "p", "--element", "w")
 
 
 @pytest.mark.parametrize("extra", [(), ("--json",)])

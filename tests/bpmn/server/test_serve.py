@@ -29,9 +29,9 @@ def written(folder, text):
     return path
 
 
-def phase(server, row) -> str:
+def status(server, row) -> str:
     with Session(server.state) as session:
-        return session.journal.get(row.number).phase
+        return session.journal.get(row.number).status
 
 
 def test_it_starts_in_an_empty_directory_and_says_how_it_is(server):
@@ -46,7 +46,7 @@ def test_it_moves_what_others_have_begun_in_the_state_folder(server, tmp_path, d
     path = written(tmp_path, diagram(script("x = 6 * 7"), "s>work work>e"))
     with Session(server.state) as session:
         row = session.begin(path, {})
-    server.wait(lambda: phase(server, row) == "completed")
+    server.wait(lambda: status(server, row) == "completed")
     shown = json.loads(server.mlkit("show", row.id, "--json").stdout)
     assert shown["variables"] == {"x": 42}
 
@@ -55,16 +55,16 @@ def test_it_fires_timers_of_instances_that_a_command_has_left(server, tmp_path, 
     path = written(tmp_path, diagram(TIMER, "s>t t>e"))
     with Session(server.state, Settings(waits=False)) as session:
         (row,) = session.advance([session.begin(path, {})])
-    server.wait(lambda: phase(server, row) == "completed")
+    server.wait(lambda: status(server, row) == "completed")
 
 
 def test_commands_complete_tasks_beside_it(server, tmp_path, diagram):
     path = written(tmp_path, diagram(ENDS + '<userTask id="u"/>', "s>u u>e"))
     with Session(server.state) as session:
         row = session.begin(path, {})
-    server.wait(lambda: phase(server, row) == "waiting")
+    server.wait(lambda: status(server, row) == "waiting")
     assert server.mlkit("complete", f"{row.id}/u").returncode == 0
-    assert phase(server, row) == "completed"
+    assert status(server, row) == "completed"
 
 
 def test_a_damaged_instance_does_not_stop_the_others(server, tmp_path, diagram):
@@ -76,7 +76,7 @@ def test_a_damaged_instance_does_not_stop_the_others(server, tmp_path, diagram):
                 "UPDATE instances SET options = 'no json' WHERE number = ?", (bad.number,)
             )
         good = session.begin(path, {})
-    server.wait(lambda: phase(server, good) == "completed")
+    server.wait(lambda: status(server, good) == "completed")
     assert server("GET", "/healthz").status_code == 200
 
 
@@ -89,9 +89,9 @@ def test_a_page_of_another_site_is_refused(server):
 
 
 def test_sigterm_lets_a_running_script_end_and_begins_no_other(own_server, tmp_path, diagram):
-    server = own_server("--grace", "30")
+    server = own_server("--grace", "120")
     mark = tmp_path / "begun"
-    first = f"import pathlib, time; pathlib.Path('{mark}').touch(); time.sleep(1); done = 1"
+    first = f"import pathlib, time; pathlib.Path('{mark}').touch(); time.sleep(5); done = 1"
     body = script(first) + script("late = 1").replace(ENDS, "").replace('"work"', '"next"')
     path = written(tmp_path, diagram(body, "s>work work>next next>e"))
     with Session(server.state) as session:
@@ -102,10 +102,10 @@ def test_sigterm_lets_a_running_script_end_and_begins_no_other(own_server, tmp_p
         row = session.journal.get(row.number)
         (log,) = session.journal.logs(row)
         assert (log.element, log.outcome) == ("work", "completed")
-        assert row.phase == "interrupted"
+        assert row.status == "interrupted"
         assert not session.journal.is_owned(row)
     server.start()
-    server.wait(lambda: phase(server, row) == "completed")
+    server.wait(lambda: status(server, row) == "completed")
 
 
 def test_a_crash_loses_nothing(own_server, tmp_path, diagram):
@@ -113,10 +113,10 @@ def test_a_crash_loses_nothing(own_server, tmp_path, diagram):
     path = written(tmp_path, diagram(script("import time; time.sleep(0.05)"), "s>work work>e"))
     with Session(server.state) as session:
         rows = [session.begin(path, {}) for _ in range(20)]
-    server.wait(lambda: any(phase(server, row) == "completed" for row in rows))
+    server.wait(lambda: any(status(server, row) == "completed" for row in rows))
     server.kill()
     server.start()
-    server.wait(lambda: all(phase(server, row) == "completed" for row in rows))
+    server.wait(lambda: all(status(server, row) == "completed" for row in rows))
 
 
 def test_an_address_that_others_reach_needs_a_token(tmp_path):
@@ -125,6 +125,34 @@ def test_an_address_that_others_reach_needs_a_token(tmp_path):
     assert done.returncode == 78
     assert "--token-file" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--grace", "inf"], ["--grace", "nan"], ["--attach-limit", "inf"], ["--base-url", "http://["]],
+)
+def test_a_setting_that_cannot_be_meant_is_a_usage_error(tmp_path, options):
+    command = [sys.executable, "-m", "mlkit", "bpmn", "serve", "--port", "0", *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, options[0] in done.stderr) == (2, True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_deployment_with_errors_is_refused_with_all_of_them(server, tmp_path, diagram):
+    sound = written(tmp_path, diagram(ENDS, "s>e").replace('id="p"', 'id="sound"'))
+    broken, wrong = tmp_path / "broken.bpmn", tmp_path / "wrong.bpmn"
+    broken.write_text("<definitions")
+    wrong.write_text(diagram(script("x = (").replace('"python"', '"cobol"'), "s>work"))
+    for place in ([], ["--server", server.url]):
+        command = [sys.executable, "-m", "mlkit", "bpmn", "deploy", broken, sound, wrong, *place]
+        done = subprocess.run(
+            [*map(str, command), *([] if place else ["--state", str(server.state)])],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 65
+        assert all(each in done.stderr for each in ("broken.bpmn", "wrong.bpmn", "cobol"))
+    found = server("GET", "/api/v1/definitions").json()["definitions"]
+    assert "sound" not in {each["process"] for each in found}
 
 
 def test_a_token_is_asked_for(own_server, tmp_path):

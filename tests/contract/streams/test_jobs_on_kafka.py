@@ -55,10 +55,10 @@ def job(folder, broker, names, pause, *more):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         yield process
-        process.wait(60)
+        process.wait(180)
     finally:
         process.kill()
-        process.wait(60)
+        process.wait(180)
 
 
 def totals(log, topic):

@@ -11,7 +11,7 @@ from mlkit import streams
 from mlkit.errors import UsageError
 from mlkit.streams import LATEST, Message, Output, Partition, partition_of
 
-GENEROUS = 60.0
+GENEROUS = 180.0
 _names = itertools.count()
 
 
@@ -193,3 +193,16 @@ def test_members_have_the_partitions_of_one_number_of_all_topics(log, name):
         held = [{each.number for each in consumer.assignment if each.topic == t} for t in topics]
         assert held[0] == held[1]
         consumer.close()
+
+
+def test_a_slow_member_holds_nobody_up_and_misses_nothing(log, name):
+    log.create(name)
+    expected, slowly = [b"%d" % n for n in range(2000)], []
+    with log.consume("slow" + name, [name]) as slow, log.consume("quick" + name, [name]) as quick:
+        for start in range(0, 2000, 500):
+            log.append(name, [Message(each) for each in expected[start : start + 500]])
+            assert values(drain(quick, 500)) == expected[start : start + 500]
+            quick.commit()
+            slowly += slow.poll(10, timeout=0.2)
+        assert len(slowly) <= 40
+        assert values([*slowly, *drain(slow, 2000 - len(slowly))]) == expected

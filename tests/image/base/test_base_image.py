@@ -48,10 +48,10 @@ def library(tmp_path_factory):
 
 
 def test_symbol_versions_are_read(library):
-    assert symbols.needed(BytesIO(library["app"]))["libl.so.1"] == {"L_2"}
-    assert symbols.offered(BytesIO(library["new"])) >= {"L_1", "L_2"}
-    assert "L_2" not in symbols.offered(BytesIO(library["old"]))
-    assert symbols.needed(BytesIO(b"\x7fELF broken")) == {}
+    assert symbols.read_needed(BytesIO(library["app"]))["libl.so.1"] == {"L_2"}
+    assert symbols.read_offered(BytesIO(library["new"])) >= {"L_1", "L_2"}
+    assert "L_2" not in symbols.read_offered(BytesIO(library["old"]))
+    assert symbols.read_needed(BytesIO(b"\x7fELF broken")) == {}
 
 
 @pytest.mark.parametrize(("below", "own", "fits"), [("old", "", False), ("new", "", True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -60,9 +61,10 @@ def test_an_unknown_suite_is_told_and_known_bases_are_listed(mlkit, engine):
     done = mlkit("image", "base", "build", "static", "--suite", "nonesuch", timeout=400)
     assert done.returncode == 69
     assert "--suite nonesuch" in done.stderr
-    done = mlkit("image", "base", "build", "static", "-t", "mlkit-test-static:1")
+    name = f"mlkit-test-static:{os.getpid()}"
+    done = mlkit("image", "base", "build", "static", "-t", name)
     assert done.returncode == 0, done.stderr
     listed = json.loads(mlkit("image", "base", "list", "--json").stdout)["bases"]
     built = {each["name"]: each["suite"] for each in listed[0]["images"]}
-    assert built["mlkit-test-static:1"] == debian.release()[1]
-    engine.remove_image("mlkit-test-static:1")
+    assert built[name] == debian.release()[1]
+    engine.remove_image(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import resource
 import subprocess
 import tarfile
@@ -15,12 +14,12 @@ import pytest
 from image.archives import Member, layer, saved
 
 from mlkit.image.filesystem import build
-from mlkit.image.filesystem.archive import ARCHITECTURES
+from mlkit.image.filesystem.platforms import here
 from mlkit.image.run.engine import TEMPORARY
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 QUICK = ("--watch", "0.5", "--patience", "2")
-HERE = ARCHITECTURES.get(platform.machine(), platform.machine())
+HERE = here()
 FOREIGN = "arm64" if HERE == "amd64" else "amd64"
 SLEEP = """#include <signal.h>
 #include <unistd.h>
@@ -45,8 +44,8 @@ def nothing_left(engine, tmp_path):
     temporary.mkdir()
 
     def state(client):
-        containers = {each.id for each in client.containers.list(all=True)}
-        images = {(each.id, *each.tags) for each in client.images.list()}
+        containers = {each.id for each in client.containers.list(all=True, sparse=True)}
+        images = {(each["Id"], *(each["RepoTags"] or [])) for each in client.api.images()}
         return containers, images, {each.id for each in client.volumes.list()}
 
     with contextlib.closing(docker.from_env()) as client:
@@ -156,11 +155,14 @@ def test_an_engine_that_goes_away(mlkit, tmp_path):
 
 def test_what_a_killed_run_has_left_is_listed_and_removed(mlkit, engine, nothing_left, tmp_path):
     document = build.document([], {"Cmd": ["/s"]}, HERE)
-    image = engine.load(build.archive(document, [], f"{TEMPORARY}:killed"))
+    image = engine.load(lambda: build.archive(document, [], f"{TEMPORARY}:killed"))
     dry = json.loads(mlkit("image", "clean", "--dry-run", "--json").stdout)["removed"]
     assert f"image {image[:19]}" in dry
     assert json.loads(mlkit("image", "clean", "--json").stdout)["removed"] == dry
     assert json.loads(mlkit("image", "clean", "--json").stdout)["removed"] == []
-    with engine.loaded(document, []) as image, engine.container(image, command=["/s"]) as mine:
+    with (
+        engine.load_temporary(document, []) as image,
+        engine.container(image, command=["/s"]) as mine,
+    ):
         assert json.loads(mlkit("image", "clean", "--json").stdout)["removed"] == []
         assert mine.state().running is False, "what a run that goes on has made is still there"

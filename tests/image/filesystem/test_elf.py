@@ -44,6 +44,20 @@ def test_what_a_library_needs_is_read(library):
     assert found == elf.Elf(None, ("libb.so.3",), ("$ORIGIN/x", "/opt/y"))
 
 
+def test_libraries_are_found_through_the_origin_and_beside_who_loads_them(tmp_path):
+    """Java's libraries need `libjvm.so`, which lies in `server/`, and its launcher has loaded."""
+    empty = elf.Elf(None, ("libjvm.so",), ())
+    through = elf.Elf(None, ("libjvm.so",), ("$ORIGIN/server", "${ORIGIN}"))
+    members = [Member(f"opt/java/lib/{name}", "x") for name in ("libawt.so", "server/libjvm.so")]
+    members.append(Member("opt/other/lib/server/libjvm.so", "x"))
+    with open_image(saved(tmp_path / "i.tar", layer(*members), config={})) as image:
+        loader = elf.Loader(take(image))
+    for found in (empty, through):
+        (path,) = loader.find("libjvm.so", found, "opt/java/lib/libawt.so")
+        assert path == "/opt/java/lib/server/libjvm.so"
+    assert loader.find("libnone.so", empty, "opt/java/lib/libawt.so") == []
+
+
 def test_32_bits_and_the_other_byte_order_are_read():
     names = b"\0libc.so.6\0"
     dynamic = struct.pack(">iIiIiI", 5, 0x1000, 1, 1, 0, 0)

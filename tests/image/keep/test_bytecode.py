@@ -12,7 +12,7 @@ from image.archives import saved
 
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
-from mlkit.image.keep.bytecode import refreshed
+from mlkit.image.keep.bytecode import refresh
 
 CACHED = f"app/__pycache__/m.{sys.implementation.cache_tag}.pyc"
 SOURCE = b"print('source')"
@@ -38,8 +38,8 @@ def found(tmp_path, data, when):
             tar.addfile(info, io.BytesIO(content))
     with open_image(saved(tmp_path / "i.tar", buffer.getvalue())) as image:
         inventory = take(image)
-        assert refreshed(inventory, inventory.files.entries["app/other.pyc"], 0) is None
-        return refreshed(inventory, inventory.files.entries[CACHED], 0)
+        assert refresh(inventory, inventory.files.entries["app/other.pyc"], 0) is None
+        return refresh(inventory, inventory.files.entries[CACHED], 0)
 
 
 def test_a_valid_file_is_taken_for_a_source_of_time_0(tmp_path):

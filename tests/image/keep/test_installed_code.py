@@ -136,10 +136,10 @@ def test_what_a_source_says_is_found_once(tmp_path):
 
     for _ in range(2):
         known = Sources(place)
-        assert known.remembered("imports", b"x", answer) == ["a", "b"]
+        assert known.remember("imports", b"x", answer) == ["a", "b"]
         known.write()
     assert len(asked) == 1
-    assert Sources(place).remembered("other", b"x", answer) == ["a", "b"]
+    assert Sources(place).remember("other", b"x", answer) == ["a", "b"]
     assert len(asked) == 2
 
 
@@ -148,13 +148,13 @@ def test_a_damaged_cache_counts_for_nothing(tmp_path, text):
     place = tmp_path / "sources"
     good = json.dumps(["key", ["x"]])
     place.write_text(f"{text}\n{good}\n{good[:5]}")
-    assert Sources(place).remembered("imports", b"x", lambda: ["y"]) == ["y"]
+    assert Sources(place).remember("imports", b"x", lambda: ["y"]) == ["y"]
 
 
 def test_no_cache_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     known = Sources(tmp_path / "file" / "sources")
-    assert known.remembered("imports", b"x", lambda: ["y"]) == ["y"]
+    assert known.remember("imports", b"x", lambda: ["y"]) == ["y"]
     known.write()
 
 

@@ -10,7 +10,7 @@ from mlkit.image.command.entrypoint import parse
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
 from mlkit.image.keep.plan import plan
-from mlkit.image.keep.python_imports import imported
+from mlkit.image.keep.python_imports import find_imported
 from mlkit.image.keep.request import Request
 from mlkit.image.packages.dpkg import read_packages, refuse_foreign
 from mlkit.image.run.trace import read_document, read_lines
@@ -104,8 +104,14 @@ def test_late_imports_of_python_are_kept(tmp_path):
 
 def test_imports_are_found_at_any_depth_and_relative():
     text = b"if x:\n    from . import b\nfrom ..c import d\nimportlib.import_module('e.f')\n"
-    assert imported(text, "top.inner") == {"top.inner", "top.inner.b", "top.c", "top.c.d", "e.f"}
-    assert imported(b"not python(") == set()
+    assert find_imported(text, "top.inner") == {
+        "top.inner",
+        "top.inner.b",
+        "top.c",
+        "top.c.d",
+        "e.f",
+    }
+    assert find_imported(b"not python(") == set()
 
 
 def test_what_runs_as_main_only_is_imported_by_what_is_started(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 SERVER = Path(__file__).parents[1] / "apps" / "plain.py"
+NAME = f"mlkit-test-scanned-{os.getpid()}"
 STRUCTURE = {
     "schemaVersion": "2.0.0",
     "metadataTest": {
@@ -20,7 +21,7 @@ STRUCTURE = {
         "workdir": "/srv",
         "user": "nobody",
         "envVars": [{"key": "NAME", "value": "a b"}],
-        "labels": [{"key": "org.opencontainers.image.base.name", "value": "mlkit-test-scanned"}],
+        "labels": [{"key": "org.opencontainers.image.base.name", "value": NAME}],
     },
     "fileExistenceTests": [
         {"name": "app", "path": "/srv/plain.py", "shouldExist": True, "permissions": "-rwxr-xr-x"},
@@ -45,9 +46,10 @@ def slimmed(engine, debian, tmp_path_factory):
         f"FROM {debian}\nWORKDIR /srv\nENV NAME='a b'\nCOPY plain.py /srv/\nUSER nobody\n"
         'EXPOSE 8000\nCMD ["python3", "/srv/plain.py"]\n'
     )
-    name = "mlkit-test-scanned"
-    engine.tag(engine.build(folder), name)
+    name = NAME
+    engine.build(folder, name)
     command = [sys.executable, "-m", "mlkit", "image", "slim", name, "--watch=1", "--json"]
+    command += ["--patience=60"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     yield json.loads(done.stdout), f"{name}-slim"

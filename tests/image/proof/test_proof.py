@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -18,17 +19,19 @@ from image.cases import CASES, Case
 
 from mlkit.errors import BadData
 from mlkit.image.base.debian import init_program
-from mlkit.image.filesystem.image_source import opened
+from mlkit.image.command.entrypoint import original_argv
+from mlkit.image.filesystem.image_source import take_inventory
 from mlkit.image.filesystem.inventory import Inventory
-from mlkit.image.proof.compare import ATTEMPTS, TIMES, compare
+from mlkit.image.proof.compare import settle
 from mlkit.image.run.observation import Observation, Runner, Settings, Tools
 from mlkit.image.run.probe import parse
-from mlkit.image.slim import Options, Slimmer, original_argv
+from mlkit.image.slim import Options, Slimmer
 
 pytestmark = pytest.mark.slow
 APPS = Path(__file__).parents[1] / "apps"
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples" / "image"
+NUMBERS = itertools.count()
 BASES = ("debian", "node", "more", "go")
 
 
@@ -81,6 +84,11 @@ def wheels(context):
         pytest.skip(f"needs wheels of NumPy and PyYAML: {done.stderr.strip()[-200:]}")
 
 
+def own_name():
+    """Return a new name: what is built from the same files is one image, and others remove it."""
+    return f"mlkit-test-proof-{os.getpid()}:{next(NUMBERS)}"
+
+
 @dataclass(frozen=True)
 class Subject:
     """A case whose image is built, with how the original answers what is not traced.
@@ -114,11 +122,12 @@ def subject(request, engine, tools, context):
             text = text.replace(f"{{{base}}}", request.getfixturevalue(base))
     (context / "Dockerfile").write_text(text.replace("{{", "{").replace("}}", "}"))
     with ExitStack() as stack:
-        name = engine.build(context)
+        name = own_name()
+        engine.build(context, name)
         stack.callback(engine.remove_image, name)
-        inventory = stack.enter_context(opened(name))
+        inventory = stack.enter_context(take_inventory(name))
         runner, late = (
-            Runner(engine, tools, Settings([parse(each, []) for each in probes], patience=15,
+            Runner(engine, tools, Settings([parse(each, []) for each in probes], patience=60,
                                            watch=case.watch), init_program())
             for probes in (case.traced, case.late)
         )  # fmt: skip
@@ -131,12 +140,13 @@ def subject(request, engine, tools, context):
 
 def late_differences(subject, slimmed):
     """List what is broken on routes that were not traced; what is only slow is run again."""
-    for _ in range(ATTEMPTS):
-        theirs = subject.late.run(slimmed.built.image, slimmed.command)
-        found = [each for each in compare(subject.originals, theirs) if each.effect == "broken"]
-        if {each.what for each in found} - TIMES or not found:
-            break
-    return found
+    argv, init = original_argv(subject.inventory), subject.case.starts[:1] == ("/tini",)
+    _, found = settle(
+        subject.originals,
+        lambda: subject.late.run(subject.name, argv, init=init),
+        lambda: subject.late.run(slimmed.built.image, slimmed.command),
+    )
+    return [each for each in found if each.effect == "broken"]
 
 
 @pytest.mark.parametrize("profile", ["balanced", "safe"])
@@ -159,9 +169,9 @@ def test_a_result_answers_what_was_not_traced(subject, profile, tmp_path):
 def slimmed_of(engine, tools, name, folder, probes, **settings):
     """Slim an image of the engine; return what it came to, and what is left in the engine."""
     options = settings.pop("options", Options())
-    asked = Settings([parse(each, []) for each in probes], **{"patience": 15, **settings})
+    asked = Settings([parse(each, []) for each in probes], **{"patience": 60, **settings})
     runner = Runner(engine, tools, asked, init_program())
-    with opened(name) as inventory:
+    with take_inventory(name) as inventory:
         slimmer = Slimmer(runner, inventory, name, options, folder)
         with closing(slimmer):
             return slimmer.run()
@@ -181,7 +191,8 @@ def image(engine, context, debian):
 
     def make(text):
         (context / "Dockerfile").write_text(text.replace("{debian}", debian))
-        made.append(engine.build(context))
+        made.append(own_name())
+        engine.build(context, made[-1])
         return made[-1]
 
     yield make
@@ -220,8 +231,8 @@ def test_a_result_that_crashes_late_is_broken_and_says_what_it_lacks(
 def left():
     """List all images and containers of the engine."""
     with closing(docker.from_env()) as client:
-        found = (*client.images.list(all=True), *client.containers.list(all=True))
-        return {each.id for each in found}
+        images = {each["Id"] for each in client.api.images(all=True)}
+        return images | {each.id for each in client.containers.list(all=True, sparse=True)}
 
 
 def test_a_file_that_only_a_trial_opens_is_added(engine, tools, image, tmp_path):
@@ -288,7 +299,7 @@ def network_of(image, *names):
         stack.callback(network.remove)
         addresses = {}
         for name in names:
-            each = client.containers.create(image, ["sleep", "600"], name=f"mlkit-test-{name}")
+            each = client.containers.create(image, ["sleep", "600"], name=f"{network.name}-{name}")
             stack.callback(each.remove, force=True, v=True)
             network.connect(each, aliases=[name])
             each.start()

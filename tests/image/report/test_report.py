@@ -31,7 +31,7 @@ from mlkit.image.result import Built
 from mlkit.image.run.observation import Observation
 from mlkit.image.run.probe import Answer
 from mlkit.image.run.trace import Trace
-from mlkit.image.slim import Slimmed
+from mlkit.image.slimmed import Slimmed
 
 EVIL = "<script>alert(1)</script>"
 STATUS = f"Package: app\nStatus: install ok installed\nVersion: 1{EVIL}\nArchitecture: all\n"

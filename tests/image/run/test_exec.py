@@ -7,7 +7,7 @@ import json
 import pytest
 
 pytestmark = pytest.mark.slow
-QUICK = ("--watch", "1", "--patience", "8", "--json")
+QUICK = ("--watch", "1", "--patience", "60", "--json")
 SERVER = """
 import http.server, signal, sys
 class Handler(http.server.BaseHTTPRequestHandler):

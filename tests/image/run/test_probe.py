@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mlkit.errors import UsageError
 from mlkit.image.run.observation import Settings
 from mlkit.image.run.probe import ASK, Answer, ask, parse
 
@@ -31,6 +32,37 @@ def test_an_end_between_two_looks_is_not_missed(text, looks):
     app = Ending(looks)
     answer = ask(parse(text, []), app, app, 60.0)
     assert answer.held, answer.problem
+
+
+class Talking(Ending):
+    """A container that runs, with a log."""
+
+    def __init__(self, log):
+        super().__init__(1)
+        self.log = log
+
+    def logs(self):
+        return self.log
+
+
+@pytest.mark.parametrize(
+    ("pattern", "log", "held"),
+    [
+        ("^done$", "begun\ndone\nend\n", True),
+        ("^done$", "undone\n", False),
+        ("bereit für [0-9]+ (?i)GÄSTE", "bereit für 12 Gäste \ufffd\n", True),
+        ("(a+)+$", "a" * 50_000 + "b", False),  # A backtracking engine takes years.
+    ],
+)
+def test_a_log_is_searched_line_by_line_in_linear_time(pattern, log, held):
+    app = Talking(log)
+    assert ask(parse(f"log:{pattern}", []), app, app, 0.0).held is held
+
+
+@pytest.mark.parametrize("pattern", ["(", "a(?=b)", "(a)\\1"])
+def test_a_log_pattern_that_re2_does_not_have_is_a_usage_error(pattern):
+    with pytest.raises(UsageError, match="--probe log:"):
+        parse(f"log:{pattern}", [])
 
 
 @pytest.mark.parametrize(("wanted", "status"), [("", 200), ("=200", 200), ("=503", 503)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -94,28 +96,43 @@ def test_a_command_learns_where_the_app_is():
 
 
 def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path, monkeypatch):
-    monkeypatch.setattr(host_command, "LONGEST", 0.5)
-    line = f"(sleep 2; touch {tmp_path}/late) & echo begun; sleep 60"
+    monkeypatch.setattr(host_command, "LONGEST", 2)
+    line = f"sleep 4321 & echo $! >{tmp_path}/pid; echo begun; sleep 4321"
     assert host_command.run(line, {}) == (None, "begun\n")
-    time.sleep(2.5)
-    assert not (tmp_path / "late").exists()
+    wait_for_the_end(tmp_path / "pid")
+
+
+def wait_for_the_end(file):
+    """Wait until the process has ended whose number is in a file."""
+    stat, until = Path(f"/proc/{file.read_text().strip()}/stat"), time.monotonic() + 180
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+            assert time.monotonic() < until, "it goes on"
+            time.sleep(0.02)
 
 
 @pytest.fixture
-def interrupted_soon():
-    """Send SIGINT in half a second."""
-    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
-    signal.setitimer(signal.ITIMER_REAL, 0.5)
+def interrupted_soon(tmp_path):
+    """Send SIGINT once a command has written a file."""
+
+    def look(*_):
+        if (tmp_path / "begun").exists():
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
     yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.usefixtures("interrupted_soon")
 def test_a_command_that_is_interrupted_is_ended_with_all_that_it_started(tmp_path):
+    line = f"sleep 4321 & echo $! >{tmp_path}/pid; touch {tmp_path}/begun; sleep 4321"
     with pytest.raises(Interrupted), stoppable():
-        host_command.run(f"(sleep 1.5; touch {tmp_path}/late) & sleep 60", {})
-    time.sleep(2)
-    assert not (tmp_path / "late").exists()
+        host_command.run(line, {})
+    wait_for_the_end(tmp_path / "pid")
 
 
 def test_a_command_can_reach_each_port_once():

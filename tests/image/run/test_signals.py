@@ -12,11 +12,11 @@ from pathlib import Path
 import docker
 import pytest
 
-from mlkit.image.run.engine import LABEL
+from mlkit.image.run.engine import LABEL, RUN
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 EXAMPLES = Path(__file__).parents[3] / "examples" / "image"
-PATIENCE = 120
+PATIENCE = 300
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +40,23 @@ def client(engine):
 def left(client):
     """List what is in the engine: our containers and images, and all volumes."""
     wanted = {"label": f"{LABEL}=1"}
-    ours = {each.id for each in client.containers.list(all=True, filters=wanted)}
-    ours |= {each.id for each in client.images.list(filters=wanted)}
-    ours |= {each.id for each in client.images.list(filters={"dangling": True})}
+    ours = {each.id for each in client.containers.list(all=True, filters=wanted, sparse=True)}
+    ours |= {each["Id"] for each in client.api.images(filters=wanted)}
+    ours |= {each["Id"] for each in client.api.images(filters={"dangling": True})}
     return ours | {each.id for each in client.volumes.list()}
 
 
-def wait_for_containers(client, process, count):
-    """Wait until a run has made so many containers of ours, one after the other."""
-    wanted = {"label": f"{LABEL}=1"}
-    seen, until = set(), time.monotonic() + PATIENCE
-    while len(seen) < count:
+def wait_for_containers(client, process, began, count):
+    """Wait until a run has made so many containers, which its mark tells from those of others."""
+    wanted = {"type": "container", "event": "create", "label": f"{LABEL}=1"}
+    until, made = time.monotonic() + PATIENCE, 0
+    while made < count:
         assert process.poll() is None, "it has ended before the signal"
         assert time.monotonic() < until, "no container appears"
-        seen |= {each.id for each in client.containers.list(all=True, filters=wanted, sparse=True)}
+        between = {"since": f"{began:.9f}", "until": f"{time.time():.9f}"}
+        events = client.events(filters=wanted, decode=True, **between)
+        marks = [each["Actor"]["Attributes"][RUN] for each in events]
+        made = sum(mark.split("-")[1] == str(process.pid) for mark in marks)
         time.sleep(0.01)
 
 
@@ -65,18 +68,21 @@ def as_in_a_terminal():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("containers", [1, 4, 9])
 def test_a_signal_leaves_nothing_behind(client, prefork, tmp_path, number, containers):
-    before = left(client)
+    before, began = left(client), time.time()
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     command = [sys.executable, "-m", "mlkit", "image", "slim", prefork, "--probe=http:3000/"]
-    command += ["--watch=1", "--patience=8", f"--output=oci:{tmp_path / 'out'}"]
+    command += ["--watch=1", "--patience=60", f"--output=oci:{tmp_path / 'out'}"]
     environment = os.environ | {"TMPDIR": str(temporary)}
     with subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=as_in_a_terminal
     ) as process:
-        wait_for_containers(client, process, containers)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=PATIENCE)
+        try:
+            wait_for_containers(client, process, began, containers)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
     assert process.returncode == 128 + number
     assert errors == "error: interrupted\n"
     assert left(client) == before

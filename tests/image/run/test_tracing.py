@@ -15,7 +15,7 @@ from mlkit.image.run.observation import Runner, Settings, Tools
 from mlkit.image.run.trace import Trace, read_document
 from mlkit.image.run.tracing import with_links
 
-QUICK = ("--watch", "0.5", "--patience", "8", "--json")
+QUICK = ("--watch", "0.5", "--patience", "60", "--json")
 SCRIPT = """
 import os, sys
 os.stat("/etc/debian_version")

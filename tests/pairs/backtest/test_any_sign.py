@@ -153,7 +153,7 @@ def test_sweep_and_live_engine_have_the_bits_of_the_backtest(monkeypatch):
     batch = run(market, [window], settings)
     engine = LiveEngine(market.tickers, settings, bars_per_year=252.0)
     (pair,) = window.pairs
-    engine.add(pair, market.close[window.start - pair.warm : window.start])
+    engine.add(pair, market.close[window.start - pair.warm_up_bars : window.start])
     for bar in range(window.start, len(market)):
         step = engine.step(market.close[bar], market.open[bar], market.dividends[bar])
         if bar + 1 < len(market):

@@ -137,7 +137,7 @@ def test_bar_by_bar_and_one_batch_are_bit_equal(seed):
                 continue
             for pair in window.pairs:
                 y, x = market.tickers.index(pair.y), market.tickers.index(pair.x)
-                history = market.close[bar - pair.warm : bar, [y, x]]
+                history = market.close[bar - pair.warm_up_bars : bar, [y, x]]
                 engine.add(y=y, x=x, stop=window.stop, signal=pair.signal, history=history)
         rows = slice(bar, bar + 1)
         engine.take(market.close[rows], market.open[rows], market.dividends[rows])

@@ -13,6 +13,7 @@ from pairs.markets import cointegrated
 from mlkit import streams
 from mlkit.errors import BadData, InputMissing, UsageError
 from mlkit.pairs.feeds.feed import Batch, Broken, CallableFeed, open_feed, reconnecting
+from mlkit.pairs.feeds.first import first_tickers
 from mlkit.pairs.feeds.lines import LONGEST, LinesFeed
 from mlkit.pairs.feeds.records import PriceRecord, encode
 from mlkit.pairs.feeds.replay import ReplayFeed
@@ -156,3 +157,30 @@ def test_functions_are_found_by_module_and_by_entry_point(tmp_path, monkeypatch)
     with pytest.raises(InputMissing, match="ModuleNotFoundError"):
         open_feed("no_such_module:mine")
     sys.modules.pop("my_feeds", None)
+
+
+class Counting:
+    """A feed of a ticker a record, from a number on."""
+
+    name, is_replay = "counting", False
+
+    def __init__(self, tickers):
+        self._tickers = tickers
+
+    def read(self, position):
+        for n in range(position or 0, len(self._tickers)):
+            yield Batch([PriceRecord(n, self._tickers[n], 1.0)], n + 1)
+
+
+def test_the_first_tickers_of_a_feed_are_found_and_nothing_is_lost():
+    tickers, feed = first_tickers(Counting("BABAC"), 2)
+    assert tickers == ("B", "A")
+    assert [batch.position for batch in feed.read(None)] == [1, 2, 3, 4, 5]
+    assert [batch.position for batch in feed.read(3)] == [4, 5]  # taken up after it broke
+    assert first_tickers(Counting("BABAC"), 9)[0] == ("B", "A", "C")
+
+
+def test_a_feed_with_fewer_tickers_is_not_waited_for_without_end(monkeypatch):
+    monkeypatch.setattr("mlkit.pairs.feeds.first.MOST", 3)
+    with pytest.raises(UsageError, match="counting: 4 records have 2 tickers"):
+        first_tickers(Counting("BABABA"), 3)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import time
 
 from mlkit import streams
 from mlkit.pairs.feeds.records import PriceRecord, encode
 from mlkit.streams import Message, Partition
 from mlkit.streams.embedded import EmbeddedLog
+
+KILLS = int(os.environ.get("MLKIT_TEST_KILLS", "1"))
+"""How often a test kills the processes that it watches, at times that it draws."""
 
 
 def fill(folder, count=20, partitions=1):
@@ -36,17 +41,29 @@ def totals(folder):
     return {key: [row["total"] for row in rows] for key, rows in content(folder).items()}
 
 
+def done(folder):
+    """Return how many records a job has written."""
+    return sum(map(len, content(folder).values()))
+
+
 def expected(count):
     closes = {"A": range(1, count + 1, 2), "B": range(2, count + 1, 2)}
     return {key: [float(sum(each[: n + 1])) for n in range(len(each))]
             for key, each in closes.items()}  # fmt: skip
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=180):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def kill_at_random(process, seed):
+    """Kill a process a random part of a tenth of a second from now."""
+    time.sleep(random.Random(seed).random() / 10)
+    process.kill()
+    process.wait()
 
 
 class Crash(BaseException):

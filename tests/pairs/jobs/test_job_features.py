@@ -216,7 +216,7 @@ def test_late_ticks_and_impossible_prices_are_counted():
     state = {}
     made = features.bars(state, data, 60)
     assert made["close"].tolist() == [1.0, 2.0]
-    assert state["bars:60"]["A"]["counts"] == {"accepted": 3, "late": 1, "price": 1}
+    assert state["bars:60"]["counts"] == {"accepted": 3, "late": 1, "price": 1}
 
 
 @pytest.mark.parametrize(

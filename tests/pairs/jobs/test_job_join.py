@@ -290,7 +290,7 @@ def test_recorded_topics_are_joined_on_the_command_line(mlkit, recorded):
     [
         (("--in", "bars", "--join", "asof"), "needs several topics"),
         (("--in", "bars,news", "--join", "window"), "a length above 0"),
-        (("--in", "bars,news", "--join", "asof", "--tolerance", "soon"), "soon: no duration"),
+        (("--in", "bars,news", "--join", "asof", "--tolerance", "soon"), "soon: not a duration"),
         (("--in", "bars,news"), "only with --join"),
         (("--lateness", "5s"), "only with --join"),
     ],

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import pytest
-from pairs.jobs.logs import Crash, content, expected, fill, totals, wait_for
+from pairs.jobs.logs import (
+    KILLS,
+    Crash,
+    content,
+    done,
+    expected,
+    fill,
+    kill_at_random,
+    totals,
+    wait_for,
+)
+from processes import started
 
 from mlkit import streams
 from mlkit.errors import BadData, ServiceUnavailable
@@ -80,17 +90,19 @@ def test_each_record_counts_once_after_crashes(tmp_path, monkeypatch, source):
 
 
 def test_a_killed_job_goes_on(tmp_path):
-    fill(tmp_path / "log", count=40)
+    count = 40 * KILLS
+    fill(tmp_path / "log", count=count)
     (tmp_path / "job.R").write_text(COUNTING.replace("  for (n", "  Sys.sleep(0.05); for (n"))
     command = [sys.executable, "-m", "mlkit", "pairs", "job", "run", str(tmp_path / "job.R"),
                "--in", "bars", "--out", "out", "--log", str(tmp_path / "log")]  # fmt: skip
-    with subprocess.Popen([*command, "--batch", "1"]) as killed:
-        wait_for(lambda: len(content(tmp_path / "log")) == 2)
-        killed.kill()
-    assert 2 <= sum(map(len, content(tmp_path / "log").values())) < 40
-    done = job(tmp_path, COUNTING, group="job-job-out").run()
-    assert done.records > 0
-    assert totals(tmp_path / "log") == expected(40)
+    for seed in range(KILLS):
+        before = done(tmp_path / "log")
+        with started([*command, "--batch", "1"]) as killed:
+            wait_for(lambda before=before: done(tmp_path / "log") >= before + 2)
+            kill_at_random(killed, seed)
+        assert done(tmp_path / "log") < count
+    assert job(tmp_path, COUNTING, group="job-job-out").run().records > 0
+    assert totals(tmp_path / "log") == expected(count)
 
 
 def test_a_process_of_r_that_ends_is_replaced(tmp_path):

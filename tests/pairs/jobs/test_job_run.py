@@ -10,7 +10,19 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pairs.jobs.logs import Crash, content, crash_at, expected, fill, totals, wait_for
+from pairs.jobs.logs import (
+    KILLS,
+    Crash,
+    content,
+    crash_at,
+    done,
+    expected,
+    fill,
+    kill_at_random,
+    totals,
+    wait_for,
+)
+from processes import started
 
 from mlkit import streams
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable, UsageError
@@ -287,19 +299,21 @@ def command(tmp_path, *more):
 
 
 def test_a_killed_job_goes_on_and_a_signal_commits(tmp_path):
-    fill(tmp_path / "log", count=40)
+    count = 40 * KILLS
+    fill(tmp_path / "log", count=count)
     slow = COUNTING.replace("    rows = []", "    import time; time.sleep(0.05); rows = []")
     (tmp_path / "job.py").write_text(slow)
     log = tmp_path / "log"
-    with subprocess.Popen(command(tmp_path, "--batch", "1")) as killed:
-        wait_for(lambda: len(content(log)) == 2)
-        killed.kill()
-    some = sum(map(len, content(log).values()))
-    assert 2 <= some < 40
-    with subprocess.Popen(command(tmp_path), stderr=subprocess.PIPE) as stopped:
-        wait_for(lambda: totals(log) == expected(40))
+    for seed in range(KILLS):
+        before = done(log)
+        with started(command(tmp_path, "--batch", "1")) as killed:
+            wait_for(lambda before=before: done(log) >= before + 2)
+            kill_at_random(killed, seed)
+        assert done(log) < count
+    with started(command(tmp_path), stderr=subprocess.PIPE) as stopped:
+        wait_for(lambda: totals(log) == expected(count))
         stopped.send_signal(signal.SIGTERM)
-        assert stopped.wait(60) == 143
+        assert stopped.wait(180) == 143
         assert stopped.stderr.read() == b"error: interrupted\n"
     assert job(tmp_path, COUNTING, group="job-job-out").run().records == 0
-    assert totals(log) == expected(40)
+    assert totals(log) == expected(count)

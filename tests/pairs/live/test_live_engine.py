@@ -10,7 +10,7 @@ from pairs.markets import cointegrated
 from mlkit.errors import BadData, UsageError
 from mlkit.pairs import LiveEngine
 from mlkit.pairs.backtest.replay import run
-from mlkit.pairs.fit.formation import formed
+from mlkit.pairs.fit.formation import build_formation
 from mlkit.pairs.windows import plan
 
 FIELDS = ("account", "trades", "choices")
@@ -27,8 +27,8 @@ def live(market, windows, settings, restart=0, missing=(), **options):
                 continue
             for pair in window.pairs:
                 legs = [columns[pair.y], columns[pair.x]]
-                warm = min(pair.warm, window.start - window.formation)
-                engine.add(pair, market.close[t - warm : t][:, legs].copy(), stop=window.stop)
+                warm_up = min(pair.warm_up_bars, window.start - window.formation)
+                engine.add(pair, market.close[t - warm_up : t][:, legs].copy(), stop=window.stop)
         close = market.close[t].copy()
         for bar, ticker in missing:
             if bar == t:
@@ -133,6 +133,53 @@ def test_the_state_does_not_grow_with_time():
     assert len(sizes) == 1
 
 
+def test_bars_taken_without_objects_leave_the_same_books():
+    market = cointegrated(3, bars=260)
+    settings = replace(SETTINGS, signal=SIGNALS[0])
+    windows = plan(market, PAIRS, settings)
+    expected, _ = live(market, windows, settings)
+    engine = LiveEngine(market.tickers, settings)
+    account, books, accounts = engine.account, [], []
+    for t in range(len(market)):
+        for pair in (pair for window in windows if window.start == t for pair in window.pairs):
+            legs = [market.tickers.index(name) for name in (pair.y, pair.x)]
+            engine.add(pair, market.close[t - pair.warm_up_bars : t][:, legs].copy())
+        waiting = engine.take(market.close[t], market.open[t], market.dividends[t])
+        accounts.append(account.tobytes())
+        if waiting > 3:
+            books.append(engine.books())
+            assert sum(map(len, books[-1])) == waiting
+    end = engine.finish()
+    assert b"".join([*accounts[:-1], account.tobytes()]) == expected["account"].tobytes()
+    for name in ("trades", "choices"):
+        found = np.concatenate([getattr(each, name) for each in [*books, end]])
+        assert found.tobytes() == expected[name].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("closes", "message"),
+    [
+        (np.array([1.0, -1.0]), r"bar 1: closes\[1\] is -1"),
+        (np.ones(3), "bar 1: closes: expected a value for each ticker"),
+        (np.ones((1, 2)), "bar 1: closes: expected a value for each ticker"),
+        (np.ones(4)[::2], "bar 1: closes: expected a value for each ticker, in a row"),
+        (np.ones(2, dtype=np.float32), "bar 1: closes: expected an array of doubles"),
+        (np.ones(2, dtype=">f8"), "bar 1: closes: expected an array of doubles"),
+        ([1.0, 2.0], "bar 1: closes: expected an array of doubles"),
+        (None, "bar 1: closes: expected an array"),
+    ],
+)
+def test_a_bar_of_another_form_is_refused_and_changes_nothing(closes, message):
+    engine = LiveEngine(("A", "B"), SETTINGS)
+    assert engine.take(np.array([10.0, 20.0])) == 0
+    before = engine.save()
+    with pytest.raises(BadData, match=message):
+        engine.take(closes)
+    assert engine.save() == before
+    with pytest.raises(ValueError, match="read-only"):
+        engine.account["equity"] = 0.0
+
+
 def test_damaged_states_are_refused():
     engine = LiveEngine(("A", "B"), SETTINGS)
     engine.step({"A": 10.0, "B": 20.0})
@@ -174,7 +221,7 @@ def test_many_pairs_are_limited_as_few_are():
     for y in range(12):
         for x in range(y):
             names = market.tickers[y], market.tickers[x]
-            engine.add(formed(names, settings.signal, alpha=0.0, beta=1.0))
+            engine.add(build_formation(names, settings.signal, alpha=0.0, beta=1.0))
     busiest = 0
     for bar in market.close:
         engine.step(bar)

@@ -15,6 +15,7 @@ from pairs.live_runs import RecordsFeed, begin, go, plan_of, recorded, records_o
 from pairs.markets import cointegrated
 
 from mlkit.errors import ConfigurationError
+from mlkit.pairs.live import statements
 from mlkit.pairs.live.limits import RiskLimits
 from mlkit.pairs.live.server.process import PageProcess
 from mlkit.pairs.live.server.view import Curve
@@ -66,6 +67,15 @@ def test_the_interface_shows_what_the_page_does(url, run):
     assert ask(f"{url}/nothing")[0] == 404
 
 
+def test_statements_are_listed_and_kept_as_files(url, run):
+    day, path, _ = statements.write(run)
+    assert json.loads(ask(f"{url}/status")[1])["statements"] == [day]
+    code, body = ask(f"{url}/statement?day={day}")
+    assert (code, body) == (200, path.read_bytes())
+    for other in ("1999-01-01", "../live", ""):
+        assert ask(f"{url}/statement?day={other}")[0] == 404
+
+
 def test_commands_come_from_this_page_only(url, run):
     command = b'{"command": "pause", "pair": "C/D"}'
     events = len(recorded(run)["events"])
@@ -91,6 +101,7 @@ def test_a_curve_keeps_its_ends_in_bounded_memory():
 
 
 def test_the_page_works_in_a_browser(url, run):
+    statements.write(run)
     if BROWSER is None:
         if os.environ.get("MLKIT_REQUIRE_ALL") == "1":
             pytest.fail("chromium is missing")
@@ -109,6 +120,10 @@ def test_the_page_works_in_a_browser(url, run):
         expect(page.locator("#state")).to_contain_text("no process runs it", **patient)
         expect(page.locator("#equity canvas")).to_be_visible(**patient)
         expect(page.locator("#limits meter")).to_have_count(2, **patient)
+        expect(page.locator("#statements a")).to_have_count(1, **patient)
+        with page.expect_download(timeout=60_000) as kept:
+            page.locator("#statements a").click()
+        assert kept.value.suggested_filename.startswith("statement-")
         page.get_by_role("button", name="A/B", exact=True).click()
         expect(page.locator("#pair canvas")).to_be_visible(**patient)
         page.get_by_role("button", name="Pause", exact=True).focus()

@@ -236,9 +236,9 @@ def test_a_strategy_that_fails_stops_the_run_with_its_place(tmp_path):
 def test_two_runs_on_one_folder_are_refused(tmp_path):
     market = cointegrated(1, bars=100)
     folder = begin(tmp_path / "run", plan_of(market, SETTINGS, PAIRS))
-    with folder.owned():
+    with folder.own():
         assert folder.is_owned()
-        with pytest.raises(ConfigurationError, match=str(os.getpid())), folder.owned():
+        with pytest.raises(ConfigurationError, match=str(os.getpid())), folder.own():
             pass
     assert not folder.is_owned()
 

@@ -90,8 +90,21 @@ BARS = {
         ",".join(KLINES).replace(" ", "_"),
         "{day},1,99,1,{a},900,1,2,3,4,5,0",
     ),
+    "Interactive Brokers, currencies": (
+        "date,open,high,low,close,volume,average,barCount",
+        "{day:%Y%m%d} 00:00:00 America/New_York,1,99,1,{a},-1,-1,-1",
+    ),
     "German": ("Datum;Erster;Hoch;Tief;Schlusskurs;Volumen", "{day:%d.%m.%Y};1;99;1;{a};900"),
 }
+INVESTING = (
+    "Datum,Zuletzt,Eröffn.,Hoch,Tief,Vol.,+/- %",
+    "Fecha,Último,Apertura,Máximo,Mínimo,Vol.,% var.",
+    "Data,Ultimo,Apertura,Massimo,Minimo,Vol.,Var. %",
+    "Data,Último,Abertura,Máxima,Mínima,Vol.,Var%",
+    "Date,Dernier, Ouv., Plus Haut,Plus Bas,Vol.,Variation %",
+    "Datum,Laatste,Open,Hoog,Laag,Vol.,Verschil %",
+    "Data,Ostatnio,Otwarcie,Max.,Min.,Vol.,Zmiana%",
+)
 
 
 @pytest.mark.parametrize("vendor", BARS)
@@ -112,6 +125,15 @@ def test_the_bars_of_one_ticker(write, vendor, newest_first):
     assert ("newest first" in prices.notes[0]) == newest_first
     named = read(path, reading=Reading(ticker="XYZ"))
     assert named.tickers == ("XYZ",)
+
+
+@pytest.mark.parametrize("header", INVESTING)
+def test_investing_com_in_other_languages(write, header):
+    lines = rows('"{day:%d.%m.%Y}","4.7{n:02d},5","4.700,0","4.800,0","4.600,0","1,2M","0,4%"')
+    prices = read(write([header, *reversed(lines)]))
+    assert prices.close[:2, 0].tolist() == [4700.5, 4701.5]
+    assert prices.low is not None
+    assert prices.low[0, 0] == 4600
 
 
 LONG = {
@@ -216,6 +238,19 @@ def test_two_levels_of_rows_in_parquet(write, names):
     assert prices.close.tolist() == [list(pair) for pair in zip(A, B, strict=True)]
 
 
+@pytest.mark.parametrize("header", ["Date,Price", "Date,", ",", "date,field", "day,ticker"])
+def test_a_row_per_field_and_a_column_per_ticker(write, header):
+    lines = [f"{header},A,B"]
+    for day, a, b in zip(DAYS, A, B, strict=True):
+        lines += [f"{day},Volume,900,901", f"{day},Close,{a},{b}", f"{day},Change %,,"]
+    prices = read(write(lines))
+    assert prices.tickers == ("A", "B")
+    assert prices.close.tolist() == [list(pair) for pair in zip(A, B, strict=True)]
+    assert prices.volume is not None
+    assert prices.volume[5].tolist() == [900, 901]
+    assert "a row per date and field, a column per ticker" in prices.notes[0]
+
+
 def test_names_of_ticker_and_field(write):
     for header in ("date,BRK.B.Close,BRK.B.Open,A.Close", "date,close_BRK.B,open_BRK.B,close_A"):
         assert read(write([header, *rows("{day},{a},1,{b}")])).tickers == ("BRK.B", "A")
@@ -275,6 +310,12 @@ def test_archives_of_trades_are_refused(write):
     header = "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker"
     with pytest.raises(BadData, match="trades, quotes or rates"):
         read(write([header, "1,2,3,4,5,1704067200000,true"]))
+    for header in (
+        "timestamp,percentage,depth,notional",
+        "date,symbol,strike,close,volume_contracts",
+    ):
+        with pytest.raises(BadData, match="trades, quotes or rates"):
+            read(write([header, "2024-01-01,-5,1,2,3"]), align="inner")
     with pytest.raises(BadData, match="there is no header, and 7 columns"):
         read(write(["1704067200000,2,3,4,5,6,true"] * 3))
 
@@ -393,6 +434,9 @@ def test_an_ambiguous_mark_is_an_error_that_an_option_ends(write):
     both = write(["date;A;B", *rows("{day};1.5;{n},25")])
     with pytest.raises(BadData, match="have different decimal marks"):
         read(both)
+    text = write(["date;A;B", *rows("{day};1,5;#N/A Requesting Data...")])
+    with pytest.raises(BadData, match=r"row 2, column 'B': '#N/A Requesting.*' is not a number"):
+        read(text)
 
 
 def test_names_that_are_fields_and_tickers(write):
@@ -448,6 +492,11 @@ def test_a_currency_is_kept_and_two_are_refused(write):
     with pytest.raises(BadData, match="X is priced in USD and Z in EUR"):
         read(path)
     assert read(path, tickers=["X", "Y"]).currency == "USD"
+    path.write_text(path.read_text().replace("EUR", "usd"))
+    assert read(path).currency == "USD"
+    path.write_text(path.read_text().replace("usd", "USd"))  # of a hundredth, as GBp
+    with pytest.raises(BadData, match="X is priced in USD and Z in USd"):
+        read(path)
 
 
 def test_midnights_of_two_exchanges_are_dates(write):

@@ -8,7 +8,7 @@ from mlkit.pairs.prices.prices import Prices, read
 from mlkit.pairs.screen.cointegration import band_pairs
 from mlkit.pairs.screen.criteria import Criteria, Filters
 from mlkit.pairs.screen.power import expected_power
-from mlkit.pairs.screen.prior import by_correlation, by_groups
+from mlkit.pairs.screen.prior import by_correlation, by_groups, count
 from mlkit.pairs.screen.screening import screen, stationary
 from mlkit.pairs.screen.universe import Universe
 
@@ -205,12 +205,12 @@ def test_weights_have_a_mean_of_one(planted):
     for prior, groups in (("correlation", None), ("groups", dict.fromkeys(planted.tickers, "a"))):
         universe = Universe.of(planted, "log")
         weights = (
-            by_correlation(universe)
+            by_correlation(count(universe, None, 0, 20))
             if groups is None
             else by_groups(universe, np.array([str(n % 4) for n in range(20)]))
         )
         i, j = band_pairs(universe.first, 0, 20)
-        found = weights.of(0, 20, i, j)
+        found = weights.of(universe, 0, 20, i, j)
         assert found.mean() == pytest.approx(1.0), prior
         assert found.min() >= 0.5
 

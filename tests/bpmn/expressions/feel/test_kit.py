@@ -28,7 +28,7 @@ ORACLES = [
 def answer(text, variables=None):
     """Return the value as tagged JSON; what is not an expression counts as null, as in the kit."""
     try:
-        return compile_expression(text).tagged((variables or {}).__getitem__, NOW)
+        return compile_expression(text).evaluate_tagged((variables or {}).__getitem__, NOW)
     except ExpressionError:
         return None
 

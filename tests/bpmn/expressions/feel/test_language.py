@@ -19,11 +19,11 @@ N = {n: {"n": str(n)} for n in range(20)}
 
 
 def value(text, **variables):
-    return compile_expression(text, variables).tagged(variables.__getitem__, NOW)
+    return compile_expression(text, variables).evaluate_tagged(variables.__getitem__, NOW)
 
 
 def passes(cell, asked, **variables):
-    return compile_tests(cell, variables).tagged(variables.__getitem__, NOW, asked)
+    return compile_tests(cell, variables).evaluate_tagged(variables.__getitem__, NOW, asked)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,10 @@ def test_names_with_spaces_and_operators(text, expected):
         ('[1, "a"] instance of list<number>', False),
         ('for d in @"2024-01-30"..@"2024-01-31" return d.day', [{"n": "3E+1"}, {"n": "31"}]),
         ('1 = "1"', None),
+        ('matches("a{1001}", "a{1001}", "q")', True), ('matches("a", "a{00001}")', True),
+        ("modulo(10 ** 35, 3)", N[1]), ("modulo(-10 ** 35, 3)", N[2]),
+        ("modulo(10 ** 35, -3)", {"n": "-2"}), ("modulo(1e20, 3e-20)", {"n": "1E-20"}),
+        ("modulo(9e34, 7)", N[1]), ("modulo(1e6144, 7e-6143)", {"n": "5E-6143"}),
         ('split("ab", "")', ["a", "b", ""]), ("[1, 2, 3][-1]", N[3]), ("100[1]", {"n": "1E+2"}),
     ],
 )  # fmt: skip
@@ -109,6 +113,23 @@ def test_values_of_python_enter_and_leave():
 def test_what_no_variable_can_hold_is_an_error(text):
     with pytest.raises(ExpressionError, match="variable"):
         Expression(f"={text}", "feel").evaluate({}.__getitem__, NOW)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "limit"),
+    [
+        ("^a{1001}$", "more than 1,000 times"), ("(a{100}){20}", "more than 1,000 times"),
+        ("a{0,2000}", "more than 1,000 times"), (f"a{{{'9' * 5000}}}", "more than 1,000 times"),
+        ("(a)\\\\1{1001}", "more than 1,000 times"), ("(" * 70 + "a" + ")" * 70, "60 levels"),
+        ("\\\\p{L}{1000}" * 20, "memory"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("call", ["matches(x, PATTERN)", 'replace(x, PATTERN, "b")'])
+def test_a_pattern_beyond_a_limit_is_an_error_with_its_place(pattern, limit, call):
+    written = "p" if len(pattern) > 4000 else f'"{pattern}"'
+    text = f"x = null or\n {call}".replace("PATTERN", written)
+    with pytest.raises(ExpressionError, match=rf"at character 14: .*{limit}"):
+        value(text, x="a", p=pattern)
 
 
 SHARED = "{a0: [1, 1], " + ", ".join(f"a{n}: [a{n - 1}, a{n - 1}]" for n in range(1, 31))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from installing import install
+from ports import free_port
 
 HERE = Path(__file__).parent
-PATIENCE = 120.0
+PATIENCE = 300.0
 FILES = ("orders.bpmn", "plain.bpmn", "called.bpmn")
 MAVEN = ["mvn", "-q", "-B", "compile", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
 OPTIONS = (
@@ -42,14 +44,8 @@ def camunda(request, tmp_path_factory):
         pytest.skip("needs the programs mvn and javac")
     folder = request.config.cache.mkdir("engine-rest-camunda")
     shutil.copytree(HERE / "camunda", folder, dirs_exist_ok=True)
-    if not (folder / "lib").is_dir():
-        ran = subprocess.run(MAVEN, cwd=folder, capture_output=True, text=True, check=False)
-        if ran.returncode:
-            shutil.rmtree(folder / "lib", ignore_errors=True)
-            pytest.skip(f"Maven cannot fetch Camunda: {(ran.stdout + ran.stderr)[-300:]}")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    install(MAVEN, folder, "lib")
+    port = free_port()
     classes = f"{folder}/target/classes:{folder}/lib/*"
     flags = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx400m", "-cp", classes)
     log = tmp_path_factory.mktemp("camunda") / "log"
@@ -63,26 +59,25 @@ def camunda(request, tmp_path_factory):
         _wait(url, server, log)
         yield url
     finally:
-        server.terminate()
-        server.wait(PATIENCE)
+        server.kill()
+        server.wait()
 
 
 def _wait(url, server, log):
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         assert server.poll() is None, log.read_text()[-2000:]
-        try:
-            if requests.get(f"{url}/version", timeout=5).ok:
+        with contextlib.suppress(requests.RequestException):
+            if requests.get(f"{url}/version", timeout=60).ok:
                 return
-        except requests.ConnectionError:
-            time.sleep(0.2)
-    raise AssertionError("Camunda does not answer")
+        time.sleep(0.2)
+    raise AssertionError(f"Camunda does not answer: {log.read_text()[-2000:]}")
 
 
 def deployed(url):
     files = {each: (each, (HERE / each).read_bytes()) for each in FILES}
     form = {"deployment-name": "orders"}
-    found = requests.post(f"{url}/deployment/create", files=files, data=form, timeout=60)
+    found = requests.post(f"{url}/deployment/create", files=files, data=form, timeout=PATIENCE)
     assert found.status_code == 200, found.text
     return url
 

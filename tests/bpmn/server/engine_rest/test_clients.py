@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from installing import install
 
 HERE = Path(__file__).parent / "clients"
 FILE = {"filename": "a b.txt", "mimeType": "text/plain", "encoding": "UTF-8"}
@@ -34,29 +35,20 @@ MAVEN = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=l
 def javascript(folder):
     if (npm := shutil.which("npm")) is None:
         pytest.skip("needs the program npm")
-    installed(folder, [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], "node_modules")
+    install([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder, "node_modules")
     return ["node", "worker.js"]
 
 
 def java(folder):
     if not (shutil.which("mvn") and shutil.which("javac")):
         pytest.skip("needs the programs mvn and javac")
-    installed(folder, MAVEN, "lib")
+    install(MAVEN, folder, "lib")
     return ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", "lib/*", "Worker.java"]
 
 
 def python(folder):
     pytest.importorskip("operaton.external_task")
     return [sys.executable, "worker.py"]
-
-
-def installed(folder, command, result):
-    """Run a package manager, unless it has run here."""
-    if not (folder / result).is_dir():
-        ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        if ran.returncode:
-            shutil.rmtree(folder / result, ignore_errors=True)
-            pytest.skip(f"{command[0]} cannot install the client: {ran.stderr.strip()[-300:]}")
 
 
 @pytest.fixture(params=["js", "java", "python"])
@@ -92,7 +84,7 @@ def test_a_worker_gets_typed_variables_reports_and_sends_them_back(server, worke
     try:
         check(server, instance, name, lambda: (client.poll(), log.read_text()[-2000:]))
         rest(server, "POST", "/process-definition/key/stop/start", json={})
-        assert client.wait(60) == 0, log.read_text()
+        assert client.wait(180) == 0, log.read_text()
     finally:
         client.kill()
         client.wait()

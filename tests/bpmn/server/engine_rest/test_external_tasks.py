@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from connections import ends, is_left, is_read
 
 from mlkit.bpmn.runtime.diagrams import load
 from mlkit.bpmn.runtime.session import Session, Settings
@@ -66,12 +67,12 @@ def test_a_worker_gets_variables_properties_and_completes(server, begin):
 def test_a_waiting_worker_is_woken_when_a_task_appears(server, begin):
     found = []
     worker = threading.Thread(
-        target=lambda: found.extend(fetch(server, "charge", "patient", 60_000))
+        target=lambda: found.extend(fetch(server, "charge", "patient", 600_000))
     )
     worker.start()
     time.sleep(0.3)
     (instance,) = begin("orders.bpmn", VALUES)
-    worker.join(30)
+    worker.join(180)
     assert [each["processInstanceId"] for each in found] == [instance]
     rest(server, "POST", f"/external-task/{found[0]['id']}/unlock", 204, json={})
     rest(server, "DELETE", f"/process-instance/{instance}", 204)
@@ -87,8 +88,9 @@ def test_a_worker_that_left_while_it_waited_gets_no_task(server, begin):
     address, _, port = host.partition(":")
     with socket.create_connection((address, int(port))) as client:
         client.sendall(head.encode() + body.encode())
-        time.sleep(0.3)
-    time.sleep(0.3)
+        connection = ends(client)
+        server.wait(lambda: is_read(connection))
+    server.wait(lambda: is_left(connection))
     (instance,) = begin("orders.bpmn", VALUES)
     (task,) = fetch(server, "charge", "other", 20_000)
     assert (task["processInstanceId"], task["workerId"]) == (instance, "other")
@@ -114,7 +116,7 @@ def test_tasks_of_one_topic_are_shared_out_and_all_completed(server, begin):
     for each in workers:
         each.start()
     for each in workers:
-        each.join(60)
+        each.join(180)
     assert len(done) == len(set(done)) == 60
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlkit.bpmn.server.engine_rest.errors import RestError
-from mlkit.bpmn.server.engine_rest.typed import checked_name, content, stored, typed
+from mlkit.bpmn.server.engine_rest.typed import check_name, content, decode, encode
 from mlkit.workers.child.values import unpack
 
 FILE = {"filename": "a b.txt", "mimeType": "text/plain", "encoding": "UTF-8"}
@@ -32,15 +32,15 @@ SAME = [
 
 @pytest.mark.parametrize(("kind", "value", "info", "seen"), SAME)
 def test_a_typed_variable_comes_back_and_scripts_see_its_value(kind, value, info, seen):
-    kept = stored({"type": kind, "value": value, "valueInfo": info})
-    assert typed(kept).document == {"type": kind, "value": value, "valueInfo": info}
+    kept = decode({"type": kind, "value": value, "valueInfo": info})
+    assert encode(kept).document == {"type": kind, "value": value, "valueInfo": info}
     if kind != "Date":
         assert unpack(kept) == seen
 
 
 def test_a_file_is_shown_without_its_bytes_and_downloaded():
-    kept = stored({"type": "file", "value": "aGVsbG8=", "valueInfo": FILE})
-    assert typed(kept).document == {"type": "File", "value": None, "valueInfo": FILE}
+    kept = decode({"type": "file", "value": "aGVsbG8=", "valueInfo": FILE})
+    assert encode(kept).document == {"type": "File", "value": None, "valueInfo": FILE}
     assert content(kept) == (b"hello", FILE)
     assert unpack(kept) == b"hello"
 
@@ -51,7 +51,7 @@ def test_a_file_is_shown_without_its_bytes_and_downloaded():
      (None, "Null"), ([1], "Json"), ({"a": None}, "Json")],
 )  # fmt: skip
 def test_a_variable_without_a_type_gets_one(value, kind):
-    assert typed(stored({"value": value})).type == kind
+    assert encode(decode({"value": value})).type == kind
 
 
 @pytest.mark.parametrize(
@@ -63,24 +63,24 @@ def test_a_variable_without_a_type_gets_one(value, kind):
 )  # fmt: skip
 def test_a_value_of_another_type_is_refused(kind, value):
     with pytest.raises(RestError) as refused:
-        stored({"type": kind, "value": value})
+        decode({"type": kind, "value": value})
     assert refused.value.status == 400
 
 
 def test_objects_are_shown_as_json_where_that_is_asked_for():
-    kept = stored({"type": "Object", "value": '{"a":1}', "valueInfo": OBJECT})
-    assert typed(kept, deserialized=True).value == {"a": 1}
+    kept = decode({"type": "Object", "value": '{"a":1}', "valueInfo": OBJECT})
+    assert encode(kept, deserialized=True).value == {"a": 1}
 
 
 @pytest.mark.parametrize("name", ["", "_x", "$date", "a\nb", "x" * 300])
 def test_names_that_mean_something_else_are_refused(name):
     with pytest.raises(RestError):
-        checked_name(name)
+        check_name(name)
 
 
 def test_values_of_scripts_have_types_too():
-    assert typed({"$decimal": "2.5"}).document["value"] == 2.5
-    assert typed({"$date": "2030-05-06"}).value == "2030-05-06T00:00:00.000+0000"
-    assert typed([1, {"$datetime": "2030-05-06T01:02:03+02:00"}]).value == (
+    assert encode({"$decimal": "2.5"}).document["value"] == 2.5
+    assert encode({"$date": "2030-05-06"}).value == "2030-05-06T00:00:00.000+0000"
+    assert encode([1, {"$datetime": "2030-05-06T01:02:03+02:00"}]).value == (
         '[1,"2030-05-05T23:02:03.000+0000"]'
     )

@@ -12,7 +12,7 @@ import pytest
 
 from mlkit.bpmn.expressions.feel import compile_expression
 from mlkit.bpmn.expressions.feel.budget import Run
-from mlkit.bpmn.expressions.feel.numbers import written as plain
+from mlkit.bpmn.expressions.feel.numbers import format_number as plain
 from mlkit.bpmn.expressions.feel.values import Date, Days, Months
 from mlkit.bpmn.expressions.tree import ExpressionError
 
