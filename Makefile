@@ -1,7 +1,8 @@
 # make demo   build, install and run the main job of every workload on the bundled examples
-# make test   run the test suite (under 10 minutes)
+# make test   run the test suite (about 7 minutes on 2 cores)
 # make test-all   the same and the tests marked slow
 # make test-stacks   slim whole stacks, and ask them for what was not probed
+# make test-keycloak   log in at a real Keycloak, in a real browser
 # make test-sanitize   the native code under sanitizers
 # make dev    an editable install with the tools that CONTRIBUTING.md names
 # make check  formatting, lint, types, defects in the native code
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp mlkit -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: demo test test-all test-slow test-stacks test-sanitize dev check docs lock reference \
+.PHONY: demo test test-all test-slow test-stacks test-keycloak test-sanitize dev check docs lock reference \
   system-packages clean
 
 demo: $(VENV)/.installed
@@ -35,17 +36,26 @@ test-slow: $(VENV)/.installed-test system-packages
 test-stacks: $(VENV)/.installed-test system-packages
 	$(PYTEST) -s tests/image/stacks/run_stacks.py
 
+# Logins at a Keycloak that Maven fetches (180 MB) and Java builds once: needs a minute, or more where it is busy.
+test-keycloak: $(VENV)/.installed-test system-packages
+	$(PYTEST) tests/bpmn/server/run_keycloak.py
+
 test-all: test test-slow
 
 # The native code under AddressSanitizer and UndefinedBehaviorSanitizer: the tests that call it.
 SANITIZED := build/sanitized
 NATIVE_TESTS := tests/bandit/test_sampler.py tests/bandit/test_distribution.py \
   tests/bandit/test_thompson_sampler.py tests/bandit/stores/test_posterior_table.py \
+  tests/bandit/server/decisions/test_direct.py \
   tests/pairs/screen/test_cointegration.py tests/pairs/screen/test_unit_root.py \
   tests/pairs/backtest/test_sweep.py tests/pairs/strategy \
   tests/pairs/live/test_live_engine.py tests/pairs/live/test_monitor.py \
-  tests/bandit/simulation \
-  tests/bandit/test_propensities.py
+  tests/pairs/jobs/test_job_columns.py tests/pairs/jobs/test_job_sessions.py \
+  tests/bandit/simulation tests/bandit/policies/test_many_rows.py \
+  tests/bandit/test_propensities.py \
+  tests/image/command/test_launch.py tests/image/command/test_script.py \
+  tests/image/command/test_health.py tests/image/run/test_tools.py
+FUZZED := 300000
 SANITIZED_RUN := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(CURDIR)/$(SANITIZED)/package PYTHONSAFEPATH=1
 test-sanitize: $(VENV)/.installed-test
@@ -56,6 +66,7 @@ test-sanitize: $(VENV)/.installed-test
 	rm -rf $(SANITIZED)/package && mkdir -p $(SANITIZED)/package && cp -r mlkit $(SANITIZED)/package/
 	$(BIN)/cmake --install $(SANITIZED)/cmake --prefix $(SANITIZED)/package >/dev/null
 	$(SANITIZED_RUN) $(BIN)/python -c 'import mlkit.bandit._beta_sampler as m; assert "sanitized" in m.__file__'
+	$(SANITIZED)/cmake/cpp/fuzz_parsers $(FUZZED)
 	$(SANITIZED_RUN) $(PYTEST) -q -m "not slow" -p no:cacheprovider $(NATIVE_TESTS)
 
 dev: $(BIN)/python constraints/dev.txt

@@ -33,7 +33,7 @@ CONTENTS = {
         "bandit-simulation",
         "bandit-evaluation",
     ],
-    "Pairs": ["pairs", "pairs-backtest", "pairs-live", "pairs-jobs"],
+    "Pairs": ["pairs", "pairs-backtest", "pairs-live", "pairs-jobs", "pairs-cluster"],
     "Pipelines": [
         "bpmn",
         "bpmn-guide",

@@ -30,17 +30,17 @@ from rich.console import Console
 from rich.table import Table
 
 from mlkit.bandit._posterior_table import PosteriorTable, ThompsonSampler
-from mlkit.bandit.server import worker
-from mlkit.bandit.server.decision import KEY_BYTES, DecisionIds
-from mlkit.bandit.server.endpoints import Endpoints
-from mlkit.bandit.server.messages import (
+from mlkit.bandit.server.api.endpoints import Endpoints
+from mlkit.bandit.server.api.messages import (
     Limits,
     Prediction,
     UnknownShare,
     check_prediction,
     predict_decoder,
 )
+from mlkit.bandit.server.decisions.decision import KEY_BYTES, DecisionIds
 from mlkit.bandit.server.metrics import LAYOUT
+from mlkit.bandit.server.processes import worker
 from mlkit.bandit.server.settings import Settings
 from mlkit.bandit.stores import memory_mapped
 from mlkit.web.application import Application

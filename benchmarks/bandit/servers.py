@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +23,9 @@ def free_port() -> int:
 
 def family(pid: int) -> list[int]:
     """List a process and all that descend from it."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    # Of all threads: a program in Go starts processes from any.
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    children = [one for each in threads for one in (each / "children").read_text().split()]
     return [pid, *(one for child in children for one in family(int(child)))]
 
 
@@ -69,8 +72,12 @@ def running(command: list[str], port: int, path: str, **variables: str) -> Itera
         wait_for(f"http://127.0.0.1:{port}{path}", process)
         yield process.pid
     finally:
+        workers = [] if process.poll() is not None else family(process.pid)[1:]
         process.terminate()
         process.wait(30)
+        for worker in workers:  # those of Fiber outlive their master
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
 
 
 def mlkit(posteriors: Path, state: Path, port: int, *options: str) -> list[str]:

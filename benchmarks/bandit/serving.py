@@ -1,13 +1,14 @@
-"""Serving beside FastAPI and NumPy: `python benchmarks/bandit/serving.py [--json FILE]`.
+"""Serving beside its peers: `python benchmarks/bandit/serving.py [--json FILE]`.
 
 400 distinct random candidates a request out of 100,000 arms, JSON over HTTP, `wrk` and the server
-on the same cores. The servers take turns, so that a swing of the machine meets both. Then an
+on the same cores. The servers take turns, so that a swing of the machine meets all of them. Then an
 open loop (open_loop.cpp): the time of a request from when it should have left.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -20,11 +21,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import peers
 import servers
 from rich.console import Console
 from rich.table import Table
 
 ARMS, BODIES = 100_000, 4_000
+OWN = "mlkit"
 HERE = Path(__file__).parent
 LUA = """
 local headers = {["Content-Type"] = "application/json", ["Host"] = "localhost"}
@@ -112,30 +115,32 @@ def measure(folder: Path, options: Any) -> dict[str, Any]:
     write_bodies(large, arms, 2000, BODIES // 10)
     script.write_text(LUA % (bodies, "/predict"))
     tool = compile_open_loop(folder)
-    ours, theirs = servers.free_port(), servers.free_port()
-    peer = ["uvicorn", "fastapi_peer:app", "--app-dir", str(HERE), "--port", str(theirs)]
-    peer = [sys.executable, "-m", *peer, "--workers", "2", "--no-access-log"]
-    own = servers.mlkit(posteriors, folder / "state", ours, "--workers", "2")
-    rounds: dict[str, list] = {"mlkit": [], "FastAPI": []}
-    with (
-        servers.running(own, ours, "/health") as own_pid,
-        servers.running(
-            peer, theirs, "/openapi.json", MLKIT_PEER_POSTERIORS=str(posteriors)
-        ) as peer_pid,
-    ):
+    port = servers.free_port()
+    own = servers.mlkit(posteriors, folder / "state", port, "--workers", "2")
+    found = [(peers.Peer(OWN, own, "/health", {}), port)]
+    found += peers.built(posteriors, iter(servers.free_port, None))
+    rounds: dict[str, list] = {peer.name: [] for peer, _ in found}
+    with contextlib.ExitStack() as stack:
+        pids = [stack.enter_context(running(*each)) for each in found]
         for _ in range(options.rounds):
-            rounds["mlkit"].append(closed_loop(own_pid, ours, script, options))
-            rounds["FastAPI"].append(closed_loop(peer_pid, theirs, script, options))
+            for (peer, at), pid in zip(found, pids, strict=True):
+                wrk(at, script, 1, options.connections)  # what slept wakes up
+                rounds[peer.name].append(closed_loop(pid, at, script, options))
+    with running(*found[0]):
         seconds = 2 * options.seconds
         loops = {
-            "7,500/s of 400": open_loop(tool, ours, bodies, 7_500, seconds),
-            "200/s of 2,000": open_loop(tool, ours, large, 200, seconds),
+            "7,500/s of 400": open_loop(tool, port, bodies, 7_500, seconds),
+            "200/s of 2,000": open_loop(tool, port, large, 200, seconds),
         }
     return {
         "closed": {name: middle(found) for name, found in rounds.items()},
         "open": loops,
         "load": os.getloadavg()[0],
     }
+
+
+def running(peer: peers.Peer, port: int) -> contextlib.AbstractContextManager[int]:
+    return servers.running(peer.command, port, peer.ready, **peer.variables)
 
 
 def show(found: dict[str, Any]) -> None:
@@ -155,8 +160,14 @@ def show(found: dict[str, Any]) -> None:
             f"{row['cpu_us']:.0f}",
         )
     console.print(table)
-    ratio = found["closed"]["mlkit"]["rate"] / found["closed"]["FastAPI"]["rate"]
-    console.print(f"mlkit answers {ratio:.1f} times as many requests")
+    for name, goal in peers.GOALS.items():
+        if name in found["closed"]:
+            own, other = found["closed"][OWN], found["closed"][name]
+            ratio, cpu = own["rate"] / other["rate"], other["cpu_us"] / own["cpu_us"]
+            console.print(
+                f"{ratio:.1f} times as many requests as {name} (goal: {goal}), "
+                f"at 1/{cpu:.1f} of its CPU time each"
+            )
     table = Table(title="mlkit, open loop, ms from the intended time")
     for column in ("load", "sent/s", "p50", "p90", "p99", "p99.9", "max"):
         table.add_column(column, justify="right")

@@ -77,7 +77,7 @@ def takeover(folder: Path, journal: str) -> float:
             client.deploy([diagram])
             client.start("long", {})
         wait("a script runs", ran.exists)
-        with serving(folder / "state", journal, "--grace", "0"):
+        with serving(folder / "state", journal, "--drain-timeout", "0"):
             victim.kill()
             begin = time.perf_counter()
             wait("it runs again", lambda: ran.read_text().count("\n") > 1)

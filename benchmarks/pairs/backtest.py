@@ -63,7 +63,7 @@ def engine(closes):
     """The event engine with its books: trades, decisions, and the account at each bar."""
     account = native.Engine(2, SETTINGS)
     signal = native.Signal(beta=1.0, lookback=LOOKBACK)
-    joins = native.Planned(y=0, x=1, start=LOOKBACK, warm=LOOKBACK, signal=signal)
+    joins = native.Planned(y=0, x=1, start=LOOKBACK, warm_up_bars=LOOKBACK, signal=signal)
     account.take(closes, plan=[joins])
     account.finish()
     equity = account.rows()["equity"]

@@ -5,8 +5,10 @@
 Both read the same topic of JSON bars from its beginning, add one field by one line of Python, and
 write to a topic of their own, in transactions that carry the offsets. What is measured is from the
 first to the last record of the output, by the broker's clock, so that neither the start of an
-interpreter nor that of a consumer group counts. quixstreams may need another version of the
-Kafka client: `--peer` names an interpreter that has it. Without it the benchmark fails.
+interpreter nor that of a consumer group counts. The third is the ceiling of all that use
+confluent-kafka, as both do: records are read and written as they are, with no work at all.
+quixstreams may need another version of the Kafka client: `--peer` names an interpreter that has it.
+Without it the benchmark fails.
 """
 
 from __future__ import annotations
@@ -40,6 +42,31 @@ frame.to_topic(app.topic(target, value_serializer="json"))
 app.run(count=int(count), timeout=120)
 """
 
+BARE = """
+import sys
+from confluent_kafka import Consumer, Producer
+servers, source, target, count = sys.argv[1:]
+server = {"bootstrap.servers": servers}
+reader = Consumer({**server, "group.id": "g" + target, "enable.auto.commit": False,
+                   "auto.offset.reset": "earliest", "isolation.level": "read_committed"})
+reader.subscribe([source])
+writer = Producer({**server, "transactional.id": target, "linger.ms": 1,
+                   "delivery.report.only.error": True})
+writer.init_transactions(60)
+left = int(count)
+while left:
+    found = reader.consume(min(left, 10_000), 1.0)
+    if not found:
+        continue
+    writer.begin_transaction()
+    for each in found:
+        writer.produce(target, each.value(), each.key(), 0)
+    places = reader.position(reader.assignment())
+    writer.send_offsets_to_transaction(places, reader.consumer_group_metadata(), 60)
+    writer.commit_transaction(60)
+    left -= len(found)
+"""
+
 
 def create(url: str, topic: str) -> None:
     """Create a topic whose records have the broker's time."""
@@ -64,14 +91,14 @@ def ours(url: str, source: str, target: str) -> None:
         file = Path(folder) / "job.py"
         file.write_text(JOB)
         command = [sys.executable, "-m", "mlkit", "pairs", "job", "run", str(file), "--in", source,
-                   "--out", target, "--log", url, "--until-end", "--batch", "5000"]  # fmt: skip
+                   "--out", target, "--log", url, "--until-end"]  # fmt: skip
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def peer(python: str, url: str, source: str, target: str, count: int) -> None:
-    """Run quixstreams until all is read."""
+def program(text: str, python: str, url: str, source: str, target: str, count: int) -> None:
+    """Run a program until all is read."""
     arguments = [url.removeprefix("kafka://"), source, target, str(count)]
-    subprocess.run([python, "-c", PEER, *arguments], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([python, "-c", text, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def rate(log: streams.Log, topic: str, count: int) -> float:
@@ -96,17 +123,21 @@ def main() -> None:
     if subprocess.run(needed, stderr=subprocess.DEVNULL, check=False).returncode:
         raise SystemExit(f"{asked.peer}: no quixstreams; pip install quixstreams, or --peer PYTHON")
     log = streams.open(asked.url)
-    source, own, other = (f"{name}-{time.time_ns()}" for name in ("bars", "mlkit", "quix"))
-    for topic in (source, own, other):
+    names = ("bars", "mlkit", "quix", "bare")
+    source, own, other, bare = (f"{name}-{time.time_ns()}" for name in names)
+    for topic in (source, own, other, bare):
         create(asked.url, topic)
     fill(log, source, asked.records)
     ours(asked.url, source, own)
-    peer(asked.peer, asked.url, source, other, asked.records)
-    found = {"mlkit": rate(log, own, asked.records), "quixstreams": rate(log, other, asked.records)}
+    program(PEER, asked.peer, asked.url, source, other, asked.records)
+    program(BARE, sys.executable, asked.url, source, bare, asked.records)
+    topics = {"mlkit": own, "quixstreams": other, "bare": bare}
+    found = {name: rate(log, topic, asked.records) for name, topic in topics.items()}
     found["ratio"] = found["mlkit"] / found["quixstreams"]
     found["load"] = os.getloadavg()[0]
     print("a job of one line, exactly once, records a second on the same Kafka:")
     print("mlkit {mlkit:,.0f}, quixstreams {quixstreams:,.0f}, ratio {ratio:.1f}".format(**found))
+    print("the client alone, without any work: {bare:,.0f}".format(**found))
     print(f"load {found['load']:.1f}")
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=2) + "\n")

@@ -1,0 +1,190 @@
+"""A fleet of 3 hosts on one Redis: `python benchmarks/bandit/fleet.py [--json FILE]`.
+
+Feedback events a second that the fleet acknowledges: each host takes batches of 100 over some
+connections, all at once, and applies the events of all three. Meanwhile a probe sends an event to
+one host after the other and asks all hosts until the last one counts it. Then the same probe
+without load. Needs `redis-server` and `wrk`; the load, the hosts and Redis share the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import servers
+import serving
+from feedback import BATCH, LUA
+from rich.console import Console
+from rich.table import Table
+
+HOSTS = 3
+PROBE = "arm-000000000000"
+"""An arm that the load does not reward in the probe's context."""
+
+
+@contextlib.contextmanager
+def redis(folder: Path, fsync: str) -> Iterator[str]:
+    """Run a Redis that logs, and yield its URL."""
+    program = shutil.which("redis-server") or sys.exit("fleet.py needs redis-server")
+    socket = folder / "redis.sock"
+    place = ["--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
+    log = ["--appendonly", "yes", "--appendfsync", fsync, "--save", ""]
+    process = subprocess.Popen([program, *place, *log], stdout=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 60
+        while not socket.exists():
+            if time.monotonic() > until:
+                sys.exit("redis-server does not start")
+            time.sleep(0.02)
+        yield f"unix://{socket}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+class Asker:
+    """A connection to a host."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def ask(self, method: str, path: str, document: Any = None) -> Any:
+        body = None if document is None else json.dumps(document)
+        self._connection.request(method, path, body)
+        answer = self._connection.getresponse()
+        text = answer.read()
+        if answer.status != 200:
+            sys.exit(f"{path}: {answer.status} {text.decode()}")
+        return json.loads(text)
+
+    def pulls(self) -> int:
+        return self.ask("GET", f"/arms/{PROBE}")["pulls"]
+
+
+def probe(ports: list[int], stop: threading.Event, pause: float) -> list[float]:
+    """Return for each event of a probe the seconds until the last host has counted it.
+
+    Only the probe rewards its arm.
+    """
+    askers = [Asker(port) for port in ports]
+    known, found = askers[0].pulls(), []
+    while not stop.is_set():
+        document = {"event_id": f"probe-{os.getpid()}-{known}", "context": "p", "arm": PROBE}
+        begun = time.perf_counter()
+        askers[known % len(askers)].ask("POST", "/feedback", document | {"reward": 1})
+        known += 1
+        for asker in askers:
+            while asker.pulls() < known:
+                pass
+        found.append(time.perf_counter() - begun)
+        time.sleep(pause)
+    return found
+
+
+def probed(ports: list[int], during: Any) -> tuple[Any, list[float]]:
+    """Probe while something is done; return what it returns, and the times of the probe."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        probing = pool.submit(probe, ports, stop, 0.02)
+        try:
+            done = during()
+        finally:
+            stop.set()
+        return done, probing.result()
+
+
+def loaded(folder: Path, ports: list[int], options: Any, turn: int) -> float:
+    """Return the events a second that all hosts together acknowledge under load."""
+
+    def load(host: int) -> float:
+        script = folder / f"feedback-{host}.lua"
+        # Arms from the second on: the first is the probe's.
+        text = LUA % ((turn * HOSTS + host) * 100_000_000)
+        script.write_text(text.replace("i * 997", "(i + 1) * 997"))
+        return serving.wrk(ports[host], script, options.seconds, options.connections)["rate"]
+
+    with ThreadPoolExecutor(HOSTS) as pool:
+        return sum(pool.map(load, range(HOSTS))) * BATCH
+
+
+def quantiles(seconds: list[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
+    places = {"p50": 0.5, "p99": 0.99}
+    found = {name: ordered[int(at * (len(ordered) - 1))] * 1e3 for name, at in places.items()}
+    return found | {"probes": len(ordered)}
+
+
+def measure(folder: Path, options: Any) -> dict[str, Any]:
+    posteriors = folder / "posteriors.csv"
+    serving.write_posteriors(posteriors)
+    ports = [servers.free_port() for _ in range(HOSTS)]
+    with redis(folder, options.fsync) as url, contextlib.ExitStack() as running:
+        pids = []
+        for host, port in enumerate(ports):
+            own = ["--workers", "1", "--store", url]
+            command = servers.mlkit(posteriors, folder / f"state-{host}", port, *own)
+            pids.append(running.enter_context(servers.running(command, port, "/health")))
+        rounds = []
+        for turn in range(options.rounds):
+            before = sum(map(servers.cpu_seconds, pids))
+            rate, times = probed(ports, lambda at=turn: loaded(folder, ports, options, at))
+            spent = sum(map(servers.cpu_seconds, pids)) - before
+            cpu = spent / (rate * options.seconds) * 1e6
+            rounds.append({"events": rate, "cpu_us": cpu} | quantiles(times))
+        _, times = probed(ports, lambda: time.sleep(options.seconds))
+    middle = {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
+    rates = [each["events"] for each in rounds]
+    return {
+        "loaded": middle | {"slowest": min(rates), "fastest": max(rates)},
+        "idle": quantiles(times),
+        "fsync": options.fsync,
+        "load": os.getloadavg()[0],
+    }
+
+
+def show(found: dict[str, Any]) -> None:
+    load, idle = found["loaded"], found["idle"]
+    table = Table(title=f"{HOSTS} hosts on one Redis, appendfsync {found['fsync']}")
+    for column in ("", "events/s", "(range)", "CPU us an event", "on all: p50 ms", "p99 ms"):
+        table.add_column(column, justify="right")
+    spread = f"{load['slowest']:,.0f}-{load['fastest']:,.0f}"
+    times = [f"{load['p50']:.1f}", f"{load['p99']:.1f}"]
+    table.add_row(
+        "batches of 100", f"{load['events']:,.0f}", spread, f"{load['cpu_us']:.1f}", *times
+    )
+    table.add_row("the probe alone", "", "", "", f"{idle['p50']:.1f}", f"{idle['p99']:.1f}")
+    Console().print(table)
+    Console().print(f"load of the machine: {found['load']:.1f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--connections", type=int, default=3)
+    parser.add_argument("--fsync", choices=["everysec", "always"], default="everysec")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # on a disk, not in memory
+        found = measure(Path(folder), options)
+    show(found)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
