@@ -34,11 +34,11 @@ test-slow: $(VENV)/.installed-test system-packages
 
 # Whole stacks are slimmed and asked for what was not probed: needs a Docker Engine, and minutes.
 test-stacks: $(VENV)/.installed-test system-packages
-	$(PYTEST) -s tests/image/stacks/run_stacks.py
+	$(PYTEST) --timeout 0 -s tests/image/stacks/run_stacks.py
 
 # Logins at a Keycloak that Maven fetches (180 MB) and Java builds once: needs a minute, or more where it is busy.
 test-keycloak: $(VENV)/.installed-test system-packages
-	$(PYTEST) tests/bpmn/server/run_keycloak.py
+	$(PYTEST) --timeout 0 tests/bpmn/server/run_keycloak.py
 
 test-all: test test-slow
 
