@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import shutil
 import signal
@@ -72,6 +73,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             with contextlib.suppress(docker.errors.APIError):  # somebody else has removed it
                 client.images.remove(name, force=True)
     IMAGES.unlink()
+
+
+def pytest_unconfigure() -> None:
+    """End a process whose threads keep it from ending, and show what they wait for."""
+    faulthandler.dump_traceback_later(300, exit=True)
 
 
 @pytest.fixture
