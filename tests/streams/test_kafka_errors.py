@@ -24,7 +24,7 @@ def cluster(monkeypatch):
     """Three brokers; nothing is given up because the machine is slow."""
     for module in (log, member):
         monkeypatch.setattr(module, "TIMEOUT", GENEROUS)
-    monkeypatch.setattr(member, "COORDINATOR", GENEROUS)
+    monkeypatch.setattr(member, "STEP", GENEROUS)
     with mock.brokers() as started:
         yield started
 

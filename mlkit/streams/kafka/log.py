@@ -138,7 +138,9 @@ class KafkaLog:
         settings = {**self.settings, "linger.ms": 1, "delivery.report.only.error": True, **own}
         return self.client.Producer(settings, logger=logger)
 
-    def produce(self, producer: Any, messages: Mapping[str, Sequence[Message]]) -> None:
+    def produce(
+        self, producer: Any, messages: Mapping[str, Sequence[Message]], timeout: float = TIMEOUT
+    ) -> None:
         """Send messages and wait until the brokers have all of them."""
         failed: list[Any] = []
 
@@ -156,7 +158,7 @@ class KafkaLog:
                     producer.produce(*message, timestamp=moment)
                 except BufferError:
                     _send_later(producer, message, moment)
-        left = producer.flush(TIMEOUT)
+        left = producer.flush(timeout)
         if failed or left:
             reason = failed[0].str() if failed else f"{left} messages were not acknowledged"
             raise ServiceUnavailable(f"kafka://{self.servers}: {reason}")

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 SESSION = 10_000
 """Milliseconds after which brokers give the partitions of a silent member to others."""
-COORDINATOR = 10.0
-"""Seconds to wait for the group's coordinator within a transaction, which brokers end after 15."""
 OPEN_TRANSACTION = 15_000
 """Milliseconds after which brokers abort what a killed member has left open: others wait for it."""
+STEP = 10.0
+"""Seconds to wait for brokers within a transaction: they would abort one that waited longer."""
 
 
 class KafkaMember:
@@ -157,11 +157,11 @@ class KafkaMember:
         if states:
             messages[f"{self._group}.state"] = states
         producer.begin_transaction()
-        self._log.produce(producer, messages)
+        self._log.produce(producer, messages, STEP)
         if offsets := self._offsets():
             # With the group's generation, so that a member that was replaced commits nothing.
             group = self._client.consumer_group_metadata()
-            within(COORDINATOR, producer.send_offsets_to_transaction, offsets, group, COORDINATOR)
+            within(STEP, producer.send_offsets_to_transaction, offsets, group, STEP)
         producer.commit_transaction(TIMEOUT)
 
     def _offsets(self) -> list[Any]:
@@ -176,7 +176,7 @@ class KafkaMember:
     def _abort(self, producer: Any) -> None:
         self._producer = None  # a failed one may be fenced for good
         try:
-            producer.abort_transaction(TIMEOUT)
+            producer.abort_transaction(STEP)
         except self._log.client.KafkaException as error:
             logger.info("abort: %s", error)
         self._rewind()

@@ -55,7 +55,7 @@ def log(url):
     found.close()
 
 
-def wait_for(condition, seconds=180):
+def wait_for(condition, seconds=300):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -157,7 +157,7 @@ def test_each_record_counts_once_while_nodes_are_killed_and_come_back(nodes, url
             load.wait_for_more()
             load.end()
             for each in running:
-                each.result(180)
+                each.result(300)
         finally:
             load.end()
             load.abandon()
