@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from mlkit.bpmn.engine.events import Cancel, Claim, Complete, Receive, Retry, Signal, Start
-from mlkit.bpmn.engine.state import Activation, State
-from mlkit.bpmn.engine.waits import ForPerson, ForRetry, ForTimer, Incident
+from mlkit.bpmn.engine.state import Activation, Scope, State
+from mlkit.bpmn.engine.waits import ForMessage, ForPerson, ForRetry, ForTimer, Incident
 from mlkit.bpmn.journal import open_journal
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import (
@@ -70,6 +71,11 @@ def append(journal: Journal, row: Row, sequence: int, status: str = "running", *
     entries = [Entry(7.0, Start({"x": 1}), [])]
     with journal.transaction():
         return journal.append(row, sequence, State("p", status), Changes(entries, **changes))
+
+
+def append_state(journal: Journal, row: Row, sequence: int, state: State) -> int:
+    with journal.transaction():
+        return journal.append(row, sequence, state, Changes([Entry(7.0, Start(), [])]))
 
 
 def test_a_definition_is_kept_once_by_its_hash(journal):
@@ -545,9 +551,8 @@ def test_what_is_open_is_counted_by_element_and_the_last_end_comes_first(journal
             changes = Changes([Entry(1.0, Start(), [])])
             sequences.append(journal.append(row, 0, open_, changes))
     index, definition = journal.index, made[0].definition
-    assert index.tasks_by_element("p", definition) == {"ask": 3}
-    assert index.incidents_by_element("p", definition) == {"work": 3}
-    assert index.incidents_by_element("p", "0" * 64) == {}
+    assert index.count_open("p", definition) == {("ask", "person"): 3, ("work", "incident"): 3}
+    assert index.count_open("p", "0" * 64) == {}
     assert index.list_last_ended(5) == []
     for at, position in ((20.0, 2), (30.0, 0)):
         with journal.transaction():
@@ -556,7 +561,7 @@ def test_what_is_open_is_counted_by_element_and_the_last_end_comes_first(journal
             journal.append(made[position], sequences[position], ended, changes)
     assert [each.number for each in index.list_last_ended(5)] == [made[0].number, made[2].number]
     assert [each.number for each in index.list_last_ended(1)] == [made[0].number]
-    assert index.tasks_by_element("p", definition) == {"ask": 1}
+    assert index.count_open("p", definition) == {("ask", "person"): 1, ("work", "incident"): 1}
     created = [made[position].created for position in (2, 0)]
     took = [at - begun for at, begun in zip((20.0, 30.0), created, strict=True)]
     (found,) = index.throughput(0.0)
@@ -564,6 +569,51 @@ def test_what_is_open_is_counted_by_element_and_the_last_end_comes_first(journal
     assert found[4:] == pytest.approx((sum(took), max(took)))
     assert [each.number for each in index.throughput(25.0)] == [1]
     assert index.within({"other"}).throughput(0.0) == []
+
+
+def test_tokens_are_counted_by_what_they_wait_for_and_go_with_their_instance(journal):
+    row = running(journal, begin(journal))
+    nodes = (
+        Activation(1, "pause", 1, "waiting", wait=ForTimer(9e9)),
+        Activation(2, "pause", 1, "waiting", "iteration", wait=ForTimer(9e9)),
+        Activation(3, "mail", 1, "waiting", wait=ForMessage("reply", "k")),
+        Activation(4, "choice", 1, children=[5]),
+        Activation(5, "late", 1, "waiting", "branch", 4, wait=ForTimer(9e9)),
+        Activation(6, "limit", 1, "waiting", "guard", 3, wait=ForTimer(9e9)),
+        Activation(7, "work", 1, "working"),
+        Activation(8, "inner", 1, body=2),
+    )
+    state = State("p", scopes={1: Scope(1, "p", arrived={"flow": 2})})
+    state.activations = {each.id: each for each in nodes}
+    sequence = append_state(journal, row, 0, state)
+    waiting = {
+        ("pause", "timer"): 2, ("mail", "message"): 1, ("choice", "event"): 1, ("flow", "join"): 2
+    }  # fmt: skip
+    assert journal.index.count_open("p", row.definition) == waiting
+    suspended = msgspec.structs.replace(state, suspended=True)
+    sequence = append_state(journal, row, sequence, suspended)
+    held = {
+        (element, "join" if kind == "join" else "suspended"): count
+        for (element, kind), count in waiting.items()
+    }
+    assert journal.index.count_open("p", row.definition) == {**held, ("work", "suspended"): 1}
+    append_state(journal, row, sequence, State("p", "completed"))
+    assert journal.index.count_open("p", row.definition) == {}
+
+
+def test_tasks_with_long_lists_of_people_are_each_found_and_counted(journal):
+    many = [f"person-{number:04}" for number in range(400)]
+    for since in (3.0, 1.0, 2.0):
+        row = running(journal, begin(journal))
+        task = Activation(1, "ask", 1, "waiting", wait=ForPerson(since, users=many))
+        append_state(journal, row, 0, State("p", activations={1: task}))
+    (found,) = journal.index.assignments()
+    assert (found.number, found.task.users) == (3, many)
+    assert [each.since for each in journal.index.oldest_tasks([found.task], 2)] == [1.0, 2.0]
+    # Of very many assignments, the tasks of everybody are read by their age.
+    others = [found.task._replace(assignee=str(number)) for number in range(200)]
+    assert [e.since for e in journal.index.oldest_tasks([*others, found.task], 2)] == [1.0, 2.0]
+    assert journal.index.oldest_tasks(others, 2) == []
 
 
 def test_what_waits_for_another_attempt_is_listed_until_it_begins(journal):

@@ -262,17 +262,13 @@ class Index(Protocol):
     def throughput(self, since: float) -> list[Throughput]:
         """Return what has ended since a time, by hour, process and state."""
 
-    def tasks_by_element(self, process: str, definition: str) -> dict[str, int]:
-        """Return how many user tasks of a stored definition wait, by element."""
+    def count_open(self, process: str, definition: str) -> dict[tuple[str, str], int]:
+        """Return how many tokens of a stored definition wait: by element and what they wait for.
 
-    def incidents_by_element(self, process: str, definition: str) -> dict[str, int]:
-        """Return how many incidents of a stored definition there are, by element."""
-
-    def external_by_element(self, process: str, definition: str) -> dict[str, int]:
-        """Return how many external tasks of a stored definition are offered, by element."""
-
-    def retries_by_element(self, process: str, definition: str) -> dict[str, int]:
-        """Return how many tasks of a stored definition wait for another attempt, by element."""
+        What waits is a `person`, `worker`, `retry`, `incident`, `timer`, `message`, `signal`,
+        `condition`, `start`, `event`, `suspended` or a `join`; at the latter the id is that of
+        the flow by which a token has come. What runs is not among them.
+        """
 
     def counts(self) -> dict[str, int]:
         """Return how many instances have each status."""

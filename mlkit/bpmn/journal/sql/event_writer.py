@@ -69,7 +69,9 @@ class EventWriter:
         self._mailbox.take(
             {row: said for each in appends for row, said in each.changes.verdicts.items()}
         )
-        self._index.note_all([(each.number, each.state, each.sequence == 0) for each in appends])
+        self._index.note_all(
+            [(each.changes.moved or each.row, each.state, each.sequence == 0) for each in appends]
+        )
         for each in appends:
             self._outbox.add(each.changes.mails, each.at)
         ended = [each for each in appends if each.state.status != "running"]

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
-from mlkit.bpmn.engine.state import Activation, State
-from mlkit.bpmn.engine.waits import ForPerson, ForRetry
+from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.records import (
-    ENDED,
     Alike,
     Criteria,
     Found,
     OpenTask,
     Retried,
+    Row,
     Stopped,
     Throughput,
 )
-from mlkit.bpmn.people.masking import Mask
-from mlkit.errors import UsageError
+from mlkit.bpmn.journal.sql.criteria import HAVE_ENDED, conditions, containing
+from mlkit.bpmn.journal.sql.index_rows import (
+    LONGEST_ALIKE,
+    Rows,
+    alike,
+    count_tokens,
+    list_incidents,
+    list_retries,
+    list_tasks,
+    list_variables,
+    names_text,
+)
 from mlkit.storage.database import Database
 
 TABLES = """
@@ -55,9 +65,61 @@ CREATE TABLE retries (
   PRIMARY KEY (instance, activation)
 ) {clustered}
 """
-LONGEST_VALUE = 200
-"""Characters of a value that can be searched for; longer ones are not found."""
-_MOST_VARIABLES = 200
+_KEPT = (
+    ("incidents", "attempt BIGINT NOT NULL, message TEXT NOT NULL", "attempt, message"),
+    ("retries", "attempt BIGINT NOT NULL, message TEXT NOT NULL, due DOUBLE PRECISION NOT NULL",
+     "attempt, message, due"),
+)  # fmt: skip
+_COPY = "FROM {0} o JOIN instances i ON i.number = o.instance"
+# A list is read without a look at the instances. What an instance of an older version shows
+# (tokens, retries) is in its events: whoever takes it up writes it.
+LISTS = (
+    f"""
+ALTER TABLE open_tasks RENAME TO old_open_tasks;
+DROP INDEX open_tasks_by_assignee;
+CREATE TABLE open_tasks (
+  instance BIGINT NOT NULL, activation BIGINT NOT NULL, element TEXT NOT NULL, name TEXT,
+  assignee TEXT, users TEXT NOT NULL, teams TEXT NOT NULL, since DOUBLE PRECISION NOT NULL,
+  due TEXT, priority TEXT, alike TEXT NOT NULL, process TEXT NOT NULL, definition TEXT NOT NULL,
+  PRIMARY KEY (instance, activation)
+) {{clustered}};
+INSERT INTO open_tasks SELECT o.instance, o.activation, o.element, o.name, o.assignee, o.users,
+  o.teams, o.since, o.due, o.priority,
+  CASE WHEN length(coalesce(o.assignee, '')) + length(o.users) + length(o.teams)
+    <= {LONGEST_ALIKE - 2} THEN (CASE WHEN o.assignee IS NULL THEN '-' ELSE '=' || o.assignee END)
+    || ' ' || o.users || o.teams ELSE o.instance || ' ' || o.activation END,
+  i.process, i.definition {_COPY.format("old_open_tasks")};
+DROP TABLE old_open_tasks;
+CREATE INDEX open_tasks_alike ON open_tasks (process, alike, since, instance);
+CREATE INDEX open_tasks_by_age ON open_tasks (since);
+CREATE INDEX open_tasks_by_definition ON open_tasks (definition, process, element);
+DROP INDEX incidents_by_element;
+"""
+    + "".join(
+        f"""ALTER TABLE {table} RENAME TO old_{table};
+CREATE TABLE {table} (
+  instance BIGINT NOT NULL, activation BIGINT NOT NULL, element TEXT NOT NULL, {columns},
+  process TEXT NOT NULL, definition TEXT NOT NULL, PRIMARY KEY (instance, activation)
+) {{clustered}};
+INSERT INTO {table} SELECT o.instance, o.activation, o.element,
+  {", ".join(f"o.{each}" for each in names.split(", "))}, i.process, i.definition
+  {_COPY.format(f"old_{table}")};
+DROP TABLE old_{table};
+CREATE INDEX {table}_by_process ON {table} (process, instance, activation);
+CREATE INDEX {table}_by_definition ON {table} (definition, process, element);
+"""
+        for table, columns, names in _KEPT
+    )
+    + f"""CREATE TABLE tokens (
+  instance BIGINT NOT NULL, element TEXT NOT NULL, kind TEXT NOT NULL, count BIGINT NOT NULL,
+  process TEXT NOT NULL, definition TEXT NOT NULL, PRIMARY KEY (instance, element, kind)
+) {{clustered}};
+CREATE INDEX tokens_by_definition ON tokens (definition, process, element, kind, count);
+CREATE INDEX external_tasks_by_definition ON external_tasks (definition, process, element);
+CREATE INDEX instances_ended ON instances (updated) WHERE {HAVE_ENDED};
+UPDATE instances SET due = 0 WHERE phase IN ('running', 'waiting', 'incident')
+"""
+)
 _KNOWN = 10_000
 _UNLIMITED = 2**62
 _FOUND = (
@@ -68,28 +130,41 @@ _FOUND = (
 _TASK = {
     "instance": "BIGINT", "activation": "BIGINT", "element": "TEXT", "name": "TEXT",
     "assignee": "TEXT", "users": "TEXT", "teams": "TEXT", "since": "DOUBLE PRECISION",
-    "due": "TEXT", "priority": "TEXT",
+    "due": "TEXT", "priority": "TEXT", "alike": "TEXT", "process": "TEXT", "definition": "TEXT",
 }  # fmt: skip
 _INCIDENT = {
     "instance": "BIGINT", "activation": "BIGINT", "element": "TEXT", "attempt": "BIGINT",
-    "message": "TEXT",
+    "message": "TEXT", "process": "TEXT", "definition": "TEXT",
 }  # fmt: skip
-_RETRY = {**_INCIDENT, "due": "DOUBLE PRECISION"}
-_SHOWN = (("open_tasks", _TASK), ("incidents", _INCIDENT), ("retries", _RETRY))
+_RETRY = {
+    "instance": "BIGINT", "activation": "BIGINT", "element": "TEXT", "attempt": "BIGINT",
+    "message": "TEXT", "due": "DOUBLE PRECISION", "process": "TEXT", "definition": "TEXT",
+}  # fmt: skip
+_TOKENS = {
+    "instance": "BIGINT", "element": "TEXT", "kind": "TEXT", "count": "BIGINT",
+    "process": "TEXT", "definition": "TEXT",
+}  # fmt: skip
+_SHOWN = (
+    ("open_tasks", _TASK), ("incidents", _INCIDENT), ("retries", _RETRY), ("tokens", _TOKENS),
+)  # fmt: skip
+_NOTHING: tuple[Rows, ...] = ((),) * len(_SHOWN)
 _VARIABLE = {"instance": "BIGINT", "name": "TEXT", "value": "TEXT"}
 _NOTE_VARIABLES = (
     "INSERT INTO instance_variables (instance, name, value) SELECT instance, name, value"
     " FROM {rows} WHERE 1 = 1 ON CONFLICT (instance, name) DO UPDATE SET value = excluded.value"
 )
 _OPEN_TASKS = (
-    "SELECT o.instance, i.id, i.process, i.definition, o.activation, o.element, o.name,"
+    "SELECT o.instance, i.id, o.process, i.definition, o.activation, o.element, o.name,"
     " o.assignee, o.users, o.teams, o.since, o.due, o.priority, i.key"
     " FROM open_tasks o JOIN instances i ON i.number = o.instance"
 )
 _AT_ONCE = 100
-_Rows = tuple[tuple[Any, ...], ...]
-_RUNNING = ("running", "interrupted")
-_ENDED = f"phase IN ({', '.join(map(repr, ENDED))})"
+"""Assignments of a query; of more, the tasks of everybody are read by their age."""
+_PART = 1000
+_BY_ELEMENT = (
+    ("open_tasks", "'person'", "*"), ("external_tasks", "'worker'", "*"),
+    ("retries", "'retry'", "*"), ("incidents", "'incident'", "*"), ("tokens", "kind", "count"),
+)  # fmt: skip
 
 
 class SqlIndex:
@@ -107,25 +182,26 @@ class SqlIndex:
 
     # -- writing ---------------------------------------------------------------------------
 
-    def note_all(self, instances: Iterable[tuple[int, State, bool]]) -> None:
+    def note_all(self, instances: Iterable[tuple[Row, State, bool]]) -> None:
         """Keep what instances wait for; and their variables, where they rest.
 
         Args:
-            instances: The number and the state of each, and whether it is new.
+            instances: Each with its state, and whether it is new.
         """
-        changed: dict[int, tuple[_Rows, ...]] = {}
+        changed: dict[int, tuple[Rows, ...]] = {}
         variables: list[tuple[int, str, str]] = []
-        for number, state, is_new in instances:
-            shown = _tasks(state), _list_stopped(state), _retried(state)
-            if self._known.get(number, ((), (), ()) if is_new else None) != shown:
+        for row, state, is_new in instances:
+            number = row.number
+            shown = _list_shown(row, state)
+            if self._known.get(number, _NOTHING if is_new else None) != shown:
                 changed[number] = shown
             if state.effective_status != "running":
-                variables += _variables(number, state)
+                variables += list_variables(number, state)
             self._remember(number, shown if state.status == "running" else None)
         self._replace(changed)
         self.database.defer_rows(_NOTE_VARIABLES, _VARIABLE, variables)
 
-    def _remember(self, number: int, shown: tuple[_Rows, ...] | None) -> None:
+    def _remember(self, number: int, shown: tuple[Rows, ...] | None) -> None:
         self._known.pop(number, None)
         if shown is not None:
             self._known[number] = shown
@@ -148,7 +224,7 @@ class SqlIndex:
             self.forget()
             raise
 
-    def _replace(self, changed: Mapping[int, tuple[_Rows, ...]]) -> None:
+    def _replace(self, changed: Mapping[int, tuple[Rows, ...]]) -> None:
         for place, (table, columns) in enumerate(_SHOWN):
             self.database.defer_rows(
                 f"DELETE FROM {table} WHERE instance IN (SELECT instance FROM {{rows}})",
@@ -177,7 +253,7 @@ class SqlIndex:
 
     def search(self, criteria: Criteria, before: int | None, limit: int) -> list[Found]:
         """Return instances, newest first, whose numbers lie below `before`."""
-        where, values = _conditions(criteria, *self._within())
+        where, values = conditions(criteria, *self._within())
         if before is not None:
             where, values = [*where, "number < ?"], [*values, before]
         condition = f" WHERE {' AND '.join(where)}" if where else ""
@@ -191,7 +267,7 @@ class SqlIndex:
         """Return the instances that ended last, newest end first."""
         where, values = self._within()
         rows = self.database.query(
-            f"SELECT {_FOUND} FROM instances WHERE {' AND '.join([_ENDED, *where])}"
+            f"SELECT {_FOUND} FROM instances WHERE {' AND '.join([HAVE_ENDED, *where])}"
             " ORDER BY updated DESC, number DESC LIMIT ?",
             (*values, limit),
         )
@@ -203,34 +279,26 @@ class SqlIndex:
         rows = self.database.query(
             "SELECT CAST(updated AS BIGINT) / 3600, process, phase, count(*),"
             " sum(updated - created), max(updated - created) FROM instances"
-            f" WHERE {' AND '.join([_ENDED, 'updated >= ?', *where])} GROUP BY 1, 2, 3",
+            f" WHERE {' AND '.join([HAVE_ENDED, 'updated >= ?', *where])} GROUP BY 1, 2, 3",
             (since, *values),
         )
         return [Throughput(*row) for row in rows]
 
-    def tasks_by_element(self, process: str, definition: str) -> dict[str, int]:
-        """Return how many user tasks of a stored definition wait, by element."""
-        return self._by_element("open_tasks", process, definition)
+    def count_open(self, process: str, definition: str) -> dict[tuple[str, str], int]:
+        """Return how many tokens of a stored definition wait: by element and what they wait for.
 
-    def incidents_by_element(self, process: str, definition: str) -> dict[str, int]:
-        """Return how many incidents of a stored definition there are, by element."""
-        return self._by_element("incidents", process, definition)
-
-    def external_by_element(self, process: str, definition: str) -> dict[str, int]:
-        """Return how many external tasks of a stored definition are offered, by element."""
-        return self._by_element("external_tasks", process, definition)
-
-    def retries_by_element(self, process: str, definition: str) -> dict[str, int]:
-        """Return how many tasks of a stored definition wait for another attempt, by element."""
-        return self._by_element("retries", process, definition)
-
-    def _by_element(self, table: str, process: str, definition: str) -> dict[str, int]:
-        rows = self.database.query(
-            f"SELECT t.element, count(*) FROM {table} t JOIN instances i ON i.number = t.instance"
-            " WHERE i.definition = ? AND i.process = ? GROUP BY t.element",
-            (definition, process),
+        What waits is a `person`, `worker`, `retry`, `incident`, or a kind of `count_tokens`; a
+        token at a join has the id of its flow instead of that of an element.
+        """
+        parts = (
+            f"SELECT element, {kind}, "
+            f"{'count(*)' if count == '*' else f'CAST(sum({count}) AS BIGINT)'} FROM {table}"
+            f" WHERE definition = ? AND process = ? GROUP BY 1, 2"
+            for table, kind, count in _BY_ELEMENT
         )
-        return {str(element): int(count) for element, count in rows}
+        values = (definition, process) * len(_BY_ELEMENT)
+        found = self.database.query(" UNION ALL ".join(parts), values)
+        return {(str(element), str(kind)): int(count) for element, kind, count in found}
 
     def counts(self) -> dict[str, int]:
         """Return how many instances have each status."""
@@ -254,10 +322,10 @@ class SqlIndex:
         return self._count("retries")
 
     def _count(self, table: str) -> int:
-        where, values = self._within("i.process")
-        join = " s JOIN instances i ON i.number = s.instance WHERE " if where else ""
-        text = f"SELECT count(*) FROM {table}{join}{''.join(where)}"
-        return int(self.database.query(text, tuple(values))[0][0])
+        where, values = self._within()
+        condition = "".join(f" WHERE {each}" for each in where)
+        found = self.database.query(f"SELECT count(*) FROM {table}{condition}", values)
+        return int(found[0][0])
 
     def tasks(
         self, assignee: str | None, group: str | None, after: tuple[int, int], limit: int | None
@@ -270,51 +338,73 @@ class SqlIndex:
             after: The instance and activation after which the list begins.
             limit: How many at most; None for all.
         """
-        where, values = self._within("i.process")
-        where.append("(o.instance > ? OR (o.instance = ? AND o.activation > ?))")
-        values += [after[0], after[0], after[1]]
+        where, values = self._within("o.process")
+        where.append("(o.instance, o.activation) > (?, ?)")
+        values += after
         if assignee is not None:
             where.append("(o.assignee = ? OR o.users LIKE ? ESCAPE '!')")
-            values += [assignee, _containing(assignee)]
+            values += [assignee, containing(assignee)]
         if group is not None:
             where.append("o.teams LIKE ? ESCAPE '!'")
-            values.append(_containing(group))
+            values.append(containing(group))
         return self._open_tasks(
             f"{' AND '.join(where)} ORDER BY o.instance, o.activation LIMIT ?",
             (*values, _UNLIMITED if limit is None else limit),
         )
 
     def _open_tasks(self, clause: str, values: Sequence[Any]) -> list[OpenTask]:
-        rows = self.database.query(f"{_OPEN_TASKS} WHERE {clause}", values)
         return [
-            OpenTask._make((*row[:8], json.loads(row[8]), json.loads(row[9]), *row[10:]))
-            for row in rows
+            _to_task(each) for each in self.database.query(f"{_OPEN_TASKS} WHERE {clause}", values)
         ]
 
     def assignments(self) -> list[Alike]:
         """Return for whom user tasks wait: those of a process that wait for the same people."""
-        where, values = self._within("i.process")
+        where, values = self._within()
         condition = "".join(f" WHERE {each}" for each in where)
         rows = self.database.query(
-            "SELECT i.process, o.assignee, o.users, o.teams, count(*) FROM open_tasks o"
-            f" JOIN instances i ON i.number = o.instance{condition} GROUP BY 1, 2, 3, 4",
+            "SELECT DISTINCT g.process, g.alike, o.assignee, o.users, o.teams, g.count FROM"
+            " (SELECT process, alike, count(*) AS count, min(instance) AS first FROM open_tasks"
+            f"{condition} GROUP BY process, alike) g JOIN open_tasks o"
+            " ON o.instance = g.first AND o.process = g.process AND o.alike = g.alike",
             values,
         )
+        counts: Counter[tuple[Any, ...]] = Counter()
+        for process, _, assignee, users, teams, count in rows:
+            counts[process, assignee, users, teams] += count
         return [
-            Alike(_make_task(process, assignee, json.loads(users), json.loads(teams)), number)
-            for process, assignee, users, teams, number in rows
+            Alike(_make_task(process, assignee, json.loads(users), json.loads(teams)), count)
+            for (process, assignee, users, teams), count in counts.items()
         ]
 
     def oldest_tasks(self, assigned: Sequence[OpenTask], limit: int) -> list[OpenTask]:
         """Return user tasks, oldest first, that are assigned as one of some others is."""
+        if len(assigned) > _AT_ONCE:
+            return self._oldest_of_many(assigned, limit)
+        if not assigned:
+            return []
+        wanted = [_alike(each) for each in assigned]
+        parts = (
+            "SELECT * FROM (SELECT instance, activation, since FROM open_tasks"
+            f" WHERE {text} ORDER BY since LIMIT ?) part{position}"
+            for position, (text, _) in enumerate(wanted)
+        )
+        rows = self.database.query(
+            f"{_OPEN_TASKS} JOIN (SELECT * FROM ({' UNION ALL '.join(parts)}) parts"
+            " ORDER BY since LIMIT ?) k ON k.instance = o.instance AND k.activation = o.activation"
+            " ORDER BY o.since",
+            (*(value for _, values in wanted for value in (*values, limit)), limit),
+        )
+        return [_to_task(row) for row in rows]
+
+    def _oldest_of_many(self, assigned: Sequence[OpenTask], limit: int) -> list[OpenTask]:
+        wanted = {_people(each) for each in assigned}
         found: list[OpenTask] = []
-        for start in range(0, len(assigned), _AT_ONCE):
-            alike = [_alike(each) for each in assigned[start : start + _AT_ONCE]]
-            found += self._open_tasks(
-                f"({' OR '.join(text for text, _ in alike)}) ORDER BY o.since LIMIT ?",
-                (*(value for _, values in alike for value in values), limit),
-            )
-        return sorted(found, key=lambda each: each.since)[:limit]
+        for start in itertools.count(0, _PART):
+            part = self._open_tasks("1 = 1 ORDER BY o.since LIMIT ? OFFSET ?", (_PART, start))
+            found += [each for each in part if _people(each) in wanted]
+            if len(found) >= limit or len(part) < _PART:
+                break
+        return found[:limit]
 
     def stopped(
         self, process: str | None, element: str | None, after: tuple[int, int], limit: int
@@ -339,19 +429,34 @@ class SqlIndex:
         after: tuple[int, int],
         limit: int,
     ) -> list[Any]:
-        where, values = self._within("i.process")
-        where.append("(s.instance > ? OR (s.instance = ? AND s.activation > ?))")
-        values += [after[0], after[0], after[1]]
-        for name, value in (("i.process", process), ("s.element", element)):
+        where, values = self._within("s.process")
+        where.append("(s.instance, s.activation) > (?, ?)")
+        values += after
+        for name, value in (("s.process", process), ("s.element", element)):
             if value is not None:
                 where.append(f"{name} = ?")
                 values.append(value)
         return self.database.query(
-            "SELECT s.instance, i.id, i.process, s.activation, s.element, s.attempt, s.message,"
+            "SELECT s.instance, i.id, s.process, s.activation, s.element, s.attempt, s.message,"
             f" {column} FROM {table} s JOIN instances i ON i.number = s.instance"
             f" WHERE {' AND '.join(where)} ORDER BY s.instance, s.activation LIMIT ?",
             (*values, limit),
         )
+
+
+def _list_shown(row: Row, state: State) -> tuple[Rows, ...]:
+    """Return the rows of an instance in each table of `_SHOWN`, without its number."""
+    place = row.process, row.definition
+    found = (
+        list_tasks(row.number, state), list_incidents(state), list_retries(state),
+        count_tokens(state),
+    )  # fmt: skip
+    return tuple(tuple((*each, *place) for each in rows) for rows in found)
+
+
+def _to_task(columns: tuple[Any, ...]) -> OpenTask:
+    users, teams = map(json.loads, columns[8:10])
+    return OpenTask._make((*columns[:8], users, teams, *columns[10:]))
 
 
 def _to_found(columns: tuple[Any, ...]) -> Found:
@@ -362,130 +467,21 @@ def _to_found(columns: tuple[Any, ...]) -> Found:
         return Found(columns[0], str(columns[1]), "?", "", "damaged", "", "", 0.0, 0.0)
 
 
-def _variables(number: int, state: State) -> Iterator[tuple[int, str, str]]:
-    """Yield the rows of an instance's variables that can be searched for."""
-    for root in state.roots()[:1]:
-        for name, value in list(root.variables.items())[:_MOST_VARIABLES]:
-            text = searchable(value)
-            if text is not None:
-                yield number, name, text
-
-
 def _make_task(process: str, assignee: str | None, users: list[str], groups: list[str]) -> OpenTask:
     return OpenTask(0, "", process, "", 0, "", None, assignee, users, groups, 0.0, None, None)
 
 
+def _people(task: OpenTask) -> tuple[Any, ...]:
+    return task.process, task.assignee, tuple(task.users), tuple(task.groups)
+
+
 def _alike(task: OpenTask) -> tuple[str, tuple[str, ...]]:
     """Return the condition for tasks that are assigned as one is, with its values."""
-    values = task.process, _names(task.users), _names(task.groups)
-    text = "i.process = ? AND o.users = ? AND o.teams = ? AND o.assignee"
+    users, groups = names_text(task.users), names_text(task.groups)
+    if text := alike(task.assignee, users, groups):
+        return "process = ? AND alike = ?", (task.process, text)
+    values = task.process, users, groups
+    text = "process = ? AND users = ? AND teams = ? AND assignee"
     if task.assignee is None:
         return f"{text} IS NULL", values
     return f"{text} = ?", (*values, task.assignee)
-
-
-def searchable(value: Any) -> str | None:
-    """Return a value as it is searched for: JSON of a short scalar; None for all others."""
-    if isinstance(value, dict | list):
-        return None
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST_VALUE else None
-
-
-def _containing(name: str) -> str:
-    return _anywhere(json.dumps(name, ensure_ascii=False))
-
-
-def _anywhere(text: str) -> str:
-    """Return the pattern of what holds a text; `!` escapes."""
-    for each in "!%_":
-        text = text.replace(each, f"!{each}")
-    return f"%{text}%"
-
-
-def _conditions(
-    criteria: Criteria, where: list[str], values: list[Any]
-) -> tuple[list[str], list[Any]]:
-    for column, value in (
-        ("process = ?", criteria.process),
-        ("definition = ?", criteria.definition),
-        ("key = ?", criteria.key),
-        ("created >= ?", criteria.started_after),
-        ("created < ?", criteria.started_before),
-        ("updated >= ?", criteria.ended_after),
-        ("updated < ?", criteria.ended_before),
-    ):
-        if value is not None:
-            where.append(column)
-            values.append(value)
-    if criteria.ended_after is not None or criteria.ended_before is not None:
-        where.append(_ENDED)
-    if criteria.state is not None:
-        where.append("phase = ?")
-        values.append("running" if criteria.state in _RUNNING else criteria.state)
-    if criteria.text is not None:
-        columns = ("id", "key", "process")
-        likes = (f"lower({each}) LIKE lower(CAST(? AS TEXT)) ESCAPE '!'" for each in columns)
-        where.append(f"({' OR '.join(likes)})")
-        values += [_anywhere(criteria.text)] * len(columns)
-    for name, value in criteria.variables.items():
-        text = searchable(value)
-        if text is None:
-            raise UsageError(f"variable {name!r:.80}: only short scalars can be searched for")
-        where.append(
-            "number IN (SELECT instance FROM instance_variables WHERE name = ? AND value = ?)"
-        )
-        values += [name, text]
-    return where, values
-
-
-def _tasks(state: State) -> _Rows:
-    return tuple(
-        (
-            each.id, each.node, wait.name, wait.assignee, _names(wait.users), _names(wait.groups),
-            wait.since, wait.due, wait.priority,
-        )
-        for each in _open(state)
-        if not state.suspended
-        and each.status == "waiting"
-        and isinstance(wait := each.wait, ForPerson)
-    )  # fmt: skip
-
-
-def _names(names: list[str]) -> str:
-    return json.dumps(names, ensure_ascii=False)
-
-
-def _list_stopped(state: State) -> _Rows:
-    found = [
-        (each.id, each.node, each.attempt, _open_text(state, each.incident.message))
-        for each in _open(state)
-        if each.status == "incident" and each.incident is not None
-    ]
-    if state.status == "running":
-        found += [
-            (number, state.process, 0, _open_text(state, each.message))
-            for number, each in state.defects.items()
-            if number not in state.activations
-        ]
-    return tuple(found)
-
-
-def _retried(state: State) -> _Rows:
-    return tuple(
-        (each.id, each.node, each.attempt, _open_text(state, wait.failure), wait.due)
-        for each in _open(state)
-        if not state.suspended
-        and each.status == "pausing"
-        and isinstance(wait := each.wait, ForRetry)
-    )
-
-
-def _open_text(state: State, message: str) -> str:
-    """Return the beginning of a message, without what variables with names of secrets hold."""
-    mask = Mask.of(each.variables for each in state.scopes.values())
-    return mask.text(message)[:1000]
-
-
-def _open(state: State) -> list[Activation]:
-    return list(state.activations.values()) if state.status == "running" else []

@@ -96,7 +96,7 @@ COMPONENTS = {
     "outbox": OUTBOX_VERSIONS,
     "people": PEOPLE_VERSIONS,
     "deployments": (deployments.TABLES,),
-    "index": (index.TABLES, index.RETRIES),
+    "index": (index.TABLES, index.RETRIES, index.LISTS),
     "audit": (audit.TABLES,),
     "schedules": (schedules.TABLES,),
     "retention": (retention.TABLES,),

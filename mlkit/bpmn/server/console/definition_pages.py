@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from mlkit.bpmn import render
 from mlkit.bpmn.engine.events import Start
-from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Criteria, Deployed, encode
 from mlkit.bpmn.render.heat import HEAT, heat
 from mlkit.bpmn.render.progress import brief
@@ -22,6 +20,7 @@ from mlkit.bpmn.server.console.console_pages import (
     hide,
     variables_of,
 )
+from mlkit.bpmn.server.console.tallies import MOST_READ, Tallies, Tally
 from mlkit.bpmn.server.context import Context, client
 from mlkit.bpmn.server.definitions import describe as described
 from mlkit.bpmn.server.definitions import measure_durations
@@ -51,31 +50,18 @@ def routes(context: Context) -> dict[str, Route]:
     }
 
 
-@dataclass(slots=True)
-class Tally(render.Progress):
-    """What is open at an element of a definition, over all instances of a version."""
-
-    tasks: int = 0
-    external: int = 0
-    retries: int = 0
-    incidents: int = 0
-
-    @property
-    def text(self) -> str:
-        """Return it in a few characters."""
-        parts = (
-            (self.tasks, "waiting"),
-            (self.external, "for workers"),
-            (self.retries, "to retry"),
-            (self.incidents, "stopped"),
-        )
-        return " ".join(f"{count} {name}" for count, name in parts if count)
-
-
 class DefinitionPages(ConsolePages):
     """Answers for the pages of definitions."""
 
     section = "definitions"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._tallies = Tallies()
+
+    def _count(self, service: Service, deployed: Deployed) -> tuple[Mapping[str, Tally], bool]:
+        engine = self.context.starter.engine(service.journal, deployed)
+        return self._tallies.count(service, deployed, engine)
 
     async def definitions(self, request: Request) -> Response:
         """Return the list: the newest version of each."""
@@ -107,8 +93,28 @@ class DefinitionPages(ConsolePages):
         if form is None:
             form = StartForm(self.context, service, deployed).page()
         times = self._times(service, deployed) if heats else None
-        shown = {**_build_view(service, deployed), **form, "business_key": key, "durations": times}
+        shown = {
+            **self._describe(service, deployed),
+            **form,
+            "business_key": key,
+            "durations": times,
+        }
         return {**shown, "live": False}
+
+    def _describe(self, service: Service, deployed: Deployed) -> dict[str, Any]:
+        journal, process = service.journal, deployed.process
+        criteria = Criteria(process=process, definition=deployed.definition)
+        found, is_whole = self._count(service, deployed)
+        open_ = sorted((element, each.text) for element, each in found.items())
+        return {
+            "definition": described(deployed),
+            "versions": [described(each) for each in journal.deployments.versions(process)],
+            "tallies": open_,
+            "counted": None if is_whole else MOST_READ,
+            # The name of the picture changes with what it shows.
+            "stamp": hashlib.sha256(encode(open_)).hexdigest()[:12],
+            "instances": [summarize(e) for e in journal.index.search(criteria, None, SHOWN)],
+        }
 
     def _times(self, service: Service, deployed: Deployed) -> list[tuple[str, str, str]]:
         """Return the durations as the page lists them: a name, what it took, and its share."""
@@ -132,7 +138,7 @@ class DefinitionPages(ConsolePages):
             if heats:
                 spent = measure_durations(self.context, service, deployed)
                 return svg_response(render.svg(picture, heat(spent), palette=HEAT))
-            return svg_response(render.svg(picture, tallies(service.journal, deployed) or None))
+            return svg_response(render.svg(picture, self._count(service, deployed)[0] or None))
 
         return await self.context.call(draw)
 
@@ -178,36 +184,6 @@ class DefinitionPages(ConsolePages):
         starter = self.context.starter
         row = await self.context.write(lambda journal: starter.start(journal, wanted))
         return go(request, f"instances/{escape(row.id)}?done=start")
-
-
-def tallies(journal: Journal, deployed: Deployed) -> Mapping[str, Tally]:
-    """Return what is open in the instances of a version, by the id of the element."""
-    place = deployed.process, deployed.definition
-    found: dict[str, Tally] = {}
-    for element, count in journal.index.tasks_by_element(*place).items():
-        found.setdefault(element, Tally("waiting")).tasks = count
-    for element, count in journal.index.external_by_element(*place).items():
-        found.setdefault(element, Tally("waiting")).external = count
-    for element, count in journal.index.retries_by_element(*place).items():
-        found.setdefault(element, Tally("waiting")).retries = count
-    for element, count in journal.index.incidents_by_element(*place).items():
-        each = found.setdefault(element, Tally("failed"))
-        each.state, each.incidents = "failed", count
-    return found
-
-
-def _build_view(service: Service, deployed: Deployed) -> dict[str, Any]:
-    journal, process = service.journal, deployed.process
-    criteria = Criteria(process=process, definition=deployed.definition)
-    open_ = sorted((key, each.text) for key, each in tallies(journal, deployed).items())
-    return {
-        "definition": described(deployed),
-        "versions": [described(each) for each in journal.deployments.versions(process)],
-        "tallies": open_,
-        # The name of the picture changes with what it shows.
-        "stamp": hashlib.sha256(encode(open_)).hexdigest()[:12],
-        "instances": [summarize(e) for e in journal.index.search(criteria, None, SHOWN)],
-    }
 
 
 def _view(request: Request) -> tuple[int | None, bool]:
