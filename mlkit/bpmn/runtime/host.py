@@ -197,7 +197,7 @@ class Host:
         self._runner.migrator = session.migrate
         self._runner.on_entry = self._observe
         self._runner.on_verdict = self._on_verdict
-        self._runner.queues_mail = self.settings.queues_mail
+        self._runner.attempts.queues_mail = self.settings.queues_mail
         self._runner.on_offer = lambda topics: self.on_offer(topics)
         self._touched: dict[int, Running] = {}
         self._not_before: dict[int, float] = {}
@@ -215,10 +215,10 @@ class Host:
     def _is_over(self) -> bool:
         if self._deadline is None or self._writes or self._runner.dirty:
             return False
-        if not self._runner.draining:
-            self._runner.draining = True
+        if not self._runner.attempts.draining:
+            self._runner.attempts.draining = True
             self._scripts.withdraw()
-        ended = self._runner.idle or time.monotonic() > self._deadline
+        ended = self._runner.attempts.idle or time.monotonic() > self._deadline
         return ended and self._may_end
 
     def _try_pass(self) -> None:

@@ -7,14 +7,10 @@ from it: nothing is started, printed or acknowledged before its commit.
 from __future__ import annotations
 
 import heapq
-import itertools
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
 
-from mlkit.bpmn.definition import model
-from mlkit.bpmn.definition.model import Script
 from mlkit.bpmn.engine.effects import (
     AnyEffect,
     Fetch,
@@ -28,9 +24,7 @@ from mlkit.bpmn.engine.effects import (
 from mlkit.bpmn.engine.events import (
     STEERING,
     AnyEvent,
-    Complete,
     Crash,
-    Fail,
     Fire,
     Hop,
     Migrate,
@@ -39,22 +33,20 @@ from mlkit.bpmn.engine.events import (
     StoreRead,
     Unsuspend,
 )
-from mlkit.bpmn.engine.state import Activation, State
+from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.engine.step import OutOfTime
 from mlkit.bpmn.journal.memory import MemoryStores
 from mlkit.bpmn.journal.parts import Stores
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Append, Changes, Damaged, Entry, Log, TakenOver
-from mlkit.bpmn.mail import queued
-from mlkit.bpmn.runtime import concurrent_changes, jobs
+from mlkit.bpmn.runtime.attempts import Attempts
 from mlkit.bpmn.runtime.clock import Clock, RealClock
 from mlkit.bpmn.runtime.effects import lock_messages, topics, write
 from mlkit.bpmn.runtime.pools import Pools
 from mlkit.bpmn.runtime.running import Running
-from mlkit.bpmn.runtime.running_attempts import RunningAttempts, this_host
-from mlkit.bpmn.runtime.transfers import Transfers
+from mlkit.bpmn.runtime.running_attempts import this_host
 from mlkit.errors import BadData, MlkitError
-from mlkit.workers.pool import Result, ScriptPool
+from mlkit.workers.pool import ScriptPool
 
 INBOX_INTERVAL = 0.2
 _TRANSFER_INTERVAL = 0.01
@@ -79,8 +71,8 @@ class Runner:
             why it was refused.
         on_offer: Called after a commit with the topics of the tasks that it has offered to external
             workers.
-        draining: Whether no further script is begun; those that run may end.
-        queues_mail: Whether the mail of tasks leaves by the outbox, which somebody sends.
+        attempts: The scripts of the instances.
+        transfers: Stored values on their way; None without a journal.
         migrator: Moves an instance to another version of its definition; returns what the journal
             gets, and what follows.
     """
@@ -102,22 +94,17 @@ class Runner:
         self.until = until
         self.waits = waits
         self.instances: dict[int, Running] = {}
-        self.jobs: dict[int, tuple[Running, int]] = {}
         self.timers: list[tuple[float, int, int]] = []
         self.dirty: dict[int, Running] = {}
         self.effects: list[tuple[Running, AnyEffect]] = []
-        self._numbers = itertools.count(1)
         self.look_again = 0.0
         self.problems: list[MlkitError] = []
         self.on_entry: Callable[[Running, Entry], None] | None = None
-        self.queues_mail = False
         self.on_verdict: Callable[[int, str], None] | None = None
         self.on_offer: Callable[[set[str]], None] | None = None
-        self.draining = False
         self.migrator: Migrator | None = None
-        self.transfers = None if journal is None else Transfers(journal)
-        self._attempts = None if journal is None else RunningAttempts(journal, pool)
-        self._host = this_host()
+        self.attempts = Attempts(pool, journal, self.clock, self.apply)
+        self.transfers = self.attempts.transfers
 
     # -- instances -------------------------------------------------------------------------
 
@@ -177,7 +164,7 @@ class Runner:
             running.engine.processes[0].id if node is None else node.node,
             "" if node is None else node.iteration,
             0 if node is None else node.attempt,
-            at, 0.0, 0, "crashed", "", "", self._host,
+            at, 0.0, 0, "crashed", "", "", this_host(),
         )  # fmt: skip
         log = log._replace(outcome="crashed", stderr=log.stderr + text)
         try:
@@ -205,19 +192,12 @@ class Runner:
             )
         self.problems.append(error)
         running.is_dropped = True
-        for job in running.jobs.values():
-            del self.jobs[job]
-            self.pool.stop(job)
+        self.attempts.stop_all(running)
         self.instances.pop(running.number, None)
         self.dirty.pop(running.number, None)
         self.effects = [each for each in self.effects if each[0] is not running]
         if self.journal is not None and running.row is not None and self.journal.holds():
             self.journal.release([running.row])
-
-    @property
-    def idle(self) -> bool:
-        """Whether no script is at work, nor what it needs or has left on its way."""
-        return self.pool.idle and (self.transfers is None or not self.transfers.pending)
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -244,8 +224,8 @@ class Runner:
 
     def _moves_alone(self) -> bool:
         due = self._next_due()
-        if not self.idle or due is None:
-            return not self.idle
+        if not self.attempts.idle or due is None:
+            return not self.attempts.idle
         if self.until is not None and due > self.until:
             return False
         return self.waits or due <= self.clock.now() or self._pauses()
@@ -270,19 +250,18 @@ class Runner:
     def proceed(self) -> None:
         """Wait for what comes first, and apply it: results, a timer, the next look for events."""
         due = self._next_due()
-        wait = self.clock.wait(due, self.idle)
+        wait = self.clock.wait(due, self.attempts.idle)
         if self.journal is not None:
             wait = INBOX_INTERVAL if wait is None else min(wait, INBOX_INTERVAL)
         if self.transfers is not None and self.transfers.pending:
             wait = _TRANSFER_INTERVAL if wait is None else min(wait, _TRANSFER_INTERVAL)
         bell = None if self.journal is None else self.journal.bell()
         for result in self.pool.wait(wait, bell):
-            self._finish(result)
+            self.attempts.finish(result)
         if self.transfers is not None:
             self.transfers.finish()
         now = self.clock.now()
-        if self._attempts is not None:
-            self._attempts.look(self.jobs, now)
+        self.attempts.look(now)
         while self.timers and self.timers[0][0] <= now:
             due, number, activation = heapq.heappop(self.timers)
             if self._is_due(number, activation, due):
@@ -301,32 +280,6 @@ class Runner:
             return False
         found = running.state.activations.get(activation)
         return found is not None and found.due == due
-
-    def _finish(self, result: Result) -> None:
-        """Take the result of a script, once what it has stored is where all hosts find it."""
-        made = self.transfers.find_unpublished(result) if self.transfers else set()
-        if not made:
-            self._conclude(result)
-            return
-
-        def then(problem: MlkitError | None) -> None:
-            if result.job in self.jobs:  # Nothing has stopped it meanwhile.
-                self._conclude(result if problem is None else jobs.make_failed(result, problem))
-
-        assert self.transfers is not None
-        self.transfers.publish(made, then)
-
-    def _conclude(self, result: Result) -> None:
-        running, activation = self.jobs.pop(result.job)
-        running.jobs.pop(activation, None)
-        found = running.state.activations.get(activation)
-        if found is None:
-            return
-        files = None
-        if result.outcome == "completed":
-            files = concurrent_changes.settle(running, activation, result, found.attempt == 1)
-        log = jobs.log_of(result, found, self.clock.now(), self._host)
-        self.apply(running, jobs.event_of(result, activation, files), log)
 
     # -- commit, then act ------------------------------------------------------------------
 
@@ -399,7 +352,7 @@ class Runner:
 
     def _act(self, running: Running, effect: AnyEffect) -> None:
         match effect:
-            case Run(id) if not self.draining:
+            case Run(id) if not self.attempts.draining:
                 self._start(running, id)
             case Fetch(id) if not running.state.suspended:
                 self._supply(running, id)
@@ -408,90 +361,16 @@ class Runner:
             case Wake(id, due):
                 heapq.heappush(self.timers, (due, running.number, id))
             case Stop(id):
-                job = running.jobs.pop(id, None)
-                if job is not None:
-                    del self.jobs[job]
-                    self.pool.stop(job)
+                self.attempts.stop(running, id)
 
     def _start(self, running: Running, identifier: int) -> None:
-        try:
-            self._submit(running, identifier)
-        except MlkitError:
-            raise
-        except Exception as error:  # A defect stops this instance and no other.
-            if self.journal is None:
-                raise
-            self.apply(
-                running, Fail(identifier, f"internal error: {type(error).__name__}: {error}")
-            )
+        self.attempts.start(running, identifier)
 
     def _supply(self, running: Running, identifier: int) -> None:
         activation = running.state.activations.get(identifier)
         if activation is not None and activation.status == "fetching":
             reads = running.engine.graph.behaviors[activation.node].node.reads
             self.apply(running, StoreRead(identifier, self.stores.get(reads)))
-
-    def _submit(self, running: Running, identifier: int) -> None:
-        activation = running.state.activations.get(identifier)
-        if activation is None or activation.status != "working":
-            return
-        node = running.engine.graph.behaviors[activation.node].node
-        listener = node.listeners[activation.heard - 1] if activation.listening else None
-        work = node.work if listener is None else listener.work
-        assert isinstance(work, Script | model.Callable)
-        carries = self.transfers is not None and self.transfers.carries(running)
-        request = jobs.request(running, activation, work, carries)
-        if self.queues_mail and (request["kind"], request["source"]) == ("call", queued.TASK):
-            self._queue(running, activation)
-            return
-        wanted = self.transfers.missing(request["variables"]) if self.transfers else set()
-        if wanted or (self.transfers is not None and self.transfers.lacks_folder(running)):
-            self._prepare(running, identifier, request, wanted)
-        else:
-            self._hand_over(running, identifier, request)
-
-    def _hand_over(self, running: Running, identifier: int, request: dict[str, Any]) -> None:
-        pool = running.pool or self.pool
-        assert isinstance(pool, ScriptPool)
-        self._has_begun(running, identifier, pool.submit(request))
-
-    def _has_begun(self, running: Running, identifier: int, job: int) -> None:
-        self.jobs[job] = (running, identifier)
-        running.jobs[identifier] = job
-        running.meanwhile.pop(identifier, None)
-
-    def _prepare(
-        self, running: Running, identifier: int, request: dict[str, Any], wanted: set[str]
-    ) -> None:
-        """Begin a task once what it needs is here; until then it has a job that no worker has."""
-        assert self.transfers is not None
-        job = -next(self._numbers)
-        self._has_begun(running, identifier, job)
-
-        def then(problem: MlkitError | None) -> None:
-            if self.jobs.pop(job, None) is None:
-                return  # Something has stopped it meanwhile.
-            del running.jobs[identifier]
-            if problem is not None:
-                self.apply(running, Fail(identifier, problem.message))
-                return
-            running.has_folder = True
-            if not self.draining:
-                self._hand_over(running, identifier, request)
-
-        self.transfers.prepare(running, wanted, then)
-
-    def _queue(self, running: Running, activation: Activation) -> None:
-        """Leave the mail of a task to the outbox, in the commit that completes the task."""
-        name = f"{running.id}.{activation.id}.{activation.attempt}"
-        variables = running.state.visible(activation.local or activation.scope)
-        try:
-            mails = queued.make_mails(variables, name, running.number)
-        except BadData as error:
-            self.apply(running, Fail(activation.id, error.message))
-            return
-        running.changes.mails += mails
-        self.apply(running, Complete(activation.id, {}))
 
     def hear(self) -> bool:
         """Return whether another process has delivered something; the inboxes are looked at then.

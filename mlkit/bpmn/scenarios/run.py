@@ -230,7 +230,7 @@ class Player(Runner):
 
         return act
 
-    def _submit(self, running: Running, identifier: int) -> None:
+    def _start(self, running: Running, identifier: int) -> None:
         activation = running.state.activations.get(identifier)
         mocks = self.mocks.get(activation.node) if activation is not None else None
         if (
@@ -239,7 +239,7 @@ class Player(Runner):
             or not mocks
             or activation.listening
         ):
-            super()._submit(running, identifier)
+            super()._start(running, identifier)
             return
         mock = mocks.pop(0) if len(mocks) > 1 else mocks[0]
         self.done.append((running, _outcome(mock, identifier)))
