@@ -68,6 +68,10 @@ class Assembler:
         self._columns = {ticker: n for n, ticker in enumerate(self.tickers)}
         self._length, self._lateness, self._halted_after = length, lateness, halted_after
         self._open: dict[int, list[PriceRecord | None]] = {}
+        # How many tickers each open bar waits for: looking at all of them after each record would
+        # take the square of their number.
+        self._lacking: dict[int, int] = {}
+        self._awaited = len(self.tickers)
         self._last = [-(2**63)] * len(self.tickers)
         self._missing = [0] * len(self.tickers)
         self._latest = self._closed = -(2**63)
@@ -94,12 +98,16 @@ class Assembler:
         if time <= self._closed:
             self.counts["late"] += 1
             return
-        bar = self._open.setdefault(time, [None] * len(self.tickers))
+        bar = self._open.get(time)
+        if bar is None:
+            bar = self._open[time] = [None] * len(self.tickers)
+            self._lacking[time] = self._awaited
         before = bar[column]
         if record.time < self._last[column]:
             self.counts["out_of_order"] += 1
         if before is None:
             bar[column] = _open_bar(record) if self._length else record
+            self._lacking[time] -= self._is_awaited(column)
         elif self._length:
             bar[column] = _merge(before, record, self._last[column])
         else:
@@ -119,13 +127,22 @@ class Assembler:
         watermark = self._latest - self._lateness
         if self._length:
             return time + self._length <= watermark
-        return time < watermark or all(
-            record is not None or self._missing[n] >= self._halted_after
-            for n, record in enumerate(self._open[time])
-        )
+        return time < watermark or not self._lacking[time]
+
+    def _is_awaited(self, column: int) -> bool:
+        return self._missing[column] < self._halted_after
+
+    def _count_awaited(self) -> None:
+        """Count anew whom the open bars wait for, after somebody was halted or came back."""
+        awaited = [self._is_awaited(column) for column in range(len(self.tickers))]
+        self._awaited = sum(awaited)
+        for time, bar in self._open.items():
+            cells = zip(bar, awaited, strict=True)
+            self._lacking[time] = sum(record is None and waits for record, waits in cells)
 
     def _close(self, time: int) -> Bar:
         records = self._open.pop(time)
+        del self._lacking[time]
         for n, record in enumerate(records):
             missing = record is None or record.close is None
             self._missing[n] = self._missing[n] + 1 if missing else 0
@@ -133,6 +150,7 @@ class Assembler:
                 self.counts["gap"] += 1
                 self.gaps[self.tickers[n]] += 1
         self._closed = time
+        self._count_awaited()
         return Bar(time, tuple(records))
 
     def close_until(self, time: int) -> list[Bar]:
@@ -187,6 +205,7 @@ class Assembler:
         }
         self._last, self._missing = list(state["last"]), list(state["missing"])
         self._latest, self._closed = state["latest"], state["closed"]
+        self._count_awaited()
         self.counts, self.gaps = Counter(state["counts"]), Counter(state["gaps"])
 
 

@@ -68,15 +68,16 @@ def fault(record: PriceRecord) -> str | None:
     contradict one another; `amount`: a volume or a dividend that is negative or not finite;
     `crossed`: the bid is above the ask; `empty`: neither a price nor a dividend.
     """
-    prices = [each for each in map(record.__getattribute__, PRICES) if each is not None]
-    if not all(0.0 < each <= LARGEST for each in prices):
-        return "price"
-    amounts = (record.volume or 0.0, record.dividend or 0.0)
-    if not all(0.0 <= each <= LARGEST for each in amounts):
-        return "amount"
+    # Loops, not comprehensions: every record of a run passes here.
+    for price in (record.close, record.open, record.high, record.low, record.bid, record.ask):
+        if price is not None and not 0.0 < price <= LARGEST:
+            return "price"
+    for amount in (record.volume, record.dividend):
+        if amount is not None and not 0.0 <= amount <= LARGEST:
+            return "amount"
     if record.close is None and not record.dividend:
         return "empty"
-    if not _in_range(record):
+    if (record.low is not None or record.high is not None) and not _in_range(record):
         return "range"
     crossed = record.bid is not None and record.ask is not None and record.bid > record.ask
     return "crossed" if crossed else None
@@ -183,19 +184,45 @@ def iso(time: int) -> str:
     return f"{whole}.{rest:09d}Z" if rest else f"{whole}Z"
 
 
+class _Document(msgspec.Struct, omit_defaults=True):
+    """A record as topics hold it: an object without what is not known."""
+
+    time: str
+    ticker: str
+    close: float | None = None
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    bid: float | None = None
+    ask: float | None = None
+    volume: float | None = None
+    dividend: float | None = None
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
 def document(record: PriceRecord) -> dict[str, Any]:
     """Return a record as topics hold it."""
-    known = {
-        name: value
-        for name in (*PRICES, "volume", "dividend")
-        if (value := getattr(record, name)) is not None
-    }
-    return {"time": iso(record.time), "ticker": record.ticker, **known}
+    found: dict[str, Any] = msgspec.to_builtins(_document(record, iso(record.time)))
+    return found
 
 
-def encode(record: PriceRecord) -> bytes:
-    """Return a record as the JSON of topics."""
-    return msgspec.json.encode(document(record))
+def encode(record: PriceRecord, moment: str | None = None) -> bytes:
+    """Return a record as the JSON of topics.
+
+    Args:
+        record: The record.
+        moment: Its time in ISO 8601; None takes that of the record.
+    """
+    return _ENCODER.encode(_document(record, iso(record.time) if moment is None else moment))
+
+
+def _document(record: PriceRecord, moment: str) -> _Document:
+    return _Document(
+        moment, record.ticker, record.close, record.open, record.high, record.low,
+        record.bid, record.ask, record.volume, record.dividend,
+    )  # fmt: skip
 
 
 def decode(value: bytes) -> PriceRecord:

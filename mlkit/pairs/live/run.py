@@ -31,7 +31,7 @@ from mlkit.pairs.live.topics import (
 )
 from mlkit.pairs.live.trader import Trader
 from mlkit.pairs.strategy.strategy import Strategy
-from mlkit.streams import Consumer, Log, Partition, Record
+from mlkit.streams import Consumer, Log, Output, Partition, Record
 
 GROUP = "trader"
 PLACE = Partition(INPUTS, 0)
@@ -259,21 +259,22 @@ class Run:
             self._next = record.offset + 1
 
     def _commit(self, consumer: Consumer, *, snapshot: bool = False) -> None:
-        """Write results, offsets and now and then a snapshot, in one transaction."""
-        results = _join(self._results)
+        """Write results and offsets in one transaction, and then perhaps a snapshot."""
+        results, self._results = _join(self._results), []
+        if results.messages:
+            consumer.commit(results.output({}))
+            self._act()
+            for watch in self._watchers:
+                watch(results)
         due = self._unsaved > max(LEAST_SNAPSHOT, SNAPSHOT_SHARE * self._snapshot)
-        if not results.messages and not (due or (snapshot and self._unsaved)):
-            return
-        states: dict[Partition, bytes] = {}
-        if (due or snapshot) and self._unsaved:
-            state = self._next.to_bytes(8, "little") + self.trader.save()
-            states[PLACE] = state
-            self._snapshot, self._unsaved = len(state), 0
-        consumer.commit(results.output(states))
-        self._results = []
-        self._act()
-        for watch in self._watchers:
-            watch(results)
+        if due or (snapshot and self._unsaved):
+            self._save(consumer)
+
+    def _save(self, consumer: Consumer) -> None:
+        """Write a snapshot, in a transaction of its own: it is large, and no fill waits for it."""
+        state = self._next.to_bytes(8, "little") + self.trader.save()
+        consumer.commit(Output(states={PLACE: state}))
+        self._snapshot, self._unsaved = len(state), 0
 
     def _act(self) -> None:
         """Hand what was committed to the broker."""

@@ -7,11 +7,13 @@ which they count. The others are results; each record is a JSON object with the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from mlkit.errors import BadData
 from mlkit.pairs.feeds.records import PriceRecord
@@ -97,8 +99,14 @@ class Results:
 
     def add_encoded(self, topic: str, time: int, value: bytes, key: str = "") -> None:
         """Add a record that is encoded already."""
-        message = Message(value, key.encode(), max(0, time // 10**6))
-        self.messages.setdefault(topic, []).append(message)
+        self.extend(topic, time, [(value, key)])
+
+    def extend(self, topic: str, time: int, encoded: Iterable[tuple[bytes, str]]) -> None:
+        """Add records of one time that are encoded already, each with its key."""
+        milliseconds = max(0, time // 10**6)
+        self.messages.setdefault(topic, []).extend(
+            Message(value, key.encode(), milliseconds) for value, key in encoded
+        )
 
     def output(self, states: Mapping[Partition, bytes]) -> Output:
         """Return all of it for a commit."""
@@ -107,9 +115,29 @@ class Results:
 
 def plain(record: np.void) -> dict[str, Any]:
     """Return a structured value as a nested dictionary; what is not finite as None."""
+    return _named(record.item(), _names(record.dtype))
+
+
+def plain_rows(records: NDArray[np.void]) -> list[dict[str, Any]]:
+    """Return what `plain` returns of each record of an array."""
+    names = _names(records.dtype)
+    return [_named(cells, names) for cells in records.tolist()]
+
+
+_Names = tuple[tuple[str, "_Names | None"], ...]
+
+
+@lru_cache
+def _names(dtype: np.dtype[Any]) -> _Names:
+    """Return the names of a structured type's fields, each with those of its own."""
+    fields = ((name, dtype[name]) for name in dtype.names or ())
+    return tuple((name, _names(inner) if inner.names else None) for name, inner in fields)
+
+
+def _named(cells: tuple[Any, ...], names: _Names) -> dict[str, Any]:
     return {
-        name: plain(record[name]) if record.dtype[name].names else _finite(record[name].item())
-        for name in record.dtype.names or ()
+        name: _named(cell, inner) if inner is not None else _finite(cell)
+        for (name, inner), cell in zip(names, cells, strict=True)
     }
 
 

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from mlkit.errors import BadData
 from mlkit.pairs.feeds.assembly import Assembler, Bar
-from mlkit.pairs.feeds.records import document, iso
+from mlkit.pairs.feeds.records import encode, iso
 from mlkit.pairs.live.engine import LiveEngine, Step
 from mlkit.pairs.live.limits import Breach, Risk, Waiting
 from mlkit.pairs.live.orders import Change, OrderBook
 from mlkit.pairs.live.plan import RunPlan
 from mlkit.pairs.live.promotion import Promoter
 from mlkit.pairs.live.schedule import Schedule, name_pair
-from mlkit.pairs.live.topics import Input, Results, plain
+from mlkit.pairs.live.topics import Input, Results, plain, plain_rows
 from mlkit.pairs.strategy.strategy import Order, Strategy
 
 Row = NDArray[np.float64]
@@ -257,14 +257,13 @@ class Trader:
 
     def _report_bar(self, bar: Bar, results: Results) -> None:
         moment = iso(bar.time)
-        for record in bar.records:
-            if record is not None:
-                value = msgspec.json.encode(document(record) | {"time": moment})
-                results.add_encoded("bars", bar.time, value, record.ticker)
+        known = [record for record in bar.records if record is not None]
+        encoded = [(encode(record, moment), record.ticker) for record in known]
+        results.extend("bars", bar.time, encoded)
 
     def _report(self, number: int, step: Step, results: Results) -> None:
         moment = {"time": iso(self.time), "bar": number}
-        for choice in step.choices:
+        for choice in plain_rows(step.choices):
             self._report_choice(choice, moment, results)
         changes = self.book.take(number, self.time, self.engine.positions(),
                                  self.engine.pending_orders(), step.trades, self.names)  # fmt: skip
@@ -282,19 +281,20 @@ class Trader:
         views = self.engine.features()
         if len(views) > MOST_FEATURES:
             views = views[views["side"] != 0][:MOST_FEATURES]
-        pairs = {
-            name_pair(self.names[int(view["pair"])]): plain(view["features"]) for view in views
-        }
+        rows = zip(views["pair"].tolist(), plain_rows(views["features"]), strict=True)
+        pairs = {name_pair(self.names[number]): features for number, features in rows}
         if pairs:
             results.add("features", self.time, moment | {"pairs": pairs})
 
-    def _report_choice(self, choice: np.void, moment: dict[str, Any], results: Results) -> None:
-        number = int(choice["pair"])
+    def _report_choice(
+        self, choice: dict[str, Any], moment: dict[str, Any], results: Results
+    ) -> None:
+        number = choice["pair"]
         name = name_pair(self.names[number])
         if choice["accepted"] and choice["order"] in (Order.ENTER_LONG, Order.ENTER_SHORT):
             self._decided[number] = self.time
-        cells = {"name": name, "order_name": Order(int(choice["order"])).name.lower()}
-        results.add("decisions", self.time, {**moment, **cells, **plain(choice)}, name)
+        cells = {"name": name, "order_name": Order(choice["order"]).name.lower()}
+        results.add("decisions", self.time, {**moment, **cells, **choice}, name)
 
     def _report_change(self, change: Change, moment: dict[str, Any], results: Results) -> None:
         name = name_pair(self.names[change.pair])
