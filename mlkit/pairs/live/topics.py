@@ -115,7 +115,8 @@ class Results:
 
 def plain(record: np.void) -> dict[str, Any]:
     """Return a structured value as a nested dictionary; what is not finite as None."""
-    return _named(record.item(), _names(record.dtype))
+    cells: Any = record.item()
+    return _named(cells, _names(record.dtype))
 
 
 def plain_rows(records: NDArray[np.void]) -> list[dict[str, Any]]:

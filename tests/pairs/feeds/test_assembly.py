@@ -84,6 +84,17 @@ def test_a_halted_ticker_is_awaited_no_longer_until_it_comes_back():
     assert not assembler.take(record(6, "A"))
 
 
+def test_bars_that_are_open_wait_no_longer_for_a_ticker_that_is_halted_meanwhile():
+    assembler = Assembler("AB", lateness=100 * SECOND, halted_after=1)
+    for time in (1, 2, 3):
+        assert not assembler.take(record(time, "A"))
+    assert times(assembler.take(record(102, "A"))) == [1, 2, 3, 102]
+    assert not assembler.take(record(103, "B"))
+    assert times(assembler.take(record(103, "A"))) == [103]  # B is back, and awaited again
+    assert not assembler.take(record(104, "A"))
+    assert times(assembler.take(record(104, "B"))) == [104]
+
+
 def test_ticks_become_bars_by_their_own_times():
     assembler = Assembler("AB", length=60 * SECOND)
     ticks = [(1, 10.0), (30, 12.0), (20, 8.0), (59, 11.0)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -182,5 +183,44 @@ def test_the_first_tickers_of_a_feed_are_found_and_nothing_is_lost():
 
 def test_a_feed_with_fewer_tickers_is_not_waited_for_without_end(monkeypatch):
     monkeypatch.setattr("mlkit.pairs.feeds.first.MOST", 3)
-    with pytest.raises(UsageError, match="counting: 4 records have 2 tickers"):
+    with pytest.raises(UsageError, match="counting: 4 records, 0 unreadable ones; they have 2"):
         first_tickers(Counting("BABABA"), 3)
+
+
+def test_unreadable_records_are_not_waited_for_without_end(monkeypatch):
+    monkeypatch.setattr("mlkit.pairs.feeds.first.MOST", 3)
+
+    class Hostile(Counting):
+        def read(self, position):
+            while True:
+                yield Batch([], None, {"unreadable": 2})
+
+    with pytest.raises(UsageError, match=r"0 records, 4 unreadable ones; they have 0 tickers"):
+        first_tickers(Hostile(""), 3)
+
+
+def test_a_silent_feed_is_not_waited_for_without_end(monkeypatch):
+    monkeypatch.setattr("mlkit.pairs.feeds.first.LONGEST_WAIT", 0.2)
+    silent = threading.Event()
+
+    class Silent(Counting):
+        def read(self, position):
+            yield from super().read(position)
+            silent.wait(60)
+
+    with pytest.raises(UsageError, match=r"no other ticker came for 0\.2 s; they have 1 tickers"):
+        first_tickers(Silent("AA"), 2)
+    silent.set()
+
+
+def test_what_breaks_while_the_first_tickers_are_awaited_is_one_line():
+    class Broken(Counting):
+        def read(self, position):
+            yield from super().read(position)
+            raise ValueError("the broker is closed")
+
+    with pytest.raises(InputMissing, match="counting: ValueError: the broker is closed"):
+        first_tickers(Broken("A"), 2)
+    _, feed = first_tickers(Broken("AB"), 2)
+    with pytest.raises(InputMissing, match="the broker is closed"):
+        list(feed.read(None))

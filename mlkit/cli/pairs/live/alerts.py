@@ -49,9 +49,16 @@ def alerts_of(out: Output, state: Path, ways: Ways) -> Alerts:
         hint = "--alert-mail ADDRESS"
         raise UsageError("a mail server sends alerts to an address, and there is none", hint=hint)
     sends = [] if ways.url is None else [alerts.webhook(ways.url)]
-    sends += [] if ways.command is None else [alerts.command(shlex.split(ways.command))]
+    sends += [] if ways.command is None else [alerts.command(_words(ways.command))]
     sends += [] if ways.mail is None else [mail(ways.mail, ways.smtp, ways.password_file)]
     return alerts.Alerts(state.resolve().name, sends, lambda text: out.note(f"warning: {text}"))
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise UsageError(f"--alert-command {line}: {error}", hint="close the quotes") from error
 
 
 def mail(address: str, smtp: str | None, password_file: Path | None = None) -> Send:
@@ -61,7 +68,7 @@ def mail(address: str, smtp: str | None, password_file: Path | None = None) -> S
         UsageError: It is no address, or the server is missing or not the URL of one.
     """
     from mlkit.bpmn.mail.smtp import Connection, Deferred, Rejected, Undelivered, parse
-    from mlkit.pairs.live.alerts import TIMEOUT
+    from mlkit.pairs.live.alerts import TIMEOUT, Refused
 
     name, _, domain = address.partition("@")
     if not (name and domain and address.isprintable()) or "@" in domain or " " in address:
@@ -74,7 +81,9 @@ def mail(address: str, smtp: str | None, password_file: Path | None = None) -> S
         try:
             with Connection(server, TIMEOUT) as connection:
                 connection.send(_message(address, event), address)
-        except (Rejected, Deferred, Undelivered) as error:
+        except Rejected as error:
+            raise Refused(f"{address}: {error}") from error
+        except (Deferred, Undelivered) as error:
             raise OSError(f"{address}: {error}") from error
 
     return send

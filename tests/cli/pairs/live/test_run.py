@@ -195,6 +195,8 @@ def test_the_universe_of_a_feed_is_what_comes_first(prices, tmp_path):
         (["FILE", *OPTIONS, "--same-bar"], 2, "--same-bar"),
         (["FILE", "--evidence", "luck > 1"], 2, "no figure 'luck'"),
         (["FILE", *OPTIONS, "--alert-url", "file:///etc/passwd"], 2, "neither http"),
+        (["FILE", *OPTIONS, "--alert-command", "mail 'ops"], 2, "hint: close the quotes"),
+        (["FILE", *OPTIONS, "--alert-command", "no-such-program"], 2, "no program"),
         (["FILE", *OPTIONS, "--alert-mail", "ops@example.org"], 2, "needs a mail server"),
         (["FILE", *OPTIONS, "--smtp", "smtp://localhost"], 2, "hint: --alert-mail"),
         (["FILE", *OPTIONS, "--smtp-password-file", "FILE"], 2, "hint: --alert-mail"),
