@@ -13,6 +13,7 @@ namespace {
 using V = Vector;
 using Real = V::Real;
 constexpr std::size_t parts = nodes / V::width;
+constexpr double nothing = 0.5;  // from the mode of a narrow arm: exp(-1e4) and less
 
 // A function at the nodes of a panel.
 struct Values {
@@ -32,7 +33,9 @@ MLKIT_INLINE void store(double* to, const Values& values) {
 MLKIT_INLINE Real log_shape(const Panel& panel, const Arm& arm, std::size_t at) {
   if (!arm.narrow)
     return V::load(panel.log_x + at) * arm.a + V::load(panel.log_rest + at) * arm.b - arm.peak;
-  const Real t = V::load(panel.y + at) - arm.mode;
+  // Farther away the series, which is about the mode, rises again, where the density is nothing.
+  const Real away = V::load(panel.y + at) - arm.mode;
+  const Real t = V::minimum(V::maximum(away, V::real(-nothing)), V::real(nothing));
   Real sum = t * arm.curve[4] + arm.curve[3];
   sum = sum * t + arm.curve[2];
   sum = sum * t + arm.curve[1];

@@ -64,8 +64,22 @@ EXTREMES = {
     "coins": ([1e-300, 2e-300, 1e-5], [1e-300, 1e-300, 1e-5]),
     "narrow and wide": ([1e15, 1e15 - 1e8, 2.0, 1e-3], [1e15, 1e15, 2.0, 1.0]),
     "next to each other": ([1e7, 1e7 + 3000, 5.0], [1e7, 1e7, 5.0]),
+    "narrow within wide": ([1e7, 1e7 + 3000, 1e7 - 2000, 5.0], [3e7, 3e7, 3e7, 15.0]),
     "apart": ([1.0, 1e7, 10.0], [1e7, 1.0, 10.0]),
 }
+
+
+@pytest.mark.parametrize("size", [1e6, 1e7, 1e9, 1e13])
+@pytest.mark.parametrize(
+    ("a", "b"), [(5.0, 15.0), (5.0, 5.0), (0.01, 40.0), (40.0, 0.01), (2.0, 9.0)]
+)
+def test_a_narrow_arm_is_a_threshold_for_a_wide_one(size, a, b):
+    """It counts for the wide arm's density around its mean m, far away, and on both sides."""
+    for m in (0.001, 0.25, 0.5, 0.9):
+        wide = stats.beta.sf(m, a, b)
+        found = top_k([size * m, a], [size * (1 - m), b]).first
+        assert_allclose(found, [1 - wide, wide], rtol=1e-4, atol=2 / math.sqrt(size))
+        assert_allclose(found.sum(), 1, rtol=1e-7)
 
 
 @pytest.mark.parametrize("name", EXTREMES)
