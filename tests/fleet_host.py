@@ -10,6 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from mlkit.bandit.server import metrics
+from mlkit.bandit.server.candidates.tally import Tally
 from mlkit.bandit.server.feedback.attribution import Details, settled_key, waiting
 from mlkit.bandit.server.fleet import joining
 from mlkit.bandit.server.fleet.member import Member
@@ -64,19 +65,20 @@ class Host:
         self.state = StateDirectory(settings.state)
         self.state.open(joining.key_of(settings.fleet, self.state))
         self.model, self.membership = joining.join(settings, self.state, self._load)
-        self.counters = SharedCounters(metrics.LAYOUT, 1).row(0)
-        clock = self.membership.clock.set
-        self.applier = Applier(self.model, self.counters, new_arms=False, clock=clock)
+        self.shared = SharedCounters(metrics.LAYOUT, 1)
+        self.counters = self.shared.row(0)
+        clock, self.tally = self.membership.clock.set, Tally(self.model.journal.meta("tally"))
+        how = {"clock": clock, "tally": self.tally}
+        self.applier = Applier(self.model, self.counters, new_arms=False, **how)
         self.member: Member | None = None
         self.followed: asyncio.Task[bool] | None = None
 
     def _load(self, clock: joining.SharedClock) -> Model:
         settings = self.settings
         attributes = settings.attribution is not None
-        window = settings.dedupe_window
-        return Model(
-            self.state, settings.posteriors, window=window, attribution=attributes, shared=clock
-        )
+        how = {"window": settings.dedupe_window, "hours": settings.window}
+        how |= {"attribution": attributes, "shared": clock}
+        return Model(self.state, settings.posteriors, **how)
 
     @contextlib.asynccontextmanager
     async def following(self) -> AsyncIterator[Host]:

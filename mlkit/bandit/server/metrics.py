@@ -68,6 +68,20 @@ FLEET_CURRENT = "fleet was known to be followed up to its end"
 FLEET_POSITION = "entries of the fleet's stream applied"
 FLEET_AWAY = "the fleet's store is away"
 FLEET_QUEUED = "requests that wait for the fleet's store"
+FLEET_EPOCH = "starts and ends of candidates in the fleet"
+FLEET_DECISIONS, FLEET_CANDIDATE_DECISIONS = (
+    f"decisions of {name} in the fleet" for name in ("stable", "candidate")
+)
+FLEET_REWARDS, FLEET_CANDIDATE_REWARDS, FLEET_REPLACED_REWARDS = (
+    f"rewards of {name} in the fleet" for name in ("stable", "candidate", "replaced")
+)
+FLEET_SQUARES, FLEET_CANDIDATE_SQUARES = (
+    f"squared rewards of {name} in the fleet" for name in ("stable", "candidate")
+)
+COUNTED_BY, COUNTED_EPOCH, COUNTED_STABLE, COUNTED_CANDIDATE = (
+    f"of decisions that are reported to the fleet: {name}"
+    for name in ("source", "epoch", "stable before", "candidate before")
+)
 SHOWN = "journal applied up to, shown"
 """Numbers of changes in the journal, in the writer's row: what workers answer with lies between."""
 
@@ -84,6 +98,10 @@ LAYOUT = Layout(
         *(*CHUNKS.values(), *ROWS.values(), *FAULTS.values()),
         *(REMOVED, POST_FAILURES),
         *(FLEET_CURRENT, FLEET_POSITION, FLEET_AWAY, FLEET_QUEUED),
+        *(FLEET_EPOCH, FLEET_DECISIONS, FLEET_REWARDS, FLEET_SQUARES),
+        *(FLEET_CANDIDATE_DECISIONS, FLEET_CANDIDATE_REWARDS, FLEET_CANDIDATE_SQUARES),
+        *(FLEET_REPLACED_REWARDS,),
+        *(COUNTED_BY, COUNTED_EPOCH, COUNTED_STABLE, COUNTED_CANDIDATE),
     ),
     (LAG, *STAGES.values()),
 )
@@ -139,6 +157,22 @@ _COUNTERS = {
             "ignored": IGNORED,
             "conflict": CONFLICTS,
             "unknown_arm": UNKNOWN_EVENTS,
+        },
+    ),
+}
+_FLEET_COUNTERS = {
+    "fleet_version_decisions": Counter(
+        "Decisions of all hosts by version of the model, since the candidate started.",
+        label="version",
+        counters={"stable": FLEET_DECISIONS, "candidate": FLEET_CANDIDATE_DECISIONS},
+    ),
+    "fleet_version_rewards": Counter(
+        "Sum of the rewards of decisions of all hosts, by the version that made them.",
+        label="version",
+        counters={
+            "stable": FLEET_REWARDS,
+            "candidate": FLEET_CANDIDATE_REWARDS,
+            "replaced": FLEET_REPLACED_REWARDS,
         },
     ),
 }
@@ -213,6 +247,6 @@ class PredictionCounters:
         values[self._arms] += unknown_arms
 
 
-def collect(gauges: dict[str, Gauge]) -> Shown:
+def collect(gauges: dict[str, Gauge], *, in_fleet: bool = False) -> Shown:
     """Return what `GET /metrics` shows beside the requests."""
-    return Shown(_COUNTERS, _HISTOGRAMS, gauges)
+    return Shown(_COUNTERS | (_FLEET_COUNTERS if in_fleet else {}), _HISTOGRAMS, gauges)

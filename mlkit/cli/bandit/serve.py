@@ -23,7 +23,7 @@ from mlkit.web.defaults import CONNECTIONS, DRAIN_TIMEOUT, HOST
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlkit.bandit.server.settings import FleetSettings, Settings
+    from mlkit.bandit.server.settings import Settings
 
 
 State = Annotated[
@@ -116,7 +116,11 @@ def serve(
     candidate: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Second version of the model, which answers --share of the users."
+            metavar="FILE",
+            help=(
+                "Second version of the model, which answers --share of the users; in a fleet, "
+                "on all hosts."
+            ),
         ),
     ] = None,
     share: Annotated[
@@ -192,7 +196,7 @@ def serve(
         share=_candidate_share(share, candidate),
         new_arms=new_arms,
         drain_timeout=drain_timeout,
-        fleet=_alike(in_fleet, candidate),
+        fleet=in_fleet,
         features=from_store,
         limits=Limits(max_body=max_body, max_candidates=max_candidates, max_k=max_k),
         connections=ConnectionLimits(connections=max_connections),
@@ -214,16 +218,6 @@ def _candidate_share(share: float, candidate: Path | None) -> float:
     if share and candidate is None:
         raise UsageError("--share: there is no candidate", hint="--candidate FILE names it")
     return share
-
-
-def _alike(fleet: FleetSettings | None, candidate: Path | None) -> FleetSettings | None:
-    """Return a fleet, whose hosts all learn one version of a model."""
-    from mlkit.errors import UsageError
-
-    if fleet is not None and candidate is not None:
-        hint = "try the candidate on a host of its own, without --store"
-        raise UsageError("--candidate: not in a fleet", hint=hint)
-    return fleet
 
 
 def _attribution(text: str | None, window: float) -> float | None:

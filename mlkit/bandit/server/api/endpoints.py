@@ -126,9 +126,7 @@ class Endpoints:
         self.arms = ArmEndpoints(
             self.answering, writing, settings.new_arm_prior, settings.limits.max_page, clock
         )
-        self.status = StatusEndpoints(
-            settings, self.answering, writing, counters, writer, started, clock
-        )
+        self.status = StatusEndpoints(settings, self.answering, writing, counters, writer, started)
 
     def use_store(
         self,
@@ -136,6 +134,7 @@ class Endpoints:
         model: str,
         base: str = "",
         candidate: tuple[PosteriorReader | PolicyReader, str, str] | None = None,
+        share: float | None = None,
     ) -> None:
         """Answer from other stores, from the next request on.
 
@@ -144,12 +143,14 @@ class Endpoints:
             model: The model's name.
             base: The begin of the posteriors file's hash.
             candidate: The same of a candidate version; None: there is none.
+            share: Its share of the traffic; None: that of the settings.
         """
         self._store = store
         self._events.use_model(store if isinstance(store, PolicyReader) else None)
         stable = self._variant(STABLE, store, model, base)
         other = None if candidate is None else self._variant(CANDIDATE, *candidate)
-        self._variants = Variants(stable, other, self._settings.share)
+        share = self._settings.share if share is None else share
+        self._variants = Variants(stable, other, share)
         recorder = None if self._log is None else stable.recorder
         self._direct.use(self._direct_table(self._variants), recorder)
 

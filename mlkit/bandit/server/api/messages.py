@@ -217,7 +217,10 @@ class ArmsPage(msgspec.Struct, gc=False):
 
 
 class Version(msgspec.Struct, gc=False):
-    """A version of the model, and what its decisions earned since the server started."""
+    """A version of the model, and what its decisions earned since the server started.
+
+    In a fleet: on all hosts, since the candidate started.
+    """
 
     model: str
     policy: str

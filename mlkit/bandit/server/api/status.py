@@ -11,7 +11,7 @@ import msgspec
 from mlkit.bandit.server import metrics
 from mlkit.bandit.server.api.messages import FleetHealth, Health
 from mlkit.bandit.server.candidates.variants import Variants
-from mlkit.bandit.server.candidates.versions import compare, note_promotion
+from mlkit.bandit.server.candidates.versions import compare
 from mlkit.bandit.server.decisions.policy_reader import PolicyReader
 from mlkit.bandit.server.feedback.commits import Writing, answer
 from mlkit.bandit.server.fleet.health import fleet_gauges, fleet_health
@@ -35,7 +35,6 @@ class StatusEndpoints:
         counters: The counters of all processes.
         writer: Those of the writer.
         started: When the server started, on the monotonic clock.
-        clock: Returns the seconds since 1970.
     """
 
     def __init__(
@@ -46,11 +45,10 @@ class StatusEndpoints:
         counters: SharedCounters,
         writer: Counters | None,
         started: float,
-        clock: Callable[[], float],
     ) -> None:
         self._settings, self._answering, self._writing = settings, answering, writing
         self._all_counters, self._writer = counters, writer
-        self._started, self._clock = started, clock
+        self._started = started
 
     def _store(self) -> PosteriorReader | PolicyReader:
         return self._answering().stable.store
@@ -87,8 +85,6 @@ class StatusEndpoints:
         if not (isinstance(reply, Switched) and reply.existed):
             hint = "`mlkit bandit serve --candidate FILE --share 0.1` starts one"
             raise RequestError(409, "there is no candidate", hint)
-        if promote and self._writer is not None:
-            note_promotion(self._writer, self._all_counters, self._clock())
         return Response(b"", 204, ())
 
     async def metrics(self, request: Request) -> Response:
@@ -103,7 +99,7 @@ class StatusEndpoints:
             arms, posteriors = await settle(self._store().size())
             gauges["arms"] = Gauge("Arms that can be recommended.", arms)
             gauges["context_posteriors"] = Gauge("(context, arm) posteriors.", posteriors)
-        body = exposition(self._all_counters, metrics.collect(gauges))
+        body = exposition(self._all_counters, metrics.collect(gauges, in_fleet=fleet is not None))
         return Response(body, headers=((b"content-type", CONTENT_TYPE),))
 
     def _uptime(self) -> float:

@@ -14,6 +14,14 @@ from mlkit.web.metrics import Counters, SharedCounters
 
 _STABLE = metrics.DECISIONS, metrics.REWARDS, metrics.SQUARES
 _CANDIDATE = metrics.CANDIDATE_DECISIONS, metrics.CANDIDATE_REWARDS, metrics.CANDIDATE_SQUARES
+_FLEET = (
+    (metrics.FLEET_DECISIONS, metrics.FLEET_REWARDS, metrics.FLEET_SQUARES),
+    (
+        metrics.FLEET_CANDIDATE_DECISIONS,
+        metrics.FLEET_CANDIDATE_REWARDS,
+        metrics.FLEET_CANDIDATE_SQUARES,
+    ),
+)
 _REPLACED = metrics.REPLACED_REWARDS, metrics.REPLACED_SQUARES
 
 
@@ -52,11 +60,14 @@ def compare(variants: Variants, counters: SharedCounters) -> Versions:
     """Compare the mean reward per decision of two versions.
 
     A decision whose reward has not come counts as 0. The test is Welch's, with as many decisions
-    that its statistic is Normal. A promoted candidate takes along what it has earned.
+    that its statistic is Normal. A promoted candidate takes along what it has earned. In a fleet
+    that has had a candidate the decisions are those of all hosts.
     """
     sums, places = counters.sums(), counters.layout.counters
-    own, its = ([sums[places[name]] for name in names] for names in (_STABLE, _CANDIDATE))
-    if sums[places[metrics.PROMOTED]]:
+    in_fleet = sums[places[metrics.FLEET_EPOCH]] > 0
+    names = _FLEET if in_fleet else (_STABLE, _CANDIDATE)
+    own, its = ([sums[places[name]] for name in each] for each in names)
+    if sums[places[metrics.PROMOTED]] and not in_fleet:
         before = [sums[places[metrics.BEFORE[name]]] for name in _STABLE]
         own = [a - b + c for a, b, c in zip(own, before, its, strict=True)]
     stable = _version(variants.stable, *own)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlkit.bandit.server.decisions.decision import KEY_BYTES
+from mlkit.bandit.server.fleet.offering import offer
 from mlkit.bandit.server.learning.journal import Journal
 from mlkit.bandit.server.learning.model import Model
 from mlkit.bandit.server.learning.state import StateDirectory
@@ -70,12 +71,14 @@ class Known(NamedTuple):
         position: Up to where it knows the fleet's stream.
         has_learned: Whether there is anything in it beside its posteriors file.
         posteriors: Where in the state its posteriors file is; None: it has none yet.
+        digest: The hash of that file.
     """
 
     fleet: str | None
     position: Position
     has_learned: bool
     posteriors: str | None
+    digest: str | None
 
 
 def position_facts(position: Position, time: float) -> dict[str, Any]:
@@ -125,7 +128,11 @@ def leave(state: StateDirectory, *, adopt: bool) -> None:
 
 
 def join(
-    settings: Settings, state: StateDirectory, load: Callable[[SharedClock], Model]
+    settings: Settings,
+    state: StateDirectory,
+    load: Callable[[SharedClock], Model],
+    *,
+    starts: bool = True,
 ) -> tuple[Model, Membership]:
     """Return the model of a host, and its place in the fleet, which is founded if it is not there.
 
@@ -133,10 +140,12 @@ def join(
         settings: The server's settings.
         state: The state directory.
         load: Loads the state's model.
+        starts: Whether the host starts, and with it perhaps a candidate; False: only its writer
+            does again.
 
     Raises:
         ConfigurationError: The state is of another fleet, or alone has learned something, or the
-            options are not those of the fleet.
+            options or the candidate are not those of the fleet.
         UsageError: `--adopt` beside a fleet that already exists.
         ServiceUnavailable: Redis is away, and the state is of no fleet.
     """
@@ -148,8 +157,22 @@ def join(
         model = load(clock)
         _check_options(model.journal, settings)
         if not founds or _found(model, settings, state):
-            return model, _membership(model, fleet, state, clock)
+            membership = _membership(model, fleet, state, clock)
+            if starts:
+                _offer(model, settings, membership)
+            return model, membership
         model.journal.close()  # Another host was first.
+
+
+def _offer(model: Model, settings: Settings, membership: Membership) -> None:
+    stream = _stream(membership.settings)
+    try:
+        offer(model, settings, stream, membership.fleet, membership.position)
+    except BaseException:
+        model.journal.close()
+        raise
+    finally:
+        stream.close()
 
 
 def publish(state: StateDirectory, snapshots: Snapshots, *, founds: bool = False) -> int:
@@ -239,17 +262,18 @@ def _load_snapshot(fleet: FleetSettings, state: StateDirectory, known: Known) ->
         with enough_space(), tempfile.TemporaryDirectory(prefix=prefix, dir=state.path) as scratch:
             copy = Path(scratch) / "journal.sqlite"
             snapshots.fetch(copy)
-            if known.posteriors is not None:  # The name of the file is this host's own.
-                _note(copy, {"posteriors": known.posteriors})
+            _keep_name(copy, known)
             state.replace_journal(copy)
     finally:
         snapshots.close()
     logger.info("this host starts from the snapshot of the fleet %r", fleet.name)
 
 
-def _note(path: Path, facts: dict[str, Any]) -> None:
+def _keep_name(path: Path, known: Known) -> None:
+    """Keep this host's own name of the posteriors file, unless another one is promoted."""
     journal = Journal(path)
-    journal.set_meta(facts)
+    if known.posteriors is not None and known.digest == journal.meta("posteriors_hash"):
+        journal.set_meta({"posteriors": known.posteriors})
     journal.close()
 
 
@@ -258,7 +282,7 @@ def _read_known(state: StateDirectory) -> Known:
     try:
         has_learned = journal.seq > 0
         about = journal.meta("fleet"), _position(journal), has_learned
-        return Known(*about, journal.meta("posteriors"))
+        return Known(*about, journal.meta("posteriors"), journal.meta("posteriors_hash"))
     finally:
         journal.close()
 
@@ -287,6 +311,7 @@ def _found(model: Model, settings: Settings, state: StateDirectory) -> bool:
     before = journal.meta("fleet")
     options = json.dumps(_options(settings), sort_keys=True)
     journal.set_meta({"fleet": before or new_fleet(), "fleet_options": options})
+    model.share_files(settings.share)
     snapshots, is_first = Snapshots(fleet.address, fleet.name), False
     try:
         is_first = bool(publish(state, snapshots, founds=True))

@@ -17,32 +17,27 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-import msgspec
-
 from mlkit.bandit.server import metrics
 from mlkit.bandit.server.feedback.event_batch import Rejection, preview
+from mlkit.bandit.server.fleet.entries import Decoded, decode, runs
 from mlkit.bandit.server.fleet.joining import Membership, position_facts, publish
 from mlkit.bandit.server.fleet.outbox import Outbox
 from mlkit.bandit.server.learning.applying import Applier, Batch
 from mlkit.bandit.server.learning.model import Model
 from mlkit.bandit.server.processes.protocol import (
     Accepted,
-    ArmChange,
     Decided,
     Failed,
     Feedback,
-    Frames,
     Kept,
-    Message,
     Reply,
     Request,
-    Tick,
+    Switch,
     frame,
-    message_decoder,
 )
 from mlkit.bandit.stores.redis.snapshots import Snapshots
 from mlkit.bandit.stores.redis.stream import Diverged, Entry, SharedStream
-from mlkit.errors import BadData, MlkitError
+from mlkit.errors import MlkitError
 from mlkit.storage.sqlite_file import SqliteFailure
 from mlkit.web.metrics import Counters
 
@@ -57,7 +52,6 @@ _AWAY = "the fleet's store does not take it now"
 _RECENT = 10.0
 """Seconds for which what was appended is kept, to be appended again after a failover lost it."""
 _MOST_RECENT = 4096
-Decoded = tuple[Entry, list[Request]]
 logger = logging.getLogger("mlkit.bandit.server")
 
 
@@ -248,11 +242,16 @@ class Member:
                 await self._append(_Flight(list(self._next())))
 
     def _next(self) -> Iterator[_Item]:
-        """Yield the messages of the next entry."""
+        """Yield the messages of the next entry; one about versions has an entry of its own."""
         size = 0
         while self._pending and (not size or size + len(self._pending[0].message) <= _ENTRY):
+            is_alone = isinstance(self._pending[0].request, Switch)
+            if size and is_alone:
+                return
             size += len(self._pending[0].message)
             yield self._pending.popleft()
+            if is_alone:
+                return
 
     async def _append(self, flight: _Flight) -> None:
         tag, body = self._tag(), flight.body()
@@ -272,7 +271,9 @@ class Member:
             del self._flights[tag]
 
     def _remember(self, flight: _Flight) -> None:
-        kept = [each.message for each in flight.items if isinstance(each.request, Feedback)]
+        kept = [
+            each.message for each in flight.items if isinstance(each.request, (Feedback, Switch))
+        ]
         self._forget_old()
         if kept:
             self._recent.append(_Recent(time.monotonic(), b"".join(kept)))
@@ -312,7 +313,7 @@ class Member:
         pause, longest = _RETRY
         while True:
             try:
-                entries = _decode(await asyncio.to_thread(self._read))
+                entries = decode(await asyncio.to_thread(self._read))
                 self._apply(entries)
             except (MlkitError, SqliteFailure) as error:
                 self._handle_loss(str(error))
@@ -354,7 +355,7 @@ class Member:
             SqliteFailure: The disk of this host does not take them; those before are applied.
             Unapplied: The tables do not show what was committed: only a new start helps.
         """
-        for run in _runs(entries):
+        for run in runs(entries):
             self._apply_run(run)
         if entries:
             self._unsaved.size += sum(len(entry.body) for entry, _ in entries)
@@ -411,40 +412,3 @@ class Member:
             return publish(self._state, snapshots)
         finally:
             snapshots.close()
-
-
-def _decode(entries: Sequence[Entry]) -> list[Decoded]:
-    return [(entry, _requests(entry)) for entry in entries]
-
-
-def _requests(entry: Entry) -> list[Request]:
-    """Return the messages of an entry.
-
-    Raises:
-        BadData: They cannot be read; going on would make this host differ from others.
-    """
-    try:
-        found: list[Message] = [message_decoder.decode(each) for each in Frames().feed(entry.body)]
-    except msgspec.MsgspecError as error:
-        text = f"entry {entry.position.number} of the fleet's stream: {error}"
-        raise BadData(text, hint="is there a newer mlkit on another host?") from None
-    return [each for each in found if isinstance(each, Request)]
-
-
-def _runs(entries: Sequence[Decoded]) -> Iterator[list[Decoded]]:
-    """Yield entries that may be committed together, whatever has arrived together.
-
-    What is accepted depends on which arms are known by then, so that entries that change them are
-    committed alone: else hosts that read other groups would differ.
-    """
-    run: list[Decoded] = []
-    for each in entries:
-        changes_arms = any(isinstance(request, (ArmChange, Tick)) for request in each[1])
-        if changes_arms:
-            yield from ([run] if run else [])
-            run = []
-            yield [each]
-        else:
-            run.append(each)
-    if run:
-        yield run

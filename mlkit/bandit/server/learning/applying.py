@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from mlkit.bandit.server import metrics
+from mlkit.bandit.server.candidates.tally import Tally
 from mlkit.bandit.server.feedback.attribution import Settled, settle_due
 from mlkit.bandit.server.feedback.event_batch import Appended, Reason, Rejection, append_events
 from mlkit.bandit.server.learning.model import Model
@@ -16,10 +17,14 @@ from mlkit.bandit.server.processes.protocol import (
     ArmChanged,
     Conflict,
     Decided,
+    DecisionCounts,
     Feedback,
     Kept,
     Reply,
     Request,
+    StartCandidate,
+    Switch,
+    Switched,
     Tick,
     UnknownArm,
     UnknownEvent,
@@ -29,7 +34,7 @@ from mlkit.web.metrics import Counters
 SETTLED_AT_ONCE = 2000
 """Decisions that a `Tick` settles at most."""
 Outcome = Appended | Rejection | Settled | bool
-"""Of feedback what was appended, or a rejection; of an arm whether there was anything to do."""
+"""Of feedback what was appended, or a rejection; of others whether there was anything to do."""
 
 
 class Batch(NamedTuple):
@@ -54,8 +59,10 @@ class Applier:
         counters: Where to count.
         new_arms: Whether feedback may bring arms that were never added.
         clock: Set to the time of each batch before it is read; None: the journal has its own.
+        tally: What the versions of the fleet have earned; None: there is no fleet.
 
     Attributes:
+        on_switched: Called when the candidate has started, or ended: with whether it is promoted.
         since_compaction: Changes in the journal since it was compacted.
     """
 
@@ -66,7 +73,10 @@ class Applier:
         *,
         new_arms: bool,
         clock: Callable[[float], None] | None = None,
+        tally: Tally | None = None,
     ) -> None:
+        self._tally = tally
+        self.on_switched: Callable[[bool], None] = lambda is_promoted: None
         self._model = model
         self._counters = counters
         self._new_arms = new_arms
@@ -76,6 +86,8 @@ class Applier:
         for place in (self._begun, self._shown):
             counters.values[place] = model.journal.seq
         self.since_compaction = 0
+        if tally is not None:
+            tally.publish(counters)
 
     def commit(
         self, batches: Sequence[Batch], facts: dict[str, Any] | None = None
@@ -90,19 +102,29 @@ class Applier:
             SqliteFailure: The journal cannot be written; nothing has changed.
         """
         seq = self._model.journal.seq
+        sums = None if self._tally is None else self._tally.save()
         try:
             with self._model.journal.transaction():
                 outcomes = [self._write_all(batch) for batch in batches]
-                self._model.journal.set_meta(facts or {})
+                self._model.journal.set_meta((facts or {}) | self._counted(sums))
         except BaseException:
             self._model.journal.seq = seq
+            if self._tally is not None:
+                self._tally.restore(sums)
             raise
         self._counters.add(metrics.COMMITS)
         self._counters.values[self._begun] = self._model.journal.seq
         replies = [self._apply_all(*each) for each in zip(batches, outcomes, strict=True)]
         self._model.show()
+        if self._tally is not None:
+            self._tally.publish(self._counters)
         self._counters.values[self._shown] = self._model.journal.seq
         return replies
+
+    def _counted(self, before: str | None) -> dict[str, Any]:
+        """Return what to set about the state if versions have earned something."""
+        after = None if self._tally is None else self._tally.save()
+        return {} if after == before else {"tally": after}
 
     def is_known(self, arm: str) -> bool:
         """Return whether an arm may be rewarded."""
@@ -119,17 +141,49 @@ class Applier:
     def _write(self, request: Request, now: float) -> Outcome:
         journal = self._model.journal
         if isinstance(request, Feedback):
-            return append_events(journal, request.events, self.is_known)
+            outcome = append_events(journal, request.events, self.is_known)
+            self._tally_up(request, outcome)
+            return outcome
         if isinstance(request, Decided):
             journal.keep(request.decisions)
             return True
         if isinstance(request, Tick):
             return settle_due(journal, now, SETTLED_AT_ONCE, self._model.knows)
+        if isinstance(request, ArmChange):
+            return self._write_arm(request)
+        return self._write_version(request, now)
+
+    def _write_arm(self, request: ArmChange) -> bool:
         change = request.change
         if change.kind == Kind.REMOVE and not self._model.has(change.arm):
             return False
-        journal.append([change])
+        self._model.journal.append([change])
         return True
+
+    def _write_version(self, request: Switch | StartCandidate | DecisionCounts, now: float) -> bool:
+        tally = self._tally
+        if isinstance(request, DecisionCounts):
+            if tally is not None:
+                tally.report(request)
+            return True
+        if isinstance(request, Switch):
+            existed = self._model.write_switch(request)
+            if existed and tally is not None:
+                tally.end(now, is_promoted=request.promote)
+            return existed
+        had = self._model.candidate is not None
+        starts = self._model.write_start(request, now)
+        if starts and not had and tally is not None:
+            tally.start(now)
+        return starts
+
+    def _tally_up(self, request: Feedback, outcome: Appended | Rejection) -> None:
+        """Count rewards of decisions, where hosts do so together."""
+        if self._tally is None or isinstance(outcome, Rejection):
+            return
+        for event, is_repeat in zip(request.events, outcome.repeats, strict=True):
+            if event.decided and event.amends is None and not is_repeat:
+                self._tally.count(event)
 
     # To the tables
 
@@ -144,6 +198,8 @@ class Applier:
             self.since_compaction += bool(outcome)
             existed = bool(outcome) and self._model.apply(request.change)
             return ArmChanged(request.number, existed)
+        if isinstance(request, (Switch, StartCandidate)):
+            return self._switch(request, existed=bool(outcome))
         if isinstance(outcome, Rejection):
             return self.rejected(request, outcome, is_own=is_own)
         if not isinstance(outcome, Appended):
@@ -153,6 +209,15 @@ class Applier:
         if is_own:
             self._count(outcome, ignored)
         return Accepted(request.number, outcome.repeats, ignored, outcome.replaced)
+
+    def _switch(self, request: Switch | StartCandidate, *, existed: bool) -> Reply:
+        if existed and isinstance(request, Switch):
+            self._model.show_switch(request)
+            self.on_switched(request.promote)
+        elif existed:
+            self._model.show_start()
+            self.on_switched(False)
+        return Switched(request.number, existed)
 
     def _settle(self, settled: Settled) -> Reply:
         self._counters.add(metrics.ZEROS, len(settled.zeros))

@@ -48,6 +48,10 @@ CREATE TABLE IF NOT EXISTS pending (
   details BLOB NOT NULL       -- msgpack: what its zeros are made of
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS pending_due ON pending (due);
+CREATE TABLE IF NOT EXISTS files (
+  name TEXT PRIMARY KEY,      -- in the state directory
+  content BLOB NOT NULL       -- a posteriors file of a fleet that not every host was given
+);
 CREATE TABLE IF NOT EXISTS journal (
   seq INTEGER PRIMARY KEY,
   kind INTEGER NOT NULL,    -- see records.Kind
@@ -395,6 +399,25 @@ class Journal:
         """Forget the candidate's snapshot, inside a transaction."""
         self._database.execute(f"DELETE FROM {CANDIDATE}")
         self.set_meta(facts)
+
+    # Posteriors files that hosts of a fleet have from one another
+
+    def put_file(self, name: str, content: bytes) -> None:
+        """Keep a file of the state directory in the journal."""
+        self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?)", (name, content))
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the files that the journal has, and their names."""
+        return self._database.rows("SELECT name, content FROM files")
+
+    def file_names(self) -> list[str]:
+        """Return the names of the files that the journal has."""
+        return [name for (name,) in self._database.rows("SELECT name FROM files")]
+
+    def drop_other_files(self, names: Sequence[str]) -> None:
+        """Forget all files but these."""
+        marks = ", ".join("?" * len(names))
+        self._database.execute(f"DELETE FROM files WHERE name NOT IN ({marks})", names)
 
     def _compact_removals(self, table: str) -> None:
         removed = f"SELECT DISTINCT arm FROM journal WHERE kind = {Kind.REMOVE:d}"

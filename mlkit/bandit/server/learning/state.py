@@ -13,6 +13,7 @@ Its files:
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -201,12 +202,33 @@ class StateDirectory:
     def keep(self, source: Path, digest: str) -> Path:
         """Copy a posteriors file into the state, durably."""
         # Under its own name, which is the model's name if the file gives none.
-        copy = self.path / f"posteriors-{digest[:16]}" / source.name
+        copy = self.path / self.name_of(source.name, digest)
         if not copy.exists():
             copy.parent.mkdir(exist_ok=True)
             with enough_space(), replacing(copy) as to, source.open("rb") as file:
                 shutil.copyfileobj(file, to)
         return copy
+
+    @staticmethod
+    def name_of(file: str, digest: str) -> str:
+        """Return where in the state a posteriors file is kept."""
+        return f"posteriors-{digest[:16]}/{file}"
+
+    def restore(self, name: str, content: bytes) -> None:
+        """Write a posteriors file that came from another host, unless it is there.
+
+        Raises:
+            BadData: It is not what its name says.
+        """
+        folder, _, file = name.partition("/")
+        digest = hashlib.sha256(content).hexdigest()
+        if name != self.name_of(Path(file).name, digest) or file in ("", ".", ".."):
+            raise BadData(f"{self.path}: the fleet's file {name!r} is damaged")
+        copy = self.path / folder / file
+        if not copy.exists():
+            copy.parent.mkdir(exist_ok=True)
+            with enough_space(), replacing(copy) as to:
+                to.write(content)
 
     def drop_other_posteriors(self, *copies: Path) -> None:
         """Delete the copies of earlier posteriors files."""

@@ -33,10 +33,37 @@ class Decided(msgspec.Struct, tag=3, array_like=True, gc=False):
 
 
 class Switch(msgspec.Struct, tag=4, array_like=True, gc=False):
-    """To the writer: promote the candidate, or roll it back."""
+    """To the writer: promote the candidate, or roll it back.
+
+    In a fleet's stream `candidate` is its hash, so that what is appended twice has one effect.
+    """
 
     number: int
     promote: bool
+    candidate: str = ""
+
+
+class StartCandidate(msgspec.Struct, tag=6, array_like=True, gc=False):
+    """In a fleet's stream: a candidate starts, or has another share from now on.
+
+    `digest` is its hash, `content` the file of that name.
+    """
+
+    digest: str
+    share: float
+    name: str
+    content: bytes
+    number: int = 0
+
+
+class DecisionCounts(msgspec.Struct, tag=7, array_like=True, gc=False):
+    """In a fleet's stream: the decisions of a host by version, in an epoch of the `Tally`."""
+
+    source: str
+    epoch: int
+    stable: float
+    candidate: float
+    number: int = 0
 
 
 class Tick(msgspec.Struct, tag=5, array_like=True, gc=False):
@@ -100,11 +127,15 @@ class Table(msgspec.Struct, array_like=True, gc=False):
 
 
 class TableReady(msgspec.Struct, tag=4, array_like=True, gc=False):
-    """To a worker: the tables to use from now on; `files` names them when they are in use."""
+    """To a worker: the tables to use from now on; `files` names them when they are in use.
+
+    `share` is the candidate's; None: that of the settings.
+    """
 
     files: str
     stable: Table
     candidate: Table | None = None
+    share: float | None = None
 
 
 class UnknownArm(msgspec.Struct, tag=5, array_like=True, gc=False):
@@ -134,8 +165,8 @@ class Switched(msgspec.Struct, tag=8, array_like=True, gc=False):
     existed: bool
 
 
-Request = Feedback | ArmChange | Decided | Tick
-Message = Request | TableInUse | Switch
+Request = Feedback | ArmChange | Decided | Tick | Switch | StartCandidate | DecisionCounts
+Message = Request | TableInUse
 Reply = Accepted | Conflict | UnknownArm | UnknownEvent | ArmChanged | Kept | Switched | Failed
 Announcement = Reply | TableReady
 

@@ -127,13 +127,15 @@ class _Service:
             on_used=lambda workers: self._on_used(process, workers),
             membership=membership,
             hosts=self._boards.fleet,
+            shared=self._counters,
         )
 
     def _join(self) -> tuple[Model, joining.Membership | None]:
         """Return the model, and the host's place in its fleet."""
         settings = self._settings
         if settings.fleet is not None:
-            return joining.join(settings, self._state, self._model)
+            starts = not self.supervisor.is_ready
+            return joining.join(settings, self._state, self._model, starts=starts)
         joining.leave(self._state, adopt=settings.adopt)
         return self._model(), None
 
@@ -148,7 +150,7 @@ class _Service:
             half_life=settings.half_life,
             hours=settings.window,
             attribution=settings.attribution is not None,
-            candidate=settings.candidate,
+            candidate=None if in_fleet else settings.candidate,
             new_arm_prior=settings.new_arm_prior,
             only_beta=_only_beta(settings),
             needs_features=_needs_features(settings),

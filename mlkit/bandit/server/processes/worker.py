@@ -158,7 +158,7 @@ def _use(endpoints: Endpoints, ready: TableReady) -> None:
     candidate = ready.candidate
     other = None if candidate is None else (_open(candidate), candidate.model, candidate.base)
     stable = ready.stable
-    endpoints.use_store(_open(stable), stable.model, stable.base, other)
+    endpoints.use_store(_open(stable), stable.model, stable.base, other, ready.share)
 
 
 def _open(table: Table) -> PosteriorTable | PolicyReader:

@@ -10,11 +10,15 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from mlkit.bandit.server.candidates.tally import Tally
+from mlkit.bandit.server.candidates.versions import note_promotion
 from mlkit.bandit.server.dashboard.observer import Observer
+from mlkit.bandit.server.fleet.decision_reports import DecisionReports
 from mlkit.bandit.server.fleet.joining import Membership
 from mlkit.bandit.server.learning.applying import SETTLED_AT_ONCE, Applier, Batch
-from mlkit.bandit.server.learning.model import Model, Served
+from mlkit.bandit.server.learning.model import Model
 from mlkit.bandit.server.learning.served_model import ServedModel
+from mlkit.bandit.server.learning.version_files import Served
 from mlkit.bandit.server.processes.protocol import (
     Announcement,
     Failed,
@@ -33,7 +37,7 @@ from mlkit.bandit.server.processes.protocol import (
 )
 from mlkit.errors import MlkitError
 from mlkit.storage.sqlite_file import SqliteFailure
-from mlkit.web.metrics import Counters
+from mlkit.web.metrics import Counters, SharedCounters
 from mlkit.web.shared_document import SharedDocument
 
 if TYPE_CHECKING:
@@ -44,6 +48,7 @@ COMPACT_AFTER = 50_000
 """Changes in the journal before they are compacted into the snapshot."""
 _HOUSEKEEPING = 5.0
 _SETTLING = 1.0
+_REPORTED_EVERY = 1.0
 _PUBLISHED_EVERY = 1.0
 logger = logging.getLogger("mlkit.bandit.server")
 
@@ -61,6 +66,7 @@ class Writer:
         settles: Whether decisions without a reward count as 0 when their time is over.
         membership: The fleet that this host is one of: its stream orders what is committed; None:
             the host is alone.
+        shared: The counters of all processes.
     """
 
     def __init__(
@@ -72,13 +78,19 @@ class Writer:
         new_arms: bool,
         settles: bool = False,
         membership: Membership | None = None,
+        shared: SharedCounters,
     ) -> None:
         self._model = model
+        self._counters, self._shared = counters, shared
         self._settles = settles
         self._failing = False
         self._on_used = on_used
-        clock = None if membership is None else membership.clock.set
-        self._applier = Applier(model, counters, new_arms=new_arms, clock=clock)
+        clock, tally = None, None
+        if membership is not None:
+            clock, tally = membership.clock.set, Tally(model.journal.meta("tally"))
+        self._applier = Applier(model, counters, new_arms=new_arms, clock=clock, tally=tally)
+        self._applier.on_switched = self._show_switched
+        self._reports = None if tally is None else DecisionReports(tally, counters, shared)
         self._member: Member | None = None
         if membership is not None:
             self._member = _member(membership, model, self._applier, counters, self._finish_commit)
@@ -103,6 +115,7 @@ class Writer:
             tasks.append(asyncio.create_task(self._settle_often()))
         if self._member is not None:
             tasks.append(asyncio.create_task(self._follow(self._member)))
+            tasks.append(asyncio.create_task(self._report_often(self._member)))
         try:
             await self._finished
         finally:
@@ -123,6 +136,14 @@ class Writer:
         except Exception as error:
             if not self._finished.done():
                 self._finished.set_exception(error)
+
+    async def _report_often(self, member: Member) -> None:
+        """Report decisions to the fleet, as long as its versions are compared."""
+        while True:
+            await asyncio.sleep(_REPORTED_EVERY)
+            found = None if self._reports is None else self._reports.make()
+            if found is not None:
+                member.submit([(self, found)])
 
     def stop(self) -> None:
         """Leave when the last worker has gone."""
@@ -192,7 +213,7 @@ class Writer:
         stable = _table(model.posteriors, meta("posteriors_hash"))
         other = model.candidate
         candidate = None if other is None else _table(other, meta("candidate_hash"))
-        return TableReady(model.files(), stable, candidate)
+        return TableReady(model.files(), stable, candidate, model.share)
 
     def _announce(self) -> None:
         self._announced = self._model.files()
@@ -219,18 +240,23 @@ class Writer:
             failed = Failed(request.number, "the posteriors file is being read: try again")
             connection.send(failed)
             return
-        self._commit_group()
-        model = self._model
-        try:
-            existed = model.promote() if request.promote else model.roll_back()
-        except SqliteFailure as error:
-            self._complain(error)
-            connection.send(Failed(request.number, str(error)))
+        candidate = self._model.course.candidate
+        if candidate is None:
+            connection.send(Switched(request.number, existed=False))
             return
-        if existed:
-            logger.info("the candidate is %s", "promoted" if request.promote else "rolled back")
-            self._announce()
-        connection.send(Switched(request.number, existed))
+        self._commit_group()
+        self._group.append((connection, Switch(request.number, request.promote, candidate)))
+        self._commit_group()
+
+    def _show_switched(self, is_promoted: bool) -> None:
+        """Let workers answer from the versions that there are now."""
+        if is_promoted:
+            note_promotion(self._counters, self._shared, time.time())
+        if self._reports is not None:
+            self._reports.align()
+        what = "answers beside the first version" if self._model.candidate else "is rolled back"
+        logger.info("the candidate %s", "is promoted" if is_promoted else what)
+        self._announce()
 
     # Groups
 
@@ -378,6 +404,7 @@ def run(
     on_used: Callable[[int], None],
     membership: Membership | None = None,
     hosts: SharedDocument | None = None,
+    shared: SharedCounters,
 ) -> None:
     """Serve until SIGTERM or the supervisor's end; SIGHUP reads the posteriors file again.
 
@@ -392,12 +419,20 @@ def run(
         on_used: Called with the number of workers that answer from the present table.
         membership: The fleet that this host is one of; None: it is alone.
         hosts: Where to publish what its hosts report; None: nowhere.
+        shared: The counters of all processes.
     """
 
     async def serve() -> None:
         model.on_learned = observer.observe
-        how = {"new_arms": new_arms, "settles": settles}
-        writer = Writer(model, counters, on_used, **how, membership=membership)
+        writer = Writer(
+            model,
+            counters,
+            on_used,
+            new_arms=new_arms,
+            settles=settles,
+            membership=membership,
+            shared=shared,
+        )
         publishing = [asyncio.create_task(_publish_often(observer))]
         if membership is not None and hosts is not None:
             publishing.append(asyncio.create_task(_roster(membership, counters, hosts).keep()))

@@ -244,6 +244,3 @@ def test_what_does_not_fit_is_refused(start, tmp_path):
     assert "--candidate FILE names it" in alone.stderr
     missing = start("--candidate", "none.csv", "--share", "0.1", ready=False)
     assert missing.process.wait(180) == 66
-    shared = start("--candidate", "none.csv", "--store", "unix:///nowhere", ready=False)
-    assert shared.process.wait(180) == 2
-    assert "try the candidate on a host of its own, without --store" in shared.stderr

@@ -157,3 +157,64 @@ def test_three_hosts_lose_and_double_nothing_whatever_is_killed(start, start_red
         )
         assert again.status == 200
         assert all(receipt["duplicate"] for receipt in again.body)
+
+
+CANDIDATE = "context,arm,a,b,pulls\n,c1,10,30,38\n,c2,60,20,78\n,c9,5,5,8\n"
+
+
+def versions_of(server, users=30):
+    """Return which version answers each user."""
+    asked = (server.post("/predict", {"context": f"u{number}", "k": 1}) for number in range(users))
+    return [answer.get("version") for answer in asked]
+
+
+@pytest.mark.slow
+def test_a_candidate_is_the_same_on_all_hosts_until_one_of_them_ends_it(
+    start, start_redis, eventually, tmp_path
+):
+    redis = start_redis("--appendfsync", "always")
+    (tmp_path / "new.csv").write_text(CANDIDATE)
+    (tmp_path / "other.csv").write_text(CANDIDATE.replace("10,30", "11,30"))
+    options = ("--workers", "1", "--store", redis.url)
+    brings = *options, "--candidate", str(tmp_path / "new.csv"), "--share", "0.5"
+    first, second = start(*brings, folder="first"), start(*options, folder="second")
+    eventually(lambda: None not in versions_of(first, 1) + versions_of(second, 1))
+    found = versions_of(first)
+    assert set(found) == {"stable", "candidate"}
+    assert versions_of(second) == found
+    decision = second.post("/predict", {"context": f"u{found.index('candidate')}", "k": 1})
+    reward = {"decision_id": decision["decision_id"], "arm": decision["arms"][0], "reward": 1}
+    assert first.post("/feedback", reward)["duplicate"] is False
+
+    def compared(server):
+        about = server.get("/versions")
+        return [about[name]["decisions"] for name in ("stable", "candidate")], about["share"]
+
+    # 30 users on each host; the first one was asked until there was a candidate.
+    stable, other = 2 * found.count("stable"), 2 * found.count("candidate") + 1
+    eventually(
+        lambda: all(
+            own >= wanted for own, wanted in zip(compared(first)[0], (stable, other), strict=True)
+        )
+    )
+    eventually(lambda: compared(first) == compared(second))
+    assert all(server.get("/versions")["candidate"]["rewards"] == 1 for server in (first, second))
+    text = second.raw("GET", "/metrics")[1].decode()
+    assert 'mlkit_fleet_version_rewards_total{version="candidate"} 1.0' in text
+    refused = start(
+        *options, "--candidate", "../other.csv", "--share", "0.5", ready=False, folder="third"
+    )
+    assert refused.wait() == 78
+    assert "the fleet has another one" in refused.stderr
+    kill(first, "host")
+    first.process.wait(PATIENCE)
+    assert second.call("POST", "/promote").status == 204
+    assert second.call("POST", "/promote").status == 409
+    kill(second, "writer")
+    first = start(*brings, folder="first")  # the command of before
+    for server in (first, second):
+        eventually(lambda server=server: server.call("GET", "/arms/c9").status == 200)
+        eventually(lambda server=server: versions_of(server, 3) == [None] * 3)
+    eventually(lambda: pulls(first) == pulls(second))
+    assert first.call("POST", "/rollback").status == 409
+    assert [first.stop(), second.stop()] == [143, 143]
