@@ -11,12 +11,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlkit.bandit.logs import csv_input
 from mlkit.bandit.logs.csv_input import HashingReader, open_input
 from mlkit.bandit.logs.decision_times import decided_at
+from mlkit.bandit.logs.json_columns import FeatureReader, feature, feature_columns, is_compacted
 from mlkit.bandit.logs.log import Columns, Log
 from mlkit.bandit.logs.times import seconds_of
 from mlkit.bandit.posteriors.file import content_hash, missing_column
@@ -61,22 +63,34 @@ def read_csv(log: Log, columns: Columns) -> Iterator[Rows]:
     types = {columns.reward: pa.dictionary(pa.int32(), pa.string())}
     with _text(log) as (text, stream):
         separator = columns.separator or csv_input.separator_of(text)
-        _check_columns(log, csv_input.column_names(text, log.path, separator), columns)
+        names = _select_columns(log, columns, csv_input.column_names(text, log.path, separator))
+        features = FeatureReader(log)
         for batch in csv_input.read_batches(
             text,
             log.path,
-            _select_columns(log, columns),
+            names,
             types=types,
             separator=separator,
             on_bad_row=log.bad,
         ):
             log.bytes_read = stream.bytes_read
-            yield _rows(log, batch, columns, partial(_at, place, row))
+            yield _rows(log, batch, columns, features, partial(_at, place, row))
             row += len(batch)
 
 
-def _select_columns(log: Log, columns: Columns) -> list[str]:
-    return list(dict.fromkeys([*columns.names(), *log.features]))
+def _select_columns(log: Log, columns: Columns, names: Sequence[str]) -> list[str]:
+    """Return the columns to read of a file that has those with these names.
+
+    Raises:
+        BadData: One is missing, or there twice.
+    """
+    wanted = list(dict.fromkeys([*columns.names(), *feature_columns(log, names)]))
+    for name in wanted:
+        if name not in names:
+            raise missing_column(log.path, name, names)
+        if list(names).count(name) > 1:
+            raise BadData(f"{log.path}: two columns {name!r}")
+    return wanted
 
 
 def _at(place: Callable[[int], str], begin: int, row: int) -> str:
@@ -87,11 +101,37 @@ def read_parquet(log: Log, columns: Columns) -> Iterator[Rows]:
     """Read a Parquet file, a part of a row group at a time."""
     log.sha256 = content_hash(log.path)
     file, row = ParquetReader(log.path, limits=log.limits), 0
-    _check_columns(log, file.columns, columns)
-    for batch in file.batches(_select_columns(log, columns), _PARQUET_ROWS):
-        yield _rows(log, batch, columns, partial(_parquet_place, log, row))
+    names, features = _select_columns(log, columns, file.columns), FeatureReader(log)
+    # Where rewards are joined to decisions, an arm without one has none: that is no bad row.
+    is_joined = is_compacted(file.columns)
+    for batch in file.batches(names, _PARQUET_ROWS):
+        rows = _rows(log, batch, columns, features, partial(_parquet_place, log, row))
+        yield _rewarded(rows) if is_joined else rows
         row += len(batch)
         log.bytes_read = file.size * row // max(row, file.rows)
+
+
+def _rewarded(rows: Rows) -> Rows:
+    """Leave out the rows without a reward."""
+    kept = rows.reward.is_valid()
+    numbers = np.flatnonzero(kept.to_numpy(zero_copy_only=False))
+
+    def filter_column(column: pa.Array | None) -> pa.Array | None:
+        return None if column is None else column.filter(kept)
+
+    def place(row: int) -> str:
+        return rows.place(int(numbers[row]))
+
+    return Rows(
+        rows.context.filter(kept),
+        rows.arm.filter(kept),
+        rows.reward.filter(kept),
+        place,
+        filter_column(rows.event),
+        [each.filter(kept) for each in rows.features],
+        filter_column(rows.arm_features),
+        filter_column(rows.time),
+    )
 
 
 def _parquet_place(log: Log, begin: int, row: int) -> str:
@@ -182,20 +222,12 @@ def _times(rows: Sequence[_Row]) -> pa.Array:
 
 
 def _feature(rows: Sequence[_Row], name: str) -> pa.Array:
-    values = [row.features.get(name) for row in rows]
-    kinds = {type(value) for value in values if value is not None}
-    if kinds <= {float, int, bool}:
-        return pa.array([None if value is None else float(value) for value in values], pa.float64())
-    return pa.array([None if value is None else _text_of(value) for value in values], pa.string())
+    return feature([row.features.get(name) for row in rows])
 
 
 def _arm_features(rows: Sequence[_Row]) -> pa.Array:
     objects = (row.arm_features for row in rows)
     return pa.array([_encode(each).decode() if each else None for each in objects], pa.string())
-
-
-def _text_of(value: str | float | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _line_place(log: Log, numbers: Sequence[int], row: int) -> str:
@@ -264,19 +296,17 @@ def _text(log: Log) -> Iterator[tuple[io.BufferedReader[Any], HashingReader]]:
         log.sha256 = stream.sha256.hexdigest()
 
 
-def _check_columns(log: Log, names: Sequence[str], columns: Columns) -> None:
-    for name in _select_columns(log, columns):
-        if name not in names:
-            raise missing_column(log.path, name, names)
-        if list(names).count(name) > 1:
-            raise BadData(f"{log.path}: two columns {name!r}")
-
-
-def _rows(log: Log, batch: pa.RecordBatch, columns: Columns, place: Callable[[int], str]) -> Rows:
+def _rows(
+    log: Log,
+    batch: pa.RecordBatch,
+    columns: Columns,
+    reader: FeatureReader,
+    place: Callable[[int], str],
+) -> Rows:
     arm = _ids(log, batch, columns.arm)
     reward = batch[columns.reward]
     event = None if columns.event_id is None else _ids(log, batch, columns.event_id)
-    features = [_plain(batch[name]) for name in log.features]
+    features, arm_features = reader.context(batch, place), reader.arms(batch, arm, place)
     named = columns.time is not None and log.timed
     time = pa.array(seconds_of(batch[columns.time])) if named else None
     if columns.context is None:
@@ -284,12 +314,7 @@ def _rows(log: Log, batch: pa.RecordBatch, columns: Columns, place: Callable[[in
     else:
         ids = _ids(log, batch, columns.context)
         context = pc.if_else(pc.equal(pc.binary_length(ids), 0), None, ids)
-    return Rows(context, arm, reward, place, event, features, time=time)
-
-
-def _plain(column: pa.Array) -> pa.Array:
-    is_dictionary = pa.types.is_dictionary(column.type)
-    return column.cast(column.type.value_type) if is_dictionary else column
+    return Rows(context, arm, reward, place, event, features, arm_features, time)
 
 
 def _ids(log: Log, batch: pa.RecordBatch, name: str) -> pa.Array:

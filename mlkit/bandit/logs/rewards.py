@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlkit.bandit.logs.json_columns import COMPACTED, is_compacted
 from mlkit.bandit.logs.log import Columns, Log
 from mlkit.bandit.logs.outcomes import read_outcomes
 from mlkit.bandit.logs.readers import (
@@ -24,7 +25,7 @@ from mlkit.bandit.logs.readers import (
 from mlkit.bandit.logs.times import EXPECTED
 from mlkit.bandit.posteriors.posterior import ID_BYTES
 from mlkit.errors import BadData, UsageError
-from mlkit.parquet import SUFFIXES
+from mlkit.parquet import SUFFIXES, ParquetReader
 from mlkit.progress import Progress
 from mlkit.unpacking import STREAMED, UnpackLimits
 
@@ -167,8 +168,10 @@ def rewards_of(log: Log) -> Iterator[pa.RecordBatch]:
 def _read_rows(log: Log) -> Iterator[Rows]:
     if log.is_json_lines:
         return read_json_lines(log)
+    if log.columns is None and _is_compacted(log):
+        log.columns = COMPACTED
     if log.columns is None:
-        hint = "only the JSON Lines logs of `mlkit bandit serve --log` (.jsonl) imply them"
+        hint = "only the logs of `mlkit bandit serve --log`, and those compacted, imply them"
         raise UsageError(f"{log.path}: --arm and --reward are needed", hint=hint)
     if log.timed and log.columns.time is None:
         hint = "--time COL names the column that says when rewards were earned"
@@ -176,6 +179,11 @@ def _read_rows(log: Log) -> Iterator[Rows]:
     if log.path.suffix.lower() in SUFFIXES:
         return read_parquet(log, log.columns)
     return read_csv(log, log.columns)
+
+
+def _is_compacted(log: Log) -> bool:
+    is_parquet = log.path.suffix.lower() in SUFFIXES
+    return is_parquet and is_compacted(ParquetReader(log.path, limits=log.limits).columns)
 
 
 def _filter_rows(log: Log, rows: Rows) -> pa.RecordBatch:

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from pyarrow import csv
 from typer.testing import CliRunner
 
+from mlkit.bandit.logs import compaction
 from mlkit.bandit.logs.log import Columns
 from mlkit.bandit.models import file, fitting, loading
 from mlkit.bandit.models.features import FeatureSchema
@@ -310,6 +312,74 @@ def test_logs_of_a_server_are_learned_with_the_features_that_arms_had(tmp_path):
         wanted.learn(wanted.place(arm), reward, {"x": x}, arm={"z": z})
     assert_allclose(found.policy.weights.mean, wanted.policy.weights.mean, rtol=1e-9)
     assert_allclose(found.vectors[:2], [[0.0], [1.0]])
+
+
+def served_lines():
+    """Return the log of a server with features of contexts and arms, from a feature store."""
+    for number, (x, a, b) in enumerate([(2.0, 5.0, None), (-1.0, 0.5, 3.0), (4.0, None, None)]):
+        of_arms = {name: {"z": z} for name, z in (("a", a), ("b", b)) if z is not None}
+        shown = ["b", "a"] if number else ["a", "b"]
+        about = {"context": f"u{number}", "features": {"x": x}}
+        yield {
+            "type": "decision",
+            "at": f"2026-11-24T09:30:0{number}Z",
+            "decision_id": f"d{number}",
+            "arms": shown,
+            "scores": [0.5, 0.25],
+            "policy": "lin-ucb",
+            "version": "1",
+            "k": 2,
+            "seed": 1,
+            "source": "policy",
+            "candidates": ["a", "b"],
+            "propensities": None,
+            "first": None,
+            "arm_features": of_arms,
+        } | about
+        yield {
+            "type": "feedback",
+            "event_id": f"d{number}:{shown[0]}",
+            "decision_id": f"d{number}",
+            "arm": shown[0],
+            "reward": 0.25 * (number + 1),
+            "at": f"2026-11-24T09:31:0{number}Z",
+            "time": 1e9 + number,
+            "arm_features": of_arms.get(shown[0]),
+        } | about
+
+
+@pytest.mark.parametrize("form", ["compacted", "implied", "csv", "candidates"])
+def test_a_compacted_log_is_learned_as_the_logs_of_the_server_are(tmp_path, form):
+    log, table = tmp_path / "log.jsonl", tmp_path / "log.parquet"
+    log.write_text("".join(json.dumps(line) + "\n" for line in served_lines()))
+    compaction.compact([log], table)
+    spec, schema = catalog.parse("lin-ucb:shared=true"), FeatureSchema(("x",), ("z",))
+    header, own = ModelHeader("m", spec, schema), {"a": np.zeros(1), "b": np.ones(1)}
+    columns = Columns("arm", "reward", "context")
+    if form == "csv":
+        rows = pq.read_table(table).drop_columns(["candidates"])
+        table = tmp_path / "log.csv"
+        csv.write_csv(rows.filter(rows["reward"].is_valid()), table)
+    elif form == "candidates":
+        pq.write_table(pq.read_table(table).drop_columns(["arm_features"]), table)
+    elif form == "implied":
+        columns = None
+    found = fitting.fit([table], columns, header, own)
+    wanted = fitting.fit([log], None, header, own)
+    assert_allclose(found.policy.weights.mean, wanted.policy.weights.mean, rtol=1e-12)
+    assert found.pulls[:2].tolist() == wanted.pulls[:2].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("column", ["features", "arm_features", "candidate_features"])
+def test_a_json_column_that_is_none_is_located(tmp_path, column):
+    table = pa.table({"arm": ["a", "a"], "reward": [1.0, 0.0], column: ["{}", "[1]"]})
+    if column != "features":
+        table = table.append_column("x", pa.array([1.0, 2.0]))
+    path = tmp_path / "log.parquet"
+    pq.write_table(table, path)
+    header = ModelHeader("m", catalog.parse("lin-ucb:shared=true"), FeatureSchema(("x",), ("z",)))
+    with pytest.raises(BadData, match=rf"row 2: {column} is '\[1\]', expected a JSON object"):
+        fitting.fit([path], Columns("arm", "reward"), header, {"a": np.zeros(1)})
 
 
 def test_features_of_an_arm_that_a_model_cannot_read_are_named(tmp_path):
