@@ -47,6 +47,11 @@ class Feed:
         """Return the topics that somebody watches, but for all of them."""
         return [each for each in self._watchers if each]
 
+    @property
+    def watches_all(self) -> bool:
+        """Return whether somebody watches all topics."""
+        return "" in self._watchers
+
     def publish(self, topic: str, change: Any) -> None:
         """Notify all watchers of a topic, and of all topics, that it has changed to this."""
         self._news[topic] = change

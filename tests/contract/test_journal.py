@@ -616,6 +616,21 @@ def test_tasks_with_long_lists_of_people_are_each_found_and_counted(journal):
     assert journal.index.oldest_tasks(others, 2) == []
 
 
+def test_those_that_have_moved_lately_are_found_whoever_has_moved_them(hosts):
+    ours, theirs = hosts.host(), hosts.host()
+    old, new = running(ours, begin(ours)), running(ours, begin(ours))
+    append(ours, old, 0)  # At the time 7.
+    entries = [Entry(9.0, Start(), []), Entry(9.5, Start(), [])]
+    with ours.transaction():
+        ours.append(new, 0, State("p", "completed"), Changes(entries))
+    found = theirs.running_attempts.moved_since(8.0, 10)
+    assert [(e.id, e.status, e.sequence, e.updated) for e in found] == [
+        (new.id, "completed", 2, 9.5)
+    ]
+    assert [each.id for each in theirs.running_attempts.moved_since(0.0, 10)] == [new.id, old.id]
+    assert [each.id for each in theirs.running_attempts.moved_since(0.0, 1)] == [new.id]
+
+
 def test_what_waits_for_another_attempt_is_listed_until_it_begins(journal):
     waits = Activation(2, "work", 1, "pausing", attempt=1, wait=ForRetry(9e9, "no"))
     row = running(journal, begin(journal))

@@ -338,6 +338,9 @@ class RunningAttempts(Protocol):
     def moved(self, instances: Sequence[str]) -> Iterator[Moved]:
         """Yield how far instances have come, by their ids, and when an attempt printed last."""
 
+    def moved_since(self, at: float, limit: int) -> list[Moved]:
+        """Return those of all instances that have moved after a time, the last ones first."""
+
 
 class Logouts(Protocol):
     """Sessions of browsers that were ended; `add` runs inside a transaction of the caller."""

@@ -88,3 +88,12 @@ class SqlRunningAttempts:
                 some,
             )
             yield from (Moved(*each) for each in rows)
+
+    def moved_since(self, at: float, limit: int) -> list[Moved]:
+        """Return those of all instances that have moved after a time, the last ones first."""
+        rows = self.database.query(
+            "SELECT id, process, phase, sequence, updated, NULL FROM instances WHERE updated > ?"
+            " ORDER BY updated DESC LIMIT ?",
+            (at, limit),
+        )
+        return [Moved(*each) for each in rows]
