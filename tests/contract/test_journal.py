@@ -384,6 +384,27 @@ def test_a_message_meets_a_subscription_that_is_made_at_the_same_time(hosts):
     assert [each.event for each in one.mailbox.inbox([row.number])] == [Receive(3, {"n": 1})]
 
 
+def test_a_key_of_a_client_that_two_hosts_are_given_at_once_starts_once(hosts):
+    one = hosts.host()
+    found: list[object] = []
+
+    def start() -> None:
+        two = hosts.open()
+        with two.transaction():
+            found.append(two.deployments.started("k"))
+        two.close()
+
+    with one.transaction():
+        assert one.deployments.started("k") is None
+        row = one.create("p", one.store_definition("p.bpmn", b"<x/>", {}), {}, "", 5.0)
+        other = threading.Thread(target=start)
+        other.start()
+        other.join(0.2)  # It waits for us, however long that takes.
+        one.deployments.remember("k", "digest", row.number, 5.0)
+    other.join()
+    assert found == [("digest", row.number)]
+
+
 def test_a_delivery_wakes_who_waits(hosts):
     one, two = hosts.host(), hosts.host()
     row = begin(one)

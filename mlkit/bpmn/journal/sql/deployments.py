@@ -101,7 +101,11 @@ class SqlDeployments:
         return [_read_deployed(row) for row in rows]
 
     def started(self, key: str) -> tuple[str, int] | None:
-        """Return what was started by a key: the digest of the request, and the instance."""
+        """Return what was started by a key: the digest of the request, and the instance.
+
+        Until the transaction ends nobody else starts something by it.
+        """
+        self.database.lock([f"start {key}"])
         rows = self.database.query("SELECT digest, instance FROM starts WHERE key = ?", (key,))
         return (str(rows[0][0]), int(rows[0][1])) if rows else None
 
