@@ -25,6 +25,7 @@ from mlkit.bpmn.journal.records import (
     Row,
     RunningAttempt,
     TakenOver,
+    Word,
 )
 from mlkit.errors import InputMissing, UsageError
 
@@ -635,6 +636,50 @@ def test_tasks_with_long_lists_of_people_are_each_found_and_counted(journal):
     others = [found.task._replace(assignee=str(number)) for number in range(200)]
     assert [e.since for e in journal.index.oldest_tasks([*others, found.task], 2)] == [1.0, 2.0]
     assert journal.index.oldest_tasks(others, 2) == []
+
+
+def test_tasks_are_found_by_words_of_their_key_name_place_and_people(journal):
+    made = []
+    for key, name, users in (
+        ("Order-1", None, ["ann"]),
+        ("ÄRGER 2", "Sign", ["bob"]),
+        ("", "", []),
+    ):
+        row = running(journal, begin(journal))
+        wait = ForPerson(1.0 + len(made), users=users, name=name, due="2030-01-0" + key[-1:])
+        made.append(row)
+        append_state(journal, row, 0, State("p", key=key, activations={
+            1: Activation(1, "ask", 1, "waiting", wait=wait)
+        }))  # fmt: skip
+    index, place = journal.index, (made[0].definition, "ask")
+    everybody = [each.task for each in index.assignments()]
+
+    def found(*words: Word) -> list[int]:
+        tasks = index.oldest_tasks(everybody, 9, words)
+        assert sum(each.number for each in index.assignments(words)) == len(tasks)
+        others = [tasks[0]._replace(assignee=str(n)) for n in range(200)] if tasks else []
+        many = index.oldest_tasks([*others, *everybody], 9, words)
+        assert [each.number for each in many] == [each.number for each in tasks]
+        return [made.index(next(e for e in made if e.number == task.number)) for task in tasks]
+
+    def word(text: str, elements=(), unnamed=(), people=()) -> Word:
+        return Word(text, list(elements), list(unnamed), list(people))
+
+    assert found(word("order")) == [0]
+    assert found(word("ärger")) == [1]
+    assert found(word("sign")) == [1]
+    assert found(word("01-02")) == [1]
+    assert found(word(made[2].id[1:])) == [2]
+    assert found(word("zzz")) == []
+    assert found(word("zzz", elements=[place])) == [0, 1, 2]
+    assert found(word("zzz", unnamed=[place])) == [0, 2]
+    people = [each for each in everybody if each.users == ["ann"]]
+    assert found(word("zzz", people=people)) == [0]
+    assert found(word("zzz", elements=[place]), word("order")) == [0]
+    assert [(e.definition, e.process, e.element) for e in index.elements_with_tasks()] == [
+        (place[0], "p", "ask")
+    ]
+    assert index.within({"q"}).elements_with_tasks() == []
 
 
 def test_those_that_have_moved_lately_are_found_whoever_has_moved_them(hosts):

@@ -29,6 +29,7 @@ from mlkit.bpmn.journal.records import (
     StoreChange,
     Stored,
     Throughput,
+    Word,
 )
 
 
@@ -291,11 +292,26 @@ class Index(Protocol):
             limit: How many at most; None for all.
         """
 
-    def assignments(self) -> list[Alike]:
-        """Return for whom user tasks wait: those of a process that wait for the same people."""
+    def elements_with_tasks(self) -> list[OpenTask]:
+        """Return one user task of each element where some wait; whom it waits for is left out."""
 
-    def oldest_tasks(self, assigned: Sequence[OpenTask], limit: int) -> list[OpenTask]:
-        """Return user tasks, oldest first, that are assigned as one of some others is."""
+    def assignments(self, words: Sequence[Word] = ()) -> list[Alike]:
+        """Return for whom user tasks wait: those of a process that wait for the same people.
+
+        Args:
+            words: Only tasks that have all of these.
+        """
+
+    def oldest_tasks(
+        self, assigned: Sequence[OpenTask], limit: int, words: Sequence[Word] = ()
+    ) -> list[OpenTask]:
+        """Return user tasks, oldest first, that are assigned as one of some others is.
+
+        Args:
+            assigned: The others.
+            limit: How many at most.
+            words: Only tasks that have all of these.
+        """
 
     def stopped(
         self, process: str | None, element: str | None, after: tuple[int, int], limit: int

@@ -352,6 +352,23 @@ class Alike(NamedTuple):
     number: int
 
 
+class Word(NamedTuple):
+    """A word that a user task is searched by: one of these has it.
+
+    Attributes:
+        text: The word in lower case: part of the business key, the id, or the task's own name or
+            due date.
+        elements: The definitions and ids of elements, all of whose tasks have it.
+        unnamed: Elements whose tasks have it unless the diagram computes their name.
+        people: Tasks that wait for people whose names have it, as `Alike` has them.
+    """
+
+    text: str
+    elements: list[tuple[str, str]]
+    unnamed: list[tuple[str, str]]
+    people: list[OpenTask]
+
+
 class Throughput(NamedTuple):
     """The instances of one process that ended alike in one hour.
 

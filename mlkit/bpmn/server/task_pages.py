@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from mlkit.bpmn import render
-from mlkit.bpmn.journal.records import Alike, Damaged, OpenTask, Row
+from mlkit.bpmn.journal.records import Damaged, OpenTask, Row, Word
 from mlkit.bpmn.people import attachments
 from mlkit.bpmn.people.tasks import Task
 from mlkit.bpmn.render.picture import Picture
@@ -142,20 +142,18 @@ class TaskPages:
         self, service: Service, request: Request, show: str, find: str
     ) -> dict[str, Any]:
         who = self._visitor(service, request)
-        words = find.casefold().split()
+        words = _find_words(service, find.casefold().split(), who)
         sees = sight(service, self.context, request.caller)
-        seen = _find_seen_tasks(service, sees, words, who)
+        index = service.journal.index
+        # Whom tasks wait for decides who sees them: one of those alike stands for the others.
+        seen = [each for each in index.assignments(words) if sees(each.task)]
         chosen = {
             "mine": [each for each in seen if who.holds(task_of(each.task))],
             "groups": [each for each in seen if who.shares(task_of(each.task))],
             "all": seen,
         }
         counts = {name: sum(each.number for each in found) for name, found in chosen.items()}
-        tasks = [each.task for each in chosen[show]]
-        if words:
-            tasks = sorted(tasks, key=lambda each: each.since)[:MOST_SHOWN]
-        else:
-            tasks = service.journal.index.oldest_tasks(tasks, MOST_SHOWN)
+        tasks = index.oldest_tasks([each.task for each in chosen[show]], MOST_SHOWN, words)
         return {
             "person": who.name, "groups": sorted(who.directory.groups_of(who.person)),
             "views": [(name, label, counts[name]) for name, label in VIEWS.items()],
@@ -279,20 +277,24 @@ class TaskPages:
         return f"../../tasks/{quote(instance, safe='')}/{quote(task, safe='')}"
 
 
-def _find_seen_tasks(
-    service: Service, sees: Callable[[OpenTask], bool], words: list[str], who: Visitor
-) -> list[Alike]:
-    """Return what is seen: each task that has all words; without any, all tasks alike.
-
-    Whom tasks wait for decides who sees them, so that one of those alike stands for the others.
-    """
+def _find_words(service: Service, texts: list[str], who: Visitor) -> list[Word]:
+    """Return words that tasks are searched by, with which elements and people have them."""
+    if not texts:
+        return []
     index = service.journal.index
-    if not words:
-        return [each for each in index.assignments() if sees(each.task)]
+    elements = [
+        ((each.definition, each.element), *_names(service, each), each.element)
+        for each in index.elements_with_tasks()
+    ]
+    people = [(who.whom(task_of(each.task)).casefold(), each.task) for each in index.assignments()]
     return [
-        Alike(each, 1)
-        for each in index.tasks(None, None, (0, 0), None)
-        if sees(each) and _has(service, each, task_of(each), words, who)
+        Word(
+            text,
+            [place for place, _, *others in elements if text in "\n".join(others).casefold()],
+            [place for place, name, *_ in elements if text in name.casefold()],
+            [task for name, task in people if text in name],
+        )
+        for text in texts
     ]
 
 
@@ -352,11 +354,3 @@ def picture_for(content: bytes, file: str, process: str) -> Picture:
 def svg_response(svg: bytes) -> Response:
     """Return a picture, which runs nothing whatever it holds."""
     return Response(svg, headers=((b"content-type", b"image/svg+xml"), *FILE_HEADERS))
-
-
-def _has(service: Service, found: OpenTask, task: Task, words: list[str], who: Visitor) -> bool:
-    """Return whether a task has all words of a search."""
-    names, whom = _names(service, found), who.whom(task)
-    parts = (*names, found.key, found.instance, found.element, whom, task.due or "")
-    text = " ".join(parts).casefold()
-    return all(word in text for word in words)

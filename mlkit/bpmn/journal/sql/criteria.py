@@ -15,7 +15,8 @@ HAVE_ENDED = f"coalesce(phase, '') IN ({', '.join(map(repr, ENDED))})"
 It is no look-up of a status, lest SQLite prefer the index of all statuses, which is in no order.
 """
 _RUNNING = ("running", "interrupted")
-_HEX = frozenset("0123456789abcdef")
+HEX = frozenset("0123456789abcdef")
+"""What the ids of instances consist of."""
 # Each process once, by look-ups in an index instead of a pass over all instances.
 _PROCESSES = (
     "WITH RECURSIVE names (name) AS (SELECT min(process) FROM instances UNION ALL"
@@ -66,7 +67,7 @@ def _add_text(text: str, where: list[str], values: list[Any]) -> None:
     pattern = anywhere(text)
     parts = [like("key"), f"process IN ({_PROCESSES} WHERE {like('name')})"]
     values += [pattern, pattern]
-    if _HEX.issuperset(text.lower()):
+    if HEX.issuperset(text.lower()):
         parts.append("id LIKE ?")
         values.append(pattern.lower())
     where.append(f"({' OR '.join(parts)})")

@@ -21,105 +21,20 @@ from mlkit.bpmn.journal.records import (
     Row,
     Stopped,
     Throughput,
+    Word,
 )
 from mlkit.bpmn.journal.sql.criteria import HAVE_ENDED, conditions, containing
 from mlkit.bpmn.journal.sql.index_rows import (
-    LONGEST_ALIKE,
     Rows,
-    alike,
     count_tokens,
     list_incidents,
     list_retries,
     list_tasks,
     list_variables,
-    names_text,
 )
+from mlkit.bpmn.journal.sql.task_search import Condition, condition_of_people, conditions_of
 from mlkit.storage.database import Database
 
-TABLES = """
-CREATE TABLE instance_variables (
-  instance BIGINT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
-  PRIMARY KEY (instance, name)
-) {clustered};
-CREATE INDEX instance_variables_by_value ON instance_variables (name, value, instance);
-CREATE TABLE open_tasks (
-  instance BIGINT NOT NULL, activation BIGINT NOT NULL, element TEXT NOT NULL, name TEXT,
-  assignee TEXT, users TEXT NOT NULL, teams TEXT NOT NULL, since DOUBLE PRECISION NOT NULL,
-  due TEXT, priority TEXT, PRIMARY KEY (instance, activation)
-) {clustered};
-CREATE INDEX open_tasks_by_assignee ON open_tasks (assignee, instance, activation);
-CREATE TABLE incidents (
-  instance BIGINT NOT NULL, activation BIGINT NOT NULL, element TEXT NOT NULL,
-  attempt BIGINT NOT NULL, message TEXT NOT NULL, PRIMARY KEY (instance, activation)
-) {clustered};
-CREATE INDEX incidents_by_element ON incidents (element, instance);
-CREATE INDEX instances_by_process ON instances (process, number);
-CREATE INDEX instances_by_phase ON instances (phase, number);
-CREATE INDEX instances_by_key ON instances (key, number);
-CREATE INDEX instances_by_definition ON instances (definition, number)
-"""
-RETRIES = """
-CREATE TABLE retries (
-  instance BIGINT NOT NULL, activation BIGINT NOT NULL, element TEXT NOT NULL,
-  attempt BIGINT NOT NULL, message TEXT NOT NULL, due DOUBLE PRECISION NOT NULL,
-  PRIMARY KEY (instance, activation)
-) {clustered}
-"""
-_KEPT = (
-    ("incidents", "attempt BIGINT NOT NULL, message TEXT NOT NULL", "attempt, message"),
-    ("retries", "attempt BIGINT NOT NULL, message TEXT NOT NULL, due DOUBLE PRECISION NOT NULL",
-     "attempt, message, due"),
-)  # fmt: skip
-_COPY = "FROM {0} o JOIN instances i ON i.number = o.instance"
-# A list is read without a look at the instances. What an instance of an older version shows
-# (tokens, retries) is in its events: whoever takes it up writes it.
-LISTS = (
-    f"""
-ALTER TABLE open_tasks RENAME TO old_open_tasks;
-DROP INDEX open_tasks_by_assignee;
-CREATE TABLE open_tasks (
-  instance BIGINT NOT NULL, activation BIGINT NOT NULL, element TEXT NOT NULL, name TEXT,
-  assignee TEXT, users TEXT NOT NULL, teams TEXT NOT NULL, since DOUBLE PRECISION NOT NULL,
-  due TEXT, priority TEXT, alike TEXT NOT NULL, process TEXT NOT NULL, definition TEXT NOT NULL,
-  PRIMARY KEY (instance, activation)
-) {{clustered}};
-INSERT INTO open_tasks SELECT o.instance, o.activation, o.element, o.name, o.assignee, o.users,
-  o.teams, o.since, o.due, o.priority,
-  CASE WHEN length(coalesce(o.assignee, '')) + length(o.users) + length(o.teams)
-    <= {LONGEST_ALIKE - 2} THEN (CASE WHEN o.assignee IS NULL THEN '-' ELSE '=' || o.assignee END)
-    || ' ' || o.users || o.teams ELSE o.instance || ' ' || o.activation END,
-  i.process, i.definition {_COPY.format("old_open_tasks")};
-DROP TABLE old_open_tasks;
-CREATE INDEX open_tasks_alike ON open_tasks (process, alike, since, instance);
-CREATE INDEX open_tasks_by_age ON open_tasks (since);
-CREATE INDEX open_tasks_by_definition ON open_tasks (definition, process, element);
-DROP INDEX incidents_by_element;
-"""
-    + "".join(
-        f"""ALTER TABLE {table} RENAME TO old_{table};
-CREATE TABLE {table} (
-  instance BIGINT NOT NULL, activation BIGINT NOT NULL, element TEXT NOT NULL, {columns},
-  process TEXT NOT NULL, definition TEXT NOT NULL, PRIMARY KEY (instance, activation)
-) {{clustered}};
-INSERT INTO {table} SELECT o.instance, o.activation, o.element,
-  {", ".join(f"o.{each}" for each in names.split(", "))}, i.process, i.definition
-  {_COPY.format(f"old_{table}")};
-DROP TABLE old_{table};
-CREATE INDEX {table}_by_process ON {table} (process, instance, activation);
-CREATE INDEX {table}_by_definition ON {table} (definition, process, element);
-"""
-        for table, columns, names in _KEPT
-    )
-    + f"""CREATE TABLE tokens (
-  instance BIGINT NOT NULL, element TEXT NOT NULL, kind TEXT NOT NULL, count BIGINT NOT NULL,
-  process TEXT NOT NULL, definition TEXT NOT NULL, PRIMARY KEY (instance, element, kind)
-) {{clustered}};
-CREATE INDEX tokens_by_definition ON tokens (definition, process, element, kind, count);
-CREATE INDEX external_tasks_by_definition ON external_tasks (definition, process, element);
-CREATE INDEX instances_ended ON instances (updated) WHERE {HAVE_ENDED};
-UPDATE instances SET due = 0 WHERE phase IN ('running', 'waiting', 'incident')
-"""
-)
 _KNOWN = 10_000
 _UNLIMITED = 2**62
 _FOUND = (
@@ -357,14 +272,33 @@ class SqlIndex:
             _to_task(each) for each in self.database.query(f"{_OPEN_TASKS} WHERE {clause}", values)
         ]
 
-    def assignments(self) -> list[Alike]:
-        """Return for whom user tasks wait: those of a process that wait for the same people."""
+    def elements_with_tasks(self) -> list[OpenTask]:
+        """Return one user task of each element where some wait; whom it waits for is left out."""
         where, values = self._within()
         condition = "".join(f" WHERE {each}" for each in where)
         rows = self.database.query(
+            "SELECT definition, process, element, min(instance) FROM open_tasks"
+            f"{condition} GROUP BY 1, 2, 3",
+            values,
+        )
+        return [
+            _make_task(process, None, [], [])._replace(
+                number=number, definition=definition, element=element
+            )
+            for definition, process, element, number in rows
+        ]
+
+    def assignments(self, words: Sequence[Word] = ()) -> list[Alike]:
+        """Return for whom user tasks wait: those of a process that wait for the same people."""
+        where, values = self._within("o.process")
+        for text, more in conditions_of(words):
+            where, values = [*where, text], [*values, *more]
+        condition = f" WHERE {' AND '.join(where)}" if where else ""
+        rows = self.database.query(
             "SELECT DISTINCT g.process, g.alike, o.assignee, o.users, o.teams, g.count FROM"
-            " (SELECT process, alike, count(*) AS count, min(instance) AS first FROM open_tasks"
-            f"{condition} GROUP BY process, alike) g JOIN open_tasks o"
+            " (SELECT o.process, o.alike, count(*) AS count, min(o.instance) AS first"
+            f" FROM open_tasks o{condition} GROUP BY o.process, o.alike) g"
+            " JOIN open_tasks o"
             " ON o.instance = g.first AND o.process = g.process AND o.alike = g.alike",
             values,
         )
@@ -376,16 +310,19 @@ class SqlIndex:
             for (process, assignee, users, teams), count in counts.items()
         ]
 
-    def oldest_tasks(self, assigned: Sequence[OpenTask], limit: int) -> list[OpenTask]:
+    def oldest_tasks(
+        self, assigned: Sequence[OpenTask], limit: int, words: Sequence[Word] = ()
+    ) -> list[OpenTask]:
         """Return user tasks, oldest first, that are assigned as one of some others is."""
-        if len(assigned) > _AT_ONCE:
-            return self._oldest_of_many(assigned, limit)
         if not assigned:
             return []
-        wanted = [_alike(each) for each in assigned]
+        matching = conditions_of(words)
+        if len(assigned) > _AT_ONCE:
+            return self._oldest_of_many(assigned, limit, matching)
+        wanted = [_all_of([condition_of_people(each), *matching]) for each in assigned]
         parts = (
-            "SELECT * FROM (SELECT instance, activation, since FROM open_tasks"
-            f" WHERE {text} ORDER BY since LIMIT ?) part{position}"
+            "SELECT * FROM (SELECT o.instance, o.activation, o.since FROM open_tasks o"
+            f" WHERE {text} ORDER BY o.since LIMIT ?) part{position}"
             for position, (text, _) in enumerate(wanted)
         )
         rows = self.database.query(
@@ -396,11 +333,15 @@ class SqlIndex:
         )
         return [_to_task(row) for row in rows]
 
-    def _oldest_of_many(self, assigned: Sequence[OpenTask], limit: int) -> list[OpenTask]:
+    def _oldest_of_many(
+        self, assigned: Sequence[OpenTask], limit: int, matching: list[Condition]
+    ) -> list[OpenTask]:
         wanted = {_people(each) for each in assigned}
         found: list[OpenTask] = []
+        text, values = _all_of([("1 = 1", []), *matching])
         for start in itertools.count(0, _PART):
-            part = self._open_tasks("1 = 1 ORDER BY o.since LIMIT ? OFFSET ?", (_PART, start))
+            clause = f"{text} ORDER BY o.since LIMIT ? OFFSET ?"
+            part = self._open_tasks(clause, (*values, _PART, start))
             found += [each for each in part if _people(each) in wanted]
             if len(found) >= limit or len(part) < _PART:
                 break
@@ -475,13 +416,7 @@ def _people(task: OpenTask) -> tuple[Any, ...]:
     return task.process, task.assignee, tuple(task.users), tuple(task.groups)
 
 
-def _alike(task: OpenTask) -> tuple[str, tuple[str, ...]]:
-    """Return the condition for tasks that are assigned as one is, with its values."""
-    users, groups = names_text(task.users), names_text(task.groups)
-    if text := alike(task.assignee, users, groups):
-        return "process = ? AND alike = ?", (task.process, text)
-    values = task.process, users, groups
-    text = "process = ? AND users = ? AND teams = ? AND assignee"
-    if task.assignee is None:
-        return f"{text} IS NULL", values
-    return f"{text} = ?", (*values, task.assignee)
+def _all_of(conditions: Sequence[Condition]) -> Condition:
+    return " AND ".join(text for text, _ in conditions), [
+        value for _, values in conditions for value in values
+    ]

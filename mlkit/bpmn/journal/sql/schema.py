@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlkit.bpmn.journal.sql import (
     audit,
     deployments,
-    index,
+    index_tables,
     logouts,
     retention,
     running_attempts,
@@ -96,7 +96,7 @@ COMPONENTS = {
     "outbox": OUTBOX_VERSIONS,
     "people": PEOPLE_VERSIONS,
     "deployments": (deployments.TABLES,),
-    "index": (index.TABLES, index.RETRIES, index.LISTS),
+    "index": index_tables.VERSIONS,
     "audit": (audit.TABLES,),
     "schedules": (schedules.TABLES,),
     "retention": (retention.TABLES,),
