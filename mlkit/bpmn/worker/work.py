@@ -13,7 +13,7 @@ from typing import Any
 
 from mlkit.bpmn.defaults import WORKER_LOCK, WORKER_PAUSE, WORKER_RETRIES
 from mlkit.bpmn.server.engine_rest.errors import RestError
-from mlkit.bpmn.server.engine_rest.typed import decode, encode
+from mlkit.bpmn.server.engine_rest.typed import ARTIFACT, decode, encode
 from mlkit.bpmn.worker.connection import Connection, Lost
 from mlkit.errors import MlkitError, ServiceUnavailable
 from mlkit.workers.pool import Result, ScriptPool
@@ -168,6 +168,10 @@ class Worker:
         if given.get("type") == "File":
             content = base64.b64encode(self._reports.file(instance, name)).decode()
             given = {**given, "value": content}
+        info = given.get("valueInfo") or {}
+        if info.get("serializationDataFormat") == ARTIFACT:
+            # It has no name here: a function that needs it fails, with what it is.
+            return {"$artifact": "", "kind": str(info.get("objectTypeName", "value"))}
         return decode(given)
 
     def _count_attempts_left(self, task: Mapping[str, Any]) -> int:

@@ -55,6 +55,9 @@ class Artifacts:
             Damaged: It is missing, or not what was stored.
         """
         name = reference["$artifact"]
+        if not name:
+            kind = reference.get("kind", "value")
+            raise Damaged(f"this {kind} is stored by the engine, and does not travel to workers")
         path = os.path.join(self.folder, name)
         if name not in self.verified:
             _verify(path, reference)

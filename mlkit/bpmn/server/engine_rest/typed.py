@@ -24,6 +24,8 @@ from mlkit.errors import BadData
 from mlkit.workers.child.values import Unstorable, pack, unpack
 
 JSON = "application/json"
+ARTIFACT = "application/x-mlkit-artifact"
+"""The format of a value that is stored beside the journal, and that clients do not get."""
 MAX_NAME = 255
 _DATE = "%Y-%m-%dT%H:%M:%S.%f%z"
 _FILE = ("filename", "mimeType", "encoding")
@@ -273,7 +275,7 @@ def _encode_number(value: int) -> Typed:
 def _encode_mapping(value: dict[str, Any], deserialized: bool) -> Typed:
     if "$artifact" in value:
         kind = str(value.get("type", value.get("kind", "object")))
-        info = {"objectTypeName": kind, "serializationDataFormat": "application/x-mlkit-artifact"}
+        info = {"objectTypeName": kind, "serializationDataFormat": ARTIFACT}
         return Typed("Object", None, info)
     if len(value) == 1:
         ((tag, content),) = value.items()

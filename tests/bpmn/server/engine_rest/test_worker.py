@@ -23,7 +23,18 @@ def charge(amount):
 
 def ship():
     return {"frame": object()}
+
+def read(stored):
+    return {"read": 1}
 """
+STORES = """<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" id="d"
+ xmlns:camunda="http://camunda.org/schema/1.0/bpmn"><process id="stores" isExecutable="true">
+<startEvent id="s"/><scriptTask id="make" scriptFormat="python"><script>
+stored = range(3)</script></scriptTask>
+<serviceTask id="use" camunda:type="external" camunda:topic="read"/><endEvent id="e"/>
+<sequenceFlow id="f1" sourceRef="s" targetRef="make"/>
+<sequenceFlow id="f2" sourceRef="make" targetRef="use"/>
+<sequenceFlow id="f3" sourceRef="use" targetRef="e"/></process></definitions>"""
 
 
 @pytest.fixture
@@ -36,6 +47,7 @@ def worker(server, tmp_path):
     log = tmp_path / "worker.log"
     command = [sys.executable, "-m", "mlkit", "bpmn", "worker", "--server", server.url]
     command += ["--task", "charge=shop:charge", "--task", "ship=shop:ship", "--workers", "2"]
+    command += ["--task", "read=shop:read"]
     command += ["--pause", "0.1", "--retries", "2", "--name", "shop"]
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=tmp_path, stderr=output, stdout=output)
@@ -73,6 +85,15 @@ def test_tasks_are_done_errors_thrown_and_failures_tried_again(worker):
     # A value that only this machine can read does not travel.
     (other,) = server.wait(lambda: incident(server, paid))
     assert "'frame' is not a value that can be sent" in other["incidentMessage"]
+    # Nor does one that the engine has stored.
+    files = {"stores.bpmn": ("stores.bpmn", STORES)}
+    assert server("POST", "/engine-rest/deployment/create", files=files).ok
+    path = "/engine-rest/process-definition/key/stores/start"
+    instance = server("POST", path, json={}).json()["id"]
+    (unread,) = server.wait(lambda: incident(server, instance))
+    assert "stored" in unread["incidentMessage"]
+    details = f"/engine-rest/external-task/{unread['configuration']}/errorDetails"
+    assert "stored by the engine, and does not travel to workers" in server("GET", details).text
     process.send_signal(signal.SIGTERM)
     assert process.wait(180) == 143, log.read_text()
 
