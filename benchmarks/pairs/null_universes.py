@@ -40,8 +40,10 @@ GROUP = 20
 LEVELS = np.array([0.05, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9])
 Array = NDArray[np.float64]
 PRIORS: dict[str, Callable[[Universe], prior.Weights]] = {
-    "none": prior.Weights,
-    "correlation": prior.by_correlation,
+    "none": lambda universe: prior.Weights(),
+    "correlation": lambda universe: prior.by_correlation(
+        prior.count(universe, None, 0, universe.count)
+    ),
     "groups": lambda universe: prior.by_groups(universe, groups(universe.count)),
 }
 FDRS: tuple[FDR, FDR] = ("by", "bh")
@@ -80,7 +82,7 @@ def judged(prices: Prices) -> tuple[Array, dict[str, int]]:
     p = null_of(len(prices)).p_value(tests.better[kept[tests.i] & kept[tests.j]])
     i, j = band_pairs(universe.first, 0, universe.count)
     weighted = {
-        name: p / make(universe).of(0, universe.count, i, j) for name, make in PRIORS.items()
+        name: p / make(universe).of(universe, 0, universe.count, i, j) for name, make in PRIORS.items()
     }
     passed = {
         f"{fdr}, prior {name}": int((adjust(weighted[name], fdr) <= ALPHA).sum())
