@@ -81,8 +81,9 @@ def judged(prices: Prices) -> tuple[Array, dict[str, int]]:
     )
     p = null_of(len(prices)).p_value(tests.better[kept[tests.i] & kept[tests.j]])
     i, j = band_pairs(universe.first, 0, universe.count)
+    weights = {name: make(universe) for name, make in PRIORS.items()}
     weighted = {
-        name: p / make(universe).of(universe, 0, universe.count, i, j) for name, make in PRIORS.items()
+        name: p / each.of(universe, 0, universe.count, i, j) for name, each in weights.items()
     }
     passed = {
         f"{fdr}, prior {name}": int((adjust(weighted[name], fdr) <= ALPHA).sum())

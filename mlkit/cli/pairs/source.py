@@ -132,7 +132,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
             str | None,
             _option(
                 metavar="NAME",
-                text="Currency to read where a file has prices in several (Alpha Vantage).",
+                text="Currency to read where files have prices in several: columns, rows or signs.",
             ),
         ],
         None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlkit.errors import BadData, UsageError
-from mlkit.pairs.prices import splits, text, vendors, workbook
+from mlkit.pairs.prices import cell_currencies, splits, text, vendors, workbook
+from mlkit.pairs.prices.cell_currencies import list_currencies
+from mlkit.pairs.prices.currencies import NotInCurrency
 from mlkit.pairs.prices.dates import Times, timestamps
 from mlkit.pairs.prices.join import join
 from mlkit.pairs.prices.layouts import Cells, Layout, recognise
@@ -39,10 +42,15 @@ def parse(found: Found, reading: Reading) -> ParsedRows:
 
 def parse_sheets(sheets: Iterable[Sheet], reading: Reading, name: str) -> ParsedRows:
     """Read sheets by their layouts, and join them."""
-    parts = [part for sheet in sheets for part in _parts(sheet, reading)]
+    others: list[NotInCurrency] = []
+    parts = [part for sheet in sheets for part in _parts(sheet, reading, others)]
+    if others and not parts:
+        raise others[0]
     if reading.ticker is not None:
         _require_one_ticker(parts, reading.ticker, name)
-    return join(parts, name)
+    rows = join(parts, name)
+    left = [f"{name}: {len(others)} tables in other currencies left out"] if others else []
+    return replace(rows, notes=(*rows.notes, *left))
 
 
 def _require_one_ticker(parts: list[ParsedRows], ticker: str, name: str) -> None:
@@ -83,14 +91,25 @@ def plain_text(column: Any) -> Any:
     return column
 
 
-def _parts(sheet: Sheet, reading: Reading) -> Iterator[ParsedRows]:
+def _parts(sheet: Sheet, reading: Reading, others: list[NotInCurrency]) -> Iterator[ParsedRows]:
+    """Read a sheet's tables; those without prices in the currency asked for go to `others`."""
     names = [each for path in sheet.header for each in path[-1:]]
     vendors.refuse_ticks(sheet.source, names)
-    layouts = recognise(sheet, reading)
+    try:
+        layouts = recognise(sheet, reading)
+    except NotInCurrency as error:
+        others.append(error)
+        return
     if len(sheet) == 0:
         raise BadData(f"{sheet.source}: there are no prices below the header")
     for layout in layouts:
-        yield _part(_crop(sheet, layout) if len(layouts) > 1 else sheet, layout, reading)
+        table = _crop(sheet, layout) if len(layouts) > 1 else sheet
+        try:
+            table, layout = cell_currencies.select(table, layout, reading)
+        except NotInCurrency as error:
+            others.append(error)
+            continue
+        yield _part(table, layout, reading)
 
 
 def _crop(sheet: Sheet, layout: Layout) -> Sheet:
@@ -105,8 +124,9 @@ def _crop(sheet: Sheet, layout: Layout) -> Sheet:
 
 def _part(sheet: Sheet, layout: Layout, reading: Reading) -> ParsedRows:
     times = timestamps(sheet, layout.dates, reading)
-    rows = np.arange(len(sheet), dtype=np.int64) + sheet.first_row
+    rows = sheet.row_numbers()
     tickers, codes = _tickers(sheet, layout)
+    currencies = list_currencies(sheet, layout, tickers, codes)
     fields = _fields(sheet, layout, reading, tickers)
     if layout.fields is not None:
         names = _flat(sheet.text(layout.fields))
@@ -119,7 +139,7 @@ def _part(sheet: Sheet, layout: Layout, reading: Reading) -> ParsedRows:
     places = Places((sheet.source,), np.zeros(len(rows), np.intp), rows)
     return ParsedRows(
         sheet.source, times.moments, times.timezone, tickers, codes, fields, places,
-        _currencies(sheet, layout, tickers, codes), _notes(sheet, layout, times),
+        currencies, _notes(sheet, layout, times),
     )  # fmt: skip
 
 
@@ -207,23 +227,3 @@ def _pivot(
         codes[order],
         spread,
     )
-
-
-def _currencies(
-    sheet: Sheet, layout: Layout, tickers: tuple[str, ...], codes: NDArray[np.intp] | None
-) -> dict[str, tuple[str, ...]]:
-    """List the currencies of each ticker."""
-    if layout.money is not None:
-        return dict.fromkeys(tickers, (layout.money,))
-    if layout.currency is None or layout.fields is not None:
-        return {}
-    named = _flat(sheet.text(layout.currency)).dictionary_encode()
-    names = named.dictionary.to_pylist()
-    which = to_numpy(pc.fill_null(named.indices.cast(pa.int64()), -1))
-    own = np.zeros(len(sheet), np.intp) if codes is None else codes
-    pairs = np.unique(np.stack([own, which])[:, which >= 0], axis=1)
-    found: dict[str, tuple[str, ...]] = {}
-    for ticker, currency in pairs.T:
-        for name in tickers if codes is None else (tickers[ticker],):
-            found[name] = (*found.get(name, ()), names[currency])
-    return found

@@ -60,11 +60,11 @@ def _places(parts: Sequence[ParsedRows]) -> Places:
     return Places(tuple(each for some in sources for each in some), np.concatenate(origin), rows)
 
 
-def _currencies(parts: Sequence[ParsedRows]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+def _currencies(parts: Sequence[ParsedRows]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
     for part in parts:
-        for ticker, names in part.currencies.items():
-            found[ticker] = tuple(dict.fromkeys((*found.get(ticker, ()), *names)))
+        for ticker, places in part.currencies.items():
+            found[ticker] = {**places, **found.get(ticker, {})}
     return found
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlkit.errors import BadData, UsageError
+from mlkit.pairs.prices.currencies import in_currency, of_currency
 from mlkit.pairs.prices.dates import looks_like_date
 from mlkit.pairs.prices.reading import Reading, Sheet
 from mlkit.pairs.prices.vendors import (
@@ -21,10 +22,9 @@ from mlkit.pairs.prices.vendors import (
     LONG_TICKER_NAMES,
     TICKER_NAMES,
     VALUE_NAMES,
-    in_currency,
     is_other,
-    of_currency,
     plain,
+    side,
     ticker_of,
     vendor,
 )
@@ -81,10 +81,16 @@ def recognise(sheet: Sheet, reading: Reading) -> list[Layout]:
     rest = [each for each in range(len(names)) if each not in dates]
     _require_names(sheet, paths, rest)
     if any(len(path) > 1 for path in paths) and reading.format is None:
-        return [_multi(sheet, dates, rest, paths)]
+        multi = _multi(sheet, dates, rest, paths)
+        _require_one_side(sheet, multi)
+        return [multi]
     names = [path[-1] if path else "" for path in paths]
+    if reading.format != "wide":
+        _of_side(sheet, rest, names)
     money, rest = of_currency(sheet, rest, names, reading)
     found = _by_format(sheet, dates, rest, names, reading)
+    if reading.format != "wide":
+        _require_one_side(sheet, found)
     return [replace(found, currency=_first(rest, names, CURRENCY_NAMES), money=money)]
 
 
@@ -100,6 +106,38 @@ def _path(header: tuple[str, ...]) -> tuple[str, ...]:
             return path
         return tuple(str(each) for each in levels if each != "")
     return path
+
+
+def _of_side(sheet: Sheet, rest: list[int], names: list[str]) -> None:
+    """Read `close (bid)` as a close where all fields are of one side; refuse two sides."""
+    sided = {each: found for each in rest if (found := side(names[each]))}
+    fields = {each: found for each, found in sided.items() if field_of(found[1], [])}
+    by_side = {found[0]: each for each, found in fields.items()}
+    if len(by_side) > 1:
+        raise _two_sides(sheet, [names[each] for each in by_side.values()])
+    for column, (_, name) in fields.items():
+        names[column] = name
+    if fields:
+        sheet.notes.append(f"{next(iter(by_side))} prices")
+
+
+def _require_one_side(sheet: Sheet, layout: Layout) -> None:
+    """Refuse columns that are tickers but for being the bid and the ask of one."""
+    seen: dict[tuple[str, str], Cells] = {}
+    for each in layout.cells:
+        if each.ticker is None or (found := side(each.ticker)) is None:
+            continue
+        other = seen.setdefault((each.field, found[1]), each)
+        if side(str(other.ticker)) != found:
+            raise _two_sides(sheet, [str(other.ticker), each.ticker])
+
+
+def _two_sides(sheet: Sheet, names: list[str]) -> BadData:
+    both = " and ".join(f"'{each}'" for each in names[:2])
+    return BadData(
+        f"{sheet.source}: columns {both} may be two sides of one ticker's prices, or two tickers",
+        hint="keep the columns of one side, or --format wide takes each column as a ticker",
+    )
 
 
 def _first(columns: list[int], names: list[str], wanted: tuple[str, ...]) -> int | None:

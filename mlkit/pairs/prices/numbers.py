@@ -27,6 +27,8 @@ _BLANK = "^(" + "|".join(map(re.escape, NULLS)) + ")$"
 DECIMAL_HINT = "specify the decimal mark: --decimal . or --decimal ,"
 _GROUPS = re.compile(r"[\s'\u2019_\u00a0\u202f\u2009]")
 _SIGNS = re.compile(r"^([+-]?)\s*(?:[$€£¥]|USD|EUR|GBP)?\s*|\s*(?:[$€£¥%]|USD|EUR|GBP)$")
+SIGN = r"[$€£¥]|USD|EUR|GBP"
+"""What names a currency beside a number."""
 _DIGITS = re.compile(r"[-+\d.,eE]+")
 _SCALES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _SCALED = re.compile(r"^(.*\d)\s?([KMBTkmbt])$")
@@ -133,6 +135,11 @@ def _number(text: str, mark: str) -> float | None:
                      else whole.replace(other, "")) * scale  # fmt: skip
     except ValueError:
         return None
+
+
+def signs(text: str) -> list[str]:
+    """List the different currency signs of a cell."""
+    return list(dict.fromkeys(re.findall(SIGN, text)))
 
 
 def _is_grouped(whole: str, separator: str) -> bool:

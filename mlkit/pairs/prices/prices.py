@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlkit.errors import BadData, UsageError
-from mlkit.pairs.prices import dates, files, sources, splits, table
+from mlkit.pairs.prices import currencies, dates, files, sources, splits, table
 from mlkit.pairs.prices.clock import wall_clock
 from mlkit.pairs.prices.reading import ParsedRows, Reading
 from mlkit.pairs.prices.table import AlignmentChange, PriceTable
@@ -177,10 +177,11 @@ def of_rows(
     allow_jumps: bool = False,
 ) -> Prices:
     """Bring parsed rows to one time axis, and check every cell; see `read`."""
+    tickers = None if tickers is None else tuple(tickers)
+    currency = _currency(rows, tickers or rows.tickers)
     prices = table.arrange(rows, align)
     if tickers is not None:
-        _keep_tickers(prices, tuple(tickers))
-    currency = _currency(rows, prices.tickers)
+        _keep_tickers(prices, tickers)
     prices.fields = _raw(prices) if raw else _adjust(prices.fields)
     notes = splits.apply(prices)
     if raw and not allow_jumps:
@@ -204,17 +205,16 @@ def of_rows(
 
 def _currency(rows: ParsedRows, tickers: tuple[str, ...]) -> str | None:
     """Return the currency of all tickers; several are an error, since spreads would mix them."""
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, str]] = {}
     for ticker in tickers:
-        for name in rows.currencies.get(ticker, ()):
-            # GBp and GBP are a hundredfold apart, usd and USD are one.
-            found.setdefault(name.upper() if name.islower() else name, ticker)
+        for name, place in rows.currencies.get(ticker, {}).items():
+            found.setdefault(name, (ticker, place))
     if len(found) > 1:
-        (one, first), (two, second) = list(found.items())[:2]
+        (one, (first, here)), (two, (second, there)) = list(found.items())[:2]
         other = "" if first == second else f"{second} "
         raise BadData(
-            f"{rows.source}: {first} is priced in {one} and {other}in {two}",
-            hint="convert the prices to one currency, or keep one by --tickers",
+            f"{rows.source}: {first} is priced in {one} and {other}in {two} ({here}; {there})",
+            hint=f"choose one: {currencies.hint(list(found))}; or keep its tickers by --tickers",
         )
     return next(iter(found), None)
 

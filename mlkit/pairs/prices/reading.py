@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ class Reading:
         ticker: The ticker of a file that holds the bars of one and does not name it.
         encoding: The encoding of text; None recognises UTF-8, UTF-16 and, where it is sure,
             Windows-1252.
-        currency: The currency of the columns to take, where a file has prices in several.
+        currency: The currency of the columns, tickers or rows to take, where a file has prices
+            in several.
         daily: Take each bar's date as it is written, and drop its time and zone.
         limits: How much compressed files may unpack to.
     """
@@ -57,6 +58,7 @@ class Sheet:
         title: Rows above the header, as cells.
         delimiter: What separates the cells of a text file.
         notes: What was passed over, such as a footer.
+        rows: The row of each line, shape (lines,), where some were left out.
     """
 
     source: str
@@ -67,6 +69,7 @@ class Sheet:
     title: list[list[str]] = field(default_factory=list)
     delimiter: str | None = None
     notes: list[str] = field(default_factory=list)
+    rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Count the lines."""
@@ -74,7 +77,20 @@ class Sheet:
 
     def place(self, line: int) -> str:
         """Name a line's place."""
-        return f"{self.source}: row {line + self.first_row}"
+        row = line + self.first_row if self.rows is None else self.rows[line]
+        return f"{self.source}: row {row}"
+
+    def row_numbers(self) -> NDArray[np.int64]:
+        """Return the row of each line, shape (lines,)."""
+        if self.rows is not None:
+            return self.rows
+        return np.arange(len(self), dtype=np.int64) + self.first_row
+
+    def keep(self, lines: NDArray[np.bool_]) -> Sheet:
+        """Return the sheet without other lines."""
+        kept = pa.array(np.flatnonzero(lines))
+        columns = [each.take(kept) for each in self.columns]
+        return replace(self, columns=columns, rows=self.row_numbers()[lines])
 
     def text(self, column: int) -> Any:
         """Return a column as trimmed text; blank cells are null."""
@@ -112,7 +128,8 @@ class ParsedRows:
         fields: `close`, `open`, ... of shape (lines,) if lines have a ticker, else (lines,
             tickers); NaN where a cell is blank.
         places: Where each line comes from.
-        currencies: The currencies of a ticker, where a file names them.
+        currencies: The currencies of a ticker, where a file names them, with the first place of
+            each.
         notes: What the files were read as, where that was not plain.
     """
 
@@ -123,7 +140,7 @@ class ParsedRows:
     ticker: NDArray[np.intp] | None
     fields: dict[str, NDArray[np.float64]]
     places: Places
-    currencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    currencies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

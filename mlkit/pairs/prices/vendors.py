@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mlkit.errors import BadData, UsageError
+from mlkit.errors import BadData
 from mlkit.pairs.prices.reading import Reading, Sheet
 
 DATE_NAMES = (
@@ -151,62 +151,15 @@ def vendor(names: list[str], *, many: bool) -> str | None:
     return None
 
 
-_CODES = """
-    aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bhd bif bmd bnd bob brl bsd btn bwp
-    byn bzd cad cdf chf clf clp cny cop crc cup cve czk djf dkk dop dzd egp ern etb eur fjd fkp
-    gbp gel ghs gip gmd gnf gtq gyd hkd hnl hrk htg huf idr ils inr iqd irr isk jmd jod jpy kes
-    kgs khr kmf kpw krw kwd kyd kzt lak lbp lkr lrd lsl lyd mad mdl mga mkd mmk mnt mop mru mur
-    mvr mwk mxn myr mzn nad ngn nio nok npr nzd omr pab pen pgk php pkr pln pyg qar ron rsd rub
-    rwf sar sbd scr sdg sek sgd shp sll sos srd ssp stn svc syp szl thb tjs tmt tnd top try ttd
-    twd tzs uah ugx usd uyu uzs ves vnd vuv wst xaf xag xau xcd xof xpd xpf xpt yer zar zmw zwl
-    cnh gbx btc eth usdc usdt $ € £ ¥
-"""
-_CURRENCIES = frozenset(_CODES.split())
-"""The currencies of ISO 4217, their signs, and what else exchanges price in."""
-_PRICED = re.compile(
-    r"(?P<field>.+?) ?(?:\((?P<round>[^()]+)\)|\[(?P<square>[^\[\]]+)\]|(?<= )(?P<bare>\S+))"
-)
-_PRICES = ("open", "high", "low", "close", "adjusted", "price")
+_WORDS = re.compile(r"[^\W_]+")
+_SIDES = {"bid": "bid", "ask": "ask", "offer": "ask", "mid": "mid"}
 
 
-def in_currency(name: str) -> tuple[str, str] | None:
-    """Return field and currency of a column such as `close (USD)`, `Last [EUR]`, `close_usd`."""
-    found = _PRICED.fullmatch(plain(name))
-    if found is None or FIELD_NAMES.get(found["field"], found["field"]) not in _PRICES:
-        return None
-    currency = found["round"] or found["square"] or found["bare"]
-    return (found["field"], currency.upper()) if currency in _CURRENCIES else None
-
-
-def of_currency(
-    sheet: Sheet, rest: list[int], names: list[str], reading: Reading
-) -> tuple[str | None, list[int]]:
-    """Keep, of prices in several currencies, those in the one asked for; they lose its name.
-
-    Raises:
-        BadData: There are several, and none is asked for.
-        UsageError: There is none in the currency asked for.
-    """
-    priced = {each: named for each in rest if (named := in_currency(names[each]))}
-    found = list(dict.fromkeys(currency for _, currency in priced.values()))
-    if len(found) == 1:  # A single `Price (USD)` may be a ticker's, as a single `Price` is.
-        priced = {each: it for each, it in priced.items() if it[0] != "price"}
-        found = found if priced else []
-    chosen = found[0] if found else None
-    if reading.currency is not None:
-        chosen = reading.currency.upper()
-        if chosen not in found:
-            has = f"has prices in {', '.join(found)}" if found else "names no currencies of columns"
-            if not found and any(plain(names[each]) in CURRENCY_NAMES for each in rest):
-                has = "has a column of currencies: keep the tickers of one by --tickers"
-            raise UsageError(f"--currency {reading.currency}: {sheet.source} {has}")
-    elif len(found) > 1:
-        hint = " or ".join(f"--currency {each}" for each in found)
-        raise BadData(f"{sheet.source}: prices in {' and in '.join(found)}", hint=hint)
-    for column, (field, currency) in priced.items():
-        if currency == chosen:
-            names[column] = "close" if field == "price" else field
-    return chosen, [each for each in rest if each not in priced or priced[each][1] == chosen]
+def side(name: str) -> tuple[str, str] | None:
+    """Return side and the rest of a name such as `close (bid)`, `Ask Close`, `AAPL_bid`."""
+    words = _WORDS.findall(name.lower())
+    found = [_SIDES[each] for each in words if each in _SIDES]
+    return (found[0], " ".join(each for each in words if each not in _SIDES)) if found else None
 
 
 _SUFFIXES = re.compile(

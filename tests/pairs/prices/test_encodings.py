@@ -108,17 +108,6 @@ def test_a_single_price_in_a_currency_is_read(write, name):
     assert read(path).close[:, 0].tolist() == CLOSES
 
 
-def test_words_beside_a_field_that_are_no_currencies_stay_names(write):
-    path = write(["date,close (bid),close (ask)", *(f"{day},{each},{each}" for day, each in PAIRS)])
-    assert read(path).currency is None
-
-
-def test_a_column_of_currencies_is_told_from_none(write):
-    path = write(["date,ticker,close,currency", *(f"{day},A,1,USD" for day, _ in PAIRS)])
-    with pytest.raises(UsageError, match="has a column of currencies"):
-        read(path, reading=Reading(currency="USD"))
-
-
 def test_dollars_that_are_written_twice_are_read_once(write):
     lines = [f"{day},1,9,1,{close},1,9,1,{close},12.5,99"
              for day, close in PAIRS]  # fmt: skip
