@@ -201,6 +201,30 @@ def _permissions(path: Path, mode: int) -> int:
         return mode & ~_mask()
 
 
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Make a folder with its parents, where it is missing; if that fails, leave none of them.
+
+    Args:
+        path: The folder.
+        mode: Its permissions, less the umask; its parents have the usual ones.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    made: list[Path] = []
+    try:
+        for each in reversed((path, *path.parents)):
+            if not each.exists():
+                each.mkdir(mode if each == path else 0o777, exist_ok=True)
+                made.append(each)
+        path.mkdir(exist_ok=True)  # refuses a file
+    except OSError:
+        for each in reversed(made):
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        raise
+
+
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Return a folder that becomes `path`, which is not there or empty, when the block ends well.
@@ -212,7 +236,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     check_name(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         name = tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".part")
     except OSError as error:
         raise InputMissing(f"{path}: cannot be written: {error.strerror}") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlkit.errors import BadData, InputMissing, ServiceUnavailable, UsageError
-from mlkit.files import check_place, read_regular, replacing, replacing_folder
+from mlkit.files import check_place, make_folder, read_regular, replacing, replacing_folder
 
 
 def fill(folder):
@@ -178,3 +178,17 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path):
         read_regular(tmp_path / "x", 100)
     with pytest.raises(InputMissing, match="directory"):
         read_regular(tmp_path, 100)
+
+
+def test_a_folder_that_cannot_be_made_leaves_none_of_its_parents(tmp_path):
+    (tmp_path / "old").mkdir()
+    for place in (tmp_path / "new" / ("x" * 300), tmp_path / "old" / "new" / ("x" * 300) / "y"):
+        with pytest.raises(OSError, match="too long"):
+            make_folder(place, 0o700)
+    assert [each.name for each in tmp_path.rglob("*")] == ["old"]
+    make_folder(tmp_path / "new" / "state", 0o700)
+    make_folder(tmp_path / "new" / "state", 0o700)
+    assert stat.S_IMODE((tmp_path / "new" / "state").stat().st_mode) == 0o700
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "file")

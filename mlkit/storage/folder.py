@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from mlkit.errors import InputMissing, ServiceUnavailable
-from mlkit.files import replacing
+from mlkit.files import make_folder, replacing
 from mlkit.storage.objects import Sink, Stored
 
 
@@ -28,7 +28,7 @@ class FolderObjects:
     def put(self, name: str, content: IO[bytes]) -> None:
         """Write an object, in the place of one of this name."""
         with self._failures():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.folder, 0o700)
             with replacing(self.folder / name, 0o600) as output:
                 shutil.copyfileobj(content, output)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mlkit.errors import ConfigurationError, InputMissing, MlkitError, ServiceUnavailable
+from mlkit.files import make_folder
 from mlkit.scratch import Scratch
 from mlkit.storage.database import Columns, Migrations, Result
 from mlkit.storage.sqlite_file import FailureKind, kind_of, transaction
@@ -288,8 +289,6 @@ def _open(path: Path, how: str) -> sqlite3.Connection:
 
 def _make_private(path: Path) -> None:
     """Make a file that only its owner may read, in a folder that only its owner may enter."""
-    if not path.parent.exists():
-        path.parent.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+    make_folder(path.parent, 0o700)
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

@@ -23,6 +23,10 @@ _MACROS = {
     "@WEEKLY": "0 0 0 * * 0", "@DAILY": "0 0 0 * * *", "@MIDNIGHT": "0 0 0 * * *",
     "@HOURLY": "0 0 * * * *",
 }  # fmt: skip
+_STEPS = (
+    ("second", 59), ("minute", 59), ("hour", 23), ("day", 31), ("month", 12), ("weekday", 7),
+    ("year", 229),
+)  # fmt: skip
 FIRST_YEAR, LAST_YEAR = 1970, 2199
 MOST_DAYS = 366 * 60
 """How far the next matching day may lie ahead: the fifth Monday of February takes 40 years."""
@@ -107,6 +111,27 @@ def _localise(wall: datetime, zone: tzinfo) -> float:
     return high
 
 
+def require_sound_steps(line: str) -> None:
+    """Refuse steps that a field cannot take, as Quartz does: `*/61` would come once an hour.
+
+    Raises:
+        CronError: There is one.
+    """
+    for field, (name, most) in zip(_fields(line), _STEPS, strict=False):
+        for part in field.split(","):
+            step = re.search(r"/(\d+)$", part)
+            if step is not None and int(step[1]) > most:
+                raise CronError(f"bad {name} {part!r}: steps are at most {most}")
+            if name == "day" and (before := re.match(r"L-(\d+)", part)) and int(before[1]) > 30:
+                raise CronError(f"bad day {part!r}: no month has so many days")
+
+
+def _fields(line: str) -> list[str]:
+    """Split a line into its fields, seconds first."""
+    fields = _MACROS.get(line.strip().upper(), line.upper()).split()
+    return ["0", *fields] if len(fields) == 5 else fields
+
+
 @lru_cache(maxsize=1024)
 def read(line: str, numbering: str = "quartz") -> Cron:
     """Read a cron line.
@@ -120,9 +145,8 @@ def read(line: str, numbering: str = "quartz") -> Cron:
     Raises:
         CronError: It is none.
     """
-    fields = _MACROS.get(line.strip().upper(), line.upper()).split()
-    unix = len(fields) == 5 or line.strip().startswith("@")
-    fields = ["0", *fields] if len(fields) == 5 else fields
+    fields = _fields(line)
+    unix = len(line.split()) == 5 or line.strip().startswith("@")
     if not 6 <= len(fields) <= 7:
         raise CronError(f"{len(fields)} fields: a cron line has five, six or seven")
     second, minute, hour, day, month, weekday = fields[:6]

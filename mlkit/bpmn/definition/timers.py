@@ -23,6 +23,8 @@ _CRON_ZONE = re.compile(r"(?:CRON_)?TZ=(?P<zone>\S+)\s+(?P<line>.+)")
 # The mean lengths of years and months, to guess how many of them lie between two moments.
 _MEAN_MONTH = 30.436875 * 86400
 FOREVER = -1
+READ_AT = 1e9
+"""When constants of files are tried, so that a file means the same at any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,22 @@ def _cron(text: str, now: float, calendar: Calendar) -> Schedule:
     zone, line = (named["zone"], named["line"]) if named is not None else (calendar.zone, text)
     due = _next_cron(line, now, Calendar(zone, calendar.cron))
     return Schedule(due, FOREVER, f"cron {calendar.cron} {zone} {line}")
+
+
+def require_future(text: str, now: float, calendar: Calendar = UTC_CALENDAR) -> None:
+    """Refuse a cron line that never comes after now, or whose steps are beyond their fields.
+
+    Raises:
+        BadData: It is one.
+    """
+    if _REPEAT.fullmatch(text.strip()) is not None:
+        return
+    found = _cron(text.strip(), now, calendar)
+    line = found.interval.split(" ", 3)[-1]
+    try:
+        cron.require_sound_steps(line)
+    except cron.CronError as error:
+        raise BadData(f"{line!r} is not a cycle: {error}") from error
 
 
 def _next_cron(line: str, after: float, calendar: Calendar) -> float:

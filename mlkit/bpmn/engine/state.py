@@ -110,6 +110,7 @@ class Activation(msgspec.Struct, omit_defaults=True):
         incident: Why it has stopped.
         iterations: How far a multi-instance activity is.
         todo: What it still has to compensate, last first.
+        place: The node that a process ended at, for what listens to its end.
     """
 
     id: int
@@ -133,6 +134,7 @@ class Activation(msgspec.Struct, omit_defaults=True):
     incident: Incident | None = None
     iterations: Iterations | None = None
     todo: list[Done] = []
+    place: str = ""
 
     @property
     def due(self) -> float | None:

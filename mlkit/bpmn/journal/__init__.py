@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlkit.files import make_folder
+
 if TYPE_CHECKING:  # A look at its functions costs no import of the events.
     from mlkit.bpmn.journal.protocol import Journal
 
@@ -51,7 +53,7 @@ def open_journal(
 
     database = open_database(url, "journal", create)
     if create:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, 0o700)
     owner = RenewedOwner(database, url, lease or TIME_TO_LIVE)
     return SqlJournal(database, owner, folder, database.place, artifacts)
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from mlkit.bpmn.definition.start_timers import StartTimer
 from mlkit.bpmn.engine.events import AnyEvent
+from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.journal.records import (
     Absence,
     Alike,
@@ -253,6 +254,9 @@ class Index(Protocol):
 
     def within(self, processes: Collection[str] | None) -> Index:
         """Return an index that reads the instances of some processes only; None: of all."""
+
+    def damage(self, row: Row, state: State) -> list[str]:
+        """Return what its tables, and an instance's row, hold otherwise than its events say."""
 
     def search(self, criteria: Criteria, before: int | None, limit: int) -> list[Found]:
         """Return instances, newest first, whose numbers lie below `before`."""

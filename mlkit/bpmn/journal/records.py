@@ -334,7 +334,7 @@ class OpenTask(NamedTuple):
     assignee: str | None
     users: list[str]
     groups: list[str]
-    since: float
+    since: Moment
     due: str | None
     priority: str | None
     key: str = ""

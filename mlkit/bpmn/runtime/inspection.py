@@ -30,10 +30,12 @@ def _of_instance(session: Session, row: Row) -> Iterator[str]:
     except MlkitError as error:
         yield error.message
         return
-    # A row that counts otherwise now has been moved on by its owner meanwhile.
-    if last != row.sequence and row in session.journal.rows_of([row.number]):
-        counted = f"its row counts {row.sequence} events, and there are {last}"
-        yield f"{session.journal.folder}: instance {row.id}: {counted}"
+    wrong = session.journal.index.damage(row, state)
+    if last != row.sequence:
+        wrong = [f"its row counts {row.sequence} events, and there are {last}"]
+    # A row that is another one now has been moved on by its owner meanwhile.
+    if wrong and row in session.journal.rows_of([row.number]):
+        yield from (f"{session.journal.folder}: instance {row.id}: {each}" for each in wrong)
     named = [(str(each["artifact"]), each["name"]) for each in references]
     named += [(each.hash, path) for path, each in state.files.items() if each.hash]
     for stored, name in named:

@@ -63,12 +63,12 @@ def request(
 def _facts(running: Running, activation: Activation) -> dict[str, Any]:
     """Return what scripts know of where they run, by Camunda's names."""
     behaviors, state = running.engine.graph.behaviors, running.state
-    place = behaviors[activation.node].place
+    place = activation.place or behaviors[activation.node].place
     return {
         "processBusinessKey": state.key or None,
         "processDefinitionId": state.process_of(activation.scope).element,
         "currentActivityId": place or None,
-        "currentActivityName": (place and behaviors[place].node.name) or None,
+        "currentActivityName": (place in behaviors and behaviors[place].node.name) or None,
         "eventName": activation.listening or None,
     }
 

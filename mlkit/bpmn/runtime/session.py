@@ -49,6 +49,7 @@ from mlkit.bpmn.runtime.pools import RuntimeConfiguration
 from mlkit.bpmn.runtime.runner import Observer, Runner
 from mlkit.bpmn.runtime.running import Running
 from mlkit.errors import BadData, ConfigurationError, InputMissing, MlkitError, UsageError
+from mlkit.files import make_folder
 from mlkit.workers.pool import Limits, ScriptPool
 
 T = TypeVar("T")
@@ -391,7 +392,7 @@ class Session:
         if self.configuration != configuration or self.pool is None:
             if self.pool is not None:
                 self.pool.close()
-            self.journal.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.journal.folder, 0o700)
             require_own(self.journal.folder)
             folder = self.journal.folder / "artifacts"
             workers = self.settings.workers

@@ -192,6 +192,8 @@ def variables_file(path: Path | None) -> dict[str, Any]:
         raise InputMissing(f"{path}: {error.strerror}") from error
     except BadData:
         raise
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path}: not UTF-8 text: {error}", hint="save it as UTF-8") from error
     except ValueError as error:
         raise BadData(f"{path}: {error}") from error
     if not isinstance(found, dict):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlkit import __version__
 from mlkit.errors import BadData, InputMissing, UsageError
-from mlkit.files import replacing
+from mlkit.files import make_folder, replacing
 from mlkit.pairs.backtest.replay import COSTS, REASONS, Backtest
 from mlkit.pairs.settings import Settings, from_document
 from mlkit.pairs.strategy.file import reference
@@ -200,7 +200,7 @@ def write(
     tables = {"trades": trades, "positions": positions, "equity": equity}
     paths = []
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
         for name, build in tables.items():
             path = directory / f"{name}.{kind}"
             with replacing(path) as file:

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from mlkit.errors import BadData, InputMissing, UsageError
-from mlkit.files import replacing
+from mlkit.files import make_folder, replacing
 from mlkit.pairs.feeds.records import moment
 from mlkit.streams import Log, Partition
 
@@ -65,7 +65,7 @@ def write(log: Log, topic: str, folder: Path, since: str | None = None) -> Writt
     records = read(log, topic, since, unreadable)
     days, kept = dict[str, int](), list[str]()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         spool = tempfile.TemporaryDirectory(dir=folder, prefix=".days-")
     except OSError as error:
         raise InputMissing(f"{folder}: cannot be written: {error.strerror}") from error

@@ -13,7 +13,7 @@ import msgspec
 
 from mlkit import streams
 from mlkit.errors import ConfigurationError, InputMissing
-from mlkit.files import replacing
+from mlkit.files import make_folder, replacing
 from mlkit.pairs.live import plan as plans
 from mlkit.pairs.live.plan import RunPlan
 from mlkit.pairs.live.topics import TOPICS
@@ -45,7 +45,7 @@ class RunFolder:
             InputMissing: It cannot be made.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.path, 0o700)
         except OSError as error:
             raise InputMissing(f"{self.path}: cannot be written: {error.strerror}") from error
 

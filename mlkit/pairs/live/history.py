@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mlkit.errors import InputMissing, UsageError
-from mlkit.files import replacing
+from mlkit.files import make_folder, replacing
 from mlkit.pairs.feeds.records import moment
 from mlkit.pairs.live.topics import RESULTS
 from mlkit.streams import Log, Partition
@@ -40,7 +40,7 @@ def write(log: Log, topic: str, folder: Path, since: str | None = None) -> dict[
 
     written: dict[str, int] = {}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise InputMissing(f"{folder}: cannot be written: {error.strerror}") from error
     for day, records in _days(read(log, topic, since)):

@@ -29,7 +29,7 @@ def to_utf8(content: bytes, source: str, encoding: str | None) -> tuple[bytes, s
         return _decode(content, source, _known(encoding)), None
     if content.startswith(codecs.BOM_UTF8):
         content = content[3:]
-    elif (kind := _utf16(content)) is not None:
+    elif (kind := _utf32(content)) is not None or (kind := _utf16(content)) is not None:
         return _decode(content, source, kind), None
     if content.isascii() or _is_utf8(content):
         return content, None
@@ -55,6 +55,16 @@ def _decode(content: bytes, source: str, encoding: str) -> bytes:
         return content.decode(encoding).removeprefix("\ufeff").encode()
     except UnicodeError as error:
         raise BadData(f"{source}: not {encoding.upper()} text: {error}") from error
+
+
+def _utf32(content: bytes) -> str | None:
+    """Return which UTF-32 it is; its marks begin as those of UTF-16 do, and so it comes first."""
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    start = content[:16]  # the beginning of a header is ASCII
+    zeros = tuple(each for each in range(4) if len(start) == 16 and not any(start[each::4]))
+    found: dict[tuple[int, ...], str] = {(1, 2, 3): "utf-32-le", (0, 1, 2): "utf-32-be"}
+    return found.get(zeros)
 
 
 def _utf16(content: bytes) -> str | None:

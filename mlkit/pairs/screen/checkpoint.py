@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlkit.errors import UsageError
-from mlkit.files import replacing
+from mlkit.files import make_folder, replacing
 
 Arrays = dict[str, NDArray[Any]]
 VERSION = 1
@@ -36,7 +36,7 @@ class Checkpoint:
             return cls()
         text = json.dumps({"version": VERSION, **identity}, sort_keys=True, default=str)
         key = hashlib.sha256(text.encode()).hexdigest()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(directory, 0o700)
         label = directory / "screen.json"
         if label.exists():
             if label.read_text(encoding="utf-8").strip() != key:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlkit.errors import InputMissing, ServiceUnavailable, UsageError
-from mlkit.files import replacing
+from mlkit.files import make_folder, replacing
 from mlkit.streams.embedded import catalogue, frames
 from mlkit.streams.embedded.frames import Frame, Run, Segment
 from mlkit.streams.log import (
@@ -48,7 +48,7 @@ class EmbeddedLog:
         self._segment_bytes = segment_bytes
         self.changed = threading.Condition(threading.RLock())
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(folder, 0o700)
             self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise InputMissing(f"{folder}: cannot be written: {error.strerror}") from error

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from mlkit.bpmn.definition.parser import parse
 from mlkit.bpmn.engine.behaviors.starting import by_message
 from mlkit.bpmn.engine.events import Retry, Start
+from mlkit.bpmn.lint.validation import lint
 
 ENDS = '<startEvent id="s"/><endEvent id="e"/>'
 TIMER = "<timerEventDefinition><timeDuration>PT1H</timeDuration></timerEventDefinition>"
@@ -235,6 +237,53 @@ def test_a_timer_that_says_no_time_is_an_error(problems, diagram, text):
     timer = f"<timerEventDefinition><timeCycle>{text}</timeCycle></timerEventDefinition>"
     event = f'<intermediateCatchEvent id="t">{timer}</intermediateCatchEvent>'
     assert problems(diagram(ENDS + event, "s>t t>e")) == ["timer.value t"]
+
+
+NEVER = [
+    ("0 0 9 ? * 6L 2020", "it never comes again"),
+    ("* * * * * ? 2020-2025", "it never comes again"),
+    ("TZ=Europe/Berlin 0 0 9 1 1 ? 2021", "it never comes again"),
+    ("*/61 * * * *", "bad minute '*/61': steps are at most 59"),
+    ("0 5/60 * * * ?", "bad minute '5/60': steps are at most 59"),
+    ("0 0 */24 * * ?", "bad hour '*/24': steps are at most 23"),
+    ("0 0 0 1,*/32 * ?", "bad day '*/32': steps are at most 31"),
+    ("0 0 0 1 */13 ?", "bad month '*/13': steps are at most 12"),
+    ("0 0 * * */8", "bad weekday '*/8': steps are at most 7"),
+    ("0 0 0 L-31 * ?", "bad day 'L-31': no month has so many days"),
+]
+
+
+@pytest.mark.parametrize(("text", "why"), NEVER)
+@pytest.mark.parametrize("node", ["startEvent", "intermediateCatchEvent"])
+def test_a_cron_line_that_never_comes_is_an_error_of_lint(tmp_path, diagram, text, why, node):
+    timer = f"<timerEventDefinition><timeCycle>{text}</timeCycle></timerEventDefinition>"
+    event = f'<{node} id="t">{timer}</{node}>'
+    catching = ENDS + event, "s>t t>e"
+    starting = event + '<endEvent id="e"/>', "t>e"
+    path = tmp_path / "p.bpmn"
+    path.write_text(diagram(*(starting if node == "startEvent" else catching)))
+    definitions = parse(path)
+    assert not definitions.problems  # an instance that runs can still be read
+    (found,) = lint(definitions, tmp_path)
+    assert (found.rule, found.severity, found.element) == ("timer.never", "error", "t")
+    assert found.line > 0
+    assert found.message.endswith(why)
+
+
+@pytest.mark.parametrize(
+    "text", ["0 0 9 30 2 ?", "0 9 31 4,6,9,11 *", "0 0 9 ? 2 2#5 2027", "0 0 9 29 2 ? 2025"]
+)
+def test_a_day_that_no_year_has_is_an_error(problems, diagram, text):
+    timer = f"<timerEventDefinition><timeCycle>{text}</timeCycle></timerEventDefinition>"
+    event = f'<intermediateCatchEvent id="t">{timer}</intermediateCatchEvent>'
+    assert problems(diagram(ENDS + event, "s>t t>e")) == ["timer.value t"]
+
+
+@pytest.mark.parametrize("text", ["*/59 * * * *", "0 0 9 ? * 6L 2020-2190", "0 0 9 29 2 ?"])
+def test_a_rare_cron_line_is_none(problems, diagram, text):
+    timer = f"<timerEventDefinition><timeCycle>{text}</timeCycle></timerEventDefinition>"
+    event = f'<intermediateCatchEvent id="t">{timer}</intermediateCatchEvent>'
+    assert problems(diagram(ENDS + event, "s>t t>e")) == []
 
 
 def test_retries_may_stand_in_the_marker_of_a_multi_instance(play):

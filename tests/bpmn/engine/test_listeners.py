@@ -305,6 +305,20 @@ def test_a_listener_sees_and_sets_the_same_in_each_language(mlkit, play, languag
     }
 
 
+@pytest.mark.parametrize("language", SEEN)
+def test_the_end_of_a_process_is_seen_at_its_end_event_in_each_language(mlkit, play, language):
+    if language == "javascript":
+        pytest.importorskip("quickjs")
+    if language == "r" and shutil.which("Rscript") is None:
+        pytest.skip("R is not installed")
+    told = f"<extensionElements>{seeing(language, 'p', 'end')}</extensionElements>"
+    body = f'{told}<startEvent id="s"/><userTask id="u"/><endEvent id="e"/>'
+    play(body, "s>u u>e", "--var", "word=w", "--business-key", "K1")
+    done = json.loads(mlkit("bpmn", "complete", "u", "--json").stdout)
+    assert done["state"] == "completed"
+    assert done["variables"]["seen_p_end"] == "end e K1 p w"
+
+
 BOUNDARY = (
     '<boundaryEvent id="b" attachedToRef="t" {}><timerEventDefinition><timeDuration>PT1H'
     "</timeDuration></timerEventDefinition></boundaryEvent>"
@@ -320,7 +334,19 @@ TERMINATE_ALL = (
     '<endEvent id="x"><terminateEventDefinition xmlns:f="http://flowable.org/bpmn"{}/></endEvent>'
     '<sequenceFlow id="rx" sourceRef="r" targetRef="x"/></subProcess>'
 )
+NESTED = (
+    '<subProcess id="v"><startEvent id="r"/><subProcess id="v2"><startEvent id="r2"/>'
+    '<endEvent id="x">{}</endEvent><sequenceFlow id="rx" sourceRef="r2" targetRef="x"/>'
+    '</subProcess><sequenceFlow id="rv" sourceRef="r" targetRef="v2"/></subProcess>'
+)
+END_ALL = '<terminateEventDefinition xmlns:f="http://flowable.org/bpmn" f:terminateAll="true"/>'
+CAUGHT = (
+    '<boundaryEvent id="b" attachedToRef="v"><errorEventDefinition/></boundaryEvent>'
+    '<endEvent id="y"/>'
+)
 EARLY = [
+    (NESTED.format(END_ALL), "s>t s>v", "a branch beside it may end everything"),
+    (NESTED.format("<errorEventDefinition/>"), "s>t s>v", "a branch beside it may end everything"),
     (
         TERMINATE_ALL.format(' f:terminateAll="true"'),
         "s>t",
@@ -361,6 +387,9 @@ def test_lint_is_silent_where_a_listener_is_run_at_every_end(warned):
     reminded = BOUNDARY.format('cancelActivity="false"') + '<endEvent id="x"/>'
     assert warned(heard_at_its_end(reminded), "s>t t>x") == []
     assert warned(heard_at_its_end(TERMINATE), "s>t t>x") == []
+    assert warned(heard_at_its_end(NESTED.format("<terminateEventDefinition/>")), "s>t s>v") == []
+    caught = NESTED.format("<errorEventDefinition/>") + CAUGHT
+    assert warned(heard_at_its_end(caught), "s>t s>v b>y") == []
     assert warned(heard_at_its_end(TERMINATE_ALL.format("")), "s>t") == []
     pytest.importorskip("quickjs")
     assert warned(heard_at_its_end(BOUNDARY.format(""), "javascript"), "s>t") == []

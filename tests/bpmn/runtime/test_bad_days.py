@@ -442,6 +442,45 @@ def test_what_no_journal_can_hold_is_damage(path, state, back_end, statement, to
 
 
 @pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("UPDATE instances SET due = 'soon' WHERE number = 1", "its row is damaged"),
+        ("UPDATE instances SET due = 9e999 WHERE number = 1", "is due at inf"),
+        ("UPDATE instances SET due = 12 WHERE number = 1", "is due at 12.0"),
+        ("UPDATE open_tasks SET since = 'now' WHERE instance = 1", "open_tasks (activation, since"),
+        ("UPDATE open_tasks SET since = 1e300 WHERE instance = 1", "open_tasks (activation, since"),
+        ("UPDATE open_tasks SET due = x'ff' WHERE instance = 1", "open_tasks (activation, since"),
+        ("UPDATE open_tasks SET users = '{' WHERE instance = 1", None),
+        ("DELETE FROM open_tasks WHERE instance = 1", "open_tasks (activation, since"),
+        ("UPDATE retries SET due = -5 WHERE instance = 1", "retries (activation, due)"),
+    ],
+)
+@sqlite_only
+def test_check_finds_damaged_times_and_lists_go_on(path, state, back_end, statement, told):
+    with Session(state, create=True) as session:
+        first, second = waiting(session, path, 2)
+    if "retries" in statement:
+        names = "instance, activation, element, attempt, message, due, process, definition"
+        row = f"INSERT INTO retries ({names}) VALUES (1, 99, 'u', 1, '', 5, 'p', '')"
+        change(state, back_end, row)
+    else:
+        with Session(state) as session:
+            assert damage(session) == []
+    change(state, back_end, statement)
+    checked = mlkit(state, "check")
+    if told is not None:
+        assert checked.returncode == 1
+        assert first.id in checked.stdout
+        assert told in checked.stdout
+    with Session(state) as session:
+        index = session.journal.index
+        listed = index.tasks(None, None, (0, 0), None)
+        assert second.id in [each.instance for each in listed]
+        [instant(each.since) for each in listed]
+        assert index.retried(None, None, (0, 0), 10) is not None
+
+
+@pytest.mark.parametrize(
     "column",
     [
         ("instances", "options"),

@@ -54,6 +54,14 @@ def test_other_text_is_refused_until_its_encoding_is_named(write):
         read(path, reading=Reading(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_wide_unicode_is_read(write, encoding):
+    lines = ["date,Žižek", *(f"{day},{close}" for day, close in PAIRS)]
+    prices = read(write(lines, encoding=encoding))
+    assert prices.tickers == ("Žižek",)
+    assert prices.close[:, 0].tolist() == CLOSES
+
+
 @pytest.mark.parametrize("name", ["klingon", "base64", "", "idna\0"])
 def test_an_unknown_encoding_is_a_wrong_option(write, name):
     with pytest.raises(UsageError, match="there is no such encoding"):

@@ -23,7 +23,7 @@ from pathlib import Path
 from mlkit.bandit.server.decisions.decision import KEY_BYTES
 from mlkit.bandit.server.learning.journal import Journal
 from mlkit.errors import BadData, ConfigurationError, ServiceUnavailable
-from mlkit.files import enough_space, replacing
+from mlkit.files import enough_space, make_folder, replacing
 
 LOCK_WAIT = 15.0
 """Seconds to wait for the processes of a server that was killed."""
@@ -44,7 +44,7 @@ class StateDirectory:
         self.path = path.absolute()
         self.is_new = not self.path.exists()
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.path, 0o700)
             usable = os.access(self.path, os.W_OK | os.X_OK)
         except OSError as error:
             raise ConfigurationError(f"{path}: {error.strerror}", hint=_STATE_HINT) from error

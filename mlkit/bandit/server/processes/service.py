@@ -19,7 +19,7 @@ from mlkit.bandit.server.learning.state import StateDirectory
 from mlkit.bandit.server.processes import worker, writer
 from mlkit.bandit.server.settings import Settings
 from mlkit.errors import ConfigurationError, MlkitError
-from mlkit.files import enough_space
+from mlkit.files import enough_space, make_folder
 from mlkit.storage.sqlite_file import SqliteFailure
 from mlkit.web import listeners
 from mlkit.web.metrics import SharedCounters
@@ -181,7 +181,7 @@ def _needs_features(settings: Settings) -> str:
 def _make_directory(path: Path) -> None:
     hint = "--log names a directory that the server may write"
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         usable = os.access(path, os.W_OK | os.X_OK)
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}", hint=hint) from error

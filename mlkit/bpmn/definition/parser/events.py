@@ -8,7 +8,7 @@ from mlkit.bpmn.definition.model import EventDefinition
 from mlkit.bpmn.definition.parser import xml
 from mlkit.bpmn.definition.parser.reader import Reader
 from mlkit.bpmn.definition.parser.xml import Element
-from mlkit.bpmn.definition.timers import Calendar, schedule, zone_of
+from mlkit.bpmn.definition.timers import READ_AT, Calendar, schedule, zone_of
 from mlkit.bpmn.expressions import Expression
 from mlkit.errors import BadData
 
@@ -86,7 +86,7 @@ def _check_timer(
     """Report a constant that is not a time; a computed value is checked once it is known."""
     if value is not None and value.language == "text":
         try:
-            schedule(kind, value.text, 1e9, calendar)
+            schedule(kind, value.text, READ_AT, calendar)
         except BadData as error:
             reader.problem("timer.value", element, error.message)
 

@@ -76,7 +76,9 @@ class ProcessListeners(Behavior):
     def end(self, step: Step, scope: Scope) -> None:
         """Keep a process open until workers have done what they do at its end."""
         scope.live += 1
-        self.leave(step, step.activate(self, scope, "listener"))
+        activation = step.activate(self, scope, "listener")
+        activation.place = step.element
+        self.leave(step, activation)
 
     def retry(self, step: Step, activation: Activation) -> None:
         """Try an incident again."""
@@ -88,6 +90,7 @@ class ProcessListeners(Behavior):
         self.go_on(step, activation, moment)
 
     def _leave(self, step: Step, activation: Activation) -> None:
+        step.element = activation.place
         if self.notify(step, activation, "end"):
             scope = step.state.scopes[activation.scope]
             scope.ended = True

@@ -24,6 +24,7 @@ from mlkit.bpmn.journal.records import (
     Word,
 )
 from mlkit.bpmn.journal.sql.criteria import HAVE_ENDED, conditions, containing
+from mlkit.bpmn.journal.sql.index_damage import find_damage
 from mlkit.bpmn.journal.sql.index_rows import (
     Rows,
     count_tokens,
@@ -155,6 +156,10 @@ class SqlIndex:
 
     # -- reading ---------------------------------------------------------------------------
 
+    def damage(self, row: Row, state: State) -> list[str]:
+        """Return what its tables, and an instance's row, hold otherwise than its events say."""
+        return find_damage(self.database, row, state)
+
     def within(self, processes: Collection[str] | None) -> SqlIndex:
         """Return an index that reads the instances of some processes only; None: of all."""
         return SqlIndex(self.database, processes)
@@ -268,9 +273,8 @@ class SqlIndex:
         )
 
     def _open_tasks(self, clause: str, values: Sequence[Any]) -> list[OpenTask]:
-        return [
-            _to_task(each) for each in self.database.query(f"{_OPEN_TASKS} WHERE {clause}", values)
-        ]
+        rows = self.database.query(f"{_OPEN_TASKS} WHERE {clause}", values)
+        return [task for row in rows if (task := _to_task(row)) is not None]
 
     def elements_with_tasks(self) -> list[OpenTask]:
         """Return one user task of each element where some wait; whom it waits for is left out."""
@@ -331,7 +335,7 @@ class SqlIndex:
             " ORDER BY o.since",
             (*(value for _, values in wanted for value in (*values, limit)), limit),
         )
-        return [_to_task(row) for row in rows]
+        return [task for row in rows if (task := _to_task(row)) is not None]
 
     def _oldest_of_many(
         self, assigned: Sequence[OpenTask], limit: int, matching: list[Condition]
@@ -395,9 +399,13 @@ def _list_shown(row: Row, state: State) -> tuple[Rows, ...]:
     return tuple(tuple((*each, *place) for each in rows) for rows in found)
 
 
-def _to_task(columns: tuple[Any, ...]) -> OpenTask:
-    users, teams = map(json.loads, columns[8:10])
-    return OpenTask._make((*columns[:8], users, teams, *columns[10:]))
+def _to_task(columns: tuple[Any, ...]) -> OpenTask | None:
+    """Return a user task of a list; None where its row is damaged, which `check` reports."""
+    try:
+        users, groups = json.loads(columns[8]), json.loads(columns[9])
+        return msgspec.convert((*columns[:8], users, groups, *columns[10:]), OpenTask)
+    except (ValueError, TypeError):
+        return None
 
 
 def _to_found(columns: tuple[Any, ...]) -> Found:

@@ -18,6 +18,7 @@ _RULES: tuple[Callable[[Place], Iterator[Problem]], ...] = (
     flow.reachable,
     event.events,
     event.transactions,
+    event.timers,
     event.messages,
     data.writes,
     data.attached,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from mlkit.bpmn.definition.model import FlowNode, Problem, Scope
+from mlkit.bpmn.definition.timers import READ_AT, require_future, schedule
 from mlkit.bpmn.engine.behaviors.inclusive import is_link, link_name
 from mlkit.bpmn.engine.graph import nodes, scopes
 from mlkit.bpmn.lint.rules.place import Place, wrong
+from mlkit.errors import BadData
 
 _ALLOWED = {
     "startEvent": {"none", "message", "timer", "signal", "conditional"},
@@ -131,6 +134,28 @@ def _ends(body: Scope) -> Iterator[FlowNode]:
 
 def _is_cancel(node: FlowNode) -> bool:
     return node.event is not None and bool(node.event.of_kind("cancel"))
+
+
+def timers(place: Place) -> Iterator[Problem]:
+    """Return which cron lines never come again, or step beyond what their fields count.
+
+    The parser does not refuse them: a definition that runs stays readable when they are over.
+    """
+    for node in place.body.nodes.values():
+        for each in node.event.of_kind("timer") if node.event is not None else ():
+            value = each.expression
+            if each.timer != "cycle" or value is None or value.language != "text":
+                continue
+            try:
+                schedule("cycle", value.text, READ_AT, each.calendar)
+            except BadData:
+                continue  # the parser has reported it
+            try:
+                require_future(value.text, time.time(), each.calendar)
+            except BadData as error:
+                yield Problem(
+                    "timer.never", "error", node.id, value.line or node.line, error.message
+                )
 
 
 def messages(place: Place) -> Iterator[Problem]:

@@ -97,7 +97,39 @@ def _ends_process(inside: Scope) -> bool:
 def _is_ended_beside(body: Scope, node: FlowNode, ways: list[set[str]]) -> bool:
     """Return whether one of the branches that run at once with a node's ends all of them."""
     others = set().union(*(way for way in ways if node.id not in way))
-    endings = (body.nodes[name].event for name in others if body.nodes[name].type == "endEvent")
     return any(node.id in way for way in ways) and any(
-        event is not None and any(event.of_kind(kind) for kind in _ENDINGS) for event in endings
+        _is_ending(body, body.nodes[name]) for name in others
+    )
+
+
+def _is_ending(body: Scope, node: FlowNode) -> bool:
+    """Return whether a node may end what runs beside it; what is inside a sub-process may too."""
+    if node.type == "endEvent" and node.event is not None:
+        return any(map(node.event.of_kind, _ENDINGS))
+    if node.body is None or node.triggered:
+        return False
+    return _ends_process(node.body) or (_escapes(node.body) and not _catches(body, node))
+
+
+def _escapes(inside: Scope) -> bool:
+    """Return whether an error that is thrown inside a sub-process may leave it."""
+    return any(
+        (node.type == "endEvent" and node.event is not None and node.event.of_kind("error"))
+        or (node.body is not None and not node.triggered and _escapes(node.body)
+            and not _catches(inside, node))
+        for node in inside.nodes.values()
+    ) and not any(_is_caught(each) for each in inside.nodes.values())  # fmt: skip
+
+
+def _is_caught(node: FlowNode) -> bool:
+    """Return whether an event sub-process catches errors."""
+    starts = node.body.nodes.values() if node.triggered and node.body is not None else ()
+    return any(each.event is not None and each.event.of_kind("error") for each in starts)
+
+
+def _catches(body: Scope, node: FlowNode) -> bool:
+    """Return whether a boundary event of a sub-process catches errors."""
+    return any(
+        each.attached_to == node.id and each.event is not None and each.event.of_kind("error")
+        for each in body.nodes.values()
     )
