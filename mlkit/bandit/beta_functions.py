@@ -2,7 +2,8 @@
 
 scipy's `betaincc` is right to 1e-12 of p everywhere. Its `betainc` is wrong for some points where
 both parameters are above 1e6 (by up to 0.05) and where both are below 1e-151; its inverses where
-both are above 1e4, and for quantiles below 2e-308. What follows computes those from `betaincc`.
+both are above 1e4 and for quantiles below 2e-308, and NaN for some p below 1e-20. What follows
+computes those from `betaincc`.
 
 All functions take float64 or float32 arrays `(a, b, point)` of one shape, and write
 float64 into `out`.
@@ -50,6 +51,7 @@ def lower_quantile(a: Floats, b: Floats, p: Floats, out: Array) -> None:
     normal = inside & (np.minimum(a, b) > _NORMAL)
     special.betaincinv(a, b, p, out=out, where=~normal, dtype=np.float64)
     _replace(out, normal, lambda a, b, p: _nearly_normal(a, b, p, 1 - p, p <= 0.5), a, b, p)
+    _replace(out, np.isnan(out), lambda *of: _bisect(lower, *of), a, b, p)
     extreme = inside & (out < _LEAST)
     _replace(out, extreme, lambda a, b, p: _at_an_end(a, b, p, 1 - p), a, b, p)
     _replace(
@@ -63,6 +65,7 @@ def upper_quantile(a: Floats, b: Floats, p: Floats, out: Array) -> None:
     normal = inside & (np.minimum(a, b) > _NORMAL)
     special.betainccinv(a, b, p, out=out, where=~normal, dtype=np.float64)
     _replace(out, normal, lambda a, b, p: _nearly_normal(a, b, 1 - p, p, p > 0.5), a, b, p)
+    _replace(out, np.isnan(out), lambda *of: _bisect(upper, *of), a, b, p)
     extreme = inside & (out < _LEAST)
     _replace(out, extreme, lambda a, b, p: _at_an_end(a, b, 1 - p, p), a, b, p)
     _replace(
@@ -104,7 +107,7 @@ def _at_an_end(a: Array, b: Array, low: Array, high: Array) -> Array:
     near_one = _smallest(b, a, _log_of(high, low))
     found = np.where(near_zero < _LEAST, near_zero, 1.0)
     between = (near_zero >= _LEAST) & ~(near_one < 2.0**-54)
-    _replace(found, between, _bisect, a, b, low)
+    _replace(found, between, lambda *of: _bisect(lower, *of), a, b, low)
     return found
 
 
@@ -135,13 +138,14 @@ def _polish(tail: Callable[..., None], a: Array, b: Array, p: Array, x: Array) -
     return np.asarray(np.where(np.abs(moved) < step, x + moved, x))
 
 
-def _bisect(a: Array, b: Array, low: Array) -> Array:
-    """The x with P(X <= x) = low: the logit by halves, from below the smallest double."""
-    left, right, below = np.full_like(a, -746.0), np.full_like(a, 40.0), np.empty_like(a)
+def _bisect(tail: Callable[..., None], a: Array, b: Array, p: Array) -> Array:
+    """The x whose tail is p: the logit by halves, from below the smallest double."""
+    left, right, found = np.full_like(a, -746.0), np.full_like(a, 40.0), np.empty_like(a)
     for _ in range(_STEPS):
         middle = (left + right) / 2
-        lower(a, b, special.expit(middle), below)
-        left, right = np.where(below < low, middle, left), np.where(below < low, right, middle)
+        tail(a, b, special.expit(middle), found)
+        after = (found < p) if tail is lower else (found > p)
+        left, right = np.where(after, middle, left), np.where(after, right, middle)
     return np.asarray(special.expit(right))
 
 

@@ -229,3 +229,17 @@ def test_an_output_over_an_input_is_no_race(function):
             room = np.concatenate([x, np.zeros(shift)])
             function(room[:4000], a, 2.0, out=room[shift:], threads=4)
             assert_array_equal(room[shift:], right)
+
+
+@pytest.mark.parametrize("p", [1e-306, 1e-300, 1e-150, 1e-50])
+def test_tiny_probabilities_have_quantiles(p):
+    sizes = [1e-300, 1e-100, 1e-5, 0.9, 2.0, 17.0, 5e3, 1e8, 1e15]
+    a, b = (each.ravel() for each in np.meshgrid(sizes, sizes))
+    for quantile, tail in ((beta_ppf, beta_cdf), (beta_isf, beta_sf)):
+        x = quantile(p, a, b)
+        assert ((x >= 0) & (x <= 1)).all()
+        # Some of the mass may lie at a point: the tail jumps over p there.
+        before, after = np.nextafter(x, 0), np.nextafter(x, 1)
+        near = np.array([tail(before, a, b), tail(x, a, b), tail(after, a, b)])
+        assert (near.min(axis=0) <= p + 1e-12).all()
+    assert beta_cdf(beta_ppf(p, 2, 17), 2, 17) == pytest.approx(p, rel=1e-9, abs=5e-324)
