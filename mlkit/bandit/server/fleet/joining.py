@@ -311,7 +311,7 @@ def _found(model: Model, settings: Settings, state: StateDirectory) -> bool:
     before = journal.meta("fleet")
     options = json.dumps(_options(settings), sort_keys=True)
     journal.set_meta({"fleet": before or new_fleet(), "fleet_options": options})
-    model.share_files(settings.share)
+    model.share_files(None if settings.candidate is None else settings.share)
     snapshots, is_first = Snapshots(fleet.address, fleet.name), False
     try:
         is_first = bool(publish(state, snapshots, founds=True))

@@ -383,9 +383,15 @@ class Model:
             self.candidate.new_arm_prior = self._new_arm_prior
         self._share = self.journal.meta("candidate_share")
 
-    def share_files(self, share: float) -> None:
-        """Put files that other hosts may lack into the journal, as the state becomes a fleet's."""
+    def share_files(self, share: float | None) -> None:
+        """Put files that other hosts may lack into the journal, as the state becomes a fleet's.
+
+        Args:
+            share: The share of the candidate; None: it ends, as on a single host.
+        """
         meta = self.journal.meta
+        if share is None:
+            self._end_candidate({})
         names = [meta("candidate"), meta("superseded") and meta("posteriors")]
         with self.journal.transaction():
             for name in filter(None, names):

@@ -18,6 +18,8 @@ from mlkit.bandit.server.api.messages import PredictRequest
 from mlkit.bandit.server.candidates.variants import Variant, Variants
 from mlkit.bandit.server.candidates.versions import compare
 from mlkit.bandit.server.fleet.decision_reports import DecisionReports
+from mlkit.bandit.server.learning.model import Model
+from mlkit.bandit.server.learning.state import StateDirectory
 from mlkit.bandit.server.processes.protocol import DecisionCounts, Switch, Switched
 from mlkit.errors import ConfigurationError, UsageError
 
@@ -45,10 +47,7 @@ def host_of(tmp_path):
 @contextlib.asynccontextmanager
 async def fleet(*hosts):
     """Let hosts follow their fleet, up to its end."""
-    async with contextlib.AsyncExitStack() as stack:
-        for host in hosts:
-            await stack.enter_async_context(host.following())
-            await host.connected()
+    async with fleet_of_new(*hosts):
         await level(*hosts)
         yield hosts
 
@@ -232,6 +231,47 @@ def test_a_new_host_knows_both_versions_and_what_they_have_earned_from_a_snapsho
             assert new.model.share == 0.5
 
     asyncio.run(joined(asyncio.run(begun())))
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_single_server_founds_a_fleet_with_the_versions_that_it_has(
+    start_redis, host_of, candidate, tmp_path, goes_on
+):
+    redis = start_redis()
+    settings = settings_of(tmp_path / "a", redis.url)
+    promoted, third = tmp_path / "promoted.csv", tmp_path / "third.csv"
+    promoted.write_text(CANDIDATE.replace("10,30", "7,30"))
+    third.write_text(CANDIDATE.replace("10,30", "9,30"))
+    state = StateDirectory(settings.state)
+    state.open()
+    alone = Model(state, settings.posteriors, window=3600.0, candidate=promoted)
+    assert alone.promote()
+    alone.journal.close()
+    Model(state, settings.posteriors, window=3600.0, candidate=third).journal.close()
+    options = {"candidate": third, "share": 0.25} if goes_on else {}
+
+    async def scenario():
+        a = host_of("a", redis, **options)
+        async with fleet_of_new(a, host_of("b", redis)) as (a, b):
+            for host in (a, b):
+                assert arms(host.model.posteriors)[0] == ("c1", 7, 30, 38)
+                if goes_on:
+                    assert arms(host.model.candidate)[0] == ("c1", 9, 30, 38)
+                    assert host.model.share == 0.25
+                else:
+                    assert host.model.candidate is None
+
+    asyncio.run(scenario())
+
+
+@contextlib.asynccontextmanager
+async def fleet_of_new(*hosts):
+    """Let hosts follow a fleet whose stream may be empty."""
+    async with contextlib.AsyncExitStack() as stack:
+        for host in hosts:
+            await stack.enter_async_context(host.following())
+            await host.connected()
+        yield hosts
 
 
 def version_sums(host):
