@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlkit.image.filesystem.image_source import Source
     from mlkit.image.filesystem.inventory import Inventory
-    from mlkit.image.filesystem.output import Place
+    from mlkit.image.filesystem.output import Output, Place
     from mlkit.image.options import Options
+    from mlkit.image.packages.attestation import Attester
     from mlkit.image.run.engine import Engine
     from mlkit.image.slimmed import Slimmed
 
@@ -26,6 +27,8 @@ class SideOutputs:
         summary: `--summary`.
         dockerfile: `--dockerfile`, a folder.
         seccomp: `--seccomp`.
+        attest: `--attest`: the bill of materials, beside the result.
+        sign_key: `--sign-key`: what signs it.
     """
 
     trace: Path | None = None
@@ -34,17 +37,21 @@ class SideOutputs:
     summary: Path | None = None
     dockerfile: Path | None = None
     seccomp: Path | None = None
+    attest: bool = False
+    sign_key: str | None = None
 
-    def check(self, options: Options) -> None:
+    def check(self, options: Options, target: Output) -> None:
         """Make sure, before any work is done, that all of it can be written.
 
         Raises:
             UsageError: A file is a folder, the folder is not empty, or options contradict.
             InputMissing: A place is not there.
+            ServiceUnavailable: Nothing here can sign.
         """
         from mlkit.errors import UsageError
         from mlkit.files import check_place
-        from mlkit.image.filesystem.output import check_folder
+        from mlkit.image.filesystem.output import check_attaching, check_folder
+        from mlkit.image.packages.attestation import check_signing
 
         files = (self.trace, self.sbom, self.report, self.summary, self.seccomp)
         for path in filter(None, files):
@@ -53,6 +60,12 @@ class SideOutputs:
             check_folder(self.dockerfile)
             if options.timestamps is not None:
                 raise UsageError("--dockerfile keeps the original's times: without --timestamps")
+        if self.attest:
+            check_attaching(target)
+        if self.sign_key is not None:
+            if not self.attest:
+                raise UsageError("--sign-key signs what --attest attaches: give both")
+            check_signing()
 
     def check_source(self, image: str, source: Source) -> None:
         """Make sure that an image is one that a Dockerfile can begin with.
@@ -91,14 +104,29 @@ class SideOutputs:
             with replacing_folder(self.dockerfile) as fresh:
                 dockerfile.write(fresh, image, inventory, result.built, result.gained)
 
-    def write_bill(self, engine: Engine, result: Slimmed, name: str) -> None:
-        """Write the bill of materials of a result that is kept."""
+    def bill(self, engine: Engine, result: Slimmed, name: str) -> str | None:
+        """Return the bill of materials of a result that is kept, if something asks for it."""
         from mlkit.image.filesystem.image_source import open_saved
         from mlkit.image.packages import sbom
 
-        if self.sbom is not None:
-            with open_saved(engine, result.built.image, name) as inventory:
-                sbom.write(inventory, self.sbom)
+        if self.sbom is None and not self.attest:
+            return None
+        with open_saved(engine, result.built.image, name) as inventory:
+            return sbom.bill(inventory)
+
+    def attester(self, bill: str | None, name: str) -> Attester | None:
+        """Return what attests the bill of a result, if that is asked for."""
+        from mlkit.image.packages.attestation import Attester
+
+        return Attester(bill, name, self.sign_key) if self.attest and bill is not None else None
+
+    def write_bill(self, bill: str | None) -> None:
+        """Write the bill of materials of a result that is kept."""
+        from mlkit.files import replacing
+
+        if self.sbom is not None and bill is not None:
+            with replacing(self.sbom) as file:
+                file.write(bill.encode())
 
     def summarize(self, fields: dict[str, Any]) -> None:
         """Write the summary in Markdown."""

@@ -167,6 +167,19 @@ def slim(
             metavar="FILE", help="File to write the result's software bill of materials to."
         ),
     ] = None,
+    attest: Annotated[
+        bool,
+        typer.Option(
+            "--attest",
+            help="Attach the bill of materials to the result of oci:DIR or registry:REF.",
+        ),
+    ] = False,
+    sign_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Key, as cosign takes it, that signs what --attest attaches."
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to write an HTML report to.")
     ] = None,
@@ -246,8 +259,8 @@ def slim(
     target = parse(output, tag, image)
     gate = _gate(max_size, fail_on, known)
     ci_service = services.service() if ci else None
-    beside = SideOutputs(trace_out, sbom, report, summary, dockerfile, seccomp)
-    beside.check(options)
+    beside = SideOutputs(trace_out, sbom, report, summary, dockerfile, seccomp, attest, sign_key)
+    beside.check(options, target)
     with contextlib.ExitStack() as stack:
         runner, source = stack.enter_context(ready(image, asked, settings, wish, composition))
         beside.check_source(image, source)
@@ -263,8 +276,10 @@ def slim(
         good = (result.verdict != "broken" and not failures) or force
         place = None
         if good and not dry_run:
-            place = put(target, result.built, runner.engine, compression)
-            beside.write_bill(runner.engine, result, target.name)
+            bill = beside.bill(runner.engine, result, target.name)
+            attested = beside.attester(bill, target.name)
+            place = put(target, result.built, runner.engine, compression, attested)
+            beside.write_bill(bill)
         beside.write(image, inventory, result, place, good)
         fields = slim_result.fields(image, place, inventory, result)
         fields["failures"] = failures

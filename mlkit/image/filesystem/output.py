@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from mlkit.errors import UsageError
 from mlkit.files import check_name, check_place, replacing, replacing_folder
 from mlkit.image.choices import COMPRESSION, Compression
-from mlkit.image.filesystem import build
+from mlkit.image.filesystem import build, referrers
+from mlkit.image.packages.attestation import Attest
 from mlkit.image.result import Built
-from mlkit.image.run.engine import Engine
+from mlkit.image.run import registry
+from mlkit.image.run.engine import Engine, credentials
 
 HINT = "docker, FILE.tar, oci:DIR or registry:REF"
 
@@ -37,11 +40,13 @@ class Place:
 
     Attributes:
         text: As the command line names it.
-        digest: That of its manifest, in a registry.
+        digest: That of its manifest, in a registry, or if something is attached to it.
+        attached: The media type of what is attached to it.
     """
 
     text: str
     digest: str | None = None
+    attached: str | None = None
 
 
 def parse(text: str, tag: str | None, image: str) -> Output:
@@ -91,8 +96,22 @@ def _slim_name(image: str) -> str:
     return f"{path.resolve().stem.lower() if path.exists() else image.partition('@')[0]}-slim"
 
 
+def check_attaching(output: Output) -> None:
+    """Make sure, before any work is done, that something can be attached to a result.
+
+    Raises:
+        UsageError: It goes where nothing can lie beside an image.
+    """
+    if output.kind not in {"oci", "registry"}:
+        raise UsageError("--attest: only with --output oci:DIR or registry:REF")
+
+
 def put(
-    output: Output, built: Built, engine: Engine, compression: Compression = COMPRESSION
+    output: Output,
+    built: Built,
+    engine: Engine,
+    compression: Compression = COMPRESSION,
+    attest: Attest | None = None,
 ) -> Place:
     """Put a result where it is wanted: the whole of it or nothing.
 
@@ -101,22 +120,40 @@ def put(
         built: The result.
         engine: It has the result.
         compression: Of the layers in an OCI layout.
+        attest: Given the digest of the manifest, returns what is attached to it.
 
     Raises:
         InputMissing: The file or folder cannot be written.
-        ServiceUnavailable: The registry refuses.
+        ServiceUnavailable: The registry refuses, or nothing can be attached.
     """
     if output.kind == "docker":
         engine.tag(built.image, output.name)
         return Place(output.name)
     if output.kind == "registry":
-        digest = engine.push(built.image, output.where)
-        return Place(f"registry:{output.where}", digest)
+        place = Place(f"registry:{output.where}", engine.push(built.image, output.where))
+        return _attach_in_registry(output.where, place, attest) if attest else place
     if output.kind == "oci":
+        place = Place(f"oci:{output.where}")
         with replacing_folder(Path(output.where)) as fresh:
             build.write_layout(built.document, built.layers, output.name, fresh, compression)
-        return Place(f"oci:{output.where}")
+            return _attach_in_layout(fresh, place, attest) if attest else place
     with replacing(Path(output.where)) as file:
         full = build.with_tag(output.name)
         file.writelines(build.archive(built.document, built.layers, full))
     return Place(output.where)
+
+
+def _attach_in_layout(folder: Path, place: Place, attest: Attest) -> Place:
+    digest = referrers.subject_of(folder)["digest"]
+    attachment = attest(digest)
+    referrers.attach(folder, attachment)
+    return replace(place, digest=digest, attached=attachment.media_type)
+
+
+def _attach_in_registry(reference: str, place: Place, attest: Attest) -> Place:
+    host, name, _ = registry.split(reference)
+    attachment = attest(str(place.digest))
+    repository = registry.Repository(host, name, credentials(host))
+    with contextlib.closing(repository):
+        repository.attach(str(place.digest), attachment)
+    return replace(place, attached=attachment.media_type)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlkit.errors import BadData
+from mlkit.image.filesystem.referrers import is_artifact
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """What machines are called by their kernels, and by images."""
@@ -41,7 +42,7 @@ def choose(entries: Sequence[dict[str, Any]], source: str) -> tuple[dict[str, An
 
 
 def _fits(entry: dict[str, Any]) -> bool:
-    if REFERENCE in (entry.get("annotations") or {}):
+    if REFERENCE in (entry.get("annotations") or {}) or is_artifact(entry):
         return False
     found = entry.get("platform") or {}
     ours = {"os": "linux", "architecture": here()}
@@ -51,6 +52,8 @@ def _fits(entry: dict[str, Any]) -> bool:
 def _name(entry: dict[str, Any]) -> str:
     if kind := (entry.get("annotations") or {}).get(REFERENCE):
         return str(kind)
+    if is_artifact(entry):
+        return str(entry.get("artifactType", "referrers"))
     found = entry.get("platform") or {}
     parts = (found.get("os", "linux"), found.get("architecture", here()), found.get("variant"))
     return "/".join(str(each) for each in parts if each)

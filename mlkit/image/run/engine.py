@@ -85,6 +85,15 @@ def failures() -> Iterator[None]:
         raise ServiceUnavailable(f"the Docker Engine fails: {_text(error)}", hint=hint) from error
 
 
+def credentials(registry: str) -> dict[str, str] | None:
+    """Return what `docker login` has stored for a registry in Docker's own settings."""
+    try:
+        found = docker.auth.load_config().resolve_authconfig(registry)
+    except DockerException as error:
+        raise ServiceUnavailable(f"{registry}: no credentials: {_text(error)}") from error
+    return dict(found) if found else None
+
+
 class Engine:
     """A connection to the Docker Engine that `DOCKER_HOST` names.
 

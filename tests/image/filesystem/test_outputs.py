@@ -6,11 +6,8 @@ import base64
 import contextlib
 import json
 import os
-import re
-import shutil
 import subprocess
 import tarfile
-import time
 import urllib.request
 
 import docker
@@ -23,20 +20,6 @@ from mlkit.image.filesystem.inventory import take
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 QUICK = ("--watch", "0.5", "--patience", "60", "--json")
-# "user" with the password "secret", hashed by bcrypt.
-HTPASSWD = "user:$2b$04$HE4OFNCpTZ4gqvulMMQ11.U0XQSOcJ0oWrqLEc4twrpTtdTCARkeW\n"
-CONFIGURATION = """
-version: 0.1
-storage:
-  filesystem:
-    rootdirectory: {folder}/data
-http:
-  addr: 127.0.0.1:0
-auth:
-  htpasswd:
-    realm: test
-    path: {folder}/htpasswd
-"""
 ECHO = """#include <unistd.h>
 int main(void) { write(1, "done\\n", 5); return 0; }
 """
@@ -80,40 +63,16 @@ def images(client):
     return sorted((each["Id"], *sorted(each["RepoTags"] or [])) for each in found)
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    """Return the address of a registry that asks for a password."""
-    if shutil.which("docker-registry") is None:
-        pytest.skip("needs the program docker-registry")
-    folder = tmp_path_factory.mktemp("registry")
-    (folder / "htpasswd").write_text(HTPASSWD)
-    (folder / "config.yml").write_text(CONFIGURATION.format(folder=folder))
-    command = ["docker-registry", "serve", folder / "config.yml"]
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen(command, stdout=log, stderr=log) as server,
-    ):
-        try:
-            yield f"127.0.0.1:{port_of(server, folder / 'log')}"
-        finally:
-            server.kill()
-
-
-def port_of(server, log):
-    """Return the port that the registry has chosen, once it listens."""
-    until = time.monotonic() + 180
-    while time.monotonic() < until and server.poll() is None:
-        if found := re.search(r"listening on 127\.0\.0\.1:(\d+)", log.read_text()):
-            return int(found[1])
-        time.sleep(0.1)
-    raise AssertionError(f"the registry does not start: {log.read_text()[-2000:]}")
-
-
 def manifest(registry, path):
     """Ask the registry for a manifest: (its digest, the document)."""
     word = base64.b64encode(b"user:secret").decode()
-    kind = "application/vnd.docker.distribution.manifest.v2+json"
-    headers = {"Authorization": f"Basic {word}", "Accept": kind}
+    kinds = (
+        "vnd.docker.distribution.manifest.v2",
+        "vnd.oci.image.manifest.v1",
+        "vnd.oci.image.index.v1",
+    )
+    accepted = ", ".join(f"application/{each}+json" for each in kinds)
+    headers = {"Authorization": f"Basic {word}", "Accept": accepted}
     request = urllib.request.Request(f"http://{registry}/v2/{path}", headers=headers)
     with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.headers["Docker-Content-Digest"], json.load(answer)
@@ -122,22 +81,26 @@ def manifest(registry, path):
 def test_a_result_is_pushed_with_the_credentials_of_docker(mlkit, client, registry, echo, tmp_path):
     before = images(client)
     reference = f"{registry}/team/echo:1"
-    command = ["image", "slim", echo, "--probe=exit:0", f"--output=registry:{reference}", *QUICK]
+    command = ("image", "slim", echo, "--probe=exit:0", f"--output=registry:{reference}", *QUICK)
     refused = mlkit(*command, env=os.environ | {"DOCKER_CONFIG": str(tmp_path)})
     assert refused.returncode == 69, refused.stderr
     assert f"error: {reference}: not pushed: " in refused.stderr
     assert f"hint: `docker login {registry}" in refused.stderr
     word = base64.b64encode(b"user:secret").decode()
     (tmp_path / "config.json").write_text(json.dumps({"auths": {registry: {"auth": word}}}))
-    found = document(
-        mlkit(*command, "--sbom=bill.json", env=os.environ | {"DOCKER_CONFIG": str(tmp_path)})
-    )
+    command += ("--sbom=bill.json", "--attest")
+    found = document(mlkit(*command, env=os.environ | {"DOCKER_CONFIG": str(tmp_path)}))
     assert found["result"] == f"registry:{reference}"
     digest, there = manifest(registry, "team/echo/manifests/1")
     assert found["digest"] == digest
     assert found["id"] == there["config"]["digest"]
     bill = json.loads((tmp_path / "bill.json").read_text())
     assert bill["metadata"]["component"]["name"] == reference
+    _, listed = manifest(registry, f"team/echo/manifests/{digest.replace(':', '-')}")
+    (attested,) = listed["manifests"]
+    assert attested["artifactType"] == found["attached"] == "application/vnd.in-toto+json"
+    _, artifact = manifest(registry, f"team/echo/manifests/{attested['digest']}")
+    assert artifact["subject"]["digest"] == digest
     assert images(client) == before, "nothing is left in the engine"
 
 
