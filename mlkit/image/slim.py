@@ -156,13 +156,14 @@ class Slimmer:
     def _prove(
         self, originals: list[Observation], built: Built, init: bool, ahead: Run | None
     ) -> tuple[Observation, list[Difference]]:
-        """Compare; where only times differ, the machine may have been busy: try again."""
+        """Compare; where only times differ, the machine may have been busy: measure both again."""
         argv = self._argv(self._command, init)
         runs = [] if ahead is None else [ahead]
         candidate, differences = settle(
             originals,
             lambda: self._again(originals),
             lambda: runs.pop()() if runs else self._runner.run(built.image, argv),
+            self._together.both,
         )
         return candidate, expected(differences, self._options)
 

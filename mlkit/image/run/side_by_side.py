@@ -106,6 +106,7 @@ def side_by_side(
             originals,
             lambda: runner.run(original.name, ours),
             lambda: runner.run(candidate.name, theirs),
+            together.both,
         )
     lost = failed_lookups(trace, original.inventory.files, candidate.inventory.files)
     blind = [] if trace.method == "ptrace" else [BLIND]

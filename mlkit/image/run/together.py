@@ -39,6 +39,14 @@ class Together:
         self._started.append(future)  # type: ignore[arg-type]  # its result is not looked at
         return future.result
 
+    def both(self, one: Callable[[], T], other: Callable[[], T]) -> tuple[T, T]:
+        """Run two at the same time, if that is allowed, and return their results."""
+        first = self.start(one)
+        if not self.at_once:
+            return first(), other()
+        second = other()
+        return first(), second
+
     def close(self) -> None:
         """End what still runs: what its containers are asked fails once they are gone."""
         if self._pool is None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import threading
+from dataclasses import replace
 
 import pytest
 
 from mlkit.image.proof.compare import alike, compare, settle, verdict
 from mlkit.image.run.observation import Observation
 from mlkit.image.run.probe import Answer
+from mlkit.image.run.together import Together
 
 
 @pytest.mark.parametrize(
@@ -58,13 +62,65 @@ def test_long_texts_that_share_little_tell_nothing():
     assert alike(["ghij", "klmn", "opqr"], "stuv")
 
 
-def test_where_only_times_differ_both_are_run_again():
-    quick, slow = Observation(ready=0.1), Observation(ready=9.0)
+def test_a_busy_machine_slows_both_and_decides_nothing():
+    quick, slow = Observation(ready=0.1, stop=0.1), Observation(ready=9.0, stop=9.0)
     theirs, found = settle([quick] * 3, lambda: slow, lambda: slow)
-    assert theirs is slow
+    assert theirs == slow
     assert found == [], "the original is as slow now"
-    _, found = settle([quick] * 3, lambda: quick, lambda: slow)
+
+
+def test_the_best_of_each_is_compared_where_load_comes_and_goes():
+    quick, slow = Observation(ready=0.1), Observation(ready=9.0)
+    ours, theirs = iter([quick, slow, slow, slow]), iter([slow, slow, slow, slow, quick])
+    assert settle([quick] * 3, lambda: next(ours), lambda: next(theirs)) == (quick, [])
+    ours = iter([quick, slow, slow, slow])  # slow at times is no excuse for what is always slow
+    _, found = settle([quick] * 3, lambda: next(ours), lambda: slow)
     assert [each.what for each in found] == ["ready time"]
+
+
+def test_a_candidate_that_is_slow_beside_a_quick_original_is_broken():
+    quick, slow = Observation(ready=0.1, stop=0.1), Observation(ready=9.0, stop=9.0)
+    runs = iter([slow, replace(slow, ready=3.0), slow, slow, slow])
+    theirs, found = settle([quick] * 3, lambda: quick, lambda: next(runs))
+    assert (theirs.ready, theirs.stop) == (3.0, 9.0)
+    assert [each.what for each in found] == ["ready time", "stop time"]
+
+
+def test_a_break_of_another_kind_ends_the_attempts():
+    quick, slow = Observation(ready=0.1), Observation(ready=9.0)
+    runs = iter([slow, Observation(problem="it does not start")])
+    _, found = settle([quick] * 3, lambda: quick, lambda: next(runs))
+    assert [each.what for each in found] == ["start"]
+
+
+def test_both_are_measured_at_the_same_time_where_that_is_allowed():
+    meeting = threading.Barrier(2, timeout=60)  # who runs alone waits for nobody
+    started = iter([False, True, True, True, True])
+
+    def ours():
+        meeting.wait()
+        return Observation(ready=9.0)
+
+    def theirs():
+        if next(started):
+            meeting.wait()
+        return Observation(ready=9.0)
+
+    with contextlib.closing(Together(None, one_at_a_time=False)) as together:
+        assert settle([Observation(ready=0.1)] * 3, ours, theirs, together.both)[1] == []
+
+
+def test_no_two_run_at_once_where_that_is_forbidden():
+    running = []
+
+    def run():
+        running.append(1)
+        assert running == [1]
+        running.pop()
+        return Observation(ready=9.0)
+
+    with contextlib.closing(Together(None, one_at_a_time=True)) as together:
+        assert settle([Observation(ready=0.1)] * 3, run, run, together.both)[1] == []
 
 
 def answered(uptime, length=None):
