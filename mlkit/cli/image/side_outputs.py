@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mlkit.image.filesystem.output import Output, Place
     from mlkit.image.options import Options
     from mlkit.image.packages.attestation import Attester
+    from mlkit.image.packages.vulnerabilities import Scanner
     from mlkit.image.run.engine import Engine
     from mlkit.image.slimmed import Slimmed
 
@@ -29,6 +30,7 @@ class SideOutputs:
         seccomp: `--seccomp`.
         attest: `--attest`: the bill of materials, beside the result.
         sign_key: `--sign-key`: what signs it.
+        scanner: `--vulnerabilities`: what finds them.
     """
 
     trace: Path | None = None
@@ -39,6 +41,7 @@ class SideOutputs:
     seccomp: Path | None = None
     attest: bool = False
     sign_key: str | None = None
+    scanner: Scanner | None = None
 
     def check(self, options: Options, target: Output) -> None:
         """Make sure, before any work is done, that all of it can be written.
@@ -104,15 +107,23 @@ class SideOutputs:
             with replacing_folder(self.dockerfile) as fresh:
                 dockerfile.write(fresh, image, inventory, result.built, result.gained)
 
-    def bill(self, engine: Engine, result: Slimmed, name: str) -> str | None:
-        """Return the bill of materials of a result that is kept, if something asks for it."""
+    def read_result(
+        self, engine: Engine, inventory: Inventory, result: Slimmed, name: str
+    ) -> tuple[str | None, dict[str, Any] | None]:
+        """Return the bill of materials and the vulnerabilities, if something asks for them."""
+        from dataclasses import asdict
+
         from mlkit.image.filesystem.image_source import open_saved
         from mlkit.image.packages import sbom
 
-        if self.sbom is None and not self.attest:
-            return None
-        with open_saved(engine, result.built.image, name) as inventory:
-            return sbom.bill(inventory)
+        if self.sbom is None and not self.attest and self.scanner is None:
+            return None, None
+        with open_saved(engine, result.built.image, name) as after:
+            bill = sbom.bill(after) if self.sbom is not None or self.attest else None
+            if self.scanner is None:
+                return bill, None
+            both = {"before": self.scanner.find(inventory), "after": self.scanner.find(after)}
+        return bill, {when: [asdict(each) for each in found] for when, found in both.items()}
 
     def attester(self, bill: str | None, name: str) -> Attester | None:
         """Return what attests the bill of a result, if that is asked for."""

@@ -180,6 +180,16 @@ def slim(
             metavar="KEY", help="Key, as cosign takes it, that signs what --attest attaches."
         ),
     ] = None,
+    vulnerabilities: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help=(
+                "Count known vulnerabilities before and after: grype (the program), or a file of "
+                "Debian's security tracker."
+            ),
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to write an HTML report to.")
     ] = None,
@@ -232,6 +242,7 @@ def slim(
     from mlkit.cli.image.side_outputs import SideOutputs
     from mlkit.image.filesystem.output import parse, put
     from mlkit.image.options import Options
+    from mlkit.image.packages.vulnerabilities import open_scanner
     from mlkit.image.run.early_trace import trace_early
     from mlkit.image.run.trace import Trace, read_file
     from mlkit.image.slim import Slimmer
@@ -259,7 +270,10 @@ def slim(
     target = parse(output, tag, image)
     gate = _gate(max_size, fail_on, known)
     ci_service = services.service() if ci else None
-    beside = SideOutputs(trace_out, sbom, report, summary, dockerfile, seccomp, attest, sign_key)
+    scanner = None if vulnerabilities is None else open_scanner(vulnerabilities)
+    beside = SideOutputs(
+        trace_out, sbom, report, summary, dockerfile, seccomp, attest, sign_key, scanner
+    )
     beside.check(options, target)
     with contextlib.ExitStack() as stack:
         runner, source = stack.enter_context(ready(image, asked, settings, wish, composition))
@@ -275,14 +289,14 @@ def slim(
         failures = gate.failures(size, result.findings, result.warnings)
         good = (result.verdict != "broken" and not failures) or force
         place = None
+        bill, found = beside.read_result(runner.engine, inventory, result, target.name)
         if good and not dry_run:
-            bill = beside.bill(runner.engine, result, target.name)
             attested = beside.attester(bill, target.name)
             place = put(target, result.built, runner.engine, compression, attested)
             beside.write_bill(bill)
         beside.write(image, inventory, result, place, good)
         fields = slim_result.fields(image, place, inventory, result)
-        fields["failures"] = failures
+        fields |= {"failures": failures, "vulnerabilities": found}
     for each in [] if ci_service else failures:  # a service gets them as annotations
         of(context).note(each)
     if not good:

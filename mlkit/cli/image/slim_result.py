@@ -107,6 +107,7 @@ def _overview(fields: dict[str, Any]) -> Table:
         ("size", f"{megabytes(size['before'])} -> {megabytes(size['after'])}"),
         *_report_shadowed(fields["layers"]),
         ("packages", f"{packages['before']} -> {len(packages['kept'])}"),
+        *_report_vulnerabilities(fields["vulnerabilities"]),
         ("traced by", fields["traced_by"]),
         *_report_allowed(fields["seccomp"]),
         ("starts", " ".join(fields["command"]).replace("\n", "; ")),
@@ -129,6 +130,16 @@ def _report_allowed(seccomp: dict[str, Any] | None) -> list[tuple[str, str]]:
     if seccomp is None:
         return []
     return [("seccomp", f"{len(seccomp['allowed'])} system calls allowed")]
+
+
+def _report_vulnerabilities(found: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Return how many known vulnerabilities there were and are, and the ids of the latter."""
+    if found is None:
+        return []
+    before, after = (sorted({each["id"] for each in found[when]}) for when in ("before", "after"))
+    more = f" and {len(after) - MOST} more" if len(after) > MOST else ""
+    ids = f" ({', '.join(after[:MOST])}{more})" if after else ""
+    return [("vulnerabilities", f"{len(before)} -> {len(after)}{ids}")]
 
 
 def _difference(each: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from mlkit.files import replacing
 from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.keep.provenance import fingerprint
 from mlkit.image.packages.dpkg import read_packages, refuse_foreign
+from mlkit.image.packages.system import read_release
 
 PYTHON = re.compile(r"(^|/)[^/]+\.(dist-info/METADATA|egg-info/PKG-INFO)$")
 NODE = re.compile(r"(^|/)node_modules/(@[^/]+/)?[^/]+/package\.json$")
@@ -68,7 +69,8 @@ def write(inventory: Inventory, path: Path) -> None:
 
 
 def _components(inventory: Inventory) -> Iterator[Component]:
-    system, release = _system(inventory)
+    names = read_release(inventory)
+    system, release = names.get("ID", "debian"), names.get("VERSION_ID", "unknown")
     for package in read_packages(inventory).installed.values():
         qualifiers = {"arch": package.architecture, "distro": f"{system}-{release}"}
         url = PackageURL("deb", system, package.name, package.version, qualifiers)
@@ -103,14 +105,6 @@ def _component(name: str, version: str, url: PackageURL) -> Component:
     return Component(
         name=name, version=version, type=ComponentType.LIBRARY, purl=url, bom_ref=url.to_string()
     )
-
-
-def _system(inventory: Inventory) -> tuple[str, str]:
-    """Name the distribution and its release, out of os-release."""
-    text = inventory.read_path("etc/os-release") or inventory.read_path("usr/lib/os-release")
-    lines = (text or b"").decode(errors="replace").splitlines()
-    values = {key: value.strip("\"'") for key, _, value in (each.partition("=") for each in lines)}
-    return values.get("ID", "debian"), values.get("VERSION_ID", "unknown")
 
 
 def _read_created(inventory: Inventory) -> datetime:

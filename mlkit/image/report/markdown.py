@@ -32,6 +32,9 @@ def _lines(fields: Mapping[str, Any]) -> Iterator[str]:
     yield f"| size | {_megabytes(size['before'])} | {_megabytes(size['after'])} |"
     packages = fields["packages"]
     yield f"| packages | {packages['before']} | {len(packages['kept'])} |"
+    if found := fields.get("vulnerabilities"):
+        before, after = (len({each["id"] for each in found[when]}) for when in ("before", "after"))
+        yield f"| known vulnerabilities | {before} | {after} |"
     yield ""
     yield f"Result: {text(fields['result'] or 'not kept')}. {text(fields['reach']['text'])}"
     yield from _list("Failed", failures)

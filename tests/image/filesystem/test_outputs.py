@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import platform
 import subprocess
 import tarfile
 import urllib.request
@@ -88,7 +89,10 @@ def test_a_result_is_pushed_with_the_credentials_of_docker(mlkit, client, regist
     assert f"hint: `docker login {registry}" in refused.stderr
     word = base64.b64encode(b"user:secret").decode()
     (tmp_path / "config.json").write_text(json.dumps({"auths": {registry: {"auth": word}}}))
-    command += ("--sbom=bill.json", "--attest")
+    state = {"status": "open", "urgency": "low"}
+    known = {"CVE-1": {"releases": {platform.freedesktop_os_release()["VERSION_CODENAME"]: state}}}
+    (tmp_path / "known.json").write_text(json.dumps({"base-files": known}))
+    command += ("--sbom=bill.json", "--attest", "--vulnerabilities=known.json")
     found = document(mlkit(*command, env=os.environ | {"DOCKER_CONFIG": str(tmp_path)}))
     assert found["result"] == f"registry:{reference}"
     digest, there = manifest(registry, "team/echo/manifests/1")
@@ -101,6 +105,9 @@ def test_a_result_is_pushed_with_the_credentials_of_docker(mlkit, client, regist
     assert attested["artifactType"] == found["attached"] == "application/vnd.in-toto+json"
     _, artifact = manifest(registry, f"team/echo/manifests/{attested['digest']}")
     assert artifact["subject"]["digest"] == digest
+    assert found["vulnerabilities"]["before"] == [], "it has no packages"
+    after = [(each["id"], each["package"]) for each in found["vulnerabilities"]["after"]]
+    assert after == [("CVE-1", "base-files")], "that of the base"
     assert images(client) == before, "nothing is left in the engine"
 
 
