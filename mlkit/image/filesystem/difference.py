@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlkit.image.filesystem.inventory import Entry, Inventory
+from mlkit.image.packages import apk
 from mlkit.image.packages.dpkg import read_packages
 
 
@@ -84,7 +85,7 @@ def digest(inventory: Inventory, entry: Entry) -> str:
 
 
 def _versions(inventory: Inventory) -> dict[str, str]:
-    installed = read_packages(inventory).installed
+    installed = read_packages(inventory).installed | apk.read(inventory)
     return {name: package.version for name, package in installed.items()}
 
 

@@ -67,14 +67,18 @@ def read_packages(inventory: Inventory) -> Packages:
     return Packages(installed, owners)
 
 
-def refuse_foreign(inventory: Inventory) -> None:
+def refuse_foreign(inventory: Inventory, understood: Container[str] = ()) -> None:
     """Refuse an image whose packages come from another package manager.
+
+    Args:
+        inventory: The image's files.
+        understood: Package managers that are not refused.
 
     Raises:
         BadData: It has a database of apk or rpm.
     """
     for path, name in FOREIGN.items():
-        if path in inventory.files:
+        if name not in understood and path in inventory.files:
             hint = "images on Debian, Ubuntu, distroless and scratch are understood"
             raise BadData(f"{inventory.image.source}: its packages are {name}'s", hint=hint)
 

@@ -20,6 +20,7 @@ from mlkit import __version__
 from mlkit.files import replacing
 from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.keep.provenance import fingerprint
+from mlkit.image.packages import apk
 from mlkit.image.packages.dpkg import read_packages, refuse_foreign
 from mlkit.image.packages.system import read_release
 
@@ -31,13 +32,13 @@ NAMESPACE = uuid.UUID("5b1bd2d8-4a6f-5c7e-9d53-2f5a0f4b6c11")
 def bill(inventory: Inventory) -> str:
     """Describe an image's packages as a CycloneDX 1.6 document; the same image, the same text.
 
-    Listed are the packages of dpkg (a distroless `status.d` too), and of Python and Node as
-    their metadata lies in the image.
+    Listed are the packages of dpkg (a distroless `status.d` too) or apk, and of Python and Node
+    as their metadata lies in the image.
 
     Raises:
-        BadData: Its packages are of another package manager, or their database is damaged.
+        BadData: Its packages are rpm's, or their database is damaged.
     """
-    refuse_foreign(inventory)
+    refuse_foreign(inventory, understood=("apk",))
     components = {each.bom_ref.value: each for each in _components(inventory)}
     image = Component(
         name=inventory.image.source,
@@ -74,6 +75,11 @@ def _components(inventory: Inventory) -> Iterator[Component]:
     for package in read_packages(inventory).installed.values():
         qualifiers = {"arch": package.architecture, "distro": f"{system}-{release}"}
         url = PackageURL("deb", system, package.name, package.version, qualifiers)
+        yield _component(package.name, package.version, url)
+    vendor = names.get("ID", "alpine")
+    for package in apk.read(inventory).values():
+        qualifiers = {"arch": package.architecture, "distro": f"{vendor}-{release}"}
+        url = PackageURL("apk", vendor, package.name, package.version, qualifiers)
         yield _component(package.name, package.version, url)
     for path in sorted(inventory.files.entries):
         if PYTHON.search(path):
