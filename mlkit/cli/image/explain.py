@@ -35,20 +35,21 @@ def explain(
     """Show why files were kept in a slimmed image, or dropped from it."""
     from mlkit.errors import MlkitError
     from mlkit.image.filesystem.image_source import take_inventory
-    from mlkit.image.keep.provenance import Explainer, document, read
+    from mlkit.image.keep.provenance import Explainer, document
 
     with contextlib.ExitStack() as stack:
         result = stack.enter_context(take_inventory(image))
-        name, source = original or read(result).original, None
-        try:
-            source = stack.enter_context(take_inventory(name))
-            explainer = Explainer(result, source)
-        except MlkitError as error:
-            if original is not None:
-                raise
-            of(context).note(f"the original is not looked at: {error.message}")
-            explainer = Explainer(result, None)
+        explainer, source = Explainer(result, None), None
         found = [explainer.explain(each) for each in paths]
+        if original is not None or any(each.state == "unknown" for each in found):
+            try:  # it may be large: only what the result does not tell is worth that
+                source = stack.enter_context(take_inventory(original or explainer.record.original))
+                explainer = Explainer(result, source)
+            except MlkitError as error:
+                if original is not None:
+                    raise
+                of(context).note(f"the original is not looked at: {error.message}")
+            found = [explainer.explain(each) for each in paths]
     if json:
         fields = {"image": image, "original": source.image.source if source else None}
         Output.document("image.explain", 1, {**fields, "paths": document(found)})

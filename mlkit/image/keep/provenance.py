@@ -130,7 +130,7 @@ class Explainer:
                           hint="--original names it")  # fmt: skip
         self._result = result
         self._original = original
-        self._packages = read_packages(original) if original else None
+        self._packages = read_packages(original or result)
 
     def explain(self, path: str) -> Explanation:
         """Explain a path; a link on its way is followed where the path itself is not there."""
@@ -157,7 +157,7 @@ class Explainer:
         return name
 
     def _owner(self, path: str) -> str | None:
-        return self._packages.owners.get(path) if self._packages else None
+        return self._packages.owners.get(path)
 
     def _chain(self, path: str) -> list[tuple[str, str]]:
         chain: list[tuple[str, str]] = []

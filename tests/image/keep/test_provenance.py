@@ -89,6 +89,13 @@ def test_without_the_original_what_was_dropped_is_not_known(mlkit, result, origi
     assert (kept["state"], dropped["state"]) == ("kept", "unknown")
 
 
+def test_the_original_is_left_alone_where_the_result_tells_all(mlkit, result, original):
+    original.unlink()
+    done = mlkit("image", "explain", result, "/bin/sh", "/tini", "--json")
+    assert done.stderr == ""
+    assert [each["state"] for each in json.loads(done.stdout)["paths"]] == ["kept", "added"]
+
+
 def test_another_image_is_not_taken_for_the_original(mlkit, result, tmp_path):
     other = saved(tmp_path / "other.tar", layer(Member("x", "x")), config=CONFIG)
     done = mlkit("image", "explain", result, "/x", "--original", other)
