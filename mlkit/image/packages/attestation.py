@@ -22,8 +22,10 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://cyclonedx.org/bom"
 PLAIN, BUNDLE = "application/vnd.in-toto+json", "application/vnd.dev.sigstore.bundle"
 COSIGN = "cosign"
-# Releases differ in which of these they know; without them, newer ones ask a public log.
-OFFLINE = ("--new-bundle-format", "--tlog-upload=false", "--use-signing-config=false")
+# A release that does not know this fails: nothing is entered in a public log unasked.
+OFFLINE = "--tlog-upload=false"
+# Releases differ in which of these they know: 2.4 made the first one, 3.0 the second.
+OPTIONAL = ("--new-bundle-format", "--use-signing-config=false")
 SIGNING = 120.0
 """Seconds that a signature may take: the key may be at a service."""
 Attest = Callable[[str], Attachment]
@@ -78,7 +80,7 @@ class Attester:
             bill.write_text(self.bill)
             command = ["attest-blob", "--yes", "--key", key, "--type", "cyclonedx"]
             command += ["--predicate", str(bill), "--hash", digest.partition(":")[2]]
-            command += ["--bundle", str(bundle), *_offline(), self.name]
+            command += ["--bundle", str(bundle), OFFLINE, *_optional(), self.name]
             _run(command)
             return _read(bundle)
 
@@ -94,10 +96,10 @@ def check_signing() -> None:
         raise ServiceUnavailable(f"--sign-key: no program {COSIGN}", hint=hint)
 
 
-def _offline() -> list[str]:
+def _optional() -> list[str]:
     """Return those options that the installed release knows."""
     known = set(re.findall(r"--[a-z-]+", _run(["attest-blob", "--help"])))
-    return [each for each in OFFLINE if each.partition("=")[0] in known]
+    return [each for each in OPTIONAL if each.partition("=")[0] in known]
 
 
 def _run(arguments: list[str]) -> str:

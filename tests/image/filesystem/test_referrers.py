@@ -24,7 +24,7 @@ from mlkit.image.run.registry import Repository, split
 BILL = json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []})
 COSIGN = """#!/bin/sh
 # Signs as cosign does: the predicate becomes a statement in an envelope, written to --bundle.
-[ "$2" = --help ] && { echo "  --tlog-upload  --new-bundle-format"; exit 0; }
+[ "$2" = --help ] && { echo "  --new-bundle-format"; exit 0; }
 echo "$@" > "$COSIGN_SEEN"
 [ "$COSIGN_PASSWORD" = right ] || { echo "Error: signing: decrypt: wrong password" >&2; exit 1; }
 while [ $# -gt 1 ]; do [ "$1" = --bundle ] && place=$2; shift; done
@@ -113,6 +113,7 @@ def test_what_cosign_signs_is_attached_as_its_bundle(image, cosign):
     assert words[words.index("--key") + 1] == "cosign.key"
     assert words[words.index("--hash") + 1] == subject.removeprefix("sha256:")
     assert "--tlog-upload=false" in words, "no public log hears of it"
+    assert "--new-bundle-format" in words
     assert "--use-signing-config=false" not in words, "a release that does not know it"
 
 
