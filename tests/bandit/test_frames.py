@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from mlkit.bandit import BetaSampler, BetaThompson, LinTS, beta_cdf
+from mlkit.bandit import BetaSampler, BetaThompson, LinTS, beta_cdf, frames
 from mlkit.bandit.evaluation import estimators
-from mlkit.bandit.posteriors import file
+from mlkit.bandit.logs.log import Columns
+from mlkit.bandit.posteriors import file, fitting
+from mlkit.bandit.posteriors.posterior import Header, Prior
+from mlkit.errors import BadData, UsageError
 
 
 def test_series_of_parameters_are_drawn_from_as_arrays_are():
@@ -47,3 +50,51 @@ def test_posteriors_are_frames_with_a_row_an_arm(tmp_path):
     arms = posteriors.arms.to_pandas()
     assert arms.set_index("arm")["a"].to_dict() == {"x": 3.0, "y": 1.0}
     assert posteriors.contexts.to_pandas()["context"].tolist() == ["u"]
+
+
+LOG = pd.DataFrame(
+    {"user": ["u", "u", "v", "v"], "arm": ["x", "y", "x", "x"], "reward": [1.0, 0.0, 0.5, 1.0]}
+)
+COLUMNS = Columns(arm="arm", reward="reward", context="user")
+
+
+def test_a_frame_is_fitted_as_a_file_of_its_rows_is(tmp_path):
+    header = Header("m", Prior(2.0, 3.0))
+    found = frames.fit(LOG, COLUMNS, header)
+    path = tmp_path / "log.csv"
+    LOG.to_csv(path, index=False)
+    expected = fitting.fit([path], COLUMNS, header)
+    pd.testing.assert_frame_equal(frames.of_posteriors(found), frames.of_posteriors(expected))
+    kept = frames.fit(LOG, COLUMNS, header, excluded=["y"])
+    assert kept.arms["arm"].to_pylist() == ["x"]
+
+
+def test_posteriors_go_to_a_frame_and_back(tmp_path):
+    fitted = frames.fit(LOG, COLUMNS, Header("m"))
+    frame = frames.of_posteriors(fitted)
+    assert frame["context"].isna().tolist() == [True, True, False, False, False]
+    assert frame.loc[0, ["arm", "a", "b", "pulls"]].tolist() == ["x", 3.5, 1.5, 3]
+    back = frames.posteriors(frame)
+    pd.testing.assert_frame_equal(frames.of_posteriors(back), frame)
+    file.write(back, tmp_path / "p.parquet")
+    assert file.read(tmp_path / "p.parquet").arms.equals(fitted.arms)
+
+
+@pytest.mark.parametrize(
+    ("frame", "problem"),
+    [
+        (LOG.assign(reward=[0, 1, 2, 0]), r"^data frame: row 3: reward"),
+        (LOG.drop(columns="arm"), r"^data frame: .*'arm'"),
+        (LOG.assign(arm=[1, "x", 2.5, None]), "^data frame: "),
+    ],
+)
+def test_a_bad_log_is_refused_by_row(frame, problem):
+    with pytest.raises(BadData, match=problem):
+        frames.fit(frame, COLUMNS, Header("m"))
+
+
+def test_bad_posteriors_and_other_objects_are_refused():
+    with pytest.raises(BadData, match=r"^data frame: .*a"):
+        frames.posteriors(pd.DataFrame({"arm": ["x"], "a": [-1.0], "b": [1.0]}))
+    with pytest.raises(UsageError, match="expected a pandas data frame"):
+        frames.fit([1, 2], COLUMNS, Header("m"))
