@@ -12,7 +12,8 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/pytest
+# The modules of tests are kept as they are rewritten: the next of these runs need not do it again.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp mlkit -type f -not -name '*.pyc' 2>/dev/null)
 
 .PHONY: demo test test-all test-slow test-stacks test-keycloak test-sanitize dev check docs lock reference \
