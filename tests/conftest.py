@@ -19,6 +19,7 @@ import hypothesis
 import postgresql_server
 import pytest
 import requests
+from commands import run_mlkit
 
 # What is tested is what was installed: `python -m mlkit` must not find the folder `mlkit` of the
 # project's root, which lacks the extensions.
@@ -135,11 +136,9 @@ def need_program() -> Callable[[str], str]:
 
 @pytest.fixture
 def mlkit(tmp_path: Path) -> Run:
-    """Run `mlkit` as a user does: a process of its own, in an empty directory."""
+    """Run `mlkit` in a process of its own, in an empty directory."""
 
     def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        options = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 600} | options
-        command = [sys.executable, "-m", "mlkit", *map(str, arguments)]
-        return subprocess.run(command, check=False, **options)
+        return run_mlkit(*arguments, **({"cwd": tmp_path, "timeout": 600} | options))
 
     return run

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
 
 import pytest
+from commands import run_mlkit
 
 from mlkit.bpmn.engine.events import StoreRead
 from mlkit.bpmn.journal import open_journal
@@ -39,8 +38,7 @@ def run(tmp_path, diagram):
     def start(body, flows="s>w w>e", roots="", *more):
         path = tmp_path / "p.bpmn"
         path.write_text(diagram(body, flows, roots))
-        command = [sys.executable, "-m", "mlkit", "bpmn", "run", path, "--json", *more]
-        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        ran = run_mlkit("bpmn", "run", path, "--json", *more, cwd=tmp_path)
         assert ran.returncode in (0, 1, 3), ran.stderr
         return json.loads(ran.stdout)
 
@@ -65,8 +63,7 @@ def test_a_value_outlives_the_instance(run, kept, tmp_path):
     assert kept() == {"seen": 2}
     assert "seen" not in second["variables"]  # it is the task's own, and the store's
 
-    command = [sys.executable, "-m", "mlkit", "bpmn", "stores", "--json"]
-    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    shown = run_mlkit("bpmn", "stores", "--json", cwd=tmp_path, check=True)
     (store,) = json.loads(shown.stdout)["stores"]
     assert (store["name"], store["value"]) == ("seen", 2)
     assert store["instance"] == second["instance"]
@@ -229,11 +226,10 @@ def test_a_scenario_fills_stores_and_expects_what_they_hold(tmp_path, diagram):
     (tmp_path / "p.bpmn").write_text(diagram(ENDS + STORE + COUNT, "s>w w>e", ""))
     scenario = {"diagram": "p.bpmn", "stores": {"seen": 4}, "expect": {"stores": {"seen": 5}}}
     (tmp_path / "s.json").write_text(json.dumps(scenario))
-    command = [sys.executable, "-m", "mlkit", "bpmn", "test", "s.json"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    ran = run_mlkit("bpmn", "test", "s.json", cwd=tmp_path)
     assert ran.returncode == 0, ran.stdout
     scenario["expect"]["stores"] = {"seen": 6}
     (tmp_path / "s.json").write_text(json.dumps(scenario))
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    ran = run_mlkit("bpmn", "test", "s.json", cwd=tmp_path)
     assert ran.returncode == 1
     assert "store seen: expected 6, is 5" in ran.stdout

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
+from commands import run_mlkit
 
 from mlkit.bpmn.definition.parser import parse_text
 from mlkit.bpmn.engine.events import Start
@@ -89,10 +88,7 @@ def mlkit(tmp_path):
     (tmp_path / "review.form").write_text(json.dumps(FORM))
 
     def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "mlkit", "bpmn", *map(str, arguments)],
-            capture_output=True, text=True, check=False, cwd=tmp_path, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        return run_mlkit("bpmn", *arguments, cwd=tmp_path)
 
     return run
 

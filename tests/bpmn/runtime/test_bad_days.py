@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
+from commands import run_mlkit
 from processes import started
 
 from mlkit.bpmn.definition.timers import instant
@@ -53,8 +54,7 @@ def waiting(session, path, count=1):
 
 
 def mlkit(state, *arguments):
-    command = [sys.executable, "-m", "mlkit", "bpmn", *map(str, arguments), "--state", str(state)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_mlkit("bpmn", *arguments, "--state", state)
 
 
 # -- races -------------------------------------------------------------------------------------

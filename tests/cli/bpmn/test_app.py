@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import run_mlkit
 from processes import started
 
 from mlkit.bpmn.journal import open_journal
@@ -24,10 +25,7 @@ SHOWCASE = Path(__file__).parents[3] / "examples" / "bpmn" / "showcase"
 @pytest.fixture
 def mlkit(tmp_path):
     def run(*arguments, stdin=""):
-        return subprocess.run(
-            [sys.executable, "-m", "mlkit", "bpmn", *map(str, arguments)],
-            capture_output=True, text=True, check=False, cwd=tmp_path, input=stdin,
-        )  # fmt: skip
+        return run_mlkit("bpmn", *arguments, cwd=tmp_path, input=stdin)
 
     return run
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_mlkit
 
 EXAMPLE = "examples/pairs/us_large_caps.csv.gz"
 WINDOW = ["--start", "2015-01-01", "--stop", "2020-01-01"]
 
 
 def mlkit(*words, code=0):
-    run = subprocess.run([sys.executable, "-m", "mlkit", *words], capture_output=True, text=True)
+    run = run_mlkit(*words)
     assert run.returncode == code, run.stderr
     return run
 
@@ -141,10 +142,7 @@ def test_what_a_newcomer_gets_wrong_is_told_with_the_cure(tmp_path, arguments, c
     one = [row.rsplit(",", 1)[0] for row in ("date,close,x", *rows)]
     (tmp_path / "one.csv").write_text("\n".join(one) + "\n")
     (tmp_path / "none.csv").write_text("y,x\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "mlkit", "pairs", *arguments],
-        capture_output=True, text=True, check=False, cwd=tmp_path,
-    )  # fmt: skip
+    done = run_mlkit("pairs", *arguments, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert hint in done.stderr

@@ -3,22 +3,18 @@
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from commands import run_mlkit
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "pairs" / "us_large_caps.csv.gz"
 
 
 def mlkit(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "mlkit", "pairs", *map(str, arguments)],
-        capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, "NO_COLOR": "1"},
-    )  # fmt: skip
+    return run_mlkit("pairs", *arguments, cwd=cwd, env={**os.environ, "NO_COLOR": "1"})
 
 
 def document(*arguments):

@@ -4,13 +4,12 @@ import html.parser
 import json
 import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_mlkit
 
 from mlkit.errors import InputMissing
 from mlkit.pairs import settings, windows
@@ -289,10 +288,7 @@ def test_groups_of_tickers_are_listed_among_the_settings(tmp_path):
 
 
 def mlkit(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "mlkit", "pairs", *map(str, arguments)],
-        capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, "NO_COLOR": "1"},
-    )  # fmt: skip
+    return run_mlkit("pairs", *arguments, cwd=cwd, env={**os.environ, "NO_COLOR": "1"})
 
 
 def test_the_command_line_writes_a_page_beside_its_result(tmp_path):
