@@ -127,7 +127,10 @@ def _program(text: str) -> Program:
 def _parse(text: str, language: str) -> Node:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(text, MAX_LENGTH, f"longer than {MAX_LENGTH} characters")
-    tree = _PARSERS[language](text)
+    try:
+        tree = _PARSERS[language](text)
+    except RecursionError:  # Depth is counted, but who calls may be deep in the stack already.
+        raise ExpressionError(text, 0, "nests too deeply") from None
     _check(tree, text, language)
     return tree
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -398,3 +400,19 @@ def test_deep_data_is_an_error_of_the_expression():
 def test_a_duration_of_months_is_added_and_leaves_as_text():
     assert value('=day + duration("P1M")', "feel") == date(2026, 4, 4)
     assert value('=duration("P14M")', "feel") == "P1Y2M"
+
+
+@pytest.mark.parametrize("language", ["juel", "python", "feel"])
+@pytest.mark.parametrize("frames", [40, 60, 90, 120, 200, 400])
+def test_how_deep_the_caller_is_decides_over_no_other_error(language, frames):
+    """An expression near the limit of depth is read, or refused for it."""
+    text = "(" * 45 + f"{frames}" + ")" * 45
+    text = {"juel": f"${{{text}}}", "feel": f"={text}"}.get(language, text)
+    deep = len(inspect.stack(0))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(deep + frames)
+    try:
+        with suppress(ExpressionError):
+            Expression(text, language).check()
+    finally:
+        sys.setrecursionlimit(limit)
