@@ -84,9 +84,10 @@ def seconds(command: list[str], terminal: bool) -> float:
 def measure(rounds: int, terminal: bool) -> dict[str, dict[str, float]]:
     """Return the median of each command, and of its ratio to the peer in the same round."""
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(rounds):
+    for number in range(rounds):
         for name, command in COMMANDS.items():
             times[name].append(seconds(command, terminal))
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
     return {
         name: {
             "median": statistics.median(each),
@@ -112,7 +113,7 @@ def _table(found: dict[str, dict[str, dict[str, float]]]) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found = {
