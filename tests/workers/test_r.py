@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from itertools import pairwise
 
 import pytest
+from commands import run_mlkit
 
 from mlkit.bpmn.definition.referenced_names import find_referenced
 from mlkit.workers.pool import Limits, ScriptPool
@@ -183,8 +182,7 @@ def test_data_frames_pass_between_python_and_r_with_their_lineage(need_program, 
     (tmp_path / "a.bpmn").write_text(PIPELINE.format(head=HEAD, flows=flows))
 
     def mlkit(*arguments):
-        command = [sys.executable, "-m", "mlkit", "bpmn", *arguments, "--json"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = run_mlkit("bpmn", *arguments, "--json", cwd=tmp_path)
         return done, json.loads(done.stdout or "null")
 
     done, document = mlkit("run", "a.bpmn")
@@ -318,8 +316,7 @@ def test_without_r_a_diagram_that_needs_it_does_not_start(tmp_path):
         '<script>1</script></scriptTask><sequenceFlow id="f" sourceRef="s" targetRef="t"/>'
         "</process></definitions>"
     )
-    command = [sys.executable, "-m", "mlkit", "bpmn", "run", "a.bpmn", "--rscript", "/no/Rscript"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_mlkit("bpmn", "run", "a.bpmn", "--rscript", "/no/Rscript", cwd=tmp_path)
     assert done.returncode == 69
     assert "r-base-core" in done.stderr
     assert not (tmp_path / ".mlkit").exists()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import resource
 import sqlite3
-import subprocess
-import sys
 from contextlib import contextmanager
 
 import pytest
+from commands import run_mlkit
 
 from mlkit.bpmn.engine.events import Complete
 from mlkit.bpmn.journal import open_journal
@@ -100,10 +99,7 @@ def limited(size):
 @pytest.mark.parametrize("size", [0, 4096, 60_000, 75_000, 90_000, 105_000, 200_000])
 def test_a_full_disk_is_one_error_and_loses_nothing(path, size):
     def mlkit(*arguments, **options):
-        command = [sys.executable, "-m", "mlkit", "bpmn", *arguments, "--state", "st"]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=path.parent, **options
-        )
+        return run_mlkit("bpmn", *arguments, "--state", "st", cwd=path.parent, **options)
 
     run = mlkit("run", path.name, "--json", preexec_fn=limited(size))
     assert run.returncode in {3, 69}, run.stderr

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from commands import run_mlkit
 
 from mlkit.bpmn.engine.events import Complete
 from mlkit.bpmn.journal import open_journal
@@ -42,8 +43,7 @@ FLOWS = "s>q q>a q>b a>j b>j j>e"
 
 
 def mlkit(*arguments, **options):
-    command = [sys.executable, "-m", "mlkit", "bpmn", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    return run_mlkit("bpmn", *arguments, **options)
 
 
 class Victim:

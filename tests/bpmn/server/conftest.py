@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from commands import run_mlkit
 
 PATIENCE = 180.0
 
@@ -72,10 +73,7 @@ class Server:
 
     def mlkit(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run a command on the same state folder."""
-        command = [sys.executable, "-m", "mlkit", "bpmn", *map(str, arguments)]
-        return subprocess.run(
-            [*command, "--state", str(self.state)], capture_output=True, text=True, check=False
-        )
+        return run_mlkit("bpmn", *arguments, "--state", self.state)
 
     def post(self, path: str, body: object):
         """Send a body on a connection of its own, as another client."""

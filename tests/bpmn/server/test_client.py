@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 
 import pytest
+from commands import run_mlkit
 
 from mlkit.bpmn import Client
 from mlkit.bpmn.runtime.service import Refused
@@ -123,8 +123,7 @@ def test_a_token_decides_what_a_client_may_do(own_server, tmp_path, path):
 
 
 def deploy(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mlkit", "bpmn", "deploy", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_mlkit("bpmn", "deploy", *arguments)
 
 
 def test_the_command_deploys_to_a_server_and_into_a_state_folder(server, client, path, tmp_path):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 
 import pytest
 import requests
 from argon2 import PasswordHasher
 from bpmn.server.conftest import Server
+from commands import run_mlkit
 
 from mlkit.bpmn.server import user_lines
 
@@ -207,10 +207,7 @@ def test_no_secret_is_logged(server):
 
 
 def user(folder, *arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mlkit", "bpmn", "user", *arguments, "--users", "users"],
-        input=password, capture_output=True, text=True, cwd=folder, check=False,
-    )  # fmt: skip
+    return run_mlkit("bpmn", "user", *arguments, "--users", "users", input=password, cwd=folder)
 
 
 def test_the_command_line_writes_the_file(tmp_path):
@@ -223,7 +220,6 @@ def test_the_command_line_writes_the_file(tmp_path):
     assert user(tmp_path, "rights", "@owners", "viewer@loans").returncode == 0
     assert user(tmp_path, "list").stdout == "ann  operator\n@owners  viewer@loans\n"
     assert user(tmp_path, "remove", "ann").returncode == 0
-    command = [sys.executable, "-m", "mlkit", "bpmn", "serve", "--users", "users", "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = run_mlkit("bpmn", "serve", "--users", "users", "--port", "0", cwd=tmp_path)
     assert done.returncode == 65
     assert "there is no user" in done.stderr

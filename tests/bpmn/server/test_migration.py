@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
+from commands import run_mlkit
 
 from mlkit.bpmn import Client
 from mlkit.bpmn.runtime.service import Refused
@@ -99,8 +98,7 @@ def test_by_commands_here_and_there(server, deploy, waiting):
     moved = run(first, "--to", 2, "--map", "u=v", "--json")
     assert json.loads(moved.stdout)["migrated"]
 
-    command = [sys.executable, "-m", "mlkit", "bpmn", "migrate", second, "--map", "u=v", *there]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = run_mlkit("bpmn", "migrate", second, "--map", "u=v", *there)
     assert (found.returncode, found.stderr) == (0, "")
     assert "commands  moved: version 1 -> 2" in found.stdout
 

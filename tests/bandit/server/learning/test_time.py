@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 
 import pytest
+from commands import run_mlkit
 
 from mlkit.bandit.models import file as model_file
 from mlkit.bandit.posteriors import file
@@ -19,8 +18,7 @@ COLUMNS = ("--arm", "arm", "--reward", "reward", "--context", "context", "--time
 
 
 def run(*arguments, code=0):
-    command = [sys.executable, "-m", "mlkit", "bandit", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_mlkit("bandit", *arguments)
     assert done.returncode == code, done.stderr
     return done
 
