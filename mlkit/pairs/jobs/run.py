@@ -9,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
 from mlkit import streams
-from mlkit.errors import InputMissing, ServiceUnavailable, UsageError
+from mlkit.errors import InputMissing, Interrupted, MlkitError, ServiceUnavailable, UsageError
 from mlkit.interruption import whole
 from mlkit.pairs.defaults import BATCH, KEY, RESTARTS, RSCRIPT
 from mlkit.pairs.jobs import copies, rows
+from mlkit.pairs.jobs.board import Board
 from mlkit.pairs.jobs.copies import Copy, Made
 from mlkit.pairs.jobs.file import JobRaised, open_job
 from mlkit.pairs.jobs.join import JoinPlan, late_document
@@ -130,6 +131,8 @@ class Job:
         self._shared: set[str] = set()
         self._failures = 0
         self._most = min(plan.batch, FIRST)
+        cells = {"file": plan.file, "inputs": plan.inputs, "output": plan.output}
+        self._board = Board(plan.log, plan.group, cells)
 
     def run(self) -> Counts:
         """Process records until a signal, or until the end if the plan asks for it.
@@ -141,8 +144,20 @@ class Job:
             ServiceUnavailable: The log is not there.
             Interrupted: A signal came; all that was processed is committed.
         """
-        with contextlib.closing(self._file):
-            return self._run()
+        self._board.open()
+        with contextlib.closing(self._file), contextlib.closing(self._board):
+            try:
+                self._show("running", force=True)
+                counts = self._run()
+            except BaseException as error:
+                self._board.note(_last_words(error))
+                self._show("ended" if isinstance(error, Interrupted) else "stopped", force=True)
+                raise
+            self._show("ended", force=True)
+            return counts
+
+    def _show(self, state: str, *, force: bool = False) -> None:
+        self._board.show(state, asdict(self.counts), force=force)
 
     def _run(self) -> Counts:
         while True:
@@ -162,6 +177,8 @@ class Job:
         self.counts.restarts += 1
         number = f"{self._failures} of {self._plan.restarts}"
         self._note(f"{error.message}; restart {number} in {seconds:g} s")
+        self._board.note(f"{_last_words(error)}\nrestart {number} in {seconds:g} s")
+        self._show("restarting", force=True)
         self._pause(seconds)
 
     def _final(self, error: JobRaised | ServiceUnavailable) -> JobRaised | ServiceUnavailable:
@@ -277,6 +294,7 @@ class Job:
         self._failures = 0
         self.counts.written += len(messages[self._plan.output])
         self.counts.late += len(made.late)
+        self._show("running")
 
     def _read(self, records: Sequence[Record]) -> list[tuple[str, rows.Row]]:
         read = (
@@ -293,6 +311,12 @@ class Job:
             state = consumer.state(unit)
             self._copies[unit] = copies.start(self._file, self._plan.join, state)
         return self._copies[unit]
+
+
+def _last_words(error: BaseException) -> str:
+    """Return why a job ends, with the traceback of its own code if it has one."""
+    said = error.message if isinstance(error, MlkitError) else f"{type(error).__name__}: {error}"
+    return f"{said}\n{error.trace}" if isinstance(error, JobRaised) and error.trace else said
 
 
 def open_log(url: str) -> Log:

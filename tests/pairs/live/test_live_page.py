@@ -15,6 +15,8 @@ from pairs.live_runs import RecordsFeed, begin, go, plan_of, recorded, records_o
 from pairs.markets import cointegrated
 
 from mlkit.errors import ConfigurationError
+from mlkit.pairs.jobs.file import JobRaised
+from mlkit.pairs.jobs.run import Job, Plan
 from mlkit.pairs.live import statements
 from mlkit.pairs.live.limits import RiskLimits
 from mlkit.pairs.live.server.process import PageProcess
@@ -67,6 +69,21 @@ def test_the_interface_shows_what_the_page_does(url, run):
     assert ask(f"{url}/nothing")[0] == 404
 
 
+@pytest.fixture(scope="module")
+def failed_job(run, tmp_path_factory):
+    file = tmp_path_factory.mktemp("job") / "job.py"
+    file.write_text("def process(data):\n    raise ValueError('<b>no</b>')\n")
+    with pytest.raises(JobRaised):
+        Job(Plan(str(file), ("bars",), "out", str(run.path / "log"), restarts=0)).run()
+
+
+def test_jobs_on_the_run_s_log_are_shown_with_what_waits_for_them(url, run, failed_job):
+    (job,) = json.loads(ask(f"{url}/status")[1])["jobs"]
+    assert (job["state"], job["runs"], job["records"]) == ("stopped", False, 0)
+    assert job["behind"] == len(recorded(run)["bars"])
+    assert "<b>no</b>" in "\n".join(job["log"])
+
+
 def test_statements_are_listed_and_kept_as_files(url, run):
     day, path, _ = statements.write(run)
     assert json.loads(ask(f"{url}/status")[1])["statements"] == [day]
@@ -100,7 +117,7 @@ def test_a_curve_keeps_its_ends_in_bounded_memory():
     assert curve.times == sorted(curve.times)
 
 
-def test_the_page_works_in_a_browser(url, run):
+def test_the_page_works_in_a_browser(url, run, failed_job):
     statements.write(run)
     if BROWSER is None:
         if os.environ.get("MLKIT_REQUIRE_ALL") == "1":
@@ -124,6 +141,9 @@ def test_the_page_works_in_a_browser(url, run):
         with page.expect_download(timeout=60_000) as kept:
             page.locator("#statements a").click()
         assert kept.value.suggested_filename.startswith("statement-")
+        expect(page.locator("#jobs")).to_contain_text("stopped", **patient)
+        page.locator("#job-logs summary").click()
+        expect(page.locator("#job-logs pre")).to_contain_text("<b>no</b>", **patient)
         page.get_by_role("button", name="A/B", exact=True).click()
         expect(page.locator("#pair canvas")).to_be_visible(**patient)
         page.get_by_role("button", name="Pause", exact=True).focus()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from mlkit.errors import InputMissing
 from mlkit.pairs.feeds.records import moment
+from mlkit.pairs.jobs import board
 from mlkit.pairs.live.folder import RunFolder
 from mlkit.pairs.live.statements import days
 from mlkit.streams import Log, Partition
@@ -67,11 +69,31 @@ class View:
 
     def status(self) -> dict[str, Any]:
         """Return what the run shows of itself, and whether a process runs it."""
-        more = {"runs": self.folder.is_owned(), "statements": days(self.folder)[:MOST_DAYS]}
+        more = {
+            "runs": self.folder.is_owned(), "statements": days(self.folder)[:MOST_DAYS],
+            "jobs": [{**each, "behind": self._behind(each)} for each in board.read(self._place())],
+        }  # fmt: skip
         try:
             return self.folder.status() | more
         except InputMissing:
             return {"status": "starting"} | more
+
+    def _place(self) -> Path:
+        """Return the folder of the run's log; that of one on brokers has no jobs to show."""
+        url = self.folder.log_url()
+        return self.folder.path if "://" in url else Path(url)
+
+    def _behind(self, job: dict[str, Any]) -> int | None:
+        """Return how many records wait for a job; None if that is not known yet."""
+        log = self._log
+        if log is None:
+            return None
+        there = log.topics()
+        places = [
+            Partition(topic, n) for topic in job["inputs"] for n in range(there.get(topic, 0))
+        ]
+        bounds = ((place, *log.bounds(place)) for place in places)
+        return sum(end - (log.committed(job["job"], at) or first) for at, first, end in bounds)
 
     def update(self) -> bool:
         """Take in what is new; return whether there was anything."""

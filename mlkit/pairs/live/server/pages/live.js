@@ -170,6 +170,7 @@
       fill("statements", status.statements.flatMap((day) =>
         [element("a", day, { href: "statement?day=" + day, download: `statement-${day}.html` }), " "]));
     }
+    showJobs(status.jobs || []);
     const feeds = status.feeds || { records: {}, rejected: {}, lags: {}, gaps: {}, halted: [] };
     const worst = Object.entries(feeds.lags)[0];
     const holes = Object.entries(feeds.gaps)[0];
@@ -178,6 +179,20 @@
         ["greatest lag", worst ? `${worst[0]}: ${number(worst[1], 1)} s` : dash],
         ["most gaps", holes ? `${holes[0]}: ${holes[1]}` : dash],
         ["halted", feeds.halted.length ? feeds.halted.join(", ") : "none"]]));
+  };
+  const showJobs = (jobs) => {
+    if (!jobs.length) return;
+    const name = (job) => `${job.job} (${job.pid})`;
+    const state = (job) => job.runs || ["ended", "stopped"].includes(job.state) ? job.state : "killed";
+    fill("jobs", jobs.map((job) => row([name(job), state(job), job.inputs.join(", "), job.output,
+      number(job.records, 0), number(job.written, 0), number(job.behind, 0), number(job.restarts, 0)])));
+    const open = new Set([...document.querySelectorAll("#job-logs details[open]")].map((each) => each.dataset.job));
+    fill("job-logs", jobs.filter((job) => job.log.length).map((job) => {
+      const made = element("details", null, { "data-job": name(job) });
+      made.open = open.has(name(job));
+      made.append(element("summary", `Log of ${name(job)}`), element("pre", job.log.join("\n")));
+      return made;
+    }));
   };
   const showRecords = (records) => {
     fill("fills", records.fills.map((each) => row([time(each.time), each.name, each.id,
