@@ -66,8 +66,9 @@ class RunFolder:
                     f"{self.path}: another process runs it ({owner})",
                     hint="one run has one owner: name another folder with --state",
                 ) from None
-            os.ftruncate(file, 0)
-            os.pwrite(file, b"%d\n" % os.getpid(), 0)
+            with contextlib.suppress(OSError):  # who it is serves messages only
+                os.ftruncate(file, 0)
+                os.pwrite(file, b"%d\n" % os.getpid(), 0)
             yield
         finally:
             os.close(file)
@@ -125,10 +126,11 @@ class RunFolder:
         return (self.path / KILL).exists()
 
     def show(self, status: dict[str, Any]) -> None:
-        """Write what the run shows of itself; it is a view, and not synced."""
+        """Write what the run shows of itself; it is a view, not synced, and stops nobody."""
         temporary = self.path / f".status.{os.getpid()}"
-        temporary.write_bytes(msgspec.json.encode(status))
-        temporary.replace(self.path / "status.json")
+        with contextlib.suppress(OSError):
+            temporary.write_bytes(msgspec.json.encode(status))
+            temporary.replace(self.path / "status.json")
 
     def status(self) -> dict[str, Any]:
         """Read what the run showed last.

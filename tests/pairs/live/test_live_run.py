@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 from dataclasses import replace
 
@@ -13,7 +15,7 @@ from pairs.backtests import PAIRS, SCHEMES, SETTINGS, SIGNALS
 from pairs.live_runs import RecordsFeed, begin, go, plan_of, recorded, records_of, verdict
 from pairs.markets import cointegrated
 
-from mlkit.errors import BadData, ConfigurationError, NegativeResult
+from mlkit.errors import BadData, ConfigurationError, NegativeResult, ServiceUnavailable
 from mlkit.pairs.backtest.replay import run as backtest
 from mlkit.pairs.feeds.records import PriceRecord
 from mlkit.pairs.live import intake
@@ -384,3 +386,36 @@ def test_positions_that_differ_from_the_broker_s_are_refused(market, folder):
     log.close()
     with pytest.raises(BadData, match="the broker holds"):
         go(folder, RecordsFeed(records))
+
+
+def test_a_full_disk_ends_a_run_that_goes_on_once_there_is_space(tmp_path, market, monkeypatch):
+    plain = begin(tmp_path / "plain", plan_of(market, SETTINGS, PAIRS))
+    _, end = go(plain, RecordsFeed(records_of(market)))
+    folder = begin(tmp_path / "run", plan_of(market, SETTINGS, PAIRS))
+    put, writes = EmbeddedLog._put, itertools.count(1)
+
+    def fail(log, content):
+        if next(writes) % 17 == 0:
+            put(log, content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put(log, content)
+
+    monkeypatch.setattr(EmbeddedLog, "_put", fail)
+    hints, again = [], None
+    while again is None:
+        try:
+            _, again = go(folder, RecordsFeed(records_of(market)))
+        except ServiceUnavailable as error:
+            hints.append(error.hint)
+    assert len(hints) > 2
+    assert set(hints) == {"free some space"}
+    assert again == end
+    assert recorded(folder) == recorded(plain)
+    assert verdict(folder).difference is None
+
+
+def test_a_status_that_cannot_be_written_stops_no_run(tmp_path, market):
+    folder = begin(tmp_path / "run", plan_of(market, SETTINGS, PAIRS))
+    (folder.path / "status.json").mkdir()
+    progress, _ = go(folder, RecordsFeed(records_of(market)))
+    assert progress.status == "finished"
