@@ -23,21 +23,18 @@ std::span<const double> column(const Doubles& values, std::size_t rows) {
 
 py::object moments(const Doubles& features, const Doubles& rewards,
                    const std::optional<Doubles>& weights, const Groups& groups,
-                   const Doubles& means, double largest) {
+                   const Doubles& means, double largest, std::pair<double, double> limits) {
   if (features.ndim() != 2 || means.ndim() != 2 || features.shape(1) != means.shape(1) ||
       groups.ndim() != 1 || groups.size() != features.shape(0) || means.shape(0) < 1)
     throw std::invalid_argument("moments: sizes do not fit");
   const auto rows = static_cast<std::size_t>(features.shape(0));
   const auto count = static_cast<std::size_t>(means.shape(0));
+  if (rows >= std::size_t{1} << 32) throw std::invalid_argument("moments: too many rows");
   const mlkit::regression::Rows all{features.data(),
                                     static_cast<std::size_t>(features.shape(1)),
                                     column(rewards, rows),
                                     weights ? column(*weights, rows) : std::span<const double>(),
                                     {groups.data(), rows}};
-  bool is_known = true;
-  for (const std::int64_t group : all.groups)
-    is_known &= static_cast<std::uint64_t>(group) < count;  // false for negative ones, too
-  if (!is_known) throw std::invalid_argument("moments: no such group");
   Doubles gram({means.shape(0), means.shape(1), means.shape(1)});
   Doubles surprise({means.shape(0), means.shape(1)});
   double* const products = gram.mutable_data();
@@ -45,7 +42,8 @@ py::object moments(const Doubles& features, const Doubles& rewards,
   bool is_inside = false;
   {
     const py::gil_scoped_release released;
-    is_inside = mlkit::regression::moments(all, count, means.data(), largest, products, sums);
+    is_inside =
+        mlkit::regression::moments(all, count, means.data(), largest, limits, products, sums);
   }
   return is_inside ? py::object(py::make_tuple(gram, surprise)) : py::object(py::none());
 }
@@ -56,7 +54,8 @@ PYBIND11_MODULE(_regression, m) {
   m.doc() = "Sums of ridge regressions; mlkit.bandit.policies.linear checks and calls it.";
   m.def("moments", &moments, py::arg("features").noconvert(), py::arg("rewards").noconvert(),
         py::arg("weights").noconvert(), py::arg("groups").noconvert(), py::arg("means").noconvert(),
-        py::arg("largest"),
+        py::arg("largest"), py::arg("limits"),
         "Sum w x x' and w x (r - x'mean) of each group, shapes (groups, dimension, dimension) and\n"
-        "(groups, dimension); None if a feature is not within [-largest, largest].");
+        "(groups, dimension); None if a feature is not within [-largest, largest], a reward not\n"
+        "within the limits, or a group not that of a mean.");
 }

@@ -49,40 +49,49 @@ inline double total(Vector value) {
   return sums[0];
 }
 
-constexpr std::size_t high = 4;  // a tile of the Gram matrix: `high` rows of 2 vectors
+// A tile of the Gram matrix: `high` rows of up to `widest` vectors. So many sums fill the registers
+// of AVX2, and the latency of the additions.
+constexpr std::size_t high = 4, widest = 3;
 
-inline void add_tile(const double* left, const double* right, std::size_t rows, std::size_t stride,
-                     double* gram) {
-  Vector sums[high][2] = {};
+template <std::size_t width>
+void add_tile(const double* left, const double* right, std::size_t rows, std::size_t stride,
+              double* gram) {
+  Vector sums[high][width] = {};
   for (std::size_t row = 0; row < rows; ++row, left += stride, right += stride) {
-    const Vector first = load(right), second = load(right + lanes);
+    Vector values[width];
+#pragma GCC unroll 3
+    for (std::size_t j = 0; j < width; ++j) values[j] = load(right + j * lanes);
 #pragma GCC unroll 4
     for (std::size_t i = 0; i < high; ++i) {
       const Vector factor = all(left[i]);
-      sums[i][0] = fma(factor, first, sums[i][0]);
-      sums[i][1] = fma(factor, second, sums[i][1]);
+#pragma GCC unroll 3
+      for (std::size_t j = 0; j < width; ++j) sums[i][j] = fma(factor, values[j], sums[i][j]);
     }
   }
-  for (std::size_t i = 0; i < high; ++i, gram += stride) {
-    store(gram, load(gram) + sums[i][0]);
-    store(gram + lanes, load(gram + lanes) + sums[i][1]);
+  for (std::size_t i = 0; i < high; ++i, gram += stride)
+    for (std::size_t j = 0; j < width; ++j)
+      store(gram + j * lanes, load(gram + j * lanes) + sums[i][j]);
+}
+
+// Ask for the first `count` of the upcoming rows.
+inline void ask(Upcoming& upcoming, std::size_t count) {
+  constexpr std::size_t line = 8;  // doubles
+  for (; count && upcoming.count; --count, ++upcoming.rows, --upcoming.count) {
+    const double* const row = upcoming.features + *upcoming.rows * upcoming.dimension;
+    for (std::size_t at = 0; at < upcoming.dimension; at += line) __builtin_prefetch(row + at);
   }
 }
 
 }  // namespace
 
-bool copy_rows(const double* from, const Copy* copies, std::size_t count, std::size_t dimension,
-               double largest, std::size_t stride, double* to) {
-  constexpr std::size_t ahead = 16, line = 8;  // rows that are asked for before; doubles
+bool copy_rows(const double* from, const std::uint32_t* rows, std::size_t count,
+               std::size_t dimension, double largest, std::size_t stride, double* to) {
   const Vector most = all(largest);
   Mask inside = most == most;
   bool all_inside = true;
   for (std::size_t i = 0; i < count; ++i) {
-    if (i + ahead < count)
-      for (std::size_t at = 0; at < dimension; at += line)
-        __builtin_prefetch(from + copies[i + ahead].row * dimension + at);
-    const double* const row = from + copies[i].row * dimension;
-    double* const copy = to + copies[i].place * stride;
+    const double* const row = from + rows[i] * dimension;
+    double* const copy = to + i * stride;
     std::size_t at = 0;
     for (; at + lanes <= dimension; at += lanes) {
       const Vector value = load(row + at);
@@ -117,23 +126,39 @@ void scale_rows(const double* rows, std::size_t count, const double* factors, st
 
 void add_scaled_rows(const double* rows, std::size_t count, const double* factors,
                      std::size_t stride, double* to) {
-  for (std::size_t at = 0; at < stride; at += 2 * lanes) {
-    Vector first = load(to + at), second = load(to + at + lanes);
+  constexpr std::size_t width = padding / lanes;  // sums at a time
+  for (std::size_t at = 0; at < stride; at += padding) {
+    Vector sums[width] = {};
     const double* row = rows + at;
     for (std::size_t i = 0; i < count; ++i, row += stride) {
-      first = fma(all(factors[i]), load(row), first);
-      second = fma(all(factors[i]), load(row + lanes), second);
+      const Vector factor = all(factors[i]);
+#pragma GCC unroll 8
+      for (std::size_t j = 0; j < width; ++j) sums[j] = fma(factor, load(row + j * lanes), sums[j]);
     }
-    store(to + at, first);
-    store(to + at + lanes, second);
+    for (std::size_t j = 0; j < width; ++j)
+      store(to + at + j * lanes, load(to + at + j * lanes) + sums[j]);
   }
 }
 
 void add_products(const double* left, const double* right, std::size_t rows, std::size_t stride,
-                  double* gram) {
-  for (std::size_t i = 0; i < stride; i += high)
-    for (std::size_t j = 0; j < i + high; j += 2 * lanes)
-      add_tile(left + i, right + j, rows, stride, gram + i * stride + j);
+                  double* gram, Upcoming upcoming) {
+  const std::size_t blocks = stride / high, share = (upcoming.count + blocks - 1) / blocks;
+  for (std::size_t i = 0; i < stride; i += high) {
+    const double* const factors = left + i;
+    double* const row = gram + i * stride;
+    // The vectors that reach the diagonal; three at a time, but one is never left over.
+    std::size_t vectors = (i + high + lanes - 1) / lanes;
+    const std::size_t tiles = (vectors + widest - 1) / widest;
+    for (std::size_t j = 0; vectors;) {
+      ask(upcoming, (share + tiles - 1) / tiles);
+      const std::size_t width = vectors == 4 ? 2 : vectors < widest ? vectors : widest;
+      if (width == 3) add_tile<3>(factors, right + j, rows, stride, row + j);
+      else if (width == 2) add_tile<2>(factors, right + j, rows, stride, row + j);
+      else add_tile<1>(factors, right + j, rows, stride, row + j);
+      j += width * lanes;
+      vectors -= width;
+    }
+  }
 }
 
 }  // namespace mlkit::regression::MLKIT_ISA

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 namespace mlkit::regression {
 
@@ -21,8 +22,9 @@ struct Rows {
 //   gram = sum w x x'          [group][dimension][dimension]
 //   surprise = sum w x (r - x'm)      [group][dimension]
 // A group without rows gets zeros. The sums of a group are taken in the order of its rows, on one
-// thread. False: a feature is not within [-largest, largest].
+// thread. There are fewer than 2^32 rows. False, and the sums are of no use: a feature is not within
+// [-largest, largest], a reward not within `limits`, or a group not below `groups`.
 bool moments(const Rows& rows, std::size_t groups, const double* means, double largest,
-             double* gram, double* surprise);
+             std::pair<double, double> limits, double* gram, double* surprise);
 
 }  // namespace mlkit::regression

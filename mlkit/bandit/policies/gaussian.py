@@ -73,18 +73,23 @@ class Weights:
 
 
 def whiten(precision: Array) -> Array:
-    """Return L^-1 of the Cholesky factor L of a precision.
+    """Return L^-1 of the Cholesky factor L of a precision, or of each in a stack.
 
     Raises:
-        BadData: The precision is not positive definite in double precision.
+        BadData: A precision is not positive definite in double precision.
     """
     try:
-        inverse, failed = lapack.dtrtri(np.linalg.cholesky(precision), lower=1)
+        factors = np.linalg.cholesky(precision).reshape(-1, *precision.shape[-2:])
     except np.linalg.LinAlgError as error:
         raise out_of_precision() from error
-    if failed or not np.isfinite(inverse).all():
+    found = np.empty_like(factors)
+    for at, factor in enumerate(factors):
+        found[at], failed = lapack.dtrtri(factor, lower=1)
+        if failed:
+            raise out_of_precision()
+    if not np.isfinite(found).all():
         raise out_of_precision()
-    return np.asarray(inverse)
+    return found.reshape(precision.shape)
 
 
 def out_of_precision() -> BadData:

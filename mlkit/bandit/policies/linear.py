@@ -10,9 +10,11 @@ LinTS's paper.
 
 from __future__ import annotations
 
+from typing import Any, TypeGuard
+
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mlkit.bandit._regression import moments
 from mlkit.bandit.policies.gaussian import (
@@ -36,8 +38,8 @@ from mlkit.bandit.policies.ranking import tied_ranks
 from mlkit.bandit.propensities import TopK
 
 Posterior = tuple[Array, Array, Array]
-_MANY, _WIDEST = 2048, 512
-"""Rows from which on, and features up to which, a kernel is faster than NumPy."""
+_MANY, _MOST, _WIDEST = 2048, 2**32, 512
+"""Rows from which on and below which, and features up to which, a kernel replaces NumPy."""
 
 
 class RidgePolicy(FeaturePolicy):
@@ -57,27 +59,33 @@ class RidgePolicy(FeaturePolicy):
 
     def _suits_kernel(self, features: Array, rows: int) -> bool:
         is_table = features.dtype == np.float64 and features.shape == (rows, self.dimension)
-        is_many = rows >= max(_MANY, 16 * self.arms) and self.dimension <= _WIDEST
+        is_many = max(_MANY, 16 * self.arms) <= rows < _MOST and self.dimension <= _WIDEST
         return is_table and is_many and not self.shared and features.flags.c_contiguous
 
     def _learn_many(
         self, arms: ArrayLike, rewards: ArrayLike, features: Array, weights: ArrayLike | None
     ) -> bool:
-        """Learn from many rows; False: a feature is out of range, and nothing was learned."""
-        shown = indices("arms", arms, self.arms)
-        received = real("rewards", rewards, (shown.size,), self.rewards)
-        counts = None if weights is None else row_weights(weights, shown.size)
-        found = moments(features, received, counts, shown, self.weights.mean, LARGEST)
+        """Learn from many rows; False: something is out of range, and nothing was learned."""
+        rows = len(features)
+        shown, received = arms, rewards
+        # Columns that the kernel can read are checked by it, without copies.
+        if not _is_column(shown, np.int64, rows):
+            shown = indices("arms", arms, self.arms)
+        if not _is_column(received, np.float64, rows):
+            received = real("rewards", rewards, (rows,), self.rewards)
+        counts = None if weights is None else row_weights(weights, rows)
+        before = self.weights
+        found = moments(features, received, counts, shown, before.mean, LARGEST, self.rewards)
         if found is None:
             return False
         gram, surprise = found
         models = np.flatnonzero(gram.any(axis=(1, 2)) | surprise.any(axis=1))
         # All are computed before any is replaced: after an error nothing has been learned.
-        learned = [update_posterior(self.weights, int(at), gram[at], surprise[at]) for at in models]
-        if not all(np.isfinite(mean).all() for mean, *_ in learned):
+        learned = update_posteriors(before, models, gram[models], surprise[models])
+        if not np.isfinite(learned[0]).all():
             raise out_of_precision()
-        for model, posterior in zip(models, learned, strict=True):
-            self.weights.replace(int(model), *posterior)
+        for model, *posterior in zip(models, *learned, strict=True):
+            before.replace(int(model), *posterior)
         return True
 
     def _posterior(self, model: int, features: Array, rewards: Array, weights: Array) -> Posterior:
@@ -139,21 +147,32 @@ def ridge_posterior(
     """Compute mean, precision and whitening of a ridge regression after more rows."""
     counted = (features.T * counts).T
     surprise = counted.T @ (rewards - features @ weights.mean[model])
-    return update_posterior(weights, model, counted.T @ features, surprise)
+    one = np.array([model])
+    found = update_posteriors(weights, one, (counted.T @ features)[None], surprise[None])
+    mean, precision, whitening = (each[0] for each in found)
+    return mean, precision, whitening
 
 
-def update_posterior(weights: Weights, model: int, gram: Array, surprise: Array) -> Posterior:
-    """Compute mean, precision and whitening of a model after more rows.
+def update_posteriors(weights: Weights, models: Indices, gram: Array, surprise: Array) -> Posterior:
+    """Compute means, precisions and whitenings of models after more rows.
 
-    The mean moves by A^-1 X'(r - X mean), which is A^-1 f without keeping f.
+    A mean moves by A^-1 X'(r - X mean), which is A^-1 f without keeping f.
 
     Args:
         weights: What was known.
-        model: The model.
-        gram: X'X, shape (dimension, dimension).
-        surprise: X'(r - X mean), shape (dimension,).
+        models: The models.
+        gram: X'X of each, shape (models, dimension, dimension).
+        surprise: X'(r - X mean) of each, shape (models, dimension).
     """
-    precision = weights.precision[model] + gram
+    precision = weights.precision[models] + gram
     whitening = whiten(precision)
-    mean = weights.mean[model] + whitening.T @ (whitening @ surprise)
-    return mean, precision, whitening
+    white = np.matmul(whitening, surprise[:, :, None])
+    step = np.matmul(whitening.transpose(0, 2, 1), white)[:, :, 0]
+    return weights.mean[models] + step, precision, whitening
+
+
+def _is_column(values: ArrayLike, kind: type[np.generic], rows: int) -> TypeGuard[NDArray[Any]]:
+    """Return whether values are a contiguous array of a type, with a value for each row."""
+    if not isinstance(values, np.ndarray) or values.dtype != np.dtype(kind):
+        return False
+    return values.shape == (rows,) and values.flags.c_contiguous

@@ -43,6 +43,17 @@ def test_it_learns_the_same(kind, arms, dimension, weighted):
         assert_allclose(one / scale, other / scale, rtol=1e-9, atol=1e-12)
 
 
+def test_columns_of_other_types_and_orders_teach_the_same():
+    first, second = LinUCB(7, 16), LinUCB(7, 16)
+    shown, rewards, features, _ = rows(7, 16)
+    first.update(shown, rewards, features)
+    second.update(shown.astype(np.uint8), np.repeat(rewards, 2)[::2], features)
+    assert_array_equal(first.weights.mean, second.weights.mean)
+    second = LinUCB(7, 16)
+    second.update(shown.tolist(), rewards.tolist(), features)
+    assert_array_equal(first.weights.mean, second.weights.mean)
+
+
 def test_the_same_rows_give_the_same_bits():
     first, second = LinUCB(50, 20), LinUCB(50, 20)
     shown, rewards, features, _ = rows(50, 20)
@@ -69,7 +80,9 @@ def test_an_arm_that_was_not_shown_keeps_its_prior():
         ("features", 1e101, "features[77, 1]: 1e+101 is not in"),
         ("rewards", np.inf, "rewards[77]: inf is not in"),
         ("weights", 1.5, "weights[77]: 1.5 is not in"),
+        ("rewards", np.nan, "rewards[77]: nan is not in"),
         ("arms", 7, "arms[77]: 7 is not in"),
+        ("arms", -1, "arms[77]: -1 is not in"),
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_is_learned(place, value, message):
