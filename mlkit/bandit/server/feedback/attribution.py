@@ -86,7 +86,7 @@ def settle_due(journal: Journal, now: float, most: int, is_known: Callable[[str]
     due = journal.due(now, most)
     for shown in due:
         for key, effect in _zeros(_decode(shown.details), shown.decision):
-            if is_known(effect.arm) and journal.recall(key) is None:
+            if is_known(effect.arm) and not journal.recall([key]):
                 settled[key] = Seen(b"", effect, effect.at or 0.0)
     changes = [each.effect.change() for each in settled.values() if each.effect is not None]
     journal.remember(settled)

@@ -5,7 +5,7 @@ Nothing is written before all events of the batch are accepted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -80,18 +80,20 @@ class _Batch:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._known: dict[bytes, Seen] = {}
         self._changed: dict[bytes, Seen] = {}
         self.appended = Appended([], [], [])
 
     def add_all(self, events: Sequence[Event], is_known: Callable[[str], bool]) -> Rejection | None:
         """Take events, or return the first that cannot be taken."""
+        self._known = self._journal.recall(_keys(events))
         for index, event in enumerate(events):
-            reason = self.add(event, is_known)
+            reason = self._add(event, is_known)
             if reason is not None:
                 return Rejection(index, reason)
         return None
 
-    def add(self, event: Event, is_known: Callable[[str], bool]) -> Reason | None:
+    def _add(self, event: Event, is_known: Callable[[str], bool]) -> Reason | None:
         """Take an event, or return why the batch is refused."""
         earlier = self._recall(event.event)
         if earlier is not None:
@@ -112,7 +114,7 @@ class _Batch:
         self._journal.append([each for changes in self.appended.changes for each in changes])
 
     def _recall(self, key: bytes) -> Seen | None:
-        return self._changed.get(key) or self._journal.recall(key)
+        return self._changed.get(key) or self._known.get(key)
 
     def _note(
         self, changes: list[Change], replaced: Effect | None = None, *, is_repeat: bool = False
@@ -142,3 +144,13 @@ class _Batch:
         changes = [] if before.reward is None else [before.revert()]
         self._note([*changes, *([] if after.reward is None else [after.change()])], before)
         return None
+
+
+def _keys(events: Sequence[Event]) -> Iterator[bytes]:
+    """Yield under what anything that matters to events may be remembered."""
+    for each in events:
+        yield each.event
+        if each.settles is not None:
+            yield each.settles
+        if each.amends is not None:
+            yield each.amends

@@ -15,8 +15,9 @@ once.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ _READABLE = (1, 2, 3, FORMAT)
 _SLICES = 4096
 _HASH = 16
 _NOTED = 256  # so that an idle server writes seldom; what a crash loses keeps ids longer
+_RECALLED = 512  # ids that are looked up at once
+_RECALL = "SELECT event, body, effect FROM seen WHERE event IN"
 _WAL_PAGES = 8000  # 32 MB between checkpoints
 
 _SCHEMA = """
@@ -243,14 +246,18 @@ class Journal:
 
     # Writing
 
-    def recall(self, key: bytes) -> Seen | None:
-        """Return what is remembered under the hash of an event's id; None: nothing."""
-        query = "SELECT body, effect FROM seen WHERE event = ? AND (at >= ? OR running >= ?)"
-        values = key, self._clock() - self._window, self._running() - self._window
-        row = self._database.first(query, values)
-        if row is None:
-            return None
-        return Seen(row[0], None if row[1] is None else _decode_effect(row[1]))
+    def recall(self, keys: Iterable[bytes]) -> dict[bytes, Seen]:
+        """Return what is remembered under hashes of events' ids."""
+        since = self._clock() - self._window, self._running() - self._window
+        found: dict[bytes, Seen] = {}
+        waiting = iter(keys)
+        while some := list(islice(waiting, _RECALLED)):
+            # Of few different lengths, so that few statements are prepared, once each.
+            some += some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))
+            query = f"{_RECALL} ({','.join('?' * len(some))}) AND (at >= ? OR running >= ?)"
+            for key, body, effect in self._database.rows(query, (*some, *since)):
+                found[key] = Seen(body, None if effect is None else _decode_effect(effect))
+        return found
 
     def remember(self, events: Mapping[bytes, Seen]) -> None:
         """Remember events from now on, inside a transaction."""

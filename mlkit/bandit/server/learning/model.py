@@ -140,7 +140,9 @@ class Model:
 
     def knows(self, arm: str) -> bool:
         """Return whether a version has an arm, or had it."""
-        return any(version.knows(arm) for version in self._versions())
+        return self.posteriors.knows(arm) or (
+            self.candidate is not None and self.candidate.knows(arm)
+        )
 
     def has(self, arm: str) -> bool:
         """Return whether a version has an arm."""

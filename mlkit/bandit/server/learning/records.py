@@ -61,7 +61,7 @@ class Effect(NamedTuple):
 
     def _as(self, kind: Kind) -> Change:
         about = self.context, self.arm, self.reward, self.examined
-        return Change(kind, *about, features=self.features, at=self.at)
+        return Change(kind, *about, None, self.features, self.at)
 
 
 class Event(NamedTuple):

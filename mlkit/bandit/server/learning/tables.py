@@ -151,9 +151,9 @@ class GrowingTable:
 
     def _reward(self, change: Change, at: float) -> bool:
         withdrawn = change.kind == Kind.WITHDRAW
-        is_new = not withdrawn and not self.table.knows(change.arm)
-        if self.new_arm_prior is not None and is_new:
-            self._do(PosteriorTable.put_arm, change.arm, *self.new_arm_prior, 0.0, at)
+        prior = None if withdrawn else self.new_arm_prior
+        if prior is not None and not self.table.knows(change.arm):
+            self._do(PosteriorTable.put_arm, change.arm, *prior, 0.0, at)
         examined = 1.0 if change.b is None else change.b
         reward = change.context, change.arm, change.a, examined, at, withdrawn
         return self._do(PosteriorTable.add_reward, *reward)

@@ -70,6 +70,17 @@ def take(journal, *events):
         return found if isinstance(found, Rejection) else found.repeats
 
 
+@pytest.mark.parametrize("count", [1, 5, 512, 513, 1300])
+def test_repeats_are_known_in_batches_of_any_size(journal, count):
+    events = [event(f"e{number}") for number in range(count)]
+    assert take(journal, *events[::2]) == [False] * len(events[::2])
+    assert take(journal, *events) == [number % 2 == 0 for number in range(count)]
+    other = event(f"e{count - 1}", reward=0.0)
+    assert take(journal, event("new"), *events[:-1], other) == Rejection(count, Reason.CONFLICT)
+    assert take(journal, event("new")) == [False]
+    assert take(journal) == []
+
+
 def test_an_id_is_remembered_for_the_window_and_then_forgotten(journal, clock):
     assert take(journal, event("e")) == [False]
     clock.passed += 6.9 * DAY
