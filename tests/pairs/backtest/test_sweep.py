@@ -186,3 +186,14 @@ def test_what_a_walk_forward_trades_does_not_know_the_future(seed):
     early = whole.choices[whole.choices["bar"] < cut]
     np.testing.assert_array_equal(short.choices, early)
     np.testing.assert_array_equal(short.account[: cut - 1], whole.account[: cut - 1])
+
+
+@pytest.mark.parametrize("trade", [9, 2**63, 2**64 - 3, 2**64 - 2, 2**64 - 1])
+def test_a_first_bar_beyond_the_series_is_refused_however_large(trade):
+    closes = np.linspace(1.0, 2.0, 20).reshape(2, 10)
+    signal, settings = native.Signal(lookback=2), native.Settings()
+    with pytest.raises(ValueError, match="trade must leave at least two bars"):
+        native.equity(closes=closes, trade=trade, signal=signal, settings=settings)
+    with pytest.raises(ValueError, match="trade must leave at least two bars"):
+        native.sweep(closes=closes, grid=np.array([[2.0, 0.5, 9.0, 0.0]]), trade=trade,
+                     signals=[signal], settings=settings)  # fmt: skip
