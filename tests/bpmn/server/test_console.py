@@ -92,47 +92,6 @@ def server(tmp_path_factory):
     made.http.close()
 
 
-def test_the_page_of_a_definition_counts_tokens_wherever_they_are(server, tmp_path):
-    def tallies(process: str) -> dict[str, str]:
-        page = server("GET", f"/definitions/{process}").text
-        return dict(re.findall(r'<li><code>(\w+)</code> <span class="about">([^<]+)</span>', page))
-
-    for _ in range(2):
-        start(server, "forked", "waiting")
-    waiting = {"join": "2 at the join", "pause": "2 until a time", "u": "2 waiting"}
-    assert tallies("forked") == waiting
-    picture = server("GET", "/definitions/forked/picture.svg").text
-    assert "2 until a time" in picture
-    stops = start(server, "forked", "waiting")
-    server("POST", f"/api/v1/instances/{stops}/suspend")
-    server.wait(lambda: "1 suspended" in tallies("forked")["pause"])
-    assert tallies("forked") == {
-        "join": "3 at the join", "pause": "2 until a time 1 suspended",
-        "u": "2 waiting 1 suspended",
-    }  # fmt: skip
-    files = [tmp_path / "first", tmp_path / "second"]
-    for each in files:
-        start(server, "held", "running", file=str(each))
-    assert tallies("held") == {"w": "2 running"}
-    files[0].touch()
-    server.wait(lambda: tallies("held") == {"w": "1 running"})
-    files[1].touch()
-    server.wait(lambda: tallies("held") == {})
-
-
-def test_tasks_are_found_by_words(server):
-    start(server, "ask", "waiting", "Words-1", rows=1)
-    start(server, "ask", "waiting", "words-2", rows=1)
-
-    def found(text: str) -> list[str]:
-        page = server("GET", "/tasks", params={"show": "all", "find": text}).text
-        return sorted(set(re.findall(r"[Ww]ords-\d", page.split("</form>", 1)[-1])))
-
-    assert found("WORDS-") == ["Words-1", "words-2"]
-    assert found("look words-2 owners") == ["words-2"]
-    assert found("words-2 nobody") == []
-
-
 def start(server, process: str, state: str, key: str = "", **variables) -> str:
     body = {"process": process, "variables": variables, "business_key": key}
     instance = server("POST", "/api/v1/instances", json=body).json()["instance"]
@@ -466,3 +425,44 @@ def test_data_stores_and_what_people_did_have_pages(server):
     assert "deploy ask version 1" in deployed
     assert server("GET", "/activity?before=1").status_code == 200
     assert server("GET", "/activity?before=x").status_code == 404
+
+
+def test_the_page_of_a_definition_counts_tokens_wherever_they_are(server, tmp_path):
+    def tallies(process: str) -> dict[str, str]:
+        page = server("GET", f"/definitions/{process}").text
+        return dict(re.findall(r'<li><code>(\w+)</code> <span class="about">([^<]+)</span>', page))
+
+    for _ in range(2):
+        start(server, "forked", "waiting")
+    waiting = {"join": "2 at the join", "pause": "2 until a time", "u": "2 waiting"}
+    assert tallies("forked") == waiting
+    picture = server("GET", "/definitions/forked/picture.svg").text
+    assert "2 until a time" in picture
+    stops = start(server, "forked", "waiting")
+    server("POST", f"/api/v1/instances/{stops}/suspend")
+    server.wait(lambda: "1 suspended" in tallies("forked")["pause"])
+    assert tallies("forked") == {
+        "join": "3 at the join", "pause": "2 until a time 1 suspended",
+        "u": "2 waiting 1 suspended",
+    }  # fmt: skip
+    files = [tmp_path / "first", tmp_path / "second"]
+    for each in files:
+        start(server, "held", "running", file=str(each))
+    assert tallies("held") == {"w": "2 running"}
+    files[0].touch()
+    server.wait(lambda: tallies("held") == {"w": "1 running"})
+    files[1].touch()
+    server.wait(lambda: tallies("held") == {})
+
+
+def test_tasks_are_found_by_words(server):
+    start(server, "ask", "waiting", "Words-1", rows=1)
+    start(server, "ask", "waiting", "words-2", rows=1)
+
+    def found(text: str) -> list[str]:
+        page = server("GET", "/tasks", params={"show": "all", "find": text}).text
+        return sorted(set(re.findall(r"[Ww]ords-\d", page.split("</form>", 1)[-1])))
+
+    assert found("WORDS-") == ["Words-1", "words-2"]
+    assert found("look words-2 owners") == ["words-2"]
+    assert found("words-2 nobody") == []
