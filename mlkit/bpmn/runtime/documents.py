@@ -14,6 +14,7 @@ from mlkit.bpmn.engine.state import Activation, Scope, State
 from mlkit.bpmn.engine.waits import (
     ForCondition,
     ForMessage,
+    ForPerson,
     ForRetry,
     ForSignal,
     ForStart,
@@ -177,10 +178,11 @@ def _startable(engine: Engine, activation: Activation) -> set[str]:
 
 def _place(engine: Engine, activation: Activation) -> dict[str, Any]:
     node = engine.graph.behaviors[activation.node].node
+    computed = activation.wait.name if isinstance(activation.wait, ForPerson) else None
     return {
         "id": activation.id,
         "element": node.id,
-        "name": node.name,
+        "name": computed or node.name,
         "type": node.type,
         "iteration": activation.iteration or None,
     }

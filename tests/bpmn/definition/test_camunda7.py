@@ -359,13 +359,17 @@ def test_a_plain_terminate_ends_its_own_scope(play_xml):
 
 def test_names_of_user_tasks_are_computed(play_xml):
     from mlkit.bpmn.people import tasks
+    from mlkit.bpmn.runtime import documents
 
     body = '<userTask id="u" name="Approve order ${id}"/>'
     body += f'<userTask id="many" name="Task #${{loopCounter}}">{TWICE}</userTask>'
     done = play_xml(file(body + line("u", "many"))).start(id="A7")
 
     def names() -> list[str]:
-        return [each.name for each in tasks.waiting("i", done.engine, done.state)]
+        listed = [each.name for each in tasks.waiting("i", done.engine, done.state)]
+        shown = documents.waiting("i", done.engine, done.state)
+        assert [each["name"] for each in shown] == listed
+        return listed
 
     assert names() == ["Approve order A7"]
     done.complete("u")

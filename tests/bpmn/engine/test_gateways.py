@@ -63,6 +63,17 @@ def test_parallel_join_needs_one_token_on_each_flow_not_two_on_one(play):
     assert done.state.effective_status == "incident"
 
 
+def test_inclusive_join_lets_each_of_two_tokens_on_one_flow_pass(play):
+    # As the standard has it (13.4.3), where no token can reach the other flow; engines wait.
+    body = ENDS + '<exclusiveGateway id="g"/><parallelGateway id="q"/>'
+    body += '<inclusiveGateway id="j"/><userTask id="c"/><userTask id="d"/>'
+    done = play(body, "s>g g>c?False g>q?True q>d q>d c>j d>j j>e").start()
+    done.complete("d")
+    done.complete("d")
+    assert done.completed("j", "e") == ["j", "e", "j", "e"]
+    assert done.state.status == "completed"
+
+
 @pytest.mark.parametrize(
     ("value", "expected"), [(1, ["a"]), (2, ["a", "b"]), (3, ["a", "b", "c"]), (0, ["d"])]
 )

@@ -160,6 +160,8 @@ def test_a_sequential_one_runs_one_activity_at_a_time(play):
     body = ENDS + ad_hoc(attributes='ordering="Sequential"', extension=LISTED)
     done = play(body, "s>h h>e").start(todo=["a", "b"])
     assert not [each for each in done.state.activations.values() if each.node == "b"]
+    with pytest.raises(BadData, match="sequential"):
+        begin(done, "b")
     done.complete("a")
     done.complete("b")
     assert done.state.status == "completed"

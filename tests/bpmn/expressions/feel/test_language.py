@@ -67,6 +67,7 @@ def test_names_with_spaces_and_operators(text, expected):
         ('@"2024-03-30T12:00:00@Europe/Paris" + @"P1D"',
          {"dt": "2024-03-31T13:00:00@Europe/Paris"}),
         ('@"-0044-03-15".weekday', N[4]), ("log(0)", None), ("10 ** 7000", None),
+        ("before(1, 10)", True), ("[1..10] = [1..10]", True),
         ('"\\u0041\\U01F600" = "A😀"', True), ('range("[1..5)").end included', False),
         ("sort([3, 1, 2], function(a, b) a > b)", [N[3], N[2], N[1]]),
         ("sort([3, null], function(a, b) a < b)", None),
