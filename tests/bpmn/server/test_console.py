@@ -446,12 +446,15 @@ def test_the_page_of_a_definition_counts_tokens_wherever_they_are(server, tmp_pa
         "u": "2 waiting 1 suspended",
     }  # fmt: skip
     files = [tmp_path / "first", tmp_path / "second"]
-    for each in files:
-        start(server, "held", "running", file=str(each))
-    assert tallies("held") == {"w": "2 running"}
-    files[0].touch()
-    server.wait(lambda: tallies("held") == {"w": "1 running"})
-    files[1].touch()
+    try:
+        for each in files:
+            start(server, "held", "running", file=str(each))
+        server.wait(lambda: tallies("held") == {"w": "2 running"})
+        files[0].touch()
+        server.wait(lambda: tallies("held") == {"w": "1 running"})
+    finally:
+        for each in files:
+            each.touch()
     server.wait(lambda: tallies("held") == {})
 
 
