@@ -20,12 +20,14 @@ from mlkit.image.keep.bytecode import refresh
 from mlkit.image.keep.ownership import Ownership
 from mlkit.image.keep.request import Plan
 from mlkit.image.options import Options
-from mlkit.image.packages.dpkg import Packages, records
+from mlkit.image.packages import apk
+from mlkit.image.packages.installed import records
+from mlkit.image.packages.package import Packages
 from mlkit.image.run.engine import LABEL, RUN, Engine
 from mlkit.image.run.trace import tool
 
 INIT_PATH = "tini"
-RECORDS = "var/lib/dpkg/"
+RECORDS = ("var/lib/dpkg/", *apk.DATABASES)
 """Where the records of packages lie."""
 OURS = {launch.PROGRAM: "launch", health.PROGRAM: "health"}
 """Where our programs lie in a result."""
@@ -113,8 +115,10 @@ class Builder:
 
         Raises:
             InputMissing: The engine has no such image.
+            BadData: It is of another distribution.
         """
         name = self._options.base
+        base_image.refuse(name, self._packages)
         if name != base_image.AUTO:
             self._take(name)
 
@@ -125,7 +129,11 @@ class Builder:
             BadData: A library of the base would replace a newer one of the app's.
         """
         if self._base_image is None:
-            self._take(base_image.choose(self._inventory, self._packages, kept))
+            name = base_image.choose(self._inventory, self._packages, kept)
+            if name == base_image.OF_IMAGE:
+                self._hold(base_image.of_image(self._inventory, self._packages, kept))
+            else:
+                self._take(name)
         below = self._base_image
         assert below is not None
         items = self._items(kept, init, below)
@@ -152,10 +160,15 @@ class Builder:
 
     def _take(self, name: str) -> None:
         if name in {base_image.NONE, *debian.KINDS}:
-            self._base_image = base_image.assemble(name)
+            self._hold(base_image.assemble(name))
         else:
             taken = base_image.image(name, self._architecture)
-            self._base_image = self._opened.enter_context(taken)
+            below = self._opened.enter_context(taken)
+            base_image.refuse_other(below, self._packages)
+            self._hold(below)
+
+    def _hold(self, below: BaseImage) -> None:
+        self._base_image = below
         self._lowest = self._base_image.layers(self._folder, self._options.timestamps)
 
     def _layers(self, items: list[Item], time: float | None) -> list[Written]:
@@ -177,7 +190,9 @@ class Builder:
     def _items(self, kept: Plan, init: bool, below: BaseImage) -> list[Item]:
         entries = self._inventory.files.entries
         items = [self._item(entries[path]) for path in sorted(kept.reasons)]
-        items += self._records(kept)
+        noted = self._records(kept, below)
+        written = {item.entry.path for item in noted}
+        items = [item for item in items if item.entry.path not in written] + noted
         items.append(build.file(provenance.RECORD, provenance.encode(self._record(kept))))
         if init:
             items.append(build.file(INIT_PATH, self._init, 0o755))
@@ -201,9 +216,12 @@ class Builder:
         ours = {launch.PROGRAM} if self._command.launched else set()
         return ours | (self._health.programs if self._health else set())
 
-    def _records(self, kept: Plan) -> list[Item]:
-        """Write each kept package where scanners of distroless images look."""
-        found = records(self._inventory, self._packages, kept.packages, kept.reasons)
+    def _records(self, kept: Plan, below: BaseImage) -> list[Item]:
+        """Write each kept package where scanners look."""
+        names, there = kept.packages | below.packages, set(kept.reasons)
+        if below.packages:
+            there |= {item.entry.path for item in below.items}
+        found = records(self._inventory, self._packages, names, there, below.image)
         return [build.file(path, data) for path, data in found]
 
     def _item(self, entry: Entry) -> Item:

@@ -17,7 +17,7 @@ from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.keep.plan import plan
 from mlkit.image.keep.request import Plan, Request
 from mlkit.image.options import Options
-from mlkit.image.packages.dpkg import read_packages, refuse_foreign
+from mlkit.image.packages.installed import read_packages, refuse_foreign
 from mlkit.image.proof import further
 from mlkit.image.proof.caveats import caveats
 from mlkit.image.proof.compare import Difference, missing, settle, verdict

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlkit.image.keep.request import Plan
-from mlkit.image.packages.dpkg import Packages
+from mlkit.image.packages.package import Packages
 from mlkit.image.proof.compare import Difference, Verdict
 from mlkit.image.proof.findings import Finding
 from mlkit.image.proof.reach import Reach

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +19,19 @@ from mlkit.image.filesystem.build import Item, Written
 from mlkit.image.filesystem.image_source import take_inventory
 from mlkit.image.filesystem.inventory import Entry, FileSystem, Inventory
 from mlkit.image.keep.request import Plan
-from mlkit.image.packages.dpkg import Packages
+from mlkit.image.packages.installed import read_packages
+from mlkit.image.packages.package import Packages
 from mlkit.progress import Progress, silent
 
 AUTO, NONE = "auto", "none"
+OF_IMAGE = "(of the image)"
+"""A base of the image's own files: its distribution's packages are not made here."""
+SYSTEM = re.compile(
+    r"(?:alpine|wolfi|chainguard)-(?:baselayout(?:-\w+)?|release)|ca-certificates-bundle|tzdata"
+)
+"""The packages of apk that such a base holds whole, as `static` holds Debian's."""
+LOADER = "musl"
+"""The one that it holds if what is kept needs it."""
 TOLERANCE = 0.02
 """`auto` takes a larger base if no more than this share of the kept bytes comes with it."""
 
@@ -34,11 +44,13 @@ class BaseImage:
         name: `none`, a kind of base, or the name of an image.
         items: Its files.
         image: The image, if it is one: its layers are taken as they are.
+        packages: Those of the original that it holds whole.
     """
 
     name: str
     items: Sequence[Item] = ()
     image: Inventory | None = None
+    packages: frozenset[str] = frozenset()
 
     def layers(self, folder: Path, time: float | None = None) -> list[Written]:
         """Write its layers, the lowest first.
@@ -78,6 +90,53 @@ def image(name: str, architecture: str, progress: Progress = silent) -> Iterator
         yield BaseImage(name, items, inventory)
 
 
+def of_image(inventory: Inventory, packages: Packages, kept: Plan) -> BaseImage:
+    """Take what any app of an image's distribution needs as the base, so that they share it."""
+    names = {name for name in packages.installed if SYSTEM.fullmatch(name)}
+    names |= kept.packages & {LOADER}
+    entries = inventory.files.entries
+    owned = (path for path, owner in packages.owners.items() if owner in names)
+    found: set[str] = set()
+    for path in (each for each in owned if each in entries and not debian.NO_RUNTIME.match(each)):
+        while path and path not in found:
+            found.add(path)
+            path = path.rpartition("/")[0]
+    items = [Item(entries[path], inventory) for path in sorted(found)]
+    return BaseImage(OF_IMAGE, items, packages=frozenset(names))
+
+
+def refuse(name: str, packages: Packages) -> None:
+    """Refuse a base of Debian's packages below files of another distribution.
+
+    Args:
+        name: The base that is asked for.
+        packages: The image's packages.
+
+    Raises:
+        BadData: It is such a base.
+    """
+    if packages.are_of_apk and name in debian.KINDS:
+        text = f"--base {name}: of Debian's packages, and the image's packages are apk's"
+        raise BadData(text, hint="--base auto makes one of the image's own files")
+
+
+def refuse_other(below: BaseImage, packages: Packages) -> None:
+    """Refuse an image as the base whose packages are another package manager's.
+
+    Args:
+        below: The base.
+        packages: The packages of what lies over it.
+
+    Raises:
+        BadData: It is such an image.
+    """
+    theirs = read_packages(below.image) if below.image is not None else packages
+    managers = {each.manager for every in (theirs, packages) for each in every.installed.values()}
+    if len(managers) > 1:
+        text = f"--base {below.name}: its packages are of another package manager than the image's"
+        raise BadData(text, hint="take an image of the same distribution")
+
+
 @functools.cache
 def assemble(kind: str) -> BaseImage:
     """Assemble a kind of base from Debian packages; `none` is nothing."""
@@ -105,8 +164,11 @@ def choose(inventory: Inventory, packages: Packages, kept: Plan) -> str:
     """Choose the smallest base that suits an image; of equally small ones the one that holds more.
 
     A base of another distribution release would bring libraries of other versions: then, and
-    where a larger base only adds weight, it is `static`, which holds no program.
+    where a larger base only adds weight, it is `static`, which holds no program. An image of apk
+    has a base of its own files.
     """
+    if packages.are_of_apk:
+        return OF_IMAGE
     if release(inventory) != debian.release():
         return "static"
     total = _weight(inventory, kept.reasons)

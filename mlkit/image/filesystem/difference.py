@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlkit.image.filesystem.inventory import Entry, Inventory
-from mlkit.image.packages import apk
-from mlkit.image.packages.dpkg import read_packages
+from mlkit.image.packages.installed import read_packages
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def digest(inventory: Inventory, entry: Entry) -> str:
 
 
 def _versions(inventory: Inventory) -> dict[str, str]:
-    installed = read_packages(inventory).installed | apk.read(inventory)
+    installed = read_packages(inventory).installed
     return {name: package.version for name, package in installed.items()}
 
 

@@ -11,6 +11,7 @@ from elftools.elf.elffile import ELFFile
 
 from mlkit.image.filesystem.archive import CHUNK
 from mlkit.image.filesystem.inventory import FileSystem, Inventory
+from mlkit.image.filesystem.musl import Musl
 
 MAGIC = b"\x7fELF"
 LONGEST = 4 << 20
@@ -20,7 +21,7 @@ PLACES = (
     *(f"{top}/{triplet}" for triplet in TRIPLETS for top in ("lib", "usr/lib")),
     *("lib64", "usr/lib64", "lib", "usr/lib", "usr/local/lib"),
 )
-"""Where glibc and musl look after RUNPATH and the directories of ld.so.conf."""
+"""Where glibc looks after RUNPATH and the directories of ld.so.conf."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,17 @@ class Loader:
     Args:
         inventory: The image.
         library_path: The container's LD_LIBRARY_PATH, split.
+
+    Attributes:
+        musl: The loader of musl, for what is linked against that.
     """
 
     def __init__(self, inventory: Inventory, library_path: tuple[str, ...] = ()) -> None:
         self._files: FileSystem = inventory.files
+        self._library_path = library_path
         self._common = (*library_path, *list_configured(inventory), *PLACES)
+        self.musl = Musl(inventory)
+        self._places_of_musl = tuple(self.musl.directories())
         self._anywhere: dict[str, list[str]] = {}
         for path in inventory.files.entries:
             if ".so" in path:
@@ -117,14 +124,39 @@ class Loader:
         """
         if "/" in name:
             return [name] if self._files.resolve(name) else []
-        origin = "/" + path.rpartition("/")[0]
-        own = [_expand(place, origin) for place in elf.runpath if place]
-        for place in (*own, *self._common):
+        musl = self.musl.loads(elf.interpreter, elf.needed)
+        if musl and (stands := self.musl.stands_for(name)):
+            return stands
+        for place in self._search_path(elf, path, musl):
             found = f"{place.rstrip('/')}/{name}"
             entry = self._files.resolve(found)
             if entry and entry.kind == "file":
                 return [found, *self._find_dispatched(place.rstrip("/"), name)]
         return self._near(name, path) if elf.needed else []
+
+    def hand_down(self, path: str, elf: Elf, user: str) -> bool:
+        """Let a library look where those look that need it, as musl does.
+
+        Args:
+            path: The library.
+            elf: Who needs it.
+            user: Where that one is, without links.
+
+        Returns:
+            Whether there is somewhere to look that was not known.
+        """
+        if not self.musl.loads(elf.interpreter, elf.needed):
+            return False
+        real, _ = self._files.walk(path)
+        own = (*_own_places(elf, user), *self.musl.inherited(user))
+        return bool(own) and real is not None and self.musl.hand_down(real, own)
+
+    def _search_path(self, elf: Elf, path: str, musl: bool) -> tuple[str, ...]:
+        own = _own_places(elf, path)
+        if not musl:
+            return (*own, *self._common)
+        inherited = self.musl.inherited(path)
+        return (*self._library_path, *own, *inherited, *self._places_of_musl)
 
     def _near(self, name: str, path: str) -> list[str]:
         """Return the nearest library of a name, where its user does not say where it lies.
@@ -146,6 +178,12 @@ class Loader:
         levels = self._files.children.get(real, ()) if real else ()
         paths = [f"{real}/{level}/{name}" for level in sorted(levels)]
         return [path for path in paths if self._files.resolve(path)]
+
+
+def _own_places(elf: Elf, path: str) -> tuple[str, ...]:
+    """Return where an ELF file itself says that its libraries are."""
+    origin = "/" + path.rpartition("/")[0]
+    return tuple(_expand(place, origin) for place in elf.runpath if place)
 
 
 def _expand(place: str, origin: str) -> str:

@@ -32,7 +32,7 @@ UNKNOWN = re.compile(rf"(?:^|/)({'|'.join(LANGUAGES)})[\d.]*$")
 """Interpreters whose programs load files dynamically, and whose languages are not analysed."""
 LOCALE_NAMES = ("etc/locale.alias", "usr/share/locale/")
 """What every program reads that sets its language: no sign that the package `locales` is used."""
-OWN_RULES = re.compile(r"libc6$|(?:lib)?python3")
+OWN_RULES = re.compile(r"libc6$|glibc$|(?:lib)?python-?3")
 """Packages with rules of their own for what they load dynamically.
 
 Their binaries name locales, charsets and modules of which most are never used; the rules for
@@ -173,9 +173,10 @@ class DynamicallyLoaded:
         """
         owners = self._kept.packages.owners
         libraries = {
-            (owner, posixpath.dirname(path))
+            (owner, folder)
             for path in list(self._kept.reasons)
             if ".so" in path and (owner := owners.get(path)) and not OWN_RULES.match(owner)
+            for folder in _with_usr(posixpath.dirname(path))
         }
         wanted = {owner for owner, _ in libraries}
         for path, owner in sorted(owners.items()) if wanted else ():
@@ -196,6 +197,8 @@ class DynamicallyLoaded:
         for path, reason in self._data.of(own, frozenset(self._naming.started)):
             self._kept.keep(path, reason)
         for path, reason in self._data.beneath(users - own):
+            self._kept.keep(path, reason)
+        for path, reason in self._data.wanted():
             self._kept.keep(path, reason)
         for path, reason in self._data.programs_of_libraries(self._kept.reasons):
             self._kept.keep(path, reason)
@@ -277,3 +280,8 @@ class DynamicallyLoaded:
             self._kept.keep(other, f"required by {path}")
             if whole:
                 self._node_package(other)
+
+
+def _with_usr(folder: str) -> set[str]:
+    """Return a folder, and the one that goes with it where `/lib` is no link to `/usr/lib`."""
+    return {folder, f"usr/{folder}"} if folder.startswith("lib") else {folder}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from mlkit.image.filesystem.inventory import Entry, Inventory
 from mlkit.image.keep.system import REFUSE
-from mlkit.image.packages.dpkg import Packages
+from mlkit.image.packages.package import Packages
 
 SET_ID = 0o6000
 """The bits of programs that run as another user or group."""

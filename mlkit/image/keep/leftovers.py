@@ -12,6 +12,11 @@ from mlkit.image.filesystem.inventory import FileSystem
 
 Kind = Literal["cache", "build", "documentation", "package manager", "system"]
 ALTERNATIVES = "/etc/alternatives/"
+APPLET = re.compile(r"(?:usr/)?s?bin/\S+ (?:usr/)?s?bin/(?:busybox(?:\.static)?|bbsuid)")
+"""A link to busybox and what it leads to: it writes one for each of its programs.
+
+Each comes with busybox once something that is kept needs that (`Naming.other_names`).
+"""
 RULES: dict[Kind, re.Pattern[str]] = {
     "cache": re.compile(
         r"(?:tmp|var/tmp|var/cache)/"
@@ -39,6 +44,7 @@ RULES: dict[Kind, re.Pattern[str]] = {
     ),
     "system": re.compile(
         r"(?:proc|sys|dev|boot)/|var/lib/(?:apt|dpkg|systemd|pam|ucf|debconf)/|etc/alternatives/"
+        r"|(?:usr/)?lib/apk/|etc/apk/|etc/.*\.apk-(?:new|old)$"
         r"|etc/rc\w\.d/|etc/systemd/(?:system|user)/[^/]*\.(?:wants|requires)/|etc/apt/|etc/dpkg/"
         r"|etc/(?:(?:passwd|group|shadow|gshadow|subuid|subgid)-|\.pwd\.lock)$"
         r"|var/log/(?:apt/|journal/|(?:dpkg|alternatives|bootstrap|fontconfig)\.log|faillog|lastlog"
@@ -55,6 +61,8 @@ def leftover(path: str, files: FileSystem) -> Kind | None:
         if entry.target.startswith(ALTERNATIVES):
             return "system"
         real, _ = files.walk(path)
+        if real is not None and APPLET.fullmatch(f"{path} {real}"):
+            return "system"
         if real is not None and real != path:
             return _kind(path) or _kind(real)
     return _kind(path)

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 
 from mlkit.image.filesystem.inventory import Inventory
-from mlkit.image.packages.dpkg import Packages
+from mlkit.image.packages.package import Packages
 
 LOCALES = "usr/lib/locale"
 ARCHIVE = f"{LOCALES}/locale-archive"

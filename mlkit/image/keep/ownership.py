@@ -12,7 +12,8 @@ from mlkit.image.keep.leftovers import leftover
 from mlkit.image.keep.runtimes import Runtimes
 from mlkit.image.keep.source_words import language_of
 from mlkit.image.keep.system import DATABASES, LOADED_LATE, PYTHON_PLACES, RUNTIME
-from mlkit.image.packages.dpkg import Packages, read_packages
+from mlkit.image.packages.installed import read_packages
+from mlkit.image.packages.package import Packages
 
 CODE = frozenset(("shell", "python", "quoting", "other"))
 CONSOLE = re.compile(
@@ -27,7 +28,6 @@ GENERATED = re.compile(
     r"|(?:root|home/[^/]+|etc/skel)/\.(?:bashrc|profile|bash_logout)$|var/lib/[^/]+\.state$"
 )
 """What a distribution, venv or git writes when it begins: kept, but no code of the user's."""
-CONFFILES = re.compile(r"^Conffiles:\n((?: [^\n]*\n?)+)", re.MULTILINE)
 
 
 class Ownership:
@@ -104,15 +104,13 @@ def own_code(inventory: Inventory) -> list[str]:
 
 
 def find_changed(inventory: Inventory, packages: Packages) -> Iterator[str]:
-    """List the settings of packages that differ from what dpkg noted: the user has written them."""
+    """List the settings of packages that are not as installed: the user has written them."""
     for package in packages.installed.values():
-        for block in CONFFILES.finditer(package.stanza):
-            for line in block[1].splitlines():
-                words = [*line.split(), "", ""]
-                name, digest = words[0], words[1]
-                path = inventory.files.real_parent(name.strip("/"))
-                entry = inventory.files.get(path)
-                if digest and entry is not None and entry.kind == "file":
-                    data = inventory.read(entry)
-                    if hashlib.md5(data, usedforsecurity=False).hexdigest() != digest:
-                        yield path
+        for name, noted in package.settings.items():
+            path = inventory.files.real_parent(name)
+            entry = inventory.files.get(path)
+            if entry is not None and entry.kind == "file":
+                kind, _, digest = noted.partition(":")
+                data = inventory.read(entry)
+                if hashlib.new(kind, data, usedforsecurity=False).hexdigest() != digest:
+                    yield path

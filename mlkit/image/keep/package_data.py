@@ -11,20 +11,14 @@ from mlkit.image.filesystem.elf import PLACES
 from mlkit.image.filesystem.inventory import FileSystem
 from mlkit.image.keep.runtimes import LIBRARIES
 from mlkit.image.keep.runtimes import NAME as RUNTIME
-from mlkit.image.packages.dpkg import Packages
+from mlkit.image.packages.package import Packages
 
-DEPENDS = re.compile(r"^(?:Pre-)?Depends: (.*)$", re.MULTILINE)
-EXTENDS = re.compile(r"^(?:Depends|Pre-Depends|Recommends|Suggests|Enhances): (.*)$", re.MULTILINE)
-SOURCE = re.compile(r"^Source: (\S+)", re.MULTILINE)
-PROVIDES = re.compile(r"^Provides: (.*)$", re.MULTILINE)
 MODULES = re.compile(
     rf"{LIBRARIES.pattern}|^usr/share/(?:nodejs|php|java|javascript|lua|tcltk|R|maven-repo|gir-1\.0)/"
 )
 """Libraries of languages: they depend on their runtime, which does not need them."""
-NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 PROGRAM = re.compile(r"(?:^|/)s?bin/|^usr/games/")
 ON_PATH = re.compile(r"(?:usr/)?s?bin/|usr/games/")
-BASIC = re.compile(r"^(?:Priority: (?:required|important)|Essential: yes)$", re.MULTILINE)
 MAINTAINERS = {"ucf", "debconf", "dbconfig-common", "lsb-base", "lsb-release", "fontconfig"}
 MAINTAINERS |= {"init-system-helpers", "update-inetd", "ssl-cert", "sgml-base", "ca-certificates"}
 """What scripts of maintainers start when a package is installed."""
@@ -39,12 +33,6 @@ NO_DATA = re.compile(
     r"|usr/lib/ssl/misc/|var/(?:cache|lib/(?:dpkg|apt))/|.*\.(?:a|la|h|hpp|pc|cmake)$"
 )
 """For people, for compilers, and for what runs a whole machine."""
-
-
-def names_in(fields: Iterable[str]) -> set[str]:
-    """List the packages that some fields of a package name, alternatives too."""
-    clauses = ",".join(fields).replace("|", ",").split(",")
-    return {match.group() for each in clauses if (match := NAME.match(each.strip()))}
 
 
 def _is_plugin(path: str) -> bool:
@@ -87,6 +75,15 @@ class PackageData:
             ):
                 yield from self._own(other, False)
 
+    def wanted(self) -> Iterator[tuple[str, str]]:
+        """Return the data of packages that somebody asked for by name: no program depends on it.
+
+        So are dictionaries, fonts and time zones of images that apk has made.
+        """
+        for name in sorted(self._packages.wanted):
+            if self._is_data(name) and not self._packages.installed[name].is_basic:
+                yield from self._own(name, False)
+
     def tools_of(self, reasons: Mapping[str, str], named: Iterable[str]) -> list[tuple[str, str]]:
         """Return the programs and plug-ins of the packages that a container starts, with reasons.
 
@@ -114,9 +111,9 @@ class PackageData:
         return sorted(path for path in wanted if path in self._files)
 
     def is_basic(self, path: str) -> bool:
-        """Return whether a file belongs to a package that every Debian has."""
+        """Return whether a file belongs to a package that every system has."""
         package = self._packages.installed.get(self._packages.owners.get(path, ""))
-        return package is not None and BASIC.search(package.stanza) is not None
+        return package is not None and package.is_basic
 
     def programs_of_libraries(self, kept: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Return the programs that libraries of languages depend on, with reasons.
@@ -145,8 +142,8 @@ class PackageData:
 
     def _is_tool(self, name: str) -> bool:
         """Return whether a package is basic, a runtime, or one for scripts of maintainers."""
-        stanza = self._packages.installed[name].stanza
-        return self._is_runtime(name) or bool(BASIC.search(stanza)) or name in MAINTAINERS
+        basic = self._packages.installed[name].is_basic
+        return self._is_runtime(name) or basic or name in MAINTAINERS
 
     def _is_runtime(self, name: str) -> bool:
         paths = self._paths.get(name, ())
@@ -155,12 +152,8 @@ class PackageData:
 
     def _source(self, name: str) -> str:
         """Return the source of a package: server and clients are often built from the same."""
-        match = (
-            SOURCE.search(self._packages.installed[name].stanza)
-            if name in self._packages.installed
-            else None
-        )
-        return match[1] if match else name
+        package = self._packages.installed.get(name)
+        return package.source if package else name
 
     def _is_empty(self, name: str) -> bool:
         paths = self._paths.get(name, ())
@@ -197,9 +190,8 @@ class PackageData:
             if not PROGRAM.search(path) and (started or not (helper or LIBRARY.search(path))):
                 yield path, f"package data of {name}"
 
-    def _depends(self, name: str) -> set[str]:
-        stanza = self._packages.installed[name].stanza
-        named = names_in(DEPENDS.findall(stanza))
+    def _depends(self, name: str) -> frozenset[str]:
+        named = self._packages.installed[name].depends
         there = named & self._packages.installed.keys()
         return there.union(*(self._providing.get(each, ()) for each in named - there)) - {name}
 
@@ -208,7 +200,7 @@ class PackageData:
         """Return the packages that provide a virtual one: dictionaries, fonts, and the like."""
         found: dict[str, set[str]] = {}
         for name, package in self._packages.installed.items():
-            for each in names_in(PROVIDES.findall(package.stanza)):
+            for each in package.provides:
                 found.setdefault(each, set()).add(name)
         return found
 
@@ -220,7 +212,7 @@ class PackageData:
             paths = self._paths.get(name, ())
             if not self._is_data(name) or any(MODULES.search(path) for path in paths):
                 continue
-            for each in names_in(EXTENDS.findall(package.stanza)):
+            for each in package.extends:
                 found.setdefault(each, set()).add(name)
         return found
 

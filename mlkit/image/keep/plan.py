@@ -35,7 +35,7 @@ from mlkit.image.keep.system import (
     RUNTIME,
     SYSTEM,
 )
-from mlkit.image.packages.dpkg import Packages
+from mlkit.image.packages.package import Packages
 
 OWN = "the app's own directory"
 RAN = (
@@ -174,7 +174,7 @@ class Planner:
             if path in self._files and self._files.entries[path].kind == "symlink":
                 self._keep(path, "symlink of the merged /usr")
                 self._kept.note(path, "symlink of the merged /usr")
-        for path in RUNTIME:
+        for path in (*RUNTIME, *self._loader.musl.settings):
             self._keep(path, "expected of any system")
         self._kept.below("etc/ld.so.conf.d", "expected of any system")
         for path in LOADED_LATE:
@@ -237,12 +237,20 @@ class Planner:
         for name in found.needed:
             paths = self._loader.find(name, found, entry.path)
             for number, path in enumerate(paths):
+                self._hand_down(path, found, entry)
                 sibling = "sibling of a CPU-dispatched library: " if number else ""
                 self._keep(path, f"{sibling}needed by ELF {entry.path}")
             if not paths:
                 self._unresolved.append((name, entry.path))
         if posixpath.basename(entry.path) == "libc.so.6":
             self._late.name_services(entry)
+
+    def _hand_down(self, path: str, found: elf.Elf, user: Entry) -> None:
+        """Look again into a library that finds more since something else needs it as well."""
+        if self._loader.hand_down(path, found, user.path):
+            library = self._files.resolve(path)
+            if library is not None and library.path in self._kept.reasons:
+                self._kept.todo.append(library)
 
     def _find_reached(self) -> Callable[[str], bool]:
         """Return a predicate: whether own code imports a module, at any depth, or a run has."""

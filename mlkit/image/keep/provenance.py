@@ -15,7 +15,7 @@ from typing import Any, Literal
 from mlkit.errors import BadData
 from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.keep.system import CACHES, REFUSE
-from mlkit.image.packages.dpkg import read_packages
+from mlkit.image.packages.installed import read_packages
 
 RECORD = "var/lib/mlkit/slim.json.gz"
 """Where the record lies in a result."""

@@ -13,6 +13,7 @@ RUNTIME = (
     *("etc/shadow", "etc/gshadow", "usr/share/mime/globs2", "usr/share/mime/mime.cache"),
     *("usr/share/mime/magic", "usr/share/mime/aliases", "usr/share/mime/subclasses"),
     *("etc/apache2/mime.types", "usr/share/misc/magic", "etc/magic"),
+    *("etc/alpine-release", "etc/apk/repositories", "etc/ssl/cert.pem", "etc/secfixes.d"),
     *("etc/gai.conf", "etc/shells", "etc/inputrc", "etc/ethers", "etc/networks", "etc/rpc"),
 )
 """Paths that programs expect of any system."""
@@ -32,21 +33,24 @@ SYSTEM |= {"var/lib", "var/log", "var/cache", "var/tmp", "usr/local/sbin", "usr/
 SYSTEM |= {"usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/local/etc", "lib64"}
 """Directories that are not an app's own."""
 REFUSE = ("usr/share/doc/", "usr/share/man/", "usr/share/info/", "usr/share/lintian/")
-CACHES = ("var/cache/", "var/lib/apt/", "var/lib/dpkg/", "var/log/", "tmp/", "proc/", "sys/")
+APK = ("lib/apk/", "usr/lib/apk/", "etc/apk/")
+CACHES = ("var/cache/", "var/lib/apt/", "var/lib/dpkg/", "var/log/", "tmp/", "proc/", "sys/", *APK)
 """Directories whose contents are not part of an app."""
 PYTHON_PLACES = re.compile(r"(?:^|/)python3(?:\.\d+)?(?:/|$)|\.zip$")
 """Where interpreters of Python look for modules; they list these directories."""
-DATABASES = ("var/lib/dpkg/", "var/lib/apt/")
+DATABASES = ("var/lib/dpkg/", "var/lib/apt/", *APK)
 """What names all files of an image, for whom it is not an app to say that it needs them."""
 LANGUAGES = {
     "perl": ("etc/perl", "usr/share/perl", "usr/share/perl5", "usr/local/share/perl", "*/perl",
              "*/perl5", "*/perl-base"),
     "ruby": ("usr/lib/ruby", "usr/share/ruby", "usr/share/rubygems-integration", "var/lib/gems",
              "usr/local/lib/ruby", "usr/local/bundle", "*/ruby"),
-    "php": ("etc/php", "usr/lib/php", "usr/share/php", "usr/local/lib/php", "usr/local/etc/php"),
+    "php": ("etc/php", "usr/lib/php", "usr/share/php", "usr/local/lib/php", "usr/local/etc/php",
+            *(f"{place}/php8{minor}" for minor in range(10)
+              for place in ("etc", "usr/lib", "usr/share"))),
     "java": ("usr/lib/jvm", "usr/share/java", "etc/java"),
     "lua": ("usr/share/lua", "usr/local/share/lua", "usr/local/lib/lua", "*/lua"),
-    "tclsh": ("usr/share/tcltk", "usr/lib/tcltk"),
+    "tclsh": ("usr/share/tcltk", "usr/lib/tcltk", "usr/lib/tcl8.6"),
     "guile": ("usr/share/guile", "*/guile"),
     "R": ("etc/R", "usr/lib/R", "usr/share/R", "usr/local/lib/R"),
     "Rscript": ("etc/R", "usr/lib/R", "usr/share/R", "usr/local/lib/R"),

@@ -4,58 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
 
 from mlkit.errors import BadData
 from mlkit.image.filesystem.inventory import PATH_MAX, Inventory
+from mlkit.image.packages.package import Package, Packages
 
 STATUS = "var/lib/dpkg/status"
 STATUS_PARTS = "var/lib/dpkg/status.d"
 INFO = "var/lib/dpkg/info"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
-FOREIGN = {
-    "lib/apk/db/installed": "apk",
-    "usr/lib/apk/db/installed": "apk",
-    "var/lib/rpm": "rpm",
-    "usr/lib/sysimage/rpm": "rpm",
-}
+DEPENDS = re.compile(r"^(?:Pre-)?Depends: (.*)$", re.MULTILINE)
+EXTENDS = re.compile(r"^(?:Depends|Pre-Depends|Recommends|Suggests|Enhances): (.*)$", re.MULTILINE)
+SOURCE = re.compile(r"^Source: (\S+)", re.MULTILINE)
+PROVIDES = re.compile(r"^Provides: (.*)$", re.MULTILINE)
+RELATED = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+BASIC = re.compile(r"^(?:Priority: (?:required|important)|Essential: yes)$", re.MULTILINE)
+CONFFILES = re.compile(r"^Conffiles:\n((?: [^\n]*\n?)+)", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Package:
-    """An installed package.
-
-    Attributes:
-        name: Its name.
-        version: Its version.
-        architecture: Its architecture.
-        stanza: Its paragraph of the database, unchanged.
-    """
-
-    name: str
-    version: str
-    architecture: str
-    stanza: str
+def names_in(fields: Iterable[str]) -> frozenset[str]:
+    """Return the packages that some fields of a package name, alternatives too."""
+    clauses = ",".join(fields).replace("|", ",").split(",")
+    return frozenset(match.group() for each in clauses if (match := RELATED.match(each.strip())))
 
 
-@dataclass(frozen=True)
-class Packages:
-    """The installed packages and the owner of each path.
-
-    Attributes:
-        installed: Name to package.
-        owners: Path (without links in its directory) to the package's name.
-    """
-
-    installed: dict[str, Package]
-    owners: dict[str, str]
-
-    def files_of(self, name: str) -> list[str]:
-        """List the paths of a package."""
-        return sorted(path for path, owner in self.owners.items() if owner == name)
-
-
-def read_packages(inventory: Inventory) -> Packages:
+def read(inventory: Inventory) -> Packages:
     """Read the database of an image: of Debian's dpkg, or of a distroless image."""
     installed = {package.name: package for package in _list_installed(inventory)}
     owners: dict[str, str] = {}
@@ -65,22 +38,6 @@ def read_packages(inventory: Inventory) -> Packages:
             if path and len(path) <= PATH_MAX:
                 owners.setdefault(inventory.files.real_parent(path), name)
     return Packages(installed, owners)
-
-
-def refuse_foreign(inventory: Inventory, understood: Container[str] = ()) -> None:
-    """Refuse an image whose packages come from another package manager.
-
-    Args:
-        inventory: The image's files.
-        understood: Package managers that are not refused.
-
-    Raises:
-        BadData: It has a database of apk or rpm.
-    """
-    for path, name in FOREIGN.items():
-        if name not in understood and path in inventory.files:
-            hint = "images on Debian, Ubuntu, distroless and scratch are understood"
-            raise BadData(f"{inventory.image.source}: its packages are {name}'s", hint=hint)
 
 
 def _list_installed(inventory: Inventory) -> Iterator[Package]:
@@ -105,7 +62,28 @@ def _package(stanza: str) -> Package | None:
         hint = "its database of packages is damaged"
         raise BadData(f"a package with the name {fields['Package'][:60]!r}", hint=hint)
     architecture = fields.get("Architecture", "all")
-    return Package(fields["Package"], fields["Version"], architecture, stanza.strip() + "\n")
+    source = SOURCE.search(stanza)
+    return Package(
+        name=fields["Package"],
+        version=fields["Version"],
+        architecture=architecture,
+        stanza=stanza.strip() + "\n",
+        depends=names_in(DEPENDS.findall(stanza)),
+        extends=names_in(EXTENDS.findall(stanza)),
+        provides=names_in(PROVIDES.findall(stanza)),
+        source=source[1] if source else fields["Package"],
+        is_basic=BASIC.search(stanza) is not None,
+        settings=dict(_settings(stanza)),
+    )
+
+
+def _settings(stanza: str) -> Iterator[tuple[str, str]]:
+    """Return the settings of a package, and their digests."""
+    for block in CONFFILES.finditer(stanza):
+        for line in block[1].splitlines():
+            path, digest = [*line.split(), "", ""][:2]
+            if digest:
+                yield path.strip("/"), f"md5:{digest}"
 
 
 def _lists(inventory: Inventory) -> Iterator[tuple[str, list[str]]]:
@@ -133,7 +111,8 @@ def records(
         kept: The paths that are kept.
     """
     for name in sorted(names):
-        if package := packages.installed.get(name):
+        package = packages.installed.get(name)
+        if package is not None and package.manager == "dpkg":
             lines = [
                 f"{digest}  {path}\n"
                 for path, digest in _checksums(inventory, package)

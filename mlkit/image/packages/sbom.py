@@ -20,12 +20,13 @@ from mlkit import __version__
 from mlkit.files import replacing
 from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.keep.provenance import fingerprint
-from mlkit.image.packages import apk
-from mlkit.image.packages.dpkg import read_packages, refuse_foreign
+from mlkit.image.packages.installed import read_packages, refuse_foreign
 from mlkit.image.packages.system import read_release
 
 PYTHON = re.compile(r"(^|/)[^/]+\.(dist-info/METADATA|egg-info/PKG-INFO)$")
 NODE = re.compile(r"(^|/)node_modules/(@[^/]+/)?[^/]+/package\.json$")
+KINDS = {"dpkg": ("deb", "debian"), "apk": ("apk", "alpine")}
+"""The type of a package's URL, and the distribution of an image that does not name it."""
 NAMESPACE = uuid.UUID("5b1bd2d8-4a6f-5c7e-9d53-2f5a0f4b6c11")
 
 
@@ -38,7 +39,7 @@ def bill(inventory: Inventory) -> str:
     Raises:
         BadData: Its packages are rpm's, or their database is damaged.
     """
-    refuse_foreign(inventory, understood=("apk",))
+    refuse_foreign(inventory)
     components = {each.bom_ref.value: each for each in _components(inventory)}
     image = Component(
         name=inventory.image.source,
@@ -71,15 +72,12 @@ def write(inventory: Inventory, path: Path) -> None:
 
 def _components(inventory: Inventory) -> Iterator[Component]:
     names = read_release(inventory)
-    system, release = names.get("ID", "debian"), names.get("VERSION_ID", "unknown")
+    release = names.get("VERSION_ID", "unknown")
     for package in read_packages(inventory).installed.values():
+        kind, vendor = KINDS[package.manager]
+        system = names.get("ID", vendor)
         qualifiers = {"arch": package.architecture, "distro": f"{system}-{release}"}
-        url = PackageURL("deb", system, package.name, package.version, qualifiers)
-        yield _component(package.name, package.version, url)
-    vendor = names.get("ID", "alpine")
-    for package in apk.read(inventory).values():
-        qualifiers = {"arch": package.architecture, "distro": f"{vendor}-{release}"}
-        url = PackageURL("apk", vendor, package.name, package.version, qualifiers)
+        url = PackageURL(kind, system, package.name, package.version, qualifiers)
         yield _component(package.name, package.version, url)
     for path in sorted(inventory.files.entries):
         if PYTHON.search(path):

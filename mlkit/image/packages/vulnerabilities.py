@@ -15,7 +15,8 @@ from mlkit.errors import BadData, ServiceUnavailable
 from mlkit.files import read_regular, replacing
 from mlkit.image.filesystem.build import archive
 from mlkit.image.filesystem.inventory import Inventory
-from mlkit.image.packages.dpkg import Package, read_packages
+from mlkit.image.packages.installed import read_packages
+from mlkit.image.packages.package import Package
 from mlkit.image.packages.system import read_release
 from mlkit.image.packages.versions import is_older
 from mlkit.scratch import scratch

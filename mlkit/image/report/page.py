@@ -10,7 +10,7 @@ from typing import Any
 from mlkit import page
 from mlkit.image.filesystem.inventory import Inventory
 from mlkit.image.keep.request import Plan
-from mlkit.image.packages.dpkg import Packages
+from mlkit.image.packages.package import Packages
 from mlkit.image.proof.evidence import evidence
 from mlkit.image.report.summary import Share
 from mlkit.image.report.treemap import Box, squarify

@@ -9,7 +9,8 @@ from mlkit.image.base.base_image import Merged
 from mlkit.image.filesystem.inventory import Entry, Inventory
 from mlkit.image.keep.leftovers import leftover
 from mlkit.image.keep.request import Plan
-from mlkit.image.packages.dpkg import Packages, read_packages
+from mlkit.image.packages.installed import read_packages
+from mlkit.image.packages.package import Packages
 
 UNOWNED = "(no package)"
 UNNEEDED = "library or runtime that nothing needs"

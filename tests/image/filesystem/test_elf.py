@@ -17,7 +17,7 @@ from mlkit.image.filesystem.archive import CHUNK, open_image
 from mlkit.image.filesystem.inventory import take
 from mlkit.image.keep.plan import plan
 from mlkit.image.keep.request import Request
-from mlkit.image.packages.dpkg import read_packages
+from mlkit.image.packages.installed import read_packages
 
 LARGE = 48 << 20
 

@@ -10,7 +10,7 @@ from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
 from mlkit.image.keep.plan import plan
 from mlkit.image.keep.request import Request
-from mlkit.image.packages.dpkg import read_packages
+from mlkit.image.packages.installed import read_packages
 from mlkit.image.packages.python import normal
 from mlkit.image.proof.compare import alike
 from mlkit.image.run.inspector import app_of, hosts_of, read_processes

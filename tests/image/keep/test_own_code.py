@@ -18,7 +18,7 @@ from mlkit.image.keep.class_files import of_archive
 from mlkit.image.keep.machine_code import literals
 from mlkit.image.keep.plan import plan
 from mlkit.image.keep.request import Request
-from mlkit.image.packages.dpkg import read_packages
+from mlkit.image.packages.installed import read_packages
 
 STATUS = "Package: {}\nStatus: install ok installed\nVersion: 1\n{}\n"
 PYTHON = [Member("usr/bin/python3.11", "x"), Member("usr/bin/python3", link="python3.11")]

@@ -13,7 +13,7 @@ from mlkit.image.filesystem.inventory import take
 from mlkit.image.keep.message_catalogs import ARCHIVE, languages
 from mlkit.image.keep.plan import plan
 from mlkit.image.keep.request import Request
-from mlkit.image.packages.dpkg import read_packages
+from mlkit.image.packages.installed import read_packages
 from mlkit.image.run.trace import Trace, failed_lookups
 
 LIB = "usr/lib/x86_64-linux-gnu"

@@ -12,7 +12,7 @@ from mlkit.image.filesystem.inventory import take
 from mlkit.image.keep.plan import plan
 from mlkit.image.keep.python_imports import find_imported
 from mlkit.image.keep.request import Request
-from mlkit.image.packages.dpkg import read_packages, refuse_foreign
+from mlkit.image.packages.installed import read_packages, refuse_foreign
 from mlkit.image.run.trace import read_document, read_lines
 
 STATUS = "Package: app\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n"
@@ -151,7 +151,7 @@ def test_the_standard_librarys_own_tests_and_help_are_not_followed(tmp_path):
     assert f"{lib}/pdb.py" in found, "not of the standard library"
 
 
-@pytest.mark.parametrize("path", ["lib/apk/db/installed", "var/lib/rpm/db"])
+@pytest.mark.parametrize("path", ["var/lib/rpm/db", "usr/lib/sysimage/rpm/x"])
 def test_foreign_packages_are_refused(tmp_path, path):
     with open_image(saved(tmp_path / "i.tar", layer(Member(path, "x")))) as image:
         inventory = take(image)

@@ -14,7 +14,7 @@ from mlkit.image.filesystem.inventory import take
 from mlkit.image.keep.plan import plan
 from mlkit.image.keep.provenance import RECORD, Record, encode, fingerprint
 from mlkit.image.keep.request import Request
-from mlkit.image.packages.dpkg import read_packages
+from mlkit.image.packages.installed import read_packages
 
 STATUS = "Package: shells\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n"
 CONFIG = {"Entrypoint": ["/app/run"]}
