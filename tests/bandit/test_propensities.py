@@ -31,6 +31,19 @@ def test_two_arms_have_a_closed_form():
         assert_allclose(top_k(1.0, [a, b]).first, [b / (a + b), a / (a + b)], rtol=1e-7)
 
 
+@pytest.mark.parametrize(("low", "high"), [(-3, -2), (-3, 7), (0, 2), (6.9, 7)])
+def test_two_thousand_arms_have_a_closed_form(low, high):
+    """Draws of Beta(a_i, 1) are powers of uniform ones: the ranking is Plackett-Luce, weights a."""
+    a = 10 ** np.random.default_rng(1).uniform(low, high, 2000)
+    best, second = (int(place) for place in np.argsort(-a)[:2])
+    found, share = top_k(a, 1.0, 2, [best, second]), a / a.sum()
+    assert_allclose(found.first, share[[best, second]], rtol=1e-9)
+    assert_allclose(found.slate, share[best] * share[second] / (1 - share[best]), rtol=1e-4)
+    others = np.delete(a, best)
+    last = np.sum(others / (a.sum() - others)) * share[best]
+    assert_allclose(found.ranks[0, 1], last, rtol=1e-9)
+
+
 def test_more_arms_agree_with_adaptive_quadrature():
     rng = np.random.default_rng(4)
     for _ in range(4):

@@ -149,15 +149,12 @@ def _check(path: Path, found: _Document) -> Scenario:
     if not found.arm:
         raise BadData(f"{path}: no [[arm]]", hint="or [users] with the posteriors of a log")
     for number, arm in enumerate(found.arm):
-        _check_worth(f"{path}: arm {number}", arm, found.features)
-        if found.features is None:
-            _check_mean(f"{path}: arm {number}", arm, rewards)
-        elif arm.drift or arm.amplitude:
-            raise BadData(f"{path}: arm {number}: drift and amplitude need means, not weights")
+        _check_arm(f"{path}: arm {number}", arm, found.features, rewards)
     for jump in found.jump:
         if jump.arm >= len(found.arm):
             raise BadData(f"{path}: a jump of arm {jump.arm}: arms are 0 to {len(found.arm) - 1}")
         _check_worth(f"{path}: a jump of arm {jump.arm}", jump, found.features)
+        _check_mean(f"{path}: a jump of arm {jump.arm}", jump, rewards)
     if found.features is not None:
         _check_features(path, found, rewards)
     jumps = tuple(sorted(found.jump, key=lambda jump: jump.step))
@@ -179,6 +176,17 @@ def _of_users(path: Path, found: _Document, given: FittedUsers, rewards: Rewards
     return Scenario(rewards, arms, (), found.steps, found.runs, found.delay, policies, users=users)
 
 
+def _check_arm(place: str, arm: Arm, features: Features | None, rewards: Rewards) -> None:
+    _check_worth(place, arm, features)
+    if arm.leaves <= arm.arrives:
+        text = f"leaves at step {arm.leaves}, but arrives at step {arm.arrives}"
+        raise BadData(f"{place}: {text}", hint="it would never be a candidate")
+    if features is None:
+        _check_mean(place, arm, rewards)
+    elif arm.drift or arm.amplitude:
+        raise BadData(f"{place}: drift and amplitude need means, not weights")
+
+
 def _check_worth(place: str, given: Arm | Jump, features: Features | None) -> None:
     """Refuse a mean beside features, and weights without them or of another number."""
     if features is None:
@@ -192,8 +200,8 @@ def _check_worth(place: str, given: Arm | Jump, features: Features | None) -> No
         raise BadData(f"{place}: {count} weights, expected {features.dimension}")
 
 
-def _check_mean(place: str, arm: Arm, rewards: Rewards) -> None:
-    mean = arm.mean or 0.0
+def _check_mean(place: str, given: Arm | Jump, rewards: Rewards) -> None:
+    mean = given.mean or 0.0
     if rewards is not Rewards.normal and mean < 0:
         raise BadData(f"{place}: a mean of {rewards.name} rewards is below 0")
     if rewards is Rewards.bernoulli and mean > 1:
