@@ -88,8 +88,9 @@ class SideOutputs:
         dockerfile.check(image, source.config)
 
     def write(
-        self, image: str, inventory: Inventory, result: Slimmed, place: Place | None, good: bool
-    ) -> None:
+        self, image: str, inventory: Inventory, result: Slimmed, place: Place | None, good: bool,
+        found: dict[str, Any] | None,
+    ) -> None:  # fmt: skip
         """Write what is about any result, and the Dockerfile and the profile of a good one."""
         from mlkit.files import replacing, replacing_folder
         from mlkit.image import dockerfile
@@ -99,7 +100,8 @@ class SideOutputs:
         if self.trace is not None:
             write_file(result.trace, self.trace)
         if self.report is not None:
-            page.write(self.report, image, place.text if place else None, inventory, result)
+            text = place.text if place else None
+            page.write(self.report, image, text, inventory, result, found)
         if self.seccomp is not None and result.seccomp is not None and good:
             with replacing(self.seccomp) as file:
                 file.write(result.seccomp.encode())

@@ -294,7 +294,7 @@ def slim(
             attested = beside.attester(bill, target.name)
             place = put(target, result.built, runner.engine, compression, attested)
             beside.write_bill(bill)
-        beside.write(image, inventory, result, place, good)
+        beside.write(image, inventory, result, place, good, found)
         fields = slim_result.fields(image, place, inventory, result)
         fields |= {"failures": failures, "vulnerabilities": found}
     for each in [] if ci_service else failures:  # a service gets them as annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from mlkit.image.report.summary import Share
 from mlkit.image.report.treemap import Box, squarify
 from mlkit.image.slimmed import Slimmed
 
+Findings = Mapping[str, Sequence[Mapping[str, str]]]
 TEMPLATES = Path(__file__).parent / "templates"
 WIDE, NARROW = Box(0.0, 0.0, 860.0, 480.0), Box(0.0, 0.0, 380.0, 520.0)
 """Treemaps for a desk and for a phone, in points."""
@@ -44,7 +45,25 @@ class Cell:
     label: str
 
 
-def write(path: Path, image: str, place: str | None, inventory: Inventory, result: Slimmed) -> None:
+@dataclass(frozen=True)
+class Known:
+    """A known vulnerability, and the packages that have it.
+
+    Attributes:
+        id: Such as CVE-2024-1234.
+        packages: Their names and versions.
+        fixed: The versions that repair it; empty: there is none.
+    """
+
+    id: str
+    packages: str
+    fixed: str
+
+
+def write(
+    path: Path, image: str, place: str | None, inventory: Inventory, result: Slimmed,
+    found: Findings | None = None,
+) -> None:  # fmt: skip
     """Write one page about a slimming.
 
     Args:
@@ -53,13 +72,42 @@ def write(path: Path, image: str, place: str | None, inventory: Inventory, resul
         place: Where the result is; None: it was not kept.
         inventory: The original.
         result: What slimming came to.
+        found: The known vulnerabilities `before` and `after`, if somebody has looked for them.
 
     Raises:
         InputMissing: The page cannot be written.
     """
     shown = context(image, place, inventory, result)
+    shown["known"] = None if found is None else _known(found)
     filters: dict[str, Callable[..., Any]] = {"mb": megabytes, "count": count}
     page.write(path, page.render(TEMPLATES, "slim.html", shown, filters))
+
+
+def _known(found: Findings) -> dict[str, Any]:
+    """Return how many vulnerabilities there were, which are left, and which have gone."""
+    before, after = _by_id(found["before"]), _by_id(found["after"])
+    return {
+        "before": len(before),
+        "left": after[:MOST],
+        "more_left": max(0, len(after) - MOST),
+        "after": len(after),
+        "gone": sorted({each.id for each in before} - {each.id for each in after}),
+    }
+
+
+def _by_id(found: Sequence[Mapping[str, str]]) -> list[Known]:
+    """Join what is known of each vulnerability: several packages may have the same one."""
+    groups: dict[str, list[Mapping[str, str]]] = {}
+    for each in found:
+        groups.setdefault(each["id"], []).append(each)
+    return [
+        Known(
+            name,
+            ", ".join(f"{each['package']} {each['version']}" for each in group),
+            ", ".join(sorted({each["fixed"] for each in group} - {""})),
+        )
+        for name, group in sorted(groups.items())
+    ]
 
 
 def context(image: str, place: str | None, inventory: Inventory, result: Slimmed) -> dict[str, Any]:

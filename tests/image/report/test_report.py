@@ -162,6 +162,35 @@ def test_the_page_escapes_what_it_shows_and_fetches_nothing(slimmed, tmp_path):
     }
 
 
+def known(*names, package="libssl3", fixed=""):
+    return [{"id": each, "package": package, "version": "3.0", "fixed": fixed} for each in names]
+
+
+def test_the_page_shows_the_vulnerabilities_that_are_left_and_those_that_are_gone(
+    slimmed, tmp_path
+):
+    inventory, result = slimmed
+    path = tmp_path / "r.html"
+    left = [*known("CVE-2", EVIL, fixed="3.1"), *known("CVE-2", package="openssl", fixed="3.1")]
+    found = {"before": [*known("CVE-1", "CVE-3"), *left], "after": left}
+    write(path, "app", None, inventory, result, found)
+    page = lxml.html.fromstring(path.read_text())
+    (section,) = page.xpath("//h2[@id='vulnerabilities']")
+    shown = [each.text_content() for each in section.itersiblings()]
+    assert shown[0] == "2 of 4 that are left"
+    rows = [[cell.text_content() for cell in row] for row in section.getnext().getnext().iter("tr")]
+    assert rows[1:] == [
+        [EVIL, "libssl3 3.0", "3.1"],
+        ["CVE-2", "libssl3 3.0, openssl 3.0", "3.1"],
+    ]
+    assert shown[2:4] == ["2 that are gone", "CVE-1, CVE-3"]
+    assert page.xpath("//nav/a[@href='#vulnerabilities']")
+    write(path, "app", None, inventory, result, {"before": known("CVE-1"), "after": []})
+    assert "0 of 1 that are left" in path.read_text()
+    write(path, "app", None, inventory, result)
+    assert "ulnerabilities" not in path.read_text(), "nobody has looked for them"
+
+
 def test_an_image_without_packages_and_with_nothing_dropped_has_a_page(tmp_path, slimmed):
     _, result = slimmed
     with open_image(saved(tmp_path / "s.tar", layer(Member("app", "")), config=CONFIG)) as image:
