@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlkit.errors import BadData
 from mlkit.image.base import base_image, debian
 from mlkit.image.base.base_image import BaseImage, Merged
 from mlkit.image.command import health, launch
@@ -118,9 +119,22 @@ class Builder:
             BadData: It is of another distribution.
         """
         name = self._options.base
-        base_image.refuse(name, self._packages)
+        base_image.refuse(name, self._packages, self._architecture)
+        self._refuse_programs()
         if name != base_image.AUTO:
             self._take(name)
+
+    def _refuse_programs(self) -> None:
+        """Refuse what would need programs of ours, which are made for this machine alone.
+
+        Raises:
+            BadData: The image is for another one, and its command or health check needs them.
+        """
+        needed = sorted(self._programs())
+        if needed and self._architecture != build.here():
+            text = f"{self._inventory.image.source}: /{needed[0]} is not made for"
+            hint = "write command and health check in exec form, or slim it on such a machine"
+            raise BadData(f"{text} {self._architecture}", hint=hint)
 
     def build(self, kept: Plan, init: bool) -> Built:
         """Build a result, and load it into the engine until it is forgotten.

@@ -14,6 +14,7 @@ from mlkit.errors import BadData, ServiceUnavailable
 from mlkit.image.command.entrypoint import Command, original_argv, parse
 from mlkit.image.command.script import without_shell
 from mlkit.image.filesystem.inventory import Inventory
+from mlkit.image.filesystem.platforms import here
 from mlkit.image.keep.plan import plan
 from mlkit.image.keep.request import Plan, Request
 from mlkit.image.options import Options
@@ -184,7 +185,14 @@ class Slimmer:
 
     def _wants_init(self, diagnosis: Diagnosis) -> bool:
         asked = self._options.init
-        return diagnosis.needs_init if asked == "auto" else asked == "always"
+        wanted = diagnosis.needs_init if asked == "auto" else asked == "always"
+        theirs = self._inventory.image.document.get("architecture", here())
+        if wanted and theirs != here():
+            text = (
+                f"{self._inventory.image.source}: it needs an init, and there is none for {theirs}"
+            )
+            raise BadData(text, hint="put tini in front of its command, or --init never")
+        return wanted
 
     def _originals(self, diagnosis: Diagnosis) -> tuple[Observation, list[Run]]:
         """Run what works, the original or the original with an init, three times in all.

@@ -235,6 +235,7 @@ def ready(
     settings: Settings,
     wish: Wish | None = None,
     composition: Composition | None = None,
+    platform: str | None = None,
 ) -> Iterator[tuple[Runner, Source]]:
     """Return what runs containers, and the image; its files may still be on their way."""
     from dataclasses import replace
@@ -249,8 +250,8 @@ def ready(
     with contextlib.ExitStack() as stack:
         stack.enter_context(stoppable())
         engine = stack.enter_context(contextlib.closing(Engine()))
-        source = stack.enter_context(in_engine(engine, image))
-        refuse_architecture(source)
+        source = stack.enter_context(in_engine(engine, image, platform=platform))
+        refuse_architecture(source, platform)
         probes = asked.read(source.config) or default_probes(source.config)
         ports = exposed_ports(source.config)
         exploration = wish.read(probes, ports) if wish else None

@@ -124,6 +124,13 @@ def slim(
         typer.Option(metavar="NAME", help="Service of --compose that the image is."),
     ] = None,
     one_at_a_time: OneAtATime = False,
+    platform: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OS/ARCH",
+            help="Platform of an image index to slim, such as linux/arm64; run by an emulator.",
+        ),
+    ] = None,
     watch: Watch = WATCH,
     patience: Patience = PATIENCE,
     output: Annotated[
@@ -240,6 +247,7 @@ def slim(
     """
     from mlkit.cli.image import ci as services
     from mlkit.cli.image.side_outputs import SideOutputs
+    from mlkit.image.filesystem import platforms
     from mlkit.image.filesystem.output import parse, put
     from mlkit.image.options import Options
     from mlkit.image.packages.vulnerabilities import open_scanner
@@ -249,6 +257,7 @@ def slim(
     from mlkit.scratch import scratch
 
     asked = Asked(probe, probes, exec)
+    wanted = None if platform is None else platforms.check(platform)
     traces = [read_file(each) for each in trace or ()]
     options = Options(
         profile=profile,
@@ -276,7 +285,9 @@ def slim(
     )
     beside.check(options, target)
     with contextlib.ExitStack() as stack:
-        runner, source = stack.enter_context(ready(image, asked, settings, wish, composition))
+        runner, source = stack.enter_context(
+            ready(image, asked, settings, wish, composition, wanted)
+        )
         beside.check_source(image, source)
         folder = stack.enter_context(scratch("mlkit-image-"))
         phase = stack.enter_context(ci_service.phases() if ci_service else of(context).phases())

@@ -105,12 +105,13 @@ def of_image(inventory: Inventory, packages: Packages, kept: Plan) -> BaseImage:
     return BaseImage(OF_IMAGE, items, packages=frozenset(names))
 
 
-def refuse(name: str, packages: Packages) -> None:
-    """Refuse a base of Debian's packages below files of another distribution.
+def refuse(name: str, packages: Packages, architecture: str) -> None:
+    """Refuse a base of Debian's packages below files of another distribution or architecture.
 
     Args:
         name: The base that is asked for.
         packages: The image's packages.
+        architecture: What the image is for.
 
     Raises:
         BadData: It is such a base.
@@ -118,6 +119,9 @@ def refuse(name: str, packages: Packages) -> None:
     if packages.are_of_apk and name in debian.KINDS:
         text = f"--base {name}: of Debian's packages, and the image's packages are apk's"
         raise BadData(text, hint="--base auto makes one of the image's own files")
+    if architecture != build.here() and name in debian.KINDS:
+        text = f"--base {name}: of packages for {build.here()}, and the image is for {architecture}"
+        raise BadData(text, hint="--base none, or an image for that architecture")
 
 
 def refuse_other(below: BaseImage, packages: Packages) -> None:
@@ -165,10 +169,12 @@ def choose(inventory: Inventory, packages: Packages, kept: Plan) -> str:
 
     A base of another distribution release would bring libraries of other versions: then, and
     where a larger base only adds weight, it is `static`, which holds no program. An image of apk
-    has a base of its own files.
+    has a base of its own files, and one for another architecture has none.
     """
     if packages.are_of_apk:
         return OF_IMAGE
+    if inventory.image.document.get("architecture", build.here()) != build.here():
+        return NONE
     if release(inventory) != debian.release():
         return "static"
     total = _weight(inventory, kept.reasons)

@@ -229,7 +229,9 @@ class DirectoryStore:
 
 
 @contextlib.contextmanager
-def open_image(path: Path, source: str | None = None) -> Iterator[Image]:
+def open_image(
+    path: Path, source: str | None = None, platform: str | None = None
+) -> Iterator[Image]:
     """Open a `docker save` archive, an OCI layout, or a tar of one.
 
     Compressed layers are unpacked into a temporary folder, which is gone after the block.
@@ -237,6 +239,7 @@ def open_image(path: Path, source: str | None = None) -> Iterator[Image]:
     Args:
         path: The archive or the folder.
         source: What to call it in messages.
+        platform: Which image of an index; None: that of this machine.
 
     Raises:
         InputMissing: There is nothing at `path`.
@@ -248,7 +251,7 @@ def open_image(path: Path, source: str | None = None) -> Iterator[Image]:
         work = stack.enter_context(scratch("mlkit-image-"))
         with _refusing(path):
             store = stack.enter_context(contextlib.closing(_store(path, work)))
-            image = _read(store, source or str(path), work)
+            image = _read(store, source or str(path), work, platform)
         yield image
 
 
@@ -282,12 +285,12 @@ def _refusing(path: Path) -> Iterator[None]:
         raise BadData(f"{path}: not a readable image: {error}", hint=hint) from error
 
 
-def _read(store: Store, source: str, work: Path) -> Image:
+def _read(store: Store, source: str, work: Path, platform: str | None) -> Image:
     if _holds(store, "manifest.json"):
         manifest = _json(store, "manifest.json")[0]
         return _assemble(store, source, work, manifest["Config"], manifest["Layers"])
     index = _json(store, "index.json")
-    manifest, others = _choose_manifest(store, index, source)
+    manifest, others = _choose_manifest(store, index, source, platform)
     layers = [_blob(layer["digest"]) for layer in manifest["layers"]]
     image = _assemble(store, source, work, _blob(manifest["config"]["digest"]), layers)
     return replace(image, others=tuple(others))
@@ -302,14 +305,14 @@ def _holds(store: Store, name: str) -> bool:
 
 
 def _choose_manifest(
-    store: Store, index: dict[str, Any], source: str
+    store: Store, index: dict[str, Any], source: str, platform: str | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """Take the manifest for this machine; return it, and what else the index holds."""
-    entry, others = platforms.choose(index["manifests"], source)
+    """Take the manifest for a platform; return it, and what else the index holds."""
+    entry, others = platforms.choose(index["manifests"], source, platform)
     document = cast(dict[str, Any], _json(store, _blob(entry["digest"])))
     if "manifests" not in document:
         return document, others
-    document, more = _choose_manifest(store, document, source)
+    document, more = _choose_manifest(store, document, source, platform)
     return document, [*others, *more]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mlkit.errors import BadData, InputMissing
 from mlkit.files import enough_space
-from mlkit.image.filesystem import build
+from mlkit.image.filesystem import build, platforms
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import Inventory, take
 from mlkit.image.run.engine import Engine, failures
@@ -38,15 +38,17 @@ class Source:
     inventory: Callable[[], Inventory]
 
 
-def refuse_architecture(image: Source) -> None:
-    """Refuse an image that this machine's engine cannot run as it is.
+def refuse_architecture(image: Source, platform: str | None = None) -> None:
+    """Refuse an image that this machine can run neither itself nor by an emulator.
 
     Raises:
-        BadData: It is for another architecture.
+        BadData: It is for such an architecture, or not for the platform that was asked for.
     """
     theirs = image.architecture or build.here()
-    if theirs != build.here():
-        hint = f"build or pull it for {build.here()}"
+    if platform is not None and platform.split("/")[1] != theirs:
+        raise BadData(f"{image.title}: for linux/{theirs}, not for {platform}")
+    if not platforms.runs(theirs):
+        hint = f"build or pull it for {build.here()}, or register an emulator (binfmt_misc)"
         text = f"{image.title}: for {theirs}, and this machine is {build.here()}"
         raise BadData(text, hint=hint)
 
@@ -82,10 +84,18 @@ def take_inventory(name: str, progress: Progress = silent) -> Iterator[Inventory
 
 
 @contextlib.contextmanager
-def in_engine(engine: Engine, name: str, progress: Progress = silent) -> Iterator[Source]:
+def in_engine(
+    engine: Engine, name: str, progress: Progress = silent, platform: str | None = None
+) -> Iterator[Source]:
     """Return an image that the engine can run.
 
     What is put into the engine for it is gone after the block.
+
+    Args:
+        engine: Where it runs.
+        name: A path to an archive, OCI layout or build folder, or a name that the engine knows.
+        progress: Told of each layer.
+        platform: Which image of an index; None: that of this machine.
     """
     path = Path(name)
     with failures(), enough_space(), contextlib.ExitStack() as stack:
@@ -93,7 +103,7 @@ def in_engine(engine: Engine, name: str, progress: Progress = silent) -> Iterato
             found = stack.enter_context(engine.build_temporary(path))
             yield stack.enter_context(_arriving(engine, found, name, progress))
         elif is_archive(path):
-            image = stack.enter_context(open_image(path))
+            image = stack.enter_context(open_image(path, platform=platform))
             inventory = take(image, progress)
             loaded = stack.enter_context(engine.load_temporary(image.raw, image.layers))
             architecture = image.document.get("architecture", "")

@@ -1,16 +1,27 @@
-"""The platforms of an image index: which image is taken, and what is left out."""
+"""The platforms of images: which one of an index is taken, and what this machine can run."""
 
 from __future__ import annotations
 
+import contextlib
 import platform
+import re
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from mlkit.errors import BadData
+from mlkit.errors import BadData, UsageError
 from mlkit.image.filesystem.referrers import is_artifact
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """What machines are called by their kernels, and by images."""
+PLATFORM = re.compile(r"linux/([a-z0-9]+)(?:/(v[0-9]+))?")
+MACHINES = {
+    "amd64": (2, 1, 62), "arm64": (2, 1, 183), "arm": (1, 1, 40), "386": (1, 1, 3),
+    "riscv64": (2, 1, 243), "ppc64le": (2, 1, 21), "s390x": (2, 2, 22), "loong64": (2, 1, 258),
+}  # fmt: skip
+"""What ELF files for an architecture hold: their class, byte order and machine."""
+HANDLERS = Path("/proc/sys/fs/binfmt_misc")
+"""Where the kernel lists the emulators that it starts for programs of other machines."""
 REFERENCE = "vnd.docker.reference.type"
 """The annotation of a manifest that says something about another one: an attestation."""
 
@@ -20,32 +31,72 @@ def here() -> str:
     return ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
-def choose(entries: Sequence[dict[str, Any]], source: str) -> tuple[dict[str, Any], list[str]]:
-    """Take this machine's image of an index; an entry that names no platform is for any.
+def runs(architecture: str) -> bool:
+    """Return whether this machine runs programs of an architecture, itself or by an emulator."""
+    if architecture == here():
+        return True
+    files = sorted(HANDLERS.iterdir()) if HANDLERS.is_dir() else []
+    wanted = MACHINES.get(architecture)
+    return wanted is not None and any(_handled(each) == wanted for each in files)
+
+
+def _handled(path: Path) -> tuple[int, int, int] | None:
+    """Return what ELF files the kernel starts an emulator for; None: it starts it for others."""
+    with contextlib.suppress(OSError, ValueError):
+        lines = path.read_text(errors="replace").splitlines()
+        fields = dict(line.partition(" ")[::2] for line in lines)
+        magic = bytes.fromhex(fields.get("magic", ""))
+        if lines[:1] == ["enabled"] and magic.startswith(b"\x7fELF") and len(magic) >= 20:
+            order: Literal["little", "big"] = "little" if magic[5] == 1 else "big"
+            return magic[4], magic[5], int.from_bytes(magic[18:20], order)
+    return None
+
+
+def check(text: str) -> str:
+    """Return a platform as the user names it.
+
+    Raises:
+        UsageError: It is none, or this machine cannot run it.
+    """
+    match = PLATFORM.fullmatch(text)
+    if match is None:
+        raise UsageError(f"--platform {text}: not understood", hint="such as linux/arm64")
+    if not runs(match[1]):
+        hint = "register qemu-user-static's emulator (binfmt_misc), or slim it on such a machine"
+        raise UsageError(f"--platform {text}: this machine cannot run it", hint=hint)
+    return text
+
+
+def choose(
+    entries: Sequence[dict[str, Any]], source: str, wanted: str | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """Take one image of an index; an entry that names no platform is for any.
 
     Args:
         entries: Descriptors of manifests.
         source: What the user named.
+        wanted: The platform, such as `linux/arm64`; None: this machine's.
 
     Returns:
         The descriptor, and what else the index holds, named.
 
     Raises:
-        BadData: It holds no image for this machine.
+        BadData: It holds no image for it.
     """
-    chosen = next((each for each in entries if _fits(each)), None)
+    asked = wanted or f"linux/{here()}"
+    chosen = next((each for each in entries if _fits(each, asked)), None)
     if chosen is None:
         held = ", ".join(sorted({_name(each) for each in entries})) or "nothing"
-        text = f"{source}: no image for linux/{here()} in the index, which holds {held}"
-        raise BadData(text, hint=f"build or pull it for linux/{here()}")
+        text = f"{source}: no image for {asked} in the index, which holds {held}"
+        raise BadData(text, hint=f"build or pull it for {asked}")
     return chosen, sorted(_name(each) for each in entries if each is not chosen)
 
 
-def _fits(entry: dict[str, Any]) -> bool:
+def _fits(entry: dict[str, Any], asked: str) -> bool:
     if REFERENCE in (entry.get("annotations") or {}) or is_artifact(entry):
         return False
     found = entry.get("platform") or {}
-    ours = {"os": "linux", "architecture": here()}
+    ours = dict(zip(("os", "architecture", "variant"), asked.split("/"), strict=False))
     return all(found.get(key, value) == value for key, value in ours.items())
 
 

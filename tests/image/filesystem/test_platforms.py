@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 
 import pytest
-from image.archives import Member, layer, layout
+from image.archives import Member, layer, layout, saved
 
-from mlkit.errors import BadData
+from mlkit.errors import BadData, UsageError
+from mlkit.image.base import base_image
+from mlkit.image.command.entrypoint import parse
+from mlkit.image.filesystem import platforms
 from mlkit.image.filesystem.archive import open_image
+from mlkit.image.filesystem.image_source import Source, refuse_architecture
+from mlkit.image.filesystem.inventory import take
 from mlkit.image.filesystem.platforms import here
+from mlkit.image.options import Options
+from mlkit.image.packages.package import Packages
 from mlkit.image.proof.findings import of_index
+from mlkit.image.result import Builder
 
 FOREIGN = {"os": "linux", "architecture": "riscv64"}
 ATTESTATION = {
@@ -56,3 +64,101 @@ def test_odd_entries_are_bad_data(tmp_path, entry):
     (path / "index.json").write_text(json.dumps({"manifests": [entry]}))
     with pytest.raises(BadData), open_image(path):
         pass
+
+
+HANDLER = """enabled
+interpreter /usr/bin/qemu-emulator
+flags: F
+offset 0
+magic {magic}
+mask ffffffffffffff00fffffffffffffffffeffffff
+"""
+MAGICS = {"riscv64": "7f454c460201010000000000000000000200f300",
+          "s390x": "7f454c4602020100000000000000000000020016"}  # fmt: skip
+
+
+@pytest.fixture
+def handlers(tmp_path, monkeypatch):
+    """Return the folder of the kernel's handlers, with emulators for two architectures."""
+    folder = tmp_path / "binfmt_misc"
+    folder.mkdir()
+    for name, magic in MAGICS.items():
+        (folder / f"qemu-{name}").write_text(HANDLER.format(magic=magic))
+    (folder / "status").write_text("enabled\n")
+    (folder / "register").write_text("")
+    (folder / "jar").write_text(HANDLER.format(magic="cafebabe"))
+    monkeypatch.setattr(platforms, "HANDLERS", folder)
+    return folder
+
+
+@pytest.mark.parametrize("broken", ["disabled\nmagic {0}\n", "enabled\nmagic odd\n", "enabled\n"])
+def test_an_architecture_with_an_emulator_can_be_run(handlers, broken):
+    found = {each for each in platforms.MACHINES if platforms.runs(each)}
+    assert found == {here(), "riscv64", "s390x"}
+    (handlers / "qemu-riscv64").write_text(broken.format(MAGICS["riscv64"]))
+    assert not platforms.runs("riscv64")
+    assert not platforms.runs("z80")
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("text", ["arm64", "windows/amd64", "linux/", "linux/ppc64le", "linux/x"])
+def test_a_platform_that_cannot_be_run_is_refused_by_its_name(text):
+    with pytest.raises(UsageError, match=f"--platform {text}: "):
+        platforms.check(text)
+    assert platforms.check("linux/s390x") == "linux/s390x"
+
+
+def test_the_platform_that_is_asked_for_is_taken(tmp_path):
+    arm = {"platform": {"os": "linux", "architecture": "arm", "variant": "v7"}}
+    path = index(tmp_path, arm, {"platform": FOREIGN})
+    for wanted, others in (
+        ("linux/riscv64", {f"linux/{here()}", "linux/arm/v7"}),
+        ("linux/arm/v7", {f"linux/{here()}", "linux/riscv64"}),
+        ("linux/arm", {f"linux/{here()}", "linux/riscv64"}),
+    ):
+        with open_image(path, platform=wanted) as image:
+            assert set(image.others) == others
+    missing = open_image(path, platform="linux/arm/v6")
+    with pytest.raises(BadData, match="no image for linux/arm/v6"), missing:
+        pass
+
+
+@pytest.mark.usefixtures("handlers")
+def test_images_that_nothing_here_runs_are_refused():
+    def source(architecture):
+        return Source("x", "app:1", architecture, {}, lambda: None)
+
+    refuse_architecture(source("s390x"))
+    refuse_architecture(source("s390x"), "linux/s390x")
+    with pytest.raises(BadData, match="app:1: for ppc64le, and this machine is"):
+        refuse_architecture(source("ppc64le"))
+    with pytest.raises(BadData, match=f"app:1: for linux/{here()}, not for linux/s390x"):
+        refuse_architecture(source(here()), "linux/s390x")
+
+
+CHECKED = {"Cmd": ["/a"], "Healthcheck": {"Test": ["CMD-SHELL", "curl -f http://localhost/"]}}
+
+
+@pytest.mark.parametrize(
+    ("config", "needed"),
+    [({"Cmd": ["/bin/sh", "-c", "/a $PORT"]}, "mlkit-launch"), (CHECKED, "mlkit-health")],
+)
+def test_programs_of_ours_do_not_get_into_images_for_other_machines(tmp_path, config, needed):
+    for architecture in ("s390x", here()):
+        archive = saved(tmp_path / "i.tar", layer(Member("a", "1", mode=0o755)), config=config,
+                        architecture=architecture)  # fmt: skip
+        with open_image(archive) as image:
+            command, options = parse(config), Options(base="none")
+            nothing = Packages({}, {})
+            builder = Builder(None, take(image), nothing, command, options, tmp_path, b"")
+            if architecture == here():
+                builder.open_base()
+                continue
+            with pytest.raises(BadData, match=f"/{needed} is not made for s390x"):
+                builder.open_base()
+
+
+def test_bases_of_this_machine_do_not_get_into_images_for_other_machines():
+    with pytest.raises(BadData, match="--base python3: of packages for"):
+        base_image.refuse("python3", Packages({}, {}), "s390x")
+    base_image.refuse("none", Packages({}, {}), "s390x")

@@ -15,6 +15,7 @@ from mlkit.image.base.base_image import BaseImage
 from mlkit.image.command.entrypoint import parse
 from mlkit.image.filesystem.archive import open_image
 from mlkit.image.filesystem.inventory import take
+from mlkit.image.filesystem.platforms import here
 from mlkit.image.keep.ownership import find_changed
 from mlkit.image.keep.plan import plan
 from mlkit.image.keep.request import Request
@@ -134,9 +135,9 @@ def test_the_base_is_what_every_app_of_the_image_has(take_image):
 def test_debians_packages_are_refused_as_the_base(take_image, name):
     packages = read_packages(take_image(*alpine.members()))
     with pytest.raises(BadData, match=f"--base {name}: of Debian's packages"):
-        base_image.refuse(name, packages)
+        base_image.refuse(name, packages, here())
     for other in ("auto", "none", "alpine:3.19"):
-        base_image.refuse(other, packages)
+        base_image.refuse(other, packages, here())
 
 
 def test_an_image_of_another_package_manager_is_refused_as_the_base(take_image):
