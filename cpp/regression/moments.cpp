@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <numeric>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -17,6 +18,13 @@ namespace {
 // The rows of a panel are copied next to each other; it, the next one and the sums of a group fit L1.
 constexpr std::size_t panel_bytes = 8 << 10;
 constexpr std::size_t fewest_rows = 16, most_rows = 256;
+
+// Rows are cut into slices with sums of their own if these stay below a share of the features.
+constexpr std::size_t most_slices = 16, share_of_features = 16;
+
+// The rows of a slice are taken by group within chunks: one after the other by group, they would miss
+// the TLB each. A chunk's pages fit it, and it has enough rows of a group to read its sums once.
+constexpr std::size_t chunk_bytes = 2 << 20, rows_of_a_group = 64;
 
 constexpr std::size_t shares_of_a_thread = 8;
 
@@ -61,177 +69,248 @@ void share_out(std::size_t count, const Piece& piece) {
   });
 }
 
-// The rows by group, in their order: `row`, and their rewards and weights.
+// From `begin` to before `end`.
+struct Range {
+  std::size_t begin, end;
+
+  std::size_t size() const { return end - begin; }
+  // Its part `at` of `parts`.
+  Range part(std::size_t at, std::size_t parts) const {
+    return {begin + size() * at / parts, begin + size() * (at + 1) / parts};
+  }
+};
+
+// What is learned from, and what of it is in range.
+struct Task {
+  const Rows& rows;
+  std::size_t groups;
+  const double* means;
+  double largest;
+  std::pair<double, double> limits;
+};
+
+// Rows by group, in their order, with their rewards and weights.
 class Sorted {
  public:
-  Sorted(const Rows& rows, std::size_t groups)
-      : row(of_size<std::uint32_t>(rows.groups.size())),
-        rewards(of_size<double>(rows.groups.size())),
-        weights(of_size<double>(rows.weights.size())),
-        rows_(rows),
-        groups_(groups),
-        begin_(groups + 1),
-        places_(cores() * groups) {}
+  Sorted(const Task& task, std::size_t most)
+      : row(of_size<std::uint32_t>(most)),
+        rewards(of_size<double>(most)),
+        weights(of_size<double>(task.rows.weights.empty() ? 0 : most)),
+        task_(task),
+        ends_(task.groups + 1) {}
 
   // Sort; false: a reward or a group is out of range.
-  bool sort(std::pair<double, double> limits) {
-    std::atomic<bool> is_inside = true;
-    share_out(cores(), [&](std::size_t slice) {
-      if (!count(slice)) is_inside = false;
-    });
-    if (!is_inside) return false;
-    add_up();
-    share_out(cores(), [&](std::size_t slice) {
-      if (!place(slice, limits)) is_inside = false;
-    });
-    return is_inside;
+  bool sort(Range rows) {
+    std::fill(ends_.begin(), ends_.end(), 0);
+    for (std::size_t i = rows.begin; i < rows.end; ++i) {
+      const auto group = static_cast<std::uint64_t>(task_.rows.groups[i]);  // negative ones: large
+      if (group >= task_.groups) return false;
+      ++ends_[group + 1];
+    }
+    // From counts to the places of the first rows.
+    std::partial_sum(ends_.begin(), ends_.end(), ends_.begin());
+    return place(rows);
   }
 
-  std::size_t begin(std::size_t group) const { return begin_[group]; }
+  Range places(std::size_t group) const { return {group ? ends_[group - 1] : 0, ends_[group]}; }
 
   const std::unique_ptr<std::uint32_t[]> row;
   const std::unique_ptr<double[]> rewards, weights;
 
  private:
-  // Without zeros first: all of it is written, by several threads.
+  // Without zeros first: what is read has been written.
   template <class Number>
   static std::unique_ptr<Number[]> of_size(std::size_t size) {
     return std::make_unique_for_overwrite<Number[]>(size);
   }
 
-  std::size_t edge(std::size_t slice) const { return rows_.groups.size() * slice / cores(); }
-  std::uint32_t* places(std::size_t slice) { return places_.data() + slice * groups_; }
-
-  bool count(std::size_t slice) {
-    std::uint32_t* const counts = places(slice);
-    for (std::size_t i = edge(slice), end = edge(slice + 1); i < end; ++i) {
-      const auto group = static_cast<std::uint64_t>(rows_.groups[i]);  // negative ones: large
-      if (group >= groups_) return false;
-      ++counts[group];
-    }
-    return true;
-  }
-
-  // From counts to the places of the first rows.
-  void add_up() {
-    std::uint32_t sum = 0;
-    for (std::size_t group = 0; group < groups_; ++group) {
-      begin_[group] = sum;
-      for (std::size_t slice = 0; slice < cores(); ++slice) {
-        std::uint32_t& each = places(slice)[group];
-        each = std::exchange(sum, sum + each);
-      }
-    }
-    begin_[groups_] = sum;
-  }
-
-  bool place(std::size_t slice, std::pair<double, double> limits) {
-    std::uint32_t* const next = places(slice);
+  // Moves a group's entry of `ends_` from the place of its first row to behind its last.
+  bool place(Range rows) {
+    const Rows& all = task_.rows;
     bool is_inside = true;
-    for (std::size_t i = edge(slice), end = edge(slice + 1); i < end; ++i) {
-      const std::size_t to = next[static_cast<std::size_t>(rows_.groups[i])]++;
-      const double reward = rows_.rewards[i];
-      is_inside &= reward >= limits.first && reward <= limits.second;  // false for NaN
+    for (std::size_t i = rows.begin; i < rows.end; ++i) {
+      const std::size_t to = ends_[static_cast<std::size_t>(all.groups[i])]++;
+      const double reward = all.rewards[i];
+      // False for NaN.
+      is_inside &= reward >= task_.limits.first && reward <= task_.limits.second;
       row[to] = static_cast<std::uint32_t>(i);
       rewards[to] = reward;
-      if (!rows_.weights.empty()) weights[to] = rows_.weights[i];
+      if (!all.weights.empty()) weights[to] = all.weights[i];
     }
     return is_inside;
   }
 
-  const Rows& rows_;
-  const std::size_t groups_;
-  std::vector<std::uint32_t> begin_;   // of a group's rows, and the end of the last one's
-  std::vector<std::uint32_t> places_;  // [slice][group]
+  const Task& task_;
+  std::vector<std::uint32_t> ends_;
 };
 
-// What a thread needs to sum up one group after another.
-class Sums {
+// What a thread needs to add the rows of a group to its sums.
+class Adder {
  public:
-  Sums(const Rows& rows, Sorted& sorted, double largest)
-      : rows_(rows),
-        sorted_(sorted),
-        largest_(largest),
-        stride_(padded(rows.dimension)),
+  explicit Adder(const Task& task)
+      : task_(task),
+        stride_(padded(task.rows.dimension)),
         size_(std::clamp(panel_bytes / sizeof(double) / stride_, fewest_rows, most_rows)),
         panel_(size_ * stride_),
-        weighted_(rows.weights.empty() ? 0 : panel_.size()),
-        mean_(stride_),
-        gram_(stride_ * stride_),
-        surprise_(stride_) {}
+        weighted_(task.rows.weights.empty() ? 0 : panel_.size()),
+        mean_(stride_) {}
 
-  // Sum up a group, for a caller that goes on with the rows up to the place `last`; false: a feature
-  // is out of range.
-  bool add(std::size_t group, std::size_t last, const double* mean) {
-    std::fill(gram_.begin(), gram_.end(), 0.0);
-    std::fill(surprise_.begin(), surprise_.end(), 0.0);
-    std::copy_n(mean, rows_.dimension, mean_.data());
+  // Add to `gram` and `surprise`, whose rows are padded, for a caller that goes on with the rows up
+  // to the place `last`; false: a feature is out of range.
+  bool add(const Sorted& sorted, std::size_t group, std::size_t last, double* gram,
+           double* surprise) {
+    const std::size_t dimension = task_.rows.dimension;
+    std::copy_n(task_.means + group * dimension, dimension, mean_.data());
     // Those of a new model are 0.
     has_mean_ = std::any_of(mean_.begin(), mean_.end(), [](double each) { return each != 0; });
-    const std::size_t end = sorted_.begin(group + 1);
-    for (std::size_t begin = sorted_.begin(group); begin < end; begin += size_)
-      if (!add_panel(begin, std::min(begin + size_, end), last)) return false;
+    const Range places = sorted.places(group);
+    for (std::size_t begin = places.begin; begin < places.end; begin += size_) {
+      const Range panel{begin, std::min(begin + size_, places.end)};
+      if (!add_panel(sorted, panel, last, gram, surprise)) return false;
+    }
     return true;
   }
 
-  void write(double* gram, double* surprise) const {
-    const std::size_t n = rows_.dimension;
-    for (std::size_t i = 0; i < n; ++i)
-      for (std::size_t j = 0; j <= i; ++j)
-        gram[i * n + j] = gram[j * n + i] = gram_[i * stride_ + j];
-    std::copy_n(surprise_.data(), n, surprise);
-  }
-
  private:
-  bool add_panel(std::size_t begin, std::size_t end, std::size_t last) {
-    const std::size_t count = end - begin;
-    if (!kernel_.copy_rows(rows_.features, sorted_.row.get() + begin, count, rows_.dimension,
-                           largest_, stride_, panel_.data()))
+  bool add_panel(const Sorted& sorted, Range places, std::size_t last, double* gram,
+                 double* surprise) {
+    const Rows& rows = task_.rows;
+    const std::size_t count = places.size();
+    if (!kernel_.copy_rows(rows.features, sorted.row.get() + places.begin, count, rows.dimension,
+                           task_.largest, stride_, panel_.data()))
       return false;
-    double* const differences = sorted_.rewards.get() + begin;
+    double* const differences = sorted.rewards.get() + places.begin;
     if (has_mean_) kernel_.subtract_dots(panel_.data(), count, mean_.data(), stride_, differences);
     const double* left = panel_.data();
     if (!weighted_.empty()) {
-      const double* const weights = sorted_.weights.get() + begin;
+      const double* const weights = sorted.weights.get() + places.begin;
       kernel_.scale_rows(left, count, weights, stride_, weighted_.data());
       for (std::size_t i = 0; i < count; ++i) differences[i] *= weights[i];
       left = weighted_.data();
     }
-    kernel_.add_scaled_rows(panel_.data(), count, differences, stride_, surprise_.data());
-    const Upcoming upcoming{rows_.features, rows_.dimension, sorted_.row.get() + end,
-                            std::min(size_, last - end)};
-    kernel_.add_products(left, panel_.data(), count, stride_, gram_.data(), upcoming);
+    kernel_.add_scaled_rows(panel_.data(), count, differences, stride_, surprise);
+    const Upcoming upcoming{rows.features, rows.dimension, sorted.row.get() + places.end,
+                            std::min(size_, last - places.end)};
+    kernel_.add_products(left, panel_.data(), count, stride_, gram, upcoming);
     return true;
   }
 
-  const Rows& rows_;
-  Sorted& sorted_;
+  const Task& task_;
   const Kernel kernel_ = selected_kernel();
-  const double largest_;
   const std::size_t stride_, size_;  // of a panel, in rows
-  std::vector<double> panel_, weighted_, mean_, gram_, surprise_;
+  std::vector<double> panel_, weighted_, mean_;
   bool has_mean_ = false;
 };
+
+// The sums of groups: a Gram matrix with padded rows and the surprise each.
+class Sums {
+ public:
+  Sums(std::size_t groups, std::size_t dimension)
+      : dimension_(dimension),
+        stride_(padded(dimension)),
+        size_(groups * stride_ * (stride_ + 1)),
+        numbers_(std::make_unique_for_overwrite<double[]>(size_)) {}
+
+  // By the thread that adds to them.
+  void clear() { std::fill_n(numbers_.get(), size_, 0.0); }
+  double* gram(std::size_t group) const { return numbers_.get() + group * stride_ * (stride_ + 1); }
+  double* surprise(std::size_t group) const { return gram(group) + stride_ * stride_; }
+
+  // Add a group's to the lower triangle and the vector of a result.
+  void add_to(std::size_t group, double* products, double* surprises) const {
+    const double* const from = gram(group);
+    for (std::size_t i = 0; i < dimension_; ++i) {
+      for (std::size_t j = 0; j <= i; ++j) products[i * dimension_ + j] += from[i * stride_ + j];
+      surprises[i] += surprise(group)[i];
+    }
+  }
+
+ private:
+  const std::size_t dimension_, stride_, size_;
+  std::unique_ptr<double[]> numbers_;
+};
+
+void mirror(double* products, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t j = 0; j < i; ++j) products[j * n + i] = products[i * n + j];
+}
+
+// Sum up the rows of a slice, chunk by chunk; false: a number is out of range.
+bool add_slice(const Task& task, Range slice, const Sums& sums) {
+  const std::size_t row_bytes = task.rows.dimension * sizeof(double);
+  const std::size_t size = std::max(chunk_bytes / row_bytes, rows_of_a_group * task.groups);
+  Sorted sorted(task, std::min(size, slice.size()));
+  Adder adder(task);
+  for (std::size_t begin = slice.begin; begin < slice.end; begin += size) {
+    const Range chunk{begin, std::min(begin + size, slice.end)};
+    if (!sorted.sort(chunk)) return false;
+    for (std::size_t group = 0; group < task.groups; ++group)
+      if (!adder.add(sorted, group, chunk.size(), sums.gram(group), sums.surprise(group)))
+        return false;
+  }
+  return true;
+}
+
+// A slice per piece of work; the sums of all are added in their order.
+bool add_slices(const Task& task, std::size_t slices, double* gram, double* surprise) {
+  const std::size_t n = task.rows.dimension;
+  std::vector<Sums> sums;
+  for (std::size_t slice = 0; slice < slices; ++slice) sums.emplace_back(task.groups, n);
+  std::atomic<bool> is_inside = true;
+  share_out(slices, [&](std::size_t slice) {
+    if (!is_inside) return;
+    sums[slice].clear();
+    const Range rows = Range{0, task.rows.groups.size()}.part(slice, slices);
+    if (!add_slice(task, rows, sums[slice])) is_inside = false;
+  });
+  if (!is_inside) return false;
+  const std::size_t shares = std::min(task.groups, shares_of_a_thread * cores());
+  share_out(shares, [&](std::size_t share) {
+    const Range groups = Range{0, task.groups}.part(share, shares);
+    for (std::size_t group = groups.begin; group < groups.end; ++group) {
+      std::fill_n(gram + group * n * n, n * n, 0.0);
+      std::fill_n(surprise + group * n, n, 0.0);
+      for (const Sums& each : sums) each.add_to(group, gram + group * n * n, surprise + group * n);
+      mirror(gram + group * n * n, n);
+    }
+  });
+  return true;
+}
+
+// Some groups per piece of work: their sums are too large to have them more than once.
+bool add_groups(const Task& task, double* gram, double* surprise) {
+  const std::size_t n = task.rows.dimension, rows = task.rows.groups.size();
+  Sorted sorted(task, rows);
+  if (!sorted.sort({0, rows})) return false;
+  const std::size_t shares = std::min(task.groups, shares_of_a_thread * cores());
+  std::atomic<bool> is_inside = true;
+  share_out(shares, [&](std::size_t share) {
+    const Range groups = Range{0, task.groups}.part(share, shares);
+    // Neighbouring groups go to one thread, which asks for the rows of the next one in time.
+    const std::size_t last = sorted.places(groups.end - 1).end;
+    Adder adder(task);
+    Sums sums(1, n);
+    for (std::size_t group = groups.begin; group < groups.end && is_inside; ++group) {
+      sums.clear();
+      if (!adder.add(sorted, group, last, sums.gram(0), sums.surprise(0))) is_inside = false;
+      std::fill_n(gram + group * n * n, n * n, 0.0);
+      std::fill_n(surprise + group * n, n, 0.0);
+      sums.add_to(0, gram + group * n * n, surprise + group * n);
+      mirror(gram + group * n * n, n);
+    }
+  });
+  return is_inside;
+}
 
 }  // namespace
 
 bool moments(const Rows& rows, std::size_t groups, const double* means, double largest,
              std::pair<double, double> limits, double* gram, double* surprise) {
-  Sorted sorted(rows, groups);
-  if (!sorted.sort(limits)) return false;
-  const std::size_t n = rows.dimension;
-  // Neighbouring groups go to one thread, which asks for the rows of the next one in time.
-  const std::size_t shares = std::min(groups, shares_of_a_thread * cores());
-  std::atomic<bool> is_inside = true;
-  share_out(shares, [&](std::size_t share) {
-    Sums sums(rows, sorted, largest);
-    const std::size_t end = groups * (share + 1) / shares, last = sorted.begin(end);
-    for (std::size_t group = groups * share / shares; group < end && is_inside; ++group) {
-      if (!sums.add(group, last, means + group * n)) is_inside = false;
-      sums.write(gram + group * n * n, surprise + group * n);
-    }
-  });
-  return is_inside;
+  const Task task{rows, groups, means, largest, limits};
+  const std::size_t stride = padded(rows.dimension), sums = groups * stride * (stride + 1);
+  const std::size_t features = rows.groups.size() * rows.dimension;
+  const std::size_t slices = std::min(most_slices, features / share_of_features / sums);
+  return slices > 1 ? add_slices(task, slices, gram, surprise) : add_groups(task, gram, surprise);
 }
 
 }  // namespace mlkit::regression

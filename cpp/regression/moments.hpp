@@ -21,8 +21,8 @@ struct Rows {
 // the group's mean:
 //   gram = sum w x x'          [group][dimension][dimension]
 //   surprise = sum w x (r - x'm)      [group][dimension]
-// A group without rows gets zeros. The sums of a group are taken in the order of its rows, on one
-// thread. There are fewer than 2^32 rows. False, and the sums are of no use: a feature is not within
+// A group without rows gets zeros. How the rows of a group are cut into sums depends on the sizes
+// alone: the bits are the same with any number of threads. There are fewer than 2^32 rows. False, and the sums are of no use: a feature is not within
 // [-largest, largest], a reward not within `limits`, or a group not below `groups`.
 bool moments(const Rows& rows, std::size_t groups, const double* means, double largest,
              std::pair<double, double> limits, double* gram, double* surprise);

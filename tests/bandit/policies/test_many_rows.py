@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -62,6 +65,46 @@ def test_the_same_rows_give_the_same_bits():
     assert_array_equal(first.weights.mean, second.weights.mean)
     assert_array_equal(first.weights.precision, second.weights.precision)
     assert_array_equal(first.weights.precision, first.weights.precision.transpose(0, 2, 1))
+
+
+MANY = """
+import numpy as np
+from mlkit.bandit.policies.linear import LinUCB
+rng = np.random.default_rng(1)
+policy = LinUCB({arms}, 8)
+shown, features = rng.integers({arms}, size=100_000), rng.normal(size=(100_000, 8))
+policy.update(shown, rng.random(100_000), features)
+"""
+"""In slices, or with 300 arms group by group, as their sums take much of the rows' memory."""
+
+
+@pytest.mark.parametrize("arms", [3, 300])
+def test_one_thread_and_several_give_the_same_bits(arms):
+    learn = MANY.format(arms=arms)
+    alone = "import os, sys\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])"
+    write = "for each in (policy.weights.mean, policy.weights.precision):\n"
+    write += "    sys.stdout.buffer.write(each.tobytes())"
+    done = subprocess.run(
+        [sys.executable, "-c", alone + learn + write], check=True, capture_output=True, timeout=120
+    )
+    names = {}
+    exec(learn, names)
+    weights = names["policy"].weights
+    assert done.stdout == weights.mean.tobytes() + weights.precision.tobytes()
+
+
+@pytest.mark.parametrize("arms", [3, 300])
+def test_slices_and_chunks_teach_what_all_rows_do(arms):
+    rng = np.random.default_rng(2)
+    shown, features = rng.integers(arms, size=100_000), rng.normal(size=(100_000, 8))
+    rewards, weights = rng.random(100_000), rng.random(100_000)
+    found, expected = LinUCB(arms, 8), learned_at_once(LinUCB(arms, 8), shown, rewards, features)
+    found.update(shown, rewards, features)
+    assert_allclose(found.weights.precision, expected.weights.precision, rtol=1e-9, atol=1e-9)
+    assert_allclose(found.weights.mean, expected.weights.mean, rtol=1e-9, atol=1e-12)
+    found.update(shown, rewards, features, weights)
+    learned_at_once(expected, shown, rewards, features, weights)
+    assert_allclose(found.weights.mean, expected.weights.mean, rtol=1e-9, atol=1e-12)
 
 
 def test_an_arm_that_was_not_shown_keeps_its_prior():
