@@ -190,15 +190,6 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
-    """A script task's program."""
-
-    format: str
-    source: str
-    result: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class External:
     """How a task is offered to external workers.
 
@@ -213,6 +204,21 @@ class External:
     priority: Expression | None = None
     retries: int | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script task's program.
+
+    Attributes:
+        result: The variable for its last value.
+        external: What a worker outside sees of the task, where one may run it.
+    """
+
+    format: str
+    source: str
+    result: str | None = None
+    external: External | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,8 +140,10 @@ def _one_work(
 
 
 def is_external(node: FlowNode, folder: Path, tasks: Mapping[str, str]) -> bool:
-    """Return whether external workers may do a task: no callable does it."""
+    """Return whether external workers may do a task: it is for them, and no callable does it."""
     work = node.work
+    if isinstance(work, Script):
+        return work.external is not None
     if not isinstance(work, Callable) or work.external is None:
         return False
     return resolve(work.name, folder, tasks) is None

@@ -123,6 +123,7 @@ class Attempts:
         self.jobs[job] = (running, identifier)
         running.jobs[identifier] = job
         running.meanwhile.pop(identifier, None)
+        running.elsewhere.pop(identifier, None)
 
     def _prepare(
         self, running: Running, identifier: int, request: dict[str, Any], wanted: set[str]
@@ -131,6 +132,7 @@ class Attempts:
         assert self.transfers is not None
         job = -next(self._numbers)
         self._note_begun(running, identifier, job)
+        received = running.received
 
         def then(problem: MlkitError | None) -> None:
             if self.jobs.pop(job, None) is None:
@@ -139,7 +141,7 @@ class Attempts:
             if problem is not None:
                 self._apply(running, Fail(identifier, problem.message), None)
                 return
-            running.has_folder = True
+            running.has_folder = received == running.received
             if not self.draining:
                 self._hand_over(running, identifier, request)
 

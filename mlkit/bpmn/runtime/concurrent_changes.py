@@ -42,9 +42,34 @@ def settle(
             found[path] = None
         elif path in found and _is_older(found[path], others, path):
             del found[path]
+    for path, at in running.elsewhere.pop(activation, {}).items():
+        if path in found and ((own := found[path]) is None or own[3] < at):
+            del found[path]
     for each in running.jobs:
         running.meanwhile.setdefault(each, {}).update(found)
     return _compare(found, known)
+
+
+def receive(
+    running: Running, files: Mapping[str, WorkFile | None], now: float
+) -> dict[str, WorkFile | None]:
+    """Return what a worker elsewhere changes in what is known of the working folder.
+
+    It is written over what tasks here have changed before; what they change later is newer. The
+    folder here lacks it until the next task is begun.
+
+    Args:
+        running: The instance; its tasks that run here remember what is returned.
+        files: What the worker has reported.
+        now: In seconds since 1970.
+    """
+    found = {path: e if e is None else (e.hash, e.size, e.mode, 0) for path, e in files.items()}
+    changed = _compare(found, running.state.files)
+    running.has_folder = False
+    running.received += 1
+    for each in running.jobs:
+        running.elsewhere.setdefault(each, {}).update(dict.fromkeys(changed, int(now * 1e9)))
+    return changed
 
 
 def _is_there(folder: Path, path: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from mlkit.bpmn.definition.model import Callable, Definitions, Problem
 from mlkit.bpmn.definition.parser import parse_text, read
 from mlkit.bpmn.engine.behaviors import starting
+from mlkit.bpmn.engine.behaviors.external import offered_name
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.lint import validation
 from mlkit.errors import InputMissing, UsageError
@@ -83,14 +84,10 @@ def start_node(engine: Engine, message: str | None) -> str:
 
 
 def external_names(engine: Engine, folder: Path, bindings: Mapping[str, str]) -> list[str]:
-    """Return the names of the callables whose work external workers do."""
+    """Return the names of the callables and scripts whose work external workers do."""
     nodes = (each.node for each in engine.graph.behaviors.values())
     return sorted(
-        {
-            each.work.name
-            for each in nodes
-            if isinstance(each.work, Callable) and validation.is_external(each, folder, bindings)
-        }
+        {offered_name(each) for each in nodes if validation.is_external(each, folder, bindings)}
     )
 
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from mlkit.bpmn.definition.model import Callable, External
+from mlkit.bpmn.definition.model import Callable, External, Script
 from mlkit.bpmn.engine.engine import Engine
 from mlkit.bpmn.engine.events import AnyEvent, Complete, Fail, Retry, Throw
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.engine.waits import ForWorker
+from mlkit.bpmn.engine.work_file import WorkFile
 from mlkit.bpmn.journal.external import ExternalTask, Offered
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Row
@@ -50,11 +51,13 @@ class Report(NamedTuple):
         worker: Who it is.
         variables: What the work left, as stored.
         local: The same, only for the task itself.
+        files: What it has changed in the working folder; None for what is gone.
     """
 
     worker: str
     variables: Mapping[str, Any] = {}
     local: Mapping[str, Any] = {}
+    files: Mapping[str, WorkFile | None] = {}
 
 
 def describe_offered(row: Row, engine: Engine, state: State, activation: int) -> Offered:
@@ -81,7 +84,7 @@ def describe_offered(row: Row, engine: Engine, state: State, activation: int) ->
 def external_of(engine: Engine, element: str) -> External | None:
     """Return how the diagram offers an element to workers."""
     work = engine.graph.behaviors[element].node.work
-    return work.external if isinstance(work, Callable) else None
+    return work.external if isinstance(work, Callable | Script) else None
 
 
 def require(journal: Journal, identifier: str) -> ExternalTask:
@@ -96,11 +99,28 @@ def require(journal: Journal, identifier: str) -> ExternalTask:
     return task
 
 
-def _require_mine(journal: Journal, identifier: str, worker: str, what: str) -> ExternalTask:
+def require_held(journal: Journal, identifier: str, worker: str, what: str) -> ExternalTask:
+    """Return a task that a worker has.
+
+    Args:
+        journal: Where.
+        identifier: The task.
+        worker: Who says that it has it.
+        what: The beginning of the message where it has not, with places for both.
+
+    Raises:
+        UnknownTask: There is no such task.
+        NotYours: Another worker has it.
+    """
     task = require(journal, identifier)
     if task.worker != worker:
         holder = "null" if task.worker is None else task.worker
         raise NotYours(f"{what.format(task.id, worker)} It is locked by worker '{holder}'.")
+    return task
+
+
+def _require_mine(journal: Journal, identifier: str, worker: str, what: str) -> ExternalTask:
+    task = require_held(journal, identifier, worker, what)
     if journal.get(task.instance, keep=True).status == "suspended":
         raise TaskSuspended(task.id)
     return task
@@ -163,7 +183,8 @@ def complete(journal: Journal, identifier: str, report: Report) -> int:
     """
     what = "External Task {} cannot be completed by worker '{}'."
     task = _require_mine(journal, identifier, report.worker, what)
-    event = Complete(task.activation, dict(report.variables), report.worker, dict(report.local))
+    variables, local, files = dict(report.variables), dict(report.local), dict(report.files)
+    event = Complete(task.activation, variables, report.worker, local, files)
     return _end(journal, task, event)
 
 

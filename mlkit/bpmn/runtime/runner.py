@@ -11,6 +11,8 @@ import time
 import traceback
 from collections.abc import Callable
 
+from msgspec import structs
+
 from mlkit.bpmn.engine.effects import (
     AnyEffect,
     Fetch,
@@ -24,6 +26,7 @@ from mlkit.bpmn.engine.effects import (
 from mlkit.bpmn.engine.events import (
     STEERING,
     AnyEvent,
+    Complete,
     Crash,
     Fire,
     Hop,
@@ -39,6 +42,7 @@ from mlkit.bpmn.journal.memory import MemoryStores
 from mlkit.bpmn.journal.parts import Stores
 from mlkit.bpmn.journal.protocol import Journal
 from mlkit.bpmn.journal.records import Append, Changes, Damaged, Entry, Log, TakenOver
+from mlkit.bpmn.runtime import concurrent_changes
 from mlkit.bpmn.runtime.attempts import Attempts
 from mlkit.bpmn.runtime.clock import Clock, RealClock
 from mlkit.bpmn.runtime.effects import lock_messages, topics, write
@@ -413,10 +417,17 @@ class Runner:
             if isinstance(event, Migrate):
                 self._migrate(running, event)
             else:
-                self.apply(running, event)
+                self.apply(running, self._settle_files(running, event))
         except BadData as error:
             return error.message
         return ""
+
+    def _settle_files(self, running: Running, event: AnyEvent) -> AnyEvent:
+        """Return an event with what a worker elsewhere changes in the files as they are now."""
+        if not (isinstance(event, Complete) and event.files):
+            return event
+        files = concurrent_changes.receive(running, event.files, self.clock.now())
+        return structs.replace(event, files=files)
 
     def _migrate(self, running: Running, event: Migrate) -> None:
         if self.migrator is None:

@@ -23,6 +23,8 @@ class Running:
         pool: Where its scripts run; None for the runner's pool.
         has_folder: Whether its working folder is known to be what the journal says.
         meanwhile: What other tasks have changed in it while a task ran, by its activation.
+        elsewhere: The same, of tasks that workers elsewhere have done: paths, and when (ns).
+        received: How often workers elsewhere have changed it.
         is_dropped: Whether this process has left it alone; another one may have it.
     """
 
@@ -38,4 +40,6 @@ class Running:
     pool: ScriptPool | None = None
     has_folder: bool = False
     meanwhile: dict[int, dict[str, KeptFile | None]] = field(default_factory=dict)
+    elsewhere: dict[int, dict[str, int]] = field(default_factory=dict)
+    received: int = 0
     is_dropped: bool = False

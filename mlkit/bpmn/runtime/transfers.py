@@ -52,8 +52,9 @@ class Transfers:
         self._executor: ThreadPoolExecutor | None = None
 
     def carries(self, running: Running) -> bool:
-        """Return whether what tasks change in a working folder is kept for other hosts."""
-        return self.store.is_shared or bool(running.state.files)
+        """Return whether what tasks change in a working folder is kept for other machines."""
+        state = running.state
+        return self.store.is_shared or bool(state.files or state.external)
 
     def lacks_folder(self, running: Running) -> bool:
         """Return whether a working folder may not be what the journal says."""
@@ -66,8 +67,7 @@ class Transfers:
     def note_folder(self, running: Running, changes: Changes) -> None:
         """Keep what the journal says of a working folder since a commit."""
         events = [each.event for each in changes.entries]
-        if any(isinstance(each, Complete) and each.files for each in events):
-            running.has_folder = True
+        if running.has_folder and any(isinstance(e, Complete) and e.files for e in events):
             try:
                 working_folders.note(Path(running.options["work"]), running.state.files)
             except OSError as error:  # It is compared file by file, then.
@@ -122,7 +122,9 @@ class Transfers:
         with self._restoring:
             # Whoever has taken over a dropped instance may have restored newer files already.
             if not (running.has_folder or running.is_dropped):
-                working_folders.restore(Path(running.options["work"]), files, self.store)
+                is_used = any(job > 0 for job in running.jobs.values())
+                folder = Path(running.options["work"])
+                working_folders.restore(folder, files, self.store, is_used)
 
     def publish(self, made: Iterable[str], then: Then) -> None:
         """Publish values; then call a function in the thread that calls `finish`."""

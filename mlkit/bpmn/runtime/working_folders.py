@@ -58,13 +58,14 @@ def remove(folder: Path) -> None:
     note_of(folder).unlink(missing_ok=True)
 
 
-def restore(folder: Path, files: Files, store: ArtifactStore) -> None:
+def restore(folder: Path, files: Files, store: ArtifactStore, is_used: bool = False) -> None:
     """Make a working folder what the journal says it holds.
 
     Args:
         folder: The folder, which is made where it is missing.
         files: What the journal says.
         store: Where the contents are; those that are missing here are fetched.
+        is_used: Whether a task runs in it now: what is known to be here is then left to that task.
 
     Raises:
         BadData: A path leads out of the folder or is both a file and a folder, or a content is not
@@ -76,7 +77,7 @@ def restore(folder: Path, files: Files, store: ArtifactStore) -> None:
     known = _noted(folder)
     if known == files:
         return
-    _check_all(files)
+    check_all(files)
     for each in files.values():
         if each.hash:
             store.fetch(each.hash)
@@ -85,7 +86,8 @@ def restore(folder: Path, files: Files, store: ArtifactStore) -> None:
         if known is not None:
             _remove_stale(folder, known, files)
         for path, each in files.items():
-            _place(folder, path, each, store)
+            if not (is_used and known is not None and known.get(path) == each):
+                _place(folder, path, each, store)
         note(folder, files)
     except OSError as error:
         if error.errno in FULL:
@@ -93,7 +95,12 @@ def restore(folder: Path, files: Files, store: ArtifactStore) -> None:
         raise ConfigurationError(f"the working folder cannot be restored: {error}") from error
 
 
-def _check_all(files: Files) -> None:
+def check_all(files: Files) -> None:
+    """Refuse what cannot be in a working folder.
+
+    Raises:
+        BadData: A path leads out of the folder or is both a file and a folder.
+    """
     for path, each in files.items():
         _check(path, each)
     conflict = find_conflict(files)

@@ -5,20 +5,28 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import socket
 import ssl
 import threading
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
-from mlkit.errors import ConfigurationError, MlkitError, ServiceUnavailable, UsageError
+from mlkit.errors import BadData, ConfigurationError, MlkitError, ServiceUnavailable, UsageError
+from mlkit.storage.objects import Sink
 
 _MARGIN = 15.0
+_CHUNK = 1 << 20
+_BYTES = "application/octet-stream"
 _PATH = "/engine-rest"
 
 
 class Lost(MlkitError):
     """The task is no longer this worker's."""
+
+
+class _NoSuchPath(Lost):
+    """The server has no such operation."""
 
 
 class Connection:
@@ -83,13 +91,40 @@ class Connection:
         place = f"/execution/{quote(instance, safe='')}/localVariables/{quote(name, safe='')}/data"
         return self._request("GET", place, None, _MARGIN)
 
+    def job(self, identifier: str) -> dict[str, Any] | None:
+        """Return a locked task as a job; None where the server is not of mlkit.
+
+        Raises:
+            Lost: The task is no longer this worker's.
+        """
+        try:
+            content = self._request("GET", self._job_path(identifier, "job"), None, _MARGIN)
+        except _NoSuchPath:
+            return None
+        found: dict[str, Any] = json.loads(content)
+        return found
+
+    def copy_content(self, identifier: str, name: str, target: Sink) -> None:
+        """Copy a content that a job names into a file."""
+        path = self._job_path(identifier, f"content/{name}")
+        self._request("GET", path, None, _MARGIN, target)
+
+    def send_content(self, identifier: str, name: str, content: IO[bytes]) -> None:
+        """Send a content of a result."""
+        self._request("PUT", self._job_path(identifier, f"content/{name}"), content, _MARGIN)
+
+    def _job_path(self, identifier: str, what: str) -> str:
+        return f"/external-task/{quote(identifier, safe='')}/{what}?workerId={quote(self.worker)}"
+
     def _post(self, path: str, body: dict[str, Any], limit: float) -> Any:
         content = self._request("POST", path, {"workerId": self.worker, **body}, limit)
         return json.loads(content) if content else None
 
-    def _request(self, method: str, path: str, body: Any, limit: float) -> bytes:
+    def _request(
+        self, method: str, path: str, body: Any, limit: float, target: Sink | None = None
+    ) -> bytes:
         try:
-            status, content = self._answer(method, path, body, limit)
+            status, content = self._answer(method, path, body, limit, target)
         except (OSError, http.client.HTTPException) as error:
             self._http = None
             raise ServiceUnavailable(
@@ -100,16 +135,29 @@ class Connection:
             raise self._refusal(status, content)
         return content
 
-    def _answer(self, method: str, path: str, body: Any, limit: float) -> tuple[int, bytes]:
+    def _answer(
+        self, method: str, path: str, body: Any, limit: float, target: Sink | None
+    ) -> tuple[int, bytes]:
         if self._http is None:
             self._http = self._connect()
         self._http.timeout = limit
         if self._http.sock is not None:
             self._http.sock.settimeout(limit)
-        text = None if body is None else json.dumps(body)
-        self._http.request(method, self._path + path, text, self._headers)
+        headers = self._headers
+        if hasattr(body, "read"):
+            size = str(os.fstat(body.fileno()).st_size)
+            headers = {**headers, "Content-Type": _BYTES, "Content-Length": size}
+        elif body is not None:
+            body = json.dumps(body)
+        self._http.request(method, self._path + path, body, headers)
         response = self._http.getresponse()
-        return response.status, response.read()
+        if target is None or response.status >= 400:
+            return response.status, response.read()
+        while part := response.read(_CHUNK):
+            target.write(part)
+        if response.length:
+            raise http.client.IncompleteRead(b"", response.length)
+        return response.status, b""
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._closed.is_set():
@@ -124,6 +172,8 @@ class Connection:
         try:
             document = json.loads(content)
             message = str(document.get("message") or document.get("detail") or document)
+            if status == 404 and document.get("type") == "NotFoundException":
+                return _NoSuchPath(f"{self.url}: {message}")
         except (ValueError, AttributeError):
             message = content[:200].decode("utf-8", "replace")
         if status in (401, 403):
@@ -131,4 +181,6 @@ class Connection:
             return ConfigurationError(f"{self.url}: {status}: {message}", hint=hint)
         if status in (400, 404):
             return Lost(f"{self.url}: {message}")
+        if status in (409, 413, 422):
+            return BadData(message)
         return ServiceUnavailable(f"{self.url}: {status}: {message}", hint="see the server's log")

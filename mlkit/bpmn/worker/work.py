@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,9 @@ from typing import Any
 from mlkit.bpmn.defaults import WORKER_LOCK, WORKER_PAUSE, WORKER_RETRIES
 from mlkit.bpmn.server.engine_rest.errors import RestError
 from mlkit.bpmn.server.engine_rest.typed import ARTIFACT, decode, encode
+from mlkit.bpmn.worker.carrying import Carrier
 from mlkit.bpmn.worker.connection import Connection, Lost
-from mlkit.errors import MlkitError, ServiceUnavailable
+from mlkit.errors import MlkitError, ServiceUnavailable, UsageError
 from mlkit.workers.pool import Result, ScriptPool
 
 PATIENCE = 20.0
@@ -30,7 +31,8 @@ class Settings:
     """How a worker works.
 
     Attributes:
-        callables: Topic -> `module:function`.
+        topics: The topics to fetch tasks of.
+        callables: Topic -> `module:function`; a topic without one has scripts only.
         folder: Where modules are looked for first.
         lock: For how many seconds a task is this worker's; it is renewed while the task runs.
         retries: How often a failing task is tried, where the server does not say it.
@@ -38,6 +40,7 @@ class Settings:
         most: How many tasks run at once; None for one a processor.
     """
 
+    topics: Sequence[str]
     callables: Mapping[str, str]
     folder: Path
     lock: float = WORKER_LOCK
@@ -48,18 +51,29 @@ class Settings:
 
 @dataclass(slots=True)
 class _Running:
+    """A task that this worker has.
+
+    Attributes:
+        locked: When its lock was last renewed, by the monotonic clock.
+        moving: What brings its files here, or its result to the server.
+        made: The server's job of it; None where the server knows none.
+        job: Its number in the pool, while it runs.
+    """
+
     task: Mapping[str, Any]
     locked: float
+    moving: Future[Any] | None = None
+    made: Mapping[str, Any] | None = None
+    job: int | None = None
 
 
 class Worker:
-    """Does external tasks until it is stopped.
+    """Does external tasks and scripts until it is stopped.
 
     Args:
         settings: How.
         pool: Where they run.
-        polls: The connection that waits for tasks.
-        reports: The connection that reports.
+        connect: Opens a connection to the server.
         note: Takes a line for the log.
     """
 
@@ -67,17 +81,18 @@ class Worker:
         self,
         settings: Settings,
         pool: ScriptPool,
-        polls: Connection,
-        reports: Connection,
+        connect: Callable[[], Connection],
         note: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._pool = pool
-        self._polls = polls
-        self._reports = reports
+        self._polls, self._reports = connect(), connect()
         self._note = note
-        self._running: dict[int, _Running] = {}
+        self._running: dict[str, _Running] = {}
         self._most = settings.most or os.cpu_count() or 1
+        self._work = Path(pool.scratch) / "work"
+        self._carrier = Carrier(connect, Path(pool.artifacts), self._work)
+        self._movers = ThreadPoolExecutor(self._most, "files")
         self._poll: Future[list[Any]] | None = None
         self._pause = 0.0
         self._not_before = 0.0
@@ -91,7 +106,7 @@ class Worker:
         """
         with ThreadPoolExecutor(1, "poll") as thread:
             self._take(self._fetch(0.0))
-            self._note(f"working for {self._polls.url}: {', '.join(self._settings.callables)}")
+            self._note(f"working for {self._polls.url}: {', '.join(self._settings.topics)}")
             try:
                 while True:
                     self._step(thread)
@@ -102,9 +117,10 @@ class Worker:
         """Let what runs end within some seconds, and give the rest back."""
         deadline = time.monotonic() + drain_timeout
         while self._running and time.monotonic() < deadline:
-            self._collect(_TICK)
+            self._advance()
         for each in self._running.values():
             self._report(each.task, "unlock", {})
+        self._movers.shutdown(wait=False, cancel_futures=True)
 
     # -- fetching --------------------------------------------------------------------------
 
@@ -114,16 +130,24 @@ class Worker:
         if self._poll is not None and self._poll.done():
             poll, self._poll = self._poll, None
             self._finish_poll(poll)
-        self._collect(_TICK)
+        self._advance()
         self._renew()
+
+    def _advance(self) -> None:
+        """Move the tasks on that are here: to the pool, and from there to the server."""
+        for each in list(self._running.values()):
+            if each.moving is not None and each.moving.done():
+                moving, each.moving = each.moving, None
+                self._finish_move(each, moving)
+        self._pool.send()
+        self._collect(_TICK)
 
     def _is_free(self) -> bool:
         return len(self._running) < self._most and time.monotonic() >= self._not_before
 
     def _fetch(self, patience: float) -> list[Any]:
         most = max(1, self._most - len(self._running))
-        topics = list(self._settings.callables)
-        return self._polls.fetch(topics, most, self._settings.lock, patience)
+        return self._polls.fetch(list(self._settings.topics), most, self._settings.lock, patience)
 
     def _finish_poll(self, poll: Future[list[Any]]) -> None:
         try:
@@ -136,21 +160,56 @@ class Worker:
 
     def _take(self, tasks: list[Any]) -> None:
         for task in tasks:
-            try:
-                job = self._pool.submit(self._job(task))
-            except (RestError, MlkitError) as error:
-                self._report_failure(task, f"its variables cannot be read: {error}", "")
-                continue
-            self._running[job] = _Running(task, time.monotonic())
-        self._pool.send()
+            name = task["id"]
+            moving = self._movers.submit(self._carrier.prepare, name)
+            self._running[name] = _Running(task, time.monotonic(), moving)
 
-    def _job(self, task: Mapping[str, Any]) -> dict[str, Any]:
+    def _finish_move(self, running: _Running, moving: Future[Any]) -> None:
+        """Go on once files are here, or once a result is there."""
+        is_reported = running.job is not None
+        try:
+            found = moving.result()
+            if is_reported:
+                self._end(running)
+                return
+            running.made = found
+            running.job = self._pool.submit(self._job(running.task, found))
+        except Lost as error:
+            self._note(f"task {running.task['id']}: {error.message}")
+            self._end(running)
+        except (RestError, MlkitError) as error:
+            self._report_failure(running.task, error.message, "")
+            self._end(running)
+        except Exception as error:  # A defect fails this attempt and no other.
+            problem = f"internal error: {type(error).__name__}: {error}"
+            self._report_failure(running.task, problem, "")
+            self._end(running)
+
+    def _end(self, running: _Running) -> None:
+        self._running.pop(running.task["id"], None)
+        self._movers.submit(self._carrier.end, running.task["id"])
+
+    def _job(self, task: Mapping[str, Any], made: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return a task as the pool runs it: a script of the server's, or a function of ours.
+
+        Raises:
+            UsageError: It is no script, and its topic has no function.
+        """
+        given = self._describe(task) if made is None else _for_pool(made)
+        function = self._settings.callables.get(task["topicName"])
+        if made is None or made["kind"] == "call":
+            if function is None:
+                raise UsageError(
+                    f"topic {task['topicName']!r} has no function here, and the task is no script",
+                    hint="--task TOPIC=MODULE:FUNCTION names one",
+                )
+            given |= {"kind": "call", "source": function, "result": None}
+        return {**given, "folder": str(self._settings.folder)}
+
+    def _describe(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a server that is not of mlkit says of a task."""
         instance, element = task["processInstanceId"], task["activityId"]
-        work = Path(self._pool.scratch) / "work" / task["id"]
         return {
-            "kind": "call",
-            "source": self._settings.callables[task["topicName"]],
-            "result": None,
             "element": element,
             "instance": instance,
             "iteration": "",
@@ -160,8 +219,7 @@ class Worker:
                 name: self._variable(instance, name, each)
                 for name, each in task["variables"].items()
             },
-            "folder": str(self._settings.folder),
-            "work": str(work),
+            "work": str(self._work / task["id"]),
         }
 
     def _variable(self, instance: str, name: str, given: Mapping[str, Any]) -> Any:
@@ -182,12 +240,18 @@ class Worker:
     # -- reporting -------------------------------------------------------------------------
 
     def _collect(self, patience: float) -> None:
+        jobs = {each.job: each for each in self._running.values() if each.job is not None}
         for result in self._pool.wait(patience):
-            found = self._running.pop(result.job, None)
+            found = jobs.get(result.job)
             if found is not None:
-                self._report_result(found.task, result)
+                self._report_result(found, result)
 
-    def _report_result(self, task: Mapping[str, Any], result: Result) -> None:
+    def _report_result(self, running: _Running, result: Result) -> None:
+        task = running.task
+        if result.outcome == "completed" and running.made is not None:
+            deliver = self._carrier.deliver
+            running.moving = self._movers.submit(deliver, task["id"], running.made, result)
+            return
         if result.outcome == "error":
             body = {"errorCode": result.code, "errorMessage": result.message}
             self._report(task, "bpmnError", body)
@@ -198,6 +262,7 @@ class Worker:
         else:
             variables = {n: encode(each).document for n, each in result.variables.items()}
             self._report(task, "complete", {"variables": variables})
+        self._end(running)
 
     def _report_failure(self, task: Mapping[str, Any], message: str, details: str) -> None:
         left = self._count_attempts_left(task) - 1
@@ -228,7 +293,7 @@ class Worker:
     def _renew(self) -> None:
         """Keep the locks of tasks that take long."""
         now = time.monotonic()
-        for job, each in list(self._running.items()):
+        for each in list(self._running.values()):
             if now - each.locked < self._settings.lock / 2:
                 continue
             each.locked = now
@@ -237,10 +302,16 @@ class Worker:
                 self._reports.task(each.task["id"], "extendLock", body)
             except Lost as error:
                 self._note(f"task {each.task['id']}: {error.message}")
-                del self._running[job]
-                self._pool.stop(job)
+                if each.job is not None:
+                    self._pool.stop(each.job)
+                self._end(each)
             except ServiceUnavailable as error:
                 self._note(error.message)
+
+
+def _for_pool(made: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the job of a server without what only this worker reads."""
+    return {name: each for name, each in made.items() if name not in ("given", "limit")}
 
 
 def _unsendable(variables: Mapping[str, Any]) -> str | None:

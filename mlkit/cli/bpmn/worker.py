@@ -1,4 +1,4 @@
-"""`mlkit bpmn worker`: external tasks on another machine."""
+"""`mlkit bpmn worker`: external tasks and scripts on another machine."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 @examples(
     "mlkit bpmn worker --server http://127.0.0.1:8080 --task charge=shop.payments:charge",
+    "mlkit bpmn worker --server http://127.0.0.1:8080 --topics gpu",
     "mlkit bpmn worker --server https://flows.example.org --token-file token"
     " --topics charge --task charge=payments:charge --task ship=shipping:ship",
 )
@@ -36,7 +37,7 @@ def worker(
     ] = [],  # noqa: B006 - typer's way to say "none given"
     topics: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Topics to fetch tasks of (default: those of --task)."),
+        typer.Option(metavar="A,B", help="Topics to fetch (default: those of --task)."),
     ] = None,
     token_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File with the token of this worker.")
@@ -83,12 +84,14 @@ def worker(
     cpu: Cpu = 0,
     env: Env = [],  # noqa: B006 - typer's way to say "none given"
 ) -> None:
-    """Run external tasks of a server, in isolated processes on this machine.
+    """Run external tasks and scripts of a server, in isolated processes on this machine.
 
-    A function gets the variables that its parameters name; a dictionary that it returns is
-    published. BpmnError throws a BPMN error; any other exception is a failed attempt. On SIGTERM
-    no more tasks are fetched, running ones may end within --drain-timeout, and the rest is
-    unlocked.
+    A script task with a topic is run as it would be by the server: its variables, the files of
+    the working folder and stored values are brought here, and what it leaves is brought back.
+    For other tasks, --task names a function: it gets the variables that its parameters name; a
+    dictionary that it returns is published. BpmnError throws a BPMN error; any other exception is
+    a failed attempt. On SIGTERM no more tasks are fetched, running ones may end within
+    --drain-timeout, and the rest is unlocked.
     """
     import os
     import socket
@@ -99,14 +102,14 @@ def worker(
     from mlkit.web.access import read_token
     from mlkit.workers.pool import Limits, ScriptPool
 
-    callables = _callables(task, topics)
+    callables = _callables(task)
+    wanted = _topics(topics, callables)
     token = None if token_file is None else read_token(token_file).decode()
     known_as = name or f"{socket.gethostname()}-{os.getpid()}"
-    settings = Settings(callables, Path.cwd(), lock, retries, pause, workers)
+    settings = Settings(wanted, callables, Path.cwd(), lock, retries, pause, workers)
     with stoppable():
         pool = ScriptPool(workers, python, Limits(timeout, cpu, memory, tuple(env)))
-        polls, reports = (Connection(server, token, known_as) for _ in range(2))
-        made = Worker(settings, pool, polls, reports, of(context).note)
+        made = Worker(settings, pool, lambda: Connection(server, token, known_as), of(context).note)
         try:
             made.run()
         finally:
@@ -114,7 +117,7 @@ def worker(
             pool.close()
 
 
-def _callables(tasks: list[str], topics: str | None) -> Mapping[str, str]:
+def _callables(tasks: list[str]) -> Mapping[str, str]:
     """Return `module:function` by topic."""
     found = {}
     for each in tasks:
@@ -122,9 +125,13 @@ def _callables(tasks: list[str], topics: str | None) -> Mapping[str, str]:
         if not equals or not name or ":" not in place:
             raise UsageError(f"--task {each!r}: expected NAME=MODULE:FUNCTION")
         found[name] = place
-    wanted = list(found) if topics is None else [e for e in topics.split(",") if e]
-    unknown = [each for each in wanted if each not in found and ":" not in each]
-    if unknown or not wanted:
-        which = f"topic {unknown[0]!r}" if unknown else "a worker"
-        raise UsageError(f"{which} has no function", hint="--task TOPIC=MODULE:FUNCTION names one")
-    return {each: found.get(each, each) for each in wanted}
+    return found
+
+
+def _topics(given: str | None, callables: Mapping[str, str]) -> list[str]:
+    """Return the topics to fetch; one without a function has scripts."""
+    found = list(callables) if given is None else [each for each in given.split(",") if each]
+    if not found:
+        hint = "--topics TOPIC runs scripts, --task TOPIC=MODULE:FUNCTION a function"
+        raise UsageError("a worker needs a topic", hint=hint)
+    return found

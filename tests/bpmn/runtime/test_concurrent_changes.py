@@ -6,7 +6,7 @@ import pytest
 
 from mlkit.bpmn.engine.state import State
 from mlkit.bpmn.engine.work_file import WorkFile
-from mlkit.bpmn.runtime.concurrent_changes import settle
+from mlkit.bpmn.runtime.concurrent_changes import receive, settle
 from mlkit.bpmn.runtime.running import Running
 from mlkit.workers.pool import Result
 
@@ -69,3 +69,21 @@ def test_a_file_takes_the_place_of_a_folder_and_a_folder_that_of_a_file(parallel
     changed = conclude(1, {"out/x": made("2", 1), "in": made("3", 1)})
     assert {path for path, each in changed.items() if each is None} == {"out", "in/x", "in/y/"}
     assert {path for path, each in changed.items() if each} == {"out/x", "in"}
+
+
+def test_what_a_worker_elsewhere_has_changed_is_kept_though_it_is_not_here(parallel, tmp_path):
+    (tmp_path / "x").write_text("v2")
+    running, conclude = parallel
+    far = WorkFile("3" * 64, 2, 0o600)
+    running.state.files.update(receive(running, {"far": far, "x": far}, 1.5e-7))
+    assert conclude(1, {"x": made("1", 100)}) == {}
+    assert conclude(2, {"x": made("2", 200)}) == {"x": WorkFile("2" * 64, 2, 0o600)}
+    assert running.state.files["far"] == far
+    assert not running.has_folder
+
+
+def test_a_folder_in_the_place_of_a_file_is_settled_for_workers_elsewhere_too(parallel):
+    running, _ = parallel
+    file = WorkFile("3" * 64, 2, 0o600)
+    running.state.files["a"] = file
+    assert receive(running, {"a/b": file}, 1.0) == {"a/b": file, "a": None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable as Function
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from mlkit.bpmn.definition import retries
@@ -94,7 +95,10 @@ def _script(reader: Reader, element: Element) -> dict[str, Any]:
     if program == "juel":  # an expression, where vendors take it for a script
         value = reader.value(source.strip(), element)
         return {"work": value and Computed(value, result)}
-    return {"work": Script(program, source, result)}
+    offered = external.read(reader, element)
+    if offered is not None and xml.extension(element, "failedJobRetryTimeCycle") is not None:
+        offered = replace(offered, retries=_retry(reader, element).attempts)
+    return {"work": Script(program, source, result, offered)}
 
 
 def _service(reader: Reader, element: Element) -> dict[str, Any]:

@@ -17,12 +17,12 @@ def read(reader: Reader, element: Element) -> External | None:
         topic, retries = xml.vendor(element, "topic") or "", None
     else:
         return None
-    found = reader.value(topic, element) if topic else None
+    found = reader.attribute(topic, element)
     if found is None:
         return None
     return External(
         topic=found,
-        priority=reader.value(_priority(element), element),
+        priority=reader.attribute(_priority(element), element),
         retries=int(str(retries)) if str(retries).isdigit() else None,
         properties=dict(_properties(element)),
     )

@@ -91,15 +91,22 @@ class Reader:
         """Read an attribute or text that may hold an expression; else it is a constant."""
         return self.expression(source, element, plain="text") if source else None
 
-    def expression(self, source: str, element: Element, plain: str) -> Expression | None:
+    def attribute(self, source: str | None, element: Element) -> Expression | None:
+        """Read an attribute as `value` does, whatever language a script beside it is in."""
+        return self.expression(source, element, "text", apart=True) if source else None
+
+    def expression(
+        self, source: str, element: Element, plain: str, apart: bool = False
+    ) -> Expression | None:
         """Read an expression in the dialect that it is marked with.
 
         Args:
             source: Its text.
             element: Where it is.
             plain: What unmarked text is: `python` or `text`.
+            apart: Whether the language that the element declares is that of something else.
         """
-        language = self._language(source, element, plain)
+        language = self._language(source, element, plain, apart)
         if language is None:
             return None
         expression = Expression(source, language, xml.line(element))
@@ -111,9 +118,9 @@ class Reader:
             self.problem("expression.broken", element, error.message)
         return expression
 
-    def _language(self, source: str, element: Element, plain: str) -> str | None:
+    def _language(self, source: str, element: Element, plain: str, apart: bool) -> str | None:
         declared = element.get("language") or element.get("scriptFormat")
-        if declared:
+        if declared and not apart:
             return self._recognize_language(str(declared), element)
         if "${" in source or "#{" in source:
             return "juel"

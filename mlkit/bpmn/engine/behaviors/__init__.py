@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlkit.bpmn.definition import model
-from mlkit.bpmn.definition.model import Callable, Computed, FlowNode, Repeat
+from mlkit.bpmn.definition.model import Callable, Computed, FlowNode, Repeat, Script
 from mlkit.bpmn.engine.behaviors.activity import Activity
 from mlkit.bpmn.engine.behaviors.ad_hoc import AdHocSubProcess
 from mlkit.bpmn.engine.behaviors.behavior import Behavior
@@ -61,7 +61,7 @@ def behavior_of(node: FlowNode, body: model.Scope) -> Behavior:
         kind = SendTask
     elif node.triggered:
         kind = EventSubProcess
-    elif isinstance(node.work, Callable):
+    elif isinstance(node.work, Callable | Script):
         kind = WorkTask if node.work.external is None else ExternalTask
     behavior = kind(node, body)
     if node.loop is None or not isinstance(behavior, Activity):

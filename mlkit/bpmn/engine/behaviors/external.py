@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlkit.bpmn.definition.model import Callable
+from mlkit.bpmn.definition.model import Callable, FlowNode, Script
 from mlkit.bpmn.engine.behaviors import errors
 from mlkit.bpmn.engine.behaviors.tasks import WorkTask
 from mlkit.bpmn.engine.effects import Offer
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class ExternalTask(WorkTask):
-    """A task that an external worker does, unless the instance has a callable for it."""
+    """A task that an external worker does, unless the engine of the instance does it."""
 
     def work(self, step: Step, activation: Activation) -> None:
-        """Offer the task, or ask for an attempt of the callable."""
+        """Offer the task, or ask for an attempt by the engine."""
         work = self.node.work
-        assert isinstance(work, Callable)
-        if work.external is None or work.name not in step.state.external:
+        assert isinstance(work, Callable | Script)
+        if work.external is None or offered_name(self.node) not in step.state.external:
             super().work(step, activation)
             return
         scope = step.variables(activation)
@@ -88,6 +88,12 @@ class ExternalTask(WorkTask):
         step.remove(host)
         step.step(host, "terminated")
         step.put(scope, ())
+
+
+def offered_name(node: FlowNode) -> str:
+    """Return how an instance names a task that external workers do; a script has no name."""
+    assert isinstance(node.work, Callable | Script)
+    return node.work.name if isinstance(node.work, Callable) else f"script {node.id}"
 
 
 def _number(priority: str) -> int:

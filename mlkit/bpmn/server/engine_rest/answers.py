@@ -32,12 +32,14 @@ class Verb(NamedTuple):
     Attributes:
         role: Who may do it.
         is_partial: Whether to have the role for a part is enough.
+        max_body: Bytes that the body may have; None: as many as usual.
     """
 
     handler: Handler
     summary: str
     role: str = "worker"
     is_partial: bool = False
+    max_body: int | None = None
 
 
 def operation(verb: Verb, name: str) -> Operation:
@@ -52,7 +54,7 @@ def operation(verb: Verb, name: str) -> Operation:
 
     return Operation(
         handle, id=name, summary=verb.summary, tag="engine-rest", role=verb.role,
-        is_partial=verb.is_partial,
+        is_partial=verb.is_partial, max_body=verb.max_body,
     )  # fmt: skip
 
 

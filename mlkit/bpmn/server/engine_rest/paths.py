@@ -10,6 +10,7 @@ from mlkit.bpmn.server.engine_rest.fetching import Fetching
 from mlkit.bpmn.server.engine_rest.history import History
 from mlkit.bpmn.server.engine_rest.incidents import Incidents
 from mlkit.bpmn.server.engine_rest.instances import Instances
+from mlkit.bpmn.server.engine_rest.jobs import Jobs
 from mlkit.bpmn.server.engine_rest.messages import Messages
 from mlkit.bpmn.server.engine_rest.processes import Processes
 from mlkit.web.application import Parameter, Request, Response, Route
@@ -25,6 +26,7 @@ def routes(context: Context) -> dict[str, Route]:
     context.host.on_offer = fetching.polling.notify
     verbs = {
         **ExternalTasks(context, fetching).verbs(),
+        **Jobs(context).verbs(),
         **Instances(context).verbs(),
         **Incidents(context).verbs(),
         **History(context).verbs(),
