@@ -92,6 +92,13 @@ class Database(Protocol):
     def atomically(self, work: Callable[[], Result]) -> Result:
         """Do a work in a transaction, and again where it was the victim of a deadlock."""
 
+    def relaxed(self) -> AbstractContextManager[None]:
+        """Let the transactions of a block be durable no later than the next one outside of it.
+
+        They are ordered as all others: who reads or writes later finds them. Until the next one a
+        failure of the machine may undo them, and all that came after them.
+        """
+
     def lock(self, names: Iterable[str]) -> None:
         """Keep others that lock the same names waiting until the transaction ends.
 

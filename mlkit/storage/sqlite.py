@@ -213,6 +213,15 @@ class SqliteDatabase:
         with self.transaction():
             return work()
 
+    @contextmanager
+    def relaxed(self) -> Iterator[None]:
+        """Leave the write-ahead log to be synced by the next transaction outside of the block."""
+        self.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            self.execute("PRAGMA synchronous = FULL")
+
     def lock(self, names: Iterable[str]) -> None:
         """Do nothing: a transaction here is alone."""
 

@@ -49,7 +49,9 @@ class PathApplication(Application):
         super().__init__(routes, *arguments, **options)
         self._headers = headers
         self._patterns = [
-            (Pattern(path, _Nothing()), route) for path, route in routes.items() if "{" in path
+            (path.partition("{")[0], Pattern(path, _Nothing()), route)
+            for path, route in routes.items()
+            if "{" in path
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +70,10 @@ class PathApplication(Application):
         found, rest = super()._route(scope)
         if found is not None:
             return found, rest
-        for pattern, route in self._patterns:
+        path: str = scope["path"]
+        for prefix, pattern, route in self._patterns:
+            if not path.startswith(prefix):
+                continue
             match, child = pattern.matches(scope)
             if match is not Match.NONE:
                 scope["path_params"] = child["path_params"]

@@ -107,6 +107,9 @@ class Journal(Protocol):
     def atomically(self, work: Callable[[], Result]) -> Result:
         """Do a work in a transaction, and again where it was the victim of a deadlock."""
 
+    def relaxed(self) -> AbstractContextManager[None]:
+        """Let the transactions of a block be durable no later than the next one outside of it."""
+
     def wait(self, timeout: float) -> bool:
         """Wait, at most `timeout` seconds, until another connection delivers something.
 

@@ -10,6 +10,7 @@ clients ask for at the same time costs one `fsync`, and no two writers wait for 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -42,9 +43,10 @@ logger = logging.getLogger("mlkit.bpmn")
 
 @dataclass(slots=True)
 class _Write:
-    """Something to write, and who waits for it."""
+    """Something to write, and who waits for it, or for what the host decides about it later."""
 
     function: Callable[[Journal], Any]
+    is_settled_later: bool = False
     future: Future[Any] = field(default_factory=Future)
 
 
@@ -138,14 +140,18 @@ class Host:
             if self._pools is not None:
                 self._pools.wake()
 
-    def write(self, function: Callable[[Journal], Any]) -> Future[Any]:
+    def write(
+        self, function: Callable[[Journal], Any], is_settled_later: bool = False
+    ) -> Future[Any]:
         """Let a function write to the journal, in a transaction with others.
 
         Args:
             function: Called once, or again where another one of the same transaction failed.
                 What it raises undoes what it has written, and goes to who waits for it.
+            is_settled_later: Whether who waits takes nothing for done before the verdict about an
+                event that is written: the commit of the verdict makes both durable.
         """
-        write = _Write(function)
+        write = _Write(function, is_settled_later)
         with self._lock:
             if not self._thread.is_alive():
                 write.future.set_exception(_stopped())
@@ -269,7 +275,9 @@ class Host:
 
     def _write_together(self, writes: list[_Write]) -> list[Any]:
         journal = self._session.journal
-        return journal.atomically(lambda: [each.function(journal) for each in writes])
+        are_settled_later = all(each.is_settled_later for each in writes)
+        with journal.relaxed() if are_settled_later else contextlib.nullcontext():
+            return journal.atomically(lambda: [each.function(journal) for each in writes])
 
     def _write_one(self, write: _Write) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,6 +117,10 @@ class SqlJournal:
         """Do a work in a transaction, and again where it was the victim of a deadlock."""
         with self.index.consistent():
             return self.database.atomically(work)
+
+    def relaxed(self) -> AbstractContextManager[None]:
+        """Let the transactions of a block be durable no later than the next one outside of it."""
+        return self.database.relaxed()
 
     def wait(self, timeout: float) -> bool:
         """Wait, at most `timeout` seconds, until another connection delivers something."""

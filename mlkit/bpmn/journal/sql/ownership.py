@@ -132,5 +132,6 @@ class SqlOwnership:
             self._atomically(work)
 
     def _atomically(self, work: Callable[[], Result]) -> Result:
-        with self._index.consistent():
+        # Owners of a file die with its machine: only commits that follow have to survive that.
+        with self._index.consistent(), self._database.relaxed():
             return self._database.atomically(work)

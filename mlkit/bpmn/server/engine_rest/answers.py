@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -101,32 +102,103 @@ async def settle(context: Context, work: Callable[[Journal], list[int]]) -> None
     Raises:
         RestError: One was refused, or is not decided within the limit.
     """
+    settling = _Settling(context, work)
+    refusal = await settling.verdict()
+    if refusal:
+        raise RestError(500, "ProcessEngineException", refusal, 0)
 
-    def write(journal: Journal) -> list[tuple[int, Future[str]]]:
+
+class _Settling:
+    """Events that are written by the host and decided by it, or by another one.
+
+    The host's thread tells the loop once, when all is decided: not for each step.
+
+    Args:
+        context: The server's.
+        work: Writes the events; returns their numbers.
+    """
+
+    def __init__(self, context: Context, work: Callable[[Journal], list[int]]) -> None:
+        self._context = context
+        self._work = work
+        self._loop = asyncio.get_running_loop()
+        self._decided: asyncio.Future[str] = self._loop.create_future()
+        self._rows: list[int] = []
+        self._verdicts: list[Future[str]] = []
+        self._left = 0
+
+    async def verdict(self) -> str:
+        """Return why an event was refused, once all are durable; empty where all were taken."""
+        writing = self._context.host.write(self._write, is_settled_later=True)
+        writing.add_done_callback(self._written)
+        looking: asyncio.Task[None] | None = None
+
+        def look() -> None:
+            nonlocal looking
+            looking = self._loop.create_task(self._look())
+
+        soon = self._loop.call_later(_LOOK_AGAIN, look)
+        try:
+            return await self._decided
+        finally:
+            soon.cancel()
+            if looking is not None:
+                looking.cancel()
+            for row in self._rows:
+                self._context.host.forget(row)
+
+    # -- in the host's thread --------------------------------------------------------------
+
+    def _write(self, journal: Journal) -> None:
+        self._rows = self._work(journal)
         # The host decides in this thread, later: no verdict can be missed.
-        return [(row, context.host.verdict(row)) for row in work(journal)]
+        self._verdicts = [self._context.host.verdict(row) for row in self._rows]
+        self._left = len(self._verdicts)
 
-    for row, future in await context.write(write):
-        refusal = await _verdict(context, row, asyncio.wrap_future(future))
-        if refusal:
-            raise RestError(500, "ProcessEngineException", refusal, 0)
+    def _written(self, writing: Future[Any]) -> None:
+        error = None if writing.cancelled() else writing.exception()
+        if writing.cancelled() or error is not None or not self._verdicts:
+            self._tell(error, "")
+        for each in () if error is not None else self._verdicts:
+            each.add_done_callback(self._note)
 
+    def _note(self, decided: Future[str]) -> None:
+        error = None if decided.cancelled() else decided.exception()
+        self._left -= 1
+        refusal = "" if decided.cancelled() or error is not None else decided.result()
+        if error is not None or refusal or self._left == 0:
+            self._tell(error, refusal)
 
-async def _verdict(context: Context, row: int, decided: asyncio.Future[str]) -> str:
-    """Wait for this host, or for another one."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + VERDICT_LIMIT
-    try:
-        while loop.time() < deadline:
-            done, _ = await asyncio.wait([decided], timeout=_LOOK_AGAIN)
-            if done:
-                return decided.result()
-            found = await context.call(lambda it: _of_journal(it, row))
-            if found is not None:
-                return found
-    finally:
-        context.host.forget(row)
-    raise RestError(500, "ProcessEngineException", "the engine has not answered in time", 0)
+    def _tell(self, error: BaseException | None, refusal: str) -> None:
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+            self._loop.call_soon_threadsafe(self._finish, error, refusal)
+
+    # -- in the loop -----------------------------------------------------------------------
+
+    def _finish(self, error: BaseException | None, refusal: str) -> None:
+        if self._decided.done():
+            return
+        if error is not None:
+            self._decided.set_exception(error)
+        else:
+            self._decided.set_result(refusal)
+
+    async def _look(self) -> None:
+        """Look from time to time whether another host has decided what is left."""
+        deadline = self._loop.time() + VERDICT_LIMIT
+        while self._loop.time() < deadline:
+            rows = list(self._rows)
+            try:
+                found = await self._context.call(lambda it: [_of_journal(it, e) for e in rows])  # noqa: B023
+            except MlkitError as error:
+                self._finish(error, "")
+                return
+            if rows and (None not in found or any(found)):
+                self._finish(None, next(filter(None, found), ""))
+                return
+            await asyncio.sleep(_LOOK_AGAIN)
+        limit = RestError(500, "ProcessEngineException", "the engine has not answered in time", 0)
+        self._finish(limit, "")
 
 
 def _of_journal(service: Service, row: int) -> str | None:
